@@ -1,0 +1,737 @@
+"""Every error that apm_s3 raises.
+
+    ApmS3Error
+    ├── InvalidRequest (also ValueError)     refused before anything was sent
+    │   ├── InvalidBucketName
+    │   ├── InvalidKey
+    │   ├── InvalidOption
+    │   └── ObjectTooLarge
+    ├── UsageError (also RuntimeError)       the manager was used wrongly
+    │   ├── ManagerClosed
+    │   └── WrongEventLoop
+    ├── TransportError                       no answer from S3
+    │   ├── ConnectFailed
+    │   ├── RequestTimedOut (also TimeoutError)
+    │   │   └── DeadlineExceeded
+    │   └── ConnectionLost
+    ├── S3Error                              an answer that says no
+    │   ├── NotFound
+    │   │   ├── BucketNotFound
+    │   │   ├── ObjectNotFound
+    │   │   └── UploadNotFound
+    │   ├── AccessDenied
+    │   │   ├── ExpiredToken
+    │   │   ├── InvalidCredentials
+    │   │   └── ClockSkewed                  recoverable
+    │   ├── Conflict
+    │   │   ├── BucketAlreadyExists
+    │   │   │   └── BucketAlreadyOwned
+    │   │   ├── BucketNotEmpty
+    │   │   └── ConditionalConflict
+    │   ├── PreconditionFailed
+    │   ├── NotModified
+    │   ├── WrongRegion                      recoverable
+    │   ├── ObjectArchived
+    │   ├── NotConfigured
+    │   ├── UnsupportedByServer
+    │   ├── RequestRejected                  any other 4xx
+    │   ├── Throttled
+    │   └── ServiceUnavailable               500, 502, 503, 504 and RequestTimeout
+    ├── IntegrityError                       the bytes are not those that were sent
+    │   ├── DigestRejected (also S3Error)    S3 found it, on the way in
+    │   └── ObjectChanged
+    ├── BatchError
+    ├── ConfigError
+    │   ├── ConfigInvalid
+    │   ├── ConfigNotFound
+    │   ├── RevisionConflict
+    │   ├── EnvironmentFrozen
+    │   ├── DeployRefused
+    │   ├── CommitUnknown
+    │   ├── FormatTooNew
+    │   ├── ConditionalWritesUnsupported
+    │   ├── BackupInvalid
+    │   └── StoreDamaged
+    └── MigrationError
+
+Each message says what was wrong, where, and what to do. All of them pickle, and none carries a credential.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from apm_s3.reports import ValidationReport
+
+
+class ErrorCode(StrEnum):
+    """Our own stable codes, the same over every transport and server; S3's own stands in `S3Error.s3_code`."""
+
+    ACCESS_DENIED = "ACCESS_DENIED"
+    BUCKET_ALREADY_EXISTS = "BUCKET_ALREADY_EXISTS"
+    BUCKET_NOT_EMPTY = "BUCKET_NOT_EMPTY"
+    BUCKET_NOT_FOUND = "BUCKET_NOT_FOUND"
+    CLOCK_SKEWED = "CLOCK_SKEWED"
+    CONFIG_INVALID = "CONFIG_INVALID"
+    CONFLICT = "CONFLICT"
+    CONNECTION_FAILED = "CONNECTION_FAILED"
+    EXPIRED_TOKEN = "EXPIRED_TOKEN"  # noqa: S105 - a code, not a token
+    INTEGRITY = "INTEGRITY"
+    INTERNAL_ERROR = "INTERNAL_ERROR"
+    INVALID_CREDENTIALS = "INVALID_CREDENTIALS"
+    INVALID_REQUEST = "INVALID_REQUEST"
+    NOT_CONFIGURED = "NOT_CONFIGURED"
+    NOT_FOUND = "NOT_FOUND"
+    NOT_MODIFIED = "NOT_MODIFIED"
+    OBJECT_ARCHIVED = "OBJECT_ARCHIVED"
+    OBJECT_NOT_FOUND = "OBJECT_NOT_FOUND"
+    PRECONDITION_FAILED = "PRECONDITION_FAILED"
+    REQUEST_REJECTED = "REQUEST_REJECTED"
+    REQUEST_TIMEOUT = "REQUEST_TIMEOUT"
+    SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
+    THROTTLED = "THROTTLED"
+    UNSUPPORTED = "UNSUPPORTED"
+    UPLOAD_NOT_FOUND = "UPLOAD_NOT_FOUND"
+    USAGE = "USAGE"
+    WRONG_REGION = "WRONG_REGION"
+
+
+def _rebuild(cls: type[ApmS3Error], args: tuple[Any, ...], state: dict[str, Any]) -> ApmS3Error:
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(state)
+    return error
+
+
+class ApmS3Error(Exception):
+    """The root of all errors of this library.
+
+    Attributes:
+        code: our own code for the error.
+        hint: what to do about it.
+        retryable: whether the same call may succeed if it is simply made again.
+        attempts: how many times the request was sent.
+    """
+
+    code: ClassVar[ErrorCode] = ErrorCode.INTERNAL_ERROR
+    retryable: bool = False
+    default_hint: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        operation: str | None = None,
+        bucket: str | None = None,
+        key: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.operation = operation
+        self.bucket = bucket
+        self.key = key
+        self.hint = hint if hint is not None else self.default_hint
+        self.attempts = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+    def __str__(self) -> str:
+        where = f"{self.operation}: " if self.operation else ""
+        tries = f" (after {self.attempts} attempts)" if self.attempts > 1 else ""
+        hint = f". {self.hint[:1].upper()}{self.hint[1:]}" if self.hint else ""
+        return f"{where}{self.problem}{self._facts()}{tries}{hint}."
+
+    def _facts(self) -> str:
+        return ""
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Refused before anything was sent
+
+
+class InvalidRequest(ApmS3Error, ValueError):
+    """A value that S3, or this library, would not take; nothing was sent."""
+
+    code = ErrorCode.INVALID_REQUEST
+
+
+class InvalidBucketName(InvalidRequest):
+    """The name breaks one of S3's bucket naming rules."""
+
+
+class InvalidKey(InvalidRequest):
+    """The object key, or the name of a configuration file, cannot be used."""
+
+
+class InvalidOption(InvalidRequest):
+    """An option, or a combination of options, that makes no sense."""
+
+
+class ObjectTooLarge(InvalidRequest):
+    """More bytes than S3, or a bound that was set, allows."""
+
+    def __init__(self, *, size: int, limit: int, **where: Any) -> None:
+        super().__init__(f"{size} bytes are more than the {limit} that are allowed", **where)
+        self.size, self.limit = size, limit
+
+
+class UsageError(ApmS3Error, RuntimeError):
+    """The manager was used in a way that cannot work."""
+
+    code = ErrorCode.USAGE
+
+
+class ManagerClosed(UsageError):
+    """The manager was never opened, or is closed already."""
+
+    default_hint = "use it inside 'async with S3Manager(...) as s3', or between open() and aclose()"
+
+
+class WrongEventLoop(UsageError):
+    """The manager was opened on another event loop."""
+
+    default_hint = "make one S3Manager per event loop: its connections belong to the loop that opened them"
+
+
+# --------------------------------------------------------------------------------------------------------------
+# No answer
+
+
+class TransportError(ApmS3Error):
+    """S3 gave no answer: what was asked for may have happened, or not.
+
+    Attributes:
+        sent: whether the request may have reached S3. False only where it certainly did not.
+    """
+
+    code = ErrorCode.CONNECTION_FAILED
+    retryable = True
+    sent: bool = True
+
+    def __init__(self, problem: str, *, endpoint: str | None = None, **where: Any) -> None:
+        super().__init__(problem, **where)
+        self.endpoint = endpoint
+
+    def _facts(self) -> str:
+        return f" [{_place(self.bucket, self.key, self.endpoint)}]" if self.bucket or self.endpoint else ""
+
+
+class ConnectFailed(TransportError):
+    """No connection could be made (DNS, refused, TLS): nothing was sent."""
+
+    sent = False
+    default_hint = "check endpoint_url, the network, proxies and certificates"
+
+
+class RequestTimedOut(TransportError, TimeoutError):
+    """No answer came within the timeout of one attempt."""
+
+    code = ErrorCode.REQUEST_TIMEOUT
+
+
+class DeadlineExceeded(RequestTimedOut):
+    """The call's deadline passed: waiting for the pool, connecting, retries and the body are all counted."""
+
+    retryable = False
+    default_hint = "raise the deadline (S3Settings.timeouts.deadline), or lower the load"
+
+
+class ConnectionLost(TransportError):
+    """The connection broke before the answer was whole."""
+
+
+# --------------------------------------------------------------------------------------------------------------
+# An answer that says no
+
+
+class S3Error(ApmS3Error):
+    """S3 answered, and said no.
+
+    Attributes:
+        status: the HTTP status.
+        s3_code: S3's own code ("NoSuchKey"), or "" where it sent none.
+        request_id: S3's id of the request, for its support and logs.
+        retry_after: seconds that S3 asked to wait, if it did.
+        region: the region that S3 named, if it did.
+        server_time: the server's clock (Unix time) when it answered, if it said.
+    """
+
+    code = ErrorCode.REQUEST_REJECTED
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        status: int = 0,
+        s3_code: str = "",
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        region: str | None = None,
+        server_time: float | None = None,
+        **where: Any,
+    ) -> None:
+        super().__init__(problem, **where)
+        self.status = status
+        self.s3_code = s3_code
+        self.request_id = request_id
+        self.retry_after = retry_after
+        self.region = region
+        self.server_time = server_time
+
+    def _facts(self) -> str:
+        facts = [self.code.value]
+        if self.s3_code:
+            facts.append(self.s3_code)
+        if self.status:
+            facts.append(str(self.status))
+        if self.request_id:
+            facts.append(f"request {self.request_id}")
+        return f" ({', '.join(facts)})"
+
+
+class NotFound(S3Error):
+    """Something that was asked for is not there."""
+
+    code = ErrorCode.NOT_FOUND
+
+
+class BucketNotFound(NotFound):
+    """The bucket does not exist."""
+
+    code = ErrorCode.BUCKET_NOT_FOUND
+    default_hint = "create it with create_bucket or create_apm_bucket, or check its name and region"
+
+
+class ObjectNotFound(NotFound):
+    """The bucket is there, the key (or that version of it) is not."""
+
+    code = ErrorCode.OBJECT_NOT_FOUND
+    default_hint = "check the key (and the version id); list_files shows what is there"
+
+
+class UploadNotFound(NotFound):
+    """The multipart upload is not open: completed, aborted, or never begun."""
+
+    code = ErrorCode.UPLOAD_NOT_FOUND
+
+
+class AccessDenied(S3Error):
+    """S3 does not allow it. Never taken for "not found"."""
+
+    code = ErrorCode.ACCESS_DENIED
+    default_hint = (
+        "check the IAM policy and the bucket policy of these credentials; "
+        "without s3:ListBucket, S3 answers 403 for a key that does not exist, too"
+    )
+
+
+class ExpiredToken(AccessDenied):
+    """The session token has expired; refreshable credentials are refreshed and the request repeated."""
+
+    code = ErrorCode.EXPIRED_TOKEN
+    retryable = True
+    default_hint = "get fresh credentials; a static session token cannot be refreshed"
+
+
+class InvalidCredentials(AccessDenied):
+    """S3 does not know the access key, or the signature does not match its secret; or there are none at all."""
+
+    code = ErrorCode.INVALID_CREDENTIALS
+    default_hint = "check the access key id and its secret"
+
+
+class ClockSkewed(AccessDenied):
+    """This machine's clock is too far from S3's. Corrected once from the server's Date, then repeated."""
+
+    code = ErrorCode.CLOCK_SKEWED
+    retryable = True
+    default_hint = "set this machine's clock (NTP)"
+
+
+class Conflict(S3Error):
+    """The state of the resource does not allow it now."""
+
+    code = ErrorCode.CONFLICT
+
+
+class BucketAlreadyExists(Conflict):
+    """The name is taken, by somebody else: bucket names are global."""
+
+    code = ErrorCode.BUCKET_ALREADY_EXISTS
+    default_hint = "it belongs to another account: choose another name"
+
+
+class BucketAlreadyOwned(BucketAlreadyExists):
+    """The bucket exists and is yours."""
+
+    default_hint = "it is yours already: use ensure_bucket"
+
+
+class BucketNotEmpty(Conflict):
+    """Only an empty bucket can be deleted; old versions and delete markers count."""
+
+    code = ErrorCode.BUCKET_NOT_EMPTY
+    default_hint = "delete_bucket(name, force=True) empties it first"
+
+
+class ConditionalConflict(Conflict):
+    """409 ConditionalRequestConflict: another write to the key was under way; nothing is known of this one."""
+
+    retryable = True
+    default_hint = "read the object again and decide anew"
+
+
+class PreconditionFailed(S3Error):
+    """If-Match, If-None-Match or another condition did not hold; nothing was changed."""
+
+    code = ErrorCode.PRECONDITION_FAILED
+    default_hint = "somebody else was faster: read again and decide anew"
+
+
+class NotModified(S3Error):
+    """304: what the caller has already is still current."""
+
+    code = ErrorCode.NOT_MODIFIED
+
+
+class WrongRegion(S3Error):
+    """The bucket lives elsewhere (301, 307, AuthorizationHeaderMalformed); the new route is learned and used."""
+
+    code = ErrorCode.WRONG_REGION
+    retryable = True
+    default_hint = "name the bucket's region"
+
+
+class ObjectArchived(S3Error):
+    """The object is in an archive class and has to be restored before it can be read."""
+
+    code = ErrorCode.OBJECT_ARCHIVED
+    default_hint = "ask for it with restore_archived(bucket, key, days=...), wait, and read it again"
+
+
+class NotConfigured(S3Error):
+    """The bucket has no such setting."""
+
+    code = ErrorCode.NOT_CONFIGURED
+
+
+class UnsupportedByServer(S3Error):
+    """This S3-compatible server does not implement the request."""
+
+    code = ErrorCode.UNSUPPORTED
+    default_hint = "the server lacks this part of S3"
+
+
+class RequestRejected(S3Error):
+    """S3 refused the request for another reason, which `s3_code` and the message name."""
+
+
+class Throttled(S3Error):
+    """S3 asks to slow down."""
+
+    code = ErrorCode.THROTTLED
+    retryable = True
+    default_hint = "lower max_concurrency, or spread keys over more prefixes"
+
+
+class ServiceUnavailable(S3Error):
+    """S3 failed on its side (5xx, or it gave up waiting for the request)."""
+
+    code = ErrorCode.SERVICE_UNAVAILABLE
+    retryable = True
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Bytes
+
+
+class IntegrityError(ApmS3Error):
+    """What arrived is not what was sent: a checksum or a length does not match."""
+
+    code = ErrorCode.INTEGRITY
+    retryable = True
+
+    def _facts(self) -> str:
+        return f" [{_place(self.bucket, self.key, None)}]" if self.bucket else ""
+
+
+class DigestRejected(S3Error, IntegrityError):
+    """S3 found that the body does not match its checksum; nothing was stored."""
+
+    code = ErrorCode.INTEGRITY
+    retryable = True
+
+
+class ObjectChanged(IntegrityError):
+    """The object was replaced while it was being read; the parts would not fit together."""
+
+    retryable = False
+    default_hint = "read it again"
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Several things at once
+
+
+class BatchError(ApmS3Error):
+    """Some operations of several failed.
+
+    Attributes:
+        failures: what failed (a key, or an operation's index) and why.
+    """
+
+    def __init__(self, problem: str, *, failures: dict[str, ApmS3Error], **where: Any) -> None:
+        super().__init__(problem, **where)
+        self.failures = failures
+
+
+class MigrationError(ApmS3Error):
+    """A bulk migration could not be planned or finished."""
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Configurations
+
+
+class ConfigError(ApmS3Error):
+    """The root of what can go wrong with stored configurations."""
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        tool: str | None = None,
+        environment: str | None = None,
+        **where: Any,
+    ) -> None:
+        super().__init__(problem, **where)
+        self.tool = tool
+        self.environment = environment
+
+
+class ConfigInvalid(ConfigError):
+    """The configuration has errors; nothing was stored. `report` lists every one of them."""
+
+    code = ErrorCode.CONFIG_INVALID
+
+    def __init__(self, problem: str, *, report: ValidationReport, **where: Any) -> None:
+        super().__init__(problem, **where)
+        self.report = report
+
+
+class ConfigNotFound(ConfigError):
+    """There is no such environment, tool, revision or file."""
+
+    code = ErrorCode.NOT_FOUND
+
+
+class RevisionConflict(ConfigError):
+    """Somebody else committed first; nothing was changed.
+
+    Attributes:
+        expected_revision: the revision the caller built on, if it named one.
+        current_revision: the revision that is there now (0: none).
+    """
+
+    code = ErrorCode.CONFLICT
+    default_hint = "download the current revision, apply the change to it, and upload again"
+
+    def __init__(self, problem: str, *, expected_revision: int | None, current_revision: int, **where: Any) -> None:
+        super().__init__(problem, **where)
+        self.expected_revision = expected_revision
+        self.current_revision = current_revision
+
+
+class EnvironmentFrozen(ConfigError):
+    """The environment is frozen: it takes no change until it is thawed."""
+
+    code = ErrorCode.CONFLICT
+
+
+class DeployRefused(ConfigError):
+    """A deploy plan that is blocked, or no longer fits; nothing was changed. `reasons` says why."""
+
+    code = ErrorCode.CONFLICT
+
+    def __init__(self, problem: str, *, reasons: tuple[str, ...] = (), **where: Any) -> None:
+        super().__init__(problem, **where)
+        self.reasons = reasons
+
+
+class CommitUnknown(ConfigError):
+    """The deadline passed before it was known whether the commit took effect. `outcome(write_id)` will tell."""
+
+    code = ErrorCode.REQUEST_TIMEOUT
+
+    def __init__(self, problem: str, *, write_id: str, **where: Any) -> None:
+        super().__init__(problem, **where)
+        self.write_id = write_id
+
+
+class FormatTooNew(ConfigError):
+    """The document was written by a newer version of this library, and is not guessed at."""
+
+    default_hint = "upgrade apm_s3"
+
+
+class ConditionalWritesUnsupported(ConfigError):
+    """The endpoint ignores conditional headers, on which every commit rests."""
+
+    code = ErrorCode.UNSUPPORTED
+
+
+class BackupInvalid(ConfigError):
+    """The backup is incomplete, or a hash in it does not match; nothing was restored from it."""
+
+    code = ErrorCode.INTEGRITY
+
+
+class StoreDamaged(ConfigError):
+    """What is stored contradicts itself; nothing is written or collected until it is repaired."""
+
+    code = ErrorCode.INTEGRITY
+    default_hint = "fsck explains what is wrong, repair mends it"
+
+
+# --------------------------------------------------------------------------------------------------------------
+# From S3's answer to an error
+
+_BY_S3_CODE: dict[str, type[S3Error]] = {
+    "NoSuchBucket": BucketNotFound,
+    "NoSuchKey": ObjectNotFound,
+    "NoSuchVersion": ObjectNotFound,
+    "NoSuchUpload": UploadNotFound,
+    "AccessDenied": AccessDenied,
+    "AllAccessDisabled": AccessDenied,
+    "AccountProblem": AccessDenied,
+    "ExpiredToken": ExpiredToken,
+    "TokenRefreshRequired": ExpiredToken,
+    "InvalidAccessKeyId": InvalidCredentials,
+    "SignatureDoesNotMatch": InvalidCredentials,
+    "InvalidToken": InvalidCredentials,
+    "InvalidSecurity": InvalidCredentials,
+    "RequestTimeTooSkewed": ClockSkewed,
+    "RequestExpired": ClockSkewed,
+    "BucketAlreadyExists": BucketAlreadyExists,
+    "BucketAlreadyOwnedByYou": BucketAlreadyOwned,
+    "BucketNotEmpty": BucketNotEmpty,
+    "ConditionalRequestConflict": ConditionalConflict,
+    "OperationAborted": ConditionalConflict,
+    "PreconditionFailed": PreconditionFailed,
+    "NotModified": NotModified,
+    "PermanentRedirect": WrongRegion,
+    "TemporaryRedirect": WrongRegion,
+    "AuthorizationHeaderMalformed": WrongRegion,
+    "IllegalLocationConstraintException": WrongRegion,
+    "InvalidObjectState": ObjectArchived,
+    "NotImplemented": UnsupportedByServer,
+    "SlowDown": Throttled,
+    "Throttling": Throttled,
+    "ThrottlingException": Throttled,
+    "RequestLimitExceeded": Throttled,
+    "BandwidthLimitExceeded": Throttled,
+    "TooManyRequests": Throttled,
+    "RequestTimeout": ServiceUnavailable,
+    "InternalError": ServiceUnavailable,
+    "ServiceUnavailable": ServiceUnavailable,
+    "BadDigest": DigestRejected,
+    "InvalidDigest": DigestRejected,
+    "XAmzContentSHA256Mismatch": DigestRejected,
+    "XAmzContentChecksumMismatch": DigestRejected,
+    "NoSuchLifecycleConfiguration": NotConfigured,
+    "NoSuchBucketPolicy": NotConfigured,
+    "NoSuchTagSet": NotConfigured,
+    "NoSuchTagSetError": NotConfigured,
+    "NoSuchCORSConfiguration": NotConfigured,
+    "NoSuchWebsiteConfiguration": NotConfigured,
+    "NoSuchPublicAccessBlockConfiguration": NotConfigured,
+    "NoSuchObjectLockConfiguration": NotConfigured,
+    "ObjectLockConfigurationNotFoundError": NotConfigured,
+    "OwnershipControlsNotFoundError": NotConfigured,
+    "ReplicationConfigurationNotFoundError": NotConfigured,
+    "ServerSideEncryptionConfigurationNotFoundError": NotConfigured,
+}
+
+_BY_STATUS: dict[int, type[S3Error]] = {
+    304: NotModified,
+    401: AccessDenied,
+    403: AccessDenied,
+    404: NotFound,
+    408: ServiceUnavailable,
+    409: Conflict,
+    412: PreconditionFailed,
+    429: Throttled,
+    501: UnsupportedByServer,
+}
+
+
+def s3_error(
+    *,
+    operation: str,
+    status: int,
+    s3_code: str = "",
+    message: str = "",
+    bucket: str | None = None,
+    key: str | None = None,
+    **facts: Any,
+) -> S3Error:
+    """The error for an answer of S3 that says no: by S3's code, else by the HTTP status.
+
+    `facts` are the further attributes of `S3Error`. A HEAD has no body and so no code: its 404 is a plain `NotFound`,
+    which the operations layer resolves to the bucket or the key.
+    Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html.
+    """
+    kind = _BY_S3_CODE.get(s3_code)
+    if kind is None:
+        if status in (301, 302, 307, 308) or (status == 400 and facts.get("region")):
+            kind = WrongRegion
+        elif status >= 500 and status != 501:
+            kind = ServiceUnavailable
+        else:
+            kind = _BY_STATUS.get(status, RequestRejected)
+    elif kind is ServiceUnavailable and status == 503 and "reduce your request rate" in message.lower():
+        kind = Throttled
+    return kind(
+        _problem(kind, bucket, key, s3_code, message),
+        operation=operation,
+        bucket=bucket,
+        key=key,
+        status=status,
+        s3_code=s3_code,
+        **facts,
+    )
+
+
+def _problem(kind: type[S3Error], bucket: str | None, key: str | None, s3_code: str, message: str) -> str:
+    place = _place(bucket, key, None)
+    match kind.__name__:
+        case "BucketNotFound":
+            return f"bucket '{bucket}' does not exist"
+        case "ObjectNotFound":
+            return f"'{key}' does not exist in bucket '{bucket}'"
+        case "NotFound":
+            return f"{place} was not found"
+        case "AccessDenied":
+            return f"S3 denies access to {place}"
+        case "BucketAlreadyExists":
+            return f"bucket '{bucket}' exists already and belongs to another account"
+        case "BucketAlreadyOwned":
+            return f"bucket '{bucket}' exists already and is yours"
+        case "PreconditionFailed":
+            return f"a condition did not hold for {place}"
+        case "NotModified":
+            return f"{place} has not changed"
+        case "ObjectArchived":
+            return f"{place} is archived and cannot be read now"
+    # S3's message can quote what was signed, the session token among it: only the codes' names are safe there.
+    said = message.strip().rstrip(".") if message and not issubclass(kind, InvalidCredentials) else ""
+    return f"{place}: {said or s3_code or kind.__name__}"
+
+
+def _place(bucket: str | None, key: str | None, endpoint: str | None) -> str:
+    if bucket is None:
+        return endpoint or "S3"
+    return f"'{bucket}/{key}'" if key is not None else f"bucket '{bucket}'"

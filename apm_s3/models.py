@@ -1,0 +1,159 @@
+"""The values that the public methods take and give: frozen, free of I/O."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Static AWS credentials. Its repr shows the key id only."""
+
+    key_id: str
+    secret: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """What S3 says of an object.
+
+    Attributes:
+        size: bytes of the whole object, also where a range of it was read.
+        etag: as S3 sent it, quotes included: opaque, to be compared and nothing else.
+        metadata: user metadata, names in lower case; None in a listing that did not ask for it.
+        storage_class: "STANDARD" where S3 names none.
+        checksums: S3's checksums by algorithm ("crc32", "sha256", ...), base64, where it sent any.
+        server_time: the server's clock (its `Date`) at the answer, Unix seconds.
+        headers: the content headers that were stored with it ("cache-control", ...), names in lower case.
+    """
+
+    bucket: str
+    key: str
+    size: int
+    etag: str | None = None
+    version_id: str | None = None
+    last_modified: datetime | None = None
+    content_type: str | None = None
+    metadata: Mapping[str, str] | None = field(default_factory=dict)
+    storage_class: str = "STANDARD"
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    server_time: float | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FileVersion:
+    """One version, or one delete marker, of a key."""
+
+    key: str
+    version_id: str
+    is_latest: bool
+    is_delete_marker: bool
+    size: int
+    etag: str | None
+    last_modified: datetime | None
+    storage_class: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage:
+    """One page of a listing.
+
+    Attributes:
+        prefixes: the common prefixes, where a delimiter was given.
+        next_token: what `list_files(token=)` takes for the next page; None on the last one.
+    """
+
+    files: tuple[FileInfo, ...]
+    prefixes: tuple[str, ...] = ()
+    next_token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPage:
+    """One page of a listing of versions; `next_key` and `next_version` are the markers of the next page."""
+
+    versions: tuple[FileVersion, ...]
+    prefixes: tuple[str, ...] = ()
+    next_key: str | None = None
+    next_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOutcome:
+    """What a deletion did: the version it removed, or the delete marker it made."""
+
+    key: str
+    version_id: str | None = None
+    delete_marker: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFailure:
+    """Why S3 did not do its part for one key of a request about many."""
+
+    key: str
+    version_id: str | None
+    s3_code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteReport:
+    """The outcome per key of a deletion of many."""
+
+    deleted: tuple[DeleteOutcome, ...]
+    failed: tuple[KeyFailure, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every key was deleted."""
+        return not self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A body that is read piece by piece.
+
+    Attributes:
+        size: bytes in all; None where it is not known beforehand.
+        open: starts it from its beginning.
+        replayable: whether `open` may be called again; without it, a failed upload is not repeated.
+    """
+
+    open: Callable[[], AsyncIterator[bytes]]
+    size: int | None = None
+    replayable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PartInfo:
+    """One part of a multipart upload, as S3 has it."""
+
+    number: int
+    etag: str
+    size: int
+    checksums: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class UploadInfo:
+    """One open multipart upload."""
+
+    key: str
+    upload_id: str
+    initiated: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class BucketInfo:
+    """A bucket as `list_buckets` gives it."""
+
+    name: str
+    created: datetime | None = None
+    region: str | None = None
+    details: Any = None

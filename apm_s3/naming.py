@@ -1,0 +1,132 @@
+"""Names that S3, and this library, accept. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from apm_s3.errors import InvalidBucketName, InvalidKey
+
+MAX_KEY_BYTES = 1024
+"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html."""
+
+MAX_NAME_BYTES = 512
+"""Our own bound on the name of a configuration file, so that every key around it stays below S3's."""
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
+_IP = re.compile(r"\d+\.\d+\.\d+\.\d+", re.ASCII)
+_RESERVED_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
+_RESERVED_SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3", "-an")
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+
+
+def check_bucket_name(name: str) -> str:
+    """`name`, if a general purpose bucket can be created under it.
+
+    Rules: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html.
+
+    Raises:
+        InvalidBucketName: it breaks one of them; the message says which.
+    """
+    problem = _bucket_problem(name)
+    if problem:
+        raise InvalidBucketName(
+            f"'{name}' is no bucket name: {problem}",
+            bucket=name,
+            hint="use 3 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit",
+        )
+    return name
+
+
+def _bucket_problem(name: str) -> str | None:
+    if not 3 <= len(name) <= 63:
+        return f"{len(name)} characters, but 3 to 63 are allowed"
+    if not _BUCKET.fullmatch(name):
+        return "only a-z, 0-9, '.' and '-' are allowed, with a letter or digit at both ends"
+    if ".." in name or ".-" in name or "-." in name:
+        return "dots may not stand beside dots or hyphens"
+    if _IP.fullmatch(name):
+        return "it looks like an IP address"
+    for prefix in _RESERVED_PREFIXES:
+        if name.startswith(prefix):
+            return f"the prefix '{prefix}' is reserved"
+    for suffix in _RESERVED_SUFFIXES:
+        if name.endswith(suffix):
+            return f"the suffix '{suffix}' is reserved"
+    return None
+
+
+def check_key(key: str, *, bucket: str | None = None) -> str:
+    """`key`, if S3 takes it: 1 to 1024 bytes of UTF-8.
+
+    Raises:
+        InvalidKey: it is empty, too long, or holds a lone surrogate.
+    """
+    if not key:
+        raise InvalidKey("the key is empty", bucket=bucket, key=key, hint="name the object")
+    if key.isascii():
+        size = len(key)
+    else:
+        try:
+            size = len(key.encode())
+        except UnicodeEncodeError as exc:
+            raise InvalidKey(
+                "the key is no valid Unicode (a lone surrogate)", bucket=bucket, hint="use UTF-8 text"
+            ) from exc
+    if size > MAX_KEY_BYTES:
+        raise InvalidKey(f"the key has {size} bytes, but S3 allows {MAX_KEY_BYTES}", bucket=bucket, hint="shorten it")
+    return key
+
+
+def check_file_name(name: str) -> str:
+    """`name`, if a file of a configuration can have it: a relative POSIX path without tricks.
+
+    Raises:
+        InvalidKey: it is empty, over 512 bytes, absolute, or has '.', '..' or empty segments, a backslash,
+            control characters, or a segment of more than 255 bytes.
+    """
+    problem = _file_name_problem(name)
+    if problem:
+        raise InvalidKey(
+            f"{name[:80]!r} is no file name: {problem}",
+            hint="use a relative path such as 'prometheus.yml' or 'rules/api.yml'",
+        )
+    return name
+
+
+def _file_name_problem(name: str) -> str | None:
+    if not name:
+        return "it is empty"
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        return "it is no valid Unicode"
+    if size > MAX_NAME_BYTES:
+        return f"{size} bytes, but at most {MAX_NAME_BYTES} are allowed"
+    if "\\" in name:
+        return "it holds a backslash"
+    if any(ord(char) < 32 or 127 <= ord(char) < 160 or char in "\u2028\u2029" for char in name):
+        return "it holds a control character"
+    segments = name.split("/")
+    if name.startswith("/"):
+        return "it is absolute"
+    if "" in segments:
+        return "it has an empty segment"
+    if "." in segments or ".." in segments:
+        return "it has a '.' or '..' segment"
+    if any(len(segment.encode()) > 255 for segment in segments):
+        return "a segment has more than 255 bytes"
+    return None
+
+
+def check_environment(name: str) -> str:
+    """`name`, if an environment can have it: 1 to 63 of a-z, 0-9 and '-', a letter or digit at both ends.
+
+    Raises:
+        InvalidKey: it cannot.
+    """
+    if not _LABEL.fullmatch(name):
+        raise InvalidKey(
+            f"{name[:80]!r} is no environment name",
+            hint="use 1 to 63 of a-z, 0-9 and '-', such as 'staging' or 'production-eu'",
+        )
+    return name

@@ -1,0 +1,1 @@
+"""The transports' verbs made reliable: names checked, retried, bounded and counted, once, here."""

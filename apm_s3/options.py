@@ -1,0 +1,199 @@
+"""Options of the calls: frozen, keyword-only, checked where they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from apm_s3.errors import InvalidOption
+
+Encryption = Literal["AES256", "aws:kms", "aws:kms:dsse"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOptions:
+    """How to read an object (GET, HEAD).
+
+    Attributes:
+        range: first and one-past-last byte; None as the second means to the end.
+        if_match, if_none_match: ETags, quotes included, as S3 gave them.
+        sse_customer_key: the 32 bytes of an SSE-C key.
+        timeout: seconds for the whole call, in place of the manager's deadline.
+    """
+
+    range: tuple[int, int | None] | None = None
+    if_match: str | None = None
+    if_none_match: str | None = None
+    if_modified_since: datetime | None = None
+    if_unmodified_since: datetime | None = None
+    version_id: str | None = None
+    sse_customer_key: bytes | None = field(default=None, repr=False)
+    requester_pays: bool = False
+    expected_bucket_owner: str | None = None
+    timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.range is not None:
+            start, stop = self.range
+            if start < 0 or (stop is not None and stop <= start):
+                raise InvalidOption(
+                    f"range ({start}, {stop}) is empty or negative", hint="give (first, one past the last)"
+                )
+        _check_customer_key(self.sse_customer_key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadOptions:
+    """How to store an object (PUT, multipart).
+
+    Attributes:
+        content_type: guessed from the key's ending where it is None.
+        metadata: user metadata, ASCII, at most 2 KB in all
+            (https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html).
+        if_match: replace only the object with this ETag.
+        if_none_match: "*": create, never replace.
+        encryption: None leaves it to the bucket's default.
+        timeout: seconds for the whole call, in place of the manager's deadline.
+    """
+
+    content_type: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    storage_class: str | None = None
+    cache_control: str | None = None
+    content_disposition: str | None = None
+    content_encoding: str | None = None
+    content_language: str | None = None
+    expires: datetime | None = None
+    if_match: str | None = None
+    if_none_match: Literal["*"] | None = None
+    encryption: Encryption | None = None
+    kms_key_id: str | None = None
+    bucket_key: bool | None = None
+    sse_customer_key: bytes | None = field(default=None, repr=False)
+    object_lock_mode: Literal["GOVERNANCE", "COMPLIANCE"] | None = None
+    retain_until: datetime | None = None
+    legal_hold: bool | None = None
+    requester_pays: bool = False
+    expected_bucket_owner: str | None = None
+    timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_upload(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyOptions:
+    """How to copy an object inside S3.
+
+    Attributes:
+        source_version_id: the version to copy; the current one where it is None.
+        source_if_match, source_if_none_match: conditions on the source.
+        replace: what the copy gets in place of the source's metadata, content headers and tags; the source's are
+            kept where it is None.
+        if_match, if_none_match: conditions on the destination.
+    """
+
+    source_version_id: str | None = None
+    source_if_match: str | None = None
+    source_if_none_match: str | None = None
+    replace: UploadOptions | None = None
+    storage_class: str | None = None
+    if_match: str | None = None
+    if_none_match: Literal["*"] | None = None
+    encryption: Encryption | None = None
+    kms_key_id: str | None = None
+    source_sse_customer_key: bytes | None = field(default=None, repr=False)
+    sse_customer_key: bytes | None = field(default=None, repr=False)
+    requester_pays: bool = False
+    expected_bucket_owner: str | None = None
+    expected_source_bucket_owner: str | None = None
+    timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_customer_key(self.source_sse_customer_key)
+        _check_customer_key(self.sse_customer_key)
+        _check_kms(self.encryption, self.kms_key_id)
+        _check_condition(self.if_match, self.if_none_match)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteOptions:
+    """How to delete an object.
+
+    Attributes:
+        version_id: removes that version for good; without it, a versioned bucket gets a delete marker.
+        mfa: "serial code" of the MFA device, where the bucket has MFA delete.
+        bypass_governance: delete in spite of a GOVERNANCE lock (needs the permission).
+    """
+
+    version_id: str | None = None
+    mfa: str | None = field(default=None, repr=False)
+    if_match: str | None = None
+    bypass_governance: bool = False
+    requester_pays: bool = False
+    expected_bucket_owner: str | None = None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListOptions:
+    """What to list.
+
+    Attributes:
+        max_keys: keys a page, 1 to 1000.
+        start_after: list what comes after this key.
+    """
+
+    prefix: str = ""
+    delimiter: str | None = None
+    max_keys: int = 1000
+    start_after: str | None = None
+    token: str | None = None
+    requester_pays: bool = False
+    expected_bucket_owner: str | None = None
+    timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_keys <= 1000:
+            raise InvalidOption(
+                f"max_keys {self.max_keys} is not between 1 and 1000", hint="iter_files pages through more"
+            )
+
+
+def _check_upload(options: UploadOptions) -> None:
+    _check_customer_key(options.sse_customer_key)
+    _check_kms(options.encryption, options.kms_key_id)
+    _check_condition(options.if_match, options.if_none_match)
+    if options.sse_customer_key is not None and options.encryption is not None:
+        raise InvalidOption("sse_customer_key and encryption exclude each other", hint="give one of them")
+    if (options.object_lock_mode is None) != (options.retain_until is None):
+        raise InvalidOption("object_lock_mode and retain_until come together", hint="give both, or neither")
+    if len(options.tags) > 10:
+        raise InvalidOption(f"{len(options.tags)} tags are more than the 10 that S3 allows", hint="drop some")
+    size = 0
+    for name, value in options.metadata.items():
+        size += len(name) + len(value)
+        if not (name.isascii() and value.isascii() and name.isprintable() and value.isprintable()) or not name:
+            raise InvalidOption(
+                f"metadata '{name}' is not printable ASCII", hint="encode it, base64 or percent-encoded"
+            )
+    if size > 2048:
+        raise InvalidOption(f"metadata of {size} bytes is more than the 2048 that S3 allows", hint="store it elsewhere")
+
+
+def _check_customer_key(key: bytes | None) -> None:
+    if key is not None and len(key) != 32:
+        raise InvalidOption(f"an SSE-C key has 32 bytes, not {len(key)}", hint="give the raw key, not base64")
+
+
+def _check_kms(encryption: Encryption | None, kms_key_id: str | None) -> None:
+    if kms_key_id is not None and encryption not in ("aws:kms", "aws:kms:dsse"):
+        raise InvalidOption("kms_key_id needs encryption='aws:kms'", hint="set encryption='aws:kms' too")
+
+
+def _check_condition(if_match: str | None, if_none_match: str | None) -> None:
+    if if_match is not None and if_none_match is not None:
+        raise InvalidOption("if_match and if_none_match exclude each other", hint="give one of them")

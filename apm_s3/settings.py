@@ -1,0 +1,110 @@
+"""Settings of a manager: frozen, with the cost of each where it has one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from apm_s3.errors import InvalidOption
+
+MIB = 1024**2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Seconds.
+
+    Attributes:
+        connect: to get a connection, TLS included.
+        read: between two pieces of an answer, for one attempt; also the wait for its first byte.
+        deadline: for a whole call: waiting for the pool, connecting, every attempt, the pauses between, and the body.
+            Transfers of large objects are bounded by progress (`read`) instead: pass `timeout` to bound those too.
+    """
+
+    connect: float = 5.0
+    read: float = 30.0
+    deadline: float = 60.0
+
+    def __post_init__(self) -> None:
+        if min(self.connect, self.read, self.deadline) <= 0:
+            raise InvalidOption("timeouts are more than 0 seconds", hint="leave out those that should be the default")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrySettings:
+    """When and how often a failed request is sent again.
+
+    Attributes:
+        attempts: at most this many sends of one request, the first included.
+        initial_delay, max_delay: seconds; full jitter between 0 and initial_delay * 2**n, capped.
+        budget: tokens in the bucket that all calls of a manager share: a retry takes one, a success gives `refund`
+            back; an empty bucket means no retry, so that an outage is not multiplied.
+    """
+
+    attempts: int = 5
+    initial_delay: float = 0.1
+    max_delay: float = 10.0
+    budget: float = 100.0
+    refund: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise InvalidOption("attempts is at least 1", hint="1 means no retry")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferSettings:
+    """How large objects move.
+
+    Attributes:
+        multipart_threshold: bytes from which an upload goes in parts.
+        part_size: preferred bytes of a part (5 MiB to 5 GiB); grows where 10 000 parts would not do.
+        parallel_parts: parts of one object in flight. A transfer from a stream holds at most
+            part_size * parallel_parts bytes in memory; from a path, far less.
+        range_size: bytes of one ranged GET of `download_to`.
+    """
+
+    multipart_threshold: int = 64 * MIB
+    part_size: int = 8 * MIB
+    parallel_parts: int = 8
+    range_size: int = 8 * MIB
+
+    def __post_init__(self) -> None:
+        if not 5 * MIB <= self.part_size <= 5 * 1024 * MIB:
+            raise InvalidOption("part_size is 5 MiB to 5 GiB", hint="S3 takes no other parts")
+        if self.parallel_parts < 1 or self.range_size < 1 or self.multipart_threshold < 1:
+            raise InvalidOption("transfer settings are at least 1", hint="leave them at their defaults")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Settings:
+    """Settings of an `S3Manager`.
+
+    Attributes:
+        max_concurrency: requests in flight over all calls.
+        data_path: "signed" for the lean path of our own, "boto" to send objects through aiobotocore too.
+        addressing_style: how buckets stand in URLs; "auto" lets botocore choose ("path" suits most custom endpoints).
+        request_checksums, response_checksums: botocore's `request_checksum_calculation` and
+            `response_checksum_validation`; None means "when_required" on a custom endpoint, botocore's default on AWS.
+        verify: False turns certificate checks off; a path names a CA bundle; None leaves it to botocore.
+        client_cert: a path, or (certificate, key), as botocore takes it.
+        proxies, proxies_config: as botocore takes them.
+    """
+
+    max_concurrency: int = 64
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    retry: RetrySettings = field(default_factory=RetrySettings)
+    transfer: TransferSettings = field(default_factory=TransferSettings)
+    data_path: Literal["signed", "boto"] = "boto"
+    addressing_style: Literal["auto", "path", "virtual"] = "auto"
+    request_checksums: Literal["when_supported", "when_required"] | None = None
+    response_checksums: Literal["when_supported", "when_required"] | None = None
+    verify: bool | str | None = None
+    client_cert: str | tuple[str, str] | None = field(default=None, repr=False)
+    proxies: Mapping[str, str] | None = field(default=None, repr=False)
+    proxies_config: Mapping[str, object] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.max_concurrency < 1:
+            raise InvalidOption("max_concurrency is at least 1", hint="leave it at 64")

@@ -1,0 +1,123 @@
+"""What every data-plane transport does: one attempt of one verb, its library's exceptions translated at this edge."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from apm_s3.errors import ApmS3Error
+from apm_s3.models import (
+    DeleteOutcome,
+    DeleteReport,
+    FileInfo,
+    ListPage,
+    PartInfo,
+    Stream,
+    UploadInfo,
+    VersionPage,
+)
+from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
+
+
+class Body(Protocol):
+    """The body of a GET whose headers have arrived. It holds a connection until it is read or closed."""
+
+    @property
+    def info(self) -> FileInfo:
+        """The object, as the headers describe it; `size` is that of the whole object."""
+
+    @property
+    def length(self) -> int:
+        """The bytes that this body will give."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The pieces, as they arrive.
+
+        Raises:
+            ConnectionLost: it broke, or ended early.
+            IntegrityError: the whole object came and does not match its checksum.
+        """
+
+    async def aclose(self) -> None:
+        """Give the connection up; harmless after the end and when called twice."""
+
+
+class ObjectTransport(Protocol):
+    """The verbs. Arguments are checked already; every error raised is one of `apm_s3.errors`."""
+
+    async def read(self, bucket: str, key: str, options: ReadOptions) -> tuple[FileInfo, bytes]:
+        """GET, the whole body at once, its length and checksum verified."""
+
+    async def open(self, bucket: str, key: str, options: ReadOptions) -> Body:
+        """GET, as a stream."""
+
+    async def head(self, bucket: str, key: str, options: ReadOptions) -> FileInfo:
+        """HEAD. A 404 is a plain `NotFound`: it has no body that tells the bucket from the key."""
+
+    async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
+        """PUT in one request; a `Stream` has a known size."""
+
+    async def delete(self, bucket: str, key: str, options: DeleteOptions) -> DeleteOutcome:
+        """DELETE of one key or version."""
+
+    async def delete_many(
+        self, bucket: str, keys: Sequence[tuple[str, str | None]], options: DeleteOptions
+    ) -> DeleteReport:
+        """DeleteObjects of at most 1000 (key, version id)."""
+
+    async def copy(self, source_bucket: str, source_key: str, bucket: str, key: str, options: CopyOptions) -> FileInfo:
+        """CopyObject. An error document in a 200 is raised."""
+
+    async def list_files(self, bucket: str, options: ListOptions) -> ListPage:
+        """One page of ListObjectsV2."""
+
+    async def list_versions(
+        self, bucket: str, options: ListOptions, key_marker: str | None, version_marker: str | None
+    ) -> VersionPage:
+        """One page of ListObjectVersions."""
+
+    async def create_upload(self, bucket: str, key: str, options: UploadOptions) -> str:
+        """CreateMultipartUpload: the upload id."""
+
+    async def upload_part(
+        self, bucket: str, key: str, upload_id: str, number: int, body: bytes | Stream, options: UploadOptions
+    ) -> PartInfo:
+        """UploadPart; a `Stream` has a known size."""
+
+    async def copy_part(
+        self,
+        source_bucket: str,
+        source_key: str,
+        byte_range: tuple[int, int],
+        bucket: str,
+        key: str,
+        upload_id: str,
+        number: int,
+        options: CopyOptions,
+    ) -> PartInfo:
+        """UploadPartCopy of bytes [start, stop)."""
+
+    async def complete_upload(
+        self, bucket: str, key: str, upload_id: str, parts: Sequence[PartInfo], options: UploadOptions
+    ) -> FileInfo:
+        """CompleteMultipartUpload. An error document in a 200 is raised."""
+
+    async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
+        """AbortMultipartUpload."""
+
+    async def list_parts(self, bucket: str, key: str, upload_id: str) -> tuple[PartInfo, ...]:
+        """All parts that S3 has of an upload."""
+
+    async def list_uploads(self, bucket: str, prefix: str) -> tuple[UploadInfo, ...]:
+        """All open uploads under a prefix."""
+
+    async def presign(
+        self, method: str, bucket: str, key: str, expires_in: int, options: ReadOptions | UploadOptions
+    ) -> str:
+        """A URL that lets its bearer GET or PUT the object for `expires_in` seconds."""
+
+    async def recover(self, error: ApmS3Error) -> bool:
+        """Take in what `error` teaches (clock, route, credentials): whether to repeat the request at once."""
+
+    async def aclose(self) -> None:
+        """Close what this transport opened."""
