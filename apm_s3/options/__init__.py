@@ -3,10 +3,10 @@
 from apm_s3.options.calls import (
     CopyOptions,
     DeleteOptions,
-    Encryption,
     ListOptions,
     ReadOptions,
+    SseAlgorithm,
     UploadOptions,
 )
 
-__all__ = ["CopyOptions", "DeleteOptions", "Encryption", "ListOptions", "ReadOptions", "UploadOptions"]
+__all__ = ["CopyOptions", "DeleteOptions", "ListOptions", "ReadOptions", "SseAlgorithm", "UploadOptions"]

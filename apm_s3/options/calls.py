@@ -9,7 +9,7 @@ from typing import Literal
 
 from apm_s3.errors import InvalidOption
 
-Encryption = Literal["AES256", "aws:kms", "aws:kms:dsse"]
+SseAlgorithm = Literal["AES256", "aws:kms", "aws:kms:dsse"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ class UploadOptions:
     expires: datetime | None = None
     if_match: str | None = None
     if_none_match: Literal["*"] | None = None
-    encryption: Encryption | None = None
+    encryption: SseAlgorithm | None = None
     kms_key_id: str | None = None
     bucket_key: bool | None = None
     sse_customer_key: bytes | None = field(default=None, repr=False)
@@ -103,7 +103,7 @@ class CopyOptions:
     storage_class: str | None = None
     if_match: str | None = None
     if_none_match: Literal["*"] | None = None
-    encryption: Encryption | None = None
+    encryption: SseAlgorithm | None = None
     kms_key_id: str | None = None
     source_sse_customer_key: bytes | None = field(default=None, repr=False)
     sse_customer_key: bytes | None = field(default=None, repr=False)
@@ -189,7 +189,7 @@ def _check_customer_key(key: bytes | None) -> None:
         raise InvalidOption(f"an SSE-C key has 32 bytes, not {len(key)}", hint="give the raw key, not base64")
 
 
-def _check_kms(encryption: Encryption | None, kms_key_id: str | None) -> None:
+def _check_kms(encryption: SseAlgorithm | None, kms_key_id: str | None) -> None:
     if kms_key_id is not None and encryption not in ("aws:kms", "aws:kms:dsse"):
         raise InvalidOption("kms_key_id needs encryption='aws:kms'", hint="set encryption='aws:kms' too")
 
