@@ -1,0 +1,30 @@
+"""Offline validators that agree with the loaders of Prometheus, Alertmanager, Loki, Jaeger and Grafana.
+
+How a document is checked: `parsing` turns text into nodes with positions, within budgets, without building objects;
+the package of the tool then checks the nodes and reports to a `Context`.
+
+How a tool is added or deepened: its package (`apm_s3.validators.<tool>`) offers `KINDS` (the first one is the
+default), `infer_kind(source)` and `check(kind, source, context)`. A `check` gets its nodes with
+`source.document("yaml")` and reports with `context.error(node, path, rule, message, hint)`, `context.warn(...)` and
+`context.skip(reason)`; it lets `Unreadable` pass. A path is a chain of `(parent path, key or index)`, rendered only
+when there is something to report.
+"""
+
+from apm_s3.tools import MAIN_FILES, TOOLS
+from apm_s3.validators.parsing.documents import parse_document
+from apm_s3.validators.validate import (
+    validate_bundle,
+    validate_bundle_async,
+    validate_config,
+    validate_config_async,
+)
+
+__all__ = [
+    "MAIN_FILES",
+    "TOOLS",
+    "parse_document",
+    "validate_bundle",
+    "validate_bundle_async",
+    "validate_config",
+    "validate_config_async",
+]

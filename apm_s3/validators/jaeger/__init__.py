@@ -1,0 +1,33 @@
+"""Jaeger: the configuration of version 2, sampling strategies and the user interface's configuration."""
+
+from __future__ import annotations
+
+from apm_s3.validators.context import Context, Source
+from apm_s3.validators.structure import check_top_level, take_issues
+
+KINDS = ("config", "sampling", "ui")
+_TOP_LEVEL = {
+    "config": frozenset(("receivers", "processors", "exporters", "extensions", "connectors", "service")),
+    "sampling": frozenset(("default_strategy", "service_strategies")),
+    "ui": frozenset[str](),
+}
+
+
+def infer_kind(source: Source) -> str | None:
+    """`sampling` for JSON with strategies, `config` for what has the collector's sections, `ui` for other JSON."""
+    keys = source.top_level_keys()
+    if keys & _TOP_LEVEL["sampling"]:
+        return "sampling"
+    name = source.name or ""
+    if name.endswith(".js") or (name.endswith(".json") and not keys & _TOP_LEVEL["config"]):
+        return "ui"
+    return "config" if not name or name.endswith((".yml", ".yaml", ".json")) else None
+
+
+def check(kind: str, source: Source, context: Context) -> None:
+    """Report the problems of one document."""
+    if kind == "ui" and source.name is not None and source.name.endswith(".js"):
+        source.readable_text()
+        return
+    root = take_issues(source.document("yaml" if kind == "config" else "json"), context)
+    check_top_level(root, _TOP_LEVEL[kind], context)

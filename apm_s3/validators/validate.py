@@ -1,0 +1,150 @@
+"""The entry points: one document or a bundle in, one report out, on the event loop or beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path as FilePath
+from typing import Literal, Protocol, cast
+
+from apm_s3.errors import InvalidOption
+from apm_s3.reports import ValidationReport
+from apm_s3.tools import TOOLS
+from apm_s3.validators.context import ConfigSource, Context, Source, parse_version
+from apm_s3.validators.parsing.documents import unreadable_issue
+from apm_s3.validators.parsing.nodes import Unreadable
+
+Level = Literal["full", "external"]
+_LEVELS = ("full", "external")
+
+_INLINE_BYTES = 16 * 1024
+"""What an asynchronous call checks on the event loop itself: a few milliseconds' worth."""
+
+
+class ToolValidator(Protocol):
+    """What the package of a tool offers."""
+
+    KINDS: tuple[str, ...]
+
+    def infer_kind(self, source: Source) -> str | None:
+        """The kind that `source` seems to be, by its name and content; None when it is none of this tool's."""
+
+    def check(self, kind: str, source: Source, context: Context) -> None:
+        """Report the problems of one document. May raise `Unreadable`."""
+
+
+def validate_config(
+    tool: str,
+    source: ConfigSource,
+    *,
+    name: str | None = None,
+    kind: str | None = None,
+    target_version: str | None = None,
+    level: Level = "full",
+) -> ValidationReport:
+    """Check one configuration of `tool` as the tool's own loader would, and report every problem at once.
+
+    `source` is text, bytes, the Path of a file, or a mapping. `kind` is inferred from `name` and the content when it
+    is not given: prometheus `config`, `rules`; alertmanager `config`, `templates`; loki `config`, `rules`; jaeger
+    `config`, `sampling`, `ui`; grafana `ini`, `provisioning`, `dashboard`. `target_version` (`2.53`) makes it fit
+    that release, else the newest known. `level="external"` also asks promtool or amtool where they are installed. A
+    text that cannot be read makes a report with an error, never an exception.
+
+    Raises:
+        InvalidOption: unknown tool, kind or level, or not a version.
+        TypeError: `source` is none of the above.
+        OSError: `source` is a Path that cannot be read.
+    """
+    module = _tool(tool)
+    if level not in _LEVELS:
+        raise InvalidOption(f"no such level: {level!r}", hint=f"choose from {', '.join(_LEVELS)}")
+    if kind is not None and kind not in module.KINDS:
+        raise InvalidOption(f"{tool} has no kind {kind!r}", hint=f"choose from {', '.join(module.KINDS)}")
+    context = Context(parse_version(target_version))
+    read = Source(source, name)
+    chosen = kind or module.infer_kind(read) or module.KINDS[0]
+    _check(module, chosen, read, context)
+    return context.report(tool, chosen, read.name)
+
+
+async def validate_config_async(
+    tool: str,
+    source: ConfigSource,
+    *,
+    name: str | None = None,
+    kind: str | None = None,
+    target_version: str | None = None,
+    level: Level = "full",
+) -> ValidationReport:
+    """`validate_config`, with whatever takes long in a thread, so that the event loop is never held."""
+
+    def run() -> ValidationReport:
+        return validate_config(tool, source, name=name, kind=kind, target_version=target_version, level=level)
+
+    if level == "full" and _is_light(tool, source):
+        return run()
+    return await asyncio.to_thread(run)
+
+
+def validate_bundle(
+    tool: str, files: Mapping[str, bytes], *, target_version: str | None = None, level: Level = "full"
+) -> ValidationReport:
+    """Check all files of a tool's bundle: each by itself, then what they say about one another.
+
+    Every issue carries the name of its file. Files that are none of the tool's kinds (certificates, notes) are
+    listed as skipped.
+
+    Raises:
+        InvalidOption: unknown tool or level, or not a version.
+    """
+    module = _tool(tool)
+    issues, skipped = [], dict[str, None]()
+    for name, raw in files.items():
+        kind = module.infer_kind(Source(raw, name))
+        if kind is None:
+            skipped[f"{name}: not a {tool} configuration file"] = None
+            continue
+        report = validate_config(tool, raw, name=name, kind=kind, target_version=target_version, level=level)
+        issues += [replace(issue, file=name) for issue in report.issues]
+        skipped.update(dict.fromkeys(report.skipped))
+    return ValidationReport(tool, "bundle", None, tuple(issues), tuple(skipped))
+
+
+async def validate_bundle_async(
+    tool: str, files: Mapping[str, bytes], *, target_version: str | None = None, level: Level = "full"
+) -> ValidationReport:
+    """`validate_bundle`, with whatever takes long in a thread, so that the event loop is never held."""
+
+    def run() -> ValidationReport:
+        return validate_bundle(tool, files, target_version=target_version, level=level)
+
+    if level == "full" and _is_light(tool, b"".join(files.values()) if len(files) == 1 else None):
+        return run()
+    return await asyncio.to_thread(run)
+
+
+def _check(module: ToolValidator, kind: str, source: Source, context: Context) -> None:
+    try:
+        module.check(kind, source, context)
+    except Unreadable as exc:
+        context.add(unreadable_issue(exc))
+
+
+def _tool(tool: str) -> ToolValidator:
+    if tool not in TOOLS:
+        raise InvalidOption(f"no such tool: {tool!r}", hint=f"choose from {', '.join(TOOLS)}")
+    return cast("ToolValidator", importlib.import_module(_module_name(tool)))
+
+
+def _module_name(tool: str) -> str:
+    return f"apm_s3.validators.{tool}"
+
+
+def _is_light(tool: str, source: ConfigSource | None) -> bool:
+    # The first use of a tool loads its tables; a mapping's size is unknown until it is walked; a path needs file I/O.
+    if source is None or isinstance(source, Mapping | FilePath) or _module_name(tool) not in sys.modules:
+        return False
+    return len(source) <= _INLINE_BYTES

@@ -1,0 +1,100 @@
+"""The entry points: kinds, names, versions, bundles and the event loop."""
+
+import pytest
+
+from apm_s3.errors import InvalidOption
+from apm_s3.reports import Issue, Severity, ValidationReport
+from apm_s3.tools import MAIN_FILES, TOOLS
+from apm_s3.validators import validate_bundle, validate_bundle_async, validate_config, validate_config_async
+
+
+def test_every_tool_has_a_main_file_of_its_first_kind():
+    for tool in TOOLS:
+        report = validate_config(tool, "{}" if tool != "grafana" else "", name=MAIN_FILES[tool])
+        assert report.kind in ("config", "ini")
+
+
+@pytest.mark.parametrize(
+    ("tool", "name", "text", "kind"),
+    [
+        ("prometheus", "rules/a.yml", "groups: []", "rules"),
+        ("prometheus", "prometheus.yml", "global: {}", "config"),
+        ("prometheus", None, "groups:\n- name: x", "rules"),
+        ("alertmanager", "mail.tmpl", '{{ define "x" }}{{ end }}', "templates"),
+        ("alertmanager", None, "route: {receiver: a}", "config"),
+        ("loki", None, "groups: []", "rules"),
+        ("loki", "loki.yaml", "server: {}", "config"),
+        ("jaeger", None, '{"default_strategy": {"type": "probabilistic", "param": 1}}', "sampling"),
+        ("jaeger", "ui.json", "{}", "ui"),
+        ("jaeger", "config.yaml", "service: {}", "config"),
+        ("grafana", "dashboards/x.json", "{}", "dashboard"),
+        ("grafana", None, "[server]\nhttp_port = 3000\n", "ini"),
+        ("grafana", None, "apiVersion: 1\ndatasources: []\n", "provisioning"),
+        ("grafana", None, {"server": {"http_port": 3000}}, "ini"),
+    ],
+)
+def test_the_kind_is_inferred_from_name_and_content(tool, name, text, kind):
+    assert validate_config(tool, text, name=name).kind == kind
+
+
+def test_an_unknown_top_level_key_gets_a_hint():
+    report = validate_config("prometheus", "scrape_config: []\n")
+
+    assert not report.ok
+    assert report.issues[0].hint == "did you mean scrape_configs?"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        (("splunk", ""), {}),
+        (("prometheus", ""), {"kind": "dashboard"}),
+        (("prometheus", ""), {"level": "deep"}),
+        (("prometheus", ""), {"target_version": "two"}),
+    ],
+)
+def test_a_wrong_argument_is_refused(arguments, options):
+    with pytest.raises(InvalidOption):
+        validate_config(*arguments, **options)
+
+
+def test_a_source_of_a_wrong_type_is_refused():
+    with pytest.raises(TypeError):
+        validate_config("prometheus", 5)
+
+
+def test_a_path_is_read_and_names_the_report(tmp_path):
+    path = tmp_path / "prometheus.yml"
+    path.write_text("global: [\n")
+
+    report = validate_config("prometheus", path)
+
+    assert report.name == "prometheus.yml"
+    assert str(report).startswith("prometheus.yml:2:1: error: ")
+
+
+def test_a_bundle_names_the_file_of_each_issue_and_skips_what_it_does_not_know():
+    report = validate_bundle(
+        "prometheus", {"prometheus.yml": b"globals: {}\n", "rules/a.yml": b"groups: []\n", "NOTES": b""}
+    )
+
+    assert [issue.file for issue in report.issues] == ["prometheus.yml"]
+    assert any(reason.startswith("NOTES") for reason in report.skipped)
+
+
+def test_a_report_is_one_line_a_problem():
+    issue = Issue(Severity.ERROR, "a[0].b", 3, 7, "some-rule", "not allowed", hint="did you mean c?")
+    report = ValidationReport("loki", "config", "loki.yaml", (issue,))
+
+    assert str(report) == "loki.yaml:3:7: error: a[0].b: not allowed (did you mean c?) (some-rule)"
+
+
+@pytest.mark.parametrize("text", ["a: b\n" + "# comment\n" * 100, "x" * 200_000])
+async def test_the_async_call_says_what_the_plain_one_says(text):
+    assert await validate_config_async("loki", text, kind="config") == validate_config("loki", text, kind="config")
+
+
+async def test_an_async_bundle_says_what_the_plain_one_says():
+    files = {"loki.yaml": b"a: [\n", "rules/x.yaml": b"groups: []\n"}
+
+    assert await validate_bundle_async("loki", files) == validate_bundle("loki", files)
