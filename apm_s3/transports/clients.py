@@ -1,0 +1,176 @@
+"""aiobotocore's session and clients, behind one typed edge: one client a region, made once, closed by us.
+
+aiobotocore is untyped; nothing outside `transports/` touches it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from aiobotocore.config import AioConfig
+from aiobotocore.httpsession import AIOHTTPSession
+from aiobotocore.session import AioSession, get_session
+from aiohttp import ClientResponse, ClientSession
+from botocore.exceptions import BotoCoreError, ClientError
+
+from apm_s3.models import Credentials
+from apm_s3.settings import S3Settings
+from apm_s3.transports.botocore_errors import translate
+from apm_s3.transports.send_once import send_once
+
+
+class Clients:
+    """The S3 clients of one manager. No I/O before the first `get`."""
+
+    def __init__(
+        self,
+        *,
+        session: Any = None,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        credentials: Credentials | None = None,
+        settings: S3Settings,
+    ) -> None:
+        self.session: AioSession = _core_session(session)
+        self.region = region
+        self.endpoint_url = endpoint_url
+        self.credentials = credentials
+        self.settings = settings
+        self._stack = AsyncExitStack()
+        self._making: dict[str | None, asyncio.Task[Any]] = {}
+
+    async def get(self, region: str | None = None) -> Any:
+        """The aiobotocore client of `region` (the manager's own where it is None)."""
+        region = region or self.region
+        making = self._making.get(region)
+        if making is None or (making.done() and (making.cancelled() or making.exception() is not None)):
+            making = asyncio.create_task(self._make(region), name=f"apm_s3 client {region or 'default'}")
+            self._making[region] = making
+        # Shielded: one caller's cancellation must not take the client from the others that wait for it.
+        return await asyncio.shield(making)
+
+    async def call(self, method: str, *, region: str | None = None, **params: Any) -> Mapping[str, Any]:
+        """See `ControlPlane.call`."""
+        try:
+            client = await self.get(region)
+            return cast("Mapping[str, Any]", await getattr(client, method)(**params))
+        except (BotoCoreError, ClientError) as exc:
+            raise translate(exc, operation=method, bucket=params.get("Bucket"), key=params.get("Key")) from exc
+
+    async def aclose(self) -> None:
+        """Close every client, those being made too."""
+        making = list(self._making.values())
+        self._making.clear()
+        for task in making:
+            task.cancel()
+        if making:
+            await asyncio.wait(making)
+        await self._stack.aclose()
+
+    async def _make(self, region: str | None) -> Any:
+        await asyncio.to_thread(self._load_models)
+        client = await self._enter(region, self._checksums(self.endpoint_url))
+        if self.endpoint_url is None and is_custom(client.meta.endpoint_url):
+            # The endpoint came from the environment or the AWS configuration: the checksums have to fit it, too.
+            return await self._enter(region, self._checksums(client.meta.endpoint_url))
+        return client
+
+    async def _enter(self, region: str | None, checksums: Mapping[str, str]) -> Any:
+        static = self.credentials
+        context = self.session.create_client(
+            "s3",
+            region_name=region,
+            endpoint_url=self.endpoint_url,
+            verify=self.settings.verify,
+            aws_access_key_id=static.key_id if static else None,
+            aws_secret_access_key=static.secret if static else None,
+            aws_session_token=static.token if static else None,
+            config=self._config(checksums),
+        )
+        client = await self._stack.enter_async_context(context)
+        client.meta.events.register_first("choose-signer.s3", _presign_with_sigv4)
+        return client
+
+    def _config(self, checksums: Mapping[str, str]) -> AioConfig:
+        settings = self.settings
+        options: dict[str, Any] = dict(checksums)
+        if settings.proxies is not None:
+            options["proxies"] = dict(settings.proxies)
+        if settings.proxies_config is not None:
+            options["proxies_config"] = dict(settings.proxies_config)
+        if settings.client_cert is not None:
+            options["client_cert"] = settings.client_cert
+        if settings.addressing_style != "auto":
+            options["s3"] = {"addressing_style": settings.addressing_style}
+        return AioConfig(
+            connect_timeout=settings.timeouts.connect,
+            read_timeout=settings.timeouts.read,
+            max_pool_connections=settings.max_concurrency,
+            retries={"mode": "standard", "total_max_attempts": 1},
+            http_session_cls=_SendOnceSession,
+            user_agent_extra="apm_s3",
+            **options,
+        )
+
+    def _checksums(self, endpoint_url: str | None) -> dict[str, str]:
+        default = "when_required" if endpoint_url and is_custom(endpoint_url) else None
+        chosen = {
+            "request_checksum_calculation": self.settings.request_checksums
+            or (None if "AWS_REQUEST_CHECKSUM_CALCULATION" in os.environ else default),
+            "response_checksum_validation": self.settings.response_checksums
+            or (None if "AWS_RESPONSE_CHECKSUM_VALIDATION" in os.environ else default),
+        }
+        return {name: value for name, value in chosen.items() if value}
+
+    def _load_models(self) -> None:
+        # Megabytes of JSON: loaded here, in a thread, they are cached when the client is made on the event loop.
+        loader = self.session.get_component("data_loader")
+        for name in ("service-2", "endpoint-rule-set-1", "paginators-1", "waiters-2"):
+            loader.load_service_model("s3", name)
+        loader.load_data("partitions")
+        loader.load_data("endpoints")
+
+
+def is_custom(endpoint_url: str) -> bool:
+    """Whether the endpoint is an S3-compatible server rather than AWS."""
+    host = urlsplit(endpoint_url).hostname or ""
+    return not host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
+
+
+def _core_session(session: Any) -> AioSession:
+    if session is None:
+        return get_session()
+    # An aioboto3.Session wraps the AioSession that holds its credentials and configuration.
+    return getattr(session, "_session", session)
+
+
+def _presign_with_sigv4(signature_version: str, **_: Any) -> str | None:
+    """botocore presigns with SigV2 in the older regions and on custom endpoints, which many servers refuse."""
+    if signature_version.startswith(("v4a", "v4-s3express")):
+        return None
+    for suffix in ("-query", "-presign-post"):
+        if signature_version.endswith(suffix):
+            return f"s3v4{suffix}"
+    return None
+
+
+class _SendOnce:
+    """An aiohttp session whose requests are sent at most once."""
+
+    def __init__(self, session: ClientSession) -> None:
+        self._session = session
+
+    async def request(self, method: str, **arguments: Any) -> ClientResponse:
+        return await self._session.request(method, middlewares=(send_once,), **arguments)
+
+
+class _SendOnceSession(AIOHTTPSession):  # type: ignore[misc]
+    """aiobotocore's HTTP session without aiohttp's own repeats."""
+
+    async def _get_session(self, proxy_url: str | None) -> _SendOnce:
+        return _SendOnce(await super()._get_session(proxy_url))

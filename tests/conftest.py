@@ -1,0 +1,77 @@
+"""Fixtures that every test can use. Each test gets a bucket of its own, so servers are shared by a whole run."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from apm_s3.settings import S3Settings
+from apm_s3.transports.clients import Clients
+from tests.servers import Server, moto_server, seaweedfs_server
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[Server]:
+    """moto: breadth of the control plane; verifies neither signatures nor checksums."""
+    with moto_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def seaweedfs() -> Iterator[Server]:
+    """SeaweedFS: signatures, conditions, versions, integrity."""
+    with seaweedfs_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["moto", "seaweedfs"])
+def server(request: pytest.FixtureRequest) -> Server:
+    """Each server in turn."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def bucket_name() -> str:
+    """A name that no other test uses."""
+    return f"apm-test-{uuid.uuid4().hex[:20]}"
+
+
+@pytest.fixture
+async def clients(server: Server) -> AsyncIterator[Clients]:
+    """aiobotocore's clients on the server."""
+    made = make_clients(server)
+    yield made
+    await made.aclose()
+
+
+def make_clients(server: Server, settings: S3Settings | None = None) -> Clients:
+    """aiobotocore's clients on `server`."""
+    return Clients(
+        region=server.region,
+        endpoint_url=server.endpoint_url,
+        credentials=server.credentials,
+        settings=settings or S3Settings(),
+    )
+
+
+@pytest.fixture
+async def bucket(clients: Clients, bucket_name: str) -> str:
+    """An empty bucket on the server."""
+    await clients.call("create_bucket", Bucket=bucket_name)
+    return bucket_name
+
+
+@pytest.fixture(autouse=True)
+async def _nothing_left_behind() -> AsyncIterator[None]:
+    """Fails a test that leaves a task, or an object that warns when it is collected."""
+    before = asyncio.all_tasks()
+    yield
+    for _ in range(5):
+        await asyncio.sleep(0)
+    left = {task for task in asyncio.all_tasks() - before if not task.done() and task is not asyncio.current_task()}
+    gc.collect()
+    assert not left, f"tasks left behind: {left}"
