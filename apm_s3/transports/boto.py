@@ -23,6 +23,7 @@ from apm_s3.models import (
 )
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 from apm_s3.transports.boto_parameters import (
+    checked_read_parameters,
     copy_parameters,
     copy_part_parameters,
     delete_parameters,
@@ -61,12 +62,12 @@ class BotoTransport:
 
     async def open(self, bucket: str, key: str, options: ReadOptions) -> BotoBody:
         """See `ObjectTransport.open`."""
-        answer = await self._call("get_object", Bucket=bucket, Key=key, **read_parameters(options))
+        answer = await self._call("get_object", Bucket=bucket, Key=key, **checked_read_parameters(options))
         return BotoBody(bucket, key, answer)
 
     async def head(self, bucket: str, key: str, options: ReadOptions) -> FileInfo:
         """See `ObjectTransport.head`."""
-        answer = await self._call("head_object", Bucket=bucket, Key=key, **read_parameters(options))
+        answer = await self._call("head_object", Bucket=bucket, Key=key, **checked_read_parameters(options))
         return _file_info(bucket, key, answer)
 
     async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:

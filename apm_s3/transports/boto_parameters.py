@@ -24,10 +24,15 @@ def read_parameters(options: ReadOptions) -> dict[str, Any]:
     if options.range is not None:
         start, stop = options.range
         parameters["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
-    else:
-        # S3 sends the checksum of the whole object only when asked, and beside a range it would not fit.
-        parameters["ChecksumMode"] = "ENABLED"
     return parameters | _customer_key(options.sse_customer_key) | _payer(options.requester_pays)
+
+
+def checked_read_parameters(options: ReadOptions) -> dict[str, Any]:
+    """Of a read whose body is verified: S3 sends its checksum only when asked, and that of a whole object only."""
+    parameters = read_parameters(options)
+    if options.range is None:
+        parameters["ChecksumMode"] = "ENABLED"
+    return parameters
 
 
 def upload_parameters(options: UploadOptions) -> dict[str, Any]:
