@@ -1,0 +1,139 @@
+"""The narrow object store on which configurations rest, so that all of it can be tested on memory.
+
+What it must give: read-after-write consistency, and PUT that honours If-Match and If-None-Match.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Protocol
+
+from apm_s3.models import FileInfo, FileVersion
+
+
+class ObjectStore(Protocol):
+    """One bucket. Every error is one of `apm_s3.errors`; ETags are opaque; times are the server's."""
+
+    @property
+    def bucket(self) -> str:
+        """The bucket's name."""
+
+    async def read(
+        self, key: str, *, if_none_match: str | None = None, version_id: str | None = None
+    ) -> tuple[FileInfo, bytes]:
+        """The object, past every cache, with its ETag, metadata and the server's time.
+
+        Raises:
+            ObjectNotFound: there is no such key.
+            NotModified: `if_none_match` is still its ETag.
+        """
+
+    async def head(self, key: str) -> FileInfo:
+        """The object without its body.
+
+        Raises:
+            ObjectNotFound: there is no such key.
+        """
+
+    async def put(
+        self,
+        key: str,
+        body: bytes,
+        *,
+        if_match: str | None = None,
+        create: bool = False,
+        content_type: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retain_until: datetime | None = None,
+        timeout: float | None = None,
+    ) -> FileInfo:
+        """Store `body`.
+
+        Args:
+            if_match: replace only the object with this ETag.
+            create: never replace (`If-None-Match: *`).
+            retain_until: lock it (object lock, GOVERNANCE) until then.
+            timeout: seconds for the whole call.
+
+        Raises:
+            PreconditionFailed: the condition did not hold.
+            ObjectNotFound: `if_match` was given and there is no such key (some servers say PreconditionFailed).
+        """
+
+    async def copy(self, source_key: str, key: str) -> FileInfo:
+        """Copy inside the bucket, onto a key that does not exist yet (`If-None-Match: *`)."""
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Delete all of `keys`; those that are not there count as deleted.
+
+        Raises:
+            BatchError: some could not be deleted; the others are.
+        """
+
+    def list(self, prefix: str, *, start_after: str | None = None) -> AsyncGenerator[FileInfo, None]:
+        """All objects under `prefix` in the order of their keys, with `last_modified`, page by page."""
+
+    def list_folders(self, prefix: str) -> AsyncGenerator[str, None]:
+        """The names right under `prefix` that have something below them (a listing by '/')."""
+
+    def versions(self, key: str) -> AsyncGenerator[FileVersion, None]:
+        """The versions of one key, newest first; a single one where the bucket keeps none."""
+
+
+def server_time(info: FileInfo) -> float:
+    """The server's clock at an answer, Unix seconds; this machine's where the server sent no `Date`."""
+    return time.time() if info.server_time is None else info.server_time
+
+
+class Prefixed:
+    """A store's part of a bucket: keys are relative to `prefix` on this side, whole on the other."""
+
+    def __init__(self, objects: ObjectStore, prefix: str) -> None:
+        self._objects = objects
+        self._prefix = prefix
+        self.bucket = objects.bucket
+
+    async def read(
+        self, key: str, *, if_none_match: str | None = None, version_id: str | None = None
+    ) -> tuple[FileInfo, bytes]:
+        """See `ObjectStore.read`."""
+        return await self._objects.read(self._prefix + key, if_none_match=if_none_match, version_id=version_id)
+
+    async def head(self, key: str) -> FileInfo:
+        """See `ObjectStore.head`."""
+        return await self._objects.head(self._prefix + key)
+
+    async def put(self, key: str, body: bytes, **conditions: Any) -> FileInfo:
+        """See `ObjectStore.put`."""
+        return await self._objects.put(self._prefix + key, body, **conditions)
+
+    async def copy(self, source_key: str, key: str) -> FileInfo:
+        """See `ObjectStore.copy`."""
+        return await self._objects.copy(self._prefix + source_key, self._prefix + key)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """See `ObjectStore.delete`."""
+        await self._objects.delete([self._prefix + key for key in keys])
+
+    async def list(self, prefix: str, *, start_after: str | None = None) -> AsyncGenerator[FileInfo, None]:
+        """See `ObjectStore.list`."""
+        after = None if start_after is None else self._prefix + start_after
+        async with aclosing(self._objects.list(self._prefix + prefix, start_after=after)) as listing:
+            async for info in listing:
+                yield replace(info, key=info.key.removeprefix(self._prefix))
+
+    async def list_folders(self, prefix: str) -> AsyncGenerator[str, None]:
+        """See `ObjectStore.list_folders`."""
+        async with aclosing(self._objects.list_folders(self._prefix + prefix)) as names:
+            async for name in names:
+                yield name
+
+    async def versions(self, key: str) -> AsyncGenerator[FileVersion, None]:
+        """See `ObjectStore.versions`."""
+        async with aclosing(self._objects.versions(self._prefix + key)) as versions:
+            async for version in versions:
+                yield version
