@@ -1,0 +1,82 @@
+"""What is checked, and how: `nox` runs the default sessions, `nox -l` lists all of them."""
+
+from __future__ import annotations
+
+import os
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["lint", "types", "contracts", "tests", "tests_old", "examples"]
+nox.options.reuse_venv = "yes"
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+OLDEST = ("aioboto3==15.5.0", "aiobotocore==2.25.1")
+# Each worker starts S3 servers of its own, hence no more than four.
+PYTEST = ("python", "-m", "pytest", "-ra", "-n", "auto", "--maxprocesses", "4")
+# In CI a missing tool (promtool, nginx ...) fails the tests that need it; elsewhere it skips them, with the reason.
+ENVIRONMENT = {"APM_S3_REQUIRE_TOOLS": "1"} if os.environ.get("CI") else {}
+
+
+def install(session: nox.Session, package: str, *groups: str) -> None:
+    """Install the package and the tools of `groups`."""
+    session.install(package, *nox.project.dependency_groups(PROJECT, *groups))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and common mistakes: ruff, as linter and as formatter."""
+    session.install(*nox.project.dependency_groups(PROJECT, "lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy, strict, over the package, the examples, and a file that uses the public API as a caller would."""
+    install(session, ".[all]", "types")
+    session.run("mypy")
+    session.run("mypy", "examples", "tests/typed_api.py")
+
+
+@nox.session
+def contracts(session: nox.Session) -> None:
+    """Who may import whom: the layers of the package, and where its dependencies are used."""
+    session.install(*nox.project.dependency_groups(PROJECT, "contracts"))
+    session.run("lint-imports", "--no-cache")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The test suite on the newest aiobotocore that the package allows."""
+    install(session, ".[all]", "test")
+    session.run(*PYTEST, *session.posargs, env=ENVIRONMENT)
+
+
+@nox.session
+def tests_old(session: nox.Session) -> None:
+    """The test suite on the oldest aiobotocore that the package allows, and with aioboto3, which pins it."""
+    session.install(".[all,aioboto3]", *OLDEST, *nox.project.dependency_groups(PROJECT, "test"))
+    session.run(*PYTEST, *session.posargs, env=ENVIRONMENT)
+
+
+@nox.session(python=["3.11", "3.12", "3.13", "3.14"])
+def pythons(session: nox.Session) -> None:
+    """The test suite on every supported Python that is installed here."""
+    install(session, ".[all]", "test")
+    session.run(*PYTEST, *session.posargs, env=ENVIRONMENT)
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """The demo, the examples and the README's code, with no more installed than the extra `demo`."""
+    install(session, ".[demo]", "test")
+    session.run("apm-s3", "demo")
+    session.run(*PYTEST, "tests/test_examples.py", "tests/test_readme.py", *session.posargs, env=ENVIRONMENT)
+
+
+@nox.session
+def long(session: nox.Session) -> None:
+    """What is too slow for every change: millions of interleavings, large transfers."""
+    install(session, ".[all]", "test")
+    session.run(*PYTEST, "-m", "long", "--timeout", "7200", *session.posargs, env=ENVIRONMENT)
