@@ -2,24 +2,111 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
+
+from apm_s3.errors import (
+    ApmS3Error,
+    ConditionalConflict,
+    DeadlineExceeded,
+    DigestRejected,
+    IntegrityError,
+    PreconditionFailed,
+    S3Error,
+    ServiceUnavailable,
+    Throttled,
+    TransportError,
+)
+from apm_s3.events import Hook, OperationEvent, Outcome, current_labels, emit
+from apm_s3.logs import LOGGER
+from apm_s3.pool import S3ConnectionPool
+from apm_s3.retry import RECOVERABLE, RetryBudget, go_on, may_pass
+from apm_s3.settings import S3Settings
+from apm_s3.tasks import Deadlines, Watch
 
 T = TypeVar("T")
+R = TypeVar("R")
+
+Attempt = Callable[[], Awaitable[T]]
+Recover = Callable[[ApmS3Error], Awaitable[bool]]
+Verdict = Callable[[S3Error, bool], Awaitable[T | None]]
+Measure = Callable[[T], tuple[int, str | None]]
+
+
+class _Call(Generic[T]):
+    """One call under way."""
+
+    __slots__ = (
+        "attempt", "attempts", "bucket", "bytes_sent", "ends_at", "failure", "key", "limit", "operation", "recovered",
+        "replayable", "sent_at", "started", "storage_class", "task", "unresolved", "verdict",
+    )  # fmt: skip
+
+    attempt: Attempt[T]
+    task: asyncio.Task[Any]
+    verdict: Verdict[T] | None
+
+    def __init__(self, operation: str, bucket: str | None, key: str | None, limit: float) -> None:
+        self.operation = operation
+        self.bucket = bucket
+        self.key = key
+        self.limit = limit
+        self.started = self.sent_at = time.monotonic()
+        self.ends_at = self.started + limit
+        self.attempts = 0
+        self.failure: ApmS3Error | None = None
+        self.recovered: tuple[type[ApmS3Error], ...] = ()
+        self.replayable = True
+        self.unresolved = False
+        self.bytes_sent = 0
+        self.storage_class: str | None = None
 
 
 class Runner:
-    """Runs attempts of a verb until one gives an answer."""
+    """Runs attempts of a verb until one gives an answer.
+
+    Args:
+        hooks: told of each operation when it ends, and of each retry.
+        recover: takes in what a clock-skewed, redirected or expired answer teaches; whether to repeat at once.
+        region: the manager's region, for events.
+    """
+
+    def __init__(
+        self,
+        settings: S3Settings,
+        pool: S3ConnectionPool,
+        hooks: tuple[Hook, ...] = (),
+        recover: Recover | None = None,
+        *,
+        region: str | None = None,
+    ) -> None:
+        self._retry = settings.retry
+        self._deadline = settings.timeouts.deadline
+        self._pool = pool
+        self._hooks = hooks
+        self._recover = recover
+        self._region = region
+        self._budget = RetryBudget(settings.retry.budget, settings.retry.refund)
+        self._deadlines = Deadlines()
+
+    def close(self) -> None:
+        """Stop the timer of the deadlines, once all calls have ended."""
+        self._deadlines.close()
 
     async def run(
         self,
         operation: str,
         bucket: str | None,
         key: str | None,
-        attempt: Callable[[], Awaitable[T]],
+        attempt: Attempt[T],
         *,
         replayable: bool = True,
         timeout: float | None = None,
+        verdict: Verdict[T] | None = None,
+        measure: Measure[T] | None = None,
+        bytes_sent: int = 0,
+        storage_class: str | None = None,
     ) -> T:
         """The result of `attempt`, sent again where its error may pass.
 
@@ -27,5 +114,207 @@ class Runner:
             operation: the public method's name, for errors, logs and metrics.
             replayable: whether the request's body can be sent a second time.
             timeout: seconds for the whole call, in place of the manager's deadline.
+            verdict: finds out by a read of its own what a write came to, given S3's answer and whether an earlier send
+                of this call may have been carried out. It gives the write's result, or None where the answer stands,
+                or raises the error to tell. Asked after every 412 and 409 of a condition, and after any other final
+                answer of S3 if an earlier send is unresolved.
+            measure: the bytes that came with a result, and its storage class, for events.
+            bytes_sent: of the request's body, for events.
+
+        Raises:
+            DeadlineExceeded: the time was over before an answer came.
+            ApmS3Error: what the last attempt raised, `attempts` set.
         """
-        return await attempt()
+        call: _Call[T] = _Call(operation, bucket, key, self._deadline if timeout is None else timeout)
+        call.attempt, call.replayable, call.verdict = attempt, replayable, verdict
+        call.bytes_sent, call.storage_class = bytes_sent, storage_class
+        watch = self._deadlines.watch(call.ends_at)
+        call.task = watch.task
+        try:
+            try:
+                result = await self._once(call, attempt)
+            except ApmS3Error as error:
+                first = error
+            else:
+                return self._succeeded(call, result, measure)
+            result = await self._go_on(call, first)
+        except BaseException as error:
+            failure = self._failed(call, error, watch)
+            if failure is error:
+                raise
+            raise failure from call.failure
+        else:
+            return self._succeeded(call, result, measure)
+        finally:
+            self._deadlines.forget(watch)
+
+    async def _once(self, call: _Call[T], attempt: Attempt[R]) -> R:
+        pool = self._pool
+        covered = pool.covers(call.task)
+        if not (covered or pool.try_acquire()):
+            await pool.acquire()
+        try:
+            call.attempts += 1
+            call.sent_at = time.monotonic()
+            return await attempt()
+        finally:
+            if not covered:
+                pool.release()
+
+    async def _go_on(self, call: _Call[T], first: ApmS3Error) -> T:
+        """After a first failure: recover, ask for the verdict, or retry under the policy."""
+        failure: ApmS3Error | None = first
+
+        async def settled() -> T:
+            nonlocal failure
+            error, failure = failure, None
+            while True:
+                if error is None:
+                    try:
+                        return await self._once(call, call.attempt)
+                    except ApmS3Error as answer:
+                        error = answer
+                self._note(call, error)
+                if not await self._recovered(call, error):
+                    break
+                error = None
+            return await self._judged(call, error)
+
+        try:
+            return await settled()
+        except ApmS3Error as error:
+            if not self._may_retry(call, error):
+                raise
+            first = error
+        return await go_on(
+            first,
+            settled,
+            self._retry,
+            retry=lambda error: self._may_retry(call, error),
+            budget=self._budget,
+            ends_at=call.ends_at,
+            on_retry=lambda error, _attempt, pause: self._retrying(call, error, pause),
+        )
+
+    def _may_retry(self, call: _Call[T], error: BaseException) -> bool:
+        return call.replayable and may_pass(error)
+
+    def _note(self, call: _Call[T], error: ApmS3Error) -> None:
+        call.failure = error
+        if isinstance(error, Throttled) or (isinstance(error, ServiceUnavailable) and error.status == 503):
+            self._pool.slowed(call.sent_at)
+
+    async def _recovered(self, call: _Call[T], error: ApmS3Error) -> bool:
+        """Whether something was learned from `error`, once for each kind, and the request can go out again at once."""
+        if self._recover is None or not isinstance(error, RECOVERABLE) or type(error) in call.recovered:
+            return False
+        call.recovered += (type(error),)
+        if not await self._recover(error) or not call.replayable:
+            return False
+        self._retrying(call, error, 0.0)
+        return True
+
+    async def _judged(self, call: _Call[T], error: ApmS3Error) -> T:
+        """What a failed attempt came to: a result after all, by the verdict, or the error, raised."""
+        unresolved = call.unresolved
+        call.unresolved = unresolved or _may_have_happened(error)
+        if call.verdict is None or not isinstance(error, S3Error):
+            raise error
+        conditional = isinstance(error, PreconditionFailed | ConditionalConflict)
+        if not conditional and (not unresolved or error.retryable):
+            raise error
+        verdict = call.verdict
+        attempts = call.attempts
+        try:
+            result = await self._once(call, lambda: verdict(error, unresolved))
+        finally:
+            call.attempts = attempts
+        if result is None:
+            raise error
+        return result
+
+    def _retrying(self, call: _Call[T], error: BaseException, pause: float) -> None:
+        LOGGER.info(
+            "%s: attempt %d failed, again in %.3f s: %s", call.operation, call.attempts, pause, _complete(call, error)
+        )
+        if self._hooks:
+            self._tell(call, Outcome.RETRY, error)
+
+    def _succeeded(self, call: _Call[T], result: T, measure: Measure[T] | None) -> T:
+        self._pool.succeeded()
+        self._budget.succeeded()
+        if self._hooks:
+            received, storage_class = (0, None) if measure is None else measure(result)
+            self._tell(call, Outcome.SUCCESS, received=received, storage_class=storage_class)
+        return result
+
+    def _failed(self, call: _Call[T], error: BaseException, watch: Watch) -> BaseException:
+        """The error to raise for `error`, made complete; hooks are told."""
+        outcome = Outcome.FAILURE
+        if isinstance(error, asyncio.CancelledError):
+            if watch.overrun:
+                error = DeadlineExceeded(_overrun_problem(call))
+            else:
+                outcome = Outcome.CANCELLED
+        error = _complete(call, error)
+        if self._hooks:
+            self._tell(call, outcome, error)
+        return error
+
+    def _tell(
+        self,
+        call: _Call[T],
+        outcome: Outcome,
+        error: BaseException | None = None,
+        received: int = 0,
+        storage_class: str | None = None,
+    ) -> None:
+        duration = time.monotonic() - call.started
+        tool, environment = current_labels()
+        event = OperationEvent(
+            call.operation,
+            call.bucket,
+            call.key,
+            tool,
+            environment,
+            self._region,
+            call.attempts,
+            time.time() - duration,
+            duration,
+            outcome,
+            error.code if isinstance(error, ApmS3Error) else None,
+            error.request_id if isinstance(error, S3Error) else None,
+            call.bytes_sent,
+            received,
+            storage_class or call.storage_class,
+        )
+        emit(self._hooks, event)
+
+
+def _may_have_happened(error: ApmS3Error) -> bool:
+    """Whether a write whose attempt ended with `error` may have been carried out, or still be."""
+    if isinstance(error, TransportError):
+        return error.sent
+    if isinstance(error, DigestRejected):
+        return False
+    if isinstance(error, S3Error):
+        return error.status >= 500 or isinstance(error, ServiceUnavailable | ConditionalConflict)
+    return isinstance(error, IntegrityError)
+
+
+def _overrun_problem(call: _Call[Any]) -> str:
+    if not call.attempts:
+        return f"the deadline of {call.limit:g} s passed while waiting for the pool: nothing was sent"
+    if call.failure is not None:
+        return f"the deadline of {call.limit:g} s passed; the last failure was {type(call.failure).__name__}"
+    return f"no answer within the deadline of {call.limit:g} s"
+
+
+def _complete(call: _Call[Any], error: BaseException) -> BaseException:
+    """Put in what the place that raised `error` did not know."""
+    if isinstance(error, ApmS3Error):
+        error.attempts = max(call.attempts, 1)
+        error.operation = error.operation or call.operation
+        if error.bucket is None:
+            error.bucket, error.key = call.bucket, call.key
+    return error

@@ -1,0 +1,161 @@
+"""The metrics that are always there: counts, bytes and latencies, in bounded memory."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from apm_s3.events import OperationEvent, Outcome
+
+_GROWTH = math.log(1.05)
+_SHORTEST = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Seconds. Percentiles are right within 2.5 %, the others are exact; all are 0.0 where nothing was measured."""
+
+    average: float = 0.0
+    maximum: float = 0.0
+    p50: float = 0.0
+    p90: float = 0.0
+    p95: float = 0.0
+    p99: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class OperationMetrics:
+    """The figures of one operation, or of all together.
+
+    Attributes:
+        total: operations that ended: successes, failures and cancelled ones.
+        retries: attempts that failed and were made again.
+        errors: failures by error code (`ErrorCode`, or "OTHER" for exceptions that are not ours).
+        bytes_sent, bytes_received: of bodies of operations that ended.
+        latency: of successes and failures, from the call to its end.
+    """
+
+    total: int = 0
+    successes: int = 0
+    failures: int = 0
+    cancelled: int = 0
+    retries: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    errors: Mapping[str, int] = field(default_factory=dict)
+    latency: Latency = field(default_factory=Latency)
+
+    @property
+    def success_rate(self) -> float:
+        """Successes of those that succeeded or failed, 0.0 to 1.0; 1.0 while there was neither."""
+        ended = self.successes + self.failures
+        return self.successes / ended if ended else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSnapshot:
+    """All figures at one moment: of everything together, and by operation."""
+
+    overall: OperationMetrics
+    operations: Mapping[str, OperationMetrics]
+
+    @property
+    def success_rate(self) -> float:
+        """That of everything together."""
+        return self.overall.success_rate
+
+
+class _Tally:
+    """The running figures of one operation. Durations are counted in classes that grow by 5 %: some 400 at most."""
+
+    __slots__ = ("cancelled", "durations", "errors", "longest", "received", "retries", "sent", "successes", "time")
+
+    def __init__(self) -> None:
+        self.successes = self.cancelled = self.retries = self.sent = self.received = 0
+        self.time = self.longest = 0.0
+        self.errors: Counter[str] = Counter()
+        self.durations: dict[int, int] = {}
+
+    def add(self, other: _Tally) -> None:
+        self.successes += other.successes
+        self.cancelled += other.cancelled
+        self.retries += other.retries
+        self.sent += other.sent
+        self.received += other.received
+        self.time += other.time
+        self.longest = max(self.longest, other.longest)
+        self.errors.update(other.errors)
+        for index, count in other.durations.items():
+            self.durations[index] = self.durations.get(index, 0) + count
+
+    def figures(self) -> OperationMetrics:
+        failures = self.errors.total()
+        return OperationMetrics(
+            total=self.successes + failures + self.cancelled,
+            successes=self.successes,
+            failures=failures,
+            cancelled=self.cancelled,
+            retries=self.retries,
+            bytes_sent=self.sent,
+            bytes_received=self.received,
+            errors=dict(self.errors),
+            latency=self._latency(self.successes + failures),
+        )
+
+    def _latency(self, count: int) -> Latency:
+        if not count:
+            return Latency()
+        ranked = sorted(self.durations.items())
+        p50, p90, p95, p99 = (_quantile(ranked, math.ceil(count * share)) for share in (0.5, 0.9, 0.95, 0.99))
+        return Latency(self.time / count, self.longest, p50, p90, p95, p99)
+
+
+def _quantile(ranked: list[tuple[int, int]], rank: int) -> float:
+    seen = itertools.accumulate(count for _, count in ranked)
+    index = next(index for (index, _), total in zip(ranked, seen, strict=True) if total >= rank)
+    return _SHORTEST * math.exp((index + 0.5) * _GROWTH)
+
+
+class S3Metrics:
+    """The first hook of a manager: what it did, in numbers."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[str, _Tally] = {}
+
+    def __call__(self, event: OperationEvent) -> None:
+        """Count one event."""
+        tally = self._tallies.get(event.operation)
+        if tally is None:
+            tally = self._tallies[event.operation] = _Tally()
+        outcome = event.outcome
+        if outcome is Outcome.RETRY:
+            tally.retries += 1
+            return
+        tally.sent += event.bytes_sent
+        tally.received += event.bytes_received
+        if outcome is Outcome.CANCELLED:
+            tally.cancelled += 1
+            return
+        if outcome is Outcome.SUCCESS:
+            tally.successes += 1
+        else:
+            tally.errors[event.error_code or "OTHER"] += 1
+        duration = event.duration
+        tally.time += duration
+        tally.longest = max(tally.longest, duration)
+        index = int(math.log(duration / _SHORTEST) / _GROWTH) if duration > _SHORTEST else 0
+        tally.durations[index] = tally.durations.get(index, 0) + 1
+
+    def snapshot(self) -> MetricsSnapshot:
+        """The figures since the beginning, or since `reset`."""
+        overall = _Tally()
+        for tally in self._tallies.values():
+            overall.add(tally)
+        return MetricsSnapshot(overall.figures(), {name: tally.figures() for name, tally in self._tallies.items()})
+
+    def reset(self) -> None:
+        """Begin again at zero."""
+        self._tallies.clear()

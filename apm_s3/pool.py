@@ -1,0 +1,215 @@
+"""The pool: how many requests are in flight, over all calls of a manager. It knows no verbs and no connections.
+
+Invariants: at most `limit` slots are out; whoever waits is served in the order of coming; a slot that was handed to a
+waiter who is cancelled meanwhile goes to the next one. A slot that is lent (that of an unread body) counts as out
+until a waiter takes it over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+_DECREASE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """A pool at one moment, and since it was made.
+
+    Attributes:
+        max_concurrency: the bound that was set.
+        limit: the bound now, lower while S3 asks to slow down.
+        in_use: slots that are out; `lent` of them belong to bodies that are not being read.
+        waiting: calls that wait for a slot now.
+        acquired: slots given out in all; `waited` of them after waiting.
+        wait_seconds, longest_wait: what those waits took, in sum and at most, in seconds.
+        slowdowns: how often the bound was lowered.
+    """
+
+    max_concurrency: int
+    limit: int
+    in_use: int
+    lent: int
+    waiting: int
+    acquired: int
+    waited: int
+    wait_seconds: float
+    longest_wait: float
+    slowdowns: int
+
+
+class S3ConnectionPool:
+    """A fair semaphore that slows down when S3 asks to, and recovers by itself.
+
+    On a throttled answer the bound is halved, once for all requests that were under way by then; each success adds
+    1/bound, so that a whole round of successes adds one (additive increase, multiplicative decrease).
+    """
+
+    def __init__(self, max_concurrency: int) -> None:
+        self._max = max_concurrency
+        self._limit = float(max_concurrency)
+        self._in_use = 0
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._lent: dict[StreamSlot, None] = {}
+        self._sections: set[asyncio.Task[Any]] = set()
+        self._acquired = self._waited = self._slowdowns = 0
+        self._wait_seconds = self._longest_wait = 0.0
+        self._slowed_at = 0.0
+
+    def stats(self) -> PoolStats:
+        """The figures now."""
+        return PoolStats(
+            max_concurrency=self._max,
+            limit=int(self._limit),
+            in_use=self._in_use,
+            lent=len(self._lent),
+            waiting=len(self._waiters),
+            acquired=self._acquired,
+            waited=self._waited,
+            wait_seconds=self._wait_seconds,
+            longest_wait=self._longest_wait,
+            slowdowns=self._slowdowns,
+        )
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """A section of your own that counts as one request in flight.
+
+        Calls that the same task makes inside go through this slot; they take no second one. Tasks that are started
+        inside take slots of their own.
+        """
+        task = asyncio.current_task()
+        if task is None or task in self._sections:
+            yield
+            return
+        await self.acquire()
+        self._sections.add(task)
+        try:
+            yield
+        finally:
+            self._sections.discard(task)
+            self.release()
+
+    def covers(self, task: asyncio.Task[Any] | None) -> bool:
+        """Whether `task` is inside a `slot()` of its own."""
+        return task in self._sections
+
+    def try_acquire(self) -> bool:
+        """Take a slot if there is one at once and nobody waits."""
+        if self._waiters:
+            return False
+        if self._in_use >= int(self._limit) and not self._take_back():
+            return False
+        self._in_use += 1
+        self._acquired += 1
+        return True
+
+    async def acquire(self) -> None:
+        """Take a slot, waiting in line for it."""
+        if self.try_acquire():
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        began = time.monotonic()
+        try:
+            await waiter
+        except BaseException:
+            if waiter.done() and not waiter.cancelled():
+                self.release()
+            else:
+                with suppress(ValueError):
+                    self._waiters.remove(waiter)
+            raise
+        waited = time.monotonic() - began
+        self._acquired += 1
+        self._waited += 1
+        self._wait_seconds += waited
+        self._longest_wait = max(self._longest_wait, waited)
+
+    def release(self) -> None:
+        """Give a slot back."""
+        self._in_use -= 1
+        if self._waiters:
+            self._serve()
+
+    def slowed(self, sent_at: float) -> None:
+        """S3 throttled a request that was sent at `sent_at` (`time.monotonic`)."""
+        if sent_at < self._slowed_at:
+            return
+        self._slowed_at = time.monotonic()
+        self._slowdowns += 1
+        self._limit = max(1.0, self._limit * _DECREASE)
+
+    def succeeded(self) -> None:
+        """S3 served a request."""
+        if self._limit < self._max:
+            self._limit = min(float(self._max), self._limit + 1 / self._limit)
+            if self._waiters:
+                self._serve()
+
+    def _serve(self) -> None:
+        while self._waiters and (self._in_use < int(self._limit) or self._take_back()):
+            waiter = self._waiters.popleft()
+            if not waiter.done():  # else cancelled, and about to find that it has left the line
+                self._in_use += 1
+                waiter.set_result(None)
+
+    def _take_back(self) -> bool:
+        """Make room for one by ending loans, the oldest first; whether there is room now."""
+        while self._lent and self._in_use >= int(self._limit):
+            slot = next(iter(self._lent))
+            del self._lent[slot]
+            slot.held = False
+            self._in_use -= 1
+        return self._in_use < int(self._limit)
+
+    def _lend(self, slot: StreamSlot) -> None:
+        self._lent[slot] = None
+        if self._waiters:
+            self._serve()
+
+    def _reclaim(self, slot: StreamSlot) -> None:
+        self._lent.pop(slot, None)
+
+
+class StreamSlot:
+    """The slot of a body that is read in pieces. While nobody reads it, whoever waits for the pool may take it over.
+
+    `await take()` before each read, `lend()` when a piece has been handed out, `release()` at the end. A body that is
+    never read on therefore keeps its connection, but no slot.
+
+    Attributes:
+        held: whether a slot is this one's now, lent or not.
+    """
+
+    __slots__ = ("_pool", "held")
+
+    def __init__(self, pool: S3ConnectionPool) -> None:
+        self._pool = pool
+        self.held = False
+
+    async def take(self) -> None:
+        """Have a slot: the one that was lent, if nobody took it, else a new one, in line with everybody."""
+        if self.held:
+            self._pool._reclaim(self)  # noqa: SLF001 - two halves of one thing
+        elif not self._pool.covers(asyncio.current_task()):
+            await self._pool.acquire()
+            self.held = True
+
+    def lend(self) -> None:
+        """Let others have the slot until the next `take`."""
+        if self.held:
+            self._pool._lend(self)  # noqa: SLF001
+
+    def release(self) -> None:
+        """Give the slot up; harmless when it is gone already."""
+        if self.held:
+            self._pool._reclaim(self)  # noqa: SLF001
+            self.held = False
+            self._pool.release()
