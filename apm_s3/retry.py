@@ -11,14 +11,18 @@ import inspect
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
+import aiohttp
+from botocore.exceptions import BotoCoreError, ClientError
 from tenacity import AsyncRetrying, RetryCallState, Retrying
 
 from apm_s3.errors import ApmS3Error, ClockSkewed, ExpiredToken, S3Error, WrongRegion
 from apm_s3.logs import LOGGER
 from apm_s3.settings import RetrySettings
+from apm_s3.transports.botocore_errors import translate
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -180,7 +184,8 @@ def retry_s3(
     `await retry_s3(lambda: load(s3), attempts=5, operation="load")` for a function that gives an awaitable;
     `retry_s3(load_sync)` for any other (it pauses its thread); `@retry_s3(attempts=5)` as a decorator of either.
     The pauses have full jitter: 0 to initial_delay * 2**n seconds, at most 10, and what S3 asks for (`Retry-After`)
-    on top. The methods of `S3Manager` retry by themselves: this is for what is built of several of them.
+    on top. The methods of `S3Manager` retry by themselves: this is for what is built of several of them, or of boto3
+    or aiobotocore, whose errors are translated.
 
     Args:
         operation: a name for logs and errors; the function's own where it is None.
@@ -220,7 +225,8 @@ def _call(fn: Callable[[], Any], settings: RetrySettings, operation: str) -> Any
     def counted() -> Any:
         nonlocal count
         count += 1
-        return fn()
+        with _ours():
+            return fn()
 
     policy = _Policy(settings, None, math.inf, functools.partial(_log_retry, operation))
     try:
@@ -236,20 +242,35 @@ def _call(fn: Callable[[], Any], settings: RetrySettings, operation: str) -> Any
 async def _waiting(begun: Awaitable[T], fn: Callable[[], Awaitable[T]], settings: RetrySettings, operation: str) -> T:
     count = 1
 
-    def counted() -> Awaitable[T]:
+    async def counted() -> T:
         nonlocal count
         count += 1
-        return fn()
+        with _ours():
+            return await fn()
 
     try:
         try:
-            return await begun
+            with _ours():
+                return await begun
         except ApmS3Error as error:
             first = error
         return await go_on(first, counted, settings, on_retry=functools.partial(_log_retry, operation))
     except ApmS3Error as error:
         _name(error, operation, count)
         raise
+
+
+@contextmanager
+def _ours() -> Iterator[None]:
+    """Errors of botocore and aiohttp as ours, so that functions built on those can be retried, too."""
+    try:
+        yield
+    except (BotoCoreError, ClientError, aiohttp.ClientError, ConnectionError, TimeoutError) as exc:
+        if isinstance(exc, ApmS3Error):
+            raise
+        error = translate(exc, operation="")
+        error.operation = None
+        raise error from exc
 
 
 def _log_retry(operation: str, error: BaseException, attempt: int, pause: float) -> None:

@@ -1,0 +1,193 @@
+"""Groups that raise the first error itself, shields that outlive cancellations, deadlines that tell who cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from apm_s3.tasks import Deadlines, run_all, shielded
+
+
+async def give(value: int) -> int:
+    await asyncio.sleep(0)
+    return value
+
+
+async def fail(error: Exception) -> int:
+    await asyncio.sleep(0)
+    raise error
+
+
+async def never() -> int:
+    await asyncio.get_running_loop().create_future()
+    raise AssertionError
+
+
+async def test_results_come_in_order() -> None:
+    assert await run_all(give(number) for number in range(5)) == [0, 1, 2, 3, 4]
+
+
+async def test_the_first_failure_is_raised_as_it_is_and_the_others_are_cancelled() -> None:
+    before = asyncio.all_tasks()
+    with pytest.raises(KeyError):
+        await run_all([never(), fail(KeyError()), never()])
+    assert asyncio.all_tasks() == before
+
+
+async def test_a_failure_within_a_nested_group_is_raised_as_it_is() -> None:
+    with pytest.raises(KeyError):
+        await run_all([run_all([fail(KeyError())])])  # type: ignore[list-item]
+
+
+async def test_at_most_limit_run_at_a_time() -> None:
+    now = most = 0
+
+    async def work() -> None:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0)
+        now -= 1
+
+    await run_all((work() for _ in range(20)), limit=3)
+    assert most == 3
+
+
+async def test_cancelling_a_group_cancels_all_of_it() -> None:
+    before = asyncio.all_tasks()
+    task = asyncio.create_task(run_all([never(), never()], limit=1))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert asyncio.all_tasks() == before
+
+
+# Shields
+
+
+async def test_shielded_work_ends_before_the_cancellation_is_raised() -> None:
+    go, done = asyncio.Event(), []
+
+    async def work() -> None:
+        await go.wait()
+        done.append(True)
+
+    task = asyncio.create_task(shielded(work()))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done == [True]
+
+
+async def test_the_result_of_cancelled_work_is_undone() -> None:
+    go, undone = asyncio.Event(), []
+
+    async def work() -> str:
+        await go.wait()
+        return "upload"
+
+    async def undo(result: str) -> None:
+        undone.append(result)
+
+    task = asyncio.create_task(shielded(work(), on_cancel=undo))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0)
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert undone == ["upload"]
+
+
+async def test_a_cancelled_caller_waits_for_the_shield_no_longer_than_its_timeout() -> None:
+    before = asyncio.all_tasks()
+    task = asyncio.create_task(shielded(never(), timeout=0.01))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert asyncio.all_tasks() == before
+
+
+async def test_shielded_work_that_fails_raises_its_error() -> None:
+    with pytest.raises(KeyError):
+        await shielded(fail(KeyError()))
+
+
+# Deadlines
+
+
+@pytest.fixture
+async def deadlines() -> AsyncIterator[Deadlines]:
+    made = Deadlines()
+    yield made
+    made.close()
+
+
+async def overrun(deadlines: Deadlines, seconds: float) -> bool:
+    watch = deadlines.watch(time.monotonic() + seconds)
+    try:
+        await never()
+    except asyncio.CancelledError:
+        return watch.overrun
+    finally:
+        deadlines.forget(watch)
+    raise AssertionError
+
+
+async def test_a_call_is_cancelled_at_its_deadline(deadlines: Deadlines) -> None:
+    assert await overrun(deadlines, 0.01)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_a_shorter_deadline_that_comes_later_is_kept(deadlines: Deadlines) -> None:
+    long = asyncio.create_task(overrun(deadlines, 3600))
+    await asyncio.sleep(0)
+    assert await overrun(deadlines, 0.01)
+    assert not long.done()
+    long.cancel()
+    assert await long is False
+
+
+async def test_one_timer_serves_calls_of_many_deadlines(deadlines: Deadlines) -> None:
+    outcomes = await asyncio.gather(*(overrun(deadlines, 0.001 * number) for number in range(20)))
+    assert outcomes == [True] * 20
+    assert deadlines._timer is None
+
+
+async def test_a_call_that_ended_is_not_cancelled(deadlines: Deadlines) -> None:
+    deadlines.forget(deadlines.watch(time.monotonic() + 0.005))
+    assert await overrun(deadlines, 0.01)
+
+
+async def test_a_deadline_that_has_passed_already_ends_the_call_at_its_first_wait(deadlines: Deadlines) -> None:
+    assert await overrun(deadlines, -1)
+
+
+def test_a_deadline_needs_a_task() -> None:
+    loop = asyncio.new_event_loop()
+    raised: list[BaseException] = []
+
+    def outside() -> None:
+        try:
+            Deadlines().watch(0)
+        except RuntimeError as error:
+            raised.append(error)
+        loop.stop()
+
+    loop.call_soon(outside)
+    loop.run_forever()
+    loop.close()
+    assert len(raised) == 1
