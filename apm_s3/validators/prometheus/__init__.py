@@ -3,27 +3,11 @@
 from __future__ import annotations
 
 from apm_s3.validators.context import Context, Source
-from apm_s3.validators.structure import check_top_level, take_issues
+from apm_s3.validators.grammars import regexes
+from apm_s3.validators.prometheus.schema import CONFIG, RULES, config_schema, rules_schema
+from apm_s3.validators.structure import take_issues
 
 KINDS = ("config", "rules")
-_TOP_LEVEL = {
-    "config": frozenset(
-        (
-            "global",
-            "runtime",
-            "alerting",
-            "rule_files",
-            "scrape_config_files",
-            "scrape_configs",
-            "storage",
-            "tracing",
-            "remote_write",
-            "remote_read",
-            "otlp",
-        )
-    ),
-    "rules": frozenset(("groups",)),
-}
 
 
 def infer_kind(source: Source) -> str | None:
@@ -31,10 +15,17 @@ def infer_kind(source: Source) -> str | None:
     if source.name is not None and not source.name.endswith((".yml", ".yaml", ".json", ".rules")):
         return None
     keys = source.top_level_keys()
-    return "rules" if "groups" in keys and not keys & _TOP_LEVEL["config"] else "config"
+    return "rules" if "groups" in keys and not keys & config_schema().table[CONFIG].keys() else "config"
 
 
 def check(kind: str, source: Source, context: Context) -> None:
     """Report the problems of one document."""
     root = take_issues(source.document("yaml", merge_overrides=kind == "config"), context)
-    check_top_level(root, _TOP_LEVEL[kind], context)
+    if root is None:
+        return
+    if kind == "rules":
+        rules_schema().decode(RULES, root, context)
+        return
+    if not regexes.available():
+        context.skip(regexes.SKIPPED)
+    config_schema().decode(CONFIG, root, context)

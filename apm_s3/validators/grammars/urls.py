@@ -1,0 +1,90 @@
+"""URLs as Go's net/url.Parse reads them: far more lenient than a browser, and strict in other places."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
+_NO_SCHEME = re.compile(r"[a-zA-Z0-9+.-]*")
+_BAD_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})")
+_HOST = re.compile(r"(?:[A-Za-z0-9\-_.~!$&'()*+,;=:\[\]<>\"]|[^\x00-\x7f]|%[89a-fA-F][0-9a-fA-F])*")
+_USER = re.compile(r"[A-Za-z0-9\-._:~!$&'()*+,;=%@]*")
+_PORT = re.compile(r"(?::[0-9]*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """The parts of a parsed URL that rules ask about."""
+
+    scheme: str
+    host: str
+    path: str
+    text: str
+
+
+class BadUrl(ValueError):
+    """Why a text is no URL for Go."""
+
+
+def parse_url(text: str) -> Url:
+    """The parts of `text`. An empty text is an empty URL.
+
+    Raises:
+        BadUrl: Go refuses it.
+    """
+    if any(ord(char) < 0x20 or ord(char) == 0x7F for char in text):
+        raise BadUrl("a URL has no control characters")
+    rest, _, fragment = text.partition("#")
+    _check_escapes(fragment, "fragment")
+    scheme, rest = _split_scheme(rest)
+    rest, _, _ = rest.partition("?")
+    if not rest.startswith("/"):
+        if scheme:
+            return Url(scheme, "", "", text)
+        if ":" in rest.partition("/")[0]:
+            raise BadUrl("the first part of a path has no colon; is the scheme missing (http://...)?")
+    host = ""
+    if rest.startswith("//") and (scheme or not rest.startswith("///")):
+        authority, slash, path = rest[2:].partition("/")
+        host, rest = _host(authority), slash + path
+    _check_escapes(rest, "path")
+    return Url(scheme, host, rest, text)
+
+
+def _split_scheme(text: str) -> tuple[str, str]:
+    if text.startswith(":"):
+        raise BadUrl("the scheme is missing in front of the colon")
+    match = _SCHEME.match(text)
+    return (match[0][:-1].lower(), text[match.end() :]) if match else ("", text)
+
+
+def _host(authority: str) -> str:
+    user, at, host = authority.rpartition("@")
+    if at and not _USER.fullmatch(user):
+        raise BadUrl("the user information has characters that must be escaped")
+    if at:
+        _check_escapes(user, "user information")
+    if host.startswith("["):
+        _check_brackets(host)
+    elif ":" in host and not _PORT.fullmatch(host[host.rindex(":") :]):
+        raise BadUrl("the port is not a number")
+    elif not _HOST.fullmatch(host):
+        raise BadUrl("the host has characters that no host name has")
+    return host
+
+
+def _check_brackets(host: str) -> None:
+    end = host.rfind("]")
+    if end < 0:
+        raise BadUrl("']' is missing in the host")
+    if not _PORT.fullmatch(host[end + 1 :]):
+        raise BadUrl("the port is not a number")
+    address = host[1:end].partition("%25")[0]
+    if not _HOST.fullmatch(address):
+        raise BadUrl("the host has characters that no host name has")
+
+
+def _check_escapes(text: str, part: str) -> None:
+    if _BAD_ESCAPE.search(text):
+        raise BadUrl(f"the {part} has a '%' without two hexadecimal digits behind it")

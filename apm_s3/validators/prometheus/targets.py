@@ -1,0 +1,110 @@
+"""Static targets after relabelling, as promtool computes them: each one that is kept needs an address."""
+
+from __future__ import annotations
+
+from apm_s3.validators.context import Context
+from apm_s3.validators.decoding.struct import Mismatch, Struct
+from apm_s3.validators.grammars import regexes
+from apm_s3.validators.grammars.durations import parse_duration
+from apm_s3.validators.prometheus.relabel import apply_rules
+from apm_s3.validators.prometheus.scrape import DEFAULT_INTERVAL, DEFAULT_TIMEOUT
+
+_SKIPPED = "static targets were not relabelled: install apm-s3[validate] for google-re2"
+_MAX_STEPS = 50_000
+
+
+def check_targets(job: Struct, settings: Struct | None, context: Context) -> None:
+    """Report the static targets of a scrape configuration that Prometheus would not scrape."""
+    rules = usable_rules(job, "relabel_configs")
+    if rules is None or not _affordable(job, rules, context):
+        return
+    defaults = _scrape_labels(job, settings)
+    for index, group in job.structs("static_configs"):
+        shared = {
+            name: value for name, value in (group.get("labels") or {}).items() if isinstance(value, str) and value
+        }
+        for at, target in group.strings("targets"):
+            labels = apply_rules({**defaults, **shared, "__address__": target}, rules)
+            problem = _problem(labels) if labels is not None else None
+            if problem:
+                job.error(context, ("static_configs", index, "targets", at), "target-address", problem)
+
+
+def check_alertmanager_targets(owner: Struct, context: Context) -> None:
+    """Report the static Alertmanagers that have no address."""
+    rules = usable_rules(owner, "relabel_configs")
+    if rules is None or not _affordable(owner, rules, context):
+        return
+    for index, group in owner.structs("static_configs"):
+        shared = {
+            name: value for name, value in (group.get("labels") or {}).items() if isinstance(value, str) and value
+        }
+        for at, target in group.strings("targets"):
+            given = {"__scheme__": owner.get("scheme") or "http", "__alerts_path__": owner.get("path_prefix") or "/"}
+            labels = apply_rules({**given, **shared, "__address__": target}, rules)
+            if labels is not None and (problem := _address_problem(labels)):
+                owner.error(context, ("static_configs", index, "targets", at), "target-address", problem)
+
+
+def usable_rules(owner: Struct, field: str) -> list[Struct] | None:
+    """The relabelling rules, None where one of them is wrong."""
+    rules = owner.get(field) or []
+    if field in owner.failed or not all(isinstance(rule, Struct) and not rule.failed for rule in rules):
+        return None
+    return list(rules)
+
+
+def _affordable(owner: Struct, rules: list[Struct], context: Context) -> bool:
+    targets = sum(len(group.get("targets") or ()) for _, group in owner.structs("static_configs"))
+    if not targets:
+        return False
+    if rules and not regexes.available():
+        context.skip(_SKIPPED)
+        return False
+    if targets * (len(rules) + 1) > _MAX_STEPS:
+        context.skip(f"the static targets of a job were not relabelled: {targets} targets by {len(rules)} rules")
+        return False
+    return True
+
+
+def _scrape_labels(job: Struct, settings: Struct | None) -> dict[str, str]:
+    def inherited(name: str, default: int) -> int:
+        return job.get(name) or (settings.get(name) if settings else None) or default
+
+    interval = inherited("scrape_interval", DEFAULT_INTERVAL)
+    timeout = min(inherited("scrape_timeout", DEFAULT_TIMEOUT), interval)
+    labels = {
+        "job": job.get("job_name") or "",
+        "__scrape_interval__": f"{interval // 10**6}ms",
+        "__scrape_timeout__": f"{timeout // 10**6}ms",
+        "__metrics_path__": job.get("metrics_path", "/metrics") or "",
+        "__scheme__": job.get("scheme", "http") or "",
+    }
+    for name, values in (job.get("params") or {}).items():
+        if values:
+            labels[f"__param_{name}"] = values[0] if isinstance(values[0], str) else ""
+    return {name: value for name, value in labels.items() if value}
+
+
+def _problem(labels: dict[str, str]) -> str | None:
+    problem = _address_problem(labels)
+    if problem:
+        return problem
+    times = {}
+    for name in ("interval", "timeout"):
+        try:
+            times[name] = parse_duration(labels.get(f"__scrape_{name}__", ""))
+        except Mismatch as exc:
+            return f"after relabelling the scrape {name} is {exc.message}"
+        if times[name] == 0:
+            return f"after relabelling the scrape {name} is 0"
+    return (
+        "after relabelling the timeout is greater than the interval" if times["timeout"] > times["interval"] else None
+    )
+
+
+def _address_problem(labels: dict[str, str]) -> str | None:
+    address = labels.get("__address__", "")
+    if not address:
+        return "after relabelling the target has no address"
+    return f"{address[:80]!r} is no host and port; a target has no scheme and no path" if "/" in address else None
