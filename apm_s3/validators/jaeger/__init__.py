@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from apm_s3.validators.context import Context, Source
+from apm_s3.validators.jaeger.collector import check_collector
+from apm_s3.validators.jaeger.sampling import check_sampling, check_ui
+from apm_s3.validators.jaeger.storage import check_jaeger
 from apm_s3.validators.structure import check_top_level, take_issues
 
 KINDS = ("config", "sampling", "ui")
@@ -26,8 +29,14 @@ def infer_kind(source: Source) -> str | None:
 
 def check(kind: str, source: Source, context: Context) -> None:
     """Report the problems of one document."""
-    if kind == "ui" and source.name is not None and source.name.endswith(".js"):
-        source.readable_text()
+    if kind == "ui":
+        check_ui(source, context)
         return
     root = take_issues(source.document("yaml" if kind == "config" else "json"), context)
-    check_top_level(root, _TOP_LEVEL[kind], context)
+    if kind == "sampling":
+        if root is not None:
+            check_sampling(root, context)
+        return
+    root = check_top_level(root, _TOP_LEVEL[kind], context)
+    if root is not None:
+        check_jaeger(check_collector(root, context), root, context)
