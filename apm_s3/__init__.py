@@ -1,5 +1,218 @@
 """apm_s3: versioned, validated configurations of observability tools in S3, on a fast asyncio S3 client."""
 
-from apm_s3._version import __version__
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["__version__"]
+from apm_s3._version import __version__
+from apm_s3.errors import (
+    AccessDenied,
+    ApmS3Error,
+    BackupInvalid,
+    BatchError,
+    BucketAlreadyExists,
+    BucketAlreadyOwned,
+    BucketNotEmpty,
+    BucketNotFound,
+    ClockSkewed,
+    CommitUnknown,
+    ConditionalConflict,
+    ConditionalWritesUnsupported,
+    ConfigError,
+    ConfigInvalid,
+    ConfigNotFound,
+    Conflict,
+    ConnectFailed,
+    ConnectionLost,
+    DeadlineExceeded,
+    DeployRefused,
+    DigestRejected,
+    EnvironmentFrozen,
+    ErrorCode,
+    ExpiredToken,
+    FormatTooNew,
+    IntegrityError,
+    InvalidBucketName,
+    InvalidCredentials,
+    InvalidKey,
+    InvalidOption,
+    InvalidRequest,
+    ManagerClosed,
+    MigrationError,
+    NotConfigured,
+    NotFound,
+    NotModified,
+    ObjectArchived,
+    ObjectChanged,
+    ObjectNotFound,
+    ObjectTooLarge,
+    PreconditionFailed,
+    RequestRejected,
+    RequestTimedOut,
+    RevisionConflict,
+    S3Error,
+    ServiceUnavailable,
+    StoreDamaged,
+    Throttled,
+    TransportError,
+    UnsupportedByServer,
+    UploadNotFound,
+    UsageError,
+    WrongEventLoop,
+    WrongRegion,
+)
+from apm_s3.events import (
+    Hook,
+    OperationEvent,
+    Outcome,
+)
+from apm_s3.manager import (
+    S3Manager,
+)
+from apm_s3.metrics import (
+    MetricsSnapshot,
+    S3Metrics,
+)
+from apm_s3.models import (
+    BucketInfo,
+    Credentials,
+    DeleteOutcome,
+    DeleteReport,
+    FileInfo,
+    FileVersion,
+    KeyFailure,
+    ListPage,
+    UploadInfo,
+    VersionPage,
+)
+from apm_s3.operations.downloads import (
+    Download,
+)
+from apm_s3.options import (
+    CopyOptions,
+    DeleteOptions,
+    ListOptions,
+    ReadOptions,
+    SseAlgorithm,
+    UploadOptions,
+)
+from apm_s3.pool import (
+    PoolStats,
+    S3ConnectionPool,
+)
+from apm_s3.reports import (
+    Issue,
+    Severity,
+    ValidationReport,
+)
+from apm_s3.retry import (
+    retry_s3,
+)
+from apm_s3.settings import (
+    RetrySettings,
+    S3Settings,
+    Timeouts,
+    TransferSettings,
+)
+
+if TYPE_CHECKING:
+    from apm_s3.validators import validate_config
+
+__all__ = [
+    "AccessDenied",
+    "ApmS3Error",
+    "BackupInvalid",
+    "BatchError",
+    "BucketAlreadyExists",
+    "BucketAlreadyOwned",
+    "BucketInfo",
+    "BucketNotEmpty",
+    "BucketNotFound",
+    "ClockSkewed",
+    "CommitUnknown",
+    "ConditionalConflict",
+    "ConditionalWritesUnsupported",
+    "ConfigError",
+    "ConfigInvalid",
+    "ConfigNotFound",
+    "Conflict",
+    "ConnectFailed",
+    "ConnectionLost",
+    "CopyOptions",
+    "Credentials",
+    "DeadlineExceeded",
+    "DeleteOptions",
+    "DeleteOutcome",
+    "DeleteReport",
+    "DeployRefused",
+    "DigestRejected",
+    "Download",
+    "EnvironmentFrozen",
+    "ErrorCode",
+    "ExpiredToken",
+    "FileInfo",
+    "FileVersion",
+    "FormatTooNew",
+    "Hook",
+    "IntegrityError",
+    "InvalidBucketName",
+    "InvalidCredentials",
+    "InvalidKey",
+    "InvalidOption",
+    "InvalidRequest",
+    "Issue",
+    "KeyFailure",
+    "ListOptions",
+    "ListPage",
+    "ManagerClosed",
+    "MetricsSnapshot",
+    "MigrationError",
+    "NotConfigured",
+    "NotFound",
+    "NotModified",
+    "ObjectArchived",
+    "ObjectChanged",
+    "ObjectNotFound",
+    "ObjectTooLarge",
+    "OperationEvent",
+    "Outcome",
+    "PoolStats",
+    "PreconditionFailed",
+    "ReadOptions",
+    "RequestRejected",
+    "RequestTimedOut",
+    "RetrySettings",
+    "RevisionConflict",
+    "S3ConnectionPool",
+    "S3Error",
+    "S3Manager",
+    "S3Metrics",
+    "S3Settings",
+    "ServiceUnavailable",
+    "Severity",
+    "SseAlgorithm",
+    "StoreDamaged",
+    "Throttled",
+    "Timeouts",
+    "TransferSettings",
+    "TransportError",
+    "UnsupportedByServer",
+    "UploadInfo",
+    "UploadNotFound",
+    "UploadOptions",
+    "UsageError",
+    "ValidationReport",
+    "VersionPage",
+    "WrongEventLoop",
+    "WrongRegion",
+    "__version__",
+    "retry_s3",
+    "validate_config",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # The validators are a library of their own: whoever only moves objects does not load them.
+    if name == "validate_config":
+        from apm_s3.validators import validate_config  # noqa: PLC0415 - see above
+
+        return validate_config
+    raise AttributeError(f"module 'apm_s3' has no attribute {name!r}")

@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from apm_s3 import S3Manager
 from apm_s3.settings import S3Settings
 from apm_s3.transports.clients import Clients
+from tests.managers import make_manager
 from tests.servers import Server, moto_server, seaweedfs_server
 
 
@@ -63,6 +65,13 @@ async def bucket(clients: Clients, bucket_name: str) -> str:
     """An empty bucket on the server."""
     await clients.call("create_bucket", Bucket=bucket_name)
     return bucket_name
+
+
+@pytest.fixture
+async def s3(server: Server) -> AsyncIterator[S3Manager]:
+    """An open manager of the server."""
+    async with make_manager(server) as manager:
+        yield manager
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,168 @@
+"""`S3Manager`: the one way in. It owns every resource, and closes what it opened."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Self
+
+from apm_s3.errors import ManagerClosed, WrongEventLoop
+from apm_s3.events import Hook
+from apm_s3.metrics import S3Metrics
+from apm_s3.models import Credentials
+from apm_s3.operations.copies import CopyOperations
+from apm_s3.operations.downloads import DownloadOperations
+from apm_s3.operations.engine import Engine
+from apm_s3.operations.listing import ListingOperations
+from apm_s3.operations.multipart import UploadOperations
+from apm_s3.operations.objects import ObjectOperations
+from apm_s3.operations.runner import Runner
+from apm_s3.pool import S3ConnectionPool
+from apm_s3.settings import S3Settings
+from apm_s3.tasks import shielded
+from apm_s3.transports.boto import BotoTransport
+from apm_s3.transports.clients import Clients
+
+
+class S3Manager(
+    ObjectOperations,
+    DownloadOperations,
+    ListingOperations,
+    CopyOperations,
+    UploadOperations,
+):
+    """Buckets, objects and configurations in S3.
+
+    Use it with `async with`, or call `open()` and `aclose()`. It belongs to the event loop that opened it, and making
+    it does no I/O.
+
+    Args:
+        region: the AWS region; by default that of the AWS configuration chain.
+        endpoint_url: an S3-compatible server instead of AWS.
+        credentials: static ones; by default those of the AWS chain, refreshed as they expire.
+        session: an aiobotocore `AioSession` or an `aioboto3.Session` to share; it is never closed here.
+        settings: everything that has a default.
+        metrics: where to count; by default an `S3Metrics` of its own.
+        hooks: told of every operation after `metrics`.
+
+    Attributes:
+        settings: as they were given.
+        metrics: counts of everything that was done: `metrics.snapshot()`.
+        pool: what bounds the requests in flight: `pool.stats()`, `pool.slot()`.
+    """
+
+    def __init__(
+        self,
+        *,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        credentials: Credentials | None = None,
+        session: Any = None,
+        settings: S3Settings | None = None,
+        metrics: S3Metrics | None = None,
+        hooks: Sequence[Hook] = (),
+    ) -> None:
+        self.settings = settings or S3Settings()
+        self.metrics = metrics or S3Metrics()
+        self.pool = S3ConnectionPool(self.settings.max_concurrency)
+        self._region = region
+        self._endpoint_url = endpoint_url
+        self._credentials = credentials
+        self._session = session
+        self._hooks: tuple[Hook, ...] = (self.metrics, *hooks)
+        self._opened: _Opened | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closing else "open" if self._opened else "not open"
+        return f"<S3Manager {self._endpoint_url or self._region or 'AWS'}, {state}>"
+
+    def __del__(self, _warn: Any = warnings.warn) -> None:
+        if getattr(self, "_opened", None) is not None and self._closing is None:
+            _warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def open(self) -> Self:
+        """Open it; harmless when it is open already.
+
+        Raises:
+            ManagerClosed: it was closed.
+            WrongEventLoop: it is open on another event loop.
+        """
+        if self._closing is not None:
+            raise ManagerClosed("this S3Manager was closed", hint="make a new one: it cannot be opened again")
+        if self._opened is None:
+            self._opened = self._assemble()
+        self._opened.check_loop()
+        return self
+
+    async def aclose(self) -> None:
+        """Close everything that was opened; harmless when called twice, or without `open`.
+
+        Raises:
+            WrongEventLoop: it was opened on another event loop, and can be closed only there.
+        """
+        opened = self._opened
+        if opened is None:
+            return
+        opened.check_loop()
+        if self._closing is None:
+            self._closing = asyncio.create_task(opened.aclose(), name="apm_s3 close")
+        # Shielded: half closed, connections and tasks would be left.
+        await shielded(_wait_for(self._closing))
+
+    @property
+    def _engine(self) -> Engine:
+        opened = self._opened
+        if opened is None or self._closing is not None:
+            raise ManagerClosed("this S3Manager was closed" if opened else "this S3Manager has not been opened")
+        if asyncio.get_running_loop() is not opened.loop:
+            opened.check_loop()
+        return opened.engine
+
+    def _assemble(self) -> _Opened:
+        clients = Clients(
+            session=self._session,
+            region=self._region,
+            endpoint_url=self._endpoint_url,
+            credentials=self._credentials,
+            settings=self.settings,
+        )
+        transport = BotoTransport(clients)
+        runner = Runner(self.settings, self.pool, self._hooks, transport.recover, region=self._region)
+        engine = Engine(transport, clients, runner, self.pool, self.settings)
+        return _Opened(asyncio.get_running_loop(), engine, clients)
+
+
+class _Opened:
+    """What an open manager owns."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, engine: Engine, clients: Clients) -> None:
+        self.loop = loop
+        self.engine = engine
+        self._clients = clients
+
+    def check_loop(self) -> None:
+        if asyncio.get_running_loop() is not self.loop:
+            raise WrongEventLoop("this S3Manager was opened on another event loop")
+
+    async def aclose(self) -> None:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._clients.aclose)
+            stack.push_async_callback(self.engine.transport.aclose)
+            stack.callback(self.engine.runner.close)
+            stack.push_async_callback(self.engine.stop_tasks)
+
+
+async def _wait_for(task: asyncio.Task[None]) -> None:
+    await task

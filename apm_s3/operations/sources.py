@@ -1,0 +1,253 @@
+"""What `upload_file` takes: bytes, a path, a binary file or an async iterable, each brought to one of two forms.
+
+`RandomSource` can be read at any place, as often as needed, so its parts go out in parallel and are sent again after a
+failure. `StreamReader` reads forward only; what it has read is kept by whoever sends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import io
+import os
+import stat
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, TypeAlias, TypeVar, cast
+
+from apm_s3.errors import InvalidOption, ObjectChanged, TransportError
+from apm_s3.models import Stream
+
+T = TypeVar("T")
+
+Source: TypeAlias = "bytes | bytearray | memoryview | os.PathLike[str] | BinaryIO | AsyncIterable[bytes]"
+
+PIECE = 1024**2
+"""Bytes that are read, or sliced, at a time: well under a millisecond from the page cache."""
+
+_HINT = "give bytes, a pathlib.Path, a file opened in binary mode, or an async iterable of bytes"
+
+
+class RandomSource(Protocol):
+    """Bytes of a known size that can be read at any place.
+
+    Attributes:
+        size: bytes in all.
+        failure: what went wrong while it was read, if anything did. HTTP libraries hide it behind an error of theirs.
+    """
+
+    size: int
+    failure: Exception | None
+
+    def body(self, start: int, stop: int) -> bytes | Stream:
+        """Bytes [start, stop) as the body of a request."""
+
+
+def open_source(source: object) -> RandomSource | StreamReader | Path:
+    """The form in which `source` is read; a path is left to `open_path`, which does I/O.
+
+    Raises:
+        InvalidOption: it is none of those that `upload_file` takes; a `str` may mean a path or a text.
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        return MemorySource(source)
+    if isinstance(source, str):
+        raise InvalidOption(
+            "a str cannot be uploaded: it could mean a path or a text", hint="give Path(...), or text.encode()"
+        )
+    if isinstance(source, os.PathLike):
+        return Path(source)
+    if isinstance(source, io.TextIOBase):
+        raise InvalidOption("a file in text mode cannot be uploaded", hint="open it in binary mode ('rb')")
+    # A file comes first: some (aiofiles) can be iterated too, but then give lines.
+    if callable(getattr(source, "read", None)):
+        return StreamReader(_pieces_of_file(cast("BinaryIO", source)))
+    if isinstance(source, AsyncIterable):
+        return StreamReader(aiter(source))
+    raise InvalidOption(f"{type(source).__name__} cannot be uploaded", hint=_HINT)
+
+
+class MemorySource:
+    """Bytes in memory. A bytearray must not be changed until the upload is done."""
+
+    def __init__(self, data: bytes | bytearray | memoryview) -> None:
+        self._view = memoryview(data).cast("B")
+        self.size = self._view.nbytes
+        self.failure: Exception | None = None
+
+    def body(self, start: int, stop: int) -> bytes | Stream:
+        """See `RandomSource.body`."""
+        view = self._view[start:stop]
+        if view.nbytes <= PIECE:
+            return bytes(view)
+
+        async def pieces() -> AsyncIterator[bytes]:
+            # Sliced as it is sent, so that no second copy of it all is held.
+            for first in range(0, view.nbytes, PIECE):
+                yield bytes(view[first : first + PIECE])
+
+        return Stream(pieces, size=view.nbytes, replayable=True)
+
+
+class PathSource:
+    """A regular file. Each read opens it anew, and fails if it is not the file that it was at first.
+
+    A change shows in the file's identity, size or modification time; it is looked for after the last byte is read and
+    before it is sent, so that no request with mixed bytes comes to its end.
+    """
+
+    def __init__(self, path: Path, identity: tuple[int, ...], size: int) -> None:
+        self.path = path
+        self.size = size
+        self.failure: Exception | None = None
+        self._identity = identity
+
+    def body(self, start: int, stop: int) -> Stream:
+        """See `RandomSource.body`."""
+        return Stream(lambda: self._read(start, stop), size=stop - start, replayable=True)
+
+    def check(self) -> None:
+        """Whether the file is still the one that was opened.
+
+        Raises:
+            ObjectChanged: it is not.
+        """
+        if _identity(self.path.stat()) != self._identity:
+            raise self._changed()
+
+    def hash_part(self, start: int, stop: int, digest: Any) -> bytes:
+        """What `digest`, a hashlib object, makes of bytes [start, stop). Blocks: for a thread."""
+        with self._open() as file:
+            file.seek(start)
+            left = stop - start
+            while left and (piece := file.read(min(PIECE, left))):
+                digest.update(piece)
+                left -= len(piece)
+        return cast("bytes", digest.digest())
+
+    async def _read(self, start: int, stop: int) -> AsyncIterator[bytes]:
+        try:
+            with self._open() as file:
+                file.seek(start)
+                while start < stop:
+                    piece = file.read(min(PIECE, stop - start))
+                    start += len(piece)
+                    if not piece or (start == stop and _identity(os.fstat(file.fileno())) != self._identity):
+                        raise self._changed()
+                    yield piece
+        except (OSError, ObjectChanged) as exc:
+            self.failure = exc
+            raise
+
+    def _open(self) -> io.FileIO:
+        return io.FileIO(self.path)
+
+    def _changed(self) -> ObjectChanged:
+        return ObjectChanged(
+            f"the file '{self.path}' changed while it was being uploaded",
+            hint="upload it again once nothing writes to it",
+        )
+
+
+async def open_path(path: Path) -> PathSource | MemorySource:
+    """The file, in memory if it is small.
+
+    Raises:
+        OSError: it cannot be opened.
+        InvalidOption: it is no regular file.
+        ObjectChanged: it changed while it was being read.
+    """
+    return await asyncio.to_thread(_open_path, path)
+
+
+def _open_path(path: Path) -> PathSource | MemorySource:
+    with io.FileIO(path, opener=_open_without_waiting) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise InvalidOption(f"'{path}' is no regular file", hint="open it in binary mode and give the file")
+        source = PathSource(path, _identity(status), status.st_size)
+        if status.st_size > PIECE:
+            return source
+        data = file.read(PIECE)
+        if len(data) != status.st_size:
+            raise source._changed()  # noqa: SLF001 - its own module
+        source.check()
+        return MemorySource(data)
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    # A FIFO without a writer would hold the thread for ever.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+class StreamReader:
+    """Reads pieces of any length as blocks of the length that is asked for."""
+
+    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = memoryview(b"")
+
+    async def read(self, size: int) -> bytearray:
+        """The next `size` bytes; fewer at the end only.
+
+        Raises:
+            InvalidOption: the source gave something that is not bytes.
+        """
+        block = bytearray(size)
+        filled = 0
+        while filled < size:
+            if not self._rest:
+                piece = await anext(self._pieces, None)
+                if piece is None:
+                    break
+                self._rest = _as_bytes(piece)
+                continue
+            taken = self._rest[: size - filled]
+            block[filled : filled + len(taken)] = taken
+            filled += len(taken)
+            self._rest = self._rest[len(taken) :]
+        del block[filled:]
+        return block
+
+    async def aclose(self) -> None:
+        """Close the generator behind it, if it is one."""
+        close: Callable[[], Any] | None = getattr(self._pieces, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def guarded(source: RandomSource, attempt: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[T]]:
+    """`attempt`, raising what went wrong with reading the source rather than what then became of the request."""
+
+    async def attempted() -> T:
+        try:
+            return await attempt()
+        except TransportError as exc:
+            if source.failure is not None:
+                raise source.failure from exc
+            raise
+
+    return attempted
+
+
+async def _pieces_of_file(file: BinaryIO) -> AsyncIterator[bytes]:
+    while True:
+        if inspect.iscoroutinefunction(file.read):
+            piece = await file.read(PIECE)
+        else:
+            piece = await asyncio.to_thread(file.read, PIECE)
+        if piece is None:
+            raise InvalidOption("a non-blocking file had nothing to read", hint="open it in blocking mode")
+        if not piece:
+            return
+        yield piece
+
+
+def _as_bytes(piece: object) -> memoryview:
+    if not isinstance(piece, bytes | bytearray | memoryview):
+        raise InvalidOption(f"the source gave {type(piece).__name__} instead of bytes", hint=_HINT)
+    return memoryview(piece).cast("B")

@@ -1,0 +1,146 @@
+"""The life of a manager: no I/O before it is opened, nothing left after it is closed, one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import warnings
+
+import pytest
+from aiobotocore.session import get_session
+
+import apm_s3
+from apm_s3 import ManagerClosed, S3Manager, WrongEventLoop
+from tests.managers import make_manager
+from tests.servers import Server
+
+
+def test_the_public_names_are_sorted_and_all_there() -> None:
+    assert apm_s3.__all__ == sorted(apm_s3.__all__)
+    assert [name for name in apm_s3.__all__ if not hasattr(apm_s3, name)] == []
+
+
+def test_making_a_manager_needs_neither_an_event_loop_nor_a_server() -> None:
+    manager = S3Manager(endpoint_url="http://127.0.0.1:1")
+
+    assert manager.metrics.snapshot().overall.total == 0
+    assert manager.pool.stats().in_use == 0
+
+
+async def test_a_call_before_opening_says_how_to_open() -> None:
+    with pytest.raises(ManagerClosed, match="async with S3Manager"):
+        await S3Manager().read_file("bucket", "key")
+
+
+async def test_a_call_after_closing_is_refused(server: Server, bucket: str) -> None:
+    async with make_manager(server) as s3:
+        await s3.upload_file(bucket, "key", b"value")
+
+    with pytest.raises(ManagerClosed, match="was closed"):
+        await s3.read_file(bucket, "key")
+
+
+async def test_a_closed_manager_is_not_opened_again(moto: Server) -> None:
+    s3 = await make_manager(moto).open()
+    await s3.aclose()
+
+    with pytest.raises(ManagerClosed, match="Make a new one"):
+        await s3.open()
+
+
+async def test_opening_and_closing_twice_is_harmless(server: Server, bucket: str) -> None:
+    s3 = await make_manager(server).open()
+    async with s3:
+        await s3.upload_file(bucket, "key", b"value")
+    await s3.aclose()
+
+    await asyncio.gather(s3.aclose(), s3.aclose())
+
+
+async def test_a_cancelled_close_still_closes_everything(server: Server, bucket: str) -> None:
+    s3 = await make_manager(server).open()
+    await s3.upload_file(bucket, "key", b"value")
+
+    closing = asyncio.create_task(s3.aclose())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+
+    await s3.aclose()
+
+
+async def test_another_event_loop_is_refused_by_calls_and_by_close(moto: Server) -> None:
+    async with make_manager(moto) as s3:
+
+        async def use() -> None:
+            with pytest.raises(WrongEventLoop, match="one S3Manager per event loop"):
+                await s3.read_file("bucket", "key")
+            with pytest.raises(WrongEventLoop):
+                await s3.aclose()
+
+        await asyncio.to_thread(asyncio.run, use())
+
+
+async def test_a_manager_that_is_left_open_warns(moto: Server) -> None:
+    s3 = await make_manager(moto).open()
+
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        del s3
+        gc.collect()
+
+    assert ["unclosed <S3Manager" in str(warning.message) for warning in heard] == [True]
+
+
+async def test_a_shared_session_stays_usable_after_the_manager_is_closed(server: Server, bucket: str) -> None:
+    session = get_session()
+    session.set_credentials(server.credentials.key_id, server.credentials.secret)
+
+    for number in range(2):
+        async with make_manager(server, session=session, credentials=None) as s3:
+            await s3.upload_file(bucket, f"key-{number}", b"value")
+            assert await s3.read_file(bucket, f"key-{number}") == b"value"
+
+
+async def test_an_aioboto3_session_can_be_shared(server: Server, bucket: str) -> None:
+    aioboto3 = pytest.importorskip("aioboto3", reason="aioboto3 pins an old aiobotocore; nox -s tests_old has it")
+    session = aioboto3.Session(server.credentials.key_id, server.credentials.secret, region_name=server.region)
+
+    async with make_manager(server, session=session, credentials=None) as s3:
+        await s3.upload_file(bucket, "key", b"value")
+        assert await s3.read_file(bucket, "key") == b"value"
+
+
+async def test_a_hundred_first_calls_at_once_share_one_client(server: Server, bucket: str) -> None:
+    async with make_manager(server) as s3:
+        await asyncio.gather(*(s3.upload_file(bucket, f"key-{number}", b"value") for number in range(100)))
+
+        assert s3.metrics.snapshot().operations["upload_file"].successes == 100
+
+
+async def test_metrics_count_operations_and_bytes(server: Server, bucket: str) -> None:
+    async with make_manager(server) as s3:
+        await s3.upload_file(bucket, "key", b"value")
+        await s3.read_file(bucket, "key")
+
+        operations = s3.metrics.snapshot().operations
+        assert operations["upload_file"].bytes_sent == 5
+        assert operations["read_file"].bytes_received == 5
+
+
+async def test_hooks_hear_of_every_operation(server: Server, bucket: str) -> None:
+    heard = []
+    async with make_manager(server, hooks=[heard.append]) as s3:
+        await s3.upload_file(bucket, "key", b"value")
+
+    assert [(event.operation, event.bucket, event.key) for event in heard] == [("upload_file", bucket, "key")]
+
+
+def test_the_repr_holds_no_secret() -> None:
+    credentials = apm_s3.Credentials("AKID", "the-secret", "the-token")
+
+    shown = repr(S3Manager(credentials=credentials)) + repr(credentials)
+
+    assert "the-secret" not in shown
+    assert "the-token" not in shown
