@@ -13,11 +13,9 @@ from itertools import pairwise
 from typing import Literal
 
 from apm_s3.errors import InvalidOption
-from apm_s3.options.buckets import BucketSetting
+from apm_s3.options.bucket_settings import BucketSetting
 
-StorageClass = Literal[
-    "STANDARD_IA", "INTELLIGENT_TIERING", "ONEZONE_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"
-]
+StorageClass = Literal["STANDARD_IA", "INTELLIGENT_TIERING", "ONEZONE_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"]
 
 CLASS_ORDER = ("STANDARD_IA", "INTELLIGENT_TIERING", "ONEZONE_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE")
 """Objects only ever move down this list."""

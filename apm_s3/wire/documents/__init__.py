@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from apm_s3.options.buckets import (
+from apm_s3.options.bucket_settings import (
     AccessLogging,
     BucketSetting,
     Cors,
@@ -66,8 +66,6 @@ def _api(
 
 
 SETTINGS: Mapping[type[BucketSetting], SettingApi] = {
-    # In the order in which they are applied. What a server may refuse only in part (transitions) comes first, what
-    # may lock its own author out (the policy) last, and everything after what it needs.
     Lifecycle: _api(
         "bucket_lifecycle",
         read_lifecycle,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from apm_s3.options.lifecycle import Lifecycle, LifecycleRule, NoncurrentTransition, Transition
+from apm_s3.options.lifecycle import Lifecycle, LifecycleRule, MinimumSize, NoncurrentTransition, Transition
 from apm_s3.wire.documents.members import Document, filter_conditions, known, present, rule_filter
 
-_DEFAULT_SIZE = "all_storage_classes_128K"
+_DEFAULT_SIZE: MinimumSize = "all_storage_classes_128K"
 _RULE = (
     "ID Prefix Filter Status Expiration Transitions NoncurrentVersionTransitions NoncurrentVersionExpiration "
     "AbortIncompleteMultipartUpload"

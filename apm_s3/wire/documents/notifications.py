@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from apm_s3.options.buckets import Notification, Notifications
+from apm_s3.options.bucket_settings import Notification, Notifications
 from apm_s3.wire.documents.members import Document, known, present
 
 _LISTS = {

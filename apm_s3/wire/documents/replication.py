@@ -19,9 +19,7 @@ _RULE = (
     "ID Priority Prefix Filter Status SourceSelectionCriteria ExistingObjectReplication Destination "
     "DeleteMarkerReplication"
 )
-_DESTINATION = (
-    "Bucket Account StorageClass AccessControlTranslation EncryptionConfiguration ReplicationTime Metrics"
-)
+_DESTINATION = "Bucket Account StorageClass AccessControlTranslation EncryptionConfiguration ReplicationTime Metrics"
 
 
 def write_replication(setting: Replication) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from apm_s3.errors import FormatTooNew
-from apm_s3.options.buckets import (
+from apm_s3.options.bucket_settings import (
     AccessLogging,
     Cors,
     CorsRule,
@@ -58,9 +58,7 @@ def read_encryption(answer: Document) -> Encryption | None:
     if len(rules) > 1:
         raise FormatTooNew(f"the bucket has {len(rules)} encryption rules, and this version can keep one")
     where = "the encryption"
-    rule = known(
-        rules[0], "ApplyServerSideEncryptionByDefault BucketKeyEnabled BlockedEncryptionTypes", where=where
-    )
+    rule = known(rules[0], "ApplyServerSideEncryptionByDefault BucketKeyEnabled BlockedEncryptionTypes", where=where)
     default = known(rule.get("ApplyServerSideEncryptionByDefault") or {}, "SSEAlgorithm KMSMasterKeyID", where=where)
     blocked = rule.get("BlockedEncryptionTypes")
     return Encryption(
@@ -234,9 +232,7 @@ def read_cors(answer: Document) -> Cors | None:
 
 
 def _read_cors_rule(rule: Document) -> CorsRule:
-    known(
-        rule, "ID AllowedMethods AllowedOrigins AllowedHeaders ExposeHeaders MaxAgeSeconds", where="a CORS rule"
-    )
+    known(rule, "ID AllowedMethods AllowedOrigins AllowedHeaders ExposeHeaders MaxAgeSeconds", where="a CORS rule")
     return CorsRule(
         methods=tuple(rule["AllowedMethods"]),
         origins=tuple(rule["AllowedOrigins"]),
