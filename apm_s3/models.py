@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+
+from apm_s3.options.bucket_settings import BucketSetting
+from apm_s3.options.buckets import BucketOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +152,81 @@ class UploadInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class BucketDetails:
+    """A bucket with all its settings.
+
+    Attributes:
+        created: None where these credentials may not list buckets.
+        settings: None for each that is not configured.
+        unsupported: the kinds of settings that the server does not know at all.
+    """
+
+    name: str
+    region: str | None
+    created: datetime | None
+    settings: BucketOptions
+    unsupported: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class BucketInfo:
-    """A bucket as `list_buckets` gives it."""
+    """A bucket as `list_buckets` gives it; `details` where they were asked for."""
 
     name: str
     created: datetime | None = None
     region: str | None = None
-    details: Any = None
+    details: BucketDetails | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SettingChange:
+    """One setting that a bucket is to get; `before` is None where it has none of the kind."""
+
+    before: BucketSetting | None
+    after: BucketSetting
+
+    @property
+    def kind(self) -> str:
+        """The name of the kind of setting ("Lifecycle")."""
+        return type(self.after).__name__
+
+    def __str__(self) -> str:
+        before = "not configured" if self.before is None else str(self.before)
+        return f"{self.kind}: {before} -> {self.after}"
+
+
+@dataclass(frozen=True, slots=True)
+class BucketPlan:
+    """What it takes to give a bucket its options.
+
+    Attributes:
+        create: the bucket does not exist yet.
+        changes: the settings that differ, in the order in which they are applied.
+        unsupported: the kinds of settings, or parts of them, that the server lacks.
+        warnings: what was left out, and why.
+    """
+
+    bucket: str
+    create: bool
+    changes: tuple[SettingChange, ...]
+    unsupported: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.create and not self.changes
+
+    def __str__(self) -> str:
+        lines = [f"create bucket '{self.bucket}'" if self.create else f"bucket '{self.bucket}'"]
+        lines += [f"  {change}" for change in self.changes] or ["  no differences"]
+        return "\n".join(lines + [f"  warning: {warning}" for warning in self.warnings])
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyReport:
+    """What was deleted from a bucket to empty it: old and current versions, delete markers, open uploads."""
+
+    versions: int = 0
+    markers: int = 0
+    uploads: int = 0

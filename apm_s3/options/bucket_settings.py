@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeVar
 
 from apm_s3.errors import InvalidOption
@@ -254,6 +254,16 @@ class Cors(BucketSetting):
                     "a CORS rule needs origins, and methods out of GET, PUT, HEAD, POST and DELETE",
                     hint="name them in capitals",
                 )
+
+    def matches(self, current: BucketSetting | None) -> bool:
+        """Equal in order, ids left aside where this one has none; some servers write 0 for no `max_age`."""
+        if not isinstance(current, Cors) or len(self.rules) != len(current.rules):
+            return False
+        return all(
+            replace(mine, id=mine.id or other.id, max_age=mine.max_age or 0)
+            == replace(other, max_age=other.max_age or 0)
+            for mine, other in zip(self.rules, current.rules, strict=True)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,6 +77,12 @@ class LifecycleRule:
     noncurrent_keep: int | None = None
     abort_uploads_days: int | None = None
 
+    @property
+    def does_nothing(self) -> bool:
+        """Whether it has no action at all."""
+        ages = (self.expire_days, self.expire_date, self.noncurrent_days, self.abort_uploads_days)
+        return not (any(ages) or self.expire_markers or self.transitions or self.noncurrent_transitions)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lifecycle(BucketSetting):
@@ -134,10 +140,7 @@ def _shape_problem(rule: LifecycleRule) -> str | None:
     ages = (rule.expire_days, rule.noncurrent_days, rule.abort_uploads_days)
     if any(age is not None and age < 1 for age in ages):
         return "expirations and aborts come after at least 1 day"
-    actions = (*ages, rule.expire_date)
-    if not any(actions) and not (rule.expire_markers or rule.transitions or rule.noncurrent_transitions):
-        return "it does nothing"
-    return None
+    return "it does nothing" if rule.does_nothing else None
 
 
 def _expiration_problem(rule: LifecycleRule) -> str | None:

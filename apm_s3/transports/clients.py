@@ -21,6 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from apm_s3.models import Credentials
 from apm_s3.settings import S3Settings
 from apm_s3.transports.botocore_errors import translate
+from apm_s3.transports.control import Endpoint
 from apm_s3.transports.send_once import send_once
 
 
@@ -61,6 +62,16 @@ class Clients:
             return cast("Mapping[str, Any]", await getattr(client, method)(**params))
         except (BotoCoreError, ClientError) as exc:
             raise translate(exc, operation=method, bucket=params.get("Bucket"), key=params.get("Key")) from exc
+
+    async def endpoint(self, region: str | None = None) -> Endpoint:
+        """See `ControlPlane.endpoint`."""
+        try:
+            meta = (await self.get(region)).meta
+        except BotoCoreError as exc:
+            raise translate(exc, operation="endpoint") from exc
+        # botocore's name for the endpoint of us-east-1 where no region is configured.
+        name = "us-east-1" if meta.region_name == "aws-global" else meta.region_name
+        return Endpoint(url=meta.endpoint_url, region=name, is_aws=not is_custom(meta.endpoint_url))
 
     async def aclose(self) -> None:
         """Close every client, those being made too."""

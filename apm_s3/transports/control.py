@@ -3,7 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An endpoint of S3.
+
+    Attributes:
+        region: the region that requests are signed for.
+        is_aws: whether it is S3 itself, rather than an S3-compatible server.
+    """
+
+    url: str
+    region: str
+    is_aws: bool
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether requests go over HTTPS."""
+        return self.url.startswith("https:")
 
 
 class ControlPlane(Protocol):
@@ -20,3 +40,6 @@ class ControlPlane(Protocol):
             TransportError: no answer came.
             InvalidRequest: botocore refused the parameters; nothing was sent.
         """
+
+    async def endpoint(self, region: str | None = None) -> Endpoint:
+        """Where the requests of `call` with this `region` go."""

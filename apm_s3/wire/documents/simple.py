@@ -202,8 +202,9 @@ def read_object_lock(answer: Document) -> ObjectLock | None:
     hold = known(retention.get("DefaultEventHold") or {}, "Days Years", where=where)
     return ObjectLock(
         mode=retention.get("Mode"),
-        days=retention.get("Days"),
-        years=retention.get("Years"),
+        # Some servers write 0, which S3 does not take, for the one of the two that is not given.
+        days=retention.get("Days") or None,
+        years=retention.get("Years") or None,
         hold_days=hold.get("Days"),
         hold_years=hold.get("Years"),
     )

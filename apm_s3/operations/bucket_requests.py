@@ -1,0 +1,119 @@
+"""Requests about one bucket: in its region, to its expected owner, through the runner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from apm_s3.capabilities import Capabilities
+from apm_s3.errors import (
+    AccessDenied,
+    ApmS3Error,
+    BucketAlreadyOwned,
+    NotFound,
+    RequestRejected,
+    ServiceUnavailable,
+    TransportError,
+    WrongRegion,
+)
+from apm_s3.operations.runner import Runner
+from apm_s3.transports.control import ControlPlane, Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class BucketRef:
+    """A bucket, and how to reach it.
+
+    Attributes:
+        region: whose endpoint is asked; the manager's own where it is None.
+        owner: the account that the bucket has to belong to: S3 refuses the request where it does not.
+    """
+
+    name: str
+    region: str | None = None
+    owner: str | None = None
+
+
+class BucketRequests:
+    """Sends what the operations on buckets ask for."""
+
+    def __init__(self, control: ControlPlane, runner: Runner) -> None:
+        self._control = control
+        self._runner = runner
+        self.capabilities = Capabilities()
+
+    async def send(self, operation: str, method: str, ref: BucketRef | None, **params: Any) -> Mapping[str, Any]:
+        """The answer to `method`, with boto3's parameters."""
+        if ref is not None:
+            params["Bucket"] = ref.name
+            if ref.owner is not None:
+                params["ExpectedBucketOwner"] = ref.owner
+        region = ref.region if ref is not None else None
+
+        async def attempt() -> Mapping[str, Any]:
+            return await self._control.call(method, region=region, **params)
+
+        try:
+            answer = await self._runner.run(operation, ref.name if ref else None, None, attempt)
+        except ApmS3Error as error:
+            error.operation = operation
+            raise
+        self.capabilities.learn_server(answer)
+        return answer
+
+    async def create(self, operation: str, ref: BucketRef, params: Mapping[str, Any]) -> None:
+        """CreateBucket of a bucket that was absent.
+
+        Raises:
+            BucketAlreadyOwned: another call made it meanwhile.
+        """
+        unresolved = False
+
+        async def attempt() -> None:
+            nonlocal unresolved
+            try:
+                await self._control.call("create_bucket", region=ref.region, Bucket=ref.name, **params)
+            except BucketAlreadyOwned:
+                # An earlier send of ours that nobody answered has made it.
+                if not unresolved:
+                    raise
+            except ApmS3Error as error:
+                unresolved = unresolved or outcome_unknown(error)
+                raise
+
+        try:
+            await self._runner.run(operation, ref.name, None, attempt)
+        except ApmS3Error as error:
+            error.operation = operation
+            raise
+
+    async def head(self, operation: str, ref: BucketRef) -> Mapping[str, Any] | None:
+        """The answer to HeadBucket; None where there is no such bucket.
+
+        Raises:
+            AccessDenied: it exists, or cannot be seen: never taken for absent.
+        """
+        try:
+            return await self.send(operation, "head_bucket", ref)
+        except NotFound:
+            return None
+        except WrongRegion as error:
+            return {"BucketRegion": error.region}
+        except (AccessDenied, RequestRejected):
+            # A HEAD has no body, and so no code that tells a foreign bucket from a wrong key: a GET has.
+            try:
+                return await self.send(operation, "get_bucket_location", ref)
+            except NotFound:
+                return None
+
+    async def endpoint(self, region: str | None) -> Endpoint:
+        """Where requests to this region go."""
+        return await self._control.endpoint(region)
+
+
+def outcome_unknown(error: BaseException) -> bool:
+    """Whether a write that failed like this may have taken effect all the same."""
+    if isinstance(error, TransportError):
+        return error.sent
+    return not isinstance(error, ApmS3Error) or isinstance(error, ServiceUnavailable)

@@ -1,0 +1,85 @@
+"""Bucket operations on each server, and a control plane that fails when it is told to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+import pytest
+
+from apm_s3.operations.buckets import BucketOperations
+from apm_s3.operations.runner import Runner
+from apm_s3.pool import S3ConnectionPool
+from apm_s3.settings import RetrySettings, S3Settings
+from apm_s3.transports.boto import BotoTransport
+from apm_s3.transports.clients import Clients
+from apm_s3.transports.control import Endpoint
+from tests.conftest import make_clients
+from tests.servers import Server
+
+QUICK = S3Settings(retry=RetrySettings(attempts=3, initial_delay=0.001, max_delay=0.002))
+
+Fault = Callable[[str, Mapping[str, Any]], BaseException | None]
+
+
+class FaultyControl:
+    """The real control plane, with faults before a request is sent, or after it took effect."""
+
+    def __init__(self, clients: Clients) -> None:
+        self.clients = clients
+        self.calls: list[str] = []
+        self.before: Fault = lambda method, params: None
+        self.after: Fault = lambda method, params: None
+        self.pretend: Endpoint | None = None
+
+    async def call(self, method: str, *, region: str | None = None, **params: Any) -> Mapping[str, Any]:
+        self.calls.append(method)
+        if (fault := self.before(method, params)) is not None:
+            raise fault
+        answer = await self.clients.call(method, region=region, **params)
+        if (fault := self.after(method, params)) is not None:
+            raise fault
+        return answer
+
+    async def endpoint(self, region: str | None = None) -> Endpoint:
+        return self.pretend or await self.clients.endpoint(region)
+
+
+def make_buckets(clients: Clients, control: Any = None) -> BucketOperations:
+    runner = Runner(QUICK, S3ConnectionPool(16))
+    return BucketOperations(control or clients, BotoTransport(clients), runner)
+
+
+@pytest.fixture
+async def moto_clients(moto: Server) -> AsyncIterator[Clients]:
+    made = make_clients(moto, QUICK)
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture
+async def weed_clients(seaweedfs: Server) -> AsyncIterator[Clients]:
+    made = make_clients(seaweedfs, QUICK)
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture
+def buckets(clients: Clients) -> BucketOperations:
+    """On each server."""
+    return make_buckets(clients)
+
+
+@pytest.fixture
+def moto_buckets(moto_clients: Clients) -> BucketOperations:
+    return make_buckets(moto_clients)
+
+
+@pytest.fixture
+def weed_buckets(weed_clients: Clients) -> BucketOperations:
+    return make_buckets(weed_clients)
+
+
+@pytest.fixture
+def control(moto_clients: Clients) -> FaultyControl:
+    return FaultyControl(moto_clients)
