@@ -1,0 +1,204 @@
+"""Secrets in clear are found by field and by shape, and never shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apm_s3.configs.secrets import MASK, find_secrets, mask_text, mask_value
+
+SHARED = Path(__file__).parents[3] / "shared" / "validation"
+VALUE = "hunter2-Zq9"
+
+
+def found(name: str, text: str) -> list[tuple[str, str]]:
+    return [(secret.path, secret.kind) for secret in find_secrets({name: text.encode()})]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "path", "kind"),
+    [
+        ("prometheus.yml", "scrape_configs:\n- job_name: a\n  basic_auth:\n    password: {}\n", "scrape_configs[0].basic_auth.password", "password"),
+        ("prometheus.yml", "remote_write:\n- authorization:\n    credentials: {}\n", "remote_write[0].authorization.credentials", "credentials"),
+        ("prometheus.yml", "a:\n  http_headers:\n    X-Api-Key:\n      secrets: [{}]\n", 'a.http_headers.X-Api-Key.secrets[0]', "header"),
+        ("prometheus.yml", "a:\n  tls_config:\n    key: {}\n", "a.tls_config.key", "key"),
+        ("alertmanager.yml", "global:\n  slack_api_url: https://example.com/{}\n", "global.slack_api_url", "webhook URL"),
+        ("alertmanager.yml", "receivers:\n- name: a\n  webhook_configs:\n  - url: https://example.com/{}\n", "receivers[0].webhook_configs[0].url", "webhook URL"),
+        ("alertmanager.yml", "global:\n  smtp_auth_password: {}\n", "global.smtp_auth_password", "password"),
+        ("loki.yaml", "common:\n  storage:\n    s3:\n      secret_access_key: {}\n", "common.storage.s3.secret_access_key", "key"),
+        ("loki.yaml", "storage_config:\n  aws:\n    s3: s3://KEY:{}@eu-west-1/logs\n", "storage_config.aws.s3", "password in a URL"),
+        ("config.yaml", "extensions:\n  x:\n    auth:\n      basic:\n        password: {}\n", "extensions.x.auth.basic.password", "password"),
+        ("config.yaml", "exporters:\n  otlp:\n    headers:\n      x-honeycomb-team: {}\n", "exporters.otlp.headers.x-honeycomb-team", "header"),
+        ("grafana.ini", "[security]\nadmin_password = {}\n", "security.admin_password", "password"),
+        ("grafana.ini", "[database]\nurl = mysql://grafana:{}@db/grafana\n", "database.url", "password in a URL"),
+        ("grafana.ini", "[auth.google]\nclient_secret = `{}`\n", '["auth.google"].client_secret', "secret"),
+        ("datasources/a.yaml", "datasources:\n- name: a\n  secureJsonData:\n    httpHeaderValue1: {}\n", "datasources[0].secureJsonData.httpHeaderValue1", "secret"),
+        ("alerting/a.json", '{{"contactPoints": [{{"receivers": [{{"settings": {{"url": "https://x/{}"}}}}]}}]}}', "contactPoints[0].receivers[0].settings.url", "webhook URL"),
+        ("dashboards/a.json", '{{"apiKey": "{}"}}', "apiKey", "key"),
+    ],
+)  # fmt: skip
+def test_a_secret_is_found_and_masked_by_its_field(name: str, text: str, path: str, kind: str) -> None:
+    text = text.format(VALUE)
+
+    assert found(name, text) == [(path, kind)]
+    assert VALUE not in mask_text(name, text)
+    assert MASK in mask_text(name, text)
+
+
+SHAPES = {
+    "webhook URL": "https://hooks.slack.com/services/T000/B000/abcdefgh",
+    "AWS access key": "AKIAIOSFODNN7EXAMPLE",
+    "password in a URL": "postgres://user:hunter2@db.example.com/x",
+    "token": "ghp_0123456789abcdefghijABCDEFGHIJ012345",
+    "private key": "-----BEGIN RSA PRIVATE KEY-----\nMIIB\n-----END RSA PRIVATE KEY-----\n",
+    "token in a URL": "https://example.com/hook?access_token=abcdef",
+    "connection string": "host=db user=x password=hunter2",
+}
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize("name", ["a.yml", "a.json", "grafana.ini", "mail.tmpl"])
+def test_a_secret_is_found_and_masked_by_its_shape(name: str, kind: str) -> None:
+    secret = SHAPES[kind]
+    text = {
+        "a.yml": f"x:\n  y: {json.dumps(secret)}\n",
+        "a.json": json.dumps({"x": {"y": secret}}, indent=1),
+        "grafana.ini": f"[x]\ny = `{secret}`\n",
+        "mail.tmpl": f"see {secret} there",
+    }[name]
+
+    assert found(name, text) == [("" if name == "mail.tmpl" else "x.y", kind)]
+    masked = mask_text(name, text)
+    assert not [part for part in ("hunter2", "MIIB", "abcdef", "IOSFODNN7", "0123456789") if part in masked]
+    assert masked.count("\n") == text.count("\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "password_file: /run/secrets/x", "password: ${PASSWORD}", "password: $PASSWORD", "password: ''", "password:", "token: null",
+        "password: $__file{/run/secrets/x}", "password: <secret>", "bearer_token: '{{ .Values.token }}'", "credentials_file: x",
+        "url: https://user:${PASSWORD}@host/", "token_url: https://example.com/token", "persist_tokens: true", "use_token: true",
+        "authorization: Bearer ${TOKEN}", "expr: 'rate(http{token=\"abc\"}[5m])'", "password: '********'", "num_tokens: 128",
+        "password_ref: x", "private_key_path: /x", "private_key: $(KEY)", "access_key_id: abc", "secret_key: '%(key)s'",
+    ],
+)  # fmt: skip
+def test_what_says_only_where_the_secret_is_is_none(text: str) -> None:
+    assert found("a.yml", text + "\n") == []
+    assert mask_text("a.yml", text + "\n") == text + "\n"
+
+
+def test_a_secret_says_its_file_line_and_kind_but_never_its_value() -> None:
+    text = f"global:\n  # note\n  smtp_auth_password: {VALUE}\n"
+
+    (secret,) = find_secrets({"alertmanager.yml": text.encode()})
+
+    assert str(secret) == "alertmanager.yml:3: global.smtp_auth_password: password in clear"
+    assert VALUE not in repr(secret)
+
+
+def test_a_secret_that_was_commented_out_is_masked() -> None:
+    text = f"a: 1  # password: {VALUE}\n# token = {VALUE}\n"
+
+    assert mask_text("a.yml", text) == f"a: 1  # password: {MASK}\n# token = {MASK}\n"
+
+
+def test_the_value_behind_an_alias_is_masked_where_it_stands_by_shape_only() -> None:
+    text = "a: &x postgres://u:hunter2@h\npassword: *x\n"
+
+    assert "hunter2" not in mask_text("a.yml", text)
+
+
+def test_a_text_that_cannot_be_parsed_is_masked_by_its_lines() -> None:
+    text = f"a: [\npassword: {VALUE}\n  }}: x\n"
+
+    assert VALUE not in mask_text("a.yml", text)
+
+
+def test_a_secret_of_several_lines_keeps_its_lines() -> None:
+    text = "a:\n  password: |\n    one\n    two\n  user: x\n"
+
+    assert mask_text("a.yml", text) == f"a:\n  password: {MASK}\n    {MASK}\n    {MASK}\n  user: x\n"
+
+
+def test_escaped_secrets_are_masked() -> None:
+    assert mask_text("a.yml", 'password: "a\\"b\\u00e9" # c\nb: 1\n') == f"password: {MASK} # c\nb: 1\n"
+    assert mask_text("a.json", '{"password": "a\\"b", "c": 1}') == f'{{"password": {MASK}, "c": 1}}'
+
+
+def test_offsets_count_characters_not_bytes() -> None:
+    assert mask_text("a.yml", f"é: '😀'\npassword: {VALUE}\nz: 1\n") == f"é: '😀'\npassword: {MASK}\nz: 1\n"
+
+
+def test_a_file_that_is_no_text_has_no_secrets() -> None:
+    assert find_secrets({"logo.png": b"\x89PNG\x00\xff"}) == ()
+
+
+def test_values_are_masked_in_their_structure() -> None:
+    value = {
+        "basic_auth": {"username": "u", "password": VALUE},
+        "urls": ["https://a:hunter2@b/"],
+        "n": 1,
+        "token": None,
+    }
+
+    assert mask_value(value) == {
+        "basic_auth": {"username": "u", "password": MASK},
+        "urls": [f"https://a:{MASK}@b/"],
+        "n": 1,
+        "token": None,
+    }
+
+
+def test_a_numeric_secret_is_masked_too() -> None:
+    assert mask_value({"password": 12345678}) == {"password": MASK}
+
+
+def test_grafanas_quota_of_api_keys_is_no_secret() -> None:
+    assert found("grafana.ini", "[quota]\norg_api_key = 10\n") == []
+
+
+def test_a_long_line_is_masked_whole_wherever_the_secret_stands() -> None:
+    text = json.dumps(
+        {"pad": ["x" * 65_400, "https://hooks.slack.com/services/" + "S3CRET" * 100], "b": ["y" * 70_000]}
+    )
+
+    assert "S3CRET" not in mask_text("a.txt", text)
+
+
+@given(st.text(max_size=200), st.sampled_from(["a.yml", "a.json", "a.ini", "a.tmpl"]))
+def test_any_text_is_masked_without_error_and_keeps_its_lines(text: str, name: str) -> None:
+    masked = mask_text(name, text)
+
+    assert masked.count("\n") == text.count("\n")
+
+
+@pytest.mark.parametrize("tables", ["prometheus3.14_alertmanager0.34_rules.fields.json", "loki3.8.fields.json"])
+def test_every_field_that_the_tools_declare_as_a_secret_is_known(tables: str) -> None:
+    path = SHARED / "fields" / tables
+    if not path.exists():
+        pytest.skip("the field tables are not beside this repository")
+    places = {
+        "TLSConfig": "tls_config",
+        "WebhookConfig": "webhook_configs",
+        "WebhookOutputConfig": "webhook_outputs",
+        "SlackConfig": "slack_configs",
+    }
+    missed = set()
+    for type_name, declared in json.loads(path.read_text())["types"].items():
+        for field, kind in (declared.get("fields") or {}).items():
+            if "ecret" not in json.dumps(kind):
+                continue
+            value = {
+                places.get(type_name.rpartition(".")[2], "x"): {
+                    field: "s3cr3t" if isinstance(kind, str) else {"X": ["s3cr3t"]}
+                }
+            }
+            if mask_value(value) == value:
+                missed.add(f"{type_name}.{field}")
+    # A key file of Google's, in JSON: it is known by the key inside.
+    assert {name for name in missed if not name.endswith("service_account")} == set()
