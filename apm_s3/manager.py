@@ -13,6 +13,7 @@ from apm_s3.errors import ManagerClosed, WrongEventLoop
 from apm_s3.events import Hook
 from apm_s3.metrics import S3Metrics
 from apm_s3.models import Credentials
+from apm_s3.operations.buckets import BucketOperations
 from apm_s3.operations.copies import CopyOperations
 from apm_s3.operations.downloads import DownloadOperations
 from apm_s3.operations.engine import Engine
@@ -28,6 +29,7 @@ from apm_s3.transports.clients import Clients
 
 
 class S3Manager(
+    BucketOperations,
     ObjectOperations,
     DownloadOperations,
     ListingOperations,

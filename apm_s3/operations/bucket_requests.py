@@ -43,13 +43,15 @@ class BucketRequests:
         self._runner = runner
         self.capabilities = Capabilities()
 
-    async def send(self, operation: str, method: str, ref: BucketRef | None, **params: Any) -> Mapping[str, Any]:
-        """The answer to `method`, with boto3's parameters."""
+    async def send(
+        self, operation: str, method: str, ref: BucketRef | None, *, region: str | None = None, **params: Any
+    ) -> Mapping[str, Any]:
+        """The answer to `method`, with boto3's parameters; `region` is for what is not about one bucket."""
         if ref is not None:
             params["Bucket"] = ref.name
             if ref.owner is not None:
                 params["ExpectedBucketOwner"] = ref.owner
-        region = ref.region if ref is not None else None
+            region = ref.region
 
         async def attempt() -> Mapping[str, Any]:
             return await self._control.call(method, region=region, **params)

@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
-from datetime import datetime
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
-from apm_s3.errors import AccessDenied, BucketNotFound
 from apm_s3.models import BucketDetails, BucketInfo, BucketPlan, EmptyReport
-from apm_s3.operations.bucket_emptying import BucketEmptying
-from apm_s3.operations.bucket_plans import BucketPlans, Unsupported
-from apm_s3.operations.bucket_requests import BucketRef, BucketRequests
-from apm_s3.operations.bucket_settings import SettingOperations
-from apm_s3.operations.runner import Runner
+from apm_s3.operations.bucket_parts import BucketGroup, bucket_ref
+from apm_s3.operations.bucket_plans import Unsupported
+from apm_s3.operations.bucket_requests import BucketRef
 from apm_s3.options.bucket_settings import BucketSetting
 from apm_s3.options.buckets import BucketOptions
 from apm_s3.tasks import run_all
-from apm_s3.transports.base import ObjectTransport
-from apm_s3.transports.control import ControlPlane
-from apm_s3.wire.documents import SETTINGS
 
 S = TypeVar("S", bound=BucketSetting)
 
-_PAGE = 1000
 _DETAILS_AT_ONCE = 8
 
 
-class BucketOperations:
+class BucketOperations(BucketGroup):
     """See the module.
 
     In all of them, `region` is the region whose endpoint is asked (the manager's own where it is None), and
     `expected_bucket_owner` the account that the bucket has to belong to (AccessDenied where it does not).
     """
-
-    def __init__(self, control: ControlPlane, transport: ObjectTransport, runner: Runner) -> None:
-        self._requests = BucketRequests(control, runner)
-        self._settings = SettingOperations(self._requests)
-        self._plans = BucketPlans(self._requests, self._settings)
-        self._emptying = BucketEmptying(self._settings, transport, runner)
 
     async def create_bucket(
         self,
@@ -64,7 +50,7 @@ class BucketOperations:
             UnsupportedByServer: the server lacks some of the options; the message lists them.
         """
         ref = BucketRef(name, region)
-        return await self._plans.create(
+        return await self._parts.plans.create(
             "create_bucket", ref, options or BucketOptions(), mfa=mfa, unsupported=unsupported
         )
 
@@ -89,7 +75,7 @@ class BucketOperations:
             As `create_bucket`, but for BucketAlreadyOwned.
         """
         ref = BucketRef(name, region, expected_bucket_owner)
-        return await self._plans.ensure(
+        return await self._parts.plans.ensure(
             "ensure_bucket", ref, options or BucketOptions(), mfa=mfa, unsupported=unsupported
         )
 
@@ -103,7 +89,7 @@ class BucketOperations:
     ) -> BucketPlan:
         """What `ensure_bucket` would do. Changes nothing."""
         ref = BucketRef(name, region, expected_bucket_owner)
-        return await self._plans.plan("plan_bucket", ref, options or BucketOptions())
+        return await self._parts.plans.plan("plan_bucket", ref, options or BucketOptions())
 
     async def list_buckets(
         self, *, prefix: str = "", region: str | None = None, details: bool = False
@@ -115,13 +101,15 @@ class BucketOperations:
             region: only those in this region.
             details: with all settings of each, some buckets at a time.
         """
-        found = await self._list("list_buckets", prefix, region)
+        reads = self._parts.reads
+        found = await reads.list_all("list_buckets", prefix, region)
         if region is not None:
             # Servers that do not know the filter give all buckets, without their regions.
-            located = await run_all([self._located(bucket) for bucket in found], limit=_DETAILS_AT_ONCE)
-            found = [bucket for bucket in located if bucket.region == region]
+            located = await run_all([reads.located("list_buckets", one) for one in found], limit=_DETAILS_AT_ONCE)
+            found = [bucket for bucket in located if bucket is not None and bucket.region == region]
         if details:
-            found = await run_all([self._detailed(bucket) for bucket in found], limit=_DETAILS_AT_ONCE)
+            detailed = await run_all([reads.detailed("list_buckets", one) for one in found], limit=_DETAILS_AT_ONCE)
+            found = [bucket for bucket in detailed if bucket is not None]
         return tuple(found)
 
     async def get_bucket(
@@ -133,7 +121,7 @@ class BucketOperations:
             BucketNotFound: it does not exist.
             AccessDenied: one of its settings may not be read: that is never taken for "not configured".
         """
-        return await self._get("get_bucket", BucketRef(name, region, expected_bucket_owner), created=None)
+        return await self._parts.reads.get("get_bucket", bucket_ref(name, region, expected_bucket_owner))
 
     async def bucket_exists(
         self, name: str, *, region: str | None = None, expected_bucket_owner: str | None = None
@@ -143,8 +131,8 @@ class BucketOperations:
         Raises:
             AccessDenied: it exists, or these credentials may not see it: never taken for "no".
         """
-        ref = BucketRef(name, region, expected_bucket_owner)
-        return await self._requests.head("bucket_exists", ref) is not None
+        ref = bucket_ref(name, region, expected_bucket_owner)
+        return await self._parts.requests.head("bucket_exists", ref) is not None
 
     async def delete_bucket(
         self,
@@ -175,10 +163,10 @@ class BucketOperations:
             InvalidOption: it is tagged as production, and `confirm` is not its name; nothing was deleted.
             BatchError: some of its contents could not be deleted: `failures` says which, and why. The rest is gone.
         """
-        ref = BucketRef(name, region, expected_bucket_owner)
+        ref = bucket_ref(name, region, expected_bucket_owner)
         report = EmptyReport()
         if force:
-            report = await self._emptying.empty(
+            report = await self._parts.emptying.empty(
                 "delete_bucket",
                 ref,
                 confirm=confirm,
@@ -186,7 +174,7 @@ class BucketOperations:
                 bypass_governance=bypass_governance,
                 on_progress=on_progress,
             )
-        await self._requests.send("delete_bucket", "delete_bucket", ref)
+        await self._parts.requests.send("delete_bucket", "delete_bucket", ref)
         return report
 
     async def get_setting(
@@ -198,7 +186,7 @@ class BucketOperations:
             BucketNotFound: the bucket does not exist.
             UnsupportedByServer: the server does not know this kind.
         """
-        return await self._settings.read("get_setting", BucketRef(bucket, region, expected_bucket_owner), kind)
+        return await self._parts.settings.read("get_setting", bucket_ref(bucket, region, expected_bucket_owner), kind)
 
     async def set_setting(
         self,
@@ -220,8 +208,8 @@ class BucketOperations:
             BucketNotFound: the bucket does not exist.
             UnsupportedByServer: the server does not know this kind; nothing was changed.
         """
-        ref = BucketRef(bucket, region, expected_bucket_owner)
-        await self._settings.write("set_setting", ref, setting, mfa=mfa)
+        ref = bucket_ref(bucket, region, expected_bucket_owner)
+        await self._parts.settings.write("set_setting", ref, setting, mfa=mfa)
 
     async def remove_setting(
         self,
@@ -237,72 +225,5 @@ class BucketOperations:
         S3 lets go of two kinds only in part: versioning is suspended, and object lock stays on without a default
         retention.
         """
-        ref = BucketRef(bucket, region, expected_bucket_owner)
-        await self._settings.remove("remove_setting", ref, kind, mfa=mfa)
-
-    async def _list(self, operation: str, prefix: str, region: str | None) -> list[BucketInfo]:
-        found: list[BucketInfo] = []
-        params: dict[str, str | int] = {"MaxBuckets": _PAGE}
-        if prefix:
-            params["Prefix"] = prefix
-        if region is not None and (await self._requests.endpoint(None)).is_aws:
-            params["BucketRegion"] = region
-        while True:
-            page = await self._requests.send(operation, "list_buckets", None, **params)
-            found += [
-                BucketInfo(entry["Name"], entry.get("CreationDate"), entry.get("BucketRegion"))
-                for entry in page.get("Buckets", ())
-                # Servers that do not know the filter give all buckets.
-                if entry["Name"].startswith(prefix)
-            ]
-            if not page.get("ContinuationToken"):
-                return found
-            params["ContinuationToken"] = page["ContinuationToken"]
-
-    async def _located(self, bucket: BucketInfo) -> BucketInfo:
-        if bucket.region is not None:
-            return bucket
-        ref = BucketRef(bucket.name)
-        head = await self._requests.head("list_buckets", ref)
-        return BucketInfo(bucket.name, bucket.created, await self._region("list_buckets", ref, head or {}))
-
-    async def _detailed(self, bucket: BucketInfo) -> BucketInfo:
-        details = await self._get("list_buckets", BucketRef(bucket.name, bucket.region), created=bucket)
-        return BucketInfo(bucket.name, bucket.created, details.region, details)
-
-    async def _region(self, operation: str, ref: BucketRef, head: Mapping[str, Any]) -> str:
-        """The region that a HeadBucket, or else GetBucketLocation, tells."""
-        region: str | None = head.get("BucketRegion")
-        if region is None:
-            answer = await self._requests.send(operation, "get_bucket_location", ref)
-            region = answer.get("LocationConstraint")
-        # The oldest two regions go by other names there.
-        return {None: "us-east-1", "": "us-east-1", "EU": "eu-west-1"}.get(region, region or "")
-
-    async def _created(self, operation: str, ref: BucketRef) -> datetime | None:
-        try:
-            found = await self._list(operation, ref.name, None)
-        except AccessDenied:
-            return None
-        return next((bucket.created for bucket in found if bucket.name == ref.name), None)
-
-    async def _get(self, operation: str, ref: BucketRef, *, created: BucketInfo | None) -> BucketDetails:
-        head = await self._requests.head(operation, ref)
-        if head is None:
-            raise BucketNotFound(
-                f"bucket '{ref.name}' does not exist", operation=operation, bucket=ref.name, status=404
-            )
-        work: list[Coroutine[Any, Any, Any]] = [
-            self._settings.read_many(operation, ref, SETTINGS),
-            self._region(operation, ref, head),
-        ]
-        if created is None:
-            work.append(self._created(operation, ref))
-        (settings, missing), region, *dates = await run_all(work)
-        return BucketDetails(
-            ref.name,
-            region,
-            dates[0] if created is None else created.created,
-            BucketOptions.of(setting for setting in settings.values() if setting is not None),
-            missing,
-        )
+        ref = bucket_ref(bucket, region, expected_bucket_owner)
+        await self._parts.settings.remove("remove_setting", ref, kind, mfa=mfa)

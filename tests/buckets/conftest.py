@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from apm_s3.operations.buckets import BucketOperations
+from apm_s3.operations.engine import Engine
 from apm_s3.operations.runner import Runner
 from apm_s3.pool import S3ConnectionPool
 from apm_s3.settings import RetrySettings, S3Settings
@@ -45,9 +46,20 @@ class FaultyControl:
         return self.pretend or await self.clients.endpoint(region)
 
 
-def make_buckets(clients: Clients, control: Any = None) -> BucketOperations:
-    runner = Runner(QUICK, S3ConnectionPool(16))
-    return BucketOperations(control or clients, BotoTransport(clients), runner)
+class Buckets(BucketOperations):
+    """All of the manager's methods about buckets, over parts of the test's choice."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._given = engine
+
+    @property
+    def _engine(self) -> Engine:
+        return self._given
+
+
+def make_buckets(clients: Clients, control: Any = None) -> Buckets:
+    pool = S3ConnectionPool(16)
+    return Buckets(Engine(BotoTransport(clients), control or clients, Runner(QUICK, pool), pool, QUICK))
 
 
 @pytest.fixture
@@ -65,18 +77,18 @@ async def weed_clients(seaweedfs: Server) -> AsyncIterator[Clients]:
 
 
 @pytest.fixture
-def buckets(clients: Clients) -> BucketOperations:
+def buckets(clients: Clients) -> Buckets:
     """On each server."""
     return make_buckets(clients)
 
 
 @pytest.fixture
-def moto_buckets(moto_clients: Clients) -> BucketOperations:
+def moto_buckets(moto_clients: Clients) -> Buckets:
     return make_buckets(moto_clients)
 
 
 @pytest.fixture
-def weed_buckets(weed_clients: Clients) -> BucketOperations:
+def weed_buckets(weed_clients: Clients) -> Buckets:
     return make_buckets(weed_clients)
 
 

@@ -15,7 +15,6 @@ from apm_s3.errors import (
     InvalidBucketName,
     InvalidOption,
 )
-from apm_s3.operations.buckets import BucketOperations
 from apm_s3.options import (
     BucketOptions,
     Cors,
@@ -28,7 +27,7 @@ from apm_s3.options import (
     Versioning,
 )
 from apm_s3.transports.clients import Clients
-from tests.buckets.conftest import FaultyControl, make_buckets
+from tests.buckets.conftest import Buckets, FaultyControl, make_buckets
 
 OPTIONS = BucketOptions(
     versioning=Versioning(),
@@ -38,13 +37,13 @@ OPTIONS = BucketOptions(
 )
 
 
-async def test_a_created_bucket_has_its_options(buckets: BucketOperations, bucket_name: str) -> None:
+async def test_a_created_bucket_has_its_options(buckets: Buckets, bucket_name: str) -> None:
     await buckets.create_bucket(bucket_name, OPTIONS)
 
     assert (await buckets.plan_bucket(bucket_name, OPTIONS)).empty
 
 
-async def test_a_bucket_that_exists_is_not_created_again(buckets: BucketOperations, bucket_name: str) -> None:
+async def test_a_bucket_that_exists_is_not_created_again(buckets: Buckets, bucket_name: str) -> None:
     await buckets.create_bucket(bucket_name, OPTIONS)
 
     with pytest.raises(BucketAlreadyOwned):
@@ -68,7 +67,7 @@ async def test_a_name_that_s3_refuses_is_refused_before_anything_is_sent(control
     assert control.calls == []
 
 
-async def test_exists_says_yes_and_no(buckets: BucketOperations, bucket_name: str) -> None:
+async def test_exists_says_yes_and_no(buckets: Buckets, bucket_name: str) -> None:
     assert not await buckets.bucket_exists(bucket_name)
 
     await buckets.create_bucket(bucket_name)
@@ -83,7 +82,7 @@ async def test_denied_is_not_taken_for_absent(control: FaultyControl, bucket_nam
         await make_buckets(control.clients, control).bucket_exists(bucket_name)
 
 
-async def test_a_bucket_that_is_not_there_cannot_be_got_or_deleted(buckets: BucketOperations, bucket_name: str) -> None:
+async def test_a_bucket_that_is_not_there_cannot_be_got_or_deleted(buckets: Buckets, bucket_name: str) -> None:
     with pytest.raises(BucketNotFound, match=bucket_name):
         await buckets.get_bucket(bucket_name)
     with pytest.raises(BucketNotFound, match=bucket_name):
@@ -93,7 +92,7 @@ async def test_a_bucket_that_is_not_there_cannot_be_got_or_deleted(buckets: Buck
 
 
 async def test_get_gives_every_setting_and_none_for_those_not_configured(
-    moto_buckets: BucketOperations, bucket_name: str
+    moto_buckets: Buckets, bucket_name: str
 ) -> None:
     await moto_buckets.create_bucket(bucket_name, OPTIONS)
 
@@ -106,7 +105,7 @@ async def test_get_gives_every_setting_and_none_for_those_not_configured(
     assert details.unsupported == ()
 
 
-async def test_get_names_what_the_server_does_not_know(weed_buckets: BucketOperations, bucket_name: str) -> None:
+async def test_get_names_what_the_server_does_not_know(weed_buckets: Buckets, bucket_name: str) -> None:
     await weed_buckets.create_bucket(bucket_name, OPTIONS)
 
     details = await weed_buckets.get_bucket(bucket_name)
@@ -124,7 +123,7 @@ async def test_get_fails_where_one_setting_is_denied(control: FaultyControl, buc
         await buckets.get_bucket(bucket_name)
 
 
-async def test_list_filters_by_prefix(buckets: BucketOperations, bucket_name: str) -> None:
+async def test_list_filters_by_prefix(buckets: Buckets, bucket_name: str) -> None:
     await buckets.create_bucket(f"{bucket_name}-a")
     await buckets.create_bucket(f"{bucket_name}-b")
 
@@ -135,7 +134,7 @@ async def test_list_filters_by_prefix(buckets: BucketOperations, bucket_name: st
     assert one == [f"{bucket_name}-b"]
 
 
-async def test_list_filters_by_region(moto_buckets: BucketOperations, bucket_name: str) -> None:
+async def test_list_filters_by_region(moto_buckets: Buckets, bucket_name: str) -> None:
     await moto_buckets.create_bucket(f"{bucket_name}-us")
     await moto_buckets.create_bucket(f"{bucket_name}-eu", region="eu-west-1")
 
@@ -144,7 +143,7 @@ async def test_list_filters_by_region(moto_buckets: BucketOperations, bucket_nam
     assert [(bucket.name, bucket.region) for bucket in found] == [(f"{bucket_name}-eu", "eu-west-1")]
 
 
-async def test_list_gives_details_when_asked(buckets: BucketOperations, bucket_name: str) -> None:
+async def test_list_gives_details_when_asked(buckets: Buckets, bucket_name: str) -> None:
     await buckets.create_bucket(bucket_name, OPTIONS)
 
     (plain,) = await buckets.list_buckets(prefix=bucket_name)
@@ -156,7 +155,7 @@ async def test_list_gives_details_when_asked(buckets: BucketOperations, bucket_n
     assert detailed.details.settings.tags == OPTIONS.tags
 
 
-async def test_a_bucket_with_object_lock_is_made_with_it(moto_buckets: BucketOperations, bucket_name: str) -> None:
+async def test_a_bucket_with_object_lock_is_made_with_it(moto_buckets: Buckets, bucket_name: str) -> None:
     lock = BucketOptions(versioning=Versioning(), object_lock=ObjectLock(mode="GOVERNANCE", days=1))
     await moto_buckets.create_bucket(bucket_name, lock)
 
@@ -164,7 +163,7 @@ async def test_a_bucket_with_object_lock_is_made_with_it(moto_buckets: BucketOpe
 
 
 async def test_ensure_makes_what_is_not_there_and_a_second_run_finds_nothing_to_do(
-    buckets: BucketOperations, bucket_name: str
+    buckets: Buckets, bucket_name: str
 ) -> None:
     first = await buckets.ensure_bucket(bucket_name, OPTIONS)
     second = await buckets.ensure_bucket(bucket_name, OPTIONS)
@@ -197,7 +196,7 @@ async def test_plan_touches_nothing(control: FaultyControl, bucket_name: str) ->
     assert not [call for call in control.calls if call.startswith(("put_", "create_", "delete_"))]
 
 
-async def test_ten_tasks_that_ensure_one_bucket_all_succeed(buckets: BucketOperations, bucket_name: str) -> None:
+async def test_ten_tasks_that_ensure_one_bucket_all_succeed(buckets: Buckets, bucket_name: str) -> None:
     plans = await asyncio.gather(*[buckets.ensure_bucket(bucket_name, OPTIONS) for _ in range(10)])
 
     assert sum(plan.create for plan in plans) == 1
@@ -213,7 +212,7 @@ async def test_ten_managers_that_ensure_one_bucket_all_succeed(clients: Clients,
 
 
 async def test_a_bucket_that_holds_something_is_not_deleted(
-    moto_buckets: BucketOperations, moto_clients: Clients, bucket_name: str
+    moto_buckets: Buckets, moto_clients: Clients, bucket_name: str
 ) -> None:
     await moto_buckets.create_bucket(bucket_name)
     await moto_clients.call("put_object", Bucket=bucket_name, Key="k", Body=b"x")
@@ -224,9 +223,7 @@ async def test_a_bucket_that_holds_something_is_not_deleted(
     assert await moto_buckets.bucket_exists(bucket_name)
 
 
-async def test_force_deletes_versions_markers_and_uploads(
-    buckets: BucketOperations, clients: Clients, bucket_name: str
-) -> None:
+async def test_force_deletes_versions_markers_and_uploads(buckets: Buckets, clients: Clients, bucket_name: str) -> None:
     await buckets.create_bucket(bucket_name, BucketOptions(versioning=Versioning()))
     for number in range(7):
         await clients.call("put_object", Bucket=bucket_name, Key=f"k{number % 3}", Body=b"x")
@@ -243,7 +240,7 @@ async def test_force_deletes_versions_markers_and_uploads(
 
 @pytest.mark.parametrize("tag", [{"apm:environment": "production"}, {"Environment": "Prod"}])
 async def test_a_production_bucket_is_emptied_only_if_its_name_confirms_it(
-    buckets: BucketOperations, clients: Clients, bucket_name: str, tag: dict[str, str]
+    buckets: Buckets, clients: Clients, bucket_name: str, tag: dict[str, str]
 ) -> None:
     await buckets.create_bucket(bucket_name, BucketOptions(tags=Tags(tag)))
     await clients.call("put_object", Bucket=bucket_name, Key="k", Body=b"x")
@@ -258,7 +255,7 @@ async def test_a_production_bucket_is_emptied_only_if_its_name_confirms_it(
 
 
 async def test_locked_versions_are_reported_and_the_rest_is_deleted(
-    weed_buckets: BucketOperations, weed_clients: Clients, bucket_name: str
+    weed_buckets: Buckets, weed_clients: Clients, bucket_name: str
 ) -> None:
     lock = ObjectLock(mode="GOVERNANCE", days=1)
     await weed_buckets.create_bucket(bucket_name, BucketOptions(versioning=Versioning(), object_lock=lock))
@@ -274,9 +271,7 @@ async def test_locked_versions_are_reported_and_the_rest_is_deleted(
     assert not await weed_buckets.bucket_exists(bucket_name)
 
 
-async def test_a_policy_and_the_public_access_block_are_set_together(
-    moto_buckets: BucketOperations, bucket_name: str
-) -> None:
+async def test_a_policy_and_the_public_access_block_are_set_together(moto_buckets: Buckets, bucket_name: str) -> None:
     policy = Policy.of(
         [{"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{bucket_name}/*"}]
     )
