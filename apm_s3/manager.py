@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from apm_s3.errors import ManagerClosed, WrongEventLoop
 from apm_s3.events import Hook
@@ -16,7 +16,7 @@ from apm_s3.models import Credentials
 from apm_s3.operations.buckets import BucketOperations
 from apm_s3.operations.copies import CopyOperations
 from apm_s3.operations.downloads import DownloadOperations
-from apm_s3.operations.engine import Engine
+from apm_s3.operations.engine import Engine, check_bucket
 from apm_s3.operations.listing import ListingOperations
 from apm_s3.operations.multipart import UploadOperations
 from apm_s3.operations.objects import ObjectOperations
@@ -26,6 +26,9 @@ from apm_s3.settings import S3Settings
 from apm_s3.tasks import shielded
 from apm_s3.transports.boto import BotoTransport
 from apm_s3.transports.clients import Clients
+
+if TYPE_CHECKING:
+    from apm_s3.configs.store import ConfigStore
 
 
 class S3Manager(
@@ -75,6 +78,7 @@ class S3Manager(
         self._credentials = credentials
         self._session = session
         self._hooks: tuple[Hook, ...] = (self.metrics, *hooks)
+        self._stores: dict[tuple[str, str, bool, bool], ConfigStore] = {}
         self._opened: _Opened | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -122,6 +126,32 @@ class S3Manager(
             self._closing = asyncio.create_task(opened.aclose(), name="apm_s3 close")
         # Shielded: half closed, connections and tasks would be left.
         await shielded(_wait_for(self._closing))
+
+    def configs(
+        self, bucket: str, prefix: str = "", *, failover: bool = False, require_conditional_writes: bool = True
+    ) -> ConfigStore:
+        """The configurations that are kept in `bucket`, under `prefix`. The arguments are those of `ConfigStore`.
+
+        Asked for again with the same arguments, it is the same store: its writers queue instead of colliding.
+
+        Raises:
+            InvalidRequest: a name that cannot be.
+        """
+        # The stores bring the validators with them: whoever only moves objects does not load them.
+        from apm_s3.configs.s3_objects import S3Objects  # noqa: PLC0415 - see above
+        from apm_s3.configs.store import ConfigStore  # noqa: PLC0415 - see above
+
+        wanted = (bucket, prefix, failover, require_conditional_writes)
+        if wanted not in self._stores:
+            check_bucket(bucket)
+            self._stores[wanted] = ConfigStore(
+                S3Objects(self, bucket),
+                prefix,
+                failover=failover,
+                require_conditional_writes=require_conditional_writes,
+                deadline=self.settings.timeouts.deadline,
+            )
+        return self._stores[wanted]
 
     @property
     def _engine(self) -> Engine:

@@ -102,8 +102,8 @@ class MemoryObjects:
 
     async def list_folders(self, prefix: str) -> AsyncGenerator[str, None]:
         """ListObjectsV2 with the delimiter '/'."""
-        names = {key[len(prefix) :].partition("/") for key in self.objects if key.startswith(prefix)}
-        for name in sorted(first for first, slash, _ in names if slash):
+        rests = (key[len(prefix) :] for key in self.objects if key.startswith(prefix))
+        for name in sorted({rest.partition("/")[0] for rest in rests if "/" in rest}):
             yield name
 
     async def versions(self, key: str) -> AsyncGenerator[FileVersion, None]:

@@ -1,1 +1,29 @@
 """Configurations in S3: releases, and the one atomic write by which they become visible."""
+
+from apm_s3.configs.models import (
+    Bundle,
+    CommitOutcome,
+    ConfigFile,
+    Deployed,
+    FileEntry,
+    Freeze,
+    Origin,
+    Release,
+    ReleaseRef,
+)
+from apm_s3.configs.store import (
+    ConfigStore,
+)
+
+__all__ = [
+    "Bundle",
+    "CommitOutcome",
+    "ConfigFile",
+    "ConfigStore",
+    "Deployed",
+    "FileEntry",
+    "Freeze",
+    "Origin",
+    "Release",
+    "ReleaseRef",
+]

@@ -41,7 +41,7 @@ T = TypeVar("T")
 def encode(kind: str, fields: Mapping[str, Any]) -> bytes:
     """The bytes of a document; the same fields give the same bytes."""
     document = {"kind": kind, "format": FORMAT, **fields}
-    return json.dumps(document, ensure_ascii=False, indent=1).encode() + b"\n"
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
 def decode(kind: str, body: bytes, *, where: str) -> Fields:

@@ -112,3 +112,13 @@ def parse_release(key: str) -> tuple[int, str] | None:
     """Revision and write id from the key of a release document; None where it is none."""
     match = _RELEASE.fullmatch(key.rpartition("/")[2])
     return (int(match[1]), match[2]) if match else None
+
+
+def is_own(key: str) -> bool:
+    """Whether a key below an environment's prefix has the form of a release document or a blob."""
+    parts = key.split("/")
+    if len(parts) != 5:
+        return False
+    return (parts[3] == "releases" and parse_release(key) is not None) or (
+        parts[3] == "blobs" and is_blob_name(parts[4])
+    )

@@ -217,7 +217,7 @@ class Bundle:
         return self.files[name]
 
 
-class Outcome(StrEnum):
+class CommitOutcome(StrEnum):
     """How a write ended.
 
     WON: it was committed. LOST: it was not and never will be. PENDING: neither yet, ask again.

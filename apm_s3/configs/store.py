@@ -1,0 +1,343 @@
+"""`ConfigStore`: the configurations of a bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from apm_s3.configs.blobs import Content
+from apm_s3.configs.changes import MarkGood, SetFreeze
+from apm_s3.configs.checks import check_bundle, check_files
+from apm_s3.configs.commit import Committer
+from apm_s3.configs.keys import check_prefix, new_write_id
+from apm_s3.configs.live import Live
+from apm_s3.configs.models import Bundle, CommitOutcome, ConfigFile, Freeze, Origin, Release
+from apm_s3.configs.objects import ObjectStore, Prefixed
+from apm_s3.configs.outcome import find_outcome
+from apm_s3.configs.probe import Probe
+from apm_s3.configs.publish import Draft, Publisher
+from apm_s3.configs.reader import Reader, Snapshot
+from apm_s3.configs.sources import Source, check_names, check_notes, check_tool, gather_sources
+from apm_s3.configs.views import Views
+from apm_s3.errors import ConfigNotFound, InvalidOption
+from apm_s3.naming import check_environment
+from apm_s3.reports import ValidationReport
+from apm_s3.validators import validate_bundle_async, validate_config_async
+
+
+class ConfigStore:
+    """Versioned configurations of five tools, in environments, below one prefix of one bucket.
+
+    Every change makes a new revision and becomes visible in one atomic step, or not at all. Stateless but for what it
+    learned of the endpoint: any number of stores, processes and machines can work on one bucket at once.
+
+    Args:
+        objects: the bucket.
+        prefix: where in the bucket everything lies; teams can share one. Ends with '/', or is empty.
+        failover: write although the bucket is a replica. Only once the original is lost for good: the two would part.
+        require_conditional_writes: False lets an endpoint be used that ignores conditional headers: two writers can
+            then overwrite each other's commits.
+        deadline: seconds for a commit, from its first conditional write on.
+    """
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        prefix: str = "",
+        *,
+        failover: bool = False,
+        require_conditional_writes: bool = True,
+        deadline: float = 60.0,
+    ) -> None:
+        self.bucket = objects.bucket
+        self.prefix = check_prefix(prefix)
+        self._objects: ObjectStore = Prefixed(objects, prefix) if prefix else objects
+        self._reader = Reader(self._objects)
+        self._views = Views(self._objects, self._reader)
+        probe = Probe(self._objects, needed=require_conditional_writes)
+        self._committer = Committer(self._objects, self._reader, probe, failover=failover, deadline=deadline)
+        self._live = Live(self._objects, self._reader)
+        self._publisher = Publisher(self._objects, self._reader, self._committer, self._live)
+
+    def __repr__(self) -> str:
+        return f"ConfigStore(bucket={self.bucket!r}, prefix={self.prefix!r})"
+
+    # Writing ----------------------------------------------------------------------------------------------------
+
+    async def validate(
+        self,
+        tool: str,
+        source: Source | None = None,
+        *,
+        files: Mapping[str, Source] | None = None,
+        name: str | None = None,
+    ) -> ValidationReport:
+        """What `upload` would say of the same arguments, without S3: one file, or the whole bundle `files`.
+
+        Raises:
+            InvalidRequest: no such tool, or a name that cannot be.
+        """
+        given = await gather_sources(check_tool(tool), source, files, name)
+        if files is None and len(given) == 1:
+            [(only, raw)] = given.items()
+            return await validate_config_async(tool, raw, name=only)
+        return await validate_bundle_async(tool, given)
+
+    async def upload(
+        self,
+        tool: str,
+        environment: str,
+        source: Source | None = None,
+        *,
+        files: Mapping[str, Source] | None = None,
+        name: str | None = None,
+        remove: Iterable[str] = (),
+        author: str | None = None,
+        message: str = "",
+        expect_revision: int | None = None,
+        force: str | None = None,
+    ) -> Release:
+        """Make a new revision of a tool's configuration.
+
+        Text and bytes are stored byte for byte; only mappings are serialised, in the format of the file's name.
+        Everything is validated first, over the bundle as a whole.
+
+        Args:
+            source: replaces the main file, or the file `name`; the other files stay.
+            files: the whole bundle; what is not in it is gone.
+            remove: names of files to take out of the bundle.
+            expect_revision: the revision it is built on; 0: there must be none yet.
+            force: commit in spite of errors, for this reason, which is kept.
+
+        Raises:
+            InvalidRequest: an argument that cannot be; nothing was sent.
+            ConfigInvalid: the configuration has errors, see its `report`; nothing was changed.
+            RevisionConflict: somebody else was faster; nothing was changed.
+            EnvironmentFrozen: nothing was changed.
+            CommitUnknown: it is not known whether it was changed; `outcome` will tell.
+            StoreDamaged: what is stored contradicts itself; nothing was changed.
+        """
+        check_tool(tool)
+        check_environment(environment)
+        check_notes(author, message, force)
+        gone = _removed(remove, files)
+        given = await gather_sources(tool, source, files, name)
+        if not given and not gone:
+            raise InvalidOption("there is nothing to upload", hint="give source, files or remove")
+        first_checks = await check_files(tool, given, force=force, whole=files is not None)
+
+        async def make(_: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
+            base = bases[tool]
+            kept = {} if files is not None or base is None else dict(base.files)
+            for missing in gone - kept.keys():
+                raise ConfigNotFound(
+                    f"{tool} in '{environment}' has no file '{missing}' to remove", tool=tool, environment=environment
+                )
+            kept = {file: entry for file, entry in kept.items() if file not in gone and file not in given}
+            contents: dict[str, Content] = {**kept, **given}
+            if not contents:
+                raise InvalidOption("no file would be left", hint=f"remove({tool!r}, {environment!r}) removes it all")
+            checks = first_checks
+            if kept and base is not None:
+                check_names(contents)
+                rest = await self._reader.files(base, kept)
+                checks = await check_bundle(tool, {**rest, **given}, force=force)
+            return [
+                Draft(
+                    tool=tool,
+                    base=base,
+                    files=contents,
+                    origin=Origin("upload"),
+                    author=author,
+                    message=message,
+                    warnings=checks.warnings,
+                    forced=checks.forced,
+                    expect=expect_revision,
+                )
+            ]
+
+        return (await self._publisher.publish(environment, make, {tool: expect_revision}))[0]
+
+    async def remove(
+        self,
+        tool: str,
+        environment: str,
+        *,
+        author: str | None = None,
+        message: str = "",
+        expect_revision: int | None = None,
+    ) -> Release:
+        """Remove a tool's configuration: a new revision without files. Its history stays; rollback brings it back.
+
+        Raises:
+            ConfigNotFound: there is none.
+            RevisionConflict, EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
+        """
+        check_tool(tool)
+        check_environment(environment)
+        check_notes(author, message)
+        await self._views.current(tool, environment)
+
+        async def make(_: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
+            return [
+                Draft(
+                    tool=tool,
+                    base=bases[tool],
+                    files={},
+                    origin=Origin("remove"),
+                    author=author,
+                    message=message,
+                    expect=expect_revision,
+                )
+            ]
+
+        return (await self._publisher.publish(environment, make, {tool: expect_revision}))[0]
+
+    async def rollback(
+        self,
+        tool: str,
+        environment: str,
+        *,
+        to_revision: int | None = None,
+        author: str | None = None,
+        message: str = "",
+        expect_revision: int | None = None,
+    ) -> Release:
+        """Make a new revision with the files of an old one; of the one marked good, where none is named.
+
+        Raises:
+            ConfigNotFound: there is no such revision (any more), or none is marked good.
+            RevisionConflict, EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
+        """
+        check_tool(tool)
+        check_environment(environment)
+        check_notes(author, message)
+        await self._views.wanted(tool, environment, to_revision, good=to_revision is None)
+
+        async def make(begun: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
+            old = await self._views.find(begun, tool, to_revision, good=to_revision is None)
+            return [
+                Draft(
+                    tool=tool,
+                    base=bases[tool],
+                    files=old.files,
+                    origin=Origin("rollback", environment, old.revision),
+                    author=author,
+                    message=message,
+                    warnings=old.warnings,
+                    forced=old.forced,
+                    expect=expect_revision,
+                )
+            ]
+
+        return (await self._publisher.publish(environment, make, {tool: expect_revision}))[0]
+
+    async def mark_good(self, tool: str, environment: str, revision: int | None = None) -> Release:
+        """Mark a revision, by default the current one, as the last known good one. It is kept for ever.
+
+        Raises:
+            ConfigNotFound: there is no such revision (any more).
+            CommitUnknown: it is not known whether it was marked; do it again.
+        """
+        check_tool(tool)
+        release = await self._views.wanted(tool, environment, revision)
+        if release.ref is None:
+            raise AssertionError("a release that was read has a reference")
+        begun = await self._committer.begin(environment)
+        await self._committer.commit(begun, MarkGood(environment, tool, release.ref), new_write_id(environment))
+        return release
+
+    async def freeze(self, environment: str, reason: str, *, by: str | None = None) -> Freeze:
+        """Let an environment take no change until it is thawed, whoever tries. Frozen again, the new reason counts.
+
+        Raises:
+            CommitUnknown: it is not known whether it is frozen; do it again.
+        """
+        check_environment(environment)
+        check_notes(by, "", reason)
+        begun = await self._committer.begin(environment)
+        freeze = Freeze(reason, by, datetime.fromtimestamp(begun.server_time, UTC))
+        await self._committer.commit(begun, SetFreeze(freeze), new_write_id(environment))
+        return freeze
+
+    async def thaw(self, environment: str) -> None:
+        """Let an environment take changes again.
+
+        Raises:
+            ConfigNotFound: there is no such environment.
+            CommitUnknown: it is not known whether it is thawed; do it again.
+        """
+        await self._reader.require(check_environment(environment))
+        begun = await self._committer.begin(environment)
+        await self._committer.commit(begun, SetFreeze(None), new_write_id(environment))
+
+    async def outcome(self, write_id: str) -> CommitOutcome:
+        """How the write behind a `CommitUnknown` ended. A write that can still arrive is pending.
+
+        Once the write is older than 15 minutes, this makes sure, by a write of its own that changes nothing else,
+        that it can never take effect any more.
+
+        Raises:
+            InvalidOption: that is no write id.
+        """
+        return await find_outcome(write_id, self._objects, self._reader, self._committer)
+
+    # Reading ----------------------------------------------------------------------------------------------------
+
+    async def download(
+        self, tool: str, environment: str, name: str | None = None, *, revision: int | None = None
+    ) -> ConfigFile:
+        """One file, by default the main one, of the current revision or an older one.
+
+        Raises:
+            ConfigNotFound: there is no such environment, configuration, revision or file.
+            StoreDamaged: it is not what was stored.
+        """
+        return await self._views.file(check_tool(tool), check_environment(environment), name, revision)
+
+    async def download_bundle(self, tool: str, environment: str, *, revision: int | None = None) -> Bundle:
+        """All files of the current revision or an older one.
+
+        Raises:
+            ConfigNotFound: there is no such environment, configuration or revision.
+            StoreDamaged: it is not what was stored.
+        """
+        return await self._views.bundle(check_tool(tool), check_environment(environment), revision)
+
+    async def download_environment(self, environment: str, tools: Sequence[str] | None = None) -> dict[str, Bundle]:
+        """The bundles of all tools, or of `tools`, as they were at one moment: the states of one and the same commit.
+
+        Raises:
+            ConfigNotFound: there is no such environment, or one of `tools` is not in it.
+            StoreDamaged: it is not what was stored.
+        """
+        wanted = None if tools is None else [check_tool(tool) for tool in tools]
+        return await self._views.environment(check_environment(environment), wanted)
+
+    async def environments(self) -> tuple[str, ...]:
+        """The environments that there are, by name."""
+        return tuple(await self._views.environments())
+
+    async def list(self, environment: str | None = None) -> tuple[Release, ...]:
+        """The current release of each tool, in one environment or in all of them."""
+        name = None if environment is None else check_environment(environment)
+        return tuple(await self._views.releases(name))
+
+    async def history(self, tool: str, environment: str, *, limit: int | None = None) -> tuple[Release, ...]:
+        """The releases of a tool that are kept, newest first, at most `limit`.
+
+        Raises:
+            ConfigNotFound: there is no such environment or configuration.
+            StoreDamaged: one of them is not what was stored.
+        """
+        if limit is not None and limit < 1:
+            raise InvalidOption(f"limit {limit} is less than 1", hint="leave it out for all of them")
+        return tuple(await self._views.history(check_tool(tool), check_environment(environment), limit))
+
+
+def _removed(remove: Iterable[str], files: Mapping[str, Source] | None) -> set[str]:
+    gone = set([remove] if isinstance(remove, str) else remove)
+    check_names(gone)
+    if gone and files is not None:
+        raise InvalidOption("files is the whole bundle: it excludes remove", hint="leave those files out of it")
+    return gone

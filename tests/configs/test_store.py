@@ -1,0 +1,336 @@
+import asyncio
+
+import pytest
+
+from apm_s3.configs.objects import ObjectStore
+from apm_s3.configs.store import ConfigStore
+from apm_s3.errors import (
+    ConfigInvalid,
+    ConfigNotFound,
+    EnvironmentFrozen,
+    InvalidOption,
+    InvalidRequest,
+    RevisionConflict,
+)
+from apm_s3.testing import MemoryObjects
+from tests.configs.samples import (
+    GRAFANA,
+    LOKI,
+    OTHER_LOKI,
+    OTHER_PROMETHEUS,
+    PROMETHEUS,
+    RULES,
+    THIRD_PROMETHEUS,
+)
+
+
+async def test_an_upload_comes_back_byte_for_byte(store: ConfigStore) -> None:
+    release = await store.upload("prometheus", "production", PROMETHEUS, author="Ada", message="first")
+
+    file = await store.download("prometheus", "production")
+
+    assert (release.revision, release.author, release.message) == (1, "Ada", "first")
+    assert (file.name, file.raw, file.text, file.revision) == ("prometheus.yml", PROMETHEUS.encode(), PROMETHEUS, 1)
+    assert file.data["scrape_configs"][0]["job_name"] == "api"
+
+
+async def test_the_live_copies_follow_and_carry_their_hash(store: ConfigStore, bucket_objects: ObjectStore) -> None:
+    await store.upload("prometheus", "production", files={"prometheus.yml": PROMETHEUS, "rules/a.yml": RULES})
+    release = await store.upload("prometheus", "production", OTHER_PROMETHEUS, remove=["rules/a.yml"])
+
+    info, body = await bucket_objects.read("live/production/prometheus/prometheus.yml")
+    copies = [info.key async for info in bucket_objects.list("live/")]
+
+    assert body == OTHER_PROMETHEUS.encode()
+    assert info.metadata == {"apm-s3-sha256": release.files["prometheus.yml"].sha256}
+    assert copies == ["live/production/prometheus/prometheus.yml"]
+    assert not release.live_pending
+
+
+async def test_one_file_keeps_the_others_and_their_blobs(store: ConfigStore) -> None:
+    first = await store.upload("prometheus", "production", files={"prometheus.yml": PROMETHEUS, "rules/a.yml": RULES})
+    second = await store.upload("prometheus", "production", OTHER_PROMETHEUS)
+
+    bundle = await store.download_bundle("prometheus", "production")
+
+    assert {name: file.text for name, file in bundle.files.items()} == {
+        "prometheus.yml": OTHER_PROMETHEUS,
+        "rules/a.yml": RULES,
+    }
+    assert bundle.release == second
+    assert second.files["rules/a.yml"] == first.files["rules/a.yml"]
+
+
+async def test_a_whole_bundle_replaces_everything(store: ConfigStore) -> None:
+    await store.upload("prometheus", "production", files={"prometheus.yml": PROMETHEUS, "rules/a.yml": RULES})
+    await store.upload("prometheus", "production", files={"prometheus.yml": PROMETHEUS})
+
+    assert list((await store.download_bundle("prometheus", "production")).files) == ["prometheus.yml"]
+
+
+async def test_a_lost_race_leaves_the_winner_untouched(store: ConfigStore) -> None:
+    first = await store.upload("loki", "staging", LOKI)
+
+    with pytest.raises(RevisionConflict) as conflict:
+        await store.upload("loki", "staging", OTHER_LOKI, expect_revision=0)
+
+    assert conflict.value.current_revision == first.revision
+    assert (await store.download("loki", "staging")).text == LOKI
+
+
+async def test_of_writers_at_the_same_time_exactly_one_wins(store: ConfigStore) -> None:
+    await store.upload("loki", "staging", LOKI)
+
+    results = await asyncio.gather(
+        *(store.upload("loki", "staging", OTHER_LOKI, author=str(n), expect_revision=1) for n in range(10)),
+        return_exceptions=True,
+    )
+
+    won = [result for result in results if not isinstance(result, BaseException)]
+    lost = [result for result in results if isinstance(result, RevisionConflict)]
+    assert (len(won), len(lost)) == (1, 9)
+    assert (await store.history("loki", "staging"))[0] == won[0]
+
+
+async def test_writers_of_different_tools_never_conflict(store: ConfigStore) -> None:
+    releases = await asyncio.gather(
+        store.upload("loki", "staging", LOKI),
+        store.upload("prometheus", "staging", PROMETHEUS),
+        store.upload("grafana", "staging", GRAFANA),
+    )
+
+    assert [release.revision for release in releases] == [1, 1, 1]
+    assert sorted(release.tool for release in await store.list()) == ["grafana", "loki", "prometheus"]
+
+
+async def test_history_is_newest_first_and_every_revision_can_be_read(store: ConfigStore) -> None:
+    for text in (PROMETHEUS, OTHER_PROMETHEUS, THIRD_PROMETHEUS, PROMETHEUS, OTHER_PROMETHEUS):
+        await store.upload("prometheus", "production", text)
+
+    history = await store.history("prometheus", "production")
+
+    assert [release.revision for release in history] == [5, 4, 3, 2, 1]
+    assert [release.revision for release in await store.history("prometheus", "production", limit=2)] == [5, 4]
+    assert (await store.download("prometheus", "production", revision=3)).text == THIRD_PROMETHEUS
+    assert (await store.download("prometheus", "production", revision=1)).revision == 1
+
+
+async def test_rollback_is_a_new_revision_with_the_old_files(store: ConfigStore) -> None:
+    await store.upload("prometheus", "production", files={"prometheus.yml": PROMETHEUS, "rules/a.yml": RULES})
+    await store.upload("prometheus", "production", files={"prometheus.yml": OTHER_PROMETHEUS})
+
+    release = await store.rollback("prometheus", "production", to_revision=1, message="undo")
+
+    bundle = await store.download_bundle("prometheus", "production")
+    assert (release.revision, release.origin.action, release.origin.revision) == (3, "rollback", 1)
+    assert {name: file.text for name, file in bundle.files.items()} == {
+        "prometheus.yml": PROMETHEUS,
+        "rules/a.yml": RULES,
+    }
+
+
+async def test_rollback_without_a_revision_goes_to_the_one_marked_good(store: ConfigStore) -> None:
+    await store.upload("loki", "production", LOKI)
+    await store.mark_good("loki", "production")
+    await store.upload("loki", "production", OTHER_LOKI)
+
+    await store.rollback("loki", "production")
+
+    assert (await store.download("loki", "production")).text == LOKI
+
+
+async def test_rollback_that_expects_another_revision_does_nothing(store: ConfigStore) -> None:
+    await store.upload("loki", "production", LOKI)
+    await store.upload("loki", "production", OTHER_LOKI)
+
+    with pytest.raises(RevisionConflict):
+        await store.rollback("loki", "production", to_revision=1, expect_revision=1)
+
+    assert (await store.download("loki", "production")).text == OTHER_LOKI
+
+
+async def test_what_was_removed_is_gone_until_it_is_rolled_back(store: ConfigStore) -> None:
+    await store.upload("loki", "production", LOKI)
+    await store.remove("loki", "production")
+
+    with pytest.raises(ConfigNotFound, match="removed in revision 2"):
+        await store.download("loki", "production")
+    assert await store.list() == ()
+
+    await store.rollback("loki", "production", to_revision=1)
+    assert (await store.download("loki", "production")).text == LOKI
+
+
+async def test_a_frozen_environment_takes_no_change_until_it_is_thawed(store: ConfigStore) -> None:
+    await store.upload("loki", "production", LOKI)
+    await store.freeze("production", "incident 42", by="Ada")
+
+    with pytest.raises(EnvironmentFrozen, match=r"Ada.*incident 42"):
+        await store.upload("loki", "production", OTHER_LOKI)
+
+    await store.thaw("production")
+    assert (await store.upload("loki", "production", OTHER_LOKI)).revision == 2
+
+
+async def test_an_invalid_configuration_is_refused_with_its_report(store: ConfigStore) -> None:
+    with pytest.raises(ConfigInvalid) as refused:
+        await store.upload("prometheus", "production", "scrape_configs: [}\n")
+
+    assert refused.value.report.errors
+    with pytest.raises(ConfigNotFound):
+        await store.download("prometheus", "production")
+
+
+async def test_a_reason_lets_an_invalid_one_through_and_is_kept(store: ConfigStore) -> None:
+    bad = "global: [1]\n"
+    release = await store.upload("prometheus", "production", bad, force="the validator is wrong")
+
+    assert release.forced == "the validator is wrong"
+    assert release.warnings
+    assert (await store.download("prometheus", "production")).text == bad
+
+
+async def test_the_mappings_of_the_go_documentation_come_back(store: ConfigStore) -> None:
+    prometheus = {"global": {"scrape_interval": "15s"}, "scrape_configs": [{"job_name": "prometheus"}]}
+    grafana = {"server": {"http_port": 3000}, "database": {"type": "sqlite3"}}
+
+    await store.upload("prometheus", "production", prometheus)
+    await store.upload("grafana", "production", grafana)
+
+    assert (await store.download("prometheus", "production")).data == prometheus
+    assert (await store.download("grafana", "production")).data == {
+        "server": {"http_port": "3000"},
+        "database": {"type": "sqlite3"},
+    }
+
+
+async def test_foreign_keys_in_the_bucket_are_left_alone(store: ConfigStore, bucket_objects: ObjectStore) -> None:
+    foreign = ["readme.txt", "configs/x.txt", "configs/production/notes.txt", "live/production/loki/theirs.txt"]
+    for key in foreign:
+        await bucket_objects.put(key, b"theirs")
+
+    await store.upload("loki", "production", LOKI)
+    await store.upload("loki", "production", OTHER_LOKI)
+
+    assert [(await bucket_objects.read(key))[1] for key in foreign] == [b"theirs"] * 4
+
+
+async def test_stores_under_different_prefixes_do_not_see_each_other(bucket_objects: ObjectStore) -> None:
+    ours, theirs = ConfigStore(bucket_objects, "team-a/"), ConfigStore(bucket_objects, "team-b/")
+    await ours.upload("loki", "production", LOKI)
+    await theirs.upload("loki", "production", OTHER_LOKI)
+
+    assert (await ours.download("loki", "production")).text == LOKI
+    assert (await theirs.download("loki", "production")).text == OTHER_LOKI
+    assert await ours.environments() == ("production",)
+    with pytest.raises(ConfigNotFound):
+        await ConfigStore(bucket_objects).download("loki", "production")
+
+
+async def test_all_tools_are_read_at_one_moment(store: ConfigStore) -> None:
+    await store.upload("loki", "production", LOKI)
+    await store.upload("prometheus", "production", PROMETHEUS)
+
+    bundles = await store.download_environment("production")
+
+    assert {tool: bundle.main.text for tool, bundle in bundles.items()} == {"loki": LOKI, "prometheus": PROMETHEUS}
+
+
+async def test_a_large_file_is_stored_compressed_and_comes_back_whole(
+    store: ConfigStore, bucket_objects: ObjectStore
+) -> None:
+    text = PROMETHEUS + "# padding, many times over\n" * 20_000
+    release = await store.upload("prometheus", "production", text)
+
+    blob = await bucket_objects.head(f"configs/production/prometheus/blobs/{release.files['prometheus.yml'].blob}")
+    live = await bucket_objects.read("live/production/prometheus/prometheus.yml")
+
+    assert blob.size < len(text) / 10
+    assert (await store.download("prometheus", "production")).text == text
+    assert live[1].decode() == text
+
+
+@pytest.mark.parametrize("name", [
+    "../../x", "a//b", "", "x" * 513, "/etc/passwd", "a\x00b", "a/./b", "a\\b", "a\nb", "\ud800",
+])  # fmt: skip
+async def test_a_bad_name_is_refused_before_anything_is_sent(name: str) -> None:
+    memory = Untouchable()
+
+    with pytest.raises(InvalidRequest):
+        await ConfigStore(memory).upload("prometheus", "production", PROMETHEUS, name=name)
+    with pytest.raises(InvalidRequest):
+        await ConfigStore(memory).download("prometheus", "production", name)
+
+
+@pytest.mark.parametrize(("tool", "environment"), [
+    ("nagios", "production"), ("../x", "production"), ("loki", "Production"), ("loki", ""), ("loki", "a/b"),
+    ("loki", "x" * 64), ("loki", ".."),
+])  # fmt: skip
+async def test_a_bad_tool_or_environment_is_refused_before_anything_is_sent(tool: str, environment: str) -> None:
+    store = ConfigStore(Untouchable())
+
+    for call in (
+        store.upload(tool, environment, LOKI),
+        store.download(tool, environment),
+        store.download_bundle(tool, environment),
+        store.history(tool, environment),
+        store.rollback(tool, environment, to_revision=1),
+        store.remove(tool, environment),
+        store.mark_good(tool, environment),
+    ):
+        with pytest.raises(InvalidRequest):
+            await call
+
+
+@pytest.mark.parametrize("arguments", [
+    {}, {"source": LOKI, "files": {"loki.yaml": LOKI}}, {"name": "loki.yaml"}, {"source": 7},
+    {"source": "\ud800"}, {"files": {"a": "x", "a/b": "y"}}, {"source": LOKI, "author": "a\nb"},
+    {"source": LOKI, "message": "x" * 10_001}, {"source": LOKI, "force": " "}, {"files": {}},
+    {"files": {"loki.yaml": LOKI}, "remove": ["x"]}, {"source": b"x" * (33 * 1024**2)},
+])  # fmt: skip
+async def test_arguments_that_make_no_sense_are_refused_before_anything_is_sent(arguments: dict[str, object]) -> None:
+    with pytest.raises(InvalidRequest):
+        await ConfigStore(Untouchable()).upload("loki", "production", **arguments)
+
+
+@pytest.mark.parametrize("bad", [
+    pytest.param("a: &a [x]\n" + "".join(f"b{n}: &b{n} [{', '.join(['*a'] * 9)}]\n".replace("*a", f"*b{n-1}" if n else "*a") for n in range(20)), id="aliases"),
+    pytest.param("[" * 60_000, id="nesting"),
+    pytest.param("a: 1\na: 2\n", id="duplicate"),
+    pytest.param(b"\xff\xfe\xfa", id="not UTF-8"),
+    pytest.param(b"a: \x00\n", id="NUL"),
+])  # fmt: skip
+async def test_a_hostile_document_is_refused_before_anything_is_sent(bad: str | bytes) -> None:
+    with pytest.raises(ConfigInvalid):
+        await ConfigStore(Untouchable()).upload("prometheus", "production", bad)
+
+
+async def test_a_file_that_is_not_there_names_those_that_are(store: ConfigStore) -> None:
+    await store.upload("loki", "production", LOKI)
+
+    with pytest.raises(ConfigNotFound, match=r"loki\.yaml"):
+        await store.download("loki", "production", "other.yaml")
+    with pytest.raises(ConfigNotFound, match="revision 9"):
+        await store.download("loki", "production", revision=9)
+    with pytest.raises(ConfigNotFound, match="no configuration"):
+        await store.download("grafana", "production")
+    with pytest.raises(ConfigNotFound, match="no environment"):
+        await store.download("grafana", "staging")
+
+
+async def test_removing_every_file_needs_to_be_meant(store: ConfigStore) -> None:
+    await store.upload("loki", "production", LOKI)
+
+    with pytest.raises(InvalidOption, match="no file would be left"):
+        await store.upload("loki", "production", remove=["loki.yaml"])
+    with pytest.raises(ConfigNotFound, match="nothing"):
+        await store.upload("loki", "production", remove=["nothing.yaml"])
+
+
+class Untouchable(MemoryObjects):
+    """A bucket to which nothing may be sent."""
+
+    def __getattribute__(self, name: str) -> object:
+        if name in ("read", "head", "put", "copy", "delete", "list", "list_folders", "versions"):
+            raise AssertionError(f"{name} was called")
+        return super().__getattribute__(name)
