@@ -26,13 +26,15 @@ Version = tuple[int, ...]
 class Source:
     """One configuration as it was given, read at most once.
 
-    `name` is its name in a bundle, `data` is set when it was given as a mapping, else `text` is.
+    `name` is its name in a bundle, `data` is set when it was given as a mapping, else `text` is. `root` is what its
+    last reading gave.
     """
 
     def __init__(self, given: ConfigSource, name: str | None = None) -> None:
         self.name = name
         self.data: Mapping[str, Any] | None = None
         self.text = ""
+        self.root: Node | None = None
         self._unreadable: Unreadable | None = None
         if isinstance(given, Mapping):
             self.data = given
@@ -57,8 +59,11 @@ class Source:
             Unreadable: not a document of the format, or beyond a budget.
         """
         if self.data is not None:
-            return from_data(self.data)
-        return read_document(self.readable_text(), format, merge_overrides=merge_overrides)
+            document = from_data(self.data)
+        else:
+            document = read_document(self.readable_text(), format, merge_overrides=merge_overrides)
+        self.root = document.root
+        return document
 
     def readable_text(self) -> str:
         """The decoded text.

@@ -13,6 +13,7 @@ from typing import Literal, Protocol, cast
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import ValidationReport
 from apm_s3.tools import TOOLS
+from apm_s3.validators.bundles import Member
 from apm_s3.validators.context import ConfigSource, Context, Source, parse_version
 from apm_s3.validators.parsing.documents import unreadable_issue
 from apm_s3.validators.parsing.nodes import Unreadable
@@ -34,6 +35,9 @@ class ToolValidator(Protocol):
 
     def check(self, kind: str, source: Source, context: Context) -> None:
         """Report the problems of one document. May raise `Unreadable`."""
+
+    def check_bundle(self, members: list[Member]) -> None:
+        """Report what the files of a bundle, each checked by itself already, say wrongly about one another."""
 
 
 def validate_config(
@@ -101,15 +105,23 @@ def validate_bundle(
         InvalidOption: unknown tool or level, or not a version.
     """
     module = _tool(tool)
-    issues, skipped = [], dict[str, None]()
+    if level not in _LEVELS:
+        raise InvalidOption(f"no such level: {level!r}", hint=f"choose from {', '.join(_LEVELS)}")
+    target = parse_version(target_version)
+    skipped, members = dict[str, None](), []
     for name, raw in files.items():
-        kind = module.infer_kind(Source(raw, name))
+        source, context = Source(raw, name), Context(target)
+        kind = module.infer_kind(source)
         if kind is None:
             skipped[f"{name}: not a {tool} configuration file"] = None
             continue
-        report = validate_config(tool, raw, name=name, kind=kind, target_version=target_version, level=level)
-        issues += [replace(issue, file=name) for issue in report.issues]
+        _check(module, kind, source, context)
+        members.append(Member(name, kind, source, context))
+    module.check_bundle(members)
+    reports = [member.context.report(tool, member.kind, member.name) for member in members]
+    for report in reports:
         skipped.update(dict.fromkeys(report.skipped))
+    issues = [replace(issue, file=report.name) for report in reports for issue in report.issues]
     return ValidationReport(tool, "bundle", None, tuple(issues), tuple(skipped))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from apm_s3.validators.bundles import Member
 from apm_s3.validators.context import Context, Source
 from apm_s3.validators.structure import check_top_level, take_issues
 
@@ -42,3 +43,7 @@ def check(kind: str, source: Source, context: Context) -> None:
         return
     root = take_issues(source.document("yaml", merge_overrides=True), context)
     check_top_level(root, _TOP_LEVEL, context)
+
+
+def check_bundle(members: list[Member]) -> None:
+    """Each file stands for itself."""

@@ -5,18 +5,26 @@ from __future__ import annotations
 import re
 
 from apm_s3.validators.context import Context, Source
+from apm_s3.validators.grafana.bundle import check_bundle
+from apm_s3.validators.grafana.dashboard import check_dashboard
+from apm_s3.validators.grafana.ini import check_ini
+from apm_s3.validators.grafana.provisioning import check_provisioning
 from apm_s3.validators.parsing.documents import Format
-from apm_s3.validators.parsing.nodes import MAPPING, Node
-from apm_s3.validators.structure import check_top_level, take_issues
+from apm_s3.validators.structure import take_issues
+
+__all__ = ["FORMATS", "KINDS", "check", "check_bundle", "infer_kind"]
 
 KINDS = ("ini", "provisioning", "dashboard")
-_FORMATS: dict[str, Format] = {"ini": "ini", "provisioning": "yaml", "dashboard": "json"}
+FORMATS: dict[str, Format] = {"ini": "ini", "provisioning": "yaml", "dashboard": "json"}
+_CHECKS = {"ini": check_ini, "provisioning": check_provisioning, "dashboard": check_dashboard}
 _SECTION = re.compile(r"^\s*\[[\w.-]+\]\s*$", re.MULTILINE)
 
 
 def infer_kind(source: Source) -> str | None:
     """By the ending of the name, else by the look of the content."""
     name = source.name or ""
+    if name.endswith(".json") and _is_provisioning(source):
+        return "provisioning"
     for endings, kind in (((".ini",), "ini"), ((".json",), "dashboard"), ((".yml", ".yaml"), "provisioning")):
         if name.endswith(endings):
             return kind
@@ -30,16 +38,14 @@ def infer_kind(source: Source) -> str | None:
     return "provisioning" if source.top_level_keys() and not _SECTION.search(source.text) else "ini"
 
 
+def _is_provisioning(source: Source) -> bool:
+    """YAML is a superset of JSON, and Grafana reads provisioning files with a YAML decoder."""
+    keys = source.top_level_keys()
+    return "apiVersion" in keys and not keys & {"panels", "rows", "schemaVersion", "kind"}
+
+
 def check(kind: str, source: Source, context: Context) -> None:
     """Report the problems of one document."""
-    root = take_issues(source.document(_FORMATS[kind]), context)
-    if kind != "ini":
-        check_top_level(root, (), context)
-    elif source.data is not None and root is not None and root.kind == MAPPING:
-        _check_sections_of_data(context, root)
-
-
-def _check_sections_of_data(context: Context, root: Node) -> None:
-    for name, (key, section) in root.entries.items():
-        if section.kind != MAPPING:
-            context.error(key, (None, name), "wrong-type", "a section of grafana.ini is a mapping of keys to values")
+    root = take_issues(source.document(FORMATS[kind]), context)
+    if root is not None:
+        _CHECKS[kind](root, context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from apm_s3.validators.bundles import Member
 from apm_s3.validators.context import Context, Source
 from apm_s3.validators.jaeger.collector import check_collector
 from apm_s3.validators.jaeger.sampling import check_sampling, check_ui
@@ -40,3 +41,7 @@ def check(kind: str, source: Source, context: Context) -> None:
     root = check_top_level(root, _TOP_LEVEL[kind], context)
     if root is not None:
         check_jaeger(check_collector(root, context), root, context)
+
+
+def check_bundle(members: list[Member]) -> None:
+    """Each file stands for itself."""

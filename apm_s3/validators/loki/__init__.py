@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from apm_s3.validators.bundles import Member
 from apm_s3.validators.context import Context, Source
 from apm_s3.validators.structure import check_top_level, take_issues
 
@@ -20,3 +21,7 @@ def check(kind: str, source: Source, context: Context) -> None:
     """Report the problems of one document."""
     root = take_issues(source.document("yaml"), context)
     check_top_level(root, ("namespace", "groups") if kind == "rules" else (), context)
+
+
+def check_bundle(members: list[Member]) -> None:
+    """Each file stands for itself."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from apm_s3.validators.bundles import Member
 from apm_s3.validators.context import Context, Source
 from apm_s3.validators.grammars import regexes
 from apm_s3.validators.prometheus.schema import CONFIG, RULES, config_schema, rules_schema
@@ -29,3 +30,7 @@ def check(kind: str, source: Source, context: Context) -> None:
     if not regexes.available():
         context.skip(regexes.SKIPPED)
     config_schema().decode(CONFIG, root, context)
+
+
+def check_bundle(members: list[Member]) -> None:
+    """Each file stands for itself."""

@@ -1,0 +1,266 @@
+"""Grafana's rules: each one refused where it is broken, and nothing else."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from apm_s3.validators import validate_bundle, validate_config
+
+INI = """\
+instance_name = one
+[server]
+http_port = 3000 ; the default
+root_url = %(protocol)s://%(domain)s/
+[database]
+type = sqlite3
+[auth.generic_oauth]
+enabled = true
+[feature_toggles]
+anything = true
+[plugin.some-app]
+any_key = 1
+"""
+
+SOURCES = """\
+apiVersion: 1
+datasources:
+  - name: Prometheus
+    type: prometheus
+    uid: prom
+    access: proxy
+    url: http://prometheus:9090
+    isDefault: true
+    orgId: 1
+    jsonData: {httpMethod: POST}
+    secureJsonData: {httpHeaderValue1: $TOKEN}
+  - name: Loki
+    type: loki
+    uid: loki
+    isDefault: $LOKI_DEFAULT
+"""
+
+ALERTING = """\
+apiVersion: 1
+groups:
+  - orgId: 1
+    name: api
+    folder: alerts
+    interval: 60s
+    rules:
+      - uid: api-down
+        title: API down
+        condition: A
+        for: 5m
+        noDataState: Alerting
+        execErrState: Error
+        labels: {team: sre}
+        data:
+          - refId: A
+            datasourceUid: prom
+            model: {expr: up == 0}
+contactPoints:
+  - orgId: 1
+    name: ops
+    receivers:
+      - uid: ops-mail
+        type: email
+        settings: {addresses: ops@example.com}
+policies:
+  - receiver: ops
+    group_wait: 30s
+templates:
+  - name: title
+    template: '{{ define "title" }}x{{ end }}'
+muteTimes:
+  - name: nights
+deleteRules:
+  - uid: gone
+"""
+
+PROVIDERS = """\
+apiVersion: 1
+providers:
+  - name: files
+    type: file
+    updateIntervalSeconds: 30
+    options: {path: /var/lib/grafana/dashboards}
+apps:
+  - type: some-app
+    disabled: false
+"""
+
+DASHBOARD = {
+    "title": "API",
+    "uid": "api",
+    "schemaVersion": 39,
+    "templating": {"list": [{"name": "source", "type": "datasource"}]},
+    "panels": [
+        {"id": 1, "type": "timeseries", "datasource": {"type": "prometheus", "uid": "prom"}},
+        {"id": 2, "type": "row", "panels": [{"id": 3, "type": "stat", "datasource": "${source}"}]},
+    ],
+}
+
+
+def found(text: str, kind: str | None = None) -> list[tuple[str, str, str]]:
+    report = validate_config("grafana", text, kind=kind)
+    return [(issue.severity.value, issue.path, issue.rule) for issue in report.issues]
+
+
+def test_the_ini_file_is_accepted_and_inferred() -> None:
+    report = validate_config("grafana", INI)
+    assert (report.kind, report.issues) == ("ini", ())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path", "rule", "hint"),
+    [
+        ("[server]", "[sever]", "sever", "unknown-section", "did you mean server?"),
+        ("http_port", "http_prot", "server.http_prot", "unknown-key", "did you mean http_port?"),
+    ],
+)
+def test_an_unknown_name_in_the_ini_file_is_a_warning(old: str, new: str, path: str, rule: str, hint: str) -> None:
+    report = validate_config("grafana", INI.replace(old, new))
+    assert report.ok
+    assert [(issue.path, issue.rule, issue.hint) for issue in report.warnings] == [(path, rule, hint)]
+
+
+def test_a_mapping_stands_for_the_ini_file() -> None:
+    assert validate_config("grafana", {"server": {"http_port": 3000}, "database": {"type": "sqlite3"}}).issues == ()
+    assert not validate_config("grafana", {"server": ["http_port"]}, kind="ini").ok
+
+
+@pytest.mark.parametrize("text", [SOURCES, ALERTING, PROVIDERS, "", "- name: x\n  options: {path: /d}\n"])
+def test_provisioning_is_accepted(text: str) -> None:
+    assert found(text, "provisioning") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "path", "rule"),
+    [
+        (SOURCES, "orgId: 1", "orgId: one", "datasources[0].orgId", "wrong-type"),
+        (SOURCES, "isDefault: true", "isDefault: maybe", "datasources[0].isDefault", "wrong-type"),
+        (SOURCES, "{httpMethod: POST}", "POST", "datasources[0].jsonData", "wrong-type"),
+        (SOURCES, "apiVersion: 1", "apiVersion: one", "apiVersion", "wrong-type"),
+        (SOURCES, "  - name: Loki", "  - Loki\n  - name: Loki", "datasources[1]", "wrong-type"),
+        (PROVIDERS, "type: file", "type: http", "providers[0].type", "provider-type"),
+        (PROVIDERS, "{path: /var/lib/grafana/dashboards}", "{}", "providers[0].options.path", "required"),
+        (PROVIDERS, "type: some-app", "name: x", "apps[0].type", "required"),
+        (ALERTING, "    name: api\n", "", "groups[0].name", "required"),
+        (ALERTING, "    folder: alerts\n", "", "groups[0].folder", "required"),
+        (ALERTING, "interval: 60s", "interval: soon", "groups[0].interval", "duration"),
+        (ALERTING, "interval: 60s", "interval:", "groups[0].interval", "required"),
+        (ALERTING, "uid: api-down", "uid: api down", "groups[0].rules[0].uid", "uid"),
+        (ALERTING, "title: API down", "title: ' '", "groups[0].rules[0].title", "required"),
+        (ALERTING, "        condition: A\n", "", "groups[0].rules[0].condition", "required"),
+        (ALERTING, "for: 5m", "for: later", "groups[0].rules[0].for", "duration"),
+        (ALERTING, "noDataState: Alerting", "noDataState: Fine", "groups[0].rules[0].noDataState", "choice"),
+        (ALERTING, "execErrState: Error", "execErrState: Bad", "groups[0].rules[0].execErrState", "choice"),
+        (ALERTING, "uid: ops-mail", "uid: '  '", "contactPoints[0].receivers[0].uid", "required"),
+        (ALERTING, "uid: ops-mail", "id: x", "contactPoints[0].receivers[0].uid", "required"),
+        (ALERTING, "        type: email\n", "", "contactPoints[0].receivers[0].type", "required"),
+        (ALERTING, "settings: {addresses: ops@example.com}", "settings:", "contactPoints[0].receivers[0].settings",
+         "required"),
+        (ALERTING, "    name: ops\n", "", "contactPoints[0].name", "required"),
+        (ALERTING, "group_wait: 30s", "group_wait: x", "policies[0].group_wait", "duration"),
+        (ALERTING, "  - name: nights", "  - orgId: 1", "muteTimes[0].name", "required"),
+        (ALERTING, "    template: '{{ define \"title\" }}x{{ end }}'\n", "", "templates[0].template", "required"),
+        (ALERTING, "  - uid: gone", "  - orgId: 1", "deleteRules[0].uid", "required"),
+    ],
+)  # fmt: skip
+def test_each_broken_rule_of_provisioning_is_refused(text: str, old: str, new: str, path: str, rule: str) -> None:
+    assert old in text
+    assert ("error", path, rule) in found(text.replace(old, new, 1), "provisioning")
+
+
+def test_what_grafana_ignores_is_a_warning() -> None:
+    assert found(SOURCES.replace("access: proxy", "access: magic")) == [("warning", "datasources[0].access", "access")]
+    assert found(SOURCES.replace("datasources:", "datasource:")) == [("warning", "datasource", "unknown-field")]
+
+
+def dashboard(**changes: object) -> str:
+    return json.dumps({**DASHBOARD, **changes})
+
+
+def test_a_dashboard_is_accepted_and_inferred() -> None:
+    report = validate_config("grafana", dashboard())
+    assert (report.kind, report.issues) == ("dashboard", ())
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "rule"),
+    [
+        ("[]", "", "wrong-type"),
+        (dashboard(title=""), "title", "required"),
+        (dashboard(title=7), "title", "wrong-type"),
+        (dashboard(uid="x" * 41), "uid", "uid"),
+        (dashboard(uid="a/b"), "uid", "uid"),
+        (dashboard(uid=[1]), "uid", "wrong-type"),
+        (dashboard(panels={}), "panels", "wrong-type"),
+        (dashboard(panels=["x"]), "panels[0]", "wrong-type"),
+        (dashboard(templating=[1]), "templating", "wrong-type"),
+        (json.dumps({"dashboard": DASHBOARD}), "title", "required"),
+        ('{"title": "x",}', "", "json-syntax"),
+    ],
+)
+def test_each_broken_rule_of_dashboards_is_refused(text: str, path: str, rule: str) -> None:
+    assert ("error", path, rule) in found(text, "dashboard")
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "rule"),
+    [
+        ({"schemaVersion": 999}, "schemaVersion", "schema-version"),
+        ({"schemaVersion": "x"}, "schemaVersion", "schema-version"),
+        ({"panels": [{"id": 1, "type": "a"}, {"id": 1, "type": "b"}]}, "panels[1].id", "duplicate"),
+        ({"panels": [{"id": 1}]}, "panels[0].type", "required"),
+        ({"panels": [{"type": "a", "datasource": "$other"}]}, "panels[0].datasource", "undefined-reference"),
+        ({"templating": {"list": [{"type": "query"}]}, "panels": []}, "templating.list[0].name", "required"),
+    ],
+)
+def test_what_a_page_would_show_broken_is_a_warning(changes: dict[str, object], path: str, rule: str) -> None:
+    assert found(dashboard(**changes), "dashboard") == [("warning", path, rule)]
+
+
+def test_a_resource_carries_its_dashboard_in_its_spec() -> None:
+    resource = {"apiVersion": "dashboard.grafana.app/v1beta1", "kind": "Dashboard", "metadata": {"name": "x"}}
+    assert found(json.dumps({**resource, "spec": DASHBOARD}), "dashboard") == []
+    assert found(json.dumps({**resource, "spec": {}}), "dashboard") == [("error", "spec.title", "required")]
+
+
+def bundle(**files: str) -> list[tuple[str | None, str, str, str]]:
+    names = {
+        name.replace("__", "/").replace("_yaml", ".yaml").replace("_json", ".json"): text
+        for name, text in files.items()
+    }
+    report = validate_bundle("grafana", {name: text.encode() for name, text in names.items()})
+    return [(issue.file, issue.severity.value, issue.path, issue.rule) for issue in report.issues]
+
+
+def test_a_bundle_that_fits_together_is_accepted() -> None:
+    assert bundle(ds_yaml=SOURCES, alerts_yaml=ALERTING, dashboards__api_json=dashboard()) == []
+
+
+def test_an_organisation_has_one_default_over_all_files() -> None:
+    other = (
+        SOURCES.replace("uid: prom", "uid: other")
+        .replace("uid: loki", "uid: other-loki")
+        .replace("orgId: 1", "version: 1")
+    )
+    assert bundle(a_yaml=SOURCES, b_yaml=other) == [("b.yaml", "error", "datasources[0].isDefault", "one-default")]
+    assert bundle(a_yaml=SOURCES, b_yaml=other.replace("version: 1", "orgId: 2")) == []
+
+
+def test_uids_are_unique_over_all_files() -> None:
+    again = "apiVersion: 1\ndatasources: [{name: P2, type: prometheus, uid: prom}]\n"
+    assert bundle(a_yaml=SOURCES, b_yaml=again) == [("b.yaml", "error", "datasources[0].uid", "duplicate")]
+    assert bundle(a_json=dashboard(), b_json=dashboard()) == [("b.json", "error", "uid", "duplicate")]
+
+
+def test_a_data_source_that_is_not_provisioned_is_a_warning() -> None:
+    lost = dashboard(panels=[{"type": "a", "datasource": {"uid": "porm"}}])
+    assert bundle(ds_yaml=SOURCES, d_json=lost) == [
+        ("d.json", "warning", "panels[0].datasource.uid", "undefined-reference")
+    ]
+    assert bundle(d_json=lost) == []
