@@ -27,6 +27,7 @@ from apm_s3.settings import S3Settings
 from apm_s3.transports.base import ObjectTransport
 from apm_s3.transports.boto import BotoTransport
 from apm_s3.transports.clients import Clients
+from apm_s3.transports.signed import SignedTransport
 from tests.servers import Server
 
 READ, PUT, COPY, DELETE = ReadOptions(), UploadOptions(), CopyOptions(), DeleteOptions()
@@ -43,7 +44,7 @@ ODD_KEYS = [
 ]
 
 
-@pytest.fixture(params=["boto"])
+@pytest.fixture(params=["boto", "signed"])
 async def transport(request: pytest.FixtureRequest, clients: Clients) -> AsyncIterator[ObjectTransport]:
     """Each transport in turn, on each server."""
     made: ObjectTransport = make_transport(request.param, clients)
@@ -53,8 +54,8 @@ async def transport(request: pytest.FixtureRequest, clients: Clients) -> AsyncIt
 
 def make_transport(kind: str, clients: Clients) -> ObjectTransport:
     """The transport of that name over `clients`."""
-    assert kind == "boto"
-    return BotoTransport(clients)
+    boto = BotoTransport(clients)
+    return boto if kind == "boto" else SignedTransport(clients, boto)
 
 
 async def read_all(transport: ObjectTransport, bucket: str, key: str, options: ReadOptions = READ) -> bytes:

@@ -1,0 +1,84 @@
+"""The credentials of aiobotocore's session, shared with its clients and refreshed by its own machinery."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from botocore.credentials import RefreshableCredentials
+from botocore.exceptions import BotoCoreError, ClientError
+
+from apm_s3.models import Credentials
+
+CHECK_SECONDS = 1.0
+"""How long a look at the expiry holds: it is minutes ahead of the end (botocore's advisory refresh)."""
+
+_log = logging.getLogger(__name__)
+
+
+class CredentialProvider:
+    """Gives the current credentials without a look at the clock's calendar on every request.
+
+    Args:
+        load: gives aiobotocore's credentials object, which its clients sign with; None where there is none.
+        reload: runs the chain of providers again, for credentials that cannot refresh themselves.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Awaitable[Any]],
+        reload: Callable[[], Awaitable[Any]] | None = None,
+    ) -> None:
+        self._load = load
+        self._reload = reload
+        self._source: Any = None
+        self._frozen: Credentials | None = None
+        self._raw: Any = None
+        self._checked = -CHECK_SECONDS
+        self._refreshing = asyncio.Lock()
+
+    def current(self) -> Credentials | None:
+        """The credentials, where they were looked at within the last second."""
+        return self._frozen if time.monotonic() - self._checked < CHECK_SECONDS else None
+
+    async def get(self) -> Credentials | None:
+        """The credentials, refreshed if they are about to expire; None where there are none."""
+        if self._source is None:
+            self._source = await self._load()
+            if self._source is None:
+                return None
+        return self._keep(await self._source.get_frozen_credentials())
+
+    async def refresh(self) -> bool:
+        """Get others than those that S3 refused as expired: whether there are any. One refresh at a time."""
+        refused = self._frozen
+        async with self._refreshing:
+            # Whoever waited here finds that those of the first are others already.
+            if refused is None or await self.get() != refused:
+                return True
+            try:
+                await self._refresh()
+            except (BotoCoreError, ClientError, OSError, RuntimeError) as exc:
+                _log.warning("the expired credentials could not be refreshed: %s", type(exc).__name__)
+                return False
+            return await self.get() != refused
+
+    async def _refresh(self) -> None:
+        if isinstance(self._source, RefreshableCredentials):
+            # Without a public call for it: botocore trusts the expiry alone, and this machine's clock.
+            await self._source._protected_refresh(is_mandatory=True)  # noqa: SLF001
+        elif self._reload is not None and (fresh := await self._reload()) is not None:
+            # Rotated in the environment or in a file. Changed in place, since the clients hold this object.
+            found = await fresh.get_frozen_credentials()
+            self._source.access_key, self._source.secret_key = found.access_key, found.secret_key
+            self._source.token = found.token
+
+    def _keep(self, raw: Any) -> Credentials:
+        if self._frozen is None or raw != self._raw:
+            self._frozen = Credentials(raw.access_key, raw.secret_key, raw.token)
+            self._raw = raw
+        self._checked = time.monotonic()
+        return self._frozen

@@ -1,0 +1,123 @@
+"""Where a bucket lives and how it is addressed, as botocore says.
+
+botocore's endpoint rules are asked once per bucket: a request is built and signed by its client, seen in the public
+`before-send.s3` event with its final URL and signature scope, and stopped there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from yarl import URL
+
+from apm_s3.transports.clients import is_custom
+from apm_s3.wire.sigv4 import SERVICE, encode_path
+
+PROBE_KEY = "k"
+
+_SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=.*/\d{8}/([^/]+)/([^/]+)/aws4_request,")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", re.ASCII)
+_FOREIGN_HOSTS = ("s3-accelerate", "s3express", "-fips.", "fips.", "s3-outposts", "s3-object-lambda", ".vpce.")
+_KNOWN_HEADERS = frozenset(
+    {
+        "accept-encoding", "amz-sdk-invocation-id", "amz-sdk-request", "authorization", "content-length", "host",
+        "user-agent", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The way to one bucket.
+
+    Attributes:
+        base: the URL of the endpoint, without a path.
+        host: the Host header, as it is signed.
+        prefix: what stands before the key in the path: "/", or "/bucket/" (after the endpoint's own path, if any).
+        aws: whether AWS itself answers there, and not a server that speaks S3.
+        proxy: arguments of an aiohttp request that goes through a proxy.
+    """
+
+    base: URL
+    host: str
+    prefix: str
+    region: str
+    aws: bool
+    proxy: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def root(self) -> str:
+        """The path of the bucket itself."""
+        return self.prefix[:-1] or "/"
+
+    @property
+    def secure(self) -> bool:
+        """Whether the connection is TLS."""
+        return self.base.scheme == "https"
+
+
+class _Stopped(Exception):
+    """No error: it carries the request that was stopped."""
+
+    def __init__(self, url: str, headers: Mapping[str, Any]) -> None:
+        super().__init__("stopped before it was sent")
+        self.url = url
+        self.headers = headers
+
+
+_learning: ContextVar[bool] = ContextVar("apm_s3_learning", default=False)
+
+
+def _stop(request: Any, **_: Any) -> None:
+    if _learning.get():
+        raise _Stopped(request.url, request.headers)
+
+
+async def learn_route(client: Any, bucket: str) -> Route | None:
+    """The route that `client` (of aiobotocore) takes to `bucket`; None where only that client should take it."""
+    if not _BUCKET.fullmatch(bucket) or bucket.endswith(("--x-s3", "--ol-s3", "-s3alias", ".mrap")):
+        return None
+    client.meta.events.register_first("before-send.s3.HeadObject", _stop, unique_id="apm-s3-learn-route")
+    token = _learning.set(True)
+    try:
+        await client.head_object(Bucket=bucket, Key=PROBE_KEY)
+    except _Stopped as stopped:
+        return route_of(stopped.url, stopped.headers, bucket)
+    finally:
+        _learning.reset(token)
+    return None
+
+
+def route_of(url: str, headers: Mapping[str, Any], bucket: str) -> Route | None:
+    """The route that a request of botocore for `PROBE_KEY` in `bucket` shows; None where it shows anything unusual."""
+    scope = _SCOPE.match(_text(headers.get("Authorization", "")))
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if scope is None or scope[2] != SERVICE or any(name in f"{host}." for name in _FOREIGN_HOSTS):
+        return None
+    if parts.query or any(name.lower() not in _KNOWN_HEADERS for name in headers):
+        return None
+    prefix = parts.path.removesuffix(PROBE_KEY)
+    if prefix == parts.path or not (prefix == "/" or prefix.endswith(f"/{encode_path(bucket)}/")):
+        return None
+    base = URL.build(scheme=parts.scheme, authority=parts.netloc, encoded=True)
+    if base.user is not None or base.password is not None:
+        return None
+    default_port = parts.port is None or parts.port == {"http": 80, "https": 443}.get(parts.scheme)
+    name = f"[{host}]" if ":" in host else host
+    return Route(
+        base=base,
+        host=name if default_port else f"{name}:{parts.port}",
+        prefix=prefix,
+        region=scope[1],
+        aws=not is_custom(url),
+    )
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,242 @@
+"""Signs a request, sends it on the aiohttp session, and reads its answer: what every verb of the lean path shares."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from aiobotocore.credentials import AioCredentials
+from aiohttp import ClientResponse
+from botocore.exceptions import BotoCoreError, ClientError
+from yarl import URL
+
+from apm_s3._version import __version__
+from apm_s3.errors import ApmS3Error, ClockSkewed, ExpiredToken, InvalidCredentials, WrongRegion
+from apm_s3.models import Credentials
+from apm_s3.transports.aiohttp_errors import TRANSLATED, translate
+from apm_s3.transports.botocore_errors import translate as translate_botocore
+from apm_s3.transports.clients import Clients
+from apm_s3.transports.credentials import CredentialProvider
+from apm_s3.transports.http_session import Http
+from apm_s3.transports.payloads import Payload, closing
+from apm_s3.transports.routes import Route, learn_route
+from apm_s3.transports.signed_answers import SignedBody, refusal, stalled_error
+from apm_s3.transports.signed_requests import Call, Headers
+from apm_s3.transports.stalls import Flight, Stalls
+from apm_s3.wire.sigv4 import EMPTY_SHA256, Signer, encode_path
+
+MAX_ROUTES = 4096
+"""Buckets whose routes are kept; botocore is asked again once there were more."""
+
+_PLAIN = {"accept": "*/*", "accept-encoding": "identity", "user-agent": f"apm_s3/{__version__}"}
+"""Given in full, lest aiohttp adds its own. Not signed: proxies change them."""
+
+
+class Sender:
+    """Routes, credentials, clock and connections of the lean path."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+        settings = clients.settings
+        self._http = Http(settings, clients.session.get_config_variable("ca_bundle"))
+        self._credentials = CredentialProvider(self._load_credentials, self._reload_credentials)
+        self._signer = Signer()
+        self._stalls = Stalls(settings.timeouts.read)
+        self._routes: dict[str, Route | None] = {}
+        self._clock_offset = 0.0
+
+    async def route(self, bucket: str) -> Route | None:
+        """The way to `bucket`; None where aiobotocore should go."""
+        try:
+            return self._routes[bucket]
+        except KeyError:
+            return await self._learn(bucket, None)
+
+    async def exchange(self, call: Call, route: Route, payload: Payload | None = None) -> tuple[ClientResponse, bytes]:
+        """Send one request; its answer and whole body.
+
+        Raises:
+            S3Error: the answer says no.
+            TransportError: there is none.
+        """
+        flight = self._stalls.enter()
+        try:
+            response = await self._request(call, route, payload, flight)
+            flight.content = response.content
+            body = await response.read()
+        except BaseException as exc:
+            failure = self._failure(exc, call, route, payload, flight)
+            if failure is exc:
+                raise
+            raise failure from exc
+        finally:
+            if flight.pieces is not None:
+                await _close(flight.pieces)
+        self._stalls.leave(flight)
+        if response.status >= 300:
+            raise refusal(call, response.status, response.headers, body)
+        return response, body
+
+    async def open_body(self, call: Call, route: Route, *, whole: bool) -> SignedBody:
+        """Send one GET; its answer, whose body is still to be read, and closed.
+
+        Raises:
+            S3Error: the answer says no.
+            TransportError: there is none.
+        """
+        flight = self._stalls.enter()
+        try:
+            response = await self._request(call, route, None, flight)
+            if response.status >= 300:
+                flight.content = response.content
+                raise refusal(call, response.status, response.headers, await response.read())  # noqa: TRY301
+        except BaseException as exc:
+            failure = self._failure(exc, call, route, None, flight)
+            if failure is exc:
+                raise
+            raise failure from exc
+        self._stalls.leave(flight)
+        return SignedBody(call, response, self._stalls, route.host, whole=whole)
+
+    async def presign(
+        self,
+        route: Route,
+        method: str,
+        key: str,
+        parameters: Iterable[tuple[str, str]],
+        headers: Headers,
+        expires_in: int,
+    ) -> str:
+        """A URL with the signature in its query; its bearer has to send `headers` too."""
+        path = route.prefix + encode_path(key)
+        query = self._signer.presign(
+            await self._credentials_for(route),
+            route.region,
+            method,
+            path,
+            parameters,
+            {"host": route.host, **headers},
+            expires_in,
+            self._now(),
+        )
+        return f"{route.base.scheme}://{route.host}{path}?{query}"
+
+    async def recover(self, error: ApmS3Error) -> bool:
+        """See `ObjectTransport.recover`."""
+        if isinstance(error, ClockSkewed) and error.server_time is not None:
+            self._clock_offset = error.server_time - time.time()
+            return True
+        if isinstance(error, ExpiredToken):
+            return await self._credentials.refresh()
+        if isinstance(error, WrongRegion) and error.region and error.bucket:
+            return await self._learn(error.bucket, error.region) is not None
+        return False
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        self._stalls.close()
+        await self._http.aclose()
+
+    async def _request(self, call: Call, route: Route, payload: Payload | None, flight: Flight) -> ClientResponse:
+        session = self._http.session or await self._http.open()
+        credentials = self._credentials.current() or await self._credentials_for(route)
+        headers = call.headers
+        path = route.root if call.key is None else route.prefix + encode_path(call.key)
+        url = route.base.with_path(path, encoded=True)
+        if call.query:
+            url = URL.build(
+                scheme=url.scheme, authority=url.raw_authority, path=path, query_string=call.query, encoded=True
+            )
+        headers["host"] = route.host
+        data: Any = None
+        content_hash = EMPTY_SHA256
+        if payload is not None:
+            headers.update(payload.headers)
+            content_hash = payload.hash
+            data = payload.data
+        signer = self._signer.sign(
+            credentials, route.region, call.method, path, call.query, headers, content_hash, self._now()
+        )
+        headers.update(_PLAIN)
+        if payload is not None and payload.pieces is not None:
+            headers["content-length"] = str(payload.length)
+            data = flight.pieces = _watched(payload, payload.pieces(signer), flight)
+        return await session.request(call.method, url, headers=headers, data=data, allow_redirects=False, **route.proxy)
+
+    def _failure(
+        self, exc: BaseException, call: Call, route: Route, payload: Payload | None, flight: Flight
+    ) -> BaseException:
+        """The error to raise for `exc`, with which a request ended; itself where it is none of aiohttp's."""
+        stalled = self._stalls.leave(flight)
+        if isinstance(exc, asyncio.CancelledError):
+            return stalled_error(call, self._stalls.timeout, route.host) if stalled else exc
+        if not isinstance(exc, TRANSLATED):
+            return exc
+        if payload is not None and payload.failure is not None:
+            return payload.failure
+        return translate(exc, operation=call.operation, bucket=call.bucket, key=call.key, endpoint=route.host)
+
+    def _now(self) -> float:
+        return time.time() + self._clock_offset
+
+    async def _credentials_for(self, route: Route) -> Credentials:
+        try:
+            found = await self._credentials.get()
+        except (BotoCoreError, ClientError) as exc:
+            raise translate_botocore(exc, operation="sign", bucket=None) from exc
+        if found is None:
+            raise InvalidCredentials(
+                f"there are no credentials for {route.host}",
+                hint="pass credentials=Credentials(...), or configure the AWS chain (environment, profile, role)",
+            )
+        return found
+
+    async def _learn(self, bucket: str, region: str | None) -> Route | None:
+        """Ask botocore for the way to `bucket`, by its client of `region`; every caller may, the last one's is kept."""
+        try:
+            client = await self._clients.get(region)
+            route = await learn_route(client, bucket)
+        except (BotoCoreError, ClientError):
+            # For aiobotocore to say what is wrong; nothing is known, so nothing is kept.
+            return None
+        if self._clients.settings.proxies_config:
+            route = None
+        elif route is not None:
+            route = replace(route, proxy=self._http.proxy(str(route.base)))
+        if len(self._routes) >= MAX_ROUTES:
+            self._routes.clear()
+        self._routes[bucket] = route
+        return route
+
+    async def _load_credentials(self) -> Any:
+        static = self._clients.credentials
+        if static is not None:
+            return AioCredentials(static.key_id, static.secret, static.token)
+        return await self._clients.session.get_credentials()
+
+    async def _reload_credentials(self) -> Any:
+        if self._clients.credentials is not None:
+            return None
+        return await self._clients.session.get_component("credential_provider").load_credentials()
+
+
+async def _close(pieces: AsyncGenerator[Any, None]) -> None:
+    # Still running, it is being cancelled with the task of aiohttp that writes it, and closes itself.
+    with suppress(RuntimeError):
+        await pieces.aclose()
+
+
+async def _watched(payload: Payload, pieces: AsyncIterator[Any], flight: Flight) -> AsyncGenerator[Any, None]:
+    """The pieces of a body: each one sent is progress, and what their source raises is kept."""
+    async with closing(pieces):
+        try:
+            async for piece in pieces:
+                yield piece
+                flight.seen = time.monotonic()
+        except Exception as exc:
+            payload.failure = exc
+            raise

@@ -1,0 +1,263 @@
+"""From S3's answers to values and errors, and the body of a GET that is read piece by piece."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from typing import Any, Self
+
+from aiohttp import ClientResponse
+
+from apm_s3.errors import ApmS3Error, ConnectionLost, IntegrityError, RequestTimedOut, S3Error, s3_error
+from apm_s3.models import FileInfo
+from apm_s3.transports.aiohttp_errors import TRANSLATED, translate
+from apm_s3.transports.signed_requests import Call
+from apm_s3.transports.stalls import Stalls
+from apm_s3.wire import checksums
+from apm_s3.wire.xml import parse_error
+
+_MONTHS = {"JanFebMarAprMayJunJulAugSepOctNovDec"[3 * month : 3 * month + 3]: month + 1 for month in range(12)}
+_META = "x-amz-meta-"
+_CHECKSUM = "x-amz-checksum-"
+_CONTENT = ("cache-control", "content-disposition", "content-encoding", "content-language", "expires")
+_KNOWN = frozenset(
+    ("content-length", "content-range", "content-type", "date", "etag", "last-modified",
+     "x-amz-storage-class", "x-amz-version-id", *_CONTENT)
+)  # fmt: skip
+_NOTHING: dict[str, str] = {}
+_names: dict[str, str] = {}
+
+
+def file_info(bucket: str, key: str, headers: Mapping[str, str], size: int | None = None) -> FileInfo:
+    """The object that the headers of an answer describe; `size` where they do not tell it."""
+    found, metadata, sums = _sort(headers.items())
+    if size is None:
+        whole = found.get("content-range", "").rpartition("/")[2]
+        size = int(whole if whole.isdigit() else found.get("content-length", 0))
+    modified = found.get("last-modified")
+    return FileInfo(
+        bucket,
+        key,
+        size,
+        found.get("etag"),
+        found.get("x-amz-version-id"),
+        http_time(modified) if modified else None,
+        found.get("content-type"),
+        metadata,
+        found.get("x-amz-storage-class", "STANDARD"),
+        sums,
+        server_time(found.get("date")),
+        {name: found[name] for name in _CONTENT if name in found},
+    )
+
+
+def _sort(headers: Iterable[tuple[str, str]]) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    """What is known of the headers, the user metadata, and the checksums of the whole object."""
+    found: dict[str, str] = {}
+    metadata = sums = _NOTHING
+    for spelled, value in headers:
+        name = _names.get(spelled)
+        if name is None:
+            name = _name(spelled)
+        if not name:
+            continue
+        if name in _KNOWN:
+            found[name] = value
+        elif name.startswith(_META):
+            metadata = metadata or {}
+            metadata[name[len(_META) :]] = value
+        elif name == "x-amz-checksum-type":
+            found[name] = value
+        else:
+            sums = sums or {}
+            sums[name[len(_CHECKSUM) :]] = value
+    if sums and found.get("x-amz-checksum-type") == "COMPOSITE":
+        sums = _NOTHING
+    return found, metadata, sums
+
+
+def _name(spelled: str) -> str:
+    """The lower-case name of a header that matters here, else ""; remembered, as servers repeat themselves."""
+    name = spelled.lower()
+    if name not in _KNOWN and not name.startswith((_META, _CHECKSUM)):
+        name = ""
+    if len(_names) < 1000:
+        _names[spelled] = name
+    return name
+
+
+@lru_cache(maxsize=4096)
+def http_time(text: str) -> datetime | None:
+    """An HTTP date; None if it is malformed."""
+    try:
+        return datetime(
+            int(text[12:16]), _MONTHS[text[8:11]], int(text[5:7]),
+            int(text[17:19]), int(text[20:22]), int(text[23:25]), tzinfo=UTC,
+        )  # fmt: skip
+    except (ValueError, KeyError):
+        pass
+    try:
+        return parsedate_to_datetime(text)
+    except ValueError:
+        return None
+
+
+def server_time(date: str | None) -> float | None:
+    """Unix seconds of a Date header."""
+    return _seconds(date) if date else None
+
+
+@lru_cache(maxsize=64)
+def _seconds(date: str) -> float | None:
+    at = http_time(date)
+    return at.timestamp() if at is not None else None
+
+
+def refusal(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> S3Error:
+    """The error for an answer that says no."""
+    document = parse_error(body) if body else parse_error(b"<Error/>")
+    retry_after = headers.get("Retry-After", "")
+    return s3_error(
+        operation=call.operation,
+        status=status,
+        s3_code=document.code,
+        message=document.message,
+        bucket=call.bucket,
+        key=call.key,
+        request_id=document.request_id or headers.get("x-amz-request-id"),
+        retry_after=float(retry_after) if retry_after.isdigit() else None,
+        region=headers.get("x-amz-bucket-region") or document.region,
+        server_time=server_time(headers.get("Date")),
+    )
+
+
+async def verify(call: Call, data: bytes, info: FileInfo) -> None:
+    """Hold the bytes of a whole object against the checksum that came with them.
+
+    Raises:
+        IntegrityError: they differ.
+    """
+    known = checksums.verifiable(info.checksums)
+    if known is None:
+        return
+    algorithm, expected = known
+    if len(data) < checksums.OFF_LOOP:
+        actual = checksums.checksum(algorithm, data)
+    else:
+        actual = await asyncio.to_thread(checksums.checksum, algorithm, data)
+    if actual != expected:
+        raise _mismatch(call, algorithm, actual, expected)
+
+
+def _mismatch(call: Call, algorithm: str, actual: str, expected: str) -> IntegrityError:
+    return IntegrityError(
+        f"the {algorithm} of the body is {actual}, but S3 says {expected}",
+        operation=call.operation,
+        bucket=call.bucket,
+        key=call.key,
+        hint="read it again; if it stays so, the object is damaged where it is stored",
+    )
+
+
+def shortened(call: Call, got: int, expected: int) -> ConnectionLost:
+    """The error for a body that ended early."""
+    return ConnectionLost(
+        f"the body ended after {got} of {expected} bytes",
+        operation=call.operation,
+        bucket=call.bucket,
+        key=call.key,
+    )
+
+
+def stalled_error(call: Call, seconds: float, endpoint: str) -> RequestTimedOut:
+    """The error for a wait in which nothing moved."""
+    return RequestTimedOut(
+        f"nothing moved for {seconds:g} seconds",
+        operation=call.operation,
+        bucket=call.bucket,
+        key=call.key,
+        endpoint=endpoint,
+    )
+
+
+class SignedBody:
+    """See `Body`."""
+
+    def __init__(self, call: Call, response: ClientResponse, stalls: Stalls, endpoint: str, *, whole: bool) -> None:
+        self.info = file_info(call.bucket, call.key or "", response.headers)
+        self.length = int(response.headers.get("Content-Length", self.info.size))
+        self._call = call
+        self._response = response
+        self._stalls = stalls
+        self._endpoint = endpoint
+        self._got = 0
+        self._known = checksums.verifiable(self.info.checksums) if whole else None
+        self._checksum = checksums.start(self._known[0]) if self._known else None
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """See `Body.__aiter__`."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next piece, as large as what has arrived."""
+        try:
+            piece = await self._read()
+            if piece:
+                self._got += len(piece)
+                if self._checksum is not None:
+                    self._checksum.update(piece)
+                return piece
+            self._check()
+        except BaseException:
+            self._response.close()
+            raise
+        self._response.release()
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """See `Body.aclose`."""
+        if not self._response.closed:
+            self._response.close()
+            # The connection is closed in the loop's next turn.
+            await asyncio.sleep(0)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def _read(self) -> bytes:
+        content: Any = self._response.content
+        flight = self._stalls.enter(content)
+        error: ApmS3Error
+        try:
+            piece: bytes = await content.readany()
+        except TRANSLATED as exc:
+            self._stalls.leave(flight)
+            error = translate(
+                exc,
+                operation=self._call.operation,
+                bucket=self._call.bucket,
+                key=self._call.key,
+                endpoint=self._endpoint,
+            )
+            raise error from exc
+        except asyncio.CancelledError:
+            if self._stalls.leave(flight):
+                raise stalled_error(self._call, self._stalls.timeout, self._endpoint) from None
+            raise
+        self._stalls.leave(flight)
+        return piece
+
+    def _check(self) -> None:
+        if self._got != self.length:
+            raise shortened(self._call, self._got, self.length)
+        if self._known is not None and self._checksum is not None:
+            algorithm, expected = self._known
+            actual = checksums.encode(self._checksum.digest())
+            if actual != expected:
+                raise _mismatch(self._call, algorithm, actual, expected)

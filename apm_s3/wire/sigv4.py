@@ -1,0 +1,177 @@
+"""AWS Signature Version 4 for S3, in headers, in a query (presigned URLs) and in the chunks of a body. Pure.
+
+https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from hmac import digest as hmac_digest
+from urllib.parse import quote
+
+from apm_s3.models import Credentials
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+SERVICE = "s3"
+EMPTY_SHA256 = sha256(b"").hexdigest()
+UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
+SIGNED_CHUNKS = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+SIGNED_CHUNKS_TRAILER = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
+UNSIGNED_CHUNKS_TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+"""Values of `x-amz-content-sha256` that stand for a body whose hash is not known beforehand."""
+
+MAX_PRESIGN_SECONDS = 7 * 24 * 3600
+"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-presigned-url.html."""
+
+_UNRESERVED = re.compile(r"[A-Za-z0-9/_.~-]*", re.ASCII)
+
+
+def encode_path(path: str) -> str:
+    """`path` as it stands in a URL and in the signature alike: S3 encodes once and never normalises."""
+    return path if _UNRESERVED.fullmatch(path) else quote(path, safe="/~")
+
+
+def encode_query(parameters: Iterable[tuple[str, str]]) -> str:
+    """The parameters, encoded and sorted: the query of the URL and of the signature alike."""
+    return "&".join(f"{name}={value}" for name, value in sorted(map(_encode_parameter, parameters)))
+
+
+class ChunkSigner:
+    """Signs the chunks of one body, each over the signature of the one before it.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html
+    """
+
+    def __init__(self, key: bytes, amz_date: str, credential_scope: str, seed: str) -> None:
+        self._key = key
+        self._stamp = f"{amz_date}\n{credential_scope}"
+        self._previous = seed
+
+    def chunk(self, data: bytes | bytearray | memoryview) -> str:
+        """The signature of the next chunk."""
+        return self._next("PAYLOAD", f"{EMPTY_SHA256}\n{sha256(data).hexdigest()}")
+
+    def trailer(self, lines: bytes) -> str:
+        """The signature of the trailing headers."""
+        return self._next("TRAILER", sha256(lines).hexdigest())
+
+    def _next(self, kind: str, content: str) -> str:
+        text = f"{ALGORITHM}-{kind}\n{self._stamp}\n{self._previous}\n{content}"
+        self._previous = hmac_digest(self._key, text.encode(), "sha256").hex()
+        return self._previous
+
+
+class Signer:
+    """Signs requests; keeps the signing keys, which change once a day, and the text of the current second."""
+
+    def __init__(self) -> None:
+        self._keys: dict[tuple[str, str, str], bytes] = {}
+        self._second = -1
+        self._amz_date = ""
+
+    def sign(
+        self,
+        credentials: Credentials,
+        region: str,
+        method: str,
+        path: str,
+        query: str,
+        headers: dict[str, str],
+        payload_hash: str,
+        now: float,
+    ) -> ChunkSigner | None:
+        """Add date, payload hash, token and `authorization` to `headers`, signing every header that is in them.
+
+        Gives the signer of the body's chunks, where `payload_hash` says that they are signed.
+
+        Args:
+            path, query: encoded already, as they will be sent.
+            headers: names in lower case, `host` among them.
+            now: Unix seconds.
+        """
+        amz_date = self._date(now)
+        headers["x-amz-content-sha256"] = payload_hash
+        headers["x-amz-date"] = amz_date
+        if credentials.token:
+            headers["x-amz-security-token"] = credentials.token
+        request, names = canonical_request(method, path, query, headers, payload_hash)
+        day = amz_date[:8]
+        credential_scope = f"{day}/{region}/{SERVICE}/aws4_request"
+        key = self._key(credentials.secret, day, region)
+        signature = _signature(key, amz_date, credential_scope, request)
+        credential = f"{credentials.key_id}/{credential_scope}"
+        headers["authorization"] = f"{ALGORITHM} Credential={credential}, SignedHeaders={names}, Signature={signature}"
+        if payload_hash in (SIGNED_CHUNKS, SIGNED_CHUNKS_TRAILER):
+            return ChunkSigner(key, amz_date, credential_scope, signature)
+        return None
+
+    def presign(
+        self,
+        credentials: Credentials,
+        region: str,
+        method: str,
+        path: str,
+        parameters: Iterable[tuple[str, str]],
+        headers: Mapping[str, str],
+        expires_in: int,
+        now: float,
+    ) -> str:
+        """The query of a presigned URL. Its bearer must send `headers` (names in lower case) as they are."""
+        amz_date = self._date(now)
+        day = amz_date[:8]
+        credential_scope = f"{day}/{region}/{SERVICE}/aws4_request"
+        signing = [
+            *parameters,
+            ("X-Amz-Algorithm", ALGORITHM),
+            ("X-Amz-Credential", f"{credentials.key_id}/{credential_scope}"),
+            ("X-Amz-Date", amz_date),
+            ("X-Amz-Expires", str(expires_in)),
+            ("X-Amz-SignedHeaders", ";".join(sorted(headers))),
+        ]
+        if credentials.token:
+            signing.append(("X-Amz-Security-Token", credentials.token))
+        query = encode_query(signing)
+        request, _ = canonical_request(method, path, query, headers, UNSIGNED_PAYLOAD)
+        signature = _signature(self._key(credentials.secret, day, region), amz_date, credential_scope, request)
+        return f"{query}&X-Amz-Signature={signature}"
+
+    def _key(self, secret: str, day: str, region: str) -> bytes:
+        name = (secret, day, region)
+        key = self._keys.get(name)
+        if key is None:
+            if len(self._keys) >= 64:
+                self._keys.clear()
+            key = f"AWS4{secret}".encode()
+            for part in (day, region, SERVICE, "aws4_request"):
+                key = hmac_digest(key, part.encode(), "sha256")
+            self._keys[name] = key
+        return key
+
+    def _date(self, now: float) -> str:
+        second = int(now)
+        if second != self._second:
+            self._amz_date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
+            self._second = second
+        return self._amz_date
+
+
+def canonical_request(
+    method: str, path: str, query: str, headers: Mapping[str, str], payload_hash: str
+) -> tuple[str, str]:
+    """The text that is signed, and the names of the signed headers."""
+    names = sorted(headers)
+    lines = "\n".join([f"{name}:{' '.join(headers[name].split())}" for name in names])
+    signed = ";".join(names)
+    return f"{method}\n{path}\n{query}\n{lines}\n\n{signed}\n{payload_hash}", signed
+
+
+def _signature(key: bytes, amz_date: str, credential_scope: str, request: str) -> str:
+    text = f"{ALGORITHM}\n{amz_date}\n{credential_scope}\n{sha256(request.encode()).hexdigest()}"
+    return hmac_digest(key, text.encode(), "sha256").hex()
+
+
+def _encode_parameter(parameter: tuple[str, str]) -> tuple[str, str]:
+    return quote(parameter[0], safe="-_.~"), quote(parameter[1], safe="-_.~")

@@ -1,0 +1,306 @@
+"""S3's XML documents to values, and back. Pure.
+
+Documents are read without any DTD: an answer that brings one is no answer of S3.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+from urllib.parse import unquote_plus
+from xml.etree import ElementTree as ET
+from xml.sax.saxutils import escape
+
+from apm_s3.models import (
+    DeleteOutcome,
+    DeleteReport,
+    FileInfo,
+    FileVersion,
+    KeyFailure,
+    ListPage,
+    PartInfo,
+    UploadInfo,
+    VersionPage,
+)
+
+_NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+_DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
+_TOKEN = re.compile(rb"<NextContinuationToken>([^<&]*)</NextContinuationToken>")
+_ERROR_ROOT = re.compile(rb"<Error[\s>]")
+_NOTHING: dict[str, str] = {}
+_CHECKSUMS = {
+    "ChecksumCRC32": "crc32",
+    "ChecksumCRC32C": "crc32c",
+    "ChecksumCRC64NVME": "crc64nvme",
+    "ChecksumSHA1": "sha1",
+    "ChecksumSHA256": "sha256",
+}
+
+
+class MalformedDocument(ValueError):
+    """What came is no XML document, or none of S3's."""
+
+
+class ErrorDocument(NamedTuple):
+    """The body of an answer that says no."""
+
+    code: str = ""
+    message: str = ""
+    request_id: str | None = None
+    region: str | None = None
+
+
+class Written(NamedTuple):
+    """What CopyObject, UploadPartCopy and CompleteMultipartUpload say of what they made."""
+
+    etag: str | None
+    last_modified: datetime | None
+    checksums: dict[str, str]
+
+
+def parse_error(body: bytes) -> ErrorDocument:
+    """The error in `body`; an empty one where it holds none (a proxy's HTML page, for one)."""
+    try:
+        fields = _fields(_parse(body))
+    except MalformedDocument:
+        return ErrorDocument()
+    return ErrorDocument(
+        code=fields.get("Code", ""),
+        message=fields.get("Message", ""),
+        request_id=fields.get("RequestId"),
+        region=fields.get("Region") or fields.get("BucketRegion"),
+    )
+
+
+def is_error(body: bytes) -> bool:
+    """Whether a document that came with 200 is an error all the same."""
+    return _ERROR_ROOT.search(body) is not None
+
+
+def next_token(body: bytes) -> str | None:
+    """The continuation token of a ListObjectsV2 answer, before it is parsed; None on the last page, or if unsure."""
+    found = _TOKEN.search(body)
+    return found[1].decode() if found else None
+
+
+def parse_list(body: bytes, bucket: str) -> ListPage:
+    """A page of ListObjectsV2."""
+    root = _parse(body)
+    decode = _decoder(root)
+    files: list[FileInfo] = []
+    prefixes: list[str] = []
+    token = None
+    skip = _skip(root)
+    for element in root:
+        match element.tag[skip:]:
+            case "Contents":
+                files.append(_file(element, skip, bucket, decode))
+            case "CommonPrefixes":
+                prefixes.append(decode(_fields(element).get("Prefix", "")))
+            case "NextContinuationToken":
+                token = element.text
+    return ListPage(tuple(files), tuple(prefixes), token)
+
+
+def parse_versions(body: bytes) -> VersionPage:
+    """A page of ListObjectVersions."""
+    root = _parse(body)
+    decode = _decoder(root)
+    versions: list[FileVersion] = []
+    prefixes: list[str] = []
+    markers: dict[str, str] = {}
+    skip = _skip(root)
+    for element in root:
+        match element.tag[skip:]:
+            case "Version" | "DeleteMarker" as kind:
+                versions.append(_version(_fields(element), decode, is_delete_marker=kind == "DeleteMarker"))
+            case "CommonPrefixes":
+                prefixes.append(decode(_fields(element).get("Prefix", "")))
+            case "NextKeyMarker" | "NextVersionIdMarker" | "IsTruncated" as name:
+                markers[name] = element.text or ""
+    # S3 sends the two kinds interleaved, newest first; some servers send one after the other.
+    versions.sort(key=_newest_first)
+    if markers.get("IsTruncated") != "true":
+        return VersionPage(tuple(versions), tuple(prefixes))
+    key = markers.get("NextKeyMarker")
+    return VersionPage(
+        tuple(versions),
+        tuple(prefixes),
+        next_key=decode(key) if key is not None else None,
+        next_version=markers.get("NextVersionIdMarker") or None,
+    )
+
+
+def parse_deleted(body: bytes) -> DeleteReport:
+    """The answer to DeleteObjects."""
+    deleted: list[DeleteOutcome] = []
+    failed: list[KeyFailure] = []
+    root = _parse(body)
+    skip = _skip(root)
+    for element in root:
+        fields = _fields(element)
+        key = fields.get("Key", "")
+        if element.tag[skip:] == "Deleted":
+            version = fields.get("DeleteMarkerVersionId") or fields.get("VersionId")
+            deleted.append(DeleteOutcome(key, version, delete_marker=fields.get("DeleteMarker") == "true"))
+        elif element.tag[skip:] == "Error":
+            failed.append(KeyFailure(key, fields.get("VersionId"), fields.get("Code", ""), fields.get("Message", "")))
+    return DeleteReport(tuple(deleted), tuple(failed))
+
+
+def parse_upload_id(body: bytes) -> str:
+    """The id that CreateMultipartUpload gave."""
+    upload_id = _fields(_parse(body)).get("UploadId")
+    if not upload_id:
+        raise MalformedDocument("it has no UploadId")
+    return upload_id
+
+
+def parse_written(body: bytes) -> Written:
+    """The result of CopyObject, UploadPartCopy or CompleteMultipartUpload."""
+    fields = _fields(_parse(body))
+    return Written(_etag(fields.get("ETag")), parse_time(fields.get("LastModified")), _checksums(fields))
+
+
+def parse_parts(body: bytes) -> tuple[list[PartInfo], str | None]:
+    """A page of ListParts, and the marker of the next."""
+    root = _parse(body)
+    fields = _fields(root)
+    parts = [
+        PartInfo(int(part["PartNumber"]), _etag(part.get("ETag")) or "", int(part.get("Size", 0)), _checksums(part))
+        for part in _children(root, "Part")
+    ]
+    return parts, fields.get("NextPartNumberMarker") if fields.get("IsTruncated") == "true" else None
+
+
+def parse_uploads(body: bytes) -> tuple[list[UploadInfo], tuple[str, str] | None]:
+    """A page of ListMultipartUploads, and the markers (key, upload id) of the next."""
+    root = _parse(body)
+    decode = _decoder(root)
+    fields = _fields(root)
+    uploads = [
+        UploadInfo(decode(upload["Key"]), upload["UploadId"], parse_time(upload.get("Initiated")))
+        for upload in _children(root, "Upload")
+    ]
+    if fields.get("IsTruncated") != "true":
+        return uploads, None
+    return uploads, (decode(fields.get("NextKeyMarker", "")), fields.get("NextUploadIdMarker", ""))
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """An ISO 8601 time as S3's documents hold it ("2024-05-01T12:00:00.000Z")."""
+    if not text:
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return None
+
+
+def build_delete(keys: Iterable[tuple[str, str | None]]) -> bytes:
+    """The body of DeleteObjects for (key, version id). Each key is answered for, one by one."""
+    objects = "".join(
+        f"<Object><Key>{_text(key)}</Key>"
+        + (f"<VersionId>{_text(version)}</VersionId>" if version is not None else "")
+        + "</Object>"
+        for key, version in keys
+    )
+    return f'{_DECLARATION}<Delete xmlns="{_NAMESPACE}">{objects}</Delete>'.encode()
+
+
+def build_complete(parts: Sequence[PartInfo], algorithm: str | None) -> bytes:
+    """The body of CompleteMultipartUpload; with the parts' checksums where the upload has an `algorithm`."""
+    tag = next((tag for tag, name in _CHECKSUMS.items() if name == algorithm), "")
+
+    def part(info: PartInfo) -> str:
+        value = info.checksums.get(algorithm or "")
+        checksum = f"<{tag}>{value}</{tag}>" if value else ""
+        return f"<Part><PartNumber>{info.number}</PartNumber><ETag>{_text(info.etag)}</ETag>{checksum}</Part>"
+
+    inner = "".join(map(part, parts))
+    return f'{_DECLARATION}<CompleteMultipartUpload xmlns="{_NAMESPACE}">{inner}</CompleteMultipartUpload>'.encode()
+
+
+def _etag(text: str | None) -> str | None:
+    """In quotes, as in headers; some servers leave them out of XML."""
+    return f'"{text}"' if text and not text.endswith('"') else text
+
+
+def _text(value: str) -> str:
+    # A bare CR would be read as LF.
+    return escape(value, {"\r": "&#13;", "\n": "&#10;"})
+
+
+def _parse(body: bytes) -> ET.Element:
+    # The encoding is fixed, so that no other one can hide a DTD from the search. Without a DTD there are no entities.
+    if b"<!DOCTYPE" in body:
+        raise MalformedDocument("it brings a DTD")
+    try:
+        # S3 keeps a long CompleteMultipartUpload alive with white space, before the declaration too.
+        return ET.XML(body.lstrip(), ET.XMLParser(encoding="utf-8"))  # noqa: S314 - no DTD, no entities
+    except ET.ParseError as exc:
+        raise MalformedDocument(f"it is no XML ({exc})") from exc
+
+
+def _skip(element: ET.Element) -> int:
+    # "{http://...}Name": the length of the namespace, which every element of a document shares.
+    return element.tag.find("}") + 1
+
+
+def _fields(element: ET.Element) -> dict[str, str]:
+    return {child.tag[child.tag.find("}") + 1 :]: child.text or "" for child in element}
+
+
+def _children(root: ET.Element, name: str) -> list[dict[str, str]]:
+    return [_fields(child) for child in root if child.tag[child.tag.find("}") + 1 :] == name]
+
+
+def _decoder(root: ET.Element) -> Callable[[str], str]:
+    encoding = root.find(f"{root.tag[: _skip(root)]}EncodingType")
+    return _decode if encoding is not None and encoding.text == "url" else str
+
+
+def _decode(text: str) -> str:
+    return unquote_plus(text) if "%" in text or "+" in text else text
+
+
+def _file(element: ET.Element, skip: int, bucket: str, decode: Callable[[str], str]) -> FileInfo:
+    fields = {child.tag[skip:]: child.text or "" for child in element}
+    return FileInfo(
+        bucket,
+        decode(fields["Key"]),
+        int(fields.get("Size", 0)),
+        _etag(fields.get("ETag")),
+        None,
+        parse_time(fields.get("LastModified")),
+        None,
+        None,
+        fields.get("StorageClass") or "STANDARD",
+        _NOTHING,
+        None,
+        _NOTHING,
+    )
+
+
+def _version(fields: dict[str, str], decode: Callable[[str], str], *, is_delete_marker: bool) -> FileVersion:
+    return FileVersion(
+        key=decode(fields["Key"]),
+        version_id=fields.get("VersionId", "null"),
+        is_latest=fields.get("IsLatest") == "true",
+        is_delete_marker=is_delete_marker,
+        size=int(fields.get("Size", 0)),
+        etag=_etag(fields.get("ETag")),
+        last_modified=parse_time(fields.get("LastModified")),
+        storage_class=fields.get("StorageClass"),
+    )
+
+
+def _newest_first(version: FileVersion) -> tuple[str, bool, float]:
+    at = version.last_modified.timestamp() if version.last_modified else 0.0
+    return version.key, not version.is_latest, -at
+
+
+def _checksums(fields: dict[str, str]) -> dict[str, str]:
+    return {name: fields[tag] for tag, name in _CHECKSUMS.items() if fields.get(tag)}
