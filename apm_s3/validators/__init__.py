@@ -3,9 +3,9 @@
 How a document is checked: `parsing` turns text into nodes with positions, within budgets, without building objects;
 the package of the tool then checks the nodes and reports to a `Context`.
 
-Tools whose loaders are Go structures are checked by a table of fields and small hooks: see `decoding`, and `prometheus` for
-an example. `prometheus_common` has the types that Prometheus, Alertmanager and Loki share (HTTP clients, TLS, durations),
-`grammars` the small languages.
+Tools whose loaders are Go structures are checked by a table of fields and small hooks: see `decoding`, and
+`prometheus` for an example. `prometheus_common` has the types that Prometheus, Alertmanager and Loki share (HTTP
+clients, TLS, durations), `grammars` the small languages.
 
 How a tool is added or deepened: its package (`apm_s3.validators.<tool>`) offers `KINDS` (the first one is the
 default), `infer_kind(source)` and `check(kind, source, context)`. A `check` gets its nodes with

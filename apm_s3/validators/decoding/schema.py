@@ -41,7 +41,7 @@ _NAMES_SHOWN = 12
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The releases that know a field: from `since`, before `until`. `kind` is set for one that the table does not have."""
+    """The releases that know a field: from `since`, before `until`. `kind` is of one that the table lacks."""
 
     since: Version | None = None
     until: Version | None = None
@@ -59,7 +59,7 @@ def load_table(tool: str) -> Table:
 
 
 class Schema:
-    """The types of one tool and how they decode. `yaml` is the major version of the Go library that the tool reads with."""
+    """The types of one tool and how they decode. `yaml` is the major version of the Go library it reads with."""
 
     def __init__(
         self,

@@ -7,13 +7,14 @@ without google-re2 nothing is checked.
 from __future__ import annotations
 
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 SKIPPED = "regular expressions were not checked: install apm-s3[validate] for google-re2"
 MAX_LENGTH = 64 * 1024
 
 try:
-    import re2 as _re2  # type: ignore[import-untyped]
+    _re2: Any = import_module("re2")
 except ImportError:
     _re2 = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apm_s3.validators.bundles import Member
 from apm_s3.validators.context import Context, Source
-from apm_s3.validators.grammars import regexes
+from apm_s3.validators.grammars import promql, regexes
 from apm_s3.validators.prometheus.schema import CONFIG, RULES, config_schema, rules_schema
 from apm_s3.validators.structure import take_issues
 
@@ -25,6 +25,8 @@ def check(kind: str, source: Source, context: Context) -> None:
     if root is None:
         return
     if kind == "rules":
+        if not promql.available():
+            context.skip(promql.SKIPPED)
         rules_schema().decode(RULES, root, context)
         return
     if not regexes.available():

@@ -13,6 +13,7 @@ from apm_s3.validators.prometheus import relabel, remote, scrape
 from apm_s3.validators.prometheus.config import check_config
 from apm_s3.validators.prometheus.discovery import discovery_hooks
 from apm_s3.validators.prometheus.gates import GATES
+from apm_s3.validators.prometheus.rules import check_groups
 from apm_s3.validators.prometheus_common import check_http_client
 
 CONFIG = "prometheus/config.Config"
@@ -66,4 +67,5 @@ def config_schema() -> Schema:
 @cache
 def rules_schema() -> Schema:
     """The types of rule files, read with yaml.v3."""
-    return Schema(load_table("prometheus"), scalars=prometheus_common.SCALARS, gates=GATES, yaml=3)
+    hooks = {RULES: (check_groups,)}
+    return Schema(load_table("prometheus"), scalars=prometheus_common.SCALARS, hooks=hooks, gates=GATES, yaml=3)

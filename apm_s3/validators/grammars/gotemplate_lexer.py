@@ -1,0 +1,192 @@
+"""The lexemes of Go's text/template, by https://pkg.go.dev/text/template/parse."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+
+class Lexeme(NamedTuple):
+    """One lexeme; `kind` `error` carries a message as its text, and ends the list as `eof` does."""
+
+    kind: str
+    text: str
+    offset: int
+
+
+class TemplateError(Exception):
+    """The text is no template. Never leaves the grammar."""
+
+    def __init__(self, message: str, offset: int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.offset = offset
+
+
+NOT_EXECUTABLE = frozenset(("bool", "dot", "number", "string", "raw", "character"))
+FIRST_OF_OPERAND = NOT_EXECUTABLE | {"field", "identifier", "variable", "("}
+
+_KEYWORDS = frozenset(("block", "break", "continue", "define", "else", "end", "if", "nil", "range", "template", "with"))
+_TERMINATORS = frozenset(" \t\r\n.,|:)(")
+_PUNCTUATION, _QUOTES, _SIGNS = frozenset("=|()"), frozenset("\"`'"), frozenset("+-.")
+_SPACE = re.compile(r"[ \t\r\n]+")
+_WORD = re.compile(r"\w+")
+_STRING = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"')
+_RAW = re.compile(r"`[^`]*`")
+_CHARACTER = re.compile(r"'(?:[^'\\\n]|\\[^\n])*'")
+_NUMBER = re.compile(
+    r"[+-]?(?:0[xX][0-9a-fA-F_]+(?:\.[0-9a-fA-F_]*)?(?:[pP][+-]?[0-9_]+)?|0[oO][0-7_]+|0[bB][01_]+"
+    r"|[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][+-]?[0-9_]+)?|\.[0-9_]+(?:[eE][+-]?[0-9_]+)?)i?"
+)
+_ESCAPES = re.compile(r"\\(?:[abfnrtv\\]|[0-7]{3}|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U00[01][0-9a-fA-F]{5})")
+_TRIM = re.compile(r"-[ \t\r\n]")
+_COMMENT = re.compile(r"\{\{(?:-[ \t\r\n])?/\*")
+_COMMENT_END = re.compile(r"(?:[ \t\r\n]-)?\}\}")
+_RIGHT = re.compile(r"(?:[ \t\r\n]+-)?\}\}")
+
+
+def lex(text: str) -> list[Lexeme]:
+    """All lexemes of `text`, up to the first that is none."""
+    return _Lexer(text).run()
+
+
+def unquote_problem(text: str) -> str | None:
+    """Why a quoted string or character is none for Go's strconv.Unquote, or None."""
+    quote, inner = text[0], text[1:-1]
+    plain = _ESCAPES.sub("x", inner.replace(f"\\{quote}", "x"))
+    if "\\" in plain or (quote == "'" and len(plain) != 1):
+        return "invalid syntax in " + ("a string" if quote == '"' else "a character constant")
+    return None
+
+
+class _Lexer:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+        self._parens = 0
+        self._lexemes: list[Lexeme] = []
+
+    def run(self) -> list[Lexeme]:
+        try:
+            while self._outside():
+                self._inside()
+        except TemplateError as exc:
+            self._lexemes.append(Lexeme("error", exc.message, exc.offset))
+        else:
+            self._emit("eof", len(self._text))
+        return self._lexemes
+
+    def _emit(self, kind: str, end: int) -> None:
+        self._lexemes.append(Lexeme(kind, self._text[self._at : end], self._at))
+        self._at = end
+
+    def _outside(self) -> bool:
+        """Text and comments up to the next action, whose opening is taken; False at the end."""
+        while (start := self._text.find("{{", self._at)) >= 0:
+            if start > self._at:
+                self._emit("text", start)
+            if _COMMENT.match(self._text, start) is None:
+                self._emit("left", start + (4 if _TRIM.match(self._text, start + 2) else 2))
+                self._parens = 0
+                return True
+            self._comment()
+        if self._at < len(self._text):
+            self._emit("text", len(self._text))
+        return False
+
+    def _comment(self) -> None:
+        end = self._text.find("*/", self._at)
+        if end < 0:
+            raise TemplateError("unclosed comment", self._at)
+        closing = _COMMENT_END.match(self._text, end + 2)
+        if closing is None:
+            raise TemplateError("comment ends before closing delimiter", self._at)
+        self._at = closing.end()
+
+    def _inside(self) -> None:
+        """The lexemes of an action, its closing included."""
+        while not self._close():
+            self._lexeme()
+
+    def _close(self) -> bool:
+        """Take the closing of the action, if it is here."""
+        match = _RIGHT.match(self._text, self._at)
+        if match is None:
+            return False
+        if self._parens:
+            raise TemplateError("unclosed left paren", self._at)
+        self._emit("right", match.end())
+        return True
+
+    def _lexeme(self) -> None:
+        char = self._text[self._at : self._at + 1]
+        if match := _SPACE.match(self._text, self._at):
+            self._emit("space", match.end())
+        elif char in _PUNCTUATION:
+            self._punctuation(char)
+        elif char == ":":
+            if not self._text.startswith(":=", self._at):
+                raise TemplateError("expected :=", self._at)
+            self._emit("declare", self._at + 2)
+        elif char in _QUOTES:
+            self._quoted(char)
+        elif char == "$" or (char == "." and not self._text[self._at + 1 : self._at + 2].isdigit()):
+            self._name(char)
+        elif char in _SIGNS or char.isdigit():
+            self._number()
+        elif char == "_" or char.isalnum():
+            self._word()
+        else:
+            self._other(char)
+
+    def _other(self, char: str) -> None:
+        if not char:
+            raise TemplateError("unclosed action", self._at)
+        if not (char.isascii() and char.isprintable()):
+            raise TemplateError(f"unrecognized character in action: {char!r}", self._at)
+        self._emit("char", self._at + 1)
+
+    def _punctuation(self, char: str) -> None:
+        self._parens += {"(": 1, ")": -1}.get(char, 0)
+        if self._parens < 0:
+            raise TemplateError("unexpected right paren", self._at)
+        self._emit("assign" if char == "=" else char, self._at + 1)
+
+    def _quoted(self, quote: str) -> None:
+        pattern, kind, what = {
+            '"': (_STRING, "string", "quoted string"),
+            "`": (_RAW, "raw", "raw quoted string"),
+            "'": (_CHARACTER, "character", "character constant"),
+        }[quote]
+        match = pattern.match(self._text, self._at)
+        if match is None:
+            raise TemplateError(f"unterminated {what}", self._at)
+        self._emit(kind, match.end())
+
+    def _name(self, char: str) -> None:
+        """`.`, `.Field`, `$` or `$variable`."""
+        match = _WORD.match(self._text, self._at + 1)
+        end = match.end() if match else self._at + 1
+        self._check_terminated(end)
+        kind = "variable" if char == "$" else "field" if match else "dot"
+        self._emit(kind, end)
+
+    def _number(self) -> None:
+        match = _NUMBER.match(self._text, self._at)
+        end = match.end() if match else self._at + 1
+        following = self._text[end : end + 1]
+        if match is None or following == "_" or following.isalnum():
+            raise TemplateError(f"bad number syntax: {self._text[self._at : end + 1]!r}", self._at)
+        self._emit("number", end)
+
+    def _word(self) -> None:
+        match = _WORD.match(self._text, self._at)
+        end = match.end() if match else self._at + 1
+        word = self._text[self._at : end]
+        self._check_terminated(end)
+        kind = "keyword" if word in _KEYWORDS else "bool" if word in ("true", "false") else "identifier"
+        self._emit(kind, end)
+
+    def _check_terminated(self, end: int) -> None:
+        if end < len(self._text) and self._text[end] not in _TERMINATORS and not self._text.startswith("}}", end):
+            raise TemplateError(f"bad character {self._text[end]!r}", end)

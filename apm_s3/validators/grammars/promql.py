@@ -1,0 +1,83 @@
+"""PromQL; the one place that touches promql-parser, an extra. Without it nothing is checked.
+
+That parser follows Prometheus 3 and takes a little more than Prometheus does without feature flags; `_EXTENSIONS`
+has what. It recurses, so that an expression of too many operators and brackets is left unchecked rather than risk
+the process.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from typing import Any
+
+from apm_s3.validators.context import Version
+
+SKIPPED = "PromQL was not checked: install apm-s3[validate] for promql-parser"
+MAX_LENGTH = 100_000
+MAX_PARTS = 300
+"""The parser's time grows with their square: 300 take it 30 ms, 20 000 crash it."""
+
+try:
+    _parser: Any = import_module("promql_parser")
+except ImportError:
+    _parser = None
+
+_STRING = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`[^`]*`|#[^\n]*")
+_BRACES = re.compile(r"\{[^{}]*\}")
+_OPERATOR = re.compile(r"[-+*/%^(]|[<>!=]=?|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
+_EXPERIMENTAL = (
+    *("double_exponential_smoothing", "first_over_time", "histogram_quantiles", "info", "limit_ratio", "limitk"),
+    *("mad_over_time", "sort_by_label", "sort_by_label_desc", "ts_of_first_over_time", "ts_of_last_over_time"),
+    *("ts_of_max_over_time", "ts_of_min_over_time", "start", "end", "range", "step", "max_of", "min_of"),
+)
+_EXTENSIONS = (
+    (
+        re.compile(rf"(?<![\w:@])(?<!@ )({'|'.join(_EXPERIMENTAL)})\s*\(", re.IGNORECASE),
+        "is experimental, which Prometheus refuses without a feature flag",
+    ),
+    (
+        re.compile(r"(?<![\w:])(fill(?:_left|_right)?)\s*\(", re.IGNORECASE),
+        "is experimental, which Prometheus refuses without a feature flag",
+    ),
+    (re.compile(r"\{[^{}]*\"\"\s*(or)\b(?!\s*[=!])", re.IGNORECASE), "cannot join matchers"),
+    (re.compile(r"(\[\s*0+(?:\.0*)?\s*(?:[\]:])|:\s*0+(?:\.0*)?\s*\])"), "is no range: a duration must be above 0"),
+)
+_HOLT_WINTERS = re.compile(r"\bholt_winters(?=\s*\()")
+
+
+def available() -> bool:
+    """Whether PromQL can be checked."""
+    return _parser is not None
+
+
+def too_complex(expression: str) -> bool:
+    """Whether an expression has more parts than the parser can be trusted with."""
+    if len(expression) <= MAX_PARTS:
+        return False
+    # What is inside braces costs nothing.
+    bare = _BRACES.sub("", _STRING.sub('""', expression))
+    return len(expression) > MAX_LENGTH or len(_OPERATOR.findall(bare)) > MAX_PARTS
+
+
+def promql_problem(expression: str, target: Version | None = None) -> str | None:
+    """Why `expression` is no PromQL, None when it is (or cannot be told: see `available` and `too_complex`)."""
+    if _parser is None or too_complex(expression):
+        return None
+    if target is not None and target < (3, 0):
+        expression = _HOLT_WINTERS.sub("double_exponential_smoothing", expression)
+    try:
+        _parser.parse(expression)
+    except ValueError as exc:
+        return str(exc).splitlines()[0][:300] if str(exc) else "not PromQL"
+    bare = _STRING.sub('""', expression)
+    for pattern, reason in _EXTENSIONS:
+        for match in pattern.finditer(bare):
+            if not _is_at_modifier(bare, match.start(1)) and not (target is not None and target < (3, 0)):
+                return f"{match[1]!r} {reason}"
+    return None
+
+
+def _is_at_modifier(bare: str, start: int) -> bool:
+    """Whether what begins at `start` is the `start()` or `end()` of an `@`."""
+    return bare[:start].rstrip().endswith("@")

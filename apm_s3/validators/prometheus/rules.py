@@ -1,0 +1,96 @@
+"""Rule files: groups of recording and alerting rules."""
+
+from __future__ import annotations
+
+from apm_s3.validators.context import Context
+from apm_s3.validators.decoding.struct import Struct
+from apm_s3.validators.grammars.gotemplate import template_problem
+from apm_s3.validators.grammars.labels import is_label_name, is_metric_name, is_utf8
+from apm_s3.validators.grammars.promql import MAX_PARTS, promql_problem, too_complex
+
+TEMPLATE_FUNCTIONS = frozenset(
+    (
+        *("query", "first", "label", "value", "strvalue", "args", "reReplaceAll", "safeHtml", "match", "title"),
+        *("toUpper", "toLower", "graphLink", "tableLink", "sortByLabel", "stripPort", "stripDomain", "humanize"),
+        *("humanize1024", "humanizeDuration", "humanizePercentage", "humanizeTimestamp", "toTime", "toDuration"),
+        *("pathPrefix", "externalURL", "parseDuration", "tmpl", "now", "urlQueryEscape"),
+    )
+)
+"""https://prometheus.io/docs/prometheus/latest/configuration/template_reference/."""
+TEMPLATE_VARIABLES = ("$labels", "$externalLabels", "$externalURL", "$value")
+
+
+def check_groups(file: Struct, context: Context) -> None:
+    """The rules of rulefmt.RuleGroups.Validate."""
+    names: set[str] = set()
+    for _, group in file.structs("groups"):
+        if group.empty("name"):
+            group.error(context, "name", "required-field", "a group needs a name")
+        name = group.get("name")
+        if name and name in names:
+            group.error(context, "name", "duplicate-name", f"there are several groups with the name {name[:80]!r}")
+        names.add(name)
+        _check_labels(group, context)
+        for _, rule in group.structs("rules"):
+            _check_rule(rule, context)
+
+
+def _check_rule(rule: Struct, context: Context) -> None:
+    record, alert = rule.get("record"), rule.get("alert")
+    if record and alert:
+        rule.error(context, "alert", "exclusive-fields", "only one of record and alert may be set")
+    elif rule.empty("record") and rule.empty("alert"):
+        rule.error(context, "record", "required-field", "one of record and alert must be set")
+    _check_expression(rule, context)
+    if record:
+        _check_recording(rule, record, context)
+    _check_labels(rule, context)
+    legacy = _is_legacy(context)
+    for name in rule.get("annotations") or ():
+        if not is_label_name(name, legacy=legacy):
+            rule.error(context, ("annotations", name), "label-name", f"{name[:80]!r} is no annotation name")
+    if alert:
+        for field in ("labels", "annotations"):
+            _check_templates(rule, field, context)
+
+
+def _check_expression(rule: Struct, context: Context) -> None:
+    if rule.empty("expr"):
+        rule.error(context, "expr", "required-field", "a rule needs an expr")
+        return
+    expression = rule.get("expr")
+    if not isinstance(expression, str):
+        return
+    if too_complex(expression):
+        context.skip(f"PromQL of more than {MAX_PARTS} operators and brackets was not checked")
+    elif problem := promql_problem(expression, context.target):
+        rule.error(context, "expr", "promql", f"not PromQL: {problem}")
+
+
+def _check_recording(rule: Struct, record: str, context: Context) -> None:
+    for field in ("annotations", "for", "keep_firing_for"):
+        if rule.get(field):
+            rule.error(context, field, "exclusive-fields", f"a recording rule has no {field}")
+    if not is_metric_name(record, legacy=_is_legacy(context)):
+        rule.error(context, "record", "name-validity", f"{record[:80]!r} is no metric name")
+    elif "{" in record or "}" in record:
+        message = f"the name {record[:80]!r} has braces; should it be in expr?"
+        rule.error(context, "record", "name-validity", message)
+
+
+def _check_labels(owner: Struct, context: Context) -> None:
+    for name, value in (owner.get("labels") or {}).items():
+        if not is_label_name(name, legacy=_is_legacy(context)) or name == "__name__":
+            owner.error(context, ("labels", name), "label-name", f"{name[:80]!r} is no label name for a rule")
+        if isinstance(value, str) and not is_utf8(value):
+            owner.error(context, ("labels", name), "label-value", "the value of a label is UTF-8")
+
+
+def _check_templates(rule: Struct, field: str, context: Context) -> None:
+    for name, text in (rule.get(field) or {}).items():
+        if isinstance(text, str) and (found := template_problem(text, TEMPLATE_FUNCTIONS, TEMPLATE_VARIABLES)):
+            rule.error(context, (field, name), "template", f"not a Go template: {found[0]}")
+
+
+def _is_legacy(context: Context) -> bool:
+    return context.target is not None and context.target < (3, 0)
