@@ -224,9 +224,9 @@ def decode(raw: bytes) -> str | None:
 
 def _masked(secret: str) -> str:
     # Keys in PEM stand over several lines, each of which is one in the masked text, too.
-    first, *more = secret.split("\n")
-    indents = (line[: len(line) - len(line.lstrip())] for line in more)
-    return "\n".join([MASK if first.strip() else first, *(indent + MASK for indent in indents)])
+    return "\n".join(
+        line[: len(line) - len(line.lstrip())] + MASK if line.strip() else line for line in secret.split("\n")
+    )
 
 
 def _spans(name: str, text: str) -> list[Span]:

@@ -1,0 +1,365 @@
+"""Diffs: exact, bounded, and without the secrets of either side."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from apm_s3.configs.alignment import changed_blocks
+from apm_s3.configs.diff import MAX_CHANGES, BundleDiff, diff_bundles
+from apm_s3.configs.diff_structural import Difference, differences
+from apm_s3.configs.diff_text import MAX_LINES, unified_diff
+from apm_s3.configs.secrets import MASK
+from apm_s3.configs.structures import item_names
+
+PROMETHEUS = b"""\
+global:
+  scrape_interval: 15s  # twice a minute would do
+scrape_configs:
+- job_name: node
+  static_configs:
+  - targets: [a:9100, b:9100]
+- job_name: api
+  basic_auth:
+    username: u
+    password: hunter2
+"""
+
+
+def diff(old: bytes, new: bytes, name: str = "prometheus.yml") -> BundleDiff:
+    return diff_bundles({name: old}, {name: new}, old_label="staging#1", new_label="staging#2")
+
+
+def changes(old: Any, new: Any) -> list[dict[str, Any]]:
+    found = diff(json.dumps(old).encode(), json.dumps(new).encode(), "x.json")
+    return [change.to_dict() for each in found.files for change in each.changes or ()]
+
+
+# ------------------------------------------------------------------------------------------------ alignment
+
+
+@given(st.lists(st.integers(0, 5), max_size=30), st.lists(st.integers(0, 5), max_size=30))
+def test_replacing_the_blocks_of_the_one_sequence_gives_the_other(old: list[int], new: list[int]) -> None:
+    result, at = [], 0
+    for old_start, old_stop, new_start, new_stop in changed_blocks(old, new):
+        assert old[old_start:old_stop] != new[new_start:new_stop]
+        result += old[at:old_start] + new[new_start:new_stop]
+        at = old_stop
+
+    assert result + old[at:] == new
+
+
+def test_a_single_change_in_a_hundred_thousand_lines_is_found_alone() -> None:
+    old = [f"line {n}" for n in range(100_000)]
+    new = [*old[:10], "new", *old[10:99_000], *old[99_001:]]
+
+    assert changed_blocks(old, new) == [(10, 10, 10, 11), (99_000, 99_001, 99_001, 99_001)]
+
+
+def test_what_is_too_large_to_align_is_replaced_as_one_block() -> None:
+    old, new = [n % 7 for n in range(5_000)], [n % 5 + 1 for n in range(5_000)]
+
+    assert len(changed_blocks(old, new)) == 1
+
+
+# ------------------------------------------------------------------------------------------------ structure
+
+keys = st.sampled_from("abcd")
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 2)
+    | st.sampled_from([0.0, 1.0, float("nan")])
+    | st.sampled_from(["x", "y", "1", ""])
+)
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=5)
+        | st.dictionaries(keys, inner, max_size=4)
+        | st.lists(st.tuples(st.sampled_from("pqrs"), inner), max_size=4, unique_by=lambda pair: pair[0]).map(
+            lambda pairs: [{"name": name, "v": value} for name, value in pairs]
+        )
+    ),
+    max_leaves=25,
+)  # fmt: skip
+
+
+def canonical(value: Any) -> Any:
+    """A value in which only what counts as a change is left."""
+    if isinstance(value, dict):
+        return {key: canonical(value[key]) for key in sorted(value)}
+    if isinstance(value, list):
+        names = item_names(value)
+        items = [canonical(item) for item in value]
+        return (
+            items
+            if names is None
+            else [item for _, item in sorted(zip(names[0], items, strict=True), key=lambda pair: pair[0])]
+        )
+    return f"{type(value).__name__} {value!r}"
+
+
+def apply(old: Any, found: list[Difference]) -> Any:
+    """What a reader would make of the diff: `old`, changed as it says."""
+    here = [each for each in found if not each.steps]
+    if here:
+        return here[0].new
+    if isinstance(old, dict):
+        inner = group(found)
+        result = {key: apply(value, inner[key]) if key in inner else value for key, value in old.items()}
+        return finish(result, found, dict)
+    if not isinstance(old, list):
+        return old
+    if any(isinstance(each.steps[0], tuple) for each in found):
+        inner, field = group(found), next(each.steps[0][0] for each in found)
+        named = {(field, str(item[field])): item for item in old}
+        result = {name: apply(item, inner[name]) if name in inner else item for name, item in named.items()}
+        return list(finish(result, found, dict).values())
+    return apply_to_list(old, found)
+
+
+def group(found: list[Difference]) -> dict[Any, list[Difference]]:
+    inner: dict[Any, list[Difference]] = {}
+    for each in found:
+        if len(each.steps) > 1 or each.kind == "changed":
+            inner.setdefault(each.steps[0], []).append(Difference(each.kind, each.steps[1:], each.old, each.new))
+    return inner
+
+
+def finish(result: dict, found: list[Difference], kind: type) -> dict:
+    for each in found:
+        if len(each.steps) == 1 and each.kind == "removed":
+            del result[each.steps[0]]
+        elif len(each.steps) == 1 and each.kind == "added":
+            result[each.steps[0]] = each.new
+    return result
+
+
+def apply_to_list(old: list, found: list[Difference]) -> list:
+    removed = {each.steps[0] for each in found if each.kind == "removed" and len(each.steps) == 1}
+    added = {each.steps[0]: each.new for each in found if each.kind == "added" and len(each.steps) == 1}
+    kept = iter(item for index, item in enumerate(old) if index not in removed)
+    inner = group(found)
+    size = len(old) - len(removed) + len(added)
+    result = [added[index] if index in added else next(kept) for index in range(size)]
+    return [
+        apply(item, inner[index]) if index in inner and index not in added else item
+        for index, item in enumerate(result)
+    ]
+
+
+@given(values)
+def test_nothing_differs_from_itself(value: Any) -> None:
+    assert list(differences(value, copy.deepcopy(value))) == []
+
+
+@settings(max_examples=300)
+@given(values, values)
+def test_applying_the_structural_diff_to_the_old_gives_the_new(old: Any, new: Any) -> None:
+    found = list(differences(old, new))
+
+    assert canonical(apply(copy.deepcopy(old), found)) == canonical(new)
+
+
+@given(st.dictionaries(keys, values, max_size=4), st.randoms(use_true_random=False))
+def test_the_order_of_keys_and_of_named_things_is_no_change(value: dict, shuffle: random.Random) -> None:
+    def reordered(value: Any) -> Any:
+        if isinstance(value, dict):
+            entries = list(value.items())
+            shuffle.shuffle(entries)
+            return {key: reordered(item) for key, item in entries}
+        if isinstance(value, list):
+            items = [reordered(item) for item in value]
+            if item_names(value) is not None:
+                shuffle.shuffle(items)
+            return items
+        return value
+
+    assert list(differences(value, reordered(value))) == []
+
+
+def test_paths_name_what_has_a_name() -> None:
+    old = {"scrape_configs": [{"job_name": "a", "x": 1}, {"job_name": "b", "targets": ["p", "q"]}]}
+    new = {"scrape_configs": [{"job_name": "b", "targets": ["n", "p", "q"]}, {"job_name": "c"}], "global": {}}
+
+    assert changes(old, new) == [
+        {"kind": "removed", "path": "scrape_configs[job_name=a]", "old": {"job_name": "a", "x": 1}},
+        {"kind": "added", "path": "scrape_configs[job_name=b].targets[0]", "new": "n"},
+        {"kind": "added", "path": "scrape_configs[job_name=c]", "new": {"job_name": "c"}},
+        {"kind": "added", "path": "global", "new": {}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("items", "path"),
+    [
+        ([{"job_name": "x"}], "job_name=x"), ([{"name": "x"}], "name=x"), ([{"alert": "x"}, {"record": "y"}], "alert=x"),
+        ([{"uid": "x", "name": "n"}, {"uid": "y", "name": "n"}], "uid=x"), ([{"id": 7, "title": "t"}], "id=7"), ([{"title": "x"}], "title=x"),
+    ],
+)  # fmt: skip
+def test_things_are_matched_by_the_name_they_have(items: list, path: str) -> None:
+    new = [{**items[0], "changed": True}, *items[1:]]
+
+    assert changes({"l": items}, {"l": new[::-1]}) == [{"kind": "added", "path": f"l[{path}].changed", "new": True}]
+
+
+def test_two_rules_of_one_name_are_told_apart_by_their_order() -> None:
+    old = [{"alert": "Down", "for": "1m"}, {"alert": "Down", "for": "5m"}]
+    new = [{"alert": "Down", "for": "1m"}, {"alert": "Down", "for": "9m"}]
+
+    assert changes({"rules": old}, {"rules": new}) == [
+        {"kind": "changed", "path": "rules[alert=Down #2].for", "old": "5m", "new": "9m"}
+    ]
+
+
+def test_a_value_of_another_type_is_a_change() -> None:
+    assert changes({"a": True, "b": 1}, {"a": 1, "b": "1"}) == [
+        {"kind": "changed", "path": "a", "old": True, "new": 1},
+        {"kind": "changed", "path": "b", "old": 1, "new": "1"},
+    ]
+
+
+# ------------------------------------------------------------------------------------------------ bundles
+
+
+def test_equal_bundles_have_no_difference() -> None:
+    assert not diff(PROMETHEUS, PROMETHEUS)
+
+
+def test_a_comment_is_a_change_of_the_text_and_none_of_the_structure() -> None:
+    (changed,) = diff(PROMETHEUS, PROMETHEUS.replace(b"  # twice a minute would do", b"")).files
+
+    assert changed.changes == ()
+    assert "-  scrape_interval: 15s  # twice a minute would do\n+  scrape_interval: 15s\n" in changed.text
+
+
+def test_a_changed_secret_is_seen_to_change_and_never_shown() -> None:
+    found = diff(PROMETHEUS, PROMETHEUS.replace(b"hunter2", b"hunter3"))
+
+    (change,) = found.files[0].changes or ()
+    assert (change.path, change.old, change.new) == ("scrape_configs[job_name=api].basic_auth.password", MASK, MASK)
+    assert f"-    password: {MASK}\n+    password: {MASK}\n" in found.files[0].text
+    assert "hunter" not in json.dumps(found.to_dict()) + str(found) + repr(found)
+
+
+def test_secrets_are_masked_in_files_that_come_and_go() -> None:
+    found = diff_bundles({"a.yml": PROMETHEUS}, {"b.yml": PROMETHEUS}, old_label="x", new_label="y")
+
+    assert [(each.name, each.kind) for each in found.files] == [("a.yml", "removed"), ("b.yml", "added")]
+    assert "hunter" not in json.dumps(found.to_dict()) + str(found) + repr(found)
+
+
+def test_an_added_job_shows_its_secret_masked() -> None:
+    found = diff(b"scrape_configs: []\n", PROMETHEUS)
+
+    assert "hunter" not in json.dumps(found.to_dict()) + str(found)
+
+
+def test_a_difference_in_clear_has_a_repr_without_values() -> None:
+    (found,) = differences({"password": "hunter2"}, {"password": "hunter3"})
+
+    assert repr(found) == "<changed password>"
+
+
+def test_files_that_are_no_text_are_compared_by_size() -> None:
+    (changed,) = diff_bundles(
+        {"logo.png": b"\x00\xff"}, {"logo.png": b"\x00\xff\xfe"}, old_label="x", new_label="y"
+    ).files
+
+    assert (changed.text, changed.changes, changed.note) == ("", None, "no text, 2 to 3 bytes")
+
+
+def test_a_side_that_cannot_be_parsed_leaves_the_text_diff() -> None:
+    (changed,) = diff(PROMETHEUS, b"a: [\n").files
+
+    assert changed.changes is None
+    assert changed.note == "no structural diff: a side cannot be parsed as YAML"
+    assert "+a: [" in changed.text
+
+
+def test_an_ini_file_is_compared_by_sections() -> None:
+    (changed,) = diff(b"[server]\nhttp_port = 3000\n", b"# port\n[server]\nhttp_port = 3001\n", "grafana.ini").files
+
+    assert [change.to_dict() for change in changed.changes or ()] == [
+        {"kind": "changed", "path": "server.http_port", "old": "3000", "new": "3001"}
+    ]
+
+
+def test_the_result_is_json() -> None:
+    found = diff(PROMETHEUS, PROMETHEUS.replace(b"15s", b"30s"))
+
+    assert json.loads(json.dumps(found.to_dict()))["files"][0]["changes"][0]["path"] == "global.scrape_interval"
+
+
+# ------------------------------------------------------------------------------------------------ text
+
+
+def patched(old: str, diff: str) -> str:
+    """`old` after a unified diff, as patch(1) would apply it."""
+    *lines, _ = old.split("\n") if old.endswith("\n") else (*old.split("\n"), "")
+    result, at = [], 0
+    for line in diff.split("\n")[2:-1]:
+        if line.startswith("@@"):
+            start, _, length = line.split(" ")[1][1:].partition(",")
+            first = int(start) - (length != "0")
+            result += lines[at:first]
+            at = first
+        elif line.startswith("+"):
+            result.append(line[1:])
+        elif line.startswith("\\"):
+            continue
+        else:
+            assert lines[at] == line[1:]
+            result += [line[1:]] if line.startswith(" ") else []
+            at += 1
+    return "\n".join(result + lines[at:])
+
+
+lines = st.lists(st.sampled_from(["a", "b", "c", "", "d e"]), max_size=40).map("\n".join)
+
+
+@given(lines, lines)
+def test_the_unified_diff_can_be_applied(old: str, new: str) -> None:
+    old, new = old + "\n", new + "\n"
+    found = unified_diff("x.txt", old, new, old_label="a", new_label="b")
+
+    assert (found == "") == (old == new)
+    if found:
+        assert patched(old, found) == new.removesuffix("\n")
+
+
+def test_a_missing_newline_at_the_end_is_shown() -> None:
+    assert unified_diff("x.txt", "a\nb\n", "a\nb", old_label="x", new_label="y") == (
+        "--- x\n+++ y\n@@ -1,2 +1,2 @@\n a\n-b\n+b\n\\ No newline at end of file\n"
+    )
+
+
+def test_a_long_text_diff_is_cut_and_says_so() -> None:
+    found = unified_diff("x.txt", "", "x\n" * 20_000, old_label="a", new_label="b")
+
+    assert len(found.split("\n")) == MAX_LINES + 2
+    assert found.endswith(f"... cut after {MAX_LINES} lines\n")
+
+
+def test_a_long_line_is_cut_behind_its_masking() -> None:
+    secret = "https://hooks.slack.com/services/T0/B0/XYZ"
+    found = unified_diff("x.txt", "", "y" * 1_975 + secret + "z" * 3_000 + "\n", old_label="a", new_label="b")
+
+    assert "characters more)" in found
+    assert "T0/" not in found
+
+
+def test_a_long_structural_diff_is_cut_and_says_so() -> None:
+    new = json.dumps({f"k{n}": n for n in range(MAX_CHANGES + 10)}).encode()
+
+    (changed,) = diff(b"{}", new, "a.json").files
+
+    assert len(changed.changes or ()) == MAX_CHANGES
+    assert changed.note == f"cut after {MAX_CHANGES} changes"
