@@ -26,6 +26,7 @@ from apm_s3.settings import S3Settings
 from apm_s3.tasks import shielded
 from apm_s3.transports.boto import BotoTransport
 from apm_s3.transports.clients import Clients
+from apm_s3.transports.signed import SignedTransport
 
 if TYPE_CHECKING:
     from apm_s3.configs.store import ConfigStore
@@ -170,7 +171,8 @@ class S3Manager(
             credentials=self._credentials,
             settings=self.settings,
         )
-        transport = BotoTransport(clients)
+        boto = BotoTransport(clients)
+        transport = SignedTransport(clients, boto) if self.settings.data_path == "signed" else boto
         runner = Runner(self.settings, self.pool, self._hooks, transport.recover, region=self._region)
         engine = Engine(transport, clients, runner, self.pool, self.settings)
         return _Opened(asyncio.get_running_loop(), engine, clients)

@@ -96,7 +96,7 @@ class S3Settings:
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: RetrySettings = field(default_factory=RetrySettings)
     transfer: TransferSettings = field(default_factory=TransferSettings)
-    data_path: Literal["signed", "boto"] = "boto"
+    data_path: Literal["signed", "boto"] = "signed"
     addressing_style: Literal["auto", "path", "virtual"] = "auto"
     request_checksums: Literal["when_supported", "when_required"] | None = None
     response_checksums: Literal["when_supported", "when_required"] | None = None
