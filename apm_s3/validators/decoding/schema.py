@@ -127,6 +127,8 @@ class _StructCodec:
         values: dict[str, Any] = {}
         failed: set[str] = set()
         for name, (key, child) in node.entries.items():
+            if self._null_keeps_default and key.plain and is_null(key):
+                continue
             codec = fields.get(name)
             if codec is None or (self._gates and name in self._gates):
                 codec = self._gated(name, key, path, context, fields)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from apm_s3.validators.decoding.struct import Mismatch
 
@@ -23,6 +24,7 @@ SECOND = 1000 * _MILLISECOND
 MINUTE = 60 * SECOND
 
 
+@lru_cache(maxsize=1024)
 def parse_duration(text: str) -> int:
     """`1h30m` as Prometheus's common/model reads it: y w d h m s ms, each at most once, largest first.
 

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from apm_s3.validators.context import Version
+from apm_s3.validators.grammars import regexes
 
 SKIPPED = "PromQL was not checked: install apm-s3[validate] for promql-parser"
 MAX_LENGTH = 100_000
@@ -24,6 +25,14 @@ except ImportError:
     _parser = None
 
 _STRING = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`[^`]*`|#[^\n]*")
+_MATCHER = re.compile(
+    r"(?P<op>=~|!~)?\s*(?P<text>\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|`[^`]*`)|#[^\n]*", re.DOTALL
+)
+_ESCAPE = re.compile(r"(\\(?:[abfnrtv\\'\"]|[0-7]{3}|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}))")
+_SIMPLE_ESCAPES = {
+    **{"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"},
+    **{"\\": "\\", "'": "'", '"': '"'},
+}
 _BRACES = re.compile(r"\{[^{}]*\}")
 _OPERATOR = re.compile(r"[-+*/%^(]|[<>!=]=?|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
 _EXPERIMENTAL = (
@@ -43,6 +52,8 @@ _EXTENSIONS = (
     (re.compile(r"\{[^{}]*\"\"\s*(or)\b(?!\s*[=!])", re.IGNORECASE), "cannot join matchers"),
     (re.compile(r"(\[\s*0+(?:\.0*)?\s*(?:[\]:])|:\s*0+(?:\.0*)?\s*\])"), "is no range: a duration must be above 0"),
 )
+_RANGE = re.compile(r"\[[^\]]*\]|\boffset\s*-?\s*\w+", re.IGNORECASE)
+_DURATION = re.compile(r"(?<![\w:.])\d+(?:ms|[smhdwy])(?:\d+(?:ms|[smhdwy]))*(?![\w:])")
 _HOLT_WINTERS = re.compile(r"\bholt_winters(?=\s*\()")
 
 
@@ -66,16 +77,64 @@ def promql_problem(expression: str, target: Version | None = None) -> str | None
         return None
     if target is not None and target < (3, 0):
         expression = _HOLT_WINTERS.sub("double_exponential_smoothing", expression)
+    expression, problem = _settle_regexes(expression)
+    if problem:
+        return problem
     try:
         _parser.parse(expression)
     except ValueError as exc:
         return str(exc).splitlines()[0][:300] if str(exc) else "not PromQL"
     bare = _STRING.sub('""', expression)
+    if target is not None and target < (3, 0):
+        found = _DURATION.search(_RANGE.sub("", bare))
+        return f"unexpected duration {found[0]!r}: only Prometheus 3 takes it for a number" if found else None
     for pattern, reason in _EXTENSIONS:
         for match in pattern.finditer(bare):
-            if not _is_at_modifier(bare, match.start(1)) and not (target is not None and target < (3, 0)):
+            if not _is_at_modifier(bare, match.start(1)):
                 return f"{match[1]!r} {reason}"
     return None
+
+
+def _settle_regexes(expression: str) -> tuple[str, str | None]:
+    """`expression` with each regular expression replaced by one of the same standing, once RE2 has taken it.
+
+    promql-parser reads them with Rust's regex, which is neither a part of RE2 nor contains it.
+    """
+    if "~" not in expression or not regexes.available():
+        return expression, None
+    problems: list[str] = []
+
+    def settle(match: re.Match[str]) -> str:
+        text = _unquote(match["text"]) if match["op"] else None
+        if text is None:
+            return match[0]
+        compiled, problem = regexes.compile_regex(f"^(?s:{text})$")
+        if problem:
+            problems.append(f"not a regular expression: {problem}")
+            return match[0]
+        return f'{match["op"]}"{".*" if compiled.search("") else ".+"}"'
+
+    settled = _MATCHER.sub(settle, expression)
+    return settled, problems[0] if problems else None
+
+
+def _unquote(text: str) -> str | None:
+    """The value of a PromQL string; None where it has an escape that is none."""
+    inner = text[1:-1]
+    if text[0] == "`" or "\\" not in inner:
+        return inner
+    pieces = _ESCAPE.split(inner)
+    # Pieces alternate: text between escapes, then an escape.
+    if any("\\" in piece for piece in pieces[::2]):
+        return None
+    return "".join(_escaped(piece) if at % 2 else piece for at, piece in enumerate(pieces))
+
+
+def _escaped(escape: str) -> str:
+    if escape[1] in _SIMPLE_ESCAPES:
+        return _SIMPLE_ESCAPES[escape[1]]
+    digits, base = (escape[1:], 8) if escape[1].isdigit() else (escape[2:], 16)
+    return chr(min(int(digits, base), 0x10FFFF))
 
 
 def _is_at_modifier(bare: str, start: int) -> bool:

@@ -8,7 +8,13 @@ from apm_s3.validators.context import Context
 from apm_s3.validators.decoding.struct import Struct
 from apm_s3.validators.prometheus.relabel import check_relabel
 from apm_s3.validators.prometheus.remote import check_names, check_otlp_with_global
-from apm_s3.validators.prometheus.scrape import check_escaping_of_global, check_jobs, check_no_nulls, is_legacy
+from apm_s3.validators.prometheus.scrape import (
+    check_escaping_of_global,
+    check_jobs,
+    check_no_nulls,
+    is_before_3,
+    is_legacy,
+)
 from apm_s3.validators.prometheus.targets import check_alertmanager_targets, check_targets
 
 _FILE_PATTERN = re.compile(r"[^*]*(?:\*[^/]*)?", re.DOTALL)
@@ -51,7 +57,7 @@ def _check_file_patterns(config: Struct, context: Context) -> None:
 
 def _check_all_relabelling(config: Struct, settings: Struct | None, jobs: list[Struct], context: Context) -> None:
     """Every relabelling rule, under the naming scheme of its section."""
-    of_global = is_legacy(None, settings) or (context.target is not None and context.target < (3, 0))
+    of_global = is_legacy(None, settings) or is_before_3(context)
     for job in jobs:
         legacy = of_global if not job.get("metric_name_validation_scheme") else is_legacy(job, settings)
         for field in ("relabel_configs", "metric_relabel_configs"):

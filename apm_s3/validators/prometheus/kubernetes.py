@@ -75,7 +75,7 @@ def _check_selectors(sd: Struct, context: Context) -> None:
     for index, selector in enumerate(sd.get("selectors") or ()):
         where: tuple[str | int, ...] = ("selectors", index)
         role = (selector.get("role") or "") if isinstance(selector, Struct) else ""
-        allowed = _SELECTORS.get(sd.get("role") or "", ROLES)
+        allowed = _allowed_selectors(sd, context)
         if role in seen:
             sd.error(context, (*where, "role"), "duplicate-name", f"there are several selectors for the role {role!r}")
         elif role not in allowed:
@@ -84,6 +84,13 @@ def _check_selectors(sd: Struct, context: Context) -> None:
         seen.add(role)
         if isinstance(selector, Struct):
             _check_selector(selector, context)
+
+
+def _allowed_selectors(sd: Struct, context: Context) -> tuple[str, ...]:
+    role = sd.get("role") or ""
+    if role == "pod" and context.target is not None and context.target < (3, 0):
+        return ("pod",)
+    return _SELECTORS.get(role, ROLES)
 
 
 def _check_selector(selector: Struct, context: Context) -> None:

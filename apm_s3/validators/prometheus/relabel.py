@@ -61,6 +61,9 @@ def check_relabel(rule: Struct, context: Context, *, legacy: bool = False) -> No
         return
     if "action" in rule.failed:
         return
+    for index, name in rule.strings("source_labels"):
+        if legacy and name and not is_label_name(name, legacy=True):
+            rule.error(context, ("source_labels", index), "label-name", f"{name[:80]!r} is no label name")
     if action == "hashmod" and rule.empty("modulus"):
         rule.error(context, "modulus", "required-field", "action hashmod needs a modulus above 0")
     if action in _NEED_TARGET and rule.empty("target_label"):

@@ -7,6 +7,7 @@ from apm_s3.validators.decoding.struct import Struct
 from apm_s3.validators.grammars.gotemplate import template_problem
 from apm_s3.validators.grammars.labels import is_label_name, is_metric_name, is_utf8
 from apm_s3.validators.grammars.promql import MAX_PARTS, promql_problem, too_complex
+from apm_s3.validators.prometheus.scrape import is_before_3
 
 TEMPLATE_FUNCTIONS = frozenset(
     (
@@ -45,7 +46,7 @@ def _check_rule(rule: Struct, context: Context) -> None:
     if record:
         _check_recording(rule, record, context)
     _check_labels(rule, context)
-    legacy = _is_legacy(context)
+    legacy = is_before_3(context)
     for name in rule.get("annotations") or ():
         if not is_label_name(name, legacy=legacy):
             rule.error(context, ("annotations", name), "label-name", f"{name[:80]!r} is no annotation name")
@@ -71,7 +72,7 @@ def _check_recording(rule: Struct, record: str, context: Context) -> None:
     for field in ("annotations", "for", "keep_firing_for"):
         if rule.get(field):
             rule.error(context, field, "exclusive-fields", f"a recording rule has no {field}")
-    if not is_metric_name(record, legacy=_is_legacy(context)):
+    if not is_metric_name(record, legacy=is_before_3(context)):
         rule.error(context, "record", "name-validity", f"{record[:80]!r} is no metric name")
     elif "{" in record or "}" in record:
         message = f"the name {record[:80]!r} has braces; should it be in expr?"
@@ -80,7 +81,7 @@ def _check_recording(rule: Struct, record: str, context: Context) -> None:
 
 def _check_labels(owner: Struct, context: Context) -> None:
     for name, value in (owner.get("labels") or {}).items():
-        if not is_label_name(name, legacy=_is_legacy(context)) or name == "__name__":
+        if not is_label_name(name, legacy=is_before_3(context)) or name == "__name__":
             owner.error(context, ("labels", name), "label-name", f"{name[:80]!r} is no label name for a rule")
         if isinstance(value, str) and not is_utf8(value):
             owner.error(context, ("labels", name), "label-value", "the value of a label is UTF-8")
@@ -90,7 +91,3 @@ def _check_templates(rule: Struct, field: str, context: Context) -> None:
     for name, text in (rule.get(field) or {}).items():
         if isinstance(text, str) and (found := template_problem(text, TEMPLATE_FUNCTIONS, TEMPLATE_VARIABLES)):
             rule.error(context, (field, name), "template", f"not a Go template: {found[0]}")
-
-
-def _is_legacy(context: Context) -> bool:
-    return context.target is not None and context.target < (3, 0)

@@ -12,7 +12,7 @@ from apm_s3.validators.grammars.durations import parse_size
 from apm_s3.validators.prometheus import relabel, remote, scrape
 from apm_s3.validators.prometheus.config import check_config
 from apm_s3.validators.prometheus.discovery import discovery_hooks
-from apm_s3.validators.prometheus.gates import GATES
+from apm_s3.validators.prometheus.gates import GATES, with_http_client
 from apm_s3.validators.prometheus.rules import check_groups
 from apm_s3.validators.prometheus_common import check_http_client
 
@@ -21,7 +21,7 @@ RULES = "model/rulefmt.RuleGroups"
 
 
 def _check_group(group: Struct, context: Context) -> None:
-    scrape.check_label_names(group, "labels", context)
+    scrape.check_label_names(group, "labels", context, legacy=scrape.is_before_3(context))
 
 
 _HOOKS: dict[str, tuple[Hook, ...]] = {
@@ -60,7 +60,7 @@ def config_schema() -> Schema:
             "prometheus/otlptranslator.TranslationStrategyOption": remote.parse_translation,
         },
         hooks={**prometheus_common.HOOKS, **discovery_hooks(table), **_HOOKS},
-        gates=GATES,
+        gates=with_http_client(name for name, fields in table.items() if "follow_redirects" in fields),
     )
 
 

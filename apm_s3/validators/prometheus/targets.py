@@ -25,13 +25,14 @@ def check_targets(job: Struct, settings: Struct | None, context: Context) -> Non
         }
         for at, target in group.strings("targets"):
             labels = apply_rules({**defaults, **shared, "__address__": target}, rules)
-            problem = _problem(labels) if labels is not None else None
+            check = _problem if rules or shared else _address_problem
+            problem = check(labels) if labels is not None else None
             if problem:
                 job.error(context, ("static_configs", index, "targets", at), "target-address", problem)
 
 
 def check_alertmanager_targets(owner: Struct, context: Context) -> None:
-    """Report the static Alertmanagers that have no address."""
+    """Report the static Alertmanagers whose address is a URL after relabelling."""
     rules = usable_rules(owner, "relabel_configs")
     if rules is None or not _affordable(owner, rules, context):
         return
@@ -42,7 +43,7 @@ def check_alertmanager_targets(owner: Struct, context: Context) -> None:
         for at, target in group.strings("targets"):
             given = {"__scheme__": owner.get("scheme") or "http", "__alerts_path__": owner.get("path_prefix") or "/"}
             labels = apply_rules({**given, **shared, "__address__": target}, rules)
-            if labels is not None and (problem := _address_problem(labels)):
+            if labels is not None and (problem := _url_problem(labels)):
                 owner.error(context, ("static_configs", index, "targets", at), "target-address", problem)
 
 
@@ -105,6 +106,9 @@ def _problem(labels: dict[str, str]) -> str | None:
 
 def _address_problem(labels: dict[str, str]) -> str | None:
     address = labels.get("__address__", "")
-    if not address:
-        return "after relabelling the target has no address"
+    return _url_problem(labels) if address else "after relabelling the target has no address"
+
+
+def _url_problem(labels: dict[str, str]) -> str | None:
+    address = labels.get("__address__", "")
     return f"{address[:80]!r} is no host and port; a target has no scheme and no path" if "/" in address else None
