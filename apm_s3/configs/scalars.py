@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import yaml
@@ -118,18 +119,64 @@ class _Slices:
         return self._encoded[start : self._at]
 
 
-def _scan_yaml(text: str) -> Iterator[Scalar]:
-    loader = _Loader(_Slices(text))
+def yaml_layout(text: str) -> dict[Steps, tuple[int, int, bool]]:
+    """For each collection of the first YAML document: the column of its keys or dashes, its end, whether it is flow.
+
+    Raises:
+        Unscannable: it is not YAML, or too deep.
+    """
     place = _Place()
+    layout: dict[Steps, tuple[int, int, bool]] = {}
+    starts: list[tuple[Steps, int, bool]] = []
+    for event in _first_document(text):
+        if isinstance(event, yaml.CollectionStartEvent):
+            starts.append((tuple(place.steps), _mark(event).column, bool(event.flow_style)))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            steps, column, flow = starts.pop()
+            layout[steps] = column, _mark(event).index, flow
+        _take_yaml(event, place, text)
+    return layout
+
+
+def yaml_keys(text: str) -> list[tuple[str, int]]:
+    """The keys of the first YAML document's outermost mapping, with the places where they stand.
+
+    Raises:
+        Unscannable: it is not YAML, or too deep.
+    """
+    place, keys = _Place(), []
+    for event in _first_document(text):
+        if isinstance(event, yaml.ScalarEvent) and len(place.steps) == 1 and place.expects_key():
+            keys.append((event.value, _mark(event).index))
+        _take_yaml(event, place, text)
+    return keys
+
+
+def _mark(event: Any) -> Any:
+    return event.start_mark
+
+
+def _first_document(text: str) -> Iterator[Any]:
+    return takewhile(lambda event: not isinstance(event, yaml.DocumentEndEvent), _yaml_events(text))
+
+
+def _yaml_events(text: str) -> Iterator[Any]:
+    loader = _Loader(_Slices(text))
     try:
         while not isinstance(event := loader.get_event(), yaml.StreamEndEvent):
-            found = _take_yaml(event, place, text)
-            if found is not None:
-                yield found
+            yield event
     except yaml.YAMLError as exc:
         raise Unscannable("not YAML") from exc
     finally:
         loader.dispose()
+
+
+def _scan_yaml(text: str) -> Iterator[Scalar]:
+    place = _Place()
+    for event in _yaml_events(text):
+        found = _take_yaml(event, place, text)
+        if found is not None:
+            yield found
 
 
 def _take_yaml(event: Any, place: _Place, text: str) -> Scalar | None:

@@ -35,6 +35,12 @@ _INI_DEFAULT = "DEFAULT"
 """The section that stands for the keys above the first one."""
 
 
+class Plain(str):
+    """The text of a YAML scalar that is written as it is, without quotes, for its look is its type: `010`, `yes`."""
+
+    __slots__ = ()
+
+
 def serialise(data: Mapping[str, Any], name: str) -> bytes:
     """`data` as the UTF-8 text of a file called `name`, whose ending names the format: YAML, JSON or INI.
 
@@ -87,6 +93,8 @@ class _Checked:
 
 def _scalar(value: Any, steps: Steps) -> Any:
     if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, Plain):
         return value
     if isinstance(value, str):
         return _text(value, steps)
@@ -147,6 +155,8 @@ def _node(value: Any) -> Iterator[yaml.Event]:
         for item in value:
             yield from _node(item)
         yield yaml.SequenceEndEvent()
+    elif isinstance(value, Plain):
+        yield yaml.ScalarEvent(None, None, (True, False), value)
     elif isinstance(value, str):
         yield _string(value, block=True)
     else:
@@ -214,10 +224,10 @@ def _refuse_json(value: Any, steps: Steps) -> None:
 def _ini(data: dict[str, Any]) -> bytes:
     above = {key: value for key, value in data.items() if not isinstance(value, dict)}
     sections: dict[str, list[str]] = {}
-    lines = [_ini_line(key, value, (key,)) for key, value in above.items()]
+    lines = [ini_line(key, value, (key,)) for key, value in above.items()]
     for key, value in data.items():
         if key == _INI_DEFAULT and isinstance(value, dict):
-            lines += [_ini_line(inner, item, (key, inner)) for inner, item in value.items()]
+            lines += [ini_line(inner, item, (key, inner)) for inner, item in value.items()]
         elif isinstance(value, dict):
             _ini_section(key, value, (key,), sections)
     blocks = ["\n".join(lines)] if lines else []
@@ -231,21 +241,31 @@ def _ini_section(name: str, data: dict[str, Any], steps: Steps, sections: dict[s
     if name in sections:
         raise _refused(steps, f"makes the section [{name}] a second time", "put its keys into one mapping")
     inner = {key: value for key, value in data.items() if isinstance(value, dict)}
-    own = [_ini_line(key, value, (*steps, key)) for key, value in data.items() if key not in inner]
+    own = [ini_line(key, value, (*steps, key)) for key, value in data.items() if key not in inner]
     if own or not inner:
         sections[name] = own
     for key, value in inner.items():
         _ini_section(f"{name}.{key}", value, (*steps, key), sections)
 
 
-def _ini_line(key: str, value: Any, steps: Steps) -> str:
+def ini_line(key: str, value: Any, steps: Steps) -> str:
+    """The line of one key; `steps` lead to it, for errors.
+
+    Raises:
+        InvalidOption: INI cannot hold the key, or the value.
+    """
     if not _INI_KEY.fullmatch(key) or key != key.strip() or key == "-":
         raise _refused(steps, "is no INI key", "use a key of letters, digits and underscores")
     if isinstance(value, list | dict):
         problem = f"is a {type(value).__name__}, which INI has no form for here,"
         raise _refused(steps, problem, "give the text that the tool reads, 'a b' or 'a,b'")
-    text = _ini_value(_ini_text(value, steps), steps)
+    text = ini_value(value, steps)
     return f"{key} = {text}" if text else f"{key} ="
+
+
+def ini_value(value: Any, steps: Steps = ()) -> str:
+    """What stands behind the `=` for a scalar; see `ini_line`."""
+    return _ini_quoted(_ini_text(value, steps), steps)
 
 
 def _ini_text(value: Any, steps: Steps) -> str:
@@ -258,7 +278,7 @@ def _ini_text(value: Any, steps: Steps) -> str:
     return repr(value) if isinstance(value, float) else _typed(value)
 
 
-def _ini_value(text: str, steps: Steps) -> str:
+def _ini_quoted(text: str, steps: Steps) -> str:
     if _INI_UNSAFE.search(text):
         raise _refused(steps, "holds control characters, which INI cannot quote,", "leave them out")
     if not _INI_NEEDS_QUOTES.search(text):

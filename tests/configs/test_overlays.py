@@ -1,0 +1,438 @@
+"""Overlays: what an environment changes is explicit, and all else keeps its bytes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apm_s3.configs.edits import load
+from apm_s3.configs.overlays import OVERLAY, apply_overlay, base_files, is_reserved
+from apm_s3.configs.serialise import serialise
+from apm_s3.errors import ConfigInvalid
+from apm_s3.validators import parse_document
+
+PROMETHEUS = b"""\
+# kept
+global:
+  scrape_interval: 15s  # twice a minute would do
+  external_labels: {cluster: "${CLUSTER}", region: 'x'}
+
+# the jobs
+scrape_configs:
+  # machines
+  - job_name: node  # all of them
+    scrape_interval: 10s
+    params: {version: [010, 1.10, yes]}
+  - job_name: debug
+    relabel_configs:
+      - {target_label: a, replacement: "${1}-$2"}
+"""
+RULES = b"groups: []  # none yet\n"
+GRAFANA = b"""\
+; kept
+app_mode = production
+
+[server]
+# the port
+http_port = 3000 ; usual
+domain = example.com
+;protocol = https
+
+# where it is stored
+[database]
+type = sqlite3
+
+[auth.google]
+enabled = false
+"""
+
+
+def overlaid(files: dict[str, bytes], overlay: str, **variables: str) -> dict[str, bytes]:
+    return dict(apply_overlay(files, overlay.encode(), variables).files)
+
+
+def patched(base: Any, patch: Any) -> Any:
+    overlay = yaml.safe_dump({"files": {"a.json": patch}}).encode()
+    return json.loads(apply_overlay({"a.json": json.dumps(base).encode()}, overlay).files["a.json"])
+
+
+def test_without_an_overlay_nothing_changes() -> None:
+    files = {"prometheus.yml": PROMETHEUS, "rules/a.yml": RULES}
+
+    assert apply_overlay(files, None).files == files
+    assert apply_overlay(files, b"").files == files
+
+
+def test_a_file_that_no_patch_names_keeps_every_byte() -> None:
+    odd = b"\xff\xfe\x00binary ${CLUSTER}"
+    files = {"prometheus.yml": PROMETHEUS, "rules/a.yml": RULES, "logo.png": odd}
+
+    applied = apply_overlay(files, b"files: {prometheus.yml: {global: {scrape_interval: 30s}}}\n")
+
+    assert applied.files["rules/a.yml"] == RULES
+    assert applied.files["logo.png"] == odd
+    assert [each.name for each in applied.touched] == ["prometheus.yml"]
+
+
+@pytest.mark.parametrize(
+    ("base", "patch", "result"),
+    [
+        # The examples of RFC 7396, appendix A, as far as both sides are mappings.
+        ({"a": "b"}, {"a": "c"}, {"a": "c"}),
+        ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
+        ({"a": "b"}, {"a": None}, {}),
+        ({"a": "b", "b": "c"}, {"a": None}, {"b": "c"}),
+        ({"a": ["b"]}, {"a": "c"}, {"a": "c"}),
+        ({"a": "c"}, {"a": ["b"]}, {"a": ["b"]}),
+        ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
+        ({"a": [{"b": "c"}]}, {"a": [1]}, {"a": [1]}),
+        ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
+        ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
+    ],
+)
+def test_mappings_are_merged_as_rfc_7396_says(base: Any, patch: Any, result: Any) -> None:
+    assert patched(base, patch) == result
+
+
+def test_things_with_names_are_matched_by_name() -> None:
+    base = {"jobs": [{"name": "a", "x": 1}, {"name": "b", "x": 2}, {"name": "c"}]}
+    patch = {"jobs": [{"name": "c", "$patch": "delete"}, {"name": "b", "y": 3, "x": None}, {"name": "d"}]}
+
+    assert patched(base, patch) == {"jobs": [{"name": "a", "x": 1}, {"name": "b", "y": 3}, {"name": "d"}]}
+
+
+def test_a_patched_text_keeps_comments_layout_and_what_only_looks_like_numbers() -> None:
+    patch = """
+variables: {CLUSTER: eu-1}
+files:
+  prometheus.yml:
+    global: {scrape_interval: 1m, external_labels: {cluster: "${CLUSTER}"}, evaluation_interval: 1m}
+    scrape_configs:
+    - {job_name: node, scrape_interval: 30s, sample_limit: 10}
+    - {job_name: api, static_configs: [{targets: ["a:1"]}]}
+    rule_files: [rules/*.yml]
+"""
+    assert (
+        overlaid({"prometheus.yml": PROMETHEUS}, patch)["prometheus.yml"].decode()
+        == """\
+# kept
+global:
+  scrape_interval: 1m  # twice a minute would do
+  external_labels: {cluster: "eu-1", region: 'x'}
+  evaluation_interval: 1m
+
+# the jobs
+scrape_configs:
+  # machines
+  - job_name: node  # all of them
+    scrape_interval: 30s
+    params: {version: [010, 1.10, yes]}
+    sample_limit: 10
+  - job_name: debug
+    relabel_configs:
+      - {target_label: a, replacement: "${1}-$2"}
+  - job_name: api
+    static_configs:
+    - targets:
+      - a:1
+rule_files:
+- rules/*.yml
+"""
+    )
+
+
+def test_where_a_section_is_written_anew_the_others_keep_their_comments() -> None:
+    applied = apply_overlay(
+        {"prometheus.yml": PROMETHEUS},
+        b"files: {prometheus.yml: {scrape_configs: [{job_name: debug, $patch: delete}]}}",
+    )
+    text = applied.files["prometheus.yml"].decode()
+
+    assert text.startswith(PROMETHEUS[: PROMETHEUS.index(b"scrape_configs")].decode())
+    assert text.endswith(
+        "- job_name: node\n  scrape_interval: 10s\n  params:\n    version:\n    - 010\n    - 1.10\n    - yes\n"
+    )
+    assert applied.touched[0].comments_lost == 2
+
+
+def test_an_ini_file_keeps_its_comments() -> None:
+    patch = """
+files:
+  grafana.ini:
+    app_mode: development
+    server: {http_port: 80, domain: null, root_url: "https://a/#b"}
+    auth: {google: {enabled: true}}
+    smtp: {enabled: yes}
+"""
+    applied = apply_overlay({"grafana.ini": GRAFANA}, patch.encode())
+
+    assert (
+        applied.files["grafana.ini"].decode()
+        == """\
+; kept
+app_mode = development
+
+[server]
+# the port
+http_port = 80 ; usual
+root_url = `https://a/#b`
+;protocol = https
+
+# where it is stored
+[database]
+type = sqlite3
+
+[auth.google]
+enabled = true
+
+[smtp]
+enabled = yes
+"""
+    )
+    assert applied.touched[0].comments_lost == 0
+
+
+def test_a_number_of_an_overlay_is_a_number_in_json() -> None:
+    patch = "variables: {N: '5'}\nfiles:\n  a.json:\n    n: 7\n    t: '7'\n    b: true\n    m: ${N}\n"
+
+    assert json.loads(overlaid({"a.json": b"{}"}, patch)["a.json"]) == {"n": 7, "t": "7", "b": True, "m": 5}
+
+
+def test_a_json_file_keeps_its_layout_where_only_values_change() -> None:
+    assert overlaid({"a.json": b'{"a":  1,\n\t"b": [2]}'}, "files: {a.json: {a: 3}}") == {
+        "a.json": b'{"a":  3,\n\t"b": [2]}'
+    }
+
+
+def test_a_null_removes_a_file_and_a_patch_alone_makes_one() -> None:
+    files = overlaid(
+        {"prometheus.yml": PROMETHEUS, "rules/a.yml": RULES}, "files: {rules/a.yml: null, rules/b.yml: {groups: []}}"
+    )
+
+    assert files == {"prometheus.yml": PROMETHEUS, "rules/b.yml": b"groups: []\n"}
+
+
+# ------------------------------------------------------------------------------------------------ variables
+
+
+def test_declared_variables_are_replaced_in_every_text() -> None:
+    files = {"prometheus.yml": PROMETHEUS, "mail.tmpl": b"from ${CLUSTER}, $CLUSTER, ${OTHER}\n"}
+
+    result = overlaid(files, "variables: [CLUSTER]\n", CLUSTER="eu-1")
+
+    assert result["mail.tmpl"] == b"from eu-1, $CLUSTER, ${OTHER}\n"
+    assert result["prometheus.yml"] == PROMETHEUS.replace(b"${CLUSTER}", b"eu-1")
+    assert b"${1}-$2" in result["prometheus.yml"]
+
+
+def test_without_a_declaration_nothing_is_replaced() -> None:
+    assert overlaid({"prometheus.yml": PROMETHEUS}, "files: {}\n", CLUSTER="eu-1") == {"prometheus.yml": PROMETHEUS}
+
+
+def test_a_given_value_beats_the_default() -> None:
+    assert overlaid({"a.txt": b"${X}"}, "variables: {X: a}\n", X="b") == {"a.txt": b"b"}
+
+
+def test_a_declared_variable_without_a_value_is_an_error() -> None:
+    with pytest.raises(ConfigInvalid, match="CLUSTER: this variable has no value"):
+        overlaid({"prometheus.yml": PROMETHEUS}, "variables: {CLUSTER: null}\n")
+
+
+@pytest.mark.parametrize("value", ["a: b", "x #y", "a, b: c", '"', "[", "}, x: {y"])
+def test_a_value_that_would_change_the_structure_is_refused_without_being_shown(value: str) -> None:
+    base = {"a.yml": b"x: ${V}\ny: {z: ${V}}\n"}
+
+    with pytest.raises(ConfigInvalid) as refused:
+        overlaid(base, "variables: [V]\n", V=value)
+
+    assert f"'{value}'" not in str(refused.value)
+
+
+def test_a_value_of_several_lines_is_refused() -> None:
+    with pytest.raises(ConfigInvalid, match="one line"):
+        overlaid({"a.yml": b"x: ${V}\n"}, "variables: [V]\n", V="a\nb: c")
+
+
+# ------------------------------------------------------------------------------------------------ refusals
+
+
+@pytest.mark.parametrize(
+    ("overlay", "message"),
+    [
+        ("- a", "an overlay is a mapping"),
+        ("file: {}", "no such key"),
+        ("a: [", "cannot be parsed"),
+        ("files: {a.yml: 3}", "a patch is a mapping, or null"),
+        ("files: {mail.tmpl: {a: 1}}", "only YAML, JSON and INI"),
+        ("files: {../x: {a: 1}}", "no file can have this name"),
+        ("files: {.apm/overlay.yml: {a: 1}}", "reserved"),
+        ("files: {a.yml: {$patch: delete}}", "belongs into an item"),
+        ("files: {a.yml: {l: [{$patch: delete, value: 1}]}}", "of which all items have names"),
+        ("files: {a.yml: {l: [{$patch: replace, name: x}]}}", "the only $patch is 'delete'"),
+        ("variables: {a-b: 1}", "no variable can have this name"),
+        ("files: {grafana.ini: {s: {k: [1]}}}", "is a list"),
+        ("files: {rules.yml: {rules: [{alert: A, for: 1m}]}}", "more than one has this name"),
+        ("files: {list.yml: {a: 1}}", "is not a mapping"),
+    ],
+)  # fmt: skip
+def test_an_overlay_that_makes_no_sense_is_refused(overlay: str, message: str) -> None:
+    files = {
+        "a.yml": b"l: []\n", "mail.tmpl": b"x", "grafana.ini": b"[s]\nk = v\n", "list.yml": b"- a\n",
+        "rules.yml": b"rules: [{alert: A}, {alert: A}]\n",
+    }  # fmt: skip
+
+    with pytest.raises(ConfigInvalid) as refused:
+        overlaid(files, overlay)
+
+    assert message in str(refused.value)
+    assert refused.value.report.issues[0].rule == "overlay"
+
+
+def test_a_base_that_cannot_be_parsed_is_refused() -> None:
+    with pytest.raises(ConfigInvalid, match=r"a\.yml: it cannot be parsed"):
+        overlaid({"a.yml": b"x: [\n"}, "files: {a.yml: {a: 1}}")
+
+
+# ------------------------------------------------------------------------------------------------ onward
+
+
+def test_what_a_release_holds_leads_back_to_the_base() -> None:
+    base = {"prometheus.yml": PROMETHEUS, "rules/a.yml": RULES, "rules/b.yml": RULES}
+    overlay = b"variables: {CLUSTER: eu-1}\nfiles: {rules/a.yml: null, rules/c.yml: {groups: []}}\n"
+
+    release = apply_overlay(base, overlay).release_files()
+
+    assert release[OVERLAY] == overlay
+    assert release["rules/b.yml"] == RULES
+    assert b"eu-1" in release["prometheus.yml"]
+    assert base_files(release) == base
+
+
+def test_a_file_that_was_replaced_by_hand_is_its_own_base() -> None:
+    release = apply_overlay({"a.yml": b"x: ${V}\n"}, b"variables: {V: y}\n").release_files()
+
+    assert base_files({**release, "a.yml": b"x: by hand\n"}) == {"a.yml": b"x: by hand\n"}
+
+
+def test_a_removed_file_that_came_back_by_hand_is_its_own_base() -> None:
+    release = apply_overlay({"a.yml": b"x: 1\n"}, b"files: {a.yml: null}\n").release_files()
+
+    assert base_files({**release, "a.yml": b"x: by hand\n"}) == {"a.yml": b"x: by hand\n"}
+
+
+def test_only_names_below_the_reserved_folder_are_reserved() -> None:
+    assert is_reserved(OVERLAY)
+    assert not is_reserved("apm/overlay.yml")
+
+
+# ------------------------------------------------------------------------------------------------ properties
+
+keys = st.sampled_from(["a", "b", "c", "x y"])
+scalars = (
+    st.none() | st.booleans() | st.integers(-5, 5) | st.sampled_from(["", "t", "1", "yes", "a: b", "l1\nl2\n", "é"])
+)
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(keys, inner, max_size=3)
+        | st.lists(st.tuples(st.sampled_from("pqr"), inner), max_size=3, unique_by=lambda pair: pair[0]).map(
+            lambda pairs: [{"name": name, "v": value} for name, value in pairs]
+        )
+    ),
+    max_leaves=12,
+)  # fmt: skip
+mappings = st.dictionaries(keys, values, max_size=4)
+
+
+def merge(base: Any, patch: Any) -> Any:
+    """The same, the simple way."""
+    if isinstance(patch, list):
+        named = [isinstance(item, dict) and "name" in item for item in patch]
+        old = base if isinstance(base, list) else []
+        both = [*old, *patch]
+        if both and all(isinstance(item, dict) and isinstance(item.get("name"), str) for item in both) and all(named):
+            found = {item["name"]: item for item in old}
+            for item in patch:
+                found[item["name"]] = merge(found.get(item["name"]), item)
+            return list(found.values())
+        return patch
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(base) if isinstance(base, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merge(result.get(key), value)
+    return result
+
+
+@pytest.mark.parametrize("name", ["a.yml", "a.json"])
+@given(base=mappings, patch=mappings)
+def test_any_patch_gives_what_merging_the_data_gives(name: str, base: dict, patch: dict) -> None:
+    overlay = serialise({"files": {name: patch}}, OVERLAY)
+
+    result = apply_overlay({name: serialise(base, name)}, overlay).files[name]
+
+    assert parse_document(result, "yaml" if name == "a.yml" else "json") == merge(base, patch)
+
+
+@given(base=mappings, patch=mappings, indent=st.sampled_from(["# c\n", "", "\n\n"]), flow=st.booleans())
+def test_comments_between_sections_survive_every_patch_that_is_not_of_their_section(
+    base: dict, patch: dict, indent: str, flow: bool
+) -> None:
+    text = (
+        indent
+        + "first: {k: 1}  # one\n# two\n"
+        + ("z: " + yaml.safe_dump(base, default_flow_style=True) if flow else yaml.safe_dump({"z": base}))
+    )
+    overlay = serialise({"files": {"a.yml": {"z": patch}}}, OVERLAY)
+
+    result = apply_overlay({"a.yml": text.encode()}, overlay).files["a.yml"].decode()
+
+    assert load(result.encode(), "yaml")["first"] == load(text.encode(), "yaml")["first"]
+    assert result.startswith(indent + "first: {k: 1}  # one\n# two\n")
+
+
+@given(
+    base=st.dictionaries(
+        st.sampled_from("ab"),
+        st.dictionaries(st.sampled_from("xyz"), st.sampled_from(["1", "", "a b", "#"]), max_size=3),
+        max_size=2,
+    ),
+    patch=st.dictionaries(
+        st.sampled_from("abc"),
+        st.none() | st.dictionaries(st.sampled_from("wxyz"), st.none() | st.sampled_from(["2", "", "; c"]), max_size=3),
+        max_size=3,
+    ),
+)
+def test_any_patch_of_an_ini_file_gives_what_merging_the_data_gives(base: dict, patch: dict) -> None:
+    raw = serialise(base, "grafana.ini").replace(b"]\n", b"]\n# one\n").replace(b"\n\n", b"\n; two\n\n")
+    overlay = serialise({"files": {"grafana.ini": patch}}, OVERLAY)
+
+    result = apply_overlay({"grafana.ini": raw}, overlay).files["grafana.ini"]
+
+    assert {key: value for key, value in parse_document(result, "ini").items() if value} == {
+        key: value for key, value in merge(base, patch).items() if value
+    }
+
+
+@given(base=mappings)
+def test_an_empty_patch_keeps_every_byte(base: dict) -> None:
+    raw = serialise(base, "a.yml")
+
+    assert apply_overlay({"a.yml": raw}, b"files: {a.yml: {}}\n").files["a.yml"] == raw
+
+
+@given(base=mappings, patch=mappings)
+def test_applying_a_patch_twice_is_applying_it_once(base: dict, patch: dict) -> None:
+    overlay = serialise({"files": {"a.yml": patch}}, OVERLAY)
+    once = apply_overlay({"a.yml": serialise(base, "a.yml")}, overlay).files
+
+    assert apply_overlay(once, overlay).files == once
