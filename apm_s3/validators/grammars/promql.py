@@ -30,8 +30,16 @@ _MATCHER = re.compile(
 )
 _ESCAPE = re.compile(r"(\\(?:[abfnrtv\\'\"]|[0-7]{3}|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}))")
 _SIMPLE_ESCAPES = {
-    **{"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"},
-    **{"\\": "\\", "'": "'", '"': '"'},
+    "a": "\a",
+    "b": "\b",
+    "f": "\f",
+    "n": "\n",
+    "r": "\r",
+    "t": "\t",
+    "v": "\v",
+    "\\": "\\",
+    "'": "'",
+    '"': '"',
 }
 _BRACES = re.compile(r"\{[^{}]*\}")
 _OPERATOR = re.compile(r"[-+*/%^(]|[<>!=]=?|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
@@ -54,6 +62,7 @@ _EXTENSIONS = (
 )
 _RANGE = re.compile(r"\[[^\]]*\]|\boffset\s*-?\s*\w+", re.IGNORECASE)
 _DURATION = re.compile(r"(?<![\w:.])\d+(?:ms|[smhdwy])(?:\d+(?:ms|[smhdwy]))*(?![\w:])")
+_SMOOTHING = "double_exponential_smoothing"
 _HOLT_WINTERS = re.compile(r"\bholt_winters(?=\s*\()")
 
 
@@ -76,7 +85,9 @@ def promql_problem(expression: str, target: Version | None = None) -> str | None
     if _parser is None or too_complex(expression):
         return None
     if target is not None and target < (3, 0):
-        expression = _HOLT_WINTERS.sub("double_exponential_smoothing", expression)
+        if _SMOOTHING in expression:
+            return f"unknown function {_SMOOTHING}: before Prometheus 3 it is holt_winters"
+        expression = _HOLT_WINTERS.sub(_SMOOTHING, expression)
     expression, problem = _settle_regexes(expression)
     if problem:
         return problem
@@ -84,13 +95,18 @@ def promql_problem(expression: str, target: Version | None = None) -> str | None
         _parser.parse(expression)
     except ValueError as exc:
         return str(exc).splitlines()[0][:300] if str(exc) else "not PromQL"
-    bare = _STRING.sub('""', expression)
-    if target is not None and target < (3, 0):
-        found = _DURATION.search(_RANGE.sub("", bare))
-        return f"unexpected duration {found[0]!r}: only Prometheus 3 takes it for a number" if found else None
+    return _extension_problem(_STRING.sub('""', expression), target)
+
+
+def _extension_problem(bare: str, target: Version | None) -> str | None:
+    """What promql-parser takes and the release does not; `bare` is an expression without the content of its strings."""
+    before_3 = target is not None and target < (3, 0)
+    if before_3 and (duration := _DURATION.search(_RANGE.sub("", bare))):
+        return f"unexpected duration {duration[0]!r}: only Prometheus 3 takes it for a number"
     for pattern, reason in _EXTENSIONS:
         for match in pattern.finditer(bare):
-            if not _is_at_modifier(bare, match.start(1)):
+            smoothing = before_3 and match[1] == _SMOOTHING
+            if not smoothing and not _is_at_modifier(bare, match.start(1)):
                 return f"{match[1]!r} {reason}"
     return None
 

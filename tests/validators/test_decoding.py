@@ -1,0 +1,125 @@
+"""Decoding by the target's type, as Go's YAML libraries do it."""
+
+import pytest
+
+from apm_s3.validators.context import Context
+from apm_s3.validators.decoding.schema import Gate, Schema
+from apm_s3.validators.decoding.struct import INVALID, Mismatch
+from apm_s3.validators.parsing.documents import read_document
+
+TABLE = {
+    "t.Root": {
+        "text": "string", "flag": "bool", "count": "int", "small": "uint16", "ratio": "float64", "texts": "[]string",
+        "map": "{}string", "child": "t.Child", "children": "[]t.Child", "size": "int64:t.Size", "free": "any",
+    },
+    "t.Child": {"name": "string"},
+}  # fmt: skip
+
+
+def parse_even(text):
+    if not text.endswith("0"):
+        raise Mismatch("even", "must end in 0")
+    return int(text, 0)
+
+
+def decode(text, yaml=2, **options):
+    context = Context(options.pop("target", None))
+    schema = Schema(TABLE, scalars={"t.Size": parse_even}, yaml=yaml, **options)
+    root = read_document(text, "yaml", merge_overrides=yaml == 2).root
+    return schema.decode("t.Root", root, context), context.report("x", "y", None).issues
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "value"),
+    [
+        ("text: 010", "text", "010"),
+        ("text: 17:00", "text", "17:00"),
+        ("text: true", "text", "true"),
+        ("text: ~", "text", ""),
+        ("text: !!binary aGk=", "text", "hi"),
+        ("flag: yes", "flag", True),
+        ("flag: n", "flag", False),
+        ("count: 0o10", "count", 8),
+        ("count: 1.9", "count", 1),
+        ("count: -0x10", "count", -16),
+        ("count: ~", "count", 0),
+        ("ratio: 5", "ratio", 5.0),
+        ("texts:", "texts", None),
+        ("texts: [1, ~, x]", "texts", ["1", "", "x"]),
+        ("map: {1: 2}", "map", {"1": "2"}),
+        ("child:", "child", None),
+        ("size: 0x10", "size", 16),
+        ("free: {a: [1, x]}", "free", {"a": [1, "x"]}),
+    ],
+)
+def test_a_value_takes_the_type_of_its_field(text, name, value):
+    root, issues = decode(text)
+
+    assert issues == ()
+    assert root.get(name) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("count: '80'", "wrong-type"),
+        ("count: x", "wrong-type"),
+        ("count: .inf", "wrong-type"),
+        ("count: 99999999999999999999", "wrong-type"),
+        ("small: 65536", "out-of-range"),
+        ("flag: 'true'", "wrong-type"),
+        ("flag: 1", "wrong-type"),
+        ("text: []", "wrong-type"),
+        ("texts: a", "wrong-type"),
+        ("map: []", "wrong-type"),
+        ("child: ''", "wrong-type"),
+        ("children: [x]", "wrong-type"),
+        ("size: 5", "even"),
+        ("text: !!int x", "yaml-tag"),
+        ("text: !!binary '*'", "yaml-tag"),
+        ("other: 1", "unknown-field"),
+    ],
+)
+def test_a_value_that_does_not_fit_its_field_is_refused(text, rule):
+    _, issues = decode(text)
+
+    assert [issue.rule for issue in issues] == [rule]
+
+
+def test_a_wrong_document_is_invalid():
+    assert decode("[]")[0] is INVALID
+
+
+@pytest.mark.parametrize(("yaml", "value"), [(2, ""), (3, "default")])
+def test_null_resets_a_field_in_version_2_and_leaves_the_default_in_version_3(yaml, value):
+    assert decode("text: null", yaml=yaml)[0].get("text", "default") == value
+
+
+@pytest.mark.parametrize(("yaml", "name"), [(2, "below"), (3, "own")])
+def test_a_merge_key_beats_the_keys_above_it_in_version_2_only(yaml, name):
+    text = "children:\n- &base {name: below}\n- name: own\n  <<: *base\n"
+
+    assert decode(text, yaml=yaml)[0].get("children")[1].get("name") == name
+
+
+def test_words_for_booleans_count_in_quotes_in_version_3():
+    assert decode("flag: 'on'", yaml=3)[0].get("flag") is True
+
+
+def test_hooks_run_children_first_with_the_places_of_their_fields():
+    def hook(struct, context):
+        struct.error(context, "name", "seen", struct.type)
+
+    _, issues = decode("child:\n  name: x\n", hooks={"t.Child": (hook,), "t.Root": (hook,)})
+
+    assert {(issue.path, issue.line, issue.message) for issue in issues} == {
+        ("child.name", 2, "t.Child"),
+        ("", 1, "t.Root"),
+    }
+
+
+@pytest.mark.parametrize(("target", "rules"), [(None, []), ((2, 0), []), ((1, 9), ["unknown-field"])])
+def test_a_gate_opens_with_its_release(target, rules):
+    _, issues = decode("text: x", gates={"t.Root": {"text": Gate(since=(2, 0))}}, target=target)
+
+    assert [issue.rule for issue in issues] == rules

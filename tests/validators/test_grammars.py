@@ -1,0 +1,162 @@
+"""The small languages inside configurations."""
+
+import pytest
+
+from apm_s3.validators.decoding.struct import Mismatch
+from apm_s3.validators.grammars.durations import parse_duration, parse_go_duration, parse_size
+from apm_s3.validators.grammars.gotemplate import template_problem
+from apm_s3.validators.grammars.labels import is_label_name, is_label_template
+from apm_s3.validators.grammars.regexes import regex_problem
+from apm_s3.validators.grammars.urls import BadUrl, parse_url
+from apm_s3.validators.prometheus.kubernetes import field_selector_problem, label_selector_problem
+
+MS = 10**6
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"), [("0", 0), ("1h30m", 5_400_000), ("1y2w3d4h5m6s7ms", 33_019_506_007), ("0s", 0)]
+)
+def test_a_duration_is_read(text, ms):
+    assert parse_duration(text) == ms * MS
+
+
+@pytest.mark.parametrize("text", ["", "5", "1.5s", "-1s", "1m1h", "1s1s", "1 s", "s", "300y", "1m" + "0" * 90 + "s"])
+def test_what_is_no_duration_is_refused(text):
+    with pytest.raises(Mismatch):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(("text", "ns"), [("0", 0), ("1.5h", 5400 * 10**9), ("-1m30s", -90 * 10**9), ("1us2ns", 1002)])
+def test_a_go_duration_is_read(text, ns):
+    assert parse_go_duration(text) == ns
+
+
+@pytest.mark.parametrize("text", ["", "5", "1d", ".s", "1h-1m", "s"])
+def test_what_is_no_go_duration_is_refused(text):
+    with pytest.raises(Mismatch):
+        parse_go_duration(text)
+
+
+@pytest.mark.parametrize(("text", "size"), [("0", 0), ("10B", 10), ("1.5KB", 1536), ("1GiB500MiB", 1_598_029_824)])
+def test_a_size_is_read(text, size):
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "10", "1kb", "MB", "1XB", "1KiB1KB", "9EB9EB"])
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(Mismatch):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "http://a:90/b?c#d", "a/b", "//a", "mailto:x", "http://[::1]:80", "http://u:p@h", "http://a%C3", "1a"],
+)
+def test_a_url_that_go_takes_is_taken(text):
+    parse_url(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ":",
+        "a_:b",
+        "1:2",
+        "http://a:b",
+        "http://[::1",
+        "http://a b",
+        "http://a%zz",
+        "http://a/%zz",
+        "a\nb",
+        "http://u^@h",
+        "http://a#%",
+    ],
+)
+def test_a_url_that_go_refuses_is_refused(text):
+    with pytest.raises(BadUrl):
+        parse_url(text)
+
+
+@pytest.mark.parametrize("text", [".*", "a)(b", r"\pN+", "(?P<x>a)", "(?i)a", r"\Qa.b\E"])
+def test_a_regular_expression_of_re2_is_taken(text):
+    assert regex_problem(text) is None
+
+
+@pytest.mark.parametrize("text", ["(", "a(?=b)", r"(a)\1", "a{1001}", "*", r"\Z", r"\C", "a" * 100_000])
+def test_what_re2_does_not_take_is_refused(text):
+    assert regex_problem(text)
+
+
+def test_label_names_are_utf8_unless_legacy():
+    assert is_label_name("a-é")
+    assert not is_label_name("")
+    assert not is_label_name("a-b", legacy=True)
+    assert is_label_template("a_${1}_$b", legacy=True)
+    assert not is_label_template("a-$1", legacy=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no template }}",
+        "{{ .Labels.x | upper | printf `%s` }}",
+        "{{- /* comment */ -}}",
+        "{{ if and .A (not .B) }}a{{ else if eq .C 1 }}b{{ else }}c{{ end }}",
+        "{{ range $i, $e := .X }}{{ if $i }}{{ break }}{{ end }}{{ $e }}{{ else }}none{{ end }}",
+        '{{ define "t" }}{{ . }}{{ end }}{{ template "t" .A }}{{ block "b" . }}x{{ end }}',
+        "{{ with $x := 5 }}{{ $x }}{{ end }}",
+        "{{ (index .A 'a').b }} {{ -1.5e3 }} {{ 0x1F }} {{ true }} {{ printf \"%q\\n\" $v }}",
+        "{{\n.A\n}}",
+    ],
+)
+def test_a_go_template_is_taken(text):
+    assert template_problem(text, {"upper"}, ["$v"]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "offset"),
+    [
+        ("{{ foo }}", 3),
+        ("{{ $x }}", 3),
+        ("{{ if .A }}", 11),
+        ("{{ end }}", 3),
+        ("{{ .A", 5),
+        ("{{ .A } }", 6),
+        ('{{ "a }}', 3),
+        ("{{ (.A }}", 7),
+        ("{{ .A) }}", 5),
+        ("{{ }}", 3),
+        ("{{ 1 | 2 }}", 7),
+        ("{{ 1a }}", 3),
+        ("{{ break }}", 3),
+        ("{{ nil.x }}", 3),
+        ("{{ template t }}", 12),
+        ('{{ define "a" }}x{{ end }}{{ define "a" }}y{{ end }}', 46),
+        ("{{ if .A }}{{ else }}{{ else }}{{ end }}", 24),
+        ("{{ $a, $b := .X }}", 3),
+        ('{{ "\\x" }}', 3),
+        ('{{ define "a" }}{{ $v }}{{ end }}', 19),
+        ("{{ if .A }}" * 150, None),
+        ("{{ " + "(" * 5000, None),
+    ],
+)
+def test_a_bad_go_template_is_refused_at_its_offset(text, offset):
+    found = template_problem(text, {"upper"}, ["$v"])
+
+    assert found is not None
+    assert offset is None or found[1] == offset
+
+
+@pytest.mark.parametrize("text", ["", "a", "!a", "a=b,c!=d", "a in (b, c),d notin ()", "x.io/a==", "n>5"])
+def test_a_label_selector_is_taken(text):
+    assert label_selector_problem(text) is None
+
+
+@pytest.mark.parametrize("text", ["a in b", "=b", "a=b c", "a,", "a=b,,c", "a=-", "a in (b", "n>x", "a b", "-a"])
+def test_a_bad_label_selector_is_refused(text):
+    assert label_selector_problem(text)
+
+
+@pytest.mark.parametrize(("text", "good"), [("", True), ("a=b,c!=d,e==", True), ("a", False), ("a.b-c", False)])
+def test_field_selectors(text, good):
+    assert (field_selector_problem(text) is None) is good

@@ -1,0 +1,99 @@
+"""Rule files: what Prometheus refuses, with the rule and the place."""
+
+import pytest
+
+from apm_s3.validators import validate_config
+
+
+def check(text, **options):
+    return validate_config("prometheus", text, kind="rules", **options)
+
+
+def alert(text):
+    return f"groups: [{{name: g, rules: [{{alert: a, expr: up, {text}}}]}}]"
+
+
+@pytest.mark.parametrize(
+    ("text", "rule", "path"),
+    [
+        ("groups: [{rules: []}]", "required-field", "groups[0]"),
+        ("groups: [{name: g}, {name: g}]", "duplicate-name", "groups[1].name"),
+        ("groups: [{name: g, rules: [{expr: up}]}]", "required-field", "groups[0].rules[0]"),
+        (
+            "groups: [{name: g, rules: [{alert: a, record: b, expr: up}]}]",
+            "exclusive-fields",
+            "groups[0].rules[0].alert",
+        ),
+        ("groups: [{name: g, rules: [{alert: a}]}]", "required-field", "groups[0].rules[0]"),
+        ("groups: [{name: g, rules: [{alert: a, expr: rate(up)}]}]", "promql", "groups[0].rules[0].expr"),
+        ("groups: [{name: g, rules: [{alert: a, expr: 'up{a=~\"(\"}'}]}]", "promql", "groups[0].rules[0].expr"),
+        ("groups: [{name: g, rules: [{record: r, expr: up, for: 1m}]}]", "exclusive-fields", "groups[0].rules[0].for"),
+        ("groups: [{name: g, rules: [{record: 'r{}', expr: up}]}]", "name-validity", "groups[0].rules[0].record"),
+        ("groups: [{name: g, labels: {__name__: x}}]", "label-name", "groups[0].labels.__name__"),
+        (alert("labels: {__name__: b}"), "label-name", "groups[0].rules[0].labels.__name__"),
+        (alert("annotations: {'': b}"), "label-name", 'groups[0].rules[0].annotations[""]'),
+        (alert("annotations: {s: '{{ $label }}'}"), "template", "groups[0].rules[0].annotations.s"),
+        (alert("labels: {s: '{{ foo }}'}"), "template", "groups[0].rules[0].labels.s"),
+        (alert("severity: page"), "unknown-field", "groups[0].rules[0].severity"),
+        (alert("for: 5"), "duration", "groups[0].rules[0].for"),
+        (
+            "groups: [{name: g, partial_response_strategy: warn}]",
+            "unknown-field",
+            "groups[0].partial_response_strategy",
+        ),
+        ("namespace: x\ngroups: []", "unknown-field", "namespace"),
+    ],
+)
+def test_what_prometheus_refuses_is_refused_at_its_place(text, rule, path):
+    assert [(issue.rule, issue.path) for issue in check(text).errors] == [(rule, path)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "groups: []",
+        "groups: [{name: g, interval: 1m, limit: 5, query_offset: 1m, labels: {team: x}, rules: []}]",
+        alert("for: 0, labels: {a: 5}, annotations: {s: '{{ $labels.x }} {{ $value | humanize }} {{ $externalURL }}'}"),
+        "groups: [{name: g, rules: [{record: 'a b', expr: 'up{a=~\"[[a]\"}'}]}]",
+        "groups: [{name: g, rules: [{record: r, expr: 5m}, null]}]",
+    ],
+)
+def test_what_prometheus_takes_is_taken(text):
+    assert check(text).ok, str(check(text))
+
+
+@pytest.mark.parametrize(
+    ("expression", "old", "new"),
+    [
+        ("holt_winters(up[5m], 0.1, 0.2)", True, False),
+        ("double_exponential_smoothing(up[5m], 0.1, 0.2)", False, False),
+        ("up > 5m", False, True),
+        ("sum by (a) (rate(up[5m] offset 1d))", True, True),
+        ("up @ start()", True, True),
+        ("start()", False, False),
+        ("sort_by_label(up, 'a')", False, False),
+        ("up[0]", False, False),
+        ("up + on (a) fill (0) up", False, False),
+        ('{a="b" or c="d"}', False, False),
+        ('up{or="a"}', True, True),
+        ('label_replace(up, "a", "info(", "b", "step(")', True, True),
+    ],
+)
+def test_promql_is_that_of_the_release_without_feature_flags(expression, old, new):
+    data = {"groups": [{"name": "g", "rules": [{"record": "r", "expr": expression}]}]}
+
+    assert (check(data, target_version="2.53").ok, check(data).ok) == (old, new)
+
+
+@pytest.mark.parametrize("expression", ["1" + "+1" * 50_000, "(" * 50_000, "up or " * 400 + "up"])
+def test_an_expression_that_the_parser_cannot_be_trusted_with_is_skipped(expression):
+    data = {"groups": [{"name": "g", "rules": [{"record": "r", "expr": expression}]}]}
+
+    assert any("PromQL" in reason for reason in check(data).skipped)
+
+
+def test_a_problem_in_a_block_of_text_has_the_line_of_its_key():
+    text = "groups:\n- name: g\n  rules:\n  - alert: a\n    expr: |\n      up ==\n"
+
+    assert [(issue.line, issue.column) for issue in check(text).errors] == [(5, 11)]
