@@ -314,7 +314,7 @@ def _complete(call: _Call[Any], error: BaseException) -> BaseException:
     """Put in what the place that raised `error` did not know."""
     if isinstance(error, ApmS3Error):
         error.attempts = max(call.attempts, 1)
-        error.operation = error.operation or call.operation
+        error.operation = call.operation
         if error.bucket is None:
             error.bucket, error.key = call.bucket, call.key
     return error
