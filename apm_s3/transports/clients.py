@@ -24,6 +24,9 @@ from apm_s3.transports.botocore_errors import translate
 from apm_s3.transports.control import Endpoint
 from apm_s3.transports.send_once import send_once
 
+_UNBOUNDED = 1_000_000
+"""Connections of a client. The manager's pool bounds what is in flight; bodies that nobody reads hold theirs longer."""
+
 
 class Clients:
     """The S3 clients of one manager. No I/O before the first `get`."""
@@ -121,7 +124,7 @@ class Clients:
         return AioConfig(
             connect_timeout=settings.timeouts.connect,
             read_timeout=settings.timeouts.read,
-            max_pool_connections=settings.max_concurrency,
+            max_pool_connections=_UNBOUNDED,
             retries={"mode": "standard", "total_max_attempts": 1},
             http_session_cls=_SendOnceSession,
             user_agent_extra="apm_s3",
