@@ -24,6 +24,7 @@ from apm_s3.operations.runner import Runner
 from apm_s3.pool import S3ConnectionPool
 from apm_s3.settings import S3Settings
 from apm_s3.tasks import shielded
+from apm_s3.transports.base import ObjectTransport
 from apm_s3.transports.boto import BotoTransport
 from apm_s3.transports.clients import Clients
 from apm_s3.transports.signed import SignedTransport
@@ -171,11 +172,14 @@ class S3Manager(
             credentials=self._credentials,
             settings=self.settings,
         )
-        boto = BotoTransport(clients)
-        transport = SignedTransport(clients, boto) if self.settings.data_path == "signed" else boto
+        transport = self._make_transport(clients)
         runner = Runner(self.settings, self.pool, self._hooks, transport.recover, region=self._region)
         engine = Engine(transport, clients, runner, self.pool, self.settings)
         return _Opened(asyncio.get_running_loop(), engine, clients)
+
+    def _make_transport(self, clients: Clients) -> ObjectTransport:
+        boto = BotoTransport(clients)
+        return SignedTransport(clients, boto) if self.settings.data_path == "signed" else boto
 
 
 class _Opened:

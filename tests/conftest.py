@@ -67,6 +67,12 @@ async def bucket(clients: Clients, bucket_name: str) -> str:
     return bucket_name
 
 
+@pytest.fixture(params=["signed", "boto"])
+def data_path(request: pytest.FixtureRequest) -> str:
+    """Each way in which objects move."""
+    return request.param
+
+
 @pytest.fixture
 async def s3(server: Server) -> AsyncIterator[S3Manager]:
     """An open manager of the server."""

@@ -17,8 +17,18 @@ from apm_s3 import (
     PreconditionFailed,
     ReadOptions,
     S3Manager,
+    S3Settings,
     UploadOptions,
 )
+from tests.managers import make_manager
+from tests.servers import Server
+
+
+@pytest.fixture
+async def s3(server: Server, data_path: str) -> AsyncIterator[S3Manager]:
+    """A manager on each way in which objects move."""
+    async with make_manager(server, S3Settings(data_path=data_path)) as manager:
+        yield manager
 
 
 async def pieces_of(*pieces: bytes) -> AsyncIterator[bytes]:

@@ -14,6 +14,7 @@ from apm_s3.errors import (
     NotConfigured,
     NotFound,
     ObjectChanged,
+    ObjectNotFound,
     PreconditionFailed,
     RequestRejected,
     S3Error,
@@ -80,6 +81,16 @@ class CopyOperations(Operations):
             )
         except BucketNotFound as exc:
             raise await _which_bucket(engine, exc, source_bucket, bucket, options) from exc
+        except ObjectNotFound as exc:
+            # Only the source has to be there.
+            raise s3_error(
+                operation="copy_file",
+                status=404,
+                s3_code=exc.s3_code,
+                bucket=source_bucket,
+                key=source_key,
+                request_id=exc.request_id,
+            ) from exc
         except RequestRejected as exc:
             if not _too_large(exc):
                 raise

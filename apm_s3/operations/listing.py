@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import TypeVar
 
 from apm_s3.errors import NotFound
@@ -73,7 +74,7 @@ class ListingOperations(Operations):
         requester_pays: bool = False,
         expected_bucket_owner: str | None = None,
         timeout: float | None = None,
-    ) -> AsyncIterator[FileInfo]:
+    ) -> AsyncGenerator[FileInfo, None]:
         """All objects under a prefix, in the order of their keys. A page is asked for while the one before is used.
 
         Args and errors: those of `list_files`.
@@ -93,9 +94,11 @@ class ListingOperations(Operations):
             found = await _page(engine, bucket, options, include_metadata)
             return found, found.next_token
 
-        async for found in _pages(engine, page):
-            for info in found.files:
-                yield info
+        # Closed in step with this generator: else its request would be left to the garbage collector.
+        async with aclosing(_pages(engine, page)) as pages:
+            async for found in pages:
+                for info in found.files:
+                    yield info
 
     async def list_versions(
         self,
@@ -130,7 +133,7 @@ class ListingOperations(Operations):
 
     async def iter_versions(
         self, bucket: str, prefix: str = "", *, expected_bucket_owner: str | None = None, timeout: float | None = None
-    ) -> AsyncIterator[FileVersion]:
+    ) -> AsyncGenerator[FileVersion, None]:
         """All versions and delete markers under a prefix: by key, each key's newest first.
 
         Raises:
@@ -144,16 +147,19 @@ class ListingOperations(Operations):
             found = await _version_page(engine, bucket, options, markers or (None, None))
             return found, (found.next_key, found.next_version) if found.next_key else None
 
-        async for found in _pages(engine, page):
-            for version in found.versions:
-                yield version
+        async with aclosing(_pages(engine, page)) as pages:
+            async for found in pages:
+                for version in found.versions:
+                    yield version
 
 
 _Markers = tuple[str | None, str | None]
 _P = TypeVar("_P", ListPage, VersionPage)
 
 
-async def _pages(engine: Engine, fetch: Callable[[T | None], Awaitable[tuple[_P, T | None]]]) -> AsyncIterator[_P]:
+async def _pages(
+    engine: Engine, fetch: Callable[[T | None], Awaitable[tuple[_P, T | None]]]
+) -> AsyncGenerator[_P, None]:
     """All pages, each asked for as soon as the one before has come."""
 
     async def fetched(mark: T | None) -> tuple[_P, T | None]:
