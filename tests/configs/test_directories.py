@@ -1,0 +1,255 @@
+"""Directories as bundles: nothing from outside gets in, nothing half-written gets out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from apm_s3.configs import directories
+from apm_s3.configs.directories import read_directory, write_directory
+from apm_s3.errors import InvalidKey, InvalidOption, ObjectTooLarge
+
+FILES = {"prometheus.yml": b"global: {}\n", "rules/a.yml": b"groups: []\n", "rules/deep/b.yml": b"\x00\xff"}
+
+
+def put(root: Path, files: dict[str, bytes]) -> Path:
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    return root
+
+
+def everything(parent: Path) -> list[str]:
+    return [entry.name for entry in parent.iterdir()]
+
+
+def leftovers(parent: Path) -> list[str]:
+    return [name for name in everything(parent) if name.startswith(".")]
+
+
+# ------------------------------------------------------------------------------------------------ reading
+
+
+async def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    await write_directory(tmp_path / "out", FILES)
+
+    assert await read_directory(tmp_path / "out") == FILES
+
+
+async def test_hidden_files_do_not_count_but_the_overlay_does(tmp_path: Path) -> None:
+    put(
+        tmp_path,
+        {
+            **FILES,
+            ".git/config": b"x",
+            ".swp": b"x",
+            "rules/.hidden": b"x",
+            ".apm/overlay.yml": b"files: {}\n",
+            ".apm/base/x": b"x",
+        },
+    )
+
+    assert await read_directory(tmp_path) == {**FILES, ".apm/overlay.yml": b"files: {}\n"}
+
+
+async def test_a_link_to_a_file_inside_counts_as_that_file(tmp_path: Path) -> None:
+    put(tmp_path, {"..data/prometheus.yml": b"a: 1\n"})
+    (tmp_path / "prometheus.yml").symlink_to("..data/prometheus.yml")
+
+    assert await read_directory(tmp_path) == {"prometheus.yml": b"a: 1\n"}
+
+
+@pytest.mark.parametrize("leads_to", ["/etc/passwd", "../outside.yml"])
+async def test_a_link_that_leads_out_is_refused(tmp_path: Path, leads_to: str) -> None:
+    put(tmp_path, {"outside.yml": b"secret", "in/a.yml": b"a"})
+    (tmp_path / "in" / "b.yml").symlink_to(leads_to)
+
+    with pytest.raises(InvalidOption, match="leads out"):
+        await read_directory(tmp_path / "in")
+
+
+async def test_a_linked_folder_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, {"in/a.yml": b"a", "in/rules/b.yml": b"b"})
+    (tmp_path / "in" / "more").symlink_to("rules")
+
+    with pytest.raises(InvalidOption, match="no regular file"):
+        await read_directory(tmp_path / "in")
+
+
+async def test_a_broken_link_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, {"a.yml": b"a"})
+    (tmp_path / "b.yml").symlink_to("gone.yml")
+
+    with pytest.raises(InvalidOption, match="cannot be read"):
+        await read_directory(tmp_path)
+
+
+async def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    put(tmp_path, {"a.yml": b"a"})
+    os.mkfifo(tmp_path / "b.yml")
+
+    with pytest.raises(InvalidOption, match="no regular file"):
+        await read_directory(tmp_path)
+
+
+@pytest.mark.parametrize("made", ["missing", "empty", "file"])
+async def test_what_is_no_directory_with_files_is_refused(tmp_path: Path, made: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_bytes(b"x")
+
+    with pytest.raises(InvalidOption):
+        await read_directory(tmp_path / made)
+
+
+async def test_too_many_bytes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directories, "MAX_BYTES", 10)
+    put(tmp_path, {"a.yml": b"x" * 6, "b.yml": b"x" * 5})
+
+    with pytest.raises(ObjectTooLarge):
+        await read_directory(tmp_path)
+
+
+async def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directories, "MAX_FILES", 2)
+    put(tmp_path, FILES)
+
+    with pytest.raises(InvalidOption, match="more than 2 files"):
+        await read_directory(tmp_path)
+
+
+async def test_a_name_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, {"a\\b.yml": b"a"})
+
+    with pytest.raises(InvalidKey):
+        await read_directory(tmp_path)
+
+
+# ------------------------------------------------------------------------------------------------ writing
+
+
+async def test_an_empty_directory_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+
+    await write_directory(tmp_path / "out", FILES)
+
+    assert await read_directory(tmp_path / "out") == FILES
+    assert leftovers(tmp_path) == []
+
+
+async def test_a_directory_with_files_is_only_replaced_when_told(tmp_path: Path) -> None:
+    put(tmp_path / "out", {"mine.txt": b"x"})
+
+    with pytest.raises(InvalidOption, match="is not empty"):
+        await write_directory(tmp_path / "out", FILES)
+    assert (tmp_path / "out" / "mine.txt").read_bytes() == b"x"
+
+    await write_directory(tmp_path / "out", FILES, replace=True)
+    assert await read_directory(tmp_path / "out") == FILES
+    assert leftovers(tmp_path) == []
+
+
+async def test_a_link_is_switched_over_and_the_old_directory_removed(tmp_path: Path) -> None:
+    link = tmp_path / "out"
+    link.symlink_to("nowhere-yet")
+
+    first = await write_directory(link, FILES)
+    second = await write_directory(link, {"a.yml": b"2"})
+
+    assert link.is_symlink()
+    assert (link / "a.yml").read_bytes() == b"2"
+    assert not first.exists()
+    assert leftovers(tmp_path) == [second.name]
+
+
+async def test_a_directory_that_a_link_led_to_and_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
+    put(tmp_path / "v1", {"a.yml": b"1"})
+    (tmp_path / "out").symlink_to("v1")
+
+    await write_directory(tmp_path / "out", FILES)
+
+    assert (tmp_path / "v1" / "a.yml").read_bytes() == b"1"
+
+
+async def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(b"x")
+
+    with pytest.raises(InvalidOption, match="is a file"):
+        await write_directory(tmp_path / "out", FILES, replace=True)
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "a//b", "a/./b", ""])
+async def test_a_name_that_leads_out_is_refused_before_anything_is_written(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidKey):
+        await write_directory(tmp_path / "out", {"a.yml": b"", name: b"x"})
+
+    assert everything(tmp_path) == []
+
+
+async def test_a_name_that_is_file_and_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidOption, match="a file and a folder at once"):
+        await write_directory(tmp_path / "out", {"rules": b"x", "rules/a.yml": b"x"})
+
+
+class Unwritable(bytes):
+    """Content at which writing fails half-way, as on a full disk."""
+
+    def __getitem__(self, key: object) -> bytes:
+        raise OSError("no space left")
+
+
+async def test_a_failure_leaves_the_old_directory_and_nothing_beside_it(tmp_path: Path) -> None:
+    put(tmp_path / "out", {"a.yml": b"old"})
+
+    with pytest.raises(OSError, match="no space left"):
+        await write_directory(tmp_path / "out", {"a.yml": b"new", "b.yml": Unwritable(b"x")}, replace=True)
+
+    assert (tmp_path / "out" / "a.yml").read_bytes() == b"old"
+    assert leftovers(tmp_path) == []
+
+
+async def test_a_cancelled_write_leaves_nothing_behind(tmp_path: Path) -> None:
+    files = {f"{n}.yml": b"x" * 100 for n in range(5_000)}
+    task = asyncio.create_task(write_directory(tmp_path / "out", files))
+    while not leftovers(tmp_path):  # noqa: ASYNC110 - a thread makes it
+        await asyncio.sleep(0)
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert everything(tmp_path) == []
+
+
+KILLED = """
+import asyncio, sys
+from pathlib import Path
+from apm_s3.configs.directories import write_directory
+
+async def main(root):
+    for n in range(1000):
+        await write_directory(root / "out", {f"{i}.yml": str(n).encode() for i in range(20)}, replace=True)
+        print(n, flush=True)
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 3, 7])
+def test_a_killed_writer_leaves_one_whole_directory(tmp_path: Path, lines: int) -> None:
+    writer = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE)
+    assert writer.stdout is not None
+    for _ in range(lines):
+        writer.stdout.readline()
+    writer.kill()
+    writer.stdout.close()
+    writer.wait()
+
+    files = asyncio.run(read_directory(tmp_path / "out"))
+
+    assert len(files) == 20
+    assert len(set(files.values())) == 1
