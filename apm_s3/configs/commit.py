@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -50,6 +50,9 @@ WINDOW = 15 * 60.0
 
 SKEW = 60.0
 """Seconds that a writer keeps clear of the end of its window: `Date` has whole seconds, and servers' clocks differ."""
+
+RESTARTS = 3
+"""Times that a write which outlasts its window is begun again."""
 
 CANCEL_GRACE = 10.0
 """Seconds that a cancelled caller waits at most until its commit has ended."""
@@ -123,6 +126,24 @@ class Committer:
             write = _Write(self._objects, self._reader, begun, change, write_id, releases, deadline)
             # Cancelled, a request on its way would leave the caller without a verdict and `live/` behind.
             await shielded(write.run(stale=waited), timeout=CANCEL_GRACE)
+
+    async def change(self, environment: str, make: Callable[[Snapshot], Change]) -> None:
+        """Make a change of the document alone, which needs nothing else to be stored.
+
+        Raises:
+            CommitUnknown: the deadline passed before it was known whether it was made. Such changes can be repeated.
+        """
+        for _ in range(RESTARTS):
+            begun = await self.begin(environment)
+            try:
+                return await self.commit(begun, make(begun), keys.new_write_id(environment))
+            except WindowClosed:
+                continue
+        raise DeadlineExceeded(
+            f"'{environment}' could not be changed within {RESTARTS} x 15 minutes; nothing was changed",
+            operation="commit",
+            bucket=self._objects.bucket,
+        )
 
     @asynccontextmanager
     async def _turn(self, environment: str, deadline: float) -> AsyncIterator[bool]:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from apm_s3.configs import keys
 from apm_s3.configs.blobs import BlobPlan, Content, plan_blobs
 from apm_s3.configs.changes import NewReleases, check_base, check_expected, check_thawed
-from apm_s3.configs.commit import Committer, WindowClosed
+from apm_s3.configs.commit import RESTARTS, Committer, WindowClosed
 from apm_s3.configs.documents import encode_release
 from apm_s3.configs.keys import MAX_REVISION
 from apm_s3.configs.live import Live
@@ -28,9 +28,6 @@ from apm_s3.errors import (
     StoreDamaged,
 )
 from apm_s3.tasks import run_all
-
-RESTARTS = 3
-"""Times that a write which outlasts its window is begun again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

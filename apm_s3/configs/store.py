@@ -9,7 +9,7 @@ from apm_s3.configs.blobs import Content
 from apm_s3.configs.changes import MarkGood, SetFreeze
 from apm_s3.configs.checks import check_bundle, check_files
 from apm_s3.configs.commit import Committer
-from apm_s3.configs.keys import check_prefix, new_write_id
+from apm_s3.configs.keys import check_prefix
 from apm_s3.configs.live import Live
 from apm_s3.configs.models import Bundle, CommitOutcome, ConfigFile, Freeze, Origin, Release
 from apm_s3.configs.objects import ObjectStore, Prefixed
@@ -243,11 +243,11 @@ class ConfigStore:
         release = await self._views.wanted(tool, environment, revision)
         if release.ref is None:
             raise AssertionError("a release that was read has a reference")
-        begun = await self._committer.begin(environment)
-        await self._committer.commit(begun, MarkGood(environment, tool, release.ref), new_write_id(environment))
+        mark = MarkGood(environment, tool, release.ref)
+        await self._committer.change(environment, lambda _: mark)
         return release
 
-    async def freeze(self, environment: str, reason: str, *, by: str | None = None) -> Freeze:
+    async def freeze(self, environment: str, reason: str, *, by: str | None = None) -> None:
         """Let an environment take no change until it is thawed, whoever tries. Frozen again, the new reason counts.
 
         Raises:
@@ -255,10 +255,11 @@ class ConfigStore:
         """
         check_environment(environment)
         check_notes(by, "", reason)
-        begun = await self._committer.begin(environment)
-        freeze = Freeze(reason, by, datetime.fromtimestamp(begun.server_time, UTC))
-        await self._committer.commit(begun, SetFreeze(freeze), new_write_id(environment))
-        return freeze
+
+        def freeze(begun: Snapshot) -> SetFreeze:
+            return SetFreeze(Freeze(reason, by, datetime.fromtimestamp(begun.server_time, UTC)))
+
+        await self._committer.change(environment, freeze)
 
     async def thaw(self, environment: str) -> None:
         """Let an environment take changes again.
@@ -268,8 +269,7 @@ class ConfigStore:
             CommitUnknown: it is not known whether it is thawed; do it again.
         """
         await self._reader.require(check_environment(environment))
-        begun = await self._committer.begin(environment)
-        await self._committer.commit(begun, SetFreeze(None), new_write_id(environment))
+        await self._committer.change(environment, lambda _: SetFreeze(None))
 
     async def outcome(self, write_id: str) -> CommitOutcome:
         """How the write behind a `CommitUnknown` ended. A write that can still arrive is pending.

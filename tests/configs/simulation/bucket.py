@@ -1,0 +1,322 @@
+"""An S3 that does to requests what networks and servers do, and clients of it that can die."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from apm_s3.errors import ApmS3Error, ConnectionLost, RequestTimedOut, s3_error
+from apm_s3.models import FileInfo
+from tests.configs.simulation.loop import VirtualLoop
+
+EPOCH = 1_700_000_000.0
+
+
+KINDS = (
+    "lost",
+    "answer_lost",
+    "late",
+    "duplicated",
+    "repeated",
+    "failed",
+    "failed_after",
+    "conflict",
+    "denied",
+    "hung",
+)
+
+
+@dataclass(slots=True)
+class Faults:
+    """Probabilities of what may happen to one request; the rest of them goes well."""
+
+    lost: float = 0.0
+    answer_lost: float = 0.0
+    late: float = 0.0
+    duplicated: float = 0.0
+    repeated: float = 0.0
+    failed: float = 0.0
+    failed_after: float = 0.0
+    conflict: float = 0.0
+    denied: float = 0.0
+    hung: float = 0.0
+    longest_delay: float = 300.0
+    rates: tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        self.rates = tuple((name, getattr(self, name)) for name in KINDS if getattr(self, name))
+
+    @classmethod
+    def some(cls, rate: float, longest_delay: float) -> Faults:
+        """All of them, each at `rate`."""
+        return cls(**dict.fromkeys(KINDS, rate), longest_delay=longest_delay)
+
+
+@dataclass(slots=True)
+class Stored:
+    body: bytes
+    etag: str
+    modified: float
+    metadata: Mapping[str, str]
+
+
+class FaultyBucket:
+    """The server: what it stores, in the order in which requests arrive.
+
+    Attributes:
+        faults, commit_faults: what happens to requests, and to those that write current.json.
+        versions: every body that each current.json ever had, with the server's time.
+        skipped: seconds that the server's clock has run while the clients' clocks stood still (suspended machines).
+        observers: called with (key, body) after each PUT that took effect.
+    """
+
+    def __init__(self, loop: VirtualLoop, rng: random.Random, faults: Faults) -> None:
+        self.loop, self.rng, self.faults, self.commit_faults = loop, rng, faults, faults
+        self.objects: dict[str, Stored] = {}
+        self.versions: dict[str, list[tuple[float, bytes]]] = {}
+        self.skipped = 0.0
+        self.observers: list[Callable[[str, bytes], None]] = []
+        self.requests = 0
+
+    def now(self) -> float:
+        return EPOCH + self.loop.now + self.skipped
+
+    def date(self) -> float:
+        """The `Date` header: whole seconds."""
+        return float(int(self.now()))
+
+    # What a request does when it arrives
+
+    def get(self, key: str, if_none_match: str | None) -> tuple[FileInfo, bytes]:
+        stored = self._stored(key)
+        if stored.etag == if_none_match:
+            raise self.error(304, "NotModified", key)
+        return self._info(key, stored), stored.body
+
+    def head(self, key: str) -> FileInfo:
+        return self._info(key, self._stored(key))
+
+    def put(self, key: str, body: bytes, if_match: str | None, create: bool, metadata: Mapping[str, str]) -> FileInfo:
+        there = self.objects.get(key)
+        if create and there is not None:
+            raise self.error(412, "PreconditionFailed", key)
+        if if_match is not None and there is None:
+            raise self.error(404, "NoSuchKey", key)
+        if if_match is not None and there is not None and there.etag != if_match:
+            raise self.error(412, "PreconditionFailed", key)
+        stored = Stored(body, f'"{hash(body):x}"', self.now(), metadata)
+        self.objects[key] = stored
+        if key.endswith("/current.json"):
+            self.versions.setdefault(key, []).append((self.loop.now, body))
+        for observer in self.observers:
+            observer(key, body)
+        return self._info(key, stored)
+
+    def copy(self, source: str, key: str) -> FileInfo:
+        stored = self._stored(source)
+        return self.put(key, stored.body, None, create=True, metadata=stored.metadata)
+
+    def delete(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self.objects.pop(key, None)
+
+    def list(self, prefix: str, start_after: str | None) -> list[FileInfo]:
+        keys = sorted(key for key in self.objects if key.startswith(prefix) and (start_after or "") < key)
+        return [self._info(key, self.objects[key]) for key in keys]
+
+    def error(self, status: int, code: str, key: str) -> ApmS3Error:
+        return s3_error(operation="simulated", status=status, s3_code=code, bucket="sim", key=key)
+
+    def _stored(self, key: str) -> Stored:
+        if key not in self.objects:
+            raise self.error(404, "NoSuchKey", key)
+        return self.objects[key]
+
+    def _info(self, key: str, stored: Stored) -> FileInfo:
+        return FileInfo(
+            "sim", key, len(stored.body), stored.etag,
+            last_modified=datetime.fromtimestamp(int(stored.modified), UTC),
+            metadata=stored.metadata, server_time=self.date(),
+        )  # fmt: skip
+
+
+class Client:
+    """One process's way to the bucket. See `ObjectStore`.
+
+    Attributes:
+        alive: False once the process was killed: what it has sent may still arrive, but it never hears of it.
+        requests_left: dies instead of sending the request after that many.
+        retries: how often a request is sent again that failed in a way that may pass, as `S3Manager` does.
+    """
+
+    def __init__(self, server: FaultyBucket, *, requests_left: int | None = None, retries: int = 0) -> None:
+        self.bucket = "sim"
+        self.server = server
+        self.alive = True
+        self.requests_left = requests_left
+        self.retries = retries
+
+    async def read(self, key: str, *, if_none_match: str | None = None, version_id: str | None = None) -> Any:
+        return await self._send(key, self.server.get, key, if_none_match)
+
+    async def head(self, key: str) -> FileInfo:
+        return await self._send(key, self.server.head, key)
+
+    async def put(
+        self, key: str, body: bytes, *, if_match: str | None = None, create: bool = False,
+        content_type: str | None = None, metadata: Mapping[str, str] | None = None, retain_until: Any = None,
+        timeout: float | None = None,
+    ) -> FileInfo:  # fmt: skip
+        return await self._send(key, self.server.put, key, body, if_match, create, metadata or {})
+
+    async def copy(self, source_key: str, key: str) -> FileInfo:
+        return await self._send(key, self.server.copy, source_key, key)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        await self._send(keys[0] if keys else "", self.server.delete, keys)
+
+    async def list(self, prefix: str, *, start_after: str | None = None) -> AsyncGenerator[FileInfo, None]:
+        for info in await self._send(prefix, self.server.list, prefix, start_after):
+            yield info
+
+    async def list_folders(self, prefix: str) -> AsyncGenerator[str, None]:
+        names = {
+            info.key[len(prefix) :].partition("/")[0]
+            for info in await self._send(prefix, self.server.list, prefix, None)
+        }
+        for name in sorted(names):
+            yield name
+
+    async def versions(self, key: str) -> AsyncGenerator[Any, None]:
+        raise NotImplementedError
+        yield
+
+    async def _send(self, key: str, act: Callable[..., Any], *args: Any) -> Any:
+        for attempt in range(1, self.retries + 2):
+            try:
+                return await self._send_once(key, act, *args)
+            except ApmS3Error as error:
+                error.attempts = attempt
+                if not error.retryable or attempt > self.retries:
+                    raise
+        raise AssertionError
+
+    async def _send_once(self, key: str, act: Callable[..., Any], *args: Any) -> Any:
+        server = self.server
+        server.requests += 1
+        if self.requests_left is not None:
+            self.requests_left -= 1
+            if self.requests_left < 0:
+                self.alive = False
+        answer = server.loop.create_future()
+        if self.alive:
+            self._route(answer, key, act, args)
+        return await answer
+
+    def _route(self, answer: asyncio.Future[Any], key: str, act: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """Decide what becomes of a request."""
+        server = self.server
+        commits = act == server.put and key.endswith("/current.json")
+        faults = server.commit_faults if commits else server.faults
+        exchange = _Exchange(self, answer, key, act, args, faults.longest_delay)
+        draw = server.rng.random()
+        for kind, rate in faults.rates:
+            if draw < rate:
+                getattr(exchange, kind)()
+                return
+            draw -= rate
+        exchange.goes_well()
+
+
+class _Exchange:
+    """One request on its way, and what becomes of it."""
+
+    __slots__ = ("act", "answer", "args", "client", "delay", "key", "longest_delay", "rng", "soon")
+
+    def __init__(
+        self, client: Client, answer: asyncio.Future[Any], key: str, act: Callable[..., Any], args: tuple[Any, ...],
+        longest_delay: float,
+    ) -> None:  # fmt: skip
+        self.client, self.answer, self.key, self.act, self.args = client, answer, key, act, args
+        self.longest_delay = longest_delay
+        self.rng = client.server.rng
+        self.soon = client.server.loop.call_later
+        self.delay = self.rng.random() * 0.1
+
+    def goes_well(self) -> None:
+        self.soon(self.delay, self._arrive)
+
+    def lost(self) -> None:
+        self._fail(self._silence(), self.delay)
+
+    def answer_lost(self) -> None:
+        self.soon(self.delay, self._arrive_unheard)
+        self._fail(self._silence(), self.delay + self.rng.random())
+
+    def late(self) -> None:
+        self._fail(self._silence(), self.delay)
+        self.soon(self._much_later(), self._arrive_unheard)
+
+    def duplicated(self) -> None:
+        self.soon(self.delay, self._arrive)
+        self.soon(self._much_later(), self._arrive_unheard)
+
+    def repeated(self) -> None:
+        self.soon(self.delay, self._arrive_twice)
+
+    def failed(self) -> None:
+        self._fail(self._error(self.rng.choice((500, 503)), "InternalError"), self.delay)
+
+    def failed_after(self) -> None:
+        self.soon(self.delay, self._arrive_unheard)
+        self._fail(self._error(500, "InternalError"), self.delay + self.rng.random())
+
+    def conflict(self) -> None:
+        self._fail(self._error(409, "ConditionalRequestConflict"), self.delay)
+
+    def denied(self) -> None:
+        self._fail(self._error(403, "AccessDenied"), self.delay)
+
+    def hung(self) -> None:
+        """Slow, and in the end all right: others get in between."""
+        self.soon(self.delay + self.rng.random() * 5, self._arrive)
+
+    def _arrive(self) -> None:
+        try:
+            result, error = self.act(*self.args), None
+        except ApmS3Error as exc:
+            result, error = None, exc
+        self.soon(self.rng.random() * 0.1, self._hear, result, error)
+
+    def _arrive_unheard(self) -> None:
+        with suppress(ApmS3Error):
+            self.act(*self.args)
+
+    def _arrive_twice(self) -> None:
+        self._arrive_unheard()
+        self._arrive()
+
+    def _fail(self, error: ApmS3Error, after: float) -> None:
+        self.soon(after, self._hear, None, error)
+
+    def _hear(self, result: Any, error: ApmS3Error | None) -> None:
+        if not self.client.alive or self.answer.done():
+            return
+        if error is None:
+            self.answer.set_result(result)
+        else:
+            self.answer.set_exception(error)
+
+    def _much_later(self) -> float:
+        return self.delay + self.rng.random() ** 3 * self.longest_delay
+
+    def _silence(self) -> ApmS3Error:
+        return self.rng.choice((ConnectionLost, RequestTimedOut))("no answer", bucket="sim", key=self.key)
+
+    def _error(self, status: int, code: str) -> ApmS3Error:
+        return self.client.server.error(status, code, self.key)

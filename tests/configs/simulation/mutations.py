@@ -1,0 +1,91 @@
+"""The protocol with one rule broken at a time: each has to be caught."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+from unittest import mock
+
+from apm_s3.configs import changes, commit, live, outcome, publish
+from tests.configs.simulation.bucket import Client
+
+Mutation = Callable[[], AbstractContextManager[Any]]
+
+
+def _unconditional() -> AbstractContextManager[Any]:
+    put = Client.put
+
+    async def without_condition(self: Client, key: str, body: bytes, **options: Any) -> Any:
+        return await put(self, key, body, **{**options, "if_match": None})
+
+    return mock.patch.object(Client, "put", without_condition)
+
+
+def _commit_before_its_documents() -> AbstractContextManager[Any]:
+    put = publish.Publisher._put
+
+    async def not_waited_for(self: publish.Publisher, key: str, body: bytes) -> None:
+        import asyncio
+
+        asyncio.ensure_future(put(self, key, body))  # noqa: RUF006 - that is the mistake
+
+    return mock.patch.object(publish.Publisher, "_put", not_waited_for)
+
+
+def _live_before_the_commit() -> AbstractContextManager[Any]:
+    put_release = publish.Publisher._put_release
+
+    async def too_early(self: publish.Publisher, release: Any) -> Any:
+        named = await put_release(self, release)
+        await self._live._write(named, {})
+        return named
+
+    return mock.patch.object(publish.Publisher, "_put_release", too_early)
+
+
+def _fails(self: Any, error: Exception) -> None:
+    raise error
+
+
+def _async(value: Any = None) -> Any:
+    async def answer(*_: Any, **__: Any) -> Any:
+        return value
+
+    return answer
+
+
+def _stamp_without_id(current: Any, write_id: str, home: str) -> Any:
+    stamped = changes.stamp(current, write_id, home)
+    return type(current)(stamped.sequence, current.writers, home, stamped.freeze, stamped.tools)
+
+
+def _reuse_old_blobs() -> AbstractContextManager[Any]:
+    plan = publish.plan_blobs
+
+    def by_name(files: Any, base: Any, write_id: str) -> Any:
+        made = plan(files, base, write_id)
+        entries = {
+            name: (files[name] if not isinstance(files[name], bytes) else entry) for name, entry in made.entries.items()
+        }
+        return type(made)(entries, made.puts, {})
+
+    return mock.patch.object(publish, "plan_blobs", by_name)
+
+
+MUTATIONS: dict[str, Mutation] = {
+    "current.json is written without If-Match": _unconditional,
+    "a rebase does not look at the tool's release": lambda: mock.patch.object(changes, "check_base"),
+    "a rebase does not look at the freeze": lambda: mock.patch.object(changes, "check_thawed"),
+    "a 412 is taken for a lost race": lambda: mock.patch.object(commit._Write, "_has_won", _async(value=False)),
+    "an unanswered send is taken for a failed one": lambda: mock.patch.object(commit._Write, "_judge", _fails),
+    "a refusal ends it though a send is unresolved": lambda: mock.patch.object(
+        commit, "may_have_arrived", return_value=False
+    ),
+    "writers leave no id": lambda: mock.patch.object(commit, "stamp", _stamp_without_id),
+    "a write goes on after its window": lambda: mock.patch.object(commit._Write, "_check_window"),
+    "outcome does not move the document on": lambda: mock.patch.object(outcome, "_rule_out", _async(value=True)),
+    "the commit does not wait for the blobs": _commit_before_its_documents,
+    "live/ is written before the commit": _live_before_the_commit,
+    "a refresh of live/ does not look again": lambda: mock.patch.object(live.Live, "_newer", _async()),
+}

@@ -1,0 +1,370 @@
+"""One seeded interleaving: processes at work on one environment, and what must hold whatever happens to them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Coroutine
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+from unittest import mock
+
+from apm_s3.configs import keys
+from apm_s3.configs import reader as reader_module
+from apm_s3.configs import store as store_module
+from apm_s3.configs.checks import Checks
+from apm_s3.configs.documents import decode_current, decode_release
+from apm_s3.configs.models import CommitOutcome, Current, ToolState
+from apm_s3.configs.store import ConfigStore
+from apm_s3.errors import (
+    CommitUnknown,
+    ConfigNotFound,
+    EnvironmentFrozen,
+    RevisionConflict,
+    S3Error,
+    TransportError,
+)
+from apm_s3.tools import MAIN_FILES
+from tests.configs.simulation.bucket import Client, Faults, FaultyBucket
+from tests.configs.simulation.loop import VirtualLoop
+
+ENV = "production"
+TOOLS = ("loki", "prometheus")
+
+
+class Violation(AssertionError):
+    """A rule of the protocol was broken."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One upload, and what its caller was told: True (committed), False (certainly not), None (nothing)."""
+
+    tool: str
+    content: bytes
+    told: bool | None = None
+    release_key: str | None = None
+
+
+@dataclass(slots=True)
+class State:
+    """What was committed at a time: by tool, revision, release key and content."""
+
+    time: float
+    tools: dict[str, tuple[int, str, bytes]]
+    frozen: bool = False
+
+
+@dataclass
+class World:
+    """The processes of one seed, and the truth about what they did."""
+
+    seed: int
+    rng: random.Random = field(init=False)
+    loop: VirtualLoop = field(init=False)
+    attempts: list[Attempt] = field(default_factory=list)
+    states: list[State] = field(default_factory=list)
+    stored: list[str] = field(default_factory=list)
+    written: set[str] = field(default_factory=set)
+    violations: list[Exception] = field(default_factory=list)
+    verdicts: list[tuple[str, CommitOutcome]] = field(default_factory=list)
+    reads: int = 0
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(self.seed)
+        self.loop = VirtualLoop()
+        rate, commit_rate = self.rng.choice(((0.0, 0.0), (0.0, 0.08), (0.002, 0.03), (0.01, 0.01), (0.03, 0.03)))
+        late = self.rng.choice((2.0, 60.0, 3000.0))
+        self.disturbed = commit_rate > 0
+        self.deadline = self.rng.choice((0.5, 3.0, 20.0))
+        self.server = FaultyBucket(self.loop, self.rng, Faults.some(rate, late))
+        self.server.commit_faults = Faults.some(commit_rate, late)
+        if not self.disturbed:
+            self.server.faults = self.server.commit_faults = Faults(hung=self.rng.choice((0.0, 0.1, 0.4)))
+        self.server.observers.append(self._observe)
+        # Machines that are suspended in the middle of a write, and somebody who asks how that write ended.
+        self.suspend_at = self.rng.randint(1, 4) if self.rng.random() < 0.2 else 0
+        self.clients: list[Client] = []
+        self.tasks: list[asyncio.Task[None]] = []
+
+    # What happens ----------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Play it, and judge."""
+        with _no_validation(self.rng):
+            self.loop.run(self._play())
+        self._judge()
+
+    async def _play(self) -> None:
+        rng = self.rng
+        work = [self._writer(self._store(mortal=rng.random() < 0.2), f"w{n}", 1) for n in range(rng.randint(2, 3))]
+        if rng.random() < 0.3:
+            store = self._store()
+            work += [self._writer(store, f"x{n}", 1) for n in range(2)]
+        work += [self._reader(self._store(), rng.randint(1, 3))]
+        if rng.random() < 0.15:
+            work.append(self._freezer(self._store()))
+        for coroutine in work:
+            self.tasks.append(self.loop.create_task(self._from(rng.random() * 2, coroutine)))
+        if rng.random() < 0.15:
+            victim = rng.choice(self.tasks)
+            self.disturbed = True
+            self.loop.call_later(rng.random() * 4, victim.cancel)
+        for _ in range(2):
+            await asyncio.wait(self.tasks, timeout=4 * 3600)
+        await asyncio.sleep(4000)  # whatever is late has arrived
+        for client in self.clients:
+            client.alive = False
+        pending = [task for task in self.tasks if not task.done()]
+        for task in pending:
+            task.cancel()
+        results = await asyncio.gather(*self.tasks, return_exceptions=True)
+        self.violations += [result for result in results if isinstance(result, Exception)]
+        self.suspend_at = 0
+        if not self.violations:
+            await self._aftermath()
+        if self.violations:
+            raise self.violations[0]
+
+    async def _from(self, start: float, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await asyncio.sleep(start)
+        except BaseException:
+            work.close()
+            raise
+        await work
+
+    def _store(self, *, mortal: bool = False) -> ConfigStore:
+        client = Client(self.server, retries=self.rng.choice((0, 0, 2)))
+        if mortal:
+            client.requests_left = self.rng.randint(1, 25)
+            self.disturbed = True
+        self.clients.append(client)
+        return ConfigStore(client, require_conditional_writes=False, deadline=self.deadline)
+
+    async def _writer(self, store: ConfigStore, name: str, count: int) -> None:
+        """Appends its lines, each built on what it read, and tries again when another was faster."""
+        for number in range(count):
+            tool = self.rng.choice(TOOLS)
+            for attempt in range(3):
+                if await self._append(store, tool, f"{name}.{number}.{attempt};".encode()) is not False:
+                    break
+
+    async def _append(self, store: ConfigStore, tool: str, line: bytes) -> bool | None:
+        try:
+            file = await store.download(tool, ENV)
+            base, revision = file.raw, file.revision
+        except ConfigNotFound:
+            base, revision = b"", 0
+        except (S3Error, TransportError):
+            return None
+        attempt = Attempt(tool, base + line)
+        self.attempts.append(attempt)
+        try:
+            release = await store.upload(tool, ENV, attempt.content, expect_revision=revision)
+        except CommitUnknown as unknown:
+            attempt.told = await self._ask(store, unknown.write_id)
+        except (RevisionConflict, EnvironmentFrozen, S3Error, TransportError):
+            attempt.told = False
+        else:
+            attempt.told = True
+            attempt.release_key = release.ref.key if release.ref else None
+            if release.live_pending:
+                self.disturbed = True
+        return attempt.told
+
+    async def _ask(self, store: ConfigStore, write_id: str) -> bool | None:
+        for _ in range(30):
+            try:
+                outcome = await store.outcome(write_id)
+            except (S3Error, TransportError, CommitUnknown):
+                outcome = CommitOutcome.PENDING
+            if outcome is CommitOutcome.EXPIRED:
+                raise Violation(f"{write_id} has expired, but nothing was pruned")
+            if outcome is not CommitOutcome.PENDING:
+                return outcome is CommitOutcome.WON
+            await asyncio.sleep(self.rng.choice((1.0, 60.0, 400.0)))
+        return None
+
+    async def _reader(self, store: ConfigStore, count: int) -> None:
+        for _ in range(count):
+            began = self.loop.now
+            try:
+                if self.rng.random() < 0.7:
+                    bundles = await store.download_environment(ENV)
+                    self._check_read(began, {tool: bundle.main.raw for tool, bundle in bundles.items()})
+                else:
+                    tool = self.rng.choice(TOOLS)
+                    releases = await store.history(tool, ENV)
+                    self._check_history(began, tool, [release.ref.key for release in releases if release.ref])
+            except ConfigNotFound:
+                self._check_read(began, {}, only=TOOLS)
+            except (S3Error, TransportError):
+                pass
+            await asyncio.sleep(self.rng.random() * 0.5)
+
+    async def _freezer(self, store: ConfigStore) -> None:
+        try:
+            await store.freeze(ENV, "simulated")
+            await asyncio.sleep(self.rng.random())
+            await store.thaw(ENV)
+        except (S3Error, TransportError, CommitUnknown, ConfigNotFound):
+            return
+
+    async def _suspend_and_ask(self, write_id: str) -> None:
+        """All machines but S3's stand still for a while; then somebody wants to know how a write ended."""
+        store = self._store()
+        await asyncio.sleep(self.rng.random() * 0.3)
+        self.server.skipped += self.rng.choice((14.5 * 60, 16 * 60, 25 * 3600))
+        if (told := await self._ask(store, write_id)) is not None:
+            self.verdicts.append((write_id, CommitOutcome.WON if told else CommitOutcome.LOST))
+
+    async def _aftermath(self) -> None:
+        """Whoever comes next finds everything in order, without any manual step."""
+        self.server.faults = self.server.commit_faults = Faults()
+        store = ConfigStore(Client(self.server), require_conditional_writes=False, deadline=20.0)
+        await store.thaw(ENV) if self.states else None
+        for tool in TOOLS:
+            if not self.disturbed and self.states and tool in self.states[-1].tools:
+                self._check_live(tool)
+            if await self._append(store, tool, b"last;") is not True:
+                raise Violation(f"{tool}: the next writer cannot write")
+            self._check_live(tool)
+
+    # What must hold --------------------------------------------------------------------------------------------
+
+    def _observe(self, key: str, body: bytes) -> None:
+        try:
+            self._look(key, body)
+        except Exception as exc:
+            self.violations.append(exc)
+
+    def _look(self, key: str, body: bytes) -> None:
+        if "/releases/" in key:
+            self.stored.append(key.rpartition("/")[2].partition("-")[2].removesuffix(".json"))
+            if len(self.stored) == self.suspend_at:
+                self.disturbed = True
+                self.tasks.append(self.loop.create_task(self._suspend_and_ask(self.stored[-1])))
+        elif key.endswith("/current.json"):
+            self.written.add(_decode_current(body, where=key).writers[-1])
+            self._observe_commit(_decode_current(body, where=key))
+        elif key.startswith("live/"):
+            tool = key.split("/")[2]
+            committed = {state.tools[tool][2] for state in self.states if tool in state.tools}
+            if body not in committed:
+                raise Violation(f"live/ is ahead: {body!r}")
+
+    def _observe_commit(self, current: Current) -> None:
+        """What the document names is there, whole, and follows from what was there before."""
+        before = self.states[-1].tools if self.states else {}
+        tools = {}
+        for tool, state in current.tools.items():
+            if tool in before and before[tool][1] == state.release.key:
+                tools[tool] = before[tool]
+                continue
+            tools[tool] = self._observe_release(tool, state, before.get(tool, (0, None, b"")))
+        for tool in before:
+            if tool not in tools:
+                raise Violation(f"{tool} has vanished")
+        if self.states and self.states[-1].frozen and tools != before:
+            raise Violation("a frozen environment has changed")
+        self.states.append(State(self.loop.now, tools, current.freeze is not None))
+
+    def _observe_release(
+        self, tool: str, state: ToolState, old: tuple[int, str | None, bytes]
+    ) -> tuple[int, str, bytes]:
+        stored = self.server.objects.get(state.release.key)
+        if stored is None:
+            raise Violation(f"{state.release.key} was committed, but is not there")
+        release = _decode_release(stored.body, key=state.release.key, where="")
+        if release.ref != state.release:
+            raise Violation(f"{state.release.key} is not the one that was committed")
+        entry = release.files[MAIN_FILES[tool]]
+        blob = self.server.objects.get(keys.blobs(ENV, tool) + entry.blob)
+        if blob is None:
+            raise Violation(f"{entry.blob} was committed, but is not there")
+        if (release.revision, release.parent.key if release.parent else None) != (old[0] + 1, old[1]):
+            raise Violation(f"{tool}: revision {release.revision} does not follow revision {old[0]}")
+        if not (blob.body.startswith(old[2]) and blob.body[len(old[2]) :].count(b";") == 1):
+            raise Violation(f"lost update: {blob.body!r} after {old[2]!r}")
+        return release.revision, state.release.key, blob.body
+
+    def _between(self, began: float) -> list[State]:
+        """The states that were current at some time since `began`."""
+        first = max((n for n, state in enumerate(self.states) if state.time <= began), default=0)
+        return self.states[first:] if self.states and self.states[first].time <= began else [State(0, {}), *self.states]
+
+    def _check_read(self, began: float, seen: dict[str, bytes], only: tuple[str, ...] = ()) -> None:
+        self.reads += 1
+        for state in self._between(began):
+            contents = {tool: content for tool, (_, _, content) in state.tools.items()}
+            if contents == seen or (only and any(tool not in contents for tool in only)):
+                return
+        raise Violation(f"torn, backward or invented read: {seen}")
+
+    def _check_history(self, began: float, tool: str, seen: list[str]) -> None:
+        self.reads += 1
+        chain: list[str] = []
+        for state in self.states:
+            key = state.tools[tool][1] if tool in state.tools else None
+            if key is not None and key not in chain:
+                chain.append(key)
+        lengths = {state.tools[tool][0] for state in self._between(began) if tool in state.tools}
+        if seen[::-1] != chain[: len(seen)] or len(seen) not in lengths:
+            raise Violation(f"a history that never was: {seen}, not {chain}")
+
+    def _check_live(self, tool: str) -> None:
+        stored = self.server.objects.get(f"live/{ENV}/{tool}/{MAIN_FILES[tool]}")
+        if stored is None or stored.body != self.states[-1].tools[tool][2]:
+            raise Violation(f"live/ of {tool} is not what was committed last")
+
+    def _judge(self) -> None:
+        """What callers were told is the truth, now that everything has arrived that ever will."""
+        committed = {(tool, content) for state in self.states for tool, (_, _, content) in state.tools.items()}
+        for attempt in self.attempts:
+            truth = (attempt.tool, attempt.content) in committed
+            if attempt.told is not None and attempt.told != truth:
+                raise Violation(f"false verdict: {attempt} was told {attempt.told}")
+            if attempt.told and attempt.content not in self.states[-1].tools[attempt.tool][2]:
+                raise Violation(f"acknowledged but lost: {attempt}")
+        for write_id, outcome in self.verdicts:
+            if (outcome is CommitOutcome.WON) != (write_id in self.written):
+                raise Violation(f"false verdict: {write_id} was called {outcome}")
+
+
+@contextmanager
+def _no_validation(rng: random.Random) -> Any:
+    """The content is not what is simulated; ids and pauses come from the seed."""
+
+    async def pass_all(*_: Any, **__: Any) -> Checks:
+        return Checks()
+
+    with (
+        mock.patch.object(store_module, "check_files", pass_all),
+        mock.patch.object(keys, "new_write_id", lambda environment: f"{environment}.{rng.getrandbits(80):020x}"),
+        mock.patch.object(random, "uniform", rng.uniform),
+        # Documents are decoded again and again here; the same bytes always give the same.
+        mock.patch.object(reader_module, "decode_current", _decode_current),
+        mock.patch.object(reader_module, "decode_release", _decode_release),
+    ):
+        yield
+
+
+_decode_current = lru_cache(maxsize=512)(decode_current)
+_decode_release = lru_cache(maxsize=512)(decode_release)
+
+
+def play(seed: int) -> World:
+    """One interleaving.
+
+    Raises:
+        Violation: the protocol was broken; the message names the seed.
+    """
+    world = World(seed)
+    try:
+        world.run()
+    except Exception as exc:
+        raise Violation(f"seed {seed}: {type(exc).__name__}: {exc}") from exc
+    return world
