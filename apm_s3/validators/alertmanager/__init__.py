@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from apm_s3.validators.bundles import Member
+from apm_s3.reports import Issue, Severity
+from apm_s3.validators.alertmanager.schema import CONFIG, config_schema
+from apm_s3.validators.alertmanager.templates import check_bundle, check_templates
 from apm_s3.validators.context import Context, Source
-from apm_s3.validators.structure import check_top_level, take_issues
+from apm_s3.validators.grammars import regexes
+from apm_s3.validators.structure import take_issues
+
+__all__ = ["KINDS", "check", "check_bundle", "infer_kind"]
 
 KINDS = ("config", "templates")
-_TOP_LEVEL = frozenset(
-    (
-        "global",
-        "route",
-        "inhibit_rules",
-        "receivers",
-        "templates",
-        "mute_time_intervals",
-        "time_intervals",
-        "tracing",
-        "event_recorder",
-    )
-)
 
 
 def infer_kind(source: Source) -> str | None:
@@ -39,11 +31,13 @@ def infer_kind(source: Source) -> str | None:
 def check(kind: str, source: Source, context: Context) -> None:
     """Report the problems of one document."""
     if kind == "templates":
-        source.readable_text()
+        check_templates(source, context)
         return
     root = take_issues(source.document("yaml", merge_overrides=True), context)
-    check_top_level(root, _TOP_LEVEL, context)
-
-
-def check_bundle(members: list[Member]) -> None:
-    """Each file stands for itself."""
+    if root is None:
+        context.add(Issue(Severity.ERROR, "", 1, 1, "root-route", "no route: a root route with a receiver is needed"))
+        return
+    if not regexes.available():
+        context.skip(regexes.SKIPPED)
+    if config_schema().decode(CONFIG, root, context) is None:
+        context.error(root, None, "root-route", "no route: a root route with a receiver is needed")
