@@ -10,6 +10,9 @@ from apm_s3.errors import InvalidOption
 
 MIB = 1024**2
 
+SLOWEST_RATE = 64 * 1024
+"""Bytes a second. A transfer that stays slower than this for longer than the deadline has not moved on."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
@@ -19,7 +22,8 @@ class Timeouts:
         connect: to get a connection, TLS included.
         read: between two pieces of an answer, for one attempt; also the wait for its first byte.
         deadline: for a whole call: waiting for the pool, connecting, every attempt, the pauses between, and the body.
-            Transfers of large objects are bounded by progress (`read`) instead: pass `timeout` to bound those too.
+            A body may take a second more for each 64 KiB of it; for a download as a stream only the time is counted
+            that its reader waits for S3. A `timeout` in a call's options is a bound without such extras.
     """
 
     connect: float = 5.0
@@ -29,6 +33,10 @@ class Timeouts:
     def __post_init__(self) -> None:
         if min(self.connect, self.read, self.deadline) <= 0:
             raise InvalidOption("timeouts are more than 0 seconds", hint="leave out those that should be the default")
+
+    def for_bytes(self, size: int) -> float:
+        """The deadline of a call that moves `size` bytes."""
+        return self.deadline + size / SLOWEST_RATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

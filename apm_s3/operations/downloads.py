@@ -51,6 +51,7 @@ class Download:
         self._operation = operation
         self._slot = StreamSlot(engine.pool)
         self._ends_at: float | None = None
+        self._waited = 0.0
         self._body: Body | None = None
         self._pieces: AsyncIterator[bytes] | None = None
         self._info: FileInfo | None = None
@@ -100,21 +101,25 @@ class Download:
         return self
 
     async def __anext__(self) -> bytes:
-        if self._ends_at is None:
-            piece = await self._next()
-        else:
-            try:
-                async with asyncio.timeout_at(self._ends_at) as bound:
-                    piece = await self._next()
-            except TimeoutError as exc:
-                if not bound.expired():
-                    raise
-                raise DeadlineExceeded(
-                    f"not read within {self._options.timeout:g} seconds: {self._got} of {self._length} bytes came",
-                    operation=self._operation,
-                    bucket=self._bucket,
-                    key=self._key,
-                ) from exc
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        timeouts = self._engine.settings.timeouts
+        # Without a timeout of the call's own, only waiting counts: its reader may take all the time it needs.
+        ends_at = self._ends_at or began + timeouts.for_bytes(self._got) - self._waited
+        try:
+            async with asyncio.timeout_at(ends_at) as bound:
+                piece = await self._next()
+        except TimeoutError as exc:
+            if not bound.expired():
+                raise
+            spent = self._options.timeout or self._waited + loop.time() - began
+            raise DeadlineExceeded(
+                f"not read within {spent:.3g} seconds: {self._got} of {self._length} bytes came",
+                operation=self._operation,
+                bucket=self._bucket,
+                key=self._key,
+            ) from exc
+        self._waited += loop.time() - began
         if piece is None:
             await self.aclose()
             raise StopAsyncIteration
@@ -223,8 +228,8 @@ class DownloadOperations(Operations):
     def download_file(self, bucket: str, key: str, options: ReadOptions | None = None) -> Download:
         """An object as a stream: `async with s3.download_file(...) as download: async for piece in download: ...`.
 
-        `options.timeout` covers all of it; without one, only the first answer has the manager's deadline, and the body
-        is bounded by its progress (`settings.timeouts.read`).
+        `options.timeout` covers all of it, the reader's own work too. Without one, the first answer has the manager's
+        deadline, and so has the waiting for the body, which gets a second more for each 64 KiB that came.
 
         Raises (when it is opened):
             BucketNotFound, ObjectNotFound: there is no such bucket, or no such key in it.

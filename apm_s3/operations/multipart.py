@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -23,6 +22,9 @@ from apm_s3.tasks import run_all, shielded
 from apm_s3.wire.parts import MAX_PARTS, Part, composite_etag, plan_parts, stream_part_size
 
 _ABORT_TIMEOUT = 30.0
+_COMPLETE_SECONDS_PER_PART = 0.1
+"""S3 may take minutes to put many parts together:
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html."""
 _PARALLEL_ABORTS = 16
 
 
@@ -46,15 +48,17 @@ class MultipartUpload:
                 source,
                 lambda: transport.upload_part(self.bucket, self.key, self.upload_id, part.number, body, self.options),
             ),
+            part.size,
             bytes_sent=part.size,
         )
 
     async def run_part(
-        self, operation: str, attempt: Callable[[], Awaitable[PartInfo]], *, bytes_sent: int = 0
+        self, operation: str, attempt: Callable[[], Awaitable[PartInfo]], size: int, *, bytes_sent: int = 0
     ) -> PartInfo:
-        """Have one part made. It has no deadline: it is bounded by its progress, and by the whole call's timeout."""
+        """Have one part of `size` bytes made."""
+        timeout = self.engine.settings.timeouts.for_bytes(size)
         return await self.engine.runner.run(
-            operation, self.bucket, self.key, attempt, timeout=math.inf, bytes_sent=bytes_sent
+            operation, self.bucket, self.key, attempt, timeout=timeout, bytes_sent=bytes_sent
         )
 
     async def complete(self, parts: Iterable[PartInfo]) -> FileInfo:
@@ -75,7 +79,7 @@ class MultipartUpload:
             self.bucket,
             self.key,
             lambda: transport.complete_upload(self.bucket, self.key, self.upload_id, ordered, self.options),
-            timeout=math.inf,
+            timeout=self.engine.settings.timeouts.deadline + len(ordered) * _COMPLETE_SECONDS_PER_PART,
             verdict=landed,
             storage_class=self.options.storage_class,
         )
