@@ -190,6 +190,7 @@ async def _copy_part(upload: MultipartUpload, source: FileInfo, part: Part, opti
             part.number,
             options,
         ),
+        part.size,
     )
 
 
@@ -326,13 +327,12 @@ async def _delete_source(engine: Engine, source: FileInfo, options: CopyOptions)
     )
     transport = engine.transport
 
-    async def deleted_before(_: S3Error, unresolved: bool) -> DeleteOutcome | None:
-        # An earlier deletion may have been carried out, and only its answer was lost.
-        if unresolved:
-            try:
-                await transport.head(source.bucket, source.key, READ_DEFAULTS)
-            except NotFound:
-                return DeleteOutcome(source.key)
+    async def deleted_before(_error: S3Error, _unresolved: bool) -> DeleteOutcome | None:
+        # An earlier delivery of this deletion may have been carried out, or somebody else's: it is gone either way.
+        try:
+            await transport.head(source.bucket, source.key, READ_DEFAULTS)
+        except NotFound:
+            return DeleteOutcome(source.key)
         return None
 
     try:
