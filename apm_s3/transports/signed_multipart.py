@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from aiohttp import ClientResponse
 
-from apm_s3.errors import UnsupportedByServer
+from apm_s3.errors import IntegrityError
 from apm_s3.models import FileInfo, PartInfo, Stream, UploadInfo
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 from apm_s3.transports import signed_requests as requests
@@ -189,19 +189,18 @@ def parsed(call: Call, response: ClientResponse, body: bytes, parse: Callable[[b
 
     Raises:
         S3Error: it is an error document.
-        UnsupportedByServer: it is no document of S3.
+        IntegrityError: it is no document of S3, so that nobody knows what the answer was.
     """
     if xml.is_error(body):
         raise refusal(call, response.status, response.headers, body)
     try:
         return parse(body)
     except (xml.MalformedDocument, KeyError, ValueError) as exc:
-        raise UnsupportedByServer(
+        raise IntegrityError(
             f"the answer is no document of S3: {exc}",
             operation=call.operation,
             bucket=call.bucket,
             key=call.key,
-            status=response.status,
             hint="check that endpoint_url names an S3 server",
         ) from exc
 
