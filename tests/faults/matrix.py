@@ -1,0 +1,272 @@
+"""Runs every call against every fault, and judges what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any, Literal
+
+from aiobotocore.session import get_session
+
+from apm_s3 import Credentials, S3Manager, S3Settings
+from apm_s3.errors import (
+    AccessDenied,
+    ApmS3Error,
+    ClockSkewed,
+    ConditionalConflict,
+    DigestRejected,
+    ExpiredToken,
+    IntegrityError,
+    PreconditionFailed,
+    S3Error,
+    ServiceUnavailable,
+    Throttled,
+    TransportError,
+    UploadNotFound,
+)
+from apm_s3.settings import RetrySettings, Timeouts, TransferSettings
+from tests.faults.faults import CASES, Case, Then
+from tests.faults.server import FaultyS3
+from tests.faults.verbs import OTHER, VERBS, Verb, bodies_of, new_state
+
+READ, DEADLINE = 1.0, 4.0
+GRACE = 10.0
+"""Seconds past the deadline after which a call counts as hung; far more than a busy machine takes."""
+
+SETTINGS = {
+    "timeouts": Timeouts(connect=1.0, read=READ, deadline=DEADLINE),
+    "retry": RetrySettings(attempts=3, initial_delay=0.001, budget=1e6),
+    "transfer": TransferSettings(multipart_threshold=200, range_size=100),
+    "response_checksums": "when_supported",
+}
+
+DataPath = Literal["boto", "signed"]
+DATA_PATHS: tuple[DataPath, ...] = ("boto", "signed") if find_spec("apm_s3.transports.signed") else ("boto",)
+
+
+@dataclass
+class Cell:
+    """One call that met one fault.
+
+    Attributes:
+        sends: how often the request that was hit arrived.
+        problems: what is wrong with the outcome.
+    """
+
+    verb: Verb
+    case: Case
+    value: Any = None
+    error: BaseException | None = None
+    sends: int = 0
+    orphans: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def symbol(self) -> str:
+        """The outcome in two characters."""
+        if self.problems:
+            return "!!"
+        if (self.case.name, self.verb.name) in _UNVERIFIABLE:
+            return " ?"
+        if self.error is not None:
+            return "".join(letter for letter in type(self.error).__name__ if letter.isupper())[:2]
+        return ("o" if self.orphans else " ") + "."
+
+
+async def run_matrix(data_path: DataPath) -> dict[tuple[str, str], Cell]:
+    """All cells of one transport, by the names of verb and case. The calls that meet one fault run at once."""
+    cells: dict[tuple[str, str], Cell] = {}
+    session = get_session()
+    async with AsyncExitStack() as stack:
+        benches = [await stack.enter_async_context(_Bench(verb, data_path, session)) for verb in VERBS]
+        for case in CASES:
+            fitting = [bench for bench in benches if not case.on or bench.verb.request in case.on]
+            for cell in await asyncio.gather(*(bench.run(case) for bench in fitting)):
+                cells[str(cell.verb), case.name] = cell
+    return cells
+
+
+class _Bench:
+    """The server and the manager on which one call meets fault after fault."""
+
+    def __init__(self, verb: Verb, data_path: DataPath, session: Any) -> None:
+        self.verb = verb
+        self.server = FaultyS3()
+        self._data_path = data_path
+        self._session = session
+        self._stack = AsyncExitStack()
+        self._normal = 0
+
+    async def __aenter__(self) -> _Bench:
+        await self._stack.enter_async_context(self.server)
+        self.s3 = await self._stack.enter_async_context(
+            S3Manager(
+                region="us-east-1",
+                endpoint_url=self.server.endpoint_url,
+                credentials=Credentials("key", "secret"),
+                session=self._session,
+                settings=S3Settings(data_path=self._data_path, **SETTINGS),  # type: ignore[arg-type]
+            )
+        )
+        # The client, a connection and what is probed once are made now, so that the faults meet the call alone.
+        self.server.s3 = new_state()
+        await self.s3.upload_file(OTHER, "warm", b"warm")
+        await self.s3.list_buckets()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def run(self, case: Case) -> Cell:
+        """One cell."""
+        server, cell = self.server, Cell(self.verb, case)
+        server.s3 = new_state()
+        server.rules.clear()
+        server.arrived.clear()
+        before = bodies_of(server.s3)
+        if case.fault is not None:
+            server.will(case.fault, self.verb.request, times=case.times)
+        call = asyncio.ensure_future(self.verb.call(self.s3))
+        await asyncio.wait({call}, timeout=DEADLINE + GRACE)
+        if not call.done():
+            cell.problems.append("hangs")
+            call.cancel()
+        try:
+            cell.value = await call
+        except BaseException as error:
+            cell.error = error
+        cell.sends = server.arrived.count(self.verb.request)
+        self._normal = self._normal or cell.sends
+        cell.problems += await self._left_over()
+        cell.orphans = len(server.s3.uploads)
+        cell.problems += judge(cell, before, bodies_of(server.s3), self._normal)
+        return cell
+
+    async def _left_over(self) -> list[str]:
+        problems = []
+        stats = self.s3.pool.stats()
+        if stats.in_use or stats.waiting:
+            problems.append(f"{stats.in_use} slots in use, {stats.waiting} waiting")
+        try:
+            await asyncio.wait_for(self.server.until_idle(), GRACE)
+        except TimeoutError:
+            problems.append("a connection is still in use")
+        return problems
+
+
+def judge(cell: Cell, before: Any, after: Any, normal: int) -> list[str]:
+    """What is wrong with an outcome. `normal` is how often the request goes out without a fault."""
+    if cell.error is None:
+        problems = _wrong_result(cell, before, after)
+    else:
+        problems = _wrong_error(cell, cell.error) + _wrong_state(cell, cell.error, before, after)
+    # A created upload whose answer is lost is known to nobody, and can belong to anybody.
+    if cell.orphans and not cell.verb.creates_upload:
+        problems.append(f"{cell.orphans} open uploads left")
+    return problems + _wrong_sends(cell, normal)
+
+
+def _wrong_result(cell: Cell, before: Any, after: Any) -> list[str]:
+    if (cell.case.name, cell.verb.name) in _RIGHT_ANSWERS | _UNVERIFIABLE:
+        return []
+    if cell.case.then in {Then.EXHAUSTED, Then.FAILS_AT_ONCE}:
+        return [f"succeeds instead of raising {cell.case.error.__name__}"]
+    if cell.value != cell.verb.result:
+        return [f"gives {cell.value!r}"]
+    done = copy.deepcopy(before)
+    cell.verb.change(done)
+    return [] if after == done else ["the server does not hold what the answer says"]
+
+
+_RIGHT_ANSWERS = {
+    ("404 NoSuchBucket", "exists"),
+    ("404 NoSuchBucket", "bucket exists"),
+    ("404 NoSuchBucket", "move"),  # what was to be deleted is gone with its bucket
+    ("403 AccessDenied", "bucket exists"),  # it is asked for its location instead
+}
+
+_UNVERIFIABLE = {("corrupted object", "download to a file")}
+"""S3 has no checksum for a range: only TLS protects it on its way."""
+
+
+def _wrong_error(cell: Cell, error: BaseException) -> list[str]:
+    if not isinstance(error, ApmS3Error):
+        return [f"raises {error!r}"]
+    if not isinstance(error, _expected(cell)):
+        return [f"raises {error!r}"]
+    if not error.operation or (error.bucket is None and cell.verb.request != "ListBuckets"):
+        return [f"says not where: {error}"]
+    return []
+
+
+def _expected(cell: Cell) -> tuple[type[ApmS3Error], ...]:
+    """The errors that a call may raise."""
+    case, verb = cell.case, cell.verb
+    if case.then not in {Then.PASSES, Then.RETRIED}:
+        # The answer to a HEAD has no body, and so no code: only the status is known.
+        bare = {Throttled: ServiceUnavailable, ExpiredToken: AccessDenied, ClockSkewed: AccessDenied}
+        return (case.error, bare.get(case.error, case.error)) if verb.request.startswith("Head") else (case.error,)
+    if case.name == "delivered twice" and verb.judged_by_its_second_delivery:
+        return (PreconditionFailed, UploadNotFound)
+    if case.name == "corrupted object" and verb.name == "download":
+        return (IntegrityError,)  # what came before is in the caller's hands already
+    return ()
+
+
+def _wrong_state(cell: Cell, error: BaseException, before: Any, after: Any) -> list[str]:
+    done = copy.deepcopy(before)
+    cell.verb.change(done)
+    if after == before or (after == done and (_undecided(error) or cell.case.name == "delivered twice")):
+        return []
+    if cell.verb.name.startswith("move") and after["bucket-one"] == before["bucket-one"]:
+        return []  # a copy may be there; the source is
+    return [f"the state has changed, though {error!r}"]
+
+
+def _undecided(error: BaseException) -> bool:
+    """Whether the error leaves open what became of the request."""
+    if isinstance(error, TransportError):
+        return error.sent
+    if isinstance(error, DigestRejected):
+        return False
+    return isinstance(error, IntegrityError | ServiceUnavailable | ConditionalConflict) or (
+        isinstance(error, S3Error) and error.status >= 500
+    )
+
+
+def _wrong_sends(cell: Cell, normal: int) -> list[str]:
+    if cell.case.then is Then.EITHER or (cell.error is not None and cell.case.then is Then.RETRIED):
+        return []
+    if (cell.case.name, cell.verb.name) in _UNVERIFIABLE:
+        return []
+    expected = {
+        Then.PASSES: {normal},
+        Then.RETRIED: {normal + 1},
+        Then.FAILS_AT_ONCE: {1, normal},
+        Then.EXHAUSTED: {3},
+    }[cell.case.then]
+    if cell.sends in expected:
+        return []
+    return [f"sent {cell.sends} times instead of {expected}"]
+
+
+def table(data_path: str, cells: dict[tuple[str, str], Cell]) -> list[str]:
+    """The matrix as text: a row for each fault, a column for each call."""
+    names = list(dict.fromkeys(verb for verb, _ in cells))
+    width = max(len(case.name) for case in CASES)
+    lines = [f"{len(cells)} cells over {data_path}: {len(names)} calls, {len(CASES)} faults", ""]
+    lines += [f"{number:3} {name}" for number, name in enumerate(names, start=1)]
+    lines += ["", " " * width + "".join(f"{number:4}" for number in range(1, len(names) + 1))]
+    for case in CASES:
+        row = (cells.get((name, case.name)) for name in names)
+        lines.append(case.name.ljust(width) + "".join("    " if cell is None else f"  {cell.symbol}" for cell in row))
+    errors = {cell.symbol: type(cell.error).__name__ for cell in cells.values() if cell.error and not cell.problems}
+    legend = ", ".join(f"{symbol} {name}" for symbol, name in sorted(errors.items()))
+    return [
+        *lines,
+        "",
+        f". right result, o an upload nobody can know of stays open, ? unverifiable, !! wrong, {legend}",
+    ]
