@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -118,6 +118,18 @@ class Context:
             self._seen.add(mark)
         if len(self._issues) < MAX_ISSUES:
             self._issues.append(issue)
+
+    @property
+    def issues(self) -> tuple[Issue, ...]:
+        """What was reported so far."""
+        return tuple(self._issues)
+
+    def replace_below(self, path: str, issues: Iterable[Issue]) -> None:
+        """Forget what was reported at or below `path`, and report `issues` instead."""
+        self._issues = [issue for issue in self._issues if not re.match(rf"{re.escape(path)}(?:[.\[]|$)", issue.path)]
+        self._seen.clear()
+        for issue in issues:
+            self.add(issue)
 
     def skip(self, reason: str) -> None:
         """Say that a check was not made."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,6 +15,8 @@ from apm_s3.reports import ValidationReport
 from apm_s3.tools import TOOLS
 from apm_s3.validators.bundles import Member
 from apm_s3.validators.context import ConfigSource, Context, Source, parse_version
+from apm_s3.validators.external import ask_tool
+from apm_s3.validators.offload import run_beside
 from apm_s3.validators.parsing.documents import unreadable_issue
 from apm_s3.validators.parsing.nodes import Unreadable
 
@@ -62,15 +64,11 @@ def validate_config(
         TypeError: `source` is none of the above.
         OSError: `source` is a Path that cannot be read.
     """
-    module = _tool(tool)
-    if level not in _LEVELS:
-        raise InvalidOption(f"no such level: {level!r}", hint=f"choose from {', '.join(_LEVELS)}")
-    if kind is not None and kind not in module.KINDS:
-        raise InvalidOption(f"{tool} has no kind {kind!r}", hint=f"choose from {', '.join(module.KINDS)}")
+    module = _check_options(tool, kind, target_version, level)
     context = Context(parse_version(target_version))
     read = Source(source, name)
     chosen = kind or module.infer_kind(read) or module.KINDS[0]
-    _check(module, chosen, read, context)
+    _check(tool, chosen, read, context, level)
     return context.report(tool, chosen, read.name)
 
 
@@ -83,14 +81,18 @@ async def validate_config_async(
     target_version: str | None = None,
     level: Level = "full",
 ) -> ValidationReport:
-    """`validate_config`, with whatever takes long in a thread, so that the event loop is never held."""
+    """`validate_config`, with what takes long off the event loop: in a thread, or a process where it is large."""
 
     def run() -> ValidationReport:
         return validate_config(tool, source, name=name, kind=kind, target_version=target_version, level=level)
 
     if level == "full" and _is_light(tool, source):
         return run()
-    return await asyncio.to_thread(run)
+    _check_options(tool, kind, target_version, level)
+    call = {"tool": tool, "name": name, "kind": kind, "target_version": target_version, "level": level, "bundle": False}
+    if isinstance(source, str):
+        return await run_beside(run, call, {"": source.encode("utf-8", "surrogatepass")})
+    return await run_beside(run, call, {"": bytes(source)} if isinstance(source, bytes | bytearray) else {})
 
 
 def validate_bundle(
@@ -104,9 +106,7 @@ def validate_bundle(
     Raises:
         InvalidOption: unknown tool or level, or not a version.
     """
-    module = _tool(tool)
-    if level not in _LEVELS:
-        raise InvalidOption(f"no such level: {level!r}", hint=f"choose from {', '.join(_LEVELS)}")
+    module = _check_options(tool, None, target_version, level)
     target = parse_version(target_version)
     skipped, members = dict[str, None](), []
     for name, raw in files.items():
@@ -115,7 +115,7 @@ def validate_bundle(
         if kind is None:
             skipped[f"{name}: not a {tool} configuration file"] = None
             continue
-        _check(module, kind, source, context)
+        _check(tool, kind, source, context, level)
         members.append(Member(name, kind, source, context))
     module.check_bundle(members)
     reports = [member.context.report(tool, member.kind, member.name) for member in members]
@@ -128,21 +128,38 @@ def validate_bundle(
 async def validate_bundle_async(
     tool: str, files: Mapping[str, bytes], *, target_version: str | None = None, level: Level = "full"
 ) -> ValidationReport:
-    """`validate_bundle`, with whatever takes long in a thread, so that the event loop is never held."""
+    """`validate_bundle`, with what takes long off the event loop: in a thread, or a process where it is large."""
 
     def run() -> ValidationReport:
         return validate_bundle(tool, files, target_version=target_version, level=level)
 
     if level == "full" and _is_light(tool, b"".join(files.values()) if len(files) == 1 else None):
         return run()
-    return await asyncio.to_thread(run)
+    _check_options(tool, None, target_version, level)
+    call = {"tool": tool, "target_version": target_version, "level": level, "bundle": True}
+    return await run_beside(run, call, files)
 
 
-def _check(module: ToolValidator, kind: str, source: Source, context: Context) -> None:
+def _check_options(tool: str, kind: str | None, target_version: str | None, level: Level) -> ToolValidator:
+    """The package of the tool, if all options are known."""
+    module = _tool(tool)
+    if level not in _LEVELS:
+        raise InvalidOption(f"no such level: {level!r}", hint=f"choose from {', '.join(_LEVELS)}")
+    if kind is not None and kind not in module.KINDS:
+        raise InvalidOption(f"{tool} has no kind {kind!r}", hint=f"choose from {', '.join(module.KINDS)}")
+    parse_version(target_version)
+    return module
+
+
+def _check(tool: str, kind: str, source: Source, context: Context, level: Level) -> None:
     try:
-        module.check(kind, source, context)
+        _tool(tool).check(kind, source, context)
     except Unreadable as exc:
         context.add(unreadable_issue(exc))
+        return
+    if level == "external":
+        text = source.text if source.data is None else json.dumps(source.data, default=str)
+        ask_tool(tool, kind, text, context)
 
 
 def _tool(tool: str) -> ToolValidator:

@@ -131,7 +131,9 @@ def test_bad_json_is_refused_with_its_place(text, place):
 
 
 def test_a_duplicate_key_in_json_has_its_path():
-    issue = only_issue('{"title": "x", "panels": [{"type": "a"}, {"type": "b", "id": 1, "id": 2}]}', "grafana", kind="dashboard")
+    issue = only_issue(
+        '{"title": "x", "panels": [{"type": "a"}, {"type": "b", "id": 1, "id": 2}]}', "grafana", kind="dashboard"
+    )
 
     assert (issue.rule, issue.path) == ("duplicate-key", "panels[1].id")
 

@@ -1,5 +1,7 @@
 """The entry points: kinds, names, versions, bundles and the event loop."""
 
+import asyncio
+
 import pytest
 
 from apm_s3.errors import InvalidOption
@@ -75,7 +77,8 @@ def test_a_path_is_read_and_names_the_report(tmp_path):
 
 def test_a_bundle_names_the_file_of_each_issue_and_skips_what_it_does_not_know():
     report = validate_bundle(
-        "prometheus", {"prometheus.yml": b"globals: {}\n", "rules/a.yml": b"groups: []\n", "NOTES": b""}
+        "prometheus",
+        {"prometheus.yml": b"globals: {}\nrule_files: [rules/*.yml]\n", "rules/a.yml": b"groups: []\n", "NOTES": b""},
     )
 
     assert [issue.file for issue in report.issues] == ["prometheus.yml"]
@@ -98,3 +101,48 @@ async def test_an_async_bundle_says_what_the_plain_one_says():
     files = {"loki.yaml": b"a: [\n", "rules/x.yaml": b"groups: []\n"}
 
     assert await validate_bundle_async("loki", files) == validate_bundle("loki", files)
+
+
+LARGE = "scrape_configs:\n" + "".join(f"- {{job_name: j{index}, sample_limit: x}}\n" for index in range(12_000))
+
+
+async def test_a_large_document_is_checked_in_a_process_with_the_same_report():
+    assert await validate_config_async("prometheus", LARGE) == validate_config("prometheus", LARGE)
+
+
+async def test_a_large_bundle_is_checked_in_a_process_with_the_same_report():
+    files = {"prometheus.yml": LARGE.encode(), "rules.yml": b"groups: [{name: 1}]"}
+
+    assert await validate_bundle_async("prometheus", files) == validate_bundle("prometheus", files)
+
+
+async def test_without_a_python_to_start_a_thread_checks_a_large_document(monkeypatch):
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+
+    assert await validate_config_async("prometheus", LARGE) == validate_config("prometheus", LARGE)
+
+
+async def test_a_cancelled_validation_leaves_no_process(monkeypatch):
+    started = asyncio.Queue()
+    start = asyncio.create_subprocess_exec
+
+    async def remember(*arguments, **options):
+        process = await start(*arguments, **options)
+        started.put_nowait(process)
+        return process
+
+    monkeypatch.setattr("asyncio.create_subprocess_exec", remember)
+    task = asyncio.create_task(validate_config_async("prometheus", LARGE * 3))
+    process = await started.get()
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert await process.wait() < 0
+
+
+@pytest.mark.parametrize("options", [{"kind": "dashboard"}, {"target_version": "two"}, {"level": "deep"}])
+async def test_the_async_call_refuses_a_wrong_argument(options):
+    with pytest.raises(InvalidOption):
+        await validate_config_async("prometheus", LARGE, **options)

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from apm_s3.validators.bundles import Member
+import re
+
 from apm_s3.validators.context import Context, Source
 from apm_s3.validators.grammars import promql, regexes
-from apm_s3.validators.prometheus.schema import CONFIG, RULES, config_schema, rules_schema
+from apm_s3.validators.parsing.nodes import Node
+from apm_s3.validators.prometheus.bundle import check_bundle
+from apm_s3.validators.prometheus.schema import CONFIG, RULES, TARGETS, config_schema, rules_schema
 from apm_s3.validators.structure import take_issues
 
-KINDS = ("config", "rules")
+__all__ = ["KINDS", "check", "check_bundle", "infer_kind"]
+
+KINDS = ("config", "rules", "targets")
+"""`targets` are the files of file_sd_configs."""
+_LIST = re.compile(r"(?:\s|#[^\n]*\n)*(?:\[|-\s)")
+_OTHERS = frozenset(("tests", "tls_server_config", "http_server_config", "basic_auth_users", "rate_limit"))
+"""Keys of promtool's unit tests and of the web configuration, which are not checked here."""
 
 
 def infer_kind(source: Source) -> str | None:
-    """`rules` for a file with groups, else `config`; None for a file that is neither YAML nor JSON by its name."""
+    """`rules` for a file with groups, `targets` for a list, else `config`; None for another kind of file."""
     if source.name is not None and not source.name.endswith((".yml", ".yaml", ".json", ".rules")):
         return None
     keys = source.top_level_keys()
-    return "rules" if "groups" in keys and not keys & config_schema().table[CONFIG].keys() else "config"
+    if "groups" in keys and not keys & config_schema().table[CONFIG].keys():
+        return "rules"
+    if keys & _OTHERS:
+        return None
+    return "targets" if source.name is not None and _LIST.match(source.text) else "config"
 
 
 def check(kind: str, source: Source, context: Context) -> None:
@@ -31,8 +44,13 @@ def check(kind: str, source: Source, context: Context) -> None:
         return
     if not regexes.available():
         context.skip(regexes.SKIPPED)
+    if kind == "targets":
+        _check_targets(root, context)
+        return
     config_schema().decode(CONFIG, root, context)
 
 
-def check_bundle(members: list[Member]) -> None:
-    """Each file stands for itself."""
+def _check_targets(root: Node, context: Context) -> None:
+    for index, group in enumerate(config_schema().codec(f"[]{TARGETS}")(root, None, context) or ()):
+        if group is None:
+            context.error(root.items[index], (None, index), "null-section", "empty or null group of targets")

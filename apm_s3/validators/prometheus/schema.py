@@ -18,6 +18,7 @@ from apm_s3.validators.prometheus_common import check_http_client
 
 CONFIG = "prometheus/config.Config"
 RULES = "model/rulefmt.RuleGroups"
+TARGETS = "targetgroup.Group"
 
 
 def _check_group(group: Struct, context: Context) -> None:

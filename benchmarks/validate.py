@@ -1,0 +1,154 @@
+"""What validation costs: time by size, ratio to promtool, bombs, and how long the event loop is held.
+
+Run it with `python -m benchmarks.validate`. Times are of the processor, the best of several runs; promtool's is of
+the wall, since it is a process.
+"""
+
+import asyncio
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+from itertools import pairwise
+
+from apm_s3.validators import validate_config, validate_config_async
+
+JOB = """\
+  - job_name: job-{0}
+    scrape_interval: 15s
+    metrics_path: /metrics
+    # The instances of this service, by hand until discovery knows them.
+    static_configs:
+      - targets: ["host-{0}.example.org:9090", "spare-{0}.example.org:9090"]
+        labels:
+          environment: production
+          team: platform
+    relabel_configs:
+      - source_labels: [__address__]
+        regex: "(.*):.*"
+        target_label: instance
+        replacement: $1
+"""
+RULE = """\
+      - alert: ErrorsOfJob{0}
+        expr: sum by (job) (rate(http_requests_total{{job="job-{0}", code=~"5.."}}[5m])) > 0.05
+        for: 10m
+        labels: {{severity: page}}
+        annotations:
+          summary: '{{{{ $labels.job }}}} fails at {{{{ $value | humanizePercentage }}}}'
+"""
+DASHBOARD_PANEL = {"id": 1, "title": "Requests", "type": "timeseries", "targets": [{"expr": "sum(rate(up[5m]))"}] * 4}
+
+
+def configuration(size):
+    head = "global:\n  scrape_interval: 30s\nscrape_configs:\n"
+    return head + "".join(JOB.format(index) for index in range(max(size // len(JOB.format(100)), 1)))
+
+
+def rules(size):
+    head = "groups:\n  - name: errors\n    rules:\n"
+    return head + "".join(RULE.format(index) for index in range(max(size // len(RULE.format(100)), 1)))
+
+
+def dashboard(size):
+    panels = [{**DASHBOARD_PANEL, "id": index} for index in range(size // len(json.dumps(DASHBOARD_PANEL)))]
+    return json.dumps({"title": "Big", "uid": "big", "schemaVersion": 39, "panels": panels}, indent=1)
+
+
+def best(work, runs):
+    times = []
+    for _ in range(runs):
+        begun = time.process_time()
+        work()
+        times.append(time.process_time() - begun)
+    return min(times) * 1000
+
+
+def promtool(text, command):
+    with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
+        file.write(text)
+        file.flush()
+        times = []
+        for _ in range(5):
+            begun = time.perf_counter()
+            subprocess.run(["promtool", "check", *command, file.name], capture_output=True, check=True)
+            times.append(time.perf_counter() - begun)
+    return min(times) * 1000
+
+
+def show_sizes():
+    cases = [
+        ("configuration", configuration, "config", ["config", "--syntax-only"]),
+        ("rules", rules, "rules", ["rules", "--lint=none"]),
+    ]
+    print(f"{'document':<16}{'bytes':>9}{'ms':>9}{'promtool ms':>13}{'ratio':>8}")
+    for name, make, kind, command in cases:
+        for size in (5_000, 50_000, 500_000):
+            text = make(size)
+            report = validate_config("prometheus", text, kind=kind)
+            assert report.ok, str(report)[:500]
+            ours = best(
+                lambda text=text, kind=kind: validate_config("prometheus", text, kind=kind), 20 if size < 9e4 else 4
+            )
+            theirs = promtool(text, command) if shutil.which("promtool") else float("nan")
+            print(f"{name:<16}{len(text):>9}{ours:>9.2f}{theirs:>13.1f}{theirs / ours:>8.2f}")
+
+
+def show_bombs():
+    letters = [chr(97 + index) for index in range(13)]
+    pairs = list(pairwise(letters))
+    bombs = {
+        "alias bomb": "a: &a [x]\n" + "".join(f"{new}: &{new} [{','.join([f'*{old}'] * 9)}]\n" for old, new in pairs),
+        "merge bomb": "a: &a {x: 1}\n"
+        + "".join(f"{new}: &{new} {{<<: [{','.join([f'*{old}'] * 9)}]}}\n" for old, new in pairs),
+        "60 000 levels": "[" * 60_000,
+        "50 MB": "#" * 50_000_000,
+        "duplicate key": "global: {}\nglobal: {}\n",
+        "invalid UTF-8": b"global: \xff",
+        "NUL byte": b"global: \0",
+    }
+    print("\nrefused in ms")
+    for name, bomb in bombs.items():
+        assert not validate_config("prometheus", bomb).ok
+        print(f"{name:<16}{best(lambda bomb=bomb: validate_config('prometheus', bomb), 3):>9.2f}")
+
+
+async def longest_stall(work):
+    """How long the event loop was held at most, in ms, while `work` ran."""
+    worst, done = 0.0, False
+
+    async def tick():
+        nonlocal worst
+        while not done:
+            begun = time.perf_counter()
+            await asyncio.sleep(0.001)
+            worst = max(worst, time.perf_counter() - begun - 0.001)
+
+    ticker = asyncio.create_task(tick())
+    await asyncio.sleep(0.01)
+    await work
+    done = True
+    await ticker
+    return worst * 1000
+
+
+async def show_stalls():
+    cases = [
+        ("configuration 5 KB", "prometheus", configuration(5_000), "config"),
+        ("configuration 2 MB", "prometheus", configuration(2_000_000), "config"),
+        ("rules 1 MB", "prometheus", rules(1_000_000), "rules"),
+        ("one scalar of 15 MB", "prometheus", "a: " + "x" * 15_000_000, "config"),
+        ("dashboard 3 MB", "grafana", dashboard(3_000_000), "dashboard"),
+        ("one string of 15 MB", "grafana", json.dumps({"title": "x" * 15_000_000}), "dashboard"),
+    ]
+    print("\nevent loop held at most, ms")
+    for name, tool, text, kind in cases:
+        await validate_config_async(tool, "{}", kind=kind)
+        print(f"{name:<22}{await longest_stall(validate_config_async(tool, text, kind=kind)):>9.1f}")
+
+
+if __name__ == "__main__":
+    show_sizes()
+    show_bombs()
+    asyncio.run(show_stalls())
