@@ -45,7 +45,7 @@ def plan_parts(size: int, preferred: int) -> tuple[Part, ...]:
 def stream_part_size(number: int, preferred: int) -> int:
     """Bytes of part `number` of a source whose end is not known: doubled every 1000 parts, 5 GiB at most.
 
-    So 10 000 parts reach 5 TiB from the smallest parts that S3 takes, and small streams never need large buffers.
+    So 10 000 parts reach 4.8 TiB even from the smallest parts, and small streams never need large buffers.
     """
     return min(max(preferred, MIN_PART) << ((number - 1) // _PARTS_OF_ONE_SIZE), MAX_PART)
 

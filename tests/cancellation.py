@@ -1,0 +1,32 @@
+"""Cancels a piece of work in each turn of the event loop that it takes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
+
+W = TypeVar("W")
+
+
+async def cancelled_everywhere(
+    world: Callable[[], AbstractAsyncContextManager[W]], work: Callable[[W], Awaitable[object]]
+) -> AsyncIterator[tuple[int, W]]:
+    """Worlds in which `work` was cancelled in the loop's first turn, its second, and so on until it is too late."""
+    turn = 0
+    while True:
+        async with world() as here:
+            task = asyncio.ensure_future(work(here))
+            for _ in range(turn):
+                await asyncio.sleep(0)
+            too_late = task.done()
+            task.cancel()
+            try:
+                await task
+            except asyncio.CancelledError:
+                pass
+            yield turn, here
+        if too_late:
+            return
+        turn += 1

@@ -1,0 +1,277 @@
+"""An `ObjectTransport` in memory: every request suspends before and after its effect, and can be made to fail."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from apm_s3 import S3Manager, S3Settings
+from apm_s3.errors import ApmS3Error, ConnectionLost, s3_error
+from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, ListPage, PartInfo, Stream, UploadInfo
+from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
+from apm_s3.transports.base import ObjectTransport
+from apm_s3.transports.clients import Clients
+
+PIECE = 100_000
+
+
+@dataclass
+class Upload:
+    key: str
+    options: UploadOptions
+    parts: dict[int, bytes] = field(default_factory=dict)
+
+
+class MemoryTransport:
+    """One bucket, "bucket", without versions.
+
+    Attributes:
+        before: called with each request's verb and its count; raises what the request is to fail with, unsent.
+        after: the same once the request has been carried out, for answers that get lost.
+        breaks: after how many bytes a body breaks, for each body opened in turn; None: it does not.
+        open_bodies: bodies that hold a connection.
+        most_in_flight: the most parts that were being sent at once.
+    """
+
+    def __init__(self) -> None:
+        self.objects: dict[str, tuple[FileInfo, bytes]] = {}
+        self.uploads: dict[str, Upload] = {}
+        self.requests: Counter[str] = Counter()
+        self.before: Callable[[str, int], None] = lambda verb, count: None
+        self.after: Callable[[str, int], None] = lambda verb, count: None
+        self.breaks: list[int | None] = []
+        self.largest_copy = 10**12
+        self.open_bodies = 0
+        self.in_flight = self.most_in_flight = 0
+        self._ids = itertools.count(1)
+
+    @asynccontextmanager
+    async def _request(self, verb: str, bucket: str) -> AsyncIterator[None]:
+        self.requests[verb] += 1
+        count = self.requests[verb]
+        await asyncio.sleep(0)
+        self.before(verb, count)
+        if bucket != "bucket":
+            raise s3_error(operation=verb, status=404, s3_code="NoSuchBucket", bucket=bucket)
+        yield
+        self.after(verb, count)
+        await asyncio.sleep(0)
+
+    def _found(self, verb: str, key: str, options: ReadOptions) -> tuple[FileInfo, bytes]:
+        if key not in self.objects:
+            raise self._error(verb, key, 404, "" if verb == "head" else "NoSuchKey")
+        info, data = self.objects[key]
+        if options.if_match not in {None, info.etag}:
+            raise self._error(verb, key, 412, "PreconditionFailed")
+        return info, data
+
+    def _error(self, verb: str, key: str, status: int, s3_code: str, message: str = "") -> ApmS3Error:
+        return s3_error(operation=verb, status=status, s3_code=s3_code, message=message, bucket="bucket", key=key)
+
+    def _store(self, key: str, data: bytes, options: UploadOptions, etag: str) -> FileInfo:
+        there = self.objects.get(key)
+        lost = options.if_none_match is not None and there is not None
+        if lost or (options.if_match is not None and (there is None or there[0].etag != options.if_match)):
+            raise self._error("put", key, 412, "PreconditionFailed")
+        info = FileInfo(
+            "bucket", key, len(data), etag, content_type=options.content_type, metadata=dict(options.metadata)
+        )
+        self.objects[key] = info, data
+        return info
+
+    async def read(self, bucket: str, key: str, options: ReadOptions) -> tuple[FileInfo, bytes]:
+        async with self._request("read", bucket):
+            return self._found("read", key, options)
+
+    async def open(self, bucket: str, key: str, options: ReadOptions) -> MemoryBody:
+        async with self._request("open", bucket):
+            info, data = self._found("open", key, options)
+            start, stop = options.range or (0, None)
+            if options.range is not None and start >= len(data):
+                raise self._error("open", key, 416, "InvalidRange")
+        # Past the last suspension: what a cancelled request has opened would be nobody's.
+        return MemoryBody(self, info, data[start:stop], self.breaks.pop(0) if self.breaks else None)
+
+    async def head(self, bucket: str, key: str, options: ReadOptions) -> FileInfo:
+        async with self._request("head", "bucket"):
+            if bucket != "bucket":
+                raise s3_error(operation="head", status=404, bucket=bucket, key=key)
+            return self._found("head", key, options)[0]
+
+    async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
+        async with self._request("put", bucket):
+            data = await gathered(body)
+            return self._store(key, data, options, f'"{hashlib.md5(data).hexdigest()}"')
+
+    async def delete(self, bucket: str, key: str, options: DeleteOptions) -> DeleteOutcome:
+        async with self._request("delete", bucket):
+            if options.if_match is not None:
+                self._found("delete", key, ReadOptions(if_match=options.if_match))
+            self.objects.pop(key, None)
+            return DeleteOutcome(key)
+
+    async def delete_many(
+        self, bucket: str, keys: Sequence[tuple[str, str | None]], options: DeleteOptions
+    ) -> DeleteReport:
+        async with self._request("delete_many", bucket):
+            busy = [key for key, _ in keys if key.startswith("busy") and self.requests["delete_many"] == 1]
+            locked = [key for key, _ in keys if key.startswith("locked")]
+            deleted = [key for key, _ in keys if key not in busy + locked]
+            for key in deleted:
+                self.objects.pop(key, None)
+            return DeleteReport(
+                tuple(DeleteOutcome(key) for key in deleted),
+                tuple(KeyFailure(key, None, "SlowDown", "slower") for key in busy)
+                + tuple(KeyFailure(key, None, "AccessDenied", "locked") for key in locked),
+            )
+
+    async def copy(self, source_bucket: str, source_key: str, bucket: str, key: str, options: CopyOptions) -> FileInfo:
+        async with self._request("copy", bucket):
+            info, data = self._found("copy", source_key, ReadOptions(if_match=options.source_if_match))
+            if len(data) > self.largest_copy:
+                said = "The specified copy source is larger than the maximum allowable size for a copy source: 1"
+                raise self._error("copy", key, 400, "InvalidRequest", said)
+            wanted = UploadOptions(
+                content_type=info.content_type,
+                metadata=info.metadata or {},
+                if_match=options.if_match,
+                if_none_match=options.if_none_match,
+            )
+            return replace(self._store(key, data, wanted, info.etag or ""), size=-1)
+
+    async def list_files(self, bucket: str, options: ListOptions) -> ListPage:
+        async with self._request("list_files", bucket):
+            found = [info for key, (info, _) in sorted(self.objects.items()) if key.startswith(options.prefix)]
+            start = int(options.token or 0)
+            page = found[start : start + options.max_keys]
+            more = start + len(page) < len(found)
+            return ListPage(tuple(page), next_token=str(start + len(page)) if more else None)
+
+    async def create_upload(self, bucket: str, key: str, options: UploadOptions) -> str:
+        async with self._request("create_upload", bucket):
+            upload_id = f"upload-{next(self._ids)}"
+            self.uploads[upload_id] = Upload(key, options)
+            return upload_id
+
+    async def upload_part(
+        self, bucket: str, key: str, upload_id: str, number: int, body: bytes | Stream, options: UploadOptions
+    ) -> PartInfo:
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            async with self._request("upload_part", bucket):
+                data = await gathered(body)
+                return self._part(upload_id, key, number, data)
+        finally:
+            self.in_flight -= 1
+
+    async def copy_part(
+        self,
+        source_bucket: str,
+        source_key: str,
+        byte_range: tuple[int, int],
+        bucket: str,
+        key: str,
+        upload_id: str,
+        number: int,
+        options: CopyOptions,
+    ) -> PartInfo:
+        async with self._request("copy_part", bucket):
+            _, data = self._found("copy_part", source_key, ReadOptions(if_match=options.source_if_match))
+            return self._part(upload_id, key, number, data[slice(*byte_range)])
+
+    def _part(self, upload_id: str, key: str, number: int, data: bytes) -> PartInfo:
+        self._upload(upload_id, key).parts[number] = data
+        return PartInfo(number, f'"{hashlib.md5(data).hexdigest()}"', len(data))
+
+    def _upload(self, upload_id: str, key: str) -> Upload:
+        if upload_id not in self.uploads:
+            raise self._error("upload", key, 404, "NoSuchUpload")
+        return self.uploads[upload_id]
+
+    async def complete_upload(
+        self, bucket: str, key: str, upload_id: str, parts: Sequence[PartInfo], options: UploadOptions
+    ) -> FileInfo:
+        async with self._request("complete_upload", bucket):
+            upload = self._upload(upload_id, key)
+            data = b"".join(upload.parts[part.number] for part in parts)
+            digests = b"".join(bytes.fromhex(part.etag.strip('"')) for part in parts)
+            etag = f'"{hashlib.md5(digests).hexdigest()}-{len(parts)}"'
+            conditions = {"if_match": options.if_match, "if_none_match": options.if_none_match}
+            info = self._store(key, data, replace(upload.options, **conditions), etag)
+            del self.uploads[upload_id]
+            return info
+
+    async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
+        async with self._request("abort_upload", bucket):
+            self._upload(upload_id, key)
+            del self.uploads[upload_id]
+
+    async def list_parts(self, bucket: str, key: str, upload_id: str) -> tuple[PartInfo, ...]:
+        async with self._request("list_parts", bucket):
+            parts = self._upload(upload_id, key).parts
+            return tuple(
+                PartInfo(number, f'"{hashlib.md5(data).hexdigest()}"', len(data)) for number, data in parts.items()
+            )
+
+    async def list_uploads(self, bucket: str, prefix: str) -> tuple[UploadInfo, ...]:
+        async with self._request("list_uploads", bucket):
+            return tuple(
+                UploadInfo(upload.key, upload_id, datetime.now(UTC)) for upload_id, upload in self.uploads.items()
+            )
+
+    async def recover(self, error: ApmS3Error) -> bool:
+        return False
+
+    async def aclose(self) -> None:
+        pass
+
+
+class MemoryBody:
+    """A body that gives small pieces, and breaks where it is told to."""
+
+    def __init__(self, transport: MemoryTransport, info: FileInfo, data: bytes, breaks: int | None) -> None:
+        self.info = info
+        self.length = len(data)
+        self._transport = transport
+        self._data = data
+        self._breaks = breaks
+        self._closed = False
+        transport.open_bodies += 1
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        end = self.length if self._breaks is None else self._breaks
+        for start in range(0, end, PIECE):
+            await asyncio.sleep(0)
+            yield self._data[start : min(start + PIECE, end)]
+        await asyncio.sleep(0)
+        if end < self.length:
+            raise ConnectionLost("it broke", operation="read_file", bucket="bucket", key=self.info.key)
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._transport.open_bodies -= 1
+
+
+class MemoryManager(S3Manager):
+    """A manager whose objects are in memory."""
+
+    def __init__(self, settings: S3Settings, **arguments: Any) -> None:
+        super().__init__(region="us-east-1", settings=settings, **arguments)
+        self.transport = MemoryTransport()
+
+    def _make_transport(self, clients: Clients) -> ObjectTransport:
+        return self.transport  # type: ignore[return-value]
+
+
+async def gathered(body: bytes | Stream) -> bytes:
+    return b"".join([piece async for piece in body.open()]) if isinstance(body, Stream) else body

@@ -1,0 +1,90 @@
+"""Plans of parts hold S3's limits and lose no byte."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apm_s3.errors import ObjectTooLarge
+from apm_s3.wire.content_types import content_type
+from apm_s3.wire.parts import (
+    MAX_PART,
+    MAX_PARTS,
+    MIB,
+    MIN_PART,
+    composite_etag,
+    cut_range,
+    plan_parts,
+    stream_part_size,
+)
+
+
+@given(size=st.integers(0, 10 * 1024 * MIB), preferred=st.integers(MIN_PART, 1024 * MIB))
+def test_parts_cover_everything_once_and_within_the_limits(size: int, preferred: int) -> None:
+    parts = plan_parts(size, preferred)
+
+    assert [part.number for part in parts] == list(range(1, len(parts) + 1))
+    assert [part.start for part in parts] == [0, *(part.stop for part in parts[:-1])][: len(parts)]
+    assert sum(part.size for part in parts) == size
+    assert all(MIN_PART <= part.size <= MAX_PART for part in parts[:-1])
+
+
+@pytest.mark.parametrize("size", [MAX_PARTS * MIN_PART + 1, 5 * 1024**4, MAX_PARTS * MAX_PART])
+def test_parts_grow_where_ten_thousand_would_not_do(size: int) -> None:
+    parts = plan_parts(size, MIN_PART)
+
+    assert len(parts) <= MAX_PARTS
+    assert parts[-1].stop == size
+
+
+def test_more_than_s3_can_hold_is_refused() -> None:
+    with pytest.raises(ObjectTooLarge):
+        plan_parts(MAX_PARTS * MAX_PART + 1, MIN_PART)
+
+
+def test_the_smallest_parts_of_a_stream_reach_nearly_five_tebibytes() -> None:
+    sizes = [stream_part_size(number, MIN_PART) for number in range(1, MAX_PARTS + 1)]
+
+    assert sizes == sorted(sizes)
+    assert sizes[:1000] == [MIN_PART] * 1000
+    assert sizes[-1] <= MAX_PART
+    assert sum(sizes) >= 4.8 * 1024**4
+
+
+@given(start=st.integers(0, 100), size=st.integers(0, 100), step=st.integers(1, 30))
+def test_ranges_follow_each_other(start: int, size: int, step: int) -> None:
+    covered = [index for first, stop in cut_range(start, start + size, step) for index in range(first, stop)]
+
+    assert covered == list(range(start, start + size))
+
+
+def test_the_etag_of_parts_is_the_md5_of_their_md5s() -> None:
+    digests = [hashlib.md5(part).digest() for part in (b"a", b"b")]
+
+    etag = composite_etag([f'"{digest.hex()}"' for digest in digests])
+
+    assert etag == f'"{hashlib.md5(b"".join(digests)).hexdigest()}-2"'
+
+
+def test_no_etag_is_made_up_of_parts_that_have_no_md5() -> None:
+    assert composite_etag(['"0123"', '"opaque"']) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("prometheus.yml", "application/yaml"),
+        ("a/dashboard.JSON", "application/json"),
+        ("grafana.ini", "text/plain"),
+        ("logs.tar.gz", "application/gzip"),
+        ("page.html", "text/html"),
+        ("v1.2/binary", "application/octet-stream"),
+        ("noextension", "application/octet-stream"),
+        ("trailing.", "application/octet-stream"),
+    ],
+)
+def test_the_content_type_follows_the_ending(key: str, expected: str) -> None:
+    assert content_type(key) == expected
