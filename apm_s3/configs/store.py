@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
+from apm_s3.configs.backup_methods import BackupMethods
+from apm_s3.configs.backups import Backups
 from apm_s3.configs.blobs import Content
 from apm_s3.configs.changes import MarkGood, SetFreeze
 from apm_s3.configs.checks import check_bundle, check_files
@@ -17,6 +19,7 @@ from apm_s3.configs.outcome import find_outcome
 from apm_s3.configs.probe import Probe
 from apm_s3.configs.publish import Draft, Publisher
 from apm_s3.configs.reader import Reader, Snapshot
+from apm_s3.configs.restore import Restorer
 from apm_s3.configs.sources import Source, check_names, check_notes, check_tool, gather_sources
 from apm_s3.configs.views import Views
 from apm_s3.errors import ConfigNotFound, InvalidOption
@@ -25,7 +28,7 @@ from apm_s3.reports import ValidationReport
 from apm_s3.validators import validate_bundle_async, validate_config_async
 
 
-class ConfigStore:
+class ConfigStore(BackupMethods):
     """Versioned configurations of five tools, in environments, below one prefix of one bucket.
 
     Every change makes a new revision and becomes visible in one atomic step, or not at all. Stateless but for what it
@@ -58,6 +61,8 @@ class ConfigStore:
         self._committer = Committer(self._objects, self._reader, probe, failover=failover, deadline=deadline)
         self._live = Live(self._objects, self._reader)
         self._publisher = Publisher(self._objects, self._reader, self._committer, self._live)
+        self._backups = Backups(self._objects, self._reader)
+        self._restorer = Restorer(self._objects, self._reader, self._publisher, self._views, self._backups)
 
     def __repr__(self) -> str:
         return f"ConfigStore(bucket={self.bucket!r}, prefix={self.prefix!r})"
