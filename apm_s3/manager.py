@@ -30,6 +30,7 @@ from apm_s3.transports.clients import Clients
 from apm_s3.transports.signed import SignedTransport
 
 if TYPE_CHECKING:
+    from apm_s3.configs.deploy import DeployResult
     from apm_s3.configs.store import ConfigStore
 
 
@@ -154,6 +155,25 @@ class S3Manager(
                 deadline=self.settings.timeouts.deadline,
             )
         return self._stores[wanted]
+
+    async def deploy_apm_configs(
+        self,
+        bucket: str,
+        source_env: str,
+        target_env: str,
+        *,
+        tools: Sequence[str] | None = None,
+        create: bool = False,
+        author: str | None = None,
+        message: str = "",
+    ) -> DeployResult:
+        """Plan a deploy of the configurations in `bucket` from one environment to another, and carry it out at once.
+
+        Args and errors: those of `ConfigStore.plan_deploy` and `ConfigStore.deploy`.
+        """
+        store = self.configs(bucket)
+        plan = await store.plan_deploy(source_env, target_env, tools=tools, create=create)
+        return await store.deploy(plan, author=author, message=message)
 
     @property
     def _engine(self) -> Engine:

@@ -13,6 +13,7 @@ from contextlib import aclosing
 from apm_s3.configs import keys
 from apm_s3.configs.models import FileEntry, Release
 from apm_s3.configs.objects import ObjectStore
+from apm_s3.configs.overlays import is_reserved
 from apm_s3.configs.reader import PARALLEL, Gone, Reader, Snapshot
 from apm_s3.errors import ApmS3Error, ObjectNotFound, StoreDamaged
 from apm_s3.models import FileInfo
@@ -75,20 +76,23 @@ class Live:
         folder = keys.live(release.environment, release.tool)
         async with aclosing(self._objects.list(folder)) as listing:
             present = {info.key.removeprefix(folder): info async for info in listing}
-        hashes = await self._hashes(folder, present, release)
+        wanted = {name: entry for name, entry in release.files.items() if not is_reserved(name)}
+        hashes = await self._hashes(folder, present, wanted)
         main = MAIN_FILES[release.tool]
-        changed = [name for name, entry in release.files.items() if hashes.get(name) != entry.sha256]
+        changed = [name for name, entry in wanted.items() if hashes.get(name) != entry.sha256]
         await run_all((self._copy(folder, release, name, contents) for name in changed if name != main), limit=PARALLEL)
         # Last: whoever sees the new main file finds the files that it names.
         if main in changed:
             await self._copy(folder, release, main, contents)
-        gone = [name for name, sha256 in hashes.items() if sha256 is not None and name not in release.files]
+        gone = [name for name, sha256 in hashes.items() if sha256 is not None and name not in wanted]
         if gone:
             await self._objects.delete([folder + name for name in gone])
 
-    async def _hashes(self, folder: str, present: Mapping[str, FileInfo], release: Release) -> dict[str, str | None]:
+    async def _hashes(
+        self, folder: str, present: Mapping[str, FileInfo], wanted: Mapping[str, FileEntry]
+    ) -> dict[str, str | None]:
         """The SHA-256 that each copy carries; None for what is not ours. Copies of another size are not looked at."""
-        asked = [name for name, info in present.items() if _may_be(info, release.files.get(name))]
+        asked = [name for name, info in present.items() if _may_be(info, wanted.get(name))]
         marks = await run_all((self._mark(folder + name) for name in asked), limit=PARALLEL)
         return dict(zip(asked, marks, strict=True))
 

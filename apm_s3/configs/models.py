@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Any, Literal
 
+from apm_s3.configs.overlays import is_reserved
 from apm_s3.errors import ConfigNotFound
 from apm_s3.tools import MAIN_FILES
 from apm_s3.validators import parse_document
@@ -121,8 +122,13 @@ class Release:
 
     @property
     def digest(self) -> str:
-        """One SHA-256 over names and contents: equal for releases that hold the same files."""
+        """One SHA-256 over the names and contents that the tool reads: equal for releases that hold the same."""
         return bundle_digest({name: entry.sha256 for name, entry in self.files.items()})
+
+    @property
+    def drifted(self) -> bool:
+        """Whether it is not what the last deploy into its environment made, but was changed by hand since."""
+        return self.deployed is not None and self.deployed.digest != self.digest
 
     @property
     def removed(self) -> bool:
@@ -131,8 +137,8 @@ class Release:
 
 
 def bundle_digest(hashes: Mapping[str, str]) -> str:
-    """One SHA-256 over the names and the SHA-256s of a bundle's files."""
-    lines = (f"{sha256} {name}\n" for name, sha256 in sorted(hashes.items()))
+    """One SHA-256 over the names and the SHA-256s of a bundle's files, but for those that only overlays use."""
+    lines = (f"{sha256} {name}\n" for name, sha256 in sorted(hashes.items()) if not is_reserved(name))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

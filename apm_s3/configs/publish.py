@@ -37,7 +37,7 @@ class Draft:
     Attributes:
         base: the release that it replaces.
         files: everything that it holds, by name.
-        deployed: set by a deploy; the revision in it is filled in here. None: that of `base` is kept.
+        deploy: what a deploy takes from where; the new revision and digest are filled in. None: it is no deploy.
         expect: the revision that the caller expects, for the error.
     """
 
@@ -49,7 +49,7 @@ class Draft:
     message: str = ""
     warnings: tuple[str, ...] = ()
     forced: str | None = None
-    deployed: Deployed | None = None
+    deploy: Deployed | None = None
     expect: int | None = None
 
     @property
@@ -185,8 +185,7 @@ class Publisher:
 
 
 def _release(begun: Snapshot, draft: Draft, plan: BlobPlan, write_id: str) -> Release:
-    deployed = draft.base.deployed if draft.deployed is None and draft.base is not None else draft.deployed
-    return Release(
+    release = Release(
         tool=draft.tool,
         environment=begun.environment,
         revision=draft.revision,
@@ -199,5 +198,8 @@ def _release(begun: Snapshot, draft: Draft, plan: BlobPlan, write_id: str) -> Re
         files=plan.entries,
         warnings=draft.warnings,
         forced=draft.forced,
-        deployed=deployed,
+        deployed=None if draft.base is None else draft.base.deployed,
     )
+    if draft.deploy is None:
+        return release
+    return replace(release, deployed=replace(draft.deploy, revision=release.revision, digest=release.digest))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from apm_s3.configs.overlays import OVERLAY, RESERVED, is_reserved
 from apm_s3.configs.serialise import serialise
 from apm_s3.errors import InvalidKey, InvalidOption, ObjectTooLarge
 from apm_s3.naming import check_file_name
@@ -73,6 +74,9 @@ async def gather_sources(
     if source is not None:
         given = {MAIN_FILES[tool] if name is None else name: source}
     check_names(given)
+    for file_name in given:
+        if is_reserved(file_name) and file_name != OVERLAY:
+            raise InvalidKey(f"'{file_name[:80]}' is reserved", hint=f"below {RESERVED} only {OVERLAY} can be uploaded")
     return {file_name: await read_source(value, file_name) for file_name, value in given.items()}
 
 

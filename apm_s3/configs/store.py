@@ -11,6 +11,7 @@ from apm_s3.configs.blobs import Content
 from apm_s3.configs.changes import MarkGood, SetFreeze
 from apm_s3.configs.checks import check_bundle, check_files
 from apm_s3.configs.commit import Committer
+from apm_s3.configs.deploy import DeployPlan, DeployResult, Side, carry_out, make_plan
 from apm_s3.configs.keys import check_prefix
 from apm_s3.configs.live import Live
 from apm_s3.configs.models import Bundle, CommitOutcome, ConfigFile, Freeze, Origin, Release
@@ -63,6 +64,7 @@ class ConfigStore(BackupMethods):
         self._publisher = Publisher(self._objects, self._reader, self._committer, self._live)
         self._backups = Backups(self._objects, self._reader)
         self._restorer = Restorer(self._objects, self._reader, self._publisher, self._views, self._backups)
+        self._side = Side(self.bucket, prefix, self._reader, self._publisher)
 
     def __repr__(self) -> str:
         return f"ConfigStore(bucket={self.bucket!r}, prefix={self.prefix!r})"
@@ -286,6 +288,64 @@ class ConfigStore(BackupMethods):
             InvalidOption: that is no write id.
         """
         return await find_outcome(write_id, self._objects, self._reader, self._committer)
+
+    # Deploying --------------------------------------------------------------------------------------------------
+
+    async def plan_deploy(
+        self,
+        source_environment: str,
+        target_environment: str,
+        *,
+        tools: Sequence[str] | None = None,
+        target: ConfigStore | None = None,
+        variables: Mapping[str, str] | None = None,
+        create: bool = False,
+    ) -> DeployPlan:
+        """What a deploy would do: files, diff, validation, and what blocks it. Nothing is changed.
+
+        Args:
+            tools: by default every tool of the source.
+            target: the store of the target, in another bucket or region; by default this one.
+            variables: values for those that the target's overlays declare.
+            create: the target may be an environment that does not exist yet.
+
+        Raises:
+            InvalidOption: source and target are the same.
+            ConfigNotFound: there is no such environment or tool, or the source is empty.
+            StoreDamaged: what is stored cannot be read.
+        """
+        return await make_plan(
+            self._side,
+            (target or self)._side,  # noqa: SLF001 - another store of this class
+            check_environment(source_environment),
+            check_environment(target_environment),
+            tools=None if tools is None else [check_tool(tool) for tool in tools],
+            variables=variables or {},
+            create=create,
+        )
+
+    async def deploy(
+        self,
+        plan: DeployPlan,
+        *,
+        author: str | None = None,
+        message: str = "",
+        allow_drift: bool = False,
+        force: str | None = None,
+    ) -> DeployResult:
+        """Carry out a plan of this store: one commit for all its tools, or nothing.
+
+        Args:
+            allow_drift: overwrite what was changed in the target by hand since its last deploy.
+            force: deploy in spite of validation's errors, for this reason, which is kept.
+
+        Raises:
+            DeployRefused: the plan is blocked, or its source has moved; nothing was changed.
+            RevisionConflict: the target has moved; nothing was changed.
+            EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
+        """
+        check_notes(author, message, force)
+        return await carry_out(plan, self._side, author=author, message=message, allow_drift=allow_drift, force=force)
 
     # Reading ----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,199 @@
+import asyncio
+
+import pytest
+
+from apm_s3.configs.objects import ObjectStore
+from apm_s3.configs.store import ConfigStore
+from apm_s3.errors import ConfigNotFound, DeployRefused, EnvironmentFrozen, InvalidOption, RevisionConflict
+from apm_s3.testing import MemoryObjects
+from tests.configs.samples import LOKI, OTHER_LOKI, OTHER_PROMETHEUS, PROMETHEUS, RULES
+
+
+async def _both(store: ConfigStore) -> None:
+    await store.upload("prometheus", "staging", files={"prometheus.yml": PROMETHEUS, "rules/a.yml": RULES})
+    await store.upload("loki", "staging", LOKI)
+    await store.upload("loki", "production", OTHER_LOKI)
+
+
+async def test_a_deploy_moves_every_tool_in_one_commit(store: ConfigStore) -> None:
+    await _both(store)
+
+    plan = await store.plan_deploy("staging", "production")
+    result = await store.deploy(plan, author="Ada", message="weekly")
+
+    assert plan.blocked == ()
+    assert len({release.write_id for release in result.releases}) == 1
+    assert {release.tool: release.revision for release in result.releases} == {"prometheus": 1, "loki": 2}
+    bundles = await store.download_environment("production")
+    assert bundles["loki"].main.text == LOKI
+    assert bundles["prometheus"].files["rules/a.yml"].text == RULES
+    assert bundles["loki"].release.deployed is not None
+    assert bundles["loki"].release.origin.environment == "staging"
+    assert bundles["loki"].release.author == "Ada"
+
+
+async def test_a_plan_changes_nothing_and_shows_the_difference(store: ConfigStore) -> None:
+    await _both(store)
+
+    plan = await store.plan_deploy("staging", "production", tools=["loki"])
+
+    [loki] = plan.tools
+    assert (loki.source_revision, loki.target_revision) == (1, 1)
+    assert "3200" in loki.diff.files[0].text
+    assert "3100" in loki.diff.files[0].text
+    assert (await store.download("loki", "production")).text == OTHER_LOKI
+
+
+async def test_a_deploy_is_refused_when_the_target_has_moved(store: ConfigStore) -> None:
+    await _both(store)
+    plan = await store.plan_deploy("staging", "production")
+    await store.upload("loki", "production", f"{OTHER_LOKI}# by hand\n")
+
+    with pytest.raises(RevisionConflict):
+        await store.deploy(plan)
+
+    assert [release.tool for release in await store.list("production")] == ["loki"]
+
+
+async def test_a_deploy_is_refused_when_the_source_has_moved(store: ConfigStore) -> None:
+    await _both(store)
+    plan = await store.plan_deploy("staging", "production")
+    await store.upload("loki", "staging", f"{LOKI}# later\n")
+
+    with pytest.raises(DeployRefused, match="has moved"):
+        await store.deploy(plan)
+
+    assert (await store.download("loki", "production")).text == OTHER_LOKI
+
+
+async def test_a_change_by_hand_since_the_last_deploy_is_not_overwritten_unless_told(store: ConfigStore) -> None:
+    await _both(store)
+    await store.deploy(await store.plan_deploy("staging", "production"))
+    await store.upload("loki", "production", f"{LOKI}# hot fix\n")
+    await store.upload("loki", "staging", OTHER_LOKI)
+
+    plan = await store.plan_deploy("staging", "production")
+    assert plan.blocked
+    with pytest.raises(DeployRefused, match="by hand"):
+        await store.deploy(plan)
+    assert "hot fix" in (await store.download("loki", "production")).text
+
+    await store.deploy(plan, allow_drift=True)
+    assert (await store.download("loki", "production")).text == OTHER_LOKI
+
+
+async def test_a_change_by_hand_that_was_taken_back_is_no_drift(store: ConfigStore) -> None:
+    await _both(store)
+    await store.deploy(await store.plan_deploy("staging", "production"))
+    await store.upload("loki", "production", f"{LOKI}# hot fix\n")
+    await store.rollback("loki", "production", to_revision=2)
+
+    assert (await store.plan_deploy("staging", "production")).blocked == ()
+
+
+async def test_a_deploy_of_what_is_there_already_commits_nothing(store: ConfigStore) -> None:
+    await _both(store)
+    await store.deploy(await store.plan_deploy("staging", "production"))
+
+    plan = await store.plan_deploy("staging", "production")
+    result = await store.deploy(plan)
+
+    assert not plan.changes
+    assert result.releases == ()
+    assert len(await store.history("loki", "production")) == 2
+
+
+async def test_a_deploy_moves_only_the_files_that_changed(store: ConfigStore, bucket_objects: ObjectStore) -> None:
+    await _both(store)
+    await store.deploy(await store.plan_deploy("staging", "production"))
+    await store.upload("prometheus", "staging", OTHER_PROMETHEUS)
+    before = {info.key async for info in bucket_objects.list("configs/production/prometheus/blobs/")}
+
+    await store.deploy(await store.plan_deploy("staging", "production"))
+
+    after = {info.key async for info in bucket_objects.list("configs/production/prometheus/blobs/")}
+    assert len(after - before) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "error"),
+    [
+        ("staging", "staging", InvalidOption),
+        ("staging", "nowhere", ConfigNotFound),
+        ("nowhere", "staging", ConfigNotFound),
+        ("empty", "staging", ConfigNotFound),
+    ],
+)
+async def test_environments_that_cannot_be_deployed_are_errors(
+    store: ConfigStore, source: str, target: str, error: type[Exception]
+) -> None:
+    await _both(store)
+    await store.freeze("empty", "only to have it")
+
+    with pytest.raises(error):
+        await store.plan_deploy(source, target)
+
+
+async def test_a_new_environment_is_made_when_that_is_meant(store: ConfigStore) -> None:
+    await _both(store)
+
+    result = await store.deploy(await store.plan_deploy("staging", "canary", create=True))
+
+    assert [release.revision for release in result.releases] == [1, 1]
+    assert (await store.download("loki", "canary")).text == LOKI
+
+
+async def test_a_frozen_target_takes_no_deploy_and_the_plan_says_so(store: ConfigStore) -> None:
+    await _both(store)
+    await store.freeze("production", "incident 42")
+
+    plan = await store.plan_deploy("staging", "production")
+    assert plan.blocked == ("frozen: incident 42",)
+    with pytest.raises(EnvironmentFrozen):
+        await store.deploy(plan)
+
+
+async def test_an_invalid_source_is_not_deployed_without_a_reason(store: ConfigStore) -> None:
+    await _both(store)
+    await store.upload("loki", "staging", "- no mapping\n", force="try")
+
+    plan = await store.plan_deploy("staging", "production", tools=["loki"])
+    with pytest.raises(DeployRefused, match="error"):
+        await store.deploy(plan)
+
+    result = await store.deploy(plan, force="really")
+    assert result.releases[0].forced == "really"
+
+
+async def test_a_deploy_goes_into_another_bucket(store: ConfigStore) -> None:
+    await _both(store)
+    other = ConfigStore(MemoryObjects("other"))
+
+    plan = await store.plan_deploy("staging", "staging", target=other, create=True)
+    await store.deploy(plan)
+
+    assert (await other.download("prometheus", "staging", "rules/a.yml")).text == RULES
+    assert (await other.history("loki", "staging"))[0].origin.bucket == store.bucket
+
+
+async def test_the_overlay_of_the_target_is_applied_and_kept(store: ConfigStore) -> None:
+    await _both(store)
+    overlay = "files:\n  loki.yaml: {server: {http_listen_port: 9999}}\n"
+    await store.upload("loki", "production", overlay, name=".apm/overlay.yml")
+
+    plan = await store.plan_deploy("staging", "production", tools=["loki"])
+    await store.deploy(plan)
+
+    assert [each.name for each in plan.tools[0].touched] == ["loki.yaml"]
+    assert (await store.download("loki", "production")).data["server"]["http_listen_port"] == 9999
+    assert not (await store.plan_deploy("staging", "production", tools=["loki"])).changes
+
+
+async def test_of_deployers_at_the_same_time_one_wins_and_the_others_are_told(store: ConfigStore) -> None:
+    await _both(store)
+    plans = [await store.plan_deploy("staging", "production") for _ in range(5)]
+
+    results = await asyncio.gather(*(store.deploy(plan) for plan in plans), return_exceptions=True)
+
+    assert len([result for result in results if isinstance(result, RevisionConflict)]) == 4
+    assert len(await store.history("loki", "production")) == 2

@@ -1,0 +1,123 @@
+"""Several processes at once, and processes that are killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from apm_s3 import S3Manager
+from apm_s3.errors import ConfigNotFound
+from tests.configs.conftest import opened
+from tests.configs.samples import LOKI
+from tests.configs.worker import WRITERS
+from tests.conftest import make_clients
+from tests.servers import Server
+
+PROCESSES = 5
+
+
+@asynccontextmanager
+async def workers(
+    server: Server, bucket: str, do: str, count: int = PROCESSES, **job: Any
+) -> AsyncIterator[list[asyncio.subprocess.Process]]:
+    """Processes that have all said that they are ready."""
+    clients = make_clients(server)
+    with suppress(Exception):
+        await clients.call("create_bucket", Bucket=bucket)
+    await clients.aclose()
+    started = []
+    try:
+        for process in range(count):
+            job |= {
+                "do": do, "process": process, "bucket": bucket, "endpoint": server.endpoint_url, "region": server.region,
+                "credentials": [server.credentials.key_id, server.credentials.secret],
+            }  # fmt: skip
+            started.append(
+                await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    "tests.configs.worker",
+                    json.dumps(job),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                )
+            )
+        for process in started:
+            assert process.stdout is not None
+            assert json.loads(await process.stdout.readline()) == {"ready": True}
+        yield started
+    finally:
+        for process in started:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+            # Python closes the pipes of a finished process only when it is told to.
+            process._transport.close()
+
+
+async def run(server: Server, bucket: str, do: str) -> list[dict[str, Any]]:
+    """What all writers of all processes have said."""
+    async with workers(server, bucket, do) as processes:
+        outputs = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
+        assert [process.returncode for process in processes] == [0] * PROCESSES
+    return [json.loads(line) for out, _ in outputs for line in out.splitlines()]
+
+
+async def test_of_fifty_uploads_from_five_processes_exactly_one_wins(server: Server, bucket_name: str) -> None:
+    results = await run(server, bucket_name, "claim")
+
+    winners = [result["author"] for result in results if result["won"]]
+    assert len(results) == PROCESSES * WRITERS
+    assert len(winners) == 1
+    assert {result["current"] for result in results} == {1}
+    async with opened(server) as s3:
+        history = await s3.configs(bucket_name).history("loki", "production")
+        assert [release.author for release in history] == winners
+
+
+async def test_of_fifty_writers_that_try_again_every_line_is_there(server: Server, bucket_name: str) -> None:
+    async with opened(server) as s3:
+        await s3.create_bucket(bucket_name)
+        await s3.configs(bucket_name).upload("loki", "production", LOKI)
+
+        results = await run(server, bucket_name, "append")
+
+        file = await s3.configs(bucket_name).download("loki", "production")
+    assert file.revision == PROCESSES * WRITERS + 1
+    assert sorted(file.text.removeprefix(LOKI).splitlines(keepends=True)) == sorted(
+        result["line"] for result in results
+    )
+
+
+async def test_a_process_killed_at_any_point_leaves_one_whole_revision(server: Server, bucket_name: str) -> None:
+    async with opened(server) as s3:
+        for round_ in range(6):
+            async with workers(server, bucket_name, "churn", count=1, writers=1, round=round_) as [process]:
+                assert process.stdin is not None
+                process.stdin.write(b"go\n")
+                await process.stdin.drain()
+                await asyncio.sleep(random.uniform(0.05, 0.6))
+            await _check_whole(s3, bucket_name)
+
+        release = await s3.configs(bucket_name).upload("loki", "production", LOKI)
+        assert not release.live_pending
+        assert await s3.read_file(bucket_name, "live/production/loki/loki.yaml") == LOKI.encode()
+
+
+async def _check_whole(s3: S3Manager, bucket: str) -> None:
+    store = s3.configs(bucket)
+    try:
+        bundle = await store.download_bundle("loki", "production")
+    except ConfigNotFound:
+        return
+    number = bundle.files["rules/number.yaml"].text.rpartition("# ")[2]
+    assert f"# {number}" in bundle.main.text
+    committed = {release.files["loki.yaml"].sha256 for release in await store.history("loki", "production")}
+    async for info in s3.iter_files(bucket, "live/production/loki/loki.yaml", include_metadata=True):
+        assert info.metadata is not None
+        assert info.metadata["apm-s3-sha256"] in committed
