@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from apm_s3.reports import Issue, Severity
 from apm_s3.validators.bundles import Member
 from apm_s3.validators.context import Context, Source
-from apm_s3.validators.structure import check_top_level, take_issues
+from apm_s3.validators.loki.environment import expand
+from apm_s3.validators.loki.schema import CONFIG, RULES, config_schema, rules_schema
+from apm_s3.validators.structure import take_issues
 
 KINDS = ("config", "rules")
 
@@ -19,8 +22,18 @@ def infer_kind(source: Source) -> str | None:
 
 def check(kind: str, source: Source, context: Context) -> None:
     """Report the problems of one document."""
+    if kind == "rules":
+        root = take_issues(source.document("yaml"), context)
+        if root is not None:
+            rules_schema().decode(RULES, root, context)
+        return
+    if source.data is None and "${" in source.text:
+        source = Source(expand(source.readable_text()), source.name)
     root = take_issues(source.document("yaml"), context)
-    check_top_level(root, ("namespace", "groups") if kind == "rules" else (), context)
+    if root is None or config_schema().decode(CONFIG, root, context) is None:
+        context.add(
+            Issue(Severity.ERROR, "", 1, 1, "no-schema-config", "schema_config.configs needs at least one period")
+        )
 
 
 def check_bundle(members: list[Member]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from apm_s3.validators.context import Context
 from apm_s3.validators.decoding.struct import Struct
 from apm_s3.validators.grammars.gotemplate import template_problem
@@ -21,7 +23,19 @@ TEMPLATE_FUNCTIONS = frozenset(
 TEMPLATE_VARIABLES = ("$labels", "$externalLabels", "$externalURL", "$value")
 
 
-def check_groups(file: Struct, context: Context) -> None:
+ExpressionCheck = Callable[[Struct, str, Context], None]
+"""Reports what is wrong with a rule's expression, which is not empty."""
+
+
+def check_promql(rule: Struct, expression: str, context: Context) -> None:
+    """The expression is PromQL."""
+    if too_complex(expression):
+        context.skip(f"PromQL of more than {MAX_PARTS} operators and brackets was not checked")
+    elif problem := promql_problem(expression, context.target):
+        rule.error(context, "expr", "promql", f"not PromQL: {problem}")
+
+
+def check_groups(file: Struct, context: Context, check_expression: ExpressionCheck = check_promql) -> None:
     """The rules of rulefmt.RuleGroups.Validate."""
     names: set[str] = set()
     for _, group in file.structs("groups"):
@@ -33,16 +47,20 @@ def check_groups(file: Struct, context: Context) -> None:
         names.add(name)
         _check_labels(group, context)
         for _, rule in group.structs("rules"):
-            _check_rule(rule, context)
+            _check_rule(rule, context, check_expression)
 
 
-def _check_rule(rule: Struct, context: Context) -> None:
+def _check_rule(rule: Struct, context: Context, check_expression: ExpressionCheck) -> None:
     record, alert = rule.get("record"), rule.get("alert")
     if record and alert:
         rule.error(context, "alert", "exclusive-fields", "only one of record and alert may be set")
     elif rule.empty("record") and rule.empty("alert"):
         rule.error(context, "record", "required-field", "one of record and alert must be set")
-    _check_expression(rule, context)
+    expression = rule.get("expr")
+    if rule.empty("expr"):
+        rule.error(context, "expr", "required-field", "a rule needs an expr")
+    elif isinstance(expression, str):
+        check_expression(rule, expression, context)
     if record:
         _check_recording(rule, record, context)
     _check_labels(rule, context)
@@ -53,19 +71,6 @@ def _check_rule(rule: Struct, context: Context) -> None:
     if alert:
         for field in ("labels", "annotations"):
             _check_templates(rule, field, context)
-
-
-def _check_expression(rule: Struct, context: Context) -> None:
-    if rule.empty("expr"):
-        rule.error(context, "expr", "required-field", "a rule needs an expr")
-        return
-    expression = rule.get("expr")
-    if not isinstance(expression, str):
-        return
-    if too_complex(expression):
-        context.skip(f"PromQL of more than {MAX_PARTS} operators and brackets was not checked")
-    elif problem := promql_problem(expression, context.target):
-        rule.error(context, "expr", "promql", f"not PromQL: {problem}")
 
 
 def _check_recording(rule: Struct, record: str, context: Context) -> None:
