@@ -1,0 +1,1 @@
+"""Measurements beside other clients. Nothing here is a test: figures depend on the machine, ratios less so."""
