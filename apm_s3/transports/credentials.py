@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,14 +12,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from apm_s3.models import Credentials
 
-CHECK_SECONDS = 1.0
-"""How long a look at the expiry holds: it is minutes ahead of the end (botocore's advisory refresh)."""
-
 _log = logging.getLogger(__name__)
 
 
 class CredentialProvider:
-    """Gives the current credentials without a look at the clock's calendar on every request.
+    """The credentials of now, as values.
 
     Args:
         load: gives aiobotocore's credentials object, which its clients sign with; None where there is none.
@@ -34,15 +30,10 @@ class CredentialProvider:
     ) -> None:
         self._load = load
         self._reload = reload
-        self._source: Any = None
         self._frozen: Credentials | None = None
+        self._source: Any = None
         self._raw: Any = None
-        self._checked = -CHECK_SECONDS
         self._refreshing = asyncio.Lock()
-
-    def current(self) -> Credentials | None:
-        """The credentials, where they were looked at within the last second."""
-        return self._frozen if time.monotonic() - self._checked < CHECK_SECONDS else None
 
     async def get(self) -> Credentials | None:
         """The credentials, refreshed if they are about to expire; None where there are none."""
@@ -80,5 +71,4 @@ class CredentialProvider:
         if self._frozen is None or raw != self._raw:
             self._frozen = Credentials(raw.access_key, raw.secret_key, raw.token)
             self._raw = raw
-        self._checked = time.monotonic()
         return self._frozen

@@ -22,7 +22,7 @@ KEEPALIVE = 12.0
 """Seconds that an idle connection is kept, as aiobotocore does."""
 
 
-class Http:
+class HttpSession:
     """One aiohttp session, made at the first request on the loop that makes it.
 
     The number of connections is not bounded here: it is that of the requests in flight, which the pool bounds.
@@ -33,11 +33,6 @@ class Http:
         self._ca_bundle = ca_bundle
         self._session: aiohttp.ClientSession | None = None
         self._opening = asyncio.Lock()
-
-    @property
-    def session(self) -> aiohttp.ClientSession | None:
-        """The session, once it is open."""
-        return self._session
 
     async def open(self) -> aiohttp.ClientSession:
         """The session."""

@@ -64,6 +64,7 @@ class Payload:
         length: bytes on the wire.
         checksums: those that S3 will have verified.
         failure: what the stream raised while it was sent, and what is to blame then.
+        signer: of its chunks, once the request is signed.
     """
 
     hash: str
@@ -73,6 +74,13 @@ class Payload:
     length: int = 0
     checksums: dict[str, str] = field(default_factory=dict)
     failure: Exception | None = None
+    signer: ChunkSigner | None = None
+
+    def start(self) -> AsyncIterator[bytes | memoryview]:
+        """The pieces, from the first."""
+        if self.pieces is None:
+            raise TypeError("this payload is sent at once")
+        return self.pieces(self.signer)
 
 
 async def payload_of_bytes(data: bytes, *, part: bool, verified: Verified) -> Payload:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from aiobotocore.credentials import AioCredentials
-from aiohttp import ClientResponse
+from aiohttp import ClientResponse, ClientSession
 from botocore.exceptions import BotoCoreError, ClientError
 from yarl import URL
 
@@ -21,16 +22,19 @@ from apm_s3.transports.aiohttp_errors import TRANSLATED, translate
 from apm_s3.transports.botocore_errors import translate as translate_botocore
 from apm_s3.transports.clients import Clients
 from apm_s3.transports.credentials import CredentialProvider
-from apm_s3.transports.http_session import Http
+from apm_s3.transports.http_session import HttpSession
 from apm_s3.transports.payloads import Payload, closing
 from apm_s3.transports.routes import Route, learn_route
 from apm_s3.transports.signed_answers import SignedBody, refusal, stalled_error
 from apm_s3.transports.signed_requests import Call, Headers
-from apm_s3.transports.stalls import Flight, Stalls
+from apm_s3.transports.stalls import Stalls
 from apm_s3.wire.sigv4 import EMPTY_SHA256, Signer, encode_path
 
 MAX_ROUTES = 4096
 """Buckets whose routes are kept; botocore is asked again once there were more."""
+
+READY_SECONDS = 1.0
+"""How long one look at the credentials' expiry holds: botocore refreshes them minutes ahead of it."""
 
 _PLAIN = {"accept": "*/*", "accept-encoding": "identity", "user-agent": f"apm_s3/{__version__}"}
 """Given in full, lest aiohttp adds its own. Not signed: proxies change them."""
@@ -39,15 +43,19 @@ _PLAIN = {"accept": "*/*", "accept-encoding": "identity", "user-agent": f"apm_s3
 class Sender:
     """Routes, credentials, clock and connections of the lean path."""
 
+    _session: ClientSession
+    _frozen: Credentials
+
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
         settings = clients.settings
-        self._http = Http(settings, clients.session.get_config_variable("ca_bundle"))
+        self._http = HttpSession(settings, clients.session.get_config_variable("ca_bundle"))
         self._credentials = CredentialProvider(self._load_credentials, self._reload_credentials)
         self._signer = Signer()
         self._stalls = Stalls(settings.timeouts.read)
         self._routes: dict[str, Route | None] = {}
         self._clock_offset = 0.0
+        self._ready_until = -math.inf
 
     async def route(self, bucket: str) -> Route | None:
         """The way to `bucket`; None where aiobotocore should go."""
@@ -63,20 +71,30 @@ class Sender:
             S3Error: the answer says no.
             TransportError: there is none.
         """
-        flight = self._stalls.enter()
+        now = time.monotonic()
+        if now >= self._ready_until:
+            await self._prepare(route)
+        task = self._stalls.enter(now)
+        pieces = None
         try:
-            response = await self._request(call, route, payload, flight)
-            flight.content = response.content
+            url, headers, data = self._signed(call, route, payload)
+            if payload is not None and data is None:
+                data = pieces = _watched(payload, self._stalls, task)
+            response = await self._session.request(
+                call.method, url, headers=headers, data=data, allow_redirects=False, **route.proxy
+            )
+            if not response.content.is_eof():
+                self._stalls.reading(task, response.content)
             body = await response.read()
         except BaseException as exc:
-            failure = self._failure(exc, call, route, payload, flight)
+            failure = self._failure(exc, call, route, payload, task)
             if failure is exc:
                 raise
             raise failure from exc
         finally:
-            if flight.pieces is not None:
-                await _close(flight.pieces)
-        self._stalls.leave(flight)
+            if pieces is not None:
+                await _close(pieces)
+        self._stalls.leave(task)
         if response.status >= 300:
             raise refusal(call, response.status, response.headers, body)
         return response, body
@@ -88,18 +106,24 @@ class Sender:
             S3Error: the answer says no.
             TransportError: there is none.
         """
-        flight = self._stalls.enter()
+        now = time.monotonic()
+        if now >= self._ready_until:
+            await self._prepare(route)
+        task = self._stalls.enter(now)
         try:
-            response = await self._request(call, route, None, flight)
+            url, headers, _ = self._signed(call, route, None)
+            response = await self._session.request(
+                call.method, url, headers=headers, allow_redirects=False, **route.proxy
+            )
             if response.status >= 300:
-                flight.content = response.content
+                self._stalls.reading(task, response.content)
                 raise refusal(call, response.status, response.headers, await response.read())  # noqa: TRY301
         except BaseException as exc:
-            failure = self._failure(exc, call, route, None, flight)
+            failure = self._failure(exc, call, route, None, task)
             if failure is exc:
                 raise
             raise failure from exc
-        self._stalls.leave(flight)
+        self._stalls.leave(task)
         return SignedBody(call, response, self._stalls, route.host, whole=whole)
 
     async def presign(
@@ -112,9 +136,10 @@ class Sender:
         expires_in: int,
     ) -> str:
         """A URL with the signature in its query; its bearer has to send `headers` too."""
+        await self._prepare(route)
         path = route.prefix + encode_path(key)
         query = self._signer.presign(
-            await self._credentials_for(route),
+            self._frozen,
             route.region,
             method,
             path,
@@ -131,6 +156,7 @@ class Sender:
             self._clock_offset = error.server_time - time.time()
             return True
         if isinstance(error, ExpiredToken):
+            self._ready_until = -math.inf
             return await self._credentials.refresh()
         if isinstance(error, WrongRegion) and error.region and error.bucket:
             return await self._learn(error.bucket, error.region) is not None
@@ -141,37 +167,34 @@ class Sender:
         self._stalls.close()
         await self._http.aclose()
 
-    async def _request(self, call: Call, route: Route, payload: Payload | None, flight: Flight) -> ClientResponse:
-        session = self._http.session or await self._http.open()
-        credentials = self._credentials.current() or await self._credentials_for(route)
-        headers = call.headers
+    def _signed(self, call: Call, route: Route, payload: Payload | None) -> tuple[URL, Headers, Any]:
+        """The URL, the headers and the body of a request; no body where it comes in pieces."""
         path = route.root if call.key is None else route.prefix + encode_path(call.key)
         url = route.base.with_path(path, encoded=True)
         if call.query:
             url = URL.build(
                 scheme=url.scheme, authority=url.raw_authority, path=path, query_string=call.query, encoded=True
             )
+        headers = call.headers
         headers["host"] = route.host
-        data: Any = None
-        content_hash = EMPTY_SHA256
+        content_hash, data = EMPTY_SHA256, None
         if payload is not None:
             headers.update(payload.headers)
-            content_hash = payload.hash
-            data = payload.data
+            content_hash, data = payload.hash, payload.data
         signer = self._signer.sign(
-            credentials, route.region, call.method, path, call.query, headers, content_hash, self._now()
+            self._frozen, route.region, call.method, path, call.query, headers, content_hash, self._now()
         )
         headers.update(_PLAIN)
-        if payload is not None and payload.pieces is not None:
+        if payload is not None and data is None:
             headers["content-length"] = str(payload.length)
-            data = flight.pieces = _watched(payload, payload.pieces(signer), flight)
-        return await session.request(call.method, url, headers=headers, data=data, allow_redirects=False, **route.proxy)
+            payload.signer = signer
+        return url, headers, data
 
     def _failure(
-        self, exc: BaseException, call: Call, route: Route, payload: Payload | None, flight: Flight
+        self, exc: BaseException, call: Call, route: Route, payload: Payload | None, task: asyncio.Task[Any]
     ) -> BaseException:
         """The error to raise for `exc`, with which a request ended; itself where it is none of aiohttp's."""
-        stalled = self._stalls.leave(flight)
+        stalled = self._stalls.leave(task)
         if isinstance(exc, asyncio.CancelledError):
             return stalled_error(call, self._stalls.timeout, route.host) if stalled else exc
         if not isinstance(exc, TRANSLATED):
@@ -183,7 +206,9 @@ class Sender:
     def _now(self) -> float:
         return time.time() + self._clock_offset
 
-    async def _credentials_for(self, route: Route) -> Credentials:
+    async def _prepare(self, route: Route) -> None:
+        """Have a session, and credentials that are not about to expire, for a second."""
+        self._session = await self._http.open()
         try:
             found = await self._credentials.get()
         except (BotoCoreError, ClientError) as exc:
@@ -193,7 +218,8 @@ class Sender:
                 f"there are no credentials for {route.host}",
                 hint="pass credentials=Credentials(...), or configure the AWS chain (environment, profile, role)",
             )
-        return found
+        self._frozen = found
+        self._ready_until = time.monotonic() + READY_SECONDS
 
     async def _learn(self, bucket: str, region: str | None) -> Route | None:
         """Ask botocore for the way to `bucket`, by its client of `region`; every caller may, the last one's is kept."""
@@ -230,13 +256,13 @@ async def _close(pieces: AsyncGenerator[Any, None]) -> None:
         await pieces.aclose()
 
 
-async def _watched(payload: Payload, pieces: AsyncIterator[Any], flight: Flight) -> AsyncGenerator[Any, None]:
+async def _watched(payload: Payload, stalls: Stalls, task: asyncio.Task[Any]) -> AsyncGenerator[Any, None]:
     """The pieces of a body: each one sent is progress, and what their source raises is kept."""
-    async with closing(pieces):
+    async with closing(payload.start()) as pieces:
         try:
             async for piece in pieces:
                 yield piece
-                flight.seen = time.monotonic()
+                stalls.moved(task)
         except Exception as exc:
             payload.failure = exc
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -232,12 +233,12 @@ class SignedBody:
 
     async def _read(self) -> bytes:
         content: Any = self._response.content
-        flight = self._stalls.enter(content)
+        task = self._stalls.enter(time.monotonic())
         error: ApmS3Error
         try:
             piece: bytes = await content.readany()
         except TRANSLATED as exc:
-            self._stalls.leave(flight)
+            self._stalls.leave(task)
             error = translate(
                 exc,
                 operation=self._call.operation,
@@ -247,10 +248,10 @@ class SignedBody:
             )
             raise error from exc
         except asyncio.CancelledError:
-            if self._stalls.leave(flight):
+            if self._stalls.leave(task):
                 raise stalled_error(self._call, self._stalls.timeout, self._endpoint) from None
             raise
-        self._stalls.leave(flight)
+        self._stalls.leave(task)
         return piece
 
     def _check(self) -> None:

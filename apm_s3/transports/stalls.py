@@ -4,59 +4,55 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, Protocol
 
 
-class Flight:
-    """One wait for the server, in the task that waits.
+class Counter(Protocol):
+    """Something whose bytes are counted: aiohttp's `StreamReader`."""
 
-    Attributes:
-        seen: when something last moved (`time.monotonic`).
-        content: the `StreamReader` that is read, once there is one.
-        pieces: what gives the body that is sent, if it is sent piece by piece.
-        overdue: whether nothing moved for the timeout, and the task was cancelled for it.
-    """
-
-    __slots__ = ("cancelling", "content", "overdue", "pieces", "seen", "task", "total")
-
-    def __init__(self, task: asyncio.Task[Any], now: float) -> None:
-        self.task = task
-        self.seen = now
-        self.content: Any = None
-        self.pieces: AsyncGenerator[Any, None] | None = None
-        self.total = 0
-        self.cancelling = task.cancelling()
-        self.overdue = False
+    total_bytes: int
 
 
 class Stalls:
-    """Cancels the waits in which nothing has moved for `timeout` seconds; found up to a quarter of it later."""
+    """Cancels the tasks whose wait for the server has seen nothing move for `timeout` seconds.
+
+    It is found up to a quarter of the timeout later. A task waits for one thing at a time.
+    """
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
-        self._flights: set[Flight] = set()
+        self._seen: dict[asyncio.Task[Any], float] = {}
+        self._reading: dict[asyncio.Task[Any], tuple[Counter, int]] = {}
+        self._cancelled: dict[asyncio.Task[Any], int] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def enter(self, content: Any = None) -> Flight:
-        """Watch the current task until `leave`."""
+    def enter(self, now: float) -> asyncio.Task[Any]:
+        """Watch the current task until `leave`; `now` is of `time.monotonic`."""
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a request needs a task to run in")
-        flight = Flight(task, time.monotonic())
-        flight.content = content
-        self._flights.add(flight)
+        self._seen[task] = now
         if self._timer is None:
             self._arm()
-        return flight
+        return task
 
-    def leave(self, flight: Flight) -> bool:
+    def reading(self, task: asyncio.Task[Any], content: Counter) -> None:
+        """From now on, what arrives in `content` is progress."""
+        self._reading[task] = (content, -1)
+
+    def moved(self, task: asyncio.Task[Any]) -> None:
+        """Something moved."""
+        if task in self._seen:
+            self._seen[task] = time.monotonic()
+
+    def leave(self, task: asyncio.Task[Any]) -> bool:
         """The wait is over: whether it ended because nothing moved, and for no other reason."""
-        self._flights.discard(flight)
-        if not flight.overdue:
+        if self._reading:
+            self._reading.pop(task, None)
+        if self._seen.pop(task, None) is not None:
             return False
-        flight.overdue = False
-        return flight.task.uncancel() <= flight.cancelling
+        cancelling = self._cancelled.pop(task, None)
+        return cancelling is not None and task.uncancel() <= cancelling
 
     def close(self) -> None:
         """Stop the timer."""
@@ -70,13 +66,13 @@ class Stalls:
     def _sweep(self) -> None:
         self._timer = None
         now = time.monotonic()
-        for flight in list(self._flights):
-            if flight.content is not None and flight.content.total_bytes != flight.total:
-                flight.total = flight.content.total_bytes
-                flight.seen = now
-            elif now - flight.seen >= self.timeout:
-                self._flights.discard(flight)
-                flight.overdue = True
-                flight.task.cancel()
-        if self._flights:
+        for task, (content, total) in self._reading.items():
+            if content.total_bytes != total and task in self._seen:
+                self._reading[task] = (content, content.total_bytes)
+                self._seen[task] = now
+        for task in [task for task, seen in self._seen.items() if now - seen >= self.timeout]:
+            del self._seen[task]
+            self._cancelled[task] = task.cancelling()
+            task.cancel()
+        if self._seen:
             self._arm()

@@ -68,7 +68,7 @@ class Signer:
     """Signs requests; keeps the signing keys, which change once a day, and the text of the current second."""
 
     def __init__(self) -> None:
-        self._keys: dict[tuple[str, str, str], bytes] = {}
+        self._keys: dict[tuple[str, str, str], tuple[bytes, str]] = {}
         self._second = -1
         self._amz_date = ""
 
@@ -98,9 +98,7 @@ class Signer:
         if credentials.token:
             headers["x-amz-security-token"] = credentials.token
         request, names = canonical_request(method, path, query, headers, payload_hash)
-        day = amz_date[:8]
-        credential_scope = f"{day}/{region}/{SERVICE}/aws4_request"
-        key = self._key(credentials.secret, day, region)
+        key, credential_scope = self._key(credentials.secret, amz_date[:8], region)
         signature = _signature(key, amz_date, credential_scope, request)
         credential = f"{credentials.key_id}/{credential_scope}"
         headers["authorization"] = f"{ALGORITHM} Credential={credential}, SignedHeaders={names}, Signature={signature}"
@@ -121,8 +119,7 @@ class Signer:
     ) -> str:
         """The query of a presigned URL. Its bearer must send `headers` (names in lower case) as they are."""
         amz_date = self._date(now)
-        day = amz_date[:8]
-        credential_scope = f"{day}/{region}/{SERVICE}/aws4_request"
+        key, credential_scope = self._key(credentials.secret, amz_date[:8], region)
         signing = [
             *parameters,
             ("X-Amz-Algorithm", ALGORITHM),
@@ -135,20 +132,21 @@ class Signer:
             signing.append(("X-Amz-Security-Token", credentials.token))
         query = encode_query(signing)
         request, _ = canonical_request(method, path, query, headers, UNSIGNED_PAYLOAD)
-        signature = _signature(self._key(credentials.secret, day, region), amz_date, credential_scope, request)
+        signature = _signature(key, amz_date, credential_scope, request)
         return f"{query}&X-Amz-Signature={signature}"
 
-    def _key(self, secret: str, day: str, region: str) -> bytes:
+    def _key(self, secret: str, day: str, region: str) -> tuple[bytes, str]:
+        """The signing key, and the scope that it is good for."""
         name = (secret, day, region)
-        key = self._keys.get(name)
-        if key is None:
+        known = self._keys.get(name)
+        if known is None:
             if len(self._keys) >= 64:
                 self._keys.clear()
             key = f"AWS4{secret}".encode()
             for part in (day, region, SERVICE, "aws4_request"):
                 key = hmac_digest(key, part.encode(), "sha256")
-            self._keys[name] = key
-        return key
+            known = self._keys[name] = (key, f"{day}/{region}/{SERVICE}/aws4_request")
+        return known
 
     def _date(self, now: float) -> str:
         second = int(now)
@@ -163,7 +161,10 @@ def canonical_request(
 ) -> tuple[str, str]:
     """The text that is signed, and the names of the signed headers."""
     names = sorted(headers)
-    lines = "\n".join([f"{name}:{' '.join(headers[name].split())}" for name in names])
+    lines = "\n".join([f"{name}:{headers[name]}" for name in names])
+    if not lines.isascii() or "  " in lines or ": " in lines or " \n" in lines or lines[-1] == " " or "\t" in lines:
+        # White space may have to be trimmed and folded; looking for it is much cheaper than doing it each time.
+        lines = "\n".join([f"{name}:{' '.join(headers[name].split())}" for name in names])
     signed = ";".join(names)
     return f"{method}\n{path}\n{query}\n{lines}\n\n{signed}\n{payload_hash}", signed
 
