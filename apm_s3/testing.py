@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from time import time
 
@@ -41,12 +40,12 @@ class MemoryObjects:
             info, body = kept[0]
         if if_none_match == info.etag:
             raise self._error("read", key, 304, "NotModified")
-        return replace(info, server_time=self._time()), body
+        return info._replace(server_time=self._time()), body
 
     async def head(self, key: str) -> FileInfo:
         """HEAD."""
         info, _ = self._get("head", key)
-        return replace(info, server_time=self._time())
+        return info._replace(server_time=self._time())
 
     async def put(
         self,
@@ -98,7 +97,7 @@ class MemoryObjects:
         """ListObjectsV2, all pages."""
         for key in sorted(self.objects):
             if key.startswith(prefix) and (start_after is None or key > start_after) and key in self.objects:
-                yield replace(self.objects[key][0], metadata=None)
+                yield self.objects[key][0]._replace(metadata=None)
 
     async def list_folders(self, prefix: str) -> AsyncGenerator[str, None]:
         """ListObjectsV2 with the delimiter '/'."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -124,7 +123,7 @@ class Prefixed:
         after = None if start_after is None else self._prefix + start_after
         async with aclosing(self._objects.list(self._prefix + prefix, start_after=after)) as listing:
             async for info in listing:
-                yield replace(info, key=info.key.removeprefix(self._prefix))
+                yield info._replace(key=info.key.removeprefix(self._prefix))
 
     async def list_folders(self, prefix: str) -> AsyncGenerator[str, None]:
         """See `ObjectStore.list_folders`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TypeVar
 
 from aiohttp import ClientResponse
@@ -113,7 +112,7 @@ class SignedMultipart:
         response, body = await self._sender.exchange(call, route, payload)
         written = parsed(call, response, body, xml.parse_written)
         info = written_info(bucket, key, sum(part.size for part in parts), response, options, written.checksums)
-        return info if info.etag else replace(info, etag=written.etag)
+        return info if info.etag else info._replace(etag=written.etag)
 
     async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
         """See `ObjectTransport.abort_upload`."""
