@@ -1,0 +1,19 @@
+"""The command line. Needs the extra `cli`; the demo needs `demo` as well."""
+
+from __future__ import annotations
+
+import sys
+
+HINT = "the command line needs more packages: python -m pip install 'apm-s3[cli]' (for the demo: 'apm-s3[demo]')"
+
+
+def main() -> None:
+    """Run the command line, or say which extra to install for it."""
+    try:
+        from apm_s3.cli.app import app  # noqa: PLC0415 - it needs packages that may be missing
+    except ModuleNotFoundError as exc:
+        if exc.name not in ("typer", "rich"):
+            raise
+        sys.stderr.write(f"apm-s3: {exc}; {HINT}\n")
+        sys.exit(2)
+    app()

@@ -1,0 +1,261 @@
+"""The demo: real configurations go into S3, come back whole, and survive a bad change. Every step checks itself."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console
+
+from apm_s3.cli import show
+from apm_s3.cli.embedded import CREDENTIALS, embedded_server
+from apm_s3.cli.samples import sample_bundle
+from apm_s3.configs.diff import diff_bundles
+from apm_s3.configs.store import ConfigStore
+from apm_s3.errors import ApmS3Error, ConfigInvalid, RevisionConflict
+from apm_s3.manager import S3Manager
+from apm_s3.tasks import shielded
+from apm_s3.tools import TOOLS
+
+ENVIRONMENT = "production"
+RULES = "rules/checkout.yml"
+MISTAKES = (
+    ("scrape_timeout: 10s", "scrape_timeout: 60s"),
+    ("rule_files:", "rule_flies:"),
+    ("  - job_name: node\n", "  - job_name: prometheus\n"),
+)
+"""What to replace in `prometheus.yml`, so that its own loader would refuse it three times over."""
+
+
+class DemoFailed(Exception):
+    """A step did not do what it should."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the steps work on.
+
+    Attributes:
+        samples: the example files, by tool and name.
+    """
+
+    console: Console
+    s3: S3Manager
+    bucket: str
+    store: ConfigStore
+    samples: dict[str, dict[str, bytes]] = field(default_factory=lambda: {tool: sample_bundle(tool) for tool in TOOLS})
+
+
+async def run_demo(console: Console, *, endpoint_url: str | None, region: str) -> bool:
+    """Run the demo against `endpoint_url`, or an embedded server. Whether every step did what it should."""
+    with ExitStack() as stack:
+        where, credentials = endpoint_url, None
+        if endpoint_url is None:
+            try:
+                where, credentials = stack.enter_context(embedded_server()), CREDENTIALS
+            except ImportError as exc:
+                console.print(
+                    f"The embedded S3 server is not installed ({exc}): python -m pip install 'apm-s3\\[demo]'"
+                )
+                return False
+        console.print(f"S3 server: {where}" + ("" if endpoint_url else " (embedded: moto)"))
+        try:
+            async with (
+                S3Manager(region=region, endpoint_url=where, credentials=credentials) as s3,
+                _own_bucket(console, s3) as bucket,
+            ):
+                return await _run_steps(Demo(console, s3, bucket, s3.configs(bucket)))
+        except ApmS3Error as exc:
+            show.failure(console, str(exc))
+            return False
+
+
+@asynccontextmanager
+async def _own_bucket(console: Console, s3: S3Manager) -> AsyncIterator[str]:
+    """A new bucket under a name of its own, deleted with all that is in it whatever happens."""
+    bucket = f"apm-demo-{uuid.uuid4().hex[:16]}"
+
+    async def delete(_: object = None) -> None:
+        await s3.delete_bucket(bucket, force=True)
+
+    await shielded(s3.create_bucket(bucket), on_cancel=delete)
+    console.print(f"Bucket: {bucket} (made for this demo)")
+    try:
+        yield bucket
+    finally:
+        try:
+            await shielded(delete())
+        except ApmS3Error as exc:
+            show.failure(console, f"bucket {bucket} was not deleted: {exc}")
+            raise
+        console.print(f"\nBucket {bucket} is deleted.")
+
+
+async def _run_steps(demo: Demo) -> bool:
+    for number, (title, step) in enumerate(STEPS, start=1):
+        show.heading(demo.console, number, title)
+        try:
+            await step(demo)
+        except (DemoFailed, ApmS3Error) as exc:
+            show.failure(demo.console, str(exc))
+            return False
+    show.success(demo.console, f"All {len(STEPS)} steps did what they should.")
+    return True
+
+
+def _check(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise DemoFailed(otherwise)
+
+
+async def _upload_all(demo: Demo) -> None:
+    rows = []
+    for tool, files in demo.samples.items():
+        release = await demo.store.upload(
+            tool, ENVIRONMENT, files=files, author="demo", message="First version", expect_revision=0
+        )
+        _check(release.revision == 1, f"{tool} got revision {release.revision}, not 1")
+        _check(set(release.files) == set(files), f"{tool}: the release does not name the files that were uploaded")
+        rows.append((tool, release.revision, len(release.files), sum(entry.size for entry in release.files.values())))
+    show.table(demo.console, ("tool", "revision", "files", "bytes"), rows)
+
+
+async def _read_back(demo: Demo) -> None:
+    rows = []
+    for tool, files in demo.samples.items():
+        bundle = await demo.store.download_bundle(tool, ENVIRONMENT)
+        _check(
+            {name: file.raw for name, file in bundle.files.items()} == files,
+            f"{tool} did not come back as it was uploaded",
+        )
+        main = await demo.store.download(tool, ENVIRONMENT)
+        plain = await demo.s3.read_file(demo.bucket, f"live/{ENVIRONMENT}/{tool}/{main.name}")
+        _check(plain == main.raw, f"{tool}: the copy for plain S3 clients differs")
+        rows.append((tool, main.name, main.sha256[:12], "byte for byte", "the same"))
+    show.table(demo.console, ("tool", "main file", "SHA-256", "read back", "copy in live/"), rows)
+
+
+async def _refuse_invalid(demo: Demo) -> None:
+    valid = broken = demo.samples["prometheus"]["prometheus.yml"].decode()
+    for old, new in MISTAKES:
+        broken = _replace(broken, old, new)
+    try:
+        await demo.store.upload("prometheus", ENVIRONMENT, broken, author="demo", message="Three mistakes")
+    except ConfigInvalid as exc:
+        report = exc.report
+    else:
+        raise DemoFailed("an invalid configuration was accepted")
+    show.table(
+        demo.console,
+        ("place", "reason", "rule"),
+        [
+            (f"{issue.file or 'prometheus.yml'}:{issue.line}:{issue.column}", issue.message, issue.rule)
+            for issue in report.errors
+        ],
+    )
+    found = {issue.line for issue in report.errors}
+    for _, new in MISTAKES:
+        line = broken[: broken.rindex(new)].count("\n") + 1
+        _check(line in found, f"the report does not name line {line}, {new.strip()!r}")
+    file = await demo.store.download("prometheus", ENVIRONMENT)
+    _check(file.revision == 1 and file.text == valid, "a refused upload changed what is stored")
+    demo.console.print("Refused, nothing was stored: Prometheus is still at revision 1.")
+
+
+async def _upload_wrong(demo: Demo) -> None:
+    rules = demo.samples["prometheus"][RULES].decode()
+    wrong = _replace(rules, "> 0.01", "> 0.1")
+    release = await demo.store.upload(
+        "prometheus",
+        ENVIRONMENT,
+        wrong,
+        name=RULES,
+        author="demo",
+        message="Fewer alerts about failing checkouts",
+        expect_revision=1,
+    )
+    _check(release.revision == 2, f"it got revision {release.revision}, not 2")
+    file = await demo.store.download("prometheus", ENVIRONMENT, name=RULES)
+    _check(file.text == wrong, "the change is not what a reader gets")
+    demo.console.print("Valid, so it is revision 2 now; but the alert fires ten times too late.")
+
+
+async def _lose_race(demo: Demo) -> None:
+    rules = demo.samples["prometheus"][RULES].decode()
+    try:
+        await demo.store.upload(
+            "prometheus", ENVIRONMENT, rules + "\n", name=RULES, author="somebody else", expect_revision=1
+        )
+    except RevisionConflict as exc:
+        _check(exc.current_revision == 2, f"the conflict names revision {exc.current_revision}, not 2")
+        demo.console.print(f"Refused: {exc}")
+    else:
+        raise DemoFailed("a change that was built on revision 1 replaced revision 2")
+
+
+async def _show_diff(demo: Demo) -> None:
+    old, new = [
+        {name: file.raw for name, file in bundle.files.items()}
+        for bundle in [
+            await demo.store.download_bundle("prometheus", ENVIRONMENT, revision=revision) for revision in (1, 2)
+        ]
+    ]
+    diff = diff_bundles(old, new, old_label="production#1", new_label="production#2")
+    _check([file.name for file in diff.files] == [RULES], "the diff is not that of the one file that changed")
+    [file] = diff.files
+    show.unified_diff(demo.console, file.text)
+    changes = file.changes or ()
+    for change in changes:
+        show.table(demo.console, ("value", change.path), [("production#1", change.old), ("production#2", change.new)])
+    _check(len(changes) == 1, f"{len(changes)} values are said to have changed, not 1")
+
+
+async def _roll_back(demo: Demo) -> None:
+    release = await demo.store.rollback(
+        "prometheus", ENVIRONMENT, to_revision=1, expect_revision=2, author="demo", message="The alert came too late"
+    )
+    _check(release.revision == 3, f"it got revision {release.revision}, not 3")
+    bundle = await demo.store.download_bundle("prometheus", ENVIRONMENT)
+    _check(
+        {name: file.raw for name, file in bundle.files.items()} == demo.samples["prometheus"],
+        "the rollback did not bring the files of revision 1 back",
+    )
+    demo.console.print("Revision 3 has the files of revision 1, byte for byte.")
+
+
+async def _show_history(demo: Demo) -> None:
+    releases = await demo.store.history("prometheus", ENVIRONMENT)
+    _check([release.revision for release in releases] == [3, 2, 1], "the history is not 3, 2, 1")
+    show.table(
+        demo.console,
+        ("revision", "time (UTC)", "author", "what", "message"),
+        [
+            (
+                release.revision,
+                f"{release.created_at:%Y-%m-%d %H:%M:%S}",
+                release.author,
+                release.origin.action,
+                release.message,
+            )
+            for release in releases
+        ],
+    )
+
+
+def _replace(text: str, old: str, new: str) -> str:
+    _check(text.count(old) == 1, f"the example does not hold {old!r} once")
+    return text.replace(old, new)
+
+
+STEPS: tuple[tuple[str, Callable[[Demo], Awaitable[None]]], ...] = (
+    ("Upload the configurations of five tools to production", _upload_all),
+    ("Read them back", _read_back),
+    ("Upload an invalid change: it is refused, with file, line and reason", _refuse_invalid),
+    ("Upload a change that is valid, and wrong", _upload_wrong),
+    ("Upload a change that somebody else has overtaken: it is refused", _lose_race),
+    ("Show what changed between revisions 1 and 2", _show_diff),
+    ("Roll back", _roll_back),
+    ("Show the history", _show_history),
+)

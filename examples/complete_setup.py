@@ -1,0 +1,49 @@
+"""A complete setup: a bucket for production, the configurations of two tools given as mappings, what S3 was asked.
+
+Runs against AWS, or against any S3-compatible server that AWS_ENDPOINT_URL names.
+"""
+
+import asyncio
+import os
+import uuid
+from typing import Any
+
+from apm_s3 import S3Manager, validate_config
+
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "prometheus": {
+        "global": {"scrape_interval": "15s"},
+        "scrape_configs": [{"job_name": "prometheus", "static_configs": [{"targets": ["localhost:9090"]}]}],
+    },
+    "grafana": {
+        "server": {"http_port": 3000},
+        "database": {"type": "sqlite3"},
+    },
+}
+
+
+async def main() -> None:
+    """Upload both configurations and read them back."""
+    bucket = f"apm-production-configs-{uuid.uuid4().hex[:8]}"
+    async with S3Manager(region="us-east-1", endpoint_url=os.environ.get("AWS_ENDPOINT_URL")) as s3:
+        await s3.create_bucket(bucket)
+        try:
+            configs = s3.configs(bucket)
+            for tool, configuration in CONFIGURATIONS.items():
+                report = validate_config(tool, configuration)
+                if not report.ok:
+                    print(report)
+                    continue
+                release = await configs.upload(
+                    tool, "production", configuration, author="setup", message="First version"
+                )
+                file = await configs.download(tool, "production")
+                print(f"{tool}: revision {release.revision}, {file.name}, {file.size} bytes")
+                print(file.text)
+            print(f"{s3.metrics.snapshot().success_rate:.0%} of the operations succeeded")
+        finally:
+            await s3.delete_bucket(bucket, force=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

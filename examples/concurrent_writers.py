@@ -1,0 +1,53 @@
+"""Ten writers add a scrape job each to one configuration at the same time, and none of the ten is lost.
+
+Whoever builds on a revision that is no longer current gets a RevisionConflict, reads again and tries again.
+Runs against AWS, or against any S3-compatible server that AWS_ENDPOINT_URL names.
+"""
+
+import asyncio
+import os
+import uuid
+
+from apm_s3.configs.store import ConfigStore
+
+from apm_s3 import RevisionConflict, S3Manager
+
+WRITERS = 10
+
+
+async def add_job(configs: ConfigStore, name: str) -> int:
+    """Add a scrape job, however many others do the same. The number of tries it took."""
+    for tries in range(1, 10 * WRITERS):
+        file = await configs.download("prometheus", "staging")
+        text = f'{file.text}  - job_name: {name}\n    static_configs: [{{targets: ["{name}:8080"]}}]\n'
+        try:
+            await configs.upload("prometheus", "staging", text, author=name, expect_revision=file.revision)
+        except RevisionConflict:
+            continue
+        return tries
+    raise RuntimeError(f"{name} never got its turn")
+
+
+async def main() -> None:
+    """Let the writers loose, then count the jobs."""
+    bucket = f"apm-writers-{uuid.uuid4().hex[:8]}"
+    async with S3Manager(region="us-east-1", endpoint_url=os.environ.get("AWS_ENDPOINT_URL")) as s3:
+        await s3.create_bucket(bucket)
+        try:
+            configs = s3.configs(bucket)
+            await configs.upload("prometheus", "staging", "scrape_configs:\n  - job_name: prometheus\n")
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(add_job(configs, f"service-{number}")) for number in range(WRITERS)]
+            print("tries:", [task.result() for task in tasks])
+
+            file = await configs.download("prometheus", "staging")
+            jobs = [job["job_name"] for job in file.data["scrape_configs"]]
+            print(f"revision {file.revision}: {len(jobs)} jobs")
+            if len(jobs) != WRITERS + 1:
+                raise SystemExit("an update was lost")
+        finally:
+            await s3.delete_bucket(bucket, force=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,61 @@
+"""The README says what is true: its code runs, its commands are what CI runs, its links lead somewhere."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from apm_s3 import Credentials, S3Manager
+from tests.servers import Server
+from tests.test_examples import on
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+PROGRAMS = [block for block in BLOCKS if "asyncio.run(" in block]
+FRAGMENTS = [block for block in BLOCKS if "asyncio.run(" not in block]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_in_the_readme_runs(program: str, moto: Server) -> None:
+    done = subprocess.run([sys.executable, "-c", program], env=on(moto), capture_output=True, text=True, timeout=100)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+async def test_the_fragments_in_the_readme_run_one_after_the_other(moto: Server, bucket_name: str) -> None:
+    async with S3Manager(
+        region=moto.region, endpoint_url=moto.endpoint_url, credentials=Credentials("test", "testsecret")
+    ) as s3:
+        await s3.create_bucket(bucket_name)
+        names = {
+            "s3": s3,
+            "bucket": bucket_name,
+            "configs": s3.configs(bucket_name),
+            "PROMETHEUS": "scrape_configs: []\n",
+            "RULES": "groups: [{name: node, rules: [{record: up:sum, expr: sum(up)}]}]\n",
+        }
+        for fragment in FRAGMENTS:
+            code = compile(fragment, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            if inspect.isawaitable(running := eval(code, names)):
+                await running
+
+
+def test_the_first_code_block_holds_the_two_commands() -> None:
+    first = re.search(r"^```bash\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+    assert first is not None
+    demo, checks = first[1].splitlines()
+    assert demo.endswith("apm-s3 demo")
+    assert checks.endswith("nox")
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)\)", README))))
+def test_a_link_in_the_readme_leads_to_a_file(target: str) -> None:
+    assert (ROOT / target).exists()

@@ -1,0 +1,82 @@
+"""The public API as a type checker sees it. Never run: `nox -s types` checks it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import assert_type
+
+from apm_s3 import (
+    Credentials,
+    Download,
+    FileInfo,
+    ListPage,
+    S3Manager,
+    S3Settings,
+    Timeouts,
+    UploadOptions,
+    ValidationReport,
+    retry_s3,
+    validate_config,
+)
+from apm_s3.configs.models import Bundle, ConfigFile, Release
+from apm_s3.configs.store import ConfigStore
+
+
+async def chunks() -> AsyncIterator[bytes]:
+    """A source without a known size."""
+    yield b"text"
+
+
+async def objects(s3: S3Manager) -> None:
+    """Every kind of source is taken, a str is not."""
+    assert_type(await s3.upload_file("bucket", "key", b"text"), FileInfo)
+    await s3.upload_file("bucket", "key", Path("file"), UploadOptions(content_type="text/plain"))
+    await s3.upload_file("bucket", "key", chunks())
+    await s3.upload_file("bucket", "key", "text")  # type: ignore[arg-type]
+    assert_type(await s3.read_file("bucket", "key"), bytes)
+    assert_type(await s3.head_file("bucket", "key"), FileInfo)
+    assert_type(await s3.file_exists("bucket", "key"), bool)
+    assert_type(await s3.list_files("bucket", max_keys=10, include_metadata=True), ListPage)
+    async for file in s3.iter_files("bucket"):
+        assert_type(file, FileInfo)
+    async with s3.download_file("bucket", "key") as download:
+        assert_type(download, Download)
+
+
+async def configurations(s3: S3Manager) -> None:
+    """What a store takes and gives."""
+    configs = assert_type(s3.configs("bucket", prefix="team/"), ConfigStore)
+    release = await configs.upload("prometheus", "production", {"scrape_configs": []}, expect_revision=0)
+    assert_type(release, Release)
+    assert_type(await configs.download("prometheus", "production", revision=1), ConfigFile)
+    assert_type(await configs.download_bundle("prometheus", "production"), Bundle)
+    await configs.upload("prometheus", "production", files={"prometheus.yml": Path("prometheus.yml")})
+    await configs.upload("prometheus", "production", expect_revision="1")  # type: ignore[arg-type]
+
+
+async def manager() -> None:
+    """How a manager is made."""
+    async with S3Manager(
+        region="us-east-1",
+        endpoint_url="http://127.0.0.1:9000",
+        credentials=Credentials("id", "secret"),
+        settings=S3Settings(timeouts=Timeouts(deadline=10)),
+    ) as s3:
+        assert_type(s3, S3Manager)
+
+
+async def retried() -> None:
+    """The type of what is retried is kept."""
+
+    async def answer() -> int:
+        return 42
+
+    assert_type(await retry_s3(answer, attempts=2, operation="answer"), int)
+
+
+def validation() -> None:
+    """Sources of a validation."""
+    assert_type(validate_config("loki", "text"), ValidationReport)
+    assert_type(validate_config("loki", Path("loki.yaml"), kind="config"), ValidationReport)
+    validate_config("loki", 42)  # type: ignore[arg-type]
