@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import TypeVar
 
 W = TypeVar("W")
@@ -22,10 +22,8 @@ async def cancelled_everywhere(
                 await asyncio.sleep(0)
             too_late = task.done()
             task.cancel()
-            try:
+            with suppress(asyncio.CancelledError):
                 await task
-            except asyncio.CancelledError:
-                pass
             yield turn, here
         if too_late:
             return
