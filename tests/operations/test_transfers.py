@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -226,6 +227,20 @@ async def test_an_object_that_changes_before_the_resumption_is_no_mix(s3: Memory
             del s3.transport.objects["key"]
         with pytest.raises(ObjectChanged, match="replaced or deleted"):
             await download.read()
+
+
+async def test_a_cancelled_reader_without_a_block_gives_the_connection_up(s3: MemoryManager) -> None:
+    await s3.upload_file("bucket", "key", b"x" * 500_000)
+    download = await s3.download_file("bucket", "key")
+
+    reading = asyncio.ensure_future(download.read())
+    await asyncio.sleep(0)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+
+    assert s3.transport.open_bodies == 0
+    assert s3.pool.stats().in_use == 0
 
 
 async def test_an_object_without_an_etag_is_not_resumed(s3: MemoryManager) -> None:
