@@ -144,7 +144,7 @@ class MemoryTransport:
                 if_match=options.if_match,
                 if_none_match=options.if_none_match,
             )
-            return replace(self._store(key, data, wanted, info.etag or ""), size=-1)
+            return self._store(key, data, wanted, info.etag or "")._replace(size=-1)
 
     async def list_files(self, bucket: str, options: ListOptions) -> ListPage:
         async with self._request("list_files", bucket):

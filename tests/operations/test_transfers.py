@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -245,7 +244,7 @@ async def test_a_cancelled_reader_without_a_block_gives_the_connection_up(s3: Me
 
 async def test_an_object_without_an_etag_is_not_resumed(s3: MemoryManager) -> None:
     info = s3.transport._store("key", b"x" * 500_000, UploadOptions(), "")
-    s3.transport.objects["key"] = replace(info, etag=None), b"x" * 500_000
+    s3.transport.objects["key"] = info._replace(etag=None), b"x" * 500_000
     s3.transport.breaks = [300_000]
 
     async with s3.download_file("bucket", "key") as download:
