@@ -1,0 +1,186 @@
+"""Cancelled at whatever moment, a call leaves nothing behind, and the server holds the old state or the new."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from aiobotocore.session import get_session
+
+from apm_s3 import Credentials, S3Manager, S3Settings
+from apm_s3.errors import ApmS3Error, ConfigNotFound
+from apm_s3.options import UploadOptions
+from apm_s3.settings import TransferSettings
+from tests.faults.cancelling import Moment, cancelled_at
+from tests.faults.matrix import DATA_PATHS
+from tests.faults.memory_s3 import MemoryS3
+from tests.faults.server import FaultyS3
+from tests.faults.verbs import BUCKET, NEW, OTHER, VERBS, Verb, bodies_of, new_state
+
+SESSION = get_session()
+MANY = 2000
+"""More suspensions than any of these calls has."""
+
+CALLS = {
+    f"{verb.name}": verb
+    for verb in VERBS
+    if verb.name in {"upload", "create", "upload a stream", "upload in parts", "read", "download", "download to a file",
+                     "copy", "move", "move in parts", "delete many", "iterate"}
+}  # fmt: skip
+
+
+class World:
+    """A server and a manager that is warm."""
+
+    def __init__(self, server: FaultyS3, s3: S3Manager) -> None:
+        self.server = server
+        self.s3 = s3
+        self.tasks = asyncio.all_tasks()
+
+    async def settle(self) -> None:
+        """Let what was sent arrive, and what was closed be closed."""
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await self.server.until_idle()
+
+    def check_nothing_left(self) -> None:
+        """No slot, no upload, no task."""
+        stats = self.s3.pool.stats()
+        assert (stats.in_use, stats.waiting) == (0, 0)
+        assert not self.server.s3.uploads
+        known = self.tasks | {asyncio.current_task()}
+        assert not [task for task in asyncio.all_tasks() - known if task.get_name() != "faulty s3"]
+
+
+@pytest.fixture(params=DATA_PATHS)
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    """A manager over each transport."""
+    async with FaultyS3() as server:
+        settings = S3Settings(
+            data_path=request.param, transfer=TransferSettings(multipart_threshold=200, range_size=100)
+        )
+        async with S3Manager(
+            region="us-east-1",
+            endpoint_url=server.endpoint_url,
+            credentials=Credentials("k", "s"),
+            session=SESSION,
+            settings=settings,
+        ) as s3:
+            server.s3 = new_state()
+            await s3.upload_file(OTHER, "warm", b"warm")
+            await s3.list_buckets()
+            made = World(server, s3)
+            yield made
+        await server.until_disconnected()
+
+
+async def cancel_everywhere(
+    world: World, moment: Moment, state: Callable[[], MemoryS3], call: Callable[[], Any], check: Callable[..., Any]
+) -> int:
+    """Cancel `call` at each of its suspensions in turn, on a fresh `state`; how many there were."""
+    for at in range(1, MANY):
+        world.server.s3 = state()
+        reached, value, error = await cancelled_at(at, moment, call)
+        await world.settle()
+        world.check_nothing_left()
+        await check(value, error)
+        if not reached:
+            assert error is None
+            return at - 1
+    raise AssertionError("it does not end")
+
+
+@pytest.mark.parametrize("moment", Moment)
+@pytest.mark.parametrize("verb", CALLS.values(), ids=CALLS.keys())
+async def test_a_cancelled_call_leaves_the_old_state_or_the_new(world: World, verb: Verb, moment: Moment) -> None:
+    before = bodies_of(new_state())
+    done = bodies_of(new_state())
+    verb.change(done)
+
+    async def check(value: Any, error: BaseException | None) -> None:
+        assert error is None or isinstance(error, asyncio.CancelledError), repr(error)
+        after = bodies_of(world.server.s3)
+        if error is None:
+            assert (value, after) == (verb.result, done)
+        elif verb.name.startswith("move"):
+            after[OTHER].pop("c", None)
+            assert after[BUCKET] in (before[BUCKET], done[BUCKET])
+        else:
+            assert after in (before, done)
+
+    assert await cancel_everywhere(world, moment, new_state, lambda: verb.call(world.s3), check) > 0
+
+
+@pytest.mark.parametrize("moment", Moment)
+async def test_a_cancelled_replacement_leaves_a_whole_object(world: World, moment: Moment) -> None:
+    body = NEW * 10
+
+    async def check(value: Any, error: BaseException | None) -> None:
+        stored = bodies_of(world.server.s3)[BUCKET]["large"]
+        assert stored in (body, bodies_of(new_state())[BUCKET]["large"])
+
+    await cancel_everywhere(
+        world, moment, new_state, lambda: world.s3.upload_file(BUCKET, "large", body, UploadOptions()), check
+    )
+
+
+FIRST = "global: {scrape_interval: 15s}\n"
+SECOND = "global: {scrape_interval: 30s}\n"
+
+
+@pytest.mark.parametrize("moment", Moment)
+async def test_a_cancelled_release_is_committed_or_not(world: World, moment: Moment) -> None:
+    store = world.s3.configs(BUCKET)
+    world.server.s3 = new_state()
+    await store.upload("prometheus", "production", FIRST)
+    committed = world.server.s3.buckets[BUCKET]
+
+    def state() -> MemoryS3:
+        made = new_state()
+        made.buckets[BUCKET] = dict(committed)
+        return made
+
+    async def check(value: Any, error: BaseException | None) -> None:
+        assert error is None or isinstance(error, asyncio.CancelledError), repr(error)
+        file = await store.download("prometheus", "production")
+        assert (file.text, file.revision) in {(FIRST, 1), (SECOND, 2)}
+        if error is None:
+            assert file.text == SECOND
+        assert len(await store.history("prometheus", "production")) == file.revision
+
+    await cancel_everywhere(world, moment, state, lambda: store.upload("prometheus", "production", SECOND), check)
+
+
+@pytest.mark.parametrize("moment", Moment)
+async def test_a_cancelled_first_release_is_there_or_not(world: World, moment: Moment) -> None:
+    store = world.s3.configs(BUCKET)
+    world.server.s3 = new_state()
+    await store.upload("prometheus", "staging", FIRST)  # the endpoint is probed once, now
+
+    async def check(value: Any, error: BaseException | None) -> None:
+        assert error is None or isinstance(error, asyncio.CancelledError), repr(error)
+        try:
+            file = await store.download("prometheus", "production")
+        except ConfigNotFound:
+            assert error is not None
+        else:
+            assert file.text == FIRST
+
+    await cancel_everywhere(world, moment, new_state, lambda: store.upload("prometheus", "production", FIRST), check)
+
+
+async def test_closing_while_calls_are_under_way_leaves_nothing(world: World) -> None:
+    async def hang(exchange: Any) -> None:
+        await exchange.hang()
+
+    world.server.will(hang, "GetObject", times=None)
+    calls = [asyncio.create_task(world.s3.read_file(BUCKET, "a")) for _ in range(20)]
+    await asyncio.sleep(0.05)
+    for call in calls:
+        call.cancel()
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    await world.settle()
+    assert all(isinstance(outcome, asyncio.CancelledError | ApmS3Error) for outcome in outcomes)
+    world.check_nothing_left()
