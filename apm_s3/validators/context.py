@@ -120,6 +120,11 @@ class Context:
             self._issues.append(issue)
 
     @property
+    def count(self) -> int:
+        """How many issues were reported so far."""
+        return len(self._issues)
+
+    @property
     def issues(self) -> tuple[Issue, ...]:
         """What was reported so far."""
         return tuple(self._issues)

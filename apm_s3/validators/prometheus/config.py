@@ -35,16 +35,16 @@ def check_config(config: Struct, context: Context) -> None:
         check_escaping_of_global(settings, context)
     jobs = [job for _, job in config.structs("scrape_configs")]
     check_jobs(jobs, settings, context)
+    broken = _check_all_relabelling(config, settings, jobs, context)
     for job in jobs:
-        check_targets(job, settings, context)
+        check_targets(job, settings, broken, context)
     for field in ("remote_write", "remote_read"):
         check_names([target for _, target in config.structs(field)], field.replace("_", " "), context)
     if (otlp := config.struct("otlp")) is not None:
         check_otlp_with_global(otlp, settings, context)
-    _check_all_relabelling(config, settings, jobs, context)
     if (alerting := config.struct("alerting")) is not None:
         for _, target in alerting.structs("alertmanagers"):
-            check_alertmanager_targets(target, context)
+            check_alertmanager_targets(target, broken, context)
 
 
 def _check_file_patterns(config: Struct, context: Context) -> None:
@@ -55,22 +55,21 @@ def _check_file_patterns(config: Struct, context: Context) -> None:
                 config.error(context, (field, index), "file-glob", message)
 
 
-def _check_all_relabelling(config: Struct, settings: Struct | None, jobs: list[Struct], context: Context) -> None:
-    """Every relabelling rule, under the naming scheme of its section."""
+def _check_all_relabelling(config: Struct, settings: Struct | None, jobs: list[Struct], context: Context) -> set[int]:
+    """Check every relabelling rule under the naming scheme of its section; the ids of the broken ones."""
     of_global = is_legacy(None, settings) or is_before_3(context)
+    lists: list[tuple[Struct, str, bool]] = []
     for job in jobs:
         legacy = of_global if not job.get("metric_name_validation_scheme") else is_legacy(job, settings)
-        for field in ("relabel_configs", "metric_relabel_configs"):
-            _check_rules(job, field, context, legacy)
-    for _, target in config.structs("remote_write"):
-        _check_rules(target, "write_relabel_configs", context, of_global)
+        lists += [(job, field, legacy) for field in ("relabel_configs", "metric_relabel_configs")]
+    lists += [(target, "write_relabel_configs", of_global) for _, target in config.structs("remote_write")]
     if (alerting := config.struct("alerting")) is not None:
-        _check_rules(alerting, "alert_relabel_configs", context, of_global)
+        lists.append((alerting, "alert_relabel_configs", of_global))
         for _, target in alerting.structs("alertmanagers"):
-            for field in ("relabel_configs", "alert_relabel_configs"):
-                _check_rules(target, field, context, of_global)
-
-
-def _check_rules(owner: Struct, field: str, context: Context, legacy: bool) -> None:
-    for _, rule in owner.structs(field):
-        check_relabel(rule, context, legacy=legacy)
+            lists += [(target, field, of_global) for field in ("relabel_configs", "alert_relabel_configs")]
+    return {
+        id(rule)
+        for owner, field, legacy in lists
+        for _, rule in owner.structs(field)
+        if not check_relabel(rule, context, legacy=legacy)
+    }

@@ -55,6 +55,7 @@ _CHOICES: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("openstack.SDConfig", "availability"): ("public", "internal", "admin"),
     ("ovhcloud.SDConfig", "service"): ("dedicated_server", "vps"),
     ("scaleway.SDConfig", "role"): ("instance", "baremetal"),
+    ("triton.SDConfig", "role"): ("container", "cn"),
     ("oci.SDConfig", "auth"): ("api_key", "instance_principal"),
 }
 
@@ -67,8 +68,10 @@ def _check_table(sd: Struct, context: Context) -> None:
         if sd.empty(name) and (default is None or sd.given(name)):
             sd.error(context, name, "required-field", f"{_label(kind)} needs {name}")
     for (owner, name), choices in _CHOICES.items():
-        value = sd.get(name)
-        if owner == kind and value and value not in choices:
+        value = sd.get(name) or ""
+        # Given but empty is not the default; a required field has been reported by now.
+        wrong = value not in choices and (value or name not in _REQUIRED.get(kind, ()))
+        if owner == kind and name in sd.values and wrong:
             message = f"unknown {name} {value[:40]!r}; allowed are {', '.join(choices)}"
             sd.error(context, name, "enum", message)
 
@@ -161,6 +164,16 @@ def _exactly_one_secret(sd: Struct, context: Context) -> None:
         sd.error(context, "secret_key", "required-field", f"one of {' and '.join(names)} must be set")
 
 
+def _check_ovhcloud(sd: Struct, context: Context) -> None:
+    if sd.given("endpoint") and sd.empty("endpoint"):
+        sd.error(context, "endpoint", "required-field", "the endpoint is empty")
+
+
+def _check_openstack(sd: Struct, context: Context) -> None:
+    if sd.get("role") == "loadbalancer" and context.target is not None and context.target < (3, 2):
+        sd.error(context, "role", "enum", "role loadbalancer is known from 3.2 on")
+
+
 def _check_oci(sd: Struct, context: Context) -> None:
     keys = ("tenancy", "user", "fingerprint", "key_file")
     api_key = (sd.get("auth") or "api_key") == "api_key"
@@ -177,13 +190,45 @@ def _check_paths(sd: Struct, context: Context) -> None:
             sd.error(context, ("paths", index), "format", "a Zookeeper path begins with '/'")
 
 
+_SCALEWAY_FORMATS = {
+    "access_key": (re.compile(r"SCW[A-Z0-9]{17}"), "SCW and 17 capital letters or digits"),
+    "secret_key": (re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"), "a UUID"),
+    "project_id": (re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"), "a UUID"),
+    "zone": (re.compile(r"[a-z]{2}-[a-z]{3}-[0-9]"), "a zone such as fr-par-1"),
+}
+
+
+def _check_scaleway(sd: Struct, context: Context) -> None:
+    _exactly_one_secret(sd, context)
+    for name, (pattern, expected) in _SCALEWAY_FORMATS.items():
+        value = sd.get(name)
+        if value and not pattern.fullmatch(value):
+            sd.error(context, name, "format", f"{name} must be {expected}")
+    if sd.given("zone") and sd.empty("zone"):
+        sd.error(context, "zone", "required-field", "the zone is empty")
+
+
+def _check_region(sd: Struct, context: Context) -> None:
+    # Since 3.0 it may come from the environment or the instance.
+    if sd.empty("region") and context.target is not None and context.target < (3, 0):
+        sd.error(context, "region", "required-field", f"{_label(sd.type.removeprefix('discovery/'))} needs region")
+
+
+def _parses(field: str) -> Hook:
+    """A URL, whatever its parts."""
+
+    def check(sd: Struct, context: Context) -> None:
+        try:
+            parse_url(sd.get(field) or "")
+        except BadUrl as exc:
+            sd.error(context, field, "url", f"not a URL: {exc}")
+
+    return check
+
+
 def _check_stackit(sd: Struct, context: Context) -> None:
     if sd.empty("endpoint") and sd.given("region") and sd.empty("region"):
         sd.error(context, "region", "required-field", "stackit service discovery needs endpoint or region")
-    try:
-        parse_url(sd.get("endpoint") or "")
-    except BadUrl as exc:
-        sd.error(context, "endpoint", "url", f"not a URL: {exc}")
 
 
 def _check_triton(sd: Struct, context: Context) -> None:
@@ -193,7 +238,8 @@ def _check_triton(sd: Struct, context: Context) -> None:
 
 _SPECIAL: Mapping[str, tuple[Hook, ...]] = {
     "azure.SDConfig": (_check_azure,),
-    "aws.EC2SDConfig": (_check_filters,),
+    "aws.EC2SDConfig": (_check_filters, _check_region),
+    "aws.LightsailSDConfig": (_check_region,),
     "aws.RDSSDConfig": (_check_filters,),
     "consul.SDConfig": (_check_consul,),
     "dns.SDConfig": (_check_dns,),
@@ -202,14 +248,18 @@ _SPECIAL: Mapping[str, tuple[Hook, ...]] = {
     "http.SDConfig": (_server_url(schemes=("http", "https"), field="url"),),
     "kubernetes.SDConfig": (check_kubernetes,),
     "marathon.SDConfig": (_check_marathon,),
+    "moby.DockerSDConfig": (_parses("host"),),
+    "moby.DockerSwarmSDConfig": (_parses("host"),),
     "nomad.SDConfig": (_check_not_blank,),
     "oci.SDConfig": (_check_oci,),
     "outscale.SDConfig": (_exactly_one_secret,),
+    "openstack.SDConfig": (_check_openstack,),
+    "ovhcloud.SDConfig": (_check_ovhcloud,),
     "puppetdb.SDConfig": (_server_url(schemes=("http", "https"), field="url"),),
-    "scaleway.SDConfig": (_exactly_one_secret,),
-    "stackit.SDConfig": (_check_stackit,),
+    "scaleway.SDConfig": (_check_scaleway,),
+    "stackit.SDConfig": (_check_stackit, _parses("endpoint")),
     "triton.SDConfig": (_check_triton,),
-    "uyuni.SDConfig": (_server_url(),),
+    "uyuni.SDConfig": (_parses("server"),),
     "xds.SDConfig": (_server_url(),),
     "zookeeper.NerveSDConfig": (_check_paths,),
     "zookeeper.ServersetSDConfig": (_check_paths,),

@@ -35,8 +35,7 @@ def check_kubernetes(sd: Struct, context: Context) -> None:
 
 
 def _check_access(sd: Struct, context: Context) -> None:
-    url = sd.get("api_server")
-    api_server = "api_server" in sd.failed or (isinstance(url, Url) and url.text != "")
+    api_server = "api_server" in sd.failed or sd.has("api_server")
     kubeconfig = not sd.empty("kubeconfig_file")
     custom = _custom_client_field(sd)
     if api_server and kubeconfig:

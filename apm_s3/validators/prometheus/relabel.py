@@ -53,8 +53,17 @@ def parse_label_name(text: str) -> str:
     return text
 
 
-def check_relabel(rule: Struct, context: Context, *, legacy: bool = False) -> None:
-    """The rules of relabel.Config.Validate; `legacy` for label names of the legacy alphabet only."""
+def check_relabel(rule: Struct, context: Context, *, legacy: bool = False) -> bool:
+    """The rules of relabel.Config.Validate; `legacy` for label names of the legacy alphabet only.
+
+    False when one of them is broken, so that the rule cannot be applied.
+    """
+    before = context.count
+    _check(rule, context, legacy)
+    return not rule.failed and context.count == before
+
+
+def _check(rule: Struct, context: Context, legacy: bool) -> None:
     action = rule.get("action", "replace")
     if action in (None, ""):
         rule.error(context, "action", "enum", "the action cannot be empty")

@@ -7,7 +7,13 @@ import re
 from apm_s3.validators.context import Context
 from apm_s3.validators.decoding.struct import Mismatch, Struct
 from apm_s3.validators.grammars.durations import SECOND
-from apm_s3.validators.prometheus.scrape import check_no_nulls, check_static_targets, is_legacy
+from apm_s3.validators.prometheus.scrape import (
+    check_label_names,
+    check_no_nulls,
+    check_static_targets,
+    is_before_3,
+    is_legacy,
+)
 
 _RESERVED_HEADERS = frozenset(
     (
@@ -30,7 +36,6 @@ _UUID = re.compile(r"(?:urn:uuid:)?\{?[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a
 _TENANT = re.compile(r"[0-9a-zA-Z.-]+")
 _QUEUE_DEFAULTS = {"max_shards": 50, "min_shards": 1, "max_samples_per_send": 2000, "capacity": 10000}
 _BACKOFFS = {"min_backoff": 30 * 10**6, "max_backoff": 5 * SECOND}
-_VERSION_3 = (3, 0)
 
 
 def parse_alertmanager_version(text: str) -> str:
@@ -75,15 +80,24 @@ def check_remote_write(target: Struct, context: Context) -> None:
     if "protobuf_message" not in target.failed and message not in _MESSAGES:
         text = f"unknown protobuf_message; allowed are {', '.join(_MESSAGES)}"
         target.error(context, "protobuf_message", "enum", text)
-    used = [name for name in _AUTH if target.has(name)]
+    used = _ways_to_authenticate(target)
     if len(used) > 1:
         target.error(context, used[1], "auth-exclusive", f"at most one of {', '.join(_AUTH)} may be set")
+
+
+def _ways_to_authenticate(target: Struct) -> list[str]:
+    """The fields that say how to authenticate; a bearer token stands for authorization."""
+    used = [name for name in _AUTH if target.has(name)]
+    if not {"authorization", "basic_auth", "oauth2"} & set(used):
+        used = [name for name in ("bearer_token", "bearer_token_file") if target.get(name)][:1] + used
+    return used
 
 
 def check_remote_read(target: Struct, context: Context) -> None:
     """The rules of RemoteReadConfig.UnmarshalYAML."""
     _check_url(target, context)
     check_headers(target, context)
+    check_label_names(target, "required_matchers", context, legacy=is_before_3(context))
 
 
 def _check_url(target: Struct, context: Context) -> None:
@@ -102,15 +116,16 @@ def check_headers(target: Struct, context: Context) -> None:
 
 
 def check_queue(queue: Struct, context: Context) -> None:
-    """Counts above zero, and lower bounds below upper ones."""
+    """Counts above zero, and lower bounds below upper ones, which Prometheus checks since 3.0."""
+    if is_before_3(context):
+        return
     for name, default in _QUEUE_DEFAULTS.items():
         if name not in queue.failed and queue.get(name, default) <= 0:
             queue.error(context, name, "out-of-range", f"{name} must be above 0")
     if queue.get("min_shards", 1) > queue.get("max_shards", 50) > 0 and not {"min_shards", "max_shards"} & queue.failed:
         queue.error(context, "min_shards", "out-of-range", "min_shards is greater than max_shards")
     low, high = (queue.get(name, default) or 0 for name, default in _BACKOFFS.items())
-    modern = context.target is None or context.target >= _VERSION_3
-    if modern and high < low and not _BACKOFFS.keys() & queue.failed:
+    if high < low and not _BACKOFFS.keys() & queue.failed:
         queue.error(context, "max_backoff", "out-of-range", "max_backoff is less than min_backoff")
 
 
@@ -156,10 +171,9 @@ def _check_azure_method(method: Struct, name: str, context: Context) -> None:
 
 def check_alertmanager(target: Struct, context: Context) -> None:
     """The rules of AlertmanagerConfig.UnmarshalYAML."""
-    modern = context.target is None or context.target >= _VERSION_3
-    if target.get("api_version") == "v1" and modern:
+    if target.get("api_version") == "v1" and not is_before_3(context):
         target.error(context, "api_version", "enum", "Alertmanager API v1 was removed in Prometheus 3; use v2")
-    used = [name for name in ("basic_auth", "authorization", "oauth2", "sigv4") if target.has(name)]
+    used = _ways_to_authenticate(target)
     if "sigv4" in used and len(used) > 1:
         target.error(context, "sigv4", "auth-exclusive", "sigv4 excludes basic_auth, authorization and oauth2")
     for field in ("relabel_configs", "alert_relabel_configs"):

@@ -13,9 +13,12 @@ _SKIPPED = "static targets were not relabelled: install apm-s3[validate] for goo
 _MAX_STEPS = 50_000
 
 
-def check_targets(job: Struct, settings: Struct | None, context: Context) -> None:
-    """Report the static targets of a scrape configuration that Prometheus would not scrape."""
-    rules = usable_rules(job, "relabel_configs")
+def check_targets(job: Struct, settings: Struct | None, broken: set[int], context: Context) -> None:
+    """Report the static targets of a scrape configuration that Prometheus would not scrape.
+
+    `broken` holds the ids of relabelling rules that have been reported.
+    """
+    rules = _usable_rules(job, broken)
     if rules is None or not _affordable(job, rules, context):
         return
     defaults = _scrape_labels(job, settings)
@@ -31,9 +34,9 @@ def check_targets(job: Struct, settings: Struct | None, context: Context) -> Non
                 job.error(context, ("static_configs", index, "targets", at), "target-address", problem)
 
 
-def check_alertmanager_targets(owner: Struct, context: Context) -> None:
+def check_alertmanager_targets(owner: Struct, broken: set[int], context: Context) -> None:
     """Report the static Alertmanagers whose address is a URL after relabelling."""
-    rules = usable_rules(owner, "relabel_configs")
+    rules = _usable_rules(owner, broken)
     if rules is None or not _affordable(owner, rules, context):
         return
     for index, group in owner.structs("static_configs"):
@@ -47,10 +50,12 @@ def check_alertmanager_targets(owner: Struct, context: Context) -> None:
                 owner.error(context, ("static_configs", index, "targets", at), "target-address", problem)
 
 
-def usable_rules(owner: Struct, field: str) -> list[Struct] | None:
+def _usable_rules(owner: Struct, broken: set[int]) -> list[Struct] | None:
     """The relabelling rules, None where one of them is wrong."""
-    rules = owner.get(field) or []
-    if field in owner.failed or not all(isinstance(rule, Struct) and not rule.failed for rule in rules):
+    rules = owner.get("relabel_configs") or []
+    if "relabel_configs" in owner.failed or not all(isinstance(rule, Struct) for rule in rules):
+        return None
+    if any(id(rule) in broken for rule in rules):
         return None
     return list(rules)
 
