@@ -8,9 +8,8 @@ import asyncio
 import os
 import uuid
 
-from apm_s3.configs.store import ConfigStore
-
 from apm_s3 import RevisionConflict, S3Manager
+from apm_s3.configs.store import ConfigStore
 
 WRITERS = 10
 
