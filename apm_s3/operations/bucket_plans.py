@@ -54,7 +54,7 @@ class BucketPlans:
                     f"bucket '{ref.name}' exists already",
                     operation=operation,
                     bucket=ref.name,
-                    hint="ensure_bucket brings an existing bucket to its options",
+                    hint="use ensure_bucket to bring an existing bucket to its options",
                 )
             return await self._make(operation, ref, options, mfa, unsupported)
 

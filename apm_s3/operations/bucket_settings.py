@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
@@ -84,7 +85,9 @@ class SettingOperations:
         params = dict(api.removal)
         if kind is Versioning and mfa is not None:
             params["MFA"] = mfa
-        await self._put(operation, ref, kind.__name__, kind, api.remove, params)
+        # Some servers complain that there is nothing to remove.
+        with suppress(NotConfigured):
+            await self._put(operation, ref, kind.__name__, kind, api.remove, params)
 
     async def _put(
         self,
