@@ -52,17 +52,19 @@ async def test_a_bucket_that_exists_is_not_created_again(buckets: Buckets, bucke
     assert (await buckets.plan_bucket(bucket_name, OPTIONS)).empty
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["ab", "a" * 64, "Upper", "under_score", "-lead", "trail-", "a..b", "a.-b", "192.168.5.4", "xn--abc", "sthree-x",
-     "amzn-s3-demo-x", "x-s3alias", "x--ol-s3", "x.mrap", "x--x-s3", "x--table-s3", "x-an", "a/b", "", "bücket"],
-)  # fmt: skip
-async def test_a_name_that_s3_refuses_is_refused_before_anything_is_sent(control: FaultyControl, name: str) -> None:
+BAD_NAMES = [
+    "ab", "a" * 64, "Upper", "under_score", "-lead", "trail-", "a..b", "a.-b", "192.168.5.4", "xn--abc", "sthree-x",
+    "amzn-s3-demo-x", "x-s3alias", "x--ol-s3", "x.mrap", "x--x-s3", "x--table-s3", "x-an", "a/b", "", "bücket",
+]  # fmt: skip
+
+
+async def test_a_name_that_s3_refuses_is_refused_before_anything_is_sent(control: FaultyControl) -> None:
     buckets = make_buckets(control.clients, control)
 
     for call in (buckets.create_bucket, buckets.ensure_bucket, buckets.plan_bucket):
-        with pytest.raises(InvalidBucketName):
-            await call(name)
+        for name in BAD_NAMES:
+            with pytest.raises(InvalidBucketName):
+                await call(name)
 
     assert control.calls == []
 
