@@ -1,5 +1,6 @@
 """apm_s3: versioned, validated configurations of observability tools in S3, on a fast asyncio S3 client."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from apm_s3._version import __version__
@@ -63,23 +64,30 @@ from apm_s3.events import (
     Hook,
     OperationEvent,
     Outcome,
+    labels,
 )
 from apm_s3.manager import (
     S3Manager,
 )
 from apm_s3.metrics import (
+    Latency,
     MetricsSnapshot,
+    OperationMetrics,
     S3Metrics,
 )
 from apm_s3.models import (
+    BucketDetails,
     BucketInfo,
+    BucketPlan,
     Credentials,
     DeleteOutcome,
     DeleteReport,
+    EmptyReport,
     FileInfo,
     FileVersion,
     KeyFailure,
     ListPage,
+    SettingChange,
     UploadInfo,
     VersionPage,
 )
@@ -87,12 +95,34 @@ from apm_s3.operations.downloads import (
     Download,
 )
 from apm_s3.options import (
+    AccessLogging,
+    BucketOptions,
+    BucketSetting,
     CopyOptions,
+    Cors,
+    CorsRule,
     DeleteOptions,
+    Encryption,
+    Lifecycle,
+    LifecycleRule,
     ListOptions,
+    LogGrant,
+    NoncurrentTransition,
+    Notification,
+    Notifications,
+    ObjectLock,
+    OwnershipControls,
+    Policy,
+    PublicAccessBlock,
     ReadOptions,
+    Replication,
+    ReplicationDestination,
+    ReplicationRule,
     SseAlgorithm,
+    Tags,
+    Transition,
     UploadOptions,
+    Versioning,
 )
 from apm_s3.pool import (
     PoolStats,
@@ -112,45 +142,79 @@ from apm_s3.settings import (
     Timeouts,
     TransferSettings,
 )
+from apm_s3.tools import (
+    MAIN_FILES,
+    TOOLS,
+)
 
 if TYPE_CHECKING:
-    from apm_s3.validators import validate_config
+    from apm_s3.configs import (
+        Bundle,
+        CommitOutcome,
+        ConfigFile,
+        ConfigStore,
+        Deployed,
+        FileEntry,
+        Freeze,
+        Origin,
+        Release,
+        ReleaseRef,
+    )
+    from apm_s3.validators import validate_config, validate_config_async
 
 __all__ = [
+    "MAIN_FILES",
+    "TOOLS",
     "AccessDenied",
+    "AccessLogging",
     "ApmS3Error",
     "BackupInvalid",
     "BatchError",
     "BucketAlreadyExists",
     "BucketAlreadyOwned",
+    "BucketDetails",
     "BucketInfo",
     "BucketNotEmpty",
     "BucketNotFound",
+    "BucketOptions",
+    "BucketPlan",
+    "BucketSetting",
+    "Bundle",
     "ClockSkewed",
+    "CommitOutcome",
     "CommitUnknown",
     "ConditionalConflict",
     "ConditionalWritesUnsupported",
     "ConfigError",
+    "ConfigFile",
     "ConfigInvalid",
     "ConfigNotFound",
+    "ConfigStore",
     "Conflict",
     "ConnectFailed",
     "ConnectionLost",
     "CopyOptions",
+    "Cors",
+    "CorsRule",
     "Credentials",
     "DeadlineExceeded",
     "DeleteOptions",
     "DeleteOutcome",
     "DeleteReport",
     "DeployRefused",
+    "Deployed",
     "DigestRejected",
     "Download",
+    "EmptyReport",
+    "Encryption",
     "EnvironmentFrozen",
     "ErrorCode",
     "ExpiredToken",
+    "FileEntry",
     "FileInfo",
     "FileVersion",
     "FormatTooNew",
+    "Freeze",
     "Hook",
     "IntegrityError",
     "InvalidBucketName",
@@ -160,23 +224,41 @@ __all__ = [
     "InvalidRequest",
     "Issue",
     "KeyFailure",
+    "Latency",
+    "Lifecycle",
+    "LifecycleRule",
     "ListOptions",
     "ListPage",
+    "LogGrant",
     "ManagerClosed",
     "MetricsSnapshot",
     "MigrationError",
+    "NoncurrentTransition",
     "NotConfigured",
     "NotFound",
     "NotModified",
+    "Notification",
+    "Notifications",
     "ObjectArchived",
     "ObjectChanged",
+    "ObjectLock",
     "ObjectNotFound",
     "ObjectTooLarge",
     "OperationEvent",
+    "OperationMetrics",
+    "Origin",
     "Outcome",
+    "OwnershipControls",
+    "Policy",
     "PoolStats",
     "PreconditionFailed",
+    "PublicAccessBlock",
     "ReadOptions",
+    "Release",
+    "ReleaseRef",
+    "Replication",
+    "ReplicationDestination",
+    "ReplicationRule",
     "RequestRejected",
     "RequestTimedOut",
     "RetrySettings",
@@ -187,12 +269,15 @@ __all__ = [
     "S3Metrics",
     "S3Settings",
     "ServiceUnavailable",
+    "SettingChange",
     "Severity",
     "SseAlgorithm",
     "StoreDamaged",
+    "Tags",
     "Throttled",
     "Timeouts",
     "TransferSettings",
+    "Transition",
     "TransportError",
     "UnsupportedByServer",
     "UploadInfo",
@@ -201,18 +286,34 @@ __all__ = [
     "UsageError",
     "ValidationReport",
     "VersionPage",
+    "Versioning",
     "WrongEventLoop",
     "WrongRegion",
     "__version__",
+    "labels",
     "retry_s3",
     "validate_config",
+    "validate_config_async",
 ]
+
+# Libraries of their own: whoever only moves objects does not load them.
+_LATER = {
+    "Bundle": "apm_s3.configs",
+    "CommitOutcome": "apm_s3.configs",
+    "ConfigFile": "apm_s3.configs",
+    "ConfigStore": "apm_s3.configs",
+    "Deployed": "apm_s3.configs",
+    "FileEntry": "apm_s3.configs",
+    "Freeze": "apm_s3.configs",
+    "Origin": "apm_s3.configs",
+    "Release": "apm_s3.configs",
+    "ReleaseRef": "apm_s3.configs",
+    "validate_config": "apm_s3.validators",
+    "validate_config_async": "apm_s3.validators",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # The validators are a library of their own: whoever only moves objects does not load them.
-    if name == "validate_config":
-        from apm_s3.validators import validate_config  # noqa: PLC0415 - see above
-
-        return validate_config
-    raise AttributeError(f"module 'apm_s3' has no attribute {name!r}")
+    if name not in _LATER:
+        raise AttributeError(f"module 'apm_s3' has no attribute {name!r}")
+    return getattr(import_module(_LATER[name]), name)
