@@ -16,8 +16,8 @@ from tests.managers import make_manager
 from tests.servers import Server
 
 
-def test_the_public_names_are_sorted_and_all_there() -> None:
-    assert apm_s3.__all__ == sorted(apm_s3.__all__)
+def test_every_public_name_is_there_once() -> None:
+    assert len(apm_s3.__all__) == len(set(apm_s3.__all__))
     assert [name for name in apm_s3.__all__ if not hasattr(apm_s3, name)] == []
 
 
