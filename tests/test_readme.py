@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from apm_s3 import Credentials, S3Manager
+from apm_s3.configs.store import ConfigStore
 from tests.servers import Server
 from tests.test_examples import on
 
@@ -45,6 +46,16 @@ async def test_the_fragments_in_the_readme_run_one_after_the_other(moto: Server,
             code = compile(fragment, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
             if inspect.isawaitable(running := eval(code, names)):
                 await running
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"\bs3\.([a-z_]+)", README))))
+def test_what_the_readme_calls_on_the_manager_is_there(name: str) -> None:
+    assert hasattr(S3Manager(), name)
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"\bconfigs\.([a-z_]+)", README))))
+def test_what_the_readme_calls_on_a_store_is_there(name: str) -> None:
+    assert hasattr(ConfigStore, name)
 
 
 def test_the_first_code_block_holds_the_two_commands() -> None:
