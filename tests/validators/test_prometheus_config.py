@@ -234,6 +234,10 @@ def test_a_mistyped_field_gets_a_hint():
         job("basic_auth: {username: u, password: [hunter2]}"),
         job("bearer_token: hunter2\nbasic_auth: {password: hunter2}"),
         "remote_write: [{url: 'http://u:hunter2@[::1'}]",
+        job("static_configs: [{targets: ['http://u:hunter2@a/b']}]"),
+        job(
+            "static_configs: [{targets: [a]}]\nrelabel_configs: [{target_label: __address__, replacement: '//u:hunter2@a'}]"
+        ),
         "remote_write: [{url: 'http://u:hunter2@a b'}]",
     ],
 )

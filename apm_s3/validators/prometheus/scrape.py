@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from apm_s3.validators.context import Context
@@ -77,8 +78,14 @@ def check_static_targets(owner: Struct, context: Context) -> None:
     for index, group in owner.structs("static_configs"):
         for at, target in group.strings("targets"):
             if "/" in target:
-                message = f"{target[:80]!r} is no host and port; a target has no scheme and no path"
+                message = address_message(target)
                 owner.error(context, ("static_configs", index, "targets", at), "target-address", message)
+
+
+def address_message(target: str) -> str:
+    """Why a URL is no target, without the password that it may hold."""
+    shown = re.sub(r"//[^/]*@", "//…@", target)[:80]
+    return f"{shown!r} is no host and port; a target has no scheme and no path"
 
 
 def check_no_nulls(owner: Struct, field: str, what: str, context: Context) -> None:

@@ -7,7 +7,7 @@ from apm_s3.validators.decoding.struct import Mismatch, Struct
 from apm_s3.validators.grammars import regexes
 from apm_s3.validators.grammars.durations import parse_duration
 from apm_s3.validators.prometheus.relabel import apply_rules
-from apm_s3.validators.prometheus.scrape import DEFAULT_INTERVAL, DEFAULT_TIMEOUT
+from apm_s3.validators.prometheus.scrape import DEFAULT_INTERVAL, DEFAULT_TIMEOUT, address_message
 
 _SKIPPED = "static targets were not relabelled: install apm-s3[validate] for google-re2"
 _MAX_STEPS = 50_000
@@ -116,4 +116,4 @@ def _address_problem(labels: dict[str, str]) -> str | None:
 
 def _url_problem(labels: dict[str, str]) -> str | None:
     address = labels.get("__address__", "")
-    return f"{address[:80]!r} is no host and port; a target has no scheme and no path" if "/" in address else None
+    return address_message(address) if "/" in address else None
