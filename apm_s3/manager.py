@@ -13,6 +13,7 @@ from apm_s3.errors import ManagerClosed, WrongEventLoop
 from apm_s3.events import Hook
 from apm_s3.metrics import S3Metrics
 from apm_s3.models import Credentials
+from apm_s3.operations.apm_buckets import ApmBucketOperations
 from apm_s3.operations.buckets import BucketOperations
 from apm_s3.operations.copies import CopyOperations
 from apm_s3.operations.downloads import DownloadOperations
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 class S3Manager(
     BucketOperations,
+    ApmBucketOperations,
     ObjectOperations,
     DownloadOperations,
     ListingOperations,

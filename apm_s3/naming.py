@@ -130,3 +130,7 @@ def check_environment(name: str) -> str:
             hint="use 1 to 63 of a-z, 0-9 and '-', such as 'staging' or 'production-eu'",
         )
     return name
+
+
+HEALTH_PREFIX = ".apm-s3/health/"
+"""Where health checks write and delete: outside of every configuration store, and free of what protects those."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from apm_s3.operations.apm_buckets import ApmBucketOperations
 from apm_s3.operations.buckets import BucketOperations
 from apm_s3.operations.engine import Engine
 from apm_s3.operations.runner import Runner
@@ -46,7 +47,7 @@ class FaultyControl:
         return self.pretend or await self.clients.endpoint(region)
 
 
-class Buckets(BucketOperations):
+class Buckets(BucketOperations, ApmBucketOperations):
     """All of the manager's methods about buckets, over parts of the test's choice."""
 
     def __init__(self, engine: Engine) -> None:
