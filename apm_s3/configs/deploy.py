@@ -11,11 +11,12 @@ from types import MappingProxyType
 
 from apm_s3.configs.changes import check_base
 from apm_s3.configs.checks import Checks, check_bundle, report_bundle
-from apm_s3.configs.diff import BundleDiff, diff_bundles
+from apm_s3.configs.diff import BundleDiff
 from apm_s3.configs.models import Deployed, Origin, Release, ReleaseRef
 from apm_s3.configs.overlays import OVERLAY, Overlaid, Touched, apply_overlay, base_files, is_reserved
 from apm_s3.configs.publish import Draft, Publisher
 from apm_s3.configs.reader import Reader, Snapshot
+from apm_s3.configs.views import compare
 from apm_s3.errors import ConfigInvalid, ConfigNotFound, DeployRefused, InvalidOption
 from apm_s3.reports import ValidationReport
 
@@ -260,13 +261,7 @@ async def _diff(
     old: Mapping[str, bytes], new: Mapping[str, bytes], source: Release, target: Release | None
 ) -> BundleDiff:
     label = "nothing" if target is None else f"{target.environment}#{target.revision}"
-    return await asyncio.to_thread(
-        diff_bundles,
-        _read_by_tool(old),
-        _read_by_tool(new),
-        old_label=label,
-        new_label=f"{source.environment}#{source.revision}",
-    )
+    return await compare((label, _read_by_tool(old)), (f"{source.environment}#{source.revision}", _read_by_tool(new)))
 
 
 def _read_by_tool(files: Mapping[str, bytes]) -> dict[str, bytes]:

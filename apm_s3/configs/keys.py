@@ -87,6 +87,11 @@ def blob_name(sha256: str, write_id: str) -> str:
     return f"{sha256}-{write_id}"
 
 
+def probes(environment: str) -> str:
+    """What the keys begin with on which the endpoint is tried out."""
+    return f"{environment_prefix(environment)}probe-"
+
+
 def live(environment: str, tool: str, name: str = "") -> str:
     """The copy of a file for plain S3 clients; without a name, their folder."""
     return f"live/{check_environment(environment)}/{tool}/{name}"

@@ -40,7 +40,7 @@ class Probe:
     async def _ensure(self, environment: str) -> None:
         if not self._passed:
             # Inside the environment, for a policy may allow no other place; a name that nobody else uses.
-            key = f"{keys.environment_prefix(environment)}probe-{keys.new_write_id(environment)}"
+            key = keys.probes(environment) + keys.new_write_id(environment)
             try:
                 await self._ask(key)
             finally:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from types import MappingProxyType
 
+from apm_s3.configs.diff import BundleDiff, diff_bundles
 from apm_s3.configs.models import Bundle, ConfigFile, Release
 from apm_s3.configs.objects import ObjectStore
+from apm_s3.configs.overlays import is_reserved
 from apm_s3.configs.reader import PARALLEL, Reader, Snapshot
 from apm_s3.errors import ApmS3Error, ConfigNotFound
 from apm_s3.naming import check_environment, check_file_name
@@ -90,6 +93,18 @@ class Views:
 
         return await self._reader.settled(environment, read)
 
+    async def files_of(self, tool: str, environment: str, revision: int | None) -> tuple[str, dict[str, bytes]]:
+        """What a tool reads of a release, and a label for it. Nothing of revision 0, the one before the first."""
+        if revision == 0:
+            return "nothing", {}
+
+        async def read(snapshot: Snapshot) -> tuple[str, dict[str, bytes]]:
+            release = await self.find(snapshot, tool, revision)
+            entries = {name: entry for name, entry in release.files.items() if not is_reserved(name)}
+            return f"{environment}#{release.revision}", dict(await self._reader.files(release, entries))
+
+        return await self._reader.settled(environment, read)
+
     async def environment(self, environment: str, tools: Sequence[str] | None) -> dict[str, Bundle]:
         """All tools of an environment, of one and the same state."""
 
@@ -145,6 +160,12 @@ class Views:
             return await self._reader.chain(snapshot, tool, down_to=last)
 
         return await self._reader.settled(environment, read)
+
+
+async def compare(old: tuple[str, Mapping[str, bytes]], new: tuple[str, Mapping[str, bytes]]) -> BundleDiff:
+    """The differences between two bundles, each with its label; found in a thread."""
+    (old_label, before), (new_label, after) = old, new
+    return await asyncio.to_thread(diff_bundles, before, after, old_label=old_label, new_label=new_label)
 
 
 def _is_environment(name: str) -> bool:

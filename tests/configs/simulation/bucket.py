@@ -151,6 +151,7 @@ class Client:
     Attributes:
         alive: False once the process was killed: what it has sent may still arrive, but it never hears of it.
         requests_left: dies instead of sending the request after that many.
+        slow: seconds that pass at most before each request.
         retries: how often a request is sent again that failed in a way that may pass, as `S3Manager` does.
     """
 
@@ -160,6 +161,7 @@ class Client:
         self.alive = True
         self.requests_left = requests_left
         self.retries = retries
+        self.slow = 0.0
 
     async def read(self, key: str, *, if_none_match: str | None = None, version_id: str | None = None) -> Any:
         return await self._send(key, self.server.get, key, if_none_match)
@@ -197,6 +199,8 @@ class Client:
         yield
 
     async def _send(self, key: str, act: Callable[..., Any], *args: Any) -> Any:
+        if self.slow:
+            await asyncio.sleep(self.server.rng.random() * self.slow)
         for attempt in range(1, self.retries + 2):
             try:
                 return await self._send_once(key, act, *args)

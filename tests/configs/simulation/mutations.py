@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest import mock
 
-from apm_s3.configs import changes, commit, live, outcome, publish
+from apm_s3.configs import changes, commit, garbage, live, outcome, publish, reader
+from apm_s3.errors import StoreDamaged
 from tests.configs.simulation.bucket import Client
 
 Mutation = Callable[[], AbstractContextManager[Any]]
@@ -73,6 +74,25 @@ def _reuse_old_blobs() -> AbstractContextManager[Any]:
     return mock.patch.object(publish, "plan_blobs", by_name)
 
 
+def _tools_one_by_one() -> AbstractContextManager[Any]:
+    attempt = publish.Publisher._try
+
+    async def one_by_one(self: publish.Publisher, begun: Any, drafts: Any) -> Any:
+        return tuple([(await attempt(self, begun, [draft]))[0] for draft in drafts])
+
+    return mock.patch.object(publish.Publisher, "_try", one_by_one)
+
+
+def _reader_gives_up() -> AbstractContextManager[Any]:
+    async def settled(self: reader.Reader, environment: str, read: Any, *, begin: Any = None) -> Any:
+        try:
+            return await read(await (begin or self.require)(environment))
+        except reader.Gone as gone:
+            raise StoreDamaged(gone.problem) from gone
+
+    return mock.patch.object(reader.Reader, "settled", settled)
+
+
 MUTATIONS: dict[str, Mutation] = {
     "current.json is written without If-Match": _unconditional,
     "a rebase does not look at the tool's release": lambda: mock.patch.object(changes, "check_base"),
@@ -87,5 +107,10 @@ MUTATIONS: dict[str, Mutation] = {
     "outcome does not move the document on": lambda: mock.patch.object(outcome, "_rule_out", _async(value=True)),
     "the commit does not wait for the blobs": _commit_before_its_documents,
     "live/ is written before the commit": _live_before_the_commit,
+    "a deploy commits its tools one by one": _tools_one_by_one,
+    "a rollback names old blobs instead of copying them": _reuse_old_blobs,
+    "a collector does not move the document first": lambda: mock.patch.object(commit.Committer, "change", _async()),
+    "a collector deletes what is young": lambda: mock.patch.object(garbage._Old, "is_old", return_value=True),
+    "a reader does not begin again": _reader_gives_up,
     "a refresh of live/ does not look again": lambda: mock.patch.object(live.Live, "_newer", _async()),
 }

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Coroutine
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 from unittest import mock
 
-from apm_s3.configs import keys
+from apm_s3.configs import deploy, keys, write_methods
 from apm_s3.configs import reader as reader_module
-from apm_s3.configs import store as store_module
 from apm_s3.configs.checks import Checks
 from apm_s3.configs.documents import decode_current, decode_release
-from apm_s3.configs.models import CommitOutcome, Current, ToolState
+from apm_s3.configs.models import CommitOutcome, Current, Release, ToolState
 from apm_s3.configs.store import ConfigStore
 from apm_s3.errors import (
     CommitUnknown,
@@ -26,11 +25,13 @@ from apm_s3.errors import (
     S3Error,
     TransportError,
 )
+from apm_s3.reports import ValidationReport
 from apm_s3.tools import MAIN_FILES
 from tests.configs.simulation.bucket import Client, Faults, FaultyBucket
 from tests.configs.simulation.loop import VirtualLoop
 
 ENV = "production"
+SOURCE = "staging"
 TOOLS = ("loki", "prometheus")
 
 
@@ -55,6 +56,7 @@ class State:
     time: float
     tools: dict[str, tuple[int, str, bytes]]
     frozen: bool = False
+    oldest: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -64,17 +66,21 @@ class World:
     seed: int
     rng: random.Random = field(init=False)
     loop: VirtualLoop = field(init=False)
+    tools: tuple[str, ...] = field(init=False)
     attempts: list[Attempt] = field(default_factory=list)
     states: list[State] = field(default_factory=list)
     stored: list[str] = field(default_factory=list)
     written: set[str] = field(default_factory=set)
     violations: list[Exception] = field(default_factory=list)
     verdicts: list[tuple[str, CommitOutcome]] = field(default_factory=list)
+    deployed: list[str] = field(default_factory=list)
     reads: int = 0
+    collecting: bool = False
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
         self.loop = VirtualLoop()
+        self.tools = self.rng.choice((TOOLS, TOOLS[:1]))
         rate, commit_rate = self.rng.choice(((0.0, 0.0), (0.0, 0.08), (0.002, 0.03), (0.01, 0.01), (0.03, 0.03)))
         late = self.rng.choice((2.0, 60.0, 3000.0))
         self.disturbed = commit_rate > 0
@@ -99,13 +105,15 @@ class World:
 
     async def _play(self) -> None:
         rng = self.rng
-        work = [self._writer(self._store(mortal=rng.random() < 0.2), f"w{n}", 1) for n in range(rng.randint(2, 3))]
-        if rng.random() < 0.3:
-            store = self._store()
-            work += [self._writer(store, f"x{n}", 1) for n in range(2)]
-        work += [self._reader(self._store(), rng.randint(1, 3))]
-        if rng.random() < 0.15:
-            work.append(self._freezer(self._store()))
+        deployers = []
+        if rng.random() < 0.2:
+            await self._in_peace(SOURCE, TOOLS, (b"deployed;",))
+            deployers = [self._deployer(self._store(mortal=rng.random() < 0.2)) for _ in range(rng.randint(1, 2))]
+        self.collecting = rng.random() < 0.25
+        if self.collecting:
+            self.tools = TOOLS[:1]
+            await self._in_peace(ENV, self.tools, (b"1;", b"1;2;", b"1;2;3;", b"1;2;3;4;"))
+        work = [*self._writers(), self._reader(self._store(), rng.randint(1, 3)), *self._others(), *deployers]
         for coroutine in work:
             self.tasks.append(self.loop.create_task(self._from(rng.random() * 2, coroutine)))
         if rng.random() < 0.15:
@@ -128,6 +136,26 @@ class World:
         if self.violations:
             raise self.violations[0]
 
+    def _writers(self) -> list[Coroutine[Any, Any, None]]:
+        rng = self.rng
+        work = [self._writer(self._store(mortal=rng.random() < 0.2), f"w{n}", 1) for n in range(rng.randint(2, 3))]
+        if rng.random() < 0.3:
+            store = self._store()
+            work += [self._writer(store, f"x{n}", 1) for n in range(2)]
+        return work
+
+    def _others(self) -> list[Coroutine[Any, Any, None]]:
+        rng = self.rng
+        work = []
+        if rng.random() < 0.15:
+            work.append(self._freezer(self._store()))
+        if rng.random() < 0.25:
+            work += [self._roller(self._store()) for _ in range(rng.randint(1, 2))]
+        if self.collecting:
+            work.append(self._collector(self._store(mortal=rng.random() < 0.2)))
+            work += [self._reader(self._store(slow=3.0), 2) for _ in range(3)]
+        return work
+
     async def _from(self, start: float, work: Coroutine[Any, Any, None]) -> None:
         try:
             await asyncio.sleep(start)
@@ -136,8 +164,9 @@ class World:
             raise
         await work
 
-    def _store(self, *, mortal: bool = False) -> ConfigStore:
+    def _store(self, *, mortal: bool = False, slow: float = 0.0) -> ConfigStore:
         client = Client(self.server, retries=self.rng.choice((0, 0, 2)))
+        client.slow = slow
         if mortal:
             client.requests_left = self.rng.randint(1, 25)
             self.disturbed = True
@@ -147,7 +176,7 @@ class World:
     async def _writer(self, store: ConfigStore, name: str, count: int) -> None:
         """Appends its lines, each built on what it read, and tries again when another was faster."""
         for number in range(count):
-            tool = self.rng.choice(TOOLS)
+            tool = self.rng.choice(self.tools)
             for attempt in range(3):
                 if await self._append(store, tool, f"{name}.{number}.{attempt};".encode()) is not False:
                     break
@@ -182,7 +211,9 @@ class World:
             except (S3Error, TransportError, CommitUnknown):
                 outcome = CommitOutcome.PENDING
             if outcome is CommitOutcome.EXPIRED:
-                raise Violation(f"{write_id} has expired, but nothing was pruned")
+                if not self.collecting:
+                    raise Violation(f"{write_id} has expired, but nothing was collected")
+                return None
             if outcome is not CommitOutcome.PENDING:
                 return outcome is CommitOutcome.WON
             await asyncio.sleep(self.rng.choice((1.0, 60.0, 400.0)))
@@ -213,6 +244,41 @@ class World:
         except (S3Error, TransportError, CommitUnknown, ConfigNotFound):
             return
 
+    async def _roller(self, store: ConfigStore) -> None:
+        """Goes back to an old revision."""
+        tool = self.rng.choice(self.tools)
+        with suppress(S3Error, TransportError, ConfigNotFound, CommitUnknown, RevisionConflict, EnvironmentFrozen):
+            newest = (await store.history(tool, ENV))[0].revision
+            await store.rollback(tool, ENV, to_revision=self.rng.randint(max(1, newest - 3), newest))
+
+    async def _in_peace(self, environment: str, tools: tuple[str, ...], contents: tuple[bytes, ...]) -> None:
+        """What was there before, uploaded while nothing failed."""
+        faults = self.server.faults, self.server.commit_faults
+        self.server.faults = self.server.commit_faults = Faults()
+        store = ConfigStore(Client(self.server), require_conditional_writes=False)
+        for tool in tools:
+            for content in contents:
+                await store.upload(tool, environment, content)
+        self.server.faults, self.server.commit_faults = faults
+
+    async def _deployer(self, store: ConfigStore) -> None:
+        with suppress(S3Error, TransportError, ConfigNotFound, CommitUnknown, RevisionConflict, EnvironmentFrozen):
+            plan = await store.plan_deploy(SOURCE, ENV, create=True)
+            tools = [each.tool for each in plan.tools if each.changes]
+            await store.deploy(plan, allow_drift=True, message=" ".join(tools))
+
+    async def _collector(self, store: ConfigStore) -> None:
+        """A day later, all but the last revisions go."""
+        self.disturbed = True
+        await asyncio.sleep(self.rng.random())
+        if self.rng.random() < 0.8:
+            self.server.skipped += 25 * 3600
+            for _ in range(2):
+                roller = self._from(self.rng.random() / 2, self._roller(self._store(slow=0.5)))
+                self.tasks.append(self.loop.create_task(roller))
+        with suppress(S3Error, TransportError, ConfigNotFound, CommitUnknown, EnvironmentFrozen):
+            await store.collect_garbage(ENV, keep_revisions=1)
+
     async def _suspend_and_ask(self, write_id: str) -> None:
         """All machines but S3's stand still for a while; then somebody wants to know how a write ended."""
         store = self._store()
@@ -242,6 +308,8 @@ class World:
             self.violations.append(exc)
 
     def _look(self, key: str, body: bytes) -> None:
+        if f"/{SOURCE}/" in key:
+            return
         if "/releases/" in key:
             self.stored.append(key.rpartition("/")[2].partition("-")[2].removesuffix(".json"))
             if len(self.stored) == self.suspend_at:
@@ -268,9 +336,14 @@ class World:
         for tool in before:
             if tool not in tools:
                 raise Violation(f"{tool} has vanished")
+        for tool in self.deployed:
+            if tools[tool] == before.get(tool):
+                raise Violation(f"{tool} was not committed with the rest of its deploy")
+        self.deployed = []
         if self.states and self.states[-1].frozen and tools != before:
             raise Violation("a frozen environment has changed")
-        self.states.append(State(self.loop.now, tools, current.freeze is not None))
+        oldest = {tool: state.oldest for tool, state in current.tools.items()}
+        self.states.append(State(self.loop.now, tools, current.freeze is not None, oldest))
 
     def _observe_release(
         self, tool: str, state: ToolState, old: tuple[int, str | None, bytes]
@@ -287,9 +360,22 @@ class World:
             raise Violation(f"{entry.blob} was committed, but is not there")
         if (release.revision, release.parent.key if release.parent else None) != (old[0] + 1, old[1]):
             raise Violation(f"{tool}: revision {release.revision} does not follow revision {old[0]}")
-        if not (blob.body.startswith(old[2]) and blob.body[len(old[2]) :].count(b";") == 1):
-            raise Violation(f"lost update: {blob.body!r} after {old[2]!r}")
+        if not self._follows(release, blob.body, old[2]):
+            raise Violation(f"lost update: {release.origin.action} made {blob.body!r} of {old[2]!r}")
         return release.revision, state.release.key, blob.body
+
+    def _follows(self, release: Release, content: bytes, before: bytes) -> bool:
+        match release.origin.action:
+            case "rollback":
+                return any(
+                    state.tools[release.tool][0] == release.origin.revision and state.tools[release.tool][2] == content
+                    for state in self.states
+                    if release.tool in state.tools
+                )
+            case "deploy":
+                self.deployed += release.message.split()
+                return content == b"deployed;"
+        return content.startswith(before) and content[len(before) :].count(b";") == 1
 
     def _between(self, began: float) -> list[State]:
         """The states that were current at some time since `began`."""
@@ -311,9 +397,12 @@ class World:
             key = state.tools[tool][1] if tool in state.tools else None
             if key is not None and key not in chain:
                 chain.append(key)
-        lengths = {state.tools[tool][0] for state in self._between(began) if tool in state.tools}
-        if seen[::-1] != chain[: len(seen)] or len(seen) not in lengths:
-            raise Violation(f"a history that never was: {seen}, not {chain}")
+        for state in self._between(began):
+            if tool in state.tools:
+                revision, oldest = state.tools[tool][0], state.oldest[tool]
+                if seen[::-1] == chain[oldest - 1 : revision]:
+                    return
+        raise Violation(f"a history that never was: {seen}, not {chain}")
 
     def _check_live(self, tool: str) -> None:
         stored = self.server.objects.get(f"live/{ENV}/{tool}/{MAIN_FILES[tool]}")
@@ -327,8 +416,6 @@ class World:
             truth = (attempt.tool, attempt.content) in committed
             if attempt.told is not None and attempt.told != truth:
                 raise Violation(f"false verdict: {attempt} was told {attempt.told}")
-            if attempt.told and attempt.content not in self.states[-1].tools[attempt.tool][2]:
-                raise Violation(f"acknowledged but lost: {attempt}")
         for write_id, outcome in self.verdicts:
             if (outcome is CommitOutcome.WON) != (write_id in self.written):
                 raise Violation(f"false verdict: {write_id} was called {outcome}")
@@ -341,8 +428,13 @@ def _no_validation(rng: random.Random) -> Any:
     async def pass_all(*_: Any, **__: Any) -> Checks:
         return Checks()
 
+    async def report(tool: str, _: Any) -> ValidationReport:
+        return ValidationReport(tool, "bundle", None)
+
     with (
-        mock.patch.object(store_module, "check_files", pass_all),
+        mock.patch.object(write_methods, "check_files", pass_all),
+        mock.patch.object(deploy, "check_bundle", pass_all),
+        mock.patch.object(deploy, "report_bundle", report),
         mock.patch.object(keys, "new_write_id", lambda environment: f"{environment}.{rng.getrandbits(80):020x}"),
         mock.patch.object(random, "uniform", rng.uniform),
         # Documents are decoded again and again here; the same bytes always give the same.

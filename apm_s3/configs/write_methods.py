@@ -1,0 +1,289 @@
+"""The methods of `ConfigStore` that change configurations."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from apm_s3.configs.blobs import Content
+from apm_s3.configs.changes import MarkGood, SetFreeze
+from apm_s3.configs.checks import check_bundle, check_files
+from apm_s3.configs.commit import Committer
+from apm_s3.configs.directories import read_directory
+from apm_s3.configs.models import CommitOutcome, Freeze, Origin, Release
+from apm_s3.configs.objects import ObjectStore
+from apm_s3.configs.outcome import find_outcome
+from apm_s3.configs.publish import Draft, Publisher
+from apm_s3.configs.reader import Reader, Snapshot
+from apm_s3.configs.sources import Source, check_names, check_notes, check_tool, gather_sources
+from apm_s3.configs.views import Views
+from apm_s3.errors import ConfigNotFound, InvalidOption
+from apm_s3.naming import check_environment
+from apm_s3.reports import ValidationReport
+from apm_s3.validators import validate_bundle_async, validate_config_async
+
+
+class WriteMethods:
+    """Uploads, removals, rollbacks and marks. A part of `ConfigStore`."""
+
+    _objects: ObjectStore
+    _reader: Reader
+    _views: Views
+    _committer: Committer
+    _publisher: Publisher
+
+    async def validate(
+        self,
+        tool: str,
+        source: Source | None = None,
+        *,
+        files: Mapping[str, Source] | None = None,
+        name: str | None = None,
+    ) -> ValidationReport:
+        """What `upload` would say of the same arguments, without S3: one file, or the whole bundle `files`.
+
+        Raises:
+            InvalidRequest: no such tool, or a name that cannot be.
+        """
+        given = await gather_sources(check_tool(tool), source, files, name)
+        if files is None and len(given) == 1:
+            [(only, raw)] = given.items()
+            return await validate_config_async(tool, raw, name=only)
+        return await validate_bundle_async(tool, given)
+
+    async def upload(
+        self,
+        tool: str,
+        environment: str,
+        source: Source | None = None,
+        *,
+        files: Mapping[str, Source] | None = None,
+        name: str | None = None,
+        remove: Iterable[str] = (),
+        author: str | None = None,
+        message: str = "",
+        expect_revision: int | None = None,
+        force: str | None = None,
+    ) -> Release:
+        """Make a new revision of a tool's configuration.
+
+        Text and bytes are stored byte for byte; only mappings are serialised, in the format of the file's name.
+        Everything is validated first, over the bundle as a whole.
+
+        Args:
+            source: replaces the main file, or the file `name`; the other files stay.
+            files: the whole bundle; what is not in it is gone.
+            remove: names of files to take out of the bundle.
+            expect_revision: the revision it is built on; 0: there must be none yet.
+            force: commit in spite of errors, for this reason, which is kept.
+
+        Raises:
+            InvalidRequest: an argument that cannot be; nothing was sent.
+            ConfigInvalid: the configuration has errors, see its `report`; nothing was changed.
+            RevisionConflict: somebody else was faster; nothing was changed.
+            EnvironmentFrozen: nothing was changed.
+            CommitUnknown: it is not known whether it was changed; `outcome` will tell.
+            StoreDamaged: what is stored contradicts itself; nothing was changed.
+        """
+        check_tool(tool)
+        check_environment(environment)
+        check_notes(author, message, force)
+        gone = _removed(remove, files)
+        given = await gather_sources(tool, source, files, name)
+        if not given and not gone:
+            raise InvalidOption("there is nothing to upload", hint="give source, files or remove")
+        first_checks = await check_files(tool, given, force=force, whole=files is not None)
+
+        async def make(_: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
+            base = bases[tool]
+            kept = {} if files is not None or base is None else dict(base.files)
+            for missing in gone - kept.keys():
+                raise ConfigNotFound(
+                    f"{tool} in '{environment}' has no file '{missing}' to remove", tool=tool, environment=environment
+                )
+            kept = {file: entry for file, entry in kept.items() if file not in gone and file not in given}
+            contents: dict[str, Content] = {**kept, **given}
+            if not contents:
+                raise InvalidOption("no file would be left", hint=f"remove({tool!r}, {environment!r}) removes it all")
+            checks = first_checks
+            if kept and base is not None:
+                check_names(contents)
+                rest = await self._reader.files(base, kept)
+                checks = await check_bundle(tool, {**rest, **given}, force=force)
+            return [
+                Draft(
+                    tool=tool,
+                    base=base,
+                    files=contents,
+                    origin=Origin("upload"),
+                    author=author,
+                    message=message,
+                    warnings=checks.warnings,
+                    forced=checks.forced,
+                    expect=expect_revision,
+                )
+            ]
+
+        return (await self._publisher.publish(environment, make, {tool: expect_revision}))[0]
+
+    async def upload_dir(
+        self,
+        tool: str,
+        environment: str,
+        path: str | os.PathLike[str],
+        *,
+        author: str | None = None,
+        message: str = "",
+        expect_revision: int | None = None,
+        force: str | None = None,
+    ) -> Release:
+        """Make a new revision that holds the files of a directory, but for those that begin with '.', and no others.
+
+        Raises:
+            InvalidRequest: no directory, or something in it that cannot be stored; nothing was sent.
+            ConfigInvalid, RevisionConflict, EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
+        """
+        check_tool(tool)
+        files = await read_directory(path)
+        return await self.upload(
+            tool,
+            environment,
+            files=files,
+            author=author,
+            message=message,
+            expect_revision=expect_revision,
+            force=force,
+        )
+
+    async def remove(
+        self,
+        tool: str,
+        environment: str,
+        *,
+        author: str | None = None,
+        message: str = "",
+        expect_revision: int | None = None,
+    ) -> Release:
+        """Remove a tool's configuration: a new revision without files. Its history stays; rollback brings it back.
+
+        Raises:
+            ConfigNotFound: there is none.
+            RevisionConflict, EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
+        """
+        check_tool(tool)
+        check_environment(environment)
+        check_notes(author, message)
+        await self._views.current(tool, environment)
+
+        async def make(_: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
+            return [
+                Draft(
+                    tool=tool,
+                    base=bases[tool],
+                    files={},
+                    origin=Origin("remove"),
+                    author=author,
+                    message=message,
+                    expect=expect_revision,
+                )
+            ]
+
+        return (await self._publisher.publish(environment, make, {tool: expect_revision}))[0]
+
+    async def rollback(
+        self,
+        tool: str,
+        environment: str,
+        *,
+        to_revision: int | None = None,
+        author: str | None = None,
+        message: str = "",
+        expect_revision: int | None = None,
+    ) -> Release:
+        """Make a new revision with the files of an old one; of the one marked good, where none is named.
+
+        Raises:
+            ConfigNotFound: there is no such revision (any more), or none is marked good.
+            RevisionConflict, EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
+        """
+        check_tool(tool)
+        check_environment(environment)
+        check_notes(author, message)
+        await self._views.wanted(tool, environment, to_revision, good=to_revision is None)
+
+        async def make(begun: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
+            old = await self._views.find(begun, tool, to_revision, good=to_revision is None)
+            return [
+                Draft(
+                    tool=tool,
+                    base=bases[tool],
+                    files=old.files,
+                    origin=Origin("rollback", environment, old.revision),
+                    author=author,
+                    message=message,
+                    warnings=old.warnings,
+                    forced=old.forced,
+                    expect=expect_revision,
+                )
+            ]
+
+        return (await self._publisher.publish(environment, make, {tool: expect_revision}))[0]
+
+    async def mark_good(self, tool: str, environment: str, revision: int | None = None) -> Release:
+        """Mark a revision, by default the current one, as the last known good one. It is kept for ever.
+
+        Raises:
+            ConfigNotFound: there is no such revision (any more).
+            CommitUnknown: it is not known whether it was marked; do it again.
+        """
+        check_tool(tool)
+        release = await self._views.wanted(tool, environment, revision)
+        if release.ref is None:
+            raise AssertionError("a release that was read has a reference")
+        mark = MarkGood(environment, tool, release.ref)
+        await self._committer.change(environment, lambda _: mark)
+        return release
+
+    async def freeze(self, environment: str, reason: str, *, by: str | None = None) -> None:
+        """Let an environment take no change until it is thawed, whoever tries. Frozen again, the new reason counts.
+
+        Raises:
+            CommitUnknown: it is not known whether it is frozen; do it again.
+        """
+        check_environment(environment)
+        check_notes(by, "", reason)
+
+        def freeze(begun: Snapshot) -> SetFreeze:
+            return SetFreeze(Freeze(reason, by, datetime.fromtimestamp(begun.server_time, UTC)))
+
+        await self._committer.change(environment, freeze)
+
+    async def thaw(self, environment: str) -> None:
+        """Let an environment take changes again.
+
+        Raises:
+            ConfigNotFound: there is no such environment.
+            CommitUnknown: it is not known whether it is thawed; do it again.
+        """
+        await self._reader.require(check_environment(environment))
+        await self._committer.change(environment, lambda _: SetFreeze(None))
+
+    async def outcome(self, write_id: str) -> CommitOutcome:
+        """How the write behind a `CommitUnknown` ended. A write that can still arrive is pending.
+
+        Once the write is older than 15 minutes, this makes sure, by a write of its own that changes nothing else,
+        that it can never take effect any more.
+
+        Raises:
+            InvalidOption: that is no write id.
+        """
+        return await find_outcome(write_id, self._objects, self._reader, self._committer)
+
+
+def _removed(remove: Iterable[str], files: Mapping[str, Source] | None) -> set[str]:
+    gone = set([remove] if isinstance(remove, str) else remove)
+    check_names(gone)
+    if gone and files is not None:
+        raise InvalidOption("files is the whole bundle: it excludes remove", hint="leave those files out of it")
+    return gone

@@ -1,0 +1,164 @@
+from datetime import timedelta
+
+import pytest
+
+from apm_s3.configs import CommitOutcome
+from apm_s3.configs.store import ConfigStore
+from apm_s3.errors import ConfigNotFound, EnvironmentFrozen, InvalidOption, StoreDamaged
+from apm_s3.testing import MemoryObjects
+from tests.configs.samples import LOKI
+
+DAY = 24 * 3600.0
+
+
+@pytest.fixture
+def memory() -> MemoryObjects:
+    return MemoryObjects(now=1_700_000_000.0)
+
+
+@pytest.fixture
+def store(memory: MemoryObjects) -> ConfigStore:
+    return ConfigStore(memory)
+
+
+async def _revisions(store: ConfigStore, count: int) -> None:
+    for number in range(count):
+        await store.upload("loki", "production", f"{LOKI}# {number}\n")
+
+
+async def test_old_revisions_go_and_the_newest_stay(store: ConfigStore, memory: MemoryObjects) -> None:
+    await _revisions(store, 5)
+    memory.now += 2 * DAY
+
+    report = await store.collect_garbage("production", keep_revisions=3)
+
+    assert report.oldest == {"loki": 3}
+    assert (len(report.releases), len(report.blobs)) == (2, 2)
+    assert [release.revision for release in await store.history("loki", "production")] == [5, 4, 3]
+    with pytest.raises(ConfigNotFound, match="3 to 5 are kept"):
+        await store.download("loki", "production", revision=2)
+    assert len([key for key in memory.objects if "/blobs/" in key]) == 3
+
+
+async def test_what_is_young_stays(store: ConfigStore, memory: MemoryObjects) -> None:
+    await _revisions(store, 5)
+    memory.now += DAY - 1
+    before = set(memory.objects)
+
+    await store.collect_garbage("production", keep_revisions=1)
+
+    assert set(memory.objects) == before
+
+
+async def test_the_revision_marked_good_stays_for_ever(store: ConfigStore, memory: MemoryObjects) -> None:
+    await _revisions(store, 5)
+    await store.mark_good("loki", "production", 1)
+    memory.now += 2 * DAY
+
+    await store.collect_garbage("production", keep_revisions=2)
+    await store.rollback("loki", "production")
+
+    assert (await store.download("loki", "production")).text == f"{LOKI}# 0\n"
+
+
+async def test_a_pruned_revision_cannot_be_marked_good(store: ConfigStore, memory: MemoryObjects) -> None:
+    await _revisions(store, 5)
+    memory.now += 2 * DAY
+    await store.collect_garbage("production", keep_revisions=2)
+
+    with pytest.raises(ConfigNotFound):
+        await store.mark_good("loki", "production", 2)
+
+
+async def test_a_dry_run_deletes_nothing_and_says_the_same(store: ConfigStore, memory: MemoryObjects) -> None:
+    await _revisions(store, 5)
+    memory.now += 2 * DAY
+    before = dict(memory.objects)
+
+    dry = await store.collect_garbage("production", keep_revisions=2, dry_run=True)
+
+    assert memory.objects == before
+    real = await store.collect_garbage("production", keep_revisions=2)
+    assert (dry.releases, dry.blobs, dry.size, dry.oldest) == (real.releases, real.blobs, real.size, real.oldest)
+
+
+async def test_a_file_that_a_kept_release_shares_with_an_old_one_stays(
+    store: ConfigStore, memory: MemoryObjects
+) -> None:
+    await store.upload("loki", "production", files={"loki.yaml": LOKI, "rules/a.yaml": "groups: []\n"})
+    for number in range(4):
+        await store.upload("loki", "production", f"{LOKI}# {number}\n")
+    memory.now += 2 * DAY
+
+    await store.collect_garbage("production", keep_revisions=2)
+
+    bundle = await store.download_bundle("loki", "production")
+    assert bundle.files["rules/a.yaml"].text == "groups: []\n"
+
+
+async def test_backups_that_were_cut_short_go_and_whole_ones_stay(store: ConfigStore, memory: MemoryObjects) -> None:
+    await _revisions(store, 1)
+    whole, cut = await store.backup("loki", "production"), await store.backup("loki", "production")
+    await memory.delete([f"{cut.key}/manifest.json"])
+    memory.now += 2 * DAY
+
+    report = await store.collect_garbage("production", keep_revisions=2)
+
+    assert report.backups == (f"{cut.key}/loki/loki.yaml",)
+    assert [backup.key for backup in await store.list_backups("production")] == [whole.key]
+
+
+async def test_foreign_objects_stay(store: ConfigStore, memory: MemoryObjects) -> None:
+    await _revisions(store, 3)
+    foreign = [
+        "configs/production/loki/blobs/readme",
+        "configs/production/loki/releases/x.json",
+        "configs/production/y",
+    ]
+    for key in foreign:
+        await memory.put(key, b"theirs")
+    memory.now += 2 * DAY
+
+    await store.collect_garbage("production", keep_revisions=1)
+
+    assert all(key in memory.objects for key in foreign)
+
+
+async def test_a_collector_that_cannot_read_a_kept_release_stops(store: ConfigStore, memory: MemoryObjects) -> None:
+    await _revisions(store, 4)
+    memory.now += 2 * DAY
+    release = (await store.history("loki", "production"))[0]
+    assert release.ref is not None
+    await memory.put(release.ref.key, b"{}")
+    before = set(memory.objects)
+
+    with pytest.raises(StoreDamaged):
+        await store.collect_garbage("production", keep_revisions=2)
+
+    assert set(memory.objects) == before
+
+
+async def test_nothing_is_collected_while_an_environment_is_frozen(store: ConfigStore, memory: MemoryObjects) -> None:
+    await _revisions(store, 4)
+    memory.now += 2 * DAY
+    await store.freeze("production", "incident")
+
+    with pytest.raises(EnvironmentFrozen):
+        await store.collect_garbage("production", keep_revisions=2)
+
+
+async def test_limits_that_make_no_sense_are_refused(store: ConfigStore) -> None:
+    with pytest.raises(InvalidOption):
+        await store.collect_garbage("production", keep_revisions=0)
+    with pytest.raises(InvalidOption):
+        await store.collect_garbage("production", keep_revisions=1, older_than=timedelta(hours=23))
+
+
+async def test_a_write_whose_documents_were_collected_has_expired(store: ConfigStore, memory: MemoryObjects) -> None:
+    first = await store.upload("loki", "production", LOKI)
+    await _revisions(store, 70)
+    assert await store.outcome(first.write_id) is CommitOutcome.WON
+    memory.now += 2 * DAY
+    await store.collect_garbage("production", keep_revisions=2)
+
+    assert await store.outcome(first.write_id) is CommitOutcome.EXPIRED
