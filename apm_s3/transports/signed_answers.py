@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -23,71 +23,69 @@ from apm_s3.wire.xml import parse_error
 _MONTHS = {"JanFebMarAprMayJunJulAugSepOctNovDec"[3 * month : 3 * month + 3]: month + 1 for month in range(12)}
 _META = "x-amz-meta-"
 _CHECKSUM = "x-amz-checksum-"
-_CONTENT = ("cache-control", "content-disposition", "content-encoding", "content-language", "expires")
-_KNOWN = frozenset(
-    ("content-length", "content-range", "content-type", "date", "etag", "last-modified",
-     "x-amz-storage-class", "x-amz-version-id", *_CONTENT)
-)  # fmt: skip
+_CONTENT = frozenset({"cache-control", "content-disposition", "content-encoding", "content-language", "expires"})
+_MAX_SHAPES = 1000
 _NOTHING: dict[str, str] = {}
-_names: dict[str, str] = {}
 
 
-def file_info(bucket: str, key: str, headers: Mapping[str, str], size: int | None = None) -> FileInfo:
-    """The object that the headers of an answer describe; `size` where they do not tell it."""
-    found, metadata, sums = _sort(headers.items())
-    if size is None:
-        whole = found.get("content-range", "").rpartition("/")[2]
-        size = int(whole if whole.isdigit() else found.get("content-length", 0))
-    modified = found.get("last-modified")
+class _Shape:
+    """Where the headers stand that matter, in answers that have the same headers in the same order.
+
+    A server sends few such orders, so names are looked at once for each and not in every answer. An index of -1 means
+    that there is no such header.
+    """
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        at = {name.lower(): index for index, name in enumerate(names)}
+        self.length = at.get("content-length", -1)
+        self.range = at.get("content-range", -1)
+        self.etag = at.get("etag", -1)
+        self.version = at.get("x-amz-version-id", -1)
+        self.modified = at.get("last-modified", -1)
+        self.type = at.get("content-type", -1)
+        self.storage = at.get("x-amz-storage-class", -1)
+        self.date = at.get("date", -1)
+        self.kind = at.pop("x-amz-checksum-type", -1)
+        self.metadata = _stripped(at, _META)
+        self.checksums = _stripped(at, _CHECKSUM)
+        self.content = {name: index for name, index in at.items() if name in _CONTENT}
+
+
+def _stripped(at: dict[str, int], prefix: str) -> dict[str, int]:
+    return {name[len(prefix) :]: index for name, index in at.items() if name.startswith(prefix)}
+
+
+_shapes: dict[tuple[str, ...], _Shape] = {}
+
+
+def file_info(bucket: str, key: str, headers: Mapping[str, str]) -> FileInfo:
+    """The object that the headers of an answer to GET or HEAD describe."""
+    names = tuple(headers)
+    shape = _shapes.get(names)
+    if shape is None:
+        if len(_shapes) >= _MAX_SHAPES:
+            _shapes.clear()
+        shape = _shapes[names] = _Shape(names)
+    values = [*headers.values(), ""]
+    size = values[shape.range].rpartition("/")[2] if shape.range >= 0 else values[shape.length]
+    modified = values[shape.modified]
+    date = values[shape.date]
     return FileInfo(
         bucket,
         key,
-        size,
-        found.get("etag"),
-        found.get("x-amz-version-id"),
+        int(size) if size.isdigit() else int(values[shape.length] or 0),
+        values[shape.etag] or None,
+        values[shape.version] or None,
         http_time(modified) if modified else None,
-        found.get("content-type"),
-        metadata,
-        found.get("x-amz-storage-class", "STANDARD"),
-        sums,
-        server_time(found.get("date")),
-        {name: found[name] for name in _CONTENT if name in found},
+        values[shape.type] or None,
+        {name: values[index] for name, index in shape.metadata.items()} if shape.metadata else _NOTHING,
+        values[shape.storage] or "STANDARD",
+        {name: values[index] for name, index in shape.checksums.items()}
+        if shape.checksums and values[shape.kind] != "COMPOSITE"
+        else _NOTHING,
+        _seconds(date) if date else None,
+        {name: values[index] for name, index in shape.content.items()} if shape.content else _NOTHING,
     )
-
-
-def _sort(headers: Iterable[tuple[str, str]]) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
-    """What is known of the headers, the user metadata, and the checksums of the whole object."""
-    found: dict[str, str] = {}
-    metadata = sums = _NOTHING
-    for spelled, value in headers:
-        name = _names.get(spelled)
-        if name is None:
-            name = _name(spelled)
-        if not name:
-            continue
-        if name in _KNOWN:
-            found[name] = value
-        elif name.startswith(_META):
-            metadata = metadata or {}
-            metadata[name[len(_META) :]] = value
-        elif name == "x-amz-checksum-type":
-            found[name] = value
-        else:
-            sums = sums or {}
-            sums[name[len(_CHECKSUM) :]] = value
-    if sums and found.get("x-amz-checksum-type") == "COMPOSITE":
-        sums = _NOTHING
-    return found, metadata, sums
-
-
-def _name(spelled: str) -> str:
-    """The lower-case name of a header that matters here, else ""; remembered, as servers repeat themselves."""
-    name = spelled.lower()
-    if name not in _KNOWN and not name.startswith((_META, _CHECKSUM)):
-        name = ""
-    if len(_names) < 1000:
-        _names[spelled] = name
-    return name
 
 
 @lru_cache(maxsize=4096)
