@@ -82,7 +82,7 @@ class S3Manager(
         self._endpoint_url = endpoint_url
         self._credentials = credentials
         self._session = session
-        self._hooks: tuple[Hook, ...] = (self.metrics, *hooks)
+        self._hooks = tuple(hooks)
         self._stores: dict[tuple[str, str, bool, bool], ConfigStore] = {}
         self._opened: _Opened | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -195,7 +195,7 @@ class S3Manager(
             settings=self.settings,
         )
         transport = self._make_transport(clients)
-        runner = Runner(self.settings, self.pool, self._hooks, transport.recover, region=self._region)
+        runner = Runner(self.settings, self.pool, self.metrics, self._hooks, transport.recover, region=self._region)
         engine = Engine(transport, clients, runner, self.pool, self.settings)
         return _Opened(asyncio.get_running_loop(), engine, clients)
 

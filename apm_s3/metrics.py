@@ -79,6 +79,13 @@ class _Tally:
         self.errors: Counter[str] = Counter()
         self.durations: dict[int, int] = {}
 
+    def took(self, duration: float) -> None:
+        self.time += duration
+        if duration > self.longest:  # noqa: PLR1730 - cheaper than max()
+            self.longest = duration
+        index = int(math.log(duration / _SHORTEST) / _GROWTH) if duration > _SHORTEST else 0
+        self.durations[index] = self.durations.get(index, 0) + 1
+
     def add(self, other: _Tally) -> None:
         self.successes += other.successes
         self.cancelled += other.cancelled
@@ -127,10 +134,11 @@ class S3Metrics:
 
     def __call__(self, event: OperationEvent) -> None:
         """Count one event."""
-        tally = self._tallies.get(event.operation)
-        if tally is None:
-            tally = self._tallies[event.operation] = _Tally()
         outcome = event.outcome
+        if outcome is Outcome.SUCCESS:
+            self.succeeded(event.operation, event.duration, event.bytes_sent, event.bytes_received)
+            return
+        tally = self._tally(event.operation)
         if outcome is Outcome.RETRY:
             tally.retries += 1
             return
@@ -139,15 +147,19 @@ class S3Metrics:
         if outcome is Outcome.CANCELLED:
             tally.cancelled += 1
             return
-        if outcome is Outcome.SUCCESS:
-            tally.successes += 1
-        else:
-            tally.errors[event.error_code or "OTHER"] += 1
-        duration = event.duration
-        tally.time += duration
-        tally.longest = max(tally.longest, duration)
-        index = int(math.log(duration / _SHORTEST) / _GROWTH) if duration > _SHORTEST else 0
-        tally.durations[index] = tally.durations.get(index, 0) + 1
+        tally.errors[event.error_code or "OTHER"] += 1
+        tally.took(event.duration)
+
+    def succeeded(self, operation: str, duration: float, bytes_sent: int, bytes_received: int) -> None:
+        """Count one success, of `duration` seconds."""
+        tally = self._tallies.get(operation) or self._tally(operation)
+        tally.successes += 1
+        tally.sent += bytes_sent
+        tally.received += bytes_received
+        tally.took(duration)
+
+    def _tally(self, operation: str) -> _Tally:
+        return self._tallies.setdefault(operation, _Tally())
 
     def snapshot(self) -> MetricsSnapshot:
         """The figures since the beginning, or since `reset`."""

@@ -93,8 +93,11 @@ class Watch:
 
     __slots__ = ("cancelling", "expired", "task", "when")
 
-    def __init__(self, task: asyncio.Task[Any], when: float) -> None:
-        self.task = task
+    def __init__(self, when: float) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a deadline needs a task to cancel")
+        self.task: asyncio.Task[Any] = task
         self.when = when
         self.cancelling = task.cancelling()
         self.expired = False
@@ -122,14 +125,15 @@ class Deadlines:
         Raises:
             RuntimeError: called outside of a task.
         """
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("a deadline needs a task to cancel")
-        watch = Watch(task, when)
-        self._watches.add(watch)
-        if when < self._next:
-            self._arm(when)
+        watch = Watch(when)
+        self.add(watch)
         return watch
+
+    def add(self, watch: Watch) -> None:
+        """Put the task of `watch` under its deadline, until `forget`."""
+        self._watches.add(watch)
+        if watch.when < self._next:
+            self._arm(watch.when)
 
     def forget(self, watch: Watch) -> None:
         """The call is over, whichever way."""

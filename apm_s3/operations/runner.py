@@ -21,6 +21,7 @@ from apm_s3.errors import (
 )
 from apm_s3.events import Hook, OperationEvent, Outcome, current_labels, emit
 from apm_s3.logs import LOGGER
+from apm_s3.metrics import S3Metrics
 from apm_s3.pool import S3ConnectionPool
 from apm_s3.retry import RECOVERABLE, RetryBudget, go_on, may_pass
 from apm_s3.settings import S3Settings
@@ -35,16 +36,15 @@ Verdict = Callable[[S3Error, bool], Awaitable[T | None]]
 Measure = Callable[[T], tuple[int, str | None]]
 
 
-class _Call(Generic[T]):
-    """One call under way."""
+class _Call(Watch, Generic[T]):
+    """One call under way, and the watch over its deadline."""
 
     __slots__ = (
-        "attempt", "attempts", "bucket", "bytes_sent", "ends_at", "failure", "key", "limit", "operation", "recovered",
-        "replayable", "sent_at", "started", "storage_class", "task", "unresolved", "verdict",
+        "attempt", "attempts", "bucket", "bytes_sent", "failure", "key", "limit", "operation", "recovered",
+        "replayable", "sent_at", "started", "storage_class", "unresolved", "verdict",
     )  # fmt: skip
 
     attempt: Attempt[T]
-    task: asyncio.Task[Any]
     verdict: Verdict[T] | None
 
     def __init__(self, operation: str, bucket: str | None, key: str | None, limit: float) -> None:
@@ -53,7 +53,7 @@ class _Call(Generic[T]):
         self.key = key
         self.limit = limit
         self.started = self.sent_at = time.monotonic()
-        self.ends_at = self.started + limit
+        super().__init__(self.started + limit)
         self.attempts = 0
         self.failure: ApmS3Error | None = None
         self.recovered: tuple[type[ApmS3Error], ...] = ()
@@ -67,6 +67,7 @@ class Runner:
     """Runs attempts of a verb until one gives an answer.
 
     Args:
+        metrics: counts each operation. A success is told to it without an event, which is cheaper.
         hooks: told of each operation when it ends, and of each retry.
         recover: takes in what a clock-skewed, redirected or expired answer teaches; whether to repeat at once.
         region: the manager's region, for events.
@@ -76,6 +77,7 @@ class Runner:
         self,
         settings: S3Settings,
         pool: S3ConnectionPool,
+        metrics: S3Metrics | None = None,
         hooks: tuple[Hook, ...] = (),
         recover: Recover | None = None,
         *,
@@ -84,6 +86,7 @@ class Runner:
         self._retry = settings.retry
         self._deadline = settings.timeouts.deadline
         self._pool = pool
+        self._metrics = metrics
         self._hooks = hooks
         self._recover = recover
         self._region = region
@@ -128,8 +131,7 @@ class Runner:
         call: _Call[T] = _Call(operation, bucket, key, self._deadline if timeout is None else timeout)
         call.attempt, call.replayable, call.verdict = attempt, replayable, verdict
         call.bytes_sent, call.storage_class = bytes_sent, storage_class
-        watch = self._deadlines.watch(call.ends_at)
-        call.task = watch.task
+        self._deadlines.add(call)
         try:
             try:
                 result = await self._once(call, attempt)
@@ -139,14 +141,14 @@ class Runner:
                 return self._succeeded(call, result, measure)
             result = await self._go_on(call, first)
         except BaseException as error:
-            failure = self._failed(call, error, watch)
+            failure = self._failed(call, error)
             if failure is error:
                 raise
             raise failure from call.failure
         else:
             return self._succeeded(call, result, measure)
         finally:
-            self._deadlines.forget(watch)
+            self._deadlines.forget(call)
 
     async def _once(self, call: _Call[T], attempt: Attempt[R]) -> R:
         pool = self._pool
@@ -192,7 +194,7 @@ class Runner:
             self._retry,
             retry=lambda error: self._may_retry(call, error),
             budget=self._budget,
-            ends_at=call.ends_at,
+            ends_at=call.when,
             on_retry=lambda error, _attempt, pause: self._retrying(call, error, pause),
         )
 
@@ -237,38 +239,45 @@ class Runner:
         LOGGER.info(
             "%s: attempt %d failed, again in %.3f s: %s", call.operation, call.attempts, pause, _complete(call, error)
         )
-        if self._hooks:
-            self._tell(call, Outcome.RETRY, error)
+        self._tell(self._observers(), call, Outcome.RETRY, error)
 
     def _succeeded(self, call: _Call[T], result: T, measure: Measure[T] | None) -> T:
         self._pool.succeeded()
         self._budget.succeeded()
+        received, storage_class = (0, None) if measure is None else measure(result)
+        if self._metrics is not None:
+            duration = time.monotonic() - call.started
+            self._metrics.succeeded(call.operation, duration, call.bytes_sent, received)
         if self._hooks:
-            received, storage_class = (0, None) if measure is None else measure(result)
-            self._tell(call, Outcome.SUCCESS, received=received, storage_class=storage_class)
+            self._tell(self._hooks, call, Outcome.SUCCESS, received=received, storage_class=storage_class)
         return result
 
-    def _failed(self, call: _Call[T], error: BaseException, watch: Watch) -> BaseException:
+    def _failed(self, call: _Call[T], error: BaseException) -> BaseException:
         """The error to raise for `error`, made complete; hooks are told."""
         outcome = Outcome.FAILURE
         if isinstance(error, asyncio.CancelledError):
-            if watch.overrun:
+            if call.overrun:
                 error = DeadlineExceeded(_overrun_problem(call))
             else:
                 outcome = Outcome.CANCELLED
         error = _complete(call, error)
-        if self._hooks:
-            self._tell(call, outcome, error)
+        self._tell(self._observers(), call, outcome, error)
         return error
+
+    def _observers(self) -> tuple[Hook, ...]:
+        return self._hooks if self._metrics is None else (self._metrics, *self._hooks)
 
     def _tell(
         self,
+        hooks: tuple[Hook, ...],
         call: _Call[T],
         outcome: Outcome,
         error: BaseException | None = None,
         received: int = 0,
         storage_class: str | None = None,
     ) -> None:
+        if not hooks:
+            return
         duration = time.monotonic() - call.started
         tool, environment = current_labels()
         event = OperationEvent(
@@ -288,7 +297,7 @@ class Runner:
             received,
             storage_class or call.storage_class,
         )
-        emit(self._hooks, event)
+        emit(hooks, event)
 
 
 def _may_have_happened(error: ApmS3Error) -> bool:

@@ -54,7 +54,7 @@ class World:
         self.learned: list[ApmS3Error] = []
         self.learns = learns
         settings = S3Settings(retry=retry, timeouts=Timeouts(deadline=deadline))
-        self.runner = Runner(settings, self.pool, (self.events.append,), self.recover, region="eu-west-1")
+        self.runner = Runner(settings, self.pool, None, (self.events.append,), self.recover, region="eu-west-1")
 
     async def recover(self, error: ApmS3Error) -> bool:
         self.learned.append(error)
