@@ -40,7 +40,7 @@ class Source:
             self.data = given
         elif isinstance(given, FilePath):
             self.name = name or given.name
-            self._decode(_read_capped(given))
+            self._decode(read_capped(given))
         elif isinstance(given, str | bytes | bytearray | memoryview):
             self._decode(given if isinstance(given, str) else bytes(given))
         else:
@@ -84,7 +84,8 @@ class Source:
         return frozenset(pattern.findall(start))
 
 
-def _read_capped(path: FilePath) -> bytes:
+def read_capped(path: FilePath) -> bytes:
+    """The content of a file, cut where it is beyond every budget anyway."""
     with path.open("rb") as file:
         return file.read(MAX_BYTES + 1)
 

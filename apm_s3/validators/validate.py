@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 import sys
@@ -14,7 +15,7 @@ from apm_s3.errors import InvalidOption
 from apm_s3.reports import ValidationReport
 from apm_s3.tools import TOOLS
 from apm_s3.validators.bundles import Member
-from apm_s3.validators.context import ConfigSource, Context, Source, parse_version
+from apm_s3.validators.context import ConfigSource, Context, Source, parse_version, read_capped
 from apm_s3.validators.external import ask_tool
 from apm_s3.validators.offload import run_beside
 from apm_s3.validators.parsing.documents import unreadable_issue
@@ -86,9 +87,12 @@ async def validate_config_async(
     def run() -> ValidationReport:
         return validate_config(tool, source, name=name, kind=kind, target_version=target_version, level=level)
 
+    if isinstance(source, FilePath):
+        name, source = name or source.name, await asyncio.to_thread(read_capped, source)
     if level == "full" and _is_light(tool, source):
         return run()
-    _check_options(tool, kind, target_version, level)
+    # In a thread as well: it imports the tool's package at its first use.
+    await asyncio.to_thread(_check_options, tool, kind, target_version, level)
     call = {"tool": tool, "name": name, "kind": kind, "target_version": target_version, "level": level, "bundle": False}
     if isinstance(source, str):
         return await run_beside(run, call, {"": source.encode("utf-8", "surrogatepass")})
@@ -135,7 +139,7 @@ async def validate_bundle_async(
 
     if level == "full" and _is_light(tool, b"".join(files.values()) if len(files) == 1 else None):
         return run()
-    _check_options(tool, None, target_version, level)
+    await asyncio.to_thread(_check_options, tool, None, target_version, level)
     call = {"tool": tool, "target_version": target_version, "level": level, "bundle": True}
     return await run_beside(run, call, files)
 
@@ -173,7 +177,7 @@ def _module_name(tool: str) -> str:
 
 
 def _is_light(tool: str, source: ConfigSource | None) -> bool:
-    # The first use of a tool loads its tables; a mapping's size is unknown until it is walked; a path needs file I/O.
+    # The first use of a tool loads its tables; a mapping's size is unknown until it is walked.
     if source is None or isinstance(source, Mapping | FilePath) or _module_name(tool) not in sys.modules:
         return False
     return len(source) <= _INLINE_BYTES

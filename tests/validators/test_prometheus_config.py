@@ -72,6 +72,11 @@ def rule(text):
         ),
         (job("relabel_configs: [null]"), ("null-section", f"{CLIENT}.relabel_configs[0]")),
         (job("static_configs: [null]"), ("null-section", f"{CLIENT}.static_configs[0]")),
+        (job("file_sd_configs: [null]"), ("null-section", f"{CLIENT}.file_sd_configs[0]")),
+        (
+            "alerting: {alertmanagers: [{dns_sd_configs: [~]}]}",
+            ("null-section", "alerting.alertmanagers[0].dns_sd_configs[0]"),
+        ),
         (job("static_configs: [{targets: ['http://a']}]"), ("target-address", f"{CLIENT}.static_configs[0].targets[0]")),
         (job("static_configs: [{targets: [a], labels: {'': b}}]"), ("label-name", f'{CLIENT}.static_configs[0].labels[""]')),
         (job("static_configs: {targets: [a]}"), ("wrong-type", f"{CLIENT}.static_configs")),

@@ -112,6 +112,13 @@ async def test_a_large_document_is_checked_in_a_process_with_the_same_report():
     assert await validate_config_async("prometheus", LARGE) == validate_config("prometheus", LARGE)
 
 
+async def test_a_large_file_is_read_and_checked_off_the_loop_with_the_same_report(tmp_path):
+    path = tmp_path / "prometheus.yml"
+    path.write_text(LARGE)
+
+    assert await validate_config_async("prometheus", path) == validate_config("prometheus", path)
+
+
 async def test_a_large_bundle_is_checked_in_a_process_with_the_same_report():
     files = {"prometheus.yml": LARGE.encode(), "rules.yml": b"groups: [{name: 1}]"}
 

@@ -184,6 +184,8 @@ def check_alertmanager(target: Struct, context: Context) -> None:
 def check_alerting(alerting: Struct, context: Context) -> None:
     """No null entries."""
     check_no_nulls(alerting, "alert_relabel_configs", "relabelling rule", context)
+    # Prometheus does not check this one: it crashes.
+    check_no_nulls(alerting, "alertmanagers", "section in alertmanagers", context)
 
 
 def check_otlp(otlp: Struct, context: Context) -> None:

@@ -71,8 +71,10 @@ def check_scrape_config(job: Struct, context: Context) -> None:
 
 
 def check_static_targets(owner: Struct, context: Context) -> None:
-    """Without relabelling rules a static target is an address, never a URL."""
-    check_no_nulls(owner, "static_configs", "static configuration", context)
+    """No entry of any discovery is null; without relabelling rules a static target is an address, never a URL."""
+    for field in owner.values:
+        if field == "static_configs" or field.endswith("_sd_configs"):
+            check_no_nulls(owner, field, f"section in {field}", context)
     if owner.get("relabel_configs"):
         return
     for index, group in owner.structs("static_configs"):
