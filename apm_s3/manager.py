@@ -21,7 +21,10 @@ from apm_s3.operations.engine import Engine, check_bucket
 from apm_s3.operations.listing import ListingOperations
 from apm_s3.operations.multipart import UploadOperations
 from apm_s3.operations.objects import ObjectOperations
+from apm_s3.operations.replication import ReplicationOperations
+from apm_s3.operations.restores import RestoreOperations
 from apm_s3.operations.runner import Runner
+from apm_s3.operations.usage import UsageOperations
 from apm_s3.pool import S3ConnectionPool
 from apm_s3.settings import S3Settings
 from apm_s3.tasks import shielded
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
 class S3Manager(
     BucketOperations,
     ApmBucketOperations,
+    ReplicationOperations,
+    RestoreOperations,
+    UsageOperations,
     ObjectOperations,
     DownloadOperations,
     ListingOperations,

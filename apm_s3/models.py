@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from apm_s3.options.bucket_settings import BucketSetting
 from apm_s3.options.buckets import BucketOptions
+from apm_s3.options.replication import Replication
 
 _NOTHING: Mapping[str, str] = {}
 
@@ -233,3 +234,58 @@ class EmptyReport:
     versions: int = 0
     markers: int = 0
     uploads: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How much there is of something: objects (every version is one), and their bytes."""
+
+    objects: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BucketUsage:
+    """What lies in a bucket, old versions included, for S3 bills them too.
+
+    Attributes:
+        noncurrent: the part that is old versions.
+        delete_markers: how many there are; they have no bytes.
+        by_environment, by_tool: of configuration stores; "" is what belongs to none.
+    """
+
+    bucket: str
+    total: Usage
+    noncurrent: Usage
+    delete_markers: int
+    by_storage_class: Mapping[str, Usage]
+    by_environment: Mapping[str, Usage]
+    by_tool: Mapping[str, Usage]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicationSetup:
+    """What `setup_replication` did, or would do, and the role that S3 needs for it.
+
+    Attributes:
+        applied: whether the rules are in force; False where no role was given.
+        created_target: whether the target bucket was made.
+        trust_policy: who may assume the role: S3. JSON.
+        permissions_policy: what the role must allow. JSON.
+        warnings: what to know about it.
+    """
+
+    replication: Replication
+    applied: bool
+    created_target: bool
+    trust_policy: str
+    permissions_policy: str
+    warnings: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        parts = [
+            f"trust policy of the role:\n{self.trust_policy}",
+            f"permissions policy of the role:\n{self.permissions_policy}",
+            *(f"warning: {warning}" for warning in self.warnings),
+        ]
+        return "\n\n".join(parts)

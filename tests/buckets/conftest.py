@@ -10,7 +10,10 @@ import pytest
 from apm_s3.operations.apm_buckets import ApmBucketOperations
 from apm_s3.operations.buckets import BucketOperations
 from apm_s3.operations.engine import Engine
+from apm_s3.operations.replication import ReplicationOperations
+from apm_s3.operations.restores import RestoreOperations
 from apm_s3.operations.runner import Runner
+from apm_s3.operations.usage import UsageOperations
 from apm_s3.pool import S3ConnectionPool
 from apm_s3.settings import RetrySettings, S3Settings
 from apm_s3.transports.boto import BotoTransport
@@ -47,7 +50,7 @@ class FaultyControl:
         return self.pretend or await self.clients.endpoint(region)
 
 
-class Buckets(BucketOperations, ApmBucketOperations):
+class Buckets(BucketOperations, ApmBucketOperations, ReplicationOperations, RestoreOperations, UsageOperations):
     """All of the manager's methods about buckets, over parts of the test's choice."""
 
     def __init__(self, engine: Engine) -> None:
