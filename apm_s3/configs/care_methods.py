@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 
+from apm_s3.configs.fsck import Checker, FsckReport
 from apm_s3.configs.garbage import GRACE, Collector, GarbageReport
+from apm_s3.configs.repair import Repairer, RepairReport
 from apm_s3.naming import check_environment
 
 
@@ -12,6 +15,8 @@ class CareMethods:
     """Garbage, damage, status. A part of `ConfigStore`."""
 
     _collector: Collector
+    _checker: Checker
+    _repairer: Repairer
 
     async def collect_garbage(
         self, environment: str, *, keep_revisions: int, older_than: timedelta = GRACE, dry_run: bool = False
@@ -33,3 +38,27 @@ class CareMethods:
         return await self._collector.collect(
             check_environment(environment), keep_revisions=keep_revisions, older_than=older_than, dry_run=dry_run
         )
+
+    async def fsck(self, environment: str) -> FsckReport:
+        """Read and compare every document, blob and copy of an environment. Nothing is changed.
+
+        Raises:
+            ConfigNotFound: there is no such environment.
+        """
+        return await self._checker.check(check_environment(environment))
+
+    async def repair(self, environment: str, *, choose: Mapping[str, str] | None = None) -> RepairReport:
+        """Mend what `fsck` finds, and bring `live/` up to date. Harmless where nothing is wrong.
+
+        The reference document is taken from the version that was written last, where the bucket keeps versions, and
+        lost objects from theirs. What cannot be had that way is asked for.
+
+        Args:
+            choose: by tool, the key of the release document that is to be taken up as a new revision.
+
+        Raises:
+            StoreDamaged: it cannot be known what was committed last; the message offers what there is.
+            ConfigNotFound: there is no such environment or release.
+            FormatTooNew: a later version of this library wrote it.
+        """
+        return await self._repairer.repair(check_environment(environment), choose or {})

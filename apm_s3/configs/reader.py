@@ -254,7 +254,9 @@ class Reader:
             return await self.release(state.good)
         if not state.oldest <= revision <= state.release.revision:
             return None
-        return (await self.chain(snapshot, tool, down_to=revision))[-1]
+        last = (await self.chain(snapshot, tool, down_to=revision))[-1]
+        # A repair can leave revisions out.
+        return last if last.revision == revision else None
 
     def where(self, key: str) -> str:
         """Bucket and key, for errors."""

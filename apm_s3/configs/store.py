@@ -8,6 +8,7 @@ from apm_s3.configs.care_methods import CareMethods
 from apm_s3.configs.commit import Committer
 from apm_s3.configs.deploy import Side
 from apm_s3.configs.deploy_methods import DeployMethods
+from apm_s3.configs.fsck import Checker
 from apm_s3.configs.garbage import Collector
 from apm_s3.configs.keys import check_prefix
 from apm_s3.configs.live import Live
@@ -16,6 +17,7 @@ from apm_s3.configs.probe import Probe
 from apm_s3.configs.publish import Publisher
 from apm_s3.configs.read_methods import ReadMethods
 from apm_s3.configs.reader import Reader
+from apm_s3.configs.repair import Repairer
 from apm_s3.configs.restore import Restorer
 from apm_s3.configs.views import Views
 from apm_s3.configs.write_methods import WriteMethods
@@ -57,6 +59,8 @@ class ConfigStore(WriteMethods, ReadMethods, DeployMethods, BackupMethods, CareM
         self._backups = Backups(self._objects, self._reader)
         self._restorer = Restorer(self._objects, self._reader, self._publisher, self._views, self._backups)
         self._collector = Collector(self._objects, self._reader, self._committer)
+        self._checker = Checker(self._objects, self._reader)
+        self._repairer = Repairer(self._objects, self._reader, self._checker, self._live)
         self._side = Side(self.bucket, prefix, self._reader, self._publisher)
 
     def __repr__(self) -> str:

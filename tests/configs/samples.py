@@ -16,6 +16,22 @@ groups:
     rules:
       - {alert: Down, expr: up == 0}
 """
-LOKI = "auth_enabled: false\nserver:\n  http_listen_port: 3100\n"
+LOKI = """\
+auth_enabled: false
+server:
+  http_listen_port: 3100
+common:
+  path_prefix: /loki
+  replication_factor: 1
+  ring:
+    kvstore: {store: inmemory}
+schema_config:
+  configs:
+    - from: 2024-01-01
+      store: tsdb
+      object_store: filesystem
+      schema: v13
+      index: {prefix: index_, period: 24h}
+"""
 OTHER_LOKI = LOKI.replace("3100", "3200")
 GRAFANA = "[server]\nhttp_port = 3000\n"
