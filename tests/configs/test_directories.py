@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -237,6 +238,23 @@ async def main(root):
 
 asyncio.run(main(Path(sys.argv[1])))
 """
+
+
+def test_a_reader_never_finds_nothing_while_a_directory_is_replaced(tmp_path: Path) -> None:
+    asyncio.run(write_directory(tmp_path / "out", {f"{n}.yml": b"" for n in range(20)}))
+    writer = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    lines: list[str] = []
+    reader = threading.Thread(target=lines.extend, args=(writer.stdout,))
+    reader.start()
+
+    while len(lines) < 150:
+        assert (tmp_path / "out" / "19.yml").exists()
+
+    writer.kill()
+    writer.wait()
+    reader.join()
+    writer.stdout.close()
 
 
 @pytest.mark.parametrize("lines", [1, 3, 7])
