@@ -161,17 +161,17 @@ async def resume_in_parts(
 
 
 async def upload_stream(
-    engine: Engine, bucket: str, key: str, reader: StreamReader, first: bytearray, options: UploadOptions
+    engine: Engine, bucket: str, key: str, reader: StreamReader, options: UploadOptions
 ) -> FileInfo:
-    """Send a source of unknown size, of which `first` has been read already."""
+    """Send a source of unknown size."""
     async with open_upload(engine, bucket, key, options) as upload:
-        return await upload.complete(await _StreamParts(upload, reader, first).send())
+        return await upload.complete(await _StreamParts(upload, reader).send())
 
 
 class _StreamParts:
     """The parts of a stream: workers that each read a block in turn and send it, so that each holds at most one."""
 
-    def __init__(self, upload: MultipartUpload, reader: StreamReader, first: bytearray) -> None:
+    def __init__(self, upload: MultipartUpload, reader: StreamReader) -> None:
         transfer = upload.engine.settings.transfer
         self._upload = upload
         self._reader = reader
@@ -180,7 +180,6 @@ class _StreamParts:
         self._memory = transfer.part_size * transfer.parallel_parts
         self._reading = asyncio.Lock()
         self._number = 1
-        self._next: bytearray | None = first
         self._sent: list[PartInfo] = []
 
     async def send(self) -> list[PartInfo]:
@@ -195,15 +194,15 @@ class _StreamParts:
                 if self._workers > 1 and size * self._workers > self._memory:
                     self._workers -= 1
                     return
-                block = await self._take(number, size)
-            if not block:
+                source = MemorySource(await self._take(number, size))
+            if not source.size:
                 return
-            self._sent.append(await self._upload.send(Part(number, 0, len(block)), MemorySource(block)))
+            self._sent.append(await self._upload.send(Part(number, 0, source.size), source))
+            # Before the next block is read: else each worker would hold two.
+            source.release()
 
     async def _take(self, number: int, size: int) -> bytearray:
-        block, self._next = self._next, None
-        if block is None:
-            block = await self._reader.read(size)
+        block = await self._reader.read(size)
         if block and number > MAX_PARTS:
             limit = sum(stream_part_size(part, self._part_size) for part in range(1, MAX_PARTS + 1))
             raise ObjectTooLarge(size=limit + len(block), limit=limit, bucket=self._upload.bucket, key=self._upload.key)

@@ -272,7 +272,9 @@ async def _upload_stream(
     first = await reader.read(part_size)
     if len(first) < part_size:
         return await _put(engine, bucket, key, MemorySource(first), options)
-    return await upload_stream(engine, bucket, key, reader, first, options)
+    reader.give_back(first)
+    del first  # else it would be held beside the parts
+    return await upload_stream(engine, bucket, key, reader, options)
 
 
 async def _put(engine: Engine, bucket: str, key: str, source: RandomSource, options: UploadOptions) -> FileInfo:

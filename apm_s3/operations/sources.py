@@ -11,6 +11,7 @@ import inspect
 import io
 import os
 import stat
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeAlias, TypeVar, cast
@@ -77,16 +78,19 @@ class MemorySource:
 
     def body(self, start: int, stop: int) -> bytes | Stream:
         """See `RandomSource.body`."""
-        view = self._view[start:stop]
-        if view.nbytes <= PIECE:
-            return bytes(view)
+        if stop - start <= PIECE:
+            return bytes(self._view[start:stop])
 
         async def pieces() -> AsyncIterator[bytes]:
             # Sliced as it is sent, so that no second copy of it all is held.
-            for first in range(0, view.nbytes, PIECE):
-                yield bytes(view[first : first + PIECE])
+            for first in range(start, stop, PIECE):
+                yield bytes(self._view[first : min(first + PIECE, stop)])
 
-        return Stream(pieces, size=view.nbytes, replayable=True)
+        return Stream(pieces, size=stop - start, replayable=True)
+
+    def release(self) -> None:
+        """Let go of the memory at once, whoever still holds a body of it."""
+        self._view = memoryview(b"")
 
 
 class PathSource:
@@ -189,7 +193,7 @@ class StreamReader:
 
     def __init__(self, pieces: AsyncIterator[bytes]) -> None:
         self._pieces = pieces
-        self._rest = memoryview(b"")
+        self._held: deque[memoryview] = deque()
 
     async def read(self, size: int) -> bytearray:
         """The next `size` bytes; fewer at the end only.
@@ -200,18 +204,23 @@ class StreamReader:
         block = bytearray(size)
         filled = 0
         while filled < size:
-            if not self._rest:
-                piece = await anext(self._pieces, None)
-                if piece is None:
+            if not self._held:
+                found = await anext(self._pieces, None)
+                if found is None:
                     break
-                self._rest = _as_bytes(piece)
-                continue
-            taken = self._rest[: size - filled]
+                self._held.append(_as_bytes(found))
+            piece = self._held.popleft()
+            taken = piece[: size - filled]
             block[filled : filled + len(taken)] = taken
             filled += len(taken)
-            self._rest = self._rest[len(taken) :]
+            if len(taken) < len(piece):
+                self._held.appendleft(piece[len(taken) :])
         del block[filled:]
         return block
+
+    def give_back(self, block: bytearray) -> None:
+        """Have `block`, which was read last, read again."""
+        self._held.appendleft(memoryview(block))
 
     async def aclose(self) -> None:
         """Close the generator behind it, if it is one."""

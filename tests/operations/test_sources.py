@@ -35,6 +35,19 @@ def test_blocks_of_a_stream_are_full_but_for_the_last(pieces: list[bytes], size:
     assert all(len(block) == size for block in blocks[:-1])
 
 
+@given(pieces=st.lists(st.binary(max_size=20), max_size=20), first=st.integers(1, 30), size=st.integers(1, 30))
+def test_a_block_that_is_given_back_is_read_again(pieces: list[bytes], first: int, size: int) -> None:
+    async def read_all() -> bytes:
+        reader = StreamReader(pieces_of(pieces))
+        reader.give_back(await reader.read(first))
+        blocks = []
+        while block := await reader.read(size):
+            blocks.append(bytes(block))
+        return b"".join(blocks)
+
+    assert asyncio.run(read_all()) == b"".join(pieces)
+
+
 async def body_of(body: bytes | Stream) -> bytes:
     return b"".join([piece async for piece in body.open()]) if isinstance(body, Stream) else body
 
