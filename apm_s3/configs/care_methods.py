@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from datetime import timedelta
 
 from apm_s3.configs.fsck import Checker, FsckReport
 from apm_s3.configs.garbage import GRACE, Collector, GarbageReport
+from apm_s3.configs.models import Release
 from apm_s3.configs.repair import Repairer, RepairReport
+from apm_s3.configs.sources import check_tool
+from apm_s3.configs.status import StatusReader, ToolStatus
+from apm_s3.configs.views import Views
+from apm_s3.configs.watch import Watches
+from apm_s3.errors import InvalidOption
 from apm_s3.naming import check_environment
 
 
@@ -17,6 +23,9 @@ class CareMethods:
     _collector: Collector
     _checker: Checker
     _repairer: Repairer
+    _status: StatusReader
+    _views: Views
+    _watches: Watches
 
     async def collect_garbage(
         self, environment: str, *, keep_revisions: int, older_than: timedelta = GRACE, dry_run: bool = False
@@ -62,3 +71,38 @@ class CareMethods:
             FormatTooNew: a later version of this library wrote it.
         """
         return await self._repairer.repair(check_environment(environment), choose or {})
+
+    async def status(self, environment: str | None = None) -> tuple[ToolStatus, ...]:
+        """Revision, age, author, drift, good mark and last backup of every tool, in one environment or in all.
+
+        Costs one request for each environment and a few for each tool, whatever the length of their histories.
+
+        Raises:
+            ConfigNotFound: there is no such environment.
+            StoreDamaged: a current release is not what was stored.
+        """
+        names = await self._views.environments() if environment is None else [check_environment(environment)]
+        return tuple(await self._status.status(names))
+
+    def watch(
+        self, environment: str, tools: Collection[str] | None = None, *, interval: float = 10.0
+    ) -> AsyncGenerator[Release, None]:
+        """The current releases, then each new one: `async for release in store.watch("production")`.
+
+        It asks at most once an interval (with some jitter), by a conditional request that costs nothing while nothing
+        has changed, and however many watch the environment in this process. Outages are waited out. Who is slow
+        misses revisions in between, but never the last one. A removed configuration is a release without files.
+
+        Args:
+            tools: by default all.
+            interval: seconds; the shortest of all watchers of the environment counts.
+
+        Raises:
+            InvalidRequest: no such tool, a name that cannot be, or an interval that is not more than 0.
+            ApmS3Error: the first request was refused for good.
+        """
+        check_environment(environment)
+        wanted = None if tools is None else frozenset(check_tool(tool) for tool in tools)
+        if not interval > 0:
+            raise InvalidOption("interval is not more than 0 seconds", hint="10 suits most")
+        return self._watches.watch(environment, wanted, interval)

@@ -19,7 +19,9 @@ from apm_s3.configs.read_methods import ReadMethods
 from apm_s3.configs.reader import Reader
 from apm_s3.configs.repair import Repairer
 from apm_s3.configs.restore import Restorer
+from apm_s3.configs.status import StatusReader
 from apm_s3.configs.views import Views
+from apm_s3.configs.watch import Watches
 from apm_s3.configs.write_methods import WriteMethods
 
 
@@ -61,6 +63,8 @@ class ConfigStore(WriteMethods, ReadMethods, DeployMethods, BackupMethods, CareM
         self._collector = Collector(self._objects, self._reader, self._committer)
         self._checker = Checker(self._objects, self._reader)
         self._repairer = Repairer(self._objects, self._reader, self._checker, self._live)
+        self._status = StatusReader(self._objects, self._reader, self._backups)
+        self._watches = Watches(self._reader)
         self._side = Side(self.bucket, prefix, self._reader, self._publisher)
 
     def __repr__(self) -> str:

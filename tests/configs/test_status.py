@@ -1,0 +1,68 @@
+from datetime import timedelta
+
+import pytest
+
+from apm_s3.configs.objects import ObjectStore
+from apm_s3.configs.status import ToolStatus
+from apm_s3.configs.store import ConfigStore
+from apm_s3.errors import ConfigNotFound
+from apm_s3.testing import MemoryObjects
+from tests.configs.samples import LOKI, OTHER_LOKI, PROMETHEUS
+
+
+async def _of(store: ConfigStore, tool: str, environment: str) -> ToolStatus:
+    [row] = [row for row in await store.status() if (row.tool, row.environment) == (tool, environment)]
+    return row
+
+
+async def test_status_has_a_row_for_every_tool_and_environment(store: ConfigStore) -> None:
+    await store.upload("loki", "staging", LOKI, author="Ada", message="first")
+    await store.upload("prometheus", "production", PROMETHEUS)
+    await store.upload("loki", "production", LOKI)
+    await store.remove("loki", "production")
+
+    rows = await store.status()
+
+    assert [(row.environment, row.tool) for row in rows] == [("production", "prometheus"), ("staging", "loki")]
+    assert (rows[1].author, rows[1].message, rows[1].revision, rows[1].drifted) == ("Ada", "first", 1, None)
+    assert len(await store.status("staging")) == 1
+    with pytest.raises(ConfigNotFound):
+        await store.status("nowhere")
+
+
+async def test_status_tells_drift_good_and_what_the_source_has_since(store: ConfigStore) -> None:
+    await store.upload("loki", "staging", LOKI)
+    await store.deploy(await store.plan_deploy("staging", "production", create=True))
+    await store.mark_good("loki", "production")
+    row = await _of(store, "loki", "production")
+    assert (row.drifted, row.behind_source, row.good) == (False, False, True)
+
+    await store.upload("loki", "staging", OTHER_LOKI)
+    await store.upload("loki", "production", f"{LOKI}# by hand\n")
+    row = await _of(store, "loki", "production")
+    assert (row.drifted, row.behind_source, row.good, row.good_revision) == (True, True, False, 1)
+
+
+async def test_status_tells_the_last_backup_the_freeze_and_copies_that_are_behind(
+    store: ConfigStore, bucket_objects: ObjectStore
+) -> None:
+    await store.upload("loki", "production", LOKI)
+    row = await _of(store, "loki", "production")
+    assert (row.last_backup, row.freeze, row.live_behind) == (None, None, False)
+
+    backup = await store.backup("loki", "production")
+    await store.freeze("production", "incident", by="Ada")
+    await bucket_objects.put("live/production/loki/loki.yaml", b"stray")
+    row = await _of(store, "loki", "production")
+    assert (row.last_backup, row.live_behind) == (backup.created_at, True)
+    assert row.freeze is not None
+    assert (row.freeze.reason, row.freeze.by) == ("incident", "Ada")
+
+
+async def test_age_is_counted_by_the_servers_clock() -> None:
+    memory = MemoryObjects(now=1_000_000_000.0)
+    store = ConfigStore(memory)
+    await store.upload("loki", "production", LOKI)
+    memory.now = 1_000_000_600.0
+
+    assert (await store.status())[0].age == timedelta(minutes=10)

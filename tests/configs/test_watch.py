@@ -1,0 +1,171 @@
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from apm_s3.configs.store import ConfigStore
+from apm_s3.errors import AccessDenied, ConnectionLost, InvalidRequest, s3_error
+from apm_s3.testing import MemoryObjects
+from tests.configs.samples import GRAFANA, LOKI, OTHER_LOKI
+from tests.configs.simulation.loop import VirtualLoop
+
+
+class Watched(MemoryObjects):
+    """Counts what is asked for the reference document, and can fail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[float] = []
+        self.not_modified = 0
+        self.error: Exception | None = None
+
+    async def read(self, key: str, **options: object) -> object:
+        if key.endswith("current.json"):
+            self.asked.append(asyncio.get_running_loop().time())
+            if self.error is not None:
+                raise self.error
+        return await super().read(key, **options)
+
+
+def play(scene: object) -> None:
+    """Run a scene in virtual time."""
+    loop = VirtualLoop()
+    loop.run(scene)
+
+
+async def _store() -> tuple[Watched, ConfigStore]:
+    objects = Watched()
+    store = ConfigStore(objects)
+    await store.upload("loki", "production", LOKI)
+    objects.asked.clear()
+    return objects, store
+
+
+def test_a_watch_gives_what_is_there_then_what_is_new() -> None:
+    async def scene() -> None:
+        _, store = await _store()
+        async with aclosing(store.watch("production")) as watch:
+            assert (await anext(watch)).revision == 1
+            await store.upload("loki", "production", OTHER_LOKI)
+            await store.upload("grafana", "production", GRAFANA)
+            seen = [await anext(watch), await anext(watch)]
+        assert {(release.tool, release.revision) for release in seen} == {("loki", 2), ("grafana", 1)}
+
+    play(scene())
+
+
+def test_only_the_last_of_several_is_seen_by_who_is_slow() -> None:
+    async def scene() -> None:
+        _, store = await _store()
+        async with aclosing(store.watch("production", interval=1)) as watch:
+            await anext(watch)
+            for number in range(5):
+                await store.upload("loki", "production", f"{LOKI}# {number}\n")
+                await asyncio.sleep(3)
+            assert (await anext(watch)).revision == 6
+
+    play(scene())
+
+
+def test_many_watchers_share_one_request_an_interval() -> None:
+    async def scene() -> None:
+        objects, store = await _store()
+        watches = [store.watch("production", interval=10) for _ in range(20)]
+        for watch in watches:
+            assert (await anext(watch)).revision == 1
+        waiting = [asyncio.ensure_future(anext(watch)) for watch in watches]
+        await asyncio.sleep(1000)
+        gaps = [later - earlier for earlier, later in zip(objects.asked, objects.asked[1:], strict=False)]
+        assert 80 <= len(gaps) <= 100
+        assert min(gaps) >= 10
+        assert len({round(gap, 3) for gap in gaps}) > 10
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        for watch in watches:
+            await watch.aclose()
+        asked = len(objects.asked)
+        await asyncio.sleep(1000)
+        assert len(objects.asked) == asked
+
+    play(scene())
+
+
+def test_a_watcher_in_a_hurry_does_not_wait_for_a_patient_one() -> None:
+    async def scene() -> None:
+        _, store = await _store()
+        async with (
+            aclosing(store.watch("production", interval=3600)) as patient,
+            aclosing(store.watch("production", ["loki"], interval=1)) as hurried,
+        ):
+            await anext(patient)
+            await anext(hurried)
+            await store.upload("loki", "production", OTHER_LOKI)
+            began = asyncio.get_running_loop().time()
+            assert (await anext(hurried)).revision == 2
+            assert asyncio.get_running_loop().time() - began < 2
+
+    play(scene())
+
+
+def test_an_outage_is_waited_out() -> None:
+    async def scene() -> None:
+        objects, store = await _store()
+        async with aclosing(store.watch("production")) as watch:
+            await anext(watch)
+            await store.upload("loki", "production", OTHER_LOKI)
+            objects.error = ConnectionLost("gone")
+            waiting = asyncio.ensure_future(anext(watch))
+            await asyncio.sleep(300)
+            assert not waiting.done()
+            objects.error = None
+            assert (await waiting).revision == 2
+
+    play(scene())
+
+
+def test_what_is_refused_from_the_start_is_an_error() -> None:
+    async def scene() -> None:
+        objects, store = await _store()
+        objects.error = s3_error(operation="read", status=403, s3_code="AccessDenied")
+        with pytest.raises(AccessDenied):
+            async for _ in store.watch("production"):
+                raise AssertionError
+
+    play(scene())
+
+
+def test_an_environment_that_is_not_there_yet_is_waited_for() -> None:
+    async def scene() -> None:
+        _, store = await _store()
+        async with aclosing(store.watch("canary")) as watch:
+            waiting = asyncio.ensure_future(anext(watch))
+            await asyncio.sleep(60)
+            await store.upload("loki", "canary", LOKI)
+            assert (await waiting).environment == "canary"
+
+    play(scene())
+
+
+async def test_a_cancelled_watch_leaves_nothing_behind() -> None:
+    _, store = await _store()
+    started = asyncio.Event()
+
+    async def follow() -> None:
+        async for _ in store.watch("production"):
+            started.set()
+
+    task = asyncio.ensure_future(follow())
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def test_arguments_that_make_no_sense_are_refused_at_once() -> None:
+    store = ConfigStore(MemoryObjects())
+    for arguments in (("Production",), ("production", ["nagios"])):
+        with pytest.raises(InvalidRequest):
+            store.watch(*arguments)
+    with pytest.raises(InvalidRequest):
+        store.watch("production", interval=0)
