@@ -16,7 +16,7 @@ from apm_s3 import S3Manager, S3Settings
 from apm_s3.errors import ApmS3Error, ConnectionLost, s3_error
 from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, ListPage, PartInfo, Stream, UploadInfo
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
-from apm_s3.transports.base import ObjectTransport
+from apm_s3.transports.base import ObjectTransport, ParsedPage
 from apm_s3.transports.clients import Clients
 
 PIECE = 100_000
@@ -153,6 +153,9 @@ class MemoryTransport:
             page = found[start : start + options.max_keys]
             more = start + len(page) < len(found)
             return ListPage(tuple(page), next_token=str(start + len(page)) if more else None)
+
+    async def fetch_files(self, bucket: str, options: ListOptions) -> ParsedPage:
+        return ParsedPage(await self.list_files(bucket, options))
 
     async def create_upload(self, bucket: str, key: str, options: UploadOptions) -> str:
         async with self._request("create_upload", bucket):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TypeVar
 
 from apm_s3.errors import NotFound
@@ -13,6 +14,7 @@ from apm_s3.operations.engine import READ_DEFAULTS, Engine, Operations, check_bu
 from apm_s3.operations.objects import head
 from apm_s3.options import ListOptions, ReadOptions
 from apm_s3.tasks import run_all
+from apm_s3.transports.base import RawPage
 
 T = TypeVar("T")
 
@@ -82,21 +84,24 @@ class ListingOperations(Operations):
         engine = self._engine
         check_bucket(bucket)
 
-        async def page(token: str | None) -> tuple[ListPage, str | None]:
-            options = ListOptions(
-                prefix=prefix,
-                start_after=start_after,
-                token=token,
-                requester_pays=requester_pays,
-                expected_bucket_owner=expected_bucket_owner,
-                timeout=timeout,
-            )
-            found = await _page(engine, bucket, options, include_metadata)
+        options = ListOptions(
+            prefix=prefix,
+            start_after=start_after,
+            requester_pays=requester_pays,
+            expected_bucket_owner=expected_bucket_owner,
+            timeout=timeout,
+        )
+
+        async def page(token: str | None) -> tuple[RawPage, str | None]:
+            found = await _raw_page(engine, bucket, replace(options, token=token))
             return found, found.next_token
 
         # Closed in step with this generator: else its request would be left to the garbage collector.
         async with aclosing(_pages(engine, page)) as pages:
-            async for found in pages:
+            async for raw in pages:
+                found = raw.parse()
+                if include_metadata:
+                    found = await _described(engine, found, options)
                 for info in found.files:
                     yield info
 
@@ -154,7 +159,7 @@ class ListingOperations(Operations):
 
 
 _Markers = tuple[str | None, str | None]
-_P = TypeVar("_P", ListPage, VersionPage)
+_P = TypeVar("_P")
 
 
 async def _pages(
@@ -169,6 +174,8 @@ async def _pages(
     while mark is not None:
         ahead = engine.spawn(fetched(mark), "next page")
         try:
+            # Lets its request go out: whoever uses this page may not wait for anything until it is through.
+            await asyncio.sleep(0)
             yield page
             page, mark = await ahead
         finally:
@@ -181,12 +188,19 @@ async def _pages(
 
 
 async def _page(engine: Engine, bucket: str, options: ListOptions, include_metadata: bool) -> ListPage:
+    page = (await _raw_page(engine, bucket, options)).parse()
+    return await _described(engine, page, options) if include_metadata else page
+
+
+async def _raw_page(engine: Engine, bucket: str, options: ListOptions) -> RawPage:
     transport = engine.transport
-    page = await engine.runner.run(
-        "list_files", bucket, None, lambda: transport.list_files(bucket, options), timeout=options.timeout
+    return await engine.runner.run(
+        "list_files", bucket, None, lambda: transport.fetch_files(bucket, options), timeout=options.timeout
     )
-    if not include_metadata:
-        return page
+
+
+async def _described(engine: Engine, page: ListPage, options: ListOptions) -> ListPage:
+    """The page with what one HEAD for each object tells."""
     reading = READ_DEFAULTS
     if options.requester_pays or options.expected_bucket_owner or options.timeout is not None:
         reading = ReadOptions(

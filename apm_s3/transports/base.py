@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from apm_s3.errors import ApmS3Error
@@ -42,6 +43,33 @@ class Body(Protocol):
         """Give the connection up; harmless after the end and when called twice."""
 
 
+class RawPage(Protocol):
+    """A page of a listing that has come and is not parsed yet, so that the next one can be asked for first."""
+
+    @property
+    def next_token(self) -> str | None:
+        """That of the page."""
+
+    def parse(self) -> ListPage:
+        """The page."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedPage:
+    """A `RawPage` of a library that gives pages parsed."""
+
+    page: ListPage
+
+    @property
+    def next_token(self) -> str | None:
+        """See `RawPage.next_token`."""
+        return self.page.next_token
+
+    def parse(self) -> ListPage:
+        """See `RawPage.parse`."""
+        return self.page
+
+
 class ObjectTransport(Protocol):
     """The verbs. Arguments are checked already; every error raised is one of `apm_s3.errors`."""
 
@@ -70,6 +98,9 @@ class ObjectTransport(Protocol):
 
     async def list_files(self, bucket: str, options: ListOptions) -> ListPage:
         """One page of ListObjectsV2."""
+
+    async def fetch_files(self, bucket: str, options: ListOptions) -> RawPage:
+        """One page of ListObjectsV2, to be parsed later."""
 
     async def list_versions(
         self, bucket: str, options: ListOptions, key_marker: str | None, version_marker: str | None

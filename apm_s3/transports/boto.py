@@ -22,6 +22,7 @@ from apm_s3.models import (
     VersionPage,
 )
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
+from apm_s3.transports.base import ParsedPage
 from apm_s3.transports.boto_parameters import (
     checked_read_parameters,
     copy_parameters,
@@ -148,6 +149,10 @@ class BotoTransport:
             tuple(entry["Prefix"] for entry in answer.get("CommonPrefixes", ())),
             answer.get("NextContinuationToken") if answer.get("IsTruncated") else None,
         )
+
+    async def fetch_files(self, bucket: str, options: ListOptions) -> ParsedPage:
+        """See `ObjectTransport.fetch_files`."""
+        return ParsedPage(await self.list_files(bucket, options))
 
     async def list_versions(
         self, bucket: str, options: ListOptions, key_marker: str | None, version_marker: str | None

@@ -10,11 +10,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from aiohttp import ClientResponse
+
 from apm_s3.errors import ApmS3Error, S3Error
 from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, ListPage, Stream, VersionPage
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 from apm_s3.transports import signed_requests as requests
-from apm_s3.transports.base import Body
+from apm_s3.transports.base import Body, RawPage
 from apm_s3.transports.routes import Route
 from apm_s3.transports.signed_answers import file_info, server_time, shortened, verify
 from apm_s3.transports.signed_multipart import XML, SignedMultipart, document, parsed, size_of, written_info
@@ -23,6 +25,26 @@ from apm_s3.wire import xml
 
 _NOT_IN_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold, not even escaped: https://www.w3.org/TR/xml/#charsets."""
+
+
+class SignedPage:
+    """See `RawPage`."""
+
+    def __init__(self, call: Call, response: ClientResponse, body: bytes) -> None:
+        self._call = call
+        self._response = response
+        self._body = body
+
+    @property
+    def next_token(self) -> str | None:
+        """See `RawPage.next_token`."""
+        token = xml.next_token(self._body)
+        return self.parse().next_token if token is None and xml.is_truncated(self._body) else token
+
+    def parse(self) -> ListPage:
+        """See `RawPage.parse`."""
+        bucket = self._call.bucket
+        return parsed(self._call, self._response, self._body, lambda page: xml.parse_list(page, bucket))
 
 
 class SignedTransport(SignedMultipart):
@@ -123,13 +145,17 @@ class SignedTransport(SignedMultipart):
 
     async def list_files(self, bucket: str, options: ListOptions) -> ListPage:
         """See `ObjectTransport.list_files`."""
+        return (await self.fetch_files(bucket, options)).parse()
+
+    async def fetch_files(self, bucket: str, options: ListOptions) -> RawPage:
+        """See `ObjectTransport.fetch_files`."""
         route = await self._route(bucket, options)
         if route is None:
-            return await self._boto.list_files(bucket, options)
+            return await self._boto.fetch_files(bucket, options)
         headers = requests.owner_headers(options.expected_bucket_owner)
         call = Call("list_files", "GET", bucket, None, requests.list_query(options), headers)
         response, body = await self._sender.exchange(call, route)
-        return parsed(call, response, body, lambda page: xml.parse_list(page, bucket))
+        return SignedPage(call, response, body)
 
     async def list_versions(
         self, bucket: str, options: ListOptions, key_marker: str | None, version_marker: str | None

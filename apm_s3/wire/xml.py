@@ -27,7 +27,7 @@ from apm_s3.models import (
 
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
-_TOKEN = re.compile(rb"<NextContinuationToken>([^<&]*)</NextContinuationToken>")
+_TOKEN = re.compile(rb"<NextContinuationToken>([^<&]+)</NextContinuationToken>")
 _ERROR_ROOT = re.compile(rb"<Error[\s>]")
 _NOTHING: dict[str, str] = {}
 _CHECKSUMS = {
@@ -80,9 +80,14 @@ def is_error(body: bytes) -> bool:
 
 
 def next_token(body: bytes) -> str | None:
-    """The continuation token of a ListObjectsV2 answer, before it is parsed; None on the last page, or if unsure."""
+    """The continuation token of a ListObjectsV2 answer, before it is parsed; None if there is none in plain text."""
     found = _TOKEN.search(body)
     return found[1].decode() if found else None
+
+
+def is_truncated(body: bytes) -> bool:
+    """Whether another page follows, found before it is parsed."""
+    return b"<IsTruncated>true" in body
 
 
 def parse_list(body: bytes, bucket: str) -> ListPage:
@@ -91,17 +96,21 @@ def parse_list(body: bytes, bucket: str) -> ListPage:
     decode = _decoder(root)
     files: list[FileInfo] = []
     prefixes: list[str] = []
+    truncated = False
     token = None
     skip = _skip(root)
+    entries = _Files(bucket, skip, decode)
     for element in root:
         match element.tag[skip:]:
             case "Contents":
-                files.append(_file(element, skip, bucket, decode))
+                files.append(entries.make(element))
             case "CommonPrefixes":
                 prefixes.append(decode(_fields(element).get("Prefix", "")))
             case "NextContinuationToken":
                 token = element.text
-    return ListPage(tuple(files), tuple(prefixes), token)
+            case "IsTruncated":
+                truncated = element.text == "true"
+    return ListPage(tuple(files), tuple(prefixes), token if truncated else None)
 
 
 def parse_versions(body: bytes) -> VersionPage:
@@ -194,7 +203,8 @@ def parse_time(text: str | None) -> datetime | None:
     if not text:
         return None
     try:
-        return datetime.fromisoformat(text).astimezone(UTC)
+        at = datetime.fromisoformat(text)
+        return at if at.tzinfo is UTC else at.astimezone(UTC)
     except ValueError:
         return None
 
@@ -266,22 +276,39 @@ def _decode(text: str) -> str:
     return unquote_plus(text) if "%" in text or "+" in text else text
 
 
-def _file(element: ET.Element, skip: int, bucket: str, decode: Callable[[str], str]) -> FileInfo:
-    fields = {child.tag[skip:]: child.text or "" for child in element}
-    return FileInfo(
-        bucket,
-        decode(fields["Key"]),
-        int(fields.get("Size", 0)),
-        _etag(fields.get("ETag")),
-        None,
-        parse_time(fields.get("LastModified")),
-        None,
-        None,
-        fields.get("StorageClass") or "STANDARD",
-        _NOTHING,
-        None,
-        _NOTHING,
-    )
+class _Files:
+    """Makes the objects of a listing. The fields of its entries come in one order, which is looked up once."""
+
+    def __init__(self, bucket: str, skip: int, decode: Callable[[str], str]) -> None:
+        self._bucket = bucket
+        self._skip = skip
+        self._decode = decode
+        self._tags: list[str] = []
+        self._at: dict[str, int] = {}
+
+    def make(self, element: ET.Element) -> FileInfo:
+        tags = [child.tag for child in element]
+        if tags != self._tags:
+            self._tags = tags
+            self._at = {tag[self._skip :]: index for index, tag in enumerate(tags)}
+            self._indices = tuple(self._at.get(name, -1) for name in ("Size", "ETag", "LastModified", "StorageClass"))
+        size, etag, modified, storage = self._indices
+        texts = [child.text for child in element]
+        texts.append(None)
+        return FileInfo(
+            self._bucket,
+            self._decode(texts[self._at["Key"]] or ""),
+            int(texts[size] or 0),
+            _etag(texts[etag]),
+            None,
+            parse_time(texts[modified]),
+            None,
+            None,
+            texts[storage] or "STANDARD",
+            _NOTHING,
+            None,
+            _NOTHING,
+        )
 
 
 def _version(fields: dict[str, str], decode: Callable[[str], str], *, is_delete_marker: bool) -> FileVersion:
