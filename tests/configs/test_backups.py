@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +12,7 @@ import pytest
 
 from apm_s3.configs.backup_manifest import Backup, BackupFile, BackupTool, plan_prune
 from apm_s3.configs.objects import ObjectStore
+from apm_s3.configs.s3_objects import S3Objects
 from apm_s3.configs.store import ConfigStore
 from apm_s3.errors import (
     BackupInvalid,
@@ -19,9 +21,13 @@ from apm_s3.errors import (
     FormatTooNew,
     InvalidOption,
     RevisionConflict,
+    S3Error,
 )
+from apm_s3.options import DeleteOptions
 from apm_s3.testing import MemoryObjects
+from tests.configs.conftest import opened
 from tests.configs.samples import LOKI, OTHER_LOKI, OTHER_PROMETHEUS, PROMETHEUS, RULES
+from tests.conftest import make_clients
 
 BUNDLE = {"prometheus.yml": PROMETHEUS, "rules/api.yml": RULES}
 DAY = timedelta(days=1)
@@ -568,3 +574,58 @@ async def test_the_manifest_is_deleted_before_the_files(memory: MemoryObjects) -
 async def test_limits_that_make_no_sense_are_refused(on_memory: ConfigStore, limits: dict) -> None:
     with pytest.raises(InvalidOption):
         await on_memory.prune_backups("production", **limits)
+
+
+# ------------------------------------------------------------------------------------------------ object lock
+
+
+@pytest.fixture(params=["moto", "seaweedfs"])
+async def locking(request: pytest.FixtureRequest, bucket_name: str) -> AsyncIterator[S3Objects]:
+    """A bucket with object lock."""
+    server = request.getfixturevalue(request.param)
+    clients = make_clients(server)
+    await clients.call("create_bucket", Bucket=bucket_name, ObjectLockEnabledForBucket=True)
+    await clients.aclose()
+    async with opened(server) as s3:
+        yield S3Objects(s3, bucket_name)
+
+
+async def test_object_lock_keeps_every_object_of_a_backup_until_then(locking: S3Objects) -> None:
+    store = ConfigStore(locking)
+    await store.upload("prometheus", "production", files=BUNDLE)
+
+    backup = await store.backup("prometheus", "production", retain=DAY)
+
+    assert backup.retain_until == backup.created_at + DAY
+    for key in await keys_below(locking, backup.key):
+        versions = [version.version_id async for version in locking.versions(key)]
+        with pytest.raises(S3Error):
+            await locking._s3.delete_file(locking.bucket, key, DeleteOptions(version_id=versions[0]))
+
+
+async def test_pruning_leaves_what_object_lock_keeps(locking: S3Objects) -> None:
+    store = ConfigStore(locking)
+    await store.upload("loki", "production", LOKI)
+    locked = [await store.backup("loki", "production", retain=DAY) for _ in range(2)]
+    await store.backup("loki", "production")
+
+    await store.prune_backups("production", keep=1)
+
+    assert {backup.key for backup in locked} <= {backup.key for backup in await store.list_backups()}
+
+
+async def test_a_bucket_without_object_lock_says_so(bucket_objects: ObjectStore) -> None:
+    if isinstance(bucket_objects, MemoryObjects):
+        pytest.skip("a bucket on memory takes any retention")
+    store = ConfigStore(bucket_objects)
+    await store.upload("loki", "production", LOKI)
+
+    with pytest.raises(InvalidOption, match="object lock"):
+        await store.backup("loki", "production", retain=DAY)
+    assert await store.list_backups() == ()
+
+
+@pytest.mark.parametrize("retain", [timedelta(0), timedelta(-1)])
+async def test_a_retention_of_nothing_is_refused(on_memory: ConfigStore, retain: timedelta) -> None:
+    with pytest.raises(InvalidOption):
+        await on_memory.backup("loki", "production", retain=retain)
