@@ -14,6 +14,7 @@ from apm_s3.configs.directories import read_directory
 from apm_s3.configs.models import CommitOutcome, Freeze, Origin, Release
 from apm_s3.configs.objects import ObjectStore
 from apm_s3.configs.outcome import find_outcome
+from apm_s3.configs.overlays import OVERLAY
 from apm_s3.configs.publish import Draft, Publisher
 from apm_s3.configs.reader import Reader, Snapshot
 from apm_s3.configs.sources import Source, check_names, check_notes, check_tool, gather_sources
@@ -73,7 +74,7 @@ class WriteMethods:
 
         Args:
             source: replaces the main file, or the file `name`; the other files stay.
-            files: the whole bundle; what is not in it is gone.
+            files: the whole bundle; what is not in it is gone, but for the environment's overlay (.apm/overlay.yml).
             remove: names of files to take out of the bundle.
             expect_revision: the revision it is built on; 0: there must be none yet.
             force: commit in spite of errors, for this reason, which is kept.
@@ -97,7 +98,8 @@ class WriteMethods:
 
         async def make(_: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
             base = bases[tool]
-            kept = {} if files is not None or base is None else dict(base.files)
+            # A whole bundle is what the tool reads: what makes this environment different stays.
+            kept = {} if base is None else {n: e for n, e in base.files.items() if files is None or n == OVERLAY}
             for missing in gone - kept.keys():
                 raise ConfigNotFound(
                     f"{tool} in '{environment}' has no file '{missing}' to remove", tool=tool, environment=environment

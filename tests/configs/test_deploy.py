@@ -197,3 +197,13 @@ async def test_of_deployers_at_the_same_time_one_wins_and_the_others_are_told(st
 
     assert len([result for result in results if isinstance(result, RevisionConflict)]) == 4
     assert len(await store.history("loki", "production")) == 2
+
+
+async def test_a_whole_upload_keeps_the_overlay_of_the_environment(store: ConfigStore) -> None:
+    overlay = "files:\n  loki.yaml: {server: {http_listen_port: 9999}}\n"
+    await store.upload("loki", "production", files={"loki.yaml": LOKI, ".apm/overlay.yml": overlay})
+
+    release = await store.upload("loki", "production", files={"loki.yaml": OTHER_LOKI})
+
+    assert sorted(release.files) == [".apm/overlay.yml", "loki.yaml"]
+    assert (await store.download("loki", "production", ".apm/overlay.yml")).text == overlay
