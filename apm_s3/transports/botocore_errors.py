@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 from botocore import exceptions as bc
 from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
 
 from apm_s3.errors import (
     ApmS3Error,
@@ -37,6 +38,7 @@ TABLE: dict[str, type[ApmS3Error]] = {
     # bytes
     "ChecksumError": IntegrityError,
     "FlexibleChecksumError": IntegrityError,
+    "ResponseParserError": IntegrityError,
     # credentials
     "CredentialRetrievalError": InvalidCredentials,
     "LoginError": InvalidCredentials,
@@ -109,7 +111,15 @@ TABLE: dict[str, type[ApmS3Error]] = {
 }
 """By the exception's class name, looked up along its MRO: botocore's releases differ in which classes exist."""
 
-TRANSLATED = (bc.BotoCoreError, ClientError, aiohttp.ClientError, asyncio.TimeoutError, ConnectionBroken, OSError)
+TRANSLATED = (
+    bc.BotoCoreError,
+    ClientError,
+    ResponseParserError,
+    aiohttp.ClientError,
+    asyncio.TimeoutError,
+    ConnectionBroken,
+    OSError,
+)
 """What a call of aiobotocore can raise."""
 
 
@@ -143,7 +153,7 @@ _OUTCOME: dict[type[ApmS3Error], str] = {
     ConnectFailed: "could not connect",
     ConnectionLost: "the connection broke",
     RequestTimedOut: "no answer in time",
-    IntegrityError: "the body does not match its checksum",
+    IntegrityError: "what came is damaged",
 }
 
 

@@ -17,6 +17,7 @@ from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession, get_session
 from aiohttp import ClientResponse, ClientSession
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from apm_s3.models import Credentials
 from apm_s3.settings import S3Settings
@@ -63,7 +64,7 @@ class Clients:
         try:
             client = await self.get(region)
             return cast("Mapping[str, Any]", await getattr(client, method)(**params))
-        except (BotoCoreError, ClientError) as exc:
+        except (BotoCoreError, ClientError, ResponseParserError) as exc:
             raise translate(exc, operation=method, bucket=params.get("Bucket"), key=params.get("Key")) from exc
 
     async def endpoint(self, region: str | None = None) -> Endpoint:
