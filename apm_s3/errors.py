@@ -70,6 +70,7 @@ class ErrorCode(StrEnum):
     """Our own stable codes, the same over every transport and server; S3's own stands in `S3Error.s3_code`."""
 
     ACCESS_DENIED = "ACCESS_DENIED"
+    BATCH_FAILED = "BATCH_FAILED"
     BUCKET_ALREADY_EXISTS = "BUCKET_ALREADY_EXISTS"
     BUCKET_NOT_EMPTY = "BUCKET_NOT_EMPTY"
     BUCKET_NOT_FOUND = "BUCKET_NOT_FOUND"
@@ -82,6 +83,7 @@ class ErrorCode(StrEnum):
     INTERNAL_ERROR = "INTERNAL_ERROR"
     INVALID_CREDENTIALS = "INVALID_CREDENTIALS"
     INVALID_REQUEST = "INVALID_REQUEST"
+    MIGRATION_FAILED = "MIGRATION_FAILED"
     NOT_CONFIGURED = "NOT_CONFIGURED"
     NOT_FOUND = "NOT_FOUND"
     NOT_MODIFIED = "NOT_MODIFIED"
@@ -139,12 +141,20 @@ class ApmS3Error(Exception):
         return _rebuild, (type(self), self.args, self.__dict__)
 
     def __str__(self) -> str:
-        where = f"{self.operation}: " if self.operation else ""
+        operation = f"{self.operation}: " if self.operation else ""
         tries = f" (after {self.attempts} attempts)" if self.attempts > 1 else ""
-        hint = f". {self.hint[:1].upper()}{self.hint[1:]}" if self.hint else ""
-        return f"{where}{self.problem}{self._facts()}{tries}{hint}."
+        hint = f". {_sentence(self.hint)}" if self.hint else ""
+        return f"{operation}{self.problem}{self._where()}{self._facts()}{tries}{hint}."
+
+    def _where(self) -> str:
+        """The place, unless the problem names it already."""
+        names = [name for name in (self.bucket, self.key) if name is not None]
+        place = _place(self.bucket, self.key)
+        named = place in self.problem or all(f"'{name}'" in self.problem for name in names)
+        return "" if named else f" [{place}]"
 
     def _facts(self) -> str:
+        """What an error of this kind knows beside the place."""
         return ""
 
 
@@ -172,6 +182,8 @@ class InvalidOption(InvalidRequest):
 
 class ObjectTooLarge(InvalidRequest):
     """More bytes than S3, or a bound that was set, allows."""
+
+    default_hint = "send less, or raise the bound where it is one of this library's settings"
 
     def __init__(self, *, size: int, limit: int, **where: Any) -> None:
         super().__init__(f"{size} bytes are more than the {limit} that are allowed", **where)
@@ -216,7 +228,7 @@ class TransportError(ApmS3Error):
         self.endpoint = endpoint
 
     def _facts(self) -> str:
-        return f" [{_place(self.bucket, self.key, self.endpoint)}]" if self.bucket or self.endpoint else ""
+        return f" (endpoint {self.endpoint})" if self.endpoint and self.endpoint not in self.problem else ""
 
 
 class ConnectFailed(TransportError):
@@ -230,6 +242,7 @@ class RequestTimedOut(TransportError, TimeoutError):
     """No answer came within the timeout of one attempt."""
 
     code = ErrorCode.REQUEST_TIMEOUT
+    default_hint = "make the call again, or raise S3Settings.timeouts.read where the server is slow"
 
 
 class DeadlineExceeded(RequestTimedOut):
@@ -241,6 +254,8 @@ class DeadlineExceeded(RequestTimedOut):
 
 class ConnectionLost(TransportError):
     """The connection broke before the answer was whole."""
+
+    default_hint = "make the call again, and look at proxies and the network if it happens often"
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -296,6 +311,7 @@ class NotFound(S3Error):
     """Something that was asked for is not there."""
 
     code = ErrorCode.NOT_FOUND
+    default_hint = "check the names that were asked for"
 
 
 class BucketNotFound(NotFound):
@@ -316,6 +332,7 @@ class UploadNotFound(NotFound):
     """The multipart upload is not open: completed, aborted, or never begun."""
 
     code = ErrorCode.UPLOAD_NOT_FOUND
+    default_hint = "begin the upload again"
 
 
 class AccessDenied(S3Error):
@@ -355,6 +372,7 @@ class Conflict(S3Error):
     """The state of the resource does not allow it now."""
 
     code = ErrorCode.CONFLICT
+    default_hint = "look at the resource's state, and make the call again when it allows it"
 
 
 class BucketAlreadyExists(Conflict):
@@ -395,6 +413,7 @@ class NotModified(S3Error):
     """304: what the caller has already is still current."""
 
     code = ErrorCode.NOT_MODIFIED
+    default_hint = "use what you have"
 
 
 class WrongRegion(S3Error):
@@ -416,6 +435,7 @@ class NotConfigured(S3Error):
     """The bucket has no such setting."""
 
     code = ErrorCode.NOT_CONFIGURED
+    default_hint = "set it with set_setting, or take it as absent"
 
 
 class UnsupportedByServer(S3Error):
@@ -427,6 +447,8 @@ class UnsupportedByServer(S3Error):
 
 class RequestRejected(S3Error):
     """S3 refused the request for another reason, which `s3_code` and the message name."""
+
+    default_hint = "look the code up in https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html"
 
 
 class Throttled(S3Error):
@@ -442,6 +464,7 @@ class ServiceUnavailable(S3Error):
 
     code = ErrorCode.SERVICE_UNAVAILABLE
     retryable = True
+    default_hint = "make the call again later, and look at the server's health"
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -453,9 +476,7 @@ class IntegrityError(ApmS3Error):
 
     code = ErrorCode.INTEGRITY
     retryable = True
-
-    def _facts(self) -> str:
-        return f" [{_place(self.bucket, self.key, None)}]" if self.bucket else ""
+    default_hint = "make the call again, and suspect the network or the server if it happens often"
 
 
 class DigestRejected(S3Error, IntegrityError):
@@ -463,6 +484,7 @@ class DigestRejected(S3Error, IntegrityError):
 
     code = ErrorCode.INTEGRITY
     retryable = True
+    default_hint = "make the call again, and suspect what lies between here and S3 if it happens often"
 
 
 class ObjectChanged(IntegrityError):
@@ -483,6 +505,9 @@ class BatchError(ApmS3Error):
         failures: what failed (a key, or an operation's index) and why.
     """
 
+    code = ErrorCode.BATCH_FAILED
+    default_hint = "'failures' says what failed and why"
+
     def __init__(self, problem: str, *, failures: dict[str, ApmS3Error], **where: Any) -> None:
         super().__init__(problem, **where)
         self.failures = failures
@@ -490,6 +515,9 @@ class BatchError(ApmS3Error):
 
 class MigrationError(ApmS3Error):
     """A bulk migration could not be planned or finished."""
+
+    code = ErrorCode.MIGRATION_FAILED
+    default_hint = "run the same plan again: what is done already is skipped"
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -511,11 +539,16 @@ class ConfigError(ApmS3Error):
         self.tool = tool
         self.environment = environment
 
+    def _facts(self) -> str:
+        names = [name for name in (self.tool, self.environment) if name is not None and name not in self.problem]
+        return f" ({' in '.join(names)})" if names else ""
+
 
 class ConfigInvalid(ConfigError):
     """The configuration has errors; nothing was stored. `report` lists every one of them."""
 
     code = ErrorCode.CONFIG_INVALID
+    default_hint = "correct what 'report' lists, and upload it again"
 
     def __init__(self, problem: str, *, report: ValidationReport, **where: Any) -> None:
         super().__init__(problem, **where)
@@ -526,6 +559,7 @@ class ConfigNotFound(ConfigError):
     """There is no such environment, tool, revision or file."""
 
     code = ErrorCode.NOT_FOUND
+    default_hint = "list() and history() show what there is"
 
 
 class RevisionConflict(ConfigError):
@@ -549,12 +583,14 @@ class EnvironmentFrozen(ConfigError):
     """The environment is frozen: it takes no change until it is thawed."""
 
     code = ErrorCode.CONFLICT
+    default_hint = "thaw it, or wait until whoever froze it does"
 
 
 class DeployRefused(ConfigError):
     """A deploy plan that is blocked, or no longer fits; nothing was changed. `reasons` says why."""
 
     code = ErrorCode.CONFLICT
+    default_hint = "make a new plan once 'reasons' are dealt with"
 
     def __init__(self, problem: str, *, reasons: tuple[str, ...] = (), **where: Any) -> None:
         super().__init__(problem, **where)
@@ -565,6 +601,7 @@ class CommitUnknown(ConfigError):
     """The deadline passed before it was known whether the commit took effect. `outcome(write_id)` will tell."""
 
     code = ErrorCode.REQUEST_TIMEOUT
+    default_hint = "ask outcome(write_id) before you try again"
 
     def __init__(self, problem: str, *, write_id: str, **where: Any) -> None:
         super().__init__(problem, **where)
@@ -574,6 +611,7 @@ class CommitUnknown(ConfigError):
 class FormatTooNew(ConfigError):
     """The document was written by a newer version of this library, and is not guessed at."""
 
+    code = ErrorCode.UNSUPPORTED
     default_hint = "upgrade apm_s3"
 
 
@@ -581,19 +619,21 @@ class ConditionalWritesUnsupported(ConfigError):
     """The endpoint ignores conditional headers, on which every commit rests."""
 
     code = ErrorCode.UNSUPPORTED
+    default_hint = "use a server that honours If-Match, or give up safety with require_conditional_writes=False"
 
 
 class BackupInvalid(ConfigError):
     """The backup is incomplete, or a hash in it does not match; nothing was restored from it."""
 
     code = ErrorCode.INTEGRITY
+    default_hint = "take another backup: list_backups shows them"
 
 
 class StoreDamaged(ConfigError):
     """What is stored contradicts itself; nothing is written or collected until it is repaired."""
 
     code = ErrorCode.INTEGRITY
-    default_hint = "fsck explains what is wrong, repair mends it"
+    default_hint = "run fsck, which explains what is wrong, and repair, which mends it"
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -629,6 +669,8 @@ _BY_S3_CODE: dict[str, type[S3Error]] = {
     "InvalidObjectState": ObjectArchived,
     "NotImplemented": UnsupportedByServer,
     "SlowDown": Throttled,
+    "SlowDownRead": Throttled,
+    "SlowDownWrite": Throttled,
     "Throttling": Throttled,
     "ThrottlingException": Throttled,
     "RequestLimitExceeded": Throttled,
@@ -645,6 +687,7 @@ _BY_S3_CODE: dict[str, type[S3Error]] = {
     "NoSuchBucketPolicy": NotConfigured,
     "NoSuchTagSet": NotConfigured,
     "NoSuchTagSetError": NotConfigured,
+    "NoSuchConfiguration": NotConfigured,
     "NoSuchCORSConfiguration": NotConfigured,
     "NoSuchWebsiteConfiguration": NotConfigured,
     "NoSuchPublicAccessBlockConfiguration": NotConfigured,
@@ -706,7 +749,7 @@ def s3_error(
 
 
 def _problem(kind: type[S3Error], bucket: str | None, key: str | None, s3_code: str, message: str) -> str:
-    place = _place(bucket, key, None)
+    place = _place(bucket, key)
     match kind.__name__:
         case "BucketNotFound":
             return f"bucket '{bucket}' does not exist"
@@ -731,7 +774,13 @@ def _problem(kind: type[S3Error], bucket: str | None, key: str | None, s3_code: 
     return f"{place}: {said or s3_code or kind.__name__}"
 
 
-def _place(bucket: str | None, key: str | None, endpoint: str | None) -> str:
+def _place(bucket: str | None, key: str | None) -> str:
     if bucket is None:
-        return endpoint or "S3"
+        return "S3"
     return f"'{bucket}/{key}'" if key is not None else f"bucket '{bucket}'"
+
+
+def _sentence(hint: str) -> str:
+    """`hint` with a capital, unless it begins with the name of something in code."""
+    first = hint.partition(" ")[0]
+    return hint[:1].upper() + hint[1:] if first.isalpha() else hint

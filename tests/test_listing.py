@@ -83,7 +83,7 @@ async def test_a_missing_bucket_is_an_error(s3: S3Manager, bucket: str) -> None:
 
 
 async def test_more_than_a_page_holds_is_refused(s3: S3Manager, bucket: str) -> None:
-    with pytest.raises(InvalidOption, match="Iter_files"):
+    with pytest.raises(InvalidOption, match="iter_files"):
         await s3.list_files(bucket, max_keys=1001)
 
 

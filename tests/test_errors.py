@@ -1,0 +1,266 @@
+"""Errors say what, where and what to do; they pickle, and carry no secret."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+import re
+from typing import Any
+
+import pytest
+
+from apm_s3 import errors
+from apm_s3.errors import (
+    AccessDenied,
+    ApmS3Error,
+    BucketAlreadyExists,
+    BucketAlreadyOwned,
+    BucketNotFound,
+    ClockSkewed,
+    ConditionalConflict,
+    ConfigNotFound,
+    Conflict,
+    ConnectFailed,
+    ConnectionLost,
+    DeadlineExceeded,
+    DigestRejected,
+    ErrorCode,
+    ExpiredToken,
+    IntegrityError,
+    InvalidCredentials,
+    InvalidRequest,
+    NotConfigured,
+    NotFound,
+    NotModified,
+    ObjectArchived,
+    ObjectNotFound,
+    PreconditionFailed,
+    RequestRejected,
+    RequestTimedOut,
+    S3Error,
+    ServiceUnavailable,
+    Throttled,
+    TransportError,
+    UnsupportedByServer,
+    UploadNotFound,
+    UsageError,
+    WrongRegion,
+    s3_error,
+)
+from apm_s3.reports import ValidationReport
+
+
+def every_error() -> list[type[ApmS3Error]]:
+    found = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, ApmS3Error)]
+    return sorted(found, key=lambda cls: cls.__name__)
+
+
+def make(cls: type[ApmS3Error], problem: str = "it went wrong", **where: Any) -> ApmS3Error:
+    """An instance, with what its constructor asks for."""
+    special: dict[str, Any] = {
+        "size": 2,
+        "limit": 1,
+        "failures": {"key": ConnectionLost("lost")},
+        "report": ValidationReport("loki", "config", None),
+        "expected_revision": 1,
+        "current_revision": 2,
+        "write_id": "w1",
+    }
+    parameters = inspect.signature(cls).parameters
+    needed = {
+        name: special[name] for name, given in parameters.items() if name in special and given.default is given.empty
+    }
+    return cls(**needed, **where) if "problem" not in parameters else cls(problem, **needed, **where)
+
+
+@pytest.mark.parametrize("cls", every_error())
+def test_an_error_survives_pickling_and_copying(cls: type[ApmS3Error]) -> None:
+    error = make(cls, operation="read_file", bucket="apm", key="a/b", hint="do this")
+    error.attempts = 3
+    error.add_note("a note")
+    for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(twin) is cls
+        assert str(twin) == str(error)
+        assert vars(twin).keys() == vars(error).keys()
+        assert (twin.attempts, twin.code, twin.__notes__) == (3, error.code, ["a note"])
+
+
+@pytest.mark.parametrize("cls", every_error())
+def test_a_message_says_what_where_and_how_often(cls: type[ApmS3Error]) -> None:
+    error = make(cls, operation="read_file", bucket="apm", key="a/b", hint="do this")
+    error.attempts = 2
+    assert re.fullmatch(r"read_file: .* \['apm/a/b'\].* \(after 2 attempts\)\. Do this\.", str(error))
+
+
+@pytest.mark.parametrize("cls", every_error())
+def test_the_docstring_draws_the_error_in_the_tree(cls: type[ApmS3Error]) -> None:
+    lines = (re.match(r"^ {4}([│ ├└─]*)([A-Z]\w+)\b", line) for line in (errors.__doc__ or "").splitlines())
+    drawn = [(len(match[1]) // 4, match[2]) for match in lines if match]
+    names = [name for _, name in drawn]
+    assert names.count(cls.__name__) == 1
+    place = names.index(cls.__name__)
+    depth = drawn[place][0]
+    parent = next((name for level, name in reversed(drawn[:place]) if level == depth - 1), None)
+    assert parent in {base.__name__ for base in cls.__bases__} or cls is ApmS3Error
+
+
+ABSTRACT = {"ApmS3Error", "InvalidRequest", "InvalidBucketName", "InvalidKey", "InvalidOption", "UsageError",
+            "TransportError", "S3Error", "ConfigError"}  # fmt: skip
+
+
+@pytest.mark.parametrize("cls", [cls for cls in every_error() if cls.__name__ not in ABSTRACT])
+def test_an_error_that_names_no_way_out_has_one_by_default(cls: type[ApmS3Error]) -> None:
+    assert make(cls).hint
+
+
+def test_a_place_that_the_problem_names_is_not_said_twice() -> None:
+    error = s3_error(operation="head_file", status=404, s3_code="NoSuchKey", bucket="apm", key="a")
+    assert str(error).count("apm") == 1
+
+
+def test_a_short_key_is_not_mistaken_for_a_word_of_the_problem() -> None:
+    assert "['a/a']" in str(ConnectionLost("a connection broke", bucket="a", key="a"))
+
+
+def test_a_hint_that_begins_with_a_name_of_code_keeps_it() -> None:
+    assert str(ApmS3Error("x", hint="list_files shows them")).endswith("x. list_files shows them.")
+
+
+def test_the_message_of_an_answer_has_both_codes_the_status_and_the_request_id() -> None:
+    error = s3_error(
+        operation="copy_file", status=404, s3_code="NoSuchBucket", bucket="apm-prod", request_id="4442587FB7D0A2F9"
+    )
+    assert str(error) == (
+        "copy_file: bucket 'apm-prod' does not exist (BUCKET_NOT_FOUND, NoSuchBucket, 404, request 4442587FB7D0A2F9). "
+        "Create it with create_bucket or create_apm_bucket, or check its name and region."
+    )
+
+
+def test_a_configuration_error_names_tool_and_environment() -> None:
+    error = ConfigNotFound("there is no revision 7", tool="loki", environment="staging")
+    assert "(loki in staging)" in str(error)
+
+
+def test_a_transport_error_names_the_endpoint() -> None:
+    assert "http://localhost:1" in str(ConnectFailed("refused", endpoint="http://localhost:1", bucket="b"))
+
+
+# From an answer to an error
+
+
+@pytest.mark.parametrize(
+    ("status", "s3_code", "kind", "code"),
+    [
+        (404, "NoSuchBucket", BucketNotFound, ErrorCode.BUCKET_NOT_FOUND),
+        (404, "NoSuchKey", ObjectNotFound, ErrorCode.OBJECT_NOT_FOUND),
+        (404, "NoSuchVersion", ObjectNotFound, ErrorCode.OBJECT_NOT_FOUND),
+        (404, "NoSuchUpload", UploadNotFound, ErrorCode.UPLOAD_NOT_FOUND),
+        (404, "", NotFound, ErrorCode.NOT_FOUND),
+        (403, "AccessDenied", AccessDenied, ErrorCode.ACCESS_DENIED),
+        (403, "", AccessDenied, ErrorCode.ACCESS_DENIED),
+        (400, "ExpiredToken", ExpiredToken, ErrorCode.EXPIRED_TOKEN),
+        (403, "InvalidAccessKeyId", InvalidCredentials, ErrorCode.INVALID_CREDENTIALS),
+        (403, "RequestTimeTooSkewed", ClockSkewed, ErrorCode.CLOCK_SKEWED),
+        (409, "BucketAlreadyExists", BucketAlreadyExists, ErrorCode.BUCKET_ALREADY_EXISTS),
+        (409, "BucketAlreadyOwnedByYou", BucketAlreadyOwned, ErrorCode.BUCKET_ALREADY_EXISTS),
+        (409, "ConditionalRequestConflict", ConditionalConflict, ErrorCode.CONFLICT),
+        (409, "Other", Conflict, ErrorCode.CONFLICT),
+        (412, "PreconditionFailed", PreconditionFailed, ErrorCode.PRECONDITION_FAILED),
+        (412, "", PreconditionFailed, ErrorCode.PRECONDITION_FAILED),
+        (304, "", NotModified, ErrorCode.NOT_MODIFIED),
+        (301, "PermanentRedirect", WrongRegion, ErrorCode.WRONG_REGION),
+        (307, "", WrongRegion, ErrorCode.WRONG_REGION),
+        (403, "InvalidObjectState", ObjectArchived, ErrorCode.OBJECT_ARCHIVED),
+        (404, "NoSuchBucketPolicy", NotConfigured, ErrorCode.NOT_CONFIGURED),
+        (404, "NoSuchConfiguration", NotConfigured, ErrorCode.NOT_CONFIGURED),
+        (501, "NotImplemented", UnsupportedByServer, ErrorCode.UNSUPPORTED),
+        (400, "InvalidArgument", RequestRejected, ErrorCode.REQUEST_REJECTED),
+        (503, "SlowDown", Throttled, ErrorCode.THROTTLED),
+        (429, "", Throttled, ErrorCode.THROTTLED),
+        (400, "RequestTimeout", ServiceUnavailable, ErrorCode.SERVICE_UNAVAILABLE),
+        (500, "InternalError", ServiceUnavailable, ErrorCode.SERVICE_UNAVAILABLE),
+        (502, "", ServiceUnavailable, ErrorCode.SERVICE_UNAVAILABLE),
+        (400, "BadDigest", DigestRejected, ErrorCode.INTEGRITY),
+    ],
+)
+def test_an_answer_becomes_the_error_of_its_code_or_status(
+    status: int, s3_code: str, kind: type[S3Error], code: ErrorCode
+) -> None:
+    error = s3_error(operation="x", status=status, s3_code=s3_code, bucket="b", key="k")
+    assert type(error) is kind
+    assert (error.code, error.s3_code, error.status) == (code, s3_code, status)
+
+
+def test_a_400_that_names_a_region_is_a_redirect() -> None:
+    error = s3_error(operation="x", status=400, region="eu-west-1", bucket="b")
+    assert isinstance(error, WrongRegion)
+    assert error.region == "eu-west-1"
+
+
+def test_a_503_that_asks_to_slow_down_in_words_is_throttling() -> None:
+    error = s3_error(
+        operation="x", status=503, s3_code="ServiceUnavailable", message="Please reduce your request rate."
+    )
+    assert isinstance(error, Throttled)
+
+
+def test_a_403_is_never_not_found_and_says_that_the_key_may_be_missing() -> None:
+    error = s3_error(operation="read_file", status=403, s3_code="AccessDenied", bucket="b", key="k")
+    assert not isinstance(error, NotFound)
+    assert "s3:ListBucket" in str(error)
+
+
+def test_an_existing_bucket_says_whether_it_is_yours() -> None:
+    theirs = s3_error(operation="create_bucket", status=409, s3_code="BucketAlreadyExists", bucket="b")
+    mine = s3_error(operation="create_bucket", status=409, s3_code="BucketAlreadyOwnedByYou", bucket="b")
+    assert "another account" in str(theirs)
+    assert "is yours" in str(mine)
+
+
+def test_what_s3_quotes_of_a_signature_is_not_repeated() -> None:
+    error = s3_error(
+        operation="x", status=403, s3_code="SignatureDoesNotMatch", message="token IQoJb3JpZ2luX2VjE", bucket="b"
+    )
+    assert "IQoJb3JpZ2luX2VjE" not in str(error) + repr(error)
+
+
+# Kinds
+
+
+@pytest.mark.parametrize(
+    ("kind", "builtin"),
+    [
+        (InvalidRequest, ValueError),
+        (UsageError, RuntimeError),
+        (RequestTimedOut, TimeoutError),
+        (DeadlineExceeded, TimeoutError),
+    ],
+)
+def test_errors_are_also_what_python_calls_them(kind: type[ApmS3Error], builtin: type[Exception]) -> None:
+    assert isinstance(make(kind), builtin)
+
+
+def test_no_answer_is_kept_apart_from_an_answer_that_says_no() -> None:
+    for cls in every_error():
+        assert not (issubclass(cls, TransportError) and issubclass(cls, S3Error))
+
+
+def test_a_digest_that_s3_rejects_is_both_an_answer_and_an_integrity_error() -> None:
+    assert issubclass(DigestRejected, S3Error)
+    assert issubclass(DigestRejected, IntegrityError)
+
+
+@pytest.mark.parametrize("kind", [DeadlineExceeded, AccessDenied, PreconditionFailed, ObjectNotFound, UsageError])
+def test_what_cannot_pass_is_not_retryable(kind: type[ApmS3Error]) -> None:
+    assert not make(kind).retryable
+
+
+@pytest.mark.parametrize("kind", [ConnectionLost, ConnectFailed, RequestTimedOut, Throttled, ServiceUnavailable])
+def test_what_may_pass_is_retryable(kind: type[ApmS3Error]) -> None:
+    assert make(kind).retryable
+
+
+def test_only_a_failed_connection_is_certain_to_have_sent_nothing() -> None:
+    unsent = {cls.__name__ for cls in every_error() if issubclass(cls, TransportError) and not cls.sent}
+    assert unsent == {"ConnectFailed"}
