@@ -4,6 +4,7 @@ Debian's promtool is older than the release that is checked by default, so that 
 still differs for a known reason is listed in `REASONS`.
 """
 
+import json
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from apm_s3.validators import validate_config
+from tests.validators.generated import configurations
 from tests.validators.mutations import mutations
 
 DATA = Path(__file__).parent / "data" / "prometheus"
@@ -23,6 +25,8 @@ REASONS = {
         r"^[ -]*(record|alert|expr):\s+(null|~|!!\w+ .*|)\s*(#.*)?$", re.MULTILINE
     ),
 }
+CRASHES = {"alertmanagers": [None]}
+"""promtool panics on it, and says nothing of the files behind."""
 
 pytestmark = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 
@@ -100,4 +104,16 @@ def test_thousands_of_changed_files_get_the_verdict_of_promtool(kind, seed, rele
     unexplained, explained = disagreements(kind, texts, release, tmp_path)
 
     assert len(unexplained) + explained <= 0.1 * len(texts)
+    assert len(unexplained) <= 0.01 * len(texts), unexplained[:3]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_every_field_with_values_that_may_not_fit_gets_the_verdict_of_promtool(release, tmp_path):
+    target = tuple(int(part) for part in release.split("."))
+    documents = configurations(4, 8000, target, REASONS["Debian builds promtool without these"])
+    texts = [json.dumps(document) for document in documents if document.get("alerting") != CRASHES]
+
+    unexplained, _ = disagreements("config", texts, release, tmp_path)
+
     assert len(unexplained) <= 0.01 * len(texts), unexplained[:3]
