@@ -266,6 +266,13 @@ def test_a_target_version_refuses_what_that_release_does_not_know(text, known_fr
     assert not check(text, target_version=unknown_in).ok
 
 
+def test_before_version_3_a_target_without_a_port_needs_a_scheme_that_has_one():
+    text = job("scheme: gopher\nstatic_configs: [{targets: ['a:70', b]}]")
+
+    assert check(text).ok
+    assert found(text, target_version="2.53") == {("target-address", f"{CLIENT}.static_configs[0].targets[1]")}
+
+
 def test_a_removed_field_is_said_to_be_removed():
     text = job("scrape_classic_histograms: true")
 

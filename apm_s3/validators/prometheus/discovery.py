@@ -204,8 +204,9 @@ def _check_scaleway(sd: Struct, context: Context) -> None:
         value = sd.get(name)
         if value and not pattern.fullmatch(value):
             sd.error(context, name, "format", f"{name} must be {expected}")
-    if sd.given("zone") and sd.empty("zone"):
-        sd.error(context, "zone", "required-field", "the zone is empty")
+    for name in ("zone", "api_url"):
+        if sd.given(name) and sd.empty(name):
+            sd.error(context, name, "required-field", f"{name} is empty; leave it out for the default")
 
 
 def _check_region(sd: Struct, context: Context) -> None:
@@ -256,7 +257,7 @@ _SPECIAL: Mapping[str, tuple[Hook, ...]] = {
     "openstack.SDConfig": (_check_openstack,),
     "ovhcloud.SDConfig": (_check_ovhcloud,),
     "puppetdb.SDConfig": (_server_url(schemes=("http", "https"), field="url"),),
-    "scaleway.SDConfig": (_check_scaleway,),
+    "scaleway.SDConfig": (_check_scaleway, _parses("api_url")),
     "stackit.SDConfig": (_check_stackit, _parses("endpoint")),
     "triton.SDConfig": (_check_triton,),
     "uyuni.SDConfig": (_parses("server"),),

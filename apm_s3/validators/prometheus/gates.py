@@ -50,7 +50,9 @@ _SINCE: dict[str, dict[str, tuple[int, int]]] = {
         "signature_algorithm": (3, 6),
     },
     "discovery/consul.SDConfig": {"health_filter": (3, 0)},
-    "discovery/digitalocean.SDConfig": {"role": (3, 11)},
+    "discovery/aws.EC2SDConfig": {"external_id": (3, 8)},
+    "discovery/aws.LightsailSDConfig": {"external_id": (3, 8)},
+    "discovery/digitalocean.SDConfig": {"role": (3, 11), "httpclient": (3, 11)},
     "discovery/hetzner.SDConfig": {"label_selector": (3, 5)},
     "discovery/kubernetes.AttachMetadataConfig": {
         "namespace": (3, 6),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from apm_s3.validators.context import Context
 from apm_s3.validators.decoding.struct import Mismatch, Struct
 from apm_s3.validators.grammars import regexes
 from apm_s3.validators.grammars.durations import parse_duration
 from apm_s3.validators.prometheus.relabel import apply_rules
-from apm_s3.validators.prometheus.scrape import DEFAULT_INTERVAL, DEFAULT_TIMEOUT, address_message
+from apm_s3.validators.prometheus.scrape import DEFAULT_INTERVAL, DEFAULT_TIMEOUT, address_message, is_before_3
 
 _SKIPPED = "static targets were not relabelled: install apm-s3[validate] for google-re2"
+_NO_PORT = re.compile(r"[^:\[\]]*|\[[^\]]*\]")
 _MAX_STEPS = 50_000
 
 
@@ -30,6 +33,8 @@ def check_targets(job: Struct, settings: Struct | None, broken: set[int], contex
             labels = apply_rules({**defaults, **shared, "__address__": target}, rules)
             check = _problem if rules or shared else _address_problem
             problem = check(labels) if labels is not None else None
+            if labels is not None and problem is None and is_before_3(context):
+                problem = _scheme_problem(labels)
             if problem:
                 job.error(context, ("static_configs", index, "targets", at), "target-address", problem)
 
@@ -107,6 +112,14 @@ def _problem(labels: dict[str, str]) -> str | None:
     return (
         "after relabelling the timeout is greater than the interval" if times["timeout"] > times["interval"] else None
     )
+
+
+def _scheme_problem(labels: dict[str, str]) -> str | None:
+    """Before Prometheus 3 an address without a port was given that of its scheme."""
+    known = labels.get("__scheme__", "") in ("", "http", "https")
+    if known or not _NO_PORT.fullmatch(labels["__address__"]):
+        return None
+    return f"the target has no port, and the scheme {labels['__scheme__'][:40]!r} has none to give"
 
 
 def _address_problem(labels: dict[str, str]) -> str | None:
