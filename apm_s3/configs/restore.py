@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -20,7 +20,7 @@ from apm_s3.configs.objects import ObjectStore, server_time
 from apm_s3.configs.publish import Draft, Publisher
 from apm_s3.configs.reader import Reader, Snapshot
 from apm_s3.configs.views import Views
-from apm_s3.errors import BackupInvalid, ConfigNotFound, EnvironmentFrozen, InvalidOption
+from apm_s3.errors import ApmS3Error, BackupInvalid, ConfigNotFound, EnvironmentFrozen, InvalidOption
 from apm_s3.tasks import run_all, shielded
 
 DRILL = "drill-"
@@ -29,7 +29,7 @@ DRILL = "drill-"
 _ABANDONED = timedelta(days=1)
 """Age after which a scratch environment was left behind by a drill that was killed."""
 _CLEAN_UP = 30.0
-"""Seconds that a cancelled drill takes at most to clean up."""
+"""Seconds that removing a scratch environment may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +150,21 @@ class Restorer:
             revisions = dict.fromkeys(verified.files, 0)
             releases = await self._publish(verified, scratch, revisions, author, f"drill of {key}")
             await self._compare(verified, scratch)
-        finally:
-            await shielded(self._remove(scratch), timeout=_CLEAN_UP)
+        except BaseException:
+            # What went wrong is what counts; a scratch environment that stays is removed by a later drill.
+            with suppress(ApmS3Error, TimeoutError):
+                await self._clean_up(scratch)
+            raise
+        await self._clean_up(scratch)
         return releases
+
+    async def _clean_up(self, scratch: str) -> None:
+        async def remove() -> None:
+            # A bound of its own: shielded, a drill that was cancelled already would wait for ever.
+            async with asyncio.timeout(_CLEAN_UP):
+                await self._remove(scratch)
+
+        await shielded(remove(), timeout=_CLEAN_UP)
 
     async def _replaced(self, environment: str, tools: Sequence[str]) -> _Replaced:
         async def read(snapshot: Snapshot) -> _Replaced:
