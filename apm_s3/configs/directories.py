@@ -124,7 +124,7 @@ def _walk(folder: Path, root: Path, stop: threading.Event) -> Iterator[Path]:
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda each: each.name):
             path = Path(entry.path)
-            if entry.name.startswith(".") or folder.name == _OVERLAY_FOLDER:
+            if entry.name.startswith(".") or folder == root / _OVERLAY_FOLDER:
                 if path == root / _OVERLAY_FOLDER and entry.is_dir(follow_symlinks=False):
                     yield from _walk(path, root, stop)
                 elif path == root / OVERLAY:

@@ -271,3 +271,9 @@ def test_a_killed_writer_leaves_one_whole_directory(tmp_path: Path, lines: int) 
 
     assert len(files) == 20
     assert len(set(files.values())) == 1
+
+
+async def test_a_directory_whose_own_name_begins_with_a_dot_is_read(tmp_path: Path) -> None:
+    put(tmp_path / ".apm", {"a.yml": b"a"})
+
+    assert await read_directory(tmp_path / ".apm") == {"a.yml": b"a"}
