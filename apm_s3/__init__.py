@@ -91,6 +91,9 @@ from apm_s3.models import (
     UploadInfo,
     VersionPage,
 )
+from apm_s3.operations.apm_buckets import (
+    apm_bucket_name,
+)
 from apm_s3.operations.downloads import (
     Download,
 )
@@ -290,6 +293,7 @@ __all__ = [
     "WrongEventLoop",
     "WrongRegion",
     "__version__",
+    "apm_bucket_name",
     "labels",
     "retry_s3",
     "validate_config",

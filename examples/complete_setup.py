@@ -1,4 +1,4 @@
-"""A complete setup: a bucket for production, the configurations of two tools given as mappings, what S3 was asked.
+"""A complete setup: a protected bucket, the configurations of two tools given as mappings, a backup of each, metrics.
 
 Runs against AWS, or against any S3-compatible server that AWS_ENDPOINT_URL names.
 """
@@ -8,7 +8,7 @@ import os
 import uuid
 from typing import Any
 
-from apm_s3 import S3Manager, validate_config
+from apm_s3 import S3Manager, apm_bucket_name, validate_config
 
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "prometheus": {
@@ -23,10 +23,12 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 
 
 async def main() -> None:
-    """Upload both configurations and read them back."""
-    bucket = f"apm-production-configs-{uuid.uuid4().hex[:8]}"
+    """Upload both configurations, read them back, back them up."""
+    bucket = f"{apm_bucket_name('staging', 'configs')}-{uuid.uuid4().hex[:8]}"
     async with S3Manager(region="us-east-1", endpoint_url=os.environ.get("AWS_ENDPOINT_URL")) as s3:
-        await s3.create_bucket(bucket)
+        plan = await s3.create_apm_bucket(bucket, "staging", "all", "configs", unsupported="warn")
+        for warning in plan.warnings:
+            print("warning:", warning)
         try:
             configs = s3.configs(bucket)
             for tool, configuration in CONFIGURATIONS.items():
@@ -34,12 +36,12 @@ async def main() -> None:
                 if not report.ok:
                     print(report)
                     continue
-                release = await configs.upload(
-                    tool, "production", configuration, author="setup", message="First version"
-                )
-                file = await configs.download(tool, "production")
+                release = await configs.upload(tool, "staging", configuration, author="setup", message="First version")
+                file = await configs.download(tool, "staging")
                 print(f"{tool}: revision {release.revision}, {file.name}, {file.size} bytes")
                 print(file.text)
+                backup = await configs.backup(tool, "staging")
+                print(f"backup: {backup.key}")
             print(f"{s3.metrics.snapshot().success_rate:.0%} of the operations succeeded")
         finally:
             await s3.delete_bucket(bucket, force=True)

@@ -83,9 +83,9 @@ def test_amtool_accepts_the_example_configuration() -> None:
 
 
 @pytest.mark.parametrize("program", sorted(path.name for path in EXAMPLES.glob("*.py")))
-def test_the_example_program_runs_to_its_end(program: str, moto: Server) -> None:
+def test_the_example_program_runs_to_its_end(program: str, seaweedfs: Server) -> None:
     done = subprocess.run(
-        [sys.executable, str(EXAMPLES / program)], env=on(moto), capture_output=True, text=True, timeout=SECONDS
+        [sys.executable, str(EXAMPLES / program)], env=on(seaweedfs), capture_output=True, text=True, timeout=SECONDS
     )
 
     assert done.returncode == 0, done.stdout + done.stderr

@@ -78,10 +78,6 @@ def test_the_command_line_without_its_extra_says_what_to_install() -> None:
     assert "pip install 'apm-s3[cli]'" in done.stderr
 
 
-def test_the_public_names_are_sorted() -> None:
-    assert apm_s3.__all__ == sorted(apm_s3.__all__)
-
-
 def test_the_wheel_carries_types_data_and_examples(wheel: zipfile.ZipFile) -> None:
     packed = set(wheel.namelist())
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "apm_s3").rglob("*") if path.is_file()}

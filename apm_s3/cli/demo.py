@@ -12,7 +12,6 @@ from rich.console import Console
 from apm_s3.cli import show
 from apm_s3.cli.embedded import CREDENTIALS, embedded_server
 from apm_s3.cli.samples import sample_bundle
-from apm_s3.configs.diff import diff_bundles
 from apm_s3.configs.store import ConfigStore
 from apm_s3.errors import ApmS3Error, ConfigInvalid, RevisionConflict
 from apm_s3.manager import S3Manager
@@ -196,19 +195,13 @@ async def _lose_race(demo: Demo) -> None:
 
 
 async def _show_diff(demo: Demo) -> None:
-    old, new = [
-        {name: file.raw for name, file in bundle.files.items()}
-        for bundle in [
-            await demo.store.download_bundle("prometheus", ENVIRONMENT, revision=revision) for revision in (1, 2)
-        ]
-    ]
-    diff = diff_bundles(old, new, old_label="production#1", new_label="production#2")
+    diff = await demo.store.diff("prometheus", ENVIRONMENT, 1, 2)
     _check([file.name for file in diff.files] == [RULES], "the diff is not that of the one file that changed")
     [file] = diff.files
     show.unified_diff(demo.console, file.text)
     changes = file.changes or ()
     for change in changes:
-        show.table(demo.console, ("value", change.path), [("production#1", change.old), ("production#2", change.new)])
+        show.table(demo.console, ("value", change.path), [(diff.old, change.old), (diff.new, change.new)])
     _check(len(changes) == 1, f"{len(changes)} values are said to have changed, not 1")
 
 
