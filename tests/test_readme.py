@@ -39,7 +39,7 @@ async def test_the_fragments_in_the_readme_run_one_after_the_other(moto: Server,
             "s3": s3,
             "bucket": bucket_name,
             "configs": s3.configs(bucket_name),
-            "PROMETHEUS": "scrape_configs: []\n",
+            "PROMETHEUS": "scrape_configs: [{job_name: prometheus}]\n",
             "RULES": "groups: [{name: node, rules: [{record: up:sum, expr: sum(up)}]}]\n",
         }
         for fragment in FRAGMENTS:
