@@ -188,7 +188,10 @@ async def _pages(
 
 
 async def _page(engine: Engine, bucket: str, options: ListOptions, include_metadata: bool) -> ListPage:
-    page = (await _raw_page(engine, bucket, options)).parse()
+    transport = engine.transport
+    page = await engine.runner.run(
+        "list_files", bucket, None, lambda: transport.list_files(bucket, options), timeout=options.timeout
+    )
     return await _described(engine, page, options) if include_metadata else page
 
 

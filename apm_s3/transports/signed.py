@@ -16,7 +16,7 @@ from apm_s3.errors import ApmS3Error, S3Error
 from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, ListPage, Stream, VersionPage
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 from apm_s3.transports import signed_requests as requests
-from apm_s3.transports.base import Body, RawPage
+from apm_s3.transports.base import Body, ParsedPage, RawPage
 from apm_s3.transports.routes import Route
 from apm_s3.transports.signed_answers import file_info, server_time, shortened, verify
 from apm_s3.transports.signed_multipart import XML, SignedMultipart, document, parsed, size_of, written_info
@@ -38,8 +38,7 @@ class SignedPage:
     @property
     def next_token(self) -> str | None:
         """See `RawPage.next_token`."""
-        token = xml.next_token(self._body)
-        return self.parse().next_token if token is None and xml.is_truncated(self._body) else token
+        return xml.next_token(self._body)
 
     def parse(self) -> ListPage:
         """See `RawPage.parse`."""
@@ -155,7 +154,11 @@ class SignedTransport(SignedMultipart):
         headers = requests.owner_headers(options.expected_bucket_owner)
         call = Call("list_files", "GET", bucket, None, requests.list_query(options), headers)
         response, body = await self._sender.exchange(call, route)
-        return SignedPage(call, response, body)
+        page = SignedPage(call, response, body)
+        if not xml.is_whole_list(body):
+            # Its token cannot be told before it is parsed, or it is no list at all, which is an error of this request.
+            return ParsedPage(page.parse())
+        return page
 
     async def list_versions(
         self, bucket: str, options: ListOptions, key_marker: str | None, version_marker: str | None

@@ -85,9 +85,11 @@ def next_token(body: bytes) -> str | None:
     return found[1].decode() if found else None
 
 
-def is_truncated(body: bytes) -> bool:
-    """Whether another page follows, found before it is parsed."""
-    return b"<IsTruncated>true" in body
+def is_whole_list(body: bytes) -> bool:
+    """Whether this is a ListObjectsV2 answer from its beginning to its end, whose token `next_token` finds."""
+    if not body.endswith(b"</ListBucketResult>"):
+        return False
+    return b"<IsTruncated>false</IsTruncated>" in body or _TOKEN.search(body) is not None
 
 
 def parse_list(body: bytes, bucket: str) -> ListPage:
