@@ -31,7 +31,7 @@ TABLE: dict[type[Exception], type[TransportError | InvalidOption]] = {
     aiohttp.ClientError: ConnectionLost,
     OSError: ConnectionLost,
 }
-"""Looked up along the exception's MRO."""
+"""Looked up along the exception's MRO: see `kind_of`."""
 
 TRANSLATED = (aiohttp.ClientError, ConnectionBroken, HttpProcessingError, OSError, asyncio.TimeoutError)
 """What a request of aiohttp can raise."""
@@ -44,11 +44,16 @@ _OUTCOME: dict[type[TransportError | InvalidOption], str] = {
 }
 
 
+def kind_of(cls: type[BaseException]) -> type[TransportError | InvalidOption] | None:
+    """The row of `TABLE` for an exception; None where there is none."""
+    return next((TABLE[base] for base in cls.__mro__ if base in TABLE), None)
+
+
 def translate(
     exc: BaseException, *, operation: str, bucket: str, key: str | None = None, endpoint: str
 ) -> TransportError | InvalidOption:
     """Our error for what aiohttp raised; to be raised `from` it."""
-    kind = next((TABLE[cls] for cls in type(exc).__mro__ if cls in TABLE), ConnectionLost)
+    kind = kind_of(type(exc)) or ConnectionLost
     problem = f"{_OUTCOME[kind]}: {_cause(exc)}".rstrip(". ")
     if issubclass(kind, TransportError):
         return kind(problem, endpoint=endpoint, operation=operation, bucket=bucket, key=key)

@@ -25,7 +25,7 @@ from apm_s3.transports.credentials import CredentialProvider
 from apm_s3.transports.http_session import HttpSession
 from apm_s3.transports.payloads import Payload, closing
 from apm_s3.transports.routes import Route, learn_route
-from apm_s3.transports.signed_answers import SignedBody, refusal, stalled_error
+from apm_s3.transports.signed_answers import SignedBody, refusal, server_time, stalled_error
 from apm_s3.transports.signed_requests import Call, Headers
 from apm_s3.transports.stalls import Stalls
 from apm_s3.wire.sigv4 import EMPTY_SHA256, Signer, encode_path
@@ -35,6 +35,12 @@ MAX_ROUTES = 4096
 
 READY_SECONDS = 1.0
 """How long one look at the credentials' expiry holds: botocore refreshes them minutes ahead of it."""
+
+MAX_SKEW = 15 * 60
+"""Seconds that S3 allows a clock to be off."""
+
+_SKEWED = b"<Error><Code>RequestTimeTooSkewed</Code></Error>"
+"""What S3 would say to a HEAD, whose answer has no body."""
 
 _PLAIN = {"accept": "*/*", "accept-encoding": "identity", "user-agent": f"apm_s3/{__version__}"}
 """Given in full, lest aiohttp adds its own. Not signed: proxies change them."""
@@ -96,6 +102,8 @@ class Sender:
                 await _close(pieces)
         self._stalls.leave(task)
         if response.status >= 300:
+            if not body and response.status == 403 and self._is_skewed(response.headers.get("Date")):
+                body = _SKEWED
             raise refusal(call, response.status, response.headers, body)
         return response, body
 
@@ -202,6 +210,10 @@ class Sender:
         if payload is not None and payload.failure is not None:
             return payload.failure
         return translate(exc, operation=call.operation, bucket=call.bucket, key=call.key, endpoint=route.host)
+
+    def _is_skewed(self, date: str | None) -> bool:
+        at = server_time(date)
+        return at is not None and abs(at - self._now()) > MAX_SKEW
 
     def _now(self) -> float:
         return time.time() + self._clock_offset

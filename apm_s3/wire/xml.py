@@ -246,9 +246,10 @@ def _text(value: str) -> str:
 
 
 def _parse(body: bytes) -> ET.Element:
-    # The encoding is fixed, so that no other one can hide a DTD from the search. Without a DTD there are no entities.
-    if b"<!DOCTYPE" in body:
-        raise MalformedDocument("it brings a DTD")
+    # Without a DTD there are no entities. It could hide in another encoding: a declared one is overruled below, and
+    # UTF-16, which expat recognises by itself, does not go without NUL bytes.
+    if b"<!DOCTYPE" in body or b"\0" in body:
+        raise MalformedDocument("it brings a DTD, or is not UTF-8")
     try:
         # S3 keeps a long CompleteMultipartUpload alive with white space, before the declaration too.
         return ET.XML(body.lstrip(), ET.XMLParser(encoding="utf-8"))  # noqa: S314 - no DTD, no entities

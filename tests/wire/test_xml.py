@@ -1,0 +1,153 @@
+"""Documents of S3, read and written."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apm_s3.models import PartInfo
+from apm_s3.wire import xml
+
+NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
+BOMB = b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><Error><Code>&b;</Code></Error>'
+
+
+def listing(inner: str, *, encoded: bool = True, namespace: str = NAMESPACE) -> bytes:
+    encoding = "<EncodingType>url</EncodingType>" if encoded else ""
+    return f"<ListBucketResult {namespace}>{encoding}{inner}</ListBucketResult>".encode()
+
+
+def contents(key: str, extra: str = "") -> str:
+    return f"<Contents><Key>{key}</Key><Size>3</Size><ETag>&quot;e&quot;</ETag>{extra}</Contents>"
+
+
+def test_an_error_document_is_read() -> None:
+    error = xml.parse_error(
+        b'<?xml version="1.0"?><Error><Code>AuthorizationHeaderMalformed</Code><Message>m</Message>'
+        b"<Region>eu-west-1</Region><RequestId>r</RequestId></Error>"
+    )
+    assert error == ("AuthorizationHeaderMalformed", "m", "r", "eu-west-1")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html><body>Bad Gateway</html>", b"\x00\xff", BOMB, BOMB.decode().encode("utf-16")]
+)
+def test_what_is_no_error_document_says_nothing(body: bytes) -> None:
+    assert xml.parse_error(body) == xml.ErrorDocument()
+
+
+def test_a_document_with_a_dtd_is_refused() -> None:
+    with pytest.raises(xml.MalformedDocument):
+        xml.parse_list(BOMB, "b")
+
+
+@pytest.mark.parametrize("namespace", [NAMESPACE, ""])
+def test_a_listing_is_read_with_and_without_a_namespace(namespace: str) -> None:
+    body = listing(
+        contents("a%2Bb", "<LastModified>2024-05-01T12:00:00.000Z</LastModified><StorageClass>GLACIER</StorageClass>")
+        + contents("c")
+        + "<CommonPrefixes><Prefix>d+e%2F</Prefix></CommonPrefixes>"
+        + "<IsTruncated>true</IsTruncated><NextContinuationToken>t&amp;1</NextContinuationToken>",
+        namespace=namespace,
+    )
+    page = xml.parse_list(body, "bucket")
+
+    assert [(file.bucket, file.key, file.size, file.etag) for file in page.files] == [
+        ("bucket", "a+b", 3, '"e"'),
+        ("bucket", "c", 3, '"e"'),
+    ]
+    assert page.files[0].last_modified == datetime(2024, 5, 1, 12, tzinfo=UTC)
+    assert [file.storage_class for file in page.files] == ["GLACIER", "STANDARD"]
+    assert page.prefixes == ("d e/",)
+    assert page.next_token == "t&1"
+
+
+def test_keys_that_xml_cannot_hold_are_decoded() -> None:
+    page = xml.parse_list(listing(contents("%01%02%EF%BF%BE") + contents("%E6%97%A5")), "b")
+    assert [file.key for file in page.files] == ["\x01\x02\ufffe", "日"]
+
+
+def test_keys_are_taken_as_they_are_where_the_server_did_not_encode_them() -> None:
+    page = xml.parse_list(listing(contents("100%25+x"), encoded=False), "b")
+    assert page.files[0].key == "100%25+x"
+
+
+def test_a_token_on_the_last_page_is_none() -> None:
+    body = listing("<IsTruncated>false</IsTruncated><NextContinuationToken>x</NextContinuationToken>")
+    assert xml.parse_list(body, "b").next_token is None
+
+
+@pytest.mark.parametrize(
+    ("inner", "whole"),
+    [
+        ("<IsTruncated>false</IsTruncated>", True),
+        ("<IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>", True),
+        ("<IsTruncated>true</IsTruncated><NextContinuationToken>a&amp;b</NextContinuationToken>", False),
+        ("", False),
+    ],
+)
+def test_a_token_is_told_before_parsing_only_where_it_is_sure(inner: str, whole: bool) -> None:
+    assert xml.is_whole_list(listing(inner)) is whole
+    assert not xml.is_whole_list(listing(inner)[:-5])
+
+
+def test_versions_and_markers_come_newest_first_whatever_the_order_they_are_sent_in() -> None:
+    def entry(kind: str, version: str, at: int, latest: str) -> str:
+        return (
+            f"<{kind}><Key>k</Key><VersionId>{version}</VersionId><IsLatest>{latest}</IsLatest>"
+            f"<LastModified>2024-05-01T12:00:0{at}Z</LastModified></{kind}>"
+        )
+
+    body = (
+        f"<ListVersionsResult {NAMESPACE}>{entry('Version', 'old', 1, 'false')}{entry('Version', 'mid', 2, 'false')}"
+        f"{entry('DeleteMarker', 'new', 3, 'true')}<IsTruncated>true</IsTruncated><NextKeyMarker>k</NextKeyMarker>"
+        "<NextVersionIdMarker>old</NextVersionIdMarker></ListVersionsResult>"
+    )
+    page = xml.parse_versions(body.encode())
+
+    assert [(v.version_id, v.is_delete_marker) for v in page.versions] == [
+        ("new", True),
+        ("mid", False),
+        ("old", False),
+    ]
+    assert (page.next_key, page.next_version) == ("k", "old")
+
+
+def test_an_error_in_a_200_is_noticed_behind_white_space() -> None:
+    assert xml.is_error(b'\n\n   <?xml version="1.0"?>\n<Error><Code>InternalError</Code></Error>')
+    assert not xml.is_error(b"<CopyObjectResult><ETag>x</ETag></CopyObjectResult>")
+
+
+def test_a_result_is_read_behind_the_white_space_that_kept_the_connection_alive() -> None:
+    written = xml.parse_written(
+        b'  \n<?xml version="1.0"?><CompleteMultipartUploadResult><ETag>e-2</ETag></CompleteMultipartUploadResult>'
+    )
+    assert written.etag == '"e-2"'
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), min_size=1),
+            st.none() | st.just("v<&>"),
+        )
+    )
+)
+def test_keys_to_delete_survive_the_way_into_xml_and_back(keys: list[tuple[str, str | None]]) -> None:
+    root = xml._parse(xml.build_delete(keys))
+    assert [(entry["Key"], entry.get("VersionId")) for entry in xml._children(root, "Object")] == keys
+
+
+def test_line_breaks_in_keys_survive() -> None:
+    root = xml._parse(xml.build_delete([("a\rb\nc\td", None)]))
+    assert xml._children(root, "Object")[0]["Key"] == "a\rb\nc\td"
+
+
+def test_parts_are_completed_with_their_checksums_where_all_have_one() -> None:
+    parts = [PartInfo(1, '"a"', 5, {"crc32": "AAAA"}), PartInfo(2, '"b"', 5, {"crc32": "BBBB"})]
+    with_checksums = xml.build_complete(parts, "crc32").decode()
+    assert '<PartNumber>1</PartNumber><ETag>"a"</ETag><ChecksumCRC32>AAAA</ChecksumCRC32>' in with_checksums
+    assert "Checksum" not in xml.build_complete(parts, None).decode()
