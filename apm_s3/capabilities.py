@@ -9,16 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from apm_s3.options.bucket_settings import AccessLogging, BucketSetting, Notifications
-from apm_s3.options.replication import Replication
-
 TRANSITIONS = "Lifecycle transitions"
 
-MISROUTED: tuple[type[BucketSetting], ...] = (AccessLogging, Notifications, Replication)
-"""Settings whose PUT a server that lacks them may take for CreateBucket, their subresource ignored."""
-
-_LACKING: Mapping[str, tuple[str, ...]] = {"seaweedfs": tuple(kind.__name__ for kind in MISROUTED)}
-"""By the first word of the Server header. Measured with SeaweedFS 4.48."""
+_LACKING: Mapping[str, tuple[str, ...]] = {"seaweedfs": ("AccessLogging", "Notifications", "Replication")}
+"""Kinds of settings, by the first word of the Server header. Measured with SeaweedFS 4.48."""
 
 
 class Capabilities:

@@ -152,6 +152,8 @@ def apm_bucket_options(
 ) -> BucketOptions:
     """What `create_apm_bucket` makes a bucket with, for `ensure_bucket` and `plan_bucket`. Pure.
 
+    Pass `require_https=False` where the endpoint is plain HTTP: the policy would lock everybody out.
+
     Raises:
         InvalidOption, InvalidKey, InvalidBucketName: an argument that cannot be.
     """
@@ -235,7 +237,6 @@ class ApmBucketOperations(BucketGroup):
         Raises:
             As `create_bucket`; and InvalidOption or InvalidKey for an argument that cannot be.
         """
-        _check(name, environment, tool, purpose, retention, prefixes)
         endpoint = await self._parts.requests.endpoint(region)
         options = apm_bucket_options(
             name,

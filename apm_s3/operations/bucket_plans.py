@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from weakref import WeakValueDictionary
 
 from apm_s3.capabilities import TRANSITIONS
 from apm_s3.errors import (
     ApmS3Error,
     BucketAlreadyOwned,
+    InvalidOption,
     NotFound,
     UnsupportedByServer,
 )
@@ -19,8 +20,8 @@ from apm_s3.logs import LOGGER
 from apm_s3.models import BucketPlan, SettingChange
 from apm_s3.naming import check_bucket_name
 from apm_s3.operations.bucket_requests import BucketRef, BucketRequests, outcome_unknown
-from apm_s3.operations.bucket_settings import SettingOperations, without_transitions
-from apm_s3.options.bucket_settings import BucketSetting
+from apm_s3.operations.bucket_settings import SettingOperations, check_mfa, without_transitions
+from apm_s3.options.bucket_settings import BucketSetting, Versioning
 from apm_s3.options.buckets import BucketOptions
 from apm_s3.options.lifecycle import Lifecycle
 from apm_s3.tasks import shielded
@@ -47,7 +48,8 @@ class BucketPlans:
         Raises:
             BucketAlreadyOwned: it exists.
         """
-        _check(ref, options)
+        _check(ref, options, unsupported)
+        _check_mfa(_plan_of_new(ref, options), mfa)
         async with self._lock(ref.name):
             if await self._requests.head(operation, ref) is not None:
                 raise BucketAlreadyOwned(
@@ -81,9 +83,10 @@ class BucketPlans:
         self, operation: str, ref: BucketRef, options: BucketOptions, *, mfa: str | None, unsupported: Unsupported
     ) -> BucketPlan:
         """Make the bucket, or change what differs. The plan that was carried out."""
-        _check(ref, options)
+        _check(ref, options, unsupported)
         async with self._lock(ref.name):
             plan = await self.plan(operation, ref, options)
+            _check_mfa(plan, mfa)
             if plan.create:
                 try:
                     return await self._make(operation, ref, options, mfa, unsupported)
@@ -192,9 +195,17 @@ class BucketPlans:
         return [kind.__name__ for kind, found in current.items() if found is None and not kinds[kind].matches(None)]
 
 
-def _check(ref: BucketRef, options: BucketOptions) -> None:
+def _check(ref: BucketRef, options: BucketOptions, unsupported: Unsupported = "refuse") -> None:
     check_bucket_name(ref.name)
     options.check()
+    if unsupported not in get_args(Unsupported):
+        raise InvalidOption(f"unsupported={unsupported!r} means nothing", hint="use 'refuse' or 'warn'")
+
+
+def _check_mfa(plan: BucketPlan, mfa: str | None) -> None:
+    for change in plan.changes:
+        if isinstance(change.after, Versioning):
+            check_mfa(change.after, mfa)
 
 
 def _plan_of_new(ref: BucketRef, options: BucketOptions) -> BucketPlan:

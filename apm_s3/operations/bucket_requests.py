@@ -75,7 +75,8 @@ class BucketRequests:
         async def attempt() -> None:
             nonlocal unresolved
             try:
-                await self._control.call("create_bucket", region=ref.region, Bucket=ref.name, **params)
+                answer = await self._control.call("create_bucket", region=ref.region, Bucket=ref.name, **params)
+                self.capabilities.learn_server(answer)
             except BucketAlreadyOwned:
                 # An earlier send of ours that nobody answered has made it.
                 if not unresolved:

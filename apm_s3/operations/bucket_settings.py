@@ -7,10 +7,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
-from apm_s3.capabilities import MISROUTED, TRANSITIONS
+from apm_s3.capabilities import TRANSITIONS
 from apm_s3.errors import (
     BucketAlreadyExists,
     BucketNotFound,
+    FormatTooNew,
     InvalidOption,
     NotConfigured,
     S3Error,
@@ -49,7 +50,11 @@ class SettingOperations:
                 raise
             self._requests.capabilities.learn_lack(kind.__name__)
             raise _unsupported(operation, ref, kind.__name__) from error
-        return cast("S | None", api.read(answer))
+        try:
+            return cast("S | None", api.read(answer))
+        except FormatTooNew as error:
+            error.operation, error.bucket = operation, ref.name
+            raise
 
     async def read_many(
         self, operation: str, ref: BucketRef, kinds: Iterable[type[BucketSetting]]
@@ -75,21 +80,38 @@ class SettingOperations:
         """
         setting.check()
         params = _api(type(setting)).write(setting) | _extras(setting, mfa)
-        await self._put(operation, ref, _feature(setting), type(setting), _api(type(setting)).put, params)
+        await self._send(operation, ref, _feature(setting), type(setting), _api(type(setting)).put, params)
+
+    async def require_bucket(self, operation: str, ref: BucketRef) -> None:
+        """On S3-compatible servers, make sure that the bucket exists before something is written to it.
+
+        A server that lacks a setting may take its PUT for CreateBucket: harmless on a bucket that is there.
+        The answer also carries the server's name, by which its gaps are known.
+
+        Raises:
+            BucketNotFound: it does not exist.
+        """
+        is_aws = (await self._requests.endpoint(ref.region)).is_aws
+        if not is_aws and await self._requests.head(operation, ref) is None:
+            raise BucketNotFound(
+                f"bucket '{ref.name}' does not exist", operation=operation, bucket=ref.name, status=404
+            )
 
     async def remove(self, operation: str, ref: BucketRef, kind: type[BucketSetting], *, mfa: str | None) -> None:
         """Take the setting away: versioning is suspended, and object lock keeps no default retention."""
         api = _api(kind)
-        if kind is Versioning and await self.read(operation, ref, Versioning) is None:
+        # A server that lacks a setting may take its DELETE for DeleteBucket: what is not there is not deleted.
+        is_aws = (await self._requests.endpoint(ref.region)).is_aws
+        if (kind is Versioning or not is_aws) and await self.read(operation, ref, kind) is None:
             return
         params = dict(api.removal)
         if kind is Versioning and mfa is not None:
             params["MFA"] = mfa
         # Some servers complain that there is nothing to remove.
         with suppress(NotConfigured):
-            await self._put(operation, ref, kind.__name__, kind, api.remove, params)
+            await self._send(operation, ref, kind.__name__, kind, api.remove, params)
 
-    async def _put(
+    async def _send(
         self,
         operation: str,
         ref: BucketRef,
@@ -98,7 +120,9 @@ class SettingOperations:
         method: str,
         params: Mapping[str, Any],
     ) -> None:
-        await self._guard(operation, ref, feature, kind)
+        for name in (kind.__name__, feature):
+            if self._requests.capabilities.lacks(name):
+                raise _unsupported(operation, ref, name)
         try:
             await self._requests.send(operation, method, ref, **params)
         except S3Error as error:
@@ -108,23 +132,24 @@ class SettingOperations:
             self._requests.capabilities.learn_lack(feature)
             raise _unsupported(operation, ref, feature) from error
 
-    async def _guard(self, operation: str, ref: BucketRef, feature: str, kind: type[BucketSetting]) -> None:
-        """Send nothing that the server is known to lack, or may take for CreateBucket of a bucket that is absent."""
-        # The answer to the HEAD also carries the server's name, by which its gaps are known.
-        at_risk = kind in MISROUTED and not (await self._requests.endpoint(ref.region)).is_aws
-        if at_risk and await self._requests.head(operation, ref) is None:
-            raise BucketNotFound(f"bucket '{ref.name}' does not exist", operation=operation, bucket=ref.name)
-        lacks = self._requests.capabilities.lacks
-        for name in (kind.__name__, feature):
-            if lacks(name):
-                raise _unsupported(operation, ref, name)
-
 
 def without_transitions(lifecycle: Lifecycle) -> Lifecycle | None:
     """What is left of it for a server that cannot move objects between classes; None where that is nothing."""
     kept = (replace(rule, transitions=(), noncurrent_transitions=()) for rule in lifecycle.rules)
     rules = tuple(rule for rule in kept if not rule.does_nothing)
     return replace(lifecycle, rules=rules) if rules else None
+
+
+def check_mfa(setting: Versioning, mfa: str | None) -> None:
+    """Refuse MFA delete without a code.
+
+    Raises:
+        InvalidOption: there is none.
+    """
+    if setting.mfa_delete and mfa is None:
+        raise InvalidOption(
+            "MFA delete needs the code of an MFA device", hint="pass mfa='serial code' of the root user's device"
+        )
 
 
 def _api(kind: type[BucketSetting]) -> SettingApi:
@@ -143,10 +168,8 @@ def _extras(setting: BucketSetting, mfa: str | None) -> dict[str, Any]:
             "MFADelete": "Enabled" if setting.mfa_delete else "Disabled",
         }
         return {"MFA": mfa, "VersioningConfiguration": document}
-    if isinstance(setting, Versioning) and setting.mfa_delete:
-        raise InvalidOption(
-            "MFA delete needs the code of an MFA device", hint="pass mfa='serial code' of the root user's device"
-        )
+    if isinstance(setting, Versioning):
+        check_mfa(setting, mfa)
     # S3 refuses a policy that its author could not change again unless this is said.
     if isinstance(setting, Policy) and "s3:PutBucketPolicy" in setting.text:
         return {"ConfirmRemoveSelfBucketAccess": True}

@@ -209,6 +209,8 @@ class BucketOperations(BucketGroup):
             UnsupportedByServer: the server does not know this kind; nothing was changed.
         """
         ref = bucket_ref(bucket, region, expected_bucket_owner)
+        setting.check()
+        await self._parts.settings.require_bucket("set_setting", ref)
         await self._parts.settings.write("set_setting", ref, setting, mfa=mfa)
 
     async def remove_setting(

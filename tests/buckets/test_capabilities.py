@@ -142,3 +142,16 @@ async def test_a_setting_that_a_server_takes_and_does_not_keep_counts_as_missing
 
     with pytest.raises(UnsupportedByServer, match="Tags"):
         await make_buckets(control.clients, control).create_bucket(bucket_name, BucketOptions(tags=Tags({"a": "b"})))
+
+
+async def test_a_server_that_takes_the_removal_of_a_setting_for_delete_bucket_deletes_nothing(
+    weed_clients: Clients, bucket_name: str
+) -> None:
+    control = FaultyControl(weed_clients)
+    buckets = make_buckets(weed_clients, control)
+    buckets._parts.requests.capabilities.learn_server = lambda answer: None  # type: ignore[method-assign]
+    await buckets.create_bucket(bucket_name)
+
+    await buckets.remove_setting(bucket_name, Replication)
+
+    assert await buckets.bucket_exists(bucket_name)

@@ -22,6 +22,7 @@ from apm_s3.options import (
     Encryption,
     Lifecycle,
     LifecycleRule,
+    ObjectLock,
     OwnershipControls,
     Policy,
     PublicAccessBlock,
@@ -256,6 +257,7 @@ async def test_a_bucket_that_cannot_be_removed_again_is_named_in_the_error(
         BucketOptions(policy=Policy("{not json")),
         BucketOptions(tags=Tags({"n" * 129: "v"})),
         BucketOptions(encryption=Encryption(kms_key_id="k")),
+        BucketOptions(versioning=Versioning(enabled=False), object_lock=ObjectLock()),
         BucketOptions(
             lifecycle=Lifecycle(rules=(LifecycleRule(id="a", expire_days=1),)), versioning=Versioning(mfa_delete=True)
         ),
@@ -279,3 +281,20 @@ async def test_another_region_is_named_to_s3(control: FaultyControl, bucket_name
     await buckets.create_bucket(bucket_name, region="eu-central-1")
 
     assert (await buckets.get_bucket(bucket_name)).region == "eu-central-1"
+
+
+async def test_mfa_delete_without_a_code_is_refused_before_anything_is_written(
+    control: FaultyControl, bucket_name: str
+) -> None:
+    buckets = make_buckets(control.clients, control)
+
+    for call in (buckets.create_bucket, buckets.ensure_bucket):
+        with pytest.raises(InvalidOption, match="MFA"):
+            await call(bucket_name, BucketOptions(versioning=Versioning(mfa_delete=True)))
+
+    assert set(control.calls) == {"head_bucket"}
+
+
+async def test_a_way_to_treat_gaps_that_does_not_exist_is_refused(control: FaultyControl, bucket_name: str) -> None:
+    with pytest.raises(InvalidOption, match="'ignore'"):
+        await make_buckets(control.clients, control).create_bucket(bucket_name, unsupported="ignore")  # type: ignore[arg-type]
