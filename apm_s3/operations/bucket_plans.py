@@ -15,6 +15,7 @@ from apm_s3.errors import (
     InvalidOption,
     NotFound,
     UnsupportedByServer,
+    WrongRegion,
 )
 from apm_s3.logs import LOGGER
 from apm_s3.models import BucketPlan, SettingChange
@@ -63,8 +64,10 @@ class BucketPlans:
     async def plan(self, operation: str, ref: BucketRef, options: BucketOptions) -> BucketPlan:
         """What `ensure` would do. Changes nothing."""
         _check(ref, options)
-        if await self._requests.head(operation, ref) is None:
+        head = await self._requests.head(operation, ref)
+        if head is None:
             return _plan_of_new(ref, options)
+        _check_region(operation, ref, head.get("BucketRegion"))
         lost: tuple[str, ...] = ()
         if options.lifecycle and self._requests.capabilities.lacks(TRANSITIONS):
             rest = without_transitions(options.lifecycle)
@@ -111,7 +114,8 @@ class BucketPlans:
             timeout=_WITHDRAW_SECONDS,
         )
         try:
-            return await self._apply(operation, ref, _plan_of_new(ref, options), mfa, unsupported)
+            plan = _plan_of_new(ref, options)
+            return await self._apply(operation, replace(ref, is_new=True), plan, mfa, unsupported)
         except BaseException as error:
             await self._withdraw(operation, ref, error)
             raise
@@ -206,6 +210,17 @@ def _check_mfa(plan: BucketPlan, mfa: str | None) -> None:
     for change in plan.changes:
         if isinstance(change.after, Versioning):
             check_mfa(change.after, mfa)
+
+
+def _check_region(operation: str, ref: BucketRef, region: str | None) -> None:
+    if ref.region is not None and region is not None and region != ref.region:
+        raise WrongRegion(
+            f"bucket '{ref.name}' exists already, in region {region} rather than {ref.region}",
+            operation=operation,
+            bucket=ref.name,
+            region=region,
+            hint="a bucket cannot move: name its region, or another bucket",
+        )
 
 
 def _plan_of_new(ref: BucketRef, options: BucketOptions) -> BucketPlan:

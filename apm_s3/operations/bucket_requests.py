@@ -11,6 +11,7 @@ from apm_s3.errors import (
     AccessDenied,
     ApmS3Error,
     BucketAlreadyOwned,
+    BucketNotFound,
     NotFound,
     RequestRejected,
     ServiceUnavailable,
@@ -28,11 +29,13 @@ class BucketRef:
     Attributes:
         region: whose endpoint is asked; the manager's own where it is None.
         owner: the account that the bucket has to belong to: S3 refuses the request where it does not.
+        is_new: it was made just now: not every part of S3 knows it yet, and "no such bucket" passes.
     """
 
     name: str
     region: str | None = None
     owner: str | None = None
+    is_new: bool = False
 
 
 class BucketRequests:
@@ -54,7 +57,11 @@ class BucketRequests:
             region = ref.region
 
         async def attempt() -> Mapping[str, Any]:
-            return await self._control.call(method, region=region, **params)
+            try:
+                return await self._control.call(method, region=region, **params)
+            except BucketNotFound as error:
+                error.retryable = ref is not None and ref.is_new
+                raise
 
         try:
             answer = await self._runner.run(operation, ref.name if ref else None, None, attempt)

@@ -36,6 +36,9 @@ class BucketOperations(BucketGroup):
     ) -> BucketPlan:
         """Make a bucket with all of `options`. If one of them cannot be set, the bucket is removed again.
 
+        In us-east-1, S3 does not tell two processes that make the same bucket at the same moment apart: both believe
+        that they made it, and if one of them fails, it removes the bucket of both, unless there is something in it.
+
         Args:
             mfa: "serial code" of the root user's MFA device, for `Versioning(mfa_delete=True)`.
             unsupported: "warn" leaves out what an S3-compatible server lacks, and says so in the plan's warnings.
@@ -73,6 +76,7 @@ class BucketOperations(BucketGroup):
 
         Raises:
             As `create_bucket`, but for BucketAlreadyOwned.
+            WrongRegion: it exists, in another region than `region`.
         """
         ref = BucketRef(name, region, expected_bucket_owner)
         return await self._parts.plans.ensure(

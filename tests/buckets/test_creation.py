@@ -12,8 +12,10 @@ from apm_s3.errors import (
     AccessDenied,
     BucketAlreadyExists,
     BucketAlreadyOwned,
+    BucketNotFound,
     ConnectionLost,
     InvalidOption,
+    WrongRegion,
 )
 from apm_s3.options import (
     BucketOptions,
@@ -299,3 +301,32 @@ async def test_mfa_delete_without_a_code_is_refused_before_anything_is_written(
 async def test_a_way_to_treat_gaps_that_does_not_exist_is_refused(control: FaultyControl, bucket_name: str) -> None:
     with pytest.raises(InvalidOption, match="'ignore'"):
         await make_buckets(control.clients, control).create_bucket(bucket_name, unsupported="ignore")  # type: ignore[arg-type]
+
+
+async def test_a_new_bucket_that_not_every_part_of_s3_knows_yet_is_waited_for(
+    control: FaultyControl, bucket_name: str
+) -> None:
+    missed: list[str] = []
+
+    def not_yet(called: str, params: Mapping[str, Any]) -> BaseException | None:
+        if called == "put_bucket_versioning" and len(missed) < 2:
+            missed.append(called)
+            return BucketNotFound("not yet", status=404, s3_code="NoSuchBucket")
+        return None
+
+    control.before = not_yet
+    buckets = make_buckets(control.clients, control)
+
+    await buckets.create_bucket(bucket_name, BucketOptions(versioning=Versioning()))
+
+    assert await buckets.get_setting(bucket_name, Versioning) == Versioning()
+
+
+async def test_a_bucket_in_another_region_is_not_taken_for_the_one_that_is_wanted(
+    control: FaultyControl, bucket_name: str
+) -> None:
+    buckets = make_buckets(control.clients, control)
+    await buckets.create_bucket(bucket_name, region="eu-west-1")
+
+    with pytest.raises(WrongRegion, match="eu-west-1 rather than us-west-2"):
+        await buckets.ensure_bucket(bucket_name, region="us-west-2")
