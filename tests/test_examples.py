@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import boto3
 import pytest
+from rich.console import Console
 
+from apm_s3.cli.demo import run_demo
 from apm_s3.tools import MAIN_FILES, TOOLS
 from apm_s3.validators import validate_bundle
+from tests.faults.faults import answer
+from tests.faults.server import Exchange, Fault, FaultyS3
 from tests.servers import Server, require
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -119,6 +125,37 @@ def test_an_interrupted_demo_deletes_its_bucket(moto: Server) -> None:
 
     assert demo.returncode == 130, rest
     assert demo_buckets(moto) == []
+
+
+async def without_conditions(exchange: Exchange) -> None:
+    """A server that ignores what a write depends on."""
+    headers = {name: value for name, value in exchange.request.headers.items() if not name.startswith("if-")}
+    exchange.send(exchange.s3.handle(replace(exchange.request, headers=headers)))
+
+
+async def without_third_revision(exchange: Exchange) -> None:
+    """A server that denies the rollback."""
+    if "/releases/00000003-" in exchange.request.key:
+        await answer(403, "AccessDenied")(exchange)
+    else:
+        exchange.send(exchange.carry_out())
+
+
+@pytest.mark.parametrize("fault", [without_conditions, without_third_revision])
+async def test_a_demo_with_a_step_that_fails_says_so_and_deletes_its_bucket(
+    fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testsecret")
+    console = Console(file=io.StringIO(), width=120)
+    async with FaultyS3() as server:
+        server.will(fault, "PutObject", times=None)
+
+        ok = await run_demo(console, endpoint_url=server.endpoint_url, region="us-east-1")
+
+        assert not ok
+        assert "Failed:" in console.file.getvalue()
+        assert server.s3.buckets == {}
 
 
 def test_the_demo_fails_where_there_is_no_server() -> None:
