@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from apm_s3.configs.models import Release
 from apm_s3.configs.overlays import is_reserved
 from apm_s3.configs.secrets import find_secrets
 from apm_s3.errors import ConfigInvalid
@@ -26,27 +28,22 @@ class Checks:
     forced: str | None = None
 
 
-async def check_files(tool: str, files: Mapping[str, bytes], *, force: str | None, whole: bool) -> Checks:
-    """Check the given files: as a bundle where they are the whole of it, else each by itself.
-
-    Raises:
-        ConfigInvalid: there are errors, and `force` does not give a reason to store them all the same.
-    """
-    if whole:
-        return await check_bundle(tool, files, force=force)
-    reports = [
-        await validate_config_async(tool, raw, name=name) for name, raw in files.items() if not is_reserved(name)
-    ]
-    return _kept(reports, await _secrets(files), force)
-
-
 async def check_bundle(tool: str, files: Mapping[str, bytes], *, force: str | None) -> Checks:
     """Check a bundle as a whole, and look for secrets in clear.
 
     Raises:
-        ConfigInvalid: see `check_files`.
+        ConfigInvalid: there are errors, and `force` does not give a reason to store them all the same.
     """
-    return _kept([await report_bundle(tool, files)], await _secrets(files), force)
+    reports = [await report_bundle(tool, files)]
+    require_valid(reports, force)
+    return await keep_checks(reports, files, (), force=force)
+
+
+async def report_files(tool: str, files: Mapping[str, bytes], *, whole: bool) -> list[ValidationReport]:
+    """What validation says of files: of a bundle where they are the whole of it, else of each by itself."""
+    if whole:
+        return [await report_bundle(tool, files)]
+    return [await validate_config_async(tool, raw, name=name) for name, raw in files.items() if not is_reserved(name)]
 
 
 async def report_bundle(tool: str, files: Mapping[str, bytes]) -> ValidationReport:
@@ -54,26 +51,55 @@ async def report_bundle(tool: str, files: Mapping[str, bytes]) -> ValidationRepo
     return await validate_bundle_async(tool, {name: raw for name, raw in files.items() if not is_reserved(name)})
 
 
-async def _secrets(files: Mapping[str, bytes]) -> list[str]:
-    if sum(map(len, files.values())) <= _INLINE:
-        return [str(secret) for secret in find_secrets(files)]
-    return await asyncio.to_thread(lambda: [str(secret) for secret in find_secrets(files)])
+def require_valid(reports: Sequence[ValidationReport], force: str | None) -> None:
+    """Refuse errors for which no reason is given.
 
-
-def _kept(reports: Sequence[ValidationReport], secrets: Sequence[str], force: str | None) -> Checks:
+    Raises:
+        ConfigInvalid: there are some.
+    """
     errors = [(report, issue) for report in reports for issue in report.errors]
-    if errors and force is None:
-        report, first = errors[0]
-        more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
-        raise ConfigInvalid(
-            f"{report.tool}: {first.render(report.name)}{more}",
-            report=report,
-            tool=report.tool,
-            hint="nothing was stored; correct it, or give force= a reason",
-        )
+    if not errors or force is not None:
+        return
+    report, first = errors[0]
+    more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
+    raise ConfigInvalid(
+        f"{report.tool}: {first.render(report.name)}{more}",
+        report=report,
+        tool=report.tool,
+        hint="nothing was stored; correct it, or give force= a reason",
+    )
+
+
+async def keep_checks(
+    reports: Sequence[ValidationReport], files: Mapping[str, bytes], known: Sequence[Release], *, force: str | None
+) -> Checks:
+    """What is kept with a release that holds `files`: all issues, secrets in clear, and the reason for errors.
+
+    Args:
+        known: releases whose warnings tell already what is in the files that they share.
+    """
+    if sum(map(len, files.values())) <= _INLINE:
+        secrets = _secrets(files, known)
+    else:
+        secrets = await asyncio.to_thread(_secrets, files, known)
     issues = [(report, issue) for report in reports for issue in (*report.errors, *report.warnings)]
     lines = [*(issue.render(report.name) for report, issue in issues), *secrets]
     kept = lines[:_MAX_WARNINGS]
     if len(lines) > len(kept):
         kept.append(f"... and {len(lines) - len(kept)} more")
-    return Checks(tuple(kept), force if errors else None)
+    return Checks(tuple(kept), force if any(report.errors for report in reports) else None)
+
+
+def _secrets(files: Mapping[str, bytes], known: Sequence[Release]) -> list[str]:
+    """The secrets in clear, one line each. Files that are known are not searched again: it takes a second for 2 MB."""
+    told: list[str] = []
+    searched: dict[str, bytes] = {}
+    for name, raw in files.items():
+        entries = [(release, release.files[name]) for release in known if name in release.files]
+        sha256 = hashlib.sha256(raw).hexdigest() if entries else ""
+        same = next((release for release, entry in entries if entry.sha256 == sha256), None)
+        if same is None:
+            searched[name] = raw
+        else:
+            told += [line for line in same.warnings if line.startswith(f"{name}:") and line.endswith(" in clear")]
+    return told + [str(secret) for secret in find_secrets(searched)]

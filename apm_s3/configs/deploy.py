@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from apm_s3.configs.changes import check_base
-from apm_s3.configs.checks import Checks, check_bundle, report_bundle
+from apm_s3.configs.checks import keep_checks, report_bundle
 from apm_s3.configs.diff import BundleDiff
 from apm_s3.configs.models import Deployed, Origin, Release, ReleaseRef
 from apm_s3.configs.overlays import OVERLAY, Overlaid, Touched, apply_overlay, base_files, is_reserved
@@ -47,15 +47,14 @@ class ToolPlan:
     """
 
     tool: str
-    source: ReleaseRef
-    target: ReleaseRef | None
+    source: Release
+    target: Release | None
     files: Mapping[str, bytes] = field(repr=False)
     diff: BundleDiff = field(repr=False)
     report: ValidationReport
     touched: tuple[Touched, ...]
     changes: bool
     drifted: bool
-    source_digest: str = field(repr=False)
     blocked: tuple[str, ...] = ()
 
     @property
@@ -151,14 +150,13 @@ async def carry_out(
         )
     if not changed:
         return DeployResult(plan, ())
-    checks = {each.tool: await check_bundle(each.tool, each.files, force=force) for each in changed}
 
     async def make(begun: Snapshot, bases: Mapping[str, Release | None]) -> list[Draft]:
         for each in changed:
-            check_base(each.tool, begun.environment, begun.current.tools.get(each.tool), each.target, None)
+            check_base(each.tool, begun.environment, begun.current.tools.get(each.tool), _ref(each.target), None)
         # As late as can be: afterwards the source may move unseen.
         await _check_source(plan, source.reader, changed)
-        return [_draft(plan, each, bases[each.tool], checks[each.tool], author, message) for each in changed]
+        return [await _draft(plan, each, bases[each.tool], force, author, message) for each in changed]
 
     expect = {each.tool: each.target_revision for each in changed}
     releases = await plan.target_side.publisher.publish(plan.target_environment, make, expect)
@@ -237,15 +235,14 @@ async def _plan_tool(
     drifted = target is not None and target.drifted
     return ToolPlan(
         tool=release.tool,
-        source=_ref(release),
-        target=None if target is None else _ref(target),
+        source=release,
+        target=target,
         files=MappingProxyType(result),
         diff=await _diff(old, {name: result[name] for name in different & result.keys()}, release, target),
         report=report,
         touched=overlaid.touched,
         changes=target is None or bool(different),
         drifted=drifted,
-        source_digest=release.digest,
         blocked=_blocked(report, drifted=drifted),
     )
 
@@ -295,7 +292,7 @@ async def _check_source(plan: DeployPlan, reader: Reader, changed: Sequence[Tool
     moved = []
     for each in changed:
         state = snapshot.current.tools.get(each.tool)
-        if state is None or state.release.key != each.source.key:
+        if state is None or state.release != each.source.ref:
             revision = "gone" if state is None else f"revision {state.release.revision} now"
             moved.append(f"{each.tool}: the source was at revision {each.source_revision} and is {revision}")
     if moved:
@@ -308,9 +305,11 @@ async def _check_source(plan: DeployPlan, reader: Reader, changed: Sequence[Tool
         )
 
 
-def _draft(
-    plan: DeployPlan, each: ToolPlan, base: Release | None, checks: Checks, author: str | None, message: str
+async def _draft(
+    plan: DeployPlan, each: ToolPlan, base: Release | None, force: str | None, author: str | None, message: str
 ) -> Draft:
+    known = [each.source] if base is None else [each.source, base]
+    checks = await keep_checks([each.report], each.files, known, force=force)
     bucket = None if plan.source_bucket == plan.target_bucket else plan.source_bucket
     return Draft(
         tool=each.tool,
@@ -321,12 +320,10 @@ def _draft(
         message=message or f"deploy of {plan.source_environment} revision {each.source_revision}",
         warnings=checks.warnings,
         forced=checks.forced,
-        deploy=Deployed(0, "", plan.source_environment, each.source_revision, each.source_digest, bucket),
+        deploy=Deployed(0, "", plan.source_environment, each.source_revision, each.source.digest, bucket),
         expect=each.target_revision,
     )
 
 
-def _ref(release: Release) -> ReleaseRef:
-    if release.ref is None:
-        raise AssertionError("a release that was read has a reference")
-    return release.ref
+def _ref(release: Release | None) -> ReleaseRef | None:
+    return None if release is None else release.ref

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from apm_s3.configs.blobs import Content
 from apm_s3.configs.changes import MarkGood, SetFreeze
-from apm_s3.configs.checks import check_bundle, check_files
+from apm_s3.configs.checks import keep_checks, report_bundle, report_files, require_valid
 from apm_s3.configs.commit import Committer
 from apm_s3.configs.directories import read_directory
 from apm_s3.configs.models import CommitOutcome, Freeze, Origin, Release
@@ -94,7 +94,8 @@ class WriteMethods:
         given = await gather_sources(tool, source, files, name)
         if not given and not gone:
             raise InvalidOption("there is nothing to upload", hint="give source, files or remove")
-        first_checks = await check_files(tool, given, force=force, whole=files is not None)
+        given_reports = await report_files(tool, given, whole=files is not None)
+        require_valid(given_reports, force)
 
         async def make(_: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
             base = bases[tool]
@@ -108,11 +109,13 @@ class WriteMethods:
             contents: dict[str, Content] = {**kept, **given}
             if not contents:
                 raise InvalidOption("no file would be left", hint=f"remove({tool!r}, {environment!r}) removes it all")
-            checks = first_checks
+            reports, whole = given_reports, given
             if kept and base is not None:
                 check_names(contents)
-                rest = await self._reader.files(base, kept)
-                checks = await check_bundle(tool, {**rest, **given}, force=force)
+                whole = {**await self._reader.files(base, kept), **given}
+                reports = [await report_bundle(tool, whole)]
+                require_valid(reports, force)
+            checks = await keep_checks(reports, whole, () if base is None else (base,), force=force)
             return [
                 Draft(
                     tool=tool,
