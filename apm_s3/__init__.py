@@ -98,7 +98,7 @@ from apm_s3.operations.apm_buckets import (
     apm_bucket_name,
     apm_bucket_options,
 )
-from apm_s3.operations.downloads import (
+from apm_s3.operations.streams import (
     Download,
 )
 from apm_s3.options import (

@@ -1,225 +1,29 @@
-"""Reading objects as streams and into files: bounded memory, broken bodies resumed, never a mix of two objects."""
+"""Objects into files: ranges in parallel, verified, put in place in one step."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 
-from apm_s3.errors import (
-    DeadlineExceeded,
-    InvalidOption,
-    NotFound,
-    ObjectChanged,
-    PreconditionFailed,
-    S3Error,
-    TransportError,
-    UnsupportedByServer,
-    UsageError,
-)
+from apm_s3.errors import IntegrityError, InvalidOption, NotFound, PreconditionFailed, UnsupportedByServer
 from apm_s3.models import FileInfo
 from apm_s3.operations.engine import READ_DEFAULTS, Engine, Operations, check_target, within
+from apm_s3.operations.streams import Download, object_changed
 from apm_s3.options import ReadOptions
-from apm_s3.pool import StreamSlot
 from apm_s3.tasks import run_all, shielded
-from apm_s3.transports.base import Body
+from apm_s3.wire import checksums
 from apm_s3.wire.parts import cut_range
 
+_PIECE = 1024**2
+"""Bytes that are hashed at a time."""
 
-class Download:
-    """The body of an object, read piece by piece.
-
-    It is opened by `async with`, or by awaiting it; from then on `info` describes the object. A connection that breaks
-    is replaced and the rest asked for (`Range`, `If-Match`); an object that was replaced meanwhile is `ObjectChanged`.
-    Leaving the `async with` early, or cancelling, gives the connection up. While nobody reads on, other calls may use
-    its slot of the pool.
-    """
-
-    def __init__(
-        self, engine: Engine, bucket: str, key: str, options: ReadOptions, operation: str = "download_file"
-    ) -> None:
-        self._engine = engine
-        self._bucket = bucket
-        self._key = key
-        self._options = options
-        self._operation = operation
-        self._slot = StreamSlot(engine.pool)
-        self._ends_at: float | None = None
-        self._waited = 0.0
-        self._body: Body | None = None
-        self._pieces: AsyncIterator[bytes] | None = None
-        self._info: FileInfo | None = None
-        self._length = 0
-        self._got = 0
-
-    @property
-    def info(self) -> FileInfo:
-        """The object; its `size` is that of the whole, also where a range of it is read.
-
-        Raises:
-            UsageError: the download has not been opened.
-        """
-        if self._info is None:
-            raise UsageError(
-                "the download is not open", operation=self._operation, hint="use it with 'async with', or await it"
-            )
-        return self._info
-
-    @property
-    def length(self) -> int:
-        """Bytes that this download gives in all."""
-        return self._length
-
-    async def read(self) -> bytes:
-        """All that has not been read yet."""
-        return b"".join([piece async for piece in self])
-
-    async def aclose(self) -> None:
-        """Give the connection up; harmless when called twice."""
-        self._ends_at = None
-        self._slot.release()
-        await self._drop_body()
-
-    def __await__(self) -> Generator[Any, None, Self]:
-        return self._open().__await__()
-
-    async def __aenter__(self) -> Self:
-        return await self._open()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        timeouts = self._engine.settings.timeouts
-        # Without a timeout of the call's own, only waiting counts: its reader may take all the time it needs.
-        ends_at = self._ends_at or began + timeouts.for_bytes(self._got) - self._waited
-        try:
-            async with asyncio.timeout_at(ends_at) as bound:
-                piece = await self._next()
-        except TimeoutError as exc:
-            if not bound.expired():
-                raise
-            spent = self._options.timeout or self._waited + loop.time() - began
-            raise DeadlineExceeded(
-                f"not read within {spent:.3g} seconds: {self._got} of {self._length} bytes came",
-                operation=self._operation,
-                bucket=self._bucket,
-                key=self._key,
-            ) from exc
-        self._waited += loop.time() - began
-        if piece is None:
-            await self.aclose()
-            raise StopAsyncIteration
-        return piece
-
-    async def _open(self) -> Self:
-        if self._info is not None:
-            return self
-        timeout = self._options.timeout
-        if timeout is not None:
-            self._ends_at = asyncio.get_running_loop().time() + timeout
-
-        async def attempt() -> Body:
-            return await self._engine.transport.open(self._bucket, self._key, self._options)
-
-        body = await self._engine.runner.run(
-            self._operation, self._bucket, self._key, attempt, timeout=timeout, measure=_promised
-        )
-        self._body, self._pieces = body, aiter(body)
-        self._info, self._length = body.info, body.length
-        return self
-
-    async def _next(self) -> bytes | None:
-        if self._pieces is None:
-            if self._got < self._length or self._info is None:
-                raise UsageError(
-                    "the download is not open", operation=self._operation, hint="read it inside its 'async with'"
-                )
-            return None
-        try:
-            await self._slot.take()
-            try:
-                piece = await anext(self._pieces, None)
-            except TransportError as error:
-                piece = await self._resume(error)
-        except BaseException:
-            await shielded(self.aclose())
-            raise
-        self._slot.lend()
-        self._got += len(piece or b"")
-        return piece
-
-    async def _resume(self, error: TransportError) -> bytes | None:
-        """The next piece, over a new connection."""
-        if self._got >= self._length:
-            return None
-        await self._drop_body()
-        if self.info.etag is None or not error.retryable:
-            raise error
-        # The new request takes a slot of its own; waiting for it with one in hand could be waiting for oneself.
-        self._slot.release()
-        try:
-            return await self._engine.runner.run("resume_download", self._bucket, self._key, self._reopen)
-        except (PreconditionFailed, NotFound) as exc:
-            raise object_changed(self._operation, self._bucket, self._key) from exc
-
-    async def _reopen(self) -> bytes | None:
-        # The first piece belongs to the attempt: a server that accepts and then breaks again must not go on for ever.
-        start, stop = self._options.range or (0, None)
-        options = replace(
-            self._options,
-            range=(start + self._got, stop),
-            if_match=self.info.etag,
-            if_none_match=None,
-            if_modified_since=None,
-            if_unmodified_since=None,
-        )
-        body = self._body = await self._engine.transport.open(self._bucket, self._key, options)
-        pieces = self._pieces = aiter(body)
-        try:
-            self._check_rest(body)
-            return await anext(pieces, None)
-        except BaseException:
-            await self._drop_body()
-            raise
-
-    def _check_rest(self, body: Body) -> None:
-        if body.length != self._length - self._got:
-            raise UnsupportedByServer(
-                "the server ignored the range of a resumed download", bucket=self._bucket, key=self._key
-            )
-
-    async def _drop_body(self) -> None:
-        body, self._body = self._body, None
-        pieces, self._pieces = self._pieces, None
-        if body is not None:
-            await body.aclose()
-        if isinstance(pieces, AsyncGenerator):
-            await pieces.aclose()
-
-
-def object_changed(operation: str, bucket: str, key: str) -> ObjectChanged:
-    """The error for an object that is not the one that was begun with."""
-    return ObjectChanged(
-        "the object was replaced or deleted while it was being read", operation=operation, bucket=bucket, key=key
-    )
-
-
-def _promised(body: Body) -> tuple[int, str | None]:
-    return body.length, body.info.storage_class
+_HASHED_AT_ONCE = 64 * _PIECE
+"""Bytes that one thread hashes before a cancellation is looked for."""
 
 
 class DownloadOperations(Operations):
@@ -250,6 +54,7 @@ class DownloadOperations(Operations):
         Raises:
             BucketNotFound, ObjectNotFound: there is no such bucket, or no such key in it.
             ObjectChanged: the object was replaced while it was being read.
+            IntegrityError: what came is not what S3's checksum of the whole object says.
             OSError: the file cannot be written; where its folder is missing, nothing is sent.
         """
         engine = self._engine
@@ -274,7 +79,10 @@ class _FileDownload:
 
     async def run(self) -> FileInfo:
         transfer = self._engine.settings.transfer
-        async with await self._first(transfer.range_size) as first:
+        # Asked for without a range: only then S3 tells the checksum of the whole object.
+        async with Download(
+            self._engine, self._bucket, self._key, self._options, "download_to", upto=transfer.range_size
+        ) as first:
             info = first.info
             if first.length < info.size:
                 if info.etag is None:
@@ -284,37 +92,53 @@ class _FileDownload:
             more = -(-(info.size - first.length) // transfer.range_size)
             helpers = min(more, transfer.parallel_parts - 1)
             await run_all([self._work(first), *(self._work(None) for _ in range(helpers))])
+            if first.resumed or first.length < info.size:
+                await self._verify(info)
         return info
-
-    async def _first(self, range_size: int) -> Download:
-        """The beginning of the object, which tells its size, too."""
-        try:
-            return await self._download(replace(self._options, range=(0, range_size)))
-        except S3Error as exc:
-            if exc.status != 416:
-                raise
-            # Of an empty object, S3 has no first byte to give.
-            return await self._download(self._options)
 
     async def _work(self, first: Download | None) -> None:
         if first is not None:
             await self._write(first, 0)
+            # The rest of its body, which the ranges bring sooner, is not waited for.
+            await first.aclose()
         for start, stop in self._ranges:
+            options = replace(self._options, range=(start, stop))
             try:
-                download = await self._download(replace(self._options, range=(start, stop)))
+                download = await Download(self._engine, self._bucket, self._key, options, "download_to")
             except (PreconditionFailed, NotFound) as exc:
                 raise object_changed("download_to", self._bucket, self._key) from exc
             async with download:
                 await self._write(download, start)
-
-    def _download(self, options: ReadOptions) -> Download:
-        return Download(self._engine, self._bucket, self._key, options, "download_to")
 
     async def _write(self, download: Download, offset: int) -> None:
         async for piece in download:
             # In the loop on purpose: a piece reaches the page cache in less time than a thread takes to be woken.
             _write_at(self._file, piece, offset)
             offset += len(piece)
+
+    async def _verify(self, info: FileInfo) -> None:
+        known = checksums.verifiable(info.checksums)
+        if known is None:
+            return
+        algorithm, expected = known
+        checksum = checksums.start(algorithm)
+
+        def hash_range(start: int, stop: int) -> None:
+            for first, last in cut_range(start, stop, _PIECE):
+                checksum.update(os.pread(self._file, last - first, first))
+
+        for start, stop in cut_range(0, info.size, _HASHED_AT_ONCE):
+            # Shielded: the file must not be closed under the thread that reads it.
+            await shielded(asyncio.to_thread(hash_range, start, stop))
+        actual = checksums.encode(checksum.digest())
+        if actual != expected:
+            raise IntegrityError(
+                f"the {algorithm} of what came is {actual}, not {expected}",
+                operation="download_to",
+                bucket=self._bucket,
+                key=self._key,
+                hint="read it again",
+            )
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from apm_s3 import (
     ConditionalConflict,
     ConnectionLost,
     CopyOptions,
+    IntegrityError,
     ObjectChanged,
     PreconditionFailed,
     RetrySettings,
@@ -29,6 +30,7 @@ from apm_s3 import (
 )
 from apm_s3.errors import ApmS3Error, s3_error
 from apm_s3.models import PartInfo
+from apm_s3.wire.checksums import checksum
 from tests.cancellation import cancelled_everywhere
 from tests.memory_transport import MemoryManager, MemoryTransport
 
@@ -287,6 +289,24 @@ async def test_a_file_of_broken_ranges_is_whole(s3: MemoryManager, tmp_path: Pat
     await s3.download_to("bucket", "key", tmp_path / "file")
 
     assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("size", [MIB // 2, 6 * MIB], ids=["resumed", "in ranges"])
+async def test_a_file_that_is_not_what_its_checksum_says_is_not_kept(
+    s3: MemoryManager, tmp_path: Path, size: int
+) -> None:
+    info = s3.transport._store("key", CONTENT[:size], UploadOptions(), '"key"')
+    right = {"crc32": checksum("crc32", CONTENT[:size])}
+    s3.transport.objects["key"] = info._replace(checksums=right), CONTENT[:size]
+    s3.transport.breaks = [300_000]
+    await s3.download_to("bucket", "key", tmp_path / "right")
+    s3.transport.objects["key"] = info._replace(checksums=right), CONTENT[: size - 1] + b"?"
+    s3.transport.breaks = [300_000]
+
+    with pytest.raises(IntegrityError, match="crc32"):
+        await s3.download_to("bucket", "key", tmp_path / "wrong")
+
+    assert names_in(tmp_path) == ["right"]
 
 
 async def test_an_object_that_changes_between_two_ranges_leaves_no_file(s3: MemoryManager, tmp_path: Path) -> None:
