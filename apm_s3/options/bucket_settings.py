@@ -168,8 +168,9 @@ class Tags(BucketSetting):
         return {name: value for name, value in self.values.items() if not name.startswith(SYSTEM_TAGS)}
 
     def matches(self, current: BucketSetting | None) -> bool:
-        """Equal, system tags left aside."""
-        return isinstance(current, Tags) and self.own() == current.own()
+        """Equal, system tags left aside; no tags are no setting."""
+        found = current.own() if isinstance(current, Tags) else {}
+        return self.own() == found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,7 +298,8 @@ class Notifications(BucketSetting):
                 raise InvalidOption("a notification needs an ARN and events", hint="events=('s3:ObjectCreated:*',)")
 
     def matches(self, current: BucketSetting | None) -> bool:
-        """Equal, ids left aside where this one has none; S3 keeps no order."""
+        """Equal, ids left aside where this one has none; S3 keeps no order, and none are no setting."""
+        current = current or Notifications()
         if not isinstance(current, Notifications) or self.eventbridge != current.eventbridge:
             return False
         return all(
