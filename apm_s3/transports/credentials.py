@@ -60,7 +60,8 @@ class CredentialProvider:
     async def _refresh(self) -> None:
         if isinstance(self._source, RefreshableCredentials):
             # Without a public call for it: botocore trusts the expiry alone, and this machine's clock.
-            await self._source._protected_refresh(is_mandatory=True)  # noqa: SLF001
+            async with self._source._refresh_lock:  # noqa: SLF001
+                await self._source._protected_refresh(is_mandatory=True)  # noqa: SLF001
         elif self._reload is not None and (fresh := await self._reload()) is not None:
             # Rotated in the environment or in a file. Changed in place, since the clients hold this object.
             found = await fresh.get_frozen_credentials()

@@ -64,6 +64,10 @@ class HttpSession:
         proxy = choice.proxy_url_for(url)
         if not proxy:
             return {}
+        if url.startswith("http:"):
+            # aiohttp takes the password out of the URL, and sends it with each request.
+            return {"proxy": URL(proxy)}
+        # For CONNECT. Its errors show the proxy's URL, so the password is kept out of that.
         return {"proxy": URL(proxy).with_user(None), "proxy_headers": choice.proxy_headers_for(proxy)}
 
     def _ssl_context(self) -> ssl.SSLContext:
