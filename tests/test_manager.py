@@ -11,7 +11,7 @@ import pytest
 from aiobotocore.session import get_session
 
 import apm_s3
-from apm_s3 import ManagerClosed, S3Manager, WrongEventLoop, configs, errors, options, settings
+from apm_s3 import ManagerClosed, S3Manager, S3Settings, WrongEventLoop, configs, errors, options, settings
 from tests.managers import make_manager
 from tests.servers import Server
 
@@ -85,6 +85,20 @@ async def test_a_cancelled_close_still_closes_everything(server: Server, bucket:
         await closing
 
     await s3.aclose()
+
+
+async def test_calls_under_way_end_when_the_manager_is_closed(server: Server, bucket: str, data_path: str) -> None:
+    settings = S3Settings(data_path=data_path, max_concurrency=4)
+    s3 = await make_manager(server, settings).open()
+    await s3.upload_file(bucket, "key", b"x" * 1_000_000)
+
+    calls = [asyncio.create_task(s3.read_file(bucket, "key")) for _ in range(40)]
+    await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+    await s3.aclose()
+    results = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert {type(result) for result in results} == {bytes, ManagerClosed}
+    assert s3.pool.stats().in_use == 0
 
 
 async def test_another_event_loop_is_refused_by_calls_and_by_close(moto: Server) -> None:

@@ -13,6 +13,7 @@ from apm_s3.errors import (
     DeadlineExceeded,
     DigestRejected,
     IntegrityError,
+    ManagerClosed,
     PreconditionFailed,
     S3Error,
     ServiceUnavailable,
@@ -29,6 +30,8 @@ from apm_s3.tasks import Deadlines, Watch
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_CLOSED = "this S3Manager was closed while the call was under way: what it asked for may have happened, or not"
 
 Attempt = Callable[[], Awaitable[T]]
 Recover = Callable[[ApmS3Error], Awaitable[bool]]
@@ -92,9 +95,11 @@ class Runner:
         self._region = region
         self._budget = RetryBudget(settings.retry.budget, settings.retry.refund)
         self._deadlines = Deadlines()
+        self._closed = False
 
     def close(self) -> None:
-        """Stop the timer of the deadlines, once all calls have ended."""
+        """Let no request go out any more. Calls under way end with `ManagerClosed`, as their connections are closed."""
+        self._closed = True
         self._deadlines.close()
 
     async def run(
@@ -156,6 +161,8 @@ class Runner:
         if not (covered or pool.try_acquire()):
             await pool.acquire()
         try:
+            if self._closed:
+                raise ManagerClosed(_CLOSED)
             call.attempts += 1
             call.sent_at = time.monotonic()
             return await attempt()
@@ -260,6 +267,9 @@ class Runner:
                 error = DeadlineExceeded(_overrun_problem(call))
             else:
                 outcome = Outcome.CANCELLED
+        elif self._closed and not isinstance(error, ApmS3Error):
+            # What aiohttp and aiobotocore raise when their session is closed under a request is in no table.
+            call.failure, error = None, ManagerClosed(_CLOSED)
         error = _complete(call, error)
         self._tell(self._observers(), call, outcome, error)
         return error
