@@ -112,7 +112,9 @@ class Collector:
         report = await self._report(environment, current, kept, began.server_time - older_than.total_seconds())
         if dry_run:
             return replace(report, dry_run=True)
-        await self._objects.delete([*report.releases, *report.blobs, *report.backups, *report.others])
+        gone = [*report.releases, *report.blobs, *report.backups, *report.others]
+        if gone:
+            await self._objects.delete(gone)
         return report
 
     async def _plan(self, snapshot: Snapshot, keep: int, older_than: timedelta) -> RaiseOldest:
