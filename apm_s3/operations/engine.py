@@ -17,7 +17,6 @@ from apm_s3.errors import (
     NotFound,
     ObjectNotFound,
     S3Error,
-    s3_error,
 )
 from apm_s3.naming import check_key
 from apm_s3.operations.runner import Runner
@@ -117,21 +116,18 @@ async def told_apart(engine: Engine, error: NotFound, operation: str, options: R
         requester_pays=options.requester_pays,
         expected_bucket_owner=options.expected_bucket_owner,
     )
-    s3_code = "NoSuchKey"
+    kind: type[NotFound] = ObjectNotFound
     try:
         await engine.runner.run(operation, bucket, None, lambda: engine.transport.list_files(bucket, listing))
     except BucketNotFound:
-        s3_code = "NoSuchBucket"
+        kind = BucketNotFound
     except S3Error:
         # Only an existing bucket denies its listing.
         pass
-    kind = BucketNotFound if s3_code == "NoSuchBucket" else ObjectNotFound
-    told = s3_error(
-        operation=operation, status=404, s3_code=s3_code, bucket=bucket, key=key, request_id=error.request_id
-    )
-    assert isinstance(told, kind)  # noqa: S101 - s3_error maps these two codes
-    told.s3_code = error.s3_code
-    return told
+    problem = f"bucket '{bucket}' does not exist"
+    if kind is ObjectNotFound:
+        problem = f"'{key}' does not exist in bucket '{bucket}'"
+    return kind(problem, operation=operation, bucket=bucket, key=key, status=404, request_id=error.request_id)
 
 
 @asynccontextmanager
