@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from apm_s3.configs.scalars import Scalar, Unscannable, scan
 from apm_s3.configs.structures import Steps, format_of, render
@@ -65,6 +65,11 @@ _URL_IN = frozenset(("slack_configs", "webhook_configs", "webhook_outputs", "set
 """Where `url` and `api_url` carry the right to post: Alertmanager's receivers, Grafana's contact points."""
 _HEADERS = frozenset(("headers", "http_headers"))
 _SECRET_HEADER = re.compile(r"authorization|cookie|token|key|secret|password|honeycomb_team")
+_NAME_HINTS = (
+    "passw", "passphrase", "secret", "token", "credential", "connection", "connstr", "dsn", "webhook", "slack", "key",
+    "authorization", "cookie", "secure", "header", "settings", "\\u", "\\x",
+)  # fmt: skip
+"""A text, in lower case, without any of these names no secret; escapes could hide one."""
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -101,10 +106,22 @@ def _kind_by_place(above: Sequence[str], name: str) -> str | None:
 # By shape. Each pattern begins with fixed text and has bounded repetitions: none takes more than linear time.
 
 _REST = r"[^\s\"'<>`]{4,2048}"
-_SHAPES: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("password in a URL", re.compile(r"://[^\s/?#:@\"'<>(]{0,256}:([^\s/?#@\"'<>]{1,512})@")),
-    (
+
+
+class _Shape(NamedTuple):
+    """What one kind of secret looks like. A text, in lower case, without any of `hints` is not searched for it."""
+
+    kind: str
+    hints: tuple[str, ...]
+    pattern: re.Pattern[str]
+
+
+_SHAPES = (
+    _Shape("password in a URL", ("@",), re.compile(r"://[^\s/?#:@\"'<>(]{0,256}:([^\s/?#@\"'<>]{1,512})@")),
+    _Shape(
         "webhook URL",
+        ("slack.com", "discord", "office.com", "azure.com", "googleapis.com", "telegram.org", "dingtalk.com",
+         "feishu.cn", "weixin.qq.com", "pagerduty.com", "victorops.com"),
         re.compile(
             r"(?:hooks\.slack\.com/|discord(?:app)?\.com/api/webhooks/|\.webhook\.office\.com/|outlook\.office\.com/webhook/"
             r"|\.logic\.azure\.com(?::443)?/workflows/|chat\.googleapis\.com/v1/spaces/|api\.telegram\.org/bot"
@@ -112,49 +129,40 @@ _SHAPES: tuple[tuple[str, re.Pattern[str]], ...] = (
             rf"|events\.pagerduty\.com/integration/|alert\.victorops\.com/integrations/generic/\d{{8}}/alert/)({_REST})"
         ),
     ),
-    (
+    _Shape(
         "token in a URL",
+        ("token=", "key=", "password=", "secret=", "sig=", "signature="),
         re.compile(
             r"[?&](?:access_token|api_?key|key|password|secret|sig|signature|token)=([^\s&\"'#<>$]{4,2048})",
             re.IGNORECASE,
         ),
     ),
-    ("AWS access key", re.compile(r"(?<![A-Za-z0-9])((?:AKIA|ASIA)[0-9A-Z]{16})(?![A-Za-z0-9])")),
-    (
+    _Shape(
+        "AWS access key",
+        ("akia", "asia"),
+        re.compile(r"(?<![A-Za-z0-9])((?:AKIA|ASIA)[0-9A-Z]{16})(?![A-Za-z0-9])"),
+    ),
+    _Shape(
         "token",
+        ("gho_", "ghp_", "ghs_", "ghr_", "ghu_", "github_pat_", "glpat-", "xox", "xapp-", "glsa_", "glc_", "sg.",
+         "aiza", "k_live_", "eyj"),
         re.compile(
             r"(?<![A-Za-z0-9_])(gh[opsru]_[A-Za-z0-9]{30,255}|github_pat_\w{20,255}|glpat-[\w-]{20,255}|xox[abeoprs]-[\w-]{10,255}"
             r"|xapp-[\w-]{10,255}|glsa_\w{20,255}|glc_[\w+/=-]{20,1024}|SG\.[\w-]{16,64}\.[\w-]{16,128}|AIza[\w-]{35}"
             r"|[rs]k_live_\w{16,255}|eyJ[\w-]{10,2048}\.[\w-]{10,4096}\.[\w-]{5,1024})"
         ),
     ),
-    ("token", re.compile(r"\bBearer\s{1,4}((?=\S{0,64}\d)[A-Za-z0-9._~+/=-]{16,4096})")),
-    (
+    _Shape("token", ("bearer",), re.compile(r"\bBearer\s{1,4}((?=\S{0,64}\d)[A-Za-z0-9._~+/=-]{16,4096})")),
+    _Shape(
         "connection string",
+        ("password", "passwd", "pwd", "secret", "accountkey", "sharedaccesskey"),
         re.compile(
             r"(?:password|passwd|pwd|secret|accountkey|sharedaccesskey)[ \t]?=[ \t]?"
             r"([^\s;,&\"'~=$<{%`|)(][^\s;,&\"'`|)]{0,512})",
             re.IGNORECASE,
         ),
     ),
-)
-_SHAPE_HINTS: tuple[tuple[str, ...], ...] = (
-    ("@",),
-    (
-        "hooks.slack.com/", "/api/webhooks/", "office.com/", ".logic.azure.com", "chat.googleapis.com/",
-        "api.telegram.org/", "oapi.dingtalk.com/", "open.feishu.cn/", "qyapi.weixin.qq.com/", "events.pagerduty.com/",
-        "alert.victorops.com/",
-    ),
-    ("token=", "key=", "password=", "secret=", "sig=", "signature="),
-    ("akia", "asia"),
-    (
-        "gho_", "ghp_", "ghr_", "ghs_", "ghu_", "github_pat_", "glpat-", "xox", "xapp-", "glsa_", "glc_", "sg.", "aiza",
-        "k_live_", "eyj",
-    ),
-    ("bearer",),
-    ("password", "passwd", "pwd", "secret", "accountkey", "sharedaccesskey"),
 )  # fmt: skip
-"""For each shape, in lower case: a text without one of these need not be searched for it."""
 _PEM = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]{0,32}PRIVATE KEY-----|\Z)", re.DOTALL
 )
@@ -181,15 +189,14 @@ def _shapes(text: str) -> Iterator[tuple[int, int, str]]:
     """(start, stop, kind) of what looks like a secret."""
     if "PRIVATE KEY-----" in text:
         yield from ((match.start(), match.end(), _PEM_KIND) for match in _PEM.finditer(text))
-    lowered = text.lower()
-    hinted = zip(_SHAPES, _SHAPE_HINTS, strict=True)
-    shapes = [shape for shape, hints in hinted if any(hint in lowered for hint in hints)]
-    for start in range(0, max(len(text), 1), _PIECE):
-        piece = text[start : start + _PIECE + _OVERLAP]
-        for kind, pattern in shapes:
-            for match in pattern.finditer(piece):
+    lower = text.lower()
+    for kind, hints, pattern in _SHAPES:
+        if not any(hint in lower for hint in hints):
+            continue
+        for start in range(0, len(text), _PIECE):
+            for match in pattern.finditer(text, start, start + _PIECE + _OVERLAP):
                 if not _is_elsewhere(match[1]):
-                    yield start + match.start(1), start + match.end(1), kind
+                    yield match.start(1), match.end(1), kind
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -213,7 +220,7 @@ def find_secrets(files: Mapping[str, bytes]) -> tuple[Secret, ...]:
     found: list[Secret] = []
     for name, raw in files.items():
         text = decode(raw)
-        if text is None or not _may_hold_secrets(text):
+        if text is None:
             continue
         line, counted = 1, 0
         for start, _, kind, steps in _spans(name, text):
@@ -222,25 +229,6 @@ def find_secrets(files: Mapping[str, bytes]) -> tuple[Secret, ...]:
             line, counted = line + text.count("\n", counted, start), start
             found.append(Secret(name, render(steps), line, kind))
     return tuple(found)
-
-
-_HINTS = tuple(
-    {
-        word.replace("_", "")
-        for word in (
-            *_BY_ENDING, *_ALWAYS, *_URL_IN, *_HEADERS, "authorization", "cookie", "htpasswd", "secrets", "tls",
-        )
-    }
-)  # fmt: skip
-"""Without one of these, in whatever spelling, no name says that its value is a secret."""
-
-
-def _may_hold_secrets(text: str) -> bool:
-    """Whether a closer look is worth it: taking a text apart costs a hundred times as much as this."""
-    if "\\u" in text or "\\x" in text or "PRIVATE KEY-----" in text:
-        return True
-    squeezed = text.lower().replace("_", "").replace("-", "")
-    return any(hint in squeezed for hint in _HINTS) or next(_shapes(text), None) is not None
 
 
 def mask_text(name: str, text: str) -> str:
@@ -270,7 +258,10 @@ def _masked(secret: str) -> str:
 
 def _spans(name: str, text: str) -> list[Span]:
     """The places of all secrets, in order, none overlapping another."""
-    form = format_of(name)
+    form, lower, shapes = format_of(name), text.lower(), list(_shapes(text))
+    named = any(hint in lower for hint in _NAME_HINTS)
+    if not named and not shapes:
+        return []
     spans: list[Span] = []
     values: list[Scalar] = []
     parsed = form is not None
@@ -282,8 +273,8 @@ def _spans(name: str, text: str) -> list[Span]:
                 spans.append((value.start, value.stop, kind, value.steps))
     except Unscannable:
         parsed = False
-    spans += ((start, stop, kind, _steps_at(values, start)) for start, stop, kind in _shapes(text))
-    if not (parsed and form == "json"):
+    spans += ((start, stop, kind, _steps_at(values, start)) for start, stop, kind in shapes)
+    if named and not (parsed and form == "json"):
         spans += _named_in_lines(text, comments_only=parsed)
     return _disjoint(spans)
 

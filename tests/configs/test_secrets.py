@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apm_s3.configs import secrets
 from apm_s3.configs.secrets import MASK, find_secrets, mask_text, mask_value
 
 SHARED = Path(__file__).parents[3] / "shared" / "validation"
@@ -202,3 +203,13 @@ def test_every_field_that_the_tools_declare_as_a_secret_is_known(tables: str) ->
                 missed.add(f"{type_name}.{field}")
     # A key file of Google's, in JSON: it is known by the key inside.
     assert {name for name in missed if not name.endswith("service_account")} == set()
+
+
+@pytest.mark.parametrize("ending", sorted(secrets._BY_ENDING))
+def test_no_name_of_a_secret_is_missed_because_a_text_is_not_looked_at(ending: str) -> None:
+    assert found("a.yml", f"{ending}: {VALUE}\n") != []
+    assert found("a.json", json.dumps({"".join(part.title() for part in ending.split("_")): VALUE})) != []
+
+
+def test_a_name_written_with_escapes_is_known() -> None:
+    assert found("a.yml", f'"passw\\x6frd": {VALUE}\n') == [("password", "password")]
