@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,6 +13,9 @@ from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError
 
 from apm_s3.models import Credentials
+
+_REFRESH_INTERVAL = 10.0
+"""Seconds for which refreshed credentials are not refreshed again, whatever is said of them."""
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +39,7 @@ class CredentialProvider:
         self._source: Any = None
         self._raw: Any = None
         self._refreshing = asyncio.Lock()
+        self._renewed_at = -math.inf
 
     async def get(self) -> Credentials | None:
         """The credentials, refreshed if they are about to expire; None where there are none."""
@@ -47,15 +53,22 @@ class CredentialProvider:
         """Get others than those that S3 refused as expired: whether there are any. One refresh at a time."""
         refused = self._frozen
         async with self._refreshing:
-            # Whoever waited here finds that those of the first are others already.
-            if refused is None or await self.get() != refused:
+            # Whoever waited here finds that those of the first are others already. And the requests that were under way
+            # with the old ones, and are refused one by one, must not refresh the new ones away, one by one.
+            if refused is None or await self.get() != refused or self._is_fresh():
                 return True
             try:
                 await self._refresh()
             except (BotoCoreError, ClientError, OSError, RuntimeError) as exc:
                 _log.warning("the expired credentials could not be refreshed: %s", type(exc).__name__)
                 return False
-            return await self.get() != refused
+            renewed = await self.get() != refused
+            if renewed:
+                self._renewed_at = time.monotonic()
+            return renewed
+
+    def _is_fresh(self) -> bool:
+        return time.monotonic() - self._renewed_at < _REFRESH_INTERVAL
 
     async def _refresh(self) -> None:
         if isinstance(self._source, RefreshableCredentials):

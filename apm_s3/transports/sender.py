@@ -164,8 +164,10 @@ class Sender:
             self._clock_offset = error.server_time - time.time()
             return True
         if isinstance(error, ExpiredToken):
+            refreshed = await self._credentials.refresh()
+            # Only now: a request that began meanwhile has made the old ones ready once more.
             self._ready_until = -math.inf
-            return await self._credentials.refresh()
+            return refreshed
         if isinstance(error, WrongRegion) and error.region and error.bucket:
             return await self._learn(error.bucket, error.region) is not None
         return False
