@@ -25,6 +25,9 @@ from apm_s3.errors import ApmS3Error, ConfigNotFound, ObjectNotFound, Preconditi
 from apm_s3.tasks import run_all
 from apm_s3.tools import TOOLS
 
+_TRIES = 5
+"""Times that it is looked at again when the environment changed meanwhile."""
+
 _SHOWN = 3
 """Releases that are offered for each tool."""
 
@@ -60,14 +63,11 @@ class Repairer:
 
     async def repair(self, environment: str, choose: Mapping[str, str]) -> RepairReport:
         """See `ConfigStore.repair`."""
-        found = await self._find(environment)
-        actions = await self._restore_objects(environment, found.wanted)
-        states = found.wanted.tools
-        checks = {tool: await self._checker.check_tool(environment, tool, states.get(tool)) for tool in TOOLS}
+        found, actions, checks = await self._look(environment)
         ill = [tool for tool, check in checks.items() if not is_healthy(check)]
         await self._ask(environment, [tool for tool in ill if tool not in choose], checks)
         write_id = keys.new_write_id(environment)
-        tools = dict(states)
+        tools = dict(found.wanted.tools)
         for tool in ill:
             tools[tool] = await self._take_up(environment, tool, choose[tool], tools.get(tool), write_id, found.now)
             actions.append(f"{tool}: revision {tools[tool].release.revision} takes up '{choose[tool]}'")
@@ -77,6 +77,24 @@ class Repairer:
             actions.append(f"'{keys.current(environment)}' was written anew")
         actions += await self._refresh(environment)
         return RepairReport(environment, tuple(actions), await self._checker.check(environment))
+
+    async def _look(self, environment: str) -> tuple[_Found, list[str], dict[str, ToolCheck]]:
+        """What is there, with objects restored that could be; again where others have changed it meanwhile."""
+        actions: list[str] = []
+        for _ in range(_TRIES - 1):
+            found, more, checks = await self._look_once(environment)
+            actions += more
+            if all(map(is_healthy, checks.values())) or (await self._find(environment)).etag == found.etag:
+                return found, actions, checks
+        found, more, checks = await self._look_once(environment)
+        return found, actions + more, checks
+
+    async def _look_once(self, environment: str) -> tuple[_Found, list[str], dict[str, ToolCheck]]:
+        found = await self._find(environment)
+        actions = await self._restore_objects(environment, found.wanted)
+        states = found.wanted.tools
+        checks = {tool: await self._checker.check_tool(environment, tool, states.get(tool)) for tool in TOOLS}
+        return found, actions, checks
 
     # The reference document -------------------------------------------------------------------------------------
 

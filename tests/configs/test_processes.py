@@ -10,11 +10,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import pytest
+
 from apm_s3 import S3Manager
 from apm_s3.errors import ConfigNotFound
 from tests.configs.conftest import opened
 from tests.configs.samples import LOKI
-from tests.configs.worker import WRITERS
+from tests.configs.worker import WRITERS, bundles
 from tests.conftest import make_clients
 from tests.servers import Server
 
@@ -107,6 +109,76 @@ async def test_a_process_killed_at_any_point_leaves_one_whole_revision(server: S
         release = await s3.configs(bucket_name).upload("loki", "production", LOKI)
         assert not release.live_pending
         assert await s3.read_file(bucket_name, "live/production/loki/loki.yaml") == LOKI.encode()
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("kills", [4, pytest.param(70, marks=pytest.mark.long)])
+async def test_readers_see_only_whole_environments_while_deployers_are_killed(
+    seaweedfs: Server, bucket_name: str, kills: int
+) -> None:
+    async with opened(seaweedfs) as s3:
+        await s3.create_bucket(bucket_name)
+        store = s3.configs(bucket_name)
+        for tool, files in bundles("first").items():
+            await store.upload(tool, "production", files=files)
+        done = asyncio.Event()
+        readers = [asyncio.create_task(_read_whole_environments(s3, bucket_name, done)) for _ in range(2)]
+        told = 0
+        for process in range(kills):
+            job = {"writers": 1, "rounds": 10, "source": f"staging-{process}"}
+            async with workers(seaweedfs, bucket_name, "deploy", count=1, **job) as [deployer]:
+                assert deployer.stdin is not None
+                assert deployer.stdout is not None
+                deployer.stdin.write(b"go\n")
+                await deployer.stdin.drain()
+                for _ in range(random.randint(1, 3)):
+                    told += json.loads(await deployer.stdout.readline())["told"] == "won"
+                await asyncio.sleep(random.uniform(0, 0.3))
+        done.set()
+        reads = await asyncio.gather(*readers)
+        assert min(reads) > 0
+        assert told >= kills
+        for tool, files in bundles("last").items():
+            await store.upload(tool, "staging", files=files)
+        result = await store.deploy(await store.plan_deploy("staging", "production"))
+        assert len(result.releases) == 3
+        assert not any(release.live_pending for release in result.releases)
+        assert (await store.fsck("production")).ok
+
+
+async def _read_whole_environments(s3: S3Manager, bucket: str, done: asyncio.Event) -> int:
+    """Reads until it is done; every file of every tool carries the same mark."""
+    store, reads = s3.configs(bucket), 0
+    while not done.is_set():
+        seen = await store.download_environment("production")
+        marks = {file.text.rpartition("# ")[2] for bundle in seen.values() for file in bundle.files.values()}
+        assert len(marks) == 1, marks
+        assert {tool: len(bundle.files) for tool, bundle in seen.items()} == {"prometheus": 18, "loki": 1, "grafana": 1}
+        reads += 1
+    return reads
+
+
+async def test_twenty_deployers_from_two_environments_make_one_serial_history(
+    seaweedfs: Server, bucket_name: str
+) -> None:
+    async with opened(seaweedfs) as s3:
+        await s3.create_bucket(bucket_name)
+        store = s3.configs(bucket_name)
+        for source in ("staging-0", "staging-1"):
+            for tool, files in bundles(source).items():
+                await store.upload(tool, source, files=files)
+
+        results = await run(seaweedfs, bucket_name, "race")
+
+        history = await store.history("prometheus", "production")
+        won = [result for result in results if result["told"] == "won"]
+        assert len(results) == 20
+        assert len(won) == len(history)
+        assert {result["told"] for result in results} <= {"won", "RevisionConflict", "DeployRefused", "nothing to do"}
+        assert sorted(result["revisions"]["prometheus"] for result in won) == list(range(1, len(history) + 1))
+        for tool in ("loki", "grafana"):
+            others = await store.history(tool, "production")
+            assert [release.write_id for release in others] == [release.write_id for release in history]
 
 
 async def _check_whole(s3: S3Manager, bucket: str) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 from apm_s3 import Credentials, S3Manager
 from apm_s3.configs import ConfigStore
-from apm_s3.errors import RevisionConflict
-from tests.configs.samples import LOKI
+from apm_s3.errors import DeployRefused, RevisionConflict
+from tests.configs.samples import GRAFANA, LOKI, PROMETHEUS
 
 WRITERS = 10
 
@@ -57,6 +57,47 @@ async def churn(store: ConfigStore, job: dict[str, Any], writer: int) -> None:
         number += 1
 
 
+async def deploy(store: ConfigStore, job: dict[str, Any], writer: int) -> None:
+    """Change every file of the source and deploy it, again and again; somebody may kill this process."""
+    number = 0
+    while number < job["rounds"]:
+        mark = f"{job['process']}.{writer}.{number}"
+        for tool, files in bundles(mark).items():
+            await store.upload(tool, job["source"], files=files)
+        plan = await store.plan_deploy(job["source"], "production", create=True)
+        try:
+            result = await store.deploy(plan, allow_drift=True)
+        except (RevisionConflict, DeployRefused) as refused:
+            say(mark=mark, told=type(refused).__name__)
+        else:
+            say(mark=mark, told="won", revisions={release.tool: release.revision for release in result.releases})
+        number += 1
+
+
+async def race(store: ConfigStore, job: dict[str, Any], writer: int) -> None:
+    """Deploy one of two environments, once; four of these a process."""
+    if writer >= 4:
+        return
+    plan = await store.plan_deploy(f"staging-{writer % 2}", "production", create=True)
+    try:
+        result = await store.deploy(plan, allow_drift=True)
+    except (RevisionConflict, DeployRefused) as refused:
+        say(told=type(refused).__name__)
+    else:
+        told = "won" if result.releases else "nothing to do"
+        say(told=told, revisions={release.tool: release.revision for release in result.releases})
+
+
+def bundles(mark: str) -> dict[str, dict[str, str]]:
+    """Three tools with twenty files, all of which carry `mark`."""
+    rules = {f"rules/{number:02}.yml": f"groups: []\n# {mark}\n" for number in range(17)}
+    return {
+        "prometheus": {"prometheus.yml": f"{PROMETHEUS}# {mark}\n", **rules},
+        "loki": {"loki.yaml": f"{LOKI}# {mark}\n"},
+        "grafana": {"grafana.ini": f"{GRAFANA}# {mark}\n"},
+    }
+
+
 def say(**fields: Any) -> None:
     sys.stdout.write(json.dumps(fields) + "\n")
     sys.stdout.flush()
@@ -66,7 +107,7 @@ async def main(job: dict[str, Any]) -> None:
     credentials = Credentials(*job["credentials"])
     async with S3Manager(region=job["region"], endpoint_url=job["endpoint"], credentials=credentials) as s3:
         store = s3.configs(job["bucket"])
-        work = {"claim": claim, "append": append, "churn": churn}[job["do"]]
+        work = {"claim": claim, "append": append, "churn": churn, "deploy": deploy, "race": race}[job["do"]]
         say(ready=True)
         sys.stdin.readline()
         await asyncio.gather(*(work(store, job, writer) for writer in range(job.get("writers", WRITERS))))

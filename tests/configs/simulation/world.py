@@ -151,6 +151,8 @@ class World:
             work.append(self._freezer(self._store()))
         if rng.random() < 0.25:
             work += [self._roller(self._store()) for _ in range(rng.randint(1, 2))]
+        if rng.random() < 0.1:
+            work.append(self._mender(self._store()))
         if self.collecting:
             work.append(self._collector(self._store(mortal=rng.random() < 0.2)))
             work += [self._reader(self._store(slow=3.0), 2) for _ in range(3)]
@@ -243,6 +245,11 @@ class World:
             await store.thaw(ENV)
         except (S3Error, TransportError, CommitUnknown, ConfigNotFound):
             return
+
+    async def _mender(self, store: ConfigStore) -> None:
+        """Refreshes `live/` while others write; nothing is damaged, so nothing else may change."""
+        with suppress(S3Error, TransportError, ConfigNotFound):
+            await store.repair(ENV)
 
     async def _roller(self, store: ConfigStore) -> None:
         """Goes back to an old revision."""
@@ -436,6 +443,7 @@ def _no_validation(rng: random.Random) -> Any:
 
     with (
         mock.patch.object(write_methods, "report_files", no_reports),
+        mock.patch.object(write_methods, "report_bundle", report),
         mock.patch.object(write_methods, "keep_checks", pass_all),
         mock.patch.object(deploy, "keep_checks", pass_all),
         mock.patch.object(deploy, "report_bundle", report),
