@@ -12,7 +12,7 @@ import pytest
 from apm_s3 import S3Manager
 from apm_s3.settings import S3Settings
 from apm_s3.transports.clients import Clients
-from tests.managers import make_manager
+from tests.managers import SESSION, make_manager
 from tests.servers import Server, moto_server, seaweedfs_server
 
 
@@ -53,6 +53,7 @@ async def clients(server: Server) -> AsyncIterator[Clients]:
 def make_clients(server: Server, settings: S3Settings | None = None) -> Clients:
     """aiobotocore's clients on `server`."""
     return Clients(
+        session=SESSION,
         region=server.region,
         endpoint_url=server.endpoint_url,
         credentials=server.credentials,
