@@ -119,7 +119,7 @@ def _start_weed(program: str, directory: Path, port: int) -> subprocess.Popen[by
             env={**os.environ, "WEED_S3_SSE_KEY": "any-secret"},
             stdout=log,
             stderr=log,
-            preexec_fn=_die_with_parent,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - one call of prctl, no lock is taken
             start_new_session=True,
         )  # fmt: skip
 
