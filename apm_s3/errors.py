@@ -571,7 +571,7 @@ class RevisionConflict(ConfigError):
     """
 
     code = ErrorCode.CONFLICT
-    default_hint = "download the current revision, apply the change to it, and upload again"
+    default_hint = "look at what is current now, and make the change again on top of it; for a deploy, plan it again"
 
     def __init__(self, problem: str, *, expected_revision: int | None, current_revision: int, **where: Any) -> None:
         super().__init__(problem, **where)
@@ -776,7 +776,7 @@ def _problem(kind: type[S3Error], bucket: str | None, key: str | None, s3_code: 
 
 def _place(bucket: str | None, key: str | None) -> str:
     if bucket is None:
-        return "S3"
+        return "S3" if key is None else f"'{key}'"
     return f"'{bucket}/{key}'" if key is not None else f"bucket '{bucket}'"
 
 

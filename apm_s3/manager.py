@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
-from apm_s3.errors import ManagerClosed, WrongEventLoop
+from apm_s3.errors import InvalidOption, ManagerClosed, WrongEventLoop
 from apm_s3.events import Hook
 from apm_s3.metrics import S3Metrics
 from apm_s3.models import Credentials
@@ -64,6 +65,9 @@ class S3Manager(
         metrics: where to count; by default an `S3Metrics` of its own.
         hooks: told of every operation after `metrics`.
 
+    Raises:
+        InvalidOption: an `endpoint_url` that is none, or that holds a user name or a password.
+
     Attributes:
         settings: as they were given.
         metrics: counts of everything that was done: `metrics.snapshot()`.
@@ -81,6 +85,7 @@ class S3Manager(
         metrics: S3Metrics | None = None,
         hooks: Sequence[Hook] = (),
     ) -> None:
+        _check_endpoint(endpoint_url)
         self.settings = settings or S3Settings()
         self.metrics = metrics or S3Metrics()
         self.pool = S3ConnectionPool(self.settings.max_concurrency)
@@ -228,6 +233,20 @@ class _Opened:
             stack.push_async_callback(self.engine.transport.aclose)
             stack.callback(self.engine.runner.close)
             stack.push_async_callback(self.engine.stop_tasks)
+
+
+def _check_endpoint(url: str | None) -> None:
+    if url is None:
+        return
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # refused here, not when it is made
+    except ValueError:
+        parts = urlsplit("")
+    if "@" in url:
+        raise InvalidOption("endpoint_url holds a user name or a password", hint="give keys as credentials=Credentials")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidOption(f"endpoint_url {url!r:.80} is no address", hint="give one such as 'http://localhost:9000'")
 
 
 async def _wait_for(task: asyncio.Task[None]) -> None:

@@ -11,7 +11,17 @@ import pytest
 from aiobotocore.session import get_session
 
 import apm_s3
-from apm_s3 import ManagerClosed, S3Manager, S3Settings, WrongEventLoop, configs, errors, options, settings
+from apm_s3 import (
+    InvalidOption,
+    ManagerClosed,
+    S3Manager,
+    S3Settings,
+    WrongEventLoop,
+    configs,
+    errors,
+    options,
+    settings,
+)
 from tests.managers import make_manager
 from tests.servers import Server
 
@@ -35,6 +45,16 @@ def test_what_callers_write_and_catch_is_public(module: ModuleType) -> None:
 def test_a_name_that_is_not_there_is_the_usual_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = apm_s3.nothing
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:9000", "", "http://", "http://u:hunter2@localhost", "u:hunter2@h", "http://h:x"]
+)
+def test_an_endpoint_that_is_none_is_refused_without_showing_a_password(url: str) -> None:
+    with pytest.raises(InvalidOption, match="endpoint_url") as refused:
+        S3Manager(endpoint_url=url)
+
+    assert "hunter2" not in str(refused.value)
 
 
 def test_making_a_manager_needs_neither_an_event_loop_nor_a_server() -> None:

@@ -12,7 +12,7 @@ from apm_s3.configs.models import Release
 from apm_s3.configs.objects import ObjectStore
 from apm_s3.configs.reader import Reader
 from apm_s3.configs.restore import DRILL, RestorePlan, Restorer
-from apm_s3.configs.sources import check_notes, check_tool
+from apm_s3.configs.sources import check_notes, check_tool, check_tools
 from apm_s3.configs.views import Views
 from apm_s3.errors import InvalidOption
 from apm_s3.naming import check_environment
@@ -111,7 +111,7 @@ class BackupMethods:
             ConfigNotFound: no such backup, or a tool is not in it.
             BackupInvalid: it is damaged.
         """
-        checked = None if tools is None else [check_tool(tool) for tool in tools]
+        checked = check_tools(tools)
         target = None if environment is None else check_environment(environment)
         return await self._restorer.plan(key, _from(source or self), environment=target, tools=checked)
 
@@ -183,7 +183,7 @@ class BackupMethods:
             RevisionConflict, EnvironmentFrozen, StoreDamaged: nothing was changed.
             CommitUnknown: it is not known whether it was changed; `outcome` will tell.
         """
-        checked = None if tools is None else [check_tool(tool) for tool in tools]
+        checked = check_tools(tools)
         check_notes(author, message)
         target = None if environment is None else check_environment(environment)
         if drill:

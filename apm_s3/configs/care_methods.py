@@ -9,7 +9,7 @@ from apm_s3.configs.fsck import Checker, FsckReport
 from apm_s3.configs.garbage import GRACE, Collector, GarbageReport
 from apm_s3.configs.models import Release
 from apm_s3.configs.repair import Repairer, RepairReport
-from apm_s3.configs.sources import check_tool
+from apm_s3.configs.sources import check_tools
 from apm_s3.configs.status import StatusReader, ToolStatus
 from apm_s3.configs.views import Views
 from apm_s3.configs.watch import Watches
@@ -102,7 +102,8 @@ class CareMethods:
             ApmS3Error: the first request was refused for good.
         """
         check_environment(environment)
-        wanted = None if tools is None else frozenset(check_tool(tool) for tool in tools)
+        checked = check_tools(tools)
+        wanted = None if checked is None else frozenset(checked)
         if not interval > 0:
             raise InvalidOption("interval is not more than 0 seconds", hint="10 suits most")
         return self._watches.watch(environment, wanted, interval)

@@ -212,7 +212,13 @@ async def _there(reader: Reader, environment: str, tools: Sequence[str], *, crea
     if create and await reader.current(environment) is None:
         await reader.check_empty(environment)
         return _There({})
-    return await reader.settled(environment, read)
+    try:
+        return await reader.settled(environment, read)
+    except ConfigNotFound as exc:
+        hint = (
+            "check its name, the bucket and the prefix; create=True deploys into an environment that is not there yet"
+        )
+        raise ConfigNotFound(exc.problem, environment=environment, hint=hint) from exc
 
 
 async def _plan_tool(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from apm_s3.configs.deploy import DeployPlan, DeployResult, Side, carry_out, make_plan
-from apm_s3.configs.sources import check_notes, check_tool
+from apm_s3.configs.sources import check_notes, check_tools
 from apm_s3.naming import check_environment
 
 
@@ -42,7 +42,7 @@ class DeployMethods:
             (target or self)._side,  # noqa: SLF001 - another store of this class
             check_environment(source_environment),
             check_environment(target_environment),
-            tools=None if tools is None else [check_tool(tool) for tool in tools],
+            tools=check_tools(tools),
             variables=variables or {},
             create=create,
         )

@@ -94,7 +94,7 @@ class Collector:
             raise InvalidOption("keep_revisions is at least 1", hint="the current revision always stays")
         if older_than < GRACE:
             raise InvalidOption(
-                f"older_than is at least {GRACE}", hint="writers may still be about to name what is younger"
+                "older_than is at least 24 hours", hint="writers may still be about to name what is younger"
             )
 
         async def plan(snapshot: Snapshot) -> tuple[Snapshot, RaiseOldest]:

@@ -53,7 +53,10 @@ def check_prefix(prefix: str) -> str:
     if prefix:
         if not prefix.endswith("/"):
             raise InvalidKey(f"the prefix {prefix[:80]!r} does not end with '/'", hint=f"use {prefix[:80] + '/'!r}")
-        check_file_name(prefix[:-1])
+        try:
+            check_file_name(prefix[:-1])
+        except InvalidKey as exc:
+            raise InvalidKey(f"{prefix[:80]!r} is no prefix: {exc.problem}", hint="use one such as 'team-a/'") from exc
     return prefix
 
 

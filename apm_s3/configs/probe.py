@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from apm_s3.configs import keys
 from apm_s3.configs.objects import ObjectStore
 from apm_s3.errors import (
+    ApmS3Error,
     BucketNotFound,
     ConditionalWritesUnsupported,
     NotFound,
@@ -43,8 +45,12 @@ class Probe:
             key = keys.probes(environment) + keys.new_write_id(environment)
             try:
                 await self._ask(key)
-            finally:
-                await self._objects.delete([key])
+            except BaseException:
+                # What went wrong first is what its caller can do something about.
+                with contextlib.suppress(ApmS3Error):
+                    await self._objects.delete([key])
+                raise
+            await self._objects.delete([key])
             self._passed = True
 
     async def _ask(self, key: str) -> None:

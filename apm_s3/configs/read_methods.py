@@ -9,7 +9,7 @@ from apm_s3.configs.diff import BundleDiff
 from apm_s3.configs.directories import read_directory, write_directory
 from apm_s3.configs.models import Bundle, ConfigFile, Release
 from apm_s3.configs.overlays import is_reserved
-from apm_s3.configs.sources import check_tool
+from apm_s3.configs.sources import check_tool, check_tools
 from apm_s3.configs.views import Views, compare
 from apm_s3.errors import InvalidOption
 from apm_s3.naming import check_environment
@@ -47,7 +47,7 @@ class ReadMethods:
             ConfigNotFound: there is no such environment, or one of `tools` is not in it.
             StoreDamaged: it is not what was stored.
         """
-        wanted = None if tools is None else [check_tool(tool) for tool in tools]
+        wanted = check_tools(tools)
         return await self._views.environment(check_environment(environment), wanted)
 
     async def environments(self) -> tuple[str, ...]:

@@ -268,15 +268,28 @@ def _spans(name: str, text: str) -> list[Span]:
     try:
         for value in scan(text, form) if form else ():
             values.append(value)
-            kind = _PEM_KIND if "PRIVATE KEY-----" in value.value else _kind_by_name(value.steps)
-            if kind is not None and not _is_elsewhere(value.value):
-                spans.append((value.start, value.stop, kind, value.steps))
+            spans += _by_name(text, value, to_line_end=form == "ini")
     except Unscannable:
         parsed = False
     spans += ((start, stop, kind, _steps_at(values, start)) for start, stop, kind in shapes)
     if named and not (parsed and form == "json"):
         spans += _named_in_lines(text, comments_only=parsed)
     return _disjoint(spans)
+
+
+def _by_name(text: str, value: Scalar, *, to_line_end: bool) -> Iterator[Span]:
+    """The place of `value`, if it is a secret by its name."""
+    kind = _PEM_KIND if "PRIVATE KEY-----" in value.value else _kind_by_name(value.steps)
+    if kind is None:
+        return
+    stop = value.stop
+    if to_line_end:
+        # Grafana ends a value at '#' or ';': whoever did not know that has the rest of the password behind it.
+        stop = end if (end := text.find("\n", stop)) >= 0 else len(text)
+    if not _is_elsewhere(value.value):
+        yield value.start, stop, kind, value.steps
+    elif to_line_end and not value.value and text[value.start : stop].strip():
+        yield value.start, stop, _IN_COMMENT, value.steps
 
 
 def _named_in_lines(text: str, *, comments_only: bool) -> Iterator[Span]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,13 @@ from apm_s3.configs.serialise import serialise
 from apm_s3.errors import InvalidKey, InvalidOption, ObjectTooLarge
 from apm_s3.naming import check_file_name
 from apm_s3.tools import MAIN_FILES, TOOLS
+from apm_s3.validators.parsing.nodes import MAX_BYTES
 
 Source = str | bytes | Path | Mapping[str, Any]
 """Text, bytes, the path of a file, or a mapping that is serialised in the file's own format."""
 
-MAX_FILE = 32 * 1024**2
-"""Bytes of one file: far beyond any real configuration, and still checked and hashed in a second."""
+MAX_FILE = MAX_BYTES
+"""Bytes of one file: what validation reads, far beyond any real configuration."""
 
 MAX_FILES = 10_000
 """Files of one bundle, so that its release document stays below a few megabytes."""
@@ -34,6 +35,19 @@ def check_tool(tool: str) -> str:
     if tool not in MAIN_FILES:
         raise InvalidOption(f"no such tool: {str(tool)[:80]!r}", hint=f"choose from {', '.join(TOOLS)}")
     return tool
+
+
+def check_tools(tools: Collection[str] | None) -> list[str] | None:
+    """`tools`, each of which we know; None: all there are.
+
+    Raises:
+        InvalidOption: one is unknown, there are none, or it is a text.
+    """
+    if tools is None:
+        return None
+    if isinstance(tools, str) or not tools:
+        raise InvalidOption(f"tools={tools!r:.80} names no tools", hint="give a list of them, or leave it out for all")
+    return [check_tool(tool) for tool in tools]
 
 
 def check_notes(author: str | None, message: str, reason: str | None = None) -> None:
@@ -129,7 +143,7 @@ def _read_path(path: Path) -> bytes:
 
 def _check_size(size: int, name: str) -> None:
     if size > MAX_FILE:
-        raise ObjectTooLarge(size=size, limit=MAX_FILE, key=name, hint=f"'{name}' is too large for a configuration")
+        raise ObjectTooLarge(size=size, limit=MAX_FILE, key=name, hint="split it: that is no configuration")
 
 
 def _encode(text: str, name: str) -> bytes:

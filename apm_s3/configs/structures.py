@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from apm_s3.validators.parsing.documents import Format
+from apm_s3.validators.parsing.nodes import MAX_SHOWN
 
 Step = str | int | tuple[str, str]
 """A key, an index, or (field, name) for the item of a list whose items have names."""
@@ -52,8 +54,10 @@ def _rendered(step: Step) -> str:
     if isinstance(step, int):
         return f"[{step}]"
     if isinstance(step, tuple):
-        return f"[{step[0]}={step[1][:80]}]"
-    return f".{step}" if step.replace("_", "").replace("-", "").isalnum() else f'["{step[:80]}"]'
+        return f"[{step[0]}={json.dumps(step[1][:MAX_SHOWN], ensure_ascii=False)[1:-1]}]"
+    if len(step) <= MAX_SHOWN and step.replace("_", "").replace("-", "").isalnum():
+        return f".{step}"
+    return f"[{json.dumps(step[:MAX_SHOWN], ensure_ascii=False)}]"
 
 
 def _is_name(value: Any) -> bool:

@@ -48,6 +48,8 @@ class WriteMethods:
             InvalidRequest: no such tool, or a name that cannot be.
         """
         given = await gather_sources(check_tool(tool), source, files, name)
+        if not given:
+            raise InvalidOption("there is nothing to validate", hint="give source or files")
         if files is None and len(given) == 1:
             [(only, raw)] = given.items()
             return await validate_config_async(tool, raw, name=only)
@@ -252,6 +254,8 @@ class WriteMethods:
 
     async def freeze(self, environment: str, reason: str, *, by: str | None = None) -> None:
         """Let an environment take no change until it is thawed, whoever tries. Frozen again, the new reason counts.
+
+        An environment that does not exist yet is made, frozen.
 
         Raises:
             CommitUnknown: it is not known whether it is frozen; do it again.

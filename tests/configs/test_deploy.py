@@ -134,6 +134,13 @@ async def test_environments_that_cannot_be_deployed_are_errors(
         await store.plan_deploy(source, target)
 
 
+async def test_a_target_that_is_not_there_says_how_to_deploy_into_it(store: ConfigStore) -> None:
+    await _both(store)
+
+    with pytest.raises(ConfigNotFound, match="create=True"):
+        await store.plan_deploy("staging", "nowhere")
+
+
 async def test_a_new_environment_is_made_when_that_is_meant(store: ConfigStore) -> None:
     await _both(store)
 

@@ -50,6 +50,13 @@ def test_a_secret_is_found_and_masked_by_its_field(name: str, text: str, path: s
     assert MASK in mask_text(name, text)
 
 
+@pytest.mark.parametrize("value", ["abc;hunter2-Zq9", "abc #hunter2-Zq9", ";hunter2-Zq9", "#hunter2-Zq9"])
+def test_what_ini_takes_for_a_comment_behind_a_password_is_masked_too(value: str) -> None:
+    text = f"[database]\npassword = {value}\nname = grafana\n"
+
+    assert mask_text("grafana.ini", text) == f"[database]\npassword = {MASK}\nname = grafana\n"
+
+
 SHAPES = {
     "webhook URL": "https://hooks.slack.com/services/T000/B000/abcdefgh",
     "AWS access key": "AKIAIOSFODNN7EXAMPLE",

@@ -5,9 +5,11 @@ import pytest
 from apm_s3.configs.objects import ObjectStore
 from apm_s3.configs.store import ConfigStore
 from apm_s3.errors import (
+    BucketNotFound,
     ConfigInvalid,
     ConfigNotFound,
     EnvironmentFrozen,
+    InvalidKey,
     InvalidOption,
     InvalidRequest,
     RevisionConflict,
@@ -22,6 +24,8 @@ from tests.configs.samples import (
     RULES,
     THIRD_PROMETHEUS,
 )
+from tests.managers import make_manager
+from tests.servers import Server
 
 
 async def test_an_upload_comes_back_byte_for_byte(store: ConfigStore) -> None:
@@ -286,11 +290,43 @@ async def test_a_bad_tool_or_environment_is_refused_before_anything_is_sent(tool
     {}, {"source": LOKI, "files": {"loki.yaml": LOKI}}, {"name": "loki.yaml"}, {"source": 7},
     {"source": "\ud800"}, {"files": {"a": "x", "a/b": "y"}}, {"source": LOKI, "author": "a\nb"},
     {"source": LOKI, "message": "x" * 10_001}, {"source": LOKI, "force": " "}, {"files": {}},
-    {"files": {"loki.yaml": LOKI}, "remove": ["x"]}, {"source": b"x" * (33 * 1024**2)},
+    {"files": {"loki.yaml": LOKI}, "remove": ["x"]}, {"source": b"x" * (17 * 1024**2)},
 ])  # fmt: skip
 async def test_arguments_that_make_no_sense_are_refused_before_anything_is_sent(arguments: dict[str, object]) -> None:
     with pytest.raises(InvalidRequest):
         await ConfigStore(Untouchable()).upload("loki", "production", **arguments)
+
+
+@pytest.mark.parametrize("tools", [[], "loki", ["nagios"]])
+async def test_tools_that_name_none_are_refused_before_anything_is_sent(tools: list[str]) -> None:
+    store = ConfigStore(Untouchable())
+
+    for call in (
+        store.download_environment("production", tools),
+        store.plan_deploy("staging", "production", tools=tools),
+        store.plan_restore("backups/production/x", tools=tools),
+    ):
+        with pytest.raises(InvalidOption):
+            await call
+
+
+async def test_there_is_something_to_validate() -> None:
+    with pytest.raises(InvalidOption):
+        await ConfigStore(Untouchable()).validate("loki", files={})
+
+
+@pytest.mark.parametrize("prefix", ["x", "/x/", "a//b/", "../x/", "x" * 600 + "/"])
+def test_a_prefix_that_cannot_be_is_refused_as_a_prefix(prefix: str) -> None:
+    with pytest.raises(InvalidKey, match="prefix"):
+        ConfigStore(MemoryObjects(), prefix)
+
+
+async def test_a_bucket_that_is_not_there_is_an_error_of_the_upload(moto: Server, bucket_name: str) -> None:
+    async with make_manager(moto) as s3:
+        with pytest.raises(BucketNotFound) as missing:
+            await s3.configs(bucket_name).upload("loki", "production", LOKI)
+
+    assert missing.value.operation == "upload_file"
 
 
 @pytest.mark.parametrize("bad", [

@@ -167,3 +167,11 @@ def test_a_mapping_that_contains_itself_is_refused():
 
 def test_a_mapping_with_a_value_of_no_format_is_refused():
     assert only_issue({"global": object()}).rule == "unsupported-type"
+
+
+@pytest.mark.parametrize("name", ["k" * 100_000, "a b" * 100_000, "line\nbreak", "\x1b[31m"])
+def test_a_path_is_short_and_of_one_line_whatever_its_keys_are(name):
+    [issue] = validate_config("prometheus", {"global": {name: 1}}).issues
+
+    assert len(issue.path) < 120
+    assert issue.path.isprintable()

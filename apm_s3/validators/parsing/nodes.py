@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 from apm_s3.reports import Issue, Severity
 
 MAX_BYTES = 16 * 1024**2
 """No configuration file of these tools is near it; a 50 MB one is refused unread."""
+MAX_SHOWN = 80
+"""Characters of a name that a path shows."""
 MAX_DEPTH = 200
 """Deep enough for any real document, shallow enough for recursion over the tree."""
 MAX_NODES = 500_000
@@ -89,10 +92,10 @@ def render_path(path: Path) -> str:
         path, step = path
         if isinstance(step, int):
             steps.append(f"[{step}]")
-        elif step.replace("_", "").replace("-", "").isalnum():
+        elif len(step) <= MAX_SHOWN and step.replace("_", "").replace("-", "").isalnum():
             steps.append(f".{step}")
         else:
-            steps.append(f'["{step[:80]}"]')
+            steps.append(f"[{json.dumps(step[:MAX_SHOWN], ensure_ascii=False)}]")
     return "".join(reversed(steps)).removeprefix(".")
 
 
