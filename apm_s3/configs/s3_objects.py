@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from datetime import datetime
 from typing import Any, Protocol, cast
 
 from apm_s3.errors import BatchError, s3_error
+from apm_s3.events import labels
 from apm_s3.models import DeleteReport, FileInfo, FileVersion, ListPage
 from apm_s3.options import CopyOptions, ReadOptions, UploadOptions
+from apm_s3.tools import TOOLS
+
+_PLACE = re.compile(rf"(?:.*/)?(?:configs|live|backups)/([^/]+)/(?:({'|'.join(TOOLS)})/)?")
 
 
 class Manager(Protocol):
@@ -56,14 +61,16 @@ class S3Objects:
     ) -> tuple[FileInfo, bytes]:
         """See `ObjectStore.read`."""
         options = ReadOptions(if_none_match=if_none_match, version_id=version_id)
-        async with self._s3.download_file(self.bucket, key, options) as download:
-            body: bytes = await download.read()
-            info: FileInfo = download.info
+        with _labelled(key):
+            async with self._s3.download_file(self.bucket, key, options) as download:
+                body: bytes = await download.read()
+                info: FileInfo = download.info
         return info, body
 
     async def head(self, key: str) -> FileInfo:
         """See `ObjectStore.head`."""
-        return await self._s3.head_file(self.bucket, key)
+        with _labelled(key):
+            return await self._s3.head_file(self.bucket, key)
 
     async def put(
         self,
@@ -87,11 +94,13 @@ class S3Objects:
             retain_until=retain_until,
             timeout=timeout,
         )
-        return await self._s3.upload_file(self.bucket, key, body, options)
+        with _labelled(key):
+            return await self._s3.upload_file(self.bucket, key, body, options)
 
     async def copy(self, source_key: str, key: str) -> FileInfo:
         """See `ObjectStore.copy`."""
-        return await self._s3.copy_file(self.bucket, source_key, self.bucket, key, CopyOptions(if_none_match="*"))
+        with _labelled(key):
+            return await self._s3.copy_file(self.bucket, source_key, self.bucket, key, CopyOptions(if_none_match="*"))
 
     async def delete(self, keys: Sequence[str]) -> None:
         """See `ObjectStore.delete`."""
@@ -143,3 +152,9 @@ class S3Objects:
             async for version in listing:
                 if version.key == key:
                     yield version
+
+
+def _labelled(key: str) -> AbstractContextManager[None]:
+    """Names the environment and the tool of `key` in the events of a request."""
+    match = _PLACE.match(key)
+    return labels(environment=match[1], tool=match[2]) if match else labels()
