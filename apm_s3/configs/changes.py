@@ -17,11 +17,6 @@ Change = Callable[[Current], Current]
 """The document with the change made. Raises where the document does not allow it: nothing is written then."""
 
 
-def no_change(current: Current) -> Current:
-    """Only the sequence moves: every write that is still under way with an older ETag is lost from then on."""
-    return current
-
-
 @dataclass(frozen=True, slots=True)
 class NewReleases:
     """Make each of `releases` the current one of its tool, if its parent still is.

@@ -110,12 +110,6 @@ def is_blob_name(name: str) -> bool:
     return _BLOB.fullmatch(name) is not None
 
 
-def blob_sha256(name: str) -> str | None:
-    """The SHA-256 in the name of a blob; None where it is no blob's name."""
-    match = _BLOB.fullmatch(name)
-    return match[1] if match else None
-
-
 def parse_release(key: str) -> tuple[int, str] | None:
     """Revision and write id from the key of a release document; None where it is none."""
     match = _RELEASE.fullmatch(key.rpartition("/")[2])

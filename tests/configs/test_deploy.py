@@ -7,6 +7,8 @@ from apm_s3.configs.store import ConfigStore
 from apm_s3.errors import ConfigNotFound, DeployRefused, EnvironmentFrozen, InvalidOption, RevisionConflict
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI, OTHER_PROMETHEUS, PROMETHEUS, RULES
+from tests.managers import make_manager
+from tests.servers import Server
 
 
 async def _both(store: ConfigStore) -> None:
@@ -30,6 +32,17 @@ async def test_a_deploy_moves_every_tool_in_one_commit(store: ConfigStore) -> No
     assert bundles["loki"].release.deployed is not None
     assert bundles["loki"].release.origin.environment == "staging"
     assert bundles["loki"].release.author == "Ada"
+
+
+async def test_a_deploy_in_one_call_plans_and_carries_out(moto: Server, bucket_name: str) -> None:
+    async with make_manager(moto) as s3:
+        await s3.create_bucket(bucket_name)
+        await s3.configs(bucket_name).upload("loki", "staging", LOKI)
+
+        result = await s3.deploy_apm_configs(bucket_name, "staging", "production", create=True, author="Ada")
+
+        assert [(release.tool, release.author) for release in result.releases] == [("loki", "Ada")]
+        assert (await s3.configs(bucket_name).download("loki", "production")).text == LOKI
 
 
 async def test_a_plan_changes_nothing_and_shows_the_difference(store: ConfigStore) -> None:

@@ -19,11 +19,6 @@ _ESCAPING_SCHEMES = ("allow-utf-8", "underscores", "dots", "values")
 DEFAULT_INTERVAL, DEFAULT_TIMEOUT = MINUTE, 10 * SECOND
 
 
-def parse_protocol(text: str) -> str:
-    """The text itself: a protocol is checked where it stands, so that a list can say which one is wrong."""
-    return text
-
-
 def parse_validation_scheme(text: str) -> str:
     """`legacy`, `utf8`, or nothing.
 
