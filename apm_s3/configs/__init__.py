@@ -10,6 +10,7 @@ from apm_s3.configs.models import (
     Origin,
     Release,
     ReleaseRef,
+    changed_files,
 )
 from apm_s3.configs.store import (
     ConfigStore,
@@ -26,4 +27,5 @@ __all__ = [
     "Origin",
     "Release",
     "ReleaseRef",
+    "changed_files",
 ]

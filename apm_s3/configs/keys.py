@@ -20,6 +20,9 @@ from apm_s3.naming import check_environment, check_file_name
 
 MAX_REVISION = 99_999_999
 
+MAX_PREFIX = 256
+"""Bytes: with the longest names behind it, every key stays below S3's 1024."""
+
 _WRITE_ID = re.compile(r"([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\.([0-9a-f]{20})", re.ASCII)
 _BLOB = re.compile(r"([0-9a-f]{64})-([a-z0-9.-]{1,90})", re.ASCII)
 _RELEASE = re.compile(r"(\d{8})-([a-z0-9.-]{1,90})\.json", re.ASCII)
@@ -57,6 +60,8 @@ def check_prefix(prefix: str) -> str:
             check_file_name(prefix[:-1])
         except InvalidKey as exc:
             raise InvalidKey(f"{prefix[:80]!r} is no prefix: {exc.problem}", hint="use one such as 'team-a/'") from exc
+        if len(prefix.encode()) > MAX_PREFIX:
+            raise InvalidKey(f"the prefix has more than {MAX_PREFIX} bytes", hint="shorten it")
     return prefix
 
 

@@ -136,6 +136,20 @@ class Release:
         return not self.files
 
 
+def changed_files(old: Release | None, new: Release) -> dict[str, Literal["added", "removed", "changed"]]:
+    """How the files of `new` differ from those of `old` (None: there was nothing), by name, in order."""
+    before = {} if old is None else old.files
+    changes: dict[str, Literal["added", "removed", "changed"]] = {}
+    for name in sorted(before.keys() | new.files.keys()):
+        if name not in before:
+            changes[name] = "added"
+        elif name not in new.files:
+            changes[name] = "removed"
+        elif before[name].sha256 != new.files[name].sha256:
+            changes[name] = "changed"
+    return changes
+
+
 def bundle_digest(hashes: Mapping[str, str]) -> str:
     """One SHA-256 over the names and the SHA-256s of a bundle's files, but for those that only overlays use."""
     lines = (f"{sha256} {name}\n" for name, sha256 in sorted(hashes.items()) if not is_reserved(name))

@@ -255,13 +255,15 @@ class WriteMethods:
     async def freeze(self, environment: str, reason: str, *, by: str | None = None) -> None:
         """Let an environment take no change until it is thawed, whoever tries. Frozen again, the new reason counts.
 
-        An environment that does not exist yet is made, frozen.
+        Marks, backups and reads go on; a collection does not.
 
         Raises:
+            ConfigNotFound: there is no such environment.
             CommitUnknown: it is not known whether it is frozen; do it again.
         """
         check_environment(environment)
         check_notes(by, "", reason)
+        await self._reader.require(environment)
 
         def freeze(begun: Snapshot) -> SetFreeze:
             return SetFreeze(Freeze(reason, by, datetime.fromtimestamp(begun.server_time, UTC)))

@@ -141,7 +141,8 @@ async def test_environments_that_cannot_be_deployed_are_errors(
     store: ConfigStore, source: str, target: str, error: type[Exception]
 ) -> None:
     await _both(store)
-    await store.freeze("empty", "only to have it")
+    await store.upload("loki", "empty", LOKI)
+    await store.remove("loki", "empty")
 
     with pytest.raises(error):
         await store.plan_deploy(source, target)

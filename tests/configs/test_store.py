@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from apm_s3.configs import changed_files
 from apm_s3.configs.objects import ObjectStore
 from apm_s3.configs.store import ConfigStore
 from apm_s3.errors import (
@@ -119,6 +120,18 @@ async def test_history_is_newest_first_and_every_revision_can_be_read(store: Con
     assert (await store.download("prometheus", "production", revision=1)).revision == 1
 
 
+async def test_history_tells_which_files_changed(store: ConfigStore) -> None:
+    await store.upload("prometheus", "production", files={"prometheus.yml": PROMETHEUS, "rules/a.yml": RULES})
+    await store.upload("prometheus", "production", OTHER_PROMETHEUS, remove=["rules/a.yml"])
+    await store.upload("prometheus", "production", RULES, name="rules/b.yml")
+
+    third, second, first = await store.history("prometheus", "production")
+
+    assert changed_files(None, first) == {"prometheus.yml": "added", "rules/a.yml": "added"}
+    assert changed_files(first, second) == {"prometheus.yml": "changed", "rules/a.yml": "removed"}
+    assert changed_files(second, third) == {"rules/b.yml": "added"}
+
+
 async def test_rollback_is_a_new_revision_with_the_old_files(store: ConfigStore) -> None:
     await store.upload("prometheus", "production", files={"prometheus.yml": PROMETHEUS, "rules/a.yml": RULES})
     await store.upload("prometheus", "production", files={"prometheus.yml": OTHER_PROMETHEUS})
@@ -174,6 +187,8 @@ async def test_a_frozen_environment_takes_no_change_until_it_is_thawed(store: Co
 
     await store.thaw("production")
     assert (await store.upload("loki", "production", OTHER_LOKI)).revision == 2
+    with pytest.raises(ConfigNotFound):
+        await store.freeze("prodution", "a slip of the pen")
 
 
 async def test_an_invalid_configuration_is_refused_with_its_report(store: ConfigStore) -> None:

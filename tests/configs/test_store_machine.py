@@ -157,6 +157,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(environment=environments)
     def freeze_or_thaw(self, environment: str):
+        if not any(name == environment for name, _ in self.revisions):
+            return
         if environment in self.frozen:
             self.run(self.store.thaw(environment))
         else:
