@@ -93,13 +93,12 @@ def rewrite(name: str, raw: bytes, base: Mapping[str, Any], result: Mapping[str,
         return raw
     if text is None or form is None:
         return serialise(result, name)
-    try:
-        edits = _Edits(name, text, form, base).of(found, result)
-    except (Unscannable, _NotPossible):
-        edits = None
-    if edits is not None:
-        changed = _applied(text, edits).encode()
-        # Edits are made in good faith, and checked.
+    # Edits are made in good faith, and checked: values in place, else whole sections, else all of it.
+    for in_place in (True, False):
+        try:
+            changed = _applied(text, _Edits(name, text, form, base).of(found, result, in_place=in_place)).encode()
+        except (Unscannable, _NotPossible):
+            continue
         if _holds(changed, form, result):
             return changed
     return _header(text, form).encode() + serialise(result, name)
@@ -121,12 +120,12 @@ class _Edits:
         self._layout = yaml_layout(text) if form == "yaml" else {}
         self._sections = _sections(text, form)
 
-    def of(self, found: Sequence[Difference], result: Mapping[str, Any]) -> list[Edit]:
+    def of(self, found: Sequence[Difference], result: Mapping[str, Any], *, in_place: bool) -> list[Edit]:
         edits: list[Edit] = []
         for key in dict.fromkeys(str(each.steps[0]) for each in found if each.steps):
             own = [each for each in found if each.steps[0] == key]
             try:
-                edits += [self._one(each) for each in own]
+                edits += [self._one(each) for each in own] if in_place else [self._section(key, result)]
             except _NotPossible:
                 edits.append(self._section(key, result))
         return edits
@@ -192,6 +191,8 @@ class _Edits:
         else:
             lines = serialise({last: change.new}, self._name).decode().splitlines()
         inside = [scalar.stop for steps, scalar in self._scalars.items() if steps[: len(parent)] == parent]
+        # An empty collection has no scalar to go by; it is always written in flow style.
+        inside += [end for steps, (_, end, flow) in self._layout.items() if flow and steps[: len(parent)] == parent]
         at = _end_of_line(self._text, max(inside, default=stop))
         return at, at, "".join("\n" + (" " * column + line if line else "") for line in lines)
 

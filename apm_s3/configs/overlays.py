@@ -311,7 +311,8 @@ def _merge_lists(base: list[Any], patch: list[Any], steps: Steps) -> list[Any]:
             raise _invalid(
                 OVERLAY, render(steps), f"{_DIRECTIVE} needs a list of which all items have names of their own"
             )
-        return patch
+        # Named things in place of others: null means in them what it means elsewhere, so that a second time is none.
+        return patch if item_names(patch) is None else [_merge({}, item, steps) for item in patch]
     _check_unique(names[0], names[1], steps)
     merged = dict(zip(names[0], base, strict=True))
     for name, item in zip(names[1], patch, strict=True):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from apm_s3.configs.edits import load
@@ -361,7 +361,8 @@ def merge(base: Any, patch: Any) -> Any:
             for item in patch:
                 found[item["name"]] = merge(found.get(item["name"]), item)
             return list(found.values())
-        return patch
+        distinct = all(named) and len({str(item["name"]) for item in patch}) == len(patch)
+        return [merge(None, item) for item in patch] if patch and distinct else patch
     if not isinstance(patch, dict):
         return patch
     result = dict(base) if isinstance(base, dict) else {}
@@ -383,6 +384,7 @@ def test_any_patch_gives_what_merging_the_data_gives(name: str, base: dict, patc
     assert parse_document(result, "yaml" if name == "a.yml" else "json") == merge(base, patch)
 
 
+@example(base={"a": [{"name": "p", "v": []}]}, patch={"b": []}, indent="", flow=False)
 @given(base=mappings, patch=mappings, indent=st.sampled_from(["# c\n", "", "\n\n"]), flow=st.booleans())
 def test_comments_between_sections_survive_every_patch_that_is_not_of_their_section(
     base: dict, patch: dict, indent: str, flow: bool
@@ -430,6 +432,7 @@ def test_an_empty_patch_keeps_every_byte(base: dict) -> None:
     assert apply_overlay({"a.yml": raw}, b"files: {a.yml: {}}\n").files["a.yml"] == raw
 
 
+@example(base={"a": [None]}, patch={"a": [{"name": "p", "v": None}]})
 @given(base=mappings, patch=mappings)
 def test_applying_a_patch_twice_is_applying_it_once(base: dict, patch: dict) -> None:
     overlay = serialise({"files": {"a.yml": patch}}, OVERLAY)
