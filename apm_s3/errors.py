@@ -149,9 +149,9 @@ class ApmS3Error(Exception):
     def _where(self) -> str:
         """The place, unless the problem names it already."""
         names = [name for name in (self.bucket, self.key) if name is not None]
-        place = _place(self.bucket, self.key)
-        named = place in self.problem or all(f"'{name}'" in self.problem for name in names)
-        return "" if named else f" [{place}]"
+        where = place(self.bucket, self.key)
+        named = where in self.problem or all(f"'{name}'" in self.problem for name in names)
+        return "" if named else f" [{where}]"
 
     def _facts(self) -> str:
         """What an error of this kind knows beside the place."""
@@ -636,145 +636,8 @@ class StoreDamaged(ConfigError):
     default_hint = "run fsck, which explains what is wrong, and repair, which mends it"
 
 
-# --------------------------------------------------------------------------------------------------------------
-# From S3's answer to an error
-
-_BY_S3_CODE: dict[str, type[S3Error]] = {
-    "NoSuchBucket": BucketNotFound,
-    "NoSuchKey": ObjectNotFound,
-    "NoSuchVersion": ObjectNotFound,
-    "NoSuchUpload": UploadNotFound,
-    "AccessDenied": AccessDenied,
-    "AllAccessDisabled": AccessDenied,
-    "AccountProblem": AccessDenied,
-    "ExpiredToken": ExpiredToken,
-    "TokenRefreshRequired": ExpiredToken,
-    "InvalidAccessKeyId": InvalidCredentials,
-    "SignatureDoesNotMatch": InvalidCredentials,
-    "InvalidToken": InvalidCredentials,
-    "InvalidSecurity": InvalidCredentials,
-    "RequestTimeTooSkewed": ClockSkewed,
-    "RequestExpired": ClockSkewed,
-    "BucketAlreadyExists": BucketAlreadyExists,
-    "BucketAlreadyOwnedByYou": BucketAlreadyOwned,
-    "BucketNotEmpty": BucketNotEmpty,
-    "ConditionalRequestConflict": ConditionalConflict,
-    "OperationAborted": ConditionalConflict,
-    "PreconditionFailed": PreconditionFailed,
-    "NotModified": NotModified,
-    "PermanentRedirect": WrongRegion,
-    "TemporaryRedirect": WrongRegion,
-    "AuthorizationHeaderMalformed": WrongRegion,
-    "IllegalLocationConstraintException": WrongRegion,
-    "InvalidObjectState": ObjectArchived,
-    "NotImplemented": UnsupportedByServer,
-    "SlowDown": Throttled,
-    "SlowDownRead": Throttled,
-    "SlowDownWrite": Throttled,
-    "Throttling": Throttled,
-    "ThrottlingException": Throttled,
-    "RequestLimitExceeded": Throttled,
-    "BandwidthLimitExceeded": Throttled,
-    "TooManyRequests": Throttled,
-    "RequestTimeout": ServiceUnavailable,
-    "InternalError": ServiceUnavailable,
-    "ServiceUnavailable": ServiceUnavailable,
-    "BadDigest": DigestRejected,
-    "InvalidDigest": DigestRejected,
-    "XAmzContentSHA256Mismatch": DigestRejected,
-    "XAmzContentChecksumMismatch": DigestRejected,
-    "NoSuchLifecycleConfiguration": NotConfigured,
-    "NoSuchBucketPolicy": NotConfigured,
-    "NoSuchTagSet": NotConfigured,
-    "NoSuchTagSetError": NotConfigured,
-    "NoSuchConfiguration": NotConfigured,
-    "NoSuchCORSConfiguration": NotConfigured,
-    "NoSuchWebsiteConfiguration": NotConfigured,
-    "NoSuchPublicAccessBlockConfiguration": NotConfigured,
-    "NoSuchObjectLockConfiguration": NotConfigured,
-    "ObjectLockConfigurationNotFoundError": NotConfigured,
-    "OwnershipControlsNotFoundError": NotConfigured,
-    "ReplicationConfigurationNotFoundError": NotConfigured,
-    "ServerSideEncryptionConfigurationNotFoundError": NotConfigured,
-}
-
-_BY_STATUS: dict[int, type[S3Error]] = {
-    304: NotModified,
-    401: AccessDenied,
-    403: AccessDenied,
-    404: NotFound,
-    408: ServiceUnavailable,
-    409: Conflict,
-    412: PreconditionFailed,
-    429: Throttled,
-    501: UnsupportedByServer,
-}
-
-
-def s3_error(
-    *,
-    operation: str,
-    status: int,
-    s3_code: str = "",
-    message: str = "",
-    bucket: str | None = None,
-    key: str | None = None,
-    **facts: Any,
-) -> S3Error:
-    """The error for an answer of S3 that says no: by S3's code, else by the HTTP status.
-
-    `facts` are the further attributes of `S3Error`. A HEAD has no body and so no code: its 404 is a plain `NotFound`,
-    which the operations layer resolves to the bucket or the key.
-    Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html.
-    """
-    kind = _BY_S3_CODE.get(s3_code)
-    if kind is None:
-        if status in (301, 302, 307, 308) or (status == 400 and facts.get("region")):
-            kind = WrongRegion
-        elif status >= 500 and status != 501:
-            kind = ServiceUnavailable
-        else:
-            kind = _BY_STATUS.get(status, RequestRejected)
-    elif kind is ServiceUnavailable and status == 503 and "reduce your request rate" in message.lower():
-        kind = Throttled
-    return kind(
-        _problem(kind, bucket, key, s3_code, message),
-        operation=operation,
-        bucket=bucket,
-        key=key,
-        status=status,
-        s3_code=s3_code,
-        **facts,
-    )
-
-
-def _problem(kind: type[S3Error], bucket: str | None, key: str | None, s3_code: str, message: str) -> str:
-    place = _place(bucket, key)
-    match kind.__name__:
-        case "BucketNotFound":
-            return f"bucket '{bucket}' does not exist"
-        case "ObjectNotFound":
-            return f"'{key}' does not exist in bucket '{bucket}'"
-        case "NotFound":
-            return f"{place} was not found"
-        case "AccessDenied":
-            return f"S3 denies access to {place}"
-        case "BucketAlreadyExists":
-            return f"bucket '{bucket}' exists already and belongs to another account"
-        case "BucketAlreadyOwned":
-            return f"bucket '{bucket}' exists already and is yours"
-        case "PreconditionFailed":
-            return f"a condition did not hold for {place}"
-        case "NotModified":
-            return f"{place} has not changed"
-        case "ObjectArchived":
-            return f"{place} is archived and cannot be read now"
-    # S3's message can quote what was signed, the session token among it: only the codes' names are safe there.
-    said = message.strip().rstrip(".") if message and not issubclass(kind, InvalidCredentials) else ""
-    return f"{place}: {said or s3_code or kind.__name__}"
-
-
-def _place(bucket: str | None, key: str | None) -> str:
+def place(bucket: str | None, key: str | None) -> str:
+    """How messages name an object, or a bucket."""
     if bucket is None:
         return "S3" if key is None else f"'{key}'"
     return f"'{bucket}/{key}'" if key is not None else f"bucket '{bucket}'"

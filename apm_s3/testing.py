@@ -8,8 +8,9 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime
 from time import time
 
-from apm_s3.errors import S3Error, s3_error
+from apm_s3.errors import S3Error
 from apm_s3.models import FileInfo, FileVersion
+from apm_s3.s3_answers import s3_error
 
 
 class MemoryObjects:

@@ -46,9 +46,9 @@ from apm_s3.errors import (
     UploadNotFound,
     UsageError,
     WrongRegion,
-    s3_error,
 )
 from apm_s3.reports import ValidationReport
+from apm_s3.s3_answers import s3_error
 
 
 def every_error() -> list[type[ApmS3Error]]:

@@ -8,10 +8,11 @@ from contextlib import AbstractContextManager, aclosing
 from datetime import datetime
 from typing import Any, Protocol, cast
 
-from apm_s3.errors import BatchError, s3_error
+from apm_s3.errors import BatchError
 from apm_s3.events import labels
 from apm_s3.models import DeleteReport, FileInfo, FileVersion, ListPage
 from apm_s3.options import CopyOptions, ReadOptions, UploadOptions
+from apm_s3.s3_answers import s3_error
 from apm_s3.tools import TOOLS
 
 _PLACE = re.compile(rf"(?:.*/)?(?:configs|live|backups)/([^/]+)/(?:({'|'.join(TOOLS)})/)?")

@@ -6,13 +6,14 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from apm_s3.errors import BatchError, InvalidOption, UnsupportedByServer, UploadNotFound, s3_error
+from apm_s3.errors import BatchError, InvalidOption, UnsupportedByServer, UploadNotFound
 from apm_s3.models import DeleteReport, EmptyReport, FileVersion, KeyFailure, UploadInfo, VersionPage
 from apm_s3.operations.bucket_requests import BucketRef
 from apm_s3.operations.bucket_settings import SettingOperations
 from apm_s3.operations.runner import Runner
 from apm_s3.options.bucket_settings import Tags
 from apm_s3.options.calls import DeleteOptions, ListOptions
+from apm_s3.s3_answers import s3_error
 from apm_s3.tasks import run_all
 from apm_s3.transports.base import ObjectTransport
 

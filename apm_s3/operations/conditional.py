@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from apm_s3.errors import ConditionalConflict, NotFound, S3Error, s3_error
+from apm_s3.errors import ConditionalConflict, NotFound, S3Error
 from apm_s3.models import FileInfo
 from apm_s3.operations.engine import Engine, reading_options
 from apm_s3.options import CopyOptions, UploadOptions
+from apm_s3.s3_answers import s3_error
 
 
 async def settle_write(

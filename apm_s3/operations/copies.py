@@ -18,7 +18,6 @@ from apm_s3.errors import (
     PreconditionFailed,
     RequestRejected,
     S3Error,
-    s3_error,
 )
 from apm_s3.models import DeleteOutcome, FileInfo, PartInfo
 from apm_s3.operations.conditional import settle_write
@@ -34,6 +33,7 @@ from apm_s3.operations.engine import (
 from apm_s3.operations.multipart import MultipartUpload, open_upload
 from apm_s3.operations.objects import head
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
+from apm_s3.s3_answers import s3_error
 from apm_s3.tasks import run_all
 from apm_s3.wire.parts import Part, plan_parts
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from apm_s3.errors import ApmS3Error, InvalidKey, InvalidOption, NotFound, S3Error, s3_error
+from apm_s3.errors import ApmS3Error, InvalidKey, InvalidOption, NotFound, S3Error
 from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, Stream
 from apm_s3.naming import check_key
 from apm_s3.operations.conditional import settle_write
@@ -38,6 +38,7 @@ from apm_s3.operations.sources import (
     open_source,
 )
 from apm_s3.options import DeleteOptions, ReadOptions, UploadOptions
+from apm_s3.s3_answers import s3_error
 from apm_s3.tasks import run_all
 from apm_s3.wire.content_types import content_type
 from apm_s3.wire.parts import MAX_PART

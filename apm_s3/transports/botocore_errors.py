@@ -19,8 +19,8 @@ from apm_s3.errors import (
     InvalidCredentials,
     InvalidOption,
     RequestTimedOut,
-    s3_error,
 )
+from apm_s3.s3_answers import s3_error
 from apm_s3.transports.send_once import ConnectionBroken
 
 TABLE: dict[str, type[ApmS3Error]] = {

@@ -12,8 +12,9 @@ from typing import Any, Self
 
 from aiohttp import ClientResponse
 
-from apm_s3.errors import ApmS3Error, ConnectionLost, IntegrityError, RequestTimedOut, S3Error, s3_error
+from apm_s3.errors import ApmS3Error, ConnectionLost, IntegrityError, RequestTimedOut, S3Error
 from apm_s3.models import FileInfo
+from apm_s3.s3_answers import s3_error
 from apm_s3.transports.aiohttp_errors import TRANSLATED, translate
 from apm_s3.transports.signed_requests import Call
 from apm_s3.transports.stalls import Stalls

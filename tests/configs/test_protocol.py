@@ -10,14 +10,9 @@ import pytest
 from apm_s3.configs import CommitOutcome
 from apm_s3.configs.objects import ObjectStore
 from apm_s3.configs.store import ConfigStore
-from apm_s3.errors import (
-    AccessDenied,
-    ConditionalWritesUnsupported,
-    InvalidOption,
-    StoreDamaged,
-    s3_error,
-)
+from apm_s3.errors import AccessDenied, ConditionalWritesUnsupported, InvalidOption, StoreDamaged
 from apm_s3.models import FileInfo
+from apm_s3.s3_answers import s3_error
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI
 

@@ -28,8 +28,9 @@ from apm_s3 import (
     TransferSettings,
     UploadOptions,
 )
-from apm_s3.errors import ApmS3Error, s3_error
+from apm_s3.errors import ApmS3Error
 from apm_s3.models import PartInfo
+from apm_s3.s3_answers import s3_error
 from apm_s3.wire.checksums import checksum
 from tests.cancellation import cancelled_everywhere
 from tests.memory_transport import MemoryManager, MemoryTransport
