@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -175,18 +175,22 @@ class S3Manager(
         source_env: str,
         target_env: str,
         *,
+        prefix: str = "",
         tools: Sequence[str] | None = None,
+        variables: Mapping[str, str] | None = None,
         create: bool = False,
         author: str | None = None,
         message: str = "",
+        allow_drift: bool = False,
+        force: str | None = None,
     ) -> DeployResult:
         """Plan a deploy of the configurations in `bucket` from one environment to another, and carry it out at once.
 
-        Args and errors: those of `ConfigStore.plan_deploy` and `ConfigStore.deploy`.
+        Args and errors: those of `configs`, `ConfigStore.plan_deploy` and `ConfigStore.deploy`.
         """
-        store = self.configs(bucket)
-        plan = await store.plan_deploy(source_env, target_env, tools=tools, create=create)
-        return await store.deploy(plan, author=author, message=message)
+        store = self.configs(bucket, prefix)
+        plan = await store.plan_deploy(source_env, target_env, tools=tools, variables=variables, create=create)
+        return await store.deploy(plan, author=author, message=message, allow_drift=allow_drift, force=force)
 
     @property
     def _engine(self) -> Engine:

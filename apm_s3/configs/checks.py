@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from apm_s3.configs.models import Release
 from apm_s3.configs.overlays import is_reserved
 from apm_s3.configs.secrets import find_secrets
 from apm_s3.errors import ConfigInvalid
-from apm_s3.reports import ValidationReport
-from apm_s3.validators import validate_bundle_async, validate_config_async
+from apm_s3.reports import Issue, Severity, ValidationReport
+from apm_s3.tools import MAIN_FILES
+from apm_s3.validators import infer_kind, validate_bundle_async, validate_config_async
 
 _MAX_WARNINGS = 200
 
@@ -43,12 +44,27 @@ async def report_files(tool: str, files: Mapping[str, bytes], *, whole: bool) ->
     """What validation says of files: of a bundle where they are the whole of it, else of each by itself."""
     if whole:
         return [await report_bundle(tool, files)]
-    return [await validate_config_async(tool, raw, name=name) for name, raw in files.items() if not is_reserved(name)]
+    return [await _report_file(tool, name, raw) for name, raw in files.items() if not is_reserved(name)]
+
+
+async def _report_file(tool: str, name: str, raw: bytes) -> ValidationReport:
+    # A note or a certificate is not refused, as it would not be in a whole bundle.
+    if name != MAIN_FILES[tool] and infer_kind(tool, name, raw) is None:
+        return ValidationReport(tool, "other", name, (), (f"{name}: not a {tool} configuration file",))
+    return await validate_config_async(tool, raw, name=name)
 
 
 async def report_bundle(tool: str, files: Mapping[str, bytes]) -> ValidationReport:
-    """What validation says of the files that the tool reads."""
-    return await validate_bundle_async(tool, {name: raw for name, raw in files.items() if not is_reserved(name)})
+    """What validation says of the files that the tool reads, and whether the main one is among them."""
+    report = await validate_bundle_async(tool, {name: raw for name, raw in files.items() if not is_reserved(name)})
+    main = MAIN_FILES[tool]
+    if main in files:
+        return report
+    hint = f"name it {main}, or download files by name"
+    missing = Issue(
+        Severity.WARNING, "", None, None, "no-main-file", f"{main} is not in the bundle", hint=hint, file=main
+    )
+    return replace(report, issues=(*report.issues, missing))
 
 
 def require_valid(reports: Sequence[ValidationReport], force: str | None) -> None:

@@ -22,7 +22,6 @@ from apm_s3.configs.views import Views
 from apm_s3.errors import ConfigNotFound, InvalidOption
 from apm_s3.naming import check_environment
 from apm_s3.reports import ValidationReport
-from apm_s3.validators import validate_bundle_async, validate_config_async
 
 
 class WriteMethods:
@@ -50,10 +49,8 @@ class WriteMethods:
         given = await gather_sources(check_tool(tool), source, files, name)
         if not given:
             raise InvalidOption("there is nothing to validate", hint="give source or files")
-        if files is None and len(given) == 1:
-            [(only, raw)] = given.items()
-            return await validate_config_async(tool, raw, name=only)
-        return await validate_bundle_async(tool, given)
+        reports = await report_files(tool, given, whole=files is not None)
+        return reports[0] if reports else await report_bundle(tool, given)
 
     async def upload(
         self,

@@ -17,6 +17,7 @@ when there is something to report.
 from apm_s3.tools import MAIN_FILES, TOOLS
 from apm_s3.validators.parsing.documents import parse_document
 from apm_s3.validators.validate import (
+    infer_kind,
     validate_bundle,
     validate_bundle_async,
     validate_config,
@@ -26,6 +27,7 @@ from apm_s3.validators.validate import (
 __all__ = [
     "MAIN_FILES",
     "TOOLS",
+    "infer_kind",
     "parse_document",
     "validate_bundle",
     "validate_bundle_async",

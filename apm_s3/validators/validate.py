@@ -73,6 +73,15 @@ def validate_config(
     return context.report(tool, chosen, read.name)
 
 
+def infer_kind(tool: str, name: str, raw: bytes) -> str | None:
+    """The kind that a file of a bundle seems to be; None for one that is none of the tool's, such as a certificate.
+
+    Raises:
+        InvalidOption: unknown tool.
+    """
+    return _check_options(tool, None, None, "full").infer_kind(Source(raw, name))
+
+
 async def validate_config_async(
     tool: str,
     source: ConfigSource,

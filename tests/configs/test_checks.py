@@ -1,0 +1,36 @@
+"""What is checked of files that are none of the tool's kinds, and of bundles without their main file."""
+
+from __future__ import annotations
+
+import pytest
+
+from apm_s3.configs.store import ConfigStore
+from apm_s3.errors import ConfigInvalid
+from apm_s3.testing import MemoryObjects
+
+RULES = "groups: [{name: a, rules: [{record: x, expr: up}]}]\n"
+
+
+@pytest.fixture
+def store() -> ConfigStore:
+    return ConfigStore(MemoryObjects())
+
+
+async def test_a_note_is_stored_however_it_comes(store: ConfigStore) -> None:
+    await store.upload("prometheus", "staging", "scrape_configs: []\n")
+    await store.upload("prometheus", "staging", "hello", name="README.md")
+    await store.upload("prometheus", "staging", files={"prometheus.yml": "", "README.md": "hello"})
+    assert (await store.download("prometheus", "staging", name="README.md")).text == "hello"
+    assert (await store.validate("prometheus", "hello", name="README.md")).ok
+
+
+async def test_the_main_file_is_checked_whatever_it_looks_like(store: ConfigStore) -> None:
+    with pytest.raises(ConfigInvalid):
+        await store.upload("grafana", "staging", "[server\n")
+
+
+async def test_a_bundle_without_its_main_file_is_warned_of(store: ConfigStore) -> None:
+    release = await store.upload("prometheus", "staging", files={"rules/a.yml": RULES})
+    assert any("prometheus.yml is not in the bundle" in warning for warning in release.warnings)
+    whole = await store.upload("prometheus", "staging", "rule_files: [rules/a.yml]\n")
+    assert whole.warnings == ()
