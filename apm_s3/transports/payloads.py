@@ -200,7 +200,9 @@ async def _encode(
                 checksum.update(chunk)
             # The line that ends a chunk goes with the one that begins the next: fewer, larger writes.
             yield end + _chunk_line(chunk, signer)
-            yield chunk
+            view = memoryview(chunk)
+            for start in range(0, len(view), PIECE):
+                yield view[start : start + PIECE]
             end = b"\r\n"
     last = end + _chunk_line(b"", signer)
     if checksum is None:

@@ -277,6 +277,8 @@ async def _watched(payload: Payload, stalls: Stalls, task: asyncio.Task[Any]) ->
             async for piece in pieces:
                 yield piece
                 stalls.moved(task)
+                # A connection that takes all at once would let a whole part through in one step of the event loop.
+                await asyncio.sleep(0)
         except Exception as exc:
             payload.failure = exc
             raise

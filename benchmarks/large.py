@@ -1,0 +1,152 @@
+"""One large object beside s5cmd: seconds, CPU, peak memory, and the longest stall of the event loop.
+
+    python -m benchmarks.large [--size 512] [--rounds 3]
+
+Each transfer runs in a process of its own, in turn, for several rounds, in `benchmarks/.venv` as `benchmarks.small`.
+Files lie in /dev/shm where there is one, so that no disk is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import resource
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.clients import KEY_ID, REGION, SECRET, Bare
+from benchmarks.small import BUCKET, HERE, cpu, environment
+
+MIB = 1024**2
+FIGURES = ("seconds", "cpu", "mib", "stall_ms")
+Figures = dict[str, float]
+
+
+class Watch:
+    """Finds the longest that the event loop was late, in seconds."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self.before = time.perf_counter()
+
+    async def run(self) -> None:
+        """Look every millisecond, until cancelled."""
+        while True:
+            await asyncio.sleep(0.001)
+            now = time.perf_counter()
+            self.longest = max(self.longest, now - self.before - 0.001)
+            self.before = now
+
+
+async def transfer(endpoint: str, direction: str, path: str) -> Figures:
+    """The figures of one transfer by this library."""
+    from apm_s3 import Credentials, S3Manager
+
+    async with S3Manager(region=REGION, endpoint_url=endpoint, credentials=Credentials(KEY_ID, SECRET)) as s3:
+        await s3.bucket_exists(BUCKET)
+        watch = Watch()
+        began, used = time.perf_counter(), cpu()
+        watching = asyncio.create_task(watch.run())
+        if direction == "up":
+            await s3.upload_file(BUCKET, "apm_s3", Path(path))
+        else:
+            await s3.download_to(BUCKET, "large", path)
+        figures = {"seconds": time.perf_counter() - began, "cpu": cpu() - used, "stall_ms": watch.longest * 1000}
+        watching.cancel()
+    return {**figures, "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+
+def run_ours(python: str, endpoint: str, direction: str, path: Path) -> Figures:
+    """One transfer by this library in a process of its own."""
+    command = [python, "-m", "benchmarks.large", "--job", json.dumps([endpoint, direction, str(path)])]
+    done = subprocess.run(command, cwd=HERE.parent, check=True, stdout=subprocess.PIPE, text=True)
+    return dict(json.loads(done.stdout))
+
+
+def run_s5cmd(python: str, endpoint: str, direction: str, path: Path) -> Figures:
+    """One transfer by s5cmd."""
+    remote = f"s3://{BUCKET}/" + ("s5cmd" if direction == "up" else "large")
+    source, target = (str(path), remote) if direction == "up" else (remote, str(path))
+    secrets = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": REGION}
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [str(Path(python).with_name("s5cmd")), "--endpoint-url", endpoint, "cp", source, target],
+        env={**os.environ, **secrets},
+        stdout=subprocess.DEVNULL,
+    )
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError("s5cmd failed")
+    seconds = time.perf_counter() - began
+    return {"seconds": seconds, "cpu": used.ru_utime + used.ru_stime, "mib": used.ru_maxrss / 1024, "stall_ms": 0.0}
+
+
+async def prepare(endpoint: str, python: str, path: Path) -> None:
+    """The bucket, and the object that is downloaded."""
+    bare = Bare(endpoint, BUCKET)
+    await bare.open()
+    await bare.send("PUT", "")
+    await bare.close()
+    run_ours(python, endpoint, "up", path)
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=512, help="MiB")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--job", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.job:
+        print(json.dumps(asyncio.run(transfer(*json.loads(arguments.job)))))
+        return
+
+    from benchmarks import servers
+
+    python = environment()
+    shm = Path("/dev/shm")
+    with (
+        servers.start("seaweedfs") as endpoint,
+        tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None) as folder,
+    ):
+        source, target = Path(folder) / "source", Path(folder) / "target"
+        with source.open("wb") as file:
+            for _ in range(arguments.size):
+                file.write(os.urandom(MIB))
+        asyncio.run(prepare(endpoint, python, source))
+        measure(python, endpoint, source, target, arguments.rounds)
+
+
+def measure(python: str, endpoint: str, source: Path, target: Path, rounds: int) -> None:
+    """Both programs, both directions, in turn; medians are printed, and ours in proportion to s5cmd's."""
+    asyncio.run(_copy_as_large(endpoint))
+    for direction, path in (("up", source), ("down", target)):
+        results: dict[str, list[Figures]] = {"apm_s3": [], "s5cmd": []}
+        for _ in range(rounds):
+            for name, run in (("apm_s3", run_ours), ("s5cmd", run_s5cmd)):
+                target.unlink(missing_ok=True)
+                results[name].append(run(python, endpoint, direction, path))
+        medians = {n: {f: statistics.median(r[f] for r in found) for f in FIGURES} for n, found in results.items()}
+        for name, figures in medians.items():
+            print(direction.ljust(6) + name.ljust(8) + "".join(f"{figures[f]:>12.2f} {f}" for f in FIGURES))
+        ours, theirs = medians["apm_s3"], medians["s5cmd"]
+        print(
+            f"      speed {theirs['seconds'] / ours['seconds']:.2f} times s5cmd's, CPU {ours['cpu'] / theirs['cpu']:.2f}"
+        )
+
+
+async def _copy_as_large(endpoint: str) -> None:
+    bare = Bare(endpoint, BUCKET)
+    await bare.open()
+    await bare.copy("apm_s3", "large")
+    await bare.close()
+
+
+if __name__ == "__main__":
+    main()
