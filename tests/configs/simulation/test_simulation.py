@@ -8,7 +8,7 @@ from tests.configs.simulation.world import Violation, play
 BATCH = 1000
 
 
-@pytest.mark.parametrize("batch", range(12))
+@pytest.mark.parametrize("batch", range(20))
 def test_no_interleaving_breaks_the_protocol(batch: int) -> None:
     for seed in range(batch * BATCH, (batch + 1) * BATCH):
         play(seed)
