@@ -166,6 +166,7 @@ if TYPE_CHECKING:
         Origin,
         Release,
         ReleaseRef,
+        changed_files,
     )
     from apm_s3.validators import validate_config, validate_config_async
 
@@ -302,6 +303,7 @@ __all__ = [
     "__version__",
     "apm_bucket_name",
     "apm_bucket_options",
+    "changed_files",
     "labels",
     "retry_s3",
     "validate_config",
@@ -320,6 +322,7 @@ _LATER = {
     "Origin": "apm_s3.configs",
     "Release": "apm_s3.configs",
     "ReleaseRef": "apm_s3.configs",
+    "changed_files": "apm_s3.configs",
     "validate_config": "apm_s3.validators",
     "validate_config_async": "apm_s3.validators",
 }

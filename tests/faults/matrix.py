@@ -32,12 +32,12 @@ from tests.faults.faults import CASES, Case, Then
 from tests.faults.server import FaultyS3
 from tests.faults.verbs import OTHER, VERBS, Verb, bodies_of, new_state
 
-READ, DEADLINE = 1.0, 4.0
+READ, DEADLINE = 2.5, 8.0
 GRACE = 10.0
 """Seconds past the deadline after which a call counts as hung; far more than a busy machine takes."""
 
 SETTINGS = {
-    "timeouts": Timeouts(connect=1.0, read=READ, deadline=DEADLINE),
+    "timeouts": Timeouts(connect=READ, read=READ, deadline=DEADLINE),
     "retry": RetrySettings(attempts=3, initial_delay=0.001, budget=1e6),
     "transfer": TransferSettings(multipart_threshold=200, range_size=100),
     "response_checksums": "when_supported",

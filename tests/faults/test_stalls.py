@@ -50,7 +50,7 @@ async def test_the_watchdog_sees_what_holds_the_loop() -> None:
 
 
 async def test_the_watchdog_sees_what_holds_the_interpreter_lock_in_a_thread() -> None:
-    text = json.dumps([{"key": "value" * 10, "list": [1.5, 2.5]}] * 100_000)
+    text = json.dumps([{"key": "value" * 10, "list": [1.5, 2.5]}] * 400_000)
     async with Watchdog(LIMIT) as watchdog:
         await asyncio.to_thread(json.loads, text)
     assert watchdog.longest > LIMIT
