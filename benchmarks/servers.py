@@ -24,7 +24,10 @@ http {{
   access_log off; client_body_temp_path {dir}/body; client_max_body_size 0; keepalive_requests 100000000;
   server {{
     listen 127.0.0.1:{port}; root {dir}/root;
-    location / {{ dav_methods PUT DELETE; create_full_put_path on; }}
+    location / {{
+      dav_methods PUT DELETE; create_full_put_path on;
+      if ($request_method = PUT) {{ add_header ETag '"new"' always; }}
+    }}
   }}
 }}
 """

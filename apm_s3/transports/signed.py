@@ -6,6 +6,7 @@ their own) goes to the transport over aiobotocore by itself.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,7 +22,7 @@ from apm_s3.transports.routes import Route
 from apm_s3.transports.signed_answers import file_info, server_time, shortened, verify
 from apm_s3.transports.signed_multipart import XML, SignedMultipart, document, parsed, size_of, written_info
 from apm_s3.transports.signed_requests import Call
-from apm_s3.wire import xml
+from apm_s3.wire import checksums, xml
 
 _NOT_IN_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold, not even escaped: https://www.w3.org/TR/xml/#charsets."""
@@ -61,7 +62,10 @@ class SignedTransport(SignedMultipart):
         if length is not None and int(length) != len(body):
             raise shortened(call, len(body), int(length))
         if info.checksums and options.range is None and self._verify:
-            await verify(call, body, info)
+            if len(body) < checksums.OFF_LOOP:
+                verify(call, body, info)
+            else:
+                await asyncio.to_thread(verify, call, body, info)
         return info, body
 
     async def open(self, bucket: str, key: str, options: ReadOptions) -> Body:

@@ -134,7 +134,7 @@ def refusal(call: Call, status: int, headers: Mapping[str, str], body: bytes) ->
     )
 
 
-async def verify(call: Call, data: bytes, info: FileInfo) -> None:
+def verify(call: Call, data: bytes, info: FileInfo) -> None:
     """Hold the bytes of a whole object against the checksum that came with them.
 
     Raises:
@@ -144,10 +144,7 @@ async def verify(call: Call, data: bytes, info: FileInfo) -> None:
     if known is None:
         return
     algorithm, expected = known
-    if len(data) < checksums.OFF_LOOP:
-        actual = checksums.checksum(algorithm, data)
-    else:
-        actual = await asyncio.to_thread(checksums.checksum, algorithm, data)
+    actual = checksums.checksum(algorithm, data)
     if actual != expected:
         raise _mismatch(call, algorithm, actual, expected)
 

@@ -43,9 +43,12 @@ class Crc32:
         return self._value.to_bytes(4, "big")
 
 
+_HASHES = {"sha256": hashlib.sha256, "sha1": hashlib.sha1, "md5": hashlib.md5}
+
+
 def start(algorithm: str) -> Checksum:
     """A checksum of one of `VERIFIABLE`, or "md5"."""
-    return Crc32() if algorithm == "crc32" else hashlib.new(algorithm, usedforsecurity=False)
+    return Crc32() if algorithm == "crc32" else _HASHES[algorithm](usedforsecurity=False)
 
 
 def encode(digest: bytes) -> str:
@@ -57,7 +60,7 @@ def checksum(algorithm: str, data: bytes | bytearray | memoryview) -> str:
     """S3's form of `data`'s checksum."""
     if algorithm == "crc32":
         return encode(zlib.crc32(data).to_bytes(4, "big"))
-    return encode(hashlib.new(algorithm, data, usedforsecurity=False).digest())
+    return encode(_HASHES[algorithm](data, usedforsecurity=False).digest())
 
 
 def verifiable(checksums: Mapping[str, str]) -> tuple[str, str] | None:
