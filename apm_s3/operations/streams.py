@@ -23,6 +23,7 @@ from apm_s3.options import ReadOptions
 from apm_s3.pool import StreamSlot
 from apm_s3.tasks import shielded
 from apm_s3.transports.base import Body
+from apm_s3.transports.bodies import joined
 
 
 class Download:
@@ -87,7 +88,7 @@ class Download:
 
     async def read(self) -> bytes:
         """All that has not been read yet."""
-        return b"".join([piece async for piece in self])
+        return await joined([piece async for piece in self])
 
     async def aclose(self) -> None:
         """Give the connection up; harmless when called twice."""

@@ -23,6 +23,7 @@ from apm_s3.models import (
 )
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 from apm_s3.transports.base import ParsedPage
+from apm_s3.transports.bodies import joined
 from apm_s3.transports.boto_parameters import (
     checked_read_parameters,
     copy_parameters,
@@ -56,7 +57,7 @@ class BotoTransport:
         """See `ObjectTransport.read`."""
         body = await self.open(bucket, key, options)
         try:
-            data = b"".join([piece async for piece in body])
+            data = await joined([piece async for piece in body])
         finally:
             await body.aclose()
         return body.info, data
@@ -341,7 +342,7 @@ class BotoBody:
 
 async def _gather(body: bytes | Stream) -> bytes:
     if isinstance(body, Stream):
-        return b"".join([piece async for piece in body.open()])
+        return await joined([piece async for piece in body.open()])
     return body
 
 

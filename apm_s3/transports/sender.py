@@ -19,6 +19,7 @@ from apm_s3._version import __version__
 from apm_s3.errors import ApmS3Error, ClockSkewed, ExpiredToken, InvalidCredentials, WrongRegion
 from apm_s3.models import Credentials
 from apm_s3.transports.aiohttp_errors import TRANSLATED, translate
+from apm_s3.transports.bodies import read_whole
 from apm_s3.transports.botocore_errors import translate as translate_botocore
 from apm_s3.transports.clients import Clients
 from apm_s3.transports.credentials import CredentialProvider
@@ -89,9 +90,11 @@ class Sender:
             response = await self._session.request(
                 call.method, url, headers=headers, data=data, allow_redirects=False, **route.proxy
             )
-            if not response.content.is_eof():
+            if response.content.is_eof():
+                body = await response.read()
+            else:
                 self._stalls.reading(task, response.content)
-            body = await response.read()
+                body = await read_whole(response)
         except BaseException as exc:
             failure = self._failure(exc, call, route, payload, task)
             if failure is exc:

@@ -27,7 +27,6 @@ def only_issue(text, tool="prometheus", **options):
         pytest.param(b"#" * 50_000_000, "too-large", None, None, id="50 MB"),
         pytest.param("#" * 50_000_000, "too-large", None, None, id="50 MB of text"),
         pytest.param("é" * 9_000_000, "too-large", None, None, id="text that is large in UTF-8"),
-        pytest.param("[" * 60_000, "too-deep", 1, 201, id="60 000 sequences"),
         pytest.param("{a: " * 60_000, "too-deep", 1, 801, id="60 000 mappings"),
         pytest.param("- " * 60_000, "too-deep", 1, 401, id="60 000 block sequences"),
         pytest.param("a: 1\nb: \xff".encode("latin-1"), "invalid-utf8", 2, 4, id="invalid UTF-8"),
@@ -43,6 +42,14 @@ def test_a_text_that_cannot_be_read_gets_one_error_with_its_place(text, rule, li
     issue = only_issue(text)
 
     assert (issue.severity, issue.rule, issue.line, issue.column) == ("error", rule, line, column)
+
+
+def test_60_000_sequences_are_refused_where_libyaml_or_our_limit_is_met_first():
+    issue = only_issue("[" * 60_000)
+
+    assert (issue.rule, issue.line) == ("too-deep", 1)
+    assert issue.column in (201, 1001)
+    assert "200 levels" in issue.message
 
 
 @pytest.mark.parametrize("opening", ["[", '{"a":'])

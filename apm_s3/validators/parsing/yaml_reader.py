@@ -15,6 +15,7 @@ import yaml
 from apm_s3.reports import Issue, Severity
 from apm_s3.validators.parsing.nodes import (
     MAPPING,
+    MAX_DEPTH,
     MAX_EXPANSION,
     SCALAR,
     SEQUENCE,
@@ -245,7 +246,11 @@ def _check_version(event: Any) -> None:
 
 def _unreadable(exc: yaml.MarkedYAMLError) -> Unreadable:
     mark = exc.problem_mark or exc.context_mark
+    line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
+    # Newer releases of libyaml have a limit of their own, and meet it before they tell of the first collection.
+    if exc.problem and "nesting depth" in exc.problem:
+        return Unreadable("too-deep", f"nested deeper than {MAX_DEPTH} levels", line, column)
     begun = f" (begun on line {exc.context_mark.line + 1})" if exc.context and exc.context_mark else ""
     parts = (f"{exc.context}{begun}" if exc.context else "", exc.problem)
     message = ", ".join(part for part in parts if part) or "not valid YAML"
-    return Unreadable("yaml-syntax", message, *((mark.line + 1, mark.column + 1) if mark else (None, None)))
+    return Unreadable("yaml-syntax", message, line, column)
