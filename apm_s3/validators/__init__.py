@@ -10,8 +10,10 @@ clients, TLS, durations), `grammars` the small languages.
 How a tool is added or deepened: its package (`apm_s3.validators.<tool>`) offers `KINDS` (the first one is the
 default), `infer_kind(source)` and `check(kind, source, context)`. A `check` gets its nodes with
 `source.document("yaml")` and reports with `context.error(node, path, rule, message, hint)`, `context.warn(...)` and
-`context.skip(reason)`; it lets `Unreadable` pass. A path is a chain of `(parent path, key or index)`, rendered only
-when there is something to report.
+`context.skip(reason)`; it lets `Unreadable` pass. Its `check_bundle(members)` sees what all files of a bundle gave:
+results of files that did not change are remembered, so it gets the nodes only of the kinds in `READ_TOGETHER` cheaply,
+and of others what `check` noted with `context.mention(...)`. A path is a chain of `(parent path, key or index)`,
+rendered only when there is something to report.
 """
 
 from apm_s3.tools import MAIN_FILES, TOOLS

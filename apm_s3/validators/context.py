@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import Issue, Severity, ValidationReport
 from apm_s3.validators.parsing.documents import Format, from_data, read_document
-from apm_s3.validators.parsing.nodes import MAX_BYTES, Document, Node, Path, Unreadable, decode_text, problem
+from apm_s3.validators.parsing.nodes import (
+    MAX_BYTES,
+    Document,
+    Node,
+    Path,
+    Unreadable,
+    decode_text,
+    problem,
+    render_path,
+)
 
 MAX_ISSUES = 1000
 _YAML_KEY = re.compile(r"^[\"']?([A-Za-z_][\w.-]*)[\"']?[ \t]*:", re.MULTILINE)
@@ -90,6 +100,17 @@ def read_capped(path: FilePath) -> bytes:
         return file.read(MAX_BYTES + 1)
 
 
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """Something that a document says and that other files of its bundle have a say in, and where it says so."""
+
+    what: str
+    text: str
+    path: str
+    line: int | None
+    column: int | None
+
+
 class Context:
     """Where the checks of one document report to.
 
@@ -101,6 +122,7 @@ class Context:
         self._issues: list[Issue] = []
         self._seen: set[tuple[int | None, int | None, str, str]] = set()
         self._skipped: dict[str, None] = {}
+        self._mentions: list[Mention] = []
 
     def error(self, node: Node, path: Path, rule: str, message: str, hint: str | None = None) -> None:
         """Report an error at `node`."""
@@ -120,6 +142,10 @@ class Context:
         if len(self._issues) < MAX_ISSUES:
             self._issues.append(issue)
 
+    def mention(self, what: str, text: str, node: Node, path: Path) -> None:
+        """Note what `node` says, for the check across the files of a bundle."""
+        self._mentions.append(Mention(what, text, render_path(path), node.line or None, node.column or None))
+
     @property
     def count(self) -> int:
         """How many issues were reported so far."""
@@ -129,6 +155,16 @@ class Context:
     def issues(self) -> tuple[Issue, ...]:
         """What was reported so far."""
         return tuple(self._issues)
+
+    @property
+    def mentions(self) -> tuple[Mention, ...]:
+        """What was noted so far."""
+        return tuple(self._mentions)
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """The checks that were not made, one sentence each."""
+        return tuple(self._skipped)
 
     def replace_below(self, path: str, issues: Iterable[Issue]) -> None:
         """Forget what was reported at or below `path`, and report `issues` instead."""
@@ -143,8 +179,11 @@ class Context:
 
     def report(self, tool: str, kind: str, name: str | None) -> ValidationReport:
         """Everything found, in the order of the document."""
-        issues = sorted(self._issues, key=lambda issue: (issue.line or 0, issue.column or 0))
-        return ValidationReport(tool, kind, name, tuple(issues), tuple(self._skipped))
+        return ValidationReport(tool, kind, name, self.sorted_issues(), self.skipped)
+
+    def sorted_issues(self) -> tuple[Issue, ...]:
+        """What was reported so far, in the order of the document."""
+        return tuple(sorted(self._issues, key=lambda issue: (issue.line or 0, issue.column or 0)))
 
 
 def parse_version(text: str | None) -> Version | None:

@@ -1,46 +1,65 @@
-"""Validation beside the event loop: in a thread, or in a process of its own for what is large.
+"""Validation beside the event loop: in a thread, or in processes of its own for what is large.
 
 A thread is not enough for megabytes: the garbage collector walks all the nodes of a document at once, with the
-interpreter lock held (100 ms for 2 MB of YAML). The process gets its work on its input and answers on its output; if
+interpreter lock held (100 ms for 2 MB of YAML). A process gets its work on its input and answers on its output; if
 it cannot be started or fails, a thread does the work.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
+import gc
 import os
+import pickle
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TypeVar, cast
 
-from apm_s3.reports import Issue, Severity, ValidationReport
+from apm_s3.tasks import run_all
+
+T = TypeVar("T")
 
 THREAD_BYTES = 256 * 1024
-"""The largest source that is left to a thread."""
+"""The largest sources that are left to a thread."""
+
+SHARE_BYTES = 1024**2
+"""What a further process is started for: half a second's work, twice the time of its start."""
+
+MAX_PROCESSES = 8
 _MAIN = "from apm_s3.validators.offload import serve; serve()"
 
 
-async def run_beside(
-    work: Callable[[], ValidationReport], call: Mapping[str, Any], files: Mapping[str, bytes]
-) -> ValidationReport:
-    """What `work` returns, computed off the event loop.
-
-    `call` and `files` describe the same work to a process: the arguments of `validate_config` or, with `bundle`
-    true, of `validate_bundle`, but for their sources.
-    """
-    if sum(map(len, files.values())) > THREAD_BYTES and sys.executable:
-        report = await _in_process(call, files)
-        if report is not None:
-            return report
+async def run_beside(work: Callable[[], T], size: int) -> T:
+    """What `work`, which can be pickled where it has more than `THREAD_BYTES` of sources, returns."""
+    if size > THREAD_BYTES and sys.executable:
+        answer = await _in_process(work)
+        if answer is not None:
+            return cast("T", await asyncio.to_thread(pickle.loads, answer))
     return await asyncio.to_thread(work)
 
 
-async def _in_process(call: Mapping[str, Any], files: Mapping[str, bytes]) -> ValidationReport | None:
-    """The report of a process of its own, None where there is none to be had."""
-    header = json.dumps({"call": dict(call), "files": [[name, len(raw)] for name, raw in files.items()]})
+async def run_shared(
+    work: Callable[[Mapping[str, bytes]], Callable[[], Mapping[str, T]]], files: Mapping[str, bytes]
+) -> dict[str, T]:
+    """What the work for each share of `files` returns, by name; large ones are shared out among the processors."""
+    total = sum(map(len, files.values()))
+    count = 1 if total <= THREAD_BYTES else min(_processors(), MAX_PROCESSES, -(-total // SHARE_BYTES))
+    shares: list[dict[str, bytes]] = [{} for _ in range(count)]
+    # Large ones first, in turn: shares of about the same size.
+    for at, name in enumerate(sorted(files, key=lambda name: len(files[name]), reverse=True)):
+        shares[at % count][name] = files[name]
+    found = await run_all(run_beside(work(share), sum(map(len, share.values()))) for share in shares)
+    return {name: result for results in found for name, result in results.items()}
+
+
+def _processors() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+async def _in_process(work: Callable[[], object]) -> bytes | None:
+    """The answer of a process of its own, None where there is none to be had."""
     paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     try:
         process = await asyncio.create_subprocess_exec(
@@ -53,29 +72,17 @@ async def _in_process(call: Mapping[str, Any], files: Mapping[str, bytes]) -> Va
     except (OSError, NotImplementedError):
         return None
     try:
-        answer, _ = await process.communicate(b"".join((header.encode(), b"\n", *files.values())))
+        answer, _ = await process.communicate(pickle.dumps(work))
     finally:
         # Cancelled while it works: nobody waits for its answer any more.
         if process.returncode is None:
             process.kill()
-    return _report(json.loads(answer)) if process.returncode == 0 else None
-
-
-def _report(data: dict[str, Any]) -> ValidationReport:
-    issues = tuple(Issue(**{**issue, "severity": Severity(issue["severity"])}) for issue in data["issues"])
-    return ValidationReport(data["tool"], data["kind"], data["name"], issues, tuple(data["skipped"]))
+    return answer if process.returncode == 0 else None
 
 
 def serve() -> None:
-    """The process: read one piece of work from the input, write its report to the output."""
-    # Imported here since this module is one of theirs.
-    from apm_s3.validators.validate import validate_bundle, validate_config  # noqa: PLC0415
-
-    source = sys.stdin.buffer
-    header = json.loads(source.readline())
-    call, files = header["call"], {name: source.read(size) for name, size in header["files"]}
-    if call.pop("bundle"):
-        report = validate_bundle(files=files, **call)
-    else:
-        report = validate_config(source=next(iter(files.values())), **call)
-    sys.stdout.write(json.dumps(asdict(report)))
+    """The process: read one piece of work from the input, write what it returns to the output."""
+    # Trees have no cycles: walking them is half of the time, for nothing.
+    gc.disable()
+    work: Callable[[], object] = pickle.load(sys.stdin.buffer)  # noqa: S301 - our own parent wrote it
+    sys.stdout.buffer.write(pickle.dumps(work()))

@@ -7,19 +7,21 @@ import importlib
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from contextlib import suppress
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Literal, Protocol, cast
 
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import ValidationReport
 from apm_s3.tools import TOOLS
-from apm_s3.validators.bundles import Member
-from apm_s3.validators.context import ConfigSource, Context, Source, parse_version, read_capped
+from apm_s3.validators.bundles import FileResult, Member
+from apm_s3.validators.context import ConfigSource, Context, Source, Version, parse_version, read_capped
 from apm_s3.validators.external import ask_tool
-from apm_s3.validators.offload import run_beside
+from apm_s3.validators.memory import ResultMemory, keys_of
+from apm_s3.validators.offload import run_beside, run_shared
 from apm_s3.validators.parsing.documents import unreadable_issue
-from apm_s3.validators.parsing.nodes import Unreadable
+from apm_s3.validators.parsing.nodes import Node, Unreadable
 
 Level = Literal["full", "external"]
 _LEVELS = ("full", "external")
@@ -27,11 +29,15 @@ _LEVELS = ("full", "external")
 _INLINE_BYTES = 16 * 1024
 """What an asynchronous call checks on the event loop itself: a few milliseconds' worth."""
 
+_memory = ResultMemory()
+
 
 class ToolValidator(Protocol):
     """What the package of a tool offers."""
 
     KINDS: tuple[str, ...]
+    READ_TOGETHER: tuple[str, ...]
+    """The kinds whose nodes `check_bundle` asks for; of others it takes what was mentioned."""
 
     def infer_kind(self, source: Source) -> str | None:
         """The kind that `source` seems to be, by its name and content; None when it is none of this tool's."""
@@ -92,20 +98,14 @@ async def validate_config_async(
     level: Level = "full",
 ) -> ValidationReport:
     """`validate_config`, with what takes long off the event loop: in a thread, or a process where it is large."""
-
-    def run() -> ValidationReport:
-        return validate_config(tool, source, name=name, kind=kind, target_version=target_version, level=level)
-
     if isinstance(source, FilePath):
         name, source = name or source.name, await asyncio.to_thread(read_capped, source)
+    run = partial(validate_config, tool, source, name=name, kind=kind, target_version=target_version, level=level)
     if level == "full" and _is_light(tool, source):
         return run()
     # In a thread as well: it imports the tool's package at its first use.
     await asyncio.to_thread(_check_options, tool, kind, target_version, level)
-    call = {"tool": tool, "name": name, "kind": kind, "target_version": target_version, "level": level, "bundle": False}
-    if isinstance(source, str):
-        return await run_beside(run, call, {"": source.encode("utf-8", "surrogatepass")})
-    return await run_beside(run, call, {"": bytes(source)} if isinstance(source, bytes | bytearray) else {})
+    return await run_beside(run, len(source) if isinstance(source, str | bytes | bytearray) else 0)
 
 
 def validate_bundle(
@@ -119,38 +119,79 @@ def validate_bundle(
     Raises:
         InvalidOption: unknown tool or level, or not a version.
     """
-    module = _check_options(tool, None, target_version, level)
-    target = parse_version(target_version)
-    skipped, members = dict[str, None](), []
-    for name, raw in files.items():
-        source, context = Source(raw, name), Context(target)
-        kind = module.infer_kind(source)
-        if kind is None:
-            skipped[f"{name}: not a {tool} configuration file"] = None
-            continue
-        _check(tool, kind, source, context, level)
-        members.append(Member(name, kind, source, context))
-    module.check_bundle(members)
-    reports = [member.context.report(tool, member.kind, member.name) for member in members]
-    for report in reports:
-        skipped.update(dict.fromkeys(report.skipped))
-    issues = [replace(issue, file=report.name) for report in reports for issue in report.issues]
-    return ValidationReport(tool, "bundle", None, tuple(issues), tuple(skipped))
+    _check_options(tool, None, target_version, level)
+    return check_together(tool, files, check_files(tool, files, target_version, level), target_version)
 
 
 async def validate_bundle_async(
     tool: str, files: Mapping[str, bytes], *, target_version: str | None = None, level: Level = "full"
 ) -> ValidationReport:
-    """`validate_bundle`, with what takes long off the event loop: in a thread, or a process where it is large."""
+    """`validate_bundle`, with what takes long off the event loop: in a thread, or in processes where it is large.
 
-    def run() -> ValidationReport:
-        return validate_bundle(tool, files, target_version=target_version, level=level)
-
+    What a file's own check gave is remembered in this process: only files that have changed are checked again, and
+    what all of them say about one another.
+    """
     if level == "full" and _is_light(tool, b"".join(files.values()) if len(files) == 1 else None):
-        return run()
-    await asyncio.to_thread(_check_options, tool, None, target_version, level)
-    call = {"tool": tool, "target_version": target_version, "level": level, "bundle": True}
-    return await run_beside(run, call, files)
+        return validate_bundle(tool, files, target_version=target_version, level=level)
+    module = await asyncio.to_thread(_check_options, tool, None, target_version, level)
+    # What promtool and amtool say is asked anew: it depends on which of them are installed.
+    keys = await asyncio.to_thread(keys_of, tool, files, target_version) if level == "full" else {}
+    results = _memory.find(keys)
+    fresh = await run_shared(
+        lambda share: partial(check_files, tool, share, target_version, level),
+        {name: raw for name, raw in files.items() if name not in results},
+    )
+    if level == "full":
+        _memory.keep(keys, fresh)
+    results |= fresh
+    read = sum(len(files[name]) for name, result in results.items() if result.kind in module.READ_TOGETHER)
+    return await run_beside(partial(check_together, tool, files, results, target_version), read)
+
+
+def check_files(
+    tool: str, files: Mapping[str, bytes], target_version: str | None, level: Level
+) -> dict[str, FileResult]:
+    """What the check of each file by itself gives, by name."""
+    target = parse_version(target_version)
+    return {name: _check_file(_tool(tool), tool, name, raw, target, level) for name, raw in files.items()}
+
+
+def _check_file(
+    module: ToolValidator, tool: str, name: str, raw: bytes, target: Version | None, level: Level
+) -> FileResult:
+    source, context = Source(raw, name), Context(target)
+    kind = module.infer_kind(source)
+    if kind is None:
+        return FileResult(None)
+    _check(tool, kind, source, context, level)
+    start = None if source.root is None else (source.root.line, source.root.column)
+    return FileResult(kind, start, context.issues, context.mentions, context.skipped)
+
+
+def check_together(
+    tool: str, files: Mapping[str, bytes], results: Mapping[str, FileResult], target_version: str | None
+) -> ValidationReport:
+    """What the files of a bundle say about one another, after what their own checks gave."""
+    module, target = _tool(tool), parse_version(target_version)
+    skipped, members = dict[str, None](), []
+    for name, raw in files.items():
+        result = results[name]
+        if result.kind is None:
+            skipped[f"{name}: not a {tool} configuration file"] = None
+            continue
+        members.append(Member(name, result.kind, raw, result, target, partial(_read, module, result.kind)))
+    module.check_bundle(members)
+    for member in members:
+        skipped.update(dict.fromkeys(member.context.skipped))
+    issues = [issue for member in members for issue in member.issues()]
+    return ValidationReport(tool, "bundle", None, tuple(issues), tuple(skipped))
+
+
+def _read(module: ToolValidator, kind: str, source: Source) -> Node | None:
+    """The nodes of a file as its own check read them."""
+    with suppress(Unreadable):
+        module.check(kind, source, Context())
+    return source.root
 
 
 def _check_options(tool: str, kind: str | None, target_version: str | None, level: Level) -> ToolValidator:

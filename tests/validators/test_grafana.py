@@ -264,3 +264,10 @@ def test_a_data_source_that_is_not_provisioned_is_a_warning() -> None:
         ("d.json", "warning", "panels[0].datasource.uid", "undefined-reference")
     ]
     assert bundle(d_json=lost) == []
+
+
+def test_a_uid_that_is_no_text_is_refused_in_a_bundle_too() -> None:
+    assert bundle(d_json=dashboard(uid=[1])) == [("d.json", "error", "uid", "wrong-type")]
+    assert ("s.yaml", "error", "datasources[0].uid", "wrong-type") in bundle(
+        s_yaml="apiVersion: 1\ndatasources: [{name: P, type: prometheus, uid: [1]}]\n"
+    )

@@ -9,9 +9,10 @@ from apm_s3.validators.context import Context, Source
 from apm_s3.validators.grammars import regexes
 from apm_s3.validators.structure import take_issues
 
-__all__ = ["KINDS", "check", "check_bundle", "infer_kind"]
+__all__ = ["KINDS", "READ_TOGETHER", "check", "check_bundle", "infer_kind"]
 
 KINDS = ("config", "templates")
+READ_TOGETHER = ("config",)
 
 
 def infer_kind(source: Source) -> str | None:

@@ -36,7 +36,7 @@ def check_templates(source: Source, context: Context) -> None:
 def check_bundle(members: list[Member]) -> None:
     """Report globs that match no file, and templates that are used and defined nowhere."""
     files = [member for member in members if member.kind == "templates"]
-    defined = {name for member in files for name in _DEFINED.findall(member.source.text)}
+    defined = {name for member in files for name in _DEFINED.findall(member.text)}
     for member in members:
         if member.kind != "config" or member.root is None or member.root.kind != MAPPING:
             continue

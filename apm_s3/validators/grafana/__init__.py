@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 
 from apm_s3.validators.context import Context, Source
-from apm_s3.validators.grafana.bundle import check_bundle
+from apm_s3.validators.grafana.bundle import check_bundle, mention_names
 from apm_s3.validators.grafana.dashboard import check_dashboard
 from apm_s3.validators.grafana.ini import check_ini
 from apm_s3.validators.grafana.provisioning import check_provisioning
 from apm_s3.validators.parsing.documents import Format
 from apm_s3.validators.structure import take_issues
 
-__all__ = ["FORMATS", "KINDS", "check", "check_bundle", "infer_kind"]
+__all__ = ["FORMATS", "KINDS", "READ_TOGETHER", "check", "check_bundle", "infer_kind"]
 
 KINDS = ("ini", "provisioning", "dashboard")
+READ_TOGETHER = ()
 FORMATS: dict[str, Format] = {"ini": "ini", "provisioning": "yaml", "dashboard": "json"}
 _CHECKS = {"ini": check_ini, "provisioning": check_provisioning, "dashboard": check_dashboard}
 _SECTION = re.compile(r"^\s*\[[\w.-]+\]\s*$", re.MULTILINE)
@@ -49,3 +50,4 @@ def check(kind: str, source: Source, context: Context) -> None:
     root = take_issues(source.document(FORMATS[kind]), context)
     if root is not None:
         _CHECKS[kind](root, context)
+        mention_names(kind, root, context)

@@ -2,75 +2,68 @@
 
 from __future__ import annotations
 
+from apm_s3.reports import Severity
 from apm_s3.validators.bundles import Member, report_repeated
+from apm_s3.validators.context import Context
 from apm_s3.validators.grafana.dashboard import dashboard_uid, data_source_references
 from apm_s3.validators.grafana.provisioning import data_sources, default_of
 from apm_s3.validators.grafana.values import field, is_absent
 from apm_s3.validators.hints import did_you_mean
-from apm_s3.validators.parsing.nodes import Node, Path, render_path
+from apm_s3.validators.parsing.nodes import SCALAR, Node
+
+_SOURCE_UID, _SOURCE_NAME, _DEFAULT = "data source uid", "data source name", "default data source of organisation"
+_DASHBOARD_UID, _REFERENCE = "dashboard uid", "data source reference"
+
+
+def mention_names(kind: str, root: Node, context: Context) -> None:
+    """Note what `check_bundle` needs of one file, so that hundreds of dashboards are not read again for it."""
+    if kind == "dashboard":
+        uid = dashboard_uid(root)
+        if uid is not None and uid.kind == SCALAR:
+            context.mention(_DASHBOARD_UID, uid.text, uid, (None, "uid"))
+        for text, reference, path in data_source_references(root):
+            context.mention(_REFERENCE, text, reference, path)
+    elif kind == "provisioning":
+        for source, path in data_sources(root):
+            default = default_of(source)
+            if default is not None:
+                context.mention(_DEFAULT, default[1], default[0], (path, "isDefault"))
+            for name, what in (("uid", _SOURCE_UID), ("name", _SOURCE_NAME)):
+                node = field(source, name)
+                if node is not None and node.kind == SCALAR and not is_absent(node):
+                    context.mention(what, node.text, node, (path, name))
 
 
 def check_bundle(members: list[Member]) -> None:
     """Report defaults, uids and references that do not fit together."""
-    sources = [
-        (member, source, path)
-        for member in members
-        if member.kind == "provisioning" and member.root is not None
-        for source, path in data_sources(member.root)
-    ]
-    _check_defaults(sources)
-    _check_uids(members, sources)
-    _check_references(members, sources)
+    _check_defaults(members)
+    for what, name in (("a data source with uid", _SOURCE_UID), ("a dashboard with uid", _DASHBOARD_UID)):
+        report_repeated(what, [(member, mention) for member in members for mention in member.mentions(name)])
+    _check_references(members)
 
 
-def _check_defaults(sources: list[tuple[Member, Node, Path]]) -> None:
+def _check_defaults(members: list[Member]) -> None:
     first: dict[str, str] = {}
-    for member, source, path in sources:
-        default = default_of(source)
-        if default is None:
-            continue
-        node, organisation = default
-        place = f"{member.name}, {render_path(path)}"
-        if organisation in first:
-            message = f"organisation {organisation[:20]} has a default data source already, in {first[organisation]}"
-            member.context.error(node, (path, "isDefault"), "one-default", message)
-        else:
-            first[organisation] = place
+    for member in members:
+        for mention in member.mentions(_DEFAULT):
+            organisation = mention.text
+            if organisation in first:
+                message = (
+                    f"organisation {organisation[:20]} has a default data source already, in {first[organisation]}"
+                )
+                member.report(Severity.ERROR, mention, "one-default", message)
+            else:
+                first[organisation] = f"{member.name}, {mention.path.removesuffix('.isDefault')}"
 
 
-def _check_uids(members: list[Member], sources: list[tuple[Member, Node, Path]]) -> None:
-    report_repeated(
-        "a data source with uid",
-        [
-            (uid.text, member, uid, (path, "uid"))
-            for member, source, path in sources
-            if (uid := field(source, "uid")) is not None and not is_absent(uid)
-        ],
-    )
-    report_repeated(
-        "a dashboard with uid",
-        [
-            (uid.text, member, uid, (None, "uid"))
-            for member in members
-            if member.kind == "dashboard" and member.root is not None
-            if (uid := dashboard_uid(member.root)) is not None
-        ],
-    )
-
-
-def _check_references(members: list[Member], sources: list[tuple[Member, Node, Path]]) -> None:
-    known = {
-        node.text
-        for _, source, _ in sources
-        for name in ("uid", "name")
-        if (node := field(source, name)) is not None and not is_absent(node)
-    }
+def _check_references(members: list[Member]) -> None:
+    names = (_SOURCE_UID, _SOURCE_NAME)
+    known = {mention.text for member in members for name in names for mention in member.mentions(name)}
     if not known:
         return
     for member in members:
-        if member.kind != "dashboard" or member.root is None:
-            continue
-        for text, node, path in data_source_references(member.root):
-            if text not in known:
-                message = f"no data source {text[:80]!r} is provisioned in this bundle"
-                member.context.warn(node, path, "undefined-reference", message, did_you_mean(text, known))
+        for mention in member.mentions(_REFERENCE):
+            if mention.text not in known:
+                message = f"no data source {mention.text[:80]!r} is provisioned in this bundle"
+                hint = did_you_mean(mention.text, known)
+                member.report(Severity.WARNING, mention, "undefined-reference", message, hint)

@@ -10,6 +10,7 @@ from apm_s3.validators.jaeger.storage import check_jaeger
 from apm_s3.validators.structure import check_top_level, take_issues
 
 KINDS = ("config", "sampling", "ui")
+READ_TOGETHER = ()
 _TOP_LEVEL = {
     "config": frozenset(("receivers", "processors", "exporters", "extensions", "connectors", "service")),
     "sampling": frozenset(("default_strategy", "service_strategies")),

@@ -10,6 +10,7 @@ from apm_s3.validators.loki.schema import CONFIG, RULES, config_schema, rules_sc
 from apm_s3.validators.structure import take_issues
 
 KINDS = ("config", "rules")
+READ_TOGETHER = ()
 
 
 def infer_kind(source: Source) -> str | None:

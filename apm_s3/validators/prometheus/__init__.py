@@ -11,10 +11,11 @@ from apm_s3.validators.prometheus.bundle import check_bundle
 from apm_s3.validators.prometheus.schema import CONFIG, RULES, TARGETS, config_schema, rules_schema
 from apm_s3.validators.structure import take_issues
 
-__all__ = ["KINDS", "check", "check_bundle", "infer_kind"]
+__all__ = ["KINDS", "READ_TOGETHER", "check", "check_bundle", "infer_kind"]
 
 KINDS = ("config", "rules", "targets")
 """`targets` are the files of file_sd_configs."""
+READ_TOGETHER = ("config",)
 _LIST = re.compile(r"(?:\s|#[^\n]*\n)*(?:\[|-\s)")
 _OTHERS = frozenset(("tests", "tls_server_config", "http_server_config", "basic_auth_users", "rate_limit"))
 """Keys of promtool's unit tests and of the web configuration, which are not checked here."""

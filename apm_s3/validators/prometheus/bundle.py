@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from posixpath import dirname, join, normpath
@@ -37,13 +37,13 @@ def check_bundle(members: list[Member]) -> None:
     folder = dirname(main.name)
     matched = _check_references(main, folder, "rule_files", members)
     for member in matched:
-        if member.kind != "rules" and member.root is not None:
+        if member.kind != "rules" and member.start is not None:
             message = f"rule_files of {main.name} matches this file, but it holds no groups of rules"
-            member.context.error(member.root, None, "file-kind", message)
+            member.context.error(member.start, None, "file-kind", message)
     for member in members:
-        if member.kind == "rules" and member not in matched and member.root is not None:
+        if member.kind == "rules" and member not in matched and member.start is not None:
             message = f"no entry of rule_files in {main.name} matches this file: Prometheus will not load it"
-            member.context.warn(member.root, None, "unused-file", message)
+            member.context.warn(member.start, None, "unused-file", message)
     _check_scrape_files(main, _check_references(main, folder, "scrape_config_files", members))
     _check_target_files(main, folder, members)
 
@@ -54,12 +54,12 @@ def _main(members: list[Member]) -> Member | None:
     return min(named or configs, key=lambda member: (member.name.count("/"), member.name), default=None)
 
 
-def _check_references(main: Member, folder: str, field: str, members: list[Member]) -> list[Member]:
+def _check_references(main: Member, folder: str, field: str, members: list[Member]) -> dict[Member, None]:
     """The files that the patterns in `field` match, after reporting patterns that match none."""
-    found: list[Member] = []
+    found: dict[Member, None] = {}
     for pattern in _patterns(main.root, field):
         matches = [member for member in members if member is not main and _matches(pattern.text, folder, member.name)]
-        found += [member for member in matches if member not in found]
+        found.update(dict.fromkeys(matches))
         if not matches and not pattern.text.startswith("/"):
             _report_missing(main, pattern)
     return found
@@ -98,7 +98,7 @@ def _regex(pattern: str) -> re.Pattern[str]:
     return re.compile("".join({r"\*": "[^/]*", r"\?": "[^/]"}.get(piece, piece) for piece in translated))
 
 
-def _check_scrape_files(main: Member, files: list[Member]) -> None:
+def _check_scrape_files(main: Member, files: Iterable[Member]) -> None:
     """Scrape configurations of other files count as if they stood in the main file."""
     settings = main.root.entries.get("global") if main.root is not None and main.root.kind == MAPPING else None
     names = {name: main.name for name, _, _ in _job_names(main.root)}

@@ -1,0 +1,101 @@
+"""Results that are remembered: a bundle is checked again only where it changed, and its report is the same."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from apm_s3.reports import Issue, Severity
+from apm_s3.validators import validate, validate_bundle, validate_bundle_async
+from apm_s3.validators.bundles import FileResult
+from apm_s3.validators.memory import ResultMemory, keys_of
+
+PROMETHEUS = {
+    "prometheus.yml": b"rule_files: [rules/*.yml]\nglobal: {scrape_timeout: 5s}\nscrape_config_files: [jobs/*.yml]\n",
+    "jobs/a.yml": b"scrape_configs: [{job_name: a, scrape_interval: 7s}, {job_name: a}]\n",
+    "rules/a.yml": b"groups: [{name: g, rules: [{alert: A, expr: up ==}]}]\n",
+    "unused.yml": b"groups: []\n",
+    "ca.pem": b"---",
+}
+ALERTMANAGER = {
+    "alertmanager.yml": b"route: {receiver: r}\nreceivers: [{name: r, slack_configs: [{channel: a, "
+    b"api_url: 'http://h', text: '{{ template \"gone\" . }}'}]}]\ntemplates: [x/*.tmpl]\n",
+    "t/a.tmpl": b'{{ define "here" }}{{ end }}',
+}
+GRAFANA = {
+    "ds.yaml": b"apiVersion: 1\ndatasources: [{name: P, type: prometheus, uid: p, isDefault: true}]\n",
+    "ds2.yaml": b"apiVersion: 1\ndatasources: [{name: Q, type: prometheus, uid: p, isDefault: true}]\n",
+    "a.json": b'{"title": "a", "uid": "u", "panels": [{"type": "a", "id": 1, "datasource": {"uid": "q"}}]}',
+    "b.json": b'{"title": "b", "uid": "u", "panels": []}',
+}
+LARGE = {f"rules/{n}.yml": b"groups: []\n" + b"# filler " * 50_000 for n in range(3)}
+"""More than a megabyte: shares for several processes."""
+
+
+def rule(name: str) -> FileResult:
+    return FileResult("rules", (1, 1), (Issue(Severity.ERROR, "", 1, 1, "remembered", name),))
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> ResultMemory:
+    memory = ResultMemory()
+    monkeypatch.setattr(validate, "_memory", memory)
+    return memory
+
+
+@pytest.mark.parametrize(
+    ("tool", "files"),
+    [("prometheus", PROMETHEUS), ("alertmanager", ALERTMANAGER), ("grafana", GRAFANA), ("prometheus", LARGE)],
+    ids=["prometheus", "alertmanager", "grafana", "large"],
+)
+@pytest.mark.usefixtures("memory")
+async def test_a_bundle_is_said_the_same_of_at_first_again_and_after_each_change(
+    tool: str, files: dict[str, bytes]
+) -> None:
+    plain = validate_bundle(tool, files)
+    assert await validate_bundle_async(tool, files) == plain
+    assert await validate_bundle_async(tool, files) == plain
+    for name in list(files)[:5]:
+        changed = {**files, name: files[name] + b"\n"}
+        assert await validate_bundle_async(tool, changed) == validate_bundle(tool, changed)
+        without = {other: raw for other, raw in files.items() if other != name}
+        assert await validate_bundle_async(tool, without) == validate_bundle(tool, without)
+
+
+async def test_only_a_file_that_changed_is_checked_again(memory: ResultMemory) -> None:
+    files = {"rules/a.yml": b"groups: []\n", "rules/b.yml": b"groups: []\n"}
+    memory.keep(keys_of("prometheus", files, None), {name: rule(name) for name in files})
+
+    report = await validate_bundle_async("prometheus", {**files, "rules/b.yml": b"groups: [ ]\n"})
+
+    assert [(issue.file, issue.rule) for issue in report.issues] == [("rules/a.yml", "remembered")]
+
+
+@pytest.mark.parametrize("other", [("loki", None), ("prometheus", "2.53")], ids=["tool", "target version"])
+async def test_a_result_counts_for_its_tool_and_version_alone(
+    memory: ResultMemory, other: tuple[str, str | None]
+) -> None:
+    files = {"rules/a.yml": b"groups: []\n", "rules/b.yml": b"groups: []\n"}
+    memory.keep(keys_of("prometheus", files, None), {name: rule(name) for name in files})
+
+    assert (await validate_bundle_async(other[0], files, target_version=other[1])).issues == ()
+
+
+async def test_what_a_tool_says_itself_is_asked_anew(memory: ResultMemory) -> None:
+    files = {"rules/a.yml": b"groups: []\n", "rules/b.yml": b"groups: []\n"}
+    memory.keep(keys_of("prometheus", files, None), {name: rule(name) for name in files})
+
+    assert (await validate_bundle_async("prometheus", files, level="external")).issues == ()
+
+
+def test_the_memory_is_bounded_and_forgets_what_was_not_asked_for_longest() -> None:
+    memory = ResultMemory(max_weight=6)
+    keys = {name: ("loki", None, name, hashlib.sha256(name.encode()).hexdigest()) for name in "abcd"}
+    memory.keep(keys, {name: rule(name) for name in "abc"})
+    memory.find({"a": keys["a"]})
+
+    memory.keep(keys, {"d": rule("d")})
+    memory.keep(keys, {"d": rule("d")})
+
+    assert set(memory.find(keys)) == {"a", "c", "d"}
