@@ -146,6 +146,10 @@ class Context:
         """Note what `node` says, for the check across the files of a bundle."""
         self._mentions.append(Mention(what, text, render_path(path), node.line or None, node.column or None))
 
+    def is_before(self, version: Version) -> bool:
+        """Whether the release that the document must fit is older than `version`."""
+        return self.target is not None and self.target < version
+
     @property
     def count(self) -> int:
         """How many issues were reported so far."""

@@ -3,7 +3,8 @@
 import pytest
 
 from apm_s3.validators.context import Context
-from apm_s3.validators.decoding.schema import Gate, Schema
+from apm_s3.validators.decoding.gates import Gate
+from apm_s3.validators.decoding.schema import Schema
 from apm_s3.validators.decoding.struct import INVALID, Mismatch
 from apm_s3.validators.parsing.documents import read_document
 

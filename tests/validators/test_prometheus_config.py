@@ -256,7 +256,7 @@ def test_no_secret_is_in_a_report(text):
     [
         ("scrape_configs: [{job_name: a, fallback_scrape_protocol: PrometheusText0.0.4}]", "3.0", "2.53"),
         ("scrape_configs: [{job_name: a, enable_compression: true}]", "2.49", "2.48"),
-        ("otlp: {promote_resource_attributes: [a]}", "2.54", "v2.53.1"),
+        ("otlp: {promote_resource_attributes: [a]}", "2.55", "v2.54.1"),
         ("scrape_configs: [{job_name: a, relabel_configs: [{target_label: a-b}]}]", "3.1.0", "2.55"),
     ],
 )

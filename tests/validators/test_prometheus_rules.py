@@ -1,5 +1,7 @@
 """Rule files: what Prometheus refuses, with the rule and the place."""
 
+import json
+
 import pytest
 
 from apm_s3.validators import validate_config
@@ -97,3 +99,26 @@ def test_a_problem_in_a_block_of_text_has_the_line_of_its_key():
     text = "groups:\n- name: g\n  rules:\n  - alert: a\n    expr: |\n      up ==\n"
 
     assert [(issue.line, issue.column) for issue in check(text).errors] == [(5, 11)]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        *("1_000_000 + 0xF_F", "rate(a[5m*2])", "rate(a[(5m + 1h) / 2])", "a[5m:1m*2]", "a[5m:step()]", "a[range()]"),
+        *("a offset (1m * 2)", "a offset -(5m)", "a offset step()", "a[max_of(5m, step() * 2)]", "a </ 5", "b >/ 2"),
+        *('label_replace(a, "[5m", "</", "1_0", "offset (")', "a[5m] offset 5m", "rate(a[5m ^ 2 % 3])"),
+    ],
+)
+def test_every_form_of_promql_is_read(expression):
+    assert check(f"groups: [{{name: a, rules: [{{alert: a, expr: {json.dumps(expression)}}}]}}]").ok
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        *("1__0", "1_", "a[-5m]", "a[5m/0]", "a[5m*]", "a[(5m]", "a[foo()]", "a[min_of(5m)]", "a offset (5m", "a </"),
+        *("a[5m:-1m]", "a offset foo()", "a[5m] smoothed", "a + fill(0) b", "step()"),
+    ],
+)
+def test_what_only_looks_like_a_form_of_promql_is_refused(expression):
+    assert not check(f"groups: [{{name: a, rules: [{{record: a, expr: {json.dumps(expression)}}}]}}]").ok

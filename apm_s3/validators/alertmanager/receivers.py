@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from apm_s3.validators.context import Context
+from apm_s3.validators.context import Context, Version
 from apm_s3.validators.decoding.struct import Hook, Mismatch, Struct
 from apm_s3.validators.grammars.gotemplate import template_problem
 from apm_s3.validators.grammars.urls import BadUrl, Url, parse_url
@@ -56,12 +56,19 @@ def parse_template_url(text: str) -> Url:
     return Url("https", "template", "", text)
 
 
-TEMPLATE_FUNCTIONS = frozenset(
-    (
-        "toUpper", "toLower", "title", "trimSpace", "join", "match", "safeHtml", "safeUrl", "urlUnescape",
-        "reReplaceAll", "stringSlice", "date", "tz", "since", "humanizeDuration", "toJson", "list", "append", "dict",
-    )
-)  # fmt: skip
+_FUNCTIONS: dict[Version | None, tuple[str, ...]] = {
+    None: (
+        "toUpper", "toLower", "title", "join", "match", "safeHtml", "safeUrl", "reReplaceAll",
+        "stringSlice",
+    ),
+    (0, 26): ("trimSpace",),
+    (0, 28): ("date", "tz", "since", "humanizeDuration"),
+    (0, 30): ("toJson", "urlUnescape"),
+    (0, 32): ("append", "dict", "list"),
+    (0, 33): ("now",),
+    (0, 34): ("mustToDate", "toDate"),
+}  # fmt: skip
+TEMPLATE_FUNCTIONS: dict[str, Version | None] = {name: since for since, names in _FUNCTIONS.items() for name in names}
 """https://prometheus.io/docs/alerting/latest/notifications/#functions."""
 
 

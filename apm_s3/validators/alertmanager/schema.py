@@ -8,7 +8,7 @@ from typing import Any
 from apm_s3.validators import prometheus_common
 from apm_s3.validators.alertmanager import intervals, receivers, routes
 from apm_s3.validators.alertmanager.config import check_config, check_global, parse_host_port
-from apm_s3.validators.alertmanager.gates import GATES
+from apm_s3.validators.alertmanager.gates import GATES, OUTPUTS
 from apm_s3.validators.alertmanager.matchers import matchers_problem
 from apm_s3.validators.context import Context
 from apm_s3.validators.decoding.codecs import list_codec, scalar_codec
@@ -41,6 +41,11 @@ def _check_tracing(tracing: Struct, context: Context) -> None:
         tracing.error(context, "compression", "enum", "unknown compression; allowed is gzip")
 
 
+def _check_output(output: Struct, context: Context) -> None:
+    if context.target is not None and not context.is_before((0, 35)) and output.empty("name"):
+        output.error(context, "name", "required-field", "an output of the event recorder needs a name from 0.35 on")
+
+
 @cache
 def config_schema() -> Schema:
     """The types of alertmanager.yml, read with yaml.v2."""
@@ -70,6 +75,7 @@ def config_schema() -> Schema:
             "alertmanager/config.GlobalConfig": (check_global,),
             "alertmanager/config.Route": (routes.check_route,),
             "alertmanager/timeinterval.TimeRange": (intervals.check_times,),
+            **{f"alertmanager/eventrecorder.{name}": (_check_output,) for name in OUTPUTS},
             "alertmanager/tracing.TracingConfig": (_check_tracing,),
             "config/common.InhibitRule": (routes.check_inhibit_rule,),
             "prometheus/sigv4.SigV4Config": (check_sigv4,),

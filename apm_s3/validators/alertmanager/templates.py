@@ -13,6 +13,7 @@ from apm_s3.reports import Issue, Severity
 from apm_s3.validators.alertmanager.receivers import TEMPLATE_FUNCTIONS
 from apm_s3.validators.bundles import Member
 from apm_s3.validators.context import Context, Source
+from apm_s3.validators.decoding.gates import known_in
 from apm_s3.validators.grammars.gotemplate import template_problem
 from apm_s3.validators.hints import did_you_mean
 from apm_s3.validators.parsing.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path, position
@@ -26,7 +27,7 @@ _DEFAULT = re.compile(r"__\w+|(?:[\w]+\.)?default(?:\.\w+)*|email\.default\.\w+|
 def check_templates(source: Source, context: Context) -> None:
     """Report where a template file does not parse."""
     text = source.readable_text()
-    problem = template_problem(text, TEMPLATE_FUNCTIONS)
+    problem = template_problem(text, known_in(context, TEMPLATE_FUNCTIONS))
     if problem is not None:
         message, offset = problem
         line, column = position(text, offset)

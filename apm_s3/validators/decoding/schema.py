@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
-from apm_s3.validators.context import Context, Version
+from apm_s3.validators.context import Context
 from apm_s3.validators.decoding.codecs import (
     decode_any,
     decode_bool,
@@ -21,6 +21,7 @@ from apm_s3.validators.decoding.codecs import (
     scalar_codec,
     wrong_type,
 )
+from apm_s3.validators.decoding.gates import Gates, Values, check_values, dotted
 from apm_s3.validators.decoding.struct import INVALID, Codec, Hook, Parser, Struct
 from apm_s3.validators.hints import did_you_mean
 from apm_s3.validators.parsing.nodes import MAPPING, SCALAR, Node, Path
@@ -37,18 +38,6 @@ _BASES: dict[str, Codec] = {
     "func": decode_any,
 }
 _NAMES_SHOWN = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """The releases that know a field: from `since`, before `until`. `kind` is of one that the table lacks."""
-
-    since: Version | None = None
-    until: Version | None = None
-    kind: str | None = None
-
-
-Gates = Mapping[str, Mapping[str, Gate]]
 
 
 def load_table(tool: str) -> Table:
@@ -69,10 +58,12 @@ class Schema:
         codecs: Mapping[str, Codec] | None = None,
         hooks: Mapping[str, Iterable[Hook]] | None = None,
         gates: Gates | None = None,
+        values: Values | None = None,
         yaml: int = 2,
     ) -> None:
         self.table = table
         self.gates = gates or {}
+        self._values = values or {}
         self._hooks = {name: tuple(functions) for name, functions in (hooks or {}).items()}
         self._codecs: dict[str, Codec] = {name: scalar_codec(parse) for name, parse in (scalars or {}).items()}
         self._codecs.update(codecs or {})
@@ -91,7 +82,8 @@ class Schema:
 
     def hooks(self, type_name: str) -> tuple[Hook, ...]:
         """The checks of a structure, in order."""
-        return self._hooks.get(type_name, ())
+        known = self._values.get(type_name)
+        return (*((partial(check_values, known),) if known else ()), *self._hooks.get(type_name, ()))
 
     def _make(self, kind: str) -> Codec:
         if kind.startswith("[]"):
@@ -159,12 +151,12 @@ class _StructCodec:
             return None
         if gate.since is not None and context.target is not None and context.target < gate.since:
             message = (
-                f"field {name!r} is known from {_dotted(gate.since)} on, and the target is {_dotted(context.target)}"
+                f"field {name!r} is known from {dotted(gate.since)} on, and the target is {dotted(context.target)}"
             )
             context.error(key, (path, name), "unknown-field", message)
             return None
         if gate.until is not None and (context.target is None or context.target >= gate.until):
-            context.error(key, (path, name), "unknown-field", f"field {name!r} was removed in {_dotted(gate.until)}")
+            context.error(key, (path, name), "unknown-field", f"field {name!r} was removed in {dotted(gate.until)}")
             return None
         return self._schema.codec(gate.kind) if gate.kind else fields[name]
 
@@ -174,7 +166,3 @@ class _StructCodec:
         more = f" and {len(known) - _NAMES_SHOWN} more" if len(known) > _NAMES_SHOWN else ""
         known_text = f"; known here: {', '.join(known[:_NAMES_SHOWN])}{more}" if not hint and known else ""
         context.error(key, (path, name), "unknown-field", f"unknown field {name[:80]!r}{known_text}", hint)
-
-
-def _dotted(version: Version) -> str:
-    return ".".join(str(part) for part in version)

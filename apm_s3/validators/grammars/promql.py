@@ -13,6 +13,7 @@ from typing import Any
 
 from apm_s3.validators.context import Version
 from apm_s3.validators.grammars import regexes
+from apm_s3.validators.grammars.promql_forms import simplify
 
 SKIPPED = "PromQL was not checked: install apm-s3[validate] for promql-parser"
 MAX_LENGTH = 100_000
@@ -44,7 +45,7 @@ _SIMPLE_ESCAPES = {
 _BRACES = re.compile(r"\{[^{}]*\}")
 _OPERATOR = re.compile(r"[-+*/%^(]|[<>!=]=?|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
 _EXPERIMENTAL = (
-    *("double_exponential_smoothing", "first_over_time", "histogram_quantiles", "info", "limit_ratio", "limitk"),
+    *("double_exponential_smoothing", "histogram_quantiles", "info", "limit_ratio", "limitk", "start_timestamp"),
     *("mad_over_time", "sort_by_label", "sort_by_label_desc", "ts_of_first_over_time", "ts_of_last_over_time"),
     *("ts_of_max_over_time", "ts_of_min_over_time", "start", "end", "range", "step", "max_of", "min_of"),
 )
@@ -62,6 +63,16 @@ _EXTENSIONS = (
 )
 _RANGE = re.compile(r"\[[^\]]*\]|\boffset\s*-?\s*\w+", re.IGNORECASE)
 _DURATION = re.compile(r"(?<![\w:.])\d+(?:ms|[smhdwy])(?:\d+(?:ms|[smhdwy]))*(?![\w:])")
+_INTERCHANGEABLE, _QUOTED_LABELS = (2, 54), (2, 55)
+_BARE_RANGE = re.compile(r"\[\s*(?:0[xX]\w+|[\d.]+(?:[eE]\d+)?)\s*[\]:]|\boffset\s+-?[\d.]+(?![\w.])", re.IGNORECASE)
+_QUOTED_GROUPING = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^()]*\"", re.IGNORECASE)
+_SINCE: dict[str, Version] = {
+    "first_over_time": (3, 14),
+    "histogram_avg": (2, 51),
+    "histogram_stddev": (2, 47),
+    "histogram_stdvar": (2, 47),
+}
+_NEWER = re.compile(rf"(?<![\w:])({'|'.join(_SINCE)})\s*\(", re.IGNORECASE)
 _SMOOTHING = "double_exponential_smoothing"
 _HOLT_WINTERS = re.compile(r"\bholt_winters(?=\s*\()")
 
@@ -88,6 +99,7 @@ def promql_problem(expression: str, target: Version | None = None) -> str | None
         if _SMOOTHING in expression:
             return f"unknown function {_SMOOTHING}: before Prometheus 3 it is holt_winters"
         expression = _HOLT_WINTERS.sub(_SMOOTHING, expression)
+    expression = simplify(expression, _STRING, target)
     expression, problem = _settle_regexes(expression)
     if problem:
         return problem
@@ -100,14 +112,29 @@ def promql_problem(expression: str, target: Version | None = None) -> str | None
 
 def _extension_problem(bare: str, target: Version | None) -> str | None:
     """What promql-parser takes and the release does not; `bare` is an expression without the content of its strings."""
+    if target is not None and (problem := _too_new(bare, target)):
+        return problem
     before_3 = target is not None and target < (3, 0)
-    if before_3 and (duration := _DURATION.search(_RANGE.sub("", bare))):
-        return f"unexpected duration {duration[0]!r}: only Prometheus 3 takes it for a number"
     for pattern, reason in _EXTENSIONS:
         for match in pattern.finditer(bare):
             smoothing = before_3 and match[1] == _SMOOTHING
             if not smoothing and not _is_at_modifier(bare, match.start(1)):
                 return f"{match[1]!r} {reason}"
+    return None
+
+
+def _too_new(bare: str, target: Version) -> str | None:
+    if target < _INTERCHANGEABLE:
+        if duration := _DURATION.search(_RANGE.sub("", bare)):
+            return f"unexpected duration {duration[0]!r}: Prometheus takes it for a number from 2.54 on"
+        if number := _BARE_RANGE.search(bare):
+            return f"{number[0].strip()!r} has no unit, without which Prometheus takes it from 2.54 on"
+    if target < _QUOTED_LABELS and _QUOTED_GROUPING.search(bare):
+        return "a label name in quotes is known from 2.55 on"
+    for name in _NEWER.findall(bare):
+        since = _SINCE[name.lower()]
+        if target < since:
+            return f"function {name!r} is known from {since[0]}.{since[1]} on"
     return None
 
 

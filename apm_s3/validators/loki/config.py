@@ -30,11 +30,6 @@ MODERN = (3, 8)
 """The release whose rules are followed when no target is given."""
 
 
-def is_before(context: Context, version: tuple[int, int]) -> bool:
-    """Whether the target is a release before `version`."""
-    return context.target is not None and context.target < version
-
-
 def parse_day(text: str) -> date:
     """`2024-01-31`.
 
@@ -112,7 +107,7 @@ def _check_object_store(period: Struct, config: Struct, context: Context) -> Non
     if not name:
         return
     storage = config.struct("storage_config")
-    thanos = not is_before(context, MODERN)
+    thanos = not context.is_before(MODERN)
     if storage is not None and storage.has("use_thanos_objstore"):
         thanos = bool(storage.get("use_thanos_objstore"))
     known = _THANOS_STORES if thanos else _STORES
@@ -132,7 +127,7 @@ def _named_stores(storage: Struct | None, *, thanos: bool) -> set[str]:
 
 
 def _check_structured_metadata(period: Struct, config: Struct, context: Context) -> None:
-    if is_before(context, (3, 0)):
+    if context.is_before((3, 0)):
         return
     limits = config.struct("limits_config")
     if limits is not None and limits.get("allow_structured_metadata") is False:
@@ -196,7 +191,7 @@ def check_compactor(compactor: Struct, context: Context) -> None:
         compactor.error(context, "max_compaction_parallelism", "out-of-range", message)
     if not compactor.get("retention_enabled"):
         return
-    if compactor.empty("delete_request_store") and not is_before(context, (3, 0)):
+    if compactor.empty("delete_request_store") and not context.is_before((3, 0)):
         message = "delete_request_store must be set when retention is enabled"
         compactor.error(context, "delete_request_store", "required-field", message)
     applied, every = compactor.get("apply_retention_interval"), compactor.get("compaction_interval", 600 * SECOND)

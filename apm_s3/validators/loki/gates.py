@@ -5,7 +5,7 @@ Removed fields are known by name only, so that any value is fine for the release
 
 from __future__ import annotations
 
-from apm_s3.validators.decoding.schema import Gate, Gates
+from apm_s3.validators.decoding.gates import Gate, Gates
 
 _V3 = (3, 0)
 _V3_8 = (3, 8)

@@ -12,7 +12,6 @@ from apm_s3.validators.prometheus.scrape import (
     check_escaping_of_global,
     check_jobs,
     check_no_nulls,
-    is_before_3,
     is_legacy,
 )
 from apm_s3.validators.prometheus.targets import check_alertmanager_targets, check_targets
@@ -57,7 +56,7 @@ def _check_file_patterns(config: Struct, context: Context) -> None:
 
 def _check_all_relabelling(config: Struct, settings: Struct | None, jobs: list[Struct], context: Context) -> set[int]:
     """Check every relabelling rule under the naming scheme of its section; the ids of the broken ones."""
-    of_global = is_legacy(None, settings) or is_before_3(context)
+    of_global = is_legacy(None, settings) or context.is_before((3, 0))
     lists: list[tuple[Struct, str, bool]] = []
     for job in jobs:
         legacy = of_global if not job.get("metric_name_validation_scheme") else is_legacy(job, settings)

@@ -169,11 +169,6 @@ def _check_ovhcloud(sd: Struct, context: Context) -> None:
         sd.error(context, "endpoint", "required-field", "the endpoint is empty")
 
 
-def _check_openstack(sd: Struct, context: Context) -> None:
-    if sd.get("role") == "loadbalancer" and context.target is not None and context.target < (3, 2):
-        sd.error(context, "role", "enum", "role loadbalancer is known from 3.2 on")
-
-
 def _check_oci(sd: Struct, context: Context) -> None:
     keys = ("tenancy", "user", "fingerprint", "key_file")
     api_key = (sd.get("auth") or "api_key") == "api_key"
@@ -211,7 +206,7 @@ def _check_scaleway(sd: Struct, context: Context) -> None:
 
 def _check_region(sd: Struct, context: Context) -> None:
     # Since 3.0 it may come from the environment or the instance.
-    if sd.empty("region") and context.target is not None and context.target < (3, 0):
+    if sd.empty("region") and context.is_before((3, 0)):
         sd.error(context, "region", "required-field", f"{_label(sd.type.removeprefix('discovery/'))} needs region")
 
 
@@ -254,7 +249,6 @@ _SPECIAL: Mapping[str, tuple[Hook, ...]] = {
     "nomad.SDConfig": (_check_not_blank,),
     "oci.SDConfig": (_check_oci,),
     "outscale.SDConfig": (_exactly_one_secret,),
-    "openstack.SDConfig": (_check_openstack,),
     "ovhcloud.SDConfig": (_check_ovhcloud,),
     "puppetdb.SDConfig": (_server_url(schemes=("http", "https"), field="url"),),
     "scaleway.SDConfig": (_check_scaleway, _parses("api_url")),

@@ -87,7 +87,7 @@ def _check_selectors(sd: Struct, context: Context) -> None:
 
 def _allowed_selectors(sd: Struct, context: Context) -> tuple[str, ...]:
     role = sd.get("role") or ""
-    if role == "pod" and context.target is not None and context.target < (3, 0):
+    if role == "pod" and context.is_before((3, 11)):
         return ("pod",)
     return _SELECTORS.get(role, ROLES)
 

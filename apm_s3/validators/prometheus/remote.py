@@ -11,7 +11,6 @@ from apm_s3.validators.prometheus.scrape import (
     check_label_names,
     check_no_nulls,
     check_static_targets,
-    is_before_3,
     is_legacy,
 )
 
@@ -97,7 +96,7 @@ def check_remote_read(target: Struct, context: Context) -> None:
     """The rules of RemoteReadConfig.UnmarshalYAML."""
     _check_url(target, context)
     check_headers(target, context)
-    check_label_names(target, "required_matchers", context, legacy=is_before_3(context))
+    check_label_names(target, "required_matchers", context, legacy=context.is_before((3, 0)))
 
 
 def _check_url(target: Struct, context: Context) -> None:
@@ -116,8 +115,8 @@ def check_headers(target: Struct, context: Context) -> None:
 
 
 def check_queue(queue: Struct, context: Context) -> None:
-    """Counts above zero, and lower bounds below upper ones, which Prometheus checks since 3.0."""
-    if is_before_3(context):
+    """Counts above zero, and lower bounds below upper ones, which Prometheus checks since 3.12."""
+    if context.is_before((3, 12)):
         return
     for name, default in _QUEUE_DEFAULTS.items():
         if name not in queue.failed and queue.get(name, default) <= 0:
@@ -159,6 +158,8 @@ def _check_azure_method(method: Struct, name: str, context: Context) -> None:
         "workload_identity": ("client_id", "tenant_id"),
         "certificate": ("client_id", "certificate_path", "tenant_id"),
     }.get(name, ())
+    if name == "managed_identity" and context.is_before((3, 5)):
+        required = ("client_id",)
     for field in required:
         if method.empty(field):
             method.error(context, field, "required-field", f"{name} needs {field}")
@@ -171,7 +172,7 @@ def _check_azure_method(method: Struct, name: str, context: Context) -> None:
 
 def check_alertmanager(target: Struct, context: Context) -> None:
     """The rules of AlertmanagerConfig.UnmarshalYAML."""
-    if target.get("api_version") == "v1" and not is_before_3(context):
+    if target.get("api_version") == "v1" and not context.is_before((3, 0)):
         target.error(context, "api_version", "enum", "Alertmanager API v1 was removed in Prometheus 3; use v2")
     used = _ways_to_authenticate(target)
     if "sigv4" in used and len(used) > 1:

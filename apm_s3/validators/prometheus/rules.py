@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from apm_s3.validators.context import Context
+from apm_s3.validators.context import Context, Version
+from apm_s3.validators.decoding.gates import known_in
 from apm_s3.validators.decoding.struct import Struct
 from apm_s3.validators.grammars.gotemplate import template_problem
 from apm_s3.validators.grammars.labels import is_label_name, is_metric_name, is_utf8
 from apm_s3.validators.grammars.promql import MAX_PARTS, promql_problem, too_complex
-from apm_s3.validators.prometheus.scrape import is_before_3
 
-TEMPLATE_FUNCTIONS = frozenset(
-    (
-        *("query", "first", "label", "value", "strvalue", "args", "reReplaceAll", "safeHtml", "match", "title"),
-        *("toUpper", "toLower", "graphLink", "tableLink", "sortByLabel", "stripPort", "stripDomain", "humanize"),
-        *("humanize1024", "humanizeDuration", "humanizePercentage", "humanizeTimestamp", "toTime", "toDuration"),
-        *("pathPrefix", "externalURL", "parseDuration", "tmpl", "now", "urlQueryEscape"),
-    )
+_OLD_FUNCTIONS = (
+    *("query", "first", "label", "value", "strvalue", "args", "reReplaceAll", "safeHtml", "match", "title"),
+    *("toUpper", "toLower", "graphLink", "tableLink", "sortByLabel", "stripPort", "stripDomain", "humanize"),
+    *("humanize1024", "humanizeDuration", "humanizePercentage", "humanizeTimestamp", "toTime", "pathPrefix"),
+    *("externalURL", "parseDuration", "tmpl"),
 )
+_NEW_FUNCTIONS: dict[str, Version] = {"now": (3, 6), "toDuration": (3, 6), "urlQueryEscape": (3, 8)}
+TEMPLATE_FUNCTIONS: dict[str, Version | None] = {**dict.fromkeys(_OLD_FUNCTIONS), **_NEW_FUNCTIONS}
 """https://prometheus.io/docs/prometheus/latest/configuration/template_reference/."""
 TEMPLATE_VARIABLES = ("$labels", "$externalLabels", "$externalURL", "$value")
 
@@ -64,20 +64,21 @@ def _check_rule(rule: Struct, context: Context, check_expression: ExpressionChec
     if record:
         _check_recording(rule, record, context)
     _check_labels(rule, context)
-    legacy = is_before_3(context)
+    legacy = context.is_before((3, 0))
     for name in rule.get("annotations") or ():
         if not is_label_name(name, legacy=legacy):
             rule.error(context, ("annotations", name), "label-name", f"{name[:80]!r} is no annotation name")
     if alert:
+        functions = known_in(context, TEMPLATE_FUNCTIONS)
         for field in ("labels", "annotations"):
-            _check_templates(rule, field, context)
+            _check_templates(rule, field, functions, context)
 
 
 def _check_recording(rule: Struct, record: str, context: Context) -> None:
     for field in ("annotations", "for", "keep_firing_for"):
         if rule.get(field):
             rule.error(context, field, "exclusive-fields", f"a recording rule has no {field}")
-    if not is_metric_name(record, legacy=is_before_3(context)):
+    if not is_metric_name(record, legacy=context.is_before((3, 0))):
         rule.error(context, "record", "name-validity", f"{record[:80]!r} is no metric name")
     elif "{" in record or "}" in record:
         message = f"the name {record[:80]!r} has braces; should it be in expr?"
@@ -86,13 +87,13 @@ def _check_recording(rule: Struct, record: str, context: Context) -> None:
 
 def _check_labels(owner: Struct, context: Context) -> None:
     for name, value in (owner.get("labels") or {}).items():
-        if not is_label_name(name, legacy=is_before_3(context)) or name == "__name__":
+        if not is_label_name(name, legacy=context.is_before((3, 0))) or name == "__name__":
             owner.error(context, ("labels", name), "label-name", f"{name[:80]!r} is no label name for a rule")
         if isinstance(value, str) and not is_utf8(value):
             owner.error(context, ("labels", name), "label-value", "the value of a label is UTF-8")
 
 
-def _check_templates(rule: Struct, field: str, context: Context) -> None:
+def _check_templates(rule: Struct, field: str, functions: frozenset[str], context: Context) -> None:
     for name, text in (rule.get(field) or {}).items():
-        if isinstance(text, str) and (found := template_problem(text, TEMPLATE_FUNCTIONS, TEMPLATE_VARIABLES)):
+        if isinstance(text, str) and (found := template_problem(text, functions, TEMPLATE_VARIABLES)):
             rule.error(context, (field, name), "template", f"not a Go template: {found[0]}")

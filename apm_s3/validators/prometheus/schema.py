@@ -12,7 +12,7 @@ from apm_s3.validators.grammars.durations import parse_size
 from apm_s3.validators.prometheus import relabel, remote, scrape
 from apm_s3.validators.prometheus.config import check_config
 from apm_s3.validators.prometheus.discovery import discovery_hooks
-from apm_s3.validators.prometheus.gates import GATES, with_http_client
+from apm_s3.validators.prometheus.gates import GATES, VALUES, with_http_client
 from apm_s3.validators.prometheus.rules import check_groups
 from apm_s3.validators.prometheus_common import check_http_client
 
@@ -22,7 +22,7 @@ TARGETS = "targetgroup.Group"
 
 
 def _check_group(group: Struct, context: Context) -> None:
-    scrape.check_label_names(group, "labels", context, legacy=scrape.is_before_3(context))
+    scrape.check_label_names(group, "labels", context, legacy=context.is_before((3, 0)))
 
 
 _HOOKS: dict[str, tuple[Hook, ...]] = {
@@ -62,6 +62,7 @@ def config_schema() -> Schema:
         },
         hooks={**prometheus_common.HOOKS, **discovery_hooks(table), **_HOOKS},
         gates=with_http_client(name for name, fields in table.items() if "follow_redirects" in fields),
+        values=VALUES,
     )
 
 

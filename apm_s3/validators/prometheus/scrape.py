@@ -37,7 +37,9 @@ def check_global(settings: Struct, context: Context) -> None:
         message = "the global scrape_timeout is greater than the scrape_interval"
         settings.error(context, "scrape_timeout", "timeout-over-interval", message)
     _check_protocols(settings, context)
-    check_label_names(settings, "external_labels", context, legacy=is_legacy(settings, None) or is_before_3(context))
+    check_label_names(
+        settings, "external_labels", context, legacy=is_legacy(settings, None) or context.is_before((3, 0))
+    )
     for name, value in (settings.get("external_labels") or {}).items():
         if isinstance(value, str) and not is_utf8(value):
             settings.error(context, ("external_labels", name), "label-value", "the value of a label is UTF-8")
@@ -107,11 +109,6 @@ def _check_protocols(owner: Struct, context: Context) -> None:
         elif protocol in seen:
             owner.error(context, ("scrape_protocols", index), "duplicate-name", f"{protocol} is listed twice")
         seen.add(protocol)
-
-
-def is_before_3(context: Context) -> bool:
-    """Whether the target is older than Prometheus 3, which made UTF-8 names the rule."""
-    return context.target is not None and context.target < (3, 0)
 
 
 def is_legacy(owner: Struct | None, above: Struct | None) -> bool:

@@ -9,7 +9,7 @@ from apm_s3.validators.decoding.struct import Mismatch, Struct
 from apm_s3.validators.grammars import regexes
 from apm_s3.validators.grammars.durations import parse_duration
 from apm_s3.validators.prometheus.relabel import apply_rules
-from apm_s3.validators.prometheus.scrape import DEFAULT_INTERVAL, DEFAULT_TIMEOUT, address_message, is_before_3
+from apm_s3.validators.prometheus.scrape import DEFAULT_INTERVAL, DEFAULT_TIMEOUT, address_message
 
 _SKIPPED = "static targets were not relabelled: install apm-s3[validate] for google-re2"
 _NO_PORT = re.compile(r"[^:\[\]]*|\[[^\]]*\]")
@@ -33,7 +33,7 @@ def check_targets(job: Struct, settings: Struct | None, broken: set[int], contex
             labels = apply_rules({**defaults, **shared, "__address__": target}, rules)
             check = _problem if rules or shared else _address_problem
             problem = check(labels) if labels is not None else None
-            if labels is not None and problem is None and is_before_3(context):
+            if labels is not None and problem is None and context.is_before((3, 0)):
                 problem = _scheme_problem(labels)
             if problem:
                 job.error(context, ("static_configs", index, "targets", at), "target-address", problem)

@@ -1,0 +1,41 @@
+"""Every field of a tool's table in a document by itself, null: known or not is all that can be said of it."""
+
+import json
+import re
+
+NOT_ENTERED = ("model/relabel.Regexp", "common/config.URL", "config/common.Regexp", "alertmanager/config.HostPort")
+
+
+def documents(schema, root):
+    """By type and field, the shortest way to it from the `root`."""
+    found = {}
+    for kind, name, document in _walk(schema, root, lambda inner: inner, ()):
+        found.setdefault((kind, name), json.dumps(document))
+    return found
+
+
+def _walk(schema, kind, wrap, above):
+    for name, inner in schema.table[kind].items():
+        yield kind, name, wrap({name: None})
+        below = inner.removeprefix("[]").removeprefix("{}")
+        if schema.table.get(below) and below not in above and below not in NOT_ENTERED:
+            yield from _walk(schema, below, _wrapper(wrap, name, inner), (*above, kind))
+
+
+def _wrapper(wrap, name, kind):
+    def inside(document):
+        return wrap(
+            {name: [document] if kind.startswith("[]") else {"a": document} if kind.startswith("{}") else document}
+        )
+
+    return inside
+
+
+def says_unknown(text, name):
+    """Whether a tool says in `text` that it does not know the field `name`."""
+    return re.search(rf"field {re.escape(name)} not found", text) is not None
+
+
+def is_known(report, name):
+    """Whether our report has no complaint about the field `name` itself."""
+    return not any(issue.rule == "unknown-field" and repr(name) in issue.message for issue in report.errors)

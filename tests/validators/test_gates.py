@@ -1,0 +1,260 @@
+"""Version gates: what a release of a tool knows, by its changelog, and by its own program where one is at hand."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from apm_s3.validators import validate_config
+from apm_s3.validators.alertmanager.schema import CONFIG as ALERTMANAGER
+from apm_s3.validators.alertmanager.schema import config_schema as alertmanager_schema
+from apm_s3.validators.prometheus.schema import CONFIG, RULES, config_schema, rules_schema
+from tests.validators.fields import documents, is_known, says_unknown
+
+NOT_IN_DEBIAN = re.compile(r"(azure|consul|kuma|nomad)_sd_configs|azuread|jira")
+
+
+def job(text):
+    return f"scrape_configs: [{{job_name: a, {text}}}]"
+
+
+def discovery(text):
+    return job(f"{text.partition(':')[0]}_sd_configs: [{{{text.partition(':')[2]}}}]")
+
+
+def rule(expression):
+    return f"groups: [{{name: a, rules: [{{record: a, expr: '{expression}'}}]}}]"
+
+
+def alert(text):
+    return f"groups: [{{name: a, rules: [{{alert: a, expr: up, annotations: {{a: '{text}'}}}}]}}]"
+
+
+PROMETHEUS = [
+    (job("keep_dropped_targets: 1"), "2.47", "2.46"),
+    (job("track_timestamps_staleness: true"), "2.48", "2.47"),
+    (job("enable_compression: false"), "2.49", "2.48"),
+    (job("scrape_protocols: [PrometheusProto]"), "2.49", "2.48"),
+    (job("scrape_protocols: [PrometheusText1.0.0]"), "3.0", "2.55"),
+    (job("native_histogram_min_bucket_factor: 1.1"), "2.50", "2.49"),
+    (job("scrape_failure_log_file: a"), "2.55", "2.54"),
+    (job("metric_name_validation_scheme: legacy"), "2.55", "2.54"),
+    (job("fallback_scrape_protocol: PrometheusText0.0.4"), "3.0", "2.55"),
+    (job("convert_classic_histograms_to_nhcb: true"), "3.0", "2.55"),
+    (job("metric_name_escaping_scheme: dots"), "3.4", "3.3"),
+    (job("scrape_native_histograms: true"), "3.8", "3.7"),
+    (job("extra_scrape_metrics: true"), "3.10", "3.9"),
+    (job("oauth2: {client_id: a, token_url: 'http://a', grant_type: client_credentials}"), "3.8", "3.7"),
+    ("global: {convert_classic_histograms_to_nhcb: true}", "3.4", "3.3"),
+    ("global: {always_scrape_classic_histograms: true}", "3.5", "3.4"),
+    ("global: {rule_query_offset: 1m}", "2.53", "2.52"),
+    ("runtime: {gogc: 75}", "2.53", "2.52"),
+    ("runtime: {log_level: debug}", "3.15", "3.14"),
+    ("otlp: {promote_resource_attributes: [a]}", "2.55", "2.54"),
+    ("otlp: {translation_strategy: NoUTF8EscapingWithSuffixes}", "3.0", "2.55"),
+    ("otlp: {translation_strategy: NoTranslation}", "3.4", "3.3"),
+    ("otlp: {translation_strategy: UnderscoreEscapingWithoutSuffixes}", "3.6", "3.5"),
+    ("otlp: {promote_scope_metadata: true}", "3.6", "3.5"),
+    ("storage: {tsdb: {retention: {time: 30d}}}", "3.10", "3.9"),
+    ("storage: {tsdb: {retention: {percentage: 80}}}", "3.11", "3.10"),
+    ("storage: {tsdb: {chunk_encoding: {floats: xor2}}}", "3.13", "3.12"),
+    ("remote_read: [{url: 'http://a', chunked_read_limit: 1}]", "2.55", "2.54"),
+    ("remote_write: [{url: 'http://a', protobuf_message: prometheus.WriteRequest}]", "2.54", "2.53"),
+    ("remote_write: [{url: 'http://a', google_iam: {}}]", "2.55", "2.54"),
+    ("remote_write: [{url: 'http://a', round_robin_dns: true}]", "3.1", "3.0"),
+    ("remote_write: [{url: 'http://a', sigv4: {role_arn: a, external_id: b}}]", "3.11", "3.10"),
+    ("remote_write: [{url: 'http://a', sigv4: {session_name: a, tags: {b: c}}}]", "3.15", "3.14"),
+    ("remote_write: [{url: 'http://a', azuread: {sdk: {}}}]", "2.52", "2.51"),
+    ("remote_write: [{url: 'http://a', azuread: {managed_identity: {}}}]", "3.5", "3.4"),
+    ("remote_write: [{url: 'http://a', azuread: {scope: a, sdk: {}}}]", "3.9", "3.8"),
+    ("alerting: {alertmanagers: [{sigv4: {}}]}", "2.48", "2.47"),
+    ("alerting: {alertmanagers: [{alert_relabel_configs: []}]}", "2.51", "2.50"),
+    (discovery("dns:names: [a], type: NS, port: 1"), "2.49", "2.48"),
+    (discovery("linode:region: a"), "2.52", "2.51"),
+    (discovery("docker:host: 'unix:///a', match_first_network: true"), "2.54", "2.53"),
+    (discovery("openstack:role: loadbalancer, region: a"), "3.2", "3.1"),
+    (discovery("stackit:project: a"), "3.5", "3.4"),
+    (discovery("hetzner:role: robot, label_selector: a"), "3.5", "3.4"),
+    (discovery("aws:role: ec2"), "3.8", "3.7"),
+    (discovery("aws:role: msk"), "3.10", "3.9"),
+    (discovery("aws:role: rds"), "3.11", "3.10"),
+    (discovery("kubernetes:role: pod, attach_metadata: {namespace: true}"), "3.6", "3.5"),
+    (discovery("kubernetes:role: pod, attach_metadata: {deployment: true}"), "3.11", "3.10"),
+    (discovery("kubernetes:role: pod, selectors: [{role: node, label: a=b}]"), "3.11", "3.10"),
+    (discovery("azure:subscription_id: a, authentication_method: SDK"), "2.52", "2.51"),
+    (discovery("azure:subscription_id: a, authentication_method: WorkloadIdentity"), "3.11", "3.10"),
+    (discovery("consul:filter: a"), "3.0", "2.55"),
+    (discovery("digitalocean:role: databases"), "3.12", "3.11"),
+    (discovery("ec2:region: a, external_id: b"), "3.12", "3.11"),
+    (discovery("oci:region: a, auth: instance_principal"), "3.14", "3.13"),
+    (rule("a + 1_000"), "2.54", "2.53"),
+    (rule("time() - a > 10m"), "2.54", "2.53"),
+    (rule("rate(a[300])"), "2.54", "2.53"),
+    (rule("histogram_avg(a)"), "2.51", "2.50"),
+    (rule('sum by ("a") (b)'), "2.55", "2.54"),
+    (rule("a </ 5"), "3.11", "3.10"),
+    (rule("rate(a[5m * 2])"), "3.14", "3.13"),
+    (rule("first_over_time(a[5m])"), "3.14", "3.13"),
+    (alert("{{ toDuration 5 }}"), "3.6", "3.5"),
+    (alert("{{ urlQueryEscape $labels.a }}"), "3.8", "3.7"),
+    ("groups: [{name: a, query_offset: 1m, rules: []}]", "2.53", "2.52"),
+    ("groups: [{name: a, labels: {b: c}, rules: []}]", "3.0", "2.55"),
+]
+
+
+@pytest.mark.parametrize(("text", "known_from", "unknown_in"), PROMETHEUS)
+def test_prometheus_knows_it_from_that_release_on(text, known_from, unknown_in):
+    kind = "rules" if text.startswith("groups") else "config"
+
+    verdicts = [
+        validate_config("prometheus", text, kind=kind, target_version=version).ok
+        for version in (None, known_from, unknown_in)
+    ]
+
+    assert verdicts == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "last", "removed_in"),
+    [
+        (job("scrape_classic_histograms: true"), "2.55", "3.0"),
+        ("alerting: {alertmanagers: [{api_version: v1}]}", "2.55", "3.0"),
+        ("remote_write: [{url: 'http://a', queue_config: {capacity: 0}}]", "3.11", "3.12"),
+    ],
+)
+def test_prometheus_takes_it_before_that_release_only(text, last, removed_in):
+    assert validate_config("prometheus", text, target_version=last).ok
+    assert not validate_config("prometheus", text, target_version=removed_in).ok
+
+
+def receiver(text):
+    return f"route: {{receiver: a}}\nreceivers: [{{name: a, {text}}}]"
+
+
+def integration(kind, text):
+    return receiver(f"{kind}_configs: [{{{text}}}]")
+
+
+ALERTMANAGER_GATES = [
+    (integration("msteams", "webhook_url: 'http://a'"), "0.26", "0.25"),
+    (integration("webhook", "url_file: a"), "0.26", "0.25"),
+    (integration("discord", "webhook_url_file: a"), "0.27", "0.26"),
+    (integration("msteamsv2", "webhook_url: 'http://a'"), "0.28", "0.27"),
+    (integration("jira", "project: a, issue_type: b, api_url: 'http://a'"), "0.28", "0.27"),
+    (integration("rocketchat", "token: a, token_id: b"), "0.28", "0.27"),
+    (integration("webhook", "url: 'http://a', timeout: 1s"), "0.28", "0.27"),
+    (integration("webhook", "url: 'http://a', http_config: {http_headers: {a: {values: [b]}}}"), "0.28", "0.27"),
+    (integration("incidentio", "url: 'http://a', alert_source_token: a"), "0.29", "0.28"),
+    (integration("jira", "project: a, issue_type: b, api_url: 'http://a', api_type: auto"), "0.29", "0.28"),
+    (integration("pushover", "user_key: a, token: b, monospace: true"), "0.29", "0.28"),
+    (integration("mattermost", "webhook_url: 'http://a'"), "0.30", "0.29"),
+    (integration("slack", "app_token: a"), "0.30", "0.29"),
+    (integration("pagerduty", "routing_key: a, timeout: 1s"), "0.30", "0.29"),
+    (integration("telegram", "bot_token: a, chat_id_file: b"), "0.31", "0.30"),
+    (integration("slack", "api_url: 'http://a', message_text: b"), "0.31", "0.30"),
+    (integration("webhook", "url: 'http://a', payload: {b: c}"), "0.32", "0.31"),
+    (integration("slack", "app_token: a, update_message: true"), "0.32", "0.31"),
+    (integration("sns", "topic_arn: a, use_aws_http_client: true"), "0.33", "0.32"),
+    (receiver("labels: {b: c}"), "0.33", "0.32"),
+    (integration("sns", "topic_arn: a, sigv4: {role_arn: b, external_id: c}"), "0.34", "0.33"),
+    (integration("incidentio", "url: 'http://a', alert_source_token: a, metadata: {b: c}"), "0.35", "0.34"),
+    ("tracing: {endpoint: 'a:1'}\n" + receiver(""), "0.30", "0.29"),
+    ("inhibit_rules: [{name: b, source_matchers: [a=b]}]\n" + receiver(""), "0.30", "0.29"),
+    ("event_recorder: {file_outputs: [{path: b}]}\n" + receiver(""), "0.33", "0.32"),
+    ("event_recorder: {stdout_outputs: [{}]}\n" + receiver(""), "0.34", "0.33"),
+    ("event_recorder: {stdout_outputs: [{name: a}]}\n" + receiver(""), "0.35", "0.34"),
+    ("route: {receiver: a, labels: {b: c}}\nreceivers: [{name: a}]", "0.34", "0.33"),
+]
+
+
+@pytest.mark.parametrize(("text", "known_from", "unknown_in"), ALERTMANAGER_GATES)
+def test_alertmanager_knows_it_from_that_release_on(text, known_from, unknown_in):
+    verdicts = [
+        validate_config("alertmanager", text, kind="config", target_version=version).ok
+        for version in (None, known_from, unknown_in)
+    ]
+
+    assert verdicts == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "known_from", "unknown_in"),
+    [("tz", "0.28", "0.27"), ("toJson", "0.30", "0.29"), ("now", "0.33", "0.32"), ("toDate", "0.34", "0.33")],
+)
+def test_alertmanager_templates_know_a_function_from_that_release_on(name, known_from, unknown_in):
+    text = f'{{{{ define "a" }}}}{{{{ {name} . }}}}{{{{ end }}}}'
+
+    verdicts = [
+        validate_config("alertmanager", text, kind="templates", target_version=version).ok
+        for version in (None, known_from, unknown_in)
+    ]
+
+    assert verdicts == [True, True, False]
+
+
+def test_an_output_of_the_event_recorder_needs_a_name_from_0_35_on():
+    text = "event_recorder: {stdout_outputs: [{}]}\n" + receiver("")
+
+    assert not validate_config("alertmanager", text, kind="config", target_version="0.35").ok
+
+
+def test_a_field_that_is_not_known_yet_is_said_to_come_later():
+    report = validate_config("prometheus", job("enable_compression: true"), target_version="2.48")
+
+    assert [issue.message for issue in report.errors] == [
+        "field 'enable_compression' is known from 2.49 on, and the target is 2.48"
+    ]
+
+
+def ask(command, paths, folder):
+    """What `command` says of each of `paths`."""
+    said = {}
+    for start in range(0, len(paths), 200):
+        batch = [str(path) for path in paths[start : start + 200]]
+        shown = subprocess.run([*command, *batch], capture_output=True, text=True, timeout=120)
+        # Each message has the name of its file, or stands between the names of two.
+        for line in (shown.stdout + shown.stderr).split(str(folder))[1:]:
+            said[line.split(".yml")[0].strip("/")] = said.get(line.split(".yml")[0].strip("/"), "") + line
+    return said
+
+
+def differences(command, tool, kind, schema, root, release, folder):
+    """The fields of which the tool's own program and we do not say the same."""
+    fields = documents(schema, root)
+    paths = []
+    for index, text in enumerate(fields.values()):
+        paths.append(folder / f"{index}.yml")
+        paths[-1].write_text(text, encoding="utf-8")
+    said = ask(command, paths, folder)
+    assert len(said) == len(paths)
+    return [
+        (owner, name)
+        for index, ((owner, name), text) in enumerate(fields.items())
+        if not NOT_IN_DEBIAN.search(text)
+        and says_unknown(said[str(index)], name)
+        == is_known(validate_config(tool, text, kind=kind, target_version=release), name)
+    ]
+
+
+def release_of(program):
+    shown = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30, check=True)
+    return re.search(r"version (\d+\.\d+)", shown.stdout + shown.stderr)[1]
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+@pytest.mark.parametrize("kind", ["config", "rules"])
+def test_promtool_knows_the_fields_that_its_release_is_said_to_know(kind, tmp_path):
+    schema, root = (config_schema(), CONFIG) if kind == "config" else (rules_schema(), RULES)
+    flags = ["--syntax-only"] if kind == "config" else []
+    command = ["promtool", "check", kind, *flags, "--lint=none"]
+
+    assert differences(command, "prometheus", kind, schema, root, release_of("promtool"), tmp_path) == []
+
+
+@pytest.mark.skipif(shutil.which("amtool") is None, reason="amtool is not installed")
+def test_amtool_knows_the_fields_that_its_release_is_said_to_know(tmp_path):
+    command = ["amtool", "check-config"]
+    schema, release = alertmanager_schema(), release_of("amtool")
+
+    assert differences(command, "alertmanager", "config", schema, ALERTMANAGER, release, tmp_path) == []
