@@ -10,14 +10,17 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from apm_s3.errors import IntegrityError, InvalidOption, NotFound, PreconditionFailed, UnsupportedByServer
+from apm_s3.errors import InvalidOption, NotFound, PreconditionFailed, UnsupportedByServer
 from apm_s3.models import FileInfo
 from apm_s3.operations.engine import READ_DEFAULTS, Engine, Operations, check_target, within
-from apm_s3.operations.streams import Download, object_changed
+from apm_s3.operations.streams import Download, corrupted, object_changed
 from apm_s3.options import ReadOptions
 from apm_s3.tasks import run_all, shielded
 from apm_s3.wire import checksums
 from apm_s3.wire.parts import cut_range
+
+_GROWTH = 8
+"""How many times `range_size` a range has at most: larger ones cost fewer requests, where there are enough of them."""
 
 _PIECE = 1024**2
 """Bytes that are hashed at a time."""
@@ -49,7 +52,8 @@ class DownloadOperations(Operations):
         """Read an object into a file, large ones in parallel ranges.
 
         The file appears, or is replaced, in one step once it is whole and on disk; a failure or a cancellation leaves
-        what was there, and nothing else.
+        what was there, and nothing else. Where S3 has a checksum of the whole object, it is verified first: a CRC
+        while the ranges come, a SHA of an object of several ranges by reading the file once more.
 
         Raises:
             BucketNotFound, ObjectNotFound: there is no such bucket, or no such key in it.
@@ -75,7 +79,10 @@ class _FileDownload:
         self._key = key
         self._options = options
         self._file = file
+        self._size = 0
         self._ranges: Iterator[tuple[int, int]] = iter(())
+        self._crc: checksums.Crc | None = None
+        self._algorithm = ""
 
     async def run(self) -> FileInfo:
         transfer = self._engine.settings.transfer
@@ -84,16 +91,24 @@ class _FileDownload:
             self._engine, self._bucket, self._key, self._options, "download_to", upto=transfer.range_size
         ) as first:
             info = first.info
-            if first.length < info.size:
-                if info.etag is None:
-                    raise UnsupportedByServer("the server sends no ETag", bucket=self._bucket, key=self._key)
-                self._options = replace(self._options, if_match=info.etag, if_none_match=None)
-                self._ranges = cut_range(first.length, info.size, transfer.range_size)
-            more = -(-(info.size - first.length) // transfer.range_size)
-            helpers = min(more, transfer.parallel_parts - 1)
+            if first.length == info.size:
+                await self._write(first, 0)
+                return info
+            if info.etag is None:
+                raise UnsupportedByServer("the server sends no ETag", bucket=self._bucket, key=self._key)
+            self._size = info.size
+            self._options = replace(self._options, if_match=info.etag, if_none_match=None)
+            known = checksums.verifiable(info.checksums)
+            if known is not None and checksums.is_crc(known[0]):
+                self._algorithm, self._crc = known[0], checksums.Crc(known[0])
+            range_size = min(
+                max(info.size // (2 * transfer.parallel_parts), transfer.range_size), _GROWTH * transfer.range_size
+            )
+            self._ranges = cut_range(first.length, info.size, range_size)
+            helpers = min(-(-(info.size - first.length) // range_size), transfer.parallel_parts - 1)
             await run_all([self._work(first), *(self._work(None) for _ in range(helpers))])
-            if first.resumed or first.length < info.size:
-                await self._verify(info)
+            if known is not None:
+                await self._verify(*known)
         return info
 
     async def _work(self, first: Download | None) -> None:
@@ -111,34 +126,38 @@ class _FileDownload:
                 await self._write(download, start)
 
     async def _write(self, download: Download, offset: int) -> None:
-        async for piece in download:
+        crc = checksums.Crc(self._algorithm) if self._crc is not None else None
+
+        def take(piece: bytes) -> None:
+            nonlocal offset
+            if crc is not None:
+                crc.update(piece)
             # In the loop on purpose: a piece reaches the page cache in less time than a thread takes to be woken.
             _write_at(self._file, piece, offset)
             offset += len(piece)
 
-    async def _verify(self, info: FileInfo) -> None:
-        known = checksums.verifiable(info.checksums)
-        if known is None:
-            return
-        algorithm, expected = known
+        await download.drain(take)
+        if self._crc is not None and crc is not None:
+            self._crc.add_range(crc, self._size - offset)
+
+    async def _verify(self, algorithm: str, expected: str) -> None:
+        """Hold the whole, of several ranges, against its checksum."""
+        checksum = self._crc or await self._hash_file(algorithm)
+        actual = checksums.encode(checksum.digest())
+        if actual != expected:
+            raise corrupted("download_to", self._bucket, self._key, algorithm, actual, expected)
+
+    async def _hash_file(self, algorithm: str) -> checksums.Checksum:
         checksum = checksums.start(algorithm)
 
         def hash_range(start: int, stop: int) -> None:
             for first, last in cut_range(start, stop, _PIECE):
                 checksum.update(os.pread(self._file, last - first, first))
 
-        for start, stop in cut_range(0, info.size, _HASHED_AT_ONCE):
+        for start, stop in cut_range(0, self._size, _HASHED_AT_ONCE):
             # Shielded: the file must not be closed under the thread that reads it.
             await shielded(asyncio.to_thread(hash_range, start, stop))
-        actual = checksums.encode(checksum.digest())
-        if actual != expected:
-            raise IntegrityError(
-                f"the {algorithm} of what came is {actual}, not {expected}",
-                operation="download_to",
-                bucket=self._bucket,
-                key=self._key,
-                hint="read it again",
-            )
+        return checksum
 
 
 @asynccontextmanager

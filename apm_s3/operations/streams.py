@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 from apm_s3.errors import (
     DeadlineExceeded,
+    IntegrityError,
     NotFound,
     ObjectChanged,
     PreconditionFailed,
@@ -24,6 +26,10 @@ from apm_s3.pool import StreamSlot
 from apm_s3.tasks import shielded
 from apm_s3.transports.base import Body
 from apm_s3.transports.bodies import joined
+from apm_s3.wire import checksums
+
+_PROGRESS = 1024**2
+"""Bytes after which `drain` moves its deadline."""
 
 
 class Download:
@@ -32,13 +38,11 @@ class Download:
     It is opened by `async with`, or by awaiting it; from then on `info` describes the object. A connection that breaks
     is replaced and the rest asked for (`Range`, `If-Match`); an object that was replaced meanwhile is `ObjectChanged`.
     Leaving the `async with` early, or cancelling, gives the connection up. While nobody reads on, other calls may use
-    its slot of the pool.
+    its slot of the pool. What came is held against the object's checksum, where S3 has one of the whole and all of it
+    was asked for; whoever does not read to the end is not told.
 
     Args:
         upto: end after so many bytes, however many come.
-
-    Attributes:
-        resumed: whether a connection broke on the way. Then nothing has verified the object's checksum.
     """
 
     def __init__(
@@ -66,7 +70,8 @@ class Download:
         self._length = 0
         self._got = 0
         self._cut_short = False
-        self.resumed = False
+        self._known: tuple[str, str] | None = None
+        self._checksum: checksums.Checksum | None = None
 
     @property
     def info(self) -> FileInfo:
@@ -90,6 +95,21 @@ class Download:
         """All that has not been read yet."""
         return await joined([piece async for piece in self])
 
+    async def drain(self, take: Callable[[bytes], object]) -> None:
+        """Hand all that has not been read yet to `take`, piece by piece: what iteration does, at half its cost.
+
+        `take` is quick: the deadline covers it too.
+        """
+        moved = self._got
+        async with self._waiting() as bound:
+            began = asyncio.get_running_loop().time()
+            while (piece := await self._piece()) is not None:
+                take(piece)
+                if self._got - moved >= _PROGRESS:
+                    moved = self._got
+                    bound.reschedule(self._latest(began))
+        await self.aclose()
+
     async def aclose(self) -> None:
         """Give the connection up; harmless when called twice."""
         self._ends_at = None
@@ -111,25 +131,9 @@ class Download:
         return self
 
     async def __anext__(self) -> bytes:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        timeouts = self._engine.settings.timeouts
-        # Without a timeout of the call's own, only waiting counts: its reader may take all the time it needs.
-        ends_at = self._ends_at or began + timeouts.for_bytes(self._got) - self._waited
-        try:
-            async with asyncio.timeout_at(ends_at) as bound:
-                piece = await self._next()
-        except TimeoutError as exc:
-            if not bound.expired():
-                raise
-            spent = self._options.timeout or self._waited + loop.time() - began
-            raise DeadlineExceeded(
-                f"not read within {spent:.3g} seconds: {self._got} of {self._length} bytes came",
-                operation=self._operation,
-                bucket=self._bucket,
-                key=self._key,
-            ) from exc
-        self._waited += loop.time() - began
+        async with self._waiting():
+            piece = await self._piece()
+        self._slot.lend()
         if piece is None:
             await self.aclose()
             raise StopAsyncIteration
@@ -151,6 +155,9 @@ class Download:
         self._body, self._pieces = body, aiter(body)
         self._info, self._length = body.info, self._wanted(body)
         self._cut_short = self._length < body.length
+        if self._options.range is None and not self._cut_short:
+            self._known = checksums.verifiable(body.info.checksums)
+            self._checksum = checksums.start(self._known[0]) if self._known else None
         return self
 
     def _wanted(self, body: Body) -> int:
@@ -159,7 +166,37 @@ class Download:
     def _promised(self, body: Body) -> tuple[int, str | None]:
         return self._wanted(body), body.info.storage_class
 
-    async def _next(self) -> bytes | None:
+    @asynccontextmanager
+    async def _waiting(self) -> AsyncIterator[asyncio.Timeout]:
+        """With a slot, and until the deadline; what goes wrong closes the download."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            async with asyncio.timeout_at(self._latest(began)) as bound:
+                try:
+                    if self._pieces is not None:
+                        await self._slot.take()
+                    yield bound
+                except BaseException:
+                    await shielded(self.aclose())
+                    raise
+        except TimeoutError as exc:
+            if not bound.expired():
+                raise
+            spent = self._options.timeout or self._waited + loop.time() - began
+            raise DeadlineExceeded(
+                f"not read within {spent:.3g} seconds: {self._got} of {self._length} bytes came",
+                operation=self._operation,
+                bucket=self._bucket,
+                key=self._key,
+            ) from exc
+        self._waited += loop.time() - began
+
+    def _latest(self, began: float) -> float:
+        # Without a timeout of the call's own, only waiting counts: its reader may take all the time it needs.
+        return self._ends_at or began + self._engine.settings.timeouts.for_bytes(self._got) - self._waited
+
+    async def _piece(self) -> bytes | None:
         if self._pieces is None:
             if self._got < self._length or self._info is None:
                 raise UsageError(
@@ -169,21 +206,26 @@ class Download:
         if self._cut_short and self._got == self._length:
             return None
         try:
-            await self._slot.take()
-            try:
-                piece = await anext(self._pieces, None)
-            except TransportError as error:
-                piece = await self._resume(error)
-        except BaseException:
-            await shielded(self.aclose())
-            raise
-        self._slot.lend()
+            piece = await anext(self._pieces, None)
+        except TransportError as error:
+            piece = await self._resume(error)
         if piece is None:
+            self._verify()
             return None
         if self._cut_short:
             piece = piece[: self._length - self._got]
         self._got += len(piece)
+        if self._checksum is not None:
+            self._checksum.update(piece)
         return piece
+
+    def _verify(self) -> None:
+        if self._known is None or self._checksum is None:
+            return
+        algorithm, expected = self._known
+        actual = checksums.encode(self._checksum.digest())
+        if actual != expected:
+            raise corrupted(self._operation, self._bucket, self._key, algorithm, actual, expected)
 
     async def _resume(self, error: TransportError) -> bytes | None:
         """The next piece, over a new connection."""
@@ -210,7 +252,7 @@ class Download:
             if_modified_since=None,
             if_unmodified_since=None,
         )
-        self.resumed, self._cut_short = True, False
+        self._cut_short = False
         body = self._body = await self._engine.transport.open(self._bucket, self._key, options)
         pieces = self._pieces = aiter(body)
         try:
@@ -233,6 +275,17 @@ class Download:
             await body.aclose()
         if isinstance(pieces, AsyncGenerator):
             await pieces.aclose()
+
+
+def corrupted(operation: str, bucket: str, key: str, algorithm: str, actual: str, expected: str) -> IntegrityError:
+    """The error for an object whose bytes do not match its checksum."""
+    return IntegrityError(
+        f"the {algorithm} of what came is {actual}, but S3 says {expected}",
+        operation=operation,
+        bucket=bucket,
+        key=key,
+        hint="read it again; if it stays so, the object is damaged where it is stored",
+    )
 
 
 def object_changed(operation: str, bucket: str, key: str) -> ObjectChanged:

@@ -21,7 +21,10 @@ from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions,
 
 
 class Body(Protocol):
-    """The body of a GET whose headers have arrived. It holds a connection until it is read or closed."""
+    """The body of a GET whose headers have arrived. It holds a connection until it is read or closed.
+
+    Its length is verified, its checksum is left to who reads it: a body that breaks is only a part of what it covers.
+    """
 
     @property
     def info(self) -> FileInfo:
@@ -36,7 +39,6 @@ class Body(Protocol):
 
         Raises:
             ConnectionLost: it broke, or ended early.
-            IntegrityError: the whole object came and does not match its checksum.
         """
 
     async def aclose(self) -> None:

@@ -110,7 +110,7 @@ class Sender:
             raise refusal(call, response.status, response.headers, body)
         return response, body
 
-    async def open_body(self, call: Call, route: Route, *, whole: bool) -> SignedBody:
+    async def open_body(self, call: Call, route: Route) -> SignedBody:
         """Send one GET; its answer, whose body is still to be read, and closed.
 
         Raises:
@@ -135,7 +135,7 @@ class Sender:
                 raise
             raise failure from exc
         self._stalls.leave(task)
-        return SignedBody(call, response, self._stalls, route.host, whole=whole)
+        return SignedBody(call, response, self._stalls, route.host)
 
     async def presign(
         self,

@@ -74,7 +74,7 @@ class SignedTransport(SignedMultipart):
         if route is None:
             return await self._boto.open(bucket, key, options)
         call = self._read_call("download_file", "GET", bucket, key, options)
-        return await self._sender.open_body(call, route, whole=options.range is None and self._verify)
+        return await self._sender.open_body(call, route)
 
     async def head(self, bucket: str, key: str, options: ReadOptions) -> FileInfo:
         """See `ObjectTransport.head`."""

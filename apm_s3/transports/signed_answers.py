@@ -146,17 +146,13 @@ def verify(call: Call, data: bytes, info: FileInfo) -> None:
     algorithm, expected = known
     actual = checksums.checksum(algorithm, data)
     if actual != expected:
-        raise _mismatch(call, algorithm, actual, expected)
-
-
-def _mismatch(call: Call, algorithm: str, actual: str, expected: str) -> IntegrityError:
-    return IntegrityError(
-        f"the {algorithm} of the body is {actual}, but S3 says {expected}",
-        operation=call.operation,
-        bucket=call.bucket,
-        key=call.key,
-        hint="read it again; if it stays so, the object is damaged where it is stored",
-    )
+        raise IntegrityError(
+            f"the {algorithm} of the body is {actual}, but S3 says {expected}",
+            operation=call.operation,
+            bucket=call.bucket,
+            key=call.key,
+            hint="read it again; if it stays so, the object is damaged where it is stored",
+        )
 
 
 def shortened(call: Call, got: int, expected: int) -> ConnectionLost:
@@ -183,7 +179,7 @@ def stalled_error(call: Call, seconds: float, endpoint: str) -> RequestTimedOut:
 class SignedBody:
     """See `Body`."""
 
-    def __init__(self, call: Call, response: ClientResponse, stalls: Stalls, endpoint: str, *, whole: bool) -> None:
+    def __init__(self, call: Call, response: ClientResponse, stalls: Stalls, endpoint: str) -> None:
         self.info = file_info(call.bucket, call.key or "", response.headers)
         self.length = int(response.headers.get("Content-Length", self.info.size))
         self._call = call
@@ -191,8 +187,6 @@ class SignedBody:
         self._stalls = stalls
         self._endpoint = endpoint
         self._got = 0
-        self._known = checksums.verifiable(self.info.checksums) if whole else None
-        self._checksum = checksums.start(self._known[0]) if self._known else None
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """See `Body.__aiter__`."""
@@ -204,10 +198,8 @@ class SignedBody:
             piece = await self._read()
             if piece:
                 self._got += len(piece)
-                if self._checksum is not None:
-                    self._checksum.update(piece)
                 return piece
-            self._check()
+            self._check_length()
         except BaseException:
             self._response.close()
             raise
@@ -226,6 +218,10 @@ class SignedBody:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+    def _check_length(self) -> None:
+        if self._got != self.length:
+            raise shortened(self._call, self._got, self.length)
 
     async def _read(self) -> bytes:
         content: Any = self._response.content
@@ -249,12 +245,3 @@ class SignedBody:
             raise
         self._stalls.leave(task)
         return piece
-
-    def _check(self) -> None:
-        if self._got != self.length:
-            raise shortened(self._call, self._got, self.length)
-        if self._known is not None and self._checksum is not None:
-            algorithm, expected = self._known
-            actual = checksums.encode(self._checksum.digest())
-            if actual != expected:
-                raise _mismatch(self._call, algorithm, actual, expected)

@@ -20,6 +20,7 @@ from apm_s3 import (
     IntegrityError,
     ObjectChanged,
     PreconditionFailed,
+    ReadOptions,
     RetrySettings,
     S3Manager,
     S3Settings,
@@ -308,6 +309,49 @@ async def test_a_file_that_is_not_what_its_checksum_says_is_not_kept(
         await s3.download_to("bucket", "key", tmp_path / "wrong")
 
     assert names_in(tmp_path) == ["right"]
+
+
+@pytest.mark.parametrize("algorithm", ["crc32", "sha256"])
+async def test_the_checksum_of_an_object_in_ranges_is_verified(
+    s3: MemoryManager, tmp_path: Path, algorithm: str
+) -> None:
+    info = s3.transport._store("key", CONTENT, UploadOptions(), '"key"')
+    right = info._replace(checksums={algorithm: checksum(algorithm, CONTENT)})
+    s3.transport.objects["key"] = right, CONTENT
+    await s3.download_to("bucket", "key", tmp_path / "right")
+    s3.transport.objects["key"] = right, CONTENT[:-1] + b"?"
+
+    with pytest.raises(IntegrityError, match=algorithm):
+        await s3.download_to("bucket", "key", tmp_path / "wrong")
+
+    assert (tmp_path / "right").read_bytes() == CONTENT
+    assert names_in(tmp_path) == ["right"]
+
+
+@pytest.mark.parametrize("breaks", [None, 300_000, 500_000], ids=["unbroken", "resumed", "broken at the end"])
+async def test_a_stream_that_is_not_what_its_checksum_says_ends_with_an_error(
+    s3: MemoryManager, breaks: int | None
+) -> None:
+    content = b"x" * 500_000
+    info = s3.transport._store("key", content, UploadOptions(), '"key"')
+    s3.transport.objects["key"] = info._replace(checksums={"crc32": checksum("crc32", content)}), content
+    s3.transport.breaks = [breaks]
+    async with s3.download_file("bucket", "key") as download:
+        assert await download.read() == content
+    s3.transport.objects["key"] = s3.transport.objects["key"][0], content[:-1] + b"?"
+    s3.transport.breaks = [breaks]
+
+    async with s3.download_file("bucket", "key") as download:
+        with pytest.raises(IntegrityError, match="crc32"):
+            await download.read()
+
+
+async def test_a_range_is_not_held_against_the_checksum_of_the_whole(s3: MemoryManager) -> None:
+    info = s3.transport._store("key", b"content", UploadOptions(), '"key"')
+    s3.transport.objects["key"] = info._replace(checksums={"crc32": checksum("crc32", b"content")}), b"content"
+
+    async with s3.download_file("bucket", "key", ReadOptions(range=(0, 3))) as download:
+        assert await download.read() == b"con"
 
 
 async def test_an_object_that_changes_between_two_ranges_leaves_no_file(s3: MemoryManager, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib.util
 import zlib
 
 import pytest
@@ -32,9 +33,34 @@ def test_in_one_go_and_piece_by_piece_it_is_the_same_base64(algorithm: str, dige
     assert checksums.encode(pieces.digest()) == expected
 
 
+ADDED = pytest.mark.skipif(importlib.util.find_spec("awscrt") is None, reason="the extra crt is not installed")
+CRCS = ["crc32", pytest.param("crc32c", marks=ADDED), pytest.param("crc64nvme", marks=ADDED)]
+
+
+@ADDED
+@pytest.mark.parametrize(("algorithm", "check"), [("crc32c", 0xE3069283), ("crc64nvme", 0xAE8B14860A799888)])
+def test_the_other_crcs_are_those_of_the_catalogue(algorithm: str, check: int) -> None:
+    # https://reveng.sourceforge.io/crc-catalogue/all.htm
+    digest = base64.b64decode(checksums.checksum(algorithm, b"123456789"))
+
+    assert int.from_bytes(digest, "big") == check
+
+
+@pytest.mark.parametrize("algorithm", CRCS)
+def test_the_crcs_of_ranges_in_any_order_make_that_of_the_whole(algorithm: str) -> None:
+    data = bytes(range(256)) * 40
+    whole = checksums.Crc(algorithm)
+    for start, stop in ((9000, 10_240), (0, 1), (4097, 9000), (1, 4097), (4097, 4097)):
+        part = checksums.Crc(algorithm)
+        part.update(data[start:stop])
+        whole.add_range(part, len(data) - stop)
+
+    assert checksums.encode(whole.digest()) == checksums.checksum(algorithm, data)
+
+
 def test_the_cheapest_checksum_of_the_whole_object_is_chosen() -> None:
     assert checksums.verifiable({"sha256": "x", "crc32": "y"}) == ("crc32", "y")
 
 
 def test_a_checksum_of_checksums_and_an_unknown_algorithm_cover_nothing() -> None:
-    assert checksums.verifiable({"crc32": "abc=-3", "crc64nvme": "x"}) is None
+    assert checksums.verifiable({"crc32": "abc=-3", "xxhash64": "x"}) is None
