@@ -207,6 +207,59 @@ def test_a_field_that_is_not_known_yet_is_said_to_come_later():
     ]
 
 
+LOKI = """\
+schema_config:
+  configs: [{from: 2024-01-01, store: tsdb, object_store: filesystem, schema: v13, index: {prefix: a, period: 24h}}]
+"""
+LOKI_GATES = [
+    ("limits_config: {discover_service_name: [a]}", "3.0", "2.9"),
+    ("limits_config: {otlp_config: {}}", "3.0", "2.9"),
+    ("limits_config: {split_metadata_queries_by_interval: 1h}", "3.0", "2.9"),
+    ("limits_config: {policy_stream_mapping: {}}", "3.0", "2.9"),
+    ("limits_config: {bloom_creation_enabled: true}", "3.2", "3.1"),
+    ("pattern_ingester: {enabled: true}", "3.0", "2.9"),
+    ("metrics_namespace: a", "3.0", "2.9"),
+    ("query_range: {cache_instant_metric_results: true}", "3.0", "2.9"),
+    ("chunk_store_config: {l2_chunk_cache_handoff: 1h}", "3.0", "2.9"),
+    ("compactor: {jobs_config: {}}", "3.0", "2.9"),
+    ("ingester: {flush_op_backoff: {}}", "3.0", "2.9"),
+    ("kafka_config: {topic: a}", "3.2", "3.1"),
+    ("storage_config: {use_thanos_objstore: false}", "3.2", "3.1"),
+    ("server: {cluster_validation: {}}", "3.4", "3.3"),
+    ("ui: {enabled: true}", "3.4", "3.3"),
+    ("query_engine: {enable: true}", "3.6", "3.5"),
+    ("lbac: {enabled: true}", "3.8", "3.7"),
+]
+
+
+def loki(text, version):
+    return validate_config("loki", f"{LOKI}{text}\n", kind="config", target_version=version).ok
+
+
+@pytest.mark.parametrize(("text", "known_from", "unknown_in"), LOKI_GATES)
+def test_loki_knows_it_from_that_release_on(text, known_from, unknown_in):
+    assert [loki(text, version) for version in (None, known_from, unknown_in)] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "last", "removed_in"),
+    [
+        ("limits_config: {enforce_metric_name: false}", "2.9", "3.0"),
+        ("compactor: {shared_store: s3}", "2.9", "3.0"),
+        ("storage_config: {tsdb_shipper: {shared_store: s3}}", "2.9", "3.0"),
+        ("chunk_store_config: {max_look_back_period: 0s}", "2.9", "3.0"),
+        ("querier: {engine: {timeout: 3m}}", "2.9", "3.0"),
+        ("bloom_compactor: {enabled: true}", "3.2", "3.3"),
+        ("limits_config: {per_tenant_override_config: a}", "3.7", "3.8"),
+        ("storage_config: {boltdb_shipper: {active_index_directory: a}}", "3.7", "3.8"),
+        ("table_manager: {retention_period: 0s}", "3.7", "3.8"),
+        ("ruler: {remote_write: {client: {url: 'http://a'}}}", "3.7", "3.8"),
+    ],
+)
+def test_loki_takes_it_before_that_release_only(text, last, removed_in):
+    assert [loki(text, version) for version in (None, last, removed_in)] == [False, True, False]
+
+
 def ask(command, paths, folder):
     """What `command` says of each of `paths`."""
     said = {}

@@ -156,7 +156,7 @@ class _StructCodec:
             context.error(key, (path, name), "unknown-field", message)
             return None
         if gate.until is not None and (context.target is None or context.target >= gate.until):
-            context.error(key, (path, name), "unknown-field", f"field {name!r} was removed in {dotted(gate.until)}")
+            context.error(key, (path, name), "unknown-field", f"field {name!r} was removed by {dotted(gate.until)}")
             return None
         return self._schema.codec(gate.kind) if gate.kind else fields[name]
 
