@@ -6,16 +6,16 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from apm_s3.errors import BatchError, InvalidOption, UnsupportedByServer, UploadNotFound
+from apm_s3.errors import BatchError, InvalidOption, UnsupportedByServer
 from apm_s3.models import DeleteReport, EmptyReport, FileVersion, KeyFailure, UploadInfo, VersionPage
 from apm_s3.operations.bucket_requests import BucketRef
 from apm_s3.operations.bucket_settings import SettingOperations
-from apm_s3.operations.runner import Runner
+from apm_s3.operations.engine import Engine
+from apm_s3.operations.multipart import abort_upload
 from apm_s3.options.bucket_settings import Tags
 from apm_s3.options.calls import DeleteOptions, ListOptions
 from apm_s3.s3_answers import s3_error
 from apm_s3.tasks import run_all
-from apm_s3.transports.base import ObjectTransport
 
 _PAGES_AT_ONCE = 8
 _UPLOADS_AT_ONCE = 32
@@ -60,10 +60,11 @@ class _Window:
 class BucketEmptying:
     """See the module."""
 
-    def __init__(self, settings: SettingOperations, transport: ObjectTransport, runner: Runner) -> None:
+    def __init__(self, settings: SettingOperations, engine: Engine) -> None:
         self._settings = settings
-        self._transport = transport
-        self._runner = runner
+        self._engine = engine
+        self._transport = engine.transport
+        self._runner = engine.runner
 
     async def empty(
         self,
@@ -168,15 +169,9 @@ class BucketEmptying:
         await run_all([self._abort(operation, ref, upload, tally) for upload in uploads], limit=_UPLOADS_AT_ONCE)
 
     async def _abort(self, operation: str, ref: BucketRef, upload: UploadInfo, tally: _Tally) -> None:
-        async def attempt() -> None:
-            await self._transport.abort_upload(ref.name, upload.key, upload.upload_id)
-
-        try:
-            await self._runner.run(operation, ref.name, upload.key, attempt)
-        except UploadNotFound:
-            return
-        tally.uploads += 1
-        tally.tell()
+        if await abort_upload(self._engine, ref.name, upload.key, upload.upload_id, operation=operation):
+            tally.uploads += 1
+            tally.tell()
 
 
 def is_production(tags: Tags | None) -> bool:

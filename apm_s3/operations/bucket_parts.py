@@ -18,7 +18,7 @@ class BucketParts:
         self.settings = SettingOperations(self.requests)
         self.reads = BucketReads(self.requests, self.settings)
         self.plans = BucketPlans(self.requests, self.settings)
-        self.emptying = BucketEmptying(self.settings, engine.transport, engine.runner)
+        self.emptying = BucketEmptying(self.settings, engine)
 
 
 class BucketGroup(Operations):

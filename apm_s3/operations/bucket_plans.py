@@ -142,7 +142,7 @@ class BucketPlans:
     async def _withdraw(self, operation: str, ref: BucketRef, error: BaseException | None = None) -> None:
         """Remove the bucket that this call has made, or may have."""
         try:
-            await shielded(self._requests.send(operation, "delete_bucket", ref), timeout=_WITHDRAW_SECONDS)
+            await shielded(self._requests.delete(operation, ref), timeout=_WITHDRAW_SECONDS)
         except NotFound:
             return
         except ApmS3Error as failure:

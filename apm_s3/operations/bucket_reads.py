@@ -28,7 +28,7 @@ class BucketReads:
     async def list_all(self, operation: str, prefix: str, region: str | None) -> list[BucketInfo]:
         """The account's buckets, page by page."""
         found: list[BucketInfo] = []
-        params: dict[str, str | int] = {"MaxBuckets": _PAGE}
+        params: dict[str, Any] = {"MaxBuckets": _PAGE}
         if prefix:
             params["Prefix"] = prefix
         asked = region if region is not None and (await self._requests.endpoint(None)).is_aws else None

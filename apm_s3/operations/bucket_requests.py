@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from apm_s3.errors import (
     BucketNotFound,
     NotFound,
     RequestRejected,
+    S3Error,
     ServiceUnavailable,
     TransportError,
     WrongRegion,
@@ -47,9 +48,22 @@ class BucketRequests:
         self.capabilities = Capabilities()
 
     async def send(
-        self, operation: str, method: str, ref: BucketRef | None, *, region: str | None = None, **params: Any
+        self,
+        operation: str,
+        method: str,
+        ref: BucketRef | None,
+        *,
+        region: str | None = None,
+        done_already: Callable[[S3Error], bool] | None = None,
+        **params: Any,
     ) -> Mapping[str, Any]:
-        """The answer to `method`, with boto3's parameters; `region` is for what is not about one bucket."""
+        """The answer to `method`, with boto3's parameters.
+
+        Args:
+            region: for what is not about one bucket.
+            done_already: whether an answer says that what is asked for was done before. It was this call's own doing,
+                if an earlier send was never answered: the answer is then an empty one.
+        """
         if ref is not None:
             params["Bucket"] = ref.name
             if ref.owner is not None:
@@ -63,11 +77,10 @@ class BucketRequests:
                 error.retryable = ref is not None and ref.is_new
                 raise
 
-        try:
-            answer = await self._runner.run(operation, ref.name if ref else None, None, attempt)
-        except ApmS3Error as error:
-            error.operation = operation
-            raise
+        async def settled(error: S3Error, unresolved: bool) -> Mapping[str, Any] | None:
+            return {} if unresolved and done_already is not None and done_already(error) else None
+
+        answer = await self._runner.run(operation, ref.name if ref else None, None, attempt, verdict=settled)
         self.capabilities.learn_server(answer)
         return answer
 
@@ -77,26 +90,22 @@ class BucketRequests:
         Raises:
             BucketAlreadyOwned: another call made it meanwhile.
         """
-        unresolved = False
+        await self.send(
+            operation,
+            "create_bucket",
+            BucketRef(ref.name, ref.region),  # there is no owner to expect yet
+            done_already=lambda error: isinstance(error, BucketAlreadyOwned),
+            **params,
+        )
 
-        async def attempt() -> None:
-            nonlocal unresolved
-            try:
-                answer = await self._control.call("create_bucket", region=ref.region, Bucket=ref.name, **params)
-                self.capabilities.learn_server(answer)
-            except BucketAlreadyOwned:
-                # An earlier send of ours that nobody answered has made it.
-                if not unresolved:
-                    raise
-            except ApmS3Error as error:
-                unresolved = unresolved or outcome_unknown(error)
-                raise
+    async def delete(self, operation: str, ref: BucketRef) -> None:
+        """DeleteBucket.
 
-        try:
-            await self._runner.run(operation, ref.name, None, attempt)
-        except ApmS3Error as error:
-            error.operation = operation
-            raise
+        Raises:
+            BucketNotFound: there was none.
+            BucketNotEmpty: there is something in it.
+        """
+        await self.send(operation, "delete_bucket", ref, done_already=lambda error: isinstance(error, BucketNotFound))
 
     async def head(self, operation: str, ref: BucketRef) -> Mapping[str, Any] | None:
         """The answer to HeadBucket; None where there is no such bucket.

@@ -178,7 +178,7 @@ class BucketOperations(BucketGroup):
                 bypass_governance=bypass_governance,
                 on_progress=on_progress,
             )
-        await self._parts.requests.send("delete_bucket", "delete_bucket", ref)
+        await self._parts.requests.delete("delete_bucket", ref)
         return report
 
     async def get_setting(

@@ -85,19 +85,23 @@ class MultipartUpload:
         )
 
 
-async def abort_upload(engine: Engine, bucket: str, key: str, upload_id: str) -> bool:
+async def abort_upload(
+    engine: Engine, bucket: str, key: str, upload_id: str, *, operation: str = "abort_upload"
+) -> bool:
     """Give an upload up, and have S3 forget its parts; False where it was not open any more."""
+
+    async def attempt() -> bool:
+        await engine.transport.abort_upload(bucket, key, upload_id)
+        return True
+
+    async def settled(error: S3Error, unresolved: bool) -> bool | None:
+        # An earlier send of this call, whose answer was lost, has done it.
+        return True if unresolved and isinstance(error, UploadNotFound) else None
+
     try:
-        await engine.runner.run(
-            "abort_upload",
-            bucket,
-            key,
-            lambda: engine.transport.abort_upload(bucket, key, upload_id),
-            timeout=_ABORT_TIMEOUT,
-        )
+        return await engine.runner.run(operation, bucket, key, attempt, verdict=settled)
     except UploadNotFound:
         return False
-    return True
 
 
 @asynccontextmanager

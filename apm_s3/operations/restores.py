@@ -50,7 +50,9 @@ class RestoreOperations(BucketGroup):
             params["VersionId"] = version_id
         request = {"Days": days, "GlacierJobParameters": {"Tier": tier}}
         try:
-            await self._parts.requests.send("restore_archived", "restore_object", ref, RestoreRequest=request, **params)
+            await self._parts.requests.send(
+                "restore_archived", "restore_object", ref, done_already=_is_under_way, RestoreRequest=request, **params
+            )
         except ObjectArchived as error:
             # InvalidObjectState: here it means the opposite of what it means on reading.
             raise InvalidOption(
@@ -61,7 +63,11 @@ class RestoreOperations(BucketGroup):
                 hint="read it",
             ) from error
         except S3Error as error:
-            if error.s3_code == "RestoreAlreadyInProgress":
+            if _is_under_way(error):
                 return False
             raise
         return True
+
+
+def _is_under_way(error: S3Error) -> bool:
+    return error.s3_code == "RestoreAlreadyInProgress"

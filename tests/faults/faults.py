@@ -197,11 +197,14 @@ class Case:
     on: tuple[str, ...] = ()
 
 
-UPLOADS = ("PutObject", "UploadPart", "DeleteObjects")
+UPLOADS = ("PutObject", "UploadPart", "DeleteObjects", "PutBucket:tagging", "PutBucket:policy")
 WRITES = ("PutObject", "CopyObject", "CompleteMultipartUpload")
-NO_ANSWER_BODY = ("PutObject", "UploadPart", "HeadObject", "HeadBucket", "DeleteObject")
+BUCKET_WRITES = ("CreateBucket", "PutBucket:tagging", "PutBucket:policy", "DeleteBucket:tagging", "DeleteBucket")
+NO_ANSWER_BODY = ("PutObject", "UploadPart", "HeadObject", "HeadBucket", "DeleteObject", "AbortMultipartUpload",
+                  *BUCKET_WRITES)  # fmt: skip
 DOCUMENTS = ("CopyObject", "CompleteMultipartUpload", "CreateMultipartUpload", "UploadPartCopy", "DeleteObjects",
-             "ListObjectsV2", "ListObjectVersions", "ListBuckets")  # fmt: skip
+             "ListObjectsV2", "ListObjectVersions", "ListBuckets", "GetBucket:tagging", "ListMultipartUploads",
+             "ListParts")  # fmt: skip
 CASES = (
     Case("no fault", None, Then.PASSES),
     Case("500", answer(500, "InternalError")),
@@ -237,6 +240,7 @@ CASES = (
     Case("delivered twice", delivered_twice, Then.PASSES),
     Case("200 with an error", error_in_200, on=("CopyObject", "CompleteMultipartUpload", "UploadPartCopy")),
     Case("409 of a condition", answer(409, "ConditionalRequestConflict"), on=WRITES),
+    Case("409 OperationAborted", answer(409, "OperationAborted"), on=BUCKET_WRITES),
     Case("404 NoSuchBucket", answer(404, "NoSuchBucket"), Then.EITHER, NotFound, None),
     Case("not HTTP", garbage),
     Case("307 redirect", redirected, Then.EITHER, WrongRegion),

@@ -64,10 +64,14 @@ def _operation(method: str, bucket: str, key: str, query: Mapping[str, str], hea
             return {"PUT": part, "POST": "CompleteMultipartUpload", "DELETE": "AbortMultipartUpload"}.get(
                 method, "ListParts"
             )
-        if "uploads" in query:
-            return "CreateMultipartUpload"
-        if "tagging" in query:
-            return f"{method.capitalize()}ObjectTagging"
+        subresources = {
+            "uploads": "CreateMultipartUpload",
+            "tagging": f"{method.capitalize()}ObjectTagging",
+            "restore": "RestoreObject",
+        }
+        for parameter, name in subresources.items():
+            if parameter in query:
+                return name
         names = {"GET": "GetObject", "HEAD": "HeadObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
         return "CopyObject" if copying else names[method]
     if method == "POST" and "delete" in query:
@@ -193,6 +197,8 @@ class MemoryS3:
         if self.buckets[request.bucket]:
             raise Refused(409, "BucketNotEmpty")
         del self.buckets[request.bucket]
+        for place in [place for place in self.settings if place[0] == request.bucket]:
+            del self.settings[place]
         return Response(204)
 
     def _setting(self, request: Request, operation: str) -> Response:
@@ -201,7 +207,7 @@ class MemoryS3:
             return _xml("LocationConstraint", "")
         place = (request.bucket, name)
         if verb == "Put":
-            self.settings[place] = request.body
+            self.settings[place] = _checked(request)
             return Response(200)
         if verb == "Delete":
             self.settings.pop(place, None)
@@ -210,7 +216,11 @@ class MemoryS3:
             return Response(200, {"content-type": "application/xml"}, self.settings[place])
         if name in {"versioning", "acl", "logging", "notification", "accelerate", "requestPayment"}:
             return _xml("Configuration", "")
-        missing = {"policy": "NoSuchBucketPolicy", "tagging": "NoSuchTagSet"}
+        missing = {
+            "policy": "NoSuchBucketPolicy",
+            "tagging": "NoSuchTagSet",
+            "replication": "ReplicationConfigurationNotFoundError",
+        }
         raise Refused(404, missing.get(name, "NoSuchConfiguration"))
 
     # Objects
@@ -267,6 +277,13 @@ class MemoryS3:
         replace = request.headers.get("x-amz-metadata-directive") == "REPLACE"
         made = _store(objects, request, source.body, headers=None if replace else source.headers)
         return _xml("CopyObjectResult", f"<ETag>{escape(made.etag)}</ETag><LastModified>{_iso(made)}</LastModified>")
+
+    def _restore_object(self, request: Request) -> Response:
+        found = self._find(request.bucket, request.key)
+        if "x-amz-restore" in found.headers:
+            raise Refused(409, "RestoreAlreadyInProgress")
+        found.headers["x-amz-restore"] = 'ongoing-request="true"'
+        return Response(202)
 
     def _get_object_tagging(self, request: Request) -> Response:
         self._find(request.bucket, request.key)

@@ -18,32 +18,6 @@ OLD, NEW = b"the old content of the object", b"and this is the new content"
 Bodies = dict[str, dict[str, bytes]]
 
 
-@dataclass(frozen=True)
-class Verb:
-    """A call, and the request of it that a fault hits.
-
-    Attributes:
-        call: gives what `result` says, when it works.
-        change: what the state of the server becomes, when it works.
-        judged_by_its_second_delivery: whether a request that the network delivers twice is refused the second time.
-    """
-
-    name: str
-    request: str
-    call: Callable[[S3Manager], Awaitable[Any]]
-    result: Any = None
-    change: Callable[[Bodies], Any] = lambda bodies: None
-    judged_by_its_second_delivery: bool = False
-
-    @property
-    def creates_upload(self) -> bool:
-        """Whether the request that is hit creates a multipart upload."""
-        return self.request == "CreateMultipartUpload"
-
-    def __str__(self) -> str:
-        return f"{self.name}, {self.request}"
-
-
 def new_state() -> MemoryS3:
     """The server before the call."""
     s3 = MemoryS3()
@@ -56,8 +30,41 @@ def new_state() -> MemoryS3:
 
 
 def bodies_of(s3: MemoryS3) -> Bodies:
-    """What is stored."""
-    return {name: {key: found.body for key, found in objects.items()} for name, objects in s3.buckets.items()}
+    """What is stored: objects by key, and settings by "?" and their name."""
+    bodies = {name: {key: found.body for key, found in objects.items()} for name, objects in s3.buckets.items()}
+    for (bucket, name), document in s3.settings.items():
+        bodies[bucket][f"?{name}"] = document
+    return bodies
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A call, and the request of it that a fault hits.
+
+    Attributes:
+        call: gives what `result` says, when it works.
+        change: what the state of the server becomes, when it works.
+        judged_by_its_second_delivery: whether a request that the network delivers twice is refused the second time.
+        state: the server before the call.
+        in_steps: whether a failure leaves what was removed before it removed.
+    """
+
+    name: str
+    request: str
+    call: Callable[[S3Manager], Awaitable[Any]]
+    result: Any = None
+    change: Callable[[Bodies], Any] = lambda bodies: None
+    judged_by_its_second_delivery: bool = False
+    state: Callable[[], MemoryS3] = new_state
+    in_steps: bool = False
+
+    @property
+    def creates_upload(self) -> bool:
+        """Whether the request that is hit creates a multipart upload."""
+        return self.request == "CreateMultipartUpload"
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.request}"
 
 
 def put(bucket: str, key: str, body: bytes) -> Callable[[Bodies], None]:
