@@ -35,7 +35,7 @@ class CareMethods:
         Args:
             keep_revisions: the newest so many stay, and everything younger than `older_than`, and the one marked good.
             older_than: at least 24 hours.
-            dry_run: only say what would be deleted.
+            dry_run: only say what would be deleted; a frozen environment can be asked, too.
 
         Raises:
             InvalidOption: less than one revision, or less than 24 hours.

@@ -79,6 +79,18 @@ class Committer:
         """Read the reference document, made anew and empty where there is none.
 
         Raises:
+            ConditionalWritesUnsupported, UsageError, StoreDamaged: see `look`.
+        """
+        snapshot = await self.look(environment)
+        if not snapshot.etag:
+            await self._create(environment)
+            snapshot = await self._reader.require(environment)
+        return snapshot
+
+    async def look(self, environment: str) -> Snapshot:
+        """Read the reference document; an empty one without an ETag where there is none.
+
+        Raises:
             ConditionalWritesUnsupported: the endpoint ignores conditions.
             UsageError: this bucket is a replica.
             StoreDamaged: there are releases, but no reference document.
@@ -87,8 +99,8 @@ class Committer:
         snapshot = await self._reader.current(environment)
         if snapshot is None:
             await self._reader.check_empty(environment)
-            await self._create(environment)
-            snapshot = await self._reader.require(environment)
+            nothing = Current(0, (), self._objects.bucket)
+            return Snapshot(environment, nothing, "", 0.0, asyncio.get_running_loop().time())
         if self._reader.is_replica(snapshot.current) and not self._failover:
             raise UsageError(
                 f"'{environment}' in bucket '{self._objects.bucket}' is a replica of bucket '{snapshot.current.home}'",

@@ -20,7 +20,7 @@ from apm_s3.tools import TOOLS
 _TRIES = 5
 """Times that a check is made again when the environment changed under it."""
 
-Severity = Literal["damage", "behind", "leftover"]
+Severity = Literal["damage", "behind"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Finding:
 
     Attributes:
         severity: "damage" needs repair and stops writers; "behind" is a copy under `live/` that the next refresh
-            mends; "leftover" was never committed, and a collection removes it.
+            mends.
         key: relative to the store's prefix.
         sha256: what the content should have, where that is known.
         entry: how the blob should be, where it is one.
@@ -45,18 +45,32 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class FsckReport:
-    """What was looked at in one environment, and what was found."""
+    """What was looked at in one environment, and what was found.
+
+    Attributes:
+        leftovers: keys of release documents that were never committed: of writers that lost a race or were cut
+            short. Nothing is wrong; a collection removes them.
+    """
 
     environment: str
     releases: int
     blobs: int
     copies: int
     findings: tuple[Finding, ...]
+    leftovers: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
         """Whether there is neither damage nor a copy that is behind."""
-        return all(finding.severity == "leftover" for finding in self.findings)
+        return not self.findings
+
+    def __str__(self) -> str:
+        looked = f"{self.environment}: {self.releases} releases, {self.blobs} blobs and {self.copies} copies"
+        lines = [f"{looked}: {f'{len(self.findings)} findings' if self.findings else 'all as it should be'}"]
+        lines += [f"{finding.severity}: {finding.key}: {finding.problem}" for finding in self.findings]
+        if self.leftovers:
+            lines.append(f"{len(self.leftovers)} documents were never committed; collect_garbage removes them")
+        return "\n".join(lines)
 
     @property
     def damage(self) -> tuple[Finding, ...]:
@@ -71,6 +85,7 @@ class ToolCheck:
     releases: Mapping[str, Release]
     blobs: int
     findings: tuple[Finding, ...]
+    leftovers: tuple[str, ...]
 
 
 class Checker:
@@ -106,7 +121,8 @@ class Checker:
                 findings += await self._check_copies(release)
         releases = sum(len(check.releases) for check in checks.values())
         blobs = sum(check.blobs for check in checks.values())
-        return etag, FsckReport(environment, releases, blobs, copies, tuple(findings))
+        leftovers = tuple(key for check in checks.values() for key in check.leftovers)
+        return etag, FsckReport(environment, releases, blobs, copies, tuple(findings), leftovers)
 
     async def _etag(self, environment: str) -> str | None:
         try:
@@ -122,6 +138,7 @@ class Checker:
         found = await run_all((self._check_blob(*each) for each in entries.values()), limit=PARALLEL)
         findings += [finding for finding in found if finding is not None]
         revision = 0 if state is None else state.release.revision
+        leftovers = []
         async with aclosing(self._objects.list(keys.releases(environment, tool))) as listing:
             async for info in listing:
                 parsed = keys.parse_release(info.key)
@@ -131,8 +148,8 @@ class Checker:
                     ahead = f"it is ahead of the current revision {revision}: commits were lost"
                     findings.append(Finding("damage", tool, info.key, ahead))
                 elif state is None or info.key not in _refs(state):
-                    findings.append(Finding("leftover", tool, info.key, "it is in no history"))
-        return ToolCheck(releases, len(entries), tuple(findings))
+                    leftovers.append(info.key)
+        return ToolCheck(releases, len(entries), tuple(findings), tuple(leftovers))
 
     async def _releases(self, tool: str, state: ToolState, findings: list[Finding]) -> dict[str, Release]:
         releases: dict[str, Release] = {}

@@ -63,6 +63,10 @@ class RaiseOldest:
             EnvironmentFrozen: nothing is given up while it is frozen.
         """
         check_thawed(self.environment, current)
+        return self.applied(current)
+
+    def applied(self, current: Current) -> Current:
+        """`current` without the revisions before `oldest`, frozen or not."""
         tools = {
             tool: replace(state, oldest=max(state.oldest, self.oldest.get(tool, 1)))
             for tool, state in current.tools.items()
@@ -98,6 +102,8 @@ class Collector:
             )
 
         async def plan(snapshot: Snapshot) -> tuple[Snapshot, RaiseOldest]:
+            if not dry_run:
+                check_thawed(environment, snapshot.current)
             return snapshot, await self._plan(snapshot, keep_revisions, older_than)
 
         began, change = await self._reader.settled(environment, plan)
@@ -105,7 +111,7 @@ class Collector:
             await self._committer.change(environment, lambda _: change)
 
         async def look(snapshot: Snapshot) -> tuple[Current, _Kept]:
-            current = change(snapshot.current) if dry_run else snapshot.current
+            current = change.applied(snapshot.current) if dry_run else snapshot.current
             return current, await self._kept(replace(snapshot, current=current))
 
         current, kept = await self._reader.settled(environment, look)
@@ -118,7 +124,6 @@ class Collector:
         return report
 
     async def _plan(self, snapshot: Snapshot, keep: int, older_than: timedelta) -> RaiseOldest:
-        check_thawed(snapshot.environment, snapshot.current)
         oldest = {}
         for tool, state in snapshot.current.tools.items():
             releases = await self._reader.chain(snapshot, tool)

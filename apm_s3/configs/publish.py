@@ -92,21 +92,29 @@ class Publisher:
             bases = {tool: await self._reader.newest(begun, tool) for tool in expect}
             return begun, await make(begun, bases)
 
-        begun, drafts = await self._reader.settled(environment, prepare, begin=self._committer.begin)
+        begun, drafts = await self._reader.settled(environment, prepare, begin=self._committer.look)
+        if not begun.etag:
+            # Only now: what is refused leaves no environment behind.
+            begun = await self._begin_again(environment, drafts)
         for _ in range(RESTARTS):
             try:
                 releases = await self._try(begun, drafts)
             except WindowClosed:
-                begun = await self._committer.begin(environment)
-                for draft in drafts:
-                    base = None if draft.base is None else draft.base.ref
-                    check_base(draft.tool, environment, begun.current.tools.get(draft.tool), base, draft.expect)
+                begun = await self._begin_again(environment, drafts)
                 continue
             return await self._refresh_live(releases, drafts)
         raise DeadlineExceeded(
             f"{environment}: storing the files takes longer than the {RESTARTS} x 15 minutes it may take",
             operation="upload", bucket=self._objects.bucket, hint="nothing was changed; check the connection to S3",
         )  # fmt: skip
+
+    async def _begin_again(self, environment: str, drafts: Sequence[Draft]) -> Snapshot:
+        """The reference document as it is now, if the drafts still fit it."""
+        begun = await self._committer.begin(environment)
+        for draft in drafts:
+            base = None if draft.base is None else draft.base.ref
+            check_base(draft.tool, environment, begun.current.tools.get(draft.tool), base, draft.expect)
+        return begun
 
     async def _try(self, begun: Snapshot, drafts: Sequence[Draft]) -> tuple[Release, ...]:
         environment = begun.environment

@@ -236,7 +236,16 @@ class Repairer:
         document, body = keys.release(environment, tool, revision, write_id), encode_release(release)
         await self._objects.put(document, body, create=True, content_type="application/json")
         ref = ReleaseRef(revision, document, hashlib.sha256(body).hexdigest())
-        return ToolState(ref, chosen.ref, None, oldest=chosen.revision)
+        return ToolState(ref, chosen.ref, await self._good(state), oldest=chosen.revision)
+
+    async def _good(self, state: ToolState | None) -> ReleaseRef | None:
+        """The good mark, as long as there is something whole to roll back to."""
+        if state is None or state.good is None:
+            return None
+        try:
+            return state.good if (await self._whole(state.good.key)).ref == state.good else None
+        except (Gone, ApmS3Error):
+            return None
 
     async def _highest(self, environment: str, tool: str, state: ToolState | None) -> int:
         async with aclosing(self._objects.list(keys.releases(environment, tool))) as listing:

@@ -40,6 +40,20 @@ async def test_old_revisions_go_and_the_newest_stay(store: ConfigStore, memory: 
     assert len([key for key in memory.objects if "/blobs/" in key]) == 3
 
 
+async def test_a_dry_run_tells_of_a_frozen_environment_too(store: ConfigStore, memory: MemoryObjects) -> None:
+    await _revisions(store, 5)
+    await store.freeze("production", "audit")
+    memory.now += 2 * DAY
+    before = set(memory.objects)
+
+    report = await store.collect_garbage("production", keep_revisions=3, dry_run=True)
+
+    assert report.oldest == {"loki": 3}
+    assert set(memory.objects) == before
+    with pytest.raises(EnvironmentFrozen):
+        await store.collect_garbage("production", keep_revisions=3)
+
+
 async def test_what_is_young_stays(store: ConfigStore, memory: MemoryObjects) -> None:
     await _revisions(store, 5)
     memory.now += DAY - 1

@@ -5,7 +5,7 @@ import pytest
 from apm_s3.configs.documents import encode_current
 from apm_s3.configs.models import Current
 from apm_s3.configs.store import ConfigStore
-from apm_s3.errors import FormatTooNew, StoreDamaged
+from apm_s3.errors import ConfigNotFound, FormatTooNew, StoreDamaged
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI, PROMETHEUS
 
@@ -136,6 +136,37 @@ async def test_copies_that_are_behind_are_brought_up_to_date(store: ConfigStore,
     assert memory.objects["live/production/loki/loki.yaml"][1] == OTHER_LOKI.encode()
 
 
+async def test_the_good_mark_outlives_a_repair_that_takes_up_another_release(
+    store: ConfigStore, memory: MemoryObjects
+) -> None:
+    await _two(store)
+    await store.mark_good("loki", "production", 1)
+    second, first = await store.history("loki", "production")
+    assert first.ref is not None
+    await memory.delete([f"configs/production/loki/blobs/{second.files['loki.yaml'].blob}"])
+    _forget_versions(memory)
+
+    await store.repair("production", choose={"loki": first.ref.key})
+
+    await store.upload("loki", "production", OTHER_LOKI)
+    assert (await store.rollback("loki", "production")).origin.revision == 1
+
+
+async def test_a_good_mark_whose_release_is_lost_is_given_up(store: ConfigStore, memory: MemoryObjects) -> None:
+    await _two(store)
+    await store.mark_good("loki", "production", 1)
+    second, first = await store.history("loki", "production")
+    assert second.ref is not None
+    await memory.delete([f"configs/production/loki/blobs/{first.files['loki.yaml'].blob}"])
+    _forget_versions(memory)
+
+    report = await store.repair("production", choose={"loki": second.ref.key})
+
+    assert report.after.ok
+    with pytest.raises(ConfigNotFound, match="marked good"):
+        await store.rollback("loki", "production")
+
+
 async def test_what_was_never_committed_is_a_leftover_and_no_damage(store: ConfigStore, memory: MemoryObjects) -> None:
     await _two(store)
     [key, *_] = await store_documents(memory, "loki")
@@ -144,7 +175,9 @@ async def test_what_was_never_committed_is_a_leftover_and_no_damage(store: Confi
     report = await store.fsck("production")
 
     assert report.ok
-    assert [finding.severity for finding in report.findings] == ["leftover"]
+    assert report.findings == ()
+    assert report.leftovers == (key.replace("00000001-", "00000003-"),)
+    assert str(report).count("\n") == 1
     assert (await store.upload("loki", "production", LOKI)).revision == 3
 
 

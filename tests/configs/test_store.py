@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -385,3 +386,21 @@ class Untouchable(MemoryObjects):
         if name in ("read", "head", "put", "copy", "delete", "list", "list_folders", "versions"):
             raise AssertionError(f"{name} was called")
         return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize(
+    ("refused", "error"),
+    [
+        (lambda store: store.upload("loki", "new", LOKI, expect_revision=3), RevisionConflict),
+        (lambda store: store.upload("loki", "new", remove=["a.yaml"]), ConfigNotFound),
+    ],
+    ids=["another revision expected", "nothing to remove"],
+)
+async def test_a_first_write_that_is_refused_leaves_no_environment_behind(
+    store: ConfigStore, bucket_objects: ObjectStore, refused: Callable[[ConfigStore], Awaitable[object]], error: type
+) -> None:
+    with pytest.raises(error):
+        await refused(store)
+
+    assert await store.environments() == ()
+    assert [info.key async for info in bucket_objects.list("")] == []
