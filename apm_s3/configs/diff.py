@@ -9,7 +9,7 @@ from typing import Any
 
 from apm_s3.configs.diff_structural import Change, Kind, differences
 from apm_s3.configs.diff_text import unified_diff
-from apm_s3.configs.secrets import decode
+from apm_s3.configs.secrets import decode, shared_secrets
 from apm_s3.configs.structures import format_of
 from apm_s3.errors import ConfigInvalid
 from apm_s3.validators import parse_document
@@ -99,9 +99,10 @@ def _structural(name: str, old: str, new: str) -> tuple[tuple[Change, ...] | Non
     form = format_of(name)
     if form is None:
         return None, "no structure is known for files of this kind"
+    shared = shared_secrets(name, old) | shared_secrets(name, new)
     try:
         found: Iterator[Change] = (
-            each.masked() for each in differences(parse_document(old, form), parse_document(new, form))
+            each.masked(shared) for each in differences(parse_document(old, form), parse_document(new, form))
         )
         changes = tuple(islice(found, MAX_CHANGES + 1))
     except ConfigInvalid:

@@ -8,6 +8,7 @@ equal.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -52,9 +53,10 @@ class Difference:
     def __repr__(self) -> str:
         return f"<{self.kind} {render(self.steps)}>"
 
-    def masked(self) -> Change:
-        """The change as it may be shown."""
-        return Change(self.kind, render(self.steps), mask_value(self.old, self.steps), mask_value(self.new, self.steps))
+    def masked(self, shared: AbstractSet[str] = frozenset()) -> Change:
+        """The change as it may be shown; `shared` as in `mask_value`."""
+        old, new = (mask_value(value, self.steps, shared) for value in (self.old, self.new))
+        return Change(self.kind, render(self.steps), old, new)
 
 
 def differences(old: Any, new: Any) -> Iterator[Difference]:

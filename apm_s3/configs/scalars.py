@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
 
@@ -17,7 +17,7 @@ import yaml
 from apm_s3.configs.structures import Step, Steps
 from apm_s3.validators.parsing.documents import Format
 from apm_s3.validators.parsing.ini_reader import DEFAULT_SECTION
-from apm_s3.validators.parsing.nodes import MAX_DEPTH
+from apm_s3.validators.parsing.nodes import MAX_DEPTH, MAX_EXPANSION
 
 try:
     from yaml import CLoader as _Loader
@@ -117,6 +117,70 @@ class _Slices:
     def read(self, size: int = _SLICE, /) -> bytes:
         start, self._at = self._at, self._at + min(size, _SLICE)
         return self._encoded[start : self._at]
+
+
+def anchored(text: str) -> Iterator[Scalar]:
+    """The scalars in what has an anchor: each at its own place, and again with the steps of each alias that repeats it.
+
+    Raises:
+        Unscannable: it is not YAML, too deep, or repeated too often.
+    """
+    place, anchors = _Place(), _Anchors()
+    for event in _first_document(text):
+        steps, is_key = tuple(place.steps), place.expects_key()
+        scalar = _take_yaml(event, place, text)
+        if isinstance(event, yaml.CollectionStartEvent):
+            anchors.open(event.anchor, steps)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchors.close()
+        elif isinstance(event, yaml.AliasEvent) and not is_key:
+            yield from anchors.repeated(str(event.anchor), steps)
+        elif scalar is not None:
+            yield from anchors.own(event.anchor, scalar)
+
+
+class _Anchors:
+    """The scalars of each anchor, whose steps begin where the anchor is."""
+
+    def __init__(self) -> None:
+        self._scalars: dict[str, list[Scalar]] = {}
+        self._open: list[tuple[str | None, Steps]] = []
+        self._left = MAX_EXPANSION
+
+    def open(self, anchor: str | None, steps: Steps) -> None:
+        self._open.append((anchor, steps))
+        if anchor is not None:
+            self._scalars[anchor] = []
+
+    def close(self) -> None:
+        self._open.pop()
+
+    def own(self, anchor: str | None, scalar: Scalar) -> list[Scalar]:
+        """`scalar`, if it has an anchor or is inside of what has one."""
+        if anchor is not None:
+            self._scalars[anchor] = [replace(scalar, steps=())]
+        return [scalar] if self._take(scalar) or anchor is not None else []
+
+    def repeated(self, anchor: str, steps: Steps) -> list[Scalar]:
+        """What an alias repeats at `steps`."""
+        scalars = self._scalars.get(anchor, [])
+        self._count(len(scalars))
+        found = [replace(each, steps=(*steps, *each.steps)) for each in scalars]
+        for each in found:
+            self._take(each)
+        return found
+
+    def _take(self, scalar: Scalar) -> bool:
+        around = [(anchor, steps) for anchor, steps in self._open if anchor is not None]
+        self._count(len(around))
+        for anchor, steps in around:
+            self._scalars[anchor].append(replace(scalar, steps=scalar.steps[len(steps) :]))
+        return bool(around)
+
+    def _count(self, more: int) -> None:
+        self._left -= more
+        if self._left < 0:
+            raise Unscannable("too many aliases")
 
 
 def yaml_layout(text: str) -> dict[Steps, tuple[int, int, bool]]:

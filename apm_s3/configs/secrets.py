@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from apm_s3.configs.scalars import Scalar, Unscannable, scan
+from apm_s3.configs.scalars import Scalar, Unscannable, anchored, scan
 from apm_s3.configs.structures import Steps, format_of, render
+from apm_s3.validators.parsing.scalars import resolve_plain
 
 MASK = "<secret>"
 """What stands in place of a secret; Prometheus and Alertmanager show theirs in the same way."""
@@ -70,11 +73,14 @@ _NAME_HINTS = (
     "authorization", "cookie", "secure", "header", "settings", "\\u", "\\x",
 )  # fmt: skip
 """A text, in lower case, without any of these names no secret; escapes could hide one."""
+_BELOW = "value below the name of a secret"
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def _kind_by_name(steps: Steps) -> str | None:
-    names = [_CAMEL.sub("_", step).lower().replace("-", "_") for step in steps if isinstance(step, str)]
+    names = [
+        _CAMEL.sub("_", step).lower().replace("-", "_") for step in steps if isinstance(step, str) and step != "<<"
+    ]
     if not names or names[0] == "quota":  # Grafana counts API keys there
         return None
     *above, name = names
@@ -99,13 +105,19 @@ def _kind_by_place(above: Sequence[str], name: str) -> str | None:
         return "key"
     if name in ("authorization", "cookie") or (name == "inline" and parent == "htpasswd"):
         return "credentials"
-    return "secret" if name == "secrets" else None
+    if name == "secrets":
+        return "secret"
+    below = any(step == "secrets" or _ENDING.search(step) for step in above)
+    return _BELOW if below and not name.endswith("_file") else None
 
 
 # --------------------------------------------------------------------------------------------------------------
 # By shape. Each pattern begins with fixed text and has bounded repetitions: none takes more than linear time.
 
 _REST = r"[^\s\"'<>`]{4,2048}"
+_USER, _PASSWORD = r"(?<![\w.:/@+-])(?!mailto:)[\w.+-]{1,64}:", r"[^\s/\"'<>(){},;`|]{1,256}"
+"""Connection strings without a scheme: `user:password@tcp(db:3306)/name`."""
+_PERHAPS = "perhaps a password"
 
 
 class _Shape(NamedTuple):
@@ -118,6 +130,16 @@ class _Shape(NamedTuple):
 
 _SHAPES = (
     _Shape("password in a URL", ("@",), re.compile(r"://[^\s/?#:@\"'<>(]{0,256}:([^\s/?#@\"'<>]{1,512})@")),
+    _Shape(
+        "password in a connection string",
+        ("@",),
+        re.compile(rf"{_USER}({_PASSWORD})@(?!sha\d)(?=(?:tcp|udp|unix)?[(\[]|[\w.-]{{1,255}}(?::\d|/))"),
+    ),
+    _Shape(
+        _PERHAPS,
+        ("@",),
+        re.compile(rf"{_USER}({_PASSWORD})@(?!sha\d|(?:start|end)\(\))(?=[A-Za-z]|\d{{1,3}}\.\d)"),
+    ),
     _Shape(
         "webhook URL",
         ("slack.com", "discord", "office.com", "azure.com", "googleapis.com", "telegram.org", "dingtalk.com",
@@ -209,13 +231,15 @@ _IN_LINE = re.compile(
     re.IGNORECASE,
 )
 _IN_COMMENT = "secret in a comment"
+_MASKED_ONLY = frozenset((_IN_COMMENT, _BELOW, _PERHAPS))
 Span = tuple[int, int, str, Steps]
 
 
 def find_secrets(files: Mapping[str, bytes]) -> tuple[Secret, ...]:
     """The secrets in clear in `files`, in the order of each text. Files that are no text have none.
 
-    What stands behind the name of a secret in a comment is not reported (samples are full of that), but it is masked.
+    What only may be one, such as what stands behind the name of a secret in a comment (samples are full of that), is
+    not reported, but it is masked.
     """
     found: list[Secret] = []
     for name, raw in files.items():
@@ -224,7 +248,7 @@ def find_secrets(files: Mapping[str, bytes]) -> tuple[Secret, ...]:
             continue
         line, counted = 1, 0
         for start, _, kind, steps in _spans(name, text):
-            if kind == _IN_COMMENT:
+            if kind in _MASKED_ONLY:
                 continue
             line, counted = line + text.count("\n", counted, start), start
             found.append(Secret(name, render(steps), line, kind))
@@ -269,12 +293,18 @@ def _spans(name: str, text: str) -> list[Span]:
         for value in scan(text, form) if form else ():
             values.append(value)
             spans += _by_name(text, value, to_line_end=form == "ini")
+        for value in anchored(text) if form == "yaml" and _has_aliases(text) else ():
+            spans += _by_name(text, value, to_line_end=False)
     except Unscannable:
         parsed = False
     spans += ((start, stop, kind, _steps_at(values, start)) for start, stop, kind in shapes)
     if named and not (parsed and form == "json"):
         spans += _named_in_lines(text, comments_only=parsed)
     return _disjoint(spans)
+
+
+def _has_aliases(text: str) -> bool:
+    return "&" in text and "*" in text
 
 
 def _by_name(text: str, value: Scalar, *, to_line_end: bool) -> Iterator[Span]:
@@ -331,15 +361,31 @@ def _disjoint(spans: Iterable[Span]) -> list[Span]:
 # In values
 
 
-def mask_value(value: Any, steps: Steps = ()) -> Any:
-    """`value`, which stands at `steps`, with `MASK` for every secret in it; keys, and all other values, are kept."""
+def shared_secrets(name: str, text: str) -> frozenset[str]:
+    """Values that stand in several places of a YAML file by an alias, one of which makes them a secret."""
+    if format_of(name) != "yaml" or not _has_aliases(text):
+        return frozenset()
+    found: set[str] = set()
+    with suppress(Unscannable):
+        for value in anchored(text):
+            if _kind_by_name(value.steps) is not None and not _is_elsewhere(value.value):
+                found |= {value.value, str(resolve_plain(value.value))}
+    return frozenset(found)
+
+
+def mask_value(value: Any, steps: Steps = (), shared: AbstractSet[str] = frozenset()) -> Any:
+    """`value`, which stands at `steps`, with `MASK` for every secret in it; keys, and all other values, are kept.
+
+    Args:
+        shared: values that are secrets wherever they stand; see `shared_secrets`.
+    """
     if isinstance(value, Mapping):
-        return {key: mask_value(item, (*steps, str(key))) for key, item in value.items()}
+        return {key: mask_value(item, (*steps, str(key)), shared) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [mask_value(item, (*steps, index)) for index, item in enumerate(value)]
+        return [mask_value(item, (*steps, index), shared) for index, item in enumerate(value)]
     if value is None or isinstance(value, bool):
         return value
-    if _kind_by_name(steps) is not None and not _is_elsewhere(str(value)):
+    if str(value) in shared or (_kind_by_name(steps) is not None and not _is_elsewhere(str(value))):
         return MASK
     return _mask_shapes(value) if isinstance(value, str) else value
 

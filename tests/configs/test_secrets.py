@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apm_s3.configs import secrets
+from apm_s3.configs.diff import diff_bundles
 from apm_s3.configs.secrets import MASK, find_secrets, mask_text, mask_value
+from apm_s3.validators import parse_document
 
 SHARED = Path(__file__).parents[3] / "shared" / "validation"
 VALUE = "hunter2-Zq9"
@@ -115,7 +117,7 @@ def test_a_secret_that_was_commented_out_is_masked() -> None:
     assert mask_text("a.yml", text) == f"a: 1  # password: {MASK}\n# token = {MASK}\n"
 
 
-def test_the_value_behind_an_alias_is_masked_where_it_stands_by_shape_only() -> None:
+def test_the_value_behind_an_alias_is_masked_where_it_stands_by_its_shape_too() -> None:
     text = "a: &x postgres://u:hunter2@h\npassword: *x\n"
 
     assert "hunter2" not in mask_text("a.yml", text)
@@ -220,3 +222,84 @@ def test_no_name_of_a_secret_is_missed_because_a_text_is_not_looked_at(ending: s
 
 def test_a_name_written_with_escapes_is_known() -> None:
     assert found("a.yml", f'"passw\\x6frd": {VALUE}\n') == [("password", "password")]
+
+
+ALIASED = {
+    "used as a password": "x-a: &pw hunter2-Zq9\nb:\n  basic_auth: {username: me, password: *pw}\n",
+    "used inside a mapping": "x-a: &auth {username: me, value: hunter2-Zq9}\nb:\n  secrets: *auth\n",
+    "used by way of a second anchor": "x-a: &pw hunter2-Zq9\nx-b: &b {password: *pw}\nc: *b\n",
+    "a url of a receiver": "x: &u https://example.com/hunter2-Zq9\nslack_configs: [{api_url: *u}]\n",
+    "merged": "x: &m {url: https://example.com/hunter2-Zq9}\nwebhook_configs: [{<<: *m}]\n",
+}
+
+
+@pytest.mark.parametrize("text", ALIASED.values(), ids=ALIASED)
+def test_what_an_alias_makes_a_secret_is_masked_where_it_is_written(text: str) -> None:
+    other = text.replace(VALUE, "changed-Zq9")
+    diff = diff_bundles({"a.yml": text.encode()}, {"a.yml": other.encode()}, old_label="old", new_label="new")
+
+    assert VALUE not in mask_text("a.yml", text)
+    assert MASK in mask_text("a.yml", text)
+    assert VALUE not in json.dumps(diff.to_dict())
+    assert "changed-Zq9" not in json.dumps(diff.to_dict())
+
+
+def test_a_secret_that_an_alias_repeats_under_another_name_is_masked_in_values_too() -> None:
+    old, new = (f"password: &p {value}\nnote: *p\nport: &q 80\nother: *q\n" for value in ("1", "0123"))
+    [first, second] = (
+        diff_bundles({"a.yml": old.encode()}, {"a.yml": new.encode()}, old_label="", new_label="").files[0].changes
+        or ()
+    )
+
+    assert (first.path, first.old, first.new) == ("password", MASK, MASK)
+    assert (second.path, second.old, second.new) == ("note", MASK, MASK)
+
+
+def test_aliases_that_repeat_too_much_leave_the_lines_to_be_masked() -> None:
+    bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"{name}: &{name} [{', '.join(['*' + before] * 10)}]\n" for before, name in ("ab", "bc", "cd", "de", "ef", "fg")
+    )
+
+    assert VALUE not in mask_text("a.yml", f"{bomb}password: {VALUE}\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.yml", "db:\n  password:\n    value: hunter2-Zq9\n    file: x\n"),
+        ("a.yml", "token: [hunter2-Zq9, {a: hunter2-Zq9}]\n"),
+        ("a.json", '{"secrets": {"a": {"b": ["hunter2-Zq9"]}}}'),
+    ],
+)
+def test_values_below_the_name_of_a_secret_are_masked_without_a_warning(name: str, text: str) -> None:
+    assert VALUE not in mask_text(name, text)
+    assert VALUE not in json.dumps(mask_value(parse_document(text, "yaml")))
+
+
+@pytest.mark.parametrize(
+    ("text", "reported"),
+    [
+        ("grafana:hunter2-Zq9@tcp(db:3306)/grafana", True),
+        ("user:hunter2-Zq9@db.example.com:5432/x", True),
+        ("user:hunter2-Zq9@10.0.0.1/x", True),
+        ("me:p@ss:hunter2-Zq9@db:5432", True),
+        ("user:hunter2-Zq9@db", False),
+    ],
+)
+def test_a_password_in_a_connection_string_without_a_scheme_is_masked(text: str, reported: bool) -> None:
+    masked = mask_text("a.yml", f"a: {text}\n")
+
+    assert VALUE not in masked
+    assert VALUE not in str(mask_value(text, ("a",)))
+    assert [kind for _, kind in found("a.yml", f"a: {text}\n")] == ["password in a connection string"] * reported
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "job:http_requests:sum@1609746000", "job:up@ start()", "job:up@start()", "ops@example.com", "mailto:a@b.example",
+        "image:v1@sha256:0123456789abcdef", "user:${PASSWORD}@db:5432/x", "a: b@c.example",
+    ],
+)  # fmt: skip
+def test_what_only_looks_like_a_connection_string_is_left(text: str) -> None:
+    assert mask_text("notes.txt", text) == text
