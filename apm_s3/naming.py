@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from apm_s3.errors import InvalidBucketName, InvalidKey
 
@@ -16,6 +17,8 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 _IP = re.compile(r"\d+\.\d+\.\d+\.\d+", re.ASCII)
 _RESERVED_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
 _RESERVED_SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3", "-an")
+_HIDDEN = frozenset(("Cc", "Cf", "Zl", "Zp"))
+"""Unicode's categories of control and format characters and line separators: with one, a name is not as it looks."""
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 
 
@@ -81,19 +84,21 @@ def check_file_name(name: str) -> str:
     """`name`, if a file of a configuration can have it: a relative POSIX path without tricks.
 
     Raises:
-        InvalidKey: it is empty, over 512 bytes, absolute, or has '.', '..' or empty segments, a backslash,
-            control characters, or a segment of more than 255 bytes.
+        InvalidKey: it is no text, empty, over 512 bytes, absolute, or has '.', '..' or empty segments, a backslash,
+            characters that cannot be seen, spaces at an end of a segment, or a segment of more than 255 bytes.
     """
     problem = _file_name_problem(name)
     if problem:
         raise InvalidKey(
-            f"{name[:80]!r} is no file name: {problem}",
+            f"{name!r:.80} is no file name: {problem}",
             hint="use a relative path such as 'prometheus.yml' or 'rules/api.yml'",
         )
     return name
 
 
-def _file_name_problem(name: str) -> str | None:
+def _file_name_problem(name: object) -> str | None:
+    if not isinstance(name, str):
+        return f"it is of type {type(name).__name__}"
     if not name:
         return "it is empty"
     try:
@@ -104,15 +109,20 @@ def _file_name_problem(name: str) -> str | None:
         return f"{size} bytes, but at most {MAX_NAME_BYTES} are allowed"
     if "\\" in name:
         return "it holds a backslash"
-    if any(ord(char) < 32 or 127 <= ord(char) < 160 or char in "\u2028\u2029" for char in name):
-        return "it holds a control character"
-    segments = name.split("/")
+    if hidden := next((char for char in name if unicodedata.category(char) in _HIDDEN), None):
+        return f"it holds a control or format character (U+{ord(hidden):04X})"
     if name.startswith("/"):
         return "it is absolute"
+    return _segments_problem(name.split("/"))
+
+
+def _segments_problem(segments: list[str]) -> str | None:
     if "" in segments:
         return "it has an empty segment"
     if "." in segments or ".." in segments:
         return "it has a '.' or '..' segment"
+    if any(segment != segment.strip() for segment in segments):
+        return "a segment begins or ends with a space"
     if any(len(segment.encode()) > 255 for segment in segments):
         return "a segment has more than 255 bytes"
     return None
@@ -124,12 +134,16 @@ def check_environment(name: str) -> str:
     Raises:
         InvalidKey: it cannot.
     """
-    if not _LABEL.fullmatch(name):
+    if not _is_label(name):
         raise InvalidKey(
-            f"{name[:80]!r} is no environment name",
+            f"{name!r:.80} is no environment name",
             hint="use 1 to 63 of a-z, 0-9 and '-', such as 'staging' or 'production-eu'",
         )
     return name
+
+
+def _is_label(name: object) -> bool:
+    return isinstance(name, str) and _LABEL.fullmatch(name) is not None
 
 
 HEALTH_PREFIX = ".apm-s3/health/"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 
 from apm_s3.configs.backup_manifest import Backup
 from apm_s3.configs.backups import Backups
@@ -12,7 +12,7 @@ from apm_s3.configs.models import Release
 from apm_s3.configs.objects import ObjectStore
 from apm_s3.configs.reader import Reader
 from apm_s3.configs.restore import DRILL, RestorePlan, Restorer
-from apm_s3.configs.sources import check_notes, check_tool, check_tools
+from apm_s3.configs.sources import check_notes, check_revisions, check_tool, check_tools, check_type
 from apm_s3.configs.views import Views
 from apm_s3.errors import InvalidOption
 from apm_s3.naming import check_environment
@@ -51,6 +51,8 @@ class BackupMethods:
         """
         tools = None if tool is None else [check_tool(tool)]
         check_notes(author, message)
+        check_type("target", target, BackupMethods, NoneType)
+        check_type("retain", retain, timedelta, NoneType)
         if retain is not None and retain <= timedelta(0):
             raise InvalidOption("retain is not more than nothing", hint="leave it out for no lock")
         into = (target or self)._objects  # noqa: SLF001 - another store of the same class
@@ -95,6 +97,7 @@ class BackupMethods:
             ConfigNotFound: there is no such backup.
             BackupInvalid: it is damaged.
         """
+        check_type("key", key, str)
         return (await self._backups.verify(key)).backup
 
     async def plan_restore(
@@ -111,6 +114,8 @@ class BackupMethods:
             ConfigNotFound: no such backup, or a tool is not in it.
             BackupInvalid: it is damaged.
         """
+        check_type("key", key, str)
+        check_type("source", source, BackupMethods, NoneType)
         checked = check_tools(tools)
         target = None if environment is None else check_environment(environment)
         return await self._restorer.plan(key, _from(source or self), environment=target, tools=checked)
@@ -132,6 +137,9 @@ class BackupMethods:
         Raises:
             InvalidOption: the backup holds several tools and none is named.
         """
+        check_type("key", key, str)
+        check_type("source", source, BackupMethods, NoneType)
+        check_revisions(expect_revision=expect_revision)
         backup = await _from(source or self).manifest(key)
         if tool is None and len(backup.tools) != 1:
             raise InvalidOption(
@@ -183,6 +191,10 @@ class BackupMethods:
             RevisionConflict, EnvironmentFrozen, StoreDamaged: nothing was changed.
             CommitUnknown: it is not known whether it was changed; `outcome` will tell.
         """
+        check_type("key", key, str)
+        check_type("source", source, BackupMethods, NoneType)
+        check_type("expect_revisions", expect_revisions, Mapping)
+        check_revisions(**expect_revisions)
         checked = check_tools(tools)
         check_notes(author, message)
         target = None if environment is None else check_environment(environment)
@@ -218,6 +230,8 @@ class BackupMethods:
             InvalidOption: neither `keep` nor `older_than` is given.
             ApmS3Error: some could not be deleted; do it again.
         """
+        check_type("keep", keep, int, NoneType)
+        check_type("older_than", older_than, timedelta, NoneType)
         gone = await self._backups.prune(
             check_environment(environment), keep=keep, older_than=older_than, dry_run=dry_run
         )

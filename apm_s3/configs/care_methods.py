@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Mapping
 from datetime import timedelta
+from types import NoneType
 
 from apm_s3.configs.fsck import Checker, FsckReport
 from apm_s3.configs.garbage import GRACE, Collector, GarbageReport
 from apm_s3.configs.models import Release
 from apm_s3.configs.repair import Repairer, RepairReport
-from apm_s3.configs.sources import check_tools
+from apm_s3.configs.sources import check_tools, check_type
 from apm_s3.configs.status import StatusReader, ToolStatus
 from apm_s3.configs.views import Views
 from apm_s3.configs.watch import Watches
@@ -44,6 +45,8 @@ class CareMethods:
             StoreDamaged: a release that is kept cannot be read; nothing was deleted.
             BatchError: some objects could not be deleted; the others are.
         """
+        check_type("keep_revisions", keep_revisions, int)
+        check_type("older_than", older_than, timedelta)
         return await self._collector.collect(
             check_environment(environment), keep_revisions=keep_revisions, older_than=older_than, dry_run=dry_run
         )
@@ -70,6 +73,7 @@ class CareMethods:
             ConfigNotFound: there is no such environment or release.
             FormatTooNew: a later version of this library wrote it.
         """
+        check_type("choose", choose, Mapping, NoneType)
         return await self._repairer.repair(check_environment(environment), choose or {})
 
     async def status(self, environment: str | None = None) -> tuple[ToolStatus, ...]:
@@ -102,6 +106,7 @@ class CareMethods:
             ApmS3Error: the first request was refused for good.
         """
         check_environment(environment)
+        check_type("interval", interval, int, float)
         checked = check_tools(tools)
         wanted = None if checked is None else frozenset(checked)
         if not interval > 0:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import NoneType
 
 from apm_s3.configs.deploy import DeployPlan, DeployResult, Side, carry_out, make_plan
-from apm_s3.configs.sources import check_notes, check_tools
+from apm_s3.configs.sources import check_notes, check_tools, check_type
 from apm_s3.naming import check_environment
 
 
@@ -37,6 +38,8 @@ class DeployMethods:
             ConfigNotFound: there is no such environment or tool, or the source is empty.
             StoreDamaged: what is stored cannot be read.
         """
+        check_type("target", target, DeployMethods, NoneType)
+        check_type("variables", variables, Mapping, NoneType)
         return await make_plan(
             self._side,
             (target or self)._side,  # noqa: SLF001 - another store of this class
@@ -67,5 +70,6 @@ class DeployMethods:
             RevisionConflict: the target has moved; nothing was changed.
             EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
         """
+        check_type("plan", plan, DeployPlan)
         check_notes(author, message, force)
         return await carry_out(plan, self._side, author=author, message=message, allow_drift=allow_drift, force=force)

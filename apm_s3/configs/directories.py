@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from apm_s3.configs.overlays import OVERLAY
+from apm_s3.configs.sources import check_type
 from apm_s3.errors import InvalidOption, ObjectTooLarge
 from apm_s3.naming import check_file_name
 
@@ -45,6 +46,7 @@ async def read_directory(path: str | os.PathLike[str]) -> dict[str, bytes]:
         InvalidKey: a file's name cannot be used.
         ObjectTooLarge: more than `MAX_BYTES` in all.
     """
+    check_type("path", path, str, os.PathLike)
     return await _in_thread(lambda stop: _read(Path(path).absolute(), stop))
 
 
@@ -64,7 +66,8 @@ async def write_directory(path: str | os.PathLike[str], files: Mapping[str, byte
 
     Raises:
         InvalidKey: a file's name cannot be used; nothing was written.
-        InvalidOption: `path` is in the way, or one name is a folder of another; nothing was changed.
+        InvalidOption: `path` is in the way, or holds the home or the working directory, or one name is a folder of
+            another; nothing was changed.
     """
     _check_names(files)
     return await _in_thread(lambda stop: _write(Path(path).absolute(), files, replace, stop))
@@ -173,6 +176,7 @@ def _check_names(files: Mapping[str, bytes]) -> None:
 
 
 def _write(target: Path, files: Mapping[str, bytes], replace: bool, stop: threading.Event) -> Path:
+    _check_precious(target)
     if not target.is_symlink() and target.exists():
         _check_place(target, replace)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -183,6 +187,20 @@ def _write(target: Path, files: Mapping[str, bytes], replace: bool, stop: thread
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         raise
+
+
+def _check_precious(target: Path) -> None:
+    """Refuse to take the place of what nobody means to: a root, and what holds the home or the working directory."""
+    precious = [Path.cwd()]
+    with suppress(RuntimeError):
+        precious.append(Path.home())
+    # A link is switched over; what it leads to stays, but a home must not become another directory either.
+    inside = precious[1:] if target.is_symlink() else precious
+    real = target.resolve()
+    if real == Path(real.anchor) or any(each.resolve().is_relative_to(real) for each in inside):
+        raise InvalidOption(
+            f"'{target}' is a root, or holds the home or the working directory", hint="give a directory of its own"
+        )
 
 
 def _check_place(target: Path, replace: bool) -> None:

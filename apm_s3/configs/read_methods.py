@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from types import NoneType
 
 from apm_s3.configs.diff import BundleDiff
 from apm_s3.configs.directories import read_directory, write_directory
 from apm_s3.configs.models import Bundle, ConfigFile, Release
 from apm_s3.configs.overlays import is_reserved
-from apm_s3.configs.sources import check_tool, check_tools
+from apm_s3.configs.sources import check_revisions, check_tool, check_tools, check_type
 from apm_s3.configs.views import Views, compare
 from apm_s3.errors import InvalidOption
 from apm_s3.naming import check_environment
@@ -29,6 +30,7 @@ class ReadMethods:
             ConfigNotFound: there is no such environment, configuration, revision or file.
             StoreDamaged: it is not what was stored.
         """
+        check_revisions(revision=revision)
         return await self._views.file(check_tool(tool), check_environment(environment), name, revision)
 
     async def download_bundle(self, tool: str, environment: str, *, revision: int | None = None) -> Bundle:
@@ -38,6 +40,7 @@ class ReadMethods:
             ConfigNotFound: there is no such environment, configuration or revision.
             StoreDamaged: it is not what was stored.
         """
+        check_revisions(revision=revision)
         return await self._views.bundle(check_tool(tool), check_environment(environment), revision)
 
     async def download_environment(self, environment: str, tools: Sequence[str] | None = None) -> dict[str, Bundle]:
@@ -66,6 +69,7 @@ class ReadMethods:
             ConfigNotFound: there is no such environment or configuration.
             StoreDamaged: one of them is not what was stored.
         """
+        check_type("limit", limit, int, NoneType)
         if limit is not None and limit < 1:
             raise InvalidOption(f"limit {limit} is less than 1", hint="leave it out for all of them")
         return tuple(await self._views.history(check_tool(tool), check_environment(environment), limit))
@@ -92,6 +96,7 @@ class ReadMethods:
         """
         check_tool(tool)
         check_environment(environment)
+        check_revisions(old_revision=old_revision, new_revision=new_revision)
         if directory is not None and (to_environment is not None or new_revision is not None):
             raise InvalidOption(
                 "directory is the new side: it excludes to_environment and new_revision", hint="give one"
@@ -124,8 +129,9 @@ class ReadMethods:
 
         Raises:
             ConfigNotFound, StoreDamaged: see `download_bundle`.
-            InvalidOption: there is something at `path` already.
+            InvalidOption: there is something at `path` already, or it holds the home or the working directory.
         """
+        check_type("path", path, str, os.PathLike)
         bundle = await self.download_bundle(tool, environment, revision=revision)
         files = {name: file.raw for name, file in bundle.files.items() if not is_reserved(name)}
         await write_directory(path, files, replace=replace)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from apm_s3.configs.overlays import OVERLAY, RESERVED, is_reserved
@@ -26,12 +27,36 @@ MAX_FILES = 10_000
 _MAX_AUTHOR, _MAX_MESSAGE = 256, 10_000
 
 
+def check_type(what: str, value: object, *types: type) -> None:
+    """Refuse a value of another type than `types`; True and False are no numbers.
+
+    Raises:
+        InvalidOption: it is one.
+    """
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+        names = " or ".join("None" if each is NoneType else each.__name__ for each in types)
+        raise InvalidOption(f"{what} is of type {type(value).__name__}", hint=f"give {names}")
+
+
+def check_revisions(**revisions: int | None) -> None:
+    """Refuse what is no number of a revision.
+
+    Raises:
+        InvalidOption: one is none.
+    """
+    for what, revision in revisions.items():
+        check_type(what, revision, int, NoneType)
+        if revision is not None and revision < 0:
+            raise InvalidOption(f"{what} is {revision}, below 0", hint="history() shows the revisions that there are")
+
+
 def check_tool(tool: str) -> str:
     """`tool`, if it is one that we know.
 
     Raises:
         InvalidOption: it is not.
     """
+    check_type("tool", tool, str)
     if tool not in MAIN_FILES:
         raise InvalidOption(f"no such tool: {str(tool)[:80]!r}", hint=f"choose from {', '.join(TOOLS)}")
     return tool
@@ -45,6 +70,7 @@ def check_tools(tools: Collection[str] | None) -> list[str] | None:
     """
     if tools is None:
         return None
+    check_type("tools", tools, Collection)
     if isinstance(tools, str) or not tools:
         raise InvalidOption(f"tools={tools!r:.80} names no tools", hint="give a list of them, or leave it out for all")
     return [check_tool(tool) for tool in tools]
@@ -80,6 +106,8 @@ async def gather_sources(
     Raises:
         InvalidRequest: a combination, a name or a source that makes no sense, or too many bytes.
     """
+    check_type("files", files, Mapping, NoneType)
+    check_type("name", name, str, NoneType)
     if files is not None and (source is not None or name is not None):
         raise InvalidOption("files is the whole bundle: it excludes source and name", hint="give one or the other")
     if source is None and name is not None:

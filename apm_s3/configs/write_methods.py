@@ -17,7 +17,15 @@ from apm_s3.configs.outcome import find_outcome
 from apm_s3.configs.overlays import OVERLAY
 from apm_s3.configs.publish import Draft, Publisher
 from apm_s3.configs.reader import Reader, Snapshot
-from apm_s3.configs.sources import Source, check_names, check_notes, check_tool, gather_sources
+from apm_s3.configs.sources import (
+    Source,
+    check_names,
+    check_notes,
+    check_revisions,
+    check_tool,
+    check_type,
+    gather_sources,
+)
 from apm_s3.configs.views import Views
 from apm_s3.errors import ConfigNotFound, InvalidOption
 from apm_s3.naming import check_environment
@@ -89,6 +97,7 @@ class WriteMethods:
         check_tool(tool)
         check_environment(environment)
         check_notes(author, message, force)
+        check_revisions(expect_revision=expect_revision)
         gone = _removed(remove, files)
         given = await gather_sources(tool, source, files, name)
         if not given and not gone:
@@ -178,6 +187,7 @@ class WriteMethods:
         check_tool(tool)
         check_environment(environment)
         check_notes(author, message)
+        check_revisions(expect_revision=expect_revision)
         await self._views.current(tool, environment)
 
         async def make(_: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
@@ -214,6 +224,7 @@ class WriteMethods:
         check_tool(tool)
         check_environment(environment)
         check_notes(author, message)
+        check_revisions(to_revision=to_revision, expect_revision=expect_revision)
         await self._views.wanted(tool, environment, to_revision, good=to_revision is None)
 
         async def make(begun: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
@@ -242,6 +253,8 @@ class WriteMethods:
             CommitUnknown: it is not known whether it was marked; do it again.
         """
         check_tool(tool)
+        check_environment(environment)
+        check_revisions(revision=revision)
         release = await self._views.wanted(tool, environment, revision)
         if release.ref is None:
             raise AssertionError("a release that was read has a reference")
@@ -259,6 +272,7 @@ class WriteMethods:
             CommitUnknown: it is not known whether it is frozen; do it again.
         """
         check_environment(environment)
+        check_type("reason", reason, str)
         check_notes(by, "", reason)
         await self._reader.require(environment)
 
@@ -286,10 +300,12 @@ class WriteMethods:
         Raises:
             InvalidOption: that is no write id.
         """
+        check_type("write_id", write_id, str)
         return await find_outcome(write_id, self._objects, self._reader, self._committer)
 
 
 def _removed(remove: Iterable[str], files: Mapping[str, Source] | None) -> set[str]:
+    check_type("remove", remove, Iterable)
     gone = set([remove] if isinstance(remove, str) else remove)
     check_names(gone)
     if gone and files is not None:

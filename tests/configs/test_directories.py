@@ -277,3 +277,38 @@ async def test_a_directory_whose_own_name_begins_with_a_dot_is_read(tmp_path: Pa
     put(tmp_path / ".apm", {"a.yml": b"a"})
 
     assert await read_directory(tmp_path / ".apm") == {"a.yml": b"a"}
+
+
+@pytest.mark.parametrize("replace", [False, True])
+@pytest.mark.parametrize("place", ["/", "home", "above home", "work", "link to home"])
+async def test_a_root_and_what_holds_the_home_or_the_working_directory_is_never_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, replace: bool
+) -> None:
+    home, work, link = tmp_path / "users" / "me", tmp_path / "work", tmp_path / "link"
+    home.mkdir(parents=True)
+    work.mkdir()
+    link.symlink_to(home)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(work)
+    path = {"/": Path("/"), "home": home, "above home": home.parent, "work": Path(), "link to home": link}[place]
+
+    with pytest.raises(InvalidOption, match="root, or holds"):
+        await write_directory(path, {"a.yml": b"a"}, replace=replace)
+
+    assert home.is_dir()
+    assert link.resolve() == home
+    assert leftovers(tmp_path) == []
+
+
+async def test_a_link_to_the_working_directory_is_switched_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, link = tmp_path / "work", tmp_path / "link"
+    work.mkdir()
+    link.symlink_to(work)
+    monkeypatch.chdir(work)
+
+    await write_directory(link, {"a.yml": b"a"})
+
+    assert (link / "a.yml").read_bytes() == b"a"
+    assert work.is_dir()

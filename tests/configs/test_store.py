@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any, cast
 
 import pytest
 
@@ -271,7 +272,8 @@ async def test_a_large_file_is_stored_compressed_and_comes_back_whole(
 
 
 @pytest.mark.parametrize("name", [
-    "../../x", "a//b", "", "x" * 513, "/etc/passwd", "a\x00b", "a/./b", "a\\b", "a\nb", "\ud800",
+    "../../x", "a//b", "", "x" * 513, "/etc/passwd", "a\x00b", "a/./b", "a\\b", "a\nb", "\ud800", " ", "a/ /b", "a.yml ",
+    "\u00a0a.yml", "a\u202egnp.yml", "a\u200b.yml", "\ufeffa.yml", "a\u2028.yml", "a\x85.yml", "a\xad.yml", 7,
 ])  # fmt: skip
 async def test_a_bad_name_is_refused_before_anything_is_sent(name: str) -> None:
     memory = Untouchable()
@@ -307,6 +309,8 @@ async def test_a_bad_tool_or_environment_is_refused_before_anything_is_sent(tool
     {"source": "\ud800"}, {"files": {"a": "x", "a/b": "y"}}, {"source": LOKI, "author": "a\nb"},
     {"source": LOKI, "message": "x" * 10_001}, {"source": LOKI, "force": " "}, {"files": {}},
     {"files": {"loki.yaml": LOKI}, "remove": ["x"]}, {"source": b"x" * (17 * 1024**2)},
+    {"files": ["loki.yaml"]}, {"files": {1: LOKI}}, {"source": LOKI, "expect_revision": "1"}, {"remove": 7},
+    {"source": LOKI, "expect_revision": True}, {"source": LOKI, "expect_revision": -1}, {"source": LOKI, "author": 7},
 ])  # fmt: skip
 async def test_arguments_that_make_no_sense_are_refused_before_anything_is_sent(arguments: dict[str, object]) -> None:
     with pytest.raises(InvalidRequest):
@@ -324,6 +328,52 @@ async def test_tools_that_name_none_are_refused_before_anything_is_sent(tools: l
     ):
         with pytest.raises(InvalidOption):
             await call
+
+
+WRONG_TYPES: dict[str, Callable[[Any], Any]] = {
+    "environment": lambda store: store.download("loki", None),
+    "tool": lambda store: store.download(["loki"], "production"),
+    "revision": lambda store: store.download("loki", "production", revision="1"),
+    "bundle's revision": lambda store: store.download_bundle("loki", "production", revision=1.5),
+    "tools": lambda store: store.download_environment("production", 7),
+    "limit": lambda store: store.history("loki", "production", limit="1"),
+    "old revision": lambda store: store.diff("loki", "production", "1"),
+    "directory": lambda store: store.diff("loki", "production", directory=7),
+    "path": lambda store: store.download_dir("loki", "production", 7),
+    "path to upload": lambda store: store.upload_dir("loki", "production", None),
+    "to_revision": lambda store: store.rollback("loki", "production", to_revision="1"),
+    "good revision": lambda store: store.mark_good("loki", "production", "1"),
+    "reason": lambda store: store.freeze("production", None),
+    "environment to thaw": lambda store: store.thaw(7),
+    "write_id": lambda store: store.outcome(7),
+    "plan": lambda store: store.deploy(("staging", "production")),
+    "target": lambda store: store.plan_deploy("staging", "production", target="production"),
+    "variables": lambda store: store.plan_deploy("staging", "production", variables=["A"]),
+    "retain": lambda store: store.backup("loki", "production", retain=7),
+    "target of a backup": lambda store: store.backup("loki", "production", target="bucket"),
+    "backup": lambda store: store.verify_backup(None),
+    "backup to plan": lambda store: store.plan_restore(7),
+    "backup to restore": lambda store: store.restore(None),
+    "expected revisions": lambda store: store.restore_environment("backups/production/x", expect_revisions=7),
+    "keep": lambda store: store.prune_backups("production", keep="1"),
+    "older_than": lambda store: store.prune_backups("production", older_than=7),
+    "keep_revisions": lambda store: store.collect_garbage("production", keep_revisions="1"),
+    "garbage's older_than": lambda store: store.collect_garbage("production", keep_revisions=1, older_than=7),
+    "choose": lambda store: store.repair("production", choose=["x"]),
+    "status' environment": lambda store: store.status(7),
+    "fsck's environment": lambda store: store.fsck(None),
+}
+
+
+@pytest.mark.parametrize("call", WRONG_TYPES.values(), ids=WRONG_TYPES)
+async def test_an_argument_of_another_type_is_refused_before_anything_is_sent(call: Callable[[Any], Any]) -> None:
+    with pytest.raises(InvalidRequest):
+        await call(ConfigStore(Untouchable()))
+
+
+async def test_an_interval_that_is_no_number_is_refused_at_once() -> None:
+    with pytest.raises(InvalidOption):
+        ConfigStore(Untouchable()).watch("production", interval=cast("Any", "10"))
 
 
 async def test_there_is_something_to_validate() -> None:
