@@ -20,6 +20,9 @@ from apm_s3.models import FileInfo
 from apm_s3.tasks import run_all
 from apm_s3.tools import MAIN_FILES
 
+MAX_KNOWN = 20_000
+"""Copies whose marks are remembered, some 5 MB."""
+
 MARK = "apm-s3-sha256"
 """Metadata of each copy: the SHA-256 of its content. What does not carry it is not ours, and left alone."""
 
@@ -32,6 +35,8 @@ class Live:
     def __init__(self, objects: ObjectStore, reader: Reader) -> None:
         self._objects = objects
         self._reader = reader
+        self._known: dict[str, tuple[FileInfo, str | None]] = {}
+        """By key: a copy as it was listed, and its mark."""
 
     async def try_refresh(self, release: Release, contents: Mapping[str, bytes]) -> bool:
         """Bring the copies up to `release`, which was just committed; whether that has to be done later."""
@@ -93,20 +98,34 @@ class Live:
     ) -> dict[str, str | None]:
         """The SHA-256 that each copy carries; None for what is not ours. Copies of another size are not looked at."""
         asked = [name for name, info in present.items() if _may_be(info, wanted.get(name))]
-        marks = await run_all((self._mark(folder + name) for name in asked), limit=PARALLEL)
+        marks = await run_all((self._mark(folder + name, present[name]) for name in asked), limit=PARALLEL)
         return dict(zip(asked, marks, strict=True))
 
-    async def _mark(self, key: str) -> str | None:
+    async def _mark(self, key: str, listed: FileInfo) -> str | None:
+        known = self._known.get(key)
+        # Whatever is written in its place has another ETag, or at least a later time.
+        if known is not None and _same_object(known[0], listed):
+            return known[1]
         try:
             info = await self._objects.head(key)
         except ObjectNotFound:
             return None
-        return (info.metadata or {}).get(MARK)
+        mark = (info.metadata or {}).get(MARK)
+        self._known.pop(key, None)
+        if _same_object(info, listed):
+            self._known[key] = listed, mark
+        while len(self._known) > MAX_KNOWN:
+            del self._known[next(iter(self._known))]
+        return mark
 
     async def _copy(self, folder: str, release: Release, name: str, contents: Mapping[str, bytes]) -> None:
         entry = release.files[name]
         body = contents[name] if name in contents else await self._reader.content(release, entry)
         await self._objects.put(folder + name, body, content_type=content_type(name), metadata={MARK: entry.sha256})
+
+
+def _same_object(one: FileInfo, other: FileInfo) -> bool:
+    return one.etag is not None and (one.etag, one.last_modified) == (other.etag, other.last_modified)
 
 
 def _may_be(info: FileInfo, entry: FileEntry | None) -> bool:

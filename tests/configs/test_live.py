@@ -1,0 +1,55 @@
+"""Copies for plain S3 clients: right in the end, whatever was written in their place, and cheap where nothing was."""
+
+from __future__ import annotations
+
+import pytest
+
+from apm_s3.configs.live import MARK
+from apm_s3.configs.objects import ObjectStore
+from apm_s3.configs.store import ConfigStore
+from apm_s3.models import FileInfo
+from apm_s3.testing import MemoryObjects
+from tests.configs.samples import LOKI, OTHER_LOKI
+
+RULES = {f"rules/{number}.yaml": f"groups: []\n# {number}\n" for number in range(5)}
+COPY = "live/production/loki/rules/0.yaml"
+
+
+class Counting(MemoryObjects):
+    """Notes which copies are asked for one by one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    async def head(self, key: str) -> FileInfo:
+        self.asked.append(key)
+        return await super().head(key)
+
+
+async def test_a_copy_that_was_looked_at_is_looked_at_again_only_once_it_was_written() -> None:
+    objects = Counting()
+    store = ConfigStore(objects)
+    await store.upload("loki", "production", files={"loki.yaml": LOKI, **RULES})
+    await store.upload("loki", "production", OTHER_LOKI)
+    assert len(objects.asked) == 1 + len(RULES)
+    objects.asked.clear()
+
+    await store.upload("loki", "production", LOKI)
+
+    assert objects.asked == ["live/production/loki/loki.yaml"]
+
+
+@pytest.mark.parametrize("mark", [{}, {MARK: "00"}], ids=["foreign", "late"])
+async def test_what_was_written_over_a_copy_is_noticed_by_the_next_refresh(
+    store: ConfigStore, bucket_objects: ObjectStore, mark: dict[str, str]
+) -> None:
+    await store.upload("loki", "production", files={"loki.yaml": LOKI, **RULES})
+    await store.upload("loki", "production", OTHER_LOKI)
+    stray = RULES["rules/0.yaml"].replace("0", "x").encode()
+    await bucket_objects.put(COPY, stray, metadata=mark)
+
+    await store.upload("loki", "production", LOKI)
+
+    assert (await bucket_objects.read(COPY))[1].decode() == RULES["rules/0.yaml"]
+    assert (await store.fsck("production")).ok
