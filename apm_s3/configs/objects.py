@@ -9,9 +9,27 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol, TypedDict, Unpack
 
 from apm_s3.models import FileInfo, FileVersion
+
+
+class PutOptions(TypedDict, total=False):
+    """How an object is stored.
+
+    Attributes:
+        if_match: replace only the object with this ETag.
+        create: never replace (`If-None-Match: *`).
+        retain_until: lock it (object lock, GOVERNANCE) until then.
+        timeout: seconds for the whole call.
+    """
+
+    if_match: str | None
+    create: bool
+    content_type: str | None
+    metadata: Mapping[str, str] | None
+    retain_until: datetime | None
+    timeout: float | None
 
 
 class ObjectStore(Protocol):
@@ -38,25 +56,8 @@ class ObjectStore(Protocol):
             ObjectNotFound: there is no such key.
         """
 
-    async def put(
-        self,
-        key: str,
-        body: bytes,
-        *,
-        if_match: str | None = None,
-        create: bool = False,
-        content_type: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        retain_until: datetime | None = None,
-        timeout: float | None = None,
-    ) -> FileInfo:
+    async def put(self, key: str, body: bytes, **options: Unpack[PutOptions]) -> FileInfo:
         """Store `body`.
-
-        Args:
-            if_match: replace only the object with this ETag.
-            create: never replace (`If-None-Match: *`).
-            retain_until: lock it (object lock, GOVERNANCE) until then.
-            timeout: seconds for the whole call.
 
         Raises:
             PreconditionFailed: the condition did not hold.
@@ -106,9 +107,9 @@ class Prefixed:
         """See `ObjectStore.head`."""
         return await self._objects.head(self._prefix + key)
 
-    async def put(self, key: str, body: bytes, **conditions: Any) -> FileInfo:
+    async def put(self, key: str, body: bytes, **options: Unpack[PutOptions]) -> FileInfo:
         """See `ObjectStore.put`."""
-        return await self._objects.put(self._prefix + key, body, **conditions)
+        return await self._objects.put(self._prefix + key, body, **options)
 
     async def copy(self, source_key: str, key: str) -> FileInfo:
         """See `ObjectStore.copy`."""

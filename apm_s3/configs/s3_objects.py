@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractContextManager, aclosing
-from datetime import datetime
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, Unpack, cast
 
+from apm_s3.configs.objects import PutOptions
 from apm_s3.errors import BatchError
 from apm_s3.events import labels
 from apm_s3.models import DeleteReport, FileInfo, FileVersion, ListPage
@@ -73,30 +73,20 @@ class S3Objects:
         with _labelled(key):
             return await self._s3.head_file(self.bucket, key)
 
-    async def put(
-        self,
-        key: str,
-        body: bytes,
-        *,
-        if_match: str | None = None,
-        create: bool = False,
-        content_type: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        retain_until: datetime | None = None,
-        timeout: float | None = None,
-    ) -> FileInfo:
+    async def put(self, key: str, body: bytes, **options: Unpack[PutOptions]) -> FileInfo:
         """See `ObjectStore.put`."""
-        options = UploadOptions(
-            if_match=if_match,
-            if_none_match="*" if create else None,
-            content_type=content_type,
-            metadata=metadata or {},
+        retain_until = options.get("retain_until")
+        upload = UploadOptions(
+            if_match=options.get("if_match"),
+            if_none_match="*" if options.get("create") else None,
+            content_type=options.get("content_type"),
+            metadata=options.get("metadata") or {},
             object_lock_mode=None if retain_until is None else "GOVERNANCE",
             retain_until=retain_until,
-            timeout=timeout,
+            timeout=options.get("timeout"),
         )
         with _labelled(key):
-            return await self._s3.upload_file(self.bucket, key, body, options)
+            return await self._s3.upload_file(self.bucket, key, body, upload)
 
     async def copy(self, source_key: str, key: str) -> FileInfo:
         """See `ObjectStore.copy`."""

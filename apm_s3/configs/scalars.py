@@ -18,13 +18,7 @@ from apm_s3.configs.structures import Step, Steps
 from apm_s3.validators.parsing.documents import Format
 from apm_s3.validators.parsing.ini_reader import DEFAULT_SECTION
 from apm_s3.validators.parsing.nodes import MAX_DEPTH, MAX_EXPANSION
-
-try:
-    from yaml import CLoader as _Loader
-except ImportError:  # PyYAML built without libyaml: slower, same events
-    from yaml import Loader as _Loader  # type: ignore[assignment]
-
-_SLICE = 64 * 1024
+from apm_s3.validators.parsing.yaml_reader import yaml_loader
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 
@@ -105,18 +99,6 @@ class _Place:
 
 # --------------------------------------------------------------------------------------------------------------
 # YAML
-
-
-class _Slices:
-    """Text for libyaml's read handler, so that a thread gives the interpreter lock up once a slice."""
-
-    def __init__(self, text: str) -> None:
-        self._encoded = text.encode(errors="replace")
-        self._at = 0
-
-    def read(self, size: int = _SLICE, /) -> bytes:
-        start, self._at = self._at, self._at + min(size, _SLICE)
-        return self._encoded[start : self._at]
 
 
 def anchored(text: str) -> Iterator[Scalar]:
@@ -225,7 +207,7 @@ def _first_document(text: str) -> Iterator[Any]:
 
 
 def _yaml_events(text: str) -> Iterator[Any]:
-    loader = _Loader(_Slices(text))
+    loader = yaml_loader(text.encode(errors="replace"))
     try:
         while not isinstance(event := loader.get_event(), yaml.StreamEndEvent):
             yield event

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 
-from apm_s3.configs.blobs import Content
 from apm_s3.configs.changes import MarkGood, SetFreeze
 from apm_s3.configs.checks import keep_checks, report_bundle, report_files, require_valid
 from apm_s3.configs.commit import Committer
 from apm_s3.configs.directories import read_directory
-from apm_s3.configs.models import CommitOutcome, Freeze, Origin, Release
+from apm_s3.configs.models import CommitOutcome, FileEntry, Freeze, Origin, Release
 from apm_s3.configs.objects import ObjectStore
 from apm_s3.configs.outcome import find_outcome
 from apm_s3.configs.overlays import OVERLAY
@@ -107,28 +107,21 @@ class WriteMethods:
 
         async def make(_: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
             base = bases[tool]
-            # A whole bundle is what the tool reads: what makes this environment different stays.
-            kept = {} if base is None else {n: e for n, e in base.files.items() if files is None or n == OVERLAY}
-            for missing in gone - kept.keys():
-                raise ConfigNotFound(
-                    f"{tool} in '{environment}' has no file '{missing}' to remove", tool=tool, environment=environment
-                )
-            kept = {file: entry for file, entry in kept.items() if file not in gone and file not in given}
-            contents: dict[str, Content] = {**kept, **given}
-            if not contents:
+            kept = _kept(tool, environment, base, gone, given, whole=files is not None)
+            if not kept and not given:
                 raise InvalidOption("no file would be left", hint=f"remove({tool!r}, {environment!r}) removes it all")
-            reports, whole = given_reports, given
+            reports, bundle = given_reports, given
             if kept and base is not None:
-                check_names(contents)
-                whole = {**await self._reader.files(base, kept), **given}
-                reports = [await report_bundle(tool, whole)]
+                check_names([*kept, *given])
+                bundle = {**await self._reader.files(base, kept), **given}
+                reports = [await report_bundle(tool, bundle)]
                 require_valid(reports, force)
-            checks = await keep_checks(reports, whole, () if base is None else (base,), force=force)
+            checks = await keep_checks(reports, bundle, () if base is None else (base,), force=force)
             return [
                 Draft(
                     tool=tool,
                     base=base,
-                    files=contents,
+                    files={**kept, **given},
                     origin=Origin("upload"),
                     author=author,
                     message=message,
@@ -302,6 +295,25 @@ class WriteMethods:
         """
         check_type("write_id", write_id, str)
         return await find_outcome(write_id, self._objects, self._reader, self._committer)
+
+
+def _kept(
+    tool: str,
+    environment: str,
+    base: Release | None,
+    gone: AbstractSet[str],
+    given: Mapping[str, bytes],
+    *,
+    whole: bool,
+) -> dict[str, FileEntry]:
+    """The files of the release that is replaced which stay."""
+    # A whole bundle is what the tool reads: what makes this environment different stays.
+    entries = {} if base is None else {n: e for n, e in base.files.items() if not whole or n == OVERLAY}
+    for missing in gone - entries.keys():
+        raise ConfigNotFound(
+            f"{tool} in '{environment}' has no file '{missing}' to remove", tool=tool, environment=environment
+        )
+    return {name: entry for name, entry in entries.items() if name not in gone and name not in given}
 
 
 def _removed(remove: Iterable[str], files: Mapping[str, Source] | None) -> set[str]:

@@ -48,7 +48,7 @@ def read_yaml(source: bytes | str, *, merge_overrides: bool = False) -> Document
     Raises:
         Unreadable: not YAML, or beyond a budget.
     """
-    loader = _Loader(_Slices(decode_text(source).encode()))
+    loader = yaml_loader(decode_text(source).encode())
     try:
         return _Composer(loader, merge_overrides).compose()
     except yaml.MarkedYAMLError as exc:
@@ -57,6 +57,11 @@ def read_yaml(source: bytes | str, *, merge_overrides: bool = False) -> Document
         raise Unreadable("yaml-syntax", str(getattr(exc, "reason", None) or exc).splitlines()[0]) from exc
     finally:
         loader.dispose()
+
+
+def yaml_loader(encoded: bytes) -> Any:
+    """PyYAML's loader of events, which gives the interpreter lock up once a slice; `dispose()` ends it."""
+    return _Loader(_Slices(encoded))
 
 
 class _Slices:
