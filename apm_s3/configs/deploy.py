@@ -276,7 +276,8 @@ _DRIFT = "the target was changed by hand since its last deploy"
 
 def _blocked(report: ValidationReport, *, drifted: bool) -> tuple[str, ...]:
     errors = len(report.errors)
-    reasons = [f"{errors} errors, the first: {report.errors[0].render(report.name)}"] if errors else []
+    counted = "1 error" if errors == 1 else f"{errors} errors, the first"
+    reasons = [f"{counted}: {report.errors[0].render(report.name)}"] if errors else []
     return (*reasons, *([_DRIFT] if drifted else []))
 
 

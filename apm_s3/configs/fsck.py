@@ -66,7 +66,7 @@ class FsckReport:
 
     def __str__(self) -> str:
         looked = f"{self.environment}: {self.releases} releases, {self.blobs} blobs and {self.copies} copies"
-        lines = [f"{looked}: {f'{len(self.findings)} findings' if self.findings else 'all as it should be'}"]
+        lines = [f"{looked}, {f'not as they should be: {len(self.findings)}' if self.findings else 'all in order'}"]
         lines += [f"{finding.severity}: {finding.key}: {finding.problem}" for finding in self.findings]
         if self.leftovers:
             lines.append(f"{len(self.leftovers)} documents were never committed; collect_garbage removes them")

@@ -35,8 +35,8 @@ class Live:
     def __init__(self, objects: ObjectStore, reader: Reader) -> None:
         self._objects = objects
         self._reader = reader
-        self._known: dict[str, tuple[FileInfo, str | None]] = {}
-        """By key: a copy as it was listed, and its mark."""
+        self._known: dict[str, tuple[str | None, str | None]] = {}
+        """By key: the ETag and the mark of a copy that was written or looked at."""
 
     async def try_refresh(self, release: Release, contents: Mapping[str, bytes]) -> bool:
         """Bring the copies up to `release`, which was just committed; whether that has to be done later."""
@@ -102,30 +102,30 @@ class Live:
         return dict(zip(asked, marks, strict=True))
 
     async def _mark(self, key: str, listed: FileInfo) -> str | None:
-        known = self._known.get(key)
-        # Whatever is written in its place has another ETag, or at least a later time.
-        if known is not None and _same_object(known[0], listed):
-            return known[1]
+        etag, mark = self._known.get(key, (None, None))
+        # Whatever else is written in its place has another ETag.
+        if etag is not None and etag == listed.etag:
+            return mark
         try:
             info = await self._objects.head(key)
         except ObjectNotFound:
             return None
         mark = (info.metadata or {}).get(MARK)
+        self._remember(key, info.etag, mark)
+        return mark
+
+    def _remember(self, key: str, etag: str | None, mark: str | None) -> None:
         self._known.pop(key, None)
-        if _same_object(info, listed):
-            self._known[key] = listed, mark
+        self._known[key] = etag, mark
         while len(self._known) > MAX_KNOWN:
             del self._known[next(iter(self._known))]
-        return mark
 
     async def _copy(self, folder: str, release: Release, name: str, contents: Mapping[str, bytes]) -> None:
         entry = release.files[name]
         body = contents[name] if name in contents else await self._reader.content(release, entry)
-        await self._objects.put(folder + name, body, content_type=content_type(name), metadata={MARK: entry.sha256})
-
-
-def _same_object(one: FileInfo, other: FileInfo) -> bool:
-    return one.etag is not None and (one.etag, one.last_modified) == (other.etag, other.last_modified)
+        key, mark = folder + name, {MARK: entry.sha256}
+        info = await self._objects.put(key, body, content_type=content_type(name), metadata=mark)
+        self._remember(key, info.etag, entry.sha256)
 
 
 def _may_be(info: FileInfo, entry: FileEntry | None) -> bool:

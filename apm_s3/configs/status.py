@@ -31,7 +31,8 @@ class ToolStatus:
         behind_source: the environment it was deployed from has something else now; None where that is not known.
         good: whether the current revision is the one marked good.
         good_revision: the one that is; None where none is.
-        last_backup: when the last backup with this tool was made, of the newest few.
+        last_backup: when the last backup with this tool was made, of the newest few in this store's bucket. Those in
+            another one are in that store's `list_backups`.
         live_behind: the main file's copy under `live/` is not that of the current release.
     """
 

@@ -27,15 +27,28 @@ class Counting(MemoryObjects):
         return await super().head(key)
 
 
-async def test_a_copy_that_was_looked_at_is_looked_at_again_only_once_it_was_written() -> None:
+async def test_copies_that_this_store_wrote_or_looked_at_are_not_asked_for_again() -> None:
     objects = Counting()
     store = ConfigStore(objects)
     await store.upload("loki", "production", files={"loki.yaml": LOKI, **RULES})
     await store.upload("loki", "production", OTHER_LOKI)
-    assert len(objects.asked) == 1 + len(RULES)
+    assert objects.asked == []
+
+    for text in (LOKI, OTHER_LOKI):
+        await ConfigStore(objects).upload("loki", "production", text)
+        assert len(objects.asked) == 1 + len(RULES)
+        objects.asked.clear()
+
+
+async def test_a_copy_that_somebody_else_wrote_is_asked_for_once() -> None:
+    objects = Counting()
+    store = ConfigStore(objects)
+    await store.upload("loki", "production", files={"loki.yaml": LOKI, **RULES})
+    await ConfigStore(objects).upload("loki", "production", OTHER_LOKI)
     objects.asked.clear()
 
-    await store.upload("loki", "production", LOKI)
+    for text in (LOKI, OTHER_LOKI, LOKI):
+        await store.upload("loki", "production", text)
 
     assert objects.asked == ["live/production/loki/loki.yaml"]
 
