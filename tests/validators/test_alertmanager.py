@@ -133,7 +133,7 @@ def test_a_whole_configuration_is_accepted() -> None:
         ("'1:5'", "'-5:1'", "mute_time_intervals[0].time_intervals[0].days_of_month[0]", "range-order"),
         ("'1:5'", "'1:2:3'", "mute_time_intervals[0].time_intervals[0].days_of_month[0]", "range"),
         ("'january:march'", "'march:january'", "mute_time_intervals[0].time_intervals[0].months[0]", "range-order"),
-        ("'12'", "'13'", "mute_time_intervals[0].time_intervals[0].months[1]", "month"),
+        ("'12'", "'sept'", "mute_time_intervals[0].time_intervals[0].months[1]", "month"),
         ("'2026:2028'", "'2028:2026'", "mute_time_intervals[0].time_intervals[0].years[0]", "range-order"),
         ("'2026:2028'", "'soon'", "mute_time_intervals[0].time_intervals[0].years[0]", "number"),
         ("Europe/Berlin", "Europe/Bonn", "mute_time_intervals[0].time_intervals[0].location", "time-zone"),
@@ -262,3 +262,14 @@ def test_a_bundle_knows_its_templates() -> None:
     assert [issue.hint for issue in validate_bundle("alertmanager", files).warnings] == ["did you mean sbject?"]
     del files["templates/mail.tmpl"]
     assert "file-glob" in {issue.rule for issue in validate_bundle("alertmanager", files).warnings}
+
+
+def test_a_month_that_never_comes_is_taken_as_alertmanager_takes_it() -> None:
+    assert errors(GOOD.replace("'12'", "'13'")) == []
+
+
+def test_details_of_pagerduty_may_be_nested_from_0_30_on() -> None:
+    text = "route: {receiver: a}\nreceivers: [{name: a, pagerduty_configs: [{routing_key: b, details: {c: {d: e}}}]}]"
+
+    assert errors(text, target_version="0.30") == []
+    assert errors(text, target_version="0.29") == [("receivers[0].pagerduty_configs[0].details.c", "wrong-type")]

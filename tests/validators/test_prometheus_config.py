@@ -297,3 +297,13 @@ def test_a_mapping_is_checked_like_its_text():
     data = {"global": {"scrape_interval": "15s"}, "scrape_configs": [{"job_name": "a", "sample_limit": "x"}]}
 
     assert [(issue.rule, issue.line) for issue in check(data).errors] == [("wrong-type", None)]
+
+
+@pytest.mark.parametrize("text", ["rule_files: [a?b]", "remote_write: [{url: http://a/b?c=d}]"])
+def test_a_question_mark_in_brackets_needs_quotes(text):
+    assert [issue.rule for issue in check(text).errors] == ["yaml-syntax"]
+
+
+@pytest.mark.parametrize("text", ["rule_files: ['a?b']", "rule_files:\n- a?b", "remote_write:\n- url: http://a/b?c=d"])
+def test_a_question_mark_elsewhere_needs_none(text):
+    assert check(text).ok

@@ -122,3 +122,7 @@ def test_every_form_of_promql_is_read(expression):
 )
 def test_what_only_looks_like_a_form_of_promql_is_refused(expression):
     assert not check(f"groups: [{{name: a, rules: [{{record: a, expr: {json.dumps(expression)}}}]}}]").ok
+
+
+def test_templates_of_rules_have_no_tmpl():
+    assert not check(alert("annotations: {x: '{{ tmpl \"y\" 1 }}'}")).ok

@@ -130,10 +130,10 @@ def _weekday(text: str) -> int:
 def _month(text: str) -> int:
     if text in _MONTHS:
         return _MONTHS.index(text) + 1
-    number = int(text) if _NUMBER.fullmatch(text) else 0
-    if not 1 <= number <= 12:
+    if not _NUMBER.fullmatch(text):
         raise Mismatch("month", f"{text[:40]!r} is no month; write it as march or 3")
-    return number
+    # Alertmanager does not ask for one of 1 to 12: another month just never comes.
+    return int(text)
 
 
 def _number(text: str, what: str) -> int:

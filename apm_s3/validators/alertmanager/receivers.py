@@ -11,6 +11,7 @@ from apm_s3.validators.context import Context, Version
 from apm_s3.validators.decoding.struct import Hook, Mismatch, Struct
 from apm_s3.validators.grammars.gotemplate import template_problem
 from apm_s3.validators.grammars.urls import BadUrl, Url, parse_url
+from apm_s3.validators.parsing.nodes import SCALAR
 from apm_s3.validators.prometheus_common import at_most_one
 
 PLACEHOLDER = "<secret>"
@@ -144,6 +145,11 @@ def check_pagerduty(pagerduty: Struct, context: Context) -> None:
     keys = ("routing_key", "routing_key_file", "service_key", "service_key_file")
     if all(pagerduty.empty(name) for name in keys):
         pagerduty.error(context, "routing_key", "required-field", f"one of {', '.join(keys)} must be set")
+    if context.is_before((0, 30)):
+        for name in pagerduty.get("details") or ():
+            if pagerduty.place("details", name)[0].kind != SCALAR:
+                message = f"the detail {name[:80]!r} is no text, as Alertmanager needs it before 0.30"
+                pagerduty.error(context, ("details", name), "wrong-type", message)
 
 
 def check_responder(responder: Struct, context: Context) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apm_s3.validators.bundles import Member
 from apm_s3.validators.context import Context, Source
-from apm_s3.validators.jaeger.collector import check_collector
+from apm_s3.validators.jaeger.collector import check_collector, is_variable
 from apm_s3.validators.jaeger.sampling import check_sampling, check_ui
 from apm_s3.validators.jaeger.storage import check_jaeger
 from apm_s3.validators.structure import check_top_level, take_issues
@@ -38,6 +38,9 @@ def check(kind: str, source: Source, context: Context) -> None:
     if kind == "sampling":
         if root is not None:
             check_sampling(root, context)
+        return
+    if root is not None and is_variable(root):
+        context.skip("the configuration is a variable, and is only known once that is expanded")
         return
     root = check_top_level(root, _TOP_LEVEL[kind], context)
     if root is not None:

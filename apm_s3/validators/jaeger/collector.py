@@ -24,8 +24,9 @@ Ids = dict[str, dict[str, Node]]
 def check_collector(root: Node, context: Context) -> Ids:
     """Report what the collector would refuse, and return the components that are defined."""
     ids = {section: _components(section, root, context) for section in SECTIONS}
+    expanded = frozenset(name for name in SECTIONS if name in root.entries and is_variable(root.entries[name][1]))
     for section in ("receivers", "exporters"):
-        if not ids[section] and not (section == "receivers" and ids["connectors"]):
+        if not ids[section] and section not in expanded and not (section == "receivers" and ids["connectors"]):
             node = root.entries.get(section, (root, root))[0]
             context.error(node, (None, section), "required", f"at least one of the {section} must be configured")
     for connector in ids["connectors"]:
@@ -39,7 +40,7 @@ def check_collector(root: Node, context: Context) -> Ids:
     if service is None or is_null_or_absent(service[1]):
         context.error(root, (None, "service"), "required", "a service section with at least one pipeline is required")
     elif expect_mapping(service[1], (None, "service"), context):
-        _Service(ids, context).check(service[1])
+        _Service(ids, expanded, context).check(service[1])
     return ids
 
 
@@ -105,8 +106,9 @@ def _is_id(text: str, section: str, key: Node, path: Path, context: Context) -> 
 class _Service:
     """The service section: which components run, and how they are connected."""
 
-    def __init__(self, ids: Ids, context: Context) -> None:
+    def __init__(self, ids: Ids, expanded: frozenset[str], context: Context) -> None:
         self._ids = ids
+        self._expanded = expanded
         self._context = context
         self._feeds: dict[str, list[tuple[str, Node, Path]]] = {}
         self._drains: dict[str, list[tuple[str, Node, Path]]] = {}
@@ -185,6 +187,8 @@ class _Service:
                 yield item.text, item, (path, index)
 
     def _unknown(self, text: str, node: Node, path: Path, section: str, known: dict[str, Node]) -> None:
+        if section in self._expanded or (section in ("receivers", "exporters") and "connectors" in self._expanded):
+            return
         message = f"{text[:80]!r} is not defined under {section}; defined are {', '.join(sorted(known)) or 'none'}"
         self._context.error(node, path, "undefined-reference", message, did_you_mean(text, known))
 

@@ -43,7 +43,8 @@ def read_yaml(source: bytes | str, *, merge_overrides: bool = False) -> Document
     """The first document of `source`.
 
     `merge_overrides` is the habit of Go's yaml.v2 (Prometheus's configuration, Alertmanager), where a merge key
-    beats the keys above it; otherwise keys written out beat merged ones, as the YAML specification has it.
+    beats the keys above it, and a plain value in brackets or braces holds no `?`; otherwise keys written out beat
+    merged ones, as the YAML specification has it.
 
     Raises:
         Unreadable: not YAML, or beyond a budget.
@@ -79,11 +80,12 @@ class _Slices:
 class _Open:
     """A collection whose end has not been reached."""
 
-    __slots__ = ("anchor", "height", "key", "merged", "node", "start")
+    __slots__ = ("anchor", "flow", "height", "key", "merged", "node", "start")
 
-    def __init__(self, node: Node, anchor: str | None, start: int) -> None:
+    def __init__(self, node: Node, event: Any, start: int) -> None:
         self.node = node
-        self.anchor = anchor
+        self.anchor: str | None = event.anchor
+        self.flow: bool = event.flow_style
         self.start = start
         self.height = 1
         self.key: Node | None = None
@@ -133,6 +135,8 @@ class _Composer:
             if tag is not None:
                 tag = _short(tag)
             node = scalar(event.value, mark.line + 1, mark.column + 1, tag is None and event.implicit[0], tag)
+            if self._merge_overrides and "?" in event.value and not event.style:
+                self._check_question_mark(node)
             self._written += 1
             if event.anchor is not None:
                 self._anchors[event.anchor] = (node, 1, 0)
@@ -144,13 +148,19 @@ class _Composer:
         else:
             self._pop()
 
+    def _check_question_mark(self, node: Node) -> None:
+        """Go's yaml.v2 takes every `?` in brackets or braces for the sign of a key, within a word too."""
+        if any(collection.flow for collection in self._open):
+            message = "a value with '?' in brackets or braces must stand in quotes"
+            raise Unreadable("yaml-syntax", message, node.line, node.column)
+
     def _push(self, event: Any) -> None:
         line, column = event.start_mark.line + 1, event.start_mark.column + 1
         check_depth(len(self._open) + 1, line, column)
         self._written += 1
         check_nodes(self._written, line, column)
         make = mapping if isinstance(event, yaml.MappingStartEvent) else sequence
-        self._open.append(_Open(make(line, column, _short(event.tag)), event.anchor, self._written + self._expanded))
+        self._open.append(_Open(make(line, column, _short(event.tag)), event, self._written + self._expanded))
         if event.anchor is not None:
             self._anchors.pop(event.anchor, None)
 

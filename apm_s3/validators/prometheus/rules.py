@@ -15,7 +15,7 @@ _OLD_FUNCTIONS = (
     *("query", "first", "label", "value", "strvalue", "args", "reReplaceAll", "safeHtml", "match", "title"),
     *("toUpper", "toLower", "graphLink", "tableLink", "sortByLabel", "stripPort", "stripDomain", "humanize"),
     *("humanize1024", "humanizeDuration", "humanizePercentage", "humanizeTimestamp", "toTime", "pathPrefix"),
-    *("externalURL", "parseDuration", "tmpl"),
+    *("externalURL", "parseDuration"),
 )
 _NEW_FUNCTIONS: dict[str, Version] = {"now": (3, 6), "toDuration": (3, 6), "urlQueryEscape": (3, 8)}
 TEMPLATE_FUNCTIONS: dict[str, Version | None] = {**dict.fromkeys(_OLD_FUNCTIONS), **_NEW_FUNCTIONS}
