@@ -200,10 +200,14 @@ def test_the_user_interface_is_an_object_or_a_function() -> None:
     "text",
     [
         "${file:jaeger.yaml}",
-        "receivers: ${file:receivers.yaml}\nexporters: {debug: {}}\n"
-        "service: {pipelines: {traces: {receivers: [otlp], exporters: [debug]}}}",
-        "receivers: {otlp: {}}\nexporters: ${file:exporters.yaml}\nconnectors: ${file:connectors.yaml}\n"
-        "service: {pipelines: {traces: {receivers: [otlp, forward], exporters: [debug, forward]}}}",
+        (
+            "receivers: ${file:receivers.yaml}\nexporters: {debug: {}}\n"
+            "service: {pipelines: {traces: {receivers: [otlp], exporters: [debug]}}}"
+        ),
+        (
+            "receivers: {otlp: {}}\nexporters: ${file:exporters.yaml}\nconnectors: ${file:connectors.yaml}\n"
+            "service: {pipelines: {traces: {receivers: [otlp, forward], exporters: [debug, forward]}}}"
+        ),
     ],
 )
 def test_what_a_variable_stands_for_is_not_missed(text: str) -> None:
