@@ -54,7 +54,7 @@ def parse_tls_version(text: str) -> str:
         Mismatch: another name.
     """
     if text not in _TLS_VERSIONS:
-        raise Mismatch("enum", f"unknown TLS version {text[:40]!r}; allowed are {', '.join(_TLS_VERSIONS)}")
+        raise Mismatch.unknown("TLS version", text, _TLS_VERSIONS)
     return text
 
 
@@ -135,8 +135,7 @@ def _check_oauth2(oauth2: Struct, context: Context) -> None:
     names = ("client_certificate_key", "client_certificate_key_file", "client_certificate_key_ref")
     at_most_one(oauth2, context, names, "auth-exclusive")
     if oauth2.get("signature_algorithm") not in (None, "", *_SIGNATURES):
-        message = f"unknown signature algorithm; allowed are {', '.join(_SIGNATURES)}"
-        oauth2.error(context, "signature_algorithm", "enum", message)
+        oauth2.unknown(context, "signature_algorithm", "algorithm", oauth2.get("signature_algorithm"), _SIGNATURES)
 
 
 def check_http_headers(client: Struct, context: Context) -> None:

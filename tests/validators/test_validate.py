@@ -176,3 +176,20 @@ def test_without_the_extra_the_checks_that_need_it_are_said_to_be_skipped():
     )
 
     assert done.stdout.count("apm-s3[validate]") == 3
+
+
+@pytest.mark.parametrize(
+    ("tool", "text", "hint"),
+    [
+        ("prometheus", "scrape_configs: [{job_name: a, kubernetes_sd_configs: [{role: pods}]}]", "pod"),
+        ("prometheus", "scrape_configs: [{job_name: a, relabel_configs: [{action: labelmapp, regex: a}]}]", "labelmap"),
+        ("prometheus", "scrape_configs: [{job_name: a, tls_config: {min_version: TLS_12}}]", "TLS12"),
+        ("prometheus", "scrape_configs: [{job_name: a, dns_sd_configs: [{names: [a], type: AAA}]}]", "AAAA"),
+        ("alertmanager", "receivers: [{name: a, wechat_configs: [{message_type: markdwn}]}]", "markdown"),
+        ("loki", "ingester: {chunk_encoding: snapy}", "snappy"),
+    ],
+)
+def test_a_mistyped_value_of_a_list_brings_a_hint(tool, text, hint):
+    hints = [issue.hint for issue in validate_config(tool, text, kind="config").errors if issue.rule == "enum"]
+
+    assert hints == [f"did you mean {hint}?"]

@@ -163,13 +163,14 @@ def check_responder(responder: Struct, context: Context) -> None:
         if problem:
             responder.error(context, "type", "template", f"not a template: {problem[0]}")
     elif kind.lower() not in _RESPONDERS and "type" not in responder.failed:
-        responder.error(context, "type", "enum", f"unknown type; allowed are {', '.join(_RESPONDERS)}")
+        responder.unknown(context, "type", "type", kind, _RESPONDERS)
 
 
 def check_wechat(wechat: Struct, context: Context) -> None:
     """A known type of message."""
-    if wechat.get("message_type") not in (None, "", "text", "markdown"):
-        wechat.error(context, "message_type", "enum", "unknown message type; allowed are text and markdown")
+    kind = wechat.get("message_type") or "text"
+    if kind not in ("text", "markdown"):
+        wechat.unknown(context, "message_type", "message type", kind, ("text", "markdown"))
 
 
 def check_victorops(victorops: Struct, context: Context) -> None:
@@ -198,7 +199,7 @@ def check_telegram(telegram: Struct, context: Context) -> None:
         telegram.error(context, "chat_id", "required-field", "chat_id is missing")
     at_most_one(telegram, context, _pair("chat_id"))
     if telegram.get("parse_mode") not in (None, *_PARSE_MODES):
-        telegram.error(context, "parse_mode", "enum", "unknown parse mode; allowed are Markdown, MarkdownV2, HTML, ''")
+        telegram.unknown(context, "parse_mode", "parse mode", telegram.get("parse_mode"), _PARSE_MODES)
 
 
 def check_webex(webex: Struct, context: Context) -> None:

@@ -29,7 +29,7 @@ def _parse_matchers(text: str) -> str:
 
 def _parse_client_type(text: str) -> str:
     if text not in ("http", "grpc"):
-        raise Mismatch("enum", "unknown client type; allowed are http and grpc")
+        raise Mismatch.unknown("client type", text, ("http", "grpc"))
     return text
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
 from apm_s3.validators.context import Context
+from apm_s3.validators.hints import did_you_mean
 from apm_s3.validators.parsing.nodes import Node, Path
 
 
@@ -33,6 +34,11 @@ class Mismatch(Exception):
         self.rule = rule
         self.message = message
         self.hint = hint
+
+    @classmethod
+    def unknown(cls, what: str, text: str, allowed: Collection[str]) -> Mismatch:
+        """`text` is none of the values that are `allowed`."""
+        return cls("enum", _unknown(what, text, allowed), did_you_mean(text, allowed))
 
 
 class Struct:
@@ -97,17 +103,29 @@ class Struct:
             path = (path, step)
         return node, path
 
-    def error(self, context: Context, where: str | tuple[str | int, ...], rule: str, message: str) -> None:
+    def error(
+        self, context: Context, where: str | tuple[str | int, ...], rule: str, message: str, hint: str | None = None
+    ) -> None:
         """Report an error at a field, or at the structure where it has no such field."""
         steps = (where,) if isinstance(where, str) else where
         node, path = self.place(*steps)
-        context.error(node, path, rule, message)
+        context.error(node, path, rule, message, hint)
+
+    def unknown(
+        self, context: Context, where: str | tuple[str | int, ...], what: str, value: str, allowed: Collection[str]
+    ) -> None:
+        """Report a value that is none of those that are `allowed`."""
+        self.error(context, where, "enum", _unknown(what, value, allowed), did_you_mean(value, allowed))
 
     def warn(self, context: Context, where: str | tuple[str | int, ...], rule: str, message: str) -> None:
         """Report a warning at a field, or at the structure where it has no such field."""
         steps = (where,) if isinstance(where, str) else where
         node, path = self.place(*steps)
         context.warn(node, path, rule, message)
+
+
+def _unknown(what: str, value: str, allowed: Collection[str]) -> str:
+    return f"unknown {what} {value[:40]!r}; allowed are {', '.join(name or repr(name) for name in allowed)}"
 
 
 Hook = Callable[[Struct, Context], None]

@@ -25,7 +25,7 @@ from apm_s3.validators.parsing.nodes import MAPPING, SEQUENCE, Node, Path
 _ACCESS = ("proxy", "direct")
 _SECTIONS = (
     "apiVersion", "datasources", "deleteDatasources", "delete_datasources", "prune", "providers", "apps",
-    "notifiers", "delete_notifiers", "resetPolicies", *ALERTING,
+    "notifiers", "delete_notifiers", "resetPolicies", "roles", "teams", *ALERTING,
 )  # fmt: skip
 
 

@@ -93,8 +93,7 @@ def _in_order(before: Struct, after: Struct) -> bool:
 def _check_period(period: Struct, config: Struct, context: Context) -> None:
     schema = period.get("schema")
     if schema not in _SCHEMAS and "schema" not in period.failed:
-        shown = f"unknown schema {schema[:20]!r}" if schema else "the schema is missing"
-        period.error(context, "schema", "enum", f"{shown}; known are {', '.join(_SCHEMAS)}")
+        period.unknown(context, "schema", "schema", schema or "", _SCHEMAS)
     index = period.struct("index")
     length = index.get("period") if index is not None else None
     if period.get("store") == "tsdb" and length not in (None, _DAY) and index is not None:
@@ -222,6 +221,4 @@ def check_aws(aws: Struct, context: Context) -> None:
 def _check_choice(struct: Struct, name: str, allowed: tuple[str, ...], context: Context) -> None:
     value = struct.get(name)
     if value is not None and value not in allowed:
-        node, path = struct.place(name)
-        message = f"unknown {name} {str(value)[:40]!r}; allowed are {', '.join(allowed)}"
-        context.error(node, path, "enum", message, did_you_mean(str(value), allowed))
+        struct.unknown(context, name, name, str(value), allowed)

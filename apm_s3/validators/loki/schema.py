@@ -33,7 +33,7 @@ def _parse_size(text: str) -> str:
 def _one_of(what: str, *allowed: str) -> Any:
     def parse(text: str) -> str:
         if text not in allowed:
-            raise Mismatch("enum", f"unknown {what} {text[:40]!r}; allowed are {', '.join(allowed)}")
+            raise Mismatch.unknown(what, text, allowed)
         return text
 
     return parse

@@ -72,8 +72,7 @@ def _check_table(sd: Struct, context: Context) -> None:
         # Given but empty is not the default; a required field has been reported by now.
         wrong = value not in choices and (value or name not in _REQUIRED.get(kind, ()))
         if owner == kind and name in sd.values and wrong:
-            message = f"unknown {name} {value[:40]!r}; allowed are {', '.join(choices)}"
-            sd.error(context, name, "enum", message)
+            sd.unknown(context, name, name, value, choices)
 
 
 def _label(kind: str) -> str:
@@ -111,7 +110,7 @@ def _check_dns(sd: Struct, context: Context) -> None:
     if kind == "SRV" or "type" in sd.failed:
         return
     if kind not in ("A", "AAAA", "MX", "NS"):
-        sd.error(context, "type", "enum", "unknown record type; allowed are SRV, A, AAAA, MX and NS")
+        sd.unknown(context, "type", "record type", kind, ("SRV", "A", "AAAA", "MX", "NS"))
     elif sd.empty("port"):
         sd.error(context, "port", "required-field", f"records of type {kind} need a port")
 

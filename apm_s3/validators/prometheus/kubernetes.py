@@ -7,6 +7,7 @@ import re
 from apm_s3.validators.context import Context
 from apm_s3.validators.decoding.struct import Struct
 from apm_s3.validators.grammars.urls import Url
+from apm_s3.validators.hints import did_you_mean
 
 ROLES = ("node", "pod", "service", "endpoints", "endpointslice", "ingress")
 _SELECTORS = {
@@ -28,8 +29,7 @@ def check_kubernetes(sd: Struct, context: Context) -> None:
     if sd.empty("role"):
         sd.error(context, "role", "required-field", f"the role is missing; allowed are {', '.join(ROLES)}")
     elif "role" not in sd.failed and sd.get("role") not in ROLES:
-        message = f"unknown Kubernetes role {sd.get('role')[:40]!r}; allowed are {', '.join(ROLES)}"
-        sd.error(context, "role", "enum", message)
+        sd.unknown(context, "role", "Kubernetes role", sd.get("role"), ROLES)
     _check_access(sd, context)
     _check_selectors(sd, context)
 
@@ -79,7 +79,7 @@ def _check_selectors(sd: Struct, context: Context) -> None:
             sd.error(context, (*where, "role"), "duplicate-name", f"there are several selectors for the role {role!r}")
         elif role not in allowed:
             message = f"role {sd.get('role')!r} has no selectors for {role[:40]!r}; allowed are {', '.join(allowed)}"
-            sd.error(context, (*where, "role"), "enum", message)
+            sd.error(context, (*where, "role"), "enum", message, did_you_mean(role, allowed))
         seen.add(role)
         if isinstance(selector, Struct):
             _check_selector(selector, context)

@@ -27,7 +27,7 @@ def parse_action(text: str) -> str:
         Mismatch: an unknown one.
     """
     if text.lower() not in ACTIONS:
-        raise Mismatch("enum", f"unknown relabel action {text[:40]!r}; allowed are {', '.join(ACTIONS)}")
+        raise Mismatch.unknown("relabel action", text, ACTIONS)
     return text.lower()
 
 

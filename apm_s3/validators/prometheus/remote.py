@@ -55,7 +55,7 @@ def parse_translation(text: str) -> str:
         Mismatch: an unknown way.
     """
     if text not in (*_TRANSLATIONS, ""):
-        raise Mismatch("enum", f"unknown translation strategy {text[:40]!r}; allowed are {', '.join(_TRANSLATIONS)}")
+        raise Mismatch.unknown("translation strategy", text, _TRANSLATIONS)
     return text
 
 
@@ -66,7 +66,7 @@ def parse_client_type(text: str) -> str:
         Mismatch: neither http nor grpc.
     """
     if text not in ("http", "grpc"):
-        raise Mismatch("enum", f"unknown client_type {text[:40]!r}; allowed are http and grpc")
+        raise Mismatch.unknown("client_type", text, ("http", "grpc"))
     return text
 
 
@@ -77,8 +77,7 @@ def check_remote_write(target: Struct, context: Context) -> None:
     check_headers(target, context)
     message = target.get("protobuf_message", _MESSAGES[0])
     if "protobuf_message" not in target.failed and message not in _MESSAGES:
-        text = f"unknown protobuf_message; allowed are {', '.join(_MESSAGES)}"
-        target.error(context, "protobuf_message", "enum", text)
+        target.unknown(context, "protobuf_message", "protobuf_message", message or "", _MESSAGES)
     used = _ways_to_authenticate(target)
     if len(used) > 1:
         target.error(context, used[1], "auth-exclusive", f"at most one of {', '.join(_AUTH)} may be set")
@@ -141,7 +140,7 @@ def check_azuread(azure: Struct, context: Context) -> None:
     """One way to authenticate, with well-formed ids."""
     cloud = azure.get("cloud") or "AzurePublic"
     if cloud not in _CLOUDS:
-        azure.error(context, "cloud", "enum", f"unknown cloud {cloud[:40]!r}; allowed are {', '.join(_CLOUDS)}")
+        azure.unknown(context, "cloud", "cloud", cloud, _CLOUDS)
     used = [name for name in _AZURE_METHODS if azure.has(name)]
     if len(used) != 1 and not azure.failed:
         where = used[1] if used else "azuread"

@@ -26,7 +26,7 @@ def parse_validation_scheme(text: str) -> str:
         Mismatch: another one.
     """
     if text not in _VALIDATION_SCHEMES:
-        raise Mismatch("enum", f"unknown metric name validation scheme {text[:40]!r}; allowed are legacy and utf8")
+        raise Mismatch.unknown("metric name validation scheme", text, _VALIDATION_SCHEMES[1:])
     return text
 
 
@@ -60,8 +60,7 @@ def check_scrape_config(job: Struct, context: Context) -> None:
     _check_protocols(job, context)
     fallback = job.get("fallback_scrape_protocol")
     if fallback and fallback not in PROTOCOLS:
-        message = f"unknown scrape protocol {fallback[:40]!r}; allowed are {', '.join(PROTOCOLS)}"
-        job.error(context, "fallback_scrape_protocol", "enum", message)
+        job.unknown(context, "fallback_scrape_protocol", "scrape protocol", fallback, PROTOCOLS)
     for field in ("relabel_configs", "metric_relabel_configs"):
         check_no_nulls(job, field, "relabelling rule", context)
     check_static_targets(job, context)
@@ -104,8 +103,7 @@ def _check_protocols(owner: Struct, context: Context) -> None:
     seen: set[str] = set()
     for index, protocol in owner.strings("scrape_protocols"):
         if protocol not in PROTOCOLS:
-            message = f"unknown scrape protocol {protocol[:40]!r}; allowed are {', '.join(PROTOCOLS)}"
-            owner.error(context, ("scrape_protocols", index), "enum", message)
+            owner.unknown(context, ("scrape_protocols", index), "scrape protocol", protocol, PROTOCOLS)
         elif protocol in seen:
             owner.error(context, ("scrape_protocols", index), "duplicate-name", f"{protocol} is listed twice")
         seen.add(protocol)
@@ -150,8 +148,7 @@ def _check_escaping(job: Struct, settings: Struct | None, context: Context) -> N
     else:
         where = (job, "metric_name_escaping_scheme")
     if scheme and scheme not in _ESCAPING_SCHEMES:
-        message = f"unknown metric name escaping scheme {scheme[:40]!r}; allowed are {', '.join(_ESCAPING_SCHEMES)}"
-        where[0].error(context, where[1], "enum", message)
+        where[0].unknown(context, where[1], "metric name escaping scheme", scheme, _ESCAPING_SCHEMES)
     elif scheme == "allow-utf-8" and legacy:
         message = "UTF-8 metric names are asked for, but the validation scheme is legacy"
         where[0].error(context, where[1], "cross-section", message)
@@ -161,5 +158,5 @@ def check_escaping_of_global(settings: Struct, context: Context) -> None:
     """The escaping scheme of `global` is known, and fits its validation scheme."""
     scheme = settings.get("metric_name_escaping_scheme") or ""
     if scheme and scheme not in _ESCAPING_SCHEMES:
-        message = f"unknown metric name escaping scheme {scheme[:40]!r}; allowed are {', '.join(_ESCAPING_SCHEMES)}"
-        settings.error(context, "metric_name_escaping_scheme", "enum", message)
+        field = "metric_name_escaping_scheme"
+        settings.unknown(context, field, "metric name escaping scheme", scheme, _ESCAPING_SCHEMES)
