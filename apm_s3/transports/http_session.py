@@ -12,6 +12,7 @@ from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.utils import get_environ_proxies
 from yarl import URL
 
+from apm_s3._version import __version__
 from apm_s3.settings import S3Settings
 from apm_s3.transports.send_once import send_once
 
@@ -20,6 +21,10 @@ READ_BUFFER = 256 * 1024
 
 KEEPALIVE = 12.0
 """Seconds that an idle connection is kept, as aiobotocore does."""
+
+
+_PLAIN = {"accept": "*/*", "accept-encoding": "identity", "user-agent": f"apm_s3/{__version__}"}
+"""Given in full, lest aiohttp adds its own. Not signed: proxies change them."""
 
 
 class HttpSession:
@@ -41,6 +46,7 @@ class HttpSession:
                 context = await asyncio.to_thread(self._ssl_context)
                 self._session = aiohttp.ClientSession(
                     connector=aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=KEEPALIVE),
+                    headers=_PLAIN,
                     timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._settings.timeouts.connect),
                     cookie_jar=aiohttp.DummyCookieJar(),
                     auto_decompress=False,

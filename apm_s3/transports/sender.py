@@ -15,7 +15,6 @@ from aiohttp import ClientResponse, ClientSession
 from botocore.exceptions import BotoCoreError, ClientError
 from yarl import URL
 
-from apm_s3._version import __version__
 from apm_s3.errors import ApmS3Error, ClockSkewed, ExpiredToken, InvalidCredentials, WrongRegion
 from apm_s3.models import Credentials
 from apm_s3.transports.aiohttp_errors import TRANSLATED, translate
@@ -42,9 +41,6 @@ MAX_SKEW = 15 * 60
 
 _SKEWED = b"<Error><Code>RequestTimeTooSkewed</Code></Error>"
 """What S3 would say to a HEAD, whose answer has no body."""
-
-_PLAIN = {"accept": "*/*", "accept-encoding": "identity", "user-agent": f"apm_s3/{__version__}"}
-"""Given in full, lest aiohttp adds its own. Not signed: proxies change them."""
 
 
 class Sender:
@@ -197,7 +193,6 @@ class Sender:
         signer = self._signer.sign(
             self._frozen, route.region, call.method, path, call.query, headers, content_hash, self._now()
         )
-        headers.update(_PLAIN)
         if payload is not None and data is None:
             headers["content-length"] = str(payload.length)
             payload.signer = signer

@@ -218,14 +218,15 @@ def written_info(
     return FileInfo(
         bucket,
         key,
-        size=size,
-        etag=headers.get("ETag"),
-        version_id=headers.get("x-amz-version-id"),
-        content_type=options.content_type,
-        metadata={name.lower(): value for name, value in options.metadata.items()},
-        storage_class=options.storage_class or "STANDARD",
-        checksums=sums,
-        server_time=server_time(headers.get("Date")),
+        size,
+        headers.get("ETag"),
+        headers.get("x-amz-version-id"),
+        None,
+        options.content_type,
+        {name.lower(): value for name, value in options.metadata.items()} if options.metadata else {},
+        options.storage_class or "STANDARD",
+        sums,
+        server_time(headers.get("Date")),
     )
 
 

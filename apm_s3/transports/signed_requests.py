@@ -5,9 +5,9 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Sto
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from operator import attrgetter
 from typing import NamedTuple
 from urllib.parse import urlencode
 
@@ -18,6 +18,21 @@ DEFAULT_TYPE = "binary/octet-stream"
 """What S3 stores where nothing is said; said here, or aiohttp would choose for us."""
 
 Headers = dict[str, str]
+
+_PLAIN = {
+    "cache-control": "cache_control",
+    "content-disposition": "content_disposition",
+    "content-encoding": "content_encoding",
+    "content-language": "content_language",
+    "x-amz-storage-class": "storage_class",
+    "x-amz-server-side-encryption": "encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id": "kms_key_id",
+    "x-amz-object-lock-mode": "object_lock_mode",
+    "x-amz-expected-bucket-owner": "expected_bucket_owner",
+}
+"""Headers whose values are the options' own."""
+_PLAIN_VALUES = attrgetter(*_PLAIN.values())
+_NONE = (None,) * len(_PLAIN)
 
 
 class Call(NamedTuple):
@@ -60,9 +75,9 @@ def version_query(version_id: str | None) -> str:
 def upload_headers(options: UploadOptions) -> Headers:
     """Of PutObject and CreateMultipartUpload, conditions left out."""
     headers: Headers = {"content-type": options.content_type or DEFAULT_TYPE}
-    for name, value in _plain(options):
-        if value is not None:
-            headers[name] = value
+    values = _PLAIN_VALUES(options)
+    if values != _NONE:
+        headers.update((name, value) for name, value in zip(_PLAIN, values, strict=True) if value is not None)
     for name, value in options.metadata.items():
         headers[f"x-amz-meta-{name.lower()}"] = value
     if options.tags:
@@ -76,20 +91,6 @@ def upload_headers(options: UploadOptions) -> Headers:
     if options.legal_hold is not None:
         headers["x-amz-object-lock-legal-hold"] = "ON" if options.legal_hold else "OFF"
     return headers
-
-
-def _plain(options: UploadOptions) -> Iterable[tuple[str, str | None]]:
-    return (
-        ("cache-control", options.cache_control),
-        ("content-disposition", options.content_disposition),
-        ("content-encoding", options.content_encoding),
-        ("content-language", options.content_language),
-        ("x-amz-storage-class", options.storage_class),
-        ("x-amz-server-side-encryption", options.encryption),
-        ("x-amz-server-side-encryption-aws-kms-key-id", options.kms_key_id),
-        ("x-amz-object-lock-mode", options.object_lock_mode),
-        ("x-amz-expected-bucket-owner", options.expected_bucket_owner),
-    )
 
 
 def condition_headers(if_match: str | None, if_none_match: str | None) -> Headers:

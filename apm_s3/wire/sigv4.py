@@ -26,6 +26,9 @@ UNSIGNED_CHUNKS_TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 MAX_PRESIGN_SECONDS = 7 * 24 * 3600
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-presigned-url.html."""
 
+_INNER_PAD = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER_PAD = bytes(byte ^ 0x5C for byte in range(256))
+
 _UNRESERVED = re.compile(r"[A-Za-z0-9/_.~-]*", re.ASCII)
 
 
@@ -39,13 +42,32 @@ def encode_query(parameters: Iterable[tuple[str, str]]) -> str:
     return "&".join(f"{name}={value}" for name, value in sorted(map(_encode_parameter, parameters)))
 
 
+class SigningKey:
+    """HMAC-SHA256 under one key, which is taken in once: half the time of `hmac.digest`.
+
+    https://www.rfc-editor.org/rfc/rfc2104
+    """
+
+    def __init__(self, key: bytes) -> None:
+        padded = key.ljust(64, b"\0")
+        self._inner = sha256(padded.translate(_INNER_PAD))
+        self._outer = sha256(padded.translate(_OUTER_PAD))
+
+    def sign(self, text: str) -> str:
+        """The signature of `text`, in hex."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(text.encode())
+        outer.update(inner.digest())
+        return outer.hexdigest()
+
+
 class ChunkSigner:
     """Signs the chunks of one body, each over the signature of the one before it.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html
     """
 
-    def __init__(self, key: bytes, amz_date: str, credential_scope: str, seed: str) -> None:
+    def __init__(self, key: SigningKey, amz_date: str, credential_scope: str, seed: str) -> None:
         self._key = key
         self._stamp = f"{amz_date}\n{credential_scope}"
         self._previous = seed
@@ -60,7 +82,7 @@ class ChunkSigner:
 
     def _next(self, kind: str, content: str) -> str:
         text = f"{ALGORITHM}-{kind}\n{self._stamp}\n{self._previous}\n{content}"
-        self._previous = hmac_digest(self._key, text.encode(), "sha256").hex()
+        self._previous = self._key.sign(text)
         return self._previous
 
 
@@ -68,7 +90,7 @@ class Signer:
     """Signs requests; keeps the signing keys, which change once a day, and the text of the current second."""
 
     def __init__(self) -> None:
-        self._keys: dict[tuple[str, str, str], tuple[bytes, str]] = {}
+        self._keys: dict[tuple[str, str, str], tuple[SigningKey, str]] = {}
         self._second = -1
         self._amz_date = ""
 
@@ -135,7 +157,7 @@ class Signer:
         signature = _signature(key, amz_date, credential_scope, request)
         return f"{query}&X-Amz-Signature={signature}"
 
-    def _key(self, secret: str, day: str, region: str) -> tuple[bytes, str]:
+    def _key(self, secret: str, day: str, region: str) -> tuple[SigningKey, str]:
         """The signing key, and the scope that it is good for."""
         name = (secret, day, region)
         known = self._keys.get(name)
@@ -145,7 +167,7 @@ class Signer:
             key = f"AWS4{secret}".encode()
             for part in (day, region, SERVICE, "aws4_request"):
                 key = hmac_digest(key, part.encode(), "sha256")
-            known = self._keys[name] = (key, f"{day}/{region}/{SERVICE}/aws4_request")
+            known = self._keys[name] = (SigningKey(key), f"{day}/{region}/{SERVICE}/aws4_request")
         return known
 
     def _date(self, now: float) -> str:
@@ -169,9 +191,8 @@ def canonical_request(
     return f"{method}\n{path}\n{query}\n{lines}\n\n{signed}\n{payload_hash}", signed
 
 
-def _signature(key: bytes, amz_date: str, credential_scope: str, request: str) -> str:
-    text = f"{ALGORITHM}\n{amz_date}\n{credential_scope}\n{sha256(request.encode()).hexdigest()}"
-    return hmac_digest(key, text.encode(), "sha256").hex()
+def _signature(key: SigningKey, amz_date: str, credential_scope: str, request: str) -> str:
+    return key.sign(f"{ALGORITHM}\n{amz_date}\n{credential_scope}\n{sha256(request.encode()).hexdigest()}")
 
 
 def _encode_parameter(parameter: tuple[str, str]) -> tuple[str, str]:
