@@ -35,7 +35,7 @@ from apm_s3.wire.sigv4 import (
 PIECE = 256 * 1024
 """Bytes that are handed to a connection at once; larger bodies in one piece would hold up the event loop."""
 
-CHUNK = 1024 * 1024
+CHUNK = PIECE
 """Bytes of a chunk of `aws-chunked`, all but the last; S3 wants at least 8 KiB."""
 
 PART_CHECKSUM = "crc32"
@@ -200,9 +200,7 @@ async def _encode(
                 checksum.update(chunk)
             # The line that ends a chunk goes with the one that begins the next: fewer, larger writes.
             yield end + _chunk_line(chunk, signer)
-            view = memoryview(chunk)
-            for start in range(0, len(view), PIECE):
-                yield view[start : start + PIECE]
+            yield chunk
             end = b"\r\n"
     last = end + _chunk_line(b"", signer)
     if checksum is None:

@@ -23,7 +23,7 @@ from apm_s3.transports.botocore_errors import translate as translate_botocore
 from apm_s3.transports.clients import Clients
 from apm_s3.transports.credentials import CredentialProvider
 from apm_s3.transports.http_session import HttpSession
-from apm_s3.transports.payloads import Payload, closing
+from apm_s3.transports.payloads import PIECE, Payload, closing
 from apm_s3.transports.routes import Route, learn_route
 from apm_s3.transports.signed_answers import SignedBody, refusal, server_time, stalled_error
 from apm_s3.transports.signed_requests import Call, Headers
@@ -38,6 +38,9 @@ READY_SECONDS = 1.0
 
 MAX_SKEW = 15 * 60
 """Seconds that S3 allows a clock to be off."""
+
+_LEAST = 4096
+"""Bytes that a piece of a body counts for at least, so that many small ones hold the event loop no longer."""
 
 _SKEWED = b"<Error><Code>RequestTimeTooSkewed</Code></Error>"
 """What S3 would say to a HEAD, whose answer has no body."""
@@ -270,13 +273,17 @@ async def _close(pieces: AsyncGenerator[Any, None]) -> None:
 
 async def _watched(payload: Payload, stalls: Stalls, task: asyncio.Task[Any]) -> AsyncGenerator[Any, None]:
     """The pieces of a body: each one sent is progress, and what their source raises is kept."""
+    step = 0
     async with closing(payload.start()) as pieces:
         try:
             async for piece in pieces:
                 yield piece
                 stalls.moved(task)
-                # A connection that takes all at once would let a whole part through in one step of the event loop.
-                await asyncio.sleep(0)
+                step += max(len(piece), _LEAST)
+                if step >= PIECE:
+                    # A connection that takes all at once would let a whole part through in one step of the event loop.
+                    await asyncio.sleep(0)
+                    step = 0
         except Exception as exc:
             payload.failure = exc
             raise

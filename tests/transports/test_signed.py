@@ -30,7 +30,10 @@ from apm_s3.options import DeleteOptions, ListOptions, ReadOptions, UploadOption
 from apm_s3.settings import S3Settings, Timeouts
 from apm_s3.transports.boto import BotoTransport
 from apm_s3.transports.clients import Clients
+from apm_s3.transports.payloads import Payload
+from apm_s3.transports.sender import _watched
 from apm_s3.transports.signed import SignedTransport
+from apm_s3.transports.stalls import Stalls
 from tests.conftest import make_clients
 from tests.faults import faults
 from tests.faults.memory_s3 import Request
@@ -260,6 +263,28 @@ async def test_a_body_whose_bytes_changed_on_the_way_is_noticed(faulty: FaultyS3
         faulty.will(faults.corrupted, "GetObject")
         with pytest.raises(IntegrityError):
             await transport.read("bucket", "key", READ)
+
+
+async def test_a_body_of_many_small_pieces_lets_the_event_loop_go_on() -> None:
+    turns = 0
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(10_000):
+            yield b"x"
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    payload = Payload("", {}, pieces=lambda _signer: pieces())
+    async for _ in _watched(payload, Stalls(60), counting):
+        pass
+    counting.cancel()
+
+    assert turns > 100
 
 
 async def test_keys_that_xml_cannot_hold_are_deleted_one_by_one(faulty: FaultyS3) -> None:

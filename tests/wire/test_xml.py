@@ -128,6 +128,34 @@ def test_a_result_is_read_behind_the_white_space_that_kept_the_connection_alive(
     assert written.etag == '"e-2"'
 
 
+@pytest.mark.parametrize("etag", ["&quot;e&quot;", "&#34;e&#34;", '"e"', "&#x22;e&#x22;"])
+@pytest.mark.parametrize("between", ["", "\n  "])
+@pytest.mark.parametrize("start", ["", '<?xml version="1.0" encoding="UTF-8"?>\n'])
+def test_the_result_of_a_copy_reads_the_same_however_it_is_written(start: str, between: str, etag: str) -> None:
+    fields = (f"<LastModified>2024-05-01T12:00:00Z</LastModified>{between}", f"<ETag>{etag}</ETag>{between}")
+    body = f"{start}<CopyObjectResult {NAMESPACE}>{between}{''.join(fields)}</CopyObjectResult>"
+
+    written = xml.parse_written(body.encode())
+
+    assert (written.etag, written.last_modified) == ('"e"', datetime(2024, 5, 1, 12, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<R><ETag>e</ETag>",
+        b"<R><ETag>e</Etag></R>",
+        b"<R><ETag>e</ETag></S>",
+        b"<R><ETag>\0</ETag></R>",
+        b"<R><ETag>\xff</ETag></R>",
+        b"<!DOCTYPE R><R><ETag>e</ETag></R>",
+    ],
+)
+def test_a_result_that_is_no_xml_is_refused(body: bytes) -> None:
+    with pytest.raises(ValueError):
+        xml.parse_written(body)
+
+
 @given(
     st.lists(
         st.tuples(
