@@ -294,9 +294,8 @@ class BotoTransport:
         return cast("str", url)
 
     async def recover(self, error: ApmS3Error) -> bool:
-        """See `ObjectTransport.recover`: botocore follows redirects and refreshes credentials by itself."""
-        del error
-        return False
+        """See `ObjectTransport.recover`: botocore follows redirects by itself."""
+        return await self._clients.recover(error)
 
     async def aclose(self) -> None:
         """Nothing of its own to close: the clients belong to `Clients`."""

@@ -13,16 +13,21 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from aiobotocore.config import AioConfig
+from aiobotocore.credentials import AioCredentials
 from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession, get_session
 from aiohttp import ClientResponse, ClientSession
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
+from apm_s3.errors import AccessDenied, ApmS3Error, ClockSkewed, ExpiredToken
 from apm_s3.models import Credentials
+from apm_s3.s3_answers import s3_error
 from apm_s3.settings import S3Settings
 from apm_s3.transports.botocore_errors import translate
+from apm_s3.transports.clock import Clock, Resigner
 from apm_s3.transports.control import Endpoint
+from apm_s3.transports.credentials import CredentialProvider
 from apm_s3.transports.send_once import send_once
 
 _UNBOUNDED = 1_000_000
@@ -30,7 +35,12 @@ _UNBOUNDED = 1_000_000
 
 
 class Clients:
-    """The S3 clients of one manager. No I/O before the first `get`."""
+    """The S3 clients of one manager. No I/O before the first `get`.
+
+    Attributes:
+        provider: the credentials that all requests of the manager are signed with.
+        clock: the time that they are signed by.
+    """
 
     def __init__(
         self,
@@ -46,6 +56,8 @@ class Clients:
         self.endpoint_url = endpoint_url
         self.credentials = credentials
         self.settings = settings
+        self.provider = CredentialProvider(self._load_credentials, self._reload_credentials)
+        self.clock = Clock()
         self._stack = AsyncExitStack()
         self._making: dict[str | None, asyncio.Task[Any]] = {}
 
@@ -65,7 +77,15 @@ class Clients:
             client = await self.get(region)
             return cast("Mapping[str, Any]", await getattr(client, method)(**params))
         except (BotoCoreError, ClientError, ResponseParserError) as exc:
-            raise translate(exc, operation=method, bucket=params.get("Bucket"), key=params.get("Key")) from exc
+            error = translate(exc, operation=method, bucket=params.get("Bucket"), key=params.get("Key"))
+            raise self._seen(error) from exc
+
+    async def recover(self, error: ApmS3Error) -> bool:
+        """Take in what `error` teaches about clock and credentials: whether to repeat the request at once."""
+        if isinstance(error, ClockSkewed) and error.server_time is not None:
+            self.clock.correct(error.server_time)
+            return True
+        return isinstance(error, ExpiredToken) and await self.provider.refresh()
 
     async def endpoint(self, region: str | None = None) -> Endpoint:
         """See `ControlPlane.endpoint`."""
@@ -86,6 +106,32 @@ class Clients:
         if making:
             await asyncio.wait(making)
         await self._stack.aclose()
+
+    def _seen(self, error: ApmS3Error) -> ApmS3Error:
+        """The error with what its date tells: the answer to a HEAD has no body that says "skewed"."""
+        # The type itself: every other refusal says what it is.
+        if type(error) is not AccessDenied or error.s3_code or not self.clock.is_off(error.server_time):
+            return error
+        return s3_error(
+            operation=error.operation or "",
+            status=error.status,
+            s3_code="RequestTimeTooSkewed",
+            bucket=error.bucket,
+            key=error.key,
+            request_id=error.request_id,
+            server_time=error.server_time,
+        )
+
+    async def _load_credentials(self) -> Any:
+        static = self.credentials
+        if static is not None:
+            return AioCredentials(static.key_id, static.secret, static.token)
+        return await self.session.get_credentials()
+
+    async def _reload_credentials(self) -> Any:
+        if self.credentials is not None:
+            return None
+        return await self.session.get_component("credential_provider").load_credentials()
 
     async def _make(self, region: str | None) -> Any:
         await asyncio.to_thread(self._load_models)
@@ -109,6 +155,7 @@ class Clients:
         )
         client = await self._stack.enter_async_context(context)
         client.meta.events.register_first("choose-signer.s3", _presign_with_sigv4)
+        client.meta.events.register_last("before-send.s3", Resigner(self.clock, self.provider))
         return client
 
     def _config(self, checksums: Mapping[str, str]) -> AioConfig:

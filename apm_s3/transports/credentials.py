@@ -51,21 +51,22 @@ class CredentialProvider:
 
     async def refresh(self) -> bool:
         """Get others than those that S3 refused as expired: whether there are any. One refresh at a time."""
-        refused = self._frozen
-        async with self._refreshing:
-            # Whoever waited here finds that those of the first are others already. And the requests that were under way
-            # with the old ones, and are refused one by one, must not refresh the new ones away, one by one.
-            if refused is None or await self.get() != refused or self._is_fresh():
-                return True
-            try:
+        try:
+            # Where only aiobotocore's clients have signed so far, nobody has asked here.
+            refused = self._frozen or await self.get()
+            async with self._refreshing:
+                # Whoever waited here finds that those of the first are others already. And the requests that were under
+                # way with the old ones, and are refused one by one, must not refresh the new ones away, one by one.
+                if await self.get() != refused or self._is_fresh():
+                    return True
                 await self._refresh()
-            except (BotoCoreError, ClientError, OSError, RuntimeError) as exc:
-                _log.warning("the expired credentials could not be refreshed: %s", type(exc).__name__)
-                return False
-            renewed = await self.get() != refused
-            if renewed:
-                self._renewed_at = time.monotonic()
-            return renewed
+                renewed = await self.get() != refused
+                if renewed:
+                    self._renewed_at = time.monotonic()
+                return renewed
+        except (BotoCoreError, ClientError, OSError, RuntimeError) as exc:
+            _log.warning("the expired credentials could not be refreshed: %s", type(exc).__name__)
+            return False
 
     def _is_fresh(self) -> bool:
         return time.monotonic() - self._renewed_at < _REFRESH_INTERVAL

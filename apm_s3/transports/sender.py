@@ -10,18 +10,16 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from aiobotocore.credentials import AioCredentials
 from aiohttp import ClientResponse, ClientSession
 from botocore.exceptions import BotoCoreError, ClientError
 from yarl import URL
 
-from apm_s3.errors import ApmS3Error, ClockSkewed, ExpiredToken, InvalidCredentials, WrongRegion
+from apm_s3.errors import ApmS3Error, InvalidCredentials, WrongRegion
 from apm_s3.models import Credentials
 from apm_s3.transports.aiohttp_errors import TRANSLATED, translate
 from apm_s3.transports.bodies import read_whole
 from apm_s3.transports.botocore_errors import translate as translate_botocore
 from apm_s3.transports.clients import Clients
-from apm_s3.transports.credentials import CredentialProvider
 from apm_s3.transports.http_session import HttpSession
 from apm_s3.transports.payloads import PIECE, Payload, closing
 from apm_s3.transports.routes import Route, learn_route
@@ -35,9 +33,6 @@ MAX_ROUTES = 4096
 
 READY_SECONDS = 1.0
 """How long one look at the credentials' expiry holds: botocore refreshes them minutes ahead of it."""
-
-MAX_SKEW = 15 * 60
-"""Seconds that S3 allows a clock to be off."""
 
 _LEAST = 4096
 """Bytes that a piece of a body counts for at least, so that many small ones hold the event loop no longer."""
@@ -56,11 +51,11 @@ class Sender:
         self._clients = clients
         settings = clients.settings
         self._http = HttpSession(settings, clients.session.get_config_variable("ca_bundle"))
-        self._credentials = CredentialProvider(self._load_credentials, self._reload_credentials)
+        self._credentials = clients.provider
+        self._clock = clients.clock
         self._signer = Signer()
         self._stalls = Stalls(settings.timeouts.read)
         self._routes: dict[str, Route | None] = {}
-        self._clock_offset = 0.0
         self._ready_until = -math.inf
 
     async def route(self, bucket: str) -> Route | None:
@@ -104,7 +99,7 @@ class Sender:
                 await _close(pieces)
         self._stalls.leave(task)
         if response.status >= 300:
-            if not body and response.status == 403 and self._is_skewed(response.headers.get("Date")):
+            if not body and response.status == 403 and self._clock.is_off(server_time(response.headers.get("Date"))):
                 body = _SKEWED
             raise refusal(call, response.status, response.headers, body)
         return response, body
@@ -156,23 +151,20 @@ class Sender:
             parameters,
             {"host": route.host, **headers},
             expires_in,
-            self._now(),
+            self._clock.now(),
         )
         return f"{route.base.scheme}://{route.host}{path}?{query}"
 
     async def recover(self, error: ApmS3Error) -> bool:
         """See `ObjectTransport.recover`."""
-        if isinstance(error, ClockSkewed) and error.server_time is not None:
-            self._clock_offset = error.server_time - time.time()
-            return True
-        if isinstance(error, ExpiredToken):
-            refreshed = await self._credentials.refresh()
-            # Only now: a request that began meanwhile has made the old ones ready once more.
-            self._ready_until = -math.inf
-            return refreshed
-        if isinstance(error, WrongRegion) and error.region and error.bucket:
+        if isinstance(error, WrongRegion):
+            if not (error.region and error.bucket):
+                return False
             return await self._learn(error.bucket, error.region) is not None
-        return False
+        recovered = await self._clients.recover(error)
+        # Only now: a request that began meanwhile has made the old credentials ready once more.
+        self._ready_until = -math.inf
+        return recovered
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -194,7 +186,7 @@ class Sender:
             headers.update(payload.headers)
             content_hash, data = payload.hash, payload.data
         signer = self._signer.sign(
-            self._frozen, route.region, call.method, path, call.query, headers, content_hash, self._now()
+            self._frozen, route.region, call.method, path, call.query, headers, content_hash, self._clock.now()
         )
         if payload is not None and data is None:
             headers["content-length"] = str(payload.length)
@@ -213,13 +205,6 @@ class Sender:
         if payload is not None and payload.failure is not None:
             return payload.failure
         return translate(exc, operation=call.operation, bucket=call.bucket, key=call.key, endpoint=route.host)
-
-    def _is_skewed(self, date: str | None) -> bool:
-        at = server_time(date)
-        return at is not None and abs(at - self._now()) > MAX_SKEW
-
-    def _now(self) -> float:
-        return time.time() + self._clock_offset
 
     async def _prepare(self, route: Route) -> None:
         """Have a session, and credentials that are not about to expire, for a second."""
@@ -252,17 +237,6 @@ class Sender:
             self._routes.clear()
         self._routes[bucket] = route
         return route
-
-    async def _load_credentials(self) -> Any:
-        static = self._clients.credentials
-        if static is not None:
-            return AioCredentials(static.key_id, static.secret, static.token)
-        return await self._clients.session.get_credentials()
-
-    async def _reload_credentials(self) -> Any:
-        if self._clients.credentials is not None:
-            return None
-        return await self._clients.session.get_component("credential_provider").load_credentials()
 
 
 async def _close(pieces: AsyncGenerator[Any, None]) -> None:

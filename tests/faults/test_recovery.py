@@ -3,49 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from email.utils import formatdate
+from time import time
+from typing import Any
 
 import pytest
-from aiobotocore.credentials import AioRefreshableCredentials
-from aiobotocore.session import AioSession, get_session
 
 from apm_s3 import Credentials, S3Manager, S3Settings
 from apm_s3.errors import ClockSkewed, ExpiredToken
+from apm_s3.options import Versioning
 from apm_s3.settings import RetrySettings
 from tests.faults.faults import answer, skewed
+from tests.faults.matrix import DATA_PATHS
 from tests.faults.memory_s3 import StoredObject, _etag
+from tests.faults.roles import Role
 from tests.faults.server import Exchange, FaultyS3
 
 BUCKET = "bucket-one"
-
-
-class Role:
-    """Credentials of a role, whose tokens are numbered."""
-
-    def __init__(self) -> None:
-        self.refreshes = 0
-
-    def session(self) -> AioSession:
-        session = get_session()
-        session._credentials = AioRefreshableCredentials.create_from_metadata(
-            metadata=self._metadata(), refresh_using=self._refresh, method="a test's"
-        )
-        return session
-
-    async def _refresh(self) -> dict[str, str]:
-        await asyncio.sleep(0)
-        self.refreshes += 1
-        return self._metadata()
-
-    def _metadata(self) -> dict[str, str]:
-        expiry = datetime.now(UTC) + timedelta(hours=5)
-        return {
-            "access_key": "key",
-            "secret_key": "secret",
-            "token": f"token-{self.refreshes}",
-            "expiry_time": expiry.isoformat(),
-        }
 
 
 @pytest.fixture
@@ -63,43 +39,97 @@ async def refuse_the_first_token(exchange: Exchange) -> None:
         exchange.send(exchange.carry_out())
 
 
-async def test_credentials_that_expired_early_are_refreshed_once_for_all_calls(server: FaultyS3) -> None:
+async def refuse_the_old_day(exchange: Exchange) -> None:
+    """The server is two days ahead, so that the day in the signature's scope has to change, too."""
+    at = time() + 48 * 3600
+    said = datetime.strptime(exchange.request.headers["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    if abs(said.timestamp() - at) > 15 * 60:
+        await answer(403, "RequestTimeTooSkewed", date=formatdate(at, usegmt=True))(exchange)
+        return
+    assert f"/{said:%Y%m%d}/" in exchange.request.headers["authorization"]
+    exchange.send(exchange.carry_out())
+
+
+CALLS: dict[str, Callable[[S3Manager], Awaitable[object]]] = {
+    "an object": lambda s3: s3.read_file(BUCKET, "key"),
+    "a bucket": lambda s3: s3.get_setting(BUCKET, Versioning),
+}
+
+
+@pytest.fixture(params=DATA_PATHS)
+def manager(request: pytest.FixtureRequest, server: FaultyS3) -> Callable[..., S3Manager]:
+    """Makes a manager over each transport."""
+
+    def make(*, attempts: int = 3, **options: Any) -> S3Manager:
+        settings = S3Settings(data_path=request.param, retry=RetrySettings(attempts=attempts))
+        return S3Manager(region="us-east-1", endpoint_url=server.endpoint_url, settings=settings, **options)
+
+    return make
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+async def test_credentials_that_expired_early_are_refreshed_once_for_all_calls(server: FaultyS3, manager, call) -> None:
     role = Role()
-    server.will(refuse_the_first_token, times=None)
-    async with S3Manager(region="us-east-1", endpoint_url=server.endpoint_url, session=role.session()) as s3:
-        bodies = await asyncio.gather(*(s3.read_file(BUCKET, "key") for _ in range(20)))
-    assert bodies == [b"body"] * 20
+    async with manager(session=role.session()) as s3:
+        await call(s3)
+        server.arrived.clear()
+        server.will(refuse_the_first_token, times=None)
+        results = await asyncio.gather(*(call(s3) for _ in range(20)))
+    assert results == results[:1] * 20
     assert role.refreshes == 1
     assert len(server.arrived) <= 40
 
 
-async def test_credentials_that_stay_refused_are_refreshed_once_a_call_and_then_told(server: FaultyS3) -> None:
+async def test_the_first_credentials_may_have_expired_already(server: FaultyS3, manager) -> None:
+    role = Role()
+    server.will(refuse_the_first_token, times=None)
+    async with manager(session=role.session()) as s3:
+        assert await s3.read_file(BUCKET, "key") == b"body"
+    assert role.refreshes == 1
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+async def test_credentials_that_stay_refused_are_refreshed_once_a_call_and_then_told(
+    server: FaultyS3, manager, call
+) -> None:
     role = Role()
     server.will(answer(400, "ExpiredToken"), times=None)
-    async with S3Manager(region="us-east-1", endpoint_url=server.endpoint_url, session=role.session()) as s3:
+    async with manager(session=role.session()) as s3:
         with pytest.raises(ExpiredToken) as caught:
-            await s3.read_file(BUCKET, "key")
+            await call(s3)
     assert (role.refreshes, len(server.arrived), caught.value.attempts) == (1, 2, 2)
 
 
-async def test_a_static_token_that_expired_is_told_at_once(server: FaultyS3) -> None:
+async def test_a_static_token_that_expired_is_told_at_once(server: FaultyS3, manager) -> None:
     server.will(answer(400, "ExpiredToken"), times=None)
-    static = Credentials("key", "secret", "token")
-    async with S3Manager(region="us-east-1", endpoint_url=server.endpoint_url, credentials=static) as s3:
+    async with manager(credentials=Credentials("key", "secret", "token")) as s3:
         with pytest.raises(ExpiredToken, match="static session token"):
             await s3.read_file(BUCKET, "key")
     assert len(server.arrived) == 1
 
 
-async def test_a_clock_that_is_off_is_corrected_once_even_where_nothing_is_retried(server: FaultyS3) -> None:
-    settings = S3Settings(retry=RetrySettings(attempts=1))
-    async with S3Manager(
-        region="us-east-1", endpoint_url=server.endpoint_url, credentials=Credentials("k", "s"), settings=settings
-    ) as s3:
-        server.will(skewed)
-        assert await s3.read_file(BUCKET, "key") == b"body"
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+async def test_a_clock_that_is_off_is_corrected_once_even_where_nothing_is_retried(
+    server: FaultyS3, manager, call
+) -> None:
+    async with manager(attempts=1, credentials=Credentials("k", "s")) as s3:
+        server.will(refuse_the_old_day, times=None)
+        await call(s3)
         assert len(server.arrived) == 2
+        await call(s3)
+        assert len(server.arrived) == 3
+
+
+async def test_a_clock_that_is_off_shows_in_the_date_of_a_bodiless_answer(server: FaultyS3, manager) -> None:
+    async with manager(attempts=1, credentials=Credentials("k", "s")) as s3:
+        server.will(refuse_the_old_day, times=None)
+        assert (await s3.head_file(BUCKET, "key")).size == 4
+        assert server.arrived == ["HeadObject", "HeadObject"]
+
+
+async def test_a_clock_that_stays_refused_is_told(server: FaultyS3, manager) -> None:
+    async with manager(attempts=1, credentials=Credentials("k", "s")) as s3:
         server.will(skewed, times=None)
         with pytest.raises(ClockSkewed):
             await s3.read_file(BUCKET, "key")
-        assert len(server.arrived) <= 4
+        assert len(server.arrived) == 2
