@@ -154,7 +154,7 @@ class S3Manager(
             InvalidRequest: a name that cannot be.
         """
         # The stores bring the validators with them: whoever only moves objects does not load them.
-        from apm_s3.configs.s3_objects import S3Objects  # noqa: PLC0415 - see above
+        from apm_s3.configs.protocol.s3_objects import S3Objects  # noqa: PLC0415 - see above
         from apm_s3.configs.store import ConfigStore  # noqa: PLC0415 - see above
 
         wanted = (bucket, prefix, failover, require_conditional_writes)

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from types import MappingProxyType, NoneType
 
-from apm_s3.configs.backup_manifest import Backup
-from apm_s3.configs.backups import Backups
+from apm_s3.configs.backups.backups import Backups
+from apm_s3.configs.backups.manifest import Backup
+from apm_s3.configs.backups.restore import DRILL, RestorePlan, Restorer
+from apm_s3.configs.content.sources import check_notes, check_revisions, check_tool, check_tools, check_type
 from apm_s3.configs.models import Release
-from apm_s3.configs.objects import ObjectStore
-from apm_s3.configs.reader import Reader
-from apm_s3.configs.restore import DRILL, RestorePlan, Restorer
-from apm_s3.configs.sources import check_notes, check_revisions, check_tool, check_tools, check_type
+from apm_s3.configs.protocol.objects import ObjectStore
+from apm_s3.configs.protocol.reader import Reader
 from apm_s3.configs.views import Views
 from apm_s3.errors import InvalidOption
 from apm_s3.naming import check_environment

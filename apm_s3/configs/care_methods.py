@@ -6,12 +6,12 @@ from collections.abc import AsyncGenerator, Collection, Mapping
 from datetime import timedelta
 from types import NoneType
 
-from apm_s3.configs.fsck import Checker, FsckReport
-from apm_s3.configs.garbage import GRACE, Collector, GarbageReport
+from apm_s3.configs.care.fsck import Checker, FsckReport
+from apm_s3.configs.care.garbage import GRACE, Collector, GarbageReport
+from apm_s3.configs.care.repair import Repairer, RepairReport
+from apm_s3.configs.care.status import StatusReader, ToolStatus
+from apm_s3.configs.content.sources import check_tools, check_type
 from apm_s3.configs.models import Release
-from apm_s3.configs.repair import Repairer, RepairReport
-from apm_s3.configs.sources import check_tools, check_type
-from apm_s3.configs.status import StatusReader, ToolStatus
 from apm_s3.configs.views import Views
 from apm_s3.configs.watch import Watches
 from apm_s3.errors import InvalidOption

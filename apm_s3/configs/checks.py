@@ -7,9 +7,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from apm_s3.configs.content.overlays import is_reserved
+from apm_s3.configs.content.secrets import find_secrets
 from apm_s3.configs.models import Release
-from apm_s3.configs.overlays import is_reserved
-from apm_s3.configs.secrets import find_secrets
 from apm_s3.errors import ConfigInvalid
 from apm_s3.reports import Issue, Severity, ValidationReport
 from apm_s3.tools import MAIN_FILES

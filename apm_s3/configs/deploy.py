@@ -9,13 +9,13 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from apm_s3.configs.changes import check_base
 from apm_s3.configs.checks import keep_checks, report_bundle
-from apm_s3.configs.diff import BundleDiff
+from apm_s3.configs.content.diff import BundleDiff
+from apm_s3.configs.content.overlays import OVERLAY, Overlaid, Touched, apply_overlay, base_files, is_reserved
 from apm_s3.configs.models import Deployed, Origin, Release, ReleaseRef
-from apm_s3.configs.overlays import OVERLAY, Overlaid, Touched, apply_overlay, base_files, is_reserved
-from apm_s3.configs.publish import Draft, Publisher
-from apm_s3.configs.reader import Reader, Snapshot
+from apm_s3.configs.protocol.changes import check_base
+from apm_s3.configs.protocol.publish import Draft, Publisher
+from apm_s3.configs.protocol.reader import Reader, Snapshot
 from apm_s3.configs.views import compare
 from apm_s3.errors import ConfigInvalid, ConfigNotFound, DeployRefused, InvalidOption
 from apm_s3.reports import ValidationReport

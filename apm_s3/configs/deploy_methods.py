@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import NoneType
 
+from apm_s3.configs.content.sources import check_notes, check_tools, check_type
 from apm_s3.configs.deploy import DeployPlan, DeployResult, Side, carry_out, make_plan
-from apm_s3.configs.sources import check_notes, check_tools, check_type
 from apm_s3.naming import check_environment
 
 

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Any, Literal
 
-from apm_s3.configs.overlays import is_reserved
+from apm_s3.configs.content.overlays import is_reserved
 from apm_s3.errors import ConfigNotFound
 from apm_s3.tools import MAIN_FILES
 from apm_s3.validators import parse_document

@@ -6,11 +6,11 @@ import os
 from collections.abc import Sequence
 from types import NoneType
 
-from apm_s3.configs.diff import BundleDiff
-from apm_s3.configs.directories import read_directory, write_directory
+from apm_s3.configs.content.diff import BundleDiff
+from apm_s3.configs.content.directories import read_directory, write_directory
+from apm_s3.configs.content.overlays import is_reserved
+from apm_s3.configs.content.sources import check_revisions, check_tool, check_tools, check_type
 from apm_s3.configs.models import Bundle, ConfigFile, Release
-from apm_s3.configs.overlays import is_reserved
-from apm_s3.configs.sources import check_revisions, check_tool, check_tools, check_type
 from apm_s3.configs.views import Views, compare
 from apm_s3.errors import InvalidOption
 from apm_s3.naming import check_environment

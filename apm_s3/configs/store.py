@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from apm_s3.configs.backup_methods import BackupMethods
-from apm_s3.configs.backups import Backups
+from apm_s3.configs.backups.backups import Backups
+from apm_s3.configs.backups.restore import Restorer
+from apm_s3.configs.care.fsck import Checker
+from apm_s3.configs.care.garbage import Collector
+from apm_s3.configs.care.repair import Repairer
+from apm_s3.configs.care.status import StatusReader
 from apm_s3.configs.care_methods import CareMethods
-from apm_s3.configs.commit import Committer
 from apm_s3.configs.deploy import Side
 from apm_s3.configs.deploy_methods import DeployMethods
-from apm_s3.configs.fsck import Checker
-from apm_s3.configs.garbage import Collector
-from apm_s3.configs.keys import check_prefix
-from apm_s3.configs.live import Live
-from apm_s3.configs.objects import ObjectStore, Prefixed
-from apm_s3.configs.probe import Probe
-from apm_s3.configs.publish import Publisher
+from apm_s3.configs.protocol.commit import Committer
+from apm_s3.configs.protocol.keys import check_prefix
+from apm_s3.configs.protocol.live import Live
+from apm_s3.configs.protocol.objects import ObjectStore, Prefixed
+from apm_s3.configs.protocol.probe import Probe
+from apm_s3.configs.protocol.publish import Publisher
+from apm_s3.configs.protocol.reader import Reader
 from apm_s3.configs.read_methods import ReadMethods
-from apm_s3.configs.reader import Reader
-from apm_s3.configs.repair import Repairer
-from apm_s3.configs.restore import Restorer
-from apm_s3.configs.status import StatusReader
 from apm_s3.configs.views import Views
 from apm_s3.configs.watch import Watches
 from apm_s3.configs.write_methods import WriteMethods

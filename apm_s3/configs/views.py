@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from types import MappingProxyType
 
-from apm_s3.configs.diff import BundleDiff, diff_bundles
+from apm_s3.configs.content.diff import BundleDiff, diff_bundles
+from apm_s3.configs.content.overlays import is_reserved
 from apm_s3.configs.models import Bundle, ConfigFile, Release
-from apm_s3.configs.objects import ObjectStore
-from apm_s3.configs.overlays import is_reserved
-from apm_s3.configs.reader import PARALLEL, Reader, Snapshot
+from apm_s3.configs.protocol.objects import ObjectStore
+from apm_s3.configs.protocol.reader import PARALLEL, Reader, Snapshot
 from apm_s3.errors import ApmS3Error, ConfigNotFound
 from apm_s3.naming import check_environment, check_file_name
 from apm_s3.tasks import run_all

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
 
 from apm_s3.configs.models import Release
-from apm_s3.configs.reader import Gone, Reader, Snapshot
+from apm_s3.configs.protocol.reader import Gone, Reader, Snapshot
 from apm_s3.errors import ApmS3Error, UsageError
 
 _JITTER = 0.2

@@ -7,17 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 
-from apm_s3.configs.changes import MarkGood, SetFreeze
 from apm_s3.configs.checks import keep_checks, report_bundle, report_files, require_valid
-from apm_s3.configs.commit import Committer
-from apm_s3.configs.directories import read_directory
-from apm_s3.configs.models import CommitOutcome, FileEntry, Freeze, Origin, Release
-from apm_s3.configs.objects import ObjectStore
-from apm_s3.configs.outcome import find_outcome
-from apm_s3.configs.overlays import OVERLAY
-from apm_s3.configs.publish import Draft, Publisher
-from apm_s3.configs.reader import Reader, Snapshot
-from apm_s3.configs.sources import (
+from apm_s3.configs.content.directories import read_directory
+from apm_s3.configs.content.overlays import OVERLAY
+from apm_s3.configs.content.sources import (
     Source,
     check_names,
     check_notes,
@@ -26,6 +19,13 @@ from apm_s3.configs.sources import (
     check_type,
     gather_sources,
 )
+from apm_s3.configs.models import CommitOutcome, FileEntry, Freeze, Origin, Release
+from apm_s3.configs.protocol.changes import MarkGood, SetFreeze
+from apm_s3.configs.protocol.commit import Committer
+from apm_s3.configs.protocol.objects import ObjectStore
+from apm_s3.configs.protocol.outcome import find_outcome
+from apm_s3.configs.protocol.publish import Draft, Publisher
+from apm_s3.configs.protocol.reader import Reader, Snapshot
 from apm_s3.configs.views import Views
 from apm_s3.errors import ConfigNotFound, InvalidOption
 from apm_s3.naming import check_environment

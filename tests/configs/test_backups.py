@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from apm_s3.configs.backup_manifest import Backup, BackupFile, BackupTool, plan_prune
-from apm_s3.configs.objects import ObjectStore
-from apm_s3.configs.s3_objects import S3Objects
+from apm_s3.configs.backups.manifest import Backup, BackupFile, BackupTool, plan_prune
+from apm_s3.configs.protocol.objects import ObjectStore
+from apm_s3.configs.protocol.s3_objects import S3Objects
 from apm_s3.configs.store import ConfigStore
 from apm_s3.errors import (
     BackupInvalid,

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from apm_s3.configs.objects import ObjectStore
+from apm_s3.configs.protocol.objects import ObjectStore
 from apm_s3.configs.store import ConfigStore
 from apm_s3.errors import ConfigNotFound, DeployRefused, EnvironmentFrozen, InvalidOption, RevisionConflict
 from apm_s3.testing import MemoryObjects

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from apm_s3.configs.directories import read_directory
+from apm_s3.configs.content.directories import read_directory
 from apm_s3.configs.store import ConfigStore
 from apm_s3.testing import MemoryObjects
 

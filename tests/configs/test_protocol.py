@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from apm_s3.configs import CommitOutcome
-from apm_s3.configs.objects import ObjectStore
+from apm_s3.configs.protocol.objects import ObjectStore
 from apm_s3.configs.store import ConfigStore
 from apm_s3.errors import AccessDenied, ConditionalWritesUnsupported, InvalidOption, StoreDamaged
 from apm_s3.models import FileInfo

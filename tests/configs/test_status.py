@@ -2,8 +2,8 @@ from datetime import timedelta
 
 import pytest
 
-from apm_s3.configs.objects import ObjectStore
-from apm_s3.configs.status import ToolStatus
+from apm_s3.configs.care.status import ToolStatus
+from apm_s3.configs.protocol.objects import ObjectStore
 from apm_s3.configs.store import ConfigStore
 from apm_s3.errors import ConfigNotFound
 from apm_s3.testing import MemoryObjects

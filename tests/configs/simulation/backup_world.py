@@ -11,10 +11,11 @@ from contextlib import suppress
 from typing import Any
 from unittest import mock
 
-from apm_s3.configs import keys, restore
+from apm_s3.configs.backups import restore
 from apm_s3.configs.checks import Checks
-from apm_s3.configs.documents import decode_current, decode_release
 from apm_s3.configs.models import Release
+from apm_s3.configs.protocol import keys
+from apm_s3.configs.protocol.documents import decode_current, decode_release
 from apm_s3.configs.store import ConfigStore
 from apm_s3.errors import (
     BackupInvalid,

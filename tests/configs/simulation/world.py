@@ -11,11 +11,12 @@ from functools import lru_cache
 from typing import Any
 from unittest import mock
 
-from apm_s3.configs import deploy, keys, write_methods
-from apm_s3.configs import reader as reader_module
+from apm_s3.configs import deploy, write_methods
 from apm_s3.configs.checks import Checks
-from apm_s3.configs.documents import decode_current, decode_release
 from apm_s3.configs.models import CommitOutcome, Current, Release, ToolState
+from apm_s3.configs.protocol import keys
+from apm_s3.configs.protocol import reader as reader_module
+from apm_s3.configs.protocol.documents import decode_current, decode_release
 from apm_s3.configs.store import ConfigStore
 from apm_s3.errors import (
     CommitUnknown,

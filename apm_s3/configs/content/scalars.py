@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from apm_s3.configs.structures import Step, Steps
+from apm_s3.configs.content.structures import Step, Steps
 from apm_s3.validators.parsing.documents import Format
 from apm_s3.validators.parsing.ini_reader import DEFAULT_SECTION
 from apm_s3.validators.parsing.nodes import MAX_DEPTH, MAX_EXPANSION

@@ -42,10 +42,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from apm_s3.configs.edits import fitted, load, rewrite
-from apm_s3.configs.secrets import decode
-from apm_s3.configs.serialise import serialise
-from apm_s3.configs.structures import Steps, format_of, item_names, render
+from apm_s3.configs.content.edits import fitted, load, rewrite
+from apm_s3.configs.content.secrets import decode
+from apm_s3.configs.content.serialise import serialise
+from apm_s3.configs.content.structures import Steps, format_of, item_names, render
 from apm_s3.errors import ApmS3Error, ConfigInvalid
 from apm_s3.naming import check_file_name
 from apm_s3.reports import Issue, Severity, ValidationReport

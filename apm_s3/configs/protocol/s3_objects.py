@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractContextManager, aclosing
 from typing import Any, Protocol, Unpack, cast
 
-from apm_s3.configs.objects import PutOptions
+from apm_s3.configs.protocol.objects import PutOptions
 from apm_s3.errors import BatchError
 from apm_s3.events import labels
 from apm_s3.models import DeleteReport, FileInfo, FileVersion, ListPage

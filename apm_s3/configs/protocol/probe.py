@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from apm_s3.configs import keys
-from apm_s3.configs.objects import ObjectStore
+from apm_s3.configs.protocol import keys
+from apm_s3.configs.protocol.objects import ObjectStore
 from apm_s3.errors import (
     ApmS3Error,
     BucketNotFound,

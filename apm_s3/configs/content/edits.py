@@ -10,11 +10,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from apm_s3.configs.diff_structural import Difference, differences
-from apm_s3.configs.scalars import Scalar, Unscannable, scan, yaml_keys, yaml_layout
-from apm_s3.configs.secrets import decode
-from apm_s3.configs.serialise import Plain, ini_line, ini_value, serialise
-from apm_s3.configs.structures import Steps, format_of
+from apm_s3.configs.content.diff_structural import Difference, differences
+from apm_s3.configs.content.scalars import Scalar, Unscannable, scan, yaml_keys, yaml_layout
+from apm_s3.configs.content.secrets import decode
+from apm_s3.configs.content.serialise import Plain, ini_line, ini_value, serialise
+from apm_s3.configs.content.structures import Steps, format_of
 from apm_s3.reports import Severity
 from apm_s3.validators.parsing.documents import Format, read_document
 from apm_s3.validators.parsing.ini_reader import DEFAULT_SECTION

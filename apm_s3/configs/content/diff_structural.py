@@ -12,9 +12,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from apm_s3.configs.alignment import changed_blocks
-from apm_s3.configs.secrets import mask_value
-from apm_s3.configs.structures import Steps, item_names, render
+from apm_s3.configs.content.alignment import changed_blocks
+from apm_s3.configs.content.secrets import mask_value
+from apm_s3.configs.content.structures import Steps, item_names, render
 
 Kind = Literal["added", "removed", "changed"]
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from apm_s3.configs.structures import Steps, format_of, render
+from apm_s3.configs.content.structures import Steps, format_of, render
 from apm_s3.errors import InvalidOption
 from apm_s3.validators.parsing.nodes import MAX_DEPTH, MAX_NODES
 

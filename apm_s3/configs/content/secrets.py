@@ -15,8 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from apm_s3.configs.scalars import Scalar, Unscannable, anchored, scan
-from apm_s3.configs.structures import Steps, format_of, render
+from apm_s3.configs.content.scalars import Scalar, Unscannable, anchored, scan
+from apm_s3.configs.content.structures import Steps, format_of, render
 from apm_s3.validators.parsing.scalars import resolve_plain
 
 MASK = "<secret>"

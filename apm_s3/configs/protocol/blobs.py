@@ -10,8 +10,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from apm_s3.configs.keys import blob_name
 from apm_s3.configs.models import FileEntry, Release
+from apm_s3.configs.protocol.keys import blob_name
 
 COMPRESS_FROM = 16 * 1024
 """Bytes from which a file is stored compressed, if that makes it smaller by a tenth."""

@@ -10,11 +10,11 @@ import mimetypes
 from collections.abc import Mapping
 from contextlib import aclosing
 
-from apm_s3.configs import keys
+from apm_s3.configs.content.overlays import is_reserved
 from apm_s3.configs.models import FileEntry, Release
-from apm_s3.configs.objects import ObjectStore
-from apm_s3.configs.overlays import is_reserved
-from apm_s3.configs.reader import PARALLEL, Gone, Reader, Snapshot
+from apm_s3.configs.protocol import keys
+from apm_s3.configs.protocol.objects import ObjectStore
+from apm_s3.configs.protocol.reader import PARALLEL, Gone, Reader, Snapshot
 from apm_s3.errors import ApmS3Error, ObjectNotFound, StoreDamaged
 from apm_s3.models import FileInfo
 from apm_s3.tasks import run_all

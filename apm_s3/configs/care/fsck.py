@@ -7,12 +7,12 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Literal
 
-from apm_s3.configs import keys
-from apm_s3.configs.live import MARK
+from apm_s3.configs.content.overlays import is_reserved
 from apm_s3.configs.models import Current, FileEntry, Release, ReleaseRef, ToolState
-from apm_s3.configs.objects import ObjectStore
-from apm_s3.configs.overlays import is_reserved
-from apm_s3.configs.reader import PARALLEL, Gone, Reader, sha256
+from apm_s3.configs.protocol import keys
+from apm_s3.configs.protocol.live import MARK
+from apm_s3.configs.protocol.objects import ObjectStore
+from apm_s3.configs.protocol.reader import PARALLEL, Gone, Reader, sha256
 from apm_s3.errors import FormatTooNew, ObjectNotFound, StoreDamaged
 from apm_s3.tasks import run_all
 from apm_s3.tools import TOOLS

@@ -9,16 +9,16 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from apm_s3.configs import keys
-from apm_s3.configs.blobs import BlobPlan, Content, plan_blobs
-from apm_s3.configs.changes import NewReleases, check_base, check_expected, check_thawed
-from apm_s3.configs.commit import RESTARTS, Committer, WindowClosed
-from apm_s3.configs.documents import encode_release
-from apm_s3.configs.keys import MAX_REVISION
-from apm_s3.configs.live import Live
 from apm_s3.configs.models import Deployed, FileEntry, Origin, Release, ReleaseRef
-from apm_s3.configs.objects import ObjectStore
-from apm_s3.configs.reader import INLINE, PARALLEL, Reader, Snapshot
+from apm_s3.configs.protocol import keys
+from apm_s3.configs.protocol.blobs import BlobPlan, Content, plan_blobs
+from apm_s3.configs.protocol.changes import NewReleases, check_base, check_expected, check_thawed
+from apm_s3.configs.protocol.commit import RESTARTS, Committer, WindowClosed
+from apm_s3.configs.protocol.documents import encode_release
+from apm_s3.configs.protocol.keys import MAX_REVISION
+from apm_s3.configs.protocol.live import Live
+from apm_s3.configs.protocol.objects import ObjectStore
+from apm_s3.configs.protocol.reader import INLINE, PARALLEL, Reader, Snapshot
 from apm_s3.errors import (
     ConfigNotFound,
     DeadlineExceeded,

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from apm_s3.configs import keys
-from apm_s3.configs.backup_manifest import MANIFEST
-from apm_s3.configs.changes import check_thawed
-from apm_s3.configs.commit import Committer
+from apm_s3.configs.backups.manifest import MANIFEST
 from apm_s3.configs.models import Current, Release
-from apm_s3.configs.objects import ObjectStore
-from apm_s3.configs.reader import Reader, Snapshot
+from apm_s3.configs.protocol import keys
+from apm_s3.configs.protocol.changes import check_thawed
+from apm_s3.configs.protocol.commit import Committer
+from apm_s3.configs.protocol.objects import ObjectStore
+from apm_s3.configs.protocol.reader import Reader, Snapshot
 from apm_s3.errors import InvalidOption
 from apm_s3.models import FileInfo
 

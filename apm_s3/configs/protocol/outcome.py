@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from apm_s3.configs import keys
-from apm_s3.configs.commit import WINDOW, Committer, WindowClosed
 from apm_s3.configs.models import CommitOutcome, Current
-from apm_s3.configs.objects import ObjectStore
-from apm_s3.configs.reader import Reader, Snapshot
+from apm_s3.configs.protocol import keys
+from apm_s3.configs.protocol.commit import WINDOW, Committer, WindowClosed
+from apm_s3.configs.protocol.objects import ObjectStore
+from apm_s3.configs.protocol.reader import Reader, Snapshot
 from apm_s3.tools import TOOLS
 
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
-from apm_s3.configs import keys
-from apm_s3.configs.backup_manifest import (
+from apm_s3.configs.backups.manifest import (
     Backup,
     BackupFile,
     BackupTool,
@@ -22,10 +21,11 @@ from apm_s3.configs.backup_manifest import (
     missing,
     plan_prune,
 )
-from apm_s3.configs.commit import may_have_arrived
 from apm_s3.configs.models import FileEntry, Release
-from apm_s3.configs.objects import ObjectStore, server_time
-from apm_s3.configs.reader import PARALLEL, Reader, Snapshot, sha256
+from apm_s3.configs.protocol import keys
+from apm_s3.configs.protocol.commit import may_have_arrived
+from apm_s3.configs.protocol.objects import ObjectStore, server_time
+from apm_s3.configs.protocol.reader import PARALLEL, Reader, Snapshot, sha256
 from apm_s3.errors import (
     ApmS3Error,
     BackupInvalid,

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from apm_s3.configs.documents import RING
 from apm_s3.configs.models import Current, Freeze, Release, ReleaseRef, ToolState
+from apm_s3.configs.protocol.documents import RING
 from apm_s3.errors import ConfigNotFound, EnvironmentFrozen, RevisionConflict
 
 Change = Callable[[Current], Current]

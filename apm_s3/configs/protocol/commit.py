@@ -19,13 +19,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from apm_s3.configs import keys
-from apm_s3.configs.changes import Change, ring_overrun, stamp
-from apm_s3.configs.documents import encode_current
 from apm_s3.configs.models import Current, Release
-from apm_s3.configs.objects import ObjectStore
-from apm_s3.configs.probe import Probe
-from apm_s3.configs.reader import Gone, Reader, Snapshot
+from apm_s3.configs.protocol import keys
+from apm_s3.configs.protocol.changes import Change, ring_overrun, stamp
+from apm_s3.configs.protocol.documents import encode_current
+from apm_s3.configs.protocol.objects import ObjectStore
+from apm_s3.configs.protocol.probe import Probe
+from apm_s3.configs.protocol.reader import Gone, Reader, Snapshot
 from apm_s3.errors import (
     AccessDenied,
     ApmS3Error,

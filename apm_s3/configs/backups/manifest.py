@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
-from apm_s3.configs import keys
-from apm_s3.configs.documents import Fields, decode, encode, format_time, parse_time
+from apm_s3.configs.protocol import keys
+from apm_s3.configs.protocol.documents import Fields, decode, encode, format_time, parse_time
 from apm_s3.errors import ApmS3Error, BackupInvalid, InvalidOption, StoreDamaged
 from apm_s3.naming import check_file_name
 from apm_s3.tools import TOOLS

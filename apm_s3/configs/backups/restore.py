@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
-from apm_s3.configs import keys
-from apm_s3.configs.backup_manifest import Backup
-from apm_s3.configs.backups import Backups, Verified
+from apm_s3.configs.backups.backups import Backups, Verified
+from apm_s3.configs.backups.manifest import Backup
 from apm_s3.configs.checks import Checks, check_bundle
-from apm_s3.configs.diff import BundleDiff, diff_bundles
+from apm_s3.configs.content.diff import BundleDiff, diff_bundles
 from apm_s3.configs.models import Origin, Release
-from apm_s3.configs.objects import ObjectStore, server_time
-from apm_s3.configs.publish import Draft, Publisher
-from apm_s3.configs.reader import Reader, Snapshot
+from apm_s3.configs.protocol import keys
+from apm_s3.configs.protocol.objects import ObjectStore, server_time
+from apm_s3.configs.protocol.publish import Draft, Publisher
+from apm_s3.configs.protocol.reader import Reader, Snapshot
 from apm_s3.configs.views import Views
 from apm_s3.errors import ApmS3Error, BackupInvalid, ConfigNotFound, EnvironmentFrozen, InvalidOption
 from apm_s3.tasks import run_all, shielded

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeVar
 
-from apm_s3.configs import keys
-from apm_s3.configs.documents import decode_current, decode_release
 from apm_s3.configs.models import Current, FileEntry, Release, ReleaseRef
-from apm_s3.configs.objects import ObjectStore, server_time
+from apm_s3.configs.protocol import keys
+from apm_s3.configs.protocol.documents import decode_current, decode_release
+from apm_s3.configs.protocol.objects import ObjectStore, server_time
 from apm_s3.errors import ConfigNotFound, NotModified, ObjectNotFound, StoreDamaged
 from apm_s3.tasks import run_all
 

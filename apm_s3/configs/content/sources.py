@@ -8,8 +8,8 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from apm_s3.configs.overlays import OVERLAY, RESERVED, is_reserved
-from apm_s3.configs.serialise import serialise
+from apm_s3.configs.content.overlays import OVERLAY, RESERVED, is_reserved
+from apm_s3.configs.content.serialise import serialise
 from apm_s3.errors import InvalidKey, InvalidOption, ObjectTooLarge
 from apm_s3.naming import check_file_name
 from apm_s3.tools import MAIN_FILES, TOOLS

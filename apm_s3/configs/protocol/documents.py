@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from apm_s3.configs.keys import MAX_REVISION, is_blob_name
 from apm_s3.configs.models import (
     Current,
     Deployed,
@@ -23,6 +22,7 @@ from apm_s3.configs.models import (
     ReleaseRef,
     ToolState,
 )
+from apm_s3.configs.protocol.keys import MAX_REVISION, is_blob_name
 from apm_s3.errors import ApmS3Error, FormatTooNew, StoreDamaged
 from apm_s3.naming import check_file_name
 

@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-from apm_s3.configs import keys
-from apm_s3.configs.blobs import plan_blobs
-from apm_s3.configs.changes import stamp
-from apm_s3.configs.documents import decode_current, decode_release, encode_current, encode_release
-from apm_s3.configs.fsck import Checker, Finding, FsckReport, ToolCheck, is_healthy, newest_sequence
-from apm_s3.configs.live import Live
+from apm_s3.configs.care.fsck import Checker, Finding, FsckReport, ToolCheck, is_healthy, newest_sequence
 from apm_s3.configs.models import Current, Origin, Release, ReleaseRef, ToolState
-from apm_s3.configs.objects import ObjectStore, server_time
-from apm_s3.configs.reader import PARALLEL, Gone, Reader, unpack
+from apm_s3.configs.protocol import keys
+from apm_s3.configs.protocol.blobs import plan_blobs
+from apm_s3.configs.protocol.changes import stamp
+from apm_s3.configs.protocol.documents import decode_current, decode_release, encode_current, encode_release
+from apm_s3.configs.protocol.live import Live
+from apm_s3.configs.protocol.objects import ObjectStore, server_time
+from apm_s3.configs.protocol.reader import PARALLEL, Gone, Reader, unpack
 from apm_s3.errors import ApmS3Error, ConfigNotFound, ObjectNotFound, PreconditionFailed, StoreDamaged
 from apm_s3.tasks import run_all
 from apm_s3.tools import TOOLS

@@ -7,12 +7,12 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from apm_s3.configs import keys
-from apm_s3.configs.backups import Backups
-from apm_s3.configs.live import MARK
+from apm_s3.configs.backups.backups import Backups
 from apm_s3.configs.models import Freeze, Origin, Release
-from apm_s3.configs.objects import ObjectStore
-from apm_s3.configs.reader import PARALLEL, Reader, Snapshot
+from apm_s3.configs.protocol import keys
+from apm_s3.configs.protocol.live import MARK
+from apm_s3.configs.protocol.objects import ObjectStore
+from apm_s3.configs.protocol.reader import PARALLEL, Reader, Snapshot
 from apm_s3.errors import BackupInvalid, ConfigNotFound, InvalidOption, ObjectNotFound
 from apm_s3.tasks import run_all
 from apm_s3.tools import MAIN_FILES

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from apm_s3.configs.diff_structural import Change, Kind, differences
-from apm_s3.configs.diff_text import unified_diff
-from apm_s3.configs.secrets import decode, shared_secrets
-from apm_s3.configs.structures import format_of
+from apm_s3.configs.content.diff_structural import Change, Kind, differences
+from apm_s3.configs.content.diff_text import unified_diff
+from apm_s3.configs.content.secrets import decode, shared_secrets
+from apm_s3.configs.content.structures import format_of
 from apm_s3.errors import ConfigInvalid
 from apm_s3.validators import parse_document
 

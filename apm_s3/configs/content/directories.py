@@ -23,8 +23,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from apm_s3.configs.overlays import OVERLAY
-from apm_s3.configs.sources import check_type
+from apm_s3.configs.content.overlays import OVERLAY
+from apm_s3.configs.content.sources import check_type
 from apm_s3.errors import InvalidOption, ObjectTooLarge
 from apm_s3.naming import check_file_name
 

@@ -1,0 +1,1 @@
+"""How a configuration becomes visible: documents, blobs, the commit, and reading them back."""
