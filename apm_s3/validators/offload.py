@@ -26,7 +26,9 @@ THREAD_BYTES = 256 * 1024
 SHARE_BYTES = 1024**2
 """What a further process is started for: half a second's work, twice the time of its start."""
 
-MAX_PROCESSES = 8
+MAX_PROCESSES = 4
+"""At once for one bundle; each takes some 70 MB."""
+
 _MAIN = "from apm_s3.validators.offload import serve; serve()"
 
 
