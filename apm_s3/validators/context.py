@@ -10,6 +10,7 @@ from typing import Any
 
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import Issue, Severity, ValidationReport
+from apm_s3.validators.hints import did_you_mean
 from apm_s3.validators.parsing.documents import Format, from_data, read_document
 from apm_s3.validators.parsing.nodes import (
     MAX_BYTES,
@@ -23,6 +24,7 @@ from apm_s3.validators.parsing.nodes import (
 )
 
 MAX_ISSUES = 1000
+"""Of errors, and of warnings, in one report."""
 _YAML_KEY = re.compile(r"^[\"']?([A-Za-z_][\w.-]*)[\"']?[ \t]*:", re.MULTILINE)
 _JSON_KEY = re.compile(r'"([A-Za-z_][\w.-]*)"\s*:')
 _SNIFFED = 256 * 1024
@@ -120,6 +122,7 @@ class Context:
     def __init__(self, target: Version | None = None) -> None:
         self.target = target
         self._issues: list[Issue] = []
+        self._counts = dict.fromkeys(Severity, 0)
         self._seen: set[tuple[int | None, int | None, str, str]] = set()
         self._skipped: dict[str, None] = {}
         self._mentions: list[Mention] = []
@@ -139,7 +142,9 @@ class Context:
             if mark in self._seen:
                 return
             self._seen.add(mark)
-        if len(self._issues) < MAX_ISSUES:
+        # Counted apart, so that no error is lost behind warnings.
+        if self._counts[issue.severity] < MAX_ISSUES:
+            self._counts[issue.severity] += 1
             self._issues.append(issue)
 
     def mention(self, what: str, text: str, node: Node, path: Path) -> None:
@@ -149,6 +154,15 @@ class Context:
     def is_before(self, version: Version) -> bool:
         """Whether the release that the document must fit is older than `version`."""
         return self.target is not None and self.target < version
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the report takes further errors; it takes `MAX_ISSUES` of them."""
+        return self._counts[Severity.ERROR] < MAX_ISSUES
+
+    def hint(self, name: str, known: Iterable[str]) -> str | None:
+        """As `did_you_mean`, as long as the report has room for the issue that it goes with."""
+        return None if MAX_ISSUES in self._counts.values() else did_you_mean(name, known)
 
     @property
     def count(self) -> int:
@@ -174,6 +188,7 @@ class Context:
         """Forget what was reported at or below `path`, and report `issues` instead."""
         self._issues = [issue for issue in self._issues if not re.match(rf"{re.escape(path)}(?:[.\[]|$)", issue.path)]
         self._seen.clear()
+        self._counts = {kind: sum(issue.severity is kind for issue in self._issues) for kind in Severity}
         for issue in issues:
             self.add(issue)
 

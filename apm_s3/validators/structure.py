@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from apm_s3.validators.context import Context
-from apm_s3.validators.hints import did_you_mean
 from apm_s3.validators.parsing.nodes import MAPPING, Document, Node
 
 
@@ -26,5 +25,5 @@ def check_top_level(root: Node | None, known: Collection[str], context: Context)
     for name, (key, _) in root.entries.items():
         if known and name not in known:
             message = f"unknown field {name[:80]!r}; known here are {', '.join(sorted(known))}"
-            context.error(key, (None, name), "unknown-field", message, did_you_mean(name, known))
+            context.error(key, (None, name), "unknown-field", message, context.hint(name, known))
     return root

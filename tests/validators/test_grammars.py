@@ -160,3 +160,23 @@ def test_a_bad_label_selector_is_refused(text):
 @pytest.mark.parametrize(("text", "good"), [("", True), ("a=b,c!=d,e==", True), ("a", False), ("a.b-c", False)])
 def test_field_selectors(text, good):
     assert (field_selector_problem(text) is None) is good
+
+
+@pytest.mark.parametrize(
+    "text", ["{{ $labels.a }}", "{{- $value|f -}}", "{{ $ | f }}", "{{$labels.a.b}}}", "{ {{ $value }} }"]
+)
+def test_a_plain_action_is_taken(text):
+    text = text.replace("{{-", "{{- ").replace("-}}", " -}}")
+
+    assert template_problem(text, ("f",), ("$labels", "$value")) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{{{ $value }}", "{{ $nope }}", "{{ $value | g }}", "{{ $value | f | g }}", "{{ $value }", "{{ $labels. }}"),
+        *("{{ $value.1 }}", "{{ $value }}{{ end }}", "{{ if $value }}{{ $value }}"),
+    ],
+)
+def test_what_only_looks_like_a_plain_action_is_refused(text):
+    assert template_problem(text, ("f",), ("$labels", "$value")) is not None

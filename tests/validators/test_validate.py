@@ -193,3 +193,11 @@ def test_a_mistyped_value_of_a_list_brings_a_hint(tool, text, hint):
     hints = [issue.hint for issue in validate_config(tool, text, kind="config").errors if issue.rule == "enum"]
 
     assert hints == [f"did you mean {hint}?"]
+
+
+def test_no_error_is_lost_behind_a_thousand_warnings():
+    panels = [{"id": 1, "type": "text"} for _ in range(1200)]
+
+    report = validate_config("grafana", {"title": "", "panels": panels}, kind="dashboard")
+
+    assert [issue.rule for issue in report.errors] == ["required"], report.errors

@@ -9,7 +9,6 @@ from apm_s3.validators.context import Context
 from apm_s3.validators.decoding.struct import Mismatch, Struct
 from apm_s3.validators.grammars.labels import is_label_name
 from apm_s3.validators.grammars.regexes import regex_problem
-from apm_s3.validators.hints import did_you_mean
 
 _EVERYTHING = "..."
 
@@ -76,7 +75,7 @@ def _undefined(
     route: Struct, where: str | tuple[str | int, ...], what: str, name: str, known: set[str], context: Context
 ) -> None:
     node, path = route.place(*((where,) if isinstance(where, str) else where))
-    context.error(node, path, "undefined-reference", f"undefined {what} {name[:80]!r}", did_you_mean(name, known))
+    context.error(node, path, "undefined-reference", f"undefined {what} {name[:80]!r}", context.hint(name, known))
 
 
 def _all_routes(route: Struct) -> Iterator[Struct]:

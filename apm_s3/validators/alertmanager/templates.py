@@ -15,7 +15,6 @@ from apm_s3.validators.bundles import Member
 from apm_s3.validators.context import Context, Source
 from apm_s3.validators.decoding.gates import known_in
 from apm_s3.validators.grammars.gotemplate import template_problem
-from apm_s3.validators.hints import did_you_mean
 from apm_s3.validators.parsing.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path, position
 
 _DEFINED = re.compile(r"\{\{-?\s*(?:define|block)\s+\"((?:[^\"\\]|\\.)+)\"")
@@ -46,7 +45,7 @@ def check_bundle(members: list[Member]) -> None:
             for name in _USED.findall(text):
                 if name not in defined and not _DEFAULT.fullmatch(name):
                     message = f"template {name[:80]!r} is defined in no file of the bundle"
-                    member.context.warn(node, path, "undefined-reference", message, did_you_mean(name, defined))
+                    member.context.warn(node, path, "undefined-reference", message, member.context.hint(name, defined))
 
 
 def _check_globs(member: Member, root: Node, names: list[str]) -> None:

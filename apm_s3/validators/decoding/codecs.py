@@ -133,7 +133,8 @@ def scalar_codec(parse: Parser) -> Codec:
         try:
             return parse(text)
         except Mismatch as exc:
-            context.error(node, path, exc.rule, exc.message, exc.hint)
+            hint = exc.hint or (context.hint(node.text, exc.allowed) if exc.allowed else None)
+            context.error(node, path, exc.rule, exc.message, hint)
             return INVALID
 
     return decode

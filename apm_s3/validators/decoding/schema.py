@@ -23,7 +23,6 @@ from apm_s3.validators.decoding.codecs import (
 )
 from apm_s3.validators.decoding.gates import Gates, Values, check_values, dotted
 from apm_s3.validators.decoding.struct import INVALID, Codec, Hook, Parser, Struct
-from apm_s3.validators.hints import did_you_mean
 from apm_s3.validators.parsing.nodes import MAPPING, SCALAR, Node, Path
 from apm_s3.validators.parsing.scalars import is_null
 
@@ -161,7 +160,9 @@ class _StructCodec:
         return self._schema.codec(gate.kind) if gate.kind else fields[name]
 
     def _unknown(self, name: str, key: Node, path: Path, context: Context, fields: dict[str, Codec]) -> None:
-        hint = did_you_mean(name, fields)
+        if not context.has_room:
+            return
+        hint = context.hint(name, fields)
         known = sorted(fields)
         more = f" and {len(known) - _NAMES_SHOWN} more" if len(known) > _NAMES_SHOWN else ""
         known_text = f"; known here: {', '.join(known[:_NAMES_SHOWN])}{more}" if not hint and known else ""

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
 from apm_s3.validators.context import Context
-from apm_s3.validators.hints import did_you_mean
 from apm_s3.validators.parsing.nodes import Node, Path
 
 
@@ -34,11 +33,14 @@ class Mismatch(Exception):
         self.rule = rule
         self.message = message
         self.hint = hint
+        self.allowed: Collection[str] = ()
 
     @classmethod
     def unknown(cls, what: str, text: str, allowed: Collection[str]) -> Mismatch:
         """`text` is none of the values that are `allowed`."""
-        return cls("enum", _unknown(what, text, allowed), did_you_mean(text, allowed))
+        mismatch = cls("enum", _unknown(what, text, allowed))
+        mismatch.allowed = allowed
+        return mismatch
 
 
 class Struct:
@@ -115,7 +117,7 @@ class Struct:
         self, context: Context, where: str | tuple[str | int, ...], what: str, value: str, allowed: Collection[str]
     ) -> None:
         """Report a value that is none of those that are `allowed`."""
-        self.error(context, where, "enum", _unknown(what, value, allowed), did_you_mean(value, allowed))
+        self.error(context, where, "enum", _unknown(what, value, allowed), context.hint(value, allowed))
 
     def warn(self, context: Context, where: str | tuple[str | int, ...], rule: str, message: str) -> None:
         """Report a warning at a field, or at the structure where it has no such field."""

@@ -18,7 +18,6 @@ from apm_s3.validators.grafana.values import (
     is_variable,
     objects,
 )
-from apm_s3.validators.hints import did_you_mean
 from apm_s3.validators.parsing.nodes import SCALAR, Node, Path
 
 _DURATION = re.compile(
@@ -51,7 +50,7 @@ def _check_choice(node: Node, path: Path, name: str, choices: tuple[str, ...], c
     if value is None or is_absent(value) or is_variable(value):
         return
     if value.kind != SCALAR or value.text not in choices:
-        hint = did_you_mean(value.text, choices) if value.kind == SCALAR else None
+        hint = context.hint(value.text, choices) if value.kind == SCALAR else None
         context.error(value, (path, name), "choice", f"expected one of {', '.join(choices)}", hint)
 
 

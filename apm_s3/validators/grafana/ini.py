@@ -11,7 +11,6 @@ from functools import cache
 from importlib.resources import files
 
 from apm_s3.validators.context import Context
-from apm_s3.validators.hints import did_you_mean
 from apm_s3.validators.parsing.ini_reader import DEFAULT_SECTION
 from apm_s3.validators.parsing.nodes import MAPPING, Node
 
@@ -37,7 +36,7 @@ def check_ini(root: Node, context: Context) -> None:
         elif name in known:
             _check_keys(section, name, known[name], context)
         elif not name.startswith(_OPEN_PREFIXES):
-            hint = did_you_mean(name, known)
+            hint = context.hint(name, known)
             context.warn(key, (None, name), "unknown-section", f"Grafana documents no section [{name[:80]}]", hint)
 
 
@@ -49,7 +48,7 @@ def _check_keys(section: Node, name: str, keys: frozenset[str] | None, context: 
         if value.kind == MAPPING:
             _check_nested(value, f"{name}.{key_name}", context)
         elif key_name not in keys:
-            hint = did_you_mean(key_name, keys)
+            hint = context.hint(key_name, keys)
             context.warn(key, path, "unknown-key", f"Grafana documents no key {key_name[:80]!r} in [{name}]", hint)
 
 

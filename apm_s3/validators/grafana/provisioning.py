@@ -19,7 +19,6 @@ from apm_s3.validators.grafana.values import (
     is_absent,
     objects,
 )
-from apm_s3.validators.hints import did_you_mean
 from apm_s3.validators.parsing.nodes import MAPPING, SEQUENCE, Node, Path
 
 _ACCESS = ("proxy", "direct")
@@ -41,7 +40,7 @@ def check_provisioning(root: Node, context: Context) -> None:
     expect_integer(root, None, "apiVersion", context)
     for name, (key, _) in root.entries.items():
         if name not in _SECTIONS:
-            hint = did_you_mean(name, _SECTIONS)
+            hint = context.hint(name, _SECTIONS)
             context.warn(key, (None, name), "unknown-field", f"Grafana ignores {name[:80]!r} here", hint)
     _check_data_sources(root, context)
     for provider, path in objects(root, None, "providers", context):

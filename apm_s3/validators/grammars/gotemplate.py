@@ -6,6 +6,7 @@ is always fine, as it is for Go's parser.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from apm_s3.validators.grammars.gotemplate_lexer import (
@@ -24,6 +25,11 @@ BUILTINS = frozenset(
     )
 )
 _MAX_DEPTH = 100
+_PLAIN = re.compile(
+    r"(?<!\{)\{\{(?:- )? *(?P<variable>\$\w*)(?:\.[a-zA-Z_]\w*)* *(?:\| *(?P<function>[a-zA-Z_]\w*) *)?(?: -)?\}\}",
+    re.ASCII,
+)
+"""What most actions are: a variable, at most through one function."""
 
 
 def template_problem(text: str, functions: Iterable[str] = (), variables: Iterable[str] = ()) -> tuple[str, int] | None:
@@ -33,11 +39,21 @@ def template_problem(text: str, functions: Iterable[str] = (), variables: Iterab
     """
     if "{{" not in text:
         return None
+    known = BUILTINS | frozenset(functions)
+    if "{{" not in _PLAIN.sub(lambda action: _without(action, known, variables), text):
+        return None
     try:
-        _Parser(lex(text), BUILTINS | frozenset(functions), ["$", *variables]).parse()
+        _Parser(lex(text), known, ["$", *variables]).parse()
     except TemplateError as exc:
         return exc.message, exc.offset
     return None
+
+
+def _without(action: re.Match[str], functions: frozenset[str], variables: Iterable[str]) -> str:
+    """Nothing for an action that is certainly fine, else the action."""
+    variable, function = action["variable"], action["function"]
+    fine = (variable == "$" or variable in variables) and (function is None or function in functions)
+    return "" if fine else action[0]
 
 
 class _Parser:

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 
 from apm_s3.validators.context import Context
-from apm_s3.validators.hints import did_you_mean
 from apm_s3.validators.jaeger.components import REMOVED, SECTIONS, TELEMETRY, TYPES
 from apm_s3.validators.parsing.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path
 from apm_s3.validators.parsing.scalars import is_null
@@ -67,7 +66,7 @@ def check_fields(node: Node, path: Path, known: frozenset[str], context: Context
     """Report the keys of `node` that are not in `known`."""
     for name, (key, _) in node.entries.items():
         if name not in known:
-            hint = f"use {moved[name]}" if name in moved else did_you_mean(name, known)
+            hint = f"use {moved[name]}" if name in moved else context.hint(name, known)
             context.error(
                 key, (path, name), "unknown-field", f"unknown field {name[:80]!r}; known are {_listed(known)}", hint
             )
@@ -97,7 +96,7 @@ def _is_id(text: str, section: str, key: Node, path: Path, context: Context) -> 
         return False
     kind = match["type"]
     if kind not in TYPES[section]:
-        hint = REMOVED.get((section, kind)) or did_you_mean(kind, TYPES[section])
+        hint = REMOVED.get((section, kind)) or context.hint(kind, TYPES[section])
         message = f"unknown type {kind!r}; Jaeger's {section} are {_listed(TYPES[section])}"
         context.error(key, path, "component-type", message, hint)
     return True
@@ -190,7 +189,7 @@ class _Service:
         if section in self._expanded or (section in ("receivers", "exporters") and "connectors" in self._expanded):
             return
         message = f"{text[:80]!r} is not defined under {section}; defined are {', '.join(sorted(known)) or 'none'}"
-        self._context.error(node, path, "undefined-reference", message, did_you_mean(text, known))
+        self._context.error(node, path, "undefined-reference", message, self._context.hint(text, known))
 
     def _check_connectors(self) -> None:
         for links, others, missing in (

@@ -8,7 +8,6 @@ from __future__ import annotations
 import posixpath
 
 from apm_s3.validators.context import Context
-from apm_s3.validators.hints import did_you_mean
 from apm_s3.validators.jaeger.collector import Ids, check_fields, expect_mapping, is_null_or_absent, is_variable
 from apm_s3.validators.jaeger.components import (
     BACKEND_FIELDS,
@@ -156,4 +155,4 @@ class _Checker:
         if self._backends is None or is_variable(node) or known is None or node.text in known:
             return
         message = f"no backend {node.text[:80]!r} under jaeger_storage; there are {', '.join(sorted(known)) or 'none'}"
-        self._context.error(node, at, "undefined-reference", message, did_you_mean(node.text, known))
+        self._context.error(node, at, "undefined-reference", message, self._context.hint(node.text, known))

@@ -11,7 +11,6 @@ from datetime import UTC, date, datetime
 from apm_s3.validators.context import Context
 from apm_s3.validators.decoding.struct import Mismatch, Struct
 from apm_s3.validators.grammars.durations import SECOND
-from apm_s3.validators.hints import did_you_mean
 
 _DAY = 24 * 3600 * SECOND
 _THANOS_STORES = ("s3", "gcs", "azure", "swift", "filesystem", "alibabacloud", "bos")
@@ -114,7 +113,7 @@ def _check_object_store(period: Struct, config: Struct, context: Context) -> Non
     if name not in known and name not in named:
         message = f"unknown object store {name[:40]!r}; choose one of {', '.join(known)}, or a named store"
         node, path = period.place("object_store")
-        context.error(node, path, "unknown-object-store", message, did_you_mean(name, [*known, *named]))
+        context.error(node, path, "unknown-object-store", message, context.hint(name, [*known, *named]))
 
 
 def _named_stores(storage: Struct | None, *, thanos: bool) -> set[str]:

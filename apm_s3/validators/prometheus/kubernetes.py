@@ -7,7 +7,6 @@ import re
 from apm_s3.validators.context import Context
 from apm_s3.validators.decoding.struct import Struct
 from apm_s3.validators.grammars.urls import Url
-from apm_s3.validators.hints import did_you_mean
 
 ROLES = ("node", "pod", "service", "endpoints", "endpointslice", "ingress")
 _SELECTORS = {
@@ -79,7 +78,7 @@ def _check_selectors(sd: Struct, context: Context) -> None:
             sd.error(context, (*where, "role"), "duplicate-name", f"there are several selectors for the role {role!r}")
         elif role not in allowed:
             message = f"role {sd.get('role')!r} has no selectors for {role[:40]!r}; allowed are {', '.join(allowed)}"
-            sd.error(context, (*where, "role"), "enum", message, did_you_mean(role, allowed))
+            sd.error(context, (*where, "role"), "enum", message, context.hint(role, allowed))
         seen.add(role)
         if isinstance(selector, Struct):
             _check_selector(selector, context)
