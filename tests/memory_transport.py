@@ -213,19 +213,19 @@ class MemoryTransport:
             del self.uploads[upload_id]
             return info
 
-    async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
+    async def abort_upload(self, bucket: str, key: str, upload_id: str, options: UploadOptions) -> None:
         async with self._request("abort_upload", bucket):
             self._upload(upload_id, key)
             del self.uploads[upload_id]
 
-    async def list_parts(self, bucket: str, key: str, upload_id: str) -> tuple[PartInfo, ...]:
+    async def list_parts(self, bucket: str, key: str, upload_id: str, options: UploadOptions) -> tuple[PartInfo, ...]:
         async with self._request("list_parts", bucket):
             parts = self._upload(upload_id, key).parts
             return tuple(
                 PartInfo(number, f'"{hashlib.md5(data).hexdigest()}"', len(data)) for number, data in parts.items()
             )
 
-    async def list_uploads(self, bucket: str, prefix: str) -> tuple[UploadInfo, ...]:
+    async def list_uploads(self, bucket: str, options: ListOptions) -> tuple[UploadInfo, ...]:
         async with self._request("list_uploads", bucket):
             return tuple(
                 UploadInfo(upload.key, upload_id, datetime.now(UTC)) for upload_id, upload in self.uploads.items()

@@ -21,6 +21,7 @@ from apm_s3 import (
     TransferSettings,
     UploadOptions,
 )
+from apm_s3.options import ListOptions
 from tests.managers import make_manager
 from tests.servers import Server
 
@@ -45,7 +46,7 @@ def file(tmp_path: Path) -> Path:
 
 
 async def open_uploads(s3: S3Manager, bucket: str) -> int:
-    return len(await s3._engine.transport.list_uploads(bucket, ""))
+    return len(await s3._engine.transport.list_uploads(bucket, ListOptions()))
 
 
 async def pieces(size: int = 300_000) -> AsyncIterator[bytes]:

@@ -13,7 +13,7 @@ from apm_s3.operations.bucket_settings import SettingOperations
 from apm_s3.operations.engine import Engine
 from apm_s3.operations.multipart import abort_upload
 from apm_s3.options.bucket_settings import Tags
-from apm_s3.options.calls import DeleteOptions, ListOptions
+from apm_s3.options.calls import DeleteOptions, ListOptions, UploadOptions
 from apm_s3.s3_answers import s3_error
 from apm_s3.tasks import run_all
 
@@ -163,13 +163,14 @@ class BucketEmptying:
 
     async def _abort_uploads(self, operation: str, ref: BucketRef, tally: _Tally) -> None:
         async def attempt() -> tuple[UploadInfo, ...]:
-            return await self._transport.list_uploads(ref.name, "")
+            return await self._transport.list_uploads(ref.name, ListOptions(expected_bucket_owner=ref.owner))
 
         uploads = await self._runner.run(operation, ref.name, None, attempt)
         await run_all([self._abort(operation, ref, upload, tally) for upload in uploads], limit=_UPLOADS_AT_ONCE)
 
     async def _abort(self, operation: str, ref: BucketRef, upload: UploadInfo, tally: _Tally) -> None:
-        if await abort_upload(self._engine, ref.name, upload.key, upload.upload_id, operation=operation):
+        options = UploadOptions(expected_bucket_owner=ref.owner)
+        if await abort_upload(self._engine, ref.name, upload.key, upload.upload_id, options, operation=operation):
             tally.uploads += 1
             tally.tell()
 

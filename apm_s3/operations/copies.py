@@ -22,7 +22,6 @@ from apm_s3.errors import (
 from apm_s3.models import DeleteOutcome, FileInfo, PartInfo
 from apm_s3.operations.conditional import settle_write
 from apm_s3.operations.engine import (
-    READ_DEFAULTS,
     Engine,
     Operations,
     check_target,
@@ -105,11 +104,18 @@ class CopyOperations(Operations):
         bucket: str,
         key: str,
         options: CopyOptions | None = None,
+        *,
+        mfa: str | None = None,
+        bypass_governance: bool = False,
     ) -> FileInfo:
         """Copy an object inside S3, look whether the copy is there, then delete the source.
 
         The source is deleted only while it is what was copied (`If-Match`), so that a version written meanwhile stays.
         In a versioned bucket it gets a delete marker; with `source_version_id`, that version is removed for good.
+
+        Args:
+            mfa: "serial code" of the MFA device, to remove a version where the bucket has MFA delete.
+            bypass_governance: remove a version in spite of a GOVERNANCE lock (needs the permission).
 
         Returns:
             The object at its new place.
@@ -137,7 +143,15 @@ class CopyOperations(Operations):
                     source_bucket, source_key, bucket, key, replace(options, source_if_match=source.etag)
                 )
             moved = await _verified(engine, source, copied, options)
-            await _delete_source(engine, source, options)
+            deletion = DeleteOptions(
+                version_id=options.source_version_id,
+                if_match=None if options.source_version_id else source.etag,
+                mfa=mfa,
+                bypass_governance=bypass_governance,
+                requester_pays=options.requester_pays,
+                expected_bucket_owner=options.expected_source_bucket_owner,
+            )
+            await _delete_source(engine, source, deletion, options)
         return moved
 
 
@@ -224,13 +238,16 @@ async def _like_source(engine: Engine, source: FileInfo, options: CopyOptions) -
 
 
 async def _tags(engine: Engine, source: FileInfo, options: CopyOptions) -> dict[str, str]:
-    version = {"VersionId": options.source_version_id} if options.source_version_id else {}
+    chosen = {"VersionId": options.source_version_id, "ExpectedBucketOwner": options.expected_source_bucket_owner}
+    if options.requester_pays:
+        chosen["RequestPayer"] = "requester"
+    given = {name: value for name, value in chosen.items() if value}
     try:
         answer = await engine.runner.run(
             "get_object_tagging",
             source.bucket,
             source.key,
-            lambda: engine.control.call("get_object_tagging", Bucket=source.bucket, Key=source.key, **version),
+            lambda: engine.control.call("get_object_tagging", Bucket=source.bucket, Key=source.key, **given),
         )
     except NotConfigured:
         return {}
@@ -279,7 +296,11 @@ async def _which_bucket(
     """The error for whichever of the two buckets is missing: S3's answer does not say."""
     if source_bucket == bucket:
         return error
-    listing = ListOptions(max_keys=1, requester_pays=options.requester_pays)
+    listing = ListOptions(
+        max_keys=1,
+        requester_pays=options.requester_pays,
+        expected_bucket_owner=options.expected_source_bucket_owner,
+    )
     missing = bucket
     try:
         await engine.runner.run(
@@ -318,19 +339,14 @@ async def _verified(engine: Engine, source: FileInfo, copied: FileInfo, options:
     return found
 
 
-async def _delete_source(engine: Engine, source: FileInfo, options: CopyOptions) -> None:
-    deletion = DeleteOptions(
-        version_id=options.source_version_id,
-        if_match=None if options.source_version_id else source.etag,
-        requester_pays=options.requester_pays,
-        expected_bucket_owner=options.expected_source_bucket_owner,
-    )
+async def _delete_source(engine: Engine, source: FileInfo, deletion: DeleteOptions, options: CopyOptions) -> None:
     transport = engine.transport
 
     async def deleted_before(_error: S3Error, _unresolved: bool) -> DeleteOutcome | None:
         # An earlier delivery of this deletion may have been carried out, or somebody else's: it is gone either way.
+        reading = replace(_source_reading(options), if_match=None, if_none_match=None)
         try:
-            await transport.head(source.bucket, source.key, READ_DEFAULTS)
+            await transport.head(source.bucket, source.key, reading)
         except NotFound:
             return DeleteOutcome(source.key)
         return None

@@ -17,7 +17,7 @@ from apm_s3.models import FileInfo, PartInfo, UploadInfo
 from apm_s3.operations.conditional import settle_write
 from apm_s3.operations.engine import Engine, Operations, check_bucket
 from apm_s3.operations.sources import MemorySource, PathSource, RandomSource, StreamReader, guarded
-from apm_s3.options import UploadOptions
+from apm_s3.options import ListOptions, UploadOptions
 from apm_s3.tasks import run_all, shielded
 from apm_s3.wire.parts import MAX_PARTS, Part, composite_etag, plan_parts, stream_part_size
 
@@ -86,12 +86,18 @@ class MultipartUpload:
 
 
 async def abort_upload(
-    engine: Engine, bucket: str, key: str, upload_id: str, *, operation: str = "abort_upload"
+    engine: Engine,
+    bucket: str,
+    key: str,
+    upload_id: str,
+    options: UploadOptions,
+    *,
+    operation: str = "abort_upload",
 ) -> bool:
     """Give an upload up, and have S3 forget its parts; False where it was not open any more."""
 
     async def attempt() -> bool:
-        await engine.transport.abort_upload(bucket, key, upload_id)
+        await engine.transport.abort_upload(bucket, key, upload_id, options)
         return True
 
     async def settled(error: S3Error, unresolved: bool) -> bool | None:
@@ -109,7 +115,7 @@ async def open_upload(engine: Engine, bucket: str, key: str, options: UploadOpti
     """A multipart upload that is aborted on anything but success, cancellation included."""
 
     async def abort(upload_id: str) -> None:
-        await abort_upload(engine, bucket, key, upload_id)
+        await abort_upload(engine, bucket, key, upload_id, options)
 
     # Shielded: cancelled half-way, S3 may have created an upload whose id nobody knows, and bills it for ever.
     upload_id = await shielded(
@@ -148,14 +154,14 @@ async def resume_in_parts(
 ) -> FileInfo:
     """Like `upload_in_parts`, but go on with what an interrupted call has left, and leave as much after a failure."""
     plan = plan_parts(source.size, engine.settings.transfer.part_size)
-    upload_id = await _newest_upload(engine, bucket, key)
+    upload_id = await _newest_upload(engine, bucket, key, options)
     if upload_id is None:
         upload_id = await engine.runner.run(
             "create_upload", bucket, key, lambda: engine.transport.create_upload(bucket, key, options)
         )
     upload = MultipartUpload(engine, bucket, key, upload_id, options)
     there = await engine.runner.run(
-        "list_parts", bucket, key, lambda: engine.transport.list_parts(bucket, key, upload_id)
+        "list_parts", bucket, key, lambda: engine.transport.list_parts(bucket, key, upload_id, options)
     )
     kept = await _matching_parts(source, plan, there, engine.settings.transfer.parallel_parts)
     numbers = {part.number for part in kept}
@@ -232,8 +238,13 @@ def _check_unchanged(source: RandomSource) -> None:
         source.check()
 
 
-async def _newest_upload(engine: Engine, bucket: str, key: str) -> str | None:
-    uploads = await engine.runner.run("list_uploads", bucket, key, lambda: engine.transport.list_uploads(bucket, key))
+async def _newest_upload(engine: Engine, bucket: str, key: str, options: UploadOptions) -> str | None:
+    listing = ListOptions(
+        prefix=key, requester_pays=options.requester_pays, expected_bucket_owner=options.expected_bucket_owner
+    )
+    uploads = await engine.runner.run(
+        "list_uploads", bucket, key, lambda: engine.transport.list_uploads(bucket, listing)
+    )
     ours = [upload for upload in uploads if upload.key == key]
     newest = max(ours, key=lambda upload: upload.initiated or datetime.min.replace(tzinfo=UTC), default=None)
     return newest.upload_id if newest else None
@@ -258,7 +269,15 @@ async def _matching_parts(
 class UploadOperations(Operations):
     """What the manager does about multipart uploads as such."""
 
-    async def cleanup_uploads(self, bucket: str, older_than: timedelta, *, prefix: str = "") -> tuple[UploadInfo, ...]:
+    async def cleanup_uploads(
+        self,
+        bucket: str,
+        older_than: timedelta,
+        *,
+        prefix: str = "",
+        requester_pays: bool = False,
+        expected_bucket_owner: str | None = None,
+    ) -> tuple[UploadInfo, ...]:
         """Abort multipart uploads that were begun longer than `older_than` ago, and so free what their parts take.
 
         Nothing of this library leaves any behind, except a process that is killed and an upload that is to be resumed.
@@ -271,11 +290,14 @@ class UploadOperations(Operations):
         if older_than < timedelta(0):
             raise InvalidOption("older_than is negative", hint="give a timedelta such as timedelta(days=1)")
         before = datetime.now(UTC) - older_than
+        listing = ListOptions(prefix=prefix, requester_pays=requester_pays, expected_bucket_owner=expected_bucket_owner)
+        options = UploadOptions(requester_pays=requester_pays, expected_bucket_owner=expected_bucket_owner)
         found = await engine.runner.run(
-            "cleanup_uploads", bucket, None, lambda: engine.transport.list_uploads(bucket, prefix)
+            "cleanup_uploads", bucket, None, lambda: engine.transport.list_uploads(bucket, listing)
         )
         old = [upload for upload in found if upload.initiated is not None and upload.initiated <= before]
         gone = await run_all(
-            [abort_upload(engine, bucket, upload.key, upload.upload_id) for upload in old], limit=_PARALLEL_ABORTS
+            [abort_upload(engine, bucket, upload.key, upload.upload_id, options) for upload in old],
+            limit=_PARALLEL_ABORTS,
         )
         return tuple(upload for upload, aborted in zip(old, gone, strict=True) if aborted)

@@ -135,13 +135,13 @@ class ObjectTransport(Protocol):
     ) -> FileInfo:
         """CompleteMultipartUpload. An error document in a 200 is raised."""
 
-    async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
-        """AbortMultipartUpload."""
+    async def abort_upload(self, bucket: str, key: str, upload_id: str, options: UploadOptions) -> None:
+        """AbortMultipartUpload; `options` are those of the upload."""
 
-    async def list_parts(self, bucket: str, key: str, upload_id: str) -> tuple[PartInfo, ...]:
-        """All parts that S3 has of an upload."""
+    async def list_parts(self, bucket: str, key: str, upload_id: str, options: UploadOptions) -> tuple[PartInfo, ...]:
+        """All parts that S3 has of an upload; `options` are those of the upload."""
 
-    async def list_uploads(self, bucket: str, prefix: str) -> tuple[UploadInfo, ...]:
+    async def list_uploads(self, bucket: str, options: ListOptions) -> tuple[UploadInfo, ...]:
         """All open uploads under a prefix."""
 
     async def presign(

@@ -25,6 +25,7 @@ from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions,
 from apm_s3.transports.base import ParsedPage
 from apm_s3.transports.bodies import joined
 from apm_s3.transports.boto_parameters import (
+    access_parameters,
     checked_read_parameters,
     copy_parameters,
     copy_part_parameters,
@@ -244,37 +245,38 @@ class BotoTransport:
         )
         return _written(bucket, key, sum(part.size for part in parts), answer, options)
 
-    async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
+    async def abort_upload(self, bucket: str, key: str, upload_id: str, options: UploadOptions) -> None:
         """See `ObjectTransport.abort_upload`."""
-        await self._call("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload_id)
+        parameters = access_parameters(options)
+        await self._call("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload_id, **parameters)
 
-    async def list_parts(self, bucket: str, key: str, upload_id: str) -> tuple[PartInfo, ...]:
+    async def list_parts(self, bucket: str, key: str, upload_id: str, options: UploadOptions) -> tuple[PartInfo, ...]:
         """See `ObjectTransport.list_parts`."""
         found: list[PartInfo] = []
-        marker: dict[str, Any] = {}
+        parameters = part_parameters(options)
         while True:
-            answer = await self._call("list_parts", Bucket=bucket, Key=key, UploadId=upload_id, **marker)
+            answer = await self._call("list_parts", Bucket=bucket, Key=key, UploadId=upload_id, **parameters)
             found += [
                 PartInfo(entry["PartNumber"], _etag(entry["ETag"]) or "", entry["Size"], _checksums(entry))
                 for entry in answer.get("Parts", ())
             ]
             if not answer.get("IsTruncated"):
                 return tuple(found)
-            marker = {"PartNumberMarker": answer["NextPartNumberMarker"]}
+            parameters["PartNumberMarker"] = answer["NextPartNumberMarker"]
 
-    async def list_uploads(self, bucket: str, prefix: str) -> tuple[UploadInfo, ...]:
+    async def list_uploads(self, bucket: str, options: ListOptions) -> tuple[UploadInfo, ...]:
         """See `ObjectTransport.list_uploads`."""
         found: list[UploadInfo] = []
-        marker: dict[str, Any] = {}
+        parameters = access_parameters(options) | {"Prefix": options.prefix}
         while True:
-            answer = await self._call("list_multipart_uploads", Bucket=bucket, Prefix=prefix, **marker)
+            answer = await self._call("list_multipart_uploads", Bucket=bucket, **parameters)
             found += [
                 UploadInfo(entry["Key"], entry["UploadId"], entry.get("Initiated"))
                 for entry in answer.get("Uploads", ())
             ]
             if not answer.get("IsTruncated"):
                 return tuple(found)
-            marker = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
+            parameters |= {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
 
     async def presign(
         self, method: str, bucket: str, key: str, expires_in: int, options: ReadOptions | UploadOptions

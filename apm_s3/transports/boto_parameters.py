@@ -63,12 +63,13 @@ def upload_parameters(options: UploadOptions) -> dict[str, Any]:
 
 
 def part_parameters(options: UploadOptions) -> dict[str, Any]:
-    """Of UploadPart and CompleteMultipartUpload."""
-    return (
-        _given({"ExpectedBucketOwner": options.expected_bucket_owner})
-        | _customer_key(options.sse_customer_key)
-        | _payer(options.requester_pays)
-    )
+    """Of UploadPart, CompleteMultipartUpload and ListParts."""
+    return access_parameters(options) | _customer_key(options.sse_customer_key)
+
+
+def access_parameters(options: UploadOptions | ListOptions | DeleteOptions) -> dict[str, Any]:
+    """Of every request: who has to own the bucket, and who pays."""
+    return _given({"ExpectedBucketOwner": options.expected_bucket_owner}) | _payer(options.requester_pays)
 
 
 def delete_parameters(options: DeleteOptions) -> dict[str, Any]:
@@ -78,9 +79,8 @@ def delete_parameters(options: DeleteOptions) -> dict[str, Any]:
             "MFA": options.mfa,
             "IfMatch": options.if_match,
             "BypassGovernanceRetention": options.bypass_governance or None,
-            "ExpectedBucketOwner": options.expected_bucket_owner,
         }
-    ) | _payer(options.requester_pays)
+    ) | access_parameters(options)
 
 
 def copy_parameters(source_bucket: str, source_key: str, options: CopyOptions) -> dict[str, Any]:
@@ -135,9 +135,8 @@ def list_parameters(options: ListOptions) -> dict[str, Any]:
             "MaxKeys": options.max_keys,
             "StartAfter": options.start_after,
             "ContinuationToken": options.token,
-            "ExpectedBucketOwner": options.expected_bucket_owner,
         }
-    ) | _payer(options.requester_pays)
+    ) | access_parameters(options)
 
 
 def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:

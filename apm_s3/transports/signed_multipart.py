@@ -48,7 +48,7 @@ class SignedMultipart:
         if route is None:
             return await self._boto.create_upload(bucket, key, options)
         headers = requests.upload_headers(options)
-        if (await self._verification.of(route, bucket)).trailers:
+        if (await self._verification.of(route, bucket, options.expected_bucket_owner)).trailers:
             # Of the whole object, so that a download can be held against it.
             headers["x-amz-checksum-algorithm"] = PART_CHECKSUM.upper()
             headers["x-amz-checksum-type"] = "FULL_OBJECT"
@@ -114,42 +114,45 @@ class SignedMultipart:
         info = written_info(bucket, key, sum(part.size for part in parts), response, options, written.checksums)
         return info if info.etag else info._replace(etag=written.etag)
 
-    async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
+    async def abort_upload(self, bucket: str, key: str, upload_id: str, options: UploadOptions) -> None:
         """See `ObjectTransport.abort_upload`."""
-        route = await self._sender.route(bucket)
+        route = await self._route(bucket, options)
         if route is None:
-            return await self._boto.abort_upload(bucket, key, upload_id)
+            return await self._boto.abort_upload(bucket, key, upload_id, options)
+        headers = requests.owner_headers(options.expected_bucket_owner)
         query = encode_query([("uploadId", upload_id)])
-        await self._sender.exchange(Call("abort_upload", "DELETE", bucket, key, query, {}), route)
+        await self._sender.exchange(Call("abort_upload", "DELETE", bucket, key, query, headers), route)
         return None
 
-    async def list_parts(self, bucket: str, key: str, upload_id: str) -> tuple[PartInfo, ...]:
+    async def list_parts(self, bucket: str, key: str, upload_id: str, options: UploadOptions) -> tuple[PartInfo, ...]:
         """See `ObjectTransport.list_parts`."""
-        route = await self._sender.route(bucket)
+        route = await self._route(bucket, options)
         if route is None:
-            return await self._boto.list_parts(bucket, key, upload_id)
+            return await self._boto.list_parts(bucket, key, upload_id, options)
         found: list[PartInfo] = []
         marker: str | None = None
         while True:
             query = [("uploadId", upload_id)]
             if marker is not None:
                 query.append(("part-number-marker", marker))
-            call = Call("list_parts", "GET", bucket, key, encode_query(query), {})
+            headers = requests.owner_headers(options.expected_bucket_owner)
+            call = Call("list_parts", "GET", bucket, key, encode_query(query), headers)
             response, body = await self._sender.exchange(call, route)
             parts, marker = parsed(call, response, body, xml.parse_parts)
             found += parts
             if marker is None:
                 return tuple(found)
 
-    async def list_uploads(self, bucket: str, prefix: str) -> tuple[UploadInfo, ...]:
+    async def list_uploads(self, bucket: str, options: ListOptions) -> tuple[UploadInfo, ...]:
         """See `ObjectTransport.list_uploads`."""
-        route = await self._sender.route(bucket)
+        route = await self._route(bucket, options)
         if route is None:
-            return await self._boto.list_uploads(bucket, prefix)
+            return await self._boto.list_uploads(bucket, options)
         found: list[UploadInfo] = []
         marker: tuple[str, str] | None = None
         while True:
-            call = Call("list_uploads", "GET", bucket, None, requests.uploads_query(prefix, marker), {})
+            headers = requests.owner_headers(options.expected_bucket_owner)
+            call = Call("list_uploads", "GET", bucket, None, requests.uploads_query(options.prefix, marker), headers)
             response, body = await self._sender.exchange(call, route)
             uploads, marker = parsed(call, response, body, xml.parse_uploads)
             found += uploads
@@ -173,7 +176,7 @@ class SignedMultipart:
         self, route: Route, bucket: str, body: bytes | Stream, headers: requests.Headers, *, part: bool
     ) -> Payload:
         """The payload of `body`; `headers` are told how it is encoded."""
-        verified = await self._verification.of(route, bucket)
+        verified = await self._verification.of(route, bucket, headers.get("x-amz-expected-bucket-owner"))
         if not isinstance(body, Stream):
             return await payload_of_bytes(body, part=part, verified=verified)
         payload = await payload_of_stream(body, secure=route.secure, verified=verified)

@@ -15,7 +15,7 @@ from apm_s3.models import Stream
 from apm_s3.transports.payloads import PART_CHECKSUM, Payload, Verified, chunked
 from apm_s3.transports.routes import Route
 from apm_s3.transports.sender import Sender
-from apm_s3.transports.signed_requests import Call
+from apm_s3.transports.signed_requests import Call, Headers, owner_headers
 from apm_s3.wire import checksums
 from apm_s3.wire.sigv4 import SIGNED_CHUNKS_TRAILER, UNSIGNED_CHUNKS_TRAILER, encode_query
 from apm_s3.wire.xml import MalformedDocument, parse_upload_id
@@ -40,8 +40,8 @@ class Verification:
         self._known: dict[str, Verified] = {}
         self._probes: dict[str, asyncio.Task[Verified]] = {}
 
-    async def of(self, route: Route, bucket: str) -> Verified:
-        """What the server at the end of `route` verifies."""
+    async def of(self, route: Route, bucket: str, owner: str | None = None) -> Verified:
+        """What the server at the end of `route` verifies; `owner` is the account that the bucket has to belong to."""
         known = self._known.get(route.host)
         if known is not None:
             return known
@@ -51,7 +51,9 @@ class Verification:
             return known
         probe = self._probes.get(route.host)
         if probe is None or probe.done():
-            probe = asyncio.create_task(self._probe(route, bucket), name=f"apm_s3 checksums of {route.host}")
+            probe = asyncio.create_task(
+                self._probe(route, bucket, owner_headers(owner)), name=f"apm_s3 checksums of {route.host}"
+            )
             self._probes[route.host] = probe
         # Shielded: it serves every upload that waits for it, and cleans up after itself.
         return await asyncio.shield(probe)
@@ -62,10 +64,10 @@ class Verification:
         if running:
             await asyncio.wait(running)
 
-    async def _probe(self, route: Route, bucket: str) -> Verified:
+    async def _probe(self, route: Route, bucket: str, owner: Headers) -> Verified:
         key = f".apm-s3-checksum-probe-{uuid.uuid4().hex}"
         try:
-            found = await self._ask(route, bucket, key)
+            found = await self._ask(route, bucket, key, owner)
         except (ApmS3Error, MalformedDocument) as error:
             found = NOTHING
             if not isinstance(error, S3Error) or error.retryable:
@@ -74,23 +76,27 @@ class Verification:
         self._known[route.host] = found
         return found
 
-    async def _ask(self, route: Route, bucket: str, key: str) -> Verified:
-        algorithm = {"x-amz-checksum-algorithm": PART_CHECKSUM.upper()}
+    async def _ask(self, route: Route, bucket: str, key: str, owner: Headers) -> Verified:
+        algorithm = {"x-amz-checksum-algorithm": PART_CHECKSUM.upper(), **owner}
         create = Call("probe_checksums", "POST", bucket, key, "uploads=", algorithm)
         _, body = await self._sender.exchange(create, route)
         upload_id = parse_upload_id(body)
+        query = encode_query([("partNumber", "1"), ("uploadId", upload_id)])
+
+        async def rejects(payload: Payload) -> bool:
+            return await self._rejects(Call("probe_checksums", "PUT", bucket, key, query, {**owner}), route, payload)
+
         try:
-            headers = await self._rejects(route, bucket, key, upload_id, _wrong_header())
-            trailers = headers and await self._rejects(route, bucket, key, upload_id, _wrong_trailer(route))
+            headers = await rejects(_wrong_header())
+            trailers = headers and await rejects(_wrong_trailer(route))
         finally:
-            abort = Call("probe_checksums", "DELETE", bucket, key, encode_query([("uploadId", upload_id)]), {})
-            await self._sender.exchange(abort, route)
+            named = encode_query([("uploadId", upload_id)])
+            await self._sender.exchange(Call("probe_checksums", "DELETE", bucket, key, named, {**owner}), route)
         return Verified(headers=headers, trailers=trailers)
 
-    async def _rejects(self, route: Route, bucket: str, key: str, upload_id: str, payload: Payload) -> bool:
-        query = encode_query([("partNumber", "1"), ("uploadId", upload_id)])
+    async def _rejects(self, call: Call, route: Route, payload: Payload) -> bool:
         try:
-            await self._sender.exchange(Call("probe_checksums", "PUT", bucket, key, query, {}), route, payload)
+            await self._sender.exchange(call, route, payload)
         except DigestRejected:
             return True
         except S3Error as error:

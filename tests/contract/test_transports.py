@@ -190,7 +190,7 @@ async def test_what_is_missing_is_said_exactly(transport: ObjectTransport, bucke
     with pytest.raises(BucketNotFound):
         await transport.list_files("apm-test-no-such-bucket", ListOptions())
     with pytest.raises(UploadNotFound):
-        await transport.list_parts(bucket, "key", "0123456789abcdef0123456789abcdef_none")
+        await transport.list_parts(bucket, "key", "0123456789abcdef0123456789abcdef_none", PUT)
 
 
 async def test_deleting_is_idempotent(transport: ObjectTransport, bucket: str) -> None:
@@ -288,8 +288,8 @@ async def test_parts_make_one_object(transport: ObjectTransport, bucket: str) ->
     upload_id = await transport.create_upload(bucket, "big", options)
     first = await transport.upload_part(bucket, "big", upload_id, 1, b"a" * (5 * MIB), PUT)
     second = await transport.upload_part(bucket, "big", upload_id, 2, b"b" * 10, PUT)
-    assert [part.number for part in await transport.list_parts(bucket, "big", upload_id)] == [1, 2]
-    assert [upload.upload_id for upload in await transport.list_uploads(bucket, "")] == [upload_id]
+    assert [part.number for part in await transport.list_parts(bucket, "big", upload_id, PUT)] == [1, 2]
+    assert [upload.upload_id for upload in await transport.list_uploads(bucket, ListOptions())] == [upload_id]
 
     done = await transport.complete_upload(bucket, "big", upload_id, [first, second], options)
 
@@ -297,7 +297,7 @@ async def test_parts_make_one_object(transport: ObjectTransport, bucket: str) ->
     assert hashlib.sha256(data).digest() == hashlib.sha256(b"a" * (5 * MIB) + b"b" * 10).digest()
     assert info.size == done.size == 5 * MIB + 10
     assert (info.content_type, info.metadata) == ("text/parts", {"m": "1"})
-    assert await transport.list_uploads(bucket, "") == ()
+    assert await transport.list_uploads(bucket, ListOptions()) == ()
 
 
 async def test_parts_can_be_copied_from_an_object(transport: ObjectTransport, bucket: str) -> None:
@@ -317,8 +317,8 @@ async def test_parts_can_be_copied_from_an_object(transport: ObjectTransport, bu
 async def test_an_aborted_upload_leaves_nothing(transport: ObjectTransport, bucket: str) -> None:
     upload_id = await transport.create_upload(bucket, "big", PUT)
     await transport.upload_part(bucket, "big", upload_id, 1, b"part", PUT)
-    await transport.abort_upload(bucket, "big", upload_id)
-    assert await transport.list_uploads(bucket, "") == ()
+    await transport.abort_upload(bucket, "big", upload_id, PUT)
+    assert await transport.list_uploads(bucket, ListOptions()) == ()
     assert (await transport.list_files(bucket, ListOptions())).files == ()
 
 

@@ -161,7 +161,7 @@ async def test_a_servers_checksums_are_probed_once_and_leave_nothing(
 
     verifies = server.kind == "seaweedfs"
     assert {(verified.headers, verified.trailers) for verified in found} == {(verifies, verifies)}
-    assert await transport.list_uploads(bucket, "") == ()
+    assert await transport.list_uploads(bucket, ListOptions()) == ()
     assert (await transport.list_files(bucket, ListOptions())).files == ()
     await transport.aclose()
 
