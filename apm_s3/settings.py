@@ -70,7 +70,7 @@ class TransferSettings:
         part_size: preferred bytes of a part (5 MiB to 5 GiB); grows where 10 000 parts would not do.
         parallel_parts: parts of one object in flight. A transfer from a stream holds at most
             part_size * parallel_parts bytes in memory; from a path, far less.
-        range_size: bytes of one ranged GET of `download_to`.
+        range_size: bytes of one ranged GET of `download_to`; up to eight times as many for large objects.
     """
 
     multipart_threshold: int = 64 * MIB

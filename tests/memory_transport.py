@@ -260,6 +260,9 @@ class MemoryBody:
             raise ConnectionLost("it broke", operation="read_file", bucket="bucket", key=self.info.key)
         await self.aclose()
 
+    async def pour(self, take: Callable[[memoryview], object]) -> None:
+        pass
+
     async def aclose(self) -> None:
         if not self._closed:
             self._closed = True

@@ -128,7 +128,7 @@ class _FileDownload:
     async def _write(self, download: Download, offset: int) -> None:
         crc = checksums.Crc(self._algorithm) if self._crc is not None else None
 
-        def take(piece: bytes) -> None:
+        def take(piece: bytes | memoryview) -> None:
             nonlocal offset
             if crc is not None:
                 crc.update(piece)
@@ -183,7 +183,7 @@ def _create(temporary: Path, path: Path) -> int:
     return os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
 
 
-def _write_at(file: int, piece: bytes, offset: int) -> None:
+def _write_at(file: int, piece: bytes | memoryview, offset: int) -> None:
     view = memoryview(piece)
     while view:
         written = os.pwrite(file, view, offset)

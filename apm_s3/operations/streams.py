@@ -95,19 +95,33 @@ class Download:
         """All that has not been read yet."""
         return await joined([piece async for piece in self])
 
-    async def drain(self, take: Callable[[bytes], object]) -> None:
-        """Hand all that has not been read yet to `take`, piece by piece: what iteration does, at half its cost.
+    async def drain(self, take: Callable[[bytes | memoryview], object]) -> None:
+        """Hand all that has not been read yet to `take`, piece by piece: what iteration does, for less CPU.
 
-        `take` is quick: the deadline covers it too.
+        `take` is quick, as the deadline covers it too, and keeps nothing: a piece is overwritten when it returns.
         """
         moved = self._got
+
+        def poured(piece: memoryview) -> None:
+            self._count(piece)
+            taken(piece)
+
+        def taken(piece: bytes | memoryview) -> None:
+            nonlocal moved
+            take(piece)
+            if self._got - moved >= _PROGRESS:
+                moved = self._got
+                bound.reschedule(self._latest(began))
+
         async with self._waiting() as bound:
             began = asyncio.get_running_loop().time()
-            while (piece := await self._piece()) is not None:
-                take(piece)
-                if self._got - moved >= _PROGRESS:
-                    moved = self._got
-                    bound.reschedule(self._latest(began))
+            while True:
+                if self._body is not None and not self._cut_short:
+                    await self._body.pour(poured)
+                piece = await self._piece()
+                if piece is None:
+                    break
+                taken(piece)
         await self.aclose()
 
     async def aclose(self) -> None:
@@ -214,10 +228,13 @@ class Download:
             return None
         if self._cut_short:
             piece = piece[: self._length - self._got]
+        self._count(piece)
+        return piece
+
+    def _count(self, piece: bytes | memoryview) -> None:
         self._got += len(piece)
         if self._checksum is not None:
             self._checksum.update(piece)
-        return piece
 
     def _verify(self) -> None:
         if self._known is None or self._checksum is None:

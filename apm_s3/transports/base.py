@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,6 +39,12 @@ class Body(Protocol):
 
         Raises:
             ConnectionLost: it broke, or ended early.
+        """
+
+    async def pour(self, take: Callable[[memoryview], object]) -> None:
+        """Give `take` what can be had at less cost than by iteration, which goes on behind it; that may be nothing.
+
+        What `take` is given is overwritten when it returns. An error of the connection is left to iteration.
         """
 
     async def aclose(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, cast
 
 from apm_s3.errors import ApmS3Error, ConnectionLost
@@ -331,6 +331,9 @@ class BotoBody:
                 bucket=self.info.bucket,
                 key=self.info.key,
             )
+
+    async def pour(self, take: Callable[[memoryview], object]) -> None:
+        """See `Body.pour`."""
 
     async def aclose(self) -> None:
         """See `Body.aclose`."""

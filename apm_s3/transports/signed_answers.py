@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import Any, Self
+from typing import Self, TypeVar
 
 from aiohttp import ClientResponse
 
-from apm_s3.errors import ApmS3Error, ConnectionLost, IntegrityError, RequestTimedOut, S3Error
+from apm_s3.errors import ApmS3Error, ConnectionLost, IntegrityError, RequestTimedOut, S3Error, TransportError
 from apm_s3.models import FileInfo
 from apm_s3.s3_answers import s3_error
 from apm_s3.transports.aiohttp_errors import TRANSLATED, translate
+from apm_s3.transports.direct import Receiver, takeable
 from apm_s3.transports.signed_requests import Call
-from apm_s3.transports.stalls import Stalls
+from apm_s3.transports.stalls import Counter, Stalls
 from apm_s3.wire import checksums
 from apm_s3.wire.xml import parse_error
 
@@ -26,6 +27,8 @@ _META = "x-amz-meta-"
 _CHECKSUM = "x-amz-checksum-"
 _CONTENT = frozenset({"cache-control", "content-disposition", "content-encoding", "content-language", "expires"})
 _MAX_SHAPES = 1000
+
+T = TypeVar("T")
 _NOTHING: dict[str, str] = {}
 
 
@@ -187,6 +190,8 @@ class SignedBody:
         self._stalls = stalls
         self._endpoint = endpoint
         self._got = 0
+        self._poured = False
+        self._broken: ApmS3Error | None = None
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """See `Body.__aiter__`."""
@@ -195,16 +200,36 @@ class SignedBody:
     async def __anext__(self) -> bytes:
         """The next piece, as large as what has arrived."""
         try:
-            piece = await self._read()
+            piece = b"" if self._poured else await self._wait(self._response.content.readany())
             if piece:
                 self._got += len(piece)
                 return piece
-            self._check_length()
+            self._check_end()
         except BaseException:
             self._response.close()
             raise
         self._response.release()
         raise StopAsyncIteration
+
+    async def pour(self, take: Callable[[memoryview], object]) -> None:
+        """See `Body.pour`."""
+        connection = None if self._poured else takeable(self._response, self.length - self._got)
+        if connection is None:
+            return
+        self._poured = True
+        arrived = self._response.content.read_nowait()
+        receiver = Receiver(connection, self.length - self._got - len(arrived), take)
+        try:
+            if arrived:
+                take(memoryview(arrived))
+            await self._wait(receiver.ended, receiver)
+        except TransportError as error:
+            self._broken = error
+        finally:
+            self._got = self.length - receiver.left
+            self._response.close()
+        if receiver.failure is not None:
+            raise receiver.failure
 
     async def aclose(self) -> None:
         """See `Body.aclose`."""
@@ -219,16 +244,20 @@ class SignedBody:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    def _check_length(self) -> None:
+    def _check_end(self) -> None:
+        if self._broken is not None:
+            raise self._broken
         if self._got != self.length:
             raise shortened(self._call, self._got, self.length)
 
-    async def _read(self) -> bytes:
-        content: Any = self._response.content
+    async def _wait(self, work: Awaitable[T], counter: Counter | None = None) -> T:
+        """The result of `work`, which waits for the connection; what `counter` counts is progress."""
         task = self._stalls.enter(time.monotonic())
+        if counter is not None:
+            self._stalls.reading(task, counter)
         error: ApmS3Error
         try:
-            piece: bytes = await content.readany()
+            result = await work
         except TRANSLATED as exc:
             self._stalls.leave(task)
             error = translate(
@@ -243,5 +272,8 @@ class SignedBody:
             if self._stalls.leave(task):
                 raise stalled_error(self._call, self._stalls.timeout, self._endpoint) from None
             raise
+        except BaseException:
+            self._stalls.leave(task)
+            raise
         self._stalls.leave(task)
-        return piece
+        return result
