@@ -26,6 +26,9 @@ THREAD_BYTES = 256 * 1024
 SHARE_BYTES = 1024**2
 """What a further process is started for: half a second's work, twice the time of its start."""
 
+MAX_SHARE = 8 * 1024**2
+"""What a process is given at once: handing it over holds the event loop for some 10 ms."""
+
 MAX_PROCESSES = 4
 """At once for one bundle; each takes some 70 MB."""
 
@@ -46,12 +49,14 @@ async def run_shared(
 ) -> dict[str, T]:
     """What the work for each share of `files` returns, by name; large ones are shared out among the processors."""
     total = sum(map(len, files.values()))
-    count = 1 if total <= THREAD_BYTES else min(_processors(), MAX_PROCESSES, -(-total // SHARE_BYTES))
+    at_once = min(_processors(), MAX_PROCESSES)
+    count = 1 if total <= THREAD_BYTES else max(min(at_once, -(-total // SHARE_BYTES)), -(-total // MAX_SHARE))
     shares: list[dict[str, bytes]] = [{} for _ in range(count)]
     # Large ones first, in turn: shares of about the same size.
     for at, name in enumerate(sorted(files, key=lambda name: len(files[name]), reverse=True)):
         shares[at % count][name] = files[name]
-    found = await run_all(run_beside(work(share), sum(map(len, share.values()))) for share in shares)
+    calls = (run_beside(work(share), sum(map(len, share.values()))) for share in shares)
+    found = await run_all(calls, limit=at_once)
     return {name: result for results in found for name, result in results.items()}
 
 

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from apm_s3.reports import Issue, Severity
-from apm_s3.validators import validate, validate_bundle, validate_bundle_async
+from apm_s3.validators import offload, validate, validate_bundle, validate_bundle_async
 from apm_s3.validators.bundles import FileResult
 from apm_s3.validators.memory import ResultMemory, keys_of
 
@@ -61,6 +61,14 @@ async def test_a_bundle_is_said_the_same_of_at_first_again_and_after_each_change
         assert await validate_bundle_async(tool, changed) == validate_bundle(tool, changed)
         without = {other: raw for other, raw in files.items() if other != name}
         assert await validate_bundle_async(tool, without) == validate_bundle(tool, without)
+
+
+@pytest.mark.usefixtures("memory")
+async def test_a_bundle_in_more_shares_than_processors_is_said_the_same_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offload, "MAX_SHARE", 300_000)
+    files = {**LARGE, "rules/0.yml": b"groups: [{name: g, rules: [{alert: A, expr: up ==}]}]\n"}
+
+    assert await validate_bundle_async("prometheus", files) == validate_bundle("prometheus", files)
 
 
 async def test_only_a_file_that_changed_is_checked_again(memory: ResultMemory) -> None:
