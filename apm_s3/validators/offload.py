@@ -13,6 +13,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -26,8 +27,10 @@ THREAD_BYTES = 256 * 1024
 SHARE_BYTES = 1024**2
 """What a further process is started for: half a second's work, twice the time of its start."""
 
-MAX_SHARE = 8 * 1024**2
-"""What a process is given at once: handing it over holds the event loop for some 10 ms."""
+MAX_SHARE = 32 * 1024**2
+"""What a process is given: putting it together holds the event loop for some 20 ms."""
+
+_SLICE = 1024**2
 
 MAX_PROCESSES = 4
 """At once for one bundle; each takes some 70 MB."""
@@ -79,12 +82,26 @@ async def _in_process(work: Callable[[], object]) -> bytes | None:
     except (OSError, NotImplementedError):
         return None
     try:
-        answer, _ = await process.communicate(pickle.dumps(work))
+        await _send(process, work)
+        answer, _ = await process.communicate()
     finally:
         # Cancelled while it works: nobody waits for its answer any more.
         if process.returncode is None:
             process.kill()
     return answer if process.returncode == 0 else None
+
+
+async def _send(process: asyncio.subprocess.Process, work: Callable[[], object]) -> None:
+    """Hand `work` to a process, in slices between which the event loop has its turn."""
+    pipe, message = process.stdin, memoryview(pickle.dumps(work))
+    if pipe is None:
+        raise AssertionError("it was started with a pipe")
+    # A process that ends before it has read everything says so by its return code.
+    with suppress(BrokenPipeError, ConnectionResetError):
+        for start in range(0, len(message), _SLICE):
+            pipe.write(message[start : start + _SLICE])
+            await pipe.drain()
+    pipe.close()
 
 
 def serve() -> None:

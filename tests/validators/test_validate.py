@@ -131,6 +131,12 @@ async def test_without_a_python_to_start_a_thread_checks_a_large_document(monkey
     assert await validate_config_async("prometheus", LARGE) == validate_config("prometheus", LARGE)
 
 
+async def test_a_process_that_ends_before_it_has_read_its_work_leaves_it_to_a_thread(monkeypatch):
+    monkeypatch.setattr("apm_s3.validators.offload._MAIN", "raise SystemExit(1)")
+
+    assert await validate_config_async("prometheus", LARGE * 3) == validate_config("prometheus", LARGE * 3)
+
+
 async def test_a_cancelled_validation_leaves_no_process(monkeypatch):
     started = asyncio.Queue()
     start = asyncio.create_subprocess_exec
