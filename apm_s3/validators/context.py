@@ -22,6 +22,7 @@ from apm_s3.validators.parsing.nodes import (
     problem,
     render_path,
 )
+from apm_s3.validators.parsing.yaml_reader import GoYaml
 
 MAX_ISSUES = 1000
 """Of errors, and of warnings, in one report."""
@@ -64,7 +65,7 @@ class Source:
         except Unreadable as exc:
             self._unreadable = exc
 
-    def document(self, format: Format, *, merge_overrides: bool = False) -> Document:  # noqa: A002
+    def document(self, format: Format, *, library: GoYaml = "v3") -> Document:  # noqa: A002
         """The nodes of the source read as `format`. A mapping has nodes already.
 
         Raises:
@@ -73,7 +74,7 @@ class Source:
         if self.data is not None:
             document = from_data(self.data)
         else:
-            document = read_document(self.readable_text(), format, merge_overrides=merge_overrides)
+            document = read_document(self.readable_text(), format, library=library)
         self.root = document.root
         return document
 

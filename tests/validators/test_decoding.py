@@ -26,7 +26,7 @@ def parse_even(text):
 def decode(text, yaml=2, **options):
     context = Context(options.pop("target", None))
     schema = Schema(TABLE, scalars={"t.Size": parse_even}, yaml=yaml, **options)
-    root = read_document(text, "yaml", merge_overrides=yaml == 2).root
+    root = read_document(text, "yaml", library=f"v{yaml}").root
     return schema.decode("t.Root", root, context), context.report("x", "y", None).issues
 
 

@@ -307,3 +307,30 @@ def test_a_question_mark_in_brackets_needs_quotes(text):
 @pytest.mark.parametrize("text", ["rule_files: ['a?b']", "rule_files:\n- a?b", "remote_write:\n- url: http://a/b?c=d"])
 def test_a_question_mark_elsewhere_needs_none(text):
     assert check(text).ok
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "global: {external_labels: {<<: {a: c}, a: b}}",
+        "global: {external_labels: {a: b, <<: {a: c}}}",
+        "global: {external_labels: {<<: [{a: c}, {a: d}]}}",
+        "scrape_configs: [{<<: {sample_limit: x}, job_name: a, sample_limit: 1}]",
+        'rule_files: ["a\\/b"]',
+    ],
+)
+def test_what_go_refuses_of_merge_keys_and_escapes_is_refused(text):
+    assert not check(text).ok
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "global: {external_labels: {<<: {a: c}, b: b}}",
+        "scrape_configs: [{<<: {sample_limit: 5}, job_name: a, sample_limit: 1}]",
+        "scrape_configs: [{job_name: a, <<: {params: {a: [b]}}, params: {c: [d]}}]",
+        'rule_files: ["a\\\\/b", "/a"]',
+    ],
+)
+def test_what_go_takes_of_merge_keys_and_escapes_is_taken(text):
+    assert check(text).ok

@@ -34,7 +34,7 @@ def check(kind: str, source: Source, context: Context) -> None:
     if kind == "templates":
         check_templates(source, context)
         return
-    root = take_issues(source.document("yaml", merge_overrides=True), context)
+    root = take_issues(source.document("yaml", library="v2"), context)
     if root is None:
         context.add(Issue(Severity.ERROR, "", 1, 1, "root-route", "no route: a root route with a receiver is needed"))
         return

@@ -161,6 +161,9 @@ def map_codec(value: Codec, key: Codec | None = None) -> Codec:
             if node.kind == SCALAR and is_null(node):
                 return None
             return wrong_type(node, path, context, "a mapping")
+        for shadowed, _ in node.shadowed:
+            message = f"key {shadowed.text[:80]!r} is given twice, by a merge key; Go's yaml.v2 allows it in no map"
+            context.error(shadowed, (path, shadowed.text), "duplicate-key", message)
         if key is not None:
             for name, (key_node, _) in node.entries.items():
                 key(key_node, (path, name), context)

@@ -133,6 +133,7 @@ class _StructCodec:
                 failed.add(name)
             else:
                 values[name] = value
+        _decode_shadowed(node, fields, path, context)
         struct = Struct(self._name, node, path, values, frozenset(failed))
         for hook in self._hooks:
             hook(struct, context)
@@ -167,3 +168,10 @@ class _StructCodec:
         more = f" and {len(known) - _NAMES_SHOWN} more" if len(known) > _NAMES_SHOWN else ""
         known_text = f"; known here: {', '.join(known[:_NAMES_SHOWN])}{more}" if not hint and known else ""
         context.error(key, (path, name), "unknown-field", f"unknown field {name[:80]!r}{known_text}", hint)
+
+
+def _decode_shadowed(node: Node, fields: dict[str, Codec], path: Path, context: Context) -> None:
+    """Report what does not fit among the scalars that merge keys put others in place of: Go decodes them all."""
+    for key, child in node.shadowed:
+        if key.text in fields and child.kind == SCALAR and not is_null(child):
+            fields[key.text](child, (path, key.text), context)

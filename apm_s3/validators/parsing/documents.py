@@ -23,7 +23,7 @@ from apm_s3.validators.parsing.nodes import (
     sequence,
 )
 from apm_s3.validators.parsing.scalars import resolve
-from apm_s3.validators.parsing.yaml_reader import read_yaml
+from apm_s3.validators.parsing.yaml_reader import GoYaml, read_yaml
 
 Format = Literal["yaml", "json", "ini"]
 
@@ -49,15 +49,15 @@ def parse_document(raw: bytes | str, format: Format) -> Any:  # noqa: A002
     return to_data(document.root, typed=format != "ini")
 
 
-def read_document(raw: bytes | str, format: Format, *, merge_overrides: bool = False) -> Document:  # noqa: A002
-    """The nodes of `raw`; `merge_overrides` as in `read_yaml`.
+def read_document(raw: bytes | str, format: Format, *, library: GoYaml = "v3") -> Document:  # noqa: A002
+    """The nodes of `raw`; `library` as in `read_yaml`.
 
     Raises:
         Unreadable: not a document of the format, or beyond a budget.
         InvalidOption: no such format.
     """
     if format == "yaml":
-        return read_yaml(raw, merge_overrides=merge_overrides)
+        return read_yaml(raw, library=library)
     if format == "json":
         return read_json(raw)
     if format == "ini":

@@ -28,10 +28,10 @@ class Node:
 
     `text` is the raw text of a scalar after unescaping. `plain` is true for a scalar that was written without quotes
     and without a tag, whose type its text decides. `tag` is an explicit tag. `line` and `column` count from 1; 0
-    means that the source had no lines.
+    means that the source had no lines. `shadowed` are the entries of a mapping that merge keys put others in place of.
     """
 
-    __slots__ = ("column", "entries", "items", "kind", "line", "plain", "tag", "text")
+    __slots__ = ("column", "entries", "items", "kind", "line", "plain", "shadowed", "tag", "text")
 
     kind: int
     text: str
@@ -39,6 +39,7 @@ class Node:
     tag: str | None
     items: list[Node]
     entries: dict[str, Entry]
+    shadowed: list[Entry] | tuple[()]
     line: int
     column: int
 
@@ -75,6 +76,7 @@ def mapping(line: int, column: int, tag: str | None = None) -> Node:
     node = Node()
     node.kind = MAPPING
     node.entries = {}
+    node.shadowed = ()
     node.tag = tag
     node.line = line
     node.column = column

@@ -7,8 +7,9 @@ the interpreter lock is given up at least once a slice, however long one scalar 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -20,6 +21,7 @@ from apm_s3.validators.parsing.nodes import (
     SCALAR,
     SEQUENCE,
     Document,
+    Entry,
     Node,
     Unreadable,
     check_depth,
@@ -35,23 +37,27 @@ try:
 except ImportError:  # PyYAML built without libyaml: slower, same events
     from yaml import Loader as _Loader  # type: ignore[assignment]
 
+GoYaml = Literal["v2", "v3", "v4"]
+"""The Go library whose habits count: v2 reads Prometheus's configuration and Alertmanager's, v4 Loki's."""
+
 _SLICE = 64 * 1024
+_ESCAPED_BACKSLASH = re.compile(r"\\\\")
 _TAG_PREFIX = "tag:yaml.org,2002:"
 
 
-def read_yaml(source: bytes | str, *, merge_overrides: bool = False) -> Document:
+def read_yaml(source: bytes | str, *, library: GoYaml = "v3") -> Document:
     """The first document of `source`.
 
-    `merge_overrides` is the habit of Go's yaml.v2 (Prometheus's configuration, Alertmanager), where a merge key
-    beats the keys above it, and a plain value in brackets or braces holds no `?`; otherwise keys written out beat
-    merged ones, as the YAML specification has it.
+    With v2 a merge key beats the keys above it, and a plain value in brackets or braces holds no `?`; otherwise keys
+    written out beat merged ones, as the YAML specification has it.
 
     Raises:
         Unreadable: not YAML, or beyond a budget.
     """
-    loader = yaml_loader(decode_text(source).encode())
+    text = decode_text(source)
+    loader = yaml_loader(text.encode())
     try:
-        return _Composer(loader, merge_overrides).compose()
+        return _Composer(loader, text, library).compose()
     except yaml.MarkedYAMLError as exc:
         raise _unreadable(exc) from exc
     except yaml.YAMLError as exc:
@@ -80,7 +86,7 @@ class _Slices:
 class _Open:
     """A collection whose end has not been reached."""
 
-    __slots__ = ("anchor", "flow", "height", "key", "merged", "node", "start")
+    __slots__ = ("anchor", "flow", "height", "key", "merged", "node", "shadowed", "start")
 
     def __init__(self, node: Node, event: Any, start: int) -> None:
         self.node = node
@@ -90,12 +96,15 @@ class _Open:
         self.height = 1
         self.key: Node | None = None
         self.merged: set[str] = set()
+        self.shadowed: list[Entry] = []
 
 
 class _Composer:
-    def __init__(self, loader: Any, merge_overrides: bool) -> None:
+    def __init__(self, loader: Any, text: str, library: GoYaml) -> None:
         self._next: Callable[[], Any] = loader.get_event
-        self._merge_overrides = merge_overrides
+        self._text = text
+        self._merge_overrides = library == "v2"
+        self._slash_escapes = library == "v4"
         self._anchors: dict[str, tuple[Node, int, int]] = {}
         self._open: list[_Open] = []
         self._root: Node | None = None
@@ -135,7 +144,10 @@ class _Composer:
             if tag is not None:
                 tag = _short(tag)
             node = scalar(event.value, mark.line + 1, mark.column + 1, tag is None and event.implicit[0], tag)
-            if self._merge_overrides and "?" in event.value and not event.style:
+            if event.style == '"':
+                if "/" in event.value and not self._slash_escapes:
+                    self._check_slashes(event)
+            elif self._merge_overrides and "?" in event.value and not event.style:
                 self._check_question_mark(node)
             self._written += 1
             if event.anchor is not None:
@@ -147,6 +159,13 @@ class _Composer:
             self._expand(event)
         else:
             self._pop()
+
+    def _check_slashes(self, event: Any) -> None:
+        """Go's yaml.v2 and v3 do not know the escape for a slash."""
+        start, end = event.start_mark, event.end_mark
+        if "\\/" in _ESCAPED_BACKSLASH.sub("", self._text[start.index : end.index]):
+            message = "unknown escape '\\/'; a slash needs no backslash"
+            raise Unreadable("yaml-syntax", message, start.line + 1, start.column + 1)
 
     def _check_question_mark(self, node: Node) -> None:
         """Go's yaml.v2 takes every `?` in brackets or braces for the sign of a key, within a word too."""
@@ -166,6 +185,8 @@ class _Composer:
 
     def _pop(self) -> None:
         done = self._open.pop()
+        if done.shadowed:
+            done.node.shadowed = done.shadowed
         if done.anchor is not None:
             size = self._written + self._expanded - done.start + 1
             self._anchors[done.anchor] = (done.node, size, done.height)
@@ -218,6 +239,8 @@ class _Composer:
                 key, "duplicate-key", f"key {name[:80]!r} is given twice; it is first given on line {first}", name
             )
         else:
+            if name in entries and self._merge_overrides:
+                parent.shadowed.append(entries[name])
             parent.merged.discard(name)
             entries[name] = (key, value)
 
@@ -228,7 +251,10 @@ class _Composer:
             return
         entries = parent.node.entries
         for source in sources:
+            parent.shadowed += source.shadowed
             for name, entry in source.entries.items():
+                if self._merge_overrides and name in entries and entries[name] is not entry:
+                    parent.shadowed.append(entries[name])
                 if self._merge_overrides or name not in entries or name in parent.merged:
                     entries[name] = entry
                     parent.merged.add(name)

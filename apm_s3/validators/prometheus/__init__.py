@@ -35,7 +35,7 @@ def infer_kind(source: Source) -> str | None:
 
 def check(kind: str, source: Source, context: Context) -> None:
     """Report the problems of one document."""
-    root = take_issues(source.document("yaml", merge_overrides=kind == "config"), context)
+    root = take_issues(source.document("yaml", library="v2" if kind == "config" else "v3"), context)
     if root is None:
         return
     if kind == "rules":
