@@ -104,6 +104,8 @@ def show_bombs():
         + "".join(f"{new}: &{new} {{<<: [{','.join([f'*{old}'] * 9)}]}}\n" for old, new in pairs),
         "60 000 levels": "[" * 60_000,
         "50 MB": "#" * 50_000_000,
+        "700 000 values": "- a\n" * 700_000,
+        "400 000 fields": "".join(f"k{index}: 1\n" for index in range(400_000)),
         "duplicate key": "global: {}\nglobal: {}\n",
         "invalid UTF-8": b"global: \xff",
         "NUL byte": b"global: \0",

@@ -249,6 +249,7 @@ def test_loki_knows_it_from_that_release_on(text, known_from, unknown_in):
         ("storage_config: {tsdb_shipper: {shared_store: s3}}", "2.9", "3.0"),
         ("chunk_store_config: {max_look_back_period: 0s}", "2.9", "3.0"),
         ("querier: {engine: {timeout: 3m}}", "2.9", "3.0"),
+        ("frontend_worker: {parallelism: 10}", "2.9", "3.0"),
         ("bloom_compactor: {enabled: true}", "3.2", "3.3"),
         ("limits_config: {per_tenant_override_config: a}", "3.7", "3.8"),
         ("storage_config: {boltdb_shipper: {active_index_directory: a}}", "3.7", "3.8"),

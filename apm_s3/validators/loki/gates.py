@@ -120,9 +120,12 @@ _REMOVED: dict[Version, dict[str, tuple[str, ...]]] = {
         "pkg/logql.EngineOpts": ("timeout",),
         "pkg/loki.Config": ("legacy-read-mode", "query_scheduler_legacy"),
         "pkg/querier.Config": ("query_timeout",),
-        "pkg/validation.Limits": ("enforce_metric_name",),
+        "pkg/validation.Limits": ("enforce_metric_name", "ruler_evaluation_delay_duration"),
+        "querier/worker.Config": ("match_max_concurrent", "parallelism"),
         "querier/queryrange.Config": ("forward_headers_list", "split_queries_by_interval"),
-        "shipper/indexshipper.Config": ("build_per_tenant_index", "shared_store", "shared_store_key_prefix"),
+        "shipper/indexshipper.Config": (
+            "build_per_tenant_index", "shared_store", "shared_store_key_prefix", "use_boltdb_shipper_as_backup",
+        ),
         "storage/config.ChunkStoreConfig": ("max_look_back_period", "write_dedupe_cache_config"),
     },
     (3, 8): {
