@@ -114,7 +114,7 @@ async def _once(body: bytes) -> AsyncIterator[bytes]:
 
 
 async def _upload_stream(s3: S3Manager) -> int:
-    return (await s3.upload_file(BUCKET, "c", _once(NEW))).size
+    return (await s3.upload_file(BUCKET, "c", _once(NEW * 10))).size
 
 
 async def _download(s3: S3Manager) -> bytes:
@@ -185,7 +185,7 @@ VERBS = (
     Verb("upload", "PutObject", _upload, len(NEW), put(BUCKET, "c", NEW)),
     Verb("create", "PutObject", _create, len(NEW), put(BUCKET, "c", NEW), judged_by_its_second_delivery=True),
     Verb("replace", "PutObject", _replace, len(NEW), put(BUCKET, "a", NEW), judged_by_its_second_delivery=True),
-    Verb("upload a stream", "PutObject", _upload_stream, len(NEW), put(BUCKET, "c", NEW)),
+    Verb("upload a stream", "PutObject", _upload_stream, len(NEW) * 10, put(BUCKET, "c", NEW * 10)),
     *(
         Verb(
             "upload in parts", request, _upload_parts, len(NEW) * 10, put(BUCKET, "c", NEW * 10),
