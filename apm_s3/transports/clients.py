@@ -25,9 +25,10 @@ from apm_s3.models import Credentials
 from apm_s3.s3_answers import s3_error
 from apm_s3.settings import S3Settings
 from apm_s3.transports.botocore_errors import translate
-from apm_s3.transports.clock import Clock, Resigner
+from apm_s3.transports.clock import Clock
 from apm_s3.transports.control import Endpoint
 from apm_s3.transports.credentials import CredentialProvider
+from apm_s3.transports.resigning import Resigner
 from apm_s3.transports.send_once import send_once
 
 _UNBOUNDED = 1_000_000
@@ -135,13 +136,13 @@ class Clients:
 
     async def _make(self, region: str | None) -> Any:
         await asyncio.to_thread(self._load_models)
-        client = await self._enter(region, self._checksums(self.endpoint_url))
+        client = await self._enter(region, self.endpoint_url)
         if self.endpoint_url is None and is_custom(client.meta.endpoint_url):
-            # The endpoint came from the environment or the AWS configuration: the checksums have to fit it, too.
-            return await self._enter(region, self._checksums(client.meta.endpoint_url))
+            # It came from the environment or the AWS configuration: what depends on it has to fit it, too.
+            return await self._enter(region, client.meta.endpoint_url)
         return client
 
-    async def _enter(self, region: str | None, checksums: Mapping[str, str]) -> Any:
+    async def _enter(self, region: str | None, endpoint_url: str | None) -> Any:
         static = self.credentials
         context = self.session.create_client(
             "s3",
@@ -151,24 +152,29 @@ class Clients:
             aws_access_key_id=static.key_id if static else None,
             aws_secret_access_key=static.secret if static else None,
             aws_session_token=static.token if static else None,
-            config=self._config(checksums),
+            config=self._config(endpoint_url),
         )
         client = await self._stack.enter_async_context(context)
         client.meta.events.register_first("choose-signer.s3", _presign_with_sigv4)
         client.meta.events.register_last("before-send.s3", Resigner(self.clock, self.provider))
         return client
 
-    def _config(self, checksums: Mapping[str, str]) -> AioConfig:
+    def _config(self, endpoint_url: str | None) -> AioConfig:
         settings = self.settings
-        options: dict[str, Any] = dict(checksums)
+        options: dict[str, Any] = dict(self._checksums(endpoint_url))
         if settings.proxies is not None:
             options["proxies"] = dict(settings.proxies)
         if settings.proxies_config is not None:
             options["proxies_config"] = dict(settings.proxies_config)
         if settings.client_cert is not None:
             options["client_cert"] = settings.client_cert
+        s3: dict[str, Any] = {}
         if settings.addressing_style != "auto":
-            options["s3"] = {"addressing_style": settings.addressing_style}
+            s3["addressing_style"] = settings.addressing_style
+        if endpoint_url is not None and endpoint_url.startswith("http:"):
+            s3["payload_signing_enabled"] = False  # the Resigner does it
+        if s3:
+            options["s3"] = s3
         return AioConfig(
             connect_timeout=settings.timeouts.connect,
             read_timeout=settings.timeouts.read,

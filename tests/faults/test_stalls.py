@@ -76,7 +76,7 @@ def _burn(seconds: float) -> None:
         pass
 
 
-# Over boto, botocore hashes the body of a PUT in the event loop where there is no TLS: 1.5 ms a MiB.
+@DATA_PATH
 async def test_large_bytes_are_uploaded_and_read_without_a_stall(s3: S3Manager, bucket_name: str) -> None:
     body = bytes(range(256)) * (LARGE // 256)
 
