@@ -63,6 +63,10 @@ def test_a_document_with_too_many_values_is_refused():
     assert only_issue("- a\n" * 600_000).rule == "too-many-values"
 
 
+def test_a_mapping_with_too_many_values_is_refused():
+    assert only_issue("".join(f"k{index}: 1\n" for index in range(260_000))).rule == "too-many-values"
+
+
 def test_a_duplicate_key_is_an_error_that_names_the_first_one():
     issue = only_issue("scrape_configs:\n  - job_name: a\n    job_name: b\n")
 

@@ -18,6 +18,7 @@ from apm_s3.validators.parsing.nodes import (
     MAPPING,
     MAX_DEPTH,
     MAX_EXPANSION,
+    MAX_NODES,
     SCALAR,
     SEQUENCE,
     Document,
@@ -150,6 +151,8 @@ class _Composer:
             elif self._merge_overrides and "?" in event.value and not event.style:
                 self._check_question_mark(node)
             self._written += 1
+            if self._written > MAX_NODES:
+                check_nodes(self._written, node.line, node.column)
             if event.anchor is not None:
                 self._anchors[event.anchor] = (node, 1, 0)
             self._attach(node)
@@ -218,7 +221,6 @@ class _Composer:
             return
         parent = self._open[-1]
         if parent.node.kind == SEQUENCE:
-            check_nodes(self._written, node.line, node.column)
             parent.node.items.append(node)
         elif parent.key is None:
             parent.key = node
