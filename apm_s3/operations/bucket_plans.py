@@ -22,7 +22,7 @@ from apm_s3.models import BucketPlan, SettingChange
 from apm_s3.naming import check_bucket_name
 from apm_s3.operations.bucket_requests import BucketRef, BucketRequests, outcome_unknown
 from apm_s3.operations.bucket_settings import SettingOperations, check_mfa, without_transitions
-from apm_s3.options.bucket_settings import BucketSetting, Versioning
+from apm_s3.options.bucket_settings import BucketSetting, Policy, Versioning
 from apm_s3.options.buckets import BucketOptions
 from apm_s3.options.lifecycle import Lifecycle
 from apm_s3.tasks import shielded
@@ -156,17 +156,20 @@ class BucketPlans:
         """Carry the plan out. A new bucket shows all that the server lacks, an existing one stops at the first lack."""
         missing = list(plan.unsupported)
         done: list[SettingChange] = []
-        for change in plan.changes:
-            lacks = await self._apply_one(operation, ref, change.after, mfa, unsupported)
-            if lacks is None:
-                done.append(change)
-            else:
-                missing.append(lacks)
-            if missing and unsupported == "refuse" and not plan.create:
+        for stage in _stages(plan.changes):
+            applied: list[SettingChange] = []
+            for change in stage:
+                lacks = await self._apply_one(operation, ref, change.after, mfa, unsupported)
+                if lacks is None:
+                    applied.append(change)
+                else:
+                    missing.append(lacks)
+                if missing and unsupported == "refuse" and not plan.create:
+                    raise _lacking(operation, ref, missing)
+            missing += await self._not_kept(operation, ref, [change.after for change in applied])
+            if missing and unsupported == "refuse":
                 raise _lacking(operation, ref, missing)
-        missing += await self._not_kept(operation, ref, [change.after for change in done])
-        if missing and unsupported == "refuse":
-            raise _lacking(operation, ref, missing)
+            done += applied
         warnings = tuple(f"the server lacks {name}: it was left out" for name in missing)
         for warning in warnings:
             LOGGER.warning("%s: bucket '%s': %s", operation, ref.name, warning)
@@ -221,6 +224,12 @@ def _check_region(operation: str, ref: BucketRef, region: str | None) -> None:
             region=region,
             hint="a bucket cannot move: name its region, or another bucket",
         )
+
+
+def _stages(changes: Iterable[SettingChange]) -> tuple[list[SettingChange], list[SettingChange]]:
+    """The policy comes last, when nothing is known to be missing: it can forbid that the bucket is removed again."""
+    rest = [change for change in changes if not isinstance(change.after, Policy)]
+    return rest, [change for change in changes if isinstance(change.after, Policy)]
 
 
 def _plan_of_new(ref: BucketRef, options: BucketOptions) -> BucketPlan:

@@ -15,6 +15,7 @@ from apm_s3.errors import (
     BucketNotFound,
     ConnectionLost,
     InvalidOption,
+    UnsupportedByServer,
     WrongRegion,
 )
 from apm_s3.options import (
@@ -43,7 +44,6 @@ CALLS = [
     "put_public_access_block",
     "put_bucket_tagging",
     "put_bucket_cors",
-    "put_bucket_policy",
     "get_bucket_lifecycle_configuration",
     "get_bucket_versioning",
     "get_bucket_encryption",
@@ -51,6 +51,7 @@ CALLS = [
     "get_public_access_block",
     "get_bucket_tagging",
     "get_bucket_cors",
+    "put_bucket_policy",
     "get_bucket_policy",
 ]
 ONE_OF_EACH = ["create_bucket", "put_bucket_lifecycle_configuration", "put_bucket_policy", "get_bucket_policy"]
@@ -330,3 +331,17 @@ async def test_a_bucket_in_another_region_is_not_taken_for_the_one_that_is_wante
 
     with pytest.raises(WrongRegion, match="eu-west-1 rather than us-west-2"):
         await buckets.ensure_bucket(bucket_name, region="us-west-2")
+
+
+async def test_a_policy_that_could_forbid_the_withdrawal_comes_only_when_nothing_is_missing(
+    control: FaultyControl, bucket_name: str
+) -> None:
+    def lacking(method: str, _: Mapping[str, Any]) -> BaseException | None:
+        return UnsupportedByServer("none") if method == "put_public_access_block" else None
+
+    control.before = lacking
+    buckets = make_buckets(control.clients, control)
+    with pytest.raises(UnsupportedByServer, match="PublicAccessBlock"):
+        await buckets.create_bucket(bucket_name, everything(bucket_name))
+    assert "put_bucket_policy" not in control.calls
+    assert not await buckets.bucket_exists(bucket_name)

@@ -212,24 +212,6 @@ async def test_a_missing_bucket_is_not_taken_for_not_configured(moto_buckets: Bu
             await moto_buckets.get_setting(bucket_name, kind)
 
 
-async def test_the_expected_owner_goes_with_every_request(control: FaultyControl, bucket_name: str) -> None:
-    buckets = make_buckets(control.clients, control)
-    await buckets.create_bucket(bucket_name)
-    seen: dict[str, object] = {}
-    control.before = lambda method, params: seen.update({method: params.get("ExpectedBucketOwner")})  # type: ignore[func-returns-value]
-
-    owner = "123456789012"
-    await buckets.set_setting(bucket_name, Tags({"a": "b"}), expected_bucket_owner=owner)
-    await buckets.remove_setting(bucket_name, Tags, expected_bucket_owner=owner)
-    await buckets.ensure_bucket(bucket_name, BucketOptions(versioning=Versioning()), expected_bucket_owner=owner)
-    await buckets.bucket_exists(bucket_name, expected_bucket_owner=owner)
-    await buckets.get_bucket(bucket_name, expected_bucket_owner=owner)
-    await buckets.delete_bucket(bucket_name, expected_bucket_owner=owner)
-
-    seen.pop("list_buckets")
-    assert set(seen.values()) == {owner}
-
-
 async def test_mfa_delete_goes_with_its_code(control: FaultyControl, bucket_name: str) -> None:
     buckets = make_buckets(control.clients, control)
     await buckets.create_bucket(bucket_name)
