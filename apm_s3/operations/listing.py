@@ -114,6 +114,7 @@ class ListingOperations(Operations):
         max_keys: int = 1000,
         key_marker: str | None = None,
         version_marker: str | None = None,
+        requester_pays: bool = False,
         expected_bucket_owner: str | None = None,
         timeout: float | None = None,
     ) -> VersionPage:
@@ -131,13 +132,20 @@ class ListingOperations(Operations):
             prefix=prefix,
             delimiter=delimiter,
             max_keys=max_keys,
+            requester_pays=requester_pays,
             expected_bucket_owner=expected_bucket_owner,
             timeout=timeout,
         )
         return await _version_page(engine, bucket, options, (key_marker, version_marker))
 
     async def iter_versions(
-        self, bucket: str, prefix: str = "", *, expected_bucket_owner: str | None = None, timeout: float | None = None
+        self,
+        bucket: str,
+        prefix: str = "",
+        *,
+        requester_pays: bool = False,
+        expected_bucket_owner: str | None = None,
+        timeout: float | None = None,
     ) -> AsyncGenerator[FileVersion, None]:
         """All versions and delete markers under a prefix: by key, each key's newest first.
 
@@ -146,7 +154,12 @@ class ListingOperations(Operations):
         """
         engine = self._engine
         check_bucket(bucket)
-        options = ListOptions(prefix=prefix, expected_bucket_owner=expected_bucket_owner, timeout=timeout)
+        options = ListOptions(
+            prefix=prefix,
+            requester_pays=requester_pays,
+            expected_bucket_owner=expected_bucket_owner,
+            timeout=timeout,
+        )
 
         async def page(markers: _Markers | None) -> tuple[VersionPage, _Markers | None]:
             found = await _version_page(engine, bucket, options, markers or (None, None))

@@ -12,6 +12,7 @@ from apm_s3.models import ReplicationSetup
 from apm_s3.naming import check_key
 from apm_s3.operations import policies
 from apm_s3.operations.bucket_parts import BucketGroup, bucket_ref
+from apm_s3.operations.bucket_requests import BucketRef
 from apm_s3.operations.engine import told_apart
 from apm_s3.options.bucket_settings import Encryption, Versioning
 from apm_s3.options.buckets import BucketOptions
@@ -69,19 +70,9 @@ class ReplicationOperations(BucketGroup):
             raise InvalidOption("a bucket cannot replicate into itself", hint="name another target", bucket=source)
         settings = (await self._parts.reads.get(_OPERATION, ref)).settings
         _check_versioned(source, settings.versioning)
+        exists = await self._is_there(target_ref, create_target)
         partition_region = (await self._parts.requests.endpoint(source_region)).region
         arns = policies.bucket_arn(source, partition_region), policies.bucket_arn(target, partition_region)
-
-        exists = await self._parts.requests.head(_OPERATION, target_ref) is not None
-        if exists:
-            _check_versioned(target, await self._parts.settings.read(_OPERATION, target_ref, Versioning))
-        elif not create_target:
-            raise BucketNotFound(
-                f"the target bucket '{target}' does not exist",
-                operation=_OPERATION,
-                bucket=target,
-                hint="pass create_target=True to make it with the source's protections",
-            )
         rules = _rules(arns[1], prefixes, delete_markers, storage_class, target_account, kms_key_id)
         replication = _merged(source, settings.replication, role, rules)
         replication.check()
@@ -98,6 +89,20 @@ class ReplicationOperations(BucketGroup):
             permissions_policy=permissions_policy(*arns, settings.encryption, kms_key_id),
             warnings=_warnings(settings.encryption, kms_key_id),
         )
+
+    async def _is_there(self, target: BucketRef, may_be_missing: bool) -> bool:
+        """Whether there is a target, which then has versioning."""
+        if await self._parts.requests.head(_OPERATION, target) is not None:
+            _check_versioned(target.name, await self._parts.settings.read(_OPERATION, target, Versioning))
+            return True
+        if not may_be_missing:
+            raise BucketNotFound(
+                f"the target bucket '{target.name}' does not exist",
+                operation=_OPERATION,
+                bucket=target.name,
+                hint="pass create_target=True to make it with the source's protections",
+            )
+        return False
 
     async def replication_status(
         self,
