@@ -65,7 +65,7 @@ class Source:
         except Unreadable as exc:
             self._unreadable = exc
 
-    def document(self, format: Format, *, library: GoYaml = "v3") -> Document:  # noqa: A002
+    def document(self, format: Format, *, library: GoYaml = "v4") -> Document:  # noqa: A002
         """The nodes of the source read as `format`. A mapping has nodes already.
 
         Raises:

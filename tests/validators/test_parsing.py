@@ -63,6 +63,10 @@ def test_a_document_with_too_many_values_is_refused():
     assert only_issue("- a\n" * 600_000).rule == "too-many-values"
 
 
+def test_a_slash_may_be_escaped_where_no_go_library_is_in_the_way():
+    assert parse_document('a: "b\\/c"', "yaml") == {"a": "b/c"}
+
+
 def test_a_mapping_with_too_many_values_is_refused():
     assert only_issue("".join(f"k{index}: 1\n" for index in range(260_000))).rule == "too-many-values"
 

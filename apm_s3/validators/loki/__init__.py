@@ -24,13 +24,13 @@ def infer_kind(source: Source) -> str | None:
 def check(kind: str, source: Source, context: Context) -> None:
     """Report the problems of one document."""
     if kind == "rules":
-        root = take_issues(source.document("yaml", library="v4"), context)
+        root = take_issues(source.document("yaml"), context)
         if root is not None:
             rules_schema().decode(RULES, root, context)
         return
     if source.data is None and "${" in source.text:
         source = Source(expand(source.readable_text()), source.name)
-    root = take_issues(source.document("yaml", library="v4"), context)
+    root = take_issues(source.document("yaml"), context)
     if root is None or config_schema().decode(CONFIG, root, context) is None:
         context.add(
             Issue(Severity.ERROR, "", 1, 1, "no-schema-config", "schema_config.configs needs at least one period")

@@ -49,7 +49,7 @@ def parse_document(raw: bytes | str, format: Format) -> Any:  # noqa: A002
     return to_data(document.root, typed=format != "ini")
 
 
-def read_document(raw: bytes | str, format: Format, *, library: GoYaml = "v3") -> Document:  # noqa: A002
+def read_document(raw: bytes | str, format: Format, *, library: GoYaml = "v4") -> Document:  # noqa: A002
     """The nodes of `raw`; `library` as in `read_yaml`.
 
     Raises:

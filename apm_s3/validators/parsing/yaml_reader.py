@@ -39,14 +39,15 @@ except ImportError:  # PyYAML built without libyaml: slower, same events
     from yaml import Loader as _Loader  # type: ignore[assignment]
 
 GoYaml = Literal["v2", "v3", "v4"]
-"""The Go library whose habits count: v2 reads Prometheus's configuration and Alertmanager's, v4 Loki's."""
+"""The Go library whose habits count: v2 reads Prometheus's configuration and Alertmanager's, v3 rule files, v4 Loki's
+configuration. v4 stands for libyaml's own habits, for every other document too."""
 
 _SLICE = 64 * 1024
 _ESCAPED_BACKSLASH = re.compile(r"\\\\")
 _TAG_PREFIX = "tag:yaml.org,2002:"
 
 
-def read_yaml(source: bytes | str, *, library: GoYaml = "v3") -> Document:
+def read_yaml(source: bytes | str, *, library: GoYaml = "v4") -> Document:
     """The first document of `source`.
 
     With v2 a merge key beats the keys above it, and a plain value in brackets or braces holds no `?`; otherwise keys
