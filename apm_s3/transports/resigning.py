@@ -7,7 +7,7 @@ import re
 from hashlib import sha256
 from io import BytesIO
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from apm_s3.transports.clock import Clock
 from apm_s3.transports.credentials import CredentialProvider
@@ -49,9 +49,8 @@ class Resigner:
         if unhashed and payload_hash == UNSIGNED_PAYLOAD:
             payload_hash = await _hash(body)
         parts = urlsplit(request.url)
-        values = {
-            name: _text(headers.get(name, parts.netloc if name == "host" else "")) for name in signed[3].split(";")
-        }
+        host = _host(parts)
+        values = {name: _text(headers.get(name, host if name == "host" else "")) for name in signed[3].split(";")}
         self._signer.sign(
             credentials,
             signed[2],
@@ -66,6 +65,13 @@ class Resigner:
             if name in values:
                 del headers[name]
                 headers[name] = values[name]
+
+
+def _host(parts: SplitResult) -> str:
+    """The Host header, which aiohttp adds."""
+    name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+    default = {"http": 80, "https": 443}.get(parts.scheme)
+    return name if parts.port in (None, default) else f"{name}:{parts.port}"
 
 
 async def _hash(body: bytes) -> str:
