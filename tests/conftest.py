@@ -91,3 +91,13 @@ async def _nothing_left_behind() -> AsyncIterator[None]:
     left = {task for task in asyncio.all_tasks() - before if not task.done() and task is not asyncio.current_task()}
     gc.collect()
     assert not left, f"tasks left behind: {left}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the fault matrix. It is here, as parallel runs load no other conftest in the process that reports."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, value in getattr(report, "user_properties", ()):
+                if name == "fault matrix":
+                    terminalreporter.section(name)
+                    terminalreporter.write_line(str(value))

@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-from collections.abc import Callable
 
 import pytest
 
-from tests.faults.faults import CASES
-from tests.faults.matrix import DATA_PATHS, Cell, DataPath, run_matrix, table, verbs_of
-
-Matrix = dict[tuple[str, str], Cell]
-TABLES = pytest.StashKey[list[str]]()
+from tests.faults.matrix import DATA_PATHS, DataPath, run_matrix, table
 
 
-@pytest.fixture(scope="module")
-def matrix(request: pytest.FixtureRequest) -> Callable[[DataPath], Matrix]:
-    """All cells of a transport, run once."""
-
-    @functools.cache
-    def run(data_path: DataPath) -> Matrix:
-        cells = asyncio.run(run_matrix(data_path))
-        request.config.stash.setdefault(TABLES, []).extend(table(data_path, cells))
-        return cells
-
-    return run
-
-
+# One test a transport, so that parallel test runs do not run the matrix once in each process.
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize(
-    ("data_path", "verb"), [(path, verb) for path in DATA_PATHS for verb in verbs_of(path)], ids=str
-)
-def test_a_call_that_meets_a_fault_ends_as_it_should(matrix, data_path: DataPath, verb) -> None:
-    cells = matrix(data_path)
-    wrong = [
-        f"{case.name}: {'; '.join(cell.problems)}"
-        for case in CASES
-        if (cell := cells.get((str(verb), case.name))) and cell.problems
-    ]
+@pytest.mark.parametrize("data_path", DATA_PATHS)
+def test_calls_that_meet_faults_end_as_they_should(data_path: DataPath, record_property) -> None:
+    cells = asyncio.run(run_matrix(data_path))
+    record_property("fault matrix", "\n".join(table(data_path, cells)))
+    wrong = [f"{verb}, {case}: {'; '.join(cell.problems)}" for (verb, case), cell in cells.items() if cell.problems]
     assert not wrong, "\n".join(wrong)
