@@ -131,7 +131,7 @@ async def test_shielded_work_that_fails_raises_its_error() -> None:
 async def deadlines() -> AsyncIterator[Deadlines]:
     made = Deadlines()
     yield made
-    made.close()
+    made.expire_all()
 
 
 async def overrun(deadlines: Deadlines, seconds: float) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from apm_s3.errors import (
@@ -31,7 +32,7 @@ from apm_s3.tasks import Deadlines, Watch
 T = TypeVar("T")
 R = TypeVar("R")
 
-_CLOSED = "this S3Manager was closed while the call was under way: what it asked for may have happened, or not"
+_CLOSED = "this S3Manager was closed while the call was under way"
 
 Attempt = Callable[[], Awaitable[T]]
 Recover = Callable[[ApmS3Error], Awaitable[bool]]
@@ -98,9 +99,32 @@ class Runner:
         self._closed = False
 
     def close(self) -> None:
-        """Let no request go out any more. Calls under way end with `ManagerClosed`, as their connections are closed."""
+        """Let no request go out any more, and end the calls that are under way with `ManagerClosed`.
+
+        Closing their connections would not do: aiohttp does not wake whoever waits for the rest of a body.
+        """
         self._closed = True
-        self._deadlines.close()
+        self._deadlines.expire_all()
+
+    @contextmanager
+    def watched(self, when: float) -> Iterator[Watch]:
+        """Put what the current task does under a deadline, whose `when` can be moved on, and end it at a close.
+
+        Raises:
+            TimeoutError: it was over.
+            ManagerClosed: the manager is closed, or was meanwhile.
+        """
+        if self._closed:
+            raise ManagerClosed(_CLOSED)
+        watch = self._deadlines.watch(when)
+        try:
+            yield watch
+        except asyncio.CancelledError as exc:
+            if not watch.overrun:
+                raise
+            raise self._overrun() from exc
+        finally:
+            self._deadlines.forget(watch)
 
     async def run(
         self,
@@ -155,6 +179,9 @@ class Runner:
         finally:
             self._deadlines.forget(call)
 
+    def _overrun(self) -> Exception:
+        return ManagerClosed(_CLOSED) if self._closed else TimeoutError()
+
     async def _once(self, call: _Call[T], attempt: Attempt[R]) -> R:
         pool = self._pool
         covered = pool.covers(call.task)
@@ -162,7 +189,7 @@ class Runner:
             await pool.acquire()
         try:
             if self._closed:
-                raise ManagerClosed(_CLOSED)
+                raise _closed_under(call)
             call.attempts += 1
             call.sent_at = time.monotonic()
             return await attempt()
@@ -264,12 +291,12 @@ class Runner:
         outcome = Outcome.FAILURE
         if isinstance(error, asyncio.CancelledError):
             if call.overrun:
-                error = DeadlineExceeded(_overrun_problem(call))
+                error = _closed_under(call) if self._closed else DeadlineExceeded(_overrun_problem(call))
             else:
                 outcome = Outcome.CANCELLED
         elif self._closed and not isinstance(error, ApmS3Error):
             # What aiohttp and aiobotocore raise when their session is closed under a request is in no table.
-            call.failure, error = None, ManagerClosed(_CLOSED)
+            call.failure, error = None, _closed_under(call)
         error = _complete(call, error)
         self._tell(self._observers(), call, outcome, error)
         return error
@@ -319,6 +346,11 @@ def _may_have_happened(error: ApmS3Error) -> bool:
     if isinstance(error, S3Error):
         return error.status >= 500 or isinstance(error, ServiceUnavailable | ConditionalConflict)
     return isinstance(error, IntegrityError)
+
+
+def _closed_under(call: _Call[Any]) -> ManagerClosed:
+    what = "what it asked for may have happened, or not" if call.attempts else "nothing was sent"
+    return ManagerClosed(f"{_CLOSED}: {what}")
 
 
 def _overrun_problem(call: _Call[Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -23,7 +23,7 @@ from apm_s3.models import FileInfo
 from apm_s3.operations.engine import Engine
 from apm_s3.options import ReadOptions
 from apm_s3.pool import StreamSlot
-from apm_s3.tasks import shielded
+from apm_s3.tasks import Watch, shielded
 from apm_s3.transports.base import Body
 from apm_s3.transports.bodies import joined
 from apm_s3.wire import checksums
@@ -111,10 +111,10 @@ class Download:
             take(piece)
             if self._got - moved >= _PROGRESS:
                 moved = self._got
-                bound.reschedule(self._latest(began))
+                watch.when = self._latest(began)
 
-        async with self._waiting() as bound:
-            began = asyncio.get_running_loop().time()
+        async with self._waiting() as watch:
+            began = time.monotonic()
             while True:
                 if self._body is not None and not self._cut_short:
                     await self._body.pour(poured)
@@ -158,7 +158,7 @@ class Download:
             return self
         timeout = self._options.timeout
         if timeout is not None:
-            self._ends_at = asyncio.get_running_loop().time() + timeout
+            self._ends_at = time.monotonic() + timeout
 
         async def attempt() -> Body:
             return await self._engine.transport.open(self._bucket, self._key, self._options)
@@ -181,30 +181,30 @@ class Download:
         return self._wanted(body), body.info.storage_class
 
     @asynccontextmanager
-    async def _waiting(self) -> AsyncIterator[asyncio.Timeout]:
+    async def _waiting(self) -> AsyncIterator[Watch]:
         """With a slot, and until the deadline; what goes wrong closes the download."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = time.monotonic()
+        watch = None
         try:
-            async with asyncio.timeout_at(self._latest(began)) as bound:
+            with self._engine.runner.watched(self._latest(began)) as watch:
                 try:
                     if self._pieces is not None:
                         await self._slot.take()
-                    yield bound
+                    yield watch
                 except BaseException:
                     await shielded(self.aclose())
                     raise
         except TimeoutError as exc:
-            if not bound.expired():
+            if watch is None or not watch.expired:
                 raise
-            spent = self._options.timeout or self._waited + loop.time() - began
+            spent = self._options.timeout or self._waited + time.monotonic() - began
             raise DeadlineExceeded(
                 f"not read within {spent:.3g} seconds: {self._got} of {self._length} bytes came",
                 operation=self._operation,
                 bucket=self._bucket,
                 key=self._key,
             ) from exc
-        self._waited += loop.time() - began
+        self._waited += time.monotonic() - began
 
     def _latest(self, began: float) -> float:
         # Without a timeout of the call's own, only waiting counts: its reader may take all the time it needs.
