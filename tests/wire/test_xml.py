@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from xml.sax.saxutils import escape
 
 import pytest
 from hypothesis import given
@@ -63,6 +64,39 @@ def test_a_listing_is_read_with_and_without_a_namespace(namespace: str) -> None:
     assert [file.storage_class for file in page.files] == ["GLACIER", "STANDARD"]
     assert page.prefixes == ("d e/",)
     assert page.next_token == "t&1"
+
+
+ENTRIES = st.lists(
+    st.tuples(
+        st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), min_size=1),
+        st.sampled_from(
+            [
+                "",
+                "",
+                "",
+                "<StorageClass>GLACIER</StorageClass>",
+                "<Owner><ID>o</ID></Owner>",
+                "<ChecksumAlgorithm>CRC32</ChecksumAlgorithm><ChecksumAlgorithm>SHA1</ChecksumAlgorithm>",
+                "<Owner/>",
+                "<CommonPrefixes><Prefix>p/</Prefix></CommonPrefixes>",
+                "</Contents>\n<Contents><Key>more</Key><Size>4</Size><ETag>e</ETag>",
+                "<!-- </Contents> -->",
+            ]
+        ),
+    ),
+    max_size=6,
+)
+
+
+@given(ENTRIES, st.booleans(), st.sampled_from(["", "<IsTruncated>false</IsTruncated>", "<CommonPrefixes/>", "\n"]))
+def test_entries_that_are_alike_are_read_as_by_a_parser(
+    entries: list[tuple[str, str]], encoded: bool, end: str
+) -> None:
+    body = listing("".join(contents(escape(key), extra) for key, extra in entries) + end, encoded=encoded)
+    page = xml.parse_list(body, "b")
+
+    assert page == xml.parse_list(body.replace(b"<Contents>", b"<Contents >"), "b")
+    assert len(page.files) == len(entries) + sum("more" in extra for _, extra in entries)
 
 
 def test_keys_that_xml_cannot_hold_are_decoded() -> None:
