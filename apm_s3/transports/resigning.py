@@ -11,14 +11,13 @@ from urllib.parse import SplitResult, urlsplit
 
 from apm_s3.transports.clock import Clock
 from apm_s3.transports.credentials import CredentialProvider
+from apm_s3.wire.checksums import OFF_LOOP
 from apm_s3.wire.sigv4 import SERVICE, UNSIGNED_PAYLOAD, Signer
 
 _AUTHORIZATION = re.compile(
     rf"AWS4-HMAC-SHA256 Credential=(.+)/\d{{8}}/([^/]+)/{SERVICE}/aws4_request, SignedHeaders=([^,]+), Signature=.+"
 )
 _REPLACED = ("x-amz-content-sha256", "x-amz-date", "x-amz-security-token", "authorization")
-_HASHED_IN_PLACE = 256 * 1024
-"""Bytes that are hashed in less time than a thread takes to be woken."""
 
 
 class Resigner:
@@ -75,7 +74,7 @@ def _host(parts: SplitResult) -> str:
 
 
 async def _hash(body: bytes) -> str:
-    if len(body) <= _HASHED_IN_PLACE:
+    if len(body) < OFF_LOOP:
         return sha256(body).hexdigest()
     return (await asyncio.to_thread(sha256, body)).hexdigest()
 

@@ -37,7 +37,6 @@ _FLAT = re.compile(
 _FLAT_FIELD = re.compile(r"<(\w+)>([^<]*)</")
 _ENTRY = re.compile(rb"<Contents>((?:<(\w+)>[^<]*</\2>)+)</Contents>")
 _ENTRY_END = b"</Contents>"
-_ENTRY_FIELD = re.compile(rb"<(\w+)>([^<]*)</")
 _ERROR_ROOT = re.compile(rb"<Error[\s>]")
 _NOTHING: dict[str, str] = {}
 _CHECKSUMS = {
@@ -275,10 +274,15 @@ def _flat_fields(body: bytes) -> dict[str, str] | None:
     whole = _FLAT.fullmatch(body)
     if whole is None:
         return None
-    content = whole[2].replace(b"&quot;", b'"').replace(b"&#34;", b'"')
+    content = _with_quotes(whole[2])
     if b"&" in content:
         return None
     return dict(_FLAT_FIELD.findall(content.decode()))
+
+
+def _with_quotes(content: bytes) -> bytes:
+    # The references in which the quotes of ETags come; what has others is left to a parser.
+    return content.replace(b"&quot;", b'"').replace(b"&#34;", b'"')
 
 
 def _skip(element: ET.Element) -> int:
@@ -343,31 +347,30 @@ def _cut_rows(body: bytes) -> tuple[bytes, list[str], list[tuple[str, ...]]]:
 
     For a fraction of what a parser costs, which is left all of them otherwise.
     """
-    first = _ENTRY.search(body)
-    if first is None or first.start() != body.find(b"<Contents"):
+    start = max(body.find(b"<Contents"), 0)
+    first = _ENTRY.match(body, start)
+    if first is None:
         return body, [], []
     stop = body.rindex(_ENTRY_END) + len(_ENTRY_END)
-    content = body[first.start() : stop].replace(b"&quot;", b'"').replace(b"&#34;", b'"')
-    names = [name.decode() for name, _ in _ENTRY_FIELD.findall(first[1])]
     try:
-        text = content.decode()
+        text = _with_quotes(body[start:stop]).decode()
     except UnicodeDecodeError:
         return body, [], []
+    names = [name for name, _ in _FLAT_FIELD.findall(first[1].decode())]
     pattern, framing = _row(tuple(names))
     rows = [found.groups() for found in pattern.finditer(text)]
     # Rows do not overlap: if they are as long as all of it together, there is nothing else in it.
     if len(rows) * framing + sum(map(len, chain.from_iterable(rows))) != len(text):
         return body, [], []
-    return body[: first.start()] + body[stop:], names, rows
+    return body[:start] + body[stop:], names, rows
 
 
 @lru_cache(maxsize=64)
 def _row(names: tuple[str, ...]) -> tuple[re.Pattern[str], int]:
     """What matches an entry of these fields, and its length without their texts."""
     fields = "".join(f"<{name}>([^<&\\x00-\\x1f]*)</{name}>" for name in names)
-    return re.compile(f"<Contents>{fields}</Contents>"), len("<Contents></Contents>" + "<></>" * len(names)) + 2 * sum(
-        map(len, names)
-    )
+    empty = "".join(f"<{name}></{name}>" for name in names)
+    return re.compile(f"<Contents>{fields}</Contents>"), len(f"<Contents>{empty}</Contents>")
 
 
 def _version(fields: dict[str, str], decode: Callable[[str], str], *, is_delete_marker: bool) -> FileVersion:
