@@ -13,9 +13,10 @@ from pathlib import Path
 from apm_s3.errors import InvalidOption, NotFound, PreconditionFailed, UnsupportedByServer
 from apm_s3.models import FileInfo
 from apm_s3.operations.engine import READ_DEFAULTS, Engine, Operations, check_target, within
-from apm_s3.operations.streams import Download, corrupted, object_changed
+from apm_s3.operations.streams import Download, object_changed
 from apm_s3.options import ReadOptions
 from apm_s3.tasks import run_all, shielded
+from apm_s3.transports.bodies import corrupted
 from apm_s3.wire import checksums
 from apm_s3.wire.parts import cut_range
 

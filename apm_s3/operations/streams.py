@@ -11,7 +11,6 @@ from typing import Any, Self
 
 from apm_s3.errors import (
     DeadlineExceeded,
-    IntegrityError,
     NotFound,
     ObjectChanged,
     PreconditionFailed,
@@ -25,7 +24,7 @@ from apm_s3.options import ReadOptions
 from apm_s3.pool import StreamSlot
 from apm_s3.tasks import Watch, shielded
 from apm_s3.transports.base import Body
-from apm_s3.transports.bodies import joined
+from apm_s3.transports.bodies import corrupted, joined
 from apm_s3.wire import checksums
 
 _PROGRESS = 1024**2
@@ -292,17 +291,6 @@ class Download:
             await body.aclose()
         if isinstance(pieces, AsyncGenerator):
             await pieces.aclose()
-
-
-def corrupted(operation: str, bucket: str, key: str, algorithm: str, actual: str, expected: str) -> IntegrityError:
-    """The error for an object whose bytes do not match its checksum."""
-    return IntegrityError(
-        f"the {algorithm} of what came is {actual}, but S3 says {expected}",
-        operation=operation,
-        bucket=bucket,
-        key=key,
-        hint="read it again; if it stays so, the object is damaged where it is stored",
-    )
 
 
 def object_changed(operation: str, bucket: str, key: str) -> ObjectChanged:

@@ -1,10 +1,12 @@
-"""The whole body of an answer, put together where that does not hold the event loop."""
+"""The body of an answer: put together where that does not hold the event loop, or found to be damaged."""
 
 from __future__ import annotations
 
 import asyncio
 
 from aiohttp import ClientResponse
+
+from apm_s3.errors import IntegrityError
 
 # A millisecond a MiB, page faults included; `bytes.join` gives the interpreter lock away meanwhile.
 _LARGE = 4 * 1024**2
@@ -30,3 +32,14 @@ async def joined(pieces: list[bytes]) -> bytes:
     if sum(map(len, pieces)) < _LARGE:
         return b"".join(pieces)
     return await asyncio.to_thread(b"".join, pieces)
+
+
+def corrupted(operation: str, bucket: str, key: str, algorithm: str, actual: str, expected: str) -> IntegrityError:
+    """The error for an object whose bytes do not match its checksum."""
+    return IntegrityError(
+        f"the {algorithm} of what came is {actual}, but S3 says {expected}",
+        operation=operation,
+        bucket=bucket,
+        key=key,
+        hint="read it again; if it stays so, the object is damaged where it is stored",
+    )

@@ -12,10 +12,11 @@ from typing import Self, TypeVar
 
 from aiohttp import ClientResponse
 
-from apm_s3.errors import ApmS3Error, ConnectionLost, IntegrityError, RequestTimedOut, S3Error, TransportError
+from apm_s3.errors import ApmS3Error, ConnectionLost, RequestTimedOut, S3Error, TransportError
 from apm_s3.models import FileInfo
 from apm_s3.s3_answers import s3_error
 from apm_s3.transports.aiohttp_errors import TRANSLATED, translate
+from apm_s3.transports.bodies import corrupted
 from apm_s3.transports.direct import Receiver, takeable
 from apm_s3.transports.signed_requests import Call
 from apm_s3.transports.stalls import Counter, Stalls
@@ -149,13 +150,7 @@ def verify(call: Call, data: bytes, info: FileInfo) -> None:
     algorithm, expected = known
     actual = checksums.checksum(algorithm, data)
     if actual != expected:
-        raise IntegrityError(
-            f"the {algorithm} of the body is {actual}, but S3 says {expected}",
-            operation=call.operation,
-            bucket=call.bucket,
-            key=call.key,
-            hint="read it again; if it stays so, the object is damaged where it is stored",
-        )
+        raise corrupted(call.operation, info.bucket, info.key, algorithm, actual, expected)
 
 
 def shortened(call: Call, got: int, expected: int) -> ConnectionLost:
