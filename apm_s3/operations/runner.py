@@ -101,7 +101,7 @@ class Runner:
     def close(self) -> None:
         """Let no request go out any more, and end the calls that are under way with `ManagerClosed`.
 
-        Closing their connections would not do: aiohttp does not wake whoever waits for the rest of a body.
+        Closing their connections would not do: aiohttp, below aiobotocore, does not wake who waits for the rest of a body.
         """
         self._closed = True
         self._deadlines.expire_all()
@@ -295,7 +295,7 @@ class Runner:
             else:
                 outcome = Outcome.CANCELLED
         elif self._closed and not isinstance(error, ApmS3Error):
-            # What aiohttp and aiobotocore raise when their session is closed under a request is in no table.
+            # What aiobotocore raises when its session is closed under a request is in no table.
             call.failure, error = None, _closed_under(call)
         error = _complete(call, error)
         self._tell(self._observers(), call, outcome, error)

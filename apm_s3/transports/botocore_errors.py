@@ -7,6 +7,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 from botocore import exceptions as bc
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
@@ -104,6 +105,7 @@ TABLE: dict[str, type[ApmS3Error]] = {
     "ClientPayloadError": ConnectionLost,
     "ClientConnectionError": ConnectionLost,
     "ClientError": ConnectionLost,
+    "HttpProcessingError": ConnectionLost,
     "ServerTimeoutError": RequestTimedOut,
     "TimeoutError": RequestTimedOut,
     "ConnectionBroken": ConnectionLost,
@@ -116,6 +118,7 @@ TRANSLATED = (
     ClientError,
     ResponseParserError,
     aiohttp.ClientError,
+    HttpProcessingError,
     asyncio.TimeoutError,
     ConnectionBroken,
     OSError,

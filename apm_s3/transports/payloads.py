@@ -63,7 +63,6 @@ class Payload:
         pieces: gives the body piece by piece, otherwise.
         length: bytes on the wire.
         checksums: those that S3 will have verified.
-        failure: what the stream raised while it was sent, and what is to blame then.
         signer: of its chunks, once the request is signed.
     """
 
@@ -73,7 +72,6 @@ class Payload:
     pieces: Pieces | None = None
     length: int = 0
     checksums: dict[str, str] = field(default_factory=dict)
-    failure: Exception | None = None
     signer: ChunkSigner | None = None
 
     def start(self) -> AsyncIterator[bytes | memoryview]:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
-
-from yarl import URL
 
 from apm_s3.transports.clients import is_custom
 from apm_s3.wire.sigv4 import SERVICE, encode_path
 
 PROBE_KEY = "k"
+
+_PORTS = {"http": 80, "https": 443}
 
 _SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=.*/\d{8}/([^/]+)/([^/]+)/aws4_request,")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", re.ASCII)
@@ -31,24 +31,40 @@ _KNOWN_HEADERS = frozenset(
 )  # fmt: skip
 
 
+class Origin(NamedTuple):
+    """A server: https://www.rfc-editor.org/rfc/rfc9110#name-origin."""
+
+    host: str
+    port: int
+    secure: bool
+
+    @property
+    def scheme(self) -> str:
+        """Of its URLs."""
+        return "https" if self.secure else "http"
+
+    @property
+    def authority(self) -> str:
+        """Host and port as they stand in a URL and in the Host header, the port of the scheme left out."""
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        return name if self.port == _PORTS[self.scheme] else f"{name}:{self.port}"
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """The way to one bucket.
 
     Attributes:
-        base: the URL of the endpoint, without a path.
         host: the Host header, as it is signed.
         prefix: what stands before the key in the path: "/", or "/bucket/" (after the endpoint's own path, if any).
         aws: whether AWS itself answers there, and not a server that speaks S3.
-        proxy: arguments of an aiohttp request that goes through a proxy.
     """
 
-    base: URL
+    origin: Origin
     host: str
     prefix: str
     region: str
     aws: bool
-    proxy: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def root(self) -> str:
@@ -58,7 +74,7 @@ class Route:
     @property
     def secure(self) -> bool:
         """Whether the connection is TLS."""
-        return self.base.scheme == "https"
+        return self.origin.secure
 
 
 class _Stopped(Exception):
@@ -105,14 +121,12 @@ def route_of(url: str, headers: Mapping[str, Any], bucket: str) -> Route | None:
     prefix = parts.path.removesuffix(PROBE_KEY)
     if prefix == parts.path or not (prefix == "/" or prefix.endswith(f"/{encode_path(bucket)}/")):
         return None
-    base = URL.build(scheme=parts.scheme, authority=parts.netloc, encoded=True)
-    if base.user is not None or base.password is not None:
+    if parts.username is not None or parts.password is not None or parts.scheme not in _PORTS or not host:
         return None
-    default_port = parts.port is None or parts.port == {"http": 80, "https": 443}.get(parts.scheme)
-    name = f"[{host}]" if ":" in host else host
+    origin = Origin(host, parts.port or _PORTS[parts.scheme], parts.scheme == "https")
     return Route(
-        base=base,
-        host=name if default_port else f"{name}:{parts.port}",
+        origin=origin,
+        host=origin.authority,
         prefix=prefix,
         region=scope[1],
         aws=not is_custom(url),

@@ -1,4 +1,4 @@
-"""Signs a request, sends it on the aiohttp session, and reads its answer: what every verb of the lean path shares."""
+"""Signs a request, sends it, and reads its answer: what every verb of the lean path shares."""
 
 from __future__ import annotations
 
@@ -6,26 +6,22 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
-from aiohttp import ClientResponse, ClientSession
 from botocore.exceptions import BotoCoreError, ClientError
-from yarl import URL
 
-from apm_s3.errors import ApmS3Error, InvalidCredentials, WrongRegion
+from apm_s3.errors import ApmS3Error, InvalidCredentials, InvalidRequest, WrongRegion
 from apm_s3.models import Credentials
-from apm_s3.transports.aiohttp_errors import TRANSLATED, translate
-from apm_s3.transports.bodies import read_whole
 from apm_s3.transports.botocore_errors import translate as translate_botocore
 from apm_s3.transports.clients import Clients
-from apm_s3.transports.http_session import HttpSession
+from apm_s3.transports.connection import Answer, ConnectionBroken
+from apm_s3.transports.connections import CannotConnect, Connections, Lane
 from apm_s3.transports.payloads import PIECE, Payload, closing
 from apm_s3.transports.routes import Route, learn_route
-from apm_s3.transports.signed_answers import SignedBody, refusal, server_time, stalled_error
-from apm_s3.transports.signed_requests import Call, Headers
+from apm_s3.transports.signed_answers import SignedBody, broken, refusal, server_time, stalled_error
+from apm_s3.transports.signed_requests import DEFAULT_TYPE, Call, Headers
 from apm_s3.transports.stalls import Stalls
+from apm_s3.wire.http1 import request_head
 from apm_s3.wire.sigv4 import EMPTY_SHA256, Signer, encode_path
 
 MAX_ROUTES = 4096
@@ -33,6 +29,9 @@ MAX_ROUTES = 4096
 
 READY_SECONDS = 1.0
 """How long one look at the credentials' expiry holds: botocore refreshes them minutes ahead of it."""
+
+_WITH_BODY = frozenset({"PUT", "POST"})
+"""Methods whose requests say that they have no body: https://www.rfc-editor.org/rfc/rfc9110#field.content-length."""
 
 _LEAST = 4096
 """Bytes that a piece of a body counts for at least, so that many small ones hold the event loop no longer."""
@@ -44,13 +43,12 @@ _SKEWED = b"<Error><Code>RequestTimeTooSkewed</Code></Error>"
 class Sender:
     """Routes, credentials, clock and connections of the lean path."""
 
-    _session: ClientSession
     _frozen: Credentials
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
         settings = clients.settings
-        self._http = HttpSession(settings, clients.session.get_config_variable("ca_bundle"))
+        self._connections = Connections(settings, clients.session.get_config_variable("ca_bundle"))
         self._credentials = clients.provider
         self._clock = clients.clock
         self._signer = Signer()
@@ -65,7 +63,7 @@ class Sender:
         except KeyError:
             return await self._learn(bucket, None)
 
-    async def exchange(self, call: Call, route: Route, payload: Payload | None = None) -> tuple[ClientResponse, bytes]:
+    async def exchange(self, call: Call, route: Route, payload: Payload | None = None) -> tuple[Answer, bytes]:
         """Send one request; its answer and whole body.
 
         Raises:
@@ -76,33 +74,36 @@ class Sender:
         if now >= self._ready_until:
             await self._prepare(route)
         task = self._stalls.enter(now)
-        pieces = None
+        answer = None
         try:
-            url, headers, data = self._signed(call, route, payload)
-            if payload is not None and data is None:
-                data = pieces = _watched(payload, self._stalls, task)
-            response = await self._session.request(
-                call.method, url, headers=headers, data=data, allow_redirects=False, **route.proxy
-            )
-            if response.content.is_eof():
-                body = await response.read()
+            lane = self._connections.lane(route.origin)
+            head, data = self._signed(call, route, payload, lane)
+            connection = await self._connections.take(lane, now)
+            answer = connection.begin(call.method, whole=True)
+            if payload is None:
+                connection.write(head)
+            elif data is not None:
+                connection.write(head + data)
             else:
-                self._stalls.reading(task, response.content)
-                body = await read_whole(response)
+                async with closing(_watched(payload, self._stalls, task)) as pieces:
+                    await connection.write_body(head, pieces)
+            if not answer.ended:
+                self._stalls.reading(task, answer)
+                await answer.wait()
+            body = await answer.read()
         except BaseException as exc:
-            failure = self._failure(exc, call, route, payload, task)
+            if answer is not None:
+                answer.close()
+            failure = self._failure(exc, call, route, task)
             if failure is exc:
                 raise
             raise failure from exc
-        finally:
-            if pieces is not None:
-                await _close(pieces)
         self._stalls.leave(task)
-        if response.status >= 300:
-            if not body and response.status == 403 and self._clock.is_off(server_time(response.headers.get("Date"))):
+        if answer.status >= 300:
+            if not body and answer.status == 403 and self._clock.is_off(server_time(answer.headers.get("date"))):
                 body = _SKEWED
-            raise refusal(call, response.status, response.headers, body)
-        return response, body
+            raise refusal(call, answer.status, answer.headers, body)
+        return answer, body
 
     async def open_body(self, call: Call, route: Route) -> SignedBody:
         """Send one GET; its answer, whose body is still to be read, and closed.
@@ -115,21 +116,26 @@ class Sender:
         if now >= self._ready_until:
             await self._prepare(route)
         task = self._stalls.enter(now)
+        answer = None
         try:
-            url, headers, _ = self._signed(call, route, None)
-            response = await self._session.request(
-                call.method, url, headers=headers, allow_redirects=False, **route.proxy
-            )
-            if response.status >= 300:
-                self._stalls.reading(task, response.content)
-                raise refusal(call, response.status, response.headers, await response.read())  # noqa: TRY301
+            lane = self._connections.lane(route.origin)
+            head, _ = self._signed(call, route, None, lane)
+            connection = await self._connections.take(lane, now)
+            answer = connection.begin(call.method, whole=False)
+            connection.write(head)
+            self._stalls.reading(task, answer)
+            await answer.wait()
+            if answer.status >= 300:
+                raise refusal(call, answer.status, answer.headers, await answer.read())  # noqa: TRY301
         except BaseException as exc:
-            failure = self._failure(exc, call, route, None, task)
+            if answer is not None:
+                answer.close()
+            failure = self._failure(exc, call, route, task)
             if failure is exc:
                 raise
             raise failure from exc
         self._stalls.leave(task)
-        return SignedBody(call, response, self._stalls, route.host)
+        return SignedBody(call, answer, self._stalls, route.host)
 
     async def presign(
         self,
@@ -153,7 +159,7 @@ class Sender:
             expires_in,
             self._clock.now(),
         )
-        return f"{route.base.scheme}://{route.host}{path}?{query}"
+        return f"{route.origin.scheme}://{route.host}{path}?{query}"
 
     async def recover(self, error: ApmS3Error) -> bool:
         """See `ObjectTransport.recover`."""
@@ -169,46 +175,46 @@ class Sender:
     async def aclose(self) -> None:
         """Close every connection."""
         self._stalls.close()
-        await self._http.aclose()
+        await self._connections.aclose()
 
-    def _signed(self, call: Call, route: Route, payload: Payload | None) -> tuple[URL, Headers, Any]:
-        """The URL, the headers and the body of a request; no body where it comes in pieces."""
+    def _signed(self, call: Call, route: Route, payload: Payload | None, lane: Lane) -> tuple[bytes, bytes | None]:
+        """The head of a request, and its body; no body where it comes in pieces."""
         path = route.root if call.key is None else route.prefix + encode_path(call.key)
-        url = route.base.with_path(path, encoded=True)
-        if call.query:
-            url = URL.build(
-                scheme=url.scheme, authority=url.raw_authority, path=path, query_string=call.query, encoded=True
-            )
         headers = call.headers
         headers["host"] = route.host
         content_hash, data = EMPTY_SHA256, None
         if payload is not None:
             headers.update(payload.headers)
+            # Without a type, SeaweedFS takes the trailer of a part for a body that is cut short.
+            headers.setdefault("content-type", DEFAULT_TYPE)
             content_hash, data = payload.hash, payload.data
         signer = self._signer.sign(
             self._frozen, route.region, call.method, path, call.query, headers, content_hash, self._clock.now()
         )
-        if payload is not None and data is None:
-            headers["content-length"] = str(payload.length)
+        if payload is not None:
             payload.signer = signer
-        return url, headers, data
+            headers["content-length"] = str(payload.length if data is None else len(data))
+        elif call.method in _WITH_BODY:
+            headers["content-length"] = "0"
+        if lane.headers:
+            headers.update(lane.headers)
+        target = f"{lane.prefix}{path}?{call.query}" if call.query else lane.prefix + path
+        try:
+            return request_head(call.method, target, headers), data
+        except ValueError as exc:
+            raise InvalidRequest(str(exc), hint="leave line breaks out of metadata and other headers") from exc
 
-    def _failure(
-        self, exc: BaseException, call: Call, route: Route, payload: Payload | None, task: asyncio.Task[Any]
-    ) -> BaseException:
-        """The error to raise for `exc`, with which a request ended; itself where it is none of aiohttp's."""
+    def _failure(self, exc: BaseException, call: Call, route: Route, task: asyncio.Task[Any]) -> BaseException:
+        """The error to raise for `exc`, with which a request ended; itself where it is not the connection's."""
         stalled = self._stalls.leave(task)
         if isinstance(exc, asyncio.CancelledError):
             return stalled_error(call, self._stalls.timeout, route.host) if stalled else exc
-        if not isinstance(exc, TRANSLATED):
+        if not isinstance(exc, CannotConnect | ConnectionBroken):
             return exc
-        if payload is not None and payload.failure is not None:
-            return payload.failure
-        return translate(exc, operation=call.operation, bucket=call.bucket, key=call.key, endpoint=route.host)
+        return broken(call, exc, route.host)
 
     async def _prepare(self, route: Route) -> None:
-        """Have a session, and credentials that are not about to expire, for a second."""
-        self._session = await self._http.open()
+        """Have credentials that are not about to expire, for a second."""
         try:
             found = await self._credentials.get()
         except (BotoCoreError, ClientError) as exc:
@@ -231,33 +237,21 @@ class Sender:
             return None
         if self._clients.settings.proxies_config:
             route = None
-        elif route is not None:
-            route = replace(route, proxy=self._http.proxy(str(route.base)))
         if len(self._routes) >= MAX_ROUTES:
             self._routes.clear()
         self._routes[bucket] = route
         return route
 
 
-async def _close(pieces: AsyncGenerator[Any, None]) -> None:
-    # Still running, it is being cancelled with the task of aiohttp that writes it, and closes itself.
-    with suppress(RuntimeError):
-        await pieces.aclose()
-
-
 async def _watched(payload: Payload, stalls: Stalls, task: asyncio.Task[Any]) -> AsyncGenerator[Any, None]:
-    """The pieces of a body: each one sent is progress, and what their source raises is kept."""
+    """The pieces of a body, each one of which is progress."""
     step = 0
     async with closing(payload.start()) as pieces:
-        try:
-            async for piece in pieces:
-                yield piece
-                stalls.moved(task)
-                step += max(len(piece), _LEAST)
-                if step >= PIECE:
-                    # A connection that takes all at once would let a whole part through in one step of the event loop.
-                    await asyncio.sleep(0)
-                    step = 0
-        except Exception as exc:
-            payload.failure = exc
-            raise
+        async for piece in pieces:
+            yield piece
+            stalls.moved(task)
+            step += max(len(piece), _LEAST)
+            if step >= PIECE:
+                # A connection that takes all at once would let a whole part through in one step of the event loop.
+                await asyncio.sleep(0)
+                step = 0

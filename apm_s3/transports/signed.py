@@ -1,4 +1,4 @@
-"""The data plane over one aiohttp session: URL, signature, request, answer, and nothing between them.
+"""The data plane over connections of our own: URL, signature, request, answer, and nothing between them.
 
 What it does not know (access points, S3 Express, accelerate, FIPS, SSE-C, requester pays, proxies with certificates of
 their own) goes to the transport over aiobotocore by itself.
@@ -11,13 +11,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from aiohttp import ClientResponse
-
 from apm_s3.errors import ApmS3Error, S3Error
 from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, ListPage, Stream, VersionPage
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 from apm_s3.transports import signed_requests as requests
 from apm_s3.transports.base import Body, ParsedPage, RawPage
+from apm_s3.transports.connection import Answer
 from apm_s3.transports.routes import Route
 from apm_s3.transports.signed_answers import file_info, server_time, shortened, verify
 from apm_s3.transports.signed_multipart import XML, SignedMultipart, document, parsed, size_of, written_info
@@ -31,7 +30,7 @@ _NOT_IN_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 class SignedPage:
     """See `RawPage`."""
 
-    def __init__(self, call: Call, response: ClientResponse, body: bytes) -> None:
+    def __init__(self, call: Call, response: Answer, body: bytes) -> None:
         self._call = call
         self._response = response
         self._body = body
@@ -58,7 +57,7 @@ class SignedTransport(SignedMultipart):
         call = self._read_call("read_file", "GET", bucket, key, options)
         response, body = await self._sender.exchange(call, route)
         info = file_info(bucket, key, response.headers)
-        length = response.headers.get("Content-Length")
+        length = response.headers.get("content-length")
         if length is not None and int(length) != len(body):
             raise shortened(call, len(body), int(length))
         if info.checksums and options.range is None and self._verify:
@@ -143,7 +142,7 @@ class SignedTransport(SignedMultipart):
             etag=written.etag,
             version_id=response.headers.get("x-amz-version-id"),
             last_modified=written.last_modified,
-            server_time=server_time(response.headers.get("Date")),
+            server_time=server_time(response.headers.get("date")),
         )
 
     async def list_files(self, bucket: str, options: ListOptions) -> ListPage:

@@ -10,16 +10,13 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Self, TypeVar
 
-from aiohttp import ClientResponse
-
-from apm_s3.errors import ApmS3Error, ConnectionLost, RequestTimedOut, S3Error, TransportError
+from apm_s3.errors import ApmS3Error, ConnectFailed, ConnectionLost, RequestTimedOut, S3Error, TransportError
 from apm_s3.models import FileInfo
 from apm_s3.s3_answers import s3_error
-from apm_s3.transports.aiohttp_errors import TRANSLATED, translate
 from apm_s3.transports.bodies import corrupted
-from apm_s3.transports.direct import Receiver, takeable
+from apm_s3.transports.connection import Answer, ConnectionBroken
 from apm_s3.transports.signed_requests import Call
-from apm_s3.transports.stalls import Counter, Stalls
+from apm_s3.transports.stalls import Stalls
 from apm_s3.wire import checksums
 from apm_s3.wire.xml import parse_error
 
@@ -41,7 +38,7 @@ class _Shape:
     """
 
     def __init__(self, names: tuple[str, ...]) -> None:
-        at = {name.lower(): index for index, name in enumerate(names)}
+        at = {name: index for index, name in enumerate(names)}
         self.length = at.get("content-length", -1)
         self.range = at.get("content-range", -1)
         self.etag = at.get("etag", -1)
@@ -123,7 +120,7 @@ def _seconds(date: str) -> float | None:
 def refusal(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> S3Error:
     """The error for an answer that says no."""
     document = parse_error(body) if body else parse_error(b"<Error/>")
-    retry_after = headers.get("Retry-After", "")
+    retry_after = headers.get("retry-after", "")
     return s3_error(
         operation=call.operation,
         status=status,
@@ -134,7 +131,7 @@ def refusal(call: Call, status: int, headers: Mapping[str, str], body: bytes) ->
         request_id=document.request_id or headers.get("x-amz-request-id"),
         retry_after=float(retry_after) if retry_after.isdigit() else None,
         region=headers.get("x-amz-bucket-region") or document.region,
-        server_time=server_time(headers.get("Date")),
+        server_time=server_time(headers.get("date")),
     )
 
 
@@ -174,18 +171,29 @@ def stalled_error(call: Call, seconds: float, endpoint: str) -> RequestTimedOut:
     )
 
 
+def broken(call: Call, exc: Exception, endpoint: str) -> TransportError:
+    """The error for a request that got no answer, or not all of it; to be raised `from` it."""
+    kind, outcome = (
+        (ConnectionLost, "the connection broke")
+        if isinstance(exc, ConnectionBroken)
+        else (ConnectFailed, "could not connect")
+    )
+    return kind(
+        f"{outcome}: {exc}".rstrip(". "), endpoint=endpoint, operation=call.operation, bucket=call.bucket, key=call.key
+    )
+
+
 class SignedBody:
     """See `Body`."""
 
-    def __init__(self, call: Call, response: ClientResponse, stalls: Stalls, endpoint: str) -> None:
-        self.info = file_info(call.bucket, call.key or "", response.headers)
-        self.length = int(response.headers.get("Content-Length", self.info.size))
+    def __init__(self, call: Call, answer: Answer, stalls: Stalls, endpoint: str) -> None:
+        self.info = file_info(call.bucket, call.key or "", answer.headers)
+        self.length = self.info.size if answer.length is None else answer.length
         self._call = call
-        self._response = response
+        self._answer = answer
         self._stalls = stalls
         self._endpoint = endpoint
         self._got = 0
-        self._poured = False
         self._broken: ApmS3Error | None = None
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -194,42 +202,45 @@ class SignedBody:
 
     async def __anext__(self) -> bytes:
         """The next piece, as large as what has arrived."""
+        if self._broken is not None:
+            raise self._broken
         try:
-            piece = b"" if self._poured else await self._wait(self._response.content.readany())
-            if piece:
-                self._got += len(piece)
-                return piece
-            self._check_end()
+            piece = await self._wait(self._answer.readany())
         except BaseException:
-            self._response.close()
+            self._answer.close()
             raise
-        self._response.release()
+        if piece:
+            self._got += len(piece)
+            return piece
+        if self._got != self.length:
+            raise shortened(self._call, self._got, self.length)
         raise StopAsyncIteration
 
     async def pour(self, take: Callable[[memoryview], object]) -> None:
         """See `Body.pour`."""
-        connection = None if self._poured else takeable(self._response, self.length - self._got)
-        if connection is None:
+
+        def counted(piece: memoryview) -> None:
+            self._got += len(piece)
+            take(piece)
+
+        if self._answer.length is None:
             return
-        self._poured = True
-        arrived = self._response.content.read_nowait()
-        receiver = Receiver(connection, self.length - self._got - len(arrived), take)
         try:
-            if arrived:
-                take(memoryview(arrived))
-            await self._wait(receiver.ended, receiver)
+            await self._wait(self._answer.pour(counted))
         except TransportError as error:
             self._broken = error
-        finally:
-            self._got = self.length - receiver.left
-            self._response.close()
-        if receiver.failure is not None:
-            raise receiver.failure
+            self._answer.close()
+        except BaseException:
+            self._answer.close()
+            raise
+        if self._answer.taker_failure is not None:
+            self._answer.close()
+            raise self._answer.taker_failure
 
     async def aclose(self) -> None:
         """See `Body.aclose`."""
-        if not self._response.closed:
-            self._response.close()
+        if not self._answer.ended:
+            self._answer.close()
             # The connection is closed in the loop's next turn.
             await asyncio.sleep(0)
 
@@ -239,30 +250,15 @@ class SignedBody:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    def _check_end(self) -> None:
-        if self._broken is not None:
-            raise self._broken
-        if self._got != self.length:
-            raise shortened(self._call, self._got, self.length)
-
-    async def _wait(self, work: Awaitable[T], counter: Counter | None = None) -> T:
-        """The result of `work`, which waits for the connection; what `counter` counts is progress."""
+    async def _wait(self, work: Awaitable[T]) -> T:
+        """The result of `work`, which waits for the connection; what comes is progress."""
         task = self._stalls.enter(time.monotonic())
-        if counter is not None:
-            self._stalls.reading(task, counter)
-        error: ApmS3Error
+        self._stalls.reading(task, self._answer)
         try:
             result = await work
-        except TRANSLATED as exc:
+        except ConnectionBroken as exc:
             self._stalls.leave(task)
-            error = translate(
-                exc,
-                operation=self._call.operation,
-                bucket=self._call.bucket,
-                key=self._call.key,
-                endpoint=self._endpoint,
-            )
-            raise error from exc
+            raise broken(self._call, exc, self._endpoint) from exc
         except asyncio.CancelledError:
             if self._stalls.leave(task):
                 raise stalled_error(self._call, self._stalls.timeout, self._endpoint) from None

@@ -6,14 +6,13 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from aiohttp import ClientResponse
-
 from apm_s3.errors import IntegrityError
 from apm_s3.models import FileInfo, PartInfo, Stream, UploadInfo
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 from apm_s3.transports import signed_requests as requests
 from apm_s3.transports.base import ObjectTransport
 from apm_s3.transports.clients import Clients
+from apm_s3.transports.connection import Answer
 from apm_s3.transports.payloads import PART_CHECKSUM, Payload, payload_of_bytes, payload_of_stream
 from apm_s3.transports.routes import Route
 from apm_s3.transports.sender import Sender
@@ -68,7 +67,7 @@ class SignedMultipart:
         query = encode_query([("partNumber", str(number)), ("uploadId", upload_id)])
         call = Call("upload_file", "PUT", bucket, key, query, headers)
         response, _ = await self._sender.exchange(call, route, payload)
-        return PartInfo(number, response.headers.get("ETag", ""), size_of(body), payload.checksums)
+        return PartInfo(number, response.headers.get("etag", ""), size_of(body), payload.checksums)
 
     async def copy_part(
         self,
@@ -186,7 +185,7 @@ class SignedMultipart:
         return payload
 
 
-def parsed(call: Call, response: ClientResponse, body: bytes, parse: Callable[[bytes], T]) -> T:
+def parsed(call: Call, response: Answer, body: bytes, parse: Callable[[bytes], T]) -> T:
     """The document in a 200.
 
     Raises:
@@ -214,7 +213,7 @@ def document(data: bytes) -> Payload:
 
 
 def written_info(
-    bucket: str, key: str, size: int, response: ClientResponse, options: UploadOptions, sums: Mapping[str, str]
+    bucket: str, key: str, size: int, response: Answer, options: UploadOptions, sums: Mapping[str, str]
 ) -> FileInfo:
     """The object that an upload made."""
     headers = response.headers
@@ -222,14 +221,14 @@ def written_info(
         bucket,
         key,
         size,
-        headers.get("ETag"),
+        headers.get("etag"),
         headers.get("x-amz-version-id"),
         None,
         options.content_type,
         {name.lower(): value for name, value in options.metadata.items()} if options.metadata else {},
         options.storage_class or "STANDARD",
         sums,
-        server_time(headers.get("Date")),
+        server_time(headers.get("date")),
     )
 
 

@@ -15,7 +15,7 @@ from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions,
 from apm_s3.wire.sigv4 import encode_path, encode_query
 
 DEFAULT_TYPE = "binary/octet-stream"
-"""What S3 stores where nothing is said; said here, or aiohttp would choose for us."""
+"""What S3 stores where nothing is said."""
 
 Headers = dict[str, str]
 

@@ -6,7 +6,6 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.
 from __future__ import annotations
 
 import hashlib
-import zlib
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -17,6 +16,11 @@ try:
     from awscrt import checksums as _crt
 except ImportError:
     _crt = None
+try:
+    # The extra `isal`: ten times as fast.
+    from isal.isal_zlib import crc32
+except ImportError:
+    from zlib import crc32
 
 OFF_LOOP = 256 * 1024
 """Bytes from which a body is hashed in a thread: below it, the hop costs more than the hash (about 1 ms a MiB)."""
@@ -32,7 +36,7 @@ class _Kind(NamedTuple):
     compute: Callable[[Buffer, int], int]
 
 
-_CRCS = {"crc32": _Kind(32, 0xEDB88320, zlib.crc32)}
+_CRCS = {"crc32": _Kind(32, 0xEDB88320, crc32)}
 if _crt is not None:
     _CRCS["crc32c"] = _Kind(32, 0x82F63B78, _crt.crc32c)
     _CRCS["crc64nvme"] = _Kind(64, 0x9A6C9329AC4BC9B5, _crt.crc64nvme)

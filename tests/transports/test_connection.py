@@ -1,0 +1,462 @@
+"""Connections of our own: bodies that are poured, and servers that say just what a test wants."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trustme
+
+from apm_s3 import S3Manager, S3Settings, TransferSettings
+from apm_s3.errors import AccessDenied, ConnectFailed, ConnectionLost, InvalidOption, InvalidRequest, RequestTimedOut
+from apm_s3.models import Stream
+from apm_s3.options import ReadOptions, UploadOptions
+from apm_s3.settings import Timeouts
+from apm_s3.transports import connections
+from apm_s3.transports.base import Body
+from apm_s3.transports.signed import SignedTransport
+from tests.faults import faults
+from tests.faults.server import Exchange, FaultyS3
+from tests.transports.test_signed import KEYS, PLAIN, Signed
+
+READ, PLAIN_PUT = ReadOptions(), UploadOptions()
+MIB = 1024**2
+CONTENT = os.urandom(9 * MIB + 5)
+
+
+@pytest.fixture
+async def faulty() -> AsyncIterator[FaultyS3]:
+    """A server with a large object."""
+    async with FaultyS3() as server:
+        server.s3.buckets["bucket"] = {}
+        async with Signed(server.endpoint_url) as transport:
+            await transport.put("bucket", "key", CONTENT, PLAIN_PUT)
+        yield server
+
+
+async def test_all_of_a_large_body_is_poured(faulty: FaultyS3) -> None:
+    pieces: list[bytes] = []
+    async with Signed(faulty.endpoint_url) as transport:
+        body = await transport.open("bucket", "key", READ)
+        await body.pour(lambda piece: pieces.append(bytes(piece)))
+        assert [piece async for piece in body] == []
+    assert b"".join(pieces) == CONTENT
+
+
+async def test_what_came_before_is_not_poured_again(faulty: FaultyS3) -> None:
+    pieces: list[bytes] = []
+    async with Signed(faulty.endpoint_url) as transport:
+        body = await transport.open("bucket", "key", READ)
+        pieces.append(await anext(aiter(body)))
+        await body.pour(lambda piece: pieces.append(bytes(piece)))
+        pieces += [piece async for piece in body]
+    assert b"".join(pieces) == CONTENT
+
+
+async def test_a_body_that_nobody_took_for_a_while_is_whole(faulty: FaultyS3) -> None:
+    pieces: list[bytes] = []
+    async with Signed(faulty.endpoint_url) as transport:
+        body = await transport.open("bucket", "key", READ)
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        await body.pour(lambda piece: pieces.append(bytes(piece)))
+        pieces += [piece async for piece in body]
+    assert b"".join(pieces) == CONTENT
+
+
+async def test_a_large_body_over_tls_is_poured() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(CONTENT) + CONTENT)
+        await writer.drain()
+        writer.close()
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    pieces: list[bytes] = []
+    async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with Signed(f"https://127.0.0.1:{port}", replace(PLAIN, verify=False)) as transport:
+            body = await transport.open("bucket", "key", READ)
+            await body.pour(lambda piece: pieces.append(bytes(piece)))
+            assert [piece async for piece in body] == []
+    assert b"".join(pieces) == CONTENT
+
+
+@pytest.mark.parametrize("fault", [faults.truncated, faults.reset_in_body])
+async def test_a_connection_that_breaks_is_told_by_iteration(faulty: FaultyS3, fault: faults.Fault) -> None:
+    pieces: list[bytes] = []
+    faulty.will(fault, "GetObject")
+    async with Signed(faulty.endpoint_url) as transport:
+        body = await transport.open("bucket", "key", READ)
+        await body.pour(lambda piece: pieces.append(bytes(piece)))
+        with pytest.raises(ConnectionLost):
+            await anext(aiter(body))
+    assert CONTENT.startswith(b"".join(pieces))
+    assert len(b"".join(pieces)) < len(CONTENT)
+
+
+async def test_silence_in_the_body_is_a_timeout(faulty: FaultyS3) -> None:
+    async def half(exchange: Exchange) -> None:
+        exchange.send(exchange.carry_out(), upto=5 * MIB)
+        await exchange.hang()
+
+    faulty.will(half, "GetObject")
+    async with Signed(faulty.endpoint_url, replace(PLAIN, timeouts=Timeouts(read=0.3))) as transport:
+        body = await transport.open("bucket", "key", READ)
+        await body.pour(lambda piece: None)
+        with pytest.raises(RequestTimedOut):
+            await anext(aiter(body))
+
+
+async def test_what_the_taker_raises_is_raised_and_the_connection_closed(faulty: FaultyS3) -> None:
+    def full(piece: memoryview) -> None:
+        raise OSError(28, "no space left")
+
+    async with Signed(faulty.endpoint_url) as transport:
+        body = await transport.open("bucket", "key", READ)
+        with pytest.raises(OSError, match="no space left"):
+            await body.pour(full)
+        await body.aclose()
+        await asyncio.wait_for(faulty.until_disconnected(), 10)
+
+
+async def test_a_cancelled_pour_closes_the_connection(faulty: FaultyS3) -> None:
+    async def half(exchange: Exchange) -> None:
+        exchange.send(exchange.carry_out(), upto=5 * MIB)
+        await exchange.hang()
+
+    faulty.will(half, "GetObject")
+    begun = asyncio.Event()
+    async with Signed(faulty.endpoint_url) as transport:
+        body = await transport.open("bucket", "key", READ)
+        pouring = asyncio.create_task(body.pour(lambda piece: begun.set()))
+        await begun.wait()
+        pouring.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await pouring
+        await asyncio.wait_for(faulty.until_disconnected(), 10)
+
+
+@pytest.mark.parametrize("range_size", [64 * MIB, 8 * MIB], ids=["one", "ranges"])
+async def test_a_file_is_whole_though_connections_break(faulty: FaultyS3, tmp_path: Path, range_size: int) -> None:
+    settings = S3Settings(transfer=TransferSettings(range_size=range_size, parallel_parts=2))
+    faulty.will(faults.reset_in_body, "GetObject", times=2)
+    async with S3Manager(
+        region="us-east-1", endpoint_url=faulty.endpoint_url, credentials=KEYS, settings=settings
+    ) as s3:
+        await s3.download_to("bucket", "key", tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Servers that say just what a test wants
+
+Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def scripted(
+    script: Script, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[Scripted]:
+    """A server whose connections follow `script`, and end with it."""
+    found = Scripted()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        found.connections += 1
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await script(reader, writer)
+        writer.close()
+        found.ended += 1
+
+    async with await asyncio.start_server(serve, host, 0, ssl=tls) as server:
+        found.port = server.sockets[0].getsockname()[1]
+        yield found
+        for _ in range(500):
+            if found.ended == found.connections:
+                break
+            await asyncio.sleep(0.01)
+
+
+class Scripted:
+    """What a scripted server saw."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.connections = 0
+        self.ended = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+def saying(*answers: bytes) -> Script:
+    """Reads a request and answers, for each of `answers`."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answer in answers:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+            await writer.drain()
+
+    return script
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+async def read(transport: SignedTransport) -> bytes:
+    return (await transport.read("bucket", "key", READ))[1]
+
+
+async def test_a_connection_serves_one_request_after_another() -> None:
+    async with scripted(saying(OK, OK, OK)) as server, Signed(server.url) as transport:
+        assert [await read(transport) for _ in range(3)] == [b"ok"] * 3
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok and more than it says",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nmore",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    ],
+)
+async def test_a_connection_that_cannot_be_trusted_is_not_used_again(answer: bytes) -> None:
+    async with scripted(saying(answer, OK)) as server, Signed(server.url) as transport:
+        assert [await read(transport), await read(transport)] == [b"ok", b"ok"]
+        assert server.connections == 2
+
+
+async def test_a_connection_over_which_something_comes_unasked_is_not_used_again() -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await saying(OK)(reader, writer)
+        await asyncio.sleep(0.05)
+        writer.write(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+        await reader.read()
+
+    async with scripted(script) as server, Signed(server.url) as transport:
+        assert await read(transport) == b"ok"
+        await asyncio.sleep(0.15)
+        assert await read(transport) == b"ok"
+        assert server.connections == 2
+
+
+async def test_an_idle_connection_is_closed_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "KEEPALIVE", 0.1)
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await saying(OK)(reader, writer)
+        await reader.read()
+
+    async with scripted(script) as server, Signed(server.url) as transport:
+        await read(transport)
+        for _ in range(100):
+            if server.ended:
+                break
+            await asyncio.sleep(0.02)
+        assert server.ended == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1;a=b\r\nk\r\n0\r\ntrailer: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\nok",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + OK,
+    ],
+    ids=["chunks", "until the end", "provisional answers"],
+)
+@pytest.mark.parametrize("step", [1, 7, 1000])
+async def test_an_answer_is_understood_however_it_comes(answer: bytes, step: int) -> None:
+    until_the_end = answer == b"HTTP/1.1 200 OK\r\n\r\nok"
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readuntil(b"\r\n\r\n"):
+            for start in range(0, len(answer), step):
+                writer.write(answer[start : start + step])
+                await asyncio.sleep(0.001)
+            if until_the_end:
+                return
+
+    async with scripted(script) as server, Signed(server.url) as transport:
+        assert await read(transport) == b"ok"
+        stream = await transport.open("bucket", "key", READ)
+        assert b"".join([piece async for piece in _unmeasured(stream)]) == b"ok"
+
+
+async def _unmeasured(body: Body) -> AsyncIterator[bytes]:
+    """The pieces of a body whose length nobody told, of which S3 has none."""
+    try:
+        async for piece in body:
+            yield piece
+    except ConnectionLost:
+        assert body.length == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nmany\r\n",
+        b"HTTP/1.1 200 OK\r\nName: " + b"x" * 70_000,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Le",
+        b"",
+    ],
+)
+async def test_what_is_no_whole_answer_is_a_lost_connection(answer: bytes) -> None:
+    async with scripted(saying(answer)) as server, Signed(server.url) as transport:
+        with pytest.raises(ConnectionLost):
+            await read(transport)
+
+
+async def test_an_answer_that_comes_before_the_body_is_sent_is_taken() -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        # It reads no more: the rest of the body cannot be sent.
+        await asyncio.sleep(0.5)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(64):
+            yield bytes(MIB)
+
+    async with scripted(script) as server, Signed(server.url) as transport:
+        with pytest.raises(AccessDenied):
+            await transport.put("bucket", "key", Stream(pieces, size=64 * MIB), PLAIN_PUT)
+        with pytest.raises(AccessDenied):
+            await transport.put("bucket", "key", Stream(pieces, size=64 * MIB), PLAIN_PUT)
+        assert server.connections == 2
+
+
+async def test_a_server_that_takes_nothing_more_is_a_timeout() -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(2)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(64):
+            yield bytes(MIB)
+
+    settings = replace(PLAIN, timeouts=Timeouts(read=0.3))
+    async with scripted(script) as server, Signed(server.url, settings) as transport:
+        with pytest.raises(RequestTimedOut):
+            await transport.put("bucket", "key", Stream(pieces, size=64 * MIB), PLAIN_PUT)
+
+
+async def test_a_body_that_nobody_reads_is_not_received_without_end() -> None:
+    sent = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (256 * MIB))
+        for _ in range(256):
+            writer.write(bytes(MIB))
+            await writer.drain()
+            sent += 1
+
+    async with scripted(script) as server, Signed(server.url) as transport:
+        body = await transport.open("bucket", "key", READ)
+        await asyncio.sleep(0.3)
+        assert sent < 64
+        got = 0
+        async for piece in body:
+            got += len(piece)
+        assert got == 256 * MIB
+
+
+async def test_a_server_that_does_not_answer_tls_is_a_failure_to_connect() -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    settings = replace(PLAIN, verify=False, timeouts=Timeouts(connect=0.2))
+    async with scripted(silent) as server, Signed(f"https://127.0.0.1:{server.port}", settings) as transport:
+        with pytest.raises(ConnectFailed, match=r"no connection within 0\.2 seconds"):
+            await read(transport)
+
+
+async def test_a_cancelled_connect_leaves_nothing() -> None:
+    connected = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.set()
+        await reader.read()
+
+    settings = replace(PLAIN, verify=False)
+    async with scripted(silent) as server:
+        async with Signed(f"https://127.0.0.1:{server.port}", settings) as transport:
+            reading = asyncio.create_task(read(transport))
+            await connected.wait()
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("proxy_tls", [False, True], ids=["plain", "tls"])
+async def test_tls_goes_through_a_tunnel_of_the_proxy(*, proxy_tls: bool) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    asked: list[bytes] = []
+
+    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        there, back = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await asyncio.gather(_pass_on(reader, back), _pass_on(there, writer))
+
+    async with (
+        scripted(saying(OK, OK), tls=context) as server,
+        scripted(tunnel, tls=context if proxy_tls else None) as proxy,
+    ):
+        address = f"http{'s' if proxy_tls else ''}://user:hunter2@127.0.0.1:{proxy.port}"
+        settings = replace(PLAIN, verify=False, proxies={"https": address})
+        async with Signed(f"https://127.0.0.1:{server.port}", settings) as transport:
+            assert [await read(transport), await read(transport)] == [b"ok", b"ok"]
+        assert len(asked) == 1
+        assert asked[0].startswith(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n" % server.port)
+        assert b"Proxy-Authorization: Basic " in asked[0]
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+    writer.close()
+
+
+@pytest.mark.parametrize("proxy", ["http://user:hunter2@:1", "http://user:hunter2@proxy:x"])
+async def test_a_proxy_without_a_usable_address_is_refused_without_its_password(proxy: str) -> None:
+    async with Signed("http://s3.example", replace(PLAIN, proxies={"http": proxy})) as transport:
+        with pytest.raises(InvalidOption) as refused:
+            await read(transport)
+    assert "hunter2" not in "".join(traceback.format_exception(refused.value))
+
+
+async def test_an_address_of_ipv6_is_spoken_to() -> None:
+    async with scripted(saying(OK), host="::1") as server, Signed(f"http://[::1]:{server.port}") as transport:
+        assert await read(transport) == b"ok"
+
+
+async def test_what_a_caller_put_into_a_header_cannot_be_another_header(faulty: FaultyS3) -> None:
+    async with Signed(faulty.endpoint_url) as transport:
+        arrived = len(faulty.arrived)
+        with pytest.raises(InvalidRequest, match="line break"):
+            await transport.head("bucket", "key", ReadOptions(if_match='"e"\r\nx-amz-acl: public-read'))
+        assert len(faulty.arrived) == arrived

@@ -1,0 +1,136 @@
+"""HTTP/1.1 as a client speaks it: heads, and where bodies end."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apm_s3.wire.http1 import MAX_HEAD, Chunks, MalformedAnswer, parse_head, request_head
+
+
+def framing(lines: str, method: str = "GET", status: str = "HTTP/1.1 200 OK") -> tuple[int | None, bool, bool]:
+    head = parse_head("\r\n".join([status, *lines.split("\n")] if lines else [status]).encode(), method)
+    return head.length, head.chunked, head.keep
+
+
+def test_a_request_begins_with_its_line_and_ends_with_an_empty_one() -> None:
+    head = request_head("GET", "/b/k?a=b", {"host": "h", "x-amz-meta-name": "ä"})
+    assert head.startswith("GET /b/k?a=b HTTP/1.1\r\nhost: h\r\nx-amz-meta-name: ä\r\n".encode())
+    assert head.endswith(b"\r\n\r\n")
+    assert head.count(b"\r\n\r\n") == 1
+
+
+@pytest.mark.parametrize("value", ["a\r\nx: y", "a\nb", "a\rb", "a\0b"])
+def test_a_header_cannot_smuggle_another(value: str) -> None:
+    with pytest.raises(ValueError, match="x-amz-meta-name"):
+        request_head("GET", "/", {"host": "h", "x-amz-meta-name": value})
+
+
+def test_the_head_of_an_answer() -> None:
+    head = parse_head(b'HTTP/1.1 200 OK\r\nETag: "e"\r\nX-Amz-Meta-A:  b c \r\nVary: a\r\nvary: b\r\nEmpty:', "GET")
+    assert head.status == 200
+    assert head.headers == {"etag": '"e"', "x-amz-meta-a": "b c", "vary": "a, b", "empty": ""}
+
+
+@pytest.mark.parametrize("status", ["HTTP/1.1 204", "HTTP/1.0 204 No Content", "HTTP/1.1 204 "])
+def test_a_status_needs_no_reason(status: str) -> None:
+    assert parse_head(status.encode(), "GET").status == 204
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"HTTP/2 200 OK",
+        b"HTTP/1.1 20 OK",
+        b"HTTP/1.1 2000 OK",
+        b"SSH-2.0-OpenSSH_9.2",
+        b"HTTP/1.1 200 OK\r\nno colon",
+        b"HTTP/1.1 200 OK\r\n: value",
+        b"HTTP/1.1 200 OK\r\nname : value",
+        b"HTTP/1.1 200 OK\r\na: b\r\n folded",
+        b"HTTP/1.1 200 OK\r\ncontent-length: -1",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 1_0",
+        b"HTTP/1.1 200 OK\r\ncontent-length: +1",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 1, 2",
+        "HTTP/1.1 200 OK\r\ncontent-length: ٣".encode(),
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked",
+    ],
+)
+def test_what_is_no_answer_is_refused(data: bytes) -> None:
+    with pytest.raises(MalformedAnswer):
+        parse_head(data, "GET")
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("content-length: 5", (5, False, True)),
+        ("content-length: 5, 5", (5, False, True)),
+        ("content-length: 5\nconnection: close", (5, False, False)),
+        ("transfer-encoding: Chunked", (None, True, True)),
+        ("transfer-encoding: chunked\ncontent-length: 5", (None, True, False)),
+        ("", (None, False, False)),
+    ],
+)
+def test_where_a_body_ends_and_whether_the_connection_lives_on(
+    lines: str, expected: tuple[int | None, bool, bool]
+) -> None:
+    assert framing(lines) == expected
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304), ("CONNECT", 200)])
+def test_answers_that_never_have_a_body(method: str, status: int) -> None:
+    assert framing("content-length: 5", method, f"HTTP/1.1 {status} x")[0] == 0
+
+
+def test_a_connection_of_http_1_0_lives_on_only_if_it_says_so() -> None:
+    assert not framing("content-length: 5", status="HTTP/1.0 200 OK")[2]
+    assert framing("content-length: 5\nconnection: Keep-Alive", status="HTTP/1.0 200 OK")[2]
+
+
+@given(
+    pieces=st.lists(st.binary(min_size=1, max_size=20), max_size=5),
+    extension=st.sampled_from([b"", b";name=value", b" ;chunk-signature=0\xff"]),
+    trailer=st.sampled_from([b"", b"x-amz-checksum-crc32: AAAAAA==\r\n"]),
+    rest=st.binary(max_size=5),
+    data=st.data(),
+)
+def test_chunks_come_out_whole_however_they_arrive(
+    pieces: list[bytes], extension: bytes, trailer: bytes, rest: bytes, data: st.DataObject
+) -> None:
+    text = b"".join(b"%X%b\r\n%b\r\n" % (len(piece), extension, piece) for piece in pieces)
+    text += b"0\r\n" + trailer + b"\r\n" + rest
+    end = len(text) - len(rest)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
+    chunks, found, left = Chunks(), b"", b""
+    for start, stop in zip([0, *cuts], [*cuts, len(text)], strict=True):
+        assert chunks.ended == (start >= end)
+        if chunks.ended:
+            left += text[start:stop]
+            continue
+        found += b"".join(chunks.feed(text[start:stop]))
+        left += chunks.rest
+    assert found == b"".join(pieces)
+    assert chunks.ended
+    assert left == rest
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"x\r\n",
+        b"\r\n",
+        b"-1\r\n",
+        b"0x5\r\n",
+        b"5\n",
+        b"1\r\nab\r\n",
+        b"1\r\na\n",
+        b"1" * 17 + b"\r\n",
+        b"1" * (MAX_HEAD + 1),
+    ],
+)
+def test_what_are_no_chunks_is_refused(data: bytes) -> None:
+    with pytest.raises(MalformedAnswer):
+        Chunks().feed(data)
