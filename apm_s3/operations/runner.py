@@ -101,7 +101,7 @@ class Runner:
     def close(self) -> None:
         """Let no request go out any more, and end the calls that are under way with `ManagerClosed`.
 
-        Closing their connections would not do: aiohttp, below aiobotocore, does not wake who waits for the rest of a body.
+        Closing their connections would not do: aiohttp (aiobotocore's) wakes nobody who waits for the rest of a body.
         """
         self._closed = True
         self._deadlines.expire_all()

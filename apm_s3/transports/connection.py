@@ -22,8 +22,11 @@ _LARGE = 256 * 1024
 _JOINED = 4096
 """Bytes of a piece below which copying it costs less than sending it by itself."""
 
-_POURED = 1024**2
-"""Bytes that are handed to a taker at once: fewer calls of it, and of the system."""
+_POURED = 512 * 1024
+"""Bytes from which they are handed to a taker: fewer calls of it."""
+
+_ROOM = 544 * 1024
+"""Bytes that asyncio's TLS can hold at most, before and after decryption; what does not fit at once, it may lose."""
 
 _HELD = 512 * 1024
 """Bytes of a body that nobody reads from which no more is received."""
@@ -109,9 +112,12 @@ class Answer:
         if self._pieces:
             take(memoryview(self._taken()))
         self._taker = take
-        self._connection.resume(self)
-        while not self.ended and self.taker_failure is None:
-            await self._something()
+        try:
+            self._connection.resume(self)
+            while not self.ended and self.taker_failure is None:
+                await self._something()
+        finally:
+            self._taker = None
 
     def close(self) -> None:
         """Give up what has not come; the connection goes with it."""
@@ -206,6 +212,8 @@ class Connection(asyncio.BufferedProtocol):
         self._chunks: Chunks | None = None
         self._keep = False
         self._eof = False
+        self._gone = False
+        self._receiving = False
         self._sent = True
         self._held_back = False
         self._writable: asyncio.Event | None = None
@@ -240,14 +248,20 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.write(piece)
             if self._writable is not None:
                 await self._writable.wait()
-        if small:
+        if self.usable:
             self._transport.write(small)
-        self._sent = True
+            self._sent = True
 
     async def start_tls(self, context: ssl.SSLContext, server_hostname: str) -> None:
         """Go on encrypted."""
+        if not self.usable:
+            raise ConnectionAbortedError("the server closed it")
         loop = asyncio.get_running_loop()
-        transport = await loop.start_tls(self._transport, self, context, server_hostname=server_hostname)
+        try:
+            transport = await loop.start_tls(self._transport, self, context, server_hostname=server_hostname)
+        except TypeError as exc:
+            # What CPython before 3.13 makes of a failed handshake inside TLS (that of a proxy).
+            raise ConnectionAbortedError(str(exc.__context__ or exc)) from exc
         if transport is None:
             raise ConnectionAbortedError("it was closed while TLS was being set up")
         self._transport = transport
@@ -258,7 +272,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         left = self._left or 0
         if self._in_body and not self._filled and left > len(self._view):
-            size = min(_POURED if answer.poured else _LARGE, left)
+            size = min(_POURED + _ROOM if answer.poured else _LARGE, left)
             if size > len(self._view):
                 self._view = memoryview(bytearray(size))
         if self._held_back:
@@ -268,6 +282,12 @@ class Connection(asyncio.BufferedProtocol):
     def abort(self) -> None:
         """Close it at once."""
         self.usable = False
+        if self._gone:
+            return
+        if self._receiving:
+            # asyncio's TLS is in the middle of a step that it could not end.
+            asyncio.get_running_loop().call_soon(self.abort)
+            return
         self._transport.abort()
 
     # asyncio's protocol.
@@ -286,19 +306,29 @@ class Connection(asyncio.BufferedProtocol):
         if writable is not None:
             writable.set()
 
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
-        """See `asyncio.BufferedProtocol`."""
-        return self._view[self._filled :] if self._filled else self._view
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """See `asyncio.BufferedProtocol`.
+
+        TLS says how much it has. What does not fit, it keeps for the loop's next turn, and loses where the server
+        has closed the connection behind it.
+        """
+        filled = self._filled
+        if len(self._view) - filled <= sizehint:
+            grown = memoryview(bytearray(filled + sizehint + _LARGE))
+            grown[:filled] = self._view[:filled]
+            self._view = grown
+        return self._view[filled:] if filled else self._view
 
     def buffer_updated(self, nbytes: int) -> None:
         """See `asyncio.BufferedProtocol`."""
         answer = self._answer
-        if answer is None:
-            # Nothing was asked for: whatever this is, it belongs to no request.
+        if answer is None or not self.usable:
+            # Nothing was asked for, or nothing is wanted any more.
             self.abort()
             return
         answer.total_bytes += nbytes
         filled, self._filled = self._filled + nbytes, 0
+        self._receiving = True
         try:
             if not self._in_body:
                 self._head(answer, filled)
@@ -309,19 +339,25 @@ class Connection(asyncio.BufferedProtocol):
         except MalformedAnswer as exc:
             answer.fail(str(exc))
             self.abort()
+        finally:
+            self._receiving = False
 
     def eof_received(self) -> None:
-        """See `asyncio.BufferedProtocol`."""
+        """See `asyncio.BufferedProtocol`. Nothing more can be asked for; what is being sent, nobody reads."""
         self._eof = True
+        self.usable = False
+        self.resume_writing()
+        asyncio.get_running_loop().call_soon(self.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.BaseProtocol`."""
+        self._gone = True
         self.usable = False
         self.resume_writing()
         answer = self._answer
         if answer is not None:
-            if self._eof and self._in_body and self._left is None and self._chunks is None:
-                # A body of no known length, which ends with the connection.
+            if self._eof and answer.status >= 300 and self._left is None and self._chunks is None:
+                # Of a body of no known length, nobody can tell whether it is whole: good enough for an error only.
                 self._end(answer)
             else:
                 if self._filled and answer.poured:
@@ -367,7 +403,7 @@ class Connection(asyncio.BufferedProtocol):
             self._keep = False
             stop, left = stop + left, 0
         self._left = left
-        if left and answer.poured and stop < len(self._view):
+        if left and answer.poured and stop < _POURED:
             self._filled = stop
             return
         hold = answer.came(self._view[start:stop]) if stop > start else False
@@ -400,7 +436,7 @@ class Connection(asyncio.BufferedProtocol):
         if len(self._view) > _SMALL:
             self._view = memoryview(bytearray(_SMALL))
         answer.end()
-        self.released(self, self._keep and self._sent and self.usable)
+        self.released(self, self._keep and self._sent and self.usable and self._writable is None)
 
 
 def _nothing(_connection: Connection, _usable: bool) -> None:

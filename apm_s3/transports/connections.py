@@ -117,23 +117,23 @@ class Connections:
 
     async def _connect(self, lane: Lane) -> Connection:
         origin, proxy = lane.origin, lane.proxy
+        server = origin if proxy is None else proxy
+        context = await self._ssl_context() if origin.secure or server.secure else None
         connection: Connection | None = None
+        limit = asyncio.timeout(self._settings.timeouts.connect)
         try:
-            async with asyncio.timeout(self._settings.timeouts.connect):
-                server = origin if proxy is None else proxy
+            async with limit:
                 connection = await dial(lambda: Connection(self._lost), server.host, server.port)
-                if server.secure:
-                    await connection.start_tls(await self._ssl_context(), server.host)
-                if proxy is not None and origin.secure:
+                if context is not None and server.secure:
+                    await connection.start_tls(context, server.host)
+                if context is not None and proxy is not None and origin.secure:
                     await _tunnel(connection, origin, proxy)
-                    await connection.start_tls(await self._ssl_context(), origin.host)
-        except TimeoutError as exc:
-            _drop(connection)
-            limit = self._settings.timeouts.connect
-            raise CannotConnect(f"no connection within {limit:g} seconds") from exc
+                    await connection.start_tls(context, origin.host)
         except (OSError, UnicodeError, ConnectionBroken) as exc:
             _drop(connection)
-            raise CannotConnect(str(exc) or type(exc).__name__) from exc
+            seconds = self._settings.timeouts.connect
+            problem = f"no connection within {seconds:g} seconds" if limit.expired() else str(exc) or type(exc).__name__
+            raise CannotConnect(problem) from exc
         except BaseException:
             _drop(connection)
             raise
@@ -188,13 +188,25 @@ class Connections:
         if host is None or parts.scheme not in {"http", "https"}:
             # The URL can hold a password: it is not shown.
             raise InvalidOption(f"the proxy for {scheme} has no URL like http://host:port", hint="correct the proxies")
-        return Proxy(host, port, parts.scheme == "https", dict(choice.proxy_headers_for(address)))
+        try:
+            headers = dict(choice.proxy_headers_for(address))
+        except UnicodeError:
+            # It holds the password.
+            raise InvalidOption(
+                f"the name or password for the {scheme} proxy is not ASCII", hint="correct the proxies"
+            ) from None
+        return Proxy(host, port, parts.scheme == "https", headers)
 
     async def _ssl_context(self) -> ssl.SSLContext:
         async with self._opening:
             if self._context is None:
                 # Reading the certificates takes 20 ms and more.
-                self._context = await asyncio.to_thread(self._new_context)
+                try:
+                    self._context = await asyncio.to_thread(self._new_context)
+                except OSError as exc:
+                    raise InvalidOption(
+                        f"the certificates cannot be read: {exc}", hint="check verify, client_cert and AWS_CA_BUNDLE"
+                    ) from exc
         return self._context
 
     def _new_context(self) -> ssl.SSLContext:

@@ -42,13 +42,14 @@ async def dial(new: New, host: str, port: int) -> Connection:
                 break
             delay = _DELAY if address is not None else None
             done, attempts = await asyncio.wait(attempts, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
+            attempts |= done
             for attempt in done:
+                attempts.discard(attempt)
                 try:
                     connection = attempt.result()
                 except OSError as exc:
                     failure = failure or exc
                 else:
-                    attempts |= done - {attempt}
                     return connection
     finally:
         for attempt in attempts:

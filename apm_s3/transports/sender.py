@@ -73,6 +73,7 @@ class Sender:
         now = time.monotonic()
         if now >= self._ready_until:
             await self._prepare(route)
+            now = time.monotonic()
         task = self._stalls.enter(now)
         answer = None
         try:
@@ -92,9 +93,9 @@ class Sender:
                 await answer.wait()
             body = await answer.read()
         except BaseException as exc:
+            failure = self._failure(exc, call, route, task)
             if answer is not None:
                 answer.close()
-            failure = self._failure(exc, call, route, task)
             if failure is exc:
                 raise
             raise failure from exc
@@ -115,6 +116,7 @@ class Sender:
         now = time.monotonic()
         if now >= self._ready_until:
             await self._prepare(route)
+            now = time.monotonic()
         task = self._stalls.enter(now)
         answer = None
         try:
@@ -127,15 +129,16 @@ class Sender:
             await answer.wait()
             if answer.status >= 300:
                 raise refusal(call, answer.status, answer.headers, await answer.read())  # noqa: TRY301
+            body = SignedBody(call, answer, self._stalls, route.host)
         except BaseException as exc:
+            failure = self._failure(exc, call, route, task)
             if answer is not None:
                 answer.close()
-            failure = self._failure(exc, call, route, task)
             if failure is exc:
                 raise
             raise failure from exc
         self._stalls.leave(task)
-        return SignedBody(call, answer, self._stalls, route.host)
+        return body
 
     async def presign(
         self,
@@ -202,7 +205,8 @@ class Sender:
         try:
             return request_head(call.method, target, headers), data
         except ValueError as exc:
-            raise InvalidRequest(str(exc), hint="leave line breaks out of metadata and other headers") from exc
+            # Without its cause, which holds the signature.
+            raise InvalidRequest(str(exc), hint="leave line breaks out of metadata and other headers") from None
 
     def _failure(self, exc: BaseException, call: Call, route: Route, task: asyncio.Task[Any]) -> BaseException:
         """The error to raise for `exc`, with which a request ended; itself where it is not the connection's."""

@@ -18,7 +18,7 @@ from apm_s3.transports import signed_requests as requests
 from apm_s3.transports.base import Body, ParsedPage, RawPage
 from apm_s3.transports.connection import Answer
 from apm_s3.transports.routes import Route
-from apm_s3.transports.signed_answers import file_info, server_time, shortened, verify
+from apm_s3.transports.signed_answers import file_info, server_time, verify
 from apm_s3.transports.signed_multipart import XML, SignedMultipart, document, parsed, size_of, written_info
 from apm_s3.transports.signed_requests import Call
 from apm_s3.wire import checksums, xml
@@ -57,9 +57,6 @@ class SignedTransport(SignedMultipart):
         call = self._read_call("read_file", "GET", bucket, key, options)
         response, body = await self._sender.exchange(call, route)
         info = file_info(bucket, key, response.headers)
-        length = response.headers.get("content-length")
-        if length is not None and int(length) != len(body):
-            raise shortened(call, len(body), int(length))
         if info.checksums and options.range is None and self._verify:
             if len(body) < checksums.OFF_LOOP:
                 verify(call, body, info)

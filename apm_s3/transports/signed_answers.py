@@ -10,7 +10,15 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Self, TypeVar
 
-from apm_s3.errors import ApmS3Error, ConnectFailed, ConnectionLost, RequestTimedOut, S3Error, TransportError
+from apm_s3.errors import (
+    ApmS3Error,
+    ConnectFailed,
+    ConnectionLost,
+    RequestTimedOut,
+    S3Error,
+    TransportError,
+    UnsupportedByServer,
+)
 from apm_s3.models import FileInfo
 from apm_s3.s3_answers import s3_error
 from apm_s3.transports.bodies import corrupted
@@ -150,16 +158,6 @@ def verify(call: Call, data: bytes, info: FileInfo) -> None:
         raise corrupted(call.operation, info.bucket, info.key, algorithm, actual, expected)
 
 
-def shortened(call: Call, got: int, expected: int) -> ConnectionLost:
-    """The error for a body that ended early."""
-    return ConnectionLost(
-        f"the body ended after {got} of {expected} bytes",
-        operation=call.operation,
-        bucket=call.bucket,
-        key=call.key,
-    )
-
-
 def stalled_error(call: Call, seconds: float, endpoint: str) -> RequestTimedOut:
     """The error for a wait in which nothing moved."""
     return RequestTimedOut(
@@ -187,13 +185,20 @@ class SignedBody:
     """See `Body`."""
 
     def __init__(self, call: Call, answer: Answer, stalls: Stalls, endpoint: str) -> None:
+        if answer.length is None:
+            raise UnsupportedByServer(
+                "the server does not say how long the object is",
+                operation=call.operation,
+                bucket=call.bucket,
+                key=call.key,
+                hint="read it with read_file, and look for a proxy that changes answers",
+            )
         self.info = file_info(call.bucket, call.key or "", answer.headers)
-        self.length = self.info.size if answer.length is None else answer.length
+        self.length = answer.length
         self._call = call
         self._answer = answer
         self._stalls = stalls
         self._endpoint = endpoint
-        self._got = 0
         self._broken: ApmS3Error | None = None
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -210,23 +215,13 @@ class SignedBody:
             self._answer.close()
             raise
         if piece:
-            self._got += len(piece)
             return piece
-        if self._got != self.length:
-            raise shortened(self._call, self._got, self.length)
         raise StopAsyncIteration
 
     async def pour(self, take: Callable[[memoryview], object]) -> None:
         """See `Body.pour`."""
-
-        def counted(piece: memoryview) -> None:
-            self._got += len(piece)
-            take(piece)
-
-        if self._answer.length is None:
-            return
         try:
-            await self._wait(self._answer.pour(counted))
+            await self._wait(self._answer.pour(take))
         except TransportError as error:
             self._broken = error
             self._answer.close()

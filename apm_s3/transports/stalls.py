@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 
 class Counter(Protocol):
-    """Something whose bytes are counted: aiohttp's `StreamReader`."""
+    """Something whose bytes are counted."""
 
     total_bytes: int
 

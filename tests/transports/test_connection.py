@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -15,12 +16,22 @@ import pytest
 import trustme
 
 from apm_s3 import S3Manager, S3Settings, TransferSettings
-from apm_s3.errors import AccessDenied, ConnectFailed, ConnectionLost, InvalidOption, InvalidRequest, RequestTimedOut
+from apm_s3.errors import (
+    AccessDenied,
+    ConnectFailed,
+    ConnectionLost,
+    InvalidOption,
+    InvalidRequest,
+    RequestTimedOut,
+    UnsupportedByServer,
+    UsageError,
+)
 from apm_s3.models import Stream
 from apm_s3.options import ReadOptions, UploadOptions
 from apm_s3.settings import Timeouts
 from apm_s3.transports import connections
-from apm_s3.transports.base import Body
+from apm_s3.transports.connection import Connection
+from apm_s3.transports.routes import Origin
 from apm_s3.transports.signed import SignedTransport
 from tests.faults import faults
 from tests.faults.server import Exchange, FaultyS3
@@ -273,36 +284,40 @@ async def test_an_idle_connection_is_closed_after_a_while(monkeypatch: pytest.Mo
     "answer",
     [
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1;a=b\r\nk\r\n0\r\ntrailer: x\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\n\r\nok",
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + OK,
     ],
-    ids=["chunks", "until the end", "provisional answers"],
+    ids=["chunks", "provisional answers"],
 )
 @pytest.mark.parametrize("step", [1, 7, 1000])
 async def test_an_answer_is_understood_however_it_comes(answer: bytes, step: int) -> None:
-    until_the_end = answer == b"HTTP/1.1 200 OK\r\n\r\nok"
-
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while await reader.readuntil(b"\r\n\r\n"):
-            for start in range(0, len(answer), step):
-                writer.write(answer[start : start + step])
-                await asyncio.sleep(0.001)
-            if until_the_end:
-                return
+        await reader.readuntil(b"\r\n\r\n")
+        for start in range(0, len(answer), step):
+            writer.write(answer[start : start + step])
+            await asyncio.sleep(0.001)
 
     async with scripted(script) as server, Signed(server.url) as transport:
         assert await read(transport) == b"ok"
-        stream = await transport.open("bucket", "key", READ)
-        assert b"".join([piece async for piece in _unmeasured(stream)]) == b"ok"
 
 
-async def _unmeasured(body: Body) -> AsyncIterator[bytes]:
-    """The pieces of a body whose length nobody told, of which S3 has none."""
-    try:
-        async for piece in body:
-            yield piece
-    except ConnectionLost:
-        assert body.length == 0
+@pytest.mark.parametrize("rest", ["0\r\n\r\n", ""], ids=["whole", "cut short"])
+async def test_a_stream_whose_length_nobody_tells_is_refused(rest: str) -> None:
+    answer = f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n{rest}".encode()
+    async with scripted(saying(answer)) as server, Signed(server.url) as transport:
+        with pytest.raises(UnsupportedByServer, match="does not say how long"):
+            await transport.open("bucket", "key", READ)
+
+
+async def test_the_body_of_an_error_may_end_with_the_connection_that_of_an_object_may_not() -> None:
+    async with (
+        scripted(saying(b"HTTP/1.0 403 Forbidden\r\n\r\n<Error><Code>Mine</Code></Error>")) as refusing,
+        Signed(refusing.url) as transport,
+    ):
+        with pytest.raises(AccessDenied, match="Mine"):
+            await read(transport)
+    async with scripted(saying(b"HTTP/1.0 200 OK\r\n\r\nok")) as server, Signed(server.url) as transport:
+        with pytest.raises(ConnectionLost):
+            await read(transport)
 
 
 @pytest.mark.parametrize(
@@ -310,6 +325,7 @@ async def _unmeasured(body: Body) -> AsyncIterator[bytes]:
     [
         b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nmany\r\n",
         b"HTTP/1.1 200 OK\r\nName: " + b"x" * 70_000,
         b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok",
@@ -410,9 +426,7 @@ async def test_a_cancelled_connect_leaves_nothing() -> None:
 
 @pytest.mark.parametrize("proxy_tls", [False, True], ids=["plain", "tls"])
 async def test_tls_goes_through_a_tunnel_of_the_proxy(*, proxy_tls: bool) -> None:
-    authority = trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
+    context = server_context()
     asked: list[bytes] = []
 
     async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -460,3 +474,196 @@ async def test_what_a_caller_put_into_a_header_cannot_be_another_header(faulty: 
         with pytest.raises(InvalidRequest, match="line break"):
             await transport.head("bucket", "key", ReadOptions(if_match='"e"\r\nx-amz-acl: public-read'))
         assert len(faulty.arrived) == arrived
+
+
+async def test_a_length_that_is_told_twice_counts_once() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok"
+    async with scripted(saying(answer, answer)) as server, Signed(server.url) as transport:
+        assert await read(transport) == b"ok"
+        body = await transport.open("bucket", "key", READ)
+        assert (body.info.size, [piece async for piece in body]) == (2, [b"ok"])
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("poured", [False, True], ids=["read", "poured"])
+@pytest.mark.parametrize("size", [60_000, 1_000_000, 9 * MIB])
+async def test_nothing_is_lost_where_the_server_closes_right_behind_its_answer(
+    size: int, *, poured: bool, tls: bool
+) -> None:
+    content = os.urandom(size)
+    answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % size + content
+    pieces: list[bytes] = []
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+
+    context = server_context() if tls else None
+    async with scripted(once, tls=context) as server:
+        url = f"http{'s' if tls else ''}://127.0.0.1:{server.port}"
+        async with Signed(url, replace(PLAIN, verify=False)) as transport:
+            for _ in range(20 if size <= MIB else 3):
+                if not poured:
+                    assert await read(transport) == content
+                    continue
+                body = await transport.open("bucket", "key", READ)
+                pieces.clear()
+                await body.pour(lambda piece: pieces.append(bytes(piece)))
+                assert [piece async for piece in body] == []
+                assert b"".join(pieces) == content
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_a_connection_whose_end_was_seen_gets_no_request(*, tls: bool) -> None:
+    end = asyncio.Event()
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await saying(OK)(reader, writer)
+        await end.wait()
+
+    async with scripted(once, tls=server_context() if tls else None) as server:
+        origin = Origin("127.0.0.1", server.port, tls)
+        pool = connections.Connections(S3Settings(verify=False, proxies={}), None)
+        lane = pool.lane(origin)
+        first = await pool.take(lane, time.monotonic())
+        answer = first.begin("GET", whole=True)
+        first.write(b"GET / HTTP/1.1\r\n\r\n")
+        assert (await answer.wait(), await answer.read()) == (None, b"ok")
+        seen, see = asyncio.Event(), first.eof_received
+
+        def eof_received() -> None:
+            see()
+            seen.set()
+
+        first.eof_received = eof_received  # type: ignore[method-assign]
+        end.set()
+        await seen.wait()
+        second = await pool.take(lane, time.monotonic())
+        assert second is not first
+        await pool.aclose()
+
+
+async def test_a_server_that_ends_its_side_while_a_body_is_sent_is_noticed() -> None:
+    over = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        # Not before the connection takes nothing more.
+        await asyncio.sleep(0.3)
+        writer.write_eof()
+        await over.wait()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(64):
+            yield bytes(MIB)
+
+    async with scripted(script) as server, Signed(server.url) as transport:
+        try:
+            with pytest.raises(ConnectionLost):
+                await asyncio.wait_for(transport.put("bucket", "key", Stream(pieces, size=64 * MIB), PLAIN_PUT), 2)
+        finally:
+            over.set()
+
+
+async def test_nothing_is_poured_any_more_once_it_was_cancelled() -> None:
+    async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + bytes(200_000))
+        await reader.read()
+
+    poured = 0
+
+    def take(piece: memoryview) -> None:
+        nonlocal poured
+        poured += len(piece)
+
+    async with scripted(half) as server, Signed(server.url) as transport:
+        body = await transport.open("bucket", "key", READ)
+        pouring = asyncio.create_task(body.pour(take))
+        await asyncio.sleep(0.2)
+        before = poured
+        pouring.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await pouring
+        await asyncio.sleep(0.1)
+        assert poured == before
+
+
+async def test_one_body_is_read_by_one_task() -> None:
+    async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+        await reader.read()
+
+    async with scripted(half) as server, Signed(server.url) as transport:
+        body = await transport.open("bucket", "key", READ)
+        reading = asyncio.create_task(anext(aiter(body)))  # type: ignore[arg-type]
+        await asyncio.sleep(0.01)
+        with pytest.raises(UsageError):
+            await anext(aiter(body))
+        with pytest.raises(ConnectionLost):
+            await reading
+
+
+@pytest.mark.parametrize("proxy_tls", [False, True], ids=["plain", "tls"])
+async def test_a_certificate_that_nobody_vouches_for_is_refused_behind_a_proxy_too(
+    tmp_path: Path, *, proxy_tls: bool
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+
+    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        there, back = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await asyncio.gather(_pass_on(reader, back), _pass_on(there, writer))
+
+    async with (
+        scripted(saying(OK), tls=server_context()) as server,
+        scripted(tunnel, tls=server_context(authority) if proxy_tls else None) as proxy,
+    ):
+        address = f"http{'s' if proxy_tls else ''}://127.0.0.1:{proxy.port}"
+        settings = replace(PLAIN, verify=str(tmp_path / "ca.pem"), proxies={"https": address})
+        async with Signed(f"https://127.0.0.1:{server.port}", settings) as transport:
+            with pytest.raises(ConnectFailed):
+                await read(transport)
+
+
+async def test_a_proxy_that_closes_its_tunnel_at_once_is_not_waited_for() -> None:
+    async with scripted(saying(b"HTTP/1.1 200 OK\r\n\r\n")) as proxy:
+        settings = replace(PLAIN, proxies={"https": f"http://127.0.0.1:{proxy.port}"})
+        async with Signed("https://s3.example", settings) as transport:
+            with pytest.raises(ConnectFailed):
+                await asyncio.wait_for(read(transport), 3)
+
+
+async def test_certificates_that_cannot_be_read_are_told_as_a_setting(tmp_path: Path) -> None:
+    async with Signed("https://127.0.0.1:9", replace(PLAIN, verify=str(tmp_path / "missing.pem"))) as transport:
+        with pytest.raises(InvalidOption, match="certificates"):
+            await read(transport)
+
+
+async def test_a_proxys_password_that_is_not_ascii_is_not_shown() -> None:
+    proxies = {"http": "http://user:h%C3%BCnter2@127.0.0.1:9"}
+    async with Signed("http://s3.example", replace(PLAIN, proxies=proxies)) as transport:
+        with pytest.raises(InvalidOption) as refused:
+            await read(transport)
+    assert "nter2" not in "".join(traceback.format_exception(refused.value))
+
+
+def server_context(authority: trustme.CA | None = None) -> ssl.SSLContext:
+    """TLS of a server on 127.0.0.1."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    (authority or trustme.CA()).issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+def test_there_is_room_for_all_that_tls_holds() -> None:
+    connection = Connection(lambda _connection: None)
+    connection.get_buffer(-1)[:3] = b"HTT"
+    connection.begin("GET", whole=True)
+    connection.buffer_updated(3)
+
+    # Strictly more: a buffer that is just filled makes asyncio keep the rest for later.
+    assert len(connection.get_buffer(600_000)) > 600_000
+    assert bytes(connection._view[:3]) == b"HTT"
