@@ -78,6 +78,16 @@ class Answer:
         while not (self.ended or (self.status and not self._whole)):
             await self._something()
 
+    async def wait_while(self, sending: asyncio.Task[None]) -> None:
+        """Until its head has come, or `sending`, which sends the request, has ended.
+
+        Raises:
+            ConnectionBroken: the connection did not last as long.
+        """
+        sending.add_done_callback(lambda _sending: self.wake())
+        while not (self.status or self.ended or sending.done()):
+            await self._something()
+
     async def read(self) -> bytes:
         """All of the body that nobody has taken yet.
 
@@ -152,8 +162,7 @@ class Answer:
     def begin(self, head: Head) -> None:
         """Take in the head."""
         self.status, self.headers, self.length = head.status, head.headers, head.length
-        if not self._whole:
-            self.wake()
+        self.wake()
 
     def end(self) -> None:
         """All has come."""

@@ -14,7 +14,7 @@ from apm_s3.errors import ApmS3Error, InvalidCredentials, InvalidRequest, WrongR
 from apm_s3.models import Credentials
 from apm_s3.transports.botocore_errors import translate as translate_botocore
 from apm_s3.transports.clients import Clients
-from apm_s3.transports.connection import Answer, ConnectionBroken
+from apm_s3.transports.connection import Answer, Connection, ConnectionBroken
 from apm_s3.transports.connections import CannotConnect, Connections, Lane
 from apm_s3.transports.payloads import PIECE, Payload, closing
 from apm_s3.transports.routes import Route, learn_route
@@ -86,8 +86,7 @@ class Sender:
             elif data is not None:
                 connection.write(head + data)
             else:
-                async with closing(_watched(payload, self._stalls, task)) as pieces:
-                    await connection.write_body(head, pieces)
+                await _send(connection, answer, head, _watched(payload, self._stalls, task))
             if not answer.ended:
                 self._stalls.reading(task, answer)
                 await answer.wait()
@@ -245,6 +244,34 @@ class Sender:
             self._routes.clear()
         self._routes[bucket] = route
         return route
+
+
+async def _send(connection: Connection, answer: Answer, head: bytes, body: AsyncGenerator[Any, None]) -> None:
+    """Send a request whose body comes in pieces, until it is sent, or its answer or the end of the connection comes."""
+
+    async def send() -> None:
+        async with closing(body) as pieces:
+            await connection.write_body(head, pieces)
+
+    sending = asyncio.create_task(send(), name="apm_s3 body")
+    try:
+        await answer.wait_while(sending)
+    except BaseException:
+        await _stop(sending)
+        raise
+    if sending.done():
+        sending.result()
+    else:
+        await _stop(sending)
+
+
+async def _stop(sending: asyncio.Task[None]) -> None:
+    """End a sending that nobody waits for any more: its source may have nothing to give for long."""
+    sending.cancel()
+    await asyncio.wait([sending])
+    if not sending.cancelled():
+        # Looked at, or asyncio logs it: what ended the request says more.
+        sending.exception()
 
 
 async def _watched(payload: Payload, stalls: Stalls, task: asyncio.Task[Any]) -> AsyncGenerator[Any, None]:

@@ -359,6 +359,24 @@ async def test_an_answer_that_comes_before_the_body_is_sent_is_taken() -> None:
         assert server.connections == 2
 
 
+@pytest.mark.parametrize("says", [b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", b""], ids=["answer", "end"])
+async def test_what_the_server_says_is_heard_while_the_source_is_silent(says: bytes) -> None:
+    closed = False
+
+    async def pieces() -> AsyncIterator[bytes]:
+        nonlocal closed
+        try:
+            yield bytes(MIB)
+            await asyncio.sleep(60)
+        finally:
+            closed = True
+
+    async with scripted(saying(says)) as server, Signed(server.url) as transport:
+        with pytest.raises(AccessDenied if says else ConnectionLost):
+            await asyncio.wait_for(transport.put("bucket", "key", Stream(pieces, size=64 * MIB), PLAIN_PUT), 5)
+    assert closed
+
+
 async def test_a_server_that_takes_nothing_more_is_a_timeout() -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
