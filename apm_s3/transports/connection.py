@@ -22,7 +22,7 @@ _LARGE = 256 * 1024
 _JOINED = 4096
 """Bytes of a piece below which copying it costs less than sending it by itself."""
 
-_POURED = 512 * 1024
+_POURED = 1024**2
 """Bytes from which they are handed to a taker: fewer calls of it."""
 
 _ROOM = 544 * 1024
