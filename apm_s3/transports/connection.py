@@ -78,14 +78,14 @@ class Answer:
         while not (self.ended or (self.status and not self._whole)):
             await self._something()
 
-    async def wait_while(self, sending: asyncio.Task[None]) -> None:
-        """Until its head has come, or `sending`, which sends the request, has ended.
+    async def wait_while(self, sending: asyncio.Task[bool]) -> None:
+        """Until `sending`, which sends the request, has ended, or it is refused, or its answer has ended.
 
         Raises:
             ConnectionBroken: the connection did not last as long.
         """
         sending.add_done_callback(lambda _sending: self.wake())
-        while not (self.status or self.ended or sending.done()):
+        while not (self.status >= 300 or self.ended or sending.done()):
             await self._something()
 
     async def read(self) -> bytes:
@@ -239,14 +239,14 @@ class Connection(asyncio.BufferedProtocol):
         """Send a request, all of it."""
         self._transport.write(data)
 
-    async def write_body(self, head: bytes, pieces: Pieces) -> None:
-        """Send a request, as fast as the connection takes it, unless the answer comes before all is sent."""
+    async def write_body(self, head: bytes, pieces: Pieces) -> bool:
+        """Send a request, as fast as the connection takes it: whether all was sent before it was refused."""
         answer = self._answer
         self._sent = False
         small = head
         async for piece in pieces:
-            if answer is None or answer.status or not self.usable:
-                return
+            if answer is None or answer.status >= 300 or not self.usable:
+                return False
             if len(piece) < _JOINED and len(small) < _SMALL:
                 # With the next one: each write is a call of the system, and a packet.
                 small += piece
@@ -260,6 +260,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.usable:
             self._transport.write(small)
             self._sent = True
+        return self._sent
 
     async def start_tls(self, context: ssl.SSLContext, server_hostname: str) -> None:
         """Go on encrypted."""
@@ -396,7 +397,7 @@ class Connection(asyncio.BufferedProtocol):
         self._chunks = Chunks() if head.chunked else None
         self._keep = head.keep
         answer.begin(head)
-        if self._writable is not None:
+        if self._writable is not None and head.status >= 300:
             # Whatever is left of the request, nobody will read it.
             self._writable.set()
         if head.length is None:

@@ -247,11 +247,15 @@ class Sender:
 
 
 async def _send(connection: Connection, answer: Answer, head: bytes, body: AsyncGenerator[Any, None]) -> None:
-    """Send a request whose body comes in pieces, until it is sent, or its answer or the end of the connection comes."""
+    """Send a request whose body comes in pieces, until it is sent, refused, or the connection at its end.
 
-    async def send() -> None:
+    Raises:
+        ConnectionBroken: the answer, which is no refusal, came before all was sent.
+    """
+
+    async def send() -> bool:
         async with closing(body) as pieces:
-            await connection.write_body(head, pieces)
+            return await connection.write_body(head, pieces)
 
     sending = asyncio.create_task(send(), name="apm_s3 body")
     try:
@@ -260,12 +264,15 @@ async def _send(connection: Connection, answer: Answer, head: bytes, body: Async
         await _stop(sending)
         raise
     if sending.done():
-        sending.result()
+        sent = sending.result()
     else:
         await _stop(sending)
+        sent = False
+    if not sent and 0 < answer.status < 300:
+        raise ConnectionBroken("the server answered before all of the body was sent")
 
 
-async def _stop(sending: asyncio.Task[None]) -> None:
+async def _stop(sending: asyncio.Task[bool]) -> None:
     """End a sending that nobody waits for any more: its source may have nothing to give for long."""
     sending.cancel()
     await asyncio.wait([sending])

@@ -45,6 +45,10 @@ class Call(NamedTuple):
     query: str
     headers: Headers
 
+    def __repr__(self) -> str:
+        # Without the headers, which hold the signature, and may hold a session token and a proxy's password.
+        return f"Call({self.operation}: {self.method} {self.bucket}/{self.key or ''})"
+
 
 def read_headers(options: ReadOptions, *, verify: bool) -> Headers:
     """Of GetObject and HeadObject. S3 sends its checksum only when asked, and only that of the whole object helps."""

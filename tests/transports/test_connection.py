@@ -33,6 +33,7 @@ from apm_s3.transports import connections
 from apm_s3.transports.connection import Connection
 from apm_s3.transports.routes import Origin
 from apm_s3.transports.signed import SignedTransport
+from apm_s3.transports.signed_requests import Call
 from tests.faults import faults
 from tests.faults.server import Exchange, FaultyS3
 from tests.transports.test_signed import KEYS, PLAIN, Signed
@@ -377,6 +378,38 @@ async def test_what_the_server_says_is_heard_while_the_source_is_silent(says: by
     assert closed
 
 
+async def test_success_before_the_body_is_sent_is_none() -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(64):
+            yield bytes(MIB)
+
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    async with scripted(saying(answer)) as server, Signed(server.url) as transport:
+        with pytest.raises(ConnectionLost):
+            await transport.put("bucket", "key", Stream(pieces, size=64 * MIB), PLAIN_PUT)
+
+
+async def test_a_body_is_sent_to_its_end_though_success_was_announced() -> None:
+    got = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal got
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n")
+        while not (data := await reader.read(MIB)).endswith(b"\r\n\r\n"):
+            got += len(data)
+        writer.write(b" ")
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(16):
+            await asyncio.sleep(0.001)
+            yield bytes(MIB)
+
+    async with scripted(script) as server, Signed(server.url) as transport:
+        await transport.put("bucket", "key", Stream(pieces, size=16 * MIB), PLAIN_PUT)
+    assert got > 16 * MIB - 10_000
+
+
 async def test_a_server_that_takes_nothing_more_is_a_timeout() -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -674,6 +707,12 @@ def server_context(authority: trustme.CA | None = None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     (authority or trustme.CA()).issue_cert("127.0.0.1").configure_cert(context)
     return context
+
+
+def test_a_call_shows_no_header() -> None:
+    assert repr(Call("read_file", "GET", "bucket", "key", "", {"x-amz-security-token": "hunter2"})) == (
+        "Call(read_file: GET bucket/key)"
+    )
 
 
 def test_there_is_room_for_all_that_tls_holds() -> None:
