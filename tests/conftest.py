@@ -81,6 +81,13 @@ async def s3(server: Server) -> AsyncIterator[S3Manager]:
         yield manager
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _what_is_there_already() -> None:
+    """Spares the collections after each test what was there before the first: modules, and the tests themselves."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 async def _nothing_left_behind() -> AsyncIterator[None]:
     """Fails a test that leaves a task, or an object that warns when it is collected."""
