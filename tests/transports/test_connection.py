@@ -90,10 +90,8 @@ async def test_a_large_body_over_tls_is_poured() -> None:
         await writer.drain()
         writer.close()
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     pieces: list[bytes] = []
-    async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context) as server:
+    async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server_context()) as server:
         port = server.sockets[0].getsockname()[1]
         async with Signed(f"https://127.0.0.1:{port}", replace(PLAIN, verify=False)) as transport:
             body = await transport.open("bucket", "key", READ)
@@ -208,6 +206,16 @@ class Scripted:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+
+def large_stream() -> Stream:
+    """The source of an upload that no connection takes at once."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(64):
+            yield bytes(MIB)
+
+    return Stream(pieces, size=64 * MIB)
 
 
 def saying(*answers: bytes) -> Script:
@@ -348,15 +356,11 @@ async def test_an_answer_that_comes_before_the_body_is_sent_is_taken() -> None:
         # It reads no more: the rest of the body cannot be sent.
         await asyncio.sleep(0.5)
 
-    async def pieces() -> AsyncIterator[bytes]:
-        for _ in range(64):
-            yield bytes(MIB)
-
     async with scripted(script) as server, Signed(server.url) as transport:
         with pytest.raises(AccessDenied):
-            await transport.put("bucket", "key", Stream(pieces, size=64 * MIB), PLAIN_PUT)
+            await transport.put("bucket", "key", large_stream(), PLAIN_PUT)
         with pytest.raises(AccessDenied):
-            await transport.put("bucket", "key", Stream(pieces, size=64 * MIB), PLAIN_PUT)
+            await transport.put("bucket", "key", large_stream(), PLAIN_PUT)
         assert server.connections == 2
 
 
@@ -379,14 +383,10 @@ async def test_what_the_server_says_is_heard_while_the_source_is_silent(says: by
 
 
 async def test_success_before_the_body_is_sent_is_none() -> None:
-    async def pieces() -> AsyncIterator[bytes]:
-        for _ in range(64):
-            yield bytes(MIB)
-
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     async with scripted(saying(answer)) as server, Signed(server.url) as transport:
         with pytest.raises(ConnectionLost):
-            await transport.put("bucket", "key", Stream(pieces, size=64 * MIB), PLAIN_PUT)
+            await transport.put("bucket", "key", large_stream(), PLAIN_PUT)
 
 
 async def test_a_body_is_sent_to_its_end_though_success_was_announced() -> None:
@@ -415,14 +415,10 @@ async def test_a_server_that_takes_nothing_more_is_a_timeout() -> None:
         await reader.readuntil(b"\r\n\r\n")
         await asyncio.sleep(2)
 
-    async def pieces() -> AsyncIterator[bytes]:
-        for _ in range(64):
-            yield bytes(MIB)
-
     settings = replace(PLAIN, timeouts=Timeouts(read=0.3))
     async with scripted(script) as server, Signed(server.url, settings) as transport:
         with pytest.raises(RequestTimedOut):
-            await transport.put("bucket", "key", Stream(pieces, size=64 * MIB), PLAIN_PUT)
+            await transport.put("bucket", "key", large_stream(), PLAIN_PUT)
 
 
 async def test_a_body_that_nobody_reads_is_not_received_without_end() -> None:
@@ -480,15 +476,9 @@ async def test_tls_goes_through_a_tunnel_of_the_proxy(*, proxy_tls: bool) -> Non
     context = server_context()
     asked: list[bytes] = []
 
-    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.append(await reader.readuntil(b"\r\n\r\n"))
-        there, back = await asyncio.open_connection("127.0.0.1", server.port)
-        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        await asyncio.gather(_pass_on(reader, back), _pass_on(there, writer))
-
     async with (
         scripted(saying(OK, OK), tls=context) as server,
-        scripted(tunnel, tls=context if proxy_tls else None) as proxy,
+        scripted(tunnel_to(server, asked), tls=context if proxy_tls else None) as proxy,
     ):
         address = f"http{'s' if proxy_tls else ''}://user:hunter2@127.0.0.1:{proxy.port}"
         settings = replace(PLAIN, verify=False, proxies={"https": address})
@@ -497,6 +487,18 @@ async def test_tls_goes_through_a_tunnel_of_the_proxy(*, proxy_tls: bool) -> Non
         assert len(asked) == 1
         assert asked[0].startswith(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n" % server.port)
         assert b"Proxy-Authorization: Basic " in asked[0]
+
+
+def tunnel_to(server: Scripted, asked: list[bytes]) -> Script:
+    """A proxy whose tunnels end at `server`; what it is asked for is kept."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        there, back = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await asyncio.gather(_pass_on(reader, back), _pass_on(there, writer))
+
+    return script
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -604,14 +606,10 @@ async def test_a_server_that_ends_its_side_while_a_body_is_sent_is_noticed() -> 
         writer.write_eof()
         await over.wait()
 
-    async def pieces() -> AsyncIterator[bytes]:
-        for _ in range(64):
-            yield bytes(MIB)
-
     async with scripted(script) as server, Signed(server.url) as transport:
         try:
             with pytest.raises(ConnectionLost):
-                await asyncio.wait_for(transport.put("bucket", "key", Stream(pieces, size=64 * MIB), PLAIN_PUT), 2)
+                await asyncio.wait_for(transport.put("bucket", "key", large_stream(), PLAIN_PUT), 2)
         finally:
             over.set()
 
@@ -663,15 +661,9 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused_behind_a_proxy_t
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
 
-    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        there, back = await asyncio.open_connection("127.0.0.1", server.port)
-        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        await asyncio.gather(_pass_on(reader, back), _pass_on(there, writer))
-
     async with (
         scripted(saying(OK), tls=server_context()) as server,
-        scripted(tunnel, tls=server_context(authority) if proxy_tls else None) as proxy,
+        scripted(tunnel_to(server, []), tls=server_context(authority) if proxy_tls else None) as proxy,
     ):
         address = f"http{'s' if proxy_tls else ''}://127.0.0.1:{proxy.port}"
         settings = replace(PLAIN, verify=str(tmp_path / "ca.pem"), proxies={"https": address})
