@@ -22,7 +22,7 @@ from apm_s3.errors import (
     RequestTimedOut,
 )
 from apm_s3.s3_answers import s3_error
-from apm_s3.transports.send_once import ConnectionBroken
+from apm_s3.transports.connection import ConnectionBroken
 
 TABLE: dict[str, type[ApmS3Error]] = {
     # no answer

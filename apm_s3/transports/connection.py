@@ -36,7 +36,10 @@ Pieces = AsyncIterator[bytes | memoryview]
 
 
 class ConnectionBroken(Exception):
-    """The connection broke, or what came over it is not HTTP, after a request may have been sent."""
+    """The connection broke, or what came over it is not HTTP, after a request may have been sent.
+
+    Internal: transports translate it.
+    """
 
 
 class Answer:
@@ -45,12 +48,12 @@ class Answer:
     Attributes:
         status, headers, length: see `Head`; nothing before `wait` has returned.
         ended: whether all of the body has come.
-        total_bytes: bytes that came for it. See `stalls.Counter`.
+        total_bytes: bytes that came for it. See `Stalls.reading`.
     """
 
     __slots__ = (
-        "_broken", "_connection", "_held", "_pieces", "_taker", "_waiter", "_whole", "ended", "headers", "length",
-        "method", "status", "taker_failure", "total_bytes",
+        "_broken", "_connection", "_held", "_pieces", "_taker", "_taker_failure", "_waiter", "_whole", "ended",
+        "headers", "length", "method", "status", "total_bytes",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, method: str, *, whole: bool) -> None:
@@ -60,22 +63,22 @@ class Answer:
         self.length: int | None = None
         self.ended = False
         self.total_bytes = 0
-        self.taker_failure: Exception | None = None
         self._connection = connection
         self._whole = whole
         self._pieces: list[bytes] = []
         self._held = 0
         self._broken = ""
         self._taker: Take | None = None
+        self._taker_failure: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     async def wait(self) -> None:
-        """Until its head has come, or all of it where it was asked for as a `whole`.
+        """Until its head has come.
 
         Raises:
             ConnectionBroken: it does not come.
         """
-        while not (self.ended or (self.status and not self._whole)):
+        while not self.status:
             await self._something()
 
     async def wait_while(self, sending: asyncio.Task[bool]) -> None:
@@ -114,7 +117,7 @@ class Answer:
     async def pour(self, take: Take) -> None:
         """Hand the rest of a body of known length to `take`, which keeps nothing: its argument is overwritten.
 
-        What `take` raises is in `taker_failure`; nothing is received any more then.
+        What `take` raises is raised, and nothing is received any more.
 
         Raises:
             ConnectionBroken: it ended early.
@@ -124,10 +127,12 @@ class Answer:
         self._taker = take
         try:
             self._connection.resume(self)
-            while not self.ended and self.taker_failure is None:
+            while not self.ended and self._taker_failure is None:
                 await self._something()
         finally:
             self._taker = None
+        if self._taker_failure is not None:
+            raise self._taker_failure
 
     def close(self) -> None:
         """Give up what has not come; the connection goes with it."""
@@ -142,7 +147,7 @@ class Answer:
             try:
                 self._taker(memoryview(piece))
             except Exception as exc:  # noqa: BLE001 - for whoever pours to raise
-                self.taker_failure = exc
+                self._taker_failure = exc
                 self.wake()
                 return True
             return False
@@ -217,7 +222,6 @@ class Connection(asyncio.BufferedProtocol):
         self._view = memoryview(bytearray(_SMALL))
         self._filled = 0
         self._left: int | None = 0
-        self._in_body = False
         self._chunks: Chunks | None = None
         self._keep = False
         self._eof = False
@@ -281,7 +285,7 @@ class Connection(asyncio.BufferedProtocol):
         if answer is not self._answer:
             return
         left = self._left or 0
-        if self._in_body and not self._filled and left > len(self._view):
+        if answer.status and not self._filled and left > len(self._view):
             size = min(_POURED + _ROOM if answer.poured else _LARGE, left)
             if size > len(self._view):
                 self._view = memoryview(bytearray(size))
@@ -340,7 +344,7 @@ class Connection(asyncio.BufferedProtocol):
         filled, self._filled = self._filled + nbytes, 0
         self._receiving = True
         try:
-            if not self._in_body:
+            if not answer.status:
                 self._head(answer, filled)
             elif self._left is None:
                 self._unmeasured(answer, self._view[:filled])
@@ -392,7 +396,6 @@ class Connection(asyncio.BufferedProtocol):
             if head.status >= 200:
                 break
             # Provisional: the answer itself is still to come.
-        self._in_body = True
         self._left = head.length
         self._chunks = Chunks() if head.chunked else None
         self._keep = head.keep
@@ -441,7 +444,6 @@ class Connection(asyncio.BufferedProtocol):
 
     def _end(self, answer: Answer) -> None:
         self._answer = None
-        self._in_body = False
         self._chunks = None
         if len(self._view) > _SMALL:
             self._view = memoryview(bytearray(_SMALL))

@@ -236,7 +236,7 @@ class Connections:
 async def _tunnel(connection: Connection, origin: Origin, proxy: Proxy) -> None:
     """Ask the proxy for a way through: https://www.rfc-editor.org/rfc/rfc9110#name-connect."""
     target = f"[{origin.host}]:{origin.port}" if ":" in origin.host else f"{origin.host}:{origin.port}"
-    answer = connection.begin("CONNECT", whole=True)
+    answer = connection.begin("CONNECT", whole=False)
     connection.write(request_head("CONNECT", target, {"host": target, **proxy.headers}))
     await answer.wait()
     if not 200 <= answer.status < 300:

@@ -17,9 +17,7 @@ from aiohttp import (
     ServerDisconnectedError,
 )
 
-
-class ConnectionBroken(Exception):
-    """The connection broke after the request may have been sent. Internal: transports translate it."""
+from apm_s3.transports.connection import ConnectionBroken
 
 
 async def send_once(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:

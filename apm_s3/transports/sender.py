@@ -89,7 +89,6 @@ class Sender:
                 await _send(connection, answer, head, _watched(payload, self._stalls, task))
             if not answer.ended:
                 self._stalls.reading(task, answer)
-                await answer.wait()
             body = await answer.read()
         except BaseException as exc:
             failure = self._failure(exc, call, route, task)

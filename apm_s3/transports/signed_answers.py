@@ -228,9 +228,6 @@ class SignedBody:
         except BaseException:
             self._answer.close()
             raise
-        if self._answer.taker_failure is not None:
-            self._answer.close()
-            raise self._answer.taker_failure
 
     async def aclose(self) -> None:
         """See `Body.aclose`."""

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, Protocol
+from typing import Any
 
-
-class Counter(Protocol):
-    """Something whose bytes are counted."""
-
-    total_bytes: int
+from apm_s3.transports.connection import Answer
 
 
 class Stalls:
@@ -22,7 +18,7 @@ class Stalls:
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
         self._seen: dict[asyncio.Task[Any], float] = {}
-        self._reading: dict[asyncio.Task[Any], tuple[Counter, int]] = {}
+        self._reading: dict[asyncio.Task[Any], tuple[Answer, int]] = {}
         self._cancelled: dict[asyncio.Task[Any], int] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -36,9 +32,9 @@ class Stalls:
             self._arm()
         return task
 
-    def reading(self, task: asyncio.Task[Any], content: Counter) -> None:
-        """From now on, what arrives in `content` is progress."""
-        self._reading[task] = (content, -1)
+    def reading(self, task: asyncio.Task[Any], answer: Answer) -> None:
+        """From now on, what arrives of `answer` is progress."""
+        self._reading[task] = (answer, -1)
 
     def moved(self, task: asyncio.Task[Any]) -> None:
         """Something moved."""
@@ -66,9 +62,9 @@ class Stalls:
     def _sweep(self) -> None:
         self._timer = None
         now = time.monotonic()
-        for task, (content, total) in self._reading.items():
-            if content.total_bytes != total and task in self._seen:
-                self._reading[task] = (content, content.total_bytes)
+        for task, (answer, total) in self._reading.items():
+            if answer.total_bytes != total and task in self._seen:
+                self._reading[task] = (answer, answer.total_bytes)
                 self._seen[task] = now
         for task in [task for task, seen in self._seen.items() if now - seen >= self.timeout]:
             del self._seen[task]
