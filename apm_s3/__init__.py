@@ -3,6 +3,27 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from apm_s3._manager import (
+    S3Manager,
+)
+from apm_s3._s3.buckets.apm_buckets import (
+    apm_bucket_name,
+    apm_bucket_options,
+)
+from apm_s3._s3.objects.streams import (
+    Download,
+)
+from apm_s3._s3.pool import (
+    PoolStats,
+    S3ConnectionPool,
+)
+from apm_s3._s3.retry import (
+    retry_s3,
+)
+from apm_s3._tools import (
+    MAIN_FILES,
+    TOOLS,
+)
 from apm_s3._version import __version__
 from apm_s3.errors import (
     AccessDenied,
@@ -66,9 +87,6 @@ from apm_s3.events import (
     Outcome,
     labels,
 )
-from apm_s3.manager import (
-    S3Manager,
-)
 from apm_s3.metrics import (
     Latency,
     MetricsSnapshot,
@@ -93,13 +111,6 @@ from apm_s3.models import (
     UploadInfo,
     Usage,
     VersionPage,
-)
-from apm_s3.operations.apm_buckets import (
-    apm_bucket_name,
-    apm_bucket_options,
-)
-from apm_s3.operations.streams import (
-    Download,
 )
 from apm_s3.options import (
     AccessLogging,
@@ -131,27 +142,16 @@ from apm_s3.options import (
     UploadOptions,
     Versioning,
 )
-from apm_s3.pool import (
-    PoolStats,
-    S3ConnectionPool,
-)
 from apm_s3.reports import (
     Issue,
     Severity,
     ValidationReport,
-)
-from apm_s3.retry import (
-    retry_s3,
 )
 from apm_s3.settings import (
     RetrySettings,
     S3Settings,
     Timeouts,
     TransferSettings,
-)
-from apm_s3.tools import (
-    MAIN_FILES,
-    TOOLS,
 )
 
 if TYPE_CHECKING:

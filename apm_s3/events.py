@@ -8,8 +8,8 @@ from contextvars import ContextVar
 from enum import StrEnum
 from typing import NamedTuple
 
+from apm_s3._logs import LOGGER
 from apm_s3.errors import ErrorCode
-from apm_s3.logs import LOGGER
 
 
 class Outcome(StrEnum):

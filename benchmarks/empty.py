@@ -10,7 +10,7 @@ import sys
 import time
 
 from apm_s3 import BucketOptions, DeleteOptions, S3Manager, Versioning
-from apm_s3.tasks import run_all
+from apm_s3._tasks import run_all
 from tests.servers import Server, moto_server, seaweedfs_server
 
 BUCKET = "benchmark-empty"

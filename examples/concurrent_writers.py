@@ -9,7 +9,7 @@ import os
 import uuid
 
 from apm_s3 import RevisionConflict, S3Manager
-from apm_s3.configs.store import ConfigStore
+from apm_s3.configs._store import ConfigStore
 
 WRITERS = 10
 

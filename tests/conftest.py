@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from apm_s3 import S3Manager
+from apm_s3._s3.transports.clients import Clients
 from apm_s3.settings import S3Settings
-from apm_s3.transports.clients import Clients
 from tests.managers import SESSION, make_manager
 from tests.servers import Server, moto_server, seaweedfs_server
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from apm_s3 import errors
+from apm_s3._s3_answers import s3_error
 from apm_s3.errors import (
     AccessDenied,
     ApmS3Error,
@@ -48,7 +49,6 @@ from apm_s3.errors import (
     WrongRegion,
 )
 from apm_s3.reports import ValidationReport
-from apm_s3.s3_answers import s3_error
 
 
 def every_error() -> list[type[ApmS3Error]]:

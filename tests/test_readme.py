@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from apm_s3 import Credentials, S3Manager
-from apm_s3.configs.store import ConfigStore
+from apm_s3.configs._store import ConfigStore
 from tests.servers import Server
 from tests.test_examples import on
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from apm_s3.tasks import Deadlines, run_all, shielded
+from apm_s3._tasks import Deadlines, run_all, shielded
 
 
 async def give(value: int) -> int:

@@ -19,8 +19,8 @@ from apm_s3 import (
     retry_s3,
     validate_config,
 )
-from apm_s3.configs.models import Bundle, ConfigFile, Release
-from apm_s3.configs.store import ConfigStore
+from apm_s3.configs._models import Bundle, ConfigFile, Release
+from apm_s3.configs._store import ConfigStore
 
 
 async def chunks() -> AsyncIterator[bytes]:

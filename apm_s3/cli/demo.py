@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 
+from apm_s3._manager import S3Manager
+from apm_s3._tasks import shielded
+from apm_s3._tools import TOOLS
 from apm_s3.cli import show
 from apm_s3.cli.embedded import CREDENTIALS, embedded_server
 from apm_s3.cli.samples import sample_bundle
-from apm_s3.configs.store import ConfigStore
+from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import ApmS3Error, ConfigInvalid, RevisionConflict
-from apm_s3.manager import S3Manager
-from apm_s3.tasks import shielded
-from apm_s3.tools import TOOLS
 
 ENVIRONMENT = "production"
 RULES = "rules/checkout.yml"

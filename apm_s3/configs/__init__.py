@@ -1,6 +1,6 @@
 """Configurations in S3: releases, and the one atomic write by which they become visible."""
 
-from apm_s3.configs.models import (
+from apm_s3.configs._models import (
     Bundle,
     CommitOutcome,
     ConfigFile,
@@ -12,7 +12,7 @@ from apm_s3.configs.models import (
     ReleaseRef,
     changed_files,
 )
-from apm_s3.configs.store import (
+from apm_s3.configs._store import (
     ConfigStore,
 )
 

@@ -16,9 +16,9 @@ and of others what `check` noted with `context.mention(...)`. A path is a chain 
 rendered only when there is something to report.
 """
 
-from apm_s3.tools import MAIN_FILES, TOOLS
-from apm_s3.validators.parsing.documents import parse_document
-from apm_s3.validators.validate import (
+from apm_s3._tools import MAIN_FILES, TOOLS
+from apm_s3.validators._reading.documents import parse_document
+from apm_s3.validators._validate import (
     infer_kind,
     validate_bundle,
     validate_bundle_async,

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from apm_s3.configs.store import ConfigStore
+from apm_s3._s3_answers import s3_error
+from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import ApmS3Error, CommitUnknown, ConnectionLost, RequestTimedOut
 from apm_s3.models import FileInfo
-from apm_s3.s3_answers import s3_error
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI, OTHER_PROMETHEUS, PROMETHEUS, RULES
 

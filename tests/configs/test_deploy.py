@@ -2,8 +2,8 @@ import asyncio
 
 import pytest
 
-from apm_s3.configs.protocol.objects import ObjectStore
-from apm_s3.configs.store import ConfigStore
+from apm_s3.configs._protocol.objects import ObjectStore
+from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import ConfigNotFound, DeployRefused, EnvironmentFrozen, InvalidOption, RevisionConflict
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI, OTHER_PROMETHEUS, PROMETHEUS, RULES

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apm_s3.configs.content.alignment import changed_blocks
-from apm_s3.configs.content.diff import MAX_CHANGES, BundleDiff, diff_bundles
-from apm_s3.configs.content.diff_structural import Difference, differences
-from apm_s3.configs.content.diff_text import MAX_LINES, unified_diff
-from apm_s3.configs.content.secrets import MASK
-from apm_s3.configs.content.structures import item_names
+from apm_s3.configs._content.alignment import changed_blocks
+from apm_s3.configs._content.diff import MAX_CHANGES, BundleDiff, diff_bundles
+from apm_s3.configs._content.diff_structural import Difference, differences
+from apm_s3.configs._content.diff_text import MAX_LINES, unified_diff
+from apm_s3.configs._content.secrets import MASK
+from apm_s3.configs._content.structures import item_names
 
 PROMETHEUS = b"""\
 global:

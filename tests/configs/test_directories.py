@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from apm_s3.configs.content import directories
-from apm_s3.configs.content.directories import read_directory, write_directory
+from apm_s3.configs._content import directories
+from apm_s3.configs._content.directories import read_directory, write_directory
 from apm_s3.errors import InvalidKey, InvalidOption, ObjectTooLarge
 
 FILES = {"prometheus.yml": b"global: {}\n", "rules/a.yml": b"groups: []\n", "rules/deep/b.yml": b"\x00\xff"}
@@ -229,7 +229,7 @@ async def test_a_cancelled_write_leaves_nothing_behind(tmp_path: Path) -> None:
 KILLED = """
 import asyncio, sys
 from pathlib import Path
-from apm_s3.configs.content.directories import write_directory
+from apm_s3.configs._content.directories import write_directory
 
 async def main(root):
     for n in range(1000):

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from apm_s3.configs.models import Current, Deployed, FileEntry, Freeze, Origin, Release, ReleaseRef, ToolState
-from apm_s3.configs.protocol.documents import decode_current, decode_release, encode_current, encode_release
+from apm_s3.configs._models import Current, Deployed, FileEntry, Freeze, Origin, Release, ReleaseRef, ToolState
+from apm_s3.configs._protocol.documents import decode_current, decode_release, encode_current, encode_release
 from apm_s3.errors import FormatTooNew, StoreDamaged
 
 REF = ReleaseRef(3, "configs/production/loki/releases/00000003-production.0011.json", "ab" * 32)

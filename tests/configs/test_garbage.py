@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 
 from apm_s3.configs import CommitOutcome
-from apm_s3.configs.store import ConfigStore
+from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import ConfigNotFound, EnvironmentFrozen, InvalidOption, StoreDamaged
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI

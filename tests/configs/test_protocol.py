@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from apm_s3._s3_answers import s3_error
 from apm_s3.configs import CommitOutcome
-from apm_s3.configs.protocol.objects import ObjectStore
-from apm_s3.configs.store import ConfigStore
+from apm_s3.configs._protocol.objects import ObjectStore
+from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import AccessDenied, ConditionalWritesUnsupported, InvalidOption, StoreDamaged
 from apm_s3.models import FileInfo
-from apm_s3.s3_answers import s3_error
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI
 

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from apm_s3.configs.models import Current
-from apm_s3.configs.protocol.documents import encode_current
-from apm_s3.configs.store import ConfigStore
+from apm_s3.configs._models import Current
+from apm_s3.configs._protocol.documents import encode_current
+from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import ConfigNotFound, FormatTooNew, StoreDamaged
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI, PROMETHEUS

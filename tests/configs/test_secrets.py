@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apm_s3.configs.content import secrets
-from apm_s3.configs.content.diff import diff_bundles
-from apm_s3.configs.content.secrets import MASK, find_secrets, mask_text, mask_value
+from apm_s3.configs._content import secrets
+from apm_s3.configs._content.diff import diff_bundles
+from apm_s3.configs._content.secrets import MASK, find_secrets, mask_text, mask_value
 from apm_s3.validators import parse_document
 
 SHARED = Path(__file__).parents[3] / "shared" / "validation"

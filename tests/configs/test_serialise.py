@@ -15,7 +15,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apm_s3.configs.content.serialise import serialise
+from apm_s3.configs._content.serialise import serialise
 from apm_s3.errors import InvalidOption
 from apm_s3.validators import parse_document
 

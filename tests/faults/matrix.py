@@ -6,7 +6,6 @@ import asyncio
 import copy
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import Any, Literal
 
 from apm_s3 import S3Manager, S3Settings
@@ -48,7 +47,7 @@ COLUMNS = 30
 """Calls beside each other in the report."""
 
 DataPath = Literal["boto", "signed"]
-DATA_PATHS: tuple[DataPath, ...] = ("boto", "signed") if find_spec("apm_s3.transports.signed") else ("boto",)
+DATA_PATHS: tuple[DataPath, ...] = ("boto", "signed")
 
 
 def verbs_of(data_path: DataPath) -> tuple[Verb, ...]:

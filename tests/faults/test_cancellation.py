@@ -10,10 +10,10 @@ import pytest
 from aiobotocore.session import get_session
 
 from apm_s3 import Credentials, S3Manager, S3Settings
+from apm_s3._wire import parts
 from apm_s3.errors import ApmS3Error, ConfigNotFound
 from apm_s3.options import UploadOptions
 from apm_s3.settings import TransferSettings
-from apm_s3.wire import parts
 from tests.faults.bucket_verbs import CONTROL_VERBS, DATA_VERBS
 from tests.faults.cancelling import Moment, cancelled_at
 from tests.faults.matrix import DATA_PATHS

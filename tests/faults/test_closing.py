@@ -11,7 +11,7 @@ import pytest
 from apm_s3 import S3Manager, S3Settings
 from apm_s3.errors import ManagerClosed
 from tests.faults.server import Exchange, FaultyS3
-from tests.transports.test_signed import KEYS
+from tests.s3.transports.test_signed import KEYS
 
 CONTENT = bytes(range(256)) * 2048
 Read = Callable[[S3Manager, Path], Awaitable[object]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from apm_s3.validators import validate_bundle, validate_config
-from apm_s3.validators.alertmanager.matchers import matchers_problem
+from apm_s3.validators._alertmanager.matchers import matchers_problem
 
 GOOD = """\
 global:

@@ -2,11 +2,11 @@
 
 import pytest
 
-from apm_s3.validators.context import Context
-from apm_s3.validators.decoding.gates import Gate
-from apm_s3.validators.decoding.schema import Schema
-from apm_s3.validators.decoding.struct import INVALID, Mismatch
-from apm_s3.validators.parsing.documents import read_document
+from apm_s3.validators._context import Context
+from apm_s3.validators._decoding.gates import Gate
+from apm_s3.validators._decoding.schema import Schema
+from apm_s3.validators._decoding.struct import INVALID, Mismatch
+from apm_s3.validators._reading.documents import read_document
 
 TABLE = {
     "t.Root": {

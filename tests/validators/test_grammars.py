@@ -2,13 +2,13 @@
 
 import pytest
 
-from apm_s3.validators.decoding.struct import Mismatch
-from apm_s3.validators.grammars.durations import parse_duration, parse_go_duration, parse_size
-from apm_s3.validators.grammars.gotemplate import template_problem
-from apm_s3.validators.grammars.labels import is_label_name, is_label_template
-from apm_s3.validators.grammars.regexes import regex_problem
-from apm_s3.validators.grammars.urls import BadUrl, parse_url
-from apm_s3.validators.prometheus.kubernetes import field_selector_problem, label_selector_problem
+from apm_s3.validators._decoding.struct import Mismatch
+from apm_s3.validators._grammars.durations import parse_duration, parse_go_duration, parse_size
+from apm_s3.validators._grammars.gotemplate import template_problem
+from apm_s3.validators._grammars.labels import is_label_name, is_label_template
+from apm_s3.validators._grammars.regexes import regex_problem
+from apm_s3.validators._grammars.urls import BadUrl, parse_url
+from apm_s3.validators._prometheus.kubernetes import field_selector_problem, label_selector_problem
 
 MS = 10**6
 

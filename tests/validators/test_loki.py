@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from apm_s3.validators import validate_config
-from apm_s3.validators.grammars.logql import logql_problem
+from apm_s3.validators._grammars.logql import logql_problem
 
 GOOD = """\
 auth_enabled: false

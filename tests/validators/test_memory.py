@@ -7,9 +7,11 @@ import hashlib
 import pytest
 
 from apm_s3.reports import Issue, Severity
-from apm_s3.validators import offload, validate, validate_bundle, validate_bundle_async
-from apm_s3.validators.bundles import FileResult
-from apm_s3.validators.memory import ResultMemory, keys_of
+from apm_s3.validators import _offload as offload
+from apm_s3.validators import _validate as validate
+from apm_s3.validators import validate_bundle, validate_bundle_async
+from apm_s3.validators._bundles import FileResult
+from apm_s3.validators._memory import ResultMemory, keys_of
 
 PROMETHEUS = {
     "prometheus.yml": b"rule_files: [rules/*.yml]\nglobal: {scrape_timeout: 5s}\nscrape_config_files: [jobs/*.yml]\n",

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
+from apm_s3._tools import MAIN_FILES, TOOLS
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import Issue, Severity, ValidationReport
-from apm_s3.tools import MAIN_FILES, TOOLS
 from apm_s3.validators import validate_bundle, validate_bundle_async, validate_config, validate_config_async
 
 
@@ -132,7 +132,7 @@ async def test_without_a_python_to_start_a_thread_checks_a_large_document(monkey
 
 
 async def test_a_process_that_ends_before_it_has_read_its_work_leaves_it_to_a_thread(monkeypatch):
-    monkeypatch.setattr("apm_s3.validators.offload._MAIN", "raise SystemExit(1)")
+    monkeypatch.setattr("apm_s3.validators._offload._MAIN", "raise SystemExit(1)")
 
     assert await validate_config_async("prometheus", LARGE * 3) == validate_config("prometheus", LARGE * 3)
 

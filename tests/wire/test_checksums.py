@@ -9,7 +9,7 @@ import zlib
 
 import pytest
 
-from apm_s3.wire import checksums
+from apm_s3._wire import checksums
 
 DATA = b"The quick brown fox jumps over the lazy dog"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apm_s3.wire.http1 import MAX_HEAD, Chunks, MalformedAnswer, parse_head, request_head
+from apm_s3._wire.http1 import MAX_HEAD, Chunks, MalformedAnswer, parse_head, request_head
 
 
 def framing(lines: str, method: str = "GET", status: str = "HTTP/1.1 200 OK") -> tuple[int | None, bool, bool]:

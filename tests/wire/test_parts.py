@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apm_s3.errors import ObjectTooLarge
-from apm_s3.wire.content_types import content_type
-from apm_s3.wire.parts import (
+from apm_s3._wire.content_types import content_type
+from apm_s3._wire.parts import (
     MAX_PART,
     MAX_PARTS,
     MIB,
@@ -20,6 +19,7 @@ from apm_s3.wire.parts import (
     plan_parts,
     stream_part_size,
 )
+from apm_s3.errors import ObjectTooLarge
 
 
 @given(size=st.integers(0, 10 * 1024 * MIB), preferred=st.integers(MIN_PART, 1024 * MIB))

@@ -15,8 +15,7 @@ from botocore.credentials import ReadOnlyCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apm_s3.models import Credentials
-from apm_s3.wire.sigv4 import (
+from apm_s3._wire.sigv4 import (
     EMPTY_SHA256,
     SIGNED_CHUNKS,
     SIGNED_CHUNKS_TRAILER,
@@ -26,6 +25,7 @@ from apm_s3.wire.sigv4 import (
     encode_path,
     encode_query,
 )
+from apm_s3.models import Credentials
 
 REGION = "eu-central-1"
 NOW = 1_700_000_000.5

@@ -11,12 +11,12 @@ from contextlib import suppress
 from typing import Any
 from unittest import mock
 
-from apm_s3.configs.backups import restore
-from apm_s3.configs.checks import Checks
-from apm_s3.configs.models import Release
-from apm_s3.configs.protocol import keys
-from apm_s3.configs.protocol.documents import decode_current, decode_release
-from apm_s3.configs.store import ConfigStore
+from apm_s3.configs._backups import restore
+from apm_s3.configs._checks import Checks
+from apm_s3.configs._models import Release
+from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.documents import decode_current, decode_release
+from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import (
     BackupInvalid,
     CommitUnknown,

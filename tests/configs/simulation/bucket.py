@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from apm_s3._s3_answers import s3_error
 from apm_s3.errors import ApmS3Error, ConnectionLost, RequestTimedOut
 from apm_s3.models import FileInfo
-from apm_s3.s3_answers import s3_error
 from tests.configs.simulation.loop import VirtualLoop
 
 EPOCH = 1_700_000_000.0

@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest import mock
 
-from apm_s3.configs.care import garbage
-from apm_s3.configs.protocol import changes, commit, live, outcome, publish, reader
+from apm_s3.configs._care import garbage
+from apm_s3.configs._protocol import changes, commit, live, outcome, publish, reader
 from apm_s3.errors import StoreDamaged
 from tests.configs.simulation.bucket import Client
 

@@ -10,7 +10,7 @@ from unittest import mock
 
 import pytest
 
-from apm_s3.configs.backups import backups, restore
+from apm_s3.configs._backups import backups, restore
 from tests.configs.simulation.backup_world import Violation, play
 
 

@@ -11,13 +11,15 @@ from functools import lru_cache
 from typing import Any
 from unittest import mock
 
-from apm_s3.configs import deploy, write_methods
-from apm_s3.configs.checks import Checks
-from apm_s3.configs.models import CommitOutcome, Current, Release, ToolState
-from apm_s3.configs.protocol import keys
-from apm_s3.configs.protocol import reader as reader_module
-from apm_s3.configs.protocol.documents import decode_current, decode_release
-from apm_s3.configs.store import ConfigStore
+from apm_s3._tools import MAIN_FILES
+from apm_s3.configs import _deploy as deploy
+from apm_s3.configs import _write_methods as write_methods
+from apm_s3.configs._checks import Checks
+from apm_s3.configs._models import CommitOutcome, Current, Release, ToolState
+from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol import reader as reader_module
+from apm_s3.configs._protocol.documents import decode_current, decode_release
+from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import (
     CommitUnknown,
     ConfigNotFound,
@@ -27,7 +29,6 @@ from apm_s3.errors import (
     TransportError,
 )
 from apm_s3.reports import ValidationReport
-from apm_s3.tools import MAIN_FILES
 from tests.configs.simulation.bucket import Client, Faults, FaultyBucket
 from tests.configs.simulation.loop import VirtualLoop
 

@@ -1,0 +1,257 @@
+"""`S3Manager`: the one way in. It owns every resource, and closes what it opened."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+from apm_s3._s3.buckets.apm_buckets import ApmBucketOperations
+from apm_s3._s3.buckets.replication import ReplicationOperations
+from apm_s3._s3.buckets.restores import RestoreOperations
+from apm_s3._s3.buckets.usage import UsageOperations
+from apm_s3._s3.buckets.verbs import BucketOperations
+from apm_s3._s3.engine import Engine, check_bucket
+from apm_s3._s3.objects.copies import CopyOperations
+from apm_s3._s3.objects.downloads import DownloadOperations
+from apm_s3._s3.objects.listing import ListingOperations
+from apm_s3._s3.objects.multipart import UploadOperations
+from apm_s3._s3.objects.verbs import ObjectOperations
+from apm_s3._s3.pool import S3ConnectionPool
+from apm_s3._s3.runner import Runner
+from apm_s3._s3.transports.base import ObjectTransport
+from apm_s3._s3.transports.boto.transport import BotoTransport
+from apm_s3._s3.transports.clients import Clients
+from apm_s3._s3.transports.lean.transport import SignedTransport
+from apm_s3._tasks import shielded
+from apm_s3.errors import InvalidOption, ManagerClosed, WrongEventLoop
+from apm_s3.events import Hook
+from apm_s3.metrics import S3Metrics
+from apm_s3.models import Credentials
+from apm_s3.settings import S3Settings
+
+if TYPE_CHECKING:
+    from apm_s3.configs._deploy import DeployResult
+    from apm_s3.configs._store import ConfigStore
+
+
+class S3Manager(
+    BucketOperations,
+    ApmBucketOperations,
+    ReplicationOperations,
+    RestoreOperations,
+    UsageOperations,
+    ObjectOperations,
+    DownloadOperations,
+    ListingOperations,
+    CopyOperations,
+    UploadOperations,
+):
+    """Buckets, objects and configurations in S3.
+
+    Use it with `async with`, or call `open()` and `aclose()`. It belongs to the event loop that opened it, and making
+    it does no I/O.
+
+    Args:
+        region: the AWS region; by default that of the AWS configuration chain.
+        endpoint_url: an S3-compatible server instead of AWS.
+        credentials: static ones; by default those of the AWS chain, refreshed as they expire.
+        session: an aiobotocore `AioSession` or an `aioboto3.Session` to share; it is never closed here.
+        settings: everything that has a default.
+        metrics: where to count; by default an `S3Metrics` of its own.
+        hooks: told of every operation after `metrics`.
+
+    Raises:
+        InvalidOption: an `endpoint_url` that is none, or that holds a user name or a password.
+
+    Attributes:
+        settings: as they were given.
+        metrics: counts of everything that was done: `metrics.snapshot()`.
+        pool: what bounds the requests in flight: `pool.stats()`, `pool.slot()`.
+    """
+
+    def __init__(
+        self,
+        *,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        credentials: Credentials | None = None,
+        session: Any = None,
+        settings: S3Settings | None = None,
+        metrics: S3Metrics | None = None,
+        hooks: Sequence[Hook] = (),
+    ) -> None:
+        _check_endpoint(endpoint_url)
+        self.settings = settings or S3Settings()
+        self.metrics = metrics or S3Metrics()
+        self.pool = S3ConnectionPool(self.settings.max_concurrency)
+        self._region = region
+        self._endpoint_url = endpoint_url
+        self._credentials = credentials
+        self._session = session
+        self._hooks = tuple(hooks)
+        self._stores: dict[tuple[str, str, bool, bool], ConfigStore] = {}
+        self._opened: _Opened | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closing else "open" if self._opened else "not open"
+        return f"<S3Manager {self._endpoint_url or self._region or 'AWS'}, {state}>"
+
+    def __del__(self, _warn: Any = warnings.warn) -> None:
+        if getattr(self, "_opened", None) is not None and self._closing is None:
+            _warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def open(self) -> Self:
+        """Open it; harmless when it is open already.
+
+        Raises:
+            ManagerClosed: it was closed.
+            WrongEventLoop: it is open on another event loop.
+        """
+        if self._closing is not None:
+            raise ManagerClosed("this S3Manager was closed", hint="make a new one: it cannot be opened again")
+        if self._opened is None:
+            self._opened = self._assemble()
+        self._opened.check_loop()
+        return self
+
+    async def aclose(self) -> None:
+        """Close everything that was opened; harmless when called twice, or without `open`.
+
+        Raises:
+            WrongEventLoop: it was opened on another event loop, and can be closed only there.
+        """
+        opened = self._opened
+        if opened is None:
+            return
+        opened.check_loop()
+        if self._closing is None:
+            self._closing = asyncio.create_task(opened.aclose(), name="apm_s3 close")
+        # Shielded: half closed, connections and tasks would be left.
+        await shielded(_wait_for(self._closing))
+
+    def configs(
+        self, bucket: str, prefix: str = "", *, failover: bool = False, require_conditional_writes: bool = True
+    ) -> ConfigStore:
+        """The configurations that are kept in `bucket`, under `prefix`. The arguments are those of `ConfigStore`.
+
+        Asked for again with the same arguments, it is the same store: its writers queue instead of colliding.
+
+        Raises:
+            InvalidRequest: a name that cannot be.
+        """
+        # The stores bring the validators with them: whoever only moves objects does not load them.
+        from apm_s3.configs._protocol.s3_objects import S3Objects  # noqa: PLC0415 - see above
+        from apm_s3.configs._store import ConfigStore  # noqa: PLC0415 - see above
+
+        wanted = (bucket, prefix, failover, require_conditional_writes)
+        if wanted not in self._stores:
+            check_bucket(bucket)
+            self._stores[wanted] = ConfigStore(
+                S3Objects(self, bucket),
+                prefix,
+                failover=failover,
+                require_conditional_writes=require_conditional_writes,
+                deadline=self.settings.timeouts.deadline,
+            )
+        return self._stores[wanted]
+
+    async def deploy_apm_configs(
+        self,
+        bucket: str,
+        source_env: str,
+        target_env: str,
+        *,
+        prefix: str = "",
+        tools: Sequence[str] | None = None,
+        variables: Mapping[str, str] | None = None,
+        create: bool = False,
+        author: str | None = None,
+        message: str = "",
+        allow_drift: bool = False,
+        force: str | None = None,
+    ) -> DeployResult:
+        """Plan a deploy of the configurations in `bucket` from one environment to another, and carry it out at once.
+
+        Args and errors: those of `configs`, `ConfigStore.plan_deploy` and `ConfigStore.deploy`.
+        """
+        store = self.configs(bucket, prefix)
+        plan = await store.plan_deploy(source_env, target_env, tools=tools, variables=variables, create=create)
+        return await store.deploy(plan, author=author, message=message, allow_drift=allow_drift, force=force)
+
+    @property
+    def _engine(self) -> Engine:
+        opened = self._opened
+        if opened is None or self._closing is not None:
+            raise ManagerClosed("this S3Manager was closed" if opened else "this S3Manager has not been opened")
+        if asyncio.get_running_loop() is not opened.loop:
+            opened.check_loop()
+        return opened.engine
+
+    def _assemble(self) -> _Opened:
+        clients = Clients(
+            session=self._session,
+            region=self._region,
+            endpoint_url=self._endpoint_url,
+            credentials=self._credentials,
+            settings=self.settings,
+        )
+        transport = self._make_transport(clients)
+        runner = Runner(self.settings, self.pool, self.metrics, self._hooks, transport.recover, region=self._region)
+        engine = Engine(transport, clients, runner, self.pool, self.settings)
+        return _Opened(asyncio.get_running_loop(), engine, clients)
+
+    def _make_transport(self, clients: Clients) -> ObjectTransport:
+        boto = BotoTransport(clients)
+        return SignedTransport(clients, boto) if self.settings.data_path == "signed" else boto
+
+
+class _Opened:
+    """What an open manager owns."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, engine: Engine, clients: Clients) -> None:
+        self.loop = loop
+        self.engine = engine
+        self._clients = clients
+
+    def check_loop(self) -> None:
+        if asyncio.get_running_loop() is not self.loop:
+            raise WrongEventLoop("this S3Manager was opened on another event loop")
+
+    async def aclose(self) -> None:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._clients.aclose)
+            stack.push_async_callback(self.engine.transport.aclose)
+            stack.callback(self.engine.runner.close)
+            stack.push_async_callback(self.engine.stop_tasks)
+
+
+def _check_endpoint(url: str | None) -> None:
+    if url is None:
+        return
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # refused here, not when it is made
+    except ValueError:
+        parts = urlsplit("")
+    if "@" in url:
+        raise InvalidOption("endpoint_url holds a user name or a password", hint="give keys as credentials=Credentials")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidOption(f"endpoint_url {url!r:.80} is no address", hint="give one such as 'http://localhost:9000'")
+
+
+async def _wait_for(task: asyncio.Task[None]) -> None:
+    await task

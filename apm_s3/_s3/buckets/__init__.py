@@ -1,0 +1,1 @@
+"""The verbs about buckets: settings, plans, emptying, replication, policies, usage."""

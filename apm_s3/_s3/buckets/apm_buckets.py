@@ -1,0 +1,318 @@
+"""Buckets for configurations: secure by default, with a lifecycle that never makes a live configuration unreadable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from apm_s3._naming import HEALTH_PREFIX, check_bucket_name, check_environment, check_file_name
+from apm_s3._s3.buckets import policies
+from apm_s3._s3.buckets.emptying import PRODUCTION
+from apm_s3._s3.buckets.parts import BucketGroup
+from apm_s3._s3.buckets.plans import Unsupported
+from apm_s3._s3.buckets.requests import BucketRef
+from apm_s3._tools import TOOLS
+from apm_s3.errors import InvalidOption
+from apm_s3.models import BucketPlan
+from apm_s3.options.bucket_settings import (
+    Encryption,
+    OwnershipControls,
+    Policy,
+    PublicAccessBlock,
+    Tags,
+    Versioning,
+)
+from apm_s3.options.buckets import BucketOptions
+from apm_s3.options.lifecycle import Lifecycle, LifecycleRule, Transition
+
+CONFIGS_NONCURRENT_DAYS = 90
+BACKUPS_DAYS, BACKUPS_NONCURRENT_DAYS = 2555, 30
+LOGS_DAYS, LOGS_NONCURRENT_DAYS = 365, 7
+TEMP_DAYS, TEMP_NONCURRENT_DAYS = 7, 1
+UPLOADS_DAYS = 1
+
+_BACKUPS_MOVES = (
+    Transition(storage_class="STANDARD_IA", days=30),
+    Transition(storage_class="GLACIER_IR", days=90),
+    Transition(storage_class="DEEP_ARCHIVE", days=180),
+)
+_LOGS_MOVES = (
+    Transition(storage_class="STANDARD_IA", days=30),
+    Transition(storage_class="GLACIER", days=60),
+    Transition(storage_class="DEEP_ARCHIVE", days=150),
+)
+
+
+def apm_bucket_name(environment: str, purpose: str) -> str:
+    """`apm-{environment}-{purpose}`.
+
+    Raises:
+        InvalidBucketName: that is no bucket name.
+    """
+    return check_bucket_name(f"apm-{environment}-{purpose}")
+
+
+def apm_lifecycle(
+    purpose: str,
+    *,
+    retention: int | None = None,
+    prefixes: Sequence[str] = ("",),
+    move_small_objects: bool = False,
+) -> Lifecycle:
+    """The lifecycle of a bucket for configurations.
+
+    ==========  ===================  ==========================================================================
+    rule        prefix               what happens
+    ==========  ===================  ==========================================================================
+    configs     configs/, live/      current objects: never anything; old versions expire after 90 days
+    backups     backups/             STANDARD_IA after 30 days, GLACIER_IR after 90, DEEP_ARCHIVE after 180,
+                                     expiry after 2555; old versions after 30
+    logs        logs/                (purpose "logs") STANDARD_IA after 30 days, GLACIER after 60, DEEP_ARCHIVE
+                                     after 150, expiry after 365; old versions after 7
+    temp        temp/                expiry after 7 days; old versions after 1
+    uploads     everything           open multipart uploads are aborted after 1 day
+    ==========  ===================  ==========================================================================
+
+    Delete markers that nothing stands behind any more are removed everywhere.
+
+    Args:
+        purpose: "logs" adds the rule for logs.
+        retention: days after which backups (with purpose "logs": logs) expire, in place of the table's; moves that
+            would come at that time or later are left out.
+        prefixes: of the configuration stores in the bucket.
+        move_small_objects: also move objects under 128 KiB, which S3 leaves where they are by default, because the
+            cost of a move can exceed what it saves. Empty objects always stay.
+    """
+    rules: list[LifecycleRule] = []
+    for prefix in prefixes:
+        where = f" {prefix}" if prefix else ""
+        logs = purpose == "logs"
+        backups_days = retention if retention is not None and not logs else BACKUPS_DAYS
+        rules += _kept(f"configs{where}", f"{prefix}configs/")
+        rules += _kept(f"live{where}", f"{prefix}live/")
+        rules += _expiring(
+            f"backups{where}",
+            f"{prefix}backups/",
+            _BACKUPS_MOVES,
+            backups_days,
+            BACKUPS_NONCURRENT_DAYS,
+            move_small_objects,
+        )
+        if logs:
+            rules += _expiring(
+                f"logs{where}",
+                f"{prefix}logs/",
+                _LOGS_MOVES,
+                retention or LOGS_DAYS,
+                LOGS_NONCURRENT_DAYS,
+                move_small_objects,
+            )
+        rules += _expiring(f"temp{where}", f"{prefix}temp/", (), TEMP_DAYS, TEMP_NONCURRENT_DAYS, move_small=False)
+    rules.append(LifecycleRule(id="uploads", abort_uploads_days=UPLOADS_DAYS))
+    return Lifecycle(rules=tuple(rules))
+
+
+def apm_policy(
+    name: str,
+    environment: str,
+    *,
+    region: str = "us-east-1",
+    kms_key_id: str | None = None,
+    prefixes: Sequence[str] = ("",),
+    require_https: bool = True,
+) -> Policy:
+    """The policy of a bucket for configurations: no plain HTTP, no unencrypted objects; in production, no removal of
+    versions, of the bucket and of its protections without MFA, except what the library itself has to delete."""
+    arn = policies.bucket_arn(name, region)
+    statements = [policies.deny_plain_http(arn)] if require_https else []
+    statements += policies.deny_unencrypted_uploads(arn, kms_key_id)
+    if environment in PRODUCTION:
+        free = [f"{HEALTH_PREFIX}*"]
+        for prefix in prefixes:
+            free += [f"{prefix}temp/*", f"{prefix}configs/*/probe-*"]
+        statements += policies.deny_removal_without_mfa(arn, free)
+    return Policy.of(statements)
+
+
+def apm_bucket_options(
+    name: str,
+    environment: str,
+    tool: str,
+    purpose: str,
+    *,
+    region: str = "us-east-1",
+    kms_key_id: str | None = None,
+    mfa_delete: bool = False,
+    retention: int | None = None,
+    tags: Mapping[str, str] | None = None,
+    prefixes: Sequence[str] = ("",),
+    policy: Policy | None = None,
+    require_https: bool = True,
+    move_small_objects: bool = False,
+) -> BucketOptions:
+    """What `create_apm_bucket` makes a bucket with, for `ensure_bucket` and `plan_bucket`. Pure.
+
+    Pass `require_https=False` where the endpoint is plain HTTP: the policy would lock everybody out.
+
+    Raises:
+        InvalidOption, InvalidKey, InvalidBucketName: an argument that cannot be.
+    """
+    _check(name, environment, tool, purpose, retention, prefixes)
+    own = {
+        "apm:environment": environment,
+        "apm:tool": tool,
+        "apm:purpose": purpose,
+        "apm:managed-by": "apm_s3",
+    }
+    lifecycle = apm_lifecycle(purpose, retention=retention, prefixes=prefixes, move_small_objects=move_small_objects)
+    return BucketOptions(
+        # S3 refuses lifecycle rules beside MFA delete.
+        lifecycle=None if mfa_delete else lifecycle,
+        versioning=Versioning(mfa_delete=mfa_delete),
+        encryption=(
+            Encryption(algorithm="aws:kms", kms_key_id=kms_key_id, bucket_key=True) if kms_key_id else Encryption()
+        ),
+        ownership=OwnershipControls(),
+        public_access_block=PublicAccessBlock(),
+        tags=Tags({**(tags or {}), **own}),
+        policy=policy
+        or apm_policy(
+            name,
+            environment,
+            region=region,
+            kms_key_id=kms_key_id,
+            prefixes=prefixes,
+            require_https=require_https,
+        ),
+    )
+
+
+class ApmBucketOperations(BucketGroup):
+    """Buckets for configurations."""
+
+    async def create_apm_bucket(
+        self,
+        name: str,
+        environment: str,
+        tool: str,
+        purpose: str,
+        *,
+        region: str | None = None,
+        kms_key_id: str | None = None,
+        mfa: str | None = None,
+        retention: int | None = None,
+        tags: Mapping[str, str] | None = None,
+        prefixes: Sequence[str] = ("",),
+        policy: Policy | None = None,
+        require_https: bool | None = None,
+        move_small_objects: bool = False,
+        unsupported: Unsupported = "refuse",
+    ) -> BucketPlan:
+        """Make a bucket for configurations: encrypted, versioned, private, tagged, with a policy and a lifecycle.
+
+        `apm_lifecycle` tells what happens to its objects, `apm_policy` what is denied. If anything of it cannot be
+        set, the bucket is removed again. An existing bucket is brought to the same settings by
+        `ensure_bucket(name, apm_bucket_options(...))`.
+
+        Args:
+            environment: "production" or "prod" adds the protections that only MFA lifts. They bind everybody: later
+                changes of the bucket's settings need credentials from a session with MFA.
+            tool: whose configurations it holds, or "all".
+            purpose: "configs", "backups", "logs", ...: what the bucket is for.
+            kms_key_id: encrypt with this KMS key instead of SSE-S3.
+            mfa: "serial code" of the root user's MFA device turns MFA delete on; S3 then refuses lifecycle rules, so
+                that these are left out, with a warning.
+            retention: days after which backups (or logs, by purpose) expire.
+            tags: further ones.
+            prefixes: of the configuration stores in the bucket.
+            policy: in place of the environment's own.
+            require_https: deny plain HTTP. By default so, except on an endpoint of plain HTTP, where it would lock
+                everybody out: it is left out there, with a warning.
+            move_small_objects: also move objects under 128 KiB to cheaper classes.
+            unsupported: "warn" leaves out what an S3-compatible server lacks, and says so.
+
+        Returns:
+            What was done; `warnings` says what was left out.
+
+        Raises:
+            As `create_bucket`; and InvalidOption or InvalidKey for an argument that cannot be.
+        """
+        endpoint = await self._parts.requests.endpoint(region)
+        options = apm_bucket_options(
+            name,
+            environment,
+            tool,
+            purpose,
+            region=endpoint.region,
+            kms_key_id=kms_key_id,
+            mfa_delete=mfa is not None,
+            retention=retention,
+            tags=tags,
+            prefixes=prefixes,
+            policy=policy,
+            require_https=endpoint.is_encrypted if require_https is None else require_https,
+            move_small_objects=move_small_objects,
+        )
+        warnings = _warnings(
+            mfa_delete=mfa is not None,
+            plain_http=require_https is None and policy is None and not endpoint.is_encrypted,
+        )
+        plan = await self._parts.plans.create(
+            "create_apm_bucket", BucketRef(name, region), options, mfa=mfa, unsupported=unsupported
+        )
+        return replace(plan, warnings=(*warnings, *plan.warnings))
+
+
+def _check(
+    name: str, environment: str, tool: str, purpose: str, retention: int | None, prefixes: Sequence[str]
+) -> None:
+    check_bucket_name(name)
+    check_environment(environment)
+    if tool != "all" and tool not in TOOLS:
+        raise InvalidOption(f"'{tool}' is no tool that is known here", hint=f"use one of {', '.join(TOOLS)}, or 'all'")
+    if not purpose:
+        raise InvalidOption("the purpose is empty", hint="say what the bucket is for: 'configs', 'backups', 'logs'")
+    if retention is not None and retention < 1:
+        raise InvalidOption(f"a retention of {retention} days is none", hint="leave it out for the default")
+    if isinstance(prefixes, str) or not prefixes:
+        raise InvalidOption("prefixes is a sequence of prefixes", hint="use ('',) for a store at the bucket's root")
+    for prefix in prefixes:
+        if prefix:
+            check_file_name(prefix.removesuffix("/"))
+            if not prefix.endswith("/"):
+                raise InvalidOption(f"the prefix '{prefix}' does not end with '/'", hint=f"use '{prefix}/'")
+
+
+def _warnings(*, mfa_delete: bool, plain_http: bool) -> list[str]:
+    warnings = []
+    if mfa_delete:
+        warnings.append("S3 takes no lifecycle rules beside MFA delete: nothing will expire or move by itself")
+    if plain_http:
+        warnings.append(
+            "the endpoint is plain HTTP: the policy does not deny plain HTTP, which would lock everybody out"
+        )
+    return warnings
+
+
+def _kept(rule_id: str, prefix: str) -> list[LifecycleRule]:
+    return [LifecycleRule(id=rule_id, prefix=prefix, noncurrent_days=CONFIGS_NONCURRENT_DAYS, expire_markers=True)]
+
+
+def _expiring(
+    rule_id: str,
+    prefix: str,
+    moves: tuple[Transition, ...],
+    days: int,
+    noncurrent_days: int,
+    move_small: bool,
+) -> list[LifecycleRule]:
+    """S3 wants delete markers in a rule of their own; so do moves that are filtered by size."""
+    moves = tuple(move for move in moves if move.days is not None and move.days < days)
+    rule = LifecycleRule(
+        id=rule_id, prefix=prefix, transitions=moves, expire_days=days, noncurrent_days=noncurrent_days
+    )
+    markers = LifecycleRule(id=f"{rule_id} markers", prefix=prefix, expire_markers=True)
+    if not (move_small and moves):
+        return [rule, markers]
+    moving = LifecycleRule(id=f"{rule_id} moves", prefix=prefix, larger_than=0, transitions=moves)
+    return [replace(rule, transitions=()), moving, markers]

@@ -1,0 +1,204 @@
+"""Buckets emptied: versions, delete markers and open uploads, in parallel batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from apm_s3._s3.buckets.requests import BucketRef
+from apm_s3._s3.buckets.settings import SettingOperations
+from apm_s3._s3.engine import Engine
+from apm_s3._s3.objects.multipart import abort_upload
+from apm_s3._s3_answers import s3_error
+from apm_s3._tasks import run_all
+from apm_s3.errors import BatchError, InvalidOption, UnsupportedByServer
+from apm_s3.models import DeleteReport, EmptyReport, FileVersion, KeyFailure, UploadInfo, VersionPage
+from apm_s3.options.bucket_settings import Tags
+from apm_s3.options.calls import DeleteOptions, ListOptions, UploadOptions
+
+_PAGES_AT_ONCE = 8
+_UPLOADS_AT_ONCE = 32
+
+_ENVIRONMENT_TAGS = ("apm:environment", "environment", "env")
+PRODUCTION = ("production", "prod")
+
+Progress = Callable[[EmptyReport], None]
+
+
+@dataclass
+class _Tally:
+    """What one call has done so far."""
+
+    on_progress: Progress | None
+    versions: int = 0
+    markers: int = 0
+    uploads: int = 0
+    failed: list[KeyFailure] = field(default_factory=list)
+
+    def report(self) -> EmptyReport:
+        return EmptyReport(self.versions, self.markers, self.uploads)
+
+    def tell(self) -> None:
+        if self.on_progress is not None:
+            self.on_progress(self.report())
+
+
+@dataclass
+class _Window:
+    """Some pages of the listing, and where it goes on; `ends` after the last page."""
+
+    pages: list[VersionPage]
+    next_key: str | None
+    next_version: str | None
+
+    @property
+    def ends(self) -> bool:
+        return self.next_key is None
+
+
+class BucketEmptying:
+    """See the module."""
+
+    def __init__(self, settings: SettingOperations, engine: Engine) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._transport = engine.transport
+        self._runner = engine.runner
+
+    async def empty(
+        self,
+        operation: str,
+        ref: BucketRef,
+        *,
+        confirm: str | None,
+        mfa: str | None,
+        bypass_governance: bool,
+        on_progress: Progress | None,
+    ) -> EmptyReport:
+        """Delete everything in the bucket. What is written meanwhile is deleted too, as long as that comes to an end.
+
+        Raises:
+            InvalidOption: the bucket is tagged as production, and `confirm` is not its name.
+            BatchError: something could not be deleted.
+        """
+        await self._check_production(operation, ref, confirm)
+        options = DeleteOptions(mfa=mfa, bypass_governance=bypass_governance, expected_bucket_owner=ref.owner)
+        tally = _Tally(on_progress)
+        await self._abort_uploads(operation, ref, tally)
+        while True:
+            before = tally.report()
+            tally.failed.clear()
+            await self._pass(operation, ref, options, tally)
+            # Every pass deletes something, or is the last one: locked versions end it, new ones are caught up with.
+            if tally.report() == before:
+                break
+        if tally.failed:
+            raise _not_deleted(operation, ref, tally.failed)
+        return tally.report()
+
+    async def _check_production(self, operation: str, ref: BucketRef, confirm: str | None) -> None:
+        try:
+            tags = await self._settings.read(operation, ref, Tags)
+        except UnsupportedByServer:
+            return
+        if is_production(tags) and confirm != ref.name:
+            raise InvalidOption(
+                f"bucket '{ref.name}' is tagged as production: its contents would be gone for good",
+                operation=operation,
+                bucket=ref.name,
+                hint=f"pass confirm='{ref.name}' to delete it all the same",
+            )
+
+    async def _pass(self, operation: str, ref: BucketRef, options: DeleteOptions, tally: _Tally) -> None:
+        """List all versions once, and delete them: one window of pages while the next one is listed."""
+        window = await self._list(operation, ref, None, None)
+        while window.pages:
+            work: list[Coroutine[Any, Any, Any]] = [
+                self._delete(operation, ref, page.versions, options, tally) for page in window.pages if page.versions
+            ]
+            if not window.ends:
+                work.append(self._list(operation, ref, window.next_key, window.next_version))
+            results = await run_all(work)
+            if window.ends:
+                return
+            window = results[-1]
+
+    async def _list(self, operation: str, ref: BucketRef, key: str | None, version: str | None) -> _Window:
+        pages: list[VersionPage] = []
+        listing = ListOptions(expected_bucket_owner=ref.owner)
+
+        async def attempt() -> VersionPage:
+            return await self._transport.list_versions(ref.name, listing, key, version)
+
+        while len(pages) < _PAGES_AT_ONCE:
+            page = await self._runner.run(operation, ref.name, None, attempt)
+            pages.append(page)
+            key, version = page.next_key, page.next_version
+            if key is None:
+                break
+        return _Window(pages, key, version)
+
+    async def _delete(
+        self,
+        operation: str,
+        ref: BucketRef,
+        versions: tuple[FileVersion, ...],
+        options: DeleteOptions,
+        tally: _Tally,
+    ) -> None:
+        keys = [(entry.key, entry.version_id) for entry in versions]
+
+        async def attempt() -> DeleteReport:
+            return await self._transport.delete_many(ref.name, keys, options)
+
+        report = await self._runner.run(operation, ref.name, None, attempt)
+        failed = {(failure.key, failure.version_id) for failure in report.failed}
+        gone = [entry for entry in versions if (entry.key, entry.version_id) not in failed]
+        markers = sum(entry.is_delete_marker for entry in gone)
+        tally.markers += markers
+        tally.versions += len(gone) - markers
+        tally.failed += report.failed
+        tally.tell()
+
+    async def _abort_uploads(self, operation: str, ref: BucketRef, tally: _Tally) -> None:
+        async def attempt() -> tuple[UploadInfo, ...]:
+            return await self._transport.list_uploads(ref.name, ListOptions(expected_bucket_owner=ref.owner))
+
+        uploads = await self._runner.run(operation, ref.name, None, attempt)
+        await run_all([self._abort(operation, ref, upload, tally) for upload in uploads], limit=_UPLOADS_AT_ONCE)
+
+    async def _abort(self, operation: str, ref: BucketRef, upload: UploadInfo, tally: _Tally) -> None:
+        options = UploadOptions(expected_bucket_owner=ref.owner)
+        if await abort_upload(self._engine, ref.name, upload.key, upload.upload_id, options, operation=operation):
+            tally.uploads += 1
+            tally.tell()
+
+
+def is_production(tags: Tags | None) -> bool:
+    """Whether these are the tags of a production bucket."""
+    if tags is None:
+        return False
+    return any(name.lower() in _ENVIRONMENT_TAGS and value.lower() in PRODUCTION for name, value in tags.values.items())
+
+
+def _not_deleted(operation: str, ref: BucketRef, failed: list[KeyFailure]) -> BatchError:
+    failures = {
+        f"{one.key} (version {one.version_id})": s3_error(
+            operation=operation,
+            status=403 if one.s3_code == "AccessDenied" else 0,
+            s3_code=one.s3_code,
+            message=one.message,
+            bucket=ref.name,
+            key=one.key,
+        )
+        for one in failed
+    }
+    first = next(iter(failures))
+    return BatchError(
+        f"{len(failures)} versions in bucket '{ref.name}' could not be deleted, the first is {first}",
+        failures=dict(failures),
+        operation=operation,
+        bucket=ref.name,
+        hint="object lock or a policy may hold them: 'failures' says why",
+    )

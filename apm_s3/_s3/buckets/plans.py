@@ -1,0 +1,246 @@
+"""Buckets made, and brought to their options: planned first, then all of it or, for a new bucket, nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, Literal, get_args
+from weakref import WeakValueDictionary
+
+from apm_s3._logs import LOGGER
+from apm_s3._naming import check_bucket_name
+from apm_s3._s3.buckets.requests import BucketRef, BucketRequests, outcome_unknown
+from apm_s3._s3.buckets.settings import SettingOperations, check_mfa, without_transitions
+from apm_s3._s3.capabilities import TRANSITIONS
+from apm_s3._tasks import shielded
+from apm_s3.errors import (
+    ApmS3Error,
+    BucketAlreadyOwned,
+    InvalidOption,
+    NotFound,
+    UnsupportedByServer,
+    WrongRegion,
+)
+from apm_s3.models import BucketPlan, SettingChange
+from apm_s3.options.bucket_settings import BucketSetting, Policy, Versioning
+from apm_s3.options.buckets import BucketOptions
+from apm_s3.options.lifecycle import Lifecycle
+
+Unsupported = Literal["refuse", "warn"]
+
+_WITHDRAW_SECONDS = 30.0
+"""How long a cancelled caller waits at most for the bucket to be removed again."""
+
+
+class BucketPlans:
+    """See the module. Calls of one manager about one bucket wait for each other."""
+
+    def __init__(self, requests: BucketRequests, settings: SettingOperations) -> None:
+        self._requests = requests
+        self._settings = settings
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def create(
+        self, operation: str, ref: BucketRef, options: BucketOptions, *, mfa: str | None, unsupported: Unsupported
+    ) -> BucketPlan:
+        """Make the bucket with all of `options`, or leave no bucket behind.
+
+        Raises:
+            BucketAlreadyOwned: it exists.
+        """
+        _check(ref, options, unsupported)
+        _check_mfa(_plan_of_new(ref, options), mfa)
+        async with self._lock(ref.name):
+            if await self._requests.head(operation, ref) is not None:
+                raise BucketAlreadyOwned(
+                    f"bucket '{ref.name}' exists already",
+                    operation=operation,
+                    bucket=ref.name,
+                    hint="use ensure_bucket to bring an existing bucket to its options",
+                )
+            return await self._make(operation, ref, options, mfa, unsupported)
+
+    async def plan(self, operation: str, ref: BucketRef, options: BucketOptions) -> BucketPlan:
+        """What `ensure` would do. Changes nothing."""
+        _check(ref, options)
+        head = await self._requests.head(operation, ref)
+        if head is None:
+            return _plan_of_new(ref, options)
+        _check_region(operation, ref, head.get("BucketRegion"))
+        lost: tuple[str, ...] = ()
+        if options.lifecycle and self._requests.capabilities.lacks(TRANSITIONS):
+            rest = without_transitions(options.lifecycle)
+            lost = (TRANSITIONS,) if rest != options.lifecycle else ()
+            options = replace(options, lifecycle=rest)
+        wanted = options.settings()
+        current, missing = await self._settings.read_many(operation, ref, [type(setting) for setting in wanted])
+        changes = tuple(
+            SettingChange(current[type(setting)], setting)
+            for setting in wanted
+            if type(setting) in current and not setting.matches(current[type(setting)])
+        )
+        return BucketPlan(ref.name, create=False, changes=changes, unsupported=missing + lost)
+
+    async def ensure(
+        self, operation: str, ref: BucketRef, options: BucketOptions, *, mfa: str | None, unsupported: Unsupported
+    ) -> BucketPlan:
+        """Make the bucket, or change what differs. The plan that was carried out."""
+        _check(ref, options, unsupported)
+        async with self._lock(ref.name):
+            plan = await self.plan(operation, ref, options)
+            _check_mfa(plan, mfa)
+            if plan.create:
+                try:
+                    return await self._make(operation, ref, options, mfa, unsupported)
+                except BucketAlreadyOwned:
+                    # Another process made it meanwhile.
+                    plan = await self.plan(operation, ref, options)
+            if plan.unsupported and unsupported == "refuse":
+                raise _lacking(operation, ref, plan.unsupported)
+            return await self._apply(operation, ref, plan, mfa, unsupported)
+
+    def _lock(self, name: str) -> asyncio.Lock:
+        return self._locks.setdefault(name, asyncio.Lock())
+
+    async def _make(
+        self, operation: str, ref: BucketRef, options: BucketOptions, mfa: str | None, unsupported: Unsupported
+    ) -> BucketPlan:
+        """Make a bucket that was absent just now; on any failure, remove it again."""
+        # Shielded: cancelled half-way, nobody would know whether there is a bucket to remove.
+        await shielded(
+            self._send_creation(operation, ref, options),
+            on_cancel=lambda _: self._withdraw(operation, ref),
+            timeout=_WITHDRAW_SECONDS,
+        )
+        try:
+            plan = _plan_of_new(ref, options)
+            return await self._apply(operation, replace(ref, is_new=True), plan, mfa, unsupported)
+        except BaseException as error:
+            await self._withdraw(operation, ref, error)
+            raise
+
+    async def _send_creation(self, operation: str, ref: BucketRef, options: BucketOptions) -> None:
+        params = await self._creation(ref, options)
+        try:
+            await self._requests.create(operation, ref, params)
+        except BaseException as error:
+            if outcome_unknown(error):
+                await self._withdraw(operation, ref, error)
+            raise
+
+    async def _creation(self, ref: BucketRef, options: BucketOptions) -> dict[str, Any]:
+        params: dict[str, Any] = {}
+        endpoint = await self._requests.endpoint(ref.region)
+        # us-east-1 is the one region that S3 does not take as a constraint.
+        if endpoint.region != "us-east-1":
+            params["CreateBucketConfiguration"] = {"LocationConstraint": endpoint.region}
+        if options.object_lock is not None:
+            params["ObjectLockEnabledForBucket"] = True
+        return params
+
+    async def _withdraw(self, operation: str, ref: BucketRef, error: BaseException | None = None) -> None:
+        """Remove the bucket that this call has made, or may have."""
+        try:
+            await shielded(self._requests.delete(operation, ref), timeout=_WITHDRAW_SECONDS)
+        except NotFound:
+            return
+        except ApmS3Error as failure:
+            LOGGER.warning("%s: the new bucket '%s' could not be removed again: %s", operation, ref.name, failure)
+            if isinstance(error, ApmS3Error):
+                error.hint = f"bucket '{ref.name}' could not be removed again ({failure.code}): remove it by hand"
+
+    async def _apply(
+        self, operation: str, ref: BucketRef, plan: BucketPlan, mfa: str | None, unsupported: Unsupported
+    ) -> BucketPlan:
+        """Carry the plan out. A new bucket shows all that the server lacks, an existing one stops at the first lack."""
+        missing = list(plan.unsupported)
+        done: list[SettingChange] = []
+        for stage in _stages(plan.changes):
+            applied: list[SettingChange] = []
+            for change in stage:
+                lacks = await self._apply_one(operation, ref, change.after, mfa, unsupported)
+                if lacks is None:
+                    applied.append(change)
+                else:
+                    missing.append(lacks)
+                if missing and unsupported == "refuse" and not plan.create:
+                    raise _lacking(operation, ref, missing)
+            missing += await self._not_kept(operation, ref, [change.after for change in applied])
+            if missing and unsupported == "refuse":
+                raise _lacking(operation, ref, missing)
+            done += applied
+        warnings = tuple(f"the server lacks {name}: it was left out" for name in missing)
+        for warning in warnings:
+            LOGGER.warning("%s: bucket '%s': %s", operation, ref.name, warning)
+        return replace(plan, changes=tuple(done), unsupported=tuple(missing), warnings=plan.warnings + warnings)
+
+    async def _apply_one(
+        self, operation: str, ref: BucketRef, setting: BucketSetting, mfa: str | None, unsupported: Unsupported
+    ) -> str | None:
+        """The name of what the server lacks for this setting, or None."""
+        try:
+            await self._settings.write(operation, ref, setting, mfa=mfa)
+        except UnsupportedByServer:
+            if not isinstance(setting, Lifecycle) or not self._requests.capabilities.lacks(TRANSITIONS):
+                return type(setting).__name__
+            rest = without_transitions(setting)
+            if unsupported == "warn" and rest is not None:
+                await self._settings.write(operation, ref, rest)
+            return TRANSITIONS
+        except ApmS3Error as error:
+            error.problem = f"{type(setting).__name__} could not be set: {error.problem}"
+            raise
+        return None
+
+    async def _not_kept(self, operation: str, ref: BucketRef, settings: Iterable[BucketSetting]) -> list[str]:
+        """The kinds that an S3-compatible server took and did not keep."""
+        if (await self._requests.endpoint(ref.region)).is_aws:
+            return []
+        kinds = {type(setting): setting for setting in settings}
+        current, _ = await self._settings.read_many(operation, ref, kinds)
+        return [kind.__name__ for kind, found in current.items() if found is None and not kinds[kind].matches(None)]
+
+
+def _check(ref: BucketRef, options: BucketOptions, unsupported: Unsupported = "refuse") -> None:
+    check_bucket_name(ref.name)
+    options.check()
+    if unsupported not in get_args(Unsupported):
+        raise InvalidOption(f"unsupported={unsupported!r} means nothing", hint="use 'refuse' or 'warn'")
+
+
+def _check_mfa(plan: BucketPlan, mfa: str | None) -> None:
+    for change in plan.changes:
+        if isinstance(change.after, Versioning):
+            check_mfa(change.after, mfa)
+
+
+def _check_region(operation: str, ref: BucketRef, region: str | None) -> None:
+    if ref.region is not None and region is not None and region != ref.region:
+        raise WrongRegion(
+            f"bucket '{ref.name}' exists already, in region {region} rather than {ref.region}",
+            operation=operation,
+            bucket=ref.name,
+            region=region,
+            hint="a bucket cannot move: name its region, or another bucket",
+        )
+
+
+def _stages(changes: Iterable[SettingChange]) -> tuple[list[SettingChange], list[SettingChange]]:
+    """The policy comes last, when nothing is known to be missing: it can forbid that the bucket is removed again."""
+    rest = [change for change in changes if not isinstance(change.after, Policy)]
+    return rest, [change for change in changes if isinstance(change.after, Policy)]
+
+
+def _plan_of_new(ref: BucketRef, options: BucketOptions) -> BucketPlan:
+    changes = tuple(SettingChange(None, setting) for setting in options.settings())
+    return BucketPlan(ref.name, create=True, changes=changes)
+
+
+def _lacking(operation: str, ref: BucketRef, missing: Iterable[str]) -> UnsupportedByServer:
+    return UnsupportedByServer(
+        f"this S3-compatible server has no {', '.join(missing)}; bucket '{ref.name}' was left as it was",
+        operation=operation,
+        bucket=ref.name,
+        hint="pass unsupported='warn' to go on without, or choose other options",
+    )

@@ -1,0 +1,106 @@
+"""Buckets listed, and read with all their settings."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from apm_s3._s3.buckets.requests import BucketRef, BucketRequests
+from apm_s3._s3.buckets.settings import SettingOperations
+from apm_s3._tasks import run_all
+from apm_s3._wire.documents import SETTINGS
+from apm_s3.errors import AccessDenied, BucketNotFound
+from apm_s3.models import BucketDetails, BucketInfo
+from apm_s3.options.buckets import BucketOptions
+
+_PAGE = 1000
+
+
+class BucketReads:
+    """See the module."""
+
+    def __init__(self, requests: BucketRequests, settings: SettingOperations) -> None:
+        self._requests = requests
+        self._settings = settings
+
+    async def list_all(self, operation: str, prefix: str, region: str | None) -> list[BucketInfo]:
+        """The account's buckets, page by page."""
+        found: list[BucketInfo] = []
+        params: dict[str, Any] = {"MaxBuckets": _PAGE}
+        if prefix:
+            params["Prefix"] = prefix
+        asked = region if region is not None and (await self._requests.endpoint(None)).is_aws else None
+        if asked is not None:
+            params["BucketRegion"] = asked
+        while True:
+            # S3 takes the filter at the endpoint of that region only.
+            page = await self._requests.send(operation, "list_buckets", None, region=asked, **params)
+            found += [
+                BucketInfo(entry["Name"], entry.get("CreationDate"), entry.get("BucketRegion"))
+                for entry in page.get("Buckets", ())
+                # Servers that do not know the filter give all buckets.
+                if entry["Name"].startswith(prefix)
+            ]
+            if not page.get("ContinuationToken"):
+                return found
+            params["ContinuationToken"] = page["ContinuationToken"]
+
+    async def located(self, operation: str, bucket: BucketInfo) -> BucketInfo | None:
+        """With its region; None where it has been deleted meanwhile."""
+        if bucket.region is not None:
+            return bucket
+        ref = BucketRef(bucket.name)
+        head = await self._requests.head(operation, ref)
+        return None if head is None else replace(bucket, region=await self._region(operation, ref, head))
+
+    async def detailed(self, operation: str, bucket: BucketInfo) -> BucketInfo | None:
+        """With all its settings; None where it has been deleted meanwhile."""
+        try:
+            details = await self.get(operation, BucketRef(bucket.name, bucket.region), bucket)
+        except BucketNotFound:
+            return None
+        return replace(bucket, region=details.region, details=details)
+
+    async def _region(self, operation: str, ref: BucketRef, head: Mapping[str, Any]) -> str:
+        """The region that a HeadBucket, or else GetBucketLocation, tells."""
+        region: str | None = head.get("BucketRegion")
+        if region is None:
+            answer = await self._requests.send(operation, "get_bucket_location", ref)
+            region = answer.get("LocationConstraint")
+        # The oldest two regions go by other names there.
+        return {None: "us-east-1", "": "us-east-1", "EU": "eu-west-1"}.get(region, region or "")
+
+    async def _created(self, operation: str, ref: BucketRef) -> datetime | None:
+        try:
+            found = await self.list_all(operation, ref.name, None)
+        except AccessDenied:
+            return None
+        return next((bucket.created for bucket in found if bucket.name == ref.name), None)
+
+    async def get(self, operation: str, ref: BucketRef, listed: BucketInfo | None = None) -> BucketDetails:
+        """All of its settings; `listed` is what a listing has told already.
+
+        Raises:
+            BucketNotFound: there is none.
+        """
+        head = await self._requests.head(operation, ref)
+        if head is None:
+            raise BucketNotFound(
+                f"bucket '{ref.name}' does not exist", operation=operation, bucket=ref.name, status=404
+            )
+        work: list[Coroutine[Any, Any, Any]] = [
+            self._settings.read_many(operation, ref, SETTINGS),
+            self._region(operation, ref, head),
+        ]
+        if listed is None:
+            work.append(self._created(operation, ref))
+        (settings, missing), region, *dates = await run_all(work)
+        return BucketDetails(
+            ref.name,
+            region,
+            dates[0] if listed is None else listed.created,
+            BucketOptions.of(setting for setting in settings.values() if setting is not None),
+            missing,
+        )

@@ -1,0 +1,271 @@
+"""Replication between buckets: what it needs is checked, its rules are built, and its role is spelled out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from apm_s3._naming import check_key
+from apm_s3._s3.buckets import policies
+from apm_s3._s3.buckets.parts import BucketGroup, bucket_ref
+from apm_s3._s3.buckets.requests import BucketRef
+from apm_s3._s3.engine import told_apart
+from apm_s3.errors import BucketNotFound, InvalidOption, NotFound
+from apm_s3.models import ReplicationSetup
+from apm_s3.options.bucket_settings import Encryption, Versioning
+from apm_s3.options.buckets import BucketOptions
+from apm_s3.options.calls import ReadOptions
+from apm_s3.options.replication import Replication, ReplicationDestination, ReplicationRule
+
+_OPERATION = "setup_replication"
+_REPLICATED = ("lifecycle", "versioning", "encryption", "ownership", "public_access_block", "tags", "policy")
+"""What a target bucket gets of the source's settings: its protections."""
+
+
+class ReplicationOperations(BucketGroup):
+    """Replication between buckets."""
+
+    async def setup_replication(
+        self,
+        source: str,
+        target: str,
+        *,
+        role: str | None = None,
+        source_region: str | None = None,
+        target_region: str | None = None,
+        prefixes: Sequence[str] = ("",),
+        delete_markers: bool = True,
+        storage_class: str | None = None,
+        target_account: str | None = None,
+        kms_key_id: str | None = None,
+        create_target: bool = False,
+        expected_bucket_owner: str | None = None,
+    ) -> ReplicationSetup:
+        """Replicate the objects of `source` into `target`.
+
+        Both buckets must have versioning. The role has to exist and allow what `permissions_policy` of the result
+        says: without `role`, nothing is changed, and the result tells what to make it of (print it).
+        Rules that the source has already for other targets are kept.
+
+        Args:
+            role: the ARN of the IAM role that S3 assumes.
+            prefixes: only these; one rule each.
+            delete_markers: replicate deletions, too (never the deletion of a version).
+            storage_class: of the replicas; the source's where it is None.
+            target_account: the account that owns the target, where that is another one; it will own the replicas.
+            kms_key_id: the key, in the target's region, that encrypts replicas of objects that are encrypted with KMS;
+                without it, those are not replicated.
+            create_target: make the target, in `target_region`, with the source's protections, if it does not exist.
+            expected_bucket_owner: of the source.
+
+        Raises:
+            BucketNotFound: the source, or, without `create_target`, the target does not exist.
+            InvalidOption: versioning is off on one side, or the source replicates with another role.
+        """
+        ref = bucket_ref(source, source_region, expected_bucket_owner)
+        target_ref = bucket_ref(target, target_region, target_account)
+        if source == target:
+            raise InvalidOption("a bucket cannot replicate into itself", hint="name another target", bucket=source)
+        settings = (await self._parts.reads.get(_OPERATION, ref)).settings
+        _check_versioned(source, settings.versioning)
+        exists = await self._is_there(target_ref, create_target)
+        partition_region = (await self._parts.requests.endpoint(source_region)).region
+        arns = policies.bucket_arn(source, partition_region), policies.bucket_arn(target, partition_region)
+        rules = _rules(arns[1], prefixes, delete_markers, storage_class, target_account, kms_key_id)
+        replication = _merged(source, settings.replication, role, rules)
+        replication.check()
+        if role is not None:
+            if not exists:
+                options = _target_options(settings, arns, kms_key_id)
+                await self._parts.plans.create(_OPERATION, target_ref, options, mfa=None, unsupported="refuse")
+            await self._parts.settings.write(_OPERATION, ref, replication)
+        return ReplicationSetup(
+            replication,
+            applied=role is not None,
+            created_target=role is not None and not exists,
+            trust_policy=trust_policy(),
+            permissions_policy=permissions_policy(*arns, settings.encryption, kms_key_id),
+            warnings=_warnings(settings.encryption, kms_key_id),
+        )
+
+    async def _is_there(self, target: BucketRef, may_be_missing: bool) -> bool:
+        """Whether there is a target, which then has versioning."""
+        if await self._parts.requests.head(_OPERATION, target) is not None:
+            _check_versioned(target.name, await self._parts.settings.read(_OPERATION, target, Versioning))
+            return True
+        if not may_be_missing:
+            raise BucketNotFound(
+                f"the target bucket '{target.name}' does not exist",
+                operation=_OPERATION,
+                bucket=target.name,
+                hint="pass create_target=True to make it with the source's protections",
+            )
+        return False
+
+    async def replication_status(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        version_id: str | None = None,
+        region: str | None = None,
+        expected_bucket_owner: str | None = None,
+    ) -> str | None:
+        """How far the replication of an object is: "PENDING", "COMPLETED" or "FAILED"; "REPLICA" for a replica.
+
+        None where no rule applies to it.
+
+        Raises:
+            BucketNotFound, ObjectNotFound: there is none.
+        """
+        ref = bucket_ref(bucket, region, expected_bucket_owner)
+        check_key(key, bucket=bucket)
+        params: dict[str, Any] = {"Key": key}
+        if version_id is not None:
+            params["VersionId"] = version_id
+        try:
+            answer = await self._parts.requests.send("replication_status", "head_object", ref, **params)
+        except NotFound as error:
+            options = ReadOptions(expected_bucket_owner=expected_bucket_owner)
+            raise await told_apart(self._engine, error, "replication_status", options) from error
+        status: str | None = answer.get("ReplicationStatus")
+        # The API's reference says COMPLETE, S3 says COMPLETED.
+        return "COMPLETED" if status == "COMPLETE" else status
+
+
+def trust_policy() -> str:
+    """Who may assume the role: S3. JSON. Pure."""
+    return _json([{"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sts:AssumeRole"}])
+
+
+def permissions_policy(
+    source_arn: str, target_arn: str, encryption: Encryption | None = None, target_kms_key_id: str | None = None
+) -> str:
+    """What the role must allow. JSON. Pure.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/setting-repl-config-perm-overview.html.
+    """
+    statements: list[policies.Statement] = [
+        {
+            "Effect": "Allow",
+            "Action": ["s3:GetReplicationConfiguration", "s3:ListBucket"],
+            "Resource": source_arn,
+        },
+        {
+            "Effect": "Allow",
+            "Action": [
+                "s3:GetObjectVersionForReplication",
+                "s3:GetObjectVersionAcl",
+                "s3:GetObjectVersionTagging",
+                "s3:GetObjectRetention",
+                "s3:GetObjectLegalHold",
+            ],
+            "Resource": f"{source_arn}/*",
+        },
+        {
+            "Effect": "Allow",
+            "Action": [
+                "s3:ReplicateObject",
+                "s3:ReplicateDelete",
+                "s3:ReplicateTags",
+                "s3:ObjectOwnerOverrideToBucketOwner",
+            ],
+            "Resource": f"{target_arn}/*",
+        },
+    ]
+    if encryption is not None and encryption.kms_key_id is not None and target_kms_key_id is not None:
+        statements += [
+            {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": _key_arn(encryption.kms_key_id)},
+            {"Effect": "Allow", "Action": "kms:Encrypt", "Resource": _key_arn(target_kms_key_id)},
+        ]
+    return _json(statements)
+
+
+def _json(statements: Sequence[policies.Statement]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)}, indent=2)
+
+
+def _key_arn(key: str) -> str:
+    """IAM takes ARNs of keys only; what an alias stands for is not known here."""
+    return key if key.startswith("arn:") and ":alias/" not in key else f"arn:aws:kms:*:*:key/{key.rpartition('/')[2]}"
+
+
+def _check_versioned(bucket: str, versioning: Versioning | None) -> None:
+    if versioning is None or not versioning.enabled:
+        raise InvalidOption(
+            f"bucket '{bucket}' has no versioning, which replication needs on both sides",
+            operation=_OPERATION,
+            bucket=bucket,
+            hint=f"set_setting('{bucket}', Versioning()) turns it on",
+        )
+
+
+def _rules(
+    target_arn: str,
+    prefixes: Sequence[str],
+    delete_markers: bool,
+    storage_class: str | None,
+    account: str | None,
+    kms_key_id: str | None,
+) -> list[ReplicationRule]:
+    destination = ReplicationDestination(
+        bucket=target_arn,
+        account=account,
+        storage_class=storage_class,
+        owner_override=account is not None,
+        kms_key_id=kms_key_id,
+    )
+    name = target_arn.rpartition(":")[2]
+    return [
+        ReplicationRule(
+            id=f"{name} {prefix}".strip(),
+            destination=destination,
+            prefix=prefix,
+            delete_markers=delete_markers,
+            kms_objects=kms_key_id is not None,
+        )
+        for prefix in prefixes
+    ]
+
+
+def _merged(
+    source: str, current: Replication | None, role: str | None, rules: Sequence[ReplicationRule]
+) -> Replication:
+    """The rules beside those that the source has for other targets, which keep their priorities."""
+    if current is not None and role is not None and current.role != role:
+        raise InvalidOption(
+            f"bucket '{source}' replicates with the role '{current.role}' already, and can have one only",
+            operation=_OPERATION,
+            bucket=source,
+            hint="pass that role, or remove_setting(bucket, Replication) first",
+        )
+    target = rules[0].destination.bucket if rules else ""
+    kept = [rule for rule in (current.rules if current else ()) if rule.destination.bucket != target]
+    first = max((rule.priority or 0 for rule in kept), default=0) + 1
+    numbered = [replace(rule, priority=first + number) for number, rule in enumerate(rules)]
+    role = role or (current.role if current else "")
+    return Replication(role=role, rules=(*kept, *numbered))
+
+
+def _target_options(source: BucketOptions, arns: tuple[str, str], kms_key_id: str | None) -> BucketOptions:
+    kept = {name: getattr(source, name) for name in _REPLICATED}
+    options = BucketOptions(**kept)
+    if source.policy is not None:
+        options = replace(options, policy=policies.for_other_bucket(source.policy, *arns))
+    if source.versioning is not None and source.versioning.mfa_delete:
+        # Only the root user can turn it on, with a code of its own.
+        options = replace(options, versioning=Versioning())
+    if source.encryption is not None and source.encryption.kms_key_id is not None:
+        # Keys belong to one region: without another one, KMS's own key of the region encrypts there.
+        options = replace(options, encryption=replace(source.encryption, kms_key_id=kms_key_id))
+    return options
+
+
+def _warnings(encryption: Encryption | None, kms_key_id: str | None) -> tuple[str, ...]:
+    if encryption is not None and encryption.algorithm != "AES256" and kms_key_id is None:
+        return (
+            "objects that are encrypted with KMS are not replicated: pass kms_key_id, a key in the target's region",
+        )
+    return ()

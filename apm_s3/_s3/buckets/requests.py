@@ -1,0 +1,138 @@
+"""Requests about one bucket: in its region, to its expected owner, through the runner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from apm_s3._s3.capabilities import Capabilities
+from apm_s3._s3.runner import Runner
+from apm_s3._s3.transports.boto.control import ControlPlane, Endpoint
+from apm_s3.errors import (
+    AccessDenied,
+    ApmS3Error,
+    BucketAlreadyOwned,
+    BucketNotFound,
+    NotFound,
+    RequestRejected,
+    S3Error,
+    ServiceUnavailable,
+    TransportError,
+    WrongRegion,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BucketRef:
+    """A bucket, and how to reach it.
+
+    Attributes:
+        region: whose endpoint is asked; the manager's own where it is None.
+        owner: the account that the bucket has to belong to: S3 refuses the request where it does not.
+        is_new: it was made just now: not every part of S3 knows it yet, and "no such bucket" passes.
+    """
+
+    name: str
+    region: str | None = None
+    owner: str | None = None
+    is_new: bool = False
+
+
+class BucketRequests:
+    """Sends what the operations on buckets ask for."""
+
+    def __init__(self, control: ControlPlane, runner: Runner) -> None:
+        self._control = control
+        self._runner = runner
+        self.capabilities = Capabilities()
+
+    async def send(
+        self,
+        operation: str,
+        method: str,
+        ref: BucketRef | None,
+        *,
+        region: str | None = None,
+        done_already: Callable[[S3Error], bool] | None = None,
+        **params: Any,
+    ) -> Mapping[str, Any]:
+        """The answer to `method`, with boto3's parameters.
+
+        Args:
+            region: for what is not about one bucket.
+            done_already: whether an answer says that what is asked for was done before. It was this call's own doing,
+                if an earlier send was never answered: the answer is then an empty one.
+        """
+        if ref is not None:
+            params["Bucket"] = ref.name
+            if ref.owner is not None:
+                params["ExpectedBucketOwner"] = ref.owner
+            region = ref.region
+
+        async def attempt() -> Mapping[str, Any]:
+            try:
+                return await self._control.call(method, region=region, **params)
+            except BucketNotFound as error:
+                error.retryable = ref is not None and ref.is_new
+                raise
+
+        async def settled(error: S3Error, unresolved: bool) -> Mapping[str, Any] | None:
+            return {} if unresolved and done_already is not None and done_already(error) else None
+
+        answer = await self._runner.run(operation, ref.name if ref else None, None, attempt, verdict=settled)
+        self.capabilities.learn_server(answer)
+        return answer
+
+    async def create(self, operation: str, ref: BucketRef, params: Mapping[str, Any]) -> None:
+        """CreateBucket of a bucket that was absent.
+
+        Raises:
+            BucketAlreadyOwned: another call made it meanwhile.
+        """
+        await self.send(
+            operation,
+            "create_bucket",
+            BucketRef(ref.name, ref.region),  # there is no owner to expect yet
+            done_already=lambda error: isinstance(error, BucketAlreadyOwned),
+            **params,
+        )
+
+    async def delete(self, operation: str, ref: BucketRef) -> None:
+        """DeleteBucket.
+
+        Raises:
+            BucketNotFound: there was none.
+            BucketNotEmpty: there is something in it.
+        """
+        await self.send(operation, "delete_bucket", ref, done_already=lambda error: isinstance(error, BucketNotFound))
+
+    async def head(self, operation: str, ref: BucketRef) -> Mapping[str, Any] | None:
+        """The answer to HeadBucket; None where there is no such bucket.
+
+        Raises:
+            AccessDenied: it exists, or cannot be seen: never taken for absent.
+        """
+        try:
+            return await self.send(operation, "head_bucket", ref)
+        except NotFound:
+            return None
+        except WrongRegion as error:
+            return {"BucketRegion": error.region}
+        except (AccessDenied, RequestRejected):
+            # A HEAD has no body, and so no code that tells a foreign bucket from a wrong key: a GET has.
+            try:
+                return await self.send(operation, "get_bucket_location", ref)
+            except NotFound:
+                return None
+
+    async def endpoint(self, region: str | None) -> Endpoint:
+        """Where requests to this region go."""
+        return await self._control.endpoint(region)
+
+
+def outcome_unknown(error: BaseException) -> bool:
+    """Whether a write that failed like this may have taken effect all the same."""
+    if isinstance(error, TransportError):
+        return error.sent
+    return not isinstance(error, ApmS3Error) or isinstance(error, ServiceUnavailable)

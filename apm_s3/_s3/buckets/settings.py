@@ -1,0 +1,195 @@
+"""Settings of buckets. "Not configured" is None; denied, throttled and unsupported are errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, TypeVar, cast
+
+from apm_s3._s3.buckets.requests import BucketRef, BucketRequests
+from apm_s3._s3.capabilities import TRANSITIONS
+from apm_s3._tasks import run_all
+from apm_s3._wire.documents import SETTINGS, SettingApi
+from apm_s3.errors import (
+    BucketAlreadyExists,
+    BucketNotFound,
+    FormatTooNew,
+    InvalidOption,
+    NotConfigured,
+    S3Error,
+    UnsupportedByServer,
+)
+from apm_s3.options.bucket_settings import BucketSetting, Policy, Versioning
+from apm_s3.options.lifecycle import Lifecycle
+
+S = TypeVar("S", bound=BucketSetting)
+
+
+class SettingOperations:
+    """See the module."""
+
+    def __init__(self, requests: BucketRequests) -> None:
+        self._requests = requests
+
+    async def read(self, operation: str, ref: BucketRef, kind: type[S]) -> S | None:
+        """The setting of this kind; None where it is not configured.
+
+        Raises:
+            UnsupportedByServer: the server does not know this kind.
+        """
+        api = _api(kind)
+        if self._requests.capabilities.lacks(kind.__name__):
+            raise _unsupported(operation, ref, kind.__name__)
+        try:
+            answer = await self._requests.send(operation, api.get, ref)
+        except NotConfigured:
+            return None
+        except S3Error as error:
+            if not _is_unknown(error):
+                raise
+            self._requests.capabilities.learn_lack(kind.__name__)
+            raise _unsupported(operation, ref, kind.__name__) from error
+        try:
+            return cast("S | None", api.read(answer))
+        except FormatTooNew as error:
+            error.operation, error.bucket = operation, ref.name
+            raise
+
+    async def read_many(
+        self, operation: str, ref: BucketRef, kinds: Iterable[type[BucketSetting]]
+    ) -> tuple[dict[type[BucketSetting], BucketSetting | None], tuple[str, ...]]:
+        """The settings of these kinds, read in parallel, and the names of the kinds that the server does not know."""
+
+        async def one(kind: type[BucketSetting]) -> tuple[type[BucketSetting], BucketSetting | None, bool]:
+            try:
+                return kind, await self.read(operation, ref, kind), True
+            except UnsupportedByServer:
+                return kind, None, False
+
+        found = await run_all([one(kind) for kind in kinds])
+        settings = {kind: setting for kind, setting, supported in found if supported}
+        return settings, tuple(kind.__name__ for kind, _, supported in found if not supported)
+
+    async def write(self, operation: str, ref: BucketRef, setting: BucketSetting, *, mfa: str | None = None) -> None:
+        """Give the bucket this setting, in place of the one of its kind that it has.
+
+        Raises:
+            InvalidOption: S3 would not take it; nothing was sent.
+            UnsupportedByServer: the server does not know this kind; nothing was changed.
+        """
+        setting.check()
+        params = _api(type(setting)).write(setting) | _extras(setting, mfa)
+        await self._send(operation, ref, _feature(setting), type(setting), _api(type(setting)).put, params)
+
+    async def require_bucket(self, operation: str, ref: BucketRef) -> None:
+        """On S3-compatible servers, make sure that the bucket exists before something is written to it.
+
+        A server that lacks a setting may take its PUT for CreateBucket: harmless on a bucket that is there.
+        The answer also carries the server's name, by which its gaps are known.
+
+        Raises:
+            BucketNotFound: it does not exist.
+        """
+        is_aws = (await self._requests.endpoint(ref.region)).is_aws
+        if not is_aws and await self._requests.head(operation, ref) is None:
+            raise BucketNotFound(
+                f"bucket '{ref.name}' does not exist", operation=operation, bucket=ref.name, status=404
+            )
+
+    async def remove(self, operation: str, ref: BucketRef, kind: type[BucketSetting], *, mfa: str | None) -> None:
+        """Take the setting away: versioning is suspended, and object lock keeps no default retention."""
+        api = _api(kind)
+        # A server that lacks a setting may take its DELETE for DeleteBucket: what is not there is not deleted.
+        is_aws = (await self._requests.endpoint(ref.region)).is_aws
+        if (kind is Versioning or not is_aws) and await self.read(operation, ref, kind) is None:
+            return
+        params = dict(api.removal)
+        if kind is Versioning and mfa is not None:
+            params["MFA"] = mfa
+        # Some servers complain that there is nothing to remove.
+        with suppress(NotConfigured):
+            await self._send(operation, ref, kind.__name__, kind, api.remove, params)
+
+    async def _send(
+        self,
+        operation: str,
+        ref: BucketRef,
+        feature: str,
+        kind: type[BucketSetting],
+        method: str,
+        params: Mapping[str, Any],
+    ) -> None:
+        for name in (kind.__name__, feature):
+            if self._requests.capabilities.lacks(name):
+                raise _unsupported(operation, ref, name)
+        try:
+            await self._requests.send(operation, method, ref, **params)
+        except S3Error as error:
+            # BucketAlreadyExists: it was taken for CreateBucket; the bucket is there, so no harm is done.
+            if not (_is_unknown(error) or isinstance(error, BucketAlreadyExists)):
+                raise
+            self._requests.capabilities.learn_lack(feature)
+            raise _unsupported(operation, ref, feature) from error
+
+
+def without_transitions(lifecycle: Lifecycle) -> Lifecycle | None:
+    """What is left of it for a server that cannot move objects between classes; None where that is nothing."""
+    kept = (replace(rule, transitions=(), noncurrent_transitions=()) for rule in lifecycle.rules)
+    rules = tuple(rule for rule in kept if not rule.does_nothing)
+    return replace(lifecycle, rules=rules) if rules else None
+
+
+def check_mfa(setting: Versioning, mfa: str | None) -> None:
+    """Refuse MFA delete without a code.
+
+    Raises:
+        InvalidOption: there is none.
+    """
+    if setting.mfa_delete and mfa is None:
+        raise InvalidOption(
+            "MFA delete needs the code of an MFA device", hint="pass mfa='serial code' of the root user's device"
+        )
+
+
+def _api(kind: type[BucketSetting]) -> SettingApi:
+    try:
+        return SETTINGS[kind]
+    except KeyError:
+        names = ", ".join(known.__name__ for known in SETTINGS)
+        raise InvalidOption(f"{kind!r} is no kind of bucket setting", hint=f"use one of {names}") from None
+
+
+def _extras(setting: BucketSetting, mfa: str | None) -> dict[str, Any]:
+    """Parameters beside the document."""
+    if isinstance(setting, Versioning) and mfa is not None:
+        document = {
+            "Status": "Enabled" if setting.enabled else "Suspended",
+            "MFADelete": "Enabled" if setting.mfa_delete else "Disabled",
+        }
+        return {"MFA": mfa, "VersioningConfiguration": document}
+    if isinstance(setting, Versioning):
+        check_mfa(setting, mfa)
+    # S3 refuses a policy that its author could not change again unless this is said.
+    if isinstance(setting, Policy) and "s3:PutBucketPolicy" in setting.text:
+        return {"ConfirmRemoveSelfBucketAccess": True}
+    return {}
+
+
+def _feature(setting: BucketSetting) -> str:
+    """What a server lacks that does not know this setting: of a lifecycle, it may be its transitions only."""
+    if isinstance(setting, Lifecycle) and any(
+        rule.transitions or rule.noncurrent_transitions for rule in setting.rules
+    ):
+        return TRANSITIONS
+    return type(setting).__name__
+
+
+def _is_unknown(error: S3Error) -> bool:
+    return isinstance(error, UnsupportedByServer) or error.status == 405
+
+
+def _unsupported(operation: str, ref: BucketRef, feature: str) -> UnsupportedByServer:
+    return UnsupportedByServer(
+        f"this S3-compatible server has no {feature} for bucket '{ref.name}'", operation=operation, bucket=ref.name
+    )

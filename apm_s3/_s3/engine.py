@@ -1,0 +1,152 @@
+"""What all operations of one open manager share, and the checks and look-ups that several of them make."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from apm_s3._naming import check_key
+from apm_s3._s3.pool import S3ConnectionPool
+from apm_s3._s3.runner import Runner
+from apm_s3._s3.transports.base import ObjectTransport
+from apm_s3._s3.transports.boto.control import ControlPlane
+from apm_s3.errors import (
+    BucketNotFound,
+    DeadlineExceeded,
+    InvalidBucketName,
+    NotFound,
+    ObjectNotFound,
+    S3Error,
+)
+from apm_s3.options import CopyOptions, ListOptions, ReadOptions, UploadOptions
+from apm_s3.settings import S3Settings
+
+READ_DEFAULTS = ReadOptions()
+
+_TARGET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]|arn:[^\s/?#]+[:/][^\s?#]+", re.ASCII)
+
+
+@dataclass(slots=True)
+class Engine:
+    """The parts of an open manager."""
+
+    transport: ObjectTransport
+    control: ControlPlane
+    runner: Runner
+    pool: S3ConnectionPool
+    settings: S3Settings
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        """A task that the manager ends at its close, if it is still running then."""
+        task = asyncio.create_task(work, name=f"apm_s3 {name}")
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    async def stop_tasks(self) -> None:
+        """Cancel what `spawn` started, and wait for it."""
+        running = list(self.tasks)
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
+
+
+def reading_options(options: UploadOptions | CopyOptions) -> ReadOptions:
+    """How to read back what was written with `options`."""
+    return ReadOptions(
+        sse_customer_key=options.sse_customer_key,
+        requester_pays=options.requester_pays,
+        expected_bucket_owner=options.expected_bucket_owner,
+    )
+
+
+class Operations:
+    """A group of the manager's methods. `S3Manager` is made of these, and gives them its engine."""
+
+    @property
+    def _engine(self) -> Engine:
+        """The engine of this manager.
+
+        Raises:
+            ManagerClosed: it is not open.
+            WrongEventLoop: it was opened on another event loop.
+        """
+        raise NotImplementedError
+
+
+def check_target(bucket: str, key: str) -> None:
+    """Refuse what no S3 server would take as a bucket and a key.
+
+    Raises:
+        InvalidBucketName: `bucket` is neither a bucket's name nor the ARN of an access point.
+        InvalidKey: `key` is empty, over 1024 bytes, or no valid Unicode.
+    """
+    check_bucket(bucket)
+    check_key(key, bucket=bucket)
+
+
+@lru_cache(maxsize=1024)
+def check_bucket(bucket: str) -> None:
+    """Refuse what cannot name an existing bucket; laxer than what S3 lets be created today, for old buckets' sake.
+
+    Raises:
+        InvalidBucketName: `bucket` is neither a bucket's name nor the ARN of an access point.
+    """
+    if not _TARGET.fullmatch(bucket):
+        raise InvalidBucketName(
+            f"{bucket[:80]!r} cannot be a bucket's name", hint="give the name alone, without a scheme or a path"
+        )
+
+
+async def told_apart(engine: Engine, error: NotFound, operation: str, options: ReadOptions) -> NotFound:
+    """The bucket's or the key's error for the bare 404 of a HEAD, found out with one small listing."""
+    if type(error) is not NotFound or error.bucket is None:
+        return error
+    bucket, key = error.bucket, error.key
+    listing = ListOptions(
+        max_keys=1,
+        prefix=key or "",
+        requester_pays=options.requester_pays,
+        expected_bucket_owner=options.expected_bucket_owner,
+    )
+    kind: type[NotFound] = ObjectNotFound
+    try:
+        await engine.runner.run(operation, bucket, None, lambda: engine.transport.list_files(bucket, listing))
+    except BucketNotFound:
+        kind = BucketNotFound
+    except S3Error:
+        # Only an existing bucket denies its listing.
+        pass
+    problem = f"bucket '{bucket}' does not exist"
+    if kind is ObjectNotFound:
+        problem = f"'{key}' does not exist in bucket '{bucket}'"
+    return kind(problem, operation=operation, bucket=bucket, key=key, status=404, request_id=error.request_id)
+
+
+@asynccontextmanager
+async def within(timeout: float | None, operation: str, bucket: str, key: str | None) -> AsyncIterator[None]:
+    """Bound a call of many requests to `timeout` seconds in all; None leaves each request to its own deadline.
+
+    Raises:
+        DeadlineExceeded: they passed.
+    """
+    try:
+        async with asyncio.timeout(timeout) as bound:
+            yield
+    except TimeoutError as exc:
+        if not bound.expired():
+            raise
+        raise DeadlineExceeded(
+            f"not done within {timeout:g} seconds",
+            operation=operation,
+            bucket=bucket,
+            key=key,
+            hint="raise the call's timeout, or lower the load",
+        ) from exc

@@ -1,0 +1,372 @@
+"""Copies inside S3, large ones in parts, and moves that never lose the object."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from apm_s3._s3.engine import (
+    Engine,
+    Operations,
+    check_target,
+    reading_options,
+    told_apart,
+    within,
+)
+from apm_s3._s3.objects.conditional import settle_write
+from apm_s3._s3.objects.multipart import MultipartUpload, open_upload
+from apm_s3._s3.objects.verbs import head
+from apm_s3._s3_answers import s3_error
+from apm_s3._tasks import run_all
+from apm_s3._wire.parts import Part, plan_parts
+from apm_s3.errors import (
+    BucketNotFound,
+    IntegrityError,
+    InvalidOption,
+    NotConfigured,
+    NotFound,
+    ObjectChanged,
+    ObjectNotFound,
+    PreconditionFailed,
+    RequestRejected,
+    S3Error,
+)
+from apm_s3.models import DeleteOutcome, FileInfo, PartInfo
+from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
+
+_DEFAULTS = CopyOptions()
+
+
+class CopyOperations(Operations):
+    """What the manager does to copy and move objects inside S3."""
+
+    async def copy_file(
+        self,
+        source_bucket: str,
+        source_key: str,
+        bucket: str,
+        key: str,
+        options: CopyOptions | None = None,
+    ) -> FileInfo:
+        """Copy an object inside S3: its content, content type, headers, metadata and tags.
+
+        What S3 does not copy in one request (more than 5 GiB) is copied in parallel parts.
+
+        Returns:
+            The copy, as far as S3 describes it: its ETag and version; `size` is -1 where S3 does not say.
+
+        Raises:
+            BucketNotFound, ObjectNotFound: the source, or the destination's bucket, does not exist.
+            PreconditionFailed: a condition on the source or the destination did not hold.
+            ObjectChanged: a source that is copied in parts was replaced meanwhile; nothing is stored.
+        """
+        engine = self._engine
+        check_target(source_bucket, source_key)
+        check_target(bucket, key)
+        options = options or _DEFAULTS
+        transport = engine.transport
+        conditional = options.if_match is not None or options.if_none_match is not None
+        try:
+            return await engine.runner.run(
+                "copy_file",
+                bucket,
+                key,
+                lambda: transport.copy(source_bucket, source_key, bucket, key, options),
+                timeout=options.timeout,
+                verdict=_landed(engine, (source_bucket, source_key), (bucket, key), options) if conditional else None,
+                storage_class=options.storage_class,
+            )
+        except BucketNotFound as exc:
+            raise await _which_bucket(engine, exc, source_bucket, bucket, options) from exc
+        except ObjectNotFound as exc:
+            # Only the source has to be there.
+            raise s3_error(
+                operation="copy_file",
+                status=404,
+                s3_code=exc.s3_code,
+                bucket=source_bucket,
+                key=source_key,
+                request_id=exc.request_id,
+            ) from exc
+        except RequestRejected as exc:
+            if not _too_large(exc):
+                raise
+        async with within(options.timeout, "copy_file", bucket, key):
+            source = await _source(engine, source_bucket, source_key, options, "copy_file")
+            return await _copy_in_parts(engine, source, bucket, key, options)
+
+    async def move_file(
+        self,
+        source_bucket: str,
+        source_key: str,
+        bucket: str,
+        key: str,
+        options: CopyOptions | None = None,
+        *,
+        mfa: str | None = None,
+        bypass_governance: bool = False,
+    ) -> FileInfo:
+        """Copy an object inside S3, look whether the copy is there, then delete the source.
+
+        The source is deleted only while it is what was copied (`If-Match`), so that a version written meanwhile stays.
+        In a versioned bucket it gets a delete marker; with `source_version_id`, that version is removed for good.
+
+        Args:
+            mfa: "serial code" of the MFA device, to remove a version where the bucket has MFA delete.
+            bypass_governance: remove a version in spite of a GOVERNANCE lock (needs the permission).
+
+        Returns:
+            The object at its new place.
+
+        Raises:
+            InvalidOption: both places are the same.
+            BucketNotFound, ObjectNotFound: the source, or the destination's bucket, does not exist.
+            ObjectChanged: source or copy was replaced meanwhile; the source is still there.
+            IntegrityError: the copy is not what the source was; the source is still there.
+        """
+        engine = self._engine
+        check_target(source_bucket, source_key)
+        check_target(bucket, key)
+        if (source_bucket, source_key) == (bucket, key):
+            raise InvalidOption(
+                "an object cannot be moved onto itself", bucket=bucket, key=key, hint="give another bucket or key"
+            )
+        options = options or _DEFAULTS
+        async with within(options.timeout, "move_file", bucket, key):
+            source = await _source(engine, source_bucket, source_key, options, "move_file")
+            if source.size >= engine.settings.transfer.multipart_threshold:
+                copied = await _copy_in_parts(engine, source, bucket, key, options)
+            else:
+                copied = await self.copy_file(
+                    source_bucket, source_key, bucket, key, replace(options, source_if_match=source.etag)
+                )
+            moved = await _verified(engine, source, copied, options)
+            deletion = DeleteOptions(
+                version_id=options.source_version_id,
+                if_match=None if options.source_version_id else source.etag,
+                mfa=mfa,
+                bypass_governance=bypass_governance,
+                requester_pays=options.requester_pays,
+                expected_bucket_owner=options.expected_source_bucket_owner,
+            )
+            await _delete_source(engine, source, deletion, options)
+        return moved
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Parts
+
+
+def _too_large(error: RequestRejected) -> bool:
+    # S3 has no code of its own for it: InvalidRequest, "The specified copy source is larger than the maximum allowable
+    # size for a copy source: 5368709120".
+    said_so = error.s3_code == "InvalidRequest" and "maximum allowable" in error.problem
+    return said_so or error.s3_code == "EntityTooLarge"
+
+
+async def _copy_in_parts(engine: Engine, source: FileInfo, bucket: str, key: str, options: CopyOptions) -> FileInfo:
+    plan = iter(plan_parts(source.size, engine.settings.transfer.part_size))
+    pinned = replace(options, source_if_match=source.etag)
+    wanted = await _like_source(engine, source, options)
+    async with open_upload(engine, bucket, key, wanted) as upload:
+        made: list[PartInfo] = []
+
+        async def work() -> None:
+            for part in plan:
+                made.append(await _copy_part(upload, source, part, pinned))  # noqa: PERF401 - several workers fill it
+
+        try:
+            await run_all(work() for _ in range(engine.settings.transfer.parallel_parts))
+        except PreconditionFailed as exc:
+            raise ObjectChanged(
+                "the source was replaced while it was being copied",
+                operation="copy_file",
+                bucket=source.bucket,
+                key=source.key,
+                hint="copy it again",
+            ) from exc
+        return await upload.complete(made)
+
+
+async def _copy_part(upload: MultipartUpload, source: FileInfo, part: Part, options: CopyOptions) -> PartInfo:
+    transport = upload.engine.transport
+    return await upload.run_part(
+        "copy_part",
+        lambda: transport.copy_part(
+            source.bucket,
+            source.key,
+            (part.start, part.stop),
+            upload.bucket,
+            upload.key,
+            upload.upload_id,
+            part.number,
+            options,
+        ),
+        part.size,
+    )
+
+
+async def _like_source(engine: Engine, source: FileInfo, options: CopyOptions) -> UploadOptions:
+    """The options under which an upload becomes what CopyObject would have made."""
+    wanted = options.replace
+    if wanted is None:
+        headers = source.headers
+        expires = headers.get("expires")
+        wanted = UploadOptions(
+            content_type=source.content_type,
+            metadata=source.metadata or {},
+            tags=await _tags(engine, source, options),
+            cache_control=headers.get("cache-control"),
+            content_disposition=headers.get("content-disposition"),
+            content_encoding=headers.get("content-encoding"),
+            content_language=headers.get("content-language"),
+            expires=parsedate_to_datetime(expires) if expires else None,
+        )
+    chosen: dict[str, Any] = {
+        "storage_class": options.storage_class,
+        "if_match": options.if_match,
+        "if_none_match": options.if_none_match,
+        "encryption": options.encryption,
+        "kms_key_id": options.kms_key_id,
+        "sse_customer_key": options.sse_customer_key,
+        "expected_bucket_owner": options.expected_bucket_owner,
+    }
+    given = {name: value for name, value in chosen.items() if value is not None}
+    return replace(wanted, requester_pays=options.requester_pays, **given)
+
+
+async def _tags(engine: Engine, source: FileInfo, options: CopyOptions) -> dict[str, str]:
+    chosen = {"VersionId": options.source_version_id, "ExpectedBucketOwner": options.expected_source_bucket_owner}
+    if options.requester_pays:
+        chosen["RequestPayer"] = "requester"
+    given = {name: value for name, value in chosen.items() if value}
+    try:
+        answer = await engine.runner.run(
+            "get_object_tagging",
+            source.bucket,
+            source.key,
+            lambda: engine.control.call("get_object_tagging", Bucket=source.bucket, Key=source.key, **given),
+        )
+    except NotConfigured:
+        return {}
+    return {tag["Key"]: tag["Value"] for tag in answer.get("TagSet", ())}
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Both ends
+
+
+def _landed(
+    engine: Engine, source: tuple[str, str], target: tuple[str, str], options: CopyOptions
+) -> Callable[[S3Error, bool], Awaitable[FileInfo | None]]:
+    async def is_ours(info: FileInfo) -> bool:
+        original = await engine.transport.head(*source, _source_reading(options))
+        return (info.etag, info.size) == (original.etag, original.size)
+
+    async def verdict(error: S3Error, unresolved: bool) -> FileInfo | None:
+        return await settle_write(engine, *target, options, is_ours, error, unresolved)
+
+    return verdict
+
+
+async def _source(engine: Engine, bucket: str, key: str, options: CopyOptions, operation: str) -> FileInfo:
+    reading = _source_reading(options)
+    try:
+        return await head(engine, bucket, key, reading, operation)
+    except NotFound as exc:
+        raise await told_apart(engine, exc, operation, reading) from exc
+
+
+def _source_reading(options: CopyOptions) -> ReadOptions:
+    return ReadOptions(
+        version_id=options.source_version_id,
+        if_match=options.source_if_match,
+        if_none_match=options.source_if_none_match,
+        sse_customer_key=options.source_sse_customer_key,
+        requester_pays=options.requester_pays,
+        expected_bucket_owner=options.expected_source_bucket_owner,
+    )
+
+
+async def _which_bucket(
+    engine: Engine, error: BucketNotFound, source_bucket: str, bucket: str, options: CopyOptions
+) -> BucketNotFound:
+    """The error for whichever of the two buckets is missing: S3's answer does not say."""
+    if source_bucket == bucket:
+        return error
+    listing = ListOptions(
+        max_keys=1,
+        requester_pays=options.requester_pays,
+        expected_bucket_owner=options.expected_source_bucket_owner,
+    )
+    missing = bucket
+    try:
+        await engine.runner.run(
+            "copy_file", source_bucket, None, lambda: engine.transport.list_files(source_bucket, listing)
+        )
+    except BucketNotFound:
+        missing = source_bucket
+    except S3Error:
+        # Only an existing bucket denies its listing.
+        pass
+    told = s3_error(
+        operation="copy_file", status=404, s3_code="NoSuchBucket", bucket=missing, request_id=error.request_id
+    )
+    return told if isinstance(told, BucketNotFound) else error
+
+
+async def _verified(engine: Engine, source: FileInfo, copied: FileInfo, options: CopyOptions) -> FileInfo:
+    """What stands at the destination, if it is the copy and as long as the source."""
+    reading = replace(reading_options(options), if_match=copied.etag)
+    try:
+        found = await head(engine, copied.bucket, copied.key, reading, "move_file")
+    except (PreconditionFailed, NotFound) as exc:
+        raise ObjectChanged(
+            "the copy was replaced or deleted before it could be verified; the source was left",
+            operation="move_file",
+            bucket=copied.bucket,
+            key=copied.key,
+        ) from exc
+    if found.size != source.size:
+        raise IntegrityError(
+            f"the copy has {found.size} bytes instead of {source.size}; the source was left",
+            operation="move_file",
+            bucket=copied.bucket,
+            key=copied.key,
+        )
+    return found
+
+
+async def _delete_source(engine: Engine, source: FileInfo, deletion: DeleteOptions, options: CopyOptions) -> None:
+    transport = engine.transport
+
+    async def deleted_before(_error: S3Error, _unresolved: bool) -> DeleteOutcome | None:
+        # An earlier delivery of this deletion may have been carried out, or somebody else's: it is gone either way.
+        reading = replace(_source_reading(options), if_match=None, if_none_match=None)
+        try:
+            await transport.head(source.bucket, source.key, reading)
+        except NotFound:
+            return DeleteOutcome(source.key)
+        return None
+
+    try:
+        await engine.runner.run(
+            "move_file",
+            source.bucket,
+            source.key,
+            lambda: transport.delete(source.bucket, source.key, deletion),
+            verdict=deleted_before,
+        )
+    except NotFound:
+        # Somebody else has deleted it meanwhile.
+        return
+    except PreconditionFailed as exc:
+        raise ObjectChanged(
+            "the source was replaced after it had been copied: the copy is there, and so is the new source",
+            operation="move_file",
+            bucket=source.bucket,
+            key=source.key,
+            hint="move it again if the new one should follow",
+        ) from exc

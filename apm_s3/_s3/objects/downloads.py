@@ -1,0 +1,210 @@
+"""Objects into files: ranges in parallel, verified, put in place in one step."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from apm_s3._s3.engine import READ_DEFAULTS, Engine, Operations, check_target, within
+from apm_s3._s3.objects.streams import Download, object_changed
+from apm_s3._s3.transports.bodies import corrupted
+from apm_s3._tasks import run_all, shielded
+from apm_s3._wire import checksums
+from apm_s3._wire.parts import cut_range
+from apm_s3.errors import InvalidOption, NotFound, PreconditionFailed, UnsupportedByServer
+from apm_s3.models import FileInfo
+from apm_s3.options import ReadOptions
+
+_GROWTH = 8
+"""How many times `range_size` a range has at most: larger ones cost fewer requests, where there are enough of them."""
+
+_PIECE = 1024**2
+"""Bytes that are hashed at a time."""
+
+_HASHED_AT_ONCE = 64 * _PIECE
+"""Bytes that one thread hashes before a cancellation is looked for."""
+
+
+class DownloadOperations(Operations):
+    """What the manager does to read objects that are too large for `read_file`."""
+
+    def download_file(self, bucket: str, key: str, options: ReadOptions | None = None) -> Download:
+        """An object as a stream: `async with s3.download_file(...) as download: async for piece in download: ...`.
+
+        `options.timeout` covers all of it, the reader's own work too. Without one, the first answer has the manager's
+        deadline, and so has the waiting for the body, which gets a second more for each 64 KiB that came.
+
+        Raises (when it is opened):
+            BucketNotFound, ObjectNotFound: there is no such bucket, or no such key in it.
+            ObjectArchived: it has to be restored from its archive class first.
+        """
+        engine = self._engine
+        check_target(bucket, key)
+        return Download(engine, bucket, key, options or READ_DEFAULTS)
+
+    async def download_to(
+        self, bucket: str, key: str, path: str | os.PathLike[str], options: ReadOptions | None = None
+    ) -> FileInfo:
+        """Read an object into a file, large ones in parallel ranges.
+
+        The file appears, or is replaced, in one step once it is whole and on disk; a failure or a cancellation leaves
+        what was there, and nothing else. Where S3 has a checksum of the whole object, it is verified first: a CRC
+        while the ranges come, a SHA of an object of several ranges by reading the file once more.
+
+        Raises:
+            BucketNotFound, ObjectNotFound: there is no such bucket, or no such key in it.
+            ObjectChanged: the object was replaced while it was being read.
+            IntegrityError: what came is not what S3's checksum of the whole object says.
+            OSError: the file cannot be written; where its folder is missing, nothing is sent.
+        """
+        engine = self._engine
+        check_target(bucket, key)
+        options = options or READ_DEFAULTS
+        if options.range is not None:
+            raise InvalidOption("download_to reads whole objects", hint="use download_file for a range")
+        async with within(options.timeout, "download_to", bucket, key), _replacing(Path(path)) as file:
+            return await _FileDownload(engine, bucket, key, replace(options, timeout=None), file).run()
+
+
+class _FileDownload:
+    """One object on its way into an open file."""
+
+    def __init__(self, engine: Engine, bucket: str, key: str, options: ReadOptions, file: int) -> None:
+        self._engine = engine
+        self._bucket = bucket
+        self._key = key
+        self._options = options
+        self._file = file
+        self._size = 0
+        self._ranges: Iterator[tuple[int, int]] = iter(())
+        self._crc: checksums.Crc | None = None
+        self._algorithm = ""
+
+    async def run(self) -> FileInfo:
+        transfer = self._engine.settings.transfer
+        # Asked for without a range: only then S3 tells the checksum of the whole object.
+        async with Download(
+            self._engine, self._bucket, self._key, self._options, "download_to", upto=transfer.range_size
+        ) as first:
+            info = first.info
+            if first.length == info.size:
+                await self._write(first, 0)
+                return info
+            if info.etag is None:
+                raise UnsupportedByServer("the server sends no ETag", bucket=self._bucket, key=self._key)
+            self._size = info.size
+            self._options = replace(self._options, if_match=info.etag, if_none_match=None)
+            known = checksums.verifiable(info.checksums)
+            if known is not None and checksums.is_crc(known[0]):
+                self._algorithm, self._crc = known[0], checksums.Crc(known[0])
+            range_size = min(
+                max(info.size // (2 * transfer.parallel_parts), transfer.range_size), _GROWTH * transfer.range_size
+            )
+            self._ranges = cut_range(first.length, info.size, range_size)
+            helpers = min(-(-(info.size - first.length) // range_size), transfer.parallel_parts - 1)
+            await run_all([self._work(first), *(self._work(None) for _ in range(helpers))])
+            if known is not None:
+                await self._verify(*known)
+        return info
+
+    async def _work(self, first: Download | None) -> None:
+        if first is not None:
+            await self._write(first, 0)
+            # The rest of its body, which the ranges bring sooner, is not waited for.
+            await first.aclose()
+        for start, stop in self._ranges:
+            options = replace(self._options, range=(start, stop))
+            try:
+                download = await Download(self._engine, self._bucket, self._key, options, "download_to")
+            except (PreconditionFailed, NotFound) as exc:
+                raise object_changed("download_to", self._bucket, self._key) from exc
+            async with download:
+                await self._write(download, start)
+
+    async def _write(self, download: Download, offset: int) -> None:
+        crc = checksums.Crc(self._algorithm) if self._crc is not None else None
+
+        def take(piece: bytes | memoryview) -> None:
+            nonlocal offset
+            if crc is not None:
+                crc.update(piece)
+            # In the loop on purpose: a piece reaches the page cache in less time than a thread takes to be woken.
+            _write_at(self._file, piece, offset)
+            offset += len(piece)
+
+        await download.drain(take)
+        if self._crc is not None and crc is not None:
+            self._crc.add_range(crc, self._size - offset)
+
+    async def _verify(self, algorithm: str, expected: str) -> None:
+        """Hold the whole, of several ranges, against its checksum."""
+        checksum = self._crc or await self._hash_file(algorithm)
+        actual = checksums.encode(checksum.digest())
+        if actual != expected:
+            raise corrupted("download_to", self._bucket, self._key, algorithm, actual, expected)
+
+    async def _hash_file(self, algorithm: str) -> checksums.Checksum:
+        checksum = checksums.start(algorithm)
+
+        def hash_range(start: int, stop: int) -> None:
+            for first, last in cut_range(start, stop, _PIECE):
+                checksum.update(os.pread(self._file, last - first, first))
+
+        for start, stop in cut_range(0, self._size, _HASHED_AT_ONCE):
+            # Shielded: the file must not be closed under the thread that reads it.
+            await shielded(asyncio.to_thread(hash_range, start, stop))
+        return checksum
+
+
+@asynccontextmanager
+async def _replacing(path: Path) -> AsyncIterator[int]:
+    """An open file that takes the place of `path` on success, and vanishes on anything else."""
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.part")
+
+    async def discard(file: int) -> None:
+        await asyncio.to_thread(_discard, file, temporary)
+
+    file = await shielded(asyncio.to_thread(_create, temporary, path), on_cancel=discard)
+    try:
+        yield file
+    except BaseException:
+        await shielded(discard(file))
+        raise
+    await shielded(asyncio.to_thread(_put_in_place, file, temporary, path))
+
+
+def _create(temporary: Path, path: Path) -> int:
+    if path.is_dir():
+        raise IsADirectoryError(f"'{path}' is a directory: give the path of a file")
+    return os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+
+
+def _write_at(file: int, piece: bytes | memoryview, offset: int) -> None:
+    view = memoryview(piece)
+    while view:
+        written = os.pwrite(file, view, offset)
+        view = view[written:]
+        offset += written
+
+
+def _put_in_place(file: int, temporary: Path, path: Path) -> None:
+    try:
+        try:
+            # Before the rename: after a power cut, a name must never stand for a file whose bytes were lost.
+            os.fsync(file)
+        finally:
+            os.close(file)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _discard(file: int, temporary: Path) -> None:
+    os.close(file)
+    temporary.unlink(missing_ok=True)

@@ -1,0 +1,303 @@
+"""Multipart uploads: parts in parallel, in bounded memory, aborted on anything but success.
+
+Invariants: at most `parallel_parts` parts of an upload are held or under way; no upload stays open after a failure or a
+cancellation, unless the caller asked to resume it later; S3 shows the whole object or none of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+from apm_s3._s3.engine import Engine, Operations, check_bucket
+from apm_s3._s3.objects.conditional import settle_write
+from apm_s3._s3.objects.sources import MemorySource, PathSource, RandomSource, StreamReader, guarded
+from apm_s3._tasks import run_all, shielded
+from apm_s3._wire.parts import MAX_PARTS, Part, composite_etag, plan_parts, stream_part_size
+from apm_s3.errors import ApmS3Error, InvalidOption, ObjectTooLarge, S3Error, UploadNotFound
+from apm_s3.models import FileInfo, PartInfo, UploadInfo
+from apm_s3.options import ListOptions, UploadOptions
+
+_ABORT_TIMEOUT = 30.0
+_COMPLETE_SECONDS_PER_PART = 0.1
+"""S3 may take minutes to put many parts together:
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html."""
+_PARALLEL_ABORTS = 16
+
+
+class MultipartUpload:
+    """One open upload."""
+
+    def __init__(self, engine: Engine, bucket: str, key: str, upload_id: str, options: UploadOptions) -> None:
+        self.engine = engine
+        self.bucket = bucket
+        self.key = key
+        self.upload_id = upload_id
+        self.options = options
+
+    async def send(self, part: Part, source: RandomSource) -> PartInfo:
+        """Send one part of `source`."""
+        transport = self.engine.transport
+        body = source.body(part.start, part.stop)
+        return await self.run_part(
+            "upload_part",
+            guarded(
+                source,
+                lambda: transport.upload_part(self.bucket, self.key, self.upload_id, part.number, body, self.options),
+            ),
+            part.size,
+            bytes_sent=part.size,
+        )
+
+    async def run_part(
+        self, operation: str, attempt: Callable[[], Awaitable[PartInfo]], size: int, *, bytes_sent: int = 0
+    ) -> PartInfo:
+        """Have one part of `size` bytes made."""
+        timeout = self.engine.settings.timeouts.for_bytes(size)
+        return await self.engine.runner.run(
+            operation, self.bucket, self.key, attempt, timeout=timeout, bytes_sent=bytes_sent
+        )
+
+    async def complete(self, parts: Iterable[PartInfo]) -> FileInfo:
+        """Make the object of `parts`."""
+        transport = self.engine.transport
+        ordered = sorted(parts, key=lambda part: part.number)
+
+        expected = composite_etag([part.etag for part in ordered])
+
+        async def is_ours(info: FileInfo) -> bool:
+            return expected is not None and info.etag == expected
+
+        async def landed(error: S3Error, unresolved: bool) -> FileInfo | None:
+            return await settle_write(self.engine, self.bucket, self.key, self.options, is_ours, error, unresolved)
+
+        return await self.engine.runner.run(
+            "complete_upload",
+            self.bucket,
+            self.key,
+            lambda: transport.complete_upload(self.bucket, self.key, self.upload_id, ordered, self.options),
+            timeout=self.engine.settings.timeouts.deadline + len(ordered) * _COMPLETE_SECONDS_PER_PART,
+            verdict=landed,
+            storage_class=self.options.storage_class,
+        )
+
+
+async def abort_upload(
+    engine: Engine,
+    bucket: str,
+    key: str,
+    upload_id: str,
+    options: UploadOptions,
+    *,
+    operation: str = "abort_upload",
+) -> bool:
+    """Give an upload up, and have S3 forget its parts; False where it was not open any more."""
+
+    async def attempt() -> bool:
+        await engine.transport.abort_upload(bucket, key, upload_id, options)
+        return True
+
+    async def settled(error: S3Error, unresolved: bool) -> bool | None:
+        # An earlier send of this call, whose answer was lost, has done it.
+        return True if unresolved and isinstance(error, UploadNotFound) else None
+
+    try:
+        return await engine.runner.run(operation, bucket, key, attempt, verdict=settled)
+    except UploadNotFound:
+        return False
+
+
+@asynccontextmanager
+async def open_upload(engine: Engine, bucket: str, key: str, options: UploadOptions) -> AsyncIterator[MultipartUpload]:
+    """A multipart upload that is aborted on anything but success, cancellation included."""
+
+    async def abort(upload_id: str) -> None:
+        await abort_upload(engine, bucket, key, upload_id, options)
+
+    # Shielded: cancelled half-way, S3 may have created an upload whose id nobody knows, and bills it for ever.
+    upload_id = await shielded(
+        engine.runner.run("create_upload", bucket, key, lambda: engine.transport.create_upload(bucket, key, options)),
+        on_cancel=abort,
+        timeout=_ABORT_TIMEOUT,
+    )
+    try:
+        yield MultipartUpload(engine, bucket, key, upload_id, options)
+    except BaseException as failure:
+        try:
+            await shielded(abort(upload_id), timeout=_ABORT_TIMEOUT)
+        except ApmS3Error as exc:
+            failure.add_note(f"The multipart upload {upload_id} is still open ({exc}) cleanup_uploads removes it.")
+        raise
+
+
+async def upload_in_parts(
+    engine: Engine, bucket: str, key: str, source: RandomSource, options: UploadOptions
+) -> FileInfo:
+    """Send a source of known size in parallel parts.
+
+    Raises:
+        ObjectTooLarge: it does not fit into 10 000 parts of 5 GiB.
+        ObjectChanged: the file changed meanwhile; nothing is stored.
+    """
+    plan = plan_parts(source.size, engine.settings.transfer.part_size)
+    async with open_upload(engine, bucket, key, options) as upload:
+        sent = await _send_parts(upload, source, plan)
+        _check_unchanged(source)
+        return await upload.complete(sent)
+
+
+async def resume_in_parts(
+    engine: Engine, bucket: str, key: str, source: PathSource, options: UploadOptions
+) -> FileInfo:
+    """Like `upload_in_parts`, but go on with what an interrupted call has left, and leave as much after a failure."""
+    plan = plan_parts(source.size, engine.settings.transfer.part_size)
+    upload_id = await _newest_upload(engine, bucket, key, options)
+    if upload_id is None:
+        upload_id = await engine.runner.run(
+            "create_upload", bucket, key, lambda: engine.transport.create_upload(bucket, key, options)
+        )
+    upload = MultipartUpload(engine, bucket, key, upload_id, options)
+    there = await engine.runner.run(
+        "list_parts", bucket, key, lambda: engine.transport.list_parts(bucket, key, upload_id, options)
+    )
+    kept = await _matching_parts(source, plan, there, engine.settings.transfer.parallel_parts)
+    numbers = {part.number for part in kept}
+    sent = await _send_parts(upload, source, [part for part in plan if part.number not in numbers])
+    _check_unchanged(source)
+    return await upload.complete([*kept, *sent])
+
+
+async def upload_stream(
+    engine: Engine, bucket: str, key: str, reader: StreamReader, options: UploadOptions
+) -> FileInfo:
+    """Send a source of unknown size."""
+    async with open_upload(engine, bucket, key, options) as upload:
+        return await upload.complete(await _StreamParts(upload, reader).send())
+
+
+class _StreamParts:
+    """The parts of a stream: workers that each read a block in turn and send it, so that each holds at most one."""
+
+    def __init__(self, upload: MultipartUpload, reader: StreamReader) -> None:
+        transfer = upload.engine.settings.transfer
+        self._upload = upload
+        self._reader = reader
+        self._part_size = transfer.part_size
+        self._workers = transfer.parallel_parts
+        self._memory = transfer.part_size * transfer.parallel_parts
+        self._reading = asyncio.Lock()
+        self._number = 1
+        self._sent: list[PartInfo] = []
+
+    async def send(self) -> list[PartInfo]:
+        await run_all(self._work() for _ in range(self._workers))
+        return self._sent
+
+    async def _work(self) -> None:
+        while True:
+            async with self._reading:
+                number = self._number
+                size = stream_part_size(number, self._part_size)
+                if self._workers > 1 and size * self._workers > self._memory:
+                    self._workers -= 1
+                    return
+                source = MemorySource(await self._take(number, size))
+            if not source.size:
+                return
+            self._sent.append(await self._upload.send(Part(number, 0, source.size), source))
+            # Before the next block is read: else each worker would hold two.
+            source.release()
+
+    async def _take(self, number: int, size: int) -> bytearray:
+        block = await self._reader.read(size)
+        if block and number > MAX_PARTS:
+            limit = sum(stream_part_size(part, self._part_size) for part in range(1, MAX_PARTS + 1))
+            raise ObjectTooLarge(size=limit + len(block), limit=limit, bucket=self._upload.bucket, key=self._upload.key)
+        self._number += 1
+        return block
+
+
+async def _send_parts(upload: MultipartUpload, source: RandomSource, plan: Iterable[Part]) -> list[PartInfo]:
+    parts = iter(plan)
+    sent: list[PartInfo] = []
+
+    async def work() -> None:
+        for part in parts:
+            sent.append(await upload.send(part, source))  # noqa: PERF401 - several workers fill it
+
+    await run_all(work() for _ in range(upload.engine.settings.transfer.parallel_parts))
+    return sent
+
+
+def _check_unchanged(source: RandomSource) -> None:
+    # Each part came from one state of the file; this makes sure that it was the same one for all.
+    if isinstance(source, PathSource):
+        source.check()
+
+
+async def _newest_upload(engine: Engine, bucket: str, key: str, options: UploadOptions) -> str | None:
+    listing = ListOptions(
+        prefix=key, requester_pays=options.requester_pays, expected_bucket_owner=options.expected_bucket_owner
+    )
+    uploads = await engine.runner.run(
+        "list_uploads", bucket, key, lambda: engine.transport.list_uploads(bucket, listing)
+    )
+    ours = [upload for upload in uploads if upload.key == key]
+    newest = max(ours, key=lambda upload: upload.initiated or datetime.min.replace(tzinfo=UTC), default=None)
+    return newest.upload_id if newest else None
+
+
+async def _matching_parts(
+    source: PathSource, plan: Iterable[Part], there: Iterable[PartInfo], parallel: int
+) -> list[PartInfo]:
+    """Those parts at S3 whose MD5 shows that they are the file's: an ETag that is no MD5 means sending it again."""
+    known = {part.number: part for part in there}
+
+    async def match(part: Part, info: PartInfo) -> PartInfo | None:
+        digest = hashlib.md5(usedforsecurity=False)
+        await asyncio.to_thread(source.hash_part, part.start, part.stop, digest)
+        return info if info.etag.strip('"') == digest.hexdigest() else None
+
+    pairs = [(part, known[part.number]) for part in plan if part.number in known]
+    checked = await run_all([match(part, info) for part, info in pairs if info.size == part.size], limit=parallel)
+    return [info for info in checked if info is not None]
+
+
+class UploadOperations(Operations):
+    """What the manager does about multipart uploads as such."""
+
+    async def cleanup_uploads(
+        self,
+        bucket: str,
+        older_than: timedelta,
+        *,
+        prefix: str = "",
+        requester_pays: bool = False,
+        expected_bucket_owner: str | None = None,
+    ) -> tuple[UploadInfo, ...]:
+        """Abort multipart uploads that were begun longer than `older_than` ago, and so free what their parts take.
+
+        Nothing of this library leaves any behind, except a process that is killed and an upload that is to be resumed.
+
+        Returns:
+            The uploads that were aborted.
+        """
+        engine = self._engine
+        check_bucket(bucket)
+        if older_than < timedelta(0):
+            raise InvalidOption("older_than is negative", hint="give a timedelta such as timedelta(days=1)")
+        before = datetime.now(UTC) - older_than
+        listing = ListOptions(prefix=prefix, requester_pays=requester_pays, expected_bucket_owner=expected_bucket_owner)
+        options = UploadOptions(requester_pays=requester_pays, expected_bucket_owner=expected_bucket_owner)
+        found = await engine.runner.run(
+            "cleanup_uploads", bucket, None, lambda: engine.transport.list_uploads(bucket, listing)
+        )
+        old = [upload for upload in found if upload.initiated is not None and upload.initiated <= before]
+        gone = await run_all(
+            [abort_upload(engine, bucket, upload.key, upload.upload_id, options) for upload in old],
+            limit=_PARALLEL_ABORTS,
+        )
+        return tuple(upload for upload, aborted in zip(old, gone, strict=True) if aborted)

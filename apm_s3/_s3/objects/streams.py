@@ -1,0 +1,300 @@
+"""The body of an object as a stream: bounded memory, resumed where it breaks, never a mix of two objects."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self
+
+from apm_s3._s3.engine import Engine
+from apm_s3._s3.pool import StreamSlot
+from apm_s3._s3.transports.base import Body
+from apm_s3._s3.transports.bodies import corrupted, joined
+from apm_s3._tasks import Watch, shielded
+from apm_s3._wire import checksums
+from apm_s3.errors import (
+    DeadlineExceeded,
+    NotFound,
+    ObjectChanged,
+    PreconditionFailed,
+    TransportError,
+    UnsupportedByServer,
+    UsageError,
+)
+from apm_s3.models import FileInfo
+from apm_s3.options import ReadOptions
+
+_PROGRESS = 1024**2
+"""Bytes after which `drain` moves its deadline."""
+
+
+class Download:
+    """The body of an object, read piece by piece.
+
+    It is opened by `async with`, or by awaiting it; from then on `info` describes the object. A connection that breaks
+    is replaced and the rest asked for (`Range`, `If-Match`); an object that was replaced meanwhile is `ObjectChanged`.
+    Leaving the `async with` early, or cancelling, gives the connection up. While nobody reads on, other calls may use
+    its slot of the pool. What came is held against the object's checksum, where S3 has one of the whole and all of it
+    was asked for; whoever does not read to the end is not told.
+
+    Args:
+        upto: end after so many bytes, however many come.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        bucket: str,
+        key: str,
+        options: ReadOptions,
+        operation: str = "download_file",
+        *,
+        upto: int | None = None,
+    ) -> None:
+        self._engine = engine
+        self._bucket = bucket
+        self._key = key
+        self._options = options
+        self._operation = operation
+        self._upto = upto
+        self._slot = StreamSlot(engine.pool)
+        self._ends_at: float | None = None
+        self._waited = 0.0
+        self._body: Body | None = None
+        self._pieces: AsyncIterator[bytes] | None = None
+        self._info: FileInfo | None = None
+        self._length = 0
+        self._got = 0
+        self._cut_short = False
+        self._known: tuple[str, str] | None = None
+        self._checksum: checksums.Checksum | None = None
+
+    @property
+    def info(self) -> FileInfo:
+        """The object; its `size` is that of the whole, also where a range of it is read.
+
+        Raises:
+            UsageError: the download has not been opened.
+        """
+        if self._info is None:
+            raise UsageError(
+                "the download is not open", operation=self._operation, hint="use it with 'async with', or await it"
+            )
+        return self._info
+
+    @property
+    def length(self) -> int:
+        """Bytes that this download gives in all."""
+        return self._length
+
+    async def read(self) -> bytes:
+        """All that has not been read yet."""
+        return await joined([piece async for piece in self])
+
+    async def drain(self, take: Callable[[bytes | memoryview], object]) -> None:
+        """Hand all that has not been read yet to `take`, piece by piece: what iteration does, for less CPU.
+
+        `take` is quick, as the deadline covers it too, and keeps nothing: a piece is overwritten when it returns.
+        """
+        moved = self._got
+
+        def poured(piece: memoryview) -> None:
+            self._count(piece)
+            taken(piece)
+
+        def taken(piece: bytes | memoryview) -> None:
+            nonlocal moved
+            take(piece)
+            if self._got - moved >= _PROGRESS:
+                moved = self._got
+                watch.when = self._latest(began)
+
+        async with self._waiting() as watch:
+            began = time.monotonic()
+            while True:
+                if self._body is not None and not self._cut_short:
+                    await self._body.pour(poured)
+                piece = await self._piece()
+                if piece is None:
+                    break
+                taken(piece)
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Give the connection up; harmless when called twice."""
+        self._ends_at = None
+        self._slot.release()
+        await self._drop_body()
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> Self:
+        return await self._open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        async with self._waiting():
+            piece = await self._piece()
+        self._slot.lend()
+        if piece is None:
+            await self.aclose()
+            raise StopAsyncIteration
+        return piece
+
+    async def _open(self) -> Self:
+        if self._info is not None:
+            return self
+        timeout = self._options.timeout
+        if timeout is not None:
+            self._ends_at = time.monotonic() + timeout
+
+        async def attempt() -> Body:
+            return await self._engine.transport.open(self._bucket, self._key, self._options)
+
+        body = await self._engine.runner.run(
+            self._operation, self._bucket, self._key, attempt, timeout=timeout, measure=self._promised
+        )
+        self._body, self._pieces = body, aiter(body)
+        self._info, self._length = body.info, self._wanted(body)
+        self._cut_short = self._length < body.length
+        if self._options.range is None and not self._cut_short:
+            self._known = checksums.verifiable(body.info.checksums)
+            self._checksum = checksums.start(self._known[0]) if self._known else None
+        return self
+
+    def _wanted(self, body: Body) -> int:
+        return body.length if self._upto is None else min(body.length, self._upto)
+
+    def _promised(self, body: Body) -> tuple[int, str | None]:
+        return self._wanted(body), body.info.storage_class
+
+    @asynccontextmanager
+    async def _waiting(self) -> AsyncIterator[Watch]:
+        """With a slot, and until the deadline; what goes wrong closes the download."""
+        began = time.monotonic()
+        watch = None
+        try:
+            with self._engine.runner.watched(self._latest(began)) as watch:
+                try:
+                    if self._pieces is not None:
+                        await self._slot.take()
+                    yield watch
+                except BaseException:
+                    await shielded(self.aclose())
+                    raise
+        except TimeoutError as exc:
+            if watch is None or not watch.expired:
+                raise
+            spent = self._options.timeout or self._waited + time.monotonic() - began
+            raise DeadlineExceeded(
+                f"not read within {spent:.3g} seconds: {self._got} of {self._length} bytes came",
+                operation=self._operation,
+                bucket=self._bucket,
+                key=self._key,
+            ) from exc
+        self._waited += time.monotonic() - began
+
+    def _latest(self, began: float) -> float:
+        # Without a timeout of the call's own, only waiting counts: its reader may take all the time it needs.
+        return self._ends_at or began + self._engine.settings.timeouts.for_bytes(self._got) - self._waited
+
+    async def _piece(self) -> bytes | None:
+        if self._pieces is None:
+            if self._got < self._length or self._info is None:
+                raise UsageError(
+                    "the download is not open", operation=self._operation, hint="read it inside its 'async with'"
+                )
+            return None
+        if self._cut_short and self._got == self._length:
+            return None
+        try:
+            piece = await anext(self._pieces, None)
+        except TransportError as error:
+            piece = await self._resume(error)
+        if piece is None:
+            self._verify()
+            return None
+        if self._cut_short:
+            piece = piece[: self._length - self._got]
+        self._count(piece)
+        return piece
+
+    def _count(self, piece: bytes | memoryview) -> None:
+        self._got += len(piece)
+        if self._checksum is not None:
+            self._checksum.update(piece)
+
+    def _verify(self) -> None:
+        if self._known is None or self._checksum is None:
+            return
+        algorithm, expected = self._known
+        actual = checksums.encode(self._checksum.digest())
+        if actual != expected:
+            raise corrupted(self._operation, self._bucket, self._key, algorithm, actual, expected)
+
+    async def _resume(self, error: TransportError) -> bytes | None:
+        """The next piece, over a new connection."""
+        if self._got >= self._length:
+            return None
+        await self._drop_body()
+        if self.info.etag is None or not error.retryable:
+            raise error
+        # The new request takes a slot of its own; waiting for it with one in hand could be waiting for oneself.
+        self._slot.release()
+        try:
+            return await self._engine.runner.run("resume_download", self._bucket, self._key, self._reopen)
+        except (PreconditionFailed, NotFound) as exc:
+            raise object_changed(self._operation, self._bucket, self._key) from exc
+
+    async def _reopen(self) -> bytes | None:
+        # The first piece belongs to the attempt: a server that accepts and then breaks again must not go on for ever.
+        start = self._options.range[0] if self._options.range else 0
+        options = replace(
+            self._options,
+            range=(start + self._got, start + self._length),
+            if_match=self.info.etag,
+            if_none_match=None,
+            if_modified_since=None,
+            if_unmodified_since=None,
+        )
+        self._cut_short = False
+        body = self._body = await self._engine.transport.open(self._bucket, self._key, options)
+        pieces = self._pieces = aiter(body)
+        try:
+            self._check_rest(body)
+            return await anext(pieces, None)
+        except BaseException:
+            await self._drop_body()
+            raise
+
+    def _check_rest(self, body: Body) -> None:
+        if body.length != self._length - self._got:
+            raise UnsupportedByServer(
+                "the server ignored the range of a resumed download", bucket=self._bucket, key=self._key
+            )
+
+    async def _drop_body(self) -> None:
+        body, self._body = self._body, None
+        pieces, self._pieces = self._pieces, None
+        if body is not None:
+            await body.aclose()
+        if isinstance(pieces, AsyncGenerator):
+            await pieces.aclose()
+
+
+def object_changed(operation: str, bucket: str, key: str) -> ObjectChanged:
+    """The error for an object that is not the one that was begun with."""
+    return ObjectChanged(
+        "the object was replaced or deleted while it was being read", operation=operation, bucket=bucket, key=key
+    )

@@ -1,0 +1,371 @@
+"""One place through which every request goes: slot, deadline, retries and events."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+from apm_s3._logs import LOGGER
+from apm_s3._s3.pool import S3ConnectionPool
+from apm_s3._s3.retry import RECOVERABLE, RetryBudget, go_on, may_pass
+from apm_s3._tasks import Deadlines, Watch
+from apm_s3.errors import (
+    ApmS3Error,
+    ConditionalConflict,
+    DeadlineExceeded,
+    DigestRejected,
+    IntegrityError,
+    ManagerClosed,
+    PreconditionFailed,
+    S3Error,
+    ServiceUnavailable,
+    Throttled,
+    TransportError,
+)
+from apm_s3.events import Hook, OperationEvent, Outcome, current_labels, emit
+from apm_s3.metrics import S3Metrics
+from apm_s3.settings import S3Settings
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_CLOSED = "this S3Manager was closed while the call was under way"
+
+Attempt = Callable[[], Awaitable[T]]
+Recover = Callable[[ApmS3Error], Awaitable[bool]]
+Verdict = Callable[[S3Error, bool], Awaitable[T | None]]
+Measure = Callable[[T], tuple[int, str | None]]
+
+
+class _Call(Watch, Generic[T]):
+    """One call under way, and the watch over its deadline."""
+
+    __slots__ = (
+        "attempt", "attempts", "bucket", "bytes_sent", "failure", "key", "limit", "operation", "recovered",
+        "replayable", "sent_at", "started", "storage_class", "unresolved", "verdict",
+    )  # fmt: skip
+
+    attempt: Attempt[T]
+    verdict: Verdict[T] | None
+
+    def __init__(self, operation: str, bucket: str | None, key: str | None, limit: float) -> None:
+        self.operation = operation
+        self.bucket = bucket
+        self.key = key
+        self.limit = limit
+        self.started = self.sent_at = time.monotonic()
+        super().__init__(self.started + limit)
+        self.attempts = 0
+        self.failure: ApmS3Error | None = None
+        self.recovered: tuple[type[ApmS3Error], ...] = ()
+        self.replayable = True
+        self.unresolved = False
+        self.bytes_sent = 0
+        self.storage_class: str | None = None
+
+
+class Runner:
+    """Runs attempts of a verb until one gives an answer.
+
+    Args:
+        metrics: counts each operation. A success is told to it without an event, which is cheaper.
+        hooks: told of each operation when it ends, and of each retry.
+        recover: takes in what a clock-skewed, redirected or expired answer teaches; whether to repeat at once.
+        region: the manager's region, for events.
+    """
+
+    def __init__(
+        self,
+        settings: S3Settings,
+        pool: S3ConnectionPool,
+        metrics: S3Metrics | None = None,
+        hooks: tuple[Hook, ...] = (),
+        recover: Recover | None = None,
+        *,
+        region: str | None = None,
+    ) -> None:
+        self._retry = settings.retry
+        self._deadline = settings.timeouts.deadline
+        self._pool = pool
+        self._metrics = metrics
+        self._hooks = hooks
+        self._recover = recover
+        self._region = region
+        self._budget = RetryBudget(settings.retry.budget, settings.retry.refund)
+        self._deadlines = Deadlines()
+        self._closed = False
+
+    def close(self) -> None:
+        """Let no request go out any more, and end the calls that are under way with `ManagerClosed`.
+
+        Closing their connections would not do: aiohttp (aiobotocore's) wakes nobody who waits for the rest of a body.
+        """
+        self._closed = True
+        self._deadlines.expire_all()
+
+    @contextmanager
+    def watched(self, when: float) -> Iterator[Watch]:
+        """Put what the current task does under a deadline, whose `when` can be moved on, and end it at a close.
+
+        Raises:
+            TimeoutError: it was over.
+            ManagerClosed: the manager is closed, or was meanwhile.
+        """
+        if self._closed:
+            raise ManagerClosed(_CLOSED)
+        watch = self._deadlines.watch(when)
+        try:
+            yield watch
+        except asyncio.CancelledError as exc:
+            if not watch.overrun:
+                raise
+            raise self._overrun() from exc
+        finally:
+            self._deadlines.forget(watch)
+
+    async def run(
+        self,
+        operation: str,
+        bucket: str | None,
+        key: str | None,
+        attempt: Attempt[T],
+        *,
+        replayable: bool = True,
+        timeout: float | None = None,
+        verdict: Verdict[T] | None = None,
+        measure: Measure[T] | None = None,
+        bytes_sent: int = 0,
+        storage_class: str | None = None,
+    ) -> T:
+        """The result of `attempt`, sent again where its error may pass.
+
+        Args:
+            operation: the public method's name, for errors, logs and metrics.
+            replayable: whether the request's body can be sent a second time.
+            timeout: seconds for the whole call, in place of the manager's deadline.
+            verdict: finds out by a read of its own what a write came to, given S3's answer and whether an earlier send
+                of this call may have been carried out. It gives the write's result, or None where the answer stands,
+                or raises the error to tell. Asked after every 412 and 409 of a condition, and after any other final
+                answer of S3 if an earlier send is unresolved.
+            measure: the bytes that came with a result, and its storage class, for events.
+            bytes_sent: of the request's body, for events.
+
+        Raises:
+            DeadlineExceeded: the time was over before an answer came.
+            ApmS3Error: what the last attempt raised, `attempts` set.
+        """
+        call: _Call[T] = _Call(operation, bucket, key, self._deadline if timeout is None else timeout)
+        call.attempt, call.replayable, call.verdict = attempt, replayable, verdict
+        call.bytes_sent, call.storage_class = bytes_sent, storage_class
+        self._deadlines.add(call)
+        try:
+            try:
+                result = await self._once(call, attempt)
+            except ApmS3Error as error:
+                first = error
+            else:
+                return self._succeeded(call, result, measure)
+            result = await self._go_on(call, first)
+        except BaseException as error:
+            failure = self._failed(call, error)
+            if failure is error:
+                raise
+            raise failure from call.failure
+        else:
+            return self._succeeded(call, result, measure)
+        finally:
+            self._deadlines.forget(call)
+
+    def _overrun(self) -> Exception:
+        return ManagerClosed(_CLOSED) if self._closed else TimeoutError()
+
+    async def _once(self, call: _Call[T], attempt: Attempt[R]) -> R:
+        pool = self._pool
+        covered = pool.covers(call.task)
+        if not (covered or pool.try_acquire()):
+            await pool.acquire()
+        try:
+            if self._closed:
+                raise _closed_under(call)
+            call.attempts += 1
+            call.sent_at = time.monotonic()
+            return await attempt()
+        finally:
+            if not covered:
+                pool.release()
+
+    async def _go_on(self, call: _Call[T], first: ApmS3Error) -> T:
+        """After a first failure: recover, ask for the verdict, or retry under the policy."""
+        failure: ApmS3Error | None = first
+
+        async def settled() -> T:
+            nonlocal failure
+            error, failure = failure, None
+            while True:
+                if error is None:
+                    try:
+                        return await self._once(call, call.attempt)
+                    except ApmS3Error as answer:
+                        error = answer
+                self._note(call, error)
+                if not await self._recovered(call, error):
+                    break
+                error = None
+            return await self._judged(call, error)
+
+        try:
+            return await settled()
+        except ApmS3Error as error:
+            if not self._may_retry(call, error):
+                raise
+            first = error
+        return await go_on(
+            first,
+            settled,
+            self._retry,
+            retry=lambda error: self._may_retry(call, error),
+            budget=self._budget,
+            ends_at=call.when,
+            on_retry=lambda error, _attempt, pause: self._retrying(call, error, pause),
+        )
+
+    def _may_retry(self, call: _Call[T], error: BaseException) -> bool:
+        return call.replayable and may_pass(error)
+
+    def _note(self, call: _Call[T], error: ApmS3Error) -> None:
+        call.failure = error
+        if isinstance(error, Throttled) or (isinstance(error, ServiceUnavailable) and error.status == 503):
+            self._pool.slowed(call.sent_at)
+
+    async def _recovered(self, call: _Call[T], error: ApmS3Error) -> bool:
+        """Whether something was learned from `error`, once for each kind, and the request can go out again at once."""
+        if self._recover is None or not isinstance(error, RECOVERABLE) or type(error) in call.recovered:
+            return False
+        call.recovered += (type(error),)
+        if not await self._recover(error) or not call.replayable:
+            return False
+        self._retrying(call, error, 0.0)
+        return True
+
+    async def _judged(self, call: _Call[T], error: ApmS3Error) -> T:
+        """What a failed attempt came to: a result after all, by the verdict, or the error, raised."""
+        unresolved = call.unresolved
+        call.unresolved = unresolved or _may_have_happened(error)
+        if call.verdict is None or not isinstance(error, S3Error):
+            raise error
+        conditional = isinstance(error, PreconditionFailed | ConditionalConflict)
+        if not conditional and (not unresolved or error.retryable):
+            raise error
+        verdict = call.verdict
+        attempts = call.attempts
+        try:
+            result = await self._once(call, lambda: verdict(error, unresolved))
+        finally:
+            call.attempts = attempts
+        if result is None:
+            raise error
+        return result
+
+    def _retrying(self, call: _Call[T], error: BaseException, pause: float) -> None:
+        LOGGER.info(
+            "%s: attempt %d failed, again in %.3f s: %s", call.operation, call.attempts, pause, _complete(call, error)
+        )
+        self._tell(self._observers(), call, Outcome.RETRY, error)
+
+    def _succeeded(self, call: _Call[T], result: T, measure: Measure[T] | None) -> T:
+        self._pool.succeeded()
+        self._budget.succeeded()
+        received, storage_class = (0, None) if measure is None else measure(result)
+        if self._metrics is not None:
+            duration = time.monotonic() - call.started
+            self._metrics.succeeded(call.operation, duration, call.bytes_sent, received)
+        if self._hooks:
+            self._tell(self._hooks, call, Outcome.SUCCESS, received=received, storage_class=storage_class)
+        return result
+
+    def _failed(self, call: _Call[T], error: BaseException) -> BaseException:
+        """The error to raise for `error`, made complete; hooks are told."""
+        outcome = Outcome.FAILURE
+        if isinstance(error, asyncio.CancelledError):
+            if call.overrun:
+                error = _closed_under(call) if self._closed else DeadlineExceeded(_overrun_problem(call))
+            else:
+                outcome = Outcome.CANCELLED
+        elif self._closed and not isinstance(error, ApmS3Error):
+            # What aiobotocore raises when its session is closed under a request is in no table.
+            call.failure, error = None, _closed_under(call)
+        error = _complete(call, error)
+        self._tell(self._observers(), call, outcome, error)
+        return error
+
+    def _observers(self) -> tuple[Hook, ...]:
+        return self._hooks if self._metrics is None else (self._metrics, *self._hooks)
+
+    def _tell(
+        self,
+        hooks: tuple[Hook, ...],
+        call: _Call[T],
+        outcome: Outcome,
+        error: BaseException | None = None,
+        received: int = 0,
+        storage_class: str | None = None,
+    ) -> None:
+        if not hooks:
+            return
+        duration = time.monotonic() - call.started
+        tool, environment = current_labels()
+        event = OperationEvent(
+            call.operation,
+            call.bucket,
+            call.key,
+            tool,
+            environment,
+            self._region,
+            call.attempts,
+            time.time() - duration,
+            duration,
+            outcome,
+            error.code if isinstance(error, ApmS3Error) else None,
+            error.request_id if isinstance(error, S3Error) else None,
+            call.bytes_sent,
+            received,
+            storage_class or call.storage_class,
+        )
+        emit(hooks, event)
+
+
+def _may_have_happened(error: ApmS3Error) -> bool:
+    """Whether a write whose attempt ended with `error` may have been carried out, or still be."""
+    if isinstance(error, TransportError):
+        return error.sent
+    if isinstance(error, DigestRejected):
+        return False
+    if isinstance(error, S3Error):
+        return error.status >= 500 or isinstance(error, ServiceUnavailable | ConditionalConflict)
+    return isinstance(error, IntegrityError)
+
+
+def _closed_under(call: _Call[Any]) -> ManagerClosed:
+    what = "what it asked for may have happened, or not" if call.attempts else "nothing was sent"
+    return ManagerClosed(f"{_CLOSED}: {what}")
+
+
+def _overrun_problem(call: _Call[Any]) -> str:
+    if not call.attempts:
+        return f"the deadline of {call.limit:g} s passed while waiting for the pool: nothing was sent"
+    if call.failure is not None:
+        return f"the deadline of {call.limit:g} s passed; the last failure was {type(call.failure).__name__}"
+    return f"no answer within the deadline of {call.limit:g} s"
+
+
+def _complete(call: _Call[Any], error: BaseException) -> BaseException:
+    """Put in what the place that raised `error` did not know."""
+    if isinstance(error, ApmS3Error):
+        error.attempts = max(call.attempts, 1)
+        error.operation = call.operation
+        if error.bucket is None:
+            error.bucket, error.key = call.bucket, call.key
+    return error

@@ -1,0 +1,202 @@
+"""The one table from botocore's exceptions to ours."""
+
+from __future__ import annotations
+
+import asyncio
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
+from botocore import exceptions as bc
+from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
+
+from apm_s3._s3.transports.lean.connection import ConnectionBroken
+from apm_s3._s3_answers import s3_error
+from apm_s3.errors import (
+    ApmS3Error,
+    ConnectFailed,
+    ConnectionLost,
+    IntegrityError,
+    InvalidCredentials,
+    InvalidOption,
+    RequestTimedOut,
+)
+
+TABLE: dict[str, type[ApmS3Error]] = {
+    # no answer
+    "ConnectionError": ConnectFailed,
+    "ConnectTimeoutError": ConnectFailed,
+    "EndpointConnectionError": ConnectFailed,
+    "ProxyConnectionError": ConnectFailed,
+    "SSLError": ConnectFailed,
+    "HTTPClientError": ConnectionLost,
+    "ConnectionClosedError": ConnectionLost,
+    "ReadTimeoutError": RequestTimedOut,
+    "ResponseStreamingError": ConnectionLost,
+    "IncompleteReadError": ConnectionLost,
+    # bytes
+    "ChecksumError": IntegrityError,
+    "FlexibleChecksumError": IntegrityError,
+    "ResponseParserError": IntegrityError,
+    # credentials
+    "CredentialRetrievalError": InvalidCredentials,
+    "LoginError": InvalidCredentials,
+    "MetadataRetrievalError": InvalidCredentials,
+    "NoAuthTokenError": InvalidCredentials,
+    "NoCredentialsError": InvalidCredentials,
+    "PartialCredentialsError": InvalidCredentials,
+    "RefreshWithMFAUnsupportedError": InvalidCredentials,
+    "SSOError": InvalidCredentials,
+    "TokenRetrievalError": InvalidCredentials,
+    "UnknownCredentialError": InvalidCredentials,
+    "UnknownTokenProviderError": InvalidCredentials,
+    # arguments and configuration that botocore refuses before it sends anything
+    "ApiVersionNotFoundError": InvalidOption,
+    "AwsChunkedWrapperError": InvalidOption,
+    "BaseEndpointResolverError": InvalidOption,
+    "CapacityNotAvailableError": InvalidOption,
+    "ConfigNotFound": InvalidOption,
+    "ConfigParseError": InvalidOption,
+    "DataNotFoundError": InvalidOption,
+    "EndpointProviderError": InvalidOption,
+    "InvalidChecksumConfigError": InvalidOption,
+    "InvalidConfigError": InvalidOption,
+    "InvalidDNSNameError": InvalidOption,
+    "InvalidDefaultsMode": InvalidOption,
+    "InvalidEndpointConfigurationError": InvalidOption,
+    "InvalidEndpointDiscoveryConfigurationError": InvalidOption,
+    "InvalidExpressionError": InvalidOption,
+    "InvalidHostLabelError": InvalidOption,
+    "InvalidIMDSEndpointError": InvalidOption,
+    "InvalidIMDSEndpointModeError": InvalidOption,
+    "InvalidProxiesConfigError": InvalidOption,
+    "InvalidRetryConfigurationError": InvalidOption,
+    "InvalidS3AddressingStyleError": InvalidOption,
+    "InvalidS3UsEast1RegionalEndpointConfigError": InvalidOption,
+    "InvalidSTSRegionalEndpointsConfigError": InvalidOption,
+    "MD5UnavailableError": InvalidOption,
+    "MissingDependencyException": InvalidOption,
+    "MissingParametersError": InvalidOption,
+    "OperationNotPageableError": InvalidOption,
+    "PaginationError": InvalidOption,
+    "ParamValidationError": InvalidOption,
+    "ProfileNotFound": InvalidOption,
+    "ServiceNotInRegionError": InvalidOption,
+    "StubResponseError": InvalidOption,
+    "UnknownClientMethodError": InvalidOption,
+    "UnknownRegionError": InvalidOption,
+    "UnknownServiceStyle": InvalidOption,
+    "UnknownSignatureVersionError": InvalidOption,
+    "UnseekableStreamError": InvalidOption,
+    "UnsupportedOutpostResourceError": InvalidOption,
+    "UnsupportedS3AccesspointConfigurationError": InvalidOption,
+    "UnsupportedS3ArnError": InvalidOption,
+    "UnsupportedS3ConfigurationError": InvalidOption,
+    "UnsupportedS3ControlArnError": InvalidOption,
+    "UnsupportedS3ControlConfigurationError": InvalidOption,
+    "UnsupportedServiceProtocolsError": InvalidOption,
+    "UnsupportedSignatureVersionError": InvalidOption,
+    "ValidationError": InvalidOption,
+    "WaiterConfigError": InvalidOption,
+    "WaiterError": InvalidOption,
+    # aiohttp's, which aiobotocore lets through while a body is read or sent
+    "ClientPayloadError": ConnectionLost,
+    "ClientConnectionError": ConnectionLost,
+    "ClientError": ConnectionLost,
+    "HttpProcessingError": ConnectionLost,
+    "ServerTimeoutError": RequestTimedOut,
+    "TimeoutError": RequestTimedOut,
+    "ConnectionBroken": ConnectionLost,
+    "OSError": ConnectionLost,
+}
+"""By the exception's class name, looked up along its MRO: botocore's releases differ in which classes exist."""
+
+TRANSLATED = (
+    bc.BotoCoreError,
+    ClientError,
+    ResponseParserError,
+    aiohttp.ClientError,
+    HttpProcessingError,
+    asyncio.TimeoutError,
+    ConnectionBroken,
+    OSError,
+)
+"""What a call of aiobotocore can raise."""
+
+
+def kind_of(exc: BaseException) -> type[ApmS3Error] | None:
+    """The row of `TABLE` for `exc`; None where there is none."""
+    for cls in type(exc).__mro__:
+        kind = TABLE.get(cls.__name__)
+        if kind is not None:
+            return kind
+    return None
+
+
+def translate(exc: BaseException, *, operation: str, bucket: str | None = None, key: str | None = None) -> ApmS3Error:
+    """Our error for an exception that a call of aiobotocore raised; to be raised `from` it."""
+    where: dict[str, Any] = {"operation": operation, "bucket": bucket, "key": key}
+    if isinstance(exc, ClientError):
+        return _answered(exc, where)
+    kind = kind_of(exc) or ConnectionLost
+    if kind is InvalidCredentials:
+        return InvalidCredentials(
+            f"no usable credentials: {type(exc).__name__}",
+            hint="pass credentials=Credentials(...), or configure the AWS chain (environment, profile, role)",
+            **where,
+        )
+    if issubclass(kind, InvalidOption):
+        return kind(f"refused before it was sent: {exc}".rstrip("."), hint="correct the argument or setting", **where)
+    return kind(f"{_OUTCOME[kind]}: {_cause(exc)}".rstrip("."), **where)
+
+
+_OUTCOME: dict[type[ApmS3Error], str] = {
+    ConnectFailed: "could not connect",
+    ConnectionLost: "the connection broke",
+    RequestTimedOut: "no answer in time",
+    IntegrityError: "what came is damaged",
+}
+
+
+def _cause(exc: BaseException) -> str:
+    inner = exc.__cause__ or exc.__context__
+    return str(exc) if inner is None or str(exc) else str(inner)
+
+
+def _answered(exc: ClientError, where: dict[str, Any]) -> ApmS3Error:
+    error = exc.response.get("Error", {})
+    metadata = exc.response.get("ResponseMetadata", {})
+    headers = metadata.get("HTTPHeaders", {})
+    code = str(error.get("Code", ""))
+    status = int(metadata.get("HTTPStatusCode") or 0)
+    if code.isdigit():
+        status, code = status or int(code), ""
+    return s3_error(
+        status=status,
+        s3_code=code,
+        message=str(error.get("Message", "")) if code else "",
+        request_id=metadata.get("RequestId") or headers.get("x-amz-request-id"),
+        retry_after=_seconds(headers.get("retry-after")),
+        region=headers.get("x-amz-bucket-region") or error.get("Region"),
+        server_time=server_time(headers.get("date")),
+        **where,
+    )
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return max(0.0, float(text)) if text else None
+    except ValueError:
+        return None
+
+
+def server_time(date: str | None) -> float | None:
+    """Unix seconds of an HTTP date; None where there is none, or it is malformed."""
+    if not date:
+        return None
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return None

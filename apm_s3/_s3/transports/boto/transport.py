@@ -1,0 +1,433 @@
+"""The data plane over the aiobotocore client: slower than `signed`, and right for every form of bucket that S3 has."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, cast
+
+from apm_s3._s3.transports.base import ParsedPage
+from apm_s3._s3.transports.bodies import joined
+from apm_s3._s3.transports.boto.errors import TRANSLATED, server_time, translate
+from apm_s3._s3.transports.boto.parameters import (
+    access_parameters,
+    checked_read_parameters,
+    copy_parameters,
+    copy_part_parameters,
+    delete_parameters,
+    list_parameters,
+    part_parameters,
+    read_parameters,
+    upload_parameters,
+)
+from apm_s3._s3.transports.clients import Clients
+from apm_s3.errors import ApmS3Error, ConnectionLost
+from apm_s3.models import (
+    DeleteOutcome,
+    DeleteReport,
+    FileInfo,
+    FileVersion,
+    KeyFailure,
+    ListPage,
+    PartInfo,
+    Stream,
+    UploadInfo,
+    VersionPage,
+)
+from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
+
+_PIECE = 256 * 1024
+_CHECKSUMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256")
+_HEADERS = {
+    "CacheControl": "cache-control",
+    "ContentDisposition": "content-disposition",
+    "ContentEncoding": "content-encoding",
+    "ContentLanguage": "content-language",
+}
+
+
+class BotoTransport:
+    """See `ObjectTransport`. Bodies that are streams are gathered in memory: botocore signs and repeats only bytes."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+
+    async def read(self, bucket: str, key: str, options: ReadOptions) -> tuple[FileInfo, bytes]:
+        """See `ObjectTransport.read`."""
+        body = await self.open(bucket, key, options)
+        try:
+            data = await joined([piece async for piece in body])
+        finally:
+            await body.aclose()
+        return body.info, data
+
+    async def open(self, bucket: str, key: str, options: ReadOptions) -> BotoBody:
+        """See `ObjectTransport.open`."""
+        answer = await self._call("get_object", Bucket=bucket, Key=key, **checked_read_parameters(options))
+        return BotoBody(bucket, key, answer)
+
+    async def head(self, bucket: str, key: str, options: ReadOptions) -> FileInfo:
+        """See `ObjectTransport.head`."""
+        answer = await self._call("head_object", Bucket=bucket, Key=key, **checked_read_parameters(options))
+        return _file_info(bucket, key, answer)
+
+    async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
+        """See `ObjectTransport.put`."""
+        data = await _gather(body)
+        answer = await self._call(
+            "put_object", Bucket=bucket, Key=key, Body=data, **await _digest(data), **upload_parameters(options)
+        )
+        return _written(bucket, key, len(data), answer, options)
+
+    async def delete(self, bucket: str, key: str, options: DeleteOptions) -> DeleteOutcome:
+        """See `ObjectTransport.delete`."""
+        parameters = delete_parameters(options)
+        if options.version_id is not None:
+            parameters["VersionId"] = options.version_id
+        answer = await self._call("delete_object", Bucket=bucket, Key=key, **parameters)
+        return DeleteOutcome(key, answer.get("VersionId"), bool(answer.get("DeleteMarker")))
+
+    async def delete_many(
+        self, bucket: str, keys: Sequence[tuple[str, str | None]], options: DeleteOptions
+    ) -> DeleteReport:
+        """See `ObjectTransport.delete_many`."""
+        objects = [{"Key": key, "VersionId": version} if version else {"Key": key} for key, version in keys]
+        answer = await self._call(
+            "delete_objects", Bucket=bucket, Delete={"Objects": objects}, **delete_parameters(options)
+        )
+        return DeleteReport(
+            tuple(
+                DeleteOutcome(
+                    entry["Key"],
+                    entry.get("DeleteMarkerVersionId") or entry.get("VersionId"),
+                    bool(entry.get("DeleteMarker")),
+                )
+                for entry in answer.get("Deleted", ())
+            ),
+            tuple(
+                KeyFailure(
+                    entry.get("Key", ""), entry.get("VersionId"), entry.get("Code", ""), entry.get("Message", "")
+                )
+                for entry in answer.get("Errors", ())
+            ),
+        )
+
+    async def copy(self, source_bucket: str, source_key: str, bucket: str, key: str, options: CopyOptions) -> FileInfo:
+        """See `ObjectTransport.copy`."""
+        answer = await self._call(
+            "copy_object", Bucket=bucket, Key=key, **copy_parameters(source_bucket, source_key, options)
+        )
+        result = answer.get("CopyObjectResult", {})
+        return FileInfo(
+            bucket,
+            key,
+            size=-1,
+            etag=_etag(result.get("ETag")),
+            version_id=answer.get("VersionId"),
+            last_modified=result.get("LastModified"),
+            server_time=_time(answer),
+        )
+
+    async def list_files(self, bucket: str, options: ListOptions) -> ListPage:
+        """See `ObjectTransport.list_files`."""
+        answer = await self._call("list_objects_v2", Bucket=bucket, **list_parameters(options))
+        at = _time(answer)
+        return ListPage(
+            tuple(
+                FileInfo(
+                    bucket,
+                    entry["Key"],
+                    size=entry.get("Size", 0),
+                    etag=_etag(entry.get("ETag")),
+                    last_modified=entry.get("LastModified"),
+                    metadata=None,
+                    storage_class=entry.get("StorageClass") or "STANDARD",
+                    server_time=at,
+                )
+                for entry in answer.get("Contents", ())
+            ),
+            tuple(entry["Prefix"] for entry in answer.get("CommonPrefixes", ())),
+            answer.get("NextContinuationToken") if answer.get("IsTruncated") else None,
+        )
+
+    async def fetch_files(self, bucket: str, options: ListOptions) -> ParsedPage:
+        """See `ObjectTransport.fetch_files`."""
+        return ParsedPage(await self.list_files(bucket, options))
+
+    async def list_versions(
+        self, bucket: str, options: ListOptions, key_marker: str | None, version_marker: str | None
+    ) -> VersionPage:
+        """See `ObjectTransport.list_versions`."""
+        parameters = list_parameters(options)
+        parameters.pop("StartAfter", None)
+        if key_marker:
+            parameters["KeyMarker"] = key_marker
+        if version_marker:
+            parameters["VersionIdMarker"] = version_marker
+        answer = await self._call("list_object_versions", Bucket=bucket, **parameters)
+        found = [_version(entry, marker=False) for entry in answer.get("Versions", ())]
+        found += [_version(entry, marker=True) for entry in answer.get("DeleteMarkers", ())]
+        # S3 sends the two kinds interleaved by key and newest first; the parser sorted them apart.
+        found.sort(key=_newest_first)
+        more = bool(answer.get("IsTruncated"))
+        return VersionPage(
+            tuple(found),
+            tuple(entry["Prefix"] for entry in answer.get("CommonPrefixes", ())),
+            answer.get("NextKeyMarker") if more else None,
+            answer.get("NextVersionIdMarker") if more else None,
+        )
+
+    async def create_upload(self, bucket: str, key: str, options: UploadOptions) -> str:
+        """See `ObjectTransport.create_upload`."""
+        parameters = upload_parameters(options)
+        parameters.pop("IfMatch", None)
+        parameters.pop("IfNoneMatch", None)
+        answer = await self._call("create_multipart_upload", Bucket=bucket, Key=key, **parameters)
+        return cast("str", answer["UploadId"])
+
+    async def upload_part(
+        self, bucket: str, key: str, upload_id: str, number: int, body: bytes | Stream, options: UploadOptions
+    ) -> PartInfo:
+        """See `ObjectTransport.upload_part`."""
+        data = await _gather(body)
+        answer = await self._call(
+            "upload_part",
+            Bucket=bucket,
+            Key=key,
+            UploadId=upload_id,
+            PartNumber=number,
+            Body=data,
+            **await _digest(data),
+            **part_parameters(options),
+        )
+        return PartInfo(number, answer["ETag"], len(data), _checksums(answer))
+
+    async def copy_part(
+        self,
+        source_bucket: str,
+        source_key: str,
+        byte_range: tuple[int, int],
+        bucket: str,
+        key: str,
+        upload_id: str,
+        number: int,
+        options: CopyOptions,
+    ) -> PartInfo:
+        """See `ObjectTransport.copy_part`."""
+        start, stop = byte_range
+        answer = await self._call(
+            "upload_part_copy",
+            Bucket=bucket,
+            Key=key,
+            UploadId=upload_id,
+            PartNumber=number,
+            CopySourceRange=f"bytes={start}-{stop - 1}",
+            **copy_part_parameters(source_bucket, source_key, options),
+        )
+        result = answer.get("CopyPartResult", {})
+        return PartInfo(number, _etag(result["ETag"]) or "", stop - start, _checksums(result))
+
+    async def complete_upload(
+        self, bucket: str, key: str, upload_id: str, parts: Sequence[PartInfo], options: UploadOptions
+    ) -> FileInfo:
+        """See `ObjectTransport.complete_upload`."""
+        conditions = {"IfMatch": options.if_match, "IfNoneMatch": options.if_none_match}
+        answer = await self._call(
+            "complete_multipart_upload",
+            Bucket=bucket,
+            Key=key,
+            UploadId=upload_id,
+            MultipartUpload={"Parts": [_completed(part) for part in parts]},
+            **{name: value for name, value in conditions.items() if value is not None},
+            **part_parameters(options),
+        )
+        return _written(bucket, key, sum(part.size for part in parts), answer, options)
+
+    async def abort_upload(self, bucket: str, key: str, upload_id: str, options: UploadOptions) -> None:
+        """See `ObjectTransport.abort_upload`."""
+        parameters = access_parameters(options)
+        await self._call("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload_id, **parameters)
+
+    async def list_parts(self, bucket: str, key: str, upload_id: str, options: UploadOptions) -> tuple[PartInfo, ...]:
+        """See `ObjectTransport.list_parts`."""
+        found: list[PartInfo] = []
+        parameters = part_parameters(options)
+        while True:
+            answer = await self._call("list_parts", Bucket=bucket, Key=key, UploadId=upload_id, **parameters)
+            found += [
+                PartInfo(entry["PartNumber"], _etag(entry["ETag"]) or "", entry["Size"], _checksums(entry))
+                for entry in answer.get("Parts", ())
+            ]
+            if not answer.get("IsTruncated"):
+                return tuple(found)
+            parameters["PartNumberMarker"] = answer["NextPartNumberMarker"]
+
+    async def list_uploads(self, bucket: str, options: ListOptions) -> tuple[UploadInfo, ...]:
+        """See `ObjectTransport.list_uploads`."""
+        found: list[UploadInfo] = []
+        parameters = access_parameters(options) | {"Prefix": options.prefix}
+        while True:
+            answer = await self._call("list_multipart_uploads", Bucket=bucket, **parameters)
+            found += [
+                UploadInfo(entry["Key"], entry["UploadId"], entry.get("Initiated"))
+                for entry in answer.get("Uploads", ())
+            ]
+            if not answer.get("IsTruncated"):
+                return tuple(found)
+            parameters |= {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
+
+    async def presign(
+        self, method: str, bucket: str, key: str, expires_in: int, options: ReadOptions | UploadOptions
+    ) -> str:
+        """See `ObjectTransport.presign`."""
+        if isinstance(options, UploadOptions):
+            name, parameters = "put_object", upload_parameters(options)
+        else:
+            name, parameters = ("head_object" if method == "HEAD" else "get_object"), read_parameters(options)
+        try:
+            client = await self._clients.get()
+            url = await client.generate_presigned_url(
+                name, Params={"Bucket": bucket, "Key": key, **parameters}, ExpiresIn=expires_in, HttpMethod=method
+            )
+        except TRANSLATED as exc:
+            raise translate(exc, operation="presign", bucket=bucket, key=key) from exc
+        return cast("str", url)
+
+    async def recover(self, error: ApmS3Error) -> bool:
+        """See `ObjectTransport.recover`: botocore follows redirects by itself."""
+        return await self._clients.recover(error)
+
+    async def aclose(self) -> None:
+        """Nothing of its own to close: the clients belong to `Clients`."""
+
+    async def _call(self, method: str, **parameters: Any) -> Mapping[str, Any]:
+        return await self._clients.call(method, **parameters)
+
+
+class BotoBody:
+    """See `Body`."""
+
+    def __init__(self, bucket: str, key: str, answer: Mapping[str, Any]) -> None:
+        self.info = _file_info(bucket, key, answer)
+        self.length = int(answer["ContentLength"])
+        self._stream = answer["Body"]
+        self._closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """See `Body.__aiter__`. Read piece by piece: only `read` checks the checksum, `async with` does not."""
+        got = 0
+        try:
+            while piece := await self._stream.read(_PIECE):
+                got += len(piece)
+                yield piece
+        except TRANSLATED as exc:
+            raise translate(exc, operation="read_file", bucket=self.info.bucket, key=self.info.key) from exc
+        if got != self.length:
+            raise ConnectionLost(
+                f"the body ended after {got} of {self.length} bytes",
+                operation="read_file",
+                bucket=self.info.bucket,
+                key=self.info.key,
+            )
+
+    async def pour(self, take: Callable[[memoryview], object]) -> None:
+        """See `Body.pour`."""
+
+    async def aclose(self) -> None:
+        """See `Body.aclose`."""
+        if not self._closed:
+            self._closed = True
+            self._stream.close()
+            # aiohttp lets go of the transport in the loop's next turn.
+            await asyncio.sleep(0)
+
+
+async def _gather(body: bytes | Stream) -> bytes:
+    if isinstance(body, Stream):
+        return await joined([piece async for piece in body.open()])
+    return body
+
+
+async def _digest(data: bytes) -> dict[str, str]:
+    """Content-MD5: the one checksum that every S3-compatible server verifies."""
+    if len(data) > 1024**2:
+        digest = await asyncio.to_thread(_md5, data)
+    else:
+        digest = _md5(data)
+    return {"ContentMD5": base64.b64encode(digest).decode()}
+
+
+def _md5(data: bytes) -> bytes:
+    return hashlib.md5(data, usedforsecurity=False).digest()
+
+
+def _time(answer: Mapping[str, Any]) -> float | None:
+    return server_time(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
+
+
+def _checksums(answer: Mapping[str, Any]) -> dict[str, str]:
+    return {name.lower(): answer[f"Checksum{name}"] for name in _CHECKSUMS if answer.get(f"Checksum{name}")}
+
+
+def _file_info(bucket: str, key: str, answer: Mapping[str, Any]) -> FileInfo:
+    size = int(answer["ContentLength"])
+    whole = str(answer.get("ContentRange") or "").rpartition("/")[2]
+    return FileInfo(
+        bucket,
+        key,
+        size=int(whole) if whole.isdigit() else size,
+        etag=_etag(answer.get("ETag")),
+        version_id=answer.get("VersionId"),
+        last_modified=answer.get("LastModified"),
+        content_type=answer.get("ContentType"),
+        metadata={name.lower(): value for name, value in answer.get("Metadata", {}).items()},
+        storage_class=answer.get("StorageClass") or "STANDARD",
+        checksums=_checksums(answer) if answer.get("ChecksumType") != "COMPOSITE" else {},
+        server_time=_time(answer),
+        headers={header: answer[name] for name, header in _HEADERS.items() if answer.get(name)},
+    )
+
+
+def _written(bucket: str, key: str, size: int, answer: Mapping[str, Any], options: UploadOptions) -> FileInfo:
+    return FileInfo(
+        bucket,
+        key,
+        size=size,
+        etag=_etag(answer.get("ETag")),
+        version_id=answer.get("VersionId"),
+        content_type=options.content_type,
+        metadata={name.lower(): value for name, value in options.metadata.items()},
+        storage_class=options.storage_class or "STANDARD",
+        checksums=_checksums(answer),
+        server_time=_time(answer),
+    )
+
+
+def _newest_first(version: FileVersion) -> tuple[str, bool, float]:
+    at = version.last_modified.timestamp() if version.last_modified else 0.0
+    return version.key, not version.is_latest, -at
+
+
+def _etag(etag: str | None) -> str | None:
+    """`etag` in quotes: some servers leave them out of XML, and then it would not match the header's."""
+    return f'"{etag}"' if etag and not etag.endswith('"') else etag
+
+
+def _version(entry: Mapping[str, Any], *, marker: bool) -> FileVersion:
+    return FileVersion(
+        key=entry["Key"],
+        version_id=entry.get("VersionId") or "null",
+        is_latest=bool(entry.get("IsLatest")),
+        is_delete_marker=marker,
+        size=int(entry.get("Size") or 0),
+        etag=_etag(entry.get("ETag")),
+        last_modified=entry.get("LastModified"),
+        storage_class=entry.get("StorageClass"),
+    )
+
+
+def _completed(part: PartInfo) -> dict[str, Any]:
+    checksums = {f"Checksum{name.upper()}": value for name, value in part.checksums.items()}
+    return {"PartNumber": part.number, "ETag": part.etag, **checksums}

@@ -1,0 +1,262 @@
+"""From S3's answers to values and errors, and the body of a GET that is read piece by piece."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from typing import Self, TypeVar
+
+from apm_s3._s3.transports.bodies import corrupted
+from apm_s3._s3.transports.lean.connection import Answer, ConnectionBroken
+from apm_s3._s3.transports.lean.requests import Call
+from apm_s3._s3.transports.lean.stalls import Stalls
+from apm_s3._s3_answers import s3_error
+from apm_s3._wire import checksums
+from apm_s3._wire.xml import parse_error
+from apm_s3.errors import (
+    ApmS3Error,
+    ConnectFailed,
+    ConnectionLost,
+    RequestTimedOut,
+    S3Error,
+    TransportError,
+    UnsupportedByServer,
+)
+from apm_s3.models import FileInfo
+
+_MONTHS = {"JanFebMarAprMayJunJulAugSepOctNovDec"[3 * month : 3 * month + 3]: month + 1 for month in range(12)}
+_META = "x-amz-meta-"
+_CHECKSUM = "x-amz-checksum-"
+_CONTENT = frozenset({"cache-control", "content-disposition", "content-encoding", "content-language", "expires"})
+_MAX_SHAPES = 1000
+
+T = TypeVar("T")
+_NOTHING: dict[str, str] = {}
+
+
+class _Shape:
+    """Where the headers stand that matter, in answers that have the same headers in the same order.
+
+    A server sends few such orders, so names are looked at once for each and not in every answer. An index of -1 means
+    that there is no such header.
+    """
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        at = {name: index for index, name in enumerate(names)}
+        self.length = at.get("content-length", -1)
+        self.range = at.get("content-range", -1)
+        self.etag = at.get("etag", -1)
+        self.version = at.get("x-amz-version-id", -1)
+        self.modified = at.get("last-modified", -1)
+        self.type = at.get("content-type", -1)
+        self.storage = at.get("x-amz-storage-class", -1)
+        self.date = at.get("date", -1)
+        self.kind = at.pop("x-amz-checksum-type", -1)
+        self.metadata = _stripped(at, _META)
+        self.checksums = _stripped(at, _CHECKSUM)
+        self.content = {name: index for name, index in at.items() if name in _CONTENT}
+
+
+def _stripped(at: dict[str, int], prefix: str) -> dict[str, int]:
+    return {name[len(prefix) :]: index for name, index in at.items() if name.startswith(prefix)}
+
+
+_shapes: dict[tuple[str, ...], _Shape] = {}
+
+
+def file_info(bucket: str, key: str, headers: Mapping[str, str]) -> FileInfo:
+    """The object that the headers of an answer to GET or HEAD describe."""
+    names = tuple(headers)
+    shape = _shapes.get(names)
+    if shape is None:
+        if len(_shapes) >= _MAX_SHAPES:
+            _shapes.clear()
+        shape = _shapes[names] = _Shape(names)
+    values = [*headers.values(), ""]
+    size = values[shape.range].rpartition("/")[2] if shape.range >= 0 else values[shape.length]
+    modified = values[shape.modified]
+    date = values[shape.date]
+    return FileInfo(
+        bucket,
+        key,
+        int(size) if size.isdigit() else int(values[shape.length] or 0),
+        values[shape.etag] or None,
+        values[shape.version] or None,
+        http_time(modified) if modified else None,
+        values[shape.type] or None,
+        {name: values[index] for name, index in shape.metadata.items()} if shape.metadata else _NOTHING,
+        values[shape.storage] or "STANDARD",
+        {name: values[index] for name, index in shape.checksums.items()}
+        if shape.checksums and values[shape.kind] != "COMPOSITE"
+        else _NOTHING,
+        _seconds(date) if date else None,
+        {name: values[index] for name, index in shape.content.items()} if shape.content else _NOTHING,
+    )
+
+
+@lru_cache(maxsize=4096)
+def http_time(text: str) -> datetime | None:
+    """An HTTP date; None if it is malformed."""
+    try:
+        return datetime(
+            int(text[12:16]), _MONTHS[text[8:11]], int(text[5:7]),
+            int(text[17:19]), int(text[20:22]), int(text[23:25]), tzinfo=UTC,
+        )  # fmt: skip
+    except (ValueError, KeyError):
+        pass
+    try:
+        return parsedate_to_datetime(text)
+    except ValueError:
+        return None
+
+
+def server_time(date: str | None) -> float | None:
+    """Unix seconds of a Date header."""
+    return _seconds(date) if date else None
+
+
+@lru_cache(maxsize=64)
+def _seconds(date: str) -> float | None:
+    at = http_time(date)
+    return at.timestamp() if at is not None else None
+
+
+def refusal(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> S3Error:
+    """The error for an answer that says no."""
+    document = parse_error(body) if body else parse_error(b"<Error/>")
+    retry_after = headers.get("retry-after", "")
+    return s3_error(
+        operation=call.operation,
+        status=status,
+        s3_code=document.code,
+        message=document.message,
+        bucket=call.bucket,
+        key=call.key,
+        request_id=document.request_id or headers.get("x-amz-request-id"),
+        retry_after=float(retry_after) if retry_after.isdigit() else None,
+        region=headers.get("x-amz-bucket-region") or document.region,
+        server_time=server_time(headers.get("date")),
+    )
+
+
+def verify(call: Call, data: bytes, info: FileInfo) -> None:
+    """Hold the bytes of a whole object against the checksum that came with them.
+
+    Raises:
+        IntegrityError: they differ.
+    """
+    known = checksums.verifiable(info.checksums)
+    if known is None:
+        return
+    algorithm, expected = known
+    actual = checksums.checksum(algorithm, data)
+    if actual != expected:
+        raise corrupted(call.operation, info.bucket, info.key, algorithm, actual, expected)
+
+
+def stalled_error(call: Call, seconds: float, endpoint: str) -> RequestTimedOut:
+    """The error for a wait in which nothing moved."""
+    return RequestTimedOut(
+        f"nothing moved for {seconds:g} seconds",
+        operation=call.operation,
+        bucket=call.bucket,
+        key=call.key,
+        endpoint=endpoint,
+    )
+
+
+def broken(call: Call, exc: Exception, endpoint: str) -> TransportError:
+    """The error for a request that got no answer, or not all of it; to be raised `from` it."""
+    kind, outcome = (
+        (ConnectionLost, "the connection broke")
+        if isinstance(exc, ConnectionBroken)
+        else (ConnectFailed, "could not connect")
+    )
+    return kind(
+        f"{outcome}: {exc}".rstrip(". "), endpoint=endpoint, operation=call.operation, bucket=call.bucket, key=call.key
+    )
+
+
+class SignedBody:
+    """See `Body`."""
+
+    def __init__(self, call: Call, answer: Answer, stalls: Stalls, endpoint: str) -> None:
+        if answer.length is None:
+            raise UnsupportedByServer(
+                "the server does not say how long the object is",
+                operation=call.operation,
+                bucket=call.bucket,
+                key=call.key,
+                hint="read it with read_file, and look for a proxy that changes answers",
+            )
+        self.info = file_info(call.bucket, call.key or "", answer.headers)
+        self.length = answer.length
+        self._call = call
+        self._answer = answer
+        self._stalls = stalls
+        self._endpoint = endpoint
+        self._broken: ApmS3Error | None = None
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """See `Body.__aiter__`."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next piece, as large as what has arrived."""
+        if self._broken is not None:
+            raise self._broken
+        try:
+            piece = await self._wait(self._answer.readany())
+        except BaseException:
+            self._answer.close()
+            raise
+        if piece:
+            return piece
+        raise StopAsyncIteration
+
+    async def pour(self, take: Callable[[memoryview], object]) -> None:
+        """See `Body.pour`."""
+        try:
+            await self._wait(self._answer.pour(take))
+        except TransportError as error:
+            self._broken = error
+            self._answer.close()
+        except BaseException:
+            self._answer.close()
+            raise
+
+    async def aclose(self) -> None:
+        """See `Body.aclose`."""
+        if not self._answer.ended:
+            self._answer.close()
+            # The connection is closed in the loop's next turn.
+            await asyncio.sleep(0)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def _wait(self, work: Awaitable[T]) -> T:
+        """The result of `work`, which waits for the connection; what comes is progress."""
+        task = self._stalls.enter(time.monotonic())
+        self._stalls.reading(task, self._answer)
+        try:
+            result = await work
+        except ConnectionBroken as exc:
+            self._stalls.leave(task)
+            raise broken(self._call, exc, self._endpoint) from exc
+        except asyncio.CancelledError:
+            if self._stalls.leave(task):
+                raise stalled_error(self._call, self._stalls.timeout, self._endpoint) from None
+            raise
+        except BaseException:
+            self._stalls.leave(task)
+            raise
+        self._stalls.leave(task)
+        return result

@@ -1,0 +1,248 @@
+"""The connections of the lean path: kept alive, and made with TLS, proxies and timeouts as aiobotocore has them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import time
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from botocore.httpsession import ProxyConfiguration, get_cert_path
+from botocore.utils import get_environ_proxies
+
+from apm_s3._s3.transports.lean.connection import Connection, ConnectionBroken
+from apm_s3._s3.transports.lean.dialing import dial
+from apm_s3._s3.transports.routes import Origin
+from apm_s3._wire.http1 import request_head
+from apm_s3.errors import InvalidOption
+from apm_s3.settings import S3Settings
+
+KEEPALIVE = 12.0
+"""Seconds that an idle connection is kept, as aiobotocore does."""
+
+_GOODBYE = 5.0
+"""Seconds that closing waits for connections to be gone, which takes the event loop a turn or two."""
+
+
+class CannotConnect(Exception):
+    """There is no connection, so nothing was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy, and the headers that it wants."""
+
+    host: str
+    port: int
+    secure: bool
+    headers: dict[str, str] = field(repr=False)
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """The connections to one origin.
+
+    Attributes:
+        idle: those that wait for a request, the one used last at the end.
+        prefix, headers: what requests through a proxy begin with and need, where they are not tunnelled.
+    """
+
+    origin: Origin
+    proxy: Proxy | None
+    prefix: str
+    headers: dict[str, str] = field(repr=False)
+    idle: list[Connection] = field(default_factory=list)
+
+
+class Connections:
+    """Every connection of a manager's lean path.
+
+    Their number is not bounded here: it is that of the requests in flight, which the pool bounds.
+    """
+
+    def __init__(self, settings: S3Settings, ca_bundle: str | None) -> None:
+        self._settings = settings
+        self._ca_bundle = ca_bundle
+        self._lanes: dict[Origin, Lane] = {}
+        self._open: set[Connection] = set()
+        self._context: ssl.SSLContext | None = None
+        self._opening = asyncio.Lock()
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._all_lost: asyncio.Future[None] | None = None
+
+    def lane(self, origin: Origin) -> Lane:
+        """The connections to `origin`.
+
+        Raises:
+            InvalidOption: the settings, or the environment, name no proxy that can be used.
+        """
+        lane = self._lanes.get(origin)
+        if lane is None:
+            proxy = self._proxy(origin)
+            absolute = proxy is not None and not origin.secure
+            prefix = f"http://{origin.authority}" if absolute else ""
+            lane = self._lanes[origin] = Lane(origin, proxy, prefix, proxy.headers if proxy and absolute else {})
+        return lane
+
+    async def take(self, lane: Lane, now: float) -> Connection:
+        """A connection for one request, which gives itself back when its answer has ended.
+
+        Raises:
+            CannotConnect: there is none.
+        """
+        idle = lane.idle
+        while idle:
+            connection = idle.pop()
+            if connection.usable:
+                if now - connection.idle_since < KEEPALIVE:
+                    return connection
+                connection.abort()
+        return await self._connect(lane)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        self._closed = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        if self._open:
+            self._all_lost = asyncio.get_running_loop().create_future()
+            for connection in self._open:
+                connection.abort()
+            await asyncio.wait([self._all_lost], timeout=_GOODBYE)
+        self._lanes.clear()
+
+    async def _connect(self, lane: Lane) -> Connection:
+        origin, proxy = lane.origin, lane.proxy
+        server = origin if proxy is None else proxy
+        context = await self._ssl_context() if origin.secure or server.secure else None
+        connection: Connection | None = None
+        limit = asyncio.timeout(self._settings.timeouts.connect)
+        try:
+            async with limit:
+                connection = await dial(lambda: Connection(self._lost), server.host, server.port)
+                if context is not None and server.secure:
+                    await connection.start_tls(context, server.host)
+                if context is not None and proxy is not None and origin.secure:
+                    await _tunnel(connection, origin, proxy)
+                    await connection.start_tls(context, origin.host)
+        except (OSError, UnicodeError, ConnectionBroken) as exc:
+            _drop(connection)
+            seconds = self._settings.timeouts.connect
+            problem = f"no connection within {seconds:g} seconds" if limit.expired() else str(exc) or type(exc).__name__
+            raise CannotConnect(problem) from exc
+        except BaseException:
+            _drop(connection)
+            raise
+        if self._closed:
+            connection.abort()
+            raise CannotConnect("the manager was closed")
+        if not connection.usable:
+            raise CannotConnect("the server closed the connection at once")
+        self._open.add(connection)
+        connection.released = lambda connection, usable: self._released(lane, connection, usable)
+        return connection
+
+    def _released(self, lane: Lane, connection: Connection, usable: bool) -> None:
+        if not usable or self._closed:
+            connection.abort()
+            return
+        connection.idle_since = time.monotonic()
+        lane.idle.append(connection)
+        if self._sweeper is None:
+            self._sweeper = asyncio.get_running_loop().call_later(KEEPALIVE, self._sweep)
+
+    def _lost(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        if self._all_lost is not None and not self._open and not self._all_lost.done():
+            self._all_lost.set_result(None)
+
+    def _sweep(self) -> None:
+        """Close what has been idle for too long, and forget what is closed."""
+        oldest = time.monotonic() - KEEPALIVE
+        self._sweeper = None
+        for lane in self._lanes.values():
+            kept = [connection for connection in lane.idle if connection.usable and connection.idle_since > oldest]
+            for connection in set(lane.idle).difference(kept):
+                connection.abort()
+            lane.idle[:] = kept
+            if kept and self._sweeper is None:
+                self._sweeper = asyncio.get_running_loop().call_later(KEEPALIVE / 2, self._sweep)
+
+    def _proxy(self, origin: Origin) -> Proxy | None:
+        scheme = "https" if origin.secure else "http"
+        url = f"{scheme}://{origin.authority}"
+        configured = self._settings.proxies
+        choice = ProxyConfiguration(proxies=dict(configured) if configured is not None else get_environ_proxies(url))
+        address = choice.proxy_url_for(url)
+        if not address:
+            return None
+        try:
+            parts = urlsplit(address)
+            host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+        except ValueError:
+            host = None
+        if host is None or parts.scheme not in {"http", "https"}:
+            # The URL can hold a password: it is not shown.
+            raise InvalidOption(f"the proxy for {scheme} has no URL like http://host:port", hint="correct the proxies")
+        try:
+            headers = dict(choice.proxy_headers_for(address))
+        except UnicodeError:
+            # It holds the password.
+            raise InvalidOption(
+                f"the name or password for the {scheme} proxy is not ASCII", hint="correct the proxies"
+            ) from None
+        return Proxy(host, port, parts.scheme == "https", headers)
+
+    async def _ssl_context(self) -> ssl.SSLContext:
+        async with self._opening:
+            if self._context is None:
+                # Reading the certificates takes 20 ms and more.
+                try:
+                    self._context = await asyncio.to_thread(self._new_context)
+                except OSError as exc:
+                    raise InvalidOption(
+                        f"the certificates cannot be read: {exc}", hint="check verify, client_cert and AWS_CA_BUNDLE"
+                    ) from exc
+        return self._context
+
+    def _new_context(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        verify = self._verify()
+        if verify is False:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        else:
+            bundle = get_cert_path(verify)
+            if bundle:
+                context.load_verify_locations(bundle)
+        certificate = self._settings.client_cert
+        if isinstance(certificate, str):
+            context.load_cert_chain(certificate)
+        elif certificate is not None:
+            context.load_cert_chain(*certificate)
+        return context
+
+    def _verify(self) -> bool | str:
+        """In botocore's order: the argument, the AWS configuration, the environment."""
+        if self._settings.verify is not None:
+            return self._settings.verify
+        return self._ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE") or True
+
+
+async def _tunnel(connection: Connection, origin: Origin, proxy: Proxy) -> None:
+    """Ask the proxy for a way through: https://www.rfc-editor.org/rfc/rfc9110#name-connect."""
+    target = f"[{origin.host}]:{origin.port}" if ":" in origin.host else f"{origin.host}:{origin.port}"
+    answer = connection.begin("CONNECT", whole=False)
+    connection.write(request_head("CONNECT", target, {"host": target, **proxy.headers}))
+    await answer.wait()
+    if not 200 <= answer.status < 300:
+        raise ConnectionRefusedError(f"the proxy answered {answer.status}")
+
+
+def _drop(connection: Connection | None) -> None:
+    if connection is not None:
+        connection.abort()

@@ -1,0 +1,202 @@
+"""From our options to S3's headers and queries, names in lower case. Pure.
+
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from operator import attrgetter
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+from apm_s3._wire.sigv4 import encode_path, encode_query
+from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
+
+DEFAULT_TYPE = "binary/octet-stream"
+"""What S3 stores where nothing is said."""
+
+Headers = dict[str, str]
+
+_PLAIN = {
+    "cache-control": "cache_control",
+    "content-disposition": "content_disposition",
+    "content-encoding": "content_encoding",
+    "content-language": "content_language",
+    "x-amz-storage-class": "storage_class",
+    "x-amz-server-side-encryption": "encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id": "kms_key_id",
+    "x-amz-object-lock-mode": "object_lock_mode",
+    "x-amz-expected-bucket-owner": "expected_bucket_owner",
+}
+"""Headers whose values are the options' own."""
+_PLAIN_VALUES = attrgetter(*_PLAIN.values())
+_NONE = (None,) * len(_PLAIN)
+
+
+class Call(NamedTuple):
+    """One request but for its route, signature and body."""
+
+    operation: str
+    method: str
+    bucket: str
+    key: str | None
+    query: str
+    headers: Headers
+
+    def __repr__(self) -> str:
+        # Without the headers, which hold the signature, and may hold a session token and a proxy's password.
+        return f"Call({self.operation}: {self.method} {self.bucket}/{self.key or ''})"
+
+
+def read_headers(options: ReadOptions, *, verify: bool) -> Headers:
+    """Of GetObject and HeadObject. S3 sends its checksum only when asked, and only that of the whole object helps."""
+    headers: Headers = {}
+    if options.range is not None:
+        start, stop = options.range
+        headers["range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
+    elif verify:
+        headers["x-amz-checksum-mode"] = "ENABLED"
+    if options.if_match is not None:
+        headers["if-match"] = options.if_match
+    if options.if_none_match is not None:
+        headers["if-none-match"] = options.if_none_match
+    if options.if_modified_since is not None:
+        headers["if-modified-since"] = http_date(options.if_modified_since)
+    if options.if_unmodified_since is not None:
+        headers["if-unmodified-since"] = http_date(options.if_unmodified_since)
+    if options.expected_bucket_owner is not None:
+        headers["x-amz-expected-bucket-owner"] = options.expected_bucket_owner
+    return headers
+
+
+def version_query(version_id: str | None) -> str:
+    """The query that names a version."""
+    return "" if version_id is None else encode_query([("versionId", version_id)])
+
+
+def upload_headers(options: UploadOptions) -> Headers:
+    """Of PutObject and CreateMultipartUpload, conditions left out."""
+    headers: Headers = {"content-type": options.content_type or DEFAULT_TYPE}
+    values = _PLAIN_VALUES(options)
+    if values != _NONE:
+        headers.update((name, value) for name, value in zip(_PLAIN, values, strict=True) if value is not None)
+    for name, value in options.metadata.items():
+        headers[f"x-amz-meta-{name.lower()}"] = value
+    if options.tags:
+        headers["x-amz-tagging"] = urlencode(options.tags)
+    if options.bucket_key is not None:
+        headers["x-amz-server-side-encryption-bucket-key-enabled"] = "true" if options.bucket_key else "false"
+    if options.expires is not None:
+        headers["expires"] = http_date(options.expires)
+    if options.retain_until is not None:
+        headers["x-amz-object-lock-retain-until-date"] = _utc(options.retain_until).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if options.legal_hold is not None:
+        headers["x-amz-object-lock-legal-hold"] = "ON" if options.legal_hold else "OFF"
+    return headers
+
+
+def condition_headers(if_match: str | None, if_none_match: str | None) -> Headers:
+    """The conditions of a write."""
+    headers: Headers = {}
+    if if_match is not None:
+        headers["if-match"] = if_match
+    if if_none_match is not None:
+        headers["if-none-match"] = if_none_match
+    return headers
+
+
+def owner_headers(expected_bucket_owner: str | None) -> Headers:
+    """Of the requests that take no other option."""
+    return {} if expected_bucket_owner is None else {"x-amz-expected-bucket-owner": expected_bucket_owner}
+
+
+def delete_headers(options: DeleteOptions) -> Headers:
+    """Of DeleteObject and DeleteObjects."""
+    headers = owner_headers(options.expected_bucket_owner)
+    if options.mfa is not None:
+        headers["x-amz-mfa"] = options.mfa
+    if options.if_match is not None:
+        headers["if-match"] = options.if_match
+    if options.bypass_governance:
+        headers["x-amz-bypass-governance-retention"] = "true"
+    return headers
+
+
+def copy_headers(source_bucket: str, source_key: str, options: CopyOptions) -> Headers:
+    """Of CopyObject."""
+    headers: Headers = {}
+    if options.replace is not None:
+        headers = upload_headers(options.replace)
+        headers["x-amz-metadata-directive"] = headers["x-amz-tagging-directive"] = "REPLACE"
+    if options.storage_class is not None:
+        headers["x-amz-storage-class"] = options.storage_class
+    if options.encryption is not None:
+        headers["x-amz-server-side-encryption"] = options.encryption
+    if options.kms_key_id is not None:
+        headers["x-amz-server-side-encryption-aws-kms-key-id"] = options.kms_key_id
+    headers.update(condition_headers(options.if_match, options.if_none_match))
+    headers.update(source_headers(source_bucket, source_key, options))
+    return headers
+
+
+def source_headers(source_bucket: str, source_key: str, options: CopyOptions) -> Headers:
+    """Of UploadPartCopy, and of CopyObject among others."""
+    version = version_query(options.source_version_id)
+    source = encode_path(f"{source_bucket}/{source_key}")
+    headers = {"x-amz-copy-source": f"{source}?{version}" if version else source}
+    if options.source_if_match is not None:
+        headers["x-amz-copy-source-if-match"] = options.source_if_match
+    if options.source_if_none_match is not None:
+        headers["x-amz-copy-source-if-none-match"] = options.source_if_none_match
+    if options.expected_source_bucket_owner is not None:
+        headers["x-amz-source-expected-bucket-owner"] = options.expected_source_bucket_owner
+    headers.update(owner_headers(options.expected_bucket_owner))
+    return headers
+
+
+def list_query(options: ListOptions) -> str:
+    """Of ListObjectsV2. Keys come percent-encoded, as XML cannot hold every one of them."""
+    parameters = [("list-type", "2"), *_page(options)]
+    if options.start_after is not None:
+        parameters.append(("start-after", options.start_after))
+    if options.token is not None:
+        parameters.append(("continuation-token", options.token))
+    return encode_query(parameters)
+
+
+def versions_query(options: ListOptions, key_marker: str | None, version_marker: str | None) -> str:
+    """Of ListObjectVersions."""
+    parameters = [("versions", ""), *_page(options)]
+    if key_marker:
+        parameters.append(("key-marker", key_marker))
+    if version_marker:
+        parameters.append(("version-id-marker", version_marker))
+    return encode_query(parameters)
+
+
+def uploads_query(prefix: str, marker: tuple[str, str] | None) -> str:
+    """Of ListMultipartUploads; `marker` is the (key, upload id) of the page before."""
+    parameters = [("uploads", ""), ("encoding-type", "url"), ("prefix", prefix)]
+    if marker is not None:
+        parameters += [("key-marker", marker[0]), ("upload-id-marker", marker[1])]
+    return encode_query(parameters)
+
+
+def http_date(at: datetime) -> str:
+    """An HTTP date; a time without a zone is taken for UTC."""
+    return format_datetime(_utc(at), usegmt=True)
+
+
+def _page(options: ListOptions) -> list[tuple[str, str]]:
+    parameters = [("encoding-type", "url"), ("max-keys", str(options.max_keys))]
+    if options.prefix:
+        parameters.append(("prefix", options.prefix))
+    if options.delimiter is not None:
+        parameters.append(("delimiter", options.delimiter))
+    return parameters
+
+
+def _utc(at: datetime) -> datetime:
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

@@ -1,0 +1,74 @@
+"""The `read` timeout of one attempt: one timer over all requests in flight, as one timer a request costs 7 µs each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from apm_s3._s3.transports.lean.connection import Answer
+
+
+class Stalls:
+    """Cancels the tasks whose wait for the server has seen nothing move for `timeout` seconds.
+
+    It is found up to a quarter of the timeout later. A task waits for one thing at a time.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        self._seen: dict[asyncio.Task[Any], float] = {}
+        self._reading: dict[asyncio.Task[Any], tuple[Answer, int]] = {}
+        self._cancelled: dict[asyncio.Task[Any], int] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def enter(self, now: float) -> asyncio.Task[Any]:
+        """Watch the current task until `leave`; `now` is of `time.monotonic`."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a request needs a task to run in")
+        self._seen[task] = now
+        if self._timer is None:
+            self._arm()
+        return task
+
+    def reading(self, task: asyncio.Task[Any], answer: Answer) -> None:
+        """From now on, what arrives of `answer` is progress."""
+        self._reading[task] = (answer, -1)
+
+    def moved(self, task: asyncio.Task[Any]) -> None:
+        """Something moved."""
+        if task in self._seen:
+            self._seen[task] = time.monotonic()
+
+    def leave(self, task: asyncio.Task[Any]) -> bool:
+        """The wait is over: whether it ended because nothing moved, and for no other reason."""
+        if self._reading:
+            self._reading.pop(task, None)
+        if self._seen.pop(task, None) is not None:
+            return False
+        cancelling = self._cancelled.pop(task, None)
+        return cancelling is not None and task.uncancel() <= cancelling
+
+    def close(self) -> None:
+        """Stop the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _arm(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self.timeout / 4, self._sweep)
+
+    def _sweep(self) -> None:
+        self._timer = None
+        now = time.monotonic()
+        for task, (answer, total) in self._reading.items():
+            if answer.total_bytes != total and task in self._seen:
+                self._reading[task] = (answer, answer.total_bytes)
+                self._seen[task] = now
+        for task in [task for task, seen in self._seen.items() if now - seen >= self.timeout]:
+            del self._seen[task]
+            self._cancelled[task] = task.cancelling()
+            task.cancel()
+        if self._seen:
+            self._arm()

@@ -1,0 +1,227 @@
+"""The data plane over connections of our own: URL, signature, request, answer, and nothing between them.
+
+What it does not know (access points, S3 Express, accelerate, FIPS, SSE-C, requester pays, proxies with certificates of
+their own) goes to the transport over aiobotocore by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from apm_s3._s3.transports.base import Body, ParsedPage, RawPage
+from apm_s3._s3.transports.lean import requests
+from apm_s3._s3.transports.lean.answers import file_info, server_time, verify
+from apm_s3._s3.transports.lean.connection import Answer
+from apm_s3._s3.transports.lean.multipart import XML, SignedMultipart, document, parsed, size_of, written_info
+from apm_s3._s3.transports.lean.requests import Call
+from apm_s3._s3.transports.routes import Route
+from apm_s3._wire import checksums, xml
+from apm_s3.errors import ApmS3Error, S3Error
+from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, ListPage, Stream, VersionPage
+from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
+
+_NOT_IN_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 cannot hold, not even escaped: https://www.w3.org/TR/xml/#charsets."""
+
+
+class SignedPage:
+    """See `RawPage`."""
+
+    def __init__(self, call: Call, response: Answer, body: bytes) -> None:
+        self._call = call
+        self._response = response
+        self._body = body
+
+    @property
+    def next_token(self) -> str | None:
+        """See `RawPage.next_token`."""
+        return xml.next_token(self._body)
+
+    def parse(self) -> ListPage:
+        """See `RawPage.parse`."""
+        bucket = self._call.bucket
+        return parsed(self._call, self._response, self._body, lambda page: xml.parse_list(page, bucket))
+
+
+class SignedTransport(SignedMultipart):
+    """See `ObjectTransport`."""
+
+    async def read(self, bucket: str, key: str, options: ReadOptions) -> tuple[FileInfo, bytes]:
+        """See `ObjectTransport.read`."""
+        route = await self._route(bucket, options)
+        if route is None:
+            return await self._boto.read(bucket, key, options)
+        call = self._read_call("read_file", "GET", bucket, key, options)
+        response, body = await self._sender.exchange(call, route)
+        info = file_info(bucket, key, response.headers)
+        if info.checksums and options.range is None and self._verify:
+            if len(body) < checksums.OFF_LOOP:
+                verify(call, body, info)
+            else:
+                await asyncio.to_thread(verify, call, body, info)
+        return info, body
+
+    async def open(self, bucket: str, key: str, options: ReadOptions) -> Body:
+        """See `ObjectTransport.open`."""
+        route = await self._route(bucket, options)
+        if route is None:
+            return await self._boto.open(bucket, key, options)
+        call = self._read_call("download_file", "GET", bucket, key, options)
+        return await self._sender.open_body(call, route)
+
+    async def head(self, bucket: str, key: str, options: ReadOptions) -> FileInfo:
+        """See `ObjectTransport.head`."""
+        route = await self._route(bucket, options)
+        if route is None:
+            return await self._boto.head(bucket, key, options)
+        call = self._read_call("head_file", "HEAD", bucket, key, options)
+        response, _ = await self._sender.exchange(call, route)
+        return file_info(bucket, key, response.headers)
+
+    async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
+        """See `ObjectTransport.put`."""
+        route = await self._route(bucket, options)
+        if route is None:
+            return await self._boto.put(bucket, key, body, options)
+        headers = requests.upload_headers(options)
+        if options.if_match is not None:
+            headers["if-match"] = options.if_match
+        elif options.if_none_match is not None:
+            headers["if-none-match"] = options.if_none_match
+        payload = await self._payload(route, bucket, body, headers, part=False)
+        call = Call("upload_file", "PUT", bucket, key, "", headers)
+        response, _ = await self._sender.exchange(call, route, payload)
+        return written_info(bucket, key, size_of(body), response, options, payload.checksums)
+
+    async def delete(self, bucket: str, key: str, options: DeleteOptions) -> DeleteOutcome:
+        """See `ObjectTransport.delete`."""
+        route = await self._route(bucket, options)
+        if route is None:
+            return await self._boto.delete(bucket, key, options)
+        query = requests.version_query(options.version_id)
+        call = Call("delete_file", "DELETE", bucket, key, query, requests.delete_headers(options))
+        response, _ = await self._sender.exchange(call, route)
+        headers = response.headers
+        return DeleteOutcome(key, headers.get("x-amz-version-id"), headers.get("x-amz-delete-marker") == "true")
+
+    async def delete_many(
+        self, bucket: str, keys: Sequence[tuple[str, str | None]], options: DeleteOptions
+    ) -> DeleteReport:
+        """See `ObjectTransport.delete_many`."""
+        route = await self._route(bucket, options)
+        if route is None:
+            return await self._boto.delete_many(bucket, keys, options)
+        odd = [entry for entry in keys if _NOT_IN_XML.search(entry[0])]
+        report = DeleteReport((), ())
+        if len(odd) < len(keys):
+            listed = [entry for entry in keys if entry not in odd] if odd else keys
+            report = await self._delete_listed(route, bucket, listed, options)
+        for entry in odd:
+            report = await self._delete_odd(bucket, entry, options, report)
+        return report
+
+    async def copy(self, source_bucket: str, source_key: str, bucket: str, key: str, options: CopyOptions) -> FileInfo:
+        """See `ObjectTransport.copy`."""
+        route = await self._copy_route(source_bucket, bucket, options)
+        if route is None:
+            return await self._boto.copy(source_bucket, source_key, bucket, key, options)
+        headers = requests.copy_headers(source_bucket, source_key, options)
+        call = Call("copy_file", "PUT", bucket, key, "", headers)
+        response, body = await self._sender.exchange(call, route)
+        written = parsed(call, response, body, xml.parse_written)
+        return FileInfo(
+            bucket,
+            key,
+            size=-1,
+            etag=written.etag,
+            version_id=response.headers.get("x-amz-version-id"),
+            last_modified=written.last_modified,
+            server_time=server_time(response.headers.get("date")),
+        )
+
+    async def list_files(self, bucket: str, options: ListOptions) -> ListPage:
+        """See `ObjectTransport.list_files`."""
+        return (await self.fetch_files(bucket, options)).parse()
+
+    async def fetch_files(self, bucket: str, options: ListOptions) -> RawPage:
+        """See `ObjectTransport.fetch_files`."""
+        route = await self._route(bucket, options)
+        if route is None:
+            return await self._boto.fetch_files(bucket, options)
+        headers = requests.owner_headers(options.expected_bucket_owner)
+        call = Call("list_files", "GET", bucket, None, requests.list_query(options), headers)
+        response, body = await self._sender.exchange(call, route)
+        page = SignedPage(call, response, body)
+        if not xml.is_whole_list(body):
+            # Its token cannot be told before it is parsed, or it is no list at all, which is an error of this request.
+            return ParsedPage(page.parse())
+        return page
+
+    async def list_versions(
+        self, bucket: str, options: ListOptions, key_marker: str | None, version_marker: str | None
+    ) -> VersionPage:
+        """See `ObjectTransport.list_versions`."""
+        route = await self._route(bucket, options)
+        if route is None:
+            return await self._boto.list_versions(bucket, options, key_marker, version_marker)
+        query = requests.versions_query(options, key_marker, version_marker)
+        headers = requests.owner_headers(options.expected_bucket_owner)
+        call = Call("list_versions", "GET", bucket, None, query, headers)
+        response, body = await self._sender.exchange(call, route)
+        return parsed(call, response, body, xml.parse_versions)
+
+    async def presign(
+        self, method: str, bucket: str, key: str, expires_in: int, options: ReadOptions | UploadOptions
+    ) -> str:
+        """See `ObjectTransport.presign`."""
+        route = await self._route(bucket, options)
+        if route is None:
+            return await self._boto.presign(method, bucket, key, expires_in, options)
+        parameters: list[tuple[str, str]] = []
+        if isinstance(options, ReadOptions):
+            headers = requests.read_headers(options, verify=False)
+            if options.version_id is not None:
+                parameters.append(("versionId", options.version_id))
+        else:
+            headers = requests.upload_headers(options)
+            if options.content_type is None:
+                del headers["content-type"]
+            headers.update(requests.condition_headers(options.if_match, options.if_none_match))
+        return await self._sender.presign(route, method, key, parameters, headers, expires_in)
+
+    async def recover(self, error: ApmS3Error) -> bool:
+        """See `ObjectTransport.recover`."""
+        return await self._sender.recover(error)
+
+    async def aclose(self) -> None:
+        """See `ObjectTransport.aclose`."""
+        await self._verification.aclose()
+        await self._sender.aclose()
+
+    async def _delete_listed(
+        self, route: Route, bucket: str, keys: Sequence[tuple[str, str | None]], options: DeleteOptions
+    ) -> DeleteReport:
+        headers = requests.delete_headers(options)
+        headers.update(XML)
+        call = Call("delete_files", "POST", bucket, None, "delete=", headers)
+        response, body = await self._sender.exchange(call, route, document(xml.build_delete(keys)))
+        return parsed(call, response, body, xml.parse_deleted)
+
+    async def _delete_odd(
+        self, bucket: str, entry: tuple[str, str | None], options: DeleteOptions, report: DeleteReport
+    ) -> DeleteReport:
+        """`report`, and what became of a key that XML cannot hold and that has to be deleted by itself."""
+        key, version = entry
+        try:
+            outcome = await self.delete(bucket, key, replace(options, version_id=version))
+        except S3Error as error:
+            failure = KeyFailure(key, version, error.s3_code, error.problem)
+            return DeleteReport(report.deleted, (*report.failed, failure))
+        return DeleteReport((*report.deleted, outcome), report.failed)
+
+    def _read_call(self, operation: str, method: str, bucket: str, key: str, options: ReadOptions) -> Call:
+        headers = requests.read_headers(options, verify=self._verify)
+        return Call(operation, method, bucket, key, requests.version_query(options.version_id), headers)

@@ -1,0 +1,137 @@
+"""Where a bucket lives and how it is addressed, as botocore says.
+
+botocore's endpoint rules are asked once per bucket: a request is built and signed by its client, seen in the public
+`before-send.s3` event with its final URL and signature scope, and stopped there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from apm_s3._s3.transports.clients import is_custom
+from apm_s3._wire.sigv4 import SERVICE, encode_path
+
+PROBE_KEY = "k"
+
+_PORTS = {"http": 80, "https": 443}
+
+_SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=.*/\d{8}/([^/]+)/([^/]+)/aws4_request,")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", re.ASCII)
+_FOREIGN_HOSTS = ("s3-accelerate", "s3express", "-fips.", "fips.", "s3-outposts", "s3-object-lambda", ".vpce.")
+_KNOWN_HEADERS = frozenset(
+    {
+        "accept-encoding", "amz-sdk-invocation-id", "amz-sdk-request", "authorization", "content-length", "host",
+        "user-agent", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token",
+    }
+)  # fmt: skip
+
+
+class Origin(NamedTuple):
+    """A server: https://www.rfc-editor.org/rfc/rfc9110#name-origin."""
+
+    host: str
+    port: int
+    secure: bool
+
+    @property
+    def scheme(self) -> str:
+        """Of its URLs."""
+        return "https" if self.secure else "http"
+
+    @property
+    def authority(self) -> str:
+        """Host and port as they stand in a URL and in the Host header, the port of the scheme left out."""
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        return name if self.port == _PORTS[self.scheme] else f"{name}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The way to one bucket.
+
+    Attributes:
+        host: the Host header, as it is signed.
+        prefix: what stands before the key in the path: "/", or "/bucket/" (after the endpoint's own path, if any).
+        aws: whether AWS itself answers there, and not a server that speaks S3.
+    """
+
+    origin: Origin
+    host: str
+    prefix: str
+    region: str
+    aws: bool
+
+    @property
+    def root(self) -> str:
+        """The path of the bucket itself."""
+        return self.prefix[:-1] or "/"
+
+    @property
+    def secure(self) -> bool:
+        """Whether the connection is TLS."""
+        return self.origin.secure
+
+
+class _Stopped(Exception):
+    """No error: it carries the request that was stopped."""
+
+    def __init__(self, url: str, headers: Mapping[str, Any]) -> None:
+        super().__init__("stopped before it was sent")
+        self.url = url
+        self.headers = headers
+
+
+_learning: ContextVar[bool] = ContextVar("apm_s3_learning", default=False)
+
+
+def _stop(request: Any, **_: Any) -> None:
+    if _learning.get():
+        raise _Stopped(request.url, request.headers)
+
+
+async def learn_route(client: Any, bucket: str) -> Route | None:
+    """The route that `client` (of aiobotocore) takes to `bucket`; None where only that client should take it."""
+    if not _BUCKET.fullmatch(bucket) or bucket.endswith(("--x-s3", "--ol-s3", "-s3alias", ".mrap")):
+        return None
+    client.meta.events.register_first("before-send.s3.HeadObject", _stop, unique_id="apm-s3-learn-route")
+    token = _learning.set(True)
+    try:
+        await client.head_object(Bucket=bucket, Key=PROBE_KEY)
+    except _Stopped as stopped:
+        return route_of(stopped.url, stopped.headers, bucket)
+    finally:
+        _learning.reset(token)
+    return None
+
+
+def route_of(url: str, headers: Mapping[str, Any], bucket: str) -> Route | None:
+    """The route that a request of botocore for `PROBE_KEY` in `bucket` shows; None where it shows anything unusual."""
+    scope = _SCOPE.match(_text(headers.get("Authorization", "")))
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if scope is None or scope[2] != SERVICE or any(name in f"{host}." for name in _FOREIGN_HOSTS):
+        return None
+    if parts.query or any(name.lower() not in _KNOWN_HEADERS for name in headers):
+        return None
+    prefix = parts.path.removesuffix(PROBE_KEY)
+    if prefix == parts.path or not (prefix == "/" or prefix.endswith(f"/{encode_path(bucket)}/")):
+        return None
+    if parts.username is not None or parts.password is not None or parts.scheme not in _PORTS or not host:
+        return None
+    origin = Origin(host, parts.port or _PORTS[parts.scheme], parts.scheme == "https")
+    return Route(
+        origin=origin,
+        host=origin.authority,
+        prefix=prefix,
+        region=scope[1],
+        aws=not is_custom(url),
+    )
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)

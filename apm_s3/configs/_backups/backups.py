@@ -1,0 +1,288 @@
+"""Backups: made, listed, verified and pruned. The manifest is what makes one: it comes last, and goes first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+
+from apm_s3._tasks import run_all
+from apm_s3.configs._backups.manifest import (
+    Backup,
+    BackupFile,
+    BackupTool,
+    check_folder,
+    decode_manifest,
+    encode_manifest,
+    file_key,
+    folder_key,
+    manifest_key,
+    missing,
+    plan_prune,
+)
+from apm_s3.configs._models import FileEntry, Release
+from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.commit import may_have_arrived
+from apm_s3.configs._protocol.objects import ObjectStore, server_time
+from apm_s3.configs._protocol.reader import PARALLEL, Reader, Snapshot, sha256
+from apm_s3.errors import (
+    ApmS3Error,
+    BackupInvalid,
+    ConfigNotFound,
+    InvalidOption,
+    ObjectNotFound,
+    PreconditionFailed,
+    RequestRejected,
+)
+
+_SHOWN = 5
+"""Problems that an error names; it counts the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A backup of which every byte was read and is what the manifest says; its files by tool and name."""
+
+    backup: Backup
+    files: Mapping[str, Mapping[str, bytes]]
+
+
+class Backups:
+    """The backups of one store, and those that it makes in others.
+
+    Args:
+        objects: the store's bucket, below its prefix.
+    """
+
+    def __init__(self, objects: ObjectStore, reader: Reader) -> None:
+        self._objects = objects
+        self._reader = reader
+
+    async def back_up(
+        self,
+        environment: str,
+        tools: Sequence[str] | None,
+        *,
+        into: ObjectStore,
+        author: str | None,
+        message: str,
+        retain: timedelta | None,
+    ) -> Backup:
+        """Copy the current configurations of an environment, of one and the same state, and write the manifest.
+
+        Cut short, it leaves objects without a manifest, which a collection removes like other garbage.
+
+        Raises:
+            ConfigNotFound: there is no such environment, or nothing in it to back up.
+            InvalidOption: `retain` is given and the bucket has no object lock.
+            StoreDamaged: what is stored is not what was stored; there is no backup.
+        """
+
+        async def copy(snapshot: Snapshot) -> Backup:
+            # A folder of its own for each try: what an earlier one left there may be of another revision.
+            moment = datetime.fromtimestamp(snapshot.server_time, UTC)
+            folder = folder_key(environment, moment, keys.new_write_id(environment))
+            releases = await self._releases(snapshot, tools)
+            until = None if retain is None else moment + retain
+            copies = [
+                self._copy(release, entry, file_key(folder, release.tool, name), into, until)
+                for release in releases
+                for name, entry in release.files.items()
+            ]
+            await run_all(copies, limit=PARALLEL)
+            held = {release.tool: _described(release) for release in releases}
+            home = snapshot.current.home
+            return Backup(
+                folder, into.bucket, environment, home, moment, author, message, MappingProxyType(held), until
+            )
+
+        backup = await self._reader.settled(environment, copy)
+        await self._put_manifest(backup, into)
+        return backup
+
+    async def _releases(self, snapshot: Snapshot, tools: Sequence[str] | None) -> list[Release]:
+        names = sorted(snapshot.current.tools) if tools is None else sorted(set(tools))
+        found = await run_all(self._reader.newest(snapshot, tool) for tool in names)
+        releases = [release for release in found if release is not None and not release.removed]
+        absent = set(names) - {release.tool for release in releases}
+        if not releases or (tools is not None and absent):
+            what = ", ".join(sorted(absent)) or "a configuration"
+            raise ConfigNotFound(
+                f"there is no {what} in '{snapshot.environment}' to back up",
+                environment=snapshot.environment, hint="list() shows what there is",
+            )  # fmt: skip
+        return releases
+
+    async def _copy(
+        self, release: Release, entry: FileEntry, key: str, into: ObjectStore, until: datetime | None
+    ) -> None:
+        # Read and checked, not copied inside S3: the source may be packed, damaged, or in another region.
+        content = await self._reader.content(release, entry)
+        with suppress(PreconditionFailed):
+            # Nobody else has our write id: what is there is an earlier send of this very request.
+            await _put(into, key, content, until, "application/octet-stream")
+
+    async def _put_manifest(self, backup: Backup, into: ObjectStore) -> None:
+        key, body = manifest_key(backup.key), encode_manifest(backup)
+        try:
+            await _put(into, key, body, backup.retain_until, "application/json")
+        except PreconditionFailed:
+            return
+        except ApmS3Error as exc:
+            if not may_have_arrived(exc):
+                raise
+            if await _holds(into, key, body):
+                return
+            exc.hint = f"whether the backup was completed is not known; list_backups shows '{backup.key}' if it was"
+            raise
+
+    async def found(self, environment: str) -> list[Backup]:
+        """The backups of an environment that lie in this bucket, newest first. Without a manifest it is none.
+
+        Raises:
+            FormatTooNew: a later version of this library made one of them.
+        """
+        present: dict[str, dict[str, int]] = {}
+        async with aclosing(self._objects.list(keys.backups(environment))) as listing:
+            async for info in listing:
+                folder = "/".join(info.key.split("/")[:3])
+                present.setdefault(folder, {})[info.key] = info.size
+        folders = [folder for folder, found in present.items() if manifest_key(folder) in found and _is_folder(folder)]
+        found = await run_all((self._try_manifest(folder) for folder in folders), limit=PARALLEL)
+        backups = [
+            replace(backup, damage=missing(backup, present[backup.key])) if backup.damage is None else backup
+            for backup in found
+            if backup is not None
+        ]
+        return sorted(backups, key=lambda each: (each.created_at, each.key), reverse=True)
+
+    async def environments(self) -> list[str]:
+        """The environments of which there are, or were, backups in this bucket."""
+        async with aclosing(self._objects.list_folders("backups/")) as folders:
+            return [name async for name in folders]
+
+    async def _try_manifest(self, folder: str) -> Backup | None:
+        try:
+            return await self.manifest(folder)
+        except ConfigNotFound:
+            return None
+        except BackupInvalid as exc:
+            # It is there and has to be seen, if only to be replaced.
+            moment = datetime.strptime(folder.split("/")[2].partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            bucket = self._objects.bucket
+            return Backup(folder, bucket, folder.split("/")[1], "", moment, None, "", {}, damage=exc.problem)
+
+    async def manifest(self, key: str) -> Backup:
+        """What the manifest of a backup says.
+
+        Raises:
+            InvalidOption: `key` is no backup's key.
+            ConfigNotFound: there is no such backup.
+            BackupInvalid: its manifest is damaged.
+        """
+        folder = check_folder(key)
+        try:
+            _, body = await self._objects.read(manifest_key(folder))
+        except ObjectNotFound as exc:
+            raise ConfigNotFound(
+                f"there is no backup '{folder}' in bucket '{self._objects.bucket}'",
+                bucket=self._objects.bucket, key=folder, hint="list_backups shows those that there are",
+            ) from exc  # fmt: skip
+        return decode_manifest(body, folder=folder, bucket=self._objects.bucket)
+
+    async def verify(self, key: str) -> Verified:
+        """Read every file of a backup and check it against the manifest.
+
+        Raises:
+            InvalidOption, ConfigNotFound: see `manifest`.
+            BackupInvalid: files are missing, or are not what was backed up; all of them are counted.
+        """
+        backup = await self.manifest(key)
+        described = list(backup.files())
+        contents = await run_all((self._verified(backup, *each) for each in described), limit=PARALLEL)
+        wrong = [
+            f"{tool}/{name}" for (tool, name, _), content in zip(described, contents, strict=True) if content is None
+        ]
+        if wrong:
+            more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+            raise BackupInvalid(
+                f"backup '{backup.key}' is damaged: {', '.join(wrong[:_SHOWN])}{more} missing or changed",
+                environment=backup.environment, bucket=backup.bucket, key=backup.key,
+                hint="restore another backup; a bucket with versions may still have the right ones",
+            )  # fmt: skip
+        files: dict[str, dict[str, bytes]] = {tool: {} for tool in backup.tools}
+        for (tool, name, _), content in zip(described, contents, strict=True):
+            files[tool][name] = content or b""
+        return Verified(backup, MappingProxyType({tool: MappingProxyType(held) for tool, held in files.items()}))
+
+    async def _verified(self, backup: Backup, tool: str, name: str, file: BackupFile) -> bytes | None:
+        try:
+            _, content = await self._objects.read(file_key(backup.key, tool, name))
+        except ObjectNotFound:
+            return None
+        return content if len(content) == file.size and await sha256(content) == file.sha256 else None
+
+    async def prune(
+        self, environment: str, *, keep: int | None, older_than: timedelta | None, dry_run: bool
+    ) -> list[Backup]:
+        """Delete backups that `plan_prune` lets go, the manifest of each first; returns them, oldest first.
+
+        Raises:
+            InvalidOption: no limit, or one that makes no sense.
+        """
+        if keep is None and older_than is None:
+            raise InvalidOption("keep and older_than are both missing", hint="give one of them, or both")
+        if (keep is not None and keep < 1) or (older_than is not None and older_than < timedelta(0)):
+            raise InvalidOption("keep is at least 1, and older_than not negative", hint="the last backup always stays")
+        backups = await self.found(environment)
+        if not backups:
+            return []
+        now = datetime.fromtimestamp(server_time(await self._objects.head(manifest_key(backups[0].key))), UTC)
+        gone = plan_prune(backups, keep=keep, older_than=older_than, now=now)
+        if not dry_run:
+            for backup in gone:
+                await self._delete(backup)
+        return gone
+
+    async def _delete(self, backup: Backup) -> None:
+        await self._objects.delete([manifest_key(backup.key)])
+        async with aclosing(self._objects.list(f"{backup.key}/")) as listing:
+            rest = [info.key async for info in listing]
+        if rest:
+            await self._objects.delete(rest)
+
+
+def _described(release: Release) -> BackupTool:
+    files = {name: BackupFile(entry.size, entry.sha256) for name, entry in release.files.items()}
+    return BackupTool(release.revision, release.author, release.message, release.created_at, MappingProxyType(files))
+
+
+async def _put(into: ObjectStore, key: str, body: bytes, until: datetime | None, content_type: str) -> None:
+    try:
+        await into.put(key, body, create=True, content_type=content_type, retain_until=until)
+    except RequestRejected as exc:
+        if until is None:
+            raise
+        raise InvalidOption(
+            f"bucket '{into.bucket}' does not take an object with a retention: {exc.problem}",
+            bucket=into.bucket, key=key, hint="create the bucket with object lock, or leave retain out",
+        ) from exc  # fmt: skip
+
+
+async def _holds(objects: ObjectStore, key: str, body: bytes) -> bool:
+    """Whether the object is there, after a request whose answer was lost. That it is not proves nothing."""
+    try:
+        _, found = await objects.read(key)
+    except ApmS3Error:
+        return False
+    return found == body
+
+
+def _is_folder(folder: str) -> bool:
+    try:
+        check_folder(folder)
+    except ApmS3Error:
+        return False
+    return True

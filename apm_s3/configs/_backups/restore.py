@@ -1,0 +1,261 @@
+"""Restoring a backup: everything verified first, what is replaced backed up, then one commit for all tools."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+
+from apm_s3._tasks import run_all, shielded
+from apm_s3.configs._backups.backups import Backups, Verified
+from apm_s3.configs._backups.manifest import Backup
+from apm_s3.configs._checks import Checks, check_bundle
+from apm_s3.configs._content.diff import BundleDiff, diff_bundles
+from apm_s3.configs._models import Origin, Release
+from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.objects import ObjectStore, server_time
+from apm_s3.configs._protocol.publish import Draft, Publisher
+from apm_s3.configs._protocol.reader import Reader, Snapshot
+from apm_s3.configs._views import Views
+from apm_s3.errors import ApmS3Error, BackupInvalid, ConfigNotFound, EnvironmentFrozen, InvalidOption
+
+DRILL = "drill-"
+"""What the names of scratch environments begin with."""
+
+_ABANDONED = timedelta(days=1)
+"""Age after which a scratch environment was left behind by a drill that was killed."""
+_CLEAN_UP = 30.0
+"""Seconds that removing a scratch environment may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePlan:
+    """What a restore would do.
+
+    Attributes:
+        revisions: the current revision of each tool to restore (0: none).
+        diffs: from what is there to what is in the backup, by tool.
+        warnings: what validation says of the backup's files, by tool. It does not stop a restore.
+        blocked: why it would be refused now; empty where it would not.
+    """
+
+    backup: Backup
+    bucket: str
+    environment: str
+    revisions: Mapping[str, int]
+    diffs: Mapping[str, BundleDiff]
+    warnings: Mapping[str, tuple[str, ...]]
+    blocked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Replaced:
+    """What is there before a restore, of one and the same state."""
+
+    revisions: Mapping[str, int]
+    files: Mapping[str, Mapping[str, bytes]]
+    frozen: str | None = None
+
+
+class Restorer:
+    """Restores backups into one store."""
+
+    def __init__(self, objects: ObjectStore, reader: Reader, publisher: Publisher, views: Views, own: Backups) -> None:
+        self._objects = objects
+        self._reader = reader
+        self._publisher = publisher
+        self._views = views
+        self._own = own
+
+    async def plan(
+        self, key: str, source: Backups, *, environment: str | None, tools: Sequence[str] | None
+    ) -> RestorePlan:
+        """Verify a backup, and compare it with what is there. Nothing is changed.
+
+        Raises:
+            ConfigNotFound: no such backup, or a tool is not in it.
+            BackupInvalid: it is damaged.
+            StoreDamaged: what is there cannot be read.
+        """
+        verified = _chosen(await source.verify(key), tools)
+        target = environment or verified.backup.environment
+        replaced = await self._replaced(target, tuple(verified.files))
+        checks = await self._checked(verified)
+        label = f"{target}/"
+        diffs = await asyncio.to_thread(
+            lambda: {
+                tool: diff_bundles(
+                    replaced.files.get(tool, {}), files, old_label=label + tool, new_label=f"backup/{tool}"
+                )
+                for tool, files in verified.files.items()
+            }
+        )
+        return RestorePlan(
+            backup=verified.backup,
+            bucket=self._objects.bucket,
+            environment=target,
+            revisions=replaced.revisions,
+            diffs=MappingProxyType(diffs),
+            warnings=MappingProxyType({tool: each.warnings for tool, each in checks.items()}),
+            blocked=() if replaced.frozen is None else (replaced.frozen,),
+        )
+
+    async def restore(
+        self,
+        key: str,
+        source: Backups,
+        *,
+        environment: str | None,
+        tools: Sequence[str] | None,
+        author: str | None,
+        message: str,
+        expect: Mapping[str, int],
+    ) -> list[Release]:
+        """Make a backup's files the current releases of its tools, in one commit.
+
+        Raises:
+            ConfigNotFound, BackupInvalid: see `plan`; nothing was changed.
+            RevisionConflict, EnvironmentFrozen, StoreDamaged: nothing was changed.
+            CommitUnknown: it is not known whether it was changed.
+        """
+        verified = _chosen(await source.verify(key), tools)
+        target = environment or verified.backup.environment
+        replaced = await self._replaced(target, tuple(verified.files))
+        if replaced.frozen is not None:
+            raise EnvironmentFrozen(replaced.frozen, environment=target, hint="nothing was changed; thaw it first")
+        revisions = {tool: expect.get(tool, replaced.revisions[tool]) for tool in verified.files}
+        present = [tool for tool, files in replaced.files.items() if files]
+        if present and revisions == replaced.revisions:
+            await self._own.back_up(
+                target, present, into=self._objects, author=author, message=f"before the restore of {key}", retain=None
+            )
+        return await self._publish(verified, target, revisions, author, message)
+
+    async def drill(
+        self, key: str, source: Backups, *, tools: Sequence[str] | None, author: str | None
+    ) -> list[Release]:
+        """Restore a backup into a scratch environment, read it back, compare every byte, and remove it again.
+
+        Raises:
+            ConfigNotFound, BackupInvalid: see `plan`; or what was read back is not what was backed up.
+        """
+        await self._remove_abandoned()
+        verified = _chosen(await source.verify(key), tools)
+        scratch = f"{DRILL}{secrets.token_hex(8)}"
+        try:
+            revisions = dict.fromkeys(verified.files, 0)
+            releases = await self._publish(verified, scratch, revisions, author, f"drill of {key}")
+            await self._compare(verified, scratch)
+        except BaseException:
+            # What went wrong is what counts; a scratch environment that stays is removed by a later drill.
+            with suppress(ApmS3Error, TimeoutError):
+                await self._clean_up(scratch)
+            raise
+        await self._clean_up(scratch)
+        return releases
+
+    async def _clean_up(self, scratch: str) -> None:
+        async def remove() -> None:
+            # A bound of its own: shielded, a drill that was cancelled already would wait for ever.
+            async with asyncio.timeout(_CLEAN_UP):
+                await self._remove(scratch)
+
+        await shielded(remove(), timeout=_CLEAN_UP)
+
+    async def _replaced(self, environment: str, tools: Sequence[str]) -> _Replaced:
+        async def read(snapshot: Snapshot) -> _Replaced:
+            found = await run_all(self._reader.newest(snapshot, tool) for tool in tools)
+            releases = {tool: release for tool, release in zip(tools, found, strict=True) if release is not None}
+            files = await run_all(self._reader.files(release) for release in releases.values())
+            freeze = snapshot.current.freeze
+            return _Replaced(
+                {tool: releases[tool].revision if tool in releases else 0 for tool in tools},
+                dict(zip(releases, files, strict=True)),
+                None if freeze is None else f"'{environment}' is frozen: {freeze.reason}",
+            )
+
+        try:
+            return await self._reader.settled(environment, read)
+        except ConfigNotFound:
+            return _Replaced(dict.fromkeys(tools, 0), {})
+
+    async def _checked(self, verified: Verified) -> dict[str, Checks]:
+        # Rules may have become stricter since the backup: a restore is no time to be told so by a refusal.
+        reason = f"restored from {verified.backup.key}"
+        return {tool: await check_bundle(tool, files, force=reason) for tool, files in verified.files.items()}
+
+    async def _publish(
+        self, verified: Verified, environment: str, revisions: Mapping[str, int], author: str | None, message: str
+    ) -> list[Release]:
+        checks, backup = await self._checked(verified), verified.backup
+        bucket = backup.source_bucket if backup.source_bucket != self._objects.bucket else None
+
+        async def make(_: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
+            return [
+                Draft(
+                    tool=tool,
+                    base=bases[tool],
+                    files=dict(files),
+                    origin=Origin("restore", backup.environment, backup.tools[tool].revision, bucket, backup.key),
+                    author=author,
+                    message=message,
+                    warnings=checks[tool].warnings,
+                    forced=checks[tool].forced,
+                    expect=revisions[tool],
+                )
+                for tool, files in verified.files.items()
+            ]
+
+        return await self._publisher.publish(environment, make, dict(revisions))
+
+    async def _compare(self, verified: Verified, scratch: str) -> None:
+        found = await self._views.environment(scratch, tuple(verified.files))
+        for tool, files in verified.files.items():
+            if {name: file.raw for name, file in found[tool].files.items()} != dict(files):
+                raise BackupInvalid(
+                    f"the drill of '{verified.backup.key}' read back other files of {tool} than were backed up",
+                    tool=tool, bucket=self._objects.bucket, key=verified.backup.key,
+                )  # fmt: skip
+
+    async def _remove(self, scratch: str) -> None:
+        for prefix in (f"live/{scratch}/", keys.environment_prefix(scratch)):
+            async with aclosing(self._objects.list(prefix)) as listing:
+                found = [info.key async for info in listing]
+            # The reference document last: until then, what is left can be seen to be an environment's.
+            current = keys.current(scratch)
+            for batch in ([key for key in found if key != current], [key for key in found if key == current]):
+                if batch:
+                    await self._objects.delete(batch)
+
+    async def _remove_abandoned(self) -> None:
+        async with aclosing(self._objects.list_folders("configs/")) as folders:
+            left = [name async for name in folders if name.startswith(DRILL)]
+        for scratch in left:
+            async with aclosing(self._objects.list(keys.environment_prefix(scratch))) as listing:
+                found = [info async for info in listing]
+            if not found:
+                continue
+            now = datetime.fromtimestamp(server_time(await self._objects.head(found[0].key)), UTC)
+            if all(info.last_modified is not None and now - info.last_modified > _ABANDONED for info in found):
+                await self._remove(scratch)
+
+
+def _chosen(verified: Verified, tools: Sequence[str] | None) -> Verified:
+    """The part of a backup that is to be restored."""
+    if tools is None:
+        return verified
+    absent = [tool for tool in tools if tool not in verified.files]
+    if absent or not tools:
+        held = ", ".join(verified.files)
+        if not tools:
+            raise InvalidOption("tools is empty", hint=f"the backup holds {held}")
+        raise ConfigNotFound(
+            f"backup '{verified.backup.key}' holds no {', '.join(absent)}",
+            key=verified.backup.key,
+            hint=f"it holds {held}",
+        )
+    return Verified(verified.backup, MappingProxyType({tool: verified.files[tool] for tool in tools}))

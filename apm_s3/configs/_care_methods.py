@@ -1,0 +1,114 @@
+"""The methods of `ConfigStore` that look after what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Collection, Mapping
+from datetime import timedelta
+from types import NoneType
+
+from apm_s3._naming import check_environment
+from apm_s3.configs._care.fsck import Checker, FsckReport
+from apm_s3.configs._care.garbage import GRACE, Collector, GarbageReport
+from apm_s3.configs._care.repair import Repairer, RepairReport
+from apm_s3.configs._care.status import StatusReader, ToolStatus
+from apm_s3.configs._content.sources import check_tools, check_type
+from apm_s3.configs._models import Release
+from apm_s3.configs._views import Views
+from apm_s3.configs._watch import Watches
+from apm_s3.errors import InvalidOption
+
+
+class CareMethods:
+    """Garbage, damage, status. A part of `ConfigStore`."""
+
+    _collector: Collector
+    _checker: Checker
+    _repairer: Repairer
+    _status: StatusReader
+    _views: Views
+    _watches: Watches
+
+    async def collect_garbage(
+        self, environment: str, *, keep_revisions: int, older_than: timedelta = GRACE, dry_run: bool = False
+    ) -> GarbageReport:
+        """Delete old revisions, and what was left by writes and backups that were cut short.
+
+        Args:
+            keep_revisions: the newest so many stay, and everything younger than `older_than`, and the one marked good.
+            older_than: at least 24 hours.
+            dry_run: only say what would be deleted; a frozen environment can be asked, too.
+
+        Raises:
+            InvalidOption: less than one revision, or less than 24 hours.
+            ConfigNotFound: there is no such environment.
+            EnvironmentFrozen: nothing is given up while it is frozen.
+            StoreDamaged: a release that is kept cannot be read; nothing was deleted.
+            BatchError: some objects could not be deleted; the others are.
+        """
+        check_type("keep_revisions", keep_revisions, int)
+        check_type("older_than", older_than, timedelta)
+        return await self._collector.collect(
+            check_environment(environment), keep_revisions=keep_revisions, older_than=older_than, dry_run=dry_run
+        )
+
+    async def fsck(self, environment: str) -> FsckReport:
+        """Read and compare every document, blob and copy of an environment. Nothing is changed.
+
+        Raises:
+            ConfigNotFound: there is no such environment.
+        """
+        return await self._checker.check(check_environment(environment))
+
+    async def repair(self, environment: str, *, choose: Mapping[str, str] | None = None) -> RepairReport:
+        """Mend what `fsck` finds, and bring `live/` up to date. Harmless where nothing is wrong.
+
+        The reference document is taken from the version that was written last, where the bucket keeps versions, and
+        lost objects from theirs. What cannot be had that way is asked for.
+
+        Args:
+            choose: by tool, the key of the release document that is to be taken up as a new revision.
+
+        Raises:
+            StoreDamaged: it cannot be known what was committed last; the message offers what there is.
+            ConfigNotFound: there is no such environment or release.
+            FormatTooNew: a later version of this library wrote it.
+        """
+        check_type("choose", choose, Mapping, NoneType)
+        return await self._repairer.repair(check_environment(environment), choose or {})
+
+    async def status(self, environment: str | None = None) -> tuple[ToolStatus, ...]:
+        """Revision, age, author, drift, good mark and last backup of every tool, in one environment or in all.
+
+        Costs one request for each environment and a few for each tool, whatever the length of their histories.
+
+        Raises:
+            ConfigNotFound: there is no such environment.
+            StoreDamaged: a current release is not what was stored.
+        """
+        names = await self._views.environments() if environment is None else [check_environment(environment)]
+        return tuple(await self._status.status(names))
+
+    def watch(
+        self, environment: str, tools: Collection[str] | None = None, *, interval: float = 10.0
+    ) -> AsyncGenerator[Release, None]:
+        """The current releases, then each new one: `async for release in store.watch("production")`.
+
+        It asks at most once an interval (with some jitter), by a conditional request that costs nothing while nothing
+        has changed, and however many watch the environment in this process. Outages are waited out. Who is slow
+        misses revisions in between, but never the last one. A removed configuration is a release without files.
+
+        Args:
+            tools: by default all.
+            interval: seconds; the shortest of all watchers of the environment counts.
+
+        Raises:
+            InvalidRequest: no such tool, a name that cannot be, or an interval that is not more than 0.
+            ApmS3Error: the first request was refused for good.
+        """
+        check_environment(environment)
+        check_type("interval", interval, int, float)
+        checked = check_tools(tools)
+        wanted = None if checked is None else frozenset(checked)
+        if not interval > 0:
+            raise InvalidOption("interval is not more than 0 seconds", hint="10 suits most")
+        return self._watches.watch(environment, wanted, interval)

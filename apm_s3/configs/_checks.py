@@ -1,0 +1,121 @@
+"""What has to be right before anything is stored, and what of it is kept with the release."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from apm_s3._tools import MAIN_FILES
+from apm_s3.configs._content.overlays import is_reserved
+from apm_s3.configs._content.secrets import find_secrets
+from apm_s3.configs._models import Release
+from apm_s3.errors import ConfigInvalid
+from apm_s3.reports import Issue, Severity, ValidationReport
+from apm_s3.validators import infer_kind, validate_bundle_async, validate_config_async
+
+_MAX_WARNINGS = 200
+
+_INLINE = 16 * 1024
+"""Bytes that are searched for secrets on the event loop; more goes to a thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What is kept of the checks: warnings, one line each, and the reason why errors were let through."""
+
+    warnings: tuple[str, ...] = ()
+    forced: str | None = None
+
+
+async def check_bundle(tool: str, files: Mapping[str, bytes], *, force: str | None) -> Checks:
+    """Check a bundle as a whole, and look for secrets in clear.
+
+    Raises:
+        ConfigInvalid: there are errors, and `force` does not give a reason to store them all the same.
+    """
+    reports = [await report_bundle(tool, files)]
+    require_valid(reports, force)
+    return await keep_checks(reports, files, (), force=force)
+
+
+async def report_files(tool: str, files: Mapping[str, bytes], *, whole: bool) -> list[ValidationReport]:
+    """What validation says of files: of a bundle where they are the whole of it, else of each by itself."""
+    if whole:
+        return [await report_bundle(tool, files)]
+    return [await _report_file(tool, name, raw) for name, raw in files.items() if not is_reserved(name)]
+
+
+async def _report_file(tool: str, name: str, raw: bytes) -> ValidationReport:
+    # A note or a certificate is not refused, as it would not be in a whole bundle.
+    if name != MAIN_FILES[tool] and infer_kind(tool, name, raw) is None:
+        return ValidationReport(tool, "other", name, (), (f"{name}: not a {tool} configuration file",))
+    return await validate_config_async(tool, raw, name=name)
+
+
+async def report_bundle(tool: str, files: Mapping[str, bytes]) -> ValidationReport:
+    """What validation says of the files that the tool reads, and whether the main one is among them."""
+    report = await validate_bundle_async(tool, {name: raw for name, raw in files.items() if not is_reserved(name)})
+    main = MAIN_FILES[tool]
+    if main in files:
+        return report
+    hint = f"name it {main}, or download files by name"
+    missing = Issue(
+        Severity.WARNING, "", None, None, "no-main-file", f"{main} is not in the bundle", hint=hint, file=main
+    )
+    return replace(report, issues=(*report.issues, missing))
+
+
+def require_valid(reports: Sequence[ValidationReport], force: str | None) -> None:
+    """Refuse errors for which no reason is given.
+
+    Raises:
+        ConfigInvalid: there are some.
+    """
+    errors = [(report, issue) for report in reports for issue in report.errors]
+    if not errors or force is not None:
+        return
+    report, first = errors[0]
+    more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
+    raise ConfigInvalid(
+        f"{report.tool}: {first.render(report.name)}{more}",
+        report=report,
+        tool=report.tool,
+        hint="nothing was stored; correct it, or give force= a reason",
+    )
+
+
+async def keep_checks(
+    reports: Sequence[ValidationReport], files: Mapping[str, bytes], known: Sequence[Release], *, force: str | None
+) -> Checks:
+    """What is kept with a release that holds `files`: all issues, secrets in clear, and the reason for errors.
+
+    Args:
+        known: releases whose warnings tell already what is in the files that they share.
+    """
+    if sum(map(len, files.values())) <= _INLINE:
+        secrets = _secrets(files, known)
+    else:
+        secrets = await asyncio.to_thread(_secrets, files, known)
+    issues = [(report, issue) for report in reports for issue in (*report.errors, *report.warnings)]
+    lines = [*(issue.render(report.name) for report, issue in issues), *secrets]
+    kept = lines[:_MAX_WARNINGS]
+    if len(lines) > len(kept):
+        kept.append(f"... and {len(lines) - len(kept)} more")
+    return Checks(tuple(kept), force if any(report.errors for report in reports) else None)
+
+
+def _secrets(files: Mapping[str, bytes], known: Sequence[Release]) -> list[str]:
+    """The secrets in clear, one line each. Files that are known are not searched again: it takes a second for 2 MB."""
+    told: list[str] = []
+    searched: dict[str, bytes] = {}
+    for name, raw in files.items():
+        entries = [(release, release.files[name]) for release in known if name in release.files]
+        sha256 = hashlib.sha256(raw).hexdigest() if entries else ""
+        same = next((release for release, entry in entries if entry.sha256 == sha256), None)
+        if same is None:
+            searched[name] = raw
+        else:
+            told += [line for line in same.warnings if line.startswith(f"{name}:") and line.endswith(" in clear")]
+    return told + [str(secret) for secret in find_secrets(searched)]

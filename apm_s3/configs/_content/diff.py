@@ -1,0 +1,113 @@
+"""Two bundles of files compared: as text and by structure, secrets masked in both. Pure; call it in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from apm_s3.configs._content.diff_structural import Change, Kind, differences
+from apm_s3.configs._content.diff_text import unified_diff
+from apm_s3.configs._content.secrets import decode, shared_secrets
+from apm_s3.configs._content.structures import format_of
+from apm_s3.errors import ConfigInvalid
+from apm_s3.validators import parse_document
+
+MAX_CHANGES = 5_000
+"""Changes that the structural diff of one file lists at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileDiff:
+    """How one file differs.
+
+    Attributes:
+        kind: whether the file came, went or changed.
+        text: the unified diff; empty where a side is no text.
+        changes: the structural diff; empty where only comments, layout or order changed, None where there is none.
+        note: why there is no text or no structure, or that it was cut; None where all is there.
+    """
+
+    name: str
+    kind: Kind
+    text: str
+    changes: tuple[Change, ...] | None
+    note: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        changes = None if self.changes is None else [change.to_dict() for change in self.changes]
+        return {"name": self.name, "kind": self.kind, "text": self.text, "changes": changes, "note": self.note}
+
+
+@dataclass(frozen=True, slots=True)
+class BundleDiff:
+    """How two bundles differ; `files` has only those that do, by name.
+
+    Attributes:
+        old, new: what was compared, for people: "staging#3", "./prometheus".
+    """
+
+    old: str
+    new: str
+    files: tuple[FileDiff, ...]
+
+    def __bool__(self) -> bool:
+        """Whether there is any difference."""
+        return bool(self.files)
+
+    def __str__(self) -> str:
+        """All texts, and a line for each file without one."""
+        return "".join(each.text or f"{each.name}: {each.kind} ({each.note or 'empty'})\n" for each in self.files)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {"old": self.old, "new": self.new, "files": [each.to_dict() for each in self.files]}
+
+
+def diff_bundles(old: Mapping[str, bytes], new: Mapping[str, bytes], *, old_label: str, new_label: str) -> BundleDiff:
+    """The differences between two bundles. What it costs is bounded for each file; of equal files nothing is read."""
+    files = []
+    for name in sorted(old.keys() | new.keys()):
+        before, after = old.get(name), new.get(name)
+        if before != after:
+            files.append(_diff_file(name, before, after, f"{old_label}/{name}", f"{new_label}/{name}"))
+    return BundleDiff(old_label, new_label, tuple(files))
+
+
+def _diff_file(name: str, old: bytes | None, new: bytes | None, old_label: str, new_label: str) -> FileDiff:
+    kind: Kind = "added" if old is None else "removed" if new is None else "changed"
+    before, after = decode(old or b""), decode(new or b"")
+    if before is None or after is None:
+        sizes = f"{len(old or b'')} to {len(new or b'')} bytes"
+        return FileDiff(name, kind, "", None, f"no text, {sizes}")
+    text = unified_diff(
+        name,
+        before,
+        after,
+        old_label="/dev/null" if old is None else old_label,
+        new_label="/dev/null" if new is None else new_label,
+    )
+    if kind != "changed":
+        return FileDiff(name, kind, text, None)
+    changes, note = _structural(name, before, after)
+    return FileDiff(name, kind, text, changes, note if text else "only its encoding changed")
+
+
+def _structural(name: str, old: str, new: str) -> tuple[tuple[Change, ...] | None, str | None]:
+    form = format_of(name)
+    if form is None:
+        return None, "no structure is known for files of this kind"
+    shared = shared_secrets(name, old) | shared_secrets(name, new)
+    try:
+        found: Iterator[Change] = (
+            each.masked(shared) for each in differences(parse_document(old, form), parse_document(new, form))
+        )
+        changes = tuple(islice(found, MAX_CHANGES + 1))
+    except ConfigInvalid:
+        # Its message could quote the text, and with it a secret.
+        return None, f"no structural diff: a side cannot be parsed as {form.upper()}"
+    if len(changes) > MAX_CHANGES:
+        return changes[:MAX_CHANGES], f"cut after {MAX_CHANGES} changes"
+    return changes, None

@@ -1,0 +1,284 @@
+"""A directory as a bundle of files, and a bundle as a directory that appears in one step.
+
+What counts as a file of the bundle: every regular file below the directory, by its path relative to it, but nothing
+whose name, or a folder above it, begins with a dot (version control, editors, `..data` of Kubernetes' volumes); the one
+exception is the environment's overlay, `.apm/overlay.yml`. A symbolic link to a file counts as that file if it stays
+inside the directory, as Kubernetes' mounted ConfigMaps have them; one that leads out, a linked folder and anything that
+is neither file nor folder is refused. Everything here runs in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import errno
+import os
+import secrets
+import shutil
+import stat
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from apm_s3._naming import check_file_name
+from apm_s3.configs._content.overlays import OVERLAY
+from apm_s3.configs._content.sources import check_type
+from apm_s3.errors import InvalidOption, ObjectTooLarge
+
+MAX_FILES = 10_000
+MAX_BYTES = 256 * 1024**2
+"""Of all files of a directory together; they are held in memory."""
+
+_CHUNK = 1024**2
+_OVERLAY_FOLDER = OVERLAY.partition("/")[0]
+
+T = TypeVar("T")
+
+
+async def read_directory(path: str | os.PathLike[str]) -> dict[str, bytes]:
+    """The files below `path`, by name, in order.
+
+    Raises:
+        InvalidOption: no directory, an empty one, more than `MAX_FILES` files, or something in it that is refused.
+        InvalidKey: a file's name cannot be used.
+        ObjectTooLarge: more than `MAX_BYTES` in all.
+    """
+    check_type("path", path, str, os.PathLike)
+    return await _in_thread(lambda stop: _read(Path(path).absolute(), stop))
+
+
+async def write_directory(path: str | os.PathLike[str], files: Mapping[str, bytes], *, replace: bool = False) -> Path:
+    """Make `path` a directory that holds `files` and nothing else, in one step: readers see the old or the new one.
+
+    The files are written, and flushed to disk, into a new directory beside it, which then takes its place: by a rename
+    where there is nothing or an empty directory, or by a new symbolic link where `path` is a link, even one that leads
+    nowhere yet (the directory it led to is removed if it was made here). After a crash there may be a directory
+    `.{name}.*` beside it, which can be deleted.
+
+    Args:
+        replace: also take the place of a directory that has something in it, which is then deleted.
+
+    Returns:
+        the directory that was written: `path`, or where the link leads.
+
+    Raises:
+        InvalidKey: a file's name cannot be used; nothing was written.
+        InvalidOption: `path` is in the way, or holds the home or the working directory, or one name is a folder of
+            another; nothing was changed.
+    """
+    _check_names(files)
+    return await _in_thread(lambda stop: _write(Path(path).absolute(), files, replace, stop))
+
+
+async def _in_thread(work: Callable[[threading.Event], T]) -> T:
+    """`work` in a thread. Cancelled, it is told to stop, and waited for: it never goes on behind the caller's back."""
+    stop = threading.Event()
+    thread = asyncio.ensure_future(asyncio.to_thread(work, stop))
+    try:
+        return await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        stop.set()
+        while not thread.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({thread})
+        if not thread.cancelled():
+            thread.exception()
+        raise
+
+
+class _Stopped(Exception):
+    """The caller was cancelled. Never leaves this module."""
+
+
+def _check_stop(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise _Stopped
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Reading
+
+
+def _read(root: Path, stop: threading.Event) -> dict[str, bytes]:
+    if not root.is_dir():
+        raise InvalidOption(f"'{root}' is no directory", hint="give a directory that holds the configuration's files")
+    real = root.resolve()
+    found: dict[str, Path] = {}
+    for path in _walk(real, real, stop):
+        name = path.relative_to(real).as_posix()
+        found[check_file_name(name)] = path
+        if len(found) > MAX_FILES:
+            raise InvalidOption(f"'{root}' has more than {MAX_FILES} files", hint="is it the right directory?")
+    if not found:
+        raise InvalidOption(f"'{root}' holds no files", hint="files whose names begin with a dot do not count")
+    files, left = {}, MAX_BYTES
+    for name in sorted(found):
+        _check_stop(stop)
+        files[name] = _read_file(found[name], real, left)
+        left -= len(files[name])
+    return files
+
+
+def _walk(folder: Path, root: Path, stop: threading.Event) -> Iterator[Path]:
+    _check_stop(stop)
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda each: each.name):
+            path = Path(entry.path)
+            if entry.name.startswith(".") or folder == root / _OVERLAY_FOLDER:
+                if path == root / _OVERLAY_FOLDER and entry.is_dir(follow_symlinks=False):
+                    yield from _walk(path, root, stop)
+                elif path == root / OVERLAY:
+                    yield path
+            elif entry.is_dir(follow_symlinks=False):
+                yield from _walk(path, root, stop)
+            else:
+                yield path
+
+
+def _read_file(path: Path, root: Path, limit: int) -> bytes:
+    """The content of a regular file, whatever was put in its place since it was found."""
+    real = path.resolve()
+    if not real.is_relative_to(root):
+        raise InvalidOption(f"'{path}' leads out of '{root}'", hint="copy what it links to into the directory")
+    # Without O_NONBLOCK, opening a FIFO would wait for somebody who writes.
+    try:
+        descriptor = os.open(real, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except OSError as exc:
+        raise InvalidOption(f"'{path}' cannot be read: {exc.strerror}", hint="check its permissions") from exc
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InvalidOption(f"'{path}' is no regular file", hint="take it out, or link to the file itself")
+    with os.fdopen(descriptor, "rb") as file:
+        # One byte more than allowed: the file may grow while it is read.
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise ObjectTooLarge(size=MAX_BYTES - limit + len(content), limit=MAX_BYTES, operation="upload_dir")
+    return content
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Writing
+
+
+def _check_names(files: Mapping[str, bytes]) -> None:
+    for name in files:
+        check_file_name(name)
+    for name in files:
+        folders = name.split("/")[:-1]
+        for depth in range(1, len(folders) + 1):
+            if "/".join(folders[:depth]) in files:
+                raise InvalidOption(
+                    f"'{'/'.join(folders[:depth])}' is a file and a folder at once", hint="no file system can hold both"
+                )
+
+
+def _write(target: Path, files: Mapping[str, bytes], replace: bool, stop: threading.Event) -> Path:
+    _check_precious(target)
+    if not target.is_symlink() and target.exists():
+        _check_place(target, replace)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    new = target.parent / f".{target.name}.{secrets.token_hex(6)}.new"
+    try:
+        _fill(new, files, stop)
+        return _put_in_place(new, target, replace)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+
+
+def _check_precious(target: Path) -> None:
+    """Refuse to take the place of what nobody means to: a root, and what holds the home or the working directory."""
+    precious = [Path.cwd()]
+    with suppress(RuntimeError):
+        precious.append(Path.home())
+    # A link is switched over; what it leads to stays, but a home must not become another directory either.
+    inside = precious[1:] if target.is_symlink() else precious
+    real = target.resolve()
+    if real == Path(real.anchor) or any(each.resolve().is_relative_to(real) for each in inside):
+        raise InvalidOption(
+            f"'{target}' is a root, or holds the home or the working directory", hint="give a directory of its own"
+        )
+
+
+def _check_place(target: Path, replace: bool) -> None:
+    if not target.is_dir():
+        raise InvalidOption(f"'{target}' is a file", hint="give a directory, or a path where there is nothing yet")
+    if any(target.iterdir()) and not replace:
+        raise InvalidOption(
+            f"'{target}' is not empty",
+            hint="give a new path, a symbolic link (which is switched over), or replace=True to have it deleted",
+        )
+
+
+def _fill(folder: Path, files: Mapping[str, bytes], stop: threading.Event) -> None:
+    folder.mkdir(mode=0o755)
+    folders = {folder}
+    for name, content in files.items():
+        _check_stop(stop)
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folders.update(parent for parent in path.parents if parent.is_relative_to(folder))
+        with path.open("wb") as file:
+            for start in range(0, len(content), _CHUNK):
+                file.write(content[start : start + _CHUNK])
+            file.flush()
+            os.fsync(file.fileno())
+    for each in folders:
+        _flush(each)
+
+
+def _flush(folder: Path) -> None:
+    """Have the names in a folder on disk, where the system can."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _put_in_place(new: Path, target: Path, replace: bool) -> Path:
+    if target.is_symlink():
+        return _switch_link(new, target)
+    if replace and target.is_dir() and any(target.iterdir()):
+        _exchange(new, target)
+        _flush(target.parent)
+        shutil.rmtree(new, ignore_errors=True)
+        return target
+    new.rename(target)
+    _flush(target.parent)
+    return target
+
+
+def _switch_link(new: Path, link: Path) -> Path:
+    """A new link under another name, then one rename over the old one."""
+    before = link.parent / link.readlink()
+    kept, fresh = new.with_suffix(""), new.with_suffix(".link")
+    new.rename(kept)
+    try:
+        fresh.symlink_to(kept.name)
+        fresh.replace(link)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        shutil.rmtree(kept, ignore_errors=True)
+        raise
+    _flush(link.parent)
+    if before.parent == link.parent and before.name.startswith(f".{link.name}."):
+        shutil.rmtree(before, ignore_errors=True)
+    return kept
+
+
+def _exchange(new: Path, target: Path) -> None:
+    """Swap two directories in one step: renameat2(2) with RENAME_EXCHANGE, which Python does not offer."""
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if sys.platform == "linux" else None
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    done = call is not None and call(here, os.fsencode(new), here, os.fsencode(target), exchange) == 0
+    if not done:
+        reason = os.strerror(ctypes.get_errno() or errno.ENOSYS)
+        raise InvalidOption(
+            f"'{target}' cannot be replaced in one step here ({reason})", hint="use a symbolic link, or a new path"
+        )

@@ -1,0 +1,284 @@
+"""Changing a configuration's text as little as possible: values in place, else the section they are in. Pure.
+
+Plain YAML scalars are kept as they are written: `010`, `1.10` and `yes` mean what the reading tool makes of them, which
+only it knows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from apm_s3.configs._content.diff_structural import Difference, differences
+from apm_s3.configs._content.scalars import Scalar, Unscannable, scan, yaml_keys, yaml_layout
+from apm_s3.configs._content.secrets import decode
+from apm_s3.configs._content.serialise import Plain, ini_line, ini_value, serialise
+from apm_s3.configs._content.structures import Steps, format_of
+from apm_s3.reports import Severity
+from apm_s3.validators._reading.documents import Format, read_document
+from apm_s3.validators._reading.ini_reader import DEFAULT_SECTION
+from apm_s3.validators._reading.nodes import MAPPING, SCALAR, Node, Unreadable
+from apm_s3.validators._reading.scalars import is_null, resolve, resolve_plain
+
+Edit = tuple[int, int, str]
+"""text[start:stop] becomes what the third says."""
+
+
+def load(raw: bytes, form: Format) -> Any:
+    """The data of `raw`, its plain YAML scalars as `Plain` where they are no text.
+
+    Raises:
+        Unreadable: not a document of the format, a key given twice, or beyond a budget.
+    """
+    document = read_document(raw, form)
+    for issue in document.issues:
+        if issue.severity is Severity.ERROR:
+            raise Unreadable(issue.rule, issue.message, issue.line, issue.column)
+    return None if document.root is None else _data(document.root, form)
+
+
+def _data(node: Node, form: Format) -> Any:
+    if node.kind == SCALAR:
+        return node.text if form == "ini" else _scalar(node, form)
+    if node.kind == MAPPING:
+        return {name: _data(value, form) for name, (_, value) in node.entries.items()}
+    return [_data(item, form) for item in node.items]
+
+
+def _scalar(node: Node, form: Format) -> Any:
+    if is_null(node):
+        return None
+    try:
+        value = resolve(node)
+    except ValueError:
+        return node.text
+    return Plain(node.text) if form == "yaml" and node.plain and not isinstance(value, str) else value
+
+
+def fitted(data: Any, form: Format) -> Any:
+    """YAML data as a document of `form` would give them: values typed for JSON, sections flat and of text for INI."""
+    if form == "ini":
+        return _flat(data) if isinstance(data, dict) else data
+    if form == "yaml":
+        return data
+    if isinstance(data, dict):
+        return {key: fitted(value, form) for key, value in data.items()}
+    if isinstance(data, list):
+        return [fitted(item, form) for item in data]
+    return resolve_plain(data) if isinstance(data, Plain) else data
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}.{key}" if prefix else key)
+        elif value is None and not prefix:
+            flat[key] = None
+        else:
+            flat.setdefault(prefix or DEFAULT_SECTION, {})[key] = str(value) if isinstance(value, Plain) else value
+    return flat
+
+
+def rewrite(name: str, raw: bytes, base: Mapping[str, Any], result: Mapping[str, Any]) -> bytes:
+    """`raw`, whose data are `base`, changed to hold `result`; what else stands there is kept as far as can be.
+
+    Raises:
+        InvalidOption: `result` cannot be written in the format of `name`.
+    """
+    text, form = decode(raw), format_of(name)
+    found = list(differences(dict(base), dict(result)))
+    if not found:
+        return raw
+    if text is None or form is None:
+        return serialise(result, name)
+    # Edits are made in good faith, and checked: values in place, else whole sections, else all of it.
+    for in_place in (True, False):
+        try:
+            changed = _applied(text, _Edits(name, text, form, base).of(found, result, in_place=in_place)).encode()
+        except (Unscannable, _NotPossible):
+            continue
+        if _holds(changed, form, result):
+            return changed
+    return _header(text, form).encode() + serialise(result, name)
+
+
+class _NotPossible(Exception):
+    """A change that cannot be made in place."""
+
+
+class _Edits:
+    """What to replace in a text so that it says something else."""
+
+    def __init__(self, name: str, text: str, form: Format, base: Mapping[str, Any]) -> None:
+        self._name = name
+        self._text = text
+        self._form = form
+        self._base = base
+        self._scalars = {scalar.steps: scalar for scalar in scan(text, form)}
+        self._layout = yaml_layout(text) if form == "yaml" else {}
+        self._sections = _sections(text, form)
+
+    def of(self, found: Sequence[Difference], result: Mapping[str, Any], *, in_place: bool) -> list[Edit]:
+        edits: list[Edit] = []
+        for key in dict.fromkeys(str(each.steps[0]) for each in found if each.steps):
+            own = [each for each in found if each.steps[0] == key]
+            try:
+                edits += [self._one(each) for each in own] if in_place else [self._section(key, result)]
+            except _NotPossible:
+                edits.append(self._section(key, result))
+        return edits
+
+    def _one(self, change: Difference) -> Edit:
+        if change.kind == "changed":
+            scalar = self._scalar(change.steps)
+            return scalar.start, scalar.stop, self._inline(change.new)
+        if self._form == "ini":
+            return self._ini(change)
+        if change.kind == "added" and self._form == "yaml":
+            return self._insertion(change)
+        raise _NotPossible
+
+    def _scalar(self, steps: Steps) -> Scalar:
+        scalar = self._scalars.get(self._indexed(steps))
+        if scalar is None:
+            raise _NotPossible
+        return scalar
+
+    def _indexed(self, steps: Steps) -> Steps:
+        """`steps` with indexes in place of names, as they are in the base."""
+        value: Any = self._base
+        indexed: list[str | int] = []
+        for step in steps:
+            place: str | int
+            if isinstance(step, tuple):
+                places = [at for at, item in enumerate(value) if str(item.get(step[0])) == step[1]]
+                if len(places) != 1:
+                    raise _NotPossible
+                place = places[0]
+            else:
+                place = step
+            try:
+                value = value[place]
+            except (KeyError, IndexError, TypeError) as exc:
+                raise _NotPossible from exc
+            indexed.append(place)
+        return tuple(indexed)
+
+    def _inline(self, value: Any) -> str:
+        if isinstance(value, dict | list):
+            raise _NotPossible
+        if self._form == "json":
+            return json.dumps(value, ensure_ascii=False, allow_nan=False)
+        if self._form == "ini":
+            return ini_value(value)
+        written = serialise({"x": value}, self._name).decode().removeprefix("x: ").removesuffix("\n")
+        if "\n" in written:
+            raise _NotPossible
+        return written
+
+    def _insertion(self, change: Difference) -> Edit:
+        """A new key, or a new named thing, behind the last one of its block."""
+        parent, last = self._indexed(change.steps[:-1]), change.steps[-1]
+        if isinstance(last, int) or parent not in self._layout:
+            raise _NotPossible
+        column, stop, flow = self._layout[parent]
+        if flow:
+            raise _NotPossible
+        if isinstance(last, tuple):
+            _, *lines = serialise({"x": [change.new]}, self._name).decode().splitlines()
+        else:
+            lines = serialise({last: change.new}, self._name).decode().splitlines()
+        inside = [scalar.stop for steps, scalar in self._scalars.items() if steps[: len(parent)] == parent]
+        # An empty collection has no scalar to go by; it is always written in flow style.
+        inside += [end for steps, (_, end, flow) in self._layout.items() if flow and steps[: len(parent)] == parent]
+        at = _end_of_line(self._text, max(inside, default=stop))
+        return at, at, "".join("\n" + (" " * column + line if line else "") for line in lines)
+
+    def _ini(self, change: Difference) -> Edit:
+        if len(change.steps) != 2:
+            raise _NotPossible
+        section, key = str(change.steps[0]), str(change.steps[1])
+        if change.kind == "removed":
+            scalar = self._scalar(change.steps)
+            # The line with the break before it: what is added behind the section's last line may stand right after it.
+            start, end = self._text.rfind("\n", 0, scalar.start), _end_of_line(self._text, scalar.stop)
+            return (start, end, "") if start >= 0 else (0, min(end + 1, len(self._text)), "")
+        if section not in self._sections:
+            raise _NotPossible
+        stop = self._sections[section][1]
+        return stop, stop, "\n" + ini_line(key, change.new, (section, key))
+
+    def _section(self, key: str, result: Mapping[str, Any]) -> Edit:
+        """The whole of a top-level key, written anew, or a new one at the end."""
+        if self._form == "json":
+            raise _NotPossible
+        written = serialise({key: result[key]}, self._name).decode().removesuffix("\n") if key in result else ""
+        if key in self._sections:
+            start, stop = self._sections[key]
+            return start, stop if written else min(stop + 1, len(self._text)), written
+        if not written or (self._form == "yaml" and self._layout.get((), (0, 0, True))[2]):
+            raise _NotPossible
+        end = len(self._text.rstrip())
+        return end, end, ("\n\n" if self._form == "ini" else "\n") + written
+
+
+def _sections(text: str, form: Format) -> dict[str, tuple[int, int]]:
+    """Where each top-level key, or INI section, begins and ends; comments behind it belong to the next one."""
+    if form == "json":
+        return {}
+    if form == "yaml":
+        starts = yaml_keys(text)
+    else:
+        lines = text.split("\n")
+        offsets = [0]
+        for line in lines:
+            offsets.append(offsets[-1] + len(line) + 1)
+        starts = [
+            (line.strip()[1:].rpartition("]")[0].strip(), offset)
+            for line, offset in zip(lines, offsets, strict=False)
+            if line.lstrip().startswith("[")
+        ]
+    stops = [start for _, start in [*starts[1:], ("", len(text))]]
+    marks = ("#",) if form == "yaml" else ("#", ";")
+    return {
+        key: (start, _content_end(text, start, stop, marks)) for (key, start), stop in zip(starts, stops, strict=False)
+    }
+
+
+def _content_end(text: str, start: int, stop: int, marks: tuple[str, ...]) -> int:
+    lines = text[start:stop].split("\n")
+    while len(lines) > 1 and (not lines[-1].strip() or lines[-1].startswith(marks)):
+        lines.pop()
+    return start + len("\n".join(lines))
+
+
+def _end_of_line(text: str, at: int) -> int:
+    end = text.find("\n", at)
+    return len(text) if end < 0 else end
+
+
+def _applied(text: str, edits: Sequence[Edit]) -> str:
+    parts, at = [], 0
+    for start, stop, new in sorted(edits, key=lambda edit: (edit[0], edit[1])):
+        parts += [text[at:start], new]
+        at = max(at, stop)
+    return "".join([*parts, text[at:]])
+
+
+def _holds(raw: bytes, form: Format, result: Mapping[str, Any]) -> bool:
+    try:
+        return not list(differences(load(raw, form), dict(result)))
+    except Unreadable:
+        return False
+
+
+def _header(text: str, form: Format) -> str:
+    """The comments above the first line that is none."""
+    kept = []
+    for line in text.split("\n"):
+        if line.strip() and not line.startswith(("#",) if form == "yaml" else ("#", ";")):
+            break
+        kept.append(line)
+    return "".join(line + "\n" for line in kept) if form != "json" else ""

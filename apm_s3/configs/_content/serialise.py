@@ -1,0 +1,290 @@
+"""A configuration given as a mapping, to the bytes of its file. Pure; for large mappings call it in a thread.
+
+The same mapping gives the same bytes on every platform and version: keys stay in the order in which they were given,
+no anchors, no tags, no folded lines. Text that YAML 1.1, YAML 1.2 or Go's libraries would read as something else is
+quoted.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date
+from typing import Any
+
+import yaml
+
+from apm_s3.configs._content.structures import Steps, format_of, render
+from apm_s3.errors import InvalidOption
+from apm_s3.validators._reading.nodes import MAX_DEPTH, MAX_NODES
+
+_RESERVED = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"))
+_DURATION = re.compile(r"(?:[0-9]+(?:ms|[smhdwy]))+", re.ASCII)
+_PLAIN = re.compile(r"[A-Za-z_/][^\n\r\t\x7f-\xa0\u2028\u2029\ufeff]*")
+_BLOCK = re.compile(r"[^\s\x00-\x1f][^\x00-\x09\x0b-\x1f\x7f-\xa0\u2028\u2029\ufeff]*")
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\xa0\u2028\u2029\ufeff]")
+
+_INI_KEY = re.compile(r"[^\s=:#;\[\"'`\\\x00-\x1f][^=:\x00-\x1f\x7f]*")
+_INI_SECTION = re.compile(r"[^\s\]\x00-\x1f][^\]\x00-\x1f\x7f]*")
+_INI_NEEDS_QUOTES = re.compile(r"[\n#;]|^[\"'`]|\\$|^\s|\s$")
+_INI_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_INI_DEFAULT = "DEFAULT"
+"""The section that stands for the keys above the first one."""
+
+
+class Plain(str):
+    """The text of a YAML scalar that is written as it is, without quotes, for its look is its type: `010`, `yes`."""
+
+    __slots__ = ()
+
+
+def serialise(data: Mapping[str, Any], name: str) -> bytes:
+    """`data` as the UTF-8 text of a file called `name`, whose ending names the format: YAML, JSON or INI.
+
+    Mappings, lists, tuples, text, whole numbers of 64 bits, floats, booleans, None and dates can be written. In INI a
+    mapping is a section, one inside it the section `outer.inner`, and values above the sections come first; there are
+    no lists.
+
+    Raises:
+        InvalidOption: no such format, or a value that it cannot hold; the message names its path, never the value.
+    """
+    if not isinstance(data, Mapping):
+        raise InvalidOption(
+            f"a {type(data).__name__} is no configuration for '{name}'", hint="give a mapping, text or bytes"
+        )
+    kind = format_of(name)
+    if kind is None:
+        raise InvalidOption(
+            f"a mapping cannot be written as '{name}'",
+            hint="use a name that ends in .yml, .yaml, .json or .ini, or give text or bytes",
+        )
+    plain = _Checked().take(data, ())
+    if kind == "yaml":
+        return _yaml(plain)
+    return _json(plain) if kind == "json" else _ini(plain)
+
+
+class _Checked:
+    """A copy of plain types, every value checked: what subclasses and shared references would do is settled here."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def take(self, value: Any, steps: Steps) -> Any:
+        self._count += 1
+        if self._count > MAX_NODES:
+            raise _refused(steps, f"comes after {MAX_NODES} others", "split the configuration into several files")
+        if len(steps) >= MAX_DEPTH:
+            raise _refused(steps[:8], f"is nested deeper than {MAX_DEPTH} levels", "does it contain itself?")
+        if isinstance(value, Mapping):
+            return {self._key(key, steps): self.take(item, (*steps, str(key))) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.take(item, (*steps, index)) for index, item in enumerate(value)]
+        return _scalar(value, steps)
+
+    def _key(self, key: Any, steps: Steps) -> str:
+        if not isinstance(key, str):
+            raise _refused(steps, f"has a key that is a {type(key).__name__}", "make it text: each key is")
+        return _text(key, steps)
+
+
+def _scalar(value: Any, steps: Steps) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, Plain):
+        return value
+    if isinstance(value, str):
+        return _text(value, steps)
+    if isinstance(value, int):
+        if not -(2**63) <= value < 2**64:
+            raise _refused(steps, "is a number of more than 64 bits", "give it as text")
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, date):
+        return value
+    raise _refused(steps, f"is a {type(value).__name__}", "use mappings, lists, text, numbers, booleans or None")
+
+
+def _text(value: str, steps: Steps) -> str:
+    text = str.__str__(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise _refused(steps, "holds a lone surrogate", "give valid Unicode") from exc
+    return text
+
+
+def _refused(steps: Steps, problem: str, hint: str) -> InvalidOption:
+    return InvalidOption(f"{render(steps) or 'the configuration'} {problem} and cannot be written", hint=hint)
+
+
+# --------------------------------------------------------------------------------------------------------------
+# YAML
+
+
+def _yaml(data: dict[str, Any]) -> bytes:
+    stream = io.StringIO()
+    # The emitter in Python, not libyaml's: they differ in details, and the bytes have to be the same everywhere.
+    emitter = yaml.Dumper(stream, allow_unicode=True, width=2**31)
+    for event in _events(data):
+        emitter.emit(event)
+    return stream.getvalue().encode()
+
+
+def _events(data: dict[str, Any]) -> Iterator[yaml.Event]:
+    yield yaml.StreamStartEvent()
+    yield yaml.DocumentStartEvent(explicit=False)
+    yield from _node(data)
+    yield yaml.DocumentEndEvent(explicit=False)
+    yield yaml.StreamEndEvent()
+
+
+def _node(value: Any) -> Iterator[yaml.Event]:
+    if isinstance(value, dict):
+        yield yaml.MappingStartEvent(None, None, implicit=True, flow_style=False)
+        for key, item in value.items():
+            yield _string(key, block=False)
+            yield from _node(item)
+        yield yaml.MappingEndEvent()
+    elif isinstance(value, list):
+        yield yaml.SequenceStartEvent(None, None, implicit=True, flow_style=False)
+        for item in value:
+            yield from _node(item)
+        yield yaml.SequenceEndEvent()
+    elif isinstance(value, Plain):
+        yield yaml.ScalarEvent(None, None, (True, False), value)
+    elif isinstance(value, str):
+        yield _string(value, block=True)
+    else:
+        yield yaml.ScalarEvent(None, None, (True, False), _typed(value))
+
+
+def _string(text: str, *, block: bool) -> yaml.Event:
+    style = None
+    if block and "\n" in text and _BLOCK.fullmatch(text):
+        style = "|"
+    elif _UNSAFE.search(text):
+        style = '"'
+    elif not _is_plain(text):
+        style = "'"
+    return yaml.ScalarEvent(None, None, (style is None, True), text, style=style)
+
+
+def _is_plain(text: str) -> bool:
+    if _DURATION.fullmatch(text):
+        return True
+    return bool(_PLAIN.fullmatch(text)) and text.lower() not in _RESERVED
+
+
+def _typed(value: Any) -> str:
+    """The plain scalar that every reader takes for `value`."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, int):
+        return str(value)
+    if math.isnan(value):
+        return ".nan"
+    if math.isinf(value):
+        return ".inf" if value > 0 else "-.inf"
+    text = repr(value)
+    # YAML 1.1 takes 1e+16 for text: a float has a point.
+    return text if "." in text or "e" not in text else text.replace("e", ".0e")
+
+
+# --------------------------------------------------------------------------------------------------------------
+# JSON
+
+
+def _json(data: dict[str, Any]) -> bytes:
+    _refuse_json(data, ())
+    return (json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False, default=date.isoformat) + "\n").encode()
+
+
+def _refuse_json(value: Any, steps: Steps) -> None:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _refuse_json(item, (*steps, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _refuse_json(item, (*steps, index))
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise _refused(steps, "is not a finite number, which JSON does not know,", "leave it out")
+
+
+# --------------------------------------------------------------------------------------------------------------
+# INI, as go-ini reads it with its defaults, which are Grafana's: https://ini.unknwon.io/docs
+
+
+def _ini(data: dict[str, Any]) -> bytes:
+    above = {key: value for key, value in data.items() if not isinstance(value, dict)}
+    sections: dict[str, list[str]] = {}
+    lines = [ini_line(key, value, (key,)) for key, value in above.items()]
+    for key, value in data.items():
+        if key == _INI_DEFAULT and isinstance(value, dict):
+            lines += [ini_line(inner, item, (key, inner)) for inner, item in value.items()]
+        elif isinstance(value, dict):
+            _ini_section(key, value, (key,), sections)
+    blocks = ["\n".join(lines)] if lines else []
+    blocks += ["\n".join([f"[{name}]", *keys]) for name, keys in sections.items()]
+    return ("\n\n".join(blocks) + "\n").encode()
+
+
+def _ini_section(name: str, data: dict[str, Any], steps: Steps, sections: dict[str, list[str]]) -> None:
+    if not _INI_SECTION.fullmatch(name) or name != name.strip():
+        raise _refused(steps, "is no name for an INI section", "use a name without brackets or line breaks")
+    if name in sections:
+        raise _refused(steps, f"makes the section [{name}] a second time", "put its keys into one mapping")
+    inner = {key: value for key, value in data.items() if isinstance(value, dict)}
+    own = [ini_line(key, value, (*steps, key)) for key, value in data.items() if key not in inner]
+    if own or not inner:
+        sections[name] = own
+    for key, value in inner.items():
+        _ini_section(f"{name}.{key}", value, (*steps, key), sections)
+
+
+def ini_line(key: str, value: Any, steps: Steps) -> str:
+    """The line of one key; `steps` lead to it, for errors.
+
+    Raises:
+        InvalidOption: INI cannot hold the key, or the value.
+    """
+    if not _INI_KEY.fullmatch(key) or key != key.strip() or key == "-":
+        raise _refused(steps, "is no INI key", "use a key of letters, digits and underscores")
+    if isinstance(value, list | dict):
+        problem = f"is a {type(value).__name__}, which INI has no form for here,"
+        raise _refused(steps, problem, "give the text that the tool reads, 'a b' or 'a,b'")
+    text = ini_value(value, steps)
+    return f"{key} = {text}" if text else f"{key} ="
+
+
+def ini_value(value: Any, steps: Steps = ()) -> str:
+    """What stands behind the `=` for a scalar; see `ini_line`."""
+    return _ini_quoted(_ini_text(value, steps), steps)
+
+
+def _ini_text(value: Any, steps: Steps) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _refused(steps, "is not a finite number, which INI does not know,", "leave it out")
+    return repr(value) if isinstance(value, float) else _typed(value)
+
+
+def _ini_quoted(text: str, steps: Steps) -> str:
+    if _INI_UNSAFE.search(text):
+        raise _refused(steps, "holds control characters, which INI cannot quote,", "leave them out")
+    if not _INI_NEEDS_QUOTES.search(text):
+        return text
+    if "`" not in text:
+        return f"`{text}`"
+    if '"""' not in text:
+        return f'"""{text}"""'
+    raise _refused(steps, 'holds both ` and """, which INI cannot quote,', "leave one of them out")

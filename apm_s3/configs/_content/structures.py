@@ -1,0 +1,79 @@
+"""What all that walks through configurations shares: formats, paths, and lists of things that have names. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from apm_s3.validators._reading.documents import Format
+from apm_s3.validators._reading.nodes import MAX_SHOWN
+
+Step = str | int | tuple[str, str]
+"""A key, an index, or (field, name) for the item of a list whose items have names."""
+Steps = tuple[Step, ...]
+
+NAME_FIELDS = ("job_name", "name", "uid", "alert", "record", "id", "refId", "title", "from")
+"""The fields that name an item of a list, in the order in which they are tried: jobs, receivers, groups, data sources,
+rules, panels and their queries, periods of a schema."""
+
+_RULE_FIELDS = ("alert", "record")
+
+_FORMATS: Mapping[str, Format] = {"yml": "yaml", "yaml": "yaml", "json": "json", "ini": "ini"}
+
+
+def format_of(name: str) -> Format | None:
+    """The format that the ending of a file's name stands for; None where it is no structured one."""
+    return _FORMATS.get(name.rpartition(".")[2].lower()) if "." in name else None
+
+
+def item_names(*lists: Sequence[Any]) -> tuple[list[tuple[str, str]], ...] | None:
+    """For each of `lists` the (field, name) of its items, where one field tells the items of every list apart.
+
+    Rules may share a name, and a group may mix both kinds: the second `alert: Down` is ("alert", "Down #2"). None
+    where the items have no such names.
+    """
+    items = [item for each in lists for item in each]
+    if not items or not all(isinstance(item, Mapping) for item in items):
+        return None
+    for field in NAME_FIELDS:
+        if all(_is_name(item.get(field)) for item in items) and all(_distinct(each, field) for each in lists):
+            return tuple([(field, str(item[field])) for item in each] for each in lists)
+    if all(sum(_is_name(item.get(field)) for field in _RULE_FIELDS) == 1 for item in items):
+        return tuple(_rule_names(each) for each in lists)
+    return None
+
+
+def render(steps: Steps) -> str:
+    """`scrape_configs[node].scrape_interval`, `targets[2]`; keys that are not words are quoted: `labels["a.b"]`."""
+    return "".join(_rendered(step) for step in steps).removeprefix(".")
+
+
+def _rendered(step: Step) -> str:
+    if isinstance(step, int):
+        return f"[{step}]"
+    if isinstance(step, tuple):
+        return f"[{step[0]}={json.dumps(step[1][:MAX_SHOWN], ensure_ascii=False)[1:-1]}]"
+    if len(step) <= MAX_SHOWN and step.replace("_", "").replace("-", "").isalnum():
+        return f".{step}"
+    return f"[{json.dumps(step[:MAX_SHOWN], ensure_ascii=False)}]"
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool) and value != ""
+
+
+def _distinct(items: Sequence[Any], field: str) -> bool:
+    return len({str(item[field]) for item in items}) == len(items)
+
+
+def _rule_names(rules: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    seen: Counter[tuple[str, str]] = Counter()
+    names = []
+    for rule in rules:
+        field = "alert" if _is_name(rule.get("alert")) else "record"
+        name = (field, str(rule[field]))
+        seen[name] += 1
+        names.append(name if seen[name] == 1 else (field, f"{name[1]} #{seen[name]}"))
+    return names

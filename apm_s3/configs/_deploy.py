@@ -1,0 +1,336 @@
+"""Deploys: what one environment has, into another, planned first, then committed for all tools at once."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from apm_s3.configs._checks import keep_checks, report_bundle
+from apm_s3.configs._content.diff import BundleDiff
+from apm_s3.configs._content.overlays import OVERLAY, Overlaid, Touched, apply_overlay, base_files, is_reserved
+from apm_s3.configs._models import Deployed, Origin, Release, ReleaseRef
+from apm_s3.configs._protocol.changes import check_base
+from apm_s3.configs._protocol.publish import Draft, Publisher
+from apm_s3.configs._protocol.reader import Reader, Snapshot
+from apm_s3.configs._views import compare
+from apm_s3.errors import ConfigInvalid, ConfigNotFound, DeployRefused, InvalidOption
+from apm_s3.reports import ValidationReport
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A store, as a deploy needs it: the source or the target."""
+
+    bucket: str
+    prefix: str
+    reader: Reader
+    publisher: Publisher
+
+
+@dataclass(frozen=True, slots=True)
+class ToolPlan:
+    """What a deploy would do for one tool.
+
+    Attributes:
+        source, target: the releases on both sides; `target` is None where there is none yet.
+        files: what the target would hold, with its overlay applied.
+        diff: from what the target has now.
+        report: validation of `files`.
+        touched: the files that the target's overlay changes, with base and result.
+        changes: whether there is anything to do.
+        drifted: the target was changed by hand since its last deploy.
+        blocked: why the deploy is refused; empty where it is not.
+    """
+
+    tool: str
+    source: Release
+    target: Release | None
+    files: Mapping[str, bytes] = field(repr=False)
+    diff: BundleDiff = field(repr=False)
+    report: ValidationReport
+    touched: tuple[Touched, ...]
+    changes: bool
+    drifted: bool
+    blocked: tuple[str, ...] = ()
+
+    @property
+    def source_revision(self) -> int:
+        """The revision that would be deployed."""
+        return self.source.revision
+
+    @property
+    def target_revision(self) -> int:
+        """The revision that would be replaced (0: none)."""
+        return 0 if self.target is None else self.target.revision
+
+
+@dataclass(frozen=True, slots=True)
+class DeployPlan:
+    """A deploy as it would be now. It is the dry run, and what `deploy` takes.
+
+    Attributes:
+        frozen: why the target takes no change at all; None where it does.
+    """
+
+    source_environment: str
+    target_environment: str
+    source_bucket: str
+    target_bucket: str
+    tools: tuple[ToolPlan, ...]
+    frozen: str | None = None
+    target_side: Side = field(repr=False, compare=False, kw_only=True)
+
+    @property
+    def changes(self) -> bool:
+        """Whether there is anything to do."""
+        return any(each.changes for each in self.tools)
+
+    @property
+    def blocked(self) -> tuple[str, ...]:
+        """Why the deploy would be refused; empty where it would not."""
+        reasons = [f"{each.tool}: {reason}" for each in self.tools for reason in each.blocked]
+        return (*reasons, *([] if self.frozen is None else [f"frozen: {self.frozen}"]))
+
+
+@dataclass(frozen=True, slots=True)
+class DeployResult:
+    """A deploy that was committed: the new releases, all of one commit; none where nothing had changed."""
+
+    plan: DeployPlan
+    releases: tuple[Release, ...]
+
+
+async def make_plan(
+    source: Side,
+    target: Side,
+    source_environment: str,
+    target_environment: str,
+    *,
+    tools: Sequence[str] | None,
+    variables: Mapping[str, str],
+    create: bool,
+) -> DeployPlan:
+    """See `ConfigStore.plan_deploy`."""
+    same_store = (source.bucket, source.prefix) == (target.bucket, target.prefix)
+    if same_store and source_environment == target_environment:
+        raise InvalidOption(f"'{source_environment}' is source and target at once", hint="name another target")
+    taken = await source.reader.settled(source_environment, lambda snapshot: _take(source.reader, snapshot, tools))
+    there = await _there(target.reader, target_environment, tuple(taken), create=create)
+    plans = []
+    for tool, (release, files) in taken.items():
+        plans.append(await _plan_tool(release, files, there.releases.get(tool), target.reader, variables))
+    return DeployPlan(
+        source_environment,
+        target_environment,
+        source.bucket,
+        target.bucket,
+        tuple(plans),
+        there.frozen,
+        target_side=target,
+    )
+
+
+async def carry_out(
+    plan: DeployPlan, source: Side, *, author: str | None, message: str, allow_drift: bool, force: str | None
+) -> DeployResult:
+    """See `ConfigStore.deploy`."""
+    changed = [each for each in plan.tools if each.changes]
+    reasons = tuple(reason for each in changed for reason in _refusals(each, allow_drift=allow_drift, force=force))
+    if reasons:
+        raise DeployRefused(
+            f"'{plan.source_environment}' is not deployed into '{plan.target_environment}': {'; '.join(reasons)}",
+            reasons=reasons,
+            environment=plan.target_environment,
+            bucket=plan.target_bucket,
+            hint="nothing was changed",
+        )
+    if not changed:
+        return DeployResult(plan, ())
+
+    async def make(begun: Snapshot, bases: Mapping[str, Release | None]) -> list[Draft]:
+        for each in changed:
+            check_base(each.tool, begun.environment, begun.current.tools.get(each.tool), _ref(each.target), None)
+        # As late as can be: afterwards the source may move unseen.
+        await _check_source(plan, source.reader, changed)
+        return [await _draft(plan, each, bases[each.tool], force, author, message) for each in changed]
+
+    expect = {each.tool: each.target_revision for each in changed}
+    releases = await plan.target_side.publisher.publish(plan.target_environment, make, expect)
+    return DeployResult(plan, tuple(releases))
+
+
+# --------------------------------------------------------------------------------------------------------------
+# The plan
+
+
+@dataclass(frozen=True, slots=True)
+class _There:
+    """What the target has now: its releases by tool, and why it is frozen."""
+
+    releases: Mapping[str, Release]
+    frozen: str | None = None
+
+
+_Taken = dict[str, tuple[Release, Mapping[str, bytes]]]
+
+
+async def _take(reader: Reader, snapshot: Snapshot, tools: Sequence[str] | None) -> _Taken:
+    """The source's releases and files, of one and the same state."""
+    taken: _Taken = {}
+    for tool in sorted(snapshot.current.tools) if tools is None else dict.fromkeys(tools):
+        release = await reader.newest(snapshot, tool)
+        if release is None or release.removed:
+            if tools is None:
+                continue
+            raise ConfigNotFound(
+                f"there is no {tool} in '{snapshot.environment}' to deploy",
+                tool=tool,
+                environment=snapshot.environment,
+                hint="list() shows what there is",
+            )
+        taken[tool] = release, await reader.files(release)
+    if not taken:
+        raise ConfigNotFound(
+            f"'{snapshot.environment}' is empty: there is nothing to deploy",
+            environment=snapshot.environment,
+            hint="upload something first, or name another source",
+        )
+    return taken
+
+
+async def _there(reader: Reader, environment: str, tools: Sequence[str], *, create: bool) -> _There:
+    async def read(snapshot: Snapshot) -> _There:
+        found = {tool: await reader.newest(snapshot, tool) for tool in tools}
+        freeze = snapshot.current.freeze
+        releases = {tool: release for tool, release in found.items() if release is not None}
+        return _There(releases, None if freeze is None else freeze.reason)
+
+    if create and await reader.current(environment) is None:
+        await reader.check_empty(environment)
+        return _There({})
+    try:
+        return await reader.settled(environment, read)
+    except ConfigNotFound as exc:
+        hint = (
+            "check its name, the bucket and the prefix; create=True deploys into an environment that is not there yet"
+        )
+        raise ConfigNotFound(exc.problem, environment=environment, hint=hint) from exc
+
+
+async def _plan_tool(
+    release: Release, files: Mapping[str, bytes], target: Release | None, reader: Reader, variables: Mapping[str, str]
+) -> ToolPlan:
+    entries = {} if target is None else target.files
+    overlay = await _contents(reader, target, {OVERLAY} & entries.keys())
+    base = base_files(files)
+    failed: ValidationReport | None = None
+    try:
+        overlaid = await asyncio.to_thread(apply_overlay, base, overlay.get(OVERLAY), variables)
+    except ConfigInvalid as invalid:
+        failed, overlaid = invalid.report, Overlaid(base, overlay=overlay.get(OVERLAY))
+    result = overlaid.release_files()
+    hashes = await asyncio.to_thread(lambda: {name: hashlib.sha256(raw).hexdigest() for name, raw in result.items()})
+    old_hashes = {name: entry.sha256 for name, entry in entries.items()}
+    different = {name for name in hashes.keys() | old_hashes.keys() if hashes.get(name) != old_hashes.get(name)}
+    old = await _contents(reader, target, different & entries.keys())
+    report = failed or await report_bundle(release.tool, result)
+    drifted = target is not None and target.drifted
+    return ToolPlan(
+        tool=release.tool,
+        source=release,
+        target=target,
+        files=MappingProxyType(result),
+        diff=await _diff(old, {name: result[name] for name in different & result.keys()}, release, target),
+        report=report,
+        touched=overlaid.touched,
+        changes=target is None or bool(different),
+        drifted=drifted,
+        blocked=_blocked(report, drifted=drifted),
+    )
+
+
+async def _contents(reader: Reader, release: Release | None, names: AbstractSet[str]) -> Mapping[str, bytes]:
+    if release is None or not names:
+        return {}
+    wanted = {name: release.files[name] for name in names}
+    return await reader.settled(release.environment, lambda _: reader.files(release, wanted))
+
+
+async def _diff(
+    old: Mapping[str, bytes], new: Mapping[str, bytes], source: Release, target: Release | None
+) -> BundleDiff:
+    label = "nothing" if target is None else f"{target.environment}#{target.revision}"
+    return await compare((label, _read_by_tool(old)), (f"{source.environment}#{source.revision}", _read_by_tool(new)))
+
+
+def _read_by_tool(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {name: raw for name, raw in files.items() if not is_reserved(name)}
+
+
+_DRIFT = "the target was changed by hand since its last deploy"
+
+
+def _blocked(report: ValidationReport, *, drifted: bool) -> tuple[str, ...]:
+    errors = len(report.errors)
+    counted = "1 error" if errors == 1 else f"{errors} errors, the first"
+    reasons = [f"{counted}: {report.errors[0].render(report.name)}"] if errors else []
+    return (*reasons, *([_DRIFT] if drifted else []))
+
+
+# --------------------------------------------------------------------------------------------------------------
+# The deploy
+
+
+def _refusals(plan: ToolPlan, *, allow_drift: bool, force: str | None) -> list[str]:
+    reasons = []
+    if not plan.report.ok and (force is None or plan.report.kind == "overlay"):
+        reasons.append(f"{plan.tool}: {plan.blocked[0]}")
+    if plan.drifted and not allow_drift:
+        reasons.append(f"{plan.tool}: {_DRIFT} (allow_drift=True overwrites that)")
+    return reasons
+
+
+async def _check_source(plan: DeployPlan, reader: Reader, changed: Sequence[ToolPlan]) -> None:
+    snapshot = await reader.require(plan.source_environment)
+    moved = []
+    for each in changed:
+        state = snapshot.current.tools.get(each.tool)
+        if state is None or state.release != each.source.ref:
+            revision = "gone" if state is None else f"revision {state.release.revision} now"
+            moved.append(f"{each.tool}: the source was at revision {each.source_revision} and is {revision}")
+    if moved:
+        raise DeployRefused(
+            f"'{plan.source_environment}' has moved since the plan was made: {'; '.join(moved)}",
+            reasons=tuple(moved),
+            environment=plan.source_environment,
+            bucket=plan.source_bucket,
+            hint="nothing was changed; make a new plan",
+        )
+
+
+async def _draft(
+    plan: DeployPlan, each: ToolPlan, base: Release | None, force: str | None, author: str | None, message: str
+) -> Draft:
+    known = [each.source] if base is None else [each.source, base]
+    checks = await keep_checks([each.report], each.files, known, force=force)
+    bucket = None if plan.source_bucket == plan.target_bucket else plan.source_bucket
+    return Draft(
+        tool=each.tool,
+        base=base,
+        files=each.files,
+        origin=Origin("deploy", plan.source_environment, each.source_revision, bucket),
+        author=author,
+        message=message or f"deploy of {plan.source_environment} revision {each.source_revision}",
+        warnings=checks.warnings,
+        forced=checks.forced,
+        deploy=Deployed(0, "", plan.source_environment, each.source_revision, each.source.digest, bucket),
+        expect=each.target_revision,
+    )
+
+
+def _ref(release: Release | None) -> ReleaseRef | None:
+    return None if release is None else release.ref

@@ -1,0 +1,75 @@
+"""The methods of `ConfigStore` about deploys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import NoneType
+
+from apm_s3._naming import check_environment
+from apm_s3.configs._content.sources import check_notes, check_tools, check_type
+from apm_s3.configs._deploy import DeployPlan, DeployResult, Side, carry_out, make_plan
+
+
+class DeployMethods:
+    """Deploys from one environment to another. A part of `ConfigStore`."""
+
+    _side: Side
+
+    async def plan_deploy(
+        self,
+        source_environment: str,
+        target_environment: str,
+        *,
+        tools: Sequence[str] | None = None,
+        target: DeployMethods | None = None,
+        variables: Mapping[str, str] | None = None,
+        create: bool = False,
+    ) -> DeployPlan:
+        """What a deploy would do: files, diff, validation, and what blocks it. Nothing is changed.
+
+        Args:
+            tools: by default every tool of the source.
+            target: the store of the target, in another bucket or region; by default this one.
+            variables: values for those that the target's overlays declare.
+            create: the target may be an environment that does not exist yet.
+
+        Raises:
+            InvalidOption: source and target are the same.
+            ConfigNotFound: there is no such environment or tool, or the source is empty.
+            StoreDamaged: what is stored cannot be read.
+        """
+        check_type("target", target, DeployMethods, NoneType)
+        check_type("variables", variables, Mapping, NoneType)
+        return await make_plan(
+            self._side,
+            (target or self)._side,  # noqa: SLF001 - another store of this class
+            check_environment(source_environment),
+            check_environment(target_environment),
+            tools=check_tools(tools),
+            variables=variables or {},
+            create=create,
+        )
+
+    async def deploy(
+        self,
+        plan: DeployPlan,
+        *,
+        author: str | None = None,
+        message: str = "",
+        allow_drift: bool = False,
+        force: str | None = None,
+    ) -> DeployResult:
+        """Carry out a plan of this store: one commit for all its tools, or nothing.
+
+        Args:
+            allow_drift: overwrite what was changed in the target by hand since its last deploy.
+            force: deploy in spite of validation's errors, for this reason, which is kept.
+
+        Raises:
+            DeployRefused: the plan is blocked, or its source has moved; nothing was changed.
+            RevisionConflict: the target has moved; nothing was changed.
+            EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
+        """
+        check_type("plan", plan, DeployPlan)
+        check_notes(author, message, force)
+        return await carry_out(plan, self._side, author=author, message=message, allow_drift=allow_drift, force=force)

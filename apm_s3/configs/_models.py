@@ -1,0 +1,293 @@
+"""What configuration stores give: frozen values."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from pathlib import PurePosixPath
+from types import MappingProxyType
+from typing import Any, Literal
+
+from apm_s3._tools import MAIN_FILES
+from apm_s3.configs._content.overlays import is_reserved
+from apm_s3.errors import ConfigNotFound
+from apm_s3.validators import parse_document
+
+Action = Literal["upload", "remove", "rollback", "deploy", "restore", "repair"]
+"""What made a release."""
+
+Encoding = Literal["identity", "gzip"]
+"""How a blob is stored. Sizes and hashes are always those of the plain content."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRef:
+    """A release document: its revision, key and the SHA-256 of its bytes."""
+
+    revision: int
+    key: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file of a release.
+
+    Attributes:
+        size, sha256: of the plain content.
+        blob: the name of the object that holds it, in the blobs folder of the release's tool.
+        encoding: how that object is stored.
+    """
+
+    size: int
+    sha256: str
+    blob: str
+    encoding: Encoding = "identity"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a release comes from.
+
+    Attributes:
+        action: what made it.
+        environment, revision: the environment and revision whose content it took, where it did.
+        bucket: the bucket of those, where it is another one.
+        backup: the key of the backup that it was restored from.
+    """
+
+    action: Action
+    environment: str | None = None
+    revision: int | None = None
+    bucket: str | None = None
+    backup: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """The last deploy into an environment that a release descends from.
+
+    Attributes:
+        revision: the revision that the deploy made here.
+        digest: the content that it made (`Release.digest`).
+        source_environment, source_revision, source_digest: what was deployed.
+        source_bucket: the bucket of the source, where it is another one.
+    """
+
+    revision: int
+    digest: str
+    source_environment: str
+    source_revision: int
+    source_digest: str
+    source_bucket: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One revision of a tool's configuration in an environment: a whole bundle of files.
+
+    Attributes:
+        revision: counts from 1 for each tool and environment.
+        parent: the release it replaced; None for the first.
+        write_id: names the write that made it, over all its tools.
+        created_at: by the server's clock, when that write began.
+        files: by name, in order; empty once the configuration was removed.
+        warnings: what validation and the search for secrets had to say, one line each.
+        forced: the reason that was given to commit it in spite of errors.
+        deployed: the last deploy that it descends from.
+        ref: where the document lies.
+        live_pending: committed, but the copies under `live/` could not be brought up to date yet. It is a fact of
+            the call that made the release and is not stored.
+    """
+
+    tool: str
+    environment: str
+    revision: int
+    parent: ReleaseRef | None
+    write_id: str
+    author: str | None
+    message: str
+    created_at: datetime
+    origin: Origin
+    files: Mapping[str, FileEntry]
+    warnings: tuple[str, ...] = ()
+    forced: str | None = None
+    deployed: Deployed | None = None
+    ref: ReleaseRef | None = field(default=None, compare=False)
+    live_pending: bool = field(default=False, compare=False)
+
+    @property
+    def digest(self) -> str:
+        """One SHA-256 over the names and contents that the tool reads: equal for releases that hold the same."""
+        return bundle_digest({name: entry.sha256 for name, entry in self.files.items()})
+
+    @property
+    def drifted(self) -> bool:
+        """Whether it is not what the last deploy into its environment made, but was changed by hand since."""
+        return self.deployed is not None and self.deployed.digest != self.digest
+
+    @property
+    def removed(self) -> bool:
+        """Whether this release removed the configuration."""
+        return not self.files
+
+
+def changed_files(old: Release | None, new: Release) -> dict[str, Literal["added", "removed", "changed"]]:
+    """How the files of `new` differ from those of `old` (None: there was nothing), by name, in order."""
+    before = {} if old is None else old.files
+    changes: dict[str, Literal["added", "removed", "changed"]] = {}
+    for name in sorted(before.keys() | new.files.keys()):
+        if name not in before:
+            changes[name] = "added"
+        elif name not in new.files:
+            changes[name] = "removed"
+        elif before[name].sha256 != new.files[name].sha256:
+            changes[name] = "changed"
+    return changes
+
+
+def bundle_digest(hashes: Mapping[str, str]) -> str:
+    """One SHA-256 over the names and the SHA-256s of a bundle's files, but for those that only overlays use."""
+    lines = (f"{sha256} {name}\n" for name, sha256 in sorted(hashes.items()) if not is_reserved(name))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    """One file of a release, byte for byte as it was uploaded.
+
+    Attributes:
+        etag: changes exactly when the content does; quoted, as HTTP wants it.
+    """
+
+    name: str
+    raw: bytes = field(repr=False)
+    revision: int
+    tool: str
+    environment: str
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.raw)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of `raw`, in hex."""
+        return hashlib.sha256(self.raw).hexdigest()
+
+    @property
+    def etag(self) -> str:
+        """The SHA-256 of the content, in quotes."""
+        return f'"{self.sha256}"'
+
+    @cached_property
+    def text(self) -> str:
+        """The content as UTF-8.
+
+        Raises:
+            UnicodeDecodeError: it is not text.
+        """
+        return self.raw.decode()
+
+    @cached_property
+    def data(self) -> Any:
+        """The parsed content: mappings, lists and scalars. Parsed at the first use, in the caller's thread.
+
+        By the name's ending it is JSON, INI (sections of text), or else YAML.
+
+        Raises:
+            ConfigInvalid: it cannot be parsed.
+        """
+        return parse_document(self.raw, format_of(self.name))
+
+
+def format_of(name: str) -> Literal["yaml", "json", "ini"]:
+    """The format of a file by its name's ending; YAML where it says nothing."""
+    ending = PurePosixPath(name).suffix.lower()
+    return "json" if ending == ".json" else "ini" if ending in (".ini", ".conf") else "yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """All files of one release."""
+
+    release: Release
+    files: Mapping[str, ConfigFile]
+
+    @property
+    def main(self) -> ConfigFile:
+        """The tool's main file.
+
+        Raises:
+            ConfigNotFound: the bundle has none.
+        """
+        name = MAIN_FILES[self.release.tool]
+        if name not in self.files:
+            raise ConfigNotFound(
+                f"{self.release.tool} in {self.release.environment} has no {name}",
+                tool=self.release.tool,
+                environment=self.release.environment,
+                hint=f"it has {', '.join(list(self.files)[:10])}",
+            )
+        return self.files[name]
+
+
+class CommitOutcome(StrEnum):
+    """How a write ended.
+
+    WON: it was committed. LOST: it was not and never will be. PENDING: neither yet, ask again.
+    EXPIRED: no trace of it is left that could tell (history was pruned since).
+    """
+
+    WON = "won"
+    LOST = "lost"
+    PENDING = "pending"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Why an environment takes no change."""
+
+    reason: str
+    by: str | None
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ToolState:
+    """What the reference document says of one tool.
+
+    Attributes:
+        release, parent: the current release and the one it replaced.
+        good: the release that was marked as the last known good one.
+        oldest: the oldest revision that is kept.
+    """
+
+    release: ReleaseRef
+    parent: ReleaseRef | None = None
+    good: ReleaseRef | None = None
+    oldest: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """The reference document of an environment: what is current there.
+
+    Attributes:
+        sequence: grows by one with each write.
+        writers: the write ids of the last 64 writes, oldest first.
+        home: the bucket it was written in; elsewhere it is a replica.
+        freeze: set while the environment is frozen.
+    """
+
+    sequence: int
+    writers: tuple[str, ...]
+    home: str
+    freeze: Freeze | None = None
+    tools: Mapping[str, ToolState] = field(default_factory=lambda: MappingProxyType({}))

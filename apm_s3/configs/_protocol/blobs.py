@@ -1,0 +1,64 @@
+"""Which blobs a new release needs: those that the replaced release has are used again, all others are new. Pure.
+
+A blob of any other release is never used by its name, for a collector may be about to delete it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from apm_s3.configs._models import FileEntry, Release
+from apm_s3.configs._protocol.keys import blob_name
+
+COMPRESS_FROM = 16 * 1024
+"""Bytes from which a file is stored compressed, if that makes it smaller by a tenth."""
+
+Content = bytes | FileEntry
+"""A file of a new release: its bytes, or a file of another release of the same tool and environment."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlobPlan:
+    """What a release's files become.
+
+    Attributes:
+        entries: by file name, for the release document.
+        puts: what to put, by blob name.
+        copies: what to copy inside the bucket: from which blob, by new blob name.
+    """
+
+    entries: Mapping[str, FileEntry]
+    puts: Mapping[str, bytes]
+    copies: Mapping[str, str]
+
+
+def plan_blobs(files: Mapping[str, Content], base: Release | None, write_id: str) -> BlobPlan:
+    """Hash, compare with the replaced release, and pack what is new. Takes time in proportion to the bytes given."""
+    known = {entry.sha256: entry for entry in base.files.values()} if base is not None else {}
+    entries: dict[str, FileEntry] = {}
+    puts: dict[str, bytes] = {}
+    copies: dict[str, str] = {}
+    for name in sorted(files):
+        content = files[name]
+        sha256 = content.sha256 if isinstance(content, FileEntry) else hashlib.sha256(content).hexdigest()
+        if sha256 not in known:
+            blob = blob_name(sha256, write_id)
+            if isinstance(content, FileEntry):
+                copies[blob] = content.blob
+                known[sha256] = FileEntry(content.size, sha256, blob, content.encoding)
+            else:
+                packed = _pack(content)
+                puts[blob] = content if packed is None else packed
+                known[sha256] = FileEntry(len(content), sha256, blob, "identity" if packed is None else "gzip")
+        entries[name] = known[sha256]
+    return BlobPlan(entries, puts, copies)
+
+
+def _pack(content: bytes) -> bytes | None:
+    if len(content) < COMPRESS_FROM:
+        return None
+    packed = gzip.compress(content, compresslevel=6, mtime=0)
+    return packed if len(packed) < len(content) * 0.9 else None

@@ -1,0 +1,331 @@
+"""The commit: one conditional write of the reference document, and the certainty of how it ended.
+
+Whoever writes follows these rules, and only together they hold:
+
+- What the document will name is there before the document is written.
+- The write carries the ETag that was read. Only a 200, or our write id in a document that was read later, says that
+  it won; only a 412 followed by a document without our write id says that it did not. Everything else says nothing:
+  the request may still arrive, so the same bytes are sent again until one of the two is seen.
+- After a 412 the change is made again on the fresh document, if that still allows it.
+- All sends of one write id begin within `WINDOW` of reading the first document, by the server's clock. Whoever asks
+  later how the write ended can so make sure that it never will take effect any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from apm_s3._tasks import shielded
+from apm_s3.configs._models import Current, Release
+from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.changes import Change, ring_overrun, stamp
+from apm_s3.configs._protocol.documents import encode_current
+from apm_s3.configs._protocol.objects import ObjectStore
+from apm_s3.configs._protocol.probe import Probe
+from apm_s3.configs._protocol.reader import Gone, Reader, Snapshot
+from apm_s3.errors import (
+    AccessDenied,
+    ApmS3Error,
+    BucketNotFound,
+    CommitUnknown,
+    Conflict,
+    DeadlineExceeded,
+    InvalidRequest,
+    NotFound,
+    PreconditionFailed,
+    S3Error,
+    ServiceUnavailable,
+    StoreDamaged,
+    Throttled,
+    TransportError,
+    UsageError,
+)
+
+WINDOW = 15 * 60.0
+"""Seconds within which a write id is sent, and after which a write that was not seen can be ruled out."""
+
+SKEW = 60.0
+"""Seconds that a writer keeps clear of the end of its window: `Date` has whole seconds, and servers' clocks differ."""
+
+RESTARTS = 3
+"""Times that a write which outlasts its window is begun again."""
+
+CANCEL_GRACE = 10.0
+"""Seconds that a cancelled caller waits at most until its commit has ended."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+
+
+class WindowClosed(Exception):
+    """The write took too long. Nothing of it is under way: it can begin again under a new write id."""
+
+
+class Committer:
+    """Writes the reference documents of one store. The writers of one process queue for each environment."""
+
+    def __init__(self, objects: ObjectStore, reader: Reader, probe: Probe, *, failover: bool, deadline: float) -> None:
+        self._objects = objects
+        self._reader = reader
+        self._probe = probe
+        self._failover = failover
+        self._deadline = deadline
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def begin(self, environment: str) -> Snapshot:
+        """Read the reference document, made anew and empty where there is none.
+
+        Raises:
+            ConditionalWritesUnsupported, UsageError, StoreDamaged: see `look`.
+        """
+        snapshot = await self.look(environment)
+        if not snapshot.etag:
+            await self._create(environment)
+            snapshot = await self._reader.require(environment)
+        return snapshot
+
+    async def look(self, environment: str) -> Snapshot:
+        """Read the reference document; an empty one without an ETag where there is none.
+
+        Raises:
+            ConditionalWritesUnsupported: the endpoint ignores conditions.
+            UsageError: this bucket is a replica.
+            StoreDamaged: there are releases, but no reference document.
+        """
+        await self._probe.ensure(environment)
+        snapshot = await self._reader.current(environment)
+        if snapshot is None:
+            await self._reader.check_empty(environment)
+            nothing = Current(0, (), self._objects.bucket)
+            return Snapshot(environment, nothing, "", 0.0, asyncio.get_running_loop().time())
+        if self._reader.is_replica(snapshot.current) and not self._failover:
+            raise UsageError(
+                f"'{environment}' in bucket '{self._objects.bucket}' is a replica of bucket '{snapshot.current.home}'",
+                bucket=self._objects.bucket,
+                hint="write there; or, once that is lost for good, open this store with failover=True",
+            )
+        return snapshot
+
+    async def _create(self, environment: str) -> None:
+        # A write id of its own, so that no two documents ever have the same bytes and, with them, the same ETag.
+        writers = (keys.new_write_id(environment),)
+        empty = Current(sequence=0, writers=writers, home=self._objects.bucket)
+        try:
+            await self._objects.put(
+                keys.current(environment), encode_current(empty), create=True, content_type="application/json"
+            )
+        except PreconditionFailed:
+            return
+
+    async def commit(self, begun: Snapshot, change: Change, write_id: str, releases: tuple[Release, ...] = ()) -> None:
+        """Make `change`, and come back when it is certain to have been made.
+
+        Args:
+            begun: the document as it was before anything was written.
+            releases: those that `change` makes current, to find them in the history.
+
+        Raises:
+            WindowClosed: it took too long, and was certainly not made.
+            CommitUnknown: the deadline passed before it was known.
+            DeadlineExceeded: the deadline passed, and it was certainly not made.
+            ApmS3Error: what `change` raises, or a refusal of S3; it was certainly not made.
+        """
+        deadline = asyncio.get_running_loop().time() + self._deadline
+        async with self._turn(begun.environment, deadline) as waited:
+            write = _Write(self._objects, self._reader, begun, change, write_id, releases, deadline)
+            # Cancelled, a request on its way would leave the caller without a verdict and `live/` behind.
+            await shielded(write.run(stale=waited), timeout=CANCEL_GRACE)
+
+    async def change(self, environment: str, make: Callable[[Snapshot], Change]) -> None:
+        """Make a change of the document alone, which needs nothing else to be stored.
+
+        Raises:
+            CommitUnknown: the deadline passed before it was known whether it was made. Such changes can be repeated.
+        """
+        for _ in range(RESTARTS):
+            begun = await self.begin(environment)
+            try:
+                return await self.commit(begun, make(begun), keys.new_write_id(environment))
+            except WindowClosed:
+                continue
+        raise DeadlineExceeded(
+            f"'{environment}' could not be changed within {RESTARTS} x 15 minutes; nothing was changed",
+            operation="commit",
+            bucket=self._objects.bucket,
+        )
+
+    @asynccontextmanager
+    async def _turn(self, environment: str, deadline: float) -> AsyncIterator[bool]:
+        """One writer of this process at a time; whether there was one before us."""
+        lock = self._locks.setdefault(environment, asyncio.Lock())
+        waited = lock.locked()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await lock.acquire()
+        except TimeoutError as exc:
+            raise DeadlineExceeded(
+                f"'{environment}' was not free within {self._deadline:g} s; nothing was changed", operation="commit"
+            ) from exc
+        try:
+            yield waited
+        finally:
+            lock.release()
+
+
+@dataclass(slots=True)
+class _Write:
+    """One write id on its way into the reference document."""
+
+    objects: ObjectStore
+    reader: Reader
+    begun: Snapshot
+    change: Change
+    write_id: str
+    releases: tuple[Release, ...]
+    deadline: float
+    sent: bool = False
+    unresolved: bool = False
+
+    async def run(self, *, stale: bool) -> None:
+        """Send, and rebase, until there is a verdict."""
+        base = self.begun
+        if stale:
+            base = await self._reread()
+            self._check_window(base)
+        while True:
+            changed = stamp(self.change(base.current), self.write_id, self.objects.bucket)
+            if await self._send(base, encode_current(changed)):
+                return
+            fresh = await self._reread()
+            if await self._has_won(base, fresh):
+                return
+            self.unresolved = False
+            self._check_window(fresh)
+            if asyncio.get_running_loop().time() >= self.deadline:
+                raise self._too_late("others were faster until the deadline passed")
+            base = fresh
+
+    async def _send(self, base: Snapshot, body: bytes) -> bool:
+        """Send until it is certain that it took effect, or that the ETag is stale (False)."""
+        loop = asyncio.get_running_loop()
+        pause = _FIRST_PAUSE
+        while True:
+            left = self.deadline - loop.time()
+            self.sent = True
+            try:
+                await self.objects.put(
+                    keys.current(base.environment),
+                    body,
+                    if_match=base.etag,
+                    content_type="application/json",
+                    timeout=max(left, 1.0),
+                )
+            except PreconditionFailed:
+                return False
+            except ApmS3Error as error:
+                self._judge(error)
+                if await self._seen():
+                    return True
+                if loop.time() + pause >= self.deadline or self._window_is_closed():
+                    raise (self._unknown() if self.unresolved else self._failed(error)) from error
+                await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - spreads requests, no secret
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            else:
+                return True
+
+    def _judge(self, error: ApmS3Error) -> None:
+        """Take in what an error says of the request: certainly refused (raised), not sent, or nothing."""
+        if isinstance(error, NotFound) and not isinstance(error, BucketNotFound):
+            key = self.reader.where(keys.current(self.begun.environment))
+            raise StoreDamaged(f"'{key}' has vanished", environment=self.begun.environment) from error
+        self.unresolved = self.unresolved or may_have_arrived(error)
+        # Refused credentials were refreshed and tried again beneath us already.
+        if not self.unresolved and (isinstance(error, AccessDenied) or not error.retryable):
+            raise error
+
+    async def _seen(self) -> bool:
+        """Whether the document shows our write id. That it does not proves nothing."""
+        if not self.unresolved:
+            return False
+        try:
+            snapshot = await self.reader.current(self.begun.environment)
+        except ApmS3Error:
+            return False
+        return snapshot is not None and self.write_id in snapshot.current.writers
+
+    async def _has_won(self, base: Snapshot, fresh: Snapshot) -> bool:
+        """After a 412 on the ETag of `base`: whether it was our own write that had made it stale."""
+        if self.write_id in fresh.current.writers:
+            return True
+        if not ring_overrun(base.current, fresh.current):
+            return False
+        if not self.releases:
+            raise self._unknown()
+        return await self._in_history(self.releases[0], fresh)
+
+    async def _in_history(self, release: Release, fresh: Snapshot) -> bool:
+        state = fresh.current.tools.get(release.tool)
+        if state is None or release.ref is None or state.release.revision < release.revision:
+            return False
+        try:
+            found = await self.reader.find(fresh, release.tool, release.revision)
+        except (Gone, ApmS3Error) as exc:
+            raise self._unknown() from exc
+        if found is None:
+            raise self._unknown()
+        return found.ref is not None and found.ref.key == release.ref.key
+
+    async def _reread(self) -> Snapshot:
+        """The document as it is now; asked again until the deadline, for without it nothing is known."""
+        loop = asyncio.get_running_loop()
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return await self.reader.require(self.begun.environment)
+            except (S3Error, TransportError) as error:
+                if loop.time() + pause >= self.deadline:
+                    raise (self._unknown() if self.sent else error) from error
+                await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - spreads requests, no secret
+                pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _check_window(self, fresh: Snapshot) -> None:
+        if fresh.server_time - self.begun.server_time > WINDOW - SKEW or self._window_is_closed():
+            raise WindowClosed
+
+    def _window_is_closed(self) -> bool:
+        return asyncio.get_running_loop().time() - self.begun.asked_at > WINDOW - SKEW
+
+    def _unknown(self) -> CommitUnknown:
+        return CommitUnknown(
+            f"it is not known whether the change of '{self.begun.environment}' took effect",
+            write_id=self.write_id,
+            environment=self.begun.environment,
+            tool=self.releases[0].tool if len(self.releases) == 1 else None,
+            operation="commit",
+            bucket=self.objects.bucket,
+            key=keys.current(self.begun.environment),
+            hint=f"ask outcome({self.write_id!r}) before you make the change again",
+        )
+
+    def _too_late(self, problem: str) -> DeadlineExceeded:
+        return DeadlineExceeded(
+            f"{problem}; nothing was changed", operation="commit", bucket=self.objects.bucket,
+            key=keys.current(self.begun.environment),
+        )  # fmt: skip
+
+    def _failed(self, error: ApmS3Error) -> ApmS3Error:
+        return error if not isinstance(error, TransportError) else self._too_late("S3 could not be reached")
+
+
+def may_have_arrived(error: ApmS3Error) -> bool:
+    """Whether the request behind `error` may have taken effect, or may still."""
+    if error.attempts > 1:
+        return True
+    if isinstance(error, TransportError):
+        return error.sent
+    if isinstance(error, InvalidRequest | UsageError):
+        return False
+    return not isinstance(error, S3Error) or isinstance(error, Conflict | ServiceUnavailable | Throttled)

@@ -1,0 +1,139 @@
+"""`live/`: copies of the current files for plain S3 clients.
+
+Right in the end for each file, never atomic, never ahead of what was committed.
+"""
+
+from __future__ import annotations
+
+import logging
+import mimetypes
+from collections.abc import Mapping
+from contextlib import aclosing
+
+from apm_s3._tasks import run_all
+from apm_s3._tools import MAIN_FILES
+from apm_s3.configs._content.overlays import is_reserved
+from apm_s3.configs._models import FileEntry, Release
+from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.objects import ObjectStore
+from apm_s3.configs._protocol.reader import PARALLEL, Gone, Reader, Snapshot
+from apm_s3.errors import ApmS3Error, ObjectNotFound, StoreDamaged
+from apm_s3.models import FileInfo
+
+MAX_KNOWN = 20_000
+"""Copies whose marks are remembered, some 5 MB."""
+
+MARK = "apm-s3-sha256"
+"""Metadata of each copy: the SHA-256 of its content. What does not carry it is not ours, and left alone."""
+
+log = logging.getLogger(__name__)
+
+
+class Live:
+    """Keeps the copies of one store up to date."""
+
+    def __init__(self, objects: ObjectStore, reader: Reader) -> None:
+        self._objects = objects
+        self._reader = reader
+        self._known: dict[str, tuple[str | None, str | None]] = {}
+        """By key: the ETag and the mark of a copy that was written or looked at."""
+
+    async def try_refresh(self, release: Release, contents: Mapping[str, bytes]) -> bool:
+        """Bring the copies up to `release`, which was just committed; whether that has to be done later."""
+        try:
+            await self.refresh(release, contents)
+        except ApmS3Error as error:
+            log.warning("live copies of %s in %s are behind: %s", release.tool, release.environment, error)
+            return True
+        return False
+
+    async def refresh(self, release: Release, contents: Mapping[str, bytes]) -> None:
+        """Bring the copies up to `release`, or to what replaces it meanwhile.
+
+        Args:
+            release: it was committed.
+            contents: what is known of its files' contents.
+        """
+        while True:
+            gone: Gone | None = None
+            try:
+                await self._write(release, contents)
+            except Gone as missing:
+                # A newer release has let a collector take this one's blobs; that one is refreshed instead.
+                gone = missing
+            newer = await self._newer(release)
+            if newer is None and gone is not None:
+                raise StoreDamaged(gone.problem, environment=release.environment, tool=release.tool) from gone
+            if newer is None:
+                return
+            release, contents = newer, {}
+
+    async def _newer(self, release: Release) -> Release | None:
+        async def read(snapshot: Snapshot) -> Release | None:
+            state = snapshot.current.tools.get(release.tool)
+            if state is None or release.ref is None or state.release.key == release.ref.key:
+                return None
+            return await self._reader.newest(snapshot, release.tool)
+
+        return await self._reader.settled(release.environment, read)
+
+    async def _write(self, release: Release, contents: Mapping[str, bytes]) -> None:
+        folder = keys.live(release.environment, release.tool)
+        async with aclosing(self._objects.list(folder)) as listing:
+            present = {info.key.removeprefix(folder): info async for info in listing}
+        wanted = {name: entry for name, entry in release.files.items() if not is_reserved(name)}
+        hashes = await self._hashes(folder, present, wanted)
+        main = MAIN_FILES[release.tool]
+        changed = [name for name, entry in wanted.items() if hashes.get(name) != entry.sha256]
+        await run_all((self._copy(folder, release, name, contents) for name in changed if name != main), limit=PARALLEL)
+        # Last: whoever sees the new main file finds the files that it names.
+        if main in changed:
+            await self._copy(folder, release, main, contents)
+        gone = [name for name, sha256 in hashes.items() if sha256 is not None and name not in wanted]
+        if gone:
+            await self._objects.delete([folder + name for name in gone])
+
+    async def _hashes(
+        self, folder: str, present: Mapping[str, FileInfo], wanted: Mapping[str, FileEntry]
+    ) -> dict[str, str | None]:
+        """The SHA-256 that each copy carries; None for what is not ours. Copies of another size are not looked at."""
+        asked = [name for name, info in present.items() if _may_be(info, wanted.get(name))]
+        marks = await run_all((self._mark(folder + name, present[name]) for name in asked), limit=PARALLEL)
+        return dict(zip(asked, marks, strict=True))
+
+    async def _mark(self, key: str, listed: FileInfo) -> str | None:
+        etag, mark = self._known.get(key, (None, None))
+        # Whatever else is written in its place has another ETag.
+        if etag is not None and etag == listed.etag:
+            return mark
+        try:
+            info = await self._objects.head(key)
+        except ObjectNotFound:
+            return None
+        mark = (info.metadata or {}).get(MARK)
+        self._remember(key, info.etag, mark)
+        return mark
+
+    def _remember(self, key: str, etag: str | None, mark: str | None) -> None:
+        self._known.pop(key, None)
+        self._known[key] = etag, mark
+        while len(self._known) > MAX_KNOWN:
+            del self._known[next(iter(self._known))]
+
+    async def _copy(self, folder: str, release: Release, name: str, contents: Mapping[str, bytes]) -> None:
+        entry = release.files[name]
+        body = contents[name] if name in contents else await self._reader.content(release, entry)
+        key, mark = folder + name, {MARK: entry.sha256}
+        info = await self._objects.put(key, body, content_type=content_type(name), metadata=mark)
+        self._remember(key, info.etag, entry.sha256)
+
+
+def _may_be(info: FileInfo, entry: FileEntry | None) -> bool:
+    return entry is None or info.size == entry.size
+
+
+def content_type(name: str) -> str:
+    """The content type of a configuration file by its name."""
+    if name.endswith((".yml", ".yaml")):
+        return "application/yaml"
+    return mimetypes.guess_type(name)[0] or "text/plain; charset=utf-8"

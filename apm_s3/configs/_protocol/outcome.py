@@ -1,0 +1,94 @@
+"""How a write ended that nobody saw end."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from apm_s3._tools import TOOLS
+from apm_s3.configs._models import CommitOutcome, Current
+from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.commit import WINDOW, Committer, WindowClosed
+from apm_s3.configs._protocol.objects import ObjectStore
+from apm_s3.configs._protocol.reader import Reader, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class _Trace:
+    """A release document of the write: which tool, where, and when it was stored (Unix seconds)."""
+
+    tool: str
+    revision: int
+    key: str
+    stored_at: float
+
+
+class _Moved(Exception):
+    """The document has changed in a way that may decide it."""
+
+
+async def find_outcome(write_id: str, objects: ObjectStore, reader: Reader, committer: Committer) -> CommitOutcome:
+    """See `ConfigStore.outcome`.
+
+    Without a release document there is only the ring of writers to go by: a change of state whose id is not in it,
+    or a write whose documents were collected, has expired.
+    """
+    environment = keys.environment_of(write_id)
+    while True:
+        # Before the document: what it does not show was not committed when it was read.
+        traces = await _traces(write_id, environment, objects)
+
+        async def read(snapshot: Snapshot, traces: list[_Trace] = traces) -> tuple[Snapshot, CommitOutcome | None]:
+            return snapshot, await _verdict(write_id, traces, snapshot, reader)
+
+        snapshot, verdict = await reader.settled(environment, read)
+        if verdict is not None:
+            return verdict
+        if snapshot.server_time - max(trace.stored_at for trace in traces) < WINDOW:
+            return CommitOutcome.PENDING
+        if await _rule_out(write_id, traces, snapshot, committer):
+            return CommitOutcome.LOST
+
+
+async def _rule_out(write_id: str, traces: list[_Trace], snapshot: Snapshot, committer: Committer) -> bool:
+    """Move the document on, so that no send of the write can take effect any more; False where it may have."""
+
+    def move(current: Current) -> Current:
+        if write_id in current.writers or any(_is_decided(current, trace) for trace in traces):
+            raise _Moved
+        return current
+
+    try:
+        await committer.commit(snapshot, move, keys.new_write_id(snapshot.environment))
+    except (_Moved, WindowClosed):
+        return False
+    return True
+
+
+async def _traces(write_id: str, environment: str, objects: ObjectStore) -> list[_Trace]:
+    traces = []
+    for tool in TOOLS:
+        async with aclosing(objects.list(keys.releases(environment, tool))) as listing:
+            async for info in listing:
+                parsed = keys.parse_release(info.key)
+                if parsed is not None and parsed[1] == write_id and info.last_modified is not None:
+                    traces.append(_Trace(tool, parsed[0], info.key, info.last_modified.timestamp()))
+    return traces
+
+
+async def _verdict(write_id: str, traces: list[_Trace], snapshot: Snapshot, reader: Reader) -> CommitOutcome | None:
+    """What the document and the chains of parents tell; None where they do not tell yet."""
+    if write_id in snapshot.current.writers:
+        return CommitOutcome.WON
+    decided = [trace for trace in traces if _is_decided(snapshot.current, trace)]
+    for trace in decided:
+        committed = await reader.find(snapshot, trace.tool, trace.revision)
+        if committed is not None and committed.ref is not None:
+            return CommitOutcome.WON if committed.ref.key == trace.key else CommitOutcome.LOST
+    return CommitOutcome.EXPIRED if decided or not traces else None
+
+
+def _is_decided(current: Current, trace: _Trace) -> bool:
+    """Whether the revision that the write would have made is there, made by whomever."""
+    state = current.tools.get(trace.tool)
+    return state is not None and state.release.revision >= trace.revision

@@ -1,0 +1,80 @@
+"""Whether an endpoint honours conditional writes, on which every commit rests. Found out once, by trying."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.objects import ObjectStore
+from apm_s3.errors import (
+    ApmS3Error,
+    BucketNotFound,
+    ConditionalWritesUnsupported,
+    NotFound,
+    PreconditionFailed,
+    UnsupportedByServer,
+)
+
+_NO_ETAG = '"00000000000000000000000000000000"'
+_BODY = b"apm-s3 asks whether this server honours conditional writes; this object can be deleted\n"
+
+
+class Probe:
+    """Asks once, then remembers. Nothing is left behind by an endpoint that passes."""
+
+    def __init__(self, objects: ObjectStore, *, needed: bool) -> None:
+        self._objects = objects
+        self._passed = not needed
+        self._lock = asyncio.Lock()
+
+    async def ensure(self, environment: str) -> None:
+        """Refuse an endpoint that ignores `If-Match` or `If-None-Match` on PUT.
+
+        Raises:
+            ConditionalWritesUnsupported: it does.
+        """
+        if self._passed:
+            return
+        async with self._lock:
+            await self._ensure(environment)
+
+    async def _ensure(self, environment: str) -> None:
+        if not self._passed:
+            # Inside the environment, for a policy may allow no other place; a name that nobody else uses.
+            key = keys.probes(environment) + keys.new_write_id(environment)
+            try:
+                await self._ask(key)
+            except BaseException:
+                # What went wrong first is what its caller can do something about.
+                with contextlib.suppress(ApmS3Error):
+                    await self._objects.delete([key])
+                raise
+            await self._objects.delete([key])
+            self._passed = True
+
+    async def _ask(self, key: str) -> None:
+        # On a key that is not there: 404 on AWS, 412 elsewhere.
+        if not await self._refuses(key, if_match=_NO_ETAG):
+            raise self._unsupported("If-Match")
+        if await self._refuses(key, create=True) or not await self._refuses(key, create=True):
+            raise self._unsupported("If-None-Match")
+
+    async def _refuses(self, key: str, *, if_match: str | None = None, create: bool = False) -> bool:
+        try:
+            await self._objects.put(key, _BODY, if_match=if_match, create=create, content_type="text/plain")
+        except BucketNotFound:
+            raise
+        except (PreconditionFailed, NotFound):
+            return True
+        except UnsupportedByServer as exc:
+            raise self._unsupported("conditions") from exc
+        return False
+
+    def _unsupported(self, what: str) -> ConditionalWritesUnsupported:
+        return ConditionalWritesUnsupported(
+            f"the endpoint of bucket '{self._objects.bucket}' does not honour {what} on PUT",
+            bucket=self._objects.bucket,
+            hint="two writers could overwrite each other there; use another endpoint, or, with a single writer, "
+            "open the store with require_conditional_writes=False",
+        )

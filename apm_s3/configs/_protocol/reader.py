@@ -1,0 +1,291 @@
+"""Reading: the reference document, then a release, then blobs, every hash checked.
+
+A reader never sees a torn or half-made state: what the reference document names was all there before it was written.
+Something that is missing was collected since, so the reader starts again, for as long as the document changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import zlib
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeVar
+
+from apm_s3._tasks import run_all
+from apm_s3.configs._models import Current, FileEntry, Release, ReleaseRef
+from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.documents import decode_current, decode_release
+from apm_s3.configs._protocol.objects import ObjectStore, server_time
+from apm_s3.errors import ConfigNotFound, NotModified, ObjectNotFound, StoreDamaged
+
+PARALLEL = 32
+"""Requests of one call in flight."""
+
+NEAR = 3
+"""Releases that are fetched one after the other; for more, a listing and parallel requests are faster."""
+
+INLINE = 256 * 1024
+"""Bytes that are hashed or unpacked on the event loop: about a millisecond; more goes to a thread."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The reference document of an environment as it was read.
+
+    Attributes:
+        server_time: the server's clock at the answer, Unix seconds.
+        asked_at: the event loop's clock before it was asked.
+    """
+
+    environment: str
+    current: Current
+    etag: str
+    server_time: float
+    asked_at: float
+
+
+class Gone(Exception):
+    """Something that the reference document led to is not there, or is not what it should be."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
+class Reader:
+    """Reads the documents and blobs of one store."""
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
+
+    async def current(self, environment: str, *, if_none_match: str | None = None) -> Snapshot | None:
+        """The reference document; None where the environment has none, or it still has `if_none_match`."""
+        key = keys.current(environment)
+        asked_at = asyncio.get_running_loop().time()
+        try:
+            info, body = await self._objects.read(key, if_none_match=if_none_match)
+        except (ObjectNotFound, NotModified):
+            return None
+        current = decode_current(body, where=self.where(key))
+        return Snapshot(environment, current, info.etag or "", server_time(info), asked_at)
+
+    async def require(self, environment: str) -> Snapshot:
+        """The reference document.
+
+        Raises:
+            ConfigNotFound: there is no such environment.
+            StoreDamaged: there are releases, but no reference document.
+        """
+        snapshot = await self.current(environment)
+        if snapshot is not None:
+            return snapshot
+        await self.check_empty(environment)
+        snapshot = await self.current(environment)
+        if snapshot is None:
+            raise ConfigNotFound(
+                f"there is no environment '{environment}' in bucket '{self._objects.bucket}'",
+                environment=environment,
+                hint="upload a configuration to it first, or check its name, the bucket and the prefix",
+            )
+        return snapshot
+
+    async def check_empty(self, environment: str) -> None:
+        """Refuse an environment that has releases or blobs but, after a second look, no reference document."""
+        if await self._first_own(environment) is None:
+            return
+        if await self.current(environment) is None:
+            key = await self._first_own(environment)
+            raise StoreDamaged(
+                f"'{self.where(keys.current(environment))}' is missing, but '{key}' is there",
+                environment=environment,
+            )
+
+    async def _first_own(self, environment: str) -> str | None:
+        """The first key of ours below the environment; foreign keys are none of our business."""
+        async with aclosing(self._objects.list(keys.environment_prefix(environment))) as listing:
+            async for info in listing:
+                if keys.is_own(info.key):
+                    return info.key
+        return None
+
+    async def settled(
+        self,
+        environment: str,
+        read: Callable[[Snapshot], Awaitable[T]],
+        *,
+        begin: Callable[[str], Awaitable[Snapshot]] | None = None,
+    ) -> T:
+        """What `read` makes of the reference document, begun again while things go and the document changes.
+
+        Args:
+            begin: gets the document, in place of `require`.
+
+        Raises:
+            ConfigNotFound: there is no such environment.
+            StoreDamaged: something is missing, or is not what it should be, and the document does not change.
+        """
+        begin = begin or self.require
+        snapshot = await begin(environment)
+        while True:
+            try:
+                return await read(snapshot)
+            except Gone as gone:
+                again = await begin(environment)
+                if again.etag == snapshot.etag:
+                    raise StoreDamaged(gone.problem, environment=environment) from gone
+                snapshot = again
+
+    async def release(self, ref: ReleaseRef) -> Release:
+        """The release document that `ref` points to.
+
+        Raises:
+            Gone: it is not there, or its bytes are others.
+        """
+        try:
+            _, body = await self._objects.read(ref.key)
+        except ObjectNotFound as exc:
+            raise Gone(f"the release document '{self.where(ref.key)}' is missing") from exc
+        if await sha256(body) != ref.sha256:
+            raise Gone(f"the release document '{self.where(ref.key)}' does not have the SHA-256 {ref.sha256}")
+        return decode_release(body, key=ref.key, where=self.where(ref.key))
+
+    async def newest(self, snapshot: Snapshot, tool: str) -> Release | None:
+        """The current release of a tool. On a replica that has not got it yet, the one before it.
+
+        Raises:
+            Gone: it is not there, or its bytes are others.
+        """
+        state = snapshot.current.tools.get(tool)
+        if state is None:
+            return None
+        try:
+            return await self.release(state.release)
+        except Gone:
+            if state.parent is None or not self.is_replica(snapshot.current):
+                raise
+            return await self.release(state.parent)
+
+    def is_replica(self, current: Current) -> bool:
+        """Whether this bucket only mirrors the one in which `current` was written."""
+        return current.home != self._objects.bucket
+
+    async def files(self, release: Release, entries: Mapping[str, FileEntry] | None = None) -> Mapping[str, bytes]:
+        """The contents of all files of a release, or of some of its entries, by name.
+
+        Raises:
+            Gone: one is not there, or its bytes are others.
+        """
+        wanted = release.files if entries is None else entries
+        contents = await run_all((self.content(release, entry) for entry in wanted.values()), limit=PARALLEL)
+        return MappingProxyType(dict(zip(wanted, contents, strict=True)))
+
+    async def content(self, release: Release, entry: FileEntry) -> bytes:
+        """The plain content of one file.
+
+        Raises:
+            Gone: it is not there, or its bytes are others.
+        """
+        key = keys.blobs(release.environment, release.tool) + entry.blob
+        try:
+            _, body = await self._objects.read(key)
+        except ObjectNotFound as exc:
+            raise Gone(f"the blob '{self.where(key)}' is missing") from exc
+        plain = await unpack(body, entry)
+        if plain is None:
+            raise Gone(f"the blob '{self.where(key)}' does not have the SHA-256 {entry.sha256}")
+        return plain
+
+    async def chain(self, snapshot: Snapshot, tool: str, *, down_to: int = 1) -> list[Release]:
+        """The committed releases of a tool, newest first, by the chain of parents, as far as they are kept.
+
+        Documents outside the chain were never committed.
+
+        Raises:
+            Gone: a document of the chain is not there, or its bytes are others.
+        """
+        state = snapshot.current.tools[tool]
+        last = max(down_to, state.oldest)
+        near = await self._fetch(snapshot.environment, tool, last, state.release)
+        found: list[Release] = []
+        ref: ReleaseRef | None = state.release
+        while ref is not None and ref.revision >= last:
+            release = near.get(ref.key)
+            if release is None or release.ref != ref:
+                release = await self.release(ref)
+            found.append(release)
+            ref = release.parent
+        return found
+
+    async def _fetch(self, environment: str, tool: str, last: int, newest: ReleaseRef) -> dict[str, Release]:
+        """Release documents from revision `last` on, by key, in parallel; those that cannot be read are left out."""
+        if newest.revision - last < NEAR:
+            return {}
+        folder = keys.releases(environment, tool)
+        names = []
+        async with aclosing(self._objects.list(folder, start_after=f"{folder}{last:08d}")) as listing:
+            async for info in listing:
+                parsed = keys.parse_release(info.key)
+                if parsed is not None and parsed[0] <= newest.revision:
+                    names.append(info.key)
+        fetched = await run_all((self._try_release(key) for key in names), limit=PARALLEL)
+        return {key: release for key, release in zip(names, fetched, strict=True) if release is not None}
+
+    async def _try_release(self, key: str) -> Release | None:
+        try:
+            _, body = await self._objects.read(key)
+            return decode_release(body, key=key, where=self.where(key))
+        except (ObjectNotFound, StoreDamaged):
+            return None
+
+    async def find(self, snapshot: Snapshot, tool: str, revision: int) -> Release | None:
+        """The committed release of `revision`; None where there is none (any more).
+
+        Raises:
+            Gone: a document of the chain is not there, or its bytes are others.
+        """
+        state = snapshot.current.tools[tool]
+        if state.good is not None and state.good.revision == revision:
+            return await self.release(state.good)
+        if not state.oldest <= revision <= state.release.revision:
+            return None
+        last = (await self.chain(snapshot, tool, down_to=revision))[-1]
+        # A repair can leave revisions out.
+        return last if last.revision == revision else None
+
+    def where(self, key: str) -> str:
+        """Bucket and key, for errors."""
+        return f"{self._objects.bucket}/{key}"
+
+
+async def sha256(body: bytes) -> str:
+    """The SHA-256 in hex; in a thread where it takes long."""
+    if len(body) <= INLINE:
+        return hashlib.sha256(body).hexdigest()
+    return await asyncio.to_thread(lambda: hashlib.sha256(body).hexdigest())
+
+
+async def unpack(body: bytes, entry: FileEntry) -> bytes | None:
+    """The plain content of a blob; None where it is not what `entry` describes."""
+    if max(len(body), entry.size) <= INLINE:
+        return _unpack(body, entry)
+    return await asyncio.to_thread(_unpack, body, entry)
+
+
+def _unpack(body: bytes, entry: FileEntry) -> bytes | None:
+    plain = body
+    if entry.encoding == "gzip":
+        unpacker = zlib.decompressobj(wbits=31)
+        try:
+            # Bounded: a blob that was tampered with must not fill the memory.
+            plain = unpacker.decompress(body, entry.size + 1)
+        except zlib.error:
+            return None
+    if len(plain) != entry.size or hashlib.sha256(plain).hexdigest() != entry.sha256:
+        return None
+    return plain

@@ -1,0 +1,151 @@
+"""A bucket of an `S3Manager` as the narrow object store that configurations rest on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AbstractContextManager, aclosing
+from typing import Any, Protocol, Unpack, cast
+
+from apm_s3._s3_answers import s3_error
+from apm_s3._tools import TOOLS
+from apm_s3.configs._protocol.objects import PutOptions
+from apm_s3.errors import BatchError
+from apm_s3.events import labels
+from apm_s3.models import DeleteReport, FileInfo, FileVersion, ListPage
+from apm_s3.options import CopyOptions, ReadOptions, UploadOptions
+
+_PLACE = re.compile(rf"(?:.*/)?(?:configs|live|backups)/([^/]+)/(?:({'|'.join(TOOLS)})/)?")
+
+
+class Manager(Protocol):
+    """What is needed of an `S3Manager`."""
+
+    def download_file(self, bucket: str, key: str, options: ReadOptions | None = None) -> Any:
+        """See `S3Manager.download_file`."""
+
+    async def head_file(self, bucket: str, key: str, options: ReadOptions | None = None) -> FileInfo:
+        """See `S3Manager.head_file`."""
+
+    async def upload_file(self, bucket: str, key: str, source: bytes, options: UploadOptions | None = None) -> FileInfo:
+        """See `S3Manager.upload_file`."""
+
+    async def copy_file(
+        self, source_bucket: str, source_key: str, bucket: str, key: str, options: CopyOptions | None = None
+    ) -> FileInfo:
+        """See `S3Manager.copy_file`."""
+
+    async def delete_files(self, bucket: str, keys: Sequence[str]) -> DeleteReport:
+        """See `S3Manager.delete_files`."""
+
+    async def list_files(
+        self, bucket: str, prefix: str = "", *, delimiter: str | None = None, token: str | None = None
+    ) -> ListPage:
+        """See `S3Manager.list_files`."""
+
+    def iter_files(self, bucket: str, prefix: str = "", *, start_after: str | None = None) -> AsyncIterator[FileInfo]:
+        """See `S3Manager.iter_files`."""
+
+    def iter_versions(self, bucket: str, prefix: str = "") -> AsyncIterator[FileVersion]:
+        """See `S3Manager.iter_versions`."""
+
+
+class S3Objects:
+    """See `ObjectStore`."""
+
+    def __init__(self, s3: Manager, bucket: str) -> None:
+        self._s3 = s3
+        self.bucket = bucket
+
+    async def read(
+        self, key: str, *, if_none_match: str | None = None, version_id: str | None = None
+    ) -> tuple[FileInfo, bytes]:
+        """See `ObjectStore.read`."""
+        options = ReadOptions(if_none_match=if_none_match, version_id=version_id)
+        with _labelled(key):
+            async with self._s3.download_file(self.bucket, key, options) as download:
+                body: bytes = await download.read()
+                info: FileInfo = download.info
+        return info, body
+
+    async def head(self, key: str) -> FileInfo:
+        """See `ObjectStore.head`."""
+        with _labelled(key):
+            return await self._s3.head_file(self.bucket, key)
+
+    async def put(self, key: str, body: bytes, **options: Unpack[PutOptions]) -> FileInfo:
+        """See `ObjectStore.put`."""
+        retain_until = options.get("retain_until")
+        upload = UploadOptions(
+            if_match=options.get("if_match"),
+            if_none_match="*" if options.get("create") else None,
+            content_type=options.get("content_type"),
+            metadata=options.get("metadata") or {},
+            object_lock_mode=None if retain_until is None else "GOVERNANCE",
+            retain_until=retain_until,
+            timeout=options.get("timeout"),
+        )
+        with _labelled(key):
+            return await self._s3.upload_file(self.bucket, key, body, upload)
+
+    async def copy(self, source_key: str, key: str) -> FileInfo:
+        """See `ObjectStore.copy`."""
+        with _labelled(key):
+            return await self._s3.copy_file(self.bucket, source_key, self.bucket, key, CopyOptions(if_none_match="*"))
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """See `ObjectStore.delete`."""
+        if not keys:
+            return
+        report = await self._s3.delete_files(self.bucket, keys)
+        if not report.ok:
+            failures = {
+                failure.key: s3_error(
+                    operation="delete_files",
+                    status=0,
+                    s3_code=failure.s3_code,
+                    message=failure.message,
+                    bucket=self.bucket,
+                    key=failure.key,
+                )
+                for failure in report.failed
+            }
+            raise BatchError(
+                f"{len(failures)} of {len(keys)} objects could not be deleted, such as '{report.failed[0].key}'",
+                failures=dict(failures),
+                operation="delete_files",
+                bucket=self.bucket,
+                hint="the others are gone; do it again",
+            )
+
+    async def list(self, prefix: str, *, start_after: str | None = None) -> AsyncGenerator[FileInfo, None]:
+        """See `ObjectStore.list`."""
+        files = self._s3.iter_files(self.bucket, prefix, start_after=start_after)
+        async with aclosing(cast("AsyncGenerator[FileInfo, None]", files)) as listing:
+            async for info in listing:
+                yield info
+
+    async def list_folders(self, prefix: str) -> AsyncGenerator[str, None]:
+        """See `ObjectStore.list_folders`."""
+        token = None
+        while True:
+            page = await self._s3.list_files(self.bucket, prefix, delimiter="/", token=token)
+            for folder in page.prefixes:
+                yield folder.removeprefix(prefix).rstrip("/")
+            token = page.next_token
+            if token is None:
+                return
+
+    async def versions(self, key: str) -> AsyncGenerator[FileVersion, None]:
+        """See `ObjectStore.versions`."""
+        versions = self._s3.iter_versions(self.bucket, key)
+        async with aclosing(cast("AsyncGenerator[FileVersion, None]", versions)) as listing:
+            async for version in listing:
+                if version.key == key:
+                    yield version
+
+
+def _labelled(key: str) -> AbstractContextManager[None]:
+    """Names the environment and the tool of `key` in the events of a request."""
+    match = _PLACE.match(key)
+    return labels(environment=match[1], tool=match[2]) if match else labels()

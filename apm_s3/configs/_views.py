@@ -1,0 +1,189 @@
+"""What callers read: files, bundles, environments, history."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from types import MappingProxyType
+
+from apm_s3._naming import check_environment, check_file_name
+from apm_s3._tasks import run_all
+from apm_s3._tools import MAIN_FILES
+from apm_s3.configs._content.diff import BundleDiff, diff_bundles
+from apm_s3.configs._content.overlays import is_reserved
+from apm_s3.configs._models import Bundle, ConfigFile, Release
+from apm_s3.configs._protocol.objects import ObjectStore
+from apm_s3.configs._protocol.reader import PARALLEL, Reader, Snapshot
+from apm_s3.errors import ApmS3Error, ConfigNotFound
+
+
+class Views:
+    """Reads of one store, each of one consistent state."""
+
+    def __init__(self, objects: ObjectStore, reader: Reader) -> None:
+        self._objects = objects
+        self._reader = reader
+
+    async def find(self, snapshot: Snapshot, tool: str, revision: int | None, *, good: bool = False) -> Release:
+        """A release of a tool: the current one, `revision`, or the one marked good.
+
+        Raises:
+            ConfigNotFound: there is none.
+            Gone: a document is not there, or its bytes are others.
+        """
+        state = snapshot.current.tools.get(tool)
+        if state is None:
+            raise _missing(tool, snapshot.environment, "has no configuration", "upload one first")
+        if good and state.good is None:
+            raise _missing(tool, snapshot.environment, "has no revision marked good", "name the revision")
+        if good and state.good is not None:
+            return await self._reader.release(state.good)
+        release = (
+            await self._reader.newest(snapshot, tool)
+            if revision is None
+            else await self._reader.find(snapshot, tool, revision)
+        )
+        if release is None:
+            kept = f"revisions {state.oldest} to {state.release.revision} are kept"
+            raise _missing(tool, snapshot.environment, f"has no revision {revision}", kept)
+        return release
+
+    async def wanted(self, tool: str, environment: str, revision: int | None, *, good: bool = False) -> Release:
+        """See `find`.
+
+        Raises:
+            ConfigNotFound: there is none.
+            StoreDamaged: it is not what was stored.
+        """
+
+        async def read(snapshot: Snapshot) -> Release:
+            return await self.find(snapshot, tool, revision, good=good)
+
+        return await self._reader.settled(environment, read)
+
+    async def current(self, tool: str, environment: str) -> Release:
+        """The current release, which has files."""
+        return _present(await self.wanted(tool, environment, None))
+
+    async def file(self, tool: str, environment: str, name: str | None, revision: int | None) -> ConfigFile:
+        """One file of a release."""
+        wanted = MAIN_FILES[tool] if name is None else check_file_name(name)
+
+        async def read(snapshot: Snapshot) -> ConfigFile:
+            release = _present(await self.find(snapshot, tool, revision))
+            entry = release.files.get(wanted)
+            if entry is None:
+                names = list(release.files)
+                more = ", ..." if len(names) > 10 else ""
+                raise _missing(
+                    tool, environment, f"has no file '{wanted}' in revision {release.revision}",
+                    f"it has {', '.join(names[:10])}{more}",
+                )  # fmt: skip
+            raw = await self._reader.content(release, entry)
+            return ConfigFile(wanted, raw, release.revision, tool, environment)
+
+        return await self._reader.settled(environment, read)
+
+    async def bundle(self, tool: str, environment: str, revision: int | None) -> Bundle:
+        """All files of a release."""
+
+        async def read(snapshot: Snapshot) -> Bundle:
+            return await self._bundle(_present(await self.find(snapshot, tool, revision)))
+
+        return await self._reader.settled(environment, read)
+
+    async def files_of(self, tool: str, environment: str, revision: int | None) -> tuple[str, dict[str, bytes]]:
+        """What a tool reads of a release, and a label for it. Nothing of revision 0, the one before the first."""
+        if revision == 0:
+            return "nothing", {}
+
+        async def read(snapshot: Snapshot) -> tuple[str, dict[str, bytes]]:
+            release = await self.find(snapshot, tool, revision)
+            entries = {name: entry for name, entry in release.files.items() if not is_reserved(name)}
+            return f"{environment}#{release.revision}", dict(await self._reader.files(release, entries))
+
+        return await self._reader.settled(environment, read)
+
+    async def environment(self, environment: str, tools: Sequence[str] | None) -> dict[str, Bundle]:
+        """All tools of an environment, of one and the same state."""
+
+        async def read(snapshot: Snapshot) -> dict[str, Bundle]:
+            bundles = {}
+            for tool in snapshot.current.tools if tools is None else tools:
+                release = await self.find(snapshot, tool, None)
+                if tools is None and release.removed:
+                    continue
+                bundles[tool] = await self._bundle(_present(release))
+            return bundles
+
+        return await self._reader.settled(environment, read)
+
+    async def _bundle(self, release: Release) -> Bundle:
+        contents = await self._reader.files(release)
+        return Bundle(
+            release,
+            MappingProxyType({
+                name: ConfigFile(name, raw, release.revision, release.tool, release.environment)
+                for name, raw in contents.items()
+            }),
+        )  # fmt: skip
+
+    async def environments(self) -> list[str]:
+        """The environments that there are."""
+        async with aclosing(self._objects.list_folders("configs/")) as folders:
+            names = [name async for name in folders if _is_environment(name)]
+        found = await run_all((self._reader.current(name) for name in names), limit=PARALLEL)
+        return [name for name, snapshot in zip(names, found, strict=True) if snapshot is not None]
+
+    async def releases(self, environment: str | None) -> list[Release]:
+        """The current release of each tool."""
+        names = await self.environments() if environment is None else [environment]
+        found = await run_all((self._list_one(name) for name in names), limit=PARALLEL)
+        return [release for releases in found for release in releases if not release.removed]
+
+    async def _list_one(self, environment: str) -> list[Release]:
+        async def read(snapshot: Snapshot) -> list[Release]:
+            tools = sorted(snapshot.current.tools)
+            return await run_all(self.find(snapshot, tool, None) for tool in tools)
+
+        return await self._reader.settled(environment, read)
+
+    async def history(self, tool: str, environment: str, limit: int | None) -> list[Release]:
+        """The releases that are kept, newest first."""
+
+        async def read(snapshot: Snapshot) -> list[Release]:
+            state = snapshot.current.tools.get(tool)
+            if state is None:
+                raise _missing(tool, environment, "has no configuration", "upload one first")
+            last = 1 if limit is None else state.release.revision - limit + 1
+            return await self._reader.chain(snapshot, tool, down_to=last)
+
+        return await self._reader.settled(environment, read)
+
+
+async def compare(old: tuple[str, Mapping[str, bytes]], new: tuple[str, Mapping[str, bytes]]) -> BundleDiff:
+    """The differences between two bundles, each with its label; found in a thread."""
+    (old_label, before), (new_label, after) = old, new
+    return await asyncio.to_thread(diff_bundles, before, after, old_label=old_label, new_label=new_label)
+
+
+def _is_environment(name: str) -> bool:
+    try:
+        check_environment(name)
+    except ApmS3Error:
+        return False
+    return True
+
+
+def _present(release: Release) -> Release:
+    if release.removed:
+        raise _missing(
+            release.tool, release.environment, f"was removed in revision {release.revision}",
+            "rollback brings an older revision back",
+        )  # fmt: skip
+    return release
+
+
+def _missing(tool: str, environment: str, problem: str, hint: str) -> ConfigNotFound:
+    return ConfigNotFound(f"{tool} in '{environment}' {problem}", tool=tool, environment=environment, hint=hint)

@@ -1,0 +1,325 @@
+"""The methods of `ConfigStore` that change configurations."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import UTC, datetime
+
+from apm_s3._naming import check_environment
+from apm_s3.configs._checks import keep_checks, report_bundle, report_files, require_valid
+from apm_s3.configs._content.directories import read_directory
+from apm_s3.configs._content.overlays import OVERLAY
+from apm_s3.configs._content.sources import (
+    Source,
+    check_names,
+    check_notes,
+    check_revisions,
+    check_tool,
+    check_type,
+    gather_sources,
+)
+from apm_s3.configs._models import CommitOutcome, FileEntry, Freeze, Origin, Release
+from apm_s3.configs._protocol.changes import MarkGood, SetFreeze
+from apm_s3.configs._protocol.commit import Committer
+from apm_s3.configs._protocol.objects import ObjectStore
+from apm_s3.configs._protocol.outcome import find_outcome
+from apm_s3.configs._protocol.publish import Draft, Publisher
+from apm_s3.configs._protocol.reader import Reader, Snapshot
+from apm_s3.configs._views import Views
+from apm_s3.errors import ConfigNotFound, InvalidOption
+from apm_s3.reports import ValidationReport
+
+
+class WriteMethods:
+    """Uploads, removals, rollbacks and marks. A part of `ConfigStore`."""
+
+    _objects: ObjectStore
+    _reader: Reader
+    _views: Views
+    _committer: Committer
+    _publisher: Publisher
+
+    async def validate(
+        self,
+        tool: str,
+        source: Source | None = None,
+        *,
+        files: Mapping[str, Source] | None = None,
+        name: str | None = None,
+    ) -> ValidationReport:
+        """What `upload` would say of the same arguments, without S3: one file, or the whole bundle `files`.
+
+        Raises:
+            InvalidRequest: no such tool, or a name that cannot be.
+        """
+        given = await gather_sources(check_tool(tool), source, files, name)
+        if not given:
+            raise InvalidOption("there is nothing to validate", hint="give source or files")
+        reports = await report_files(tool, given, whole=files is not None)
+        return reports[0] if reports else await report_bundle(tool, given)
+
+    async def upload(
+        self,
+        tool: str,
+        environment: str,
+        source: Source | None = None,
+        *,
+        files: Mapping[str, Source] | None = None,
+        name: str | None = None,
+        remove: Iterable[str] = (),
+        author: str | None = None,
+        message: str = "",
+        expect_revision: int | None = None,
+        force: str | None = None,
+    ) -> Release:
+        """Make a new revision of a tool's configuration.
+
+        Text and bytes are stored byte for byte; only mappings are serialised, in the format of the file's name.
+        Everything is validated first, over the bundle as a whole.
+
+        Args:
+            source: replaces the main file, or the file `name`; the other files stay.
+            files: the whole bundle; what is not in it is gone, but for the environment's overlay (.apm/overlay.yml).
+            remove: names of files to take out of the bundle.
+            expect_revision: the revision it is built on; 0: there must be none yet.
+            force: commit in spite of errors, for this reason, which is kept.
+
+        Raises:
+            InvalidRequest: an argument that cannot be; nothing was sent.
+            ConfigInvalid: the configuration has errors, see its `report`; nothing was changed.
+            RevisionConflict: somebody else was faster; nothing was changed.
+            EnvironmentFrozen: nothing was changed.
+            CommitUnknown: it is not known whether it was changed; `outcome` will tell.
+            StoreDamaged: what is stored contradicts itself; nothing was changed.
+        """
+        check_tool(tool)
+        check_environment(environment)
+        check_notes(author, message, force)
+        check_revisions(expect_revision=expect_revision)
+        gone = _removed(remove, files)
+        given = await gather_sources(tool, source, files, name)
+        if not given and not gone:
+            raise InvalidOption("there is nothing to upload", hint="give source, files or remove")
+        given_reports = await report_files(tool, given, whole=files is not None)
+        require_valid(given_reports, force)
+
+        async def make(_: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
+            base = bases[tool]
+            kept = _kept(tool, environment, base, gone, given, whole=files is not None)
+            if not kept and not given:
+                raise InvalidOption("no file would be left", hint=f"remove({tool!r}, {environment!r}) removes it all")
+            reports, bundle = given_reports, given
+            if kept and base is not None:
+                check_names([*kept, *given])
+                bundle = {**await self._reader.files(base, kept), **given}
+                reports = [await report_bundle(tool, bundle)]
+                require_valid(reports, force)
+            checks = await keep_checks(reports, bundle, () if base is None else (base,), force=force)
+            return [
+                Draft(
+                    tool=tool,
+                    base=base,
+                    files={**kept, **given},
+                    origin=Origin("upload"),
+                    author=author,
+                    message=message,
+                    warnings=checks.warnings,
+                    forced=checks.forced,
+                    expect=expect_revision,
+                )
+            ]
+
+        return (await self._publisher.publish(environment, make, {tool: expect_revision}))[0]
+
+    async def upload_dir(
+        self,
+        tool: str,
+        environment: str,
+        path: str | os.PathLike[str],
+        *,
+        author: str | None = None,
+        message: str = "",
+        expect_revision: int | None = None,
+        force: str | None = None,
+    ) -> Release:
+        """Make a new revision that holds the files of a directory, but for those that begin with '.', and no others.
+
+        Raises:
+            InvalidRequest: no directory, or something in it that cannot be stored; nothing was sent.
+            ConfigInvalid, RevisionConflict, EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
+        """
+        check_tool(tool)
+        files = await read_directory(path)
+        return await self.upload(
+            tool,
+            environment,
+            files=files,
+            author=author,
+            message=message,
+            expect_revision=expect_revision,
+            force=force,
+        )
+
+    async def remove(
+        self,
+        tool: str,
+        environment: str,
+        *,
+        author: str | None = None,
+        message: str = "",
+        expect_revision: int | None = None,
+    ) -> Release:
+        """Remove a tool's configuration: a new revision without files. Its history stays; rollback brings it back.
+
+        Raises:
+            ConfigNotFound: there is none.
+            RevisionConflict, EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
+        """
+        check_tool(tool)
+        check_environment(environment)
+        check_notes(author, message)
+        check_revisions(expect_revision=expect_revision)
+        await self._views.current(tool, environment)
+
+        async def make(_: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
+            return [
+                Draft(
+                    tool=tool,
+                    base=bases[tool],
+                    files={},
+                    origin=Origin("remove"),
+                    author=author,
+                    message=message,
+                    expect=expect_revision,
+                )
+            ]
+
+        return (await self._publisher.publish(environment, make, {tool: expect_revision}))[0]
+
+    async def rollback(
+        self,
+        tool: str,
+        environment: str,
+        *,
+        to_revision: int | None = None,
+        author: str | None = None,
+        message: str = "",
+        expect_revision: int | None = None,
+    ) -> Release:
+        """Make a new revision with the files of an old one; of the one marked good, where none is named.
+
+        Raises:
+            ConfigNotFound: there is no such revision (any more), or none is marked good.
+            RevisionConflict, EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
+        """
+        check_tool(tool)
+        check_environment(environment)
+        check_notes(author, message)
+        check_revisions(to_revision=to_revision, expect_revision=expect_revision)
+        await self._views.wanted(tool, environment, to_revision, good=to_revision is None)
+
+        async def make(begun: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
+            old = await self._views.find(begun, tool, to_revision, good=to_revision is None)
+            return [
+                Draft(
+                    tool=tool,
+                    base=bases[tool],
+                    files=old.files,
+                    origin=Origin("rollback", environment, old.revision),
+                    author=author,
+                    message=message,
+                    warnings=old.warnings,
+                    forced=old.forced,
+                    expect=expect_revision,
+                )
+            ]
+
+        return (await self._publisher.publish(environment, make, {tool: expect_revision}))[0]
+
+    async def mark_good(self, tool: str, environment: str, revision: int | None = None) -> Release:
+        """Mark a revision, by default the current one, as the last known good one. It is kept for ever.
+
+        Raises:
+            ConfigNotFound: there is no such revision (any more).
+            CommitUnknown: it is not known whether it was marked; do it again.
+        """
+        check_tool(tool)
+        check_environment(environment)
+        check_revisions(revision=revision)
+        release = await self._views.wanted(tool, environment, revision)
+        if release.ref is None:
+            raise AssertionError("a release that was read has a reference")
+        mark = MarkGood(environment, tool, release.ref)
+        await self._committer.change(environment, lambda _: mark)
+        return release
+
+    async def freeze(self, environment: str, reason: str, *, by: str | None = None) -> None:
+        """Let an environment take no change until it is thawed, whoever tries. Frozen again, the new reason counts.
+
+        Marks, backups and reads go on; a collection does not.
+
+        Raises:
+            ConfigNotFound: there is no such environment.
+            CommitUnknown: it is not known whether it is frozen; do it again.
+        """
+        check_environment(environment)
+        check_type("reason", reason, str)
+        check_notes(by, "", reason)
+        await self._reader.require(environment)
+
+        def freeze(begun: Snapshot) -> SetFreeze:
+            return SetFreeze(Freeze(reason, by, datetime.fromtimestamp(begun.server_time, UTC)))
+
+        await self._committer.change(environment, freeze)
+
+    async def thaw(self, environment: str) -> None:
+        """Let an environment take changes again.
+
+        Raises:
+            ConfigNotFound: there is no such environment.
+            CommitUnknown: it is not known whether it is thawed; do it again.
+        """
+        await self._reader.require(check_environment(environment))
+        await self._committer.change(environment, lambda _: SetFreeze(None))
+
+    async def outcome(self, write_id: str) -> CommitOutcome:
+        """How the write behind a `CommitUnknown` ended. A write that can still arrive is pending.
+
+        Once the write is older than 15 minutes, this makes sure, by a write of its own that changes nothing else,
+        that it can never take effect any more.
+
+        Raises:
+            InvalidOption: that is no write id.
+        """
+        check_type("write_id", write_id, str)
+        return await find_outcome(write_id, self._objects, self._reader, self._committer)
+
+
+def _kept(
+    tool: str,
+    environment: str,
+    base: Release | None,
+    gone: AbstractSet[str],
+    given: Mapping[str, bytes],
+    *,
+    whole: bool,
+) -> dict[str, FileEntry]:
+    """The files of the release that is replaced which stay."""
+    # A whole bundle is what the tool reads: what makes this environment different stays.
+    entries = {} if base is None else {n: e for n, e in base.files.items() if not whole or n == OVERLAY}
+    for missing in gone - entries.keys():
+        raise ConfigNotFound(
+            f"{tool} in '{environment}' has no file '{missing}' to remove", tool=tool, environment=environment
+        )
+    return {name: entry for name, entry in entries.items() if name not in gone and name not in given}
+
+
+def _removed(remove: Iterable[str], files: Mapping[str, Source] | None) -> set[str]:
+    check_type("remove", remove, Iterable)
+    gone = set([remove] if isinstance(remove, str) else remove)
+    check_names(gone)
+    if gone and files is not None:
+        raise InvalidOption("files is the whole bundle: it excludes remove", hint="leave those files out of it")
+    return gone

@@ -1,0 +1,44 @@
+"""Alertmanager: its configuration and its notification templates."""
+
+from __future__ import annotations
+
+from apm_s3.reports import Issue, Severity
+from apm_s3.validators._alertmanager.schema import CONFIG, config_schema
+from apm_s3.validators._alertmanager.templates import check_bundle, check_templates
+from apm_s3.validators._context import Context, Source
+from apm_s3.validators._grammars import regexes
+from apm_s3.validators._structure import take_issues
+
+__all__ = ["KINDS", "READ_TOGETHER", "check", "check_bundle", "infer_kind"]
+
+KINDS = ("config", "templates")
+READ_TOGETHER = ("config",)
+
+
+def infer_kind(source: Source) -> str | None:
+    """`templates` for `*.tmpl`, else `config` for YAML."""
+    if source.name is not None and source.name.endswith((".tmpl", ".template")):
+        return "templates"
+    if (
+        source.name is None
+        and "{{" in source.text
+        and "define" in source.text
+        and "route" not in source.top_level_keys()
+    ):
+        return "templates"
+    return "config" if source.name is None or source.name.endswith((".yml", ".yaml", ".json")) else None
+
+
+def check(kind: str, source: Source, context: Context) -> None:
+    """Report the problems of one document."""
+    if kind == "templates":
+        check_templates(source, context)
+        return
+    root = take_issues(source.document("yaml", library="v2"), context)
+    if root is None:
+        context.add(Issue(Severity.ERROR, "", 1, 1, "root-route", "no route: a root route with a receiver is needed"))
+        return
+    if not regexes.available():
+        context.skip(regexes.SKIPPED)
+    if config_schema().decode(CONFIG, root, context) is None:
+        context.error(root, None, "root-route", "no route: a root route with a receiver is needed")

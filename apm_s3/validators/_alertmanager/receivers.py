@@ -1,0 +1,269 @@
+"""Receivers: what each integration needs, and what excludes what.
+
+https://prometheus.io/docs/alerting/latest/configuration/#receiver-integration-settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from apm_s3.validators._context import Context, Version
+from apm_s3.validators._decoding.struct import Hook, Mismatch, Struct
+from apm_s3.validators._grammars.gotemplate import template_problem
+from apm_s3.validators._grammars.urls import BadUrl, Url, parse_url
+from apm_s3.validators._prometheus_common import at_most_one
+from apm_s3.validators._reading.nodes import SCALAR
+
+PLACEHOLDER = "<secret>"
+"""What Alertmanager prints in place of a secret, and reads back."""
+
+_PARSE_MODES = ("", "Markdown", "MarkdownV2", "HTML")
+_RESPONDERS = ("team", "teams", "user", "escalation", "schedule")
+_RESERVED_VICTOROPS = (
+    "routing_key", "message_type", "state_message", "entity_display_name", "monitoring_tool", "entity_id",
+    "entity_state",
+)  # fmt: skip
+
+
+def parse_http_url(text: str) -> Url:
+    """An http or https URL with a host. What is refused is not quoted: URLs hold tokens.
+
+    Raises:
+        Mismatch: not so.
+    """
+    try:
+        url = parse_url(text)
+    except BadUrl as exc:
+        raise Mismatch("url", f"not a URL: {exc}") from exc
+    if url.scheme not in ("http", "https"):
+        raise Mismatch("url", f"unsupported scheme {url.scheme[:20]!r}; the URL begins with http:// or https://")
+    if not url.host:
+        raise Mismatch("url", "the host is missing in the URL")
+    return url
+
+
+def parse_secret_url(text: str) -> Url:
+    """As `parse_http_url`; the placeholder of a secret is taken for one."""
+    return Url("https", "secret", "", text) if text == PLACEHOLDER else parse_http_url(text)
+
+
+def parse_template_url(text: str) -> Url:
+    """A URL, or a template that makes one."""
+    if "{{" not in text:
+        return parse_secret_url(text) if text else Url("", "", "", "")
+    problem = template_problem(text, TEMPLATE_FUNCTIONS)
+    if problem:
+        raise Mismatch("template", f"not a template: {problem[0]}")
+    return Url("https", "template", "", text)
+
+
+_FUNCTIONS: dict[Version | None, tuple[str, ...]] = {
+    None: (
+        "toUpper", "toLower", "title", "join", "match", "safeHtml", "safeUrl", "reReplaceAll",
+        "stringSlice",
+    ),
+    (0, 26): ("trimSpace",),
+    (0, 28): ("date", "tz", "since", "humanizeDuration"),
+    (0, 30): ("toJson", "urlUnescape"),
+    (0, 32): ("append", "dict", "list"),
+    (0, 33): ("now",),
+    (0, 34): ("mustToDate", "toDate"),
+}  # fmt: skip
+TEMPLATE_FUNCTIONS: dict[str, Version | None] = {name: since for since, names in _FUNCTIONS.items() for name in names}
+"""https://prometheus.io/docs/alerting/latest/notifications/#functions."""
+
+
+def one_of(struct: Struct, context: Context, names: tuple[str, ...]) -> None:
+    """Report when none, or more than one, of `names` is set."""
+    if all(struct.empty(name) for name in names):
+        struct.error(context, names[0], "required-field", f"one of {' and '.join(names)} must be set")
+    at_most_one(struct, context, names)
+
+
+def _pair(name: str) -> tuple[str, str]:
+    return name, f"{name}_file"
+
+
+def pairs(*names: str) -> Hook:
+    """A hook: each of `names` excludes the file that it can be read from."""
+
+    def check(struct: Struct, context: Context) -> None:
+        for name in names:
+            at_most_one(struct, context, _pair(name))
+
+    return check
+
+
+def required(*names: str) -> Hook:
+    """A hook: each of `names` is set."""
+
+    def check(struct: Struct, context: Context) -> None:
+        for name in names:
+            if struct.empty(name):
+                struct.error(context, name, "required-field", f"{name} is missing")
+
+    return check
+
+
+def needs_pair(*names: str) -> Hook:
+    """A hook: each of `names`, or its file, is set, and not both."""
+
+    def check(struct: Struct, context: Context) -> None:
+        for name in names:
+            one_of(struct, context, _pair(name))
+
+    return check
+
+
+def check_email(email: Struct, context: Context) -> None:
+    """A recipient, and no header twice in another case."""
+    seen: set[str] = set()
+    for name in email.get("headers") or ():
+        if name.title() in seen:
+            email.error(context, ("headers", name), "duplicate-name", f"header {name[:80]!r} is set twice")
+        seen.add(name.title())
+
+
+def check_slack(slack: Struct, context: Context) -> None:
+    """One way to authenticate; what updates a message needs the token."""
+    if slack.has("app_token") or not slack.empty("app_token_file"):
+        for name in ("api_url", "api_url_file"):
+            if not slack.empty(name):
+                slack.error(context, name, "exclusive-fields", f"app_token excludes {name}")
+                return
+
+
+def check_slack_action(action: Struct, context: Context) -> None:
+    """A type, a text, and a name or a url."""
+    required("type", "text")(action, context)
+    if action.empty("url") and action.empty("name"):
+        action.error(context, "url", "required-field", "an action needs a url or a name")
+
+
+def check_pagerduty(pagerduty: Struct, context: Context) -> None:
+    """A routing key or a service key."""
+    keys = ("routing_key", "routing_key_file", "service_key", "service_key_file")
+    if all(pagerduty.empty(name) for name in keys):
+        pagerduty.error(context, "routing_key", "required-field", f"one of {', '.join(keys)} must be set")
+    if context.is_before((0, 30)):
+        for name in pagerduty.get("details") or ():
+            if pagerduty.place("details", name)[0].kind != SCALAR:
+                message = f"the detail {name[:80]!r} is no text, as Alertmanager needs it before 0.30"
+                pagerduty.error(context, ("details", name), "wrong-type", message)
+
+
+def check_responder(responder: Struct, context: Context) -> None:
+    """Somebody, of a known kind (or of one that a template names)."""
+    names = ("id", "username", "name")
+    if all(responder.empty(name) for name in names):
+        responder.error(context, "name", "required-field", f"one of {', '.join(names)} must be set")
+    kind = responder.get("type") or ""
+    if "{{" in kind:
+        problem = template_problem(kind, TEMPLATE_FUNCTIONS)
+        if problem:
+            responder.error(context, "type", "template", f"not a template: {problem[0]}")
+    elif kind.lower() not in _RESPONDERS and "type" not in responder.failed:
+        responder.unknown(context, "type", "type", kind, _RESPONDERS)
+
+
+def check_wechat(wechat: Struct, context: Context) -> None:
+    """A known type of message."""
+    kind = wechat.get("message_type") or "text"
+    if kind not in ("text", "markdown"):
+        wechat.unknown(context, "message_type", "message type", kind, ("text", "markdown"))
+
+
+def check_victorops(victorops: Struct, context: Context) -> None:
+    """No custom field with the name of one that is always sent."""
+    for name in victorops.get("custom_fields") or ():
+        if name in _RESERVED_VICTOROPS:
+            victorops.error(context, ("custom_fields", name), "reserved-name", f"{name!r} is sent by itself already")
+
+
+def check_pushover(pushover: Struct, context: Context) -> None:
+    """One way to format."""
+    if pushover.get("html") and pushover.get("monospace"):
+        pushover.error(context, "monospace", "exclusive-fields", "html and monospace exclude each other")
+
+
+def check_sns(sns: Struct, context: Context) -> None:
+    """One address: a topic, a target or a phone number."""
+    names = ("target_arn", "topic_arn", "phone_number")
+    if sum(not sns.empty(name) for name in names) in (0, 2) and not set(names) & sns.failed:
+        sns.error(context, "topic_arn", "required-field", f"exactly one of {', '.join(names)} must be set")
+
+
+def check_telegram(telegram: Struct, context: Context) -> None:
+    """A chat, and a known way to format."""
+    if telegram.empty("chat_id") and telegram.empty("chat_id_file"):
+        telegram.error(context, "chat_id", "required-field", "chat_id is missing")
+    at_most_one(telegram, context, _pair("chat_id"))
+    if telegram.get("parse_mode") not in (None, *_PARSE_MODES):
+        telegram.unknown(context, "parse_mode", "parse mode", telegram.get("parse_mode"), _PARSE_MODES)
+
+
+def check_webex(webex: Struct, context: Context) -> None:
+    """A room, and the authorization to write there."""
+    client = webex.struct("http_config")
+    if "http_config" not in webex.failed and (client is None or not client.has("authorization")):
+        webex.error(context, "http_config", "required-field", "http_config.authorization is missing")
+
+
+def check_incidentio(incidentio: Struct, context: Context) -> None:
+    """A token, or an HTTP client that authorizes."""
+    client = incidentio.struct("http_config")
+    tokens = _pair("alert_source_token")
+    if all(incidentio.empty(name) for name in tokens) and (client is None or not client.has("authorization")):
+        message = f"one of {', '.join(tokens)} and http_config.authorization must be set"
+        incidentio.error(context, "alert_source_token", "required-field", message)
+
+
+def check_receiver(receiver: Struct, context: Context) -> None:
+    """A name, a label of it that agrees, and no empty entries."""
+    name = receiver.get("name")
+    if receiver.empty("name"):
+        receiver.error(context, "name", "required-field", "a receiver needs a name")
+    labelled = (receiver.get("labels") or {}).get("name")
+    if labelled is not None and name is not None and labelled != name:
+        receiver.error(context, ("labels", "name"), "label-name", "the label 'name' must equal the receiver's name")
+    for field, values in receiver.values.items():
+        if field.endswith("_configs"):
+            for index, value in enumerate(values or ()):
+                if value is None:
+                    receiver.error(context, (field, index), "null-entry", "an integration is empty")
+
+
+HOOKS: dict[str, tuple[Callable[[Struct, Context], None], ...]] = {
+    "alertmanager/config.Receiver": (check_receiver,),
+    "alertmanager/config.EmailConfig": (
+        required("to"),
+        pairs("auth_password", "auth_secret"),
+        check_email,
+    ),
+    "alertmanager/config.SlackConfig": (pairs("api_url", "app_token"), check_slack),
+    "alertmanager/config.SlackAction": (check_slack_action,),
+    "alertmanager/config.SlackConfirmationField": (required("text"),),
+    "alertmanager/config.SlackField": (required("title", "value"),),
+    "alertmanager/config.VictorOpsConfig": (required("routing_key"), pairs("api_key"), check_victorops),
+    "alertmanager/config.WebexConfig": (required("room_id"), check_webex),
+    "alertmanager/config.WechatConfig": (pairs("api_secret"), check_wechat),
+    "notify/discord.DiscordConfig": (needs_pair("webhook_url"),),
+    "notify/incidentio.IncidentioConfig": (
+        needs_pair("url"),
+        pairs("alert_source_token"),
+        check_incidentio,
+    ),
+    "notify/jira.JiraConfig": (required("project", "issue_type"),),
+    "notify/mattermost.MattermostConfig": (pairs("webhook_url"),),
+    "notify/msteams.MSTeamsConfig": (needs_pair("webhook_url"),),
+    "notify/msteamsv2.MSTeamsV2Config": (needs_pair("webhook_url"),),
+    "notify/opsgenie.OpsGenieConfig": (pairs("api_key"),),
+    "notify/opsgenie.OpsGenieConfigResponder": (check_responder,),
+    "notify/pagerduty.PagerdutyConfig": (pairs("routing_key", "service_key"), check_pagerduty),
+    "notify/pushover.PushoverConfig": (needs_pair("user_key", "token"), check_pushover),
+    "notify/rocketchat.RocketchatConfig": (pairs("token", "token_id"),),
+    "notify/sns.SNSConfig": (check_sns,),
+    "notify/telegram.TelegramConfig": (pairs("bot_token"), check_telegram),
+    "notify/webhook.WebhookConfig": (needs_pair("url"),),
+}
+"""By the type of the integration."""

@@ -1,0 +1,88 @@
+"""Alertmanager's types: the table of fields, with the parsers and the checks of this package."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from apm_s3.validators import _prometheus_common as prometheus_common
+from apm_s3.validators._alertmanager import intervals, receivers, routes
+from apm_s3.validators._alertmanager.config import check_config, check_global, parse_host_port
+from apm_s3.validators._alertmanager.gates import GATES, OUTPUTS
+from apm_s3.validators._alertmanager.matchers import matchers_problem
+from apm_s3.validators._context import Context
+from apm_s3.validators._decoding.codecs import list_codec, scalar_codec
+from apm_s3.validators._decoding.schema import Schema, load_table
+from apm_s3.validators._decoding.struct import Mismatch, Struct
+from apm_s3.validators._grammars.durations import parse_go_duration
+from apm_s3.validators._prometheus.remote import check_headers, check_sigv4
+
+CONFIG = "alertmanager/config.Config"
+
+
+def _parse_matchers(text: str) -> str:
+    problem = matchers_problem(text)
+    if problem:
+        raise Mismatch("matcher", f"not a matcher: {problem}", 'write it as name="value" or name=~"regex"')
+    return text
+
+
+def _parse_client_type(text: str) -> str:
+    if text not in ("http", "grpc"):
+        raise Mismatch.unknown("client type", text, ("http", "grpc"))
+    return text
+
+
+def _check_tracing(tracing: Struct, context: Context) -> None:
+    check_headers(tracing, context)
+    if tracing.empty("endpoint"):
+        tracing.error(context, "endpoint", "required-field", "tracing needs an endpoint")
+    if tracing.get("compression") not in (None, "", "gzip"):
+        tracing.error(context, "compression", "enum", "unknown compression; allowed is gzip")
+
+
+def _check_output(output: Struct, context: Context) -> None:
+    if context.target is not None and not context.is_before((0, 35)) and output.empty("name"):
+        output.error(context, "name", "required-field", "an output of the event recorder needs a name from 0.35 on")
+
+
+@cache
+def config_schema() -> Schema:
+    """The types of alertmanager.yml, read with yaml.v2."""
+    return Schema(
+        load_table("alertmanager"),
+        scalars={
+            **prometheus_common.SCALARS,
+            "alertmanager/config.HostPort": parse_host_port,
+            "alertmanager/timeinterval.DayOfMonthRange": intervals.parse_days_of_month,
+            "alertmanager/timeinterval.Location": intervals.parse_location,
+            "alertmanager/timeinterval.MonthRange": intervals.parse_months,
+            "alertmanager/timeinterval.WeekdayRange": intervals.parse_weekdays,
+            "alertmanager/timeinterval.YearRange": intervals.parse_years,
+            "alertmanager/tracing.TracingClientType": _parse_client_type,
+            "config/common.Regexp": routes.parse_regex,
+            "config/common.SecretTemplateURL": receivers.parse_template_url,
+            "config/common.SecretURL": receivers.parse_secret_url,
+            "config/common.URL": receivers.parse_http_url,
+            "notify/pushover.duration": parse_go_duration,
+            "time.Duration": parse_go_duration,
+        },
+        codecs={"config/common.Matchers": _matchers_codec()},
+        hooks={
+            **prometheus_common.HOOKS,
+            **receivers.HOOKS,
+            "alertmanager/config.Config": (check_config,),
+            "alertmanager/config.GlobalConfig": (check_global,),
+            "alertmanager/config.Route": (routes.check_route,),
+            "alertmanager/timeinterval.TimeRange": (intervals.check_times,),
+            **{f"alertmanager/eventrecorder.{name}": (_check_output,) for name in OUTPUTS},
+            "alertmanager/tracing.TracingConfig": (_check_tracing,),
+            "config/common.InhibitRule": (routes.check_inhibit_rule,),
+            "prometheus/sigv4.SigV4Config": (check_sigv4,),
+        },
+        gates=GATES,
+    )
+
+
+def _matchers_codec() -> Any:
+    return list_codec(scalar_codec(_parse_matchers))

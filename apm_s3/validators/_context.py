@@ -1,0 +1,220 @@
+"""What one validation carries: the source, the release it must fit, and the issues found so far."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any
+
+from apm_s3.errors import InvalidOption
+from apm_s3.reports import Issue, Severity, ValidationReport
+from apm_s3.validators._hints import did_you_mean
+from apm_s3.validators._reading.documents import Format, from_data, read_document
+from apm_s3.validators._reading.nodes import (
+    MAX_BYTES,
+    Document,
+    Node,
+    Path,
+    Unreadable,
+    decode_text,
+    problem,
+    render_path,
+)
+from apm_s3.validators._reading.yaml_reader import GoYaml
+
+MAX_ISSUES = 1000
+"""Of errors, and of warnings, in one report."""
+_YAML_KEY = re.compile(r"^[\"']?([A-Za-z_][\w.-]*)[\"']?[ \t]*:", re.MULTILINE)
+_JSON_KEY = re.compile(r'"([A-Za-z_][\w.-]*)"\s*:')
+_SNIFFED = 256 * 1024
+
+ConfigSource = str | bytes | FilePath | Mapping[str, Any]
+"""Text, bytes, the path of a file, or data: what is given to `validate_config`."""
+
+Version = tuple[int, ...]
+
+
+class Source:
+    """One configuration as it was given, read at most once.
+
+    `name` is its name in a bundle, `data` is set when it was given as a mapping, else `text` is. `root` is what its
+    last reading gave.
+    """
+
+    def __init__(self, given: ConfigSource, name: str | None = None) -> None:
+        self.name = name
+        self.data: Mapping[str, Any] | None = None
+        self.text = ""
+        self.root: Node | None = None
+        self._unreadable: Unreadable | None = None
+        if isinstance(given, Mapping):
+            self.data = given
+        elif isinstance(given, FilePath):
+            self.name = name or given.name
+            self._decode(read_capped(given))
+        elif isinstance(given, str | bytes | bytearray | memoryview):
+            self._decode(given if isinstance(given, str) else bytes(given))
+        else:
+            raise TypeError(f"a configuration is text, bytes, a Path or a mapping, not {type(given).__name__}")
+
+    def _decode(self, raw: bytes | str) -> None:
+        try:
+            self.text = decode_text(raw)
+        except Unreadable as exc:
+            self._unreadable = exc
+
+    def document(self, format: Format, *, library: GoYaml = "v4") -> Document:  # noqa: A002
+        """The nodes of the source read as `format`. A mapping has nodes already.
+
+        Raises:
+            Unreadable: not a document of the format, or beyond a budget.
+        """
+        if self.data is not None:
+            document = from_data(self.data)
+        else:
+            document = read_document(self.readable_text(), format, library=library)
+        self.root = document.root
+        return document
+
+    def readable_text(self) -> str:
+        """The decoded text.
+
+        Raises:
+            Unreadable: too large, not UTF-8, or with NUL bytes.
+        """
+        if self._unreadable is not None:
+            raise self._unreadable
+        return self.text
+
+    def top_level_keys(self) -> frozenset[str]:
+        """The keys that the beginning of the source seems to have at its top level: a guess, made without parsing."""
+        if self.data is not None:
+            return frozenset(str(key) for key in self.data)
+        start = self.text[:_SNIFFED]
+        pattern = _JSON_KEY if start.lstrip().startswith("{") else _YAML_KEY
+        return frozenset(pattern.findall(start))
+
+
+def read_capped(path: FilePath) -> bytes:
+    """The content of a file, cut where it is beyond every budget anyway."""
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """Something that a document says and that other files of its bundle have a say in, and where it says so."""
+
+    what: str
+    text: str
+    path: str
+    line: int | None
+    column: int | None
+
+
+class Context:
+    """Where the checks of one document report to.
+
+    `target` is the release that the document must fit, None for the newest known one.
+    """
+
+    def __init__(self, target: Version | None = None) -> None:
+        self.target = target
+        self._issues: list[Issue] = []
+        self._counts = dict.fromkeys(Severity, 0)
+        self._seen: set[tuple[int | None, int | None, str, str]] = set()
+        self._skipped: dict[str, None] = {}
+        self._mentions: list[Mention] = []
+
+    def error(self, node: Node, path: Path, rule: str, message: str, hint: str | None = None) -> None:
+        """Report an error at `node`."""
+        self.add(problem(Severity.ERROR, path, node, rule, message, hint))
+
+    def warn(self, node: Node, path: Path, rule: str, message: str, hint: str | None = None) -> None:
+        """Report a warning at `node`."""
+        self.add(problem(Severity.WARNING, path, node, rule, message, hint))
+
+    def add(self, issue: Issue) -> None:
+        """Report `issue`, unless the same was found at the same place (an alias brings a node up twice)."""
+        if issue.line is not None:
+            mark = (issue.line, issue.column, issue.rule, issue.message)
+            if mark in self._seen:
+                return
+            self._seen.add(mark)
+        # Counted apart, so that no error is lost behind warnings.
+        if self._counts[issue.severity] < MAX_ISSUES:
+            self._counts[issue.severity] += 1
+            self._issues.append(issue)
+
+    def mention(self, what: str, text: str, node: Node, path: Path) -> None:
+        """Note what `node` says, for the check across the files of a bundle."""
+        self._mentions.append(Mention(what, text, render_path(path), node.line or None, node.column or None))
+
+    def is_before(self, version: Version) -> bool:
+        """Whether the release that the document must fit is older than `version`."""
+        return self.target is not None and self.target < version
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the report takes further errors; it takes `MAX_ISSUES` of them."""
+        return self._counts[Severity.ERROR] < MAX_ISSUES
+
+    def hint(self, name: str, known: Iterable[str]) -> str | None:
+        """As `did_you_mean`, as long as the report has room for the issue that it goes with."""
+        return None if MAX_ISSUES in self._counts.values() else did_you_mean(name, known)
+
+    @property
+    def count(self) -> int:
+        """How many issues were reported so far."""
+        return len(self._issues)
+
+    @property
+    def issues(self) -> tuple[Issue, ...]:
+        """What was reported so far."""
+        return tuple(self._issues)
+
+    @property
+    def mentions(self) -> tuple[Mention, ...]:
+        """What was noted so far."""
+        return tuple(self._mentions)
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """The checks that were not made, one sentence each."""
+        return tuple(self._skipped)
+
+    def replace_below(self, path: str, issues: Iterable[Issue]) -> None:
+        """Forget what was reported at or below `path`, and report `issues` instead."""
+        self._issues = [issue for issue in self._issues if not re.match(rf"{re.escape(path)}(?:[.\[]|$)", issue.path)]
+        self._seen.clear()
+        self._counts = {kind: sum(issue.severity is kind for issue in self._issues) for kind in Severity}
+        for issue in issues:
+            self.add(issue)
+
+    def skip(self, reason: str) -> None:
+        """Say that a check was not made."""
+        self._skipped[reason] = None
+
+    def report(self, tool: str, kind: str, name: str | None) -> ValidationReport:
+        """Everything found, in the order of the document."""
+        return ValidationReport(tool, kind, name, self.sorted_issues(), self.skipped)
+
+    def sorted_issues(self) -> tuple[Issue, ...]:
+        """What was reported so far, in the order of the document."""
+        return tuple(sorted(self._issues, key=lambda issue: (issue.line or 0, issue.column or 0)))
+
+
+def parse_version(text: str | None) -> Version | None:
+    """`v2.53.3` as (2, 53).
+
+    Raises:
+        InvalidOption: not a version.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"v?(\d{1,6})(?:\.(\d{1,6}))?(?:\.\d{1,6})?(?:[-+][\w.+-]{0,64})?", text, re.ASCII)
+    if match is None:
+        raise InvalidOption(f"not a version: {text!r}", hint="write it as 2.53 or 3.1.0")
+    return int(match[1]), int(match[2] or 0)

@@ -1,0 +1,172 @@
+"""Codecs for what every Go type is made of: strings, booleans, numbers, lists, maps and `any`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from apm_s3.validators._context import Context
+from apm_s3.validators._decoding.struct import INVALID, Codec, Mismatch, Parser
+from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path
+from apm_s3.validators._reading.scalars import decode_binary, is_null, resolve
+
+_SHAPES = {SCALAR: "a scalar", SEQUENCE: "a list", MAPPING: "a mapping"}
+_V3_BOOLS = {**dict.fromkeys(("y", "Y", "yes", "on"), True), **dict.fromkeys(("n", "N", "no", "off"), False)}
+_INTEGERS = {
+    "int": (-(2**63), 2**63 - 1),
+    "int64": (-(2**63), 2**63 - 1),
+    "int32": (-(2**31), 2**31 - 1),
+    "uint": (0, 2**64 - 1),
+    "uint64": (0, 2**64 - 1),
+    "uint32": (0, 2**32 - 1),
+    "uint16": (0, 2**16 - 1),
+}
+
+
+def wrong_type(node: Node, path: Path, context: Context, expected: str) -> Any:
+    """Report that `node` is not what was `expected`; gives INVALID."""
+    found = _SHAPES[node.kind]
+    if node.kind == SCALAR:
+        found = "null" if is_null(node) else "text" if not node.plain else f"{_kind_of(node)}"
+    context.error(node, path, "wrong-type", f"expected {expected}, found {found}")
+    return INVALID
+
+
+def _kind_of(node: Node) -> str:
+    value = resolve(node)
+    return {bool: "a boolean", int: "a whole number", float: "a number"}.get(type(value), "text")
+
+
+def decode_string(node: Node, path: Path, context: Context) -> Any:
+    """The raw text of any scalar, `""` for null."""
+    if node.kind != SCALAR:
+        return wrong_type(node, path, context, "text")
+    if node.tag is not None:
+        return _tagged_string(node, path, context)
+    return "" if node.plain and is_null(node) else node.text
+
+
+def _tagged_string(node: Node, path: Path, context: Context) -> Any:
+    try:
+        if node.tag == "!!binary":
+            return decode_binary(node.text)
+        return "" if resolve(node) is None else node.text
+    except ValueError as exc:
+        context.error(node, path, "yaml-tag", f"the value {exc}" if node.tag != "!!binary" else f"!!binary: {exc}")
+        return INVALID
+
+
+def decode_bool(node: Node, path: Path, context: Context) -> Any:
+    """true, false, and yaml.v2's yes, no, on, off, y, n; a quoted one is text."""
+    value = _resolved(node, path, context)
+    if value is None:
+        return False
+    return value if isinstance(value, bool) else wrong_type(node, path, context, "true or false")
+
+
+def decode_bool_v3(node: Node, path: Path, context: Context) -> Any:
+    """As yaml.v3 has it: true and false, and some old words even in quotes."""
+    if node.kind == SCALAR and node.text in _V3_BOOLS and node.tag is None:
+        return _V3_BOOLS[node.text]
+    return decode_bool(node, path, context)
+
+
+def integer_codec(kind: str) -> Codec:
+    """Whole numbers within the range of `kind`; floats are cut, as Go cuts them."""
+    low, high = _INTEGERS[kind]
+
+    def decode(node: Node, path: Path, context: Context) -> Any:
+        value = _resolved(node, path, context)
+        if value is None:
+            return 0
+        if isinstance(value, float) and value == value and abs(value) < 2**64:  # noqa: PLR0124 - a NaN is not itself
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            return wrong_type(node, path, context, "a whole number")
+        if not low <= value <= high:
+            context.error(node, path, "out-of-range", f"expected a whole number from {low} to {high}")
+            return INVALID
+        return value
+
+    return decode
+
+
+def decode_float(node: Node, path: Path, context: Context) -> Any:
+    """Any number."""
+    value = _resolved(node, path, context)
+    if value is None:
+        return 0.0
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return wrong_type(node, path, context, "a number")
+    return float(value) if abs(value) < sys.float_info.max else value
+
+
+def decode_any(node: Node, path: Path, context: Context) -> Any:
+    """Plain data, whatever it is."""
+    if node.kind == SCALAR:
+        return _resolved(node, path, context)
+    if node.kind == MAPPING:
+        return {name: decode_any(value, (path, name), context) for name, (_, value) in node.entries.items()}
+    return [decode_any(item, (path, index), context) for index, item in enumerate(node.items)]
+
+
+def _resolved(node: Node, path: Path, context: Context) -> Any:
+    """The value of a scalar; the node itself, which fits no type, for anything else."""
+    if node.kind != SCALAR:
+        return node
+    try:
+        return resolve(node)
+    except ValueError as exc:
+        context.error(node, path, "yaml-tag", f"the value {exc}")
+        return node
+
+
+def scalar_codec(parse: Parser) -> Codec:
+    """A named scalar: the text of any scalar, parsed; None for null."""
+
+    def decode(node: Node, path: Path, context: Context) -> Any:
+        if node.kind == SCALAR and node.tag is None and node.plain and is_null(node):
+            return None
+        text = decode_string(node, path, context)
+        if text is INVALID:
+            return INVALID
+        try:
+            return parse(text)
+        except Mismatch as exc:
+            hint = exc.hint or (context.hint(node.text, exc.allowed) if exc.allowed else None)
+            context.error(node, path, exc.rule, exc.message, hint)
+            return INVALID
+
+    return decode
+
+
+def list_codec(item: Codec) -> Codec:
+    """A list of `item`; None for null."""
+
+    def decode(node: Node, path: Path, context: Context) -> Any:
+        if node.kind != SEQUENCE:
+            if node.kind == SCALAR and is_null(node):
+                return None
+            return wrong_type(node, path, context, "a list")
+        return [item(child, (path, index), context) for index, child in enumerate(node.items)]
+
+    return decode
+
+
+def map_codec(value: Codec, key: Codec | None = None) -> Codec:
+    """A mapping from text to `value`; None for null. `key` checks the keys."""
+
+    def decode(node: Node, path: Path, context: Context) -> Any:
+        if node.kind != MAPPING:
+            if node.kind == SCALAR and is_null(node):
+                return None
+            return wrong_type(node, path, context, "a mapping")
+        for shadowed, _ in node.shadowed:
+            message = f"key {shadowed.text[:80]!r} is given twice, by a merge key; Go's yaml.v2 allows it in no map"
+            context.error(shadowed, (path, shadowed.text), "duplicate-key", message)
+        if key is not None:
+            for name, (key_node, _) in node.entries.items():
+                key(key_node, (path, name), context)
+        return {name: value(child, (path, name), context) for name, (_, child) in node.entries.items()}
+
+    return decode

@@ -1,0 +1,322 @@
+"""Go's text/template: whether a text parses, with the functions and variables that it may use.
+
+A port of the parser of https://pkg.go.dev/text/template/parse; nothing is executed. Values are not followed: `.Foo`
+is always fine, as it is for Go's parser.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from apm_s3.validators._grammars.gotemplate_lexer import (
+    FIRST_OF_OPERAND,
+    NOT_EXECUTABLE,
+    Lexeme,
+    TemplateError,
+    lex,
+    unquote_problem,
+)
+
+BUILTINS = frozenset(
+    (
+        *("and", "call", "html", "index", "slice", "js", "len", "not", "or", "print", "printf", "println", "urlquery"),
+        *("eq", "ge", "gt", "le", "lt", "ne"),
+    )
+)
+_MAX_DEPTH = 100
+_PLAIN = re.compile(
+    r"(?<!\{)\{\{(?:- )? *(?P<variable>\$\w*)(?:\.[a-zA-Z_]\w*)* *(?:\| *(?P<function>[a-zA-Z_]\w*) *)?(?: -)?\}\}",
+    re.ASCII,
+)
+"""What most actions are: a variable, at most through one function."""
+
+
+def template_problem(text: str, functions: Iterable[str] = (), variables: Iterable[str] = ()) -> tuple[str, int] | None:
+    """Why `text` is no template, with the offset in it; None when it is one.
+
+    `functions` are known beside Go's own; `variables` (`$labels`) are defined outside of `text`.
+    """
+    if "{{" not in text:
+        return None
+    known = BUILTINS | frozenset(functions)
+    if "{{" not in _PLAIN.sub(lambda action: _without(action, known, variables), text):
+        return None
+    try:
+        _Parser(lex(text), known, ["$", *variables]).parse()
+    except TemplateError as exc:
+        return exc.message, exc.offset
+    return None
+
+
+def _without(action: re.Match[str], functions: frozenset[str], variables: Iterable[str]) -> str:
+    """Nothing for an action that is certainly fine, else the action."""
+    variable, function = action["variable"], action["function"]
+    fine = (variable == "$" or variable in variables) and (function is None or function in functions)
+    return "" if fine else action[0]
+
+
+class _Parser:
+    def __init__(self, lexemes: list[Lexeme], functions: frozenset[str], variables: list[str]) -> None:
+        self._lexemes = lexemes
+        self._at = 0
+        self._functions = functions
+        self._variables = variables
+        self._ranges = 0
+        self._depth = 0
+        self._end = 0
+        self._defined: set[str] = set()
+
+    def parse(self) -> None:
+        while self._peek().kind != "eof":
+            if self._peek().kind == "left" and self._word_after_left() == "define":
+                self._next()
+                self._next_non_space()
+                self._define()
+                continue
+            end = self._text_or_action()
+            if end is not None:
+                raise self._failure(end, f"unexpected {{{{{end.text}}}}}")
+
+    # -- the stream of lexemes
+
+    def _peek(self) -> Lexeme:
+        return self._lexemes[self._at]
+
+    def _next(self) -> Lexeme:
+        lexeme = self._lexemes[self._at]
+        if lexeme.kind == "error":
+            raise TemplateError(lexeme.text, lexeme.offset)
+        self._at = min(self._at + 1, len(self._lexemes) - 1)
+        return lexeme
+
+    def _peek_non_space(self) -> Lexeme:
+        while self._lexemes[self._at].kind == "space":
+            self._at += 1
+        return self._lexemes[self._at]
+
+    def _next_non_space(self) -> Lexeme:
+        self._peek_non_space()
+        return self._next()
+
+    def _word_after_left(self) -> str:
+        at = self._at + 1
+        while self._lexemes[at].kind == "space":
+            at += 1
+        return self._lexemes[at].text if self._lexemes[at].kind == "keyword" else ""
+
+    def _failure(self, lexeme: Lexeme, message: str) -> TemplateError:
+        if lexeme.kind == "error":
+            return TemplateError(lexeme.text, lexeme.offset)
+        return TemplateError(message, lexeme.offset)
+
+    def _expect(self, kind: str, where: str) -> Lexeme:
+        lexeme = self._next_non_space()
+        if lexeme.kind != kind:
+            raise self._unexpected(lexeme, where)
+        return lexeme
+
+    def _unexpected(self, lexeme: Lexeme, where: str) -> TemplateError:
+        what = "the end of the template" if lexeme.kind == "eof" else repr(lexeme.text[:40])
+        return self._failure(lexeme, f"unexpected {what} in {where}")
+
+    # -- the grammar
+
+    def _define(self) -> None:
+        name = self._name("define clause")
+        self._expect("right", "define clause")
+        self._body_of_own(name)
+
+    def _body_of_own(self, name: str) -> None:
+        """The body of a definition, which sees no variable from outside."""
+        outer, self._variables = self._variables, ["$"]
+        ranges, self._ranges = self._ranges, 0
+        start = self._at
+        end = self._list()
+        body = self._lexemes[start : self._end]
+        if end.text != "end":
+            raise self._failure(end, f"unexpected {{{{{end.text}}}}} in definition of {name}")
+        self._variables, self._ranges = outer, ranges
+        # Space alone does not count as a definition: a later one may replace it.
+        filled = any(lexeme.kind != "text" or lexeme.text.strip() for lexeme in body)
+        if filled and name in self._defined:
+            raise self._failure(end, f"template {name[:40]!r} is defined twice")
+        if filled:
+            self._defined.add(name)
+
+    def _name(self, where: str) -> str:
+        lexeme = self._next_non_space()
+        if lexeme.kind not in ("string", "raw"):
+            raise self._unexpected(lexeme, where)
+        self._check_string(lexeme)
+        return lexeme.text[1:-1]
+
+    def _list(self) -> Lexeme:
+        """Everything up to an `end` or `else`, which is returned."""
+        self._enter()
+        while self._peek().kind != "eof":
+            start = self._at
+            end = self._text_or_action()
+            if end is not None:
+                self._end = start
+                self._depth -= 1
+                return end
+        raise self._failure(self._peek(), "unexpected end of the template; is an {{end}} missing?")
+
+    def _enter(self) -> None:
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise self._failure(self._peek(), f"nested deeper than {_MAX_DEPTH} levels")
+
+    def _text_or_action(self) -> Lexeme | None:
+        lexeme = self._next_non_space()
+        if lexeme.kind == "text":
+            return None
+        if lexeme.kind == "left":
+            return self._action()
+        raise self._unexpected(lexeme, "input")
+
+    def _action(self) -> Lexeme | None:
+        word = self._peek_non_space()
+        if word.kind != "keyword" or word.text in ("nil", "define"):
+            self._pipeline("command", "right")
+            return None
+        self._next()
+        return self._keyword(word)
+
+    def _keyword(self, word: Lexeme) -> Lexeme | None:
+        if word.text == "end":
+            self._expect("right", "end")
+            return word
+        if word.text == "else":
+            follower = self._peek_non_space()
+            if not (follower.kind == "keyword" and follower.text in ("if", "with")):
+                self._expect("right", "else")
+            return word
+        if word.text in ("break", "continue"):
+            self._expect("right", f"{{{{{word.text}}}}}")
+            if not self._ranges:
+                raise self._failure(word, f"{{{{{word.text}}}}} outside {{{{range}}}}")
+        elif word.text == "template":
+            self._name("template clause")
+            if self._peek_non_space().kind == "right":
+                self._next()
+            else:
+                self._pipeline("template clause", "right")
+        elif word.text == "block":
+            name = self._name("block clause")
+            self._pipeline("block clause", "right")
+            self._body_of_own(name)
+        else:
+            self._control(word.text)
+        return None
+
+    def _control(self, context: str) -> None:
+        """if, range or with, up to its end."""
+        known = len(self._variables)
+        self._pipeline(context, "right")
+        self._ranges += context == "range"
+        end = self._list()
+        self._ranges -= context == "range"
+        if end.text == "else":
+            follower = self._peek_non_space()
+            if follower.kind == "keyword":
+                self._next()
+                if follower.text != context:
+                    raise self._unexpected(follower, f"{context} clause")
+                self._enter()
+                self._control(context)
+                self._depth -= 1
+            else:
+                end = self._list()
+                if end.text != "end":
+                    raise self._failure(end, f"expected end; found {{{{{end.text}}}}}")
+        del self._variables[known:]
+
+    def _pipeline(self, context: str, closing: str) -> None:
+        start = self._peek_non_space()
+        self._declarations(context)
+        stages = 0
+        while True:
+            lexeme = self._peek_non_space()
+            if lexeme.kind == closing:
+                self._next()
+                if not stages:
+                    raise self._failure(start, f"missing value for {context}")
+                return
+            if lexeme.kind not in FIRST_OF_OPERAND and not (lexeme.kind == "keyword" and lexeme.text == "nil"):
+                self._next()
+                raise self._unexpected(lexeme, context)
+            if stages and (lexeme.kind in NOT_EXECUTABLE or lexeme.kind == "keyword"):
+                raise self._failure(lexeme, f"non executable command in pipeline stage {stages + 1}")
+            self._command()
+            stages += 1
+
+    def _declarations(self, context: str) -> None:
+        count = 0
+        while self._peek_non_space().kind == "variable":
+            mark = self._at
+            variable = self._next()
+            follower = self._peek_non_space()
+            if follower.kind in ("declare", "assign"):
+                self._next()
+                self._variables.append(variable.text)
+                return
+            if follower.kind != "char" or follower.text != ",":
+                self._at = mark
+                return
+            self._next()
+            self._variables.append(variable.text)
+            count += 1
+            if context != "range" or count > 1:
+                raise self._failure(variable, f"too many declarations in {context}")
+            if self._peek_non_space().kind not in ("variable", "right", ")"):
+                raise self._failure(variable, "range can only initialize variables")
+
+    def _command(self) -> None:
+        operands = 0
+        while True:
+            operands += self._operand()
+            lexeme = self._peek()
+            if lexeme.kind == "space":
+                self._next()
+                continue
+            if lexeme.kind == "|":
+                self._next()
+            elif lexeme.kind not in ("right", ")"):
+                raise self._unexpected(lexeme, "operand")
+            if not operands:
+                raise self._failure(lexeme, "empty command")
+            return
+
+    def _operand(self) -> bool:
+        lexeme = self._peek_non_space()
+        if not self._term(lexeme):
+            return False
+        chained = self._peek().kind == "field"
+        while self._peek().kind == "field":
+            self._next()
+        if chained and (lexeme.kind in NOT_EXECUTABLE or lexeme.kind == "keyword"):
+            raise self._failure(lexeme, f"unexpected . after term {lexeme.text[:40]!r}")
+        return True
+
+    def _term(self, lexeme: Lexeme) -> bool:
+        if lexeme.kind == "(":
+            self._next()
+            self._enter()
+            self._pipeline("parenthesized pipeline", ")")
+            self._depth -= 1
+            return True
+        if lexeme.kind not in FIRST_OF_OPERAND and not (lexeme.kind == "keyword" and lexeme.text == "nil"):
+            return False
+        self._next()
+        if lexeme.kind == "identifier" and lexeme.text not in self._functions:
+            raise self._failure(lexeme, f"function {lexeme.text[:40]!r} not defined")
+        if lexeme.kind == "variable" and lexeme.text not in self._variables:
+            raise self._failure(lexeme, f"undefined variable {lexeme.text[:40]!r}")
+        self._check_string(lexeme)
+        return True
+
+    def _check_string(self, lexeme: Lexeme) -> None:
+        if lexeme.kind in ("string", "character") and (problem := unquote_problem(lexeme.text)):
+            raise self._failure(lexeme, problem)

@@ -1,0 +1,59 @@
+"""Results of files that were checked before in this process, so that a bundle is checked again only where it changed.
+
+They are not kept with a release: what an older version of the checks let through may be an error by now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping
+from threading import Lock
+
+from apm_s3.validators._bundles import FileResult
+
+MAX_WEIGHT = 50_000
+"""Files, issues and mentions that are kept: some 20 MB at most. The least recently used results go first."""
+
+Key = tuple[str, str | None, str, str]
+"""Tool, target version, name and SHA-256 of the content."""
+
+
+class ResultMemory:
+    """A bounded memory of results, for any thread."""
+
+    def __init__(self, max_weight: int = MAX_WEIGHT) -> None:
+        self._max_weight = max_weight
+        self._results: OrderedDict[Key, FileResult] = OrderedDict()
+        self._weight = 0
+        self._lock = Lock()
+
+    def find(self, keys: Mapping[str, Key]) -> dict[str, FileResult]:
+        """The results that are known, by name."""
+        found = {}
+        with self._lock:
+            for name, key in keys.items():
+                if key in self._results:
+                    self._results.move_to_end(key)
+                    found[name] = self._results[key]
+        return found
+
+    def keep(self, keys: Mapping[str, Key], results: Mapping[str, FileResult]) -> None:
+        """Remember results, by name."""
+        with self._lock:
+            for name, result in results.items():
+                known = self._results.pop(keys[name], None)
+                self._results[keys[name]] = result
+                self._weight += _weight(result) - (0 if known is None else _weight(known))
+            while self._weight > self._max_weight:
+                _, oldest = self._results.popitem(last=False)
+                self._weight -= _weight(oldest)
+
+
+def keys_of(tool: str, files: Mapping[str, bytes], target_version: str | None) -> dict[str, Key]:
+    """What the result of each file depends on, by name."""
+    return {name: (tool, target_version, name, hashlib.sha256(raw).hexdigest()) for name, raw in files.items()}
+
+
+def _weight(result: FileResult) -> int:
+    return 1 + len(result.issues) + len(result.mentions)

@@ -1,0 +1,99 @@
+"""Rule files: groups of recording and alerting rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from apm_s3.validators._context import Context, Version
+from apm_s3.validators._decoding.gates import known_in
+from apm_s3.validators._decoding.struct import Struct
+from apm_s3.validators._grammars.gotemplate import template_problem
+from apm_s3.validators._grammars.labels import is_label_name, is_metric_name, is_utf8
+from apm_s3.validators._grammars.promql import MAX_PARTS, promql_problem, too_complex
+
+_OLD_FUNCTIONS = (
+    *("query", "first", "label", "value", "strvalue", "args", "reReplaceAll", "safeHtml", "match", "title"),
+    *("toUpper", "toLower", "graphLink", "tableLink", "sortByLabel", "stripPort", "stripDomain", "humanize"),
+    *("humanize1024", "humanizeDuration", "humanizePercentage", "humanizeTimestamp", "toTime", "pathPrefix"),
+    *("externalURL", "parseDuration"),
+)
+_NEW_FUNCTIONS: dict[str, Version] = {"now": (3, 6), "toDuration": (3, 6), "urlQueryEscape": (3, 8)}
+TEMPLATE_FUNCTIONS: dict[str, Version | None] = {**dict.fromkeys(_OLD_FUNCTIONS), **_NEW_FUNCTIONS}
+"""https://prometheus.io/docs/prometheus/latest/configuration/template_reference/."""
+TEMPLATE_VARIABLES = ("$labels", "$externalLabels", "$externalURL", "$value")
+
+
+ExpressionCheck = Callable[[Struct, str, Context], None]
+"""Reports what is wrong with a rule's expression, which is not empty."""
+
+
+def check_promql(rule: Struct, expression: str, context: Context) -> None:
+    """The expression is PromQL."""
+    if too_complex(expression):
+        context.skip(f"PromQL of more than {MAX_PARTS} operators and brackets was not checked")
+    elif problem := promql_problem(expression, context.target):
+        rule.error(context, "expr", "promql", f"not PromQL: {problem}")
+
+
+def check_groups(file: Struct, context: Context, check_expression: ExpressionCheck = check_promql) -> None:
+    """The rules of rulefmt.RuleGroups.Validate."""
+    names: set[str] = set()
+    for _, group in file.structs("groups"):
+        if group.empty("name"):
+            group.error(context, "name", "required-field", "a group needs a name")
+        name = group.get("name")
+        if name and name in names:
+            group.error(context, "name", "duplicate-name", f"there are several groups with the name {name[:80]!r}")
+        names.add(name)
+        _check_labels(group, context)
+        for _, rule in group.structs("rules"):
+            _check_rule(rule, context, check_expression)
+
+
+def _check_rule(rule: Struct, context: Context, check_expression: ExpressionCheck) -> None:
+    record, alert = rule.get("record"), rule.get("alert")
+    if record and alert:
+        rule.error(context, "alert", "exclusive-fields", "only one of record and alert may be set")
+    elif rule.empty("record") and rule.empty("alert"):
+        rule.error(context, "record", "required-field", "one of record and alert must be set")
+    expression = rule.get("expr")
+    if rule.empty("expr"):
+        rule.error(context, "expr", "required-field", "a rule needs an expr")
+    elif isinstance(expression, str):
+        check_expression(rule, expression, context)
+    if record:
+        _check_recording(rule, record, context)
+    _check_labels(rule, context)
+    legacy = context.is_before((3, 0))
+    for name in rule.get("annotations") or ():
+        if not is_label_name(name, legacy=legacy):
+            rule.error(context, ("annotations", name), "label-name", f"{name[:80]!r} is no annotation name")
+    if alert:
+        functions = known_in(context, TEMPLATE_FUNCTIONS)
+        for field in ("labels", "annotations"):
+            _check_templates(rule, field, functions, context)
+
+
+def _check_recording(rule: Struct, record: str, context: Context) -> None:
+    for field in ("annotations", "for", "keep_firing_for"):
+        if rule.get(field):
+            rule.error(context, field, "exclusive-fields", f"a recording rule has no {field}")
+    if not is_metric_name(record, legacy=context.is_before((3, 0))):
+        rule.error(context, "record", "name-validity", f"{record[:80]!r} is no metric name")
+    elif "{" in record or "}" in record:
+        message = f"the name {record[:80]!r} has braces; should it be in expr?"
+        rule.error(context, "record", "name-validity", message)
+
+
+def _check_labels(owner: Struct, context: Context) -> None:
+    for name, value in (owner.get("labels") or {}).items():
+        if not is_label_name(name, legacy=context.is_before((3, 0))) or name == "__name__":
+            owner.error(context, ("labels", name), "label-name", f"{name[:80]!r} is no label name for a rule")
+        if isinstance(value, str) and not is_utf8(value):
+            owner.error(context, ("labels", name), "label-value", "the value of a label is UTF-8")
+
+
+def _check_templates(rule: Struct, field: str, functions: frozenset[str], context: Context) -> None:
+    for name, text in (rule.get(field) or {}).items():
+        if isinstance(text, str) and (found := template_problem(text, functions, TEMPLATE_VARIABLES)):
+            rule.error(context, (field, name), "template", f"not a Go template: {found[0]}")

@@ -1,0 +1,141 @@
+"""A document of any of the formats: to nodes, to plain data, and plain data back to nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any, Literal
+
+from apm_s3.errors import ConfigInvalid, InvalidOption
+from apm_s3.reports import Issue, Severity, ValidationReport
+from apm_s3.validators._reading.ini_reader import read_ini
+from apm_s3.validators._reading.json_reader import read_json
+from apm_s3.validators._reading.nodes import (
+    MAPPING,
+    MAX_DEPTH,
+    SCALAR,
+    Document,
+    Node,
+    Unreadable,
+    check_nodes,
+    mapping,
+    scalar,
+    sequence,
+)
+from apm_s3.validators._reading.scalars import resolve
+from apm_s3.validators._reading.yaml_reader import GoYaml, read_yaml
+
+Format = Literal["yaml", "json", "ini"]
+
+
+def parse_document(raw: bytes | str, format: Format) -> Any:  # noqa: A002
+    """The plain data (dict, list, str, int, float, bool, None) of `raw`, within the budgets of `nodes`.
+
+    YAML scalars without a type become what Go's YAML library makes of them; keys are always text. INI gives a
+    dictionary of sections, each one of text. An empty YAML document is None.
+
+    Raises:
+        ConfigInvalid: not a document of the format, a key given twice, or beyond a budget.
+        InvalidOption: no such format.
+    """
+    try:
+        document = read_document(raw, format)
+    except Unreadable as exc:
+        document = Document(None, [unreadable_issue(exc)])
+    errors = tuple(issue for issue in document.issues if issue.severity is Severity.ERROR)
+    if errors:
+        report = ValidationReport("", format, None, errors)
+        raise ConfigInvalid(f"not valid {format.upper()}: {errors[0]}", report=report)
+    return to_data(document.root, typed=format != "ini")
+
+
+def read_document(raw: bytes | str, format: Format, *, library: GoYaml = "v4") -> Document:  # noqa: A002
+    """The nodes of `raw`; `library` as in `read_yaml`.
+
+    Raises:
+        Unreadable: not a document of the format, or beyond a budget.
+        InvalidOption: no such format.
+    """
+    if format == "yaml":
+        return read_yaml(raw, library=library)
+    if format == "json":
+        return read_json(raw)
+    if format == "ini":
+        return read_ini(raw)
+    raise InvalidOption(f"no such format: {format!r}", hint="choose from yaml, json, ini")
+
+
+def to_data(node: Node | None, *, typed: bool = True) -> Any:
+    """Plain data for `node`; `typed` resolves plain scalars, otherwise they stay text."""
+    if node is None:
+        return None
+    if node.kind == SCALAR:
+        return _scalar_data(node) if typed else node.text
+    if node.kind == MAPPING:
+        return {name: to_data(value, typed=typed) for name, (_, value) in node.entries.items()}
+    return [to_data(item, typed=typed) for item in node.items]
+
+
+def unreadable_issue(exc: Unreadable) -> Issue:
+    """The issue that says why a text could not be read."""
+    return Issue(Severity.ERROR, "", exc.line, exc.column, exc.rule, exc.message)
+
+
+def from_data(data: Any) -> Document:
+    """The nodes of a mapping given as Python data: what serialising and reading it again would give, but for the
+    lines.
+
+    Raises:
+        Unreadable: a value that no format can hold, or beyond a budget.
+    """
+    return Document(_Builder().build(data, 1))
+
+
+def _scalar_data(node: Node) -> Any:
+    try:
+        return resolve(node)
+    except ValueError:
+        return node.text
+
+
+class _Builder:
+    def __init__(self) -> None:
+        self._count = 0
+
+    def build(self, data: Any, depth: int) -> Node:
+        self._count += 1
+        check_nodes(self._count, 0, 0)
+        if depth > MAX_DEPTH:
+            raise Unreadable("too-deep", f"nested deeper than {MAX_DEPTH} levels, or containing itself")
+        if isinstance(data, Mapping):
+            node = mapping(0, 0)
+            for key, value in data.items():
+                name = _plain_scalar(key)
+                node.entries[name.text] = (name, self.build(value, depth + 1))
+            return node
+        if isinstance(data, list | tuple):
+            node = sequence(0, 0)
+            node.items = [self.build(item, depth + 1) for item in data]
+            return node
+        return _plain_scalar(data)
+
+
+def _plain_scalar(value: Any) -> Node:
+    if isinstance(value, str):
+        return scalar(value, 0, 0, plain=False)
+    if value is None or isinstance(value, bool):
+        return scalar({None: "null", True: "true", False: "false"}[value], 0, 0, plain=True)
+    if isinstance(value, int):
+        return scalar(_integer(value), 0, 0, plain=True)
+    if isinstance(value, float):
+        text = repr(value)
+        return scalar({"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}.get(text, text), 0, 0, plain=True)
+    if isinstance(value, datetime | date):
+        return scalar(value.isoformat(), 0, 0, plain=True)
+    raise Unreadable("unsupported-type", f"a {type(value).__name__} cannot be written to a configuration file")
+
+
+def _integer(value: int) -> str:
+    if value.bit_length() > 1024:
+        raise Unreadable("unsupported-type", "an integer of more than 1024 bits is no setting of these tools")
+    return str(int(value))

@@ -1,0 +1,156 @@
+"""JSON to nodes, by the rules of RFC 8259, with the place of each value.
+
+The standard library's parser gives no places, keeps the last of two equal keys, recurses, and holds the interpreter
+lock for a whole document; this one goes token by token.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from json import JSONDecodeError
+from json.decoder import scanstring  # type: ignore[attr-defined]
+
+from apm_s3.reports import Issue, Severity
+from apm_s3.validators._reading.nodes import (
+    MAPPING,
+    Document,
+    Node,
+    Path,
+    Unreadable,
+    check_depth,
+    check_nodes,
+    decode_text,
+    mapping,
+    position,
+    render_path,
+    scalar,
+    sequence,
+)
+
+_TOKEN = re.compile(
+    r"(?P<space>[ \t\r\n]*)(?:(?P<mark>[{}\[\],:])|(?P<quote>\")"
+    r"|(?P<atom>true\b|false\b|null\b|-?(?:0|[1-9][0-9]{0,400})(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,6})?(?![\w.+-])))"
+)
+_PLAIN_STRING = re.compile(r'[^"\\\x00-\x1f]{0,65536}"')
+_END = re.compile(r"[ \t\r\n]*\Z")
+
+
+def read_json(source: bytes | str) -> Document:
+    """The document in `source`.
+
+    Raises:
+        Unreadable: not JSON, or beyond a budget.
+    """
+    text = decode_text(source)
+    if _END.match(text):
+        raise Unreadable("json-syntax", "the document is empty", 1, 1)
+    return _Reader(text).read()
+
+
+class _Reader:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+        self._line = 1
+        self._line_start = 0
+        self._count = 0
+        self._stack: list[tuple[Node, Node | None]] = []
+        self._issues: list[Issue] = []
+
+    def read(self) -> Document:
+        root = self._value(self._token())
+        while self._stack:
+            self._step()
+        if _END.match(self._text, self._at) is None:
+            raise self._failure("text after the end of the document")
+        return Document(root, self._issues)
+
+    def _step(self) -> None:
+        """Read one member of the innermost open collection, or its end."""
+        node, _ = self._stack[-1]
+        lexeme = self._token()
+        closing = "}" if node.kind == MAPPING else "]"
+        filled = bool(node.entries if node.kind == MAPPING else node.items)
+        if lexeme == closing:
+            self._stack.pop()
+            return
+        if filled:
+            if lexeme != ",":
+                raise self._unexpected(lexeme, f"expected ',' or '{closing}'")
+            lexeme = self._token()
+        if node.kind == MAPPING:
+            self._member(node, lexeme)
+        else:
+            value = self._value(lexeme)
+            node.items.append(value)
+
+    def _member(self, node: Node, lexeme: str) -> None:
+        if lexeme != '"':
+            raise self._unexpected(lexeme, "expected a key in double quotes")
+        key = self._string()
+        if self._token() != ":":
+            raise self._failure("expected ':' after the key")
+        value = self._value(self._token(), key)
+        if key.text in node.entries:
+            line = node.entries[key.text][0].line
+            message = f"key {key.text[:80]!r} is given twice; it is first given on line {line}"
+            self._issues.append(Issue(Severity.ERROR, self._path(key), key.line, key.column, "duplicate-key", message))
+            return
+        node.entries[key.text] = (key, value)
+
+    def _path(self, key: Node) -> str:
+        path: Path = None
+        for (parent, _), (_, inner_key) in pairwise(self._stack):
+            path = (path, inner_key.text if inner_key else len(parent.items) - 1)
+        return render_path((path, key.text))
+
+    def _value(self, lexeme: str, key: Node | None = None) -> Node:
+        if lexeme == '"':
+            return self._string()
+        column = self._at - len(lexeme) - self._line_start + 1
+        if lexeme in "{[":
+            node = mapping(self._line, column) if lexeme == "{" else sequence(self._line, column)
+            self._stack.append((node, key))
+            check_depth(len(self._stack), self._line, column)
+            return node
+        if lexeme in "}],:":
+            raise self._unexpected(lexeme, "expected a value")
+        return scalar(lexeme, self._line, column, plain=True)
+
+    def _string(self) -> Node:
+        """The string whose opening quote was just read."""
+        start = self._at
+        node = scalar("", self._line, start - self._line_start, plain=False)
+        if match := _PLAIN_STRING.match(self._text, start):
+            self._at = match.end()
+            node.text = self._text[start : self._at - 1]
+            return node
+        try:
+            node.text, self._at = scanstring(self._text, start)
+        except JSONDecodeError as exc:
+            raise Unreadable("json-syntax", exc.msg[0].lower() + exc.msg[1:], *position(self._text, exc.pos)) from exc
+        return node
+
+    def _token(self) -> str:
+        match = _TOKEN.match(self._text, self._at)
+        if match is None:
+            raise self._failure(
+                "the document ends early" if _END.match(self._text, self._at) else "expected a JSON value"
+            )
+        space = match["space"]
+        if "\n" in space:
+            self._line += space.count("\n")
+            self._line_start = self._at + space.rindex("\n") + 1
+        self._at = match.end()
+        self._count += 1
+        check_nodes(self._count // 2, self._line, self._at - self._line_start)
+        return match["mark"] or match["quote"] or match["atom"]
+
+    def _unexpected(self, lexeme: str, message: str) -> Unreadable:
+        self._at -= len(lexeme)
+        return self._failure(message)
+
+    def _failure(self, message: str) -> Unreadable:
+        space = re.compile(r"[ \t\r\n]*").match(self._text, self._at)
+        return Unreadable("json-syntax", message, *position(self._text, space.end() if space else self._at))

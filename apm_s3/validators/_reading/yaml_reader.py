@@ -1,0 +1,300 @@
+"""YAML to nodes over libyaml's events: no constructor runs, every budget is checked before the next event is pulled.
+
+Duplicate keys are errors. Merge keys (`<<`) are resolved here, the way the Go library of the reading tool does it.
+Only the first document counts, as for all of these tools. Text is handed to libyaml in slices, so that in a thread
+the interpreter lock is given up at least once a slice, however long one scalar is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Literal
+
+import yaml
+
+from apm_s3.reports import Issue, Severity
+from apm_s3.validators._reading.nodes import (
+    MAPPING,
+    MAX_DEPTH,
+    MAX_EXPANSION,
+    MAX_NODES,
+    SCALAR,
+    SEQUENCE,
+    Document,
+    Entry,
+    Node,
+    Unreadable,
+    check_depth,
+    check_nodes,
+    decode_text,
+    mapping,
+    scalar,
+    sequence,
+)
+
+try:
+    from yaml import CLoader as _Loader
+except ImportError:  # PyYAML built without libyaml: slower, same events
+    from yaml import Loader as _Loader  # type: ignore[assignment]
+
+GoYaml = Literal["v2", "v3", "v4"]
+"""The Go library whose habits count: v2 reads Prometheus's configuration and Alertmanager's, v3 rule files, v4 Loki's
+configuration. v4 stands for libyaml's own habits, for every other document too."""
+
+_SLICE = 64 * 1024
+_ESCAPED_BACKSLASH = re.compile(r"\\\\")
+_TAG_PREFIX = "tag:yaml.org,2002:"
+
+
+def read_yaml(source: bytes | str, *, library: GoYaml = "v4") -> Document:
+    """The first document of `source`.
+
+    With v2 a merge key beats the keys above it, and a plain value in brackets or braces holds no `?`; otherwise keys
+    written out beat merged ones, as the YAML specification has it.
+
+    Raises:
+        Unreadable: not YAML, or beyond a budget.
+    """
+    text = decode_text(source)
+    loader = yaml_loader(text.encode())
+    try:
+        return _Composer(loader, text, library).compose()
+    except yaml.MarkedYAMLError as exc:
+        raise _unreadable(exc) from exc
+    except yaml.YAMLError as exc:
+        raise Unreadable("yaml-syntax", str(getattr(exc, "reason", None) or exc).splitlines()[0]) from exc
+    finally:
+        loader.dispose()
+
+
+def yaml_loader(encoded: bytes) -> Any:
+    """PyYAML's loader of events, which gives the interpreter lock up once a slice; `dispose()` ends it."""
+    return _Loader(_Slices(encoded))
+
+
+class _Slices:
+    """The encoded text as libyaml's read handler wants it."""
+
+    def __init__(self, encoded: bytes) -> None:
+        self._encoded = encoded
+        self._at = 0
+
+    def read(self, size: int = _SLICE) -> bytes:
+        start, self._at = self._at, self._at + min(size, _SLICE)
+        return self._encoded[start : self._at]
+
+
+class _Open:
+    """A collection whose end has not been reached."""
+
+    __slots__ = ("anchor", "flow", "height", "key", "merged", "node", "shadowed", "start")
+
+    def __init__(self, node: Node, event: Any, start: int) -> None:
+        self.node = node
+        self.anchor: str | None = event.anchor
+        self.flow: bool = event.flow_style
+        self.start = start
+        self.height = 1
+        self.key: Node | None = None
+        self.merged: set[str] = set()
+        self.shadowed: list[Entry] = []
+
+
+class _Composer:
+    def __init__(self, loader: Any, text: str, library: GoYaml) -> None:
+        self._next: Callable[[], Any] = loader.get_event
+        self._text = text
+        self._merge_overrides = library == "v2"
+        self._slash_escapes = library == "v4"
+        self._anchors: dict[str, tuple[Node, int, int]] = {}
+        self._open: list[_Open] = []
+        self._root: Node | None = None
+        self._issues: list[Issue] = []
+        self._written = 0
+        self._expanded = 0
+
+    def compose(self) -> Document:
+        self._next()
+        start = self._next()
+        if isinstance(start, yaml.StreamEndEvent):
+            return Document(None)
+        _check_version(start)
+        while not isinstance(event := self._next(), yaml.DocumentEndEvent):
+            self._take(event)
+        self._look_behind_the_end()
+        return Document(self._root, self._issues)
+
+    def _look_behind_the_end(self) -> None:
+        try:
+            event = self._next()
+        except yaml.MarkedYAMLError as exc:
+            line = _unreadable(exc).line
+        else:
+            if isinstance(event, yaml.StreamEndEvent):
+                return
+            line = event.start_mark.line + 1
+        message = "only the first document is read; what follows is ignored"
+        self._issues.append(Issue(Severity.WARNING, "", line, 1, "more-documents", message))
+
+    def _take(self, event: Any) -> None:
+        kind = type(event)
+        if kind is yaml.ScalarEvent:
+            # Half of all time goes through here: no call that can be spared.
+            mark = event.start_mark
+            tag = event.tag
+            if tag is not None:
+                tag = _short(tag)
+            node = scalar(event.value, mark.line + 1, mark.column + 1, tag is None and event.implicit[0], tag)
+            if event.style == '"':
+                if "/" in event.value and not self._slash_escapes:
+                    self._check_slashes(event)
+            elif self._merge_overrides and "?" in event.value and not event.style:
+                self._check_question_mark(node)
+            self._written += 1
+            if self._written > MAX_NODES:
+                check_nodes(self._written, node.line, node.column)
+            if event.anchor is not None:
+                self._anchors[event.anchor] = (node, 1, 0)
+            self._attach(node)
+        elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+            self._push(event)
+        elif kind is yaml.AliasEvent:
+            self._expand(event)
+        else:
+            self._pop()
+
+    def _check_slashes(self, event: Any) -> None:
+        """Go's yaml.v2 and v3 do not know the escape for a slash."""
+        start, end = event.start_mark, event.end_mark
+        if "\\/" in _ESCAPED_BACKSLASH.sub("", self._text[start.index : end.index]):
+            message = "unknown escape '\\/'; a slash needs no backslash"
+            raise Unreadable("yaml-syntax", message, start.line + 1, start.column + 1)
+
+    def _check_question_mark(self, node: Node) -> None:
+        """Go's yaml.v2 takes every `?` in brackets or braces for the sign of a key, within a word too."""
+        if any(collection.flow for collection in self._open):
+            message = "a value with '?' in brackets or braces must stand in quotes"
+            raise Unreadable("yaml-syntax", message, node.line, node.column)
+
+    def _push(self, event: Any) -> None:
+        line, column = event.start_mark.line + 1, event.start_mark.column + 1
+        check_depth(len(self._open) + 1, line, column)
+        self._written += 1
+        check_nodes(self._written, line, column)
+        make = mapping if isinstance(event, yaml.MappingStartEvent) else sequence
+        self._open.append(_Open(make(line, column, _short(event.tag)), event, self._written + self._expanded))
+        if event.anchor is not None:
+            self._anchors.pop(event.anchor, None)
+
+    def _pop(self) -> None:
+        done = self._open.pop()
+        if done.shadowed:
+            done.node.shadowed = done.shadowed
+        if done.anchor is not None:
+            size = self._written + self._expanded - done.start + 1
+            self._anchors[done.anchor] = (done.node, size, done.height)
+        if self._open:
+            parent = self._open[-1]
+            parent.height = max(parent.height, done.height + 1)
+        self._attach(done.node)
+
+    def _expand(self, event: Any) -> None:
+        line, column = event.start_mark.line + 1, event.start_mark.column + 1
+        name = event.anchor
+        if any(collection.anchor == name for collection in self._open):
+            raise Unreadable("alias-cycle", f"anchor '{name}' contains itself", line, column)
+        if name not in self._anchors:
+            raise Unreadable("unknown-anchor", f"anchor '{name}' is not defined above", line, column)
+        node, size, height = self._anchors[name]
+        self._expanded += size
+        if self._expanded > MAX_EXPANSION:
+            message = f"aliases expand to more than {MAX_EXPANSION} values"
+            raise Unreadable("too-many-aliases", message, line, column)
+        check_depth(len(self._open) + height, line, column)
+        if self._open:
+            self._open[-1].height = max(self._open[-1].height, height + 1)
+        self._attach(node)
+
+    def _attach(self, node: Node) -> None:
+        if not self._open:
+            self._root = node
+            return
+        parent = self._open[-1]
+        if parent.node.kind == SEQUENCE:
+            parent.node.items.append(node)
+        elif parent.key is None:
+            parent.key = node
+        else:
+            key, parent.key = parent.key, None
+            self._add(parent, key, node)
+
+    def _add(self, parent: _Open, key: Node, value: Node) -> None:
+        if key.kind != SCALAR:
+            self._error(key, "complex-key", "a mapping or a sequence cannot be a key here")
+            return
+        name, entries = key.text, parent.node.entries
+        if name == "<<" and (key.plain or key.tag == "!!merge"):
+            self._merge(parent, key, value)
+        elif name in entries and name not in parent.merged:
+            first = entries[name][0].line
+            self._error(
+                key, "duplicate-key", f"key {name[:80]!r} is given twice; it is first given on line {first}", name
+            )
+        else:
+            if name in entries and self._merge_overrides:
+                parent.shadowed.append(entries[name])
+            parent.merged.discard(name)
+            entries[name] = (key, value)
+
+    def _merge(self, parent: _Open, key: Node, value: Node) -> None:
+        sources = list(reversed(value.items)) if value.kind == SEQUENCE else [value]
+        if any(source.kind != MAPPING for source in sources):
+            self._error(key, "merge-key", "'<<' needs a mapping or a sequence of mappings", "<<")
+            return
+        entries = parent.node.entries
+        for source in sources:
+            parent.shadowed += source.shadowed
+            for name, entry in source.entries.items():
+                if self._merge_overrides and name in entries and entries[name] is not entry:
+                    parent.shadowed.append(entries[name])
+                if self._merge_overrides or name not in entries or name in parent.merged:
+                    entries[name] = entry
+                    parent.merged.add(name)
+
+    def _error(self, node: Node, rule: str, message: str, step: str = "") -> None:
+        steps = [_step(collection) for collection in self._open[:-1]]
+        path = ".".join([step for step in (*steps, step) if step]).replace(".[", "[")
+        self._issues.append(Issue(Severity.ERROR, path, node.line, node.column, rule, message))
+
+
+def _step(collection: _Open) -> str:
+    if collection.node.kind == SEQUENCE:
+        return f"[{len(collection.node.items)}]"
+    return collection.key.text if collection.key is not None and collection.key.kind == SCALAR else ""
+
+
+def _short(tag: str | None) -> str | None:
+    """`!!str` for a tag of YAML itself, as it is for others."""
+    if tag is None or tag == "!":
+        return None
+    return "!!" + tag.removeprefix(_TAG_PREFIX) if tag.startswith(_TAG_PREFIX) else tag
+
+
+def _check_version(event: Any) -> None:
+    version = getattr(event, "version", None)
+    if version is not None and tuple(version) != (1, 1):
+        message = f"%YAML {version[0]}.{version[1]} is not read by Go's YAML library; leave the directive out"
+        raise Unreadable("yaml-version", message, event.start_mark.line + 1, 1)
+
+
+def _unreadable(exc: yaml.MarkedYAMLError) -> Unreadable:
+    mark = exc.problem_mark or exc.context_mark
+    line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
+    # Newer releases of libyaml have a limit of their own, and meet it before they tell of the first collection.
+    if exc.problem and "nesting depth" in exc.problem:
+        return Unreadable("too-deep", f"nested deeper than {MAX_DEPTH} levels", line, column)
+    begun = f" (begun on line {exc.context_mark.line + 1})" if exc.context and exc.context_mark else ""
+    parts = (f"{exc.context}{begun}" if exc.context else "", exc.problem)
+    message = ", ".join(part for part in parts if part) or "not valid YAML"
+    return Unreadable("yaml-syntax", message, line, column)

@@ -1,0 +1,101 @@
+"""Bucket operations on each server, and a control plane that fails when it is told to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+import pytest
+
+from apm_s3._s3.buckets.apm_buckets import ApmBucketOperations
+from apm_s3._s3.buckets.replication import ReplicationOperations
+from apm_s3._s3.buckets.restores import RestoreOperations
+from apm_s3._s3.buckets.usage import UsageOperations
+from apm_s3._s3.buckets.verbs import BucketOperations
+from apm_s3._s3.engine import Engine
+from apm_s3._s3.pool import S3ConnectionPool
+from apm_s3._s3.runner import Runner
+from apm_s3._s3.transports.boto.control import Endpoint
+from apm_s3._s3.transports.boto.transport import BotoTransport
+from apm_s3._s3.transports.clients import Clients
+from apm_s3.settings import RetrySettings, S3Settings
+from tests.conftest import make_clients
+from tests.servers import Server
+
+QUICK = S3Settings(retry=RetrySettings(attempts=3, initial_delay=0.001, max_delay=0.002))
+
+Fault = Callable[[str, Mapping[str, Any]], BaseException | None]
+
+
+class FaultyControl:
+    """The real control plane, with faults before a request is sent, or after it took effect."""
+
+    def __init__(self, clients: Clients) -> None:
+        self.clients = clients
+        self.calls: list[str] = []
+        self.before: Fault = lambda method, params: None
+        self.after: Fault = lambda method, params: None
+        self.pretend: Endpoint | None = None
+
+    async def call(self, method: str, *, region: str | None = None, **params: Any) -> Mapping[str, Any]:
+        self.calls.append(method)
+        if (fault := self.before(method, params)) is not None:
+            raise fault
+        answer = await self.clients.call(method, region=region, **params)
+        if (fault := self.after(method, params)) is not None:
+            raise fault
+        return answer
+
+    async def endpoint(self, region: str | None = None) -> Endpoint:
+        return self.pretend or await self.clients.endpoint(region)
+
+
+class Buckets(BucketOperations, ApmBucketOperations, ReplicationOperations, RestoreOperations, UsageOperations):
+    """All of the manager's methods about buckets, over parts of the test's choice."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._given = engine
+
+    @property
+    def _engine(self) -> Engine:
+        return self._given
+
+
+def make_buckets(clients: Clients, control: Any = None) -> Buckets:
+    pool = S3ConnectionPool(16)
+    return Buckets(Engine(BotoTransport(clients), control or clients, Runner(QUICK, pool), pool, QUICK))
+
+
+@pytest.fixture
+async def moto_clients(moto: Server) -> AsyncIterator[Clients]:
+    made = make_clients(moto, QUICK)
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture
+async def weed_clients(seaweedfs: Server) -> AsyncIterator[Clients]:
+    made = make_clients(seaweedfs, QUICK)
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture
+def buckets(clients: Clients) -> Buckets:
+    """On each server."""
+    return make_buckets(clients)
+
+
+@pytest.fixture
+def moto_buckets(moto_clients: Clients) -> Buckets:
+    return make_buckets(moto_clients)
+
+
+@pytest.fixture
+def weed_buckets(weed_clients: Clients) -> Buckets:
+    return make_buckets(weed_clients)
+
+
+@pytest.fixture
+def control(moto_clients: Clients) -> FaultyControl:
+    return FaultyControl(moto_clients)

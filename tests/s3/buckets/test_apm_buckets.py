@@ -1,0 +1,353 @@
+"""Buckets for configurations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from apm_s3._s3.buckets.apm_buckets import (
+    apm_bucket_name,
+    apm_bucket_options,
+    apm_lifecycle,
+    apm_policy,
+)
+from apm_s3._s3.transports.boto.control import Endpoint
+from apm_s3._s3.transports.clients import Clients
+from apm_s3.errors import AccessDenied, BucketAlreadyOwned, InvalidBucketName, InvalidKey, InvalidOption
+from apm_s3.options import (
+    BucketOptions,
+    Encryption,
+    LifecycleRule,
+    OwnershipControls,
+    Policy,
+    PublicAccessBlock,
+    Transition,
+    Versioning,
+)
+from tests.s3.buckets.conftest import Buckets, FaultyControl, make_buckets
+
+KEY = "1234abcd-12ab-34cd-56ef-1234567890ab"
+KEY_ARN = f"arn:aws:kms:us-east-1:123456789012:key/{KEY}"
+
+
+def rules(**options: Any) -> dict[str, LifecycleRule]:
+    purpose = options.pop("purpose", "configs")
+    return {rule.id: rule for rule in apm_lifecycle(purpose, **options).rules}
+
+
+def statements(policy: Policy) -> dict[str, dict[str, Any]]:
+    return {statement["Sid"]: statement for statement in policy.document["Statement"]}
+
+
+def moves(rule: LifecycleRule) -> list[tuple[str, int | None]]:
+    return [(move.storage_class, move.days) for move in rule.transitions]
+
+
+# --------------------------------------------------------------------------------------------------------------
+# The lifecycle
+
+
+@pytest.mark.parametrize("purpose", ["configs", "logs", "backups"])
+@pytest.mark.parametrize("small", [False, True])
+@pytest.mark.parametrize("retention", [None, 1, 30, 100, 5000])
+def test_the_lifecycle_is_accepted_by_s3s_rules(purpose: str, small: bool, retention: int | None) -> None:
+    prefixes = ("", "team-a/", "team-b/x/")
+    apm_lifecycle(purpose, retention=retention, prefixes=prefixes, move_small_objects=small).check()
+
+
+@pytest.mark.parametrize("name", ["configs", "live"])
+def test_a_live_configuration_is_never_moved_or_expired(name: str) -> None:
+    rule = rules()[name]
+
+    assert rule.prefix == f"{name}/"
+    assert (rule.transitions, rule.expire_days, rule.expire_date) == ((), None, None)
+    assert (rule.noncurrent_days, rule.noncurrent_keep, rule.expire_markers) == (90, None, True)
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_no_rule_that_moves_or_expires_reaches_a_live_configuration(small: bool) -> None:
+    for rule in apm_lifecycle("logs", move_small_objects=small, prefixes=("", "team/")).rules:
+        if rule.transitions or rule.expire_days or rule.expire_date:
+            for live in ("configs/", "live/", "team/configs/", "team/live/"):
+                assert not live.startswith(rule.prefix)
+
+
+def test_backups_move_down_the_classes_and_expire() -> None:
+    rule = rules()["backups"]
+
+    assert rule.prefix == "backups/"
+    assert moves(rule) == [("STANDARD_IA", 30), ("GLACIER_IR", 90), ("DEEP_ARCHIVE", 180)]
+    assert (rule.expire_days, rule.noncurrent_days) == (2555, 30)
+    assert rules()["backups markers"].expire_markers
+
+
+def test_logs_have_a_rule_in_a_bucket_for_logs_only() -> None:
+    rule = rules(purpose="logs")["logs"]
+
+    assert moves(rule) == [("STANDARD_IA", 30), ("GLACIER", 60), ("DEEP_ARCHIVE", 150)]
+    assert (rule.prefix, rule.expire_days, rule.noncurrent_days) == ("logs/", 365, 7)
+    assert "logs" not in rules(purpose="configs")
+
+
+def test_temporary_objects_and_open_uploads_go() -> None:
+    found = rules()
+
+    assert (found["temp"].prefix, found["temp"].expire_days, found["temp"].noncurrent_days) == ("temp/", 7, 1)
+    assert (found["uploads"].prefix, found["uploads"].abort_uploads_days) == ("", 1)
+
+
+def test_a_retention_replaces_the_expiry_and_leaves_out_later_moves() -> None:
+    backups = rules(retention=90)["backups"]
+    logs = rules(purpose="logs", retention=61)
+
+    assert (moves(backups), backups.expire_days) == ([("STANDARD_IA", 30)], 90)
+    assert (moves(logs["logs"]), logs["logs"].expire_days) == ([("STANDARD_IA", 30), ("GLACIER", 60)], 61)
+    assert logs["backups"].expire_days == 2555
+
+
+def test_small_objects_move_when_asked_for() -> None:
+    found = rules(move_small_objects=True)
+
+    assert found["backups"].transitions == ()
+    assert found["backups"].expire_days == 2555
+    assert found["backups moves"].larger_than == 0
+    assert Transition(storage_class="STANDARD_IA", days=30) in found["backups moves"].transitions
+
+
+def test_every_store_in_the_bucket_has_its_rules() -> None:
+    found = rules(prefixes=("team-a/", "team-b/"))
+
+    assert found["configs team-a/"].prefix == "team-a/configs/"
+    assert found["backups team-b/"].prefix == "team-b/backups/"
+
+
+# --------------------------------------------------------------------------------------------------------------
+# The policy
+
+
+def test_plain_http_is_denied() -> None:
+    statement = statements(apm_policy("b", "staging"))["DenyPlainHttp"]
+
+    assert statement["Resource"] == ["arn:aws:s3:::b", "arn:aws:s3:::b/*"]
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert "DenyPlainHttp" not in statements(apm_policy("b", "staging", require_https=False))
+
+
+def test_another_encryption_is_denied_but_none_named_is_let_through() -> None:
+    """Conditions of one statement hold together: with Null, an absent header does not match."""
+    condition = statements(apm_policy("b", "staging"))["DenyOtherEncryption"]["Condition"]
+
+    header = "s3:x-amz-server-side-encryption"
+    assert condition == {
+        "Null": {header: "false"},
+        "StringNotLike": {header: ["AES256", "aws:kms", "aws:kms:dsse"]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "allowed"),
+    [(KEY_ARN, [KEY_ARN, KEY]), (KEY, [f"arn:*:kms:*:*:key/{KEY}", KEY]), ("alias/apm", None)],
+)
+def test_with_a_key_only_that_key_may_encrypt(key: str, allowed: list[str] | None) -> None:
+    found = statements(apm_policy("b", "staging", kms_key_id=key))
+
+    like = found["DenyOtherEncryption"]["Condition"]["StringNotLike"]
+    assert like == {"s3:x-amz-server-side-encryption": ["aws:kms", "aws:kms:dsse"]}
+    if allowed is None:
+        assert "DenyOtherKmsKey" not in found
+    else:
+        (named,) = found["DenyOtherKmsKey"]["Condition"]["StringNotLike"].values()
+        assert named == allowed
+
+
+@pytest.mark.parametrize("environment", ["production", "prod"])
+def test_in_production_nothing_is_removed_for_good_without_mfa(environment: str) -> None:
+    found = statements(apm_policy("b", environment, prefixes=("", "team/")))
+    versions, bucket = found["DenyVersionRemovalWithoutMfa"], found["DenyBucketRemovalWithoutMfa"]
+
+    assert versions["Condition"] == bucket["Condition"] == {"Null": {"aws:MultiFactorAuthAge": "true"}}
+    assert "s3:DeleteObjectVersion" in versions["Action"]
+    assert "s3:DeleteObject" not in versions["Action"]
+    for action in ("s3:DeleteBucket", "s3:DeleteBucketPolicy", "s3:PutBucketPolicy", "s3:PutBucketVersioning",
+                   "s3:PutLifecycleConfiguration", "s3:PutEncryptionConfiguration", "s3:PutBucketPublicAccessBlock",
+                   "s3:PutBucketOwnershipControls"):  # fmt: skip
+        assert action in bucket["Action"]
+    for free in ("temp/*", "team/temp/*", ".apm-s3/health/*", "configs/*/probe-*"):
+        assert f"arn:aws:s3:::b/{free}" in versions["NotResource"]
+
+
+def test_elsewhere_nothing_needs_mfa() -> None:
+    assert "MultiFactorAuth" not in apm_policy("b", "staging").text
+
+
+@pytest.mark.parametrize(
+    ("region", "arn"),
+    [("cn-north-1", "arn:aws-cn:s3:::b"), ("us-gov-west-1", "arn:aws-us-gov:s3:::b"), ("eu-west-1", "arn:aws:s3:::b")],
+)
+def test_arns_are_those_of_the_partition(region: str, arn: str) -> None:
+    assert statements(apm_policy("b", "staging", region=region))["DenyPlainHttp"]["Resource"][0] == arn
+
+
+# --------------------------------------------------------------------------------------------------------------
+# The bucket
+
+
+def test_the_name_says_environment_and_purpose() -> None:
+    assert apm_bucket_name("production", "configs") == "apm-production-configs"
+    with pytest.raises(InvalidBucketName):
+        apm_bucket_name("production", "Configs")
+
+
+async def test_an_apm_bucket_is_made_with_everything(moto_buckets: Buckets, bucket_name: str) -> None:
+    plan = await moto_buckets.create_apm_bucket(
+        bucket_name, "production", "all", "configs", tags={"team": "sre"}, require_https=True
+    )
+
+    settings = (await moto_buckets.get_bucket(bucket_name)).settings
+    assert plan.warnings == ()
+    assert settings == apm_bucket_options(bucket_name, "production", "all", "configs", tags={"team": "sre"})
+    assert settings.versioning == Versioning()
+    assert settings.encryption == Encryption()
+    assert settings.public_access_block == PublicAccessBlock()
+    assert settings.ownership == OwnershipControls()
+    assert settings.tags is not None
+    assert settings.tags.values == {
+        "apm:environment": "production",
+        "apm:tool": "all",
+        "apm:purpose": "configs",
+        "apm:managed-by": "apm_s3",
+        "team": "sre",
+    }
+
+
+async def test_an_apm_bucket_with_a_key_is_encrypted_with_it(moto_buckets: Buckets, bucket_name: str) -> None:
+    await moto_buckets.create_apm_bucket(bucket_name, "staging", "loki", "logs", kms_key_id=KEY_ARN)
+
+    assert (await moto_buckets.get_bucket(bucket_name)).settings.encryption == Encryption(
+        algorithm="aws:kms", kms_key_id=KEY_ARN, bucket_key=True
+    )
+
+
+async def test_over_plain_http_the_https_statement_is_left_out_and_said(
+    moto_buckets: Buckets, bucket_name: str
+) -> None:
+    plan = await moto_buckets.create_apm_bucket(bucket_name, "staging", "loki", "configs")
+
+    policy = (await moto_buckets.get_bucket(bucket_name)).settings.policy
+    assert policy is not None
+    assert "SecureTransport" not in policy.text
+    assert any("plain HTTP" in warning for warning in plan.warnings)
+
+
+async def test_over_https_the_https_statement_is_there(control: FaultyControl, bucket_name: str) -> None:
+    control.pretend = Endpoint("https://s3.amazonaws.com", "us-east-1", is_aws=True)
+    buckets = make_buckets(control.clients, control)
+
+    plan = await buckets.create_apm_bucket(bucket_name, "staging", "loki", "configs")
+
+    policy = (await buckets.get_bucket(bucket_name)).settings.policy
+    assert policy is not None
+    assert "DenyPlainHttp" in statements(policy)
+    assert plan.warnings == ()
+
+
+async def test_mfa_delete_leaves_the_lifecycle_out_and_says_so(control: FaultyControl, bucket_name: str) -> None:
+    codes: list[Any] = []
+
+    def note(method: str, params: Any) -> None:
+        if method == "put_bucket_versioning":
+            codes.append((params["MFA"], params["VersioningConfiguration"]["MFADelete"]))
+
+    control.before = note
+    plan = await make_buckets(control.clients, control).create_apm_bucket(
+        bucket_name, "production", "all", "configs", mfa="arn:aws:iam::1:mfa/root 123456"
+    )
+
+    assert codes == [("arn:aws:iam::1:mfa/root 123456", "Enabled")]
+    assert "put_bucket_lifecycle_configuration" not in control.calls
+    assert any("lifecycle" in warning for warning in plan.warnings)
+
+
+async def test_a_policy_of_the_callers_replaces_the_environments(moto_buckets: Buckets, bucket_name: str) -> None:
+    own = apm_policy(bucket_name, "staging", require_https=False)
+
+    plan = await moto_buckets.create_apm_bucket(bucket_name, "production", "all", "configs", policy=own)
+
+    assert (await moto_buckets.get_bucket(bucket_name)).settings.policy == own
+    assert plan.warnings == ()
+
+
+async def test_an_existing_bucket_is_left_alone_by_create_and_brought_up_by_ensure(
+    moto_buckets: Buckets, bucket_name: str
+) -> None:
+    await moto_buckets.create_bucket(bucket_name)
+    with pytest.raises(BucketAlreadyOwned):
+        await moto_buckets.create_apm_bucket(bucket_name, "staging", "all", "configs")
+    assert (await moto_buckets.get_bucket(bucket_name)).settings == BucketOptions()
+
+    options = apm_bucket_options(bucket_name, "staging", "all", "configs")
+    await moto_buckets.ensure_bucket(bucket_name, options)
+    assert (await moto_buckets.ensure_bucket(bucket_name, options)).empty
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"tool": "zabbix"},
+        {"environment": "Pro Duction"},
+        {"purpose": ""},
+        {"retention": 0},
+        {"prefixes": ()},
+        {"prefixes": "team/"},
+        {"prefixes": ("team",)},
+        {"prefixes": ("../",)},
+        {"tags": {"x" * 129: "y"}},
+    ],
+)
+async def test_what_cannot_be_is_refused_before_anything_is_sent(
+    control: FaultyControl, bucket_name: str, arguments: dict[str, Any]
+) -> None:
+    given: dict[str, Any] = {"environment": "staging", "tool": "all", "purpose": "configs", **arguments}
+
+    with pytest.raises((InvalidOption, InvalidKey)):
+        await make_buckets(control.clients, control).create_apm_bucket(bucket_name, **given)
+
+    assert control.calls == []
+
+
+async def test_on_seaweedfs_the_policy_lets_configurations_in_and_keeps_their_versions(
+    weed_buckets: Buckets, weed_clients: Clients, bucket_name: str
+) -> None:
+    plan = await weed_buckets.create_apm_bucket(bucket_name, "production", "all", "configs", unsupported="warn")
+    put = {"Bucket": bucket_name, "Body": b"x"}
+    live = await weed_clients.call("put_object", Key="configs/production/current.json", **put)
+    temp = await weed_clients.call("put_object", Key="temp/a", **put)
+    await weed_clients.call("put_object", Key="live/a", ServerSideEncryption="AES256", **put)
+
+    await weed_clients.call("delete_object", Bucket=bucket_name, Key="temp/a", VersionId=temp["VersionId"])
+    with pytest.raises(AccessDenied):
+        await weed_clients.call(
+            "delete_object", Bucket=bucket_name, Key="configs/production/current.json", VersionId=live["VersionId"]
+        )
+
+    assert "PublicAccessBlock" in plan.unsupported
+    assert "Lifecycle transitions" in plan.unsupported
+
+
+async def test_on_seaweedfs_a_bucket_with_a_key_takes_its_default_encryption_and_no_other(
+    weed_buckets: Buckets, weed_clients: Clients, bucket_name: str
+) -> None:
+    await weed_buckets.create_apm_bucket(
+        bucket_name, "staging", "all", "configs", kms_key_id="apm-key", unsupported="warn"
+    )
+    put = {"Bucket": bucket_name, "Body": b"x"}
+
+    default = await weed_clients.call("put_object", Key="a", **put)
+    named = await weed_clients.call("put_object", Key="b", ServerSideEncryption="aws:kms", SSEKMSKeyId="apm-key", **put)
+    with pytest.raises(AccessDenied):
+        await weed_clients.call("put_object", Key="c", ServerSideEncryption="AES256", **put)
+    with pytest.raises(AccessDenied):
+        await weed_clients.call("put_object", Key="d", ServerSideEncryption="aws:kms", SSEKMSKeyId="other-key", **put)
+
+    assert default["ServerSideEncryption"] == named["ServerSideEncryption"] == "aws:kms"

@@ -1,0 +1,283 @@
+"""create, ensure, plan, list, get, exists, delete: on each server."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from apm_s3._s3.transports.clients import Clients
+from apm_s3.errors import (
+    AccessDenied,
+    BatchError,
+    BucketAlreadyOwned,
+    BucketNotEmpty,
+    BucketNotFound,
+    InvalidBucketName,
+    InvalidOption,
+)
+from apm_s3.options import (
+    BucketOptions,
+    Cors,
+    CorsRule,
+    Encryption,
+    ObjectLock,
+    Policy,
+    PublicAccessBlock,
+    Tags,
+    Versioning,
+)
+from tests.s3.buckets.conftest import Buckets, FaultyControl, make_buckets
+
+OPTIONS = BucketOptions(
+    versioning=Versioning(),
+    encryption=Encryption(),
+    tags=Tags({"team": "apm"}),
+    cors=Cors((CorsRule(methods=("GET",), origins=("*",)),)),
+)
+
+
+async def test_a_created_bucket_has_its_options(buckets: Buckets, bucket_name: str) -> None:
+    await buckets.create_bucket(bucket_name, OPTIONS)
+
+    assert (await buckets.plan_bucket(bucket_name, OPTIONS)).empty
+
+
+async def test_a_bucket_that_exists_is_not_created_again(buckets: Buckets, bucket_name: str) -> None:
+    await buckets.create_bucket(bucket_name, OPTIONS)
+
+    with pytest.raises(BucketAlreadyOwned):
+        await buckets.create_bucket(bucket_name)
+
+    assert (await buckets.plan_bucket(bucket_name, OPTIONS)).empty
+
+
+BAD_NAMES = [
+    "ab", "a" * 64, "Upper", "under_score", "-lead", "trail-", "a..b", "a.-b", "192.168.5.4", "xn--abc", "sthree-x",
+    "amzn-s3-demo-x", "x-s3alias", "x--ol-s3", "x.mrap", "x--x-s3", "x--table-s3", "x-an", "a/b", "", "bücket",
+]  # fmt: skip
+
+
+async def test_a_name_that_s3_refuses_is_refused_before_anything_is_sent(control: FaultyControl) -> None:
+    buckets = make_buckets(control.clients, control)
+
+    for call in (buckets.create_bucket, buckets.ensure_bucket, buckets.plan_bucket):
+        for name in BAD_NAMES:
+            with pytest.raises(InvalidBucketName):
+                await call(name)
+
+    assert control.calls == []
+
+
+async def test_exists_says_yes_and_no(buckets: Buckets, bucket_name: str) -> None:
+    assert not await buckets.bucket_exists(bucket_name)
+
+    await buckets.create_bucket(bucket_name)
+
+    assert await buckets.bucket_exists(bucket_name)
+
+
+async def test_denied_is_not_taken_for_absent(control: FaultyControl, bucket_name: str) -> None:
+    control.before = lambda method, params: AccessDenied("no", status=403)
+
+    with pytest.raises(AccessDenied):
+        await make_buckets(control.clients, control).bucket_exists(bucket_name)
+
+
+async def test_a_bucket_that_is_not_there_cannot_be_got_or_deleted(buckets: Buckets, bucket_name: str) -> None:
+    with pytest.raises(BucketNotFound, match=bucket_name):
+        await buckets.get_bucket(bucket_name)
+    with pytest.raises(BucketNotFound, match=bucket_name):
+        await buckets.delete_bucket(bucket_name)
+    with pytest.raises(BucketNotFound, match=bucket_name):
+        await buckets.delete_bucket(bucket_name, force=True)
+
+
+async def test_get_gives_every_setting_and_none_for_those_not_configured(
+    moto_buckets: Buckets, bucket_name: str
+) -> None:
+    await moto_buckets.create_bucket(bucket_name, OPTIONS)
+
+    details = await moto_buckets.get_bucket(bucket_name)
+
+    assert details.settings == OPTIONS
+    assert details.name == bucket_name
+    assert details.region == "us-east-1"
+    assert details.created is not None
+    assert details.unsupported == ()
+
+
+async def test_get_names_what_the_server_does_not_know(weed_buckets: Buckets, bucket_name: str) -> None:
+    await weed_buckets.create_bucket(bucket_name, OPTIONS)
+
+    details = await weed_buckets.get_bucket(bucket_name)
+
+    assert set(details.unsupported) == {"PublicAccessBlock", "AccessLogging", "Notifications", "Replication"}
+    assert details.settings.tags == OPTIONS.tags
+
+
+async def test_get_fails_where_one_setting_is_denied(control: FaultyControl, bucket_name: str) -> None:
+    buckets = make_buckets(control.clients, control)
+    await buckets.create_bucket(bucket_name)
+    control.before = lambda method, params: AccessDenied("no") if method == "get_bucket_policy" else None
+
+    with pytest.raises(AccessDenied):
+        await buckets.get_bucket(bucket_name)
+
+
+async def test_list_filters_by_prefix(buckets: Buckets, bucket_name: str) -> None:
+    await buckets.create_bucket(f"{bucket_name}-a")
+    await buckets.create_bucket(f"{bucket_name}-b")
+
+    names = [bucket.name for bucket in await buckets.list_buckets(prefix=bucket_name)]
+    one = [bucket.name for bucket in await buckets.list_buckets(prefix=f"{bucket_name}-b")]
+
+    assert names == [f"{bucket_name}-a", f"{bucket_name}-b"]
+    assert one == [f"{bucket_name}-b"]
+
+
+async def test_list_filters_by_region(moto_buckets: Buckets, bucket_name: str) -> None:
+    await moto_buckets.create_bucket(f"{bucket_name}-us")
+    await moto_buckets.create_bucket(f"{bucket_name}-eu", region="eu-west-1")
+
+    found = await moto_buckets.list_buckets(prefix=bucket_name, region="eu-west-1")
+
+    assert [(bucket.name, bucket.region) for bucket in found] == [(f"{bucket_name}-eu", "eu-west-1")]
+
+
+async def test_list_gives_details_when_asked(buckets: Buckets, bucket_name: str) -> None:
+    await buckets.create_bucket(bucket_name, OPTIONS)
+
+    (plain,) = await buckets.list_buckets(prefix=bucket_name)
+    (detailed,) = await buckets.list_buckets(prefix=bucket_name, details=True)
+
+    assert plain.details is None
+    assert plain.created is not None
+    assert detailed.details is not None
+    assert detailed.details.settings.tags == OPTIONS.tags
+
+
+async def test_a_bucket_with_object_lock_is_made_with_it(moto_buckets: Buckets, bucket_name: str) -> None:
+    lock = BucketOptions(versioning=Versioning(), object_lock=ObjectLock(mode="GOVERNANCE", days=1))
+    await moto_buckets.create_bucket(bucket_name, lock)
+
+    assert (await moto_buckets.get_bucket(bucket_name)).settings == lock
+
+
+async def test_ensure_makes_what_is_not_there_and_a_second_run_finds_nothing_to_do(
+    buckets: Buckets, bucket_name: str
+) -> None:
+    first = await buckets.ensure_bucket(bucket_name, OPTIONS)
+    second = await buckets.ensure_bucket(bucket_name, OPTIONS)
+
+    assert first.create
+    assert [change.kind for change in first.changes] == ["Versioning", "Encryption", "Tags", "Cors"]
+    assert second.empty
+
+
+async def test_ensure_changes_only_what_differs(control: FaultyControl, bucket_name: str) -> None:
+    buckets = make_buckets(control.clients, control)
+    await buckets.create_bucket(bucket_name, OPTIONS)
+    control.calls.clear()
+
+    wanted = BucketOptions(versioning=Versioning(), tags=Tags({"team": "other"}))
+    plan = await buckets.ensure_bucket(bucket_name, wanted)
+
+    assert [(change.before, change.after) for change in plan.changes] == [(OPTIONS.tags, wanted.tags)]
+    assert [call for call in control.calls if call.startswith("put_")] == ["put_bucket_tagging"]
+    assert (await buckets.get_bucket(bucket_name)).settings.cors == OPTIONS.cors
+
+
+async def test_plan_touches_nothing(control: FaultyControl, bucket_name: str) -> None:
+    buckets = make_buckets(control.clients, control)
+
+    plan = await buckets.plan_bucket(bucket_name, OPTIONS)
+
+    assert plan.create
+    assert not await buckets.bucket_exists(bucket_name)
+    assert not [call for call in control.calls if call.startswith(("put_", "create_", "delete_"))]
+
+
+async def test_ten_tasks_that_ensure_one_bucket_all_succeed(buckets: Buckets, bucket_name: str) -> None:
+    plans = await asyncio.gather(*[buckets.ensure_bucket(bucket_name, OPTIONS) for _ in range(10)])
+
+    assert sum(plan.create for plan in plans) == 1
+    assert (await buckets.plan_bucket(bucket_name, OPTIONS)).empty
+
+
+async def test_ten_managers_that_ensure_one_bucket_all_succeed(clients: Clients, bucket_name: str) -> None:
+    each = [make_buckets(clients) for _ in range(10)]
+
+    await asyncio.gather(*[buckets.ensure_bucket(bucket_name, OPTIONS) for buckets in each])
+
+    assert (await each[0].plan_bucket(bucket_name, OPTIONS)).empty
+
+
+async def test_a_bucket_that_holds_something_is_not_deleted(
+    moto_buckets: Buckets, moto_clients: Clients, bucket_name: str
+) -> None:
+    await moto_buckets.create_bucket(bucket_name)
+    await moto_clients.call("put_object", Bucket=bucket_name, Key="k", Body=b"x")
+
+    with pytest.raises(BucketNotEmpty):
+        await moto_buckets.delete_bucket(bucket_name)
+
+    assert await moto_buckets.bucket_exists(bucket_name)
+
+
+async def test_force_deletes_versions_markers_and_uploads(buckets: Buckets, clients: Clients, bucket_name: str) -> None:
+    await buckets.create_bucket(bucket_name, BucketOptions(versioning=Versioning()))
+    for number in range(7):
+        await clients.call("put_object", Bucket=bucket_name, Key=f"k{number % 3}", Body=b"x")
+    await clients.call("delete_object", Bucket=bucket_name, Key="k0")
+    await clients.call("create_multipart_upload", Bucket=bucket_name, Key="big")
+    told = []
+
+    report = await buckets.delete_bucket(bucket_name, force=True, on_progress=told.append)
+
+    assert (report.versions, report.markers, report.uploads) == (7, 1, 1)
+    assert told[-1] == report
+    assert not await buckets.bucket_exists(bucket_name)
+
+
+@pytest.mark.parametrize("tag", [{"apm:environment": "production"}, {"Environment": "Prod"}])
+async def test_a_production_bucket_is_emptied_only_if_its_name_confirms_it(
+    buckets: Buckets, clients: Clients, bucket_name: str, tag: dict[str, str]
+) -> None:
+    await buckets.create_bucket(bucket_name, BucketOptions(tags=Tags(tag)))
+    await clients.call("put_object", Bucket=bucket_name, Key="k", Body=b"x")
+
+    with pytest.raises(InvalidOption, match="production"):
+        await buckets.delete_bucket(bucket_name, force=True)
+    with pytest.raises(InvalidOption, match="production"):
+        await buckets.delete_bucket(bucket_name, force=True, confirm="other")
+    await clients.call("head_object", Bucket=bucket_name, Key="k")
+
+    assert (await buckets.delete_bucket(bucket_name, force=True, confirm=bucket_name)).versions == 1
+
+
+async def test_locked_versions_are_reported_and_the_rest_is_deleted(
+    weed_buckets: Buckets, weed_clients: Clients, bucket_name: str
+) -> None:
+    lock = ObjectLock(mode="GOVERNANCE", days=1)
+    await weed_buckets.create_bucket(bucket_name, BucketOptions(versioning=Versioning(), object_lock=lock))
+    await weed_clients.call("put_object", Bucket=bucket_name, Key="locked", Body=b"x")
+    await weed_clients.call("delete_object", Bucket=bucket_name, Key="locked")
+
+    with pytest.raises(BatchError) as failed:
+        await weed_buckets.delete_bucket(bucket_name, force=True)
+
+    assert [error.key for error in failed.value.failures.values()] == ["locked"]
+    report = await weed_buckets.delete_bucket(bucket_name, force=True, bypass_governance=True)
+    assert report.versions == 1
+    assert not await weed_buckets.bucket_exists(bucket_name)
+
+
+async def test_a_policy_and_the_public_access_block_are_set_together(moto_buckets: Buckets, bucket_name: str) -> None:
+    policy = Policy.of(
+        [{"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{bucket_name}/*"}]
+    )
+    wanted = BucketOptions(public_access_block=PublicAccessBlock(), policy=policy)
+    await moto_buckets.create_bucket(bucket_name, wanted)
+
+    assert (await moto_buckets.get_bucket(bucket_name)).settings == wanted

@@ -1,0 +1,189 @@
+"""Copies and moves inside S3."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+
+from apm_s3 import (
+    BucketNotFound,
+    CopyOptions,
+    InvalidOption,
+    ObjectChanged,
+    ObjectNotFound,
+    PreconditionFailed,
+    ReadOptions,
+    S3Manager,
+    S3Settings,
+    TransferSettings,
+    UploadOptions,
+)
+from apm_s3._s3.transports.clients import Clients
+from tests.managers import make_manager
+from tests.servers import Server
+
+MIB = 1024**2
+IN_PARTS = S3Settings(transfer=TransferSettings(multipart_threshold=5 * MIB, part_size=5 * MIB))
+LARGE = os.urandom(1000) * (6 * MIB // 1000)
+OPTIONS = UploadOptions(
+    content_type="text/x-mine",
+    metadata={"author": "me"},
+    tags={"team": "apm", "tier": "1 = 2/+"},
+    cache_control="no-cache",
+    content_disposition="inline",
+    content_language="en",
+)
+
+
+@pytest.fixture
+async def parts(server: Server) -> AsyncIterator[S3Manager]:
+    """A manager that moves in parts from 5 MiB on."""
+    async with make_manager(server, IN_PARTS) as manager:
+        yield manager
+
+
+async def tags_of(clients: Clients, bucket: str, key: str) -> dict[str, str]:
+    answer = await clients.call("get_object_tagging", Bucket=bucket, Key=key)
+    return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+
+
+async def test_a_copy_keeps_everything(s3: S3Manager, clients: Clients, bucket: str) -> None:
+    await s3.upload_file(bucket, "from +é", b"content", OPTIONS)
+
+    copied = await s3.copy_file(bucket, "from +é", bucket, "to")
+
+    seen = await s3.head_file(bucket, "to")
+    assert await s3.read_file(bucket, "to") == b"content"
+    assert (seen.content_type, seen.metadata, seen.etag) == ("text/x-mine", {"author": "me"}, copied.etag)
+    assert await tags_of(clients, bucket, "to") == dict(OPTIONS.tags)
+
+
+async def test_a_copy_can_get_metadata_of_its_own(s3: S3Manager, bucket: str) -> None:
+    await s3.upload_file(bucket, "from", b"content", OPTIONS)
+
+    await s3.copy_file(
+        bucket, "from", bucket, "to", CopyOptions(replace=UploadOptions(content_type="a/b", metadata={"new": "1"}))
+    )
+
+    seen = await s3.head_file(bucket, "to")
+    assert (seen.content_type, seen.metadata) == ("a/b", {"new": "1"})
+
+
+async def test_a_missing_source_is_named(s3: S3Manager, bucket: str) -> None:
+    with pytest.raises(ObjectNotFound, match="'nothing' does not exist"):
+        await s3.copy_file(bucket, "nothing", bucket, "to")
+
+
+@pytest.mark.parametrize("server", ["moto"], indirect=True)  # SeaweedFS answers 500 where the destination is missing
+@pytest.mark.parametrize("missing", ["source", "destination"])
+async def test_the_missing_one_of_two_buckets_is_named(s3: S3Manager, bucket: str, missing: str) -> None:
+    await s3.upload_file(bucket, "key", b"")
+    other = f"{bucket}-not"
+    source, target = (other, bucket) if missing == "source" else (bucket, other)
+
+    with pytest.raises(BucketNotFound, match=f"'{other}' does not exist"):
+        await s3.copy_file(source, "key", target, "to")
+
+
+@pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)  # moto ignores conditions of copies
+async def test_conditions_of_a_copy_hold(s3: S3Manager, bucket: str) -> None:
+    await s3.upload_file(bucket, "from", b"content")
+    await s3.upload_file(bucket, "to", b"there")
+
+    with pytest.raises(PreconditionFailed):
+        await s3.copy_file(bucket, "from", bucket, "to", CopyOptions(source_if_match='"other"'))
+    with pytest.raises(PreconditionFailed):
+        await s3.copy_file(bucket, "from", bucket, "to", CopyOptions(if_none_match="*"))
+
+    assert await s3.read_file(bucket, "to") == b"there"
+
+
+async def test_a_moved_object_is_only_at_its_new_place(s3: S3Manager, bucket: str) -> None:
+    await s3.upload_file(bucket, "from", b"content", OPTIONS)
+
+    moved = await s3.move_file(bucket, "from", bucket, "to")
+
+    assert (moved.key, moved.size, moved.metadata) == ("to", 7, {"author": "me"})
+    assert await s3.read_file(bucket, "to") == b"content"
+    assert not await s3.file_exists(bucket, "from")
+
+
+async def test_a_large_object_moves_in_parts_with_all_it_has(parts: S3Manager, clients: Clients, bucket: str) -> None:
+    await parts.upload_file(bucket, "from", LARGE, OPTIONS)
+
+    await parts.move_file(bucket, "from", bucket, "to")
+
+    assert parts.metrics.snapshot().operations["copy_part"].successes == 2
+    seen = await parts.head_file(bucket, "to")
+    assert (seen.content_type, seen.metadata) == ("text/x-mine", {"author": "me"})
+    assert (seen.headers["cache-control"], seen.headers["content-disposition"]) == ("no-cache", "inline")
+    assert await tags_of(clients, bucket, "to") == dict(OPTIONS.tags)
+    assert await parts.read_file(bucket, "to") == LARGE
+    assert not await parts.file_exists(bucket, "from")
+
+
+async def test_moving_onto_itself_is_refused(s3: S3Manager, bucket: str) -> None:
+    await s3.upload_file(bucket, "key", b"content")
+
+    with pytest.raises(InvalidOption, match="onto itself"):
+        await s3.move_file(bucket, "key", bucket, "key")
+
+    assert await s3.read_file(bucket, "key") == b"content"
+
+
+@pytest.mark.parametrize("server", ["moto"], indirect=True)
+async def test_a_failed_copy_leaves_the_source(s3: S3Manager, bucket: str) -> None:
+    await s3.upload_file(bucket, "key", b"content")
+
+    with pytest.raises(BucketNotFound):
+        await s3.move_file(bucket, "key", f"{bucket}-not", "key")
+
+    assert await s3.read_file(bucket, "key") == b"content"
+
+
+@pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
+async def test_a_source_that_is_written_while_it_moves_is_left(server: Server, s3: S3Manager, bucket: str) -> None:
+    class Overwriting(S3Manager):
+        async def copy_file(self, *arguments: object, **options: object) -> object:
+            copied = await super().copy_file(*arguments, **options)
+            await s3.upload_file(bucket, "from", b"newer")
+            return copied
+
+    await s3.upload_file(bucket, "from", b"content")
+    async with Overwriting(
+        endpoint_url=server.endpoint_url, region=server.region, credentials=server.credentials
+    ) as mine:
+        with pytest.raises(ObjectChanged, match="the copy is there, and so is the new source"):
+            await mine.move_file(bucket, "from", bucket, "to")
+
+    assert await s3.read_file(bucket, "from") == b"newer"
+    assert await s3.read_file(bucket, "to") == b"content"
+
+
+async def test_in_a_versioned_bucket_a_move_leaves_a_marker_and_every_version(
+    s3: S3Manager, clients: Clients, bucket: str
+) -> None:
+    await clients.call("put_bucket_versioning", Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    await s3.upload_file(bucket, "from", b"1")
+    second = await s3.upload_file(bucket, "from", b"2")
+
+    await s3.move_file(bucket, "from", bucket, "to")
+
+    assert not await s3.file_exists(bucket, "from")
+    assert await s3.read_file(bucket, "to") == b"2"
+    assert await s3.read_file(bucket, "from", ReadOptions(version_id=second.version_id)) == b"2"
+
+
+async def test_one_version_can_be_moved(s3: S3Manager, clients: Clients, bucket: str) -> None:
+    await clients.call("put_bucket_versioning", Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    first = await s3.upload_file(bucket, "from", b"1")
+    await s3.upload_file(bucket, "from", b"2")
+
+    await s3.move_file(bucket, "from", bucket, "to", CopyOptions(source_version_id=first.version_id))
+
+    assert await s3.read_file(bucket, "to") == b"1"
+    assert await s3.read_file(bucket, "from") == b"2"
+    with pytest.raises(ObjectNotFound):
+        await s3.read_file(bucket, "from", ReadOptions(version_id=first.version_id))

@@ -1,0 +1,116 @@
+"""Listing objects and versions."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from apm_s3 import BucketNotFound, DeleteOptions, InvalidOption, ReadOptions, S3Manager, UploadOptions
+from apm_s3._s3.transports.clients import Clients
+
+
+@pytest.fixture
+async def filled(s3: S3Manager, bucket: str) -> str:
+    """A bucket with six objects, two of them in a folder."""
+    keys = ["a", "b c+d", "é", "folder/1", "folder/2", "z"]
+    await asyncio.gather(
+        *(
+            s3.upload_file(bucket, key, key.encode(), UploadOptions(metadata={"n": str(n)}))
+            for n, key in enumerate(keys)
+        )
+    )
+    return bucket
+
+
+async def test_a_page_lists_keys_in_order(s3: S3Manager, filled: str) -> None:
+    page = await s3.list_files(filled)
+
+    assert [info.key for info in page.files] == sorted(["a", "b c+d", "é", "folder/1", "folder/2", "z"])
+    assert [info.size for info in page.files if info.key == "é"] == [2]
+    assert page.next_token is None
+
+
+async def test_pages_follow_each_other(s3: S3Manager, filled: str) -> None:
+    first = await s3.list_files(filled, max_keys=4)
+    second = await s3.list_files(filled, max_keys=4, token=first.next_token)
+
+    assert [len(first.files), len(second.files)] == [4, 2]
+    assert second.next_token is None
+
+
+async def test_a_prefix_and_a_delimiter_narrow_it(s3: S3Manager, filled: str) -> None:
+    assert [info.key for info in (await s3.list_files(filled, "folder/")).files] == ["folder/1", "folder/2"]
+    page = await s3.list_files(filled, delimiter="/", start_after="b")
+    assert page.prefixes == ("folder/",)
+    assert "a" not in [info.key for info in page.files]
+
+
+async def test_metadata_is_filled_in_on_demand(s3: S3Manager, filled: str) -> None:
+    plain = await s3.list_files(filled)
+    full = await s3.list_files(filled, include_metadata=True)
+
+    assert {info.metadata for info in plain.files} == {None}
+    assert [info.key for info in full.files] == [info.key for info in plain.files]
+    assert {info.key: info.metadata for info in full.files}["z"] == {"n": "5"}
+
+
+async def test_all_files_are_iterated_over_pages(s3: S3Manager, bucket: str) -> None:
+    keys = [f"{number:04}" for number in range(1005)]
+    await asyncio.gather(*(s3.upload_file(bucket, key, b"") for key in keys))
+
+    assert [info.key async for info in s3.iter_files(bucket)] == keys
+    assert s3.metrics.snapshot().operations["list_files"].successes == 2
+
+
+@pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
+async def test_the_next_page_is_asked_for_early_and_given_up_with_the_iteration(s3: S3Manager, bucket: str) -> None:
+    await asyncio.gather(*(s3.upload_file(bucket, f"{number:04}", b"") for number in range(1001)))
+
+    files = s3.iter_files(bucket)
+    await anext(files)
+    assert len(s3._engine.tasks) == 1
+    await files.aclose()
+
+    assert len(s3._engine.tasks) == 0
+
+
+async def test_a_missing_bucket_is_an_error(s3: S3Manager, bucket: str) -> None:
+    with pytest.raises(BucketNotFound):
+        await s3.list_files(f"{bucket}-not")
+    with pytest.raises(BucketNotFound):
+        await anext(s3.iter_files(f"{bucket}-not"))
+
+
+async def test_more_than_a_page_holds_is_refused(s3: S3Manager, bucket: str) -> None:
+    with pytest.raises(InvalidOption, match="iter_files"):
+        await s3.list_files(bucket, max_keys=1001)
+
+
+async def test_versions_and_markers_are_listed_newest_first(s3: S3Manager, clients: Clients, bucket: str) -> None:
+    await clients.call("put_bucket_versioning", Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    first = await s3.upload_file(bucket, "key", b"1")
+    second = await s3.upload_file(bucket, "key", b"22")
+    marker = await s3.delete_file(bucket, "key")
+    await s3.upload_file(bucket, "other", b"")
+
+    versions = [version async for version in s3.iter_versions(bucket, "key")]
+    page = await s3.list_versions(bucket, max_keys=3)
+
+    assert {version.version_id for version in versions} == {first.version_id, second.version_id, marker.version_id}
+    assert [version.is_delete_marker for version in versions if version.is_latest] == [True]
+    assert [version.size for version in versions if version.version_id == second.version_id] == [2]
+    rest = await s3.list_versions(bucket, key_marker=page.next_key, version_marker=page.next_version)
+    assert len(page.versions) + len(rest.versions) == 4
+
+
+async def test_a_version_is_read_and_removed_by_its_id(s3: S3Manager, clients: Clients, bucket: str) -> None:
+    await clients.call("put_bucket_versioning", Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    first = await s3.upload_file(bucket, "key", b"1")
+    await s3.upload_file(bucket, "key", b"2")
+
+    assert await s3.read_file(bucket, "key", ReadOptions(version_id=first.version_id)) == b"1"
+    await s3.delete_file(bucket, "key", DeleteOptions(version_id=first.version_id))
+
+    assert [version.version_id async for version in s3.iter_versions(bucket)] != []
+    assert first.version_id not in [version.version_id async for version in s3.iter_versions(bucket)]

@@ -1,0 +1,16 @@
+"""The time by which requests are signed."""
+
+from __future__ import annotations
+
+from apm_s3._s3.transports.clock import Clock
+
+
+def test_a_clock_is_off_when_s3_would_refuse_what_it_signs() -> None:
+    clock = Clock()
+    now = clock.now()
+    assert not clock.is_off(None)
+    assert not clock.is_off(now + 800)
+    assert clock.is_off(now + 1000)
+    clock.correct(now + 1000)
+    assert not clock.is_off(now + 1000)
+    assert clock.is_off(now)

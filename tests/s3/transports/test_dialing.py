@@ -1,0 +1,98 @@
+"""Hosts with several addresses."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from apm_s3._s3.transports.lean.connection import Connection
+from apm_s3._s3.transports.lean.dialing import dial
+
+DEAD, ALIVE, SLOW = "127.0.0.2", "127.0.0.1", "127.0.0.3"
+Dialed = list[str]
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    """Of a server on `ALIVE` alone."""
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(hold, ALIVE, 0) as server:
+        yield int(server.sockets[0].getsockname()[1])
+
+
+@pytest.fixture
+def dialed(monkeypatch: pytest.MonkeyPatch) -> Dialed:
+    """The addresses that are tried; nobody answers at `SLOW`. The name of a host lists its addresses."""
+    tried: Dialed = []
+    connect = asyncio.BaseEventLoop.create_connection
+
+    async def resolve(self: Any, host: str, port: int, **_: Any) -> list[Any]:
+        families = [(socket.AF_INET6 if ":" in address else socket.AF_INET, address) for address in host.split(",")]
+        return [(family, socket.SOCK_STREAM, 6, "", (address, port)) for family, address in families if address]
+
+    async def create_connection(self: Any, new: Any, host: str, port: int) -> Any:
+        tried.append(host)
+        if host == SLOW:
+            await asyncio.sleep(3600)
+        return await connect(self, new, host, port)
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", resolve)
+    monkeypatch.setattr(asyncio.BaseEventLoop, "create_connection", create_connection)
+    return tried
+
+
+def new() -> Connection:
+    return Connection(lambda _connection: None)
+
+
+async def connected(host: str, port: int) -> bool:
+    connection = await dial(new, host, port)
+    usable = connection.usable
+    connection.abort()
+    await asyncio.sleep(0.01)
+    return usable
+
+
+async def test_the_next_address_is_tried_where_one_refuses(port: int, dialed: Dialed) -> None:
+    assert await connected(f"{DEAD},{ALIVE},{SLOW}", port)
+    assert dialed == [DEAD, ALIVE]
+
+
+async def test_the_next_address_is_tried_where_one_does_not_answer(port: int, dialed: Dialed) -> None:
+    assert await connected(f"{SLOW},{ALIVE}", port)
+    assert dialed == [SLOW, ALIVE]
+
+
+async def test_families_take_turns(port: int, dialed: Dialed) -> None:
+    assert await connected(f"{DEAD},{ALIVE},::1", port)
+    assert dialed == [DEAD, "::1", ALIVE]
+
+
+async def test_the_first_failure_is_told_where_all_fail(port: int, dialed: Dialed) -> None:
+    with pytest.raises(ConnectionRefusedError, match=DEAD):
+        await dial(new, f"{DEAD},127.0.0.4", port)
+    assert dialed == [DEAD, "127.0.0.4"]
+
+
+async def test_a_host_without_addresses_is_an_error(dialed: Dialed) -> None:
+    with pytest.raises(OSError, match="has no address"):
+        await dial(new, ",", 1)
+
+
+async def test_cancelling_gives_every_attempt_up(dialed: Dialed) -> None:
+    dialing = asyncio.create_task(dial(new, f"{SLOW},{SLOW}", 1))
+    await asyncio.sleep(0.4)
+    assert dialed == [SLOW, SLOW]
+    dialing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await dialing
+    await asyncio.sleep(0.01)
+    assert [task for task in asyncio.all_tasks() if "connects to" in task.get_name()] == []

@@ -1,0 +1,450 @@
+"""What the lean path does beyond the verbs: clock, region, credentials, checksums, time, TLS and proxies."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import ssl
+import traceback
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from email.utils import formatdate
+from pathlib import Path
+from time import time
+
+import pytest
+import trustme
+
+from apm_s3._s3.transports.boto.transport import BotoTransport
+from apm_s3._s3.transports.clients import Clients
+from apm_s3._s3.transports.lean.payloads import Payload
+from apm_s3._s3.transports.lean.sender import _watched
+from apm_s3._s3.transports.lean.stalls import Stalls
+from apm_s3._s3.transports.lean.transport import SignedTransport
+from apm_s3.errors import (
+    ClockSkewed,
+    ConnectFailed,
+    ConnectionLost,
+    IntegrityError,
+    InvalidRequest,
+    RequestTimedOut,
+    WrongRegion,
+)
+from apm_s3.models import Credentials, Stream
+from apm_s3.options import DeleteOptions, ListOptions, ReadOptions, UploadOptions
+from apm_s3.settings import S3Settings, Timeouts
+from tests.conftest import make_clients
+from tests.faults import faults
+from tests.faults.memory_s3 import Request
+from tests.faults.server import Exchange, FaultyS3
+from tests.servers import Server
+
+READ, PUT, DELETE = ReadOptions(), UploadOptions(), DeleteOptions()
+MIB = 1024**2
+KEYS = Credentials("test", "testsecret")
+PLAIN = S3Settings(request_checksums="when_supported")
+"""Without the probe, which the tests of it make."""
+
+
+@pytest.fixture
+async def faulty() -> AsyncIterator[FaultyS3]:
+    async with FaultyS3() as server:
+        server.s3.buckets["bucket"] = {}
+        yield server
+
+
+class Signed:
+    """A transport on a server, with what it stands on."""
+
+    def __init__(
+        self,
+        endpoint_url: str,
+        settings: S3Settings = PLAIN,
+        credentials: Credentials = KEYS,
+    ) -> None:
+        self.clients = Clients(
+            region="us-east-1", endpoint_url=endpoint_url, credentials=credentials, settings=settings
+        )
+        self.transport = SignedTransport(self.clients, BotoTransport(self.clients))
+
+    async def __aenter__(self) -> SignedTransport:
+        return self.transport
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.transport.aclose()
+        await self.clients.aclose()
+
+
+def kept(server: FaultyS3) -> list[Request]:
+    """The requests that arrive from now on; they are carried out."""
+    requests: list[Request] = []
+
+    async def keep(exchange: Exchange) -> None:
+        requests.append(exchange.request)
+        exchange.send(exchange.carry_out())
+
+    server.will(keep, times=None)
+    return requests
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Clock, region, credentials
+
+
+async def test_a_clock_that_is_off_is_corrected_from_the_servers(faulty: FaultyS3) -> None:
+    async with Signed(faulty.endpoint_url) as transport:
+        faulty.will(faults.skewed)
+        with pytest.raises(ClockSkewed) as skewed:
+            await transport.put("bucket", "key", b"", PUT)
+        requests = kept(faulty)
+
+        assert await transport.recover(skewed.value)
+
+        await transport.put("bucket", "key", b"", PUT)
+    an_hour_on = formatdate(time() + 3600, usegmt=True)
+    assert requests[0].headers["x-amz-date"][9:11] == an_hour_on[17:19]
+
+
+async def test_a_skewed_clock_shows_in_a_head_too_which_has_no_body(faulty: FaultyS3) -> None:
+    async with Signed(faulty.endpoint_url) as transport:
+        faulty.will(faults.skewed)
+        with pytest.raises(ClockSkewed):
+            await transport.head("bucket", "key", READ)
+
+
+async def test_a_redirect_to_another_region_is_learned(faulty: FaultyS3) -> None:
+    async with Signed(faulty.endpoint_url) as transport:
+        faulty.will(faults.elsewhere)
+        with pytest.raises(WrongRegion) as elsewhere:
+            await transport.put("bucket", "key", b"", PUT)
+        requests = kept(faulty)
+
+        assert await transport.recover(elsewhere.value)
+
+        await transport.put("bucket", "key", b"", PUT)
+    assert "/eu-west-1/s3/aws4_request" in requests[0].headers["authorization"]
+
+
+async def test_a_session_token_is_sent_and_signed(faulty: FaultyS3) -> None:
+    requests = kept(faulty)
+    async with Signed(faulty.endpoint_url, credentials=Credentials("id", "secret", "token")) as transport:
+        await transport.put("bucket", "key", b"", PUT)
+    assert requests[0].headers["x-amz-security-token"] == "token"
+    assert "x-amz-security-token" in requests[0].headers["authorization"]
+
+
+async def test_every_header_that_s3_acts_on_is_signed(faulty: FaultyS3) -> None:
+    requests = kept(faulty)
+    options = UploadOptions(
+        metadata={"Name": "two  words "}, tags={"a b": "c&d"}, if_none_match="*", content_type="a/b"
+    )
+    async with Signed(faulty.endpoint_url) as transport:
+        await transport.put("bucket", "key", b"data", options)
+    headers = requests[0].headers
+    signed = headers["authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";")
+    assert set(headers) - set(signed) == {"authorization", "accept", "accept-encoding", "user-agent", "content-length"}
+    assert headers["x-amz-tagging"] == "a+b=c%26d"
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Checksums
+
+
+async def test_a_servers_checksums_are_probed_once_and_leave_nothing(
+    server: Server, clients: Clients, bucket: str
+) -> None:
+    transport = SignedTransport(clients, BotoTransport(clients))
+    route = await transport._sender.route(bucket)
+    assert route is not None
+    found = await asyncio.gather(*(transport._verification.of(route, bucket) for _ in range(20)))
+
+    verifies = server.kind == "seaweedfs"
+    assert {(verified.headers, verified.trailers) for verified in found} == {(verifies, verifies)}
+    assert await transport.list_uploads(bucket, ListOptions()) == ()
+    assert (await transport.list_files(bucket, ListOptions())).files == ()
+    await transport.aclose()
+
+
+async def test_a_probe_that_is_refused_means_content_md5(faulty: FaultyS3) -> None:
+    faulty.will(faults.answer(403, "AccessDenied"), "CreateMultipartUpload")
+    requests = kept(faulty)
+    async with Signed(faulty.endpoint_url, S3Settings()) as transport:
+        for key in ("a", "b"):
+            await transport.put("bucket", key, b"data", PUT)
+    assert faulty.arrived == ["CreateMultipartUpload", "PutObject", "PutObject"]
+    md5 = base64.b64encode(hashlib.md5(b"data").digest()).decode()
+    assert [request.headers["content-md5"] for request in requests] == [md5, md5]
+
+
+async def test_a_probe_without_an_answer_is_made_again(faulty: FaultyS3) -> None:
+    faulty.will(faults.reset_before_headers, "CreateMultipartUpload")
+    async with Signed(faulty.endpoint_url, S3Settings()) as transport:
+        for key in ("a", "b"):
+            await transport.put("bucket", key, b"data", PUT)
+    assert faulty.arrived.count("CreateMultipartUpload") == 2
+
+
+async def test_the_hash_of_the_signature_is_the_checksum_too(faulty: FaultyS3) -> None:
+    requests = kept(faulty)
+    async with Signed(faulty.endpoint_url) as transport:
+        written = await transport.put("bucket", "key", b"data", PUT)
+    digest = hashlib.sha256(b"data").digest()
+    assert requests[0].headers["x-amz-content-sha256"] == digest.hex()
+    assert requests[0].headers["x-amz-checksum-sha256"] == base64.b64encode(digest).decode()
+    assert written.checksums == {"sha256": base64.b64encode(digest).decode()}
+
+
+@pytest.mark.parametrize("setting", ["when_supported", "when_required", None])
+@pytest.mark.parametrize("size", [0, 1, MIB - 1, MIB, 2 * MIB + 17])
+async def test_streams_are_stored_byte_for_byte_however_they_are_cut_and_encoded(
+    server: Server, bucket: str, size: int, setting: str | None
+) -> None:
+    data = bytes(range(256)) * (size // 256 + 1)
+    data = data[:size]
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, size, 300_001):
+            yield data[start : start + 300_001]
+
+    clients = make_clients(server, S3Settings(request_checksums=setting))  # type: ignore[arg-type]
+    transport = SignedTransport(clients, BotoTransport(clients))
+    await transport.put(bucket, "key", Stream(pieces, size=size), UploadOptions(content_encoding="x-mine"))
+    info, stored = await transport.read(bucket, "key", READ)
+    assert stored == data
+    assert info.headers.get("content-encoding") == "x-mine"
+    await transport.aclose()
+    await clients.aclose()
+
+
+@pytest.mark.parametrize("given", [99, 101])
+async def test_a_stream_that_is_longer_or_shorter_than_it_says_stores_nothing(faulty: FaultyS3, given: int) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield bytes(given)
+
+    async with Signed(faulty.endpoint_url) as transport:
+        with pytest.raises(InvalidRequest):
+            await transport.put("bucket", "key", Stream(pieces, size=100), PUT)
+    assert faulty.s3.buckets["bucket"] == {}
+
+
+async def test_what_a_stream_raises_reaches_the_caller_as_it_is(faulty: FaultyS3) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"abc"
+        raise LookupError("mine")
+
+    async with Signed(faulty.endpoint_url) as transport:
+        with pytest.raises(LookupError, match="mine"):
+            await transport.put("bucket", "key", Stream(pieces, size=100), PUT)
+    assert faulty.s3.buckets["bucket"] == {}
+
+
+async def test_a_stream_is_closed_when_its_connection_breaks(faulty: FaultyS3) -> None:
+    closed = False
+
+    async def pieces() -> AsyncIterator[bytes]:
+        nonlocal closed
+        try:
+            for _ in range(8):
+                yield bytes(MIB)
+        finally:
+            closed = True
+
+    async with Signed(faulty.endpoint_url) as transport:
+        faulty.will(faults.reset_before_headers)
+        with pytest.raises(ConnectionLost):
+            await transport.put("bucket", "key", Stream(pieces, size=8 * MIB), PUT)
+    assert closed
+
+
+async def test_a_body_whose_bytes_changed_on_the_way_is_noticed(faulty: FaultyS3) -> None:
+    async with Signed(faulty.endpoint_url) as transport:
+        await transport.put("bucket", "key", bytes(MIB), PUT)
+        faulty.will(faults.corrupted, "GetObject")
+        with pytest.raises(IntegrityError):
+            await transport.read("bucket", "key", READ)
+
+
+async def test_a_body_of_many_small_pieces_lets_the_event_loop_go_on() -> None:
+    turns = 0
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(10_000):
+            yield b"x"
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    payload = Payload("", {}, pieces=lambda _signer: pieces())
+    async for _ in _watched(payload, Stalls(60), counting):
+        pass
+    counting.cancel()
+
+    assert turns > 100
+
+
+async def test_keys_that_xml_cannot_hold_are_deleted_one_by_one(faulty: FaultyS3) -> None:
+    faulty.s3.buckets["bucket"] = {}
+    async with Signed(faulty.endpoint_url) as transport:
+        for key in ("plain", "odd\x01"):
+            await transport.put("bucket", key, b"", PUT)
+        report = await transport.delete_many("bucket", [("plain", None), ("odd\x01", None)], DELETE)
+    assert [outcome.key for outcome in report.deleted] == ["plain", "odd\x01"]
+    assert faulty.s3.buckets["bucket"] == {}
+    assert faulty.arrived.count("DeleteObjects") == 1
+    assert faulty.arrived.count("DeleteObject") == 1
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Time
+
+QUICK = replace(PLAIN, timeouts=Timeouts(read=0.2))
+
+
+async def test_silence_is_a_timeout_of_the_attempt(faulty: FaultyS3) -> None:
+    async with Signed(faulty.endpoint_url, QUICK) as transport:
+        faulty.will(faults.silent)
+        with pytest.raises(RequestTimedOut):
+            await transport.read("bucket", "key", READ)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_a_body_that_stops_is_a_timeout(faulty: FaultyS3) -> None:
+    async def stops(exchange: Exchange) -> None:
+        exchange.send(exchange.carry_out(), upto=10)
+        await exchange.hang()
+
+    async with Signed(faulty.endpoint_url, QUICK) as transport:
+        await transport.put("bucket", "key", bytes(100), PUT)
+        faulty.will(stops, times=2)
+        with pytest.raises(RequestTimedOut):
+            await transport.read("bucket", "key", READ)
+        with pytest.raises(RequestTimedOut):
+            async for _ in await transport.open("bucket", "key", READ):
+                pass
+
+
+async def test_a_body_that_keeps_coming_is_never_a_timeout(faulty: FaultyS3) -> None:
+    async def slow(exchange: Exchange) -> None:
+        response = exchange.carry_out()
+        exchange.send(response, upto=0)
+        for index in range(0, len(response.body), 10):
+            await asyncio.sleep(0.05)
+            exchange.transport.write(response.body[index : index + 10])
+
+    async with Signed(faulty.endpoint_url, QUICK) as transport:
+        await transport.put("bucket", "key", bytes(100), PUT)
+        faulty.will(slow)
+        assert (await transport.read("bucket", "key", READ))[1] == bytes(100)
+
+
+async def test_a_callers_cancellation_stays_one(faulty: FaultyS3) -> None:
+    async with Signed(faulty.endpoint_url) as transport:
+        await transport.put("bucket", "key", b"", PUT)
+        arrived = asyncio.Event()
+
+        async def silent(exchange: Exchange) -> None:
+            arrived.set()
+            await exchange.hang()
+
+        faulty.will(silent)
+        task = asyncio.create_task(transport.read("bucket", "key", READ))
+        await arrived.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    await faulty.until_disconnected()
+
+
+# --------------------------------------------------------------------------------------------------------------
+# TLS and proxies
+
+
+async def _serve(context: ssl.SSLContext | None, seen: list[bytes]) -> asyncio.Server:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nETag: "e"\r\nConnection: close\r\n\r\nok')
+        await writer.drain()
+        writer.close()
+
+    return await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+
+
+def _port(server: asyncio.Server) -> int:
+    return int(server.sockets[0].getsockname()[1])
+
+
+async def test_certificates_work_both_ways(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    bundle, mine = tmp_path / "ca.pem", tmp_path / "client.pem"
+    authority.cert_pem.write_to_path(bundle)
+    authority.issue_cert("client@example.org").private_key_and_cert_chain_pem.write_to_path(mine)
+    settings = replace(PLAIN, verify=str(bundle), client_cert=str(mine))
+    seen: list[bytes] = []
+    server = await _serve(context, seen)
+    async with server, Signed(f"https://127.0.0.1:{_port(server)}", settings) as transport:
+        assert (await transport.read("bucket", "key", READ))[1] == b"ok"
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_refused_before_anything_is_sent() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    seen: list[bytes] = []
+    server = await _serve(context, seen)
+    async with server:
+        endpoint = f"https://127.0.0.1:{_port(server)}"
+        async with Signed(endpoint) as transport:
+            with pytest.raises(ConnectFailed):
+                await transport.read("bucket", "key", READ)
+        assert seen == []
+        async with Signed(endpoint, replace(PLAIN, verify=False)) as transport:
+            assert (await transport.read("bucket", "key", READ))[1] == b"ok"
+
+
+async def test_requests_go_through_the_proxy_with_its_password_and_keep_it_secret() -> None:
+    seen: list[bytes] = []
+    server = await _serve(None, seen)
+    async with server:
+        proxies = {"http": f"http://user:hunter2@127.0.0.1:{_port(server)}"}
+        async with Signed("http://s3.example", replace(PLAIN, proxies=proxies)) as transport:
+            assert (await transport.read("bucket", "key", READ))[1] == b"ok"
+    assert seen[0].startswith(b"GET http://s3.example/bucket/key HTTP/1.1\r\n")
+    assert b"Proxy-Authorization: Basic " + base64.b64encode(b"user:hunter2") in seen[0]
+    async with Signed("http://s3.example", replace(PLAIN, proxies=proxies)) as transport:
+        with pytest.raises(ConnectFailed) as failed:
+            await transport.read("bucket", "key", READ)
+    assert "hunter2" not in f"{failed.value} {failed.value!r} {failed.value.__dict__}"
+
+
+async def test_nobody_listening_is_said_with_the_address() -> None:
+    async with Signed("http://127.0.0.1:9") as transport:
+        with pytest.raises(ConnectFailed, match=r"127\.0\.0\.1:9"):
+            await transport.read("bucket", "key", READ)
+
+
+async def test_the_proxys_password_is_in_no_error_where_the_proxy_refuses_a_tunnel() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    seen: list[bytes] = []
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with server:
+        proxies = {"https": f"http://user:hunter2@127.0.0.1:{_port(server)}"}
+        async with Signed("https://s3.example", replace(PLAIN, proxies=proxies)) as transport:
+            with pytest.raises(ConnectFailed) as failed:
+                await transport.read("bucket", "key", READ)
+    assert b"Proxy-Authorization: Basic " + base64.b64encode(b"user:hunter2") in seen[0]
+    assert "hunter2" not in "".join(traceback.format_exception(failed.value))
