@@ -95,6 +95,14 @@ def examples(session: nox.Session) -> None:
 
 
 @nox.session
+def benchmarks(session: nox.Session) -> None:
+    """One benchmark, as in `nox -s benchmarks -- small --rounds 3`; alone it runs small, then large."""
+    install(session, ".[all]", "test", "benchmarks")
+    for command in [session.posargs] if session.posargs else [["small"], ["large"]]:
+        session.run("python", "-m", f"benchmarks.{command[0]}", *command[1:])
+
+
+@nox.session
 def long(session: nox.Session) -> None:
     """What is too slow for every change: millions of interleavings, large transfers."""
     install(session, ".[all]", "test")

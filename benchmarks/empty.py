@@ -1,6 +1,6 @@
 """How long `delete_bucket(force=True)` takes: 5 000 versions, 500 delete markers and 20 open uploads.
 
-python -m benchmarks.empty [moto|seaweedfs]
+nox -s benchmarks -- empty [moto|seaweedfs]
 """
 
 from __future__ import annotations

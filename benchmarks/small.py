@@ -1,9 +1,9 @@
 """Small objects: requests a second and client CPU of each client, 4 KiB objects, 32 in flight.
 
-    python -m benchmarks.small [--server seaweedfs|nginx] [--rounds 5] [--requests 2000] [client ...]
+    nox -s benchmarks -- small [--server seaweedfs|nginx] [--rounds 5] [--requests 2000] [client ...]
 
 Each client runs in a process of its own, in turn, for several rounds; medians are printed, and their ratios to this
-library's. The processes run in `benchmarks/.venv`, which is made from `benchmarks/requirements.txt` where it is missing.
+library's. The nox session installs the clients; nginx is Debian's.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.clients import CLIENTS, CONCURRENCY, Bare, Client
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 BUCKET = "benchmark"
 BODY = bytes(range(256)) * 16
 LISTED = 20_000
@@ -32,15 +32,6 @@ VERBS = {"seaweedfs": ("put", "get", "head", "copy", "list", "delete"), "nginx":
 
 Figures = dict[str, tuple[float, float]]
 """By verb: requests (or listed keys) a second, and microseconds of CPU for each."""
-
-
-def environment() -> str:
-    """The interpreter of the environment that the clients run in, made first if need be."""
-    python = HERE / ".venv" / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(HERE / ".venv")], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "-q", "-r", str(HERE / "requirements.txt")], check=True)
-    return str(python)
 
 
 def cpu() -> float:
@@ -102,11 +93,11 @@ async def prepare(endpoint: str, *, listed: bool) -> None:
     await bare.close()
 
 
-def run_child(python: str, name: str, endpoint: str, verbs: Iterable[str], requests: int, label: str) -> Figures:
+def run_child(name: str, endpoint: str, verbs: Iterable[str], requests: int, label: str) -> Figures:
     """One client, one round, in a process of its own."""
     job = json.dumps([name, endpoint, list(verbs), requests, label])
-    command = [python, "-m", "benchmarks.small", "--job", job]
-    done = subprocess.run(command, cwd=HERE.parent, check=True, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "benchmarks.small", "--job", job]
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     return {verb: tuple(figures) for verb, figures in json.loads(done.stdout.splitlines()[-1]).items()}
 
 
@@ -144,14 +135,14 @@ def main() -> None:
 
     from benchmarks import servers
 
-    python, verbs = environment(), VERBS[arguments.server]
+    verbs = VERBS[arguments.server]
     results: dict[str, list[Figures]] = {name: [] for name in arguments.clients}
     with servers.start(arguments.server) as endpoint:
         asyncio.run(prepare(endpoint, listed="list" in verbs))
         for turn in range(arguments.rounds):
             for name in arguments.clients:
                 label = f"{name.replace(' ', '_')}-{turn}"
-                results[name].append(run_child(python, name, endpoint, verbs, arguments.requests, label))
+                results[name].append(run_child(name, endpoint, verbs, arguments.requests, label))
                 print(f"round {turn + 1}: {name} done", file=sys.stderr)
     report(results, verbs)
 

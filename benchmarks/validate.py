@@ -1,6 +1,6 @@
 """What validation costs: time by size, ratio to promtool, bombs, and how long the event loop is held.
 
-Run it with `python -m benchmarks.validate`. Times are of the processor, the best of several runs; promtool's is of
+Run it with `nox -s benchmarks -- validate`. Times are of the processor, the best of several runs; promtool's is of
 the wall, since it is a process.
 """
 

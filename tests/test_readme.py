@@ -13,7 +13,7 @@ import pytest
 
 from apm_s3 import Credentials, S3Manager
 from apm_s3.configs._store import ConfigStore
-from tests.servers import Server
+from tests.servers import Server, require
 from tests.test_examples import on
 
 ROOT = Path(__file__).parents[1]
@@ -24,10 +24,23 @@ FRAGMENTS = [block for block in BLOCKS if "asyncio.run(" not in block]
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_a_program_in_the_readme_runs(program: str, moto: Server) -> None:
-    done = subprocess.run([sys.executable, "-c", program], env=on(moto), capture_output=True, text=True, timeout=100)
+def test_a_program_in_the_readme_runs_and_runs_again(program: str, moto: Server) -> None:
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", program], env=on(moto), capture_output=True, text=True)
+
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_benchmark_in_the_readme_runs() -> None:
+    require("nginx")
+    options = ["--server", "nginx", "--rounds", "1", "--requests", "8"]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.small", *options, "apm_s3"], cwd=ROOT, capture_output=True, text=True
+    )
 
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "apm_s3" in done.stdout
 
 
 async def test_the_fragments_in_the_readme_run_one_after_the_other(moto: Server, bucket_name: str) -> None:
