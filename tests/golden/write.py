@@ -1,0 +1,73 @@
+"""Writes a golden store with the present code: every kind of document, and what each field can be."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from unittest import mock
+
+from apm_s3.configs import ConfigStore
+from apm_s3.configs._protocol import keys
+from apm_s3.testing import MemoryObjects
+from tests.configs.samples import GRAFANA, LOKI, OTHER_PROMETHEUS, PROMETHEUS, RULES, THIRD_PROMETHEUS
+from tests.golden import FOLDER, dump
+
+START = 1_767_225_600.0
+"""2026-01-01."""
+
+OVERLAY = "files:\n  prometheus.yml:\n    merge:\n      global: {scrape_interval: 60s}\n"
+LONG_RULES = "groups:\n" + "".join(
+    f"  - name: group{n}\n    rules:\n      - {{alert: Down{n}, expr: up == 0}}\n" for n in range(400)
+)
+
+
+async def write() -> MemoryObjects:
+    """A store with releases of every origin, a mark, a freeze, a backup, and what a cut-short write leaves."""
+    objects = MemoryObjects("golden", now=START)
+    store = ConfigStore(objects)
+
+    def later(seconds: float = 3600.0) -> None:
+        objects.now = (objects.now or 0) + seconds
+
+    bundle = {"prometheus.yml": PROMETHEUS, "rules/api.yml": RULES, "rules/long.yml": LONG_RULES}
+    await store.upload("prometheus", "staging", files=bundle, author="Ada", message="first")
+    later()
+    await store.upload("grafana", "staging", GRAFANA, author="Ada")
+    await store.upload("loki", "staging", LOKI, message="Grüße")
+    later()
+    await store.deploy(await store.plan_deploy("staging", "production", create=True), author="Ada", message="go live")
+    later()
+    await store.mark_good("prometheus", "production")
+    await store.upload("prometheus", "production", OTHER_PROMETHEUS, author="Bo", message="slower")
+    later()
+    await store.upload("prometheus", "production", "globl: {}\n", force="an incident", message="broken")
+    await store.rollback("prometheus", "production", author="Bo", message="back to the good one")
+    later()
+    backup = await store.backup(None, "production", author="cron", message="nightly")
+    await store.remove("loki", "production", author="Bo", message="moved away")
+    later()
+    await store.restore(backup.key, tool="loki", author="Bo", message="moved back")
+    await store.upload("prometheus", "staging", THIRD_PROMETHEUS)
+    await store.freeze("staging", "being rebuilt", by="Ada")
+    # What a writer leaves that lost a race.
+    info, body = objects.objects["configs/production/loki/releases/00000003-" + _id(objects, "loki", 3) + ".json"]
+    await objects.put(info.key.replace("00000003", "00000002"), body, create=True)
+    return objects
+
+
+def _id(objects: MemoryObjects, tool: str, revision: int) -> str:
+    prefix = f"configs/production/{tool}/releases/{revision:08d}-"
+    return next(key for key in objects.objects if key.startswith(prefix)).removeprefix(prefix).removesuffix(".json")
+
+
+def main() -> None:
+    name = sys.argv[1]
+    rng = random.Random(name)
+    with mock.patch.object(keys, "new_write_id", lambda environment: f"{environment}.{rng.getrandbits(80):020x}"):
+        objects = asyncio.run(write())
+    (FOLDER / f"{name}.json").write_text(dump(objects), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
