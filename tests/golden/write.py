@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
+from contextlib import suppress
+from typing import Any
 from unittest import mock
 
 from apm_s3.configs import ConfigStore
 from apm_s3.configs._protocol import keys
+from apm_s3.errors import AccessDenied
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import GRAFANA, LOKI, OTHER_PROMETHEUS, PROMETHEUS, RULES, THIRD_PROMETHEUS
 from tests.golden import FOLDER, dump
@@ -16,9 +19,8 @@ from tests.golden import FOLDER, dump
 START = 1_767_225_600.0
 """2026-01-01."""
 
-OVERLAY = "files:\n  prometheus.yml:\n    merge:\n      global: {scrape_interval: 60s}\n"
 LONG_RULES = "groups:\n" + "".join(
-    f"  - name: group{n}\n    rules:\n      - {{alert: Down{n}, expr: up == 0}}\n" for n in range(400)
+    f"  - name: group{n}\n    rules:\n      - {{alert: Down{n}, expr: up == 0}}\n" for n in range(240)
 )
 
 
@@ -50,15 +52,21 @@ async def write() -> MemoryObjects:
     await store.restore(backup.key, tool="loki", author="Bo", message="moved back")
     await store.upload("prometheus", "staging", THIRD_PROMETHEUS)
     await store.freeze("staging", "being rebuilt", by="Ada")
-    # What a writer leaves that lost a race.
-    info, body = objects.objects["configs/production/loki/releases/00000003-" + _id(objects, "loki", 3) + ".json"]
-    await objects.put(info.key.replace("00000003", "00000002"), body, create=True)
+    with suppress(AccessDenied), mock.patch.object(objects, "put", _without_commits(objects)):
+        # A writer that ends before its commit leaves what it stored.
+        await store.upload("prometheus", "production", THIRD_PROMETHEUS, author="Cy")
     return objects
 
 
-def _id(objects: MemoryObjects, tool: str, revision: int) -> str:
-    prefix = f"configs/production/{tool}/releases/{revision:08d}-"
-    return next(key for key in objects.objects if key.startswith(prefix)).removeprefix(prefix).removesuffix(".json")
+def _without_commits(objects: MemoryObjects) -> Any:
+    put = objects.put
+
+    async def refusing(key: str, body: bytes, **options: Any) -> Any:
+        if key.endswith("/current.json"):
+            raise AccessDenied("refused", status=403)
+        return await put(key, body, **options)
+
+    return refusing
 
 
 def main() -> None:
