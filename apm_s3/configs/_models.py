@@ -24,13 +24,27 @@ Encoding = Literal["identity", "gzip"]
 """How a blob is stored. Sizes and hashes are always those of the plain content."""
 
 
+Extra = Mapping[str, Any]
+"""Fields of a document that a later version of this library wrote and this one does not know. They are written back."""
+
+
+def no_extra() -> Extra:
+    """No such fields."""
+    return MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class ReleaseRef:
-    """A release document: its revision, key and the SHA-256 of its bytes."""
+    """A release document: its revision, key and the SHA-256 of its bytes.
+
+    Attributes:
+        extra: fields of a later version.
+    """
 
     revision: int
     key: str
     sha256: str
+    extra: Extra = field(default_factory=no_extra, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,11 +266,16 @@ class CommitOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """Why an environment takes no change."""
+    """Why an environment takes no change.
+
+    Attributes:
+        extra: fields of a later version.
+    """
 
     reason: str
     by: str | None
     since: datetime
+    extra: Extra = field(default_factory=no_extra, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,12 +286,14 @@ class ToolState:
         release, parent: the current release and the one it replaced.
         good: the release that was marked as the last known good one.
         oldest: the oldest revision that is kept.
+        extra: fields of a later version.
     """
 
     release: ReleaseRef
     parent: ReleaseRef | None = None
     good: ReleaseRef | None = None
     oldest: int = 1
+    extra: Extra = field(default_factory=no_extra, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +305,8 @@ class Current:
         writers: the write ids of the last 64 writes, oldest first.
         home: the bucket it was written in; elsewhere it is a replica.
         freeze: set while the environment is frozen.
+        features: what readers of the document have to know, each with the first version of this library that does.
+        extra: fields of a later version.
     """
 
     sequence: int
@@ -291,3 +314,5 @@ class Current:
     home: str
     freeze: Freeze | None = None
     tools: Mapping[str, ToolState] = field(default_factory=lambda: MappingProxyType({}))
+    features: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    extra: Extra = field(default_factory=no_extra, repr=False)

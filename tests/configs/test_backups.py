@@ -223,7 +223,7 @@ async def test_a_newer_format_is_refused(on_memory: ConfigStore, memory: MemoryO
     await on_memory.upload("loki", "production", LOKI)
     backup = await on_memory.backup("loki", "production")
     key = f"{backup.key}/manifest.json"
-    await memory.put(key, json.dumps({**json.loads(memory.objects[key][1]), "format": 2}).encode())
+    await memory.put(key, json.dumps({**json.loads(memory.objects[key][1]), "format": 99}).encode())
 
     with pytest.raises(FormatTooNew):
         await on_memory.restore(backup.key)

@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 import pytest
 
 from apm_s3.configs._models import Current, Deployed, FileEntry, Freeze, Origin, Release, ReleaseRef, ToolState
+from apm_s3.configs._protocol import fields
 from apm_s3.configs._protocol.documents import decode_current, decode_release, encode_current, encode_release
+from apm_s3.configs._protocol.fields import FORMAT
 from apm_s3.errors import FormatTooNew, StoreDamaged
 
 REF = ReleaseRef(3, "configs/production/loki/releases/00000003-production.0011.json", "ab" * 32)
@@ -45,16 +47,63 @@ def test_a_release_comes_back_from_its_bytes() -> None:
 
 
 def test_a_newer_format_is_refused_whatever_else_it_holds() -> None:
-    body = json.dumps({"kind": "apm-s3/environment", "format": 2, "anything": []}).encode()
+    body = json.dumps({"kind": "apm-s3/environment", "format": FORMAT + 1, "anything": []}).encode()
 
-    with pytest.raises(FormatTooNew, match="format 2"):
+    with pytest.raises(FormatTooNew, match=f"format {FORMAT + 1}"):
         decode_current(body, where="here")
+
+
+@pytest.mark.parametrize(("needs", "told"), [("0.9.1", "apm_s3 0.9.1 or later reads it"), ("x\n", "upgrade apm_s3")])
+def test_the_refusal_of_a_newer_format_says_which_version_reads_it(needs: str, told: str) -> None:
+    body = json.dumps({"kind": "apm-s3/environment", "format": FORMAT + 1, "needs": needs}).encode()
+
+    with pytest.raises(FormatTooNew) as refused:
+        decode_current(body, where="here")
+
+    assert told in (refused.value.hint or "")
+
+
+def test_a_feature_that_a_reader_must_know_is_refused_by_one_that_does_not() -> None:
+    document = {**json.loads(encode_current(CURRENT)), "features": {"sealed": "0.7.0", "split": "0.10.0"}}
+
+    with pytest.raises(FormatTooNew, match="sealed, split") as refused:
+        decode_current(json.dumps(document).encode(), where="here")
+
+    assert "apm_s3 0.10.0 or later reads it" in (refused.value.hint or "")
+
+
+def test_a_feature_that_is_known_is_written_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fields, "FEATURES", frozenset({"sealed"}))
+    document = {**json.loads(encode_current(CURRENT)), "features": {"sealed": "0.7.0"}}
+
+    current = decode_current(json.dumps(document).encode(), where="here")
+
+    assert json.loads(encode_current(replace(current, sequence=8)))["features"] == {"sealed": "0.7.0"}
+
+
+def test_unknown_fields_of_the_reference_document_are_written_back_at_every_depth() -> None:
+    document = json.loads(encode_current(CURRENT))
+    document["surprise"] = [1, {"a": None}]
+    document["freeze"]["until"] = "2027-01-01"
+    document["tools"]["loki"]["pinned"] = True
+    document["tools"]["loki"]["release"]["size"] = 7
+
+    current = decode_current(json.dumps(document).encode(), where="here")
+
+    assert json.loads(encode_current(current)) == document
+
+
+def test_unknown_fields_that_cannot_be_written_back_are_damage_and_not_a_crash() -> None:
+    body = encode_current(CURRENT).replace(b'"sequence"', b'"odd":"\\ud800","sequence"')
+
+    with pytest.raises(StoreDamaged):
+        encode_current(decode_current(body, where="here"))
 
 
 @pytest.mark.parametrize("change", [
     {"format": None}, {"format": True}, {"format": "1"}, {"format": 0}, {"kind": "else"}, {"sequence": -1},
     {"sequence": True}, {"writers": "x"}, {"writers": [1]}, {"writers": ["x"] * 65}, {"home": None}, {"tools": []},
-    {"tools": {"loki": {}}}, {"tools": {"loki": None}}, {"surprise": 1}, {"freeze": {"reason": "x"}},
+    {"tools": {"loki": {}}}, {"tools": {"loki": None}}, {"features": []}, {"features": {"x": 1}}, {"freeze": {"reason": "x"}},
 ])  # fmt: skip
 def test_a_reference_document_of_another_shape_is_damage(change: dict[str, object]) -> None:
     body = json.dumps({**json.loads(encode_current(CURRENT)), **change}).encode()

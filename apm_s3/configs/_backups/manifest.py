@@ -17,7 +17,7 @@ from types import MappingProxyType
 from apm_s3._naming import check_file_name
 from apm_s3._tools import TOOLS
 from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.documents import Fields, decode, encode, format_time, parse_time
+from apm_s3.configs._protocol.fields import Fields, decode, encode, format_time, parse_time
 from apm_s3.errors import ApmS3Error, BackupInvalid, InvalidOption, StoreDamaged
 
 MANIFEST = "manifest.json"
@@ -174,7 +174,6 @@ def _decode(fields: Fields, folder: str, bucket: str) -> Backup:
             {_tool(tool, held): _decode_tool(held) for tool, held in fields.take_fields("tools").take_each().items()}
         ),
     )
-    fields.end()
     if backup.environment != folder.split("/")[1]:
         raise StoreDamaged(f"'{fields.where}' is of the environment '{backup.environment[:80]}'")
     return backup
@@ -187,7 +186,7 @@ def _tool(name: str, fields: Fields) -> str:
 
 
 def _decode_tool(fields: Fields) -> BackupTool:
-    held = BackupTool(
+    return BackupTool(
         revision=fields.take("revision", int),
         author=fields.take_optional("author", str),
         message=fields.take("message", str),
@@ -196,13 +195,10 @@ def _decode_tool(fields: Fields) -> BackupTool:
             {name: _decode_file(name, file) for name, file in fields.take_fields("files").take_each().items()}
         ),
     )
-    fields.end()
-    return held
 
 
 def _decode_file(name: str, fields: Fields) -> BackupFile:
     file = BackupFile(fields.take("size", int), fields.take("sha256", str))
-    fields.end()
     try:
         check_file_name(name)
     except ApmS3Error as exc:
