@@ -10,9 +10,9 @@ from typing import Any
 from apm_s3.configs._content.diff_structural import Change, Kind, differences
 from apm_s3.configs._content.diff_text import unified_diff
 from apm_s3.configs._content.secrets import decode, shared_secrets
-from apm_s3.configs._content.structures import format_of
 from apm_s3.errors import ConfigInvalid
 from apm_s3.validators import parse_document
+from apm_s3.validators._reading.documents import format_of
 
 MAX_CHANGES = 5_000
 """Changes that the structural diff of one file lists at most."""

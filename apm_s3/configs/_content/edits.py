@@ -11,15 +11,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from apm_s3.configs._content.diff_structural import Difference, differences
-from apm_s3.configs._content.scalars import Scalar, Unscannable, scan, yaml_keys, yaml_layout
 from apm_s3.configs._content.secrets import decode
 from apm_s3.configs._content.serialise import Plain, ini_line, ini_value, serialise
-from apm_s3.configs._content.structures import Steps, format_of
+from apm_s3.configs._content.structures import Steps
 from apm_s3.reports import Severity
-from apm_s3.validators._reading.documents import Format, read_document
+from apm_s3.validators._reading.documents import Format, format_of, read_document
 from apm_s3.validators._reading.ini_reader import DEFAULT_SECTION
 from apm_s3.validators._reading.nodes import MAPPING, SCALAR, Node, Unreadable
 from apm_s3.validators._reading.scalars import is_null, resolve, resolve_plain
+from apm_s3.validators._reading.trace import Steps as Indexed
+from apm_s3.validators._reading.trace import Trace
 
 Edit = tuple[int, int, str]
 """text[start:stop] becomes what the third says."""
@@ -97,7 +98,7 @@ def rewrite(name: str, raw: bytes, base: Mapping[str, Any], result: Mapping[str,
     for in_place in (True, False):
         try:
             changed = _applied(text, _Edits(name, text, form, base).of(found, result, in_place=in_place)).encode()
-        except (Unscannable, _NotPossible):
+        except (Unreadable, _NotPossible):
             continue
         if _holds(changed, form, result):
             return changed
@@ -116,9 +117,11 @@ class _Edits:
         self._text = text
         self._form = form
         self._base = base
-        self._scalars = {scalar.steps: scalar for scalar in scan(text, form)}
-        self._layout = yaml_layout(text) if form == "yaml" else {}
-        self._sections = _sections(text, form)
+        trace = Trace()
+        read_document(text, form, trace=trace)
+        self._scalars: dict[Indexed, Node] = dict(trace.scalars)
+        self._layout = {steps: (node.column - 1, node.stop, flow) for (steps, node), flow in trace.collections}
+        self._sections = _sections(text, form, trace)
 
     def of(self, found: Sequence[Difference], result: Mapping[str, Any], *, in_place: bool) -> list[Edit]:
         edits: list[Edit] = []
@@ -140,13 +143,13 @@ class _Edits:
             return self._insertion(change)
         raise _NotPossible
 
-    def _scalar(self, steps: Steps) -> Scalar:
+    def _scalar(self, steps: Steps) -> Node:
         scalar = self._scalars.get(self._indexed(steps))
         if scalar is None:
             raise _NotPossible
         return scalar
 
-    def _indexed(self, steps: Steps) -> Steps:
+    def _indexed(self, steps: Steps) -> Indexed:
         """`steps` with indexes in place of names, as they are in the base."""
         value: Any = self._base
         indexed: list[str | int] = []
@@ -224,22 +227,11 @@ class _Edits:
         return end, end, ("\n\n" if self._form == "ini" else "\n") + written
 
 
-def _sections(text: str, form: Format) -> dict[str, tuple[int, int]]:
+def _sections(text: str, form: Format, trace: Trace) -> dict[str, tuple[int, int]]:
     """Where each top-level key, or INI section, begins and ends; comments behind it belong to the next one."""
     if form == "json":
         return {}
-    if form == "yaml":
-        starts = yaml_keys(text)
-    else:
-        lines = text.split("\n")
-        offsets = [0]
-        for line in lines:
-            offsets.append(offsets[-1] + len(line) + 1)
-        starts = [
-            (line.strip()[1:].rpartition("]")[0].strip(), offset)
-            for line, offset in zip(lines, offsets, strict=False)
-            if line.lstrip().startswith("[")
-        ]
+    starts = [(str(steps[0]), node.start) for steps, node in trace.keys if len(steps) == 1]
     stops = [start for _, start in [*starts[1:], ("", len(text))]]
     marks = ("#",) if form == "yaml" else ("#", ";")
     return {

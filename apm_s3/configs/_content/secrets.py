@@ -11,13 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from apm_s3.configs._content.scalars import Scalar, Unscannable, anchored, scan
-from apm_s3.configs._content.structures import Steps, format_of, render
+from apm_s3.configs._content.structures import Steps, render
+from apm_s3.validators._reading.documents import Format, format_of, read_document
+from apm_s3.validators._reading.nodes import Unreadable
 from apm_s3.validators._reading.scalars import resolve_plain
+from apm_s3.validators._reading.trace import Trace, Written
 
 MASK = "<secret>"
 """What stands in place of a secret; Prometheus and Alertmanager show theirs in the same way."""
@@ -287,39 +288,41 @@ def _spans(name: str, text: str) -> list[Span]:
     if not named and not shapes:
         return []
     spans: list[Span] = []
-    values: list[Scalar] = []
-    parsed = form is not None
-    try:
-        for value in scan(text, form) if form else ():
-            values.append(value)
-            spans += _by_name(text, value, to_line_end=form == "ini")
-        for value in anchored(text) if form == "yaml" and _has_aliases(text) else ():
-            spans += _by_name(text, value, to_line_end=False)
-    except Unscannable:
-        parsed = False
-    spans += ((start, stop, kind, _steps_at(values, start)) for start, stop, kind in shapes)
+    trace, parsed = _traced(text, form)
+    for value in (*trace.scalars, *trace.repeated):
+        spans += _by_name(text, value, to_line_end=form == "ini")
+    spans += ((start, stop, kind, _steps_at(trace.scalars, start)) for start, stop, kind in shapes)
     if named and not (parsed and form == "json"):
         spans += _named_in_lines(text, comments_only=parsed)
     return _disjoint(spans)
 
 
-def _has_aliases(text: str) -> bool:
-    return "&" in text and "*" in text
+def _traced(text: str, form: Format | None) -> tuple[Trace, bool]:
+    """What stands where, as far as the text could be read, and whether it could be to its end."""
+    trace = Trace(tolerant=True)
+    if form is None:
+        return trace, False
+    try:
+        read_document(text, form, trace=trace)
+    except Unreadable:
+        return trace, False
+    return trace, True
 
 
-def _by_name(text: str, value: Scalar, *, to_line_end: bool) -> Iterator[Span]:
+def _by_name(text: str, value: Written, *, to_line_end: bool) -> Iterator[Span]:
     """The place of `value`, if it is a secret by its name."""
-    kind = _PEM_KIND if "PRIVATE KEY-----" in value.value else _kind_by_name(value.steps)
+    steps, node = value
+    kind = _PEM_KIND if "PRIVATE KEY-----" in node.text else _kind_by_name(steps)
     if kind is None:
         return
-    stop = value.stop
+    stop = node.stop
     if to_line_end:
         # Grafana ends a value at '#' or ';': whoever did not know that has the rest of the password behind it.
         stop = end if (end := text.find("\n", stop)) >= 0 else len(text)
-    if not _is_elsewhere(value.value):
-        yield value.start, stop, kind, value.steps
-    elif to_line_end and not value.value and text[value.start : stop].strip():
-        yield value.start, stop, _IN_COMMENT, value.steps
+    if not _is_elsewhere(node.text):
+        yield node.start, stop, kind, steps
+    elif to_line_end and not node.text and text[node.start : stop].strip():
+        yield node.start, stop, _IN_COMMENT, steps
 
 
 def _named_in_lines(text: str, *, comments_only: bool) -> Iterator[Span]:
@@ -334,16 +337,16 @@ def _named_in_lines(text: str, *, comments_only: bool) -> Iterator[Span]:
         offset += len(line) + 1
 
 
-def _steps_at(values: Sequence[Scalar], at: int) -> Steps:
+def _steps_at(values: Sequence[Written], at: int) -> Steps:
     """The steps of the value that holds the place `at`."""
     low, high = 0, len(values)
     while low < high:
         middle = (low + high) // 2
-        if values[middle].start <= at:
+        if values[middle].node.start <= at:
             low = middle + 1
         else:
             high = middle
-    return values[low - 1].steps if low and at < values[low - 1].stop else ()
+    return values[low - 1].steps if low and at < values[low - 1].node.stop else ()
 
 
 def _disjoint(spans: Iterable[Span]) -> list[Span]:
@@ -363,13 +366,14 @@ def _disjoint(spans: Iterable[Span]) -> list[Span]:
 
 def shared_secrets(name: str, text: str) -> frozenset[str]:
     """Values that stand in several places of a YAML file by an alias, one of which makes them a secret."""
-    if format_of(name) != "yaml" or not _has_aliases(text):
+    if format_of(name) != "yaml" or "*" not in text:
         return frozenset()
+    trace, _ = _traced(text, "yaml")
+    repeated = {id(node) for _, node in trace.repeated}
     found: set[str] = set()
-    with suppress(Unscannable):
-        for value in anchored(text):
-            if _kind_by_name(value.steps) is not None and not _is_elsewhere(value.value):
-                found |= {value.value, str(resolve_plain(value.value))}
+    for steps, node in (*trace.repeated, *trace.scalars):
+        if id(node) in repeated and _kind_by_name(steps) is not None and not _is_elsewhere(node.text):
+            found |= {node.text, str(resolve_plain(node.text))}
     return frozenset(found)
 
 

@@ -17,8 +17,9 @@ from typing import Any
 
 import yaml
 
-from apm_s3.configs._content.structures import Steps, format_of, render
+from apm_s3.configs._content.structures import Steps, render
 from apm_s3.errors import InvalidOption
+from apm_s3.validators._reading.documents import format_of
 from apm_s3.validators._reading.nodes import MAX_DEPTH, MAX_NODES
 
 _RESERVED = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"))

@@ -1,4 +1,4 @@
-"""What all that walks through configurations shares: formats, paths, and lists of things that have names. Pure."""
+"""What all that walks through configurations shares: paths, and lists of things that have names. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from apm_s3.validators._reading.documents import Format
-from apm_s3.validators._reading.nodes import MAX_SHOWN
+from apm_s3.validators._reading.nodes import MAX_SHOWN, render_step
 
 Step = str | int | tuple[str, str]
 """A key, an index, or (field, name) for the item of a list whose items have names."""
@@ -19,13 +18,6 @@ NAME_FIELDS = ("job_name", "name", "uid", "alert", "record", "id", "refId", "tit
 rules, panels and their queries, periods of a schema."""
 
 _RULE_FIELDS = ("alert", "record")
-
-_FORMATS: Mapping[str, Format] = {"yml": "yaml", "yaml": "yaml", "json": "json", "ini": "ini"}
-
-
-def format_of(name: str) -> Format | None:
-    """The format that the ending of a file's name stands for; None where it is no structured one."""
-    return _FORMATS.get(name.rpartition(".")[2].lower()) if "." in name else None
 
 
 def item_names(*lists: Sequence[Any]) -> tuple[list[tuple[str, str]], ...] | None:
@@ -51,13 +43,9 @@ def render(steps: Steps) -> str:
 
 
 def _rendered(step: Step) -> str:
-    if isinstance(step, int):
-        return f"[{step}]"
     if isinstance(step, tuple):
         return f"[{step[0]}={json.dumps(step[1][:MAX_SHOWN], ensure_ascii=False)[1:-1]}]"
-    if len(step) <= MAX_SHOWN and step.replace("_", "").replace("-", "").isalnum():
-        return f".{step}"
-    return f"[{json.dumps(step[:MAX_SHOWN], ensure_ascii=False)}]"
+    return render_step(step)
 
 
 def _is_name(value: Any) -> bool:

@@ -23,9 +23,12 @@ from apm_s3.validators._reading.nodes import (
     sequence,
 )
 from apm_s3.validators._reading.scalars import resolve
+from apm_s3.validators._reading.trace import Trace
 from apm_s3.validators._reading.yaml_reader import GoYaml, read_yaml
 
 Format = Literal["yaml", "json", "ini"]
+
+_FORMATS: Mapping[str, Format] = {"yml": "yaml", "yaml": "yaml", "json": "json", "ini": "ini"}
 
 
 def parse_document(raw: bytes | str, format: Format) -> Any:  # noqa: A002
@@ -49,19 +52,30 @@ def parse_document(raw: bytes | str, format: Format) -> Any:  # noqa: A002
     return to_data(document.root, typed=format != "ini")
 
 
-def read_document(raw: bytes | str, format: Format, *, library: GoYaml = "v4") -> Document:  # noqa: A002
-    """The nodes of `raw`; `library` as in `read_yaml`.
+def format_of(name: str) -> Format | None:
+    """The format that the ending of a file's name stands for; None where it is no structured one."""
+    return _FORMATS.get(name.rpartition(".")[2].lower()) if "." in name else None
+
+
+def read_document(
+    raw: bytes | str,
+    format: Format,  # noqa: A002
+    *,
+    library: GoYaml = "v4",
+    trace: Trace | None = None,
+) -> Document:
+    """The nodes of `raw`; `library` as in `read_yaml`. `trace` learns where everything is written.
 
     Raises:
         Unreadable: not a document of the format, or beyond a budget.
         InvalidOption: no such format.
     """
     if format == "yaml":
-        return read_yaml(raw, library=library)
+        return read_yaml(raw, library=library, trace=trace)
     if format == "json":
-        return read_json(raw)
+        return read_json(raw, trace=trace)
     if format == "ini":
-        return read_ini(raw)
+        return read_ini(raw, trace=trace)
     raise InvalidOption(f"no such format: {format!r}", hint="choose from yaml, json, ini")
 
 

@@ -18,43 +18,59 @@ from apm_s3.validators._reading.nodes import (
     render_path,
     scalar,
 )
+from apm_s3.validators._reading.trace import Steps, Trace
 
 DEFAULT_SECTION = "DEFAULT"
 
 
-def read_ini(source: bytes | str) -> Document:
-    """The sections of `source`: a mapping of mappings of scalars.
+def read_ini(source: bytes | str, *, trace: Trace | None = None) -> Document:
+    """The sections of `source`: a mapping of mappings of scalars. `trace` learns where everything is written.
 
     Raises:
         Unreadable: not INI, or beyond a budget.
     """
-    return _Reader(decode_text(source)).read()
+    return _Reader(decode_text(source), trace).read()
 
 
 class _Reader:
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, trace: Trace | None) -> None:
         self._lines = text.split("\n")
+        self._trace = trace
         self._at = 0
+        self._start, self._end = 0, -1
         self._count = 0
         self._issues: list[Issue] = []
         self._root = mapping(1, 1)
 
     def read(self) -> Document:
         name, section = DEFAULT_SECTION, mapping(1, 1)
+        failure: Unreadable | None = None
         while self._at < len(self._lines):
-            raw = self._lines[self._at]
-            self._at += 1
+            raw = self._next_line()
             line = raw.strip()
             if not line or line[0] in "#;":
                 continue
-            if line[0] == "[":
-                name = self._section_name(line)
-                section = self._section(name, raw)
-            else:
-                self._key(name, section, raw)
-                if name not in self._root.entries:
-                    self._section(name, raw, section)
+            try:
+                if line[0] == "[":
+                    name = self._section_name(line)
+                    section = self._section(name, raw)
+                else:
+                    self._key(name, section, raw)
+                    if name not in self._root.entries:
+                        self._section(name, raw, section)
+            except Unreadable as exc:
+                if self._trace is None or not self._trace.tolerant:
+                    raise
+                failure = failure or exc
+        if failure is not None:
+            raise failure
         return Document(self._root, self._issues)
+
+    def _next_line(self) -> str:
+        line = self._lines[self._at]
+        self._at += 1
+        self._start, self._end = self._end + 1, self._end + 1 + len(line)
+        return line
 
     def _section_name(self, line: str) -> str:
         end = line.rfind("]")
@@ -66,27 +82,47 @@ class _Reader:
         return name
 
     def _section(self, name: str, raw: str, made: Node | None = None) -> Node:
+        column = len(raw) - len(raw.lstrip()) + 1
+        header = scalar(name, self._at, column, plain=False)
+        if self._trace is not None and made is None:
+            self._trace.add((name,), header, self._start, self._end, is_key=True)
         if name in self._root.entries:
             return self._root.entries[name][1]
-        column = len(raw) - len(raw.lstrip()) + 1
         section = made or mapping(self._at, column)
-        self._root.entries[name] = (scalar(name, self._at, column, plain=False), section)
+        self._root.entries[name] = (header, section)
         return section
 
     def _key(self, name: str, section: Node, raw: str) -> None:
         line_number, column = self._at, len(raw) - len(raw.lstrip()) + 1
-        key, rest = self._split(raw.strip())
+        key, rest = self._split(raw)
         self._count += 1
         check_nodes(self._count, line_number, column)
-        value = scalar(self._value(rest), line_number, column, plain=True)
+        key_node = scalar(key, line_number, column, plain=False)
+        if self._trace is not None:
+            self._trace.add((name, key), key_node, self._start + column - 1, self._end - len(rest), is_key=True)
+        value = scalar("", line_number, column, plain=True)
+        self._fill(value, (name, key), rest)
         if key in section.entries:
             message = f"key {key[:80]!r} is given twice; the later one wins"
             path = render_path(((None, name), key))
             self._issues.append(Issue(Severity.WARNING, path, line_number, column, "duplicate-key", message))
-        section.entries[key] = (scalar(key, line_number, column, plain=False), value)
+        section.entries[key] = (key_node, value)
 
-    def _split(self, line: str) -> tuple[str, str]:
-        """The key of `line` and what follows its delimiter."""
+    def _fill(self, value: Node, steps: Steps, rest: str) -> None:
+        start = self._end - len(rest.lstrip())
+        try:
+            value.text, stop = self._value(rest)
+        except Unreadable:
+            # What is not closed is all that follows.
+            value.text, stop = rest, self._end
+            raise
+        finally:
+            if self._trace is not None:
+                self._trace.add(steps, value, start, stop, is_key=False)
+
+    def _split(self, raw: str) -> tuple[str, str]:
+        """The key of a line and what follows its delimiter."""
+        line = raw.strip()
         quote = '"""' if line.startswith('"""') else line[0] if line[0] in '"`' else ""
         start = len(quote)
         end = line.find(quote, start) if quote else 0
@@ -98,31 +134,35 @@ class _Reader:
         key = line[start:end] if quote else line[: min(places)].strip()
         if not key:
             raise Unreadable("ini-syntax", "a value needs a key", self._at, 1)
-        return key, line[min(places) + 1 :]
+        return key, raw[len(raw) - len(raw.lstrip()) + min(places) + 1 :]
 
-    def _value(self, rest: str) -> str:
+    def _value(self, rest: str) -> tuple[str, int]:
+        """The value that begins in `rest`, the end of the current line, and the offset of its end."""
         text = rest.strip()
+        start = self._end - len(rest.lstrip())
         for quote in ('"""', "`"):
             if text.startswith(quote):
-                return self._quoted(text[len(quote) :], quote)
+                return self._quoted(text[len(quote) :], quote, start + len(quote))
         parts = [text]
         while parts[-1].endswith("\\") and self._at < len(self._lines):
             parts[-1] = parts[-1][:-1]
-            parts.append(self._lines[self._at].strip())
-            self._at += 1
+            parts.append(self._next_line().strip())
         text = "".join(parts)
         ends = [place for mark in "#;" if (place := text.find(mark)) >= 0]
         text = text[: min(ends)].strip() if ends else text
+        # Over several lines it ends where the last one does, its comment included.
+        line = self._lines[self._at - 1]
+        stop = start + len(text) if len(parts) == 1 else self._end - len(line) + len(line.rstrip())
         if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"":
-            return text[1:-1]
-        return text
+            return text[1:-1], stop
+        return text, stop
 
-    def _quoted(self, text: str, quote: str) -> str:
-        start, parts = self._at, [text]
+    def _quoted(self, text: str, quote: str, start: int) -> tuple[str, int]:
+        first, parts = self._at, [text]
         while (end := parts[-1].rfind(quote)) < 0:
             if self._at >= len(self._lines):
-                raise Unreadable("ini-syntax", f"the value is not closed by {quote}", start, 1)
-            parts.append(self._lines[self._at])
-            self._at += 1
+                raise Unreadable("ini-syntax", f"the value is not closed by {quote}", first, 1)
+            parts.append(self._next_line())
+            start = self._start
         parts[-1] = parts[-1][:end]
-        return "\n".join(parts)
+        return "\n".join(parts), start + end + len(quote)

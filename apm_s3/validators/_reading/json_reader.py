@@ -14,19 +14,20 @@ from json.decoder import scanstring  # type: ignore[attr-defined]
 from apm_s3.reports import Issue, Severity
 from apm_s3.validators._reading.nodes import (
     MAPPING,
+    SCALAR,
     Document,
     Node,
-    Path,
     Unreadable,
     check_depth,
     check_nodes,
     decode_text,
     mapping,
     position,
-    render_path,
+    render_steps,
     scalar,
     sequence,
 )
+from apm_s3.validators._reading.trace import Steps, Trace, Written
 
 _TOKEN = re.compile(
     r"(?P<space>[ \t\r\n]*)(?:(?P<mark>[{}\[\],:])|(?P<quote>\")"
@@ -36,8 +37,8 @@ _PLAIN_STRING = re.compile(r'[^"\\\x00-\x1f]{0,65536}"')
 _END = re.compile(r"[ \t\r\n]*\Z")
 
 
-def read_json(source: bytes | str) -> Document:
-    """The document in `source`.
+def read_json(source: bytes | str, *, trace: Trace | None = None) -> Document:
+    """The document in `source`; `trace` learns where everything is written.
 
     Raises:
         Unreadable: not JSON, or beyond a budget.
@@ -45,12 +46,13 @@ def read_json(source: bytes | str) -> Document:
     text = decode_text(source)
     if _END.match(text):
         raise Unreadable("json-syntax", "the document is empty", 1, 1)
-    return _Reader(text).read()
+    return _Reader(text, trace).read()
 
 
 class _Reader:
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, trace: Trace | None) -> None:
         self._text = text
+        self._trace = trace
         self._at = 0
         self._line = 1
         self._line_start = 0
@@ -73,6 +75,9 @@ class _Reader:
         closing = "}" if node.kind == MAPPING else "]"
         filled = bool(node.entries if node.kind == MAPPING else node.items)
         if lexeme == closing:
+            if self._trace is not None:
+                node.stop = self._at
+                self._trace.collections.append((Written(self._steps(), node), True))
             self._stack.pop()
             return
         if filled:
@@ -88,7 +93,9 @@ class _Reader:
     def _member(self, node: Node, lexeme: str) -> None:
         if lexeme != '"':
             raise self._unexpected(lexeme, "expected a key in double quotes")
-        key = self._string()
+        start, key = self._at - 1, self._string()
+        if self._trace is not None:
+            self._trace.add((*self._steps(), key.text), key, start, self._at, is_key=True)
         if self._token() != ":":
             raise self._failure("expected ':' after the key")
         value = self._value(self._token(), key)
@@ -100,17 +107,27 @@ class _Reader:
         node.entries[key.text] = (key, value)
 
     def _path(self, key: Node) -> str:
-        path: Path = None
-        for (parent, _), (_, inner_key) in pairwise(self._stack):
-            path = (path, inner_key.text if inner_key else len(parent.items) - 1)
-        return render_path((path, key.text))
+        return render_steps((*self._steps(), key.text))
+
+    def _steps(self) -> Steps:
+        """What leads to the innermost open collection."""
+        return tuple(key.text if key else len(parent.items) - 1 for (parent, _), (_, key) in pairwise(self._stack))
 
     def _value(self, lexeme: str, key: Node | None = None) -> Node:
-        if lexeme == '"':
-            return self._string()
+        start = self._at - len(lexeme)
+        node = self._string() if lexeme == '"' else self._unquoted(lexeme, key)
+        if self._trace is not None and node.kind == SCALAR:
+            steps = self._steps()
+            if self._stack:
+                steps = (*steps, key.text if key else len(self._stack[-1][0].items))
+            self._trace.add(steps, node, start, self._at, is_key=False)
+        return node
+
+    def _unquoted(self, lexeme: str, key: Node | None) -> Node:
         column = self._at - len(lexeme) - self._line_start + 1
         if lexeme in "{[":
             node = mapping(self._line, column) if lexeme == "{" else sequence(self._line, column)
+            node.start = self._at - 1
             self._stack.append((node, key))
             check_depth(len(self._stack), self._line, column)
             return node

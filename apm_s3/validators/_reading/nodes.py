@@ -29,9 +29,11 @@ class Node:
     `text` is the raw text of a scalar after unescaping. `plain` is true for a scalar that was written without quotes
     and without a tag, whose type its text decides. `tag` is an explicit tag. `line` and `column` count from 1; 0
     means that the source had no lines. `shadowed` are the entries of a mapping that merge keys put others in place of.
+    `start` and `stop` say where the value is written, quotes, tag and anchor included; only readers that keep a
+    `Trace` set them.
     """
 
-    __slots__ = ("column", "entries", "items", "kind", "line", "plain", "shadowed", "tag", "text")
+    __slots__ = ("column", "entries", "items", "kind", "line", "plain", "shadowed", "start", "stop", "tag", "text")
 
     kind: int
     text: str
@@ -42,6 +44,8 @@ class Node:
     shadowed: list[Entry] | tuple[()]
     line: int
     column: int
+    start: int
+    stop: int
 
     def __repr__(self) -> str:
         # Never the text: it may be a secret.
@@ -87,18 +91,32 @@ Path = tuple["Path | None", "str | int"] | None
 """Where a value is: (path of the parent, key or index); None is the document. Rendered only for a problem."""
 
 
-def render_path(path: Path) -> str:
-    """`scrape_configs[2].job_name`; keys that are not words are quoted: `labels["a.b"]`."""
-    steps: list[str] = []
+def steps_of(path: Path) -> list[str | int]:
+    """The keys and indexes of `path`, the outermost first."""
+    steps: list[str | int] = []
     while path is not None:
         path, step = path
-        if isinstance(step, int):
-            steps.append(f"[{step}]")
-        elif len(step) <= MAX_SHOWN and step.replace("_", "").replace("-", "").isalnum():
-            steps.append(f".{step}")
-        else:
-            steps.append(f"[{json.dumps(step[:MAX_SHOWN], ensure_ascii=False)}]")
-    return "".join(reversed(steps)).removeprefix(".")
+        steps.append(step)
+    return steps[::-1]
+
+
+def render_path(path: Path) -> str:
+    """`scrape_configs[2].job_name`; keys that are not words are quoted: `labels["a.b"]`."""
+    return render_steps(steps_of(path))
+
+
+def render_steps(steps: Iterable[str | int]) -> str:
+    """The same of keys and indexes, the outermost first."""
+    return "".join(map(render_step, steps)).removeprefix(".")
+
+
+def render_step(step: str | int) -> str:
+    """One key or index as a part of a path: `.job_name`, `[2]`, `["a.b"]`."""
+    if isinstance(step, int):
+        return f"[{step}]"
+    if len(step) <= MAX_SHOWN and step.replace("_", "").replace("-", "").isalnum():
+        return f".{step}"
+    return f"[{json.dumps(step[:MAX_SHOWN], ensure_ascii=False)}]"
 
 
 class Unreadable(Exception):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import yaml
 
@@ -32,6 +32,7 @@ from apm_s3.validators._reading.nodes import (
     scalar,
     sequence,
 )
+from apm_s3.validators._reading.trace import Steps, Trace, Written
 
 try:
     from yaml import CLoader as _Loader
@@ -47,8 +48,8 @@ _ESCAPED_BACKSLASH = re.compile(r"\\\\")
 _TAG_PREFIX = "tag:yaml.org,2002:"
 
 
-def read_yaml(source: bytes | str, *, library: GoYaml = "v4") -> Document:
-    """The first document of `source`.
+def read_yaml(source: bytes | str, *, library: GoYaml = "v4", trace: Trace | None = None) -> Document:
+    """The first document of `source`; `trace` learns where everything is written.
 
     With v2 a merge key beats the keys above it, and a plain value in brackets or braces holds no `?`; otherwise keys
     written out beat merged ones, as the YAML specification has it.
@@ -57,9 +58,10 @@ def read_yaml(source: bytes | str, *, library: GoYaml = "v4") -> Document:
         Unreadable: not YAML, or beyond a budget.
     """
     text = decode_text(source)
-    loader = yaml_loader(text.encode())
+    loader = _Loader(_Slices(text.encode()))
     try:
-        return _Composer(loader, text, library).compose()
+        composer = _Composer(loader, text, library) if trace is None else _Tracer(loader, text, library, trace)
+        return composer.compose()
     except yaml.MarkedYAMLError as exc:
         raise _unreadable(exc) from exc
     except yaml.YAMLError as exc:
@@ -68,13 +70,8 @@ def read_yaml(source: bytes | str, *, library: GoYaml = "v4") -> Document:
         loader.dispose()
 
 
-def yaml_loader(encoded: bytes) -> Any:
-    """PyYAML's loader of events, which gives the interpreter lock up once a slice; `dispose()` ends it."""
-    return _Loader(_Slices(encoded))
-
-
 class _Slices:
-    """The encoded text as libyaml's read handler wants it."""
+    """The encoded text as libyaml's read handler wants it: the interpreter lock is given up once a slice."""
 
     def __init__(self, encoded: bytes) -> None:
         self._encoded = encoded
@@ -202,10 +199,12 @@ class _Composer:
     def _expand(self, event: Any) -> None:
         line, column = event.start_mark.line + 1, event.start_mark.column + 1
         name = event.anchor
+        # The name is not told: it may be a password that begins with an asterisk and should stand in quotes.
         if any(collection.anchor == name for collection in self._open):
-            raise Unreadable("alias-cycle", f"anchor '{name}' contains itself", line, column)
+            raise Unreadable("alias-cycle", "the anchor of this alias contains itself", line, column)
         if name not in self._anchors:
-            raise Unreadable("unknown-anchor", f"anchor '{name}' is not defined above", line, column)
+            message = "the anchor of this alias is not defined above; a value that begins with '*' needs quotes"
+            raise Unreadable("unknown-anchor", message, line, column)
         node, size, height = self._anchors[name]
         self._expanded += size
         if self._expanded > MAX_EXPANSION:
@@ -266,6 +265,75 @@ class _Composer:
         steps = [_step(collection) for collection in self._open[:-1]]
         path = ".".join([step for step in (*steps, step) if step]).replace(".[", "[")
         self._issues.append(Issue(Severity.ERROR, path, node.line, node.column, rule, message))
+
+
+class _Tracer(_Composer):
+    """The same, which also notes where everything is written: apart, for it takes half as long again."""
+
+    def __init__(self, loader: Any, text: str, library: GoYaml, trace: Trace) -> None:
+        super().__init__(loader, text, library)
+        self._trace = trace
+        self._event: Any = None
+
+    def compose(self) -> Document:
+        if not self._trace.tolerant:
+            return super().compose()
+        first: Node | None = None
+        while not isinstance(event := self._next(), yaml.StreamEndEvent):
+            if isinstance(event, yaml.DocumentStartEvent):
+                first, self._root = first or self._root, None
+                self._anchors.clear()
+            elif not isinstance(event, yaml.StreamStartEvent | yaml.DocumentEndEvent):
+                self._take(event)
+        return Document(first or self._root, self._issues)
+
+    def _take(self, event: Any) -> None:
+        self._event = event
+        super()._take(event)
+
+    def _pop(self) -> None:
+        done = self._open[-1]
+        done.node.stop = self._event.start_mark.index
+        self._trace.collections.append((Written(self._steps()[:-1], done.node), done.flow))
+        super()._pop()
+
+    def _push(self, event: Any) -> None:
+        super()._push(event)
+        self._open[-1].node.start = event.start_mark.index
+
+    def _expand(self, event: Any) -> None:
+        if event.anchor not in self._anchors:
+            node = scalar("", event.start_mark.line + 1, event.start_mark.column + 1, plain=True)
+            node.start, node.stop = event.start_mark.index, event.end_mark.index
+            self._trace.unknown.append(Written(self._steps(), node))
+        super()._expand(event)
+
+    def _attach(self, node: Node) -> None:
+        if isinstance(self._event, yaml.AliasEvent):
+            self._trace.repeat(self._steps(), node)
+        elif node.kind == SCALAR:
+            self._note(node)
+        super()._attach(node)
+
+    def _note(self, node: Node) -> None:
+        start, stop = self._event.start_mark.index, self._event.end_mark.index
+        # The end of a block scalar is behind the empty lines that follow it.
+        written = self._text[start:stop]
+        stop = max(start, stop - (len(written) - len(written.rstrip())))
+        is_key = bool(self._open) and self._open[-1].node.kind == MAPPING and self._open[-1].key is None
+        steps = self._steps()
+        self._trace.add((*steps[:-1], node.text) if is_key else steps, node, start, stop, is_key=is_key)
+
+    def _steps(self) -> Steps:
+        """What leads to the next value of the innermost open collection."""
+        return tuple(
+            len(each.node.items) if each.node.kind == SEQUENCE else each.key.text if _is_text(each.key) else "?"
+            for each in self._open
+        )
+
+
+def _is_text(key: Node | None) -> TypeGuard[Node]:
+    return key is not None and key.kind == SCALAR
 
 
 def _step(collection: _Open) -> str:
