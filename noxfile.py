@@ -104,6 +104,8 @@ def benchmarks(session: nox.Session) -> None:
 
 @nox.session
 def long(session: nox.Session) -> None:
-    """What is too slow for every change: millions of interleavings, large transfers."""
+    """What is too slow for every change: millions of interleavings, large transfers, 5 000 examples a property."""
     install(session, ".[all]", "test")
     session.run(*PYTEST, "-m", "long", "--timeout", "7200", *session.posargs)
+    properties = ("-m", "hypothesis and not long", "--hypothesis-profile", "long")
+    session.run(*PYTEST, *properties, "--timeout", "7200", *session.posargs)

@@ -12,8 +12,11 @@ import pytest
 from apm_s3 import S3Manager
 from apm_s3._s3.transports.clients import Clients
 from apm_s3.settings import S3Settings
+from tests import profiles
 from tests.managers import SESSION, make_manager
 from tests.servers import Server, moto_server, seaweedfs_server
+
+profiles.register()
 
 
 @pytest.fixture(scope="session")
@@ -81,13 +84,6 @@ async def s3(server: Server) -> AsyncIterator[S3Manager]:
         yield manager
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _what_is_there_already() -> None:
-    """Spares the collections after each test what was there before the first: modules, and the tests themselves."""
-    gc.collect()
-    gc.freeze()
-
-
 @pytest.fixture(autouse=True)
 async def _nothing_left_behind() -> AsyncIterator[None]:
     """Fails a test that leaves a task, or an object that warns when it is collected."""
@@ -97,6 +93,8 @@ async def _nothing_left_behind() -> AsyncIterator[None]:
         await asyncio.sleep(0)
     left = {task for task in asyncio.all_tasks() - before if not task.done() and task is not asyncio.current_task()}
     gc.collect()
+    # What outlives a test is a cache or a server of the session: the next collection need not look at it again.
+    gc.freeze()
     assert not left, f"tasks left behind: {left}"
 
 

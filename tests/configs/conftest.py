@@ -12,14 +12,14 @@ from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.s3_objects import S3Objects
 from apm_s3.configs._store import ConfigStore
 from apm_s3.testing import MemoryObjects
-from tests.conftest import make_clients
+from tests.managers import make_manager
 from tests.servers import Server
 
 
 @asynccontextmanager
 async def opened(server: Server) -> AsyncIterator[S3Manager]:
     """A manager on the server."""
-    async with S3Manager(region=server.region, endpoint_url=server.endpoint_url, credentials=server.credentials) as s3:
+    async with make_manager(server) as s3:
         yield s3
 
 
@@ -34,11 +34,8 @@ async def bucket_objects(request: pytest.FixtureRequest, bucket_name: str) -> As
     if request.param == "memory":
         yield MemoryObjects()
         return
-    server = request.getfixturevalue(request.param)
-    clients = make_clients(server)
-    await clients.call("create_bucket", Bucket=bucket_name)
-    await clients.aclose()
-    async with opened(server) as s3:
+    async with opened(request.getfixturevalue(request.param)) as s3:
+        await s3.create_bucket(bucket_name)
         yield S3Objects(s3, bucket_name)
 
 

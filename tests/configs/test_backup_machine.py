@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
@@ -14,6 +14,7 @@ from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import BackupInvalid, ConfigNotFound
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI, OTHER_PROMETHEUS, PROMETHEUS, RULES
+from tests.profiles import examples
 
 Files = dict[str, str]
 BUNDLES: dict[str, tuple[Files, ...]] = {
@@ -213,6 +214,4 @@ class BackupMachine(RuleBasedStateMachine):
 
 
 TestBackups = BackupMachine.TestCase
-TestBackups.settings = settings(
-    max_examples=40, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+TestBackups.settings = settings(examples(40), stateful_step_count=20)

@@ -8,7 +8,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from apm_s3.configs._content.alignment import changed_blocks
@@ -17,6 +17,7 @@ from apm_s3.configs._content.diff_structural import Difference, differences
 from apm_s3.configs._content.diff_text import MAX_LINES, unified_diff
 from apm_s3.configs._content.secrets import MASK
 from apm_s3.configs._content.structures import item_names
+from tests.profiles import examples
 
 PROMETHEUS = b"""\
 global:
@@ -160,7 +161,7 @@ def test_nothing_differs_from_itself(value: Any) -> None:
     assert list(differences(value, copy.deepcopy(value))) == []
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(values, values)
 def test_applying_the_structural_diff_to_the_old_gives_the_new(old: Any, new: Any) -> None:
     found = list(differences(old, new))

@@ -14,6 +14,7 @@ from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import ConfigNotFound, EnvironmentFrozen, InvalidOption, RevisionConflict
 from apm_s3.testing import MemoryObjects
 from tests.configs.simulation.world import _no_validation
+from tests.profiles import examples
 
 Files = dict[str, str]
 MAIN = {"loki": "loki.yaml", "prometheus": "prometheus.yml"}
@@ -205,13 +206,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert (await self.store.fsck(environment)).ok
 
 
-@pytest.mark.parametrize("examples", [25, pytest.param(2000, marks=[pytest.mark.long, pytest.mark.timeout(0)])])
-def test_any_sequence_of_changes_is_what_the_model_says(examples: int) -> None:
-    StoreMachine.TestCase.settings = settings(
-        max_examples=examples,
-        stateful_step_count=25,
-        deadline=None,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    StoreMachine.TestCase("runTest").runTest()
+TestAnySequenceOfChanges = StoreMachine.TestCase
+TestAnySequenceOfChanges.settings = settings(
+    examples(25), stateful_step_count=25, suppress_health_check=list(HealthCheck)
+)

@@ -12,13 +12,14 @@ import botocore.serialize
 import botocore.session
 import botocore.validate
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from apm_s3._wire.documents import SETTINGS, lifecycle, notifications, replication, simple
 from apm_s3._wire.documents import members as shared
 from apm_s3.errors import FormatTooNew
 from apm_s3.options import BucketSetting, Lifecycle, LifecycleRule, Replication, Tags, Versioning
+from tests.profiles import examples
 from tests.s3.buckets.strategies import SETTING_STRATEGIES
 
 MODEL = botocore.session.get_session().get_service_model("s3")
@@ -53,7 +54,7 @@ def through_the_wire(kind: type[BucketSetting], params: Mapping[str, Any]) -> Ma
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 @given(data=st.data())
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_every_setting_survives_its_document(kind: type[BucketSetting], data: st.DataObject) -> None:
     setting = data.draw(SETTING_STRATEGIES[kind])
     api = SETTINGS[kind]
@@ -65,7 +66,7 @@ def test_every_setting_survives_its_document(kind: type[BucketSetting], data: st
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 @given(data=st.data())
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_every_document_survives_its_setting(kind: type[BucketSetting], data: st.DataObject) -> None:
     api = SETTINGS[kind]
     first = api.write(data.draw(SETTING_STRATEGIES[kind]))
