@@ -5,6 +5,7 @@ Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from apm_s3.errors import (
@@ -106,6 +107,9 @@ _BY_STATUS: dict[int, type[S3Error]] = {
     501: UnsupportedByServer,
 }
 
+_REGION = re.compile(r"[A-Za-z0-9-]{1,63}", re.ASCII)
+"""A region becomes a part of a host's name."""
+
 
 def s3_error(
     *,
@@ -123,6 +127,8 @@ def s3_error(
     which the operations layer resolves to the bucket or the key.
     Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html.
     """
+    if facts.get("region") and not _REGION.fullmatch(facts["region"]):
+        facts["region"] = None
     kind = _BY_S3_CODE.get(s3_code)
     if kind is None:
         if status in (301, 302, 307, 308) or (status == 400 and facts.get("region")):
@@ -133,6 +139,11 @@ def s3_error(
             kind = _BY_STATUS.get(status, RequestRejected)
     elif kind is ServiceUnavailable and status == 503 and "reduce your request rate" in message.lower():
         kind = Throttled
+    if kind is WrongRegion and not facts.get("region"):
+        facts.setdefault(
+            "hint",
+            "it redirects to a place that is no region of S3, and is not followed: check endpoint_url and region",
+        )
     return kind(
         _problem(kind, bucket, key, s3_code, message),
         operation=operation,

@@ -118,6 +118,8 @@ class BucketRequests:
         except NotFound:
             return None
         except WrongRegion as error:
+            if error.region is None:  # no answer of S3
+                raise
             return {"BucketRegion": error.region}
         except (AccessDenied, RequestRejected):
             # A HEAD has no body, and so no code that tells a foreign bucket from a wrong key: a GET has.

@@ -14,22 +14,23 @@ from urllib.parse import urlsplit
 
 from aiobotocore.config import AioConfig
 from aiobotocore.credentials import AioCredentials
-from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession, get_session
-from aiohttp import ClientResponse, ClientSession
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from apm_s3._s3.transports.boto.control import Endpoint
 from apm_s3._s3.transports.boto.errors import translate
 from apm_s3._s3.transports.boto.resigning import Resigner
-from apm_s3._s3.transports.boto.send_once import send_once
+from apm_s3._s3.transports.boto.send_once import SendOnceSession
 from apm_s3._s3.transports.clock import Clock
 from apm_s3._s3.transports.credentials import CredentialProvider
 from apm_s3._s3_answers import s3_error
-from apm_s3.errors import AccessDenied, ApmS3Error, ClockSkewed, ExpiredToken
+from apm_s3.errors import AccessDenied, ApmS3Error, ClockSkewed, ExpiredToken, UnsupportedByServer
 from apm_s3.models import Credentials
 from apm_s3.settings import S3Settings
+
+MAX_REGIONS = 64
+"""Clients of one manager. AWS has some 40 regions; a server that names more must not fill the memory with clients."""
 
 _UNBOUNDED = 1_000_000
 """Connections of a client. The manager's pool bounds what is in flight; bodies that nobody reads hold theirs longer."""
@@ -63,9 +64,18 @@ class Clients:
         self._making: dict[str | None, asyncio.Task[Any]] = {}
 
     async def get(self, region: str | None = None) -> Any:
-        """The aiobotocore client of `region` (the manager's own where it is None)."""
+        """The aiobotocore client of `region` (the manager's own where it is None).
+
+        Raises:
+            UnsupportedByServer: there is none for it, and there are `MAX_REGIONS` others.
+        """
         region = region or self.region
         making = self._making.get(region)
+        if making is None and len(self._making) >= MAX_REGIONS:
+            raise UnsupportedByServer(
+                f"the server has named more than {MAX_REGIONS} regions",
+                hint="check that endpoint_url names an S3 server",
+            )
         if making is None or (making.done() and (making.cancelled() or making.exception() is not None)):
             making = asyncio.create_task(self._make(region), name=f"apm_s3 client {region or 'default'}")
             self._making[region] = making
@@ -180,7 +190,7 @@ class Clients:
             read_timeout=settings.timeouts.read,
             max_pool_connections=_UNBOUNDED,
             retries={"mode": "standard", "total_max_attempts": 1},
-            http_session_cls=_SendOnceSession,
+            http_session_cls=SendOnceSession,
             user_agent_extra="apm_s3",
             **options,
         )
@@ -225,20 +235,3 @@ def _presign_with_sigv4(signature_version: str, **_: Any) -> str | None:
         if signature_version.endswith(suffix):
             return f"s3v4{suffix}"
     return None
-
-
-class _SendOnce:
-    """An aiohttp session whose requests are sent at most once."""
-
-    def __init__(self, session: ClientSession) -> None:
-        self._session = session
-
-    async def request(self, method: str, **arguments: Any) -> ClientResponse:
-        return await self._session.request(method, middlewares=(send_once,), **arguments)
-
-
-class _SendOnceSession(AIOHTTPSession):  # type: ignore[misc]
-    """aiobotocore's HTTP session without aiohttp's own repeats."""
-
-    async def _get_session(self, proxy_url: str | None) -> _SendOnce:
-        return _SendOnce(await super()._get_session(proxy_url))
