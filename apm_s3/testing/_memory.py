@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from time import time
 
 from apm_s3._s3_answers import s3_error
-from apm_s3.errors import S3Error
+from apm_s3.errors import ObjectTooLarge, S3Error
 from apm_s3.models import FileInfo, FileVersion
 
 
@@ -29,7 +29,12 @@ class MemoryObjects:
         self._ids = itertools.count(1)
 
     async def read(
-        self, key: str, *, if_none_match: str | None = None, version_id: str | None = None
+        self,
+        key: str,
+        *,
+        if_none_match: str | None = None,
+        version_id: str | None = None,
+        limit: int | None = None,
     ) -> tuple[FileInfo, bytes]:
         """GET."""
         if version_id is None:
@@ -41,6 +46,8 @@ class MemoryObjects:
             info, body = kept[0]
         if if_none_match == info.etag:
             raise self._error("read", key, 304, "NotModified")
+        if limit is not None and info.size > limit:
+            raise ObjectTooLarge(size=info.size, limit=limit, bucket=self.bucket, key=key)
         return info._replace(server_time=self._time()), body
 
     async def head(self, key: str) -> FileInfo:

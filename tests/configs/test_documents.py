@@ -10,10 +10,13 @@ from apm_s3.configs._protocol.documents import decode_current, decode_release, e
 from apm_s3.configs._protocol.fields import FORMAT
 from apm_s3.errors import FormatTooNew, StoreDamaged
 
-REF = ReleaseRef(3, "configs/production/loki/releases/00000003-production.0011.json", "ab" * 32)
+WRITE = "production." + "cc" * 10
+FOLDER = "configs/production/loki/releases/"
+REF = ReleaseRef(3, f"{FOLDER}00000003-production.{'11' * 10}.json", "ab" * 32)
+KEY = f"{FOLDER}00000004-{WRITE}.json"
 CURRENT = Current(
     sequence=7,
-    writers=("production.aa", "production.bb"),
+    writers=("production." + "aa" * 10, "production." + "bb" * 10),
     home="bucket",
     freeze=Freeze("incident", None, datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)),
     tools={"loki": ToolState(REF, None, REF, 2)},
@@ -23,34 +26,34 @@ RELEASE = Release(
     environment="production",
     revision=4,
     parent=REF,
-    write_id="production.cc",
+    write_id=WRITE,
     author="Ada",
     message="Grüße",
     created_at=datetime(2026, 1, 2, tzinfo=UTC),
     origin=Origin("deploy", "staging", 9),
-    files={"loki.yaml": FileEntry(5, "cd" * 32, f"{'cd' * 32}-production.cc", "gzip")},
+    files={"loki.yaml": FileEntry(5, "cd" * 32, f"{'cd' * 32}-{WRITE}", "gzip")},
     warnings=("careful",),
     deployed=Deployed(4, "d1", "staging", 9, "d2"),
 )
 
 
 def test_current_comes_back_from_its_bytes() -> None:
-    assert decode_current(encode_current(CURRENT), where="here") == CURRENT
+    assert decode_current(encode_current(CURRENT), environment="production", where="here") == CURRENT
 
 
 def test_a_release_comes_back_from_its_bytes() -> None:
-    decoded = decode_release(encode_release(RELEASE), key="k", where="here")
+    decoded = decode_release(encode_release(RELEASE), key=KEY, where="here")
 
     assert decoded == RELEASE
     assert decoded.ref is not None
-    assert decoded.ref.key == "k"
+    assert decoded.ref.key == KEY
 
 
 def test_a_newer_format_is_refused_whatever_else_it_holds() -> None:
     body = json.dumps({"kind": "apm-s3/environment", "format": FORMAT + 1, "anything": []}).encode()
 
     with pytest.raises(FormatTooNew, match=f"format {FORMAT + 1}"):
-        decode_current(body, where="here")
+        decode_current(body, environment="production", where="here")
 
 
 @pytest.mark.parametrize(("needs", "told"), [("0.9.1", "apm_s3 0.9.1 or later reads it"), ("x\n", "upgrade apm_s3")])
@@ -58,7 +61,7 @@ def test_the_refusal_of_a_newer_format_says_which_version_reads_it(needs: str, t
     body = json.dumps({"kind": "apm-s3/environment", "format": FORMAT + 1, "needs": needs}).encode()
 
     with pytest.raises(FormatTooNew) as refused:
-        decode_current(body, where="here")
+        decode_current(body, environment="production", where="here")
 
     assert told in (refused.value.hint or "")
 
@@ -67,7 +70,7 @@ def test_a_feature_that_a_reader_must_know_is_refused_by_one_that_does_not() -> 
     document = {**json.loads(encode_current(CURRENT)), "features": {"sealed": "0.7.0", "split": "0.10.0"}}
 
     with pytest.raises(FormatTooNew, match="sealed, split") as refused:
-        decode_current(json.dumps(document).encode(), where="here")
+        decode_current(json.dumps(document).encode(), environment="production", where="here")
 
     assert "apm_s3 0.10.0 or later reads it" in (refused.value.hint or "")
 
@@ -76,7 +79,7 @@ def test_a_feature_that_is_known_is_written_back(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(fields, "FEATURES", frozenset({"sealed"}))
     document = {**json.loads(encode_current(CURRENT)), "features": {"sealed": "0.7.0"}}
 
-    current = decode_current(json.dumps(document).encode(), where="here")
+    current = decode_current(json.dumps(document).encode(), environment="production", where="here")
 
     assert json.loads(encode_current(replace(current, sequence=8)))["features"] == {"sealed": "0.7.0"}
 
@@ -88,7 +91,7 @@ def test_unknown_fields_of_the_reference_document_are_written_back_at_every_dept
     document["tools"]["loki"]["pinned"] = True
     document["tools"]["loki"]["release"]["size"] = 7
 
-    current = decode_current(json.dumps(document).encode(), where="here")
+    current = decode_current(json.dumps(document).encode(), environment="production", where="here")
 
     assert json.loads(encode_current(current)) == document
 
@@ -97,7 +100,7 @@ def test_unknown_fields_that_cannot_be_written_back_are_damage_and_not_a_crash()
     body = encode_current(CURRENT).replace(b'"sequence"', b'"odd":"\\ud800","sequence"')
 
     with pytest.raises(StoreDamaged):
-        encode_current(decode_current(body, where="here"))
+        encode_current(decode_current(body, environment="production", where="here"))
 
 
 @pytest.mark.parametrize("change", [
@@ -109,7 +112,7 @@ def test_a_reference_document_of_another_shape_is_damage(change: dict[str, objec
     body = json.dumps({**json.loads(encode_current(CURRENT)), **change}).encode()
 
     with pytest.raises(StoreDamaged):
-        decode_current(body, where="here")
+        decode_current(body, environment="production", where="here")
 
 
 @pytest.mark.parametrize("change", [
@@ -123,13 +126,13 @@ def test_a_release_of_another_shape_is_damage(change: dict[str, object]) -> None
     body = json.dumps({**json.loads(encode_release(RELEASE)), **change}).encode()
 
     with pytest.raises(StoreDamaged):
-        decode_release(body, key="k", where="here")
+        decode_release(body, key=KEY, where="here")
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"\xff", b"[" * 100_000, b"null"])
 def test_what_is_no_json_object_is_damage(body: bytes) -> None:
     with pytest.raises(StoreDamaged):
-        decode_current(body, where="here")
+        decode_current(body, environment="production", where="here")
 
 
 def test_equal_files_have_equal_digests() -> None:

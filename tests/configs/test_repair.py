@@ -223,7 +223,7 @@ async def test_a_replica_that_lags_behind_is_read_at_the_release_before(memory: 
 
 
 async def test_an_empty_reference_document_is_no_damage(store: ConfigStore, memory: MemoryObjects) -> None:
-    await memory.put(CURRENT, encode_current(Current(0, ("production.aa",), "memory")))
+    await memory.put(CURRENT, encode_current(Current(0, ("production." + "aa" * 10,), "memory")))
 
     assert (await store.upload("loki", "production", LOKI)).revision == 1
 

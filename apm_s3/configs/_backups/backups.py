@@ -25,6 +25,7 @@ from apm_s3.configs._backups.manifest import (
 from apm_s3.configs._models import FileEntry, Release
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.commit import may_have_arrived
+from apm_s3.configs._protocol.fields import MAX_DOCUMENT
 from apm_s3.configs._protocol.objects import ObjectStore, server_time
 from apm_s3.configs._protocol.reader import PARALLEL, Reader, Snapshot, sha256
 from apm_s3.errors import (
@@ -33,6 +34,7 @@ from apm_s3.errors import (
     ConfigNotFound,
     InvalidOption,
     ObjectNotFound,
+    ObjectTooLarge,
     PreconditionFailed,
     RequestRejected,
 )
@@ -184,7 +186,12 @@ class Backups:
         """
         folder = check_folder(key)
         try:
-            _, body = await self._objects.read(manifest_key(folder))
+            _, body = await self._objects.read(manifest_key(folder), limit=MAX_DOCUMENT)
+        except ObjectTooLarge as exc:
+            raise BackupInvalid(
+                f"the manifest of backup '{folder}' is damaged: {exc.problem}",
+                bucket=self._objects.bucket, key=folder, hint="restore another backup",
+            ) from exc  # fmt: skip
         except ObjectNotFound as exc:
             raise ConfigNotFound(
                 f"there is no backup '{folder}' in bucket '{self._objects.bucket}'",
@@ -219,8 +226,8 @@ class Backups:
 
     async def _verified(self, backup: Backup, tool: str, name: str, file: BackupFile) -> bytes | None:
         try:
-            _, content = await self._objects.read(file_key(backup.key, tool, name))
-        except ObjectNotFound:
+            _, content = await self._objects.read(file_key(backup.key, tool, name), limit=file.size)
+        except (ObjectNotFound, ObjectTooLarge):
             return None
         return content if len(content) == file.size and await sha256(content) == file.sha256 else None
 

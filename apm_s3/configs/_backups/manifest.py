@@ -16,6 +16,7 @@ from types import MappingProxyType
 
 from apm_s3._naming import check_file_name
 from apm_s3._tools import TOOLS
+from apm_s3.configs._content.sources import MAX_BUNDLE, MAX_FILE
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.fields import Fields, decode, encode, format_time, parse_time
 from apm_s3.errors import ApmS3Error, BackupInvalid, InvalidOption, StoreDamaged
@@ -174,6 +175,8 @@ def _decode(fields: Fields, folder: str, bucket: str) -> Backup:
             {_tool(tool, held): _decode_tool(held) for tool, held in fields.take_fields("tools").take_each().items()}
         ),
     )
+    if any(sum(file.size for file in held.files.values()) > MAX_BUNDLE for held in backup.tools.values()):
+        raise StoreDamaged(f"'{fields.where}' describes more bytes than a bundle can have")
     if backup.environment != folder.split("/")[1]:
         raise StoreDamaged(f"'{fields.where}' is of the environment '{backup.environment[:80]}'")
     return backup
@@ -203,7 +206,7 @@ def _decode_file(name: str, fields: Fields) -> BackupFile:
         check_file_name(name)
     except ApmS3Error as exc:
         raise StoreDamaged(f"'{fields.where}' names a file that cannot be: {name[:80]!r}") from exc
-    if file.size < 0 or not _SHA256.fullmatch(file.sha256):
+    if not 0 <= file.size <= MAX_FILE or not _SHA256.fullmatch(file.sha256):
         raise StoreDamaged(f"'{fields.where}' describes the file '{name}' in a way that cannot be")
     return file
 

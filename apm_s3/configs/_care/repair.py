@@ -19,7 +19,7 @@ from apm_s3.configs._models import Current, Origin, Release, ReleaseRef, ToolSta
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.blobs import plan_blobs
 from apm_s3.configs._protocol.changes import stamp
-from apm_s3.configs._protocol.documents import decode_current, decode_release, encode_current, encode_release
+from apm_s3.configs._protocol.documents import decode_current, encode_current, encode_release
 from apm_s3.configs._protocol.live import Live
 from apm_s3.configs._protocol.objects import ObjectStore, server_time
 from apm_s3.configs._protocol.reader import PARALLEL, Gone, Reader, unpack
@@ -106,7 +106,7 @@ class Repairer:
         try:
             info, body = await self._objects.read(key)
             etag, now = info.etag, server_time(info)
-            present = decode_current(body, where=self._reader.where(key))
+            present = decode_current(body, environment=environment, where=self._reader.where(key))
         except (ObjectNotFound, StoreDamaged):
             pass
         older = await self._versions(environment)
@@ -132,7 +132,7 @@ class Repairer:
                     continue
                 with suppress(StoreDamaged, ObjectNotFound):
                     _, body = await self._objects.read(key, version_id=version.version_id)
-                    found.append(decode_current(body, where=self._reader.where(key)))
+                    found.append(decode_current(body, environment=environment, where=self._reader.where(key)))
         return found
 
     async def _write(self, environment: str, found: _Found, wanted: Current, write_id: str) -> None:
@@ -201,8 +201,7 @@ class Repairer:
         return found
 
     async def _whole(self, key: str) -> Release:
-        _, body = await self._objects.read(key)
-        release = decode_release(body, key=key, where=self._reader.where(key))
+        release = await self._reader.document(key)
         await self._reader.files(release)
         return release
 

@@ -24,6 +24,9 @@ MAX_FILE = MAX_BYTES
 MAX_FILES = 10_000
 """Files of one bundle, so that its release document stays below a few megabytes."""
 
+MAX_BUNDLE = 256 * 1024**2
+"""Bytes of all files of one bundle: they are in memory at once when it is validated or read."""
+
 _MAX_AUTHOR, _MAX_MESSAGE = 256, 10_000
 
 

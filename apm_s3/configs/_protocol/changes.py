@@ -11,7 +11,8 @@ from types import MappingProxyType
 
 from apm_s3.configs._models import Current, Freeze, Release, ReleaseRef, ToolState
 from apm_s3.configs._protocol.documents import RING
-from apm_s3.errors import ConfigNotFound, EnvironmentFrozen, RevisionConflict
+from apm_s3.configs._protocol.keys import MAX_SEQUENCE
+from apm_s3.errors import ConfigNotFound, EnvironmentFrozen, RevisionConflict, StoreDamaged
 
 Change = Callable[[Current], Current]
 """The document with the change made. Raises where the document does not allow it: nothing is written then."""
@@ -134,7 +135,13 @@ class MarkGood:
 
 
 def stamp(current: Current, write_id: str, home: str) -> Current:
-    """The document as the write `write_id` leaves it."""
+    """The document as the write `write_id` leaves it.
+
+    Raises:
+        StoreDamaged: its sequence number cannot grow any more; no store gets there by itself.
+    """
+    if current.sequence >= MAX_SEQUENCE:
+        raise StoreDamaged(f"the reference document has sequence {current.sequence}, the last one that there can be")
     writers = (*current.writers, write_id)[-RING:]
     return replace(current, sequence=current.sequence + 1, writers=writers, home=home)
 

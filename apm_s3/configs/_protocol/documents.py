@@ -21,7 +21,8 @@ from apm_s3.configs._models import (
     ToolState,
 )
 from apm_s3.configs._protocol.fields import Fields, decode, encode, format_time
-from apm_s3.configs._protocol.keys import MAX_REVISION, is_blob_name
+from apm_s3.configs._protocol.identity import check_current, check_entry, check_release
+from apm_s3.configs._protocol.keys import MAX_REVISION, MAX_SEQUENCE
 from apm_s3.errors import ApmS3Error, StoreDamaged
 
 RING = 64
@@ -66,11 +67,11 @@ def encode_current(current: Current) -> bytes:
     )
 
 
-def decode_current(body: bytes, *, where: str) -> Current:
-    """What `encode_current` wrote.
+def decode_current(body: bytes, *, environment: str, where: str) -> Current:
+    """What `encode_current` wrote for `environment`.
 
     Raises:
-        FormatTooNew, StoreDamaged: see `decode`.
+        FormatTooNew, StoreDamaged: see `decode`, and `check_current`.
     """
     fields = decode(_CURRENT, body, where=where)
     freeze = fields.take_optional_fields("freeze")
@@ -85,6 +86,7 @@ def decode_current(body: bytes, *, where: str) -> Current:
     )
     if len(current.writers) > RING:
         raise StoreDamaged(f"'{where}' remembers {len(current.writers)} writers, more than {RING}")
+    check_current(current, environment=environment, where=where)
     return current
 
 
@@ -119,8 +121,15 @@ def _decode_ref(parent: Fields, name: str) -> ReleaseRef | None:
 
 def _count(fields: Fields, name: str, *, least: int) -> int:
     value = fields.take(name, int)
-    if not least <= value <= (MAX_REVISION if least else 2**53):
+    if not least <= value <= (MAX_REVISION if least else MAX_SEQUENCE):
         raise StoreDamaged(f"'{fields.where}' has an impossible '{name}': {value}")
+    return value
+
+
+def _optional_count(fields: Fields, name: str) -> int | None:
+    value = fields.take_optional(name, int)
+    if value is not None and not 1 <= value <= MAX_REVISION:
+        raise StoreDamaged(f"'{fields.where}' has an impossible '{name}'")
     return value
 
 
@@ -155,14 +164,14 @@ def encode_release(release: Release) -> bytes:
 
 
 def decode_release(body: bytes, *, key: str, where: str) -> Release:
-    """What `encode_release` wrote, with its `ref` to `key`.
+    """What `encode_release` wrote under `key`, with its `ref`.
 
     Raises:
-        FormatTooNew, StoreDamaged: see `decode`.
+        FormatTooNew, StoreDamaged: see `decode`, and `check_release`.
     """
     fields = decode(_RELEASE, body, where=where)
     revision = _count(fields, "revision", least=1)
-    return Release(
+    release = Release(
         tool=fields.take("tool", str),
         environment=fields.take("environment", str),
         revision=revision,
@@ -178,6 +187,8 @@ def decode_release(body: bytes, *, key: str, where: str) -> Release:
         files={name: _decode_entry(name, entry) for name, entry in fields.take_fields("files").take_each().items()},
         ref=ReleaseRef(revision, key, hashlib.sha256(body).hexdigest()),
     )
+    check_release(release, key=key, where=where)
+    return release
 
 
 def _decode_origin(fields: Fields) -> Origin:
@@ -185,7 +196,7 @@ def _decode_origin(fields: Fields) -> Origin:
     return Origin(
         action=action,
         environment=fields.take_optional("environment", str),
-        revision=fields.take_optional("revision", int),
+        revision=_optional_count(fields, "revision"),
         bucket=fields.take_optional("bucket", str),
         backup=fields.take_optional("backup", str),
     )
@@ -211,6 +222,5 @@ def _decode_entry(name: str, fields: Fields) -> FileEntry:
         raise StoreDamaged(f"'{fields.where}' names a file that cannot be: {name[:80]!r}") from exc
     encoding: Any = fields.take("encoding", str)
     entry = FileEntry(fields.take("size", int), fields.take("sha256", str), fields.take("blob", str), encoding)
-    if encoding not in ("identity", "gzip") or not is_blob_name(entry.blob) or entry.size < 0:
-        raise StoreDamaged(f"'{fields.where}' describes the file '{name}' in a way that cannot be")
+    check_entry(entry, name, fields.where)
     return entry

@@ -27,8 +27,8 @@ NEEDS = "0.1.0"
 FEATURES: frozenset[str] = frozenset()
 """The features that this version knows, of those that a document can ask of its readers."""
 
-MAX_DOCUMENT = 64 * 1024**2
-"""Bytes; far above a release of 100 000 files."""
+MAX_DOCUMENT = 16 * 1024**2
+"""Bytes; twice a release of 10 000 files with the longest names."""
 
 _ENVELOPE = ("kind", "format", "needs", "features")
 _VERSION = re.compile(r"\d{1,4}(\.\d{1,6}){1,3}([a-z]{1,5}\d{1,4})?", re.ASCII)
@@ -69,6 +69,8 @@ def decode(kind: str, body: bytes, *, where: str) -> Fields:
         value = json.loads(body)
     except (ValueError, RecursionError) as exc:
         raise StoreDamaged(f"'{where}' is no JSON document") from exc
+    if not _is_unicode(body, value):
+        raise StoreDamaged(f"'{where}' holds text that is not valid Unicode")
     if not isinstance(value, dict) or value.get("kind") != kind:
         raise StoreDamaged(f"'{where}' is not a document of kind '{kind}'")
     version = value.get("format")
@@ -84,6 +86,17 @@ def decode(kind: str, body: bytes, *, where: str) -> Fields:
         raise _too_new(newer, [features[name] for name in unknown])
     fields = {name: field for name, field in value.items() if name not in _ENVELOPE}
     return Fields(fields, where, version=version, features=features)
+
+
+def _is_unicode(body: bytes, value: Any) -> bool:
+    # Only an escape can bring a lone surrogate in; nothing that holds one could be written again.
+    if b"\\ud" not in body and b"\\uD" not in body:
+        return True
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _features(value: Any, where: str) -> Mapping[str, str]:
@@ -173,8 +186,8 @@ def parse_time(text: str, where: str) -> datetime:
     """What `format_time` wrote."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as exc:
+        if moment.tzinfo is None:
+            raise StoreDamaged(f"'{where}' has a time without a zone: {text[:40]!r}")
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError) as exc:
         raise StoreDamaged(f"'{where}' has no proper time: {text[:40]!r}") from exc
-    if moment.tzinfo is None:
-        raise StoreDamaged(f"'{where}' has a time without a zone: {text[:40]!r}")
-    return moment.astimezone(UTC)

@@ -20,6 +20,9 @@ from apm_s3.errors import InvalidKey, InvalidOption
 
 MAX_REVISION = 99_999_999
 
+MAX_SEQUENCE = 2**53
+"""Writes of one environment: the largest number that every JSON reader keeps exact."""
+
 MAX_PREFIX = 256
 """Bytes: with the longest names behind it, every key stays below S3's 1024."""
 
@@ -45,6 +48,12 @@ def environment_of(write_id: str) -> str:
             f"{write_id[:120]!r} is no write id", hint="take it from CommitUnknown.write_id or Release.write_id"
         )
     return match[1]
+
+
+def is_write_id(text: str, environment: str) -> bool:
+    """Whether `text` is the id of a write in `environment`."""
+    match = _WRITE_ID.fullmatch(text)
+    return match is not None and match[1] == environment
 
 
 def check_prefix(prefix: str) -> str:
@@ -119,6 +128,15 @@ def parse_release(key: str) -> tuple[int, str] | None:
     """Revision and write id from the key of a release document; None where it is none."""
     match = _RELEASE.fullmatch(key.rpartition("/")[2])
     return (int(match[1]), match[2]) if match else None
+
+
+def parse_release_key(key: str) -> tuple[str, str, int, str] | None:
+    """Environment, tool, revision and write id from the whole key of a release document; None where it is none."""
+    parts = key.split("/")
+    if len(parts) != 5 or parts[0] != "configs" or parts[3] != "releases":
+        return None
+    match = _RELEASE.fullmatch(parts[4])
+    return (parts[1], parts[2], int(match[1]), match[2]) if match else None
 
 
 def is_own(key: str) -> bool:

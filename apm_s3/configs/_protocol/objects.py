@@ -32,6 +32,20 @@ class PutOptions(TypedDict, total=False):
     timeout: float | None
 
 
+class ReadOptions(TypedDict, total=False):
+    """What is read.
+
+    Attributes:
+        if_none_match: only an object with another ETag.
+        version_id: that version of the object.
+        limit: bytes that it may have.
+    """
+
+    if_none_match: str | None
+    version_id: str | None
+    limit: int | None
+
+
 class ObjectStore(Protocol):
     """One bucket. Every error is one of `apm_s3.errors`; ETags are opaque; times are the server's."""
 
@@ -39,13 +53,12 @@ class ObjectStore(Protocol):
     def bucket(self) -> str:
         """The bucket's name."""
 
-    async def read(
-        self, key: str, *, if_none_match: str | None = None, version_id: str | None = None
-    ) -> tuple[FileInfo, bytes]:
+    async def read(self, key: str, **options: Unpack[ReadOptions]) -> tuple[FileInfo, bytes]:
         """The object, past every cache, with its ETag, metadata and the server's time.
 
         Raises:
             ObjectNotFound: there is no such key.
+            ObjectTooLarge: it has more bytes than `limit`; they were not read.
             NotModified: `if_none_match` is still its ETag.
         """
 
@@ -97,11 +110,9 @@ class Prefixed:
         self._prefix = prefix
         self.bucket = objects.bucket
 
-    async def read(
-        self, key: str, *, if_none_match: str | None = None, version_id: str | None = None
-    ) -> tuple[FileInfo, bytes]:
+    async def read(self, key: str, **options: Unpack[ReadOptions]) -> tuple[FileInfo, bytes]:
         """See `ObjectStore.read`."""
-        return await self._objects.read(self._prefix + key, if_none_match=if_none_match, version_id=version_id)
+        return await self._objects.read(self._prefix + key, **options)
 
     async def head(self, key: str) -> FileInfo:
         """See `ObjectStore.head`."""

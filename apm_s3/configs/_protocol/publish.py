@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from apm_s3._tasks import run_all
+from apm_s3.configs._content.sources import MAX_BUNDLE
 from apm_s3.configs._models import Deployed, FileEntry, Origin, Release, ReleaseRef
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.blobs import BlobPlan, Content, plan_blobs
@@ -25,6 +26,7 @@ from apm_s3.errors import (
     DeadlineExceeded,
     InvalidOption,
     ObjectNotFound,
+    ObjectTooLarge,
     PreconditionFailed,
     StoreDamaged,
 )
@@ -135,7 +137,11 @@ class Publisher:
     async def _plan(self, draft: Draft, write_id: str) -> BlobPlan:
         if draft.revision > MAX_REVISION:
             raise InvalidOption(f"{draft.tool} has reached revision {MAX_REVISION}", hint="use another environment")
-        size = sum(len(content) for content in draft.files.values() if not isinstance(content, FileEntry))
+        contents = draft.files.values()
+        total = sum(content.size if isinstance(content, FileEntry) else len(content) for content in contents)
+        if total > MAX_BUNDLE:
+            raise ObjectTooLarge(size=total, limit=MAX_BUNDLE, hint=f"that is too much for one bundle of {draft.tool}")
+        size = sum(len(content) for content in contents if not isinstance(content, FileEntry))
         if size <= INLINE:
             return plan_blobs(draft.files, draft.base, write_id)
         return await asyncio.to_thread(plan_blobs, draft.files, draft.base, write_id)

@@ -19,8 +19,9 @@ from apm_s3._tasks import run_all
 from apm_s3.configs._models import Current, FileEntry, Release, ReleaseRef
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.documents import decode_current, decode_release
+from apm_s3.configs._protocol.fields import MAX_DOCUMENT
 from apm_s3.configs._protocol.objects import ObjectStore, server_time
-from apm_s3.errors import ConfigNotFound, NotModified, ObjectNotFound, StoreDamaged
+from apm_s3.errors import ConfigNotFound, NotModified, ObjectNotFound, ObjectTooLarge, StoreDamaged
 
 PARALLEL = 32
 """Requests of one call in flight."""
@@ -69,10 +70,12 @@ class Reader:
         key = keys.current(environment)
         asked_at = asyncio.get_running_loop().time()
         try:
-            info, body = await self._objects.read(key, if_none_match=if_none_match)
+            info, body = await self._objects.read(key, if_none_match=if_none_match, limit=MAX_DOCUMENT)
         except (ObjectNotFound, NotModified):
             return None
-        current = decode_current(body, where=self.where(key))
+        except ObjectTooLarge as exc:
+            raise StoreDamaged(f"'{self.where(key)}' cannot be right: {exc.problem}", environment=environment) from exc
+        current = decode_current(body, environment=environment, where=self.where(key))
         return Snapshot(environment, current, info.etag or "", server_time(info), asked_at)
 
     async def require(self, environment: str) -> Snapshot:
@@ -148,12 +151,29 @@ class Reader:
             Gone: it is not there, or its bytes are others.
         """
         try:
-            _, body = await self._objects.read(ref.key)
+            release = await self.document(ref.key)
         except ObjectNotFound as exc:
             raise Gone(f"the release document '{self.where(ref.key)}' is missing") from exc
-        if await sha256(body) != ref.sha256:
+        except StoreDamaged as exc:
+            raise Gone(exc.problem) from exc
+        if release.ref != ref:
             raise Gone(f"the release document '{self.where(ref.key)}' does not have the SHA-256 {ref.sha256}")
-        return decode_release(body, key=ref.key, where=self.where(ref.key))
+        return release
+
+    async def document(self, key: str) -> Release:
+        """The release document under `key`, whether it was committed or not.
+
+        Raises:
+            ObjectNotFound: it is not there.
+            StoreDamaged: it is not a release document, or not the one that belongs there.
+        """
+        try:
+            _, body = await self._objects.read(key, limit=MAX_DOCUMENT)
+        except ObjectTooLarge as exc:
+            raise StoreDamaged(f"'{self.where(key)}' cannot be right: {exc.problem}") from exc
+        if len(body) <= INLINE:
+            return decode_release(body, key=key, where=self.where(key))
+        return await asyncio.to_thread(decode_release, body, key=key, where=self.where(key))
 
     async def newest(self, snapshot: Snapshot, tool: str) -> Release | None:
         """The current release of a tool. On a replica that has not got it yet, the one before it.
@@ -193,9 +213,12 @@ class Reader:
         """
         key = keys.blobs(release.environment, release.tool) + entry.blob
         try:
-            _, body = await self._objects.read(key)
+            # Packed, it is smaller than its content.
+            _, body = await self._objects.read(key, limit=entry.size)
         except ObjectNotFound as exc:
             raise Gone(f"the blob '{self.where(key)}' is missing") from exc
+        except ObjectTooLarge as exc:
+            raise Gone(f"the blob '{self.where(key)}' is not what was stored: {exc.problem}") from exc
         plain = await unpack(body, entry)
         if plain is None:
             raise Gone(f"the blob '{self.where(key)}' does not have the SHA-256 {entry.sha256}")
@@ -238,8 +261,7 @@ class Reader:
 
     async def _try_release(self, key: str) -> Release | None:
         try:
-            _, body = await self._objects.read(key)
-            return decode_release(body, key=key, where=self.where(key))
+            return await self.document(key)
         except (ObjectNotFound, StoreDamaged):
             return None
 

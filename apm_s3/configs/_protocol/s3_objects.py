@@ -9,8 +9,9 @@ from typing import Any, Protocol, Unpack, cast
 
 from apm_s3._s3_answers import s3_error
 from apm_s3._tools import TOOLS
+from apm_s3.configs._protocol import objects
 from apm_s3.configs._protocol.objects import PutOptions
-from apm_s3.errors import BatchError
+from apm_s3.errors import BatchError, ObjectTooLarge
 from apm_s3.events import labels
 from apm_s3.models import DeleteReport, FileInfo, FileVersion, ListPage
 from apm_s3.options import CopyOptions, ReadOptions, UploadOptions
@@ -57,15 +58,16 @@ class S3Objects:
         self._s3 = s3
         self.bucket = bucket
 
-    async def read(
-        self, key: str, *, if_none_match: str | None = None, version_id: str | None = None
-    ) -> tuple[FileInfo, bytes]:
+    async def read(self, key: str, **options: Unpack[objects.ReadOptions]) -> tuple[FileInfo, bytes]:
         """See `ObjectStore.read`."""
-        options = ReadOptions(if_none_match=if_none_match, version_id=version_id)
+        limit = options.get("limit")
+        read = ReadOptions(if_none_match=options.get("if_none_match"), version_id=options.get("version_id"))
         with _labelled(key):
-            async with self._s3.download_file(self.bucket, key, options) as download:
-                body: bytes = await download.read()
+            async with self._s3.download_file(self.bucket, key, read) as download:
                 info: FileInfo = download.info
+                if limit is not None and info.size > limit:
+                    raise ObjectTooLarge(size=info.size, limit=limit, bucket=self.bucket, key=key)
+                body: bytes = await download.read()
         return info, body
 
     async def head(self, key: str) -> FileInfo:

@@ -141,7 +141,7 @@ class BackupWorld:
     def _observe_commit(self, body: bytes) -> None:
         before = self.states[-1] if self.states else {}
         state = {}
-        for tool, each in decode_current(body, where="").tools.items():
+        for tool, each in decode_current(body, environment=ENV, where="").tools.items():
             if tool in before and before[tool].ref == each.release:
                 state[tool] = before[tool]
                 continue

@@ -164,7 +164,9 @@ class Client:
         self.retries = retries
         self.slow = 0.0
 
-    async def read(self, key: str, *, if_none_match: str | None = None, version_id: str | None = None) -> Any:
+    async def read(
+        self, key: str, *, if_none_match: str | None = None, version_id: str | None = None, limit: int | None = None
+    ) -> Any:
         return await self._send(key, self.server.get, key, if_none_match)
 
     async def head(self, key: str) -> FileInfo:

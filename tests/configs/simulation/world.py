@@ -325,8 +325,9 @@ class World:
                 self.disturbed = True
                 self.tasks.append(self.loop.create_task(self._suspend_and_ask(self.stored[-1])))
         elif key.endswith("/current.json"):
-            self.written.add(_decode_current(body, where=key).writers[-1])
-            self._observe_commit(_decode_current(body, where=key))
+            current = _decode_current(body, environment=ENV, where=key)
+            self.written.add(current.writers[-1])
+            self._observe_commit(current)
         elif key.startswith("live/"):
             tool = key.split("/")[2]
             committed = {state.tools[tool][2] for state in self.states if tool in state.tools}

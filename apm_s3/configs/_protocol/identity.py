@@ -1,0 +1,94 @@
+"""Whether a document is about what it was asked for: environment, tool, revision and parent. Pure.
+
+Where a document lies says what it has to be about. Taken at its word, the reference document of one environment could
+serve the releases of another, or a chain of parents could lead round in a circle.
+"""
+
+from __future__ import annotations
+
+import re
+
+from apm_s3._tools import MAIN_FILES
+from apm_s3.configs._content.sources import MAX_BUNDLE, MAX_FILE, MAX_FILES
+from apm_s3.configs._models import Current, FileEntry, Release, ReleaseRef, ToolState
+from apm_s3.configs._protocol import keys
+from apm_s3.errors import StoreDamaged
+
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+def check_current(current: Current, *, environment: str, where: str) -> None:
+    """Refuse a reference document that is not about `environment`, or that contradicts itself.
+
+    Args:
+        where: bucket and key, for errors.
+
+    Raises:
+        StoreDamaged: it names tools, releases or write ids that cannot be its own, or revisions in a wrong order.
+    """
+    for write_id in current.writers:
+        if not keys.is_write_id(write_id, environment):
+            raise StoreDamaged(f"'{where}' was written by {write_id[:90]!r}, which is no write of '{environment}'")
+    for tool, state in current.tools.items():
+        if tool not in MAIN_FILES:
+            raise StoreDamaged(f"'{where}' names an unknown tool: {tool[:80]!r}")
+        for ref in (state.release, state.parent, state.good):
+            if ref is not None:
+                _check_ref(ref, environment, tool, where)
+        _check_order(state, tool, where)
+
+
+def _check_order(state: ToolState, tool: str, where: str) -> None:
+    newest = state.release
+    if state.oldest > newest.revision:
+        raise StoreDamaged(f"'{where}' keeps revisions of {tool} from {state.oldest} to {newest.revision}")
+    if state.parent is not None and state.parent.revision >= newest.revision:
+        raise StoreDamaged(f"'{where}' has revision {state.parent.revision} of {tool} before {newest.revision}")
+    if state.good is not None and (
+        state.good.revision > newest.revision or (state.good.revision == newest.revision and state.good != newest)
+    ):
+        raise StoreDamaged(f"'{where}' marks a revision {state.good.revision} of {tool} that it does not have")
+
+
+def check_release(release: Release, *, key: str, where: str) -> None:
+    """Refuse a release document that is not what its key says, or that describes impossible files.
+
+    Raises:
+        StoreDamaged: another environment, tool, revision or write id than the key has; a parent that is not older, or
+            of another tool; more or larger files than a bundle can have.
+    """
+    if release.tool not in MAIN_FILES:
+        raise StoreDamaged(f"'{where}' is of an unknown tool: {release.tool[:80]!r}")
+    own = (release.environment, release.tool, release.revision, release.write_id)
+    if keys.parse_release_key(key) != own or not keys.is_write_id(release.write_id, release.environment):
+        raise StoreDamaged(
+            f"'{where}' says that it is revision {release.revision} of {release.tool} in '{release.environment[:80]}'"
+        )
+    if release.parent is not None:
+        _check_ref(release.parent, release.environment, release.tool, where)
+        if release.parent.revision >= release.revision:
+            raise StoreDamaged(f"'{where}' follows revision {release.parent.revision}, which is not older")
+    if len(release.files) > MAX_FILES or sum(entry.size for entry in release.files.values()) > MAX_BUNDLE:
+        raise StoreDamaged(f"'{where}' describes more files or bytes than a bundle can have")
+
+
+def check_entry(entry: FileEntry, name: str, where: str) -> None:
+    """Refuse the description of a file that cannot be.
+
+    Raises:
+        StoreDamaged: see above.
+    """
+    if (
+        not 0 <= entry.size <= MAX_FILE
+        or not _SHA256.fullmatch(entry.sha256)
+        or not keys.is_blob_name(entry.blob)
+        or not entry.blob.startswith(entry.sha256)
+        or entry.encoding not in ("identity", "gzip")
+    ):
+        raise StoreDamaged(f"'{where}' describes the file '{name}' in a way that cannot be")
+
+
+def _check_ref(ref: ReleaseRef, environment: str, tool: str, where: str) -> None:
+    found = keys.parse_release_key(ref.key)
+    if found is None or found[:3] != (environment, tool, ref.revision) or not _SHA256.fullmatch(ref.sha256):
+        raise StoreDamaged(f"'{where}' leads to '{ref.key[:200]}' for revision {ref.revision} of {tool}")
