@@ -29,15 +29,20 @@ from apm_s3.models import (
 
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
-_TOKEN = re.compile(rb"<NextContinuationToken>([^<&]+)</NextContinuationToken>")
+_TOKEN = re.compile(rb"<NextContinuationToken>([!-%'-;=-~]{1,4096})</NextContinuationToken>")
+_LAST = b"<IsTruncated>false</IsTruncated>"
+# Repeats are possessive (`*+`), so that no document makes these patterns try again what they have passed.
 _FLAT = re.compile(
-    rb'\s*(?:<\?xml version="1.0" encoding="UTF-8"\?>\s*)?<(\w+)(?: xmlns="[^"<&]*")?>'
-    rb"((?:\s*<(\w+)>[^<\x00-\x08\x0b\x0c\x0e-\x1f]*</\3>)*)\s*</\1>\s*"
+    rb'\s*+(?:<\?xml version="1.0" encoding="UTF-8"\?>\s*+)?<(\w++)(?: xmlns="[^"<&]*+")?>'
+    rb"((?:\s*+<(\w++)>[^<\x00-\x08\x0b\x0c\x0e-\x1f]*+</\3>){0,24})\s*+</\1>\s*+"
 )
-_FLAT_FIELD = re.compile(r"<(\w+)>([^<]*)</")
-_ENTRY = re.compile(rb"<Contents>((?:<(\w+)>[^<]*</\2>)+)</Contents>")
+_FLAT_FIELD = re.compile(r"<(\w++)>([^<]*+)</")
+_ENTRY = re.compile(rb"<Contents>((?:<(\w{1,40})>[^<]*+</\2>){1,24})</Contents>")
+_TEXT = r"[^<&\x00-\x1f]*+"
 _ENTRY_END = b"</Contents>"
-_ERROR_ROOT = re.compile(rb"<Error[\s>]")
+_NUMBER = re.compile(r"\d{1,19}", re.ASCII)
+_MAX_MESSAGE = 2000
+"""Characters of S3's own words that an error repeats."""
 _NOTHING: dict[str, str] = {}
 _CHECKSUMS = {
     "ChecksumCRC32": "crc32",
@@ -52,6 +57,10 @@ class MalformedDocument(ValueError):
     """What came is no XML document, or none of S3's."""
 
 
+class ErrorInstead(MalformedDocument):
+    """A document that came with 200 is an error document all the same."""
+
+
 class ErrorDocument(NamedTuple):
     """The body of an answer that says no."""
 
@@ -61,10 +70,13 @@ class ErrorDocument(NamedTuple):
     region: str | None = None
 
 
+_WRITTEN = ("CopyObjectResult", "CopyPartResult", "CompleteMultipartUploadResult")
+
+
 class Written(NamedTuple):
     """What CopyObject, UploadPartCopy and CompleteMultipartUpload say of what they made."""
 
-    etag: str | None
+    etag: str
     last_modified: datetime | None
     checksums: dict[str, str]
 
@@ -77,39 +89,40 @@ def parse_error(body: bytes) -> ErrorDocument:
         return ErrorDocument()
     return ErrorDocument(
         code=fields.get("Code", ""),
-        message=fields.get("Message", ""),
+        message=fields.get("Message", "")[:_MAX_MESSAGE],
         request_id=fields.get("RequestId"),
         region=fields.get("Region") or fields.get("BucketRegion"),
     )
 
 
-def is_error(body: bytes) -> bool:
-    """Whether a document that came with 200 is an error all the same."""
-    return _ERROR_ROOT.search(body) is not None
-
-
 def next_token(body: bytes) -> str | None:
-    """The continuation token of a ListObjectsV2 answer, before it is parsed; None if there is none in plain text."""
+    """The continuation token of a ListObjectsV2 answer, looked for before it is parsed; None if none is found.
+
+    It is a guess that saves time, to be held against what `parse_list` reads.
+    """
+    if _LAST in body:
+        return None
     found = _TOKEN.search(body)
     return found[1].decode() if found else None
 
 
 def is_whole_list(body: bytes) -> bool:
-    """Whether this is a ListObjectsV2 answer from its beginning to its end, whose token `next_token` finds."""
+    """Whether this looks like a ListObjectsV2 answer from its beginning to its end, whose token `next_token` finds."""
     if not body.endswith(b"</ListBucketResult>"):
         return False
-    return b"<IsTruncated>false</IsTruncated>" in body or _TOKEN.search(body) is not None
+    return _LAST in body or _TOKEN.search(body) is not None
 
 
 def parse_list(body: bytes, bucket: str) -> ListPage:
     """A page of ListObjectsV2."""
     body, names, rows = _cut_rows(body)
-    root = _parse(body)
+    root = _document(body, "ListBucketResult")
     decode = _decoder(root)
-    entries = _Files(bucket, decode)
-    files = [entries.make(names, row) for row in rows]
+    quick = _Files(bucket, decode, int)
+    files = [quick.make(names, row) for row in rows]
+    entries = _Files(bucket, decode, _number)
     prefixes: list[str] = []
-    truncated = False
+    truncated = ""
     token = None
     skip = _skip(root)
     for element in root:
@@ -121,13 +134,13 @@ def parse_list(body: bytes, bucket: str) -> ListPage:
             case "NextContinuationToken":
                 token = element.text
             case "IsTruncated":
-                truncated = element.text == "true"
-    return ListPage(tuple(files), tuple(prefixes), token if truncated else None)
+                truncated = element.text or ""
+    return ListPage(tuple(files), tuple(prefixes), _mark(truncated, token))
 
 
 def parse_versions(body: bytes) -> VersionPage:
     """A page of ListObjectVersions."""
-    root = _parse(body)
+    root = _document(body, "ListVersionsResult")
     decode = _decoder(root)
     versions: list[FileVersion] = []
     prefixes: list[str] = []
@@ -143,13 +156,13 @@ def parse_versions(body: bytes) -> VersionPage:
                 markers[name] = element.text or ""
     # S3 sends the two kinds interleaved, newest first; some servers send one after the other.
     versions.sort(key=_newest_first)
-    if markers.get("IsTruncated") != "true":
+    key = _mark(markers.get("IsTruncated"), markers.get("NextKeyMarker"))
+    if key is None:
         return VersionPage(tuple(versions), tuple(prefixes))
-    key = markers.get("NextKeyMarker")
     return VersionPage(
         tuple(versions),
         tuple(prefixes),
-        next_key=decode(key) if key is not None else None,
+        next_key=decode(key),
         next_version=markers.get("NextVersionIdMarker") or None,
     )
 
@@ -158,7 +171,7 @@ def parse_deleted(body: bytes) -> DeleteReport:
     """The answer to DeleteObjects."""
     deleted: list[DeleteOutcome] = []
     failed: list[KeyFailure] = []
-    root = _parse(body)
+    root = _document(body, "DeleteResult")
     skip = _skip(root)
     for element in root:
         fields = _fields(element)
@@ -173,7 +186,7 @@ def parse_deleted(body: bytes) -> DeleteReport:
 
 def parse_upload_id(body: bytes) -> str:
     """The id that CreateMultipartUpload gave."""
-    upload_id = _fields(_parse(body)).get("UploadId")
+    upload_id = _fields(_document(body, "InitiateMultipartUploadResult")).get("UploadId")
     if not upload_id:
         raise MalformedDocument("it has no UploadId")
     return upload_id
@@ -181,45 +194,49 @@ def parse_upload_id(body: bytes) -> str:
 
 def parse_written(body: bytes) -> Written:
     """The result of CopyObject, UploadPartCopy or CompleteMultipartUpload."""
-    fields = _flat_fields(body)
+    fields = _flat_fields(body, *_WRITTEN)
     if fields is None:
-        fields = _fields(_parse(body))
-    return Written(_etag(fields.get("ETag")), parse_time(fields.get("LastModified")), _checksums(fields))
+        fields = _fields(_document(body, *_WRITTEN))
+    etag = fields.get("ETag")
+    if not etag:
+        raise MalformedDocument("it has no ETag")
+    return Written(_etag(etag), parse_time(fields.get("LastModified")), _checksums(fields))
 
 
 def parse_parts(body: bytes) -> tuple[list[PartInfo], str | None]:
     """A page of ListParts, and the marker of the next."""
-    root = _parse(body)
+    root = _document(body, "ListPartsResult")
     fields = _fields(root)
     parts = [
-        PartInfo(int(part["PartNumber"]), _etag(part.get("ETag")) or "", int(part.get("Size", 0)), _checksums(part))
+        PartInfo(_number(part["PartNumber"]), _etag(part["ETag"]), _number(part.get("Size")), _checksums(part))
         for part in _children(root, "Part")
     ]
-    return parts, fields.get("NextPartNumberMarker") if fields.get("IsTruncated") == "true" else None
+    return parts, _mark(fields.get("IsTruncated"), fields.get("NextPartNumberMarker"))
 
 
 def parse_uploads(body: bytes) -> tuple[list[UploadInfo], tuple[str, str] | None]:
     """A page of ListMultipartUploads, and the markers (key, upload id) of the next."""
-    root = _parse(body)
+    root = _document(body, "ListMultipartUploadsResult")
     decode = _decoder(root)
     fields = _fields(root)
     uploads = [
         UploadInfo(decode(upload["Key"]), upload["UploadId"], parse_time(upload.get("Initiated")))
         for upload in _children(root, "Upload")
     ]
-    if fields.get("IsTruncated") != "true":
-        return uploads, None
-    return uploads, (decode(fields.get("NextKeyMarker", "")), fields.get("NextUploadIdMarker", ""))
+    key = _mark(fields.get("IsTruncated"), fields.get("NextKeyMarker"))
+    return uploads, None if key is None else (decode(key), fields.get("NextUploadIdMarker", ""))
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """An ISO 8601 time as S3's documents hold it ("2024-05-01T12:00:00.000Z")."""
+    """An ISO 8601 time as S3's documents hold it ("2024-05-01T12:00:00.000Z"); None if it is malformed."""
     if not text:
         return None
     try:
         at = datetime.fromisoformat(text)
-        return at if at.tzinfo is UTC else at.astimezone(UTC)
-    except ValueError:
+        if at.tzinfo is UTC:
+            return at
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
 
 
@@ -247,9 +264,27 @@ def build_complete(parts: Sequence[PartInfo], algorithm: str | None) -> bytes:
     return f'{_DECLARATION}<CompleteMultipartUpload xmlns="{_NAMESPACE}">{inner}</CompleteMultipartUpload>'.encode()
 
 
-def _etag(text: str | None) -> str | None:
+def _etag(text: str) -> str:
     """In quotes, as in headers; some servers leave them out of XML."""
     return f'"{text}"' if text and not text.endswith('"') else text
+
+
+def _mark(truncated: str | None, mark: str | None) -> str | None:
+    """Where the next page of a listing begins; None after the last one."""
+    if truncated != "true":
+        return None
+    if not mark:
+        raise MalformedDocument("it is truncated, and does not say where it goes on")
+    return mark
+
+
+def _number(text: str | None) -> int:
+    """A number as S3 writes it; `int` takes signs, spaces, underscores and other scripts' digits, too."""
+    if not text:
+        return 0
+    if not _NUMBER.fullmatch(text):
+        raise MalformedDocument(f"'{text:.40}' is not a number")
+    return int(text)
 
 
 def _text(value: str) -> str:
@@ -269,10 +304,26 @@ def _parse(body: bytes) -> ET.Element:
         raise MalformedDocument(f"it is no XML ({exc})") from exc
 
 
-def _flat_fields(body: bytes) -> dict[str, str] | None:
+def _document(body: bytes, *names: str) -> ET.Element:
+    """The root of a document that is called one of `names`.
+
+    Raises:
+        ErrorInstead: it is an error document.
+        MalformedDocument: it is another document, or none.
+    """
+    root = _parse(body)
+    name = root.tag[_skip(root) :]
+    if name in names:
+        return root
+    if name == "Error":
+        raise ErrorInstead
+    raise MalformedDocument(f"it is called '{name:.40}' instead of '{names[0]}'")
+
+
+def _flat_fields(body: bytes, *names: str) -> dict[str, str] | None:
     """The fields of a document of one level, for a third of what a parser costs; None where it has to be asked."""
     whole = _FLAT.fullmatch(body)
-    if whole is None:
+    if whole is None or whole[1].decode() not in names:
         return None
     content = _with_quotes(whole[2])
     if b"&" in content:
@@ -310,9 +361,10 @@ def _decode(text: str) -> str:
 class _Files:
     """Makes the objects of a listing. The fields of its entries come in one order, which is looked up once."""
 
-    def __init__(self, bucket: str, decode: Callable[[str], str]) -> None:
+    def __init__(self, bucket: str, decode: Callable[[str], str], number: Callable[[str], int]) -> None:
         self._bucket = bucket
         self._decode = decode
+        self._number = number
         self._names: list[str] = []
 
     def make(self, names: list[str], texts: Sequence[str | None]) -> FileInfo:
@@ -322,11 +374,12 @@ class _Files:
             self._key = at["Key"]
             self._size, self._etag, self._modified = at.get("Size"), at.get("ETag"), at.get("LastModified")
             self._storage = at.get("StorageClass")
+        etag = _at(texts, self._etag)
         return FileInfo(
             self._bucket,
             self._decode(texts[self._key] or ""),
-            int(_at(texts, self._size) or 0),
-            _etag(_at(texts, self._etag)),
+            self._number(_at(texts, self._size) or "0"),
+            _etag(etag) if etag else None,
             None,
             parse_time(_at(texts, self._modified)),
             None,
@@ -357,6 +410,8 @@ def _cut_rows(body: bytes) -> tuple[bytes, list[str], list[tuple[str, ...]]]:
     except UnicodeDecodeError:
         return body, [], []
     names = [name for name, _ in _FLAT_FIELD.findall(first[1].decode())]
+    if len(set(names)) != len(names):
+        return body, [], []
     pattern, framing = _row(tuple(names))
     rows = [found.groups() for found in pattern.finditer(text)]
     # Rows do not overlap: if they are as long as all of it together, there is nothing else in it.
@@ -368,7 +423,8 @@ def _cut_rows(body: bytes) -> tuple[bytes, list[str], list[tuple[str, ...]]]:
 @lru_cache(maxsize=64)
 def _row(names: tuple[str, ...]) -> tuple[re.Pattern[str], int]:
     """What matches an entry of these fields, and its length without their texts."""
-    fields = "".join(f"<{name}>([^<&\\x00-\\x1f]*)</{name}>" for name in names)
+    texts = {"Size": "[0-9]{1,19}+"}
+    fields = "".join(f"<{name}>({texts.get(name, _TEXT)})</{name}>" for name in names)
     empty = "".join(f"<{name}></{name}>" for name in names)
     return re.compile(f"<Contents>{fields}</Contents>"), len(f"<Contents>{empty}</Contents>")
 
@@ -379,8 +435,8 @@ def _version(fields: dict[str, str], decode: Callable[[str], str], *, is_delete_
         version_id=fields.get("VersionId", "null"),
         is_latest=fields.get("IsLatest") == "true",
         is_delete_marker=is_delete_marker,
-        size=int(fields.get("Size", 0)),
-        etag=_etag(fields.get("ETag")),
+        size=_number(fields.get("Size")),
+        etag=_etag(fields.get("ETag", "")) or None,
         last_modified=parse_time(fields.get("LastModified")),
         storage_class=fields.get("StorageClass"),
     )

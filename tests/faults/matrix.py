@@ -82,13 +82,17 @@ class Cell:
         return ("o" if self.orphans else " ") + "."
 
 
-async def run_matrix(data_path: DataPath) -> dict[tuple[str, str], Cell]:
+async def run_matrix(
+    data_path: DataPath, cases: tuple[Case, ...] = CASES, verbs: tuple[Verb, ...] | None = None
+) -> dict[tuple[str, str], Cell]:
     """All cells of one transport, by the names of verb and case. The calls that meet one fault run at once."""
     cells: dict[tuple[str, str], Cell] = {}
     session = Role().session()
     async with AsyncExitStack() as stack:
-        benches = [await stack.enter_async_context(_Bench(verb, data_path, session)) for verb in verbs_of(data_path)]
-        for case in CASES:
+        benches = [
+            await stack.enter_async_context(_Bench(verb, data_path, session)) for verb in verbs or verbs_of(data_path)
+        ]
+        for case in cases:
             fitting = [bench for bench in benches if not case.on or bench.verb.request in case.on]
             for bench, cell in zip(fitting, await asyncio.gather(*(bench.run(case) for bench in fitting)), strict=True):
                 # On a busy machine an answer can be late: what is wrong is wrong alone, too.

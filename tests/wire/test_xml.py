@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from xml.sax.saxutils import escape
 
@@ -150,9 +152,58 @@ def test_versions_and_markers_come_newest_first_whatever_the_order_they_are_sent
     assert (page.next_key, page.next_version) == ("k", "old")
 
 
-def test_an_error_in_a_200_is_noticed_behind_white_space() -> None:
-    assert xml.is_error(b'\n\n   <?xml version="1.0"?>\n<Error><Code>InternalError</Code></Error>')
-    assert not xml.is_error(b"<CopyObjectResult><ETag>x</ETag></CopyObjectResult>")
+@pytest.mark.parametrize(
+    "parse", [xml.parse_written, xml.parse_deleted, xml.parse_versions, xml.parse_parts, xml.parse_uploads,
+              xml.parse_upload_id, lambda body: xml.parse_list(body, "b")],
+)  # fmt: skip
+def test_an_error_in_a_200_is_noticed_behind_white_space(parse: Callable[[bytes], object]) -> None:
+    with pytest.raises(xml.ErrorInstead):
+        parse(b'\n\n   <?xml version="1.0"?>\n<Error><Code>InternalError</Code></Error>')
+
+
+def test_the_error_of_one_key_is_no_error_of_the_whole() -> None:
+    report = xml.parse_deleted(
+        b"<DeleteResult><Deleted><Key>a</Key></Deleted>"
+        b"<Error><Key>b</Key><Code>AccessDenied</Code><Message>no</Message></Error></DeleteResult>"
+    )
+    assert [outcome.key for outcome in report.deleted] == ["a"]
+    assert [(failure.key, failure.s3_code) for failure in report.failed] == [("b", "AccessDenied")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<ListVersionsResult><IsTruncated>true</IsTruncated></ListVersionsResult>",
+        b"<ListVersionsResult><Version><Key>k</Key><Size>-1</Size></Version></ListVersionsResult>",
+        b"<html><body/></html>",
+    ],
+)
+def test_a_document_that_cannot_be_relied_on_is_refused(body: bytes) -> None:
+    with pytest.raises(xml.MalformedDocument):
+        xml.parse_versions(body)
+
+
+@pytest.mark.parametrize("size", ["-1", "+1", "1_0", "\u0661", "1" * 20, " 1", "1e3", "NaN"])
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_size_that_is_no_number_of_s3_is_refused(size: str, plain: bool) -> None:
+    entry = f"<Contents><Key>k</Key><Size>{size}</Size>{'' if plain else '<Owner/>'}</Contents>"
+    with pytest.raises(xml.MalformedDocument):
+        xml.parse_list(listing(entry), "b")
+
+
+def test_the_places_of_a_hostile_listing_are_looked_at_once_each() -> None:
+    # Quadratic work on this takes hours, linear work less than a second: the test's own timeout tells them apart.
+    fields = "".join(f"<f{number}></f{number}>" for number in range(40_000))
+    for body in (
+        listing(f"<Contents><Key>k</Key>{fields}</Contents>"),
+        listing("<Contents><Key>k</Key></Contents>" + "<Contents>" * 40_000 + "</Contents>" * 40_000),
+        listing("<Contents>" + " " * 400_000 + "<Key>k</Key></Contents>"),
+    ):
+        with suppress(xml.MalformedDocument, KeyError):
+            xml.parse_list(body, "b")
+    xml.parse_written(b"<CopyObjectResult><ETag>e</ETag>" + b" " * 4_000_000 + b"<A>b</A></CopyObjectResult>")
+    with pytest.raises(xml.MalformedDocument):
+        xml.parse_written(b" " * 4_000_000 + b"<" + b"a" * 4_000_000)
 
 
 def test_a_result_is_read_behind_the_white_space_that_kept_the_connection_alive() -> None:

@@ -6,9 +6,11 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+from apm_s3._paging import ListingProgress
 from apm_s3._s3.buckets.requests import BucketRef
 from apm_s3._s3.buckets.settings import SettingOperations
 from apm_s3._s3.engine import Engine
+from apm_s3._s3.objects.listing import check_versions
 from apm_s3._s3.objects.multipart import abort_upload
 from apm_s3._s3_answers import s3_error
 from apm_s3._tasks import run_all
@@ -112,19 +114,22 @@ class BucketEmptying:
 
     async def _pass(self, operation: str, ref: BucketRef, options: DeleteOptions, tally: _Tally) -> None:
         """List all versions once, and delete them: one window of pages while the next one is listed."""
-        window = await self._list(operation, ref, None, None)
+        progress = ListingProgress(operation, ref.name)
+        window = await self._list(operation, ref, progress, None, None)
         while window.pages:
             work: list[Coroutine[Any, Any, Any]] = [
                 self._delete(operation, ref, page.versions, options, tally) for page in window.pages if page.versions
             ]
             if not window.ends:
-                work.append(self._list(operation, ref, window.next_key, window.next_version))
+                work.append(self._list(operation, ref, progress, window.next_key, window.next_version))
             results = await run_all(work)
             if window.ends:
                 return
             window = results[-1]
 
-    async def _list(self, operation: str, ref: BucketRef, key: str | None, version: str | None) -> _Window:
+    async def _list(
+        self, operation: str, ref: BucketRef, progress: ListingProgress, key: str | None, version: str | None
+    ) -> _Window:
         pages: list[VersionPage] = []
         listing = ListOptions(expected_bucket_owner=ref.owner)
 
@@ -133,6 +138,7 @@ class BucketEmptying:
 
         while len(pages) < _PAGES_AT_ONCE:
             page = await self._runner.run(operation, ref.name, None, attempt)
+            check_versions(progress, page)
             pages.append(page)
             key, version = page.next_key, page.next_version
             if key is None:

@@ -6,8 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from apm_s3._paging import ListingProgress
 from apm_s3._s3.buckets.parts import BucketGroup, bucket_ref
 from apm_s3._s3.engine import Engine
+from apm_s3._s3.objects.listing import check_versions
 from apm_s3._tasks import run_all
 from apm_s3.models import BucketUsage, FileVersion, Usage, VersionPage
 from apm_s3.options.calls import ListOptions
@@ -125,8 +127,10 @@ class _Listing:
         options = ListOptions(prefix=folder, expected_bucket_owner=self.owner)
         key: str | None = None
         version: str | None = None
+        progress = ListingProgress("bucket_usage", self.bucket)
         while True:
             page = await self._page(options, key, version)
+            check_versions(progress, page)
             self.tally.add(page.versions)
             key, version = page.next_key, page.next_version
             if key is None:

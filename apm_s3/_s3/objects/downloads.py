@@ -16,7 +16,7 @@ from apm_s3._s3.transports.bodies import corrupted
 from apm_s3._tasks import run_all, shielded
 from apm_s3._wire import checksums
 from apm_s3._wire.parts import cut_range
-from apm_s3.errors import InvalidOption, NotFound, PreconditionFailed, UnsupportedByServer
+from apm_s3.errors import IntegrityError, InvalidOption, NotFound, PreconditionFailed, UnsupportedByServer
 from apm_s3.models import FileInfo
 from apm_s3.options import ReadOptions
 
@@ -124,13 +124,18 @@ class _FileDownload:
             except (PreconditionFailed, NotFound) as exc:
                 raise object_changed("download_to", self._bucket, self._key) from exc
             async with download:
+                if download.info.size != self._size or download.info.etag != self._options.if_match:
+                    raise object_changed("download_to", self._bucket, self._key)
                 await self._write(download, start)
 
     async def _write(self, download: Download, offset: int) -> None:
+        stop = offset + download.length
         crc = checksums.Crc(self._algorithm) if self._crc is not None else None
 
         def take(piece: bytes | memoryview) -> None:
             nonlocal offset
+            if offset + len(piece) > stop:
+                raise self._miscounted(offset + len(piece), stop)
             if crc is not None:
                 crc.update(piece)
             # In the loop on purpose: a piece reaches the page cache in less time than a thread takes to be woken.
@@ -138,8 +143,18 @@ class _FileDownload:
             offset += len(piece)
 
         await download.drain(take)
+        if offset != stop:
+            raise self._miscounted(offset, stop)
         if self._crc is not None and crc is not None:
             self._crc.add_range(crc, self._size - offset)
+
+    def _miscounted(self, came: int, stop: int) -> IntegrityError:
+        return IntegrityError(
+            f"what came ends at byte {came} instead of {stop}",
+            operation="download_to",
+            bucket=self._bucket,
+            key=self._key,
+        )
 
     async def _verify(self, algorithm: str, expected: str) -> None:
         """Hold the whole, of several ranges, against its checksum."""

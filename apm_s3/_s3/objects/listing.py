@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TypeVar
 
+from apm_s3._paging import ListingProgress
 from apm_s3._s3.engine import READ_DEFAULTS, Engine, Operations, check_bucket
 from apm_s3._s3.objects.verbs import head
 from apm_s3._s3.transports.base import RawPage
@@ -96,10 +97,13 @@ class ListingOperations(Operations):
             found = await _raw_page(engine, bucket, replace(options, token=token))
             return found, found.next_token
 
+        progress = ListingProgress("list_files", bucket)
         # Closed in step with this generator: else its request would be left to the garbage collector.
         async with aclosing(_pages(engine, page)) as pages:
             async for raw in pages:
                 found = raw.parse()
+                if found.next_token is not None:
+                    progress.check(found.next_token, found.files[0].key if found.files else None)
                 if include_metadata:
                     found = await _described(engine, found, options)
                 for info in found.files:
@@ -165,10 +169,19 @@ class ListingOperations(Operations):
             found = await _version_page(engine, bucket, options, markers or (None, None))
             return found, (found.next_key, found.next_version) if found.next_key else None
 
+        progress = ListingProgress("list_versions", bucket)
         async with aclosing(_pages(engine, page)) as pages:
             async for found in pages:
+                check_versions(progress, found)
                 for version in found.versions:
                     yield version
+
+
+def check_versions(progress: ListingProgress, page: VersionPage) -> None:
+    """Hold a page of versions against those before it; see `ListingProgress.check`."""
+    if page.next_key is not None:
+        first = (page.versions[0].key, page.versions[0].version_id) if page.versions else None
+        progress.check((page.next_key, page.next_version), first)
 
 
 _Markers = tuple[str | None, str | None]

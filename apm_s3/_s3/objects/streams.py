@@ -21,7 +21,6 @@ from apm_s3.errors import (
     ObjectChanged,
     PreconditionFailed,
     TransportError,
-    UnsupportedByServer,
     UsageError,
 )
 from apm_s3.models import FileInfo
@@ -279,10 +278,10 @@ class Download:
             raise
 
     def _check_rest(self, body: Body) -> None:
-        if body.length != self._length - self._got:
-            raise UnsupportedByServer(
-                "the server ignored the range of a resumed download", bucket=self._bucket, key=self._key
-            )
+        # The body was held against its own headers before; now those against what this download began with.
+        known, told = self.info, body.info
+        if (told.size, told.etag) != (known.size, known.etag) or body.length != self._length - self._got:
+            raise object_changed(self._operation, self._bucket, self._key)
 
     async def _drop_body(self) -> None:
         body, self._body = self._body, None

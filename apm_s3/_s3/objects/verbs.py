@@ -51,7 +51,8 @@ _PRESIGN_DEFAULTS = UploadOptions()
 _DELETE_BATCH = 1000
 _PARALLEL_DELETES = 16
 _NOT_IN_XML = re.compile("[\x00-\x1f\ufffe\uffff]")
-_PASSING = frozenset({"InternalError", "ServiceUnavailable", "SlowDown", "OperationAborted", "RequestTimeout"})
+_PASSING = frozenset({"InternalError", "ServiceUnavailable", "SlowDown", "OperationAborted", "RequestTimeout", ""})
+"""Codes after which a key is tried again; "" is that of a key of which the answer says nothing."""
 
 
 class ObjectOperations(Operations):

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractContextManager, aclosing
 from typing import Any, Protocol, Unpack, cast
 
+from apm_s3._paging import ListingProgress
 from apm_s3._s3_answers import s3_error
 from apm_s3._tools import TOOLS
 from apm_s3.configs._protocol import objects
@@ -130,6 +131,7 @@ class S3Objects:
     async def list_folders(self, prefix: str) -> AsyncGenerator[str, None]:
         """See `ObjectStore.list_folders`."""
         token = None
+        progress = ListingProgress("list_files", self.bucket)
         while True:
             page = await self._s3.list_files(self.bucket, prefix, delimiter="/", token=token)
             for folder in page.prefixes:
@@ -137,6 +139,7 @@ class S3Objects:
             token = page.next_token
             if token is None:
                 return
+            progress.check(token, page.prefixes[0] if page.prefixes else None)
 
     async def versions(self, key: str) -> AsyncGenerator[FileVersion, None]:
         """See `ObjectStore.versions`."""

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, cast
 
+from apm_s3._paging import ListingProgress
 from apm_s3._s3.transports.base import ParsedPage
 from apm_s3._s3.transports.bodies import joined
 from apm_s3._s3.transports.boto.errors import TRANSLATED, server_time, translate
@@ -23,7 +24,8 @@ from apm_s3._s3.transports.boto.parameters import (
     upload_parameters,
 )
 from apm_s3._s3.transports.clients import Clients
-from apm_s3.errors import ApmS3Error, ConnectionLost
+from apm_s3._s3.transports.expectations import accounted, check_read, check_status
+from apm_s3.errors import ApmS3Error, ConnectionLost, IntegrityError, UnsupportedByServer
 from apm_s3.models import (
     DeleteOutcome,
     DeleteReport,
@@ -39,6 +41,23 @@ from apm_s3.models import (
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 
 _PIECE = 256 * 1024
+_METHODS = {
+    "get_object": "GET",
+    "head_object": "HEAD",
+    "put_object": "PUT",
+    "delete_object": "DELETE",
+    "delete_objects": "POST",
+    "copy_object": "PUT",
+    "list_objects_v2": "GET",
+    "list_object_versions": "GET",
+    "create_multipart_upload": "POST",
+    "upload_part": "PUT",
+    "upload_part_copy": "PUT",
+    "complete_multipart_upload": "POST",
+    "abort_multipart_upload": "DELETE",
+    "list_parts": "GET",
+    "list_multipart_uploads": "GET",
+}
 _CHECKSUMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256")
 _HEADERS = {
     "CacheControl": "cache-control",
@@ -66,11 +85,17 @@ class BotoTransport:
     async def open(self, bucket: str, key: str, options: ReadOptions) -> BotoBody:
         """See `ObjectTransport.open`."""
         answer = await self._call("get_object", Bucket=bucket, Key=key, **checked_read_parameters(options))
-        return BotoBody(bucket, key, answer)
+        try:
+            _check(answer, "download_file", "GET", bucket, key, options)
+            return BotoBody(bucket, key, answer)
+        except BaseException:
+            answer["Body"].close()
+            raise
 
     async def head(self, bucket: str, key: str, options: ReadOptions) -> FileInfo:
         """See `ObjectTransport.head`."""
         answer = await self._call("head_object", Bucket=bucket, Key=key, **checked_read_parameters(options))
+        _check(answer, "head_file", "HEAD", bucket, key, options)
         return _file_info(bucket, key, answer)
 
     async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
@@ -97,10 +122,10 @@ class BotoTransport:
         answer = await self._call(
             "delete_objects", Bucket=bucket, Delete={"Objects": objects}, **delete_parameters(options)
         )
-        return DeleteReport(
+        report = DeleteReport(
             tuple(
                 DeleteOutcome(
-                    entry["Key"],
+                    entry.get("Key", ""),
                     entry.get("DeleteMarkerVersionId") or entry.get("VersionId"),
                     bool(entry.get("DeleteMarker")),
                 )
@@ -113,18 +138,19 @@ class BotoTransport:
                 for entry in answer.get("Errors", ())
             ),
         )
+        return accounted(bucket, keys, report)
 
     async def copy(self, source_bucket: str, source_key: str, bucket: str, key: str, options: CopyOptions) -> FileInfo:
         """See `ObjectTransport.copy`."""
         answer = await self._call(
             "copy_object", Bucket=bucket, Key=key, **copy_parameters(source_bucket, source_key, options)
         )
-        result = answer.get("CopyObjectResult", {})
+        result = _told(answer, "CopyObjectResult")
         return FileInfo(
             bucket,
             key,
             size=-1,
-            etag=_etag(result.get("ETag")),
+            etag=_etag(_told(result, "ETag")),
             version_id=answer.get("VersionId"),
             last_modified=result.get("LastModified"),
             server_time=_time(answer),
@@ -138,7 +164,7 @@ class BotoTransport:
             tuple(
                 FileInfo(
                     bucket,
-                    entry["Key"],
+                    _told(entry, "Key"),
                     size=entry.get("Size", 0),
                     etag=_etag(entry.get("ETag")),
                     last_modified=entry.get("LastModified"),
@@ -148,8 +174,8 @@ class BotoTransport:
                 )
                 for entry in answer.get("Contents", ())
             ),
-            tuple(entry["Prefix"] for entry in answer.get("CommonPrefixes", ())),
-            answer.get("NextContinuationToken") if answer.get("IsTruncated") else None,
+            tuple(_told(entry, "Prefix") for entry in answer.get("CommonPrefixes", ())),
+            _mark(answer, "NextContinuationToken"),
         )
 
     async def fetch_files(self, bucket: str, options: ListOptions) -> ParsedPage:
@@ -171,12 +197,12 @@ class BotoTransport:
         found += [_version(entry, marker=True) for entry in answer.get("DeleteMarkers", ())]
         # S3 sends the two kinds interleaved by key and newest first; the parser sorted them apart.
         found.sort(key=_newest_first)
-        more = bool(answer.get("IsTruncated"))
+        key = _mark(answer, "NextKeyMarker")
         return VersionPage(
             tuple(found),
-            tuple(entry["Prefix"] for entry in answer.get("CommonPrefixes", ())),
-            answer.get("NextKeyMarker") if more else None,
-            answer.get("NextVersionIdMarker") if more else None,
+            tuple(_told(entry, "Prefix") for entry in answer.get("CommonPrefixes", ())),
+            key,
+            answer.get("NextVersionIdMarker") if key is not None else None,
         )
 
     async def create_upload(self, bucket: str, key: str, options: UploadOptions) -> str:
@@ -185,7 +211,7 @@ class BotoTransport:
         parameters.pop("IfMatch", None)
         parameters.pop("IfNoneMatch", None)
         answer = await self._call("create_multipart_upload", Bucket=bucket, Key=key, **parameters)
-        return cast("str", answer["UploadId"])
+        return cast("str", _told(answer, "UploadId"))
 
     async def upload_part(
         self, bucket: str, key: str, upload_id: str, number: int, body: bytes | Stream, options: UploadOptions
@@ -202,7 +228,7 @@ class BotoTransport:
             **await _digest(data),
             **part_parameters(options),
         )
-        return PartInfo(number, answer["ETag"], len(data), _checksums(answer))
+        return PartInfo(number, _told(answer, "ETag"), len(data), _checksums(answer))
 
     async def copy_part(
         self,
@@ -226,8 +252,8 @@ class BotoTransport:
             CopySourceRange=f"bytes={start}-{stop - 1}",
             **copy_part_parameters(source_bucket, source_key, options),
         )
-        result = answer.get("CopyPartResult", {})
-        return PartInfo(number, _etag(result["ETag"]) or "", stop - start, _checksums(result))
+        result = _told(answer, "CopyPartResult")
+        return PartInfo(number, _etag(_told(result, "ETag")) or "", stop - start, _checksums(result))
 
     async def complete_upload(
         self, bucket: str, key: str, upload_id: str, parts: Sequence[PartInfo], options: UploadOptions
@@ -243,6 +269,7 @@ class BotoTransport:
             **{name: value for name, value in conditions.items() if value is not None},
             **part_parameters(options),
         )
+        _told(answer, "ETag")
         return _written(bucket, key, sum(part.size for part in parts), answer, options)
 
     async def abort_upload(self, bucket: str, key: str, upload_id: str, options: UploadOptions) -> None:
@@ -254,29 +281,35 @@ class BotoTransport:
         """See `ObjectTransport.list_parts`."""
         found: list[PartInfo] = []
         parameters = part_parameters(options)
+        progress = ListingProgress("list_parts", bucket)
         while True:
             answer = await self._call("list_parts", Bucket=bucket, Key=key, UploadId=upload_id, **parameters)
-            found += [
-                PartInfo(entry["PartNumber"], _etag(entry["ETag"]) or "", entry["Size"], _checksums(entry))
-                for entry in answer.get("Parts", ())
-            ]
-            if not answer.get("IsTruncated"):
+            parts = [_part(entry) for entry in answer.get("Parts", ())]
+            found += parts
+            marker = _mark(answer, "NextPartNumberMarker")
+            if marker is None:
                 return tuple(found)
-            parameters["PartNumberMarker"] = answer["NextPartNumberMarker"]
+            progress.check(marker, parts[0].number if parts else None)
+            parameters["PartNumberMarker"] = marker
 
     async def list_uploads(self, bucket: str, options: ListOptions) -> tuple[UploadInfo, ...]:
         """See `ObjectTransport.list_uploads`."""
         found: list[UploadInfo] = []
         parameters = access_parameters(options) | {"Prefix": options.prefix}
+        progress = ListingProgress("list_uploads", bucket)
         while True:
             answer = await self._call("list_multipart_uploads", Bucket=bucket, **parameters)
-            found += [
-                UploadInfo(entry["Key"], entry["UploadId"], entry.get("Initiated"))
+            uploads = [
+                UploadInfo(_told(entry, "Key"), _told(entry, "UploadId"), entry.get("Initiated"))
                 for entry in answer.get("Uploads", ())
             ]
-            if not answer.get("IsTruncated"):
+            found += uploads
+            key = _mark(answer, "NextKeyMarker")
+            if key is None:
                 return tuple(found)
-            parameters |= {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
+            upload_id = answer.get("NextUploadIdMarker") or ""
+            progress.check((key, upload_id), (uploads[0].key, uploads[0].upload_id) if uploads else None)
+            parameters |= {"KeyMarker": key, "UploadIdMarker": upload_id}
 
     async def presign(
         self, method: str, bucket: str, key: str, expires_in: int, options: ReadOptions | UploadOptions
@@ -303,7 +336,12 @@ class BotoTransport:
         """Nothing of its own to close: the clients belong to `Clients`."""
 
     async def _call(self, method: str, **parameters: Any) -> Mapping[str, Any]:
-        return await self._clients.call(method, **parameters)
+        answer = await self._clients.call(method, **parameters)
+        status = answer["ResponseMetadata"]["HTTPStatusCode"]
+        if status != 200:
+            part = "Range" in parameters
+            check_status(method, _METHODS[method], status, parameters["Bucket"], parameters.get("Key"), part=part)
+        return answer
 
 
 class BotoBody:
@@ -363,6 +401,27 @@ def _md5(data: bytes) -> bytes:
     return hashlib.md5(data, usedforsecurity=False).digest()
 
 
+def _told(answer: Mapping[str, Any], name: str) -> Any:
+    """What a document has to say.
+
+    Raises:
+        IntegrityError: it does not: botocore takes any XML for an answer in which nothing is said.
+    """
+    found = answer.get(name)
+    if found is None or found == "":
+        raise IntegrityError(
+            f"the answer is no document of S3: it has no {name}", hint="check that endpoint_url names an S3 server"
+        )
+    return found
+
+
+def _mark(answer: Mapping[str, Any], name: str) -> Any:
+    """Where the next page of a listing begins; None after the last one."""
+    if not _told(answer, "IsTruncated"):
+        return None
+    return _told(answer, name)
+
+
 def _time(answer: Mapping[str, Any]) -> float | None:
     return server_time(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
 
@@ -371,13 +430,30 @@ def _checksums(answer: Mapping[str, Any]) -> dict[str, str]:
     return {name.lower(): answer[f"Checksum{name}"] for name in _CHECKSUMS if answer.get(f"Checksum{name}")}
 
 
+def _check(answer: Mapping[str, Any], operation: str, method: str, bucket: str, key: str, options: ReadOptions) -> None:
+    """Hold the answer to GET or HEAD against what was asked."""
+    check_read(
+        operation,
+        method,
+        bucket,
+        key,
+        options,
+        status=answer["ResponseMetadata"]["HTTPStatusCode"],
+        content_range=answer.get("ContentRange"),
+        length=answer.get("ContentLength") if method == "GET" else None,
+        etag=answer.get("ETag"),
+        version_id=answer.get("VersionId"),
+    )
+
+
 def _file_info(bucket: str, key: str, answer: Mapping[str, Any]) -> FileInfo:
-    size = int(answer["ContentLength"])
+    if answer.get("ContentLength") is None:
+        raise UnsupportedByServer("the server does not say how long the object is", bucket=bucket, key=key)
     whole = str(answer.get("ContentRange") or "").rpartition("/")[2]
     return FileInfo(
         bucket,
         key,
-        size=int(whole) if whole.isdigit() else size,
+        size=int(whole or answer["ContentLength"]),
         etag=_etag(answer.get("ETag")),
         version_id=answer.get("VersionId"),
         last_modified=answer.get("LastModified"),
@@ -417,7 +493,7 @@ def _etag(etag: str | None) -> str | None:
 
 def _version(entry: Mapping[str, Any], *, marker: bool) -> FileVersion:
     return FileVersion(
-        key=entry["Key"],
+        key=_told(entry, "Key"),
         version_id=entry.get("VersionId") or "null",
         is_latest=bool(entry.get("IsLatest")),
         is_delete_marker=marker,
@@ -426,6 +502,11 @@ def _version(entry: Mapping[str, Any], *, marker: bool) -> FileVersion:
         last_modified=entry.get("LastModified"),
         storage_class=entry.get("StorageClass"),
     )
+
+
+def _part(entry: Mapping[str, Any]) -> PartInfo:
+    etag = _etag(_told(entry, "ETag")) or ""
+    return PartInfo(_told(entry, "PartNumber"), etag, entry.get("Size") or 0, _checksums(entry))
 
 
 def _completed(part: PartInfo) -> dict[str, Any]:

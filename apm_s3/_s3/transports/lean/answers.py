@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Self, TypeVar
 
 from apm_s3._s3.transports.bodies import corrupted
+from apm_s3._s3.transports.expectations import check_read, check_status
 from apm_s3._s3.transports.lean.connection import Answer, ConnectionBroken
 from apm_s3._s3.transports.lean.requests import Call
 from apm_s3._s3.transports.lean.stalls import Stalls
@@ -27,6 +28,7 @@ from apm_s3.errors import (
     UnsupportedByServer,
 )
 from apm_s3.models import FileInfo
+from apm_s3.options import ReadOptions
 
 _MONTHS = {"JanFebMarAprMayJunJulAugSepOctNovDec"[3 * month : 3 * month + 3]: month + 1 for month in range(12)}
 _META = "x-amz-meta-"
@@ -68,8 +70,45 @@ def _stripped(at: dict[str, int], prefix: str) -> dict[str, int]:
 _shapes: dict[tuple[str, ...], _Shape] = {}
 
 
-def file_info(bucket: str, key: str, headers: Mapping[str, str]) -> FileInfo:
-    """The object that the headers of an answer to GET or HEAD describe."""
+def check_object(call: Call, options: ReadOptions, answer: Answer, length: int | None) -> None:
+    """Hold the answer to GET or HEAD, a success, against what was asked; `length` is that of the body.
+
+    Raises:
+        UnsupportedByServer, IntegrityError, PreconditionFailed: see `check_read`.
+    """
+    headers = answer.headers
+    if (
+        answer.status == 200
+        and options.range is None
+        and options.if_match is None
+        and options.version_id is None
+        and "content-range" not in headers
+    ):
+        return
+    check_status(call.operation, call.method, answer.status, call.bucket, call.key, part=True)
+    check_read(
+        call.operation,
+        call.method,
+        call.bucket,
+        call.key or "",
+        options,
+        status=answer.status,
+        content_range=headers.get("content-range"),
+        length=length,
+        etag=headers.get("etag"),
+        version_id=headers.get("x-amz-version-id"),
+    )
+
+
+def file_info(bucket: str, key: str, headers: Mapping[str, str], length: int | None) -> FileInfo:
+    """The object that the headers of an answer to GET or HEAD describe.
+
+    Args:
+        length: of the body, which is the object's where the headers do not say.
+
+    Raises:
+        UnsupportedByServer: nothing says how long the object is.
+    """
     names = tuple(headers)
     shape = _shapes.get(names)
     if shape is None:
@@ -78,12 +117,14 @@ def file_info(bucket: str, key: str, headers: Mapping[str, str]) -> FileInfo:
         shape = _shapes[names] = _Shape(names)
     values = [*headers.values(), ""]
     size = values[shape.range].rpartition("/")[2] if shape.range >= 0 else values[shape.length]
+    if not size and length is None:
+        raise UnsupportedByServer("the server does not say how long the object is", bucket=bucket, key=key)
     modified = values[shape.modified]
     date = values[shape.date]
     return FileInfo(
         bucket,
         key,
-        int(size) if size.isdigit() else int(values[shape.length] or 0),
+        int(size or length or 0),
         values[shape.etag] or None,
         values[shape.version] or None,
         http_time(modified) if modified else None,
@@ -193,7 +234,7 @@ class SignedBody:
                 key=call.key,
                 hint="read it with read_file, and look for a proxy that changes answers",
             )
-        self.info = file_info(call.bucket, call.key or "", answer.headers)
+        self.info = file_info(call.bucket, call.key or "", answer.headers, answer.length)
         self.length = answer.length
         self._call = call
         self._answer = answer

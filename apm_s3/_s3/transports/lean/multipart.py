@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from apm_s3._paging import ListingProgress
 from apm_s3._s3.transports.base import ObjectTransport
 from apm_s3._s3.transports.clients import Clients
 from apm_s3._s3.transports.lean import requests
@@ -67,7 +68,10 @@ class SignedMultipart:
         query = encode_query([("partNumber", str(number)), ("uploadId", upload_id)])
         call = Call("upload_file", "PUT", bucket, key, query, headers)
         response, _ = await self._sender.exchange(call, route, payload)
-        return PartInfo(number, response.headers.get("etag", ""), size_of(body), payload.checksums)
+        etag = response.headers.get("etag")
+        if not etag:
+            raise IntegrityError("S3 sent no ETag for the part", operation="upload_part", bucket=bucket, key=key)
+        return PartInfo(number, etag, size_of(body), payload.checksums)
 
     async def copy_part(
         self,
@@ -93,7 +97,7 @@ class SignedMultipart:
         call = Call("copy_file", "PUT", bucket, key, query, headers)
         response, body = await self._sender.exchange(call, route)
         written = parsed(call, response, body, xml.parse_written)
-        return PartInfo(number, written.etag or "", stop - start, written.checksums)
+        return PartInfo(number, written.etag, stop - start, written.checksums)
 
     async def complete_upload(
         self, bucket: str, key: str, upload_id: str, parts: Sequence[PartInfo], options: UploadOptions
@@ -130,6 +134,7 @@ class SignedMultipart:
             return await self._boto.list_parts(bucket, key, upload_id, options)
         found: list[PartInfo] = []
         marker: str | None = None
+        progress = ListingProgress("list_parts", bucket)
         while True:
             query = [("uploadId", upload_id)]
             if marker is not None:
@@ -141,6 +146,7 @@ class SignedMultipart:
             found += parts
             if marker is None:
                 return tuple(found)
+            progress.check(marker, parts[0].number if parts else None)
 
     async def list_uploads(self, bucket: str, options: ListOptions) -> tuple[UploadInfo, ...]:
         """See `ObjectTransport.list_uploads`."""
@@ -149,6 +155,7 @@ class SignedMultipart:
             return await self._boto.list_uploads(bucket, options)
         found: list[UploadInfo] = []
         marker: tuple[str, str] | None = None
+        progress = ListingProgress("list_uploads", bucket)
         while True:
             headers = requests.owner_headers(options.expected_bucket_owner)
             call = Call("list_uploads", "GET", bucket, None, requests.uploads_query(options.prefix, marker), headers)
@@ -157,6 +164,7 @@ class SignedMultipart:
             found += uploads
             if marker is None:
                 return tuple(found)
+            progress.check(marker, (uploads[0].key, uploads[0].upload_id) if uploads else None)
 
     async def _route(
         self, bucket: str, options: ReadOptions | UploadOptions | ListOptions | DeleteOptions | CopyOptions
@@ -192,10 +200,10 @@ def parsed(call: Call, response: Answer, body: bytes, parse: Callable[[bytes], T
         S3Error: it is an error document.
         IntegrityError: it is no document of S3, so that nobody knows what the answer was.
     """
-    if xml.is_error(body):
-        raise refusal(call, response.status, response.headers, body)
     try:
         return parse(body)
+    except xml.ErrorInstead:
+        raise refusal(call, response.status, response.headers, body) from None
     except (xml.MalformedDocument, KeyError, ValueError) as exc:
         raise IntegrityError(
             f"the answer is no document of S3: {exc}",

@@ -12,7 +12,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from apm_s3._s3.transports.boto.errors import translate as translate_botocore
 from apm_s3._s3.transports.clients import Clients
-from apm_s3._s3.transports.lean.answers import SignedBody, broken, refusal, server_time, stalled_error
+from apm_s3._s3.transports.expectations import check_status
+from apm_s3._s3.transports.lean.answers import (
+    SignedBody,
+    broken,
+    check_object,
+    refusal,
+    server_time,
+    stalled_error,
+)
 from apm_s3._s3.transports.lean.connection import Answer, Connection, ConnectionBroken
 from apm_s3._s3.transports.lean.connections import CannotConnect, Connections, Lane
 from apm_s3._s3.transports.lean.payloads import PIECE, Payload, closing
@@ -23,6 +31,7 @@ from apm_s3._wire.http1 import request_head
 from apm_s3._wire.sigv4 import EMPTY_SHA256, Signer, encode_path
 from apm_s3.errors import ApmS3Error, InvalidCredentials, InvalidRequest, WrongRegion
 from apm_s3.models import Credentials
+from apm_s3.options import ReadOptions
 
 MAX_ROUTES = 4096
 """Buckets whose routes are kept; botocore is asked again once there were more."""
@@ -98,13 +107,11 @@ class Sender:
                 raise
             raise failure from exc
         self._stalls.leave(task)
-        if answer.status >= 300:
-            if not body and answer.status == 403 and self._clock.is_off(server_time(answer.headers.get("date"))):
-                body = _SKEWED
-            raise refusal(call, answer.status, answer.headers, body)
+        if answer.status != 200:
+            self._check(call, answer, body)
         return answer, body
 
-    async def open_body(self, call: Call, route: Route) -> SignedBody:
+    async def open_body(self, call: Call, route: Route, options: ReadOptions) -> SignedBody:
         """Send one GET; its answer, whose body is still to be read, and closed.
 
         Raises:
@@ -127,6 +134,7 @@ class Sender:
             await answer.wait()
             if answer.status >= 300:
                 raise refusal(call, answer.status, answer.headers, await answer.read())  # noqa: TRY301
+            check_object(call, options, answer, answer.length)
             body = SignedBody(call, answer, self._stalls, route.host)
         except BaseException as exc:
             failure = self._failure(exc, call, route, task)
@@ -205,6 +213,15 @@ class Sender:
         except ValueError as exc:
             # Without its cause, which holds the signature.
             raise InvalidRequest(str(exc), hint="leave line breaks out of metadata and other headers") from None
+
+    def _check(self, call: Call, answer: Answer, body: bytes) -> None:
+        """Raise the error of an answer that says no, or that is no answer to `call`."""
+        if answer.status >= 300:
+            if not body and answer.status == 403 and self._clock.is_off(server_time(answer.headers.get("date"))):
+                body = _SKEWED
+            raise refusal(call, answer.status, answer.headers, body)
+        part = "range" in call.headers
+        check_status(call.operation, call.method, answer.status, call.bucket, call.key, part=part)
 
     def _failure(self, exc: BaseException, call: Call, route: Route, task: asyncio.Task[Any]) -> BaseException:
         """The error to raise for `exc`, with which a request ended; itself where it is not the connection's."""

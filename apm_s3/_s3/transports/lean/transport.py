@@ -12,14 +12,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from apm_s3._s3.transports.base import Body, ParsedPage, RawPage
+from apm_s3._s3.transports.expectations import accounted
 from apm_s3._s3.transports.lean import requests
-from apm_s3._s3.transports.lean.answers import file_info, server_time, verify
+from apm_s3._s3.transports.lean.answers import check_object, file_info, server_time, verify
 from apm_s3._s3.transports.lean.connection import Answer
 from apm_s3._s3.transports.lean.multipart import XML, SignedMultipart, document, parsed, size_of, written_info
 from apm_s3._s3.transports.lean.requests import Call
 from apm_s3._s3.transports.routes import Route
 from apm_s3._wire import checksums, xml
-from apm_s3.errors import ApmS3Error, S3Error
+from apm_s3.errors import ApmS3Error, IntegrityError, S3Error
 from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, ListPage, Stream, VersionPage
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 
@@ -42,8 +43,13 @@ class SignedPage:
 
     def parse(self) -> ListPage:
         """See `RawPage.parse`."""
-        bucket = self._call.bucket
-        return parsed(self._call, self._response, self._body, lambda page: xml.parse_list(page, bucket))
+        call = self._call
+        page = parsed(call, self._response, self._body, lambda page: xml.parse_list(page, call.bucket))
+        if page.next_token != self.next_token:
+            raise IntegrityError(
+                "the answer names two places where the next page begins", operation=call.operation, bucket=call.bucket
+            )
+        return page
 
 
 class SignedTransport(SignedMultipart):
@@ -56,7 +62,8 @@ class SignedTransport(SignedMultipart):
             return await self._boto.read(bucket, key, options)
         call = self._read_call("read_file", "GET", bucket, key, options)
         response, body = await self._sender.exchange(call, route)
-        info = file_info(bucket, key, response.headers)
+        check_object(call, options, response, len(body))
+        info = file_info(bucket, key, response.headers, len(body))
         if info.checksums and options.range is None and self._verify:
             if len(body) < checksums.OFF_LOOP:
                 verify(call, body, info)
@@ -70,7 +77,7 @@ class SignedTransport(SignedMultipart):
         if route is None:
             return await self._boto.open(bucket, key, options)
         call = self._read_call("download_file", "GET", bucket, key, options)
-        return await self._sender.open_body(call, route)
+        return await self._sender.open_body(call, route, options)
 
     async def head(self, bucket: str, key: str, options: ReadOptions) -> FileInfo:
         """See `ObjectTransport.head`."""
@@ -79,7 +86,8 @@ class SignedTransport(SignedMultipart):
             return await self._boto.head(bucket, key, options)
         call = self._read_call("head_file", "HEAD", bucket, key, options)
         response, _ = await self._sender.exchange(call, route)
-        return file_info(bucket, key, response.headers)
+        check_object(call, options, response, None)
+        return file_info(bucket, key, response.headers, None)
 
     async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
         """See `ObjectTransport.put`."""
@@ -154,11 +162,10 @@ class SignedTransport(SignedMultipart):
         headers = requests.owner_headers(options.expected_bucket_owner)
         call = Call("list_files", "GET", bucket, None, requests.list_query(options), headers)
         response, body = await self._sender.exchange(call, route)
-        page = SignedPage(call, response, body)
         if not xml.is_whole_list(body):
             # Its token cannot be told before it is parsed, or it is no list at all, which is an error of this request.
-            return ParsedPage(page.parse())
-        return page
+            return ParsedPage(parsed(call, response, body, lambda page: xml.parse_list(page, bucket)))
+        return SignedPage(call, response, body)
 
     async def list_versions(
         self, bucket: str, options: ListOptions, key_marker: str | None, version_marker: str | None
@@ -208,7 +215,7 @@ class SignedTransport(SignedMultipart):
         headers.update(XML)
         call = Call("delete_files", "POST", bucket, None, "delete=", headers)
         response, body = await self._sender.exchange(call, route, document(xml.build_delete(keys)))
-        return parsed(call, response, body, xml.parse_deleted)
+        return accounted(bucket, keys, parsed(call, response, body, xml.parse_deleted))
 
     async def _delete_odd(
         self, bucket: str, entry: tuple[str, str | None], options: DeleteOptions, report: DeleteReport

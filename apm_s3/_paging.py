@@ -1,0 +1,48 @@
+"""Finds listings that would never end. Pure."""
+
+from __future__ import annotations
+
+from apm_s3.errors import IntegrityError
+
+MAX_EMPTY = 100
+"""Pages in a row that may bring nothing; S3 itself sends hardly any."""
+
+
+class ListingProgress:
+    """Watches whether each page of a listing brings it nearer to its end.
+
+    A mark (token, key) or a first entry that comes again means a circle. It is found by comparing each page with one
+    that is remembered, which is replaced after 1, 2, 4, 8 ... pages (Brent's algorithm), so that no page is kept.
+    """
+
+    def __init__(self, operation: str, bucket: str) -> None:
+        self._operation = operation
+        self._bucket = bucket
+        self._mark: object = None
+        self._first: object = None
+        self._pages = 0
+        self._replaced_at = 1
+        self._empty = 0
+
+    def check(self, mark: object, first: object) -> None:
+        """Take in a page that is not the last one.
+
+        Args:
+            mark: where the next page begins.
+            first: what the page begins with; None if it is empty.
+
+        Raises:
+            IntegrityError: the listing goes round in a circle, or brings nothing any more.
+        """
+        self._empty = self._empty + 1 if first is None else 0
+        if mark == self._mark or (first is not None and first == self._first) or self._empty > MAX_EMPTY:
+            raise IntegrityError(
+                "the listing does not end: its pages repeat, or bring nothing",
+                operation=self._operation,
+                bucket=self._bucket,
+                hint="the server, or a proxy before it, does not page as S3 does",
+            )
+        self._pages += 1
+        if self._pages == self._replaced_at:
+            self._mark, self._first = mark, first
+            self._replaced_at *= 2
