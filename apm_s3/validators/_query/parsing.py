@@ -1,0 +1,236 @@
+"""What both parsers share: tokens with their places, Pratt's loop over binary operators, and how errors are worded.
+
+Binary operators are a loop, so that a long sum costs no stack; brackets, signs and right-associative `^` recurse, at
+most `MAX_DEPTH` deep. Types are checked while the tree is built, so that no other walk is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from apm_s3.validators._query.literals import BadLiteral, parse_number, unquote
+from apm_s3.validators._query.nodes import Binary, Expr, Matching, StringLiteral
+from apm_s3.validators._query.problems import QueryProblem
+from apm_s3.validators.hints import did_you_mean
+
+MAX_LENGTH = 100_000
+MAX_DEPTH = 100
+"""Levels of brackets and signs. Real expressions have fewer than 20, Python's stack takes some 200."""
+
+END, BAD, NAME, STRING, NUMBER, DURATION = "<end>", "<bad>", "<name>", "<string>", "<number>", "<duration>"
+"""Kinds of tokens; an operator and a keyword are kinds of their own."""
+
+POWERS = {
+    "or": 1,
+    **dict.fromkeys(("and", "unless"), 2),
+    **dict.fromkeys(("==", "!=", "<=", "<", ">=", ">"), 3),
+    **dict.fromkeys(("+", "-"), 4),
+    **dict.fromkeys(("*", "/", "%", "atan2", "</", ">/"), 5),
+    "^": 6,
+}
+"""How tightly binary operators bind: https://prometheus.io/docs/prometheus/latest/querying/operators/."""
+SIGN_POWER = 5
+COMPARISONS = frozenset(("==", "!=", "<=", "<", ">=", ">"))
+SETS = frozenset(("and", "or", "unless"))
+
+_SHOWN = 40
+_BRACKETS = {"(": ")", "[": "]", "{": "}"}
+_TYPES = {
+    "scalar": "a scalar",
+    "vector": "an instant vector",
+    "matrix": "a range vector",
+    "string": "a string",
+    "streams": "log lines",
+}
+
+
+def describe_type(kind: str) -> str:
+    """`an instant vector` for `vector`."""
+    return _TYPES[kind]
+
+
+class Tokens:
+    """The tokens of a text in parallel lists, the last one is `END` or `BAD`."""
+
+    __slots__ = ("ends", "kinds", "starts", "text")
+
+    def __init__(self, text: str, kinds: list[str], starts: list[int], ends: list[int]) -> None:
+        self.text = text
+        self.kinds = kinds
+        self.starts = starts
+        self.ends = ends
+
+
+class Parser:
+    """The state of one parse: `at` is the index of the next token."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self.text = tokens.text
+        self.kinds = tokens.kinds
+        self.starts = tokens.starts
+        self.ends = tokens.ends
+        self.at = 0
+        self._depth = 0
+
+    def operand(self) -> Expr:
+        """What may stand beside an operator."""
+        raise NotImplementedError
+
+    def label(self, context: str) -> str:
+        """The next token as the name of a label."""
+        raise NotImplementedError
+
+    def binary(self, op: int, left: Expr, right: Expr, returns_bool: bool, matching: Matching | None) -> Binary:
+        """`left` and `right` joined by the token with the index `op`, once their types were checked."""
+        raise NotImplementedError
+
+    def whole(self, expected: str, words: Iterable[str] = ()) -> Expr:
+        """The expression that the text is.
+
+        Raises:
+            QueryProblem: it is none.
+        """
+        if len(self.text) > MAX_LENGTH:
+            raise QueryProblem(f"longer than {MAX_LENGTH} characters", 0, len(self.text))
+        if self.kinds[0] == END:
+            raise QueryProblem("the expression is empty", 0, len(self.text))
+        try:
+            expr = self.expression(0)
+        except RecursionError:
+            raise self._too_deep() from None
+        if self.kinds[self.at] != END:
+            raise self.unexpected(expected, words=words)
+        return expr
+
+    def expression(self, minimum: int) -> Expr:
+        """An expression whose operators bind tighter than `minimum`."""
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise self._too_deep()
+        kinds = self.kinds
+        left = self.operand()
+        while (power := POWERS.get(kinds[self.at], 0)) > minimum:
+            op = self.at
+            self.at += 1
+            returns_bool, matching = False, None
+            if kinds[self.at] in ("on", "ignoring", "bool", "group_left", "group_right"):
+                returns_bool, matching = self._modifiers()
+            right = self.expression(power - 1 if power == 6 else power)
+            left = self.binary(op, left, right, returns_bool, matching)
+        self._depth -= 1
+        return left
+
+    def _modifiers(self) -> tuple[bool, Matching | None]:
+        """`bool on (a) group_left (b)`."""
+        returns_bool = self.kinds[self.at] == "bool"
+        if returns_bool:
+            self.at += 1
+        kind, start = self.kinds[self.at], self.starts[self.at]
+        if kind in ("group_left", "group_right"):
+            raise self.unexpected(f"on (...) or ignoring (...) before {kind}")
+        if kind not in ("on", "ignoring"):
+            return returns_bool, None
+        self.at += 1
+        labels = self.labels(kind)
+        group: str | None = None
+        include: tuple[str, ...] = ()
+        if self.kinds[self.at] in ("group_left", "group_right"):
+            group = self.kinds[self.at]
+            self.at += 1
+            if self.kinds[self.at] == "(":
+                include = self.labels(group)
+            group = group.removeprefix("group_")
+        return returns_bool, Matching(start, self.ends[self.at - 1], kind == "on", labels, group, include)
+
+    def labels(self, context: str) -> tuple[str, ...]:
+        """`(a, b)` after `context`."""
+        where = f"in {context} (...)"
+        self.expect("(", f"after {context}")
+        found: list[str] = []
+        while self.kinds[self.at] != ")":
+            found.append(self.label(where))
+            if self.kinds[self.at] != ",":
+                break
+            self.at += 1
+        self.expect(")", where, "',' or ')'")
+        return tuple(found)
+
+    def expect(self, kind: str, where: str, expected: str | None = None) -> int:
+        """Step over a token of `kind` and return its index."""
+        at = self.at
+        if self.kinds[at] != kind:
+            raise self.unexpected(f"{expected or repr(kind)} {where}")
+        self.at = at + 1
+        return at
+
+    def string(self, where: str) -> StringLiteral:
+        """Step over a string."""
+        at = self.expect(STRING, where, "a string in quotes")
+        return StringLiteral(self.starts[at], self.ends[at], "string", self.unquoted(at))
+
+    def unquoted(self, at: int) -> str:
+        """The text of the string with the index `at`."""
+        start = self.starts[at]
+        try:
+            return unquote(self.text[start : self.ends[at]])
+        except BadLiteral as exc:
+            raise QueryProblem(exc.message, start + exc.at, start + exc.at + 1) from None
+
+    def number(self, at: int) -> float:
+        """The value of the number with the index `at`."""
+        try:
+            return parse_number(self.text[self.starts[at] : self.ends[at]])
+        except BadLiteral as exc:
+            raise QueryProblem(f"{self.shown(at)} is {exc.message}", self.starts[at], self.ends[at]) from None
+
+    def shown(self, at: int) -> str:
+        """A token as errors name it."""
+        if self.kinds[at] == END:
+            return "end of the expression"
+        text = self.text[self.starts[at] : self.ends[at]]
+        return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "...")
+
+    def unexpected(self, expected: str, *, words: Iterable[str] = ()) -> QueryProblem:
+        """The refusal of the next token; where it is a word, one of `words` may have been meant."""
+        at = self.at
+        if self.kinds[at] == BAD:
+            return self._bad(at)
+        word = self.text[self.starts[at] : self.ends[at]]
+        hint = did_you_mean(word, words) if word[:1].isalpha() else None
+        if self.kinds[at] == END and (opened := self._unclosed()) is not None:
+            hint = f"{self.shown(opened)} at character {self.starts[opened] + 1} is not closed"
+        return QueryProblem(f"unexpected {self.shown(at)}, expected {expected}", self.starts[at], self.ends[at], hint)
+
+    def _unclosed(self) -> int | None:
+        """The index of the innermost bracket that is not closed."""
+        opened: list[int] = []
+        for at, kind in enumerate(self.kinds):
+            if kind in _BRACKETS:
+                opened.append(at)
+            elif opened and kind == _BRACKETS[self.kinds[opened[-1]]]:
+                opened.pop()
+        return opened[-1] if opened else None
+
+    def _bad(self, at: int) -> QueryProblem:
+        start, text = self.starts[at], self.text
+        char = text[start]
+        if char in "\"'`":
+            line = text.find("\n", start) if char != "`" else -1
+            end = line if line >= 0 else len(text)
+            return QueryProblem(f"the string that begins here does not end; expected {char}", start, end)
+        end = self.ends[at]
+        if char.isdigit() or char == ".":
+            message = f"{self.shown(at)} is neither a number nor a duration such as 30s, 5m or 1h30m"
+            return QueryProblem(message, start, end)
+        hint = None
+        if char == "&":
+            hint = "did you mean and?"
+        elif char == "|":
+            hint = "did you mean or?"
+        elif char in "\u2018\u2019\u201c\u201d\u00ab\u00bb":
+            hint = "typographic quotes are no quotes; write \" or '"
+        return QueryProblem(f"unexpected character {char!r}", start, end, hint)
+
+    def _too_deep(self) -> QueryProblem:
+        at = min(self.at, len(self.starts) - 1)
+        return QueryProblem(f"nested deeper than {MAX_DEPTH} levels", self.starts[at], self.ends[at])

@@ -1,0 +1,71 @@
+"""What a release of Prometheus knows of PromQL, from 2.45 on. What needs a feature flag is refused in all of them.
+
+From https://github.com/prometheus/prometheus/blob/main/CHANGELOG.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from apm_s3.validators._query.promql_functions import FUNCTIONS, RENAMED, Function, Version
+from apm_s3.validators.hints import did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """The PromQL of one release.
+
+    `quoted_names`: `{"a.b"}`; `plain_durations`: a duration is a number and a number is one, with underscores;
+    `quoted_groups`: `by ("a.b")`; `any_labels`: names of labels are any UTF-8; `zero_durations`: a literal may be
+    `0s`, and an offset may have a `+`; `trims`: `</` and `>/`; `calculated`: `[5m * 2]`.
+    """
+
+    release: Version | None
+    quoted_names: bool
+    plain_durations: bool
+    quoted_groups: bool
+    any_labels: bool
+    zero_durations: bool
+    trims: bool
+    calculated: bool
+
+    def function(self, name: str) -> Function | str:
+        """The function `name`, or why there is none in this release."""
+        function = FUNCTIONS.get(name)
+        if function is None:
+            return f"unknown function {name!r}"
+        release = self.release
+        if function.since is not None and release is not None and release < function.since:
+            return f"function {name!r} is known from {_text(function.since)} on{_other_name(name)}"
+        if function.until is not None and (release is None or release >= function.until):
+            return f"function {name!r} is gone from {_text(function.until)} on{_other_name(name)}"
+        if function.experimental:
+            return f"function {name!r} is experimental, which Prometheus refuses without a feature flag"
+        return function
+
+    def hint(self, name: str) -> str | None:
+        """The function that is nearest to `name`."""
+        if name.lower() in FUNCTIONS and name not in FUNCTIONS:
+            return f"did you mean {name.lower()}?"
+        return did_you_mean(name, (known for known in FUNCTIONS if isinstance(self.function(known), Function)))
+
+
+@lru_cache(maxsize=64)
+def dialect_of(release: Version | None) -> Dialect:
+    """The PromQL of `release`; of the newest one for None."""
+
+    def has(version: Version) -> bool:
+        return release is None or release >= version
+
+    return Dialect(
+        release, has((2, 51)), has((2, 54)), has((2, 55)), has((3, 0)), has((3, 4)), has((3, 11)), has((3, 14))
+    )
+
+
+def _text(version: Version) -> str:
+    return ".".join(str(part) for part in version)
+
+
+def _other_name(name: str) -> str:
+    return f"; it is called {RENAMED[name]} there" if name in RENAMED else ""

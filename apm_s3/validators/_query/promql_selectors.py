@@ -1,0 +1,205 @@
+"""Selectors of PromQL and what may follow them: ranges, subqueries, offsets and `@`."""
+
+from __future__ import annotations
+
+from apm_s3.validators._query.literals import MAX_SECONDS
+from apm_s3.validators._query.matchers import allows_empty, check_matcher, is_utf8
+from apm_s3.validators._query.nodes import At, Duration, Expr, Matcher, NumberLiteral, RangeSelector, Selector, Subquery
+from apm_s3.validators._query.parsing import BAD, DURATION, END, NAME, NUMBER, STRING, describe_type
+from apm_s3.validators._query.problems import QueryProblem
+from apm_s3.validators._query.promql_durations import DurationParser
+from apm_s3.validators._query.promql_tokens import METRIC, NO_LABEL, WORDS
+
+_MATCH_OPS = frozenset(("=", "!=", "=~", "!~"))
+
+
+class SelectorParser(DurationParser):
+    """The part of the parser that reads selectors and their modifiers."""
+
+    def label(self, context: str) -> str:
+        """The name of a label: a word that is none of the few keywords, or since 2.55 in quotes."""
+        at, kind = self.at, self.kinds[self.at]
+        if kind == STRING:
+            return self._quoted_label(context)
+        word = self.text[self.starts[at] : self.ends[at]]
+        fits = kind == NAME or (kind in WORDS and kind not in NO_LABEL) or (kind == METRIC and self.dialect.any_labels)
+        if not fits:
+            raise self.unexpected(f"the name of a label {context}")
+        self.at = at + 1
+        return word
+
+    def _quoted_label(self, context: str) -> str:
+        at = self.at
+        start, end = self.starts[at], self.ends[at]
+        if not self.dialect.quoted_groups:
+            raise QueryProblem("a label name in quotes is known from 2.55 on", start, end, "write it without quotes")
+        name = self.string(context).value
+        legacy = name.isascii() and name.isidentifier()
+        if not name or not (legacy or (self.dialect.any_labels and is_utf8(name))):
+            raise QueryProblem(f"{self.shown(at)} is no name of a label", start, end)
+        return name
+
+    def selector(self) -> Selector:
+        """`up`, `up{job="a"}` or `{job="a"}`."""
+        at = self.at
+        start, end = self.starts[at], self.ends[at]
+        if self.kinds[at] == "{":
+            matchers = self._matchers()
+            end = self.ends[self.at - 1]
+            if all(map(allows_empty, matchers)):
+                message = "a selector without a name needs a matcher that excludes empty values"
+                raise QueryProblem(message, start, end, 'such as {job="api"} or {job=~".+"}')
+            return Selector(start, end, "vector", None, matchers)
+        name = self.text[start:end]
+        self.at = at + 1
+        if self.kinds[at + 1] != "{":
+            return Selector(start, end, "vector", name, ())
+        matchers = self._matchers()
+        for matcher in matchers:
+            if matcher.name == "__name__":
+                message = f"the name of the metric is given twice: {name[:80]!r} and {matcher.value[:80]!r}"
+                raise QueryProblem(message, matcher.start, matcher.end)
+        return Selector(start, self.ends[self.at - 1], "vector", name, matchers)
+
+    def _matchers(self) -> tuple[Matcher, ...]:
+        kinds = self.kinds
+        self.at += 1
+        found: list[Matcher] = []
+        while kinds[self.at] != "}":
+            found.append(self._matcher())
+            if kinds[self.at] != ",":
+                break
+            self.at += 1
+        if kinds[self.at] != "}":
+            raise self.unexpected("',' or '}' after a matcher" if found else "the name of a label or '}'")
+        self.at += 1
+        return tuple(found)
+
+    def _matcher(self) -> Matcher:
+        at, kind = self.at, self.kinds[self.at]
+        start, end = self.starts[at], self.ends[at]
+        if kind == STRING:
+            if not self.dialect.quoted_names:
+                raise QueryProblem("a name in quotes is known from 2.51 on", start, end)
+            name = self.unquoted(at)
+            if self.kinds[at + 1] not in _MATCH_OPS:
+                self.at = at + 1
+                return Matcher(start, end, "__name__", "=", name)
+        else:
+            name = self.text[start:end]
+            # Inside braces keywords are names, and there are no numbers.
+            if kind in (METRIC, BAD, END) or not (name[0].isalpha() or name[0] == "_"):
+                raise self.unexpected("the name of a label or '}'")
+        op = self.kinds[at + 1]
+        self.at = at + 1
+        if op not in _MATCH_OPS:
+            raise self.unexpected("one of = != =~ !~ after the name of a label")
+        self.at = at + 2
+        if self.kinds[at + 2] != STRING:
+            raise self.unexpected("a value in quotes")
+        self.at = at + 3
+        matcher = Matcher(start, self.ends[at + 2], name, op, self.unquoted(at + 2))
+        if op in ("=~", "!~"):
+            check_matcher(matcher, self.starts[at + 2], self.ends[at + 2])
+        return matcher
+
+    def range(self, operand: Expr) -> Expr:
+        """`operand` with the `[5m]` or `[1h:5m]` that is next."""
+        opening = self.at
+        self.at = opening + 1
+        gap = self.text[self.ends[opening] : self.starts[self.at]]
+        if "#" in gap:
+            start = self.ends[opening] + gap.index("#")
+            raise QueryProblem("a comment may not stand before the range in brackets", start, start + 1)
+        duration = self.positive_duration("in brackets")
+        if self.kinds[self.at] == ":":
+            return self._subquery(operand, duration)
+        if self.kinds[self.at] != "]":
+            raise self.unexpected("':' or ']' after the range")
+        end = self.ends[self.at]
+        self.at += 1
+        if not isinstance(operand, Selector):
+            message = "a range such as [5m] stands after the selector of a metric only"
+            hint = "a subquery has a colon: [5m:]" if operand.type == "vector" else None
+            raise QueryProblem(message, self.starts[opening], end, hint)
+        if operand.offset is not None and operand.offset.seconds != 0:
+            raise QueryProblem("an offset stands after the range, not before it", operand.offset.start, end)
+        if operand.at is not None and operand.at.timestamp is not None:
+            raise QueryProblem("an @ stands after the range, not before it", operand.at.start, end)
+        return RangeSelector(operand.start, end, "matrix", operand, duration, operand.offset, operand.at)
+
+    def _subquery(self, operand: Expr, duration: Duration) -> Subquery:
+        self.at += 1
+        step = None if self.kinds[self.at] == "]" else self.positive_duration("in brackets")
+        if self.kinds[self.at] != "]":
+            raise self.unexpected("']' after the step")
+        end = self.ends[self.at]
+        self.at += 1
+        if operand.type != "vector":
+            message = f"a subquery needs an instant vector, got {describe_type(operand.type)}"
+            raise QueryProblem(message, operand.start, operand.end)
+        return Subquery(operand.start, end, "matrix", operand, duration, step)
+
+    def offset(self, operand: Expr) -> Expr:
+        """`operand` with the offset that is next."""
+        start = self.starts[self.at]
+        self.at += 1
+        offset = self.offset_duration()
+        if not isinstance(operand, Selector | RangeSelector | Subquery):
+            message = "an offset stands after a selector, a range or a subquery only"
+            raise QueryProblem(message, start, offset.end)
+        if operand.offset is not None and operand.offset.seconds != 0:
+            raise QueryProblem("there are two offsets", start, offset.end)
+        return _modified(operand, offset.end, offset, operand.at)
+
+    def at_time(self, operand: Expr) -> Expr:
+        """`operand` with the `@` that is next."""
+        start = self.starts[self.at]
+        self.at += 1
+        kind = self.kinds[self.at]
+        timestamp, boundary = None, None
+        if kind in ("start", "end"):
+            boundary = kind
+            self.at += 1
+            self.expect("(", f"after @ {kind}")
+            self.expect(")", f"after @ {kind}(")
+        else:
+            timestamp = self._timestamp()
+        end = self.ends[self.at - 1]
+        if not isinstance(operand, Selector | RangeSelector | Subquery):
+            raise QueryProblem("an @ stands after a selector, a range or a subquery only", start, end)
+        if operand.at is not None:
+            raise QueryProblem("there are two @", start, end)
+        return _modified(operand, end, operand.offset, At(start, end, timestamp, boundary))
+
+    def _timestamp(self) -> float:
+        start = self.starts[self.at]
+        negative = self.kinds[self.at] == "-"
+        if self.kinds[self.at] in ("+", "-"):
+            self.at += 1
+        if self.kinds[self.at] == DURATION:
+            value = self.plain_duration().value
+        elif self.kinds[self.at] == NUMBER:
+            value = self.literal().value
+        else:
+            raise self.unexpected("a Unix time in seconds, start() or end() after @", words=("start", "end"))
+        if not abs(value) < MAX_SECONDS * 10**9:
+            raise QueryProblem("a time beyond 64 bits after @", start, self.ends[self.at - 1])
+        return -value if negative else value
+
+    def plain_duration(self) -> NumberLiteral:
+        """A duration where a number stands."""
+        if not self.dialect.plain_durations:
+            start, end = self.starts[self.at], self.ends[self.at]
+            message = f"unexpected duration {self.shown(self.at)}: Prometheus takes it for a number from 2.54 on"
+            raise QueryProblem(message, start, end)
+        return self.literal()
+
+
+def _modified(operand: Selector | RangeSelector | Subquery, end: int, offset: Duration | None, at: At | None) -> Expr:
+    """`operand` with an offset and an `@`."""
+    if isinstance(operand, Selector):
+        return Selector(operand.start, end, "vector", operand.name, operand.matchers, offset, at)
+    if isinstance(operand, RangeSelector):
+        return RangeSelector(operand.start, end, "matrix", operand.selector, operand.range, offset, at)
+    return Subquery(operand.start, end, "matrix", operand.expr, operand.range, operand.step, offset, at)

@@ -1,0 +1,250 @@
+"""PromQL: what each release takes, and that each refusal names the token, its place and what was expected."""
+
+import pytest
+
+from apm_s3.validators._query.nodes import Aggregation, Binary, Call, NumberLiteral, RangeSelector, Selector, Subquery
+from apm_s3.validators._query.parsing import MAX_DEPTH, MAX_LENGTH
+from apm_s3.validators._query.problems import QueryProblem
+from apm_s3.validators._query.promql import parse
+
+
+def refusal(text, release=None):
+    with pytest.raises(QueryProblem) as caught:
+        parse(text, release)
+    found = caught.value
+    return text[found.start : found.end], found.message, found.hint
+
+
+def takes(text, release=None):
+    try:
+        parse(text, release)
+    except QueryProblem:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("text", "token", "message", "hint"),
+    [
+        ("sum(up", "", "unexpected end of the expression", "'(' at character 4 is not closed"),
+        ("sum(up))", ")", "unexpected ')', expected an operator or the end", None),
+        ("rte(up[5m])", "rte", "unknown function 'rte'", "did you mean rate?"),
+        ("Rate(up[5m])", "Rate", "unknown function 'Rate'", "did you mean rate?"),
+        ("sum bi (job) (up)", "bi", "unexpected 'bi'", "did you mean by?"),
+        ("up offest 5m", "offest", "unexpected 'offest'", "did you mean offset?"),
+        ("rate(up)", "up", "rate() needs a range vector here, got an instant vector", "add a range: up[5m]"),
+        ("abs(up[5m])", "up[5m]", "abs() needs an instant vector here, got a range vector", "leave the range out"),
+        ("round(up, 1, 2)", "round(up, 1, 2)", "round() takes 1 to 2 arguments, got 3", None),
+        ("time(1)", "time(1)", "time() takes no arguments, got 1", None),
+        ("label_join(up)", "label_join(up)", "label_join() takes at least 3 arguments, got 1", None),
+        ("sum(up,)", ")", "another argument in sum()", None),
+        ("topk(up)", "topk(up)", "topk() takes 2 arguments, such as topk(5, up), got 1", None),
+        ("sum(5)", "5", "sum() needs an instant vector here, got a scalar", None),
+        ("topk('a', up)", "'a'", "topk() needs a scalar here, got a string", None),
+        ("sum by (a.b) (up)", ".", "unexpected character '.'", None),
+        ("sum by (a b) (up)", "b", "',' or ')' in by (...)", None),
+        ("sum by (without) (up)", "without", "expected the name of a label in by (...)", None),
+        ("up{job}", "}", "one of = != =~ !~ after the name of a label", None),
+        ("up{job=api}", "api", "a value in quotes", None),
+        ('up{job="a" env="b"}', "env", "',' or '}' after a matcher", None),
+        ('up{job=~"("}', '"("', "not a regular expression", None),
+        ('up{job="a}', '"a}', "the string that begins here does not end", None),
+        ('up{job="\\d"}', "\\", "unknown escape '\\\\d'", None),
+        ("{}", "{}", "needs a matcher that excludes empty values", 'such as {job="api"} or {job=~".+"}'),
+        ('{job=~".*"}', '{job=~".*"}', "needs a matcher that excludes empty values", None),
+        ('up{__name__="x"}', '__name__="x"', "the name of the metric is given twice", None),
+        ("up[5]", "5", "'5' has no unit", "did you mean 5s?"),
+        ("up[]", "]", "unexpected ']', expected a duration such as 5m in brackets", None),
+        ("up[0s]", "0s", "a duration must be above 0", None),
+        ("up[1m1h]", "1m1h", "not a duration", None),
+        ("up[293y]", "293y", "a duration beyond 292 years", None),
+        ("sum(up)[5m]", "[5m]", "a range such as [5m] stands after the selector of a metric only", None),
+        ("up offset 5m [5m]", "offset 5m", "an offset stands after the range", None),
+        ("sum(up) offset 5m", "offset 5m", "an offset stands after a selector", None),
+        ("up @ inf", "inf", "a time beyond 64 bits", None),
+        ("up @ begin()", "begin", "a Unix time in seconds", None),
+        ("up & up", "&", "unexpected character '&'", "did you mean and?"),
+        ("up{job=\u201ca\u201d}", "\u201c", "unexpected character", "typographic quotes"),
+        ("1 > 2", ">", "a comparison of two scalars needs bool", None),
+        ("up + bool up", "+", "bool fits comparisons only, not '+'", None),
+        ("up and 1", "and", "'and' joins instant vectors only", None),
+        ("up + on (a) 1", "on (a)", "on and ignoring match two instant vectors only", None),
+        ("up and on (a) group_left up", "on (a) group_left", "'and' takes no group_left", None),
+        ("up + on (a) group_left (a) up", "on (a) group_left (a)", "label 'a' stands in on (...) and in group_left", None),
+        ("up + group_left up", "group_left", "on (...) or ignoring (...) before group_left", None),
+        ("up[5m] + 1", "up[5m]", "'+' needs scalars or instant vectors, got a range vector", "wrap it in rate()"),
+        ("limitk by (job) (5, up)", "limitk", "is experimental", None),
+        ("info(up)", "info", "is experimental", None),
+        ("1.2.3", "1.2.3", "neither a number nor a duration", None),
+        ("1e400", "1e400", "a number beyond a 64-bit float", None),
+        ("", "", "the expression is empty", None),
+        (" # note", " # note", "the expression is empty", None),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_the_token_and_what_was_expected(text, token, message, hint):
+    found = refusal(text, (2, 53))
+
+    assert found[0] in (token, f"offset 5m [5m]" if token == "offset 5m" else token)
+    assert message in found[1]
+    assert hint is None or hint in (found[2] or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "releases"),
+    [
+        ("up > 5m", "-+++"),
+        ("up > 1_000", "-+++"),
+        ("up[300]", "-+++"),
+        ("up[5m:30]", "-+++"),
+        ("up offset 300", "-+++"),
+        ("up offset 0s", "--++"),
+        ('sum by ("a") (up)', "--++"),
+        ('sum by ("a.b") (up)', "--++"),
+        ("sum by (a:b) (up)", "--++"),
+        ('{"up"}', "++++"),
+        ('up{"a.b"="c"}', "++++"),
+        ("holt_winters(up[5m], 1, 1)", "++--"),
+        ("double_exponential_smoothing(up[5m], 1, 1)", "----"),
+        ("first_over_time(up[5m])", "---+"),
+        ("up </ 5", "---+"),
+        ("up[5m * 2]", "---+"),
+        ("up[5m:step()]", "---+"),
+        ("up[(5m + 1h) / 2]", "---+"),
+        ("up[max_of(5m, range())]", "---+"),
+        ("up offset (1m * 2)", "---+"),
+        ("up offset -step()", "---+"),
+        ("up offset +5m", "--++"),
+        ("up[5m / 0]", "----"),
+        ("up[-5m]", "----"),
+        ("up[5m*]", "----"),
+        ("up[(5m]", "----"),
+        ("up[foo()]", "----"),
+        ("up[min_of(5m)]", "----"),
+        ("up[293y]", "----"),
+        ("up offset inf", "----"),
+        ("up[1e30]", "----"),
+        ("start()", "----"),
+        ("up + on (a) fill (0) up", "----"),
+        ("up[5m] smoothed", "----"),
+        ("up @ start()[5m]", "++++"),
+        ("-up[5m]", "----"),
+        ('+"s"', "----"),
+        ("0e0", "++++"),
+        ("sum by ( # why\n job # so\n) (up)", "++++"),
+        ("rate(up[5m # why\n])", "++++"),
+        ("up[5m: # why\n1m]", "++++"),
+        ("rate(up[ # why\n5m])", "----"),
+        ("by + without * start / end % sum ^ limitk", "++++"),
+        ("fill + range - step", "++++"),
+        ("SUM BY (job) (up) AND up Offset 5m", "++++"),
+        ('up{or="a", on="b", sum="c", inf="d"}', "++++"),
+    ],
+)
+def test_each_release_takes_what_it_knows(text, releases):
+    versions = ((2, 53), (2, 54), (3, 5), None)
+
+    assert "".join("+" if takes(text, version) else "-" for version in versions) == releases
+
+
+def test_quoted_names_are_known_from_2_51_on():
+    assert (takes('{"up"}', (2, 50)), takes('{"up"}', (2, 51))) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("010", 8), ("08", 8), ("0x1F", 31), ("0x_1f", 31), ("1_000", 1000), (".5", 0.5), ("5.", 5), ("1.e2", 100),
+     ("1h30m", 5400), ("-0x10", -16), ("9223372036854775808", 2**63)],
+)  # fmt: skip
+def test_numbers_have_the_value_that_go_gives_them(text, value):
+    tree = parse(text)
+
+    assert isinstance(tree, NumberLiteral)
+    assert tree.value == value
+
+
+def test_the_tree_has_every_part_of_an_expression():
+    text = 'sum by (job) (rate(up{job=~"a|b"}[5m] offset 1h @ end())) / on (job) group_left (team) max(x)[1h:1m] > 2'
+    text = text.replace("max(x)[1h:1m]", "max_over_time(max(x)[1h:1m])")
+
+    tree = parse(text)
+
+    assert isinstance(tree, Binary)
+    assert (tree.op, tree.type, tree.right.value) == (">", "vector", 2)
+    division = tree.left
+    assert (division.op, division.matching.group, division.matching.labels) == ("/", "left", ("job",))
+    assert division.matching.include == ("team",)
+    total = division.left
+    assert isinstance(total, Aggregation)
+    assert (total.op, total.grouping.labels, total.grouping.without) == ("sum", ("job",), False)
+    window = total.expr.args[0]
+    assert isinstance(window, RangeSelector)
+    assert (window.range.seconds, window.offset.seconds, window.at.boundary) == (300, 3600, "end")
+    assert [(m.name, m.op, m.value) for m in window.selector.matchers] == [("job", "=~", "a|b")]
+    subquery = division.right.args[0]
+    assert isinstance(subquery, Subquery)
+    assert (subquery.range.seconds, subquery.step.seconds, subquery.expr.op) == (3600, 60, "max")
+    assert text[window.selector.start : window.selector.end] == 'up{job=~"a|b"}'
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [
+        ("a + b * c", "(a+(b*c))"),
+        ("a * b + c", "((a*b)+c)"),
+        ("a ^ b ^ c", "(a^(b^c))"),
+        ("-a ^ b", "-(a^b)"),
+        ("-a * b", "(-a*b)"),
+        ("a ^ -b * c", "((a^-b)*c)"),
+        ("a or b and c unless d", "(aor((bandc)unlessd))"),
+        ("a == b + c > d", "((a==(b+c))>d)"),
+        ("a - b - c", "((a-b)-c)"),
+    ],
+)
+def test_operators_bind_as_documented(text, shape):
+    def show(tree):
+        if isinstance(tree, Binary):
+            return f"({show(tree.left)}{tree.op}{show(tree.right)})"
+        return tree.name if isinstance(tree, Selector) else f"{tree.op}{show(tree.expr)}"
+
+    assert show(parse(text)) == shape
+
+
+@pytest.mark.parametrize("unit", ["(", "-", "abs(", "sum(", "up ^ ", "up + ("])
+def test_nesting_has_a_bound_with_a_clear_error(unit):
+    for times in (MAX_DEPTH + 1, 5000):
+        assert f"nested deeper than {MAX_DEPTH} levels" in refusal(unit * times + "up")[1]
+    assert takes("(" * 80 + "up" + ")" * 80)
+
+
+def test_nesting_of_calculated_durations_has_a_bound():
+    assert "nested deeper" in refusal(f"up[{'(' * 5000}5m{')' * 5000}]")[1]
+
+
+def test_long_chains_of_operators_are_no_nesting():
+    assert takes("up or " * 5000 + "up")
+    assert takes("sum(up) by (job) / 2 + " * 1000 + "1")
+
+
+def test_an_expression_has_a_longest_length():
+    assert "longer than" in refusal(" " * MAX_LENGTH + "up")[1]
+
+
+def test_a_deep_stack_of_the_caller_gives_the_same_clear_error():
+    def deeper(levels):
+        return deeper(levels - 1) if levels else refusal("(" * 90 + "up" + ")" * 90)
+
+    import sys
+
+    limit = sys.getrecursionlimit()
+    frame, used = sys._getframe(), 0
+    while frame is not None:
+        frame, used = frame.f_back, used + 1
+
+    assert "nested deeper" in deeper(limit - used - 150)[1]
+
+
+def test_a_call_shows_its_place_and_not_its_content():
+    tree = parse('label_replace(up, "a", "secret", "b", "c")')
+
+    assert isinstance(tree, Call)
+    assert repr(tree) == "<Call at 0-42>"

@@ -1,0 +1,48 @@
+"""Agreement with promtool on random expressions. What still differs for a known reason would be listed here: nothing."""
+
+import re
+import subprocess
+
+import pytest
+
+from apm_s3.validators._query.problems import QueryProblem
+from apm_s3.validators._query.promql import parse
+from tests.validators.query.expressions import expressions
+from tests.validators.query.promtool import verdicts
+
+
+@pytest.fixture(scope="module")
+def release():
+    shown = subprocess.run(["promtool", "--version"], capture_output=True, text=True, timeout=30, check=True)
+    found = re.search(r"version (\d+)\.(\d+)", shown.stdout + shown.stderr)
+    return int(found[1]), int(found[2])
+
+
+def problem(text, release):
+    try:
+        parse(text, release)
+    except QueryProblem as exc:
+        assert 0 <= exc.start <= exc.end <= len(text), (text, exc.start, exc.end)
+        return exc.message
+    return None
+
+
+def differences(texts, release, folder):
+    """Expressions on which promtool and we differ, with the reasons of both."""
+    found = []
+    for text, theirs in zip(texts, verdicts(texts, folder), strict=True):
+        ours = problem(text, release)
+        if (ours is None) != (theirs is None):
+            found.append((text, theirs, ours))
+    return found
+
+
+def test_promtool_agrees_on_random_expressions(release, tmp_path):
+    assert differences(expressions(1, 2000), release, tmp_path) == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", range(2, 12))
+def test_promtool_agrees_on_many_random_expressions(seed, release, tmp_path):
+    assert differences(expressions(seed, 20_000), release, tmp_path) == []
