@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from apm_s3.validators._grammars.regexes import compile_regex
 from apm_s3.validators._query.nodes import Matcher
 from apm_s3.validators._query.problems import QueryProblem
-from apm_s3.validators.grammars.regexes import compile_regex
 
 _META = re.compile(r"[\\.+*?()\[\]{}^$]")
 
@@ -25,7 +25,7 @@ def check_matcher(matcher: Matcher, value_start: int, value_end: int) -> None:
         if not _META.search(matcher.value):
             return
         raise QueryProblem("not a regular expression: bytes that are not UTF-8", value_start, value_end)
-    if (problem := compile_regex(f"^(?s:{matcher.value})$")[1]):
+    if problem := compile_regex(f"^(?s:{matcher.value})$")[1]:
         raise QueryProblem(f"not a regular expression: {problem}", value_start, value_end)
 
 

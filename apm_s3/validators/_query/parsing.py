@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from apm_s3.validators._hints import did_you_mean
 from apm_s3.validators._query.literals import BadLiteral, parse_number, unquote
 from apm_s3.validators._query.nodes import Binary, Expr, Matching, StringLiteral
 from apm_s3.validators._query.problems import QueryProblem
-from apm_s3.validators.hints import did_you_mean
 
 MAX_LENGTH = 100_000
 MAX_DEPTH = 100
@@ -33,7 +33,14 @@ SIGN_POWER = 5
 COMPARISONS = frozenset(("==", "!=", "<=", "<", ">=", ">"))
 SETS = frozenset(("and", "or", "unless"))
 
-_SHOWN = 40
+_SHOWN, _SHORT = 40, 4
+_HINTS = {
+    "&": "did you mean and?",
+    "|": "did you mean or?",
+    ".": 'a name with a dot stands in quotes: "a.b"',
+    **dict.fromkeys("\u2018\u2019\u201c\u201d\u00ab\u00bb", "typographic quotes are no quotes; write \" or '"),
+}
+"""By the character that no token begins with."""
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
 _TYPES = {
     "scalar": "a scalar",
@@ -196,7 +203,7 @@ class Parser:
         if self.kinds[at] == BAD:
             return self._bad(at)
         word = self.text[self.starts[at] : self.ends[at]]
-        hint = did_you_mean(word, words) if word[:1].isalpha() else None
+        hint = _nearest(word, tuple(words)) if word[:1].isalpha() else None
         if self.kinds[at] == END and (opened := self._unclosed()) is not None:
             hint = f"{self.shown(opened)} at character {self.starts[opened] + 1} is not closed"
         return QueryProblem(f"unexpected {self.shown(at)}, expected {expected}", self.starts[at], self.ends[at], hint)
@@ -219,18 +226,21 @@ class Parser:
             end = line if line >= 0 else len(text)
             return QueryProblem(f"the string that begins here does not end; expected {char}", start, end)
         end = self.ends[at]
-        if char.isdigit() or char == ".":
+        if char.isdigit() or (char == "." and end > start + 1):
             message = f"{self.shown(at)} is neither a number nor a duration such as 30s, 5m or 1h30m"
             return QueryProblem(message, start, end)
-        hint = None
-        if char == "&":
-            hint = "did you mean and?"
-        elif char == "|":
-            hint = "did you mean or?"
-        elif char in "\u2018\u2019\u201c\u201d\u00ab\u00bb":
-            hint = "typographic quotes are no quotes; write \" or '"
-        return QueryProblem(f"unexpected character {char!r}", start, end, hint)
+        return QueryProblem(f"unexpected character {char!r}", start, end, _HINTS.get(char))
 
     def _too_deep(self) -> QueryProblem:
         at = min(self.at, len(self.starts) - 1)
         return QueryProblem(f"nested deeper than {MAX_DEPTH} levels", self.starts[at], self.ends[at])
+
+
+def _nearest(word: str, words: tuple[str, ...]) -> str | None:
+    """The one of `words` that `word` may stand for; of short ones those that differ in one character."""
+    found = did_you_mean(word, words)
+    if found or len(word) > _SHORT:
+        return found
+    low = word.lower()
+    near = (one for one in words if len(one) == len(low) and sum(map(str.__ne__, one, low)) == 1)
+    return next((f"did you mean {one}?" for one in near), None)

@@ -123,9 +123,9 @@ class SelectorParser(DurationParser):
             hint = "a subquery has a colon: [5m:]" if operand.type == "vector" else None
             raise QueryProblem(message, self.starts[opening], end, hint)
         if operand.offset is not None and operand.offset.seconds != 0:
-            raise QueryProblem("an offset stands after the range, not before it", operand.offset.start, end)
+            raise QueryProblem("an offset stands after the range, not before it", self.starts[opening], end)
         if operand.at is not None and operand.at.timestamp is not None:
-            raise QueryProblem("an @ stands after the range, not before it", operand.at.start, end)
+            raise QueryProblem("an @ stands after the range, not before it", self.starts[opening], end)
         return RangeSelector(operand.start, end, "matrix", operand, duration, operand.offset, operand.at)
 
     def _subquery(self, operand: Expr, duration: Duration) -> Subquery:

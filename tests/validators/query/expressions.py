@@ -24,7 +24,20 @@ STRINGS = (
     *('"a\nb"', "`a\nb`", '"unclosed', "'it\\'s'", "'\\\"'", '"\\\'"', '"#"', '"é"', '"\ufffd"', '"\\U0010FFFF"'),
     *('"\\U00110000"', '"\\x80"', '"a|b"', '"{{"'),
 )
-REGEXES = ('"a.*"', '".*"', '".+"', '"(a|b)"', '"("', '"[a"', '"a{2,1}"', '"(?i)a"', '"a?"', '"\\\\d+"', '"(?=a)"', '""')
+REGEXES = (
+    '"a.*"',
+    '".*"',
+    '".+"',
+    '"(a|b)"',
+    '"("',
+    '"[a"',
+    '"a{2,1}"',
+    '"(?i)a"',
+    '"a?"',
+    '"\\\\d+"',
+    '"(?=a)"',
+    '""',
+)
 LABELS = ("job", "le", "on", "by", "without", "a_b", "__name__", "bool", "inf", "a:b", "1a", '"q"', "end", "offset")
 GOOD_REGEXES = ('"a.*"', '".+"', '"(a|b)"')
 COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
@@ -64,7 +77,9 @@ class Grammar:
     def vector(self, depth):
         if depth <= 0 or self.chance(0.2):
             return self.modified(self.selector())
-        make = self.choose((self.call, self.call, self.aggregation, self.aggregation, self.binary, self.binary, self.wrapped))
+        make = self.choose(
+            (self.call, self.call, self.aggregation, self.aggregation, self.binary, self.binary, self.wrapped)
+        )
         return make(depth - 1)
 
     def wrapped(self, depth):
@@ -98,7 +113,20 @@ class Grammar:
             if self.chance(0.6):
                 text += f" offset{self.space()}{self.choose(('', '', '', '-', '+'))}{self.duration()}"
             else:
-                at = ("start()", "end()", "Start ( )", "1609746000", "-1", "+5", "inf", "nan", "1e30", "5m", "1e18", "9.3e18")
+                at = (
+                    "start()",
+                    "end()",
+                    "Start ( )",
+                    "1609746000",
+                    "-1",
+                    "+5",
+                    "inf",
+                    "nan",
+                    "1e30",
+                    "5m",
+                    "1e18",
+                    "9.3e18",
+                )
                 text += f"{self.space()}@ {self.choose(at)}"
         return text
 

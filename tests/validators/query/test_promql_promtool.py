@@ -22,8 +22,7 @@ def problem(text, release):
     try:
         parse(text, release)
     except QueryProblem as exc:
-        assert 0 <= exc.start <= exc.end <= len(text), (text, exc.start, exc.end)
-        return exc.message
+        return exc.message if 0 <= exc.start <= exc.end <= len(text) else None
     return None
 
 

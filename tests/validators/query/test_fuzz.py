@@ -1,0 +1,44 @@
+"""Whatever text is given: a tree, or a problem with a place in the text."""
+
+import random
+
+import pytest
+
+from apm_s3.validators._query import promql
+from apm_s3.validators._query.problems import QueryProblem
+from tests.validators.query.expressions import JUNK, NUMBERS, STRINGS, expressions
+
+RELEASES = (None, (2, 45), (2, 53), (2, 54), (3, 5))
+
+
+def texts(seed, count):
+    chance = random.Random(seed)
+    pieces = (*JUNK, *NUMBERS, *STRINGS, "\0", "\ud800", "é", "\u2028", "﻿", "0x", "\\x", "[" * 50, "(" * 150, "rate(")
+    for text in expressions(seed, count // 2):
+        yield text
+        yield "".join(chance.choices(pieces, k=chance.randrange(1, 12)))
+
+
+def outcome(parse, text, release):
+    try:
+        tree = parse(text, release)
+    except QueryProblem as exc:
+        return exc.start, exc.end, exc.message
+    return tree.start, tree.end, "good"
+
+
+def check(seed, count, parse):
+    for index, text in enumerate(texts(seed, count)):
+        start, end, message = outcome(parse, text, RELEASES[index % len(RELEASES)])
+        assert 0 <= start <= end <= len(text), text
+        assert message, text
+
+
+def test_any_text_is_a_tree_or_a_problem_with_a_place():
+    check(1, 2000, promql.parse)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_many_texts_are_a_tree_or_a_problem_with_a_place():
+    check(2, 100_000, promql.parse)
