@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 from apm_s3._tools import MAIN_FILES
 from apm_s3.configs._content.overlays import is_reserved
-from apm_s3.configs._content.secrets import find_secrets
 from apm_s3.configs._models import Release
 from apm_s3.errors import ConfigInvalid
 from apm_s3.reports import Issue, Severity, ValidationReport
 from apm_s3.validators import infer_kind, validate_bundle_async, validate_config_async
+from apm_s3.validators._secrets.texts import find_secrets
 
 _MAX_WARNINGS = 200
 
@@ -65,6 +65,24 @@ async def report_bundle(tool: str, files: Mapping[str, bytes]) -> ValidationRepo
         Severity.WARNING, "", None, None, "no-main-file", f"{main} is not in the bundle", hint=hint, file=main
     )
     return replace(report, issues=(*report.issues, missing))
+
+
+def report_secrets(report: ValidationReport, files: Mapping[str, bytes]) -> ValidationReport:
+    """`report` with a warning for each secret in clear in `files`."""
+    found = [
+        Issue(
+            Severity.WARNING,
+            secret.path,
+            secret.line,
+            None,
+            "plain-text-secret",
+            f"{secret.kind} in clear",
+            hint="name a file or a variable that holds it",
+            file=secret.file,
+        )
+        for secret in find_secrets(files)
+    ]
+    return replace(report, issues=(*report.issues, *found))
 
 
 def require_valid(reports: Sequence[ValidationReport], force: str | None) -> None:

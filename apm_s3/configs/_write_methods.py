@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 
 from apm_s3._naming import check_environment
-from apm_s3.configs._checks import keep_checks, report_bundle, report_files, require_valid
+from apm_s3.configs._checks import keep_checks, report_bundle, report_files, report_secrets, require_valid
 from apm_s3.configs._content.directories import read_directory
 from apm_s3.configs._content.overlays import OVERLAY
 from apm_s3.configs._content.sources import (
@@ -51,6 +52,8 @@ class WriteMethods:
     ) -> ValidationReport:
         """What `upload` would say of the same arguments, without S3: one file, or the whole bundle `files`.
 
+        Secrets in clear are warnings.
+
         Raises:
             InvalidRequest: no such tool, or a name that cannot be.
         """
@@ -58,7 +61,8 @@ class WriteMethods:
         if not given:
             raise InvalidOption("there is nothing to validate", hint="give source or files")
         reports = await report_files(tool, given, whole=files is not None)
-        return reports[0] if reports else await report_bundle(tool, given)
+        report = reports[0] if reports else await report_bundle(tool, given)
+        return await asyncio.to_thread(report_secrets, report, given)
 
     async def upload(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
@@ -40,7 +40,7 @@ class Source:
     """One configuration as it was given, read at most once.
 
     `name` is its name in a bundle, `data` is set when it was given as a mapping, else `text` is. `root` is what its
-    last reading gave.
+    last reading gave, `format` what it was read as.
     """
 
     def __init__(self, given: ConfigSource, name: str | None = None) -> None:
@@ -48,6 +48,7 @@ class Source:
         self.data: Mapping[str, Any] | None = None
         self.text = ""
         self.root: Node | None = None
+        self.format: Format | None = None
         self._unreadable: Unreadable | None = None
         if isinstance(given, Mapping):
             self.data = given
@@ -71,6 +72,7 @@ class Source:
         Raises:
             Unreadable: not a document of the format, or beyond a budget.
         """
+        self.format = format
         if self.data is not None:
             document = from_data(self.data)
         else:
@@ -192,6 +194,10 @@ class Context:
         self._counts = {kind: sum(issue.severity is kind for issue in self._issues) for kind in Severity}
         for issue in issues:
             self.add(issue)
+
+    def revise(self, change: Callable[[Issue], Issue]) -> None:
+        """Report `change(issue)` in place of each issue so far."""
+        self._issues = [change(issue) for issue in self._issues]
 
     def skip(self, reason: str) -> None:
         """Say that a check was not made."""

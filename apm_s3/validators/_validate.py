@@ -22,6 +22,7 @@ from apm_s3.validators._memory import ResultMemory, keys_of
 from apm_s3.validators._offload import run_beside, run_shared
 from apm_s3.validators._reading.documents import unreadable_issue
 from apm_s3.validators._reading.nodes import Node, Unreadable
+from apm_s3.validators._secrets.reports import Concealer
 
 Level = Literal["full", "external"]
 _LEVELS = ("full", "external")
@@ -210,10 +211,12 @@ def _check(tool: str, kind: str, source: Source, context: Context, level: Level)
         _tool(tool).check(kind, source, context)
     except Unreadable as exc:
         context.add(unreadable_issue(exc))
-        return
-    if level == "external":
-        text = source.text if source.data is None else json.dumps(source.data, default=str)
-        ask_tool(tool, kind, text, context)
+    else:
+        if level == "external":
+            text = source.text if source.data is None else json.dumps(source.data, default=str)
+            ask_tool(tool, kind, text, context)
+    if context.issues:
+        context.revise(Concealer(source.text if source.data is None else source.data, source.format).conceal)
 
 
 def _tool(tool: str) -> ToolValidator:

@@ -34,3 +34,17 @@ async def test_a_bundle_without_its_main_file_is_warned_of(store: ConfigStore) -
     assert any("prometheus.yml is not in the bundle" in warning for warning in release.warnings)
     whole = await store.upload("prometheus", "staging", "rule_files: [rules/a.yml]\n")
     assert whole.warnings == ()
+
+
+async def test_validation_tells_of_the_secrets_that_an_upload_would_warn_of(store: ConfigStore) -> None:
+    text = "remote_write:\n- url: http://a/\n  basic_auth: {username: u, password: hunter2-Zq9}\n"
+
+    report = await store.validate("prometheus", text)
+    whole = await store.validate("prometheus", files={"prometheus.yml": text, "x.txt": "token: hunter2-Zq9"})
+    release = await store.upload("prometheus", "staging", text)
+
+    (warning,) = report.warnings
+    assert (warning.rule, warning.path, warning.line) == ("plain-text-secret", "remote_write[0].basic_auth.password", 3)
+    assert [issue.file for issue in whole.warnings] == ["prometheus.yml", "x.txt"]
+    assert release.warnings == ("prometheus.yml:3: remote_write[0].basic_auth.password: password in clear",)
+    assert "hunter2" not in repr((report, whole, release))

@@ -15,8 +15,8 @@ from apm_s3.configs._content.alignment import changed_blocks
 from apm_s3.configs._content.diff import MAX_CHANGES, BundleDiff, diff_bundles
 from apm_s3.configs._content.diff_structural import Difference, differences
 from apm_s3.configs._content.diff_text import MAX_LINES, unified_diff
-from apm_s3.configs._content.secrets import MASK
 from apm_s3.configs._content.structures import item_names
+from apm_s3.validators._secrets.shapes import MASK
 from tests.profiles import examples
 
 PROMETHEUS = b"""\

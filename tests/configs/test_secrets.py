@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apm_s3.configs._content import secrets
 from apm_s3.configs._content.diff import diff_bundles
-from apm_s3.configs._content.secrets import MASK, find_secrets, mask_text, mask_value
 from apm_s3.validators import parse_document
+from apm_s3.validators._secrets.names import BY_ENDING
+from apm_s3.validators._secrets.shapes import MASK
+from apm_s3.validators._secrets.texts import find_secrets, mask_text
+from apm_s3.validators._secrets.values import mask_value
 
 SHARED = Path(__file__).parents[3] / "shared" / "validation"
 VALUE = "hunter2-Zq9"
@@ -214,7 +216,7 @@ def test_every_field_that_the_tools_declare_as_a_secret_is_known(tables: str) ->
     assert {name for name in missed if not name.endswith("service_account")} == set()
 
 
-@pytest.mark.parametrize("ending", sorted(secrets._BY_ENDING))
+@pytest.mark.parametrize("ending", sorted(BY_ENDING))
 def test_no_name_of_a_secret_is_missed_because_a_text_is_not_looked_at(ending: str) -> None:
     assert found("a.yml", f"{ending}: {VALUE}\n") != []
     assert found("a.json", json.dumps({"".join(part.title() for part in ending.split("_")): VALUE})) != []
@@ -303,3 +305,95 @@ def test_a_password_in_a_connection_string_without_a_scheme_is_masked(text: str,
 )  # fmt: skip
 def test_what_only_looks_like_a_connection_string_is_left(text: str) -> None:
     assert mask_text("notes.txt", text) == text
+
+
+UNMASKED = {
+    "a default in the text": ("a.yml", "password: ${VAR:-hunter2-Zq9}\n"),
+    "a default without a dash": ("a.yml", "password: ${VAR:hunter2-Zq9}\n"),
+    "a default behind a source": ("a.yml", "password: '${env:VAR:-hunter2-Zq9}'\n"),
+    "a default in a URL": ("a.yml", "url: postgres://u:${PW:-hunter2-Zq9}@db/x\n"),
+    "a default in a template": ("a.yml", "password: '{{ env \"X\" | default \"hunter2-Zq9\" }}'\n"),
+    "an asterisk": ("a.yml", "a: 1\npassword: *hunter2-Zq9\nb: 1\n"),
+    "an ampersand": ("a.yml", "password: &hunter2-Zq9\nb: 1\n"),
+    "an exclamation mark": ("a.yml", "password: !hunter2-Zq9\nb: 1\n"),
+    "braces": ("a.yml", "password: {hunter2-Zq9}\nb: 1\n"),
+    "brackets": ("a.yml", "password: [hunter2-Zq9]\nb: 1\n"),
+    "a hash first": ("a.yml", "password: #hunter2-Zq9\nb: 1\n"),
+    "a hash behind a blank": ("a.yml", "password: abc #hunter2-Zq9\nb: 1\n"),
+    "a percent sign": ("a.yml", "password: %hunter2-Zq9\nb: 1\n"),
+    "an at sign": ("a.yml", "password: @hunter2-Zq9\nb: 1\n"),
+    "a colon": ("a.yml", "password: abc: hunter2-Zq9\nb: 1\n"),
+    "a bar": ("a.yml", "password: |hunter2-Zq9\nb: 1\n"),
+    "text behind quotes": ("a.yml", "password: \"abc\"hunter2-Zq9\nb: 1\n"),
+    "a structure behind a broken alias": ("a.yml", "a: *nothing\nsecureJsonData: {x: hunter2-Zq9}\n"),
+    "a second document": ("a.yml", "a: 1\n---\nsecureJsonData: {x: hunter2-Zq9}\n"),
+    "JSON in YAML": ("a.yml", "config: '{\"a\": {\"password\": \"hunter2-Zq9\"}}'\n"),
+    "JSON in YAML, escaped": ("a.yml", 'config: "{\\"secureJsonData\\": {\\"a\\": \\"hunter2-Zq9\\"}}"\n'),
+    "JSON in a block of YAML": ("a.yml", "config: |\n  {\n    \"headers\": {\"X-Auth\": \"hunter2-Zq9\"}\n  }\n"),
+    "YAML in a block of YAML": ("a.yml", "config: |\n  db:\n    password: hunter2-Zq9\n"),
+    "JSON in JSON": ("a.json", json.dumps({"a": json.dumps({"api_key": "hunter2-Zq9"})})),
+    "JSON in JSON in JSON": ("a.json", json.dumps([json.dumps([json.dumps({"api_key": "hunter2-Zq9"})])])),
+    "JSON in INI": ("grafana.ini", '[a]\nb = `{"token": "hunter2-Zq9"}`\n'),
+    "JSON with a comma too many": ("a.json", '{"secureJsonData": {"a": "hunter2-Zq9",},}'),
+    "JSON with an escaped quote": ("a.json", '{"password": "a\\"hunter2-Zq9", '),
+    "a name and a value": ("a.yml", "env:\n- {name: api-key, value: hunter2-Zq9}\n- {value: x, name: y}\n"),
+    "a value before its name": ("a.yml", "env:\n- {value: hunter2-Zq9, name: DB_PASSWORD}\n"),
+    "a name and values": ("a.json", '{"params": [{"key": "token", "values": ["hunter2-Zq9"]}]}'),
+    "headers of OpenTelemetry": ("a.yml", "headers:\n- name: X-Auth\n  value: hunter2-Zq9\n"),
+    "headers of OpenTelemetry in a text": ("a.yml", "headers_list: \"tenant=a,api-key=hunter2-Zq9\"\n"),
+    "Grafana's url_options": ("a.json", '{"url_options": {"params": [{"key": "key", "value": "hunter2-Zq9"}]}}'),
+    "a key with a dot": ("a.yml", "api.key: hunter2-Zq9\n"),
+    "an assertion": ("a.yml", "oauth2:\n  endpoint_params:\n    assertion: hunter2-Zq9\n"),
+    "X-Auth": ("a.yml", "http_headers:\n  X-Auth:\n    values: [hunter2-Zq9]\n"),
+    "a token for a user": ("a.yml", "url: http://hunter2-Zq9@host/\n"),
+    "a long token for a user": ("a.yml", "url: https://hunter2-Zq9-0123456789@host/\n"),
+    "a header's value in jsonData": ("a.yml", "jsonData:\n  httpHeaderName1: X\n  httpHeaderValue1: hunter2-Zq9\n"),
+    "a key for signed URLs": ("a.yml", "gcs: {signed_url_key: hunter2-Zq9}\n"),
+    "a quoted INI key with a colon": ("grafana.ini", '[a]\n"x:y_password" = hunter2-Zq9\n'),
+    "a numbered name": ("a.yml", "password2: hunter2-Zq9\n"),
+    "a short name": ("a.yml", "smtp: {pass: hunter2-Zq9}\n"),
+    "a list of tokens": ("a.yml", "bearer_tokens: [hunter2-Zq9]\n"),
+    "an INI line that is none": ("grafana.ini", "[a]\nnonsense\nclient_secret = hunter2-Zq9;hunter2-Zq9\n"),
+    "quotes that stay open": ("grafana.ini", "[a]\nclient_secret = `hunter2-Zq9\nhunter2-Zq9\n"),
+    "a URL as a key": ("a.yml", "hosts: {'https://u:hunter2-Zq9@h/': 1}\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "text"), UNMASKED.values(), ids=UNMASKED)
+def test_no_form_of_a_secret_is_shown(name: str, text: str) -> None:
+    other = text.replace(VALUE, "changed-Zq9")
+    diff = diff_bundles({name: text.encode()}, {name: other.encode()}, old_label="old", new_label="new")
+    shown = [mask_text(name, text), json.dumps(diff.to_dict()), str(find_secrets({name: text.encode()}))]
+
+    assert "hunter2" not in "".join(shown)
+    assert "changed" not in shown[1].replace('"changed"', "")
+    assert mask_text(name, text).count("\n") == text.count("\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.yml", "password: *db_password\n"[:10] + "${env:DB_PASSWORD}\n"),
+        ("a.yml", "password: ${DB_PASSWORD:-}\n"),
+        ("a.yml", "password: '{{ vault_password }}'\n"),
+        ("a.yml", "expr: '{token=\"abc\"} |= \"key\"'\n"),
+        ("a.yml", "x: &anchor 1\ny: *anchor\n"),
+        ("a.yml", "expr: |\n  sum by (token) (\n    rate(x{secret=\"a\"}[5m])\n  )\n"),
+        ("a.yml", "env:\n- {name: LOG_LEVEL, value: debug}\n- {name: token, value: '${TOKEN}'}\n"),
+        ("a.yml", "headers_list: tenant=a,accept=b\n"),
+        ("a.yml", "password: ''  # rotate in May\n"),
+        ("a.yml", "num_tokens: 5\nuse_assertions: 1\n"),
+    ],
+)  # fmt: skip
+def test_what_resembles_a_secret_is_shown(name: str, text: str) -> None:
+    assert mask_text(name, text) == text
+
+
+def test_a_secret_in_a_block_of_text_is_masked_alone() -> None:
+    text = "config: |\n  db:\n    user: me\n    password: hunter2-Zq9\n  x: 1\n"
+
+    assert mask_text("a.yml", text) == text.replace(VALUE, MASK)
+
+
+def test_a_secret_in_a_nested_text_says_its_whole_path() -> None:
+    assert found("a.yml", 'config: \'{"a": {"password": "hunter2-Zq9"}}\'\n') == [("config.a.password", "password")]

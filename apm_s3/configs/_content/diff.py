@@ -9,10 +9,11 @@ from typing import Any
 
 from apm_s3.configs._content.diff_structural import Change, Kind, differences
 from apm_s3.configs._content.diff_text import unified_diff
-from apm_s3.configs._content.secrets import decode, shared_secrets
 from apm_s3.errors import ConfigInvalid
 from apm_s3.validators import parse_document
 from apm_s3.validators._reading.documents import format_of
+from apm_s3.validators._secrets.texts import decode
+from apm_s3.validators._secrets.values import secrets_by_neighbours
 
 MAX_CHANGES = 5_000
 """Changes that the structural diff of one file lists at most."""
@@ -99,7 +100,7 @@ def _structural(name: str, old: str, new: str) -> tuple[tuple[Change, ...] | Non
     form = format_of(name)
     if form is None:
         return None, "no structure is known for files of this kind"
-    shared = shared_secrets(name, old) | shared_secrets(name, new)
+    shared = secrets_by_neighbours(name, old) | secrets_by_neighbours(name, new)
     try:
         found: Iterator[Change] = (
             each.masked(shared) for each in differences(parse_document(old, form), parse_document(new, form))

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from apm_s3.configs._content.alignment import changed_blocks
-from apm_s3.configs._content.secrets import mask_value
 from apm_s3.configs._content.structures import Steps, item_names, render
+from apm_s3.validators._secrets.names import is_secret_name
+from apm_s3.validators._secrets.shapes import MASK
+from apm_s3.validators._secrets.texts import mask_steps
+from apm_s3.validators._secrets.values import mask_value
 
 Kind = Literal["added", "removed", "changed"]
 
@@ -56,7 +59,11 @@ class Difference:
     def masked(self, shared: AbstractSet[str] = frozenset()) -> Change:
         """The change as it may be shown; `shared` as in `mask_value`."""
         old, new = (mask_value(value, self.steps, shared) for value in (self.old, self.new))
-        return Change(self.kind, render(self.steps), old, new)
+        steps = mask_steps(self.steps)
+        if old is None and new is None and is_secret_name(self.steps[:-1]):
+            # `password: {abc}` is a password in braces.
+            steps = (*steps[:-1], MASK)
+        return Change(self.kind, render(steps), old, new)
 
 
 def differences(old: Any, new: Any) -> Iterator[Difference]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from apm_s3.configs._content.alignment import Block, changed_blocks
-from apm_s3.configs._content.secrets import mask_text
+from apm_s3.validators._secrets.texts import mask_text
 
 CONTEXT = 3
 MAX_LINES = 5_000

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from apm_s3.configs._content.diff_structural import Difference, differences
-from apm_s3.configs._content.secrets import decode
 from apm_s3.configs._content.serialise import Plain, ini_line, ini_value, serialise
 from apm_s3.configs._content.structures import Steps
 from apm_s3.reports import Severity
@@ -21,6 +20,7 @@ from apm_s3.validators._reading.nodes import MAPPING, SCALAR, Node, Unreadable
 from apm_s3.validators._reading.scalars import is_null, resolve, resolve_plain
 from apm_s3.validators._reading.trace import Steps as Indexed
 from apm_s3.validators._reading.trace import Trace
+from apm_s3.validators._secrets.texts import decode
 
 Edit = tuple[int, int, str]
 """text[start:stop] becomes what the third says."""

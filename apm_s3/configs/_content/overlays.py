@@ -44,13 +44,13 @@ from typing import Any
 
 from apm_s3._naming import check_file_name
 from apm_s3.configs._content.edits import fitted, load, rewrite
-from apm_s3.configs._content.secrets import decode
 from apm_s3.configs._content.serialise import serialise
 from apm_s3.configs._content.structures import Steps, item_names, render
 from apm_s3.errors import ApmS3Error, ConfigInvalid
 from apm_s3.reports import Issue, Severity, ValidationReport
 from apm_s3.validators._reading.documents import format_of
 from apm_s3.validators._reading.nodes import Unreadable
+from apm_s3.validators._secrets.texts import decode
 
 RESERVED = ".apm/"
 """The folder, in a bundle, of what no tool reads."""

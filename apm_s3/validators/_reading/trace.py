@@ -27,7 +27,8 @@ class Trace:
 
     Attributes:
         tolerant: whether the reader goes on where the document's tool would not: behind the first document, past the
-            version of another YAML, past a line of INI that is none. It raises the same errors, but later.
+            version of another YAML, past an alias of nothing, past a line of INI that is none. It raises the same
+            errors, but later.
         scalars: every scalar that is a value, in the order of the text. Aliases are not among them.
         keys: every key, and every header of an INI section; their steps end with the key itself.
         collections: every mapping and sequence that ends, and whether it is written in brackets or braces.

@@ -274,6 +274,7 @@ class _Tracer(_Composer):
         super().__init__(loader, text, library)
         self._trace = trace
         self._event: Any = None
+        self._failure: Unreadable | None = None
 
     def compose(self) -> Document:
         if not self._trace.tolerant:
@@ -285,6 +286,8 @@ class _Tracer(_Composer):
                 self._anchors.clear()
             elif not isinstance(event, yaml.StreamStartEvent | yaml.DocumentEndEvent):
                 self._take(event)
+        if self._failure is not None:
+            raise self._failure
         return Document(first or self._root, self._issues)
 
     def _take(self, event: Any) -> None:
@@ -302,11 +305,17 @@ class _Tracer(_Composer):
         self._open[-1].node.start = event.start_mark.index
 
     def _expand(self, event: Any) -> None:
+        node = scalar("", event.start_mark.line + 1, event.start_mark.column + 1, plain=True)
+        node.start, node.stop = event.start_mark.index, event.end_mark.index
         if event.anchor not in self._anchors:
-            node = scalar("", event.start_mark.line + 1, event.start_mark.column + 1, plain=True)
-            node.start, node.stop = event.start_mark.index, event.end_mark.index
             self._trace.unknown.append(Written(self._steps(), node))
-        super()._expand(event)
+        try:
+            super()._expand(event)
+        except Unreadable as exc:
+            if not self._trace.tolerant:
+                raise
+            self._failure = self._failure or exc
+            super()._attach(node)
 
     def _attach(self, node: Node) -> None:
         if isinstance(self._event, yaml.AliasEvent):

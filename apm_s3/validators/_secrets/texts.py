@@ -1,0 +1,299 @@
+"""Secrets in texts: where they are, and the same text without them. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from apm_s3.validators._reading.documents import Format, format_of, read_document
+from apm_s3.validators._reading.nodes import Unreadable, render_steps
+from apm_s3.validators._reading.trace import Steps, Trace, Written
+from apm_s3.validators._secrets.names import (
+    BELOW,
+    ENDINGS,
+    Labels,
+    hints_at_secrets,
+    is_label,
+    is_secret_name,
+    kind_by_name,
+    labelled,
+)
+from apm_s3.validators._secrets.shapes import (
+    MASK,
+    OVERLAP,
+    PEM_KIND,
+    PERHAPS,
+    PIECE,
+    is_elsewhere,
+    mask_shapes,
+    shapes_in,
+)
+
+_NAME = "(?:" + "|".join(ENDINGS).replace("_", "[-_. ]?") + r")[\"']?\s{0,8}[:=]\s{0,8}"
+_QUOTED = r"\\{0,3}\"(?:[^\"\\\n]|\\.){1,512}|'[^'\n]{1,512}"
+_IN_LINE = re.compile(rf"{_NAME}({_QUOTED}|[^\s\"'#,;}}\]][^\s,;}}\]]{{0,512}})", re.IGNORECASE)
+_TO_LINE_END = re.compile(rf"{_NAME}(\S[^\n]{{0,2048}})", re.IGNORECASE)
+"""In a text that its reader could not read to the end, a value may hold anything."""
+_BEGINS_LINE = re.compile(
+    rf"[ \t]*(?:- )?(?:export )?[\"']?[\w.-]{{0,64}}?{_NAME}({_QUOTED}|[^\s\"'][^\n]{{0,2048}})", re.IGNORECASE
+)
+_HASH = re.compile(r"[ \t]*#\S")
+"""What YAML takes for a comment, though nobody begins one like that: the rest of a password that holds ` #`."""
+_IN_COMMENT = "secret in a comment"
+_MASKED_ONLY = frozenset((_IN_COMMENT, BELOW, PERHAPS))
+_MAX_NESTING = 3
+"""How deep texts inside of values are read: JSON in a value of YAML, and once more in a value of that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """Where a secret stands in clear.
+
+    Attributes:
+        path: leads to the value; empty where it is in a comment or in a file without structure.
+        line: from 1.
+        kind: what it is: "password", "token", "webhook URL" ...
+    """
+
+    file: str
+    path: str
+    line: int
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.path + ': ' if self.path else ''}{self.kind} in clear"
+
+
+StepT = TypeVar("StepT", str | int, str | int | tuple[str, str])
+
+
+class Span(NamedTuple):
+    """The place of one secret."""
+
+    start: int
+    stop: int
+    kind: str
+    steps: Steps
+
+
+def find_secrets(files: Mapping[str, bytes]) -> tuple[Secret, ...]:
+    """The secrets in clear in `files`, in the order of each text. Files that are no text have none.
+
+    What only may be one, such as what stands behind the name of a secret in a comment (samples are full of that), is
+    not reported, but it is masked.
+    """
+    found: list[Secret] = []
+    for name, raw in files.items():
+        text = decode(raw)
+        if text is None:
+            continue
+        line, counted = 1, 0
+        for span in secret_spans(format_of(name), text):
+            if span.kind in _MASKED_ONLY:
+                continue
+            line, counted = line + text.count("\n", counted, span.start), span.start
+            found.append(Secret(name, render_steps(mask_steps(span.steps)), line, span.kind))
+    return tuple(found)
+
+
+def mask_text(name: str, text: str) -> str:
+    """`text`, the content of the file `name`, with `MASK` for every secret; it has the same number of lines."""
+    return _without(text, secret_spans(format_of(name), text))
+
+
+def mask_inner(text: str) -> str:
+    """A value with `MASK` for every secret that stands in it as JSON, or as lines of another configuration."""
+    return _without(text, _inner_spans(text, 1))
+
+
+def decode(raw: bytes) -> str | None:
+    """The text of a file, without byte order mark; None for what is no text."""
+    try:
+        text = raw.decode("utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8")
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text else text.removeprefix("\ufeff")
+
+
+def mask_steps(steps: tuple[StepT, ...]) -> tuple[StepT, ...]:
+    """`steps` as they may be shown: a key can be a URL with a password in it."""
+    return tuple([_mask_step(step) for step in steps])
+
+
+def _mask_step(step: Any) -> Any:
+    if isinstance(step, tuple):
+        return (step[0], mask_shapes(step[1]))
+    return mask_shapes(step) if isinstance(step, str) else step
+
+
+def secret_spans(form: Format | None, text: str, read: tuple[Trace, bool] | None = None) -> list[Span]:
+    """The places of all secrets, in order, none overlapping another. `read` is what `traced` gave, if known."""
+    shapes, named = list(shapes_in(text)), hints_at_secrets(text)
+    if not named and not shapes:
+        return []
+    spans: list[Span] = []
+    trace, parsed = read or traced(text, form)
+    if named:
+        spans += _named(text, form, trace)
+        spans += _nested(text, trace.scalars, 0)
+    spans += (Span(start, stop, kind, _steps_at(trace.scalars, start)) for start, stop, kind in shapes)
+    if named and not (parsed and form == "json"):
+        spans += _named_in_lines(text, comments_only=parsed, to_line_end=form in ("yaml", "ini"))
+    return _disjoint(spans)
+
+
+def traced(text: str, form: Format | None) -> tuple[Trace, bool]:
+    """What stands where, as far as the text could be read, and whether it could be to its end."""
+    trace = Trace(tolerant=True)
+    if form is None:
+        return trace, False
+    try:
+        read_document(text, form, trace=trace)
+    except Unreadable:
+        # YAML takes the comments, and the commas too many, that break JSON.
+        return (traced(text, "yaml")[0] if form == "json" else trace), False
+    return trace, True
+
+
+def labels_of(trace: Trace) -> Labels:
+    """The names of the mappings of a text that have one."""
+    return {steps[:-1]: node.text for steps, node in (*trace.scalars, *trace.repeated) if steps and is_label(steps[-1])}
+
+
+# --------------------------------------------------------------------------------------------------------------
+# By name
+
+
+def _named(text: str, form: Format | None, trace: Trace) -> Iterator[Span]:
+    labels = labels_of(trace)
+    for value in (*trace.scalars, *trace.repeated):
+        yield from _by_name(text, value, labels, form)
+    yield from (Span(node.start, node.stop, "secret", steps) for steps, node in trace.unknown if is_secret_name(steps))
+    if form == "yaml":
+        yield from _keys_for_values(trace)
+
+
+def _by_name(text: str, value: Written, labels: Labels, form: Format | None) -> Iterator[Span]:
+    """The place of `value`, if it is a secret by its name."""
+    steps, node = value
+    if "PRIVATE KEY-----" in node.text:
+        kind: str | None = PEM_KIND
+    else:
+        kind = kind_by_name(labelled(steps, labels), node.text)
+    if kind is None:
+        return
+    stop = node.stop
+    written = text[node.start : stop]
+    if form == "ini" or (form == "yaml" and node.plain and _HASH.match(text, stop)):
+        # The tool ends a value at '#' or ';': whoever did not know that has the rest of the password behind it.
+        stop = end if (end := text.find("\n", stop)) >= 0 else len(text)
+    if not is_elsewhere(node.text):
+        yield Span(node.start, stop, kind, steps)
+    elif not node.text and form == "yaml" and written.startswith(("&", "!")):
+        # Without quotes, a password that begins like this is an anchor or a tag of nothing.
+        yield Span(node.start, stop, kind, steps)
+    elif not node.text and stop > node.stop and text[node.start : stop].strip():
+        yield Span(node.start, stop, _IN_COMMENT, steps)
+
+
+def _keys_for_values(trace: Trace) -> Iterator[Span]:
+    """Passwords in braces, which YAML takes for a mapping of a key to nothing: `password: {abc}`."""
+    nothing = {steps for steps, node in trace.scalars if not node.text and node.start == node.stop}
+    for steps, node in trace.keys:
+        if steps in nothing and len(steps) > 1 and is_secret_name(steps[:-1]):
+            yield Span(node.start, node.stop, BELOW, steps[:-1])
+
+
+def _named_in_lines(text: str, *, comments_only: bool, to_line_end: bool) -> Iterator[Span]:
+    """What stands behind the name of a secret where no parser has looked: in comments, or in any other text."""
+    kind = _IN_COMMENT if comments_only else "secret"
+    pattern, offset = _TO_LINE_END if to_line_end and not comments_only else _IN_LINE, 0
+    for line in text.split("\n"):
+        first = min((at for mark in "#;" if (at := line.find(mark)) >= 0), default=len(line)) if comments_only else 0
+        for start in range(first, len(line), PIECE):
+            for match in pattern.finditer(line, start, start + PIECE + OVERLAP):
+                if not is_elsewhere(match[1].strip("\"'")):
+                    yield Span(offset + match.start(1), offset + match.end(1), kind, ())
+        offset += len(line) + 1
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Texts inside of values
+
+
+def _nested(text: str, values: Iterable[Written], nesting: int) -> Iterator[Span]:
+    for steps, node in values:
+        for span in _inner_spans(node.text, nesting + 1):
+            start, stop = _place(text[node.start : node.stop], node.text, span)
+            yield Span(node.start + start, node.start + stop, span.kind, (*steps, *span.steps))
+
+
+def _inner_spans(text: str, nesting: int) -> list[Span]:
+    """The secrets in a value that is JSON, a mapping of YAML on one line, or several lines of a configuration."""
+    structured, lines = text.lstrip()[:1] in ("{", "["), "\n" in text.strip()
+    if nesting > _MAX_NESTING or not (structured or lines) or not hints_at_secrets(text):
+        return []
+    if structured:
+        for form in ("json", "yaml"):
+            trace, parsed = traced(text, form)
+            if parsed:
+                return _disjoint([*_named(text, form, trace), *_nested(text, trace.scalars, nesting)])
+    spans, offset = [], 0
+    for line in text.split("\n") if lines else ():
+        if (match := _BEGINS_LINE.match(line)) and not is_elsewhere(match[1].strip("\"'")):
+            spans.append(Span(offset + match.start(1), offset + match.end(1), _IN_COMMENT, ()))
+        offset += len(line) + 1
+    return spans
+
+
+def _place(written: str, value: str, span: Span) -> tuple[int, int]:
+    """Where a part of a value stands in what is written: all of it, where escapes, folds or indents change that."""
+    if (at := written.find(value)) >= 0:
+        return at + span.start, at + span.stop
+    secret = value[span.start : span.stop]
+    if written.startswith(("|", ">")) and (at := written.find(secret)) >= 0 and written.count(secret) == 1:
+        return at, at + len(secret)
+    return 0, len(written)
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Places
+
+
+def _steps_at(values: Sequence[Written], at: int) -> Steps:
+    """The steps of the value that holds the place `at`."""
+    low, high = 0, len(values)
+    while low < high:
+        middle = (low + high) // 2
+        if values[middle].node.start <= at:
+            low = middle + 1
+        else:
+            high = middle
+    return values[low - 1].steps if low and at < values[low - 1].node.stop else ()
+
+
+def _disjoint(spans: Iterable[Span]) -> list[Span]:
+    kept: list[Span] = []
+    for span in sorted(spans, key=lambda each: (each.start, -each.stop)):
+        if not kept or span.start >= kept[-1].stop:
+            kept.append(span)
+        elif span.stop > kept[-1].stop:
+            kept[-1] = kept[-1]._replace(stop=span.stop)
+    return kept
+
+
+def _without(text: str, spans: Iterable[Span]) -> str:
+    parts, at = [], 0
+    for span in spans:
+        parts += [text[at : span.start], _masked(text[span.start : span.stop])]
+        at = span.stop
+    return "".join([*parts, text[at:]])
+
+
+def _masked(secret: str) -> str:
+    # Keys in PEM stand over several lines, each of which is one in the masked text, too.
+    return "\n".join(
+        line[: len(line) - len(line.lstrip())] + MASK if line.strip() else line for line in secret.split("\n")
+    )

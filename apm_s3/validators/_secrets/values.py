@@ -1,0 +1,64 @@
+"""Secrets in values that a text was read to, and the same values without them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+from apm_s3.validators._reading.documents import format_of
+from apm_s3.validators._reading.scalars import resolve_plain
+from apm_s3.validators._secrets.names import Steps, hints_at_secrets, is_label, is_secret_name, kind_by_name, labelled
+from apm_s3.validators._secrets.shapes import MASK, is_elsewhere, mask_shapes
+from apm_s3.validators._secrets.texts import labels_of, mask_inner, traced
+
+
+def secrets_by_neighbours(name: str, text: str) -> frozenset[str]:
+    """Values that only something else in the text makes secrets: an alias that repeats them below the name of one, or
+    the name beside them in an item of a list.
+    """
+    form = format_of(name)
+    if form is None or not hints_at_secrets(text):
+        return frozenset()
+    trace, _ = traced(text, form)
+    labels, repeated = labels_of(trace), {id(node) for _, node in trace.repeated}
+    found: set[str] = set()
+    for steps, node in (*trace.repeated, *trace.scalars):
+        full = labelled(steps, labels)
+        if (id(node) in repeated or full is not steps) and kind_by_name(full) and not is_elsewhere(node.text):
+            found |= {node.text, str(resolve_plain(node.text))}
+    return frozenset(found)
+
+
+def mask_value(value: Any, steps: Steps = (), shared: AbstractSet[str] = frozenset()) -> Any:
+    """`value`, which stands at `steps`, with `MASK` for every secret in it; all else is kept.
+
+    Args:
+        shared: values that are secrets wherever they stand; see `secrets_by_neighbours`.
+    """
+    if isinstance(value, Mapping):
+        return _mask_mapping(value, tuple(steps), shared)
+    if isinstance(value, list | tuple):
+        return [mask_value(item, (*steps, index), shared) for index, item in enumerate(value)]
+    if value is None or isinstance(value, bool):
+        return value
+    text = str(value)
+    if text in shared or (kind_by_name(steps, text) is not None and not is_elsewhere(text)):
+        return MASK
+    if not isinstance(value, str):
+        return value
+    return mask_shapes(mask_inner(value) if hints_at_secrets(value) else value)
+
+
+def _mask_mapping(value: Mapping[Any, Any], steps: tuple[Any, ...], shared: AbstractSet[str]) -> dict[Any, Any]:
+    labels: dict[Steps, str] = {}
+    for key, item in value.items():
+        if is_label(key) and isinstance(item, str):
+            labels[steps] = item
+    below = bool(steps) and is_secret_name(steps)
+    masked = {}
+    for key, item in value.items():
+        # `password: {abc}` is a password in braces.
+        shown = MASK if below and item is None else mask_shapes(key) if isinstance(key, str) else key
+        masked[shown] = mask_value(item, labelled((*steps, str(key)), labels), shared)
+    return masked

@@ -1,0 +1,53 @@
+"""A report says where a problem is and what kind it is, but never the value of a secret."""
+
+from __future__ import annotations
+
+import pytest
+
+from apm_s3.validators import validate_bundle, validate_config
+
+ALERTMANAGER = "route: {receiver: a}\nreceivers:\n- name: a\n"
+LEAKS = {
+    "an alias that should have been in quotes": (
+        "alertmanager", "alertmanager.yml", f"global:\n  smtp_auth_password: *hunter2\n{ALERTMANAGER}", "unknown-anchor"
+    ),
+    "a template that is a secret": (
+        "alertmanager", "alertmanager.yml", f"{ALERTMANAGER}  webhook_configs: [{{url: '{{{{hunter2}}}}'}}]\n", "template"
+    ),
+    "a URL without a scheme": (
+        "alertmanager", "alertmanager.yml", f"{ALERTMANAGER}  webhook_configs: [{{url: 'hunter2:hunter2'}}]\n", "url"
+    ),
+    "a target with a password": (
+        "prometheus", "prometheus.yml",
+        "scrape_configs:\n- job_name: a\n  static_configs: [{targets: ['http://u:hunter2@h/']}]\n", "target-address"
+    ),
+    "an unknown field below a secret": (
+        "prometheus", "prometheus.yml", "scrape_configs:\n- job_name: a\n  basic_auth: {password: {hunter2: 1}}\n", "wrong-type"
+    ),
+    "a number that is a secret in a list": (
+        "loki", "loki.yaml", "common: {storage: {s3: {secret_access_key: [hunter2]}}}\n", "wrong-type"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("tool", "name", "text", "rule"), LEAKS.values(), ids=LEAKS)
+def test_no_problem_quotes_a_secret(tool: str, name: str, text: str, rule: str) -> None:
+    alone = validate_config(tool, text, name=name)
+    together = validate_bundle(tool, {name: text.encode()})
+
+    assert rule in {issue.rule for issue in alone.issues}
+    assert "hunter2" not in str(alone) + repr(alone) + str(together) + repr(together)
+
+
+def test_no_problem_of_a_mapping_quotes_a_secret() -> None:
+    receiver = {"name": "a", "webhook_configs": [{"url": "hunter2-zq9:x"}, {"url": "{{hunter2}}"}]}
+    report = validate_config("alertmanager", {"route": {"receiver": "a"}, "receivers": [receiver]})
+
+    assert len(report.errors) == 2
+    assert "hunter2" not in repr(report)
+
+
+def test_a_problem_elsewhere_keeps_what_it_quotes() -> None:
+    text = "global:\n  smtp_auth_password: hunter2-zq9\nroute: {receiver: unknown}\nreceivers: []\n"
+
+    assert "'unknown'" in str(validate_config("alertmanager", text))
