@@ -1,0 +1,134 @@
+"""Trees of regular expressions: what the parser of `re2` builds and the engine of `re2_match` runs.
+
+Each node carries the measures that Go's `regexp/syntax` puts limits on, computed from its children when it is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from itertools import groupby
+
+from apm_s3.validators._query.re2_classes import Group, Ranges
+
+
+class Op(Enum):
+    """What a node matches."""
+
+    EMPTY = auto()
+    LITERAL = auto()
+    CLASS = auto()
+    ANY = auto()
+    ANY_NOT_NEWLINE = auto()
+    BEGIN_TEXT = auto()
+    BEGIN_LINE = auto()
+    END_TEXT = auto()
+    END_LINE = auto()
+    WORD_BOUNDARY = auto()
+    NOT_WORD_BOUNDARY = auto()
+    CAPTURE = auto()
+    REPEAT = auto()
+    CONCAT = auto()
+    ALTERNATE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class CharClass:
+    """A set of characters: those in `ranges` or in one of `groups`, or, where `negated`, all others.
+
+    A folded class has, for each member, the characters that differ from it in case only; a group is folded before it
+    is inverted.
+    """
+
+    ranges: Ranges = ()
+    groups: tuple[Group, ...] = ()
+    negated: bool = False
+    folded: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """One part of a regular expression.
+
+    `height`, `size` (in instructions) and `copies` (the product of the counted repetitions on the worst path, 0
+    for none) are what Go limits. `text` is a literal's characters, or a capture's name. No node changes once it is
+    built; frozen, a pattern would take twice the time.
+    """
+
+    op: Op
+    subs: tuple[Node, ...] = ()
+    text: str = ""
+    char_class: CharClass | None = None
+    index: int = 0
+    low: int = 0
+    high: int = 0
+    greedy: bool = True
+    folded: bool = False
+    height: int = 1
+    size: int = 1
+    copies: int = 0
+
+
+def literal(text: str, *, folded: bool) -> Node:
+    """The characters of `text`, in any case where `folded`."""
+    return Node(Op.LITERAL, text=text, folded=folded, size=len(text))
+
+
+def capture(sub: Node, index: int, name: str) -> Node:
+    """The group of number `index`."""
+    return Node(Op.CAPTURE, (sub,), name, index=index, height=sub.height + 1, size=sub.size + 2, copies=sub.copies)
+
+
+def simple_repeat(sub: Node, operator: str, *, greedy: bool) -> Node:
+    """`sub` with one of `*`, `+`, `?`."""
+    low, high = {"*": (0, -1), "+": (1, -1), "?": (0, 1)}[operator]
+    size = sub.size + (2 if operator == "*" else 1)
+    return Node(
+        Op.REPEAT, (sub,), low=low, high=high, greedy=greedy, height=sub.height + 1, size=size, copies=sub.copies
+    )
+
+
+def counted_repeat(sub: Node, low: int, high: int, *, greedy: bool) -> Node:
+    """`sub` at least `low` times and at most `high` times, -1 for any number."""
+    copied = max(1, high * sub.size + high - low)
+    if high < 0:
+        copied = 1 + low * sub.size if low else 2 + sub.size
+    count = low if high < 0 else high
+    copies = 0 if high == 0 else max(count, count * sub.copies) if count else sub.copies
+    return Node(Op.REPEAT, (sub,), low=low, high=high, greedy=greedy, height=sub.height + 1, size=copied, copies=copies)
+
+
+def concat(subs: Sequence[Node]) -> Node:
+    """One node after the other, neighbouring literals joined."""
+    joined: list[Node] = []
+    for folded, run in groupby(subs, key=lambda node: node.folded if node.op is Op.LITERAL else None):
+        nodes = list(run)
+        if folded is None or len(nodes) == 1:
+            joined.extend(nodes)
+        else:
+            joined.append(literal("".join(node.text for node in nodes), folded=folded))
+    return _group(Op.CONCAT, joined)
+
+
+def alternate(subs: Sequence[Node]) -> Node:
+    """Any of the nodes, the earlier preferred."""
+    if len(subs) > 1 and all(_is_one_character(sub) for sub in subs):
+        # Go makes one character class of them.
+        return Node(Op.ALTERNATE, tuple(subs))
+    return _group(Op.ALTERNATE, subs)
+
+
+def _is_one_character(node: Node) -> bool:
+    return (node.op is Op.LITERAL and len(node.text) == 1) or node.op in (Op.CLASS, Op.ANY, Op.ANY_NOT_NEWLINE)
+
+
+def _group(op: Op, subs: Sequence[Node]) -> Node:
+    if not subs:
+        return Node(Op.EMPTY)
+    if len(subs) == 1:
+        return subs[0]
+    size = sum(sub.size for sub in subs) + (len(subs) - 1 if op is Op.ALTERNATE else 0)
+    # Go moves the parts of a group into a group of the same kind around it.
+    height = 1 + max(sub.height - (sub.op is op and sub.height > 1) for sub in subs)
+    return Node(op, tuple(subs), height=height, size=size, copies=max(sub.copies for sub in subs))
