@@ -334,3 +334,13 @@ def test_what_go_refuses_of_merge_keys_and_escapes_is_refused(text):
 )
 def test_what_go_takes_of_merge_keys_and_escapes_is_taken(text):
     assert check(text).ok
+
+
+def test_targets_behind_a_regular_expression_too_large_to_run_are_said_to_be_unchecked():
+    text = job(
+        "static_configs: [{targets: ['']}]\nrelabel_configs: [{action: drop, source_labels: [job], regex: '%s'}]"
+    )
+
+    assert check(text % "\\p{Greek}").skipped == (
+        "the static targets of a job were not relabelled: a regular expression is too large to be run here",
+    )

@@ -165,14 +165,12 @@ async def test_the_async_call_refuses_a_wrong_argument(options):
 
 WITHOUT_EXTRAS = """
 import sys
-sys.modules["re2"] = sys.modules["promql_parser"] = None
+sys.modules["promql_parser"] = None
 from apm_s3.validators import validate_config
-config = "scrape_configs: [{job_name: a, static_configs: [{targets: [b]}], relabel_configs: [{regex: '(', target_label: c}]}]"
 rules = "groups: [{name: g, rules: [{record: r, expr: 'rate('}]}]"
-for kind, text in (("config", config), ("rules", rules)):
-    report = validate_config("prometheus", text, kind=kind)
-    assert report.ok, report
-    print(*report.skipped, sep="\\n")
+report = validate_config("prometheus", rules, kind="rules")
+assert report.ok, report
+print(*report.skipped, sep="\\n")
 """
 
 
@@ -181,7 +179,7 @@ def test_without_the_extra_the_checks_that_need_it_are_said_to_be_skipped():
         [sys.executable, "-c", WITHOUT_EXTRAS], capture_output=True, text=True, timeout=60, check=True
     )
 
-    assert done.stdout.count("apm-s3[validate]") == 3
+    assert done.stdout.count("apm-s3[validate]") == 1
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ from apm_s3.reports import Issue, Severity
 from apm_s3.validators._alertmanager.schema import CONFIG, config_schema
 from apm_s3.validators._alertmanager.templates import check_bundle, check_templates
 from apm_s3.validators._context import Context, Source
-from apm_s3.validators._grammars import regexes
 from apm_s3.validators._structure import take_issues
 
 __all__ = ["KINDS", "READ_TOGETHER", "check", "check_bundle", "infer_kind"]
@@ -38,7 +37,5 @@ def check(kind: str, source: Source, context: Context) -> None:
     if root is None:
         context.add(Issue(Severity.ERROR, "", 1, 1, "root-route", "no route: a root route with a receiver is needed"))
         return
-    if not regexes.available():
-        context.skip(regexes.SKIPPED)
     if config_schema().decode(CONFIG, root, context) is None:
         context.error(root, None, "root-route", "no route: a root route with a receiver is needed")

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import re
 
-from apm_s3.validators._grammars.regexes import regex_problem
+from apm_s3.validators._grammars.regexes import regex_error, regex_message
 
 _RESERVED = frozenset("{}!=~,\\\"'`")
 _OPERATORS = ("=~", "!~", "!=", "=")
 _CLASSIC = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(=~|=|!=|!~)\s*((?s:.*?))\s*", re.ASCII)
 _ESCAPES = re.compile(r"\\(?:[abfnrtv\\\"]|x[0-9a-fA-F]{2}|[0-7]{3}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})")
 _LONGEST = 64 * 1024
-
-WHOLE = "^(?:{})$"
-"""How Alertmanager anchors a regular expression."""
 
 
 class _Bad(Exception):
@@ -42,8 +39,8 @@ def matchers_problem(text: str) -> str | None:
 
 def _check_all(matchers: list[tuple[str, str, str]]) -> None:
     for name, operator, value in matchers:
-        if "~" in operator and (problem := regex_problem(value, WHOLE)):
-            raise _Bad(f"the value of {name[:80]!r} is no regular expression: {problem}")
+        if "~" in operator and (error := regex_error(value)):
+            raise _Bad(f"the value of {name[:80]!r} is {regex_message(error)}")
 
 
 # -- the UTF-8 grammar

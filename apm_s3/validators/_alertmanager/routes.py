@@ -4,25 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from apm_s3.validators._alertmanager.matchers import WHOLE
 from apm_s3.validators._context import Context
-from apm_s3.validators._decoding.struct import Mismatch, Struct
+from apm_s3.validators._decoding.struct import Struct
 from apm_s3.validators._grammars.labels import is_label_name
-from apm_s3.validators._grammars.regexes import regex_problem
 
 _EVERYTHING = "..."
-
-
-def parse_regex(text: str) -> str:
-    """A regular expression as Alertmanager anchors it.
-
-    Raises:
-        Mismatch: RE2 refuses it.
-    """
-    problem = regex_problem(text, WHOLE)
-    if problem:
-        raise Mismatch("regex", f"not a regular expression: {problem}")
-    return text
 
 
 def check_route(route: Struct, context: Context) -> None:

@@ -15,6 +15,7 @@ from apm_s3.validators._decoding.codecs import list_codec, scalar_codec
 from apm_s3.validators._decoding.schema import Schema, load_table
 from apm_s3.validators._decoding.struct import Mismatch, Struct
 from apm_s3.validators._grammars.durations import parse_go_duration
+from apm_s3.validators._grammars.regexes import parse_regex
 from apm_s3.validators._prometheus.remote import check_headers, check_sigv4
 
 CONFIG = "alertmanager/config.Config"
@@ -60,7 +61,7 @@ def config_schema() -> Schema:
             "alertmanager/timeinterval.WeekdayRange": intervals.parse_weekdays,
             "alertmanager/timeinterval.YearRange": intervals.parse_years,
             "alertmanager/tracing.TracingClientType": _parse_client_type,
-            "config/common.Regexp": routes.parse_regex,
+            "config/common.Regexp": parse_regex,
             "config/common.SecretTemplateURL": receivers.parse_template_url,
             "config/common.SecretURL": receivers.parse_secret_url,
             "config/common.URL": receivers.parse_http_url,

@@ -143,7 +143,7 @@ def _settle_regexes(expression: str) -> tuple[str, str | None]:
 
     promql-parser reads them with Rust's regex, which is neither a part of RE2 nor contains it.
     """
-    if "~" not in expression or not regexes.available():
+    if "~" not in expression:
         return expression, None
     problems: list[str] = []
 
@@ -151,11 +151,10 @@ def _settle_regexes(expression: str) -> tuple[str, str | None]:
         text = _unquote(match["text"]) if match["op"] else None
         if text is None:
             return match[0]
-        compiled, problem = regexes.compile_regex(f"^(?s:{text})$")
-        if problem:
-            problems.append(f"not a regular expression: {problem}")
+        if error := regexes.regex_error(text):
+            problems.append(regexes.regex_message(error))
             return match[0]
-        return f'{match["op"]}"{".*" if compiled.search("") else ".+"}"'
+        return f'{match["op"]}"{".*" if regexes.matches_empty(text) else ".+"}"'
 
     settled = _MATCHER.sub(settle, expression)
     return settled, problems[0] if problems else None

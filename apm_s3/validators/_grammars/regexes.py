@@ -1,46 +1,46 @@
-"""Regular expressions as Go's regexp (RE2 syntax) reads them; the one place that touches google-re2, an extra.
-
-Python's own `re` accepts another language (look-around, back references) and refuses parts of this one, so that
-without google-re2 nothing is checked.
-"""
+"""Regular expressions of the tools, which are Go's (RE2), anchored as each tool does it."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-from importlib import import_module
-from typing import Any
+from apm_s3.validators._decoding.struct import Mismatch
+from apm_s3.validators._query.re2 import Regex, check_re2, parse_re2
+from apm_s3.validators._query.re2_errors import RegexError
+from apm_s3.validators._query.re2_match import Program, program_of
 
-SKIPPED = "regular expressions were not checked: install apm-s3[validate] for google-re2"
-MAX_LENGTH = 64 * 1024
-
-try:
-    _re2: Any = import_module("re2")
-except ImportError:
-    _re2 = None
+PREFIX, SUFFIX = "^(?s:", ")$"
+"""How Prometheus and Alertmanager anchor a regular expression; before 3.0 without the `s`, which changes no verdict."""
+_SHOWN = 300
 
 
-def available() -> bool:
-    """Whether regular expressions can be checked and run."""
-    return _re2 is not None
+def regex_error(expression: str) -> RegexError | None:
+    """Why the tools take `expression` for no regular expression; None when it is one."""
+    return check_re2(expression, PREFIX, SUFFIX)
 
 
-@lru_cache(maxsize=4096)
-def compile_regex(pattern: str) -> tuple[Any, str | None]:
-    """The compiled `pattern` and None, or None and why it is no regular expression."""
-    if len(pattern) > MAX_LENGTH:
-        return None, f"longer than {MAX_LENGTH} characters"
-    if _re2 is None or "\\C" in pattern.replace("\\\\", ""):
-        return None, None if _re2 is None else r"invalid escape sequence: \C"
-    options = _re2.Options()
-    options.log_errors = False
-    options.max_mem = 64 << 20
-    try:
-        return _re2.compile(pattern, options=options), None
-    except _re2.error as exc:
-        reason = exc.args[0] if exc.args else "not a regular expression"
-        return None, reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+def regex_message(error: RegexError) -> str:
+    """`error` as a report says it."""
+    reason = error.message if len(error.message) <= _SHOWN else f"{error.message[:_SHOWN]}..."
+    return f"not a regular expression: {reason}"
 
 
-def regex_problem(expression: str, template: str = "^(?s:{})$") -> str | None:
-    """Why `expression`, put into `template` as the tool does it, is no regular expression; None when it is one."""
-    return compile_regex(template.replace("{}", expression))[1]
+def parse_regex(text: str) -> str:
+    """A regular expression that must match the whole value.
+
+    Raises:
+        Mismatch: not one of Go.
+    """
+    if error := regex_error(text):
+        raise Mismatch("regex", regex_message(error), error.hint)
+    return text
+
+
+def anchored_program(expression: str) -> Program | None:
+    """What runs `expression` on whole values; None where it is wrong, or too large to be run here."""
+    regex = parse_re2(PREFIX + expression + SUFFIX)
+    return program_of(regex) if isinstance(regex, Regex) else None
+
+
+def matches_empty(expression: str) -> bool:
+    """Whether the empty value matches; False where `expression` is wrong."""
+    regex = parse_re2(PREFIX + expression + SUFFIX)
+    return isinstance(regex, Regex) and regex.matches_empty

@@ -12,6 +12,7 @@ from apm_s3.validators._decoding.codecs import list_codec, wrong_type
 from apm_s3.validators._decoding.schema import Schema, load_table
 from apm_s3.validators._decoding.struct import Mismatch
 from apm_s3.validators._grammars.durations import parse_go_duration
+from apm_s3.validators._grammars.regexes import parse_regex
 from apm_s3.validators._loki import config
 from apm_s3.validators._loki.gates import GATES
 from apm_s3.validators._loki.rules import RULE_TYPES, check_rules
@@ -65,7 +66,7 @@ def config_schema() -> Schema:
             "dskit/flagext.URLValue": prometheus_common.parse_common_url,
             "dskit/log.Level": _one_of("level", "debug", "info", "warn", "error"),
             "model/relabel.Action": relabel.parse_action,
-            "model/relabel.Regexp": relabel.parse_regex,
+            "model/relabel.Regexp": parse_regex,
             "pkg/indexgateway.Mode": _one_of("mode", "simple", "ring"),
             "providers/s3.BucketLookupType": _one_of("bucket lookup type", "auto", "virtual-hosted", "path"),
             "push/otlplabels.Action": _one_of("action", "index_label", "structured_metadata", "drop"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from apm_s3.validators._context import Context, Source
-from apm_s3.validators._grammars import promql, regexes
+from apm_s3.validators._grammars import promql
 from apm_s3.validators._prometheus.bundle import check_bundle
 from apm_s3.validators._prometheus.schema import CONFIG, RULES, TARGETS, config_schema, rules_schema
 from apm_s3.validators._reading.nodes import Node
@@ -43,8 +43,6 @@ def check(kind: str, source: Source, context: Context) -> None:
             context.skip(promql.SKIPPED)
         rules_schema().decode(RULES, root, context)
         return
-    if not regexes.available():
-        context.skip(regexes.SKIPPED)
     if kind == "targets":
         _check_targets(root, context)
         return

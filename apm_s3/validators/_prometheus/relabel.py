@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Any
 
 from apm_s3.validators._context import Context
 from apm_s3.validators._decoding.struct import Mismatch, Struct
 from apm_s3.validators._grammars.labels import is_label_name, is_label_template
-from apm_s3.validators._grammars.regexes import compile_regex, regex_problem
+from apm_s3.validators._grammars.regexes import anchored_program
+from apm_s3.validators._query.re2_match import Match, Program
 
 ACTIONS = (
     *("replace", "keep", "drop", "keepequal", "dropequal", "hashmod", "labelmap", "labeldrop", "labelkeep"),
@@ -29,17 +29,6 @@ def parse_action(text: str) -> str:
     if text.lower() not in ACTIONS:
         raise Mismatch.unknown("relabel action", text, ACTIONS)
     return text.lower()
-
-
-def parse_regex(text: str) -> str:
-    """A regular expression that must match the whole value.
-
-    Raises:
-        Mismatch: not one of RE2.
-    """
-    if reason := regex_problem(text):
-        raise Mismatch("regex", f"not a regular expression: {reason}")
-    return text
 
 
 def parse_label_name(text: str) -> str:
@@ -117,7 +106,7 @@ def _is_default(rule: Struct, name: str) -> bool:
 
 
 def apply_rules(labels: dict[str, str], rules: list[Struct]) -> dict[str, str] | None:
-    """`labels` after `rules`; None where a rule drops the target. All rules must have decoded."""
+    """`labels` after `rules`; None where a rule drops the target. Each must have a `rule_program`."""
     for rule in rules:
         kept = _apply(labels, rule)
         if kept is None:
@@ -126,12 +115,19 @@ def apply_rules(labels: dict[str, str], rules: list[Struct]) -> dict[str, str] |
     return labels
 
 
+def rule_program(rule: Struct) -> Program | None:
+    """What runs the regular expression of `rule`; None where it cannot be run here."""
+    return anchored_program(rule.get("regex", "(.*)") or "")
+
+
 def _apply(labels: dict[str, str], rule: Struct) -> dict[str, str] | None:
     action = rule.get("action", "replace")
     separator = rule.get("separator", ";")
     value = separator.join(labels.get(name, "") for name in rule.get("source_labels") or ())
     target = rule.get("target_label") or ""
-    regex = compile_regex(f"^(?s:{rule.get('regex', '(.*)') or ''})$")[0]
+    regex = rule_program(rule)
+    if regex is None:
+        raise ValueError("the rule cannot be applied")
     if action in ("keep", "drop"):
         return labels if bool(regex.search(value)) == (action == "keep") else None
     if action in ("keepequal", "dropequal"):
@@ -146,7 +142,7 @@ def _apply(labels: dict[str, str], rule: Struct) -> dict[str, str] | None:
     return _map_names(labels, rule, action, regex)
 
 
-def _replace(labels: dict[str, str], rule: Struct, match: Any, target: str) -> dict[str, str]:
+def _replace(labels: dict[str, str], rule: Struct, match: Match | None, target: str) -> dict[str, str]:
     if match is None:
         return labels
     name = expand(target, match)
@@ -155,7 +151,7 @@ def _replace(labels: dict[str, str], rule: Struct, match: Any, target: str) -> d
     return _with(labels, name, expand(rule.get("replacement", "$1") or "", match))
 
 
-def _map_names(labels: dict[str, str], rule: Struct, action: str, regex: Any) -> dict[str, str]:
+def _map_names(labels: dict[str, str], rule: Struct, action: str, regex: Program) -> dict[str, str]:
     if action == "labeldrop":
         return {name: value for name, value in labels.items() if not regex.search(name)}
     if action == "labelkeep":
@@ -175,7 +171,7 @@ def _with(labels: dict[str, str], name: str, value: str) -> dict[str, str]:
 _REFERENCE = re.compile(r"\$(?:\$|\{(\w+)\}|(\w+))", re.ASCII)
 
 
-def expand(template: str, match: Any) -> str:
+def expand(template: str, match: Match) -> str:
     """`template` with `$1`, `${name}` and `$$` replaced as Go's Regexp.Expand does: unknown groups are empty."""
 
     def group(reference: re.Match[str]) -> str:

@@ -9,6 +9,7 @@ from apm_s3.validators._context import Context
 from apm_s3.validators._decoding.schema import Schema, load_table
 from apm_s3.validators._decoding.struct import Hook, Struct
 from apm_s3.validators._grammars.durations import parse_size
+from apm_s3.validators._grammars.regexes import parse_regex
 from apm_s3.validators._prometheus import relabel, remote, scrape
 from apm_s3.validators._prometheus.config import check_config
 from apm_s3.validators._prometheus.discovery import discovery_hooks
@@ -55,7 +56,7 @@ def config_schema() -> Schema:
             "common/model.LabelName": relabel.parse_label_name,
             "common/model.ValidationScheme": scrape.parse_validation_scheme,
             "model/relabel.Action": relabel.parse_action,
-            "model/relabel.Regexp": relabel.parse_regex,
+            "model/relabel.Regexp": parse_regex,
             "prometheus/config.AlertmanagerAPIVersion": remote.parse_alertmanager_version,
             "prometheus/config.TracingClientType": remote.parse_client_type,
             "prometheus/otlptranslator.TranslationStrategyOption": remote.parse_translation,

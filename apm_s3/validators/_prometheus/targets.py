@@ -6,14 +6,14 @@ import re
 
 from apm_s3.validators._context import Context
 from apm_s3.validators._decoding.struct import Mismatch, Struct
-from apm_s3.validators._grammars import regexes
 from apm_s3.validators._grammars.durations import parse_duration
-from apm_s3.validators._prometheus.relabel import apply_rules
+from apm_s3.validators._prometheus.relabel import apply_rules, rule_program
 from apm_s3.validators._prometheus.scrape import DEFAULT_INTERVAL, DEFAULT_TIMEOUT, address_message
 
-_SKIPPED = "static targets were not relabelled: install apm-s3[validate] for google-re2"
+_UNKNOWN = "the static targets of a job were not relabelled: a regular expression is too large to be run here"
 _NO_PORT = re.compile(r"[^:\[\]]*|\[[^\]]*\]")
 _MAX_STEPS = 50_000
+_SLOW = 50
 
 
 def check_targets(job: Struct, settings: Struct | None, broken: set[int], context: Context) -> None:
@@ -69,10 +69,12 @@ def _affordable(owner: Struct, rules: list[Struct], context: Context) -> bool:
     targets = sum(len(group.get("targets") or ()) for _, group in owner.structs("static_configs"))
     if not targets:
         return False
-    if rules and not regexes.available():
-        context.skip(_SKIPPED)
+    programs = [rule_program(rule) for rule in rules]
+    if None in programs:
+        context.skip(_UNKNOWN)
         return False
-    if targets * (len(rules) + 1) > _MAX_STEPS:
+    steps = 1 + sum(1 if program and program.is_quick else _SLOW for program in programs)
+    if targets * steps > _MAX_STEPS:
         context.skip(f"the static targets of a job were not relabelled: {targets} targets by {len(rules)} rules")
         return False
     return True

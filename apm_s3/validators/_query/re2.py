@@ -22,6 +22,7 @@ from apm_s3.validators._query.re2_tree import (
     Node,
     Op,
     alternate,
+    anchor,
     capture,
     concat,
     counted_repeat,
@@ -51,6 +52,11 @@ class Regex:
 
     root: Node
     groups: tuple[str, ...]
+
+    @property
+    def matches_empty(self) -> bool:
+        """Whether the empty text matches."""
+        return self.root.empty
 
 
 def check_re2(pattern: str, prefix: str = "", suffix: str = "") -> RegexError | None:
@@ -168,16 +174,16 @@ class _Parser:
     # -- single characters
 
     def _caret(self) -> bool:
-        return self._assertion(Op.BEGIN_LINE if self._flags.multi_line else Op.BEGIN_TEXT)
+        return self._single(anchor(Op.BEGIN_LINE if self._flags.multi_line else Op.BEGIN_TEXT))
 
     def _dollar(self) -> bool:
-        return self._assertion(Op.END_LINE if self._flags.multi_line else Op.END_TEXT)
+        return self._single(anchor(Op.END_LINE if self._flags.multi_line else Op.END_TEXT))
 
     def _dot(self) -> bool:
-        return self._assertion(Op.ANY if self._flags.dot_newline else Op.ANY_NOT_NEWLINE)
+        return self._single(Node(Op.ANY if self._flags.dot_newline else Op.ANY_NOT_NEWLINE))
 
-    def _assertion(self, op: Op) -> bool:
-        self._push(Node(op))
+    def _single(self, node: Node) -> bool:
+        self._push(node)
         self._at += 1
         return False
 
@@ -292,7 +298,7 @@ class _Parser:
     def _backslash(self) -> bool:
         letter = self._text[self._at + 1 : self._at + 2]
         if letter in _EMPTY_WIDTH and letter:
-            self._push(Node(_EMPTY_WIDTH[letter]))
+            self._push(anchor(_EMPTY_WIDTH[letter]))
             self._at += 2
         elif letter == "Q":
             self._quoted()

@@ -78,6 +78,11 @@ class Program:
         self._quick = translated(regex.root)
         self._code = [*_compile(regex.root), _Instruction(_MATCH)]
 
+    @property
+    def is_quick(self) -> bool:
+        """Whether short texts are matched in a microsecond or so."""
+        return self._quick is not None
+
     def search(self, text: str) -> Match | None:
         """The leftmost match in `text`, as Go prefers it."""
         if self._quick is None or len(text) > QUICK_LENGTH:

@@ -1,7 +1,7 @@
 """Translates the simple regular expressions of Go into Python's, which run in C.
 
-Simple is what backtracking cannot make slow: each repetition repeats one character, and all choices multiplied stay
-within a bound. Within that, both languages match the same text in the same order.
+Simple is what backtracking cannot make slow: what is repeated is one character, and all choices multiplied stay within
+a bound. Within that, both languages match the same text in the same order.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _translate(node: Node, depth: int) -> tuple[str, int]:
     if node.char_class is not None:
         return _class(node.char_class)
     if node.op is Op.REPEAT:
-        return _repeat(node)
+        return _repeat(node, depth)
     parts = [_translate(sub, depth - 1) for sub in node.subs]
     sources, paths = [source for source, _ in parts], [count for _, count in parts]
     match node.op:
@@ -73,8 +73,11 @@ def _class(described: CharClass) -> tuple[str, int]:
     return f"[{'^' if described.negated else ''}{members}]", 1
 
 
-def _repeat(node: Node) -> tuple[str, int]:
+def _repeat(node: Node, depth: int) -> tuple[str, int]:
     sub = node.subs[0]
+    if node.high == 1 and node.low == 0:
+        source, paths = _translate(sub, depth - 1)
+        return f"(?:{source})?{'' if node.greedy else '?'}", paths + 1
     inner = sub.subs[0] if sub.op is Op.CAPTURE else sub
     if not (inner.op in _ONE_CHARACTER or (inner.op is Op.LITERAL and len(inner.text) == 1)):
         return _IMPOSSIBLE

@@ -52,8 +52,8 @@ class Node:
     """One part of a regular expression.
 
     `height`, `size` (in instructions) and `copies` (the product of the counted repetitions on the worst path, 0
-    for none) are what Go limits. `text` is a literal's characters, or a capture's name. No node changes once it is
-    built; frozen, a pattern would take twice the time.
+    for none) are what Go limits. `text` is a literal's characters, or a capture's name. `empty` says whether it matches
+    the empty text. No node changes once it is built; frozen, a pattern would take twice the time.
     """
 
     op: Op
@@ -68,6 +68,7 @@ class Node:
     height: int = 1
     size: int = 1
     copies: int = 0
+    empty: bool = False
 
 
 def literal(text: str, *, folded: bool) -> Node:
@@ -75,28 +76,53 @@ def literal(text: str, *, folded: bool) -> Node:
     return Node(Op.LITERAL, text=text, folded=folded, size=len(text))
 
 
+def anchor(op: Op) -> Node:
+    """A condition on the place, such as `^` and `\\b`."""
+    return Node(op, empty=op is not Op.WORD_BOUNDARY)
+
+
 def capture(sub: Node, index: int, name: str) -> Node:
     """The group of number `index`."""
-    return Node(Op.CAPTURE, (sub,), name, index=index, height=sub.height + 1, size=sub.size + 2, copies=sub.copies)
+    return Node(
+        Op.CAPTURE,
+        (sub,),
+        name,
+        index=index,
+        height=sub.height + 1,
+        size=sub.size + 2,
+        copies=sub.copies,
+        empty=sub.empty,
+    )
 
 
 def simple_repeat(sub: Node, operator: str, *, greedy: bool) -> Node:
     """`sub` with one of `*`, `+`, `?`."""
     low, high = {"*": (0, -1), "+": (1, -1), "?": (0, 1)}[operator]
-    size = sub.size + (2 if operator == "*" else 1)
-    return Node(
-        Op.REPEAT, (sub,), low=low, high=high, greedy=greedy, height=sub.height + 1, size=size, copies=sub.copies
-    )
+    return _repeat(sub, low, high, greedy, sub.size + (2 if operator == "*" else 1), sub.copies)
 
 
 def counted_repeat(sub: Node, low: int, high: int, *, greedy: bool) -> Node:
     """`sub` at least `low` times and at most `high` times, -1 for any number."""
-    copied = max(1, high * sub.size + high - low)
+    size = max(1, high * sub.size + high - low)
     if high < 0:
-        copied = 1 + low * sub.size if low else 2 + sub.size
+        size = 1 + low * sub.size if low else 2 + sub.size
     count = low if high < 0 else high
     copies = 0 if high == 0 else max(count, count * sub.copies) if count else sub.copies
-    return Node(Op.REPEAT, (sub,), low=low, high=high, greedy=greedy, height=sub.height + 1, size=copied, copies=copies)
+    return _repeat(sub, low, high, greedy, size, copies)
+
+
+def _repeat(sub: Node, low: int, high: int, greedy: bool, size: int, copies: int) -> Node:
+    return Node(
+        Op.REPEAT,
+        (sub,),
+        low=low,
+        high=high,
+        greedy=greedy,
+        height=sub.height + 1,
+        size=size,
+        copies=copies,
+        empty=low == 0 or sub.empty,
+    )
 
 
 def concat(subs: Sequence[Node]) -> Node:
@@ -125,10 +151,12 @@ def _is_one_character(node: Node) -> bool:
 
 def _group(op: Op, subs: Sequence[Node]) -> Node:
     if not subs:
-        return Node(Op.EMPTY)
+        return Node(Op.EMPTY, empty=True)
     if len(subs) == 1:
         return subs[0]
     size = sum(sub.size for sub in subs) + (len(subs) - 1 if op is Op.ALTERNATE else 0)
     # Go moves the parts of a group into a group of the same kind around it.
     height = 1 + max(sub.height - (sub.op is op and sub.height > 1) for sub in subs)
-    return Node(op, tuple(subs), height=height, size=size, copies=max(sub.copies for sub in subs))
+    empty = all(sub.empty for sub in subs) if op is Op.CONCAT else any(sub.empty for sub in subs)
+    copies = max(sub.copies for sub in subs)
+    return Node(op, tuple(subs), height=height, size=size, copies=copies, empty=empty)
