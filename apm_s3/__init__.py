@@ -1,334 +1,134 @@
-"""apm_s3: versioned, validated configurations of observability tools in S3, on a fast asyncio S3 client."""
+"""apm_s3: versioned, validated configurations of observability tools in S3, on a fast asyncio S3 client.
+
+The names here are those that most programs need. Everything else that is public lies in `apm_s3.errors`, `.options`,
+`.models`, `.settings`, `.events`, `.metrics`, `.reports`, `.configs`, `.validators` and `.testing`; modules with a
+leading underscore are private.
+
+A name is imported when it is first used: `import apm_s3` loads no S3 client, and `validate_config` never does.
+"""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-from apm_s3._manager import (
-    S3Manager,
-)
-from apm_s3._s3.buckets.apm_buckets import (
-    apm_bucket_name,
-    apm_bucket_options,
-)
-from apm_s3._s3.objects.streams import (
-    Download,
-)
-from apm_s3._s3.pool import (
-    PoolStats,
-    S3ConnectionPool,
-)
-from apm_s3._s3.retry import (
-    retry_s3,
-)
-from apm_s3._tools import (
-    MAIN_FILES,
-    TOOLS,
-)
-from apm_s3._version import __version__
-from apm_s3.errors import (
-    AccessDenied,
-    ApmS3Error,
-    BackupInvalid,
-    BatchError,
-    BucketAlreadyExists,
-    BucketAlreadyOwned,
-    BucketNotEmpty,
-    BucketNotFound,
-    ClockSkewed,
-    CommitUnknown,
-    ConditionalConflict,
-    ConditionalWritesUnsupported,
-    ConfigError,
-    ConfigInvalid,
-    ConfigNotFound,
-    Conflict,
-    ConnectFailed,
-    ConnectionLost,
-    DeadlineExceeded,
-    DeployRefused,
-    DigestRejected,
-    EnvironmentFrozen,
-    ErrorCode,
-    ExpiredToken,
-    FormatTooNew,
-    IntegrityError,
-    InvalidBucketName,
-    InvalidCredentials,
-    InvalidKey,
-    InvalidOption,
-    InvalidRequest,
-    ManagerClosed,
-    MigrationError,
-    NotConfigured,
-    NotFound,
-    NotModified,
-    ObjectArchived,
-    ObjectChanged,
-    ObjectNotFound,
-    ObjectTooLarge,
-    PreconditionFailed,
-    RequestRejected,
-    RequestTimedOut,
-    RevisionConflict,
-    S3Error,
-    ServiceUnavailable,
-    StoreDamaged,
-    Throttled,
-    TransportError,
-    UnsupportedByServer,
-    UploadNotFound,
-    UsageError,
-    WrongEventLoop,
-    WrongRegion,
-)
-from apm_s3.events import (
-    Hook,
-    OperationEvent,
-    Outcome,
-    labels,
-)
-from apm_s3.metrics import (
-    Latency,
-    MetricsSnapshot,
-    OperationMetrics,
-    S3Metrics,
-)
-from apm_s3.models import (
-    BucketDetails,
-    BucketInfo,
-    BucketPlan,
-    BucketUsage,
-    Credentials,
-    DeleteOutcome,
-    DeleteReport,
-    EmptyReport,
-    FileInfo,
-    FileVersion,
-    KeyFailure,
-    ListPage,
-    ReplicationSetup,
-    SettingChange,
-    UploadInfo,
-    Usage,
-    VersionPage,
-)
-from apm_s3.options import (
-    AccessLogging,
-    BucketOptions,
-    BucketSetting,
-    CopyOptions,
-    Cors,
-    CorsRule,
-    DeleteOptions,
-    Encryption,
-    Lifecycle,
-    LifecycleRule,
-    ListOptions,
-    LogGrant,
-    NoncurrentTransition,
-    Notification,
-    Notifications,
-    ObjectLock,
-    OwnershipControls,
-    Policy,
-    PublicAccessBlock,
-    ReadOptions,
-    Replication,
-    ReplicationDestination,
-    ReplicationRule,
-    SseAlgorithm,
-    Tags,
-    Transition,
-    UploadOptions,
-    Versioning,
-)
-from apm_s3.reports import (
-    Issue,
-    Severity,
-    ValidationReport,
-)
-from apm_s3.settings import (
-    RetrySettings,
-    S3Settings,
-    Timeouts,
-    TransferSettings,
-)
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from apm_s3.configs import (
-        Bundle,
-        CommitOutcome,
-        ConfigFile,
-        ConfigStore,
-        Deployed,
-        FileEntry,
-        Freeze,
-        Origin,
-        Release,
-        ReleaseRef,
-        changed_files,
+    from apm_s3._manager import S3Manager
+    from apm_s3._s3.buckets.apm_buckets import apm_bucket_name, apm_bucket_options
+    from apm_s3._s3.objects.streams import Download
+    from apm_s3._s3.pool import S3ConnectionPool
+    from apm_s3._s3.retry import retry_s3
+    from apm_s3._tools import TOOLS, Tool
+    from apm_s3._version import __version__
+    from apm_s3.configs import Bundle, ConfigFile, ConfigStore, Release
+    from apm_s3.errors import (
+        ApmS3Error,
+        BucketNotFound,
+        CommitUnknown,
+        ConfigInvalid,
+        ConfigNotFound,
+        InvalidRequest,
+        ObjectNotFound,
+        PreconditionFailed,
+        RevisionConflict,
+        S3Error,
+        TransportError,
     )
-    from apm_s3.validators import validate_config, validate_config_async
+    from apm_s3.models import Credentials, FileInfo
+    from apm_s3.options import BucketOptions, CopyOptions, DeleteOptions, ReadOptions, UploadOptions
+    from apm_s3.reports import ValidationReport
+    from apm_s3.settings import RetrySettings, S3Settings, Timeouts, TransferSettings
+    from apm_s3.validators import validate_bundle, validate_config
 
 __all__ = [
-    "MAIN_FILES",
     "TOOLS",
-    "AccessDenied",
-    "AccessLogging",
     "ApmS3Error",
-    "BackupInvalid",
-    "BatchError",
-    "BucketAlreadyExists",
-    "BucketAlreadyOwned",
-    "BucketDetails",
-    "BucketInfo",
-    "BucketNotEmpty",
     "BucketNotFound",
     "BucketOptions",
-    "BucketPlan",
-    "BucketSetting",
-    "BucketUsage",
     "Bundle",
-    "ClockSkewed",
-    "CommitOutcome",
     "CommitUnknown",
-    "ConditionalConflict",
-    "ConditionalWritesUnsupported",
-    "ConfigError",
     "ConfigFile",
     "ConfigInvalid",
     "ConfigNotFound",
     "ConfigStore",
-    "Conflict",
-    "ConnectFailed",
-    "ConnectionLost",
     "CopyOptions",
-    "Cors",
-    "CorsRule",
     "Credentials",
-    "DeadlineExceeded",
     "DeleteOptions",
-    "DeleteOutcome",
-    "DeleteReport",
-    "DeployRefused",
-    "Deployed",
-    "DigestRejected",
     "Download",
-    "EmptyReport",
-    "Encryption",
-    "EnvironmentFrozen",
-    "ErrorCode",
-    "ExpiredToken",
-    "FileEntry",
     "FileInfo",
-    "FileVersion",
-    "FormatTooNew",
-    "Freeze",
-    "Hook",
-    "IntegrityError",
-    "InvalidBucketName",
-    "InvalidCredentials",
-    "InvalidKey",
-    "InvalidOption",
     "InvalidRequest",
-    "Issue",
-    "KeyFailure",
-    "Latency",
-    "Lifecycle",
-    "LifecycleRule",
-    "ListOptions",
-    "ListPage",
-    "LogGrant",
-    "ManagerClosed",
-    "MetricsSnapshot",
-    "MigrationError",
-    "NoncurrentTransition",
-    "NotConfigured",
-    "NotFound",
-    "NotModified",
-    "Notification",
-    "Notifications",
-    "ObjectArchived",
-    "ObjectChanged",
-    "ObjectLock",
     "ObjectNotFound",
-    "ObjectTooLarge",
-    "OperationEvent",
-    "OperationMetrics",
-    "Origin",
-    "Outcome",
-    "OwnershipControls",
-    "Policy",
-    "PoolStats",
     "PreconditionFailed",
-    "PublicAccessBlock",
     "ReadOptions",
     "Release",
-    "ReleaseRef",
-    "Replication",
-    "ReplicationDestination",
-    "ReplicationRule",
-    "ReplicationSetup",
-    "RequestRejected",
-    "RequestTimedOut",
     "RetrySettings",
     "RevisionConflict",
     "S3ConnectionPool",
     "S3Error",
     "S3Manager",
-    "S3Metrics",
     "S3Settings",
-    "ServiceUnavailable",
-    "SettingChange",
-    "Severity",
-    "SseAlgorithm",
-    "StoreDamaged",
-    "Tags",
-    "Throttled",
     "Timeouts",
+    "Tool",
     "TransferSettings",
-    "Transition",
     "TransportError",
-    "UnsupportedByServer",
-    "UploadInfo",
-    "UploadNotFound",
     "UploadOptions",
-    "Usage",
-    "UsageError",
     "ValidationReport",
-    "VersionPage",
-    "Versioning",
-    "WrongEventLoop",
-    "WrongRegion",
     "__version__",
     "apm_bucket_name",
     "apm_bucket_options",
-    "changed_files",
-    "labels",
     "retry_s3",
+    "validate_bundle",
     "validate_config",
-    "validate_config_async",
 ]
 
-# Libraries of their own: whoever only moves objects does not load them.
-_LATER = {
+_HOMES = {
+    "ApmS3Error": "apm_s3.errors",
+    "BucketNotFound": "apm_s3.errors",
+    "BucketOptions": "apm_s3.options",
     "Bundle": "apm_s3.configs",
-    "CommitOutcome": "apm_s3.configs",
+    "CommitUnknown": "apm_s3.errors",
     "ConfigFile": "apm_s3.configs",
+    "ConfigInvalid": "apm_s3.errors",
+    "ConfigNotFound": "apm_s3.errors",
     "ConfigStore": "apm_s3.configs",
-    "Deployed": "apm_s3.configs",
-    "FileEntry": "apm_s3.configs",
-    "Freeze": "apm_s3.configs",
-    "Origin": "apm_s3.configs",
+    "CopyOptions": "apm_s3.options",
+    "Credentials": "apm_s3.models",
+    "DeleteOptions": "apm_s3.options",
+    "Download": "apm_s3._s3.objects.streams",
+    "FileInfo": "apm_s3.models",
+    "InvalidRequest": "apm_s3.errors",
+    "ObjectNotFound": "apm_s3.errors",
+    "PreconditionFailed": "apm_s3.errors",
+    "ReadOptions": "apm_s3.options",
     "Release": "apm_s3.configs",
-    "ReleaseRef": "apm_s3.configs",
-    "changed_files": "apm_s3.configs",
+    "RetrySettings": "apm_s3.settings",
+    "RevisionConflict": "apm_s3.errors",
+    "S3ConnectionPool": "apm_s3._s3.pool",
+    "S3Error": "apm_s3.errors",
+    "S3Manager": "apm_s3._manager",
+    "S3Settings": "apm_s3.settings",
+    "TOOLS": "apm_s3._tools",
+    "Timeouts": "apm_s3.settings",
+    "Tool": "apm_s3._tools",
+    "TransferSettings": "apm_s3.settings",
+    "TransportError": "apm_s3.errors",
+    "UploadOptions": "apm_s3.options",
+    "ValidationReport": "apm_s3.reports",
+    "__version__": "apm_s3._version",
+    "apm_bucket_name": "apm_s3._s3.buckets.apm_buckets",
+    "apm_bucket_options": "apm_s3._s3.buckets.apm_buckets",
+    "retry_s3": "apm_s3._s3.retry",
+    "validate_bundle": "apm_s3.validators",
     "validate_config": "apm_s3.validators",
-    "validate_config_async": "apm_s3.validators",
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module 'apm_s3' has no attribute {name!r}")
-    return getattr(import_module(_LATER[name]), name)
+if not TYPE_CHECKING:  # For a type checker, this function would make every misspelt name valid.
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'apm_s3' has no attribute {name!r}")
+        value = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return __all__

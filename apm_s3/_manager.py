@@ -86,9 +86,9 @@ class S3Manager(
         hooks: Sequence[Hook] = (),
     ) -> None:
         _check_endpoint(endpoint_url)
-        self.settings = settings or S3Settings()
-        self.metrics = metrics or S3Metrics()
-        self.pool = S3ConnectionPool(self.settings.max_concurrency)
+        self.settings: S3Settings = settings or S3Settings()
+        self.metrics: S3Metrics = metrics or S3Metrics()
+        self.pool: S3ConnectionPool = S3ConnectionPool(self.settings.max_concurrency)
         self._region = region
         self._endpoint_url = endpoint_url
         self._credentials = credentials

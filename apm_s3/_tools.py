@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Literal, get_args
+
+Tool = Literal["alertmanager", "grafana", "jaeger", "loki", "prometheus"]
+"""A tool's name."""
 
 MAIN_FILES: Mapping[str, str] = MappingProxyType(
     {
@@ -16,4 +20,4 @@ MAIN_FILES: Mapping[str, str] = MappingProxyType(
 )
 """The file a tool reads first, by the name its own documentation and packages give it."""
 
-TOOLS: tuple[str, ...] = tuple(MAIN_FILES)
+TOOLS: tuple[Tool, ...] = get_args(Tool)

@@ -41,18 +41,17 @@
     │   ├── DigestRejected (also S3Error)    S3 found it, on the way in
     │   └── ObjectChanged
     ├── BatchError
-    ├── ConfigError
-    │   ├── ConfigInvalid
-    │   ├── ConfigNotFound
-    │   ├── RevisionConflict
-    │   ├── EnvironmentFrozen
-    │   ├── DeployRefused
-    │   ├── CommitUnknown
-    │   ├── FormatTooNew
-    │   ├── ConditionalWritesUnsupported
-    │   ├── BackupInvalid
-    │   └── StoreDamaged
-    └── MigrationError
+    └── ConfigError
+        ├── ConfigInvalid
+        ├── ConfigNotFound
+        ├── RevisionConflict
+        ├── EnvironmentFrozen
+        ├── DeployRefused
+        ├── CommitUnknown
+        ├── FormatTooNew
+        ├── ConditionalWritesUnsupported
+        ├── BackupInvalid
+        └── StoreDamaged
 
 Each message says what was wrong, where, and what to do. All of them pickle, and none carries a credential.
 """
@@ -64,6 +63,62 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from apm_s3.reports import ValidationReport
+
+__all__ = [
+    "AccessDenied",
+    "ApmS3Error",
+    "BackupInvalid",
+    "BatchError",
+    "BucketAlreadyExists",
+    "BucketAlreadyOwned",
+    "BucketNotEmpty",
+    "BucketNotFound",
+    "ClockSkewed",
+    "CommitUnknown",
+    "ConditionalConflict",
+    "ConditionalWritesUnsupported",
+    "ConfigError",
+    "ConfigInvalid",
+    "ConfigNotFound",
+    "Conflict",
+    "ConnectFailed",
+    "ConnectionLost",
+    "DeadlineExceeded",
+    "DeployRefused",
+    "DigestRejected",
+    "EnvironmentFrozen",
+    "ErrorCode",
+    "ExpiredToken",
+    "FormatTooNew",
+    "IntegrityError",
+    "InvalidBucketName",
+    "InvalidCredentials",
+    "InvalidKey",
+    "InvalidOption",
+    "InvalidRequest",
+    "ManagerClosed",
+    "NotConfigured",
+    "NotFound",
+    "NotModified",
+    "ObjectArchived",
+    "ObjectChanged",
+    "ObjectNotFound",
+    "ObjectTooLarge",
+    "PreconditionFailed",
+    "RequestRejected",
+    "RequestTimedOut",
+    "RevisionConflict",
+    "S3Error",
+    "ServiceUnavailable",
+    "StoreDamaged",
+    "Throttled",
+    "TransportError",
+    "UnsupportedByServer",
+    "UploadNotFound",
+    "UsageError",
+    "WrongEventLoop",
+    "WrongRegion",
+]
 
 
 class ErrorCode(StrEnum):
@@ -83,7 +138,6 @@ class ErrorCode(StrEnum):
     INTERNAL_ERROR = "INTERNAL_ERROR"
     INVALID_CREDENTIALS = "INVALID_CREDENTIALS"
     INVALID_REQUEST = "INVALID_REQUEST"
-    MIGRATION_FAILED = "MIGRATION_FAILED"
     NOT_CONFIGURED = "NOT_CONFIGURED"
     NOT_FOUND = "NOT_FOUND"
     NOT_MODIFIED = "NOT_MODIFIED"
@@ -118,7 +172,7 @@ class ApmS3Error(Exception):
 
     code: ClassVar[ErrorCode] = ErrorCode.INTERNAL_ERROR
     retryable: bool = False
-    default_hint: ClassVar[str | None] = None
+    default_hint: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -134,7 +188,7 @@ class ApmS3Error(Exception):
         self.operation = operation
         self.bucket = bucket
         self.key = key
-        self.hint = hint if hint is not None else self.default_hint
+        self.hint: str | None = hint if hint is not None else self.default_hint or None
         self.attempts = 1
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -187,7 +241,8 @@ class ObjectTooLarge(InvalidRequest):
 
     def __init__(self, *, size: int, limit: int, **where: Any) -> None:
         super().__init__(f"{size} bytes are more than the {limit} that are allowed", **where)
-        self.size, self.limit = size, limit
+        self.size: int = size
+        self.limit: int = limit
 
 
 class UsageError(ApmS3Error, RuntimeError):
@@ -511,13 +566,6 @@ class BatchError(ApmS3Error):
     def __init__(self, problem: str, *, failures: dict[str, ApmS3Error], **where: Any) -> None:
         super().__init__(problem, **where)
         self.failures = failures
-
-
-class MigrationError(ApmS3Error):
-    """A bulk migration could not be planned or finished."""
-
-    code = ErrorCode.MIGRATION_FAILED
-    default_hint = "run the same plan again: what is done already is skipped"
 
 
 # --------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,13 @@ from typing import NamedTuple
 from apm_s3._logs import LOGGER
 from apm_s3.errors import ErrorCode
 
+__all__ = [
+    "Hook",
+    "OperationEvent",
+    "Outcome",
+    "labels",
+]
+
 
 class Outcome(StrEnum):
     """How an operation, or one attempt of it, ended."""
@@ -68,7 +75,7 @@ def emit(hooks: tuple[Hook, ...], event: OperationEvent) -> None:
 
 
 _LABELS: ContextVar[tuple[str | None, str | None]] = ContextVar("apm_s3_labels", default=(None, None))
-current_labels = _LABELS.get
+current_labels: Callable[[], tuple[str | None, str | None]] = _LABELS.get
 
 
 @contextmanager

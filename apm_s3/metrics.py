@@ -10,6 +10,13 @@ from dataclasses import dataclass, field
 
 from apm_s3.events import OperationEvent, Outcome
 
+__all__ = [
+    "Latency",
+    "MetricsSnapshot",
+    "OperationMetrics",
+    "S3Metrics",
+]
+
 _GROWTH = math.log(1.05)
 _SHORTEST = 1e-6
 

@@ -7,9 +7,30 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from apm_s3.options.bucket_settings import BucketSetting
-from apm_s3.options.buckets import BucketOptions
-from apm_s3.options.replication import Replication
+from apm_s3.options._bucket_settings import BucketSetting
+from apm_s3.options._buckets import BucketOptions
+from apm_s3.options._replication import Replication
+
+__all__ = [
+    "BucketDetails",
+    "BucketInfo",
+    "BucketPlan",
+    "BucketUsage",
+    "Credentials",
+    "DeleteOutcome",
+    "DeleteReport",
+    "EmptyReport",
+    "FileInfo",
+    "FileVersion",
+    "KeyFailure",
+    "ListPage",
+    "PoolStats",
+    "ReplicationSetup",
+    "SettingChange",
+    "UploadInfo",
+    "Usage",
+    "VersionPage",
+]
 
 _NOTHING: Mapping[str, str] = {}
 
@@ -289,3 +310,29 @@ class ReplicationSetup:
             *(f"warning: {warning}" for warning in self.warnings),
         ]
         return "\n\n".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """A pool at one moment, and since it was made.
+
+    Attributes:
+        max_concurrency: the bound that was set.
+        limit: the bound now, lower while S3 asks to slow down.
+        in_use: slots that are out; `lent` of them belong to bodies that are not being read.
+        waiting: calls that wait for a slot now.
+        acquired: slots given out in all; `waited` of them after waiting.
+        wait_seconds, longest_wait: what those waits took, in sum and at most, in seconds.
+        slowdowns: how often the bound was lowered.
+    """
+
+    max_concurrency: int
+    limit: int
+    in_use: int
+    lent: int
+    waiting: int
+    acquired: int
+    waited: int
+    wait_seconds: float
+    longest_wait: float
+    slowdowns: int

@@ -9,6 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+__all__ = [
+    "Issue",
+    "Severity",
+    "ValidationReport",
+]
+
 
 class Severity(StrEnum):
     """How bad an issue is. Only an error makes a report fail."""

@@ -8,6 +8,13 @@ from typing import Literal
 
 from apm_s3.errors import InvalidOption
 
+__all__ = [
+    "RetrySettings",
+    "S3Settings",
+    "Timeouts",
+    "TransferSettings",
+]
+
 MIB = 1024**2
 
 SLOWEST_RATE = 64 * 1024

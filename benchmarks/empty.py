@@ -9,8 +9,9 @@ import asyncio
 import sys
 import time
 
-from apm_s3 import BucketOptions, DeleteOptions, S3Manager, Versioning
+from apm_s3 import BucketOptions, DeleteOptions, S3Manager
 from apm_s3._tasks import run_all
+from apm_s3.options import Versioning
 from tests.servers import Server, moto_server, seaweedfs_server
 
 BUCKET = "benchmark-empty"

@@ -5,46 +5,15 @@ from __future__ import annotations
 import asyncio
 import gc
 import warnings
-from types import ModuleType
 
 import pytest
 from aiobotocore.session import get_session
 
 import apm_s3
-from apm_s3 import (
-    InvalidOption,
-    ManagerClosed,
-    S3Manager,
-    S3Settings,
-    WrongEventLoop,
-    configs,
-    errors,
-    options,
-    settings,
-)
+from apm_s3 import S3Manager, S3Settings
+from apm_s3.errors import InvalidOption, ManagerClosed, WrongEventLoop
 from tests.managers import make_manager
 from tests.servers import Server
-
-
-def test_every_public_name_is_there_once() -> None:
-    assert len(apm_s3.__all__) == len(set(apm_s3.__all__))
-    assert [name for name in apm_s3.__all__ if not hasattr(apm_s3, name)] == []
-
-
-@pytest.mark.parametrize("module", [configs, errors, options, settings], ids=lambda module: module.__name__)
-def test_what_callers_write_and_catch_is_public(module: ModuleType) -> None:
-    names = getattr(module, "__all__", None) or [
-        name
-        for name, value in vars(module).items()
-        if isinstance(value, type) and value.__module__ == module.__name__ and not name.startswith("_")
-    ]
-
-    assert [name for name in names if name not in apm_s3.__all__] == []
-
-
-def test_a_name_that_is_not_there_is_the_usual_error() -> None:
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = apm_s3.nothing
 
 
 @pytest.mark.parametrize(

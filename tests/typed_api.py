@@ -10,7 +10,6 @@ from apm_s3 import (
     Credentials,
     Download,
     FileInfo,
-    ListPage,
     S3Manager,
     S3Settings,
     Timeouts,
@@ -19,8 +18,8 @@ from apm_s3 import (
     retry_s3,
     validate_config,
 )
-from apm_s3.configs._models import Bundle, ConfigFile, Release
-from apm_s3.configs._store import ConfigStore
+from apm_s3.configs import Bundle, ConfigFile, ConfigStore, Release
+from apm_s3.models import ListPage
 
 
 async def chunks() -> AsyncIterator[bytes]:

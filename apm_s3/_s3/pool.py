@@ -12,36 +12,11 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
+from apm_s3.models import PoolStats
+
 _DECREASE = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class PoolStats:
-    """A pool at one moment, and since it was made.
-
-    Attributes:
-        max_concurrency: the bound that was set.
-        limit: the bound now, lower while S3 asks to slow down.
-        in_use: slots that are out; `lent` of them belong to bodies that are not being read.
-        waiting: calls that wait for a slot now.
-        acquired: slots given out in all; `waited` of them after waiting.
-        wait_seconds, longest_wait: what those waits took, in sum and at most, in seconds.
-        slowdowns: how often the bound was lowered.
-    """
-
-    max_concurrency: int
-    limit: int
-    in_use: int
-    lent: int
-    waiting: int
-    acquired: int
-    waited: int
-    wait_seconds: float
-    longest_wait: float
-    slowdowns: int
 
 
 class S3ConnectionPool:

@@ -1,5 +1,15 @@
-"""Configurations in S3: releases, and the one atomic write by which they become visible."""
+"""Configurations in S3: `ConfigStore`, and everything that its methods return."""
 
+from apm_s3.configs._backups.manifest import Backup, BackupFile, BackupTool
+from apm_s3.configs._backups.restore import RestorePlan
+from apm_s3.configs._care.fsck import Finding, FsckReport
+from apm_s3.configs._care.garbage import GarbageReport
+from apm_s3.configs._care.repair import RepairReport
+from apm_s3.configs._care.status import ToolStatus
+from apm_s3.configs._content.diff import BundleDiff, FileDiff
+from apm_s3.configs._content.diff_structural import Change
+from apm_s3.configs._content.overlays import Touched
+from apm_s3.configs._deploy import DeployPlan, DeployResult, ToolPlan
 from apm_s3.configs._models import (
     Bundle,
     CommitOutcome,
@@ -12,20 +22,34 @@ from apm_s3.configs._models import (
     ReleaseRef,
     changed_files,
 )
-from apm_s3.configs._store import (
-    ConfigStore,
-)
+from apm_s3.configs._store import ConfigStore
 
 __all__ = [
+    "Backup",
+    "BackupFile",
+    "BackupTool",
     "Bundle",
+    "BundleDiff",
+    "Change",
     "CommitOutcome",
     "ConfigFile",
     "ConfigStore",
+    "DeployPlan",
+    "DeployResult",
     "Deployed",
+    "FileDiff",
     "FileEntry",
+    "Finding",
     "Freeze",
+    "FsckReport",
+    "GarbageReport",
     "Origin",
     "Release",
     "ReleaseRef",
+    "RepairReport",
+    "RestorePlan",
+    "ToolPlan",
+    "ToolStatus",
+    "Touched",
     "changed_files",
 ]

@@ -49,8 +49,8 @@ class ConfigStore(WriteMethods, ReadMethods, DeployMethods, BackupMethods, CareM
         require_conditional_writes: bool = True,
         deadline: float = 60.0,
     ) -> None:
-        self.bucket = objects.bucket
-        self.prefix = check_prefix(prefix)
+        self.bucket: str = objects.bucket
+        self.prefix: str = check_prefix(prefix)
         self._objects: ObjectStore = Prefixed(objects, prefix) if prefix else objects
         self._reader = Reader(self._objects)
         self._views = Views(self._objects, self._reader)

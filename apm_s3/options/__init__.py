@@ -1,6 +1,6 @@
-"""Options: of calls (`calls`), and of buckets (`buckets`, with every kind of setting)."""
+"""Options of calls, and of buckets with every kind of setting."""
 
-from apm_s3.options.bucket_settings import (
+from apm_s3.options._bucket_settings import (
     AccessLogging,
     BucketSetting,
     Cors,
@@ -16,8 +16,8 @@ from apm_s3.options.bucket_settings import (
     Tags,
     Versioning,
 )
-from apm_s3.options.buckets import BucketOptions
-from apm_s3.options.calls import (
+from apm_s3.options._buckets import BucketOptions
+from apm_s3.options._calls import (
     CopyOptions,
     DeleteOptions,
     ListOptions,
@@ -25,8 +25,8 @@ from apm_s3.options.calls import (
     SseAlgorithm,
     UploadOptions,
 )
-from apm_s3.options.lifecycle import Lifecycle, LifecycleRule, NoncurrentTransition, Transition
-from apm_s3.options.replication import Replication, ReplicationDestination, ReplicationRule
+from apm_s3.options._lifecycle import Lifecycle, LifecycleRule, NoncurrentTransition, Transition
+from apm_s3.options._replication import Replication, ReplicationDestination, ReplicationRule
 
 __all__ = [
     "AccessLogging",

@@ -14,7 +14,7 @@ from apm_s3._s3.buckets.requests import BucketRef
 from apm_s3._tools import TOOLS
 from apm_s3.errors import InvalidOption
 from apm_s3.models import BucketPlan
-from apm_s3.options.bucket_settings import (
+from apm_s3.options._bucket_settings import (
     Encryption,
     OwnershipControls,
     Policy,
@@ -22,8 +22,8 @@ from apm_s3.options.bucket_settings import (
     Tags,
     Versioning,
 )
-from apm_s3.options.buckets import BucketOptions
-from apm_s3.options.lifecycle import Lifecycle, LifecycleRule, Transition
+from apm_s3.options._buckets import BucketOptions
+from apm_s3.options._lifecycle import Lifecycle, LifecycleRule, Transition
 
 CONFIGS_NONCURRENT_DAYS = 90
 BACKUPS_DAYS, BACKUPS_NONCURRENT_DAYS = 2555, 30

@@ -16,8 +16,8 @@ from apm_s3._s3_answers import s3_error
 from apm_s3._tasks import run_all
 from apm_s3.errors import BatchError, InvalidOption, UnsupportedByServer
 from apm_s3.models import DeleteReport, EmptyReport, FileVersion, KeyFailure, UploadInfo, VersionPage
-from apm_s3.options.bucket_settings import Tags
-from apm_s3.options.calls import DeleteOptions, ListOptions, UploadOptions
+from apm_s3.options._bucket_settings import Tags
+from apm_s3.options._calls import DeleteOptions, ListOptions, UploadOptions
 
 _PAGES_AT_ONCE = 8
 _UPLOADS_AT_ONCE = 32

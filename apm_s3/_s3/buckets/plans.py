@@ -23,9 +23,9 @@ from apm_s3.errors import (
     WrongRegion,
 )
 from apm_s3.models import BucketPlan, SettingChange
-from apm_s3.options.bucket_settings import BucketSetting, Policy, Versioning
-from apm_s3.options.buckets import BucketOptions
-from apm_s3.options.lifecycle import Lifecycle
+from apm_s3.options._bucket_settings import BucketSetting, Policy, Versioning
+from apm_s3.options._buckets import BucketOptions
+from apm_s3.options._lifecycle import Lifecycle
 
 Unsupported = Literal["refuse", "warn"]
 

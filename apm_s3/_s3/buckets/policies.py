@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from apm_s3.options.bucket_settings import Policy
+from apm_s3.options._bucket_settings import Policy
 
 Statement = dict[str, Any]
 

@@ -13,7 +13,7 @@ from apm_s3._tasks import run_all
 from apm_s3._wire.documents import SETTINGS
 from apm_s3.errors import AccessDenied, BucketNotFound
 from apm_s3.models import BucketDetails, BucketInfo
-from apm_s3.options.buckets import BucketOptions
+from apm_s3.options._buckets import BucketOptions
 
 _PAGE = 1000
 

@@ -14,10 +14,10 @@ from apm_s3._s3.buckets.requests import BucketRef
 from apm_s3._s3.engine import told_apart
 from apm_s3.errors import BucketNotFound, InvalidOption, NotFound
 from apm_s3.models import ReplicationSetup
-from apm_s3.options.bucket_settings import Encryption, Versioning
-from apm_s3.options.buckets import BucketOptions
-from apm_s3.options.calls import ReadOptions
-from apm_s3.options.replication import Replication, ReplicationDestination, ReplicationRule
+from apm_s3.options._bucket_settings import Encryption, Versioning
+from apm_s3.options._buckets import BucketOptions
+from apm_s3.options._calls import ReadOptions
+from apm_s3.options._replication import Replication, ReplicationDestination, ReplicationRule
 
 _OPERATION = "setup_replication"
 _REPLICATED = ("lifecycle", "versioning", "encryption", "ownership", "public_access_block", "tags", "policy")

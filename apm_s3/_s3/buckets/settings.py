@@ -20,8 +20,8 @@ from apm_s3.errors import (
     S3Error,
     UnsupportedByServer,
 )
-from apm_s3.options.bucket_settings import BucketSetting, Policy, Versioning
-from apm_s3.options.lifecycle import Lifecycle
+from apm_s3.options._bucket_settings import BucketSetting, Policy, Versioning
+from apm_s3.options._lifecycle import Lifecycle
 
 S = TypeVar("S", bound=BucketSetting)
 

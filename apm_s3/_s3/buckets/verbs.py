@@ -10,8 +10,8 @@ from apm_s3._s3.buckets.plans import Unsupported
 from apm_s3._s3.buckets.requests import BucketRef
 from apm_s3._tasks import run_all
 from apm_s3.models import BucketDetails, BucketInfo, BucketPlan, EmptyReport
-from apm_s3.options.bucket_settings import BucketSetting
-from apm_s3.options.buckets import BucketOptions
+from apm_s3.options._bucket_settings import BucketSetting
+from apm_s3.options._buckets import BucketOptions
 
 S = TypeVar("S", bound=BucketSetting)
 

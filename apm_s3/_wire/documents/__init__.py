@@ -13,7 +13,7 @@ from apm_s3._wire.documents import simple
 from apm_s3._wire.documents.lifecycle import read_lifecycle, write_lifecycle
 from apm_s3._wire.documents.notifications import read_notifications, write_notifications
 from apm_s3._wire.documents.replication import read_replication, write_replication
-from apm_s3.options.bucket_settings import (
+from apm_s3.options._bucket_settings import (
     AccessLogging,
     BucketSetting,
     Cors,
@@ -26,8 +26,8 @@ from apm_s3.options.bucket_settings import (
     Tags,
     Versioning,
 )
-from apm_s3.options.lifecycle import Lifecycle
-from apm_s3.options.replication import Replication
+from apm_s3.options._lifecycle import Lifecycle
+from apm_s3.options._replication import Replication
 
 
 @dataclass(frozen=True, slots=True)

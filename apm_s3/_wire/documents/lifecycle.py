@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from apm_s3._wire.documents.members import Document, filter_conditions, known, present, rule_filter
-from apm_s3.options.lifecycle import Lifecycle, LifecycleRule, MinimumSize, NoncurrentTransition, Transition
+from apm_s3.options._lifecycle import Lifecycle, LifecycleRule, MinimumSize, NoncurrentTransition, Transition
 
 _DEFAULT_SIZE: MinimumSize = "all_storage_classes_128K"
 _RULE = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from apm_s3._wire.documents.members import Document, known, present
-from apm_s3.options.bucket_settings import Notification, Notifications
+from apm_s3.options._bucket_settings import Notification, Notifications
 
 _LISTS = {
     "topics": ("TopicConfigurations", "TopicArn"),

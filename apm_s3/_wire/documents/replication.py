@@ -13,7 +13,7 @@ from apm_s3._wire.documents.members import (
     rule_filter,
     switch,
 )
-from apm_s3.options.replication import Replication, ReplicationDestination, ReplicationRule
+from apm_s3.options._replication import Replication, ReplicationDestination, ReplicationRule
 
 _RULE = (
     "ID Priority Prefix Filter Status SourceSelectionCriteria ExistingObjectReplication Destination "

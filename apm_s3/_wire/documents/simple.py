@@ -6,7 +6,7 @@ from typing import Any
 
 from apm_s3._wire.documents.members import Document, known, present, tag_list, tag_mapping
 from apm_s3.errors import FormatTooNew
-from apm_s3.options.bucket_settings import (
+from apm_s3.options._bucket_settings import (
     AccessLogging,
     Cors,
     CorsRule,

@@ -93,7 +93,9 @@ class Repairer:
         found = await self._find(environment)
         actions = await self._restore_objects(environment, found.wanted)
         states = found.wanted.tools
-        checks = {tool: await self._checker.check_tool(environment, tool, states.get(tool)) for tool in TOOLS}
+        checks: dict[str, ToolCheck] = {}
+        for tool in TOOLS:
+            checks[tool] = await self._checker.check_tool(environment, tool, states.get(tool))
         return found, actions, checks
 
     # The reference document -------------------------------------------------------------------------------------

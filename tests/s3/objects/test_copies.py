@@ -10,8 +10,6 @@ import pytest
 from apm_s3 import (
     BucketNotFound,
     CopyOptions,
-    InvalidOption,
-    ObjectChanged,
     ObjectNotFound,
     PreconditionFailed,
     ReadOptions,
@@ -21,6 +19,7 @@ from apm_s3 import (
     UploadOptions,
 )
 from apm_s3._s3.transports.clients import Clients
+from apm_s3.errors import InvalidOption, ObjectChanged
 from tests.managers import make_manager
 from tests.servers import Server
 

@@ -8,8 +8,9 @@ import urllib.request
 
 import pytest
 
-from apm_s3 import BucketNotFound, DeleteOptions, InvalidKey, InvalidOption, S3Manager
+from apm_s3 import BucketNotFound, DeleteOptions, S3Manager
 from apm_s3._s3.transports.clients import Clients
+from apm_s3.errors import InvalidKey, InvalidOption
 
 
 async def test_many_objects_go_in_batches_with_an_outcome_each(s3: S3Manager, bucket: str) -> None:

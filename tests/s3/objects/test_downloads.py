@@ -10,17 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from apm_s3 import (
-    BucketNotFound,
-    DeadlineExceeded,
-    InvalidOption,
-    ObjectNotFound,
-    ReadOptions,
-    S3Manager,
-    S3Settings,
-    TransferSettings,
-    UsageError,
-)
+from apm_s3 import BucketNotFound, ObjectNotFound, ReadOptions, S3Manager, S3Settings, TransferSettings
+from apm_s3.errors import DeadlineExceeded, InvalidOption, UsageError
 from tests.managers import make_manager
 from tests.servers import Server
 

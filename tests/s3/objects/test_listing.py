@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from apm_s3 import BucketNotFound, DeleteOptions, InvalidOption, ReadOptions, S3Manager, UploadOptions
+from apm_s3 import BucketNotFound, DeleteOptions, ReadOptions, S3Manager, UploadOptions
 from apm_s3._s3.transports.clients import Clients
+from apm_s3.errors import InvalidOption
 
 
 @pytest.fixture

@@ -12,15 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from apm_s3 import (
-    InvalidOption,
-    ObjectChanged,
-    PreconditionFailed,
-    S3Manager,
-    S3Settings,
-    TransferSettings,
-    UploadOptions,
-)
+from apm_s3 import PreconditionFailed, S3Manager, S3Settings, TransferSettings, UploadOptions
+from apm_s3.errors import InvalidOption, ObjectChanged
 from apm_s3.options import ListOptions
 from tests.managers import make_manager
 from tests.servers import Server

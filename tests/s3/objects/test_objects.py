@@ -8,18 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from apm_s3 import (
-    BucketNotFound,
-    InvalidBucketName,
-    InvalidKey,
-    InvalidOption,
-    ObjectNotFound,
-    PreconditionFailed,
-    ReadOptions,
-    S3Manager,
-    S3Settings,
-    UploadOptions,
-)
+from apm_s3 import BucketNotFound, ObjectNotFound, PreconditionFailed, ReadOptions, S3Manager, S3Settings, UploadOptions
+from apm_s3.errors import InvalidBucketName, InvalidKey, InvalidOption
 from tests.managers import make_manager
 from tests.servers import Server
 

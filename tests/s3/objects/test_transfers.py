@@ -13,25 +13,27 @@ from typing import Any
 import pytest
 
 from apm_s3 import (
-    AccessDenied,
-    ConditionalConflict,
-    ConnectionLost,
     CopyOptions,
-    IntegrityError,
-    ObjectChanged,
     PreconditionFailed,
     ReadOptions,
     RetrySettings,
     S3Manager,
     S3Settings,
-    ServiceUnavailable,
-    Throttled,
     TransferSettings,
     UploadOptions,
 )
 from apm_s3._s3_answers import s3_error
 from apm_s3._wire.checksums import checksum
-from apm_s3.errors import ApmS3Error
+from apm_s3.errors import (
+    AccessDenied,
+    ApmS3Error,
+    ConditionalConflict,
+    ConnectionLost,
+    IntegrityError,
+    ObjectChanged,
+    ServiceUnavailable,
+    Throttled,
+)
 from apm_s3.models import PartInfo
 from tests.cancellation import cancelled_everywhere
 from tests.memory_transport import MemoryManager, MemoryTransport

@@ -12,9 +12,9 @@ from rich.console import Console
 from apm_s3._manager import S3Manager
 from apm_s3._tasks import shielded
 from apm_s3._tools import TOOLS
-from apm_s3.cli import show
-from apm_s3.cli.embedded import CREDENTIALS, embedded_server
-from apm_s3.cli.samples import sample_bundle
+from apm_s3.cli import _show as show
+from apm_s3.cli._embedded import CREDENTIALS, embedded_server
+from apm_s3.cli._samples import sample_bundle
 from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import ApmS3Error, ConfigInvalid, RevisionConflict
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from apm_s3.errors import InvalidOption
-from apm_s3.options.bucket_settings import (
+from apm_s3.options._bucket_settings import (
     AccessLogging,
     BucketSetting,
     Cors,
@@ -19,8 +19,8 @@ from apm_s3.options.bucket_settings import (
     Tags,
     Versioning,
 )
-from apm_s3.options.lifecycle import Lifecycle
-from apm_s3.options.replication import Replication
+from apm_s3.options._lifecycle import Lifecycle
+from apm_s3.options._replication import Replication
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

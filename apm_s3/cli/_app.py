@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from apm_s3._version import __version__
-from apm_s3.cli.demo import run_demo
+from apm_s3.cli._demo import run_demo
 
 app = typer.Typer(
     name="apm-s3",

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Literal
 
 from apm_s3.errors import InvalidOption
-from apm_s3.options.bucket_settings import BucketSetting
+from apm_s3.options._bucket_settings import BucketSetting
 
 StorageClass = Literal["STANDARD_IA", "INTELLIGENT_TIERING", "ONEZONE_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"]
 

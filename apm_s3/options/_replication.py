@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from apm_s3.errors import InvalidOption
-from apm_s3.options.bucket_settings import BucketSetting
+from apm_s3.options._bucket_settings import BucketSetting
 
 MAX_RULES = 1000
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-add-config.html."""
