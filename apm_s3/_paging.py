@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apm_s3.errors import IntegrityError
 
-MAX_EMPTY = 100
+MAX_EMPTY = 32
 """Pages in a row that may bring nothing; S3 itself sends hardly any."""
 
 
@@ -36,12 +36,14 @@ class ListingProgress:
         """
         self._empty = self._empty + 1 if first is None else 0
         if mark == self._mark or (first is not None and first == self._first) or self._empty > MAX_EMPTY:
-            raise IntegrityError(
+            error = IntegrityError(
                 "the listing does not end: its pages repeat, or bring nothing",
                 operation=self._operation,
                 bucket=self._bucket,
                 hint="the server, or a proxy before it, does not page as S3 does",
             )
+            error.retryable = False
+            raise error
         self._pages += 1
         if self._pages == self._replaced_at:
             self._mark, self._first = mark, first

@@ -19,7 +19,11 @@ _PLAIN = f"accept: */*\r\naccept-encoding: identity\r\nuser-agent: apm_s3/{__ver
 
 _STATUS = re.compile(r"HTTP/1\.([01]) ([1-9]\d\d)(?: .*)?")
 _LENGTH = re.compile(r"\d{1,19}", re.ASCII)
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;.*)?", re.DOTALL)
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t -~\x80-\xff]*)?")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_CONTROLS = bytes([*range(32), 127])
+"""What no line of a head may hold, but for tabs."""
+_MAX_NAME, _MAX_NAMES = 64, 1000
 _BREAKS = re.compile("[\r\n\0]")
 
 
@@ -63,28 +67,88 @@ def parse_head(data: bytes, method: str) -> Head:
     Raises:
         MalformedAnswer: it is none.
     """
-    first, *lines = data.decode("utf-8", "surrogateescape").split("\r\n")
-    found = _STATUS.fullmatch(first)
+    lines = data.decode("utf-8", "replace").split("\r\n")
+    # The line breaks are all that a plain head has of control characters.
+    plain = len(data.translate(None, _CONTROLS)) + 2 * len(lines) - 2 == len(data) and data.isascii()
+    if not plain:
+        lines = _odd_lines(data)
+    found = _STATUS.fullmatch(lines[0])
     if found is None:
         raise MalformedAnswer("the answer is not HTTP/1.1")
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon or not name or name[-1] in " \t" or name[0] in " \t":
-            raise MalformedAnswer("a header of the answer is malformed")
-        name, value = name.lower(), value.strip(" \t")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    del lines[0]
+    headers = _plain_headers(lines) if plain else _headers(lines)
     status = int(found[2])
     length, chunked = _framing(status, headers, method)
     connection = headers.get("connection")
     if connection is None:
         keep = found[1] == "1"
     else:
-        options = connection.lower()
+        options = {option.strip() for option in connection.lower().split(",")}
         keep = "close" not in options and (found[1] == "1" or "keep-alive" in options)
-    # A length beside chunks may be an attempt to smuggle: RFC 9112, 6.3.
-    keep = keep and (chunked or length is not None) and not (chunked and "content-length" in headers)
+    if chunked:
+        # A length beside chunks, or chunks in HTTP/1.0, may be an attempt to smuggle: RFC 9112, 6.1 and 6.3.
+        keep = keep and found[1] == "1" and "content-length" not in headers
+    elif length is None:
+        keep = False
     return Head(status, headers, length, chunked, keep)
+
+
+def _odd_lines(data: bytes) -> list[str]:
+    """The lines of a head that has tabs, or text that is not ASCII.
+
+    A bare CR or LF is a line break to some and not to others, and so hides headers: RFC 9112, 2.2.
+    """
+    lines = data.split(b"\r\n")
+    if any(len(line.translate(None, _CONTROLS)) + line.count(b"\t") != len(line) for line in lines):
+        raise MalformedAnswer("a line of the answer's head has a control character in it")
+    return [_text(line) for line in lines]
+
+
+def _plain_headers(lines: list[str]) -> dict[str, str]:
+    """The headers of lines of plain ASCII, for less where their names are known, and none is repeated."""
+    headers: dict[str, str] = {}
+    try:
+        for line in lines:
+            name, value = line.split(":", 1)
+            headers[_names[name]] = value.strip()
+    except (KeyError, ValueError):
+        return _headers(lines)
+    return headers if len(headers) == len(lines) else _headers(lines)
+
+
+def _headers(lines: list[str]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise MalformedAnswer("a header of the answer is malformed")
+        name = _names.get(name) or _checked(name)
+        value = value.strip(" \t")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def _text(line: bytes) -> str:
+    """UTF-8, or else what older servers mean: RFC 9110, 5.5."""
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
+
+
+_names: dict[str, str] = {}
+"""Names of headers as they came, to what they are in lower case: a server sends few, and those again and again."""
+
+
+def _checked(name: str) -> str:
+    if not _TOKEN.fullmatch(name):
+        raise MalformedAnswer("the name of a header is malformed")
+    lower = name.lower()
+    if len(name) <= _MAX_NAME:
+        if len(_names) >= _MAX_NAMES:
+            _names.clear()
+        _names[name] = lower
+    return lower
 
 
 def _framing(status: int, headers: dict[str, str], method: str) -> tuple[int | None, bool]:
@@ -119,6 +183,7 @@ class Chunks:
     def __init__(self) -> None:
         self.ended = False
         self.rest = b""
+        self._trailed = 0
         self._left = 0
         self._line = b""
         self._between = False
@@ -164,6 +229,9 @@ class Chunks:
             self._between = False
         elif self._trailing:
             self.ended = not line
+            self._trailed += len(line)
+            if self._trailed > MAX_HEAD:
+                raise MalformedAnswer("the trailer of the answer is too long")
         else:
             found = _CHUNK.fullmatch(line)
             if found is None:

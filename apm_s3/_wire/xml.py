@@ -70,9 +70,6 @@ class ErrorDocument(NamedTuple):
     region: str | None = None
 
 
-_WRITTEN = ("CopyObjectResult", "CopyPartResult", "CompleteMultipartUploadResult")
-
-
 class Written(NamedTuple):
     """What CopyObject, UploadPartCopy and CompleteMultipartUpload say of what they made."""
 
@@ -186,7 +183,7 @@ def parse_deleted(body: bytes) -> DeleteReport:
 
 def parse_upload_id(body: bytes) -> str:
     """The id that CreateMultipartUpload gave."""
-    upload_id = _fields(_document(body, "InitiateMultipartUploadResult")).get("UploadId")
+    upload_id = _fields(_document(body)).get("UploadId")
     if not upload_id:
         raise MalformedDocument("it has no UploadId")
     return upload_id
@@ -194,9 +191,9 @@ def parse_upload_id(body: bytes) -> str:
 
 def parse_written(body: bytes) -> Written:
     """The result of CopyObject, UploadPartCopy or CompleteMultipartUpload."""
-    fields = _flat_fields(body, *_WRITTEN)
+    fields = _flat_fields(body)
     if fields is None:
-        fields = _fields(_document(body, *_WRITTEN))
+        fields = _fields(_document(body))
     etag = fields.get("ETag")
     if not etag:
         raise MalformedDocument("it has no ETag")
@@ -205,7 +202,7 @@ def parse_written(body: bytes) -> Written:
 
 def parse_parts(body: bytes) -> tuple[list[PartInfo], str | None]:
     """A page of ListParts, and the marker of the next."""
-    root = _document(body, "ListPartsResult")
+    root = _document(body, "ListPartsResult", "ListPartsResponse")
     fields = _fields(root)
     parts = [
         PartInfo(_number(part["PartNumber"]), _etag(part["ETag"]), _number(part.get("Size")), _checksums(part))
@@ -305,7 +302,7 @@ def _parse(body: bytes) -> ET.Element:
 
 
 def _document(body: bytes, *names: str) -> ET.Element:
-    """The root of a document that is called one of `names`.
+    """The root of a document that is called one of `names`; anything but an error where there are none.
 
     Raises:
         ErrorInstead: it is an error document.
@@ -313,17 +310,17 @@ def _document(body: bytes, *names: str) -> ET.Element:
     """
     root = _parse(body)
     name = root.tag[_skip(root) :]
-    if name in names:
-        return root
     if name == "Error":
         raise ErrorInstead
+    if not names or name in names:
+        return root
     raise MalformedDocument(f"it is called '{name:.40}' instead of '{names[0]}'")
 
 
-def _flat_fields(body: bytes, *names: str) -> dict[str, str] | None:
-    """The fields of a document of one level, for a third of what a parser costs; None where it has to be asked."""
+def _flat_fields(body: bytes) -> dict[str, str] | None:
+    """The fields of a document of one level, for a third of what a parser costs; None where that has to be asked."""
     whole = _FLAT.fullmatch(body)
-    if whole is None or whole[1].decode() not in names:
+    if whole is None or whole[1] == b"Error":
         return None
     content = _with_quotes(whole[2])
     if b"&" in content:

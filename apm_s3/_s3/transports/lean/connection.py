@@ -8,6 +8,8 @@ https://docs.python.org/3/library/asyncio-protocol.html#buffered-streaming-proto
 from __future__ import annotations
 
 import asyncio
+import functools
+import select
 import ssl
 from collections.abc import AsyncIterator, Callable
 
@@ -27,6 +29,12 @@ _POURED = 1024**2
 
 _ROOM = 544 * 1024
 """Bytes that asyncio's TLS can hold at most, before and after decryption; what does not fit at once, it may lose."""
+
+MAX_ERROR = 1024**2
+"""Bytes of an error that are read; S3's own are a few KiB."""
+
+MAX_DOCUMENT = 32 * 1024**2
+"""Bytes of a document that are read. A page of 1000 keys of 1024 bytes each, all percent-encoded, has 4 MiB."""
 
 _HELD = 512 * 1024
 """Bytes of a body that nobody reads from which no more is received."""
@@ -49,20 +57,23 @@ class Answer:
         status, headers, length: see `Head`; nothing before `wait` has returned.
         ended: whether all of the body has come.
         total_bytes: bytes that came for it. See `Stalls.reading`.
+        cut: whether it was given up since it was too long, so that `read` gives its beginning.
     """
 
     __slots__ = (
-        "_broken", "_connection", "_held", "_pieces", "_taker", "_taker_failure", "_waiter", "_whole", "ended",
-        "headers", "length", "method", "status", "total_bytes",
+        "_broken", "_connection", "_held", "_limit", "_pieces", "_taker", "_taker_failure", "_waiter", "_whole", "cut",
+        "ended", "headers", "length", "method", "status", "total_bytes",
     )  # fmt: skip
 
-    def __init__(self, connection: Connection, method: str, *, whole: bool) -> None:
+    def __init__(self, connection: Connection, method: str, *, whole: bool, limit: int | None) -> None:
         self.method = method
         self.status = 0
         self.headers: dict[str, str] = {}
         self.length: int | None = None
         self.ended = False
         self.total_bytes = 0
+        self.cut = False
+        self._limit = limit
         self._connection = connection
         self._whole = whole
         self._pieces: list[bytes] = []
@@ -153,6 +164,8 @@ class Answer:
             return False
         self._pieces.append(bytes(piece))
         if self._whole:
+            if self._limit is not None and self.total_bytes > self._limit:
+                self._cut()
             return False
         self._held += len(piece)
         self.wake()
@@ -167,6 +180,8 @@ class Answer:
     def begin(self, head: Head) -> None:
         """Take in the head."""
         self.status, self.headers, self.length = head.status, head.headers, head.length
+        if head.status >= 300:
+            self._limit = MAX_ERROR
         self.wake()
 
     def end(self) -> None:
@@ -184,6 +199,11 @@ class Answer:
     def poured(self) -> bool:
         """Whether it goes to a taker."""
         return self._taker is not None
+
+    def _cut(self) -> None:
+        self.cut = True
+        self._connection.abort()
+        self.end()
 
     def _taken(self) -> bytes:
         pieces, self._pieces, self._held = self._pieces, [], 0
@@ -230,12 +250,24 @@ class Connection(asyncio.BufferedProtocol):
         self._sent = True
         self._held_back = False
         self._writable: asyncio.Event | None = None
+        self._arrived: Callable[[], object] = _nothing_arrives
 
     # Requests.
 
-    def begin(self, method: str, *, whole: bool) -> Answer:
-        """The answer to the request that is written next."""
-        answer = self._answer = Answer(self, method, whole=whole)
+    def is_quiet(self) -> bool:
+        """Whether nothing has come since the last answer ended, no end of the connection either.
+
+        The event loop may not have seen it yet. What came would be taken for the next answer.
+        """
+        return self.usable and not self._arrived()
+
+    def begin(self, method: str, *, whole: bool, limit: int | None = None) -> Answer:
+        """The answer to the request that is written next.
+
+        Args:
+            limit: bytes after which a whole answer is given up; errors have their own limit.
+        """
+        answer = self._answer = Answer(self, method, whole=whole, limit=limit)
         self._sent = True
         return answer
 
@@ -309,6 +341,9 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.BaseProtocol`."""
         self._transport = transport  # type: ignore[assignment]
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            self._arrived = _arrivals(sock.fileno())
 
     def pause_writing(self) -> None:
         """See `asyncio.BaseProtocol`."""
@@ -396,6 +431,8 @@ class Connection(asyncio.BufferedProtocol):
             if head.status >= 200:
                 break
             # Provisional: the answer itself is still to come.
+            if answer.total_bytes > MAX_HEAD:
+                raise MalformedAnswer("there is no end of provisional answers")
         self._left = head.length
         self._chunks = Chunks() if head.chunked else None
         self._keep = head.keep
@@ -449,6 +486,19 @@ class Connection(asyncio.BufferedProtocol):
             self._view = memoryview(bytearray(_SMALL))
         answer.end()
         self.released(self, self._keep and self._sent and self.usable and self._writable is None)
+
+
+def _arrivals(file: int) -> Callable[[], object]:
+    """Tells whether a socket has something to read, for less than a microsecond."""
+    if not hasattr(select, "poll"):  # Windows
+        return lambda: select.select([file], [], [], 0)[0]
+    poller = select.poll()
+    poller.register(file, select.POLLIN)
+    return functools.partial(poller.poll, 0)
+
+
+def _nothing_arrives() -> bool:
+    return False
 
 
 def _nothing(_connection: Connection, _usable: bool) -> None:

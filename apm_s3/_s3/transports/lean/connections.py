@@ -96,10 +96,9 @@ class Connections:
         idle = lane.idle
         while idle:
             connection = idle.pop()
-            if connection.usable:
-                if now - connection.idle_since < KEEPALIVE:
-                    return connection
-                connection.abort()
+            if now - connection.idle_since < KEEPALIVE and connection.is_quiet():
+                return connection
+            connection.abort()
         return await self._connect(lane)
 
     async def aclose(self) -> None:

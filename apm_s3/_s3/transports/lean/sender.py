@@ -21,7 +21,7 @@ from apm_s3._s3.transports.lean.answers import (
     server_time,
     stalled_error,
 )
-from apm_s3._s3.transports.lean.connection import Answer, Connection, ConnectionBroken
+from apm_s3._s3.transports.lean.connection import MAX_DOCUMENT, Answer, Connection, ConnectionBroken
 from apm_s3._s3.transports.lean.connections import CannotConnect, Connections, Lane
 from apm_s3._s3.transports.lean.payloads import PIECE, Payload, closing
 from apm_s3._s3.transports.lean.requests import DEFAULT_TYPE, Call, Headers
@@ -29,7 +29,7 @@ from apm_s3._s3.transports.lean.stalls import Stalls
 from apm_s3._s3.transports.routes import Route, learn_route
 from apm_s3._wire.http1 import request_head
 from apm_s3._wire.sigv4 import EMPTY_SHA256, Signer, encode_path
-from apm_s3.errors import ApmS3Error, InvalidCredentials, InvalidRequest, WrongRegion
+from apm_s3.errors import ApmS3Error, IntegrityError, InvalidCredentials, InvalidRequest, WrongRegion
 from apm_s3.models import Credentials
 from apm_s3.options import ReadOptions
 
@@ -72,8 +72,13 @@ class Sender:
         except KeyError:
             return await self._learn(bucket, None)
 
-    async def exchange(self, call: Call, route: Route, payload: Payload | None = None) -> tuple[Answer, bytes]:
+    async def exchange(
+        self, call: Call, route: Route, payload: Payload | None = None, limit: int | None = MAX_DOCUMENT
+    ) -> tuple[Answer, bytes]:
         """Send one request; its answer and whole body.
+
+        Args:
+            limit: bytes of the answer after which it is no document; None for an object.
 
         Raises:
             S3Error: the answer says no.
@@ -89,7 +94,7 @@ class Sender:
             lane = self._connections.lane(route.origin)
             head, data = self._signed(call, route, payload, lane)
             connection = await self._connections.take(lane, now)
-            answer = connection.begin(call.method, whole=True)
+            answer = connection.begin(call.method, whole=True, limit=limit)
             if payload is None:
                 connection.write(head)
             elif data is not None:
@@ -107,7 +112,7 @@ class Sender:
                 raise
             raise failure from exc
         self._stalls.leave(task)
-        if answer.status != 200:
+        if answer.status != 200 or answer.cut:
             self._check(call, answer, body)
         return answer, body
 
@@ -220,6 +225,14 @@ class Sender:
             if not body and answer.status == 403 and self._clock.is_off(server_time(answer.headers.get("date"))):
                 body = _SKEWED
             raise refusal(call, answer.status, answer.headers, body)
+        if answer.cut:
+            raise IntegrityError(
+                f"the answer is longer than any document of S3: more than {MAX_DOCUMENT} bytes",
+                operation=call.operation,
+                bucket=call.bucket,
+                key=call.key,
+                hint="check that endpoint_url names an S3 server",
+            )
         part = "range" in call.headers
         check_status(call.operation, call.method, answer.status, call.bucket, call.key, part=part)
 

@@ -61,7 +61,7 @@ class SignedTransport(SignedMultipart):
         if route is None:
             return await self._boto.read(bucket, key, options)
         call = self._read_call("read_file", "GET", bucket, key, options)
-        response, body = await self._sender.exchange(call, route)
+        response, body = await self._sender.exchange(call, route, limit=None)
         check_object(call, options, response, len(body))
         info = file_info(bucket, key, response.headers, len(body))
         if info.checksums and options.range is None and self._verify:
