@@ -29,6 +29,13 @@ def check_matcher(matcher: Matcher, value_start: int, value_end: int) -> None:
         raise QueryProblem(f"not a regular expression: {problem}", value_start, value_end)
 
 
+def regex_problem(pattern: str) -> str | None:
+    """Why `pattern` is no regular expression, None when it is one."""
+    if not is_utf8(pattern):
+        return "bytes that are not UTF-8"
+    return compile_regex(f"^(?s:{pattern})$")[1]
+
+
 def is_utf8(text: str) -> bool:
     """Whether no escape of `text` gave a byte that is not UTF-8."""
     return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)

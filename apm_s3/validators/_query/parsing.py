@@ -71,6 +71,10 @@ class Tokens:
 class Parser:
     """The state of one parse: `at` is the index of the next token."""
 
+    max_length = MAX_LENGTH
+    trailing_comma = True
+    """Whether a list of labels may end with a comma."""
+
     def __init__(self, tokens: Tokens) -> None:
         self.text = tokens.text
         self.kinds = tokens.kinds
@@ -97,8 +101,8 @@ class Parser:
         Raises:
             QueryProblem: it is none.
         """
-        if len(self.text) > MAX_LENGTH:
-            raise QueryProblem(f"longer than {MAX_LENGTH} characters", 0, len(self.text))
+        if len(self.text) > self.max_length:
+            raise QueryProblem(f"longer than {self.max_length} characters", 0, len(self.text))
         if self.kinds[0] == END:
             raise QueryProblem("the expression is empty", 0, len(self.text))
         try:
@@ -154,7 +158,7 @@ class Parser:
         where = f"in {context} (...)"
         self.expect("(", f"after {context}")
         found: list[str] = []
-        while self.kinds[self.at] != ")":
+        while self.kinds[self.at] != ")" or (found and not self.trailing_comma):
             found.append(self.label(where))
             if self.kinds[self.at] != ",":
                 break

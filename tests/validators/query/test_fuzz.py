@@ -4,10 +4,41 @@ import random
 
 import pytest
 
-from apm_s3.validators._query import promql
+from apm_s3.validators._query import logql, promql
 from apm_s3.validators._query.problems import QueryProblem
 from tests.validators.query.expressions import JUNK, NUMBERS, STRINGS, expressions
 
+LOGQL = (
+    *(
+        "{",
+        "}",
+        'app="x"',
+        "|=",
+        '"a"',
+        "| json",
+        "| logfmt",
+        "[5m]",
+        "rate(",
+        "sum(",
+        ")",
+        "by (a)",
+        "| unwrap n",
+        ",",
+    ),
+    *("| a > 5", "| a = ip(", "offset", "5m", "5MB", "topk(", "10", "or", "and", "vector(1)", '{app="x"}', "!=", "!~"),
+    *(
+        "| line_format",
+        "`{{.a}}`",
+        "| label_format a=b",
+        "--strict",
+        "| drop a",
+        "label_replace(",
+        "'x'",
+        "#",
+        "µs",
+        "|",
+    ),
+)
 RELEASES = (None, (2, 45), (2, 53), (2, 54), (3, 5))
 
 
@@ -27,18 +58,31 @@ def outcome(parse, text, release):
     return tree.start, tree.end, "good"
 
 
-def check(seed, count, parse):
+def logql_texts(seed, count):
+    chance = random.Random(seed)
+    for _ in range(count):
+        yield " ".join(chance.choices(LOGQL, k=chance.randrange(1, 10)))
+        yield "".join(chance.choices((*LOGQL, *JUNK, *STRINGS), k=chance.randrange(1, 10)))
+
+
+def check(seed, count):
     for index, text in enumerate(texts(seed, count)):
-        start, end, message = outcome(parse, text, RELEASES[index % len(RELEASES)])
-        assert 0 <= start <= end <= len(text), text
-        assert message, text
+        check_outcome(text, *outcome(promql.parse, text, RELEASES[index % len(RELEASES)]))
+        check_outcome(text, *outcome(lambda text, _: logql.parse(text), text, None))
+    for text in logql_texts(seed, count):
+        check_outcome(text, *outcome(lambda text, _: logql.parse(text), text, None))
+
+
+def check_outcome(text, start, end, message):
+    assert 0 <= start <= end <= len(text), text
+    assert message, text
 
 
 def test_any_text_is_a_tree_or_a_problem_with_a_place():
-    check(1, 2000, promql.parse)
+    check(1, 2000)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_many_texts_are_a_tree_or_a_problem_with_a_place():
-    check(2, 100_000, promql.parse)
+    check(2, 100_000)

@@ -1,0 +1,348 @@
+"""Selectors and pipelines of LogQL: https://grafana.com/docs/loki/latest/query/log_queries/."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address, ip_network
+
+from apm_s3.validators._query.literals import BadLiteral, parse_duration
+from apm_s3.validators._query.logql_nodes import LabelFilter, LineFilter, Stage, Streams, Unwrap
+from apm_s3.validators._query.logql_templates import template_problem_of
+from apm_s3.validators._query.logql_tokens import BYTES, CONVERSIONS, FLAG, KEYWORDS, STAGES
+from apm_s3.validators._query.matchers import allows_empty, check_matcher, regex_problem
+from apm_s3.validators._query.nodes import Duration, Matcher
+from apm_s3.validators._query.parsing import DURATION, MAX_DEPTH, NAME, NUMBER, STRING, Parser
+from apm_s3.validators._query.problems import QueryProblem
+
+_MATCH_OPS = frozenset(("=", "!=", "=~", "!~"))
+_COMPARE_OPS = frozenset(("=", "==", "!=", ">", ">=", "<", "<="))
+LINE_OPS = frozenset(("|=", "!=", "|~", "!~", "|>", "!>"))
+_NAMED_GROUP = re.compile(r"\(\?P?<([^>]*)>")
+_LABEL = re.compile(r"[a-zA-Z_]\w*", re.ASCII)
+_CAPTURE = re.compile(r"<([a-zA-Z_]\w*)>", re.ASCII)
+_TOUCHING = re.compile(r"<[a-zA-Z_]\w*><[a-zA-Z_]\w*>", re.ASCII)
+_GO_DURATION = re.compile(r"(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|\u00b5s|\u03bcs|ms|s|m|h))+")
+
+
+class StageParser(Parser):
+    """The part of the parser that reads log lines."""
+
+    _filter_depth = 0
+
+    def streams(self) -> Streams:
+        """`{app="api"}` and its stages."""
+        start = self.starts[self.at]
+        matchers = self.selector()
+        stages = self.stages()
+        return Streams(start, self.ends[self.at - 1], "streams", matchers, stages)
+
+    def selector(self) -> tuple[Matcher, ...]:
+        """`{app="api"}`, which excludes empty values with one matcher at least."""
+        start = self.starts[self.at]
+        self.expect("{", 'such as {app="api"}', "a selector")
+        found: list[Matcher] = []
+        while self.kinds[self.at] != "}" or found:
+            found.append(self._matcher('a label and its value, such as app="api"'))
+            if self.kinds[self.at] != ",":
+                break
+            self.at += 1
+        self.expect("}", "after a matcher", "',' or '}'")
+        if all(map(allows_empty, found)):
+            message = "a selector needs a matcher that excludes empty values"
+            raise QueryProblem(message, start, self.ends[self.at - 1], 'such as {app="api"} or {app=~".+"}')
+        return tuple(found)
+
+    def label_name(self, expected: str) -> str:
+        """The name of a label."""
+        at = self.at
+        word = self.text[self.starts[at] : self.ends[at]]
+        if self.kinds[at] != NAME:
+            problem = self.unexpected(expected)
+            if self.kinds[at] in KEYWORDS:
+                problem.hint = f"{word} is a keyword of LogQL, and cannot be a label here"
+            raise problem
+        if not _LABEL.fullmatch(word):
+            raise QueryProblem(f"{self.shown(at)} is no name of a label", self.starts[at], self.ends[at])
+        self.at = at + 1
+        return word
+
+    def _matcher(self, expected: str) -> Matcher:
+        at = self.at
+        name = self.label_name(expected)
+        op = self.kinds[self.at]
+        if op not in _MATCH_OPS:
+            raise self.unexpected("one of = != =~ !~ after the name of a label")
+        self.at += 1
+        value = self.string("after " + op)
+        matcher = Matcher(self.starts[at], value.end, name, op, value.value)
+        check_matcher(matcher, value.start, value.end)
+        return matcher
+
+    def stages(self) -> tuple[LineFilter | Stage, ...]:
+        """Line filters and what stands after `|`, up to an `unwrap`."""
+        found: list[LineFilter | Stage] = []
+        while True:
+            kind = self.kinds[self.at]
+            if kind in LINE_OPS:
+                found.append(self._line_filter())
+            elif kind == "|" and self.kinds[self.at + 1] != "unwrap":
+                found.append(self._stage())
+            else:
+                return tuple(found)
+
+    def _line_filter(self) -> LineFilter:
+        at = self.at
+        op = self.kinds[at]
+        self.at += 1
+        if self.kinds[self.at] == "ip":
+            if op not in ("|=", "!="):
+                raise QueryProblem(f"ip() stands after |= and != only, not after {op}", self.starts[at], self.ends[at])
+            values = [self._ip()]
+            function = "ip"
+        else:
+            values, function = [self._line_value(op)], None
+        while self.kinds[self.at] == "or":
+            self.at += 1
+            values.append(self._ip() if self.kinds[self.at] == "ip" else self._line_value(op))
+        return LineFilter(self.starts[at], self.ends[self.at - 1], op, function, tuple(values))
+
+    def _line_value(self, op: str) -> str:
+        value = self.string(f"or ip(...) after {op}")
+        if op in ("|~", "!~") and (problem := regex_problem(value.value)):
+            raise QueryProblem(f"not a regular expression: {problem}", value.start, value.end)
+        return value.value
+
+    def _ip(self) -> str:
+        self.at += 1
+        self.expect("(", "after ip")
+        value = self.string("in ip()")
+        self.expect(")", "in ip()")
+        try:
+            _read_addresses(value.value)
+        except ValueError:
+            message = f"ip() takes an address, a range or a network, not {value.value[:40]!r}"
+            raise QueryProblem(message, value.start, value.end, 'such as "10.0.0.0/8"') from None
+        return value.value
+
+    def _stage(self) -> Stage:
+        start = self.starts[self.at]
+        self.at += 1
+        at, kind = self.at, self.kinds[self.at]
+        word = self.text[self.starts[at] : self.ends[at]].lower()
+        labels: tuple[str, ...] = ()
+        argument = None
+        filters: tuple[LabelFilter, ...] = ()
+        if kind == "(" or (kind == NAME and (word != "xml" or self.kinds[at + 1] in _MATCH_OPS | _COMPARE_OPS)):
+            word, filters = "filter", self.label_filters()
+        elif word in STAGES and kind != STRING:
+            self.at += 1
+            labels, argument, filters = self._known_stage(word)
+        else:
+            raise self.unexpected("a parser, a filter of a label, line_format or another stage", words=STAGES)
+        return Stage(start, self.ends[self.at - 1], word, labels, argument, filters)
+
+    def _known_stage(self, name: str) -> tuple[tuple[str, ...], str | None, tuple[LabelFilter, ...]]:
+        if name in ("json", "logfmt", "xml"):
+            return self._extractions(name), None, ()
+        if name in ("regexp", "pattern"):
+            return *self._expression_parser(name), ()
+        if name == "line_format":
+            return (), self._template(name), ()
+        if name == "label_format":
+            return self._label_formats(), None, ()
+        if name in ("drop", "keep"):
+            labels, filters = self._label_list(name)
+            return labels, None, filters
+        return (), None, ()
+
+    def _extractions(self, name: str) -> tuple[str, ...]:
+        """`a, b="c.d"` after a parser, and before it the flags of logfmt."""
+        while name == "logfmt" and self.kinds[self.at] == FLAG:
+            self.at += 1
+        if name == "logfmt" and self.kinds[self.at : self.at + 2] == ["-", "-"]:
+            raise self.unexpected("--strict, --keep-empty or the name of a label after logfmt")
+        found: list[str] = []
+        while self.kinds[self.at] == NAME or found:
+            found.append(self.label_name(f"the name of a label after {name}"))
+            if self.kinds[self.at] == "=":
+                self.at += 1
+                self.string(f"after {name} {found[-1]}=")
+            if self.kinds[self.at] != ",":
+                break
+            self.at += 1
+        return tuple(found)
+
+    def _expression_parser(self, name: str) -> tuple[tuple[str, ...], str]:
+        value = self.string(f"after {name}")
+        text = value.value
+        if name == "regexp":
+            labels, message = _NAMED_GROUP.findall(text), regex_problem(text)
+            message = message and f"not a regular expression: {message}"
+            missing = "regexp needs a group with a name, such as (?P<status>\\d+)"
+        else:
+            labels, message = [label for label in _CAPTURE.findall(text) if label != "_"], None
+            missing = "pattern needs a capture with a name, such as <status>"
+            if _TOUCHING.search(text):
+                message = "two captures of a pattern need a text between them"
+        message = message or (missing if not labels else None)
+        if message is None and (twice := next((label for label in labels if labels.count(label) > 1), None)):
+            message = f"label {twice[:40]!r} is captured twice"
+        if message:
+            raise QueryProblem(message, value.start, value.end)
+        return tuple(labels), text
+
+    def _template(self, name: str) -> str:
+        value = self.string(f"after {name}")
+        if problem := template_problem_of(value.value):
+            raise QueryProblem(f"not a Go template: {problem}", value.start, value.end)
+        return value.value
+
+    def _label_formats(self) -> tuple[str, ...]:
+        found: list[str] = []
+        while True:
+            at = self.at
+            name = self.label_name("the name of a label after label_format")
+            if name in found:
+                message = f"label {name[:40]!r} is given twice in one label_format"
+                raise QueryProblem(message, self.starts[at], self.ends[at])
+            found.append(name)
+            self.expect("=", "after the name of a label")
+            if self.kinds[self.at] == STRING:
+                self._template("=")
+            else:
+                self.label_name("a template in quotes or the name of a label")
+            if self.kinds[self.at] != ",":
+                return tuple(found)
+            self.at += 1
+
+    def _label_list(self, name: str) -> tuple[tuple[str, ...], tuple[LabelFilter, ...]]:
+        """`a, b="c"` after drop and keep."""
+        labels: list[str] = []
+        filters: list[LabelFilter] = []
+        while True:
+            if self.kinds[self.at] == NAME and self.kinds[self.at + 1] in _MATCH_OPS:
+                matcher = self._matcher("")
+                filters.append(LabelFilter(matcher.start, matcher.end, matcher.name, matcher.op, matcher.value))
+            else:
+                labels.append(self.label_name(f"the name of a label after {name}"))
+            if self.kinds[self.at] != ",":
+                return tuple(labels), tuple(filters)
+            self.at += 1
+
+    def label_filters(self) -> tuple[LabelFilter, ...]:
+        """Comparisons of labels, joined by `and`, `or`, commas or spaces."""
+        self._filter_depth += 1
+        if self._filter_depth > MAX_DEPTH:
+            raise QueryProblem(f"nested deeper than {MAX_DEPTH} levels", self.starts[self.at], self.ends[self.at])
+        found: list[LabelFilter] = []
+        while True:
+            if self.kinds[self.at] == "(":
+                self.at += 1
+                found += self.label_filters()
+                self.expect(")", "after a filter of labels", "'and', 'or' or ')'")
+            else:
+                found.append(self._label_filter())
+            if self.kinds[self.at] in ("and", "or", ","):
+                self.at += 1
+            elif self.kinds[self.at] not in ("(", NAME):
+                break
+        self._filter_depth -= 1
+        return tuple(found)
+
+    def _label_filter(self) -> LabelFilter:
+        at = self.at
+        name = self.label_name("the name of a label in a filter")
+        op = self.kinds[self.at]
+        if op not in _MATCH_OPS | _COMPARE_OPS:
+            raise self.unexpected('a comparison after the name of a label, such as = "error" or >= 400', words=STAGES)
+        self.at += 1
+        kind, start = self.kinds[self.at], self.starts[self.at]
+        if kind == STRING and op in _MATCH_OPS:
+            value = self.string("")
+            matcher = Matcher(self.starts[at], value.end, name, op, value.value)
+            check_matcher(matcher, value.start, value.end)
+            return LabelFilter(self.starts[at], value.end, name, op, value.value)
+        if kind == "ip" and op in ("=", "!="):
+            return LabelFilter(self.starts[at], self.ends[self.at - 1], name, op, self._ip())
+        if op not in _COMPARE_OPS:
+            raise self.unexpected(f"a regular expression in quotes after {op}")
+        self._quantity(op)
+        return LabelFilter(self.starts[at], self.ends[self.at - 1], name, op, self.text[start : self.ends[self.at - 1]])
+
+    def _quantity(self, op: str) -> None:
+        signed = self.kinds[self.at] in ("+", "-")
+        if signed:
+            self.at += 1
+        kind = self.kinds[self.at]
+        if kind == NUMBER:
+            self.number(self.at)
+        elif kind == DURATION:
+            self.duration(self.at)
+        elif kind != BYTES or signed:
+            text = "" if op not in _MATCH_OPS else "a text in quotes, "
+            problem = self.unexpected(f"{text}a number, a duration such as 10s or a size such as 5MB after {op}")
+            if kind == STRING:
+                problem.hint = "texts are compared with = != =~ !~ only"
+            raise problem
+        self.at += 1
+
+    def duration(self, at: int) -> float:
+        """The seconds of the duration with the index `at`: as Prometheus writes it, or as Go does."""
+        text = self.text[self.starts[at] : self.ends[at]]
+        try:
+            return parse_duration(text)
+        except BadLiteral as exc:
+            if _GO_DURATION.fullmatch(text):
+                return 0.0
+            raise QueryProblem(f"{self.shown(at)} is {exc.message}", self.starts[at], self.ends[at]) from None
+
+    def unwrap(self) -> Unwrap:
+        """`| unwrap size` or `| unwrap bytes(size)`, and the filters after it."""
+        start = self.starts[self.at]
+        self.at += 2
+        conversion = None
+        if self.kinds[self.at] in CONVERSIONS:
+            conversion = self.kinds[self.at]
+            self.at += 1
+            self.expect("(", f"after {conversion}")
+        label = self.label_name("the name of a label after unwrap")
+        if conversion:
+            self.expect(")", "after the label to unwrap")
+        elif self.kinds[self.at] == "(":
+            known = ", ".join(CONVERSIONS)
+            raise QueryProblem(
+                f"{label} is no conversion; there are {known}", self.starts[self.at - 1], self.ends[self.at - 1]
+            )
+        filters: list[LabelFilter] = []
+        while self.kinds[self.at] == "|":
+            self.at += 1
+            filters += self.label_filters()
+        return Unwrap(start, self.ends[self.at - 1], label, conversion, tuple(filters))
+
+    def window(self) -> Duration:
+        """`[5m]`."""
+        start = self.starts[self.at]
+        self.at += 1
+        if self.kinds[self.at] != DURATION:
+            problem = self.unexpected("a duration such as 5m in brackets")
+            if self.kinds[self.at] == NUMBER:
+                problem.hint = f"did you mean {self.text[self.starts[self.at] : self.ends[self.at]]}s?"
+            raise problem
+        seconds = self.duration(self.at)
+        self.at += 1
+        self.expect("]", "after the range")
+        end = self.ends[self.at - 1]
+        if end - start != self.ends[self.at - 2] - self.starts[self.at - 2] + 2:
+            raise QueryProblem("the brackets of a range hold the duration only, without spaces", start, end)
+        return Duration(start, end, seconds)
+
+
+def _read_addresses(text: str) -> None:
+    first, dash, last = text.partition("-")
+    if dash:
+        ip_address(first.strip())
+        ip_address(last.strip())
+    elif "/" in text:
+        ip_network(text, strict=False)
+    else:
+        ip_address(text)
