@@ -19,6 +19,10 @@ _RESERVED_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
 _RESERVED_SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3", "-an")
 _HIDDEN = frozenset(("Cc", "Cf", "Zl", "Zp"))
 """Unicode's categories of control and format characters and line separators: with one, a name is not as it looks."""
+_FOREIGN = re.compile(r'[<>:"|?*]')
+_DEVICES = frozenset(("aux", "clock$", "con", "conin$", "conout$", "nul", "prn")) | {
+    f"{device}{number}" for device in ("com", "lpt") for number in "0123456789¹²³"
+}
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 
 
@@ -81,7 +85,9 @@ def check_key(key: str, *, bucket: str | None = None) -> str:
 
 
 def check_file_name(name: str) -> str:
-    """`name`, if a file of a configuration can have it: a relative POSIX path without tricks.
+    """`name`, if a stored file of a configuration can have it: a relative POSIX path without tricks.
+
+    New files are held to more, see `check_new_file_name`; stored ones that were not stay readable.
 
     Raises:
         InvalidKey: it is no text, empty, over 512 bytes, absolute, or has '.', '..' or empty segments, a backslash,
@@ -94,6 +100,40 @@ def check_file_name(name: str) -> str:
             hint="use a relative path such as 'prometheus.yml' or 'rules/api.yml'",
         )
     return name
+
+
+def check_new_file_name(name: str) -> str:
+    """`name`, if a new file can have it: one that every system can write, since bundles travel.
+
+    Windows' rules: https://learn.microsoft.com/windows/win32/fileio/naming-a-file.
+
+    Raises:
+        InvalidKey: see `check_file_name`; or it has one of `<>:"|?*`, a segment that ends with a dot, or the name of a
+            device of Windows, such as `con` or `aux.yml`.
+    """
+    check_file_name(name)
+    problem = next((found for found in map(_foreign_problem, name.split("/")) if found), None)
+    if problem:
+        raise InvalidKey(
+            f"{name!r:.80} is a name that Windows cannot write: {problem}",
+            hint="bundles travel between systems: use letters, digits, '-', '_' and dots inside",
+        )
+    return name
+
+
+def folded_name(name: str) -> str:
+    """What names have in common that macOS and Windows take for one: case and Unicode form do not count."""
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
+
+
+def _foreign_problem(segment: str) -> str | None:
+    if found := _FOREIGN.search(segment):
+        return f"it holds '{found[0]}'"
+    if segment.endswith("."):
+        return "a segment ends with a dot"
+    if segment.partition(".")[0].rstrip().lower() in _DEVICES:
+        return f"'{segment}' is the name of a device"
+    return None
 
 
 def _file_name_problem(name: object) -> str | None:

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 
-from apm_s3._naming import check_environment
+from apm_s3._naming import check_environment, check_file_name
 from apm_s3.configs._checks import keep_checks, report_bundle, report_files, report_secrets, require_valid
 from apm_s3.configs._content.directories import read_directory
+from apm_s3.configs._content.names import check_names
 from apm_s3.configs._content.overlays import OVERLAY
 from apm_s3.configs._content.sources import (
     Source,
-    check_names,
     check_notes,
     check_revisions,
     check_tool,
@@ -116,7 +116,7 @@ class WriteMethods:
                 raise InvalidOption("no file would be left", hint=f"remove({tool!r}, {environment!r}) removes it all")
             reports, bundle = given_reports, given
             if kept and base is not None:
-                check_names([*kept, *given])
+                check_names(given, kept)
                 bundle = {**await self._reader.files(base, kept), **given}
                 reports = [await report_bundle(tool, bundle)]
                 require_valid(reports, force)
@@ -323,7 +323,8 @@ def _kept(
 def _removed(remove: Iterable[str], files: Mapping[str, Source] | None) -> set[str]:
     check_type("remove", remove, Iterable)
     gone = set([remove] if isinstance(remove, str) else remove)
-    check_names(gone)
+    for name in gone:
+        check_file_name(name)
     if gone and files is not None:
         raise InvalidOption("files is the whole bundle: it excludes remove", hint="leave those files out of it")
     return gone

@@ -21,9 +21,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
-from apm_s3._naming import check_file_name
+from apm_s3._naming import check_file_name, check_new_file_name
 from apm_s3.configs._content.overlays import OVERLAY
 from apm_s3.configs._content.sources import check_type
 from apm_s3.errors import InvalidOption, ObjectTooLarge
@@ -33,6 +33,7 @@ MAX_BYTES = 256 * 1024**2
 """Of all files of a directory together; they are held in memory."""
 
 _CHUNK = 1024**2
+_IS_WINDOWS = sys.platform == "win32"
 _OVERLAY_FOLDER = OVERLAY.partition("/")[0]
 
 T = TypeVar("T")
@@ -65,9 +66,9 @@ async def write_directory(path: str | os.PathLike[str], files: Mapping[str, byte
         the directory that was written: `path`, or where the link leads.
 
     Raises:
-        InvalidKey: a file's name cannot be used; nothing was written.
+        InvalidKey: a file's name cannot be used, such as `C:x` on Windows; nothing was written.
         InvalidOption: `path` is in the way, or holds the home or the working directory, or one name is a folder of
-            another; nothing was changed.
+            another, or the file system takes two for one; nothing was changed.
     """
     _check_names(files)
     return await _in_thread(lambda stop: _write(Path(path).absolute(), files, replace, stop))
@@ -164,8 +165,9 @@ def _read_file(path: Path, root: Path, limit: int) -> bytes:
 
 
 def _check_names(files: Mapping[str, bytes]) -> None:
+    check = check_new_file_name if _IS_WINDOWS else check_file_name
     for name in files:
-        check_file_name(name)
+        check(name)
     for name in files:
         folders = name.split("/")[:-1]
         for depth in range(1, len(folders) + 1):
@@ -221,13 +223,21 @@ def _fill(folder: Path, files: Mapping[str, bytes], stop: threading.Event) -> No
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         folders.update(parent for parent in path.parents if parent.is_relative_to(folder))
-        with path.open("wb") as file:
+        with _create(path, name) as file:
             for start in range(0, len(content), _CHUNK):
                 file.write(content[start : start + _CHUNK])
             file.flush()
             os.fsync(file.fileno())
     for each in folders:
         _flush(each)
+
+
+def _create(path: Path, name: str) -> BinaryIO:
+    try:
+        return path.open("xb")
+    except FileExistsError as exc:
+        hint = "download_bundle gives both; upload it with one of them renamed"
+        raise InvalidOption(f"'{name}' and another file are one to this file system", hint=hint) from exc
 
 
 def _flush(folder: Path) -> None:

@@ -37,13 +37,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from apm_s3._naming import check_file_name
 from apm_s3.configs._content.edits import fitted, load, rewrite
+from apm_s3.configs._content.names import check_names
 from apm_s3.configs._content.serialise import serialise
 from apm_s3.configs._content.structures import Steps, item_names, render
 from apm_s3.errors import ApmS3Error, ConfigInvalid
@@ -149,6 +150,8 @@ def apply_overlay(
     patches = _document(_substituted(OVERLAY, overlay, values))[1]
     results: dict[str, bytes | None] = {name: _substituted(name, raw, values) for name, raw in files.items()}
     for name, patch in patches.items():
+        if name not in results and patch is not None:
+            _check_new(name, results)
         results[name] = None if patch is None else _patched(name, results.get(name), patch)
     touched = [
         Touched(name, files.get(name), result, _comments_lost(name, files.get(name), result))
@@ -157,6 +160,13 @@ def apply_overlay(
     ]
     kept = {name: result for name, result in sorted(results.items()) if result is not None}
     return Overlaid(kept, tuple(touched), overlay)
+
+
+def _check_new(name: str, others: Iterable[str]) -> None:
+    try:
+        check_names([name], others)
+    except ApmS3Error as exc:
+        raise _invalid(OVERLAY, render(("files", name)), exc.problem, exc.hint) from exc
 
 
 def _tag(raw: bytes) -> str:

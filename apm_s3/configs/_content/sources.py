@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from apm_s3._naming import check_file_name
 from apm_s3._tools import MAIN_FILES, TOOLS
+from apm_s3.configs._content.names import check_names
 from apm_s3.configs._content.overlays import OVERLAY, RESERVED, is_reserved
 from apm_s3.configs._content.serialise import serialise
 from apm_s3.errors import InvalidKey, InvalidOption, ObjectTooLarge
@@ -20,9 +20,6 @@ Source = str | bytes | Path | Mapping[str, Any]
 
 MAX_FILE = MAX_BYTES
 """Bytes of one file: what validation reads, far beyond any real configuration."""
-
-MAX_FILES = 10_000
-"""Files of one bundle, so that its release document stays below a few megabytes."""
 
 MAX_BUNDLE = 256 * 1024**2
 """Bytes of all files of one bundle: they are in memory at once when it is validated or read."""
@@ -123,24 +120,6 @@ async def gather_sources(
         if is_reserved(file_name) and file_name != OVERLAY:
             raise InvalidKey(f"'{file_name[:80]}' is reserved", hint=f"below {RESERVED} only {OVERLAY} can be uploaded")
     return {file_name: await read_source(value, file_name) for file_name, value in given.items()}
-
-
-def check_names(names: Iterable[str]) -> None:
-    """Refuse names that cannot stand side by side in a bundle.
-
-    Raises:
-        InvalidKey: one cannot be a name, or is a file and a folder at once.
-        InvalidOption: they are too many.
-    """
-    every = {check_file_name(name) for name in names}
-    if len(every) > MAX_FILES:
-        raise InvalidOption(f"{len(every)} files are more than the {MAX_FILES} of a bundle", hint="leave some out")
-    for name in every:
-        parts = name.split("/")
-        for depth in range(1, len(parts)):
-            folder = "/".join(parts[:depth])
-            if folder in every:
-                raise InvalidKey(f"'{folder}' is a file and, for '{name}', a folder", hint="rename one of them")
 
 
 async def read_source(source: Source, name: str) -> bytes:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 
 from apm_s3._tools import MAIN_FILES
-from apm_s3.configs._content.sources import MAX_BUNDLE, MAX_FILE, MAX_FILES
+from apm_s3.configs._content.names import MAX_FILES
+from apm_s3.configs._content.sources import MAX_BUNDLE, MAX_FILE
 from apm_s3.configs._models import Current, FileEntry, Release, ReleaseRef, ToolState
 from apm_s3.configs._protocol import keys
 from apm_s3.errors import StoreDamaged

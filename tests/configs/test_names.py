@@ -1,0 +1,159 @@
+"""Names that not every system can write are refused on the way in, wherever they come from; stored ones stay usable."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apm_s3._naming import check_file_name, check_new_file_name
+from apm_s3.configs._content import directories, names
+from apm_s3.configs._content.directories import write_directory
+from apm_s3.configs._content.overlays import apply_overlay
+from apm_s3.configs._store import ConfigStore
+from apm_s3.errors import ApmS3Error, ConfigInvalid, InvalidKey, InvalidOption
+from apm_s3.testing import MemoryObjects
+
+MAIN = "scrape_configs: []\n"
+RULES = "groups: []\n"
+FOREIGN = [
+    "C:/x", "C:x", "a:b", "rules/a.yml:stream", "con", "CON", "aux.yml", "rules/nul.txt", "Prn.a.b", "com1", "lpt9.yml", "com¹",
+    "conin$", "nul .yml", "a.", "rules./a.yml", "a?.yml", "a*.yml", 'a".yml', "a|b", "<a>",
+]  # fmt: skip
+ALIKE = [("a.yml", "A.yml"), ("straße.yml", "STRASSE.yml"), ("é.yml", "e\u0301.yml"), ("rules/a.yml", "Rules/b.yml")]
+
+
+@pytest.fixture
+def store() -> ConfigStore:
+    return ConfigStore(MemoryObjects())
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+async def test_a_name_that_windows_cannot_write_is_refused_by_every_way_in(
+    store: ConfigStore, tmp_path: Path, name: str
+) -> None:
+    await store.upload("prometheus", "staging", MAIN)
+
+    with pytest.raises(InvalidKey):
+        await store.upload("prometheus", "staging", "x", name=name)
+    with pytest.raises(InvalidKey):
+        await store.upload("prometheus", "staging", files={"prometheus.yml": MAIN, name: "x"})
+    with pytest.raises(InvalidKey):
+        await store.validate("prometheus", files={"prometheus.yml": MAIN, name: "x"})
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("x")
+    with pytest.raises(InvalidKey):
+        await store.upload_dir("prometheus", "staging", tmp_path)
+    assert (await store.history("prometheus", "staging"))[0].revision == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["console.yml", "auxiliary.yml", "com10", "a.b.c", "rules/é.yml", "a b.yml", "nul-1.yml"]
+)
+def test_a_name_that_only_resembles_a_device_is_taken(name: str) -> None:
+    assert check_new_file_name(name) == name
+
+
+@pytest.mark.parametrize(("first", "second"), ALIKE)
+async def test_names_that_differ_by_case_or_unicode_form_only_are_refused(
+    store: ConfigStore, first: str, second: str
+) -> None:
+    with pytest.raises(InvalidKey, match="case or Unicode form"):
+        await store.upload("prometheus", "staging", files={"prometheus.yml": MAIN, first: RULES, second: RULES})
+    await store.upload("prometheus", "staging", files={"prometheus.yml": MAIN, first: RULES})
+    with pytest.raises(InvalidKey, match="case or Unicode form"):
+        await store.upload("prometheus", "staging", RULES, name=second)
+    assert (await store.upload("prometheus", "staging", RULES, name=first)).revision == 2
+
+
+async def test_a_file_beside_a_folder_of_its_name_in_capitals_is_refused(store: ConfigStore) -> None:
+    with pytest.raises(InvalidKey):
+        await store.upload("prometheus", "staging", files={"prometheus.yml": MAIN, "rules": "x", "Rules/a.yml": "x"})
+
+
+@pytest.mark.parametrize("name", ["aux.yml", "Prometheus.yml", "a:b.yml"])
+def test_an_overlay_makes_no_file_of_such_a_name_but_changes_a_stored_one(name: str) -> None:
+    overlay = f"files:\n  '{name}': {{a: 1}}\n".encode()
+
+    with pytest.raises(ConfigInvalid):
+        apply_overlay({"prometheus.yml": b"{}"}, overlay)
+    assert apply_overlay({name: b"{}\n"}, overlay).files[name] == b"a: 1\n"
+
+
+async def test_a_stored_bundle_with_such_names_is_read_changed_rolled_back_and_repaired(
+    store: ConfigStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = {"prometheus.yml": MAIN, "aux.yml": RULES, "a:b": "2", "x": "3", "X": "4"}
+    with monkeypatch.context() as patch:
+        # As releases before this check stored them.
+        patch.setattr(names, "check_new_file_name", check_file_name)
+        patch.setattr(names, "folded_name", str)
+        await store.upload("prometheus", "staging", files=old)
+
+    bundle = await store.download_bundle("prometheus", "staging")
+    changed = await store.upload("prometheus", "staging", "global: {}\n")
+    removed = await store.upload("prometheus", "staging", remove=["aux.yml"])
+    back = await store.rollback("prometheus", "staging", to_revision=1)
+    backup = await store.backup("prometheus", "staging")
+    restored = await store.restore(backup.key)
+    await store.repair("staging")
+    await store.download_dir("prometheus", "staging", tmp_path / "out")
+
+    assert {name: file.text for name, file in bundle.files.items()} == old
+    assert changed.files.keys() == back.files.keys() == restored.files.keys() == old.keys()
+    assert removed.files.keys() == old.keys() - {"aux.yml"}
+    assert (await store.download("prometheus", "staging", name="aux.yml")).text == RULES
+    assert {path.name: path.read_text() for path in (tmp_path / "out").iterdir()} == old
+    with pytest.raises(InvalidKey):
+        await store.upload("prometheus", "staging", "5", name="aux.yml")
+
+
+async def test_a_directory_on_windows_is_not_written_with_such_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directories, "_IS_WINDOWS", True)
+
+    with pytest.raises(InvalidKey):
+        await write_directory(tmp_path / "out", {"a.yml": b"x", "C:x": b"x"})
+
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_two_names_that_are_one_to_the_file_system_do_not_overwrite_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folding = directories.Path
+
+    class Folding(type(folding())):  # type: ignore[misc]
+        """A path on a file system that does not tell cases apart."""
+
+        def open(self, mode: str) -> object:
+            return super().with_name(self.name.lower()).open(mode) if self.name == "X" else super().open(mode)
+
+    monkeypatch.setattr(directories, "Path", Folding)
+
+    with pytest.raises(InvalidOption, match="one to this file system"):
+        await write_directory(tmp_path / "out", {"x": b"1", "X": b"2"})
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(st.text(max_size=20))
+def test_whatever_is_taken_is_one_path_below_its_folder_to_windows_too(name: str) -> None:
+    from pathlib import PureWindowsPath
+
+    try:
+        check_new_file_name(name)
+    except ApmS3Error:
+        return
+    path = PureWindowsPath(name)
+    assert not path.drive
+    assert not path.root
+    assert path.as_posix() == name
+    if sys.version_info >= (3, 13):
+        import ntpath
+
+        assert not ntpath.isreserved(name)
