@@ -8,11 +8,12 @@ from types import NoneType
 
 from apm_s3._naming import check_environment
 from apm_s3.configs._care.fsck import Checker, FsckReport
-from apm_s3.configs._care.garbage import GRACE, Collector, GarbageReport
+from apm_s3.configs._care.garbage import GRACE, KEEP_LOG, Collector, GarbageReport, Retention
 from apm_s3.configs._care.repair import Repairer, RepairReport
 from apm_s3.configs._care.status import StatusReader, ToolStatus
-from apm_s3.configs._content.sources import check_tools, check_type
+from apm_s3.configs._content.sources import check_log_notes, check_tools, check_type
 from apm_s3.configs._models import Release
+from apm_s3.configs._record import Note
 from apm_s3.configs._views import Views
 from apm_s3.configs._watch import Watches
 from apm_s3.errors import InvalidOption
@@ -29,13 +30,24 @@ class CareMethods:
     _watches: Watches
 
     async def collect_garbage(
-        self, environment: str, *, keep_revisions: int, older_than: timedelta = GRACE, dry_run: bool = False
+        self,
+        environment: str,
+        *,
+        keep_revisions: int,
+        older_than: timedelta = GRACE,
+        keep_log: timedelta = KEEP_LOG,
+        author: str | None = None,
+        message: str = "",
+        dry_run: bool = False,
     ) -> GarbageReport:
-        """Delete old revisions, and what was left by writes and backups that were cut short.
+        """Delete old revisions, the old part of the log, and what writes and backups left that were cut short.
 
         Args:
             keep_revisions: the newest so many stay, and everything younger than `older_than`, and the one marked good.
             older_than: at least 24 hours.
+            keep_log: how long the log's entries stay, at least 24 hours. They are deleted by the dozen, so that some
+                stay longer.
+            author, message: kept in the log.
             dry_run: only say what would be deleted; a frozen environment can be asked, too.
 
         Raises:
@@ -47,9 +59,10 @@ class CareMethods:
         """
         check_type("keep_revisions", keep_revisions, int)
         check_type("older_than", older_than, timedelta)
-        return await self._collector.collect(
-            check_environment(environment), keep_revisions=keep_revisions, older_than=older_than, dry_run=dry_run
-        )
+        check_type("keep_log", keep_log, timedelta)
+        note = Note(action="collect", author=author, message=check_log_notes(author, message))
+        wanted = Retention(keep_revisions, older_than, keep_log)
+        return await self._collector.collect(check_environment(environment), wanted, note, dry_run=dry_run)
 
     async def fsck(self, environment: str) -> FsckReport:
         """Read and compare every document, blob and copy of an environment. Nothing is changed.
@@ -59,7 +72,14 @@ class CareMethods:
         """
         return await self._checker.check(check_environment(environment))
 
-    async def repair(self, environment: str, *, choose: Mapping[str, str] | None = None) -> RepairReport:
+    async def repair(
+        self,
+        environment: str,
+        *,
+        choose: Mapping[str, str] | None = None,
+        author: str | None = None,
+        message: str = "",
+    ) -> RepairReport:
         """Mend what `fsck` finds, and bring `live/` up to date. Harmless where nothing is wrong.
 
         The reference document is taken from the version that was written last, where the bucket keeps versions, and
@@ -67,6 +87,7 @@ class CareMethods:
 
         Args:
             choose: by tool, the key of the release document that is to be taken up as a new revision.
+            author, message: kept in the log; without a message, what was done.
 
         Raises:
             StoreDamaged: it cannot be known what was committed last; the message offers what there is.
@@ -74,7 +95,8 @@ class CareMethods:
             FormatTooNew: a later version of this library wrote it.
         """
         check_type("choose", choose, Mapping, NoneType)
-        return await self._repairer.repair(check_environment(environment), choose or {})
+        check_log_notes(author, message)
+        return await self._repairer.repair(check_environment(environment), choose or {}, author=author, message=message)
 
     async def status(self, environment: str | None = None) -> tuple[ToolStatus, ...]:
         """Revision, age, author, drift, good mark and last backup of every tool, in one environment or in all.

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from apm_s3._tools import MAIN_FILES
 from apm_s3.configs._content.overlays import is_reserved
+from apm_s3.configs._record import Log
 from apm_s3.errors import ConfigNotFound
 from apm_s3.validators import parse_document
 
@@ -302,17 +303,24 @@ class Current:
 
     Attributes:
         sequence: grows by one with each write.
-        writers: the write ids of the last 64 writes, oldest first.
+        earlier: write ids of writes before the log began, oldest first, as long as they are among the last 64.
         home: the bucket it was written in; elsewhere it is a replica.
         freeze: set while the environment is frozen.
+        log: the newest entries of the log, one for each write.
         features: what readers of the document have to know, each with the first version of this library that does.
         extra: fields of a later version.
     """
 
     sequence: int
-    writers: tuple[str, ...]
+    earlier: tuple[str, ...]
     home: str
     freeze: Freeze | None = None
     tools: Mapping[str, ToolState] = field(default_factory=lambda: MappingProxyType({}))
+    log: Log = field(default_factory=Log)
     features: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     extra: Extra = field(default_factory=no_extra, repr=False)
+
+    @property
+    def writers(self) -> tuple[str, ...]:
+        """The write ids of at least the last 64 writes, oldest first."""
+        return (*self.earlier, *(entry["id"] for entry in self.log.entries))

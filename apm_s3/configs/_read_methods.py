@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 from collections.abc import Sequence
+from datetime import datetime
 from types import NoneType
 
 from apm_s3._naming import check_environment
@@ -12,6 +14,7 @@ from apm_s3.configs._content.directories import read_directory, write_directory
 from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.configs._content.sources import check_revisions, check_tool, check_tools, check_type
 from apm_s3.configs._models import Bundle, ConfigFile, Release
+from apm_s3.configs._record import LogEntry
 from apm_s3.configs._views import Views, compare
 from apm_s3.errors import InvalidOption
 
@@ -73,6 +76,37 @@ class ReadMethods:
         if limit is not None and limit < 1:
             raise InvalidOption(f"limit {limit} is less than 1", hint="leave it out for all of them")
         return tuple(await self._views.history(check_tool(tool), check_environment(environment), limit))
+
+    async def log(
+        self,
+        environment: str,
+        *,
+        limit: int | None = None,
+        tool: str | None = None,
+        since: int | datetime | None = None,
+    ) -> builtins.list[LogEntry]:
+        """Every commit of an environment, newest first: who changed what, when and why.
+
+        The last 64 cost one request. Each entry is checked against the hash that the one after it carries; entries
+        older than a collection's `keep_log` are gone.
+
+        Args:
+            limit: at most so many.
+            tool: only those that changed this tool's configuration or its marks.
+            since: only those after the entry with this sequence, or from this time on.
+
+        Raises:
+            ConfigNotFound: there is no such environment.
+            StoreDamaged: an entry is missing, or is not what was written.
+        """
+        check_type("limit", limit, int, NoneType)
+        check_type("since", since, int, datetime, NoneType)
+        if limit is not None and limit < 1:
+            raise InvalidOption(f"limit {limit} is less than 1", hint="leave it out for all of them")
+        if isinstance(since, datetime) and since.tzinfo is None:
+            raise InvalidOption("since is a time without a zone", hint="use datetime.now(UTC)")
+        name = None if tool is None else check_tool(tool)
+        return await self._views.log(check_environment(environment), limit, name, since)
 
     async def diff(
         self,

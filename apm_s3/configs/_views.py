@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
+from datetime import datetime
 from types import MappingProxyType
 
 from apm_s3._naming import check_environment, check_file_name
@@ -13,8 +14,12 @@ from apm_s3._tools import MAIN_FILES
 from apm_s3.configs._content.diff import BundleDiff, diff_bundles
 from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.configs._models import Bundle, ConfigFile, Release
+from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.archive import Archive
+from apm_s3.configs._protocol.log import read_entry
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reader import PARALLEL, Reader, Snapshot
+from apm_s3.configs._record import LogEntry, RawEntry
 from apm_s3.errors import ApmS3Error, ConfigNotFound
 
 
@@ -24,6 +29,7 @@ class Views:
     def __init__(self, objects: ObjectStore, reader: Reader) -> None:
         self._objects = objects
         self._reader = reader
+        self._archive = Archive(objects, reader)
 
     async def find(self, snapshot: Snapshot, tool: str, revision: int | None, *, good: bool = False) -> Release:
         """A release of a tool: the current one, `revision`, or the one marked good.
@@ -158,6 +164,26 @@ class Views:
                 raise _missing(tool, environment, "has no configuration", "upload one first")
             last = 1 if limit is None else state.release.revision - limit + 1
             return await self._reader.chain(snapshot, tool, down_to=last)
+
+        return await self._reader.settled(environment, read)
+
+    async def log(
+        self, environment: str, limit: int | None, tool: str | None, since: int | datetime | None
+    ) -> list[LogEntry]:
+        """The entries of the log, newest first."""
+        where = self._reader.where(keys.current(environment))
+        after = since if isinstance(since, int) else -1
+
+        def wanted(raw: RawEntry) -> bool:
+            about = (raw.get(name) for name in ("tools", "good", "oldest"))
+            return tool is None or any(isinstance(moves, dict) and tool in moves for moves in about)
+
+        def is_older(raw: RawEntry) -> bool:
+            return isinstance(since, datetime) and read_entry(raw, where).at < since
+
+        async def read(snapshot: Snapshot) -> list[LogEntry]:
+            found = await self._archive.newest(snapshot, wanted=wanted, is_older=is_older, limit=limit, after=after)
+            return [read_entry(raw, where) for raw in found]
 
         return await self._reader.settled(environment, read)
 

@@ -15,6 +15,7 @@ from apm_s3.configs._content.names import check_names
 from apm_s3.configs._content.overlays import OVERLAY
 from apm_s3.configs._content.sources import (
     Source,
+    check_log_notes,
     check_notes,
     check_revisions,
     check_tool,
@@ -28,6 +29,7 @@ from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.outcome import find_outcome
 from apm_s3.configs._protocol.publish import Draft, Publisher
 from apm_s3.configs._protocol.reader import Reader, Snapshot
+from apm_s3.configs._record import Note
 from apm_s3.configs._views import Views
 from apm_s3.errors import ConfigNotFound, InvalidOption
 from apm_s3.reports import ValidationReport
@@ -242,8 +244,19 @@ class WriteMethods:
 
         return (await self._publisher.publish(environment, make, {tool: expect_revision}))[0]
 
-    async def mark_good(self, tool: str, environment: str, revision: int | None = None) -> Release:
+    async def mark_good(
+        self,
+        tool: str,
+        environment: str,
+        revision: int | None = None,
+        *,
+        author: str | None = None,
+        message: str = "",
+    ) -> Release:
         """Mark a revision, by default the current one, as the last known good one. It is kept for ever.
+
+        Args:
+            author, message: kept in the log.
 
         Raises:
             ConfigNotFound: there is no such revision (any more).
@@ -252,16 +265,18 @@ class WriteMethods:
         check_tool(tool)
         check_environment(environment)
         check_revisions(revision=revision)
+        note = Note(action="mark_good", author=author, message=check_log_notes(author, message))
         release = await self._views.wanted(tool, environment, revision)
         if release.ref is None:
             raise AssertionError("a release that was read has a reference")
         mark = MarkGood(environment, tool, release.ref)
-        await self._committer.change(environment, lambda _: mark)
+        await self._committer.change(environment, lambda _: mark, note)
         return release
 
     async def freeze(self, environment: str, reason: str, *, by: str | None = None) -> None:
         """Let an environment take no change until it is thawed, whoever tries. Frozen again, the new reason counts.
 
+        The log keeps the reason, and by whom it was given, when the environment is thawed.
         Marks, backups and reads go on; a collection does not.
 
         Raises:
@@ -271,22 +286,27 @@ class WriteMethods:
         check_environment(environment)
         check_type("reason", reason, str)
         check_notes(by, "", reason)
+        note = Note(action="freeze", author=by, message=check_log_notes(by, reason))
         await self._reader.require(environment)
 
         def freeze(begun: Snapshot) -> SetFreeze:
             return SetFreeze(Freeze(reason, by, datetime.fromtimestamp(begun.server_time, UTC)))
 
-        await self._committer.change(environment, freeze)
+        await self._committer.change(environment, freeze, note)
 
-    async def thaw(self, environment: str) -> None:
+    async def thaw(self, environment: str, *, author: str | None = None, message: str = "") -> None:
         """Let an environment take changes again.
+
+        Args:
+            author, message: kept in the log.
 
         Raises:
             ConfigNotFound: there is no such environment.
             CommitUnknown: it is not known whether it is thawed; do it again.
         """
+        note = Note(action="thaw", author=author, message=check_log_notes(author, message))
         await self._reader.require(check_environment(environment))
-        await self._committer.change(environment, lambda _: SetFreeze(None))
+        await self._committer.change(environment, lambda _: SetFreeze(None), note)
 
     async def outcome(self, write_id: str) -> CommitOutcome:
         """How the write behind a `CommitUnknown` ended. A write that can still arrive is pending.

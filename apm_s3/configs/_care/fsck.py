@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Literal
 
 from apm_s3._tasks import run_all
 from apm_s3._tools import TOOLS
+from apm_s3.configs._care.findings import Finding
+from apm_s3.configs._care.log_care import LogCare
 from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.configs._models import Current, FileEntry, Release, ReleaseRef, ToolState
 from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.archive import Archive
 from apm_s3.configs._protocol.live import MARK
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reader import PARALLEL, Gone, Reader, sha256
@@ -19,28 +21,6 @@ from apm_s3.errors import FormatTooNew, ObjectNotFound, ObjectTooLarge, StoreDam
 
 _TRIES = 5
 """Times that a check is made again when the environment changed under it."""
-
-Severity = Literal["damage", "behind"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is not as it should be.
-
-    Attributes:
-        severity: "damage" needs repair and stops writers; "behind" is a copy under `live/` that the next refresh
-            mends.
-        key: relative to the store's prefix.
-        sha256: what the content should have, where that is known.
-        entry: how the blob should be, where it is one.
-    """
-
-    severity: Severity
-    tool: str | None
-    key: str
-    problem: str
-    sha256: str | None = None
-    entry: FileEntry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +30,7 @@ class FsckReport:
     Attributes:
         leftovers: keys of release documents that were never committed: of writers that lost a race or were cut
             short. Nothing is wrong; a collection removes them.
+        entries: of the log.
     """
 
     environment: str
@@ -58,14 +39,16 @@ class FsckReport:
     copies: int
     findings: tuple[Finding, ...]
     leftovers: tuple[str, ...] = ()
+    entries: int = 0
 
     @property
     def ok(self) -> bool:
-        """Whether there is neither damage nor a copy that is behind."""
+        """Whether there is no damage, no copy that is behind, and a log that is as it was written."""
         return not self.findings
 
     def __str__(self) -> str:
-        looked = f"{self.environment}: {self.releases} releases, {self.blobs} blobs and {self.copies} copies"
+        looked = f"{self.environment}: {self.releases} releases, {self.blobs} blobs, {self.copies} copies"
+        looked += f" and {self.entries} entries of the log"
         lines = [f"{looked}, {f'not as they should be: {len(self.findings)}' if self.findings else 'all in order'}"]
         lines += [f"{finding.severity}: {finding.key}: {finding.problem}" for finding in self.findings]
         if self.leftovers:
@@ -94,6 +77,7 @@ class Checker:
     def __init__(self, objects: ObjectStore, reader: Reader) -> None:
         self._objects = objects
         self._reader = reader
+        self._log = LogCare(Archive(objects, reader), reader)
 
     async def check(self, environment: str) -> FsckReport:
         """See `ConfigStore.fsck`."""
@@ -113,6 +97,8 @@ class Checker:
         current = snapshot.current
         checks = {tool: await self.check_tool(environment, tool, current.tools.get(tool)) for tool in TOOLS}
         findings = [finding for check in checks.values() for finding in check.findings]
+        log = await self._log.check(environment, current)
+        findings += log.findings
         copies = 0
         for tool, state in current.tools.items():
             release = checks[tool].releases.get(state.release.key) if tool in checks else None
@@ -122,7 +108,7 @@ class Checker:
         releases = sum(len(check.releases) for check in checks.values())
         blobs = sum(check.blobs for check in checks.values())
         leftovers = tuple(key for check in checks.values() for key in check.leftovers)
-        return etag, FsckReport(environment, releases, blobs, copies, tuple(findings), leftovers)
+        return etag, FsckReport(environment, releases, blobs, copies, tuple(findings), leftovers, log.entries)
 
     async def _etag(self, environment: str) -> str | None:
         try:

@@ -15,15 +15,21 @@ from types import MappingProxyType
 from apm_s3.configs._backups.manifest import MANIFEST
 from apm_s3.configs._models import Current, Release
 from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.archive import Archive
 from apm_s3.configs._protocol.changes import check_thawed
 from apm_s3.configs._protocol.commit import Committer
+from apm_s3.configs._protocol.log import read_entry
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reader import Reader, Snapshot
+from apm_s3.configs._record import Note
 from apm_s3.errors import InvalidOption
 from apm_s3.models import FileInfo
 
 GRACE = timedelta(hours=24)
 """Nothing younger is ever deleted: far longer than a write can take."""
+
+KEEP_LOG = timedelta(days=365)
+"""How long the entries of the log stay by default."""
 
 _LEAST_KEPT = 2
 """The current release and the one before it: a replica that has not got the current one yet falls back to that."""
@@ -35,14 +41,17 @@ class GarbageReport:
 
     Attributes:
         oldest: by tool, the oldest revision that is kept now.
-        releases, blobs, backups, others: keys, relative to the store's prefix.
+        oldest_entry: the sequence of the oldest entry of the log that is kept now.
+        releases, blobs, log_parts, backups, others: keys, relative to the store's prefix.
         size: bytes of all of them.
     """
 
     environment: str
     oldest: Mapping[str, int]
+    oldest_entry: int
     releases: tuple[str, ...]
     blobs: tuple[str, ...]
+    log_parts: tuple[str, ...]
     backups: tuple[str, ...]
     others: tuple[str, ...]
     size: int
@@ -50,11 +59,36 @@ class GarbageReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Retention:
+    """What a collection spares: so many revisions, whatever is younger, and entries of the log that are younger."""
+
+    revisions: int
+    younger_than: timedelta
+    log: timedelta
+
+    def check(self) -> None:
+        """Refuse what would delete too much.
+
+        Raises:
+            InvalidOption: less than one revision, or less than 24 hours.
+        """
+        if self.revisions < 1:
+            raise InvalidOption("keep_revisions is at least 1", hint="the current revision always stays")
+        if self.younger_than < GRACE:
+            raise InvalidOption(
+                "older_than is at least 24 hours", hint="writers may still be about to name what is younger"
+            )
+        if self.log < GRACE:
+            raise InvalidOption("keep_log is at least 24 hours", hint="a year is what most audits ask for")
+
+
+@dataclass(frozen=True, slots=True)
 class RaiseOldest:
-    """Give up the revisions before `oldest`, by tool."""
+    """Give up the revisions before `oldest`, by tool, and the entries of the log before `entry`."""
 
     environment: str
     oldest: Mapping[str, int]
+    entry: int = 0
 
     def __call__(self, current: Current) -> Current:
         """See `Change`.
@@ -71,15 +105,17 @@ class RaiseOldest:
             tool: replace(state, oldest=max(state.oldest, self.oldest.get(tool, 1)))
             for tool, state in current.tools.items()
         }
-        return replace(current, tools=MappingProxyType(tools))
+        log = replace(current.log, oldest=max(current.log.oldest, self.entry))
+        return replace(current, tools=MappingProxyType(tools), log=log)
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What the kept releases refer to: keys of documents, and names of blobs by tool."""
+    """What is kept: keys of release documents and of parts of the log, and names of blobs by tool."""
 
     documents: frozenset[str]
     blobs: Mapping[str, frozenset[str]]
+    log_parts: frozenset[str]
 
 
 class Collector:
@@ -89,51 +125,57 @@ class Collector:
         self._objects = objects
         self._reader = reader
         self._committer = committer
+        self._archive = Archive(objects, reader)
 
-    async def collect(
-        self, environment: str, *, keep_revisions: int, older_than: timedelta, dry_run: bool
-    ) -> GarbageReport:
+    async def collect(self, environment: str, wanted: Retention, note: Note, *, dry_run: bool) -> GarbageReport:
         """See `ConfigStore.collect_garbage`."""
-        if keep_revisions < 1:
-            raise InvalidOption("keep_revisions is at least 1", hint="the current revision always stays")
-        if older_than < GRACE:
-            raise InvalidOption(
-                "older_than is at least 24 hours", hint="writers may still be about to name what is younger"
-            )
+        wanted.check()
 
         async def plan(snapshot: Snapshot) -> tuple[Snapshot, RaiseOldest]:
             if not dry_run:
                 check_thawed(environment, snapshot.current)
-            return snapshot, await self._plan(snapshot, keep_revisions, older_than)
+            return snapshot, await self._plan(snapshot, wanted)
 
         began, change = await self._reader.settled(environment, plan)
         if not dry_run:
-            await self._committer.change(environment, lambda _: change)
+            await self._committer.change(environment, lambda _: change, note)
 
         async def look(snapshot: Snapshot) -> tuple[Current, _Kept]:
             current = change.applied(snapshot.current) if dry_run else snapshot.current
             return current, await self._kept(replace(snapshot, current=current))
 
         current, kept = await self._reader.settled(environment, look)
-        report = await self._report(environment, current, kept, began.server_time - older_than.total_seconds())
+        report = await self._report(environment, current, kept, began.server_time - wanted.younger_than.total_seconds())
         if dry_run:
             return replace(report, dry_run=True)
-        gone = [*report.releases, *report.blobs, *report.backups, *report.others]
+        gone = [*report.releases, *report.blobs, *report.log_parts, *report.backups, *report.others]
         if gone:
             await self._objects.delete(gone)
         return report
 
-    async def _plan(self, snapshot: Snapshot, keep: int, older_than: timedelta) -> RaiseOldest:
+    async def _plan(self, snapshot: Snapshot, wanted: Retention) -> RaiseOldest:
         oldest = {}
         for tool, state in snapshot.current.tools.items():
             releases = await self._reader.chain(snapshot, tool)
             last = state.release.revision
             for number, release in enumerate(releases):
-                if number >= max(keep, _LEAST_KEPT) and _age(snapshot, release.created_at) >= older_than:
+                old = _age(snapshot, release.created_at) >= wanted.younger_than
+                if old and number >= max(wanted.revisions, _LEAST_KEPT):
                     break
                 last = release.revision
             oldest[tool] = last
-        return RaiseOldest(snapshot.environment, oldest)
+        return RaiseOldest(snapshot.environment, oldest, await self._oldest_entry(snapshot, wanted.log))
+
+    async def _oldest_entry(self, snapshot: Snapshot, keep: timedelta) -> int:
+        """The first entry of the oldest part that has one which is young enough. Only whole parts are given up."""
+        oldest = snapshot.current.log.stored_up_to + 1
+        async with aclosing(self._archive.parts(snapshot)) as parts:
+            async for part in parts:
+                youngest = read_entry(part.entries[-1], self._reader.where(part.ref.key))
+                if _age(snapshot, youngest.at) >= keep:
+                    break
+                oldest = part.ref.first
+        return oldest
 
     async def _kept(self, snapshot: Snapshot) -> _Kept:
         """Raises `Gone` where a kept document cannot be read: then nothing is deleted."""
@@ -145,7 +187,9 @@ class Collector:
                 releases.append(await self._reader.release(state.good))
             documents.update(release.ref.key for release in releases if release.ref is not None)
             blobs[tool] = frozenset(entry.blob for release in releases for entry in release.files.values())
-        return _Kept(frozenset(documents), blobs)
+        async with aclosing(self._archive.parts(snapshot)) as parts:
+            log_parts = frozenset([part.ref.key async for part in parts])
+        return _Kept(frozenset(documents), blobs, log_parts)
 
     async def _report(self, environment: str, current: Current, kept: _Kept, before: float) -> GarbageReport:
         old = _Old(before)
@@ -163,12 +207,26 @@ class Collector:
                 async for info in self._list(contents)
                 if _is_blob_without(kept.blobs[tool], info.key.removeprefix(contents)) and old.take(info)
             ]
+        log_parts = [
+            info.key
+            async for info in self._list(keys.log_parts(environment))
+            if keys.parse_log_part(info.key) and info.key not in kept.log_parts and old.take(info)
+        ]
         probes = keys.probes(environment)
         others = [info.key async for info in self._list(probes) if old.take(info)]
         backups = await self._abandoned_backups(environment, old)
         oldest = {tool: state.oldest for tool, state in current.tools.items()}
         return GarbageReport(
-            environment, oldest, tuple(releases), tuple(blobs), tuple(backups), tuple(others), old.size, dry_run=False
+            environment,
+            oldest,
+            current.log.oldest,
+            tuple(releases),
+            tuple(blobs),
+            tuple(log_parts),
+            tuple(backups),
+            tuple(others),
+            old.size,
+            dry_run=False,
         )
 
     async def _abandoned_backups(self, environment: str, old: _Old) -> list[str]:

@@ -14,19 +14,26 @@ from types import MappingProxyType
 
 from apm_s3._tasks import run_all
 from apm_s3._tools import TOOLS
-from apm_s3.configs._care.fsck import Checker, Finding, FsckReport, ToolCheck, is_healthy, newest_sequence
+from apm_s3.configs._care.findings import Finding
+from apm_s3.configs._care.fsck import Checker, FsckReport, ToolCheck, is_healthy, newest_sequence
+from apm_s3.configs._care.log_care import LogCare
 from apm_s3.configs._models import Current, Origin, Release, ReleaseRef, ToolState
 from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.archive import Archive
 from apm_s3.configs._protocol.blobs import plan_blobs
-from apm_s3.configs._protocol.changes import stamp
 from apm_s3.configs._protocol.documents import decode_current, encode_current, encode_release
 from apm_s3.configs._protocol.live import Live
+from apm_s3.configs._protocol.log import stamp
 from apm_s3.configs._protocol.objects import ObjectStore, server_time
 from apm_s3.configs._protocol.reader import PARALLEL, Gone, Reader, unpack
+from apm_s3.configs._record import Note
 from apm_s3.errors import ApmS3Error, ConfigNotFound, ObjectNotFound, PreconditionFailed, StoreDamaged
 
 _TRIES = 5
 """Times that it is looked at again when the environment changed meanwhile."""
+
+_TOLD = 500
+"""Characters of what was done that the log keeps."""
 
 _SHOWN = 3
 """Releases that are offered for each tool."""
@@ -60,8 +67,11 @@ class Repairer:
         self._reader = reader
         self._checker = checker
         self._live = live
+        self._log = LogCare(Archive(objects, reader), reader)
 
-    async def repair(self, environment: str, choose: Mapping[str, str]) -> RepairReport:
+    async def repair(
+        self, environment: str, choose: Mapping[str, str], *, author: str | None, message: str
+    ) -> RepairReport:
         """See `ConfigStore.repair`."""
         found, actions, checks = await self._look(environment)
         ill = [tool for tool, check in checks.items() if not is_healthy(check)]
@@ -71,9 +81,13 @@ class Repairer:
         for tool in ill:
             tools[tool] = await self._take_up(environment, tool, choose[tool], tools.get(tool), write_id, found.now)
             actions.append(f"{tool}: revision {tools[tool].release.revision} takes up '{choose[tool]}'")
-        wanted = replace(found.wanted, tools=MappingProxyType(tools))
+        wanted, healed = await self._log.heal(
+            environment, replace(found.wanted, tools=MappingProxyType(tools)), self._restore
+        )
+        actions += healed
         if wanted != found.present:
-            await self._write(environment, found, wanted, write_id)
+            note = Note(action="repair", author=author, message=message or "; ".join(actions)[:_TOLD])
+            await self._write(environment, found, wanted, write_id, note)
             actions.append(f"'{keys.current(environment)}' was written anew")
         actions += await self._refresh(environment)
         return RepairReport(environment, tuple(actions), await self._checker.check(environment))
@@ -115,7 +129,7 @@ class Repairer:
         newest = newest_sequence([*older, *([present] if present is not None else [])])
         if newest is None and etag is None and await self._is_empty(environment):
             raise ConfigNotFound(f"there is no environment '{environment}'", environment=environment)
-        wanted = newest or Current(0, (), self._objects.bucket)
+        wanted = newest or await self._log.recover(environment, Current(-1, (), self._objects.bucket))
         return _Found(wanted, present, etag, wanted.sequence, now or datetime.now(UTC).timestamp())
 
     async def _is_empty(self, environment: str) -> bool:
@@ -137,9 +151,18 @@ class Repairer:
                     found.append(decode_current(body, environment=environment, where=self._reader.where(key)))
         return found
 
-    async def _write(self, environment: str, found: _Found, wanted: Current, write_id: str) -> None:
+    async def _write(self, environment: str, found: _Found, wanted: Current, write_id: str, note: Note) -> None:
         # A higher sequence and an id of its own: fresh bytes, so that no ETag that a writer still holds comes back.
-        body = encode_current(stamp(replace(wanted, sequence=found.last_sequence), write_id, self._objects.bucket))
+        body = encode_current(
+            stamp(
+                found.wanted,
+                replace(wanted, sequence=found.last_sequence),
+                write_id=write_id,
+                home=self._objects.bucket,
+                note=note,
+                at=found.now,
+            )
+        )
         key = keys.current(environment)
         try:
             await self._objects.put(

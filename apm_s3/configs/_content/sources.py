@@ -24,7 +24,7 @@ MAX_FILE = MAX_BYTES
 MAX_BUNDLE = 256 * 1024**2
 """Bytes of all files of one bundle: they are in memory at once when it is validated or read."""
 
-_MAX_AUTHOR, _MAX_MESSAGE = 256, 10_000
+_MAX_AUTHOR, _MAX_MESSAGE, _MAX_LOG_MESSAGE = 256, 10_000, 500
 
 
 def check_type(what: str, value: object, *types: type) -> None:
@@ -96,6 +96,18 @@ def check_notes(author: str | None, message: str, reason: str | None = None) -> 
             raise InvalidOption(f"the {what} holds control characters", hint="use plain text")
     if reason is not None and not reason.strip():
         raise InvalidOption("the reason is empty", hint="say why; it is kept for those who come after")
+
+
+def check_log_notes(author: str | None, message: str) -> str:
+    """`message`, if the log can keep it whole with `author`: it stands nowhere else.
+
+    Raises:
+        InvalidOption: see `check_notes`; or more than 500 characters.
+    """
+    check_notes(author, message)
+    if len(message) > _MAX_LOG_MESSAGE:
+        raise InvalidOption(f"the message has more than {_MAX_LOG_MESSAGE} characters", hint="shorten it")
+    return message
 
 
 async def gather_sources(

@@ -10,9 +10,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from apm_s3.configs._models import Current, Freeze, Release, ReleaseRef, ToolState
-from apm_s3.configs._protocol.documents import RING
-from apm_s3.configs._protocol.keys import MAX_SEQUENCE
-from apm_s3.errors import ConfigNotFound, EnvironmentFrozen, RevisionConflict, StoreDamaged
+from apm_s3.errors import ConfigNotFound, EnvironmentFrozen, RevisionConflict
 
 Change = Callable[[Current], Current]
 """The document with the change made. Raises where the document does not allow it: nothing is written then."""
@@ -132,20 +130,3 @@ class MarkGood:
             )
         tools = {**current.tools, self.tool: replace(state, good=self.release)}
         return replace(current, tools=MappingProxyType(tools))
-
-
-def stamp(current: Current, write_id: str, home: str) -> Current:
-    """The document as the write `write_id` leaves it.
-
-    Raises:
-        StoreDamaged: its sequence number cannot grow any more; no store gets there by itself.
-    """
-    if current.sequence >= MAX_SEQUENCE:
-        raise StoreDamaged(f"the reference document has sequence {current.sequence}, the last one that there can be")
-    writers = (*current.writers, write_id)[-RING:]
-    return replace(current, sequence=current.sequence + 1, writers=writers, home=home)
-
-
-def ring_overrun(base: Current, fresh: Current) -> bool:
-    """Whether a write that was based on `base` may have dropped out of the writers that `fresh` remembers."""
-    return fresh.sequence - base.sequence > RING

@@ -7,6 +7,7 @@ Whoever writes follows these rules, and only together they hold:
   it won; only a 412 followed by a document without our write id says that it did not. Everything else says nothing:
   the request may still arrive, so the same bytes are sent again until one of the two is seen.
 - After a 412 the change is made again on the fresh document, if that still allows it.
+- Every write adds its entry to the log, and drops older entries only when it names a stored part that holds them.
 - All sends of one write id begin within `WINDOW` of reading the first document, by the server's clock. Whoever asks
   later how the write ended can so make sure that it never will take effect any more.
 """
@@ -22,11 +23,14 @@ from dataclasses import dataclass
 from apm_s3._tasks import shielded
 from apm_s3.configs._models import Current, Release
 from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.changes import Change, ring_overrun, stamp
+from apm_s3.configs._protocol.archive import Archive
+from apm_s3.configs._protocol.changes import Change
 from apm_s3.configs._protocol.documents import encode_current
+from apm_s3.configs._protocol.log import MUST_STORE, LogPart, ring_overrun, stamp, with_part
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.probe import Probe
 from apm_s3.configs._protocol.reader import Gone, Reader, Snapshot
+from apm_s3.configs._record import Note
 from apm_s3.errors import (
     AccessDenied,
     ApmS3Error,
@@ -70,6 +74,7 @@ class Committer:
     def __init__(self, objects: ObjectStore, reader: Reader, probe: Probe, *, failover: bool, deadline: float) -> None:
         self._objects = objects
         self._reader = reader
+        self._archive = Archive(objects, reader)
         self._probe = probe
         self._failover = failover
         self._deadline = deadline
@@ -83,7 +88,7 @@ class Committer:
         """
         snapshot = await self.look(environment)
         if not snapshot.etag:
-            await self._create(environment)
+            await self._create(environment, snapshot.server_time)
             snapshot = await self._reader.require(environment)
         return snapshot
 
@@ -96,11 +101,10 @@ class Committer:
             StoreDamaged: there are releases, but no reference document.
         """
         await self._probe.ensure(environment)
-        snapshot = await self._reader.current(environment)
-        if snapshot is None:
+        snapshot = await self._reader.current_or_none_yet(environment)
+        if not snapshot.etag:
             await self._reader.check_empty(environment)
-            nothing = Current(0, (), self._objects.bucket)
-            return Snapshot(environment, nothing, "", 0.0, asyncio.get_running_loop().time())
+            return snapshot
         if self._reader.is_replica(snapshot.current) and not self._failover:
             raise UsageError(
                 f"'{environment}' in bucket '{self._objects.bucket}' is a replica of bucket '{snapshot.current.home}'",
@@ -109,10 +113,12 @@ class Committer:
             )
         return snapshot
 
-    async def _create(self, environment: str) -> None:
+    async def _create(self, environment: str, now: float) -> None:
+        nothing = Current(-1, (), self._objects.bucket)
         # A write id of its own, so that no two documents ever have the same bytes and, with them, the same ETag.
-        writers = (keys.new_write_id(environment),)
-        empty = Current(sequence=0, writers=writers, home=self._objects.bucket)
+        write_id = keys.new_write_id(environment)
+        note = Note(action="create")
+        empty = stamp(nothing, nothing, write_id=write_id, home=self._objects.bucket, note=note, at=now)
         try:
             await self._objects.put(
                 keys.current(environment), encode_current(empty), create=True, content_type="application/json"
@@ -120,12 +126,23 @@ class Committer:
         except PreconditionFailed:
             return
 
-    async def commit(self, begun: Snapshot, change: Change, write_id: str, releases: tuple[Release, ...] = ()) -> None:
+    async def commit(
+        self,
+        begun: Snapshot,
+        change: Change,
+        write_id: str,
+        note: Note,
+        *,
+        releases: tuple[Release, ...] = (),
+        part: LogPart | None = None,
+    ) -> None:
         """Make `change`, and come back when it is certain to have been made.
 
         Args:
             begun: the document as it was before anything was written.
+            note: what the log is to say about it.
             releases: those that `change` makes current, to find them in the history.
+            part: the log's unstored entries, where they were stored already.
 
         Raises:
             WindowClosed: it took too long, and was certainly not made.
@@ -135,11 +152,13 @@ class Committer:
         """
         deadline = asyncio.get_running_loop().time() + self._deadline
         async with self._turn(begun.environment, deadline) as waited:
-            write = _Write(self._objects, self._reader, begun, change, write_id, releases, deadline)
+            write = _Write(
+                self._objects, self._reader, self._archive, begun, change, write_id, note, releases, deadline, part
+            )
             # Cancelled, a request on its way would leave the caller without a verdict and `live/` behind.
             await shielded(write.run(stale=waited), timeout=CANCEL_GRACE)
 
-    async def change(self, environment: str, make: Callable[[Snapshot], Change]) -> None:
+    async def change(self, environment: str, make: Callable[[Snapshot], Change], note: Note) -> None:
         """Make a change of the document alone, which needs nothing else to be stored.
 
         Raises:
@@ -148,7 +167,7 @@ class Committer:
         for _ in range(RESTARTS):
             begun = await self.begin(environment)
             try:
-                return await self.commit(begun, make(begun), keys.new_write_id(environment))
+                return await self.commit(begun, make(begun), keys.new_write_id(environment), note)
             except WindowClosed:
                 continue
         raise DeadlineExceeded(
@@ -181,11 +200,14 @@ class _Write:
 
     objects: ObjectStore
     reader: Reader
+    archive: Archive
     begun: Snapshot
     change: Change
     write_id: str
+    note: Note
     releases: tuple[Release, ...]
     deadline: float
+    part: LogPart | None = None
     sent: bool = False
     unresolved: bool = False
 
@@ -196,8 +218,9 @@ class _Write:
             base = await self._reread()
             self._check_window(base)
         while True:
-            changed = stamp(self.change(base.current), self.write_id, self.objects.bucket)
-            if await self._send(base, encode_current(changed)):
+            # Not asked for before there is a verdict on what was sent: nothing is under way here.
+            await self._make_room(base.current)
+            if await self._send(base, encode_current(self._changed(base))):
                 return
             fresh = await self._reread()
             if await self._has_won(base, fresh):
@@ -207,6 +230,22 @@ class _Write:
             if asyncio.get_running_loop().time() >= self.deadline:
                 raise self._too_late("others were faster until the deadline passed")
             base = fresh
+
+    async def _make_room(self, current: Current) -> None:
+        """Store the older entries of the log where nobody has for long: no entry leaves before it is stored."""
+        if len(with_part(current, self.part).log.unstored) >= MUST_STORE:
+            self.part = await self.archive.store(self.begun.environment, current, self.write_id)
+
+    def _changed(self, base: Snapshot) -> Current:
+        before = with_part(base.current, self.part)
+        return stamp(
+            before,
+            self.change(before),
+            write_id=self.write_id,
+            home=self.objects.bucket,
+            note=self.note,
+            at=base.server_time,
+        )
 
     async def _send(self, base: Snapshot, body: bytes) -> bool:
         """Send until it is certain that it took effect, or that the ETag is stale (False)."""

@@ -23,11 +23,9 @@ from apm_s3.configs._models import (
 from apm_s3.configs._protocol.fields import Fields, decode, encode, format_time
 from apm_s3.configs._protocol.identity import check_current, check_entry, check_release
 from apm_s3.configs._protocol.keys import MAX_REVISION, MAX_SEQUENCE
+from apm_s3.configs._protocol.log import RING, decode_log, encode_log
+from apm_s3.configs._record import Log
 from apm_s3.errors import ApmS3Error, StoreDamaged
-
-RING = 64
-"""Write ids that current.json remembers."""
-
 
 # --------------------------------------------------------------------------------------------------------------
 # current.json
@@ -41,7 +39,6 @@ def encode_current(current: Current) -> bytes:
         _CURRENT,
         {
             "sequence": current.sequence,
-            "writers": list(current.writers),
             "home": current.home,
             "freeze": None
             if current.freeze is None
@@ -61,6 +58,8 @@ def encode_current(current: Current) -> bytes:
                 }
                 for tool, state in sorted(current.tools.items())
             },
+            "log": encode_log(current.log),
+            **({"writers": list(current.earlier)} if current.earlier else {}),
             **current.extra,
         },
         current.features,
@@ -75,17 +74,20 @@ def decode_current(body: bytes, *, environment: str, where: str) -> Current:
     """
     fields = decode(_CURRENT, body, where=where)
     freeze = fields.take_optional_fields("freeze")
+    sequence = _count(fields, "sequence", least=0)
     current = Current(
-        sequence=_count(fields, "sequence", least=0),
-        writers=fields.take_strings("writers"),
+        sequence=sequence,
+        earlier=fields.take_strings("writers") if fields.version == 1 or fields.has("writers") else (),
         home=fields.take("home", str),
         freeze=None if freeze is None else _decode_freeze(freeze),
         tools={tool: _decode_state(state) for tool, state in fields.take_fields("tools").take_each().items()},
+        # Format 1 had no log.
+        log=Log() if fields.version == 1 else decode_log(fields.take_fields("log"), sequence, environment),
         features=fields.features,
         extra=fields.rest(),
     )
-    if len(current.writers) > RING:
-        raise StoreDamaged(f"'{where}' remembers {len(current.writers)} writers, more than {RING}")
+    if len(current.earlier) > RING:
+        raise StoreDamaged(f"'{where}' remembers {len(current.earlier)} writers, more than {RING}")
     check_current(current, environment=environment, where=where)
     return current
 

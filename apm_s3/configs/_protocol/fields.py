@@ -132,6 +132,10 @@ class Fields:
         self.version = version
         self.features = features
 
+    def has(self, name: str) -> bool:
+        """Whether the field `name` is there."""
+        return name in self._value
+
     def take(self, name: str, kind: type[T]) -> T:
         """The field `name`, which is a `kind`."""
         value = self._value.pop(name, None)
@@ -180,6 +184,11 @@ class Fields:
 def format_time(moment: datetime) -> str:
     """RFC 3339, UTC, microseconds."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def format_seconds(moment: datetime) -> str:
+    """RFC 3339, UTC, whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parse_time(text: str, where: str) -> datetime:

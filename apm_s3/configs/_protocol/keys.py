@@ -3,6 +3,7 @@
     configs/{environment}/current.json                                     the only mutable object
     configs/{environment}/{tool}/releases/{revision:08d}-{write id}.json   immutable
     configs/{environment}/{tool}/blobs/{sha256}-{write id}                 immutable
+    configs/{environment}/log/{last sequence:016d}-{write id}.json         immutable
     live/{environment}/{tool}/{name}                                       copies for plain S3 clients
     backups/{environment}/{UTC time}-{write id}/                           self-contained
 
@@ -29,6 +30,8 @@ MAX_PREFIX = 256
 _WRITE_ID = re.compile(r"([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\.([0-9a-f]{20})", re.ASCII)
 _BLOB = re.compile(r"([0-9a-f]{64})-([a-z0-9.-]{1,90})", re.ASCII)
 _RELEASE = re.compile(r"(\d{8})-([a-z0-9.-]{1,90})\.json", re.ASCII)
+
+_LOG_PART = re.compile(r"(\d{16})-([a-z0-9.-]{1,90})\.json", re.ASCII)
 
 
 def new_write_id(environment: str) -> str:
@@ -104,6 +107,22 @@ def blob_name(sha256: str, write_id: str) -> str:
     return f"{sha256}-{write_id}"
 
 
+def log_parts(environment: str) -> str:
+    """The folder of the stored parts of an environment's log."""
+    return f"{environment_prefix(environment)}log/"
+
+
+def log_part(environment: str, last: int, write_id: str) -> str:
+    """A stored part of the log, up to the entry with the sequence `last`."""
+    return f"{log_parts(environment)}{last:016d}-{write_id}.json"
+
+
+def parse_log_part(key: str) -> tuple[int, str] | None:
+    """The last sequence and the write id from the key of a stored part of a log; None where it is none."""
+    match = _LOG_PART.fullmatch(key.rpartition("/")[2]) if key.count("/") == 3 else None
+    return (int(match[1]), match[2]) if match else None
+
+
 def probes(environment: str) -> str:
     """What the keys begin with on which the endpoint is tried out."""
     return f"{environment_prefix(environment)}probe-"
@@ -140,8 +159,10 @@ def parse_release_key(key: str) -> tuple[str, str, int, str] | None:
 
 
 def is_own(key: str) -> bool:
-    """Whether a key below an environment's prefix has the form of a release document or a blob."""
+    """Whether a key below an environment's prefix has the form of a release document, a blob or a part of the log."""
     parts = key.split("/")
+    if len(parts) == 4 and parts[2] == "log":
+        return parse_log_part(key) is not None
     if len(parts) != 5:
         return False
     return (parts[3] == "releases" and parse_release(key) is not None) or (

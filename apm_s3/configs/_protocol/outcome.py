@@ -11,6 +11,7 @@ from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.commit import WINDOW, Committer, WindowClosed
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reader import Reader, Snapshot
+from apm_s3.configs._record import Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,9 @@ async def _rule_out(write_id: str, traces: list[_Trace], snapshot: Snapshot, com
             raise _Moved
         return current
 
+    note = Note(action="rule_out", message=f"{write_id} can not take effect any more")
     try:
-        await committer.commit(snapshot, move, keys.new_write_id(snapshot.environment))
+        await committer.commit(snapshot, move, keys.new_write_id(snapshot.environment), note)
     except (_Moved, WindowClosed):
         return False
     return True

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any, cast
 
 from apm_s3._tasks import run_all
 from apm_s3.configs._content.sources import MAX_BUNDLE
 from apm_s3.configs._models import Deployed, FileEntry, Origin, Release, ReleaseRef
 from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.archive import Archive
 from apm_s3.configs._protocol.blobs import BlobPlan, Content, plan_blobs
 from apm_s3.configs._protocol.changes import NewReleases, check_base, check_expected, check_thawed
 from apm_s3.configs._protocol.commit import RESTARTS, Committer, WindowClosed
 from apm_s3.configs._protocol.documents import encode_release
 from apm_s3.configs._protocol.keys import MAX_REVISION
 from apm_s3.configs._protocol.live import Live
+from apm_s3.configs._protocol.log import MAY_STORE, LogPart, note_of
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reader import INLINE, PARALLEL, Reader, Snapshot
 from apm_s3.errors import (
@@ -68,6 +71,7 @@ class Publisher:
         self._reader = reader
         self._committer = committer
         self._live = live
+        self._archive = Archive(objects, reader)
 
     async def publish(
         self,
@@ -122,17 +126,24 @@ class Publisher:
         environment = begun.environment
         write_id = keys.new_write_id(environment)
         plans = [await self._plan(draft, write_id) for draft in drafts]
-        work = [self._check_not_ahead(begun, draft) for draft in drafts]
+        work: list[Coroutine[Any, Any, object]] = [self._check_not_ahead(begun, draft) for draft in drafts]
         for draft, plan in zip(drafts, plans, strict=True):
             folder = keys.blobs(environment, draft.tool)
             work += [self._put(folder + blob, body) for blob, body in plan.puts.items()]
             work += [self._copy(folder + source, folder + blob) for blob, source in plan.copies.items()]
-        await run_all(work, limit=PARALLEL)
+        part, *_ = await run_all([self._store_log(begun, write_id), *work], limit=PARALLEL)
         releases = [_release(begun, draft, plan, write_id) for draft, plan in zip(drafts, plans, strict=True)]
         named = tuple(await run_all((self._put_release(release) for release in releases), limit=PARALLEL))
         change = NewReleases(environment, named, {draft.tool: draft.expect for draft in drafts})
-        await self._committer.commit(begun, change, write_id, named)
+        note = note_of(named)
+        await self._committer.commit(begun, change, write_id, note, releases=named, part=cast("LogPart | None", part))
         return named
+
+    async def _store_log(self, begun: Snapshot, write_id: str) -> LogPart | None:
+        """The log's older entries are stored beside the blobs, which costs no time, well before they have to leave."""
+        if len(begun.current.log.unstored) < MAY_STORE:
+            return None
+        return await self._archive.store(begun.environment, begun.current, write_id)
 
     async def _plan(self, draft: Draft, write_id: str) -> BlobPlan:
         if draft.revision > MAX_REVISION:

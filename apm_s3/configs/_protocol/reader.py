@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
@@ -67,12 +68,25 @@ class Reader:
 
     async def current(self, environment: str, *, if_none_match: str | None = None) -> Snapshot | None:
         """The reference document; None where the environment has none, or it still has `if_none_match`."""
+        try:
+            snapshot = await self.current_or_none_yet(environment, if_none_match=if_none_match)
+        except NotModified:
+            return None
+        return None if snapshot.current.sequence < 0 else snapshot
+
+    async def current_or_none_yet(self, environment: str, *, if_none_match: str | None = None) -> Snapshot:
+        """The reference document; an empty one without an ETag where the environment has none.
+
+        Raises:
+            NotModified: it still has `if_none_match`.
+        """
         key = keys.current(environment)
         asked_at = asyncio.get_running_loop().time()
         try:
             info, body = await self._objects.read(key, if_none_match=if_none_match, limit=MAX_DOCUMENT)
-        except (ObjectNotFound, NotModified):
-            return None
+        except ObjectNotFound as exc:
+            now = time.time() if exc.server_time is None else exc.server_time
+            return Snapshot(environment, Current(-1, (), self._objects.bucket), "", now, asked_at)
         except ObjectTooLarge as exc:
             raise StoreDamaged(f"'{self.where(key)}' cannot be right: {exc.problem}", environment=environment) from exc
         current = decode_current(body, environment=environment, where=self.where(key))

@@ -1,0 +1,30 @@
+"""What a check finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from apm_s3.configs._models import FileEntry
+
+Severity = Literal["damage", "behind", "record"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it should be.
+
+    Attributes:
+        severity: "damage" needs repair and stops writers; "behind" is a copy under `live/` that the next refresh
+            mends; "record" is a log that is not as it was written, which stops nobody.
+        key: relative to the store's prefix.
+        sha256: what the content should have, where that is known.
+        entry: how the blob should be, where it is one.
+    """
+
+    severity: Severity
+    tool: str | None
+    key: str
+    problem: str
+    sha256: str | None = None
+    entry: FileEntry | None = None

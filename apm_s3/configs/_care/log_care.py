@@ -1,0 +1,123 @@
+"""Looking after the log: whether every entry is there and as it was written, and what a repair can do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from apm_s3.configs._care.findings import Finding
+from apm_s3.configs._models import Current
+from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.archive import Archive
+from apm_s3.configs._protocol.log import MAX_ENTRIES, RING, LogPart, chain_breaks, read_entry
+from apm_s3.configs._protocol.reader import Gone, Reader, Snapshot
+from apm_s3.configs._record import Log, LogRef, RawEntry
+from apm_s3.errors import FormatTooNew, ObjectNotFound, StoreDamaged
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A part that is not there, or is not what was stored."""
+
+    ref: LogRef
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogCheck:
+    """What was found about a log: how many entries it has, what is wrong, and the part that cannot be read."""
+
+    entries: int
+    findings: tuple[Finding, ...]
+    lost: Lost | None = None
+
+
+class LogCare:
+    """Checks the logs of one store."""
+
+    def __init__(self, archive: Archive, reader: Reader) -> None:
+        self._archive = archive
+        self._reader = reader
+
+    async def check(self, environment: str, current: Current) -> LogCheck:
+        """Read every kept entry, and compare each with the one after it and the newest with the document."""
+        key = keys.current(environment)
+        parts, lost = await self._parts(environment, current)
+        entries = list(current.log.entries)
+        for part in parts:
+            lowest = entries[0]["seq"] if entries else current.sequence + 1
+            entries[:0] = [entry for entry in part.entries if entry["seq"] < lowest]
+        problems = [*chain_breaks(entries), *self._unreadable(entries, key), *_contradictions(current, entries)]
+        findings = [Finding("record", None, key, problem) for problem in problems]
+        if lost is not None:
+            findings.append(Finding("record", None, lost.ref.key, lost.problem, lost.ref.sha256))
+        return LogCheck(len(entries), tuple(findings), lost)
+
+    async def heal(
+        self, environment: str, current: Current, restore: Callable[[Finding], Awaitable[bool]]
+    ) -> tuple[Current, list[str]]:
+        """Restore lost parts from older versions, or else give up the log before them; what was done, line by line.
+
+        An entry that was changed stays as it is, and `check` goes on telling so.
+        """
+        done: list[str] = []
+        while True:
+            check = await self.check(environment, current)
+            if check.lost is None:
+                return current, done
+            finding = check.findings[-1]
+            if await restore(finding):
+                done.append(f"'{finding.key}' was restored from an older version")
+                continue
+            last = check.lost.ref.last
+            done.append(f"entries {current.log.oldest} to {last} of the log are lost")
+            return replace(current, log=replace(current.log, oldest=last + 1)), done
+
+    async def recover(self, environment: str, nothing: Current) -> Current:
+        """The log of an environment whose reference document is lost: what is stored of it, with a higher sequence."""
+        for key in reversed(await self._archive.keys(environment)):
+            try:
+                part = await self._archive.unnamed(environment, key)
+            except (ObjectNotFound, StoreDamaged):
+                continue
+            # The document may have held so many more: no number is given twice.
+            sequence = part.ref.last + MAX_ENTRIES
+            return replace(nothing, sequence=sequence, log=Log(part.entries[-RING:], part.ref))
+        return nothing
+
+    async def _parts(self, environment: str, current: Current) -> tuple[list[LogPart], Lost | None]:
+        found: list[LogPart] = []
+        snapshot = Snapshot(environment, current, "", 0.0, 0.0)
+        try:
+            async with aclosing(self._archive.parts(snapshot)) as parts:
+                async for part in parts:
+                    found.append(part)  # noqa: PERF401 - what was found before an error counts
+        except (Gone, FormatTooNew) as exc:
+            ref = found[-1].before if found else current.log.stored
+            return found, None if ref is None else Lost(ref, exc.problem)
+        return found, None
+
+    def _unreadable(self, entries: list[RawEntry], key: str) -> list[str]:
+        problems = []
+        for entry in entries:
+            try:
+                read_entry(entry, self._reader.where(key))
+            except StoreDamaged as exc:
+                problems.append(f"entry {entry['seq']} of the log: {exc.problem}")
+        return problems
+
+
+def _contradictions(current: Current, entries: list[RawEntry]) -> list[str]:
+    """Where the newest entries say something else than the document does."""
+    last: dict[str, int] = {}
+    for entry in entries:
+        moves = entry.get("tools")
+        for tool, move in moves.items() if isinstance(moves, dict) else ():
+            if isinstance(move, list) and len(move) == 2 and isinstance(move[1], int):
+                last[tool] = move[1]
+    return [
+        f"the log says that revision {revision} of {tool} is current, and the document another one"
+        for tool, revision in last.items()
+        if tool not in current.tools or current.tools[tool].release.revision != revision
+    ]

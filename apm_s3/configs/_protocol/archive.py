@@ -1,0 +1,152 @@
+"""The older part of an environment's log: stored before it leaves the reference document, and read again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
+
+from apm_s3._tasks import run_all
+from apm_s3.configs._models import Current
+from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.fields import MAX_DOCUMENT
+from apm_s3.configs._protocol.log import LogPart, chain_breaks, decode_part, encode_part
+from apm_s3.configs._protocol.objects import ObjectStore
+from apm_s3.configs._protocol.reader import NEAR, PARALLEL, Gone, Reader, Snapshot, sha256
+from apm_s3.configs._record import LogRef, RawEntry
+from apm_s3.errors import ObjectNotFound, ObjectTooLarge, PreconditionFailed, StoreDamaged
+
+
+class Archive:
+    """Stores and reads the parts of one store's logs."""
+
+    def __init__(self, objects: ObjectStore, reader: Reader) -> None:
+        self._objects = objects
+        self._reader = reader
+
+    async def store(self, environment: str, current: Current, write_id: str) -> LogPart | None:
+        """Store the entries of `current` that stand nowhere else; None where there are none.
+
+        Nothing leads to the part until a reference document names it.
+        """
+        entries = current.log.unstored
+        if not entries:
+            return None
+        key = keys.log_part(environment, entries[-1]["seq"], write_id)
+        body = encode_part(environment, current.log.stored, entries)
+        # Nobody else has our write id: where there is something, an earlier send of this very request has arrived.
+        with suppress(PreconditionFailed):
+            await self._objects.put(key, body, create=True, content_type="application/json")
+        ref = LogRef(entries[0]["seq"], entries[-1]["seq"], key, await sha256(body))
+        return LogPart(ref, current.log.stored, entries)
+
+    async def part(self, environment: str, ref: LogRef) -> LogPart:
+        """The stored part at `ref`.
+
+        Raises:
+            Gone: it is not there, or its bytes are others.
+        """
+        where = self._reader.where(ref.key)
+        try:
+            part = await self.unnamed(environment, ref.key)
+        except ObjectNotFound as exc:
+            raise Gone(f"the part '{where}' of the log is missing") from exc
+        except StoreDamaged as exc:
+            raise Gone(exc.problem) from exc
+        if part.ref != ref:
+            raise Gone(f"the part '{where}' of the log does not have the SHA-256 {ref.sha256}")
+        return part
+
+    async def unnamed(self, environment: str, key: str) -> LogPart:
+        """The part under `key`, whether a reference document ever named it or not.
+
+        Raises:
+            ObjectNotFound: it is not there.
+            StoreDamaged: it is not a part of this log.
+        """
+        try:
+            _, body = await self._objects.read(key, limit=MAX_DOCUMENT)
+        except ObjectTooLarge as exc:
+            raise StoreDamaged(f"'{self._reader.where(key)}' cannot be right: {exc.problem}") from exc
+        return decode_part(body, key=key, environment=environment, where=self._reader.where(key))
+
+    async def keys(self, environment: str, *, first: int = 0) -> list[str]:
+        """The keys of all parts from the one with the entry `first` on, named or not, oldest first."""
+        folder = keys.log_parts(environment)
+        async with aclosing(self._objects.list(folder, start_after=f"{folder}{max(first, 0):016d}")) as listing:
+            return [info.key async for info in listing if keys.parse_log_part(info.key) is not None]
+
+    async def parts(
+        self, snapshot: Snapshot, *, enough: Callable[[], bool] = lambda: False
+    ) -> AsyncGenerator[LogPart, None]:
+        """The stored parts that are kept, newest first: a few one after the other, more of them in parallel.
+
+        Args:
+            enough: asked before each part is read; True ends it.
+
+        Raises:
+            Gone: one is not there, or its bytes are others.
+        """
+        log, environment = snapshot.current.log, snapshot.environment
+        ref, read = log.stored, 0
+        names: list[str] | None = None
+        near: dict[str, LogPart] = {}
+        while ref is not None and ref.last >= log.oldest and not enough():
+            if read >= NEAR and ref.key not in near:
+                names = await self.keys(environment, first=log.oldest) if names is None else names
+                names = [name for name in names if name <= ref.key]
+                near = await self._fetch(environment, names[-PARALLEL:])
+            part = near.get(ref.key)
+            if part is None or part.ref != ref:
+                part = await self.part(environment, ref)
+            yield part
+            read += 1
+            ref = part.before
+
+    async def _fetch(self, environment: str, names: list[str]) -> dict[str, LogPart]:
+        parts = await run_all((self._try_part(environment, name) for name in names), limit=PARALLEL)
+        return {part.ref.key: part for part in parts if part is not None}
+
+    async def _try_part(self, environment: str, key: str) -> LogPart | None:
+        try:
+            return await self.unnamed(environment, key)
+        except (ObjectNotFound, StoreDamaged):
+            return None
+
+    async def newest(
+        self,
+        snapshot: Snapshot,
+        *,
+        wanted: Callable[[RawEntry], bool],
+        is_older: Callable[[RawEntry], bool],
+        limit: int | None,
+        after: int,
+    ) -> list[RawEntry]:
+        """The kept entries that are `wanted`, newest first, at most `limit`, down to the one that follows `after`.
+
+        Args:
+            is_older: whether an entry is too old to count, and all before it.
+
+        Raises:
+            Gone: a part is not there, or its bytes are others.
+            StoreDamaged: an entry does not fit the one before it.
+        """
+        first = max(snapshot.current.log.oldest, after + 1)
+        read = [entry for entry in reversed(snapshot.current.log.entries) if entry["seq"] > after]
+        found = list(filter(wanted, read))
+
+        def lowest() -> int:
+            number: int = read[-1]["seq"] if read else snapshot.current.sequence + 1
+            return number
+
+        def enough() -> bool:
+            return lowest() <= first or (limit is not None and len(found) >= limit) or bool(read and is_older(read[-1]))
+
+        async with aclosing(self.parts(snapshot, enough=enough)) as parts:
+            async for part in parts:
+                more = [entry for entry in reversed(part.entries) if first <= entry["seq"] < lowest()]
+                read += more
+                found += filter(wanted, more)
+        broken = chain_breaks(read[::-1])
+        if broken:
+            raise StoreDamaged(f"the log of '{snapshot.environment}' is damaged: {broken[0]}")
+        return [entry for entry in found[:limit] if not is_older(entry)]

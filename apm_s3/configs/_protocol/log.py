@@ -1,0 +1,310 @@
+"""The log of an environment: what each commit adds to it, and where its older part lies. Pure.
+
+The reference document holds the newest entries, at least the last `RING` of them. The older ones lie in objects of
+their own, each of which leads to the one before it. The rules:
+
+- Every write of the reference document adds exactly one entry, so that neither can be there without the other.
+- An entry leaves the reference document only in a write that names an object which holds it, and which was there
+  before. A writer stores that object together with its blobs; one that stores nothing else leaves the entries there
+  until `MUST_STORE` have gathered.
+- An entry carries the hash of the entry before it, as that is stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any, cast
+
+from apm_s3.configs._models import Current, Release, ToolState
+from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.fields import Fields, decode, encode, format_seconds
+from apm_s3.configs._record import Log, LogEntry, LogRef, Note, RawEntry, entry_hash
+from apm_s3.errors import StoreDamaged
+
+RING = 64
+"""Entries, and with them write ids, that current.json remembers at least, once there were so many."""
+
+MAY_STORE = 32
+"""Entries that stand nowhere else, from which on a writer that puts objects anyway stores them, too."""
+
+MUST_STORE = 96
+"""Entries that stand nowhere else, from which on every writer has to store them before it adds one."""
+
+MAX_ENTRIES = 256
+"""Entries that a reader accepts in current.json."""
+
+SUBJECT = 120
+"""Characters of a release's message that an entry keeps."""
+
+_KIND = "apm-s3/log"
+
+
+@dataclass(frozen=True, slots=True)
+class LogPart:
+    """A stored part of the log.
+
+    Attributes:
+        before: the part before it; None for the first one.
+    """
+
+    ref: LogRef
+    before: LogRef | None
+    entries: tuple[RawEntry, ...]
+
+
+def stamp(before: Current, after: Current, *, write_id: str, home: str, note: Note, at: float) -> Current:
+    """`after`, a change of `before`, as the write `write_id` leaves it: with its entry and the next sequence.
+
+    Args:
+        at: the server's clock, Unix seconds.
+
+    Raises:
+        StoreDamaged: its sequence number cannot grow any more; no store gets there by itself.
+    """
+    if after.sequence >= keys.MAX_SEQUENCE:
+        raise StoreDamaged(f"the reference document has sequence {after.sequence}, the last one that there can be")
+    sequence = after.sequence + 1
+    last = after.log.entries[-1] if after.log.entries else None
+    entry: dict[str, Any] = {
+        "seq": sequence,
+        "id": write_id,
+        "at": format_seconds(datetime.fromtimestamp(at, UTC)),
+        "action": note.action,
+        **_told(note),
+        **_changed(before, after),
+        "prev": None if last is None else entry_hash(last),
+    }
+    entries = _trimmed((*after.log.entries, entry), after.log.stored_up_to)
+    earlier = after.earlier[max(0, len(after.earlier) + len(entries) - RING) :]
+    return replace(after, sequence=sequence, earlier=earlier, home=home, log=replace(after.log, entries=entries))
+
+
+def with_part(current: Current, part: LogPart | None) -> Current:
+    """`current`, whose older entries `part` holds. Unchanged where it does not follow what is stored already."""
+    log = current.log
+    if part is None or part.before != log.stored:
+        return current
+    tail = part.entries[-1]
+    held = next((entry for entry in log.entries if entry["seq"] == tail["seq"]), None)
+    return replace(current, log=replace(log, stored=part.ref)) if held == tail else current
+
+
+def _trimmed(entries: tuple[RawEntry, ...], stored_up_to: int) -> tuple[RawEntry, ...]:
+    spare = max(0, len(entries) - RING)
+    for number, entry in enumerate(entries[:spare]):
+        if entry["seq"] > stored_up_to:
+            return entries[number:]
+    return entries[spare:]
+
+
+def ring_overrun(base: Current, fresh: Current) -> bool:
+    """Whether a write that was based on `base` may have dropped out of the writers that `fresh` remembers."""
+    return fresh.sequence - base.sequence > RING
+
+
+def note_of(releases: Sequence[Release], plan: str | None = None) -> Note:
+    """What a commit of `releases` says of itself."""
+    first = releases[0]
+    origin = first.origin
+    messages = {release.message for release in releases}
+    return Note(
+        action=origin.action,
+        author=first.author,
+        message=subject(messages.pop()) if len(messages) == 1 else "",
+        forced=next((subject(release.forced) for release in releases if release.forced is not None), None),
+        source_environment=None if origin.environment == first.environment else origin.environment,
+        source_bucket=origin.bucket,
+        sources={release.tool: release.origin.revision for release in releases if release.origin.revision is not None},
+        backup=origin.backup,
+        plan=plan,
+    )
+
+
+def subject(message: str) -> str:
+    """The first line of a message, or what fits of it."""
+    line = message.strip().partition("\n")[0].rstrip()
+    return line if len(line) <= SUBJECT else f"{line[: SUBJECT - 1]}…"
+
+
+def _told(note: Note) -> dict[str, Any]:
+    told = {
+        "author": note.author,
+        "message": note.message,
+        "forced": note.forced,
+        "from": note.source_environment,
+        "bucket": note.source_bucket,
+        "of": dict(note.sources),
+        "backup": note.backup,
+        "plan": note.plan,
+    }
+    return {name: value for name, value in told.items() if value}
+
+
+def _changed(before: Current, after: Current) -> dict[str, Any]:
+    tools: dict[str, list[int]] = {}
+    good: dict[str, list[int]] = {}
+    oldest: dict[str, list[int]] = {}
+    for tool, new in sorted(after.tools.items()):
+        old = before.tools.get(tool)
+        if old is None or old.release != new.release:
+            tools[tool] = [0 if old is None else old.release.revision, new.release.revision]
+        if _good(old) != _good(new):
+            good[tool] = [_good(old), _good(new)]
+        if old is not None and old.oldest != new.oldest:
+            oldest[tool] = [old.oldest, new.oldest]
+    changed = {"tools": tools, "good": good, "oldest": oldest}
+    return {name: moves for name, moves in changed.items() if moves}
+
+
+def _good(state: ToolState | None) -> int:
+    return 0 if state is None or state.good is None else state.good.revision
+
+
+# --------------------------------------------------------------------------------------------------------------
+# The log in documents
+
+
+def encode_log(log: Log) -> dict[str, Any]:
+    """The log as current.json has it."""
+    return {
+        "oldest": log.oldest,
+        "stored": _encode_ref(log.stored),
+        "entries": list(log.entries),
+        **log.extra,
+    }
+
+
+def decode_log(fields: Fields, sequence: int, environment: str) -> Log:
+    """What `encode_log` wrote into a document of `sequence`. Of the entries, only their numbers and ids are looked at.
+
+    Raises:
+        StoreDamaged: it is something else.
+    """
+    log = Log(
+        oldest=fields.take("oldest", int),
+        stored=_decode_ref(fields.take_optional_fields("stored"), environment),
+        entries=_decode_entries(fields),
+        extra=fields.rest(),
+    )
+    if log.entries and log.entries[-1]["seq"] != sequence:
+        raise StoreDamaged(f"'{fields.where}' has sequence {sequence}, but its log ends elsewhere")
+    if len(log.entries) > MAX_ENTRIES:
+        raise StoreDamaged(f"'{fields.where}' has {len(log.entries)} entries in its log, more than {MAX_ENTRIES}")
+    return log
+
+
+def _decode_entries(fields: Fields) -> tuple[RawEntry, ...]:
+    entries = fields.take("entries", list)
+    last = -1
+    for entry in entries:
+        number = entry.get("seq") if type(entry) is dict else None
+        if type(number) is not int or number <= last or type(entry.get("id")) is not str:
+            raise StoreDamaged(f"'{fields.where}' has a log with an entry that cannot be, after number {last}")
+        last = number
+    return tuple(entries)
+
+
+def _encode_ref(ref: LogRef | None) -> dict[str, Any] | None:
+    if ref is None:
+        return None
+    return {"first": ref.first, "last": ref.last, "key": ref.key, "sha256": ref.sha256, **ref.extra}
+
+
+def _decode_ref(fields: Fields | None, environment: str) -> LogRef | None:
+    if fields is None:
+        return None
+    first, last, key = fields.take("first", int), fields.take("last", int), fields.take("key", str)
+    parsed = keys.parse_log_part(key)
+    own = key.startswith(keys.log_parts(environment)) and parsed is not None and parsed[0] == last
+    if not own or not 0 <= first <= last:
+        raise StoreDamaged(f"'{fields.where}' leads to '{key[:200]}' for entries {first} to {last} of the log")
+    return LogRef(first, last, key, fields.take("sha256", str), fields.rest())
+
+
+def encode_part(environment: str, before: LogRef | None, entries: Iterable[RawEntry]) -> bytes:
+    """The bytes of a stored part."""
+    return encode(_KIND, {"environment": environment, "before": _encode_ref(before), "entries": list(entries)})
+
+
+def decode_part(body: bytes, *, key: str, environment: str, where: str) -> LogPart:
+    """What `encode_part` wrote under `key`, with its `ref`.
+
+    Raises:
+        FormatTooNew, StoreDamaged: see `decode`; or it is not what its key says.
+    """
+    fields = decode(_KIND, body, where=where)
+    before = _decode_ref(fields.take_optional_fields("before"), environment)
+    entries = _decode_entries(fields)
+    parsed = keys.parse_log_part(key)
+    last = entries[-1]["seq"] if entries else -1
+    if fields.take("environment", str) != environment or parsed is None or parsed[0] != last:
+        raise StoreDamaged(f"'{where}' is not the part of the log that its key says")
+    if before is not None and before.last >= entries[0]["seq"]:
+        raise StoreDamaged(f"'{where}' does not follow the part of the log before it")
+    return LogPart(LogRef(entries[0]["seq"], last, key, hashlib.sha256(body).hexdigest()), before, entries)
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Entries
+
+
+def read_entry(raw: RawEntry, where: str) -> LogEntry:
+    """An entry as its readers want it.
+
+    Raises:
+        StoreDamaged: it has not the shape of an entry.
+    """
+    fields = Fields(raw, where)
+    return LogEntry(
+        sequence=fields.take("seq", int),
+        write_id=fields.take("id", str),
+        at=fields.take_time("at"),
+        # A later version may know other actions.
+        action=cast("Any", fields.take("action", str)),
+        author=fields.take_optional("author", str),
+        message=fields.take_optional("message", str) or "",
+        forced=fields.take_optional("forced", str),
+        tools=_moves(fields, "tools"),
+        good=_moves(fields, "good"),
+        oldest=_moves(fields, "oldest"),
+        settings=tuple(str(name) for name in fields.take_optional("settings", list) or ()),
+        source_environment=fields.take_optional("from", str),
+        source_bucket=fields.take_optional("bucket", str),
+        sources=_revisions(fields),
+        backup=fields.take_optional("backup", str),
+        plan=fields.take_optional("plan", str),
+        previous=fields.take_optional("prev", str),
+        hash=entry_hash(raw),
+    )
+
+
+def _moves(fields: Fields, name: str) -> Mapping[str, tuple[int, int]]:
+    moves = fields.take_optional(name, dict) or {}
+    found = {}
+    for tool, move in moves.items():
+        if not (isinstance(move, list) and len(move) == 2 and all(type(number) is int for number in move)):
+            raise StoreDamaged(f"'{fields.where}' has an entry of the log with an improper '{name}'")
+        found[tool] = (move[0], move[1])
+    return found
+
+
+def _revisions(fields: Fields) -> Mapping[str, int]:
+    of = fields.take_optional("of", dict) or {}
+    if not all(type(revision) is int for revision in of.values()):
+        raise StoreDamaged(f"'{fields.where}' has an entry of the log with an improper 'of'")
+    return of
+
+
+def chain_breaks(entries: Sequence[RawEntry]) -> list[str]:
+    """Where consecutive entries do not fit together, one line each. A repair may leave numbers out."""
+    broken = []
+    for older, newer in pairwise(entries):
+        if newer.get("prev") != entry_hash(older):
+            broken.append(f"entry {newer['seq']} does not carry the hash of entry {older['seq']}: one was changed")
+        elif newer["seq"] != older["seq"] + 1 and newer.get("action") != "repair":
+            broken.append(f"entry {newer['seq']} follows entry {older['seq']}: some are missing")
+    return broken

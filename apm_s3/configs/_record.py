@@ -1,0 +1,154 @@
+"""The log of an environment as values: one entry for each commit, each with the hash of the one before it. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Literal
+
+from apm_s3.errors import StoreDamaged
+
+LogAction = Literal[
+    "create",
+    "upload",
+    "remove",
+    "rollback",
+    "deploy",
+    "restore",
+    "repair",
+    "mark_good",
+    "freeze",
+    "thaw",
+    "settings",
+    "collect",
+    "rule_out",
+]
+"""What a commit did. `rule_out`: `outcome` made sure that a write which was never seen to end has no effect."""
+
+RawEntry = Mapping[str, Any]
+"""An entry as it is stored. Its hash is that of these fields, so it is kept as it is, with fields of later versions."""
+
+Moves = Mapping[str, tuple[int, int]]
+"""By tool, a number before and after (0: none)."""
+
+
+def _nothing() -> Mapping[str, Any]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEntry:
+    """One commit: who changed what in an environment, when, and why.
+
+    Attributes:
+        sequence: the number of the commit. The next entry has the next number, except after a repair.
+        write_id: names the write.
+        at: the server's time, in whole seconds, when the writer last read the state that it replaced.
+        author, message: as they were given. Of a release, the message's first line, at most 120 characters: the
+            release document has all of it. Of a freeze, the reason.
+        forced: the reason that was given to store a configuration in spite of its errors, likewise cut.
+        tools: the revision of each tool that changed, before and after.
+        good: likewise, the revision that is marked good.
+        oldest: likewise, the oldest revision that is kept.
+        settings: the names of the settings that changed.
+        source_environment, source_bucket: what a deploy or a restore took its content from.
+        sources: by tool, the revision whose content was taken.
+        backup: the key of the backup that was restored.
+        plan: the hash of the plan that was carried out.
+        previous: the hash of the entry before this one; None for the first one.
+        hash: of this entry.
+    """
+
+    sequence: int
+    write_id: str
+    at: datetime
+    action: LogAction
+    author: str | None = None
+    message: str = ""
+    forced: str | None = None
+    tools: Moves = field(default_factory=_nothing)
+    good: Moves = field(default_factory=_nothing)
+    oldest: Moves = field(default_factory=_nothing)
+    settings: tuple[str, ...] = ()
+    source_environment: str | None = None
+    source_bucket: str | None = None
+    sources: Mapping[str, int] = field(default_factory=_nothing)
+    backup: str | None = None
+    plan: str | None = None
+    previous: str | None = None
+    hash: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What a writer says about its commit; the rest of the entry follows from the documents before and after."""
+
+    action: LogAction
+    author: str | None = None
+    message: str = ""
+    forced: str | None = None
+    source_environment: str | None = None
+    source_bucket: str | None = None
+    sources: Mapping[str, int] = field(default_factory=_nothing)
+    backup: str | None = None
+    plan: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogRef:
+    """A stored part of the log: the sequences of its first and last entry, its key, the SHA-256 of its bytes.
+
+    Attributes:
+        extra: fields of a later version.
+    """
+
+    first: int
+    last: int
+    key: str
+    sha256: str
+    extra: Mapping[str, Any] = field(default_factory=_nothing, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The log as the reference document has it.
+
+    Attributes:
+        entries: the newest ones, oldest first. An entry leaves only once it is stored.
+        stored: the newest stored part; all entries up to its `last` are in it and those before it.
+        oldest: the sequence of the oldest entry that is kept.
+        extra: fields of a later version.
+    """
+
+    entries: tuple[RawEntry, ...] = ()
+    stored: LogRef | None = None
+    oldest: int = 0
+    extra: Mapping[str, Any] = field(default_factory=_nothing, repr=False)
+
+    @property
+    def stored_up_to(self) -> int:
+        """The sequence of the last stored entry; -1 where none is stored."""
+        return -1 if self.stored is None else self.stored.last
+
+    @property
+    def unstored(self) -> tuple[RawEntry, ...]:
+        """The entries that stand nowhere else."""
+        return tuple(entry for entry in self.entries if entry["seq"] > self.stored_up_to)
+
+
+def entry_hash(entry: RawEntry) -> str:
+    """The SHA-256 of an entry's canonical JSON: keys sorted, no spaces, UTF-8 (what RFC 8785 gives for such fields)."""
+    return canonical_hash(entry)
+
+
+def canonical_hash(value: Mapping[str, Any]) -> str:
+    """The SHA-256 in hex of the canonical JSON of `value`."""
+    try:
+        text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    except (UnicodeEncodeError, RecursionError) as exc:
+        raise StoreDamaged("a document holds what cannot be hashed: lone surrogates, or endless nesting") from exc
+    return hashlib.sha256(text).hexdigest()
