@@ -22,6 +22,7 @@ from apm_s3.configs._models import (
     ReleaseRef,
     changed_files,
 )
+from apm_s3.configs._record import LogAction, LogEntry
 from apm_s3.configs._store import ConfigStore
 
 __all__ = [
@@ -43,6 +44,8 @@ __all__ = [
     "Freeze",
     "FsckReport",
     "GarbageReport",
+    "LogAction",
+    "LogEntry",
     "Origin",
     "Release",
     "ReleaseRef",

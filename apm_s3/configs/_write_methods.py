@@ -273,10 +273,10 @@ class WriteMethods:
         await self._committer.change(environment, lambda _: mark, note)
         return release
 
-    async def freeze(self, environment: str, reason: str, *, by: str | None = None) -> None:
+    async def freeze(self, environment: str, reason: str, *, author: str | None = None) -> None:
         """Let an environment take no change until it is thawed, whoever tries. Frozen again, the new reason counts.
 
-        The log keeps the reason, and by whom it was given, when the environment is thawed.
+        The log keeps the reason and the author when the environment is thawed.
         Marks, backups and reads go on; a collection does not.
 
         Raises:
@@ -285,12 +285,12 @@ class WriteMethods:
         """
         check_environment(environment)
         check_type("reason", reason, str)
-        check_notes(by, "", reason)
-        note = Note(action="freeze", author=by, message=check_log_notes(by, reason))
+        check_notes(author, "", reason)
+        note = Note(action="freeze", author=author, message=check_log_notes(author, reason))
         await self._reader.require(environment)
 
         def freeze(begun: Snapshot) -> SetFreeze:
-            return SetFreeze(Freeze(reason, by, datetime.fromtimestamp(begun.server_time, UTC)))
+            return SetFreeze(Freeze(reason, author, datetime.fromtimestamp(begun.server_time, UTC)))
 
         await self._committer.change(environment, freeze, note)
 

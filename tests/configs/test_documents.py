@@ -8,6 +8,7 @@ from apm_s3.configs._models import Current, Deployed, FileEntry, Freeze, Origin,
 from apm_s3.configs._protocol import fields
 from apm_s3.configs._protocol.documents import decode_current, decode_release, encode_current, encode_release
 from apm_s3.configs._protocol.fields import FORMAT
+from apm_s3.configs._record import Log, LogRef
 from apm_s3.errors import FormatTooNew, StoreDamaged
 
 WRITE = "production." + "cc" * 10
@@ -16,10 +17,17 @@ REF = ReleaseRef(3, f"{FOLDER}00000003-production.{'11' * 10}.json", "ab" * 32)
 KEY = f"{FOLDER}00000004-{WRITE}.json"
 CURRENT = Current(
     sequence=7,
-    writers=("production." + "aa" * 10, "production." + "bb" * 10),
+    earlier=("production." + "aa" * 10,),
     home="bucket",
     freeze=Freeze("incident", None, datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)),
     tools={"loki": ToolState(REF, None, REF, 2)},
+    log=Log(
+        (
+            {"seq": 6, "id": "production." + "bb" * 10, "at": "2026-01-02T03:04:05Z", "action": "thaw", "prev": None},
+            {"seq": 7, "id": WRITE, "at": "2026-01-02T03:04:06Z", "action": "freeze", "prev": "ee" * 32},
+        ),
+        LogRef(0, 5, f"configs/production/log/{5:016d}-production.{'22' * 10}.json", "ab" * 32),
+    ),
 )
 RELEASE = Release(
     tool="loki",
@@ -106,7 +114,10 @@ def test_unknown_fields_that_cannot_be_written_back_are_damage_and_not_a_crash()
 @pytest.mark.parametrize("change", [
     {"format": None}, {"format": True}, {"format": "1"}, {"format": 0}, {"kind": "else"}, {"sequence": -1},
     {"sequence": True}, {"writers": "x"}, {"writers": [1]}, {"writers": ["x"] * 65}, {"home": None}, {"tools": []},
-    {"tools": {"loki": {}}}, {"tools": {"loki": None}}, {"features": []}, {"features": {"x": 1}}, {"freeze": {"reason": "x"}},
+    {"tools": {"loki": {}}}, {"tools": {"loki": None}}, {"log": None}, {"log": {}}, {"log": {"oldest": 0, "entries": [{}]}},
+    {"log": {"oldest": 0, "entries": [{"seq": 6, "id": "x"}]}}, {"log": {"oldest": 0, "entries": [{"seq": True}]}},
+    {"log": {"oldest": 0, "entries": [], "stored": {"first": 0, "last": 3, "key": "elsewhere", "sha256": ""}}},
+    {"features": []}, {"features": {"x": 1}}, {"freeze": {"reason": "x"}},
 ])  # fmt: skip
 def test_a_reference_document_of_another_shape_is_damage(change: dict[str, object]) -> None:
     body = json.dumps({**json.loads(encode_current(CURRENT)), **change}).encode()

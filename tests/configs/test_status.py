@@ -51,7 +51,7 @@ async def test_status_tells_the_last_backup_the_freeze_and_copies_that_are_behin
     assert (row.last_backup, row.freeze, row.live_behind) == (None, None, False)
 
     backup = await store.backup("loki", "production")
-    await store.freeze("production", "incident", by="Ada")
+    await store.freeze("production", "incident", author="Ada")
     await bucket_objects.put("live/production/loki/loki.yaml", b"stray")
     row = await _of(store, "loki", "production")
     assert (row.last_backup, row.live_behind) == (backup.created_at, True)

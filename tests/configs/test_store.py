@@ -182,7 +182,7 @@ async def test_what_was_removed_is_gone_until_it_is_rolled_back(store: ConfigSto
 
 async def test_a_frozen_environment_takes_no_change_until_it_is_thawed(store: ConfigStore) -> None:
     await store.upload("loki", "production", LOKI)
-    await store.freeze("production", "incident 42", by="Ada")
+    await store.freeze("production", "incident 42", author="Ada")
 
     with pytest.raises(EnvironmentFrozen, match=r"Ada.*incident 42"):
         await store.upload("loki", "production", OTHER_LOKI)

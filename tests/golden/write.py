@@ -51,7 +51,7 @@ async def write() -> MemoryObjects:
     later()
     await store.restore(backup.key, tool="loki", author="Bo", message="moved back")
     await store.upload("prometheus", "staging", THIRD_PROMETHEUS)
-    await store.freeze("staging", "being rebuilt", by="Ada")
+    await store.freeze("staging", "being rebuilt", author="Ada")
     with suppress(AccessDenied), mock.patch.object(objects, "put", _without_commits(objects)):
         # A writer that ends before its commit leaves what it stored.
         await store.upload("prometheus", "production", THIRD_PROMETHEUS, author="Cy")

@@ -38,6 +38,7 @@ from apm_s3.errors import (
     CommitUnknown,
     Conflict,
     DeadlineExceeded,
+    FormatTooNew,
     InvalidRequest,
     NotFound,
     PreconditionFailed,
@@ -329,6 +330,9 @@ class _Write:
                     raise (self._unknown() if self.sent else error) from error
                 await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - spreads requests, no secret
                 pause = min(pause * 2, _LONGEST_PAUSE)
+            except (FormatTooNew, StoreDamaged) as error:
+                # A later version has written meanwhile, or it was damaged: our own write may have won before.
+                raise (self._unknown() if self.sent else error) from error
 
     def _check_window(self, fresh: Snapshot) -> None:
         if fresh.server_time - self.begun.server_time > WINDOW - SKEW or self._window_is_closed():

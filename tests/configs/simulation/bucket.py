@@ -131,7 +131,9 @@ class FaultyBucket:
         return [self._info(key, self.objects[key]) for key in keys]
 
     def error(self, status: int, code: str, key: str) -> ApmS3Error:
-        return s3_error(operation="simulated", status=status, s3_code=code, bucket="sim", key=key)
+        return s3_error(
+            operation="simulated", status=status, s3_code=code, bucket="sim", key=key, server_time=self.date()
+        )
 
     def _stored(self, key: str) -> Stored:
         if key not in self.objects:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
 from apm_s3.configs._care import garbage
-from apm_s3.configs._protocol import changes, commit, live, outcome, publish, reader
+from apm_s3.configs._protocol import changes, commit, live, log, outcome, publish, reader
 from apm_s3.errors import StoreDamaged
 from tests.configs.simulation.bucket import Client
+from tests.configs.simulation.world import ENV
 
 Mutation = Callable[[], AbstractContextManager[Any]]
 
@@ -57,9 +59,11 @@ def _async(value: Any = None) -> Any:
     return answer
 
 
-def _stamp_without_id(current: Any, write_id: str, home: str) -> Any:
-    stamped = changes.stamp(current, write_id, home)
-    return type(current)(stamped.sequence, current.writers, home, stamped.freeze, stamped.tools)
+def _stamp_without_id(before: Any, after: Any, **options: Any) -> Any:
+    stamped = log.stamp(before, after, **options)
+    *older, newest = stamped.log.entries
+    nameless = {**newest, "id": f"{ENV}.{'0' * 20}"}
+    return replace(stamped, log=replace(stamped.log, entries=(*older, nameless)))
 
 
 def _reuse_old_blobs() -> AbstractContextManager[Any]:

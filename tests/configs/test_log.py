@@ -1,0 +1,347 @@
+"""The log of an environment: who changed what, complete, in order, and tamper-evident."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from apm_s3.configs import ConfigStore, LogEntry
+from apm_s3.configs._protocol import log as log_module
+from apm_s3.configs._protocol.objects import ObjectStore
+from apm_s3.errors import InvalidOption, StoreDamaged
+from apm_s3.testing import MemoryObjects
+from tests.configs.samples import LOKI, OTHER_LOKI, PROMETHEUS
+
+CURRENT = "configs/production/current.json"
+START = 1_767_225_600.0
+
+
+class Counting(MemoryObjects):
+    """Counts requests: a listing as its pages of 1 000 keys, a deletion as its batches."""
+
+    def __init__(self, *, now: float | None = None) -> None:
+        super().__init__("memory", now=now)
+        self.counts: Counter[str] = Counter()
+
+    async def read(self, key: str, **options: Any) -> Any:
+        self.counts["GET"] += 1
+        return await super().read(key, **options)
+
+    async def put(self, key: str, body: bytes, **options: Any) -> Any:
+        self.counts["PUT"] += 1
+        return await super().put(key, body, **options)
+
+    async def list(self, prefix: str, *, start_after: str | None = None) -> Any:
+        found = 0
+        self.counts["LIST"] += 1
+        async for info in super().list(prefix, start_after=start_after):
+            found += 1
+            if found % 1000 == 0:
+                self.counts["LIST"] += 1
+            yield info
+
+
+@pytest.fixture
+def memory() -> Counting:
+    return Counting(now=START)
+
+
+@pytest.fixture
+def on_memory(memory: Counting) -> ConfigStore:
+    return ConfigStore(memory, require_conditional_writes=False)
+
+
+def document(memory: MemoryObjects) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(memory.objects[CURRENT][1])
+    return found
+
+
+async def forge(memory: MemoryObjects, change: Any) -> None:
+    forged = document(memory)
+    change(forged)
+    await memory.put(CURRENT, json.dumps(forged).encode())
+
+
+async def bump(store: ConfigStore, count: int) -> None:
+    """Commits that store nothing but the reference document."""
+    for number in range(count):
+        await store.mark_good("loki", "production", message=f"mark {number}")
+
+
+async def test_every_kind_of_commit_is_logged_with_its_author_and_message(
+    store: ConfigStore, bucket_objects: ObjectStore
+) -> None:
+    notes: dict[str, Any] = {"author": "Ada", "message": "because"}
+    await store.upload("loki", "staging", LOKI)
+    await store.deploy(await store.plan_deploy("staging", "production", create=True), **notes)
+    await store.upload("loki", "production", OTHER_LOKI, **notes)
+    await store.mark_good("loki", "production", **notes)
+    backup = await store.backup("loki", "production")
+    await store.rollback("loki", "production", to_revision=1, **notes)
+    await store.remove("loki", "production", **notes)
+    await store.restore(backup.key, **notes)
+    await store.freeze("production", "because", author="Ada")
+    await store.thaw("production", **notes)
+    await store.collect_garbage("production", keep_revisions=1, **notes)
+
+    entries = await store.log("production")
+
+    assert [entry.action for entry in reversed(entries)] == [
+        "create", "deploy", "upload", "mark_good", "rollback", "remove", "restore", "freeze", "thaw", "collect",
+    ]  # fmt: skip
+    assert {(entry.author, entry.message) for entry in entries[:-1]} == {("Ada", "because")}
+    assert [entry.sequence for entry in entries] == list(range(9, -1, -1))
+    by_action = {entry.action: entry for entry in entries}
+    assert by_action["deploy"].source_environment == "staging"
+    assert by_action["deploy"].sources == {"loki": 1}
+    assert by_action["upload"].tools == {"loki": (1, 2)}
+    assert by_action["mark_good"].good == {"loki": (0, 2)}
+    assert by_action["rollback"].sources == {"loki": 1}
+    assert by_action["restore"].backup == backup.key
+    assert all(entry.at.tzinfo is UTC for entry in entries)
+
+
+async def test_a_forced_write_is_logged_with_its_reason(on_memory: ConfigStore) -> None:
+    await on_memory.upload("prometheus", "production", "globl: {}\n", force="an incident")
+
+    assert (await on_memory.log("production", limit=1))[0].forced == "an incident"
+
+
+async def test_a_repair_and_a_write_that_was_ruled_out_are_logged(on_memory: ConfigStore, memory: Counting) -> None:
+    await on_memory.upload("loki", "production", LOKI)
+    lost = "production." + "0" * 20
+    (release,) = [key for key in memory.objects if "/releases/" in key]
+    body = memory.objects[release][1].replace(b'"revision":1', b'"revision":2')
+    await memory.put(release.replace("00000001-", "00000002-").replace(release[-25:-5], "0" * 20), body)
+    memory.now = START + 3600
+
+    assert await on_memory.outcome(lost) == "lost"
+    assert (await on_memory.log("production", limit=1))[0].action == "rule_out"
+
+    await memory.put(CURRENT, b"torn")
+    await on_memory.repair("production", author="Ada", message="disk was full")
+    newest = (await on_memory.log("production", limit=1))[0]
+    assert (newest.action, newest.author, newest.message) == ("repair", "Ada", "disk was full")
+
+
+async def test_of_a_releases_message_the_log_keeps_the_first_line(on_memory: ConfigStore) -> None:
+    await on_memory.upload("loki", "production", LOKI, message="fix the ring\n\nIt was flapping.")
+    await on_memory.upload("loki", "production", OTHER_LOKI, message="x" * 300)
+
+    newest, older, _ = await on_memory.log("production")
+
+    assert older.message == "fix the ring"
+    assert len(newest.message) == 120
+    assert newest.message.endswith("…")
+
+
+async def test_a_message_that_only_the_log_keeps_is_refused_where_it_is_too_long(on_memory: ConfigStore) -> None:
+    await on_memory.upload("loki", "production", LOKI)
+
+    with pytest.raises(InvalidOption, match="500"):
+        await on_memory.freeze("production", "x" * 501)
+
+
+async def test_the_log_is_filtered_by_tool_and_by_what_came_before(on_memory: ConfigStore, memory: Counting) -> None:
+    await on_memory.upload("loki", "production", LOKI)
+    memory.now = START + 60
+    await on_memory.upload("prometheus", "production", PROMETHEUS)
+    await on_memory.mark_good("loki", "production")
+
+    def actions(entries: list[LogEntry]) -> list[str]:
+        return [entry.action for entry in entries]
+
+    assert actions(await on_memory.log("production", tool="loki")) == ["mark_good", "upload"]
+    assert actions(await on_memory.log("production", since=1)) == ["mark_good", "upload"]
+    assert actions(await on_memory.log("production", since=3)) == []
+    later = datetime.fromtimestamp(START + 30, UTC)
+    assert actions(await on_memory.log("production", since=later)) == ["mark_good", "upload"]
+    assert actions(await on_memory.log("production", limit=1)) == ["mark_good"]
+
+
+async def test_older_entries_are_stored_beside_the_blobs_and_read_again(
+    on_memory: ConfigStore, memory: Counting
+) -> None:
+    for number in range(100):
+        await on_memory.upload("loki", "production", LOKI.replace("3100", str(3100 + number)))
+
+    entries = await on_memory.log("production")
+
+    assert [entry.sequence for entry in entries] == list(range(100, -1, -1))
+    assert len(document(memory)["log"]["entries"]) == 64
+    assert all(older.hash == newer.previous for newer, older in pairwise(entries))
+    assert (await on_memory.fsck("production")).entries == 101
+
+
+async def test_changes_of_the_state_alone_store_the_log_only_once_in_a_while(
+    on_memory: ConfigStore, memory: Counting
+) -> None:
+    await on_memory.upload("loki", "production", LOKI)
+    memory.counts.clear()
+    await bump(on_memory, 500)
+
+    parts = sum("/log/" in key for key in memory.objects)
+
+    assert memory.counts["PUT"] == 500 + parts
+    assert parts <= 500 / (log_module.MUST_STORE - 1) + 1
+    assert len(document(memory)["log"]["entries"]) <= log_module.MUST_STORE
+    assert len(await on_memory.log("production")) == 502
+    assert (await on_memory.fsck("production")).ok
+
+
+async def test_the_hash_of_an_entry_is_that_of_its_canonical_json(on_memory: ConfigStore, memory: Counting) -> None:
+    await on_memory.upload("loki", "production", LOKI, author="Zoë", message='"quoted" / größer')
+    await on_memory.freeze("production", "later")
+
+    *_, second, third = document(memory)["log"]["entries"]
+    text = json.dumps(second, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    assert third["prev"] == hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("place", ["entries", "part"])
+async def test_an_entry_that_was_changed_is_found(on_memory: ConfigStore, memory: Counting, place: str) -> None:
+    await on_memory.upload("loki", "production", LOKI)
+    await bump(on_memory, 200)
+    if place == "entries":
+        await forge(memory, lambda forged: forged["log"]["entries"][-5].update(author="Eve"))
+    else:
+        key = document(memory)["log"]["stored"]["key"]
+        await memory.put(key, memory.objects[key][1].replace(b"mark 9", b"mark 8"))
+
+    report = await on_memory.fsck("production")
+
+    assert [finding.severity for finding in report.findings] == ["record"]
+    with pytest.raises(StoreDamaged):
+        await on_memory.log("production")
+    assert (await on_memory.upload("loki", "production", OTHER_LOKI)).revision == 2
+
+
+async def test_an_entry_that_was_taken_out_is_found(on_memory: ConfigStore, memory: Counting) -> None:
+    await on_memory.upload("loki", "production", LOKI)
+    await bump(on_memory, 5)
+    await forge(memory, lambda forged: forged["log"]["entries"].pop(3))
+
+    assert "does not carry the hash" in str(await on_memory.fsck("production"))
+
+
+async def test_a_release_without_an_entry_is_found(on_memory: ConfigStore, memory: Counting) -> None:
+    await on_memory.upload("loki", "production", LOKI)
+    before = document(memory)["tools"]
+    await on_memory.upload("loki", "production", OTHER_LOKI)
+    await forge(memory, lambda forged: forged.update(tools=before))
+
+    assert "the log says that revision 2 of loki is current" in str(await on_memory.fsck("production"))
+
+
+async def test_a_lost_part_of_the_log_is_restored_where_the_bucket_keeps_versions(
+    on_memory: ConfigStore, memory: Counting
+) -> None:
+    await on_memory.upload("loki", "production", LOKI)
+    await bump(on_memory, 300)
+    before = await on_memory.log("production")
+    await memory.delete([document(memory)["log"]["stored"]["key"]])
+    assert not (await on_memory.fsck("production")).ok
+
+    report = await on_memory.repair("production")
+
+    assert report.after.ok
+    assert (await on_memory.log("production"))[-len(before) :] == before
+
+
+async def test_a_part_of_the_log_that_is_lost_for_good_is_told_and_the_rest_stays(
+    on_memory: ConfigStore, memory: Counting
+) -> None:
+    await on_memory.upload("loki", "production", LOKI)
+    await bump(on_memory, 300)
+    key = document(memory)["log"]["stored"]["key"]
+    await memory.delete([key])
+    memory._history.pop(key)
+
+    report = await on_memory.repair("production")
+
+    assert report.after.ok
+    entries = await on_memory.log("production")
+    assert "of the log are lost" in entries[0].message
+    assert entries[-1].sequence == document(memory)["log"]["entries"][0]["seq"]
+
+
+async def test_the_log_goes_on_after_the_reference_document_was_lost(on_memory: ConfigStore, memory: Counting) -> None:
+    await on_memory.upload("loki", "production", LOKI)
+    release = await on_memory.upload("loki", "production", OTHER_LOKI)
+    assert release.ref is not None
+    await bump(on_memory, 200)
+    last = document(memory)["sequence"]
+    await memory.delete([CURRENT])
+    memory._history.pop(CURRENT)
+
+    report = await on_memory.repair("production", choose={"loki": release.ref.key})
+
+    assert report.after.ok, str(report.after)
+    entries = await on_memory.log("production")
+    assert entries[0].action == "repair"
+    assert entries[0].sequence > last
+    assert entries[-1].action == "create"
+
+
+async def test_a_collection_deletes_the_parts_whose_entries_are_all_too_old(
+    on_memory: ConfigStore, memory: Counting
+) -> None:
+    await on_memory.upload("loki", "production", LOKI)
+    await bump(on_memory, 250)
+    memory.now = START + 400 * 86_400
+    await bump(on_memory, 1)
+    parts = {key for key in memory.objects if "/log/" in key}
+
+    dry = await on_memory.collect_garbage("production", keep_revisions=5, dry_run=True)
+    assert {key for key in memory.objects if "/log/" in key} == parts
+    report = await on_memory.collect_garbage("production", keep_revisions=5)
+
+    assert set(dry.log_parts) == set(report.log_parts) == parts
+    assert not any("/log/" in key for key in memory.objects)
+    assert (await on_memory.fsck("production")).ok
+    entries = await on_memory.log("production")
+    assert entries[0].action == "collect"
+    assert len(entries) >= 64
+
+
+async def test_a_collection_keeps_the_parts_that_have_a_younger_entry_and_drops_strays(
+    on_memory: ConfigStore, memory: Counting
+) -> None:
+    await on_memory.upload("loki", "production", LOKI)
+    await bump(on_memory, 150)
+    stray = f"configs/production/log/{40:016d}-production.{'0' * 20}.json"
+    await memory.put(stray, b"left by a writer that lost")
+    memory.now = START + 86_400 * 30
+
+    report = await on_memory.collect_garbage("production", keep_revisions=5)
+
+    assert report.log_parts == (stray,)
+    assert len(await on_memory.log("production")) == 153
+
+
+async def test_less_than_a_day_of_the_log_cannot_be_kept(on_memory: ConfigStore) -> None:
+    await on_memory.upload("loki", "production", LOKI)
+
+    with pytest.raises(InvalidOption, match="keep_log"):
+        await on_memory.collect_garbage("production", keep_revisions=5, keep_log=timedelta(hours=1))
+
+
+async def test_an_upload_costs_no_more_requests_when_it_stores_the_log_beside_its_blobs(
+    on_memory: ConfigStore, memory: Counting
+) -> None:
+    await on_memory.upload("loki", "production", LOKI)
+    puts = []
+    for number in range(70):
+        memory.counts.clear()
+        await on_memory.upload("loki", "production", LOKI.replace("3100", str(3200 + number)))
+        puts.append(memory.counts["PUT"])
+
+    # Blob, release document, reference document, live copy; and, twice in 70, a part of the log beside the blob.
+    assert Counter(puts) == {4: 68, 5: 2}
