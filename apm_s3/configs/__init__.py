@@ -2,7 +2,8 @@
 
 from apm_s3.configs._backups.manifest import Backup, BackupFile, BackupTool
 from apm_s3.configs._backups.restore import RestorePlan
-from apm_s3.configs._care.fsck import Finding, FsckReport
+from apm_s3.configs._care.findings import Finding
+from apm_s3.configs._care.fsck import FsckReport
 from apm_s3.configs._care.garbage import GarbageReport
 from apm_s3.configs._care.repair import RepairReport
 from apm_s3.configs._care.status import ToolStatus
