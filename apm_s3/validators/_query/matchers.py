@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
-from apm_s3.validators._grammars.regexes import compile_regex
+from apm_s3.validators._grammars.regexes import matches_empty, regex_error, regex_message
 from apm_s3.validators._query.nodes import Matcher
 from apm_s3.validators._query.problems import QueryProblem
 
@@ -25,8 +24,11 @@ def check_matcher(matcher: Matcher, value_start: int, value_end: int) -> None:
         if not _META.search(matcher.value):
             return
         raise QueryProblem("not a regular expression: bytes that are not UTF-8", value_start, value_end)
-    if problem := compile_regex(f"^(?s:{matcher.value})$")[1]:
-        raise QueryProblem(f"not a regular expression: {problem}", value_start, value_end)
+    if error := regex_error(matcher.value):
+        # Where the string is longer than its value, escapes have moved the place.
+        plain = value_end - value_start == len(matcher.value) + 2
+        start, end = (value_start + 1 + error.offset, value_end - 1) if plain else (value_start, value_end)
+        raise QueryProblem(regex_message(error), start, end, error.hint)
 
 
 def regex_problem(pattern: str) -> str | None:
@@ -45,10 +47,4 @@ def allows_empty(matcher: Matcher) -> bool:
     """Whether series without the label fit."""
     if matcher.op in ("=", "!="):
         return (matcher.value == "") is (matcher.op == "=")
-    return _matches_empty(matcher.value) is (matcher.op == "=~")
-
-
-@lru_cache(maxsize=4096)
-def _matches_empty(pattern: str) -> bool:
-    compiled = compile_regex(f"^(?s:{pattern})$")[0] if is_utf8(pattern) else None
-    return compiled is not None and compiled.search("") is not None
+    return (is_utf8(matcher.value) and matches_empty(matcher.value)) is (matcher.op == "=~")
