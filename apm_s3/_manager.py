@@ -28,6 +28,7 @@ from apm_s3._s3.transports.boto.transport import BotoTransport
 from apm_s3._s3.transports.clients import Clients
 from apm_s3._s3.transports.lean.transport import SignedTransport
 from apm_s3._tasks import shielded
+from apm_s3._tools import Tool
 from apm_s3.errors import InvalidOption, ManagerClosed, WrongEventLoop
 from apm_s3.events import Hook
 from apm_s3.metrics import S3Metrics
@@ -176,7 +177,7 @@ class S3Manager(
         target_env: str,
         *,
         prefix: str = "",
-        tools: Sequence[str] | None = None,
+        tools: Sequence[Tool] | None = None,
         variables: Mapping[str, str] | None = None,
         create: bool = False,
         author: str | None = None,

@@ -8,9 +8,9 @@ import os
 import uuid
 from typing import Any
 
-from apm_s3 import S3Manager, apm_bucket_name, validate_config
+from apm_s3 import S3Manager, Tool, apm_bucket_name, validate_config
 
-CONFIGURATIONS: dict[str, dict[str, Any]] = {
+CONFIGURATIONS: dict[Tool, dict[str, Any]] = {
     "prometheus": {
         "global": {"scrape_interval": "15s"},
         "scrape_configs": [{"job_name": "prometheus", "static_configs": [{"targets": ["localhost:9090"]}]}],

@@ -3,13 +3,16 @@
 Needs no S3. Give it a tool and a folder; without, it checks the example configuration of Prometheus.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
-from apm_s3.validators import validate_bundle
+from apm_s3 import TOOLS, Tool, validate_bundle
+
+EXAMPLE = Path(__file__).parent / "configs" / "prometheus"
 
 
-def main(tool: str, folder: Path) -> int:
+def main(tool: Tool, folder: Path) -> int:
     """Print every problem; 1 if one of them is an error."""
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     report = validate_bundle(tool, files)
@@ -20,6 +23,8 @@ def main(tool: str, folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
-        sys.exit(main(sys.argv[1], Path(sys.argv[2])))
-    sys.exit(main("prometheus", Path(__file__).parent / "configs" / "prometheus"))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("tool", nargs="?", choices=TOOLS, default="prometheus")
+    parser.add_argument("folder", nargs="?", type=Path, default=EXAMPLE)
+    arguments = parser.parse_args()
+    sys.exit(main(arguments.tool, arguments.folder))

@@ -52,6 +52,9 @@ async def configurations(s3: S3Manager) -> None:
     assert_type(await configs.download_bundle("prometheus", "production"), Bundle)
     await configs.upload("prometheus", "production", files={"prometheus.yml": Path("prometheus.yml")})
     await configs.upload("prometheus", "production", expect_revision="1")  # type: ignore[arg-type]
+    await configs.upload("promtheus", "production")  # type: ignore[arg-type]
+    for old in await configs.history("loki", "staging"):
+        await configs.rollback(old.tool, "staging", to_revision=old.revision)
 
 
 async def manager() -> None:
@@ -79,3 +82,4 @@ def validation() -> None:
     assert_type(validate_config("loki", "text"), ValidationReport)
     assert_type(validate_config("loki", Path("loki.yaml"), kind="config"), ValidationReport)
     validate_config("loki", 42)  # type: ignore[arg-type]
+    validate_config("lokki", "text")  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from apm_s3._manager import S3Manager
 from apm_s3._tasks import shielded
-from apm_s3._tools import TOOLS
+from apm_s3._tools import TOOLS, Tool
 from apm_s3.cli import _show as show
 from apm_s3.cli._embedded import CREDENTIALS, embedded_server
 from apm_s3.cli._samples import sample_bundle
@@ -44,7 +44,7 @@ class Demo:
     s3: S3Manager
     bucket: str
     store: ConfigStore
-    samples: dict[str, dict[str, bytes]] = field(default_factory=lambda: {tool: sample_bundle(tool) for tool in TOOLS})
+    samples: dict[Tool, dict[str, bytes]] = field(default_factory=lambda: {tool: sample_bundle(tool) for tool in TOOLS})
 
 
 async def run_demo(console: Console, *, endpoint_url: str | None, region: str) -> bool:

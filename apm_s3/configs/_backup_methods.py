@@ -7,6 +7,7 @@ from datetime import timedelta
 from types import MappingProxyType, NoneType
 
 from apm_s3._naming import check_environment
+from apm_s3._tools import Tool
 from apm_s3.configs._backups.backups import Backups
 from apm_s3.configs._backups.manifest import Backup
 from apm_s3.configs._backups.restore import DRILL, RestorePlan, Restorer
@@ -29,7 +30,7 @@ class BackupMethods:
 
     async def backup(
         self,
-        tool: str | None,
+        tool: Tool | None,
         environment: str,
         *,
         target: BackupMethods | None = None,
@@ -105,7 +106,7 @@ class BackupMethods:
         key: str,
         *,
         environment: str | None = None,
-        tools: Sequence[str] | None = None,
+        tools: Sequence[Tool] | None = None,
         source: BackupMethods | None = None,
     ) -> RestorePlan:
         """What a restore would do; the backup is verified, and nothing is changed. See `restore_environment`.
@@ -124,7 +125,7 @@ class BackupMethods:
         self,
         key: str,
         *,
-        tool: str | None = None,
+        tool: Tool | None = None,
         environment: str | None = None,
         source: BackupMethods | None = None,
         expect_revision: int | None = None,
@@ -147,7 +148,7 @@ class BackupMethods:
                 hint="name the tool, or restore them all at once with restore_environment",
             )
         chosen = check_tool(tool) if tool is not None else next(iter(backup.tools))
-        expect = {} if expect_revision is None else {chosen: expect_revision}
+        expect: dict[str, int] = {} if expect_revision is None else {chosen: expect_revision}
         releases = await self.restore_environment(
             key,
             environment=environment,
@@ -165,7 +166,7 @@ class BackupMethods:
         key: str,
         *,
         environment: str | None = None,
-        tools: Sequence[str] | None = None,
+        tools: Sequence[Tool] | None = None,
         source: BackupMethods | None = None,
         expect_revisions: Mapping[str, int] = MappingProxyType({}),
         author: str | None = None,

@@ -7,6 +7,7 @@ from datetime import timedelta
 from types import NoneType
 
 from apm_s3._naming import check_environment
+from apm_s3._tools import Tool
 from apm_s3.configs._care.fsck import Checker, FsckReport
 from apm_s3.configs._care.garbage import GRACE, KEEP_LOG, Collector, GarbageReport, Retention
 from apm_s3.configs._care.repair import Repairer, RepairReport
@@ -111,7 +112,7 @@ class CareMethods:
         return tuple(await self._status.status(names))
 
     def watch(
-        self, environment: str, tools: Collection[str] | None = None, *, interval: float = 10.0
+        self, environment: str, tools: Collection[Tool] | None = None, *, interval: float = 10.0
     ) -> AsyncGenerator[Release, None]:
         """The current releases, then each new one: `async for release in store.watch("production")`.
 

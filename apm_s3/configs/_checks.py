@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from apm_s3._tools import MAIN_FILES
+from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.configs._models import Release
 from apm_s3.errors import ConfigInvalid
@@ -29,7 +29,7 @@ class Checks:
     forced: str | None = None
 
 
-async def check_bundle(tool: str, files: Mapping[str, bytes], *, force: str | None) -> Checks:
+async def check_bundle(tool: Tool, files: Mapping[str, bytes], *, force: str | None) -> Checks:
     """Check a bundle as a whole, and look for secrets in clear.
 
     Raises:
@@ -40,21 +40,21 @@ async def check_bundle(tool: str, files: Mapping[str, bytes], *, force: str | No
     return await keep_checks(reports, files, (), force=force)
 
 
-async def report_files(tool: str, files: Mapping[str, bytes], *, whole: bool) -> list[ValidationReport]:
+async def report_files(tool: Tool, files: Mapping[str, bytes], *, whole: bool) -> list[ValidationReport]:
     """What validation says of files: of a bundle where they are the whole of it, else of each by itself."""
     if whole:
         return [await report_bundle(tool, files)]
     return [await _report_file(tool, name, raw) for name, raw in files.items() if not is_reserved(name)]
 
 
-async def _report_file(tool: str, name: str, raw: bytes) -> ValidationReport:
+async def _report_file(tool: Tool, name: str, raw: bytes) -> ValidationReport:
     # A note or a certificate is not refused, as it would not be in a whole bundle.
     if name != MAIN_FILES[tool] and infer_kind(tool, name, raw) is None:
         return ValidationReport(tool, "other", name, (), (f"{name}: not a {tool} configuration file",))
     return await validate_config_async(tool, raw, name=name)
 
 
-async def report_bundle(tool: str, files: Mapping[str, bytes]) -> ValidationReport:
+async def report_bundle(tool: Tool, files: Mapping[str, bytes]) -> ValidationReport:
     """What validation says of the files that the tool reads, and whether the main one is among them."""
     report = await validate_bundle_async(tool, {name: raw for name, raw in files.items() if not is_reserved(name)})
     main = MAIN_FILES[tool]

@@ -9,6 +9,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from apm_s3._tools import Tool
 from apm_s3.configs._checks import keep_checks, report_bundle
 from apm_s3.configs._content.diff import BundleDiff
 from apm_s3.configs._content.overlays import OVERLAY, Overlaid, Touched, apply_overlay, base_files, is_reserved
@@ -46,7 +47,7 @@ class ToolPlan:
         blocked: why the deploy is refused; empty where it is not.
     """
 
-    tool: str
+    tool: Tool
     source: Release
     target: Release | None
     files: Mapping[str, bytes] = field(repr=False)
@@ -158,7 +159,7 @@ async def carry_out(
         await _check_source(plan, source.reader, changed)
         return [await _draft(plan, each, bases[each.tool], force, author, message) for each in changed]
 
-    expect = {each.tool: each.target_revision for each in changed}
+    expect: dict[str, int | None] = {each.tool: each.target_revision for each in changed}
     releases = await plan.target_side.publisher.publish(plan.target_environment, make, expect)
     return DeployResult(plan, tuple(releases))
 

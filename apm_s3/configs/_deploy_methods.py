@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import NoneType
 
 from apm_s3._naming import check_environment
+from apm_s3._tools import Tool
 from apm_s3.configs._content.sources import check_notes, check_tools, check_type
 from apm_s3.configs._deploy import DeployPlan, DeployResult, Side, carry_out, make_plan
 
@@ -20,7 +21,7 @@ class DeployMethods:
         source_environment: str,
         target_environment: str,
         *,
-        tools: Sequence[str] | None = None,
+        tools: Sequence[Tool] | None = None,
         target: DeployMethods | None = None,
         variables: Mapping[str, str] | None = None,
         create: bool = False,

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Any, Literal
 
-from apm_s3._tools import MAIN_FILES
+from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.configs._record import Log
 from apm_s3.errors import ConfigNotFound
@@ -119,7 +119,7 @@ class Release:
             the call that made the release and is not stored.
     """
 
-    tool: str
+    tool: Tool
     environment: str
     revision: int
     parent: ReleaseRef | None
@@ -182,7 +182,7 @@ class ConfigFile:
     name: str
     raw: bytes = field(repr=False)
     revision: int
-    tool: str
+    tool: Tool
     environment: str
 
     @property

@@ -9,6 +9,7 @@ from datetime import datetime
 from types import NoneType
 
 from apm_s3._naming import check_environment
+from apm_s3._tools import Tool
 from apm_s3.configs._content.diff import BundleDiff
 from apm_s3.configs._content.directories import read_directory, write_directory
 from apm_s3.configs._content.overlays import is_reserved
@@ -25,7 +26,7 @@ class ReadMethods:
     _views: Views
 
     async def download(
-        self, tool: str, environment: str, name: str | None = None, *, revision: int | None = None
+        self, tool: Tool, environment: str, name: str | None = None, *, revision: int | None = None
     ) -> ConfigFile:
         """One file, by default the main one, of the current revision or an older one.
 
@@ -36,7 +37,7 @@ class ReadMethods:
         check_revisions(revision=revision)
         return await self._views.file(check_tool(tool), check_environment(environment), name, revision)
 
-    async def download_bundle(self, tool: str, environment: str, *, revision: int | None = None) -> Bundle:
+    async def download_bundle(self, tool: Tool, environment: str, *, revision: int | None = None) -> Bundle:
         """All files of the current revision or an older one.
 
         Raises:
@@ -46,7 +47,7 @@ class ReadMethods:
         check_revisions(revision=revision)
         return await self._views.bundle(check_tool(tool), check_environment(environment), revision)
 
-    async def download_environment(self, environment: str, tools: Sequence[str] | None = None) -> dict[str, Bundle]:
+    async def download_environment(self, environment: str, tools: Sequence[Tool] | None = None) -> dict[str, Bundle]:
         """The bundles of all tools, or of `tools`, as they were at one moment: the states of one and the same commit.
 
         Raises:
@@ -65,7 +66,7 @@ class ReadMethods:
         name = None if environment is None else check_environment(environment)
         return tuple(await self._views.releases(name))
 
-    async def history(self, tool: str, environment: str, *, limit: int | None = None) -> tuple[Release, ...]:
+    async def history(self, tool: Tool, environment: str, *, limit: int | None = None) -> tuple[Release, ...]:
         """The releases of a tool that are kept, newest first, at most `limit`.
 
         Raises:
@@ -110,7 +111,7 @@ class ReadMethods:
 
     async def diff(
         self,
-        tool: str,
+        tool: Tool,
         environment: str,
         old_revision: int | None = None,
         new_revision: int | None = None,
@@ -149,7 +150,7 @@ class ReadMethods:
 
     async def download_dir(
         self,
-        tool: str,
+        tool: Tool,
         environment: str,
         path: str | os.PathLike[str],
         *,

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from apm_s3._naming import check_environment, check_file_name
 from apm_s3._tasks import run_all
-from apm_s3._tools import MAIN_FILES
+from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.configs._content.diff import BundleDiff, diff_bundles
 from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.configs._models import Bundle, ConfigFile, Release
@@ -72,7 +72,7 @@ class Views:
         """The current release, which has files."""
         return _present(await self.wanted(tool, environment, None))
 
-    async def file(self, tool: str, environment: str, name: str | None, revision: int | None) -> ConfigFile:
+    async def file(self, tool: Tool, environment: str, name: str | None, revision: int | None) -> ConfigFile:
         """One file of a release."""
         wanted = MAIN_FILES[tool] if name is None else check_file_name(name)
 

@@ -9,6 +9,7 @@ from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 
 from apm_s3._naming import check_environment, check_file_name
+from apm_s3._tools import Tool
 from apm_s3.configs._checks import keep_checks, report_bundle, report_files, report_secrets, require_valid
 from apm_s3.configs._content.directories import read_directory
 from apm_s3.configs._content.names import check_names
@@ -46,7 +47,7 @@ class WriteMethods:
 
     async def validate(
         self,
-        tool: str,
+        tool: Tool,
         source: Source | None = None,
         *,
         files: Mapping[str, Source] | None = None,
@@ -68,7 +69,7 @@ class WriteMethods:
 
     async def upload(
         self,
-        tool: str,
+        tool: Tool,
         environment: str,
         source: Source | None = None,
         *,
@@ -141,7 +142,7 @@ class WriteMethods:
 
     async def upload_dir(
         self,
-        tool: str,
+        tool: Tool,
         environment: str,
         path: str | os.PathLike[str],
         *,
@@ -170,7 +171,7 @@ class WriteMethods:
 
     async def remove(
         self,
-        tool: str,
+        tool: Tool,
         environment: str,
         *,
         author: str | None = None,
@@ -206,7 +207,7 @@ class WriteMethods:
 
     async def rollback(
         self,
-        tool: str,
+        tool: Tool,
         environment: str,
         *,
         to_revision: int | None = None,
@@ -246,7 +247,7 @@ class WriteMethods:
 
     async def mark_good(
         self,
-        tool: str,
+        tool: Tool,
         environment: str,
         revision: int | None = None,
         *,
@@ -322,7 +323,7 @@ class WriteMethods:
 
 
 def _kept(
-    tool: str,
+    tool: Tool,
     environment: str,
     base: Release | None,
     gone: AbstractSet[str],

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path as FilePath
 from typing import Literal, Protocol, cast
 
-from apm_s3._tools import TOOLS
+from apm_s3._tools import TOOLS, Tool
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import ValidationReport
 from apm_s3.validators._bundles import FileResult, Member
@@ -51,7 +51,7 @@ class ToolValidator(Protocol):
 
 
 def validate_config(
-    tool: str,
+    tool: Tool,
     source: ConfigSource,
     *,
     name: str | None = None,
@@ -90,7 +90,7 @@ def infer_kind(tool: str, name: str, raw: bytes) -> str | None:
 
 
 async def validate_config_async(
-    tool: str,
+    tool: Tool,
     source: ConfigSource,
     *,
     name: str | None = None,
@@ -110,7 +110,7 @@ async def validate_config_async(
 
 
 def validate_bundle(
-    tool: str, files: Mapping[str, bytes], *, target_version: str | None = None, level: Level = "full"
+    tool: Tool, files: Mapping[str, bytes], *, target_version: str | None = None, level: Level = "full"
 ) -> ValidationReport:
     """Check all files of a tool's bundle: each by itself, then what they say about one another.
 
@@ -125,7 +125,7 @@ def validate_bundle(
 
 
 async def validate_bundle_async(
-    tool: str, files: Mapping[str, bytes], *, target_version: str | None = None, level: Level = "full"
+    tool: Tool, files: Mapping[str, bytes], *, target_version: str | None = None, level: Level = "full"
 ) -> ValidationReport:
     """`validate_bundle`, with what takes long off the event loop: in a thread, or in processes where it is large.
 

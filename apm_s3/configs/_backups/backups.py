@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 from apm_s3._tasks import run_all
+from apm_s3._tools import Tool
 from apm_s3.configs._backups.manifest import (
     Backup,
     BackupFile,
@@ -94,7 +95,7 @@ class Backups:
                 for name, entry in release.files.items()
             ]
             await run_all(copies, limit=PARALLEL)
-            held = {release.tool: _described(release) for release in releases}
+            held: dict[Tool, BackupTool] = {release.tool: _described(release) for release in releases}
             home = snapshot.current.home
             return Backup(
                 folder, into.bucket, environment, home, moment, author, message, MappingProxyType(held), until

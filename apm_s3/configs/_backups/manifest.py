@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 from apm_s3._naming import check_file_name
-from apm_s3._tools import TOOLS
+from apm_s3._tools import TOOLS, Tool
 from apm_s3.configs._content.sources import MAX_BUNDLE, MAX_FILE
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.fields import Fields, decode, encode, format_time, parse_time
@@ -69,7 +69,7 @@ class Backup:
     created_at: datetime
     author: str | None
     message: str
-    tools: Mapping[str, BackupTool]
+    tools: Mapping[Tool, BackupTool]
     retain_until: datetime | None = None
     damage: str | None = None
 
@@ -182,7 +182,7 @@ def _decode(fields: Fields, folder: str, bucket: str) -> Backup:
     return backup
 
 
-def _tool(name: str, fields: Fields) -> str:
+def _tool(name: str, fields: Fields) -> Tool:
     if name not in TOOLS:
         raise StoreDamaged(f"'{fields.where}' names an unknown tool: {name[:80]!r}")
     return name

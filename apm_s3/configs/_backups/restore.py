@@ -186,7 +186,11 @@ class Restorer:
     async def _checked(self, verified: Verified) -> dict[str, Checks]:
         # Rules may have become stricter since the backup: a restore is no time to be told so by a refusal.
         reason = f"restored from {verified.backup.key}"
-        return {tool: await check_bundle(tool, files, force=reason) for tool, files in verified.files.items()}
+        checks = {}
+        for tool in verified.backup.tools:
+            if tool in verified.files:
+                checks[str(tool)] = await check_bundle(tool, verified.files[tool], force=reason)
+        return checks
 
     async def _publish(
         self, verified: Verified, environment: str, revisions: Mapping[str, int], author: str | None, message: str
@@ -207,7 +211,8 @@ class Restorer:
                     forced=checks[tool].forced,
                     expect=revisions[tool],
                 )
-                for tool, files in verified.files.items()
+                for tool in backup.tools
+                if (files := verified.files.get(tool)) is not None
             ]
 
         return await self._publisher.publish(environment, make, dict(revisions))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from apm_s3._tasks import run_all
-from apm_s3._tools import MAIN_FILES
+from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.configs._backups.backups import Backups
 from apm_s3.configs._models import Freeze, Origin, Release
 from apm_s3.configs._protocol import keys
@@ -37,7 +37,7 @@ class ToolStatus:
     """
 
     environment: str
-    tool: str
+    tool: Tool
     revision: int
     author: str | None
     message: str

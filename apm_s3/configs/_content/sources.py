@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import NoneType
-from typing import Any
+from typing import Any, cast
 
-from apm_s3._tools import MAIN_FILES, TOOLS
+from apm_s3._tools import MAIN_FILES, TOOLS, Tool
 from apm_s3.configs._content.names import check_names
 from apm_s3.configs._content.overlays import OVERLAY, RESERVED, is_reserved
 from apm_s3.configs._content.serialise import serialise
@@ -50,7 +50,7 @@ def check_revisions(**revisions: int | None) -> None:
             raise InvalidOption(f"{what} is {revision}, below 0", hint="history() shows the revisions that there are")
 
 
-def check_tool(tool: str) -> str:
+def check_tool(tool: str) -> Tool:
     """`tool`, if it is one that we know.
 
     Raises:
@@ -59,10 +59,10 @@ def check_tool(tool: str) -> str:
     check_type("tool", tool, str)
     if tool not in MAIN_FILES:
         raise InvalidOption(f"no such tool: {str(tool)[:80]!r}", hint=f"choose from {', '.join(TOOLS)}")
-    return tool
+    return cast("Tool", tool)
 
 
-def check_tools(tools: Collection[str] | None) -> list[str] | None:
+def check_tools(tools: Collection[str] | None) -> list[Tool] | None:
     """`tools`, each of which we know; None: all there are.
 
     Raises:

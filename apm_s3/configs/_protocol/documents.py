@@ -7,9 +7,10 @@ kept where a document is written again (`extra`), and left out of what is never 
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, cast
 
 from apm_s3._naming import check_file_name
+from apm_s3._tools import Tool
 from apm_s3.configs._models import (
     Current,
     Deployed,
@@ -174,7 +175,7 @@ def decode_release(body: bytes, *, key: str, where: str) -> Release:
     fields = decode(_RELEASE, body, where=where)
     revision = _count(fields, "revision", least=1)
     release = Release(
-        tool=fields.take("tool", str),
+        tool=cast("Tool", fields.take("tool", str)),
         environment=fields.take("environment", str),
         revision=revision,
         parent=_decode_ref(fields, "parent"),

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from apm_s3._tasks import run_all
+from apm_s3._tools import Tool
 from apm_s3.configs._content.sources import MAX_BUNDLE
 from apm_s3.configs._models import Deployed, FileEntry, Origin, Release, ReleaseRef
 from apm_s3.configs._protocol import keys
@@ -46,7 +47,7 @@ class Draft:
         expect: the revision that the caller expects, for the error.
     """
 
-    tool: str
+    tool: Tool
     base: Release | None
     files: Mapping[str, Content]
     origin: Origin
