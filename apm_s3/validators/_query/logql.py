@@ -13,7 +13,7 @@ from apm_s3.validators._query.logql_nodes import (
 )
 from apm_s3.validators._query.logql_stages import LINE_OPS, StageParser
 from apm_s3.validators._query.logql_tokens import RANGE_OPS, VECTOR_OPS, tokenize
-from apm_s3.validators._query.matchers import regex_problem
+from apm_s3.validators._query.matchers import check_regex
 from apm_s3.validators._query.nodes import (
     Aggregation,
     Binary,
@@ -248,8 +248,7 @@ class _Parser(StageParser):
             texts.append(self.string(f"for {name}"))
         self.expect(")", "in label_replace()")
         pattern = texts[-1]
-        if problem := regex_problem(pattern.value):
-            raise QueryProblem(f"not a regular expression: {problem}", pattern.start, pattern.end)
+        check_regex(pattern.value, pattern.start, pattern.end)
         return Call(start, self.ends[self.at - 1], "vector", "label_replace", (metric, *texts))
 
     def _vector(self) -> Call:

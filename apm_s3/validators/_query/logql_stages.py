@@ -9,7 +9,7 @@ from apm_s3.validators._query.literals import BadLiteral, parse_duration
 from apm_s3.validators._query.logql_nodes import LabelFilter, LineFilter, Stage, Streams, Unwrap
 from apm_s3.validators._query.logql_templates import template_problem_of
 from apm_s3.validators._query.logql_tokens import BYTES, CONVERSIONS, FLAG, KEYWORDS, STAGES
-from apm_s3.validators._query.matchers import allows_empty, check_matcher, regex_problem
+from apm_s3.validators._query.matchers import allows_empty, check_matcher, check_regex
 from apm_s3.validators._query.nodes import Duration, Matcher
 from apm_s3.validators._query.parsing import DURATION, MAX_DEPTH, NAME, NUMBER, STRING, Parser
 from apm_s3.validators._query.problems import QueryProblem
@@ -108,8 +108,8 @@ class StageParser(Parser):
 
     def _line_value(self, op: str) -> str:
         value = self.string(f"or ip(...) after {op}")
-        if op in ("|~", "!~") and (problem := regex_problem(value.value)):
-            raise QueryProblem(f"not a regular expression: {problem}", value.start, value.end)
+        if op in ("|~", "!~"):
+            check_regex(value.value, value.start, value.end)
         return value.value
 
     def _ip(self) -> str:
@@ -176,8 +176,8 @@ class StageParser(Parser):
         value = self.string(f"after {name}")
         text = value.value
         if name == "regexp":
-            labels, message = _NAMED_GROUP.findall(text), regex_problem(text)
-            message = message and f"not a regular expression: {message}"
+            check_regex(text, value.start, value.end)
+            labels, message = _NAMED_GROUP.findall(text), None
             missing = "regexp needs a group with a name, such as (?P<status>\\d+)"
         else:
             labels, message = [label for label in _CAPTURE.findall(text) if label != "_"], None

@@ -20,22 +20,23 @@ def check_matcher(matcher: Matcher, value_start: int, value_end: int) -> None:
     if matcher.op not in ("=~", "!~"):
         return
     # Prometheus compiles nothing where all characters stand for themselves.
-    if not is_utf8(matcher.value):
-        if not _META.search(matcher.value):
-            return
-        raise QueryProblem("not a regular expression: bytes that are not UTF-8", value_start, value_end)
-    if error := regex_error(matcher.value):
-        # Where the string is longer than its value, escapes have moved the place.
-        plain = value_end - value_start == len(matcher.value) + 2
-        start, end = (value_start + 1 + error.offset, value_end - 1) if plain else (value_start, value_end)
-        raise QueryProblem(regex_message(error), start, end, error.hint)
+    if is_utf8(matcher.value) or _META.search(matcher.value):
+        check_regex(matcher.value, value_start, value_end)
 
 
-def regex_problem(pattern: str) -> str | None:
-    """Why `pattern` is no regular expression, None when it is one."""
+def check_regex(pattern: str, start: int, end: int) -> None:
+    """The string between the two offsets, whose value is `pattern`, is a regular expression.
+
+    Raises:
+        QueryProblem: it is none.
+    """
     if not is_utf8(pattern):
-        return "bytes that are not UTF-8"
-    return compile_regex(f"^(?s:{pattern})$")[1]
+        raise QueryProblem("not a regular expression: bytes that are not UTF-8", start, end)
+    if error := regex_error(pattern):
+        # Where the string is longer than its value, escapes have moved the place.
+        if end - start == len(pattern) + 2:
+            start, end = start + 1 + error.offset, end - 1
+        raise QueryProblem(regex_message(error), start, end, error.hint)
 
 
 def is_utf8(text: str) -> bool:
