@@ -83,15 +83,17 @@ class CareMethods:
     ) -> RepairReport:
         """Mend what `fsck` finds, and bring `live/` up to date. Harmless where nothing is wrong.
 
-        The reference document is taken from the version that was written last, where the bucket keeps versions, and
-        lost objects from theirs. What cannot be had that way is asked for.
+        The reference document is taken from the version that was written last, where the bucket keeps versions; lost
+        objects from their older versions, from other blobs, live copies and backups with the same SHA-256. Old
+        revisions that stay damaged are marked so; all others are kept. Only where a tool's current release is lost,
+        or the reference document, the caller is asked, after everything else was mended.
 
         Args:
-            choose: by tool, the key of the release document that is to be taken up as a new revision.
+            choose: by tool, the key of the release document whose files become a new revision, where that is asked.
             author, message: kept in the log; without a message, what was done.
 
         Raises:
-            StoreDamaged: it cannot be known what was committed last; the message offers what there is.
+            StoreDamaged: a choice is needed; the message offers what there is, and says what was done.
             ConfigNotFound: there is no such environment or release.
             FormatTooNew: a later version of this library wrote it.
         """

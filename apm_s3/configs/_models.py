@@ -115,6 +115,7 @@ class Release:
         forced: the reason that was given to commit it in spite of errors.
         deployed: the last deploy that it descends from.
         ref: where the document lies.
+        damaged: a repair found that files of it are lost for good. It stands in the reference document.
         live_pending: committed, but the copies under `live/` could not be brought up to date yet. It is a fact of
             the call that made the release and is not stored.
     """
@@ -133,6 +134,7 @@ class Release:
     forced: str | None = None
     deployed: Deployed | None = None
     ref: ReleaseRef | None = field(default=None, compare=False)
+    damaged: bool = field(default=False, compare=False)
     live_pending: bool = field(default=False, compare=False)
 
     @property
@@ -280,6 +282,24 @@ class Freeze:
 
 
 @dataclass(frozen=True, slots=True)
+class Damage:
+    """Consecutive revisions of a tool that are lost for good, as a repair found them.
+
+    Attributes:
+        first, last: the revisions.
+        lost: "documents": their release documents; "files": some of the files that these name.
+        older: where documents are lost, the release before them, at which the history goes on; None: there is none.
+        extra: fields of a later version.
+    """
+
+    first: int
+    last: int
+    lost: Literal["documents", "files"]
+    older: ReleaseRef | None = None
+    extra: Extra = field(default_factory=no_extra, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ToolState:
     """What the reference document says of one tool.
 
@@ -287,6 +307,7 @@ class ToolState:
         release, parent: the current release and the one it replaced.
         good: the release that was marked as the last known good one.
         oldest: the oldest revision that is kept.
+        damaged: the revisions that a repair could not bring back, in order.
         extra: fields of a later version.
     """
 
@@ -294,7 +315,12 @@ class ToolState:
     parent: ReleaseRef | None = None
     good: ReleaseRef | None = None
     oldest: int = 1
+    damaged: tuple[Damage, ...] = ()
     extra: Extra = field(default_factory=no_extra, repr=False)
+
+    def damage_of(self, revision: int) -> Damage | None:
+        """Why `revision` cannot be read; None where no repair found it damaged."""
+        return next((each for each in self.damaged if each.first <= revision <= each.last), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ class ConfigStore(WriteMethods, ReadMethods, DeployMethods, BackupMethods, CareM
         self._restorer = Restorer(self._objects, self._reader, self._publisher, self._views, self._backups)
         self._collector = Collector(self._objects, self._reader, self._committer)
         self._checker = Checker(self._objects, self._reader)
-        self._repairer = Repairer(self._objects, self._reader, self._checker, self._live)
+        self._repairer = Repairer(self._objects, self._reader, self._checker, self._live, self._backups)
         self._status = StatusReader(self._objects, self._reader, self._backups)
         self._watches = Watches(self._reader)
         self._side = Side(self.bucket, prefix, self._reader, self._publisher)

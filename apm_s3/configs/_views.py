@@ -37,6 +37,7 @@ class Views:
         Raises:
             ConfigNotFound: there is none.
             Gone: a document is not there, or its bytes are others.
+            StoreDamaged: a repair found that it is damaged.
         """
         state = snapshot.current.tools.get(tool)
         if state is None:
@@ -44,6 +45,7 @@ class Views:
         if good and state.good is None:
             raise _missing(tool, snapshot.environment, "has no revision marked good", "name the revision")
         if good and state.good is not None:
+            self._reader.check_whole(snapshot, tool, state.good.revision)
             return await self._reader.release(state.good)
         release = (
             await self._reader.newest(snapshot, tool)

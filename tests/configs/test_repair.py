@@ -1,11 +1,15 @@
 import json
+import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from apm_s3.configs._models import Current
+from apm_s3.configs._models import CommitOutcome, Current, Release
 from apm_s3.configs._protocol.documents import encode_current
+from apm_s3.configs._protocol.live import MARK
 from apm_s3.configs._store import ConfigStore
-from apm_s3.errors import ConfigNotFound, FormatTooNew, StoreDamaged
+from apm_s3.errors import ConnectionLost, EnvironmentFrozen, FormatTooNew, StoreDamaged
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI, PROMETHEUS
 
@@ -20,6 +24,35 @@ def store(memory: MemoryObjects) -> ConfigStore:
 def _forget_versions(memory: MemoryObjects) -> None:
     """As in a bucket that keeps none."""
     memory._history = {key: [stored] for key, stored in memory.objects.items()}
+
+
+async def _lose(memory: MemoryObjects, *keys: str) -> None:
+    """Delete them for good, and whatever else still has their content."""
+    hashes = {key.rpartition("/")[2][:64] for key in keys if "/blobs/" in key}
+    copies = [key for key, (info, _) in memory.objects.items() if (info.metadata or {}).get(MARK) in hashes]
+    await memory.delete([*keys, *copies])
+    _forget_versions(memory)
+
+
+def _blob(release: Release, name: str = "loki.yaml") -> str:
+    return f"configs/production/loki/blobs/{release.files[name].blob}"
+
+
+def _document(release: Release) -> str:
+    assert release.ref is not None
+    return release.ref.key
+
+
+async def _many(store: ConfigStore, count: int) -> dict[int, Release]:
+    """Revisions 1 to `count`, each with a content of its own."""
+    return {
+        number: await store.upload("loki", "production", f"{LOKI}# revision {number}\n")
+        for number in range(1, count + 1)
+    }
+
+
+async def _revisions(store: ConfigStore) -> list[int]:
+    return [release.revision for release in await store.history("loki", "production")]
 
 
 async def _two(store: ConfigStore) -> None:
@@ -111,8 +144,7 @@ async def test_a_release_whose_blob_is_lost_for_good_is_given_up_for_another(
 ) -> None:
     await _two(store)
     first, second = (await store.history("loki", "production"))[::-1]
-    await memory.delete([f"configs/production/loki/blobs/{second.files['loki.yaml'].blob}"])
-    _forget_versions(memory)
+    await _lose(memory, _blob(second))
     with pytest.raises(StoreDamaged):
         await store.download("loki", "production")
     assert first.ref is not None
@@ -143,8 +175,7 @@ async def test_the_good_mark_outlives_a_repair_that_takes_up_another_release(
     await store.mark_good("loki", "production", 1)
     second, first = await store.history("loki", "production")
     assert first.ref is not None
-    await memory.delete([f"configs/production/loki/blobs/{second.files['loki.yaml'].blob}"])
-    _forget_versions(memory)
+    await _lose(memory, _blob(second))
 
     await store.repair("production", choose={"loki": first.ref.key})
 
@@ -152,19 +183,264 @@ async def test_the_good_mark_outlives_a_repair_that_takes_up_another_release(
     assert (await store.rollback("loki", "production")).origin.revision == 1
 
 
-async def test_a_good_mark_whose_release_is_lost_is_given_up(store: ConfigStore, memory: MemoryObjects) -> None:
+async def test_a_good_mark_whose_release_is_lost_says_so(store: ConfigStore, memory: MemoryObjects) -> None:
     await _two(store)
     await store.mark_good("loki", "production", 1)
-    second, first = await store.history("loki", "production")
-    assert second.ref is not None
-    await memory.delete([f"configs/production/loki/blobs/{first.files['loki.yaml'].blob}"])
-    _forget_versions(memory)
+    await _lose(memory, _blob((await store.history("loki", "production"))[1]))
 
-    report = await store.repair("production", choose={"loki": second.ref.key})
+    report = await store.repair("production")
 
     assert report.after.ok
-    with pytest.raises(ConfigNotFound, match="marked good"):
+    with pytest.raises(StoreDamaged, match="revision 1 of loki in 'production' is damaged"):
         await store.rollback("loki", "production")
+
+
+@pytest.mark.parametrize("what", [_blob, _document])
+async def test_a_lost_old_revision_costs_no_other_one_and_no_question(
+    what: Callable[[Release], str], store: ConfigStore, memory: MemoryObjects
+) -> None:
+    made = await _many(store, 10)
+    await _lose(memory, what(made[2]))
+    await memory.delete(["live/production/loki/loki.yaml"])
+    assert not (await store.fsck("production")).ok
+
+    report = await store.repair("production")
+
+    assert report.after.ok
+    assert report.after.leftovers == report.after.retired == ()
+    assert [finding.revision for finding in report.after.lost] == [2]
+    assert memory.objects["live/production/loki/loki.yaml"][1].decode() == f"{LOKI}# revision 10\n"
+    history = await store.history("loki", "production")
+    assert [release.revision for release in history if not release.damaged] == [10, 9, 8, 7, 6, 5, 4, 3, 1]
+    for number in (10, 9, 8, 7, 6, 5, 4, 3, 1):
+        assert (await store.download("loki", "production", revision=number)).text == f"{LOKI}# revision {number}\n"
+    for call in (
+        store.download("loki", "production", revision=2),
+        store.download_bundle("loki", "production", revision=2),
+        store.rollback("loki", "production", to_revision=2),
+        store.mark_good("loki", "production", 2),
+        store.diff("loki", "production", 2, 10),
+    ):
+        with pytest.raises(StoreDamaged, match="revision 2 of loki in 'production' is damaged"):
+            await call
+    assert (await store.rollback("loki", "production", to_revision=1)).revision == 11
+    assert await store.outcome(made[1].write_id) == CommitOutcome.WON
+
+
+async def test_before_the_repair_a_rollback_to_a_damaged_revision_says_damaged(
+    store: ConfigStore, memory: MemoryObjects
+) -> None:
+    made = await _many(store, 3)
+    before = memory.objects[CURRENT]
+    for spoil in (lambda: memory.delete([_blob(made[1])]), lambda: memory.put(_blob(made[1]), LOKI.encode())):
+        await spoil()
+        with pytest.raises(StoreDamaged, match="blob"):
+            await store.rollback("loki", "production", to_revision=1)
+        assert memory.objects[CURRENT] == before
+
+
+@pytest.mark.parametrize("lost", [(9,), (5, 6, 7), (2, 4, 6, 8), (1,), (1, 2, 3, 4, 5, 6, 7, 8, 9)])
+async def test_every_revision_that_is_whole_is_kept_whichever_documents_are_lost(
+    lost: tuple[int, ...], store: ConfigStore, memory: MemoryObjects
+) -> None:
+    made = await _many(store, 10)
+    await _lose(memory, *(_document(made[number]) for number in lost))
+
+    report = await store.repair("production")
+
+    assert report.after.ok
+    assert await _revisions(store) == [number for number in range(10, 0, -1) if number not in lost]
+    assert report.after.leftovers == report.after.retired == ()
+    for number in lost:
+        with pytest.raises(StoreDamaged, match=f"revision {number} "):
+            await store.download("loki", "production", revision=number)
+
+
+async def test_a_shared_file_that_is_lost_marks_every_revision_that_has_it_in_a_few_bytes(
+    store: ConfigStore, memory: MemoryObjects
+) -> None:
+    rules = "groups: []\n# shared\n"
+    first = await store.upload("loki", "production", files={"loki.yaml": LOKI, "rules/a.yaml": rules})
+    for number in range(2, 30):
+        await store.upload("loki", "production", f"{LOKI}# {number}\n")
+    await store.upload("loki", "production", remove=["rules/a.yaml"])
+    before = len(memory.objects[CURRENT][1])
+    await _lose(memory, _blob(first, "rules/a.yaml"))
+
+    report = await store.repair("production")
+
+    assert report.after.ok
+    assert [release.damaged for release in await store.history("loki", "production")] == [False] + [True] * 29
+    assert len(memory.objects[CURRENT][1]) - before < 400
+
+
+async def test_a_loser_is_not_taken_for_the_revision_before_a_lost_document(
+    store: ConfigStore, memory: MemoryObjects
+) -> None:
+    made = await _many(store, 5)
+    loser = _document(made[3]).replace(made[3].write_id, f"production.{'ab' * 10}")
+    document = json.loads(memory.objects[_document(made[3])][1]) | {"write_id": f"production.{'ab' * 10}"}
+    await memory.put(loser, json.dumps(document).encode())
+    await _lose(memory, _document(made[4]))
+
+    report = await store.repair("production")
+
+    assert await _revisions(store) == [5, 3, 2, 1]
+    assert (await store.history("loki", "production"))[1].write_id == made[3].write_id
+    assert report.after.leftovers == (loser,)
+
+
+async def test_where_the_current_release_is_lost_the_choice_keeps_the_history(
+    store: ConfigStore, memory: MemoryObjects
+) -> None:
+    made = await _many(store, 10)
+    await _lose(memory, _document(made[10]), _blob(made[4]))
+    with pytest.raises(StoreDamaged, match="choose"):
+        await store.repair("production")
+
+    report = await store.repair("production", choose={"loki": _document(made[9])})
+
+    assert report.after.ok
+    assert await _revisions(store) == [11, 9, 8, 7, 6, 5, 4, 3, 2, 1]
+    assert (await store.download("loki", "production")).text == f"{LOKI}# revision 9\n"
+    assert report.after.leftovers == report.after.retired == ()
+
+
+async def test_a_lost_reference_document_costs_no_revision(store: ConfigStore, memory: MemoryObjects) -> None:
+    made = await _many(store, 6)
+    await memory.delete([CURRENT])
+    await _lose(memory, _document(made[3]))
+    with pytest.raises(StoreDamaged, match="choose"):
+        await store.repair("production")
+
+    report = await store.repair("production", choose={"loki": _document(made[6])})
+
+    assert report.after.ok
+    assert await _revisions(store) == [7, 6, 5, 4, 2, 1]
+
+
+async def test_a_tool_is_never_left_out_because_only_its_first_revision_is_there(
+    store: ConfigStore, memory: MemoryObjects
+) -> None:
+    await _two(store)
+    await memory.delete([CURRENT])
+    _forget_versions(memory)
+    newest = (await store_documents(memory, "loki"))[-1]
+
+    with pytest.raises(StoreDamaged, match="prometheus"):
+        await store.repair("production", choose={"loki": newest})
+    assert CURRENT not in memory.objects
+
+
+async def test_what_is_whole_is_healed_before_anything_is_asked(store: ConfigStore, memory: MemoryObjects) -> None:
+    await _two(store)
+    second, _ = await store.history("loki", "production")
+    await memory.delete(["live/production/prometheus/prometheus.yml"])
+    await _lose(memory, _document(second))
+
+    with pytest.raises(StoreDamaged, match="live copies of prometheus were compared and refreshed"):
+        await store.repair("production")
+
+    assert memory.objects["live/production/prometheus/prometheus.yml"][1] == PROMETHEUS.encode()
+
+
+async def test_a_lost_blob_comes_back_from_a_copy_another_blob_or_a_backup(
+    store: ConfigStore, memory: MemoryObjects
+) -> None:
+    large = f"{LOKI}{'# padding' * 4000}\n"
+    first = await store.upload("loki", "production", large)
+    await store.backup("loki", "production")
+    await store.upload("loki", "production", OTHER_LOKI)
+    await store.rollback("loki", "production", to_revision=1)
+    other = _blob((await store.history("loki", "production"))[0])
+    for sources in ((), (other,), (other, "live/production/loki/loki.yaml")):
+        await memory.delete([_blob(first), *sources])
+        _forget_versions(memory)
+        assert (await store.repair("production")).after.ok
+        assert (await store.download("loki", "production", revision=1)).text == large
+        await store.repair("production")
+    backup = (await store.list_backups("production"))[0]
+    await memory.delete([_blob(first), other, "live/production/loki/loki.yaml"])
+    await memory.put(f"{backup.key}/loki/loki.yaml", b"changed, too")
+    _forget_versions(memory)
+    with pytest.raises(StoreDamaged, match="choose"):
+        await store.repair("production")
+
+
+async def test_a_whole_bundle_uploaded_again_heals_the_current_release(
+    store: ConfigStore, memory: MemoryObjects
+) -> None:
+    await store.upload("loki", "production", LOKI)
+    second = await store.upload("loki", "production", OTHER_LOKI)
+    await _lose(memory, _blob(second))
+    with pytest.raises(StoreDamaged):
+        await store.repair("production")
+
+    await store.upload("loki", "production", files={"loki.yaml": OTHER_LOKI})
+
+    assert (await store.download("loki", "production")).text == OTHER_LOKI
+    assert (await store.fsck("production")).ok
+
+
+async def test_a_repair_goes_on_when_somebody_writes_meanwhile(
+    store: ConfigStore, memory: MemoryObjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await _many(store, 4)
+    await _lose(memory, _document(made[2]))
+    put = memory.put
+
+    async def slower(key: str, body: bytes, **options: Any) -> Any:
+        if key == CURRENT and b"damaged" in body:
+            monkeypatch.setattr(memory, "put", put)
+            await store.freeze("production", "meanwhile")
+        return await put(key, body, **options)
+
+    monkeypatch.setattr(memory, "put", slower)
+    await store.repair("production")
+
+    assert await _revisions(store) == [4, 3, 1]
+    with pytest.raises(EnvironmentFrozen):
+        await store.upload("loki", "production", LOKI)
+
+
+async def test_a_collection_forgets_marks_of_what_it_gives_up_and_keeps_what_may_be_damaged(
+    store: ConfigStore, memory: MemoryObjects
+) -> None:
+    made = await _many(store, 6)
+    await _lose(memory, _document(made[2]))
+    await memory.put(_document(made[5]), b"{")
+    _forget_versions(memory)
+    await store.repair("production")
+    memory.now = time.time() + 3 * 86_400
+
+    report = await store.collect_garbage("production", keep_revisions=3)
+
+    assert report.oldest == {"loki": 3}
+    current = json.loads(memory.objects[CURRENT][1])
+    assert [(each["first"], each["last"]) for each in current["tools"]["loki"]["damaged"]] == [(5, 5)]
+    assert {_blob(made[5]), _document(made[5])} <= memory.objects.keys()
+    assert await _revisions(store) == [6, 4, 3]
+    assert (await store.fsck("production")).ok
+
+
+async def test_pruned_documents_are_not_called_never_committed(
+    store: ConfigStore, memory: MemoryObjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await _many(store, 5)
+    memory.now = time.time() + 3 * 86_400
+
+    async def cut_short(keys: object) -> None:
+        raise ConnectionLost("killed", operation="delete_files")
+
+    monkeypatch.setattr(memory, "delete", cut_short)
+    with pytest.raises(ConnectionLost):
+        await store.collect_garbage("production", keep_revisions=2)
+
+    report = await store.fsck("production")
+    assert report.ok
+    assert report.leftovers == ()
+    assert report.retired == tuple(_document(made[number]) for number in (1, 2, 3))
+    assert "never committed" not in str(report)
 
 
 async def test_what_was_never_committed_is_a_leftover_and_no_damage(store: ConfigStore, memory: MemoryObjects) -> None:

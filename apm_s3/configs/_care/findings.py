@@ -7,7 +7,7 @@ from typing import Literal
 
 from apm_s3.configs._models import FileEntry
 
-Severity = Literal["damage", "behind", "record"]
+Severity = Literal["damage", "behind", "record", "lost"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,10 +16,12 @@ class Finding:
 
     Attributes:
         severity: "damage" needs repair and stops writers; "behind" is a copy under `live/` that the next refresh
-            mends; "record" is a log that is not as it was written, which stops nobody.
+            mends; "record" is a log that is not as it was written, which stops nobody; "lost" was damage that no repair
+            could undo: it is marked, and nothing is left to do.
         key: relative to the store's prefix.
         sha256: what the content should have, where that is known.
         entry: how the blob should be, where it is one.
+        revision: the newest revision that suffers from it, where it is one of a history.
     """
 
     severity: Severity
@@ -28,3 +30,4 @@ class Finding:
     problem: str
     sha256: str | None = None
     entry: FileEntry | None = None
+    revision: int | None = None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from apm_s3._tasks import run_all
 from apm_s3._tools import TOOLS
 from apm_s3.configs._care.findings import Finding
+from apm_s3.configs._care.history import Document, History, LostRevision, Others, sort_others, trace
 from apm_s3.configs._care.log_care import LogCare
 from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.configs._models import Current, FileEntry, Release, ReleaseRef, ToolState
@@ -28,8 +29,12 @@ class FsckReport:
     """What was looked at in one environment, and what was found.
 
     Attributes:
+        findings: what `repair` can do something about.
+        lost: what no repair could bring back, and is marked as damaged.
         leftovers: keys of release documents that were never committed: of writers that lost a race or were cut
             short. Nothing is wrong; a collection removes them.
+        retired: keys of release documents that are not kept any more, most of which were committed once: older than
+            the oldest revision that is kept, or passed over by a repair. A collection removes them, too.
         entries: of the log.
     """
 
@@ -39,20 +44,24 @@ class FsckReport:
     copies: int
     findings: tuple[Finding, ...]
     leftovers: tuple[str, ...] = ()
+    retired: tuple[str, ...] = ()
+    lost: tuple[Finding, ...] = ()
     entries: int = 0
 
     @property
     def ok(self) -> bool:
-        """Whether there is no damage, no copy that is behind, and a log that is as it was written."""
+        """Whether there is no damage but what is `lost`, no copy that is behind, and a log as it was written."""
         return not self.findings
 
     def __str__(self) -> str:
         looked = f"{self.environment}: {self.releases} releases, {self.blobs} blobs, {self.copies} copies"
         looked += f" and {self.entries} entries of the log"
         lines = [f"{looked}, {f'not as they should be: {len(self.findings)}' if self.findings else 'all in order'}"]
-        lines += [f"{finding.severity}: {finding.key}: {finding.problem}" for finding in self.findings]
+        lines += [f"{each.severity}: {each.key}: {each.problem}" for each in (*self.findings, *self.lost)]
         if self.leftovers:
             lines.append(f"{len(self.leftovers)} documents were never committed; collect_garbage removes them")
+        if self.retired:
+            lines.append(f"{len(self.retired)} documents are not kept any more; collect_garbage removes them")
         return "\n".join(lines)
 
     @property
@@ -63,12 +72,28 @@ class FsckReport:
 
 @dataclass(frozen=True, slots=True)
 class ToolCheck:
-    """What was found about one tool."""
+    """What was found about one tool.
 
-    releases: Mapping[str, Release]
+    Attributes:
+        releases: those that are kept and can be read: the history's, and the one that is marked good.
+        without_files: the revisions of those that lack a file.
+    """
+
+    documents: Mapping[str, Document]
+    history: History
+    releases: tuple[Release, ...]
     blobs: int
     findings: tuple[Finding, ...]
-    leftovers: tuple[str, ...]
+    without_files: frozenset[int]
+    others: Others
+
+    def release(self, ref: ReleaseRef) -> Release | None:
+        """The release that `ref` leads to, if it is kept and can be read."""
+        return next((release for release in self.releases if release.ref == ref), None)
+
+    def is_whole(self, ref: ReleaseRef) -> bool:
+        """Whether the release that `ref` leads to has all its files."""
+        return self.release(ref) is not None and ref.revision not in self.without_files
 
 
 class Checker:
@@ -95,20 +120,31 @@ class Checker:
         except (StoreDamaged, FormatTooNew) as exc:
             return etag, FsckReport(environment, 0, 0, 0, (Finding("damage", None, key, exc.problem),))
         current = snapshot.current
-        checks = {tool: await self.check_tool(environment, tool, current.tools.get(tool)) for tool in TOOLS}
+        checks: dict[str, ToolCheck] = {}
+        for each in TOOLS:
+            checks[each] = await self.check_tool(environment, each, current.tools.get(each), current.writers)
         findings = [finding for check in checks.values() for finding in check.findings]
         log = await self._log.check(environment, current)
         findings += log.findings
         copies = 0
         for tool, state in current.tools.items():
-            release = checks[tool].releases.get(state.release.key) if tool in checks else None
+            release = checks[tool].release(state.release)
             if release is not None:
                 copies += len(release.files)
                 findings += await self._check_copies(release)
         releases = sum(len(check.releases) for check in checks.values())
         blobs = sum(check.blobs for check in checks.values())
-        leftovers = tuple(key for check in checks.values() for key in check.leftovers)
-        return etag, FsckReport(environment, releases, blobs, copies, tuple(findings), leftovers, log.entries)
+        return etag, FsckReport(
+            environment,
+            releases,
+            blobs,
+            copies,
+            findings=tuple(finding for finding in findings if finding.severity != "lost"),
+            leftovers=tuple(key for check in checks.values() for key in check.others.leftovers),
+            retired=tuple(key for check in checks.values() for key in check.others.retired),
+            lost=tuple(finding for finding in findings if finding.severity == "lost"),
+            entries=log.entries,
+        )
 
     async def _etag(self, environment: str) -> str | None:
         try:
@@ -116,49 +152,83 @@ class Checker:
         except ObjectNotFound:
             return None
 
-    async def check_tool(self, environment: str, tool: str, state: ToolState | None) -> ToolCheck:
-        """Every document and blob of a tool; a tool without state may only have leftovers of its first write."""
-        findings: list[Finding] = []
-        releases = {} if state is None else await self._releases(tool, state, findings)
-        entries = {entry.blob: (release, entry) for release in releases.values() for entry in release.files.values()}
-        found = await run_all((self._check_blob(*each) for each in entries.values()), limit=PARALLEL)
-        findings += [finding for finding in found if finding is not None]
+    async def check_tool(
+        self, environment: str, tool: str, state: ToolState | None, writers: Collection[str]
+    ) -> ToolCheck:
+        """Every document and blob of a tool; a tool without state may only have leftovers of its first write.
+
+        Args:
+            writers: write ids that were committed.
+        """
+        documents = await self.documents(environment, tool)
+        history = History((), ()) if state is None else trace(state, documents, writers=writers)
+        releases = list(history.releases)
+        findings = [_lost_document(environment, state, each, tool) for each in history.lost]
+        if state is not None and state.good is not None and state.good.revision < state.oldest:
+            good = documents.get(state.good.key)
+            if good is None or good.release is None or good.release.ref != state.good:
+                missing = LostRevision(
+                    state.good.revision, state.good, "the release that is marked good cannot be read"
+                )
+                findings.append(_lost_document(environment, state, missing, tool))
+            else:
+                releases.append(good.release)
+        without_files, blobs = await self._check_blobs(state, releases, findings)
+        others = sort_others(state, history, documents)
         revision = 0 if state is None else state.release.revision
-        leftovers = []
+        ahead = f"it is ahead of the current revision {revision}: commits were lost"
+        findings += [Finding("damage", tool, key, ahead) for key in others.ahead]
+        return ToolCheck(documents, history, tuple(releases), blobs, tuple(findings), without_files, others)
+
+    async def documents(self, environment: str, tool: str) -> dict[str, Document]:
+        """Everything that lies where a tool's release documents lie, by key."""
         async with aclosing(self._objects.list(keys.releases(environment, tool))) as listing:
-            async for info in listing:
-                parsed = keys.parse_release(info.key)
-                if parsed is None or info.key in releases:
-                    continue
-                if parsed[0] > revision + 1:
-                    ahead = f"it is ahead of the current revision {revision}: commits were lost"
-                    findings.append(Finding("damage", tool, info.key, ahead))
-                elif state is None or info.key not in _refs(state):
-                    leftovers.append(info.key)
-        return ToolCheck(releases, len(entries), tuple(findings), tuple(leftovers))
+            names = [(info.key, *parsed) async for info in listing if (parsed := keys.parse_release(info.key))]
+        found = await run_all((self._document(*name) for name in names), limit=PARALLEL)
+        return {document.key: document for document in found}
 
-    async def _releases(self, tool: str, state: ToolState, findings: list[Finding]) -> dict[str, Release]:
-        releases: dict[str, Release] = {}
-        starts = [state.release, *([state.good] if state.good is not None else [])]
-        for start in starts:
-            ref: ReleaseRef | None = start
-            while ref is not None and ref.key not in releases:
-                try:
-                    release = await self._reader.release(ref)
-                except (Gone, StoreDamaged, FormatTooNew) as exc:
-                    findings.append(Finding("damage", tool, ref.key, exc.problem, ref.sha256))
-                    break
-                releases[ref.key] = release
-                older = release.parent
-                ref = older if older is not None and start is state.release and older.revision >= state.oldest else None
-        return releases
+    async def _document(self, key: str, revision: int, write_id: str) -> Document:
+        try:
+            return Document(key, revision, write_id, await self._reader.document(key))
+        except ObjectNotFound:
+            return Document(key, revision, write_id, None, "the release document is missing")
+        except (StoreDamaged, FormatTooNew) as exc:
+            return Document(key, revision, write_id, None, exc.problem)
 
-    async def _check_blob(self, release: Release, entry: FileEntry) -> Finding | None:
+    async def _check_blobs(
+        self, state: ToolState | None, releases: Sequence[Release], findings: list[Finding]
+    ) -> tuple[frozenset[int], int]:
+        """Read every blob once; the revisions that lack one, and how many blobs there are."""
+        users: dict[str, list[Release]] = {}
+        entries: dict[str, FileEntry] = {}
+        for release in releases:
+            for entry in release.files.values():
+                users.setdefault(entry.blob, []).append(release)
+                entries[entry.blob] = entry
+        problems = await run_all(
+            (self._blob_problem(users[blob][0], entry) for blob, entry in entries.items()), limit=PARALLEL
+        )
+        without: set[int] = set()
+        for blob, problem in zip(entries, problems, strict=True):
+            if problem is None:
+                continue
+            revisions = sorted({release.revision for release in users[blob]})
+            without.update(revisions)
+            marked = state is not None and all(state.damage_of(revision) for revision in revisions)
+            first = users[blob][0]
+            key = keys.blobs(first.environment, first.tool) + blob
+            told = f"{problem} ({_shown(revisions)})"
+            entry = entries[blob]
+            findings.append(
+                Finding("lost" if marked else "damage", first.tool, key, told, entry.sha256, entry, revisions[-1])
+            )
+        return frozenset(without), len(entries)
+
+    async def _blob_problem(self, release: Release, entry: FileEntry) -> str | None:
         try:
             await self._reader.content(release, entry)
         except Gone as gone:
-            key = keys.blobs(release.environment, release.tool) + entry.blob
-            return Finding("damage", release.tool, key, gone.problem, entry.sha256, entry)
+            return gone.problem
         return None
 
     async def _check_copies(self, release: Release) -> list[Finding]:
@@ -189,13 +259,17 @@ class Checker:
         return Finding("behind", tool, key, "the copy has another content", entry.sha256)
 
 
-def _refs(state: ToolState) -> set[str]:
-    return {ref.key for ref in (state.release, state.parent, state.good) if ref is not None}
+def _lost_document(environment: str, state: ToolState | None, lost: LostRevision, tool: str) -> Finding:
+    marked = state is not None and state.damage_of(lost.revision) is not None
+    key = keys.releases(environment, tool) + f"{lost.revision:08d}" if lost.ref is None else lost.ref.key
+    sha256 = None if lost.ref is None else lost.ref.sha256
+    return Finding("lost" if marked else "damage", tool, key, lost.problem, sha256, revision=lost.revision)
 
 
-def is_healthy(check: ToolCheck) -> bool:
-    """Whether a tool needs no repair."""
-    return all(finding.severity != "damage" for finding in check.findings)
+def _shown(revisions: Sequence[int]) -> str:
+    if len(revisions) == 1:
+        return f"revision {revisions[0]}"
+    return f"{len(revisions)} revisions, from {revisions[0]} to {revisions[-1]}"
 
 
 def newest_sequence(candidates: list[Current]) -> Current | None:

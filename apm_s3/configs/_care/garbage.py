@@ -6,14 +6,14 @@ earlier has to look again; what it could still name is younger than the grace pe
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from apm_s3.configs._backups.manifest import MANIFEST
-from apm_s3.configs._models import Current, Release
+from apm_s3.configs._models import Current, Damage, Release, ToolState
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.archive import Archive
 from apm_s3.configs._protocol.changes import check_thawed
@@ -102,20 +102,51 @@ class RaiseOldest:
     def applied(self, current: Current) -> Current:
         """`current` without the revisions before `oldest`, frozen or not."""
         tools = {
-            tool: replace(state, oldest=max(state.oldest, self.oldest.get(tool, 1)))
+            tool: _without_older(state, max(state.oldest, self.oldest.get(tool, 1)))
             for tool, state in current.tools.items()
         }
         log = replace(current.log, oldest=max(current.log.oldest, self.entry))
         return replace(current, tools=MappingProxyType(tools), log=log)
 
 
+def _without_older(state: ToolState, oldest: int) -> ToolState:
+    """Give up the revisions before `oldest`, and what is said of their damage."""
+    good = 0 if state.good is None else state.good.revision
+    damaged = [
+        each if each.first <= good <= each.last and good < oldest else replace(each, first=max(each.first, oldest))
+        for each in state.damaged
+        if each.last >= oldest or each.first <= good <= each.last
+    ]
+    return replace(state, oldest=oldest, damaged=tuple(damaged))
+
+
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What is kept: keys of release documents and of parts of the log, and names of blobs by tool."""
+    """What is kept: keys of release documents and of parts of the log, and names of blobs by tool.
+
+    Attributes:
+        damaged: by tool, what is damaged: documents of those revisions stay, and what their writes stored.
+    """
 
     documents: frozenset[str]
     blobs: Mapping[str, frozenset[str]]
     log_parts: frozenset[str]
+    damaged: Mapping[str, tuple[Damage, ...]]
+
+    def keeps(self, tool: str, key: str) -> bool:
+        """Whether a release document stays."""
+        parsed = keys.parse_release(key)
+        if parsed is None or key in self.documents:
+            return True
+        return self._is_damaged(tool, parsed[0])
+
+    def writes(self, tool: str, documents: Sequence[str]) -> frozenset[str]:
+        """The write ids of damaged revisions: what they stored may be all that is left of them."""
+        parsed = [found for key in documents if (found := keys.parse_release(key))]
+        return frozenset(write_id for revision, write_id in parsed if self._is_damaged(tool, revision))
+
+    def _is_damaged(self, tool: str, revision: int) -> bool:
+        return any(each.first <= revision <= each.last for each in self.damaged[tool])
 
 
 class Collector:
@@ -183,13 +214,15 @@ class Collector:
         blobs: dict[str, frozenset[str]] = {}
         for tool, state in snapshot.current.tools.items():
             releases: list[Release] = await self._reader.chain(snapshot, tool)
-            if state.good is not None and state.good.revision < state.oldest:
-                releases.append(await self._reader.release(state.good))
+            good = state.good
+            if good is not None and good.revision < state.oldest and not state.damage_of(good.revision):
+                releases.append(await self._reader.release(good))
             documents.update(release.ref.key for release in releases if release.ref is not None)
             blobs[tool] = frozenset(entry.blob for release in releases for entry in release.files.values())
         async with aclosing(self._archive.parts(snapshot)) as parts:
             log_parts = frozenset([part.ref.key async for part in parts])
-        return _Kept(frozenset(documents), blobs, log_parts)
+        damaged = {tool: state.damaged for tool, state in snapshot.current.tools.items()}
+        return _Kept(frozenset(documents), blobs, log_parts, damaged)
 
     async def _report(self, environment: str, current: Current, kept: _Kept, before: float) -> GarbageReport:
         old = _Old(before)
@@ -197,15 +230,13 @@ class Collector:
         blobs: list[str] = []
         for tool in current.tools:
             documents, contents = keys.releases(environment, tool), keys.blobs(environment, tool)
-            releases += [
-                info.key
-                async for info in self._list(documents)
-                if keys.parse_release(info.key) and info.key not in kept.documents and old.take(info)
-            ]
+            listed = [info async for info in self._list(documents)]
+            releases += [info.key for info in listed if not kept.keeps(tool, info.key) and old.take(info)]
+            spared = kept.writes(tool, [info.key for info in listed])
             blobs += [
                 info.key
                 async for info in self._list(contents)
-                if _is_blob_without(kept.blobs[tool], info.key.removeprefix(contents)) and old.take(info)
+                if _is_blob_without(kept.blobs[tool], spared, info.key.removeprefix(contents)) and old.take(info)
             ]
         log_parts = [
             info.key
@@ -264,8 +295,8 @@ class _Old:
         return True
 
 
-def _is_blob_without(kept: frozenset[str], name: str) -> bool:
-    return keys.is_blob_name(name) and name not in kept
+def _is_blob_without(kept: frozenset[str], writes: frozenset[str], name: str) -> bool:
+    return keys.is_blob_name(name) and name not in kept and keys.writer_of(name) not in writes
 
 
 def _age(snapshot: Snapshot, moment: datetime) -> timedelta:

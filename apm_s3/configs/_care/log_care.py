@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from apm_s3.configs._care.findings import Finding
+from apm_s3.configs._care.healing import Healer
 from apm_s3.configs._models import Current
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.archive import Archive
@@ -54,10 +54,8 @@ class LogCare:
             findings.append(Finding("record", None, lost.ref.key, lost.problem, lost.ref.sha256))
         return LogCheck(len(entries), tuple(findings), lost)
 
-    async def heal(
-        self, environment: str, current: Current, restore: Callable[[Finding], Awaitable[bool]]
-    ) -> tuple[Current, list[str]]:
-        """Restore lost parts from older versions, or else give up the log before them; what was done, line by line.
+    async def heal(self, environment: str, current: Current, healer: Healer) -> tuple[Current, list[str]]:
+        """Restore lost parts, or else give up the log before them; what was done, line by line.
 
         An entry that was changed stays as it is, and `check` goes on telling so.
         """
@@ -67,8 +65,9 @@ class LogCare:
             if check.lost is None:
                 return current, done
             finding = check.findings[-1]
-            if await restore(finding):
-                done.append(f"'{finding.key}' was restored from an older version")
+            source = await healer.heal(finding)
+            if source is not None:
+                done.append(f"'{finding.key}' was restored from {source}")
                 continue
             last = check.lost.ref.last
             done.append(f"entries {current.log.oldest} to {last} of the log are lost")

@@ -1,4 +1,4 @@
-"""Mending damage: older versions of objects where the bucket keeps them, else what the caller chooses.
+"""Mending damage: what the bucket still has is put back, what is lost for good is marked, and nothing else is given up.
 
 Nothing is guessed: where it is not certain what was committed last, the choice is the caller's.
 """
@@ -6,18 +6,20 @@ Nothing is guessed: where it is not certain what was committed last, the choice 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 
 from apm_s3._tasks import run_all
 from apm_s3._tools import TOOLS
-from apm_s3.configs._care.findings import Finding
-from apm_s3.configs._care.fsck import Checker, FsckReport, ToolCheck, is_healthy, newest_sequence
+from apm_s3.configs._backups.backups import Backups
+from apm_s3.configs._care.fsck import Checker, FsckReport, ToolCheck, newest_sequence
+from apm_s3.configs._care.healing import Healer
+from apm_s3.configs._care.history import Document, damages, proven_keys, trace
 from apm_s3.configs._care.log_care import LogCare
-from apm_s3.configs._models import Current, Origin, Release, ReleaseRef, ToolState
+from apm_s3.configs._models import Current, Damage, Origin, Release, ReleaseRef, ToolState
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.archive import Archive
 from apm_s3.configs._protocol.blobs import plan_blobs
@@ -25,12 +27,18 @@ from apm_s3.configs._protocol.documents import decode_current, encode_current, e
 from apm_s3.configs._protocol.live import Live
 from apm_s3.configs._protocol.log import stamp
 from apm_s3.configs._protocol.objects import ObjectStore, server_time
-from apm_s3.configs._protocol.reader import PARALLEL, Gone, Reader, unpack
+from apm_s3.configs._protocol.reader import PARALLEL, Gone, Reader
 from apm_s3.configs._record import Note
-from apm_s3.errors import ApmS3Error, ConfigNotFound, ObjectNotFound, PreconditionFailed, StoreDamaged
+from apm_s3.errors import (
+    ApmS3Error,
+    ConfigNotFound,
+    ObjectNotFound,
+    PreconditionFailed,
+    StoreDamaged,
+)
 
 _TRIES = 5
-"""Times that it is looked at again when the environment changed meanwhile."""
+"""Times that a repair is begun again when the environment changed meanwhile."""
 
 _TOLD = 500
 """Characters of what was done that the log keeps."""
@@ -50,67 +58,176 @@ class RepairReport:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The reference document as it should be, as far as it is known, and as it is."""
+    """The reference document as it should be, as far as it is known, and as it is.
 
-    wanted: Current
+    Attributes:
+        wanted: the newest one that was ever written; None where all are lost.
+        now: the server's clock, Unix seconds.
+    """
+
+    wanted: Current | None
     present: Current | None
     etag: str | None
-    last_sequence: int
     now: float
+
+
+@dataclass(slots=True)
+class _Work:
+    """One try: the environment as it was found, and what was decided so far."""
+
+    environment: str
+    write_id: str
+    found: _Found
+    checks: Mapping[str, ToolCheck]
+    tools: dict[str, ToolState] = field(default_factory=dict)
+    actions: list[str] = field(default_factory=list)
+    undecided: list[str] = field(default_factory=list)
+
+
+class _Changed(Exception):
+    """Somebody else wrote the reference document meanwhile."""
 
 
 class Repairer:
     """Mends what one store has."""
 
-    def __init__(self, objects: ObjectStore, reader: Reader, checker: Checker, live: Live) -> None:
+    def __init__(self, objects: ObjectStore, reader: Reader, checker: Checker, live: Live, backups: Backups) -> None:
         self._objects = objects
         self._reader = reader
         self._checker = checker
         self._live = live
+        self._backups = backups
         self._log = LogCare(Archive(objects, reader), reader)
 
     async def repair(
         self, environment: str, choose: Mapping[str, str], *, author: str | None, message: str
     ) -> RepairReport:
         """See `ConfigStore.repair`."""
-        found, actions, checks = await self._look(environment)
-        ill = [tool for tool, check in checks.items() if not is_healthy(check)]
-        await self._ask(environment, [tool for tool in ill if tool not in choose], checks)
-        write_id = keys.new_write_id(environment)
-        tools = dict(found.wanted.tools)
-        for tool in ill:
-            tools[tool] = await self._take_up(environment, tool, choose[tool], tools.get(tool), write_id, found.now)
-            actions.append(f"{tool}: revision {tools[tool].release.revision} takes up '{choose[tool]}'")
-        wanted, healed = await self._log.heal(
-            environment, replace(found.wanted, tools=MappingProxyType(tools)), self._restore
-        )
-        actions += healed
-        if wanted != found.present:
-            note = Note(action="repair", author=author, message=message or "; ".join(actions)[:_TOLD])
-            await self._write(environment, found, wanted, write_id, note)
-            actions.append(f"'{keys.current(environment)}' was written anew")
-        actions += await self._refresh(environment)
-        return RepairReport(environment, tuple(actions), await self._checker.check(environment))
-
-    async def _look(self, environment: str) -> tuple[_Found, list[str], dict[str, ToolCheck]]:
-        """What is there, with objects restored that could be; again where others have changed it meanwhile."""
         actions: list[str] = []
-        for _ in range(_TRIES - 1):
-            found, more, checks = await self._look_once(environment)
-            actions += more
-            if all(map(is_healthy, checks.values())) or (await self._find(environment)).etag == found.etag:
-                return found, actions, checks
-        found, more, checks = await self._look_once(environment)
-        return found, actions + more, checks
+        for _ in range(_TRIES):
+            found = await self._find(environment)
+            actions += await self._heal(environment, found.wanted)
+            checks = await self._check(environment, found.wanted)
+            if any(check.findings for check in checks.values()) and await self._has_moved(environment, found):
+                continue  # what looks like damage may be what others are writing
+            work = _Work(environment, keys.new_write_id(environment), found, checks)
+            try:
+                await self._decide(work, choose)
+                note = Note(action="repair", author=author, message=message)
+                await self._write(work, note, actions)
+            except _Changed:
+                continue
+            actions += work.actions
+            actions += await self._refresh(work)
+            if work.undecided:
+                raise await self._question(work, actions)
+            return RepairReport(environment, tuple(actions), await self._checker.check(environment))
+        raise StoreDamaged(
+            f"'{self._reader.where(keys.current(environment))}' changed again and again during the repair",
+            environment=environment,
+            hint="others are at work on it: freeze it meanwhile",
+        )
 
-    async def _look_once(self, environment: str) -> tuple[_Found, list[str], dict[str, ToolCheck]]:
-        found = await self._find(environment)
-        actions = await self._restore_objects(environment, found.wanted)
-        states = found.wanted.tools
+    async def _has_moved(self, environment: str, found: _Found) -> bool:
+        try:
+            return (await self._objects.head(keys.current(environment))).etag != found.etag
+        except ObjectNotFound:
+            return found.etag is not None
+
+    async def _check(self, environment: str, wanted: Current | None) -> dict[str, ToolCheck]:
+        states = {} if wanted is None else wanted.tools
+        writers = () if wanted is None else wanted.writers
         checks: dict[str, ToolCheck] = {}
         for tool in TOOLS:
-            checks[tool] = await self._checker.check_tool(environment, tool, states.get(tool))
-        return found, actions, checks
+            checks[tool] = await self._checker.check_tool(environment, tool, states.get(tool), writers)
+        return checks
+
+    # Decisions --------------------------------------------------------------------------------------------------
+
+    async def _decide(self, work: _Work, choose: Mapping[str, str]) -> None:
+        """What each tool becomes: marked, taken up anew, or the caller's choice."""
+        wanted = work.found.wanted
+        for tool, check in work.checks.items():
+            state = None if wanted is None else wanted.tools.get(tool)
+            if state is None and not (check.documents if wanted is None else check.others.ahead):
+                continue
+            if state is not None:
+                state = work.tools[tool] = replace(state, damaged=_marks(state, check))
+                if check.is_whole(state.release) and not check.others.ahead:
+                    continue
+            if tool not in choose:
+                work.undecided.append(tool)
+                continue
+            work.tools[tool] = await self._take_up(work, tool, choose[tool], state)
+            work.actions.append(f"{tool}: revision {work.tools[tool].release.revision} takes up '{choose[tool]}'")
+
+    async def _take_up(self, work: _Work, tool: str, key: str, state: ToolState | None) -> ToolState:
+        """A new release above all that are there, with the files of the chosen one; the history before it stays."""
+        documents = work.checks[tool].documents
+        chosen = await self._chosen(work.environment, tool, key)
+        if state is None or work.checks[tool].others.ahead:
+            state = _found_again(state, chosen, documents)
+        revision = max([state.release.revision, *(each.revision for each in documents.values())]) + 1
+        plan = plan_blobs(chosen.files, None, work.write_id)
+        folder = keys.blobs(work.environment, tool)
+        await run_all(
+            (self._copy(folder + source, folder + blob) for blob, source in plan.copies.items()), limit=PARALLEL
+        )
+        release = replace(
+            chosen,
+            revision=revision,
+            parent=state.release,
+            write_id=work.write_id,
+            author=None,
+            message=f"repaired with revision {chosen.revision}",
+            created_at=datetime.fromtimestamp(work.found.now, UTC),
+            origin=Origin("repair", work.environment, chosen.revision),
+            files=plan.entries,
+        )
+        document, body = keys.release(work.environment, tool, revision, work.write_id), encode_release(release)
+        await self._objects.put(document, body, create=True, content_type="application/json")
+        ref = ReleaseRef(revision, document, hashlib.sha256(body).hexdigest())
+        return replace(state, release=ref, parent=state.release)
+
+    async def _copy(self, source: str, key: str) -> None:
+        with suppress(PreconditionFailed):
+            await self._objects.copy(source, key)
+
+    async def _chosen(self, environment: str, tool: str, key: str) -> Release:
+        parsed = keys.parse_release_key(key)
+        if parsed is None or parsed[:2] != (environment, tool):
+            raise ConfigNotFound(f"'{key}' is no release of {tool} in '{environment}'", environment=environment)
+        try:
+            chosen = await self._reader.document(key)
+            await self._reader.files(chosen)
+        except (Gone, ObjectNotFound) as exc:
+            raise StoreDamaged(f"'{self._reader.where(key)}' is not whole itself", environment=environment) from exc
+        return chosen
+
+    async def _question(self, work: _Work, actions: list[str]) -> StoreDamaged:
+        lines = []
+        for tool in work.undecided:
+            findings = [each.problem for each in work.checks[tool].findings if each.severity != "behind"]
+            problem = findings[0] if findings else "the reference document is lost"
+            offers = await self._offers(work.checks[tool].documents)
+            lines.append(f"{tool}: {problem} (whole releases: {', '.join(offers) or 'none'})")
+        done = f"; done so far: {'; '.join(actions)}" if actions else ""
+        return StoreDamaged(
+            f"'{work.environment}' cannot be mended without a choice: {'; '.join(lines)}{done}",
+            environment=work.environment,
+            hint="choose a release for each: repair(environment, choose={tool: key}); or upload the whole bundle again",
+        )
+
+    async def _offers(self, documents: Mapping[str, Document]) -> list[str]:
+        """The keys of the newest releases that are whole, committed or not."""
+        found: list[str] = []
+        for each in sorted(documents.values(), key=lambda document: document.key, reverse=True):
+            if each.release is None or len(found) == _SHOWN:
+                continue
+            with suppress(Gone, ApmS3Error):
+                await self._reader.files(each.release)
+                found.append(each.key)
+        return found
 
     # The reference document -------------------------------------------------------------------------------------
 
@@ -120,17 +237,18 @@ class Repairer:
         present: Current | None = None
         now = 0.0
         try:
-            info, body = await self._objects.read(key)
+            info = await self._objects.head(key)
             etag, now = info.etag, server_time(info)
-            present = decode_current(body, environment=environment, where=self._reader.where(key))
+            snapshot = await self._reader.current(environment)
+            if snapshot is not None:
+                present, etag = snapshot.current, snapshot.etag
         except (ObjectNotFound, StoreDamaged):
             pass
         older = await self._versions(environment)
         newest = newest_sequence([*older, *([present] if present is not None else [])])
         if newest is None and etag is None and await self._is_empty(environment):
             raise ConfigNotFound(f"there is no environment '{environment}'", environment=environment)
-        wanted = newest or await self._log.recover(environment, Current(-1, (), self._objects.bucket))
-        return _Found(wanted, present, etag, wanted.sequence, now or datetime.now(UTC).timestamp())
+        return _Found(newest, present, etag, now or datetime.now(UTC).timestamp())
 
     async def _is_empty(self, environment: str) -> bool:
         try:
@@ -151,136 +269,73 @@ class Repairer:
                     found.append(decode_current(body, environment=environment, where=self._reader.where(key)))
         return found
 
-    async def _write(self, environment: str, found: _Found, wanted: Current, write_id: str, note: Note) -> None:
+    async def _write(self, work: _Work, note: Note, done: Sequence[str]) -> None:
+        """Write the reference document where it has to change.
+
+        Raises:
+            _Changed: somebody else was faster.
+        """
+        found, environment = work.found, work.environment
+        if found.wanted is None and work.undecided:
+            raise await self._question(work, [])
+        nothing = Current(-1, (), self._objects.bucket)
+        before = found.wanted or await self._log.recover(environment, nothing)
+        wanted = replace(before, tools=MappingProxyType({**before.tools, **work.tools}))
+        wanted, healed = await self._log.heal(environment, wanted, Healer(self._objects, self._backups, environment))
+        work.actions += healed
+        if wanted == found.present:
+            return
+        work.actions += [f"{tool}: {_told(state.damaged)}" for tool, state in _newly_marked(work)]
+        told = note.message or "; ".join([*done, *work.actions])[:_TOLD]
         # A higher sequence and an id of its own: fresh bytes, so that no ETag that a writer still holds comes back.
-        body = encode_current(
-            stamp(
-                found.wanted,
-                replace(wanted, sequence=found.last_sequence),
-                write_id=write_id,
-                home=self._objects.bucket,
-                note=note,
-                at=found.now,
-            )
+        stamped = stamp(
+            before,
+            wanted,
+            write_id=work.write_id,
+            home=self._objects.bucket,
+            note=replace(note, message=told),
+            at=found.now,
         )
         key = keys.current(environment)
         try:
             await self._objects.put(
-                key, body, if_match=found.etag, create=found.etag is None, content_type="application/json"
+                key,
+                encode_current(stamped),
+                if_match=found.etag,
+                create=found.etag is None,
+                content_type="application/json",
             )
-        except PreconditionFailed as exc:
-            raise StoreDamaged(
-                f"'{self._reader.where(key)}' has changed during the repair", environment=environment,
-                hint="somebody else is at work on it: look at it again with fsck",
-            ) from exc  # fmt: skip
+        except (PreconditionFailed, ObjectNotFound) as exc:
+            raise _Changed from exc
+        work.actions.append(f"'{key}' was written anew")
 
-    # Documents and blobs ----------------------------------------------------------------------------------------
+    # Objects and copies -----------------------------------------------------------------------------------------
 
-    async def _restore_objects(self, environment: str, wanted: Current) -> list[str]:
-        """Put back what an older version of the same object still has. Again while that brings more to light."""
+    async def _heal(self, environment: str, wanted: Current | None) -> list[str]:
+        """Put back what the bucket still has somewhere. Again while that brings more to light."""
+        healer = Healer(self._objects, self._backups, environment)
+        tried: set[str] = set()
         actions: list[str] = []
-        while True:
-            checks = [await self._checker.check_tool(environment, tool, state) for tool, state in wanted.tools.items()]
-            lost = [finding for check in checks for finding in check.findings if finding.sha256 is not None]
-            restored = [finding.key for finding in lost if finding.key not in actions and await self._restore(finding)]
-            if not restored:
-                return [f"'{key}' was restored from an older version" for key in actions]
-            actions += restored
-
-    async def _restore(self, finding: Finding) -> bool:
-        async with aclosing(self._objects.versions(finding.key)) as versions:
-            async for version in versions:
-                if version.is_delete_marker:
-                    continue
-                with suppress(ObjectNotFound):
-                    _, body = await self._objects.read(finding.key, version_id=version.version_id)
-                    if await _is_it(body, finding):
-                        await self._objects.put(finding.key, body)
-                        return True
-        return False
-
-    async def _ask(self, environment: str, tools: list[str], checks: Mapping[str, ToolCheck]) -> None:
-        if not tools:
-            return
-        lines = []
-        for tool in tools:
-            problem = next(each.problem for each in checks[tool].findings if each.severity == "damage")
-            offers = [release.ref.key for release in await self._offers(environment, tool) if release.ref is not None]
-            lines.append(f"{tool}: {problem} (whole releases: {', '.join(offers[:_SHOWN]) or 'none'})")
-        raise StoreDamaged(
-            f"'{environment}' cannot be mended without a choice: {'; '.join(lines)}",
-            environment=environment,
-            hint="choose a release for each: repair(environment, choose={tool: key}); or restore a backup elsewhere",
-        )
-
-    async def _offers(self, environment: str, tool: str) -> list[Release]:
-        """The releases that are whole, newest first, committed or not."""
-        async with aclosing(self._objects.list(keys.releases(environment, tool))) as listing:
-            names = [info.key async for info in listing if keys.parse_release(info.key)]
-        found = []
-        for key in reversed(names):
-            with suppress(Gone, ApmS3Error):
-                found.append(await self._whole(key))
-            if len(found) == _SHOWN:
+        while wanted is not None:
+            checks = await self._check(environment, wanted)
+            lost = [
+                each for check in checks.values() for each in check.findings if each.sha256 and each.key not in tried
+            ]
+            tried.update(finding.key for finding in lost)
+            sources = [(finding.key, await healer.heal(finding)) for finding in lost]
+            healed = [f"'{key}' was restored from {source}" for key, source in sources if source is not None]
+            if not healed:
                 break
-        return found
+            actions += healed
+        return actions
 
-    async def _whole(self, key: str) -> Release:
-        release = await self._reader.document(key)
-        await self._reader.files(release)
-        return release
-
-    async def _take_up(
-        self, environment: str, tool: str, key: str, state: ToolState | None, write_id: str, now: float
-    ) -> ToolState:
-        """A new release above all that are there, with the files of the chosen one."""
-        try:
-            chosen = await self._whole(key)
-        except (Gone, ObjectNotFound) as exc:
-            raise StoreDamaged(f"'{self._reader.where(key)}' is not whole itself", environment=environment) from exc
-        if (chosen.environment, chosen.tool) != (environment, tool) or chosen.ref is None:
-            raise ConfigNotFound(f"'{key}' is no release of {tool} in '{environment}'", environment=environment)
-        revision = await self._highest(environment, tool, state) + 1
-        plan = plan_blobs(chosen.files, None, write_id)
-        folder = keys.blobs(environment, tool)
-        await run_all(
-            (self._objects.copy(folder + source, folder + blob) for blob, source in plan.copies.items()), limit=PARALLEL
-        )
-        release = replace(
-            chosen,
-            revision=revision,
-            parent=chosen.ref,
-            write_id=write_id,
-            author=None,
-            message=f"repaired with revision {chosen.revision}",
-            created_at=datetime.fromtimestamp(now, UTC),
-            origin=Origin("repair", environment, chosen.revision),
-            files=plan.entries,
-        )
-        document, body = keys.release(environment, tool, revision, write_id), encode_release(release)
-        await self._objects.put(document, body, create=True, content_type="application/json")
-        ref = ReleaseRef(revision, document, hashlib.sha256(body).hexdigest())
-        return ToolState(ref, chosen.ref, await self._good(state), oldest=chosen.revision)
-
-    async def _good(self, state: ToolState | None) -> ReleaseRef | None:
-        """The good mark, as long as there is something whole to roll back to."""
-        if state is None or state.good is None:
-            return None
-        try:
-            return state.good if (await self._whole(state.good.key)).ref == state.good else None
-        except (Gone, ApmS3Error):
-            return None
-
-    async def _highest(self, environment: str, tool: str, state: ToolState | None) -> int:
-        async with aclosing(self._objects.list(keys.releases(environment, tool))) as listing:
-            revisions = [parsed[0] async for info in listing if (parsed := keys.parse_release(info.key))]
-        return max([0 if state is None else state.release.revision, *revisions])
-
-    async def _refresh(self, environment: str) -> list[str]:
-        """Bring `live/` up to date."""
-        snapshot = await self._reader.require(environment)
+    async def _refresh(self, work: _Work) -> list[str]:
+        """Bring `live/` up to date, for every tool whose current release is whole."""
+        snapshot = await self._reader.require(work.environment)
         actions = []
         for tool in snapshot.current.tools:
+            if tool in work.undecided:
+                continue
             try:
                 release = await self._reader.newest(snapshot, tool)
             except Gone:
@@ -291,7 +346,41 @@ class Repairer:
         return actions
 
 
-async def _is_it(body: bytes, finding: Finding) -> bool:
-    if finding.entry is not None:
-        return await unpack(body, finding.entry) is not None
-    return hashlib.sha256(body).hexdigest() == finding.sha256
+def _marks(state: ToolState, check: ToolCheck) -> tuple[Damage, ...]:
+    """What the reference document has to say of a tool's damage."""
+    marks = damages(check.history, check.without_files)
+    good = state.good
+    if good is None or good.revision >= state.oldest or check.release(good) is not None:
+        return marks
+    # Older than everything else that is kept.
+    return Damage(good.revision, good.revision, "documents"), *marks
+
+
+def _found_again(state: ToolState | None, chosen: Release, documents: Mapping[str, Document]) -> ToolState:
+    """The state of a tool whose last commits the reference document has lost, or all: what is certain is kept.
+
+    Where all are lost, nothing says any more which revisions were kept: as far as the chain of parents reaches.
+    """
+    proven = proven_keys(documents)
+    refs = [each.release.ref for key, each in documents.items() if key in proven and each.release is not None]
+    refs += [chosen.ref, None if state is None else state.release]
+    newest = max((ref for ref in refs if ref is not None), key=lambda ref: (ref.revision, ref == chosen.ref))
+    if state is not None:
+        state = replace(state, release=newest)
+        return replace(state, damaged=damages(trace(state, documents), ()))
+    history = trace(ToolState(newest), documents, certain=True)
+    return ToolState(newest, oldest=history.oldest, damaged=damages(history, ()))
+
+
+def _newly_marked(work: _Work) -> list[tuple[str, ToolState]]:
+    before = {} if work.found.present is None else work.found.present.tools
+    return [
+        (tool, state)
+        for tool, state in work.tools.items()
+        if state.damaged and (tool not in before or before[tool].damaged != state.damaged)
+    ]
+
+
+def _told(damaged: tuple[Damage, ...]) -> str:
+    runs = [f"{each.first}" if each.first == each.last else f"{each.first} to {each.last}" for each in damaged]
+    return f"marked as damaged: revision {', '.join(runs)}"

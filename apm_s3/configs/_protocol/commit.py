@@ -311,7 +311,7 @@ class _Write:
         if state is None or release.ref is None or state.release.revision < release.revision:
             return False
         try:
-            found = await self.reader.find(fresh, release.tool, release.revision)
+            found = await self.reader.committed(fresh, release.tool, release.revision)
         except (Gone, ApmS3Error) as exc:
             raise self._unknown() from exc
         if found is None:

@@ -13,6 +13,7 @@ from apm_s3._naming import check_file_name
 from apm_s3._tools import Tool
 from apm_s3.configs._models import (
     Current,
+    Damage,
     Deployed,
     FileEntry,
     Freeze,
@@ -55,6 +56,7 @@ def encode_current(current: Current) -> bytes:
                     "parent": _encode_ref(state.parent),
                     "good": _encode_ref(state.good),
                     "oldest": state.oldest,
+                    **({"damaged": [_encode_damage(each) for each in state.damaged]} if state.damaged else {}),
                     **state.extra,
                 }
                 for tool, state in sorted(current.tools.items())
@@ -106,8 +108,27 @@ def _decode_state(fields: Fields) -> ToolState:
         parent=_decode_ref(fields, "parent"),
         good=_decode_ref(fields, "good"),
         oldest=_count(fields, "oldest", least=1),
+        damaged=tuple(_decode_damage(each) for each in fields.take_optional_list("damaged")),
         extra=fields.rest(),
     )
+
+
+def _encode_damage(damage: Damage) -> dict[str, Any]:
+    return {
+        "first": damage.first,
+        "last": damage.last,
+        "lost": damage.lost,
+        "older": _encode_ref(damage.older),
+        **damage.extra,
+    }
+
+
+def _decode_damage(fields: Fields) -> Damage:
+    lost: Any = fields.take("lost", str)
+    if lost not in ("documents", "files"):
+        raise StoreDamaged(f"'{fields.where}' marks a damage that cannot be: {lost[:80]!r}")
+    first, last = _count(fields, "first", least=1), _count(fields, "last", least=1)
+    return Damage(first, last, lost, _decode_ref(fields, "older"), fields.rest())
 
 
 def _encode_ref(ref: ReleaseRef | None) -> dict[str, Any] | None:

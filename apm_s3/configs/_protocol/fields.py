@@ -166,6 +166,10 @@ class Fields:
         value = self.take_optional(name, dict)
         return None if value is None else Fields(value, self.where)
 
+    def take_optional_list(self, name: str) -> list[Fields]:
+        """The field `name`, which is a list of objects, or null or missing."""
+        return [Fields(value, self.where) for value in self.take_optional(name, list) or ()]
+
     def take_time(self, name: str) -> datetime:
         """The field `name`, which is a UTC time."""
         return parse_time(self.take(name, str), self.where)

@@ -37,6 +37,7 @@ def check_current(current: Current, *, environment: str, where: str) -> None:
             if ref is not None:
                 _check_ref(ref, environment, tool, where)
         _check_order(state, tool, where)
+        _check_damage(state, environment, tool, where)
 
 
 def _check_order(state: ToolState, tool: str, where: str) -> None:
@@ -49,6 +50,18 @@ def _check_order(state: ToolState, tool: str, where: str) -> None:
         state.good.revision > newest.revision or (state.good.revision == newest.revision and state.good != newest)
     ):
         raise StoreDamaged(f"'{where}' marks a revision {state.good.revision} of {tool} that it does not have")
+
+
+def _check_damage(state: ToolState, environment: str, tool: str, where: str) -> None:
+    last = 0
+    for damage in state.damaged:
+        if not last < damage.first <= damage.last <= state.release.revision:
+            raise StoreDamaged(f"'{where}' marks revisions of {tool} as damaged that it does not have, or twice")
+        last = damage.last
+        if damage.older is not None:
+            _check_ref(damage.older, environment, tool, where)
+            if damage.older.revision >= damage.first:
+                raise StoreDamaged(f"'{where}' goes on from damage of {tool} at what is not older")
 
 
 def check_release(release: Release, *, key: str, where: str) -> None:

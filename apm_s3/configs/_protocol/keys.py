@@ -143,6 +143,11 @@ def is_blob_name(name: str) -> bool:
     return _BLOB.fullmatch(name) is not None
 
 
+def writer_of(blob: str) -> str:
+    """The id of the write that stored a blob of this name."""
+    return blob[65:]
+
+
 def parse_release(key: str) -> tuple[int, str] | None:
     """Revision and write id from the key of a release document; None where it is none."""
     match = _RELEASE.fullmatch(key.rpartition("/")[2])

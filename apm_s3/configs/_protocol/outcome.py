@@ -84,7 +84,7 @@ async def _verdict(write_id: str, traces: list[_Trace], snapshot: Snapshot, read
         return CommitOutcome.WON
     decided = [trace for trace in traces if _is_decided(snapshot.current, trace)]
     for trace in decided:
-        committed = await reader.find(snapshot, trace.tool, trace.revision)
+        committed = await reader.committed(snapshot, trace.tool, trace.revision)
         if committed is not None and committed.ref is not None:
             return CommitOutcome.WON if committed.ref.key == trace.key else CommitOutcome.LOST
     return CommitOutcome.EXPIRED if decided or not traces else None

@@ -24,7 +24,7 @@ from apm_s3.configs._protocol.keys import MAX_REVISION
 from apm_s3.configs._protocol.live import Live
 from apm_s3.configs._protocol.log import MAY_STORE, LogPart, note_of
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.reader import INLINE, PARALLEL, Reader, Snapshot
+from apm_s3.configs._protocol.reader import INLINE, PARALLEL, Gone, Reader, Snapshot
 from apm_s3.errors import (
     ConfigNotFound,
     DeadlineExceeded,
@@ -34,6 +34,9 @@ from apm_s3.errors import (
     PreconditionFailed,
     StoreDamaged,
 )
+
+Contents = dict[str, bytes]
+"""Files by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,11 +108,13 @@ class Publisher:
             begun = await self._begin_again(environment, drafts)
         for _ in range(RESTARTS):
             try:
-                releases = await self._try(begun, drafts)
+                releases, contents = await self._try(begun, drafts)
             except WindowClosed:
                 begun = await self._begin_again(environment, drafts)
                 continue
-            return await self._refresh_live(releases, drafts)
+            except Gone as gone:
+                raise await self._explain(environment, drafts, gone) from gone
+            return await self._refresh_live(releases, contents)
         raise DeadlineExceeded(
             f"{environment}: storing the files takes longer than the {RESTARTS} x 15 minutes it may take",
             operation="upload", bucket=self._objects.bucket, hint="nothing was changed; check the connection to S3",
@@ -123,22 +128,46 @@ class Publisher:
             check_base(draft.tool, environment, begun.current.tools.get(draft.tool), base, draft.expect)
         return begun
 
-    async def _try(self, begun: Snapshot, drafts: Sequence[Draft]) -> tuple[Release, ...]:
+    async def _explain(self, environment: str, drafts: Sequence[Draft], gone: Gone) -> ConfigNotFound | StoreDamaged:
+        """Why a file of an old revision cannot be taken: given up since the draft was made, or damaged."""
+        fresh = await self._reader.require(environment)
+        for draft in drafts:
+            state, revision = fresh.current.tools.get(draft.tool), draft.origin.revision or 0
+            if state is not None and revision < state.oldest and (not state.good or state.good.revision != revision):
+                return ConfigNotFound(
+                    f"revision {revision} of {draft.tool} in '{environment}' was pruned meanwhile",
+                    tool=draft.tool, environment=environment, hint="nothing was changed; choose a newer revision",
+                )  # fmt: skip
+        return StoreDamaged(gone.problem, environment=environment)
+
+    async def _try(self, begun: Snapshot, drafts: Sequence[Draft]) -> tuple[tuple[Release, ...], list[Contents]]:
+        """The releases, committed, and what is known of the contents of their files."""
         environment = begun.environment
         write_id = keys.new_write_id(environment)
         plans = [await self._plan(draft, write_id) for draft in drafts]
+        contents: list[Contents] = [_given(draft) for draft in drafts]
         work: list[Coroutine[Any, Any, object]] = [self._check_not_ahead(begun, draft) for draft in drafts]
-        for draft, plan in zip(drafts, plans, strict=True):
+        for draft, plan, known in zip(drafts, plans, contents, strict=True):
             folder = keys.blobs(environment, draft.tool)
             work += [self._put(folder + blob, body) for blob, body in plan.puts.items()]
             work += [self._copy(folder + source, folder + blob) for blob, source in plan.copies.items()]
+            # A copy inside S3 takes damage along: it is read beside that, and needed for `live/` anyway.
+            copied = set(plan.copies.values())
+            work += [
+                self._read(environment, draft.tool, name, entry, known)
+                for name, entry in draft.files.items()
+                if isinstance(entry, FileEntry) and entry.blob in copied
+            ]
         part, *_ = await run_all([self._store_log(begun, write_id), *work], limit=PARALLEL)
         releases = [_release(begun, draft, plan, write_id) for draft, plan in zip(drafts, plans, strict=True)]
         named = tuple(await run_all((self._put_release(release) for release in releases), limit=PARALLEL))
         change = NewReleases(environment, named, {draft.tool: draft.expect for draft in drafts})
         note = note_of(named)
         await self._committer.commit(begun, change, write_id, note, releases=named, part=cast("LogPart | None", part))
-        return named
+        return named, contents
+
+    async def _read(self, environment: str, tool: str, name: str, entry: FileEntry, into: Contents) -> None:
+        into[name] = await self._reader.blob(environment, tool, entry)
 
     async def _store_log(self, begun: Snapshot, write_id: str) -> LogPart | None:
         """The log's older entries are stored beside the blobs, which costs no time, well before they have to leave."""
@@ -154,9 +183,11 @@ class Publisher:
         if total > MAX_BUNDLE:
             raise ObjectTooLarge(size=total, limit=MAX_BUNDLE, hint=f"that is too much for one bundle of {draft.tool}")
         size = sum(len(content) for content in contents if not isinstance(content, FileEntry))
+        # Blobs of a damaged release are not used again: who uploads them anew heals it.
+        base = None if draft.base is None or draft.base.damaged else draft.base
         if size <= INLINE:
-            return plan_blobs(draft.files, draft.base, write_id)
-        return await asyncio.to_thread(plan_blobs, draft.files, draft.base, write_id)
+            return plan_blobs(draft.files, base, write_id)
+        return await asyncio.to_thread(plan_blobs, draft.files, base, write_id)
 
     async def _check_not_ahead(self, begun: Snapshot, draft: Draft) -> None:
         """A document more than one above the current revision: `current.json` has lost commits."""
@@ -188,10 +219,7 @@ class Publisher:
         except PreconditionFailed:
             return
         except ObjectNotFound as exc:
-            raise ConfigNotFound(
-                f"'{self._reader.where(source)}' is gone: the revision was pruned meanwhile",
-                bucket=self._objects.bucket, key=source, hint="nothing was changed; choose a newer revision",
-            ) from exc  # fmt: skip
+            raise Gone(f"the blob '{self._reader.where(source)}' is missing") from exc
 
     async def _put_release(self, release: Release) -> Release:
         key = keys.release(release.environment, release.tool, release.revision, release.write_id)
@@ -200,14 +228,17 @@ class Publisher:
             await self._objects.put(key, body, create=True, content_type="application/json")
         return replace(release, ref=ReleaseRef(release.revision, key, hashlib.sha256(body).hexdigest()))
 
-    async def _refresh_live(self, releases: Sequence[Release], drafts: Sequence[Draft]) -> list[Release]:
+    async def _refresh_live(
+        self, releases: Sequence[Release], contents: Sequence[Mapping[str, bytes]]
+    ) -> list[Release]:
         pending = await run_all(
-            self._live.try_refresh(
-                release, {name: body for name, body in draft.files.items() if isinstance(body, bytes)}
-            )
-            for release, draft in zip(releases, drafts, strict=True)
+            self._live.try_refresh(release, known) for release, known in zip(releases, contents, strict=True)
         )
         return [replace(release, live_pending=late) for release, late in zip(releases, pending, strict=True)]
+
+
+def _given(draft: Draft) -> Contents:
+    return {name: body for name, body in draft.files.items() if isinstance(body, bytes)}
 
 
 def _release(begun: Snapshot, draft: Draft, plan: BlobPlan, write_id: str) -> Release:

@@ -12,7 +12,7 @@ import time
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -199,7 +199,8 @@ class Reader:
         if state is None:
             return None
         try:
-            return await self.release(state.release)
+            release = await self.release(state.release)
+            return replace(release, damaged=True) if state.damage_of(release.revision) else release
         except Gone:
             if state.parent is None or not self.is_replica(snapshot.current):
                 raise
@@ -225,7 +226,15 @@ class Reader:
         Raises:
             Gone: it is not there, or its bytes are others.
         """
-        key = keys.blobs(release.environment, release.tool) + entry.blob
+        return await self.blob(release.environment, release.tool, entry)
+
+    async def blob(self, environment: str, tool: str, entry: FileEntry) -> bytes:
+        """The plain content of a blob.
+
+        Raises:
+            Gone: it is not there, or its bytes are others.
+        """
+        key = keys.blobs(environment, tool) + entry.blob
         try:
             # Packed, it is smaller than its content.
             _, body = await self._objects.read(key, limit=entry.size)
@@ -241,7 +250,7 @@ class Reader:
     async def chain(self, snapshot: Snapshot, tool: str, *, down_to: int = 1) -> list[Release]:
         """The committed releases of a tool, newest first, by the chain of parents, as far as they are kept.
 
-        Documents outside the chain were never committed.
+        Documents outside the chain were never committed. Those that a repair marked as lost are left out.
 
         Raises:
             Gone: a document of the chain is not there, or its bytes are others.
@@ -252,10 +261,14 @@ class Reader:
         found: list[Release] = []
         ref: ReleaseRef | None = state.release
         while ref is not None and ref.revision >= last:
+            damage = state.damage_of(ref.revision)
+            if damage is not None and damage.lost == "documents":
+                ref = damage.older
+                continue
             release = near.get(ref.key)
             if release is None or release.ref != ref:
                 release = await self.release(ref)
-            found.append(release)
+            found.append(release if damage is None else replace(release, damaged=True))
             ref = release.parent
         return found
 
@@ -284,15 +297,41 @@ class Reader:
 
         Raises:
             Gone: a document of the chain is not there, or its bytes are others.
+            StoreDamaged: a repair found that it is damaged.
+        """
+        self.check_whole(snapshot, tool, revision)
+        return await self.committed(snapshot, tool, revision)
+
+    def check_whole(self, snapshot: Snapshot, tool: str, revision: int) -> None:
+        """Refuse a revision that a repair found damaged.
+
+        Raises:
+            StoreDamaged: it did.
+        """
+        damage = snapshot.current.tools[tool].damage_of(revision)
+        if damage is not None:
+            what = "its release document is lost" if damage.lost == "documents" else "files of it are lost"
+            raise StoreDamaged(
+                f"revision {revision} of {tool} in '{snapshot.environment}' is damaged: {what}",
+                environment=snapshot.environment,
+                tool=tool,
+                hint="choose another one: history() marks those that are damaged; or look for it in list_backups()",
+            )
+
+    async def committed(self, snapshot: Snapshot, tool: str, revision: int) -> Release | None:
+        """The committed release of `revision`, be it damaged or not; None where there is none (any more).
+
+        Raises:
+            Gone: a document of the chain is not there, or its bytes are others.
         """
         state = snapshot.current.tools[tool]
         if state.good is not None and state.good.revision == revision:
             return await self.release(state.good)
         if not state.oldest <= revision <= state.release.revision:
             return None
-        last = (await self.chain(snapshot, tool, down_to=revision))[-1]
+        found = await self.chain(snapshot, tool, down_to=revision)
         # A repair can leave revisions out.
-        return last if last.revision == revision else None
+        return found[-1] if found and found[-1].revision == revision else None
 
     def where(self, key: str) -> str:
         """Bucket and key, for errors."""
