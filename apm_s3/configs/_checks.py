@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from apm_s3._tools import MAIN_FILES, Tool
-from apm_s3.configs._content.overlays import is_reserved
+from apm_s3.configs._content.overlays import OVERLAY, check_overlay, is_reserved
 from apm_s3.configs._models import Release
 from apm_s3.errors import ConfigInvalid
 from apm_s3.reports import Issue, Severity, ValidationReport
@@ -44,10 +44,14 @@ async def report_files(tool: Tool, files: Mapping[str, bytes], *, whole: bool) -
     """What validation says of files: of a bundle where they are the whole of it, else of each by itself."""
     if whole:
         return [await report_bundle(tool, files)]
-    return [await _report_file(tool, name, raw) for name, raw in files.items() if not is_reserved(name)]
+    return [
+        await _report_file(tool, name, raw) for name, raw in files.items() if not is_reserved(name) or name == OVERLAY
+    ]
 
 
 async def _report_file(tool: Tool, name: str, raw: bytes) -> ValidationReport:
+    if name == OVERLAY:
+        return ValidationReport(tool, "overlay", name, await _overlay_issues(raw))
     # A note or a certificate is not refused, as it would not be in a whole bundle.
     if name != MAIN_FILES[tool] and infer_kind(tool, name, raw) is None:
         return ValidationReport(tool, "other", name, (), (f"{name}: not a {tool} configuration file",))
@@ -55,8 +59,10 @@ async def _report_file(tool: Tool, name: str, raw: bytes) -> ValidationReport:
 
 
 async def report_bundle(tool: Tool, files: Mapping[str, bytes]) -> ValidationReport:
-    """What validation says of the files that the tool reads, and whether the main one is among them."""
+    """What validation says of the files that the tool reads and of the overlay, and whether the main file is there."""
     report = await validate_bundle_async(tool, {name: raw for name, raw in files.items() if not is_reserved(name)})
+    if OVERLAY in files:
+        report = replace(report, issues=(*report.issues, *await _overlay_issues(files[OVERLAY])))
     main = MAIN_FILES[tool]
     if main in files:
         return report
@@ -65,6 +71,10 @@ async def report_bundle(tool: Tool, files: Mapping[str, bytes]) -> ValidationRep
         Severity.WARNING, "", None, None, "no-main-file", f"{main} is not in the bundle", hint=hint, file=main
     )
     return replace(report, issues=(*report.issues, missing))
+
+
+async def _overlay_issues(raw: bytes) -> tuple[Issue, ...]:
+    return check_overlay(raw) if len(raw) <= _INLINE else await asyncio.to_thread(check_overlay, raw)
 
 
 def report_secrets(report: ValidationReport, files: Mapping[str, bytes]) -> ValidationReport:

@@ -6,13 +6,21 @@ import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from apm_s3._tools import Tool
 from apm_s3.configs._checks import keep_checks, report_bundle
 from apm_s3.configs._content.diff import BundleDiff
-from apm_s3.configs._content.overlays import OVERLAY, Overlaid, Touched, apply_overlay, base_files, is_reserved
+from apm_s3.configs._content.overlays import (
+    OVERLAY,
+    Overlaid,
+    Touched,
+    apply_overlay,
+    base_files,
+    is_reserved,
+    undeclared,
+)
 from apm_s3.configs._models import Deployed, Origin, Release, ReleaseRef
 from apm_s3.configs._protocol.changes import check_base
 from apm_s3.configs._protocol.publish import Draft, Publisher
@@ -20,6 +28,7 @@ from apm_s3.configs._protocol.reader import Reader, Snapshot
 from apm_s3.configs._views import compare
 from apm_s3.errors import ConfigInvalid, ConfigNotFound, DeployRefused, InvalidOption
 from apm_s3.reports import ValidationReport
+from apm_s3.validators._hints import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +130,12 @@ async def make_plan(
         raise InvalidOption(f"'{source_environment}' is source and target at once", hint="name another target")
     taken = await source.reader.settled(source_environment, lambda snapshot: _take(source.reader, snapshot, tools))
     there = await _there(target.reader, target_environment, tuple(taken), create=create)
-    plans = []
+    plans, declared = [], set[str]()
     for tool, (release, files) in taken.items():
-        plans.append(await _plan_tool(release, files, there.releases.get(tool), target.reader, variables))
+        plan, names = await _plan_tool(release, files, there.releases.get(tool), target.reader, variables)
+        plans.append(plan)
+        declared |= names
+    _check_variables(variables, declared, plans)
     return DeployPlan(
         source_environment,
         target_environment,
@@ -133,6 +145,15 @@ async def make_plan(
         there.frozen,
         target_side=target,
     )
+
+
+def _check_variables(variables: Mapping[str, str], declared: set[str], plans: Sequence[ToolPlan]) -> None:
+    # An overlay that is wrong blocks the plan, and declares nothing.
+    if any(plan.report.kind == "overlay" for plan in plans):
+        return
+    for name in sorted(variables.keys() - declared):
+        hint = did_you_mean(name, declared) or f"declare it in {OVERLAY} of the target, or leave it out"
+        raise InvalidOption(f"variables: no overlay of these tools declares {name[:80]!r}", hint=hint)
 
 
 async def carry_out(
@@ -224,7 +245,8 @@ async def _there(reader: Reader, environment: str, tools: Sequence[str], *, crea
 
 async def _plan_tool(
     release: Release, files: Mapping[str, bytes], target: Release | None, reader: Reader, variables: Mapping[str, str]
-) -> ToolPlan:
+) -> tuple[ToolPlan, frozenset[str]]:
+    """The plan for one tool, and the variables that the target's overlay declares."""
     entries = {} if target is None else target.files
     overlay = await _contents(reader, target, {OVERLAY} & entries.keys())
     base = base_files(files)
@@ -238,9 +260,9 @@ async def _plan_tool(
     old_hashes = {name: entry.sha256 for name, entry in entries.items()}
     different = {name for name in hashes.keys() | old_hashes.keys() if hashes.get(name) != old_hashes.get(name)}
     old = await _contents(reader, target, different & entries.keys())
-    report = failed or await report_bundle(release.tool, result)
+    report = failed or await _report(release.tool, result, overlaid)
     drifted = target is not None and target.drifted
-    return ToolPlan(
+    plan = ToolPlan(
         tool=release.tool,
         source=release,
         target=target,
@@ -252,6 +274,16 @@ async def _plan_tool(
         drifted=drifted,
         blocked=_blocked(report, drifted=drifted),
     )
+    return plan, overlaid.declared
+
+
+async def _report(tool: str, result: Mapping[str, bytes], overlaid: Overlaid) -> ValidationReport:
+    """What validation says of the result, and what the overlay's author may not have meant."""
+    report = await report_bundle(tool, result)
+    notes = list(overlaid.notes)
+    if tool not in _EXPAND:
+        notes += [issue for _, issue in undeclared(overlaid.files, overlaid.declared)]
+    return replace(report, issues=(*report.issues, *notes))
 
 
 async def _contents(reader: Reader, release: Release | None, names: AbstractSet[str]) -> Mapping[str, bytes]:
@@ -272,6 +304,8 @@ def _read_by_tool(files: Mapping[str, bytes]) -> dict[str, bytes]:
     return {name: raw for name, raw in files.items() if not is_reserved(name)}
 
 
+_EXPAND = frozenset(("grafana", "jaeger", "loki"))
+"""The tools that replace `${NAME}` themselves, by their environment's variables."""
 _DRIFT = "the target was changed by hand since its last deploy"
 
 

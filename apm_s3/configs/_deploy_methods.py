@@ -31,11 +31,12 @@ class DeployMethods:
         Args:
             tools: by default every tool of the source.
             target: the store of the target, in another bucket or region; by default this one.
-            variables: values for those that the target's overlays declare.
+            variables: values for those that the target's overlays declare; the report of each tool tells what nothing
+                replaces.
             create: the target may be an environment that does not exist yet.
 
         Raises:
-            InvalidOption: source and target are the same.
+            InvalidOption: source and target are the same, or no overlay declares one of `variables`.
             ConfigNotFound: there is no such environment or tool, or the source is empty.
             StoreDamaged: what is stored cannot be read.
         """

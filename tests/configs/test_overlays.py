@@ -374,7 +374,12 @@ def merge(base: Any, patch: Any) -> Any:
     return result
 
 
+NESTED = [[{"name": "p", "v": None}], [{"name": "p", "v": None}], None]
+
+
 @pytest.mark.parametrize("name", ["a.yml", "a.json"])
+@example(base={"a": [[{"name": "p"}, {"name": "q"}]]}, patch={"a": [[{"name": "q"}, {"name": "p"}]]})
+@example(base={"x y": [NESTED]}, patch={"x y": [[NESTED[0], [{"name": "q", "v": None}, NESTED[0][0]], None]]})
 @given(base=mappings, patch=mappings)
 def test_any_patch_gives_what_merging_the_data_gives(name: str, base: dict, patch: dict) -> None:
     overlay = serialise({"files": {name: patch}}, OVERLAY)

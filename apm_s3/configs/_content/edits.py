@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from apm_s3.configs._content.diff_structural import Difference, differences
+from apm_s3.configs._content.merging import same
 from apm_s3.configs._content.serialise import Plain, ini_line, ini_value, serialise
 from apm_s3.configs._content.structures import Steps
 from apm_s3.reports import Severity
@@ -89,15 +90,14 @@ def rewrite(name: str, raw: bytes, base: Mapping[str, Any], result: Mapping[str,
         InvalidOption: `result` cannot be written in the format of `name`.
     """
     text, form = decode(raw), format_of(name)
-    found = list(differences(dict(base), dict(result)))
-    if not found:
+    if same(base, result):
         return raw
     if text is None or form is None:
         return serialise(result, name)
     # Edits are made in good faith, and checked: values in place, else whole sections, else all of it.
     for in_place in (True, False):
         try:
-            changed = _applied(text, _Edits(name, text, form, base).of(found, result, in_place=in_place)).encode()
+            changed = _applied(text, _Edits(name, text, form, base).to(result, in_place=in_place)).encode()
         except (Unreadable, _NotPossible):
             continue
         if _holds(changed, form, result):
@@ -123,15 +123,22 @@ class _Edits:
         self._layout = {steps: (node.column - 1, node.stop, flow) for (steps, node), flow in trace.collections}
         self._sections = _sections(text, form, trace)
 
-    def of(self, found: Sequence[Difference], result: Mapping[str, Any], *, in_place: bool) -> list[Edit]:
+    def to(self, result: Mapping[str, Any], *, in_place: bool) -> list[Edit]:
+        """What makes the text say `result`: value by value, where that can be, or else section by section."""
+        if not in_place:
+            keys = dict.fromkeys([*self._base, *result])
+            return [self._section(key, result) for key in keys if not self._is_kept(key, result)]
+        found = list(differences(dict(self._base), dict(result)))
         edits: list[Edit] = []
         for key in dict.fromkeys(str(each.steps[0]) for each in found if each.steps):
-            own = [each for each in found if each.steps[0] == key]
             try:
-                edits += [self._one(each) for each in own] if in_place else [self._section(key, result)]
+                edits += [self._one(each) for each in found if each.steps[0] == key]
             except _NotPossible:
                 edits.append(self._section(key, result))
         return edits
+
+    def _is_kept(self, key: str, result: Mapping[str, Any]) -> bool:
+        return key in self._base and key in result and same(self._base[key], result[key])
 
     def _one(self, change: Difference) -> Edit:
         if change.kind == "changed":
@@ -261,7 +268,8 @@ def _applied(text: str, edits: Sequence[Edit]) -> str:
 
 def _holds(raw: bytes, form: Format, result: Mapping[str, Any]) -> bool:
     try:
-        return not list(differences(load(raw, form), dict(result)))
+        # Differences are for people, who do not care for the order of things with names; tools may.
+        return same(load(raw, form), dict(result))
     except Unreadable:
         return False
 

@@ -37,21 +37,25 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
 from apm_s3._naming import check_file_name
 from apm_s3.configs._content.edits import fitted, load, rewrite
+from apm_s3.configs._content.merging import Merger, MergeRefused, Surprise
 from apm_s3.configs._content.names import check_names
 from apm_s3.configs._content.serialise import serialise
-from apm_s3.configs._content.structures import Steps, item_names, render
+from apm_s3.configs._content.structures import Steps, render
 from apm_s3.errors import ApmS3Error, ConfigInvalid
 from apm_s3.reports import Issue, Severity, ValidationReport
-from apm_s3.validators._reading.documents import format_of
-from apm_s3.validators._reading.nodes import Unreadable
-from apm_s3.validators._secrets.texts import decode
+from apm_s3.validators._hints import did_you_mean
+from apm_s3.validators._reading.documents import format_of, read_document
+from apm_s3.validators._reading.nodes import Unreadable, render_steps
+from apm_s3.validators._reading.trace import Trace
+from apm_s3.validators._secrets.texts import decode, mask_steps
 
 RESERVED = ".apm/"
 """The folder, in a bundle, of what no tool reads."""
@@ -60,7 +64,7 @@ _BASE, _ABSENT, _REMOVED = ".apm/base/", ".apm/absent/", "removed"
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\u2028\u2029\ufeff]")
-_DIRECTIVE = "$patch"
+_USED = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +90,15 @@ class Overlaid:
         files: all files as the tool reads them.
         touched: those that differ from their base, by name.
         overlay: the overlay itself; None where there was none.
+        declared: the variables that it declares.
+        notes: what its author may not have meant: items that it adds, removals of what is not there.
     """
 
     files: Mapping[str, bytes] = field(repr=False)
     touched: tuple[Touched, ...] = ()
     overlay: bytes | None = field(default=None, repr=False)
+    declared: frozenset[str] = frozenset()
+    notes: tuple[Issue, ...] = ()
 
     def release_files(self) -> dict[str, bytes]:
         """The files as the release holds them, reserved ones among them.
@@ -136,8 +144,7 @@ def apply_overlay(
     """`files`, the base, with the overlay of the target environment. In a thread, for large bundles.
 
     Args:
-        variables: values for those that the overlay declares; others are ignored, for they may be meant for another
-            tool's overlay.
+        variables: values for those that the overlay declares; others may be meant for another tool's overlay.
 
     Raises:
         ConfigInvalid: the overlay is not one, a variable has no value or does not fit where it stands, or a patch does
@@ -149,17 +156,72 @@ def apply_overlay(
     values = _values(_document(overlay)[0], variables)
     patches = _document(_substituted(OVERLAY, overlay, values))[1]
     results: dict[str, bytes | None] = {name: _substituted(name, raw, values) for name, raw in files.items()}
+    merger = Merger()
     for name, patch in patches.items():
-        if name not in results and patch is not None:
-            _check_new(name, results)
-        results[name] = None if patch is None else _patched(name, results.get(name), patch)
+        if name not in results:
+            if patch is not None:
+                _check_new(name, results)
+            word = "there is no such file to remove" if patch is None else "the overlay adds this file"
+            merger.surprises.append(Surprise(("files", name), word, did_you_mean(name, files)))
+        results[name] = None if patch is None else _patched(name, results.get(name), patch, merger)
     touched = [
         Touched(name, files.get(name), result, _comments_lost(name, files.get(name), result))
         for name, result in sorted(results.items())
         if result != files.get(name)
     ]
     kept = {name: result for name, result in sorted(results.items()) if result is not None}
-    return Overlaid(kept, tuple(touched), overlay)
+    return Overlaid(kept, tuple(touched), overlay, frozenset(values), tuple(map(_note, merger.surprises)))
+
+
+def check_overlay(overlay: bytes) -> tuple[Issue, ...]:
+    """What is wrong with an overlay, whatever it is applied to, and the variables that it uses but does not declare."""
+    try:
+        declared, _ = _document(overlay)
+        # What has no default is given at a deploy; any text will do here.
+        values = _values({name: "x" if default is None else default for name, default in declared.items()}, {})
+        for name, patch in _document(_substituted(OVERLAY, overlay, values))[1].items():
+            if patch is not None:
+                _patched(name, None, patch, Merger())
+    except ConfigInvalid as exc:
+        return exc.report.issues
+    hint = "declare it below variables; where the tool itself is to replace it, give it the default '${%s}'"
+    return tuple(
+        replace(issue, hint=hint % variable)
+        for variable, issue in undeclared({OVERLAY: overlay}, declared)
+        if not issue.path.startswith("variables")
+    )
+
+
+def undeclared(files: Mapping[str, bytes], declared: Collection[str]) -> Iterator[tuple[str, Issue]]:
+    """Each `${NAME}` in a value of YAML or JSON that is not declared, with a warning that nothing replaces it.
+
+    Prometheus's own are not among them: in `external_labels`, and for the groups of an expression in `replacement`.
+    """
+    for name, raw in files.items():
+        form = format_of(name)
+        if b"${" not in raw or form not in ("yaml", "json"):
+            continue
+        trace = Trace(tolerant=True)
+        with suppress(Unreadable):
+            read_document(raw, form, trace=trace)
+        for steps, node in (*trace.scalars, *trace.keys):
+            if "external_labels" in steps or steps[-1:] == ("replacement",):
+                continue
+            for variable in dict.fromkeys(_USED.findall(node.text)):
+                if variable not in declared:
+                    message = f"nothing replaces ${{{variable}}}: no overlay declares it"
+                    hint = did_you_mean(variable, declared)
+                    path, line, column = render_steps(steps), node.line, node.column
+                    yield (
+                        variable,
+                        Issue(Severity.WARNING, path, line, column, "undeclared-variable", message, hint, file=name),
+                    )
+
+
+def _note(surprise: Surprise) -> Issue:
+    severity = Severity.INFO if surprise.hint is None else Severity.WARNING
+    path = render(mask_steps(surprise.steps))
+    return Issue(severity, path, None, None, "overlay", surprise.message, surprise.hint, file=OVERLAY)
 
 
 def _check_new(name: str, others: Iterable[str]) -> None:
@@ -277,7 +339,7 @@ def _check_fits(name: str, old: Any, new: Any, replace: Callable[[str], str], st
 # Patches
 
 
-def _patched(name: str, raw: bytes | None, patch: Any) -> bytes:
+def _patched(name: str, raw: bytes | None, patch: Any, merger: Merger) -> bytes:
     path = render(("files", name))
     if not isinstance(patch, dict):
         raise _invalid(OVERLAY, path, "a patch is a mapping, or null")
@@ -287,63 +349,17 @@ def _patched(name: str, raw: bytes | None, patch: Any) -> bytes:
     patch = fitted(patch, form)
     try:
         if raw is None:
-            return serialise(_merge({}, patch, ("files", name)), name)
+            return serialise(merger.merge({}, patch, ("files", name)), name)
         base = _load(name, raw)
         if not isinstance(base, dict | None):
             raise _invalid(OVERLAY, path, f"'{name}' is not a mapping")
-        return rewrite(name, raw, base or {}, _merge(base, patch, ("files", name)))
+        return rewrite(name, raw, base or {}, merger.merge(base, patch, ("files", name)))
+    except MergeRefused as exc:
+        raise _invalid(OVERLAY, render(exc.steps), exc.problem) from exc
     except ConfigInvalid:
         raise
     except ApmS3Error as exc:
         raise _invalid(OVERLAY, path, exc.problem, exc.hint) from exc
-
-
-def _merge(base: Any, patch: Any, steps: Steps) -> Any:
-    """RFC 7396, but for lists of named things."""
-    if isinstance(patch, list):
-        return _merge_lists(base if isinstance(base, list) else [], patch, steps)
-    if not isinstance(patch, dict):
-        return patch
-    if _DIRECTIVE in patch:
-        raise _invalid(OVERLAY, render(steps), f"{_DIRECTIVE} belongs into an item of a list of named things")
-    merged = dict(base) if isinstance(base, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = _merge(merged.get(key), value, (*steps, key))
-    return merged
-
-
-def _merge_lists(base: list[Any], patch: list[Any], steps: Steps) -> list[Any]:
-    names = item_names(base, patch)
-    if names is None:
-        if any(isinstance(item, dict) and _DIRECTIVE in item for item in patch):
-            raise _invalid(
-                OVERLAY, render(steps), f"{_DIRECTIVE} needs a list of which all items have names of their own"
-            )
-        # Named things in place of others: null means in them what it means elsewhere, so that a second time is none.
-        return patch if item_names(patch) is None else [_merge({}, item, steps) for item in patch]
-    _check_unique(names[0], names[1], steps)
-    merged = dict(zip(names[0], base, strict=True))
-    for name, item in zip(names[1], patch, strict=True):
-        if _DIRECTIVE not in item:
-            merged[name] = _merge(merged.get(name), item, (*steps, name))
-        elif item[_DIRECTIVE] == "delete":
-            merged.pop(name, None)
-        else:
-            raise _invalid(OVERLAY, render((*steps, name)), f"the only {_DIRECTIVE} is 'delete'")
-    return list(merged.values())
-
-
-def _check_unique(base: Sequence[tuple[str, str]], patch: Sequence[tuple[str, str]], steps: Steps) -> None:
-    """A patch for one of several rules of a name would meet the wrong one some day."""
-    repeated = {name.rpartition(" #")[0] for _, name in base if " #" in name}
-    for step in patch:
-        if step[1] in repeated:
-            raise _invalid(
-                OVERLAY, render((*steps, step)), "more than one has this name: a patch cannot tell them apart"
-            )
 
 
 def _comments_lost(name: str, base: bytes | None, result: bytes | None) -> int:
