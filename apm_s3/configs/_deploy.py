@@ -277,7 +277,7 @@ async def _plan_tool(
     return plan, overlaid.declared
 
 
-async def _report(tool: str, result: Mapping[str, bytes], overlaid: Overlaid) -> ValidationReport:
+async def _report(tool: Tool, result: Mapping[str, bytes], overlaid: Overlaid) -> ValidationReport:
     """What validation says of the result, and what the overlay's author may not have meant."""
     report = await report_bundle(tool, result)
     notes = list(overlaid.notes)
