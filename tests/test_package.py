@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -14,10 +15,7 @@ import apm_s3
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-EXTRAS = (
-    "aioboto3", "dask", "distributed", "fastapi", "moto", "opentelemetry", "prometheus_client", "promql_parser", "re2",
-    "redis", "rich", "typer",
-)  # fmt: skip
+EXTRAS = ("aioboto3", "moto", "promql_parser", "pytest", "re2", "rich", "typer")
 
 WITHOUT_EXTRAS = f"""
 import sys
@@ -88,6 +86,24 @@ def test_the_wheel_carries_types_data_and_examples(wheel: zipfile.ZipFile) -> No
     assert "apm_s3/py.typed" in packed
     assert samples <= packed
     assert {name for name in sources if "__pycache__" not in name} <= packed
+
+
+def test_the_source_distribution_carries_what_its_tests_read(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    folders = ("apm_s3", "benchmarks", "docs", "examples", "tests", "tools")
+    wanted = {
+        path.relative_to(ROOT).as_posix()
+        for path in [*ROOT.glob("*.*"), *(path for folder in folders for path in (ROOT / folder).rglob("*"))]
+        if path.is_file() and path.suffix != ".pyc" and not path.name.startswith(".")
+    }
+
+    assert wanted <= packed
 
 
 def test_the_version_stands_in_one_place(wheel: zipfile.ZipFile) -> None:

@@ -37,7 +37,7 @@ NAMES = 38
 """How many names the front door has: a new one is a decision."""
 
 PARTS_OF_THE_STORE = {
-    "BackupMethods", "Current", "DeployMethods", "Draft", "Publisher", "Reader", "Side", "Snapshot", "ToolState"
+    "BackupMethods", "Current", "DeployMethods", "Draft", "Log", "LogRef", "Publisher", "Reader", "Side", "Snapshot", "ToolState"
 }  # fmt: skip
 """Reached through a plan, which holds the store that made it."""
 

@@ -1,4 +1,4 @@
-"""RECOVERY.md, step by step: what it says is what is run."""
+"""docs/recovery.md, step by step: what it says is what is run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from apm_s3.errors import UsageError
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI, OTHER_PROMETHEUS, PROMETHEUS, RULES, THIRD_PROMETHEUS
 
-RECOVERY = Path(__file__).parents[2] / "RECOVERY.md"
+RECOVERY = Path(__file__).parents[2] / "docs" / "recovery.md"
 BUNDLE = {"prometheus.yml": PROMETHEUS, "rules/api.yml": RULES}
 
 

@@ -6,6 +6,7 @@ import re
 
 from apm_s3.validators._context import Context
 from apm_s3.validators._decoding.struct import Struct
+from apm_s3.validators._prometheus.gates import UTF8_NAMES
 from apm_s3.validators._prometheus.relabel import check_relabel
 from apm_s3.validators._prometheus.remote import check_names, check_otlp_with_global
 from apm_s3.validators._prometheus.scrape import (
@@ -56,7 +57,7 @@ def _check_file_patterns(config: Struct, context: Context) -> None:
 
 def _check_all_relabelling(config: Struct, settings: Struct | None, jobs: list[Struct], context: Context) -> set[int]:
     """Check every relabelling rule under the naming scheme of its section; the ids of the broken ones."""
-    of_global = is_legacy(None, settings) or context.is_before((3, 0))
+    of_global = is_legacy(None, settings) or context.is_before(UTF8_NAMES)
     lists: list[tuple[Struct, str, bool]] = []
     for job in jobs:
         legacy = of_global if not job.get("metric_name_validation_scheme") else is_legacy(job, settings)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from apm_s3.validators._context import Context
 from apm_s3.validators._decoding.struct import Hook, Struct
 from apm_s3.validators._grammars.urls import BadUrl, Url, parse_url
+from apm_s3.validators._prometheus.gates import REGION_FROM_THE_INSTANCE
 from apm_s3.validators._prometheus.kubernetes import check_kubernetes
 from apm_s3.validators._prometheus_common import at_most_one, check_http_client
 
@@ -204,8 +205,7 @@ def _check_scaleway(sd: Struct, context: Context) -> None:
 
 
 def _check_region(sd: Struct, context: Context) -> None:
-    # Since 3.0 it may come from the environment or the instance.
-    if sd.empty("region") and context.is_before((3, 0)):
+    if sd.empty("region") and context.is_before(REGION_FROM_THE_INSTANCE):
         sd.error(context, "region", "required-field", f"{_label(sd.type.removeprefix('discovery/'))} needs region")
 
 

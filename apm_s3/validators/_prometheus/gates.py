@@ -1,4 +1,4 @@
-"""Which release of Prometheus knows which field and which value, from 2.45 on.
+"""Which release of Prometheus knows which field, value and rule, from 2.45 on.
 
 From https://github.com/prometheus/prometheus/blob/main/CHANGELOG.md, and for what came with a library
 (`http_headers`, `sigv4`, `oauth2`) from the release that took it up. A field without an entry is as old as 2.45.
@@ -11,6 +11,22 @@ from collections.abc import Iterable
 
 from apm_s3.validators._context import Version
 from apm_s3.validators._decoding.gates import Gate, Gates, Values
+
+UTF8_NAMES: Version = (3, 0)
+"""Metrics and labels may have any UTF-8 name, unless the legacy scheme is asked for."""
+REGION_FROM_THE_INSTANCE: Version = (3, 0)
+"""The region of AWS discovery may come from the environment or from the instance's metadata."""
+ADDRESSES_WITHOUT_PORT: Version = (3, 0)
+"""A target's address gets no port from its scheme any more, and is not checked for one."""
+WITHOUT_ALERTMANAGER_V1: Version = (3, 0)
+"""Version 1 of Alertmanager's API is not spoken any more."""
+IDENTITY_OF_THE_SYSTEM: Version = (3, 5)
+"""A managed identity of Azure may lack its client id: it is then the one that the system assigned."""
+SELECTORS_OF_OTHER_ROLES: Version = (3, 11)
+"""Kubernetes discovery of pods takes selectors of other roles."""
+QUEUE_BOUNDS: Version = (3, 12)
+"""Counts of a remote-write queue are held against zero and each other."""
+TEMPLATE_FUNCTIONS_SINCE: dict[str, Version] = {"now": (3, 6), "toDuration": (3, 6), "urlQueryEscape": (3, 8)}
 
 _HTTP_CLIENT = {"http_headers": (2, 53)}
 _SCRAPE = {

@@ -7,6 +7,7 @@ import re
 from apm_s3.validators._context import Context
 from apm_s3.validators._decoding.struct import Struct
 from apm_s3.validators._grammars.urls import Url
+from apm_s3.validators._prometheus.gates import SELECTORS_OF_OTHER_ROLES
 
 ROLES = ("node", "pod", "service", "endpoints", "endpointslice", "ingress")
 _SELECTORS = {
@@ -86,7 +87,7 @@ def _check_selectors(sd: Struct, context: Context) -> None:
 
 def _allowed_selectors(sd: Struct, context: Context) -> tuple[str, ...]:
     role = sd.get("role") or ""
-    if role == "pod" and context.is_before((3, 11)):
+    if role == "pod" and context.is_before(SELECTORS_OF_OTHER_ROLES):
         return ("pod",)
     return _SELECTORS.get(role, ROLES)
 

@@ -7,6 +7,12 @@ import re
 from apm_s3.validators._context import Context
 from apm_s3.validators._decoding.struct import Mismatch, Struct
 from apm_s3.validators._grammars.durations import SECOND
+from apm_s3.validators._prometheus.gates import (
+    IDENTITY_OF_THE_SYSTEM,
+    QUEUE_BOUNDS,
+    UTF8_NAMES,
+    WITHOUT_ALERTMANAGER_V1,
+)
 from apm_s3.validators._prometheus.scrape import (
     check_label_names,
     check_no_nulls,
@@ -95,7 +101,7 @@ def check_remote_read(target: Struct, context: Context) -> None:
     """The rules of RemoteReadConfig.UnmarshalYAML."""
     _check_url(target, context)
     check_headers(target, context)
-    check_label_names(target, "required_matchers", context, legacy=context.is_before((3, 0)))
+    check_label_names(target, "required_matchers", context, legacy=context.is_before(UTF8_NAMES))
 
 
 def _check_url(target: Struct, context: Context) -> None:
@@ -114,8 +120,8 @@ def check_headers(target: Struct, context: Context) -> None:
 
 
 def check_queue(queue: Struct, context: Context) -> None:
-    """Counts above zero, and lower bounds below upper ones, which Prometheus checks since 3.12."""
-    if context.is_before((3, 12)):
+    """Counts above zero, and lower bounds below upper ones."""
+    if context.is_before(QUEUE_BOUNDS):
         return
     for name, default in _QUEUE_DEFAULTS.items():
         if name not in queue.failed and queue.get(name, default) <= 0:
@@ -157,7 +163,7 @@ def _check_azure_method(method: Struct, name: str, context: Context) -> None:
         "workload_identity": ("client_id", "tenant_id"),
         "certificate": ("client_id", "certificate_path", "tenant_id"),
     }.get(name, ())
-    if name == "managed_identity" and context.is_before((3, 5)):
+    if name == "managed_identity" and context.is_before(IDENTITY_OF_THE_SYSTEM):
         required = ("client_id",)
     for field in required:
         if method.empty(field):
@@ -171,7 +177,7 @@ def _check_azure_method(method: Struct, name: str, context: Context) -> None:
 
 def check_alertmanager(target: Struct, context: Context) -> None:
     """The rules of AlertmanagerConfig.UnmarshalYAML."""
-    if target.get("api_version") == "v1" and not context.is_before((3, 0)):
+    if target.get("api_version") == "v1" and not context.is_before(WITHOUT_ALERTMANAGER_V1):
         target.error(context, "api_version", "enum", "Alertmanager API v1 was removed in Prometheus 3; use v2")
     used = _ways_to_authenticate(target)
     if "sigv4" in used and len(used) > 1:

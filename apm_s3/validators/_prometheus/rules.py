@@ -10,6 +10,7 @@ from apm_s3.validators._decoding.struct import Struct
 from apm_s3.validators._grammars.gotemplate import template_problem
 from apm_s3.validators._grammars.labels import is_label_name, is_metric_name, is_utf8
 from apm_s3.validators._grammars.promql import MAX_PARTS, promql_problem, too_complex
+from apm_s3.validators._prometheus.gates import TEMPLATE_FUNCTIONS_SINCE, UTF8_NAMES
 
 _OLD_FUNCTIONS = (
     *("query", "first", "label", "value", "strvalue", "args", "reReplaceAll", "safeHtml", "match", "title"),
@@ -17,8 +18,7 @@ _OLD_FUNCTIONS = (
     *("humanize1024", "humanizeDuration", "humanizePercentage", "humanizeTimestamp", "toTime", "pathPrefix"),
     *("externalURL", "parseDuration"),
 )
-_NEW_FUNCTIONS: dict[str, Version] = {"now": (3, 6), "toDuration": (3, 6), "urlQueryEscape": (3, 8)}
-TEMPLATE_FUNCTIONS: dict[str, Version | None] = {**dict.fromkeys(_OLD_FUNCTIONS), **_NEW_FUNCTIONS}
+TEMPLATE_FUNCTIONS: dict[str, Version | None] = {**dict.fromkeys(_OLD_FUNCTIONS), **TEMPLATE_FUNCTIONS_SINCE}
 """https://prometheus.io/docs/prometheus/latest/configuration/template_reference/."""
 TEMPLATE_VARIABLES = ("$labels", "$externalLabels", "$externalURL", "$value")
 
@@ -64,7 +64,7 @@ def _check_rule(rule: Struct, context: Context, check_expression: ExpressionChec
     if record:
         _check_recording(rule, record, context)
     _check_labels(rule, context)
-    legacy = context.is_before((3, 0))
+    legacy = context.is_before(UTF8_NAMES)
     for name in rule.get("annotations") or ():
         if not is_label_name(name, legacy=legacy):
             rule.error(context, ("annotations", name), "label-name", f"{name[:80]!r} is no annotation name")
@@ -78,7 +78,7 @@ def _check_recording(rule: Struct, record: str, context: Context) -> None:
     for field in ("annotations", "for", "keep_firing_for"):
         if rule.get(field):
             rule.error(context, field, "exclusive-fields", f"a recording rule has no {field}")
-    if not is_metric_name(record, legacy=context.is_before((3, 0))):
+    if not is_metric_name(record, legacy=context.is_before(UTF8_NAMES)):
         rule.error(context, "record", "name-validity", f"{record[:80]!r} is no metric name")
     elif "{" in record or "}" in record:
         message = f"the name {record[:80]!r} has braces; should it be in expr?"
@@ -87,7 +87,7 @@ def _check_recording(rule: Struct, record: str, context: Context) -> None:
 
 def _check_labels(owner: Struct, context: Context) -> None:
     for name, value in (owner.get("labels") or {}).items():
-        if not is_label_name(name, legacy=context.is_before((3, 0))) or name == "__name__":
+        if not is_label_name(name, legacy=context.is_before(UTF8_NAMES)) or name == "__name__":
             owner.error(context, ("labels", name), "label-name", f"{name[:80]!r} is no label name for a rule")
         if isinstance(value, str) and not is_utf8(value):
             owner.error(context, ("labels", name), "label-value", "the value of a label is UTF-8")

@@ -13,7 +13,7 @@ from apm_s3.validators._grammars.regexes import parse_regex
 from apm_s3.validators._prometheus import relabel, remote, scrape
 from apm_s3.validators._prometheus.config import check_config
 from apm_s3.validators._prometheus.discovery import discovery_hooks
-from apm_s3.validators._prometheus.gates import GATES, VALUES, with_http_client
+from apm_s3.validators._prometheus.gates import GATES, UTF8_NAMES, VALUES, with_http_client
 from apm_s3.validators._prometheus.rules import check_groups
 from apm_s3.validators._prometheus_common import check_http_client
 
@@ -23,7 +23,7 @@ TARGETS = "targetgroup.Group"
 
 
 def _check_group(group: Struct, context: Context) -> None:
-    scrape.check_label_names(group, "labels", context, legacy=context.is_before((3, 0)))
+    scrape.check_label_names(group, "labels", context, legacy=context.is_before(UTF8_NAMES))
 
 
 _HOOKS: dict[str, tuple[Hook, ...]] = {

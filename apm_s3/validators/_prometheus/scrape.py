@@ -9,6 +9,7 @@ from apm_s3.validators._context import Context
 from apm_s3.validators._decoding.struct import Mismatch, Struct
 from apm_s3.validators._grammars.durations import MINUTE, SECOND
 from apm_s3.validators._grammars.labels import is_label_name, is_utf8
+from apm_s3.validators._prometheus.gates import UTF8_NAMES
 
 PROTOCOLS = (
     *("PrometheusProto", "PrometheusText0.0.4", "PrometheusText1.0.0"),
@@ -38,7 +39,7 @@ def check_global(settings: Struct, context: Context) -> None:
         settings.error(context, "scrape_timeout", "timeout-over-interval", message)
     _check_protocols(settings, context)
     check_label_names(
-        settings, "external_labels", context, legacy=is_legacy(settings, None) or context.is_before((3, 0))
+        settings, "external_labels", context, legacy=is_legacy(settings, None) or context.is_before(UTF8_NAMES)
     )
     for name, value in (settings.get("external_labels") or {}).items():
         if isinstance(value, str) and not is_utf8(value):

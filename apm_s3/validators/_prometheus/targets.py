@@ -7,6 +7,7 @@ import re
 from apm_s3.validators._context import Context
 from apm_s3.validators._decoding.struct import Mismatch, Struct
 from apm_s3.validators._grammars.durations import parse_duration
+from apm_s3.validators._prometheus.gates import ADDRESSES_WITHOUT_PORT
 from apm_s3.validators._prometheus.relabel import apply_rules, rule_program
 from apm_s3.validators._prometheus.scrape import DEFAULT_INTERVAL, DEFAULT_TIMEOUT, address_message
 
@@ -33,7 +34,7 @@ def check_targets(job: Struct, settings: Struct | None, broken: set[int], contex
             labels = apply_rules({**defaults, **shared, "__address__": target}, rules)
             check = _problem if rules or shared else _address_problem
             problem = check(labels) if labels is not None else None
-            if labels is not None and problem is None and context.is_before((3, 0)):
+            if labels is not None and problem is None and context.is_before(ADDRESSES_WITHOUT_PORT):
                 problem = _scheme_problem(labels)
             if problem:
                 job.error(context, ("static_configs", index, "targets", at), "target-address", problem)
