@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -10,10 +12,14 @@ from unittest import mock
 
 from apm_s3.configs._care import garbage
 from apm_s3.configs._protocol import changes, commit, live, log, outcome, publish, reader
+from apm_s3.configs._protocol.documents import encode_current
+from apm_s3.configs._protocol.log import stamp, with_part
+from apm_s3.configs._record import entry_hash
 from apm_s3.errors import StoreDamaged
 from tests.configs.simulation.bucket import Client
 from tests.configs.simulation.world import ENV
 
+kept = garbage._Kept
 Mutation = Callable[[], AbstractContextManager[Any]]
 
 
@@ -66,6 +72,63 @@ def _stamp_without_id(before: Any, after: Any, **options: Any) -> Any:
     return replace(stamped, log=replace(stamped.log, entries=(*older, nameless)))
 
 
+def _entries_leave_when_they_are_old(entries: Any, stored_up_to: int) -> Any:
+    return entries[-log.RING :]
+
+
+def _part_is_named_whatever_was_stored_meanwhile(current: Any, part: Any) -> Any:
+    return current if part is None else replace(current, log=replace(current.log, stored=part.ref))
+
+
+def _part_is_named_before_it_is_there() -> AbstractContextManager[Any]:
+    put = Client.put
+
+    async def not_waited_for(self: Client, key: str, body: bytes, **options: Any) -> Any:
+        import asyncio
+
+        if "/log/" in key:
+            asyncio.ensure_future(put(self, key, body, **options))  # noqa: RUF006 - that is the mistake
+            return None
+        return await put(self, key, body, **options)
+
+    return mock.patch.object(Client, "put", not_waited_for)
+
+
+def _hash_as_it_was_written(entry: Any) -> str:
+    return hashlib.sha256(json.dumps(entry, separators=(",", ":")).encode()).hexdigest()
+
+
+def _hash_of_what_is_known(entry: Any) -> str:
+    return entry_hash({name: value for name, value in entry.items() if name != "by_later"})
+
+
+def _unknown_fields_are_dropped() -> AbstractContextManager[Any]:
+    return mock.patch.object(commit, "encode_current", lambda current: encode_current(replace(current, extra={})))
+
+
+def _unknown_fields_of_tools_are_dropped() -> AbstractContextManager[Any]:
+    def without(current: Any) -> bytes:
+        tools = {tool: replace(state, extra={}) for tool, state in current.tools.items()}
+        return encode_current(replace(current, tools=tools))
+
+    return mock.patch.object(commit, "encode_current", without)
+
+
+def _entry_tells_what_was_wanted() -> AbstractContextManager[Any]:
+    def of_the_first_try(self: Any, base: Any) -> Any:
+        before = with_part(base.current, self.part)
+        change = self.change(before)
+        return stamp(
+            self.begun.current, change, write_id=self.write_id, home="sim", note=self.note, at=base.server_time
+        )
+
+    return mock.patch.object(commit._Write, "_changed", of_the_first_try)
+
+
+def _collector_deletes_every_part() -> AbstractContextManager[Any]:
+    return mock.patch.object(garbage, "_Kept", lambda documents, blobs, _: kept(documents, blobs, frozenset()))
+
+
 def _reuse_old_blobs() -> AbstractContextManager[Any]:
     plan = publish.plan_blobs
 
@@ -116,6 +179,19 @@ MUTATIONS: dict[str, Mutation] = {
     "a rollback names old blobs instead of copying them": _reuse_old_blobs,
     "a collector does not move the document first": lambda: mock.patch.object(commit.Committer, "change", _async()),
     "a collector deletes what is young": lambda: mock.patch.object(garbage._Old, "is_old", return_value=True),
+    "an entry leaves the log before it was stored": lambda: mock.patch.object(
+        log, "_trimmed", _entries_leave_when_they_are_old
+    ),
+    "a part of the log is named though another one was stored meanwhile": lambda: mock.patch.object(
+        commit, "with_part", _part_is_named_whatever_was_stored_meanwhile
+    ),
+    "a part of the log is named before it is there": _part_is_named_before_it_is_there,
+    "an entry carries a hash of other bytes": lambda: mock.patch.object(log, "entry_hash", _hash_as_it_was_written),
+    "an entry's hash leaves unknown fields out": lambda: mock.patch.object(log, "entry_hash", _hash_of_what_is_known),
+    "an old writer loses an unknown field": _unknown_fields_are_dropped,
+    "an old writer loses an unknown field of a tool": _unknown_fields_of_tools_are_dropped,
+    "an entry tells what its writer first saw": _entry_tells_what_was_wanted,
+    "a collector deletes a part of the log that is kept": _collector_deletes_every_part,
     "a reader does not begin again": _reader_gives_up,
     "a refresh of live/ does not look again": lambda: mock.patch.object(live.Live, "_newer", _async()),
 }

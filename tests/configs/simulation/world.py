@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Coroutine
 from contextlib import contextmanager, suppress
@@ -14,9 +15,10 @@ from unittest import mock
 from apm_s3._tools import MAIN_FILES
 from apm_s3.configs import _deploy as deploy
 from apm_s3.configs import _write_methods as write_methods
+from apm_s3.configs._care.garbage import GRACE
 from apm_s3.configs._checks import Checks
 from apm_s3.configs._models import CommitOutcome, Current, Release, ToolState
-from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol import commit, keys, log, publish
 from apm_s3.configs._protocol import reader as reader_module
 from apm_s3.configs._protocol.documents import decode_current, decode_release
 from apm_s3.configs._store import ConfigStore
@@ -24,13 +26,16 @@ from apm_s3.errors import (
     CommitUnknown,
     ConfigNotFound,
     EnvironmentFrozen,
+    FormatTooNew,
     RevisionConflict,
     S3Error,
     TransportError,
 )
 from apm_s3.reports import ValidationReport
 from tests.configs.simulation.bucket import Client, Faults, FaultyBucket
+from tests.configs.simulation.fleet import LaterClient, OldClient
 from tests.configs.simulation.loop import VirtualLoop
+from tests.configs.simulation.record import Witness
 
 ENV = "production"
 SOURCE = "staging"
@@ -94,6 +99,10 @@ class World:
         self.server.observers.append(self._observe)
         # Machines that are suspended in the middle of a write, and somebody who asks how that write ended.
         self.suspend_at = self.rng.randint(1, 4) if self.rng.random() < 0.2 else 0
+        # Short logs, whose entries have to be stored soon; and processes of other versions.
+        self.short = self.rng.random() < 0.5
+        self.fleet = self.rng.choices(("one version", "old and new", "new and later"), (2, 1, 1))[0]
+        self.witness = Witness(self.server.objects, ENV)
         self.clients: list[Client] = []
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -101,20 +110,17 @@ class World:
 
     def run(self) -> None:
         """Play it, and judge."""
-        with _no_validation(self.rng):
+        with _no_validation(self.rng), _log_of(self.short):
             self.loop.run(self._play())
         self._judge()
 
     async def _play(self) -> None:
         rng = self.rng
-        deployers = []
+        deployers: list[Coroutine[Any, Any, None]] = []
         if rng.random() < 0.2:
             await self._in_peace(SOURCE, TOOLS, (b"deployed;",))
             deployers = [self._deployer(self._store(mortal=rng.random() < 0.2)) for _ in range(rng.randint(1, 2))]
-        self.collecting = rng.random() < 0.25
-        if self.collecting:
-            self.tools = TOOLS[:1]
-            await self._in_peace(ENV, self.tools, (b"1;", b"1;2;", b"1;2;3;", b"1;2;3;4;"))
+        await self._begin()
         work = [*self._writers(), self._reader(self._store(), rng.randint(1, 3)), *self._others(), *deployers]
         for coroutine in work:
             self.tasks.append(self.loop.create_task(self._from(rng.random() * 2, coroutine)))
@@ -132,6 +138,18 @@ class World:
             task.cancel()
         results = await asyncio.gather(*self.tasks, return_exceptions=True)
         self.violations += [result for result in results if isinstance(result, Exception)]
+        await self._end()
+
+    async def _begin(self) -> None:
+        """What is there before anybody begins."""
+        self.collecting = self.rng.random() < 0.25
+        if self.collecting:
+            self.tools = TOOLS[:1]
+            await self._in_peace(ENV, self.tools, (b"1;", b"1;2;", b"1;2;3;", b"1;2;3;4;"))
+        elif self.fleet == "old and new":
+            await self._in_peace(ENV, self.tools, (b"1;",), OldClient)
+
+    async def _end(self) -> None:
         self.suspend_at = 0
         if not self.violations:
             await self._aftermath()
@@ -169,7 +187,9 @@ class World:
         await work
 
     def _store(self, *, mortal: bool = False, slow: float = 0.0) -> ConfigStore:
-        client = Client(self.server, retries=self.rng.choice((0, 0, 2)))
+        kinds = {"one version": Client, "old and new": OldClient, "new and later": LaterClient}
+        kind = kinds[self.fleet] if self.rng.random() < 0.4 else Client
+        client = kind(self.server, retries=self.rng.choice((0, 0, 2)))
         client.slow = slow
         if mortal:
             client.requests_left = self.rng.randint(1, 25)
@@ -191,7 +211,7 @@ class World:
             base, revision = file.raw, file.revision
         except ConfigNotFound:
             base, revision = b"", 0
-        except (S3Error, TransportError):
+        except (S3Error, TransportError, FormatTooNew):
             return None
         attempt = Attempt(tool, base + line)
         self.attempts.append(attempt)
@@ -199,7 +219,7 @@ class World:
             release = await store.upload(tool, ENV, attempt.content, expect_revision=revision)
         except CommitUnknown as unknown:
             attempt.told = await self._ask(store, unknown.write_id)
-        except (RevisionConflict, EnvironmentFrozen, S3Error, TransportError):
+        except (RevisionConflict, EnvironmentFrozen, S3Error, TransportError, FormatTooNew):
             attempt.told = False
         else:
             attempt.told = True
@@ -212,7 +232,7 @@ class World:
         for _ in range(30):
             try:
                 outcome = await store.outcome(write_id)
-            except (S3Error, TransportError, CommitUnknown):
+            except (S3Error, TransportError, FormatTooNew, CommitUnknown):
                 outcome = CommitOutcome.PENDING
             if outcome is CommitOutcome.EXPIRED:
                 if not self.collecting:
@@ -227,7 +247,10 @@ class World:
         for _ in range(count):
             began = self.loop.now
             try:
-                if self.rng.random() < 0.7:
+                if self.rng.random() < 0.2:
+                    entries = await store.log(ENV, limit=self.rng.choice((None, 3)))
+                    self.witness.check_read([(entry.sequence, entry.hash) for entry in entries])
+                elif self.rng.random() < 0.7:
                     bundles = await store.download_environment(ENV)
                     self._check_read(began, {tool: bundle.main.raw for tool, bundle in bundles.items()})
                 else:
@@ -236,7 +259,7 @@ class World:
                     self._check_history(began, tool, [release.ref.key for release in releases if release.ref])
             except ConfigNotFound:
                 self._check_read(began, {}, only=TOOLS)
-            except (S3Error, TransportError):
+            except (S3Error, TransportError, FormatTooNew):
                 pass
             await asyncio.sleep(self.rng.random() * 0.5)
 
@@ -245,33 +268,39 @@ class World:
             await store.freeze(ENV, "simulated")
             await asyncio.sleep(self.rng.random())
             await store.thaw(ENV)
-        except (S3Error, TransportError, CommitUnknown, ConfigNotFound):
+        except (S3Error, TransportError, FormatTooNew, CommitUnknown, ConfigNotFound):
             return
 
     async def _mender(self, store: ConfigStore) -> None:
         """Refreshes `live/` while others write; nothing is damaged, so nothing else may change."""
-        with suppress(S3Error, TransportError, ConfigNotFound):
+        with suppress(S3Error, TransportError, FormatTooNew, ConfigNotFound):
             await store.repair(ENV)
 
     async def _roller(self, store: ConfigStore) -> None:
         """Goes back to an old revision."""
         tool = self.rng.choice(self.tools)
-        with suppress(S3Error, TransportError, ConfigNotFound, CommitUnknown, RevisionConflict, EnvironmentFrozen):
+        with suppress(
+            S3Error, TransportError, FormatTooNew, ConfigNotFound, CommitUnknown, RevisionConflict, EnvironmentFrozen
+        ):
             newest = (await store.history(tool, ENV))[0].revision
             await store.rollback(tool, ENV, to_revision=self.rng.randint(max(1, newest - 3), newest))
 
-    async def _in_peace(self, environment: str, tools: tuple[str, ...], contents: tuple[bytes, ...]) -> None:
+    async def _in_peace(
+        self, environment: str, tools: tuple[str, ...], contents: tuple[bytes, ...], kind: type[Client] = Client
+    ) -> None:
         """What was there before, uploaded while nothing failed."""
         faults = self.server.faults, self.server.commit_faults
         self.server.faults = self.server.commit_faults = Faults()
-        store = ConfigStore(Client(self.server), require_conditional_writes=False)
+        store = ConfigStore(kind(self.server), require_conditional_writes=False)
         for tool in tools:
             for content in contents:
                 await store.upload(tool, environment, content)
         self.server.faults, self.server.commit_faults = faults
 
     async def _deployer(self, store: ConfigStore) -> None:
-        with suppress(S3Error, TransportError, ConfigNotFound, CommitUnknown, RevisionConflict, EnvironmentFrozen):
+        with suppress(
+            S3Error, TransportError, FormatTooNew, ConfigNotFound, CommitUnknown, RevisionConflict, EnvironmentFrozen
+        ):
             plan = await store.plan_deploy(SOURCE, ENV, create=True)
             tools = [each.tool for each in plan.tools if each.changes]
             await store.deploy(plan, allow_drift=True, message=" ".join(tools))
@@ -285,8 +314,8 @@ class World:
             for _ in range(2):
                 roller = self._from(self.rng.random() / 2, self._roller(self._store(slow=0.5)))
                 self.tasks.append(self.loop.create_task(roller))
-        with suppress(S3Error, TransportError, ConfigNotFound, CommitUnknown, EnvironmentFrozen):
-            await store.collect_garbage(ENV, keep_revisions=1)
+        with suppress(S3Error, TransportError, FormatTooNew, ConfigNotFound, CommitUnknown, EnvironmentFrozen):
+            await store.collect_garbage(ENV, keep_revisions=1, keep_log=GRACE)
 
     async def _suspend_and_ask(self, write_id: str) -> None:
         """All machines but S3's stand still for a while; then somebody wants to know how a write ended."""
@@ -307,6 +336,10 @@ class World:
             if await self._append(store, tool, b"last;") is not True:
                 raise Violation(f"{tool}: the next writer cannot write")
             self._check_live(tool)
+        self.witness.check_kept()
+        self.witness.check_read([(entry.sequence, entry.hash) for entry in await store.log(ENV)])
+        if problems := (await store.fsck(ENV)).findings:
+            raise Violation(f"not in order: {problems}")
 
     # What must hold --------------------------------------------------------------------------------------------
 
@@ -325,6 +358,7 @@ class World:
                 self.disturbed = True
                 self.tasks.append(self.loop.create_task(self._suspend_and_ask(self.stored[-1])))
         elif key.endswith("/current.json"):
+            self.witness.look(json.loads(body))
             current = _decode_current(body, environment=ENV, where=key)
             self.written.add(current.writers[-1])
             self._observe_commit(current)
@@ -429,6 +463,20 @@ class World:
         for write_id, outcome in self.verdicts:
             if (outcome is CommitOutcome.WON) != (write_id in self.written):
                 raise Violation(f"false verdict: {write_id} was called {outcome}")
+
+
+@contextmanager
+def _log_of(short: bool) -> Any:
+    """Logs of 64 entries, or of a few: no interleaving writes hundreds of commits."""
+    if not short:
+        yield
+        return
+    with (
+        mock.patch.object(log, "RING", 4),
+        mock.patch.object(publish, "MAY_STORE", 2),
+        mock.patch.object(commit, "MUST_STORE", 6),
+    ):
+        yield
 
 
 @contextmanager
