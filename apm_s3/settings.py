@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import unquote
 
 from apm_s3.errors import InvalidOption
 
@@ -19,6 +21,15 @@ MIB = 1024**2
 
 SLOWEST_RATE = 64 * 1024
 """Bytes a second. A transfer that stays slower than this for longer than the deadline has not moved on."""
+
+_PROXY = re.compile(
+    r"(?!https?:(?!//))(?:(?:https?:)?//)?(?:[^\s/?#@\[\]\\]*@)?"
+    r"(?:\[[0-9A-Fa-f:.]+\]|[^\s/?#@\[\]\\:]+)(?::(\d{1,5}))?/?",
+    re.IGNORECASE,
+)
+"""What botocore takes for a proxy's URL: without a scheme, it is "http:"."""
+
+_MAX_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,3 +134,21 @@ class S3Settings:
     def __post_init__(self) -> None:
         if self.max_concurrency < 1:
             raise InvalidOption("max_concurrency is at least 1", hint="leave it at 64")
+        check_proxies(self.proxies or {})
+
+
+def check_proxies(proxies: Mapping[str, str]) -> None:
+    """Refuse what is no proxy's URL, without showing it: it can hold a password.
+
+    Raises:
+        InvalidOption: the URL for "http" or "https" is none.
+    """
+    for scheme in ("http", "https"):
+        url = proxies.get(scheme) or ""
+        match = _PROXY.fullmatch(url)
+        if url and (match is None or int(match[1] or 0) > _MAX_PORT or not unquote(url).isascii()):
+            raise InvalidOption(
+                f"the proxy for {scheme} has no URL like http://host:port",
+                hint="correct it in S3Settings.proxies, or in the environment (HTTPS_PROXY, HTTP_PROXY); its user name "
+                "and password are ASCII, and percent-encoded",
+            )

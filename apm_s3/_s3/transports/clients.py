@@ -20,6 +20,7 @@ from botocore.parsers import ResponseParserError
 
 from apm_s3._s3.transports.boto.control import Endpoint
 from apm_s3._s3.transports.boto.errors import translate
+from apm_s3._s3.transports.boto.redaction import redact_logs
 from apm_s3._s3.transports.boto.resigning import Resigner
 from apm_s3._s3.transports.boto.send_once import SendOnceSession
 from apm_s3._s3.transports.clock import Clock
@@ -53,6 +54,7 @@ class Clients:
         credentials: Credentials | None = None,
         settings: S3Settings,
     ) -> None:
+        redact_logs()
         self.session: AioSession = _core_session(session)
         self.region = region
         self.endpoint_url = endpoint_url
@@ -165,6 +167,7 @@ class Clients:
             config=self._config(endpoint_url),
         )
         client = await self._stack.enter_async_context(context)
+        redact_logs()  # on the loggers of what was loaded for it, too
         client.meta.events.register_first("choose-signer.s3", _presign_with_sigv4)
         client.meta.events.register_last("before-send.s3", Resigner(self.clock, self.provider))
         return client

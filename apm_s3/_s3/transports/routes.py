@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from apm_s3._s3.transports.boto.redaction import Internal
 from apm_s3._s3.transports.clients import is_custom
 from apm_s3._wire.sigv4 import SERVICE, encode_path
 
@@ -77,7 +78,7 @@ class Route:
         return self.origin.secure
 
 
-class _Stopped(Exception):
+class _Stopped(Internal):
     """No error: it carries the request that was stopped."""
 
     def __init__(self, url: str, headers: Mapping[str, Any]) -> None:

@@ -10,7 +10,9 @@ host's bytes for the object. Here botocore sees the redirect instead, and signs 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, MutableMapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiobotocore.httpsession import AIOHTTPSession
 from aiohttp import (
@@ -24,8 +26,10 @@ from aiohttp import (
     ServerDisconnectedError,
 )
 from botocore.exceptions import ClientError
+from botocore.httpsession import ProxyConfiguration
 
 from apm_s3._s3.transports.lean.connection import ConnectionBroken
+from apm_s3.settings import check_proxies
 
 _REDIRECTS = frozenset({301, 302, 307})
 
@@ -46,12 +50,47 @@ class _OneRequest:
     def __init__(self, session: ClientSession) -> None:
         self._session = session
 
-    async def request(self, method: str, **arguments: Any) -> ClientResponse:
-        return await self._session.request(method, middlewares=(send_once,), allow_redirects=False, **arguments)
+    async def request(
+        self,
+        method: str,
+        *,
+        url: Any,
+        headers: MutableMapping[str, str],
+        proxy: str | None,
+        proxy_headers: Mapping[str, str],
+        **arguments: Any,
+    ) -> ClientResponse:
+        if proxy is not None:
+            # aiohttp's errors show the proxy's URL, so the password that is in it goes as a header.
+            authorization = ProxyConfiguration().proxy_headers_for(proxy)
+            if url.scheme == "http":
+                headers.update(authorization)
+            else:
+                proxy_headers = {**proxy_headers, **authorization}
+            parts = urlsplit(proxy)
+            proxy = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        return await self._session.request(
+            method,
+            url=url,
+            headers=headers,
+            proxy=proxy,
+            proxy_headers=proxy_headers,
+            middlewares=(send_once,),
+            allow_redirects=False,
+            **arguments,
+        )
 
 
 class SendOnceSession(AIOHTTPSession):  # type: ignore[misc]
-    """aiobotocore's HTTP session without aiohttp's own repeats and redirects."""
+    """aiobotocore's HTTP session without aiohttp's own repeats and redirects.
+
+    Raises:
+        InvalidOption: the settings, or the environment, name no proxy that can be used. Errors of URLs show them.
+    """
+
+    def __init__(self, *arguments: Any, proxies: dict[str, str] | None = None, **more: Any) -> None:
+        check_proxies(proxies or {})
+        super().__init__(*arguments, proxies=proxies, **more)
 
     async def send(self, request: Any) -> Any:
         """Send `request`.

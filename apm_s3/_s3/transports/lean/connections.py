@@ -17,7 +17,7 @@ from apm_s3._s3.transports.lean.dialing import dial
 from apm_s3._s3.transports.routes import Origin
 from apm_s3._wire.http1 import request_head
 from apm_s3.errors import InvalidOption
-from apm_s3.settings import S3Settings
+from apm_s3.settings import S3Settings, check_proxies
 
 KEEPALIVE = 12.0
 """Seconds that an idle connection is kept, as aiobotocore does."""
@@ -179,22 +179,11 @@ class Connections:
         address = choice.proxy_url_for(url)
         if not address:
             return None
-        try:
-            parts = urlsplit(address)
-            host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
-        except ValueError:
-            host = None
-        if host is None or parts.scheme not in {"http", "https"}:
-            # The URL can hold a password: it is not shown.
-            raise InvalidOption(f"the proxy for {scheme} has no URL like http://host:port", hint="correct the proxies")
-        try:
-            headers = dict(choice.proxy_headers_for(address))
-        except UnicodeError:
-            # It holds the password.
-            raise InvalidOption(
-                f"the name or password for the {scheme} proxy is not ASCII", hint="correct the proxies"
-            ) from None
-        return Proxy(host, port, parts.scheme == "https", headers)
+        check_proxies({scheme: address})
+        parts = urlsplit(address)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        headers = dict(choice.proxy_headers_for(address))
+        return Proxy(parts.hostname or "", port, parts.scheme == "https", headers)
 
     async def _ssl_context(self) -> ssl.SSLContext:
         async with self._opening:

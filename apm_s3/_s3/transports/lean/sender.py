@@ -67,10 +67,10 @@ class Sender:
 
     async def route(self, bucket: str) -> Route | None:
         """The way to `bucket`; None where aiobotocore should go."""
-        try:
-            return self._routes[bucket]
-        except KeyError:
+        route = self._routes.get(bucket)
+        if route is None and bucket not in self._routes:
             return await self._learn(bucket, None)
+        return route
 
     async def exchange(
         self, call: Call, route: Route, payload: Payload | None = None, limit: int | None = MAX_DOCUMENT
