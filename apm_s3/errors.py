@@ -5,7 +5,8 @@
     │   ├── InvalidBucketName
     │   ├── InvalidKey
     │   ├── InvalidOption
-    │   └── ObjectTooLarge
+    │   ├── ObjectTooLarge
+    │   └── QueryInvalid
     ├── UsageError (also RuntimeError)       the manager was used wrongly
     │   ├── ManagerClosed
     │   └── WrongEventLoop
@@ -105,6 +106,7 @@ __all__ = [
     "ObjectNotFound",
     "ObjectTooLarge",
     "PreconditionFailed",
+    "QueryInvalid",
     "RequestRejected",
     "RequestTimedOut",
     "RevisionConflict",
@@ -243,6 +245,22 @@ class ObjectTooLarge(InvalidRequest):
         super().__init__(f"{size} bytes are more than the {limit} that are allowed", **where)
         self.size: int = size
         self.limit: int = limit
+
+
+class QueryInvalid(InvalidRequest):
+    """A text that is not PromQL or not LogQL.
+
+    Attributes:
+        offset: where the part that is wrong begins, in characters.
+        end: where it ends.
+    """
+
+    default_hint = "correct the text from that character on"
+
+    def __init__(self, problem: str, *, offset: int, end: int, **where: Any) -> None:
+        super().__init__(problem, **where)
+        self.offset: int = offset
+        self.end: int = end
 
 
 class UsageError(ApmS3Error, RuntimeError):

@@ -66,6 +66,8 @@ def make(cls: type[ApmS3Error], problem: str = "it went wrong", **where: Any) ->
         "expected_revision": 1,
         "current_revision": 2,
         "write_id": "w1",
+        "offset": 0,
+        "end": 1,
     }
     parameters = inspect.signature(cls).parameters
     needed = {

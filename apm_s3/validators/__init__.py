@@ -25,12 +25,15 @@ from apm_s3.validators._validate import (
     validate_config,
     validate_config_async,
 )
+from apm_s3.validators.queries import parse_logql, parse_promql
 
 __all__ = [
     "MAIN_FILES",
     "TOOLS",
     "infer_kind",
     "parse_document",
+    "parse_logql",
+    "parse_promql",
     "validate_bundle",
     "validate_bundle_async",
     "validate_config",

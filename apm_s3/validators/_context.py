@@ -22,6 +22,7 @@ from apm_s3.validators._reading.nodes import (
     problem,
     render_path,
 )
+from apm_s3.validators._reading.positions import place_in_scalar
 from apm_s3.validators._reading.yaml_reader import GoYaml
 
 MAX_ISSUES = 1000
@@ -124,11 +125,22 @@ class Context:
 
     def __init__(self, target: Version | None = None) -> None:
         self.target = target
+        self._source_text = ""
         self._issues: list[Issue] = []
         self._counts = dict.fromkeys(Severity, 0)
         self._seen: set[tuple[int | None, int | None, str, str]] = set()
         self._skipped: dict[str, None] = {}
         self._mentions: list[Mention] = []
+
+    def read_from(self, source: Source) -> None:
+        """Remember the text that the nodes were read from, for the places of characters inside a scalar."""
+        self._source_text = source.text
+
+    def place_in(self, node: Node, offset: int) -> tuple[int, int] | None:
+        """Line and column of one character of a scalar's text; None where that cannot be told."""
+        if not self._source_text or not node.line:
+            return None
+        return place_in_scalar(self._source_text, node.line, node.column, node.text, offset)
 
     def error(self, node: Node, path: Path, rule: str, message: str, hint: str | None = None) -> None:
         """Report an error at `node`."""

@@ -40,8 +40,6 @@ def report(row):
 
 @pytest.mark.parametrize("tool", KINDS)
 def test_every_verdict_is_that_of_the_real_loader(tool):
-    pytest.importorskip("promql_parser")
-
     wrong = [row["file"] for row in files(tool) if report(row).ok != (row["label"] == "good")]
 
     assert wrong == []
@@ -49,7 +47,6 @@ def test_every_verdict_is_that_of_the_real_loader(tool):
 
 @pytest.mark.parametrize("tool", LINES)
 def test_the_line_is_the_one_that_the_real_loader_names(tool):
-    pytest.importorskip("promql_parser")
     right, wrong = 0, []
     for row in files(tool):
         named = re.findall(r"(?:line |FILE: )(\d+)", row["real_tool_error"]) if row["label"] == "bad" else []

@@ -88,17 +88,42 @@ def test_promql_is_that_of_the_release_without_feature_flags(expression, old, ne
     assert (check(data, target_version="2.53").ok, check(data).ok) == (old, new)
 
 
-@pytest.mark.parametrize("expression", ["1" + "+1" * 50_000, "(" * 50_000, "up or " * 400 + "up"])
-def test_an_expression_that_the_parser_cannot_be_trusted_with_is_skipped(expression):
+@pytest.mark.parametrize(("expression", "good"), [("1" + "+1" * 40_000, True), ("(" * 50_000, False)])
+def test_an_expression_of_any_size_is_checked(expression, good):
     data = {"groups": [{"name": "g", "rules": [{"record": "r", "expr": expression}]}]}
 
-    assert any("PromQL" in reason for reason in check(data).skipped)
+    report = check(data)
+
+    assert (report.ok, report.skipped) == (good, ())
 
 
-def test_a_problem_in_a_block_of_text_has_the_line_of_its_key():
-    text = "groups:\n- name: g\n  rules:\n  - alert: a\n    expr: |\n      up ==\n"
+@pytest.mark.parametrize(
+    ("value", "line", "column"),
+    [
+        ("up ==", 5, 16),
+        ("'up{job=''a''} &'", 5, 26),
+        ('"up{job=\\"a\\"} &"', 5, 26),
+        ("|\n      up &\n", 6, 10),
+        ("|\n      up +\n        sum bi (x) (up)\n", 7, 13),
+        (">-\n      up\n      or rte(up[5m])\n", 7, 10),
+        ("up or\n      rte(up[5m])\n", 6, 7),
+        ("!!str up &", 5, 20),
+    ],
+)
+def test_an_error_in_promql_has_the_line_and_column_of_its_token(value, line, column):
+    text = f"groups:\n- name: g\n  rules:\n  - alert: a\n    expr: {value}"
 
-    assert [(issue.line, issue.column) for issue in check(text).errors] == [(5, 11)]
+    assert [(issue.line, issue.column) for issue in check(text).errors] == [(line, column)]
+
+
+def test_an_error_in_data_has_the_number_of_the_character():
+    data = {"groups": [{"name": "g", "rules": [{"record": "r", "expr": "sum(up))"}]}]}
+
+    assert "at character 8" in check(data).errors[0].message
+
+
+def test_an_error_has_the_hint_of_the_language():
+    assert check(alert("labels: {}").replace("expr: up", "expr: 'rte(up[5m])'")).errors[0].hint == "did you mean rate?"
 
 
 @pytest.mark.parametrize(

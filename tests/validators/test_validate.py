@@ -1,8 +1,6 @@
 """The entry points: kinds, names, versions, bundles and the event loop."""
 
 import asyncio
-import subprocess
-import sys
 
 import pytest
 
@@ -161,25 +159,6 @@ async def test_a_cancelled_validation_leaves_no_process(monkeypatch):
 async def test_the_async_call_refuses_a_wrong_argument(options):
     with pytest.raises(InvalidOption):
         await validate_config_async("prometheus", LARGE, **options)
-
-
-WITHOUT_EXTRAS = """
-import sys
-sys.modules["promql_parser"] = None
-from apm_s3.validators import validate_config
-rules = "groups: [{name: g, rules: [{record: r, expr: 'rate('}]}]"
-report = validate_config("prometheus", rules, kind="rules")
-assert report.ok, report
-print(*report.skipped, sep="\\n")
-"""
-
-
-def test_without_the_extra_the_checks_that_need_it_are_said_to_be_skipped():
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_EXTRAS], capture_output=True, text=True, timeout=60, check=True
-    )
-
-    assert done.stdout.count("apm-s3[validate]") == 1
 
 
 @pytest.mark.parametrize(

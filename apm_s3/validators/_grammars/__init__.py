@@ -1,1 +1,1 @@
-"""The small languages inside configurations: durations, sizes, URLs, labels, regexes, PromQL, Go templates."""
+"""The small languages inside configurations: durations, sizes, URLs, labels, regexes, Go templates."""

@@ -26,6 +26,7 @@ def check(kind: str, source: Source, context: Context) -> None:
     if kind == "rules":
         root = take_issues(source.document("yaml"), context)
         if root is not None:
+            context.read_from(source)
             rules_schema().decode(RULES, root, context)
         return
     if source.data is None and "${" in source.text:

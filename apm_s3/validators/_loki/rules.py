@@ -8,8 +8,10 @@ from __future__ import annotations
 from apm_s3.validators._context import Context
 from apm_s3.validators._decoding.schema import Table
 from apm_s3.validators._decoding.struct import Struct
-from apm_s3.validators._grammars.logql import logql_problem
 from apm_s3.validators._prometheus.rules import check_groups
+from apm_s3.validators._queries import report_query
+from apm_s3.validators._query.logql import parse
+from apm_s3.validators._query.problems import QueryProblem
 
 RULE_TYPES: Table = {
     "model/rulefmt.RuleGroups": {"groups": "[]model/rulefmt.RuleGroup", "namespace": "string"},
@@ -41,6 +43,7 @@ def check_rules(file: Struct, context: Context) -> None:
 
 
 def _check_logql(rule: Struct, expression: str, context: Context) -> None:
-    problem = logql_problem(expression)
-    if problem:
-        rule.error(context, "expr", "logql", f"not LogQL: {problem}")
+    try:
+        parse(expression)
+    except QueryProblem as exc:
+        report_query(rule, "expr", "LogQL", exc, context)

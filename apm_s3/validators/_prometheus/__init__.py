@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from apm_s3.validators._context import Context, Source
-from apm_s3.validators._grammars import promql
 from apm_s3.validators._prometheus.bundle import check_bundle
 from apm_s3.validators._prometheus.schema import CONFIG, RULES, TARGETS, config_schema, rules_schema
 from apm_s3.validators._reading.nodes import Node
@@ -39,8 +38,7 @@ def check(kind: str, source: Source, context: Context) -> None:
     if root is None:
         return
     if kind == "rules":
-        if not promql.available():
-            context.skip(promql.SKIPPED)
+        context.read_from(source)
         rules_schema().decode(RULES, root, context)
         return
     if kind == "targets":

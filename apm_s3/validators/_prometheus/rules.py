@@ -9,8 +9,10 @@ from apm_s3.validators._decoding.gates import known_in
 from apm_s3.validators._decoding.struct import Struct
 from apm_s3.validators._grammars.gotemplate import template_problem
 from apm_s3.validators._grammars.labels import is_label_name, is_metric_name, is_utf8
-from apm_s3.validators._grammars.promql import MAX_PARTS, promql_problem, too_complex
 from apm_s3.validators._prometheus.gates import TEMPLATE_FUNCTIONS_SINCE, UTF8_NAMES
+from apm_s3.validators._queries import report_query
+from apm_s3.validators._query.problems import QueryProblem
+from apm_s3.validators._query.promql import parse
 
 _OLD_FUNCTIONS = (
     *("query", "first", "label", "value", "strvalue", "args", "reReplaceAll", "safeHtml", "match", "title"),
@@ -29,10 +31,10 @@ ExpressionCheck = Callable[[Struct, str, Context], None]
 
 def check_promql(rule: Struct, expression: str, context: Context) -> None:
     """The expression is PromQL."""
-    if too_complex(expression):
-        context.skip(f"PromQL of more than {MAX_PARTS} operators and brackets was not checked")
-    elif problem := promql_problem(expression, context.target):
-        rule.error(context, "expr", "promql", f"not PromQL: {problem}")
+    try:
+        parse(expression, context.target)
+    except QueryProblem as exc:
+        report_query(rule, "expr", "PromQL", exc, context)
 
 
 def check_groups(file: Struct, context: Context, check_expression: ExpressionCheck = check_promql) -> None:

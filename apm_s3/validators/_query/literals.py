@@ -47,6 +47,20 @@ def unquote(literal: str) -> str:
     return b"".join(pieces).decode("utf-8", "surrogateescape")
 
 
+def source_offset(literal: str, offset: int) -> int:
+    """Where in `literal` the character with `offset` in its text is written; `literal` is one that `unquote` takes."""
+    inner = literal[1:-1]
+    if literal[0] == "`" or "\\" not in inner:
+        return 1 + min(offset, len(inner))
+    end = 0
+    for match in _ESCAPE.finditer(inner):
+        if match.start() - end >= offset:
+            break
+        offset -= match.start() - end + 1
+        end = match.end()
+    return 1 + min(end + max(offset, 0), len(inner))
+
+
 def _escaped(match: re.Match[str], quote: str) -> bytes:
     simple, octal, hexadecimal, short, long = match.groups()
     if simple is not None and (simple not in "'\"" or simple == quote):

@@ -247,8 +247,7 @@ class _Parser(StageParser):
             self.expect(",", f"before {name} in label_replace()")
             texts.append(self.string(f"for {name}"))
         self.expect(")", "in label_replace()")
-        pattern = texts[-1]
-        check_regex(pattern.value, pattern.start, pattern.end)
+        check_regex(texts[-1], self.text)
         return Call(start, self.ends[self.at - 1], "vector", "label_replace", (metric, *texts))
 
     def _vector(self) -> Call:

@@ -9,7 +9,7 @@ from apm_s3.validators._query.literals import BadLiteral, parse_duration
 from apm_s3.validators._query.logql_nodes import LabelFilter, LineFilter, Stage, Streams, Unwrap
 from apm_s3.validators._query.logql_templates import template_problem_of
 from apm_s3.validators._query.logql_tokens import BYTES, CONVERSIONS, FLAG, KEYWORDS, STAGES
-from apm_s3.validators._query.matchers import allows_empty, check_matcher, check_regex
+from apm_s3.validators._query.matchers import allows_empty, check_regex
 from apm_s3.validators._query.nodes import Duration, Matcher
 from apm_s3.validators._query.parsing import DURATION, MAX_DEPTH, NAME, NUMBER, STRING, Parser
 from apm_s3.validators._query.problems import QueryProblem
@@ -74,9 +74,9 @@ class StageParser(Parser):
             raise self.unexpected("one of = != =~ !~ after the name of a label")
         self.at += 1
         value = self.string("after " + op)
-        matcher = Matcher(self.starts[at], value.end, name, op, value.value)
-        check_matcher(matcher, value.start, value.end)
-        return matcher
+        if op in ("=~", "!~"):
+            check_regex(value, self.text)
+        return Matcher(self.starts[at], value.end, name, op, value.value)
 
     def stages(self) -> tuple[LineFilter | Stage, ...]:
         """Line filters and what stands after `|`, up to an `unwrap`."""
@@ -109,7 +109,7 @@ class StageParser(Parser):
     def _line_value(self, op: str) -> str:
         value = self.string(f"or ip(...) after {op}")
         if op in ("|~", "!~"):
-            check_regex(value.value, value.start, value.end)
+            check_regex(value, self.text)
         return value.value
 
     def _ip(self) -> str:
@@ -174,22 +174,22 @@ class StageParser(Parser):
 
     def _expression_parser(self, name: str) -> tuple[tuple[str, ...], str]:
         value = self.string(f"after {name}")
-        text = value.value
+        message = None
         if name == "regexp":
-            check_regex(text, value.start, value.end)
-            labels, message = _NAMED_GROUP.findall(text), None
+            check_regex(value, self.text)
+            labels = _NAMED_GROUP.findall(value.value)
             missing = "regexp needs a group with a name, such as (?P<status>\\d+)"
         else:
-            labels, message = [label for label in _CAPTURE.findall(text) if label != "_"], None
+            labels = [label for label in _CAPTURE.findall(value.value) if label != "_"]
             missing = "pattern needs a capture with a name, such as <status>"
-            if _TOUCHING.search(text):
+            if _TOUCHING.search(value.value):
                 message = "two captures of a pattern need a text between them"
         message = message or (missing if not labels else None)
         if message is None and (twice := next((label for label in labels if labels.count(label) > 1), None)):
             message = f"label {twice[:40]!r} is captured twice"
         if message:
             raise QueryProblem(message, value.start, value.end)
-        return tuple(labels), text
+        return tuple(labels), value.value
 
     def _template(self, name: str) -> str:
         value = self.string(f"after {name}")
@@ -259,8 +259,8 @@ class StageParser(Parser):
         kind, start = self.kinds[self.at], self.starts[self.at]
         if kind == STRING and op in _MATCH_OPS:
             value = self.string("")
-            matcher = Matcher(self.starts[at], value.end, name, op, value.value)
-            check_matcher(matcher, value.start, value.end)
+            if op in ("=~", "!~"):
+                check_regex(value, self.text)
             return LabelFilter(self.starts[at], value.end, name, op, value.value)
         if kind == "ip" and op in ("=", "!="):
             return LabelFilter(self.starts[at], self.ends[self.at - 1], name, op, self._ip())

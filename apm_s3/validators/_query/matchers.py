@@ -4,39 +4,32 @@ from __future__ import annotations
 
 import re
 
-from apm_s3.validators._grammars.regexes import matches_empty, regex_error, regex_message
-from apm_s3.validators._query.nodes import Matcher
+from apm_s3.validators._query.literals import source_offset
+from apm_s3.validators._query.nodes import Matcher, StringLiteral
 from apm_s3.validators._query.problems import QueryProblem
+from apm_s3.validators._query.re2 import Regex, check_re2, parse_re2
 
+_PREFIX, _SUFFIX = "^(?s:", ")$"
 _META = re.compile(r"[\\.+*?()\[\]{}^$]")
 
 
-def check_matcher(matcher: Matcher, value_start: int, value_end: int) -> None:
-    """The value of a `=~` or `!~` is a regular expression. It stands between the two offsets.
+def check_regex(value: StringLiteral, text: str) -> None:
+    """`value`, a string of the query `text`, is a regular expression as Prometheus and Loki anchor it.
 
     Raises:
-        QueryProblem: it is none.
+        QueryProblem: it is none; the place is that of the part that is wrong.
     """
-    if matcher.op not in ("=~", "!~"):
-        return
-    # Prometheus compiles nothing where all characters stand for themselves.
-    if is_utf8(matcher.value) or _META.search(matcher.value):
-        check_regex(matcher.value, value_start, value_end)
-
-
-def check_regex(pattern: str, start: int, end: int) -> None:
-    """The string between the two offsets, whose value is `pattern`, is a regular expression.
-
-    Raises:
-        QueryProblem: it is none.
-    """
+    pattern = value.value
     if not is_utf8(pattern):
-        raise QueryProblem("not a regular expression: bytes that are not UTF-8", start, end)
-    if error := regex_error(pattern):
-        # Where the string is longer than its value, escapes have moved the place.
-        if end - start == len(pattern) + 2:
-            start, end = start + 1 + error.offset, end - 1
-        raise QueryProblem(regex_message(error), start, end, error.hint)
+        # Prometheus compiles nothing where all characters stand for themselves.
+        if _META.search(pattern):
+            raise QueryProblem("not a regular expression: bytes that are not UTF-8", value.start, value.end)
+        return
+    error = check_re2(pattern, _PREFIX, _SUFFIX)
+    if error is not None:
+        start = value.start + source_offset(text[value.start : value.end], error.offset)
+        message = f"not a regular expression: {error.message[:300]}"
+        raise QueryProblem(message, start, max(start, value.end - 1), error.hint)
 
 
 def is_utf8(text: str) -> bool:
@@ -48,4 +41,5 @@ def allows_empty(matcher: Matcher) -> bool:
     """Whether series without the label fit."""
     if matcher.op in ("=", "!="):
         return (matcher.value == "") is (matcher.op == "=")
-    return (is_utf8(matcher.value) and matches_empty(matcher.value)) is (matcher.op == "=~")
+    regex = parse_re2(_PREFIX + matcher.value + _SUFFIX)
+    return (isinstance(regex, Regex) and regex.matches_empty) is (matcher.op == "=~")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from apm_s3.validators._query.literals import MAX_SECONDS
-from apm_s3.validators._query.matchers import allows_empty, check_matcher, is_utf8
+from apm_s3.validators._query.matchers import allows_empty, check_regex, is_utf8
 from apm_s3.validators._query.nodes import At, Duration, Expr, Matcher, NumberLiteral, RangeSelector, Selector, Subquery
 from apm_s3.validators._query.parsing import BAD, DURATION, END, NAME, NUMBER, STRING, describe_type
 from apm_s3.validators._query.problems import QueryProblem
@@ -97,11 +97,10 @@ class SelectorParser(DurationParser):
         self.at = at + 2
         if self.kinds[at + 2] != STRING:
             raise self.unexpected("a value in quotes")
-        self.at = at + 3
-        matcher = Matcher(start, self.ends[at + 2], name, op, self.unquoted(at + 2))
+        value = self.string("")
         if op in ("=~", "!~"):
-            check_matcher(matcher, self.starts[at + 2], self.ends[at + 2])
-        return matcher
+            check_regex(value, self.text)
+        return Matcher(start, value.end, name, op, value.value)
 
     def range(self, operand: Expr) -> Expr:
         """`operand` with the `[5m]` or `[1h:5m]` that is next."""

@@ -48,7 +48,7 @@ def takes(text, release=None):
         ("up{job=api}", "api", "a value in quotes", None),
         ('up{job="a" env="b"}', "env", "',' or '}' after a matcher", None),
         ('up{job=~"a|("}', "(", "not a regular expression: missing closing ): `a|(`", None),
-        ('up{job=~"\\n("}', '"\\n("', "not a regular expression: missing closing )", None),
+        ('up{job=~"\\n("}', '(', "not a regular expression: missing closing )", None),
         ('up{job=~"(?!a)b"}', "(?!a)b", "invalid or unsupported Perl syntax: `(?!`", "use a negative matcher"),
         ('up{job="a}', '"a}', "the string that begins here does not end", None),
         ('up{job="\\d"}', "\\", "unknown escape '\\\\d'", None),

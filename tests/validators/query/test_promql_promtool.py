@@ -1,6 +1,7 @@
 """Agreement with promtool on random expressions. What still differs for a known reason would be listed here: nothing."""
 
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -9,6 +10,8 @@ from apm_s3.validators._query.problems import QueryProblem
 from apm_s3.validators._query.promql import parse
 from tests.validators.query.expressions import expressions
 from tests.validators.query.promtool import verdicts
+
+pytestmark = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 
 
 @pytest.fixture(scope="module")

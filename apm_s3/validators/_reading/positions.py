@@ -1,0 +1,133 @@
+"""Where a character of a scalar's text is written: through folding, indentation and escapes of YAML and JSON.
+
+The text and its source are walked side by side. Wherever they disagree the walk ends without an answer, so that a
+style that is not understood costs precision and never gives a wrong place.
+"""
+
+from __future__ import annotations
+
+import re
+
+_BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
+_PROPERTIES = re.compile(r"(?:[!&][^\s]*[ \t\r\n]+)*")
+_FOLD = re.compile(r"[ \t]*(?:\r\n|[\n\r\x85\u2028\u2029])(?:[ \t]*(?:\r\n|[\n\r\x85\u2028\u2029]))*[ \t]*")
+_JOIN = re.compile(r"\\(?:\r\n|[\n\r\x85\u2028\u2029])[ \t]*(?:(?:\r\n|[\n\r\x85\u2028\u2029])[ \t]*)*")
+_ESCAPE = re.compile(
+    r"\\(?:x[0-9a-fA-F]{2}|u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    r"|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)"
+)
+_HEADER = re.compile(r"[|>](?:[+-]?([1-9])?[+-]?)[ \t]*(?:#[^\r\n]*)?(?:\r\n|[\n\r\x85\u2028\u2029])")
+
+
+def place_in_scalar(source: str, line: int, column: int, text: str, offset: int) -> tuple[int, int] | None:
+    """Line and column, from 1, of `text[offset]`, for a scalar of `source` that begins at `line` and `column`.
+
+    None where it cannot be told.
+    """
+    start = _index(source, line, column)
+    if start is None:
+        return None
+    match = _PROPERTIES.match(source, start)
+    start = match.end() if match else start
+    style = source[start : start + 1]
+    if style in ("|", ">"):
+        at = _in_block(source, start, text, offset)
+    elif style in ('"', "'"):
+        at = _in_flow(source, start + 1, text, offset, style)
+    else:
+        at = _in_flow(source, start, text, offset, "")
+    return None if at is None else _line_and_column(source, at, line)
+
+
+def _index(source: str, line: int, column: int) -> int | None:
+    at = 0
+    for _ in range(line - 1):
+        found = _BREAK.search(source, at)
+        if found is None:
+            return None
+        at = found.end()
+    at += column - 1
+    return at if 0 <= at < len(source) else None
+
+
+def _line_and_column(source: str, at: int, first: int) -> tuple[int, int]:
+    line, start = 1, 0
+    for found in _BREAK.finditer(source, 0, at):
+        line, start = line + 1, found.end()
+    return (line, at - start + 1) if line >= first else (first, 1)
+
+
+def _in_flow(source: str, at: int, text: str, offset: int, quote: str) -> int | None:
+    """In a plain scalar, or within quotes."""
+    done = 0
+    while done <= offset:
+        written, length = _flow_piece(source, at, quote, text[done : done + 1])
+        if written is None or text[done : done + len(written)] != written:
+            return at if done == offset else None
+        # The place of a fold's own characters is where the line ends.
+        if done + len(written) > offset and length:
+            return at
+        done += len(written)
+        at += length
+        if not length:
+            return at if done == offset else None
+    return None
+
+
+def _flow_piece(source: str, at: int, quote: str, expected: str) -> tuple[str | None, int]:
+    """What is written at `at`, and the length of that in the source."""
+    char = source[at : at + 1]
+    if not char:
+        return None, 0
+    if quote == "'" and char == "'":
+        return ("'", 2) if source[at + 1 : at + 2] == "'" else (None, 0)
+    if quote == '"' and char == '"':
+        return None, 0
+    if quote == '"' and char == "\\":
+        joined = _JOIN.match(source, at)
+        escape = joined or _ESCAPE.match(source, at)
+        return ("", joined.end() - at) if joined else (expected, escape.end() - at if escape else 1)
+    if char in " \t\r\n\x85\u2028\u2029" and (fold := _FOLD.match(source, at)):
+        breaks = len(_BREAK.findall(fold[0]))
+        return ("\n" * (breaks - 1) if breaks > 1 else " ", len(fold[0]))
+    return char, 1
+
+
+def _in_block(source: str, start: int, text: str, offset: int) -> int | None:
+    header = _HEADER.match(source, start)
+    if header is None:
+        return None
+    at, done, indent = header.end(), 0, None
+    folded = source[start] == ">"
+    while done <= offset and at < len(source):
+        found = _BREAK.search(source, at)
+        end = found.start() if found else len(source)
+        line = source[at:end]
+        if line.strip(" \t") or (indent is not None and len(line) > indent):
+            if indent is None:
+                indent = _block_indent(source, start, header[1], line)
+            content = line[indent:]
+            # Between two lines stands a space or a line break: how many, the text itself says.
+            while folded and not text.startswith(content, done) and text[done : done + 1] in (" ", "\n"):
+                done += 1
+            if not text.startswith(content, done):
+                return None
+            if done <= offset <= done + len(content):
+                return at + indent + offset - done
+            done += len(content)
+            if not folded:
+                done += 1
+        elif not folded:
+            done += 1
+        at = found.end() if found else len(source)
+    return None
+
+
+def _block_indent(source: str, start: int, explicit: str | None, line: str) -> int:
+    own = len(line) - len(line.lstrip(" "))
+    if explicit is None:
+        return own
+    # An explicit indicator counts from the parent, whose own indentation is that of the line with the key.
+    begin = max((found.end() for found in _BREAK.finditer(source, 0, start)), default=0)
+    parent = source[begin:start]
+    return min(own, len(parent) - len(parent.lstrip(" -")) + int(explicit))

@@ -1,0 +1,119 @@
+"""PromQL and LogQL as syntax trees, for checks of your own.
+
+```python
+tree = parse_promql('sum by (job) (rate(http_requests_total{env="prod"}[5m]))')
+metrics_of(tree)    # ("http_requests_total",)
+labels_of(tree)     # ("job", "env")
+[window.seconds for window in ranges_of(tree)]    # [300.0]
+```
+
+Every node has its place in the text: `start` and `end`, in characters.
+"""
+
+from __future__ import annotations
+
+from apm_s3.errors import QueryInvalid
+from apm_s3.validators._context import parse_version
+from apm_s3.validators._query import logql, promql
+from apm_s3.validators._query.logql_nodes import (
+    LabelFilter,
+    LineFilter,
+    LogRange,
+    RangeAggregation,
+    Stage,
+    Streams,
+    Unwrap,
+    Variants,
+)
+from apm_s3.validators._query.nodes import (
+    Aggregation,
+    At,
+    Binary,
+    Call,
+    Duration,
+    Expr,
+    Grouping,
+    Matcher,
+    Matching,
+    Node,
+    NumberLiteral,
+    Paren,
+    RangeSelector,
+    Selector,
+    StringLiteral,
+    Subquery,
+    Unary,
+    ValueType,
+)
+from apm_s3.validators._query.problems import QueryProblem
+from apm_s3.validators._query.usage import labels_of, matchers_of, metrics_of, ranges_of, walk
+
+__all__ = [
+    "Aggregation",
+    "At",
+    "Binary",
+    "Call",
+    "Duration",
+    "Expr",
+    "Grouping",
+    "LabelFilter",
+    "LineFilter",
+    "LogRange",
+    "Matcher",
+    "Matching",
+    "Node",
+    "NumberLiteral",
+    "Paren",
+    "QueryInvalid",
+    "RangeAggregation",
+    "RangeSelector",
+    "Selector",
+    "Stage",
+    "Streams",
+    "StringLiteral",
+    "Subquery",
+    "Unary",
+    "Unwrap",
+    "ValueType",
+    "Variants",
+    "labels_of",
+    "matchers_of",
+    "metrics_of",
+    "parse_logql",
+    "parse_promql",
+    "ranges_of",
+    "walk",
+]
+
+
+def parse_promql(text: str, *, target_version: str | None = None) -> Expr:
+    """The syntax tree of a PromQL expression.
+
+    `target_version` is the release of Prometheus whose PromQL it must be, such as "2.53"; the newest known one for
+    None. What needs a feature flag is refused.
+
+    Raises:
+        QueryInvalid: not PromQL; its `offset` and `end` say where.
+        InvalidOption: `target_version` is not a version.
+    """
+    try:
+        return promql.parse(text, parse_version(target_version))
+    except QueryProblem as exc:
+        raise _invalid("PromQL", exc) from None
+
+
+def parse_logql(text: str) -> Expr:
+    """The syntax tree of a LogQL query: `Streams` for a log query, another node for a metric query.
+
+    Raises:
+        QueryInvalid: not LogQL; its `offset` and `end` say where.
+    """
+    try:
+        return logql.parse(text)
+    except QueryProblem as exc:
+        raise _invalid("LogQL", exc) from None
+
+
+def _invalid(language: str, problem: QueryProblem) -> QueryInvalid:
+    message = f"not {language}: {problem.message}, at character {problem.start + 1}"
+    return QueryInvalid(message, offset=problem.start, end=problem.end, hint=problem.hint)
