@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from types import NoneType
 
 from apm_s3._naming import check_environment
 from apm_s3._tools import Tool
 from apm_s3.configs._content.diff import BundleDiff
-from apm_s3.configs._content.directories import read_directory, write_directory
-from apm_s3.configs._content.overlays import is_reserved
+from apm_s3.configs._content.directories import EXCLUDED, read_directory, write_directory
+from apm_s3.configs._content.overlays import OVERLAY, is_reserved
 from apm_s3.configs._content.sources import check_revisions, check_tool, check_tools, check_type
 from apm_s3.configs._models import Bundle, ConfigFile, Release
 from apm_s3.configs._record import LogEntry
@@ -118,11 +118,13 @@ class ReadMethods:
         *,
         to_environment: str | None = None,
         directory: str | os.PathLike[str] | None = None,
+        exclude: Collection[str] = EXCLUDED,
     ) -> BundleDiff:
         """How two bundles of a tool differ, as text and by structure, secrets masked.
 
         Compared are two revisions of an environment (by default the current one with the one before), or the current
-        revisions of `environment` and `to_environment`, or a revision (by default the current one) with a directory.
+        revisions of `environment` and `to_environment`, or a revision (by default the current one) with a directory, of
+        which `exclude` leaves out the same as in `upload_dir`.
 
         Raises:
             InvalidOption: arguments that exclude each other, or a directory that cannot be read.
@@ -138,9 +140,11 @@ class ReadMethods:
             )
         elsewhere = None if to_environment is None else check_environment(to_environment)
         if directory is not None:
-            files = await read_directory(directory)
+            files = (await read_directory(directory, exclude)).files
             old = await self._views.files_of(tool, environment, old_revision)
-            return await compare(old, (str(directory), files))
+            # An upload of the directory would keep the overlay, where it has none.
+            kept = {OVERLAY: old[1][OVERLAY]} if OVERLAY in old[1] else {}
+            return await compare(old, (str(directory), {**kept, **files}))
         new = await self._views.files_of(tool, elsewhere or environment, new_revision)
         if old_revision is None and elsewhere is None:
             current = await self._views.wanted(tool, environment, new_revision)

@@ -12,7 +12,7 @@ from apm_s3._naming import check_environment, check_file_name
 from apm_s3._tasks import run_all
 from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.configs._content.diff import BundleDiff, diff_bundles
-from apm_s3.configs._content.overlays import is_reserved
+from apm_s3.configs._content.overlays import OVERLAY, is_reserved
 from apm_s3.configs._models import Bundle, ConfigFile, Release
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.archive import Archive
@@ -102,13 +102,13 @@ class Views:
         return await self._reader.settled(environment, read)
 
     async def files_of(self, tool: str, environment: str, revision: int | None) -> tuple[str, dict[str, bytes]]:
-        """What a tool reads of a release, and a label for it. Nothing of revision 0, the one before the first."""
+        """What a tool reads of a release, its overlay, and a label. Nothing of revision 0, the one before the first."""
         if revision == 0:
             return "nothing", {}
 
         async def read(snapshot: Snapshot) -> tuple[str, dict[str, bytes]]:
             release = await self.find(snapshot, tool, revision)
-            entries = {name: entry for name, entry in release.files.items() if not is_reserved(name)}
+            entries = {name: entry for name, entry in release.files.items() if not is_reserved(name) or name == OVERLAY}
             return f"{environment}#{release.revision}", dict(await self._reader.files(release, entries))
 
         return await self._reader.settled(environment, read)

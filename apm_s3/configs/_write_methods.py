@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from apm_s3._naming import check_environment, check_file_name
 from apm_s3._tools import Tool
 from apm_s3.configs._checks import keep_checks, report_bundle, report_files, report_secrets, require_valid
-from apm_s3.configs._content.directories import read_directory
+from apm_s3.configs._content.directories import EXCLUDED, read_directory
 from apm_s3.configs._content.names import check_names
 from apm_s3.configs._content.overlays import OVERLAY
 from apm_s3.configs._content.sources import (
@@ -34,6 +36,19 @@ from apm_s3.configs._record import Note
 from apm_s3.configs._views import Views
 from apm_s3.errors import ConfigNotFound, InvalidOption
 from apm_s3.reports import ValidationReport
+
+_MAX_LEFT_OUT = 20
+"""Names of what an `upload_dir` left out that are kept with the release."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What is uploaded, as the caller gave it."""
+
+    source: Source | None = field(default=None, repr=False)
+    files: Mapping[str, Source] | None = field(default=None, repr=False)
+    name: str | None = None
+    remove: Iterable[str] = ()
 
 
 class WriteMethods:
@@ -80,6 +95,7 @@ class WriteMethods:
         message: str = "",
         expect_revision: int | None = None,
         force: str | None = None,
+        skip_unchanged: bool = False,
     ) -> Release:
         """Make a new revision of a tool's configuration.
 
@@ -92,6 +108,7 @@ class WriteMethods:
             remove: names of files to take out of the bundle.
             expect_revision: the revision it is built on; 0: there must be none yet.
             force: commit in spite of errors, for this reason, which is kept.
+            skip_unchanged: where no file would change, make no revision and return the current one.
 
         Raises:
             InvalidRequest: an argument that cannot be; nothing was sent.
@@ -101,22 +118,52 @@ class WriteMethods:
             CommitUnknown: it is not known whether it was changed; `outcome` will tell.
             StoreDamaged: what is stored contradicts itself; nothing was changed.
         """
+        return await self._upload(
+            tool,
+            environment,
+            _Given(source, files, name, remove),
+            author=author,
+            message=message,
+            expect_revision=expect_revision,
+            force=force,
+            skip_unchanged=skip_unchanged,
+        )
+
+    async def _upload(
+        self,
+        tool: Tool,
+        environment: str,
+        what: _Given,
+        *,
+        author: str | None,
+        message: str,
+        expect_revision: int | None,
+        force: str | None,
+        skip_unchanged: bool,
+        notes: Sequence[str] = (),
+    ) -> Release:
+        """See `upload`; `notes` are kept with the release's warnings."""
         check_tool(tool)
         check_environment(environment)
         check_notes(author, message, force)
         check_revisions(expect_revision=expect_revision)
-        gone = _removed(remove, files)
-        given = await gather_sources(tool, source, files, name)
+        check_type("skip_unchanged", skip_unchanged, bool)
+        gone, whole = _removed(what.remove, what.files), what.files is not None
+        given = await gather_sources(tool, what.source, what.files, what.name)
         if not given and not gone:
             raise InvalidOption("there is nothing to upload", hint="give source, files or remove")
-        given_reports = await report_files(tool, given, whole=files is not None)
+        given_reports = await report_files(tool, given, whole=whole)
         require_valid(given_reports, force)
+        current: list[Release] = []
 
         async def make(_: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
             base = bases[tool]
-            kept = _kept(tool, environment, base, gone, given, whole=files is not None)
+            kept = _kept(tool, environment, base, gone, given, whole=whole)
             if not kept and not given:
                 raise InvalidOption("no file would be left", hint=f"remove({tool!r}, {environment!r}) removes it all")
+            if skip_unchanged and base is not None and await asyncio.to_thread(_is_unchanged, base, kept, given):
+                current[:] = [base]
+                return []
             reports, bundle = given_reports, given
             if kept and base is not None:
                 check_names(given, kept)
@@ -132,13 +179,13 @@ class WriteMethods:
                     origin=Origin("upload"),
                     author=author,
                     message=message,
-                    warnings=checks.warnings,
+                    warnings=(*notes, *checks.warnings),
                     forced=checks.forced,
                     expect=expect_revision,
                 )
             ]
 
-        return (await self._publisher.publish(environment, make, {tool: expect_revision}))[0]
+        return (await self._publisher.publish(environment, make, {tool: expect_revision}) or current)[0]
 
     async def upload_dir(
         self,
@@ -146,27 +193,39 @@ class WriteMethods:
         environment: str,
         path: str | os.PathLike[str],
         *,
+        exclude: Collection[str] = EXCLUDED,
         author: str | None = None,
         message: str = "",
         expect_revision: int | None = None,
         force: str | None = None,
+        skip_unchanged: bool = False,
     ) -> Release:
-        """Make a new revision that holds the files of a directory, but for those that begin with '.', and no others.
+        """Make a new revision that holds the files of a directory and no others.
+
+        What begins with '.' is left out, but for the overlay (.apm/overlay.yml). What was left out is told in the
+        release's warnings.
+
+        Args:
+            exclude: patterns of what else is left out: `*.bak` for names of files and folders, `drafts/*.yml` for
+                paths. By default notes, copies of editors and merges, and caches.
+            skip_unchanged: as in `upload`.
 
         Raises:
             InvalidRequest: no directory, or something in it that cannot be stored; nothing was sent.
             ConfigInvalid, RevisionConflict, EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
         """
         check_tool(tool)
-        files = await read_directory(path)
-        return await self.upload(
+        directory = await read_directory(path, exclude)
+        return await self._upload(
             tool,
             environment,
-            files=files,
+            _Given(files=directory.files),
             author=author,
             message=message,
             expect_revision=expect_revision,
             force=force,
+            skip_unchanged=skip_unchanged,
+            notes=_left_out(directory.left_out),
         )
 
     async def remove(
@@ -339,6 +398,22 @@ def _kept(
             f"{tool} in '{environment}' has no file '{missing}' to remove", tool=tool, environment=environment
         )
     return {name: entry for name, entry in entries.items() if name not in gone and name not in given}
+
+
+def _is_unchanged(base: Release, kept: Mapping[str, FileEntry], given: Mapping[str, bytes]) -> bool:
+    if base.removed or base.damaged or base.files.keys() != kept.keys() | given.keys():
+        return False
+    # Only the same size is worth a hash.
+    return all(base.files[name].size == len(raw) for name, raw in given.items()) and all(
+        base.files[name].sha256 == hashlib.sha256(raw).hexdigest() for name, raw in given.items()
+    )
+
+
+def _left_out(names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    more = f" and {len(names) - _MAX_LEFT_OUT} more" if len(names) > _MAX_LEFT_OUT else ""
+    return [f"left out of the directory: {', '.join(names[:_MAX_LEFT_OUT])}{more}"]
 
 
 def _removed(remove: Iterable[str], files: Mapping[str, Source] | None) -> set[str]:

@@ -39,7 +39,7 @@ def leftovers(parent: Path) -> list[str]:
 async def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     await write_directory(tmp_path / "out", FILES)
 
-    assert await read_directory(tmp_path / "out") == FILES
+    assert (await read_directory(tmp_path / "out")).files == FILES
 
 
 async def test_hidden_files_do_not_count_but_the_overlay_does(tmp_path: Path) -> None:
@@ -55,14 +55,14 @@ async def test_hidden_files_do_not_count_but_the_overlay_does(tmp_path: Path) ->
         },
     )
 
-    assert await read_directory(tmp_path) == {**FILES, ".apm/overlay.yml": b"files: {}\n"}
+    assert (await read_directory(tmp_path)).files == {**FILES, ".apm/overlay.yml": b"files: {}\n"}
 
 
 async def test_a_link_to_a_file_inside_counts_as_that_file(tmp_path: Path) -> None:
     put(tmp_path, {"..data/prometheus.yml": b"a: 1\n"})
     (tmp_path / "prometheus.yml").symlink_to("..data/prometheus.yml")
 
-    assert await read_directory(tmp_path) == {"prometheus.yml": b"a: 1\n"}
+    assert (await read_directory(tmp_path)).files == {"prometheus.yml": b"a: 1\n"}
 
 
 @pytest.mark.parametrize("leads_to", ["/etc/passwd", "../outside.yml"])
@@ -138,7 +138,7 @@ async def test_an_empty_directory_is_taken(tmp_path: Path) -> None:
 
     await write_directory(tmp_path / "out", FILES)
 
-    assert await read_directory(tmp_path / "out") == FILES
+    assert (await read_directory(tmp_path / "out")).files == FILES
     assert leftovers(tmp_path) == []
 
 
@@ -150,7 +150,7 @@ async def test_a_directory_with_files_is_only_replaced_when_told(tmp_path: Path)
     assert (tmp_path / "out" / "mine.txt").read_bytes() == b"x"
 
     await write_directory(tmp_path / "out", FILES, replace=True)
-    assert await read_directory(tmp_path / "out") == FILES
+    assert (await read_directory(tmp_path / "out")).files == FILES
     assert leftovers(tmp_path) == []
 
 
@@ -267,7 +267,7 @@ def test_a_killed_writer_leaves_one_whole_directory(tmp_path: Path, lines: int) 
     writer.stdout.close()
     writer.wait()
 
-    files = asyncio.run(read_directory(tmp_path / "out"))
+    files = asyncio.run(read_directory(tmp_path / "out")).files
 
     assert len(files) == 20
     assert len(set(files.values())) == 1
@@ -276,7 +276,7 @@ def test_a_killed_writer_leaves_one_whole_directory(tmp_path: Path, lines: int) 
 async def test_a_directory_whose_own_name_begins_with_a_dot_is_read(tmp_path: Path) -> None:
     put(tmp_path / ".apm", {"a.yml": b"a"})
 
-    assert await read_directory(tmp_path / ".apm") == {"a.yml": b"a"}
+    assert (await read_directory(tmp_path / ".apm")).files == {"a.yml": b"a"}
 
 
 @pytest.mark.parametrize("replace", [False, True])

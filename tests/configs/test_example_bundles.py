@@ -30,7 +30,7 @@ async def through_a_store(tool: str, path: Path) -> Path:
 async def test_an_example_comes_back_byte_for_byte(tool: str, tmp_path: Path) -> None:
     path = await through_a_store(tool, tmp_path / tool)
 
-    assert await read_directory(path) == await read_directory(EXAMPLES / tool)
+    assert (await read_directory(path)).files == (await read_directory(EXAMPLES / tool)).files
 
 
 @pytest.mark.parametrize("tool", CHECKS)

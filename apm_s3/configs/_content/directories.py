@@ -4,7 +4,7 @@ What counts as a file of the bundle: every regular file below the directory, by 
 whose name, or a folder above it, begins with a dot (version control, editors, `..data` of Kubernetes' volumes); the one
 exception is the environment's overlay, `.apm/overlay.yml`. A symbolic link to a file counts as that file if it stays
 inside the directory, as Kubernetes' mounted ConfigMaps have them; one that leads out, a linked folder and anything that
-is neither file nor folder is refused. Everything here runs in a thread.
+is neither file nor folder is refused, unless `exclude` names it. Everything here runs in a thread.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ import shutil
 import stat
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -32,15 +34,37 @@ MAX_FILES = 10_000
 MAX_BYTES = 256 * 1024**2
 """Of all files of a directory together; they are held in memory."""
 
+EXCLUDED = (
+    "README*", "LICENSE*", "CHANGELOG*", "*.md", "*.bak", "*.old", "*.orig", "*.rej", "*.swp", "*.tmp", "*~", "#*#",
+    "*.pyc", "__pycache__", "node_modules", "Thumbs.db", "desktop.ini",
+)  # fmt: skip
+"""What lies beside a configuration and is none: notes, copies of editors and merges, caches."""
+
 _CHUNK = 1024**2
 _IS_WINDOWS = sys.platform == "win32"
-_OVERLAY_FOLDER = OVERLAY.partition("/")[0]
 
 T = TypeVar("T")
 
 
-async def read_directory(path: str | os.PathLike[str]) -> dict[str, bytes]:
-    """The files below `path`, by name, in order.
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """What a directory holds.
+
+    Attributes:
+        files: by name, in order.
+        left_out: the files and folders that do not count, in order; what is below a folder is not listed.
+    """
+
+    files: Mapping[str, bytes] = field(repr=False)
+    left_out: tuple[str, ...] = ()
+
+
+async def read_directory(path: str | os.PathLike[str], exclude: Collection[str] = EXCLUDED) -> Directory:
+    """The files below `path`.
+
+    Args:
+        exclude: patterns as the shell has them (`*.bak`); a file or folder is left out whose own name, or whose path
+            below `path`, fits one. Case does not count.
 
     Raises:
         InvalidOption: no directory, an empty one, more than `MAX_FILES` files, or something in it that is refused.
@@ -48,7 +72,11 @@ async def read_directory(path: str | os.PathLike[str]) -> dict[str, bytes]:
         ObjectTooLarge: more than `MAX_BYTES` in all.
     """
     check_type("path", path, str, os.PathLike)
-    return await _in_thread(lambda stop: _read(Path(path).absolute(), stop))
+    check_type("exclude", exclude, Collection)
+    if isinstance(exclude, str) or not all(isinstance(pattern, str) for pattern in exclude):
+        raise InvalidOption("exclude is not a list of patterns", hint="give texts such as ['*.bak', 'drafts']")
+    excluded = [pattern.lower().rstrip("/") for pattern in exclude]
+    return await _in_thread(lambda stop: _Reader(Path(path).absolute(), excluded, stop).read())
 
 
 async def write_directory(path: str | os.PathLike[str], files: Mapping[str, bytes], *, replace: bool = False) -> Path:
@@ -103,40 +131,58 @@ def _check_stop(stop: threading.Event) -> None:
 # Reading
 
 
-def _read(root: Path, stop: threading.Event) -> dict[str, bytes]:
-    if not root.is_dir():
-        raise InvalidOption(f"'{root}' is no directory", hint="give a directory that holds the configuration's files")
-    real = root.resolve()
-    found: dict[str, Path] = {}
-    for path in _walk(real, real, stop):
-        name = path.relative_to(real).as_posix()
-        found[check_file_name(name)] = path
-        if len(found) > MAX_FILES:
-            raise InvalidOption(f"'{root}' has more than {MAX_FILES} files", hint="is it the right directory?")
-    if not found:
-        raise InvalidOption(f"'{root}' holds no files", hint="files whose names begin with a dot do not count")
-    files, left = {}, MAX_BYTES
-    for name in sorted(found):
-        _check_stop(stop)
-        files[name] = _read_file(found[name], real, left)
-        left -= len(files[name])
-    return files
+class _Reader:
+    def __init__(self, root: Path, exclude: list[str], stop: threading.Event) -> None:
+        self._root = root
+        self._real = root.resolve()
+        self._exclude = exclude
+        self._stop = stop
+        self._left_out: list[str] = []
 
+    def read(self) -> Directory:
+        if not self._root.is_dir():
+            hint = "give a directory that holds the configuration's files"
+            raise InvalidOption(f"'{self._root}' is no directory", hint=hint)
+        found: dict[str, Path] = {}
+        for path in self._walk(self._real):
+            found[check_file_name(self._name(path))] = path
+            if len(found) > MAX_FILES:
+                raise InvalidOption(
+                    f"'{self._root}' has more than {MAX_FILES} files", hint="is it the right directory?"
+                )
+        if not found:
+            hint = "files whose names begin with a dot, and those that exclude= names, do not count"
+            raise InvalidOption(f"'{self._root}' holds no files", hint=hint)
+        files, left = {}, MAX_BYTES
+        for name in sorted(found):
+            _check_stop(self._stop)
+            files[name] = _read_file(found[name], self._real, left)
+            left -= len(files[name])
+        return Directory(files, tuple(sorted(self._left_out)))
 
-def _walk(folder: Path, root: Path, stop: threading.Event) -> Iterator[Path]:
-    _check_stop(stop)
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda each: each.name):
-            path = Path(entry.path)
-            if entry.name.startswith(".") or folder == root / _OVERLAY_FOLDER:
-                if path == root / _OVERLAY_FOLDER and entry.is_dir(follow_symlinks=False):
-                    yield from _walk(path, root, stop)
-                elif path == root / OVERLAY:
+    def _walk(self, folder: Path) -> Iterator[Path]:
+        _check_stop(self._stop)
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda each: each.name):
+                path, is_folder = Path(entry.path), entry.is_dir(follow_symlinks=False)
+                if not self._counts(path, is_folder=is_folder):
+                    self._left_out.append(self._name(path) + "/" * is_folder)
+                elif is_folder:
+                    yield from self._walk(path)
+                else:
                     yield path
-            elif entry.is_dir(follow_symlinks=False):
-                yield from _walk(path, root, stop)
-            else:
-                yield path
+
+    def _counts(self, path: Path, *, is_folder: bool) -> bool:
+        overlay = self._real / OVERLAY
+        if path.parent == overlay.parent:
+            return path == overlay
+        if path.name.startswith("."):
+            return path == overlay.parent and is_folder
+        names = path.name.lower(), self._name(path).lower()
+        return not any(fnmatchcase(name, pattern) for name in names for pattern in self._exclude)
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self._real).as_posix()
 
 
 def _read_file(path: Path, root: Path, limit: int) -> bytes:

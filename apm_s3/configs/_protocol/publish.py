@@ -86,8 +86,8 @@ class Publisher:
         """Make the drafts current, all or none, and bring `live/` up to date.
 
         Args:
-            make: the drafts, from the reference document and the current releases of the tools in `expect`. It may
-                raise `Gone`, and may be called again.
+            make: the drafts, from the reference document and the current releases of the tools in `expect`; none where
+                there is nothing to change. It may raise `Gone`, and may be called again.
             expect: the tools to change, and the revision that the caller expects of each (None: any).
 
         Raises:
@@ -103,6 +103,8 @@ class Publisher:
             return begun, await make(begun, bases)
 
         begun, drafts = await self._reader.settled(environment, prepare, begin=self._committer.look)
+        if not drafts:
+            return []
         if not begun.etag:
             # Only now: what is refused leaves no environment behind.
             begun = await self._begin_again(environment, drafts)

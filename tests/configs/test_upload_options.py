@@ -1,0 +1,142 @@
+"""What an upload of a directory leaves out, and uploads that change nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from apm_s3.configs._content.directories import read_directory
+from apm_s3.configs._content.overlays import OVERLAY
+from apm_s3.configs._store import ConfigStore
+from apm_s3.errors import InvalidOption, RevisionConflict
+from apm_s3.testing import MemoryObjects
+
+MAIN = "scrape_configs: []\n"
+RULES = "groups: []\n"
+
+
+@pytest.fixture
+def memory() -> MemoryObjects:
+    return MemoryObjects()
+
+
+@pytest.fixture
+def store(memory: MemoryObjects) -> ConfigStore:
+    return ConfigStore(memory)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    files = {
+        "prometheus.yml": MAIN, "rules/a.yml": RULES, "README.md": "hello", "rules/a.yml.bak": "x", "rules/A.YML.ORIG": "x",
+        "rules/__pycache__/x.pyc": "x", ".git/config": "x", "prometheus.yml~": "x", OVERLAY: "files: {}\n",
+    }  # fmt: skip
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+async def test_notes_and_copies_are_left_out_of_a_directory_and_that_is_told(
+    store: ConfigStore, directory: Path
+) -> None:
+    release = await store.upload_dir("prometheus", "staging", directory)
+
+    assert set(release.files) == {"prometheus.yml", "rules/a.yml", OVERLAY}
+    assert release.warnings[0] == (
+        "left out of the directory: .git/, README.md, prometheus.yml~, rules/A.YML.ORIG, rules/__pycache__/, rules/a.yml.bak"
+    )
+    assert not await store.diff("prometheus", "staging", directory=directory)
+
+
+async def test_what_is_left_out_is_the_callers_choice(store: ConfigStore, directory: Path) -> None:
+    everything = await store.upload_dir("prometheus", "staging", directory, exclude=())
+    some = await store.upload_dir(
+        "prometheus", "staging", directory, exclude=["rules/*.BAK", "README.md", "*~", "*.orig", "__*/"]
+    )
+
+    assert set(everything.files) - set(some.files) == {
+        "README.md", "rules/a.yml.bak", "rules/A.YML.ORIG", "rules/__pycache__/x.pyc", "prometheus.yml~"
+    }  # fmt: skip
+    assert not await store.diff("prometheus", "staging", 1, directory=directory, exclude=())
+
+
+async def test_a_link_that_is_left_out_may_lead_anywhere(directory: Path) -> None:
+    (directory / "old.bak").symlink_to("/etc")
+
+    assert "old.bak" in (await read_directory(directory)).left_out
+
+
+@pytest.mark.parametrize("exclude", ["*.bak", [1], None])
+async def test_what_are_no_patterns_is_refused(directory: Path, exclude: object) -> None:
+    with pytest.raises(InvalidOption):
+        await read_directory(directory, exclude)  # type: ignore[arg-type]
+
+
+async def test_many_names_that_are_left_out_are_counted(store: ConfigStore, tmp_path: Path) -> None:
+    (tmp_path / "prometheus.yml").write_text(MAIN)
+    for number in range(30):
+        (tmp_path / f"{number:02}.bak").write_text("x")
+
+    release = await store.upload_dir("prometheus", "staging", tmp_path)
+
+    assert release.warnings == (
+        f"left out of the directory: {', '.join(f'{number:02}.bak' for number in range(20))} and 10 more",
+    )
+
+
+async def test_an_upload_that_changes_nothing_makes_no_revision_where_that_is_asked(
+    store: ConfigStore, memory: MemoryObjects, directory: Path
+) -> None:
+    first = await store.upload_dir("prometheus", "staging", directory)
+    before = dict(memory.objects)
+
+    assert await store.upload_dir("prometheus", "staging", directory, skip_unchanged=True) == first
+    assert await store.upload("prometheus", "staging", MAIN, skip_unchanged=True) == first
+    assert (
+        await store.upload(
+            "prometheus", "staging", files={"prometheus.yml": MAIN, "rules/a.yml": RULES}, skip_unchanged=True
+        )
+    ) == first
+    assert memory.objects == before
+    assert (await store.upload("prometheus", "staging", MAIN)).revision == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"source": "scrape_configs: [] \n"},
+        {"source": RULES, "name": "rules/b.yml"},
+        {"remove": ["rules/a.yml"]},
+        {"files": {"prometheus.yml": MAIN}},
+    ],
+)
+async def test_any_change_makes_a_revision(store: ConfigStore, change: dict) -> None:
+    await store.upload("prometheus", "staging", files={"prometheus.yml": MAIN, "rules/a.yml": RULES})
+
+    assert (await store.upload("prometheus", "staging", skip_unchanged=True, **change)).revision == 2
+
+
+async def test_the_first_upload_and_the_one_after_a_removal_make_a_revision(store: ConfigStore) -> None:
+    assert (await store.upload("prometheus", "staging", MAIN, skip_unchanged=True)).revision == 1
+    await store.remove("prometheus", "staging")
+    assert (await store.upload("prometheus", "staging", MAIN, skip_unchanged=True)).revision == 3
+
+
+async def test_an_unchanged_upload_still_minds_what_it_is_built_on(store: ConfigStore) -> None:
+    await store.upload("prometheus", "staging", MAIN)
+
+    with pytest.raises(RevisionConflict):
+        await store.upload("prometheus", "staging", MAIN, expect_revision=0, skip_unchanged=True)
+
+
+async def test_a_diff_shows_the_overlay_and_a_directory_without_one_keeps_it(
+    store: ConfigStore, directory: Path
+) -> None:
+    await store.upload_dir("prometheus", "staging", directory)
+    await store.upload("prometheus", "staging", "files: {rules/a.yml: null}\n", name=OVERLAY)
+    (directory / OVERLAY).unlink()
+
+    assert [file.name for file in (await store.diff("prometheus", "staging")).files] == [OVERLAY]
+    assert not await store.diff("prometheus", "staging", directory=directory)
