@@ -200,7 +200,8 @@ class ApmS3Error(Exception):
         operation = f"{self.operation}: " if self.operation else ""
         tries = f" (after {self.attempts} attempts)" if self.attempts > 1 else ""
         hint = f". {_sentence(self.hint)}" if self.hint else ""
-        return f"{operation}{self.problem}{self._where()}{self._facts()}{tries}{hint}."
+        end = "" if hint.endswith("?") else "."
+        return f"{operation}{self.problem}{self._where()}{self._facts()}{tries}{hint}{end}"
 
     def _where(self) -> str:
         """The place, unless the problem names it already."""

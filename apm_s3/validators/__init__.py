@@ -14,7 +14,14 @@ default), `infer_kind(source)` and `check(kind, source, context)`. A `check` get
 results of files that did not change are remembered, so it gets the nodes only of the kinds in `READ_TOGETHER` cheaply,
 and of others what `check` noted with `context.mention(...)`. A path is a chain of `(parent path, key or index)`,
 rendered only when there is something to report.
+
+`queries` gives PromQL and LogQL as syntax trees, for checks of your own.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from apm_s3._tools import MAIN_FILES, TOOLS
 from apm_s3.validators._reading.documents import parse_document
@@ -25,7 +32,9 @@ from apm_s3.validators._validate import (
     validate_config,
     validate_config_async,
 )
-from apm_s3.validators.queries import parse_logql, parse_promql
+
+if TYPE_CHECKING:
+    from apm_s3.validators.queries import parse_logql, parse_promql
 
 __all__ = [
     "MAIN_FILES",
@@ -39,3 +48,11 @@ __all__ = [
     "validate_config",
     "validate_config_async",
 ]
+
+if not TYPE_CHECKING:  # For a type checker, this function would make every misspelt name valid.
+
+    def __getattr__(name: str) -> object:
+        # The parsers are loaded when they are needed: importing the validators stays cheap.
+        if name not in ("parse_logql", "parse_promql"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module("apm_s3.validators.queries"), name)
