@@ -53,6 +53,14 @@ class Issue:
         return f"{': '.join(parts)}: {self.message}{hint} ({self.rule})"
 
 
+_OTHER_FILE = "configuration file"
+
+
+def other_file(name: str, tool: str) -> str:
+    """How a report says that a file of a bundle was not checked, since it is none of the tool's."""
+    return f"{name}: not a {tool} {_OTHER_FILE}"
+
+
 @dataclass(frozen=True, slots=True)
 class ValidationReport:
     """Everything that was found in one document or one bundle of a tool.
@@ -66,6 +74,11 @@ class ValidationReport:
     name: str | None
     issues: tuple[Issue, ...] = ()
     skipped: tuple[str, ...] = ()
+
+    @property
+    def unchecked(self) -> tuple[str, ...]:
+        """The entries of `skipped` that tell of checks; the others name files that are none of the tool's."""
+        return tuple(reason for reason in self.skipped if not reason.endswith(_OTHER_FILE))
 
     @property
     def ok(self) -> bool:

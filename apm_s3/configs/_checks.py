@@ -7,15 +7,17 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from apm_s3._logs import LOGGER
 from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.configs._content.overlays import OVERLAY, check_overlay, is_reserved
 from apm_s3.configs._models import Release
 from apm_s3.errors import ConfigInvalid
-from apm_s3.reports import Issue, Severity, ValidationReport
+from apm_s3.reports import Issue, Severity, ValidationReport, other_file
 from apm_s3.validators import infer_kind, validate_bundle_async, validate_config_async
 from apm_s3.validators._secrets.texts import find_secrets
 
 _MAX_WARNINGS = 200
+_logged: set[str] = set()
 
 _INLINE = 16 * 1024
 """Bytes that are searched for secrets on the event loop; more goes to a thread."""
@@ -54,7 +56,7 @@ async def _report_file(tool: Tool, name: str, raw: bytes) -> ValidationReport:
         return ValidationReport(tool, "overlay", name, await _overlay_issues(raw))
     # A note or a certificate is not refused, as it would not be in a whole bundle.
     if name != MAIN_FILES[tool] and infer_kind(tool, name, raw) is None:
-        return ValidationReport(tool, "other", name, (), (f"{name}: not a {tool} configuration file",))
+        return ValidationReport(tool, "other", name, (), (other_file(name, tool),))
     return await validate_config_async(tool, raw, name=name)
 
 
@@ -117,7 +119,8 @@ def require_valid(reports: Sequence[ValidationReport], force: str | None) -> Non
 async def keep_checks(
     reports: Sequence[ValidationReport], files: Mapping[str, bytes], known: Sequence[Release], *, force: str | None
 ) -> Checks:
-    """What is kept with a release that holds `files`: all issues, secrets in clear, and the reason for errors.
+    """What is kept with a release that holds `files`: issues, checks that were not made, secrets in clear, and the
+    reason for errors.
 
     Args:
         known: releases whose warnings tell already what is in the files that they share.
@@ -127,11 +130,21 @@ async def keep_checks(
     else:
         secrets = await asyncio.to_thread(_secrets, files, known)
     issues = [(report, issue) for report in reports for issue in (*report.errors, *report.warnings)]
-    lines = [*(issue.render(report.name) for report, issue in issues), *secrets]
+    skipped = list(dict.fromkeys(f"skipped: {reason}" for report in reports for reason in report.unchecked))
+    lines = [*(issue.render(report.name) for report, issue in issues), *skipped, *secrets]
+    _log_once(skipped)
     kept = lines[:_MAX_WARNINGS]
     if len(lines) > len(kept):
         kept.append(f"... and {len(lines) - len(kept)} more")
     return Checks(tuple(kept), force if any(report.errors for report in reports) else None)
+
+
+def _log_once(skipped: Sequence[str]) -> None:
+    """Say in the log of a process what it does not check, once: it is the same with every upload."""
+    for line in skipped:
+        if line not in _logged and len(_logged) < _MAX_WARNINGS:
+            _logged.add(line)
+            LOGGER.warning("%s", line)
 
 
 def _secrets(files: Mapping[str, bytes], known: Sequence[Release]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Literal, Protocol, cast
 
 from apm_s3._tools import TOOLS, Tool
 from apm_s3.errors import InvalidOption
-from apm_s3.reports import ValidationReport
+from apm_s3.reports import ValidationReport, other_file
 from apm_s3.validators._bundles import FileResult, Member
 from apm_s3.validators._context import ConfigSource, Context, Source, Version, parse_version, read_capped
 from apm_s3.validators._external import ask_tool
@@ -178,7 +178,7 @@ def check_together(
     for name, raw in files.items():
         result = results[name]
         if result.kind is None:
-            skipped[f"{name}: not a {tool} configuration file"] = None
+            skipped[other_file(name, tool)] = None
             continue
         members.append(Member(name, result.kind, raw, result, target, partial(_read, module, result.kind)))
     module.check_bundle(members)

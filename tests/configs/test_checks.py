@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from apm_s3.configs import _checks
 from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import ConfigInvalid
 from apm_s3.testing import MemoryObjects
@@ -48,3 +49,18 @@ async def test_validation_tells_of_the_secrets_that_an_upload_would_warn_of(stor
     assert [issue.file for issue in whole.warnings] == ["prometheus.yml", "x.txt"]
     assert release.warnings == ("prometheus.yml:3: remote_write[0].basic_auth.password: password in clear",)
     assert "hunter2" not in repr((report, whole, release))
+
+
+async def test_what_was_not_checked_is_told_in_the_warnings_and_logged_once(
+    store: ConfigStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_checks, "_logged", set())
+    variable = "${JAEGER}\n"
+
+    releases = [
+        await store.upload("jaeger", "staging", files={"config.yaml": variable, "a.txt": text}) for text in "ab"
+    ]
+
+    said = "skipped: the configuration is a variable, and is only known once that is expanded"
+    assert [[line for line in release.warnings if "skipped" in line] for release in releases] == [[said], [said]]
+    assert [record.getMessage() for record in caplog.records] == [said]
