@@ -22,7 +22,7 @@ from apm_s3.validators._reading.nodes import (
     problem,
     render_path,
 )
-from apm_s3.validators._reading.positions import place_in_scalar
+from apm_s3.validators._reading.positions import Positions
 from apm_s3.validators._reading.yaml_reader import GoYaml
 
 MAX_ISSUES = 1000
@@ -125,7 +125,7 @@ class Context:
 
     def __init__(self, target: Version | None = None) -> None:
         self.target = target
-        self._source_text = ""
+        self._positions: Positions | None = None
         self._issues: list[Issue] = []
         self._counts = dict.fromkeys(Severity, 0)
         self._seen: set[tuple[int | None, int | None, str, str]] = set()
@@ -134,13 +134,13 @@ class Context:
 
     def read_from(self, source: Source) -> None:
         """Remember the text that the nodes were read from, for the places of characters inside a scalar."""
-        self._source_text = source.text
+        self._positions = Positions(source.text) if source.text else None
 
     def place_in(self, node: Node, offset: int) -> tuple[int, int] | None:
         """Line and column of one character of a scalar's text; None where that cannot be told."""
-        if not self._source_text or not node.line:
+        if self._positions is None or not node.line or not self.has_room:
             return None
-        return place_in_scalar(self._source_text, node.line, node.column, node.text, offset)
+        return self._positions.in_scalar(node.line, node.column, node.text, offset)
 
     def error(self, node: Node, path: Path, rule: str, message: str, hint: str | None = None) -> None:
         """Report an error at `node`."""

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from apm_s3.validators._reading.documents import read_document
-from apm_s3.validators._reading.positions import place_in_scalar
+from apm_s3.validators._reading.positions import Positions
 
 SOURCES = {
     "plain": "a: up + down\n",
@@ -45,7 +45,7 @@ def test_each_character_is_found_where_it_is_written(name):
     node = next(iter(scalars(read_document(source, "json" if name == "json" else "yaml").root)))
 
     for offset, char in enumerate(node.text):
-        place = place_in_scalar(source, node.line, node.column, node.text, offset)
+        place = Positions(source).in_scalar(node.line, node.column, node.text, offset)
         if char.strip() and place is None:
             pytest.fail(f"no place for {char!r} at {offset}")
         if char.strip() and char.isascii() and not written(source, *place).startswith(("\\", "''")):
@@ -53,16 +53,16 @@ def test_each_character_is_found_where_it_is_written(name):
 
 
 def test_the_end_of_the_text_is_behind_its_last_character():
-    assert place_in_scalar("a: up ==\n", 1, 4, "up ==", 5) == (1, 9)
-    assert place_in_scalar("a: 'up'\n", 1, 4, "up", 2) == (1, 7)
-    assert place_in_scalar("a: |\n  up\n", 1, 4, "up\n", 2) == (2, 5)
-    assert place_in_scalar("a: >-\n  up\n  x", 1, 4, "up x", 4) == (3, 4)
+    assert Positions("a: up ==\n").in_scalar(1, 4, "up ==", 5) == (1, 9)
+    assert Positions("a: 'up'\n").in_scalar(1, 4, "up", 2) == (1, 7)
+    assert Positions("a: |\n  up\n").in_scalar(1, 4, "up\n", 2) == (2, 5)
+    assert Positions("a: >-\n  up\n  x").in_scalar(1, 4, "up x", 4) == (3, 4)
 
 
 def test_a_text_that_is_not_written_there_has_no_place():
-    assert place_in_scalar("a: up\n", 1, 4, "down", 2) is None
-    assert place_in_scalar("a: up\n", 9, 4, "up", 1) is None
-    assert place_in_scalar("a: |\n  up\n", 1, 4, "down", 2) is None
+    assert Positions("a: up\n").in_scalar(1, 4, "down", 2) is None
+    assert Positions("a: up\n").in_scalar(9, 4, "up", 1) is None
+    assert Positions("a: |\n  up\n").in_scalar(1, 4, "down", 2) is None
 
 
 @pytest.mark.parametrize("style", [None, "'", '"', "|", ">"])
@@ -74,7 +74,7 @@ def test_random_texts_are_found_in_every_style(style):
         node = next(scalars(read_document(source, "yaml").root))
         text = node.text
         for offset, char in enumerate(text):
-            place = place_in_scalar(source, node.line, node.column, text, offset)
+            place = Positions(source).in_scalar(node.line, node.column, text, offset)
             if char.isalnum():
                 assert place is not None, (source, offset)
                 assert written(source, *place)[0] == char, (source, offset, place)

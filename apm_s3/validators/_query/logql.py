@@ -222,7 +222,7 @@ class _Parser(StageParser):
     def _expect_metric(self, expr: Expr, op: str) -> None:
         if expr.type == "streams":
             message = f"{op}() needs metrics, got log lines"
-            raise QueryProblem(message, expr.start, expr.end, f"count them: {op}(count_over_time(... [5m]))")
+            raise QueryProblem(message, expr.start, expr.end, "count them: count_over_time(... [5m])")
 
     def _grouping(self) -> Grouping | None:
         kind, start = self.kinds[self.at], self.starts[self.at]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from ipaddress import ip_address, ip_network
 
 from apm_s3.validators._query.literals import BadLiteral, parse_duration
@@ -34,6 +35,12 @@ class StageParser(Parser):
         start = self.starts[self.at]
         matchers = self.selector()
         stages = self.stages()
+        if (kind := self.kinds[self.at]) in ("|", "["):
+            what, example = (
+                ("unwrap", "sum_over_time(... | unwrap size [5m])") if kind == "|" else ("a range", "rate(... [5m])")
+            )
+            message = f"{what} stands in an aggregation over time only, such as {example}"
+            raise QueryProblem(message, self.starts[self.at], self.ends[self.at + (kind == "|")])
         return Streams(start, self.ends[self.at - 1], "streams", matchers, stages)
 
     def selector(self) -> tuple[Matcher, ...]:
@@ -185,8 +192,8 @@ class StageParser(Parser):
             if _TOUCHING.search(value.value):
                 message = "two captures of a pattern need a text between them"
         message = message or (missing if not labels else None)
-        if message is None and (twice := next((label for label in labels if labels.count(label) > 1), None)):
-            message = f"label {twice[:40]!r} is captured twice"
+        if message is None and len(set(labels)) < len(labels):
+            message = f"label {Counter(labels).most_common(1)[0][0][:40]!r} is captured twice"
         if message:
             raise QueryProblem(message, value.start, value.end)
         return tuple(labels), value.value
@@ -198,14 +205,14 @@ class StageParser(Parser):
         return value.value
 
     def _label_formats(self) -> tuple[str, ...]:
-        found: list[str] = []
+        found: dict[str, None] = {}
         while True:
             at = self.at
             name = self.label_name("the name of a label after label_format")
             if name in found:
                 message = f"label {name[:40]!r} is given twice in one label_format"
                 raise QueryProblem(message, self.starts[at], self.ends[at])
-            found.append(name)
+            found[name] = None
             self.expect("=", "after the name of a label")
             if self.kinds[self.at] == STRING:
                 self._template("=")

@@ -38,9 +38,18 @@ _HINTS = {
     "&": "did you mean and?",
     "|": "did you mean or?",
     ".": 'a name with a dot stands in quotes: "a.b"',
+    "$": "variables of Grafana are replaced in dashboards only",
+    "~": "did you mean =~ or |~?",
     **dict.fromkeys("\u2018\u2019\u201c\u201d\u00ab\u00bb", "typographic quotes are no quotes; write \" or '"),
 }
 """By the character that no token begins with."""
+_TOKEN_HINTS = {
+    "=": "did you mean ==?",
+    "=~": "=~ and !~ compare labels, in braces",
+    "!~": "=~ and !~ compare labels, in braces",
+    "for": "for is a field of the rule, beside expr",
+}
+"""By the token that people write where it cannot stand."""
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
 _TYPES = {
     "scalar": "a scalar",
@@ -207,10 +216,18 @@ class Parser:
         if self.kinds[at] == BAD:
             return self._bad(at)
         word = self.text[self.starts[at] : self.ends[at]]
-        hint = _nearest(word, tuple(words)) if word[:1].isalpha() else None
+        hint = self._hint(at, word, tuple(words))
         if self.kinds[at] == END and (opened := self._unclosed()) is not None:
             hint = f"{self.shown(opened)} at character {self.starts[opened] + 1} is not closed"
         return QueryProblem(f"unexpected {self.shown(at)}, expected {expected}", self.starts[at], self.ends[at], hint)
+
+    def _hint(self, at: int, word: str, words: tuple[str, ...]) -> str | None:
+        if word.lower() in words:
+            # A word that is known, where a bracket is still open: it belongs behind that.
+            return f"close the bracket before {word}" if self.kinds[at] in ("by", "without", "offset") else None
+        if words and word in _TOKEN_HINTS:
+            return _TOKEN_HINTS[word]
+        return _nearest(word, words) if word[:1].isalpha() else None
 
     def _unclosed(self) -> int | None:
         """The index of the innermost bracket that is not closed."""
@@ -233,7 +250,10 @@ class Parser:
         if char.isdigit() or (char == "." and end > start + 1):
             message = f"{self.shown(at)} is neither a number nor a duration such as 30s, 5m or 1h30m"
             return QueryProblem(message, start, end)
-        return QueryProblem(f"unexpected character {char!r}", start, end, _HINTS.get(char))
+        hint = _HINTS.get(char)
+        if text[start : start + 2] in ("|=", "|~"):
+            hint = "filters of lines are LogQL"
+        return QueryProblem(f"unexpected character {char!r}", start, end, hint)
 
     def _too_deep(self) -> QueryProblem:
         at = min(self.at, len(self.starts) - 1)

@@ -48,6 +48,10 @@ _MATCH_OPS = frozenset(("=", "!=", "=~", "!~"))
 _AFTER = (
     *("and", "or", "unless", "atan2", "offset", "by", "without", "on", "ignoring", "group_left", "group_right", "bool"),
 )
+_SIDE_HINTS = {
+    "matrix": "wrap it in rate() or another function of ranges",
+    "string": 'labels are compared in braces: up{job="api"}',
+}
 _OPERATORS = "an operator or the end of the expression"
 
 
@@ -153,7 +157,8 @@ class _Parser(SelectorParser):
         types = function.args
         count = len(args)
         if count < function.least or (function.most is not None and count > function.most):
-            raise QueryProblem(f"{function.name}() takes {_count(function)}, got {count}", start, end)
+            hint = "the range stands in brackets: up[5m]" if count > 1 and types[:1] == ("matrix",) else None
+            raise QueryProblem(f"{function.name}() takes {_count(function)}, got {count}", start, end, hint)
         for index, arg in enumerate(args):
             wanted = types[index] if index < len(types) else types[-1]
             if arg.type != wanted:
@@ -209,8 +214,7 @@ class _Parser(SelectorParser):
         for side in (left, right):
             if side.type not in ("scalar", "vector"):
                 message = f"{name!r} needs scalars or instant vectors, got {describe_type(side.type)}"
-                hint = "wrap it in rate() or another function of ranges" if side.type == "matrix" else None
-                raise QueryProblem(message, side.start, side.end, hint)
+                raise QueryProblem(message, side.start, side.end, _SIDE_HINTS.get(side.type))
         if returns_bool and name not in COMPARISONS:
             raise self._wrong_operator(op, f"bool fits comparisons only, not {name!r}")
         if types == ("scalar", "scalar") and name in COMPARISONS and not returns_bool:

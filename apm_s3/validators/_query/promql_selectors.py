@@ -96,11 +96,22 @@ class SelectorParser(DurationParser):
             raise self.unexpected("one of = != =~ !~ after the name of a label")
         self.at = at + 2
         if self.kinds[at + 2] != STRING:
-            raise self.unexpected("a value in quotes")
+            raise self._no_value()
+        if self.kinds[self.at] == BAD and (word := self.text[self.starts[self.at] : self.ends[self.at]])[0].isdigit():
+            start, end = self.starts[self.at], self.ends[self.at]
+            raise QueryProblem(f"unexpected {word!r}, expected a value in quotes", start, end, f'write "{word}"')
         value = self.string("")
         if op in ("=~", "!~"):
             check_regex(value, self.text)
         return Matcher(start, value.end, name, op, value.value)
+
+    def _no_value(self) -> QueryProblem:
+        start, end = self.starts[self.at], self.ends[self.at]
+        word = self.text[start:end]
+        if not word[:1].isalnum():
+            return self.unexpected("a value in quotes")
+        hint = f'write "{word[:40]}"'
+        return QueryProblem(f"unexpected {self.shown(self.at)}, expected a value in quotes", start, end, hint)
 
     def range(self, operand: Expr) -> Expr:
         """`operand` with the `[5m]` or `[1h:5m]` that is next."""

@@ -7,6 +7,7 @@ style that is not understood costs precision and never gives a wrong place.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 
 _BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 _PROPERTIES = re.compile(r"(?:[!&][^\s]*[ \t\r\n]+)*")
@@ -19,42 +20,37 @@ _ESCAPE = re.compile(
 _HEADER = re.compile(r"[|>](?:[+-]?([1-9])?[+-]?)[ \t]*(?:#[^\r\n]*)?(?:\r\n|[\n\r\x85\u2028\u2029])")
 
 
-def place_in_scalar(source: str, line: int, column: int, text: str, offset: int) -> tuple[int, int] | None:
-    """Line and column, from 1, of `text[offset]`, for a scalar of `source` that begins at `line` and `column`.
+class Positions:
+    """The lines of a source, counted once, at the first question."""
 
-    None where it cannot be told.
-    """
-    start = _index(source, line, column)
-    if start is None:
-        return None
-    match = _PROPERTIES.match(source, start)
-    start = match.end() if match else start
-    style = source[start : start + 1]
-    if style in ("|", ">"):
-        at = _in_block(source, start, text, offset)
-    elif style in ('"', "'"):
-        at = _in_flow(source, start + 1, text, offset, style)
-    else:
-        at = _in_flow(source, start, text, offset, "")
-    return None if at is None else _line_and_column(source, at, line)
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._starts: list[int] = []
 
+    def in_scalar(self, line: int, column: int, text: str, offset: int) -> tuple[int, int] | None:
+        """Line and column, from 1, of `text[offset]`, for a scalar that begins at `line` and `column`.
 
-def _index(source: str, line: int, column: int) -> int | None:
-    at = 0
-    for _ in range(line - 1):
-        found = _BREAK.search(source, at)
-        if found is None:
+        None where it cannot be told.
+        """
+        source = self._source
+        if not self._starts:
+            self._starts = [0, *(found.end() for found in _BREAK.finditer(source))]
+        if not 0 < line <= len(self._starts):
             return None
-        at = found.end()
-    at += column - 1
-    return at if 0 <= at < len(source) else None
-
-
-def _line_and_column(source: str, at: int, first: int) -> tuple[int, int]:
-    line, start = 1, 0
-    for found in _BREAK.finditer(source, 0, at):
-        line, start = line + 1, found.end()
-    return (line, at - start + 1) if line >= first else (first, 1)
+        first = self._starts[line - 1]
+        match = _PROPERTIES.match(source, first + column - 1)
+        start = match.end() if match else first
+        style = source[start : start + 1]
+        if style in ("|", ">"):
+            at = _in_block(source, first, start, text, offset)
+        elif style in ('"', "'"):
+            at = _in_flow(source, start + 1, text, offset, style)
+        else:
+            at = _in_flow(source, start, text, offset, "")
+        if at is None:
+            return None
+        row = bisect_right(self._starts, at)
+        return row, at - self._starts[row - 1] + 1
 
 
 def _in_flow(source: str, at: int, text: str, offset: int, quote: str) -> int | None:
@@ -93,7 +89,7 @@ def _flow_piece(source: str, at: int, quote: str, expected: str) -> tuple[str | 
     return char, 1
 
 
-def _in_block(source: str, start: int, text: str, offset: int) -> int | None:
+def _in_block(source: str, first: int, start: int, text: str, offset: int) -> int | None:
     header = _HEADER.match(source, start)
     if header is None:
         return None
@@ -105,7 +101,7 @@ def _in_block(source: str, start: int, text: str, offset: int) -> int | None:
         line = source[at:end]
         if line.strip(" \t") or (indent is not None and len(line) > indent):
             if indent is None:
-                indent = _block_indent(source, start, header[1], line)
+                indent = _block_indent(source[first:start], header[1], line)
             content = line[indent:]
             # Between two lines stands a space or a line break: how many, the text itself says.
             while folded and not text.startswith(content, done) and text[done : done + 1] in (" ", "\n"):
@@ -123,11 +119,10 @@ def _in_block(source: str, start: int, text: str, offset: int) -> int | None:
     return None
 
 
-def _block_indent(source: str, start: int, explicit: str | None, line: str) -> int:
+def _block_indent(before: str, explicit: str | None, line: str) -> int:
+    """The indentation of a block whose first line is `line`; `before` stands on its header's line before it."""
     own = len(line) - len(line.lstrip(" "))
     if explicit is None:
         return own
     # An explicit indicator counts from the parent, whose own indentation is that of the line with the key.
-    begin = max((found.end() for found in _BREAK.finditer(source, 0, start)), default=0)
-    parent = source[begin:start]
-    return min(own, len(parent) - len(parent.lstrip(" -")) + int(explicit))
+    return min(own, len(before) - len(before.lstrip(" -")) + int(explicit))

@@ -140,7 +140,7 @@ def test_what_the_documentation_shows_is_taken(text):
         (f"count_over_time({S} | unwrap n [5m])", "| unwrap n", "takes no unwrap", ""),
         (f"quantile_over_time({S} | unwrap n [5m])", "{", "the quantile and a comma", ""),
         (f"rate(5, {S}[5m])", "5", "rate takes no number", ""),
-        (f"{S} | unwrap n", "|", "an operator", ""),
+        (f"{S} | unwrap n", "| unwrap", "unwrap stands in an aggregation over time only", ""),
         (f"sum_over_time({S} | unwrap n | json [5m])", "json", "the name of a label in a filter", ""),
         (f"sum_over_time({S} | unwrap foo(n) [5m])", "foo", "foo is no conversion", ""),
         (f"sum({S})", S, "sum() needs metrics, got log lines", "count_over_time"),
