@@ -94,7 +94,8 @@ class Source:
     def top_level_keys(self) -> frozenset[str]:
         """The keys that the beginning of the source seems to have at its top level: a guess, made without parsing."""
         if self.data is not None:
-            return frozenset(str(key) for key in self.data)
+            keys: Iterable[object] = self.data
+            return frozenset(key for key in keys if isinstance(key, str))
         start = self.text[:_SNIFFED]
         pattern = _JSON_KEY if start.lstrip().startswith("{") else _YAML_KEY
         return frozenset(pattern.findall(start))

@@ -273,3 +273,70 @@ def test_details_of_pagerduty_may_be_nested_from_0_30_on() -> None:
 
     assert errors(text, target_version="0.30") == []
     assert errors(text, target_version="0.29") == [("receivers[0].pagerduty_configs[0].details.c", "wrong-type")]
+
+
+def receiver(integration: str, settings: str = "{}") -> str:
+    return f"global: {settings}\nroute: {{receiver: a}}\nreceivers: [{{name: a, {integration}}}]\n"
+
+
+@pytest.mark.parametrize(
+    ("fields", "target", "rules"),
+    [
+        ("url: ''", None, ["required-field"]),
+        ("url: '', url_file: /x", None, []),
+        ("url: ''", "0.29", ["required-field", "url"]),
+        ("url: '', url_file: /x", "0.29", ["url"]),
+        ("url: null, url_file: /x", "0.29", []),
+        ("url: 'http://a/{{ .X }}'", "0.29", []),
+        ("url: 'http://{{ .X }}/a'", "0.29", ["url"]),
+        ("url: '{{ .X }}'", "0.29", ["url"]),
+        ("url: '{{ .X }}'", "0.30", []),
+        ("url: '{{ .X'", "0.30", ["template"]),
+    ],
+)
+def test_the_url_of_a_webhook_may_be_empty_or_a_template_from_0_30_on(
+    fields: str, target: str | None, rules: list[str]
+) -> None:
+    report = validate_config("alertmanager", receiver(f"webhook_configs: [{{{fields}}}]"), target_version=target)
+
+    assert [issue.rule for issue in report.errors] == rules
+
+
+@pytest.mark.parametrize("text", ["300000000000", "5", "-5", "1.5", "0x10", "1_000"])
+def test_a_number_for_a_go_duration_counts_nanoseconds_with_a_warning(text: str) -> None:
+    report = validate_config("alertmanager", receiver(f"webhook_configs: [{{url: 'http://a', timeout: {text}}}]"))
+
+    assert report.ok
+    assert [issue.rule for issue in report.warnings] == ["nanoseconds"]
+
+
+@pytest.mark.parametrize("text", ["'5'", "true", "1e30", ".nan", "[5]", "5 "])
+def test_what_is_neither_a_go_duration_nor_a_number_is_refused(text: str) -> None:
+    report = validate_config("alertmanager", receiver(f"webhook_configs: [{{url: 'http://a', timeout: {text}}}]"))
+
+    assert report.ok == (text == "5 ")
+
+
+@pytest.mark.parametrize("text", ["mail:25]", "mail:25[", "m]ail:25", "[mail:25", "[a]b]:25"])
+def test_a_bracket_belongs_around_the_address_of_a_mail_server(text: str) -> None:
+    assert errors(receiver("email_configs: [{to: x, from: y}]", f"{{smtp_smarthost: '{text}'}}")) == [
+        ("global.smtp_smarthost", "host-port")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "good"),
+    [
+        ("slack_app_token: x", True),
+        ("slack_app_token: x, slack_api_url: 'https://slack.com/api/chat.postMessage'", True),
+        ("slack_app_token: x, slack_api_url: 'http://a/b', slack_app_url: 'http://a/b'", True),
+        ("slack_app_token: x, slack_api_url: 'http://a/b'", False),
+        ("slack_app_token: x, slack_api_url: 'http://a/b', slack_app_url: 'http://a/c'", False),
+        ("slack_app_token_file: x, slack_api_url: 'http://a/b'", False),
+        ("slack_app_token: x, slack_api_url_file: y", False),
+    ],
+)
+def test_a_slack_token_goes_with_the_url_that_it_is_for(settings: str, good: bool) -> None:
+    found = errors(receiver("slack_configs: [{channel: x}]", f"{{{settings}}}"))
+
+    assert [rule for _, rule in found] == [] if good else ["exclusive-fields"]

@@ -271,3 +271,10 @@ def test_a_uid_that_is_no_text_is_refused_in_a_bundle_too() -> None:
     assert ("s.yaml", "error", "datasources[0].uid", "wrong-type") in bundle(
         s_yaml="apiVersion: 1\ndatasources: [{name: P, type: prometheus, uid: [1]}]\n"
     )
+
+
+@pytest.mark.parametrize("name", [["a"], {"a": "b"}, [[]]])
+def test_a_variable_whose_name_is_no_text_is_refused(name: object) -> None:
+    text = dashboard(templating={"list": [{"name": name}]})
+
+    assert ("error", "templating.list[0].name", "wrong-type") in found(text)

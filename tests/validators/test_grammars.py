@@ -1,5 +1,9 @@
 """The small languages inside configurations."""
 
+import json
+import shutil
+import subprocess
+
 import pytest
 
 from apm_s3.validators._decoding.struct import Mismatch
@@ -184,3 +188,36 @@ def test_a_plain_action_is_taken(text):
 )
 def test_what_only_looks_like_a_plain_action_is_refused(text):
     assert template_problem(text, ("f",), ("$labels", "$value")) is not None
+
+
+GOOD_LITERALS = [
+    *("0o17", "0x1p3", "1+2i", "-1-2i", "1e5+2i", "1+2e5i", "1e-5i", "1i", "0i", "089i", "07", "0_7", "1_000", "0b11"),
+    *("0b1", "0X1F", "1.", ".5", "1e+5", "089.5", "0x1p1_0", "18446744073709551615", "-9223372036854775808", "1_0.5"),
+    *("'a'", "'\\''", "'\\377'", "'\\uffff'", "'\\U0010ffff'", '"\\xff"', '"\\ue000"'),
+]
+BAD_LITERALS = [
+    *("089", "08", "-08", "1e400", "1e400i", "99999999999999999999", "0xFFFFFFFFFFFFFFFFF", "-9223372036854775809"),
+    *("+18446744073709551615", "1__0", "1_", "0x", "0b12", "0x1.8", "0x1i", "0x1p5000", "1+2", "1+", "1+2i3", "1i2"),
+    *("'ab'", "''", "'\\400'", "'\\ud800'", "'\\U00110000'", "'\\U0000d800'", '"\\400"', '"\\udfff"', "'\\x4'"),
+]
+
+
+@pytest.mark.parametrize("literal", GOOD_LITERALS)
+def test_a_literal_of_go_is_taken_in_a_template(literal):
+    assert template_problem(f"{{{{ {literal} }}}}", {}) is None
+
+
+@pytest.mark.parametrize("literal", BAD_LITERALS)
+def test_a_literal_that_go_refuses_is_refused_in_a_template(literal):
+    assert template_problem(f"{{{{ {literal} }}}}", {}) is not None
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_literals_in_templates_get_the_verdict_of_promtool(tmp_path):
+    for literal in (*GOOD_LITERALS, *BAD_LITERALS):
+        labels = {"a": f"{{{{ {literal} }}}}"}
+        rule = {"alert": "A", "expr": "up", "labels": labels}
+        (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "g", "rules": [rule]}]}))
+        command = ["promtool", "check", "rules", "--lint=none", str(tmp_path / "rules.yml")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert (done.returncode == 0) == (literal in GOOD_LITERALS), (literal, done.stderr)

@@ -12,6 +12,10 @@ _EXCLUSIVE = (
     "mattermost_webhook_url",
 )  # fmt: skip
 
+_SLACK_TOKENS = ("slack_app_token", "slack_app_token_file")
+_SLACK_APP_URL = "https://slack.com/api/chat.postMessage"
+"""https://prometheus.io/docs/alerting/latest/configuration/#file-layout-and-global-settings."""
+
 _FROM_GLOBAL: dict[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = {
     "email_configs": ((("smarthost",), ("smtp_smarthost",)), (("from",), ("smtp_from",))),
     "slack_configs": (
@@ -52,7 +56,7 @@ def parse_host_port(text: str) -> str:
         host, colon = (host[1:-1], colon) if host.endswith("]") else (host, "")
     elif ":" in host:
         colon = ""
-    if not colon or "[" in host or "]" in host:
+    if not colon or set("[]") & set(host + port):
         raise Mismatch("host-port", "write it as host:port, an IPv6 address as [address]:port")
     if not port:
         raise Mismatch("host-port", "the port cannot be empty")
@@ -65,10 +69,18 @@ def check_global(settings: Struct, context: Context) -> None:
         if not settings.empty(name) and not settings.empty(f"{name}_file"):
             message = f"at most one of {name} and {name}_file may be set"
             settings.error(context, f"{name}_file", "exclusive-fields", message)
-    token = not (settings.empty("slack_app_token") and settings.empty("slack_app_token_file"))
-    url = not (settings.empty("slack_api_url") and settings.empty("slack_api_url_file"))
-    if token and url and settings.empty("slack_app_url"):
-        settings.error(context, "slack_app_token", "exclusive-fields", "slack_app_token excludes slack_api_url")
+    _check_global_slack(settings, context)
+
+
+def _check_global_slack(settings: Struct, context: Context) -> None:
+    """The token excludes a URL other than the one that it is for."""
+    token = next((name for name in _SLACK_TOKENS if not settings.empty(name)), None)
+    url = next((name for name in ("slack_api_url", "slack_api_url_file") if not settings.empty(name)), None)
+    if token is None or url is None or {url, "slack_app_url"} & settings.failed:
+        return
+    app_url = _SLACK_APP_URL if settings.empty("slack_app_url") else settings.place("slack_app_url")[0].text
+    if url == "slack_api_url_file" or settings.place(url)[0].text != app_url:
+        settings.error(context, token, "exclusive-fields", f"{token} excludes {url}, unless that is slack_app_url")
 
 
 def check_config(config: Struct, context: Context) -> None:

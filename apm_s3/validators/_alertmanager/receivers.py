@@ -13,6 +13,7 @@ from apm_s3.validators._grammars.gotemplate import template_problem
 from apm_s3.validators._grammars.urls import BadUrl, Url, parse_url
 from apm_s3.validators._prometheus_common import at_most_one
 from apm_s3.validators._reading.nodes import SCALAR
+from apm_s3.validators._reading.scalars import is_null
 
 PLACEHOLDER = "<secret>"
 """What Alertmanager prints in place of a secret, and reads back."""
@@ -47,10 +48,14 @@ def parse_secret_url(text: str) -> Url:
     return Url("https", "secret", "", text) if text == PLACEHOLDER else parse_http_url(text)
 
 
-def parse_template_url(text: str) -> Url:
-    """A URL, or a template that makes one."""
+def parse_template_url(text: str) -> Url | None:
+    """A URL, or a template that makes one; None for an empty text.
+
+    Raises:
+        Mismatch: neither.
+    """
     if "{{" not in text:
-        return parse_secret_url(text) if text else Url("", "", "", "")
+        return parse_secret_url(text) if text else None
     problem = template_problem(text, TEMPLATE_FUNCTIONS)
     if problem:
         raise Mismatch("template", f"not a template: {problem[0]}")
@@ -218,6 +223,19 @@ def check_incidentio(incidentio: Struct, context: Context) -> None:
         incidentio.error(context, "alert_source_token", "required-field", message)
 
 
+def check_webhook(webhook: Struct, context: Context) -> None:
+    """Before 0.30 the URL is never empty and no template: https://github.com/prometheus/alertmanager/pull/4798."""
+    node, _ = webhook.place("url")
+    if not context.is_before((0, 30)) or not webhook.given("url") or "url" in webhook.failed or is_null(node):
+        return
+    if "{{" in node.text or not node.text:
+        try:
+            parse_secret_url(node.text)
+        except Mismatch as exc:
+            more = ", and templates are known from 0.30 on" if node.text else ""
+            webhook.error(context, "url", exc.rule, exc.message + more)
+
+
 def check_receiver(receiver: Struct, context: Context) -> None:
     """A name, a label of it that agrees, and no empty entries."""
     name = receiver.get("name")
@@ -264,6 +282,6 @@ HOOKS: dict[str, tuple[Callable[[Struct, Context], None], ...]] = {
     "notify/rocketchat.RocketchatConfig": (pairs("token", "token_id"),),
     "notify/sns.SNSConfig": (check_sns,),
     "notify/telegram.TelegramConfig": (pairs("bot_token"), check_telegram),
-    "notify/webhook.WebhookConfig": (needs_pair("url"),),
+    "notify/webhook.WebhookConfig": (needs_pair("url"), check_webhook),
 }
 """By the type of the integration."""

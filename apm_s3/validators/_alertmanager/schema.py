@@ -11,7 +11,7 @@ from apm_s3.validators._alertmanager.config import check_config, check_global, p
 from apm_s3.validators._alertmanager.gates import GATES, OUTPUTS
 from apm_s3.validators._alertmanager.matchers import matchers_problem
 from apm_s3.validators._context import Context
-from apm_s3.validators._decoding.codecs import list_codec, scalar_codec
+from apm_s3.validators._decoding.codecs import list_codec, nanoseconds_codec, scalar_codec
 from apm_s3.validators._decoding.schema import Schema, load_table
 from apm_s3.validators._decoding.struct import Mismatch, Struct
 from apm_s3.validators._grammars.durations import parse_go_duration
@@ -66,9 +66,11 @@ def config_schema() -> Schema:
             "config/common.SecretURL": receivers.parse_secret_url,
             "config/common.URL": receivers.parse_http_url,
             "notify/pushover.duration": parse_go_duration,
-            "time.Duration": parse_go_duration,
         },
-        codecs={"config/common.Matchers": _matchers_codec()},
+        codecs={
+            "config/common.Matchers": _matchers_codec(),
+            "time.Duration": nanoseconds_codec(scalar_codec(parse_go_duration)),
+        },
         hooks={
             **prometheus_common.HOOKS,
             **receivers.HOOKS,

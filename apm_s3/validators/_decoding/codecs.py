@@ -8,7 +8,7 @@ from typing import Any
 from apm_s3.validators._context import Context
 from apm_s3.validators._decoding.struct import INVALID, Codec, Mismatch, Parser
 from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path
-from apm_s3.validators._reading.scalars import decode_binary, is_null, resolve
+from apm_s3.validators._reading.scalars import decode_binary, is_null, resolve, resolve_plain
 
 _SHAPES = {SCALAR: "a scalar", SEQUENCE: "a list", MAPPING: "a mapping"}
 _V3_BOOLS = {**dict.fromkeys(("y", "Y", "yes", "on"), True), **dict.fromkeys(("n", "N", "no", "off"), False)}
@@ -136,6 +136,21 @@ def scalar_codec(parse: Parser) -> Codec:
             hint = exc.hint or (context.hint(node.text, exc.allowed) if exc.allowed else None)
             context.error(node, path, exc.rule, exc.message, hint)
             return INVALID
+
+    return decode
+
+
+def nanoseconds_codec(duration: Codec) -> Codec:
+    """A Go duration as yaml.v2 reads it: a text for `duration`, or a number of nanoseconds."""
+
+    def decode(node: Node, path: Path, context: Context) -> Any:
+        value = resolve_plain(node.text) if node.kind == SCALAR and node.plain else None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 2**63:
+            return duration(node, path, context)
+        if value:
+            message = f"a number without a unit counts nanoseconds: {node.text[:40]} is {int(value) / 10**9:g}s"
+            context.warn(node, path, "nanoseconds", message, "write a unit, such as 30s")
+        return int(value)
 
     return decode
 

@@ -123,6 +123,9 @@ def _check_variables(model: Node, path: Path, context: Context) -> set[str]:
         if name is None or is_absent(name):
             context.warn(variable, (where, "name"), "required", "a variable needs a name")
             continue
+        if name.kind != SCALAR:
+            context.error(name, (where, "name"), "wrong-type", "expected a string")
+            continue
         if name.text in names:
             context.warn(name, (where, "name"), "duplicate", f"variable {name.text[:80]!r} stands twice")
         names.add(name.text)

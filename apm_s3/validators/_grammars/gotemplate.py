@@ -15,6 +15,7 @@ from apm_s3.validators._grammars.gotemplate_lexer import (
     Lexeme,
     TemplateError,
     lex,
+    number_problem,
     unquote_problem,
 )
 
@@ -148,7 +149,7 @@ class _Parser:
         lexeme = self._next_non_space()
         if lexeme.kind not in ("string", "raw"):
             raise self._unexpected(lexeme, where)
-        self._check_string(lexeme)
+        self._check_literal(lexeme)
         return lexeme.text[1:-1]
 
     def _list(self) -> Lexeme:
@@ -314,9 +315,10 @@ class _Parser:
             raise self._failure(lexeme, f"function {lexeme.text[:40]!r} not defined")
         if lexeme.kind == "variable" and lexeme.text not in self._variables:
             raise self._failure(lexeme, f"undefined variable {lexeme.text[:40]!r}")
-        self._check_string(lexeme)
+        self._check_literal(lexeme)
         return True
 
-    def _check_string(self, lexeme: Lexeme) -> None:
-        if lexeme.kind in ("string", "character") and (problem := unquote_problem(lexeme.text)):
+    def _check_literal(self, lexeme: Lexeme) -> None:
+        check = {"string": unquote_problem, "character": unquote_problem, "number": number_problem}.get(lexeme.kind)
+        if check is not None and (problem := check(lexeme.text)):
             raise self._failure(lexeme, problem)

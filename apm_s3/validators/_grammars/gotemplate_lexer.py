@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import isfinite
 from typing import NamedTuple
 
 
@@ -38,7 +39,17 @@ _NUMBER = re.compile(
     r"[+-]?(?:0[xX][0-9a-fA-F_]+(?:\.[0-9a-fA-F_]*)?(?:[pP][+-]?[0-9_]+)?|0[oO][0-7_]+|0[bB][01_]+"
     r"|[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][+-]?[0-9_]+)?|\.[0-9_]+(?:[eE][+-]?[0-9_]+)?)i?"
 )
-_ESCAPES = re.compile(r"\\(?:[abfnrtv\\]|[0-7]{3}|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U00[01][0-9a-fA-F]{5})")
+_ESCAPES = re.compile(
+    r"\\(?:[abfnrtv\\]|[0-3][0-7]{2}|x[0-9a-fA-F]{2}|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}"
+    r"|U00(?:10|0[0-9a-fA-F])(?<!00)[0-9a-fA-F]{4}|U0000(?![dD][89a-fA-F])[0-9a-fA-F]{4})"
+)
+_INTEGER = re.compile(
+    r"([+-]?)(?:0[xX]((?:_?[0-9a-fA-F])+)|0[bB]((?:_?[01])+)|0[oO]?((?:_?[0-7])+)|(0|[1-9](?:_?[0-9])*))"
+)
+_DIGITS = r"[0-9](?:_?[0-9])*"
+_FLOAT = re.compile(rf"[+-]?(?:{_DIGITS}\.?(?:{_DIGITS})?|\.{_DIGITS})(?:[eE][+-]?{_DIGITS})?")
+_HEX_FLOAT = re.compile(rf"[+-]?0[xX](?:[0-9a-fA-F_]+\.?[0-9a-fA-F_]*)[pP][+-]?{_DIGITS}")
+_LONGEST_NUMBER = 400
 _TRIM = re.compile(r"-[ \t\r\n]")
 _COMMENT = re.compile(r"\{\{(?:-[ \t\r\n])?/\*")
 _COMMENT_END = re.compile(r"(?:[ \t\r\n]-)?\}\}")
@@ -57,6 +68,40 @@ def unquote_problem(text: str) -> str | None:
     if "\\" in plain or (quote == "'" and len(plain) != 1):
         return "invalid syntax in " + ("a string" if quote == '"' else "a character constant")
     return None
+
+
+def number_problem(text: str) -> str | None:
+    """Why a number is none for text/template, or None: it must fit a 64-bit integer, a float or a complex number."""
+    if text.endswith("i"):
+        split = max(text.rfind("+", 1), text.rfind("-", 1))
+        exponent = split > 0 and text[split - 1] in "eEpP"
+        parts = [text[:-1]] if split < 1 or exponent else [text[:split], text[split:-1]]
+        return None if all(map(_is_float, parts)) else f"illegal number syntax: {text[:40]!r}"
+    if _is_integer(text):
+        return None
+    if not _is_float(text):
+        return f"illegal number syntax: {text[:40]!r}"
+    # Without a point and an exponent it was meant as an integer.
+    return None if any(char in ".eEpP" for char in text) else f"integer overflow: {text[:40]!r}"
+
+
+def _is_integer(text: str) -> bool:
+    match = _INTEGER.fullmatch(text) if len(text) <= _LONGEST_NUMBER else None
+    if match is None or match.lastindex is None:
+        return False
+    value = int(match[match.lastindex].lstrip("_"), (16, 2, 8, 10)[match.lastindex - 2])
+    return value < {"": 2**64, "+": 2**63, "-": 2**63 + 1}[match[1]]
+
+
+def _is_float(text: str) -> bool:
+    if len(text) > _LONGEST_NUMBER:
+        return False
+    try:
+        if _HEX_FLOAT.fullmatch(text):
+            return isfinite(float.fromhex(text.replace("_", "")))
+        return _FLOAT.fullmatch(text) is not None and isfinite(float(text))
+    except (OverflowError, ValueError):
+        return False
 
 
 class _Lexer:
@@ -174,6 +219,11 @@ class _Lexer:
     def _number(self) -> None:
         match = _NUMBER.match(self._text, self._at)
         end = match.end() if match else self._at + 1
+        if match is not None and not match[0].endswith("i") and self._text[end : end + 1] in ("+", "-"):
+            # A complex number such as 1+2i.
+            match = _NUMBER.match(self._text, end)
+            end = match.end() if match else end
+            match = match if match and match[0].endswith("i") else None
         following = self._text[end : end + 1]
         if match is None or following == "_" or following.isalnum():
             raise TemplateError(f"bad number syntax: {self._text[self._at : end + 1]!r}", self._at)

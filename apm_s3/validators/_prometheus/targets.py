@@ -95,7 +95,7 @@ def _scrape_labels(job: Struct, settings: Struct | None) -> dict[str, str]:
         "__scheme__": job.get("scheme", "http") or "",
     }
     for name, values in (job.get("params") or {}).items():
-        if values:
+        if isinstance(values, list) and values:
             labels[f"__param_{name}"] = values[0] if isinstance(values[0], str) else ""
     return {name: value for name, value in labels.items() if value}
 

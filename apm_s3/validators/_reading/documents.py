@@ -17,6 +17,7 @@ from apm_s3.validators._reading.nodes import (
     Document,
     Node,
     Unreadable,
+    check_encodable,
     check_nodes,
     mapping,
     scalar,
@@ -136,6 +137,7 @@ class _Builder:
 
 def _plain_scalar(value: Any) -> Node:
     if isinstance(value, str):
+        check_encodable(value)
         return scalar(value, 0, 0, plain=False)
     if value is None or isinstance(value, bool):
         return scalar({None: "null", True: "true", False: "false"}[value], 0, 0, plain=True)

@@ -34,6 +34,7 @@ _TOKEN = re.compile(
     r"|(?P<atom>true\b|false\b|null\b|-?(?:0|[1-9][0-9]{0,400})(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,6})?(?![\w.+-])))"
 )
 _PLAIN_STRING = re.compile(r'[^"\\\x00-\x1f]{0,65536}"')
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _END = re.compile(r"[ \t\r\n]*\Z")
 
 
@@ -147,6 +148,8 @@ class _Reader:
             node.text, self._at = scanstring(self._text, start)
         except JSONDecodeError as exc:
             raise Unreadable("json-syntax", exc.msg[0].lower() + exc.msg[1:], *position(self._text, exc.pos)) from exc
+        # As Go reads half of a surrogate pair.
+        node.text = _LONE_SURROGATE.sub("\ufffd", node.text)
         return node
 
     def _token(self) -> str:

@@ -169,7 +169,7 @@ def decode_text(source: bytes | str) -> str:
     if (at := text.find("\0")) >= 0:
         raise Unreadable("nul-byte", "NUL bytes are not allowed; is this a binary file?", *position(text, at))
     if isinstance(source, str):
-        _check_encodable(text)
+        check_encodable(text)
     return text.removeprefix("\ufeff")
 
 
@@ -188,7 +188,12 @@ def _decode(source: bytes) -> str:
         raise Unreadable("invalid-utf8", message, *position(before, len(before))) from exc
 
 
-def _check_encodable(text: str) -> None:
+def check_encodable(text: str) -> None:
+    """Refuse what cannot be written as UTF-8, or is too large then.
+
+    Raises:
+        Unreadable: so it is.
+    """
     try:
         size = len(text.encode())
     except UnicodeEncodeError as exc:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from apm_s3.reports import Issue
 from apm_s3.validators._reading.documents import Format
+from apm_s3.validators._reading.nodes import MAX_DEPTH
 from apm_s3.validators._secrets.names import Steps, kind_by_name, labelled
 from apm_s3.validators._secrets.shapes import MASK, is_elsewhere, mask_shapes
 from apm_s3.validators._secrets.texts import labels_of, secret_spans, traced
@@ -16,6 +17,8 @@ from apm_s3.validators._secrets.texts import labels_of, secret_spans, traced
 _QUOTED = re.compile(r"'[^'\n]*'|\"(?:[^\"\\\n]|\\.)*\"|`[^`\n]*`")
 _SHORTEST = 4
 """Characters of a secret that is cut out wherever it stands; a shorter one is a word of its own too often."""
+
+_MAX_BITS = 1024
 
 
 class _Told(NamedTuple):
@@ -82,11 +85,19 @@ def _of_text(text: str, form: Format | None) -> Iterator[_Told]:
 
 
 def _of_data(value: Any, steps: Steps) -> Iterator[_Told]:
+    # Deeper data, or data that contains itself, is refused unread: no report quotes it.
+    if len(steps) >= MAX_DEPTH:
+        return
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _of_data(item, (*steps, str(key)))
+            yield from _of_data(item, (*steps, _text(key)))
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             yield from _of_data(item, (*steps, index))
-    elif value is not None and not isinstance(value, bool) and kind_by_name(steps, str(value)) is not None:
-        yield _Told(str(value))
+    elif value is not None and not isinstance(value, bool) and kind_by_name(steps, _text(value)) is not None:
+        yield _Told(_text(value))
+
+
+def _text(value: Any) -> str:
+    # Python writes no integer of thousands of digits. Such a one is refused, and not quoted.
+    return "" if isinstance(value, int) and value.bit_length() > _MAX_BITS else str(value)

@@ -1,0 +1,141 @@
+"""Documents made to make a checker crash: whatever stands where, there is a report and no exception."""
+
+import copy
+import json
+import random
+from datetime import date
+from pathlib import Path
+
+import pytest
+import yaml
+
+from apm_s3.validators import validate_bundle, validate_config
+from tests.validators.test_alertmanager import GOOD
+from tests.validators.test_grafana import DASHBOARD
+
+DATA = Path(__file__).parent / "data" / "prometheus"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "configs"
+ODD = [
+    *(
+        None,
+        True,
+        0,
+        -1,
+        10**30,
+        -(10**400),
+        1e308,
+        float("inf"),
+        float("nan"),
+        "",
+        " ",
+        "\x00",
+        "\ud800",
+        "\udfff",
+        "\ufeff",
+    ),
+    *(
+        [],
+        {},
+        [[]],
+        [None],
+        ["a"],
+        {"a": "b"},
+        {"": ""},
+        {"<<": 1},
+        [{}],
+        {"name": ["a"]},
+        "{{",
+        "{{ 1",
+        "${",
+        "${A:-",
+        "[",
+        "(",
+    ),
+    *(
+        "x offset inf",
+        "x[1e30]",
+        *("x offset inf", "x[1e30]"),
+        "0x",
+        "9" * 5000,
+        "-" * 300,
+        "1e99999",
+        "2024-13-45",
+        "0000-00-00T99:99:99Z",
+        "::",
+        "]:[",
+    ),
+    *("\\p{", "(?P<", "a" * 3000, "\u2028", "\U0010ffff", "http://[", "http://%", "\r", "!!binary", "*", "&a", "<<"),
+]
+KEYS = ["", "<<", "\ud800", "a" * 3000, "~", "null", "1", "\x00", "name", "$"]
+
+
+def documents():
+    """Good documents of all tools, as data, with their tool and kind."""
+    yield "prometheus", "config", yaml.safe_load((DATA / "full.yml").read_text("utf-8"))
+    yield "prometheus", "rules", yaml.safe_load((DATA / "rules.yml").read_text("utf-8"))
+    yield "alertmanager", "config", yaml.safe_load(GOOD)
+    yield "grafana", "dashboard", copy.deepcopy(DASHBOARD)
+    for tool in ("loki", "jaeger", "grafana"):
+        for path in sorted(EXAMPLES.glob(f"**/{tool}/**/*.y*ml")):
+            yield tool, None, yaml.safe_load(path.read_text("utf-8"))
+
+
+def places(value, found):
+    """Every collection in `value`."""
+    if isinstance(value, dict | list) and value:
+        found.append(value)
+        for item in value.values() if isinstance(value, dict) else value:
+            places(item, found)
+    return found
+
+
+def changed(source, value):
+    value = copy.deepcopy(value)
+    for _ in range(source.choice((1, 1, 2, 4))):
+        holder = source.choice(places(value, []) or [[0]])
+        where = source.choice(list(holder)) if isinstance(holder, dict) else source.randrange(len(holder))
+        if isinstance(holder, dict) and source.random() < 0.2:
+            holder[source.choice(KEYS)] = holder.pop(where)
+        else:
+            holder[where] = copy.deepcopy(source.choice(ODD))
+    return value
+
+
+def check_that_nothing_crashes(seed, count):
+    source = random.Random(seed)
+    originals = list(documents())
+    for _ in range(count):
+        tool, kind, value = source.choice(originals)
+        value = changed(source, value)
+        form = source.random()
+        given = value if form < 0.4 else json.dumps(value, ensure_ascii=form < 0.7)
+        try:
+            report = validate_config(tool, given, kind=kind)
+            validate_bundle(tool, {"a.json": json.dumps(value)})
+            for issue in report.issues:
+                f"{issue}".encode()
+        except BaseException as exc:
+            raise AssertionError(f"{type(exc).__name__} of {tool} {kind} on {given!r:.2000}") from exc
+
+
+def test_no_change_of_a_good_document_makes_a_checker_crash():
+    check_that_nothing_crashes(seed=3, count=700)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("seed", range(10))
+def test_no_change_of_a_good_document_makes_a_checker_crash_however_many_there_are(seed):
+    check_that_nothing_crashes(seed=seed, count=10_000)
+
+
+@pytest.mark.parametrize("tool", ["prometheus", "alertmanager", "grafana", "loki", "jaeger"])
+@pytest.mark.parametrize("make", [lambda: 10**5000, lambda: -(10**5000), lambda: date.max, lambda: {10**5000: 1}, set])
+def test_data_that_no_file_can_hold_is_refused_with_a_report(tool, make):
+    assert validate_config(tool, {"password": make(), "global": make()}).issues
+
+
+@pytest.mark.parametrize("text", ["\ud800: a", 'a: "\\ud800"', '{"title": "\\ud800", "panels": 1}'])
+def test_a_lone_surrogate_never_reaches_a_report(text):
+    for tool in ("prometheus", "grafana"):
+        "".join(map(str, validate_config(tool, text).issues)).encode()
