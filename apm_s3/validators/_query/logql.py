@@ -126,7 +126,7 @@ class _Parser(StageParser):
         grouping = self._grouping()
         if grouping is not None and op not in _GROUPED:
             raise QueryProblem(
-                f"{op} takes no grouping; aggregate it: sum by (...) (...)", grouping.start, grouping.end
+                f"{op} takes no grouping; aggregate it: sum by (...) ({op}(...))", grouping.start, grouping.end
             )
         self._check_unwrap(op, log_range, start)
         return RangeAggregation(start, self.ends[self.at - 1], "vector", op, param, log_range, grouping)

@@ -52,6 +52,7 @@ _SIDE_HINTS = {
     "matrix": "wrap it in rate() or another function of ranges",
     "string": 'labels are compared in braces: up{job="api"}',
 }
+_ARGUMENTS = {"scalar": "number", "vector": "vector", "matrix": "vector[range]", "string": "text"}
 _OPERATORS = "an operator or the end of the expression"
 
 
@@ -157,12 +158,14 @@ class _Parser(SelectorParser):
         types = function.args
         count = len(args)
         if count < function.least or (function.most is not None and count > function.most):
-            hint = "the range stands in brackets: up[5m]" if count > 1 and types[:1] == ("matrix",) else None
+            hint = (
+                "the range stands in brackets: up[5m]" if types == ("matrix",) and count > 1 else _signature(function)
+            )
             raise QueryProblem(f"{function.name}() takes {_count(function)}, got {count}", start, end, hint)
         for index, arg in enumerate(args):
             wanted = types[index] if index < len(types) else types[-1]
             if arg.type != wanted:
-                hint = _range_hint(wanted, arg, self.text)
+                hint = _range_hint(wanted, arg, self.text) or _signature(function)
                 message = f"{function.name}() needs {describe_type(wanted)} here, got {describe_type(arg.type)}"
                 raise QueryProblem(message, arg.start, arg.end, hint)
 
@@ -194,7 +197,9 @@ class _Parser(SelectorParser):
     def _expect_type(self, expr: Expr, wanted: str, op: str) -> None:
         if expr.type != wanted:
             message = f"{op}() needs {describe_type(wanted)} here, got {describe_type(expr.type)}"
-            hint = "wrap it in rate() or another function of ranges" if expr.type == "matrix" else None
+            hint = _SIDE_HINTS.get(expr.type) if wanted == "vector" else None
+            if op in _WITH_PARAM and hint is None:
+                hint = f"it is called as {op}({'text' if op == 'count_values' else 'number'}, vector)"
             raise QueryProblem(message, expr.start, expr.end, hint)
 
     def _grouping(self) -> Grouping | None:
@@ -252,6 +257,14 @@ def _count(function: Function) -> str:
     if least == most:
         return f"{least or 'no'} argument{'' if least == 1 else 's'}"
     return f"{least} to {most} arguments"
+
+
+def _signature(function: Function) -> str:
+    """How a function is called."""
+    names = [_ARGUMENTS[kind] for kind in function.args]
+    if function.most is None or function.least < len(names):
+        names[-1] = f"[{names[-1]}]"
+    return f"it is called as {function.name}({', '.join(names)})"
 
 
 def _range_hint(wanted: str, arg: Expr, text: str) -> str | None:
