@@ -144,6 +144,12 @@ def s3_error(
             "hint",
             "it redirects to a place that is no region of S3, and is not followed: check endpoint_url and region",
         )
+    if kind is AccessDenied and not s3_code:
+        facts.setdefault(
+            "hint",
+            "S3 does not say why, as the answer to a HEAD has no body: check the access key id and its secret first, "
+            "then the IAM policy and the bucket policy",
+        )
     return kind(
         _problem(kind, bucket, key, s3_code, message),
         operation=operation,

@@ -320,9 +320,11 @@ class RequestTimedOut(TransportError, TimeoutError):
 
 
 class DeadlineExceeded(RequestTimedOut):
-    """The call's deadline passed: waiting for the pool, connecting, retries and the body are all counted."""
+    """The call's deadline passed: waiting for the pool, connecting, retries and the body are all counted.
 
-    retryable = False
+    `sent` is False where the call did nothing but wait for a slot of the pool.
+    """
+
     default_hint = "raise the deadline (S3Settings.timeouts.deadline), or lower the load"
 
 

@@ -253,12 +253,14 @@ def test_a_digest_that_s3_rejects_is_both_an_answer_and_an_integrity_error() -> 
     assert issubclass(DigestRejected, IntegrityError)
 
 
-@pytest.mark.parametrize("kind", [DeadlineExceeded, AccessDenied, PreconditionFailed, ObjectNotFound, UsageError])
+@pytest.mark.parametrize("kind", [AccessDenied, PreconditionFailed, ObjectNotFound, UsageError])
 def test_what_cannot_pass_is_not_retryable(kind: type[ApmS3Error]) -> None:
     assert not make(kind).retryable
 
 
-@pytest.mark.parametrize("kind", [ConnectionLost, ConnectFailed, RequestTimedOut, Throttled, ServiceUnavailable])
+@pytest.mark.parametrize(
+    "kind", [ConnectionLost, ConnectFailed, RequestTimedOut, DeadlineExceeded, Throttled, ServiceUnavailable]
+)
 def test_what_may_pass_is_retryable(kind: type[ApmS3Error]) -> None:
     assert make(kind).retryable
 

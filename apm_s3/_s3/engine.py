@@ -15,13 +15,16 @@ from apm_s3._s3.pool import S3ConnectionPool
 from apm_s3._s3.runner import Runner
 from apm_s3._s3.transports.base import ObjectTransport
 from apm_s3._s3.transports.boto.control import ControlPlane
+from apm_s3._s3_answers import s3_error
 from apm_s3.errors import (
+    AccessDenied,
     BucketNotFound,
     DeadlineExceeded,
     InvalidBucketName,
+    InvalidCredentials,
     NotFound,
-    ObjectNotFound,
     S3Error,
+    TransportError,
 )
 from apm_s3.options import CopyOptions, ListOptions, ReadOptions, UploadOptions
 from apm_s3.settings import S3Settings
@@ -105,9 +108,13 @@ def check_bucket(bucket: str) -> None:
         )
 
 
-async def told_apart(engine: Engine, error: NotFound, operation: str, options: ReadOptions) -> NotFound:
-    """The bucket's or the key's error for the bare 404 of a HEAD, found out with one small listing."""
-    if type(error) is not NotFound or error.bucket is None:
+async def told_apart(engine: Engine, error: S3Error, operation: str, options: ReadOptions) -> S3Error:
+    """The error that says why a HEAD was refused, found out with one small listing: its answer has no body to say so.
+
+    A 404 can be the bucket's or the key's, a 403 that of wrong credentials. It is `error` itself where there is no more
+    to say.
+    """
+    if type(error) not in (NotFound, AccessDenied) or error.s3_code or error.bucket is None:
         return error
     bucket, key = error.bucket, error.key
     listing = ListOptions(
@@ -116,18 +123,25 @@ async def told_apart(engine: Engine, error: NotFound, operation: str, options: R
         requester_pays=options.requester_pays,
         expected_bucket_owner=options.expected_bucket_owner,
     )
-    kind: type[NotFound] = ObjectNotFound
+    told: S3Error | None = None
     try:
-        await engine.runner.run(operation, bucket, None, lambda: engine.transport.list_files(bucket, listing))
-    except BucketNotFound:
-        kind = BucketNotFound
+        await engine.runner.run("tell_apart", bucket, None, lambda: engine.transport.list_files(bucket, listing))
+    except (BucketNotFound, InvalidCredentials) as refused:
+        told = refused
     except S3Error:
         # Only an existing bucket denies its listing.
         pass
-    problem = f"bucket '{bucket}' does not exist"
-    if kind is ObjectNotFound:
-        problem = f"'{key}' does not exist in bucket '{bucket}'"
-    return kind(problem, operation=operation, bucket=bucket, key=key, status=404, request_id=error.request_id)
+    except TransportError:
+        return error
+    if isinstance(error, AccessDenied):
+        code = told.s3_code if isinstance(told, InvalidCredentials) else ""
+    else:
+        code = "NoSuchBucket" if isinstance(told, BucketNotFound) else "NoSuchKey"
+    if not code:
+        return error
+    return s3_error(
+        operation=operation, status=error.status, s3_code=code, bucket=bucket, key=key, request_id=error.request_id
+    )
 
 
 @asynccontextmanager

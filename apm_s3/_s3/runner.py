@@ -19,6 +19,7 @@ from apm_s3.errors import (
     DigestRejected,
     IntegrityError,
     ManagerClosed,
+    NotModified,
     PreconditionFailed,
     S3Error,
     ServiceUnavailable,
@@ -32,6 +33,11 @@ from apm_s3.settings import S3Settings
 T = TypeVar("T")
 R = TypeVar("R")
 
+POOL_HINT = "raise the deadline or S3Settings.max_concurrency, or lower the load: other calls held all slots"
+
+ANSWERS: tuple[type[ApmS3Error], ...] = (NotModified,)
+"""Errors that are what was asked for."""
+
 _CLOSED = "this S3Manager was closed while the call was under way"
 
 Attempt = Callable[[], Awaitable[T]]
@@ -44,8 +50,8 @@ class _Call(Watch, Generic[T]):
     """One call under way, and the watch over its deadline."""
 
     __slots__ = (
-        "attempt", "attempts", "bucket", "bytes_sent", "failure", "key", "limit", "operation", "recovered",
-        "replayable", "sent_at", "started", "storage_class", "unresolved", "verdict",
+        "answers", "attempt", "attempts", "bucket", "bytes_sent", "failure", "key", "limit", "operation", "queued",
+        "recovered", "replayable", "report", "sent_at", "started", "storage_class", "unresolved", "verdict",
     )  # fmt: skip
 
     attempt: Attempt[T]
@@ -59,12 +65,39 @@ class _Call(Watch, Generic[T]):
         self.started = self.sent_at = time.monotonic()
         super().__init__(self.started + limit)
         self.attempts = 0
+        self.queued = False
+        self.answers: tuple[type[ApmS3Error], ...] = ANSWERS
+        self.report: StreamReport | None = None
         self.failure: ApmS3Error | None = None
         self.recovered: tuple[type[ApmS3Error], ...] = ()
         self.replayable = True
         self.unresolved = False
         self.bytes_sent = 0
         self.storage_class: str | None = None
+
+
+class StreamReport:
+    """What a call came to whose body is read after it has begun: told once, when that has ended."""
+
+    __slots__ = ("_call", "_opening", "_runner")
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._call: _Call[Any] | None = None
+        self._opening = 0.0
+
+    def begin(self, call: _Call[Any]) -> None:
+        """The call has begun; from now on it ends here."""
+        self._call, self._opening = call, time.monotonic() - call.started
+
+    def end(self, outcome: BaseException | Outcome, received: int, storage_class: str | None, waited: float) -> None:
+        """The body has ended: what ended it, its bytes, and the seconds that were spent waiting for them.
+
+        Harmless when it was told before, and where the call never began.
+        """
+        call, self._call = self._call, None
+        if call is not None:
+            self._runner.stream_ended(call, outcome, received, storage_class, self._opening + waited)
 
 
 class Runner:
@@ -139,6 +172,8 @@ class Runner:
         measure: Measure[T] | None = None,
         bytes_sent: int = 0,
         storage_class: str | None = None,
+        answers: tuple[type[ApmS3Error], ...] = ANSWERS,
+        report: StreamReport | None = None,
     ) -> T:
         """The result of `attempt`, sent again where its error may pass.
 
@@ -152,6 +187,8 @@ class Runner:
                 answer of S3 if an earlier send is unresolved.
             measure: the bytes that came with a result, and its storage class, for events.
             bytes_sent: of the request's body, for events.
+            answers: errors that are raised and yet no failure for metrics and hooks: they are what was asked for.
+            report: tells of the success in place of this call, once the body has been read.
 
         Raises:
             DeadlineExceeded: the time was over before an answer came.
@@ -160,6 +197,7 @@ class Runner:
         call: _Call[T] = _Call(operation, bucket, key, self._deadline if timeout is None else timeout)
         call.attempt, call.replayable, call.verdict = attempt, replayable, verdict
         call.bytes_sent, call.storage_class = bytes_sent, storage_class
+        call.answers, call.report = answers, report
         self._deadlines.add(call)
         try:
             try:
@@ -186,7 +224,9 @@ class Runner:
         pool = self._pool
         covered = pool.covers(call.task)
         if not (covered or pool.try_acquire()):
+            call.queued = True
             await pool.acquire()
+            call.queued = False
         try:
             if self._closed:
                 raise _closed_under(call)
@@ -278,6 +318,9 @@ class Runner:
     def _succeeded(self, call: _Call[T], result: T, measure: Measure[T] | None) -> T:
         self._pool.succeeded()
         self._budget.succeeded()
+        if call.report is not None:
+            call.report.begin(call)
+            return result
         received, storage_class = (0, None) if measure is None else measure(result)
         if self._metrics is not None:
             duration = time.monotonic() - call.started
@@ -291,15 +334,48 @@ class Runner:
         outcome = Outcome.FAILURE
         if isinstance(error, asyncio.CancelledError):
             if call.overrun:
-                error = _closed_under(call) if self._closed else DeadlineExceeded(_overrun_problem(call))
+                error = _closed_under(call) if self._closed else self._overdue(call)
             else:
                 outcome = Outcome.CANCELLED
         elif self._closed and not isinstance(error, ApmS3Error):
             # What aiobotocore raises when its session is closed under a request is in no table.
             call.failure, error = None, _closed_under(call)
         error = _complete(call, error)
+        if isinstance(error, call.answers):
+            outcome = Outcome.SUCCESS
         self._tell(self._observers(), call, outcome, error)
         return error
+
+    def stream_ended(
+        self,
+        call: _Call[Any],
+        outcome: BaseException | Outcome,
+        received: int,
+        storage_class: str | None,
+        duration: float,
+    ) -> None:
+        """Tell of a call whose body has been read, or not: see `StreamReport`."""
+        error = outcome if isinstance(outcome, BaseException) else None
+        if isinstance(outcome, asyncio.CancelledError):
+            outcome = Outcome.CANCELLED
+        elif isinstance(outcome, BaseException):
+            outcome = Outcome.FAILURE
+        hooks = self._observers()
+        self._tell(hooks, call, outcome, error, received, storage_class, duration=duration)
+
+    def _overdue(self, call: _Call[T]) -> DeadlineExceeded:
+        passed = f"the deadline of {call.limit:g} s passed"
+        if call.queued:
+            what = "nothing was sent" if not call.attempts else f"{call.attempts} attempts failed before"
+            error = DeadlineExceeded(
+                f"{passed} while waiting for a slot of the pool ({self._pool.stats().max_concurrency} in all): {what}",
+                hint=POOL_HINT,
+            )
+            error.sent = call.unresolved
+            return error
+        if call.failure is not None:
+            return DeadlineExceeded(f"{passed}; the last failure was {type(call.failure).__name__}")
+        return DeadlineExceeded(f"no answer within the deadline of {call.limit:g} s")
 
     def _observers(self) -> tuple[Hook, ...]:
         return self._hooks if self._metrics is None else (self._metrics, *self._hooks)
@@ -312,10 +388,12 @@ class Runner:
         error: BaseException | None = None,
         received: int = 0,
         storage_class: str | None = None,
+        duration: float | None = None,
     ) -> None:
         if not hooks:
             return
-        duration = time.monotonic() - call.started
+        if duration is None:
+            duration = time.monotonic() - call.started
         tool, environment = current_labels()
         event = OperationEvent(
             call.operation,
@@ -351,14 +429,6 @@ def _may_have_happened(error: ApmS3Error) -> bool:
 def _closed_under(call: _Call[Any]) -> ManagerClosed:
     what = "what it asked for may have happened, or not" if call.attempts else "nothing was sent"
     return ManagerClosed(f"{_CLOSED}: {what}")
-
-
-def _overrun_problem(call: _Call[Any]) -> str:
-    if not call.attempts:
-        return f"the deadline of {call.limit:g} s passed while waiting for the pool: nothing was sent"
-    if call.failure is not None:
-        return f"the deadline of {call.limit:g} s passed; the last failure was {type(call.failure).__name__}"
-    return f"no answer within the deadline of {call.limit:g} s"
 
 
 def _complete(call: _Call[Any], error: BaseException) -> BaseException:

@@ -114,7 +114,8 @@ def error_response(status: int, code: str, message: str = "no", **headers: str) 
         f"<RequestId>R{next(_request_ids)}</RequestId></Error>"
     )
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Response(status, {"content-type": "application/xml", **named}, document.encode())
+    body = b"" if status == 304 else document.encode()
+    return Response(status, {"content-type": "application/xml", **named}, body)
 
 
 @dataclass

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from apm_s3._s3.engine import Engine
 from apm_s3._s3.pool import StreamSlot
+from apm_s3._s3.runner import POOL_HINT, StreamReport
 from apm_s3._s3.transports.base import Body
 from apm_s3._s3.transports.bodies import corrupted, joined
 from apm_s3._tasks import Watch, shielded
@@ -23,6 +24,7 @@ from apm_s3.errors import (
     TransportError,
     UsageError,
 )
+from apm_s3.events import Outcome
 from apm_s3.models import FileInfo
 from apm_s3.options import ReadOptions
 
@@ -70,6 +72,7 @@ class Download:
         self._cut_short = False
         self._known: tuple[str, str] | None = None
         self._checksum: checksums.Checksum | None = None
+        self._report = StreamReport(engine.runner)
 
     @property
     def info(self) -> FileInfo:
@@ -124,9 +127,17 @@ class Download:
 
     async def aclose(self) -> None:
         """Give the connection up; harmless when called twice."""
+        self._tell(Outcome.SUCCESS if self._got >= self._length else Outcome.CANCELLED)
+        await self._give_up()
+
+    async def _give_up(self) -> None:
         self._ends_at = None
         self._slot.release()
         await self._drop_body()
+
+    def _tell(self, outcome: BaseException | Outcome) -> None:
+        """For metrics and hooks: what was not read to its end did not succeed."""
+        self._report.end(outcome, self._got, None if self._info is None else self._info.storage_class, self._waited)
 
     def __await__(self) -> Generator[Any, None, Self]:
         return self._open().__await__()
@@ -162,7 +173,7 @@ class Download:
             return await self._engine.transport.open(self._bucket, self._key, self._options)
 
         body = await self._engine.runner.run(
-            self._operation, self._bucket, self._key, attempt, timeout=timeout, measure=self._promised
+            self._operation, self._bucket, self._key, attempt, timeout=timeout, report=self._report
         )
         self._body, self._pieces = body, aiter(body)
         self._info, self._length = body.info, self._wanted(body)
@@ -175,34 +186,43 @@ class Download:
     def _wanted(self, body: Body) -> int:
         return body.length if self._upto is None else min(body.length, self._upto)
 
-    def _promised(self, body: Body) -> tuple[int, str | None]:
-        return self._wanted(body), body.info.storage_class
-
     @asynccontextmanager
     async def _waiting(self) -> AsyncIterator[Watch]:
         """With a slot, and until the deadline; what goes wrong closes the download."""
         began = time.monotonic()
         watch = None
+        queued = False
         try:
             with self._engine.runner.watched(self._latest(began)) as watch:
                 try:
                     if self._pieces is not None:
+                        queued = True
                         await self._slot.take()
+                        queued = False
                     yield watch
                 except BaseException:
-                    await shielded(self.aclose())
+                    await shielded(self._give_up())
                     raise
-        except TimeoutError as exc:
-            if watch is None or not watch.expired:
+        except BaseException as exc:
+            self._waited += time.monotonic() - began
+            if not isinstance(exc, TimeoutError) or watch is None or not watch.expired:
+                self._tell(exc)
                 raise
-            spent = self._options.timeout or self._waited + time.monotonic() - began
-            raise DeadlineExceeded(
-                f"not read within {spent:.3g} seconds: {self._got} of {self._length} bytes came",
-                operation=self._operation,
-                bucket=self._bucket,
-                key=self._key,
-            ) from exc
+            error = self._overdue(queued)
+            self._tell(error)
+            raise error from exc
         self._waited += time.monotonic() - began
+
+    def _overdue(self, queued: bool) -> DeadlineExceeded:
+        spent = self._options.timeout or self._waited
+        waiting = " while waiting for a slot of the pool" if queued else ""
+        return DeadlineExceeded(
+            f"not read within {spent:.3g} seconds{waiting}: {self._got} of {self._length} bytes came",
+            operation=self._operation,
+            bucket=self._bucket,
+            key=self._key,
+            hint=POOL_HINT if queued else None,
+        )
 
     def _latest(self, began: float) -> float:
         # Without a timeout of the call's own, only waiting counts: its reader may take all the time it needs.

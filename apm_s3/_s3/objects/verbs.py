@@ -35,11 +35,12 @@ from apm_s3._s3.objects.sources import (
     open_path,
     open_source,
 )
+from apm_s3._s3.runner import ANSWERS
 from apm_s3._s3_answers import s3_error
 from apm_s3._tasks import run_all
 from apm_s3._wire.content_types import content_type
 from apm_s3._wire.parts import MAX_PART
-from apm_s3.errors import ApmS3Error, InvalidKey, InvalidOption, NotFound, S3Error
+from apm_s3.errors import AccessDenied, ApmS3Error, InvalidKey, InvalidOption, NotFound, S3Error
 from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, Stream
 from apm_s3.options import DeleteOptions, ReadOptions, UploadOptions
 
@@ -134,7 +135,7 @@ class ObjectOperations(Operations):
         options = options or READ_DEFAULTS
         try:
             return await head(engine, bucket, key, options)
-        except NotFound as exc:
+        except (NotFound, AccessDenied) as exc:
             told = await told_apart(engine, exc, "head_file", options)
             if told is exc:
                 raise
@@ -144,10 +145,16 @@ class ObjectOperations(Operations):
         """Whether there is such an object. A missing bucket has none; a 403 is an error, never False."""
         engine = self._engine
         check_target(bucket, key)
+        options = options or READ_DEFAULTS
         try:
-            await head(engine, bucket, key, options or READ_DEFAULTS, operation="file_exists")
+            await head(engine, bucket, key, options, operation="file_exists", answers=(*ANSWERS, NotFound))
         except NotFound:
             return False
+        except AccessDenied as exc:
+            told = await told_apart(engine, exc, "file_exists", options)
+            if told is exc:
+                raise
+            raise told from exc
         return True
 
     async def delete_file(self, bucket: str, key: str, options: DeleteOptions | None = None) -> DeleteOutcome:
@@ -224,11 +231,24 @@ class ObjectOperations(Operations):
         return await engine.transport.presign("PUT", bucket, key, expires_in, options or _PRESIGN_DEFAULTS)
 
 
-async def head(engine: Engine, bucket: str, key: str, options: ReadOptions, operation: str = "head_file") -> FileInfo:
-    """HEAD, its 404 still bare."""
+async def head(
+    engine: Engine,
+    bucket: str,
+    key: str,
+    options: ReadOptions,
+    operation: str = "head_file",
+    *,
+    answers: tuple[type[ApmS3Error], ...] = ANSWERS,
+) -> FileInfo:
+    """HEAD, its 404 still bare. `answers` are the errors that are no failure."""
     transport = engine.transport
     return await engine.runner.run(
-        operation, bucket, key, lambda: transport.head(bucket, key, options), timeout=options.timeout
+        operation,
+        bucket,
+        key,
+        lambda: transport.head(bucket, key, options),
+        timeout=options.timeout,
+        answers=answers,
     )
 
 
