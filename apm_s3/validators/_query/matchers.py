@@ -25,7 +25,8 @@ def check_regex(value: StringLiteral, text: str) -> None:
         if _META.search(pattern):
             raise QueryProblem("not a regular expression: bytes that are not UTF-8", value.start, value.end)
         return
-    error = check_re2(pattern, _PREFIX, _SUFFIX)
+    # Prometheus reads it alone as well as anchored, so that `)(` does not pass.
+    error = check_re2(pattern) or check_re2(pattern, _PREFIX, _SUFFIX)
     if error is not None:
         start = value.start + source_offset(text[value.start : value.end], error.offset)
         message = f"not a regular expression: {error.message[:300]}"

@@ -235,3 +235,31 @@ def expressions(seed, count):
         if 0 < len(text) < 400 and "\0" not in text and text.strip():
             found[text] = None
     return list(found)
+
+
+SOUPS = (
+    ("{}", "0123456789.eExX_+-abfms", 7),
+    ("x[{}]", "0123456789mshdwy.: -#\n(", 6),
+    ("x offset {}", "0123456789mshdwy.- ", 5),
+    ("x @ {}", "0123456789.e+-sm()tarend ", 7),
+    ('"{}"', "ab\\x41u0U7n\"'` \n{é", 8),
+    ("x{{a=~'{}'}}", "ab()[]|*+?.^$-{},12:<>P!=i\\\\dWbpL", 8),
+    ("x {} y", ("on", "ignoring", "(", ")", "a", ",", "bool", "group_left", "group_right", "+", "==", "and", " "), 7),
+    ("sum {} x", ("by", "without", "(", ")", "a", ",", "b", "(x)", "(y)", "5", " ", "#\n"), 7),
+    ("x{{{}}}", ("a", "=", "'b'", ",", "=~", "!=", '"c"', "on", "1", ":", " ", "#\n"), 7),
+    ("{}", ("x", "[5m]", "[5m:]", "[5m:1m]", "offset 1h", "@ 1", "@ start()", "(", ")", "-", "rate(", "sum(", " "), 6),
+)
+"""Templates, and what is filled into them at random: characters, or words."""
+
+
+def soups(seed, count):
+    """`count` different texts that are right by accident only: each part of the language in every order."""
+    chance = random.Random(seed)
+    found = {}
+    while len(found) < count:
+        template, pieces, longest = chance.choice(SOUPS)
+        filling = chance.choices(pieces, k=chance.randrange(1, longest + 1))
+        text = template.format(("" if isinstance(pieces, str) else " ").join(filling))
+        if text.strip():
+            found[text] = None
+    return list(found)

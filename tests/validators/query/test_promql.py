@@ -90,6 +90,8 @@ def takes(text, release=None):
         ("increase(up, 5)", "increase(up, 5)", "takes 1 argument, got 2", "the range stands in brackets"),
         ('{job="x"} |= "y"', "|", "unexpected character '|'", "filters of lines are LogQL"),
         ("up[$__interval]", "$", "unexpected character '$'", "variables of Grafana"),
+        ('up{job=~")("}', ")(", "not a regular expression: unexpected )", None),
+        ("up[5m d]", "d", "':' or ']' after the range", None),
         ("", "", "the expression is empty", None),
         (" # note", " # note", "the expression is empty", None),
     ],

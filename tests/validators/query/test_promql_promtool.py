@@ -1,4 +1,4 @@
-"""Agreement with promtool on random expressions. What still differs for a known reason would be listed here: nothing."""
+"""Agreement with promtool on random expressions. What still differs for a known reason is listed in `REASONS`."""
 
 import re
 import shutil
@@ -8,9 +8,14 @@ import pytest
 
 from apm_s3.validators._query.problems import QueryProblem
 from apm_s3.validators._query.promql import parse
-from tests.validators.query.expressions import expressions
+from tests.validators.query.expressions import expressions, soups
 from tests.validators.query.promtool import verdicts
 
+REASONS = {
+    "promtool 2.53 takes a letter in brackets for a colon, and reads x[5m d] as x[5m:]; newer ones refuse it": re.compile(
+        r"\[[^\]]*[a-z0-9][ \t\n]+[a-z]"
+    ),
+}
 pytestmark = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 
 
@@ -34,13 +39,15 @@ def differences(texts, release, folder):
     found = []
     for text, theirs in zip(texts, verdicts(texts, folder), strict=True):
         ours = problem(text, release)
-        if (ours is None) != (theirs is None):
+        known = any(reason.search(text) for reason in REASONS.values())
+        if (ours is None) != (theirs is None) and not known:
             found.append((text, theirs, ours))
     return found
 
 
 def test_promtool_agrees_on_random_expressions(release, tmp_path):
     assert differences(expressions(1, 2000), release, tmp_path) == []
+    assert differences(soups(1, 2000), release, tmp_path) == []
 
 
 @pytest.mark.long
@@ -48,3 +55,4 @@ def test_promtool_agrees_on_random_expressions(release, tmp_path):
 @pytest.mark.parametrize("seed", range(2, 12))
 def test_promtool_agrees_on_many_random_expressions(seed, release, tmp_path):
     assert differences(expressions(seed, 20_000), release, tmp_path) == []
+    assert differences(soups(seed, 20_000), release, tmp_path) == []
