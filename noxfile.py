@@ -65,7 +65,7 @@ def types(session: nox.Session) -> None:
     """Mypy, strict, over the package, the examples and a caller of the public API, all of which has a known type."""
     install(session, ".[all]", "types")
     session.run("mypy")
-    session.run("mypy", "examples", "tests/typed_api.py")
+    session.run("mypy", "examples", "tools", "tests/typed_api.py")
     session.run("pyright", "--verifytypes", "apm_s3", "--ignoreexternal")
 
 
