@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal
 
 import yaml
 
@@ -273,6 +273,8 @@ class _Tracer(_Composer):
     def __init__(self, loader: Any, text: str, library: GoYaml, trace: Trace) -> None:
         super().__init__(loader, text, library)
         self._trace = trace
+        self._outer: list[Steps] = []
+        """What leads to each open collection."""
         self._event: Any = None
         self._failure: Unreadable | None = None
 
@@ -297,11 +299,13 @@ class _Tracer(_Composer):
     def _pop(self) -> None:
         done = self._open[-1]
         done.node.stop = self._event.start_mark.index
-        self._trace.collections.append((Written(self._steps()[:-1], done.node), done.flow))
+        self._trace.collections.append((Written(self._outer.pop(), done.node), done.flow))
         super()._pop()
 
     def _push(self, event: Any) -> None:
+        steps = self._steps()
         super()._push(event)
+        self._outer.append(steps)
         self._open[-1].node.start = event.start_mark.index
 
     def _expand(self, event: Any) -> None:
@@ -325,24 +329,25 @@ class _Tracer(_Composer):
         super()._attach(node)
 
     def _note(self, node: Node) -> None:
-        start, stop = self._event.start_mark.index, self._event.end_mark.index
-        # The end of a block scalar is behind the empty lines that follow it.
-        written = self._text[start:stop]
-        stop = max(start, stop - (len(written) - len(written.rstrip())))
-        is_key = bool(self._open) and self._open[-1].node.kind == MAPPING and self._open[-1].key is None
-        steps = self._steps()
-        self._trace.add((*steps[:-1], node.text) if is_key else steps, node, start, stop, is_key=is_key)
+        event = self._event
+        start, stop = event.start_mark.index, event.end_mark.index
+        if event.style in ("|", ">"):
+            # Its end is behind the empty lines that follow it.
+            stop = start + len(self._text[start:stop].rstrip())
+        if self._open and self._open[-1].node.kind == MAPPING and self._open[-1].key is None:
+            self._trace.add((*self._outer[-1], node.text), node, start, stop, is_key=True)
+        else:
+            self._trace.add(self._steps(), node, start, stop, is_key=False)
 
     def _steps(self) -> Steps:
         """What leads to the next value of the innermost open collection."""
-        return tuple(
-            len(each.node.items) if each.node.kind == SEQUENCE else each.key.text if _is_text(each.key) else "?"
-            for each in self._open
-        )
-
-
-def _is_text(key: Node | None) -> TypeGuard[Node]:
-    return key is not None and key.kind == SCALAR
+        if not self._open:
+            return ()
+        parent = self._open[-1]
+        if parent.node.kind == SEQUENCE:
+            return (*self._outer[-1], len(parent.node.items))
+        # A collection that is a key itself has no text.
+        return (*self._outer[-1], parent.key.text if parent.key is not None and parent.key.kind == SCALAR else "?")
 
 
 def _step(collection: _Open) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 Steps = tuple[str | int | tuple[str, str], ...]
 """What leads to a value, as every path has it; names of list items and indexes do not matter here."""
@@ -53,6 +54,8 @@ NAME_HINTS = (
 """A text, in lower case, without any of these names no secret; escapes could hide one."""
 BELOW = "value below the name of a secret"
 
+_REMEMBERED = 4096
+"""Names whose judgement is kept: a configuration has few of them, many times over."""
 _LABELS = frozenset(("name", "key", "header", "header_name", "field", "param", "parameter", "variable"))
 _VALUES = frozenset(("value", "values", "val"))
 _SECRET_LABELS = frozenset(("apikey", "auth", "jwt", "key", "session", "sid", "sig", "signature"))
@@ -103,10 +106,12 @@ def is_label(step: object) -> bool:
     return isinstance(step, str) and _normal(step) in _LABELS
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _normal(step: str) -> str:
     return _SEPARATOR.sub("_", _CAMEL.sub("_", step).lower())
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _kind_by_ending(name: str) -> str | None:
     if ending := _ENDING.search(name):
         return BY_ENDING[ending[1]]
