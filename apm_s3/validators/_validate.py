@@ -216,7 +216,7 @@ def _check(tool: str, kind: str, source: Source, context: Context, level: Level)
             text = source.text if source.data is None else json.dumps(source.data, default=str)
             ask_tool(tool, kind, text, context)
     if context.issues:
-        context.revise(Concealer(source.text if source.data is None else source.data, source.format).conceal)
+        context.revise(Concealer(source.text if source.data is None else source.root, source.format).conceal)
 
 
 def _tool(tool: str) -> ToolValidator:

@@ -51,3 +51,19 @@ def test_a_problem_elsewhere_keeps_what_it_quotes() -> None:
     text = "global:\n  smtp_auth_password: hunter2-zq9\nroute: {receiver: unknown}\nreceivers: []\n"
 
     assert "'unknown'" in str(validate_config("alertmanager", text))
+
+
+def test_data_that_contain_themselves_twice_are_refused_at_once() -> None:
+    data: dict[str, object] = {}
+    data |= {"a": data, "b": data}
+
+    assert [issue.rule for issue in validate_config("prometheus", data).issues] == ["too-deep"]
+
+
+def test_a_name_beside_a_value_conceals_it_in_data_too() -> None:
+    item = {"name": "X-Auth", "value": ["hunter2-zq9"]}
+    pipelines = {"traces": {"receivers": ["hunter2-zq9"], "exporters": ["hunter2-zq9"]}}
+    report = validate_config("jaeger", {"service": {"pipelines": pipelines}, "headers": [item]})
+
+    assert "<secret>" in str(report)
+    assert "hunter2" not in repr(report)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from apm_s3.reports import Issue
 from apm_s3.validators._reading.documents import Format
-from apm_s3.validators._reading.nodes import MAX_DEPTH
-from apm_s3.validators._secrets.names import Steps, kind_by_name, labelled
+from apm_s3.validators._reading.nodes import Node
+from apm_s3.validators._reading.trace import Written, scalars_below
+from apm_s3.validators._secrets.names import kind_by_name, labelled
 from apm_s3.validators._secrets.shapes import MASK, is_elsewhere, mask_shapes
 from apm_s3.validators._secrets.texts import labels_of, secret_spans, traced
 
 _QUOTED = re.compile(r"'[^'\n]*'|\"(?:[^\"\\\n]|\\.)*\"|`[^`\n]*`")
 _SHORTEST = 4
 """Characters of a secret that is cut out wherever it stands; a shorter one is a word of its own too often."""
-
-_MAX_BITS = 1024
 
 
 class _Told(NamedTuple):
@@ -36,12 +35,12 @@ class Concealer:
     """Takes the secrets of one source out of the issues that were found in it.
 
     Args:
-        source: the text as it is read, or the data that were given in its place.
+        source: the text, or the nodes of the data that were given in its place; None where those could not be read.
         form: the format of a text; None where it has none.
     """
 
-    def __init__(self, source: str | Mapping[str, Any], form: Format | None) -> None:
-        told = _of_text(source, form) if isinstance(source, str) else _of_data(source, ())
+    def __init__(self, source: str | Node | None, form: Format | None) -> None:
+        told = _of_text(source, form) if isinstance(source, str) else () if source is None else _of_data(source)
         self._told = sorted(set(told), key=lambda each: -len(each.text))
 
     def conceal(self, issue: Issue) -> Issue:
@@ -75,29 +74,18 @@ def _of_text(text: str, form: Format | None) -> Iterator[_Told]:
         first = text.count("\n", 0, span.start) + 1
         secret = text[span.start : span.stop]
         yield _Told(secret, first, first + secret.count("\n"))
-    trace, _ = read
-    labels = labels_of(trace)
-    for steps, node in (*trace.scalars, *trace.repeated):
-        # What only seems to say where the secret is, `{{ hunter2 }}`, may be one that a template's error quotes.
+    for node in _named([*read[0].scalars, *read[0].repeated]):
+        first = text.count("\n", 0, node.start) + 1
+        yield _Told(node.text, first, first + text.count("\n", node.start, node.stop))
+
+
+def _of_data(root: Node) -> Iterator[_Told]:
+    yield from (_Told(node.text) for node in _named(list(scalars_below(root))))
+
+
+def _named(values: Sequence[Written]) -> Iterator[Node]:
+    """Values with the name of a secret, whatever they are: `{{ hunter2 }}` may be one that an error quotes."""
+    labels = labels_of(values)
+    for steps, node in values:
         if node.text and kind_by_name(labelled(steps, labels), node.text) is not None:
-            first = text.count("\n", 0, node.start) + 1
-            yield _Told(node.text, first, first + text.count("\n", node.start, node.stop))
-
-
-def _of_data(value: Any, steps: Steps) -> Iterator[_Told]:
-    # Deeper data, or data that contains itself, is refused unread: no report quotes it.
-    if len(steps) >= MAX_DEPTH:
-        return
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _of_data(item, (*steps, _text(key)))
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            yield from _of_data(item, (*steps, index))
-    elif value is not None and not isinstance(value, bool) and kind_by_name(steps, _text(value)) is not None:
-        yield _Told(_text(value))
-
-
-def _text(value: Any) -> str:
-    # Python writes no integer of thousands of digits. Such a one is refused, and not quoted.
-    return "" if isinstance(value, int) and value.bit_length() > _MAX_BITS else str(value)
+            yield node

@@ -157,9 +157,9 @@ def traced(text: str, form: Format | None) -> tuple[Trace, bool]:
     return trace, True
 
 
-def labels_of(trace: Trace) -> Labels:
+def labels_of(values: Iterable[Written]) -> Labels:
     """The names of the mappings of a text that have one."""
-    return {steps[:-1]: node.text for steps, node in (*trace.scalars, *trace.repeated) if steps and is_label(steps[-1])}
+    return {steps[:-1]: node.text for steps, node in values if steps and is_label(steps[-1])}
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ def labels_of(trace: Trace) -> Labels:
 
 
 def _named(text: str, form: Format | None, trace: Trace) -> Iterator[Span]:
-    labels = labels_of(trace)
+    labels = labels_of((*trace.scalars, *trace.repeated))
     for value in (*trace.scalars, *trace.repeated):
         yield from _by_name(text, value, labels, form)
     yield from (Span(node.start, node.stop, "secret", steps) for steps, node in trace.unknown if is_secret_name(steps))

@@ -21,7 +21,7 @@ def secrets_by_neighbours(name: str, text: str) -> frozenset[str]:
     if form is None or not hints_at_secrets(text):
         return frozenset()
     trace, _ = traced(text, form)
-    labels, repeated = labels_of(trace), {id(node) for _, node in trace.repeated}
+    labels, repeated = labels_of((*trace.scalars, *trace.repeated)), {id(node) for _, node in trace.repeated}
     found: set[str] = set()
     for steps, node in (*trace.repeated, *trace.scalars):
         full = labelled(steps, labels)
