@@ -8,10 +8,11 @@ from typing import Any
 from apm_s3.validators._context import Context
 from apm_s3.validators._decoding.struct import INVALID, Codec, Mismatch, Parser
 from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path
-from apm_s3.validators._reading.scalars import decode_binary, is_null, resolve, resolve_plain
+from apm_s3.validators._reading.scalars import NULLS, decode_binary, is_null, resolve, resolve_plain
 
 _SHAPES = {SCALAR: "a scalar", SEQUENCE: "a list", MAPPING: "a mapping"}
 _V3_BOOLS = {**dict.fromkeys(("y", "Y", "yes", "on"), True), **dict.fromkeys(("n", "N", "no", "off"), False)}
+_V2_NULLS = frozenset(("", "~", "null"))
 _INTEGERS = {
     "int": (-(2**63), 2**63 - 1),
     "int64": (-(2**63), 2**63 - 1),
@@ -121,11 +122,17 @@ def _resolved(node: Node, path: Path, context: Context) -> Any:
         return node
 
 
-def scalar_codec(parse: Parser) -> Codec:
-    """A named scalar: the text of any scalar, parsed; None for null."""
+def scalar_codec(parse: Parser, *, yaml: int = 2) -> Codec:
+    """A named scalar: the text of any scalar, parsed; None for null.
+
+    yaml.v2 hands `Null` and `NULL` to the parser, as an empty text: only `null`, `~` and nothing are null to it there.
+    """
+    nulls = _V2_NULLS if yaml == 2 else NULLS
 
     def decode(node: Node, path: Path, context: Context) -> Any:
-        if node.kind == SCALAR and node.tag is None and node.plain and is_null(node):
+        if node.kind == SCALAR and node.text in nulls and (node.tag is None and node.plain):
+            return None
+        if node.kind == SCALAR and node.tag == "!!null" and node.text in NULLS:
             return None
         text = decode_string(node, path, context)
         if text is INVALID:
@@ -168,8 +175,8 @@ def list_codec(item: Codec) -> Codec:
     return decode
 
 
-def map_codec(value: Codec, key: Codec | None = None) -> Codec:
-    """A mapping from text to `value`; None for null. `key` checks the keys."""
+def map_codec(value: Codec, *, yaml: int = 2) -> Codec:
+    """A mapping from text to `value`; None for null. A key that is null is empty to yaml.v2, yaml.v3 leaves it out."""
 
     def decode(node: Node, path: Path, context: Context) -> Any:
         if node.kind != MAPPING:
@@ -179,9 +186,10 @@ def map_codec(value: Codec, key: Codec | None = None) -> Codec:
         for shadowed, _ in node.shadowed:
             message = f"key {shadowed.text[:80]!r} is given twice, by a merge key; Go's yaml.v2 allows it in no map"
             context.error(shadowed, (path, shadowed.text), "duplicate-key", message)
-        if key is not None:
-            for name, (key_node, _) in node.entries.items():
-                key(key_node, (path, name), context)
-        return {name: value(child, (path, name), context) for name, (_, child) in node.entries.items()}
+        return {
+            "" if is_null(key) else name: value(child, (path, name), context)
+            for name, (key, child) in node.entries.items()
+            if yaml == 2 or not is_null(key)
+        }
 
     return decode

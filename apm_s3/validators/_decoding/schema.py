@@ -64,10 +64,13 @@ class Schema:
         self.gates = gates or {}
         self._values = values or {}
         self._hooks = {name: tuple(functions) for name, functions in (hooks or {}).items()}
-        self._codecs: dict[str, Codec] = {name: scalar_codec(parse) for name, parse in (scalars or {}).items()}
+        self._codecs: dict[str, Codec] = {
+            name: scalar_codec(parse, yaml=yaml) for name, parse in (scalars or {}).items()
+        }
         self._codecs.update(codecs or {})
         self._bases = {**_BASES, "bool": decode_bool_v3} if yaml > 2 else _BASES
         self.null_keeps_default = yaml > 2
+        self._yaml = yaml
 
     def decode(self, type_name: str, node: Node, context: Context) -> Any:
         """The value of the document `node` as a `type_name`: a `Struct`, None for null, INVALID after an error."""
@@ -88,7 +91,7 @@ class Schema:
         if kind.startswith("[]"):
             return list_codec(self.codec(kind[2:]))
         if kind.startswith("{}"):
-            return map_codec(self.codec(kind[2:]))
+            return map_codec(self.codec(kind[2:]), yaml=self._yaml)
         if kind in self.table:
             return _StructCodec(kind, self)
         base, _, name = kind.partition(":")
@@ -171,7 +174,7 @@ class _StructCodec:
 
 
 def _decode_shadowed(node: Node, fields: dict[str, Codec], path: Path, context: Context) -> None:
-    """Report what does not fit among the scalars that merge keys put others in place of: Go decodes them all."""
+    """Report what does not fit among the values that merge keys put others in place of: Go decodes them all."""
     for key, child in node.shadowed:
-        if key.text in fields and child.kind == SCALAR and not is_null(child):
+        if key.text in fields and not (child.kind == SCALAR and is_null(child)):
             fields[key.text](child, (path, key.text), context)

@@ -49,6 +49,9 @@ def check_global(settings: Struct, context: Context) -> None:
 def check_label_names(struct: Struct, field: str, context: Context, *, legacy: bool = False) -> None:
     """Report the keys of a mapping of labels that are no label names."""
     for name in struct.get(field) or ():
+        if field == "labels" and not name and "" not in struct.place(field)[0].entries:
+            # The names of a LabelSet check themselves, unless they are null.
+            continue
         if not is_label_name(name, legacy=legacy):
             message = f"{name[:80]!r} is no label name ([a-zA-Z_][a-zA-Z0-9_]*)" if name else "a label name is empty"
             struct.error(context, (field, name), "label-name", message)

@@ -32,6 +32,7 @@ from apm_s3.validators._reading.nodes import (
     scalar,
     sequence,
 )
+from apm_s3.validators._reading.scalars import resolve
 from apm_s3.validators._reading.trace import Steps, Trace, Written
 
 try:
@@ -57,7 +58,8 @@ def read_yaml(source: bytes | str, *, library: GoYaml = "v4", trace: Trace | Non
     Raises:
         Unreadable: not YAML, or beyond a budget.
     """
-    text = decode_text(source)
+    # libyaml leaves a byte order mark at the beginning of a line out; Go takes it for a character, here another one.
+    text = decode_text(source).replace("\n\ufeff", "\n\ue0ff")
     loader = _Loader(_Slices(text.encode()))
     try:
         composer = _Composer(loader, text, library) if trace is None else _Tracer(loader, text, library, trace)
@@ -85,7 +87,7 @@ class _Slices:
 class _Open:
     """A collection whose end has not been reached."""
 
-    __slots__ = ("anchor", "flow", "height", "key", "merged", "node", "shadowed", "start")
+    __slots__ = ("anchor", "flow", "height", "key", "merged", "merges", "node", "shadowed", "start")
 
     def __init__(self, node: Node, event: Any, start: int) -> None:
         self.node = node
@@ -96,6 +98,7 @@ class _Open:
         self.key: Node | None = None
         self.merged: set[str] = set()
         self.shadowed: list[Entry] = []
+        self.merges = 0
 
 
 class _Composer:
@@ -104,6 +107,7 @@ class _Composer:
         self._text = text
         self._merge_overrides = library == "v2"
         self._slash_escapes = library == "v4"
+        self._strict_tags = library == "v3"
         self._anchors: dict[str, tuple[Node, int, int]] = {}
         self._open: list[_Open] = []
         self._root: Node | None = None
@@ -141,7 +145,7 @@ class _Composer:
             mark = event.start_mark
             tag = event.tag
             if tag is not None:
-                tag = _short(tag)
+                tag = self._tag_of(event)
             node = scalar(event.value, mark.line + 1, mark.column + 1, tag is None and event.implicit[0], tag)
             if event.style == '"':
                 if "/" in event.value and not self._slash_escapes:
@@ -167,6 +171,14 @@ class _Composer:
         if "\\/" in _ESCAPED_BACKSLASH.sub("", self._text[start.index : end.index]):
             message = "unknown escape '\\/'; a slash needs no backslash"
             raise Unreadable("yaml-syntax", message, start.line + 1, start.column + 1)
+
+    def _tag_of(self, event: Any) -> str | None:
+        tag = _short(event.tag)
+        # The booleans of yaml.v3 are true and false; the other words of YAML 1.1 need to go without a tag.
+        if tag == "!!bool" and self._strict_tags and event.value.lower() not in ("true", "false"):
+            mark = event.start_mark
+            raise Unreadable("yaml-tag", "the value cannot be read as !!bool", mark.line + 1, mark.column + 1)
+        return tag
 
     def _check_question_mark(self, node: Node) -> None:
         """Go's yaml.v2 takes every `?` in brackets or braces for the sign of a key, within a word too."""
@@ -232,6 +244,8 @@ class _Composer:
         if key.kind != SCALAR:
             self._error(key, "complex-key", "a mapping or a sequence cannot be a key here")
             return
+        if key.tag is not None and not self._untagged(key):
+            return
         name, entries = key.text, parent.node.entries
         if name == "<<" and (key.plain or key.tag == "!!merge"):
             self._merge(parent, key, value)
@@ -246,7 +260,24 @@ class _Composer:
             parent.merged.discard(name)
             entries[name] = (key, value)
 
+    def _untagged(self, key: Node) -> bool:
+        """Give a key with a tag the text that it stands for; False after reporting that it stands for none."""
+        try:
+            value = resolve(key)
+        except ValueError as exc:
+            self._error(key, "yaml-tag", f"the key {exc}", key.text)
+            return False
+        if key.tag == "!!binary":
+            key.text = str(value).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            key.tag = None
+        return True
+
     def _merge(self, parent: _Open, key: Node, value: Node) -> None:
+        if self._strict_tags and parent.merges:
+            message = f"'<<' is given twice; it is first given on line {parent.merges}"
+            self._error(key, "duplicate-key", message, "<<")
+            return
+        parent.merges = key.line
         sources = list(reversed(value.items)) if value.kind == SEQUENCE else [value]
         if any(source.kind != MAPPING for source in sources):
             self._error(key, "merge-key", "'<<' needs a mapping or a sequence of mappings", "<<")
