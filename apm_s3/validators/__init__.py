@@ -15,7 +15,7 @@ results of files that did not change are remembered, so it gets the nodes only o
 and of others what `check` noted with `context.mention(...)`. A path is a chain of `(parent path, key or index)`,
 rendered only when there is something to report.
 
-`queries` gives PromQL and LogQL as syntax trees, for checks of your own.
+`parse_promql` and `parse_logql` give queries as syntax trees, for checks of your own: `_query.api` shows how.
 """
 
 from __future__ import annotations
@@ -34,25 +34,95 @@ from apm_s3.validators._validate import (
 )
 
 if TYPE_CHECKING:
-    from apm_s3.validators.queries import parse_logql, parse_promql
+    from apm_s3.validators._query.api import (
+        Aggregation,
+        At,
+        Binary,
+        Call,
+        Duration,
+        Expr,
+        Grouping,
+        LabelFilter,
+        LineFilter,
+        LogRange,
+        Matcher,
+        Matching,
+        Node,
+        NumberLiteral,
+        Paren,
+        RangeAggregation,
+        RangeSelector,
+        Selector,
+        Stage,
+        Streams,
+        StringLiteral,
+        Subquery,
+        Unary,
+        Unwrap,
+        ValueType,
+        Variants,
+        labels_of,
+        matchers_of,
+        metrics_of,
+        parse_logql,
+        parse_promql,
+        ranges_of,
+        walk,
+    )
 
 __all__ = [
     "MAIN_FILES",
     "TOOLS",
+    "Aggregation",
+    "At",
+    "Binary",
+    "Call",
+    "Duration",
+    "Expr",
+    "Grouping",
+    "LabelFilter",
+    "LineFilter",
+    "LogRange",
+    "Matcher",
+    "Matching",
+    "Node",
+    "NumberLiteral",
+    "Paren",
+    "RangeAggregation",
+    "RangeSelector",
+    "Selector",
+    "Stage",
+    "Streams",
+    "StringLiteral",
+    "Subquery",
+    "Unary",
+    "Unwrap",
+    "ValueType",
+    "Variants",
     "infer_kind",
+    "labels_of",
+    "matchers_of",
+    "metrics_of",
     "parse_document",
     "parse_logql",
     "parse_promql",
+    "ranges_of",
     "validate_bundle",
     "validate_bundle_async",
     "validate_config",
     "validate_config_async",
+    "walk",
 ]
 
 if not TYPE_CHECKING:  # For a type checker, this function would make every misspelt name valid.
 
     def __getattr__(name: str) -> object:
         # The parsers are loaded when they are needed: importing the validators stays cheap.
-        if name not in ("parse_logql", "parse_promql"):
+        if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module("apm_s3.validators.queries"), name)
+        value = getattr(import_module("apm_s3.validators._query.api"), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return __all__

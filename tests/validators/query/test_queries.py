@@ -7,8 +7,7 @@ import pytest
 
 from apm_s3 import validators
 from apm_s3.errors import InvalidOption, QueryInvalid
-from apm_s3.validators import parse_logql, parse_promql
-from apm_s3.validators.queries import Selector, labels_of, matchers_of, metrics_of, ranges_of, walk
+from apm_s3.validators import Selector, labels_of, matchers_of, metrics_of, parse_logql, parse_promql, ranges_of, walk
 
 
 def test_what_a_promql_query_uses_can_be_listed():

@@ -1,4 +1,4 @@
-"""PromQL and LogQL as syntax trees, for checks of your own.
+"""PromQL and LogQL as syntax trees, for checks of your own. Public as names of `apm_s3.validators`.
 
 ```python
 tree = parse_promql('sum by (job) (rate(http_requests_total{env="prod"}[5m]))')
@@ -64,7 +64,6 @@ __all__ = [
     "Node",
     "NumberLiteral",
     "Paren",
-    "QueryInvalid",
     "RangeAggregation",
     "RangeSelector",
     "Selector",
