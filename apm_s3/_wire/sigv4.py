@@ -12,6 +12,7 @@ from hashlib import sha256
 from hmac import digest as hmac_digest
 from urllib.parse import quote
 
+from apm_s3.errors import InvalidRequest
 from apm_s3.models import Credentials
 
 ALGORITHM = "AWS4-HMAC-SHA256"
@@ -34,12 +35,24 @@ _UNRESERVED = re.compile(r"[A-Za-z0-9/_.~-]*", re.ASCII)
 
 def encode_path(path: str) -> str:
     """`path` as it stands in a URL and in the signature alike: S3 encodes once and never normalises."""
-    return path if _UNRESERVED.fullmatch(path) else quote(path, safe="/~")
+    if _UNRESERVED.fullmatch(path):
+        return path
+    try:
+        return quote(path, safe="/~")
+    except UnicodeEncodeError as exc:
+        raise _not_unicode() from exc
 
 
 def encode_query(parameters: Iterable[tuple[str, str]]) -> str:
     """The parameters, encoded and sorted: the query of the URL and of the signature alike."""
-    return "&".join(f"{name}={value}" for name, value in sorted(map(_encode_parameter, parameters)))
+    try:
+        return "&".join(f"{name}={value}" for name, value in sorted(map(_encode_parameter, parameters)))
+    except UnicodeEncodeError as exc:
+        raise _not_unicode() from exc
+
+
+def _not_unicode() -> InvalidRequest:
+    return InvalidRequest("an argument is no valid Unicode (a lone surrogate)", hint="use UTF-8 text")
 
 
 class SigningKey:

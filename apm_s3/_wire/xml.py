@@ -15,6 +15,7 @@ from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
+from apm_s3.errors import InvalidRequest
 from apm_s3.models import (
     DeleteOutcome,
     DeleteReport,
@@ -245,7 +246,12 @@ def build_delete(keys: Iterable[tuple[str, str | None]]) -> bytes:
         + "</Object>"
         for key, version in keys
     )
-    return f'{_DECLARATION}<Delete xmlns="{_NAMESPACE}">{objects}</Delete>'.encode()
+    try:
+        return f'{_DECLARATION}<Delete xmlns="{_NAMESPACE}">{objects}</Delete>'.encode()
+    except UnicodeEncodeError as exc:
+        raise InvalidRequest(
+            "a key or version id is no valid Unicode (a lone surrogate)", hint="use UTF-8 text"
+        ) from exc
 
 
 def build_complete(parts: Sequence[PartInfo], algorithm: str | None) -> bytes:

@@ -9,6 +9,9 @@ from typing import Literal
 
 from apm_s3.errors import InvalidOption
 
+_MAX_PLACE = 2**63
+"""Far beyond the largest object; servers count in 64 bits."""
+
 SseAlgorithm = Literal["AES256", "aws:kms", "aws:kms:dsse"]
 
 
@@ -37,9 +40,10 @@ class ReadOptions:
     def __post_init__(self) -> None:
         if self.range is not None:
             start, stop = self.range
-            if start < 0 or (stop is not None and stop <= start):
+            if not 0 <= start < _MAX_PLACE or (stop is not None and not start < stop <= _MAX_PLACE):
                 raise InvalidOption(
-                    f"range ({start}, {stop}) is empty or negative", hint="give (first, one past the last)"
+                    f"range ({_shown(start)}, {_shown(stop)}) is empty, negative or too large",
+                    hint="give (first, one past the last)",
                 )
         _check_customer_key(self.sse_customer_key)
 
@@ -173,6 +177,10 @@ def _check_upload(options: UploadOptions) -> None:
         raise InvalidOption("object_lock_mode and retain_until come together", hint="give both, or neither")
     if len(options.tags) > 10:
         raise InvalidOption(f"{len(options.tags)} tags are more than the 10 that S3 allows", hint="drop some")
+    try:
+        "".join(f"{name}{value}" for name, value in options.tags.items()).encode()
+    except UnicodeEncodeError as exc:
+        raise InvalidOption("a tag is no valid Unicode (a lone surrogate)", hint="use UTF-8 text") from exc
     size = 0
     for name, value in options.metadata.items():
         size += len(name) + len(value)
@@ -182,6 +190,11 @@ def _check_upload(options: UploadOptions) -> None:
             )
     if size > 2048:
         raise InvalidOption(f"metadata of {size} bytes is more than the 2048 that S3 allows", hint="store it elsewhere")
+
+
+def _shown(place: int | None) -> str:
+    # Python refuses to write numbers of thousands of digits.
+    return str(place) if place is None or abs(place) <= _MAX_PLACE else "..."
 
 
 def _check_customer_key(key: bytes | None) -> None:

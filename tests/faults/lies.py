@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from apm_s3.errors import IntegrityError, UnsupportedByServer
+from apm_s3.errors import ConnectionLost, IntegrityError, ServiceUnavailable, TransportError, UnsupportedByServer
 from tests.faults.faults import Case, Then
 from tests.faults.memory_s3 import Request, Response
-from tests.faults.server import Exchange, Fault
+from tests.faults.server import Exchange, Fault, head_of
 
 LISTINGS = ("ListObjectsV2", "ListObjectVersions", "ListMultipartUploads", "ListParts")
 DOCUMENTS = (*LISTINGS, "CopyObject", "CompleteMultipartUpload", "CreateMultipartUpload", "UploadPartCopy",
@@ -130,7 +131,87 @@ def another_document(_request: Request, response: Response) -> None:
     response.body = b"<Tagging><TagSet></TagSet></Tagging>"
 
 
+ENDLESS = 40 * 1024**2
+"""Bytes after which an endless answer waits for the client to go."""
+
+
+def endless(number: int, start: bytes = b"<Error><Code>InternalError</Code><Message>") -> Fault:
+    """An answer in chunks that never end."""
+
+    async def fault(exchange: Exchange) -> None:
+        exchange.transport.write(b"HTTP/1.1 %d x\r\ntransfer-encoding: chunked\r\n\r\n" % number)
+        exchange.transport.write(b"%x\r\n%b\r\n" % (len(start), start))
+        sent = 0
+        chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+        while not exchange.lost.done() and sent < ENDLESS:
+            if exchange.transport.get_write_buffer_size() < 1024**2:
+                exchange.transport.write(chunk)
+                sent += len(chunk)
+            await asyncio.sleep(0)
+        await exchange.hang()
+
+    return fault
+
+
+SURPLUS = b'HTTP/1.1 200 OK\r\netag: "surplus"\r\ncontent-length: 7\r\n\r\nsurplus'
+"""What a lying server sends behind an answer, to be taken for the next one."""
+
+
+async def surplus(exchange: Exchange) -> None:
+    """An answer, and another one that nobody has asked for."""
+    response = exchange.carry_out()
+    exchange.transport.write(head_of(response) + response.body + SURPLUS)
+
+
+async def provisional(exchange: Exchange) -> None:
+    """Provisional answers, and never the one itself."""
+    while not exchange.lost.done():
+        exchange.transport.write(b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n" * 100)
+        await asyncio.sleep(0.001)
+
+
+def head_lines(lines: bytes) -> Fault:
+    """Lines that no head of an answer may have, before its own."""
+
+    async def fault(exchange: Exchange) -> None:
+        response = exchange.carry_out()
+        first, rest = head_of(response).split(b"\r\n", 1)
+        exchange.transport.write(first + b"\r\n" + lines + b"\r\n" + rest + response.body)
+
+    return fault
+
+
+def hostile_numbers(_request: Request, response: Response) -> None:
+    """Sizes, dates and waits that no S3 sends."""
+    response.headers |= {
+        "date": "Fri, 31 Dec 9999 23:59:59 -9999",
+        "last-modified": "Mon, 00 Foo 0000 99:99:99 +99999999999",
+        "expires": "Thu, 01 Jan 0001 00:00:00 -0000",
+        "retry-after": "9" * 5000,
+    }
+    response.body = re.sub(rb"<Size>.*?</Size>", b"<Size>-\xd9\xa3_0</Size>", response.body)
+    response.body = re.sub(rb"(<LastModified>|<Initiated>).*?<", rb"\g<1>9999-12-31T23:59:59-23:59<", response.body)
+    response.body = re.sub(rb"<PartNumber>.*?<", b"<PartNumber>" + b"9" * 5000 + b"<", response.body)
+
+
+SMUGGLED = (b"a: b\rc: d", b"a: b\nc: d", b"a: b\0", b"a b: c", b": c", b"no colon", b" folded: x", b"a\x7f: b",
+            b"transfer-encoding: chunked\r\ntransfer-encoding: identity", b"content-length: +1",
+            b"content-length: 1\r\ncontent-length: 2")  # fmt: skip
+WITH_BODY = ("GetObject", *DOCUMENTS, "PutObject", "DeleteObject")
+
+SOME = ("GetObject", "PutObject", "ListObjectsV2", "DeleteObjects")
+"""Enough of the requests, for what is alike with all of them."""
+
 LIES = (
+    Case("endless 500", endless(500), Then.EXHAUSTED, ServiceUnavailable, None, on=WITH_BODY),
+    Case("surplus", surplus, Then.EITHER, ConnectionLost, None),
+    Case("provisional for ever", provisional, Then.EITHER, TransportError, None, on=("GetObject", "PutObject")),
+    *(
+        Case(f"head with {lines!r}", head_lines(lines), Then.EITHER, TransportError, None, on=SOME)
+        for lines in SMUGGLED
+    ),
+    Case("text that is not UTF-8", head_lines(b"x-amz-meta-a: \xff\xfe"), Then.EITHER, TransportError, None, on=SOME),
+    Case("hostile numbers", told(hostile_numbers), Then.EITHER, IntegrityError, None),
     Case("ranges ignored", ignoring_ranges, Then.EITHER, UnsupportedByServer, None, on=("GetObject",)),
     Case("half of it as 206", told(half_of_it), Then.EITHER, IntegrityError, None, on=("GetObject",)),
     Case("206", status(206), Then.EITHER, IntegrityError, None),

@@ -502,7 +502,7 @@ def _checked(request: Request) -> bytes:
     """The body, taken out of its chunks, if every checksum that came with it fits."""
     body = request.body
     headers = dict(request.headers)
-    if "aws-chunked" in headers.get("content-encoding", ""):
+    if "x-amz-decoded-content-length" in headers:
         body, trailers = _unchunked(body)
         headers.update(trailers)
     digests = {

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
+from apm_s3 import Credentials, S3Manager, S3Settings
+from apm_s3.errors import ConnectionLost, IntegrityError, InvalidRequest
+from apm_s3.options import CopyOptions, DeleteOptions, ReadOptions, UploadOptions
+from apm_s3.settings import RetrySettings
 from tests.faults.bucket_verbs import DATA_VERBS
-from tests.faults.lies import LIES
+from tests.faults.lies import LIES, endless, surplus
 from tests.faults.matrix import DATA_PATHS, DataPath, run_matrix
-from tests.faults.verbs import VERBS
+from tests.faults.memory_s3 import Request
+from tests.faults.server import Exchange, FaultyS3, head_of
+from tests.faults.verbs import BUCKET, OLD, OTHER, VERBS, new_state
+from tests.managers import SESSION
 
 _HONEST = {
     ("list", "empty pages for ever"),
     ("versions", "empty pages for ever"),
     ("empty and delete bucket", "one deletion untold"),
+    ("clean up uploads", "hostile numbers"),
 }
-"""Calls that cannot know better: one page is empty, and what a second look finds gone is not counted as deleted."""
+"""Calls that cannot know better: one page is empty, and what a second look finds gone is not counted as deleted,
+and an upload without a time may be a new one."""
 
 
 # One test a transport, so that parallel test runs do not run the matrix once in each process.
@@ -31,3 +42,105 @@ def test_calls_that_are_lied_to_give_the_right_result_or_an_error(data_path: Dat
         if cell.problems and (cell.verb.name, case) not in _HONEST
     ]
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("data_path", DATA_PATHS)
+async def test_a_document_without_end_is_given_up(data_path: DataPath) -> None:
+    async with _open(data_path) as (server, s3):
+        server.will(endless(200, b"<ListBucketResult>"), "ListObjectsV2", times=None)
+
+        with pytest.raises((IntegrityError, ConnectionLost), match="longer than"):
+            await s3.list_files(BUCKET)
+
+
+@pytest.mark.parametrize("data_path", DATA_PATHS)
+async def test_what_comes_behind_an_answer_that_fills_the_buffer_is_no_answer(data_path: DataPath) -> None:
+    async with _open(data_path) as (server, s3):
+        received = {"signed": 64 * 1024, "boto": 256 * 1024}[data_path]
+        server.will(surplus, "GetObject", times=None)
+        info = server.s3.buckets[BUCKET]["a"]
+        # The answer ends where the buffer does, so that the event loop has not seen what is behind it.
+        request = Request("GET", f"/{BUCKET}/a", {"x-amz-checksum-mode": "ENABLED"})
+        head = len(head_of(server.s3.handle(request))) - len(str(len(info.body)))
+        info.body = b"a" * (received - head - len(str(received)))
+
+        for _ in range(20):
+            assert await s3.read_file(BUCKET, "a") == info.body
+            assert await s3.read_file(BUCKET, "b") == OLD
+
+
+@pytest.mark.parametrize("data_path", DATA_PATHS)
+async def test_keys_that_a_deletion_answers_for_one_by_one_are_reported_one_by_one(data_path: DataPath) -> None:
+    async def refused(exchange: Exchange) -> None:
+        response = exchange.carry_out()
+        response.body = response.body.replace(
+            b"<Deleted><Key>b</Key></Deleted>",
+            b"<Error><Key>b</Key><Code>AccessDenied</Code><Message>no</Message></Error>",
+        )
+        exchange.send(response)
+
+    async with _open(data_path) as (server, s3):
+        server.will(refused, "DeleteObjects", times=None)
+        report = await s3.delete_files(BUCKET, ["a", "b"])
+
+        assert [outcome.key for outcome in report.deleted] == ["a"]
+        assert [(failure.key, failure.s3_code) for failure in report.failed] == [("b", "AccessDenied")]
+        assert server.arrived.count("DeleteObjects") == 1
+
+
+@pytest.mark.parametrize("data_path", DATA_PATHS)
+async def test_a_key_whose_deletion_may_pass_is_deleted_again_alone(data_path: DataPath) -> None:
+    async def busy(exchange: Exchange) -> None:
+        response = exchange.carry_out()
+        response.body = response.body.replace(
+            b"<Deleted><Key>b</Key></Deleted>", b"<Error><Key>b</Key><Code>SlowDown</Code></Error>"
+        )
+        exchange.send(response)
+
+    async with _open(data_path) as (server, s3):
+        server.will(busy, "DeleteObjects")
+        report = await s3.delete_files(BUCKET, ["a", "b"])
+
+        assert sorted(outcome.key for outcome in report.deleted) == ["a", "b"]
+        assert report.ok
+        assert server.arrived.count("DeleteObjects") == 2
+
+
+@pytest.mark.parametrize("data_path", DATA_PATHS)
+async def test_a_lone_surrogate_is_refused_before_anything_is_sent(data_path: DataPath) -> None:
+    bad = "\ud800"
+    async with _open(data_path) as (server, s3):
+        for call in (
+            s3.list_files(BUCKET, bad),
+            s3.list_files(BUCKET, token=bad),
+            s3.list_versions(BUCKET, key_marker=bad),
+            s3.read_file(BUCKET, "a", ReadOptions(if_match=bad)),
+            s3.read_file(BUCKET, "a", ReadOptions(version_id=bad)),
+            s3.head_file(BUCKET, "a", ReadOptions(expected_bucket_owner=bad)),
+            s3.upload_file(BUCKET, "c", b"", UploadOptions(content_type=bad)),
+            s3.delete_file(BUCKET, "a", DeleteOptions(version_id=bad)),
+            s3.delete_files(BUCKET, [("a", bad)]),
+            s3.copy_file(BUCKET, "a", OTHER, "c", CopyOptions(source_version_id=bad)),
+            s3.presign_download(BUCKET, "a", options=ReadOptions(version_id=bad)),
+            s3.presign_upload(BUCKET, "a", options=UploadOptions(content_type=bad)),
+        ):
+            with pytest.raises(InvalidRequest):
+                await call
+        assert server.arrived == []
+
+
+@asynccontextmanager
+async def _open(data_path: DataPath) -> AsyncIterator[tuple[FaultyS3, S3Manager]]:
+    settings = S3Settings(data_path=data_path, request_checksums="when_supported", retry=RetrySettings(initial_delay=0))
+    async with (
+        FaultyS3() as server,
+        S3Manager(
+            region="us-east-1",
+            endpoint_url=server.endpoint_url,
+            session=SESSION,
+            credentials=Credentials("k", "s"),
+            settings=settings,
+        ) as s3,
+    ):
+        server.s3 = new_state()
+        yield server, s3

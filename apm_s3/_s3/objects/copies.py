@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from apm_s3._s3.engine import (
@@ -17,6 +16,7 @@ from apm_s3._s3.engine import (
 )
 from apm_s3._s3.objects.conditional import settle_write
 from apm_s3._s3.objects.multipart import MultipartUpload, open_upload
+from apm_s3._s3.objects.sources import stored_with
 from apm_s3._s3.objects.verbs import head
 from apm_s3._s3_answers import s3_error
 from apm_s3._tasks import run_all
@@ -212,18 +212,7 @@ async def _like_source(engine: Engine, source: FileInfo, options: CopyOptions) -
     """The options under which an upload becomes what CopyObject would have made."""
     wanted = options.replace
     if wanted is None:
-        headers = source.headers
-        expires = headers.get("expires")
-        wanted = UploadOptions(
-            content_type=source.content_type,
-            metadata=source.metadata or {},
-            tags=await _tags(engine, source, options),
-            cache_control=headers.get("cache-control"),
-            content_disposition=headers.get("content-disposition"),
-            content_encoding=headers.get("content-encoding"),
-            content_language=headers.get("content-language"),
-            expires=parsedate_to_datetime(expires) if expires else None,
-        )
+        wanted = UploadOptions(tags=await _tags(engine, source, options), **stored_with(source))
     chosen: dict[str, Any] = {
         "storage_class": options.storage_class,
         "if_match": options.if_match,

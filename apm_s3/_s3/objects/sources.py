@@ -16,8 +16,9 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeAlias, TypeVar, cast
 
+from apm_s3._wire.times import http_time
 from apm_s3.errors import InvalidOption, ObjectChanged, TransportError
-from apm_s3.models import Stream
+from apm_s3.models import FileInfo, Stream
 
 T = TypeVar("T")
 
@@ -31,6 +32,22 @@ _STEP = 256 * 1024
 their CRC."""
 
 _HINT = "give bytes, a pathlib.Path, a file opened in binary mode, or an async iterable of bytes"
+
+
+def stored_with(info: FileInfo) -> dict[str, Any]:
+    """The fields of `UploadOptions` under which an upload gets the content type, metadata and headers of `info`."""
+    headers = info.headers
+    expires = headers.get("expires")
+    found = {
+        "content_type": info.content_type,
+        "metadata": info.metadata,
+        "cache_control": headers.get("cache-control"),
+        "content_disposition": headers.get("content-disposition"),
+        "content_encoding": headers.get("content-encoding"),
+        "content_language": headers.get("content-language"),
+        "expires": http_time(expires) if expires else None,
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 class RandomSource(Protocol):

@@ -69,6 +69,7 @@ class Download:
         self._info: FileInfo | None = None
         self._length = 0
         self._got = 0
+        self._held = b""
         self._cut_short = False
         self._known: tuple[str, str] | None = None
         self._checksum: checksums.Checksum | None = None
@@ -92,9 +93,27 @@ class Download:
         """Bytes that this download gives in all."""
         return self._length
 
-    async def read(self) -> bytes:
-        """All that has not been read yet."""
-        return await joined([piece async for piece in self])
+    @property
+    def remaining(self) -> int:
+        """Bytes that have not been read yet."""
+        return self._length - self._got + len(self._held)
+
+    async def read(self, size: int = -1) -> bytes:
+        """The next `size` bytes, fewer at the end only; all that has not been read yet if `size` is negative."""
+        if size < 0:
+            return await joined([piece async for piece in self])
+        pieces: list[bytes] = []
+        got = 0
+        while got < size:
+            piece = await anext(self, None)
+            if piece is None:
+                break
+            pieces.append(piece)
+            got += len(piece)
+        if got > size:
+            self._held = pieces[-1][size - got :]
+            pieces[-1] = pieces[-1][: size - got]
+        return await joined(pieces)
 
     async def drain(self, take: Callable[[bytes | memoryview], object]) -> None:
         """Hand all that has not been read yet to `take`, piece by piece: what iteration does, for less CPU.
@@ -114,6 +133,9 @@ class Download:
                 moved = self._got
                 watch.when = self._latest(began)
 
+        held, self._held = self._held, b""
+        if held:
+            take(held)
         async with self._waiting() as watch:
             began = time.monotonic()
             while True:
@@ -154,6 +176,9 @@ class Download:
         return self
 
     async def __anext__(self) -> bytes:
+        if self._held:
+            held, self._held = self._held, b""
+            return held
         async with self._waiting():
             piece = await self._piece()
         self._slot.lend()

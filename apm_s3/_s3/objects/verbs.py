@@ -34,10 +34,12 @@ from apm_s3._s3.objects.sources import (
     guarded,
     open_path,
     open_source,
+    stored_with,
 )
+from apm_s3._s3.objects.streams import Download
 from apm_s3._s3.runner import ANSWERS
 from apm_s3._s3_answers import s3_error
-from apm_s3._tasks import run_all
+from apm_s3._tasks import run_all, shielded
 from apm_s3._wire.content_types import content_type
 from apm_s3._wire.parts import MAX_PART
 from apm_s3.errors import AccessDenied, ApmS3Error, InvalidKey, InvalidOption, NotFound, S3Error
@@ -48,7 +50,7 @@ MAX_PRESIGN = 7 * 24 * 3600
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-presigned-url.html."""
 
 _DELETE_DEFAULTS = DeleteOptions()
-_PRESIGN_DEFAULTS = UploadOptions()
+_UPLOAD_DEFAULTS = UploadOptions()
 _DELETE_BATCH = 1000
 _PARALLEL_DELETES = 16
 _NOT_IN_XML = re.compile("[\x00-\x1f\ufffe\uffff]")
@@ -68,8 +70,10 @@ class ObjectOperations(Operations):
         size that is longer than one part. Without a content type in `options`, one is guessed from the key.
 
         Args:
-            source: bytes, a `pathlib.Path`, a file opened in binary mode (read from where it stands), or an async
-                iterable of bytes. A `str` is refused: it could mean a path or a text.
+            source: bytes, a `pathlib.Path`, a file opened in binary mode (read from where it stands), an async
+                iterable of bytes, or a `Download`, of this manager or another one: the way to copy between servers.
+                What is left of it is stored, with its content type, metadata and headers where `options` give none
+                (but without its tags), and it is closed. A `str` is refused: it could mean a path or a text.
             resume: for a path that is sent in parts: go on with what an interrupted call has left at S3, after
                 checking it against the file, and leave what was sent for the next call if this one fails, too. Give
                 the same options again: those of the call that began the upload hold. `cleanup_uploads` removes what
@@ -83,6 +87,8 @@ class ObjectOperations(Operations):
         """
         engine = self._engine
         check_target(bucket, key)
+        if isinstance(source, Download):
+            return await _upload_download(engine, bucket, key, source, options or _UPLOAD_DEFAULTS)
         if options is None:
             options = _typed(content_type(key))
         elif options.content_type is None:
@@ -228,7 +234,7 @@ class ObjectOperations(Operations):
         engine = self._engine
         check_target(bucket, key)
         _check_expiry(expires_in)
-        return await engine.transport.presign("PUT", bucket, key, expires_in, options or _PRESIGN_DEFAULTS)
+        return await engine.transport.presign("PUT", bucket, key, expires_in, options or _UPLOAD_DEFAULTS)
 
 
 async def head(
@@ -297,6 +303,22 @@ async def _upload_stream(
     reader.give_back(first)
     del first  # else it would be held beside the parts
     return await upload_stream(engine, bucket, key, reader, options)
+
+
+async def _upload_download(engine: Engine, bucket: str, key: str, source: Download, options: UploadOptions) -> FileInfo:
+    """Store what is left of a download, as it was stored where it comes from."""
+    async with within(options.timeout, "upload_file", bucket, key):
+        try:
+            await source
+            given = {name: value for name, value in stored_with(source.info).items() if not getattr(options, name)}
+            given.setdefault("content_type", options.content_type or content_type(key))
+            options = dataclasses.replace(options, **given)
+            size, transfer = source.remaining, engine.settings.transfer
+            if size >= min(transfer.multipart_threshold, transfer.part_size):
+                return await upload_stream(engine, bucket, key, StreamReader(source), options)
+            return await _put(engine, bucket, key, MemorySource(await source.read()), options)
+        finally:
+            await shielded(source.aclose())
 
 
 async def _put(engine: Engine, bucket: str, key: str, source: RandomSource, options: UploadOptions) -> FileInfo:

@@ -6,6 +6,12 @@ import asyncio
 
 from apm_s3.errors import IntegrityError
 
+MAX_ERROR = 1024**2
+"""Bytes of an error that are read; S3's own are a few KiB."""
+
+MAX_DOCUMENT = 32 * 1024**2
+"""Bytes of a document that are read. A page of 1000 keys of 1024 bytes each, all percent-encoded, has 4 MiB."""
+
 # A millisecond a MiB, page faults included; `bytes.join` gives the interpreter lock away meanwhile.
 _LARGE = 4 * 1024**2
 

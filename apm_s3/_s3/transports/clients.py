@@ -19,7 +19,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from apm_s3._s3.transports.boto.control import Endpoint
-from apm_s3._s3.transports.boto.errors import translate
+from apm_s3._s3.transports.boto.errors import UNREADABLE, translate
+from apm_s3._s3.transports.boto.parameters import check_unicode
 from apm_s3._s3.transports.boto.redaction import redact_logs
 from apm_s3._s3.transports.boto.resigning import Resigner
 from apm_s3._s3.transports.boto.send_once import SendOnceSession
@@ -87,9 +88,12 @@ class Clients:
     async def call(self, method: str, *, region: str | None = None, **params: Any) -> Mapping[str, Any]:
         """See `ControlPlane.call`."""
         try:
+            check_unicode(params)
             client = await self.get(region)
             return cast("Mapping[str, Any]", await getattr(client, method)(**params))
-        except (BotoCoreError, ClientError, ResponseParserError) as exc:
+        except ApmS3Error:
+            raise
+        except (BotoCoreError, ClientError, ResponseParserError, *UNREADABLE) as exc:
             error = translate(exc, operation=method, bucket=params.get("Bucket"), key=params.get("Key"))
             raise self._seen(error) from exc
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -14,6 +13,7 @@ from botocore.parsers import ResponseParserError
 
 from apm_s3._s3.transports.lean.connection import ConnectionBroken
 from apm_s3._s3_answers import s3_error
+from apm_s3._wire.times import retry_after, unix_time
 from apm_s3.errors import (
     ApmS3Error,
     ConnectFailed,
@@ -21,6 +21,7 @@ from apm_s3.errors import (
     IntegrityError,
     InvalidCredentials,
     InvalidOption,
+    InvalidRequest,
     RequestTimedOut,
 )
 
@@ -126,6 +127,10 @@ TRANSLATED = (
 """What a call of aiobotocore can raise."""
 
 
+UNREADABLE = (ValueError, OverflowError, TypeError, LookupError)
+"""What botocore's parsers raise at numbers, dates and documents that no S3 sends."""
+
+
 def kind_of(exc: BaseException) -> type[ApmS3Error] | None:
     """The row of `TABLE` for `exc`; None where there is none."""
     for cls in type(exc).__mro__:
@@ -140,6 +145,12 @@ def translate(exc: BaseException, *, operation: str, bucket: str | None = None, 
     where: dict[str, Any] = {"operation": operation, "bucket": bucket, "key": key}
     if isinstance(exc, ClientError):
         return _answered(exc, where)
+    if isinstance(exc, UnicodeEncodeError):
+        return InvalidRequest("an argument is no valid Unicode (a lone surrogate)", hint="use UTF-8 text", **where)
+    if isinstance(exc, UNREADABLE):
+        return IntegrityError(
+            f"the answer cannot be read: {type(exc).__name__}", hint="suspect the server, or a proxy before it", **where
+        )
     kind = kind_of(exc) or ConnectionLost
     if kind is InvalidCredentials:
         return InvalidCredentials(
@@ -178,25 +189,13 @@ def _answered(exc: ClientError, where: dict[str, Any]) -> ApmS3Error:
         s3_code=code,
         message=str(error.get("Message", "")) if code else "",
         request_id=metadata.get("RequestId") or headers.get("x-amz-request-id"),
-        retry_after=_seconds(headers.get("retry-after")),
+        retry_after=retry_after(headers.get("retry-after")),
         region=headers.get("x-amz-bucket-region") or error.get("Region"),
         server_time=server_time(headers.get("date")),
         **where,
     )
 
 
-def _seconds(text: str | None) -> float | None:
-    try:
-        return max(0.0, float(text)) if text else None
-    except ValueError:
-        return None
-
-
 def server_time(date: str | None) -> float | None:
     """Unix seconds of an HTTP date; None where there is none, or it is malformed."""
-    if not date:
-        return None
-    try:
-        return parsedate_to_datetime(date).timestamp()
-    except ValueError:
-        return None
+    return unix_time(date) if date else None

@@ -139,6 +139,24 @@ def list_parameters(options: ListOptions) -> dict[str, Any]:
     ) | access_parameters(options)
 
 
+def check_unicode(value: Any) -> None:
+    """Look for lone surrogates in parameters, at which each layer of botocore fails in a way of its own.
+
+    Raises:
+        UnicodeEncodeError: there is one.
+    """
+    if isinstance(value, str):
+        if not value.isascii():
+            value.encode()
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            check_unicode(name)
+            check_unicode(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            check_unicode(inner)
+
+
 def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in parameters.items() if value is not None}
 

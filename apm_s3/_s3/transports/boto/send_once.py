@@ -28,6 +28,7 @@ from aiohttp import (
 from botocore.exceptions import ClientError
 from botocore.httpsession import ProxyConfiguration
 
+from apm_s3._s3.transports.boto.guards import BoundedResponse, look_before_reuse
 from apm_s3._s3.transports.lean.connection import ConnectionBroken
 from apm_s3.settings import check_proxies
 
@@ -36,6 +37,7 @@ _REDIRECTS = frozenset({301, 302, 307})
 
 async def send_once(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
     """An aiohttp client middleware under which each request is sent at most once."""
+    request.response_class = BoundedResponse
     try:
         return await handler(request)
     except ClientConnectorError:
@@ -108,4 +110,6 @@ class SendOnceSession(AIOHTTPSession):  # type: ignore[misc]
         return response
 
     async def _get_session(self, proxy_url: str | None) -> _OneRequest:
-        return _OneRequest(await super()._get_session(proxy_url))
+        session = await super()._get_session(proxy_url)
+        look_before_reuse(session.connector)
+        return _OneRequest(session)

@@ -14,6 +14,7 @@ from apm_s3._s3.transports.bodies import joined
 from apm_s3._s3.transports.boto.errors import TRANSLATED, server_time, translate
 from apm_s3._s3.transports.boto.parameters import (
     access_parameters,
+    check_unicode,
     checked_read_parameters,
     copy_parameters,
     copy_part_parameters,
@@ -165,7 +166,7 @@ class BotoTransport:
                 FileInfo(
                     bucket,
                     _told(entry, "Key"),
-                    size=entry.get("Size", 0),
+                    size=_size(entry),
                     etag=_etag(entry.get("ETag")),
                     last_modified=entry.get("LastModified"),
                     metadata=None,
@@ -320,11 +321,12 @@ class BotoTransport:
         else:
             name, parameters = ("head_object" if method == "HEAD" else "get_object"), read_parameters(options)
         try:
+            check_unicode(parameters)
             client = await self._clients.get()
             url = await client.generate_presigned_url(
                 name, Params={"Bucket": bucket, "Key": key, **parameters}, ExpiresIn=expires_in, HttpMethod=method
             )
-        except TRANSLATED as exc:
+        except (*TRANSLATED, UnicodeEncodeError) as exc:
             raise translate(exc, operation="presign", bucket=bucket, key=key) from exc
         return cast("str", url)
 
@@ -497,16 +499,23 @@ def _version(entry: Mapping[str, Any], *, marker: bool) -> FileVersion:
         version_id=entry.get("VersionId") or "null",
         is_latest=bool(entry.get("IsLatest")),
         is_delete_marker=marker,
-        size=int(entry.get("Size") or 0),
+        size=_size(entry),
         etag=_etag(entry.get("ETag")),
         last_modified=entry.get("LastModified"),
         storage_class=entry.get("StorageClass"),
     )
 
 
+def _size(entry: Mapping[str, Any]) -> int:
+    size = int(entry.get("Size") or 0)
+    if size < 0:
+        raise IntegrityError(f"the answer is no document of S3: a size of {size}")
+    return size
+
+
 def _part(entry: Mapping[str, Any]) -> PartInfo:
     etag = _etag(_told(entry, "ETag")) or ""
-    return PartInfo(_told(entry, "PartNumber"), etag, entry.get("Size") or 0, _checksums(entry))
+    return PartInfo(_told(entry, "PartNumber"), etag, _size(entry), _checksums(entry))
 
 
 def _completed(part: PartInfo) -> dict[str, Any]:

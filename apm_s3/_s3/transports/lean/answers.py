@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from typing import Self, TypeVar
 
 from apm_s3._s3.transports.bodies import corrupted
@@ -17,6 +14,7 @@ from apm_s3._s3.transports.lean.requests import Call
 from apm_s3._s3.transports.lean.stalls import Stalls
 from apm_s3._s3_answers import s3_error
 from apm_s3._wire import checksums
+from apm_s3._wire.times import http_time, retry_after, unix_time
 from apm_s3._wire.xml import parse_error
 from apm_s3.errors import (
     ApmS3Error,
@@ -30,7 +28,6 @@ from apm_s3.errors import (
 from apm_s3.models import FileInfo
 from apm_s3.options import ReadOptions
 
-_MONTHS = {"JanFebMarAprMayJunJulAugSepOctNovDec"[3 * month : 3 * month + 3]: month + 1 for month in range(12)}
 _META = "x-amz-meta-"
 _CHECKSUM = "x-amz-checksum-"
 _CONTENT = frozenset({"cache-control", "content-disposition", "content-encoding", "content-language", "expires"})
@@ -134,42 +131,19 @@ def file_info(bucket: str, key: str, headers: Mapping[str, str], length: int | N
         {name: values[index] for name, index in shape.checksums.items()}
         if shape.checksums and values[shape.kind] != "COMPOSITE"
         else _NOTHING,
-        _seconds(date) if date else None,
+        unix_time(date) if date else None,
         {name: values[index] for name, index in shape.content.items()} if shape.content else _NOTHING,
     )
 
 
-@lru_cache(maxsize=4096)
-def http_time(text: str) -> datetime | None:
-    """An HTTP date; None if it is malformed."""
-    try:
-        return datetime(
-            int(text[12:16]), _MONTHS[text[8:11]], int(text[5:7]),
-            int(text[17:19]), int(text[20:22]), int(text[23:25]), tzinfo=UTC,
-        )  # fmt: skip
-    except (ValueError, KeyError):
-        pass
-    try:
-        return parsedate_to_datetime(text)
-    except ValueError:
-        return None
-
-
 def server_time(date: str | None) -> float | None:
     """Unix seconds of a Date header."""
-    return _seconds(date) if date else None
-
-
-@lru_cache(maxsize=64)
-def _seconds(date: str) -> float | None:
-    at = http_time(date)
-    return at.timestamp() if at is not None else None
+    return unix_time(date) if date else None
 
 
 def refusal(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> S3Error:
     """The error for an answer that says no."""
     document = parse_error(body) if body else parse_error(b"<Error/>")
-    retry_after = headers.get("retry-after", "")
     return s3_error(
         operation=call.operation,
         status=status,
@@ -178,7 +152,7 @@ def refusal(call: Call, status: int, headers: Mapping[str, str], body: bytes) ->
         bucket=call.bucket,
         key=call.key,
         request_id=document.request_id or headers.get("x-amz-request-id"),
-        retry_after=float(retry_after) if retry_after.isdigit() else None,
+        retry_after=retry_after(headers.get("retry-after")),
         region=headers.get("x-amz-bucket-region") or document.region,
         server_time=server_time(headers.get("date")),
     )

@@ -13,7 +13,7 @@ import select
 import ssl
 from collections.abc import AsyncIterator, Callable
 
-from apm_s3._s3.transports.bodies import joined
+from apm_s3._s3.transports.bodies import MAX_ERROR, joined
 from apm_s3._wire.http1 import MAX_HEAD, Chunks, Head, MalformedAnswer, parse_head
 from apm_s3.errors import UsageError
 
@@ -29,12 +29,6 @@ _POURED = 1024**2
 
 _ROOM = 544 * 1024
 """Bytes that asyncio's TLS can hold at most, before and after decryption; what does not fit at once, it may lose."""
-
-MAX_ERROR = 1024**2
-"""Bytes of an error that are read; S3's own are a few KiB."""
-
-MAX_DOCUMENT = 32 * 1024**2
-"""Bytes of a document that are read. A page of 1000 keys of 1024 bytes each, all percent-encoded, has 4 MiB."""
 
 _HELD = 512 * 1024
 """Bytes of a body that nobody reads from which no more is received."""

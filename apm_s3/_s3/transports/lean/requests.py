@@ -12,6 +12,7 @@ from typing import NamedTuple
 from urllib.parse import urlencode
 
 from apm_s3._wire.sigv4 import encode_path, encode_query
+from apm_s3.errors import InvalidOption
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 
 DEFAULT_TYPE = "binary/octet-stream"
@@ -199,4 +200,7 @@ def _page(options: ListOptions) -> list[tuple[str, str]]:
 
 
 def _utc(at: datetime) -> datetime:
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    try:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except OverflowError as exc:
+        raise InvalidOption(f"the time {at} is none in UTC", hint="give a time between the years 1 and 9999") from exc

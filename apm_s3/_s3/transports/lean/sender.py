@@ -10,6 +10,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from apm_s3._s3.transports.bodies import MAX_DOCUMENT
 from apm_s3._s3.transports.boto.errors import translate as translate_botocore
 from apm_s3._s3.transports.clients import Clients
 from apm_s3._s3.transports.expectations import check_status
@@ -21,7 +22,7 @@ from apm_s3._s3.transports.lean.answers import (
     server_time,
     stalled_error,
 )
-from apm_s3._s3.transports.lean.connection import MAX_DOCUMENT, Answer, Connection, ConnectionBroken
+from apm_s3._s3.transports.lean.connection import Answer, Connection, ConnectionBroken
 from apm_s3._s3.transports.lean.connections import CannotConnect, Connections, Lane
 from apm_s3._s3.transports.lean.payloads import PIECE, Payload, closing
 from apm_s3._s3.transports.lean.requests import DEFAULT_TYPE, Call, Headers
@@ -163,16 +164,19 @@ class Sender:
         """A URL with the signature in its query; its bearer has to send `headers` too."""
         await self._prepare(route)
         path = route.prefix + encode_path(key)
-        query = self._signer.presign(
-            self._frozen,
-            route.region,
-            method,
-            path,
-            parameters,
-            {"host": route.host, **headers},
-            expires_in,
-            self._clock.now(),
-        )
+        try:
+            query = self._signer.presign(
+                self._frozen,
+                route.region,
+                method,
+                path,
+                parameters,
+                {"host": route.host, **headers},
+                expires_in,
+                self._clock.now(),
+            )
+        except UnicodeEncodeError as exc:
+            raise InvalidRequest("a header is no valid Unicode (a lone surrogate)", hint="use UTF-8 text") from exc
         return f"{route.origin.scheme}://{route.host}{path}?{query}"
 
     async def recover(self, error: ApmS3Error) -> bool:
@@ -202,9 +206,13 @@ class Sender:
             # Without a type, SeaweedFS takes the trailer of a part for a body that is cut short.
             headers.setdefault("content-type", DEFAULT_TYPE)
             content_hash, data = payload.hash, payload.data
-        signer = self._signer.sign(
-            self._frozen, route.region, call.method, path, call.query, headers, content_hash, self._clock.now()
-        )
+        try:
+            signer = self._signer.sign(
+                self._frozen, route.region, call.method, path, call.query, headers, content_hash, self._clock.now()
+            )
+        except UnicodeEncodeError:
+            # Without its cause, which holds what is signed.
+            raise InvalidRequest("a header is no valid Unicode (a lone surrogate)", hint="use UTF-8 text") from None
         if payload is not None:
             payload.signer = signer
             headers["content-length"] = str(payload.length if data is None else len(data))

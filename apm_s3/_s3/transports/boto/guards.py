@@ -1,0 +1,77 @@
+"""What keeps aiohttp, below aiobotocore, from believing servers that lie.
+
+Bodies that it reads as a whole are bounded, and a connection that has something to read before the next request is
+written is not used for that: it would be taken for the answer.
+"""
+
+from __future__ import annotations
+
+import select
+from typing import Any
+from weakref import WeakSet
+
+from aiohttp import BaseConnector, ClientResponse
+from aiohttp.connector import Connection
+
+from apm_s3._s3.transports.bodies import MAX_DOCUMENT, MAX_ERROR
+from apm_s3._s3.transports.lean.connection import ConnectionBroken
+
+
+class BoundedResponse(ClientResponse):
+    """A response whose `read` ends at a limit: that of errors, or that of documents. Objects are read as streams."""
+
+    async def read(self) -> bytes:
+        """The body; of an error that is too long, its beginning.
+
+        Raises:
+            ConnectionBroken: it is longer than any document of S3.
+        """
+        if self._body is not None:
+            return await super().read()
+        limit = MAX_ERROR if self.status >= 300 else MAX_DOCUMENT
+        pieces = bytearray()
+        while len(pieces) <= limit:
+            piece = await self.content.readany()
+            if not piece:
+                break
+            pieces += piece
+        else:
+            self.close()
+            if self.status < 300:
+                raise ConnectionBroken(f"the answer is longer than {limit} bytes")
+        self._body = bytes(pieces)
+        return self._body
+
+
+def look_before_reuse(connector: BaseConnector | None) -> None:
+    """Have `connector` drop connections on which something has come since their last answer."""
+    if connector is None or getattr(connector, "_apm_s3_looks", False):
+        return
+    connect = connector.connect
+    used: WeakSet[Any] = WeakSet()
+
+    async def connect_quiet(*arguments: Any, **named: Any) -> Connection:
+        while True:
+            connection = await connect(*arguments, **named)
+            protocol = connection.protocol
+            if protocol not in used:
+                # New: what TLS sends behind its handshake is no answer.
+                used.add(protocol)
+                return connection
+            if protocol is not None and not protocol.should_close and not _has_arrivals(connection):
+                return connection
+            connection.close()
+
+    connector.connect = connect_quiet  # type: ignore[method-assign]
+    connector._apm_s3_looks = True  # type: ignore[attr-defined] # noqa: SLF001 - a mark of our own
+
+
+def _has_arrivals(connection: Connection) -> bool:
+    sock = connection.transport.get_extra_info("socket") if connection.transport is not None else None
+    if sock is None:
+        return False
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([sock.fileno()], [], [], 0)[0])
+    poller = select.poll()
+    poller.register(sock.fileno(), select.POLLIN)
+    return bool(poller.poll(0))

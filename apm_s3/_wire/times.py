@@ -1,0 +1,41 @@
+"""Times and waits as HTTP headers give them. Pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+
+_MONTHS = {"JanFebMarAprMayJunJulAugSepOctNovDec"[3 * month : 3 * month + 3]: month + 1 for month in range(12)}
+_SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
+
+
+@lru_cache(maxsize=4096)
+def http_time(text: str) -> datetime | None:
+    """An HTTP date, in UTC; None if it is malformed: https://www.rfc-editor.org/rfc/rfc9110#http.date."""
+    try:
+        return datetime(
+            int(text[12:16]), _MONTHS[text[8:11]], int(text[5:7]),
+            int(text[17:19]), int(text[20:22]), int(text[23:25]), tzinfo=UTC,
+        )  # fmt: skip
+    except (ValueError, KeyError):
+        pass
+    try:
+        at = parsedate_to_datetime(text)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError, TypeError, IndexError):
+        # The standard library's parser raises all of these.
+        return None
+
+
+@lru_cache(maxsize=64)
+def unix_time(date: str) -> float | None:
+    """Unix seconds of an HTTP date; None if it is malformed."""
+    at = http_time(date)
+    return at.timestamp() if at is not None else None
+
+
+def retry_after(text: str | None) -> float | None:
+    """The seconds of a Retry-After header; None if there is none, or it is no plain number."""
+    return float(text) if text and _SECONDS.fullmatch(text) else None

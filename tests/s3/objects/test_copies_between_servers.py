@@ -1,0 +1,129 @@
+"""A download as the source of an upload, and read by a number of bytes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from apm_s3 import Credentials, ReadOptions, S3Manager, S3Settings, TransferSettings, UploadOptions
+from apm_s3.errors import IntegrityError, ObjectNotFound
+from tests.faults import faults
+from tests.faults.server import FaultyS3
+from tests.managers import SESSION
+
+MIB = 1024**2
+SMALL, LARGE = os.urandom(70_000), os.urandom(12 * MIB)
+STORED = UploadOptions(content_type="text/x-test", metadata={"team": "sre"}, cache_control="no-store")
+
+
+@asynccontextmanager
+async def place(data_path: str, concurrency: int = 64) -> AsyncIterator[tuple[FaultyS3, S3Manager]]:
+    """A server with a bucket, and its manager."""
+    settings = S3Settings(
+        data_path=data_path,  # type: ignore[arg-type]
+        max_concurrency=concurrency,
+        transfer=TransferSettings(multipart_threshold=5 * MIB, part_size=5 * MIB),
+        request_checksums="when_supported",
+        response_checksums="when_supported",
+    )
+    async with (
+        FaultyS3() as server,
+        S3Manager(
+            region="us-east-1",
+            endpoint_url=server.endpoint_url,
+            credentials=Credentials("k", "s"),
+            session=SESSION,
+            settings=settings,
+        ) as s3,
+    ):
+        server.s3.buckets["bucket"] = {}
+        yield server, s3
+
+
+@pytest.mark.parametrize("content", [b"", SMALL, LARGE], ids=["empty", "small", "large"])
+async def test_a_download_is_stored_with_its_content_type_metadata_and_headers(data_path: str, content: bytes) -> None:
+    async with place(data_path) as (_, here), place(data_path) as (server, there):
+        await here.upload_file("bucket", "a", content, STORED)
+
+        async with here.download_file("bucket", "a") as download:
+            info = await there.upload_file("bucket", "b", download)
+
+        assert info.size == len(content)
+        stored = server.s3.buckets["bucket"]["b"]
+        assert stored.body == content
+        found = await there.head_file("bucket", "b")
+        assert (found.content_type, found.metadata, found.headers) == (
+            "text/x-test",
+            {"team": "sre"},
+            {"cache-control": "no-store"},
+        )
+        parts = server.arrived.count("UploadPart")
+        assert parts == (3 if content is LARGE else 0)
+
+
+async def test_options_win_over_what_a_download_brings(data_path: str) -> None:
+    async with place(data_path) as (server, s3):
+        await s3.upload_file("bucket", "a", SMALL, STORED)
+
+        # It is opened, and closed, by the upload.
+        await s3.upload_file(
+            "bucket", "b", s3.download_file("bucket", "a"), UploadOptions(content_type="a/b", metadata={"x": "y"})
+        )
+
+        found = await s3.head_file("bucket", "b")
+        assert (found.content_type, found.metadata) == ("a/b", {"x": "y"})
+        assert found.headers == {"cache-control": "no-store"}
+        assert server.s3.buckets["bucket"]["b"].body == SMALL
+
+
+async def test_one_slot_is_enough_to_copy_a_large_download(data_path: str) -> None:
+    async with place(data_path, concurrency=1) as (server, s3):
+        await s3.upload_file("bucket", "a", LARGE)
+        await s3.upload_file("bucket", "b", s3.download_file("bucket", "a"))
+        assert server.s3.buckets["bucket"]["b"].body == LARGE
+        assert s3.pool.stats().in_use == 0
+
+
+async def test_a_download_that_is_damaged_is_not_stored(data_path: str) -> None:
+    async with place(data_path) as (server, s3):
+        await s3.upload_file("bucket", "a", LARGE)
+        server.will(faults.corrupted, "GetObject", times=None)
+
+        with pytest.raises(IntegrityError):
+            await s3.upload_file("bucket", "b", s3.download_file("bucket", "a"))
+
+        assert "b" not in server.s3.buckets["bucket"]
+        assert not server.s3.uploads
+
+
+async def test_a_download_of_nothing_is_not_stored(data_path: str) -> None:
+    async with place(data_path) as (server, s3):
+        with pytest.raises(ObjectNotFound):
+            await s3.upload_file("bucket", "b", s3.download_file("bucket", "missing"))
+        assert server.s3.buckets["bucket"] == {}
+
+
+async def test_what_is_left_of_a_range_is_stored(data_path: str) -> None:
+    async with place(data_path) as (server, s3):
+        await s3.upload_file("bucket", "a", SMALL)
+        async with s3.download_file("bucket", "a", ReadOptions(range=(10, 5000))) as download:
+            assert await download.read(7) == SMALL[10:17]
+            await s3.upload_file("bucket", "b", download)
+        assert server.s3.buckets["bucket"]["b"].body == SMALL[17:5000]
+
+
+async def test_a_download_is_read_by_numbers_of_bytes(data_path: str) -> None:
+    async with place(data_path) as (_, s3):
+        await s3.upload_file("bucket", "a", SMALL)
+        async with s3.download_file("bucket", "a") as download:
+            assert await download.read(0) == b""
+            assert await download.read(3) == SMALL[:3]
+            assert download.remaining == len(SMALL) - 3
+            assert await anext(download) != b""
+            read = len(SMALL) - download.remaining
+            assert await download.read(100) == SMALL[read : read + 100]
+            assert await download.read() == SMALL[read + 100 :]
+            assert await download.read(5) == await download.read() == b""
