@@ -42,6 +42,7 @@
     │   ├── DigestRejected (also S3Error)    S3 found it, on the way in
     │   └── ObjectChanged
     ├── BatchError
+    ├── PlanOutdated                         planned anew, something is different
     └── ConfigError
         ├── ConfigInvalid
         ├── ConfigNotFound
@@ -105,6 +106,7 @@ __all__ = [
     "ObjectChanged",
     "ObjectNotFound",
     "ObjectTooLarge",
+    "PlanOutdated",
     "PreconditionFailed",
     "QueryInvalid",
     "RequestRejected",
@@ -664,6 +666,21 @@ class DeployRefused(ConfigError):
     def __init__(self, problem: str, *, reasons: tuple[str, ...] = (), **where: Any) -> None:
         super().__init__(problem, **where)
         self.reasons = reasons
+
+
+class PlanOutdated(ApmS3Error):
+    """A plan that was written down no longer says what would happen; nothing was changed.
+
+    Attributes:
+        changes: what is different since it was made, one line each.
+    """
+
+    code = ErrorCode.CONFLICT
+    default_hint = "make a new plan, and have that one approved"
+
+    def __init__(self, problem: str, *, changes: tuple[str, ...] = (), **where: Any) -> None:
+        super().__init__(problem, **where)
+        self.changes = changes
 
 
 class CommitUnknown(ConfigError):

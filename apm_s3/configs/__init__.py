@@ -23,7 +23,9 @@ from apm_s3.configs._models import (
     ReleaseRef,
     changed_files,
 )
+from apm_s3.configs._plans import PlanDocument
 from apm_s3.configs._record import LogAction, LogEntry
+from apm_s3.configs._settings import EnvironmentSettings
 from apm_s3.configs._store import ConfigStore
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "DeployPlan",
     "DeployResult",
     "Deployed",
+    "EnvironmentSettings",
     "FileDiff",
     "FileEntry",
     "Finding",
@@ -48,6 +51,7 @@ __all__ = [
     "LogAction",
     "LogEntry",
     "Origin",
+    "PlanDocument",
     "Release",
     "ReleaseRef",
     "RepairReport",

@@ -13,6 +13,7 @@ from apm_s3.configs._backups.manifest import Backup
 from apm_s3.configs._backups.restore import DRILL, RestorePlan, Restorer
 from apm_s3.configs._content.sources import check_notes, check_revisions, check_tool, check_tools, check_type
 from apm_s3.configs._models import Release
+from apm_s3.configs._plans import PlanDocument
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reader import Reader
 from apm_s3.configs._views import Views
@@ -163,7 +164,7 @@ class BackupMethods:
 
     async def restore_environment(
         self,
-        key: str,
+        key: str | RestorePlan | PlanDocument,
         *,
         environment: str | None = None,
         tools: Sequence[Tool] | None = None,
@@ -180,6 +181,8 @@ class BackupMethods:
         they are kept with the release.
 
         Args:
+            key: of the backup; or a plan that `plan_restore` made; or one that `RestorePlan.from_dict` brought back,
+                which is planned anew first. A plan has its environment, tools and revisions already.
             environment: where to; by default the environment that it is a backup of.
             tools: which of the backup's tools; all of them by default.
             source: the store whose bucket the backup lies in; by default this one.
@@ -187,18 +190,23 @@ class BackupMethods:
             drill: restore into a scratch environment, read it back, compare every byte, and remove it again.
 
         Raises:
+            PlanOutdated: planned anew, something is different; nothing was changed.
             ConfigNotFound: no such backup, or a tool is not in it.
             BackupInvalid: it is damaged; nothing was changed.
             RevisionConflict, EnvironmentFrozen, StoreDamaged: nothing was changed.
             CommitUnknown: it is not known whether it was changed; `outcome` will tell.
         """
-        check_type("key", key, str)
+        check_type("key", key, str, RestorePlan, PlanDocument)
         check_type("source", source, BackupMethods, NoneType)
         check_type("expect_revisions", expect_revisions, Mapping)
         check_revisions(**expect_revisions)
         checked = check_tools(tools)
         check_notes(author, message)
         target = None if environment is None else check_environment(environment)
+        if not isinstance(key, str):
+            if drill or target is not None or checked is not None or expect_revisions:
+                raise InvalidOption("a plan has its environment, tools and revisions already", hint="leave them out")
+            return await self._carry_out(key, _from(source or self), author, message)
         if drill:
             if target is not None:
                 raise InvalidOption("a drill restores into an environment of its own", hint="leave environment out")
@@ -211,6 +219,30 @@ class BackupMethods:
             author=author,
             message=message,
             expect=expect_revisions,
+        )
+        return tuple(releases)
+
+    async def _carry_out(
+        self, plan: RestorePlan | PlanDocument, source: Backups, author: str | None, message: str
+    ) -> tuple[Release, ...]:
+        if isinstance(plan, PlanDocument):
+            fresh = await self._restorer.plan(
+                plan.text("backup", "key"),
+                source,
+                environment=check_environment(plan.text("target", "environment")),
+                tools=check_tools(plan.names("tools")),
+            )
+            plan.require_same(fresh.to_dict(), bucket=fresh.bucket)
+            plan = fresh
+        releases = await self._restorer.restore(
+            plan.backup.key,
+            source,
+            environment=plan.environment,
+            tools=tuple(plan.revisions),
+            author=author,
+            message=message,
+            expect=plan.revisions,
+            plan=plan.hash,
         )
         return tuple(releases)
 

@@ -9,7 +9,7 @@ from types import NoneType
 from apm_s3._naming import check_environment
 from apm_s3._tools import Tool
 from apm_s3.configs._care.fsck import Checker, FsckReport
-from apm_s3.configs._care.garbage import GRACE, KEEP_LOG, Collector, GarbageReport, Retention
+from apm_s3.configs._care.garbage import Collector, GarbageReport, WantedRetention
 from apm_s3.configs._care.repair import Repairer, RepairReport
 from apm_s3.configs._care.status import StatusReader, ToolStatus
 from apm_s3.configs._content.sources import check_log_notes, check_tools, check_type
@@ -34,9 +34,9 @@ class CareMethods:
         self,
         environment: str,
         *,
-        keep_revisions: int,
-        older_than: timedelta = GRACE,
-        keep_log: timedelta = KEEP_LOG,
+        keep_revisions: int | None = None,
+        older_than: timedelta | None = None,
+        keep_log: timedelta | None = None,
         author: str | None = None,
         message: str = "",
         dry_run: bool = False,
@@ -45,24 +45,25 @@ class CareMethods:
 
         Args:
             keep_revisions: the newest so many stay, and everything younger than `older_than`, and the one marked good.
-            older_than: at least 24 hours.
-            keep_log: how long the log's entries stay, at least 24 hours. They are deleted by the dozen, so that some
-                stay longer.
+                This and the next two: by default what the environment's settings say; never less.
+            older_than: at least 24 hours, which is the default.
+            keep_log: how long the log's entries stay, a year by default, at least 24 hours. They are deleted by the
+                dozen, so that some stay longer.
             author, message: kept in the log.
             dry_run: only say what would be deleted; a frozen environment can be asked, too.
 
         Raises:
-            InvalidOption: less than one revision, or less than 24 hours.
+            InvalidOption: less than one revision, less than 24 hours, or less than the environment's settings keep.
             ConfigNotFound: there is no such environment.
             EnvironmentFrozen: nothing is given up while it is frozen.
             StoreDamaged: a release that is kept cannot be read; nothing was deleted.
             BatchError: some objects could not be deleted; the others are.
         """
-        check_type("keep_revisions", keep_revisions, int)
-        check_type("older_than", older_than, timedelta)
-        check_type("keep_log", keep_log, timedelta)
+        check_type("keep_revisions", keep_revisions, int, NoneType)
+        check_type("older_than", older_than, timedelta, NoneType)
+        check_type("keep_log", keep_log, timedelta, NoneType)
         note = Note(action="collect", author=author, message=check_log_notes(author, message))
-        wanted = Retention(keep_revisions, older_than, keep_log)
+        wanted = WantedRetention(keep_revisions, older_than, keep_log)
         return await self._collector.collect(check_environment(environment), wanted, note, dry_run=dry_run)
 
     async def fsck(self, environment: str) -> FsckReport:

@@ -11,6 +11,7 @@ from apm_s3._logs import LOGGER
 from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.configs._content.overlays import OVERLAY, check_overlay, is_reserved
 from apm_s3.configs._models import Release
+from apm_s3.configs._settings import LAX, ValidationRules
 from apm_s3.errors import ConfigInvalid
 from apm_s3.reports import Issue, Severity, ValidationReport, other_file
 from apm_s3.validators import infer_kind, validate_bundle_async, validate_config_async
@@ -18,6 +19,15 @@ from apm_s3.validators._secrets.texts import find_secrets
 
 _MAX_WARNINGS = 200
 _logged: set[str] = set()
+
+PLAIN_SECRET = "plain-text-secret"  # noqa: S105 - the name of a rule
+"""The rule that a secret in clear breaks."""
+
+_UNREADABLE = frozenset((
+    "alias-cycle", "ini-syntax", "json-syntax", "nul-byte", "invalid-utf8", "duplicate-key", "too-deep", "too-large",
+    "too-many-aliases", "too-many-values", "unknown-anchor", "unsupported-type", "yaml-syntax", "yaml-version",
+))  # fmt: skip
+"""The rules of the readers."""
 
 _INLINE = 16 * 1024
 """Bytes that are searched for secrets on the event loop; more goes to a thread."""
@@ -31,38 +41,53 @@ class Checks:
     forced: str | None = None
 
 
-async def check_bundle(tool: Tool, files: Mapping[str, bytes], *, force: str | None) -> Checks:
+async def check_bundle(
+    tool: Tool, files: Mapping[str, bytes], *, force: str | None, rules: ValidationRules = LAX
+) -> Checks:
     """Check a bundle as a whole, and look for secrets in clear.
 
     Raises:
         ConfigInvalid: there are errors, and `force` does not give a reason to store them all the same.
     """
-    reports = [await report_bundle(tool, files)]
+    reports = [await report_bundle(tool, files, rules)]
     require_valid(reports, force)
     return await keep_checks(reports, files, (), force=force)
 
 
-async def report_files(tool: Tool, files: Mapping[str, bytes], *, whole: bool) -> list[ValidationReport]:
+async def report_files(
+    tool: Tool, files: Mapping[str, bytes], rules: ValidationRules = LAX, *, whole: bool
+) -> list[ValidationReport]:
     """What validation says of files: of a bundle where they are the whole of it, else of each by itself."""
     if whole:
-        return [await report_bundle(tool, files)]
-    return [
-        await _report_file(tool, name, raw) for name, raw in files.items() if not is_reserved(name) or name == OVERLAY
-    ]
+        return [await report_bundle(tool, files, rules)]
+    checked = {name: raw for name, raw in files.items() if not is_reserved(name) or name == OVERLAY}
+    reports = [await _report_file(tool, name, raw, rules) for name, raw in checked.items()]
+    return [await _applied(report, {name: checked[name]}, rules) for report, name in zip(reports, checked, strict=True)]
 
 
-async def _report_file(tool: Tool, name: str, raw: bytes) -> ValidationReport:
+async def _report_file(tool: Tool, name: str, raw: bytes, rules: ValidationRules) -> ValidationReport:
     if name == OVERLAY:
         return ValidationReport(tool, "overlay", name, await _overlay_issues(raw))
     # A note or a certificate is not refused, as it would not be in a whole bundle.
     if name != MAIN_FILES[tool] and infer_kind(tool, name, raw) is None:
         return ValidationReport(tool, "other", name, (), (other_file(name, tool),))
-    return await validate_config_async(tool, raw, name=name)
+    return await validate_config_async(tool, raw, name=name, target_version=rules.target_version, level=rules.level)
 
 
-async def report_bundle(tool: Tool, files: Mapping[str, bytes]) -> ValidationReport:
+async def report_bundle(tool: Tool, files: Mapping[str, bytes], rules: ValidationRules = LAX) -> ValidationReport:
     """What validation says of the files that the tool reads and of the overlay, and whether the main file is there."""
-    report = await validate_bundle_async(tool, {name: raw for name, raw in files.items() if not is_reserved(name)})
+    return await _applied(await _report_bundle(tool, files, rules), files, rules)
+
+
+async def _applied(report: ValidationReport, files: Mapping[str, bytes], rules: ValidationRules) -> ValidationReport:
+    if rules.covers(PLAIN_SECRET):
+        report = await asyncio.to_thread(report_secrets, report, files)
+    return rules.applied(report)
+
+
+async def _report_bundle(tool: Tool, files: Mapping[str, bytes], rules: ValidationRules) -> ValidationReport:
+    read = {name: raw for name, raw in files.items() if not is_reserved(name)}
+    report = await validate_bundle_async(tool, read, target_version=rules.target_version, level=rules.level)
     if OVERLAY in files:
         report = replace(report, issues=(*report.issues, *await _overlay_issues(files[OVERLAY])))
     main = MAIN_FILES[tool]
@@ -79,6 +104,11 @@ async def _overlay_issues(raw: bytes) -> tuple[Issue, ...]:
     return check_overlay(raw) if len(raw) <= _INLINE else await asyncio.to_thread(check_overlay, raw)
 
 
+def only_unreadable(report: ValidationReport) -> ValidationReport:
+    """`report` with nothing but why a file cannot be read: that depends on no setting."""
+    return replace(report, issues=tuple(issue for issue in report.issues if issue.rule in _UNREADABLE))
+
+
 def report_secrets(report: ValidationReport, files: Mapping[str, bytes]) -> ValidationReport:
     """`report` with a warning for each secret in clear in `files`."""
     found = [
@@ -87,7 +117,7 @@ def report_secrets(report: ValidationReport, files: Mapping[str, bytes]) -> Vali
             secret.path,
             secret.line,
             None,
-            "plain-text-secret",
+            PLAIN_SECRET,
             f"{secret.kind} in clear",
             hint="name a file or a variable that holds it",
             file=secret.file,

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
+from apm_s3._naming import check_environment
 from apm_s3._tools import Tool
 from apm_s3.configs._checks import keep_checks, report_bundle
 from apm_s3.configs._content.diff import BundleDiff
@@ -21,14 +23,22 @@ from apm_s3.configs._content.overlays import (
     is_reserved,
     undeclared,
 )
+from apm_s3.configs._content.sources import check_tools
 from apm_s3.configs._models import Deployed, Origin, Release, ReleaseRef
+from apm_s3.configs._plans import PlanDocument, plan_document
 from apm_s3.configs._protocol.changes import check_base
 from apm_s3.configs._protocol.publish import Draft, Publisher
 from apm_s3.configs._protocol.reader import Reader, Snapshot
+from apm_s3.configs._protocol.settings import encode_settings
+from apm_s3.configs._record import canonical_hash
+from apm_s3.configs._settings import EnvironmentSettings, ValidationRules, check_level, check_rule_names
 from apm_s3.configs._views import compare
 from apm_s3.errors import ConfigInvalid, ConfigNotFound, DeployRefused, InvalidOption
 from apm_s3.reports import ValidationReport
 from apm_s3.validators._hints import did_you_mean
+from apm_s3.validators._validate import Level
+
+KIND = "apm-s3/deploy-plan"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +64,7 @@ class ToolPlan:
         changes: whether there is anything to do.
         drifted: the target was changed by hand since its last deploy.
         blocked: why the deploy is refused; empty where it is not.
+        hashes: the SHA-256 of each of `files`.
     """
 
     tool: Tool
@@ -66,6 +77,7 @@ class ToolPlan:
     changes: bool
     drifted: bool
     blocked: tuple[str, ...] = ()
+    hashes: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def source_revision(self) -> int:
@@ -84,6 +96,11 @@ class DeployPlan:
 
     Attributes:
         frozen: why the target takes no change at all; None where it does.
+        refused: why the target's settings do not allow it; None where they do.
+        settings: the target's, by which it is validated.
+        variables: the names of those that were given.
+        level, warnings_as_errors: what was asked for beyond the target's settings.
+        create: whether the target may be an environment that does not exist yet.
     """
 
     source_environment: str
@@ -92,6 +109,12 @@ class DeployPlan:
     target_bucket: str
     tools: tuple[ToolPlan, ...]
     frozen: str | None = None
+    refused: str | None = None
+    settings: EnvironmentSettings = field(default_factory=EnvironmentSettings, repr=False)
+    variables: tuple[str, ...] = ()
+    level: Level | None = None
+    warnings_as_errors: tuple[str, ...] = ()
+    create: bool = False
     target_side: Side = field(repr=False, compare=False, kw_only=True)
 
     @property
@@ -103,7 +126,46 @@ class DeployPlan:
     def blocked(self) -> tuple[str, ...]:
         """Why the deploy would be refused; empty where it would not."""
         reasons = [f"{each.tool}: {reason}" for each in self.tools for reason in each.blocked]
+        reasons += [] if self.refused is None else [self.refused]
         return (*reasons, *([] if self.frozen is None else [f"frozen: {self.frozen}"]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as a JSON document: ids, revisions, hashes, names and counts, and a hash of all of it.
+
+        It can be stored, reviewed and approved elsewhere; `from_dict` brings it back. It holds no content of a file
+        and no value of a variable.
+        """
+        return plan_document(
+            KIND,
+            {
+                "source": {"bucket": self.source_bucket, "environment": self.source_environment},
+                "target": {"bucket": self.target_bucket, "environment": self.target_environment},
+                "create": self.create,
+                "variables": sorted(self.variables),
+                "level": self.level,
+                "warnings_as_errors": sorted(self.warnings_as_errors),
+                "settings": canonical_hash(encode_settings(self.settings)),
+                "frozen": self.frozen is not None,
+                "refused": self.refused is not None,
+                "tools": {each.tool: _described(each) for each in self.tools},
+            },
+        )
+
+    @staticmethod
+    def from_dict(document: Mapping[str, Any]) -> PlanDocument:
+        """A plan that was written down, for `deploy`, which plans anew and carries it out only if nothing is different.
+
+        Raises:
+            InvalidOption: it is no plan of a deploy, or was changed.
+            FormatTooNew: a later version of this library made it.
+        """
+        return PlanDocument.read(KIND, document)
+
+    @property
+    def hash(self) -> str:
+        """Names the plan, and everything that it says. The log keeps it."""
+        name: str = self.to_dict()["hash"]
+        return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +185,8 @@ async def make_plan(
     tools: Sequence[str] | None,
     variables: Mapping[str, str],
     create: bool,
+    level: Level | None = None,
+    warnings_as_errors: tuple[str, ...] = (),
 ) -> DeployPlan:
     """See `ConfigStore.plan_deploy`."""
     same_store = (source.bucket, source.prefix) == (target.bucket, target.prefix)
@@ -132,7 +196,8 @@ async def make_plan(
     there = await _there(target.reader, target_environment, tuple(taken), create=create)
     plans, declared = [], set[str]()
     for tool, (release, files) in taken.items():
-        plan, names = await _plan_tool(release, files, there.releases.get(tool), target.reader, variables)
+        rules = there.settings.rules(tool, level=level, warnings_as_errors=warnings_as_errors)
+        plan, names = await _plan_tool(release, files, there.releases.get(tool), target.reader, variables, rules)
         plans.append(plan)
         declared |= names
     _check_variables(variables, declared, plans)
@@ -143,6 +208,12 @@ async def make_plan(
         target.bucket,
         tuple(plans),
         there.frozen,
+        there.settings.refuses_source(source_environment),
+        there.settings,
+        tuple(variables),
+        level,
+        warnings_as_errors,
+        create,
         target_side=target,
     )
 
@@ -156,12 +227,48 @@ def _check_variables(variables: Mapping[str, str], declared: set[str], plans: Se
         raise InvalidOption(f"variables: no overlay of these tools declares {name[:80]!r}", hint=hint)
 
 
+async def plan_again(document: PlanDocument, source: Side, target: Side, variables: Mapping[str, str]) -> DeployPlan:
+    """The plan that `document` describes, made anew, if nothing is different.
+
+    Raises:
+        PlanOutdated: something is.
+        InvalidOption: it is a plan of other stores, or needs other variables.
+    """
+    for side, name in ((source, "source"), (target, "target")):
+        if document.text(name, "bucket") != side.bucket:
+            raise InvalidOption(
+                f"the plan's {name} is bucket '{document.text(name, 'bucket')[:80]}', not '{side.bucket}'",
+                hint="call deploy of the source's store, with target= the store of the target",
+            )
+    needed = document.names("variables")
+    if sorted(variables) != needed:
+        raise InvalidOption(
+            f"the plan was made with the variables {', '.join(needed) or '(none)'}",
+            hint="give variables= the same ones",
+        )
+    fresh = await make_plan(
+        source,
+        target,
+        check_environment(document.text("source", "environment")),
+        check_environment(document.text("target", "environment")),
+        tools=check_tools(document.names("tools")),
+        variables=variables,
+        create=document.content.get("create") is True,
+        level=check_level(document.content.get("level")),
+        warnings_as_errors=check_rule_names(document.names("warnings_as_errors")),
+    )
+    document.require_same(fresh.to_dict(), bucket=target.bucket)
+    return fresh
+
+
 async def carry_out(
     plan: DeployPlan, source: Side, *, author: str | None, message: str, allow_drift: bool, force: str | None
 ) -> DeployResult:
     """See `ConfigStore.deploy`."""
     changed = [each for each in plan.tools if each.changes]
     reasons = tuple(reason for each in changed for reason in _refusals(each, allow_drift=allow_drift, force=force))
+    if changed and plan.refused is not None:
+        reasons = (plan.refused, *reasons)
     if reasons:
         raise DeployRefused(
             f"'{plan.source_environment}' is not deployed into '{plan.target_environment}': {'; '.join(reasons)}",
@@ -173,12 +280,24 @@ async def carry_out(
     if not changed:
         return DeployResult(plan, ())
 
+    name = plan.hash
+
     async def make(begun: Snapshot, bases: Mapping[str, Release | None]) -> list[Draft]:
+        if begun.current.settings != plan.settings:
+            raise DeployRefused(
+                f"the settings of '{plan.target_environment}' have changed since the plan was made",
+                reasons=("the target's settings have changed",),
+                environment=plan.target_environment,
+                bucket=plan.target_bucket,
+                hint="nothing was changed; make a new plan",
+            )
+        # A message that is made up here is none that anybody gave.
+        plan.settings.check_note(plan.target_environment, author, message)
         for each in changed:
             check_base(each.tool, begun.environment, begun.current.tools.get(each.tool), _ref(each.target), None)
         # As late as can be: afterwards the source may move unseen.
         await _check_source(plan, source.reader, changed)
-        return [await _draft(plan, each, bases[each.tool], force, author, message) for each in changed]
+        return [await _draft(plan, name, each, bases[each.tool], force, author, message) for each in changed]
 
     expect: dict[str, int | None] = {each.tool: each.target_revision for each in changed}
     releases = await plan.target_side.publisher.publish(plan.target_environment, make, expect)
@@ -195,6 +314,7 @@ class _There:
 
     releases: Mapping[str, Release]
     frozen: str | None = None
+    settings: EnvironmentSettings = field(default_factory=EnvironmentSettings)
 
 
 _Taken = dict[str, tuple[Release, Mapping[str, bytes]]]
@@ -229,7 +349,7 @@ async def _there(reader: Reader, environment: str, tools: Sequence[str], *, crea
         found = {tool: await reader.newest(snapshot, tool) for tool in tools}
         freeze = snapshot.current.freeze
         releases = {tool: release for tool, release in found.items() if release is not None}
-        return _There(releases, None if freeze is None else freeze.reason)
+        return _There(releases, None if freeze is None else freeze.reason, snapshot.current.settings)
 
     if create and await reader.current(environment) is None:
         await reader.check_empty(environment)
@@ -244,7 +364,12 @@ async def _there(reader: Reader, environment: str, tools: Sequence[str], *, crea
 
 
 async def _plan_tool(
-    release: Release, files: Mapping[str, bytes], target: Release | None, reader: Reader, variables: Mapping[str, str]
+    release: Release,
+    files: Mapping[str, bytes],
+    target: Release | None,
+    reader: Reader,
+    variables: Mapping[str, str],
+    rules: ValidationRules,
 ) -> tuple[ToolPlan, frozenset[str]]:
     """The plan for one tool, and the variables that the target's overlay declares."""
     entries = {} if target is None else target.files
@@ -260,7 +385,7 @@ async def _plan_tool(
     old_hashes = {name: entry.sha256 for name, entry in entries.items()}
     different = {name for name in hashes.keys() | old_hashes.keys() if hashes.get(name) != old_hashes.get(name)}
     old = await _contents(reader, target, different & entries.keys())
-    report = failed or await _report(release.tool, result, overlaid)
+    report = failed or await _report(release.tool, result, overlaid, rules)
     drifted = target is not None and target.drifted
     plan = ToolPlan(
         tool=release.tool,
@@ -273,17 +398,20 @@ async def _plan_tool(
         changes=target is None or bool(different),
         drifted=drifted,
         blocked=_blocked(report, drifted=drifted),
+        hashes=MappingProxyType(hashes),
     )
     return plan, overlaid.declared
 
 
-async def _report(tool: Tool, result: Mapping[str, bytes], overlaid: Overlaid) -> ValidationReport:
+async def _report(
+    tool: Tool, result: Mapping[str, bytes], overlaid: Overlaid, rules: ValidationRules
+) -> ValidationReport:
     """What validation says of the result, and what the overlay's author may not have meant."""
-    report = await report_bundle(tool, result)
+    report = await report_bundle(tool, result, rules)
     notes = list(overlaid.notes)
     if tool not in _EXPAND:
         notes += [issue for _, issue in undeclared(overlaid.files, overlaid.declared)]
-    return replace(report, issues=(*report.issues, *notes))
+    return rules.applied(replace(report, issues=(*report.issues, *notes)))
 
 
 async def _contents(reader: Reader, release: Release | None, names: AbstractSet[str]) -> Mapping[str, bytes]:
@@ -302,6 +430,25 @@ async def _diff(
 
 def _read_by_tool(files: Mapping[str, bytes]) -> dict[str, bytes]:
     return {name: raw for name, raw in files.items() if not is_reserved(name)}
+
+
+def _described(plan: ToolPlan) -> dict[str, Any]:
+    """One tool of a plan, for its document."""
+    old = {} if plan.target is None else {name: entry.sha256 for name, entry in plan.target.files.items()}
+    new = plan.hashes
+    return {
+        "source": _named(plan.source.ref),
+        "target": _named(_ref(plan.target)),
+        "changes": plan.changes,
+        "drifted": plan.drifted,
+        "errors": len(plan.report.errors),
+        "warnings": len(plan.report.warnings),
+        "files": {name: {"before": old.get(name), "after": new.get(name)} for name in sorted(old.keys() | new.keys())},
+    }
+
+
+def _named(ref: ReleaseRef | None) -> dict[str, Any] | None:
+    return None if ref is None else {"revision": ref.revision, "key": ref.key, "sha256": ref.sha256}
 
 
 _EXPAND = frozenset(("grafana", "jaeger", "loki"))
@@ -348,7 +495,13 @@ async def _check_source(plan: DeployPlan, reader: Reader, changed: Sequence[Tool
 
 
 async def _draft(
-    plan: DeployPlan, each: ToolPlan, base: Release | None, force: str | None, author: str | None, message: str
+    plan: DeployPlan,
+    name: str,
+    each: ToolPlan,
+    base: Release | None,
+    force: str | None,
+    author: str | None,
+    message: str,
 ) -> Draft:
     known = [each.source] if base is None else [each.source, base]
     checks = await keep_checks([each.report], each.files, known, force=force)
@@ -357,7 +510,7 @@ async def _draft(
         tool=each.tool,
         base=base,
         files=each.files,
-        origin=Origin("deploy", plan.source_environment, each.source_revision, bucket),
+        origin=Origin("deploy", plan.source_environment, each.source_revision, bucket, plan=name),
         author=author,
         message=message or f"deploy of {plan.source_environment} revision {each.source_revision}",
         warnings=checks.warnings,

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.configs._record import Log
+from apm_s3.configs._settings import EnvironmentSettings
 from apm_s3.errors import ConfigNotFound
 from apm_s3.validators import parse_document
 
@@ -73,6 +74,7 @@ class Origin:
         environment, revision: the environment and revision whose content it took, where it did.
         bucket: the bucket of those, where it is another one.
         backup: the key of the backup that it was restored from.
+        plan: the hash of the plan that was carried out.
     """
 
     action: Action
@@ -80,6 +82,7 @@ class Origin:
     revision: int | None = None
     bucket: str | None = None
     backup: str | None = None
+    plan: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +335,7 @@ class Current:
         earlier: write ids of writes before the log began, oldest first, as long as they are among the last 64.
         home: the bucket it was written in; elsewhere it is a replica.
         freeze: set while the environment is frozen.
+        settings: what the environment expects of changes.
         log: the newest entries of the log, one for each write.
         features: what readers of the document have to know, each with the first version of this library that does.
         extra: fields of a later version.
@@ -342,6 +346,7 @@ class Current:
     home: str
     freeze: Freeze | None = None
     tools: Mapping[str, ToolState] = field(default_factory=lambda: MappingProxyType({}))
+    settings: EnvironmentSettings = field(default_factory=EnvironmentSettings)
     log: Log = field(default_factory=Log)
     features: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     extra: Extra = field(default_factory=no_extra, repr=False)

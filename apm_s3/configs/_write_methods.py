@@ -12,7 +12,14 @@ from datetime import UTC, datetime
 
 from apm_s3._naming import check_environment, check_file_name
 from apm_s3._tools import Tool
-from apm_s3.configs._checks import keep_checks, report_bundle, report_files, report_secrets, require_valid
+from apm_s3.configs._checks import (
+    keep_checks,
+    only_unreadable,
+    report_bundle,
+    report_files,
+    report_secrets,
+    require_valid,
+)
 from apm_s3.configs._content.directories import EXCLUDED, read_directory
 from apm_s3.configs._content.names import check_names
 from apm_s3.configs._content.overlays import OVERLAY
@@ -26,16 +33,18 @@ from apm_s3.configs._content.sources import (
     gather_sources,
 )
 from apm_s3.configs._models import CommitOutcome, FileEntry, Freeze, Origin, Release
-from apm_s3.configs._protocol.changes import MarkGood, SetFreeze
+from apm_s3.configs._protocol.changes import MarkGood, SetFreeze, SetSettings
 from apm_s3.configs._protocol.commit import Committer
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.outcome import find_outcome
 from apm_s3.configs._protocol.publish import Draft, Publisher
 from apm_s3.configs._protocol.reader import Reader, Snapshot
 from apm_s3.configs._record import Note
+from apm_s3.configs._settings import LAX, EnvironmentSettings, SettingsChange, check_rule_names
 from apm_s3.configs._views import Views
 from apm_s3.errors import ConfigNotFound, InvalidOption
 from apm_s3.reports import ValidationReport
+from apm_s3.validators._validate import Level
 
 _MAX_LEFT_OUT = 20
 """Names of what an `upload_dir` left out that are kept with the release."""
@@ -96,6 +105,8 @@ class WriteMethods:
         expect_revision: int | None = None,
         force: str | None = None,
         skip_unchanged: bool = False,
+        level: Level | None = None,
+        warnings_as_errors: Collection[str] = (),
     ) -> Release:
         """Make a new revision of a tool's configuration.
 
@@ -109,9 +120,13 @@ class WriteMethods:
             expect_revision: the revision it is built on; 0: there must be none yet.
             force: commit in spite of errors, for this reason, which is kept.
             skip_unchanged: where no file would change, make no revision and return the current one.
+            level: "external" also asks promtool or amtool. This and the next can only be stricter than the
+                environment's settings.
+            warnings_as_errors: the rules whose warnings refuse it, too; "*": all.
 
         Raises:
-            InvalidRequest: an argument that cannot be; nothing was sent.
+            InvalidRequest: an argument that cannot be, or a missing author or message that the environment's settings
+                require; nothing was stored.
             ConfigInvalid: the configuration has errors, see its `report`; nothing was changed.
             RevisionConflict: somebody else was faster; nothing was changed.
             EnvironmentFrozen: nothing was changed.
@@ -127,6 +142,8 @@ class WriteMethods:
             expect_revision=expect_revision,
             force=force,
             skip_unchanged=skip_unchanged,
+            level=level,
+            warnings_as_errors=warnings_as_errors,
         )
 
     async def _upload(
@@ -140,6 +157,8 @@ class WriteMethods:
         expect_revision: int | None,
         force: str | None,
         skip_unchanged: bool,
+        level: Level | None,
+        warnings_as_errors: Collection[str],
         notes: Sequence[str] = (),
     ) -> Release:
         """See `upload`; `notes` are kept with the release's warnings."""
@@ -152,11 +171,13 @@ class WriteMethods:
         given = await gather_sources(tool, what.source, what.files, what.name)
         if not given and not gone:
             raise InvalidOption("there is nothing to upload", hint="give source, files or remove")
+        strict = check_rule_names(warnings_as_errors)
         given_reports = await report_files(tool, given, whole=whole)
-        require_valid(given_reports, force)
+        # What nothing can read needs no look at the environment's settings.
+        require_valid([only_unreadable(report) for report in given_reports], force)
         current: list[Release] = []
 
-        async def make(_: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
+        async def make(begun: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
             base = bases[tool]
             kept = _kept(tool, environment, base, gone, given, whole=whole)
             if not kept and not given:
@@ -164,11 +185,14 @@ class WriteMethods:
             if skip_unchanged and base is not None and await asyncio.to_thread(_is_unchanged, base, kept, given):
                 current[:] = [base]
                 return []
-            reports, bundle = given_reports, given
+            rules = begun.current.settings.rules(tool, level=level, warnings_as_errors=strict)
+            reports = given_reports if rules == LAX else await report_files(tool, given, rules, whole=whole)
+            require_valid(reports, force)
+            bundle = given
             if kept and base is not None:
                 check_names(given, kept)
                 bundle = {**await self._reader.files(base, kept), **given}
-                reports = [await report_bundle(tool, bundle)]
+                reports = [await report_bundle(tool, bundle, rules)]
                 require_valid(reports, force)
             checks = await keep_checks(reports, bundle, () if base is None else (base,), force=force)
             return [
@@ -199,6 +223,8 @@ class WriteMethods:
         expect_revision: int | None = None,
         force: str | None = None,
         skip_unchanged: bool = False,
+        level: Level | None = None,
+        warnings_as_errors: Collection[str] = (),
     ) -> Release:
         """Make a new revision that holds the files of a directory and no others.
 
@@ -208,7 +234,7 @@ class WriteMethods:
         Args:
             exclude: patterns of what else is left out: `*.bak` for names of files and folders, `drafts/*.yml` for
                 paths. By default notes, copies of editors and merges, and caches.
-            skip_unchanged: as in `upload`.
+            skip_unchanged, level, warnings_as_errors: as in `upload`.
 
         Raises:
             InvalidRequest: no directory, or something in it that cannot be stored; nothing was sent.
@@ -226,6 +252,8 @@ class WriteMethods:
             force=force,
             skip_unchanged=skip_unchanged,
             notes=_left_out(directory.left_out),
+            level=level,
+            warnings_as_errors=warnings_as_errors,
         )
 
     async def remove(
@@ -303,6 +331,48 @@ class WriteMethods:
             ]
 
         return (await self._publisher.publish(environment, make, {tool: expect_revision}))[0]
+
+    async def settings(self, environment: str) -> EnvironmentSettings:
+        """What an environment expects of changes; the defaults where nothing was set.
+
+        Raises:
+            ConfigNotFound: there is no such environment.
+        """
+        return (await self._reader.require(check_environment(environment))).current.settings
+
+    async def set_settings(
+        self,
+        environment: str,
+        settings: SettingsChange,
+        *,
+        author: str | None = None,
+        message: str = "",
+        create: bool = False,
+    ) -> None:
+        """Set what an environment expects of changes, from the next one on; a write that is under way meets it, too.
+
+        Args:
+            settings: all of them; or a function that makes them of those that are there, so that nothing that others
+                set meanwhile is lost: `lambda old: replace(old, require_author=True)`.
+            author, message: kept in the log.
+            create: the environment may not exist yet.
+
+        Raises:
+            InvalidRequest: settings that cannot be.
+            ConfigNotFound: there is no such environment.
+            EnvironmentFrozen: nothing was changed.
+            CommitUnknown: it is not known whether they were set; do it again.
+        """
+        check_environment(environment)
+        note = Note(action="settings", author=author, message=check_log_notes(author, message))
+        if isinstance(settings, EnvironmentSettings):
+            settings.check()
+        elif not callable(settings):
+            raise InvalidOption(f"settings is a {type(settings).__name__}", hint="give EnvironmentSettings")
+        if not create:
+            await self._reader.require(environment)
+        change = SetSettings(environment, settings)
+        await self._committer.change(environment, lambda _: change, note)
 
     async def mark_good(
         self,

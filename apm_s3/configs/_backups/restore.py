@@ -6,20 +6,24 @@ import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
+from typing import Any
 
 from apm_s3._tasks import run_all, shielded
+from apm_s3._tools import Tool
 from apm_s3.configs._backups.backups import Backups, Verified
 from apm_s3.configs._backups.manifest import Backup
 from apm_s3.configs._checks import Checks, check_bundle
 from apm_s3.configs._content.diff import BundleDiff, diff_bundles
 from apm_s3.configs._models import Origin, Release
+from apm_s3.configs._plans import PlanDocument, plan_document
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.objects import ObjectStore, server_time
 from apm_s3.configs._protocol.publish import Draft, Publisher
 from apm_s3.configs._protocol.reader import Reader, Snapshot
+from apm_s3.configs._settings import NO_SETTINGS, EnvironmentSettings
 from apm_s3.configs._views import Views
 from apm_s3.errors import ApmS3Error, BackupInvalid, ConfigNotFound, EnvironmentFrozen, InvalidOption
 
@@ -32,6 +36,9 @@ _CLEAN_UP = 30.0
 """Seconds that removing a scratch environment may take."""
 
 
+KIND = "apm-s3/restore-plan"
+
+
 @dataclass(frozen=True, slots=True)
 class RestorePlan:
     """What a restore would do.
@@ -41,6 +48,7 @@ class RestorePlan:
         diffs: from what is there to what is in the backup, by tool.
         warnings: what validation says of the backup's files, by tool. It does not stop a restore.
         blocked: why it would be refused now; empty where it would not.
+        hashes: the SHA-256 of the files that are there now, by tool and name.
     """
 
     backup: Backup
@@ -50,6 +58,41 @@ class RestorePlan:
     diffs: Mapping[str, BundleDiff]
     warnings: Mapping[str, tuple[str, ...]]
     blocked: tuple[str, ...] = ()
+    hashes: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as a JSON document. See `DeployPlan.to_dict`."""
+        return plan_document(
+            KIND,
+            {
+                "backup": {"bucket": self.backup.bucket, "key": self.backup.key},
+                "target": {"bucket": self.bucket, "environment": self.environment},
+                "blocked": bool(self.blocked),
+                "tools": {tool: self._described(tool) for tool in self.backup.tools if tool in self.revisions},
+            },
+        )
+
+    def _described(self, tool: Tool) -> dict[str, Any]:
+        old = self.hashes.get(tool, {})
+        new = {name: file.sha256 for name, file in self.backup.tools[tool].files.items()}
+        return {
+            "revision": self.revisions[tool],
+            "warnings": len(self.warnings.get(tool, ())),
+            "files": {
+                name: {"before": old.get(name), "after": new.get(name)} for name in sorted(old.keys() | new.keys())
+            },
+        }
+
+    @staticmethod
+    def from_dict(document: Mapping[str, Any]) -> PlanDocument:
+        """A plan that was written down, for `restore_environment`. See `DeployPlan.from_dict`."""
+        return PlanDocument.read(KIND, document)
+
+    @property
+    def hash(self) -> str:
+        """Names the plan, and everything that it says. The log keeps it."""
+        name: str = self.to_dict()["hash"]
+        return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +102,8 @@ class _Replaced:
     revisions: Mapping[str, int]
     files: Mapping[str, Mapping[str, bytes]]
     frozen: str | None = None
+    hashes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    settings: EnvironmentSettings = field(default_factory=EnvironmentSettings)
 
 
 class Restorer:
@@ -84,7 +129,7 @@ class Restorer:
         verified = _chosen(await source.verify(key), tools)
         target = environment or verified.backup.environment
         replaced = await self._replaced(target, tuple(verified.files))
-        checks = await self._checked(verified)
+        checks = await self._checked(verified, replaced.settings)
         label = f"{target}/"
         diffs = await asyncio.to_thread(
             lambda: {
@@ -102,6 +147,7 @@ class Restorer:
             diffs=MappingProxyType(diffs),
             warnings=MappingProxyType({tool: each.warnings for tool, each in checks.items()}),
             blocked=() if replaced.frozen is None else (replaced.frozen,),
+            hashes=replaced.hashes,
         )
 
     async def restore(
@@ -114,8 +160,12 @@ class Restorer:
         author: str | None,
         message: str,
         expect: Mapping[str, int],
+        plan: str | None = None,
     ) -> list[Release]:
         """Make a backup's files the current releases of its tools, in one commit.
+
+        Args:
+            plan: the hash of the plan that is carried out.
 
         Raises:
             ConfigNotFound, BackupInvalid: see `plan`; nothing was changed.
@@ -127,13 +177,14 @@ class Restorer:
         replaced = await self._replaced(target, tuple(verified.files))
         if replaced.frozen is not None:
             raise EnvironmentFrozen(replaced.frozen, environment=target, hint="nothing was changed; thaw it first")
+        replaced.settings.check_note(target, author, message)
         revisions = {tool: expect.get(tool, replaced.revisions[tool]) for tool in verified.files}
         present = [tool for tool, files in replaced.files.items() if files]
         if present and revisions == replaced.revisions:
             await self._own.back_up(
                 target, present, into=self._objects, author=author, message=f"before the restore of {key}", retain=None
             )
-        return await self._publish(verified, target, revisions, author, message)
+        return await self._publish(verified, target, revisions, author, message, replaced.settings, plan)
 
     async def drill(
         self, key: str, source: Backups, *, tools: Sequence[str] | None, author: str | None
@@ -176,6 +227,11 @@ class Restorer:
                 {tool: releases[tool].revision if tool in releases else 0 for tool in tools},
                 dict(zip(releases, files, strict=True)),
                 None if freeze is None else f"'{environment}' is frozen: {freeze.reason}",
+                {
+                    tool: {name: entry.sha256 for name, entry in release.files.items()}
+                    for tool, release in releases.items()
+                },
+                snapshot.current.settings,
             )
 
         try:
@@ -183,19 +239,28 @@ class Restorer:
         except ConfigNotFound:
             return _Replaced(dict.fromkeys(tools, 0), {})
 
-    async def _checked(self, verified: Verified) -> dict[str, Checks]:
+    async def _checked(self, verified: Verified, settings: EnvironmentSettings) -> dict[str, Checks]:
         # Rules may have become stricter since the backup: a restore is no time to be told so by a refusal.
         reason = f"restored from {verified.backup.key}"
         checks = {}
         for tool in verified.backup.tools:
             if tool in verified.files:
-                checks[str(tool)] = await check_bundle(tool, verified.files[tool], force=reason)
+                checks[str(tool)] = await check_bundle(
+                    tool, verified.files[tool], force=reason, rules=settings.rules(tool)
+                )
         return checks
 
     async def _publish(
-        self, verified: Verified, environment: str, revisions: Mapping[str, int], author: str | None, message: str
+        self,
+        verified: Verified,
+        environment: str,
+        revisions: Mapping[str, int],
+        author: str | None,
+        message: str,
+        settings: EnvironmentSettings = NO_SETTINGS,
+        plan: str | None = None,
     ) -> list[Release]:
-        checks, backup = await self._checked(verified), verified.backup
+        checks, backup = await self._checked(verified, settings), verified.backup
         bucket = backup.source_bucket if backup.source_bucket != self._objects.bucket else None
 
         async def make(_: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
@@ -204,7 +269,7 @@ class Restorer:
                     tool=tool,
                     base=bases[tool],
                     files=dict(files),
-                    origin=Origin("restore", backup.environment, backup.tools[tool].revision, bucket, backup.key),
+                    origin=Origin("restore", backup.environment, backup.tools[tool].revision, bucket, backup.key, plan),
                     author=author,
                     message=message,
                     warnings=checks[tool].warnings,

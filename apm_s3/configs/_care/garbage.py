@@ -22,14 +22,12 @@ from apm_s3.configs._protocol.log import read_entry
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reader import Reader, Snapshot
 from apm_s3.configs._record import Note
+from apm_s3.configs._settings import LEAST_KEPT, EnvironmentSettings
 from apm_s3.errors import InvalidOption
 from apm_s3.models import FileInfo
 
-GRACE = timedelta(hours=24)
+GRACE = LEAST_KEPT
 """Nothing younger is ever deleted: far longer than a write can take."""
-
-KEEP_LOG = timedelta(days=365)
-"""How long the entries of the log stay by default."""
 
 _LEAST_KEPT = 2
 """The current release and the one before it: a replica that has not got the current one yet falls back to that."""
@@ -66,20 +64,54 @@ class Retention:
     younger_than: timedelta
     log: timedelta
 
+
+@dataclass(frozen=True, slots=True)
+class WantedRetention:
+    """What the caller of a collection wants to spare; None: what the environment's settings say."""
+
+    revisions: int | None
+    younger_than: timedelta | None
+    log: timedelta | None
+
     def check(self) -> None:
-        """Refuse what would delete too much.
+        """Refuse what would delete too much anywhere.
 
         Raises:
             InvalidOption: less than one revision, or less than 24 hours.
         """
-        if self.revisions < 1:
+        if self.revisions is not None and self.revisions < 1:
             raise InvalidOption("keep_revisions is at least 1", hint="the current revision always stays")
-        if self.younger_than < GRACE:
+        if self.younger_than is not None and self.younger_than < GRACE:
             raise InvalidOption(
                 "older_than is at least 24 hours", hint="writers may still be about to name what is younger"
             )
-        if self.log < GRACE:
+        if self.log is not None and self.log < GRACE:
             raise InvalidOption("keep_log is at least 24 hours", hint="a year is what most audits ask for")
+
+    def under(self, settings: EnvironmentSettings) -> Retention:
+        """What is spared where `settings` hold.
+
+        Raises:
+            InvalidOption: it is less than they say, or nobody says how many revisions.
+        """
+        revisions = settings.keep_revisions if self.revisions is None else self.revisions
+        if revisions is None:
+            raise InvalidOption("keep_revisions is missing", hint="give it, or set it for the environment")
+        kept = Retention(
+            revisions,
+            settings.keep_for if self.younger_than is None else self.younger_than,
+            settings.keep_log if self.log is None else self.log,
+        )
+        least = Retention(settings.keep_revisions or 1, settings.keep_for, settings.keep_log)
+        for name, given, wanted in (
+            ("keep_revisions", kept.revisions, least.revisions),
+            ("older_than", kept.younger_than, least.younger_than),
+            ("keep_log", kept.log, least.log),
+        ):
+            # Both are numbers or both are periods.
+            if given < wanted:  # type: ignore[operator]
+                raise InvalidOption(f"{name} is {given}, less than the environment keeps: {wanted}", hint="keep more")
+        return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,25 +190,32 @@ class Collector:
         self._committer = committer
         self._archive = Archive(objects, reader)
 
-    async def collect(self, environment: str, wanted: Retention, note: Note, *, dry_run: bool) -> GarbageReport:
+    async def collect(self, environment: str, wanted: WantedRetention, note: Note, *, dry_run: bool) -> GarbageReport:
         """See `ConfigStore.collect_garbage`."""
         wanted.check()
 
-        async def plan(snapshot: Snapshot) -> tuple[Snapshot, RaiseOldest]:
+        async def plan(snapshot: Snapshot) -> tuple[Snapshot, Retention, RaiseOldest]:
             if not dry_run:
                 check_thawed(environment, snapshot.current)
-            return snapshot, await self._plan(snapshot, wanted)
+            kept = wanted.under(snapshot.current.settings)
+            return snapshot, kept, await self._plan(snapshot, kept)
 
-        began, change = await self._reader.settled(environment, plan)
+        def raise_oldest(begun: Snapshot) -> RaiseOldest:
+            if begun.current.settings != began.current.settings:
+                raise InvalidOption(f"the settings of '{environment}' have just changed", hint="collect once more")
+            return change
+
+        began, retention, change = await self._reader.settled(environment, plan)
         if not dry_run:
-            await self._committer.change(environment, lambda _: change, note)
+            await self._committer.change(environment, raise_oldest, note)
 
         async def look(snapshot: Snapshot) -> tuple[Current, _Kept]:
             current = change.applied(snapshot.current) if dry_run else snapshot.current
             return current, await self._kept(replace(snapshot, current=current))
 
         current, kept = await self._reader.settled(environment, look)
-        report = await self._report(environment, current, kept, began.server_time - wanted.younger_than.total_seconds())
+        before = began.server_time - retention.younger_than.total_seconds()
+        report = await self._report(environment, current, kept, before)
         if dry_run:
             return replace(report, dry_run=True)
         gone = [*report.releases, *report.blobs, *report.log_parts, *report.backups, *report.others]

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from apm_s3.configs._models import Current, Freeze, Release, ReleaseRef, ToolState
-from apm_s3.errors import ConfigNotFound, EnvironmentFrozen, RevisionConflict
+from apm_s3.configs._settings import EnvironmentSettings, SettingsChange
+from apm_s3.errors import ConfigNotFound, EnvironmentFrozen, InvalidOption, RevisionConflict
 
 Change = Callable[[Current], Current]
 """The document with the change made. Raises where the document does not allow it: nothing is written then."""
@@ -101,6 +102,29 @@ class SetFreeze:
     def __call__(self, current: Current) -> Current:
         """See `Change`."""
         return replace(current, freeze=self.freeze)
+
+
+@dataclass(frozen=True, slots=True)
+class SetSettings:
+    """Give the environment other settings, or make them of those that are there."""
+
+    environment: str
+    settings: SettingsChange
+
+    def __call__(self, current: Current) -> Current:
+        """See `Change`.
+
+        Raises:
+            EnvironmentFrozen: it takes no change.
+            InvalidRequest: the settings cannot be.
+        """
+        check_thawed(self.environment, current)
+        given = self.settings if isinstance(self.settings, EnvironmentSettings) else self.settings(current.settings)
+        if not isinstance(given, EnvironmentSettings):
+            raise InvalidOption(f"settings became a {type(given).__name__}", hint="return EnvironmentSettings")
+        given.check()
+        # Settings of a later version stay: whoever wrote these did not know them.
+        return replace(current, settings=replace(given, extra=current.settings.extra))
 
 
 @dataclass(frozen=True, slots=True)

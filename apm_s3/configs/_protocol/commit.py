@@ -69,6 +69,10 @@ class WindowClosed(Exception):
     """The write took too long. Nothing of it is under way: it can begin again under a new write id."""
 
 
+class SettingsMoved(WindowClosed):
+    """The environment has other settings now, which the change may not meet. Nothing of it is under way."""
+
+
 class Committer:
     """Writes the reference documents of one store. The writers of one process queue for each environment."""
 
@@ -167,6 +171,7 @@ class Committer:
         """
         for _ in range(RESTARTS):
             begun = await self.begin(environment)
+            begun.current.settings.check_note(environment, note.author, note.message)
             try:
                 return await self.commit(begun, make(begun), keys.new_write_id(environment), note)
             except WindowClosed:
@@ -238,6 +243,9 @@ class _Write:
             self.part = await self.archive.store(self.begun.environment, current, self.write_id)
 
     def _changed(self, base: Snapshot) -> Current:
+        # What was checked against other settings is checked again, from the start.
+        if base.current.settings != self.begun.current.settings:
+            raise SettingsMoved
         before = with_part(base.current, self.part)
         return stamp(
             before,

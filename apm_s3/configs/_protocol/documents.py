@@ -26,6 +26,7 @@ from apm_s3.configs._protocol.fields import Fields, decode, encode, format_time
 from apm_s3.configs._protocol.identity import check_current, check_entry, check_release
 from apm_s3.configs._protocol.keys import MAX_REVISION, MAX_SEQUENCE
 from apm_s3.configs._protocol.log import RING, decode_log, encode_log
+from apm_s3.configs._protocol.settings import decode_settings, encode_settings
 from apm_s3.configs._record import Log
 from apm_s3.errors import ApmS3Error, StoreDamaged
 
@@ -61,6 +62,7 @@ def encode_current(current: Current) -> bytes:
                 }
                 for tool, state in sorted(current.tools.items())
             },
+            **({"settings": settings} if (settings := encode_settings(current.settings)) else {}),
             "log": encode_log(current.log),
             **({"writers": list(current.earlier)} if current.earlier else {}),
             **current.extra,
@@ -84,6 +86,7 @@ def decode_current(body: bytes, *, environment: str, where: str) -> Current:
         home=fields.take("home", str),
         freeze=None if freeze is None else _decode_freeze(freeze),
         tools={tool: _decode_state(state) for tool, state in fields.take_fields("tools").take_each().items()},
+        settings=decode_settings(fields.take_optional_fields("settings")),
         # Format 1 had no log.
         log=Log() if fields.version == 1 else decode_log(fields.take_fields("log"), sequence, environment),
         features=fields.features,
@@ -223,6 +226,7 @@ def _decode_origin(fields: Fields) -> Origin:
         revision=_optional_count(fields, "revision"),
         bucket=fields.take_optional("bucket", str),
         backup=fields.take_optional("backup", str),
+        plan=fields.take_optional("plan", str),
     )
 
 

@@ -23,6 +23,7 @@ from apm_s3.configs._models import Current, Release, ToolState
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.fields import Fields, decode, encode, format_seconds
 from apm_s3.configs._record import Log, LogEntry, LogRef, Note, RawEntry, entry_hash
+from apm_s3.configs._settings import changed_settings
 from apm_s3.errors import StoreDamaged
 
 RING = 64
@@ -106,7 +107,7 @@ def ring_overrun(base: Current, fresh: Current) -> bool:
     return fresh.sequence - base.sequence > RING
 
 
-def note_of(releases: Sequence[Release], plan: str | None = None) -> Note:
+def note_of(releases: Sequence[Release]) -> Note:
     """What a commit of `releases` says of itself."""
     first = releases[0]
     origin = first.origin
@@ -120,7 +121,7 @@ def note_of(releases: Sequence[Release], plan: str | None = None) -> Note:
         source_bucket=origin.bucket,
         sources={release.tool: release.origin.revision for release in releases if release.origin.revision is not None},
         backup=origin.backup,
-        plan=plan,
+        plan=origin.plan,
     )
 
 
@@ -156,7 +157,8 @@ def _changed(before: Current, after: Current) -> dict[str, Any]:
             good[tool] = [_good(old), _good(new)]
         if old is not None and old.oldest != new.oldest:
             oldest[tool] = [old.oldest, new.oldest]
-    changed = {"tools": tools, "good": good, "oldest": oldest}
+    settings = changed_settings(before.settings, after.settings)
+    changed = {"tools": tools, "good": good, "oldest": oldest, "settings": settings}
     return {name: moves for name, moves in changed.items() if moves}
 
 

@@ -67,6 +67,10 @@ class Draft:
         return 1 if self.base is None else self.base.revision + 1
 
 
+Prepared = tuple[Snapshot, Sequence[Draft]]
+"""The reference document, and the drafts that fit it."""
+
+
 class Publisher:
     """Makes new releases current."""
 
@@ -95,24 +99,27 @@ class Publisher:
             CommitUnknown: it is not known whether it was changed.
         """
 
-        async def prepare(begun: Snapshot) -> tuple[Snapshot, Sequence[Draft]]:
+        async def prepare(begun: Snapshot) -> Prepared:
             check_thawed(environment, begun.current)
             for tool, revision in expect.items():
                 check_expected(tool, environment, begun.current.tools.get(tool), revision)
             bases = {tool: await self._reader.newest(begun, tool) for tool in expect}
-            return begun, await make(begun, bases)
+            made = await make(begun, bases)
+            for draft in made:
+                begun.current.settings.check_note(environment, draft.author, draft.message)
+            return begun, made
 
         begun, drafts = await self._reader.settled(environment, prepare, begin=self._committer.look)
-        if not drafts:
-            return []
-        if not begun.etag:
+        if drafts and not begun.etag:
             # Only now: what is refused leaves no environment behind.
-            begun = await self._begin_again(environment, drafts)
+            begun, drafts = await self._begin_again(begun, drafts, prepare)
         for _ in range(RESTARTS):
+            if not drafts:
+                return []
             try:
                 releases, contents = await self._try(begun, drafts)
             except WindowClosed:
-                begun = await self._begin_again(environment, drafts)
+                begun, drafts = await self._begin_again(begun, drafts, prepare)
                 continue
             except Gone as gone:
                 raise await self._explain(environment, drafts, gone) from gone
@@ -122,13 +129,18 @@ class Publisher:
             operation="upload", bucket=self._objects.bucket, hint="nothing was changed; check the connection to S3",
         )  # fmt: skip
 
-    async def _begin_again(self, environment: str, drafts: Sequence[Draft]) -> Snapshot:
-        """The reference document as it is now, if the drafts still fit it."""
-        begun = await self._committer.begin(environment)
+    async def _begin_again(
+        self, begun: Snapshot, drafts: Sequence[Draft], prepare: Callable[[Snapshot], Awaitable[Prepared]]
+    ) -> Prepared:
+        """The reference document as it is now and the drafts, if they still fit it; made anew for other settings."""
+        environment = begun.environment
+        fresh = await self._committer.begin(environment)
         for draft in drafts:
             base = None if draft.base is None else draft.base.ref
-            check_base(draft.tool, environment, begun.current.tools.get(draft.tool), base, draft.expect)
-        return begun
+            check_base(draft.tool, environment, fresh.current.tools.get(draft.tool), base, draft.expect)
+        if fresh.current.settings == begun.current.settings:
+            return fresh, drafts
+        return await self._reader.settled(environment, prepare, begin=self._committer.begin)
 
     async def _explain(self, environment: str, drafts: Sequence[Draft], gone: Gone) -> ConfigNotFound | StoreDamaged:
         """Why a file of an old revision cannot be taken: given up since the draft was made, or damaged."""

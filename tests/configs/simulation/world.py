@@ -489,7 +489,7 @@ def _no_validation(rng: random.Random) -> Any:
     async def no_reports(*_: Any, **__: Any) -> list[ValidationReport]:
         return []
 
-    async def report(tool: str, _: Any) -> ValidationReport:
+    async def report(tool: str, *_: Any) -> ValidationReport:
         return ValidationReport(tool, "bundle", None)
 
     with (

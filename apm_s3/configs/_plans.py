@@ -1,0 +1,125 @@
+"""Plans as documents: what was planned, by ids, hashes and counts, to be reviewed and carried out later. Pure.
+
+A document holds no content of a file and no value of a variable. It is not trusted when it comes back: its hash says
+only that it is whole. What it plans is planned anew, and has to be the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from apm_s3.configs._record import canonical_hash
+from apm_s3.errors import FormatTooNew, InvalidOption, PlanOutdated, StoreDamaged
+
+FORMAT = 1
+"""The format of plans that this version writes, and the newest it reads."""
+
+_MAX_SHOWN = 20
+
+
+def plan_document(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """The document of a plan, with its hash."""
+    document: dict[str, Any] = {"kind": kind, "format": FORMAT, **content}
+    # Mappings that cannot be changed are none to a JSON writer.
+    plain: dict[str, Any] = json.loads(json.dumps(document))
+    return {**plain, "hash": canonical_hash(plain)}
+
+
+@dataclass(frozen=True, slots=True)
+class PlanDocument:
+    """A plan as it came back. `deploy`, or `restore_environment`, plans anew and carries it out if that is the same.
+
+    Attributes:
+        content: what it says.
+        hash: names it, and everything that it says.
+    """
+
+    content: Mapping[str, Any] = field(repr=False)
+    hash: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document again."""
+        return {**self.content, "hash": self.hash}
+
+    @classmethod
+    def read(cls, kind: str, document: Mapping[str, Any]) -> Self:
+        """The plan in `document`.
+
+        Raises:
+            InvalidOption: it is not a plan of this kind, or was changed.
+            FormatTooNew: a later version of this library made it.
+        """
+        given: Any = document
+        if not isinstance(given, Mapping) or given.get("kind") != kind:
+            raise InvalidOption(f"this is no document of kind '{kind}'", hint="give what to_dict made")
+        version = document.get("format")
+        if type(version) is int and version > FORMAT:
+            raise FormatTooNew(f"the plan has format {version}, but this version of apm_s3 knows {FORMAT} at most")
+        content = {name: value for name, value in document.items() if name != "hash"}
+        try:
+            actual = canonical_hash(content)
+        except (TypeError, ValueError, StoreDamaged) as exc:
+            raise InvalidOption("the plan holds what JSON cannot", hint="give what to_dict made") from exc
+        if version != FORMAT or document.get("hash") != actual:
+            raise InvalidOption("the plan is not as it was made: its hash is another one", hint="make a new plan")
+        return cls(content, actual)
+
+    def text(self, *path: str) -> str:
+        """A text in it.
+
+        Raises:
+            InvalidOption: there is none.
+        """
+        value: Any = self.content
+        for name in path:
+            value = value.get(name) if isinstance(value, dict) else None
+        if not isinstance(value, str):
+            raise InvalidOption(f"the plan has no '{'.'.join(path)}'", hint="give what to_dict made")
+        return value
+
+    def names(self, name: str) -> list[str]:
+        """The keys, or the texts, that `name` holds.
+
+        Raises:
+            InvalidOption: there are none.
+        """
+        value = self.content.get(name)
+        if not isinstance(value, dict | list) or not all(isinstance(each, str) for each in value):
+            raise InvalidOption(f"the plan has no '{name}'", hint="give what to_dict made")
+        return list(value)
+
+    def require_same(self, fresh: Mapping[str, Any], **where: Any) -> None:
+        """Refuse to carry it out where planned anew it would be `fresh`.
+
+        Raises:
+            PlanOutdated: something is different.
+        """
+        if fresh["hash"] == self.hash:
+            return
+        changes = _changes(self.content, {name: value for name, value in fresh.items() if name != "hash"})
+        shown = "; ".join(changes[:_MAX_SHOWN]) + ("; ..." if len(changes) > _MAX_SHOWN else "")
+        raise PlanOutdated(
+            f"plan {self.hash[:12]} is outdated: {shown}; nothing was changed", changes=tuple(changes), **where
+        )
+
+
+def _changes(old: Any, new: Any, path: str = "") -> list[str]:
+    """What is different, one line each, by the path to it."""
+    if old == new:
+        return []
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        lines = []
+        for name in sorted(old.keys() | new.keys()):
+            lines += _changes(old.get(name), new.get(name), f"{path}.{name}" if path else str(name))
+        return lines
+    return [f"{path} was {_shown(old)} and is {_shown(new)}"]
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,203 @@
+"""What an environment expects of changes: target versions, strictness, notes, sources of deploys, retention. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any, get_args
+
+from apm_s3._naming import check_environment
+from apm_s3._tools import TOOLS
+from apm_s3.errors import InvalidOption
+from apm_s3.reports import Severity, ValidationReport
+from apm_s3.validators._context import parse_version
+from apm_s3.validators._validate import Level
+
+EVERY = "*"
+"""In `warnings_as_errors`: all of them."""
+
+LEAST_KEPT = timedelta(hours=24)
+"""Nothing younger is ever deleted: far longer than a write can take."""
+
+KEEP_LOG = timedelta(days=365)
+"""How long the entries of the log stay by default."""
+
+_MAX_NAMES = 50
+"""Rules, or environments, that a setting can name: current.json stays small."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentSettings:
+    """What an environment expects of everything that changes it. Calls can only be stricter.
+
+    Attributes:
+        target_versions: by tool, the release that a configuration must fit (`{"prometheus": "2.53"}`).
+        level: how thorough validation is: "external" also asks promtool or amtool where they are installed.
+        warnings_as_errors: the rules whose warnings refuse a configuration, such as "plain-text-secret"; "*": all.
+        require_author, require_message: every change has to name its author, or give a message.
+        deploy_from: the environments that may be deployed into this one; None: any.
+        keep_revisions: how many revisions a collection keeps at least, where the call names no more.
+        keep_for: how long a collection keeps every revision, at least 24 hours.
+        keep_log: how long a collection keeps the entries of the log, at least 24 hours.
+        extra: settings of a later version.
+    """
+
+    target_versions: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    level: Level = "full"
+    warnings_as_errors: tuple[str, ...] = ()
+    require_author: bool = False
+    require_message: bool = False
+    deploy_from: tuple[str, ...] | None = None
+    keep_revisions: int | None = None
+    keep_for: timedelta = LEAST_KEPT
+    keep_log: timedelta = KEEP_LOG
+    extra: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+
+    def check(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            InvalidRequest: an unknown tool, version or level, a name that cannot be, or too short a retention.
+        """
+        _check_versions(self.target_versions)
+        check_level(self.level)
+        _check_names(self.warnings_as_errors, "warnings_as_errors")
+        if self.deploy_from is not None:
+            _check_names(self.deploy_from, "deploy_from")
+            for environment in self.deploy_from:
+                check_environment(environment)
+        for name in ("require_author", "require_message"):
+            if not isinstance(getattr(self, name), bool):
+                raise InvalidOption(f"{name} is neither True nor False", hint="choose one")
+        self._check_retention()
+
+    def _check_retention(self) -> None:
+        if self.keep_revisions is not None and (type(self.keep_revisions) is not int or self.keep_revisions < 1):
+            raise InvalidOption("keep_revisions is at least 1", hint="the current revision always stays")
+        for name in ("keep_for", "keep_log"):
+            if not isinstance(getattr(self, name), timedelta) or getattr(self, name) < LEAST_KEPT:
+                raise InvalidOption(f"{name} is at least 24 hours", hint="give a timedelta")
+
+    def check_note(self, environment: str, author: str | None, message: str) -> None:
+        """Refuse a change that does not say what it has to say.
+
+        Raises:
+            InvalidOption: the author or the message is missing.
+        """
+        missing = ["author"] if self.require_author and not (author or "").strip() else []
+        missing += ["message"] if self.require_message and not message.strip() else []
+        if missing:
+            raise InvalidOption(
+                f"'{environment}' takes no change without {' and '.join(missing)}",
+                hint=f"nothing was changed; give {', '.join(f'{name}=' for name in missing)}",
+            )
+
+    def rules(
+        self, tool: str, *, level: Level | None = None, warnings_as_errors: Collection[str] = ()
+    ) -> ValidationRules:
+        """How a configuration of `tool` is validated, by a call that may be stricter.
+
+        Raises:
+            InvalidOption: the call wants to be less strict.
+        """
+        levels = get_args(Level)
+        check_level(level)
+        if level is not None and levels.index(level) < levels.index(self.level):
+            raise InvalidOption(
+                f"level={level!r} is less strict than the environment's {self.level!r}", hint="leave it out"
+            )
+        strict = frozenset((*self.warnings_as_errors, *warnings_as_errors))
+        return ValidationRules(self.target_versions.get(tool), level or self.level, strict)
+
+    def refuses_source(self, environment: str) -> str | None:
+        """Why `environment` may not be deployed into this one; None where it may."""
+        if self.deploy_from is None or environment in self.deploy_from:
+            return None
+        return f"its settings allow deploys from {', '.join(self.deploy_from) or 'nowhere'} only"
+
+
+NO_SETTINGS = EnvironmentSettings()
+"""Those of an environment for which nothing was set."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationRules:
+    """How one configuration is validated. See `EnvironmentSettings`."""
+
+    target_version: str | None = None
+    level: Level = "full"
+    warnings_as_errors: frozenset[str] = frozenset()
+
+    def covers(self, rule: str) -> bool:
+        """Whether a warning of `rule` counts as an error."""
+        return EVERY in self.warnings_as_errors or rule in self.warnings_as_errors
+
+    def applied(self, report: ValidationReport) -> ValidationReport:
+        """`report` with the warnings that count as errors made errors."""
+        if not self.warnings_as_errors:
+            return report
+        return replace(
+            report,
+            issues=tuple(
+                replace(issue, severity=Severity.ERROR)
+                if issue.severity is Severity.WARNING and self.covers(issue.rule)
+                else issue
+                for issue in report.issues
+            ),
+        )
+
+
+LAX = ValidationRules()
+"""What an environment without settings expects."""
+
+SettingsChange = EnvironmentSettings | Callable[[EnvironmentSettings], EnvironmentSettings]
+"""New settings, or what makes them of those that are there."""
+
+
+def changed_settings(old: EnvironmentSettings, new: EnvironmentSettings) -> list[str]:
+    """The names of the settings that differ."""
+    names = [each.name for each in fields(EnvironmentSettings) if each.name != "extra"]
+    return [name for name in names if getattr(old, name) != getattr(new, name)]
+
+
+def check_level(level: Any) -> Level | None:
+    """A level of validation, or None.
+
+    Raises:
+        InvalidOption: it is none.
+    """
+    if level is not None and level not in get_args(Level):
+        raise InvalidOption(f"no such level: {level!r:.80}", hint=f"choose from {', '.join(get_args(Level))}")
+    known: Level | None = level
+    return known
+
+
+def check_rule_names(names: Collection[str]) -> tuple[str, ...]:
+    """The names of rules that a call gives.
+
+    Raises:
+        InvalidOption: they are none.
+    """
+    given = tuple(names) if not isinstance(names, str) and isinstance(names, Collection) else names
+    _check_names(given, "warnings_as_errors")
+    return tuple(given)
+
+
+def _check_versions(versions: Any) -> None:
+    if not isinstance(versions, Mapping):
+        raise InvalidOption(f"target_versions is a {type(versions).__name__}", hint="give a mapping by tool")
+    for tool, version in versions.items():
+        if tool not in TOOLS:
+            raise InvalidOption(f"no such tool: {tool!r:.80}", hint=f"choose from {', '.join(TOOLS)}")
+        if not isinstance(version, str):
+            raise InvalidOption(f"the version of {tool} is not text", hint="write it as '2.53'")
+        parse_version(version)
+
+
+def _check_names(names: Any, what: str) -> None:
+    if not isinstance(names, tuple) or not all(isinstance(name, str) and 0 < len(name) <= 100 for name in names):
+        raise InvalidOption(f"{what} is not a tuple of names", hint="give one such as ('plain-text-secret',)")
+    if len(names) > _MAX_NAMES:
+        raise InvalidOption(f"{what} has more than {_MAX_NAMES} names", hint="name fewer")
