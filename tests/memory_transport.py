@@ -19,6 +19,7 @@ from apm_s3._s3_answers import s3_error
 from apm_s3.errors import ApmS3Error, ConnectionLost
 from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, ListPage, PartInfo, Stream, UploadInfo
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
+from apm_s3.testing._bucket import MemoryBucket
 
 PIECE = 100_000
 
@@ -42,7 +43,8 @@ class MemoryTransport:
     """
 
     def __init__(self) -> None:
-        self.objects: dict[str, tuple[FileInfo, bytes]] = {}
+        self.bucket = MemoryBucket("bucket")
+        self.objects = self.bucket.objects
         self.uploads: dict[str, Upload] = {}
         self.requests: Counter[str] = Counter()
         self.before: Callable[[str, int], None] = lambda verb, count: None
@@ -74,18 +76,18 @@ class MemoryTransport:
         return info, data
 
     def _error(self, verb: str, key: str, status: int, s3_code: str, message: str = "") -> ApmS3Error:
-        return s3_error(operation=verb, status=status, s3_code=s3_code, message=message, bucket="bucket", key=key)
+        return self.bucket.error(verb, key, status, s3_code, message)
 
     def _store(self, key: str, data: bytes, options: UploadOptions, etag: str) -> FileInfo:
-        there = self.objects.get(key)
-        lost = options.if_none_match is not None and there is not None
-        if lost or (options.if_match is not None and (there is None or there[0].etag != options.if_match)):
-            raise self._error("put", key, 412, "PreconditionFailed")
-        info = FileInfo(
-            "bucket", key, len(data), etag, content_type=options.content_type, metadata=dict(options.metadata)
+        return self.bucket.put(
+            key,
+            data,
+            if_match=options.if_match,
+            create=options.if_none_match is not None,
+            content_type=options.content_type,
+            metadata=options.metadata,
+            etag=etag,
         )
-        self.objects[key] = info, data
-        return info
 
     async def read(self, bucket: str, key: str, options: ReadOptions) -> tuple[FileInfo, bytes]:
         async with self._request("read", bucket):
@@ -115,7 +117,7 @@ class MemoryTransport:
         async with self._request("delete", bucket):
             if options.if_match is not None:
                 self._found("delete", key, ReadOptions(if_match=options.if_match))
-            self.objects.pop(key, None)
+            self.bucket.delete([key])
             return DeleteOutcome(key)
 
     async def delete_many(
@@ -125,8 +127,7 @@ class MemoryTransport:
             busy = [key for key, _ in keys if key.startswith("busy") and self.requests["delete_many"] == 1]
             locked = [key for key, _ in keys if key.startswith("locked")]
             deleted = [key for key, _ in keys if key not in busy + locked]
-            for key in deleted:
-                self.objects.pop(key, None)
+            self.bucket.delete(deleted)
             return DeleteReport(
                 tuple(DeleteOutcome(key) for key in deleted),
                 tuple(KeyFailure(key, None, "SlowDown", "slower") for key in busy)
@@ -149,7 +150,7 @@ class MemoryTransport:
 
     async def list_files(self, bucket: str, options: ListOptions) -> ListPage:
         async with self._request("list_files", bucket):
-            found = [info for key, (info, _) in sorted(self.objects.items()) if key.startswith(options.prefix)]
+            found = self.bucket.listed(options.prefix)
             start = int(options.token or 0)
             page = found[start : start + options.max_keys]
             more = start + len(page) < len(found)

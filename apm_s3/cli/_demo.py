@@ -13,10 +13,10 @@ from apm_s3._manager import S3Manager
 from apm_s3._tasks import shielded
 from apm_s3._tools import TOOLS, Tool
 from apm_s3.cli import _show as show
-from apm_s3.cli._embedded import CREDENTIALS, embedded_server
 from apm_s3.cli._samples import sample_bundle
 from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import ApmS3Error, ConfigInvalid, RevisionConflict
+from apm_s3.testing import embedded_server
 
 ENVIRONMENT = "production"
 RULES = "rules/checkout.yml"
@@ -53,7 +53,8 @@ async def run_demo(console: Console, *, endpoint_url: str | None, region: str) -
         where, credentials = endpoint_url, None
         if endpoint_url is None:
             try:
-                where, credentials = stack.enter_context(embedded_server()), CREDENTIALS
+                server = stack.enter_context(embedded_server())
+                where, credentials = server.endpoint_url, server.credentials
             except ImportError as exc:
                 console.print(
                     f"The embedded S3 server is not installed ({exc}): python -m pip install 'apm-s3\\[demo]'"

@@ -1,59 +1,85 @@
-"""Helpers for tests, of this library and of programs that use it: a bucket in memory."""
+"""A bucket in memory for `ConfigStore`, whose requests fail when a test says so."""
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from time import time
+from typing import Literal, TypeVar
 
-from apm_s3._s3_answers import s3_error
-from apm_s3.errors import ObjectTooLarge, S3Error
+from apm_s3.errors import ApmS3Error
 from apm_s3.models import FileInfo, FileVersion
+from apm_s3.testing._bucket import MemoryBucket
+
+Verb = Literal["copy", "delete", "head", "list", "list_folders", "put", "read", "versions"]
+"""The requests that a `ConfigStore` makes."""
+
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Rule:
+    verb: str
+    error: ApmS3Error
+    key: str
+    times: int | None
+    carried_out: bool
+
+    def applies(self, verb: str, key: str) -> bool:
+        return self.times != 0 and verb == self.verb and key.endswith(self.key)
 
 
 class MemoryObjects:
     """A bucket in memory with S3's consistency and conditions: what a `ConfigStore` needs, and nothing else.
 
+        store = ConfigStore(objects := MemoryObjects())
+        objects.will_fail("put", Throttled("slow down", status=503), key="current.json")
+
     Attributes:
-        objects: what is stored: information and bytes by key. Tests may look at it and damage it.
         now: the server's clock, Unix seconds; it stands still unless a test sets it. None: this machine's.
     """
 
     def __init__(self, bucket: str = "memory", *, now: float | None = None) -> None:
-        self.bucket = bucket
-        self.now = now
-        self.objects: dict[str, tuple[FileInfo, bytes]] = {}
-        self._history: dict[str, list[tuple[FileInfo, bytes]]] = {}
-        self._ids = itertools.count(1)
+        self.bucket: str = bucket
+        self.now: float | None = now
+        self._state = MemoryBucket(bucket, lambda: time() if self.now is None else self.now)
+        self._rules: list[_Rule] = []
+
+    @property
+    def objects(self) -> dict[str, tuple[FileInfo, bytes]]:
+        """What is stored: information and bytes by key. Tests may look at it and damage it."""
+        return self._state.objects
+
+    @objects.setter
+    def objects(self, objects: dict[str, tuple[FileInfo, bytes]]) -> None:
+        self._state.objects = objects
+
+    def will_fail(
+        self, verb: Verb, error: ApmS3Error, *, key: str = "", times: int | None = 1, carried_out: bool = False
+    ) -> None:
+        """Let requests fail.
+
+        Args:
+            verb: which kind of request.
+            key: only those whose key, or prefix of a listing, ends with this; a deletion counts by its first key.
+            times: how many of them; None: all from now on.
+            carried_out: what was asked for happens all the same, as when the answer gets lost on its way.
+        """
+        self._rules.append(_Rule(verb, error, key, times, carried_out))
 
     async def read(
-        self,
-        key: str,
-        *,
-        if_none_match: str | None = None,
-        version_id: str | None = None,
-        limit: int | None = None,
+        self, key: str, *, if_none_match: str | None = None, version_id: str | None = None, limit: int | None = None
     ) -> tuple[FileInfo, bytes]:
         """GET."""
-        if version_id is None:
-            info, body = self._get("read", key)
-        else:
-            kept = [found for found in self._history.get(key, []) if found[0].version_id == version_id]
-            if not kept:
-                raise self._error("read", key, 404, "NoSuchVersion")
-            info, body = kept[0]
-        if if_none_match == info.etag:
-            raise self._error("read", key, 304, "NotModified")
-        if limit is not None and info.size > limit:
-            raise ObjectTooLarge(size=info.size, limit=limit, bucket=self.bucket, key=key)
-        return info._replace(server_time=self._time()), body
+        self._arrive("read", key)
+        return self._state.get(key, if_none_match=if_none_match, version_id=version_id, limit=limit)
 
     async def head(self, key: str) -> FileInfo:
         """HEAD."""
-        info, _ = self._get("head", key)
-        return info._replace(server_time=self._time())
+        self._arrive("head", key)
+        return self._state.head(key)
 
     async def put(
         self,
@@ -68,79 +94,59 @@ class MemoryObjects:
         timeout: float | None = None,  # noqa: ARG002 - the interface's
     ) -> FileInfo:
         """PUT, with its conditions."""
-        present = self.objects.get(key)
-        if create and present is not None:
-            raise self._error("put", key, 412, "PreconditionFailed")
-        if if_match is not None and present is None:
-            raise self._error("put", key, 404, "NoSuchKey")
-        if if_match is not None and present is not None and present[0].etag != if_match:
-            raise self._error("put", key, 412, "PreconditionFailed")
-        now = self._time()
-        info = FileInfo(
-            bucket=self.bucket,
-            key=key,
-            size=len(body),
-            etag=f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"',
-            version_id=str(next(self._ids)),
-            last_modified=datetime.fromtimestamp(now, UTC),
-            content_type=content_type,
-            metadata=dict(metadata or {}),
-            server_time=now,
+        lost = self._arrive("put", key)
+        info = self._state.put(
+            key, body, if_match=if_match, create=create, content_type=content_type, metadata=metadata
         )
-        self.objects[key] = info, body
-        self._history.setdefault(key, []).append((info, body))
-        return info
+        return _answered(info, lost)
 
     async def copy(self, source_key: str, key: str) -> FileInfo:
         """CopyObject onto a new key."""
-        info, body = self._get("copy", source_key)
-        return await self.put(key, body, create=True, content_type=info.content_type, metadata=info.metadata)
+        lost = self._arrive("copy", key)
+        return _answered(self._state.copy(source_key, key), lost)
 
     async def delete(self, keys: Sequence[str]) -> None:
         """DeleteObjects."""
-        for key in keys:
-            self.objects.pop(key, None)
+        lost = self._arrive("delete", keys[0] if keys else "")
+        self._state.delete(keys)
+        if lost is not None:
+            raise lost
 
     async def list(self, prefix: str, *, start_after: str | None = None) -> AsyncGenerator[FileInfo, None]:
         """ListObjectsV2, all pages."""
-        for key in sorted(self.objects):
-            if key.startswith(prefix) and (start_after is None or key > start_after) and key in self.objects:
-                yield self.objects[key][0]._replace(metadata=None)
+        self._arrive("list", prefix)
+        for info in self._state.listed(prefix, start_after):
+            if info.key in self._state.objects:
+                yield info
 
     async def list_folders(self, prefix: str) -> AsyncGenerator[str, None]:
         """ListObjectsV2 with the delimiter '/'."""
-        rests = (key[len(prefix) :] for key in self.objects if key.startswith(prefix))
-        for name in sorted({rest.partition("/")[0] for rest in rests if "/" in rest}):
+        self._arrive("list_folders", prefix)
+        for name in self._state.folders(prefix):
             yield name
 
     async def versions(self, key: str) -> AsyncGenerator[FileVersion, None]:
         """ListObjectVersions of one key."""
-        present = self.objects.get(key)
-        for info, _ in reversed(self._history.get(key, [])):
-            yield FileVersion(
-                key=key,
-                version_id=info.version_id or "",
-                is_latest=present is not None and present[0].version_id == info.version_id,
-                is_delete_marker=False,
-                size=info.size,
-                etag=info.etag,
-                last_modified=info.last_modified,
-            )
+        self._arrive("versions", key)
+        for version in self._state.versions(key):
+            yield version
 
-    def _get(self, operation: str, key: str) -> tuple[FileInfo, bytes]:
-        if key not in self.objects:
-            raise self._error(operation, key, 404, "NoSuchKey")
-        return self.objects[key]
+    def _arrive(self, verb: Verb, key: str) -> ApmS3Error | None:
+        """The error that takes the place of the answer, if any.
 
-    def _time(self) -> float:
-        return time() if self.now is None else self.now
+        Raises:
+            ApmS3Error: that of a rule by which nothing is carried out.
+        """
+        for rule in self._rules:
+            if rule.applies(verb, key):
+                rule.times = None if rule.times is None else rule.times - 1
+                if not rule.carried_out:
+                    raise rule.error
+                return rule.error
+        return None
 
-    def _error(self, operation: str, key: str, status: int, s3_code: str) -> S3Error:
-        return s3_error(
-            operation=operation,
-            status=status,
-            s3_code=s3_code,
-            bucket=self.bucket,
-            key=key,
-            server_time=self._time(),
-        )
+
+def _answered(result: T, lost: ApmS3Error | None) -> T:
+    if lost is not None:
+        raise lost
+    return result

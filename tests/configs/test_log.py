@@ -262,7 +262,7 @@ async def test_a_part_of_the_log_that_is_lost_for_good_is_told_and_the_rest_stay
     await bump(on_memory, 300)
     key = document(memory)["log"]["stored"]["key"]
     await memory.delete([key])
-    memory._history.pop(key)
+    memory._state.history.pop(key)
 
     report = await on_memory.repair("production")
 
@@ -279,7 +279,7 @@ async def test_the_log_goes_on_after_the_reference_document_was_lost(on_memory: 
     await bump(on_memory, 200)
     last = document(memory)["sequence"]
     await memory.delete([CURRENT])
-    memory._history.pop(CURRENT)
+    memory._state.history.pop(CURRENT)
 
     report = await on_memory.repair("production", choose={"loki": release.ref.key})
 

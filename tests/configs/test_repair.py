@@ -23,7 +23,7 @@ def store(memory: MemoryObjects) -> ConfigStore:
 
 def _forget_versions(memory: MemoryObjects) -> None:
     """As in a bucket that keeps none."""
-    memory._history = {key: [stored] for key, stored in memory.objects.items()}
+    memory._state.history = {key: [stored] for key, stored in memory.objects.items()}
 
 
 async def _lose(memory: MemoryObjects, *keys: str) -> None:

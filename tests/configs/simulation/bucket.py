@@ -7,12 +7,11 @@ import random
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from apm_s3._s3_answers import s3_error
 from apm_s3.errors import ApmS3Error, ConnectionLost, RequestTimedOut
 from apm_s3.models import FileInfo
+from apm_s3.testing._bucket import MemoryBucket
 from tests.configs.simulation.loop import VirtualLoop
 
 EPOCH = 1_700_000_000.0
@@ -58,94 +57,31 @@ class Faults:
         return cls(**dict.fromkeys(KINDS, rate), longest_delay=longest_delay)
 
 
-@dataclass(slots=True)
-class Stored:
-    body: bytes
-    etag: str
-    modified: float
-    metadata: Mapping[str, str]
-
-
-class FaultyBucket:
+class FaultyBucket(MemoryBucket):
     """The server: what it stores, in the order in which requests arrive.
 
     Attributes:
         faults, commit_faults: what happens to requests, and to those that write current.json.
-        versions: every body that each current.json ever had, with the server's time.
         skipped: seconds that the server's clock has run while the clients' clocks stood still (suspended machines).
-        observers: called with (key, body) after each PUT that took effect.
     """
 
     def __init__(self, loop: VirtualLoop, rng: random.Random, faults: Faults) -> None:
+        super().__init__("sim", self.date)
         self.loop, self.rng, self.faults, self.commit_faults = loop, rng, faults, faults
-        self.objects: dict[str, Stored] = {}
-        self.versions: dict[str, list[tuple[float, bytes]]] = {}
         self.skipped = 0.0
-        self.observers: list[Callable[[str, bytes], None]] = []
         self.requests = 0
-
-    def now(self) -> float:
-        return EPOCH + self.loop.now + self.skipped
 
     def date(self) -> float:
         """The `Date` header: whole seconds."""
-        return float(int(self.now()))
+        return float(int(EPOCH + self.loop.now + self.skipped))
 
     # What a request does when it arrives
 
-    def get(self, key: str, if_none_match: str | None) -> tuple[FileInfo, bytes]:
-        stored = self._stored(key)
-        if stored.etag == if_none_match:
-            raise self.error(304, "NotModified", key)
-        return self._info(key, stored), stored.body
+    def read(self, key: str, if_none_match: str | None) -> tuple[FileInfo, bytes]:
+        return self.get(key, if_none_match=if_none_match)
 
-    def head(self, key: str) -> FileInfo:
-        return self._info(key, self._stored(key))
-
-    def put(self, key: str, body: bytes, if_match: str | None, create: bool, metadata: Mapping[str, str]) -> FileInfo:
-        there = self.objects.get(key)
-        if create and there is not None:
-            raise self.error(412, "PreconditionFailed", key)
-        if if_match is not None and there is None:
-            raise self.error(404, "NoSuchKey", key)
-        if if_match is not None and there is not None and there.etag != if_match:
-            raise self.error(412, "PreconditionFailed", key)
-        stored = Stored(body, f'"{hash(body):x}"', self.now(), metadata)
-        self.objects[key] = stored
-        if key.endswith("/current.json"):
-            self.versions.setdefault(key, []).append((self.loop.now, body))
-        for observer in self.observers:
-            observer(key, body)
-        return self._info(key, stored)
-
-    def copy(self, source: str, key: str) -> FileInfo:
-        stored = self._stored(source)
-        return self.put(key, stored.body, None, create=True, metadata=stored.metadata)
-
-    def delete(self, keys: Sequence[str]) -> None:
-        for key in keys:
-            self.objects.pop(key, None)
-
-    def list(self, prefix: str, start_after: str | None) -> list[FileInfo]:
-        keys = sorted(key for key in self.objects if key.startswith(prefix) and (start_after or "") < key)
-        return [self._info(key, self.objects[key]) for key in keys]
-
-    def error(self, status: int, code: str, key: str) -> ApmS3Error:
-        return s3_error(
-            operation="simulated", status=status, s3_code=code, bucket="sim", key=key, server_time=self.date()
-        )
-
-    def _stored(self, key: str) -> Stored:
-        if key not in self.objects:
-            raise self.error(404, "NoSuchKey", key)
-        return self.objects[key]
-
-    def _info(self, key: str, stored: Stored) -> FileInfo:
-        return FileInfo(
-            "sim", key, len(stored.body), stored.etag,
-            last_modified=datetime.fromtimestamp(int(stored.modified), UTC),
-            metadata=stored.metadata, server_time=self.date(),
-        )  # fmt: skip
+    def store(self, key: str, body: bytes, if_match: str | None, create: bool, metadata: Mapping[str, str]) -> FileInfo:
+        return self.put(key, body, if_match=if_match, create=create, metadata=metadata)
 
 
 class Client:
@@ -169,7 +105,7 @@ class Client:
     async def read(
         self, key: str, *, if_none_match: str | None = None, version_id: str | None = None, limit: int | None = None
     ) -> Any:
-        return await self._send(key, self.server.get, key, if_none_match)
+        return await self._send(key, self.server.read, key, if_none_match)
 
     async def head(self, key: str) -> FileInfo:
         return await self._send(key, self.server.head, key)
@@ -179,7 +115,7 @@ class Client:
         content_type: str | None = None, metadata: Mapping[str, str] | None = None, retain_until: Any = None,
         timeout: float | None = None,
     ) -> FileInfo:  # fmt: skip
-        return await self._send(key, self.server.put, key, body, if_match, create, metadata or {})
+        return await self._send(key, self.server.store, key, body, if_match, create, metadata or {})
 
     async def copy(self, source_key: str, key: str) -> FileInfo:
         return await self._send(key, self.server.copy, source_key, key)
@@ -188,15 +124,11 @@ class Client:
         await self._send(keys[0] if keys else "", self.server.delete, keys)
 
     async def list(self, prefix: str, *, start_after: str | None = None) -> AsyncGenerator[FileInfo, None]:
-        for info in await self._send(prefix, self.server.list, prefix, start_after):
+        for info in await self._send(prefix, self.server.listed, prefix, start_after):
             yield info
 
     async def list_folders(self, prefix: str) -> AsyncGenerator[str, None]:
-        names = {
-            info.key[len(prefix) :].partition("/")[0]
-            for info in await self._send(prefix, self.server.list, prefix, None)
-        }
-        for name in sorted(names):
+        for name in await self._send(prefix, self.server.folders, prefix):
             yield name
 
     async def versions(self, key: str) -> AsyncGenerator[Any, None]:
@@ -230,7 +162,7 @@ class Client:
     def _route(self, answer: asyncio.Future[Any], key: str, act: Callable[..., Any], args: tuple[Any, ...]) -> None:
         """Decide what becomes of a request."""
         server = self.server
-        commits = act == server.put and key.endswith("/current.json")
+        commits = act == server.store and key.endswith("/current.json")
         faults = server.commit_faults if commits else server.faults
         exchange = _Exchange(self, answer, key, act, args, faults.longest_delay)
         draw = server.rng.random()
@@ -328,4 +260,4 @@ class _Exchange:
         return self.rng.choice((ConnectionLost, RequestTimedOut))("no answer", bucket="sim", key=self.key)
 
     def _error(self, status: int, code: str) -> ApmS3Error:
-        return self.client.server.error(status, code, self.key)
+        return self.client.server.error("simulated", self.key, status, code)
