@@ -1,7 +1,7 @@
 """A second opinion: promtool or amtool, where they are on the path.
 
-Each runs without a shell, in a temporary folder of its own, on a copy of the document, with a deadline. What it
-quotes is cut out of its message, since it may be a secret.
+Each runs without a shell, in a temporary folder of its own, on a copy of the document, with a deadline. Its reasons are
+kept, each at its line. What it quotes is cut out unless the document has it just so: there the secrets are known.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from apm_s3.reports import Issue, Severity
@@ -24,7 +25,14 @@ _COMMANDS = {
     ("alertmanager", "config"): ("amtool", "check-config"),
 }
 _QUOTED = re.compile(r"`[^`]*`|\"(?:[^\"\\]|\\.)*\"|'[^']*'")
-_LINE = re.compile(r"\bline (\d{1,9})\b|:(\d{1,9}):\d{1,9}:")
+_LINE = re.compile(r"\bline (\d{1,9})\b")
+_PLACE = re.compile(r"line (?P<line>\d{1,9}): |(?P<at>\d{1,9}):(?P<column>\d{1,9}): ")
+_FRAME = re.compile(
+    r"^Checking '?\S*document\.yml'?|\bFAILED:|\bparsing YAML file (?=\S*document\.yml)"
+    r"|\S*document\.yml:?|yaml: (?=line )"
+)
+_CLOSING = ("yaml: unmarshal errors:", "amtool: error: failed to validate")
+"""What carries no reason: the heading of a list, and the last line of amtool."""
 _LONGEST = 500
 
 
@@ -51,7 +59,8 @@ def ask_tool(tool: str, kind: str, text: str, context: Context) -> None:
         context.skip(f"{command[0]} gave no answer: {type(exc).__name__}")
         return
     if done.returncode:
-        context.add(_issue(command[0], version, done.stdout + "\n" + done.stderr, context))
+        for issue in _issues(command[0], version, done.stdout + "\n" + done.stderr, text, context):
+            context.add(issue)
 
 
 def _run(command: list[str], folder: str) -> subprocess.CompletedProcess[str]:
@@ -66,12 +75,31 @@ def _version(program: str) -> Version:
     return (int(match[1]), int(match[2])) if match else (0,)
 
 
-def _issue(program: str, version: Version, output: str, context: Context) -> Issue:
-    lines = [line.strip() for line in output.splitlines()]
-    said = " ".join(line for line in lines if line and not line.startswith("Checking") and "SUCCESS" not in line)
-    said = re.sub(r"\S*/document\.yml:?\s*", "", said).replace("FAILED:", "").strip()
-    place = _LINE.search(output)
-    line = int(place[1] or place[2]) if place else None
+def _issues(program: str, version: Version, output: str, text: str, context: Context) -> Iterator[Issue]:
     severity = Severity.ERROR if version >= (context.target or _NEWEST[program]) else Severity.WARNING
-    shown = f"{program} {'.'.join(map(str, version))} refuses it: {_QUOTED.sub('…', said)[:_LONGEST]}"
-    return Issue(severity, "", line or None, None, program, shown)
+    release = ".".join(map(str, version))
+    for line, column, reason in _reasons(output):
+        shown = _QUOTED.sub(lambda quoted: quoted[0] if quoted[0][1:-1] in text else "…", reason)
+        yield Issue(severity, "", line, column, program, f"{program} {release} refuses it: {shown[:_LONGEST]}")
+
+
+def _reasons(output: str) -> list[tuple[int | None, int | None, str]]:
+    """What a checker says, one entry for each place that it names: line, column, reason."""
+    found: list[tuple[int | None, int | None, str]] = []
+    for raw in output.splitlines():
+        said = _FRAME.sub("", raw).strip()
+        if not said or "SUCCESS" in said or said.startswith(_CLOSING):
+            continue
+        place = _PLACE.match(said)
+        if place is None and found and raw[:1].isspace() and found[-1][0] is not None:
+            line, column, reason = found.pop()
+            found.append((line, column, f"{reason} {said}"))
+            continue
+        inner = _LINE.search(said)
+        if place is not None:
+            line, column = int(place["line"] or place["at"]), int(place["column"]) if place["column"] else None
+            said = said[place.end() :]
+        else:
+            line, column = (int(inner[1]), None) if inner else (None, None)
+        found.append((line or None, column or None, said))
+    return found or [(None, None, "no reason is given")]

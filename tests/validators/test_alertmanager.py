@@ -340,3 +340,18 @@ def test_a_slack_token_goes_with_the_url_that_it_is_for(settings: str, good: boo
     found = errors(receiver("slack_configs: [{channel: x}]", f"{{{settings}}}"))
 
     assert [rule for _, rule in found] == [] if good else ["exclusive-fields"]
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "hint"),
+    [
+        ("rout: {receiver: a}\nreceivers: [{name: a}]", "rout", "did you mean route?"),
+        ("route: {reciever: a}\nreceivers: [{name: a}]", "route.reciever", "did you mean receiver?"),
+        ("route: {receiver: a}\nrecievers: [{name: a}]", "recievers", "did you mean receivers?"),
+        (receiver("webhook_configs: [{ulr: 'http://a'}]"), "receivers[0].webhook_configs[0].ulr", "did you mean url?"),
+    ],
+)
+def test_a_mistyped_field_is_not_reported_as_missing_too(text: str, path: str, hint: str) -> None:
+    issues = validate_config("alertmanager", text).errors
+
+    assert [(issue.path, issue.hint) for issue in issues] == [(path, hint)]

@@ -66,3 +66,37 @@ def test_a_program_that_hangs_is_stopped_at_the_deadline(tool, monkeypatch):
     tool("while :; do :; done")
 
     assert "promtool gave no answer: TimeoutExpired" in ask().skipped
+
+
+def test_each_place_that_a_program_names_is_an_issue_of_its_own(tool):
+    tool("""[ "$1" = --version ] && echo "promtool, version 2.53.3" && exit
+for path; do :; done
+echo "Checking $path"
+echo "  FAILED:" >&2
+echo "$path: 4:11: group \\"g\\", rule 1: could not parse expression: 1:5: parse error" >&2
+echo "$path: yaml: unmarshal errors:" >&2
+echo "  line 7: field a not found" >&2
+echo "  line 9: field b not found" >&2
+exit 1""")
+
+    issues = ask(target_version="2.53").errors
+
+    assert [(issue.line, issue.column) for issue in issues] == [(4, 11), (7, None), (9, None)]
+    assert issues[0].message.endswith("rule 1: could not parse expression: 1:5: parse error")
+    assert issues[2].message == "promtool 2.53 refuses it: field b not found"
+
+
+@pytest.mark.skipif(shutil.which("amtool") is None, reason="amtool is not installed")
+def test_the_reason_of_amtool_is_kept():
+    text = "route: {receiver: b}\nreceivers: [{name: a}]\n"
+
+    messages = [issue.message for issue in validate_config("alertmanager", text, level="external").issues]
+
+    assert any(message.endswith('refuses it: undefined receiver "b" used in route') for message in messages)
+
+
+@pytest.mark.skipif(shutil.which("amtool") is None, reason="amtool is not installed")
+def test_no_secret_is_quoted_from_what_amtool_says():
+    text = "global: {opsgenie_api_url: 'hunter2hunter2'}\nroute: {receiver: a}\nreceivers: [{name: a, webhook_configs: [{url: 'ftp://u:hunter2hunter2@a'}]}]\n"
+
+    assert "hunter2" not in str(validate_config("alertmanager", text, level="external"))

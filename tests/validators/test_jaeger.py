@@ -212,3 +212,24 @@ def test_the_user_interface_is_an_object_or_a_function() -> None:
 )
 def test_what_a_variable_stands_for_is_not_missed(text: str) -> None:
     assert errors(text) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ("query_interceptors: [a]", []),
+        ("query_interceptors: ${env:X}", []),
+        ("query_interceptors: a", [("query_interceptors", "wrong-type")]),
+        ("ai: {}", []),
+        ("ai: {enable_mcp: true}", []),
+        ("ai: {agent_url: 'ws://a:1', health_check_interval: 0}", []),
+        ("ai: {agent_url: '', enable_mcp: true}", []),
+        ("ai: {agent_url: ''}", [("ai.agent_url", "required")]),
+        ("ai: {agent_url: '', enable_mcp: false}", [("ai.agent_url", "required")]),
+        ("ai: {enable_mpc: true}", [("ai.enable_mpc", "unknown-field")]),
+    ],
+)
+def test_what_agents_and_interceptors_need_is_checked(fields: str, found: list[tuple[str, str]]) -> None:
+    text = GOOD.replace("    base_path: /jaeger\n", f"    base_path: /jaeger\n    {fields}\n")
+
+    assert errors(text) == [(f"extensions.jaeger_query.{path}", rule) for path, rule in found]

@@ -23,6 +23,7 @@ from apm_s3.validators._decoding.codecs import (
 )
 from apm_s3.validators._decoding.gates import Gates, Values, check_values, dotted
 from apm_s3.validators._decoding.struct import INVALID, Codec, Hook, Parser, Struct
+from apm_s3.validators._hints import nearest
 from apm_s3.validators._reading.nodes import MAPPING, SCALAR, Node, Path
 from apm_s3.validators._reading.scalars import is_null
 
@@ -127,7 +128,8 @@ class _StructCodec:
             if codec is None or (self._gates and name in self._gates):
                 codec = self._gated(name, key, path, context, fields)
                 if codec is None:
-                    failed.add(name)
+                    # What was meant is not reported as missing too.
+                    failed |= {name, nearest(name, fields) or name} if context.has_room else {name}
                     continue
             if self._null_keeps_default and child.kind == SCALAR and is_null(child):
                 continue

@@ -38,7 +38,7 @@ TYPES: dict[str, frozenset[str]] = {
     ),
 }  # fmt: skip
 
-REMOVED = {("extensions", "jaeger_mcp"): "its settings stand under jaeger_query, ai.mcp, now"}
+REMOVED = {("extensions", "jaeger_mcp"): "jaeger_query serves it now: set enable_mcp under its ai"}
 
 TELEMETRY = frozenset(("logs", "metrics", "traces", "resource"))
 
@@ -60,8 +60,13 @@ BACKEND_FIELDS: dict[str, frozenset[str]] = {"memory": frozenset(("max_traces",)
 QUERY = frozenset(
     (
         "storage", "http", "grpc", "base_path", "ui", "bearer_token_propagation", "additional_headers",
-        "max_clock_skew_adjust", "max_trace_size", "enable_tracing", "multi_tenancy", "tenancy", "ai", "otlp_proxy",
+        "header_forwarding", "max_clock_skew_adjust", "max_trace_size", "enable_tracing", "multi_tenancy", "tenancy",
+        "ai", "otlp_proxy", "query_interceptors",
     )
+)  # fmt: skip
+AI = frozenset(
+    ("agent_url", "enable_mcp", "mcp", "mcp_base_url", "max_request_body_size", "health_check_interval",
+     "health_check_timeout")
 )  # fmt: skip
 QUERY_STORAGE = frozenset(("traces", "traces_archive", "metrics"))
 STORAGE = frozenset(("backends", "metric_backends"))

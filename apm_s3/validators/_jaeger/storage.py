@@ -10,6 +10,7 @@ import posixpath
 from apm_s3.validators._context import Context
 from apm_s3.validators._jaeger.collector import Ids, check_fields, expect_mapping, is_null_or_absent, is_variable
 from apm_s3.validators._jaeger.components import (
+    AI,
     BACKEND_FIELDS,
     BACKENDS,
     METRIC_BACKENDS,
@@ -19,7 +20,8 @@ from apm_s3.validators._jaeger.components import (
     SAMPLING,
     STORAGE,
 )
-from apm_s3.validators._reading.nodes import MAPPING, SCALAR, Node, Path
+from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path
+from apm_s3.validators._reading.scalars import resolve_plain
 
 _MOVED_QUERY = {name: RENAMED[name] for name in RENAMED if name not in QUERY}
 
@@ -87,6 +89,8 @@ class _Checker:
         if expect_mapping(settings, path, self._context):
             check_fields(settings, path, QUERY, self._context, _MOVED_QUERY)
             self._check_base_path(settings, path)
+            self._check_ai(settings, path)
+            self._check_interceptors(settings, path)
             storage = settings.entries.get("storage")
         at: Path = (path, "storage")
         if storage is None or not expect_mapping(storage[1], at, self._context):
@@ -96,6 +100,27 @@ class _Checker:
         self._check_reference(key, storage[1], at, "traces", required=True)
         self._check_reference(key, storage[1], at, "traces_archive")
         self._check_reference(key, storage[1], at, "metrics", self._metric_backends)
+
+    def _check_ai(self, settings: Node, path: Path) -> None:
+        """The chat or the tools for agents: an `ai` with neither is refused."""
+        entry, at = settings.entries.get("ai"), (path, "ai")
+        if entry is None or not expect_mapping(entry[1], at, self._context):
+            return
+        check_fields(entry[1], at, AI, self._context, {})
+        agent = entry[1].entries.get("agent_url")
+        enabled = entry[1].entries.get("enable_mcp") or entry[1].entries.get("mcp")
+        if agent is None or agent[1].kind != SCALAR or agent[1].text or is_null_or_absent(agent[1]):
+            return
+        if enabled is None or (enabled[1].kind == SCALAR and resolve_plain(enabled[1].text) is False):
+            message = "ai needs an agent_url (the chat) or enable_mcp (tools for agents)"
+            self._context.error(agent[1], (at, "agent_url"), "required", message)
+
+    def _check_interceptors(self, settings: Node, path: Path) -> None:
+        entry, at = settings.entries.get("query_interceptors"), (path, "query_interceptors")
+        if entry is None or is_null_or_absent(entry[1]) or is_variable(entry[1]):
+            return
+        if entry[1].kind != SEQUENCE:
+            self._context.error(entry[1], at, "wrong-type", "expected a list of extensions")
 
     def _check_base_path(self, settings: Node, path: Path) -> None:
         entry = settings.entries.get("base_path")
