@@ -98,9 +98,9 @@ class Watch:
         if task is None:
             raise RuntimeError("a deadline needs a task to cancel")
         self.task: asyncio.Task[Any] = task
-        self.when = when
-        self.cancelling = task.cancelling()
-        self.expired = False
+        self.when: float = when
+        self.cancelling: int = task.cancelling()
+        self.expired: bool = False
 
     @property
     def overrun(self) -> bool:

@@ -58,21 +58,22 @@ class _Call(Watch, Generic[T]):
     verdict: Verdict[T] | None
 
     def __init__(self, operation: str, bucket: str | None, key: str | None, limit: float) -> None:
-        self.operation = operation
-        self.bucket = bucket
-        self.key = key
-        self.limit = limit
-        self.started = self.sent_at = time.monotonic()
+        self.operation: str = operation
+        self.bucket: str | None = bucket
+        self.key: str | None = key
+        self.limit: float = limit
+        self.started: float = time.monotonic()
+        self.sent_at: float = self.started
         super().__init__(self.started + limit)
-        self.attempts = 0
-        self.queued = False
+        self.attempts: int = 0
+        self.queued: bool = False
         self.answers: tuple[type[ApmS3Error], ...] = ANSWERS
         self.report: StreamReport | None = None
         self.failure: ApmS3Error | None = None
         self.recovered: tuple[type[ApmS3Error], ...] = ()
-        self.replayable = True
-        self.unresolved = False
-        self.bytes_sent = 0
+        self.replayable: bool = True
+        self.unresolved: bool = False
+        self.bytes_sent: int = 0
         self.storage_class: str | None = None
 
 
