@@ -39,8 +39,9 @@ class EnvironmentSettings:
         require_author, require_message: every change has to name its author, or give a message.
         deploy_from: the environments that may be deployed into this one; None: any.
         keep_revisions: how many revisions a collection keeps at least, where the call names no more.
-        keep_for: how long a collection keeps every revision, at least 24 hours.
-        keep_log: how long a collection keeps the entries of the log, at least 24 hours.
+        keep_for: how long a collection keeps every revision, at least 24 hours, which is what None means.
+        keep_log: how long a collection keeps the entries of the log, at least 24 hours; None: a year, if the call does
+            not say less.
         extra: settings of a later version.
     """
 
@@ -51,8 +52,8 @@ class EnvironmentSettings:
     require_message: bool = False
     deploy_from: tuple[str, ...] | None = None
     keep_revisions: int | None = None
-    keep_for: timedelta = LEAST_KEPT
-    keep_log: timedelta = KEEP_LOG
+    keep_for: timedelta | None = None
+    keep_log: timedelta | None = None
     extra: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
     def check(self) -> None:
@@ -77,7 +78,8 @@ class EnvironmentSettings:
         if self.keep_revisions is not None and (type(self.keep_revisions) is not int or self.keep_revisions < 1):
             raise InvalidOption("keep_revisions is at least 1", hint="the current revision always stays")
         for name in ("keep_for", "keep_log"):
-            if not isinstance(getattr(self, name), timedelta) or getattr(self, name) < LEAST_KEPT:
+            period = getattr(self, name)
+            if period is not None and (not isinstance(period, timedelta) or period < LEAST_KEPT):
                 raise InvalidOption(f"{name} is at least 24 hours", hint="give a timedelta")
 
     def check_note(self, environment: str, author: str | None, message: str) -> None:

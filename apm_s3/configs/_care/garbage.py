@@ -22,7 +22,7 @@ from apm_s3.configs._protocol.log import read_entry
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reader import Reader, Snapshot
 from apm_s3.configs._record import Note
-from apm_s3.configs._settings import LEAST_KEPT, EnvironmentSettings
+from apm_s3.configs._settings import KEEP_LOG, LEAST_KEPT, EnvironmentSettings
 from apm_s3.errors import InvalidOption
 from apm_s3.models import FileInfo
 
@@ -99,10 +99,10 @@ class WantedRetention:
             raise InvalidOption("keep_revisions is missing", hint="give it, or set it for the environment")
         kept = Retention(
             revisions,
-            settings.keep_for if self.younger_than is None else self.younger_than,
-            settings.keep_log if self.log is None else self.log,
+            self.younger_than or settings.keep_for or GRACE,
+            self.log or settings.keep_log or KEEP_LOG,
         )
-        least = Retention(settings.keep_revisions or 1, settings.keep_for, settings.keep_log)
+        least = Retention(settings.keep_revisions or 1, settings.keep_for or GRACE, settings.keep_log or GRACE)
         for name, given, wanted in (
             ("keep_revisions", kept.revisions, least.revisions),
             ("older_than", kept.younger_than, least.younger_than),

@@ -28,8 +28,8 @@ def encode_settings(settings: EnvironmentSettings) -> dict[str, Any]:
         "require_message": settings.require_message,
         "deploy_from": None if settings.deploy_from is None else list(settings.deploy_from),
         "keep_revisions": settings.keep_revisions,
-        "keep_for": int(settings.keep_for.total_seconds()),
-        "keep_log": int(settings.keep_log.total_seconds()),
+        "keep_for": _seconds(settings.keep_for),
+        "keep_log": _seconds(settings.keep_log),
     }
     default: dict[str, Any] = {
         "target_versions": {},
@@ -39,8 +39,8 @@ def encode_settings(settings: EnvironmentSettings) -> dict[str, Any]:
         "require_message": False,
         "deploy_from": None,
         "keep_revisions": None,
-        "keep_for": int(_DEFAULT.keep_for.total_seconds()),
-        "keep_log": int(_DEFAULT.keep_log.total_seconds()),
+        "keep_for": None,
+        "keep_log": None,
     }
     return {**{name: value for name, value in given.items() if value != default[name]}, **settings.extra}
 
@@ -74,6 +74,10 @@ def decode_settings(fields: Fields | None) -> EnvironmentSettings:
     except InvalidRequest as exc:
         raise StoreDamaged(f"'{fields.where}' has settings that cannot be: {exc.problem}") from exc
     return settings
+
+
+def _seconds(period: timedelta | None) -> int | None:
+    return None if period is None else int(period.total_seconds())
 
 
 def _period(seconds: int, where: str) -> timedelta:

@@ -129,6 +129,23 @@ def _collector_deletes_every_part() -> AbstractContextManager[Any]:
     return mock.patch.object(garbage, "_Kept", lambda documents, blobs, _: kept(documents, blobs, frozenset()))
 
 
+def _settings_are_not_looked_at_again() -> AbstractContextManager[Any]:
+    changed = commit._Write._changed
+
+    def blindly(self: Any, base: Any) -> Any:
+        self.begun = replace(self.begun, current=replace(self.begun.current, settings=base.current.settings))
+        return changed(self, base)
+
+    return mock.patch.object(commit._Write, "_changed", blindly)
+
+
+def _drafts_are_used_again() -> AbstractContextManager[Any]:
+    async def without_a_look(self: Any, begun: Any, drafts: Any, prepare: Any) -> Any:
+        return await self._committer.begin(begun.environment), drafts
+
+    return mock.patch.object(publish.Publisher, "_begin_again", without_a_look)
+
+
 def _reuse_old_blobs() -> AbstractContextManager[Any]:
     plan = publish.plan_blobs
 
@@ -192,6 +209,8 @@ MUTATIONS: dict[str, Mutation] = {
     "an old writer loses an unknown field of a tool": _unknown_fields_of_tools_are_dropped,
     "an entry tells what its writer first saw": _entry_tells_what_was_wanted,
     "a collector deletes a part of the log that is kept": _collector_deletes_every_part,
+    "a rebase does not look at the settings": _settings_are_not_looked_at_again,
+    "drafts made under other settings are used again": _drafts_are_used_again,
     "a reader does not begin again": _reader_gives_up,
     "a refresh of live/ does not look again": lambda: mock.patch.object(live.Live, "_newer", _async()),
 }

@@ -9,6 +9,10 @@ from typing import Any
 Document = dict[str, Any]
 
 
+_BY_NOBODY = ("rule_out", "repair")
+"""What the store does by itself, or in an emergency."""
+
+
 class RecordBroken(Exception):
     """A rule of the log was broken."""
 
@@ -48,6 +52,9 @@ class Witness:
             raise RecordBroken("a second entry of one write")
         if entry["prev"] != (_hash(self.truth[-1]) if self.truth else None):
             raise RecordBroken("an entry that does not carry the hash of the one before it")
+        settings = {} if before is None else before.get("settings", {})
+        if settings.get("require_author") and "author" not in entry and entry["action"] not in _BY_NOBODY:
+            raise RecordBroken(f"{entry['action']} without the author that the environment requires")
         tools = {} if before is None else before["tools"]
         changed = {
             tool: [tools[tool]["release"]["revision"] if tool in tools else 0, state["release"]["revision"]]

@@ -21,12 +21,14 @@ from apm_s3.configs._models import CommitOutcome, Current, Release, ToolState
 from apm_s3.configs._protocol import commit, keys, log, publish
 from apm_s3.configs._protocol import reader as reader_module
 from apm_s3.configs._protocol.documents import decode_current, decode_release
+from apm_s3.configs._settings import EnvironmentSettings
 from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import (
     CommitUnknown,
     ConfigNotFound,
     EnvironmentFrozen,
     FormatTooNew,
+    InvalidOption,
     RevisionConflict,
     S3Error,
     TransportError,
@@ -171,6 +173,8 @@ class World:
             work.append(self._freezer(self._store()))
         if rng.random() < 0.25:
             work += [self._roller(self._store()) for _ in range(rng.randint(1, 2))]
+        if rng.random() < 0.15:
+            work.append(self._ruler(self._store()))
         if rng.random() < 0.1:
             work.append(self._mender(self._store()))
         if self.collecting:
@@ -216,10 +220,11 @@ class World:
         attempt = Attempt(tool, base + line)
         self.attempts.append(attempt)
         try:
-            release = await store.upload(tool, ENV, attempt.content, expect_revision=revision)
+            author = self.rng.choice((None, "writer")) if line != b"last;" else "writer"
+            release = await store.upload(tool, ENV, attempt.content, expect_revision=revision, author=author)
         except CommitUnknown as unknown:
             attempt.told = await self._ask(store, unknown.write_id)
-        except (RevisionConflict, EnvironmentFrozen, S3Error, TransportError, FormatTooNew):
+        except (RevisionConflict, EnvironmentFrozen, InvalidOption, S3Error, TransportError, FormatTooNew):
             attempt.told = False
         else:
             attempt.told = True
@@ -268,19 +273,35 @@ class World:
             await store.freeze(ENV, "simulated")
             await asyncio.sleep(self.rng.random())
             await store.thaw(ENV)
-        except (S3Error, TransportError, FormatTooNew, CommitUnknown, ConfigNotFound):
+        except (S3Error, TransportError, FormatTooNew, InvalidOption, CommitUnknown, ConfigNotFound):
             return
+
+    async def _ruler(self, store: ConfigStore) -> None:
+        """From then on, every change has to name its author."""
+        await asyncio.sleep(self.rng.random())
+        with suppress(
+            S3Error, TransportError, FormatTooNew, CommitUnknown, ConfigNotFound, EnvironmentFrozen, InvalidOption
+        ):
+            settings = EnvironmentSettings(require_author=True)
+            await store.set_settings(ENV, settings, author="ruler")
 
     async def _mender(self, store: ConfigStore) -> None:
         """Refreshes `live/` while others write; nothing is damaged, so nothing else may change."""
-        with suppress(S3Error, TransportError, FormatTooNew, ConfigNotFound):
+        with suppress(S3Error, TransportError, FormatTooNew, ConfigNotFound, InvalidOption):
             await store.repair(ENV)
 
     async def _roller(self, store: ConfigStore) -> None:
         """Goes back to an old revision."""
         tool = self.rng.choice(self.tools)
         with suppress(
-            S3Error, TransportError, FormatTooNew, ConfigNotFound, CommitUnknown, RevisionConflict, EnvironmentFrozen
+            S3Error,
+            TransportError,
+            FormatTooNew,
+            ConfigNotFound,
+            CommitUnknown,
+            RevisionConflict,
+            EnvironmentFrozen,
+            InvalidOption,
         ):
             newest = (await store.history(tool, ENV))[0].revision
             await store.rollback(tool, ENV, to_revision=self.rng.randint(max(1, newest - 3), newest))
@@ -299,7 +320,14 @@ class World:
 
     async def _deployer(self, store: ConfigStore) -> None:
         with suppress(
-            S3Error, TransportError, FormatTooNew, ConfigNotFound, CommitUnknown, RevisionConflict, EnvironmentFrozen
+            S3Error,
+            TransportError,
+            FormatTooNew,
+            ConfigNotFound,
+            CommitUnknown,
+            RevisionConflict,
+            EnvironmentFrozen,
+            InvalidOption,
         ):
             plan = await store.plan_deploy(SOURCE, ENV, create=True)
             tools = [each.tool for each in plan.tools if each.changes]
@@ -314,7 +342,9 @@ class World:
             for _ in range(2):
                 roller = self._from(self.rng.random() / 2, self._roller(self._store(slow=0.5)))
                 self.tasks.append(self.loop.create_task(roller))
-        with suppress(S3Error, TransportError, FormatTooNew, ConfigNotFound, CommitUnknown, EnvironmentFrozen):
+        with suppress(
+            S3Error, TransportError, FormatTooNew, ConfigNotFound, CommitUnknown, EnvironmentFrozen, InvalidOption
+        ):
             await store.collect_garbage(ENV, keep_revisions=1, keep_log=GRACE)
 
     async def _suspend_and_ask(self, write_id: str) -> None:
@@ -329,7 +359,7 @@ class World:
         """Whoever comes next finds everything in order, without any manual step."""
         self.server.faults = self.server.commit_faults = Faults()
         store = ConfigStore(Client(self.server), require_conditional_writes=False, deadline=20.0)
-        await store.thaw(ENV) if self.states else None
+        await store.thaw(ENV, author="last") if self.states else None
         for tool in TOOLS:
             if not self.disturbed and self.states and tool in self.states[-1].tools:
                 self._check_live(tool)
