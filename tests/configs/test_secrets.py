@@ -355,6 +355,13 @@ UNMASKED = {
     "a list of tokens": ("a.yml", "bearer_tokens: [hunter2-Zq9]\n"),
     "an INI line that is none": ("grafana.ini", "[a]\nnonsense\nclient_secret = hunter2-Zq9;hunter2-Zq9\n"),
     "quotes that stay open": ("grafana.ini", "[a]\nclient_secret = `hunter2-Zq9\nhunter2-Zq9\n"),
+    "an option of a command": ("a.yml", "args: ['--token=hunter2-Zq9']\n"),
+    "a header of a command": ("a.yml", "cmd: \"curl -H 'X-Api-Key: hunter2-Zq9'\"\n"),
+    "a variable of a template": ("a.tmpl", "{{ $token := \"hunter2-Zq9\" }}\n"),
+    "XML": ("a.xml", "<password>hunter2-Zq9</password>\n"),
+    "headers in a variable of OpenTelemetry": (
+        "a.yml", "env:\n- {name: OTEL_EXPORTER_OTLP_HEADERS, value: 'api-key=hunter2-Zq9'}\n"
+    ),
     "a URL as a key": ("a.yml", "hosts: {'https://u:hunter2-Zq9@h/': 1}\n"),
 }  # fmt: skip
 

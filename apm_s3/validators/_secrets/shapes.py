@@ -79,6 +79,27 @@ _SHAPES = (
             r"|[rs]k_live_\w{16,255}|eyJ[\w-]{10,2048}\.[\w-]{10,4096}\.[\w-]{5,1024})"
         ),
     ),
+    _Shape(
+        "token",
+        ("--",),
+        re.compile(
+            r"--[\w-]{0,32}(?:token|api-?key|secret|password|passphrase)[= ](?!-)([^\s\"',;]{4,512})", re.IGNORECASE
+        ),
+    ),
+    _Shape(
+        "header",
+        ("authorization", "x-"),
+        re.compile(
+            r"(?:authorization|x-[\w-]{0,24}(?:auth|key|token))[ \t]?:[ \t]?(?:(?:basic|bearer|token)[ \t])?"
+            r"(?!(?:basic|bearer|token)\b)([^\s\"',;{\[$][^\s\"',;]{3,1024})",
+            re.IGNORECASE,
+        ),
+    ),
+    _Shape(
+        "secret",
+        ("</",),
+        re.compile(r"<\w{0,32}(?:api_?key|passphrase|password|secret|token)>([^<>\s]{1,256})</", re.IGNORECASE),
+    ),
     _Shape("token", ("bearer",), re.compile(r"\bBearer\s{1,4}((?=\S{0,64}\d)[A-Za-z0-9._~+/=-]{16,4096})")),
     _Shape(
         "connection string",

@@ -31,7 +31,7 @@ from apm_s3.validators._secrets.shapes import (
     shapes_in,
 )
 
-_NAME = "(?:" + "|".join(ENDINGS).replace("_", "[-_. ]?") + r")[\"']?\s{0,8}[:=]\s{0,8}"
+_NAME = "(?:" + "|".join(ENDINGS).replace("_", "[-_. ]?") + r")[\"']?\s{0,8}:?[:=]\s{0,8}"
 _QUOTED = r"\\{0,3}\"(?:[^\"\\\n]|\\.){1,512}|'[^'\n]{1,512}"
 _IN_LINE = re.compile(rf"{_NAME}({_QUOTED}|[^\s\"'#,;}}\]][^\s,;}}\]]{{0,512}})", re.IGNORECASE)
 _TO_LINE_END = re.compile(rf"{_NAME}(\S[^\n]{{0,2048}})", re.IGNORECASE)

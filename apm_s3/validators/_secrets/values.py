@@ -25,7 +25,11 @@ def secrets_by_neighbours(name: str, text: str) -> frozenset[str]:
     found: set[str] = set()
     for steps, node in (*trace.repeated, *trace.scalars):
         full = labelled(steps, labels)
-        if (id(node) in repeated or full is not steps) and kind_by_name(full) and not is_elsewhere(node.text):
+        if (
+            (id(node) in repeated or full is not steps)
+            and kind_by_name(full, node.text)
+            and not is_elsewhere(node.text)
+        ):
             found |= {node.text, str(resolve_plain(node.text))}
     return frozenset(found)
 
