@@ -14,7 +14,7 @@ from apm_s3.configs._care.repair import Repairer, RepairReport
 from apm_s3.configs._care.status import StatusReader, ToolStatus
 from apm_s3.configs._content.sources import check_log_notes, check_tools, check_type
 from apm_s3.configs._models import Release
-from apm_s3.configs._record import Note
+from apm_s3.configs._record import LogEntry, Note
 from apm_s3.configs._views import Views
 from apm_s3.configs._watch import Watches
 from apm_s3.errors import InvalidOption
@@ -138,3 +138,28 @@ class CareMethods:
         if not interval > 0:
             raise InvalidOption("interval is not more than 0 seconds", hint="10 suits most")
         return self._watches.watch(environment, wanted, interval)
+
+    def watch_log(
+        self, environment: str, *, since: int | None = None, interval: float = 10.0
+    ) -> AsyncGenerator[LogEntry, None]:
+        """Each new entry of the log, in order and without a gap: `async for entry in store.watch_log("production")`.
+
+        An entry tells all that its commit changed. While nothing changes it costs one conditional GET an interval,
+        which AWS bills like any GET, however many watch the environment in this process; otherwise one GET for up to
+        64 commits, and none for other objects. A watcher that was away for longer reads stored parts of the log, too.
+
+        Args:
+            since: the sequence of the last entry that is known already; None: only what comes from now on.
+            interval: seconds; the shortest of all watchers of the environment counts.
+
+        Raises:
+            InvalidRequest: a name that cannot be, or an interval that is not more than 0.
+            StoreDamaged: an entry is missing, or is not what was written.
+            ApmS3Error: the first request was refused for good.
+        """
+        check_environment(environment)
+        check_type("since", since, int, NoneType)
+        check_type("interval", interval, int, float)
+        if not interval > 0:
+            raise InvalidOption("interval is not more than 0 seconds", hint="10 suits most")
+        return self._watches.watch_log(environment, since, interval)

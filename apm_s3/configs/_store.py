@@ -64,7 +64,7 @@ class ConfigStore(WriteMethods, ReadMethods, DeployMethods, BackupMethods, CareM
         self._checker = Checker(self._objects, self._reader)
         self._repairer = Repairer(self._objects, self._reader, self._checker, self._live, self._backups)
         self._status = StatusReader(self._objects, self._reader, self._backups)
-        self._watches = Watches(self._reader)
+        self._watches = Watches(self._objects, self._reader)
         self._side = Side(self.bucket, prefix, self._reader, self._publisher)
 
     def __repr__(self) -> str:

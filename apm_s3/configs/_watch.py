@@ -9,7 +9,12 @@ from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
 
 from apm_s3.configs._models import Release
+from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.archive import Archive
+from apm_s3.configs._protocol.log import read_entry
+from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reader import Gone, Reader, Snapshot
+from apm_s3.configs._record import LogEntry
 from apm_s3.errors import ApmS3Error, UsageError
 
 _JITTER = 0.2
@@ -21,26 +26,97 @@ log = logging.getLogger(__name__)
 class Watches:
     """The watches of one store; those of one environment share a poll."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, objects: ObjectStore, reader: Reader) -> None:
         self._reader = reader
+        self._archive = Archive(objects, reader)
         self._polls: dict[str, _Poll] = {}
 
     async def watch(
         self, environment: str, tools: Collection[str] | None, interval: float
     ) -> AsyncGenerator[Release, None]:
         """See `ConfigStore.watch`."""
-        poll = self._polls.get(environment)
-        if poll is None or poll.has_ended:
-            poll = self._polls[environment] = _Poll(self._reader, environment)
+        poll = self._poll(environment)
         watcher = _Watcher(tools, interval)
         poll.join(watcher)
         try:
             while True:
                 yield await watcher.next()
         finally:
-            await poll.leave(watcher)
-            if poll.has_ended and self._polls.get(environment) is poll:
-                del self._polls[environment]
+            await self._leave(environment, poll, watcher)
+
+    async def watch_log(self, environment: str, since: int | None, interval: float) -> AsyncGenerator[LogEntry, None]:
+        """See `ConfigStore.watch_log`."""
+        poll = self._poll(environment)
+        watcher = _LogWatcher(interval)
+        poll.join(watcher)
+        try:
+            while True:
+                snapshot = await watcher.next()
+                sequence = snapshot.current.sequence
+                # An environment that was made anew counts anew.
+                after = sequence if since is None else since if since <= sequence else -1
+                for entry in await self._entries(snapshot, after):
+                    since = entry.sequence
+                    yield entry
+                since = after if since is None else max(since, after)
+        finally:
+            await self._leave(environment, poll, watcher)
+
+    async def _entries(self, snapshot: Snapshot, after: int) -> list[LogEntry]:
+        """The entries after one, oldest first: from the reference document, unless the watcher was away for long."""
+        environment = snapshot.environment
+        where = self._reader.where(keys.current(environment))
+        if snapshot.current.sequence <= after:
+            return []
+
+        async def read(at: Snapshot) -> list[LogEntry]:
+            found = await self._archive.newest(
+                at, wanted=lambda _: True, is_older=lambda _: False, limit=None, after=after
+            )
+            return [read_entry(raw, where) for raw in reversed(found)]
+
+        try:
+            return await read(snapshot)
+        except Gone:
+            return await self._reader.settled(environment, read)
+
+    def _poll(self, environment: str) -> _Poll:
+        poll = self._polls.get(environment)
+        if poll is None or poll.has_ended:
+            poll = self._polls[environment] = _Poll(self._reader, environment)
+        return poll
+
+    async def _leave(self, environment: str, poll: _Poll, watcher: _Watcher | _LogWatcher) -> None:
+        await poll.leave(watcher)
+        if poll.has_ended and self._polls.get(environment) is poll:
+            del self._polls[environment]
+
+
+class _LogWatcher:
+    """The newest reference document that one watcher of the log has not seen yet."""
+
+    def __init__(self, interval: float) -> None:
+        self.interval = interval
+        self._unseen: Snapshot | None = None
+        self._news = asyncio.Event()
+        self._error: ApmS3Error | None = None
+
+    def see(self, snapshot: Snapshot) -> None:
+        self._unseen = snapshot
+        self._news.set()
+
+    def fail(self, error: ApmS3Error) -> None:
+        self._error = error
+        self._news.set()
+
+    async def next(self) -> Snapshot:
+        while self._unseen is None:
+            if self._error is not None:
+                raise self._error
+            self._news.clear()
+            await self._news.wait()
+        snapshot, self._unseen = self._unseen, None
+        return snapshot
 
 
 class _Watcher:
@@ -77,7 +153,8 @@ class _Poll:
     def __init__(self, reader: Reader, environment: str) -> None:
         self._reader = reader
         self._environment = environment
-        self._watchers: set[_Watcher] = set()
+        self._watchers: set[_Watcher | _LogWatcher] = set()
+        self._snapshot: Snapshot | None = None
         self._releases: dict[str, Release] = {}
         self._etag: str | None = None
         self._asked_at = float("-inf")
@@ -90,15 +167,21 @@ class _Poll:
         """Whether nobody watches any more, or it failed for good."""
         return self._task is None or self._task.done()
 
-    def join(self, watcher: _Watcher) -> None:
+    def join(self, watcher: _Watcher | _LogWatcher) -> None:
         self._watchers.add(watcher)
-        for release in self._releases.values():
-            watcher.tell(release)
+        if isinstance(watcher, _Watcher):
+            for release in self._releases.values():
+                watcher.tell(release)
+            if not self._releases:
+                # Watchers of the log alone have read no release: the next answer has to have the document.
+                self._etag = None
+        elif self._snapshot is not None:
+            watcher.see(self._snapshot)
         self._hurry.set()
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name=f"apm_s3 watch of {self._environment}")
 
-    async def leave(self, watcher: _Watcher) -> None:
+    async def leave(self, watcher: _Watcher | _LogWatcher) -> None:
         self._watchers.discard(watcher)
         if not self._watchers and self._task is not None:
             self._task.cancel()
@@ -138,6 +221,13 @@ class _Poll:
             await self._take(snapshot)
 
     async def _take(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        for each in self._watchers:
+            if isinstance(each, _LogWatcher):
+                each.see(snapshot)
+        if not any(isinstance(each, _Watcher) for each in self._watchers):
+            self._etag = snapshot.etag
+            return
         for tool, state in snapshot.current.tools.items():
             known = self._releases.get(tool)
             if known is not None and known.ref is not None and known.ref.key == state.release.key:
@@ -151,5 +241,6 @@ class _Poll:
             if release is not None and release != known:
                 self._releases[tool] = release
                 for watcher in self._watchers:
-                    watcher.tell(release)
+                    if isinstance(watcher, _Watcher):
+                        watcher.tell(release)
         self._etag = snapshot.etag

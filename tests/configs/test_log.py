@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections import Counter
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -345,3 +347,62 @@ async def test_an_upload_costs_no_more_requests_when_it_stores_the_log_beside_it
 
     # Blob, release document, reference document, live copy; and, twice in 70, a part of the log beside the blob.
     assert Counter(puts) == {4: 68, 5: 2}
+
+
+async def take(entries: Any, count: int) -> list[LogEntry]:
+    async with aclosing(entries):
+        return [await anext(entries) for _ in range(count)]
+
+
+async def test_a_watcher_of_the_log_is_told_everything_since_what_it_knew_by_one_request(
+    on_memory: ConfigStore, memory: Counting
+) -> None:
+    for number in range(60):
+        await on_memory.upload("loki", "production", LOKI.replace("3100", str(3100 + number)))
+    await on_memory.upload("prometheus", "production", PROMETHEUS)
+    memory.counts.clear()
+
+    entries = await take(on_memory.watch_log("production", since=10, interval=1000), 51)
+
+    assert [entry.sequence for entry in entries] == list(range(11, 62))
+    assert entries[-1].tools == {"prometheus": (0, 1)}
+    assert memory.counts == {"GET": 1}
+
+
+async def test_a_watcher_of_the_log_that_was_away_for_long_misses_nothing(
+    on_memory: ConfigStore, memory: Counting
+) -> None:
+    await on_memory.upload("loki", "production", LOKI)
+    await bump(on_memory, 300)
+
+    entries = await take(on_memory.watch_log("production", since=0, interval=1000), 301)
+
+    assert [entry.sequence for entry in entries] == list(range(1, 302))
+
+
+async def test_watchers_of_the_log_and_of_releases_share_a_poll_and_each_gets_its_own(on_memory: ConfigStore) -> None:
+    await on_memory.upload("loki", "production", LOKI)
+    log = on_memory.watch_log("production", since=0, interval=0.01)
+    first = await anext(log)
+    releases = on_memory.watch("production", interval=0.01)
+
+    release = await anext(releases)
+    await on_memory.upload("loki", "production", OTHER_LOKI)
+    second, newer = await anext(log), await anext(releases)
+
+    assert (first.sequence, second.sequence) == (1, 2)
+    assert (release.revision, newer.revision) == (1, 2)
+    await log.aclose()
+    await releases.aclose()
+
+
+async def test_a_watcher_of_the_log_that_knows_nothing_is_told_what_comes_from_now_on(on_memory: ConfigStore) -> None:
+    await on_memory.upload("loki", "production", LOKI)
+    log = on_memory.watch_log("production", interval=0.01)
+    waiting = asyncio.ensure_future(anext(log))
+    while not waiting.done():
+        await on_memory.mark_good("loki", "production")
+        await asyncio.sleep(0)
+
+    assert (await waiting).action == "mark_good"
+    await log.aclose()

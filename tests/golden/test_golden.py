@@ -44,6 +44,20 @@ async def test_a_golden_store_is_read(store: ConfigStore) -> None:
     assert {row.freeze.reason for row in await store.status("staging") if row.freeze} == {"being rebuilt"}
 
 
+async def test_the_log_and_the_settings_of_a_golden_store_are_read(store: ConfigStore, golden: MemoryObjects) -> None:
+    has_log = json.loads(golden.objects["configs/production/current.json"][1])["format"] > 1
+    entries, settings = await store.log("production"), await store.settings("production")
+
+    assert [entry.sequence for entry in entries] == (list(range(108, -1, -1)) if has_log else [])
+    assert settings.deploy_from == (("staging",) if has_log else None)
+    assert settings.target_versions == ({"prometheus": "3.0"} if has_log else {})
+    if has_log:
+        assert entries[100] == entries[-9]
+        assert [entry.action for entry in entries[:-10:-1]] == [
+            "create", "deploy", "mark_good", "upload", "upload", "rollback", "remove", "restore", "settings",
+        ]  # fmt: skip
+
+
 async def test_a_golden_store_is_in_order(store: ConfigStore) -> None:
     production, staging = await store.fsck("production"), await store.fsck("staging")
 

@@ -6,10 +6,11 @@ import asyncio
 import random
 import sys
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 from unittest import mock
 
-from apm_s3.configs import ConfigStore
+from apm_s3.configs import ConfigStore, EnvironmentSettings
 from apm_s3.configs._protocol import keys
 from apm_s3.errors import AccessDenied
 from apm_s3.testing import MemoryObjects
@@ -52,6 +53,15 @@ async def write() -> MemoryObjects:
     await store.restore(backup.key, tool="loki", author="Bo", message="moved back")
     await store.upload("prometheus", "staging", THIRD_PROMETHEUS)
     await store.freeze("staging", "being rebuilt", author="Ada")
+    later()
+    settings = EnvironmentSettings(
+        target_versions={"prometheus": "3.0"}, deploy_from=("staging",), keep_log=timedelta(days=400)
+    )
+    await store.set_settings("production", settings, author="Ada", message="rules of production")
+    for _ in range(100):
+        # So many that older entries of the log have to be stored.
+        later(1)
+        await store.mark_good("prometheus", "production", 1, author="Bo", message="still good")
     with suppress(AccessDenied), mock.patch.object(objects, "put", _without_commits(objects)):
         # A writer that ends before its commit leaves what it stored.
         await store.upload("prometheus", "production", THIRD_PROMETHEUS, author="Cy")
