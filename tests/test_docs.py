@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from pathlib import Path
 
 import pytest
+
+from apm_s3.configs._protocol.documents import decode_current
+from apm_s3.configs._protocol.log import chain_breaks, read_entry
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -81,3 +85,36 @@ def test_what_nox_runs_exists() -> None:
 
     assert len(paths) > 15
     assert [path for path in paths if not (ROOT / "tests" / path).exists()] == []
+
+
+def test_the_example_of_a_reference_document_is_one() -> None:
+    page = (ROOT / "docs" / "stored-format.md").read_text()
+    (example,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+
+    current = decode_current(example.encode(), environment="production", where="docs")
+
+    assert chain_breaks(current.log.entries) == []
+    assert [read_entry(entry, "docs").action for entry in current.log.entries] == ["create", "upload", "settings"]
+
+
+def test_every_field_that_is_stored_is_described() -> None:
+    page = (ROOT / "docs" / "stored-format.md").read_text()
+    stored = json.loads((ROOT / "tests" / "golden" / "format-2.json").read_text())
+    documents = [
+        json.loads(found["text"]) for key, found in stored.items() if key.endswith(".json") and "text" in found
+    ]
+
+    fields = {name for document in documents for name in fields_of(document)}
+
+    assert len(documents) > 10
+    assert sorted(name for name in fields if f"`{name}`" not in page) == []
+
+
+def fields_of(value: object, within: str = "") -> set[str]:
+    """The names of all fields; the keys of `tools`, `files` and such are names of tools and files, not fields."""
+    if isinstance(value, list):
+        return {name for each in value for name in fields_of(each)}
+    if not isinstance(value, dict):
+        return set()
+    names = set() if within in ("tools", "files", "good", "oldest", "of", "target_versions") else set(value)
+    return names.union(*(fields_of(each, name) for name, each in value.items()))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -17,9 +18,12 @@ from rich.console import Console
 
 from apm_s3._tools import MAIN_FILES, TOOLS
 from apm_s3.cli._demo import run_demo
+from apm_s3.configs import ConfigStore
 from apm_s3.validators import validate_bundle
 from tests.faults.faults import answer
 from tests.faults.server import Exchange, Fault, FaultyS3
+from tests.golden import load
+from tests.golden.write import START
 from tests.servers import Server, require
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -40,14 +44,18 @@ def on(server: Server) -> dict[str, str]:
     }
 
 
-def demo_buckets(server: Server) -> list[str]:
-    client = boto3.client(
+def make_client(server: Server) -> Any:
+    return boto3.client(
         "s3",
         endpoint_url=server.endpoint_url,
         region_name=server.region,
         aws_access_key_id=server.credentials.key_id,
         aws_secret_access_key=server.credentials.secret,
     )
+
+
+def demo_buckets(server: Server) -> list[str]:
+    client = make_client(server)
     names = [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]
     client.close()
     return [name for name in names if name.startswith("apm-demo-")]
@@ -93,6 +101,33 @@ def test_the_example_program_runs_to_its_end(program: str, seaweedfs: Server) ->
     done = subprocess.run([sys.executable, str(EXAMPLES / program)], env=on(seaweedfs), capture_output=True, text=True)
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["format-1", "format-2"])
+async def test_a_program_without_the_library_reads_every_format(name: str, moto: Server, bucket_name: str) -> None:
+    golden = await load(name, now=START)
+    client = make_client(moto)
+    client.create_bucket(Bucket=bucket_name)
+    for key, (_, body) in golden.objects.items():
+        client.put_object(Bucket=bucket_name, Key=key, Body=body)
+    client.close()
+
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, str(EXAMPLES / "plain_reader.py"), bucket_name, "production"],
+        env=on(moto) | {"AWS_DEFAULT_REGION": moto.region}, capture_output=True, text=True,
+    )  # fmt: skip
+
+    store = ConfigStore(golden)
+    entries = await store.log("production")
+    files = [(bundle.release, file) for bundle in (await store.download_environment("production")).values()
+             for file in bundle.files.values()]  # fmt: skip
+    told = [line.split(" ") for line in done.stdout.splitlines()]
+    assert done.returncode == 0, done.stderr
+    assert [line[1:] for line in told if line[0] == "file"] == [
+        [release.tool, str(release.revision), file.name, str(file.size), file.sha256] for release, file in files
+    ]
+    assert [line[1] for line in told if line[0] == "log"] == [str(entry.sequence) for entry in entries]
 
 
 def test_the_demo_runs_to_its_end_on_its_own_server() -> None:
