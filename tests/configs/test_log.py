@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from apm_s3._tools import TOOLS
 from apm_s3.configs import ConfigStore, LogEntry
 from apm_s3.configs._protocol import log as log_module
 from apm_s3.configs._protocol.objects import ObjectStore
@@ -406,3 +408,62 @@ async def test_a_watcher_of_the_log_that_knows_nothing_is_told_what_comes_from_n
 
     assert (await waiting).action == "mark_good"
     await log.aclose()
+
+
+async def grown(commits: int) -> tuple[Counting, ConfigStore]:
+    memory = Counting(now=START)
+    store = ConfigStore(memory, require_conditional_writes=False)
+    for number in range(commits):
+        await store.upload("loki", "production", files={"loki.txt": f"{number}"}, author="Ada")
+    return memory, store
+
+
+async def test_the_requests_of_daily_calls_do_not_grow_with_the_number_of_commits() -> None:
+    calls: dict[str, Callable[[ConfigStore], Awaitable[Any]]] = {
+        "log": lambda store: store.log("production", limit=50),
+        "history": lambda store: store.history("loki", "production", limit=50),
+        "status": lambda store: store.status("production"),
+        "upload": lambda store: store.upload("loki", "production", files={"loki.txt": "x"}),
+        "mark_good": lambda store: store.mark_good("loki", "production"),
+    }
+    counted = []
+    for commits in (100, 420):
+        memory, store = await grown(commits)
+        counts = {}
+        for name, call in calls.items():
+            memory.counts.clear()
+            await call(store)
+            counts[name] = dict(memory.counts)
+        counted.append(counts)
+
+    assert counted[0] == counted[1]
+    assert counted[0]["log"] == {"GET": 1}
+    assert counted[0]["history"] == {"GET": 51, "LIST": 1}
+    assert counted[0]["mark_good"]["PUT"] == 1
+
+
+async def test_the_whole_log_is_read_by_one_request_for_some_thirty_entries() -> None:
+    memory, store = await grown(400)
+    memory.counts.clear()
+
+    entries = await store.log("production")
+
+    assert len(entries) == 401
+    assert memory.counts["LIST"] == 1
+    assert memory.counts["GET"] <= 401 // log_module.MAY_STORE + 2
+
+
+async def test_the_reference_document_of_five_tools_and_64_busy_writers_stays_below_24_kilobytes() -> None:
+    memory = Counting(now=START)
+    store = ConfigStore(memory, require_conditional_writes=False)
+    for number in range(80):
+        tool = TOOLS[number % 5]
+        note = {
+            "author": f"deployer-{number % 64}@ci.example.org",
+            "message": f"raise the limits of the {number}th shard",
+        }
+        await store.upload(tool, "production", files={"a.txt": f"{number}"}, **note)  # type: ignore[arg-type]
+        await store.mark_good(tool, "production", **note)  # type: ignore[arg-type]
+
+    assert len(document(memory)["log"]["entries"]) == 64
+    assert len(memory.objects[CURRENT][1]) < 24_000
