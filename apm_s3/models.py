@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from apm_s3._plans import PlanDocument, canonical_hash, plan_document
 from apm_s3.options._bucket_settings import BucketSetting
 from apm_s3.options._buckets import BucketOptions
 from apm_s3.options._replication import Replication
@@ -24,6 +25,7 @@ __all__ = [
     "FileVersion",
     "KeyFailure",
     "ListPage",
+    "PlanDocument",
     "PoolStats",
     "ReplicationSetup",
     "SettingChange",
@@ -242,10 +244,64 @@ class BucketPlan:
         """Whether there is nothing to do."""
         return not self.create and not self.changes
 
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as a JSON document: names and hashes, and a hash of all of it. It holds no value of a setting.
+
+        It can be stored, reviewed and approved elsewhere; `from_dict` brings it back.
+        """
+        return plan_document(
+            _BUCKET_PLAN,
+            {
+                "bucket": self.bucket,
+                "create": self.create,
+                "changes": [
+                    {"setting": change.kind, "before": _hash(change.before), "after": _hash(change.after)}
+                    for change in self.changes
+                ],
+                "unsupported": list(self.unsupported),
+            },
+        )
+
+    @staticmethod
+    def from_dict(document: Mapping[str, Any]) -> PlanDocument:
+        """A plan that was written down, for `ensure_bucket`, which plans anew and goes on only if nothing is different.
+
+        Raises:
+            InvalidOption: it is no plan of a bucket, or was changed.
+            FormatTooNew: a later version of this library made it.
+        """
+        return PlanDocument.read(_BUCKET_PLAN, document)
+
+    @property
+    def hash(self) -> str:
+        """Names the plan, and everything that it says."""
+        name: str = self.to_dict()["hash"]
+        return name
+
     def __str__(self) -> str:
         lines = [f"create bucket '{self.bucket}'" if self.create else f"bucket '{self.bucket}'"]
         lines += [f"  {change}" for change in self.changes] or ["  no differences"]
         return "\n".join(lines + [f"  warning: {warning}" for warning in self.warnings])
+
+
+def _hash(setting: BucketSetting | None) -> str | None:
+    return None if setting is None else canonical_hash({type(setting).__name__: _plain(setting)})
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON has it, the same each time."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, set | frozenset):
+        return sorted((_plain(each) for each in value), key=str)
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+_BUCKET_PLAN = "apm-s3/bucket-plan"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Configurations in S3: `ConfigStore`, and everything that its methods return."""
 
+from apm_s3._plans import PlanDocument
 from apm_s3.configs._backups.manifest import Backup, BackupFile, BackupTool
 from apm_s3.configs._backups.restore import RestorePlan
 from apm_s3.configs._care.findings import Finding
@@ -24,7 +25,6 @@ from apm_s3.configs._models import (
     ReleaseRef,
     changed_files,
 )
-from apm_s3.configs._plans import PlanDocument
 from apm_s3.configs._record import LogAction, LogEntry
 from apm_s3.configs._settings import EnvironmentSettings
 from apm_s3.configs._store import ConfigStore

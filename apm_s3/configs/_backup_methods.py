@@ -7,13 +7,13 @@ from datetime import timedelta
 from types import MappingProxyType, NoneType
 
 from apm_s3._naming import check_environment
+from apm_s3._plans import PlanDocument
 from apm_s3._tools import Tool
 from apm_s3.configs._backups.backups import Backups
 from apm_s3.configs._backups.manifest import Backup
 from apm_s3.configs._backups.restore import DRILL, RestorePlan, Restorer
 from apm_s3.configs._content.sources import check_notes, check_revisions, check_tool, check_tools, check_type
 from apm_s3.configs._models import Release
-from apm_s3.configs._plans import PlanDocument
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reader import Reader
 from apm_s3.configs._views import Views

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from apm_s3._naming import check_environment
+from apm_s3._plans import PlanDocument, canonical_hash, plan_document
 from apm_s3._tools import Tool
 from apm_s3.configs._checks import keep_checks, report_bundle
 from apm_s3.configs._content.diff import BundleDiff
@@ -25,12 +26,10 @@ from apm_s3.configs._content.overlays import (
 )
 from apm_s3.configs._content.sources import check_tools
 from apm_s3.configs._models import Deployed, Origin, Release, ReleaseRef
-from apm_s3.configs._plans import PlanDocument, plan_document
 from apm_s3.configs._protocol.changes import check_base
 from apm_s3.configs._protocol.publish import Draft, Publisher
 from apm_s3.configs._protocol.reader import Reader, Snapshot
 from apm_s3.configs._protocol.settings import encode_settings
-from apm_s3.configs._record import canonical_hash
 from apm_s3.configs._settings import EnvironmentSettings, ValidationRules, check_level, check_rule_names
 from apm_s3.configs._views import compare
 from apm_s3.errors import ConfigInvalid, ConfigNotFound, DeployRefused, InvalidOption

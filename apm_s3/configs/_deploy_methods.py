@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from types import NoneType
 
 from apm_s3._naming import check_environment
+from apm_s3._plans import PlanDocument
 from apm_s3._tools import Tool
 from apm_s3.configs._content.sources import check_notes, check_tools, check_type
 from apm_s3.configs._deploy import DeployPlan, DeployResult, Side, carry_out, make_plan, plan_again
-from apm_s3.configs._plans import PlanDocument
 from apm_s3.configs._settings import check_rule_names
 from apm_s3.errors import InvalidOption
 from apm_s3.validators._validate import Level

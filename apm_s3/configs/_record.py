@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Literal
 
-from apm_s3.errors import StoreDamaged
+from apm_s3._plans import canonical_hash
 
 LogAction = Literal[
     "create",
@@ -143,12 +141,3 @@ class Log:
 def entry_hash(entry: RawEntry) -> str:
     """The SHA-256 of an entry's canonical JSON: keys sorted, no spaces, UTF-8 (what RFC 8785 gives for such fields)."""
     return canonical_hash(entry)
-
-
-def canonical_hash(value: Mapping[str, Any]) -> str:
-    """The SHA-256 in hex of the canonical JSON of `value`."""
-    try:
-        text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
-    except (UnicodeEncodeError, RecursionError) as exc:
-        raise StoreDamaged("a document holds what cannot be hashed: lone surrogates, or endless nesting") from exc
-    return hashlib.sha256(text).hexdigest()

@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 from apm_s3._logs import LOGGER
 from apm_s3._naming import check_bucket_name
+from apm_s3._plans import PlanDocument
 from apm_s3._s3.buckets.requests import BucketRef, BucketRequests, outcome_unknown
 from apm_s3._s3.buckets.settings import SettingOperations, check_mfa, without_transitions
 from apm_s3._s3.capabilities import TRANSITIONS
@@ -83,12 +84,24 @@ class BucketPlans:
         return BucketPlan(ref.name, create=False, changes=changes, unsupported=missing + lost)
 
     async def ensure(
-        self, operation: str, ref: BucketRef, options: BucketOptions, *, mfa: str | None, unsupported: Unsupported
+        self,
+        operation: str,
+        ref: BucketRef,
+        options: BucketOptions,
+        *,
+        mfa: str | None,
+        unsupported: Unsupported,
+        agreed: PlanDocument | None = None,
     ) -> BucketPlan:
-        """Make the bucket, or change what differs. The plan that was carried out."""
+        """Make the bucket, or change what differs. The plan that was carried out.
+
+        Raises:
+            PlanOutdated: that is not what was `agreed`.
+        """
         _check(ref, options, unsupported)
         async with self._lock(ref.name):
             plan = await self.plan(operation, ref, options)
+            _check_agreed(agreed, plan)
             _check_mfa(plan, mfa)
             if plan.create:
                 try:
@@ -96,6 +109,7 @@ class BucketPlans:
                 except BucketAlreadyOwned:
                     # Another process made it meanwhile.
                     plan = await self.plan(operation, ref, options)
+                    _check_agreed(agreed, plan)
             if plan.unsupported and unsupported == "refuse":
                 raise _lacking(operation, ref, plan.unsupported)
             return await self._apply(operation, ref, plan, mfa, unsupported)
@@ -207,6 +221,11 @@ def _check(ref: BucketRef, options: BucketOptions, unsupported: Unsupported = "r
     options.check()
     if unsupported not in get_args(Unsupported):
         raise InvalidOption(f"unsupported={unsupported!r} means nothing", hint="use 'refuse' or 'warn'")
+
+
+def _check_agreed(agreed: PlanDocument | None, plan: BucketPlan) -> None:
+    if agreed is not None:
+        agreed.require_same(plan.to_dict(), bucket=plan.bucket)
 
 
 def _check_mfa(plan: BucketPlan, mfa: str | None) -> None:

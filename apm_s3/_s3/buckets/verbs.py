@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from apm_s3._plans import PlanDocument
 from apm_s3._s3.buckets.parts import BucketGroup, bucket_ref
 from apm_s3._s3.buckets.plans import Unsupported
 from apm_s3._s3.buckets.requests import BucketRef
@@ -66,10 +67,15 @@ class BucketOperations(BucketGroup):
         expected_bucket_owner: str | None = None,
         mfa: str | None = None,
         unsupported: Unsupported = "refuse",
+        plan: BucketPlan | PlanDocument | None = None,
     ) -> BucketPlan:
         """Make the bucket, or bring the one that exists to `options`, changing only what differs.
 
         It can be run again at any time: a second run finds nothing to do.
+
+        Args:
+            plan: what `plan_bucket` made of the same options, or `BucketPlan.from_dict` brought back: go on only if
+                planned anew it is the same.
 
         Returns:
             The plan that was carried out.
@@ -77,10 +83,12 @@ class BucketOperations(BucketGroup):
         Raises:
             As `create_bucket`, but for BucketAlreadyOwned.
             WrongRegion: it exists, in another region than `region`.
+            PlanOutdated: something is different from `plan`; nothing was changed.
         """
         ref = BucketRef(name, region, expected_bucket_owner)
+        agreed = None if plan is None else BucketPlan.from_dict(plan.to_dict())
         return await self._parts.plans.ensure(
-            "ensure_bucket", ref, options or BucketOptions(), mfa=mfa, unsupported=unsupported
+            "ensure_bucket", ref, options or BucketOptions(), mfa=mfa, unsupported=unsupported, agreed=agreed
         )
 
     async def plan_bucket(

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
+from apm_s3._plans import PlanDocument, plan_document
 from apm_s3._tasks import run_all, shielded
 from apm_s3._tools import Tool
 from apm_s3.configs._backups.backups import Backups, Verified
@@ -18,7 +19,6 @@ from apm_s3.configs._backups.manifest import Backup
 from apm_s3.configs._checks import Checks, check_bundle
 from apm_s3.configs._content.diff import BundleDiff, diff_bundles
 from apm_s3.configs._models import Origin, Release
-from apm_s3.configs._plans import PlanDocument, plan_document
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.objects import ObjectStore, server_time
 from apm_s3.configs._protocol.publish import Draft, Publisher

@@ -6,12 +6,12 @@ only that it is whole. What it plans is planned anew, and has to be the same.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from apm_s3.configs._record import canonical_hash
 from apm_s3.errors import FormatTooNew, InvalidOption, PlanOutdated, StoreDamaged
 
 FORMAT = 1
@@ -30,7 +30,8 @@ def plan_document(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class PlanDocument:
-    """A plan as it came back. `deploy`, or `restore_environment`, plans anew and carries it out if that is the same.
+    """A plan as it came back. `deploy`, `restore_environment` or `ensure_bucket` plans anew, and carries it out only if
+    that is the same.
 
     Attributes:
         content: what it says.
@@ -123,3 +124,12 @@ def _shown(value: Any) -> str:
         return "nothing"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def canonical_hash(value: Mapping[str, Any]) -> str:
+    """The SHA-256 in hex of the canonical JSON of `value`."""
+    try:
+        text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    except (UnicodeEncodeError, RecursionError) as exc:
+        raise StoreDamaged("a document holds what cannot be hashed: lone surrogates, or endless nesting") from exc
+    return hashlib.sha256(text).hexdigest()
