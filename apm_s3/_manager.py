@@ -27,7 +27,7 @@ from apm_s3._s3.transports.base import ObjectTransport
 from apm_s3._s3.transports.boto.transport import BotoTransport
 from apm_s3._s3.transports.clients import Clients
 from apm_s3._s3.transports.lean.transport import SignedTransport
-from apm_s3._tasks import shielded
+from apm_s3._tasks import run_all, shielded
 from apm_s3._tools import Tool
 from apm_s3.errors import InvalidOption, ManagerClosed, WrongEventLoop
 from apm_s3.events import Hook
@@ -98,6 +98,7 @@ class S3Manager(
         self._stores: dict[tuple[str, str, bool, bool], ConfigStore] = {}
         self._opened: _Opened | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._closed = False
 
     def __repr__(self) -> str:
         state = "closed" if self._closing else "open" if self._opened else "not open"
@@ -132,6 +133,8 @@ class S3Manager(
     async def aclose(self) -> None:
         """Close everything that was opened; harmless when called twice, or without `open`.
 
+        Commits whose callers were cancelled, and what follows them, are waited for: 30 seconds at most.
+
         Raises:
             WrongEventLoop: it was opened on another event loop, and can be closed only there.
         """
@@ -140,9 +143,17 @@ class S3Manager(
             return
         opened.check_loop()
         if self._closing is None:
-            self._closing = asyncio.create_task(opened.aclose(), name="apm_s3 close")
+            self._closed = not any(store.has_unfinished_writes for store in self._stores.values())
+            self._closing = asyncio.create_task(self._close(opened), name="apm_s3 close")
         # Shielded: half closed, connections and tasks would be left.
         await shielded(_wait_for(self._closing))
+
+    async def _close(self, opened: _Opened) -> None:
+        try:
+            await run_all(store.finish() for store in self._stores.values() if store.has_unfinished_writes)
+        finally:
+            self._closed = True
+            await opened.aclose()
 
     def configs(
         self, bucket: str, prefix: str = "", *, failover: bool = False, require_conditional_writes: bool = True
@@ -196,7 +207,7 @@ class S3Manager(
     @property
     def _engine(self) -> Engine:
         opened = self._opened
-        if opened is None or self._closing is not None:
+        if opened is None or self._closed:
             raise ManagerClosed("this S3Manager was closed" if opened else "this S3Manager has not been opened")
         if asyncio.get_running_loop() is not opened.loop:
             opened.check_loop()

@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -65,6 +66,18 @@ async def shielded(
             await _settle(asyncio.ensure_future(_await(on_cancel(task.result()))), timeout)
         elif not task.cancelled():
             task.exception()
+        raise
+
+
+async def outlived(task: asyncio.Future[T], grace: float) -> T:
+    """Wait for `task`, which goes on when the caller is cancelled: that one then waits `grace` seconds at most."""
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        end = asyncio.get_running_loop().time() + grace
+        while not task.done() and (left := end - asyncio.get_running_loop().time()) > 0:
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({task}, timeout=left)
         raise
 
 

@@ -133,6 +133,8 @@ class BackupMethods:
         author: str | None = None,
         message: str = "",
         drill: bool = False,
+        timeout: float | None = None,
+        write_id: str | None = None,
     ) -> Release:
         """Restore one tool's configuration: the only one in the backup, or `tool`. See `restore_environment`.
 
@@ -159,6 +161,8 @@ class BackupMethods:
             author=author,
             message=message,
             drill=drill,
+            timeout=timeout,
+            write_id=write_id,
         )
         return releases[0]
 
@@ -173,6 +177,8 @@ class BackupMethods:
         author: str | None = None,
         message: str = "",
         drill: bool = False,
+        timeout: float | None = None,
+        write_id: str | None = None,
     ) -> tuple[Release, ...]:
         """Make a backup's files current again: new revisions of all its tools, in one commit.
 
@@ -187,6 +193,7 @@ class BackupMethods:
             tools: which of the backup's tools; all of them by default.
             source: the store whose bucket the backup lies in; by default this one.
             expect_revisions: the current revision of tools; another one there is a `RevisionConflict`.
+            timeout, write_id: as for `upload`; the id is one of the environment that is restored into.
             drill: restore into a scratch environment, read it back, compare every byte, and remove it again.
 
         Raises:
@@ -206,10 +213,12 @@ class BackupMethods:
         if not isinstance(key, str):
             if drill or target is not None or checked is not None or expect_revisions:
                 raise InvalidOption("a plan has its environment, tools and revisions already", hint="leave them out")
-            return await self._carry_out(key, _from(source or self), author, message)
+            return await self._carry_out(key, _from(source or self), author, message, timeout, write_id)
         if drill:
             if target is not None:
                 raise InvalidOption("a drill restores into an environment of its own", hint="leave environment out")
+            if write_id is not None or timeout is not None:
+                raise InvalidOption("a drill takes no timeout and no write_id", hint="leave them out")
             return tuple(await self._restorer.drill(key, _from(source or self), tools=checked, author=author))
         releases = await self._restorer.restore(
             key,
@@ -219,11 +228,19 @@ class BackupMethods:
             author=author,
             message=message,
             expect=expect_revisions,
+            timeout=timeout,
+            write_id=write_id,
         )
         return tuple(releases)
 
     async def _carry_out(
-        self, plan: RestorePlan | PlanDocument, source: Backups, author: str | None, message: str
+        self,
+        plan: RestorePlan | PlanDocument,
+        source: Backups,
+        author: str | None,
+        message: str,
+        timeout: float | None,
+        write_id: str | None,
     ) -> tuple[Release, ...]:
         if isinstance(plan, PlanDocument):
             fresh = await self._restorer.plan(
@@ -243,6 +260,8 @@ class BackupMethods:
             message=message,
             expect=plan.revisions,
             plan=plan.hash,
+            timeout=timeout,
+            write_id=write_id,
         )
         return tuple(releases)
 

@@ -261,7 +261,15 @@ async def plan_again(document: PlanDocument, source: Side, target: Side, variabl
 
 
 async def carry_out(
-    plan: DeployPlan, source: Side, *, author: str | None, message: str, allow_drift: bool, force: str | None
+    plan: DeployPlan,
+    source: Side,
+    *,
+    author: str | None,
+    message: str,
+    allow_drift: bool,
+    force: str | None,
+    timeout: float | None,
+    write_id: str | None,
 ) -> DeployResult:
     """See `ConfigStore.deploy`."""
     changed = [each for each in plan.tools if each.changes]
@@ -299,7 +307,13 @@ async def carry_out(
         return [await _draft(plan, name, each, bases[each.tool], force, author, message) for each in changed]
 
     expect: dict[str, int | None] = {each.tool: each.target_revision for each in changed}
-    releases = await plan.target_side.publisher.publish(plan.target_environment, make, expect)
+    publisher = plan.target_side.publisher
+
+    def same(release: Release) -> bool:
+        return any(_makes(each, plan, release) for each in changed)
+
+    async with publisher.call(plan.target_environment, timeout, write_id) as call:
+        releases = await publisher.publish(plan.target_environment, make, expect, call=call, same=same)
     return DeployResult(plan, tuple(releases))
 
 
@@ -517,6 +531,15 @@ async def _draft(
         deploy=Deployed(0, "", plan.source_environment, each.source_revision, each.source.digest, bucket),
         expect=each.target_revision,
     )
+
+
+def _makes(each: ToolPlan, plan: DeployPlan, release: Release) -> bool:
+    """Whether a release is what this part of the plan makes."""
+    origin = (release.tool, release.origin.action, release.origin.environment, release.origin.revision)
+    hashes = {name: hashlib.sha256(raw).hexdigest() for name, raw in each.files.items()}
+    return origin == (each.tool, "deploy", plan.source_environment, each.source_revision) and hashes == {
+        name: entry.sha256 for name, entry in release.files.items()
+    }
 
 
 def _ref(release: Release | None) -> ReleaseRef | None:

@@ -71,8 +71,12 @@ class DeployMethods:
         force: str | None = None,
         target: DeployMethods | None = None,
         variables: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        write_id: str | None = None,
     ) -> DeployResult:
         """Carry out a plan of this store: one commit for all its tools, or nothing.
+
+        Time, id (one of the target environment) and cancellation are as for `upload`.
 
         Args:
             plan: what `plan_deploy` made; or what `DeployPlan.from_dict` brought back, which is planned anew first.
@@ -95,4 +99,13 @@ class DeployMethods:
             plan = await plan_again(plan, self._side, other, variables or {})
         elif target is not None or variables is not None:
             raise InvalidOption("this plan has its target and variables already", hint="leave them out")
-        return await carry_out(plan, self._side, author=author, message=message, allow_drift=allow_drift, force=force)
+        return await carry_out(
+            plan,
+            self._side,
+            author=author,
+            message=message,
+            allow_drift=allow_drift,
+            force=force,
+            timeout=timeout,
+            write_id=write_id,
+        )

@@ -146,6 +146,11 @@ class Release:
         return bundle_digest({name: entry.sha256 for name, entry in self.files.items()})
 
     @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(entry.size for entry in self.files.values())
+
+    @property
     def drifted(self) -> bool:
         """Whether it is not what the last deploy into its environment made, but was changed by hand since."""
         return self.deployed is not None and self.deployed.digest != self.digest

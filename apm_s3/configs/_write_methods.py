@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -33,11 +33,12 @@ from apm_s3.configs._content.sources import (
     gather_sources,
 )
 from apm_s3.configs._models import CommitOutcome, FileEntry, Freeze, Origin, Release
+from apm_s3.configs._protocol.calls import Call
 from apm_s3.configs._protocol.changes import MarkGood, SetFreeze, SetSettings
 from apm_s3.configs._protocol.commit import Committer
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.outcome import find_outcome
-from apm_s3.configs._protocol.publish import Draft, Publisher
+from apm_s3.configs._protocol.publish import Draft, Make, Publisher
 from apm_s3.configs._protocol.reader import Reader, Snapshot
 from apm_s3.configs._record import Note
 from apm_s3.configs._settings import LAX, EnvironmentSettings, SettingsChange, check_rule_names
@@ -107,11 +108,17 @@ class WriteMethods:
         skip_unchanged: bool = False,
         level: Level | None = None,
         warnings_as_errors: Collection[str] = (),
+        timeout: float | None = None,
+        write_id: str | None = None,
     ) -> Release:
         """Make a new revision of a tool's configuration.
 
         Text and bytes are stored byte for byte; only mappings are serialised, in the format of the file's name.
         Everything is validated first, over the bundle as a whole.
+
+        Cancelled before the commit begins, nothing is changed. Cancelled later, the call waits for the commit, 10
+        seconds at most; commit and live copies are brought to their end in the background, and closing the manager
+        waits for them. `outcome(write_id)` then tells whether it was committed.
 
         Args:
             source: replaces the main file, or the file `name`; the other files stay.
@@ -123,6 +130,10 @@ class WriteMethods:
             level: "external" also asks promtool or amtool. This and the next can only be stricter than the
                 environment's settings.
             warnings_as_errors: the rules whose warnings refuse it, too; "*": all.
+            timeout: seconds for the whole call, however many requests it takes; by default the store's deadline, and
+                a second more for each 64 KiB that it moves.
+            write_id: one that the caller made with `new_write_id`, and keeps. Called again with it, the same upload
+                returns the first release and commits nothing; another one is refused. It costs one round trip.
 
         Raises:
             InvalidRequest: an argument that cannot be, or a missing author or message that the environment's settings
@@ -131,25 +142,27 @@ class WriteMethods:
             RevisionConflict: somebody else was faster; nothing was changed.
             EnvironmentFrozen: nothing was changed.
             CommitUnknown: it is not known whether it was changed; `outcome` will tell.
+            DeadlineExceeded: nothing was changed.
             StoreDamaged: what is stored contradicts itself; nothing was changed.
         """
-        return await self._upload(
-            tool,
-            environment,
-            _Given(source, files, name, remove),
-            author=author,
-            message=message,
-            expect_revision=expect_revision,
-            force=force,
-            skip_unchanged=skip_unchanged,
-            level=level,
-            warnings_as_errors=warnings_as_errors,
-        )
+        async with self._publisher.call(check_environment(environment), timeout, write_id) as call:
+            return await self._upload(
+                tool,
+                call,
+                _Given(source, files, name, remove),
+                author=author,
+                message=message,
+                expect_revision=expect_revision,
+                force=force,
+                skip_unchanged=skip_unchanged,
+                level=level,
+                warnings_as_errors=warnings_as_errors,
+            )
 
     async def _upload(
         self,
         tool: Tool,
-        environment: str,
+        call: Call,
         what: _Given,
         *,
         author: str | None,
@@ -162,8 +175,8 @@ class WriteMethods:
         notes: Sequence[str] = (),
     ) -> Release:
         """See `upload`; `notes` are kept with the release's warnings."""
+        environment = call.environment
         check_tool(tool)
-        check_environment(environment)
         check_notes(author, message, force)
         check_revisions(expect_revision=expect_revision)
         check_type("skip_unchanged", skip_unchanged, bool)
@@ -209,7 +222,11 @@ class WriteMethods:
                 )
             ]
 
-        return (await self._publisher.publish(environment, make, {tool: expect_revision}) or current)[0]
+        def same(release: Release) -> bool:
+            return release.origin.action == "upload" and _holds(release, given, gone, whole=whole)
+
+        expect: dict[str, int | None] = {tool: expect_revision}
+        return (await self._publisher.publish(environment, make, expect, call=call, same=same) or current)[0]
 
     async def upload_dir(
         self,
@@ -225,6 +242,8 @@ class WriteMethods:
         skip_unchanged: bool = False,
         level: Level | None = None,
         warnings_as_errors: Collection[str] = (),
+        timeout: float | None = None,
+        write_id: str | None = None,
     ) -> Release:
         """Make a new revision that holds the files of a directory and no others.
 
@@ -236,25 +255,28 @@ class WriteMethods:
                 paths. By default notes, copies of editors and merges, and caches.
             skip_unchanged, level, warnings_as_errors: as in `upload`.
 
+        Time, id and cancellation are as for `upload`; reading the directory is not counted.
+
         Raises:
             InvalidRequest: no directory, or something in it that cannot be stored; nothing was sent.
             ConfigInvalid, RevisionConflict, EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
         """
         check_tool(tool)
         directory = await read_directory(path, exclude)
-        return await self._upload(
-            tool,
-            environment,
-            _Given(files=directory.files),
-            author=author,
-            message=message,
-            expect_revision=expect_revision,
-            force=force,
-            skip_unchanged=skip_unchanged,
-            notes=_left_out(directory.left_out),
-            level=level,
-            warnings_as_errors=warnings_as_errors,
-        )
+        async with self._publisher.call(check_environment(environment), timeout, write_id) as call:
+            return await self._upload(
+                tool,
+                call,
+                _Given(files=directory.files),
+                author=author,
+                message=message,
+                expect_revision=expect_revision,
+                force=force,
+                skip_unchanged=skip_unchanged,
+                notes=_left_out(directory.left_out),
+                level=level,
+                warnings_as_errors=warnings_as_errors,
+            )
 
     async def remove(
         self,
@@ -264,8 +286,12 @@ class WriteMethods:
         author: str | None = None,
         message: str = "",
         expect_revision: int | None = None,
+        timeout: float | None = None,
+        write_id: str | None = None,
     ) -> Release:
         """Remove a tool's configuration: a new revision without files. Its history stays; rollback brings it back.
+
+        Time, id and cancellation are as for `upload`.
 
         Raises:
             ConfigNotFound: there is none.
@@ -275,13 +301,15 @@ class WriteMethods:
         check_environment(environment)
         check_notes(author, message)
         check_revisions(expect_revision=expect_revision)
-        await self._views.current(tool, environment)
 
         async def make(_: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
+            base = bases[tool]
+            if base is None or base.removed:
+                await self._views.current(tool, environment)  # says why not
             return [
                 Draft(
                     tool=tool,
-                    base=bases[tool],
+                    base=base,
                     files={},
                     origin=Origin("remove"),
                     author=author,
@@ -290,7 +318,10 @@ class WriteMethods:
                 )
             ]
 
-        return (await self._publisher.publish(environment, make, {tool: expect_revision}))[0]
+        async with self._publisher.call(environment, timeout, write_id) as call:
+            if write_id is None:
+                await self._views.current(tool, environment)
+            return await self._publish(environment, make, tool, expect_revision, call, lambda old: old.removed)
 
     async def rollback(
         self,
@@ -301,8 +332,12 @@ class WriteMethods:
         author: str | None = None,
         message: str = "",
         expect_revision: int | None = None,
+        timeout: float | None = None,
+        write_id: str | None = None,
     ) -> Release:
         """Make a new revision with the files of an old one; of the one marked good, where none is named.
+
+        Time, id and cancellation are as for `upload`.
 
         Raises:
             ConfigNotFound: there is no such revision (any more), or none is marked good.
@@ -312,7 +347,6 @@ class WriteMethods:
         check_environment(environment)
         check_notes(author, message)
         check_revisions(to_revision=to_revision, expect_revision=expect_revision)
-        await self._views.wanted(tool, environment, to_revision, good=to_revision is None)
 
         async def make(begun: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
             old = await self._views.find(begun, tool, to_revision, good=to_revision is None)
@@ -330,7 +364,24 @@ class WriteMethods:
                 )
             ]
 
-        return (await self._publisher.publish(environment, make, {tool: expect_revision}))[0]
+        def same(release: Release) -> bool:
+            return release.origin.action == "rollback" and to_revision in (None, release.origin.revision)
+
+        async with self._publisher.call(environment, timeout, write_id) as call:
+            if write_id is None:
+                await self._views.wanted(tool, environment, to_revision, good=to_revision is None)
+            return await self._publish(environment, make, tool, expect_revision, call, same)
+
+    async def _publish(
+        self,
+        environment: str,
+        make: Make,
+        tool: str,
+        expect: int | None,
+        call: Call,
+        same: Callable[[Release], bool],
+    ) -> Release:
+        return (await self._publisher.publish(environment, make, {tool: expect}, call=call, same=same))[0]
 
     async def settings(self, environment: str) -> EnvironmentSettings:
         """What an environment expects of changes; the defaults where nothing was set.
@@ -348,6 +399,7 @@ class WriteMethods:
         author: str | None = None,
         message: str = "",
         create: bool = False,
+        timeout: float | None = None,
     ) -> None:
         """Set what an environment expects of changes, from the next one on; a write that is under way meets it, too.
 
@@ -356,6 +408,7 @@ class WriteMethods:
                 set meanwhile is lost: `lambda old: replace(old, require_author=True)`.
             author, message: kept in the log.
             create: the environment may not exist yet.
+            timeout: seconds for the change, as for `upload`.
 
         Raises:
             InvalidRequest: settings that cannot be.
@@ -369,10 +422,11 @@ class WriteMethods:
             settings.check()
         elif not callable(settings):
             raise InvalidOption(f"settings is a {type(settings).__name__}", hint="give EnvironmentSettings")
-        if not create:
-            await self._reader.require(environment)
         change = SetSettings(environment, settings)
-        await self._committer.change(environment, lambda _: change, note)
+        async with self._committer.call(environment, timeout) as call:
+            if not create:
+                await self._reader.require(environment)
+            await self._committer.change(environment, lambda _: change, note, call=call)
 
     async def mark_good(
         self,
@@ -382,11 +436,13 @@ class WriteMethods:
         *,
         author: str | None = None,
         message: str = "",
+        timeout: float | None = None,
     ) -> Release:
         """Mark a revision, by default the current one, as the last known good one. It is kept for ever.
 
         Args:
             author, message: kept in the log.
+            timeout: seconds for the change, as for `upload`.
 
         Raises:
             ConfigNotFound: there is no such revision (any more).
@@ -396,18 +452,21 @@ class WriteMethods:
         check_environment(environment)
         check_revisions(revision=revision)
         note = Note(action="mark_good", author=author, message=check_log_notes(author, message))
-        release = await self._views.wanted(tool, environment, revision)
-        if release.ref is None:
-            raise AssertionError("a release that was read has a reference")
-        mark = MarkGood(environment, tool, release.ref)
-        await self._committer.change(environment, lambda _: mark, note)
+        async with self._committer.call(environment, timeout) as call:
+            release = await self._views.wanted(tool, environment, revision)
+            if release.ref is None:
+                raise AssertionError("a release that was read has a reference")
+            mark = MarkGood(environment, tool, release.ref)
+            await self._committer.change(environment, lambda _: mark, note, call=call)
         return release
 
-    async def freeze(self, environment: str, reason: str, *, author: str | None = None) -> None:
+    async def freeze(
+        self, environment: str, reason: str, *, author: str | None = None, timeout: float | None = None
+    ) -> None:
         """Let an environment take no change until it is thawed, whoever tries. Frozen again, the new reason counts.
 
         The log keeps the reason and the author when the environment is thawed.
-        Marks, backups and reads go on; a collection does not.
+        Marks, backups and reads go on; a collection does not. `timeout` is as for `upload`.
 
         Raises:
             ConfigNotFound: there is no such environment.
@@ -417,26 +476,31 @@ class WriteMethods:
         check_type("reason", reason, str)
         check_notes(author, "", reason)
         note = Note(action="freeze", author=author, message=check_log_notes(author, reason))
-        await self._reader.require(environment)
 
         def freeze(begun: Snapshot) -> SetFreeze:
             return SetFreeze(Freeze(reason, author, datetime.fromtimestamp(begun.server_time, UTC)))
 
-        await self._committer.change(environment, freeze, note)
+        async with self._committer.call(environment, timeout) as call:
+            await self._reader.require(environment)
+            await self._committer.change(environment, freeze, note, call=call)
 
-    async def thaw(self, environment: str, *, author: str | None = None, message: str = "") -> None:
+    async def thaw(
+        self, environment: str, *, author: str | None = None, message: str = "", timeout: float | None = None
+    ) -> None:
         """Let an environment take changes again.
 
         Args:
             author, message: kept in the log.
+            timeout: seconds for the change, as for `upload`.
 
         Raises:
             ConfigNotFound: there is no such environment.
             CommitUnknown: it is not known whether it is thawed; do it again.
         """
         note = Note(action="thaw", author=author, message=check_log_notes(author, message))
-        await self._reader.require(check_environment(environment))
-        await self._committer.change(environment, lambda _: SetFreeze(None), note)
+        async with self._committer.call(check_environment(environment), timeout) as call:
+            await self._reader.require(environment)
+            await self._committer.change(environment, lambda _: SetFreeze(None), note, call=call)
 
     async def outcome(self, write_id: str) -> CommitOutcome:
         """How the write behind a `CommitUnknown` ended. A write that can still arrive is pending.
@@ -484,6 +548,15 @@ def _left_out(names: Sequence[str]) -> list[str]:
         return []
     more = f" and {len(names) - _MAX_LEFT_OUT} more" if len(names) > _MAX_LEFT_OUT else ""
     return [f"left out of the directory: {', '.join(names[:_MAX_LEFT_OUT])}{more}"]
+
+
+def _holds(release: Release, given: Mapping[str, bytes], gone: AbstractSet[str], *, whole: bool) -> bool:
+    """Whether a release is what an upload of the same arguments made, on whatever it was built."""
+    hashes = {name: hashlib.sha256(raw).hexdigest() for name, raw in given.items()}
+    there = {name: entry.sha256 for name, entry in release.files.items()}
+    if whole and {name for name in there if name != OVERLAY} != {name for name in hashes if name != OVERLAY}:
+        return False
+    return not gone & there.keys() and all(there.get(name) == sha256 for name, sha256 in hashes.items())
 
 
 def _removed(remove: Iterable[str], files: Mapping[str, Source] | None) -> set[str]:

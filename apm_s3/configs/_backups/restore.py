@@ -20,6 +20,7 @@ from apm_s3.configs._checks import Checks, check_bundle
 from apm_s3.configs._content.diff import BundleDiff, diff_bundles
 from apm_s3.configs._models import Origin, Release
 from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.calls import Call
 from apm_s3.configs._protocol.objects import ObjectStore, server_time
 from apm_s3.configs._protocol.publish import Draft, Publisher
 from apm_s3.configs._protocol.reader import Reader, Snapshot
@@ -160,6 +161,8 @@ class Restorer:
         author: str | None,
         message: str,
         expect: Mapping[str, int],
+        timeout: float | None,
+        write_id: str | None,
         plan: str | None = None,
     ) -> list[Release]:
         """Make a backup's files the current releases of its tools, in one commit.
@@ -172,19 +175,26 @@ class Restorer:
             RevisionConflict, EnvironmentFrozen, StoreDamaged: nothing was changed.
             CommitUnknown: it is not known whether it was changed.
         """
-        verified = _chosen(await source.verify(key), tools)
-        target = environment or verified.backup.environment
-        replaced = await self._replaced(target, tuple(verified.files))
-        if replaced.frozen is not None:
-            raise EnvironmentFrozen(replaced.frozen, environment=target, hint="nothing was changed; thaw it first")
-        replaced.settings.check_note(target, author, message)
-        revisions = {tool: expect.get(tool, replaced.revisions[tool]) for tool in verified.files}
-        present = [tool for tool, files in replaced.files.items() if files]
-        if present and revisions == replaced.revisions:
-            await self._own.back_up(
-                target, present, into=self._objects, author=author, message=f"before the restore of {key}", retain=None
-            )
-        return await self._publish(verified, target, revisions, author, message, replaced.settings, plan)
+        backup = await source.manifest(key)
+        target = environment or backup.environment
+        async with self._publisher.call(target, timeout, write_id) as call:
+            # Read twice (verified, and what is replaced), and written twice (saved, and made current).
+            call.allow(4 * backup.size)
+            chosen = [tool for tool in backup.tools if tools is None or tool in tools]
+            done = await self._publisher.repeated(target, chosen, call=call, same=lambda old: _is_of(old, backup))
+            if done:
+                return done
+            verified = _chosen(await source.verify(key), tools)
+            replaced = await self._replaced(target, tuple(verified.files))
+            if replaced.frozen is not None:
+                raise EnvironmentFrozen(replaced.frozen, environment=target, hint="nothing was changed; thaw it first")
+            replaced.settings.check_note(target, author, message)
+            revisions = {tool: expect.get(tool, replaced.revisions[tool]) for tool in verified.files}
+            present = [tool for tool, files in replaced.files.items() if files]
+            if present and revisions == replaced.revisions:
+                told = f"before the restore of {key}"
+                await self._own.back_up(target, present, into=self._objects, author=author, message=told, retain=None)
+            return await self._publish(verified, target, revisions, author, message, call, replaced.settings, plan)
 
     async def drill(
         self, key: str, source: Backups, *, tools: Sequence[str] | None, author: str | None
@@ -199,7 +209,9 @@ class Restorer:
         scratch = f"{DRILL}{secrets.token_hex(8)}"
         try:
             revisions = dict.fromkeys(verified.files, 0)
-            releases = await self._publish(verified, scratch, revisions, author, f"drill of {key}")
+            async with self._publisher.call(scratch) as call:
+                call.allow(verified.backup.size)
+                releases = await self._publish(verified, scratch, revisions, author, f"drill of {key}", call)
             await self._compare(verified, scratch)
         except BaseException:
             # What went wrong is what counts; a scratch environment that stays is removed by a later drill.
@@ -257,6 +269,7 @@ class Restorer:
         revisions: Mapping[str, int],
         author: str | None,
         message: str,
+        call: Call,
         settings: EnvironmentSettings = NO_SETTINGS,
         plan: str | None = None,
     ) -> list[Release]:
@@ -280,7 +293,10 @@ class Restorer:
                 if (files := verified.files.get(tool)) is not None
             ]
 
-        return await self._publisher.publish(environment, make, dict(revisions))
+        def same(release: Release) -> bool:
+            return _is_of(release, backup)
+
+        return await self._publisher.publish(environment, make, dict(revisions), call=call, same=same)
 
     async def _compare(self, verified: Verified, scratch: str) -> None:
         found = await self._views.environment(scratch, tuple(verified.files))
@@ -312,6 +328,11 @@ class Restorer:
             now = datetime.fromtimestamp(server_time(await self._objects.head(found[0].key)), UTC)
             if all(info.last_modified is not None and now - info.last_modified > _ABANDONED for info in found):
                 await self._remove(scratch)
+
+
+def _is_of(release: Release, backup: Backup) -> bool:
+    """Whether a release was made by restoring a backup."""
+    return release.origin.action == "restore" and release.origin.backup == backup.key
 
 
 def _chosen(verified: Verified, tools: Sequence[str] | None) -> Verified:

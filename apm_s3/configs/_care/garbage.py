@@ -207,7 +207,8 @@ class Collector:
 
         began, retention, change = await self._reader.settled(environment, plan)
         if not dry_run:
-            await self._committer.change(environment, raise_oldest, note)
+            async with self._committer.call(environment) as call:
+                await self._committer.change(environment, raise_oldest, note, call=call)
 
         async def look(snapshot: Snapshot) -> tuple[Current, _Kept]:
             current = change.applied(snapshot.current) if dry_run else snapshot.current

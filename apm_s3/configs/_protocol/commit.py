@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-from apm_s3._tasks import shielded
+from apm_s3._tasks import outlived
 from apm_s3.configs._models import Current, Release
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.archive import Archive
+from apm_s3.configs._protocol.calls import Afterwards, Call
 from apm_s3.configs._protocol.changes import Change
 from apm_s3.configs._protocol.documents import encode_current
 from apm_s3.configs._protocol.log import MUST_STORE, LogPart, ring_overrun, stamp, with_part
@@ -62,7 +64,13 @@ RESTARTS = 3
 CANCEL_GRACE = 10.0
 """Seconds that a cancelled caller waits at most until its commit has ended."""
 
+_LAST_CHANCE = 0.5
+"""Seconds that a request gets at least when an earlier one has not been answered: it may bring the verdict."""
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+
+
+T = TypeVar("T")
 
 
 class WindowClosed(Exception):
@@ -76,14 +84,32 @@ class SettingsMoved(WindowClosed):
 class Committer:
     """Writes the reference documents of one store. The writers of one process queue for each environment."""
 
-    def __init__(self, objects: ObjectStore, reader: Reader, probe: Probe, *, failover: bool, deadline: float) -> None:
+    def __init__(
+        self,
+        objects: ObjectStore,
+        reader: Reader,
+        probe: Probe,
+        afterwards: Afterwards,
+        *,
+        failover: bool,
+        deadline: float,
+    ) -> None:
         self._objects = objects
         self._reader = reader
         self._archive = Archive(objects, reader)
         self._probe = probe
         self._failover = failover
+        self._afterwards = afterwards
         self._deadline = deadline
         self._locks: dict[str, asyncio.Lock] = {}
+
+    def call(self, environment: str, timeout: float | None = None, write_id: str | None = None) -> Call:
+        """One call that writes: its deadline, by default the store's, and its write id.
+
+        Raises:
+            InvalidOption: a timeout or a write id that cannot be.
+        """
+        return Call(environment, default=self._deadline, timeout=timeout, write_id=write_id)
 
     async def begin(self, environment: str) -> Snapshot:
         """Read the reference document, made anew and empty where there is none.
@@ -138,16 +164,22 @@ class Committer:
         write_id: str,
         note: Note,
         *,
+        call: Call,
         releases: tuple[Release, ...] = (),
         part: LogPart | None = None,
-    ) -> None:
+        then: Callable[[], Coroutine[Any, Any, T]] | None = None,
+    ) -> asyncio.Task[T] | None:
         """Make `change`, and come back when it is certain to have been made.
+
+        Cancelled while it waits for its turn, nothing is changed. Cancelled later, the caller waits 10 seconds at most;
+        the commit goes on until its deadline, and `then` follows it.
 
         Args:
             begun: the document as it was before anything was written.
             note: what the log is to say about it.
             releases: those that `change` makes current, to find them in the history.
             part: the log's unstored entries, where they were stored already.
+            then: what follows the commit, whatever becomes of the caller; its task is returned.
 
         Raises:
             WindowClosed: it took too long, and was certainly not made.
@@ -155,15 +187,22 @@ class Committer:
             DeadlineExceeded: the deadline passed, and it was certainly not made.
             ApmS3Error: what `change` raises, or a refusal of S3; it was certainly not made.
         """
-        deadline = asyncio.get_running_loop().time() + self._deadline
-        async with self._turn(begun.environment, deadline) as waited:
+        async with self._turn(begun.environment) as waited:
+            call.commit_begins()
+            chosen = call.write_id is not None
             write = _Write(
-                self._objects, self._reader, self._archive, begun, change, write_id, note, releases, deadline, part
-            )
-            # Cancelled, a request on its way would leave the caller without a verdict and `live/` behind.
-            await shielded(write.run(stale=waited), timeout=CANCEL_GRACE)
+                self._objects, self._reader, self._archive, begun, change, write_id, note, releases, call.deadline,
+                part, chosen=chosen,
+            )  # fmt: skip
 
-    async def change(self, environment: str, make: Callable[[Snapshot], Change], note: Note) -> None:
+            async def run() -> asyncio.Task[T] | None:
+                await write.run(stale=waited)
+                return None if then is None else self._afterwards.start(then())
+
+            # Cancelled, a request on its way would leave the caller without a verdict and `live/` behind.
+            return await outlived(self._afterwards.start(run()), CANCEL_GRACE)
+
+    async def change(self, environment: str, make: Callable[[Snapshot], Change], note: Note, *, call: Call) -> None:
         """Make a change of the document alone, which needs nothing else to be stored.
 
         Raises:
@@ -173,9 +212,10 @@ class Committer:
             begun = await self.begin(environment)
             begun.current.settings.check_note(environment, note.author, note.message)
             try:
-                return await self.commit(begun, make(begun), keys.new_write_id(environment), note)
+                await self.commit(begun, make(begun), keys.new_write_id(environment), note, call=call)
             except WindowClosed:
                 continue
+            return
         raise DeadlineExceeded(
             f"'{environment}' could not be changed within {RESTARTS} x 15 minutes; nothing was changed",
             operation="commit",
@@ -183,21 +223,12 @@ class Committer:
         )
 
     @asynccontextmanager
-    async def _turn(self, environment: str, deadline: float) -> AsyncIterator[bool]:
+    async def _turn(self, environment: str) -> AsyncIterator[bool]:
         """One writer of this process at a time; whether there was one before us."""
         lock = self._locks.setdefault(environment, asyncio.Lock())
         waited = lock.locked()
-        try:
-            async with asyncio.timeout_at(deadline):
-                await lock.acquire()
-        except TimeoutError as exc:
-            raise DeadlineExceeded(
-                f"'{environment}' was not free within {self._deadline:g} s; nothing was changed", operation="commit"
-            ) from exc
-        try:
+        async with lock:
             yield waited
-        finally:
-            lock.release()
 
 
 @dataclass(slots=True)
@@ -216,6 +247,8 @@ class _Write:
     part: LogPart | None = None
     sent: bool = False
     unresolved: bool = False
+    chosen: bool = field(default=False, kw_only=True)
+    """The caller made the write id: another call may have the same one."""
 
     async def run(self, *, stale: bool) -> None:
         """Send, and rebase, until there is a verdict."""
@@ -223,6 +256,8 @@ class _Write:
         if stale:
             base = await self._reread()
             self._check_window(base)
+            if self.chosen and await self._is_in(base):
+                return
         while True:
             # Not asked for before there is a verdict on what was sent: nothing is under way here.
             await self._make_room(base.current)
@@ -231,7 +266,7 @@ class _Write:
             fresh = await self._reread()
             if await self._has_won(base, fresh):
                 return
-            self.unresolved = False
+            self.unresolved = self.sent = False
             self._check_window(fresh)
             if asyncio.get_running_loop().time() >= self.deadline:
                 raise self._too_late("others were faster until the deadline passed")
@@ -239,8 +274,13 @@ class _Write:
 
     async def _make_room(self, current: Current) -> None:
         """Store the older entries of the log where nobody has for long: no entry leaves before it is stored."""
-        if len(with_part(current, self.part).log.unstored) >= MUST_STORE:
-            self.part = await self.archive.store(self.begun.environment, current, self.write_id)
+        if len(with_part(current, self.part).log.unstored) < MUST_STORE:
+            return
+        try:
+            async with asyncio.timeout_at(self.deadline):
+                self.part = await self.archive.store(self.begun.environment, current, self.write_id)
+        except TimeoutError as exc:
+            raise self._too_late("the log could not be stored in time") from exc
 
     def _changed(self, base: Snapshot) -> Current:
         # What was checked against other settings is checked again, from the start.
@@ -262,6 +302,8 @@ class _Write:
         pause = _FIRST_PAUSE
         while True:
             left = self.deadline - loop.time()
+            if left <= 0 and not self.unresolved:
+                raise self._too_late("there was no time left")
             self.sent = True
             try:
                 await self.objects.put(
@@ -269,7 +311,7 @@ class _Write:
                     body,
                     if_match=base.etag,
                     content_type="application/json",
-                    timeout=max(left, 1.0),
+                    timeout=max(left, _LAST_CHANCE),
                 )
             except PreconditionFailed:
                 return False
@@ -299,27 +341,40 @@ class _Write:
         if not self.unresolved:
             return False
         try:
-            snapshot = await self.reader.current(self.begun.environment)
-        except ApmS3Error:
+            async with asyncio.timeout_at(self.deadline):
+                snapshot = await self.reader.current(self.begun.environment)
+        except (ApmS3Error, TimeoutError):
             return False
         return snapshot is not None and self.write_id in snapshot.current.writers
 
     async def _has_won(self, base: Snapshot, fresh: Snapshot) -> bool:
         """After a 412 on the ETag of `base`: whether it was our own write that had made it stale."""
         if self.write_id in fresh.current.writers:
-            return True
+            return not self.chosen or await self._is_in(fresh)
         if not ring_overrun(base.current, fresh.current):
             return False
         if not self.releases:
             raise self._unknown()
         return await self._in_history(self.releases[0], fresh)
 
+    async def _is_in(self, fresh: Snapshot) -> bool:
+        """Whether these very releases were committed under a write id that the caller made, by whichever call."""
+        if self.write_id not in fresh.current.writers:
+            return False
+        found = [await self._in_history(release, fresh) for release in self.releases]
+        return all(found)
+
     async def _in_history(self, release: Release, fresh: Snapshot) -> bool:
         state = fresh.current.tools.get(release.tool)
         if state is None or release.ref is None or state.release.revision < release.revision:
             return False
+        if state.release == release.ref:
+            return True
         try:
-            found = await self.reader.committed(fresh, release.tool, release.revision)
+            async with asyncio.timeout_at(self.deadline):
+                found = await self.reader.committed(fresh, release.tool, release.revision)
+        except TimeoutError as exc:
+            raise self._unknown() from exc
         except (Gone, ApmS3Error) as exc:
             raise self._unknown() from exc
         if found is None:
@@ -332,7 +387,10 @@ class _Write:
         pause = _FIRST_PAUSE
         while True:
             try:
-                return await self.reader.require(self.begun.environment)
+                async with asyncio.timeout_at(self.deadline):
+                    return await self.reader.require(self.begun.environment)
+            except TimeoutError as exc:
+                raise (self._unknown() if self.sent else self._too_late("S3 did not answer in time")) from exc
             except (S3Error, TransportError) as error:
                 if loop.time() + pause >= self.deadline:
                     raise (self._unknown() if self.sent else error) from error

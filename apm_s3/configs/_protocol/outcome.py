@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
-from dataclasses import dataclass
-
-from apm_s3._tools import TOOLS
 from apm_s3.configs._models import CommitOutcome, Current
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.commit import WINDOW, Committer, WindowClosed
+from apm_s3.configs._protocol.earlier import Trace, find_traces
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reader import Reader, Snapshot
 from apm_s3.configs._record import Note
-
-
-@dataclass(frozen=True, slots=True)
-class _Trace:
-    """A release document of the write: which tool, where, and when it was stored (Unix seconds)."""
-
-    tool: str
-    revision: int
-    key: str
-    stored_at: float
 
 
 class _Moved(Exception):
@@ -37,9 +24,9 @@ async def find_outcome(write_id: str, objects: ObjectStore, reader: Reader, comm
     environment = keys.environment_of(write_id)
     while True:
         # Before the document: what it does not show was not committed when it was read.
-        traces = await _traces(write_id, environment, objects)
+        traces = await find_traces(objects, environment, write_id)
 
-        async def read(snapshot: Snapshot, traces: list[_Trace] = traces) -> tuple[Snapshot, CommitOutcome | None]:
+        async def read(snapshot: Snapshot, traces: list[Trace] = traces) -> tuple[Snapshot, CommitOutcome | None]:
             return snapshot, await _verdict(write_id, traces, snapshot, reader)
 
         snapshot, verdict = await reader.settled(environment, read)
@@ -51,7 +38,7 @@ async def find_outcome(write_id: str, objects: ObjectStore, reader: Reader, comm
             return CommitOutcome.LOST
 
 
-async def _rule_out(write_id: str, traces: list[_Trace], snapshot: Snapshot, committer: Committer) -> bool:
+async def _rule_out(write_id: str, traces: list[Trace], snapshot: Snapshot, committer: Committer) -> bool:
     """Move the document on, so that no send of the write can take effect any more; False where it may have."""
 
     def move(current: Current) -> Current:
@@ -61,24 +48,14 @@ async def _rule_out(write_id: str, traces: list[_Trace], snapshot: Snapshot, com
 
     note = Note(action="rule_out", message=f"{write_id} can not take effect any more")
     try:
-        await committer.commit(snapshot, move, keys.new_write_id(snapshot.environment), note)
+        async with committer.call(snapshot.environment) as call:
+            await committer.commit(snapshot, move, keys.new_write_id(snapshot.environment), note, call=call)
     except (_Moved, WindowClosed):
         return False
     return True
 
 
-async def _traces(write_id: str, environment: str, objects: ObjectStore) -> list[_Trace]:
-    traces = []
-    for tool in TOOLS:
-        async with aclosing(objects.list(keys.releases(environment, tool))) as listing:
-            async for info in listing:
-                parsed = keys.parse_release(info.key)
-                if parsed is not None and parsed[1] == write_id and info.last_modified is not None:
-                    traces.append(_Trace(tool, parsed[0], info.key, info.last_modified.timestamp()))
-    return traces
-
-
-async def _verdict(write_id: str, traces: list[_Trace], snapshot: Snapshot, reader: Reader) -> CommitOutcome | None:
+async def _verdict(write_id: str, traces: list[Trace], snapshot: Snapshot, reader: Reader) -> CommitOutcome | None:
     """What the document and the chains of parents tell; None where they do not tell yet."""
     if write_id in snapshot.current.writers:
         return CommitOutcome.WON
@@ -90,7 +67,7 @@ async def _verdict(write_id: str, traces: list[_Trace], snapshot: Snapshot, read
     return CommitOutcome.EXPIRED if decided or not traces else None
 
 
-def _is_decided(current: Current, trace: _Trace) -> bool:
+def _is_decided(current: Current, trace: Trace) -> bool:
     """Whether the revision that the write would have made is there, made by whomever."""
     state = current.tools.get(trace.tool)
     return state is not None and state.release.revision >= trace.revision

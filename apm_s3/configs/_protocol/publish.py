@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,9 +17,11 @@ from apm_s3.configs._models import Deployed, FileEntry, Origin, Release, Release
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.archive import Archive
 from apm_s3.configs._protocol.blobs import BlobPlan, Content, plan_blobs
+from apm_s3.configs._protocol.calls import Afterwards, Call
 from apm_s3.configs._protocol.changes import NewReleases, check_base, check_expected, check_thawed
 from apm_s3.configs._protocol.commit import RESTARTS, Committer, WindowClosed
 from apm_s3.configs._protocol.documents import encode_release
+from apm_s3.configs._protocol.earlier import Earlier, EarlierWrite, taken_up
 from apm_s3.configs._protocol.keys import MAX_REVISION
 from apm_s3.configs._protocol.live import Live
 from apm_s3.configs._protocol.log import MAY_STORE, LogPart, note_of
@@ -71,21 +73,36 @@ Prepared = tuple[Snapshot, Sequence[Draft]]
 """The reference document, and the drafts that fit it."""
 
 
+Make = Callable[[Snapshot, Mapping[str, Release | None]], Awaitable[Sequence[Draft]]]
+"""The drafts of a write, from the reference document and the current releases of its tools."""
+
+
 class Publisher:
     """Makes new releases current."""
 
-    def __init__(self, objects: ObjectStore, reader: Reader, committer: Committer, live: Live) -> None:
+    def __init__(
+        self, objects: ObjectStore, reader: Reader, committer: Committer, live: Live, afterwards: Afterwards
+    ) -> None:
         self._objects = objects
         self._reader = reader
         self._committer = committer
         self._live = live
+        self._afterwards = afterwards
         self._archive = Archive(objects, reader)
+        self._earlier = Earlier(objects, reader)
+
+    def call(self, environment: str, timeout: float | None = None, write_id: str | None = None) -> Call:
+        """See `Committer.call`."""
+        return self._committer.call(environment, timeout, write_id)
 
     async def publish(
         self,
         environment: str,
-        make: Callable[[Snapshot, Mapping[str, Release | None]], Awaitable[Sequence[Draft]]],
+        make: Make,
         expect: Mapping[str, int | None],
+        *,
+        call: Call,
+        same: Callable[[Release], bool],
     ) -> list[Release]:
         """Make the drafts current, all or none, and bring `live/` up to date.
 
@@ -93,41 +110,85 @@ class Publisher:
             make: the drafts, from the reference document and the current releases of the tools in `expect`; none where
                 there is nothing to change. It may raise `Gone`, and may be called again.
             expect: the tools to change, and the revision that the caller expects of each (None: any).
+            same: whether a release is what this call would have made: asked of what its write id has made before.
 
         Raises:
             EnvironmentFrozen, RevisionConflict, StoreDamaged: nothing was changed.
             CommitUnknown: it is not known whether it was changed.
+            DeadlineExceeded: nothing was changed.
+            InvalidOption: another write had the write id of this one.
         """
+        earlier = await self._look_back(environment, call)
+        if earlier is not None and earlier.releases:
+            return await self._repeat(environment, earlier, expect, call, same)
 
         async def prepare(begun: Snapshot) -> Prepared:
-            check_thawed(environment, begun.current)
-            for tool, revision in expect.items():
-                check_expected(tool, environment, begun.current.tools.get(tool), revision)
-            bases = {tool: await self._reader.newest(begun, tool) for tool in expect}
-            made = await make(begun, bases)
-            for draft in made:
-                begun.current.settings.check_note(environment, draft.author, draft.message)
-            return begun, made
+            return begun, await self._drafts(begun, make, expect, call)
 
         begun, drafts = await self._reader.settled(environment, prepare, begin=self._committer.look)
         if drafts and not begun.etag:
             # Only now: what is refused leaves no environment behind.
             begun, drafts = await self._begin_again(begun, drafts, prepare)
-        for _ in range(RESTARTS):
+        call.allow(sum(size_of(draft) for draft in drafts))
+        if earlier is not None:
+            begun = earlier.since(begun)
+        for _ in range(RESTARTS if earlier is None else 1):
             if not drafts:
                 return []
             try:
-                releases, contents = await self._try(begun, drafts)
+                return await self._try(begun, drafts, call)
             except WindowClosed:
                 begun, drafts = await self._begin_again(begun, drafts, prepare)
-                continue
             except Gone as gone:
                 raise await self._explain(environment, drafts, gone) from gone
-            return await self._refresh_live(releases, contents)
         raise DeadlineExceeded(
             f"{environment}: storing the files takes longer than the {RESTARTS} x 15 minutes it may take",
             operation="upload", bucket=self._objects.bucket, hint="nothing was changed; check the connection to S3",
         )  # fmt: skip
+
+    async def _drafts(self, begun: Snapshot, make: Make, expect: Mapping[str, int | None], call: Call) -> list[Draft]:
+        """What `make` wants, if the environment allows it."""
+        environment = begun.environment
+        check_thawed(environment, begun.current)
+        for tool, revision in expect.items():
+            check_expected(tool, environment, begun.current.tools.get(tool), revision)
+        bases = {tool: await self._reader.newest(begun, tool) for tool in expect}
+        call.allow(sum(base.size for base in bases.values() if base is not None))
+        made = await make(begun, bases)
+        for draft in made:
+            begun.current.settings.check_note(environment, draft.author, draft.message)
+        return list(made)
+
+    async def repeated(
+        self, environment: str, tools: Collection[str], *, call: Call, same: Callable[[Release], bool]
+    ) -> list[Release]:
+        """What the write id of a call has committed before; nothing where it has not, or is none of the caller's.
+
+        Raises:
+            RevisionConflict: it lost against another write.
+            InvalidOption: another write had it.
+        """
+        earlier = await self._look_back(environment, call)
+        if earlier is None or not earlier.releases:
+            return []
+        return await self._repeat(environment, earlier, tools, call, same)
+
+    async def _look_back(self, environment: str, call: Call) -> EarlierWrite | None:
+        return None if call.write_id is None else await self._earlier.find(environment, call.write_id)
+
+    async def _repeat(
+        self,
+        environment: str,
+        earlier: EarlierWrite,
+        tools: Collection[str],
+        call: Call,
+        same: Callable[[Release], bool],
+    ) -> list[Release]:
+        earlier.check(environment, tools, same)
+        # Whoever made it may have been cut short before the copies were right.
+        refresh = self._refresh_live(earlier.releases, [{} for _ in earlier.releases])
+        call.commit_begins()
+        return await self._refreshed(self._afterwards.start(refresh), earlier.releases, call)
 
     async def _begin_again(
         self, begun: Snapshot, drafts: Sequence[Draft], prepare: Callable[[Snapshot], Awaitable[Prepared]]
@@ -154,10 +215,10 @@ class Publisher:
                 )  # fmt: skip
         return StoreDamaged(gone.problem, environment=environment)
 
-    async def _try(self, begun: Snapshot, drafts: Sequence[Draft]) -> tuple[tuple[Release, ...], list[Contents]]:
-        """The releases, committed, and what is known of the contents of their files."""
+    async def _try(self, begun: Snapshot, drafts: Sequence[Draft], call: Call) -> list[Release]:
+        """The releases, committed."""
         environment = begun.environment
-        write_id = keys.new_write_id(environment)
+        write_id = call.write_id or keys.new_write_id(environment)
         plans = [await self._plan(draft, write_id) for draft in drafts]
         contents: list[Contents] = [_given(draft) for draft in drafts]
         work: list[Coroutine[Any, Any, object]] = [self._check_not_ahead(begun, draft) for draft in drafts]
@@ -174,11 +235,27 @@ class Publisher:
             ]
         part, *_ = await run_all([self._store_log(begun, write_id), *work], limit=PARALLEL)
         releases = [_release(begun, draft, plan, write_id) for draft, plan in zip(drafts, plans, strict=True)]
-        named = tuple(await run_all((self._put_release(release) for release in releases), limit=PARALLEL))
+        chosen = call.write_id is not None
+        named = tuple(
+            await run_all((self._put_release(release, chosen=chosen) for release in releases), limit=PARALLEL)
+        )
         change = NewReleases(environment, named, {draft.tool: draft.expect for draft in drafts})
         note = note_of(named)
-        await self._committer.commit(begun, change, write_id, note, releases=named, part=cast("LogPart | None", part))
-        return named, contents
+        refresh = await self._committer.commit(
+            begun, change, write_id, note, call=call, releases=named, part=cast("LogPart | None", part),
+            then=lambda: self._refresh_live(named, contents),
+        )  # fmt: skip
+        return await self._refreshed(refresh, named, call)
+
+    async def _refreshed(
+        self, refresh: asyncio.Task[list[Release]] | None, named: Sequence[Release], call: Call
+    ) -> list[Release]:
+        """What the refresh of `live/` made of the releases; after the deadline it goes on by itself."""
+        if refresh is not None:
+            await asyncio.wait({refresh}, timeout=call.left)
+            if refresh.done() and not refresh.cancelled():
+                return refresh.result()
+        return [replace(release, live_pending=True) for release in named]
 
     async def _read(self, environment: str, tool: str, name: str, entry: FileEntry, into: Contents) -> None:
         into[name] = await self._reader.blob(environment, tool, entry)
@@ -192,11 +269,10 @@ class Publisher:
     async def _plan(self, draft: Draft, write_id: str) -> BlobPlan:
         if draft.revision > MAX_REVISION:
             raise InvalidOption(f"{draft.tool} has reached revision {MAX_REVISION}", hint="use another environment")
-        contents = draft.files.values()
-        total = sum(content.size if isinstance(content, FileEntry) else len(content) for content in contents)
+        total = size_of(draft)
         if total > MAX_BUNDLE:
             raise ObjectTooLarge(size=total, limit=MAX_BUNDLE, hint=f"that is too much for one bundle of {draft.tool}")
-        size = sum(len(content) for content in contents if not isinstance(content, FileEntry))
+        size = sum(len(content) for content in draft.files.values() if not isinstance(content, FileEntry))
         # Blobs of a damaged release are not used again: who uploads them anew heals it.
         base = None if draft.base is None or draft.base.damaged else draft.base
         if size <= INLINE:
@@ -235,11 +311,16 @@ class Publisher:
         except ObjectNotFound as exc:
             raise Gone(f"the blob '{self._reader.where(source)}' is missing") from exc
 
-    async def _put_release(self, release: Release) -> Release:
+    async def _put_release(self, release: Release, *, chosen: bool) -> Release:
         key = keys.release(release.environment, release.tool, release.revision, release.write_id)
         body = encode_release(release)
-        with suppress(PreconditionFailed):
+        try:
             await self._objects.put(key, body, create=True, content_type="application/json")
+        except PreconditionFailed:
+            # Its own write id: an earlier send of this very request has arrived. One that the caller made may be
+            # that of an earlier call, or of one beside us: what is there already is what both commit.
+            if chosen:
+                return taken_up(await self._reader.document(key), release)
         return replace(release, ref=ReleaseRef(release.revision, key, hashlib.sha256(body).hexdigest()))
 
     async def _refresh_live(
@@ -249,6 +330,11 @@ class Publisher:
             self._live.try_refresh(release, known) for release, known in zip(releases, contents, strict=True)
         )
         return [replace(release, live_pending=late) for release, late in zip(releases, pending, strict=True)]
+
+
+def size_of(draft: Draft) -> int:
+    """Bytes of all its files."""
+    return sum(content.size if isinstance(content, FileEntry) else len(content) for content in draft.files.values())
 
 
 def _given(draft: Draft) -> Contents:

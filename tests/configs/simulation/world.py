@@ -93,7 +93,7 @@ class World:
         rate, commit_rate = self.rng.choice(((0.0, 0.0), (0.0, 0.08), (0.002, 0.03), (0.01, 0.01), (0.03, 0.03)))
         late = self.rng.choice((2.0, 60.0, 3000.0))
         self.disturbed = commit_rate > 0
-        self.deadline = self.rng.choice((0.5, 3.0, 20.0))
+        self.deadline = self.rng.choice((1.0, 4.0, 20.0))
         self.server = FaultyBucket(self.loop, self.rng, Faults.some(rate, late))
         self.server.commit_faults = Faults.some(commit_rate, late)
         if not self.disturbed:
@@ -106,6 +106,7 @@ class World:
         self.fleet = self.rng.choices(("one version", "old and new", "new and later"), (2, 1, 1))[0]
         self.witness = Witness(self.server.objects, ENV)
         self.clients: list[Client] = []
+        self.stores: list[ConfigStore] = []
         self.tasks: list[asyncio.Task[None]] = []
 
     # What happens ----------------------------------------------------------------------------------------------
@@ -127,8 +128,8 @@ class World:
         for coroutine in work:
             self.tasks.append(self.loop.create_task(self._from(rng.random() * 2, coroutine)))
         if rng.random() < 0.15:
+            # What follows a commit is brought to its end, whoever is cancelled: `live/` is right after that, too.
             victim = rng.choice(self.tasks)
-            self.disturbed = True
             self.loop.call_later(rng.random() * 4, victim.cancel)
         for _ in range(2):
             await asyncio.wait(self.tasks, timeout=4 * 3600)
@@ -138,6 +139,8 @@ class World:
         pending = [task for task in self.tasks if not task.done()]
         for task in pending:
             task.cancel()
+        for store in self.stores:
+            await store.finish(timeout=0)
         results = await asyncio.gather(*self.tasks, return_exceptions=True)
         self.violations += [result for result in results if isinstance(result, Exception)]
         await self._end()
@@ -199,7 +202,8 @@ class World:
             client.requests_left = self.rng.randint(1, 25)
             self.disturbed = True
         self.clients.append(client)
-        return ConfigStore(client, require_conditional_writes=False, deadline=self.deadline)
+        self.stores.append(ConfigStore(client, require_conditional_writes=False, deadline=self.deadline))
+        return self.stores[-1]
 
     async def _writer(self, store: ConfigStore, name: str, count: int) -> None:
         """Appends its lines, each built on what it read, and tries again when another was faster."""
@@ -219,6 +223,9 @@ class World:
             return None
         attempt = Attempt(tool, base + line)
         self.attempts.append(attempt)
+        if self.rng.random() < 0.15:
+            await self._repeat(store, attempt, revision)
+            return attempt.told
         try:
             author = self.rng.choice((None, "writer")) if line != b"last;" else "writer"
             release = await store.upload(tool, ENV, attempt.content, expect_revision=revision, author=author)
@@ -227,11 +234,46 @@ class World:
         except (RevisionConflict, EnvironmentFrozen, InvalidOption, S3Error, TransportError, FormatTooNew):
             attempt.told = False
         else:
-            attempt.told = True
-            attempt.release_key = release.ref.key if release.ref else None
-            if release.live_pending:
-                self.disturbed = True
+            self._tell(attempt, release)
         return attempt.told
+
+    def _tell(self, attempt: Attempt, release: Release) -> None:
+        attempt.told = True
+        attempt.release_key = release.ref.key if release.ref else None
+        if release.live_pending:
+            self.disturbed = True
+
+    async def _repeat(self, store: ConfigStore, attempt: Attempt, revision: int) -> None:
+        """The same upload several times under one write id: from several processes, at once and one after the other."""
+        write_id = store.new_write_id(ENV)
+        twins = [self._once(store, attempt, revision, write_id)]
+        twins += [self._once(self._store(), attempt, revision, write_id) for _ in range(self.rng.randint(0, 1))]
+        told = await asyncio.gather(*twins)
+        for _ in range(2):
+            if any(told):
+                break
+            await asyncio.sleep(self.rng.choice((0.1, 20.0, 900.0)))
+            told.append(await self._once(self._store(), attempt, revision, write_id))
+        keys_told = {key for key in told if isinstance(key, str)}
+        if len(keys_told) > 1:
+            raise Violation(f"{write_id} made {keys_told}")
+        if keys_told:
+            attempt.told = True
+
+    async def _once(self, store: ConfigStore, attempt: Attempt, revision: int, write_id: str) -> str | None:
+        """The key of the release that was made, by this call or by an earlier one; None where that is not known."""
+        try:
+            release = await store.upload(
+                attempt.tool, ENV, attempt.content, expect_revision=revision, write_id=write_id
+            )
+        except (RevisionConflict, EnvironmentFrozen, S3Error, TransportError, FormatTooNew, CommitUnknown):
+            return None
+        except InvalidOption:
+            # Begun too long ago to be committed any more, or pruned.
+            return None
+        if release.live_pending:
+            self.disturbed = True
+        return release.ref.key if release.ref else None
 
     async def _ask(self, store: ConfigStore, write_id: str) -> bool | None:
         for _ in range(30):
@@ -351,7 +393,7 @@ class World:
         """All machines but S3's stand still for a while; then somebody wants to know how a write ended."""
         store = self._store()
         await asyncio.sleep(self.rng.random() * 0.3)
-        self.server.skipped += self.rng.choice((14.5 * 60, 16 * 60, 25 * 3600))
+        self.server.skipped += self.rng.choice((0.0, 14.5 * 60, 16 * 60, 25 * 3600))
         if (told := await self._ask(store, write_id)) is not None:
             self.verdicts.append((write_id, CommitOutcome.WON if told else CommitOutcome.LOST))
 

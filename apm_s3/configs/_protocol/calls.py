@@ -1,0 +1,121 @@
+"""One write as its caller wants it: the end of its time, its id, and what of it outlives a cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from apm_s3.configs._protocol import keys
+from apm_s3.errors import DeadlineExceeded, InvalidOption
+from apm_s3.settings import SLOWEST_RATE
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class Call:
+    """The deadline and the write id of one call: `async with Call(...) as call`.
+
+    Until `commit_begins`, the deadline cancels what the call does, and nothing was changed. From then on the commit
+    keeps to it by itself, for only that knows whether something was changed.
+
+    Args:
+        timeout: seconds for the whole call; None: `default`, and a second more for each 64 KiB that `allow` tells of.
+        write_id: the caller's own; None: every try gets a new one.
+
+    Attributes:
+        deadline: by the event loop's clock.
+    """
+
+    def __init__(self, environment: str, *, default: float, timeout: float | None, write_id: str | None = None) -> None:
+        if write_id is not None and not keys.is_write_id(write_id, environment):
+            raise InvalidOption(
+                f"{write_id[:120]!r} is no write id for '{environment}'",
+                hint=f"make one with new_write_id({environment!r}): the environment, a dot and 20 hexadecimal digits",
+            )
+        if timeout is not None and not timeout > 0:
+            raise InvalidOption("timeout is not more than 0 seconds", hint="leave it out for the store's own")
+        self.environment = environment
+        self.write_id = write_id
+        self.deadline = 0.0
+        self._seconds = default if timeout is None else timeout
+        self._grows = timeout is None
+        self._timeout: asyncio.Timeout | None = None
+
+    async def __aenter__(self) -> Self:
+        self.deadline = asyncio.get_running_loop().time() + self._seconds
+        self._timeout = asyncio.timeout_at(self.deadline)
+        await self._timeout.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timeout is None:
+            return
+        try:
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError as exc:
+            raise DeadlineExceeded(
+                f"'{self.environment}' was not written within {self._seconds:g} s; nothing was changed",
+                operation="commit",
+                hint="make the call again, or give it more time with timeout=",
+            ) from exc
+
+    def allow(self, size: int) -> None:
+        """Give a call without a timeout of its own the time that moving `size` bytes may take."""
+        if self._grows and self._timeout is not None and self._timeout.when() is not None:
+            self._seconds += size / SLOWEST_RATE
+            self.deadline += size / SLOWEST_RATE
+            self._timeout.reschedule(self.deadline)
+
+    def commit_begins(self) -> None:
+        """From now on the call is not cancelled any more when its time is over."""
+        if self._timeout is not None and not self._timeout.expired():
+            self._timeout.reschedule(None)
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline; 0 when it has passed."""
+        return max(0.0, self.deadline - asyncio.get_running_loop().time())
+
+
+class Afterwards:
+    """Commits, and what follows them: no cancelled caller cuts them short, and closing waits for them."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether anything is still going on."""
+        return bool(self._tasks)
+
+    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Let `work` go on by itself; its caller may wait for it, and may be cancelled."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._end)
+        return task
+
+    def _end(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        # Looked at, so that an error which nobody waits for any more is no complaint of the event loop.
+        if not task.cancelled() and task.exception() is not None:
+            log.debug("a write ended with %r", task.exception())
+
+    async def finish(self, timeout: float) -> None:
+        """Wait until everything has ended; what has not after `timeout` seconds is cancelled."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        while self._tasks and loop.time() < end:
+            await asyncio.wait(self._tasks, timeout=end - loop.time())
+        left = set(self._tasks)
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left)

@@ -1,0 +1,158 @@
+"""What a write id has done already, where its caller made it: a write that is repeated is not made twice.
+
+A write id names one write. Its release documents lie under keys that hold it, so a call that was made before has left
+them there, whether it was committed, is still at work or was cut short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from apm_s3._tasks import run_all
+from apm_s3._tools import TOOLS
+from apm_s3.configs._models import Release
+from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.commit import SKEW, WINDOW
+from apm_s3.configs._protocol.objects import ObjectStore
+from apm_s3.configs._protocol.reader import Reader, Snapshot
+from apm_s3.errors import ConfigNotFound, InvalidOption, RevisionConflict
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A release document of a write: which tool, where, and when it was stored (Unix seconds)."""
+
+    tool: str
+    revision: int
+    key: str
+    stored_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierWrite:
+    """What was found of a write id.
+
+    Attributes:
+        releases: what it has committed.
+        began_at: when it began, Unix seconds: its first document was stored then, or none was there yet.
+    """
+
+    write_id: str
+    releases: tuple[Release, ...] = ()
+    began_at: float | None = None
+
+    def check(self, environment: str, tools: Collection[str], same: Callable[[Release], bool]) -> None:
+        """Refuse what is not the same write as the one that was committed.
+
+        Raises:
+            InvalidOption: other tools, or other content.
+        """
+        if {release.tool for release in self.releases} != set(tools) or not all(map(same, self.releases)):
+            raise _used(self.write_id, environment)
+
+    def since(self, begun: Snapshot) -> Snapshot:
+        """`begun`, as read when the write began: it has to be committed within its window, or not at all.
+
+        Raises:
+            InvalidOption: that is over.
+        """
+        if self.began_at is None or self.began_at >= begun.server_time:
+            return begun
+        age = begun.server_time - self.began_at
+        if age > WINDOW - SKEW:
+            raise InvalidOption(
+                f"the write {self.write_id!r} was begun {age / 60:.0f} minutes ago and never committed",
+                hint="it cannot be any more: make the call again with a new write id",
+            )
+        return replace(begun, server_time=self.began_at, asked_at=begun.asked_at - age)
+
+
+class Earlier:
+    """Looks for earlier calls with the same write id."""
+
+    def __init__(self, objects: ObjectStore, reader: Reader) -> None:
+        self._objects = objects
+        self._reader = reader
+
+    async def find(self, environment: str, write_id: str) -> EarlierWrite:
+        """What `write_id` has done: one listing for each tool.
+
+        Raises:
+            RevisionConflict: it lost against another write.
+            InvalidOption: it was used for something else, or too long ago to tell.
+        """
+        traces = await find_traces(self._objects, environment, write_id)
+
+        async def read(snapshot: Snapshot) -> EarlierWrite:
+            return await self._judge(snapshot, write_id, traces)
+
+        try:
+            return await self._reader.settled(environment, read)
+        except ConfigNotFound:
+            return EarlierWrite(write_id)
+
+    async def _judge(self, snapshot: Snapshot, write_id: str, traces: list[Trace]) -> EarlierWrite:
+        releases = []
+        for trace in traces:
+            state = snapshot.current.tools.get(trace.tool)
+            if state is None or state.release.revision < trace.revision:
+                continue
+            committed = await self._reader.committed(snapshot, trace.tool, trace.revision)
+            if committed is None or committed.ref is None:
+                raise _used(write_id, snapshot.environment)
+            if committed.ref.key != trace.key:
+                raise RevisionConflict(
+                    f"{trace.tool} in '{snapshot.environment}' is at revision {state.release.revision} now: "
+                    f"the write {write_id!r} has lost against another one",
+                    expected_revision=trace.revision - 1,
+                    current_revision=state.release.revision,
+                    tool=trace.tool,
+                    environment=snapshot.environment,
+                )
+            releases.append(committed)
+        if releases and len(releases) == len(traces):
+            return EarlierWrite(write_id, tuple(releases))
+        if write_id in snapshot.current.writers:
+            raise _used(write_id, snapshot.environment)
+        began_at = min((trace.stored_at for trace in traces), default=snapshot.server_time)
+        return EarlierWrite(write_id, began_at=began_at)
+
+
+async def find_traces(objects: ObjectStore, environment: str, write_id: str) -> list[Trace]:
+    """The release documents that a write has stored, whether it was committed or not."""
+
+    async def find(tool: str) -> list[Trace]:
+        found = []
+        async with aclosing(objects.list(keys.releases(environment, tool))) as listing:
+            async for info in listing:
+                parsed = keys.parse_release(info.key)
+                if parsed is not None and parsed[1] == write_id and info.last_modified is not None:
+                    found.append(Trace(tool, parsed[0], info.key, info.last_modified.timestamp()))
+        return found
+
+    return [trace for traces in await run_all(find(tool) for tool in TOOLS) for trace in traces]
+
+
+def taken_up(there: Release, wanted: Release) -> Release:
+    """The document that another call with the same write id has stored, if it is what this one would have stored.
+
+    Raises:
+        InvalidOption: it is another one.
+    """
+    if _content(there) != _content(wanted):
+        raise _used(wanted.write_id, wanted.environment)
+    return there
+
+
+def _content(release: Release) -> tuple[object, ...]:
+    hashes = {name: entry.sha256 for name, entry in release.files.items()}
+    return release.tool, release.revision, release.parent, release.origin, release.deployed, hashes
+
+
+def _used(write_id: str, environment: str) -> InvalidOption:
+    return InvalidOption(
+        f"the write id {write_id!r} belongs to another write in '{environment}'",
+        hint="nothing was changed; a write id names one write: make a new one with new_write_id",
+    )
