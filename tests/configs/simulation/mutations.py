@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 from unittest import mock
 
-from apm_s3.configs._care import garbage
-from apm_s3.configs._protocol import changes, commit, live, log, outcome, publish, reader
-from apm_s3.configs._protocol.documents import encode_current
+from apm_s3.configs._care import garbage, history
+from apm_s3.configs._protocol import changes, commit, documents, earlier, live, log, outcome, publish, reader
+from apm_s3.configs._protocol.documents import encode_current, encode_release
 from apm_s3.configs._protocol.log import stamp, with_part
 from apm_s3.configs._record import entry_hash
 from apm_s3.errors import StoreDamaged
+from tests.configs.simulation import scenarios
 from tests.configs.simulation.bucket import Client
 from tests.configs.simulation.world import ENV
 
 kept = garbage._Kept
+changes_check_base = changes.check_base
 Mutation = Callable[[], AbstractContextManager[Any]]
 
 
@@ -126,7 +128,9 @@ def _entry_tells_what_was_wanted() -> AbstractContextManager[Any]:
 
 
 def _collector_deletes_every_part() -> AbstractContextManager[Any]:
-    return mock.patch.object(garbage, "_Kept", lambda documents, blobs, _: kept(documents, blobs, frozenset()))
+    return mock.patch.object(
+        garbage, "_Kept", lambda documents, blobs, _, lost: kept(documents, blobs, frozenset(), lost)
+    )
 
 
 def _settings_are_not_looked_at_again() -> AbstractContextManager[Any]:
@@ -162,8 +166,8 @@ def _reuse_old_blobs() -> AbstractContextManager[Any]:
 def _tools_one_by_one() -> AbstractContextManager[Any]:
     attempt = publish.Publisher._try
 
-    async def one_by_one(self: publish.Publisher, begun: Any, drafts: Any) -> Any:
-        return tuple([(await attempt(self, begun, [draft]))[0] for draft in drafts])
+    async def one_by_one(self: publish.Publisher, begun: Any, drafts: Any, call: Any) -> Any:
+        return [(await attempt(self, begun, [draft], call))[0] for draft in drafts]
 
     return mock.patch.object(publish.Publisher, "_try", one_by_one)
 
@@ -178,7 +182,71 @@ def _reader_gives_up() -> AbstractContextManager[Any]:
     return mock.patch.object(reader.Reader, "settled", settled)
 
 
+def _base_is_told_by_its_revision() -> AbstractContextManager[Any]:
+    def by_revision(tool: str, environment: str, state: Any, base: Any, expected: Any) -> None:
+        if (0 if state is None else state.release.revision) != (0 if base is None else base.revision):
+            changes_check_base(tool, environment, state, base, expected)
+
+    return mock.patch.object(changes, "check_base", by_revision)
+
+
+def _ring_of_twice_the_size(base: Any, fresh: Any) -> bool:
+    return bool(fresh.sequence - base.sequence > 2 * log.RING)
+
+
+def _main_file_with_the_others() -> AbstractContextManager[Any]:
+    return mock.patch.object(live, "MAIN_FILES", dict.fromkeys(live.MAIN_FILES, ""))
+
+
+def _document_of_a_twin_is_not_read() -> AbstractContextManager[Any]:
+    def as_wanted(there: Any, wanted: Any) -> Any:
+        sha256 = hashlib.sha256(encode_release(wanted)).hexdigest()
+        return replace(wanted, ref=replace(there.ref, sha256=sha256))
+
+    return mock.patch.object(publish, "taken_up", as_wanted)
+
+
+def _refresh_ends_with_its_caller() -> AbstractContextManager[Any]:
+    async def refreshed(self: Any, refresh: Any, named: Any, call: Any) -> Any:
+        return await refresh
+
+    return mock.patch.object(publish.Publisher, "_refreshed", refreshed)
+
+
+def _nothing_was_before(self: Any, environment: str, write_id: str) -> Any:
+    return _async(earlier.EarlierWrite(write_id))()
+
+
+SCENARIOS: dict[str, tuple[Mutation, Callable[[], Coroutine[Any, Any, None]]]] = {
+    "a base is told by its revision, not by its key": (_base_is_told_by_its_revision, scenarios.made_anew),
+    "the main file of live/ is written with the others": (_main_file_with_the_others, scenarios.main_file_last),
+    "a repair knows nothing before a lost document": (
+        lambda: mock.patch.object(history, "_before", return_value=None),
+        scenarios.lost_document,
+    ),
+    "a rollback does not look at what it copies": (
+        lambda: mock.patch.object(publish.Publisher, "_read", _async()),
+        scenarios.spoilt_source,
+    ),
+    "a reference document may lead anywhere": (
+        lambda: mock.patch.object(documents, "check_current"),
+        scenarios.other_environment,
+    ),
+    "a release may say it is another one": (
+        lambda: mock.patch.object(documents, "check_release"),
+        scenarios.renamed_release,
+    ),
+}
+
+
 MUTATIONS: dict[str, Mutation] = {
+    "the log is thought to remember twice as many writes": lambda: mock.patch.object(
+        commit, "ring_overrun", _ring_of_twice_the_size
+    ),
+    "outcome rules a write out at once": lambda: mock.patch.object(outcome, "WINDOW", -1.0),
+    "a repeated write id is not looked for": lambda: mock.patch.object(earlier.Earlier, "find", _nothing_was_before),
+    "a twin's document is not read": _document_of_a_twin_is_not_read,
+    "a refresh of live/ ends with its caller": _refresh_ends_with_its_caller,
     "current.json is written without If-Match": _unconditional,
     "a rebase does not look at the tool's release": lambda: mock.patch.object(changes, "check_base"),
     "a rebase does not look at the freeze": lambda: mock.patch.object(changes, "check_thawed"),

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.configs.simulation.mutations import MUTATIONS
+from apm_s3.errors import ApmS3Error
+from tests.configs.simulation.mutations import MUTATIONS, SCENARIOS
 from tests.configs.simulation.world import Violation, play
 
 BATCH = 1000
@@ -25,12 +26,28 @@ def test_no_interleaving_of_a_million_and_more_breaks_the_protocol(batch: int) -
 @pytest.mark.parametrize("mistake", list(MUTATIONS))
 def test_every_mistake_is_caught(mistake: str) -> None:
     with MUTATIONS[mistake]():
-        for seed in range(3000):
-            try:
-                play(seed)
-            except Violation:
-                return
-    pytest.fail("the simulation does not notice it")
+        caught = next(filter(None, map(_violation, range(3000))), None)
+
+    assert caught is not None, "the simulation does not notice it"
+    # A mistake of the test itself would be caught as well.
+    assert not isinstance(caught.__cause__, TypeError | AttributeError | NameError), caught
+
+
+def _violation(seed: int) -> Violation | None:
+    try:
+        play(seed)
+    except Violation as violation:
+        return violation
+    return None
+
+
+@pytest.mark.parametrize("mistake", list(SCENARIOS))
+async def test_every_mistake_is_caught_that_no_interleaving_meets(mistake: str) -> None:
+    mutation, scenario = SCENARIOS[mistake]
+    await scenario()
+
+    with mutation(), pytest.raises((AssertionError, pytest.fail.Exception, ApmS3Error)):
+        await scenario()
 
 
 def test_the_same_seed_is_the_same_interleaving() -> None:

@@ -1,0 +1,118 @@
+"""Short plays on a bucket in memory, for rules that no interleaving of healthy processes puts to the test."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from apm_s3.configs import ConfigStore, Release
+from apm_s3.errors import RevisionConflict, StoreDamaged
+from apm_s3.models import FileInfo
+from apm_s3.testing import MemoryObjects
+from tests.configs.samples import LOKI, OTHER_LOKI
+
+CURRENT = "configs/production/current.json"
+
+
+async def made_anew() -> None:
+    """While a writer is on its way, its environment is deleted and made anew, up to the same revision."""
+    memory = MemoryObjects()
+    store, other = ConfigStore(memory), ConfigStore(memory)
+    await store.upload("loki", "production", LOKI)
+    put = memory.put
+
+    async def overtaken(key: str, body: bytes, **options: Any) -> FileInfo:
+        if key == CURRENT and options.get("if_match"):
+            memory.put = put
+            await memory.delete([each for each in memory.objects if each.startswith("configs/production/")])
+            await other.upload("loki", "production", f"{LOKI}# anew\n")
+        return await put(key, body, **options)
+
+    memory.put = overtaken
+    with pytest.raises(RevisionConflict):
+        await store.upload("loki", "production", OTHER_LOKI)
+    assert (await store.download("loki", "production")).text == f"{LOKI}# anew\n"
+
+
+async def main_file_last() -> None:
+    """Plain clients that see the new main file find the files that it names."""
+    memory = MemoryObjects()
+    store = ConfigStore(memory)
+    put, order = memory.put, []
+
+    async def noted(key: str, body: bytes, **options: Any) -> FileInfo:
+        # Later files arrive sooner: only who waits for all of them is last.
+        await asyncio.sleep(0)
+        if key.startswith("live/"):
+            order.append(key.rpartition("loki/")[2])
+        return await put(key, body, **options)
+
+    memory.put = noted
+    rules = {f"rules/{number}.yaml": f"groups: []\n# {number}\n" for number in range(5)}
+    await store.upload("loki", "production", files={"loki.yaml": LOKI, **rules})
+    assert (len(order), order[-1]) == (6, "loki.yaml")
+    await store.upload("loki", "production", files={"loki.yaml": OTHER_LOKI, "z.yaml": "groups: []\n"})
+    assert order[6:] == ["z.yaml", "loki.yaml"]
+
+
+async def _revisions(memory: MemoryObjects, count: int) -> tuple[ConfigStore, list[Release]]:
+    store = ConfigStore(memory)
+    made = [await store.upload("loki", "production", f"{LOKI}# revision {number}\n") for number in range(count)]
+    return store, made
+
+
+async def lost_document() -> None:
+    """A repair keeps what is before a document that is lost."""
+    memory = MemoryObjects()
+    store, made = await _revisions(memory, 5)
+    lost = made[2].ref
+    assert lost is not None
+    await memory.delete([lost.key])
+    memory._history.pop(lost.key)
+
+    report = await store.repair("production")
+
+    assert [release.revision for release in await store.history("loki", "production")] == [5, 4, 2, 1]
+    assert report.after.leftovers == ()
+
+
+async def spoilt_source() -> None:
+    """A rollback makes nothing current that cannot be read."""
+    memory = MemoryObjects()
+    store, made = await _revisions(memory, 2)
+    await memory.put(f"configs/production/loki/blobs/{made[0].files['loki.yaml'].blob}", b"x" * 10)
+    with pytest.raises(StoreDamaged):
+        await store.rollback("loki", "production", to_revision=1)
+    assert (await store.download("loki", "production")).revision == 2
+
+
+async def other_environment() -> None:
+    """A reference document that leads to another environment's release serves nothing."""
+    memory = MemoryObjects()
+    store = ConfigStore(memory)
+    await store.upload("loki", "production", LOKI)
+    await store.upload("loki", "staging", OTHER_LOKI)
+    current = json.loads(memory.objects[CURRENT][1])
+    current["tools"] = json.loads(memory.objects["configs/staging/current.json"][1])["tools"]
+    await memory.put(CURRENT, json.dumps(current).encode())
+    with pytest.raises(StoreDamaged):
+        await store.download("loki", "production")
+
+
+async def renamed_release() -> None:
+    """A release document that says it is of another environment is not served, whatever its hash."""
+    memory = MemoryObjects()
+    store, made = await _revisions(memory, 1)
+    assert made[0].ref is not None
+    document = json.loads(memory.objects[made[0].ref.key][1]) | {"tool": "prometheus"}
+    body = json.dumps(document).encode()
+    await memory.put(made[0].ref.key, body)
+    current = json.loads(memory.objects[CURRENT][1])
+    current["tools"]["loki"]["release"]["sha256"] = hashlib.sha256(body).hexdigest()
+    await memory.put(CURRENT, json.dumps(current).encode())
+    with pytest.raises(StoreDamaged):
+        await store.history("loki", "production")
