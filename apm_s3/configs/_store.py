@@ -13,9 +13,10 @@ from apm_s3.configs._care.status import StatusReader
 from apm_s3.configs._care_methods import CareMethods
 from apm_s3.configs._deploy import Side
 from apm_s3.configs._deploy_methods import DeployMethods
+from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.calls import Afterwards
 from apm_s3.configs._protocol.commit import Committer
-from apm_s3.configs._protocol.keys import check_prefix, new_write_id
+from apm_s3.configs._protocol.keys import check_prefix
 from apm_s3.configs._protocol.live import Live
 from apm_s3.configs._protocol.objects import ObjectStore, Prefixed
 from apm_s3.configs._protocol.probe import Probe
@@ -75,7 +76,7 @@ class ConfigStore(WriteMethods, ReadMethods, DeployMethods, BackupMethods, CareM
     @staticmethod
     def new_write_id(environment: str) -> str:
         """An id for a write in `environment`, to be kept before the write is made: for `write_id=` and `outcome`."""
-        return new_write_id(check_environment(environment))
+        return keys.new_write_id(check_environment(environment))
 
     @property
     def has_unfinished_writes(self) -> bool:

@@ -218,6 +218,15 @@ def _nothing_was_before(self: Any, environment: str, write_id: str) -> Any:
 
 
 SCENARIOS: dict[str, tuple[Mutation, Callable[[], Coroutine[Any, Any, None]]]] = {
+    "the log is thought to remember twice as many writes": (
+        lambda: mock.patch.object(commit, "ring_overrun", _ring_of_twice_the_size),
+        scenarios.overrun,
+    ),
+    "outcome rules a write out at once": (
+        lambda: mock.patch.object(outcome, "WINDOW", -1.0),
+        scenarios.asked_too_soon,
+    ),
+    "a refresh of live/ ends with its caller": (_refresh_ends_with_its_caller, scenarios.cancelled_late),
     "a base is told by its revision, not by its key": (_base_is_told_by_its_revision, scenarios.made_anew),
     "the main file of live/ is written with the others": (_main_file_with_the_others, scenarios.main_file_last),
     "a repair knows nothing before a lost document": (
@@ -240,13 +249,8 @@ SCENARIOS: dict[str, tuple[Mutation, Callable[[], Coroutine[Any, Any, None]]]] =
 
 
 MUTATIONS: dict[str, Mutation] = {
-    "the log is thought to remember twice as many writes": lambda: mock.patch.object(
-        commit, "ring_overrun", _ring_of_twice_the_size
-    ),
-    "outcome rules a write out at once": lambda: mock.patch.object(outcome, "WINDOW", -1.0),
     "a repeated write id is not looked for": lambda: mock.patch.object(earlier.Earlier, "find", _nothing_was_before),
     "a twin's document is not read": _document_of_a_twin_is_not_read,
-    "a refresh of live/ ends with its caller": _refresh_ends_with_its_caller,
     "current.json is written without If-Match": _unconditional,
     "a rebase does not look at the tool's release": lambda: mock.patch.object(changes, "check_base"),
     "a rebase does not look at the freeze": lambda: mock.patch.object(changes, "check_thawed"),

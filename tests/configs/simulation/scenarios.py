@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from apm_s3.configs import ConfigStore, Release
-from apm_s3.errors import RevisionConflict, StoreDamaged
+from apm_s3.configs import CommitOutcome, ConfigStore, Release
+from apm_s3.errors import ConnectionLost, RevisionConflict, StoreDamaged
 from apm_s3.models import FileInfo
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI
@@ -59,6 +60,72 @@ async def main_file_last() -> None:
     assert order[6:] == ["z.yaml", "loki.yaml"]
 
 
+async def overrun() -> None:
+    """The answer to a commit is lost, and a hundred others are made before the writer looks again."""
+    memory = MemoryObjects()
+    store, other = ConfigStore(memory), ConfigStore(memory)
+    await store.upload("loki", "production", LOKI)
+    put = memory.put
+
+    async def unanswered(key: str, body: bytes, **options: Any) -> FileInfo:
+        info = await put(key, body, **options)
+        if key == CURRENT and options.get("if_match"):
+            memory.put = put
+            for _ in range(100):
+                await other.mark_good("loki", "production")
+            lost = ConnectionLost("no answer", operation="put")
+            lost.sent = True
+            raise lost
+        return info
+
+    memory.put = unanswered
+    release = await store.upload("loki", "production", OTHER_LOKI)
+    assert (release.revision, [each.revision for each in await store.history("loki", "production")]) == (2, [2, 1])
+
+
+async def asked_too_soon() -> None:
+    """Somebody asks how a write ended that has stored its documents and is about to commit."""
+    memory = MemoryObjects()
+    store, other = ConfigStore(memory), ConfigStore(memory)
+    await store.upload("loki", "production", LOKI)
+    write_id = store.new_write_id("production")
+    put, told = memory.put, []
+
+    async def asked(key: str, body: bytes, **options: Any) -> FileInfo:
+        if key == CURRENT and options.get("if_match"):
+            memory.put = put
+            told.append(await other.outcome(write_id))
+        return await put(key, body, **options)
+
+    memory.put = asked
+    await store.upload("loki", "production", OTHER_LOKI, write_id=write_id)
+    assert told == [CommitOutcome.PENDING]
+    assert await other.outcome(write_id) is CommitOutcome.WON
+
+
+async def cancelled_late() -> None:
+    """A caller is cancelled while the live copies are brought up to date."""
+    memory = MemoryObjects()
+    store = ConfigStore(memory)
+    put, reached, go_on = memory.put, asyncio.Event(), asyncio.Event()
+
+    async def held(key: str, body: bytes, **options: Any) -> FileInfo:
+        if key.startswith("live/"):
+            reached.set()
+            await go_on.wait()
+        return await put(key, body, **options)
+
+    memory.put = held
+    task = asyncio.create_task(store.upload("loki", "production", LOKI))
+    await reached.wait()
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    go_on.set()
+    await store.finish()
+    assert "live/production/loki/loki.yaml" in memory.objects
+
+
 async def _revisions(memory: MemoryObjects, count: int) -> tuple[ConfigStore, list[Release]]:
     store = ConfigStore(memory)
     made = [await store.upload("loki", "production", f"{LOKI}# revision {number}\n") for number in range(count)]
@@ -72,7 +139,7 @@ async def lost_document() -> None:
     lost = made[2].ref
     assert lost is not None
     await memory.delete([lost.key])
-    memory._history.pop(lost.key)
+    memory._state.history.pop(lost.key)
 
     report = await store.repair("production")
 

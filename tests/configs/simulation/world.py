@@ -26,6 +26,7 @@ from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import (
     CommitUnknown,
     ConfigNotFound,
+    DeployRefused,
     EnvironmentFrozen,
     FormatTooNew,
     InvalidOption,
@@ -264,7 +265,7 @@ class World:
         """The key of the release that was made, by this call or by an earlier one; None where that is not known."""
         try:
             release = await store.upload(
-                attempt.tool, ENV, attempt.content, expect_revision=revision, write_id=write_id
+                attempt.tool, ENV, attempt.content, author="w", expect_revision=revision, write_id=write_id
             )
         except (RevisionConflict, EnvironmentFrozen, S3Error, TransportError, FormatTooNew, CommitUnknown):
             return None
@@ -369,6 +370,7 @@ class World:
             CommitUnknown,
             RevisionConflict,
             EnvironmentFrozen,
+            DeployRefused,
             InvalidOption,
         ):
             plan = await store.plan_deploy(SOURCE, ENV, create=True)
