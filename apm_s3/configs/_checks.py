@@ -71,7 +71,9 @@ async def _report_file(tool: Tool, name: str, raw: bytes, rules: ValidationRules
     # A note or a certificate is not refused, as it would not be in a whole bundle.
     if name != MAIN_FILES[tool] and infer_kind(tool, name, raw) is None:
         return ValidationReport(tool, "other", name, (), (other_file(name, tool),))
-    return await validate_config_async(tool, raw, name=name, target_version=rules.target_version, level=rules.level)
+    return await validate_config_async(
+        tool, raw, name=name, target_version=rules.target_version, level=rules.level, matchers=rules.matchers
+    )
 
 
 async def report_bundle(tool: Tool, files: Mapping[str, bytes], rules: ValidationRules = LAX) -> ValidationReport:
@@ -87,7 +89,9 @@ async def _applied(report: ValidationReport, files: Mapping[str, bytes], rules: 
 
 async def _report_bundle(tool: Tool, files: Mapping[str, bytes], rules: ValidationRules) -> ValidationReport:
     read = {name: raw for name, raw in files.items() if not is_reserved(name)}
-    report = await validate_bundle_async(tool, read, target_version=rules.target_version, level=rules.level)
+    report = await validate_bundle_async(
+        tool, read, target_version=rules.target_version, level=rules.level, matchers=rules.matchers
+    )
     if OVERLAY in files:
         report = replace(report, issues=(*report.issues, *await _overlay_issues(files[OVERLAY])))
     main = MAIN_FILES[tool]

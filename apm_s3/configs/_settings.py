@@ -12,7 +12,7 @@ from apm_s3._naming import check_environment
 from apm_s3._tools import TOOLS
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import Severity, ValidationReport
-from apm_s3.validators._context import parse_version
+from apm_s3.validators._context import MatcherMode, parse_version
 from apm_s3.validators._validate import Level
 
 EVERY = "*"
@@ -35,6 +35,7 @@ class EnvironmentSettings:
     Attributes:
         target_versions: by tool, the release that a configuration must fit (`{"prometheus": "2.53"}`).
         level: how thorough validation is: "external" also asks promtool or amtool where they are installed.
+        matchers: the mode in which Alertmanager reads matchers. See `validate_config`.
         warnings_as_errors: the rules whose warnings refuse a configuration, such as "plain-text-secret"; "*": all.
         require_author, require_message: every change has to name its author, or give a message.
         deploy_from: the environments that may be deployed into this one; None: any.
@@ -47,6 +48,7 @@ class EnvironmentSettings:
 
     target_versions: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     level: Level = "full"
+    matchers: MatcherMode = "fallback"
     warnings_as_errors: tuple[str, ...] = ()
     require_author: bool = False
     require_message: bool = False
@@ -60,10 +62,13 @@ class EnvironmentSettings:
         """Refuse what cannot be.
 
         Raises:
-            InvalidRequest: an unknown tool, version or level, a name that cannot be, or too short a retention.
+            InvalidRequest: an unknown tool, version, level or mode, a name that cannot be, or too short a retention.
         """
         _check_versions(self.target_versions)
         check_level(self.level)
+        if self.matchers not in get_args(MatcherMode):
+            hint = f"choose from {', '.join(get_args(MatcherMode))}"
+            raise InvalidOption(f"no such mode of matchers: {self.matchers!r:.80}", hint=hint)
         _check_names(self.warnings_as_errors, "warnings_as_errors")
         if self.deploy_from is not None:
             _check_names(self.deploy_from, "deploy_from")
@@ -111,7 +116,7 @@ class EnvironmentSettings:
                 f"level={level!r} is less strict than the environment's {self.level!r}", hint="leave it out"
             )
         strict = frozenset((*self.warnings_as_errors, *warnings_as_errors))
-        return ValidationRules(self.target_versions.get(tool), level or self.level, strict)
+        return ValidationRules(self.target_versions.get(tool), level or self.level, strict, self.matchers)
 
     def refuses_source(self, environment: str) -> str | None:
         """Why `environment` may not be deployed into this one; None where it may."""
@@ -131,6 +136,7 @@ class ValidationRules:
     target_version: str | None = None
     level: Level = "full"
     warnings_as_errors: frozenset[str] = frozenset()
+    matchers: MatcherMode = "fallback"
 
     def covers(self, rule: str) -> bool:
         """Whether a warning of `rule` counts as an error."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, Literal
 
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import Issue, Severity, ValidationReport
@@ -35,6 +35,9 @@ ConfigSource = str | bytes | FilePath | Mapping[str, Any]
 """Text, bytes, the path of a file, or data: what is given to `validate_config`."""
 
 Version = tuple[int, ...]
+
+MatcherMode = Literal["fallback", "classic", "utf8-strict"]
+"""How Alertmanager reads matchers: by its default, or with `--enable-feature=classic-mode` or `=utf8-strict-mode`."""
 
 
 class Source:
@@ -121,11 +124,13 @@ class Mention:
 class Context:
     """Where the checks of one document report to.
 
-    `target` is the release that the document must fit, None for the newest known one.
+    `target` is the release that the document must fit, None for the newest known one; `matchers` is the mode in which
+    Alertmanager reads matchers.
     """
 
-    def __init__(self, target: Version | None = None) -> None:
+    def __init__(self, target: Version | None = None, matchers: MatcherMode = "fallback") -> None:
         self.target = target
+        self.matchers = matchers
         self._positions: Positions | None = None
         self._issues: list[Issue] = []
         self._counts = dict.fromkeys(Severity, 0)
@@ -142,6 +147,23 @@ class Context:
         if self._positions is None or not node.line or not self.has_room:
             return None
         return self._positions.in_scalar(node.line, node.column, node.text, offset)
+
+    def issue_inside(
+        self,
+        node: Node,
+        path: Path,
+        offset: int,
+        rule: str,
+        message: str,
+        hint: str | None = None,
+        *,
+        severity: Severity = Severity.ERROR,
+    ) -> Issue:
+        """An issue at one character of a scalar's text; its number is told where its line and column are not known."""
+        found = problem(severity, path, node, rule, message, hint)
+        if place := self.place_in(node, offset):
+            return replace(found, line=place[0], column=place[1])
+        return replace(found, message=f"{message}, at character {offset + 1}") if offset else found
 
     def error(self, node: Node, path: Path, rule: str, message: str, hint: str | None = None) -> None:
         """Report an error at `node`."""

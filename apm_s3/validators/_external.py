@@ -24,6 +24,8 @@ _COMMANDS = {
     ("prometheus", "rules"): ("promtool", "check", "rules", "--lint=none"),
     ("alertmanager", "config"): ("amtool", "check-config"),
 }
+_OPTIONS = {"classic": ("--enable-feature=classic-mode",), "utf8-strict": ("--enable-feature=utf8-strict-mode",)}
+"""Of amtool, by the mode of matchers."""
 _QUOTED = re.compile(r"`[^`]*`|\"(?:[^\"\\]|\\.)*\"|'[^']*'")
 _LINE = re.compile(r"\bline (\d{1,9})\b")
 _PLACE = re.compile(r"line (?P<line>\d{1,9}): |(?P<at>\d{1,9}):(?P<column>\d{1,9}): ")
@@ -31,8 +33,8 @@ _FRAME = re.compile(
     r"^Checking '?\S*document\.yml'?|\bFAILED:|\bparsing YAML file (?=\S*document\.yml)"
     r"|\S*document\.yml:?|yaml: (?=line )"
 )
-_CLOSING = ("yaml: unmarshal errors:", "amtool: error: failed to validate")
-"""What carries no reason: the heading of a list, and the last line of amtool."""
+_CLOSING = ("yaml: unmarshal errors:", "amtool: error: failed to validate", "time=")
+"""What carries no reason: the heading of a list, the last line of amtool, and lines of its log."""
 _LONGEST = 500
 
 
@@ -54,7 +56,8 @@ def ask_tool(tool: str, kind: str, text: str, context: Context) -> None:
             version = _version(program)
             path = Path(folder, "document.yml")
             path.write_text(text, encoding="utf-8")
-            done = _run([program, *command[1:], str(path)], folder)
+            options = _OPTIONS.get(context.matchers, ()) if command[0] == "amtool" else ()
+            done = _run([program, *command[1:], *options, str(path)], folder)
     except (OSError, subprocess.SubprocessError) as exc:
         context.skip(f"{command[0]} gave no answer: {type(exc).__name__}")
         return

@@ -15,8 +15,8 @@ from apm_s3.validators._bundles import FileResult
 MAX_WEIGHT = 50_000
 """Files, issues and mentions that are kept: some 20 MB at most. The least recently used results go first."""
 
-Key = tuple[str, str | None, str, str]
-"""Tool, target version, name and SHA-256 of the content."""
+Key = tuple[str, str | None, str, str, str]
+"""Tool, target version, mode of matchers, name and SHA-256 of the content."""
 
 
 class ResultMemory:
@@ -50,9 +50,13 @@ class ResultMemory:
                 self._weight -= _weight(oldest)
 
 
-def keys_of(tool: str, files: Mapping[str, bytes], target_version: str | None) -> dict[str, Key]:
+def keys_of(
+    tool: str, files: Mapping[str, bytes], target_version: str | None, matchers: str = "fallback"
+) -> dict[str, Key]:
     """What the result of each file depends on, by name."""
-    return {name: (tool, target_version, name, hashlib.sha256(raw).hexdigest()) for name, raw in files.items()}
+    return {
+        name: (tool, target_version, matchers, name, hashlib.sha256(raw).hexdigest()) for name, raw in files.items()
+    }
 
 
 def _weight(result: FileResult) -> int:

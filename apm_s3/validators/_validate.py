@@ -8,15 +8,24 @@ import json
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path as FilePath
-from typing import Literal, Protocol, cast
+from typing import Literal, Protocol, cast, get_args
 
 from apm_s3._tools import TOOLS, Tool
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import ValidationReport, other_file
 from apm_s3.validators._bundles import FileResult, Member
-from apm_s3.validators._context import ConfigSource, Context, Source, Version, parse_version, read_capped
+from apm_s3.validators._context import (
+    ConfigSource,
+    Context,
+    MatcherMode,
+    Source,
+    Version,
+    parse_version,
+    read_capped,
+)
 from apm_s3.validators._external import ask_tool
 from apm_s3.validators._memory import ResultMemory, keys_of
 from apm_s3.validators._offload import run_beside, run_shared
@@ -25,12 +34,43 @@ from apm_s3.validators._reading.nodes import Node, Unreadable
 from apm_s3.validators._secrets.reports import Concealer
 
 Level = Literal["full", "external"]
-_LEVELS = ("full", "external")
+_LEVELS = get_args(Level)
+_MODES = get_args(MatcherMode)
 
 _INLINE_BYTES = 16 * 1024
 """What an asynchronous call checks on the event loop itself: a few milliseconds' worth."""
 
 _memory = ResultMemory()
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a validation was asked for, beside the source. See `validate_config`."""
+
+    target_version: str | None = None
+    level: Level = "full"
+    matchers: MatcherMode = "fallback"
+
+    @property
+    def target(self) -> Version | None:
+        """The release that a document must fit, None for the newest known one."""
+        return parse_version(self.target_version)
+
+    def context(self) -> Context:
+        """A context for the check of one document."""
+        return Context(self.target, self.matchers)
+
+    def check(self) -> None:
+        """Refuse what is not known.
+
+        Raises:
+            InvalidOption: unknown level or mode, or not a version.
+        """
+        if self.level not in _LEVELS:
+            raise InvalidOption(f"no such level: {self.level!r}", hint=f"choose from {', '.join(_LEVELS)}")
+        if self.matchers not in _MODES:
+            raise InvalidOption(f"no such mode of matchers: {self.matchers!r}", hint=f"choose from {', '.join(_MODES)}")
+        parse_version(self.target_version)
 
 
 class ToolValidator(Protocol):
@@ -58,22 +98,25 @@ def validate_config(
     kind: str | None = None,
     target_version: str | None = None,
     level: Level = "full",
+    matchers: MatcherMode = "fallback",
 ) -> ValidationReport:
     """Check one configuration of `tool` as the tool's own loader would, and report every problem at once.
 
     `source` is text, bytes, the Path of a file, or a mapping. `kind` is inferred from `name` and the content when it
     is not given: prometheus `config`, `rules`; alertmanager `config`, `templates`; loki `config`, `rules`; jaeger
     `config`, `sampling`, `ui`; grafana `ini`, `provisioning`, `dashboard`. `target_version` (`2.53`) makes it fit
-    that release, else the newest known. `level="external"` also asks promtool or amtool where they are installed. A
-    text that cannot be read makes a report with an error, never an exception.
+    that release, else the newest known. `level="external"` also asks promtool or amtool where they are installed.
+    `matchers` is the mode in which Alertmanager reads matchers: `classic` and `utf8-strict` are those of its feature
+    flags. A text that cannot be read makes a report with an error, never an exception.
 
     Raises:
-        InvalidOption: unknown tool, kind or level, or not a version.
+        InvalidOption: unknown tool, kind, level or mode, or not a version.
         TypeError: `source` is none of the above.
         OSError: `source` is a Path that cannot be read.
     """
-    module = _check_options(tool, kind, target_version, level)
-    context = Context(parse_version(target_version))
+    terms = Terms(target_version, level, matchers)
+    module = _check_options(tool, kind, terms)
+    context = terms.context()
     read = Source(source, name)
     chosen = kind or module.infer_kind(read) or module.KINDS[0]
     _check(tool, chosen, read, context, level)
@@ -86,7 +129,7 @@ def infer_kind(tool: str, name: str, raw: bytes) -> str | None:
     Raises:
         InvalidOption: unknown tool.
     """
-    return _check_options(tool, None, None, "full").infer_kind(Source(raw, name))
+    return _tool(tool).infer_kind(Source(raw, name))
 
 
 async def validate_config_async(
@@ -97,20 +140,35 @@ async def validate_config_async(
     kind: str | None = None,
     target_version: str | None = None,
     level: Level = "full",
+    matchers: MatcherMode = "fallback",
 ) -> ValidationReport:
     """`validate_config`, with what takes long off the event loop: in a thread, or a process where it is large."""
     if isinstance(source, FilePath):
         name, source = name or source.name, await asyncio.to_thread(read_capped, source)
-    run = partial(validate_config, tool, source, name=name, kind=kind, target_version=target_version, level=level)
+    terms = Terms(target_version, level, matchers)
+    run = partial(
+        validate_config,
+        *(tool, source),
+        name=name,
+        kind=kind,
+        target_version=target_version,
+        level=level,
+        matchers=matchers,
+    )
     if level == "full" and _is_light(tool, source):
         return run()
     # In a thread as well: it imports the tool's package at its first use.
-    await asyncio.to_thread(_check_options, tool, kind, target_version, level)
+    await asyncio.to_thread(_check_options, tool, kind, terms)
     return await run_beside(run, len(source) if isinstance(source, str | bytes | bytearray) else 0)
 
 
 def validate_bundle(
-    tool: Tool, files: Mapping[str, bytes], *, target_version: str | None = None, level: Level = "full"
+    tool: Tool,
+    files: Mapping[str, bytes],
+    *,
+    target_version: str | None = None,
+    level: Level = "full",
+    matchers: MatcherMode = "fallback",
 ) -> ValidationReport:
     """Check all files of a tool's bundle: each by itself, then what they say about one another.
 
@@ -118,14 +176,20 @@ def validate_bundle(
     listed as skipped.
 
     Raises:
-        InvalidOption: unknown tool or level, or not a version.
+        InvalidOption: unknown tool, level or mode, or not a version.
     """
-    _check_options(tool, None, target_version, level)
-    return check_together(tool, files, check_files(tool, files, target_version, level), target_version)
+    terms = Terms(target_version, level, matchers)
+    _check_options(tool, None, terms)
+    return check_together(tool, files, check_files(tool, files, terms), terms)
 
 
 async def validate_bundle_async(
-    tool: Tool, files: Mapping[str, bytes], *, target_version: str | None = None, level: Level = "full"
+    tool: Tool,
+    files: Mapping[str, bytes],
+    *,
+    target_version: str | None = None,
+    level: Level = "full",
+    matchers: MatcherMode = "fallback",
 ) -> ValidationReport:
     """`validate_bundle`, with what takes long off the event loop: in a thread, or in processes where it is large.
 
@@ -133,47 +197,43 @@ async def validate_bundle_async(
     what all of them say about one another.
     """
     if level == "full" and _is_light(tool, b"".join(files.values()) if len(files) == 1 else None):
-        return validate_bundle(tool, files, target_version=target_version, level=level)
-    module = await asyncio.to_thread(_check_options, tool, None, target_version, level)
+        return validate_bundle(tool, files, target_version=target_version, level=level, matchers=matchers)
+    terms = Terms(target_version, level, matchers)
+    module = await asyncio.to_thread(_check_options, tool, None, terms)
     # What promtool and amtool say is asked anew: it depends on which of them are installed.
-    keys = await asyncio.to_thread(keys_of, tool, files, target_version) if level == "full" else {}
+    keys = await asyncio.to_thread(keys_of, tool, files, target_version, matchers) if level == "full" else {}
     results = _memory.find(keys)
     fresh = await run_shared(
-        lambda share: partial(check_files, tool, share, target_version, level),
+        lambda share: partial(check_files, tool, share, terms),
         {name: raw for name, raw in files.items() if name not in results},
     )
     if level == "full":
         _memory.keep(keys, fresh)
     results |= fresh
     read = sum(len(files[name]) for name, result in results.items() if result.kind in module.READ_TOGETHER)
-    return await run_beside(partial(check_together, tool, files, results, target_version), read)
+    return await run_beside(partial(check_together, tool, files, results, terms), read)
 
 
-def check_files(
-    tool: str, files: Mapping[str, bytes], target_version: str | None, level: Level
-) -> dict[str, FileResult]:
+def check_files(tool: str, files: Mapping[str, bytes], terms: Terms) -> dict[str, FileResult]:
     """What the check of each file by itself gives, by name."""
-    target = parse_version(target_version)
-    return {name: _check_file(_tool(tool), tool, name, raw, target, level) for name, raw in files.items()}
+    return {name: _check_file(_tool(tool), tool, name, raw, terms) for name, raw in files.items()}
 
 
-def _check_file(
-    module: ToolValidator, tool: str, name: str, raw: bytes, target: Version | None, level: Level
-) -> FileResult:
-    source, context = Source(raw, name), Context(target)
+def _check_file(module: ToolValidator, tool: str, name: str, raw: bytes, terms: Terms) -> FileResult:
+    source, context = Source(raw, name), terms.context()
     kind = module.infer_kind(source)
     if kind is None:
         return FileResult(None)
-    _check(tool, kind, source, context, level)
+    _check(tool, kind, source, context, terms.level)
     start = None if source.root is None else (source.root.line, source.root.column)
     return FileResult(kind, start, context.issues, context.mentions, context.skipped)
 
 
 def check_together(
-    tool: str, files: Mapping[str, bytes], results: Mapping[str, FileResult], target_version: str | None
+    tool: str, files: Mapping[str, bytes], results: Mapping[str, FileResult], terms: Terms
 ) -> ValidationReport:
     """What the files of a bundle say about one another, after what their own checks gave."""
-    module, target = _tool(tool), parse_version(target_version)
+    module, target = _tool(tool), terms.target
     skipped, members = dict[str, None](), []
     for name, raw in files.items():
         result = results[name]
@@ -195,18 +255,17 @@ def _read(module: ToolValidator, kind: str, source: Source) -> Node | None:
     return source.root
 
 
-def _check_options(tool: str, kind: str | None, target_version: str | None, level: Level) -> ToolValidator:
+def _check_options(tool: str, kind: str | None, terms: Terms) -> ToolValidator:
     """The package of the tool, if all options are known."""
     module = _tool(tool)
-    if level not in _LEVELS:
-        raise InvalidOption(f"no such level: {level!r}", hint=f"choose from {', '.join(_LEVELS)}")
+    terms.check()
     if kind is not None and kind not in module.KINDS:
         raise InvalidOption(f"{tool} has no kind {kind!r}", hint=f"choose from {', '.join(module.KINDS)}")
-    parse_version(target_version)
     return module
 
 
 def _check(tool: str, kind: str, source: Source, context: Context, level: Level) -> None:
+    context.read_from(source)
     try:
         _tool(tool).check(kind, source, context)
     except Unreadable as exc:

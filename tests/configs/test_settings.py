@@ -41,8 +41,8 @@ async def set_up(store: ConfigStore, **settings: Any) -> None:
 
 async def test_settings_come_back_and_are_logged(store: ConfigStore, memory: MemoryObjects) -> None:
     wanted = EnvironmentSettings(
-        target_versions={"prometheus": "2.53"}, level="external", warnings_as_errors=("plain-text-secret",),
-        require_author=True, require_message=True, deploy_from=("staging",), keep_revisions=20,
+        target_versions={"prometheus": "2.53"}, level="external", matchers="classic",
+        warnings_as_errors=("plain-text-secret",), require_author=True, require_message=True, deploy_from=("staging",), keep_revisions=20,
         keep_for=timedelta(days=30), keep_log=timedelta(days=700),
     )  # fmt: skip
     await store.set_settings("production", wanted, author="Ada", message="rules", create=True)
@@ -51,7 +51,7 @@ async def test_settings_come_back_and_are_logged(store: ConfigStore, memory: Mem
     entry = (await store.log("production"))[0]
     assert (entry.action, entry.author, entry.message) == ("settings", "Ada", "rules")
     assert set(entry.settings) == {
-        "target_versions", "level", "warnings_as_errors", "require_author", "require_message", "deploy_from",
+        "target_versions", "level", "matchers", "warnings_as_errors", "require_author", "require_message", "deploy_from",
         "keep_revisions", "keep_for", "keep_log",
     }  # fmt: skip
 
@@ -84,7 +84,7 @@ async def test_a_function_changes_the_settings_that_are_there_so_that_none_is_lo
     "settings",
     [
         {"target_versions": {"prom": "2"}}, {"target_versions": {"loki": "new"}}, {"target_versions": {"loki": 3}},
-        {"target_versions": []}, {"level": "lax"}, {"warnings_as_errors": ["a"]}, {"warnings_as_errors": ("",)},
+        {"target_versions": []}, {"level": "lax"}, {"matchers": "new"}, {"warnings_as_errors": ["a"]}, {"warnings_as_errors": ("",)},
         {"warnings_as_errors": ("a",) * 51}, {"deploy_from": ("A B",)}, {"require_author": "yes"},
         {"keep_revisions": 0}, {"keep_revisions": True}, {"keep_for": timedelta(hours=1)}, {"keep_log": 5},
     ],
@@ -143,6 +143,17 @@ async def test_uploads_are_validated_for_the_version_that_the_environment_runs(s
 
     await set_up(store, target_versions={"prometheus": "3.0"})
     assert (await store.upload("prometheus", "production", NEW_FIELD)).revision == 1
+
+
+async def test_matchers_are_read_in_the_mode_that_the_environment_runs(store: ConfigStore) -> None:
+    text = "route: {receiver: a, routes: [{matchers: ['a={b}']}]}\nreceivers: [{name: a}]\n"
+    await set_up(store, matchers="utf8-strict")
+
+    with pytest.raises(ConfigInvalid, match="matcher"):
+        await store.upload("alertmanager", "production", text)
+
+    await set_up(store, matchers="classic")
+    assert (await store.upload("alertmanager", "production", text)).revision == 1
 
 
 async def test_deploys_are_validated_for_the_version_that_the_target_runs(store: ConfigStore) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from apm_s3.validators import validate_bundle, validate_config
-from apm_s3.validators._alertmanager.matchers import matchers_problem
 
 GOOD = """\
 global:
@@ -224,27 +223,6 @@ def test_fields_are_gated_by_release() -> None:
     assert ("tracing", "unknown-field") in errors(tracing, target_version="0.28")
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        'a="b"', "a=b", "{a=b,c!=d}", "{a=b,}", "{}", "", "a =~ \"x.*\"", "ä=ö", '"a b"="c"', 'a="\\"x\\""', "a=b,c=d",
-        'a="b,c"', "a=", "foo={bar}", 'a="b\nc"',
-    ],
-)  # fmt: skip
-def test_matchers_of_either_grammar_are_accepted(text: str) -> None:
-    assert matchers_problem(text) is None
-
-
-@pytest.mark.parametrize("text", ["a", "=b", 'a=="b"', 'a="b', "a b=c", "a=~(", "a~b", 'a="b"c', "{a=b}x, {"])
-def test_what_neither_grammar_takes_is_refused(text: str) -> None:
-    assert matchers_problem(text) is not None
-
-
-@pytest.mark.parametrize("text", ["a==b", "{a=b", "a=b c", "a='b'"])
-def test_what_only_the_classic_grammar_takes_is_accepted(text: str) -> None:
-    assert matchers_problem(text) is None
-
-
 def test_a_template_file_is_parsed() -> None:
     good = '{{ define "x" }}{{ range .Alerts }}{{ .Labels.alertname | toUpper }}{{ end }}{{ end }}'
     assert validate_config("alertmanager", good, name="x.tmpl").issues == ()
@@ -355,3 +333,53 @@ def test_a_mistyped_field_is_not_reported_as_missing_too(text: str, path: str, h
     issues = validate_config("alertmanager", text).errors
 
     assert [(issue.path, issue.hint) for issue in issues] == [(path, hint)]
+
+
+INLINE = """\
+route: {receiver: ops}
+receivers:
+  - name: ops
+    %s
+"""
+
+
+@pytest.mark.parametrize(
+    ("receiver", "place"),
+    [
+        ("slack_configs: [{api_url: http://x/, text: '{{ .Foo | toUper }}'}]", (4, 59)),
+        ("email_configs: [{to: a@b, smarthost: a:1, from: a, headers: {Subject: '{{ range .Alerts }}'}}]", None),
+        ("email_configs: [{to: 'a{{ end }}', smarthost: 'a:1', from: a}]", None),
+        ("pagerduty_configs: [{routing_key: a, details: {deep: {er: ['{{ if }}']}}}]", None),
+        ("webhook_configs: [{url: http://x/, payload: {a: '{{ .'}}]", None),
+        ("telegram_configs: [{bot_token: a, chat_id: 1, message: '{{ .X }'}]", None),
+    ],
+)
+def test_a_broken_template_in_a_receiver_is_a_warning_for_it_loads_and_never_notifies(
+    receiver: str, place: tuple[int, int] | None
+) -> None:
+    report = validate_config("alertmanager", INLINE % receiver)
+    (warning,) = report.warnings
+
+    assert report.ok
+    assert warning.rule == "template"
+    assert "no notification of this receiver gets through" in warning.message
+    assert place in (None, (warning.line, warning.column))
+
+
+@pytest.mark.parametrize(
+    "receiver",
+    [
+        "slack_configs: [{api_url: http://x/, text: '{{ .Foo | toUpper }}', http_config: {basic_auth: {password: '{{'}}}]",
+        "email_configs: [{to: a@b, smarthost: a:1, from: a, auth_password: '{{', auth_username: '{{x'}]",
+        "telegram_configs: [{bot_token_file: '/x/{{', chat_id: 1}]",
+    ],
+)
+def test_braces_in_what_is_no_template_are_no_mistake(receiver: str) -> None:
+    assert validate_config("alertmanager", INLINE % receiver).issues == ()
+
+
+def test_a_function_of_a_later_release_is_not_known_to_an_inline_template() -> None:
+    text = INLINE % "slack_configs: [{api_url: http://x/, text: '{{ .Foo | toJson }}'}]"
+
+    assert validate_config("alertmanager", text).issues == ()
+    assert [issue.rule for issue in validate_config("alertmanager", text, target_version="0.28").issues] == ["template"]

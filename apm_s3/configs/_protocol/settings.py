@@ -23,6 +23,7 @@ def encode_settings(settings: EnvironmentSettings) -> dict[str, Any]:
     given: dict[str, Any] = {
         "target_versions": dict(sorted(settings.target_versions.items())),
         "level": settings.level,
+        "matchers": settings.matchers,
         "warnings_as_errors": list(settings.warnings_as_errors),
         "require_author": settings.require_author,
         "require_message": settings.require_message,
@@ -34,6 +35,7 @@ def encode_settings(settings: EnvironmentSettings) -> dict[str, Any]:
     default: dict[str, Any] = {
         "target_versions": {},
         "level": _DEFAULT.level,
+        "matchers": _DEFAULT.matchers,
         "warnings_as_errors": [],
         "require_author": False,
         "require_message": False,
@@ -55,8 +57,8 @@ def decode_settings(fields: Fields | None) -> EnvironmentSettings:
         return _DEFAULT
     given: dict[str, Any] = {}
     for name, kind in (
-        ("target_versions", dict), ("level", str), ("require_author", bool), ("require_message", bool),
-        ("keep_revisions", int),
+        ("target_versions", dict), ("level", str), ("matchers", str), ("require_author", bool),
+        ("require_message", bool), ("keep_revisions", int),
     ):  # fmt: skip
         value = fields.take_optional(name, kind)
         if value is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from apm_s3.validators._alertmanager.inline import check_inline_templates
 from apm_s3.validators._alertmanager.routes import check_references, check_root
 from apm_s3.validators._context import Context
 from apm_s3.validators._decoding.struct import Mismatch, Struct
@@ -105,6 +106,7 @@ def _check_receivers(config: Struct, context: Context) -> set[str]:
         if name and name in names:
             receiver.error(context, "name", "duplicate-name", f"there are several receivers named {name[:80]!r}")
         names.add(name or "")
+        check_inline_templates(receiver, context)
         for field, needs in _FROM_GLOBAL.items():
             for _, integration in receiver.structs(field):
                 for own, shared in needs:

@@ -1,179 +1,266 @@
-"""Matchers of routes and inhibition rules: the UTF-8 grammar, and the classic one that it falls back to.
+"""Matchers of routes and inhibition rules, in the three modes that Alertmanager can run in.
 
-A text is refused only where both refuse it: https://prometheus.io/docs/alerting/latest/configuration/#matcher.
+`utf8-strict` takes the UTF-8 grammar, `classic` the one before it, `fallback`, the default, first the UTF-8 grammar and
+then the classic one: https://prometheus.io/docs/alerting/latest/configuration/#utf-8-in-alertmanager.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from typing import Any
 
+from apm_s3.reports import Severity
+from apm_s3.validators._context import Context
+from apm_s3.validators._decoding.codecs import decode_string
+from apm_s3.validators._decoding.struct import INVALID
 from apm_s3.validators._grammars.regexes import regex_error, regex_message
+from apm_s3.validators._query.literals import BadLiteral, source_offset, unquote
+from apm_s3.validators._reading.nodes import Node, Path
 
+UTF8_MATCHERS = (0, 27)
+"""The release that brought the UTF-8 grammar: https://github.com/prometheus/alertmanager/blob/main/CHANGELOG.md."""
+
+_HINT = 'write it as name="value" or name=~"regex"'
 _RESERVED = frozenset("{}!=~,\\\"'`")
 _OPERATORS = ("=~", "!~", "!=", "=")
 _CLASSIC = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(=~|=|!=|!~)\s*((?s:.*?))\s*", re.ASCII)
-_ESCAPES = re.compile(r"\\(?:[abfnrtv\\\"]|x[0-9a-fA-F]{2}|[0-7]{3}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_UNQUOTED = re.compile(r"[^\s{}!=~,\\\"'`]+")
 _LONGEST = 64 * 1024
+_WANTED = (
+    ("text", "a label name"),
+    ("operator", "an operator: =, !=, =~ or !~"),
+    ("text", "a value"),
+)
 
 
-class _Bad(Exception):
-    """Why a text is not a list of matchers."""
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """One matcher: what it says."""
+
+    name: str
+    operator: str
+    value: str
+
+    def __str__(self) -> str:
+        escaped = self.value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return f'{self.name}{self.operator}"{escaped}"'
 
 
-def matchers_problem(text: str) -> str | None:
-    """Why `text` is no list of matchers; None when it is one."""
-    if len(text) > _LONGEST:
-        return f"longer than {_LONGEST} characters"
+class BadMatcher(Exception):
+    """Why a text is not a list of matchers; `offset` is where in it."""
+
+    def __init__(self, message: str, offset: int = 0, hint: str | None = _HINT) -> None:
+        super().__init__(message)
+        self.message = message
+        self.offset = offset
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class _Lexeme:
+    kind: str
+    text: str
+    start: int
+    raw: str
+
+
+def is_classic(context: Context) -> bool:
+    """Whether names and matchers are read as they were before UTF-8."""
+    return context.matchers == "classic" or context.is_before(UTF8_MATCHERS)
+
+
+def decode_matchers(node: Node, path: Path, context: Context) -> Any:
+    """A codec: the matchers in a text, read in the mode that Alertmanager runs in."""
+    text = decode_string(node, path, context)
+    if text is INVALID:
+        return INVALID
+    problem: BadMatcher | None = None
+    found: list[Matcher] | None = None
+    if not is_classic(context):
+        try:
+            found = parse_utf8(text)
+        except BadMatcher as exc:
+            problem = exc
+        if context.matchers == "utf8-strict":
+            return _refused(problem, node, path, context) if found is None else found
     try:
-        _check_all(_parse(text))
-    except _Bad as exc:
-        problem = str(exc)
+        classic = parse_classic(text)
+    except BadMatcher as exc:
+        return _refused(problem or exc, node, path, context) if found is None else found
+    if not is_classic(context) and found != classic:
+        _warn_of_fallback(classic, problem, node, path, context)
+    return classic
+
+
+def _refused(problem: BadMatcher | None, node: Node, path: Path, context: Context) -> Any:
+    if problem is not None:
+        message = f"not a matcher: {problem.message}"
+        context.add(context.issue_inside(node, path, problem.offset, "matcher", message, problem.hint))
+    return INVALID
+
+
+def _warn_of_fallback(
+    matchers: list[Matcher], problem: BadMatcher | None, node: Node, path: Path, context: Context
+) -> None:
+    """Alertmanager logs a warning too; it will refuse the text, or read it otherwise, without its fallback."""
+    instead = f"write it as {', '.join(map(str, matchers))[:200]}"
+    if problem is None:
+        message, offset = "the UTF-8 grammar reads this matcher otherwise; Alertmanager takes it in its classic form", 0
     else:
-        return None
-    try:
-        _check_all(_parse_classic(text))
-    except _Bad:
-        return problem
-    return None
+        message = f"only the classic grammar takes this matcher: {problem.message}"
+        offset = problem.offset
+    context.add(context.issue_inside(node, path, offset, "matcher", message, instead, severity=Severity.WARNING))
 
 
-def _check_all(matchers: list[tuple[str, str, str]]) -> None:
-    for name, operator, value in matchers:
-        if "~" in operator and (error := regex_error(value)):
-            raise _Bad(f"the value of {name[:80]!r} is {regex_message(error)}")
+def parse_utf8(text: str) -> list[Matcher]:
+    """The matchers in `text`, by the UTF-8 grammar.
+
+    Raises:
+        BadMatcher: not so.
+    """
+    _check_length(text)
+    lexemes = _lex(text)
+    end = _Lexeme("end", "", len(text), "")
+    opened = bool(lexemes) and lexemes[0].kind == "{"
+    found: list[Matcher] = []
+    at = int(opened)
+    while at < len(lexemes) and lexemes[at].kind != "}":
+        if found:
+            if lexemes[at].kind != ",":
+                raise BadMatcher(f"expected a comma or '}}' before {lexemes[at].raw[:40]!r}", lexemes[at].start)
+            at += 1
+            if at == len(lexemes) or lexemes[at].kind == "}":
+                break
+        found.append(_matcher([*lexemes[at : at + 3], end, end, end][:3]))
+        at += 3
+    closed = at < len(lexemes)
+    if opened and not closed:
+        raise BadMatcher("'}' is missing at the end", len(text))
+    if closed and not opened:
+        raise BadMatcher("'{' is missing at the beginning", 0)
+    if at + closed < len(lexemes):
+        rest = lexemes[at + closed]
+        raise BadMatcher(f"unexpected {rest.raw[:40]!r} after '}}'", rest.start)
+    return found
+
+
+def parse_classic(text: str) -> list[Matcher]:
+    """The matchers in `text`, by the classic grammar.
+
+    Raises:
+        BadMatcher: not so.
+    """
+    _check_length(text)
+    return [_classic_matcher(start, token) for start, token in _classic_tokens(text)]
+
+
+def _check_length(text: str) -> None:
+    if len(text) > _LONGEST:
+        raise BadMatcher(f"longer than {_LONGEST} characters")
 
 
 # -- the UTF-8 grammar
 
 
-def _parse(text: str) -> list[tuple[str, str, str]]:
-    tokens = _lex(text)
-    found: list[tuple[str, str, str]] = []
-    at = 0
-    opened = bool(tokens) and tokens[0] == ("{", "{")
-    at += opened
-    while at < len(tokens) and tokens[at][0] != "}":
-        if found:
-            if tokens[at][0] != ",":
-                raise _Bad(f"expected a comma or '}}' before {tokens[at][1][:40]!r}")
-            at += 1
-            if at == len(tokens) or tokens[at][0] == "}":
-                break
-        found.append(_matcher(tokens[at : at + 3]))
-        at += 3
-    closed = at < len(tokens) and tokens[at][0] == "}"
-    if opened and not closed:
-        raise _Bad("'}' is missing at the end")
-    if closed and not opened:
-        raise _Bad("'{' is missing at the beginning")
-    if at + closed != len(tokens):
-        raise _Bad(f"unexpected {tokens[at + closed][1][:40]!r} after '}}'")
-    return found
+def _matcher(lexemes: list[_Lexeme]) -> Matcher:
+    for lexeme, (kind, wanted) in zip(lexemes, _WANTED, strict=True):
+        if lexeme.kind != kind:
+            raise BadMatcher(f"expected {wanted}", lexeme.start)
+    name, operator, value = (lexeme.text for lexeme in lexemes)
+    if "~" in operator and (error := regex_error(value)):
+        literal = lexemes[2]
+        inside = source_offset(literal.raw, error.offset) if literal.raw.startswith('"') else error.offset
+        raise BadMatcher(f"the value of {name[:80]!r} is {regex_message(error)}", literal.start + inside, error.hint)
+    return Matcher(name, operator, value)
 
 
-def _matcher(tokens: list[tuple[str, str]]) -> tuple[str, str, str]:
-    kinds = [kind for kind, _ in tokens]
-    if kinds != ["text", "operator", "text"]:
-        wanted = ("a label name", "an operator: =, !=, =~ or !~", "a value")
-        missing = next(
-            index for index in range(3) if index >= len(kinds) or kinds[index] != ("operator" if index == 1 else "text")
-        )
-        raise _Bad(f"expected {wanted[missing]}")
-    return tokens[0][1], tokens[1][1], tokens[2][1]
-
-
-def _lex(text: str) -> list[tuple[str, str]]:
-    tokens: list[tuple[str, str]] = []
+def _lex(text: str) -> list[_Lexeme]:
+    lexemes: list[_Lexeme] = []
     at = 0
     while at < len(text):
-        char = text[at]
-        if char.isspace():
+        if text[at].isspace():
             at += 1
-        elif char in "{},":
-            tokens.append((char, char))
-            at += 1
-        elif char in "=!":
-            operator = next((known for known in _OPERATORS if text.startswith(known, at)), None)
-            if operator is None:
-                raise _Bad("expected '!=' or '!~'")
-            tokens.append(("operator", operator))
-            at += len(operator)
-        elif char == '"':
-            value, at = _quoted(text, at + 1)
-            tokens.append(("text", value))
-        elif char in _RESERVED:
-            raise _Bad(f"{char!r} may only stand inside double quotes")
-        else:
-            end = at
-            while end < len(text) and text[end] not in _RESERVED and not text[end].isspace():
-                end += 1
-            tokens.append(("text", text[at:end]))
-            at = end
-    return tokens
+            continue
+        lexemes.append(_lexeme(text, at))
+        at += len(lexemes[-1].raw)
+    return lexemes
 
 
-def _quoted(text: str, start: int) -> tuple[str, int]:
-    at = start
-    while at < len(text) and text[at] != '"':
-        if text[at] == "\n":
-            raise _Bad("a line break inside double quotes must be written as \\n")
-        if text[at] == "\\":
-            match = _ESCAPES.match(text, at)
-            if match is None:
-                raise _Bad("unknown escape inside double quotes")
-            at = match.end()
-        else:
-            at += 1
-    if at >= len(text):
-        raise _Bad("a closing double quote is missing")
-    return _ESCAPES.sub(_unescape, text[start:at]), at + 1
+def _lexeme(text: str, at: int) -> _Lexeme:
+    char = text[at]
+    if char in "{},":
+        return _Lexeme(char, char, at, char)
+    if char in "=!":
+        operator = next((known for known in _OPERATORS if text.startswith(known, at)), None)
+        if operator is None:
+            raise BadMatcher("expected '!=' or '!~'", at)
+        return _Lexeme("operator", operator, at, operator)
+    if char == '"':
+        return _quoted(text, at)
+    if char in _RESERVED:
+        raise BadMatcher(f"{char!r} may only stand inside double quotes", at)
+    match = _UNQUOTED.match(text, at)
+    raw = match[0] if match else char
+    return _Lexeme("text", raw, at, raw)
 
 
-def _unescape(match: re.Match[str]) -> str:
-    escape = match[0][1:]
-    simple = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-    if escape in simple:
-        return simple[escape]
-    if escape[0] in "xuU":
-        code = int(escape[1:], 16)
-        return chr(code) if code < 0x110000 else "\ufffd"
-    return chr(int(escape, 8)) if escape[0].isdigit() else escape
+def _quoted(text: str, at: int) -> _Lexeme:
+    match = _QUOTED.match(text, at)
+    if match is None:
+        raise BadMatcher("a closing double quote is missing", at)
+    raw = match[0]
+    if "\n" in raw:
+        raise BadMatcher("a line break inside double quotes must be written as \\n", at + raw.index("\n"))
+    try:
+        value = unquote(raw)
+    except BadLiteral as exc:
+        raise BadMatcher(f"inside double quotes: {exc.message}", at + exc.at) from exc
+    if not value.isascii() and any("\udc80" <= char <= "\udcff" for char in value):
+        raise BadMatcher("what stands inside double quotes is not UTF-8", at)
+    return _Lexeme("text", value, at, raw)
 
 
 # -- the classic grammar
 
 
-def _parse_classic(text: str) -> list[tuple[str, str, str]]:
-    return [_classic_matcher(token) for token in _classic_tokens(text.removeprefix("{").removesuffix("}"))]
-
-
-def _classic_tokens(text: str) -> list[str]:
-    tokens: list[str] = []
-    token: list[str] = []
+def _classic_tokens(text: str) -> list[tuple[int, str]]:
+    begin, end = int(text.startswith("{")), len(text)
+    end -= end > begin and text.endswith("}")
+    tokens: list[tuple[int, str]] = []
     quoted = escaped = False
-    for char in text:
+    start = begin
+    for at in range(begin, end):
+        char = text[at]
         if char == "," and not quoted:
-            tokens.append("".join(token))
-            token = []
+            tokens.append((start, text[start:at]))
+            start = at + 1
             continue
         if char == '"' and not escaped:
             quoted = not quoted
         escaped = char == "\\" and not escaped
-        token.append(char)
-    rest = "".join(token).strip()
-    return [*tokens, rest] if rest else tokens
+    rest = text[start:end]
+    return [*tokens, (start, rest)] if rest.strip() else tokens
 
 
-def _classic_matcher(token: str) -> tuple[str, str, str]:
+def _classic_matcher(start: int, token: str) -> Matcher:
     match = _CLASSIC.fullmatch(token)
     if match is None:
-        raise _Bad("bad matcher format")
-    raw = match[3]
-    trailing = raw.startswith('"')
-    raw = raw[1:] if trailing else raw
+        first = start + len(token) - len(token.lstrip())
+        raise BadMatcher("expected a label name of letters, digits and _, an operator and a value", first)
+    begin, value = start + match.start(3), _classic_value(match[3], start + match.start(3))
+    if "~" in match[2] and (error := regex_error(value)):
+        at = begin + match[3].startswith('"') + error.offset
+        raise BadMatcher(f"the value of {match[1][:80]!r} is {regex_message(error)}", at, error.hint)
+    return Matcher(match[1], match[2], value)
+
+
+def _classic_value(raw: str, start: int) -> str:
+    opened = raw.startswith('"')
     value: list[str] = []
     escaped = False
-    for index, char in enumerate(raw):
+    for index, char in enumerate(raw[opened:], opened):
         last = index == len(raw) - 1
         if escaped:
             escaped = False
@@ -181,11 +268,11 @@ def _classic_matcher(token: str) -> tuple[str, str, str]:
         elif char == "\\" and not last:
             escaped = True
         elif char == '"':
-            if not trailing or not last:
-                raise _Bad("unescaped double quote")
-            trailing = False
+            if not opened or not last:
+                raise BadMatcher('a double quote inside the value must be written as \\"', start + index)
+            opened = False
         else:
             value.append(char)
-    if trailing:
-        raise _Bad("a closing double quote is missing")
-    return match[1], match[2], "".join(value)
+    if opened:
+        raise BadMatcher("a closing double quote is missing", start)
+    return "".join(value)

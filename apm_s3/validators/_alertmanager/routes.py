@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from apm_s3.validators._alertmanager.matchers import is_classic
 from apm_s3.validators._context import Context
 from apm_s3.validators._decoding.struct import Struct
 from apm_s3.validators._grammars.labels import is_label_name
@@ -27,8 +28,8 @@ def check_inhibit_rule(rule: Struct, context: Context) -> None:
     """The rules of InhibitRule.UnmarshalYAML."""
     _check_label_maps(rule, ("source_match", "source_match_re", "target_match", "target_match_re"), context)
     for index, name in rule.strings("equal"):
-        if not is_label_name(name):
-            rule.error(context, ("equal", index), "label-name", "a label name cannot be empty")
+        if not is_label_name(name, legacy=is_classic(context)):
+            rule.error(context, ("equal", index), "label-name", _no_label(name))
 
 
 def check_root(route: Struct, context: Context) -> None:
@@ -80,11 +81,15 @@ def _check_label_maps(owner: Struct, fields: tuple[str, ...], context: Context) 
                 owner.error(context, (field, name), "regex", f"the regular expression for {name[:80]!r} is missing")
 
 
+def _no_label(name: str) -> str:
+    return f"{name[:80]!r} is no label name here ([a-zA-Z_][a-zA-Z0-9_]*)" if name else "a label name cannot be empty"
+
+
 def _check_group_by(route: Struct, context: Context) -> None:
     seen: set[str] = set()
     for index, name in route.strings("group_by"):
-        if name != _EVERYTHING and not is_label_name(name):
-            route.error(context, ("group_by", index), "label-name", "a label name cannot be empty")
+        if name != _EVERYTHING and not is_label_name(name, legacy=is_classic(context)):
+            route.error(context, ("group_by", index), "label-name", _no_label(name))
         if name in seen and name != _EVERYTHING:
             route.error(context, ("group_by", index), "duplicate-name", f"label {name[:80]!r} is listed twice")
         seen.add(name)

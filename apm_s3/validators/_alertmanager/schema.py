@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 from apm_s3.validators import _prometheus_common as prometheus_common
 from apm_s3.validators._alertmanager import intervals, receivers, routes
 from apm_s3.validators._alertmanager.config import check_config, check_global, parse_host_port
 from apm_s3.validators._alertmanager.gates import GATES, OUTPUTS
-from apm_s3.validators._alertmanager.matchers import matchers_problem
+from apm_s3.validators._alertmanager.matchers import decode_matchers
 from apm_s3.validators._context import Context
 from apm_s3.validators._decoding.codecs import list_codec, nanoseconds_codec, scalar_codec
 from apm_s3.validators._decoding.schema import Schema, load_table
@@ -19,13 +18,6 @@ from apm_s3.validators._grammars.regexes import parse_regex
 from apm_s3.validators._prometheus.remote import check_headers, check_sigv4
 
 CONFIG = "alertmanager/config.Config"
-
-
-def _parse_matchers(text: str) -> str:
-    problem = matchers_problem(text)
-    if problem:
-        raise Mismatch("matcher", f"not a matcher: {problem}", 'write it as name="value" or name=~"regex"')
-    return text
 
 
 def _parse_client_type(text: str) -> str:
@@ -68,7 +60,7 @@ def config_schema() -> Schema:
             "notify/pushover.duration": parse_go_duration,
         },
         codecs={
-            "config/common.Matchers": _matchers_codec(),
+            "config/common.Matchers": list_codec(decode_matchers),
             "time.Duration": nanoseconds_codec(scalar_codec(parse_go_duration)),
         },
         hooks={
@@ -85,7 +77,3 @@ def config_schema() -> Schema:
         },
         gates=GATES,
     )
-
-
-def _matchers_codec() -> Any:
-    return list_codec(scalar_codec(_parse_matchers))

@@ -140,11 +140,19 @@ def scalar_codec(parse: Parser, *, yaml: int = 2) -> Codec:
         try:
             return parse(text)
         except Mismatch as exc:
-            hint = exc.hint or (context.hint(node.text, exc.allowed) if exc.allowed else None)
-            context.error(node, path, exc.rule, exc.message, hint)
+            report_mismatch(exc, node, path, context)
             return INVALID
 
     return decode
+
+
+def report_mismatch(mismatch: Mismatch, node: Node, path: Path, context: Context) -> None:
+    """Report that the text of `node` does not fit its type."""
+    hint = mismatch.hint or (context.hint(node.text, mismatch.allowed) if mismatch.allowed else None)
+    if mismatch.offset is None:
+        context.error(node, path, mismatch.rule, mismatch.message, hint)
+    else:
+        context.add(context.issue_inside(node, path, mismatch.offset, mismatch.rule, mismatch.message, hint))
 
 
 def nanoseconds_codec(duration: Codec) -> Codec:

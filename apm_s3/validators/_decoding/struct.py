@@ -26,13 +26,17 @@ Parser = Callable[[str], Any]
 
 
 class Mismatch(Exception):
-    """The text of a scalar does not fit its type. Never leaves the decoder."""
+    """The text of a scalar does not fit its type. Never leaves the decoder.
 
-    def __init__(self, rule: str, message: str, hint: str | None = None) -> None:
+    `offset` is where in the text, None where the text as a whole is wrong.
+    """
+
+    def __init__(self, rule: str, message: str, hint: str | None = None, offset: int | None = None) -> None:
         super().__init__(message)
         self.rule = rule
         self.message = message
         self.hint = hint
+        self.offset = offset
         self.allowed: Collection[str] = ()
 
     @classmethod

@@ -30,7 +30,7 @@ def parse_regex(text: str) -> str:
         Mismatch: not one of Go.
     """
     if error := regex_error(text):
-        raise Mismatch("regex", regex_message(error), error.hint)
+        raise Mismatch("regex", regex_message(error), error.hint, error.offset)
     return text
 
 
@@ -38,9 +38,3 @@ def anchored_program(expression: str) -> Program | None:
     """What runs `expression` on whole values; None where it is wrong, or too large to be run here."""
     regex = parse_re2(PREFIX + expression + SUFFIX)
     return program_of(regex) if isinstance(regex, Regex) else None
-
-
-def matches_empty(expression: str) -> bool:
-    """Whether the empty value matches; False where `expression` is wrong."""
-    regex = parse_re2(PREFIX + expression + SUFFIX)
-    return isinstance(regex, Regex) and regex.matches_empty

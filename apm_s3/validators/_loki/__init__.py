@@ -26,11 +26,11 @@ def check(kind: str, source: Source, context: Context) -> None:
     if kind == "rules":
         root = take_issues(source.document("yaml"), context)
         if root is not None:
-            context.read_from(source)
             rules_schema().decode(RULES, root, context)
         return
     if source.data is None and "${" in source.text:
         source = Source(expand(source.readable_text()), source.name)
+        context.read_from(source)
     root = take_issues(source.document("yaml"), context)
     if root is None or config_schema().decode(CONFIG, root, context) is None:
         context.add(

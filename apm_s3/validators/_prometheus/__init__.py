@@ -38,7 +38,6 @@ def check(kind: str, source: Source, context: Context) -> None:
     if root is None:
         return
     if kind == "rules":
-        context.read_from(source)
         rules_schema().decode(RULES, root, context)
         return
     if kind == "targets":
