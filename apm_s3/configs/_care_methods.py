@@ -119,9 +119,11 @@ class CareMethods:
     ) -> AsyncGenerator[Release, None]:
         """The current releases, then each new one: `async for release in store.watch("production")`.
 
-        It asks at most once an interval (with some jitter), by a conditional request that costs nothing while nothing
-        has changed, and however many watch the environment in this process. Outages are waited out. Who is slow
-        misses revisions in between, but never the last one. A removed configuration is a release without files.
+        It asks at most once an interval (with some jitter), however many watch the environment through this store.
+        While nothing changes, the answer is empty (304), but AWS bills the GET like any other: 1 000 processes that
+        ask every 10 seconds send 8.6 million GETs a day. An application that receives S3's events (EventBridge, SQS)
+        can watch with a long interval and call `notify_changed` instead. Outages are waited out. Who is slow misses
+        revisions in between, but never the last one. A removed configuration is a release without files.
 
         Args:
             tools: by default all.
@@ -138,6 +140,18 @@ class CareMethods:
         if not interval > 0:
             raise InvalidOption("interval is not more than 0 seconds", hint="10 suits most")
         return self._watches.watch(environment, wanted, interval)
+
+    def notify_changed(self, environment: str) -> None:
+        """Let the watchers of an environment, in this process and of this store, ask now and not in an interval.
+
+        For events of S3 about `configs/{environment}/current.json`, or any other hint from outside. Costs one
+        conditional GET, however many watch; hints that come while it is under way cost one more. Nothing happens
+        where nobody watches.
+
+        Raises:
+            InvalidKey: a name that no environment can have.
+        """
+        self._watches.notify(check_environment(environment))
 
     def watch_log(
         self, environment: str, *, since: int | None = None, interval: float = 10.0

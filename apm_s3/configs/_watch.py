@@ -31,6 +31,12 @@ class Watches:
         self._archive = Archive(objects, reader)
         self._polls: dict[str, _Poll] = {}
 
+    def notify(self, environment: str) -> None:
+        """See `ConfigStore.notify_changed`."""
+        poll = self._polls.get(environment)
+        if poll is not None:
+            poll.ask_now()
+
     async def watch(
         self, environment: str, tools: Collection[str] | None, interval: float
     ) -> AsyncGenerator[Release, None]:
@@ -180,6 +186,11 @@ class _Poll:
         self._hurry.set()
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name=f"apm_s3 watch of {self._environment}")
+
+    def ask_now(self) -> None:
+        """Ask as soon as a request that is under way has been answered: that one may have come too early."""
+        self._asked_at = float("-inf")
+        self._hurry.set()
 
     async def leave(self, watcher: _Watcher | _LogWatcher) -> None:
         self._watchers.discard(watcher)

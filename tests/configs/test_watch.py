@@ -170,3 +170,67 @@ def test_arguments_that_make_no_sense_are_refused_at_once() -> None:
             store.watch(*arguments)
     with pytest.raises(InvalidRequest):
         store.watch("production", interval=0)
+
+
+def test_a_hint_from_outside_wakes_watchers_at_once() -> None:
+    async def scene() -> None:
+        objects, store = await _store()
+        async with (
+            aclosing(store.watch("production", interval=3600)) as watch,
+            aclosing(store.watch("production", interval=7200)) as second,
+        ):
+            await anext(watch)
+            await anext(second)
+            began = asyncio.get_running_loop().time()
+            await ConfigStore(objects).upload("loki", "production", OTHER_LOKI)
+            objects.asked.clear()
+
+            for _ in range(5):
+                store.notify_changed("production")
+
+            assert ((await anext(watch)).revision, (await anext(second)).revision) == (2, 2)
+            assert asyncio.get_running_loop().time() == began
+            assert len(objects.asked) == 1
+
+    play(scene())
+
+
+def test_a_hint_that_comes_while_it_is_asked_is_not_lost() -> None:
+    async def scene() -> None:
+        objects, store = await _store()
+        async with aclosing(store.watch("production", interval=3600)) as watch:
+            await anext(watch)
+            plain = MemoryObjects()
+            plain.objects = objects.objects
+            other, read, hinted = ConfigStore(plain), objects.read, False
+
+            async def slow(key: str, **options: object) -> object:
+                nonlocal hinted
+                answer = read(key, **options)
+                if key.endswith("current.json") and not hinted:
+                    hinted = True
+                    try:
+                        return await answer
+                    finally:
+                        # What was read is old when the answer arrives.
+                        await other.upload("loki", "production", OTHER_LOKI)
+                        store.notify_changed("production")
+                return await answer
+
+            objects.read = slow  # type: ignore[method-assign]
+            store.notify_changed("production")
+            assert (await anext(watch)).revision == 2
+
+    play(scene())
+
+
+def test_a_hint_about_what_nobody_watches_costs_nothing() -> None:
+    async def scene() -> None:
+        objects, store = await _store()
+        store.notify_changed("production")
+        store.notify_changed("staging")
+        with pytest.raises(InvalidRequest):
+            store.notify_changed("../x")
+        assert objects.asked == []
+
+    play(scene())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from apm_s3.configs._models import FileEntry, Release
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.commit import may_have_arrived
 from apm_s3.configs._protocol.fields import MAX_DOCUMENT
-from apm_s3.configs._protocol.objects import ObjectStore, server_time
+from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be, server_time
 from apm_s3.configs._protocol.reader import PARALLEL, Reader, Snapshot, sha256
 from apm_s3.errors import (
     ApmS3Error,
@@ -39,6 +40,8 @@ from apm_s3.errors import (
     PreconditionFailed,
     RequestRejected,
 )
+
+log = logging.getLogger(__name__)
 
 _SHOWN = 5
 """Problems that an error names; it counts the others."""
@@ -249,17 +252,19 @@ class Backups:
             return []
         now = datetime.fromtimestamp(server_time(await self._objects.head(manifest_key(backups[0].key))), UTC)
         gone = plan_prune(backups, keep=keep, older_than=older_than, now=now)
-        if not dry_run:
-            for backup in gone:
-                await self._delete(backup)
-        return gone
+        return gone if dry_run else [backup for backup in gone if await self._delete(backup)]
 
-    async def _delete(self, backup: Backup) -> None:
-        await self._objects.delete([manifest_key(backup.key)])
+    async def _delete(self, backup: Backup) -> bool:
+        """Delete a backup; whether it could be. Where its manifest cannot be deleted, it stays whole."""
+        kept = await delete_what_can_be(self._objects, [manifest_key(backup.key)])
+        for reason in kept.values():
+            log.warning("backup '%s' cannot be deleted: %s", backup.key, reason)
+            return False
         async with aclosing(self._objects.list(f"{backup.key}/")) as listing:
             rest = [info.key async for info in listing]
-        if rest:
-            await self._objects.delete(rest)
+        for key, reason in (await delete_what_can_be(self._objects, rest)).items():
+            log.warning("'%s' stays until a collection can delete it: %s", key, reason)
+        return True
 
 
 def _described(release: Release) -> BackupTool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing, suppress
@@ -21,12 +22,14 @@ from apm_s3.configs._content.diff import BundleDiff, diff_bundles
 from apm_s3.configs._models import Origin, Release
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.calls import Call
-from apm_s3.configs._protocol.objects import ObjectStore, server_time
+from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be, server_time
 from apm_s3.configs._protocol.publish import Draft, Publisher
 from apm_s3.configs._protocol.reader import Reader, Snapshot
 from apm_s3.configs._settings import NO_SETTINGS, EnvironmentSettings
 from apm_s3.configs._views import Views
 from apm_s3.errors import ApmS3Error, BackupInvalid, ConfigNotFound, EnvironmentFrozen, InvalidOption
+
+log = logging.getLogger(__name__)
 
 DRILL = "drill-"
 """What the names of scratch environments begin with."""
@@ -314,8 +317,8 @@ class Restorer:
             # The reference document last: until then, what is left can be seen to be an environment's.
             current = keys.current(scratch)
             for batch in ([key for key in found if key != current], [key for key in found if key == current]):
-                if batch:
-                    await self._objects.delete(batch)
+                for key, reason in (await delete_what_can_be(self._objects, batch)).items():
+                    log.warning("'%s' of a drill cannot be deleted: %s", key, reason)
 
     async def _remove_abandoned(self) -> None:
         async with aclosing(self._objects.list_folders("configs/")) as folders:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
@@ -19,7 +19,7 @@ from apm_s3.configs._protocol.archive import Archive
 from apm_s3.configs._protocol.changes import check_thawed
 from apm_s3.configs._protocol.commit import Committer
 from apm_s3.configs._protocol.log import read_entry
-from apm_s3.configs._protocol.objects import ObjectStore
+from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be
 from apm_s3.configs._protocol.reader import Reader, Snapshot
 from apm_s3.configs._record import Note
 from apm_s3.configs._settings import KEEP_LOG, LEAST_KEPT, EnvironmentSettings
@@ -42,6 +42,8 @@ class GarbageReport:
         oldest_entry: the sequence of the oldest entry of the log that is kept now.
         releases, blobs, log_parts, backups, others: keys, relative to the store's prefix.
         size: bytes of all of them.
+        undeleted: those of them that S3 did not delete, and why: object lock keeps them, or a policy forbids it. The
+            next collection tries again.
     """
 
     environment: str
@@ -54,6 +56,7 @@ class GarbageReport:
     others: tuple[str, ...]
     size: int
     dry_run: bool
+    undeleted: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,9 +223,8 @@ class Collector:
         if dry_run:
             return replace(report, dry_run=True)
         gone = [*report.releases, *report.blobs, *report.log_parts, *report.backups, *report.others]
-        if gone:
-            await self._objects.delete(gone)
-        return report
+        kept_by_lock = await delete_what_can_be(self._objects, gone)
+        return replace(report, undeleted=MappingProxyType(kept_by_lock))
 
     async def _plan(self, snapshot: Snapshot, wanted: Retention) -> RaiseOldest:
         oldest = {}

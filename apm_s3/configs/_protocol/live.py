@@ -15,7 +15,7 @@ from apm_s3._tools import MAIN_FILES
 from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.configs._models import FileEntry, Release
 from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.objects import ObjectStore
+from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be
 from apm_s3.configs._protocol.reader import PARALLEL, Gone, Reader, Snapshot
 from apm_s3.errors import ApmS3Error, ObjectNotFound, StoreDamaged
 from apm_s3.models import FileInfo
@@ -90,8 +90,8 @@ class Live:
         if main in changed:
             await self._copy(folder, release, main, contents)
         gone = [name for name, sha256 in hashes.items() if sha256 is not None and name not in wanted]
-        if gone:
-            await self._objects.delete([folder + name for name in gone])
+        for key, reason in (await delete_what_can_be(self._objects, [folder + name for name in gone])).items():
+            log.warning("the live copy '%s' of a file that is gone cannot be deleted: %s", key, reason)
 
     async def _hashes(
         self, folder: str, present: Mapping[str, FileInfo], wanted: Mapping[str, FileEntry]

@@ -11,6 +11,7 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import Protocol, TypedDict, Unpack
 
+from apm_s3.errors import AccessDenied, BatchError
 from apm_s3.models import FileInfo, FileVersion
 
 
@@ -102,6 +103,27 @@ def server_time(info: FileInfo) -> float:
     return time.time() if info.server_time is None else info.server_time
 
 
+async def delete_what_can_be(objects: ObjectStore, keys: Sequence[str]) -> dict[str, str]:
+    """Delete `keys`; those that cannot be deleted, and why: object lock keeps them, or a policy forbids it.
+
+    Raises:
+        ApmS3Error: anything else, which may pass.
+    """
+    if not keys:
+        return {}
+    try:
+        await objects.delete(keys)
+    except AccessDenied as exc:
+        return dict.fromkeys(keys, exc.problem)
+    except BatchError as exc:
+        kept = {str(key): error for key, error in exc.failures.items()}
+        passing = next((error for error in kept.values() if error.retryable), None)
+        if passing is not None:
+            raise
+        return {key: error.problem for key, error in kept.items()}
+    return {}
+
+
 class Prefixed:
     """A store's part of a bucket: keys are relative to `prefix` on this side, whole on the other."""
 
@@ -128,7 +150,11 @@ class Prefixed:
 
     async def delete(self, keys: Sequence[str]) -> None:
         """See `ObjectStore.delete`."""
-        await self._objects.delete([self._prefix + key for key in keys])
+        try:
+            await self._objects.delete([self._prefix + key for key in keys])
+        except BatchError as exc:
+            exc.failures = {str(key).removeprefix(self._prefix): error for key, error in exc.failures.items()}
+            raise
 
     async def list(self, prefix: str, *, start_after: str | None = None) -> AsyncGenerator[FileInfo, None]:
         """See `ObjectStore.list`."""

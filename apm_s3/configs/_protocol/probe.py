@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 
 from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.objects import ObjectStore
+from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be
 from apm_s3.errors import (
     ApmS3Error,
     BucketNotFound,
@@ -15,6 +16,8 @@ from apm_s3.errors import (
     PreconditionFailed,
     UnsupportedByServer,
 )
+
+log = logging.getLogger(__name__)
 
 _NO_ETAG = '"00000000000000000000000000000000"'
 _BODY = b"apm-s3 asks whether this server honours conditional writes; this object can be deleted\n"
@@ -50,7 +53,8 @@ class Probe:
                 with contextlib.suppress(ApmS3Error):
                     await self._objects.delete([key])
                 raise
-            await self._objects.delete([key])
+            for left, reason in (await delete_what_can_be(self._objects, [key])).items():
+                log.warning("'%s' stays until a collection can delete it: %s", left, reason)
             self._passed = True
 
     async def _ask(self, key: str) -> None:

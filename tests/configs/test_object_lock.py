@@ -1,0 +1,141 @@
+"""Buckets that keep what is to be deleted: object lock with a default retention, or a policy without DeleteObject."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+
+from apm_s3._s3_answers import s3_error
+from apm_s3.configs import ConfigStore
+from apm_s3.errors import AccessDenied, ApmS3Error, BatchError, Throttled
+from apm_s3.testing import MemoryObjects
+from tests.configs.samples import LOKI, OTHER_LOKI
+
+DAY = 86_400
+
+
+class LockedObjects(MemoryObjects):
+    """A bucket that refuses to delete some keys, or, without a list of them, to delete at all."""
+
+    locked: str | None = ""
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        denied = s3_error(operation="delete", status=403, s3_code="AccessDenied", bucket=self.bucket)
+        if self.locked is None:
+            raise denied
+        kept = [key for key in keys if self.locked in key]
+        await super().delete([key for key in keys if key not in kept])
+        if kept:
+            raise BatchError("locked", failures=dict.fromkeys(kept, denied), operation="delete_files")
+
+
+@pytest.fixture(params=["", "team-a/"])
+def prefix(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.mark.parametrize("locked", ["", None])
+async def test_uploads_go_on_where_the_probe_cannot_be_deleted(
+    locked: str | None, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    objects = LockedObjects()
+    objects.locked = locked
+    store = ConfigStore(objects, prefix)
+
+    await store.upload("loki", "production", LOKI)
+    await store.upload("loki", "production", OTHER_LOKI)
+
+    assert caplog.text.count("stays until a collection can delete it") == 1
+
+
+async def test_a_collection_tells_what_is_locked_and_deletes_the_rest(prefix: str) -> None:
+    objects = LockedObjects(now=1_800_000_000.0)
+    objects.locked = "00000001-"
+    store = ConfigStore(objects, prefix)
+    for number in range(4):
+        await store.upload("loki", "production", f"{LOKI}# {number}\n")
+    assert objects.now is not None
+    objects.now += 3 * DAY
+
+    report = await store.collect_garbage("production", keep_revisions=2)
+
+    assert len(report.releases) == 2
+    assert [key for key in report.undeleted if "/releases/" in key] == [report.releases[0]]
+    assert not [key for key in report.undeleted if "/blobs/" in key]
+    assert {prefix + key for key in report.releases} & objects.objects.keys() == {prefix + report.releases[0]}
+    assert (await store.fsck("production")).ok
+    objects.locked = "nothing"
+    assert not (await store.collect_garbage("production", keep_revisions=2)).undeleted
+
+
+async def test_a_failure_that_may_pass_is_still_an_error() -> None:
+    class Busy(LockedObjects):
+        async def delete(self, keys: Sequence[str]) -> None:
+            failures: dict[str, ApmS3Error] = {key: Throttled("slow down", status=503) for key in keys}
+            raise BatchError("busy", failures=failures, operation="delete_files")
+
+    objects = MemoryObjects(now=1_800_000_000.0)
+    store = ConfigStore(objects)
+    for number in range(4):
+        await store.upload("loki", "production", f"{LOKI}# {number}\n")
+    busy = Busy(now=1_800_000_000.0 + 3 * DAY)
+    busy.objects = objects.objects
+
+    with pytest.raises(BatchError):
+        await ConfigStore(busy, require_conditional_writes=False).collect_garbage("production", keep_revisions=2)
+
+
+async def test_a_backup_that_is_locked_stays_whole_and_the_next_one_goes(caplog: pytest.LogCaptureFixture) -> None:
+    objects = LockedObjects(now=1_800_000_000.0)
+    store = ConfigStore(objects)
+    await store.upload("loki", "production", LOKI)
+    made = []
+    for _ in range(3):
+        made.append(await store.backup("loki", "production"))
+        assert objects.now is not None
+        objects.now += DAY
+    objects.locked = made[0].key
+
+    gone = await store.prune_backups("production", older_than=timedelta(hours=1), keep=1)
+
+    assert [backup.key for backup in gone] == [made[1].key]
+    assert {backup.key for backup in await store.list_backups()} == {made[0].key, made[2].key}
+    assert (await store.verify_backup(made[0].key)).damage is None
+    assert made[0].key in caplog.text
+
+
+async def test_live_copies_that_cannot_be_deleted_keep_nothing_behind(caplog: pytest.LogCaptureFixture) -> None:
+    objects = LockedObjects()
+    objects.locked = "live/"
+    store = ConfigStore(objects)
+    await store.upload("loki", "production", files={"loki.yaml": LOKI, "rules/a.yaml": "groups: []\n"})
+
+    release = await store.upload("loki", "production", files={"loki.yaml": OTHER_LOKI})
+    await store.repair("production")
+
+    assert not release.live_pending
+    assert objects.objects["live/production/loki/loki.yaml"][1] == OTHER_LOKI.encode()
+    assert "cannot be deleted" in caplog.text
+
+
+async def test_a_drill_says_what_it_leaves(caplog: pytest.LogCaptureFixture) -> None:
+    objects = LockedObjects()
+    objects.locked = "/blobs/"
+    store = ConfigStore(objects)
+    await store.upload("loki", "production", LOKI)
+    backup = await store.backup("loki", "production")
+
+    await store.restore(backup.key, drill=True)
+
+    assert "of a drill cannot be deleted" in caplog.text
+
+
+async def test_reads_that_are_denied_stay_errors() -> None:
+    class Denied(MemoryObjects):
+        async def read(self, key: str, **options: object) -> object:  # type: ignore[override]
+            raise s3_error(operation="read", status=403, s3_code="AccessDenied", bucket=self.bucket, key=key)
+
+    with pytest.raises(AccessDenied):
+        await ConfigStore(Denied()).collect_garbage("production", keep_revisions=2)
