@@ -11,7 +11,7 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import Protocol, TypedDict, Unpack
 
-from apm_s3.errors import AccessDenied, BatchError
+from apm_s3.errors import BatchError
 from apm_s3.models import FileInfo, FileVersion
 
 
@@ -107,14 +107,12 @@ async def delete_what_can_be(objects: ObjectStore, keys: Sequence[str]) -> dict[
     """Delete `keys`; those that cannot be deleted, and why: object lock keeps them, or a policy forbids it.
 
     Raises:
-        ApmS3Error: anything else, which may pass.
+        ApmS3Error: the whole request was refused, or something that may pass.
     """
     if not keys:
         return {}
     try:
         await objects.delete(keys)
-    except AccessDenied as exc:
-        return dict.fromkeys(keys, exc.problem)
     except BatchError as exc:
         kept = {str(key): error for key, error in exc.failures.items()}
         passing = next((error for error in kept.values() if error.retryable), None)

@@ -9,6 +9,7 @@ import logging
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be
 from apm_s3.errors import (
+    AccessDenied,
     ApmS3Error,
     BucketNotFound,
     ConditionalWritesUnsupported,
@@ -53,9 +54,17 @@ class Probe:
                 with contextlib.suppress(ApmS3Error):
                     await self._objects.delete([key])
                 raise
-            for left, reason in (await delete_what_can_be(self._objects, [key])).items():
-                log.warning("'%s' stays until a collection can delete it: %s", left, reason)
+            await self._remove(key)
             self._passed = True
+
+    async def _remove(self, key: str) -> None:
+        # A writer may not be allowed to delete anything.
+        try:
+            kept = await delete_what_can_be(self._objects, [key])
+        except AccessDenied as exc:
+            kept = {key: exc.problem}
+        for reason in kept.values():
+            log.warning("'%s' stays until a collection can delete it: %s", key, reason)
 
     async def _ask(self, key: str) -> None:
         # On a key that is not there: 404 on AWS, 412 elsewhere.
