@@ -39,7 +39,7 @@ SERVERLESS = (
     "test_tasks.py",
 )
 # Each worker starts S3 servers of its own, hence no more than four.
-PYTEST = ("python", "-m", "pytest", "-ra", "-n", "auto", "--maxprocesses", "4")
+PYTEST = ("python", "-m", "pytest", "-ra", "-n", "auto", "--maxprocesses", "4", "--dist", "worksteal")
 
 
 def install(session: nox.Session, package: str, *groups: str) -> None:
@@ -116,7 +116,8 @@ def examples(session: nox.Session) -> None:
     """The demo, the examples and the README's code, with no more installed than the extra `demo`."""
     install(session, ".[demo]", "test")
     session.run("apm-s3", "demo")
-    session.run(*PYTEST, "tests/test_examples.py", "tests/test_readme.py", *session.posargs)
+    programs = ("-k", "example_program or in_the_readme_run")
+    session.run(*PYTEST, "tests/test_examples.py", "tests/test_readme.py", *programs, *session.posargs)
 
 
 @nox.session
