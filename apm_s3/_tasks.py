@@ -85,6 +85,11 @@ async def _await(work: Awaitable[object]) -> None:
     await work
 
 
+async def settled(task: asyncio.Future[Any]) -> None:
+    """Wait until `task` has ended, however often the caller is cancelled meanwhile. Its outcome is not looked at."""
+    await _settle(task, None)
+
+
 async def _settle(task: asyncio.Future[Any], timeout: float | None) -> None:
     """Wait for `task`, however often the caller is cancelled meanwhile, at most `timeout` seconds."""
     loop = asyncio.get_running_loop()

@@ -17,6 +17,7 @@ __all__ = [
     "BucketInfo",
     "BucketPlan",
     "BucketUsage",
+    "CacheStats",
     "Credentials",
     "DeleteOutcome",
     "DeleteReport",
@@ -366,6 +367,31 @@ class ReplicationSetup:
             *(f"warning: {warning}" for warning in self.warnings),
         ]
         return "\n\n".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStats:
+    """A cache at one moment, and since it was made.
+
+    Attributes:
+        entries, bytes: what is remembered now; the bytes are an estimate that counts Python's objects too.
+        ttl_seconds: how long what ages is fresh; None where only what never changes is remembered.
+        hits: answers without a request to S3.
+        misses: calls that needed one, or the answer of another's; `coalesced` of them shared another's.
+        hit_rate: the part of hits in both, from 0 to 1.
+        evictions: entries that were dropped for the limits' sake.
+    """
+
+    entries: int
+    max_entries: int
+    bytes: int
+    max_bytes: int
+    ttl_seconds: float | None
+    hits: int
+    misses: int
+    hit_rate: float
+    evictions: int
+    coalesced: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,365 @@
+"""The cache of a manager: what is remembered, for how long, and who shares a request for it.
+
+Rules:
+
+- What an entry says is as old as the start of its request, not as its answer.
+- A write that ends invalidates: the entry goes, and a read that was under way then is not remembered. Nobody who asks
+  later is given its answer.
+- A read joins one that is under way only if that one began late enough for what the caller accepts.
+- A failure is no result: it is remembered only where the policy says so, as an absence, for a short time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import itertools
+import math
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from apm_s3._cache.entries import Entries, Entry, Key
+from apm_s3._tasks import settled
+from apm_s3.errors import ApmS3Error, ManagerClosed, ServiceUnavailable, Throttled, TransportError
+from apm_s3.models import CacheStats
+
+V = TypeVar("V")
+
+OUTAGE_PAUSE = 5.0
+"""Seconds after a failed request in which a stale value is given at once, without another attempt."""
+
+CLEANUP_INTERVAL = 30.0
+"""Seconds between two clean-ups of what is of no use any more."""
+
+_OUTAGE = (TransportError, ServiceUnavailable, Throttled)
+"""The errors for whose sake a stale value is given. A refusal is none of them: what one may not read, one may not."""
+
+_STEP = 1000
+"""Entries that a clean-up looks at before it lets others run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy(Generic[V]):
+    """How a kind of value is remembered. Seconds and bytes.
+
+    Attributes:
+        cost: about the bytes that a value takes.
+        ttl: how long it is fresh; infinite for what never changes.
+        keep: how much longer it is kept for a conditional request.
+        stale_if_error: how much longer it is given where S3 cannot be reached.
+        absent: the errors that say that there is no such thing.
+        negative_ttl: how long such an error is remembered; not at all where it is 0.
+        max_cost: what costs more is not remembered.
+    """
+
+    cost: Callable[[V], int]
+    ttl: float
+    keep: float = 0.0
+    stale_if_error: float = 0.0
+    absent: tuple[type[ApmS3Error], ...] = ()
+    negative_ttl: float = 0.0
+    max_cost: float = math.inf
+
+
+class Found(NamedTuple, Generic[V]):
+    """What a read gave.
+
+    Attributes:
+        stale_since: S3 could not be reached, and this is what it said then. None: it is as fresh as was asked for.
+        entry: where it is remembered; None where it is not.
+    """
+
+    value: V
+    stale_since: datetime | None = None
+    entry: Entry | None = None
+
+
+class Cache:
+    """What a manager remembers: `s3.cache`.
+
+    Values that several callers are given are never changed by this library, and are not to be changed by them.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_entries: int,
+        max_bytes: int,
+        ttl: float | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.hits = 0
+        self._entries = Entries(max_entries, max_bytes)
+        self._ttl = ttl
+        self._clock = clock
+        self._misses = self._coalesced = 0
+        self._order = itertools.count(1)
+        self._flights: dict[tuple[str, str, str], list[_Flight]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._cleaner: asyncio.Task[None] | None = None
+        self._closed = False
+        self.touch = self._entries.touch
+        self.grow = self._entries.grow
+
+    def stats(self) -> CacheStats:
+        """The figures now."""
+        asked = self.hits + self._misses
+        return CacheStats(
+            entries=len(self._entries),
+            max_entries=self._entries.max_entries,
+            bytes=self._entries.bytes,
+            max_bytes=self._entries.max_bytes,
+            ttl_seconds=self._ttl,
+            hits=self.hits,
+            misses=self._misses,
+            hit_rate=self.hits / asked if asked else 0.0,
+            evictions=self._entries.evictions,
+            coalesced=self._coalesced,
+        )
+
+    def clear(self) -> None:
+        """Forget everything. What is being read now is not remembered either."""
+        self._entries.clear()
+        for group in list(self._flights):
+            self.forget(group)
+
+    def forget(self, group: tuple[str, str, str]) -> None:
+        """Forget what is known of `group`, as it may be another now; what is being read of it is not remembered."""
+        self._entries.drop_group(group)
+        for flight in self._flights.pop(group, ()):
+            flight.overtaken = True
+
+    def forget_bucket(self, bucket: str) -> None:
+        """Forget everything that lies in a bucket."""
+        groups = {entry.key.group for entry in self._entries} | set(self._flights)
+        for group in groups:
+            if group[:2] == ("object", bucket):
+                self.forget(group)
+
+    def peek(self, key: Key) -> Entry | None:
+        """The entry of `key`, fresh or not, if it holds a value. It does not count as a use."""
+        entry = self._entries.get(key)
+        return None if entry is None or isinstance(entry.value, ApmS3Error) else entry
+
+    async def fetch(
+        self,
+        key: Key,
+        policy: Policy[V],
+        load: Callable[[V | None], Awaitable[V]],
+        *,
+        refresh: bool = False,
+    ) -> Found[V]:
+        """The value of `key`: remembered, or read, together with all others who want it now.
+
+        Cancellation ends only the caller's wait, unless nobody else waits: then it ends the read.
+
+        Args:
+            load: reads it. It is given what was remembered, and gives that back where it still holds.
+            refresh: ask in any case, and take no stale value.
+
+        Raises:
+            ManagerClosed: the cache was closed meanwhile.
+            ApmS3Error: whatever `load` raises; each caller gets an error of its own.
+        """
+        now = self._clock()
+        entry = self._entries.get(key)
+        if entry is not None and not refresh and (now < entry.fresh_until):
+            self.hits += 1
+            self.touch(entry)
+            if isinstance(entry.value, ApmS3Error):
+                raise copy.copy(entry.value)
+            return Found(entry.value, None, entry)
+        self._misses += 1
+        if not refresh and entry is not None and now < entry.retry_at:
+            stale = self._stale(key, policy, now)
+            if stale is not None:
+                return stale
+        flight = self._join(key, now, 0.0 if refresh else policy.ttl)
+        if flight is None:
+            flight = self._start(key, policy, load)
+        else:
+            self._coalesced += 1
+        try:
+            return await self._landed(flight)
+        except ApmS3Error as error:
+            if refresh or not isinstance(error, _OUTAGE):
+                raise
+            now = self._clock()
+            stale = self._stale(key, policy, now)
+            if stale is None:
+                raise
+            if stale.entry is not None:
+                stale.entry.retry_at = now + OUTAGE_PAUSE
+            return stale
+
+    def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        """A task that ends when the cache is closed, at the latest."""
+        task = asyncio.create_task(work, name=f"apm_s3 cache {name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def aclose(self) -> None:
+        """End what is being read, forget everything, and remember nothing any more."""
+        self._closed = True
+        self.clear()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _stale(self, key: Key, policy: Policy[V], now: float) -> Found[V] | None:
+        entry = self.peek(key)
+        if entry is None or now >= entry.fresh_until + policy.stale_if_error:
+            return None
+        self.touch(entry)
+        return Found(entry.value, datetime.now(UTC) - timedelta(seconds=now - entry.asked_at), entry)
+
+    # ----------------------------------------------------------------------------------------------------------
+    # Reads under way
+
+    def _join(self, key: Key, now: float, max_age: float) -> _Flight | None:
+        for flight in reversed(self._flights.get(key.group, ())):
+            # What has not begun yet will be answered with what is there then.
+            if flight.key == key and (flight.began_at is None or now - flight.began_at < max_age):
+                flight.waiters += 1
+                return flight
+        return None
+
+    def _start(self, key: Key, policy: Policy[V], load: Callable[[V | None], Awaitable[V]]) -> _Flight:
+        if self._closed:
+            raise ManagerClosed("this S3Manager was closed")
+        flight = _Flight(key)
+        flight.task = self.spawn(self._fly(flight, policy, load), "read")
+        # Also where it is cancelled before it begins.
+        flight.task.add_done_callback(lambda _: self._unlink(flight))
+        self._flights.setdefault(key.group, []).append(flight)
+        return flight
+
+    async def _fly(self, flight: _Flight, policy: Policy[V], load: Callable[[V | None], Awaitable[V]]) -> Found[V]:
+        flight.began_at, flight.order = self._clock(), next(self._order)
+        old = self.peek(flight.key)
+        try:
+            value = await load(None if old is None else old.value)
+        except policy.absent as error:
+            if not flight.overtaken:
+                self._remember_absence(flight, policy, error)
+            raise
+        # Here and not in a callback: whoever is awakened by this read finds its value remembered.
+        return Found(value, None, None if flight.overtaken else self._remember(flight, policy, value))
+
+    async def _landed(self, flight: _Flight) -> Found[Any]:
+        task = flight.task
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled() and self._closed and not _is_cancelled():
+                raise ManagerClosed("this S3Manager was closed") from None
+            flight.waiters -= 1
+            if not flight.waiters and not task.done():
+                self._unlink(flight)
+                task.cancel()
+                await settled(task)
+            raise
+        except ApmS3Error as error:
+            if flight.waiters == 1:
+                raise
+            # Each caller adds its own frames to the traceback.
+            raise copy.copy(error).with_traceback(error.__traceback__) from error.__cause__
+
+    def _unlink(self, flight: _Flight) -> None:
+        flights = self._flights.get(flight.key.group)
+        if flights is not None and flight in flights:
+            flights.remove(flight)
+            if not flights:
+                del self._flights[flight.key.group]
+
+    # ----------------------------------------------------------------------------------------------------------
+    # Remembering
+
+    def _remember(self, flight: _Flight, policy: Policy[V], value: V) -> Entry | None:
+        old = self._entries.get(flight.key)
+        if old is not None and old.order > flight.order:
+            return None  # a later read was faster
+        if old is not None and old.value is value:
+            self._date(old, flight, policy.ttl, max(policy.keep, policy.stale_if_error))
+            self.touch(old)
+            return old
+        cost = policy.cost(value)
+        if cost > policy.max_cost:
+            if old is not None:
+                self._entries.drop(old)
+            return None
+        return self._hold(Entry(flight.key, value, cost), flight, policy.ttl, max(policy.keep, policy.stale_if_error))
+
+    def _remember_absence(self, flight: _Flight, policy: Policy[Any], error: ApmS3Error) -> None:
+        old = self._entries.get(flight.key)
+        if old is not None and old.order > flight.order:
+            return
+        if old is not None:
+            self._entries.drop(old)
+        if policy.negative_ttl > 0:
+            # A copy is without the traceback, and all that its frames hold.
+            self._hold(Entry(flight.key, copy.copy(error), len(str(error))), flight, policy.negative_ttl, 0.0)
+
+    @staticmethod
+    def _date(entry: Entry, flight: _Flight, ttl: float, keep: float) -> None:
+        entry.asked_at = entry.retry_at = flight.began_at or 0.0
+        entry.order = flight.order
+        entry.fresh_until = entry.asked_at + ttl
+        entry.kept_until = entry.fresh_until + keep
+
+    def _hold(self, entry: Entry, flight: _Flight, ttl: float, keep: float) -> Entry | None:
+        self._date(entry, flight, ttl, keep)
+        if self._closed:
+            return None
+        self._entries.put(entry)
+        if self._entries.ageing and self._cleaner is None:
+            self._cleaner = self.spawn(self._clean(), "clean-up")
+        return entry if entry.held else None
+
+    async def _clean(self) -> None:
+        with suppress(asyncio.CancelledError):
+            while self._entries.ageing:
+                await asyncio.sleep(CLEANUP_INTERVAL)
+                await self.clean()
+        self._cleaner = None
+
+    async def clean(self) -> None:
+        """Let go of what is of no use any more. One task of the manager does this, as long as something ages."""
+        for number, entry in enumerate(list(self._entries)):
+            if entry.held and self._clock() >= entry.kept_until:
+                self._entries.drop(entry)
+            if number % _STEP == _STEP - 1:
+                await asyncio.sleep(0)
+
+
+class _Flight:
+    """A read that is under way, and how many wait for it.
+
+    Attributes:
+        began_at: None until it begins.
+        order: its number among those that have begun.
+        overtaken: something was written meanwhile: what it gives may be old.
+    """
+
+    __slots__ = ("began_at", "key", "order", "overtaken", "task", "waiters")
+
+    task: asyncio.Task[Found[Any]]
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.began_at: float | None = None
+        self.order = 0
+        self.overtaken = False
+        self.waiters = 1
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

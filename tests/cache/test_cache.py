@@ -1,0 +1,344 @@
+"""The cache, one rule at a time. `Source` is what is cached: its requests are answered when the test says so."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from apm_s3._cache.cache import OUTAGE_PAUSE, Cache, Found, Policy
+from apm_s3._cache.entries import OVERHEAD, Key
+from apm_s3.errors import AccessDenied, ApmS3Error, ConnectFailed, ManagerClosed, ObjectNotFound
+
+KEY = Key(("object", "bucket", "key"), "body")
+POLICY: Policy[str] = Policy(
+    cost=len, ttl=10.0, stale_if_error=20.0, absent=(ObjectNotFound,), negative_ttl=3.0, max_cost=50
+)
+ALWAYS_ASKED: Policy[str] = Policy(cost=len, ttl=0.0, keep=60.0)
+FOR_EVER: Policy[str] = Policy(cost=len, ttl=float("inf"))
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Source:
+    def __init__(self, cache: Cache) -> None:
+        self.cache = cache
+        self.requests: list[asyncio.Future[str]] = []
+        self.olds: list[str | None] = []
+        self.ended = 0
+
+    async def load(self, old: str | None) -> str:
+        self.olds.append(old)
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.requests.append(answer)
+        try:
+            return await answer
+        finally:
+            self.ended += 1
+
+    def ask(self, policy: Policy[str] = POLICY, key: Key = KEY, **options: Any) -> asyncio.Task[Found[str]]:
+        return asyncio.create_task(self.cache.fetch(key, policy, self.load, **options))
+
+    async def get(self, answer: str | ApmS3Error, policy: Policy[str] = POLICY, **options: Any) -> Found[str]:
+        """Ask, and answer the request that this makes."""
+        task = self.ask(policy, **options)
+        await turns()
+        self.answer(answer)
+        return await task
+
+    def answer(self, answer: str | ApmS3Error, number: int = -1) -> None:
+        if isinstance(answer, ApmS3Error):
+            self.requests[number].set_exception(answer)
+        else:
+            self.requests[number].set_result(answer)
+
+
+async def turns() -> None:
+    for _ in range(8):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def cache(clock: Clock) -> AsyncIterator[Cache]:
+    cache = Cache(max_entries=10, max_bytes=10_000, ttl=10.0, clock=clock)
+    yield cache
+    await cache.aclose()
+    assert not cache._tasks
+
+
+@pytest.fixture
+def source(cache: Cache) -> Source:
+    return Source(cache)
+
+
+async def test_a_fresh_value_needs_no_request(source: Source, clock: Clock) -> None:
+    await source.get("one")
+    clock.now += 9.9
+    assert (await source.ask()).value == "one"
+    assert len(source.requests) == 1
+
+
+async def test_a_value_is_as_old_as_the_start_of_its_request(source: Source, clock: Clock) -> None:
+    task = source.ask()
+    await turns()
+    clock.now += 9
+    source.answer("one")
+    await task
+    clock.now += 1
+    assert (await source.get("two")).value == "two"
+
+
+async def test_a_thousand_cold_reads_of_one_key_make_one_request(source: Source, cache: Cache) -> None:
+    for policy in (POLICY, ALWAYS_ASKED, FOR_EVER):
+        cache.clear()
+        requests, coalesced = len(source.requests), cache.stats().coalesced
+        tasks = [source.ask(policy) for _ in range(1000)]
+        await turns()
+        assert len(source.requests) == requests + 1
+        source.answer("one")
+        assert {found.value for found in await asyncio.gather(*tasks)} == {"one"}
+        assert cache.stats().coalesced == coalesced + 999
+
+
+async def test_who_wants_todays_state_does_not_join_a_read_that_has_begun(source: Source) -> None:
+    first = source.ask(ALWAYS_ASKED)
+    await turns()
+    second = source.ask(ALWAYS_ASKED)
+    third = source.ask(ALWAYS_ASKED)
+    await turns()
+    assert len(source.requests) == 2
+    source.answer("new", 1)
+    source.answer("old", 0)
+    assert [(await task).value for task in (first, second, third)] == ["old", "new", "new"]
+    # The value of the read that began later stays, though the other one came after it.
+    await source.get("newest", ALWAYS_ASKED)
+    assert source.olds[-1] == "new"
+
+
+async def test_a_later_read_that_was_faster_is_not_overwritten(source: Source, clock: Clock, cache: Cache) -> None:
+    first = source.ask()
+    await turns()
+    clock.now += 1
+    second = source.ask(refresh=True)
+    await turns()
+    source.answer("new", 1)
+    await second
+    source.answer("old", 0)
+    assert (await first).value == "old"
+    assert (await source.ask()).value == "new"
+
+
+@pytest.mark.parametrize("absent", [False, True])
+async def test_a_read_that_a_write_overtook_is_not_remembered(source: Source, cache: Cache, absent: bool) -> None:
+    before = source.ask()
+    await turns()
+    cache.forget(KEY.group)
+    after = source.ask()
+    await turns()
+    assert len(source.requests) == 2
+    source.answer("new", 1)
+    assert (await after).value == "new"
+    source.answer(ObjectNotFound("not there") if absent else "old", 0)
+    await asyncio.wait([before])
+    assert (await source.ask()).value == "new"
+    assert absent == isinstance(before.exception(), ObjectNotFound)
+
+
+async def test_a_read_that_a_write_overtook_leaves_nothing(source: Source, cache: Cache) -> None:
+    task = source.ask()
+    await turns()
+    cache.forget(KEY.group)
+    source.answer("old")
+    found = await task
+    assert (found.value, found.entry) == ("old", None)
+    assert cache.stats().entries == 0
+
+
+async def test_nothing_is_remembered_of_what_was_read_while_the_cache_was_cleared(source: Source, cache: Cache) -> None:
+    task = source.ask()
+    await turns()
+    cache.clear()
+    source.answer("old")
+    await task
+    assert cache.stats().entries == 0
+
+
+async def test_the_first_of_several_can_be_cancelled(source: Source) -> None:
+    first, second, third = source.ask(), source.ask(), source.ask()
+    await turns()
+    first.cancel()
+    await asyncio.wait([first])
+    assert first.cancelled()
+    source.answer("one")
+    assert [(await task).value for task in (second, third)] == ["one", "one"]
+    assert len(source.requests) == 1
+
+
+async def test_a_read_for_which_nobody_waits_any_more_ends(source: Source, cache: Cache) -> None:
+    tasks = [source.ask(), source.ask()]
+    await turns()
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    assert source.ended == 1
+    assert not cache._tasks
+    assert (await source.get("one")).value == "one"
+
+
+async def test_a_read_that_is_cancelled_as_it_begins_leaves_nothing(source: Source, cache: Cache) -> None:
+    task = source.ask()
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert source.ended == len(source.requests)
+    assert not cache._tasks
+    assert not cache._flights
+
+
+async def test_each_caller_gets_an_error_of_its_own(source: Source) -> None:
+    tasks = [source.ask(), source.ask()]
+    await turns()
+    source.answer(AccessDenied("no", status=403))
+    await asyncio.wait(tasks)
+    errors = [task.exception() for task in tasks]
+    assert all(isinstance(error, AccessDenied) and error.status == 403 for error in errors)
+    assert errors[0] is not errors[1]
+
+
+async def test_a_failure_is_not_remembered(source: Source, cache: Cache) -> None:
+    with pytest.raises(AccessDenied):
+        await source.get(AccessDenied("no"))
+    assert cache.stats().entries == 0
+    assert (await source.get("one")).value == "one"
+
+
+async def test_an_absence_is_remembered_for_a_short_time(source: Source, clock: Clock) -> None:
+    with pytest.raises(ObjectNotFound):
+        await source.get(ObjectNotFound("not there"))
+    clock.now += 2.9
+    with pytest.raises(ObjectNotFound) as caught:
+        await source.ask()
+    with pytest.raises(ObjectNotFound) as again:
+        await source.ask()
+    assert caught.value is not again.value
+    clock.now += 0.2
+    assert (await source.get("one")).value == "one"
+
+
+async def test_an_absence_takes_the_place_of_a_value(source: Source, clock: Clock) -> None:
+    await source.get("one")
+    clock.now += 11
+    with pytest.raises(ObjectNotFound):
+        await source.get(ObjectNotFound("not there"))
+    clock.now += 4
+    with pytest.raises(ConnectFailed):
+        await source.get(ConnectFailed("no answer"))
+
+
+async def test_what_was_confirmed_is_fresh_again(source: Source, clock: Clock, cache: Cache) -> None:
+    await source.get("one")
+    clock.now += 15
+    entry = cache.peek(KEY)
+    assert entry is not None
+    found = await source.get(entry.value)
+    assert source.olds == [None, "one"]
+    assert found.entry is entry
+    clock.now += 9
+    assert (await source.ask()).value == "one"
+
+
+async def test_an_outage_gives_what_was_known_and_says_so(source: Source, clock: Clock) -> None:
+    await source.get("one")
+    clock.now += 25
+    found = await source.get(ConnectFailed("no answer"))
+    assert found.value == "one"
+    assert found.stale_since is not None
+    # For a moment nobody waits for another attempt.
+    again = await source.ask()
+    assert (again.value, again.stale_since is None, len(source.requests)) == ("one", False, 2)
+    clock.now += OUTAGE_PAUSE
+    with pytest.raises(ConnectFailed):
+        await source.get(ConnectFailed("no answer"))
+
+
+async def test_a_refusal_is_no_outage(source: Source, clock: Clock) -> None:
+    await source.get("one")
+    clock.now += 11
+    with pytest.raises(AccessDenied):
+        await source.get(AccessDenied("no"))
+
+
+async def test_who_asks_for_a_refresh_gets_nothing_stale(source: Source, clock: Clock) -> None:
+    await source.get("one")
+    with pytest.raises(ConnectFailed):
+        await source.get(ConnectFailed("no answer"), refresh=True)
+    assert (await source.get("two", refresh=True)).value == "two"
+    assert (await source.ask()).value == "two"
+
+
+async def test_what_is_too_large_is_given_and_not_remembered(source: Source, cache: Cache, clock: Clock) -> None:
+    await source.get("small")
+    clock.now += 11
+    found = await source.get("l" * 51)
+    assert (found.entry, cache.stats().entries) == (None, 0)
+
+
+async def test_what_ages_is_cleaned_up_by_one_task(source: Source, cache: Cache, clock: Clock) -> None:
+    await source.get("for ever", FOR_EVER, key=Key(("object", "bucket", "other"), "body"))
+    assert cache._cleaner is None
+    await source.get("one")
+    cleaner = cache._cleaner
+    await source.get("two", key=Key(("object", "bucket", "third"), "body"))
+    assert cleaner is not None
+    assert cache._cleaner is cleaner
+    clock.now += 31
+    await cache.clean()
+    assert cache.stats().entries == 1
+
+
+async def test_forgetting_a_bucket_forgets_its_objects(source: Source, cache: Cache) -> None:
+    await source.get("one")
+    await source.get("two", key=Key(("object", "bucket2", "key"), "body"))
+    under_way = source.ask(key=Key(("object", "bucket", "third"), "body"))
+    await turns()
+    cache.forget_bucket("bucket")
+    source.answer("three")
+    await under_way
+    assert cache.stats().entries == 1
+
+
+async def test_closing_ends_what_is_under_way_and_remembers_nothing_more(clock: Clock) -> None:
+    cache = Cache(max_entries=10, max_bytes=10_000, ttl=10.0, clock=clock)
+    source = Source(cache)
+    await source.get("one")
+    task = source.ask(refresh=True)
+    await turns()
+    await cache.aclose()
+    with pytest.raises(ManagerClosed):
+        await task
+    with pytest.raises(ManagerClosed):
+        await cache.fetch(KEY, POLICY, source.load)
+    assert cache.stats().entries == 0
+    gc.collect()
+
+
+async def test_the_statistics_say_what_happened(source: Source, cache: Cache, clock: Clock) -> None:
+    await source.get("one")
+    for _ in range(3):
+        await source.ask()
+    stats = cache.stats()
+    assert (stats.entries, stats.bytes, stats.ttl_seconds) == (1, 3 + OVERHEAD, 10.0)
+    assert (stats.hits, stats.misses, stats.hit_rate, stats.evictions, stats.coalesced) == (3, 1, 0.75, 0, 0)

@@ -1,0 +1,290 @@
+"""The cache against a server whose every value is known: reads that overlap, writes, outages, cancellations, time.
+
+What holds for each answer: it is no older than the caller accepts, and no older than the last write of this process
+that had ended when the caller asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from apm_s3._cache.cache import OUTAGE_PAUSE, Cache, Found, Policy
+from apm_s3._cache.entries import OVERHEAD, Key
+from apm_s3.errors import ConnectFailed, ObjectNotFound
+from tests.profiles import examples
+
+TTL, NEGATIVE_TTL, STALE, KEEP = 10.0, 3.0, 20.0, 15.0
+MAX_ENTRIES, MAX_BYTES = 3, 4 * (OVERHEAD + 40)
+NAMES = ("a", "b", "c", "d")
+NAME = st.sampled_from("aaaaabcd")
+"""Mostly one: what goes wrong is between the reads and writes of one."""
+SMALL, LARGE, HUGE = 10, 1500, 10_000
+
+
+@dataclass(frozen=True)
+class Value:
+    """A version of an object; `size` is what it is counted with."""
+
+    version: int
+    size: int
+
+
+@dataclass
+class Request:
+    """A load that is on its way. `seen` is what the server has answered, once it has."""
+
+    name: str
+    old: Value | None
+    answer: asyncio.Future[Value]
+    seen: object = None
+    served: bool = False
+
+
+@dataclass
+class Read:
+    """A caller, what it accepts, and what has been written before it asked."""
+
+    name: str
+    refresh: bool
+    asked_at: float
+    written: int
+    current: int
+    task: asyncio.Task[Found[Value]]
+    cancelled: bool = False
+    pending: int = 0
+
+
+@dataclass
+class State:
+    """An object at the server: since when it has which version; version 0: it is not there."""
+
+    history: list[tuple[float, int, int]] = field(default_factory=lambda: [(-1e9, 1, SMALL)])
+    written: int = 0
+
+    @property
+    def version(self) -> int:
+        return self.history[-1][1]
+
+
+class Machine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1000.0
+        self.loop = asyncio.new_event_loop()
+        self.states = {name: State() for name in NAMES}
+        self.gone: set[int] = set()
+        self.requests: list[Request] = []
+        self.reads: list[Read] = []
+        self.versions = 1
+
+    @initialize(
+        ttl=st.sampled_from([0.0, TTL]),
+        negative=st.sampled_from([0.0, NEGATIVE_TTL]),
+        stale=st.sampled_from([0.0, STALE]),
+    )
+    def begin(self, ttl: float, negative: float, stale: float) -> None:
+        self.cache = Cache(max_entries=MAX_ENTRIES, max_bytes=MAX_BYTES, ttl=ttl, clock=lambda: self.now)
+        self.policy: Policy[Value] = Policy(
+            cost=lambda value: value.size,
+            ttl=ttl,
+            keep=KEEP,
+            stale_if_error=stale,
+            absent=(ObjectNotFound,),
+            negative_ttl=negative,
+            max_cost=5000,
+        )
+
+    def key(self, name: str) -> Key:
+        # Two details in one group: what is written changes both.
+        return Key(("object", "bucket", "ab" if name in "ab" else name), name)
+
+    def tick(self) -> None:
+        # No two things happen at one moment, or an old value could pass for a new one.
+        self.now += 0.001
+
+    def turn(self) -> None:
+        async def turns() -> None:
+            for _ in range(8):
+                await asyncio.sleep(0)
+
+        self.loop.run_until_complete(turns())
+        self.judge()
+
+    # ----------------------------------------------------------------------------------------------------------
+
+    @rule(name=NAME, refresh=st.booleans(), many=st.integers(1, 3))
+    def read(self, name: str, refresh: bool, many: int) -> None:
+        self.tick()
+        before = len(self.requests)
+        for _ in range(many):
+            state = self.states[name]
+            task = self.loop.create_task(
+                self.cache.fetch(self.key(name), self.policy, lambda old: self.load(name, old), refresh=refresh)
+            )
+            self.reads.append(Read(name, refresh, self.now, state.written, state.version, task))
+        self.turn()
+        assert len(self.requests) <= before + 1, "those who ask at one moment share a request"
+
+    async def load(self, name: str, old: Value | None) -> Value:
+        request = Request(name, old, self.loop.create_future())
+        self.requests.append(request)
+        try:
+            return await request.answer
+        finally:
+            if request in self.requests:
+                self.requests.remove(request)
+
+    @precondition(lambda self: self.requests)
+    @rule(data=st.data())
+    def serve(self, data: st.DataObject) -> None:
+        """The server looks: from now on the answer is on its way."""
+        self.tick()
+        request = data.draw(st.sampled_from(self.requests))
+        if not request.served:
+            request.served = True
+            _, request.seen, size = self.states[request.name].history[-1]
+            if request.seen in self.gone:
+                request.seen = None
+            elif request.old is not None and request.old.version == request.seen:
+                request.seen = request.old
+            else:
+                request.seen = Value(request.seen, size)
+
+    @precondition(lambda self: any(request.served for request in self.requests))
+    @rule(data=st.data())
+    def deliver(self, data: st.DataObject) -> None:
+        self.tick()
+        request = data.draw(st.sampled_from([request for request in self.requests if request.served]))
+        self.requests.remove(request)
+        if request.seen is None:
+            request.answer.set_exception(ObjectNotFound("not there"))
+        else:
+            request.answer.set_result(request.seen)
+        self.turn()
+
+    @precondition(lambda self: self.requests)
+    @rule(data=st.data())
+    def fail(self, data: st.DataObject) -> None:
+        request = data.draw(st.sampled_from(self.requests))
+        self.requests.remove(request)
+        request.answer.set_exception(ConnectFailed("no answer"))
+        self.turn()
+
+    @rule(name=NAME, size=st.sampled_from([SMALL, LARGE, HUGE, None]), ours=st.booleans())
+    def write(self, name: str, size: int | None, ours: bool) -> None:
+        """A write, or a delete, of this process or of another one; of both details of a group."""
+        self.tick()
+        for each in NAMES:
+            if self.key(each).group == self.key(name).group:
+                self.versions += 1
+                if size is None:
+                    self.gone.add(self.versions)
+                self.states[each].history.append((self.now, self.versions, size or 0))
+                if ours:
+                    self.states[each].written = self.versions
+        if ours:
+            self.cache.forget(self.key(name).group)
+
+    @rule(seconds=st.sampled_from([0.5, NEGATIVE_TTL, OUTAGE_PAUSE, TTL, STALE]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @precondition(lambda self: any(not read.task.done() for read in self.reads))
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        read = data.draw(st.sampled_from([read for read in self.reads if not read.task.done()]))
+        read.cancelled = True
+        read.task.cancel()
+        self.turn()
+        assert read.task.cancelled()
+
+    @rule()
+    def clear(self) -> None:
+        self.cache.clear()
+
+    @rule()
+    def clean(self) -> None:
+        self.loop.run_until_complete(self.cache.clean())
+        assert all(self.now < entry.kept_until for entry in self.cache._entries)
+
+    # ----------------------------------------------------------------------------------------------------------
+
+    def judge(self) -> None:
+        for read in [read for read in self.reads if read.task.done()]:
+            self.reads.remove(read)
+            if read.cancelled:
+                assert read.task.cancelled()
+                continue
+            assert not read.task.cancelled(), "a caller was cancelled for another's sake"
+            error = read.task.exception()
+            if isinstance(error, ConnectFailed):
+                continue
+            if isinstance(error, ObjectNotFound):
+                self.check_age(read, 0.0 if read.refresh else self.policy.negative_ttl, gone=True)
+                continue
+            assert error is None, repr(error)
+            self.check_value(read, read.task.result())
+
+    def check_value(self, read: Read, found: Found[Value]) -> None:
+        version = found.value.version
+        assert version not in self.gone
+        assert version >= read.written, "older than what this process has written"
+        age = 0.0 if read.refresh else self.policy.ttl
+        if found.stale_since is not None:
+            assert not read.refresh
+            age = self.policy.ttl + self.policy.stale_if_error
+            # Judged by the time when it was given, which may be later than that of the question.
+            assert self.lived(read.name, version, self.now - age, self.now)
+        else:
+            assert self.lived(read.name, version, read.asked_at - age, self.now), "older than the caller accepts"
+        assert found.entry is None or not found.entry.held or found.entry.value == found.value
+
+    def check_age(self, read: Read, age: float, *, gone: bool) -> None:
+        history = self.states[read.name].history
+        assert any(
+            version in self.gone and version >= read.written and self.lived(read.name, version, read.asked_at - age, self.now)
+            for _, version, _ in history
+        )  # fmt: skip
+
+    def lived(self, name: str, version: int, start: float, end: float) -> bool:
+        """Whether `version` was the current one at some moment from `start` to `end`."""
+        history = self.states[name].history
+        for number, (since, each, _) in enumerate(history):
+            until = history[number + 1][0] if number + 1 < len(history) else float("inf")
+            if each == version:
+                return since <= end and until >= start
+        return False
+
+    @invariant()
+    def keeps_its_limits(self) -> None:
+        if not hasattr(self, "cache"):
+            return
+        stats = self.cache.stats()
+        assert stats.entries <= MAX_ENTRIES
+        assert stats.bytes <= MAX_BYTES
+        assert stats.bytes == sum(entry.cost for entry in self.cache._entries)
+        wanted = {id(read.task) for read in self.reads if not read.task.done()}
+        flights = [flight for flights in self.cache._flights.values() for flight in flights]
+        assert sum(flight.waiters for flight in flights) <= len(wanted)
+        assert all(flight.waiters > 0 for flight in flights), "nobody waits for it"
+
+    def teardown(self) -> None:
+        if hasattr(self, "cache"):
+            for request in list(self.requests):
+                request.answer.set_exception(ConnectFailed("no answer"))
+            self.turn()
+            assert not self.reads, "somebody was never answered"
+            assert not self.cache._flights
+            self.loop.run_until_complete(self.cache.aclose())
+            assert not self.cache._tasks
+            assert not len(self.cache._entries)
+        self.loop.close()
+
+
+TestCache = Machine.TestCase
+TestCache.settings = settings(examples(120), stateful_step_count=60)
