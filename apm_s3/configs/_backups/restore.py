@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
+from apm_s3._naming import check_environment
 from apm_s3._plans import PlanDocument, plan_document
 from apm_s3._tasks import run_all, shielded
 from apm_s3._tools import Tool
@@ -19,6 +20,7 @@ from apm_s3.configs._backups.backups import Backups, Verified
 from apm_s3.configs._backups.manifest import Backup
 from apm_s3.configs._checks import Checks, check_bundle
 from apm_s3.configs._content.diff import BundleDiff, diff_bundles
+from apm_s3.configs._content.sources import check_tools
 from apm_s3.configs._models import Origin, Release
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.calls import Call
@@ -198,6 +200,39 @@ class Restorer:
                 told = f"before the restore of {key}"
                 await self._own.back_up(target, present, into=self._objects, author=author, message=told, retain=None)
             return await self._publish(verified, target, revisions, author, message, call, replaced.settings, plan)
+
+    async def carry_out(
+        self,
+        plan: RestorePlan | PlanDocument,
+        source: Backups,
+        author: str | None,
+        message: str,
+        timeout: float | None,
+        write_id: str | None,
+    ) -> tuple[Release, ...]:
+        """See `ConfigStore.restore_environment`: of a plan, or of one that came back, which is planned anew first."""
+        if isinstance(plan, PlanDocument):
+            fresh = await self.plan(
+                plan.text("backup", "key"),
+                source,
+                environment=check_environment(plan.text("target", "environment")),
+                tools=check_tools(plan.names("tools")),
+            )
+            plan.require_same(fresh.to_dict(), bucket=fresh.bucket)
+            plan = fresh
+        releases = await self.restore(
+            plan.backup.key,
+            source,
+            environment=plan.environment,
+            tools=tuple(plan.revisions),
+            author=author,
+            message=message,
+            expect=plan.revisions,
+            plan=plan.hash,
+            timeout=timeout,
+            write_id=write_id,
+        )
+        return tuple(releases)
 
     async def drill(
         self, key: str, source: Backups, *, tools: Sequence[str] | None, author: str | None

@@ -14,7 +14,7 @@ from unittest import mock
 
 from apm_s3._tools import MAIN_FILES
 from apm_s3.configs import _deploy as deploy
-from apm_s3.configs import _write_methods as write_methods
+from apm_s3.configs import _writes as writes
 from apm_s3.configs._care.garbage import GRACE
 from apm_s3.configs._checks import Checks
 from apm_s3.configs._models import CommitOutcome, Current, Release, ToolState
@@ -567,9 +567,9 @@ def _no_validation(rng: random.Random) -> Any:
         return ValidationReport(tool, "bundle", None)
 
     with (
-        mock.patch.object(write_methods, "report_files", no_reports),
-        mock.patch.object(write_methods, "report_bundle", report),
-        mock.patch.object(write_methods, "keep_checks", pass_all),
+        mock.patch.object(writes, "report_files", no_reports),
+        mock.patch.object(writes, "report_bundle", report),
+        mock.patch.object(writes, "keep_checks", pass_all),
         mock.patch.object(deploy, "keep_checks", pass_all),
         mock.patch.object(deploy, "report_bundle", report),
         mock.patch.object(keys, "new_write_id", lambda environment: f"{environment}.{rng.getrandbits(80):020x}"),

@@ -1,4 +1,4 @@
-"""The methods of `ConfigStore` that change configurations."""
+"""Changes of configurations, from what a caller gives to the drafts that are published."""
 
 from __future__ import annotations
 
@@ -32,12 +32,10 @@ from apm_s3.configs._content.sources import (
     check_type,
     gather_sources,
 )
-from apm_s3.configs._models import CommitOutcome, FileEntry, Freeze, Origin, Release
+from apm_s3.configs._models import FileEntry, Freeze, Origin, Release
 from apm_s3.configs._protocol.calls import Call
 from apm_s3.configs._protocol.changes import MarkGood, SetFreeze, SetSettings
 from apm_s3.configs._protocol.commit import Committer
-from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.outcome import find_outcome
 from apm_s3.configs._protocol.publish import Draft, Make, Publisher
 from apm_s3.configs._protocol.reader import Reader, Snapshot
 from apm_s3.configs._record import Note
@@ -61,14 +59,14 @@ class _Given:
     remove: Iterable[str] = ()
 
 
-class WriteMethods:
-    """Uploads, removals, rollbacks and marks. A part of `ConfigStore`."""
+class Writer:
+    """Changes configurations and environments of one store."""
 
-    _objects: ObjectStore
-    _reader: Reader
-    _views: Views
-    _committer: Committer
-    _publisher: Publisher
+    def __init__(self, reader: Reader, views: Views, committer: Committer, publisher: Publisher) -> None:
+        self._reader = reader
+        self._views = views
+        self._committer = committer
+        self._publisher = publisher
 
     async def validate(
         self,
@@ -78,13 +76,7 @@ class WriteMethods:
         files: Mapping[str, Source] | None = None,
         name: str | None = None,
     ) -> ValidationReport:
-        """What `upload` would say of the same arguments, without S3: one file, or the whole bundle `files`.
-
-        Secrets in clear are warnings.
-
-        Raises:
-            InvalidRequest: no such tool, or a name that cannot be.
-        """
+        """See `ConfigStore.validate`."""
         given = await gather_sources(check_tool(tool), source, files, name)
         if not given:
             raise InvalidOption("there is nothing to validate", hint="give source or files")
@@ -111,40 +103,7 @@ class WriteMethods:
         timeout: float | None = None,
         write_id: str | None = None,
     ) -> Release:
-        """Make a new revision of a tool's configuration.
-
-        Text and bytes are stored byte for byte; only mappings are serialised, in the format of the file's name.
-        Everything is validated first, over the bundle as a whole.
-
-        Cancelled before the commit begins, nothing is changed. Cancelled later, the call waits for the commit, 10
-        seconds at most; commit and live copies are brought to their end in the background, and closing the manager
-        waits for them. `outcome(write_id)` then tells whether it was committed.
-
-        Args:
-            source: replaces the main file, or the file `name`; the other files stay.
-            files: the whole bundle; what is not in it is gone, but for the environment's overlay (.apm/overlay.yml).
-            remove: names of files to take out of the bundle.
-            expect_revision: the revision it is built on; 0: there must be none yet.
-            force: commit in spite of errors, for this reason, which is kept.
-            skip_unchanged: where no file would change, make no revision and return the current one.
-            level: "external" also asks promtool or amtool. This and the next can only be stricter than the
-                environment's settings.
-            warnings_as_errors: the rules whose warnings refuse it, too; "*": all.
-            timeout: seconds for the whole call, however many requests it takes; by default the store's deadline, and
-                a second more for each 64 KiB that it moves.
-            write_id: one that the caller made with `new_write_id`, and keeps. Called again with it, the same upload
-                returns the first release and commits nothing; another one is refused. It costs one round trip.
-
-        Raises:
-            InvalidRequest: an argument that cannot be, or a missing author or message that the environment's settings
-                require; nothing was stored.
-            ConfigInvalid: the configuration has errors, see its `report`; nothing was changed.
-            RevisionConflict: somebody else was faster; nothing was changed.
-            EnvironmentFrozen: nothing was changed.
-            CommitUnknown: it is not known whether it was changed; `outcome` will tell.
-            DeadlineExceeded: nothing was changed.
-            StoreDamaged: what is stored contradicts itself; nothing was changed.
-        """
+        """See `ConfigStore.upload`."""
         async with self._publisher.call(check_environment(environment), timeout, write_id) as call:
             return await self._upload(
                 tool,
@@ -245,22 +204,7 @@ class WriteMethods:
         timeout: float | None = None,
         write_id: str | None = None,
     ) -> Release:
-        """Make a new revision that holds the files of a directory and no others.
-
-        What begins with '.' is left out, but for the overlay (.apm/overlay.yml). What was left out is told in the
-        release's warnings.
-
-        Args:
-            exclude: patterns of what else is left out: `*.bak` for names of files and folders, `drafts/*.yml` for
-                paths. By default notes, copies of editors and merges, and caches.
-            skip_unchanged, level, warnings_as_errors: as in `upload`.
-
-        Time, id and cancellation are as for `upload`; reading the directory is not counted.
-
-        Raises:
-            InvalidRequest: no directory, or something in it that cannot be stored; nothing was sent.
-            ConfigInvalid, RevisionConflict, EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
-        """
+        """See `ConfigStore.upload_dir`."""
         check_tool(tool)
         directory = await read_directory(path, exclude)
         async with self._publisher.call(check_environment(environment), timeout, write_id) as call:
@@ -289,14 +233,7 @@ class WriteMethods:
         timeout: float | None = None,
         write_id: str | None = None,
     ) -> Release:
-        """Remove a tool's configuration: a new revision without files. Its history stays; rollback brings it back.
-
-        Time, id and cancellation are as for `upload`.
-
-        Raises:
-            ConfigNotFound: there is none.
-            RevisionConflict, EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
-        """
+        """See `ConfigStore.remove`."""
         check_tool(tool)
         check_environment(environment)
         check_notes(author, message)
@@ -335,14 +272,7 @@ class WriteMethods:
         timeout: float | None = None,
         write_id: str | None = None,
     ) -> Release:
-        """Make a new revision with the files of an old one; of the one marked good, where none is named.
-
-        Time, id and cancellation are as for `upload`.
-
-        Raises:
-            ConfigNotFound: there is no such revision (any more), or none is marked good.
-            RevisionConflict, EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
-        """
+        """See `ConfigStore.rollback`."""
         check_tool(tool)
         check_environment(environment)
         check_notes(author, message)
@@ -383,14 +313,6 @@ class WriteMethods:
     ) -> Release:
         return (await self._publisher.publish(environment, make, {tool: expect}, call=call, same=same))[0]
 
-    async def settings(self, environment: str) -> EnvironmentSettings:
-        """What an environment expects of changes; the defaults where nothing was set.
-
-        Raises:
-            ConfigNotFound: there is no such environment.
-        """
-        return (await self._reader.require(check_environment(environment))).current.settings
-
     async def set_settings(
         self,
         environment: str,
@@ -401,21 +323,7 @@ class WriteMethods:
         create: bool = False,
         timeout: float | None = None,
     ) -> None:
-        """Set what an environment expects of changes, from the next one on; a write that is under way meets it, too.
-
-        Args:
-            settings: all of them; or a function that makes them of those that are there, so that nothing that others
-                set meanwhile is lost: `lambda old: replace(old, require_author=True)`.
-            author, message: kept in the log.
-            create: the environment may not exist yet.
-            timeout: seconds for the change, as for `upload`.
-
-        Raises:
-            InvalidRequest: settings that cannot be.
-            ConfigNotFound: there is no such environment.
-            EnvironmentFrozen: nothing was changed.
-            CommitUnknown: it is not known whether they were set; do it again.
-        """
+        """See `ConfigStore.set_settings`."""
         check_environment(environment)
         note = Note(action="settings", author=author, message=check_log_notes(author, message))
         if isinstance(settings, EnvironmentSettings):
@@ -438,16 +346,7 @@ class WriteMethods:
         message: str = "",
         timeout: float | None = None,
     ) -> Release:
-        """Mark a revision, by default the current one, as the last known good one. It is kept for ever.
-
-        Args:
-            author, message: kept in the log.
-            timeout: seconds for the change, as for `upload`.
-
-        Raises:
-            ConfigNotFound: there is no such revision (any more).
-            CommitUnknown: it is not known whether it was marked; do it again.
-        """
+        """See `ConfigStore.mark_good`."""
         check_tool(tool)
         check_environment(environment)
         check_revisions(revision=revision)
@@ -463,15 +362,7 @@ class WriteMethods:
     async def freeze(
         self, environment: str, reason: str, *, author: str | None = None, timeout: float | None = None
     ) -> None:
-        """Let an environment take no change until it is thawed, whoever tries. Frozen again, the new reason counts.
-
-        The log keeps the reason and the author when the environment is thawed.
-        Marks, backups and reads go on; a collection does not. `timeout` is as for `upload`.
-
-        Raises:
-            ConfigNotFound: there is no such environment.
-            CommitUnknown: it is not known whether it is frozen; do it again.
-        """
+        """See `ConfigStore.freeze`."""
         check_environment(environment)
         check_type("reason", reason, str)
         check_notes(author, "", reason)
@@ -487,32 +378,11 @@ class WriteMethods:
     async def thaw(
         self, environment: str, *, author: str | None = None, message: str = "", timeout: float | None = None
     ) -> None:
-        """Let an environment take changes again.
-
-        Args:
-            author, message: kept in the log.
-            timeout: seconds for the change, as for `upload`.
-
-        Raises:
-            ConfigNotFound: there is no such environment.
-            CommitUnknown: it is not known whether it is thawed; do it again.
-        """
+        """See `ConfigStore.thaw`."""
         note = Note(action="thaw", author=author, message=check_log_notes(author, message))
         async with self._committer.call(check_environment(environment), timeout) as call:
             await self._reader.require(environment)
             await self._committer.change(environment, lambda _: SetFreeze(None), note, call=call)
-
-    async def outcome(self, write_id: str) -> CommitOutcome:
-        """How the write behind a `CommitUnknown` ended. A write that can still arrive is pending.
-
-        Once the write is older than 15 minutes, this makes sure, by a write of its own that changes nothing else,
-        that it can never take effect any more.
-
-        Raises:
-            InvalidOption: that is no write id.
-        """
-        check_type("write_id", write_id, str)
-        return await find_outcome(write_id, self._objects, self._reader, self._committer)
 
 
 def _kept(
