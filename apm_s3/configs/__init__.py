@@ -26,7 +26,7 @@ from apm_s3.configs._models import (
     changed_files,
 )
 from apm_s3.configs._record import LogAction, LogEntry
-from apm_s3.configs._settings import EnvironmentSettings
+from apm_s3.configs._settings import EnvironmentSettings, ValidationRules
 from apm_s3.configs._store import ConfigStore
 
 __all__ = [
@@ -61,5 +61,6 @@ __all__ = [
     "ToolPlan",
     "ToolStatus",
     "Touched",
+    "ValidationRules",
     "changed_files",
 ]

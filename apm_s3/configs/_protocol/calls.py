@@ -39,9 +39,9 @@ class Call:
             )
         if timeout is not None and not timeout > 0:
             raise InvalidOption("timeout is not more than 0 seconds", hint="leave it out for the store's own")
-        self.environment = environment
-        self.write_id = write_id
-        self.deadline = 0.0
+        self.environment: str = environment
+        self.write_id: str | None = write_id
+        self.deadline: float = 0.0
         self._seconds = default if timeout is None else timeout
         self._grows = timeout is None
         self._timeout: asyncio.Timeout | None = None
