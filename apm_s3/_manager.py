@@ -15,6 +15,7 @@ from apm_s3._s3.buckets.replication import ReplicationOperations
 from apm_s3._s3.buckets.restores import RestoreOperations
 from apm_s3._s3.buckets.usage import UsageOperations
 from apm_s3._s3.buckets.verbs import BucketOperations
+from apm_s3._s3.bulk.batch import BatchOperations
 from apm_s3._s3.engine import Engine, check_bucket
 from apm_s3._s3.objects.copies import CopyOperations
 from apm_s3._s3.objects.downloads import DownloadOperations
@@ -51,6 +52,7 @@ class S3Manager(
     ListingOperations,
     CopyOperations,
     UploadOperations,
+    BatchOperations,
 ):
     """Buckets, objects and configurations in S3.
 

@@ -60,6 +60,7 @@ Each message says what was wrong, where, and what to do. All of them pickle, and
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -580,15 +581,15 @@ class BatchError(ApmS3Error):
     """Some operations of several failed.
 
     Attributes:
-        failures: what failed (a key, or an operation's index) and why.
+        failures: what failed (a key, or an operation's position) and why.
     """
 
     code = ErrorCode.BATCH_FAILED
     default_hint = "'failures' says what failed and why"
 
-    def __init__(self, problem: str, *, failures: dict[str, ApmS3Error], **where: Any) -> None:
+    def __init__(self, problem: str, *, failures: Mapping[str, Exception], **where: Any) -> None:
         super().__init__(problem, **where)
-        self.failures = failures
+        self.failures: Mapping[str, Exception] = failures
 
 
 # --------------------------------------------------------------------------------------------------------------

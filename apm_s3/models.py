@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 from apm_s3._plans import PlanDocument, canonical_hash, plan_document
 from apm_s3.options._bucket_settings import BucketSetting
@@ -30,12 +31,16 @@ __all__ = [
     "PoolStats",
     "ReplicationSetup",
     "SettingChange",
+    "Source",
     "UploadInfo",
     "Usage",
     "VersionPage",
 ]
 
 _NOTHING: Mapping[str, str] = {}
+
+Source: TypeAlias = bytes | bytearray | memoryview | os.PathLike[str] | BinaryIO | AsyncIterable[bytes]
+"""What `upload_file` takes. A `str` is none: it could mean a path or a text."""
 
 
 @dataclass(frozen=True, slots=True)

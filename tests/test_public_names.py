@@ -22,6 +22,7 @@ import apm_s3
 from apm_s3 import ConfigStore, S3Manager
 
 MODULES = (
+    "batch",
     "configs",
     "errors",
     "events",

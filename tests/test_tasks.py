@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from apm_s3._tasks import Deadlines, run_all, shielded
+from apm_s3._tasks import Deadlines, Line, run_all, shielded, stop_all
 
 
 async def give(value: int) -> int:
@@ -191,3 +191,44 @@ def test_a_deadline_needs_a_task() -> None:
     loop.run_forever()
     loop.close()
     assert len(raised) == 1
+
+
+async def test_a_line_wakes_the_first_that_still_waits() -> None:
+    line = Line()
+    woken = []
+
+    async def wait(name: str) -> None:
+        await line.wait()
+        woken.append(name)
+
+    tasks = [asyncio.create_task(wait(name)) for name in "abc"]
+    await asyncio.sleep(0)
+    tasks[0].cancel()
+    line.wake()
+    await asyncio.wait(tasks[:2])
+    assert woken == ["b"]
+    line.wake_all()
+    await tasks[2]
+    line.wake()
+
+
+async def test_tasks_are_stopped_however_often_the_caller_is_cancelled() -> None:
+    released = asyncio.Event()
+
+    async def stubborn() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await released.wait()
+
+    task = asyncio.create_task(stubborn())
+    await asyncio.sleep(0)
+    stopping = asyncio.create_task(stop_all([task]))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        stopping.cancel()
+    assert not stopping.done()
+    released.set()
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+    assert task.cancelled()

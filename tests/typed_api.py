@@ -18,6 +18,7 @@ from apm_s3 import (
     retry_s3,
     validate_config,
 )
+from apm_s3.batch import BatchResult, DeleteOp, HeadOp, OperationResult, UploadOp
 from apm_s3.configs import Bundle, ConfigFile, ConfigStore, Release
 from apm_s3.models import ListPage
 
@@ -41,6 +42,15 @@ async def objects(s3: S3Manager) -> None:
         assert_type(file, FileInfo)
     async with s3.download_file("bucket", "key") as download:
         assert_type(download, Download)
+
+
+async def batches(s3: S3Manager) -> None:
+    """Operations of several kinds, from a list or a generator."""
+    assert_type(await s3.batch([HeadOp("bucket", "a"), DeleteOp("bucket", "b")], concurrency=2), BatchResult)
+    assert_type((await s3.batch(UploadOp("bucket", key, b"") for key in "abc"))[0], OperationResult)
+    async for result in s3.batch_iter([HeadOp("bucket", "a")]):
+        assert_type(result, OperationResult)
+    await s3.batch([UploadOp("bucket", "key", "text")])  # type: ignore[arg-type]
 
 
 async def configurations(s3: S3Manager) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from aiobotocore.session import get_session
 
 from apm_s3 import Credentials, S3Manager, S3Settings
 from apm_s3._wire import parts
+from apm_s3.batch import CopyOp, DeleteOp, DownloadOp, OperationResult, UploadOp
 from apm_s3.errors import ApmS3Error, ConfigNotFound
 from apm_s3.options import UploadOptions
 from apm_s3.settings import TransferSettings
@@ -19,7 +22,7 @@ from tests.faults.cancelling import Moment, cancelled_at
 from tests.faults.matrix import DATA_PATHS
 from tests.faults.memory_s3 import MemoryS3
 from tests.faults.server import FaultyS3
-from tests.faults.verbs import BUCKET, NEW, OTHER, VERBS, Verb, bodies_of, new_state
+from tests.faults.verbs import BUCKET, NEW, OLD, OTHER, VERBS, Verb, bodies_of, new_state
 
 SESSION = get_session()
 MANY = 2000
@@ -150,6 +153,41 @@ async def test_a_cancelled_replacement_leaves_a_whole_object(world: World, momen
     await cancel_everywhere(
         world, moment, new_state, lambda: world.s3.upload_file(BUCKET, "large", body, UploadOptions()), check
     )
+
+
+@pytest.mark.parametrize("as_they_come", [False, True], ids=["list", "iterator"])
+@pytest.mark.parametrize("moment", Moment)
+async def test_a_cancelled_batch_leaves_each_object_as_it_was_or_as_it_was_to_be(
+    world: World, moment: Moment, as_they_come: bool, tmp_path: Path
+) -> None:
+    operations = [
+        UploadOp(BUCKET, "c", NEW),
+        UploadOp(BUCKET, "large", NEW * 10),
+        CopyOp(BUCKET, "a", OTHER, "c"),
+        DeleteOp(BUCKET, "b"),
+        DownloadOp(BUCKET, "a", to=tmp_path / "a"),
+    ]
+    old = bodies_of(new_state())
+
+    async def call() -> list[OperationResult]:
+        if not as_they_come:
+            return list(await world.s3.batch(operations, concurrency=3))
+        async with aclosing(world.s3.batch_iter(iter(operations), concurrency=3)) as results:
+            return [result async for result in results]
+
+    async def check(value: list[OperationResult] | None, error: BaseException | None) -> None:
+        assert error is None or isinstance(error, asyncio.CancelledError), repr(error)
+        after = bodies_of(world.server.s3)
+        assert after[BUCKET].get("c") in (None, NEW)
+        assert after[BUCKET]["large"] in (NEW * 10, old[BUCKET]["large"])
+        assert after[OTHER].get("c") in (None, OLD)
+        assert after[BUCKET].get("b") in (None, OLD)
+        assert [path.name for path in tmp_path.iterdir()] in ([], ["a"])
+        (tmp_path / "a").unlink(missing_ok=True)
+        if value is not None:
+            assert [result.error for result in value] == [None] * len(operations)
+
+    await cancel_everywhere(world, moment, new_state, call, check)
 
 
 FIRST = "global: {scrape_interval: 15s}\n"

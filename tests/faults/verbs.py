@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from apm_s3 import S3Manager
+from apm_s3.batch import CopyOp, DeleteOp, Operation, UploadOp
 from apm_s3.options import CopyOptions, UploadOptions
 from tests.faults.memory_s3 import MemoryS3, StoredObject, _etag
 
@@ -177,6 +178,13 @@ async def _move_parts(s3: S3Manager) -> str:
     return (await s3.move_file(BUCKET, "large", OTHER, "c")).key
 
 
+async def _batch(s3: S3Manager, *operations: Operation) -> list[str]:
+    results = await s3.batch(operations, concurrency=2)
+    for result in results.failed:
+        raise result.error or AssertionError(result)
+    return [result.result.key for result in results]  # type: ignore[union-attr]
+
+
 async def _buckets(s3: S3Manager) -> list[str]:
     return [bucket.name for bucket in await s3.list_buckets()]
 
@@ -218,6 +226,12 @@ VERBS = (
         )
         for request in ("CreateMultipartUpload", "UploadPartCopy", "CompleteMultipartUpload")
     ),
+    Verb("batch of an upload", "PutObject", lambda s3: _batch(s3, UploadOp(BUCKET, "c", NEW)), ["c"],
+         put(BUCKET, "c", NEW)),
+    Verb("batch of a copy", "CopyObject", lambda s3: _batch(s3, CopyOp(BUCKET, "a", OTHER, "c")), ["c"],
+         put(OTHER, "c", OLD)),
+    Verb("batch of deletions", "DeleteObjects",
+         lambda s3: _batch(s3, DeleteOp(BUCKET, "a"), DeleteOp(BUCKET, "b")), ["a", "b"], gone("a", "b")),
     Verb("bucket exists", "HeadBucket", lambda s3: s3.bucket_exists(BUCKET), result=True),
     Verb("list buckets", "ListBuckets", _buckets, [BUCKET, OTHER]),
 )  # fmt: skip

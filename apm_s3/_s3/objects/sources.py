@@ -14,15 +14,13 @@ import stat
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, BinaryIO, Protocol, TypeVar, cast
 
 from apm_s3._wire.times import http_time
 from apm_s3.errors import InvalidOption, ObjectChanged, TransportError
 from apm_s3.models import FileInfo, Stream
 
 T = TypeVar("T")
-
-Source: TypeAlias = "bytes | bytearray | memoryview | os.PathLike[str] | BinaryIO | AsyncIterable[bytes]"
 
 PIECE = 1024**2
 """Bytes that are held in memory whole, and that are asked of a file of the caller's at once."""

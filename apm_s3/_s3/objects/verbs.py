@@ -29,7 +29,6 @@ from apm_s3._s3.objects.sources import (
     MemorySource,
     PathSource,
     RandomSource,
-    Source,
     StreamReader,
     guarded,
     open_path,
@@ -43,7 +42,7 @@ from apm_s3._tasks import run_all, shielded
 from apm_s3._wire.content_types import content_type
 from apm_s3._wire.parts import MAX_PART
 from apm_s3.errors import AccessDenied, ApmS3Error, InvalidKey, InvalidOption, NotFound, S3Error
-from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, Stream
+from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, Source, Stream
 from apm_s3.options import DeleteOptions, ReadOptions, UploadOptions
 
 MAX_PRESIGN = 7 * 24 * 3600

@@ -1,0 +1,1 @@
+"""Many objects at once: batches, and what is built on them."""

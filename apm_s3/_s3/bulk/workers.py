@@ -1,0 +1,351 @@
+"""A batch under way: a fixed set of workers that pull from an iterable of any length.
+
+Invariants: no more than `concurrency` operations are under way; what has been taken and not begun is bounded; whatever
+ends a batch (its time limit, a cancellation, an error of the iterator) has stopped all workers when its caller goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
+
+from apm_s3._logs import LOGGER
+from apm_s3._s3.bulk.deletions import Group
+from apm_s3._s3.bulk.feed import Feed
+from apm_s3._s3.engine import Engine
+from apm_s3._tasks import Line, stop_all
+from apm_s3.batch import (
+    BatchProgress,
+    CopyOp,
+    DeleteOp,
+    DownloadOp,
+    HeadOp,
+    MoveOp,
+    OnProgress,
+    Operation,
+    OperationResult,
+    Operations,
+    UploadOp,
+)
+from apm_s3.errors import ApmS3Error, DeadlineExceeded, InvalidOption, ManagerClosed, UsageError
+from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, Source
+from apm_s3.options import CopyOptions, DeleteOptions, ReadOptions, UploadOptions
+
+T = TypeVar("T")
+
+Result = FileInfo | DeleteOutcome | bytes
+
+
+class Verbs(Protocol):
+    """What a batch asks of a manager. See `S3Manager`, whose methods these are."""
+
+    async def upload_file(
+        self, bucket: str, key: str, source: Source, options: UploadOptions | None = None
+    ) -> FileInfo: ...
+    async def read_file(self, bucket: str, key: str, options: ReadOptions | None = None) -> bytes: ...
+    async def download_to(self, bucket: str, key: str, path: Any, options: ReadOptions | None = None) -> FileInfo: ...
+    async def head_file(self, bucket: str, key: str, options: ReadOptions | None = None) -> FileInfo: ...
+    async def delete_file(self, bucket: str, key: str, options: DeleteOptions | None = None) -> DeleteOutcome: ...
+    async def delete_files(
+        self, bucket: str, keys: Iterable[str | tuple[str, str | None]], options: DeleteOptions | None = None
+    ) -> DeleteReport: ...
+    async def copy_file(
+        self, source_bucket: str, source_key: str, bucket: str, key: str, options: CopyOptions | None = None
+    ) -> FileInfo: ...
+    async def move_file(
+        self, source_bucket: str, source_key: str, bucket: str, key: str, options: CopyOptions | None = None
+    ) -> FileInfo: ...
+
+
+def _download(s3: Verbs, operation: DownloadOp) -> Awaitable[Result]:
+    if operation.to is None:
+        return s3.read_file(operation.bucket, operation.key, operation.options)
+    return s3.download_to(operation.bucket, operation.key, operation.to, operation.options)
+
+
+_PERFORM: dict[type, Callable[[Verbs, Any], Awaitable[Result]]] = {
+    UploadOp: lambda s3, it: s3.upload_file(it.bucket, it.key, it.source, it.options),
+    DownloadOp: _download,
+    CopyOp: lambda s3, it: s3.copy_file(it.source_bucket, it.source_key, it.bucket, it.key, it.options),
+    MoveOp: lambda s3, it: s3.move_file(it.source_bucket, it.source_key, it.bucket, it.key, it.options),
+    DeleteOp: lambda s3, it: s3.delete_file(it.bucket, it.key, it.options),
+    HeadOp: lambda s3, it: s3.head_file(it.bucket, it.key, it.options),
+}
+
+
+class Batch:
+    """One batch under way: its workers, from `async with` to its end.
+
+    Args:
+        put: takes each result.
+        room: whether a result can be taken now; workers begin nothing while it cannot.
+        bodies: whether a result may be the content of an object.
+        timeout: seconds for the whole.
+        operation_timeout: seconds for each operation.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        s3: Verbs,
+        operations: Operations,
+        *,
+        put: Callable[[OperationResult], None],
+        room: Callable[[], bool] | None = None,
+        bodies: bool = False,
+        concurrency: int | None = None,
+        timeout: float | None = None,
+        operation_timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> None:
+        self._most = engine.settings.max_concurrency if concurrency is None else concurrency
+        _check(self._most, timeout, operation_timeout)
+        self._engine = engine
+        self._s3 = s3
+        self._feed = Feed(operations, self._most)
+        self._put = put
+        self._has_room = room
+        self._bodies = bodies
+        self._timeout = timeout
+        self._operation_timeout = operation_timeout
+        self._on_progress = on_progress
+        self._tasks: list[asyncio.Task[None]] = []
+        self._running = 0
+        self._workers = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._error: BaseException | None = None
+        self._cancelled = False
+        self._done = self._failed = self._bytes = 0
+        self.overdue = False
+        self.ended = False
+        self.news = Line()
+        self.room = Line()
+
+    async def __aenter__(self) -> Self:
+        if self._timeout is not None:
+            self._timer = asyncio.get_running_loop().call_later(self._timeout, self._expire)
+        if self._feed.needs_reader:
+            self._start(self._feed.read())
+        self._hire()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        await stop_all(self._tasks)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every operation was taken from the iterator."""
+        return self._feed.ended
+
+    def check(self) -> None:
+        """Raise what ended the batch before its time, if anything did."""
+        if self._error is not None:
+            raise self._error
+        if self._cancelled and not self.overdue:
+            raise ManagerClosed("this S3Manager was closed while the batch was under way", operation="batch")
+
+    def give_up_the_rest(self) -> Iterable[OperationResult]:
+        """The results of the operations that the time limit left no time for."""
+        for position, operation in self._feed.left():
+            yield self._tell(position, operation, 0.0, error=self._too_late(operation, begun=False))
+
+    def _hire(self) -> None:
+        self._workers += 1
+        self._start(self._work())
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._engine.spawn(work, "batch")
+        self._running += 1
+        self._tasks.append(task)
+        task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        self._running -= 1
+        if task.cancelled():
+            self._cancelled = True
+        elif (error := task.exception()) is not None and self._error is None:
+            self._error = error
+        if self._error is not None or not self._running:
+            self.ended = True
+            self.news.wake()
+
+    def _expire(self) -> None:
+        self.overdue = True
+        for task in self._tasks:
+            task.cancel()
+
+    async def _work(self) -> None:
+        feed = self._feed
+        while True:
+            while self._has_room is not None and not self._has_room():
+                await self.room.wait()
+            work = await feed.take()
+            if work is None:
+                return
+            if self._workers < self._most:
+                # One by one, as there is work: a small batch needs few.
+                self._hire()
+            if isinstance(work, Group):
+                await self._delete(work)
+            else:
+                await self._perform(*work)
+
+    async def _perform(self, position: int, operation: Operation) -> None:
+        began = time.monotonic()
+        try:
+            perform = _PERFORM.get(type(operation)) or _no_operation(position, operation)
+            if not self._bodies and isinstance(operation, DownloadOp):
+                _check_target_file(operation)
+            if self._operation_timeout is None:
+                result = await perform(self._s3, operation)
+            else:
+                result = await self._limited(lambda: perform(self._s3, operation))
+        except asyncio.CancelledError:
+            if self.overdue:
+                self._result(position, operation, began, error=self._too_late(operation))
+            elif not _is_cancelled():
+                self._result(position, operation, began, error=_source_cancelled(operation))
+                return
+            raise
+        except UsageError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one failure stops nothing, whatever it is
+            self._result(position, operation, began, error=error)
+            # An operation that is refused at once has let nobody else run.
+            await asyncio.sleep(0)
+        else:
+            self._result(position, operation, began, result)
+
+    async def _delete(self, group: Group) -> None:
+        began = time.monotonic()
+        try:
+            report = await self._limited(lambda: self._s3.delete_files(group.bucket, group.targets, group.options))
+        except asyncio.CancelledError:
+            if self.overdue:
+                for position, operation in group.entries:
+                    self._result(position, operation, began, error=self._too_late(operation))
+            raise
+        except UsageError:
+            raise
+        except Exception as error:  # noqa: BLE001 - see _perform
+            for position, operation in group.entries:
+                self._result(position, operation, began, error=error)
+        else:
+            for position, operation, outcome in group.outcomes(report):
+                if isinstance(outcome, Exception):
+                    self._result(position, operation, began, error=outcome)
+                else:
+                    self._result(position, operation, began, outcome)
+
+    async def _limited(self, perform: Callable[[], Awaitable[T]]) -> T:
+        limit = self._operation_timeout
+        if limit is None:
+            return await perform()
+        watch = None
+        try:
+            with self._engine.runner.watched(time.monotonic() + limit) as watch:
+                return await perform()
+        except TimeoutError as exc:
+            if watch is None or not watch.expired:
+                raise
+            raise DeadlineExceeded(
+                f"not done within the {limit:g} seconds that each operation has",
+                operation="batch",
+                hint="raise operation_timeout, or lower concurrency",
+            ) from exc
+
+    def _result(
+        self,
+        position: int,
+        operation: Operation,
+        began: float,
+        result: Result | None = None,
+        error: Exception | None = None,
+    ) -> None:
+        self._put(self._tell(position, operation, time.monotonic() - began, result, error))
+
+    def _tell(
+        self,
+        position: int,
+        operation: Operation,
+        duration: float,
+        result: Result | None = None,
+        error: Exception | None = None,
+    ) -> OperationResult:
+        if self._on_progress is not None:
+            self._done += 1
+            self._failed += error is not None
+            self._bytes += _moved(operation, result)
+            try:
+                self._on_progress(BatchProgress(self._done, self._failed, self._bytes, self._feed.total))
+            except Exception:  # noqa: BLE001 - foreign code, and the operation is over already
+                LOGGER.exception("on_progress failed")
+        return OperationResult(operation, error is None, duration, result, error, position)
+
+    def _too_late(self, operation: Operation, *, begun: bool = True) -> DeadlineExceeded:
+        what = "it was under way, and may have been done or not" if begun else "it was not begun"
+        error = DeadlineExceeded(
+            f"the batch's time limit of {self._timeout:g} seconds passed: {what}",
+            operation="batch",
+            bucket=getattr(operation, "bucket", None),
+            key=getattr(operation, "key", None),
+            hint="raise the batch's timeout",
+        )
+        error.sent = begun
+        return error
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _source_cancelled(operation: Operation) -> ApmS3Error:
+    return ApmS3Error(
+        "something that its source waited for was cancelled",
+        operation="batch",
+        bucket=getattr(operation, "bucket", None),
+        key=getattr(operation, "key", None),
+        hint="look at the async iterable that was given as its source",
+    )
+
+
+def _check(concurrency: int, timeout: float | None, operation_timeout: float | None) -> None:
+    if concurrency < 1:
+        raise InvalidOption(f"concurrency is {concurrency}", hint="give 1 or more, or leave it out")
+    for name, seconds in (("timeout", timeout), ("operation_timeout", operation_timeout)):
+        if seconds is not None and not seconds > 0:
+            raise InvalidOption(f"{name} is {seconds}, not more than 0 seconds", hint="leave it out for no limit")
+
+
+def _no_operation(position: int, given: object) -> Callable[[Verbs, Any], Awaitable[Result]]:
+    raise InvalidOption(
+        f"number {position} is a {type(given).__name__}, not an operation",
+        operation="batch",
+        hint="give UploadOp, DownloadOp, CopyOp, MoveOp, DeleteOp or HeadOp of apm_s3.batch",
+    )
+
+
+def _check_target_file(operation: DownloadOp) -> None:
+    if operation.to is None:
+        raise InvalidOption(
+            "a list of results holds no contents",
+            operation="batch",
+            bucket=operation.bucket,
+            key=operation.key,
+            hint="name a file: DownloadOp(bucket, key, to=path), or use batch_iter, which gives contents too",
+        )
+
+
+def _moved(operation: Operation, result: Result | None) -> int:
+    """Bytes of contents that crossed the network."""
+    if not isinstance(operation, UploadOp | DownloadOp) or result is None:
+        return 0
+    return len(result) if isinstance(result, bytes) else max(getattr(result, "size", 0), 0)
