@@ -11,7 +11,7 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import Protocol, TypedDict, Unpack
 
-from apm_s3.errors import BatchError
+from apm_s3.errors import ApmS3Error, BatchError
 from apm_s3.models import FileInfo, FileVersion
 
 
@@ -114,9 +114,8 @@ async def delete_what_can_be(objects: ObjectStore, keys: Sequence[str]) -> dict[
     try:
         await objects.delete(keys)
     except BatchError as exc:
-        kept = {str(key): error for key, error in exc.failures.items()}
-        passing = next((error for error in kept.values() if error.retryable), None)
-        if passing is not None:
+        kept = {key: error for key, error in exc.failures.items() if isinstance(error, ApmS3Error)}
+        if len(kept) < len(exc.failures) or any(error.retryable for error in kept.values()):
             raise
         return {key: error.problem for key, error in kept.items()}
     return {}
