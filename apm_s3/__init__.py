@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from apm_s3.models import Credentials, FileInfo
     from apm_s3.options import BucketOptions, CopyOptions, DeleteOptions, ReadOptions, UploadOptions
     from apm_s3.reports import ValidationReport
-    from apm_s3.settings import RetrySettings, S3Settings, Timeouts, TransferSettings
+    from apm_s3.settings import CacheSettings, RetrySettings, S3Settings, Timeouts, TransferSettings
     from apm_s3.validators import validate_bundle, validate_config
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "BucketNotFound",
     "BucketOptions",
     "Bundle",
+    "CacheSettings",
     "CommitUnknown",
     "ConfigFile",
     "ConfigInvalid",
@@ -84,6 +85,7 @@ _HOMES = {
     "BucketNotFound": "apm_s3.errors",
     "BucketOptions": "apm_s3.options",
     "Bundle": "apm_s3.configs",
+    "CacheSettings": "apm_s3.settings",
     "CommitUnknown": "apm_s3.errors",
     "ConfigFile": "apm_s3.configs",
     "ConfigInvalid": "apm_s3.errors",

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
+from apm_s3._cache.cache import Cache, S3Cache
 from apm_s3._s3.buckets.apm_buckets import ApmBucketOperations
 from apm_s3._s3.buckets.replication import ReplicationOperations
 from apm_s3._s3.buckets.restores import RestoreOperations
@@ -23,6 +24,7 @@ from apm_s3._s3.objects.listing import ListingOperations
 from apm_s3._s3.objects.multipart import UploadOperations
 from apm_s3._s3.objects.verbs import ObjectOperations
 from apm_s3._s3.pool import S3ConnectionPool
+from apm_s3._s3.remembering import Policies, invalidating
 from apm_s3._s3.runner import Runner
 from apm_s3._s3.transports.base import ObjectTransport
 from apm_s3._s3.transports.boto.transport import BotoTransport
@@ -34,7 +36,7 @@ from apm_s3.errors import InvalidOption, ManagerClosed, WrongEventLoop
 from apm_s3.events import Hook
 from apm_s3.metrics import S3Metrics
 from apm_s3.models import Credentials
-from apm_s3.settings import S3Settings
+from apm_s3.settings import CacheSettings, S3Settings
 
 if TYPE_CHECKING:
     from apm_s3.configs._deploy import DeployResult
@@ -75,6 +77,7 @@ class S3Manager(
         settings: as they were given.
         metrics: counts of everything that was done: `metrics.snapshot()`.
         pool: what bounds the requests in flight: `pool.stats()`, `pool.slot()`.
+        cache: what is remembered: `cache.stats()`, `cache.clear()`.
     """
 
     def __init__(
@@ -92,6 +95,8 @@ class S3Manager(
         self.settings: S3Settings = settings or S3Settings()
         self.metrics: S3Metrics = metrics or S3Metrics()
         self.pool: S3ConnectionPool = S3ConnectionPool(self.settings.max_concurrency)
+        self._cache = make_cache(self.settings.cache)
+        self.cache: S3Cache = S3Cache(self._cache)
         self._region = region
         self._endpoint_url = endpoint_url
         self._credentials = credentials
@@ -225,7 +230,18 @@ class S3Manager(
         )
         transport = self._make_transport(clients)
         runner = Runner(self.settings, self.pool, self.metrics, self._hooks, transport.recover, region=self._region)
-        engine = Engine(transport, clients, runner, self.pool, self.settings)
+        wanted = self.settings.cache
+        policies = None if wanted is None else Policies.of(wanted)
+        engine = Engine(
+            invalidating(transport, self._cache),
+            clients,
+            runner,
+            self.pool,
+            self.settings,
+            self._cache,
+            policies,
+            policies if wanted is not None and wanted.objects else None,
+        )
         return _Opened(asyncio.get_running_loop(), engine, clients)
 
     def _make_transport(self, clients: Clients) -> ObjectTransport:
@@ -249,6 +265,7 @@ class _Opened:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._clients.aclose)
             stack.push_async_callback(self.engine.transport.aclose)
+            stack.push_async_callback(self.engine.cache.aclose)
             stack.callback(self.engine.runner.close)
             stack.push_async_callback(self.engine.stop_tasks)
 
@@ -265,6 +282,12 @@ def _check_endpoint(url: str | None) -> None:
         raise InvalidOption("endpoint_url holds a user name or a password", hint="give keys as credentials=Credentials")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidOption(f"endpoint_url {url!r:.80} is no address", hint="give one such as 'http://localhost:9000'")
+
+
+def make_cache(wanted: CacheSettings | None = None) -> Cache:
+    """The cache of a manager with these settings."""
+    limits = wanted or CacheSettings()
+    return Cache(max_entries=limits.max_entries, max_bytes=limits.max_bytes, ttl=None if wanted is None else wanted.ttl)
 
 
 async def _wait_for(task: asyncio.Task[None]) -> None:

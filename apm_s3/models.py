@@ -64,6 +64,7 @@ class FileInfo(NamedTuple):
         checksums: S3's checksums by algorithm ("crc32", "sha256", ...), base64, where it sent any.
         server_time: the server's clock (its `Date`) at the answer, Unix seconds.
         headers: the content headers that were stored with it ("cache-control", ...), names in lower case.
+        stale_since: S3 could not be reached, and this is what it said then (see `CacheSettings.stale_if_error`).
     """
 
     bucket: str
@@ -78,6 +79,7 @@ class FileInfo(NamedTuple):
     checksums: Mapping[str, str] = _NOTHING
     server_time: float | None = None
     headers: Mapping[str, str] = _NOTHING
+    stale_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,7 @@ class BucketDetails:
         created: None where these credentials may not list buckets.
         settings: None for each that is not configured.
         unsupported: the kinds of settings that the server does not know at all.
+        stale_since: S3 could not be reached, and this is what it said then (see `CacheSettings.stale_if_error`).
     """
 
     name: str
@@ -199,16 +202,23 @@ class BucketDetails:
     created: datetime | None
     settings: BucketOptions
     unsupported: tuple[str, ...] = ()
+    stale_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BucketInfo:
-    """A bucket as `list_buckets` gives it; `details` where they were asked for."""
+    """A bucket as `list_buckets` gives it.
+
+    Attributes:
+        details: where they were asked for.
+        stale_since: S3 could not be reached, and this is what it said then (see `CacheSettings.stale_if_error`).
+    """
 
     name: str
     created: datetime | None = None
     region: str | None = None
     details: BucketDetails | None = None
+    stale_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import unquote
 
 from apm_s3.errors import InvalidOption
 
 __all__ = [
+    "CacheSettings",
     "RetrySettings",
     "S3Settings",
     "Timeouts",
@@ -104,11 +106,64 @@ class TransferSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSettings:
+    """What a manager remembers, and for how long. Seconds and bytes.
+
+    Releases and the contents of their files never change: they are remembered in any case, within the limits. What
+    ages is remembered only where `S3Settings.cache` is given: bucket lists and details and, with `objects`, objects.
+
+    Attributes:
+        max_entries, max_bytes: limits; what was used least recently goes first. The bytes are an estimate that counts
+            Python's objects too. 0 entries: nothing is remembered.
+        ttl: how long a bucket list, a bucket's details and an object are given without a request. Afterwards an object
+            is confirmed by its ETag. Writes of this manager count at once, those of others after the TTL.
+        negative_ttl: how long it is remembered that there is no such bucket, or object; 0: not at all.
+        current_staleness: how old the state of an environment may be that `download`, `download_bundle` and
+            `download_environment` give. 0: it is confirmed by its ETag at each call.
+        stale_if_error: how long after that what is remembered is still given while S3 cannot be reached; `stale_since`
+            on it says so. `read_file` gives bytes that could not say it, and nothing stale.
+        objects: remember what `read_file` and `head_file` read, for reads without a range, a version, conditions and
+            keys of the caller's.
+        max_object: the largest object that is remembered.
+        shared: an aiocache backend (Redis, Valkey, Memcached) as a second level for releases and contents of files:
+            opt-in, since configurations hold secrets. It is never closed here, and each process can have its own.
+        namespace: names what shares it: whoever can write there under this name.
+    """
+
+    max_entries: int = 10_000
+    max_bytes: int = 64 * MIB
+    ttl: float = 60.0
+    negative_ttl: float = 5.0
+    current_staleness: float = 0.0
+    stale_if_error: float = 0.0
+    objects: bool = False
+    max_object: int = MIB
+    shared: Any = field(default=None, repr=False)
+    namespace: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("max_entries", "max_bytes", "max_object"):
+            number = getattr(self, name)
+            if type(number) is not int or number < 0:
+                raise InvalidOption(f"{name} is {number!r:.80}", hint="give a whole number from 0 on")
+        for name in ("ttl", "negative_ttl", "current_staleness", "stale_if_error"):
+            seconds = getattr(self, name)
+            if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+                raise InvalidOption(f"{name} is {seconds!r:.80}", hint="give seconds, from 0 on")
+        if self.shared is not None and not (callable(getattr(self.shared, "get", None)) and self.namespace):
+            raise InvalidOption(
+                "shared is no aiocache backend with a namespace",
+                hint="give shared=aiocache.RedisCache(...) and namespace= of whoever shares it",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class S3Settings:
     """Settings of an `S3Manager`.
 
     Attributes:
         max_concurrency: requests in flight over all calls.
+        cache: remember what ages, too. By default only what never changes is remembered.
         data_path: "signed" for the lean path of our own, "boto" to send objects through aiobotocore too.
         addressing_style: how buckets stand in URLs; "auto" lets botocore choose ("path" suits most custom endpoints).
         request_checksums, response_checksums: botocore's `request_checksum_calculation` and
@@ -122,6 +177,7 @@ class S3Settings:
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: RetrySettings = field(default_factory=RetrySettings)
     transfer: TransferSettings = field(default_factory=TransferSettings)
+    cache: CacheSettings | None = None
     data_path: Literal["signed", "boto"] = "signed"
     addressing_style: Literal["auto", "path", "virtual"] = "auto"
     request_checksums: Literal["when_supported", "when_required"] | None = None

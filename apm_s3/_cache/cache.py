@@ -78,8 +78,23 @@ class Found(NamedTuple, Generic[V]):
     entry: Entry | None = None
 
 
+class S3Cache:
+    """What a manager remembers, for whoever uses the manager: `s3.cache`."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+
+    def stats(self) -> CacheStats:
+        """The figures now."""
+        return self._cache.stats()
+
+    def clear(self) -> None:
+        """Forget everything. What is being read now is not remembered either."""
+        self._cache.clear()
+
+
 class Cache:
-    """What a manager remembers: `s3.cache`.
+    """What a manager remembers.
 
     Values that several callers are given are never changed by this library, and are not to be changed by them.
     """

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from apm_s3._cache.cache import Cache
 from apm_s3._naming import check_key
 from apm_s3._s3.pool import S3ConnectionPool
+from apm_s3._s3.remembering import Policies
 from apm_s3._s3.runner import Runner
 from apm_s3._s3.transports.base import ObjectTransport
 from apm_s3._s3.transports.boto.control import ControlPlane
@@ -36,13 +38,21 @@ _TARGET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]|arn:[^\s/?#]+
 
 @dataclass(slots=True)
 class Engine:
-    """The parts of an open manager."""
+    """The parts of an open manager.
+
+    Attributes:
+        policies: how long buckets are remembered; None: not at all.
+        object_policies: the same for objects.
+    """
 
     transport: ObjectTransport
     control: ControlPlane
     runner: Runner
     pool: S3ConnectionPool
     settings: S3Settings
+    cache: Cache
+    policies: Policies | None = None
+    object_policies: Policies | None = None
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:

@@ -157,13 +157,13 @@ async def test_a_read_that_a_write_overtook_is_not_remembered(source: Source, ca
     assert absent == isinstance(before.exception(), ObjectNotFound)
 
 
-async def test_a_read_that_a_write_overtook_leaves_nothing(source: Source, cache: Cache) -> None:
+@pytest.mark.parametrize("absent", [False, True])
+async def test_a_read_that_a_write_overtook_leaves_nothing(source: Source, cache: Cache, absent: bool) -> None:
     task = source.ask()
     await turns()
     cache.forget(KEY.group)
-    source.answer("old")
-    found = await task
-    assert (found.value, found.entry) == ("old", None)
+    source.answer(ObjectNotFound("not there") if absent else "old")
+    await asyncio.wait([task])
     assert cache.stats().entries == 0
 
 

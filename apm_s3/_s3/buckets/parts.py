@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from apm_s3._s3.buckets.emptying import BucketEmptying
+from apm_s3._s3.buckets.memory import BucketMemory
 from apm_s3._s3.buckets.plans import BucketPlans
 from apm_s3._s3.buckets.reads import BucketReads
 from apm_s3._s3.buckets.requests import BucketRef, BucketRequests
@@ -14,9 +15,10 @@ class BucketParts:
     """The parts of one open manager that only buckets need."""
 
     def __init__(self, engine: Engine) -> None:
-        self.requests = BucketRequests(engine.control, engine.runner)
+        self.requests = BucketRequests(engine.control, engine.runner, engine.cache)
         self.settings = SettingOperations(self.requests)
         self.reads = BucketReads(self.requests, self.settings)
+        self.memory = BucketMemory(self.reads, engine.cache, engine.policies)
         self.plans = BucketPlans(self.requests, self.settings)
         self.emptying = BucketEmptying(self.settings, engine)
 

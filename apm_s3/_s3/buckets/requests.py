@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from apm_s3._cache.cache import Cache
 from apm_s3._s3.capabilities import Capabilities
+from apm_s3._s3.remembering import forget_after
 from apm_s3._s3.runner import Runner
 from apm_s3._s3.transports.boto.control import ControlPlane, Endpoint
 from apm_s3.errors import (
@@ -42,9 +44,10 @@ class BucketRef:
 class BucketRequests:
     """Sends what the operations on buckets ask for."""
 
-    def __init__(self, control: ControlPlane, runner: Runner) -> None:
+    def __init__(self, control: ControlPlane, runner: Runner, cache: Cache) -> None:
         self._control = control
         self._runner = runner
+        self._cache = cache
         self.capabilities = Capabilities()
 
     async def send(
@@ -80,7 +83,11 @@ class BucketRequests:
         async def settled(error: S3Error, unresolved: bool) -> Mapping[str, Any] | None:
             return {} if unresolved and done_already is not None and done_already(error) else None
 
-        answer = await self._runner.run(operation, ref.name if ref else None, None, attempt, verdict=settled)
+        name = ref.name if ref else None
+        try:
+            answer = await self._runner.run(operation, name, None, attempt, verdict=settled)
+        finally:
+            forget_after(self._cache, method, name)
         self.capabilities.learn_server(answer)
         return answer
 

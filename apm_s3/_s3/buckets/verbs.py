@@ -9,14 +9,11 @@ from apm_s3._plans import PlanDocument
 from apm_s3._s3.buckets.parts import BucketGroup, bucket_ref
 from apm_s3._s3.buckets.plans import Unsupported
 from apm_s3._s3.buckets.requests import BucketRef
-from apm_s3._tasks import run_all
 from apm_s3.models import BucketDetails, BucketInfo, BucketPlan, EmptyReport
 from apm_s3.options._bucket_settings import BucketSetting
 from apm_s3.options._buckets import BucketOptions
 
 S = TypeVar("S", bound=BucketSetting)
-
-_DETAILS_AT_ONCE = 8
 
 
 class BucketOperations(BucketGroup):
@@ -104,7 +101,7 @@ class BucketOperations(BucketGroup):
         return await self._parts.plans.plan("plan_bucket", ref, options or BucketOptions())
 
     async def list_buckets(
-        self, *, prefix: str = "", region: str | None = None, details: bool = False
+        self, *, prefix: str = "", region: str | None = None, details: bool = False, refresh: bool = False
     ) -> tuple[BucketInfo, ...]:
         """The buckets of the account, by name.
 
@@ -112,28 +109,23 @@ class BucketOperations(BucketGroup):
             prefix: only those whose names begin with it.
             region: only those in this region.
             details: with all settings of each, some buckets at a time.
+            refresh: past what is remembered (see `S3Settings.cache`).
         """
-        reads = self._parts.reads
-        found = await reads.list_all("list_buckets", prefix, region)
-        if region is not None:
-            # Servers that do not know the filter give all buckets, without their regions.
-            located = await run_all([reads.located("list_buckets", one) for one in found], limit=_DETAILS_AT_ONCE)
-            found = [bucket for bucket in located if bucket is not None and bucket.region == region]
-        if details:
-            detailed = await run_all([reads.detailed("list_buckets", one) for one in found], limit=_DETAILS_AT_ONCE)
-            found = [bucket for bucket in detailed if bucket is not None]
-        return tuple(found)
+        return await self._parts.memory.listed(prefix, region, details=details, refresh=refresh)
 
     async def get_bucket(
-        self, name: str, *, region: str | None = None, expected_bucket_owner: str | None = None
+        self, name: str, *, region: str | None = None, expected_bucket_owner: str | None = None, refresh: bool = False
     ) -> BucketDetails:
         """A bucket with all its settings, read in parallel.
+
+        Args:
+            refresh: past what is remembered (see `S3Settings.cache`).
 
         Raises:
             BucketNotFound: it does not exist.
             AccessDenied: one of its settings may not be read: that is never taken for "not configured".
         """
-        return await self._parts.reads.get("get_bucket", bucket_ref(name, region, expected_bucket_owner))
+        return await self._parts.memory.details(bucket_ref(name, region, expected_bucket_owner), refresh=refresh)
 
     async def bucket_exists(
         self, name: str, *, region: str | None = None, expected_bucket_owner: str | None = None

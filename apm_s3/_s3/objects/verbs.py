@@ -24,6 +24,7 @@ from apm_s3._s3.engine import (
     within,
 )
 from apm_s3._s3.objects.conditional import settle_write
+from apm_s3._s3.objects.memory import policies_for, received, remembered_body, remembered_info
 from apm_s3._s3.objects.multipart import resume_in_parts, upload_in_parts, upload_stream
 from apm_s3._s3.objects.sources import (
     MemorySource,
@@ -107,8 +108,13 @@ class ObjectOperations(Operations):
             return await _put(engine, bucket, key, MemorySource(source), options)
         return await _upload(engine, bucket, key, source, options, resume)
 
-    async def read_file(self, bucket: str, key: str, options: ReadOptions | None = None) -> bytes:
+    async def read_file(
+        self, bucket: str, key: str, options: ReadOptions | None = None, *, refresh: bool = False
+    ) -> bytes:
         """The content of an object, its length and (where S3 has one of the whole object) its checksum verified.
+
+        Args:
+            refresh: past what is remembered (see `CacheSettings.objects`).
 
         Raises:
             BucketNotFound, ObjectNotFound: there is no such bucket, or no such key in it.
@@ -118,6 +124,10 @@ class ObjectOperations(Operations):
         engine = self._engine
         check_target(bucket, key)
         options = options or READ_DEFAULTS
+        if engine.object_policies is not None:
+            policies = policies_for(engine, options)
+            if policies is not None:
+                return await remembered_body(engine, policies, bucket, key, options, refresh=refresh)
         transport = engine.transport
         _, data = await engine.runner.run(
             "read_file",
@@ -125,12 +135,17 @@ class ObjectOperations(Operations):
             key,
             lambda: transport.read(bucket, key, options),
             timeout=options.timeout,
-            measure=_received,
+            measure=received,
         )
         return data
 
-    async def head_file(self, bucket: str, key: str, options: ReadOptions | None = None) -> FileInfo:
+    async def head_file(
+        self, bucket: str, key: str, options: ReadOptions | None = None, *, refresh: bool = False
+    ) -> FileInfo:
         """What S3 says of an object, without its content.
+
+        Args:
+            refresh: past what is remembered (see `CacheSettings.objects`).
 
         Raises:
             BucketNotFound, ObjectNotFound: there is no such bucket, or no such key in it.
@@ -138,13 +153,18 @@ class ObjectOperations(Operations):
         engine = self._engine
         check_target(bucket, key)
         options = options or READ_DEFAULTS
-        try:
-            return await head(engine, bucket, key, options)
-        except (NotFound, AccessDenied) as exc:
-            told = await told_apart(engine, exc, "head_file", options)
-            if told is exc:
-                raise
-            raise told from exc
+        policies = policies_for(engine, options)
+        if policies is None:
+            return await _head_told_apart(engine, bucket, key, options)
+        return await remembered_info(
+            engine,
+            policies,
+            bucket,
+            key,
+            options,
+            refresh=refresh,
+            read=lambda: _head_told_apart(engine, bucket, key, READ_DEFAULTS),
+        )
 
     async def file_exists(self, bucket: str, key: str, options: ReadOptions | None = None) -> bool:
         """Whether there is such an object. A missing bucket has none; a 403 is an error, never False."""
@@ -236,6 +256,16 @@ class ObjectOperations(Operations):
         return await engine.transport.presign("PUT", bucket, key, expires_in, options or _UPLOAD_DEFAULTS)
 
 
+async def _head_told_apart(engine: Engine, bucket: str, key: str, options: ReadOptions) -> FileInfo:
+    try:
+        return await head(engine, bucket, key, options)
+    except (NotFound, AccessDenied) as exc:
+        told = await told_apart(engine, exc, "head_file", options)
+        if told is exc:
+            raise
+        raise told from exc
+
+
 async def head(
     engine: Engine,
     bucket: str,
@@ -255,11 +285,6 @@ async def head(
         timeout=options.timeout,
         answers=answers,
     )
-
-
-def _received(result: tuple[FileInfo, bytes]) -> tuple[int, str | None]:
-    info, data = result
-    return len(data), info.storage_class
 
 
 # --------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from apm_s3._manager import make_cache
 from apm_s3._s3.buckets.apm_buckets import ApmBucketOperations
 from apm_s3._s3.buckets.replication import ReplicationOperations
 from apm_s3._s3.buckets.restores import RestoreOperations
@@ -63,7 +64,7 @@ class Buckets(BucketOperations, ApmBucketOperations, ReplicationOperations, Rest
 
 def make_buckets(clients: Clients, control: Any = None) -> Buckets:
     pool = S3ConnectionPool(16)
-    return Buckets(Engine(BotoTransport(clients), control or clients, Runner(QUICK, pool), pool, QUICK))
+    return Buckets(Engine(BotoTransport(clients), control or clients, Runner(QUICK, pool), pool, QUICK, make_cache()))
 
 
 @pytest.fixture

@@ -1,0 +1,67 @@
+"""Objects that were read, remembered where the manager's settings ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from apm_s3._cache.entries import Key
+from apm_s3._s3.engine import READ_DEFAULTS, Engine, within
+from apm_s3._s3.remembering import Policies, object_group
+from apm_s3.errors import NotModified
+from apm_s3.models import FileInfo
+from apm_s3.options import ReadOptions
+
+
+def policies_for(engine: Engine, options: ReadOptions) -> Policies | None:
+    """How to remember what is read with `options`; None where it is not remembered."""
+    policies = engine.object_policies
+    if policies is None or (options is not READ_DEFAULTS and replace(options, timeout=None) != READ_DEFAULTS):
+        return None
+    return policies
+
+
+async def remembered_body(
+    engine: Engine, policies: Policies, bucket: str, key: str, options: ReadOptions, *, refresh: bool
+) -> bytes:
+    """The content of an object."""
+
+    async def load(old: tuple[FileInfo, bytes] | None) -> tuple[FileInfo, bytes]:
+        etag = None if old is None else old[0].etag
+        asked = READ_DEFAULTS if etag is None else ReadOptions(if_none_match=etag)
+        try:
+            return await engine.runner.run(
+                "read_file", bucket, key, lambda: engine.transport.read(bucket, key, asked), measure=received
+            )
+        except NotModified:
+            if old is None:
+                raise
+            return old
+
+    async with within(options.timeout, "read_file", bucket, key):
+        found = await engine.cache.fetch(Key(object_group(bucket, key), "body"), policies.bodies, load, refresh=refresh)
+    return found.value[1]
+
+
+async def remembered_info(
+    engine: Engine,
+    policies: Policies,
+    bucket: str,
+    key: str,
+    options: ReadOptions,
+    *,
+    refresh: bool,
+    read: Callable[[], Awaitable[FileInfo]],
+) -> FileInfo:
+    """What S3 says of an object; `read` asks it."""
+    async with within(options.timeout, "head_file", bucket, key):
+        found = await engine.cache.fetch(
+            Key(object_group(bucket, key), "info"), policies.infos, lambda _: read(), refresh=refresh
+        )
+    return found.value if found.stale_since is None else found.value._replace(stale_since=found.stale_since)
+
+
+def received(result: tuple[FileInfo, bytes]) -> tuple[int, str | None]:
+    """How many bytes came, and of which storage class."""
+    info, data = result
+    return len(data), info.storage_class

@@ -1,0 +1,213 @@
+"""Objects and buckets remembered by a manager: what makes a request, what invalidates, what never reads the cache."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from apm_s3 import CacheSettings, ReadOptions, RetrySettings, S3Settings
+from apm_s3.errors import BucketNotFound, ConnectFailed, InvalidOption, ManagerClosed, ObjectNotFound
+from apm_s3.options import Versioning
+from tests.managers import make_manager
+from tests.memory_transport import MemoryManager
+from tests.servers import Server
+
+ASKED = CacheSettings(objects=True, stale_if_error=60.0)
+
+
+@pytest.fixture
+async def s3() -> AsyncIterator[MemoryManager]:
+    async with MemoryManager(S3Settings(cache=ASKED, retry=RetrySettings(attempts=1))) as s3:
+        await s3.upload_file("bucket", "key", b"one")
+        yield s3
+
+
+def age(s3: MemoryManager, seconds: float) -> None:
+    """Make what is remembered older."""
+    for entry in s3._cache._entries:
+        entry.asked_at -= seconds
+        entry.fresh_until -= seconds
+        entry.kept_until -= seconds
+        entry.retry_at -= seconds
+
+
+async def test_an_object_that_was_read_is_read_again_without_a_request(s3: MemoryManager) -> None:
+    assert [await s3.read_file("bucket", "key") for _ in range(3)] == [b"one"] * 3
+    assert (await s3.head_file("bucket", "key")) == (await s3.head_file("bucket", "key"))
+    assert (s3.transport.requests["read"], s3.transport.requests["head"]) == (1, 1)
+    assert s3.cache.stats().hits == 3
+
+
+async def test_a_thousand_concurrent_cold_reads_make_one_request(s3: MemoryManager) -> None:
+    bodies = await asyncio.gather(*(s3.read_file("bucket", "key") for _ in range(1000)))
+    assert set(bodies) == {b"one"}
+    assert s3.transport.requests["read"] == 1
+
+
+async def test_objects_are_not_remembered_unless_asked_for() -> None:
+    for settings in (S3Settings(), S3Settings(cache=CacheSettings())):
+        async with MemoryManager(settings) as s3:
+            await s3.upload_file("bucket", "key", b"one")
+            for _ in range(2):
+                await s3.read_file("bucket", "key")
+                await s3.head_file("bucket", "key")
+            assert (s3.transport.requests["read"], s3.transport.requests["head"]) == (2, 2)
+            assert s3.cache.stats().entries == 0
+
+
+async def test_a_refresh_reads_past_the_cache_and_renews_it(s3: MemoryManager) -> None:
+    await s3.read_file("bucket", "key")
+    info, _ = s3.transport.objects["key"]
+    s3.transport.objects["key"] = info._replace(etag='"two"'), b"two"
+    assert await s3.read_file("bucket", "key") == b"one"
+    assert await s3.read_file("bucket", "key", refresh=True) == b"two"
+    assert await s3.read_file("bucket", "key") == b"two"
+
+
+WRITES = {
+    "upload_file": lambda s3: s3.upload_file("bucket", "key", b"two"),
+    "parts": lambda s3: s3.upload_file("bucket", "key", b"two" * 2_000_000),
+    "delete_file": lambda s3: s3.delete_file("bucket", "key"),
+    "delete_files": lambda s3: s3.delete_files("bucket", ["key"]),
+    "copy_file": lambda s3: s3.copy_file("bucket", "other", "bucket", "key"),
+    "move_file from": lambda s3: s3.move_file("bucket", "key", "bucket", "elsewhere"),
+    "move_file to": lambda s3: s3.move_file("bucket", "other", "bucket", "key"),
+}
+
+
+@pytest.mark.parametrize("verb", WRITES)
+async def test_a_write_of_this_manager_counts_at_once(s3: MemoryManager, verb: str) -> None:
+    object.__setattr__(s3.settings.transfer, "multipart_threshold", 5_500_000)
+    await s3.upload_file("bucket", "other", b"other")
+    await s3.read_file("bucket", "key")
+    await s3.head_file("bucket", "key")
+    await WRITES[verb](s3)
+    there = s3.transport.objects.get("key")
+    if there is None:
+        with pytest.raises(ObjectNotFound):
+            await s3.read_file("bucket", "key")
+    else:
+        assert await s3.read_file("bucket", "key") == there[1]
+        assert (await s3.head_file("bucket", "key")).etag == there[0].etag
+
+
+async def test_a_write_whose_answer_was_lost_invalidates_too(s3: MemoryManager) -> None:
+    await s3.read_file("bucket", "key")
+
+    def lose(verb: str, count: int) -> None:
+        if verb == "put":
+            raise ConnectFailed("no answer")
+
+    s3.transport.after = lose
+    with pytest.raises(ConnectFailed):
+        await s3.upload_file("bucket", "key", b"two")
+    assert await s3.read_file("bucket", "key") == b"two"
+
+
+async def test_what_is_missing_is_remembered_until_it_is_written(s3: MemoryManager) -> None:
+    for _ in range(3):
+        with pytest.raises(ObjectNotFound):
+            await s3.read_file("bucket", "missing")
+    assert s3.transport.requests["read"] == 1
+    await s3.upload_file("bucket", "missing", b"there")
+    assert await s3.read_file("bucket", "missing") == b"there"
+
+
+async def test_reads_with_options_of_their_own_are_not_remembered(s3: MemoryManager) -> None:
+    for _ in range(2):
+        await s3.read_file("bucket", "key", ReadOptions(expected_bucket_owner="1"))
+    assert s3.transport.requests["read"] == 2
+    for _ in range(2):
+        await s3.read_file("bucket", "key", ReadOptions(timeout=5))
+    assert s3.transport.requests["read"] == 3
+
+
+async def test_an_outage_gives_a_stale_answer_that_says_so_and_never_stale_bytes(s3: MemoryManager) -> None:
+    await s3.read_file("bucket", "key")
+    assert (await s3.head_file("bucket", "key")).stale_since is None
+
+    def fail(verb: str, count: int) -> None:
+        raise ConnectFailed("no answer")
+
+    s3.transport.before = fail
+    age(s3, 61)
+    info = await s3.head_file("bucket", "key")
+    assert info.stale_since is not None
+    with pytest.raises(ConnectFailed):
+        await s3.read_file("bucket", "key")
+    age(s3, 61)
+    with pytest.raises(ConnectFailed):
+        await s3.head_file("bucket", "key")
+
+
+async def test_after_the_ttl_an_object_is_confirmed_by_its_etag(seaweedfs: Server, bucket_name: str) -> None:
+    async with make_manager(seaweedfs, S3Settings(cache=ASKED)) as s3:
+        await s3.create_bucket(bucket_name)
+        await s3.upload_file(bucket_name, "key", b"one")
+        for _ in range(2):
+            assert await s3.read_file(bucket_name, "key") == b"one"
+            age(s3, 61)
+        received = s3.metrics.snapshot().overall.bytes_received
+        assert received == len(b"one")
+        # Another process's write is seen then.
+        async with make_manager(seaweedfs) as other:
+            await other.upload_file(bucket_name, "key", b"two")
+        assert await s3.read_file(bucket_name, "key") == b"two"
+
+
+async def test_a_closed_manager_gives_nothing_from_memory(s3: MemoryManager) -> None:
+    await s3.read_file("bucket", "key")
+    await s3.aclose()
+    with pytest.raises(ManagerClosed):
+        await s3.read_file("bucket", "key")
+    assert s3.cache.stats().entries == 0
+
+
+async def test_buckets_are_remembered_until_this_manager_changes_one(moto: Server, bucket_name: str) -> None:
+    async with make_manager(moto, S3Settings(cache=CacheSettings())) as s3, make_manager(moto) as other:
+        with pytest.raises(BucketNotFound):
+            await s3.get_bucket(bucket_name)
+        await s3.list_buckets()
+        await s3.create_bucket(bucket_name)
+        assert bucket_name in [bucket.name for bucket in await s3.list_buckets()]
+        assert (await s3.get_bucket(bucket_name)).settings.versioning is None
+
+        requests = s3.metrics.snapshot().overall.total
+        await s3.get_bucket(bucket_name)
+        await s3.list_buckets()
+        assert s3.metrics.snapshot().overall.total == requests
+
+        await other.set_setting(bucket_name, Versioning())
+        assert (await s3.get_bucket(bucket_name)).settings.versioning is None
+        plan = await s3.plan_bucket(bucket_name, (await other.get_bucket(bucket_name)).settings)
+        assert not plan.changes, "a plan reads what is there now"
+        assert (await s3.get_bucket(bucket_name, refresh=True)).settings.versioning is not None
+
+        await s3.delete_bucket(bucket_name)
+        with pytest.raises(BucketNotFound):
+            await s3.get_bucket(bucket_name)
+        assert bucket_name not in [bucket.name for bucket in await s3.list_buckets()]
+
+
+async def test_buckets_are_not_remembered_by_default(moto: Server, bucket_name: str) -> None:
+    async with make_manager(moto) as s3, make_manager(moto) as other:
+        await s3.create_bucket(bucket_name)
+        await s3.list_buckets()
+        await other.delete_bucket(bucket_name)
+        assert bucket_name not in [bucket.name for bucket in await s3.list_buckets()]
+        assert s3.cache.stats().entries == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_entries": -1}, {"max_bytes": 1.5}, {"max_object": True}, {"ttl": -1}, {"ttl": float("inf")},
+        {"ttl": float("nan")}, {"negative_ttl": "1"}, {"current_staleness": None}, {"stale_if_error": True},
+        {"shared": object(), "namespace": "team"}, {"shared": {}, "namespace": ""},
+    ],
+)  # fmt: skip
+def test_settings_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(InvalidOption):
+        CacheSettings(**wrong)  # type: ignore[arg-type]
