@@ -48,8 +48,8 @@ def _commit_before_its_documents() -> AbstractContextManager[Any]:
 def _live_before_the_commit() -> AbstractContextManager[Any]:
     put_release = publish.Publisher._put_release
 
-    async def too_early(self: publish.Publisher, release: Any) -> Any:
-        named = await put_release(self, release)
+    async def too_early(self: publish.Publisher, release: Any, *, chosen: bool) -> Any:
+        named = await put_release(self, release, chosen=chosen)
         await self._live._write(named, {})
         return named
 

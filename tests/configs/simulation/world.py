@@ -409,6 +409,8 @@ class World:
                 self._check_live(tool)
             if await self._append(store, tool, b"last;") is not True:
                 raise Violation(f"{tool}: the next writer cannot write")
+            for each in (store, *self.stores):
+                await each.finish(timeout=60.0)
             self._check_live(tool)
         self.witness.check_kept()
         self.witness.check_read([(entry.sequence, entry.hash) for entry in await store.log(ENV)])
