@@ -122,9 +122,9 @@ def examples(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """One benchmark, as in `nox -s benchmarks -- small --rounds 3`; alone it runs small, then large."""
+    """One benchmark, as in `nox -s benchmarks -- small --rounds 3`; alone it runs small, large, then batch."""
     install(session, ".[all]", "test", "benchmarks")
-    for command in [session.posargs] if session.posargs else [["small"], ["large"]]:
+    for command in [session.posargs] if session.posargs else [["small"], ["large"], ["batch"]]:
         session.run("python", "-m", f"benchmarks.{command[0]}", *command[1:])
 
 

@@ -114,9 +114,10 @@ async def run_batch(
     keep = isinstance(operations, Sequence)
 
     def put(result: OperationResult) -> None:
-        if result.position >= len(results):
-            results.extend([None] * (result.position + 1 - len(results)))
-        results[result.position] = _slim(result, keep=keep)
+        while result.position >= len(results):
+            results.append(None)
+        plain = result.success and (keep or type(result.operation) is not UploadOp)
+        results[result.position] = result if plain else _slim(result, keep=keep)
 
     batch = Batch(engine, s3, operations, put=put, on_progress=on_progress, **limits)
     async with batch:

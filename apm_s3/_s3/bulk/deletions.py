@@ -71,11 +71,15 @@ class Group:
 
 
 class Deletions:
-    """The groups that are not full yet."""
+    """The groups that are not full yet.
+
+    Attributes:
+        held: deletions in all of them.
+    """
 
     def __init__(self) -> None:
         self._groups: dict[_GroupKey, Group] = {}
-        self._held = 0
+        self.held = 0
 
     def add(self, position: int, operation: DeleteOp, now: float) -> Group | None:
         """Take a deletion; the group that is to be sent now, if one is."""
@@ -88,12 +92,12 @@ class Deletions:
         if group is None:
             group = self._groups[key] = Group(operation.bucket, options, now)
         group.entries.append((position, operation))
-        self._held += 1
+        self.held += 1
         if len(group.entries) >= GROUP:
             del self._groups[key]
-            self._held -= GROUP
+            self.held -= GROUP
             return group
-        return self.pop() if self._held >= _MOST else None
+        return self.pop() if self.held >= _MOST else None
 
     def pop(self, begun_before: float | None = None) -> Group | None:
         """The oldest group, if there is one (and it was begun before that time)."""
@@ -103,7 +107,7 @@ class Deletions:
         if begun_before is not None and group.began >= begun_before:
             return None
         del self._groups[key]
-        self._held -= len(group.entries)
+        self.held -= len(group.entries)
         return group
 
 

@@ -101,8 +101,7 @@ class Feed:
             self.ended = True
 
     def _pull(self, iterator: Iterator[Operation]) -> Work | None:
-        overdue = self._deletions.pop(time.monotonic() - LINGER)
-        if overdue is not None:
+        if self._deletions.held and (overdue := self._deletions.pop(time.monotonic() - LINGER)) is not None:
             return overdue
         if not self.ended:
             for operation in iterator:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -118,7 +118,7 @@ class Batch:
         self._timer: asyncio.TimerHandle | None = None
         self._error: BaseException | None = None
         self._cancelled = False
-        self._done = self._failed = self._bytes = 0
+        self._done = self._failures = self._bytes = 0
         self.overdue = False
         self.ended = False
         self.news = Line()
@@ -151,10 +151,13 @@ class Batch:
         if self._cancelled and not self.overdue:
             raise ManagerClosed("this S3Manager was closed while the batch was under way", operation="batch")
 
-    def give_up_the_rest(self) -> Iterable[OperationResult]:
+    def give_up_the_rest(self) -> Iterator[OperationResult]:
         """The results of the operations that the time limit left no time for."""
         for position, operation in self._feed.left():
-            yield self._tell(position, operation, 0.0, error=self._too_late(operation, begun=False))
+            error = self._too_late(operation, begun=False)
+            if self._on_progress is not None:
+                self._progress(self._on_progress, operation, None, failed=True)
+            yield OperationResult(operation, False, 0.0, None, error, position)  # noqa: FBT003 - a tuple, in its order
 
     def _hire(self) -> None:
         self._workers += 1
@@ -182,7 +185,8 @@ class Batch:
             task.cancel()
 
     async def _work(self) -> None:
-        feed = self._feed
+        # One coroutine on purpose: each more costs every step of every operation.
+        feed, perform = self._feed, self._perform if self._operation_timeout is None else self._perform_in_time
         while True:
             while self._has_room is not None and not self._has_room():
                 await self.room.wait()
@@ -194,34 +198,42 @@ class Batch:
                 self._hire()
             if isinstance(work, Group):
                 await self._delete(work)
+                continue
+            position, operation = work
+            began = time.monotonic()
+            try:
+                result = await perform(operation)
+            except BaseException as error:
+                if not await self._failed(position, operation, began, error):
+                    raise
             else:
-                await self._perform(*work)
+                self._result(position, operation, began, result)
 
-    async def _perform(self, position: int, operation: Operation) -> None:
-        began = time.monotonic()
-        try:
-            perform = _PERFORM.get(type(operation)) or _no_operation(position, operation)
-            if not self._bodies and isinstance(operation, DownloadOp):
-                _check_target_file(operation)
-            if self._operation_timeout is None:
-                result = await perform(self._s3, operation)
-            else:
-                result = await self._limited(lambda: perform(self._s3, operation))
-        except asyncio.CancelledError:
+    def _perform(self, operation: Operation) -> Awaitable[Result]:
+        perform = _PERFORM.get(type(operation))
+        if perform is None:
+            raise _no_operation(operation)
+        if type(operation) is DownloadOp and operation.to is None and not self._bodies:
+            raise _no_file(operation)
+        return perform(self._s3, operation)
+
+    async def _perform_in_time(self, operation: Operation) -> Result:
+        return await self._limited(lambda: self._perform(operation))
+
+    async def _failed(self, position: int, operation: Operation, began: float, error: BaseException) -> bool:
+        """Take in what an operation raised; whether the batch goes on."""
+        if isinstance(error, asyncio.CancelledError):
             if self.overdue:
                 self._result(position, operation, began, error=self._too_late(operation))
-            elif not _is_cancelled():
-                self._result(position, operation, began, error=_source_cancelled(operation))
-                return
-            raise
-        except UsageError:
-            raise
-        except Exception as error:  # noqa: BLE001 - one failure stops nothing, whatever it is
-            self._result(position, operation, began, error=error)
-            # An operation that is refused at once has let nobody else run.
-            await asyncio.sleep(0)
-        else:
-            self._result(position, operation, began, result)
+            if self.overdue or _is_cancelled():
+                return False
+            error = _source_cancelled(operation)
+        if not isinstance(error, Exception) or isinstance(error, UsageError):
+            return False
+        self._result(position, operation, began, error=error)
+        # An operation that is refused at once has let nobody else run.
+        await asyncio.sleep(0)
+        return True
 
     async def _delete(self, group: Group) -> None:
         began = time.monotonic()
@@ -269,25 +281,18 @@ class Batch:
         result: Result | None = None,
         error: Exception | None = None,
     ) -> None:
-        self._put(self._tell(position, operation, time.monotonic() - began, result, error))
-
-    def _tell(
-        self,
-        position: int,
-        operation: Operation,
-        duration: float,
-        result: Result | None = None,
-        error: Exception | None = None,
-    ) -> OperationResult:
         if self._on_progress is not None:
-            self._done += 1
-            self._failed += error is not None
-            self._bytes += _moved(operation, result)
-            try:
-                self._on_progress(BatchProgress(self._done, self._failed, self._bytes, self._feed.total))
-            except Exception:  # noqa: BLE001 - foreign code, and the operation is over already
-                LOGGER.exception("on_progress failed")
-        return OperationResult(operation, error is None, duration, result, error, position)
+            self._progress(self._on_progress, operation, result, failed=error is not None)
+        self._put(OperationResult(operation, error is None, time.monotonic() - began, result, error, position))
+
+    def _progress(self, tell: OnProgress, operation: Operation, result: Result | None, *, failed: bool) -> None:
+        self._done += 1
+        self._failures += failed
+        self._bytes += _moved(operation, result)
+        try:
+            tell(BatchProgress(self._done, self._failures, self._bytes, self._feed.total))
+        except Exception:  # noqa: BLE001 - foreign code, and the operation is over already
+            LOGGER.exception("on_progress failed")
 
     def _too_late(self, operation: Operation, *, begun: bool = True) -> DeadlineExceeded:
         what = "it was under way, and may have been done or not" if begun else "it was not begun"
@@ -325,23 +330,22 @@ def _check(concurrency: int, timeout: float | None, operation_timeout: float | N
             raise InvalidOption(f"{name} is {seconds}, not more than 0 seconds", hint="leave it out for no limit")
 
 
-def _no_operation(position: int, given: object) -> Callable[[Verbs, Any], Awaitable[Result]]:
-    raise InvalidOption(
-        f"number {position} is a {type(given).__name__}, not an operation",
+def _no_operation(given: object) -> InvalidOption:
+    return InvalidOption(
+        f"a {type(given).__name__} is not an operation",
         operation="batch",
         hint="give UploadOp, DownloadOp, CopyOp, MoveOp, DeleteOp or HeadOp of apm_s3.batch",
     )
 
 
-def _check_target_file(operation: DownloadOp) -> None:
-    if operation.to is None:
-        raise InvalidOption(
-            "a list of results holds no contents",
-            operation="batch",
-            bucket=operation.bucket,
-            key=operation.key,
-            hint="name a file: DownloadOp(bucket, key, to=path), or use batch_iter, which gives contents too",
-        )
+def _no_file(operation: DownloadOp) -> InvalidOption:
+    return InvalidOption(
+        "a list of results holds no contents",
+        operation="batch",
+        bucket=operation.bucket,
+        key=operation.key,
+        hint="name a file: DownloadOp(bucket, key, to=path), or use batch_iter, which gives contents too",
+    )
 
 
 def _moved(operation: Operation, result: Result | None) -> int:
