@@ -218,6 +218,10 @@ def _nothing_was_before(self: Any, environment: str, write_id: str) -> Any:
 
 
 SCENARIOS: dict[str, tuple[Mutation, Callable[[], Coroutine[Any, Any, None]]]] = {
+    "a refresh of live/ does not look again": (
+        lambda: mock.patch.object(live.Live, "_newer", _async()),
+        scenarios.overtaken_refresh,
+    ),
     "the log is thought to remember twice as many writes": (
         lambda: mock.patch.object(commit, "ring_overrun", _ring_of_twice_the_size),
         scenarios.overrun,
@@ -284,5 +288,4 @@ MUTATIONS: dict[str, Mutation] = {
     "a rebase does not look at the settings": _settings_are_not_looked_at_again,
     "drafts made under other settings are used again": _drafts_are_used_again,
     "a reader does not begin again": _reader_gives_up,
-    "a refresh of live/ does not look again": lambda: mock.patch.object(live.Live, "_newer", _async()),
 }

@@ -126,6 +126,23 @@ async def cancelled_late() -> None:
     assert "live/production/loki/loki.yaml" in memory.objects
 
 
+async def overtaken_refresh() -> None:
+    """A refresh of the live copies is so slow that the next release is there, and its copies, before it writes."""
+    memory = MemoryObjects()
+    store, other = ConfigStore(memory), ConfigStore(memory)
+    put = memory.put
+
+    async def slow(key: str, body: bytes, **options: Any) -> FileInfo:
+        if key.startswith("live/"):
+            memory.put = put
+            await other.upload("loki", "production", OTHER_LOKI)
+        return await put(key, body, **options)
+
+    memory.put = slow
+    await store.upload("loki", "production", LOKI)
+    assert memory.objects["live/production/loki/loki.yaml"][1].decode() == OTHER_LOKI
+
+
 async def _revisions(memory: MemoryObjects, count: int) -> tuple[ConfigStore, list[Release]]:
     store = ConfigStore(memory)
     made = [await store.upload("loki", "production", f"{LOKI}# revision {number}\n") for number in range(count)]
