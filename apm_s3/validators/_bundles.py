@@ -36,21 +36,25 @@ class Member:
     """One file of a bundle: what it is, what its own check gave, and where to report to.
 
     Attributes:
+        kind: what it was taken for; None for a file that is none of the tool's, such as a certificate.
         raw: its content.
         result: what its own check gave.
         read: the nodes of a source; None where it is empty or cannot be read.
+        used: whether another file of the bundle refers to it.
     """
 
     name: str
-    kind: str
+    kind: str | None
     raw: bytes = field(repr=False)
     result: FileResult
     target: Version | None
     read: Callable[[Source], Node | None] = field(repr=False)
     context: Context = field(init=False)
+    used: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self.context = Context(self.target)
+        self.context.read_from_later(lambda: Source(self.raw, self.name))
         for issue in self.result.issues:
             self.context.add(issue)
         for reason in self.result.skipped:
@@ -60,6 +64,11 @@ class Member:
     def root(self) -> Node | None:
         """Its nodes. They are read when they are asked for: a bundle's files are too many to keep them all."""
         return None if self.result.start is None else self.read(Source(self.raw, self.name))
+
+    @property
+    def is_good(self) -> bool:
+        """Whether its own check found no error."""
+        return not any(issue.severity is Severity.ERROR for issue in self.result.issues)
 
     @property
     def text(self) -> str:

@@ -29,6 +29,7 @@ MAX_ISSUES = 1000
 """Of errors, and of warnings, in one report."""
 _YAML_KEY = re.compile(r"^[\"']?([A-Za-z_][\w.-]*)[\"']?[ \t]*:", re.MULTILINE)
 _JSON_KEY = re.compile(r'"([A-Za-z_][\w.-]*)"\s*:')
+_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _SNIFFED = 256 * 1024
 
 ConfigSource = str | bytes | FilePath | Mapping[str, Any]
@@ -44,7 +45,7 @@ class Source:
     """One configuration as it was given, read at most once.
 
     `name` is its name in a bundle, `data` is set when it was given as a mapping, else `text` is. `root` is what its
-    last reading gave, `format` what it was read as.
+    last reading gave, `format` what it was read as. `has_mark` says that it began with a byte order mark.
     """
 
     def __init__(self, given: ConfigSource, name: str | None = None) -> None:
@@ -53,6 +54,7 @@ class Source:
         self.text = ""
         self.root: Node | None = None
         self.format: Format | None = None
+        self.has_mark = False
         self._unreadable: Unreadable | None = None
         if isinstance(given, Mapping):
             self.data = given
@@ -65,13 +67,20 @@ class Source:
             raise TypeError(f"a configuration is text, bytes, a Path or a mapping, not {type(given).__name__}")
 
     def _decode(self, raw: bytes | str) -> None:
+        self.has_mark = raw.startswith(_MARKS) if isinstance(raw, bytes) else raw.startswith("\ufeff")
         try:
             self.text = decode_text(raw)
         except Unreadable as exc:
             self._unreadable = exc
 
-    def document(self, format: Format, *, library: GoYaml = "v4") -> Document:  # noqa: A002
-        """The nodes of the source read as `format`. A mapping has nodes already.
+    def document(
+        self,
+        format: Format,  # noqa: A002
+        *,
+        library: GoYaml = "v4",
+        last_wins: bool = False,
+    ) -> Document:
+        """The nodes of the source read as `format`. A mapping has nodes already. `last_wins` as in `read_json`.
 
         Raises:
             Unreadable: not a document of the format, or beyond a budget.
@@ -80,7 +89,7 @@ class Source:
         if self.data is not None:
             document = from_data(self.data)
         else:
-            document = read_document(self.readable_text(), format, library=library)
+            document = read_document(self.readable_text(), format, library=library, last_wins=last_wins)
         self.root = document.root
         return document
 
@@ -132,6 +141,7 @@ class Context:
         self.target = target
         self.matchers = matchers
         self._positions: Positions | None = None
+        self._source: Callable[[], Source] | None = None
         self._issues: list[Issue] = []
         self._counts = dict.fromkeys(Severity, 0)
         self._seen: set[tuple[int | None, int | None, str, str]] = set()
@@ -142,9 +152,18 @@ class Context:
         """Remember the text that the nodes were read from, for the places of characters inside a scalar."""
         self._positions = Positions(source.text) if source.text else None
 
+    def read_from_later(self, source: Callable[[], Source]) -> None:
+        """As `read_from`, with a source that is made when a place is asked for."""
+        self._source = source
+
     def place_in(self, node: Node, offset: int) -> tuple[int, int] | None:
         """Line and column of one character of a scalar's text; None where that cannot be told."""
-        if self._positions is None or not node.line or not self.has_room:
+        if not node.line or not self.has_room:
+            return None
+        if self._source is not None:
+            self.read_from(self._source())
+            self._source = None
+        if self._positions is None:
             return None
         return self._positions.in_scalar(node.line, node.column, node.text, offset)
 
@@ -172,6 +191,10 @@ class Context:
     def warn(self, node: Node, path: Path, rule: str, message: str, hint: str | None = None) -> None:
         """Report a warning at `node`."""
         self.add(problem(Severity.WARNING, path, node, rule, message, hint))
+
+    def notice(self, node: Node, path: Path, rule: str, message: str, hint: str | None = None) -> None:
+        """Report something at `node` that is worth knowing and may well be right."""
+        self.add(problem(Severity.INFO, path, node, rule, message, hint))
 
     def add(self, issue: Issue) -> None:
         """Report `issue`, unless the same was found at the same place (an alias brings a node up twice)."""

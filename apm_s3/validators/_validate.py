@@ -103,11 +103,12 @@ def validate_config(
     """Check one configuration of `tool` as the tool's own loader would, and report every problem at once.
 
     `source` is text, bytes, the Path of a file, or a mapping. `kind` is inferred from `name` and the content when it
-    is not given: prometheus `config`, `rules`; alertmanager `config`, `templates`; loki `config`, `rules`; jaeger
-    `config`, `sampling`, `ui`; grafana `ini`, `provisioning`, `dashboard`. `target_version` (`2.53`) makes it fit
-    that release, else the newest known. `level="external"` also asks promtool or amtool where they are installed.
-    `matchers` is the mode in which Alertmanager reads matchers: `classic` and `utf8-strict` are those of its feature
-    flags. A text that cannot be read makes a report with an error, never an exception.
+    is not given: prometheus `config`, `rules`, `targets`, `tests`, `web`; alertmanager `config`, `templates`, `web`;
+    loki `config`, `rules`; jaeger `config`, `sampling`, `ui`; grafana `ini`, `provisioning`, `dashboard`.
+    `target_version` (`2.53`) makes it fit that release, else the newest known. `level="external"` also asks promtool
+    or amtool where they are installed. `matchers` is the mode in which Alertmanager reads matchers: `classic` and
+    `utf8-strict` are those of its feature flags. A text that cannot be read makes a report with an error, never an
+    exception.
 
     Raises:
         InvalidOption: unknown tool, kind, level or mode, or not a version.
@@ -237,19 +238,20 @@ def check_together(
     skipped, members = dict[str, None](), []
     for name, raw in files.items():
         result = results[name]
-        if result.kind is None:
-            skipped[other_file(name, tool)] = None
-            continue
         members.append(Member(name, result.kind, raw, result, target, partial(_read, module, result.kind)))
     module.check_bundle(members)
     for member in members:
+        if member.kind is None:
+            skipped[other_file(member.name, tool)] = None
         skipped.update(dict.fromkeys(member.context.skipped))
     issues = [issue for member in members for issue in member.issues()]
     return ValidationReport(tool, "bundle", None, tuple(issues), tuple(skipped))
 
 
-def _read(module: ToolValidator, kind: str, source: Source) -> Node | None:
+def _read(module: ToolValidator, kind: str | None, source: Source) -> Node | None:
     """The nodes of a file as its own check read them."""
+    if kind is None:
+        return None
     with suppress(Unreadable):
         module.check(kind, source, Context())
     return source.root

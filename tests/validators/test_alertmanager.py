@@ -239,7 +239,7 @@ def test_a_bundle_knows_its_templates() -> None:
     files["templates/mail.tmpl"] = b'{{ define "sbject" }}x{{ end }}'
     assert [issue.hint for issue in validate_bundle("alertmanager", files).warnings] == ["did you mean sbject?"]
     del files["templates/mail.tmpl"]
-    assert "file-glob" in {issue.rule for issue in validate_bundle("alertmanager", files).warnings}
+    assert "missing-file" in {issue.rule for issue in validate_bundle("alertmanager", files).warnings}
 
 
 def test_a_month_that_never_comes_is_taken_as_alertmanager_takes_it() -> None:

@@ -87,14 +87,5 @@ def test_target_files_are_checked_and_should_be_there():
     }
 
 
-def test_unit_tests_and_web_configurations_are_left_alone():
-    files = {"tests/a.yml": b"rule_files: [x]\ntests: []", "web.yml": b"basic_auth_users: {a: b}"}
-
-    assert validate_bundle("prometheus", files).skipped == (
-        "tests/a.yml: not a prometheus configuration file",
-        "web.yml: not a prometheus configuration file",
-    )
-
-
 def test_a_list_given_as_a_configuration_is_refused():
     assert not validate_config("prometheus", "- a\n").ok

@@ -1,4 +1,4 @@
-"""Alertmanager: its configuration and its notification templates."""
+"""Alertmanager: its configuration, its notification templates and its web configuration."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from apm_s3.validators._alertmanager.schema import CONFIG, config_schema
 from apm_s3.validators._alertmanager.templates import check_bundle, check_templates
 from apm_s3.validators._context import Context, Source
 from apm_s3.validators._structure import take_issues
+from apm_s3.validators._web import KEYS as WEB_KEYS
+from apm_s3.validators._web import check_web_config
 
 __all__ = ["KINDS", "READ_TOGETHER", "check", "check_bundle", "infer_kind"]
 
-KINDS = ("config", "templates")
-READ_TOGETHER = ("config",)
+KINDS = ("config", "templates", "web")
+READ_TOGETHER = ("config", "templates", "web")
 
 
 def infer_kind(source: Source) -> str | None:
-    """`templates` for `*.tmpl`, else `config` for YAML."""
+    """`templates` for `*.tmpl`, `web` for its sections, else `config` for YAML."""
     if source.name is not None and source.name.endswith((".tmpl", ".template")):
         return "templates"
     if (
@@ -25,6 +27,8 @@ def infer_kind(source: Source) -> str | None:
         and "route" not in source.top_level_keys()
     ):
         return "templates"
+    if source.top_level_keys() & WEB_KEYS:
+        return "web"
     return "config" if source.name is None or source.name.endswith((".yml", ".yaml", ".json")) else None
 
 
@@ -32,6 +36,9 @@ def check(kind: str, source: Source, context: Context) -> None:
     """Report the problems of one document."""
     if kind == "templates":
         check_templates(source, context)
+        return
+    if kind == "web":
+        check_web_config("alertmanager", source, context)
         return
     root = take_issues(source.document("yaml", library="v2"), context)
     if root is None:

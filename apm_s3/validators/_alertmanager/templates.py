@@ -6,20 +6,20 @@ https://prometheus.io/docs/alerting/latest/notification_examples/#defining-reusa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from fnmatch import fnmatchcase
+from collections.abc import Iterable
 
+from apm_s3._tools import MAIN_FILES
 from apm_s3.reports import Issue, Severity
+from apm_s3.validators._alertmanager.inline import templates_of
 from apm_s3.validators._alertmanager.receivers import TEMPLATE_FUNCTIONS
 from apm_s3.validators._bundles import Member
 from apm_s3.validators._context import Context, Source
 from apm_s3.validators._decoding.gates import known_in
-from apm_s3.validators._grammars.gotemplate import template_problem
-from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path, position
+from apm_s3.validators._grammars.gotemplate import TemplateNames, template_names, template_problem
+from apm_s3.validators._reading.nodes import MAPPING, SEQUENCE, Unreadable, position
+from apm_s3.validators._references import matching, notice_absent_files, patterns_in
 
-_DEFINED = re.compile(r"\{\{-?\s*(?:define|block)\s+\"((?:[^\"\\]|\\.)+)\"")
-_USED = re.compile(r"\{\{-?\s*template\s+\"((?:[^\"\\]|\\.)+)\"")
-_DEFAULT = re.compile(r"__\w+|(?:[\w]+\.)?default(?:\.\w+)*|email\.default\.\w+|(?:\w+\.)+default(?:\.\w+)*", re.ASCII)
+_DEFAULT = re.compile(r"__\w+|(?:\w+\.)*default(?:\.\w+)*", re.ASCII)
 """Names that Alertmanager's own templates have: `slack.default.title`, `__subject`."""
 
 
@@ -34,42 +34,80 @@ def check_templates(source: Source, context: Context) -> None:
 
 
 def check_bundle(members: list[Member]) -> None:
-    """Report globs that match no file, and templates that are used and defined nowhere."""
-    files = [member for member in members if member.kind == "templates"]
-    defined = {name for member in files for name in _DEFINED.findall(member.text)}
+    """Report patterns that match no file, files that none matches, and templates that are defined nowhere."""
     for member in members:
-        if member.kind != "config" or member.root is None or member.root.kind != MAPPING:
-            continue
-        _check_globs(member, member.root, [file.name for file in files])
-        for text, node, path in _texts(member.root, None):
-            for name in _USED.findall(text):
-                if name not in defined and not _DEFAULT.fullmatch(name):
-                    message = f"template {name[:80]!r} is defined in no file of the bundle"
-                    member.context.warn(node, path, "undefined-reference", message, member.context.hint(name, defined))
-
-
-def _check_globs(member: Member, root: Node, names: list[str]) -> None:
-    entry = root.entries.get("templates")
-    if entry is None or entry[1].kind != SEQUENCE:
+        if member.kind == "web":
+            notice_absent_files(member, members)
+    configs = [member for member in members if member.kind == "config"]
+    main = next((member for member in configs if member.name.rpartition("/")[2] == MAIN_FILES["alertmanager"]), None)
+    main = main or next(iter(configs), None)
+    if main is None:
         return
-    for index, item in enumerate(entry[1].items):
-        if item.kind != SCALAR:
+    notice_absent_files(main, members)
+    _check_patterns(main, members)
+    files = [member for member in members if member.kind == "templates"]
+    names = {file.name: template_names(file.text, TEMPLATE_FUNCTIONS) for file in files}
+    defined = {name for each in names.values() for name in each.defined}
+    for file in files:
+        _check_file(file, names[file.name], defined)
+    _check_receivers(main, defined)
+
+
+def _check_patterns(main: Member, members: list[Member]) -> None:
+    matched: dict[Member, None] = {}
+    patterns = list(patterns_in(main.root, "templates"))
+    for pattern in patterns:
+        found = matching(main, pattern, members)
+        if found == [] and not pattern.text.startswith("/"):
+            message = f"{pattern.text[:80]!r} matches no file of this bundle"
+            main.context.warn(pattern.node, pattern.path, "missing-file", message)
+        matched.update(dict.fromkeys(found or ()))
+    for member in matched:
+        if member.kind != "templates":
+            # Whatever its name is: Alertmanager parses it.
+            member.kind = "templates"
+            _parse(member)
+    for member in members:
+        if member.kind == "templates" and not member.used:
+            message = f"no entry of templates in {main.name} matches this file: Alertmanager will not load it"
+            member.context.add(Issue(Severity.WARNING, "", 1, 1, "unused-file", message))
+
+
+def _parse(member: Member) -> None:
+    try:
+        check_templates(Source(member.raw, member.name), member.context)
+    except Unreadable:
+        message = "templates matches this file, but it is no text"
+        member.context.add(Issue(Severity.ERROR, "", 1, 1, "file-kind", message))
+
+
+def _check_file(file: Member, names: TemplateNames, defined: set[str]) -> None:
+    for name, offset in _undefined(names, defined):
+        line, column = position(file.text, offset)
+        hint = file.context.hint(name, defined)
+        file.context.add(Issue(Severity.WARNING, "", line, column, "undefined-reference", _message(name), hint))
+
+
+def _check_receivers(main: Member, defined: set[str]) -> None:
+    root = main.root
+    entry = root.entries.get("receivers") if root is not None and root.kind == MAPPING else None
+    for index, receiver in enumerate(entry[1].items if entry is not None and entry[1].kind == SEQUENCE else ()):
+        if receiver.kind != MAPPING:
             continue
-        # Absolute patterns name the place where the bundle is deployed: their last part is what can be compared.
-        pattern = item.text.removeprefix("./")
-        last = pattern.rpartition("/")[2]
-        if not any(fnmatchcase(name, pattern) or fnmatchcase(name.rpartition("/")[2], last) for name in names):
-            message = f"{item.text[:80]!r} matches no template file of the bundle"
-            member.context.warn(item, ((None, "templates"), index), "file-glob", message)
+        for text, node, path in templates_of(receiver, ((None, "receivers"), index)):
+            own = template_names(text, TEMPLATE_FUNCTIONS)
+            for name, offset in _undefined(own, defined | own.defined):
+                hint = main.context.hint(name, defined)
+                main.context.add(
+                    main.context.issue_inside(
+                        *(node, path, offset, "undefined-reference", _message(name), hint), severity=Severity.WARNING
+                    )
+                )
 
 
-def _texts(node: Node, path: Path) -> Iterator[tuple[str, Node, Path]]:
-    if node.kind == SCALAR:
-        if "{{" in node.text:
-            yield node.text, node, path
-    elif node.kind == MAPPING:
-        for name, (_, value) in node.entries.items():
-            yield from _texts(value, (path, name))
-    else:
-        for index, item in enumerate(node.items):
-            yield from _texts(item, (path, index))
+def _undefined(names: TemplateNames, defined: Iterable[str]) -> list[tuple[str, int]]:
+    return [(name, at) for name, at in names.used if name not in defined and not _DEFAULT.fullmatch(name)]
+
+
+def _message(name: str) -> str:
+    return f"template {name[:80]!r} is defined in no file of the bundle"

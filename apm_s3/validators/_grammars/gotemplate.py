@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
 
 from apm_s3.validators._grammars.gotemplate_lexer import (
     FIRST_OF_OPERAND,
@@ -50,6 +52,24 @@ def template_problem(text: str, functions: Iterable[str] = (), variables: Iterab
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class TemplateNames:
+    """The templates that a text defines, and those that it uses, each with the offset of its name."""
+
+    defined: frozenset[str]
+    used: tuple[tuple[str, int], ...]
+
+
+def template_names(text: str, functions: Iterable[str] = ()) -> TemplateNames:
+    """The names in `text`, up to where it is no template any more."""
+    if "{{" not in text:
+        return TemplateNames(frozenset(), ())
+    parser = _Parser(lex(text), BUILTINS | frozenset(functions), ["$"])
+    with suppress(TemplateError):
+        parser.parse()
+    return TemplateNames(frozenset(parser.named), tuple(parser.used))
+
+
 def _without(action: re.Match[str], functions: frozenset[str], variables: Iterable[str]) -> str:
     """Nothing for an action that is certainly fine, else the action."""
     variable, function = action["variable"], action["function"]
@@ -67,6 +87,8 @@ class _Parser:
         self._depth = 0
         self._end = 0
         self._defined: set[str] = set()
+        self.named: set[str] = set()
+        self.used: list[tuple[str, int]] = []
 
     def parse(self) -> None:
         while self._peek().kind != "eof":
@@ -130,6 +152,7 @@ class _Parser:
 
     def _body_of_own(self, name: str) -> None:
         """The body of a definition, which sees no variable from outside."""
+        self.named.add(name)
         outer, self._variables = self._variables, ["$"]
         ranges, self._ranges = self._ranges, 0
         start = self._at
@@ -199,7 +222,8 @@ class _Parser:
             if not self._ranges:
                 raise self._failure(word, f"{{{{{word.text}}}}} outside {{{{range}}}}")
         elif word.text == "template":
-            self._name("template clause")
+            at = self._peek_non_space().offset
+            self.used.append((self._name("template clause"), at))
             if self._peek_non_space().kind == "right":
                 self._next()
             else:

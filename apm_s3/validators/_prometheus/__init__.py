@@ -1,4 +1,4 @@
-"""Prometheus: its configuration and its rule files."""
+"""Prometheus: its configuration, its rule files with their unit tests, target files and the web configuration."""
 
 from __future__ import annotations
 
@@ -6,47 +6,47 @@ import re
 
 from apm_s3.validators._context import Context, Source
 from apm_s3.validators._prometheus.bundle import check_bundle
-from apm_s3.validators._prometheus.schema import CONFIG, RULES, TARGETS, config_schema, rules_schema
-from apm_s3.validators._reading.nodes import Node
+from apm_s3.validators._prometheus.rule_files import check_rule_file
+from apm_s3.validators._prometheus.schema import CONFIG, config_schema
+from apm_s3.validators._prometheus.target_files import check_target_file
+from apm_s3.validators._prometheus.unit_tests import check_unit_tests
 from apm_s3.validators._structure import take_issues
+from apm_s3.validators._web import KEYS as WEB_KEYS
+from apm_s3.validators._web import check_web_config
 
 __all__ = ["KINDS", "READ_TOGETHER", "check", "check_bundle", "infer_kind"]
 
-KINDS = ("config", "rules", "targets")
-"""`targets` are the files of file_sd_configs."""
-READ_TOGETHER = ("config",)
+KINDS = ("config", "rules", "targets", "tests", "web")
+"""`targets` are the files of file_sd_configs, `tests` those of `promtool test rules`."""
+READ_TOGETHER = ("config", "targets", "tests", "web")
+_ENDINGS = (".yml", ".yaml", ".json", ".rules")
 _LIST = re.compile(r"(?:\s|#[^\n]*\n)*(?:\[|-\s)")
-_OTHERS = frozenset(("tests", "tls_server_config", "http_server_config", "basic_auth_users", "rate_limit"))
-"""Keys of promtool's unit tests and of the web configuration, which are not checked here."""
 
 
 def infer_kind(source: Source) -> str | None:
-    """`rules` for a file with groups, `targets` for a list, else `config`; None for another kind of file."""
-    if source.name is not None and not source.name.endswith((".yml", ".yaml", ".json", ".rules")):
+    """`rules` for a file with groups, `targets` for a list, `tests`, `web`, else `config`; None for another kind."""
+    if source.name is not None and not source.name.lower().endswith(_ENDINGS):
         return None
     keys = source.top_level_keys()
     if "groups" in keys and not keys & config_schema().table[CONFIG].keys():
         return "rules"
-    if keys & _OTHERS:
-        return None
+    if "tests" in keys:
+        return "tests"
+    if keys & WEB_KEYS:
+        return "web"
     return "targets" if source.name is not None and _LIST.match(source.text) else "config"
 
 
 def check(kind: str, source: Source, context: Context) -> None:
     """Report the problems of one document."""
-    root = take_issues(source.document("yaml", library="v2" if kind == "config" else "v3"), context)
-    if root is None:
-        return
-    if kind == "rules":
-        rules_schema().decode(RULES, root, context)
-        return
-    if kind == "targets":
-        _check_targets(root, context)
-        return
-    config_schema().decode(CONFIG, root, context)
+    if kind == "config":
+        root = take_issues(source.document("yaml", library="v2"), context)
+        if root is not None:
+            config_schema().decode(CONFIG, root, context)
+    elif kind == "web":
+        check_web_config("prometheus", source, context)
+    else:
+        _CHECKS[kind](source, context)
 
 
-def _check_targets(root: Node, context: Context) -> None:
-    for index, group in enumerate(config_schema().codec(f"[]{TARGETS}")(root, None, context) or ()):
-        if group is None:
-            context.error(root.items[index], (None, index), "null-section", "empty or null group of targets")
+_CHECKS = {"rules": check_rule_file, "targets": check_target_file, "tests": check_unit_tests}

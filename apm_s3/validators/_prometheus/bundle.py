@@ -1,51 +1,53 @@
-"""What the files of a Prometheus bundle say about one another."""
+"""What the files of a Prometheus bundle say about one another: what `promtool check config` finds in a folder."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import lru_cache
-from posixpath import dirname, join, normpath
+from posixpath import dirname
 
 from apm_s3._tools import MAIN_FILES
 from apm_s3.validators._bundles import Member
-from apm_s3.validators._context import Context
-from apm_s3.validators._decoding.struct import Struct
+from apm_s3.validators._context import Context, Source
+from apm_s3.validators._grammars.globs import glob_matches
+from apm_s3.validators._prometheus.bundle_targets import check_target_files
+from apm_s3.validators._prometheus.rule_files import check_rule_file
 from apm_s3.validators._prometheus.schema import CONFIG, config_schema
-from apm_s3.validators._reading.nodes import MAPPING, SEQUENCE, Entry, Node, Path, mapping
+from apm_s3.validators._reading.documents import unreadable_issue
+from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Entry, Node, Path, Unreadable, mapping, scalar
+from apm_s3.validators._references import Pattern, folders_of, matching, notice_absent_files, patterns_in
 
-
-@dataclass(frozen=True, slots=True)
-class _Pattern:
-    """One entry of rule_files, scrape_config_files or files: its text, and where it stands."""
-
-    text: str
-    node: Node
-    path: Path
+_REFERRED = {"rules": "rule_files", "targets": "file_sd_configs"}
+"""The setting that names files of a kind."""
 
 
 def check_bundle(members: list[Member]) -> None:
     """Files that are referred to exist and are of the right kind; job names differ across them.
 
-    Prometheus resolves relative patterns from the folder of its main file. An absolute one is matched by its end,
-    since a bundle does not know where it will lie.
+    Prometheus resolves relative patterns from the folder of its main file.
     """
     main = _main(members)
-    if main is None:
-        return
-    folder = dirname(main.name)
-    matched = _check_references(main, folder, "rule_files", members)
-    for member in matched:
-        if member.kind != "rules" and member.start is not None:
-            message = f"rule_files of {main.name} matches this file, but it holds no groups of rules"
-            member.context.error(member.start, None, "file-kind", message)
+    if main is not None:
+        _check_main(main, members)
     for member in members:
-        if member.kind == "rules" and member not in matched and member.start is not None:
-            message = f"no entry of rule_files in {main.name} matches this file: Prometheus will not load it"
+        if member.kind == "web":
+            notice_absent_files(member, members)
+        if member.kind == "tests":
+            _check_unit_test(member, members)
+
+
+def _check_main(main: Member, members: list[Member]) -> None:
+    for member in _check_rule_files(main, members):
+        _check_rule_file(main, member)
+    files = _check_scrape_patterns(main, members)
+    _check_scrape_files(main, files)
+    for config in (main, *files):
+        notice_absent_files(config, members)
+    check_target_files(main, files, members)
+    for member in members:
+        field = _REFERRED.get(member.kind or "")
+        if field is not None and not member.used and member.start is not None:
+            message = f"no entry of {field} in {main.name} matches this file: Prometheus will not load it"
             member.context.warn(member.start, None, "unused-file", message)
-    _check_scrape_files(main, _check_references(main, folder, "scrape_config_files", members))
-    _check_target_files(main, folder, members)
 
 
 def _main(members: list[Member]) -> Member | None:
@@ -54,48 +56,71 @@ def _main(members: list[Member]) -> Member | None:
     return min(named or configs, key=lambda member: (member.name.count("/"), member.name), default=None)
 
 
-def _check_references(main: Member, folder: str, field: str, members: list[Member]) -> dict[Member, None]:
-    """The files that the patterns in `field` match, after reporting patterns that match none."""
+# -- rule files
+
+
+def _check_rule_files(main: Member, members: list[Member]) -> dict[Member, None]:
+    """The files that rule_files matches, after reporting patterns and files that promtool refuses."""
     found: dict[Member, None] = {}
-    for pattern in _patterns(main.root, field):
-        matches = [member for member in members if member is not main and _matches(pattern.text, folder, member.name)]
+    folders = folders_of(members)
+    for pattern in patterns_in(main.root, "rule_files"):
+        matches = matching(main, pattern, members)
+        if matches is None:
+            continue
         found.update(dict.fromkeys(matches))
-        if not matches and not pattern.text.startswith("/"):
-            _report_missing(main, pattern)
+        folder = next((name for name in folders if glob_matches(pattern.text, dirname(main.name), name)), None)
+        if folder is not None and not pattern.text.startswith("/"):
+            message = f"{pattern.text[:80]!r} matches the folder {folder!r} too, which Prometheus cannot read as a file"
+            main.context.error(pattern.node, pattern.path, "file-kind", message)
+        elif not matches and not pattern.text.startswith("/"):
+            _report_missing(main, pattern, must_exist="*" not in pattern.text)
     return found
 
 
-def _report_missing(main: Member, pattern: _Pattern) -> None:
-    if "*" in pattern.text:
-        message = f"{pattern.text[:80]!r} matches no file of this bundle"
-        main.context.warn(pattern.node, pattern.path, "missing-file", message)
-    else:
+def _report_missing(main: Member, pattern: Pattern, *, must_exist: bool) -> None:
+    if must_exist:
         message = f"there is no file {pattern.text[:80]!r} in this bundle"
         main.context.error(pattern.node, pattern.path, "missing-file", message)
+    else:
+        message = f"{pattern.text[:80]!r} matches no file of this bundle"
+        main.context.warn(pattern.node, pattern.path, "missing-file", message)
 
 
-def _patterns(root: Node | None, field: str, path: Path = None) -> Iterator[_Pattern]:
-    if root is None or root.kind != MAPPING or field not in root.entries:
-        return
-    listed = root.entries[field][1]
-    for index, item in enumerate(listed.items if listed.kind == SEQUENCE else ()):
-        if item.kind not in (MAPPING, SEQUENCE) and item.text:
-            yield _Pattern(item.text, item, ((path, field), index))
+def _check_rule_file(main: Member, member: Member) -> None:
+    if member.kind is None:
+        # A name such as alerts.txt says nothing; that it is matched does.
+        member.kind = "rules"
+        try:
+            check_rule_file(Source(member.raw, member.name), member.context)
+        except Unreadable as exc:
+            member.context.add(unreadable_issue(exc))
+    elif member.kind != "rules" and member.start is not None and not _is_empty(member):
+        message = f"rule_files of {main.name} matches this file, but it holds no groups of rules"
+        member.context.error(member.start, None, "file-kind", message)
 
 
-def _matches(pattern: str, folder: str, name: str) -> bool:
-    if not pattern.startswith("/"):
-        return _regex(normpath(join(folder, pattern))).fullmatch(name) is not None
-    # /etc/prometheus/rules/*.yml may be rules/*.yml of the bundle, or *.yml of a bundle that is the folder itself.
-    parts = pattern.strip("/").split("/")
-    return any(_regex("/".join(parts[start:])).fullmatch(name) for start in range(len(parts)))
+def _is_empty(member: Member) -> bool:
+    return member.root is None or (member.root.kind == MAPPING and not member.root.entries)
 
 
-@lru_cache(maxsize=1024)
-def _regex(pattern: str) -> re.Pattern[str]:
-    """A pattern of Go's filepath.Glob; what it has in brackets is taken as it is."""
-    translated = (re.escape(piece) for piece in re.split(r"([*?])", pattern))
-    return re.compile("".join({r"\*": "[^/]*", r"\?": "[^/]"}.get(piece, piece) for piece in translated))
+def _check_unit_test(test: Member, members: list[Member]) -> None:
+    """promtool goes on without rule files that are not there, and their tests then find nothing."""
+    for pattern in patterns_in(test.root, "rule_files"):
+        if matching(test, pattern, members) == [] and not pattern.text.startswith("/"):
+            _report_missing(test, pattern, must_exist=False)
+
+
+# -- scrape configurations in files of their own
+
+
+def _check_scrape_patterns(main: Member, members: list[Member]) -> list[Member]:
+    found: dict[Member, None] = {}
+    for pattern in patterns_in(main.root, "scrape_config_files"):
+        matches = matching(main, pattern, members)
+        if matches == [] and not pattern.text.startswith("/"):
+            _report_missing(main, pattern, must_exist=False)
+        found.update(dict.fromkeys(matches or ()))
+    return list(found)
 
 
 def _check_scrape_files(main: Member, files: Iterable[Member]) -> None:
@@ -103,6 +128,11 @@ def _check_scrape_files(main: Member, files: Iterable[Member]) -> None:
     settings = main.root.entries.get("global") if main.root is not None and main.root.kind == MAPPING else None
     names = {name: main.name for name, _, _ in _job_names(main.root)}
     for member in files:
+        if member.kind != "config" or member is main:
+            message = f"scrape_config_files of {main.name} matches this file, but it is no file of scrape_configs"
+            start = member.start or scalar("", 1, 1, plain=True)
+            member.context.error(start, None, "file-kind", message)
+            continue
         root = member.root
         if root is None or root.kind != MAPPING:
             continue
@@ -129,6 +159,7 @@ def _recheck_under(settings: Entry | None, member: Member) -> None:
     merged = mapping(root.line, root.column)
     merged.entries = {"global": settings, "scrape_configs": root.entries["scrape_configs"]}
     context = Context(member.context.target)
+    context.read_from_later(lambda: Source(member.raw, member.name))
     config_schema().decode(CONFIG, merged, context)
     issues = [issue for issue in context.issues if not issue.path.startswith("global")]
     member.context.replace_below("scrape_configs", issues)
@@ -138,17 +169,5 @@ def _job_names(root: Node | None) -> Iterator[tuple[str, Node, Path]]:
     jobs = root.entries.get("scrape_configs") if root is not None and root.kind == MAPPING else None
     for index, job in enumerate(jobs[1].items if jobs and jobs[1].kind == SEQUENCE else ()):
         entry = job.entries.get("job_name") if job.kind == MAPPING else None
-        if entry is not None and entry[1].kind not in (MAPPING, SEQUENCE):
+        if entry is not None and entry[1].kind == SCALAR:
             yield entry[1].text, entry[1], (((None, "scrape_configs"), index), "job_name")
-
-
-def _check_target_files(main: Member, folder: str, members: list[Member]) -> None:
-    """Warn of files with targets that are not there; another program may write them later."""
-    config = config_schema().decode(CONFIG, main.root, Context(main.context.target)) if main.root else None
-    for _, job in config.structs("scrape_configs") if isinstance(config, Struct) else ():
-        for _, sd in job.structs("file_sd_configs"):
-            for index, pattern in sd.strings("files"):
-                here = any(_matches(pattern, folder, member.name) for member in members)
-                if not here and not pattern.startswith("/"):
-                    message = f"no file of this bundle matches {pattern[:80]!r}"
-                    sd.warn(main.context, ("files", index), "missing-file", message)

@@ -5,25 +5,20 @@ from __future__ import annotations
 from functools import cache
 
 from apm_s3.validators import _prometheus_common as prometheus_common
-from apm_s3.validators._context import Context
 from apm_s3.validators._decoding.schema import Schema, load_table
-from apm_s3.validators._decoding.struct import Hook, Struct
+from apm_s3.validators._decoding.struct import Hook
 from apm_s3.validators._grammars.durations import parse_size
 from apm_s3.validators._grammars.regexes import parse_regex
 from apm_s3.validators._prometheus import relabel, remote, scrape
 from apm_s3.validators._prometheus.config import check_config
 from apm_s3.validators._prometheus.discovery import discovery_hooks
-from apm_s3.validators._prometheus.gates import GATES, UTF8_NAMES, VALUES, with_http_client
+from apm_s3.validators._prometheus.gates import GATES, VALUES, with_http_client
 from apm_s3.validators._prometheus.rules import check_groups
 from apm_s3.validators._prometheus_common import check_http_client
 
 CONFIG = "prometheus/config.Config"
 RULES = "model/rulefmt.RuleGroups"
 TARGETS = "targetgroup.Group"
-
-
-def _check_group(group: Struct, context: Context) -> None:
-    scrape.check_label_names(group, "labels", context, legacy=context.is_before(UTF8_NAMES))
 
 
 _HOOKS: dict[str, tuple[Hook, ...]] = {
@@ -40,7 +35,7 @@ _HOOKS: dict[str, tuple[Hook, ...]] = {
     "prometheus/config.Config": (check_config,),
     "prometheus/sigv4.SigV4Config": (remote.check_sigv4,),
     "remote/azuread.AzureADConfig": (remote.check_azuread,),
-    "targetgroup.Group": (_check_group,),
+    "targetgroup.Group": (scrape.check_group,),
 }
 
 

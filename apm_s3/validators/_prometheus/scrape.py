@@ -46,6 +46,11 @@ def check_global(settings: Struct, context: Context) -> None:
             settings.error(context, ("external_labels", name), "label-value", "the value of a label is UTF-8")
 
 
+def check_group(group: Struct, context: Context) -> None:
+    """A group of targets has labels that can be."""
+    check_label_names(group, "labels", context, legacy=context.is_before(UTF8_NAMES))
+
+
 def check_label_names(struct: Struct, field: str, context: Context, *, legacy: bool = False) -> None:
     """Report the keys of a mapping of labels that are no label names."""
     for name in struct.get(field) or ():

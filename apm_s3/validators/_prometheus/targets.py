@@ -1,8 +1,9 @@
-"""Static targets after relabelling, as promtool computes them: each one that is kept needs an address."""
+"""Targets after relabelling, as promtool computes them: each one that is kept needs an address."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator
 
 from apm_s3.validators._context import Context
 from apm_s3.validators._decoding.struct import Mismatch, Struct
@@ -11,7 +12,7 @@ from apm_s3.validators._prometheus.gates import ADDRESSES_WITHOUT_PORT
 from apm_s3.validators._prometheus.relabel import apply_rules, rule_program
 from apm_s3.validators._prometheus.scrape import DEFAULT_INTERVAL, DEFAULT_TIMEOUT, address_message
 
-_UNKNOWN = "the static targets of a job were not relabelled: a regular expression is too large to be run here"
+_UNKNOWN = "the targets of a job were not relabelled: a regular expression is too large to be run here"
 _NO_PORT = re.compile(r"[^:\[\]]*|\[[^\]]*\]")
 _MAX_STEPS = 50_000
 _SLOW = 50
@@ -22,41 +23,60 @@ def check_targets(job: Struct, settings: Struct | None, broken: set[int], contex
 
     `broken` holds the ids of relabelling rules that have been reported.
     """
+    check_groups_of_job(job, settings, [group for _, group in job.structs("static_configs")], context, broken)
+
+
+def check_groups_of_job(
+    job: Struct,
+    settings: Struct | None,
+    groups: list[Struct],
+    context: Context,
+    broken: Collection[int] = (),
+) -> None:
+    """Report the targets in `groups` that Prometheus would not scrape for `job`."""
     rules = _usable_rules(job, broken)
-    if rules is None or not _affordable(job, rules, context):
+    if rules is None or not _affordable(groups, rules, context):
         return
     defaults = _scrape_labels(job, settings)
-    for index, group in job.structs("static_configs"):
-        shared = {
-            name: value for name, value in (group.get("labels") or {}).items() if isinstance(value, str) and value
-        }
-        for at, target in group.strings("targets"):
-            labels = apply_rules({**defaults, **shared, "__address__": target}, rules)
-            check = _problem if rules or shared else _address_problem
-            problem = check(labels) if labels is not None else None
-            if labels is not None and problem is None and context.is_before(ADDRESSES_WITHOUT_PORT):
-                problem = _scheme_problem(labels)
-            if problem:
-                job.error(context, ("static_configs", index, "targets", at), "target-address", problem)
+    for group, shared, at, target in _targets(groups):
+        labels = apply_rules({**defaults, **shared, "__address__": target}, rules)
+        check = _problem if rules or shared else _address_problem
+        problem = check(labels) if labels is not None else None
+        if labels is not None and problem is None and context.is_before(ADDRESSES_WITHOUT_PORT):
+            problem = _scheme_problem(labels)
+        if problem:
+            group.error(context, ("targets", at), "target-address", problem)
 
 
 def check_alertmanager_targets(owner: Struct, broken: set[int], context: Context) -> None:
     """Report the static Alertmanagers whose address is a URL after relabelling."""
+    check_alertmanager_groups(owner, [group for _, group in owner.structs("static_configs")], context, broken)
+
+
+def check_alertmanager_groups(
+    owner: Struct, groups: list[Struct], context: Context, broken: Collection[int] = ()
+) -> None:
+    """Report the Alertmanagers in `groups` whose address is a URL after relabelling."""
     rules = _usable_rules(owner, broken)
-    if rules is None or not _affordable(owner, rules, context):
+    if rules is None or not _affordable(groups, rules, context):
         return
-    for index, group in owner.structs("static_configs"):
-        shared = {
-            name: value for name, value in (group.get("labels") or {}).items() if isinstance(value, str) and value
-        }
+    given = {"__scheme__": owner.get("scheme") or "http", "__alerts_path__": owner.get("path_prefix") or "/"}
+    for group, shared, at, target in _targets(groups):
+        labels = apply_rules({**given, **shared, "__address__": target}, rules)
+        if labels is not None and (problem := _url_problem(labels)):
+            group.error(context, ("targets", at), "target-address", problem)
+
+
+def _targets(groups: list[Struct]) -> Iterator[tuple[Struct, dict[str, str], int, str]]:
+    """Each target with its group, the labels of that, and its index."""
+    for group in groups:
+        labels = group.get("labels") or {}
+        shared = {name: value for name, value in labels.items() if isinstance(value, str) and value}
         for at, target in group.strings("targets"):
-            given = {"__scheme__": owner.get("scheme") or "http", "__alerts_path__": owner.get("path_prefix") or "/"}
-            labels = apply_rules({**given, **shared, "__address__": target}, rules)
-            if labels is not None and (problem := _url_problem(labels)):
-                owner.error(context, ("static_configs", index, "targets", at), "target-address", problem)
+            yield group, shared, at, target
 
 
-def _usable_rules(owner: Struct, broken: set[int]) -> list[Struct] | None:
+def _usable_rules(owner: Struct, broken: Collection[int]) -> list[Struct] | None:
     """The relabelling rules, None where one of them is wrong."""
     rules = owner.get("relabel_configs") or []
     if "relabel_configs" in owner.failed or not all(isinstance(rule, Struct) for rule in rules):
@@ -66,8 +86,8 @@ def _usable_rules(owner: Struct, broken: set[int]) -> list[Struct] | None:
     return list(rules)
 
 
-def _affordable(owner: Struct, rules: list[Struct], context: Context) -> bool:
-    targets = sum(len(group.get("targets") or ()) for _, group in owner.structs("static_configs"))
+def _affordable(groups: list[Struct], rules: list[Struct], context: Context) -> bool:
+    targets = sum(len(group.get("targets") or ()) for group in groups)
     if not targets:
         return False
     programs = [rule_program(rule) for rule in rules]
@@ -76,7 +96,7 @@ def _affordable(owner: Struct, rules: list[Struct], context: Context) -> bool:
         return False
     steps = 1 + sum(1 if program and program.is_quick else _SLOW for program in programs)
     if targets * steps > _MAX_STEPS:
-        context.skip(f"the static targets of a job were not relabelled: {targets} targets by {len(rules)} rules")
+        context.skip(f"the targets of a job were not relabelled: {targets} targets by {len(rules)} rules")
         return False
     return True
 

@@ -64,8 +64,11 @@ def read_document(
     *,
     library: GoYaml = "v4",
     trace: Trace | None = None,
+    last_wins: bool = False,
 ) -> Document:
-    """The nodes of `raw`; `library` as in `read_yaml`. `trace` learns where everything is written.
+    """The nodes of `raw`; `library` as in `read_yaml`, `last_wins` as in `read_json`.
+
+    `trace` learns where everything is written.
 
     Raises:
         Unreadable: not a document of the format, or beyond a budget.
@@ -74,7 +77,7 @@ def read_document(
     if format == "yaml":
         return read_yaml(raw, library=library, trace=trace)
     if format == "json":
-        return read_json(raw, trace=trace)
+        return read_json(raw, trace=trace, last_wins=last_wins)
     if format == "ini":
         return read_ini(raw, trace=trace)
     raise InvalidOption(f"no such format: {format!r}", hint="choose from yaml, json, ini")

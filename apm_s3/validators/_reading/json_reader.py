@@ -38,8 +38,10 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _END = re.compile(r"[ \t\r\n]*\Z")
 
 
-def read_json(source: bytes | str, *, trace: Trace | None = None) -> Document:
+def read_json(source: bytes | str, *, trace: Trace | None = None, last_wins: bool = False) -> Document:
     """The document in `source`; `trace` learns where everything is written.
+
+    With `last_wins` a key that is given again is a warning, and its last value counts, as Go has it.
 
     Raises:
         Unreadable: not JSON, or beyond a budget.
@@ -47,12 +49,13 @@ def read_json(source: bytes | str, *, trace: Trace | None = None) -> Document:
     text = decode_text(source)
     if _END.match(text):
         raise Unreadable("json-syntax", "the document is empty", 1, 1)
-    return _Reader(text, trace).read()
+    return _Reader(text, trace, last_wins=last_wins).read()
 
 
 class _Reader:
-    def __init__(self, text: str, trace: Trace | None) -> None:
+    def __init__(self, text: str, trace: Trace | None, *, last_wins: bool) -> None:
         self._text = text
+        self._last_wins = last_wins
         self._trace = trace
         self._at = 0
         self._line = 1
@@ -103,8 +106,10 @@ class _Reader:
         if key.text in node.entries:
             line = node.entries[key.text][0].line
             message = f"key {key.text[:80]!r} is given twice; it is first given on line {line}"
-            self._issues.append(Issue(Severity.ERROR, self._path(key), key.line, key.column, "duplicate-key", message))
-            return
+            severity = Severity.WARNING if self._last_wins else Severity.ERROR
+            self._issues.append(Issue(severity, self._path(key), key.line, key.column, "duplicate-key", message))
+            if not self._last_wins:
+                return
         node.entries[key.text] = (key, value)
 
     def _path(self, key: Node) -> str:

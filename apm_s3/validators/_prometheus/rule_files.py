@@ -1,0 +1,14 @@
+"""A file of rules, read as rulefmt reads it."""
+
+from __future__ import annotations
+
+from apm_s3.validators._context import Context, Source
+from apm_s3.validators._prometheus.schema import RULES, rules_schema
+from apm_s3.validators._structure import take_issues
+
+
+def check_rule_file(source: Source, context: Context) -> None:
+    """Report the problems of one file."""
+    root = take_issues(source.document("yaml", library="v3"), context)
+    if root is not None:
+        rules_schema().decode(RULES, root, context)
