@@ -36,7 +36,7 @@ async def test_copies_that_this_store_wrote_or_looked_at_are_not_asked_for_again
 
     for text in (LOKI, OTHER_LOKI):
         await ConfigStore(objects).upload("loki", "production", text)
-        assert len(objects.asked) == 1 + len(RULES)
+        assert len(objects.asked) == len(RULES)
         objects.asked.clear()
 
 
@@ -44,13 +44,13 @@ async def test_a_copy_that_somebody_else_wrote_is_asked_for_once() -> None:
     objects = Counting()
     store = ConfigStore(objects)
     await store.upload("loki", "production", files={"loki.yaml": LOKI, **RULES})
-    await ConfigStore(objects).upload("loki", "production", OTHER_LOKI)
+    await ConfigStore(objects).upload("loki", "production", "groups: []\n# other\n", name="rules/0.yaml")
     objects.asked.clear()
 
-    for text in (LOKI, OTHER_LOKI, LOKI):
+    for text in (OTHER_LOKI, LOKI, OTHER_LOKI):
         await store.upload("loki", "production", text)
 
-    assert objects.asked == ["live/production/loki/loki.yaml"]
+    assert objects.asked == [COPY]
 
 
 @pytest.mark.parametrize("mark", [{}, {MARK: "00"}], ids=["foreign", "late"])

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import mimetypes
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import aclosing
+from typing import Any
 
 from apm_s3._tasks import run_all
 from apm_s3._tools import MAIN_FILES
@@ -38,26 +40,32 @@ class Live:
         self._known: dict[str, tuple[str | None, str | None]] = {}
         """By key: the ETag and the mark of a copy that was written or looked at."""
 
-    async def try_refresh(self, release: Release, contents: Mapping[str, bytes]) -> bool:
+    async def try_refresh(
+        self, release: Release, contents: Mapping[str, bytes], changed: AbstractSet[str] = frozenset()
+    ) -> bool:
         """Bring the copies up to `release`, which was just committed; whether that has to be done later."""
         try:
-            await self.refresh(release, contents)
+            await self.refresh(release, contents, changed)
         except ApmS3Error as error:
             log.warning("live copies of %s in %s are behind: %s", release.tool, release.environment, error)
             return True
         return False
 
-    async def refresh(self, release: Release, contents: Mapping[str, bytes]) -> None:
+    async def refresh(
+        self, release: Release, contents: Mapping[str, bytes], changed: AbstractSet[str] = frozenset()
+    ) -> None:
         """Bring the copies up to `release`, or to what replaces it meanwhile.
 
         Args:
             release: it was committed.
             contents: what is known of its files' contents.
+            changed: the files in which it differs from the release before it. They are written while the listing is
+                under way; all others are held against the listing.
         """
         while True:
             gone: Gone | None = None
             try:
-                await self._write(release, contents)
+                await self._write(release, contents, changed)
             except Gone as missing:
                 # A newer release has let a collector take this one's blobs; that one is refreshed instead.
                 gone = missing
@@ -66,7 +74,7 @@ class Live:
                 raise StoreDamaged(gone.problem, environment=release.environment, tool=release.tool) from gone
             if newer is None:
                 return
-            release, contents = newer, {}
+            release, contents, changed = newer, {}, frozenset()
 
     async def _newer(self, release: Release) -> Release | None:
         async def read(snapshot: Snapshot) -> Release | None:
@@ -77,21 +85,40 @@ class Live:
 
         return await self._reader.settled(release.environment, read)
 
-    async def _write(self, release: Release, contents: Mapping[str, bytes]) -> None:
-        folder = keys.live(release.environment, release.tool)
-        async with aclosing(self._objects.list(folder)) as listing:
-            present = {info.key.removeprefix(folder): info async for info in listing}
+    async def _write(self, release: Release, contents: Mapping[str, bytes], changed: AbstractSet[str]) -> None:
+        folder, main = keys.live(release.environment, release.tool), MAIN_FILES[release.tool]
         wanted = {name: entry for name, entry in release.files.items() if not is_reserved(name)}
-        hashes = await self._hashes(folder, present, wanted)
-        main = MAIN_FILES[release.tool]
-        changed = [name for name, entry in wanted.items() if hashes.get(name) != entry.sha256]
-        await run_all((self._copy(folder, release, name, contents) for name in changed if name != main), limit=PARALLEL)
+        new = changed & wanted.keys()
+        early = new if self._only_main_is_new(folder, main, wanted, new) else new - {main}
+        copies: list[Coroutine[Any, Any, dict[str, FileInfo] | None]] = [
+            self._copy(folder, release, name, contents) for name in sorted(early)
+        ]
+        present, *_ = await run_all([self._present(folder), *copies], limit=PARALLEL)
+        # Of what is written meanwhile, the listing may show the old copy or the new one.
+        listed = {name: info for name, info in (present or {}).items() if name not in new}
+        hashes = await self._hashes(folder, listed, wanted)
+        wrong = [name for name, entry in wanted.items() if name not in early and hashes.get(name) != entry.sha256]
+        await run_all((self._copy(folder, release, name, contents) for name in wrong if name != main), limit=PARALLEL)
         # Last: whoever sees the new main file finds the files that it names.
-        if main in changed:
+        if main in wrong:
             await self._copy(folder, release, main, contents)
         gone = [name for name, sha256 in hashes.items() if sha256 is not None and name not in wanted]
         for key, reason in (await delete_what_can_be(self._objects, [folder + name for name in gone])).items():
             log.warning("the live copy '%s' of a file that is gone cannot be deleted: %s", key, reason)
+
+    def _only_main_is_new(
+        self, folder: str, main: str, wanted: Mapping[str, FileEntry], changed: AbstractSet[str]
+    ) -> bool:
+        """Whether the main file is all that changes, and the copies of the others were right when last seen."""
+        if changed != {main}:
+            return False
+        marks = {name: self._known.get(folder + name, (None, None))[1] for name in wanted}
+        return all(marks[name] == entry.sha256 for name, entry in wanted.items() if name != main)
+
+    async def _present(self, folder: str) -> dict[str, FileInfo]:
+        """The copies that there are, by name."""
+        async with aclosing(self._objects.list(folder)) as listing:
+            return {info.key.removeprefix(folder): info async for info in listing}
 
     async def _hashes(
         self, folder: str, present: Mapping[str, FileInfo], wanted: Mapping[str, FileEntry]

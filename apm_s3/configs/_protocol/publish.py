@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -186,7 +187,8 @@ class Publisher:
     ) -> list[Release]:
         earlier.check(environment, tools, same)
         # Whoever made it may have been cut short before the copies were right.
-        refresh = self._refresh_live(earlier.releases, [{} for _ in earlier.releases])
+        nothing: list[Contents] = [{} for _ in earlier.releases]
+        refresh = self._refresh_live(earlier.releases, nothing, [frozenset() for _ in nothing])
         call.commit_begins()
         return await self._refreshed(self._afterwards.start(refresh), earlier.releases, call)
 
@@ -220,32 +222,40 @@ class Publisher:
         environment = begun.environment
         write_id = call.write_id or keys.new_write_id(environment)
         plans = [await self._plan(draft, write_id) for draft in drafts]
+        releases = [_release(begun, draft, plan, write_id) for draft, plan in zip(drafts, plans, strict=True)]
         contents: list[Contents] = [_given(draft) for draft in drafts]
+        chosen = call.write_id is not None
+        # Nobody looks for any of it before the commit names it, so all of it goes out at once.
+        documents = [self._put_release(release, chosen=chosen) for release in releases]
         work: list[Coroutine[Any, Any, object]] = [self._check_not_ahead(begun, draft) for draft in drafts]
         for draft, plan, known in zip(drafts, plans, contents, strict=True):
-            folder = keys.blobs(environment, draft.tool)
-            work += [self._put(folder + blob, body) for blob, body in plan.puts.items()]
-            work += [self._copy(folder + source, folder + blob) for blob, source in plan.copies.items()]
-            # A copy inside S3 takes damage along: it is read beside that, and needed for `live/` anyway.
-            copied = set(plan.copies.values())
-            work += [
-                self._read(environment, draft.tool, name, entry, known)
-                for name, entry in draft.files.items()
-                if isinstance(entry, FileEntry) and entry.blob in copied
-            ]
-        part, *_ = await run_all([self._store_log(begun, write_id), *work], limit=PARALLEL)
-        releases = [_release(begun, draft, plan, write_id) for draft, plan in zip(drafts, plans, strict=True)]
-        chosen = call.write_id is not None
-        named = tuple(
-            await run_all((self._put_release(release, chosen=chosen) for release in releases), limit=PARALLEL)
-        )
+            work += self._files(environment, draft, plan, known)
+        part, *stored = await run_all([self._store_log(begun, write_id), *documents, *work], limit=PARALLEL)
+        named = cast("tuple[Release, ...]", tuple(stored[: len(documents)]))
+        changed = [_changed(draft, plan) for draft, plan in zip(drafts, plans, strict=True)]
         change = NewReleases(environment, named, {draft.tool: draft.expect for draft in drafts})
         note = note_of(named)
         refresh = await self._committer.commit(
             begun, change, write_id, note, call=call, releases=named, part=cast("LogPart | None", part),
-            then=lambda: self._refresh_live(named, contents),
+            then=lambda: self._refresh_live(named, contents, changed),
         )  # fmt: skip
         return await self._refreshed(refresh, named, call)
+
+    def _files(
+        self, environment: str, draft: Draft, plan: BlobPlan, into: Contents
+    ) -> list[Coroutine[Any, Any, object]]:
+        """What stores the files of a draft."""
+        folder = keys.blobs(environment, draft.tool)
+        work: list[Coroutine[Any, Any, object]] = [self._put(folder + blob, body) for blob, body in plan.puts.items()]
+        work += [self._copy(folder + source, folder + blob) for blob, source in plan.copies.items()]
+        # A copy inside S3 takes damage along: it is read beside that, and needed for `live/` anyway.
+        copied = set(plan.copies.values())
+        work += [
+            self._read(environment, draft.tool, name, entry, into)
+            for name, entry in draft.files.items()
+            if isinstance(entry, FileEntry) and entry.blob in copied
+        ]
+        return work
 
     async def _refreshed(
         self, refresh: asyncio.Task[list[Release]] | None, named: Sequence[Release], call: Call
@@ -320,14 +330,19 @@ class Publisher:
             # Its own write id: an earlier send of this very request has arrived. One that the caller made may be
             # that of an earlier call, or of one beside us: what is there already is what both commit.
             if chosen:
-                return taken_up(await self._reader.document(key), release)
+                there = taken_up(await self._reader.document(key), release)
+                if there.files != release.files:
+                    # Its own files are there once this call has stored them; those of the other one need not be.
+                    await self._reader.files(there)
+                return there
         return replace(release, ref=ReleaseRef(release.revision, key, hashlib.sha256(body).hexdigest()))
 
     async def _refresh_live(
-        self, releases: Sequence[Release], contents: Sequence[Mapping[str, bytes]]
+        self, releases: Sequence[Release], contents: Sequence[Contents], changed: Sequence[AbstractSet[str]]
     ) -> list[Release]:
         pending = await run_all(
-            self._live.try_refresh(release, known) for release, known in zip(releases, contents, strict=True)
+            self._live.try_refresh(release, known, names)
+            for release, known, names in zip(releases, contents, changed, strict=True)
         )
         return [replace(release, live_pending=late) for release, late in zip(releases, pending, strict=True)]
 
@@ -339,6 +354,12 @@ def size_of(draft: Draft) -> int:
 
 def _given(draft: Draft) -> Contents:
     return {name: body for name, body in draft.files.items() if isinstance(body, bytes)}
+
+
+def _changed(draft: Draft, plan: BlobPlan) -> AbstractSet[str]:
+    """The files in which a draft differs from the release that it replaces."""
+    before = {} if draft.base is None else draft.base.files
+    return {name for name, entry in plan.entries.items() if name not in before or before[name].sha256 != entry.sha256}
 
 
 def _release(begun: Snapshot, draft: Draft, plan: BlobPlan, write_id: str) -> Release:

@@ -45,6 +45,21 @@ def _commit_before_its_documents() -> AbstractContextManager[Any]:
     return mock.patch.object(publish.Publisher, "_put", not_waited_for)
 
 
+def _commit_before_its_release_document() -> AbstractContextManager[Any]:
+    put_release = publish.Publisher._put_release
+
+    async def not_waited_for(self: publish.Publisher, release: Any, **options: Any) -> Any:
+        import asyncio
+
+        asyncio.ensure_future(put_release(self, release, **options))  # noqa: RUF006 - that is the mistake
+        body = encode_release(release)
+        key = publish.keys.release(release.environment, release.tool, release.revision, release.write_id)
+        sha256 = hashlib.sha256(body).hexdigest()
+        return replace(release, ref=publish.ReleaseRef(release.revision, key, sha256))
+
+    return mock.patch.object(publish.Publisher, "_put_release", not_waited_for)
+
+
 def _live_before_the_commit() -> AbstractContextManager[Any]:
     put_release = publish.Publisher._put_release
 
@@ -198,6 +213,15 @@ def _main_file_with_the_others() -> AbstractContextManager[Any]:
     return mock.patch.object(live, "MAIN_FILES", dict.fromkeys(live.MAIN_FILES, ""))
 
 
+def _copies_are_known_whoever_wrote_them() -> AbstractContextManager[Any]:
+    mark = live.Live._mark
+
+    async def remembered(self: Any, key: str, listed: Any) -> Any:
+        return self._known[key][1] if key in self._known else await mark(self, key, listed)
+
+    return mock.patch.object(live.Live, "_mark", remembered)
+
+
 def _document_of_a_twin_is_not_read() -> AbstractContextManager[Any]:
     def as_wanted(there: Any, wanted: Any) -> Any:
         sha256 = hashlib.sha256(encode_release(wanted)).hexdigest()
@@ -233,6 +257,10 @@ SCENARIOS: dict[str, tuple[Mutation, Callable[[], Coroutine[Any, Any, None]]]] =
     "a refresh of live/ ends with its caller": (_refresh_ends_with_its_caller, scenarios.cancelled_late),
     "a base is told by its revision, not by its key": (_base_is_told_by_its_revision, scenarios.made_anew),
     "the main file of live/ is written with the others": (_main_file_with_the_others, scenarios.main_file_last),
+    "a live copy is taken for known that someone else wrote": (
+        _copies_are_known_whoever_wrote_them,
+        scenarios.known_copy,
+    ),
     "a repair knows nothing before a lost document": (
         lambda: mock.patch.object(history, "_before", return_value=None),
         scenarios.lost_document,
@@ -267,6 +295,7 @@ MUTATIONS: dict[str, Mutation] = {
     "a write goes on after its window": lambda: mock.patch.object(commit._Write, "_check_window"),
     "outcome does not move the document on": lambda: mock.patch.object(outcome, "_rule_out", _async(value=True)),
     "the commit does not wait for the blobs": _commit_before_its_documents,
+    "the commit does not wait for the release documents": _commit_before_its_release_document,
     "live/ is written before the commit": _live_before_the_commit,
     "a deploy commits its tools one by one": _tools_one_by_one,
     "a rollback names old blobs instead of copying them": _reuse_old_blobs,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from apm_s3.configs import CommitOutcome, ConfigStore, Release
-from apm_s3.errors import ConnectionLost, RevisionConflict, StoreDamaged
+from apm_s3.errors import ConnectionLost, RevisionConflict, StoreDamaged, Throttled
 from apm_s3.models import FileInfo
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI
@@ -58,6 +58,22 @@ async def main_file_last() -> None:
     assert (len(order), order[-1]) == (6, "loki.yaml")
     await store.upload("loki", "production", files={"loki.yaml": OTHER_LOKI, "z.yaml": "groups: []\n"})
     assert order[6:] == ["z.yaml", "loki.yaml"]
+
+
+async def known_copy() -> None:
+    """A copy that one process wrote, and another one has replaced since, is put right by the first one's next write."""
+    memory = MemoryObjects()
+    store, other = ConfigStore(memory), ConfigStore(memory)
+    live = "live/production/loki/rules/a.yaml"
+    await store.upload("loki", "production", files={"loki.yaml": LOKI, "rules/a.yaml": "groups: []\n# 1\n"})
+    await other.upload("loki", "production", files={"loki.yaml": LOKI, "rules/a.yaml": "groups: []\n# 2\n"})
+    memory.will_fail("put", Throttled("slow down", status=503), key=live)
+    assert (await other.rollback("loki", "production", to_revision=1)).live_pending
+
+    assert not (await store.upload("loki", "production", OTHER_LOKI)).live_pending
+
+    assert memory.objects[live][1] == b"groups: []\n# 1\n"
+    assert memory.objects["live/production/loki/loki.yaml"][1] == OTHER_LOKI.encode()
 
 
 async def overrun() -> None:
