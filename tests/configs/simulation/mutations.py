@@ -65,7 +65,7 @@ def _live_before_the_commit() -> AbstractContextManager[Any]:
 
     async def too_early(self: publish.Publisher, release: Any, *, chosen: bool) -> Any:
         named = await put_release(self, release, chosen=chosen)
-        await self._live._write(named, {})
+        await self._live._write(named, {}, frozenset())
         return named
 
     return mock.patch.object(publish.Publisher, "_put_release", too_early)
