@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -77,9 +78,15 @@ class FaultyS3:
         s3: the state behind it.
         arrived: the operations of all requests that arrived, in order.
         connections: those that are open now.
+        early: gives the answer to a request whose body is still to come; None lets it come first.
+
+    Args:
+        tls: to speak TLS.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.early: Callable[[Request], Response | None] = lambda _request: None
+        self._tls = tls
         self.s3 = MemoryS3()
         self.arrived: list[str] = []
         self.rules: list[Rule] = []
@@ -89,9 +96,9 @@ class FaultyS3:
 
     async def __aenter__(self) -> FaultyS3:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Connection(self), "127.0.0.1", 0, backlog=1024)
+        self._server = await loop.create_server(lambda: _Connection(self), "127.0.0.1", 0, backlog=1024, ssl=self._tls)
         host, port = self._server.sockets[0].getsockname()[:2]
-        self.endpoint_url = f"http://{host}:{port}"
+        self.endpoint_url = f"{'https' if self._tls else 'http'}://{host}:{port}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -138,6 +145,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, server: FaultyS3) -> None:
         self._server = server
         self._buffer = bytearray()
+        self._unread = 0
         self.answering: asyncio.Task[None] | None = None
         loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[None] = loop.create_future()
@@ -155,9 +163,30 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
+        if self._unread:
+            read = min(self._unread, len(self._buffer))
+            del self._buffer[:read]
+            self._unread -= read
         self._proceed()
 
+    def _answer_early(self) -> None:
+        """Answer a request whose head alone has come, and read over its body."""
+        end = self._buffer.find(b"\r\n\r\n") + 4
+        if self.answering is not None or end < 4:
+            return
+        whole = bytearray(self._buffer[:end].lower().replace(b"\r\ncontent-length:", b"\r\nx-length:"))
+        request = _take_request(whole, self.transport)
+        length = int(request.headers.get("x-length", 0)) if request else 0
+        if request is None or len(self._buffer) >= end + length:
+            return
+        response = self._server.early(request)
+        if response is not None:
+            self._unread = end + length - len(self._buffer)
+            self._buffer.clear()
+            self.transport.write(head_of(response) + response.body)
+
     def _proceed(self) -> None:
+        self._answer_early()
         if self.answering is None and (request := _take_request(self._buffer, self.transport)) is not None:
             exchange = Exchange(request, self._server.s3, self.transport, self.lost)
             self.answering = asyncio.create_task(self._server.answer(exchange), name="faulty s3")

@@ -26,21 +26,25 @@ class BoundedResponse(ClientResponse):
         Raises:
             ConnectionBroken: it is longer than any document of S3.
         """
-        if self._body is not None:
-            return await super().read()
-        limit = MAX_ERROR if self.status >= 300 else MAX_DOCUMENT
+        if self._body is None:
+            try:
+                self._body = await self._bounded(MAX_ERROR if self.status >= 300 else MAX_DOCUMENT)
+            except BaseException:
+                self.close()
+                raise
+        return self._body
+
+    async def _bounded(self, limit: int) -> bytes:
         pieces = bytearray()
         while len(pieces) <= limit:
             piece = await self.content.readany()
             if not piece:
-                break
+                return bytes(pieces)
             pieces += piece
-        else:
-            self.close()
-            if self.status < 300:
-                raise ConnectionBroken(f"the answer is longer than {limit} bytes")
-        self._body = bytes(pieces)
-        return self._body
+        self.close()
+        if self.status < 300:
+            raise ConnectionBroken(f"the answer is longer than {limit} bytes")
+        return bytes(pieces)
 
 
 def look_before_reuse(connector: BaseConnector | None) -> None:
