@@ -21,6 +21,7 @@ _STATUS = re.compile(r"HTTP/1\.([01]) ([1-9]\d\d)(?: .*)?")
 _LENGTH = re.compile(r"\d{1,19}", re.ASCII)
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t -~\x80-\xff]*)?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_FRAMING = frozenset({"content-length", "transfer-encoding"})
 _CONTROLS = bytes([*range(32), 127])
 """What no line of a head may hold, but for tabs."""
 _MAX_NAME, _MAX_NAMES = 64, 1000
@@ -162,12 +163,12 @@ def _framing(status: int, headers: dict[str, str], method: str) -> tuple[int | N
         headers["content-length"] = length
     if length is not None and not _LENGTH.fullmatch(length):
         raise MalformedAnswer("the answer has a malformed length")
+    coding = headers.get("transfer-encoding")
+    if coding is not None and coding.lower() != "chunked":
+        raise MalformedAnswer("the answer has a transfer encoding that was not asked for")
     if method == "HEAD" or status in {204, 304} or status < 200 or (method == "CONNECT" and status < 300):
         return 0, False
-    coding = headers.get("transfer-encoding")
     if coding is not None:
-        if coding.lower() != "chunked":
-            raise MalformedAnswer("the answer has a transfer encoding that was not asked for")
         return None, True
     return None if length is None else int(length), False
 
@@ -228,6 +229,8 @@ class Chunks:
                 raise MalformedAnswer("a chunk is longer than it says")
             self._between = False
         elif self._trailing:
+            if line and not _FRAMING.isdisjoint(_headers(_odd_lines(line))):
+                raise MalformedAnswer("the trailer of the answer says where it ends")
             self.ended = not line
             self._trailed += len(line)
             if self._trailed > MAX_HEAD:
