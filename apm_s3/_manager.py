@@ -22,6 +22,7 @@ from apm_s3._s3.objects.copies import CopyOperations
 from apm_s3._s3.objects.downloads import DownloadOperations
 from apm_s3._s3.objects.listing import ListingOperations
 from apm_s3._s3.objects.multipart import UploadOperations
+from apm_s3._s3.objects.tags import TagOperations
 from apm_s3._s3.objects.verbs import ObjectOperations
 from apm_s3._s3.pool import S3ConnectionPool
 from apm_s3._s3.remembering import Policies, invalidating
@@ -54,6 +55,7 @@ class S3Manager(
     ListingOperations,
     CopyOperations,
     UploadOperations,
+    TagOperations,
     BatchOperations,
 ):
     """Buckets, objects and configurations in S3.

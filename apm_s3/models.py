@@ -23,6 +23,7 @@ __all__ = [
     "DeleteOutcome",
     "DeleteReport",
     "EmptyReport",
+    "FileContent",
     "FileInfo",
     "FileVersion",
     "KeyFailure",
@@ -80,6 +81,14 @@ class FileInfo(NamedTuple):
     server_time: float | None = None
     headers: Mapping[str, str] = _NOTHING
     stale_since: datetime | None = None
+
+
+class FileContent(NamedTuple):
+    """An object as a whole: what S3 says of it, its content, and its tags (None where they were not asked for)."""
+
+    info: FileInfo
+    data: bytes
+    tags: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

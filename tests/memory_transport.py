@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -45,6 +45,7 @@ class MemoryTransport:
     def __init__(self) -> None:
         self.bucket = MemoryBucket("bucket")
         self.objects = self.bucket.objects
+        self.tagged: dict[str, Mapping[str, str]] = {}
         self.uploads: dict[str, Upload] = {}
         self.requests: Counter[str] = Counter()
         self.before: Callable[[str, int], None] = lambda verb, count: None
@@ -108,9 +109,15 @@ class MemoryTransport:
                 raise s3_error(operation="head", status=404, bucket=bucket, key=key)
             return self._found("head", key, options)[0]
 
+    async def tags(self, bucket: str, key: str, options: ReadOptions) -> dict[str, str]:
+        async with self._request("tags", bucket):
+            self._found("tags", key, options)
+            return dict(self.tagged.get(key, {}))
+
     async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
         async with self._request("put", bucket):
             data = await gathered(body)
+            self.tagged[key] = options.tags
             return self._store(key, data, options, f'"{hashlib.md5(data).hexdigest()}"')
 
     async def delete(self, bucket: str, key: str, options: DeleteOptions) -> DeleteOutcome:

@@ -238,6 +238,18 @@ def parse_time(text: str | None) -> datetime | None:
         return None
 
 
+def parse_tags(body: bytes) -> dict[str, str]:
+    """The answer to GetObjectTagging."""
+    root = _document(body, "Tagging")
+    tags: dict[str, str] = {}
+    for tag_set in root:
+        for tag in _children(tag_set, "Tag"):
+            if not tag.get("Key") or tag["Key"] in tags:
+                raise MalformedDocument("a tag has no key, or one that another has")
+            tags[tag["Key"]] = tag.get("Value", "")
+    return tags
+
+
 def build_delete(keys: Iterable[tuple[str, str | None]]) -> bytes:
     """The body of DeleteObjects for (key, version id). Each key is answered for, one by one."""
     objects = "".join(

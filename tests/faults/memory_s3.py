@@ -287,8 +287,12 @@ class MemoryS3:
         return Response(202)
 
     def _get_object_tagging(self, request: Request) -> Response:
-        self._find(request.bucket, request.key)
-        return _xml("Tagging", "<TagSet></TagSet>")
+        found = self._find(request.bucket, request.key)
+        tags = "".join(
+            f"<Tag><Key>{escape(name)}</Key><Value>{escape(value)}</Value></Tag>"
+            for name, value in parse_qsl(found.headers.get("x-amz-tagging", ""), keep_blank_values=True)
+        )
+        return _xml("Tagging", f"<TagSet>{tags}</TagSet>")
 
     # Listings
 
@@ -462,7 +466,7 @@ def _stored_headers(request: Request) -> dict[str, str]:
     kept = {
         name: value
         for name, value in request.headers.items()
-        if name in STORED_HEADERS or name.startswith("x-amz-meta-")
+        if name in STORED_HEADERS or name == "x-amz-tagging" or name.startswith("x-amz-meta-")
     }
     encoding = [part for part in kept.pop("content-encoding", "").split(",") if part.strip() not in {"", "aws-chunked"}]
     return {**kept, "content-encoding": ",".join(encoding)} if encoding else kept
@@ -478,7 +482,8 @@ def _store(
 
 def _object_headers(found: StoredObject) -> dict[str, str]:
     modified = formatdate(found.modified, usegmt=True)
-    return {**found.headers, "etag": found.etag, "last-modified": modified, "accept-ranges": "bytes"}
+    headers = {name: value for name, value in found.headers.items() if name != "x-amz-tagging"}
+    return {**headers, "etag": found.etag, "last-modified": modified, "accept-ranges": "bytes"}
 
 
 def _check_write_conditions(request: Request, current: StoredObject | None) -> None:

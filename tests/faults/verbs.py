@@ -26,7 +26,9 @@ def new_state() -> MemoryS3:
         s3.buckets[bucket] = {}
     for key in ("a", "b", "large"):
         body = OLD * 10 if key == "large" else OLD
-        s3.buckets[BUCKET][key] = StoredObject(body, {"content-type": "text/plain"}, _etag(body))
+        s3.buckets[BUCKET][key] = StoredObject(
+            body, {"content-type": "text/plain", "x-amz-tagging": "team=apm"}, _etag(body)
+        )
     return s3
 
 
@@ -138,6 +140,11 @@ def _check_nothing_beside(path: Path) -> None:
     assert not left, f"left behind: {left}"
 
 
+async def _get_file(s3: S3Manager) -> tuple[bytes, Any]:
+    found = await s3.get_file(BUCKET, "a", tags=True)
+    return found.data, found.tags
+
+
 async def _head(s3: S3Manager) -> int:
     return (await s3.head_file(BUCKET, "a")).size
 
@@ -213,6 +220,9 @@ VERBS = (
     Verb("list", "ListObjectsV2", _list, ["a", "b", "large"]),
     Verb("iterate", "ListObjectsV2", _iter, ["a", "b", "large"]),
     Verb("versions", "ListObjectVersions", _versions, ["a", "b", "large"]),
+    Verb("tags", "GetObjectTagging", lambda s3: s3.get_file_tags(BUCKET, "a"), {"team": "apm"}),
+    *(Verb("get with tags", request, _get_file, (OLD, {"team": "apm"}))
+      for request in ("GetObject", "GetObjectTagging")),
     Verb("delete", "DeleteObject", _delete, "a", gone("a")),
     Verb("delete many", "DeleteObjects", _delete_many, ["a", "b"], gone("a", "b")),
     Verb("copy", "CopyObject", _copy, "c", put(OTHER, "c", OLD)),

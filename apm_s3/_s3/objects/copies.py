@@ -17,6 +17,7 @@ from apm_s3._s3.engine import (
 from apm_s3._s3.objects.conditional import settle_write
 from apm_s3._s3.objects.multipart import MultipartUpload, open_upload
 from apm_s3._s3.objects.sources import stored_with
+from apm_s3._s3.objects.tags import read_tags
 from apm_s3._s3.objects.verbs import head
 from apm_s3._s3_answers import s3_error
 from apm_s3._tasks import run_all
@@ -25,7 +26,6 @@ from apm_s3.errors import (
     BucketNotFound,
     IntegrityError,
     InvalidOption,
-    NotConfigured,
     NotFound,
     ObjectChanged,
     ObjectNotFound,
@@ -212,7 +212,8 @@ async def _like_source(engine: Engine, source: FileInfo, options: CopyOptions) -
     """The options under which an upload becomes what CopyObject would have made."""
     wanted = options.replace
     if wanted is None:
-        wanted = UploadOptions(tags=await _tags(engine, source, options), **stored_with(source))
+        tags = await read_tags(engine, source.bucket, source.key, _source_reading(options))
+        wanted = UploadOptions(tags=tags, **stored_with(source))
     chosen: dict[str, Any] = {
         "storage_class": options.storage_class,
         "if_match": options.if_match,
@@ -224,23 +225,6 @@ async def _like_source(engine: Engine, source: FileInfo, options: CopyOptions) -
     }
     given = {name: value for name, value in chosen.items() if value is not None}
     return replace(wanted, requester_pays=options.requester_pays, **given)
-
-
-async def _tags(engine: Engine, source: FileInfo, options: CopyOptions) -> dict[str, str]:
-    chosen = {"VersionId": options.source_version_id, "ExpectedBucketOwner": options.expected_source_bucket_owner}
-    if options.requester_pays:
-        chosen["RequestPayer"] = "requester"
-    given = {name: value for name, value in chosen.items() if value}
-    try:
-        answer = await engine.runner.run(
-            "get_object_tagging",
-            source.bucket,
-            source.key,
-            lambda: engine.control.call("get_object_tagging", Bucket=source.bucket, Key=source.key, **given),
-        )
-    except NotConfigured:
-        return {}
-    return {tag["Key"]: tag["Value"] for tag in answer.get("TagSet", ())}
 
 
 # --------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import TypeVar
 from apm_s3._paging import ListingProgress
 from apm_s3._s3.engine import READ_DEFAULTS, Engine, Operations, check_bucket
 from apm_s3._s3.objects.verbs import head
-from apm_s3._s3.transports.base import RawPage
+from apm_s3._s3.transports.base import ParsedPage, RawPage
 from apm_s3._tasks import run_all
 from apm_s3.errors import NotFound
 from apm_s3.models import FileInfo, FileVersion, ListPage, VersionPage
@@ -33,6 +33,7 @@ class ListingOperations(Operations):
         delimiter: str | None = None,
         max_keys: int = 1000,
         start_after: str | None = None,
+        stop_before: str | None = None,
         token: str | None = None,
         include_metadata: bool = False,
         requester_pays: bool = False,
@@ -45,6 +46,8 @@ class ListingOperations(Operations):
             delimiter: what stands between folders ("/"): deeper keys are then summed up in the page's `prefixes`.
             max_keys: keys and prefixes of the page, 1 to 1000.
             start_after: begin after this key.
+            stop_before: end before this key, or common prefix; S3 does not know such a bound, so that a page can have
+                fewer entries than `max_keys`.
             token: `next_token` of the page before.
             include_metadata: fill in content type, metadata and headers, by one HEAD an object, in parallel. An object
                 that is deleted meanwhile is left out.
@@ -65,7 +68,7 @@ class ListingOperations(Operations):
             expected_bucket_owner=expected_bucket_owner,
             timeout=timeout,
         )
-        return await _page(engine, bucket, options, include_metadata)
+        return await _page(engine, bucket, options, include_metadata, stop_before)
 
     async def iter_files(
         self,
@@ -73,6 +76,7 @@ class ListingOperations(Operations):
         prefix: str = "",
         *,
         start_after: str | None = None,
+        stop_before: str | None = None,
         include_metadata: bool = False,
         requester_pays: bool = False,
         expected_bucket_owner: str | None = None,
@@ -95,6 +99,9 @@ class ListingOperations(Operations):
 
         async def page(token: str | None) -> tuple[RawPage, str | None]:
             found = await _raw_page(engine, bucket, replace(options, token=token))
+            if stop_before is not None:
+                # Parsed at once: what ends here needs no next page.
+                found = ParsedPage(_cut(found.parse(), stop_before))
             return found, found.next_token
 
         progress = ListingProgress("list_files", bucket)
@@ -213,11 +220,23 @@ async def _pages(
     yield page
 
 
-async def _page(engine: Engine, bucket: str, options: ListOptions, include_metadata: bool) -> ListPage:
+def _cut(page: ListPage, stop: str) -> ListPage:
+    """The page up to a key. S3 lists in the order of UTF-8 bytes, which is that of Python's strings."""
+    files = tuple(info for info in page.files if info.key < stop)
+    prefixes = tuple(prefix for prefix in page.prefixes if prefix < stop)
+    ended = len(files) < len(page.files) or len(prefixes) < len(page.prefixes)
+    return ListPage(files, prefixes, None if ended else page.next_token)
+
+
+async def _page(
+    engine: Engine, bucket: str, options: ListOptions, include_metadata: bool, stop_before: str | None
+) -> ListPage:
     transport = engine.transport
     page = await engine.runner.run(
         "list_files", bucket, None, lambda: transport.list_files(bucket, options), timeout=options.timeout
     )
+    if stop_before is not None:
+        page = _cut(page, stop_before)
     return await _described(engine, page, options) if include_metadata else page
 
 

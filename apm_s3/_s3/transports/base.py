@@ -90,6 +90,9 @@ class ObjectTransport(Protocol):
     async def head(self, bucket: str, key: str, options: ReadOptions) -> FileInfo:
         """HEAD. A 404 is a plain `NotFound`: it has no body that tells the bucket from the key."""
 
+    async def tags(self, bucket: str, key: str, options: ReadOptions) -> dict[str, str]:
+        """GetObjectTagging. Of the options, the version, the payer and the expected owner count."""
+
     async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
         """PUT in one request; a `Stream` has a known size."""
 

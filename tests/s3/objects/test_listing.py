@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
-from apm_s3 import BucketNotFound, DeleteOptions, ReadOptions, S3Manager, UploadOptions
+from apm_s3 import BucketNotFound, DeleteOptions, ReadOptions, S3Manager, S3Settings, UploadOptions
 from apm_s3._s3.transports.clients import Clients
 from apm_s3.errors import InvalidOption
+from tests.memory_transport import MemoryManager
 
 
 @pytest.fixture
@@ -115,3 +116,27 @@ async def test_a_version_is_read_and_removed_by_its_id(s3: S3Manager, clients: C
 
     assert [version.version_id async for version in s3.iter_versions(bucket)] != []
     assert first.version_id not in [version.version_id async for version in s3.iter_versions(bucket)]
+
+
+async def test_a_listing_ends_before_a_key(s3: S3Manager, bucket: str) -> None:
+    for key in ("a", "b/1", "b/2", "c", "é"):
+        await s3.upload_file(bucket, key, b"")
+
+    assert [info.key async for info in s3.iter_files(bucket, stop_before="c")] == ["a", "b/1", "b/2"]
+    assert [info.key async for info in s3.iter_files(bucket, start_after="a", stop_before="b/2")] == ["b/1"]
+    page = await s3.list_files(bucket, delimiter="/", stop_before="c")
+    assert ([info.key for info in page.files], page.prefixes) == (["a"], ("b/",))
+    assert [info.key for info in (await s3.list_files(bucket, stop_before="z")).files] == ["a", "b/1", "b/2", "c"]
+
+
+async def test_a_listing_that_ends_before_a_key_asks_for_no_page_behind_it() -> None:
+    async with MemoryManager(S3Settings()) as s3:
+        for number in range(2500):
+            s3.transport.bucket.put(f"k{number:04}", b"")
+
+        found = [info.key async for info in s3.iter_files("bucket", stop_before="k0500")]
+
+        assert (found[-1], len(found)) == ("k0499", 500)
+        assert s3.transport.requests["list_files"] == 1
+        page = await s3.list_files("bucket", stop_before="k0500")
+        assert (len(page.files), page.next_token) == (500, None)

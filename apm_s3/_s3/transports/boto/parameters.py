@@ -35,6 +35,12 @@ def checked_read_parameters(options: ReadOptions) -> dict[str, Any]:
     return parameters
 
 
+def tags_parameters(options: ReadOptions) -> dict[str, Any]:
+    """Of GetObjectTagging."""
+    parameters = _given({"VersionId": options.version_id, "ExpectedBucketOwner": options.expected_bucket_owner})
+    return parameters | _payer(options.requester_pays)
+
+
 def upload_parameters(options: UploadOptions) -> dict[str, Any]:
     """Of PutObject and CreateMultipartUpload."""
     legal_hold = None if options.legal_hold is None else ("ON" if options.legal_hold else "OFF")

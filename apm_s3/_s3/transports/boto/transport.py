@@ -22,6 +22,7 @@ from apm_s3._s3.transports.boto.parameters import (
     list_parameters,
     part_parameters,
     read_parameters,
+    tags_parameters,
     upload_parameters,
 )
 from apm_s3._s3.transports.clients import Clients
@@ -45,6 +46,7 @@ _PIECE = 256 * 1024
 _METHODS = {
     "get_object": "GET",
     "head_object": "HEAD",
+    "get_object_tagging": "GET",
     "put_object": "PUT",
     "delete_object": "DELETE",
     "delete_objects": "POST",
@@ -98,6 +100,12 @@ class BotoTransport:
         answer = await self._call("head_object", Bucket=bucket, Key=key, **checked_read_parameters(options))
         _check(answer, "head_file", "HEAD", bucket, key, options)
         return _file_info(bucket, key, answer)
+
+    async def tags(self, bucket: str, key: str, options: ReadOptions) -> dict[str, str]:
+        """See `ObjectTransport.tags`."""
+        answer = await self._call("get_object_tagging", Bucket=bucket, Key=key, **tags_parameters(options))
+        _check(answer, "get_file_tags", "GET", bucket, key, ReadOptions(version_id=options.version_id))
+        return {tag["Key"]: tag["Value"] for tag in answer.get("TagSet", ())}
 
     async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
         """See `ObjectTransport.put`."""

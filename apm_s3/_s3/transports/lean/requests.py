@@ -77,6 +77,11 @@ def version_query(version_id: str | None) -> str:
     return "" if version_id is None else encode_query([("versionId", version_id)])
 
 
+def tags_query(version_id: str | None) -> str:
+    """Of GetObjectTagging."""
+    return encode_query([("tagging", ""), *([] if version_id is None else [("versionId", version_id)])])
+
+
 def upload_headers(options: UploadOptions) -> Headers:
     """Of PutObject and CreateMultipartUpload, conditions left out."""
     headers: Headers = {"content-type": options.content_type or DEFAULT_TYPE}

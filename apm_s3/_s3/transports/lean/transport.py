@@ -89,6 +89,17 @@ class SignedTransport(SignedMultipart):
         check_object(call, options, response, None)
         return file_info(bucket, key, response.headers, None)
 
+    async def tags(self, bucket: str, key: str, options: ReadOptions) -> dict[str, str]:
+        """See `ObjectTransport.tags`."""
+        route = await self._route(bucket, options)
+        if route is None:
+            return await self._boto.tags(bucket, key, options)
+        headers = requests.owner_headers(options.expected_bucket_owner)
+        call = Call("get_file_tags", "GET", bucket, key, requests.tags_query(options.version_id), headers)
+        response, body = await self._sender.exchange(call, route)
+        check_object(call, ReadOptions(version_id=options.version_id), response, None)
+        return parsed(call, response, body, xml.parse_tags)
+
     async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
         """See `ObjectTransport.put`."""
         route = await self._route(bucket, options)
