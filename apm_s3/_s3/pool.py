@@ -1,8 +1,8 @@
 """The pool: how many requests are in flight, over all calls of a manager. It knows no verbs and no connections.
 
-Invariants: at most `limit` slots are out; whoever waits is served in the order of coming; a slot that was handed to a
-waiter who is cancelled meanwhile goes to the next one. A slot that is lent (that of an unread body) counts as out
-until a waiter takes it over.
+Invariants: at most `limit` slots are in use; waiting tasks are served first come, first served; a slot that was handed
+to a task that is then cancelled goes to the next one. A lent slot (that of an unread body) counts as in use until a
+waiting task takes it over.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class S3ConnectionPool:
 
 
 class StreamSlot:
-    """The slot of a body that is read in pieces. While nobody reads it, whoever waits for the pool may take it over.
+    """The slot of a body that is read in pieces. While nobody reads the body, a waiting task may take the slot over.
 
     `await take()` before each read, `lend()` when a piece has been handed out, `release()` at the end. A body that is
     never read on therefore keeps its connection, but no slot.

@@ -21,7 +21,7 @@ _MAX_WARNINGS = 200
 _logged: set[str] = set()
 
 PLAIN_SECRET = "plain-text-secret"  # noqa: S105 - the name of a rule
-"""The rule that a secret in clear breaks."""
+"""The rule that a plain-text secret breaks."""
 
 _UNREADABLE = frozenset((
     "alias-cycle", "ini-syntax", "json-syntax", "nul-byte", "invalid-utf8", "duplicate-key", "too-deep", "too-large",
@@ -44,7 +44,7 @@ class Checks:
 async def check_bundle(
     tool: Tool, files: Mapping[str, bytes], *, force: str | None, rules: ValidationRules = LAX
 ) -> Checks:
-    """Check a bundle as a whole, and look for secrets in clear.
+    """Check a bundle as a whole, and look for plain-text secrets.
 
     Raises:
         ConfigInvalid: there are errors, and `force` does not give a reason to store them all the same.
@@ -114,7 +114,7 @@ def only_unreadable(report: ValidationReport) -> ValidationReport:
 
 
 def report_secrets(report: ValidationReport, files: Mapping[str, bytes]) -> ValidationReport:
-    """`report` with a warning for each secret in clear in `files`."""
+    """`report` with a warning for each plain-text secret in `files`."""
     found = [
         Issue(
             Severity.WARNING,
@@ -122,7 +122,7 @@ def report_secrets(report: ValidationReport, files: Mapping[str, bytes]) -> Vali
             secret.line,
             None,
             PLAIN_SECRET,
-            f"{secret.kind} in clear",
+            f"{secret.kind} in plain text",
             hint="name a file or a variable that holds it",
             file=secret.file,
         )
@@ -153,7 +153,7 @@ def require_valid(reports: Sequence[ValidationReport], force: str | None) -> Non
 async def keep_checks(
     reports: Sequence[ValidationReport], files: Mapping[str, bytes], known: Sequence[Release], *, force: str | None
 ) -> Checks:
-    """What is kept with a release that holds `files`: issues, checks that were not made, secrets in clear, and the
+    """What is kept with a release that holds `files`: issues, checks that were not made, plain-text secrets, and the
     reason for errors.
 
     Args:
@@ -182,7 +182,7 @@ def _log_once(skipped: Sequence[str]) -> None:
 
 
 def _secrets(files: Mapping[str, bytes], known: Sequence[Release]) -> list[str]:
-    """The secrets in clear, one line each. Files that are known are not searched again: it takes a second for 2 MB."""
+    """The plain-text secrets, one line each. Known files are not searched again: a search takes a second for 2 MB."""
     told: list[str] = []
     searched: dict[str, bytes] = {}
     for name, raw in files.items():
@@ -192,5 +192,5 @@ def _secrets(files: Mapping[str, bytes], known: Sequence[Release]) -> list[str]:
         if same is None:
             searched[name] = raw
         else:
-            told += [line for line in same.warnings if line.startswith(f"{name}:") and line.endswith(" in clear")]
+            told += [line for line in same.warnings if line.startswith(f"{name}:") and line.endswith(" in plain text")]
     return told + [str(secret) for secret in find_secrets(searched)]

@@ -283,7 +283,7 @@ class ConfigStore:
     ) -> ValidationReport:
         """What `upload` would say of the same arguments, without S3: one file, or the whole bundle `files`.
 
-        Secrets in clear are warnings.
+        Plain-text secrets are warnings.
 
         Raises:
             InvalidRequest: no such tool, or a name that cannot be.

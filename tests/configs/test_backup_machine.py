@@ -132,7 +132,7 @@ class BackupMachine(RuleBasedStateMachine):
                 self.run(work)
             except (BackupInvalid, ConfigNotFound):
                 return multiple()
-            raise AssertionError("a backup that is none was restored")
+            raise AssertionError("an incomplete backup was restored")
         self.run(work)
         into = self.here(to, environment or key.split("/")[1])
         replaced = {tool: into[tool] for tool in self.backups[name] if tool in into}
@@ -152,7 +152,7 @@ class BackupMachine(RuleBasedStateMachine):
             self.run(work)
         except (BackupInvalid, ConfigNotFound):
             return
-        raise AssertionError("a drill of a backup that is none went well")
+        raise AssertionError("a drill of an incomplete backup succeeded")
 
     @rule(
         place=places, environment=environments, keep=st.none() | st.integers(1, 3), age=st.none() | st.integers(0, 20)

@@ -47,7 +47,7 @@ async def test_validation_tells_of_the_secrets_that_an_upload_would_warn_of(stor
     (warning,) = report.warnings
     assert (warning.rule, warning.path, warning.line) == ("plain-text-secret", "remote_write[0].basic_auth.password", 3)
     assert [issue.file for issue in whole.warnings] == ["prometheus.yml", "x.txt"]
-    assert release.warnings == ("prometheus.yml:3: remote_write[0].basic_auth.password: password in clear",)
+    assert release.warnings == ("prometheus.yml:3: remote_write[0].basic_auth.password: password in plain text",)
     assert "hunter2" not in repr((report, whole, release))
 
 

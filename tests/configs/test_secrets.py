@@ -1,4 +1,4 @@
-"""Secrets in clear are found by field and by shape, and never shown."""
+"""Plain-text secrets are found by field and by shape, and never shown."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_secret_says_its_file_line_and_kind_but_never_its_value() -> None:
 
     (secret,) = find_secrets({"alertmanager.yml": text.encode()})
 
-    assert str(secret) == "alertmanager.yml:3: global.smtp_auth_password: password in clear"
+    assert str(secret) == "alertmanager.yml:3: global.smtp_auth_password: password in plain text"
     assert VALUE not in repr(secret)
 
 
@@ -353,7 +353,7 @@ UNMASKED = {
     "a numbered name": ("a.yml", "password2: hunter2-Zq9\n"),
     "a short name": ("a.yml", "smtp: {pass: hunter2-Zq9}\n"),
     "a list of tokens": ("a.yml", "bearer_tokens: [hunter2-Zq9]\n"),
-    "an INI line that is none": ("grafana.ini", "[a]\nnonsense\nclient_secret = hunter2-Zq9;hunter2-Zq9\n"),
+    "an invalid INI line": ("grafana.ini", "[a]\nnonsense\nclient_secret = hunter2-Zq9;hunter2-Zq9\n"),
     "quotes that stay open": ("grafana.ini", "[a]\nclient_secret = `hunter2-Zq9\nhunter2-Zq9\n"),
     "an option of a command": ("a.yml", "args: ['--token=hunter2-Zq9']\n"),
     "a header of a command": ("a.yml", "cmd: \"curl -H 'X-Api-Key: hunter2-Zq9'\"\n"),

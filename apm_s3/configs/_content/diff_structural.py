@@ -46,7 +46,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A change with its values in clear: for code that applies it, never for people."""
+    """A change with its real values: for code that applies it, never to be shown."""
 
     kind: Kind
     steps: Steps

@@ -49,7 +49,7 @@ _MAX_NESTING = 3
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """Where a secret stands in clear.
+    """The place of a secret in plain text.
 
     Attributes:
         path: leads to the value; empty where it is in a comment or in a file without structure.
@@ -63,7 +63,7 @@ class Secret:
     kind: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.path + ': ' if self.path else ''}{self.kind} in clear"
+        return f"{self.file}:{self.line}: {self.path + ': ' if self.path else ''}{self.kind} in plain text"
 
 
 StepT = TypeVar("StepT", str | int, str | int | tuple[str, str])
@@ -79,7 +79,7 @@ class Span(NamedTuple):
 
 
 def find_secrets(files: Mapping[str, bytes]) -> tuple[Secret, ...]:
-    """The secrets in clear in `files`, in the order of each text. Files that are no text have none.
+    """Find the plain-text secrets in `files`, in the order of each text. Binary files have none.
 
     What only may be one, such as what stands behind the name of a secret in a comment (samples are full of that), is
     not reported, but it is masked.

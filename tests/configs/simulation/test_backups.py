@@ -83,7 +83,7 @@ MISTAKES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "what is replaced is not saved": _without_saving,
     "a restore takes the place of whatever is there": _whatever_is_there_now,
     "the last backup is pruned": _prune_all,
-    "the tools of a backup are not of one moment": _one_tool_after_the_other,
+    "the tools of a backup come from different moments": _one_tool_after_the_other,
 }
 
 
