@@ -145,7 +145,8 @@ def _check_headers(http: Struct, context: Context) -> None:
     for name, value in (http.get("headers") or {}).items():
         values = _HEADERS.get(name)
         if values is None:
-            http.unknown(context, ("headers", name), "header", name, tuple(_HEADERS))
+            message = f"header {name[:80]!r} may not be set here; known are {', '.join(_HEADERS)}"
+            http.error(context, ("headers", name), "reserved-header", message, context.hint(name, _HEADERS))
         elif values and value not in values and isinstance(value, str):
             http.unknown(context, ("headers", name), f"value of {name}", value, values)
 

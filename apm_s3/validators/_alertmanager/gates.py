@@ -23,6 +23,7 @@ _SINCE: dict[Version, dict[str, tuple[str, ...]]] = {
         "notify/webhook.WebhookConfig": ("url_file",),
     },
     (0, 27): {
+        "common/config.BasicAuth": ("username_file",),
         "notify/discord.DiscordConfig": ("webhook_url_file",),
         "notify/msteams.MSTeamsConfig": ("summary", "webhook_url_file"),
     },

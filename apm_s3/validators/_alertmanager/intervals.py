@@ -12,6 +12,7 @@ from zoneinfo import available_timezones
 
 from apm_s3.validators._context import Context
 from apm_s3.validators._decoding.struct import Mismatch, Struct
+from apm_s3.validators._hints import did_you_mean
 
 _TIME = re.compile(r"(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)", re.ASCII)
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
@@ -117,13 +118,21 @@ def _range(text: str, member: Callable[[str], int]) -> tuple[int, int]:
     parts = text.lower().split(":")
     if len(parts) > 2:
         raise Mismatch("range", f"not a range: {text[:40]!r}; write it as first:last")
-    values = [member(part) for part in parts]
+    values = []
+    for index, part in enumerate(parts):
+        try:
+            values.append(member(part))
+        except Mismatch as exc:
+            exc.offset = len(parts[0]) + 1 if index else 0
+            raise
     return values[0], values[-1]
 
 
 def _weekday(text: str) -> int:
     if text not in _WEEKDAYS:
-        raise Mismatch("weekday", f"{text[:40]!r} is no weekday; write it out in English: monday")
+        raise Mismatch(
+            "weekday", f"{text[:40]!r} is no weekday; write it out in English: monday", did_you_mean(text, _WEEKDAYS)
+        )
     return _WEEKDAYS.index(text)
 
 
@@ -131,7 +140,7 @@ def _month(text: str) -> int:
     if text in _MONTHS:
         return _MONTHS.index(text) + 1
     if not _NUMBER.fullmatch(text):
-        raise Mismatch("month", f"{text[:40]!r} is no month; write it as march or 3")
+        raise Mismatch("month", f"{text[:40]!r} is no month; write it as march or 3", did_you_mean(text, _MONTHS))
     # Alertmanager does not ask for one of 1 to 12: another month just never comes.
     return int(text)
 

@@ -125,7 +125,7 @@ def check_email(email: Struct, context: Context) -> None:
     seen: set[str] = set()
     for name in email.get("headers") or ():
         if name.title() in seen:
-            email.error(context, ("headers", name), "duplicate-name", f"header {name[:80]!r} is set twice")
+            email.error(context, ("headers", name), "duplicate-name", f"header {name[:80]!r} is set twice", at_key=True)
         seen.add(name.title())
 
 

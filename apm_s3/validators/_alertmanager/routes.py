@@ -76,7 +76,7 @@ def _check_label_maps(owner: Struct, fields: tuple[str, ...], context: Context) 
         for name, value in (owner.get(field) or {}).items():
             if not is_label_name(name, legacy=True):
                 message = f"{name[:80]!r} is no label name here; use matchers for UTF-8 names"
-                owner.error(context, (field, name), "label-name", message)
+                owner.error(context, (field, name), "label-name", message, at_key=True)
             if value is None:
                 owner.error(context, (field, name), "regex", f"the regular expression for {name[:80]!r} is missing")
 

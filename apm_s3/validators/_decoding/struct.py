@@ -47,6 +47,12 @@ class Mismatch(Exception):
         return mismatch
 
 
+_OF_KEYS = frozenset(
+    ("auth-exclusive", "exclusive-fields", "relabel-action-args", "reserved-header", "reserved-name", "root-route")
+)
+"""Rules that a field breaks by being there."""
+
+
 class Struct:
     """A structure that was decoded: its values by the names of their fields, and the places of all of them."""
 
@@ -109,12 +115,31 @@ class Struct:
             path = (path, step)
         return node, path
 
+    def key(self, *steps: str | int) -> Node | None:
+        """The key at the end of `steps`; None where the document has no such field."""
+        above, _ = self.place(*steps[:-1])
+        entry = getattr(above, "entries", {}).get(steps[-1])
+        key: Node | None = entry[0] if entry is not None else None
+        return key
+
     def error(
-        self, context: Context, where: str | tuple[str | int, ...], rule: str, message: str, hint: str | None = None
+        self,
+        context: Context,
+        where: str | tuple[str | int, ...],
+        rule: str,
+        message: str,
+        hint: str | None = None,
+        *,
+        at_key: bool = False,
     ) -> None:
-        """Report an error at a field, or at the structure where it has no such field."""
+        """Report an error at the value of a field, or at the structure where it has no such field.
+
+        With `at_key`, and for the rules that say that a field may not be there, it is the key that is wrong.
+        """
         steps = (where,) if isinstance(where, str) else where
         node, path = self.place(*steps)
+        if at_key or rule in _OF_KEYS:
+            node = self.key(*steps) or node
         context.error(node, path, rule, message, hint)
 
     def unknown(

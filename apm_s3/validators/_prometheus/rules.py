@@ -69,7 +69,9 @@ def _check_rule(rule: Struct, context: Context, check_expression: ExpressionChec
     legacy = context.is_before(UTF8_NAMES)
     for name in rule.get("annotations") or ():
         if not is_label_name(name, legacy=legacy):
-            rule.error(context, ("annotations", name), "label-name", f"{name[:80]!r} is no annotation name")
+            rule.error(
+                context, ("annotations", name), "label-name", f"{name[:80]!r} is no annotation name", at_key=True
+            )
     if alert:
         functions = known_in(context, TEMPLATE_FUNCTIONS)
         for field in ("labels", "annotations"):
@@ -90,7 +92,9 @@ def _check_recording(rule: Struct, record: str, context: Context) -> None:
 def _check_labels(owner: Struct, context: Context) -> None:
     for name, value in (owner.get("labels") or {}).items():
         if not is_label_name(name, legacy=context.is_before(UTF8_NAMES)) or name == "__name__":
-            owner.error(context, ("labels", name), "label-name", f"{name[:80]!r} is no label name for a rule")
+            owner.error(
+                context, ("labels", name), "label-name", f"{name[:80]!r} is no label name for a rule", at_key=True
+            )
         if isinstance(value, str) and not is_utf8(value):
             owner.error(context, ("labels", name), "label-value", "the value of a label is UTF-8")
 
@@ -98,4 +102,5 @@ def _check_labels(owner: Struct, context: Context) -> None:
 def _check_templates(rule: Struct, field: str, functions: frozenset[str], context: Context) -> None:
     for name, text in (rule.get(field) or {}).items():
         if isinstance(text, str) and (found := template_problem(text, functions, TEMPLATE_VARIABLES)):
-            rule.error(context, (field, name), "template", f"not a Go template: {found[0]}")
+            node, path = rule.place(field, name)
+            context.add(context.issue_inside(node, path, found[1], "template", f"not a Go template: {found[0]}"))

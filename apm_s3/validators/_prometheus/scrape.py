@@ -59,7 +59,7 @@ def check_label_names(struct: Struct, field: str, context: Context, *, legacy: b
             continue
         if not is_label_name(name, legacy=legacy):
             message = f"{name[:80]!r} is no label name ([a-zA-Z_][a-zA-Z0-9_]*)" if name else "a label name is empty"
-            struct.error(context, (field, name), "label-name", message)
+            struct.error(context, (field, name), "label-name", message, at_key=True)
 
 
 def check_scrape_config(job: Struct, context: Context) -> None:

@@ -99,7 +99,7 @@ def _check_alert(alert: Struct, context: Context) -> None:
     for field in ("exp_labels", "exp_annotations"):
         for name in alert.get(field) or ():
             if not is_label_name(name, legacy=context.is_before(UTF8_NAMES)):
-                alert.error(context, (field, name), "label-name", f"{name[:80]!r} is no label name")
+                alert.error(context, (field, name), "label-name", f"{name[:80]!r} is no label name", at_key=True)
 
 
 def _check_expression(test: Struct, context: Context) -> None:

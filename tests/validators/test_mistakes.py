@@ -1,0 +1,38 @@
+"""Forty realistic mistakes: one error each, on its line and column, and the page of the documentation that shows them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from tests.validators.mistakes import MISTAKES, PAGE, RELEASES, Mistake, render, said_on_page
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.title)
+def test_a_mistake_is_one_error_on_its_line_and_column(mistake: Mistake) -> None:
+    report = mistake.report()
+
+    assert [(issue.line, issue.column) for issue in report.issues] == [mistake.place], str(report)
+    assert not report.ok
+
+
+def test_the_page_of_the_documentation_shows_what_we_say() -> None:
+    assert len({mistake.title for mistake in MISTAKES}) == 40
+    assert PAGE.read_text("utf-8") == render(said_on_page()), "python -m tests.validators.mistakes writes it anew"
+
+
+@pytest.mark.parametrize("program", RELEASES)
+def test_the_page_of_the_documentation_shows_what_the_tools_say(program: str) -> None:
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
+    shown = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30, check=True)
+    if not re.search(rf"version {re.escape(RELEASES[program])}\.", shown.stdout + shown.stderr):
+        pytest.skip(f"{program} is another release than that of the page")
+    mistakes = [mistake for mistake in MISTAKES if mistake.program == program]
+
+    assert {mistake.title: mistake.ask() for mistake in mistakes} == {
+        mistake.title: said_on_page()[mistake.title] for mistake in mistakes
+    }
