@@ -17,7 +17,7 @@ from apm_s3._s3.objects.conditional import settle_write
 from apm_s3._s3.objects.sources import MemorySource, PathSource, RandomSource, StreamReader, guarded
 from apm_s3._tasks import run_all, shielded
 from apm_s3._wire.parts import MAX_PARTS, Part, composite_etag, plan_parts, stream_part_size
-from apm_s3.errors import ApmS3Error, InvalidOption, ObjectTooLarge, S3Error, UploadNotFound
+from apm_s3.errors import ApmS3Error, InvalidOption, ObjectChanged, ObjectTooLarge, S3Error, UploadNotFound
 from apm_s3.models import FileInfo, PartInfo, UploadInfo
 from apm_s3.options import ListOptions, UploadOptions
 
@@ -171,11 +171,32 @@ async def resume_in_parts(
 
 
 async def upload_stream(
-    engine: Engine, bucket: str, key: str, reader: StreamReader, options: UploadOptions
+    engine: Engine, bucket: str, key: str, reader: StreamReader, options: UploadOptions, size: int | None = None
 ) -> FileInfo:
-    """Send a source of unknown size."""
+    """Send a source that is read once.
+
+    Args:
+        size: the bytes that it has to give, where they are known.
+    """
     async with open_upload(engine, bucket, key, options) as upload:
-        return await upload.complete(await _StreamParts(upload, reader).send())
+        sent = await _StreamParts(upload, reader).send()
+        check_length(sum(part.size for part in sent), size)
+        return await upload.complete(sent)
+
+
+def check_length(came: int, size: int | None) -> None:
+    """Hold what a stream gave against the size that it was to have.
+
+    Raises:
+        ObjectChanged: it is another one.
+    """
+    if size is not None and came != size:
+        raise ObjectChanged(
+            f"the source gave {came} bytes or more instead of {size}"
+            if came > size
+            else f"the source gave {came} bytes instead of {size}",
+            hint="nothing was stored: give the size that it has, or leave it out",
+        )
 
 
 class _StreamParts:
@@ -188,6 +209,7 @@ class _StreamParts:
         self._part_size = transfer.part_size
         self._workers = transfer.parallel_parts
         self._memory = transfer.part_size * transfer.parallel_parts
+        self._ended = False
         self._reading = asyncio.Lock()
         self._number = 1
         self._sent: list[PartInfo] = []
@@ -197,27 +219,34 @@ class _StreamParts:
         return self._sent
 
     async def _work(self) -> None:
+        # One block for all its parts: new ones leave the old ones' memory in pieces, twice as much in all. A part has
+        # been sent, or given up, before the next one is read into its place.
+        block = bytearray()
         while True:
             async with self._reading:
                 number = self._number
                 size = stream_part_size(number, self._part_size)
-                if self._workers > 1 and size * self._workers > self._memory:
+                crowded = self._workers > 1 and size * self._workers > self._memory
+                if self._ended or crowded:
                     self._workers -= 1
                     return
-                source = MemorySource(await self._take(number, size))
+                if len(block) < size:
+                    block = bytearray(size)
+                source = await self._take(number, memoryview(block)[:size])
             if not source.size:
                 return
             self._sent.append(await self._upload.send(Part(number, 0, source.size), source))
-            # Before the next block is read: else each worker would hold two.
+            # Whoever still holds a body of it must not see the next part.
             source.release()
 
-    async def _take(self, number: int, size: int) -> bytearray:
-        block = await self._reader.read(size)
-        if block and number > MAX_PARTS:
+    async def _take(self, number: int, block: memoryview) -> MemorySource:
+        came = await self._reader.read_into(block)
+        self._ended = came < len(block)
+        if came and number > MAX_PARTS:
             limit = sum(stream_part_size(part, self._part_size) for part in range(1, MAX_PARTS + 1))
-            raise ObjectTooLarge(size=limit + len(block), limit=limit, bucket=self._upload.bucket, key=self._upload.key)
+            raise ObjectTooLarge(size=limit + came, limit=limit, bucket=self._upload.bucket, key=self._upload.key)
         self._number += 1
-        return block
+        return MemorySource(block[:came])
 
 
 async def _send_parts(upload: MultipartUpload, source: RandomSource, plan: Iterable[Part]) -> list[PartInfo]:

@@ -81,7 +81,7 @@ def open_source(source: object) -> RandomSource | StreamReader | Path:
         raise InvalidOption("a file in text mode cannot be uploaded", hint="open it in binary mode ('rb')")
     # A file comes first: some (aiofiles) can be iterated too, but then give lines.
     if callable(getattr(source, "read", None)):
-        return StreamReader(_pieces_of_file(cast("BinaryIO", source)))
+        return StreamReader(_pieces_of_file(cast("BinaryIO", source)), _size_left(source))
     if isinstance(source, AsyncIterable):
         return StreamReader(aiter(source))
     raise InvalidOption(f"{type(source).__name__} cannot be uploaded", hint=_HINT)
@@ -208,11 +208,16 @@ def _identity(status: os.stat_result) -> tuple[int, ...]:
 
 
 class StreamReader:
-    """Reads pieces of any length as blocks of the length that is asked for."""
+    """Reads pieces of any length as blocks of the length that is asked for.
 
-    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
+    Attributes:
+        expected: bytes that it will probably give; None where nobody knows.
+    """
+
+    def __init__(self, pieces: AsyncIterator[bytes], expected: int | None = None) -> None:
         self._pieces = pieces
         self._held: deque[memoryview] = deque()
+        self.expected = expected
 
     async def read(self, size: int) -> bytearray:
         """The next `size` bytes; fewer at the end only.
@@ -221,7 +226,18 @@ class StreamReader:
             InvalidOption: the source gave something that is not bytes.
         """
         block = bytearray(size)
-        filled = 0
+        with memoryview(block) as view:
+            filled = await self.read_into(view)
+        del block[filled:]
+        return block
+
+    async def read_into(self, block: memoryview) -> int:
+        """Fill `block`, less at the end only: how many bytes came.
+
+        Raises:
+            InvalidOption: the source gave something that is not bytes.
+        """
+        size, filled = len(block), 0
         while filled < size:
             if not self._held:
                 found = await anext(self._pieces, None)
@@ -234,8 +250,7 @@ class StreamReader:
             filled += len(taken)
             if len(taken) < len(piece):
                 self._held.appendleft(piece[len(taken) :])
-        del block[filled:]
-        return block
+        return filled
 
     def give_back(self, block: bytearray) -> None:
         """Have `block`, which was read last, read again."""
@@ -273,6 +288,23 @@ async def _pieces_of_file(file: BinaryIO) -> AsyncIterator[bytes]:
         if not piece:
             return
         yield piece
+
+
+_MEASURED = (io.BufferedReader, io.BufferedRandom, io.FileIO, io.BytesIO)
+"""Files whose size says how much they give: not those that unpack, or wrap something else."""
+
+
+def _size_left(file: object) -> int | None:
+    if type(file) not in _MEASURED or type(getattr(file, "raw", None)) not in (type(None), io.FileIO):
+        return None
+    known = cast("BinaryIO", file)
+    try:
+        if isinstance(known, io.BytesIO):
+            return max(known.getbuffer().nbytes - known.tell(), 0)
+        status = os.fstat(known.fileno())
+        return max(status.st_size - known.tell(), 0) if stat.S_ISREG(status.st_mode) else None
+    except (OSError, ValueError):
+        return None
 
 
 def _as_bytes(piece: object) -> memoryview:

@@ -25,7 +25,7 @@ from apm_s3._s3.engine import (
 )
 from apm_s3._s3.objects.conditional import settle_write
 from apm_s3._s3.objects.memory import policies_for, received, remembered_body, remembered_info
-from apm_s3._s3.objects.multipart import resume_in_parts, upload_in_parts, upload_stream
+from apm_s3._s3.objects.multipart import check_length, resume_in_parts, upload_in_parts, upload_stream
 from apm_s3._s3.objects.sources import (
     MemorySource,
     PathSource,
@@ -62,12 +62,21 @@ class ObjectOperations(Operations):
     """What the manager does with single objects."""
 
     async def upload_file(
-        self, bucket: str, key: str, source: Source, options: UploadOptions | None = None, *, resume: bool = False
+        self,
+        bucket: str,
+        key: str,
+        source: Source,
+        options: UploadOptions | None = None,
+        *,
+        resume: bool = False,
+        size: int | None = None,
     ) -> FileInfo:
         """Store an object: whole, or not at all.
 
         From `settings.transfer.multipart_threshold` bytes on, it goes in parallel parts; so does a source of unknown
-        size that is longer than one part. Without a content type in `options`, one is guessed from the key.
+        size that is longer than one part. A stream whose size is known (`size`, a `Download`, an open file) is held in
+        memory below that threshold, and stored by one PUT. Without a content type in `options`, one is guessed from
+        the key.
 
         Args:
             source: bytes, a `pathlib.Path`, a file opened in binary mode (read from where it stands), an async
@@ -78,11 +87,13 @@ class ObjectOperations(Operations):
                 checking it against the file, and leave what was sent for the next call if this one fails, too. Give
                 the same options again: those of the call that began the upload hold. `cleanup_uploads` removes what
                 nobody resumes.
+            size: the bytes that a file or an async iterable will give.
 
         Raises:
             InvalidRequest: the bucket's name, the key, the source or an option cannot be used; nothing was sent.
             PreconditionFailed: `if_match` or `if_none_match` did not hold.
-            ObjectChanged: the file changed while it was being read; nothing is stored.
+            ObjectChanged: the file changed while it was being read, or a source gave another number of bytes than
+                `size`; nothing is stored.
             OSError: the file cannot be read; nothing is stored.
         """
         engine = self._engine
@@ -93,7 +104,8 @@ class ObjectOperations(Operations):
             options = _typed(content_type(key))
         elif options.content_type is None:
             options = dataclasses.replace(options, content_type=content_type(key))
-        if type(source) is bytes and len(source) < engine.settings.transfer.multipart_threshold and not resume:
+        threshold = engine.settings.transfer.multipart_threshold
+        if type(source) is bytes and len(source) < threshold and not resume and size is None:
             if options.if_match is None and options.if_none_match is None:
                 transport = engine.transport
                 return await engine.runner.run(
@@ -106,7 +118,7 @@ class ObjectOperations(Operations):
                     storage_class=options.storage_class,
                 )
             return await _put(engine, bucket, key, MemorySource(source), options)
-        return await _upload(engine, bucket, key, source, options, resume)
+        return await _upload(engine, bucket, key, source, options, resume=resume, size=size)
 
     async def read_file(
         self, bucket: str, key: str, options: ReadOptions | None = None, *, refresh: bool = False
@@ -297,15 +309,17 @@ def _typed(media_type: str) -> UploadOptions:
 
 
 async def _upload(
-    engine: Engine, bucket: str, key: str, source: Source, options: UploadOptions, resume: bool
+    engine: Engine, bucket: str, key: str, source: Source, options: UploadOptions, *, resume: bool, size: int | None
 ) -> FileInfo:
     opened = open_source(source)
+    if size is not None and (size < 0 or not isinstance(opened, StreamReader)):
+        raise InvalidOption("size is for files and async iterables", hint="leave it out, or give 0 or more bytes")
     if resume and not isinstance(opened, Path):
         raise InvalidOption("resume needs a path: other sources cannot be read again", hint="give a pathlib.Path")
     async with within(options.timeout, "upload_file", bucket, key):
         if isinstance(opened, StreamReader):
             try:
-                return await _upload_stream(engine, bucket, key, opened, options)
+                return await _upload_stream(engine, bucket, key, opened, options, size)
             finally:
                 await opened.aclose()
         if isinstance(opened, Path):
@@ -318,15 +332,23 @@ async def _upload(
 
 
 async def _upload_stream(
-    engine: Engine, bucket: str, key: str, reader: StreamReader, options: UploadOptions
+    engine: Engine, bucket: str, key: str, reader: StreamReader, options: UploadOptions, size: int | None
 ) -> FileInfo:
-    part_size = engine.settings.transfer.part_size
-    first = await reader.read(part_size)
-    if len(first) < part_size:
-        return await _put(engine, bucket, key, MemorySource(first), options)
-    reader.give_back(first)
-    del first  # else it would be held beside the parts
-    return await upload_stream(engine, bucket, key, reader, options)
+    transfer = engine.settings.transfer
+    known = reader.expected if size is None else size
+    if size is None or size < min(transfer.multipart_threshold, MAX_PART):
+        small = transfer.part_size - 1
+        if known is not None and known < min(transfer.multipart_threshold, MAX_PART):
+            small = known if size is not None else max(known, small)
+        # One byte more than one PUT may have: only what has ended is known whole.
+        first = await reader.read(small + 1)
+        if len(first) <= small:
+            check_length(len(first), size)
+            return await _put(engine, bucket, key, MemorySource(first), options)
+        check_length(len(first), size)
+        reader.give_back(first)
+        del first  # else it would be held beside the parts
+    return await upload_stream(engine, bucket, key, reader, options, size)
 
 
 async def _upload_download(engine: Engine, bucket: str, key: str, source: Download, options: UploadOptions) -> FileInfo:
@@ -337,10 +359,7 @@ async def _upload_download(engine: Engine, bucket: str, key: str, source: Downlo
             given = {name: value for name, value in stored_with(source.info).items() if not getattr(options, name)}
             given.setdefault("content_type", options.content_type or content_type(key))
             options = dataclasses.replace(options, **given)
-            size, transfer = source.remaining, engine.settings.transfer
-            if size >= min(transfer.multipart_threshold, transfer.part_size):
-                return await upload_stream(engine, bucket, key, StreamReader(source), options)
-            return await _put(engine, bucket, key, MemorySource(await source.read()), options)
+            return await _upload_stream(engine, bucket, key, StreamReader(source), options, source.remaining)
         finally:
             await shielded(source.aclose())
 
