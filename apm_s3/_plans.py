@@ -92,6 +92,19 @@ class PlanDocument:
             raise InvalidOption(f"the plan has no '{name}'", hint="give what to_dict made")
         return list(value)
 
+    def require_store(self, name: str, bucket: str, prefix: str) -> None:
+        """Refuse a plan whose `name` (source, target, backup) lies in another store.
+
+        Raises:
+            InvalidOption: it does.
+        """
+        there = self.text(name, "bucket"), self.text(name, "prefix")
+        if there != (bucket, prefix):
+            raise InvalidOption(
+                f"the plan's {name} is bucket {there[0][:80]!r}, prefix {there[1][:80]!r}, not {bucket!r}, {prefix!r}",
+                hint="call it on the store that the plan was made with, with the same target= or source=",
+            )
+
     def require_same(self, fresh: Mapping[str, Any], **where: Any) -> None:
         """Refuse to carry it out where planned anew it would be `fresh`.
 

@@ -26,13 +26,14 @@ from apm_s3.configs._content.overlays import (
 )
 from apm_s3.configs._content.sources import check_tools
 from apm_s3.configs._models import Deployed, Origin, Release, ReleaseRef
+from apm_s3.configs._protocol.calls import Call
 from apm_s3.configs._protocol.changes import check_base
 from apm_s3.configs._protocol.publish import Draft, Publisher
 from apm_s3.configs._protocol.reader import Reader, Snapshot
 from apm_s3.configs._protocol.settings import encode_settings
 from apm_s3.configs._settings import EnvironmentSettings, ValidationRules, check_level, check_rule_names
 from apm_s3.configs._views import compare
-from apm_s3.errors import ConfigInvalid, ConfigNotFound, DeployRefused, InvalidOption
+from apm_s3.errors import ConfigInvalid, ConfigNotFound, DeployRefused, InvalidOption, PlanOutdated
 from apm_s3.reports import ValidationReport
 from apm_s3.validators._hints import did_you_mean
 from apm_s3.validators._validate import Level
@@ -114,6 +115,7 @@ class DeployPlan:
     level: Level | None = None
     warnings_as_errors: tuple[str, ...] = ()
     create: bool = False
+    source_prefix: str = ""
     target_side: Side = field(repr=False, compare=False, kw_only=True)
 
     @property
@@ -137,8 +139,16 @@ class DeployPlan:
         return plan_document(
             KIND,
             {
-                "source": {"bucket": self.source_bucket, "environment": self.source_environment},
-                "target": {"bucket": self.target_bucket, "environment": self.target_environment},
+                "source": {
+                    "bucket": self.source_bucket,
+                    "prefix": self.source_prefix,
+                    "environment": self.source_environment,
+                },
+                "target": {
+                    "bucket": self.target_bucket,
+                    "prefix": self.target_side.prefix,
+                    "environment": self.target_environment,
+                },
                 "create": self.create,
                 "variables": sorted(self.variables),
                 "level": self.level,
@@ -169,9 +179,13 @@ class DeployPlan:
 
 @dataclass(frozen=True, slots=True)
 class DeployResult:
-    """A deploy that was committed: the new releases, all of one commit; none where nothing had changed."""
+    """A deploy that was committed: the new releases, all of one commit; none where nothing had changed.
 
-    plan: DeployPlan
+    Attributes:
+        plan: what was carried out; the document itself where its `write_id` had committed it before.
+    """
+
+    plan: DeployPlan | PlanDocument
     releases: tuple[Release, ...]
 
 
@@ -186,12 +200,15 @@ async def make_plan(
     create: bool,
     level: Level | None = None,
     warnings_as_errors: tuple[str, ...] = (),
+    call: Call | None = None,
 ) -> DeployPlan:
-    """See `ConfigStore.plan_deploy`."""
+    """See `ConfigStore.plan_deploy`; `call` is what it is made for, which gets the time that it may take."""
     same_store = (source.bucket, source.prefix) == (target.bucket, target.prefix)
     if same_store and source_environment == target_environment:
         raise InvalidOption(f"'{source_environment}' is source and target at once", hint="name another target")
-    taken = await source.reader.settled(source_environment, lambda snapshot: _take(source.reader, snapshot, tools))
+    taken = await source.reader.settled(
+        source_environment, lambda snapshot: _take(source.reader, snapshot, tools, call)
+    )
     there = await _there(target.reader, target_environment, tuple(taken), create=create)
     plans, declared = [], set[str]()
     for tool, (release, files) in taken.items():
@@ -213,6 +230,7 @@ async def make_plan(
         level,
         warnings_as_errors,
         create,
+        source.prefix,
         target_side=target,
     )
 
@@ -226,7 +244,9 @@ def _check_variables(variables: Mapping[str, str], declared: set[str], plans: Se
         raise InvalidOption(f"variables: no overlay of these tools declares {name[:80]!r}", hint=hint)
 
 
-async def plan_again(document: PlanDocument, source: Side, target: Side, variables: Mapping[str, str]) -> DeployPlan:
+async def _plan_again(
+    document: PlanDocument, source: Side, target: Side, variables: Mapping[str, str], call: Call
+) -> DeployPlan:
     """The plan that `document` describes, made anew, if nothing is different.
 
     Raises:
@@ -234,11 +254,7 @@ async def plan_again(document: PlanDocument, source: Side, target: Side, variabl
         InvalidOption: it is a plan of other stores, or needs other variables.
     """
     for side, name in ((source, "source"), (target, "target")):
-        if document.text(name, "bucket") != side.bucket:
-            raise InvalidOption(
-                f"the plan's {name} is bucket '{document.text(name, 'bucket')[:80]}', not '{side.bucket}'",
-                hint="call deploy of the source's store, with target= the store of the target",
-            )
+        document.require_store(name, side.bucket, side.prefix)
     needed = document.names("variables")
     if sorted(variables) != needed:
         raise InvalidOption(
@@ -255,14 +271,17 @@ async def plan_again(document: PlanDocument, source: Side, target: Side, variabl
         create=document.content.get("create") is True,
         level=check_level(document.content.get("level")),
         warnings_as_errors=check_rule_names(document.names("warnings_as_errors")),
+        call=call,
     )
     document.require_same(fresh.to_dict(), bucket=target.bucket)
     return fresh
 
 
-async def carry_out(
-    plan: DeployPlan,
+async def deploy(
+    plan: DeployPlan | PlanDocument,
     source: Side,
+    target: Side,
+    variables: Mapping[str, str],
     *,
     author: str | None,
     message: str,
@@ -271,7 +290,45 @@ async def carry_out(
     timeout: float | None,
     write_id: str | None,
 ) -> DeployResult:
-    """See `ConfigStore.deploy`."""
+    """See `ConfigStore.deploy`; `target` and `variables` are those of a plan that came back."""
+    if isinstance(plan, DeployPlan):
+        environment, publisher = plan.target_environment, plan.target_side.publisher
+    else:
+        environment, publisher = check_environment(plan.text("target", "environment")), target.publisher
+    async with publisher.call(environment, timeout, write_id) as call:
+        if isinstance(plan, PlanDocument):
+            document = plan
+            try:
+                plan = await _plan_again(document, source, target, variables, call)
+            except (PlanOutdated, ConfigNotFound):
+                # What has changed since may be what this very call has committed before.
+                done = await _made_before(document, environment, publisher, call)
+                if not done:
+                    raise
+                return DeployResult(document, tuple(done))
+        return await _carry_out(
+            plan, source, call, author=author, message=message, allow_drift=allow_drift, force=force
+        )
+
+
+async def _made_before(document: PlanDocument, environment: str, publisher: Publisher, call: Call) -> list[Release]:
+    tools = document.content.get("tools")
+    named = tools.items() if isinstance(tools, Mapping) else ()
+    changed = [tool for tool, told in named if isinstance(told, Mapping) and told.get("changes") is True]
+    # The hash names all that the plan says.
+    return await publisher.repeated(environment, changed, call=call, same=lambda old: old.origin.plan == document.hash)
+
+
+async def _carry_out(
+    plan: DeployPlan,
+    source: Side,
+    call: Call,
+    *,
+    author: str | None,
+    message: str,
+    allow_drift: bool,
+    force: str | None,
+) -> DeployResult:
     changed = [each for each in plan.tools if each.changes]
     reasons = tuple(reason for each in changed for reason in _refusals(each, allow_drift=allow_drift, force=force))
     if changed and plan.refused is not None:
@@ -284,10 +341,16 @@ async def carry_out(
             bucket=plan.target_bucket,
             hint="nothing was changed",
         )
+    publisher, name = plan.target_side.publisher, plan.hash
     if not changed:
-        return DeployResult(plan, ())
-
-    name = plan.hash
+        # Planned again after it was carried out, there is nothing left to do.
+        done = await publisher.repeated(
+            plan.target_environment,
+            None,
+            call=call,
+            same=lambda old: any(_makes(each, plan, old) for each in plan.tools),
+        )
+        return DeployResult(plan, tuple(done))
 
     async def make(begun: Snapshot, bases: Mapping[str, Release | None]) -> list[Draft]:
         if begun.current.settings != plan.settings:
@@ -307,13 +370,11 @@ async def carry_out(
         return [await _draft(plan, name, each, bases[each.tool], force, author, message) for each in changed]
 
     expect: dict[str, int | None] = {each.tool: each.target_revision for each in changed}
-    publisher = plan.target_side.publisher
 
     def same(release: Release) -> bool:
         return any(_makes(each, plan, release) for each in changed)
 
-    async with publisher.call(plan.target_environment, timeout, write_id) as call:
-        releases = await publisher.publish(plan.target_environment, make, expect, call=call, same=same)
+    releases = await publisher.publish(plan.target_environment, make, expect, call=call, same=same)
     return DeployResult(plan, tuple(releases))
 
 
@@ -333,7 +394,7 @@ class _There:
 _Taken = dict[str, tuple[Release, Mapping[str, bytes]]]
 
 
-async def _take(reader: Reader, snapshot: Snapshot, tools: Sequence[str] | None) -> _Taken:
+async def _take(reader: Reader, snapshot: Snapshot, tools: Sequence[str] | None, call: Call | None) -> _Taken:
     """The source's releases and files, of one and the same state."""
     taken: _Taken = {}
     for tool in sorted(snapshot.current.tools) if tools is None else dict.fromkeys(tools):
@@ -347,6 +408,9 @@ async def _take(reader: Reader, snapshot: Snapshot, tools: Sequence[str] | None)
                 environment=snapshot.environment,
                 hint="list() shows what there is",
             )
+        if call is not None:
+            # The files of the source, and as much of the target's.
+            call.allow(2 * release.size)
         taken[tool] = release, await reader.files(release)
     if not taken:
         raise ConfigNotFound(

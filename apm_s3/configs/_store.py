@@ -30,7 +30,7 @@ from apm_s3.configs._content.sources import (
     check_tools,
     check_type,
 )
-from apm_s3.configs._deploy import DeployPlan, DeployResult, Side, carry_out, make_plan, plan_again
+from apm_s3.configs._deploy import DeployPlan, DeployResult, Side, deploy, make_plan
 from apm_s3.configs._models import Bundle, CommitOutcome, ConfigFile, Release
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.calls import Afterwards
@@ -89,7 +89,7 @@ class ConfigStore:
         self._live = Live(self._objects, self._reader)
         self._publisher = Publisher(self._objects, self._reader, self._committer, self._live, self._afterwards)
         self._backups = Backups(self._objects, self._reader)
-        self._restorer = Restorer(self._objects, self._reader, self._publisher, self._views, self._backups)
+        self._restorer = Restorer(self._objects, self.prefix, self._reader, self._publisher, self._views, self._backups)
         self._collector = Collector(self._objects, self._reader, self._committer)
         self._checker = Checker(self._objects, self._reader)
         self._repairer = Repairer(self._objects, self._reader, self._checker, self._live, self._backups)
@@ -650,14 +650,13 @@ class ConfigStore:
         check_type("target", target, ConfigStore, NoneType)
         check_type("variables", variables, Mapping, NoneType)
         check_notes(author, message, force)
-        if isinstance(plan, PlanDocument):
-            other = _side_of(target or self)
-            plan = await plan_again(plan, self._side, other, variables or {})
-        elif target is not None or variables is not None:
+        if isinstance(plan, DeployPlan) and (target is not None or variables is not None):
             raise InvalidOption("this plan has its target and variables already", hint="leave them out")
-        return await carry_out(
+        return await deploy(
             plan,
             self._side,
+            _side_of(target or self),
+            variables or {},
             author=author,
             message=message,
             allow_drift=allow_drift,

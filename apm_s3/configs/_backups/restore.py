@@ -29,7 +29,7 @@ from apm_s3.configs._protocol.publish import Draft, Publisher
 from apm_s3.configs._protocol.reader import Reader, Snapshot
 from apm_s3.configs._settings import NO_SETTINGS, EnvironmentSettings
 from apm_s3.configs._views import Views
-from apm_s3.errors import ApmS3Error, BackupInvalid, ConfigNotFound, EnvironmentFrozen, InvalidOption
+from apm_s3.errors import ApmS3Error, BackupInvalid, ConfigNotFound, EnvironmentFrozen, InvalidOption, PlanOutdated
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,7 @@ class RestorePlan:
     warnings: Mapping[str, tuple[str, ...]]
     blocked: tuple[str, ...] = ()
     hashes: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    prefix: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as a JSON document. See `DeployPlan.to_dict`."""
@@ -72,7 +73,7 @@ class RestorePlan:
             KIND,
             {
                 "backup": {"bucket": self.backup.bucket, "key": self.backup.key},
-                "target": {"bucket": self.bucket, "environment": self.environment},
+                "target": {"bucket": self.bucket, "prefix": self.prefix, "environment": self.environment},
                 "blocked": bool(self.blocked),
                 "tools": {tool: self._described(tool) for tool in self.backup.tools if tool in self.revisions},
             },
@@ -115,8 +116,11 @@ class _Replaced:
 class Restorer:
     """Restores backups into one store."""
 
-    def __init__(self, objects: ObjectStore, reader: Reader, publisher: Publisher, views: Views, own: Backups) -> None:
+    def __init__(
+        self, objects: ObjectStore, prefix: str, reader: Reader, publisher: Publisher, views: Views, own: Backups
+    ) -> None:
         self._objects = objects
+        self._prefix = prefix
         self._reader = reader
         self._publisher = publisher
         self._views = views
@@ -154,6 +158,7 @@ class Restorer:
             warnings=MappingProxyType({tool: each.warnings for tool, each in checks.items()}),
             blocked=() if replaced.frozen is None else (replaced.frozen,),
             hashes=replaced.hashes,
+            prefix=self._prefix,
         )
 
     async def restore(
@@ -168,12 +173,8 @@ class Restorer:
         expect: Mapping[str, int],
         timeout: float | None,
         write_id: str | None,
-        plan: str | None = None,
     ) -> list[Release]:
         """Make a backup's files the current releases of its tools, in one commit.
-
-        Args:
-            plan: the hash of the plan that is carried out.
 
         Raises:
             ConfigNotFound, BackupInvalid: see `plan`; nothing was changed.
@@ -183,23 +184,41 @@ class Restorer:
         backup = await source.manifest(key)
         target = environment or backup.environment
         async with self._publisher.call(target, timeout, write_id) as call:
-            # Read twice (verified, and what is replaced), and written twice (saved, and made current).
-            call.allow(4 * backup.size)
-            chosen = [tool for tool in backup.tools if tools is None or tool in tools]
-            done = await self._publisher.repeated(target, chosen, call=call, same=lambda old: _is_of(old, backup))
-            if done:
-                return done
-            verified = _chosen(await source.verify(key), tools)
-            replaced = await self._replaced(target, tuple(verified.files))
-            if replaced.frozen is not None:
-                raise EnvironmentFrozen(replaced.frozen, environment=target, hint="nothing was changed; thaw it first")
-            replaced.settings.check_note(target, author, message)
-            revisions = {tool: expect.get(tool, replaced.revisions[tool]) for tool in verified.files}
-            present = [tool for tool, files in replaced.files.items() if files]
-            if present and revisions == replaced.revisions:
-                told = f"before the restore of {key}"
-                await self._own.back_up(target, present, into=self._objects, author=author, message=told, retain=None)
-            return await self._publish(verified, target, revisions, author, message, call, replaced.settings, plan)
+            return await self._restore(
+                backup, source, target, call, tools=tools, author=author, message=message, expect=expect
+            )
+
+    async def _restore(
+        self,
+        backup: Backup,
+        source: Backups,
+        target: str,
+        call: Call,
+        *,
+        tools: Sequence[str] | None,
+        author: str | None,
+        message: str,
+        expect: Mapping[str, int],
+        plan: str | None = None,
+    ) -> list[Release]:
+        """See `restore`; `plan` is the hash of the plan that is carried out."""
+        # Read twice (verified, and what is replaced), and written twice (saved, and made current).
+        call.allow(4 * backup.size)
+        chosen = [tool for tool in backup.tools if tools is None or tool in tools]
+        done = await self._publisher.repeated(target, chosen, call=call, same=lambda old: _is_of(old, backup))
+        if done:
+            return done
+        verified = _chosen(await source.verify(backup.key), tools)
+        replaced = await self._replaced(target, tuple(verified.files))
+        if replaced.frozen is not None:
+            raise EnvironmentFrozen(replaced.frozen, environment=target, hint="nothing was changed; thaw it first")
+        replaced.settings.check_note(target, author, message)
+        revisions = {tool: expect.get(tool, replaced.revisions[tool]) for tool in verified.files}
+        present = [tool for tool, files in replaced.files.items() if files]
+        if present and revisions == replaced.revisions:
+            told = f"before the restore of {backup.key}"
+            await self._own.back_up(target, present, into=self._objects, author=author, message=told, retain=None)
+        return await self._publish(verified, target, revisions, author, message, call, replaced.settings, plan)
 
     async def carry_out(
         self,
@@ -211,28 +230,46 @@ class Restorer:
         write_id: str | None,
     ) -> tuple[Release, ...]:
         """See `ConfigStore.restore_environment`: of a plan, or of one that came back, which is planned anew first."""
-        if isinstance(plan, PlanDocument):
-            fresh = await self.plan(
-                plan.text("backup", "key"),
-                source,
-                environment=check_environment(plan.text("target", "environment")),
-                tools=check_tools(plan.names("tools")),
-            )
-            plan.require_same(fresh.to_dict(), bucket=fresh.bucket)
-            plan = fresh
-        releases = await self.restore(
-            plan.backup.key,
-            source,
-            environment=plan.environment,
-            tools=tuple(plan.revisions),
-            author=author,
-            message=message,
-            expect=plan.revisions,
-            plan=plan.hash,
-            timeout=timeout,
-            write_id=write_id,
+        target = (
+            plan.environment if isinstance(plan, RestorePlan) else check_environment(plan.text("target", "environment"))
         )
+        async with self._publisher.call(target, timeout, write_id) as call:
+            if isinstance(plan, PlanDocument):
+                document = plan
+                try:
+                    plan = await self._plan_again(document, source, target, call)
+                except (PlanOutdated, ConfigNotFound):
+                    # What has changed since may be what this very call has committed before.
+                    done = await self._made_before(document, target, call)
+                    if not done:
+                        raise
+                    return tuple(done)
+            releases = await self._restore(
+                plan.backup,
+                source,
+                target,
+                call,
+                tools=tuple(plan.revisions),
+                author=author,
+                message=message,
+                expect=plan.revisions,
+                plan=plan.hash,
+            )
         return tuple(releases)
+
+    async def _plan_again(self, document: PlanDocument, source: Backups, target: str, call: Call) -> RestorePlan:
+        key, tools = document.text("backup", "key"), check_tools(document.names("tools"))
+        # The files of the backup, and as much of the target's.
+        call.allow(2 * (await source.manifest(key)).size)
+        fresh = await self.plan(key, source, environment=target, tools=tools)
+        document.require_same(fresh.to_dict(), bucket=fresh.bucket)
+        return fresh
+
+    async def _made_before(self, document: PlanDocument, target: str, call: Call) -> list[Release]:
+        # The hash names all that the plan says.
+        return await self._publisher.repeated(
+            target, document.names("tools"), call=call, same=lambda old: old.origin.plan == document.hash
+        )
 
     async def drill(
         self, key: str, source: Backups, *, tools: Sequence[str] | None, author: str | None

@@ -15,6 +15,7 @@ from apm_s3._tools import TOOLS
 from apm_s3.configs._models import Release
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.commit import SKEW, WINDOW
+from apm_s3.configs._protocol.log import RING
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reader import Reader, Snapshot
 from apm_s3.errors import ConfigNotFound, InvalidOption, RevisionConflict
@@ -30,6 +31,10 @@ class Trace:
     stored_at: float
 
 
+class Overtaken(Exception):
+    """Another call with the same write id may have been committed since it was looked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class EarlierWrite:
     """What was found of a write id.
@@ -37,19 +42,31 @@ class EarlierWrite:
     Attributes:
         releases: what it has committed.
         began_at: when it began, Unix seconds: its first document was stored then, or none was there yet.
+        sequence: of the reference document that was looked at; -1 where there was none.
     """
 
     write_id: str
     releases: tuple[Release, ...] = ()
     began_at: float | None = None
+    sequence: int = -1
 
-    def check(self, environment: str, tools: Collection[str], same: Callable[[Release], bool]) -> None:
+    def check_open(self, begun: Snapshot) -> None:
+        """Refuse to build on `begun` where another call with this write id may have committed it meanwhile.
+
+        Raises:
+            Overtaken: it has, or so many others have that nothing tells.
+        """
+        if self.write_id in begun.current.writers or begun.current.sequence - self.sequence > RING:
+            raise Overtaken(f"the write id {self.write_id!r} has to be looked up again")
+
+    def check(self, environment: str, tools: Collection[str] | None, same: Callable[[Release], bool]) -> None:
         """Refuse what is not the same write as the one that was committed.
 
         Raises:
             InvalidOption: other tools, or other content.
         """
-        if {release.tool for release in self.releases} != set(tools) or not all(map(same, self.releases)):
+        others = tools is not None and {release.tool for release in self.releases} != set(tools)
+        if others or not all(map(same, self.releases)):
             raise _used(self.write_id, environment)
 
     def since(self, begun: Snapshot) -> Snapshot:
@@ -83,6 +100,16 @@ class Earlier:
             RevisionConflict: it lost against another write.
             InvalidOption: it was used for something else, or too long ago to tell.
         """
+        try:
+            return await self._find(environment, write_id)
+        except Overtaken:
+            # Another call has stored and committed them between the listing and the reading.
+            try:
+                return await self._find(environment, write_id)
+            except Overtaken as exc:
+                raise _used(write_id, environment) from exc
+
+    async def _find(self, environment: str, write_id: str) -> EarlierWrite:
         traces = await find_traces(self._objects, environment, write_id)
 
         async def read(snapshot: Snapshot) -> EarlierWrite:
@@ -115,9 +142,9 @@ class Earlier:
         if releases and len(releases) == len(traces):
             return EarlierWrite(write_id, tuple(releases))
         if write_id in snapshot.current.writers:
-            raise _used(write_id, snapshot.environment)
+            raise Overtaken
         began_at = min((trace.stored_at for trace in traces), default=snapshot.server_time)
-        return EarlierWrite(write_id, began_at=began_at)
+        return EarlierWrite(write_id, began_at=began_at, sequence=snapshot.current.sequence)
 
 
 async def find_traces(objects: ObjectStore, environment: str, write_id: str) -> list[Trace]:

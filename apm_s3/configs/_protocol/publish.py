@@ -22,7 +22,7 @@ from apm_s3.configs._protocol.calls import Afterwards, Call
 from apm_s3.configs._protocol.changes import NewReleases, check_base, check_expected, check_thawed
 from apm_s3.configs._protocol.commit import RESTARTS, Committer, WindowClosed
 from apm_s3.configs._protocol.documents import encode_release
-from apm_s3.configs._protocol.earlier import Earlier, EarlierWrite, taken_up
+from apm_s3.configs._protocol.earlier import Earlier, EarlierWrite, Overtaken, taken_up
 from apm_s3.configs._protocol.keys import MAX_REVISION
 from apm_s3.configs._protocol.live import Live
 from apm_s3.configs._protocol.log import MAY_STORE, LogPart, note_of
@@ -35,6 +35,7 @@ from apm_s3.errors import (
     ObjectNotFound,
     ObjectTooLarge,
     PreconditionFailed,
+    RevisionConflict,
     StoreDamaged,
 )
 
@@ -122,8 +123,31 @@ class Publisher:
         earlier = await self._look_back(environment, call)
         if earlier is not None and earlier.releases:
             return await self._repeat(environment, earlier, expect, call, same)
+        try:
+            return await self._publish(environment, make, expect, call, earlier)
+        except (RevisionConflict, Overtaken) as exc:
+            # What was in the way may be this very write, committed by another call meanwhile.
+            done = await self.repeated(environment, expect, call=call, same=same)
+            if done:
+                return done
+            if isinstance(exc, RevisionConflict):
+                raise
+            raise DeadlineExceeded(
+                f"'{environment}' changes faster than this write can be looked for; nothing was changed",
+                operation="upload", bucket=self._objects.bucket, hint="make the call again",
+            ) from exc  # fmt: skip
 
+    async def _publish(
+        self,
+        environment: str,
+        make: Make,
+        expect: Mapping[str, int | None],
+        call: Call,
+        earlier: EarlierWrite | None,
+    ) -> list[Release]:
         async def prepare(begun: Snapshot) -> Prepared:
+            if earlier is not None:
+                earlier.check_open(begun)
             return begun, await self._drafts(begun, make, expect, call)
 
         begun, drafts = await self._reader.settled(environment, prepare, begin=self._committer.look)
@@ -161,9 +185,12 @@ class Publisher:
         return list(made)
 
     async def repeated(
-        self, environment: str, tools: Collection[str], *, call: Call, same: Callable[[Release], bool]
+        self, environment: str, tools: Collection[str] | None, *, call: Call, same: Callable[[Release], bool]
     ) -> list[Release]:
         """What the write id of a call has committed before; nothing where it has not, or is none of the caller's.
+
+        Args:
+            tools: those that it changed; None: any.
 
         Raises:
             RevisionConflict: it lost against another write.
@@ -181,7 +208,7 @@ class Publisher:
         self,
         environment: str,
         earlier: EarlierWrite,
-        tools: Collection[str],
+        tools: Collection[str] | None,
         call: Call,
         same: Callable[[Release], bool],
     ) -> list[Release]:
