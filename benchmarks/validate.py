@@ -2,15 +2,23 @@
 
 Run it with `nox -s benchmarks -- validate`. Times are of the processor, the best of several runs; promtool's is of
 the wall, since it is a process.
+
+`python -m benchmarks.validate --against TREE` compares with another checkout instead: both are measured in turn, in
+pairs of processes, and the ratios are of the medians.
 """
 
+import argparse
 import asyncio
 import json
+import os
 import shutil
+import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from itertools import pairwise
+from pathlib import Path
 
 from apm_s3.validators import validate_config, validate_config_async
 
@@ -150,7 +158,58 @@ async def show_stalls():
         print(f"{name:<22}{await longest_stall(validate_config_async(tool, text, kind=kind)):>9.1f}")
 
 
-if __name__ == "__main__":
+MEASURE = """
+import json, sys, time
+begun = time.process_time()
+from apm_s3.validators import validate_config
+times = {"import": time.process_time() - begun}
+for name, (kind, text, runs) in json.load(sys.stdin).items():
+    validate_config("prometheus", text, kind=kind)
+    taken = []
+    for _ in range(runs):
+        begun = time.process_time()
+        assert validate_config("prometheus", text, kind=kind).ok
+        taken.append(time.process_time() - begun)
+    times[name] = min(taken)
+print(json.dumps(times))
+"""
+
+
+def measured(tree, work):
+    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    command = [sys.executable, "-P", "-c", MEASURE]
+    done = subprocess.run(command, env=environment, input=work, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def show_ratios(other, pairs):
+    cases = {
+        "rules 5 KB": ("rules", rules(5_000), 20),
+        "rules 500 KB": ("rules", rules(500_000), 2),
+        "configuration 5 KB": ("config", configuration(5_000), 20),
+        "configuration 500 KB": ("config", configuration(500_000), 3),
+    }
+    work = json.dumps(cases)
+    trees = {"this": Path(__file__).parents[1], "other": other}
+    times = [{name: measured(tree, work) for name, tree in trees.items()} for _ in range(pairs)]
+    print(f"{'ms':<22}{'this':>9}{'other':>9}{'ratio':>8}")
+    for case in ("import", *cases):
+        this, that = (statistics.median(pair[name][case] for pair in times) * 1000 for name in trees)
+        print(f"{case:<22}{this:>9.2f}{that:>9.2f}{this / that:>8.2f}")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--against", type=Path, help="another checkout to compare with")
+    parser.add_argument("--pairs", type=int, default=5)
+    options = parser.parse_args()
+    if options.against is not None:
+        show_ratios(options.against, options.pairs)
+        return
     show_sizes()
     show_bombs()
     asyncio.run(show_stalls())
+
+
+if __name__ == "__main__":
+    main()
