@@ -262,7 +262,7 @@ def receiver(integration: str, settings: str = "{}") -> str:
     [
         ("url: ''", None, ["required-field"]),
         ("url: '', url_file: /x", None, []),
-        ("url: ''", "0.29", ["required-field", "url"]),
+        ("url: ''", "0.29", ["required-field"]),
         ("url: '', url_file: /x", "0.29", ["url"]),
         ("url: null, url_file: /x", "0.29", []),
         ("url: 'http://a/{{ .X }}'", "0.29", []),
@@ -383,3 +383,16 @@ def test_a_function_of_a_later_release_is_not_known_to_an_inline_template() -> N
 
     assert validate_config("alertmanager", text).issues == ()
     assert [issue.rule for issue in validate_config("alertmanager", text, target_version="0.28").issues] == ["template"]
+
+
+def test_an_empty_url_of_a_webhook_is_one_mistake() -> None:
+    text = INLINE % "webhook_configs: [{url: ''}]"
+
+    assert len(validate_config("alertmanager", text, target_version="0.28").issues) == 1
+
+
+def test_the_template_of_a_url_knows_the_functions_of_its_release() -> None:
+    text = INLINE % "webhook_configs: [{url: 'http://x/{{ now }}'}]"
+
+    assert validate_config("alertmanager", text).ok
+    assert [issue.rule for issue in validate_config("alertmanager", text, target_version="0.31").errors] == ["template"]

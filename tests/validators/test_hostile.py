@@ -66,6 +66,24 @@ ODD = [
     ),
     *("\\p{", "(?P<", "a" * 3000, "\u2028", "\U0010ffff", "http://[", "http://%", "\r", "!!binary", "*", "&a", "<<"),
 ]
+UNIT_TESTS = """
+rule_files: ['*.yml']
+evaluation_interval: 1m
+group_eval_order: [a, b]
+tests:
+  - interval: 1m
+    name: a
+    input_series: [{series: 'up{job="a"}', values: '1 2x3 _ stale {{schema:1 sum:2 buckets:[1 2]}}'}]
+    alert_rule_test: [{eval_time: 1m, alertname: a, exp_alerts: [{exp_labels: {a: b}, exp_annotations: {a: b}}]}]
+    promql_expr_test: [{expr: up, eval_time: 1m, exp_samples: [{labels: 'up{a="b"}', value: 1, histogram: '{{}}'}]}]
+"""
+WEB = """
+tls_server_config: {cert_file: a, key_file: b, client_auth_type: NoClientCert, cipher_suites: [a], min_version: TLS12}
+http_server_config: {http2: true, headers: {X-Frame-Options: deny}}
+basic_auth_users: {a: $2y$10$x}
+rate_limit: {burst: 1, interval: 1s}
+"""
+SD = "scrape_configs: [{job_name: a, file_sd_configs: [{files: ['*.json']}], relabel_configs: [{regex: a, action: drop}]}]"
 KEYS = ["", "<<", "\ud800", "a" * 3000, "~", "null", "1", "\x00", "name", "$"]
 
 
@@ -73,6 +91,9 @@ def documents():
     """Good documents of all tools, as data, with their tool and kind."""
     yield "prometheus", "config", yaml.safe_load((DATA / "full.yml").read_text("utf-8"))
     yield "prometheus", "rules", yaml.safe_load((DATA / "rules.yml").read_text("utf-8"))
+    yield "prometheus", "tests", yaml.safe_load(UNIT_TESTS)
+    yield "prometheus", "web", yaml.safe_load(WEB)
+    yield "prometheus", "targets", {"x.json": [{"targets": ["a:1"], "labels": {"a": "b"}}]}
     yield "alertmanager", "config", yaml.safe_load(GOOD)
     yield "grafana", "dashboard", copy.deepcopy(DASHBOARD)
     for tool in ("loki", "jaeger", "grafana"):
@@ -110,8 +131,11 @@ def check_that_nothing_crashes(seed, count):
         form = source.random()
         given = value if form < 0.4 else json.dumps(value, ensure_ascii=form < 0.7)
         try:
-            report = validate_config(tool, given, kind=kind)
-            validate_bundle(tool, {"a.json": json.dumps(value)})
+            mode = source.choice(("fallback", "classic", "utf8-strict"))
+            report = validate_config(tool, given, kind=kind, matchers=mode)
+            text = json.dumps(value.get("x.json") if kind == "targets" and isinstance(value, dict) else value)
+            files = {"a.json": text.encode(), f"{tool}.yml": SD.encode() if form < 0.5 else text.encode()}
+            validate_bundle(tool, files, matchers=mode)
             for issue in report.issues:
                 f"{issue}".encode()
         except BaseException as exc:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from apm_s3.validators._context import Context, Version
+from apm_s3.validators._decoding.gates import known_in
 from apm_s3.validators._decoding.struct import Hook, Mismatch, Struct
 from apm_s3.validators._grammars.gotemplate import template_problem
 from apm_s3.validators._grammars.urls import BadUrl, Url, parse_url
@@ -49,16 +50,14 @@ def parse_secret_url(text: str) -> Url:
 
 
 def parse_template_url(text: str) -> Url | None:
-    """A URL, or a template that makes one; None for an empty text.
+    """A URL, or what may be a template that makes one; None for an empty text.
 
     Raises:
         Mismatch: neither.
     """
     if "{{" not in text:
         return parse_secret_url(text) if text else None
-    problem = template_problem(text, TEMPLATE_FUNCTIONS)
-    if problem:
-        raise Mismatch("template", f"not a template: {problem[0]}")
+    # Whether it is a template that the release knows is for `check_webhook` to say.
     return Url("https", "template", "", text)
 
 
@@ -164,7 +163,7 @@ def check_responder(responder: Struct, context: Context) -> None:
         responder.error(context, "name", "required-field", f"one of {', '.join(names)} must be set")
     kind = responder.get("type") or ""
     if "{{" in kind:
-        problem = template_problem(kind, TEMPLATE_FUNCTIONS)
+        problem = template_problem(kind, known_in(context, TEMPLATE_FUNCTIONS))
         if problem:
             responder.error(context, "type", "template", f"not a template: {problem[0]}")
     elif kind.lower() not in _RESPONDERS and "type" not in responder.failed:
@@ -225,10 +224,15 @@ def check_incidentio(incidentio: Struct, context: Context) -> None:
 
 def check_webhook(webhook: Struct, context: Context) -> None:
     """Before 0.30 the URL is never empty and no template: https://github.com/prometheus/alertmanager/pull/4798."""
-    node, _ = webhook.place("url")
-    if not context.is_before((0, 30)) or not webhook.given("url") or "url" in webhook.failed or is_null(node):
+    node, path = webhook.place("url")
+    if not webhook.given("url") or "url" in webhook.failed or is_null(node):
         return
-    if "{{" in node.text or not node.text:
+    if not context.is_before((0, 30)):
+        problem = template_problem(node.text, known_in(context, TEMPLATE_FUNCTIONS))
+        if problem is not None:
+            message = f"not a template: {problem[0]}"
+            context.add(context.issue_inside(node, path, problem[1], "template", message))
+    elif "{{" in node.text or (not node.text and not webhook.empty("url_file")):
         try:
             parse_secret_url(node.text)
         except Mismatch as exc:
