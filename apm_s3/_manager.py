@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from apm_s3._cache.cache import Cache, S3Cache
+from apm_s3._cache.shared import SharedLevel
 from apm_s3._s3.buckets.apm_buckets import ApmBucketOperations
 from apm_s3._s3.buckets.replication import ReplicationOperations
 from apm_s3._s3.buckets.restores import RestoreOperations
@@ -31,12 +33,13 @@ from apm_s3._s3.transports.base import ObjectTransport
 from apm_s3._s3.transports.boto.transport import BotoTransport
 from apm_s3._s3.transports.clients import Clients
 from apm_s3._s3.transports.lean.transport import SignedTransport
+from apm_s3._s3.warming import warm
 from apm_s3._tasks import run_all, shielded
 from apm_s3._tools import Tool
 from apm_s3.errors import InvalidOption, ManagerClosed, WrongEventLoop
 from apm_s3.events import Hook
 from apm_s3.metrics import S3Metrics
-from apm_s3.models import Credentials
+from apm_s3.models import Credentials, WarmupPlan, WarmupReport
 from apm_s3.settings import CacheSettings, S3Settings
 
 if TYPE_CHECKING:
@@ -98,6 +101,7 @@ class S3Manager(
         self.metrics: S3Metrics = metrics or S3Metrics()
         self.pool: S3ConnectionPool = S3ConnectionPool(self.settings.max_concurrency)
         self._cache = make_cache(self.settings.cache)
+        self._shared = self._make_shared(endpoint_url or "AWS")
         self.cache: S3Cache = S3Cache(self._cache)
         self._region = region
         self._endpoint_url = endpoint_url
@@ -175,18 +179,28 @@ class S3Manager(
             InvalidRequest: a name that cannot be.
         """
         # The stores bring the validators with them: whoever only moves objects does not load them.
+        from apm_s3.configs._protocol.memory import Memory  # noqa: PLC0415 - see above
         from apm_s3.configs._protocol.s3_objects import S3Objects  # noqa: PLC0415 - see above
         from apm_s3.configs._store import ConfigStore  # noqa: PLC0415 - see above
 
         wanted = (bucket, prefix, failover, require_conditional_writes)
         if wanted not in self._stores:
             check_bucket(bucket)
+            limits = self.settings.cache or CacheSettings()
             self._stores[wanted] = ConfigStore(
                 S3Objects(self, bucket),
                 prefix,
                 failover=failover,
                 require_conditional_writes=require_conditional_writes,
                 deadline=self.settings.timeouts.deadline,
+                memory=Memory(
+                    self._cache,
+                    bucket,
+                    prefix,
+                    staleness=limits.current_staleness,
+                    stale_if_error=limits.stale_if_error,
+                    shared=self._shared,
+                ),
             )
         return self._stores[wanted]
 
@@ -212,6 +226,45 @@ class S3Manager(
         store = self.configs(bucket, prefix)
         plan = await store.plan_deploy(source_env, target_env, tools=tools, variables=variables, create=create)
         return await store.deploy(plan, author=author, message=message, allow_drift=allow_drift, force=force)
+
+    async def prefetch_buckets(self, names: Sequence[str] | None = None, *, region: str | None = None) -> WarmupReport:
+        """Read the details of buckets, by default of all of them and their list, so that they are remembered.
+
+        Args:
+            region: only those in this region.
+
+        Raises:
+            InvalidOption: these settings let nothing of it be remembered.
+            ApmS3Error: the list of buckets cannot be read.
+        """
+        if names is None:
+            _check_remembers("buckets", self._engine.policies)
+            names = [bucket.name for bucket in await self.list_buckets(region=region, refresh=True)]
+        return await self.warm_cache(WarmupPlan(region=region, buckets=names))
+
+    async def warm_cache(self, plan: WarmupPlan) -> WarmupReport:
+        """Read what `plan` names, past what is remembered, so that it is remembered; come back when all of it was read.
+
+        What is larger than the cache's limits evicts what was read before.
+
+        Raises:
+            InvalidOption: these settings let some of it not be remembered; nothing was read.
+        """
+        engine = self._engine
+        if plan.buckets:
+            _check_remembers("buckets", engine.policies)
+        if plan.files:
+            _check_remembers("objects", engine.object_policies)
+        work: dict[str, Callable[[], Awaitable[object]]] = {}
+        for name in plan.buckets:
+            work[name] = partial(self.get_bucket, name, region=plan.region, refresh=True)
+        for bucket, keys in plan.files.items():
+            for key in keys:
+                work[f"{bucket}/{key}"] = partial(self.read_file, bucket, key, refresh=True)
+        for bucket, environment in plan.configs:
+            store = self.configs(bucket)
+            work[f"{bucket}: {environment}"] = partial(store.download_environment, environment, refresh=True)
+        return await warm(work)
 
     @property
     def _engine(self) -> Engine:
@@ -246,9 +299,23 @@ class S3Manager(
         )
         return _Opened(asyncio.get_running_loop(), engine, clients)
 
+    def _make_shared(self, endpoint: str) -> SharedLevel | None:
+        wanted = self.settings.cache
+        if wanted is None or wanted.shared is None:
+            return None
+        return SharedLevel(wanted.shared, (wanted.namespace, endpoint), self._cache.spawn)
+
     def _make_transport(self, clients: Clients) -> ObjectTransport:
         boto = BotoTransport(clients)
         return SignedTransport(clients, boto) if self.settings.data_path == "signed" else boto
+
+
+def _check_remembers(what: str, policies: Policies | None) -> None:
+    if policies is None:
+        raise InvalidOption(
+            f"these settings remember no {what}",
+            hint="open the manager with S3Settings(cache=CacheSettings(objects=True)); objects=True is for objects",
+        )
 
 
 class _Opened:

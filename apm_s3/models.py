@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 from apm_s3._plans import PlanDocument, canonical_hash, plan_document
+from apm_s3.errors import ApmS3Error
 from apm_s3.options._bucket_settings import BucketSetting
 from apm_s3.options._buckets import BucketOptions
 from apm_s3.options._replication import Replication
@@ -36,6 +37,8 @@ __all__ = [
     "UploadInfo",
     "Usage",
     "VersionPage",
+    "WarmupPlan",
+    "WarmupReport",
 ]
 
 _NOTHING: Mapping[str, str] = {}
@@ -442,3 +445,38 @@ class PoolStats:
     wait_seconds: float
     longest_wait: float
     slowdowns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmupPlan:
+    """What `warm_cache` reads.
+
+    Attributes:
+        region: of the buckets.
+        buckets: names of buckets whose details are read. Needs `S3Settings.cache`.
+        files: objects, by bucket. Needs `CacheSettings.objects`.
+        configs: pairs of a bucket and an environment, all of whose configurations are read.
+    """
+
+    region: str | None = None
+    buckets: Sequence[str] = ()
+    files: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    configs: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WarmupReport:
+    """What came of a warm-up. A failure is not remembered: the next call asks again.
+
+    Attributes:
+        warmed: what was read: "bucket", "bucket/key", and "bucket: environment" of configurations.
+        failed: what could not be read, and why.
+    """
+
+    warmed: tuple[str, ...]
+    failed: Mapping[str, ApmS3Error]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all of it was read."""
+        return not self.failed

@@ -38,7 +38,7 @@ NAMES = 39
 """How many names the front door has: a new one is a decision."""
 
 PARTS_OF_THE_STORE = {
-    "BackupMethods", "Current", "DeployMethods", "Draft", "Log", "LogRef", "Publisher", "Reader", "Side", "Snapshot", "ToolState"
+    "BackupMethods", "Current", "DeployMethods", "Draft", "Entry", "Log", "LogRef", "Publisher", "Reader", "Side", "Snapshot", "ToolState"
 }  # fmt: skip
 """Reached through a plan, which holds the store that made it."""
 

@@ -29,8 +29,9 @@ from apm_s3.configs._models import Deployed, Origin, Release, ReleaseRef
 from apm_s3.configs._protocol.calls import Call
 from apm_s3.configs._protocol.changes import check_base
 from apm_s3.configs._protocol.publish import Draft, Publisher
-from apm_s3.configs._protocol.reader import Reader, Snapshot
+from apm_s3.configs._protocol.reader import Reader
 from apm_s3.configs._protocol.settings import encode_settings
+from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.configs._settings import EnvironmentSettings, ValidationRules, check_level, check_rule_names
 from apm_s3.configs._views import compare
 from apm_s3.errors import ConfigInvalid, ConfigNotFound, DeployRefused, InvalidOption, PlanOutdated

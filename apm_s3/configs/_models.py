@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.configs._content.overlays import is_reserved
+from apm_s3.configs._content.parsed import Content
 from apm_s3.configs._record import Log
 from apm_s3.configs._settings import EnvironmentSettings
 from apm_s3.errors import ConfigNotFound
@@ -187,6 +188,7 @@ class ConfigFile:
 
     Attributes:
         etag: changes exactly when the content does; quoted, as HTTP wants it.
+        stale_since: S3 could not be reached, and this was current then (see `CacheSettings.stale_if_error`).
     """
 
     name: str
@@ -194,6 +196,10 @@ class ConfigFile:
     revision: int
     tool: Tool
     environment: str
+    stale_since: datetime | None = field(default=None, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "shared"}
 
     @property
     def size(self) -> int:
@@ -223,11 +229,16 @@ class ConfigFile:
     def data(self) -> Any:
         """The parsed content: mappings, lists and scalars. Parsed at the first use, in the caller's thread.
 
+        It is this object's own, to be changed at will, also where a cache spares the parsing.
+
         By the name's ending it is JSON, INI (sections of text), or else YAML.
 
         Raises:
             ConfigInvalid: it cannot be parsed.
         """
+        shared: Content | None = vars(self).get("shared")  # where a cache holds the content
+        if shared is not None:
+            return shared.data(format_of(self.name))
         return parse_document(self.raw, format_of(self.name))
 
 
@@ -239,10 +250,15 @@ def format_of(name: str) -> Literal["yaml", "json", "ini"]:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """All files of one release."""
+    """All files of one release.
+
+    Attributes:
+        stale_since: S3 could not be reached, and this was current then (see `CacheSettings.stale_if_error`).
+    """
 
     release: Release
     files: Mapping[str, ConfigFile]
+    stale_since: datetime | None = field(default=None, compare=False)
 
     @property
     def main(self) -> ConfigFile:

@@ -37,6 +37,7 @@ from apm_s3.configs._protocol.calls import Afterwards
 from apm_s3.configs._protocol.commit import Committer
 from apm_s3.configs._protocol.keys import check_prefix
 from apm_s3.configs._protocol.live import Live
+from apm_s3.configs._protocol.memory import Memory
 from apm_s3.configs._protocol.objects import ObjectStore, Prefixed
 from apm_s3.configs._protocol.outcome import find_outcome
 from apm_s3.configs._protocol.probe import Probe
@@ -65,6 +66,7 @@ class ConfigStore:
         require_conditional_writes: False lets an endpoint be used that ignores conditional headers: two writers can
             then overwrite each other's commits.
         deadline: seconds for a whole write, where it has no `timeout` of its own.
+        memory: what is remembered of it; an `S3Manager` gives its own.
     """
 
     def __init__(
@@ -75,12 +77,16 @@ class ConfigStore:
         failover: bool = False,
         require_conditional_writes: bool = True,
         deadline: float = 60.0,
+        memory: Memory | None = None,
     ) -> None:
         self.bucket: str = objects.bucket
         self.prefix: str = check_prefix(prefix)
         self._objects: ObjectStore = Prefixed(objects, prefix) if prefix else objects
-        self._reader = Reader(self._objects)
-        self._views = Views(self._objects, self._reader)
+        self._memory = memory
+        self._reader = Reader(self._objects, memory)
+        # What looks for damage, or deletes, rests on what is in the bucket now.
+        seen_now = Reader(self._objects)
+        self._views = Views(self._objects, self._reader, memory)
         probe = Probe(self._objects, needed=require_conditional_writes)
         self._afterwards = Afterwards()
         self._committer = Committer(
@@ -90,9 +96,9 @@ class ConfigStore:
         self._publisher = Publisher(self._objects, self._reader, self._committer, self._live, self._afterwards)
         self._backups = Backups(self._objects, self._reader)
         self._restorer = Restorer(self._objects, self.prefix, self._reader, self._publisher, self._views, self._backups)
-        self._collector = Collector(self._objects, self._reader, self._committer)
-        self._checker = Checker(self._objects, self._reader)
-        self._repairer = Repairer(self._objects, self._reader, self._checker, self._live, self._backups)
+        self._collector = Collector(self._objects, seen_now, self._committer)
+        self._checker = Checker(self._objects, seen_now)
+        self._repairer = Repairer(self._objects, seen_now, self._checker, self._live, self._backups)
         self._status = StatusReader(self._objects, self._reader, self._backups)
         self._watches = Watches(self._objects, self._reader)
         self._side = Side(self.bucket, prefix, self._reader, self._publisher)
@@ -121,36 +127,62 @@ class ConfigStore:
     # Reading ---------------------------------------------------------------------------------------------------------
 
     async def download(
-        self, tool: Tool, environment: str, name: str | None = None, *, revision: int | None = None
+        self,
+        tool: Tool,
+        environment: str,
+        name: str | None = None,
+        *,
+        revision: int | None = None,
+        refresh: bool = False,
     ) -> ConfigFile:
         """One file, by default the main one, of the current revision or an older one.
+
+        Args:
+            refresh: ask what is current now, whatever age `CacheSettings.current_staleness` accepts.
 
         Raises:
             ConfigNotFound: there is no such environment, configuration, revision or file.
             StoreDamaged: it is not what was stored.
         """
+        if self._memory is not None and revision is None and not refresh:
+            try:
+                file = self._memory.file(tool, environment, name)
+            except TypeError:  # what cannot be looked up is refused below
+                file = None
+            if file is not None:
+                return file
         check_revisions(revision=revision)
-        return await self._views.file(check_tool(tool), check_environment(environment), name, revision)
+        return await self._views.file(check_tool(tool), check_environment(environment), name, revision, refresh=refresh)
 
-    async def download_bundle(self, tool: Tool, environment: str, *, revision: int | None = None) -> Bundle:
+    async def download_bundle(
+        self, tool: Tool, environment: str, *, revision: int | None = None, refresh: bool = False
+    ) -> Bundle:
         """All files of the current revision or an older one.
+
+        Args:
+            refresh: see `download`.
 
         Raises:
             ConfigNotFound: there is no such environment, configuration or revision.
             StoreDamaged: it is not what was stored.
         """
         check_revisions(revision=revision)
-        return await self._views.bundle(check_tool(tool), check_environment(environment), revision)
+        return await self._views.bundle(check_tool(tool), check_environment(environment), revision, refresh=refresh)
 
-    async def download_environment(self, environment: str, tools: Sequence[Tool] | None = None) -> dict[str, Bundle]:
+    async def download_environment(
+        self, environment: str, tools: Sequence[Tool] | None = None, *, refresh: bool = False
+    ) -> dict[str, Bundle]:
         """The bundles of all tools, or of `tools`, as they were at one moment: the states of one and the same commit.
+
+        Args:
+            refresh: see `download`.
 
         Raises:
             ConfigNotFound: there is no such environment, or one of `tools` is not in it.
             StoreDamaged: it is not what was stored.
         """
         wanted = check_tools(tools)
-        return await self._views.environment(check_environment(environment), wanted)
+        return await self._views.environment(check_environment(environment), wanted, refresh=refresh)
 
     async def environments(self) -> tuple[str, ...]:
         """The environments that there are, by name."""

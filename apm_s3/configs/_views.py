@@ -8,17 +8,20 @@ from contextlib import aclosing
 from datetime import datetime
 from types import MappingProxyType
 
+from apm_s3._cache.entries import Entry
 from apm_s3._naming import check_environment, check_file_name
 from apm_s3._tasks import run_all
 from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.configs._content.diff import BundleDiff, diff_bundles
 from apm_s3.configs._content.overlays import OVERLAY, is_reserved
-from apm_s3.configs._models import Bundle, ConfigFile, Release
+from apm_s3.configs._models import Bundle, ConfigFile, FileEntry, Release
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.archive import Archive
 from apm_s3.configs._protocol.log import read_entry
+from apm_s3.configs._protocol.memory import Memory
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.reader import PARALLEL, Reader, Snapshot
+from apm_s3.configs._protocol.reader import PARALLEL, Reader
+from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.configs._record import LogEntry, RawEntry
 from apm_s3.errors import ApmS3Error, ConfigNotFound
 
@@ -26,9 +29,10 @@ from apm_s3.errors import ApmS3Error, ConfigNotFound
 class Views:
     """Reads of one store, each of one consistent state."""
 
-    def __init__(self, objects: ObjectStore, reader: Reader) -> None:
+    def __init__(self, objects: ObjectStore, reader: Reader, memory: Memory | None = None) -> None:
         self._objects = objects
         self._reader = reader
+        self._memory = memory
         self._archive = Archive(objects, reader)
 
     async def find(self, snapshot: Snapshot, tool: str, revision: int | None, *, good: bool = False) -> Release:
@@ -74,9 +78,12 @@ class Views:
         """The current release, which has files."""
         return _present(await self.wanted(tool, environment, None))
 
-    async def file(self, tool: Tool, environment: str, name: str | None, revision: int | None) -> ConfigFile:
+    async def file(
+        self, tool: Tool, environment: str, name: str | None, revision: int | None, *, refresh: bool = False
+    ) -> ConfigFile:
         """One file of a release."""
         wanted = MAIN_FILES[tool] if name is None else check_file_name(name)
+        first, known = (None, None) if refresh else await self._reader.recent(environment)
 
         async def read(snapshot: Snapshot) -> ConfigFile:
             release = _present(await self.find(snapshot, tool, revision))
@@ -88,18 +95,21 @@ class Views:
                     tool, environment, f"has no file '{wanted}' in revision {release.revision}",
                     f"it has {', '.join(names[:10])}{more}",
                 )  # fmt: skip
-            raw = await self._reader.content(release, entry)
-            return ConfigFile(wanted, raw, release.revision, tool, environment)
+            file, held = await self._file(release, wanted, entry, snapshot)
+            if self._memory is not None and revision is None:
+                self._memory.remember_file(file, (tool, name), snapshot, known, held)
+            return file
 
-        return await self._reader.settled(environment, read)
+        return await self._reader.settled(environment, read, first=first)
 
-    async def bundle(self, tool: str, environment: str, revision: int | None) -> Bundle:
+    async def bundle(self, tool: str, environment: str, revision: int | None, *, refresh: bool = False) -> Bundle:
         """All files of a release."""
+        first, _ = (None, None) if refresh else await self._reader.recent(environment)
 
         async def read(snapshot: Snapshot) -> Bundle:
-            return await self._bundle(_present(await self.find(snapshot, tool, revision)))
+            return await self._bundle(_present(await self.find(snapshot, tool, revision)), snapshot)
 
-        return await self._reader.settled(environment, read)
+        return await self._reader.settled(environment, read, first=first)
 
     async def files_of(self, tool: str, environment: str, revision: int | None) -> tuple[str, dict[str, bytes]]:
         """What a tool reads of a release, its overlay, and a label. Nothing of revision 0, the one before the first."""
@@ -113,8 +123,11 @@ class Views:
 
         return await self._reader.settled(environment, read)
 
-    async def environment(self, environment: str, tools: Sequence[str] | None) -> dict[str, Bundle]:
+    async def environment(
+        self, environment: str, tools: Sequence[str] | None, *, refresh: bool = False
+    ) -> dict[str, Bundle]:
         """All tools of an environment, of one and the same state."""
+        first, _ = (None, None) if refresh else await self._reader.recent(environment)
 
         async def read(snapshot: Snapshot) -> dict[str, Bundle]:
             bundles = {}
@@ -122,20 +135,27 @@ class Views:
                 release = await self.find(snapshot, tool, None)
                 if tools is None and release.removed:
                     continue
-                bundles[tool] = await self._bundle(_present(release))
+                bundles[tool] = await self._bundle(_present(release), snapshot)
             return bundles
 
-        return await self._reader.settled(environment, read)
+        return await self._reader.settled(environment, read, first=first)
 
-    async def _bundle(self, release: Release) -> Bundle:
-        contents = await self._reader.files(release)
-        return Bundle(
-            release,
-            MappingProxyType({
-                name: ConfigFile(name, raw, release.revision, release.tool, release.environment)
-                for name, raw in contents.items()
-            }),
-        )  # fmt: skip
+    async def _bundle(self, release: Release, snapshot: Snapshot) -> Bundle:
+        files = await run_all(
+            (self._file(release, name, entry, snapshot) for name, entry in release.files.items()), limit=PARALLEL
+        )
+        return Bundle(release, MappingProxyType({file.name: file for file, _ in files}), snapshot.stale_since)
+
+    async def _file(
+        self, release: Release, name: str, entry: FileEntry, snapshot: Snapshot
+    ) -> tuple[ConfigFile, Entry | None]:
+        """A file of a release, and where its content is remembered."""
+        raw, held = await self._reader.remembered_blob(release.environment, release.tool, entry)
+        file = ConfigFile(name, raw, release.revision, release.tool, release.environment, snapshot.stale_since)
+        vars(file)["sha256"] = entry.sha256  # held against the content already
+        if held is not None and held.held:
+            vars(file)["shared"] = held.value
+        return file, held
 
     async def environments(self) -> list[str]:
         """The environments that there are."""

@@ -13,7 +13,8 @@ from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.archive import Archive
 from apm_s3.configs._protocol.log import read_entry
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.reader import Gone, Reader, Snapshot
+from apm_s3.configs._protocol.reader import Gone, Reader
+from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.configs._record import LogEntry
 from apm_s3.errors import ApmS3Error, UsageError
 

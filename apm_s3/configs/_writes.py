@@ -37,7 +37,8 @@ from apm_s3.configs._protocol.calls import Call
 from apm_s3.configs._protocol.changes import MarkGood, SetFreeze, SetSettings
 from apm_s3.configs._protocol.commit import Committer
 from apm_s3.configs._protocol.publish import Draft, Make, Publisher
-from apm_s3.configs._protocol.reader import Reader, Snapshot
+from apm_s3.configs._protocol.reader import Reader
+from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.configs._record import Note
 from apm_s3.configs._settings import LAX, EnvironmentSettings, SettingsChange, check_rule_names
 from apm_s3.configs._views import Views

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from apm_s3 import CacheSettings, ReadOptions, RetrySettings, S3Settings
-from apm_s3.errors import BucketNotFound, ConnectFailed, InvalidOption, ManagerClosed, ObjectNotFound
+from apm_s3.errors import BucketNotFound, ConfigNotFound, ConnectFailed, InvalidOption, ManagerClosed, ObjectNotFound
+from apm_s3.models import WarmupPlan
 from apm_s3.options import Versioning
 from tests.managers import make_manager
 from tests.memory_transport import MemoryManager
@@ -211,3 +212,45 @@ async def test_buckets_are_not_remembered_by_default(moto: Server, bucket_name: 
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InvalidOption):
         CacheSettings(**wrong)  # type: ignore[arg-type]
+
+
+async def test_a_warm_up_fills_the_cache_and_reports_what_failed(moto: Server, bucket_name: str) -> None:
+    async with make_manager(moto, S3Settings(cache=CacheSettings(objects=True, current_staleness=60))) as s3:
+        await s3.create_bucket(bucket_name)
+        await s3.upload_file(bucket_name, "key", b"one")
+        await s3.configs(bucket_name).upload("prometheus", "production", "global: {}\n")
+
+        report = await s3.warm_cache(
+            WarmupPlan(
+                buckets=[bucket_name, "apm-no-such-bucket"],
+                files={bucket_name: ["key", "missing"]},
+                configs=[(bucket_name, "production"), (bucket_name, "staging")],
+            )
+        )
+
+        assert report.warmed == (bucket_name, f"{bucket_name}/key", f"{bucket_name}: production")
+        assert {name: type(error) for name, error in report.failed.items()} == {
+            "apm-no-such-bucket": BucketNotFound,
+            f"{bucket_name}/missing": ObjectNotFound,
+            f"{bucket_name}: staging": ConfigNotFound,
+        }
+        assert not report.ok
+        asked = s3.metrics.snapshot().overall.total
+        await s3.get_bucket(bucket_name)
+        assert await s3.read_file(bucket_name, "key") == b"one"
+        assert (await s3.configs(bucket_name).download("prometheus", "production")).text == "global: {}\n"
+        assert s3.metrics.snapshot().overall.total == asked
+
+        assert bucket_name in (await s3.prefetch_buckets()).warmed
+        asked = s3.metrics.snapshot().overall.total
+        await s3.list_buckets()
+        assert s3.metrics.snapshot().overall.total == asked
+
+
+async def test_a_warm_up_of_what_is_not_remembered_is_refused(s3: MemoryManager) -> None:
+    async with MemoryManager(S3Settings()) as plain:
+        for wrong in (WarmupPlan(buckets=["bucket"]), WarmupPlan(files={"bucket": ["key"]})):
+            with pytest.raises(InvalidOption):
+                await plain.warm_cache(wrong)
+        with pytest.raises(InvalidOption):
+            await plain.prefetch_buckets()

@@ -29,7 +29,8 @@ from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.commit import may_have_arrived
 from apm_s3.configs._protocol.fields import MAX_DOCUMENT
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be, server_time
-from apm_s3.configs._protocol.reader import PARALLEL, Reader, Snapshot, sha256
+from apm_s3.configs._protocol.reader import PARALLEL, Reader, sha256
+from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.errors import (
     ApmS3Error,
     BackupInvalid,

@@ -26,7 +26,8 @@ from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.calls import Call
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be, server_time
 from apm_s3.configs._protocol.publish import Draft, Publisher
-from apm_s3.configs._protocol.reader import Reader, Snapshot
+from apm_s3.configs._protocol.reader import Reader
+from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.configs._settings import NO_SETTINGS, EnvironmentSettings
 from apm_s3.configs._views import Views
 from apm_s3.errors import ApmS3Error, BackupInvalid, ConfigNotFound, EnvironmentFrozen, InvalidOption, PlanOutdated

@@ -20,7 +20,8 @@ from apm_s3.configs._protocol.changes import check_thawed
 from apm_s3.configs._protocol.commit import Committer
 from apm_s3.configs._protocol.log import read_entry
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be
-from apm_s3.configs._protocol.reader import Reader, Snapshot
+from apm_s3.configs._protocol.reader import Reader
+from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.configs._record import Note
 from apm_s3.configs._settings import KEEP_LOG, LEAST_KEPT, EnvironmentSettings
 from apm_s3.errors import InvalidOption

@@ -11,7 +11,8 @@ from apm_s3.configs._models import Current
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.archive import Archive
 from apm_s3.configs._protocol.log import MAX_ENTRIES, RING, LogPart, chain_breaks, read_entry
-from apm_s3.configs._protocol.reader import Gone, Reader, Snapshot
+from apm_s3.configs._protocol.reader import Gone, Reader
+from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.configs._record import Log, LogRef, RawEntry
 from apm_s3.errors import FormatTooNew, ObjectNotFound, StoreDamaged
 

@@ -14,7 +14,8 @@ from apm_s3.configs._models import Freeze, Origin, Release
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.live import MARK
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.reader import PARALLEL, Reader, Snapshot
+from apm_s3.configs._protocol.reader import PARALLEL, Reader
+from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.errors import BackupInvalid, ConfigNotFound, InvalidOption, ObjectNotFound
 
 _BACKUPS = 5

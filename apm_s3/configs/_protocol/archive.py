@@ -11,7 +11,8 @@ from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.fields import MAX_DOCUMENT
 from apm_s3.configs._protocol.log import LogPart, chain_breaks, decode_part, encode_part
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.reader import NEAR, PARALLEL, Gone, Reader, Snapshot, sha256
+from apm_s3.configs._protocol.reader import NEAR, PARALLEL, Gone, Reader, sha256
+from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.configs._record import LogRef, RawEntry
 from apm_s3.errors import ObjectNotFound, ObjectTooLarge, PreconditionFailed, StoreDamaged
 

@@ -31,7 +31,8 @@ from apm_s3.configs._protocol.documents import encode_current
 from apm_s3.configs._protocol.log import MUST_STORE, LogPart, ring_overrun, stamp, with_part
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.probe import Probe
-from apm_s3.configs._protocol.reader import Gone, Reader, Snapshot
+from apm_s3.configs._protocol.reader import Gone, Reader
+from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.configs._record import Note
 from apm_s3.errors import (
     AccessDenied,

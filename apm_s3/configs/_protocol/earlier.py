@@ -17,7 +17,8 @@ from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.commit import SKEW, WINDOW
 from apm_s3.configs._protocol.log import RING
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.reader import Reader, Snapshot
+from apm_s3.configs._protocol.reader import Reader
+from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.errors import ConfigNotFound, InvalidOption, RevisionConflict
 
 

@@ -18,7 +18,8 @@ from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.configs._models import FileEntry, Release
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be
-from apm_s3.configs._protocol.reader import PARALLEL, Gone, Reader, Snapshot
+from apm_s3.configs._protocol.reader import PARALLEL, Gone, Reader
+from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.errors import ApmS3Error, ObjectNotFound, StoreDamaged
 from apm_s3.models import FileInfo
 

@@ -7,7 +7,8 @@ from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.commit import WINDOW, Committer, WindowClosed
 from apm_s3.configs._protocol.earlier import Trace, find_traces
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.reader import Reader, Snapshot
+from apm_s3.configs._protocol.reader import Reader
+from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.configs._record import Note
 
 

@@ -27,7 +27,8 @@ from apm_s3.configs._protocol.keys import MAX_REVISION
 from apm_s3.configs._protocol.live import Live
 from apm_s3.configs._protocol.log import MAY_STORE, LogPart, note_of
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.reader import INLINE, PARALLEL, Gone, Reader, Snapshot
+from apm_s3.configs._protocol.reader import INLINE, PARALLEL, Gone, Reader
+from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.errors import (
     ConfigNotFound,
     DeadlineExceeded,

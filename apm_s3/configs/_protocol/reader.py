@@ -11,17 +11,20 @@ import hashlib
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
-from dataclasses import dataclass, replace
+from contextlib import aclosing, suppress
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeVar
 
+from apm_s3._cache.entries import Entry
 from apm_s3._tasks import run_all
 from apm_s3.configs._models import Current, FileEntry, Release, ReleaseRef
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.documents import decode_current, decode_release
 from apm_s3.configs._protocol.fields import MAX_DOCUMENT
+from apm_s3.configs._protocol.memory import Known, Memory
 from apm_s3.configs._protocol.objects import ObjectStore, server_time
+from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.errors import ConfigNotFound, NotModified, ObjectNotFound, ObjectTooLarge, StoreDamaged
 
 PARALLEL = 32
@@ -36,22 +39,6 @@ INLINE = 256 * 1024
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The reference document of an environment as it was read.
-
-    Attributes:
-        server_time: the server's clock at the answer, Unix seconds.
-        asked_at: the event loop's clock before it was asked.
-    """
-
-    environment: str
-    current: Current
-    etag: str
-    server_time: float
-    asked_at: float
-
-
 class Gone(Exception):
     """Something that the reference document led to is not there, or is not what it should be."""
 
@@ -61,10 +48,15 @@ class Gone(Exception):
 
 
 class Reader:
-    """Reads the documents and blobs of one store."""
+    """Reads the documents and blobs of one store.
 
-    def __init__(self, objects: ObjectStore) -> None:
+    Args:
+        memory: what is remembered of them. Without, all that is read comes from the bucket at that moment.
+    """
+
+    def __init__(self, objects: ObjectStore, memory: Memory | None = None) -> None:
         self._objects = objects
+        self._memory = memory
 
     async def current(self, environment: str, *, if_none_match: str | None = None) -> Snapshot | None:
         """The reference document; None where the environment has none, or it still has `if_none_match`."""
@@ -80,17 +72,55 @@ class Reader:
         Raises:
             NotModified: it still has `if_none_match`.
         """
+        try:
+            if self._memory is None or if_none_match is not None:
+                return (await self._ask(environment, if_none_match))[0]
+            snapshot, _ = await self._memory.current(
+                environment, lambda known: self._confirm(environment, known), recent=False
+            )
+        except ObjectNotFound as exc:
+            now = time.time() if exc.server_time is None else exc.server_time
+            asked_at = asyncio.get_running_loop().time()
+            return Snapshot(environment, Current(-1, (), self._objects.bucket), "", now, asked_at)
+        return snapshot
+
+    async def recent(self, environment: str) -> tuple[Snapshot, Entry | None]:
+        """The reference document, as old as the settings accept, and where it is remembered.
+
+        Raises:
+            ConfigNotFound, StoreDamaged: see `require`.
+        """
+        if self._memory is not None:
+            with suppress(ObjectNotFound):
+                return await self._memory.current(
+                    environment, lambda known: self._confirm(environment, known), recent=True
+                )
+        return await self.require(environment), None
+
+    async def _confirm(self, environment: str, known: Known | None) -> Known:
+        """The reference document as it is now; `known` itself where that still holds."""
+        etag = None if known is None else known.snapshot.etag or None
+        asked_at = asyncio.get_running_loop().time()
+        try:
+            snapshot, size = await self._ask(environment, etag)
+        except NotModified as exc:
+            if known is None:
+                raise
+            now = time.time() if exc.server_time is None else exc.server_time
+            known.snapshot = replace(known.snapshot, server_time=now, asked_at=asked_at)
+            return known
+        return Known(snapshot, size)
+
+    async def _ask(self, environment: str, if_none_match: str | None) -> tuple[Snapshot, int]:
+        """The reference document and its bytes, from the bucket."""
         key = keys.current(environment)
         asked_at = asyncio.get_running_loop().time()
         try:
             info, body = await self._objects.read(key, if_none_match=if_none_match, limit=MAX_DOCUMENT)
-        except ObjectNotFound as exc:
-            now = time.time() if exc.server_time is None else exc.server_time
-            return Snapshot(environment, Current(-1, (), self._objects.bucket), "", now, asked_at)
         except ObjectTooLarge as exc:
             raise StoreDamaged(f"'{self.where(key)}' cannot be right: {exc.problem}", environment=environment) from exc
         current = decode_current(body, environment=environment, where=self.where(key))
-        return Snapshot(environment, current, info.etag or "", server_time(info), asked_at)
+        return Snapshot(environment, current, info.etag or "", server_time(info), asked_at), len(body)
 
     async def require(self, environment: str) -> Snapshot:
         """The reference document.
@@ -137,26 +167,34 @@ class Reader:
         read: Callable[[Snapshot], Awaitable[T]],
         *,
         begin: Callable[[str], Awaitable[Snapshot]] | None = None,
+        first: Snapshot | None = None,
     ) -> T:
         """What `read` makes of the reference document, begun again while things go and the document changes.
 
         Args:
             begin: gets the document, in place of `require`.
+            first: the document to begin with, which may be a remembered one: it does not decide that something is gone.
 
         Raises:
             ConfigNotFound: there is no such environment.
             StoreDamaged: something is missing, or is not what it should be, and the document does not change.
         """
         begin = begin or self.require
-        snapshot = await begin(environment)
+        snapshot = await begin(environment) if first is None else first
         while True:
             try:
                 return await read(snapshot)
+            except ConfigNotFound:
+                if snapshot is not first:
+                    raise
+                again = await begin(environment)
+                if again.etag == snapshot.etag:
+                    raise
             except Gone as gone:
                 again = await begin(environment)
                 if again.etag == snapshot.etag:
                     raise StoreDamaged(gone.problem, environment=environment) from gone
-                snapshot = again
+            snapshot = again
 
     async def release(self, ref: ReleaseRef) -> Release:
         """The release document that `ref` points to.
@@ -164,14 +202,26 @@ class Reader:
         Raises:
             Gone: it is not there, or its bytes are others.
         """
+        return await (self._release(ref) if self._memory is None else self._memory.release(ref, self._release))
+
+    async def _release(self, ref: ReleaseRef) -> Release:
+        shared = None if self._memory is None else await self._memory.shared_body(ref.key)
+        if shared is not None and len(shared) <= MAX_DOCUMENT and await sha256(shared) == ref.sha256:
+            with suppress(StoreDamaged):
+                release = await self._decoded(ref.key, shared)
+                if release.ref == ref:
+                    return release
         try:
-            release = await self.document(ref.key)
+            body = await self._document_body(ref.key)
+            release = await self._decoded(ref.key, body)
         except ObjectNotFound as exc:
             raise Gone(f"the release document '{self.where(ref.key)}' is missing") from exc
         except StoreDamaged as exc:
             raise Gone(exc.problem) from exc
         if release.ref != ref:
             raise Gone(f"the release document '{self.where(ref.key)}' does not have the SHA-256 {ref.sha256}")
+        if self._memory is not None:
+            self._memory.share(ref.key, body)
         return release
 
     async def document(self, key: str) -> Release:
@@ -181,10 +231,16 @@ class Reader:
             ObjectNotFound: it is not there.
             StoreDamaged: it is not a release document, or not the one that belongs there.
         """
+        return await self._decoded(key, await self._document_body(key))
+
+    async def _document_body(self, key: str) -> bytes:
         try:
             _, body = await self._objects.read(key, limit=MAX_DOCUMENT)
         except ObjectTooLarge as exc:
             raise StoreDamaged(f"'{self.where(key)}' cannot be right: {exc.problem}") from exc
+        return body
+
+    async def _decoded(self, key: str, body: bytes) -> Release:
         if len(body) <= INLINE:
             return decode_release(body, key=key, where=self.where(key))
         return await asyncio.to_thread(decode_release, body, key=key, where=self.where(key))
@@ -234,7 +290,24 @@ class Reader:
         Raises:
             Gone: it is not there, or its bytes are others.
         """
+        return (await self.remembered_blob(environment, tool, entry))[0]
+
+    async def remembered_blob(self, environment: str, tool: str, entry: FileEntry) -> tuple[bytes, Entry | None]:
+        """The plain content of a blob, and where it is remembered.
+
+        Raises:
+            Gone: it is not there, or its bytes are others.
+        """
         key = keys.blobs(environment, tool) + entry.blob
+        if self._memory is None:
+            return await self._blob(key, entry), None
+        return await self._memory.content(key, entry, lambda: self._blob(key, entry))
+
+    async def _blob(self, key: str, entry: FileEntry) -> bytes:
+        shared = None if self._memory is None else await self._memory.shared_body(key)
+        plain = None if shared is None or len(shared) > entry.size else await unpack(shared, entry)
+        if plain is not None:
+            return plain
         try:
             # Packed, it is smaller than its content.
             _, body = await self._objects.read(key, limit=entry.size)
@@ -245,6 +318,8 @@ class Reader:
         plain = await unpack(body, entry)
         if plain is None:
             raise Gone(f"the blob '{self.where(key)}' does not have the SHA-256 {entry.sha256}")
+        if self._memory is not None:
+            self._memory.share(key, body)
         return plain
 
     async def chain(self, snapshot: Snapshot, tool: str, *, down_to: int = 1) -> list[Release]:

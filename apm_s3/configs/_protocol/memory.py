@@ -1,0 +1,202 @@
+"""What is remembered of a store: release documents and contents, which never change, and reference documents.
+
+A remembered reference document is given only to reads that accept its age; everybody else has it confirmed by its
+ETag first. Nothing remembered decides that something is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from apm_s3._cache.cache import Cache, Found, Policy
+from apm_s3._cache.entries import Entry, Key
+from apm_s3._cache.shared import SharedLevel
+from apm_s3.configs._content.parsed import Content
+from apm_s3.configs._models import ConfigFile, FileEntry, Release, ReleaseRef
+from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.snapshots import Snapshot
+from apm_s3.errors import ObjectNotFound
+
+_KEPT = 24 * 3600.0
+"""Seconds that a reference document is kept to be confirmed by its ETag."""
+
+_FOR_EVER = float("inf")
+_DOCUMENT_FACTOR = 6
+"""Times its bytes that a decoded document takes in CPython, about."""
+
+_FILE_BYTES = 400
+"""About what an entry of a release's files takes in CPython."""
+
+
+class Known:
+    """A remembered reference document, and the files that were read by it: by tool and name, the entry of the content.
+
+    Attributes:
+        size: bytes of the document.
+    """
+
+    __slots__ = ("files", "size", "snapshot")
+
+    def __init__(self, snapshot: Snapshot, size: int) -> None:
+        self.snapshot = snapshot
+        self.size = size
+        self.files: dict[tuple[str, str | None], tuple[Entry, dict[str, Any]]] = {}
+
+
+class Memory:
+    """What is remembered of the store under `prefix` of `bucket`.
+
+    Args:
+        staleness: seconds; how old a reference document may be for reads that accept an age.
+        stale_if_error: how much older while S3 cannot be reached.
+        shared: the second level for what never changes.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        bucket: str,
+        prefix: str,
+        *,
+        staleness: float = 0.0,
+        stale_if_error: float = 0.0,
+        shared: SharedLevel | None = None,
+    ) -> None:
+        self._shared = shared
+        self._cache = cache
+        self._bucket = bucket
+        self._prefix = prefix
+        self._known: dict[str, Entry] = {}
+        self._currents: Policy[Known] = Policy(
+            cost=lambda known: known.size * _DOCUMENT_FACTOR,
+            ttl=staleness,
+            keep=_KEPT,
+            stale_if_error=stale_if_error,
+            absent=(ObjectNotFound,),
+        )
+        self._releases: Policy[Release] = Policy(cost=_release_bytes, ttl=_FOR_EVER)
+        self._contents: Policy[Content] = Policy(cost=lambda content: len(content.raw), ttl=_FOR_EVER)
+
+    def group(self, key: str) -> tuple[str, str, str]:
+        """What is forgotten when the object is written."""
+        return "object", self._bucket, self._prefix + key
+
+    # Reference documents ----------------------------------------------------------------------------------------------
+
+    async def current(
+        self, environment: str, load: Callable[[Known | None], Awaitable[Known]], *, recent: bool
+    ) -> tuple[Snapshot, Entry | None]:
+        """A reference document, confirmed now; with `recent`, as old as the settings accept.
+
+        Raises:
+            ObjectNotFound: there is none.
+        """
+        key = Key(self.group(keys.current(environment)), "current")
+        found: Found[Known] = await self._cache.fetch(key, self._currents, load, refresh=not recent)
+        snapshot = found.value.snapshot
+        if found.stale_since is not None:
+            snapshot = replace(snapshot, stale_since=found.stale_since)
+        return snapshot, found.entry
+
+    async def shared_body(self, key: str) -> bytes | None:
+        """What the second level has for an object that never changes, to be held against its hash."""
+        return None if self._shared is None else await self._shared.get(self._bucket, self._prefix + key)
+
+    def share(self, key: str, body: bytes) -> None:
+        """Give an object that never changes, and whose hash was right, to the second level."""
+        if self._shared is not None:
+            self._shared.put(self._bucket, self._prefix + key, body)
+
+    # What never changes -----------------------------------------------------------------------------------------------
+
+    async def release(self, ref: ReleaseRef, load: Callable[[ReleaseRef], Awaitable[Release]]) -> Release:
+        """The release document that `ref` points to."""
+        key = Key(self.group(ref.key), ("release", ref.sha256))
+        found = await self._cache.fetch(key, self._releases, lambda _: load(ref))
+        return found.value
+
+    async def content(
+        self, key: str, entry: FileEntry, load: Callable[[], Awaitable[bytes]]
+    ) -> tuple[bytes, Entry | None]:
+        """The plain content of the blob under `key`."""
+
+        async def read(_: Content | None) -> Content:
+            return Content(await load(), self._grower(asyncio.get_running_loop(), wanted))
+
+        wanted = Key(self.group(key), ("content", entry.sha256, entry.size))
+        found = await self._cache.fetch(wanted, self._contents, read)
+        return found.value.raw, found.entry
+
+    def _grower(self, loop: asyncio.AbstractEventLoop, key: Key) -> Callable[[Content, int], None]:
+        def grow(content: Content, by: int) -> None:
+            entry = self._cache.peek(key)
+            if entry is not None and entry.value is content:
+                self._cache.grow(entry, by)
+
+        def told(content: Content, by: int) -> None:
+            # Whoever parses may do it in a thread of its own; after the loop's end, nobody counts any more.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(grow, content, by)
+
+        return told
+
+    # Files ------------------------------------------------------------------------------------------------------------
+
+    def remember_file(
+        self,
+        file: ConfigFile,
+        wanted: tuple[str, str | None],
+        snapshot: Snapshot,
+        current: Entry | None,
+        content: Entry | None,
+    ) -> None:
+        """Remember that `wanted`, a tool and a name, is `file` for as long as `current` is held."""
+        if current is None or content is None or not (current.held and content.held):
+            return
+        known: Known = current.value
+        if known.snapshot.etag != snapshot.etag or snapshot.stale_since is not None:
+            return
+        fields = {name: value for name, value in vars(file).items() if name not in ("raw", "shared")}
+        known.files[wanted] = content, fields
+        self._known[snapshot.environment] = current
+
+    def file(self, tool: str, environment: str, name: str | None) -> ConfigFile | None:
+        """A file that was read before, if all that it rests on is fresh; None where it has to be read.
+
+        This is the hottest path of all: it is what a `download` within `current_staleness` takes.
+        """
+        current = self._known.get(environment)
+        if current is None:
+            return None
+        if not current.held:
+            del self._known[environment]
+            return None
+        if time.monotonic() >= current.fresh_until:
+            return None
+        hit = current.value.files.get((tool, name))
+        if hit is None:
+            return None
+        entry, fields = hit
+        if not entry.held:
+            return None
+        cache = self._cache
+        cache.hits += 1
+        cache.touch(current)
+        cache.touch(entry)
+        file: ConfigFile = _new(ConfigFile)
+        content = entry.value
+        vars(file).update(fields, raw=content.raw, shared=content)
+        return file
+
+
+_new = object.__new__
+
+
+def _release_bytes(release: Release) -> int:
+    texts = len(release.message) + sum(map(len, release.warnings))
+    return 2000 + texts + _FILE_BYTES * len(release.files)

@@ -1,0 +1,259 @@
+"""Configurations remembered: what a read asks S3, when it is current, and what memory never decides."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import pickle
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from apm_s3 import CacheSettings, ConfigStore
+from apm_s3._cache.cache import Cache
+from apm_s3._manager import make_cache
+from apm_s3.configs._protocol.memory import Memory
+from apm_s3.errors import ConfigNotFound, ConnectFailed, InvalidOption, StoreDamaged
+from apm_s3.testing import MemoryObjects
+
+FIRST = "global: {scrape_interval: 15s}\n"
+SECOND = "global: {scrape_interval: 30s}\n"
+
+
+class Objects:
+    """A bucket that counts requests, suspends in each, and lets its own writes invalidate, as a manager does."""
+
+    def __init__(self, inner: MemoryObjects) -> None:
+        self.inner = inner
+        self.bucket = inner.bucket
+        self.reads: Counter[str] = Counter()
+        self.cache: Cache | None = None
+        self.down = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    async def read(self, key: str, **options: Any) -> Any:
+        self.reads[key.rpartition("/")[2] if "current" in key else key.split("/")[-2]] += 1
+        await asyncio.sleep(0)
+        if self.down:
+            raise ConnectFailed("no answer")
+        return await self.inner.read(key, **options)
+
+    async def put(self, key: str, body: bytes, **options: Any) -> Any:
+        try:
+            return await self.inner.put(key, body, **options)
+        finally:
+            if self.cache is not None:
+                self.cache.forget(("object", self.bucket, key))
+
+
+@dataclass
+class World:
+    """A store with a memory, and another process's store on the same bucket, without."""
+
+    objects: Objects
+    cache: Cache
+    store: ConfigStore
+    other: ConfigStore
+
+    def age(self, seconds: float) -> None:
+        for entry in self.cache._entries:
+            for name in ("asked_at", "fresh_until", "kept_until", "retry_at"):
+                setattr(entry, name, getattr(entry, name) - seconds)
+
+
+async def make_world(settings: CacheSettings) -> World:
+    objects = Objects(MemoryObjects())
+    cache = objects.cache = make_cache(settings)
+    memory = Memory(cache, "memory", "", staleness=settings.current_staleness, stale_if_error=settings.stale_if_error)
+    world = World(objects, cache, ConfigStore(objects, memory=memory), ConfigStore(objects.inner))
+    await world.other.upload("prometheus", "production", FIRST)
+    return world
+
+
+@pytest.fixture
+async def strict() -> AsyncIterator[World]:
+    """As a manager is by default."""
+    world = await make_world(CacheSettings())
+    yield world
+    await world.cache.aclose()
+
+
+@pytest.fixture
+async def lax() -> AsyncIterator[World]:
+    """Ten seconds of staleness, and an hour in an outage."""
+    world = await make_world(CacheSettings(current_staleness=10.0, stale_if_error=3600.0))
+    yield world
+    await world.cache.aclose()
+
+
+async def test_a_thousand_concurrent_cold_downloads_make_three_requests(strict: World, lax: World) -> None:
+    for world in (strict, lax):
+        files = await asyncio.gather(*(world.store.download("prometheus", "production") for _ in range(1000)))
+        assert {file.text for file in files} == {FIRST}
+        assert world.objects.reads == {"current.json": 1, "releases": 1, "blobs": 1}
+
+
+async def test_a_warm_download_asks_once_and_sees_what_others_wrote(strict: World) -> None:
+    await strict.store.download("prometheus", "production")
+    await strict.store.download("prometheus", "production")
+    assert strict.objects.reads == {"current.json": 2, "releases": 1, "blobs": 1}
+    await strict.other.upload("prometheus", "production", SECOND)
+    assert (await strict.store.download("prometheus", "production")).text == SECOND
+
+
+async def test_a_download_within_the_staleness_asks_nothing(lax: World) -> None:
+    await lax.store.download("prometheus", "production")
+    hits = lax.cache.hits
+    for _ in range(3):
+        assert (await lax.store.download("prometheus", "production")).text == FIRST
+    assert lax.cache.hits == hits + 3
+    assert (await lax.store.download_bundle("prometheus", "production")).main.text == FIRST
+    assert (await lax.store.download_environment("production"))["prometheus"].main.text == FIRST
+    assert sum(lax.objects.reads.values()) == 3
+
+
+async def test_what_others_wrote_is_seen_once_the_staleness_is_over(lax: World) -> None:
+    await lax.store.download("prometheus", "production")
+    await lax.other.upload("prometheus", "production", SECOND)
+    assert (await lax.store.download("prometheus", "production")).text == FIRST
+    assert (await lax.store.download("prometheus", "production", refresh=True)).text == SECOND
+    await lax.other.upload("prometheus", "production", FIRST)
+    lax.age(10.0)
+    assert (await lax.store.download("prometheus", "production")).revision == 3
+
+
+async def test_what_this_process_wrote_is_seen_at_once(lax: World) -> None:
+    await lax.store.download("prometheus", "production")
+    await lax.store.upload("prometheus", "production", SECOND)
+    assert (await lax.store.download("prometheus", "production")).text == SECOND
+
+
+async def test_writes_and_other_reads_take_no_remembered_state(lax: World) -> None:
+    await lax.store.download("prometheus", "production")
+    await lax.other.upload("prometheus", "production", SECOND)
+    assert [release.revision for release in await lax.store.history("prometheus", "production")] == [2, 1]
+    await lax.other.upload("prometheus", "production", FIRST)
+    release = await lax.store.upload("prometheus", "production", SECOND, expect_revision=3)
+    assert release.revision == 4
+
+
+async def test_memory_does_not_decide_that_something_is_not_there(lax: World) -> None:
+    await lax.store.download("prometheus", "production")
+    with pytest.raises(ConfigNotFound):
+        await lax.store.download("prometheus", "production", "rules/new.yml")
+    await lax.other.upload("prometheus", "production", "groups: []\n", name="rules/new.yml")
+    assert (await lax.store.download("prometheus", "production", "rules/new.yml")).text == "groups: []\n"
+    await lax.other.upload("loki", "production", "auth_enabled: false\n", force="a test's")
+    assert (await lax.store.download("loki", "production")).revision == 1
+
+
+async def test_memory_does_not_decide_that_a_store_is_damaged(lax: World) -> None:
+    await lax.store.download_bundle("prometheus", "production")
+    await lax.other.upload("prometheus", "production", SECOND)
+    # What the remembered document names has been collected since, and is remembered no more.
+    for key in [key for key in lax.objects.objects if "/blobs/" in key or "/releases/00000001" in key]:
+        if SECOND.encode() != lax.objects.objects[key][1]:
+            del lax.objects.objects[key]
+    for entry in list(lax.cache._entries):
+        if entry.key.detail != "current":
+            lax.cache._entries.drop(entry)
+    assert (await lax.store.download("prometheus", "production")).text == SECOND
+
+
+async def test_what_looks_for_damage_rests_on_the_bucket_and_not_on_memory(lax: World) -> None:
+    await lax.store.download("prometheus", "production")
+    for key in [key for key in lax.objects.objects if "/blobs/" in key]:
+        del lax.objects.objects[key]
+    assert (await lax.store.download("prometheus", "production")).text == FIRST
+    assert not (await lax.store.fsck("production")).ok
+    lax.cache.clear()
+    with pytest.raises(StoreDamaged):
+        await lax.store.download("prometheus", "production")
+
+
+async def test_an_outage_gives_what_was_known_and_says_since_when(lax: World) -> None:
+    assert (await lax.store.download("prometheus", "production")).stale_since is None
+    lax.objects.down = True
+    lax.age(11)
+    for _ in range(2):
+        file = await lax.store.download("prometheus", "production")
+        assert (file.text, file.stale_since is None) == (FIRST, False)
+    assert lax.objects.reads["current.json"] == 2, "the second one did not wait for another failure"
+    assert (await lax.store.download_bundle("prometheus", "production")).stale_since is not None
+    with pytest.raises(ConnectFailed):
+        await lax.store.download("prometheus", "production", refresh=True)
+    with pytest.raises(ConnectFailed):
+        await lax.store.history("prometheus", "production")
+    lax.age(3600)
+    with pytest.raises(ConnectFailed):
+        await lax.store.download("prometheus", "production")
+    lax.objects.down = False
+    assert (await lax.store.download("prometheus", "production")).stale_since is None
+
+
+async def test_nothing_stale_is_given_unless_asked_for(strict: World) -> None:
+    await strict.store.download("prometheus", "production")
+    strict.objects.down = True
+    with pytest.raises(ConnectFailed):
+        await strict.store.download("prometheus", "production")
+
+
+async def test_each_caller_gets_data_of_its_own(lax: World) -> None:
+    first = await lax.store.download("prometheus", "production")
+    second = await lax.store.download("prometheus", "production")
+    third = (await lax.store.download_bundle("prometheus", "production")).main
+    first.data["global"]["scrape_interval"] = "changed"
+    first.data["more"] = 1
+    assert second.data == third.data == {"global": {"scrape_interval": "15s"}}
+    assert first.data["more"] == 1, "and it stays what the caller made of it"
+
+
+async def test_a_remembered_file_is_a_file_like_any_other(lax: World) -> None:
+    plain = await lax.other.download("prometheus", "production")
+    await lax.store.download("prometheus", "production")
+    file = await lax.store.download("prometheus", "production")
+    assert file == plain
+    assert (file.etag, file.text, file.size, repr(file)) == (plain.etag, plain.text, plain.size, repr(plain))
+    assert pickle.loads(pickle.dumps(file)) == copy.copy(file) == copy.deepcopy(file) == plain
+    assert pickle.loads(pickle.dumps(file)).data == plain.data
+
+
+async def test_parsed_data_counts_for_the_limit_of_bytes(lax: World) -> None:
+    file = await lax.store.download("prometheus", "production")
+    before = lax.cache.stats().bytes
+    await asyncio.to_thread(lambda: file.data)
+    await asyncio.sleep(0)
+    assert lax.cache.stats().bytes > before
+
+
+async def test_an_evicted_content_is_read_again(lax: World) -> None:
+    await lax.store.download("prometheus", "production")
+    for entry in list(lax.cache._entries):
+        if entry.key.detail != "current":
+            lax.cache._entries.drop(entry)
+    assert (await lax.store.download("prometheus", "production")).text == FIRST
+    assert lax.objects.reads == {"current.json": 1, "releases": 2, "blobs": 2}
+
+
+async def test_arguments_are_checked_in_a_warm_store_too(lax: World) -> None:
+    await lax.store.download("prometheus", "production")
+    for wrong in ([], {}, 1, None):
+        with pytest.raises((InvalidOption, ValueError)):
+            await lax.store.download("prometheus", wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError):
+        await lax.store.download(["prometheus"], "production")  # type: ignore[arg-type]
+
+
+async def test_the_first_of_several_downloads_can_be_cancelled(strict: World) -> None:
+    tasks = [asyncio.create_task(strict.store.download("prometheus", "production")) for _ in range(3)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    tasks[0].cancel()
+    await asyncio.wait([tasks[0]])
+    assert [(await task).text for task in tasks[1:]] == [FIRST] * 2
+    assert sum(strict.objects.reads.values()) == 3
