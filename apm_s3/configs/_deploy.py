@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -12,6 +12,7 @@ from typing import Any
 
 from apm_s3._naming import check_environment
 from apm_s3._plans import PlanDocument, canonical_hash, plan_document
+from apm_s3._tasks import run_all
 from apm_s3._tools import Tool
 from apm_s3.configs._checks import keep_checks, report_bundle
 from apm_s3.configs._content.diff import BundleDiff
@@ -29,7 +30,7 @@ from apm_s3.configs._models import Deployed, Origin, Release, ReleaseRef
 from apm_s3.configs._protocol.calls import Call
 from apm_s3.configs._protocol.changes import check_base
 from apm_s3.configs._protocol.publish import Draft, Publisher
-from apm_s3.configs._protocol.reader import Reader
+from apm_s3.configs._protocol.reader import Gone, Reader
 from apm_s3.configs._protocol.settings import encode_settings
 from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.configs._settings import EnvironmentSettings, ValidationRules, check_level, check_rule_names
@@ -207,16 +208,20 @@ async def make_plan(
     same_store = (source.bucket, source.prefix) == (target.bucket, target.prefix)
     if same_store and source_environment == target_environment:
         raise InvalidOption(f"'{source_environment}' is source and target at once", hint="name another target")
-    taken = await source.reader.settled(
-        source_environment, lambda snapshot: _take(source.reader, snapshot, tools, call)
+    taken, there = await _both_sides(source, target, source_environment, target_environment, tools, call, create=create)
+    planned = await run_all(
+        _plan_tool(
+            release,
+            files,
+            there.current.get(tool),
+            target.reader,
+            variables,
+            there.settings.rules(tool, level=level, warnings_as_errors=warnings_as_errors),
+        )
+        for tool, (release, files) in taken.items()
     )
-    there = await _there(target.reader, target_environment, tuple(taken), create=create)
-    plans, declared = [], set[str]()
-    for tool, (release, files) in taken.items():
-        rules = there.settings.rules(tool, level=level, warnings_as_errors=warnings_as_errors)
-        plan, names = await _plan_tool(release, files, there.releases.get(tool), target.reader, variables, rules)
-        plans.append(plan)
-        declared |= names
+    plans = [plan for plan, _ in planned]
+    declared = {name for _, names in planned for name in names}
     _check_variables(variables, declared, plans)
     return DeployPlan(
         source_environment,
@@ -383,36 +388,113 @@ async def _carry_out(
 # The plan
 
 
+_Current = tuple[Release, Mapping[str, bytes]]
+"""A tool's release and files: all of them, or what is needed of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class _There:
-    """What the target has now: its releases by tool, and why it is frozen."""
+    """What the target has now: its releases by tool, with their overlays, and why it is frozen."""
 
-    releases: Mapping[str, Release]
+    current: Mapping[str, _Current]
     frozen: str | None = None
     settings: EnvironmentSettings = field(default_factory=EnvironmentSettings)
 
 
-_Taken = dict[str, tuple[Release, Mapping[str, bytes]]]
+async def _both_sides(
+    source: Side,
+    target: Side,
+    source_environment: str,
+    target_environment: str,
+    tools: Sequence[str] | None,
+    call: Call | None,
+    *,
+    create: bool,
+) -> tuple[Mapping[str, _Current], _There]:
+    """What the source has, and what the target has of it: both sides read at the same time."""
+    here, there = await run_all(
+        [source.reader.require(source_environment), _look(target.reader, target_environment, create=create)]
+    )
+    if here is None:
+        raise AssertionError("an environment that is required is there")
+
+    async def take() -> tuple[Mapping[str, _Current], _There | None]:
+        taken = await source.reader.settled(
+            source_environment,
+            lambda snapshot: _take(source.reader, snapshot, tools, call),
+            begin=_first(source.reader, here),
+        )
+        return taken, None
+
+    async def compare_with(names: Sequence[str], begun: Snapshot | None) -> tuple[Mapping[str, _Current], _There]:
+        if begun is None:
+            return {}, _There({})
+        read = await target.reader.settled(
+            target_environment, lambda snapshot: _there(target.reader, snapshot, names),
+            begin=_first(target.reader, begun),
+        )  # fmt: skip
+        return {}, read
+
+    names = tuple(here.current.tools) if tools is None else tuple(dict.fromkeys(tools))
+    (taken, _), (_, found) = await run_all([take(), compare_with(names, there)])
+    if found is None:
+        raise AssertionError("the target was read")
+    if taken.keys() - set(names):
+        # The source has changed meanwhile: it has a tool more.
+        _, found = await compare_with(tuple(taken), there)
+    return taken, found
 
 
-async def _take(reader: Reader, snapshot: Snapshot, tools: Sequence[str] | None, call: Call | None) -> _Taken:
+def _first(reader: Reader, snapshot: Snapshot) -> Callable[[str], Awaitable[Snapshot]]:
+    """`Reader.require`, which gives what was just read at first."""
+    read = [snapshot]
+
+    async def begin(environment: str) -> Snapshot:
+        return read.pop() if read else await reader.require(environment)
+
+    return begin
+
+
+async def _look(reader: Reader, environment: str, *, create: bool) -> Snapshot | None:
+    """The target's reference document; None where there is none and it may be created."""
+    if create:
+        snapshot = await reader.current(environment)
+        if snapshot is None:
+            await reader.check_empty(environment)
+        return snapshot
+    try:
+        return await reader.require(environment)
+    except ConfigNotFound as exc:
+        hint = (
+            "check its name, the bucket and the prefix; create=True deploys into an environment that is not there yet"
+        )
+        raise ConfigNotFound(exc.problem, environment=environment, hint=hint) from exc
+
+
+async def _take(
+    reader: Reader, snapshot: Snapshot, tools: Sequence[str] | None, call: Call | None
+) -> Mapping[str, _Current]:
     """The source's releases and files, of one and the same state."""
-    taken: _Taken = {}
-    for tool in sorted(snapshot.current.tools) if tools is None else dict.fromkeys(tools):
+
+    async def take(tool: str) -> _Current | None:
         release = await reader.newest(snapshot, tool)
-        if release is None or release.removed:
-            if tools is None:
-                continue
-            raise ConfigNotFound(
-                f"there is no {tool} in '{snapshot.environment}' to deploy",
-                tool=tool,
-                environment=snapshot.environment,
-                hint="list() shows what there is",
-            )
-        if call is not None:
-            # The files of the source, and as much of the target's.
-            call.allow(2 * release.size)
-        taken[tool] = release, await reader.files(release)
+        if release is not None and not release.removed:
+            if call is not None:
+                # The files of the source, and as much of the target's.
+                call.allow(2 * release.size)
+            return release, await reader.files(release)
+        if tools is None:
+            return None
+        raise ConfigNotFound(
+            f"there is no {tool} in '{snapshot.environment}' to deploy",
+            tool=tool,
+            environment=snapshot.environment,
+            hint="list() shows what there is",
+        )
+
+    names = sorted(snapshot.current.tools) if tools is None else list(dict.fromkeys(tools))
+    found = await run_all(take(tool) for tool in names)
+    taken = {tool: each for tool, each in zip(names, found, strict=True) if each is not None}
     if not taken:
         raise ConfigNotFound(
             f"'{snapshot.environment}' is empty: there is nothing to deploy",
@@ -422,36 +504,31 @@ async def _take(reader: Reader, snapshot: Snapshot, tools: Sequence[str] | None,
     return taken
 
 
-async def _there(reader: Reader, environment: str, tools: Sequence[str], *, create: bool) -> _There:
-    async def read(snapshot: Snapshot) -> _There:
-        found = {tool: await reader.newest(snapshot, tool) for tool in tools}
-        freeze = snapshot.current.freeze
-        releases = {tool: release for tool, release in found.items() if release is not None}
-        return _There(releases, None if freeze is None else freeze.reason, snapshot.current.settings)
+async def _there(reader: Reader, snapshot: Snapshot, tools: Sequence[str]) -> _There:
+    async def take(tool: str) -> _Current | None:
+        release = await reader.newest(snapshot, tool)
+        if release is None:
+            return None
+        overlay = {name: entry for name, entry in release.files.items() if name == OVERLAY}
+        return release, await reader.files(release, overlay)
 
-    if create and await reader.current(environment) is None:
-        await reader.check_empty(environment)
-        return _There({})
-    try:
-        return await reader.settled(environment, read)
-    except ConfigNotFound as exc:
-        hint = (
-            "check its name, the bucket and the prefix; create=True deploys into an environment that is not there yet"
-        )
-        raise ConfigNotFound(exc.problem, environment=environment, hint=hint) from exc
+    found = await run_all(take(tool) for tool in tools)
+    freeze = snapshot.current.freeze
+    current = {tool: each for tool, each in zip(tools, found, strict=True) if each is not None}
+    return _There(current, None if freeze is None else freeze.reason, snapshot.current.settings)
 
 
 async def _plan_tool(
     release: Release,
     files: Mapping[str, bytes],
-    target: Release | None,
+    current: _Current | None,
     reader: Reader,
     variables: Mapping[str, str],
     rules: ValidationRules,
 ) -> tuple[ToolPlan, frozenset[str]]:
     """The plan for one tool, and the variables that the target's overlay declares."""
+    target, overlay = (None, {}) if current is None else current
     entries = {} if target is None else target.files
-    overlay = await _contents(reader, target, {OVERLAY} & entries.keys())
     base = base_files(files)
     failed: ValidationReport | None = None
     try:
@@ -496,7 +573,11 @@ async def _contents(reader: Reader, release: Release | None, names: AbstractSet[
     if release is None or not names:
         return {}
     wanted = {name: release.files[name] for name in names}
-    return await reader.settled(release.environment, lambda _: reader.files(release, wanted))
+    try:
+        return await reader.files(release, wanted)
+    except Gone:
+        # Damaged; or the target has moved on, and a collector has come by.
+        return await reader.settled(release.environment, lambda _: reader.files(release, wanted))
 
 
 async def _diff(

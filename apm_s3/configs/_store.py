@@ -87,8 +87,8 @@ class ConfigStore:
         # What looks for damage, or deletes, rests on what is in the bucket now.
         seen_now = Reader(self._objects)
         self._views = Views(self._objects, self._reader, memory)
-        probe = Probe(self._objects, needed=require_conditional_writes)
         self._afterwards = Afterwards()
+        probe = Probe(self._objects, self._afterwards, needed=require_conditional_writes)
         self._committer = Committer(
             self._objects, self._reader, probe, self._afterwards, failover=failover, deadline=deadline
         )

@@ -36,7 +36,7 @@ from apm_s3.configs._models import FileEntry, Freeze, Origin, Release
 from apm_s3.configs._protocol.calls import Call
 from apm_s3.configs._protocol.changes import MarkGood, SetFreeze, SetSettings
 from apm_s3.configs._protocol.commit import Committer
-from apm_s3.configs._protocol.publish import Draft, Make, Publisher
+from apm_s3.configs._protocol.publish import Beside, Draft, Make, Publisher
 from apm_s3.configs._protocol.reader import Reader
 from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.configs._record import Note
@@ -257,8 +257,6 @@ class Writer:
             ]
 
         async with self._publisher.call(environment, timeout, write_id) as call:
-            if write_id is None:
-                await self._views.current(tool, environment)
             return await self._publish(environment, make, tool, expect_revision, call, lambda old: old.removed)
 
     async def rollback(
@@ -279,8 +277,15 @@ class Writer:
         check_notes(author, message)
         check_revisions(to_revision=to_revision, expect_revision=expect_revision)
 
-        async def make(begun: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
-            old = await self._views.find(begun, tool, to_revision, good=to_revision is None)
+        found: list[Release] = []
+
+        async def find(begun: Snapshot) -> None:
+            if tool not in begun.current.tools:
+                await self._views.wanted(tool, environment, to_revision, good=to_revision is None)  # says why not
+            found[:] = [await self._views.find(begun, tool, to_revision, good=to_revision is None)]
+
+        async def make(_: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
+            [old] = found
             return [
                 Draft(
                     tool=tool,
@@ -299,9 +304,7 @@ class Writer:
             return release.origin.action == "rollback" and to_revision in (None, release.origin.revision)
 
         async with self._publisher.call(environment, timeout, write_id) as call:
-            if write_id is None:
-                await self._views.wanted(tool, environment, to_revision, good=to_revision is None)
-            return await self._publish(environment, make, tool, expect_revision, call, same)
+            return await self._publish(environment, make, tool, expect_revision, call, same, beside=find)
 
     async def _publish(
         self,
@@ -311,8 +314,10 @@ class Writer:
         expect: int | None,
         call: Call,
         same: Callable[[Release], bool],
+        beside: Beside | None = None,
     ) -> Release:
-        return (await self._publisher.publish(environment, make, {tool: expect}, call=call, same=same))[0]
+        expected = {tool: expect}
+        return (await self._publisher.publish(environment, make, expected, call=call, same=same, beside=beside))[0]
 
     async def set_settings(
         self,

@@ -388,4 +388,5 @@ async def test_a_timeout_that_is_none_is_refused(timeout: float, store: ConfigSt
 async def test_a_refused_call_leaves_no_environment_behind(store: ConfigStore, memory: MemoryObjects) -> None:
     with pytest.raises(ConfigNotFound):
         await store.remove("loki", "production", write_id=WRITE)
+    await store.finish()
     assert not memory.objects

@@ -392,7 +392,7 @@ async def test_a_bucket_that_is_not_there_is_an_error_of_the_upload(moto: Server
         with pytest.raises(BucketNotFound) as missing:
             await s3.configs(bucket_name).upload("loki", "production", LOKI)
 
-    assert missing.value.operation == "upload_file"
+    assert missing.value.operation == "download_file"
 
 
 @pytest.mark.parametrize("bad", [

@@ -116,7 +116,8 @@ class Committer:
         """Read the reference document, made anew and empty where there is none.
 
         Raises:
-            ConditionalWritesUnsupported, UsageError, StoreDamaged: see `look`.
+            ConditionalWritesUnsupported: the endpoint ignores conditions.
+            UsageError, StoreDamaged: see `look`.
         """
         snapshot = await self.look(environment)
         if not snapshot.etag:
@@ -124,15 +125,22 @@ class Committer:
             snapshot = await self._reader.require(environment)
         return snapshot
 
+    async def ready(self, environment: str) -> None:
+        """Wait until it is known that the endpoint honours conditions: before anything is written.
+
+        Raises:
+            ConditionalWritesUnsupported: it does not.
+        """
+        await self._probe.ensure(environment)
+
     async def look(self, environment: str) -> Snapshot:
         """Read the reference document; an empty one without an ETag where there is none.
 
         Raises:
-            ConditionalWritesUnsupported: the endpoint ignores conditions.
             UsageError: this bucket is a replica.
             StoreDamaged: there are releases, but no reference document.
         """
-        await self._probe.ensure(environment)
+        self._probe.begin(environment)
         snapshot = await self._reader.current_or_none_yet(environment)
         if not snapshot.etag:
             await self._reader.check_empty(environment)
@@ -146,6 +154,7 @@ class Committer:
         return snapshot
 
     async def _create(self, environment: str, now: float) -> None:
+        await self.ready(environment)
         nothing = Current(-1, (), self._objects.bucket)
         # A write id of its own, so that no two documents ever have the same bytes and, with them, the same ETag.
         write_id = keys.new_write_id(environment)
@@ -188,6 +197,7 @@ class Committer:
             DeadlineExceeded: the deadline passed, and it was certainly not made.
             ApmS3Error: what `change` raises, or a refusal of S3; it was certainly not made.
         """
+        await self.ready(begun.environment)
         async with self._turn(begun.environment) as waited:
             call.commit_begins()
             chosen = call.write_id is not None

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import logging
 
+from apm_s3._tasks import run_all
 from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.calls import Afterwards
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be
 from apm_s3.errors import (
     AccessDenied,
@@ -25,12 +27,25 @@ _BODY = b"apm-s3 asks whether this server honours conditional writes; this objec
 
 
 class Probe:
-    """Asks once, then remembers. Nothing is left behind by an endpoint that passes."""
+    """Asks once, then remembers. Nothing is left behind by an endpoint that passes.
 
-    def __init__(self, objects: ObjectStore, *, needed: bool) -> None:
+    Args:
+        afterwards: where it goes on by itself: a write reads what it builds on meanwhile.
+    """
+
+    def __init__(self, objects: ObjectStore, afterwards: Afterwards, *, needed: bool) -> None:
         self._objects = objects
+        self._afterwards = afterwards
         self._passed = not needed
-        self._lock = asyncio.Lock()
+        self._asking: dict[str, asyncio.Task[None]] = {}
+
+    def begin(self, environment: str) -> None:
+        """Ask, unless that is known or being asked already; `ensure` tells the answer."""
+        if not self._passed and environment not in self._asking:
+            # By environment: a policy may allow one and refuse another.
+            task = self._afterwards.start(self._pass(environment))
+            self._asking[environment] = task
+            task.add_done_callback(lambda _: self._asking.pop(environment, None))
 
     async def ensure(self, environment: str) -> None:
         """Refuse an endpoint that ignores `If-Match` or `If-None-Match` on PUT.
@@ -38,24 +53,25 @@ class Probe:
         Raises:
             ConditionalWritesUnsupported: it does.
         """
-        if self._passed:
-            return
-        async with self._lock:
-            await self._ensure(environment)
+        self.begin(environment)
+        task = self._asking.get(environment)
+        if not self._passed and task is not None:
+            # Shielded: others may wait for it, too.
+            await asyncio.shield(task)
 
-    async def _ensure(self, environment: str) -> None:
-        if not self._passed:
-            # Inside the environment, for a policy may allow no other place; a name that nobody else uses.
-            key = keys.probes(environment) + keys.new_write_id(environment)
-            try:
-                await self._ask(key)
-            except BaseException:
-                # What went wrong first is what its caller can do something about.
-                with contextlib.suppress(ApmS3Error):
-                    await self._objects.delete([key])
-                raise
-            await self._remove(key)
-            self._passed = True
+    async def _pass(self, environment: str) -> None:
+        # Inside the environment, for a policy may allow no other place; names that nobody else uses.
+        key = keys.probes(environment) + keys.new_write_id(environment)
+        absent = keys.probes(environment) + keys.new_write_id(environment)
+        try:
+            await self._ask(key, absent)
+        except BaseException:
+            # What went wrong first is what its caller can do something about.
+            with contextlib.suppress(ApmS3Error):
+                await self._objects.delete([key, absent])
+            raise
+        self._passed = True
+        self._afterwards.start(self._remove(key))
 
     async def _remove(self, key: str) -> None:
         # A writer may not be allowed to delete anything.
@@ -66,11 +82,12 @@ class Probe:
         for reason in kept.values():
             log.warning("'%s' stays until a collection can delete it: %s", key, reason)
 
-    async def _ask(self, key: str) -> None:
+    async def _ask(self, key: str, absent: str) -> None:
         # On a key that is not there: 404 on AWS, 412 elsewhere.
-        if not await self._refuses(key, if_match=_NO_ETAG):
+        no_match, there = await run_all([self._refuses(absent, if_match=_NO_ETAG), self._refuses(key, create=True)])
+        if not no_match:
             raise self._unsupported("If-Match")
-        if await self._refuses(key, create=True) or not await self._refuses(key, create=True):
+        if there or not await self._refuses(key, create=True):
             raise self._unsupported("If-None-Match")
 
     async def _refuses(self, key: str, *, if_match: str | None = None, create: bool = False) -> bool:

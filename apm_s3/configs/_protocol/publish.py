@@ -80,6 +80,10 @@ Make = Callable[[Snapshot, Mapping[str, Release | None]], Awaitable[Sequence[Dra
 """The drafts of a write, from the reference document and the current releases of its tools."""
 
 
+Beside = Callable[[Snapshot], Coroutine[Any, Any, None]]
+"""Reads what the drafts need beside the current releases, at the same time as those."""
+
+
 class Publisher:
     """Makes new releases current."""
 
@@ -106,6 +110,7 @@ class Publisher:
         *,
         call: Call,
         same: Callable[[Release], bool],
+        beside: Beside | None = None,
     ) -> list[Release]:
         """Make the drafts current, all or none, and bring `live/` up to date.
 
@@ -114,6 +119,7 @@ class Publisher:
                 there is nothing to change. It may raise `Gone`, and may be called again.
             expect: the tools to change, and the revision that the caller expects of each (None: any).
             same: whether a release is what this call would have made: asked of what its write id has made before.
+            beside: reads what `make` needs beyond those releases. It may raise `Gone`, and may be called again.
 
         Raises:
             EnvironmentFrozen, RevisionConflict, StoreDamaged: nothing was changed.
@@ -125,7 +131,7 @@ class Publisher:
         if earlier is not None and earlier.releases:
             return await self._repeat(environment, earlier, expect, call, same)
         try:
-            return await self._publish(environment, make, expect, call, earlier)
+            return await self._publish(environment, make, expect, call, earlier, beside)
         except (RevisionConflict, Overtaken) as exc:
             # What was in the way may be this very write, committed by another call meanwhile.
             done = await self.repeated(environment, expect, call=call, same=same)
@@ -145,11 +151,12 @@ class Publisher:
         expect: Mapping[str, int | None],
         call: Call,
         earlier: EarlierWrite | None,
+        beside: Beside | None,
     ) -> list[Release]:
         async def prepare(begun: Snapshot) -> Prepared:
             if earlier is not None:
                 earlier.check_open(begun)
-            return begun, await self._drafts(begun, make, expect, call)
+            return begun, await self._drafts(begun, make, expect, call, beside)
 
         begun, drafts = await self._reader.settled(environment, prepare, begin=self._committer.look)
         if drafts and not begun.etag:
@@ -172,13 +179,17 @@ class Publisher:
             operation="upload", bucket=self._objects.bucket, hint="nothing was changed; check the connection to S3",
         )  # fmt: skip
 
-    async def _drafts(self, begun: Snapshot, make: Make, expect: Mapping[str, int | None], call: Call) -> list[Draft]:
+    async def _drafts(
+        self, begun: Snapshot, make: Make, expect: Mapping[str, int | None], call: Call, beside: Beside | None
+    ) -> list[Draft]:
         """What `make` wants, if the environment allows it."""
         environment = begun.environment
         check_thawed(environment, begun.current)
         for tool, revision in expect.items():
             check_expected(tool, environment, begun.current.tools.get(tool), revision)
-        bases = {tool: await self._reader.newest(begun, tool) for tool in expect}
+        reads: list[Coroutine[Any, Any, Release | None]] = [self._reader.newest(begun, tool) for tool in expect]
+        read = await run_all([*reads, *([] if beside is None else [beside(begun)])])
+        bases = dict(zip(expect, read[: len(reads)], strict=True))
         call.allow(sum(base.size for base in bases.values() if base is not None))
         made = await make(begun, bases)
         for draft in made:
@@ -253,6 +264,7 @@ class Publisher:
         releases = [_release(begun, draft, plan, write_id) for draft, plan in zip(drafts, plans, strict=True)]
         contents: list[Contents] = [_given(draft) for draft in drafts]
         chosen = call.write_id is not None
+        await self._committer.ready(environment)
         # Nobody looks for any of it before the commit names it, so all of it goes out at once.
         documents = [self._put_release(release, chosen=chosen) for release in releases]
         work: list[Coroutine[Any, Any, object]] = [self._check_not_ahead(begun, draft) for draft in drafts]

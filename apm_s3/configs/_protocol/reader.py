@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from types import MappingProxyType
@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from apm_s3._cache.entries import Entry
 from apm_s3._tasks import run_all
-from apm_s3.configs._models import Current, FileEntry, Release, ReleaseRef
+from apm_s3.configs._models import Current, FileEntry, Release, ReleaseRef, ToolState
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.documents import decode_current, decode_release
 from apm_s3.configs._protocol.fields import MAX_DOCUMENT
@@ -31,7 +31,7 @@ PARALLEL = 32
 """Requests of one call in flight."""
 
 NEAR = 3
-"""Releases that are fetched one after the other; for more, a listing and parallel requests are faster."""
+"""Parts of the log that are fetched one after the other; for more, a listing and parallel requests are faster."""
 
 INLINE = 256 * 1024
 """Bytes that are hashed or unpacked on the event loop: about a millisecond; more goes to a thread."""
@@ -332,7 +332,7 @@ class Reader:
         """
         state = snapshot.current.tools[tool]
         last = max(down_to, state.oldest)
-        near = await self._fetch(snapshot.environment, tool, last, state.release)
+        near = await self._fetch(snapshot.environment, tool, last, state)
         found: list[Release] = []
         ref: ReleaseRef | None = state.release
         while ref is not None and ref.revision >= last:
@@ -347,17 +347,23 @@ class Reader:
             ref = release.parent
         return found
 
-    async def _fetch(self, environment: str, tool: str, last: int, newest: ReleaseRef) -> dict[str, Release]:
+    async def _fetch(self, environment: str, tool: str, last: int, state: ToolState) -> dict[str, Release]:
         """Release documents from revision `last` on, by key, in parallel; those that cannot be read are left out."""
-        if newest.revision - last < NEAR:
+        newest = state.release
+        if last >= newest.revision:
             return {}
         folder = keys.releases(environment, tool)
+        if state.parent is not None and last == state.parent.revision:
+            return await self._try_releases([newest.key, state.parent.key])
         names = []
         async with aclosing(self._objects.list(folder, start_after=f"{folder}{last:08d}")) as listing:
             async for info in listing:
                 parsed = keys.parse_release(info.key)
                 if parsed is not None and parsed[0] <= newest.revision:
                     names.append(info.key)
+        return await self._try_releases(names)
+
+    async def _try_releases(self, names: Sequence[str]) -> dict[str, Release]:
         fetched = await run_all((self._try_release(key) for key in names), limit=PARALLEL)
         return {key: release for key, release in zip(names, fetched, strict=True) if release is not None}
 
