@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 from apm_s3._tasks import run_all
 from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.configs._backups.backups import Backups
+from apm_s3.configs._backups.manifest import Backup
 from apm_s3.configs._models import Freeze, Origin, Release
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.live import MARK
@@ -57,6 +59,15 @@ class ToolStatus:
     freeze: Freeze | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Environment:
+    """What was read of one environment: its releases by tool, and what their main files' copies carry."""
+
+    snapshot: Snapshot
+    releases: Mapping[str, Release]
+    marks: Mapping[str, str | None]
+
+
 class StatusReader:
     """Reads the status of one store."""
 
@@ -67,78 +78,90 @@ class StatusReader:
 
     async def status(self, environments: list[str]) -> list[ToolStatus]:
         """See `ConfigStore.status`."""
-        read = await run_all((self._reader.settled(name, self._releases) for name in environments), limit=PARALLEL)
+        reads: list[Coroutine[Any, Any, _Environment | dict[str, datetime]]] = [
+            self._reader.settled(name, self._environment) for name in environments
+        ]
+        backups = [self._last_backups(name) for name in environments]
+        found = await run_all([*reads, *backups], limit=PARALLEL)
+        read = cast("list[_Environment]", found[: len(reads)])
+        last = cast("list[dict[str, datetime]]", found[len(reads) :])
         digests = {
-            (environment, tool): release.digest
-            for environment, (_, releases) in zip(environments, read, strict=True)
-            for tool, release in releases.items()
+            (each.snapshot.environment, tool): release.digest
+            for each in read
+            for tool, release in each.releases.items()
         }
-        backups = await run_all((self._last_backups(name) for name in environments), limit=PARALLEL)
-        rows = [
-            self._row(snapshot, release, digests, last.get(tool))
-            for (snapshot, releases), last in zip(read, backups, strict=True)
-            for tool, release in releases.items()
+        return [
+            _row(each, release, digests, made.get(tool))
+            for each, made in zip(read, last, strict=True)
+            for tool, release in each.releases.items()
             if not release.removed
         ]
-        return await run_all(rows, limit=PARALLEL)
 
-    async def _releases(self, snapshot: Snapshot) -> tuple[Snapshot, dict[str, Release]]:
+    async def _environment(self, snapshot: Snapshot) -> _Environment:
         tools = sorted(snapshot.current.tools)
-        found = await run_all(self._reader.newest(snapshot, tool) for tool in tools)
-        return snapshot, {release.tool: release for release in found if release is not None}
+        releases = [self._reader.newest(snapshot, tool) for tool in tools]
+        marks = [self._live_mark(snapshot.environment, tool) for tool in tools]
+        work: list[Coroutine[Any, Any, Release | str | None]] = [*releases, *marks]
+        found = await run_all(work, limit=PARALLEL)
+        read = [release for release in found[: len(tools)] if isinstance(release, Release)]
+        return _Environment(
+            snapshot,
+            {release.tool: release for release in read},
+            dict(zip(tools, cast("list[str | None]", found[len(tools) :]), strict=True)),
+        )
+
+    async def _live_mark(self, environment: str, tool: str) -> str | None:
+        """The SHA-256 that the main file's copy carries; None where there is no copy of ours."""
+        try:
+            info = await self._objects.head(keys.live(environment, tool, MAIN_FILES[cast("Tool", tool)]))
+        except ObjectNotFound:
+            return None
+        return (info.metadata or {}).get(MARK)
 
     async def _last_backups(self, environment: str) -> dict[str, datetime]:
         async with aclosing(self._objects.list_folders(keys.backups(environment))) as folders:
             names = sorted([name async for name in folders], reverse=True)
         last: dict[str, datetime] = {}
-        for name in names[:_BACKUPS]:
-            try:
-                backup = await self._backups.manifest(keys.backups(environment) + name)
-            except (ConfigNotFound, BackupInvalid, InvalidOption):
-                continue
+        newest = [keys.backups(environment) + name for name in names[:_BACKUPS]]
+        found = await run_all(self._try_manifest(key) for key in newest)
+        for backup in filter(None, found):
             for tool in backup.tools:
                 last.setdefault(tool, backup.created_at)
         return last
 
-    async def _row(
-        self,
-        snapshot: Snapshot,
-        release: Release,
-        digests: Mapping[tuple[str, str], str],
-        last_backup: datetime | None,
-    ) -> ToolStatus:
-        good = snapshot.current.tools[release.tool].good
-        now = datetime.fromtimestamp(snapshot.server_time, UTC)
-        return ToolStatus(
-            environment=release.environment,
-            tool=release.tool,
-            revision=release.revision,
-            author=release.author,
-            message=release.message,
-            created_at=release.created_at,
-            age=max(now - release.created_at, timedelta(0)),
-            origin=release.origin,
-            files=len(release.files),
-            warnings=len(release.warnings),
-            forced=release.forced,
-            drifted=None if release.deployed is None else release.drifted,
-            behind_source=_is_behind_source(release, digests),
-            good=good is not None and release.ref == good,
-            good_revision=None if good is None else good.revision,
-            last_backup=last_backup,
-            live_behind=await self._is_live_behind(release),
-            freeze=snapshot.current.freeze,
-        )
-
-    async def _is_live_behind(self, release: Release) -> bool:
-        name = MAIN_FILES[release.tool]
-        if name not in release.files:
-            return False
+    async def _try_manifest(self, key: str) -> Backup | None:
         try:
-            info = await self._objects.head(keys.live(release.environment, release.tool, name))
-        except ObjectNotFound:
-            return True
-        return (info.metadata or {}).get(MARK) != release.files[name].sha256
+            return await self._backups.manifest(key)
+        except (ConfigNotFound, BackupInvalid, InvalidOption):
+            return None
+
+
+def _row(
+    read: _Environment, release: Release, digests: Mapping[tuple[str, str], str], last_backup: datetime | None
+) -> ToolStatus:
+    snapshot, main = read.snapshot, release.files.get(MAIN_FILES[release.tool])
+    good = snapshot.current.tools[release.tool].good
+    now = datetime.fromtimestamp(snapshot.server_time, UTC)
+    return ToolStatus(
+        environment=release.environment,
+        tool=release.tool,
+        revision=release.revision,
+        author=release.author,
+        message=release.message,
+        created_at=release.created_at,
+        age=max(now - release.created_at, timedelta(0)),
+        origin=release.origin,
+        files=len(release.files),
+        warnings=len(release.warnings),
+        forced=release.forced,
+        drifted=None if release.deployed is None else release.drifted,
+        behind_source=_is_behind_source(release, digests),
+        good=good is not None and release.ref == good,
+        good_revision=None if good is None else good.revision,
+        last_backup=last_backup,
+        live_behind=main is not None and read.marks[release.tool] != main.sha256,
+        freeze=snapshot.current.freeze,
+    )
 
 
 def _is_behind_source(release: Release, digests: Mapping[tuple[str, str], str]) -> bool | None:
