@@ -222,6 +222,13 @@ def _copies_are_known_whoever_wrote_them() -> AbstractContextManager[Any]:
     return mock.patch.object(live.Live, "_mark", remembered)
 
 
+def _memory_decides() -> AbstractContextManager[Any]:
+    async def remembered(self: Any) -> Any:
+        return self.begun
+
+    return mock.patch.object(commit._Write, "_reread", remembered)
+
+
 def _document_of_a_twin_is_not_read() -> AbstractContextManager[Any]:
     def as_wanted(there: Any, wanted: Any) -> Any:
         sha256 = hashlib.sha256(encode_release(wanted)).hexdigest()
@@ -287,6 +294,7 @@ MUTATIONS: dict[str, Mutation] = {
     "a rebase does not look at the tool's release": lambda: mock.patch.object(changes, "check_base"),
     "a rebase does not look at the freeze": lambda: mock.patch.object(changes, "check_thawed"),
     "a 412 is taken for a lost race": lambda: mock.patch.object(commit._Write, "_has_won", _async(value=False)),
+    "what is remembered decides after a 412": _memory_decides,
     "an unanswered send is taken for a failed one": lambda: mock.patch.object(commit._Write, "_judge", _fails),
     "a refusal ends it though a send is unresolved": lambda: mock.patch.object(
         commit, "may_have_arrived", return_value=False
