@@ -467,3 +467,14 @@ async def test_the_reference_document_of_five_tools_and_64_busy_writers_stays_be
 
     assert len(document(memory)["log"]["entries"]) == 64
     assert len(memory.objects[CURRENT][1]) < 24_000
+
+
+async def test_a_check_tells_that_the_oldest_entries_are_missing(on_memory: ConfigStore, memory: Counting) -> None:
+    await on_memory.upload("loki", "production", LOKI)
+    await bump(on_memory, 3)
+    await forge(memory, lambda forged: forged["log"]["entries"].pop(0))
+
+    report = await on_memory.fsck("production")
+
+    assert not report.ok
+    assert "the log is kept from entry 0, but begins with 1" in str(report)

@@ -404,3 +404,58 @@ def test_a_secret_in_a_block_of_text_is_masked_alone() -> None:
 
 def test_a_secret_in_a_nested_text_says_its_whole_path() -> None:
     assert found("a.yml", 'config: \'{"a": {"password": "hunter2-Zq9"}}\'\n') == [("config.a.password", "password")]
+
+
+ODD_BLANKS = ["\u00a0", "\u2003", "\u3000", "\u200b", "\ufeff", " \u00a0"]
+
+
+@pytest.mark.parametrize("blank", ODD_BLANKS, ids=ascii)
+@pytest.mark.parametrize("name", ["a.yml", "a.ini", "a.json", "a.txt", "mail.tmpl"])
+def test_no_kind_of_blank_hides_a_secret(name: str, blank: str) -> None:
+    texts = [f"password:{blank}hunter22\n", f"password{blank}:{blank}hunter22\n", f"x: 1\npassword:{blank}hunter22\n"]
+    if name == "a.yml":
+        texts += [f"a:\n  - password:{blank}hunter22\n", f"a: {{password:{blank}hunter22}}\n"]
+
+    for text in texts:
+        assert "hunter22" not in mask_text(name, text)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.conf", "mail.tmpl", "Dockerfile"])
+@pytest.mark.parametrize(
+    "password",
+    ["alpha bravo", "alpha\u00a0bravo", "alpha, bravo", "alpha; bravo", "#alpha bravo", "alpha} bravo", "alpha' bravo",
+     '"alpha bravo" bravo', "${A} bravo", "<x> bravo"],
+)  # fmt: skip
+def test_a_password_of_several_words_is_masked_to_the_end_where_the_format_is_not_known(
+    name: str, password: str
+) -> None:
+    for between in (": ", " = ", "=", ":          ", " => ", " := "):
+        masked = mask_text(name, f"before\ndb_password{between}{password}\nafter\n")
+        assert "alpha" not in masked
+        assert "bravo" not in masked
+        assert masked.startswith("before\n")
+        assert masked.endswith("\nafter\n")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "password: ${VAR}  # from the environment",
+        "password = $VAR",
+        '{"password": "${V}", "user": "x"}',
+        "token: <secret>, x",
+    ],
+)
+def test_a_value_that_is_elsewhere_is_no_secret_whatever_follows_it(line: str) -> None:
+    assert mask_text("a.txt", line) == line
+
+
+def test_a_secret_behind_a_value_that_is_elsewhere_is_masked() -> None:
+    for line in (
+        '{"password": "${V}", "token": "hunter22"}',
+        "password: $V; token: hunter22 zwei",
+        "token={{ .T }} secret=hunter22",
+    ):
+        masked = mask_text("a.txt", line)
+        assert "hunter22" not in masked
+        assert "zwei" not in masked

@@ -49,7 +49,12 @@ class LogCare:
         for part in parts:
             lowest = entries[0]["seq"] if entries else current.sequence + 1
             entries[:0] = [entry for entry in part.entries if entry["seq"] < lowest]
-        problems = [*chain_breaks(entries), *self._unreadable(entries, key), *_contradictions(current, entries)]
+        problems = [
+            *_missing(current, entries, lost),
+            *chain_breaks(entries),
+            *self._unreadable(entries, key),
+            *_contradictions(current, entries),
+        ]
         findings = [Finding("record", None, key, problem) for problem in problems]
         if lost is not None:
             findings.append(Finding("record", None, lost.ref.key, lost.problem, lost.ref.sha256))
@@ -106,6 +111,15 @@ class LogCare:
             except StoreDamaged as exc:
                 problems.append(f"entry {entry['seq']} of the log: {exc.problem}")
         return problems
+
+
+def _missing(current: Current, entries: list[RawEntry], lost: Lost | None) -> list[str]:
+    """Entries that should be kept and are before the first one that is there."""
+    oldest, first = current.log.oldest, entries[0]["seq"] if entries else current.sequence + 1
+    # A part that is lost is told of by itself.
+    if lost is not None or first <= oldest:
+        return []
+    return [f"the log is kept from entry {oldest}, but begins with {first}: some are missing"]
 
 
 def _contradictions(current: Current, entries: list[RawEntry]) -> list[str]:

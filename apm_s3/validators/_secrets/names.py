@@ -46,6 +46,8 @@ _HEADER_TEXT = re.compile(
 """OpenTelemetry's `api-key=abc,other=def`."""
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _SEPARATOR = re.compile(r"[-. ]")
+_AROUND = re.compile(r"^[\s\"'`\u00ad\u200b-\u200f\u2060\ufeff]+|[\s\"'`\u00ad\u200b-\u200f\u2060\ufeff]+$")
+"""Blanks, those without a width too, and quotes that a format does not know, around a name."""
 
 NAME_HINTS = (
     "passw", "passphrase", "secret", "token", "credential", "connection", "connstr", "dsn", "webhook", "slack", "key",
@@ -108,7 +110,7 @@ def is_label(step: object) -> bool:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _normal(step: str) -> str:
-    return _SEPARATOR.sub("_", _CAMEL.sub("_", step).lower())
+    return _SEPARATOR.sub("_", _CAMEL.sub("_", _AROUND.sub("", step)).lower())
 
 
 @lru_cache(maxsize=_REMEMBERED)

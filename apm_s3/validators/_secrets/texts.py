@@ -31,7 +31,10 @@ from apm_s3.validators._secrets.shapes import (
     shapes_in,
 )
 
-_NAME = "(?:" + "|".join(ENDINGS).replace("_", "[-_. ]?") + r")[\"']?\s{0,8}:?[:=]\s{0,8}"
+_BLANK = r"[\s\u00ad\u200b-\u200f\u2060\ufeff]"
+"""Every kind of blank, those without a width too, which no parser of a configuration takes for one."""
+_NAMES = "(?:" + "|".join(ENDINGS).replace("_", "[-_. ]?") + r")"
+_NAME = rf"{_NAMES}[\"']?{_BLANK}{{0,64}}(?::?=>?|:|->){_BLANK}{{0,64}}"
 _QUOTED = r"\\{0,3}\"(?:[^\"\\\n]|\\.){1,512}|'[^'\n]{1,512}"
 _IN_LINE = re.compile(rf"{_NAME}({_QUOTED}|[^\s\"'#,;}}\]][^\s,;}}\]]{{0,512}})", re.IGNORECASE)
 _TO_LINE_END = re.compile(rf"{_NAME}(\S[^\n]{{0,2048}})", re.IGNORECASE)
@@ -39,6 +42,12 @@ _TO_LINE_END = re.compile(rf"{_NAME}(\S[^\n]{{0,2048}})", re.IGNORECASE)
 _BEGINS_LINE = re.compile(
     rf"[ \t]*(?:- )?(?:export )?[\"']?[\w.-]{{0,64}}?{_NAME}({_QUOTED}|[^\s\"'][^\n]{{0,2048}})", re.IGNORECASE
 )
+_ODD_BLANK = re.compile(r"[\x85\u00ad\u200b-\u200f\u2028\u2029\u2060\ufeff]|(?=[^\x00-\x7f])\s")
+_TAKEN_FOR_TEXT = re.compile(rf"[\"']?[\w.-]{{0,64}}?{_NAME}(\S[^\n]{{0,2048}})", re.IGNORECASE)
+"""`password:` with a blank behind it that YAML does not know: the whole of it is one text to YAML."""
+_WORD = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'|\$\{[^}\n]*\}|\{\{[^\n]*?\}\}|[^\s\"',;}\])]+")
+_ENDED = re.compile(r"\s*(?:$|[,;}\])#\"'])|\s+/[/*]")
+"""What ends a value."""
 _HASH = re.compile(r"[ \t]*#\S")
 """What YAML takes for a comment, though nobody begins one like that: the rest of a password that holds ` #`."""
 _IN_COMMENT = "secret in a comment"
@@ -140,7 +149,7 @@ def secret_spans(form: Format | None, text: str, read: tuple[Trace, bool] | None
         spans += _nested(text, trace.scalars, 0)
     spans += (Span(start, stop, kind, _steps_at(trace.scalars, start)) for start, stop, kind in shapes)
     if named and not (parsed and form == "json"):
-        spans += _named_in_lines(text, comments_only=parsed, to_line_end=form in ("yaml", "ini"))
+        spans += _named_in_lines(text, comments_only=parsed)
     return _disjoint(spans)
 
 
@@ -173,6 +182,7 @@ def _named(text: str, form: Format | None, trace: Trace) -> Iterator[Span]:
     yield from (Span(node.start, node.stop, "secret", steps) for steps, node in trace.unknown if is_secret_name(steps))
     if form == "yaml":
         yield from _keys_for_values(trace)
+        yield from _taken_for_text((*trace.scalars, *trace.keys))
 
 
 def _by_name(text: str, value: Written, labels: Labels, form: Format | None) -> Iterator[Span]:
@@ -198,6 +208,13 @@ def _by_name(text: str, value: Written, labels: Labels, form: Format | None) -> 
         yield Span(node.start, stop, _IN_COMMENT, steps)
 
 
+def _taken_for_text(values: Iterable[Written]) -> Iterator[Span]:
+    for steps, node in values:
+        match = _TAKEN_FOR_TEXT.match(node.text) if node.plain else None
+        if match and _ODD_BLANK.search(node.text, 0, match.start(1)) and not is_elsewhere(match[1]):
+            yield Span(node.start, node.stop, "secret", steps)
+
+
 def _keys_for_values(trace: Trace) -> Iterator[Span]:
     """Passwords in braces, which YAML takes for a mapping of a key to nothing: `password: {abc}`."""
     nothing = {steps for steps, node in trace.scalars if not node.text and node.start == node.stop}
@@ -206,17 +223,29 @@ def _keys_for_values(trace: Trace) -> Iterator[Span]:
             yield Span(node.start, node.stop, BELOW, steps[:-1])
 
 
-def _named_in_lines(text: str, *, comments_only: bool, to_line_end: bool) -> Iterator[Span]:
+def _named_in_lines(text: str, *, comments_only: bool) -> Iterator[Span]:
     """What stands behind the name of a secret where no parser has looked: in comments, or in any other text."""
     kind = _IN_COMMENT if comments_only else "secret"
-    pattern, offset = _TO_LINE_END if to_line_end and not comments_only else _IN_LINE, 0
+    pattern, offset = _IN_LINE if comments_only else _TO_LINE_END, 0
     for line in text.split("\n"):
         first = min((at for mark in "#;" if (at := line.find(mark)) >= 0), default=len(line)) if comments_only else 0
         for start in range(first, len(line), PIECE):
-            for match in pattern.finditer(line, start, start + PIECE + OVERLAP):
-                if not is_elsewhere(match[1].strip("\"'")):
+            at = start
+            while match := pattern.search(line, at, start + PIECE + OVERLAP):
+                elsewhere = _elsewhere(match[1])
+                at = match.end() if elsewhere is None else match.start(1) + elsewhere
+                if elsewhere is None:
                     yield Span(offset + match.start(1), offset + match.end(1), kind, ())
         offset += len(line) + 1
+
+
+def _elsewhere(rest: str) -> int | None:
+    """How much of what stands behind the name of a secret says only where it is; None where it may be the secret."""
+    word = _WORD.match(rest)
+    # Another value may follow only where this one has ended.
+    if word is not None and is_elsewhere(word[0].strip("\"'")) and _ENDED.match(rest, word.end()):
+        return word.end()
+    return len(rest) if is_elsewhere(rest.strip("\"'")) else None
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -279,7 +308,10 @@ def _disjoint(spans: Iterable[Span]) -> list[Span]:
     for span in sorted(spans, key=lambda each: (each.start, -each.stop)):
         if not kept or span.start >= kept[-1].stop:
             kept.append(span)
-        elif span.stop > kept[-1].stop:
+            continue
+        if kept[-1].kind == "secret" and span.start == kept[-1].start and span.kind not in _MASKED_ONLY:
+            kept[-1] = kept[-1]._replace(kind=span.kind)
+        if span.stop > kept[-1].stop:
             kept[-1] = kept[-1]._replace(stop=span.stop)
     return kept
 
