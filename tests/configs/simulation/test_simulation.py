@@ -1,4 +1,4 @@
-"""Ten thousand interleavings in every run, more than a million in the long one."""
+"""Twenty thousand interleavings in every run, more than a million in the long one."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.configs.simulation.world import Violation, play
 BATCH = 1000
 
 
-@pytest.mark.parametrize("batch", range(10))
+@pytest.mark.parametrize("batch", range(20))
 def test_no_interleaving_breaks_the_protocol(batch: int) -> None:
     for seed in range(batch * BATCH, (batch + 1) * BATCH):
         play(seed)
