@@ -994,6 +994,7 @@ class ConfigStore:
 
         Raises:
             StoreDamaged: a choice is needed; the message offers what there is, and says what was done.
+            InvalidOption: the environment's settings require an author; nothing was changed.
             ConfigNotFound: there is no such environment or release.
             FormatTooNew: a later version of this library wrote it.
         """

@@ -8,8 +8,9 @@ import pytest
 from apm_s3.configs._models import CommitOutcome, Current, Release
 from apm_s3.configs._protocol.documents import encode_current
 from apm_s3.configs._protocol.live import MARK
+from apm_s3.configs._settings import EnvironmentSettings
 from apm_s3.configs._store import ConfigStore
-from apm_s3.errors import ConnectionLost, EnvironmentFrozen, FormatTooNew, StoreDamaged
+from apm_s3.errors import ConnectionLost, EnvironmentFrozen, FormatTooNew, InvalidOption, StoreDamaged
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI, PROMETHEUS
 
@@ -507,3 +508,21 @@ async def test_an_empty_reference_document_is_no_damage(store: ConfigStore, memo
 async def store_documents(memory: MemoryObjects, tool: str) -> list[str]:
     """The keys of a tool's release documents."""
     return [info.key async for info in memory.list(f"configs/production/{tool}/releases/")]
+
+
+async def test_a_repair_has_an_author_where_the_environment_requires_one(
+    store: ConfigStore, memory: MemoryObjects
+) -> None:
+    await store.upload("loki", "production", LOKI)
+    await store.upload("loki", "production", OTHER_LOKI)
+    settings = EnvironmentSettings(require_author=True, require_message=True)
+    await store.set_settings("production", settings, author="Ada", message="strict")
+    blobs = (await store.history("loki", "production"))[1].files["loki.yaml"].blob
+    await _lose(memory, f"configs/production/loki/blobs/{blobs}")
+    before = dict(memory.objects)
+
+    with pytest.raises(InvalidOption, match="without author"):
+        await store.repair("production")
+    assert memory.objects == before
+    await store.repair("production", author="Ada")
+    assert (await store.log("production"))[0].action == "repair"

@@ -106,6 +106,9 @@ class Repairer:
         actions: list[str] = []
         for _ in range(_TRIES):
             found = await self._find(environment)
+            if found.wanted is not None:
+                # Where no message is given, the log tells what was done.
+                found.wanted.settings.check_note(environment, author, message or "repair")
             actions += await self._heal(environment, found.wanted)
             checks = await self._check(environment, found.wanted)
             if any(check.findings for check in checks.values()) and await self._has_moved(environment, found):
