@@ -26,12 +26,10 @@ from apm_s3.validators._context import (
     parse_version,
     read_capped,
 )
-from apm_s3.validators._external import ask_tool
 from apm_s3.validators._memory import ResultMemory, keys_of
 from apm_s3.validators._offload import run_beside, run_shared
 from apm_s3.validators._reading.documents import unreadable_issue
 from apm_s3.validators._reading.nodes import Node, Unreadable
-from apm_s3.validators._secrets.reports import Concealer
 
 Level = Literal["full", "external"]
 _LEVELS = get_args(Level)
@@ -39,6 +37,8 @@ _MODES = get_args(MatcherMode)
 
 _INLINE_BYTES = 16 * 1024
 """What an asynchronous call checks on the event loop itself: a few milliseconds' worth."""
+
+_CONCEALER = "apm_s3.validators._secrets.reports"
 
 _memory = ResultMemory()
 
@@ -159,7 +159,7 @@ async def validate_config_async(
     if level == "full" and _is_light(tool, source):
         return run()
     # In a thread as well: it imports the tool's package at its first use.
-    await asyncio.to_thread(_check_options, tool, kind, terms)
+    await asyncio.to_thread(_prepare, tool, kind, terms)
     return await run_beside(run, len(source) if isinstance(source, str | bytes | bytearray) else 0)
 
 
@@ -200,7 +200,7 @@ async def validate_bundle_async(
     if level == "full" and _is_light(tool, b"".join(files.values()) if len(files) == 1 else None):
         return validate_bundle(tool, files, target_version=target_version, level=level, matchers=matchers)
     terms = Terms(target_version, level, matchers)
-    module = await asyncio.to_thread(_check_options, tool, None, terms)
+    module = await asyncio.to_thread(_prepare, tool, None, terms)
     # What promtool and amtool say is asked anew: it depends on which of them are installed.
     keys = await asyncio.to_thread(keys_of, tool, files, target_version, matchers) if level == "full" else {}
     results = _memory.find(keys)
@@ -266,6 +266,12 @@ def _check_options(tool: str, kind: str | None, terms: Terms) -> ToolValidator:
     return module
 
 
+def _prepare(tool: str, kind: str | None, terms: Terms) -> ToolValidator:
+    """As `_check_options`, with everything loaded that a light check needs on the event loop."""
+    importlib.import_module(_CONCEALER)
+    return _check_options(tool, kind, terms)
+
+
 def _check(tool: str, kind: str, source: Source, context: Context, level: Level) -> None:
     context.read_from(source)
     try:
@@ -274,9 +280,14 @@ def _check(tool: str, kind: str, source: Source, context: Context, level: Level)
         context.add(unreadable_issue(exc))
     else:
         if level == "external":
+            from apm_s3.validators._external import ask_tool  # noqa: PLC0415 - as below
+
             text = source.text if source.data is None else json.dumps(source.data, default=str)
             ask_tool(tool, kind, text, context)
     if context.issues:
+        # Importing the validators stays cheap: most documents are right.
+        from apm_s3.validators._secrets.reports import Concealer  # noqa: PLC0415
+
         context.revise(Concealer(source.text if source.data is None else source.root, source.format).conceal)
 
 
@@ -292,6 +303,8 @@ def _module_name(tool: str) -> str:
 
 def _is_light(tool: str, source: ConfigSource | None) -> bool:
     # The first use of a tool loads its tables; a mapping's size is unknown until it is walked.
-    if source is None or isinstance(source, Mapping | FilePath) or _module_name(tool) not in sys.modules:
+    if source is None or isinstance(source, Mapping | FilePath):
+        return False
+    if not {_module_name(tool), _CONCEALER} <= sys.modules.keys():
         return False
     return len(source) <= _INLINE_BYTES
