@@ -120,6 +120,11 @@ class Memory:
         found = await self._cache.fetch(key, self._releases, lambda _: load(ref))
         return found.value
 
+    def known_release(self, ref: ReleaseRef) -> Release | None:
+        """The release document that `ref` points to, if it is remembered."""
+        entry = self._cache.peek(Key(self.group(ref.key), ("release", ref.sha256)))
+        return entry.value if entry is not None and entry.held and isinstance(entry.value, Release) else None
+
     async def content(
         self, key: str, entry: FileEntry, load: Callable[[], Awaitable[bytes]]
     ) -> tuple[bytes, Entry | None]:

@@ -332,7 +332,7 @@ class Reader:
         """
         state = snapshot.current.tools[tool]
         last = max(down_to, state.oldest)
-        near = await self._fetch(snapshot.environment, tool, last, state)
+        near: dict[str, Release] | None = None
         found: list[Release] = []
         ref: ReleaseRef | None = state.release
         while ref is not None and ref.revision >= last:
@@ -340,20 +340,39 @@ class Reader:
             if damage is not None and damage.lost == "documents":
                 ref = damage.older
                 continue
-            release = near.get(ref.key)
-            if release is None or release.ref != ref:
-                release = await self.release(ref)
+            release = self._known(ref)
+            if release is None:
+                if near is None:
+                    near = await self._fetch(snapshot.environment, tool, last, state, ref)
+                release = await self._linked(ref, near)
             found.append(release if damage is None else replace(release, damaged=True))
             ref = release.parent
         return found
 
-    async def _fetch(self, environment: str, tool: str, last: int, state: ToolState) -> dict[str, Release]:
-        """Release documents from revision `last` on, by key, in parallel; those that cannot be read are left out."""
-        newest = state.release
+    def _known(self, ref: ReleaseRef) -> Release | None:
+        return None if self._memory is None else self._memory.known_release(ref)
+
+    async def _linked(self, ref: ReleaseRef, near: Mapping[str, Release]) -> Release:
+        """The release that `ref` points to, from those that were read already, if they are what it says."""
+        release = near.get(ref.key)
+        if release is None or release.ref != ref:
+            return await self.release(ref)
+        if self._memory is None:
+            return release
+
+        async def read(_: ReleaseRef) -> Release:
+            return release
+
+        return await self._memory.release(ref, read)
+
+    async def _fetch(
+        self, environment: str, tool: str, last: int, state: ToolState, newest: ReleaseRef
+    ) -> dict[str, Release]:
+        """Release documents from revision `last` up to `newest`, by key; those that cannot be read are left out."""
         if last >= newest.revision:
             return {}
         folder = keys.releases(environment, tool)
-        if state.parent is not None and last == state.parent.revision:
+        if newest == state.release and state.parent is not None and last == state.parent.revision:
             return await self._try_releases([newest.key, state.parent.key])
         names = []
         async with aclosing(self._objects.list(folder, start_after=f"{folder}{last:08d}")) as listing:
