@@ -19,6 +19,7 @@ from apm_s3._s3.buckets.restores import RestoreOperations
 from apm_s3._s3.buckets.usage import UsageOperations
 from apm_s3._s3.buckets.verbs import BucketOperations
 from apm_s3._s3.bulk.batch import BatchOperations
+from apm_s3._s3.bulk.sync import SyncOperations
 from apm_s3._s3.engine import Engine, check_bucket
 from apm_s3._s3.objects.copies import CopyOperations
 from apm_s3._s3.objects.downloads import DownloadOperations
@@ -60,6 +61,7 @@ class S3Manager(
     UploadOperations,
     TagOperations,
     BatchOperations,
+    SyncOperations,
 ):
     """Buckets, objects and configurations in S3.
 

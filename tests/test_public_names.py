@@ -31,6 +31,7 @@ MODULES = (
     "options",
     "reports",
     "settings",
+    "sync",
     "testing",
     "validators",
 )

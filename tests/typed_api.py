@@ -21,6 +21,7 @@ from apm_s3 import (
 from apm_s3.batch import BatchResult, DeleteOp, HeadOp, OperationResult, UploadOp
 from apm_s3.configs import Bundle, ConfigFile, ConfigStore, Release
 from apm_s3.models import ListPage
+from apm_s3.sync import SyncPlan, SyncReport
 
 
 async def chunks() -> AsyncIterator[bytes]:
@@ -50,6 +51,9 @@ async def batches(s3: S3Manager) -> None:
     assert_type((await s3.batch(UploadOp("bucket", key, b"") for key in "abc"))[0], OperationResult)
     async for result in s3.batch_iter([HeadOp("bucket", "a")]):
         assert_type(result, OperationResult)
+    assert_type(await s3.sync("folder", "s3://bucket/prefix", dry_run=True), SyncPlan)
+    assert_type(await s3.sync(Path("folder"), "s3://bucket/prefix", delete_extra=True), SyncReport)
+    assert_type(await s3.delete_prefix("bucket", "prefix/"), SyncReport)
     await s3.batch([UploadOp("bucket", "key", "text")])  # type: ignore[arg-type]
 
 

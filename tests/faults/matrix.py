@@ -232,8 +232,8 @@ def _expected(cell: Cell) -> tuple[type[ApmS3Error], ...]:
         return (AccessDenied,)
     if case.name == "delivered twice" and verb.judged_by_its_second_delivery:
         return (PreconditionFailed, UploadNotFound, BucketNotFound, BucketAlreadyOwned)
-    if case.name == "corrupted object" and verb.name == "download":
-        return (IntegrityError,)  # what came before is in the caller's hands already
+    if case.name == "corrupted object" and verb.name in {"download", "sync down"}:
+        return (IntegrityError,)  # what came before is in the caller's hands already, or in the file
     return ()
 
 

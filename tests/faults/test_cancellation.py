@@ -33,7 +33,8 @@ CALLS = {
     for verb in (*VERBS, *CONTROL_VERBS, *DATA_VERBS)
     if verb.name in {"upload", "create", "upload a stream", "upload in parts", "read", "download", "download to a file",
                      "copy", "move", "move in parts", "delete many", "iterate", "create bucket with settings",
-                     "ensure bucket", "empty and delete bucket", "clean up uploads"}
+                     "ensure bucket", "empty and delete bucket", "clean up uploads", "sync up", "sync down", "copy prefix",
+                     "delete prefix"}
 }  # fmt: skip
 IN_PARTS = {name: CALLS[name] for name in ("upload a stream", "upload in parts", "move in parts")}
 

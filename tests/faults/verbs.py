@@ -11,6 +11,7 @@ from typing import Any
 from apm_s3 import S3Manager
 from apm_s3.batch import CopyOp, DeleteOp, Operation, UploadOp
 from apm_s3.options import CopyOptions, UploadOptions
+from apm_s3.sync import SyncReport
 from tests.faults.memory_s3 import MemoryS3, StoredObject, _etag
 
 BUCKET, OTHER = "bucket-one", "bucket-two"
@@ -192,6 +193,36 @@ async def _batch(s3: S3Manager, *operations: Operation) -> list[str]:
     return [result.result.key for result in results]  # type: ignore[union-attr]
 
 
+def _told(report: SyncReport) -> tuple[int, int]:
+    for error in report.failures.values():
+        raise error
+    return report.created, report.deleted
+
+
+async def _sync_up(s3: S3Manager) -> tuple[int, int]:
+    with tempfile.TemporaryDirectory() as directory:
+        (Path(directory) / "c").write_bytes(NEW)
+        return _told(await s3.sync(directory, f"s3://{OTHER}/new"))
+
+
+async def _sync_down(s3: S3Manager) -> bytes:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "a"
+        try:
+            _told(await s3.sync(f"s3://{BUCKET}", directory, include="a"))
+        finally:
+            _check_nothing_beside(path)
+        return path.read_bytes()
+
+
+async def _copy_prefix(s3: S3Manager) -> tuple[int, int]:
+    return _told(await s3.copy_prefix(BUCKET, "a", OTHER, "c"))
+
+
+async def _delete_prefix(s3: S3Manager) -> tuple[int, int]:
+    return _told(await s3.delete_prefix(BUCKET, "a"))
+
+
 async def _buckets(s3: S3Manager) -> list[str]:
     return [bucket.name for bucket in await s3.list_buckets()]
 
@@ -242,6 +273,12 @@ VERBS = (
          put(OTHER, "c", OLD)),
     Verb("batch of deletions", "DeleteObjects",
          lambda s3: _batch(s3, DeleteOp(BUCKET, "a"), DeleteOp(BUCKET, "b")), ["a", "b"], gone("a", "b")),
+    *(Verb("sync up", request, _sync_up, (1, 0), put(OTHER, "new/c", NEW)) for request in ("ListObjectsV2", "PutObject")),
+    Verb("sync down", "GetObject", _sync_down, OLD),
+    *(Verb("copy prefix", request, _copy_prefix, (1, 0), put(OTHER, "c", OLD))
+      for request in ("ListObjectsV2", "CopyObject")),
+    *(Verb("delete prefix", request, _delete_prefix, (0, 1), gone("a"))
+      for request in ("ListObjectsV2", "DeleteObjects")),
     Verb("bucket exists", "HeadBucket", lambda s3: s3.bucket_exists(BUCKET), result=True),
     Verb("list buckets", "ListBuckets", _buckets, [BUCKET, OTHER]),
 )  # fmt: skip

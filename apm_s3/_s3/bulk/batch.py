@@ -95,6 +95,7 @@ class BatchOperations(ManagerPart):
             self._engine,
             cast("Verbs", self),
             operations,
+            None,
             concurrency=concurrency,
             timeout=timeout,
             operation_timeout=operation_timeout,
@@ -133,7 +134,7 @@ async def run_batch(
 
 
 async def iter_batch(
-    engine: Engine, s3: Verbs, operations: Operations, **limits: Unpack[Limits]
+    engine: Engine, s3: Verbs, operations: Operations, on_progress: OnProgress | None, **limits: Unpack[Limits]
 ) -> AsyncGenerator[OperationResult, None]:
     """See `BatchOperations.batch_iter`."""
     results: deque[OperationResult] = deque()
@@ -143,7 +144,16 @@ async def iter_batch(
         results.append(result)
         batch.news.wake()
 
-    batch = Batch(engine, s3, operations, put=put, room=lambda: len(results) < limit, bodies=True, **limits)
+    batch = Batch(
+        engine,
+        s3,
+        operations,
+        put=put,
+        room=lambda: len(results) < limit,
+        bodies=True,
+        on_progress=on_progress,
+        **limits,
+    )
     async with batch:
         while True:
             while results:

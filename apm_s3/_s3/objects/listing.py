@@ -47,7 +47,7 @@ class ListingOperations(Operations):
             max_keys: keys and prefixes of the page, 1 to 1000.
             start_after: begin after this key.
             stop_before: end before this key, or common prefix; S3 does not know such a bound, so that a page can have
-                fewer entries than `max_keys`.
+                fewer entries than `max_keys`. The server has to list in the order of keys, as S3 does.
             token: `next_token` of the page before.
             include_metadata: fill in content type, metadata and headers, by one HEAD an object, in parallel. An object
                 that is deleted meanwhile is left out.

@@ -1,0 +1,267 @@
+"""The two kinds of trees that a sync compares: a directory, and the objects under a prefix, in the order of keys."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import stat
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import aclosing
+from fnmatch import translate
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeVar
+
+from apm_s3.errors import IntegrityError
+from apm_s3.models import FileInfo
+
+T = TypeVar("T")
+
+
+class Entry(NamedTuple):
+    """A file or an object; `key` is its name below the root of its tree."""
+
+    key: str
+    size: int
+    etag: str | None = None
+    modified: float | None = None
+
+
+class Rules:
+    """Which names take part: those that any pattern of `include` matches (all, without one) and none of `exclude`.
+
+    Patterns are those of `fnmatch`, case counting; "*" stands for "/" too.
+    """
+
+    def __init__(self, include: str | Sequence[str] | None, exclude: str | Sequence[str] | None) -> None:
+        self._include = _compiled(include)
+        self._exclude = _compiled(exclude)
+
+    def keeps(self, key: str) -> bool:
+        """Whether `key` takes part."""
+        if self._exclude is not None and self._exclude.match(key):
+            return False
+        return self._include is None or self._include.match(key) is not None
+
+
+class Lister(Protocol):
+    """What a tree asks of a manager."""
+
+    def iter_files(self, bucket: str, prefix: str = "") -> AsyncGenerator[FileInfo, None]:
+        """See `S3Manager.iter_files`."""
+
+
+class Prefix:
+    """The objects of a bucket whose keys begin with `prefix`.
+
+    Args:
+        as_files: leave out, and tell in `skipped`, what cannot be the name of a file.
+    """
+
+    def __init__(self, s3: Lister, bucket: str, prefix: str, *, as_files: bool) -> None:
+        self.bucket = bucket
+        self.prefix = prefix
+        self.skipped: dict[str, str] = {}
+        self._s3 = s3
+        self._as_files = as_files
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}"
+
+    async def entries(self) -> AsyncGenerator[Entry, None]:
+        """All objects, held to be what was asked for: what is listed here may be deleted."""
+        async with aclosing(self._s3.iter_files(self.bucket, self.prefix)) as files:
+            async for info in files:
+                if not info.key.startswith(self.prefix):
+                    raise IntegrityError(
+                        f"the server lists a key outside of the prefix '{self.prefix}'",
+                        operation="sync",
+                        bucket=self.bucket,
+                        key=info.key,
+                    )
+                key = info.key[len(self.prefix) :]
+                if self._as_files and (problem := _no_file(key)):
+                    # "logs/", empty, is how consoles show a folder.
+                    if info.size or key.strip("/"):
+                        self.skipped[key] = problem
+                    continue
+                modified = None if info.last_modified is None else info.last_modified.timestamp()
+                yield Entry(key, info.size, info.etag, modified)
+
+
+class Folder:
+    """The regular files below a directory.
+
+    Args:
+        missing_ok: a directory that is not there has no files; else it is an error.
+    """
+
+    def __init__(self, root: Path, *, missing_ok: bool) -> None:
+        self.root = root
+        self.skipped: dict[str, str] = {}
+        self._missing_ok = missing_ok
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    async def entries(self) -> AsyncGenerator[Entry, None]:
+        """All files. Links are not followed.
+
+        Raises:
+            OSError: a directory cannot be read.
+        """
+        try:
+            levels = [iter(await asyncio.to_thread(self._scan, ""))]
+        except FileNotFoundError:
+            if self._missing_ok:
+                return
+            raise
+        while levels:
+            found = next(levels[-1], None)
+            if found is None:
+                levels.pop()
+            elif isinstance(found, Entry):
+                yield found
+            else:
+                levels.append(iter(await asyncio.to_thread(self._scan, found)))
+
+    def _scan(self, prefix: str) -> list[Entry | str]:
+        """The files of one directory, and the prefixes of those in it, in the order of the keys below them."""
+        found: list[Entry | str] = []
+        with os.scandir(self.root / prefix) as entries:
+            for entry in entries:
+                key = prefix + entry.name
+                if (problem := _no_key(key)) or entry.is_symlink():
+                    self.skipped[_shown(key)] = problem or "it is a symbolic link"
+                elif entry.is_dir(follow_symlinks=False):
+                    found.append(f"{key}/")
+                elif (told := _regular(entry)) is not None:
+                    found.append(Entry(key, told.st_size, None, told.st_mtime))
+                else:
+                    self.skipped[key] = "it is no regular file"
+        return sorted(found, key=lambda one: one if isinstance(one, str) else one.key)
+
+
+async def compared(
+    source: AsyncIterator[Entry], target: AsyncIterator[Entry]
+) -> AsyncGenerator[tuple[Entry | None, Entry | None], None]:
+    """Each name of two trees with its entry on either side.
+
+    Raises:
+        IntegrityError: a server lists keys out of order, or twice, so that nobody can tell what is missing.
+    """
+    mine, theirs = await _next(source, None), await _next(target, None)
+    while mine is not None or theirs is not None:
+        if theirs is None or (mine is not None and mine.key < theirs.key):
+            yield mine, None
+            mine = await _next(source, mine)
+        elif mine is None or theirs.key < mine.key:
+            yield None, theirs
+            theirs = await _next(target, theirs)
+        else:
+            yield mine, theirs
+            mine, theirs = await _next(source, mine), await _next(target, theirs)
+
+
+async def is_ordered(entries: AsyncGenerator[Entry, None]) -> bool:
+    """Whether all of them come in the order of their keys."""
+    before = None
+    async with aclosing(entries):
+        async for entry in entries:
+            if before is not None and entry.key < before:
+                return False
+            before = entry.key
+    return True
+
+
+async def sorted_entries(entries: AsyncIterator[Entry]) -> AsyncGenerator[Entry, None]:
+    """The entries of a server that lists them out of order, all of them held."""
+    for entry in sorted([entry async for entry in entries], key=lambda one: one.key):
+        yield entry
+
+
+async def _next(entries: AsyncIterator[Entry], before: Entry | None) -> Entry | None:
+    found = await anext(entries, None)
+    if found is not None and before is not None and found.key <= before.key:
+        raise IntegrityError(f"the server lists '{found.key}' behind '{before.key}', out of order", operation="sync")
+    return found
+
+
+def make_folder(root: Path, key: str, made: set[str]) -> None:
+    """Make the directory that `key` lies in. No part of the way there, below `root`, may be a link: it could lead out.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    parent = key.rpartition("/")[0]
+    if parent in made:
+        return
+    root.mkdir(parents=True, exist_ok=True)
+    place = root
+    for part in parent.split("/") if parent else ():
+        place = place / part
+        if place.is_symlink():
+            raise NotADirectoryError(f"'{place}' is a symbolic link, which could lead out of '{root}'")
+        place.mkdir(exist_ok=True)
+    made.add(parent)
+
+
+def remove_files(root: Path, keys: Iterable[str]) -> list[tuple[str, OSError | None]]:
+    """Remove files below `root`, and the directories that are empty then; what went wrong with each. Blocks."""
+    return list(_remove_files(root, keys))
+
+
+def _remove_files(root: Path, keys: Iterable[str]) -> Iterator[tuple[str, OSError | None]]:
+    for key in keys:
+        place = root / key
+        try:
+            if any(parent.is_symlink() for parent in place.parents if parent != root and root in parent.parents):
+                raise NotADirectoryError(f"'{place}' lies behind a symbolic link")
+            place.unlink(missing_ok=True)
+        except OSError as error:
+            yield key, error
+            continue
+        for parent in place.parents:
+            if parent == root or not _removed(parent):
+                break
+        yield key, None
+
+
+def _removed(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except OSError:
+        return False
+    return True
+
+
+def _compiled(patterns: str | Sequence[str] | None) -> re.Pattern[str] | None:
+    if not patterns:
+        return None
+    # One str is one pattern, not its letters.
+    return re.compile("|".join(translate(one) for one in ([patterns] if isinstance(patterns, str) else patterns)))
+
+
+def _regular(entry: os.DirEntry[str]) -> os.stat_result | None:
+    told = entry.stat(follow_symlinks=False)
+    return told if stat.S_ISREG(told.st_mode) else None
+
+
+def _no_file(key: str) -> str | None:
+    """Why `key` cannot be the name of a file below a directory: what led out of it must never be written."""
+    if any(segment in ("", ".", "..") for segment in key.split("/")):
+        return "it has an empty segment, '.' or '..', and cannot be a file's name"
+    if "\0" in key or (os.name == "nt" and re.search(r"[\\:]", key)):
+        return "it has a character that no file's name can have"
+    return None
+
+
+def _no_key(key: str) -> str | None:
+    try:
+        return "S3's keys have at most 1024 bytes" if len(key.encode()) > 1024 else None
+    except UnicodeEncodeError:
+        return "its name is not UTF-8"
+
+
+def _shown(name: str) -> str:
+    return name.encode(errors="backslashreplace").decode()
