@@ -173,6 +173,7 @@ class ApmS3Error(Exception):
         hint: what to do about it.
         retryable: whether the same call may succeed if it is simply made again.
         attempts: how many times the request was sent.
+        unresolved: whether an earlier attempt may have been carried out, or may still be.
     """
 
     code: ClassVar[ErrorCode] = ErrorCode.INTERNAL_ERROR
@@ -195,6 +196,15 @@ class ApmS3Error(Exception):
         self.key = key
         self.hint: str | None = hint if hint is not None else self.default_hint or None
         self.attempts = 1
+        self.unresolved = False
+
+    @property
+    def may_have_happened(self) -> bool:
+        """Whether what was asked for may have been done, or may still be, although it ended with this error.
+
+        Only where it is False, nothing was changed for certain. An earlier attempt of the same call counts as well.
+        """
+        return self.unresolved
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.args, self.__dict__)
@@ -304,6 +314,11 @@ class TransportError(ApmS3Error):
         super().__init__(problem, **where)
         self.endpoint = endpoint
 
+    @property
+    def may_have_happened(self) -> bool:
+        """It may, unless it was certainly not sent."""
+        return self.unresolved or self.sent
+
     def _facts(self) -> str:
         return f" (endpoint {self.endpoint})" if self.endpoint and self.endpoint not in self.problem else ""
 
@@ -354,6 +369,8 @@ class S3Error(ApmS3Error):
     """
 
     code = ErrorCode.REQUEST_REJECTED
+    undecided: ClassVar[bool] = False
+    """Whether such an answer leaves open what became of the request."""
 
     def __init__(
         self,
@@ -374,6 +391,11 @@ class S3Error(ApmS3Error):
         self.retry_after = retry_after
         self.region = region
         self.server_time = server_time
+
+    @property
+    def may_have_happened(self) -> bool:
+        """It may where S3 failed on its side, or says only that something else was in the way."""
+        return self.unresolved or self.status >= 500 or self.undecided
 
     def _facts(self) -> str:
         facts = [self.code.value]
@@ -451,6 +473,7 @@ class Conflict(S3Error):
     """The state of the resource does not allow it now."""
 
     code = ErrorCode.CONFLICT
+    undecided = True
     default_hint = "look at the resource's state, and make the call again when it allows it"
 
 
@@ -458,6 +481,7 @@ class BucketAlreadyExists(Conflict):
     """The name is taken, by somebody else: bucket names are global."""
 
     code = ErrorCode.BUCKET_ALREADY_EXISTS
+    undecided = False
     default_hint = "it belongs to another account: choose another name"
 
 
@@ -471,6 +495,7 @@ class BucketNotEmpty(Conflict):
     """Only an empty bucket can be deleted; old versions and delete markers count."""
 
     code = ErrorCode.BUCKET_NOT_EMPTY
+    undecided = False
     default_hint = "delete_bucket(name, force=True) empties it first"
 
 
@@ -523,6 +548,11 @@ class UnsupportedByServer(S3Error):
     code = ErrorCode.UNSUPPORTED
     default_hint = "the server lacks this part of S3"
 
+    @property
+    def may_have_happened(self) -> bool:
+        """It did not, though the status is 501."""
+        return self.unresolved
+
 
 class RequestRejected(S3Error):
     """S3 refused the request for another reason, which `s3_code` and the message name."""
@@ -534,6 +564,7 @@ class Throttled(S3Error):
     """S3 asks to slow down."""
 
     code = ErrorCode.THROTTLED
+    undecided = True
     retryable = True
     default_hint = "lower max_concurrency, or spread keys over more prefixes"
 
@@ -542,6 +573,7 @@ class ServiceUnavailable(S3Error):
     """S3 failed on its side (5xx, or it gave up waiting for the request)."""
 
     code = ErrorCode.SERVICE_UNAVAILABLE
+    undecided = True
     retryable = True
     default_hint = "make the call again later, and look at the server's health"
 
@@ -557,6 +589,11 @@ class IntegrityError(ApmS3Error):
     retryable = True
     default_hint = "make the call again, and suspect the network or the server if it happens often"
 
+    @property
+    def may_have_happened(self) -> bool:
+        """It may: what came damaged was an answer."""
+        return True
+
 
 class DigestRejected(S3Error, IntegrityError):
     """S3 found that the body does not match its checksum; nothing was stored."""
@@ -564,6 +601,11 @@ class DigestRejected(S3Error, IntegrityError):
     code = ErrorCode.INTEGRITY
     retryable = True
     default_hint = "make the call again, and suspect what lies between here and S3 if it happens often"
+
+    @property
+    def may_have_happened(self) -> bool:
+        """It did not: S3 refused to store it."""
+        return self.unresolved
 
 
 class ObjectChanged(IntegrityError):
@@ -693,6 +735,7 @@ class CommitUnknown(ConfigError):
     def __init__(self, problem: str, *, write_id: str, **where: Any) -> None:
         super().__init__(problem, **where)
         self.write_id = write_id
+        self.unresolved = True
 
 
 class FormatTooNew(ConfigError):

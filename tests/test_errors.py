@@ -268,3 +268,44 @@ def test_what_may_pass_is_retryable(kind: type[ApmS3Error]) -> None:
 def test_only_a_failed_connection_is_certain_to_have_sent_nothing() -> None:
     unsent = {cls.__name__ for cls in every_error() if issubclass(cls, TransportError) and not cls.sent}
     assert unsent == {"ConnectFailed"}
+
+
+@pytest.mark.parametrize(
+    ("error", "may_have"),
+    [
+        (ConnectFailed("x"), False),
+        (ConnectionLost("x"), True),
+        (RequestTimedOut("x"), True),
+        (DeadlineExceeded("x"), True),
+        (IntegrityError("x"), True),
+        (DigestRejected("x", status=400), False),
+        (UsageError("x"), False),
+        *(
+            (s3_error(operation="x", status=status, s3_code=code, bucket="b", key="k"), may_have)
+            for status, code, may_have in [
+                (500, "InternalError", True),
+                (503, "SlowDown", True),
+                (429, "TooManyRequests", True),
+                (400, "RequestTimeout", True),
+                (409, "ConditionalRequestConflict", True),
+                (409, "", True),
+                (409, "BucketNotEmpty", False),
+                (409, "BucketAlreadyOwnedByYou", False),
+                (501, "NotImplemented", False),
+                (403, "AccessDenied", False),
+                (404, "NoSuchKey", False),
+                (412, "PreconditionFailed", False),
+                (301, "PermanentRedirect", False),
+                (400, "BadDigest", False),
+            ]
+        ),
+    ],
+    ids=lambda value: (
+        f"{type(value).__name__} {getattr(value, 's3_code', '')}" if isinstance(value, Exception) else None
+    ),
+)
+def test_an_error_tells_whether_what_was_asked_for_may_have_happened(error: ApmS3Error, may_have: bool) -> None:
+    assert error.may_have_happened is may_have
+    error.unresolved = True  # an earlier attempt of the same call
+    assert error.may_have_happened
+    assert pickle.loads(pickle.dumps(error)).may_have_happened

@@ -1,6 +1,7 @@
-"""When a failed request is made again, and after what pause: the only place that decides it. Built on tenacity.
+"""When a failed request is made again, and after what pause: the only place that decides it.
 
-tenacity is entered after a first failure only: around a first attempt it would cost more than the request itself.
+Requests of the manager go through `go_on`, a plain loop. Functions of users go through tenacity, which runs synchronous
+and asynchronous ones alike.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import asyncio
 import functools
 import inspect
 import math
-import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -17,8 +17,9 @@ from typing import Any, ParamSpec, TypeVar, cast, overload
 
 import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError
-from tenacity import AsyncRetrying, RetryCallState, Retrying
+from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
+from apm_s3._backoff import Backoff
 from apm_s3._logs import LOGGER
 from apm_s3._s3.transports.boto.errors import translate
 from apm_s3.errors import ApmS3Error, ClockSkewed, ExpiredToken, S3Error, WrongRegion
@@ -30,7 +31,7 @@ P = ParamSpec("P")
 RECOVERABLE = (ClockSkewed, ExpiredToken, WrongRegion)
 """Errors that pass once something is learned from them (clock, credentials, route), not by waiting."""
 
-OnRetry = Callable[[BaseException, int, float], None]
+OnRetry = Callable[[ApmS3Error, int, float], None]
 """Told of each retry before its pause: the error, how many attempts there were, the pause in seconds."""
 
 
@@ -64,69 +65,18 @@ def may_pass(error: BaseException) -> bool:
     return isinstance(error, ApmS3Error) and error.retryable and not isinstance(error, RECOVERABLE)
 
 
-class _Policy:
-    """Attempts, deadline, budget and pauses of one call that has failed once.
-
-    tenacity asks for `stop` and `wait` in an order that depends on its version, so a pause is drawn once and kept.
-    """
-
-    def __init__(
-        self, settings: RetrySettings, budget: RetryBudget | None, ends_at: float, on_retry: OnRetry | None
-    ) -> None:
-        self._settings = settings
-        self._budget = budget
-        self._ends_at = ends_at
-        self._on_retry = on_retry
-        self._drawn_for = 0
-        self._pause = 0.0
-
-    def arguments(self, retry: Callable[[BaseException], bool]) -> dict[str, Any]:
-        def may_retry(state: RetryCallState) -> bool:
-            error = _error(state)
-            return error is not None and retry(error)
-
-        return {
-            "retry": may_retry,
-            "stop": self._stop,
-            "wait": self._wait,
-            "before_sleep": self._before_sleep,
-            "reraise": True,
-        }
-
-    def _wait(self, state: RetryCallState) -> float:
-        """Full jitter, or what S3 asked for and the jitter on top, lest all come back at the same moment."""
-        if self._drawn_for != state.attempt_number:
-            self._drawn_for = state.attempt_number
-            ceiling = self._settings.initial_delay * 2 ** min(state.attempt_number - 1, 32)
-            self._pause = random.uniform(0, min(self._settings.max_delay, ceiling))  # noqa: S311 - no secret
-            error = _error(state)
-            if isinstance(error, S3Error) and error.retry_after is not None:
-                self._pause += error.retry_after
-        return self._pause
-
-    def _stop(self, state: RetryCallState) -> bool:
-        if state.attempt_number >= self._settings.attempts:
-            return True
-        if time.monotonic() + self._wait(state) >= self._ends_at:
-            return True
-        return self._budget is not None and not self._budget.take()
-
-    def _before_sleep(self, state: RetryCallState) -> None:
-        error = _error(state)
-        if self._on_retry is not None and error is not None:
-            self._on_retry(error, state.attempt_number, self._pause)
-
-
-def _error(state: RetryCallState) -> BaseException | None:
-    return state.outcome.exception() if state.outcome is not None else None
+def pause_after(error: BaseException, backoff: Backoff) -> float:
+    """Seconds to the next attempt: what S3 asked for, and jitter on top, lest all come back at the same moment."""
+    asked = error.retry_after if isinstance(error, S3Error) else None
+    return next(backoff) + (asked or 0.0)
 
 
 async def go_on(
-    first: BaseException,
+    first: ApmS3Error,
     attempt: Callable[[], Awaitable[T]],
     settings: RetrySettings,
     *,
-    retry: Callable[[BaseException], bool] = may_pass,
+    retry: Callable[[ApmS3Error], bool] = may_pass,
     budget: RetryBudget | None = None,
     ends_at: float = math.inf,
     on_retry: OnRetry | None = None,
@@ -137,17 +87,20 @@ async def go_on(
         retry: which errors may pass.
         ends_at: the deadline (`time.monotonic`); a pause that would reach it is not begun.
     """
-    failure: BaseException | None = first
-
-    async def again() -> T:
-        nonlocal failure
-        if failure is not None:
-            error, failure = failure, None
-            raise error
-        return await attempt()
-
-    policy = _Policy(settings, budget, ends_at, on_retry)
-    return cast("T", await AsyncRetrying(sleep=asyncio.sleep, **policy.arguments(retry))(again))
+    error = first
+    backoff = Backoff(settings.initial_delay, settings.max_delay)
+    for count in range(1, settings.attempts):
+        pause = pause_after(error, backoff)
+        if not retry(error) or time.monotonic() + pause >= ends_at or not (budget is None or budget.take()):
+            break
+        if on_retry is not None:
+            on_retry(error, count, pause)
+        await asyncio.sleep(pause)
+        try:
+            return await attempt()
+        except ApmS3Error as again:
+            error = again
+    raise error
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -228,9 +181,8 @@ def _call(fn: Callable[[], Any], settings: RetrySettings, operation: str) -> Any
         with _ours():
             return fn()
 
-    policy = _Policy(settings, None, math.inf, functools.partial(_log_retry, operation))
     try:
-        result = Retrying(sleep=time.sleep, **policy.arguments(may_pass))(counted)
+        result = Retrying(sleep=time.sleep, **_policy(settings, operation))(counted)
     except ApmS3Error as error:
         _name(error, operation, count)
         raise
@@ -240,24 +192,46 @@ def _call(fn: Callable[[], Any], settings: RetrySettings, operation: str) -> Any
 
 
 async def _waiting(begun: Awaitable[T], fn: Callable[[], Awaitable[T]], settings: RetrySettings, operation: str) -> T:
-    count = 1
+    count = 0
 
     async def counted() -> T:
         nonlocal count
         count += 1
         with _ours():
-            return await fn()
+            return await (begun if count == 1 else fn())
 
     try:
-        try:
-            with _ours():
-                return await begun
-        except ApmS3Error as error:
-            first = error
-        return await go_on(first, counted, settings, on_retry=functools.partial(_log_retry, operation))
+        return cast("T", await AsyncRetrying(sleep=asyncio.sleep, **_policy(settings, operation))(counted))
     except ApmS3Error as error:
         _name(error, operation, count)
         raise
+
+
+def _policy(settings: RetrySettings, operation: str) -> dict[str, Any]:
+    """tenacity's arguments."""
+    backoff = Backoff(settings.initial_delay, settings.max_delay)
+
+    def wait(state: RetryCallState) -> float:
+        error = _error(state)
+        return 0.0 if error is None else pause_after(error, backoff)
+
+    def log(state: RetryCallState) -> None:
+        pause = state.next_action.sleep if state.next_action is not None else 0.0
+        LOGGER.warning(
+            "%s: attempt %d failed, again in %.3f s: %s", operation, state.attempt_number, pause, _error(state)
+        )
+
+    return {
+        "retry": retry_if_exception(may_pass),
+        "stop": stop_after_attempt(settings.attempts),
+        "wait": wait,
+        "before_sleep": log,
+        "reraise": True,
+    }
+
+
+def _error(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome is not None else None
 
 
 @contextmanager
@@ -271,10 +245,6 @@ def _ours() -> Iterator[None]:
         error = translate(exc, operation="")
         error.operation = None
         raise error from exc
-
-
-def _log_retry(operation: str, error: BaseException, attempt: int, pause: float) -> None:
-    LOGGER.warning("%s: attempt %d failed, again in %.3f s: %s", operation, attempt, pause, error)
 
 
 def _name_of(fn: Callable[..., Any]) -> str:

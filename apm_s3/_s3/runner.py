@@ -16,15 +16,12 @@ from apm_s3.errors import (
     ApmS3Error,
     ConditionalConflict,
     DeadlineExceeded,
-    DigestRejected,
-    IntegrityError,
     ManagerClosed,
     NotModified,
     PreconditionFailed,
     S3Error,
     ServiceUnavailable,
     Throttled,
-    TransportError,
 )
 from apm_s3.events import Hook, OperationEvent, Outcome, current_labels, emit
 from apm_s3.metrics import S3Metrics
@@ -273,7 +270,7 @@ class Runner:
             on_retry=lambda error, _attempt, pause: self._retrying(call, error, pause),
         )
 
-    def _may_retry(self, call: _Call[T], error: BaseException) -> bool:
+    def _may_retry(self, call: _Call[T], error: ApmS3Error) -> bool:
         return call.replayable and may_pass(error)
 
     def _note(self, call: _Call[T], error: ApmS3Error) -> None:
@@ -294,7 +291,7 @@ class Runner:
     async def _judged(self, call: _Call[T], error: ApmS3Error) -> T:
         """What a failed attempt came to: a result after all, by the verdict, or the error, raised."""
         unresolved = call.unresolved
-        call.unresolved = unresolved or _may_have_happened(error)
+        call.unresolved = unresolved or error.may_have_happened
         if call.verdict is None or not isinstance(error, S3Error):
             raise error
         conditional = isinstance(error, PreconditionFailed | ConditionalConflict)
@@ -372,7 +369,7 @@ class Runner:
                 f"{passed} while waiting for a slot of the pool ({self._pool.stats().max_concurrency} in all): {what}",
                 hint=POOL_HINT,
             )
-            error.sent = call.unresolved
+            error.sent = False
             return error
         if call.failure is not None:
             return DeadlineExceeded(f"{passed}; the last failure was {type(call.failure).__name__}")
@@ -416,26 +413,18 @@ class Runner:
         emit(hooks, event)
 
 
-def _may_have_happened(error: ApmS3Error) -> bool:
-    """Whether a write whose attempt ended with `error` may have been carried out, or still be."""
-    if isinstance(error, TransportError):
-        return error.sent
-    if isinstance(error, DigestRejected):
-        return False
-    if isinstance(error, S3Error):
-        return error.status >= 500 or isinstance(error, ServiceUnavailable | ConditionalConflict)
-    return isinstance(error, IntegrityError)
-
-
 def _closed_under(call: _Call[Any]) -> ManagerClosed:
     what = "what it asked for may have happened, or not" if call.attempts else "nothing was sent"
-    return ManagerClosed(f"{_CLOSED}: {what}")
+    error = ManagerClosed(f"{_CLOSED}: {what}")
+    error.unresolved = bool(call.attempts)
+    return error
 
 
 def _complete(call: _Call[Any], error: BaseException) -> BaseException:
     """Put in what the place that raised `error` did not know."""
     if isinstance(error, ApmS3Error):
         error.attempts = max(call.attempts, 1)
+        error.unresolved = error.unresolved or call.unresolved
         error.operation = call.operation
         if error.bucket is None:
             error.bucket, error.key = call.bucket, call.key

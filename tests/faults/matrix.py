@@ -14,15 +14,11 @@ from apm_s3.errors import (
     ApmS3Error,
     BucketAlreadyOwned,
     BucketNotFound,
-    ConditionalConflict,
-    DigestRejected,
     ExpiredToken,
     IntegrityError,
     PreconditionFailed,
-    S3Error,
     ServiceUnavailable,
     Throttled,
-    TransportError,
     UploadNotFound,
 )
 from apm_s3.settings import RetrySettings, Timeouts, TransferSettings
@@ -245,24 +241,16 @@ def _is_told_as_denied(cell: Cell) -> bool:
 def _wrong_state(cell: Cell, error: BaseException, before: Any, after: Any) -> list[str]:
     done = copy.deepcopy(before)
     cell.verb.change(done)
-    if after == before or (after == done and (_undecided(error) or cell.case.name == "delivered twice")):
+    if after == before or (
+        after == done
+        and ((isinstance(error, ApmS3Error) and error.may_have_happened) or cell.case.name == "delivered twice")
+    ):
         return []
     if cell.verb.in_steps and all(after[name].items() <= before[name].items() for name in after):
         return []
     if cell.verb.name.startswith("move") and after["bucket-one"] == before["bucket-one"]:
         return []  # a copy may be there; the source is
     return [f"the state has changed, though {error!r}"]
-
-
-def _undecided(error: BaseException) -> bool:
-    """Whether the error leaves open what became of the request."""
-    if isinstance(error, TransportError):
-        return error.sent
-    if isinstance(error, DigestRejected):
-        return False
-    return isinstance(error, IntegrityError | ServiceUnavailable | ConditionalConflict) or (
-        isinstance(error, S3Error) and error.status >= 500
-    )
 
 
 def _wrong_sends(cell: Cell, normal: int) -> list[str]:

@@ -10,9 +10,9 @@ import time
 import aiohttp
 import pytest
 from botocore.exceptions import ClientError
-from tenacity import RetryCallState
 
-from apm_s3._s3.retry import RetryBudget, _Policy, go_on, may_pass, retry_s3
+from apm_s3._backoff import Backoff
+from apm_s3._s3.retry import RetryBudget, go_on, may_pass, pause_after, retry_s3
 from apm_s3.errors import (
     AccessDenied,
     ConnectionLost,
@@ -172,30 +172,27 @@ def test_less_than_one_attempt_is_refused() -> None:
 # The policy
 
 
-def state(attempt: int, error: Exception) -> RetryCallState:
-    made = RetryCallState(None, None, (), {})  # type: ignore[arg-type]
-    made.attempt_number = attempt
-    made.set_exception((type(error), error, None))  # type: ignore[arg-type]
-    return made
-
-
 def test_pauses_have_full_jitter_under_a_doubling_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(random, "uniform", lambda low, high: (low, high))
-    policy = _Policy(RetrySettings(initial_delay=0.1, max_delay=0.5), None, float("inf"), None)
-    drawn = [policy._wait(state(attempt, ConnectionLost("x"))) for attempt in (1, 2, 3, 4, 99)]
-    assert drawn == [(0, 0.1), (0, 0.2), (0, 0.4), (0, 0.5), (0, 0.5)]
+    backoff = Backoff(0.1, 0.5)
+    assert [next(backoff) for _ in range(5)] == [(0, 0.1), (0, 0.2), (0, 0.4), (0, 0.5), (0, 0.5)]
 
 
 def test_a_pause_is_at_least_what_s3_asks_for() -> None:
-    policy = _Policy(RetrySettings(initial_delay=0.1), None, float("inf"), None)
-    pause = policy._wait(state(1, Throttled("x", retry_after=7.0)))
-    assert 7.0 <= pause <= 7.1
+    assert 7.0 <= pause_after(Throttled("x", retry_after=7.0), Backoff(0.1, 1.0)) <= 7.1
 
 
-def test_a_pause_is_drawn_once_however_often_tenacity_asks() -> None:
-    policy = _Policy(RetrySettings(), None, float("inf"), None)
-    moment = state(1, ConnectionLost("x"))
-    assert policy._wait(moment) == policy._wait(moment)
+async def test_attempts_include_the_first() -> None:
+    attempts = 0
+
+    async def attempt() -> None:
+        nonlocal attempts
+        attempts += 1
+        raise ServiceUnavailable("again")
+
+    with pytest.raises(ServiceUnavailable, match="again"):
+        await go_on(ServiceUnavailable("first"), attempt, RetrySettings(attempts=3, initial_delay=0.0001))
+    assert attempts == 2
 
 
 async def test_a_pause_beyond_the_deadline_is_not_begun() -> None:

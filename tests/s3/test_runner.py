@@ -187,6 +187,16 @@ async def test_a_412_without_an_earlier_send_is_told_to_be_so() -> None:
     assert judge.asked == [(PreconditionFailed, False)]
 
 
+async def test_an_error_tells_of_an_earlier_attempt_that_may_have_been_carried_out() -> None:
+    world = World()
+    with pytest.raises(AccessDenied) as after_a_loss:
+        await world.run(Script(ConnectionLost("x"), answer(AccessDenied, 403)))
+    with pytest.raises(AccessDenied) as alone:
+        await world.run(Script(answer(AccessDenied, 403)))
+    assert after_a_loss.value.may_have_happened
+    assert not alone.value.may_have_happened
+
+
 async def test_a_refused_connection_leaves_nothing_unresolved() -> None:
     world, judge = World(), Judge()
     with pytest.raises(PreconditionFailed):

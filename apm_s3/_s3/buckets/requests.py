@@ -19,8 +19,6 @@ from apm_s3.errors import (
     NotFound,
     RequestRejected,
     S3Error,
-    ServiceUnavailable,
-    TransportError,
     WrongRegion,
 )
 
@@ -142,6 +140,4 @@ class BucketRequests:
 
 def outcome_unknown(error: BaseException) -> bool:
     """Whether a write that failed like this may have taken effect all the same."""
-    if isinstance(error, TransportError):
-        return error.sent
-    return not isinstance(error, ApmS3Error) or isinstance(error, ServiceUnavailable)
+    return not isinstance(error, ApmS3Error) or error.may_have_happened

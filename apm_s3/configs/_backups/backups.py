@@ -26,7 +26,6 @@ from apm_s3.configs._backups.manifest import (
 )
 from apm_s3.configs._models import FileEntry, Release
 from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.commit import may_have_arrived
 from apm_s3.configs._protocol.fields import MAX_DOCUMENT
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be, server_time
 from apm_s3.configs._protocol.reader import PARALLEL, Reader, sha256
@@ -138,7 +137,7 @@ class Backups:
         except PreconditionFailed:
             return
         except ApmS3Error as exc:
-            if not may_have_arrived(exc):
+            if not exc.may_have_happened:
                 raise
             if await _holds(into, key, body):
                 return

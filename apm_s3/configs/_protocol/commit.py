@@ -15,12 +15,12 @@ Whoever writes follows these rules, and only together they hold:
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from apm_s3._backoff import Backoff
 from apm_s3._tasks import outlived
 from apm_s3.configs._models import Current, Release
 from apm_s3.configs._protocol import keys
@@ -39,16 +39,12 @@ from apm_s3.errors import (
     ApmS3Error,
     BucketNotFound,
     CommitUnknown,
-    Conflict,
     DeadlineExceeded,
     FormatTooNew,
-    InvalidRequest,
     NotFound,
     PreconditionFailed,
     S3Error,
-    ServiceUnavailable,
     StoreDamaged,
-    Throttled,
     TransportError,
     UsageError,
 )
@@ -69,6 +65,7 @@ _LAST_CHANCE = 0.5
 """Seconds that a request gets at least when an earlier one has not been answered: it may bring the verdict."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+"""Seconds. These are no retries of a request, which the store beneath has made already: see `_Write`."""
 
 
 T = TypeVar("T")
@@ -244,7 +241,11 @@ class Committer:
 
 @dataclass(slots=True)
 class _Write:
-    """One write id on its way into the reference document."""
+    """One write id on its way into the reference document.
+
+    The one exception from "only the runner retries": an answer that says nothing of a commit is no end of it. The same
+    bytes go out again, and the document is read again, until there is a verdict or the deadline is over.
+    """
 
     objects: ObjectStore
     reader: Reader
@@ -310,7 +311,7 @@ class _Write:
     async def _send(self, base: Snapshot, body: bytes) -> bool:
         """Send until it is certain that it took effect, or that the ETag is stale (False)."""
         loop = asyncio.get_running_loop()
-        pause = _FIRST_PAUSE
+        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         while True:
             left = self.deadline - loop.time()
             if left <= 0 and not self.unresolved:
@@ -330,10 +331,10 @@ class _Write:
                 self._judge(error)
                 if await self._seen():
                     return True
+                pause = next(backoff)
                 if loop.time() + pause >= self.deadline or self._window_is_closed():
                     raise (self._unknown() if self.unresolved else self._failed(error)) from error
-                await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - spreads requests, no secret
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                await asyncio.sleep(pause)
             else:
                 return True
 
@@ -342,7 +343,7 @@ class _Write:
         if isinstance(error, NotFound) and not isinstance(error, BucketNotFound):
             key = self.reader.where(keys.current(self.begun.environment))
             raise StoreDamaged(f"'{key}' has vanished", environment=self.begun.environment) from error
-        self.unresolved = self.unresolved or may_have_arrived(error)
+        self.unresolved = self.unresolved or error.may_have_happened
         # Refused credentials were refreshed and tried again beneath us already.
         if not self.unresolved and (isinstance(error, AccessDenied) or not error.retryable):
             raise error
@@ -395,7 +396,7 @@ class _Write:
     async def _reread(self) -> Snapshot:
         """The document as it is now; asked again until the deadline, for without it nothing is known."""
         loop = asyncio.get_running_loop()
-        pause = _FIRST_PAUSE
+        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         while True:
             try:
                 async with asyncio.timeout_at(self.deadline):
@@ -403,10 +404,10 @@ class _Write:
             except TimeoutError as exc:
                 raise (self._unknown() if self.sent else self._too_late("S3 did not answer in time")) from exc
             except (S3Error, TransportError) as error:
+                pause = next(backoff)
                 if loop.time() + pause >= self.deadline:
                     raise (self._unknown() if self.sent else error) from error
-                await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - spreads requests, no secret
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                await asyncio.sleep(pause)
             except (FormatTooNew, StoreDamaged) as error:
                 # A later version has written meanwhile, or it was damaged: our own write may have won before.
                 raise (self._unknown() if self.sent else error) from error
@@ -438,14 +439,3 @@ class _Write:
 
     def _failed(self, error: ApmS3Error) -> ApmS3Error:
         return error if not isinstance(error, TransportError) else self._too_late("S3 could not be reached")
-
-
-def may_have_arrived(error: ApmS3Error) -> bool:
-    """Whether the request behind `error` may have taken effect, or may still."""
-    if error.attempts > 1:
-        return True
-    if isinstance(error, TransportError):
-        return error.sent
-    if isinstance(error, InvalidRequest | UsageError):
-        return False
-    return not isinstance(error, S3Error) or isinstance(error, Conflict | ServiceUnavailable | Throttled)

@@ -138,11 +138,13 @@ class Client:
     async def _send(self, key: str, act: Callable[..., Any], *args: Any) -> Any:
         if self.slow:
             await asyncio.sleep(self.server.rng.random() * self.slow)
+        unresolved = False
         for attempt in range(1, self.retries + 2):
             try:
                 return await self._send_once(key, act, *args)
             except ApmS3Error as error:
                 error.attempts = attempt
+                unresolved = error.unresolved = unresolved or error.may_have_happened
                 if not error.retryable or attempt > self.retries:
                     raise
         raise AssertionError

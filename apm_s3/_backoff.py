@@ -1,0 +1,24 @@
+"""The pauses between attempts, the same wherever something is tried again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+
+class Backoff(Iterator[float]):
+    """Pauses in seconds, without end: random between 0 and a ceiling that doubles from `initial` up to `longest`.
+
+    "Full jitter": https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/.
+    """
+
+    __slots__ = ("_ceiling", "_longest")
+
+    def __init__(self, initial: float, longest: float) -> None:
+        self._ceiling = min(initial, longest)
+        self._longest = longest
+
+    def __next__(self) -> float:
+        pause = random.uniform(0, self._ceiling)  # noqa: S311 - spreads requests, no secret
+        self._ceiling = min(self._ceiling * 2, self._longest)
+        return pause
