@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from apm_s3._cache.cache import Cache, S3Cache
 from apm_s3._cache.shared import SharedLevel
+from apm_s3._naming import check_store_bucket
 from apm_s3._s3.buckets.apm_buckets import ApmBucketOperations
 from apm_s3._s3.buckets.replication import ReplicationOperations
 from apm_s3._s3.buckets.restores import RestoreOperations
@@ -110,7 +111,7 @@ class S3Manager(
         self._credentials = credentials
         self._session = session
         self._hooks = tuple(hooks)
-        self._stores: dict[tuple[str, str, bool, bool], ConfigStore] = {}
+        self._stores: dict[tuple[str, str, bool, bool, str | None], ConfigStore] = {}
         self._opened: _Opened | None = None
         self._closing: asyncio.Task[None] | None = None
         self._closed = False
@@ -171,26 +172,37 @@ class S3Manager(
             await opened.aclose()
 
     def configs(
-        self, bucket: str, prefix: str = "", *, failover: bool = False, require_conditional_writes: bool = True
+        self,
+        bucket: str,
+        prefix: str = "",
+        *,
+        failover: bool = False,
+        require_conditional_writes: bool = True,
+        expected_bucket_owner: str | None = None,
     ) -> ConfigStore:
         """The configurations that are kept in `bucket`, under `prefix`. The arguments are those of `ConfigStore`.
 
         Asked for again with the same arguments, it is the same store: its writers queue instead of colliding.
 
+        Args:
+            expected_bucket_owner: the account that the bucket has to belong to; S3 refuses every request otherwise.
+
         Raises:
-            InvalidRequest: a name that cannot be.
+            InvalidRequest: a name that cannot be, or a form of S3 that cannot keep what a store promises: a directory
+                bucket, an Outpost, an Object Lambda or a multi-Region access point. See docs/forms-of-s3.md.
         """
         # The stores bring the validators with them: whoever only moves objects does not load them.
         from apm_s3.configs._protocol.memory import Memory  # noqa: PLC0415 - see above
         from apm_s3.configs._protocol.s3_objects import S3Objects  # noqa: PLC0415 - see above
         from apm_s3.configs._store import ConfigStore  # noqa: PLC0415 - see above
 
-        wanted = (bucket, prefix, failover, require_conditional_writes)
+        wanted = (bucket, prefix, failover, require_conditional_writes, expected_bucket_owner)
         if wanted not in self._stores:
             check_bucket(bucket)
             limits = self.settings.cache or CacheSettings()
+            check_store_bucket(bucket)
             self._stores[wanted] = ConfigStore(
-                S3Objects(self, bucket),
+                S3Objects(self, bucket, expected_bucket_owner),
                 prefix,
                 failover=failover,
                 require_conditional_writes=require_conditional_writes,
@@ -220,12 +232,13 @@ class S3Manager(
         message: str = "",
         allow_drift: bool = False,
         force: str | None = None,
+        expected_bucket_owner: str | None = None,
     ) -> DeployResult:
         """Plan a deploy of the configurations in `bucket` from one environment to another, and carry it out at once.
 
         Args and errors: those of `configs`, `ConfigStore.plan_deploy` and `ConfigStore.deploy`.
         """
-        store = self.configs(bucket, prefix)
+        store = self.configs(bucket, prefix, expected_bucket_owner=expected_bucket_owner)
         plan = await store.plan_deploy(source_env, target_env, tools=tools, variables=variables, create=create)
         return await store.deploy(plan, author=author, message=message, allow_drift=allow_drift, force=force)
 

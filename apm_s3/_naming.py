@@ -188,3 +188,30 @@ def _is_label(name: object) -> bool:
 
 HEALTH_PREFIX = ".apm-s3/health/"
 """Where health checks write and delete: outside of every configuration store, and free of what protects those."""
+
+
+_NO_STORE = (
+    ("--x-s3", "a directory bucket (S3 Express): its listings are in no order, and cannot begin behind a key"),
+    ("--xa-s3", "an access point to a directory bucket (S3 Express): its listings are in no order"),
+    ("--op-s3", "a bucket on an Outpost: it has no conditional writes"),
+    ("--ol-s3", "an Object Lambda access point: what is read through it is not what was written"),
+    (".mrap", "a multi-Region access point: a read can come from a region that the write has not reached"),
+    (":s3-outposts:", "a bucket on an Outpost: it has no conditional writes"),
+    (":s3-object-lambda:", "an Object Lambda access point: what is read through it is not what was written"),
+)
+
+
+def check_store_bucket(bucket: str) -> None:
+    """Refuse the forms of S3 on which a configuration store cannot keep its promises.
+
+    It needs conditional writes, reads that see the last write, and listings in the order of keys.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-express-differences.html
+
+    Raises:
+        InvalidBucketName: `bucket` is one of them.
+    """
+    for mark, what in _NO_STORE:
+        if mark in bucket if mark.startswith(":") else bucket.endswith(mark):
+            raise InvalidBucketName(
+                f"'{bucket}' is {what}", bucket=bucket, hint="keep configurations in a general purpose bucket"
+            )

@@ -20,6 +20,9 @@ from apm_s3.errors import (
     DigestRejected,
     ExpiredToken,
     InvalidCredentials,
+    KmsAccessDenied,
+    KmsKeyUnusable,
+    KmsThrottled,
     NotConfigured,
     NotFound,
     NotModified,
@@ -95,6 +98,22 @@ _BY_S3_CODE: dict[str, type[S3Error]] = {
     "ServerSideEncryptionConfigurationNotFoundError": NotConfigured,
 }
 
+_BY_KMS_CODE: dict[str, type[S3Error]] = {
+    "AccessDenied": KmsAccessDenied,
+    "Disabled": KmsKeyUnusable,
+    "NotFound": KmsKeyUnusable,
+    "InvalidState": KmsKeyUnusable,
+    "InvalidKeyUsage": KmsKeyUnusable,
+    "KeyUnavailable": ServiceUnavailable,
+    "DependencyTimeout": ServiceUnavailable,
+    "Internal": ServiceUnavailable,
+    "Throttling": KmsThrottled,
+    "LimitExceeded": KmsThrottled,
+}
+"""S3 hands on what KMS says, as "KMS." and its exception: https://docs.aws.amazon.com/kms/latest/APIReference/CommonErrors.html."""
+
+_KMS_ACTION = re.compile(r"\bkms:[A-Z]\w+")
+
 _BY_STATUS: dict[int, type[S3Error]] = {
     304: NotModified,
     401: AccessDenied,
@@ -129,7 +148,7 @@ def s3_error(
     """
     if facts.get("region") and not _REGION.fullmatch(facts["region"]):
         facts["region"] = None
-    kind = _BY_S3_CODE.get(s3_code)
+    kind = _kms_kind(s3_code, message) or _BY_S3_CODE.get(s3_code)
     if kind is None:
         if status in (301, 302, 307, 308) or (status == 400 and facts.get("region")):
             kind = WrongRegion
@@ -159,6 +178,18 @@ def s3_error(
         s3_code=s3_code,
         **facts,
     )
+
+
+def _kms_kind(s3_code: str, message: str) -> type[S3Error] | None:
+    """The error for what KMS said; None where it was not KMS."""
+    if s3_code.startswith("KMS"):
+        exception = s3_code.removeprefix("KMS").removeprefix(".").removeprefix("KMS").removesuffix("Exception")
+        return _BY_KMS_CODE.get(exception)
+    if s3_code == "AccessDenied" and _KMS_ACTION.search(message):
+        return KmsAccessDenied
+    if s3_code in {"ThrottlingException", "Throttling", "SlowDown"} and "KMS" in message:
+        return KmsThrottled
+    return None
 
 
 def _problem(kind: type[S3Error], bucket: str | None, key: str | None, s3_code: str, message: str) -> str:

@@ -23,6 +23,7 @@
     │   ├── AccessDenied
     │   │   ├── ExpiredToken
     │   │   ├── InvalidCredentials
+    │   │   ├── KmsAccessDenied
     │   │   └── ClockSkewed                  recoverable
     │   ├── Conflict
     │   │   ├── BucketAlreadyExists
@@ -33,10 +34,12 @@
     │   ├── NotModified
     │   ├── WrongRegion                      recoverable
     │   ├── ObjectArchived
+    │   ├── KmsKeyUnusable
     │   ├── NotConfigured
     │   ├── UnsupportedByServer
     │   ├── RequestRejected                  any other 4xx
     │   ├── Throttled
+    │   │   └── KmsThrottled
     │   └── ServiceUnavailable               500, 502, 503, 504 and RequestTimeout
     ├── IntegrityError                       the bytes are not those that were sent
     │   ├── DigestRejected (also S3Error)    S3 found it, on the way in
@@ -143,6 +146,8 @@ class ErrorCode(StrEnum):
     INTERNAL_ERROR = "INTERNAL_ERROR"
     INVALID_CREDENTIALS = "INVALID_CREDENTIALS"
     INVALID_REQUEST = "INVALID_REQUEST"
+    KMS_ACCESS_DENIED = "KMS_ACCESS_DENIED"
+    KMS_KEY_UNUSABLE = "KMS_KEY_UNUSABLE"
     NOT_CONFIGURED = "NOT_CONFIGURED"
     NOT_FOUND = "NOT_FOUND"
     NOT_MODIFIED = "NOT_MODIFIED"
@@ -461,6 +466,16 @@ class InvalidCredentials(AccessDenied):
     default_hint = "check the access key id and its secret"
 
 
+class KmsAccessDenied(AccessDenied):
+    """S3 would allow it, but KMS does not let these credentials use the key that the object is encrypted with."""
+
+    code = ErrorCode.KMS_ACCESS_DENIED
+    default_hint = (
+        "allow kms:Decrypt to read and kms:GenerateDataKey to write (a multipart upload needs both), in the IAM policy "
+        "and, where the key belongs to another account, in the key's policy too"
+    )
+
+
 class ClockSkewed(AccessDenied):
     """This machine's clock is too far from S3's. Corrected once from the server's Date, then repeated."""
 
@@ -535,6 +550,16 @@ class ObjectArchived(S3Error):
     default_hint = "ask for it with restore_archived(bucket, key, days=...), wait, and read it again"
 
 
+class KmsKeyUnusable(S3Error):
+    """The KMS key that the object is, or is to be, encrypted with is disabled, about to be deleted, or not there."""
+
+    code = ErrorCode.KMS_KEY_UNUSABLE
+    default_hint = (
+        "enable the key, or cancel its deletion (aws kms enable-key, cancel-key-deletion); to write, name another one, "
+        "which has to be a symmetric key in the bucket's region"
+    )
+
+
 class NotConfigured(S3Error):
     """The bucket has no such setting."""
 
@@ -567,6 +592,14 @@ class Throttled(S3Error):
     undecided = True
     retryable = True
     default_hint = "lower max_concurrency, or spread keys over more prefixes"
+
+
+class KmsThrottled(Throttled):
+    """KMS asks to slow down: each request for an object that is encrypted with a KMS key is one of KMS, too."""
+
+    default_hint = (
+        "turn on S3 Bucket Keys (Encryption(bucket_key=True)), raise the KMS request quota, or lower max_concurrency"
+    )
 
 
 class ServiceUnavailable(S3Error):

@@ -31,6 +31,9 @@ from apm_s3.errors import (
     IntegrityError,
     InvalidCredentials,
     InvalidRequest,
+    KmsAccessDenied,
+    KmsKeyUnusable,
+    KmsThrottled,
     NotConfigured,
     NotFound,
     NotModified,
@@ -179,6 +182,14 @@ def test_a_transport_error_names_the_endpoint() -> None:
         (501, "NotImplemented", UnsupportedByServer, ErrorCode.UNSUPPORTED),
         (400, "InvalidArgument", RequestRejected, ErrorCode.REQUEST_REJECTED),
         (503, "SlowDown", Throttled, ErrorCode.THROTTLED),
+        (400, "KMS.DisabledException", KmsKeyUnusable, ErrorCode.KMS_KEY_UNUSABLE),
+        (400, "KMS.NotFoundException", KmsKeyUnusable, ErrorCode.KMS_KEY_UNUSABLE),
+        (400, "KMS.KMSInvalidStateException", KmsKeyUnusable, ErrorCode.KMS_KEY_UNUSABLE),
+        (400, "KMS.InvalidKeyUsageException", KmsKeyUnusable, ErrorCode.KMS_KEY_UNUSABLE),
+        (403, "KMS.AccessDeniedException", KmsAccessDenied, ErrorCode.KMS_ACCESS_DENIED),
+        (400, "KMS.ThrottlingException", KmsThrottled, ErrorCode.THROTTLED),
+        (500, "KMS.KMSInternalException", ServiceUnavailable, ErrorCode.SERVICE_UNAVAILABLE),
+        (400, "KMS.SomethingNewException", RequestRejected, ErrorCode.REQUEST_REJECTED),
         (429, "", Throttled, ErrorCode.THROTTLED),
         (400, "RequestTimeout", ServiceUnavailable, ErrorCode.SERVICE_UNAVAILABLE),
         (500, "InternalError", ServiceUnavailable, ErrorCode.SERVICE_UNAVAILABLE),
@@ -309,3 +320,22 @@ def test_an_error_tells_whether_what_was_asked_for_may_have_happened(error: ApmS
     error.unresolved = True  # an earlier attempt of the same call
     assert error.may_have_happened
     assert pickle.loads(pickle.dumps(error)).may_have_happened
+
+
+def test_a_missing_permission_of_kms_is_told_from_one_of_s3() -> None:
+    message = "User: arn:aws:iam::1:user/u is not authorized to perform: kms:Decrypt on resource: arn:aws:kms:eu-west-1:1:key/k"
+    error = s3_error(operation="read_file", status=403, s3_code="AccessDenied", message=message, bucket="b", key="k")
+    assert isinstance(error, KmsAccessDenied)
+    assert "kms:GenerateDataKey" in str(error)
+    assert "key/k" in str(error)
+    plain = s3_error(operation="read_file", status=403, s3_code="AccessDenied", message="Access Denied", bucket="b")
+    assert type(plain) is AccessDenied
+
+
+@pytest.mark.parametrize("code", ["KMS.ThrottlingException", "ThrottlingException"])
+def test_throttling_by_kms_is_retried_and_says_what_helps(code: str) -> None:
+    message = "You have exceeded the rate at which you may call KMS"
+    error = s3_error(operation="read_file", status=400, s3_code=code, message=message, bucket="b", key="k")
+    assert isinstance(error, KmsThrottled)
+    assert error.retryable
+    assert "bucket_key" in str(error)

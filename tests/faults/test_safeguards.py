@@ -79,6 +79,19 @@ async def _settings(s3: S3Manager) -> None:
     await s3.ensure_bucket(BUCKET, BucketOptions(tags=Tags({"a": "b"})), expected_bucket_owner=OWNER)
 
 
+async def _configurations(s3: S3Manager) -> None:
+    store = s3.configs(BUCKET, "configs/", expected_bucket_owner=OWNER)
+    await store.upload("loki", "staging", "auth_enabled: true\n", force="a test")
+    await store.upload("loki", "staging", "auth_enabled: false\n", force="a test")
+    await store.rollback("loki", "staging", to_revision=1)
+    await store.history("loki", "staging")
+    await store.list()
+    backup = await store.backup("loki", "staging")
+    await store.restore(backup.key)
+    await store.collect_garbage("staging", keep_revisions=1)
+    await store.fsck("staging")
+
+
 CALLS: dict[str, Call] = {
     "upload": lambda s3: s3.upload_file(BUCKET, "c", NEW, UPLOAD),
     "upload in parts": lambda s3: s3.upload_file(BUCKET, "c", NEW * 10, UPLOAD),
@@ -96,6 +109,7 @@ CALLS: dict[str, Call] = {
     "move in parts": lambda s3: s3.move_file(BUCKET, "large", OTHER, "c", COPY),
     "clean up uploads": lambda s3: s3.cleanup_uploads(BUCKET, timedelta(days=1), expected_bucket_owner=OWNER),
     "settings": _settings,
+    "configurations": _configurations,
     "bucket exists": lambda s3: s3.bucket_exists(BUCKET, expected_bucket_owner=OWNER),
     "usage": lambda s3: s3.bucket_usage(BUCKET, expected_bucket_owner=OWNER),
     "replicate": lambda s3: s3.setup_replication(

@@ -24,6 +24,7 @@ _PORTS = {"http": 80, "https": 443}
 _SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=.*/\d{8}/([^/]+)/([^/]+)/aws4_request,")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", re.ASCII)
 _FOREIGN_HOSTS = ("s3-accelerate", "s3express", "-fips.", "fips.", "s3-outposts", "s3-object-lambda", ".vpce.")
+_ALIASES = ("--x-s3", "--xa-s3", "--ol-s3", "--op-s3", "-s3alias", ".mrap")
 _KNOWN_HEADERS = frozenset(
     {
         "accept-encoding", "amz-sdk-invocation-id", "amz-sdk-request", "authorization", "content-length", "host",
@@ -97,7 +98,7 @@ def _stop(request: Any, **_: Any) -> None:
 
 async def learn_route(client: Any, bucket: str) -> Route | None:
     """The route that `client` (of aiobotocore) takes to `bucket`; None where only that client should take it."""
-    if not _BUCKET.fullmatch(bucket) or bucket.endswith(("--x-s3", "--ol-s3", "-s3alias", ".mrap")):
+    if not _BUCKET.fullmatch(bucket) or bucket.endswith(_ALIASES):
         return None
     client.meta.events.register_first("before-send.s3.HeadObject", _stop, unique_id="apm-s3-learn-route")
     token = _learning.set(True)

@@ -50,7 +50,7 @@ class ReadOptions(TypedDict, total=False):
 class ObjectStore(Protocol):
     """One bucket. Every error is one of `apm_s3.errors`; ETags are opaque; times are the server's.
 
-    A call may send a request several times. Its error then tells by `may_have_happened` of all of them, not of the last.
+    A call may send a request several times. Its error then tells by `may_have_happened` of all of them.
     """
 
     @property

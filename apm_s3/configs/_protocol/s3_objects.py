@@ -15,7 +15,7 @@ from apm_s3.configs._protocol.objects import PutOptions
 from apm_s3.errors import BatchError, ObjectTooLarge
 from apm_s3.events import labels
 from apm_s3.models import DeleteReport, FileInfo, FileVersion, ListPage
-from apm_s3.options import CopyOptions, ReadOptions, UploadOptions
+from apm_s3.options import CopyOptions, DeleteOptions, ReadOptions, UploadOptions
 
 _PLACE = re.compile(rf"(?:.*/)?(?:configs|live|backups)/([^/]+)/(?:({'|'.join(TOOLS)})/)?")
 
@@ -37,32 +37,58 @@ class Manager(Protocol):
     ) -> FileInfo:
         """See `S3Manager.copy_file`."""
 
-    async def delete_files(self, bucket: str, keys: Sequence[str]) -> DeleteReport:
+    async def delete_files(
+        self, bucket: str, keys: Sequence[str], options: DeleteOptions | None = None
+    ) -> DeleteReport:
         """See `S3Manager.delete_files`."""
 
     async def list_files(
-        self, bucket: str, prefix: str = "", *, delimiter: str | None = None, token: str | None = None
+        self,
+        bucket: str,
+        prefix: str = "",
+        *,
+        delimiter: str | None = None,
+        token: str | None = None,
+        expected_bucket_owner: str | None = None,
     ) -> ListPage:
         """See `S3Manager.list_files`."""
 
-    def iter_files(self, bucket: str, prefix: str = "", *, start_after: str | None = None) -> AsyncIterator[FileInfo]:
+    def iter_files(
+        self,
+        bucket: str,
+        prefix: str = "",
+        *,
+        start_after: str | None = None,
+        expected_bucket_owner: str | None = None,
+    ) -> AsyncIterator[FileInfo]:
         """See `S3Manager.iter_files`."""
 
-    def iter_versions(self, bucket: str, prefix: str = "") -> AsyncIterator[FileVersion]:
+    def iter_versions(
+        self, bucket: str, prefix: str = "", *, expected_bucket_owner: str | None = None
+    ) -> AsyncIterator[FileVersion]:
         """See `S3Manager.iter_versions`."""
 
 
 class S3Objects:
-    """See `ObjectStore`."""
+    """See `ObjectStore`.
 
-    def __init__(self, s3: Manager, bucket: str) -> None:
+    Args:
+        expected_bucket_owner: the account that the bucket has to belong to, or every request is refused.
+    """
+
+    def __init__(self, s3: Manager, bucket: str, expected_bucket_owner: str | None = None) -> None:
         self._s3 = s3
+        self._owner = expected_bucket_owner
         self.bucket = bucket
 
     async def read(self, key: str, **options: Unpack[objects.ReadOptions]) -> tuple[FileInfo, bytes]:
         """See `ObjectStore.read`."""
         limit = options.get("limit")
-        read = ReadOptions(if_none_match=options.get("if_none_match"), version_id=options.get("version_id"))
+        read = ReadOptions(
+            if_none_match=options.get("if_none_match"),
+            version_id=options.get("version_id"),
+            expected_bucket_owner=self._owner,
+        )
         with _labelled(key):
             async with self._s3.download_file(self.bucket, key, read) as download:
                 info: FileInfo = download.info
@@ -74,7 +100,7 @@ class S3Objects:
     async def head(self, key: str) -> FileInfo:
         """See `ObjectStore.head`."""
         with _labelled(key):
-            return await self._s3.head_file(self.bucket, key)
+            return await self._s3.head_file(self.bucket, key, ReadOptions(expected_bucket_owner=self._owner))
 
     async def put(self, key: str, body: bytes, **options: Unpack[PutOptions]) -> FileInfo:
         """See `ObjectStore.put`."""
@@ -87,20 +113,24 @@ class S3Objects:
             object_lock_mode=None if retain_until is None else "GOVERNANCE",
             retain_until=retain_until,
             timeout=options.get("timeout"),
+            expected_bucket_owner=self._owner,
         )
         with _labelled(key):
             return await self._s3.upload_file(self.bucket, key, body, upload)
 
     async def copy(self, source_key: str, key: str) -> FileInfo:
         """See `ObjectStore.copy`."""
+        options = CopyOptions(
+            if_none_match="*", expected_bucket_owner=self._owner, expected_source_bucket_owner=self._owner
+        )
         with _labelled(key):
-            return await self._s3.copy_file(self.bucket, source_key, self.bucket, key, CopyOptions(if_none_match="*"))
+            return await self._s3.copy_file(self.bucket, source_key, self.bucket, key, options)
 
     async def delete(self, keys: Sequence[str]) -> None:
         """See `ObjectStore.delete`."""
         if not keys:
             return
-        report = await self._s3.delete_files(self.bucket, keys)
+        report = await self._s3.delete_files(self.bucket, keys, DeleteOptions(expected_bucket_owner=self._owner))
         if not report.ok:
             failures = {
                 failure.key: s3_error(
@@ -123,7 +153,7 @@ class S3Objects:
 
     async def list(self, prefix: str, *, start_after: str | None = None) -> AsyncGenerator[FileInfo, None]:
         """See `ObjectStore.list`."""
-        files = self._s3.iter_files(self.bucket, prefix, start_after=start_after)
+        files = self._s3.iter_files(self.bucket, prefix, start_after=start_after, expected_bucket_owner=self._owner)
         async with aclosing(cast("AsyncGenerator[FileInfo, None]", files)) as listing:
             async for info in listing:
                 yield info
@@ -133,7 +163,9 @@ class S3Objects:
         token = None
         progress = ListingProgress("list_files", self.bucket)
         while True:
-            page = await self._s3.list_files(self.bucket, prefix, delimiter="/", token=token)
+            page = await self._s3.list_files(
+                self.bucket, prefix, delimiter="/", token=token, expected_bucket_owner=self._owner
+            )
             for folder in page.prefixes:
                 yield folder.removeprefix(prefix).rstrip("/")
             token = page.next_token
@@ -143,7 +175,7 @@ class S3Objects:
 
     async def versions(self, key: str) -> AsyncGenerator[FileVersion, None]:
         """See `ObjectStore.versions`."""
-        versions = self._s3.iter_versions(self.bucket, key)
+        versions = self._s3.iter_versions(self.bucket, key, expected_bucket_owner=self._owner)
         async with aclosing(cast("AsyncGenerator[FileVersion, None]", versions)) as listing:
             async for version in listing:
                 if version.key == key:
