@@ -5,7 +5,7 @@ from __future__ import annotations
 import nox
 
 nox.needs_version = ">=2025.2.9"
-nox.options.sessions = ["lint", "types", "contracts", "tests", "clients_old", "examples"]
+nox.options.sessions = ["lint", "types", "contracts", "tests", "loops", "clients_old", "examples"]
 nox.options.reuse_venv = "yes"
 nox.options.default_venv_backend = "virtualenv"
 
@@ -37,6 +37,18 @@ SERVERLESS = (
     "test_package.py",
     "test_public_names.py",
     "test_tasks.py",
+)
+# What a data path asks of the event loop: connections, cancellation, closing, stalls, and the server that fails.
+LOOP_SUITES = (
+    "tests/contract",
+    "tests/s3/transports/test_connection.py",
+    "tests/s3/test_runner.py",
+    "tests/s3/test_pool.py",
+    "tests/s3/test_metrics_of_calls.py",
+    "tests/faults/test_cancellation.py",
+    "tests/faults/test_closing.py",
+    "tests/faults/test_redirects.py",
+    "tests/test_tasks.py",
 )
 # Each worker starts S3 servers of its own, hence no more than four.
 PYTEST = ("python", "-m", "pytest", "-ra", "-n", "auto", "--maxprocesses", "4", "--dist", "worksteal")
@@ -95,6 +107,14 @@ def tests_old(session: nox.Session) -> None:
     """The whole test suite on the oldest aiobotocore that the package allows, and with aioboto3, which pins it."""
     install_oldest(session)
     session.run(*PYTEST, *session.posargs)
+
+
+@nox.session
+def loops(session: nox.Session) -> None:
+    """What depends on the event loop: on uvloop, which `uvicorn[standard]` brings, and in asyncio's debug mode."""
+    install(session, ".[all]", "test")
+    for plugin in ("tests.on_uvloop", "tests.in_debug_mode"):
+        session.run(*PYTEST, "-p", plugin, *LOOP_SUITES, *session.posargs)
 
 
 @nox.session(python=["3.11", "3.12", "3.13", "3.14"])

@@ -53,6 +53,8 @@ _CHECKSUMS = {
     "ChecksumSHA256": "sha256",
 }
 
+_NOT_HELD = re.compile("[\x00-\x1f\ufffe\uffff]")
+
 
 class MalformedDocument(ValueError):
     """What came is no XML document, or none of S3's."""
@@ -248,6 +250,15 @@ def parse_tags(body: bytes) -> dict[str, str]:
                 raise MalformedDocument("a tag has no key, or one that another has")
             tags[tag["Key"]] = tag.get("Value", "")
     return tags
+
+
+def holds(key: str) -> bool:
+    """Whether a document can name `key`, so that its reader gets the same one back.
+
+    XML 1.0 has no way to write most control characters, and a parser changes line breaks:
+    https://www.w3.org/TR/xml/#charsets
+    """
+    return _NOT_HELD.search(key) is None
 
 
 def build_delete(keys: Iterable[tuple[str, str | None]]) -> bytes:

@@ -219,3 +219,12 @@ async def test_deletions_carry_the_mfa_code_and_the_bypass(observed: Observed, n
 async def test_changes_of_versioning_carry_the_mfa_code(observed: Observed, call: Call) -> None:
     await call(observed.s3)
     assert observed.carriers("x-amz-mfa") == {"PutBucket:versioning"}
+
+
+async def test_a_bucket_is_emptied_of_keys_that_xml_cannot_hold(observed: Observed) -> None:
+    await observed.s3.upload_file(OTHER, "odd\x01", b"")
+    await observed.s3.upload_file(OTHER, "plain", b"")
+    await observed.s3.delete_bucket(OTHER, force=True)
+    operations = [request.operation for request in observed.requests]
+    assert (operations.count("DeleteObjects"), operations.count("DeleteObject")) == (1, 1)
+    assert operations[-1] == "DeleteBucket"

@@ -12,9 +12,11 @@ from apm_s3._s3.buckets.settings import SettingOperations
 from apm_s3._s3.engine import Engine
 from apm_s3._s3.objects.listing import check_versions
 from apm_s3._s3.objects.multipart import abort_upload
+from apm_s3._s3.objects.verbs import delete_alone
 from apm_s3._s3_answers import s3_error
 from apm_s3._tasks import run_all
-from apm_s3.errors import BatchError, InvalidOption, UnsupportedByServer
+from apm_s3._wire import xml
+from apm_s3.errors import BatchError, InvalidOption, S3Error, UnsupportedByServer
 from apm_s3.models import DeleteReport, EmptyReport, FileVersion, KeyFailure, UploadInfo, VersionPage
 from apm_s3.options._bucket_settings import Tags
 from apm_s3.options._calls import DeleteOptions, ListOptions, UploadOptions
@@ -154,11 +156,15 @@ class BucketEmptying:
         tally: _Tally,
     ) -> None:
         keys = [(entry.key, entry.version_id) for entry in versions]
+        held = [key for key in keys if xml.holds(key[0])]
 
         async def attempt() -> DeleteReport:
-            return await self._transport.delete_many(ref.name, keys, options)
+            return await self._transport.delete_many(ref.name, held, options)
 
-        report = await self._runner.run(operation, ref.name, None, attempt)
+        report = await self._runner.run(operation, ref.name, None, attempt) if held else DeleteReport((), ())
+        for key in keys if len(held) < len(keys) else ():
+            if not xml.holds(key[0]):
+                report = await self._delete_alone(operation, ref, key, options, report)
         failed = {(failure.key, failure.version_id) for failure in report.failed}
         gone = [entry for entry in versions if (entry.key, entry.version_id) not in failed]
         markers = sum(entry.is_delete_marker for entry in gone)
@@ -166,6 +172,22 @@ class BucketEmptying:
         tally.versions += len(gone) - markers
         tally.failed += report.failed
         tally.tell()
+
+    async def _delete_alone(
+        self,
+        operation: str,
+        ref: BucketRef,
+        target: tuple[str, str | None],
+        options: DeleteOptions,
+        report: DeleteReport,
+    ) -> DeleteReport:
+        """`report`, and what became of one more key."""
+        try:
+            outcome = await delete_alone(self._engine, operation, ref.name, target, options)
+        except S3Error as error:
+            failure = KeyFailure(*target, error.s3_code, error.problem)
+            return DeleteReport(report.deleted, (*report.failed, failure))
+        return DeleteReport((*report.deleted, outcome), report.failed)
 
     async def _abort_uploads(self, operation: str, ref: BucketRef, tally: _Tally) -> None:
         async def attempt() -> tuple[UploadInfo, ...]:

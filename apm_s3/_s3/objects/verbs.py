@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -40,6 +39,7 @@ from apm_s3._s3.objects.streams import Download
 from apm_s3._s3.runner import ANSWERS
 from apm_s3._s3_answers import s3_error
 from apm_s3._tasks import run_all, shielded
+from apm_s3._wire import xml
 from apm_s3._wire.content_types import content_type
 from apm_s3._wire.parts import MAX_PART
 from apm_s3.errors import AccessDenied, ApmS3Error, InvalidKey, InvalidOption, NotFound, S3Error
@@ -53,7 +53,6 @@ _DELETE_DEFAULTS = DeleteOptions()
 _UPLOAD_DEFAULTS = UploadOptions()
 _DELETE_BATCH = 1000
 _PARALLEL_DELETES = 16
-_NOT_IN_XML = re.compile("[\x00-\x1f\ufffe\uffff]")
 _PASSING = frozenset({"InternalError", "ServiceUnavailable", "SlowDown", "OperationAborted", "RequestTimeout", ""})
 """Codes after which a key is tried again; "" is that of a key of which the answer says nothing."""
 
@@ -232,7 +231,7 @@ class ObjectOperations(Operations):
             _Deletion(engine, bucket, plain[start : start + _DELETE_BATCH], options)
             for start in range(0, len(plain), _DELETE_BATCH)
         ]
-        work = [batch.run() for batch in batches] + [_delete_odd(engine, bucket, target, options) for target in odd]
+        work = [batch.run() for batch in batches] + [_delete_alone(engine, bucket, target, options) for target in odd]
         async with within(options.timeout, "delete_files", bucket, None):
             reports = await run_all(work, limit=_PARALLEL_DELETES)
         errors = [report for report in reports if isinstance(report, _Unanswered)]
@@ -467,19 +466,22 @@ class _Deletion:
             )
 
 
-async def _delete_odd(
+async def _delete_alone(
     engine: Engine, bucket: str, target: _Target, options: DeleteOptions
 ) -> DeleteReport | _Unanswered:
-    """One of the keys that DeleteObjects cannot name, since XML cannot hold them."""
-    key, version = target
-    chosen = dataclasses.replace(options, version_id=version)
     try:
-        outcome = await engine.runner.run(
-            "delete_files", bucket, key, lambda: engine.transport.delete(bucket, key, chosen)
-        )
+        return DeleteReport((await delete_alone(engine, "delete_files", bucket, target, options),), ())
     except ApmS3Error as error:
         return _Unanswered([target], error)
-    return DeleteReport((outcome,), ())
+
+
+async def delete_alone(
+    engine: Engine, operation: str, bucket: str, target: tuple[str, str | None], options: DeleteOptions
+) -> DeleteOutcome:
+    """Delete one of the keys that DeleteObjects cannot name, since XML cannot hold them: see `xml.holds`."""
+    key, version = target
+    chosen = dataclasses.replace(options, version_id=version)
+    return await engine.runner.run(operation, bucket, key, lambda: engine.transport.delete(bucket, key, chosen))
 
 
 def _sorted_out(bucket: str, keys: Iterable[str | _Target]) -> tuple[list[_Target], list[_Target]]:
@@ -490,5 +492,5 @@ def _sorted_out(bucket: str, keys: Iterable[str | _Target]) -> tuple[list[_Targe
     for entry in dict.fromkeys(keys):
         target = (entry, None) if isinstance(entry, str) else entry
         check_key(target[0], bucket=bucket)
-        (odd if _NOT_IN_XML.search(target[0]) else plain).append(target)
+        (plain if xml.holds(target[0]) else odd).append(target)
     return plain, odd

@@ -102,7 +102,7 @@ class ObjectTransport(Protocol):
     async def delete_many(
         self, bucket: str, keys: Sequence[tuple[str, str | None]], options: DeleteOptions
     ) -> DeleteReport:
-        """DeleteObjects of at most 1000 (key, version id)."""
+        """DeleteObjects of at most 1000 (key, version id), all of which XML can hold (`xml.holds`)."""
 
     async def copy(self, source_bucket: str, source_key: str, bucket: str, key: str, options: CopyOptions) -> FileInfo:
         """CopyObject. An error document in a 200 is raised."""

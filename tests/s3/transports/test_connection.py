@@ -395,7 +395,9 @@ async def test_a_body_is_sent_to_its_end_though_success_was_announced() -> None:
         nonlocal got
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n")
-        while not (data := await reader.read(MIB)).endswith(b"\r\n\r\n"):
+        data = b""
+        while not data.endswith(b"\r\n\r\n"):
+            data = await reader.read(MIB)
             got += len(data)
         writer.write(b" ")
 

@@ -287,18 +287,6 @@ async def test_a_body_of_many_small_pieces_lets_the_event_loop_go_on() -> None:
     assert turns > 100
 
 
-async def test_keys_that_xml_cannot_hold_are_deleted_one_by_one(faulty: FaultyS3) -> None:
-    faulty.s3.buckets["bucket"] = {}
-    async with Signed(faulty.endpoint_url) as transport:
-        for key in ("plain", "odd\x01"):
-            await transport.put("bucket", key, b"", PUT)
-        report = await transport.delete_many("bucket", [("plain", None), ("odd\x01", None)], DELETE)
-    assert [outcome.key for outcome in report.deleted] == ["plain", "odd\x01"]
-    assert faulty.s3.buckets["bucket"] == {}
-    assert faulty.arrived.count("DeleteObjects") == 1
-    assert faulty.arrived.count("DeleteObject") == 1
-
-
 # --------------------------------------------------------------------------------------------------------------
 # Time
 

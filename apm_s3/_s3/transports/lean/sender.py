@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Iterable
-from typing import Any
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -33,6 +33,8 @@ from apm_s3._wire.sigv4 import EMPTY_SHA256, Signer, encode_path
 from apm_s3.errors import ApmS3Error, IntegrityError, InvalidCredentials, InvalidRequest, WrongRegion
 from apm_s3.models import Credentials
 from apm_s3.options import ReadOptions
+
+T = TypeVar("T")
 
 MAX_ROUTES = 4096
 """Buckets whose routes are kept; botocore is asked again once there were more."""
@@ -85,34 +87,7 @@ class Sender:
             S3Error: the answer says no.
             TransportError: there is none.
         """
-        now = time.monotonic()
-        if now >= self._ready_until:
-            await self._prepare(route)
-            now = time.monotonic()
-        task = self._stalls.enter(now)
-        answer = None
-        try:
-            lane = self._connections.lane(route.origin)
-            head, data = self._signed(call, route, payload, lane)
-            connection = await self._connections.take(lane, now)
-            answer = connection.begin(call.method, whole=True, limit=limit)
-            if payload is None:
-                connection.write(head)
-            elif data is not None:
-                connection.write(head + data)
-            else:
-                await _send(connection, answer, head, _watched(payload, self._stalls, task))
-            if not answer.ended:
-                self._stalls.reading(task, answer)
-            body = await answer.read()
-        except BaseException as exc:
-            failure = self._failure(exc, call, route, task)
-            if answer is not None:
-                answer.close()
-            if failure is exc:
-                raise
-            raise failure from exc
-        self._stalls.leave(task)
+        answer, body = await self._ask(call, route, payload, _whole, whole=True, limit=limit)
         if answer.status != 200 or answer.cut:
             self._check(call, answer, body)
         return answer, body
@@ -124,6 +99,27 @@ class Sender:
             S3Error: the answer says no.
             TransportError: there is none.
         """
+
+        async def opened(answer: Answer) -> SignedBody:
+            await answer.wait()
+            if answer.status >= 300:
+                raise refusal(call, answer.status, answer.headers, await answer.read())
+            check_object(call, options, answer, answer.length)
+            return SignedBody(call, answer, self._stalls, route.host)
+
+        return await self._ask(call, route, None, opened, whole=False)
+
+    async def _ask(
+        self,
+        call: Call,
+        route: Route,
+        payload: Payload | None,
+        receive: Callable[[Answer], Awaitable[T]],
+        *,
+        whole: bool,
+        limit: int | None = None,
+    ) -> T:
+        """Send one request, and what `receive` makes of its answer; whatever goes wrong closes the connection."""
         now = time.monotonic()
         if now >= self._ready_until:
             await self._prepare(route)
@@ -132,16 +128,18 @@ class Sender:
         answer = None
         try:
             lane = self._connections.lane(route.origin)
-            head, _ = self._signed(call, route, None, lane)
+            head, data = self._signed(call, route, payload, lane)
             connection = await self._connections.take(lane, now)
-            answer = connection.begin(call.method, whole=False)
-            connection.write(head)
-            self._stalls.reading(task, answer)
-            await answer.wait()
-            if answer.status >= 300:
-                raise refusal(call, answer.status, answer.headers, await answer.read())  # noqa: TRY301
-            check_object(call, options, answer, answer.length)
-            body = SignedBody(call, answer, self._stalls, route.host)
+            answer = connection.begin(call.method, whole=whole, limit=limit)
+            if payload is None:
+                connection.write(head)
+            elif data is not None:
+                connection.write(head + data)
+            else:
+                await _send(connection, answer, head, _watched(payload, self._stalls, task))
+            if not answer.ended:
+                self._stalls.reading(task, answer)
+            result = await receive(answer)
         except BaseException as exc:
             failure = self._failure(exc, call, route, task)
             if answer is not None:
@@ -150,7 +148,7 @@ class Sender:
                 raise
             raise failure from exc
         self._stalls.leave(task)
-        return body
+        return result
 
     async def presign(
         self,
@@ -281,6 +279,10 @@ class Sender:
             self._routes.clear()
         self._routes[bucket] = route
         return route
+
+
+async def _whole(answer: Answer) -> tuple[Answer, bytes]:
+    return answer, await answer.read()
 
 
 async def _send(connection: Connection, answer: Answer, head: bytes, body: AsyncGenerator[Any, None]) -> None:

@@ -7,9 +7,7 @@ their own) goes to the transport over aiobotocore by itself.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
-from dataclasses import replace
 
 from apm_s3._s3.transports.base import Body, ParsedPage, RawPage
 from apm_s3._s3.transports.expectations import accounted
@@ -18,14 +16,10 @@ from apm_s3._s3.transports.lean.answers import check_object, file_info, server_t
 from apm_s3._s3.transports.lean.connection import Answer
 from apm_s3._s3.transports.lean.multipart import XML, SignedMultipart, document, parsed, size_of, written_info
 from apm_s3._s3.transports.lean.requests import Call
-from apm_s3._s3.transports.routes import Route
 from apm_s3._wire import checksums, xml
-from apm_s3.errors import ApmS3Error, IntegrityError, S3Error
-from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, ListPage, Stream, VersionPage
+from apm_s3.errors import ApmS3Error, IntegrityError
+from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, ListPage, Stream, VersionPage
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
-
-_NOT_IN_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 cannot hold, not even escaped: https://www.w3.org/TR/xml/#charsets."""
 
 
 class SignedPage:
@@ -133,14 +127,11 @@ class SignedTransport(SignedMultipart):
         route = await self._route(bucket, options)
         if route is None:
             return await self._boto.delete_many(bucket, keys, options)
-        odd = [entry for entry in keys if _NOT_IN_XML.search(entry[0])]
-        report = DeleteReport((), ())
-        if len(odd) < len(keys):
-            listed = [entry for entry in keys if entry not in odd] if odd else keys
-            report = await self._delete_listed(route, bucket, listed, options)
-        for entry in odd:
-            report = await self._delete_odd(bucket, entry, options, report)
-        return report
+        headers = requests.delete_headers(options)
+        headers.update(XML)
+        call = Call("delete_files", "POST", bucket, None, "delete=", headers)
+        response, body = await self._sender.exchange(call, route, document(xml.build_delete(keys)))
+        return accounted(bucket, keys, parsed(call, response, body, xml.parse_deleted))
 
     async def copy(self, source_bucket: str, source_key: str, bucket: str, key: str, options: CopyOptions) -> FileInfo:
         """See `ObjectTransport.copy`."""
@@ -218,27 +209,6 @@ class SignedTransport(SignedMultipart):
         """See `ObjectTransport.aclose`."""
         await self._verification.aclose()
         await self._sender.aclose()
-
-    async def _delete_listed(
-        self, route: Route, bucket: str, keys: Sequence[tuple[str, str | None]], options: DeleteOptions
-    ) -> DeleteReport:
-        headers = requests.delete_headers(options)
-        headers.update(XML)
-        call = Call("delete_files", "POST", bucket, None, "delete=", headers)
-        response, body = await self._sender.exchange(call, route, document(xml.build_delete(keys)))
-        return accounted(bucket, keys, parsed(call, response, body, xml.parse_deleted))
-
-    async def _delete_odd(
-        self, bucket: str, entry: tuple[str, str | None], options: DeleteOptions, report: DeleteReport
-    ) -> DeleteReport:
-        """`report`, and what became of a key that XML cannot hold and that has to be deleted by itself."""
-        key, version = entry
-        try:
-            outcome = await self.delete(bucket, key, replace(options, version_id=version))
-        except S3Error as error:
-            failure = KeyFailure(key, version, error.s3_code, error.problem)
-            return DeleteReport(report.deleted, (*report.failed, failure))
-        return DeleteReport((*report.deleted, outcome), report.failed)
 
     def _read_call(self, operation: str, method: str, bucket: str, key: str, options: ReadOptions) -> Call:
         headers = requests.read_headers(options, verify=self._verify)
