@@ -115,9 +115,12 @@ class LogCare:
 
 def _missing(current: Current, entries: list[RawEntry], lost: Lost | None) -> list[str]:
     """Entries that should be kept and are before the first one that is there."""
-    oldest, first = current.log.oldest, entries[0]["seq"] if entries else current.sequence + 1
-    # A part that is lost is told of by itself.
+    oldest, first = current.log.oldest, entries[0]["seq"] if entries else 0
+    # A lost part has a finding of its own.
     if lost is not None or first <= oldest:
+        return []
+    # A document of format 1 has no log, and the log of an upgraded store begins with the upgrade.
+    if not entries or entries[0].get("prev") is None:
         return []
     return [f"the log is kept from entry {oldest}, but begins with {first}: some are missing"]
 
