@@ -100,14 +100,12 @@ class InvalidatingTransport:
         return verb
 
     async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
-        """See `ObjectTransport.put`."""
         try:
             return await self._inner.put(bucket, key, body, options)
         finally:
             self._forget(("object", bucket, key))
 
     async def delete(self, bucket: str, key: str, options: DeleteOptions) -> DeleteOutcome:
-        """See `ObjectTransport.delete`."""
         try:
             return await self._inner.delete(bucket, key, options)
         finally:
@@ -116,7 +114,6 @@ class InvalidatingTransport:
     async def delete_many(
         self, bucket: str, keys: Sequence[tuple[str, str | None]], options: DeleteOptions
     ) -> DeleteReport:
-        """See `ObjectTransport.delete_many`."""
         try:
             return await self._inner.delete_many(bucket, keys, options)
         finally:
@@ -124,7 +121,6 @@ class InvalidatingTransport:
                 self._forget(("object", bucket, key))
 
     async def copy(self, source_bucket: str, source_key: str, bucket: str, key: str, options: CopyOptions) -> FileInfo:
-        """See `ObjectTransport.copy`."""
         try:
             return await self._inner.copy(source_bucket, source_key, bucket, key, options)
         finally:
@@ -133,7 +129,6 @@ class InvalidatingTransport:
     async def complete_upload(
         self, bucket: str, key: str, upload_id: str, parts: Sequence[PartInfo], options: UploadOptions
     ) -> FileInfo:
-        """See `ObjectTransport.complete_upload`."""
         try:
             return await self._inner.complete_upload(bucket, key, upload_id, parts, options)
         finally:

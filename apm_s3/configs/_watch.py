@@ -33,7 +33,6 @@ class Watches:
         self._polls: dict[str, _Poll] = {}
 
     def notify(self, environment: str) -> None:
-        """See `ConfigStore.notify_changed`."""
         poll = self._polls.get(environment)
         if poll is not None:
             poll.ask_now()
@@ -41,7 +40,6 @@ class Watches:
     async def watch(
         self, environment: str, tools: Collection[str] | None, interval: float
     ) -> AsyncGenerator[Release, None]:
-        """See `ConfigStore.watch`."""
         poll = self._poll(environment)
         watcher = _Watcher(tools, interval)
         poll.join(watcher)
@@ -52,7 +50,6 @@ class Watches:
             await self._leave(environment, poll, watcher)
 
     async def watch_log(self, environment: str, since: int | None, interval: float) -> AsyncGenerator[LogEntry, None]:
-        """See `ConfigStore.watch_log`."""
         poll = self._poll(environment)
         watcher = _LogWatcher(interval)
         poll.join(watcher)

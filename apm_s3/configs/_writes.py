@@ -77,7 +77,6 @@ class Writer:
         files: Mapping[str, Source] | None = None,
         name: str | None = None,
     ) -> ValidationReport:
-        """See `ConfigStore.validate`."""
         given = await gather_sources(check_tool(tool), source, files, name)
         if not given:
             raise InvalidOption("there is nothing to validate", hint="give source or files")
@@ -104,7 +103,6 @@ class Writer:
         timeout: float | None = None,
         write_id: str | None = None,
     ) -> Release:
-        """See `ConfigStore.upload`."""
         async with self._publisher.call(check_environment(environment), timeout, write_id) as call:
             return await self._upload(
                 tool,
@@ -205,7 +203,6 @@ class Writer:
         timeout: float | None = None,
         write_id: str | None = None,
     ) -> Release:
-        """See `ConfigStore.upload_dir`."""
         check_tool(tool)
         directory = await read_directory(path, exclude)
         async with self._publisher.call(check_environment(environment), timeout, write_id) as call:
@@ -234,7 +231,6 @@ class Writer:
         timeout: float | None = None,
         write_id: str | None = None,
     ) -> Release:
-        """See `ConfigStore.remove`."""
         check_tool(tool)
         check_environment(environment)
         check_notes(author, message)
@@ -271,7 +267,6 @@ class Writer:
         timeout: float | None = None,
         write_id: str | None = None,
     ) -> Release:
-        """See `ConfigStore.rollback`."""
         check_tool(tool)
         check_environment(environment)
         check_notes(author, message)
@@ -329,7 +324,6 @@ class Writer:
         create: bool = False,
         timeout: float | None = None,
     ) -> None:
-        """See `ConfigStore.set_settings`."""
         check_environment(environment)
         note = Note(action="settings", author=author, message=check_log_notes(author, message))
         if isinstance(settings, EnvironmentSettings):
@@ -352,7 +346,6 @@ class Writer:
         message: str = "",
         timeout: float | None = None,
     ) -> Release:
-        """See `ConfigStore.mark_good`."""
         check_tool(tool)
         check_environment(environment)
         check_revisions(revision=revision)
@@ -368,7 +361,6 @@ class Writer:
     async def freeze(
         self, environment: str, reason: str, *, author: str | None = None, timeout: float | None = None
     ) -> None:
-        """See `ConfigStore.freeze`."""
         check_environment(environment)
         check_type("reason", reason, str)
         check_notes(author, "", reason)
@@ -384,7 +376,6 @@ class Writer:
     async def thaw(
         self, environment: str, *, author: str | None = None, message: str = "", timeout: float | None = None
     ) -> None:
-        """See `ConfigStore.thaw`."""
         note = Note(action="thaw", author=author, message=check_log_notes(author, message))
         async with self._committer.call(check_environment(environment), timeout) as call:
             await self._reader.require(environment)

@@ -29,8 +29,7 @@ _SAME_TIME = 0.001
 class Runs(Protocol):
     """Carries operations out, a result each."""
 
-    def __call__(self, operations: Any) -> AsyncGenerator[OperationResult, None]:
-        """See `iter_batch`."""
+    def __call__(self, operations: Any) -> AsyncGenerator[OperationResult, None]: ...
 
 
 class Way(Protocol):
@@ -66,7 +65,6 @@ class Upload:
         self._part_size = part_size
 
     async def operation(self, entry: Entry) -> Operation:
-        """See `Way.operation`."""
         return UploadOp(self.target.bucket, self.target.prefix + entry.key, self.source.root / entry.key)
 
     async def is_same(self, mine: Entry, theirs: Entry) -> bool:
@@ -75,11 +73,9 @@ class Upload:
             has_content, self.source.root / mine.key, mine.size, theirs.etag, self._part_size
         )
 
-    def moved(self, entry: Entry, result: OperationResult) -> None:
-        """See `Way.moved`."""
+    def moved(self, entry: Entry, result: OperationResult) -> None: ...
 
     def delete(self, keys: Sequence[str], run: Runs) -> AsyncGenerator[tuple[str, Exception | None], None]:
-        """See `Way.delete`."""
         return delete_objects(self.target, keys, run)
 
 
@@ -112,14 +108,12 @@ class Fetch:
         )
 
     def moved(self, entry: Entry, result: OperationResult) -> None:
-        """See `Way.moved`."""
         modified = getattr(result.result, "last_modified", None)
         if modified is not None:
             at = int(modified.timestamp() * 1e9)
             os.utime(self.target.root / entry.key, ns=(at, at))
 
     async def delete(self, keys: Sequence[str], run: Runs) -> AsyncGenerator[tuple[str, Exception | None], None]:  # noqa: ARG002 - of the protocol
-        """See `Way.delete`."""
         for start in range(0, len(keys), _REMOVED_AT_ONCE):
             some = keys[start : start + _REMOVED_AT_ONCE]
             for outcome in await asyncio.to_thread(remove_files, self.target.root, some):
@@ -134,7 +128,6 @@ class Copy:
         self.target = target
 
     async def operation(self, entry: Entry) -> Operation:
-        """See `Way.operation`."""
         source, target = self.source, self.target
         return CopyOp(source.bucket, source.prefix + entry.key, target.bucket, target.prefix + entry.key)
 
@@ -146,11 +139,9 @@ class Copy:
             return False
         return theirs.modified > mine.modified
 
-    def moved(self, entry: Entry, result: OperationResult) -> None:
-        """See `Way.moved`."""
+    def moved(self, entry: Entry, result: OperationResult) -> None: ...
 
     def delete(self, keys: Sequence[str], run: Runs) -> AsyncGenerator[tuple[str, Exception | None], None]:
-        """See `Way.delete`."""
         return delete_objects(self.target, keys, run)
 
 

@@ -96,7 +96,6 @@ class MemorySource:
         self.failure: Exception | None = None
 
     def body(self, start: int, stop: int) -> bytes | Stream:
-        """See `RandomSource.body`."""
         if stop - start <= PIECE:
             return bytes(self._view[start:stop])
 
@@ -126,7 +125,6 @@ class PathSource:
         self._identity = identity
 
     def body(self, start: int, stop: int) -> Stream:
-        """See `RandomSource.body`."""
         return Stream(lambda: self._read(start, stop), size=stop - start, replayable=True)
 
     def check(self) -> None:

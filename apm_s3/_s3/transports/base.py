@@ -70,11 +70,9 @@ class ParsedPage:
 
     @property
     def next_token(self) -> str | None:
-        """See `RawPage.next_token`."""
         return self.page.next_token
 
     def parse(self) -> ListPage:
-        """See `RawPage.parse`."""
         return self.page
 
 

@@ -86,7 +86,6 @@ class Clients:
         return await asyncio.shield(making)
 
     async def call(self, method: str, *, region: str | None = None, **params: Any) -> Mapping[str, Any]:
-        """See `ControlPlane.call`."""
         try:
             check_unicode(params)
             client = await self.get(region)
@@ -105,7 +104,6 @@ class Clients:
         return isinstance(error, ExpiredToken) and await self.provider.refresh()
 
     async def endpoint(self, region: str | None = None) -> Endpoint:
-        """See `ControlPlane.endpoint`."""
         try:
             meta = (await self.get(region)).meta
         except BotoCoreError as exc:

@@ -105,7 +105,6 @@ class Checker:
         self._log = LogCare(Archive(objects, reader), reader)
 
     async def check(self, environment: str) -> FsckReport:
-        """See `ConfigStore.fsck`."""
         for _ in range(_TRIES - 1):
             etag, report = await self._check(environment)
             if report.ok or etag == await self._etag(environment):

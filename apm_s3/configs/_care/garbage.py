@@ -195,7 +195,6 @@ class Collector:
         self._archive = Archive(objects, reader)
 
     async def collect(self, environment: str, wanted: WantedRetention, note: Note, *, dry_run: bool) -> GarbageReport:
-        """See `ConfigStore.collect_garbage`."""
         wanted.check()
 
         async def plan(snapshot: Snapshot) -> tuple[Snapshot, Retention, RaiseOldest]:

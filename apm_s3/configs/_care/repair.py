@@ -102,7 +102,6 @@ class Repairer:
     async def repair(
         self, environment: str, choose: Mapping[str, str], *, author: str | None, message: str
     ) -> RepairReport:
-        """See `ConfigStore.repair`."""
         actions: list[str] = []
         for _ in range(_TRIES):
             found = await self._find(environment)

@@ -77,7 +77,6 @@ class StatusReader:
         self._backups = backups
 
     async def status(self, environments: list[str]) -> list[ToolStatus]:
-        """See `ConfigStore.status`."""
         reads: list[Coroutine[Any, Any, _Environment | dict[str, datetime]]] = [
             self._reader.settled(name, self._environment) for name in environments
         ]

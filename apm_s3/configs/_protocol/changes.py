@@ -100,7 +100,6 @@ class SetFreeze:
     freeze: Freeze | None
 
     def __call__(self, current: Current) -> Current:
-        """See `Change`."""
         return replace(current, freeze=self.freeze)
 
 

@@ -133,23 +133,18 @@ class Prefixed:
         self.bucket = objects.bucket
 
     async def read(self, key: str, **options: Unpack[ReadOptions]) -> tuple[FileInfo, bytes]:
-        """See `ObjectStore.read`."""
         return await self._objects.read(self._prefix + key, **options)
 
     async def head(self, key: str) -> FileInfo:
-        """See `ObjectStore.head`."""
         return await self._objects.head(self._prefix + key)
 
     async def put(self, key: str, body: bytes, **options: Unpack[PutOptions]) -> FileInfo:
-        """See `ObjectStore.put`."""
         return await self._objects.put(self._prefix + key, body, **options)
 
     async def copy(self, source_key: str, key: str) -> FileInfo:
-        """See `ObjectStore.copy`."""
         return await self._objects.copy(self._prefix + source_key, self._prefix + key)
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """See `ObjectStore.delete`."""
         try:
             await self._objects.delete([self._prefix + key for key in keys])
         except BatchError as exc:
@@ -157,20 +152,17 @@ class Prefixed:
             raise
 
     async def list(self, prefix: str, *, start_after: str | None = None) -> AsyncGenerator[FileInfo, None]:
-        """See `ObjectStore.list`."""
         after = None if start_after is None else self._prefix + start_after
         async with aclosing(self._objects.list(self._prefix + prefix, start_after=after)) as listing:
             async for info in listing:
                 yield info._replace(key=info.key.removeprefix(self._prefix))
 
     async def list_folders(self, prefix: str) -> AsyncGenerator[str, None]:
-        """See `ObjectStore.list_folders`."""
         async with aclosing(self._objects.list_folders(self._prefix + prefix)) as names:
             async for name in names:
                 yield name
 
     async def versions(self, key: str) -> AsyncGenerator[FileVersion, None]:
-        """See `ObjectStore.versions`."""
         async with aclosing(self._objects.versions(self._prefix + key)) as versions:
             async for version in versions:
                 yield version

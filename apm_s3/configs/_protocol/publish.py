@@ -99,7 +99,6 @@ class Publisher:
         self._earlier = Earlier(objects, reader)
 
     def call(self, environment: str, timeout: float | None = None, write_id: str | None = None) -> Call:
-        """See `Committer.call`."""
         return self._committer.call(environment, timeout, write_id)
 
     async def publish(

@@ -82,7 +82,6 @@ class S3Objects:
         self.bucket = bucket
 
     async def read(self, key: str, **options: Unpack[objects.ReadOptions]) -> tuple[FileInfo, bytes]:
-        """See `ObjectStore.read`."""
         limit = options.get("limit")
         read = ReadOptions(
             if_none_match=options.get("if_none_match"),
@@ -98,12 +97,10 @@ class S3Objects:
         return info, body
 
     async def head(self, key: str) -> FileInfo:
-        """See `ObjectStore.head`."""
         with _labelled(key):
             return await self._s3.head_file(self.bucket, key, ReadOptions(expected_bucket_owner=self._owner))
 
     async def put(self, key: str, body: bytes, **options: Unpack[PutOptions]) -> FileInfo:
-        """See `ObjectStore.put`."""
         retain_until = options.get("retain_until")
         upload = UploadOptions(
             if_match=options.get("if_match"),
@@ -119,7 +116,6 @@ class S3Objects:
             return await self._s3.upload_file(self.bucket, key, body, upload)
 
     async def copy(self, source_key: str, key: str) -> FileInfo:
-        """See `ObjectStore.copy`."""
         options = CopyOptions(
             if_none_match="*", expected_bucket_owner=self._owner, expected_source_bucket_owner=self._owner
         )
@@ -127,7 +123,6 @@ class S3Objects:
             return await self._s3.copy_file(self.bucket, source_key, self.bucket, key, options)
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """See `ObjectStore.delete`."""
         if not keys:
             return
         report = await self._s3.delete_files(self.bucket, keys, DeleteOptions(expected_bucket_owner=self._owner))
@@ -152,14 +147,12 @@ class S3Objects:
             )
 
     async def list(self, prefix: str, *, start_after: str | None = None) -> AsyncGenerator[FileInfo, None]:
-        """See `ObjectStore.list`."""
         files = self._s3.iter_files(self.bucket, prefix, start_after=start_after, expected_bucket_owner=self._owner)
         async with aclosing(cast("AsyncGenerator[FileInfo, None]", files)) as listing:
             async for info in listing:
                 yield info
 
     async def list_folders(self, prefix: str) -> AsyncGenerator[str, None]:
-        """See `ObjectStore.list_folders`."""
         token = None
         progress = ListingProgress("list_files", self.bucket)
         while True:
@@ -174,7 +167,6 @@ class S3Objects:
             progress.check(token, page.prefixes[0] if page.prefixes else None)
 
     async def versions(self, key: str) -> AsyncGenerator[FileVersion, None]:
-        """See `ObjectStore.versions`."""
         versions = self._s3.iter_versions(self.bucket, key, expected_bucket_owner=self._owner)
         async with aclosing(cast("AsyncGenerator[FileVersion, None]", versions)) as listing:
             async for version in listing:

@@ -77,7 +77,6 @@ class BotoTransport:
         self._clients = clients
 
     async def read(self, bucket: str, key: str, options: ReadOptions) -> tuple[FileInfo, bytes]:
-        """See `ObjectTransport.read`."""
         body = await self.open(bucket, key, options)
         try:
             data = await joined([piece async for piece in body])
@@ -86,7 +85,6 @@ class BotoTransport:
         return body.info, data
 
     async def open(self, bucket: str, key: str, options: ReadOptions) -> BotoBody:
-        """See `ObjectTransport.open`."""
         answer = await self._call("get_object", Bucket=bucket, Key=key, **checked_read_parameters(options))
         try:
             _check(answer, "download_file", "GET", bucket, key, options)
@@ -96,19 +94,16 @@ class BotoTransport:
             raise
 
     async def head(self, bucket: str, key: str, options: ReadOptions) -> FileInfo:
-        """See `ObjectTransport.head`."""
         answer = await self._call("head_object", Bucket=bucket, Key=key, **checked_read_parameters(options))
         _check(answer, "head_file", "HEAD", bucket, key, options)
         return _file_info(bucket, key, answer)
 
     async def tags(self, bucket: str, key: str, options: ReadOptions) -> dict[str, str]:
-        """See `ObjectTransport.tags`."""
         answer = await self._call("get_object_tagging", Bucket=bucket, Key=key, **tags_parameters(options))
         _check(answer, "get_file_tags", "GET", bucket, key, ReadOptions(version_id=options.version_id))
         return {tag["Key"]: tag["Value"] for tag in answer.get("TagSet", ())}
 
     async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
-        """See `ObjectTransport.put`."""
         data = await _gather(body)
         answer = await self._call(
             "put_object", Bucket=bucket, Key=key, Body=data, **await _digest(data), **upload_parameters(options)
@@ -116,7 +111,6 @@ class BotoTransport:
         return _written(bucket, key, len(data), answer, options)
 
     async def delete(self, bucket: str, key: str, options: DeleteOptions) -> DeleteOutcome:
-        """See `ObjectTransport.delete`."""
         parameters = delete_parameters(options)
         if options.version_id is not None:
             parameters["VersionId"] = options.version_id
@@ -126,7 +120,6 @@ class BotoTransport:
     async def delete_many(
         self, bucket: str, keys: Sequence[tuple[str, str | None]], options: DeleteOptions
     ) -> DeleteReport:
-        """See `ObjectTransport.delete_many`."""
         objects = [{"Key": key, "VersionId": version} if version else {"Key": key} for key, version in keys]
         answer = await self._call(
             "delete_objects", Bucket=bucket, Delete={"Objects": objects}, **delete_parameters(options)
@@ -150,7 +143,6 @@ class BotoTransport:
         return accounted(bucket, keys, report)
 
     async def copy(self, source_bucket: str, source_key: str, bucket: str, key: str, options: CopyOptions) -> FileInfo:
-        """See `ObjectTransport.copy`."""
         answer = await self._call(
             "copy_object", Bucket=bucket, Key=key, **copy_parameters(source_bucket, source_key, options)
         )
@@ -166,7 +158,6 @@ class BotoTransport:
         )
 
     async def list_files(self, bucket: str, options: ListOptions) -> ListPage:
-        """See `ObjectTransport.list_files`."""
         answer = await self._call("list_objects_v2", Bucket=bucket, **list_parameters(options))
         at = _time(answer)
         return ListPage(
@@ -188,13 +179,11 @@ class BotoTransport:
         )
 
     async def fetch_files(self, bucket: str, options: ListOptions) -> ParsedPage:
-        """See `ObjectTransport.fetch_files`."""
         return ParsedPage(await self.list_files(bucket, options))
 
     async def list_versions(
         self, bucket: str, options: ListOptions, key_marker: str | None, version_marker: str | None
     ) -> VersionPage:
-        """See `ObjectTransport.list_versions`."""
         parameters = list_parameters(options)
         parameters.pop("StartAfter", None)
         if key_marker:
@@ -215,7 +204,6 @@ class BotoTransport:
         )
 
     async def create_upload(self, bucket: str, key: str, options: UploadOptions) -> str:
-        """See `ObjectTransport.create_upload`."""
         parameters = upload_parameters(options)
         parameters.pop("IfMatch", None)
         parameters.pop("IfNoneMatch", None)
@@ -225,7 +213,6 @@ class BotoTransport:
     async def upload_part(
         self, bucket: str, key: str, upload_id: str, number: int, body: bytes | Stream, options: UploadOptions
     ) -> PartInfo:
-        """See `ObjectTransport.upload_part`."""
         data = await _gather(body)
         answer = await self._call(
             "upload_part",
@@ -250,7 +237,6 @@ class BotoTransport:
         number: int,
         options: CopyOptions,
     ) -> PartInfo:
-        """See `ObjectTransport.copy_part`."""
         start, stop = byte_range
         answer = await self._call(
             "upload_part_copy",
@@ -267,7 +253,6 @@ class BotoTransport:
     async def complete_upload(
         self, bucket: str, key: str, upload_id: str, parts: Sequence[PartInfo], options: UploadOptions
     ) -> FileInfo:
-        """See `ObjectTransport.complete_upload`."""
         conditions = {"IfMatch": options.if_match, "IfNoneMatch": options.if_none_match}
         answer = await self._call(
             "complete_multipart_upload",
@@ -282,12 +267,10 @@ class BotoTransport:
         return _written(bucket, key, sum(part.size for part in parts), answer, options)
 
     async def abort_upload(self, bucket: str, key: str, upload_id: str, options: UploadOptions) -> None:
-        """See `ObjectTransport.abort_upload`."""
         parameters = access_parameters(options)
         await self._call("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload_id, **parameters)
 
     async def list_parts(self, bucket: str, key: str, upload_id: str, options: UploadOptions) -> tuple[PartInfo, ...]:
-        """See `ObjectTransport.list_parts`."""
         found: list[PartInfo] = []
         parameters = part_parameters(options)
         progress = ListingProgress("list_parts", bucket)
@@ -302,7 +285,6 @@ class BotoTransport:
             parameters["PartNumberMarker"] = marker
 
     async def list_uploads(self, bucket: str, options: ListOptions) -> tuple[UploadInfo, ...]:
-        """See `ObjectTransport.list_uploads`."""
         found: list[UploadInfo] = []
         parameters = access_parameters(options) | {"Prefix": options.prefix}
         progress = ListingProgress("list_uploads", bucket)
@@ -323,7 +305,6 @@ class BotoTransport:
     async def presign(
         self, method: str, bucket: str, key: str, expires_in: int, options: ReadOptions | UploadOptions
     ) -> str:
-        """See `ObjectTransport.presign`."""
         if isinstance(options, UploadOptions):
             name, parameters = "put_object", upload_parameters(options)
         else:
@@ -380,11 +361,9 @@ class BotoBody:
                 key=self.info.key,
             )
 
-    async def pour(self, take: Callable[[memoryview], object]) -> None:
-        """See `Body.pour`."""
+    async def pour(self, take: Callable[[memoryview], object]) -> None: ...
 
     async def aclose(self) -> None:
-        """See `Body.aclose`."""
         if not self._closed:
             self._closed = True
             self._stream.close()

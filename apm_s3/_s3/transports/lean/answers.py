@@ -217,7 +217,6 @@ class SignedBody:
         self._broken: ApmS3Error | None = None
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """See `Body.__aiter__`."""
         return self
 
     async def __anext__(self) -> bytes:
@@ -234,7 +233,6 @@ class SignedBody:
         raise StopAsyncIteration
 
     async def pour(self, take: Callable[[memoryview], object]) -> None:
-        """See `Body.pour`."""
         try:
             await self._wait(self._answer.pour(take))
         except TransportError as error:
@@ -245,7 +243,6 @@ class SignedBody:
             raise
 
     async def aclose(self) -> None:
-        """See `Body.aclose`."""
         if not self._answer.ended:
             self._answer.close()
             # The connection is closed in the loop's next turn.

@@ -14,6 +14,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 
 from apm_s3._s3.transports.bodies import MAX_ERROR, joined
+from apm_s3._typing import override
 from apm_s3._wire.http1 import MAX_HEAD, Chunks, Head, MalformedAnswer, parse_head
 from apm_s3.errors import UsageError
 
@@ -332,19 +333,19 @@ class Connection(asyncio.BufferedProtocol):
 
     # asyncio's protocol.
 
+    @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See `asyncio.BaseProtocol`."""
         self._transport = transport  # type: ignore[assignment]
         sock = transport.get_extra_info("socket")
         if sock is not None:
             self._arrived = _arrivals(sock.fileno())
 
+    @override
     def pause_writing(self) -> None:
-        """See `asyncio.BaseProtocol`."""
         self._writable = asyncio.Event()
 
+    @override
     def resume_writing(self) -> None:
-        """See `asyncio.BaseProtocol`."""
         writable, self._writable = self._writable, None
         if writable is not None:
             writable.set()
@@ -362,8 +363,8 @@ class Connection(asyncio.BufferedProtocol):
             self._view = grown
         return self._view[filled:] if filled else self._view
 
+    @override
     def buffer_updated(self, nbytes: int) -> None:
-        """See `asyncio.BufferedProtocol`."""
         answer = self._answer
         if answer is None or not self.usable:
             # Nothing was asked for, or nothing is wanted any more.
@@ -392,8 +393,8 @@ class Connection(asyncio.BufferedProtocol):
         self.resume_writing()
         asyncio.get_running_loop().call_soon(self.abort)
 
+    @override
     def connection_lost(self, exc: Exception | None) -> None:
-        """See `asyncio.BaseProtocol`."""
         self._gone = True
         self.usable = False
         self.resume_writing()

@@ -43,7 +43,6 @@ class SignedMultipart:
         self._verify = clients.settings.response_checksums != "when_required"
 
     async def create_upload(self, bucket: str, key: str, options: UploadOptions) -> str:
-        """See `ObjectTransport.create_upload`."""
         route = await self._route(bucket, options)
         if route is None:
             return await self._boto.create_upload(bucket, key, options)
@@ -59,7 +58,6 @@ class SignedMultipart:
     async def upload_part(
         self, bucket: str, key: str, upload_id: str, number: int, body: bytes | Stream, options: UploadOptions
     ) -> PartInfo:
-        """See `ObjectTransport.upload_part`."""
         route = await self._route(bucket, options)
         if route is None:
             return await self._boto.upload_part(bucket, key, upload_id, number, body, options)
@@ -84,7 +82,6 @@ class SignedMultipart:
         number: int,
         options: CopyOptions,
     ) -> PartInfo:
-        """See `ObjectTransport.copy_part`."""
         route = await self._copy_route(source_bucket, bucket, options)
         if route is None:
             return await self._boto.copy_part(
@@ -102,7 +99,6 @@ class SignedMultipart:
     async def complete_upload(
         self, bucket: str, key: str, upload_id: str, parts: Sequence[PartInfo], options: UploadOptions
     ) -> FileInfo:
-        """See `ObjectTransport.complete_upload`."""
         route = await self._route(bucket, options)
         if route is None:
             return await self._boto.complete_upload(bucket, key, upload_id, parts, options)
@@ -118,7 +114,6 @@ class SignedMultipart:
         return info if info.etag else info._replace(etag=written.etag)
 
     async def abort_upload(self, bucket: str, key: str, upload_id: str, options: UploadOptions) -> None:
-        """See `ObjectTransport.abort_upload`."""
         route = await self._route(bucket, options)
         if route is None:
             return await self._boto.abort_upload(bucket, key, upload_id, options)
@@ -128,7 +123,6 @@ class SignedMultipart:
         return None
 
     async def list_parts(self, bucket: str, key: str, upload_id: str, options: UploadOptions) -> tuple[PartInfo, ...]:
-        """See `ObjectTransport.list_parts`."""
         route = await self._route(bucket, options)
         if route is None:
             return await self._boto.list_parts(bucket, key, upload_id, options)
@@ -149,7 +143,6 @@ class SignedMultipart:
             progress.check(marker, parts[0].number if parts else None)
 
     async def list_uploads(self, bucket: str, options: ListOptions) -> tuple[UploadInfo, ...]:
-        """See `ObjectTransport.list_uploads`."""
         route = await self._route(bucket, options)
         if route is None:
             return await self._boto.list_uploads(bucket, options)

@@ -178,7 +178,6 @@ class Sender:
         return f"{route.origin.scheme}://{route.host}{path}?{query}"
 
     async def recover(self, error: ApmS3Error) -> bool:
-        """See `ObjectTransport.recover`."""
         if isinstance(error, WrongRegion):
             if not (error.region and error.bucket):
                 return False

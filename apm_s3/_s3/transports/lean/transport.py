@@ -32,11 +32,9 @@ class SignedPage:
 
     @property
     def next_token(self) -> str | None:
-        """See `RawPage.next_token`."""
         return xml.next_token(self._body)
 
     def parse(self) -> ListPage:
-        """See `RawPage.parse`."""
         call = self._call
         page = parsed(call, self._response, self._body, lambda page: xml.parse_list(page, call.bucket))
         if page.next_token != self.next_token:
@@ -50,7 +48,6 @@ class SignedTransport(SignedMultipart):
     """See `ObjectTransport`."""
 
     async def read(self, bucket: str, key: str, options: ReadOptions) -> tuple[FileInfo, bytes]:
-        """See `ObjectTransport.read`."""
         route = await self._route(bucket, options)
         if route is None:
             return await self._boto.read(bucket, key, options)
@@ -66,7 +63,6 @@ class SignedTransport(SignedMultipart):
         return info, body
 
     async def open(self, bucket: str, key: str, options: ReadOptions) -> Body:
-        """See `ObjectTransport.open`."""
         route = await self._route(bucket, options)
         if route is None:
             return await self._boto.open(bucket, key, options)
@@ -74,7 +70,6 @@ class SignedTransport(SignedMultipart):
         return await self._sender.open_body(call, route, options)
 
     async def head(self, bucket: str, key: str, options: ReadOptions) -> FileInfo:
-        """See `ObjectTransport.head`."""
         route = await self._route(bucket, options)
         if route is None:
             return await self._boto.head(bucket, key, options)
@@ -84,7 +79,6 @@ class SignedTransport(SignedMultipart):
         return file_info(bucket, key, response.headers, None)
 
     async def tags(self, bucket: str, key: str, options: ReadOptions) -> dict[str, str]:
-        """See `ObjectTransport.tags`."""
         route = await self._route(bucket, options)
         if route is None:
             return await self._boto.tags(bucket, key, options)
@@ -95,7 +89,6 @@ class SignedTransport(SignedMultipart):
         return parsed(call, response, body, xml.parse_tags)
 
     async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
-        """See `ObjectTransport.put`."""
         route = await self._route(bucket, options)
         if route is None:
             return await self._boto.put(bucket, key, body, options)
@@ -110,7 +103,6 @@ class SignedTransport(SignedMultipart):
         return written_info(bucket, key, size_of(body), response, options, payload.checksums)
 
     async def delete(self, bucket: str, key: str, options: DeleteOptions) -> DeleteOutcome:
-        """See `ObjectTransport.delete`."""
         route = await self._route(bucket, options)
         if route is None:
             return await self._boto.delete(bucket, key, options)
@@ -123,7 +115,6 @@ class SignedTransport(SignedMultipart):
     async def delete_many(
         self, bucket: str, keys: Sequence[tuple[str, str | None]], options: DeleteOptions
     ) -> DeleteReport:
-        """See `ObjectTransport.delete_many`."""
         route = await self._route(bucket, options)
         if route is None:
             return await self._boto.delete_many(bucket, keys, options)
@@ -134,7 +125,6 @@ class SignedTransport(SignedMultipart):
         return accounted(bucket, keys, parsed(call, response, body, xml.parse_deleted))
 
     async def copy(self, source_bucket: str, source_key: str, bucket: str, key: str, options: CopyOptions) -> FileInfo:
-        """See `ObjectTransport.copy`."""
         route = await self._copy_route(source_bucket, bucket, options)
         if route is None:
             return await self._boto.copy(source_bucket, source_key, bucket, key, options)
@@ -153,11 +143,9 @@ class SignedTransport(SignedMultipart):
         )
 
     async def list_files(self, bucket: str, options: ListOptions) -> ListPage:
-        """See `ObjectTransport.list_files`."""
         return (await self.fetch_files(bucket, options)).parse()
 
     async def fetch_files(self, bucket: str, options: ListOptions) -> RawPage:
-        """See `ObjectTransport.fetch_files`."""
         route = await self._route(bucket, options)
         if route is None:
             return await self._boto.fetch_files(bucket, options)
@@ -172,7 +160,6 @@ class SignedTransport(SignedMultipart):
     async def list_versions(
         self, bucket: str, options: ListOptions, key_marker: str | None, version_marker: str | None
     ) -> VersionPage:
-        """See `ObjectTransport.list_versions`."""
         route = await self._route(bucket, options)
         if route is None:
             return await self._boto.list_versions(bucket, options, key_marker, version_marker)
@@ -185,7 +172,6 @@ class SignedTransport(SignedMultipart):
     async def presign(
         self, method: str, bucket: str, key: str, expires_in: int, options: ReadOptions | UploadOptions
     ) -> str:
-        """See `ObjectTransport.presign`."""
         route = await self._route(bucket, options)
         if route is None:
             return await self._boto.presign(method, bucket, key, expires_in, options)
@@ -202,11 +188,9 @@ class SignedTransport(SignedMultipart):
         return await self._sender.presign(route, method, key, parameters, headers, expires_in)
 
     async def recover(self, error: ApmS3Error) -> bool:
-        """See `ObjectTransport.recover`."""
         return await self._sender.recover(error)
 
     async def aclose(self) -> None:
-        """See `ObjectTransport.aclose`."""
         await self._verification.aclose()
         await self._sender.aclose()
 
