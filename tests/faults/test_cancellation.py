@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -88,13 +88,19 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
 
 
 async def cancel_everywhere(
-    world: World, moment: Moment, state: Callable[[], MemoryS3], call: Callable[[], Any], check: Callable[..., Any]
-) -> int:
-    """Cancel `call` at each of its suspensions in turn, on a fresh `state`; how many there were."""
+    world: World, moment: Moment, state: Callable[[], MemoryS3], call: Callable[[], Any], check: Callable[..., Any],
+    *, finish: Callable[[], Awaitable[None]] | None = None,
+) -> int:  # fmt: skip
+    """Cancel `call` at each of its suspensions in turn, on a fresh `state`; how many there were.
+
+    `finish` waits for what a cancelled call leaves to its manager.
+    """
     for at in range(1, MANY):
         world.server.s3 = state()
         begun = set(world.server.s3.uploads)
         reached, value, error = await cancelled_at(at, moment, call)
+        if finish is not None:
+            await finish()
         await world.settle()
         world.check_nothing_left(begun)
         await check(value, error)
@@ -218,7 +224,10 @@ async def test_a_cancelled_release_is_committed_or_not(world: World, moment: Mom
             assert file.text == SECOND
         assert len(await store.history("prometheus", "production")) == file.revision
 
-    await cancel_everywhere(world, moment, state, lambda: store.upload("prometheus", "production", SECOND), check)
+    def upload() -> Any:
+        return store.upload("prometheus", "production", SECOND)
+
+    await cancel_everywhere(world, moment, state, upload, check, finish=store.finish)
 
 
 @pytest.mark.parametrize("moment", Moment)
@@ -236,7 +245,10 @@ async def test_a_cancelled_first_release_is_there_or_not(world: World, moment: M
         else:
             assert file.text == FIRST
 
-    await cancel_everywhere(world, moment, new_state, lambda: store.upload("prometheus", "production", FIRST), check)
+    def upload() -> Any:
+        return store.upload("prometheus", "production", FIRST)
+
+    await cancel_everywhere(world, moment, new_state, upload, check, finish=store.finish)
 
 
 async def test_closing_while_calls_are_under_way_leaves_nothing(world: World) -> None:

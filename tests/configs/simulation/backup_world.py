@@ -44,6 +44,7 @@ class BackupWorld:
         self.states: list[dict[str, Release]] = []
         self.backups: dict[str, dict[str, Any]] = {}
         self.acknowledged = 0
+        self.stores: list[ConfigStore] = []
         self.violations: list[Exception] = []
 
     def run(self) -> None:
@@ -67,6 +68,8 @@ class BackupWorld:
         await asyncio.sleep(4000)  # whatever is late has arrived
         for task in tasks:
             task.cancel()
+        for store in self.stores:
+            await store.finish(timeout=0)
         results = await asyncio.gather(*tasks, return_exceptions=True)
         self.violations += [result for result in results if isinstance(result, Exception)]
         if not self.violations:
@@ -79,7 +82,8 @@ class BackupWorld:
         client = Client(
             self.server, requests_left=self.rng.randint(1, 40) if mortal else None, retries=self.rng.choice((0, 2))
         )
-        return ConfigStore(client, require_conditional_writes=False, deadline=20.0)
+        self.stores.append(ConfigStore(client, require_conditional_writes=False, deadline=20.0))
+        return self.stores[-1]
 
     async def _often(self, act: Callable[[ConfigStore], Awaitable[None]], count: int) -> None:
         for _ in range(count):
