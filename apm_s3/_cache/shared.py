@@ -55,6 +55,7 @@ class SharedLevel:
         self._clock = clock
         self._rests_until = 0.0
         self._failed = False
+        self._works_since: float | None = None
         self._pending = 0
 
     def key(self, bucket: str, key: str) -> str:
@@ -100,13 +101,20 @@ class SharedLevel:
 
     def _fail(self, error: Exception) -> None:
         self._rests_until = self._clock() + PAUSE
+        self._works_since = None
         if not self._failed:
             self._failed = True
             # Not its text: it can hold the address, and with it a password.
             log.warning("the shared cache cannot be reached (%s): S3 is read instead", type(error).__name__)
 
     def _works(self) -> None:
-        if self._failed:
+        if not self._failed:
+            return
+        # For a while, connections of its pool that broke at the outage still turn up.
+        now = self._clock()
+        if self._works_since is None:
+            self._works_since = now
+        elif now - self._works_since >= PAUSE:
             self._failed = False
             log.info("the shared cache can be reached again")
 

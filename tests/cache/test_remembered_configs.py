@@ -7,6 +7,7 @@ import copy
 import pickle
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from apm_s3._manager import make_cache
 from apm_s3.configs._protocol.memory import Memory
 from apm_s3.errors import ConfigNotFound, ConnectFailed, InvalidOption, StoreDamaged
 from apm_s3.testing import MemoryObjects
+from tests.cancellation import cancelled_everywhere
 
 FIRST = "global: {scrape_interval: 15s}\n"
 SECOND = "global: {scrape_interval: 30s}\n"
@@ -257,3 +259,22 @@ async def test_the_first_of_several_downloads_can_be_cancelled(strict: World) ->
     await asyncio.wait([tasks[0]])
     assert [(await task).text for task in tasks[1:]] == [FIRST] * 2
     assert sum(strict.objects.reads.values()) == 3
+
+
+async def test_a_download_that_is_cancelled_anywhere_leaves_no_task_and_no_wrong_answer() -> None:
+    @asynccontextmanager
+    async def world() -> AsyncIterator[World]:
+        made = await make_world(CacheSettings(current_staleness=10.0))
+        try:
+            yield made
+        finally:
+            await made.cache.aclose()
+
+    turns = 0
+    async for _, here in cancelled_everywhere(world, lambda here: here.store.download("prometheus", "production")):
+        turns += 1
+        await asyncio.sleep(0)  # what has ended is unlinked in the loop's next turn
+        assert not here.cache._flights
+        assert not [task for task in here.cache._tasks if task.get_name().endswith("read")]
+        assert (await here.store.download("prometheus", "production")).text == FIRST
+    assert turns > 5

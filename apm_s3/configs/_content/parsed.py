@@ -18,12 +18,16 @@ class Content:
 
     Args:
         grow: told how many more bytes this takes now; called in the thread that parses.
+
+    Attributes:
+        files: the fields of the files that have this content, this included, so that it goes when they go.
     """
 
-    __slots__ = ("_grow", "_parsed", "raw")
+    __slots__ = ("_grow", "_parsed", "files", "raw")
 
     def __init__(self, raw: bytes, grow: Callable[[Content, int], None]) -> None:
         self.raw = raw
+        self.files: dict[tuple[str, str, str | None], dict[str, Any]] = {}
         self._grow = grow
         self._parsed: dict[Format, Any] = {}
 

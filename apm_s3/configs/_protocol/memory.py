@@ -11,7 +11,6 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 from apm_s3._cache.cache import Cache, Found, Policy
 from apm_s3._cache.entries import Entry, Key
@@ -45,7 +44,7 @@ class Known:
     def __init__(self, snapshot: Snapshot, size: int) -> None:
         self.snapshot = snapshot
         self.size = size
-        self.files: dict[tuple[str, str | None], tuple[Entry, dict[str, Any]]] = {}
+        self.files: dict[tuple[str, str | None], tuple[Entry, tuple[str, str, str | None]]] = {}
 
 
 class Memory:
@@ -166,8 +165,9 @@ class Memory:
         known: Known = current.value
         if known.snapshot.etag != snapshot.etag or snapshot.stale_since is not None:
             return
-        fields = {name: value for name, value in vars(file).items() if name not in ("raw", "shared")}
-        known.files[wanted] = content, fields
+        place = (snapshot.environment, *wanted)
+        content.value.files[place] = dict(vars(file))
+        known.files[wanted] = content, place
         self._known[snapshot.environment] = current
 
     def file(self, tool: str, environment: str, name: str | None) -> ConfigFile | None:
@@ -186,7 +186,7 @@ class Memory:
         hit = current.value.files.get((tool, name))
         if hit is None:
             return None
-        entry, fields = hit
+        entry, place = hit
         if not entry.held:
             return None
         cache = self._cache
@@ -194,8 +194,7 @@ class Memory:
         cache.touch(current)
         cache.touch(entry)
         file: ConfigFile = _new(ConfigFile)
-        content = entry.value
-        vars(file).update(fields, raw=content.raw, shared=content)
+        vars(file).update(entry.value.files[place])
         return file
 
 
