@@ -311,7 +311,7 @@ class MemoryS3:
         token = f"<NextContinuationToken>{shown(more)}</NextContinuationToken>" if more else ""
         return _xml(
             "ListBucketResult",
-            f"<Name>{request.bucket}</Name><Prefix>{shown(query.get('prefix', ''))}</Prefix>"
+            f"<Name>{request.bucket}</Name>{_encoding(query)}<Prefix>{shown(query.get('prefix', ''))}</Prefix>"
             f"<KeyCount>{len(keys) + len(prefixes)}</KeyCount><MaxKeys>1000</MaxKeys>"
             f"<IsTruncated>{str(bool(more)).lower()}</IsTruncated>{token}{entries}",
         )
@@ -330,7 +330,7 @@ class MemoryS3:
         marker = f"<NextKeyMarker>{shown(more)}</NextKeyMarker><NextVersionIdMarker>null</NextVersionIdMarker>"
         return _xml(
             "ListVersionsResult",
-            f"<Name>{request.bucket}</Name><IsTruncated>{str(bool(more)).lower()}</IsTruncated>"
+            f"<Name>{request.bucket}</Name>{_encoding(request.query)}<IsTruncated>{str(bool(more)).lower()}</IsTruncated>"
             f"{marker if more else ''}{entries}",
         )
 
@@ -451,6 +451,10 @@ def _xml(root: str, inner: str) -> Response:
 
 def _shown(query: Mapping[str, str]) -> Callable[[str], str]:
     return quote if query.get("encoding-type") == "url" else escape
+
+
+def _encoding(query: Mapping[str, str]) -> str:
+    return "<EncodingType>url</EncodingType>" if query.get("encoding-type") == "url" else ""
 
 
 def _iso(found: StoredObject) -> str:

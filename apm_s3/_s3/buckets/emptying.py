@@ -16,7 +16,7 @@ from apm_s3._s3.objects.verbs import delete_alone
 from apm_s3._s3_answers import s3_error
 from apm_s3._tasks import run_all
 from apm_s3._wire import xml
-from apm_s3.errors import BatchError, InvalidOption, S3Error, UnsupportedByServer
+from apm_s3.errors import BatchError, IntegrityError, InvalidOption, S3Error, UnsupportedByServer
 from apm_s3.models import DeleteReport, EmptyReport, FileVersion, KeyFailure, UploadInfo, VersionPage
 from apm_s3.options._bucket_settings import Tags
 from apm_s3.options._calls import DeleteOptions, ListOptions, UploadOptions
@@ -83,6 +83,7 @@ class BucketEmptying:
         """Delete everything in the bucket. What is written meanwhile is deleted too, as long as that comes to an end.
 
         Raises:
+            IntegrityError: what the server said it deleted is still there.
             InvalidOption: the bucket is tagged as production, and `confirm` is not its name.
             BatchError: something could not be deleted.
         """
@@ -90,13 +91,23 @@ class BucketEmptying:
         options = DeleteOptions(mfa=mfa, bypass_governance=bypass_governance, expected_bucket_owner=ref.owner)
         tally = _Tally(on_progress)
         await self._abort_uploads(operation, ref, tally)
+        known: FileVersion | None = None
         while True:
             before = tally.report()
             tally.failed.clear()
-            await self._pass(operation, ref, options, tally)
+            first = await self._pass(operation, ref, options, tally)
             # Every pass deletes something, or is the last one: locked versions end it, new ones are caught up with.
             if tally.report() == before:
                 break
+            if first is not None and first == known and not tally.failed:
+                raise IntegrityError(
+                    "the server says that a version was deleted, and lists it again",
+                    operation=operation,
+                    bucket=ref.name,
+                    key=first.key,
+                    hint="the server, or a proxy before it, does not delete as S3 does",
+                )
+            known = first
         if tally.failed:
             raise _not_deleted(operation, ref, tally.failed)
         return tally.report()
@@ -114,10 +125,15 @@ class BucketEmptying:
                 hint=f"pass confirm='{ref.name}' to delete it all the same",
             )
 
-    async def _pass(self, operation: str, ref: BucketRef, options: DeleteOptions, tally: _Tally) -> None:
-        """List all versions once, and delete them: one window of pages while the next one is listed."""
+    async def _pass(self, operation: str, ref: BucketRef, options: DeleteOptions, tally: _Tally) -> FileVersion | None:
+        """List all versions once, and delete them: one window of pages while the next one is listed.
+
+        Returns:
+            The first version of the listing.
+        """
         progress = ListingProgress(operation, ref.name)
         window = await self._list(operation, ref, progress, None, None)
+        first = next((entry for page in window.pages for entry in page.versions), None)
         while window.pages:
             work: list[Coroutine[Any, Any, Any]] = [
                 self._delete(operation, ref, page.versions, options, tally) for page in window.pages if page.versions
@@ -126,8 +142,9 @@ class BucketEmptying:
                 work.append(self._list(operation, ref, progress, window.next_key, window.next_version))
             results = await run_all(work)
             if window.ends:
-                return
+                break
             window = results[-1]
+        return first
 
     async def _list(
         self, operation: str, ref: BucketRef, progress: ListingProgress, key: str | None, version: str | None
