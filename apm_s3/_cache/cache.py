@@ -107,7 +107,7 @@ class Cache:
         ttl: float | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.hits = 0
+        self.hits: int = 0
         self._entries = Entries(max_entries, max_bytes)
         self._ttl = ttl
         self._clock = clock
@@ -117,8 +117,8 @@ class Cache:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._cleaner: asyncio.Task[None] | None = None
         self._closed = False
-        self.touch = self._entries.touch
-        self.grow = self._entries.grow
+        self.touch: Callable[[Entry], None] = self._entries.touch
+        self.grow: Callable[[Entry, int], None] = self._entries.grow
 
     def stats(self) -> CacheStats:
         """The figures now."""

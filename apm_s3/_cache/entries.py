@@ -38,13 +38,15 @@ class Entry:
     __slots__ = ("asked_at", "cost", "fresh_until", "held", "kept_until", "key", "order", "retry_at", "value")
 
     def __init__(self, key: Key, value: Any, cost: int, kept_until: float = math.inf) -> None:
-        self.key = key
-        self.value = value
-        self.cost = cost + OVERHEAD
-        self.asked_at = self.fresh_until = self.retry_at = 0.0
-        self.kept_until = kept_until
-        self.order = 0
-        self.held = False
+        self.key: Key = key
+        self.value: Any = value
+        self.cost: int = cost + OVERHEAD
+        self.asked_at: float = 0.0
+        self.fresh_until: float = 0.0
+        self.retry_at: float = 0.0
+        self.kept_until: float = kept_until
+        self.order: int = 0
+        self.held: bool = False
 
     @property
     def ages(self) -> bool:
