@@ -175,6 +175,8 @@ class _Connection(asyncio.Protocol):
         if self.answering is not None or end < 4:
             return
         whole = bytearray(self._buffer[:end].lower().replace(b"\r\ncontent-length:", b"\r\nx-length:"))
+        # The 100 that this header asks for is sent once, by whoever waits for the body.
+        whole = whole.replace(b"\r\nexpect:", b"\r\nx-expect:")
         request = _take_request(whole, self.transport)
         length = int(request.headers.get("x-length", 0)) if request else 0
         if request is None or len(self._buffer) >= end + length:

@@ -189,9 +189,9 @@ def _tools_one_by_one() -> AbstractContextManager[Any]:
 
 
 def _reader_gives_up() -> AbstractContextManager[Any]:
-    async def settled(self: reader.Reader, environment: str, read: Any, *, begin: Any = None) -> Any:
+    async def settled(self: reader.Reader, environment: str, read: Any, *, begin: Any = None, first: Any = None) -> Any:
         try:
-            return await read(await (begin or self.require)(environment))
+            return await read(first or await (begin or self.require)(environment))
         except reader.Gone as gone:
             raise StoreDamaged(gone.problem) from gone
 
