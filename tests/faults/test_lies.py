@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -35,7 +34,7 @@ and an upload without a time may be a new one."""
 @pytest.mark.parametrize("data_path", DATA_PATHS)
 def test_calls_that_are_lied_to_give_the_right_result_or_an_error(data_path: DataPath) -> None:
     verbs = tuple(verb for verb in (*VERBS, *DATA_VERBS) if verb.request not in {"HeadBucket", "ListBuckets"})
-    cells = asyncio.run(run_matrix(data_path, LIES, verbs))
+    cells = run_matrix(data_path, LIES, verbs)
     wrong = [
         f"{verb}, {case}: {'; '.join(cell.problems)}"
         for (verb, case), cell in cells.items()
