@@ -77,6 +77,10 @@ class StoreMachine(RuleBasedStateMachine):
         files = {**self.current(environment, tool), name: text}
         self.change(environment, tool, files, self.store.upload(tool, environment, text, name=name))
 
+    def missing(self, environment: str):
+        """What refuses to change what is not there: a freeze is noticed first, where there is one."""
+        return (EnvironmentFrozen, ConfigNotFound) if environment in self.frozen else ConfigNotFound
+
     @rule(environment=environments, tool=tools, name=names)
     def remove_one(self, environment: str, tool: str, name: str):
         files = self.current(environment, tool)
@@ -92,7 +96,7 @@ class StoreMachine(RuleBasedStateMachine):
     def remove(self, environment: str, tool: str):
         work = self.store.remove(tool, environment)
         if not self.current(environment, tool):
-            with pytest.raises(ConfigNotFound):
+            with pytest.raises(self.missing(environment)):
                 self.run(work)
         else:
             self.change(environment, tool, {}, work)
@@ -104,14 +108,14 @@ class StoreMachine(RuleBasedStateMachine):
         work = self.store.rollback(tool, environment, to_revision=max(wanted, 1))
         kept = self.oldest.get((environment, tool), 1) <= wanted or wanted == self.good.get((environment, tool))
         if wanted < 1 and not revisions:
-            with pytest.raises(ConfigNotFound):
+            with pytest.raises(self.missing(environment)):
                 self.run(work)
         elif wanted < 1:
             work.close()
         elif kept:
             self.change(environment, tool, revisions[wanted - 1], work)
         else:
-            with pytest.raises(ConfigNotFound):
+            with pytest.raises(self.missing(environment)):
                 self.run(work)
 
     @rule(environment=environments, tool=tools)
