@@ -303,7 +303,7 @@ class S3Manager(
         wanted = self.settings.cache
         policies = None if wanted is None else Policies.of(wanted)
         engine = Engine(
-            invalidating(transport, self._cache),
+            transport if policies is None else invalidating(transport, self._cache),
             clients,
             runner,
             self.pool,
