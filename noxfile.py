@@ -1,4 +1,4 @@
-"""What is checked, and how: `nox` runs the default sessions, `nox -l` lists all of them."""
+"""The checks: `nox` runs the default sessions, `nox -l` lists all of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ nox.options.default_venv_backend = "virtualenv"
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 OLDEST = ("aioboto3==15.5.0", "aiobotocore==2.25.1")
-# What depends on the version of aiobotocore, and not only on the transports above it.
+# Tests that depend on the version of aiobotocore, not only on the transports that use it.
 CLIENTS = (
     "contract",
     "s3/buckets/test_buckets.py",
@@ -28,7 +28,7 @@ CLIENTS = (
     "s3/transports/test_secrets.py",
     "test_manager.py",
 )
-# What needs neither SeaweedFS nor a program that is not on PyPI.
+# Tests that need neither SeaweedFS nor a program from outside PyPI.
 SERVERLESS = (
     "validators",
     "wire",
@@ -38,7 +38,7 @@ SERVERLESS = (
     "test_public_names.py",
     "test_tasks.py",
 )
-# What a data path asks of the event loop: connections, cancellation, closing, stalls, and the server that fails.
+# Tests that depend on the event loop: connections, cancellation, closing, stalls, and failing servers.
 LOOP_SUITES = (
     "tests/contract",
     "tests/s3/transports/test_connection.py",
@@ -50,7 +50,7 @@ LOOP_SUITES = (
     "tests/faults/test_redirects.py",
     "tests/test_tasks.py",
 )
-# Each worker starts S3 servers of its own, hence no more than four.
+# At most four, because each worker starts its own S3 servers.
 PYTEST = ("python", "-m", "pytest", "-ra", "-n", "auto", "--maxprocesses", "4", "--dist", "worksteal")
 
 
@@ -66,7 +66,7 @@ def install_oldest(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style and common mistakes: ruff, as linter and as formatter."""
+    """Check style and common mistakes with ruff, as linter and as formatter."""
     session.install(*nox.project.dependency_groups(PROJECT, "lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
@@ -74,7 +74,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Mypy, strict, over the package, the examples and a caller of the public API, all of which has a known type."""
+    """Run mypy (strict) over the package, the examples and a caller of the public API; every public name needs a type."""
     install(session, ".[all]", "types")
     session.run("mypy")
     session.run("mypy", "examples", "tools", "tests/typed_api.py")
@@ -83,35 +83,35 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def contracts(session: nox.Session) -> None:
-    """Who may import whom: the layers of the package, and where its dependencies are used."""
+    """Check the import contracts: the layers of the package, and where its dependencies are used."""
     session.install(*nox.project.dependency_groups(PROJECT, "contracts"))
     session.run("lint-imports", "--no-cache")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The test suite on the newest aiobotocore that the package allows."""
+    """Run the test suite on the newest aiobotocore that the package allows."""
     install(session, ".[all]", "test")
     session.run(*PYTEST, *session.posargs)
 
 
 @nox.session
 def clients_old(session: nox.Session) -> None:
-    """What depends on the version of aiobotocore, on the oldest that the package allows."""
+    """Run the tests that depend on the version of aiobotocore on the oldest that the package allows."""
     install_oldest(session)
     session.run(*PYTEST, *(f"tests/{path}" for path in CLIENTS), *session.posargs)
 
 
 @nox.session
 def tests_old(session: nox.Session) -> None:
-    """The whole test suite on the oldest aiobotocore that the package allows, and with aioboto3, which pins it."""
+    """Run the whole test suite on the oldest aiobotocore that the package allows, and with aioboto3, which pins it."""
     install_oldest(session)
     session.run(*PYTEST, *session.posargs)
 
 
 @nox.session
 def loops(session: nox.Session) -> None:
-    """What depends on the event loop: on uvloop, which `uvicorn[standard]` brings, and in asyncio's debug mode."""
+    """Run the tests that depend on the event loop on uvloop (part of `uvicorn[standard]`) and in asyncio's debug mode."""
     install(session, ".[all]", "test")
     for plugin in ("tests.on_uvloop", "tests.in_debug_mode"):
         session.run(*PYTEST, "-p", plugin, *LOOP_SUITES, *session.posargs)
@@ -119,21 +119,21 @@ def loops(session: nox.Session) -> None:
 
 @nox.session(python=["3.11", "3.12", "3.13", "3.14"])
 def pythons(session: nox.Session) -> None:
-    """The test suite on every supported Python that is installed here."""
+    """Run the test suite on every supported Python that is installed here."""
     install(session, ".[all]", "test")
     session.run(*PYTEST, *session.posargs)
 
 
 @nox.session
 def serverless(session: nox.Session) -> None:
-    """The tests that need no server, for systems on which none of them runs."""
+    """Run the tests that need no server, for systems on which the servers do not run."""
     install(session, ".[all]", "test")
     session.run(*PYTEST, *(f"tests/{path}" for path in SERVERLESS), *session.posargs)
 
 
 @nox.session
 def examples(session: nox.Session) -> None:
-    """The demo, the examples and the README's code, with no more installed than the extra `demo`."""
+    """Run the demo, the examples and the README's code, with only the extra `demo` installed."""
     install(session, ".[demo]", "test")
     session.run("apm-s3", "demo")
     programs = ("-k", "example_program or in_the_readme_run")
@@ -142,7 +142,7 @@ def examples(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """One benchmark, as in `nox -s benchmarks -- small --rounds 3`; alone it runs small, large, then batch."""
+    """Run one benchmark, as in `nox -s benchmarks -- small --rounds 3`; by default small, large, then batch."""
     install(session, ".[all]", "test", "benchmarks")
     for command in [session.posargs] if session.posargs else [["small"], ["large"], ["batch"]]:
         session.run("python", "-m", f"benchmarks.{command[0]}", *command[1:])
@@ -150,7 +150,7 @@ def benchmarks(session: nox.Session) -> None:
 
 @nox.session
 def long(session: nox.Session) -> None:
-    """What is too slow for every change: millions of interleavings, large transfers, 5 000 examples a property."""
+    """Run slow tests: millions of interleavings, large transfers, 5 000 examples per property."""
     install(session, ".[all]", "test")
     session.run(*PYTEST, "-m", "long", "--timeout", "7200", *session.posargs)
     properties = ("-m", "hypothesis and not long", "--hypothesis-profile", "long")

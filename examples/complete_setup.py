@@ -1,6 +1,6 @@
-"""A complete setup: a protected bucket, the configurations of two tools given as mappings, a backup of each, metrics.
+"""A complete setup: a protected bucket, configurations of two tools given as mappings, a backup of each, and metrics.
 
-Runs against AWS, or against any S3-compatible server that AWS_ENDPOINT_URL names.
+Runs on AWS, or on the S3-compatible server that AWS_ENDPOINT_URL names.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ CONFIGURATIONS: dict[Tool, dict[str, Any]] = {
 
 
 async def main() -> None:
-    """Upload both configurations, read them back, back them up."""
+    """Upload both configurations, read them back and back them up."""
     bucket = f"{apm_bucket_name('staging', 'configs')}-{uuid.uuid4().hex[:8]}"
     async with S3Manager(region="us-east-1", endpoint_url=os.environ.get("AWS_ENDPOINT_URL")) as s3:
         plan = await s3.create_apm_bucket(bucket, "staging", "all", "configs", unsupported="warn")

@@ -1,21 +1,20 @@
-"""Ten writers add a scrape job each to one configuration at the same time, and none of the ten is lost.
+"""Ten concurrent writers each add a scrape job to one configuration, and no job is lost.
 
-Whoever builds on a revision that is no longer current gets a RevisionConflict, reads again and tries again.
-Runs against AWS, or against any S3-compatible server that AWS_ENDPOINT_URL names.
+A writer that builds on an outdated revision gets a RevisionConflict, reads the configuration again and retries.
+Runs on AWS, or on the S3-compatible server that AWS_ENDPOINT_URL names.
 """
 
 import asyncio
 import os
 import uuid
 
-from apm_s3 import RevisionConflict, S3Manager
-from apm_s3.configs._store import ConfigStore
+from apm_s3 import ConfigStore, RevisionConflict, S3Manager
 
 WRITERS = 10
 
 
 async def add_job(configs: ConfigStore, name: str) -> int:
-    """Add a scrape job, however many others do the same. The number of tries it took."""
+    """Add a scrape job while others do the same, and return the number of tries."""
     for tries in range(1, 10 * WRITERS):
         file = await configs.download("prometheus", "staging")
         text = f'{file.text}  - job_name: {name}\n    static_configs: [{{targets: ["{name}:8080"]}}]\n'
@@ -24,11 +23,11 @@ async def add_job(configs: ConfigStore, name: str) -> int:
         except RevisionConflict:
             continue
         return tries
-    raise RuntimeError(f"{name} never got its turn")
+    raise RuntimeError(f"{name} did not succeed")
 
 
 async def main() -> None:
-    """Let the writers loose, then count the jobs."""
+    """Run the writers, then count the jobs."""
     bucket = f"apm-writers-{uuid.uuid4().hex[:8]}"
     async with S3Manager(region="us-east-1", endpoint_url=os.environ.get("AWS_ENDPOINT_URL")) as s3:
         await s3.create_bucket(bucket)

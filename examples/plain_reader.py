@@ -1,4 +1,4 @@
-"""Reads a store without apm_s3, by docs/stored-format.md: every current file, each hash checked, and the log.
+"""Read a store without apm_s3, following docs/stored-format.md: verify every current file, and print the log.
 
 python plain_reader.py BUCKET ENVIRONMENT
 """
@@ -17,7 +17,7 @@ S3 = boto3.client("s3", endpoint_url=os.environ.get("AWS_ENDPOINT_URL"))
 
 
 def read(bucket: str, key: str, sha256: str | None = None) -> bytes:
-    """An object, if its bytes have that SHA-256."""
+    """Read an object, and verify its SHA-256 if one is given."""
     body: bytes = S3.get_object(Bucket=bucket, Key=key)["Body"].read()
     if sha256 is not None and hashlib.sha256(body).hexdigest() != sha256:
         sys.exit(f"{key} is not what was stored")
@@ -25,7 +25,7 @@ def read(bucket: str, key: str, sha256: str | None = None) -> bytes:
 
 
 def print_files(bucket: str, environment: str, current: dict[str, Any]) -> None:
-    """The current files of each tool."""
+    """Verify and print the current files of each tool."""
     for tool, state in current["tools"].items():
         release = json.loads(read(bucket, state["release"]["key"], state["release"]["sha256"]))
         for name, file in release["files"].items():
@@ -37,7 +37,7 @@ def print_files(bucket: str, environment: str, current: dict[str, Any]) -> None:
 
 
 def print_log(bucket: str, log: dict[str, Any]) -> None:
-    """The entries of the log, newest first."""
+    """Verify and print the entries of the log, newest first."""
     entries, part = log["entries"], log["stored"]
     while part is not None and part["last"] >= log["oldest"]:
         stored = json.loads(read(bucket, part["key"], part["sha256"]))
@@ -46,7 +46,7 @@ def print_log(bucket: str, log: dict[str, Any]) -> None:
     for older, newer in pairwise(entries):
         text = json.dumps(older, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         if newer["prev"] != hashlib.sha256(text.encode()).hexdigest():
-            sys.exit(f"entry {older['seq']} of the log was changed")
+            sys.exit(f"log entry {older['seq']} was changed")
     for entry in reversed(entries):
         print("log", entry["seq"], entry["at"], entry["action"], entry.get("author"), entry.get("tools", {}))
 

@@ -1,6 +1,6 @@
-"""From staging to production: plan, look at the difference, deploy two tools in one step, back up, restore.
+"""From staging to production: plan, look at the diff, deploy two tools in one commit, back up, restore.
 
-Runs against AWS, or against any S3-compatible server that AWS_ENDPOINT_URL names.
+Runs on AWS, or on the S3-compatible server that AWS_ENDPOINT_URL names.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ CONFIGS = Path(__file__).parent / "configs"
 
 
 def bundle(tool: str) -> dict[str, Path]:
-    """The files of an example configuration, by their names in the bundle."""
+    """Return the files of an example configuration by their names in the bundle."""
     folder = CONFIGS / tool
     return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
 
@@ -40,7 +40,7 @@ async def main() -> None:
             for release in await configs.history("prometheus", "production"):
                 print(release.revision, release.origin.action, release.author, release.message)
             if restored.files.keys() != bundle("prometheus").keys():
-                raise SystemExit("the restore did not bring every file back")
+                raise SystemExit("the restore did not bring back every file")
         finally:
             await s3.delete_bucket(bucket, force=True)
 

@@ -1,6 +1,6 @@
-"""A gate for changes in a repository: check the files of a folder offline, and say where each problem is.
+"""A check for pull requests: validate the files of a folder offline, and say where each problem is.
 
-Needs no S3. Give it a tool and a folder; without, it checks the example configuration of Prometheus.
+Does not need S3. Pass a tool and a folder; by default it checks the example configuration of Prometheus.
 """
 
 import argparse
@@ -13,7 +13,7 @@ EXAMPLE = Path(__file__).parent / "configs" / "prometheus"
 
 
 def main(tool: Tool, folder: Path) -> int:
-    """Print every problem; 1 if one of them is an error."""
+    """Print every problem, and return 1 if one of them is an error."""
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     report = validate_bundle(tool, files)
     for issue in report.issues:
