@@ -74,7 +74,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Run mypy (strict) over the package, the examples and a caller of the public API; every public name needs a type."""
+    """Run mypy over the package, the examples and a caller of the public API; every public name needs a type."""
     install(session, ".[all]", "types")
     session.run("mypy")
     session.run("mypy", "examples", "tools", "tests/typed_api.py")
@@ -111,7 +111,7 @@ def tests_old(session: nox.Session) -> None:
 
 @nox.session
 def loops(session: nox.Session) -> None:
-    """Run the tests that depend on the event loop on uvloop (part of `uvicorn[standard]`) and in asyncio's debug mode."""
+    """Run the tests that depend on the event loop, on uvloop (`uvicorn[standard]`) and in asyncio's debug mode."""
     install(session, ".[all]", "test")
     for plugin in ("tests.on_uvloop", "tests.in_debug_mode"):
         session.run(*PYTEST, "-p", plugin, *LOOP_SUITES, *session.posargs)
