@@ -242,6 +242,17 @@ class S3Manager(
         plan = await store.plan_deploy(source_env, target_env, tools=tools, variables=variables, create=create)
         return await store.deploy(plan, author=author, message=message, allow_drift=allow_drift, force=force)
 
+    async def credentials_source(self) -> str | None:
+        """Where the credentials come from ("the environment", "the instance's role"); None where there are none.
+
+        Never the credentials themselves.
+
+        Raises:
+            ApmS3Error: a provider of AWS's credential chain failed.
+        """
+        _ = self._engine  # refused unless it is open, and on this event loop
+        return None if self._opened is None else await self._opened.clients.credentials_source()
+
     async def prefetch_buckets(self, names: Sequence[str] | None = None, *, region: str | None = None) -> WarmupReport:
         """Read the details of buckets, by default of all of them and their list, so that they are remembered.
 
@@ -339,7 +350,7 @@ class _Opened:
     def __init__(self, loop: asyncio.AbstractEventLoop, engine: Engine, clients: Clients) -> None:
         self.loop = loop
         self.engine = engine
-        self._clients = clients
+        self.clients = clients
 
     def check_loop(self) -> None:
         if asyncio.get_running_loop() is not self.loop:
@@ -347,7 +358,7 @@ class _Opened:
 
     async def aclose(self) -> None:
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(self._clients.aclose)
+            stack.push_async_callback(self.clients.aclose)
             stack.push_async_callback(self.engine.transport.aclose)
             stack.push_async_callback(self.engine.cache.aclose)
             stack.callback(self.engine.runner.close)

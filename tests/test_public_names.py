@@ -26,6 +26,7 @@ MODULES = (
     "configs",
     "errors",
     "events",
+    "health",
     "metrics",
     "models",
     "options",

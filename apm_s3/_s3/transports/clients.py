@@ -37,6 +37,20 @@ MAX_REGIONS = 64
 _UNBOUNDED = 1_000_000
 """Connections of a client. The manager's pool bounds what is in flight; bodies that nobody reads hold theirs longer."""
 
+_SOURCES = {
+    "assume-role": "an assumed role",
+    "assume-role-with-web-identity": "a web identity (service account)",
+    "config-file": "AWS's configuration file",
+    "container-role": "the container's role",
+    "custom-process": "a credential process",
+    "env": "the environment",
+    "explicit": "the session",
+    "iam-role": "the instance's role",
+    "shared-credentials-file": "AWS's shared credentials file",
+    "sso": "single sign-on",
+}
+"""botocore's names for the providers of its chain, in words."""
+
 
 class Clients:
     """The S3 clients of one manager. No I/O before the first `get`.
@@ -111,6 +125,16 @@ class Clients:
         # botocore's name for the endpoint of us-east-1 where no region is configured.
         name = "us-east-1" if meta.region_name == "aws-global" else meta.region_name
         return Endpoint(url=meta.endpoint_url, region=name, is_aws=not is_custom(meta.endpoint_url))
+
+    async def credentials_source(self) -> str | None:
+        """Where the credentials come from, in words; None where there are none."""
+        if self.credentials is not None:
+            return "the arguments of S3Manager"
+        try:
+            method = await self.provider.method()
+        except BotoCoreError as exc:
+            raise translate(exc, operation="credentials_source") from exc
+        return None if method is None else _SOURCES.get(method, method)
 
     async def aclose(self) -> None:
         """Close every client, those being made too."""

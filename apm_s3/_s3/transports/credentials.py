@@ -49,6 +49,12 @@ class CredentialProvider:
                 return None
         return self._keep(await self._source.get_frozen_credentials())
 
+    async def method(self) -> str | None:
+        """How botocore found them ("env", "iam-role", ...); None where there are none."""
+        if await self.get() is None:
+            return None
+        return str(getattr(self._source, "method", None) or "a custom provider")
+
     async def refresh(self) -> bool:
         """Get others than those that S3 refused as expired: whether there are any. One refresh at a time."""
         try:
