@@ -14,20 +14,9 @@ from urllib.parse import urlsplit
 from apm_s3._cache.cache import Cache, S3Cache
 from apm_s3._cache.shared import SharedLevel
 from apm_s3._naming import check_store_bucket
-from apm_s3._s3.buckets.apm_buckets import ApmBucketOperations
-from apm_s3._s3.buckets.replication import ReplicationOperations
-from apm_s3._s3.buckets.restores import RestoreOperations
-from apm_s3._s3.buckets.usage import UsageOperations
-from apm_s3._s3.buckets.verbs import BucketOperations
-from apm_s3._s3.bulk.batch import BatchOperations
-from apm_s3._s3.bulk.sync import SyncOperations
+from apm_s3._s3.buckets.verbs import Buckets
+from apm_s3._s3.bulk.verbs import Bulk
 from apm_s3._s3.engine import Engine, check_bucket
-from apm_s3._s3.objects.copies import CopyOperations
-from apm_s3._s3.objects.downloads import DownloadOperations
-from apm_s3._s3.objects.listing import ListingOperations
-from apm_s3._s3.objects.multipart import UploadOperations
-from apm_s3._s3.objects.tags import TagOperations
-from apm_s3._s3.objects.verbs import ObjectOperations
 from apm_s3._s3.pool import S3ConnectionPool
 from apm_s3._s3.remembering import Policies, invalidating
 from apm_s3._s3.runner import Runner
@@ -49,21 +38,7 @@ if TYPE_CHECKING:
     from apm_s3.configs._store import ConfigStore
 
 
-class S3Manager(
-    BucketOperations,
-    ApmBucketOperations,
-    ReplicationOperations,
-    RestoreOperations,
-    UsageOperations,
-    ObjectOperations,
-    DownloadOperations,
-    ListingOperations,
-    CopyOperations,
-    UploadOperations,
-    TagOperations,
-    BatchOperations,
-    SyncOperations,
-):
+class S3Manager(Buckets, Bulk):
     """Buckets, objects and configurations in S3.
 
     Use it with `async with`, or call `open()` and `aclose()`. It belongs to the event loop that opened it, and making
@@ -112,16 +87,17 @@ class S3Manager(
         self._session = session
         self._hooks = tuple(hooks)
         self._stores: dict[tuple[str, str, bool, bool, str | None], ConfigStore] = {}
-        self._opened: _Opened | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._closed = False
+        self._door = _Door()
+        super().__init__(self._door.engine)
 
     def __repr__(self) -> str:
-        state = "closed" if self._closing else "open" if self._opened else "not open"
+        state = "closed" if self._closing else "open" if self._door.opened else "not open"
         return f"<S3Manager {self._endpoint_url or self._region or 'AWS'}, {state}>"
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
-        if getattr(self, "_opened", None) is not None and self._closing is None:
+        door: _Door | None = getattr(self, "_door", None)
+        if door is not None and door.opened is not None and self._closing is None:
             _warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
 
     async def __aenter__(self) -> Self:
@@ -141,9 +117,9 @@ class S3Manager(
         """
         if self._closing is not None:
             raise ManagerClosed("this S3Manager was closed", hint="make a new one: it cannot be opened again")
-        if self._opened is None:
-            self._opened = self._assemble()
-        self._opened.check_loop()
+        if self._door.opened is None:
+            self._door.opened = self._assemble()
+        self._door.opened.check_loop()
         return self
 
     async def aclose(self) -> None:
@@ -154,12 +130,12 @@ class S3Manager(
         Raises:
             WrongEventLoop: it was opened on another event loop, and can be closed only there.
         """
-        opened = self._opened
+        opened = self._door.opened
         if opened is None:
             return
         opened.check_loop()
         if self._closing is None:
-            self._closed = not any(store.has_unfinished_writes for store in self._stores.values())
+            self._door.closed = not any(store.has_unfinished_writes for store in self._stores.values())
             self._closing = asyncio.create_task(self._close(opened), name="apm_s3 close")
         # Shielded: half closed, connections and tasks would be left.
         await shielded(_wait_for(self._closing))
@@ -168,7 +144,7 @@ class S3Manager(
         try:
             await run_all(store.finish() for store in self._stores.values() if store.has_unfinished_writes)
         finally:
-            self._closed = True
+            self._door.closed = True
             await opened.aclose()
 
     def configs(
@@ -250,8 +226,9 @@ class S3Manager(
         Raises:
             ApmS3Error: a provider of AWS's credential chain failed.
         """
-        _ = self._engine  # refused unless it is open, and on this event loop
-        return None if self._opened is None else await self._opened.clients.credentials_source()
+        self._engine()  # refused unless it is open, and on this event loop
+        opened = self._door.opened
+        return None if opened is None else await opened.clients.credentials_source()
 
     async def prefetch_buckets(self, names: Sequence[str] | None = None, *, region: str | None = None) -> WarmupReport:
         """Read the details of buckets, by default of all of them and their list, so that they are remembered.
@@ -264,7 +241,7 @@ class S3Manager(
             ApmS3Error: the list of buckets cannot be read.
         """
         if names is None:
-            _check_remembers("buckets", self._engine.policies)
+            _check_remembers("buckets", self._engine().policies)
             names = [bucket.name for bucket in await self.list_buckets(region=region, refresh=True)]
         return await self.warm_cache(WarmupPlan(region=region, buckets=names))
 
@@ -276,7 +253,7 @@ class S3Manager(
         Raises:
             InvalidOption: these settings let some of it not be remembered; nothing was read.
         """
-        engine = self._engine
+        engine = self._engine()
         if plan.buckets:
             _check_remembers("buckets", engine.policies)
         if plan.files:
@@ -291,15 +268,6 @@ class S3Manager(
             store = self.configs(bucket)
             work[f"{bucket}: {environment}"] = partial(store.download_environment, environment, refresh=True)
         return await warm(work)
-
-    @property
-    def _engine(self) -> Engine:
-        opened = self._opened
-        if opened is None or self._closed:
-            raise ManagerClosed("this S3Manager was closed" if opened else "this S3Manager has not been opened")
-        if asyncio.get_running_loop() is not opened.loop:
-            opened.check_loop()
-        return opened.engine
 
     def _assemble(self) -> _Opened:
         clients = Clients(
@@ -342,6 +310,28 @@ def _check_remembers(what: str, policies: Policies | None) -> None:
             f"these settings remember no {what}",
             hint="open the manager with S3Settings(cache=CacheSettings(objects=True)); objects=True is for objects",
         )
+
+
+class _Door:
+    """Whether a manager may be used. Its methods hold this, not the manager itself: no cycle delays its `__del__`."""
+
+    def __init__(self) -> None:
+        self.opened: _Opened | None = None
+        self.closed = False
+
+    def engine(self) -> Engine:
+        """The engine of the open manager.
+
+        Raises:
+            ManagerClosed: it is not open.
+            WrongEventLoop: it was opened on another event loop.
+        """
+        opened = self.opened
+        if opened is None or self.closed:
+            raise ManagerClosed("this S3Manager was closed" if opened else "this S3Manager has not been opened")
+        if asyncio.get_running_loop() is not opened.loop:
+            opened.check_loop()
+        return opened.engine
 
 
 class _Opened:

@@ -24,7 +24,7 @@ async def fill(s3: S3Manager) -> None:
         await run_all([s3.upload_file(BUCKET, f"folder-{n % 10}/{n:04}", b"x") for n in range(KEYS)], limit=32)
     for n in range(MARKERS):
         await s3.delete_file(BUCKET, f"folder-{n % 10}/{n:04}", DeleteOptions())
-    client = s3._engine.control
+    client = s3._engine().control
     for n in range(UPLOADS):
         await client.call("create_multipart_upload", Bucket=BUCKET, Key=f"upload-{n}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -80,18 +80,15 @@ def reading_options(options: UploadOptions | CopyOptions) -> ReadOptions:
     )
 
 
-class Operations:
-    """A group of the manager's methods. `S3Manager` is made of these, and gives them its engine."""
+class Verbs:
+    """Methods of the manager about one subject.
 
-    @property
-    def _engine(self) -> Engine:
-        """The engine of this manager.
+    Args:
+        engine: gives the engine of the open manager; raises `ManagerClosed` or `WrongEventLoop` where there is none.
+    """
 
-        Raises:
-            ManagerClosed: it is not open.
-            WrongEventLoop: it was opened on another event loop.
-        """
-        raise NotImplementedError
+    def __init__(self, engine: Callable[[], Engine]) -> None:
+        self._engine = engine
 
 
 def check_target(bucket: str, key: str) -> None:

@@ -8,12 +8,8 @@ from dataclasses import replace
 from apm_s3._naming import HEALTH_PREFIX, check_bucket_name, check_environment, check_file_name
 from apm_s3._s3.buckets import policies
 from apm_s3._s3.buckets.emptying import PRODUCTION
-from apm_s3._s3.buckets.parts import BucketGroup
-from apm_s3._s3.buckets.plans import Unsupported
-from apm_s3._s3.buckets.requests import BucketRef
 from apm_s3._tools import TOOLS
 from apm_s3.errors import InvalidOption
-from apm_s3.models import BucketPlan
 from apm_s3.options._bucket_settings import (
     Encryption,
     OwnershipControls,
@@ -187,82 +183,6 @@ def apm_bucket_options(
     )
 
 
-class ApmBucketOperations(BucketGroup):
-    """Buckets for configurations."""
-
-    async def create_apm_bucket(
-        self,
-        name: str,
-        environment: str,
-        tool: str,
-        purpose: str,
-        *,
-        region: str | None = None,
-        kms_key_id: str | None = None,
-        mfa: str | None = None,
-        retention: int | None = None,
-        tags: Mapping[str, str] | None = None,
-        prefixes: Sequence[str] = ("",),
-        policy: Policy | None = None,
-        require_https: bool | None = None,
-        move_small_objects: bool = False,
-        unsupported: Unsupported = "refuse",
-    ) -> BucketPlan:
-        """Make a bucket for configurations: encrypted, versioned, private, tagged, with a policy and a lifecycle.
-
-        `apm_lifecycle` tells what happens to its objects, `apm_policy` what is denied. If anything of it cannot be
-        set, the bucket is removed again. An existing bucket is brought to the same settings by
-        `ensure_bucket(name, apm_bucket_options(...))`.
-
-        Args:
-            environment: "production" or "prod" adds the protections that only MFA lifts. They bind everybody: later
-                changes of the bucket's settings need credentials from a session with MFA.
-            tool: whose configurations it holds, or "all".
-            purpose: "configs", "backups", "logs", ...: what the bucket is for.
-            kms_key_id: encrypt with this KMS key instead of SSE-S3.
-            mfa: "serial code" of the root user's MFA device turns MFA delete on; S3 then refuses lifecycle rules, so
-                that these are left out, with a warning.
-            retention: days after which backups (or logs, by purpose) expire.
-            tags: further ones.
-            prefixes: of the configuration stores in the bucket.
-            policy: in place of the environment's own.
-            require_https: deny plain HTTP. By default so, except on an endpoint of plain HTTP, where it would lock
-                everybody out: it is left out there, with a warning.
-            move_small_objects: also move objects under 128 KiB to cheaper classes.
-            unsupported: "warn" leaves out what an S3-compatible server lacks, and says so.
-
-        Returns:
-            What was done; `warnings` says what was left out.
-
-        Raises:
-            As `create_bucket`; and InvalidOption or InvalidKey for an argument that cannot be.
-        """
-        endpoint = await self._parts.requests.endpoint(region)
-        options = apm_bucket_options(
-            name,
-            environment,
-            tool,
-            purpose,
-            region=endpoint.region,
-            kms_key_id=kms_key_id,
-            mfa_delete=mfa is not None,
-            retention=retention,
-            tags=tags,
-            prefixes=prefixes,
-            policy=policy,
-            require_https=endpoint.is_encrypted if require_https is None else require_https,
-            move_small_objects=move_small_objects,
-        )
-        warnings = _warnings(
-            mfa_delete=mfa is not None,
-            plain_http=require_https is None and policy is None and not endpoint.is_encrypted,
-        )
-        plan = await self._parts.plans.create(
-            "create_apm_bucket", BucketRef(name, region), options, mfa=mfa, unsupported=unsupported
-        )
-        return replace(plan, warnings=(*warnings, *plan.warnings))
-
-
 def _check(
     name: str, environment: str, tool: str, purpose: str, retention: int | None, prefixes: Sequence[str]
 ) -> None:
@@ -283,15 +203,14 @@ def _check(
                 raise InvalidOption(f"the prefix '{prefix}' does not end with '/'", hint=f"use '{prefix}/'")
 
 
-def _warnings(*, mfa_delete: bool, plain_http: bool) -> list[str]:
-    warnings = []
+def left_out(*, mfa_delete: bool, plain_http: bool) -> list[str]:
+    """What a bucket of `apm_bucket_options` does without, as warnings."""
+    told = []
     if mfa_delete:
-        warnings.append("S3 takes no lifecycle rules beside MFA delete: nothing will expire or move by itself")
+        told.append("S3 takes no lifecycle rules beside MFA delete: nothing will expire or move by itself")
     if plain_http:
-        warnings.append(
-            "the endpoint is plain HTTP: the policy does not deny plain HTTP, which would lock everybody out"
-        )
-    return warnings
+        told.append("the endpoint is plain HTTP: the policy does not deny plain HTTP, which would lock everybody out")
+    return told
 
 
 def _kept(rule_id: str, prefix: str) -> list[LifecycleRule]:

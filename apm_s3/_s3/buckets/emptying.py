@@ -8,11 +8,11 @@ from typing import Any
 
 from apm_s3._paging import ListingProgress
 from apm_s3._s3.buckets.requests import BucketRef
-from apm_s3._s3.buckets.settings import SettingOperations
+from apm_s3._s3.buckets.settings import BucketSettings
 from apm_s3._s3.engine import Engine
+from apm_s3._s3.objects.deletions import delete_alone
 from apm_s3._s3.objects.listing import check_versions
 from apm_s3._s3.objects.multipart import abort_upload
-from apm_s3._s3.objects.verbs import delete_alone
 from apm_s3._s3_answers import s3_error
 from apm_s3._tasks import run_all
 from apm_s3._wire import xml
@@ -64,7 +64,7 @@ class _Window:
 class BucketEmptying:
     """See the module."""
 
-    def __init__(self, settings: SettingOperations, engine: Engine) -> None:
+    def __init__(self, settings: BucketSettings, engine: Engine) -> None:
         self._settings = settings
         self._engine = engine
         self._transport = engine.transport

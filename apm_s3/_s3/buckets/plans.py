@@ -12,7 +12,7 @@ from apm_s3._logs import LOGGER
 from apm_s3._naming import check_bucket_name
 from apm_s3._plans import PlanDocument
 from apm_s3._s3.buckets.requests import BucketRef, BucketRequests, outcome_unknown
-from apm_s3._s3.buckets.settings import SettingOperations, check_mfa, without_transitions
+from apm_s3._s3.buckets.settings import BucketSettings, check_mfa, without_transitions
 from apm_s3._s3.capabilities import TRANSITIONS
 from apm_s3._tasks import shielded
 from apm_s3.errors import (
@@ -37,7 +37,7 @@ _WITHDRAW_SECONDS = 30.0
 class BucketPlans:
     """See the module. Calls of one manager about one bucket wait for each other."""
 
-    def __init__(self, requests: BucketRequests, settings: SettingOperations) -> None:
+    def __init__(self, requests: BucketRequests, settings: BucketSettings) -> None:
         self._requests = requests
         self._settings = settings
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()

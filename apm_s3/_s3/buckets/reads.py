@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from apm_s3._s3.buckets.requests import BucketRef, BucketRequests
-from apm_s3._s3.buckets.settings import SettingOperations
+from apm_s3._s3.buckets.settings import BucketSettings
 from apm_s3._tasks import run_all
 from apm_s3._wire.documents import SETTINGS
 from apm_s3.errors import AccessDenied, BucketNotFound
@@ -21,7 +21,7 @@ _PAGE = 1000
 class BucketReads:
     """See the module."""
 
-    def __init__(self, requests: BucketRequests, settings: SettingOperations) -> None:
+    def __init__(self, requests: BucketRequests, settings: BucketSettings) -> None:
         self._requests = requests
         self._settings = settings
 

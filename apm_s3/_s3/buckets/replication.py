@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from apm_s3._naming import check_key
 from apm_s3._s3.buckets import policies
-from apm_s3._s3.buckets.parts import BucketGroup, bucket_ref
-from apm_s3._s3.buckets.requests import BucketRef
-from apm_s3._s3.engine import told_apart
+from apm_s3._s3.buckets.parts import BucketParts
+from apm_s3._s3.buckets.requests import BucketRef, BucketRequests
+from apm_s3._s3.engine import Engine, told_apart
 from apm_s3.errors import BucketNotFound, InvalidOption, NotFound
 from apm_s3.models import ReplicationSetup
 from apm_s3.options._bucket_settings import Encryption, Versioning
@@ -24,115 +23,73 @@ _REPLICATED = ("lifecycle", "versioning", "encryption", "ownership", "public_acc
 """What a target bucket gets of the source's settings: its protections."""
 
 
-class ReplicationOperations(BucketGroup):
-    """Replication between buckets."""
+@dataclass(frozen=True)
+class Wanted:
+    """What `S3Manager.setup_replication` is asked for, beside the two buckets."""
 
-    async def setup_replication(
-        self,
-        source: str,
-        target: str,
-        *,
-        role: str | None = None,
-        source_region: str | None = None,
-        target_region: str | None = None,
-        prefixes: Sequence[str] = ("",),
-        delete_markers: bool = True,
-        storage_class: str | None = None,
-        target_account: str | None = None,
-        kms_key_id: str | None = None,
-        create_target: bool = False,
-        expected_bucket_owner: str | None = None,
-    ) -> ReplicationSetup:
-        """Replicate the objects of `source` into `target`.
+    role: str | None
+    prefixes: Sequence[str]
+    delete_markers: bool
+    storage_class: str | None
+    kms_key_id: str | None
+    create_target: bool
 
-        Both buckets must have versioning. The role has to exist and allow what `permissions_policy` of the result
-        says: without `role`, nothing is changed, and the result tells what to make it of (print it).
-        Rules that the source has already for other targets are kept.
 
-        Args:
-            role: the ARN of the IAM role that S3 assumes.
-            prefixes: only these; one rule each.
-            delete_markers: replicate deletions, too (never the deletion of a version).
-            storage_class: of the replicas; the source's where it is None.
-            target_account: the account that owns the target, where that is another one; it will own the replicas.
-            kms_key_id: the key, in the target's region, that encrypts replicas of objects that are encrypted with KMS;
-                without it, those are not replicated.
-            create_target: make the target, in `target_region`, with the source's protections, if it does not exist.
-            expected_bucket_owner: of the source.
+async def set_up(parts: BucketParts, source: BucketRef, target: BucketRef, wanted: Wanted) -> ReplicationSetup:
+    """Replicate `source` into `target`; without a role, only say what it would take."""
+    if source.name == target.name:
+        raise InvalidOption("a bucket cannot replicate into itself", hint="name another target", bucket=source.name)
+    role, kms_key_id = wanted.role, wanted.kms_key_id
+    settings = (await parts.reads.get(_OPERATION, source)).settings
+    _check_versioned(source.name, settings.versioning)
+    exists = await _is_there(parts, target, wanted.create_target)
+    partition_region = (await parts.requests.endpoint(source.region)).region
+    arns = policies.bucket_arn(source.name, partition_region), policies.bucket_arn(target.name, partition_region)
+    replication = _merged(source.name, settings.replication, role, _rules(arns[1], target.owner, wanted))
+    replication.check()
+    if role is not None:
+        if not exists:
+            options = _target_options(settings, arns, kms_key_id)
+            await parts.plans.create(_OPERATION, target, options, mfa=None, unsupported="refuse")
+        await parts.settings.write(_OPERATION, source, replication)
+    return ReplicationSetup(
+        replication,
+        applied=role is not None,
+        created_target=role is not None and not exists,
+        trust_policy=trust_policy(),
+        permissions_policy=permissions_policy(*arns, settings.encryption, kms_key_id),
+        warnings=_warnings(settings.encryption, kms_key_id),
+    )
 
-        Raises:
-            BucketNotFound: the source, or, without `create_target`, the target does not exist.
-            InvalidOption: versioning is off on one side, or the source replicates with another role.
-        """
-        ref = bucket_ref(source, source_region, expected_bucket_owner)
-        target_ref = bucket_ref(target, target_region, target_account)
-        if source == target:
-            raise InvalidOption("a bucket cannot replicate into itself", hint="name another target", bucket=source)
-        settings = (await self._parts.reads.get(_OPERATION, ref)).settings
-        _check_versioned(source, settings.versioning)
-        exists = await self._is_there(target_ref, create_target)
-        partition_region = (await self._parts.requests.endpoint(source_region)).region
-        arns = policies.bucket_arn(source, partition_region), policies.bucket_arn(target, partition_region)
-        rules = _rules(arns[1], prefixes, delete_markers, storage_class, target_account, kms_key_id)
-        replication = _merged(source, settings.replication, role, rules)
-        replication.check()
-        if role is not None:
-            if not exists:
-                options = _target_options(settings, arns, kms_key_id)
-                await self._parts.plans.create(_OPERATION, target_ref, options, mfa=None, unsupported="refuse")
-            await self._parts.settings.write(_OPERATION, ref, replication)
-        return ReplicationSetup(
-            replication,
-            applied=role is not None,
-            created_target=role is not None and not exists,
-            trust_policy=trust_policy(),
-            permissions_policy=permissions_policy(*arns, settings.encryption, kms_key_id),
-            warnings=_warnings(settings.encryption, kms_key_id),
+
+async def _is_there(parts: BucketParts, target: BucketRef, may_be_missing: bool) -> bool:
+    """Whether there is a target, which then has versioning."""
+    if await parts.requests.head(_OPERATION, target) is not None:
+        _check_versioned(target.name, await parts.settings.read(_OPERATION, target, Versioning))
+        return True
+    if not may_be_missing:
+        raise BucketNotFound(
+            f"the target bucket '{target.name}' does not exist",
+            operation=_OPERATION,
+            bucket=target.name,
+            hint="pass create_target=True to make it with the source's protections",
         )
+    return False
 
-    async def _is_there(self, target: BucketRef, may_be_missing: bool) -> bool:
-        """Whether there is a target, which then has versioning."""
-        if await self._parts.requests.head(_OPERATION, target) is not None:
-            _check_versioned(target.name, await self._parts.settings.read(_OPERATION, target, Versioning))
-            return True
-        if not may_be_missing:
-            raise BucketNotFound(
-                f"the target bucket '{target.name}' does not exist",
-                operation=_OPERATION,
-                bucket=target.name,
-                hint="pass create_target=True to make it with the source's protections",
-            )
-        return False
 
-    async def replication_status(
-        self,
-        bucket: str,
-        key: str,
-        *,
-        version_id: str | None = None,
-        region: str | None = None,
-        expected_bucket_owner: str | None = None,
-    ) -> str | None:
-        """How far the replication of an object is: "PENDING", "COMPLETED" or "FAILED"; "REPLICA" for a replica.
-
-        None where no rule applies to it.
-
-        Raises:
-            BucketNotFound, ObjectNotFound: there is none.
-        """
-        ref = bucket_ref(bucket, region, expected_bucket_owner)
-        check_key(key, bucket=bucket)
-        params: dict[str, Any] = {"Key": key}
-        if version_id is not None:
-            params["VersionId"] = version_id
-        try:
-            answer = await self._parts.requests.send("replication_status", "head_object", ref, **params)
-        except NotFound as error:
-            options = ReadOptions(expected_bucket_owner=expected_bucket_owner)
-            raise await told_apart(self._engine, error, "replication_status", options) from error
-        status: str | None = answer.get("ReplicationStatus")
-        # The API's reference says COMPLETE, S3 says COMPLETED.
-        return "COMPLETED" if status == "COMPLETE" else status
+async def status(
+    requests: BucketRequests, engine: Engine, ref: BucketRef, key: str, version_id: str | None
+) -> str | None:
+    """How far the replication of an object is, in the words of S3's documentation; None where no rule applies to it."""
+    params: dict[str, Any] = {"Key": key} if version_id is None else {"Key": key, "VersionId": version_id}
+    try:
+        answer = await requests.send("replication_status", "head_object", ref, **params)
+    except NotFound as error:
+        options = ReadOptions(expected_bucket_owner=ref.owner)
+        raise await told_apart(engine, error, "replication_status", options) from error
+    found: str | None = answer.get("ReplicationStatus")
+    # The API's reference says COMPLETE, S3 says COMPLETED.
+    return "COMPLETED" if found == "COMPLETE" else found
 
 
 def trust_policy() -> str:
@@ -202,20 +159,13 @@ def _check_versioned(bucket: str, versioning: Versioning | None) -> None:
         )
 
 
-def _rules(
-    target_arn: str,
-    prefixes: Sequence[str],
-    delete_markers: bool,
-    storage_class: str | None,
-    account: str | None,
-    kms_key_id: str | None,
-) -> list[ReplicationRule]:
+def _rules(target_arn: str, account: str | None, wanted: Wanted) -> list[ReplicationRule]:
     destination = ReplicationDestination(
         bucket=target_arn,
         account=account,
-        storage_class=storage_class,
+        storage_class=wanted.storage_class,
         owner_override=account is not None,
-        kms_key_id=kms_key_id,
+        kms_key_id=wanted.kms_key_id,
     )
     name = target_arn.rpartition(":")[2]
     return [
@@ -223,10 +173,10 @@ def _rules(
             id=f"{name} {prefix}".strip(),
             destination=destination,
             prefix=prefix,
-            delete_markers=delete_markers,
-            kms_objects=kms_key_id is not None,
+            delete_markers=wanted.delete_markers,
+            kms_objects=wanted.kms_key_id is not None,
         )
-        for prefix in prefixes
+        for prefix in wanted.prefixes
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from apm_s3._cache.cache import Cache
 from apm_s3._s3.capabilities import Capabilities
+from apm_s3._s3.engine import check_bucket
 from apm_s3._s3.remembering import forget_after
 from apm_s3._s3.runner import Runner
 from apm_s3._s3.transports.boto.control import ControlPlane, Endpoint
@@ -37,6 +38,16 @@ class BucketRef:
     region: str | None = None
     owner: str | None = None
     is_new: bool = False
+
+
+def bucket_ref(name: str, region: str | None = None, owner: str | None = None) -> BucketRef:
+    """The bucket, if there can be one of that name.
+
+    Raises:
+        InvalidBucketName: it cannot be a bucket's name.
+    """
+    check_bucket(name)
+    return BucketRef(name, region, owner)
 
 
 class BucketRequests:

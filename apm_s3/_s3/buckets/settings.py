@@ -26,7 +26,7 @@ from apm_s3.options._lifecycle import Lifecycle
 S = TypeVar("S", bound=BucketSetting)
 
 
-class SettingOperations:
+class BucketSettings:
     """See the module."""
 
     def __init__(self, requests: BucketRequests) -> None:

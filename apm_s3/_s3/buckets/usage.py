@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from apm_s3._paging import ListingProgress
-from apm_s3._s3.buckets.parts import BucketGroup, bucket_ref
+from apm_s3._s3.buckets.requests import BucketRef
 from apm_s3._s3.engine import Engine
 from apm_s3._s3.objects.listing import check_versions
 from apm_s3._tasks import run_all
@@ -71,51 +71,29 @@ class _Tally:
         )
 
 
-class UsageOperations(BucketGroup):
-    """What a bucket costs."""
-
-    async def bucket_usage(
-        self,
-        bucket: str,
-        *,
-        prefixes: Sequence[str] = ("",),
-        expected_bucket_owner: str | None = None,
-        timeout: float | None = None,
-    ) -> BucketUsage:
-        """Objects and bytes in a bucket by storage class, environment and tool, old versions included.
-
-        It lists the bucket, folders in parallel: one request for each thousand versions. For buckets of many millions,
-        S3 Inventory or Storage Lens cost less.
-
-        Args:
-            prefixes: of the configuration stores in the bucket.
-            timeout: seconds for each request of the listing.
-
-        Raises:
-            BucketNotFound: it does not exist.
-        """
-        ref = bucket_ref(bucket)
-        tally = _Tally(tuple(sorted(prefixes, key=len, reverse=True)))
-        listing = _Listing(self._engine, ref.name, expected_bucket_owner, timeout, tally)
-        folders = [""]
-        for _ in range(_DEPTH):
-            found = await run_all([listing.level(folder) for folder in folders], limit=_PREFIXES_AT_ONCE)
-            folders = [inner for inners in found for inner in inners]
-        await run_all([listing.everything(folder) for folder in folders], limit=_PREFIXES_AT_ONCE)
-        return tally.report(bucket)
+async def measure(engine: Engine, ref: BucketRef, prefixes: Sequence[str], timeout: float | None) -> BucketUsage:
+    """Count what is in the bucket, old versions included."""
+    tally = _Tally(tuple(sorted(prefixes, key=len, reverse=True)))
+    listing = _Listing(engine, ref, timeout, tally)
+    folders = [""]
+    for _ in range(_DEPTH):
+        found = await run_all([listing.level(folder) for folder in folders], limit=_PREFIXES_AT_ONCE)
+        folders = [inner for inners in found for inner in inners]
+    await run_all([listing.everything(folder) for folder in folders], limit=_PREFIXES_AT_ONCE)
+    return tally.report(ref.name)
 
 
 @dataclass(frozen=True)
 class _Listing:
     engine: Engine
-    bucket: str
-    owner: str | None
+    ref: BucketRef
     timeout: float | None
     tally: _Tally
 
     async def level(self, folder: str) -> tuple[str, ...]:
         """Count what lies in the folder itself; the folders in it. With many of those, count everything in it."""
-        page = await self._page(ListOptions(prefix=folder, delimiter="/", expected_bucket_owner=self.owner), None, None)
+        options = ListOptions(prefix=folder, delimiter="/", expected_bucket_owner=self.ref.owner)
+        page = await self._page(options, None, None)
         if page.next_key is not None or len(page.prefixes) > _MAX_FOLDERS:
             await self.everything(folder)
             return ()
@@ -124,10 +102,10 @@ class _Listing:
 
     async def everything(self, folder: str) -> None:
         """Count all that lies under the folder."""
-        options = ListOptions(prefix=folder, expected_bucket_owner=self.owner)
+        options = ListOptions(prefix=folder, expected_bucket_owner=self.ref.owner)
         key: str | None = None
         version: str | None = None
-        progress = ListingProgress("bucket_usage", self.bucket)
+        progress = ListingProgress("bucket_usage", self.ref.name)
         while True:
             page = await self._page(options, key, version)
             check_versions(progress, page)
@@ -138,9 +116,9 @@ class _Listing:
 
     async def _page(self, options: ListOptions, key: str | None, version: str | None) -> VersionPage:
         async def attempt() -> VersionPage:
-            return await self.engine.transport.list_versions(self.bucket, options, key, version)
+            return await self.engine.transport.list_versions(self.ref.name, options, key, version)
 
-        return await self.engine.runner.run("bucket_usage", self.bucket, None, attempt, timeout=self.timeout)
+        return await self.engine.runner.run("bucket_usage", self.ref.name, None, attempt, timeout=self.timeout)
 
 
 def belongs_to(key: str, prefixes: Sequence[str] = ("",)) -> tuple[str, str]:

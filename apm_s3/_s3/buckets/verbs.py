@@ -1,27 +1,42 @@
-"""The verbs about buckets."""
+"""The manager's methods about buckets: their documentation, and the checks of their arguments."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
+from apm_s3._naming import check_key
 from apm_s3._plans import PlanDocument
-from apm_s3._s3.buckets.parts import BucketGroup, bucket_ref
+from apm_s3._s3.buckets import apm_buckets, replication, restores, usage
+from apm_s3._s3.buckets.parts import BucketParts
 from apm_s3._s3.buckets.plans import Unsupported
-from apm_s3._s3.buckets.requests import BucketRef
-from apm_s3.models import BucketDetails, BucketInfo, BucketPlan, EmptyReport
-from apm_s3.options._bucket_settings import BucketSetting
+from apm_s3._s3.buckets.requests import BucketRef, bucket_ref
+from apm_s3._s3.engine import Engine, Verbs
+from apm_s3.models import BucketDetails, BucketInfo, BucketPlan, BucketUsage, EmptyReport, ReplicationSetup
+from apm_s3.options._bucket_settings import BucketSetting, Policy
 from apm_s3.options._buckets import BucketOptions
 
 S = TypeVar("S", bound=BucketSetting)
 
 
-class BucketOperations(BucketGroup):
-    """See the module.
+class Buckets(Verbs):
+    """What the manager does with buckets.
 
-    In all of them, `region` is the region whose endpoint is asked (the manager's own where it is None), and
+    In all of these methods, `region` is the region whose endpoint is asked (the manager's own where it is None), and
     `expected_bucket_owner` the account that the bucket has to belong to (AccessDenied where it does not).
     """
+
+    def __init__(self, engine: Callable[[], Engine]) -> None:
+        super().__init__(engine)
+        self._made: BucketParts | None = None
+
+    @property
+    def _parts(self) -> BucketParts:
+        engine = self._engine()
+        if self._made is None:
+            self._made = BucketParts(engine)
+        return self._made
 
     async def create_bucket(
         self,
@@ -233,3 +248,191 @@ class BucketOperations(BucketGroup):
         """
         ref = bucket_ref(bucket, region, expected_bucket_owner)
         await self._parts.settings.remove("remove_setting", ref, kind, mfa=mfa)
+
+    async def create_apm_bucket(
+        self,
+        name: str,
+        environment: str,
+        tool: str,
+        purpose: str,
+        *,
+        region: str | None = None,
+        kms_key_id: str | None = None,
+        mfa: str | None = None,
+        retention: int | None = None,
+        tags: Mapping[str, str] | None = None,
+        prefixes: Sequence[str] = ("",),
+        policy: Policy | None = None,
+        require_https: bool | None = None,
+        move_small_objects: bool = False,
+        unsupported: Unsupported = "refuse",
+    ) -> BucketPlan:
+        """Make a bucket for configurations: encrypted, versioned, private, tagged, with a policy and a lifecycle.
+
+        `apm_lifecycle` tells what happens to its objects, `apm_policy` what is denied. If anything of it cannot be
+        set, the bucket is removed again. An existing bucket is brought to the same settings by
+        `ensure_bucket(name, apm_bucket_options(...))`.
+
+        Args:
+            environment: "production" or "prod" adds the protections that only MFA lifts. They bind everybody: later
+                changes of the bucket's settings need credentials from a session with MFA.
+            tool: whose configurations it holds, or "all".
+            purpose: "configs", "backups", "logs", ...: what the bucket is for.
+            kms_key_id: encrypt with this KMS key instead of SSE-S3.
+            mfa: "serial code" of the root user's MFA device turns MFA delete on; S3 then refuses lifecycle rules, so
+                that these are left out, with a warning.
+            retention: days after which backups (or logs, by purpose) expire.
+            tags: further ones.
+            prefixes: of the configuration stores in the bucket.
+            policy: in place of the environment's own.
+            require_https: deny plain HTTP. By default so, except on an endpoint of plain HTTP, where it would lock
+                everybody out: it is left out there, with a warning.
+            move_small_objects: also move objects under 128 KiB to cheaper classes.
+            unsupported: "warn" leaves out what an S3-compatible server lacks, and says so.
+
+        Returns:
+            What was done; `warnings` says what was left out.
+
+        Raises:
+            As `create_bucket`; and InvalidOption or InvalidKey for an argument that cannot be.
+        """
+        endpoint = await self._parts.requests.endpoint(region)
+        options = apm_buckets.apm_bucket_options(
+            name,
+            environment,
+            tool,
+            purpose,
+            region=endpoint.region,
+            kms_key_id=kms_key_id,
+            mfa_delete=mfa is not None,
+            retention=retention,
+            tags=tags,
+            prefixes=prefixes,
+            policy=policy,
+            require_https=endpoint.is_encrypted if require_https is None else require_https,
+            move_small_objects=move_small_objects,
+        )
+        warnings = apm_buckets.left_out(
+            mfa_delete=mfa is not None,
+            plain_http=require_https is None and policy is None and not endpoint.is_encrypted,
+        )
+        plan = await self._parts.plans.create(
+            "create_apm_bucket", BucketRef(name, region), options, mfa=mfa, unsupported=unsupported
+        )
+        return replace(plan, warnings=(*warnings, *plan.warnings))
+
+    async def bucket_usage(
+        self,
+        bucket: str,
+        *,
+        prefixes: Sequence[str] = ("",),
+        expected_bucket_owner: str | None = None,
+        timeout: float | None = None,
+    ) -> BucketUsage:
+        """Objects and bytes in a bucket by storage class, environment and tool, old versions included.
+
+        It lists the bucket, folders in parallel: one request for each thousand versions. For buckets of many millions,
+        S3 Inventory or Storage Lens cost less.
+
+        Args:
+            prefixes: of the configuration stores in the bucket.
+            timeout: seconds for each request of the listing.
+
+        Raises:
+            BucketNotFound: it does not exist.
+        """
+        ref = bucket_ref(bucket, owner=expected_bucket_owner)
+        return await usage.measure(self._engine(), ref, prefixes, timeout)
+
+    async def setup_replication(
+        self,
+        source: str,
+        target: str,
+        *,
+        role: str | None = None,
+        source_region: str | None = None,
+        target_region: str | None = None,
+        prefixes: Sequence[str] = ("",),
+        delete_markers: bool = True,
+        storage_class: str | None = None,
+        target_account: str | None = None,
+        kms_key_id: str | None = None,
+        create_target: bool = False,
+        expected_bucket_owner: str | None = None,
+    ) -> ReplicationSetup:
+        """Replicate the objects of `source` into `target`.
+
+        Both buckets must have versioning. The role has to exist and allow what `permissions_policy` of the result
+        says: without `role`, nothing is changed, and the result tells what to make it of (print it).
+        Rules that the source has already for other targets are kept.
+
+        Args:
+            role: the ARN of the IAM role that S3 assumes.
+            prefixes: only these; one rule each.
+            delete_markers: replicate deletions, too (never the deletion of a version).
+            storage_class: of the replicas; the source's where it is None.
+            target_account: the account that owns the target, where that is another one; it will own the replicas.
+            kms_key_id: the key, in the target's region, that encrypts replicas of objects that are encrypted with KMS;
+                without it, those are not replicated.
+            create_target: make the target, in `target_region`, with the source's protections, if it does not exist.
+            expected_bucket_owner: of the source.
+
+        Raises:
+            BucketNotFound: the source, or, without `create_target`, the target does not exist.
+            InvalidOption: versioning is off on one side, or the source replicates with another role.
+        """
+        ref = bucket_ref(source, source_region, expected_bucket_owner)
+        target_ref = bucket_ref(target, target_region, target_account)
+        wanted = replication.Wanted(role, prefixes, delete_markers, storage_class, kms_key_id, create_target)
+        return await replication.set_up(self._parts, ref, target_ref, wanted)
+
+    async def replication_status(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        version_id: str | None = None,
+        region: str | None = None,
+        expected_bucket_owner: str | None = None,
+    ) -> str | None:
+        """How far the replication of an object is: "PENDING", "COMPLETED" or "FAILED"; "REPLICA" for a replica.
+
+        None where no rule applies to it.
+
+        Raises:
+            BucketNotFound, ObjectNotFound: there is none.
+        """
+        ref = bucket_ref(bucket, region, expected_bucket_owner)
+        check_key(key, bucket=bucket)
+        return await replication.status(self._parts.requests, self._engine(), ref, key, version_id)
+
+    async def restore_archived(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        days: int = 7,
+        tier: restores.RestoreTier = "Standard",
+        version_id: str | None = None,
+        region: str | None = None,
+        expected_bucket_owner: str | None = None,
+    ) -> bool:
+        """Ask S3 to make an object in GLACIER or DEEP_ARCHIVE readable for some days. It takes minutes to two days.
+
+        `head_file` and `read_file` tell when it can be read: until then, reading raises ObjectArchived. Times and
+        costs of the tiers: https://docs.aws.amazon.com/AmazonS3/latest/userguide/restoring-objects-retrieval-options.html.
+
+        Args:
+            days: how long the readable copy is kept.
+            tier: how fast; "Expedited" does not exist for DEEP_ARCHIVE.
+
+        Returns:
+            Whether it was asked for now; False where that is under way already.
+
+        Raises:
+            InvalidOption: `days` is less than 1, or the object is in no archive class.
+            ObjectNotFound, BucketNotFound: there is none.
+        """
+        ref = bucket_ref(bucket, region, expected_bucket_owner)
+        check_key(key, bucket=bucket)
+        return await restores.restore(self._parts.requests, ref, key, version_id, days, tier)

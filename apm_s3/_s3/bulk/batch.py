@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from dataclasses import replace
-from typing import TypedDict, Unpack, cast
+from typing import TypedDict, Unpack
 
-from apm_s3._s3.bulk.workers import Batch, Verbs
+from apm_s3._s3.bulk.workers import Batch
 from apm_s3._s3.engine import Engine
-from apm_s3._s3.engine import Operations as ManagerPart
+from apm_s3._s3.objects.verbs import Objects
 from apm_s3.batch import BatchResult, OnProgress, OperationResult, Operations, UploadOp
 from apm_s3.errors import DeadlineExceeded
 
@@ -20,95 +19,17 @@ _CHAIN = 20
 
 
 class Limits(TypedDict):
+    """Limits of a batch, as `S3Manager.batch` takes them."""
+
     concurrency: int | None
     timeout: float | None
     operation_timeout: float | None
 
 
-class BatchOperations(ManagerPart):
-    """What the manager does with many operations at once."""
-
-    async def batch(
-        self,
-        operations: Operations,
-        *,
-        concurrency: int | None = None,
-        timeout: float | None = None,
-        operation_timeout: float | None = None,
-        on_progress: OnProgress | None = None,
-    ) -> BatchResult:
-        """Carry out many operations, several at a time, in no set order; the results are in the order they were given.
-
-        One that fails stops nothing: look at `ok` and `failed`, or call `raise_for_failures`. Operations are taken from
-        an iterator as there is room for them, so that it may be of any length. Deletions are sent 1000 a request; one
-        waits for others while operations come, a second at most. A cancelled batch has stopped when `CancelledError` is
-        raised: what was under way was done, or was not.
-
-        There is no batch size: nothing waits for a group of operations to end. `concurrency` bounds what is under way.
-
-        Args:
-            operations: of `apm_s3.batch`: a list, a generator or an async iterable, mixed as you like. A generator
-                runs in the event loop: one that reads files or waits belongs into an async one. What it raises ends
-                the batch, and is raised here.
-            concurrency: operations under way at once; by default `max_concurrency` of the settings, which bounds the
-                requests of all of them. A large stream holds `part_size * parallel_parts` bytes, so lower it for many.
-            timeout: seconds for the whole. What is under way then is stopped; it and what was not begun has failed with
-                `DeadlineExceeded`.
-            operation_timeout: seconds for each operation, beside the `timeout` of its own options.
-            on_progress: told whenever an operation ends.
-
-        Raises:
-            InvalidOption: a limit that makes no sense; nothing was sent.
-            ManagerClosed: the manager was closed meanwhile.
-        """
-        return await run_batch(
-            self._engine,
-            cast("Verbs", self),
-            operations,
-            on_progress,
-            concurrency=concurrency,
-            timeout=timeout,
-            operation_timeout=operation_timeout,
-        )
-
-    async def batch_iter(
-        self,
-        operations: Operations,
-        *,
-        concurrency: int | None = None,
-        timeout: float | None = None,
-        operation_timeout: float | None = None,
-    ) -> AsyncGenerator[OperationResult, None]:
-        """Carry out many operations, and give the result of each as it ends: in bounded memory, whatever their number.
-
-        While nobody asks for results, few more operations are begun than `concurrency`. Leaving the loop early stops
-        the rest once the generator is closed; use `contextlib.aclosing` to have that at once.
-
-        Args: those of `batch`.
-
-        Raises:
-            DeadlineExceeded: after the last result, where `timeout` passed before all operations had been taken from an
-                iterator. Those of a list have a result each.
-            InvalidOption, ManagerClosed: as with `batch`.
-        """
-        results = iter_batch(
-            self._engine,
-            cast("Verbs", self),
-            operations,
-            None,
-            concurrency=concurrency,
-            timeout=timeout,
-            operation_timeout=operation_timeout,
-        )
-        async with aclosing(results):
-            async for result in results:
-                yield result
-
-
 async def run_batch(
-    engine: Engine, s3: Verbs, operations: Operations, on_progress: OnProgress | None, **limits: Unpack[Limits]
+    engine: Engine, objects: Objects, operations: Operations, on_progress: OnProgress | None, **limits: Unpack[Limits]
 ) -> BatchResult:
-    """See `BatchOperations.batch`."""
+    """Carry out `operations`, and give the results in their order."""
     began = time.monotonic()
     results: list[OperationResult | None] = []
     # A caller's own list holds its operations anyway.
@@ -120,7 +41,7 @@ async def run_batch(
         plain = result.success and (keep or type(result.operation) is not UploadOp)
         results[result.position] = result if plain else _slim(result, keep=keep)
 
-    batch = Batch(engine, s3, operations, put=put, on_progress=on_progress, **limits)
+    batch = Batch(engine, objects, operations, put=put, on_progress=on_progress, **limits)
     async with batch:
         while not batch.ended:
             await batch.news.wait()
@@ -134,9 +55,9 @@ async def run_batch(
 
 
 async def iter_batch(
-    engine: Engine, s3: Verbs, operations: Operations, on_progress: OnProgress | None, **limits: Unpack[Limits]
+    engine: Engine, objects: Objects, operations: Operations, on_progress: OnProgress | None, **limits: Unpack[Limits]
 ) -> AsyncGenerator[OperationResult, None]:
-    """See `BatchOperations.batch_iter`."""
+    """Carry out `operations`, and give the result of each as it ends."""
     results: deque[OperationResult] = deque()
     limit = limits["concurrency"] or engine.settings.max_concurrency
 
@@ -146,7 +67,7 @@ async def iter_batch(
 
     batch = Batch(
         engine,
-        s3,
+        objects,
         operations,
         put=put,
         room=lambda: len(results) < limit,

@@ -12,15 +12,11 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, Literal, cast, overload
 
-from apm_s3._s3.bulk.batch import iter_batch
-from apm_s3._s3.bulk.trees import Entry, Folder, Lister, Prefix, Rules, compared, is_ordered, sorted_entries
-from apm_s3._s3.bulk.ways import Copy, Fetch, Upload, Way, delete_objects
-from apm_s3._s3.bulk.workers import Verbs
+from apm_s3._s3.bulk.trees import Entry, Folder, Prefix, Rules, compared, is_ordered, sorted_entries
+from apm_s3._s3.bulk.ways import Copy, Fetch, Run, Upload, Way, delete_objects
 from apm_s3._s3.engine import Engine, check_bucket
-from apm_s3._s3.engine import Operations as ManagerPart
-from apm_s3.batch import OnProgress, Operation, OperationResult
+from apm_s3.batch import Operation, OperationResult
 from apm_s3.errors import InvalidOption
 from apm_s3.sync import SyncAction, SyncPlan, SyncReport
 
@@ -33,172 +29,34 @@ _EXPRESS = "--x-s3"
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-express-differences.html: listings in no order."""
 
 
-class SyncOperations(ManagerPart):
-    """What the manager does to bring whole trees from one place to another."""
-
-    @overload
-    async def sync(
-        self, source: Place, target: Place, *, dry_run: Literal[True], delete_extra: bool = False,
-        include: Patterns | None = None, exclude: Patterns | None = None, on_progress: OnProgress | None = None,
-        concurrency: int | None = None,
-    ) -> SyncPlan: ...  # fmt: skip
-    @overload
-    async def sync(
-        self, source: Place, target: Place, *, dry_run: Literal[False] = False, delete_extra: bool = False,
-        include: Patterns | None = None, exclude: Patterns | None = None, on_progress: OnProgress | None = None,
-        concurrency: int | None = None,
-    ) -> SyncReport: ...  # fmt: skip
-    async def sync(
-        self,
-        source: Place,
-        target: Place,
-        *,
-        dry_run: bool = False,
-        delete_extra: bool = False,
-        include: Patterns | None = None,
-        exclude: Patterns | None = None,
-        on_progress: OnProgress | None = None,
-        concurrency: int | None = None,
-    ) -> SyncPlan | SyncReport:
-        """Bring what differs from a directory to a prefix, from a prefix to a directory, or from a prefix to another.
-
-        Files and objects of another size differ, and those of the same size whose content does: it is held against the
-        ETag, where that is a sum of the content. (That of an object with KMS or SSE-C is none, and such an object is
-        brought again.) A file that came from S3 gets the time of its object, which tells the next time that it is the
-        same. One that fails stops nothing; see the report's `failures`. Both sides are listed in step, so that their
-        size does not matter; of what is extra, the names are held. (A server other than S3 is asked for its list once
-        more, before, for its order: one that lists folder by folder, as SeaweedFS does, has both lists held. So has S3
-        Express.)
-
-        Args:
-            source, target: "s3://bucket/prefix", where a prefix stands for a folder, or the path of a directory. Links
-                are not followed.
-            dry_run: say what would be done, and write nothing.
-            delete_extra: delete from the target what the source lacks: last, and only if nothing failed before.
-            include, exclude: patterns of names below source and target, as of `fnmatch`; "*" stands for "/" too. What
-                they leave out is neither brought nor deleted.
-            on_progress: told whenever a file or object has moved.
-            concurrency: how many move at once; by default `max_concurrency` of the settings.
-
-        Raises:
-            InvalidOption: source and target are not such places, or overlap; or `delete_extra` would delete everything,
-                as the source has nothing.
-            OSError: a directory cannot be read. Nothing was deleted.
-            BucketNotFound: there is no such bucket.
-        """
-        way = _way(self._engine, cast("Lister", self), source, target)
-        ordered = await _are_ordered(self._engine, way)
-        work = _Sync(way, Rules(include, exclude), delete_extra=delete_extra, ordered=ordered)
-        if dry_run:
-            return await work.plan()
-        return await work.carry_out(_Runs(self._engine, cast("Verbs", self), on_progress, concurrency))
-
-    @overload
-    async def copy_prefix(
-        self, source_bucket: str, source_prefix: str, bucket: str, prefix: str, *, dry_run: Literal[True],
-        include: Patterns | None = None, exclude: Patterns | None = None, on_progress: OnProgress | None = None,
-        concurrency: int | None = None,
-    ) -> SyncPlan: ...  # fmt: skip
-    @overload
-    async def copy_prefix(
-        self, source_bucket: str, source_prefix: str, bucket: str, prefix: str, *, dry_run: Literal[False] = False,
-        include: Patterns | None = None, exclude: Patterns | None = None, on_progress: OnProgress | None = None,
-        concurrency: int | None = None,
-    ) -> SyncReport: ...  # fmt: skip
-    async def copy_prefix(
-        self,
-        source_bucket: str,
-        source_prefix: str,
-        bucket: str,
-        prefix: str,
-        *,
-        dry_run: bool = False,
-        include: Patterns | None = None,
-        exclude: Patterns | None = None,
-        on_progress: OnProgress | None = None,
-        concurrency: int | None = None,
-    ) -> SyncPlan | SyncReport:
-        """Copy the objects under a prefix inside S3, those that are there already left out; see `copy_file`, `sync`.
-
-        Both prefixes are taken as they are: "logs" stands for "logs/1" and "logs-old/1". Each key gets `prefix` in
-        place of `source_prefix`.
-
-        Args and errors: those of `sync`.
-        """
-        s3 = cast("Lister", self)
-        way = Copy(Prefix(s3, source_bucket, source_prefix, as_files=False), Prefix(s3, bucket, prefix, as_files=False))
-        _check_apart(way)
-        ordered = await _are_ordered(self._engine, way)
-        work = _Sync(way, Rules(include, exclude), delete_extra=False, ordered=ordered)
-        if dry_run:
-            return await work.plan()
-        return await work.carry_out(_Runs(self._engine, cast("Verbs", self), on_progress, concurrency))
-
-    @overload
-    async def delete_prefix(
-        self, bucket: str, prefix: str, *, dry_run: Literal[True], include: Patterns | None = None,
-        exclude: Patterns | None = None, on_progress: OnProgress | None = None,
-    ) -> SyncPlan: ...  # fmt: skip
-    @overload
-    async def delete_prefix(
-        self, bucket: str, prefix: str, *, dry_run: Literal[False] = False, include: Patterns | None = None,
-        exclude: Patterns | None = None, on_progress: OnProgress | None = None,
-    ) -> SyncReport: ...  # fmt: skip
-    async def delete_prefix(
-        self,
-        bucket: str,
-        prefix: str,
-        *,
-        dry_run: bool = False,
-        include: Patterns | None = None,
-        exclude: Patterns | None = None,
-        on_progress: OnProgress | None = None,
-    ) -> SyncPlan | SyncReport:
-        """Delete all objects under a prefix, 1000 a request, while they are listed.
-
-        The prefix is taken as it is: "logs" stands for "logs/1" and "logs-old/1". A versioned bucket gets delete
-        markers.
-
-        Args and errors: those of `sync`.
-
-        Raises:
-            InvalidOption: an empty prefix, which stands for the whole bucket: `delete_bucket(force=True)` empties one.
-        """
-        if not prefix:
-            raise InvalidOption(
-                "an empty prefix stands for the whole bucket",
-                operation="delete_prefix",
-                bucket=bucket,
-                hint="give a prefix; delete_bucket(bucket, force=True) empties a bucket, old versions included",
-            )
-        check_bucket(bucket)
-        tree, rules = Prefix(cast("Lister", self), bucket, prefix, as_files=False), Rules(include, exclude)
-        if dry_run:
-            actions = [SyncAction("delete", one.key, one.size, "under the prefix") async for one in _kept(tree, rules)]
-            return SyncPlan(str(tree), str(tree), tuple(actions))
-        run = _Runs(self._engine, cast("Verbs", self), on_progress, None)
-        return await _delete_all(tree, rules, run)
+async def bring(
+    engine: Engine, way: Way, rules: Rules, run: Run | None, *, delete_extra: bool
+) -> SyncPlan | SyncReport:
+    """Bring what differs, and delete what is extra where that is wanted; without `run`, only say so."""
+    work = _Sync(way, rules, delete_extra=delete_extra, ordered=await _are_ordered(engine, way))
+    return await (work.plan() if run is None else work.carry_out(run))
 
 
-class _Runs:
-    """Carries operations out; see `ways.Runs`."""
+async def delete_all(engine: Engine, bucket: str, prefix: str, rules: Rules, run: Run | None) -> SyncPlan | SyncReport:
+    """Delete what lies under a prefix while it is listed; without `run`, only say so."""
+    tree = Prefix(engine, bucket, prefix, as_files=False)
+    if run is None:
+        actions = [SyncAction("delete", one.key, one.size, "under the prefix") async for one in _kept(tree, rules)]
+        return SyncPlan(str(tree), str(tree), tuple(actions))
+    began, deleted = time.monotonic(), 0
+    failures: dict[str, Exception] = {}
 
-    def __init__(self, engine: Engine, s3: Verbs, on_progress: OnProgress | None, concurrency: int | None) -> None:
-        self._engine = engine
-        self._s3 = s3
-        self._on_progress = on_progress
-        self._concurrency = concurrency
+    async def keys() -> AsyncGenerator[str, None]:
+        async with aclosing(_kept(tree, rules)) as entries:
+            async for entry in entries:
+                yield entry.key
 
-    def __call__(self, operations: Any) -> AsyncGenerator[OperationResult, None]:
-        return iter_batch(
-            self._engine,
-            self._s3,
-            operations,
-            self._on_progress,
-            concurrency=self._concurrency,
-            timeout=None,
-            operation_timeout=None,
-        )
+    async with aclosing(delete_objects(tree, keys(), run)) as outcomes:
+        async for key, error in outcomes:
+            deleted += error is None
+            if error is not None:
+                failures[key] = error
+    return SyncReport(str(tree), str(tree), deleted=deleted, failures=failures, duration=time.monotonic() - began)
 
 
 class _Sync:
@@ -223,7 +81,7 @@ class _Sync:
         way = self._way
         return SyncPlan(str(way.source), str(way.target), tuple(actions), self._unchanged, way.source.skipped)
 
-    async def carry_out(self, run: _Runs) -> SyncReport:
+    async def carry_out(self, run: Run) -> SyncReport:
         """Do it."""
         began = time.monotonic()
         way, counts, moved, deleted = self._way, {"create": 0, "update": 0}, 0, 0
@@ -322,23 +180,6 @@ async def _kept(tree: Folder | Prefix, rules: Rules) -> AsyncGenerator[Entry, No
                 yield entry
 
 
-async def _delete_all(tree: Prefix, rules: Rules, run: _Runs) -> SyncReport:
-    began, deleted = time.monotonic(), 0
-    failures: dict[str, Exception] = {}
-
-    async def keys() -> AsyncGenerator[str, None]:
-        async with aclosing(_kept(tree, rules)) as entries:
-            async for entry in entries:
-                yield entry.key
-
-    async with aclosing(delete_objects(tree, keys(), run)) as outcomes:
-        async for key, error in outcomes:
-            deleted += error is None
-            if error is not None:
-                failures[key] = error
-    return SyncReport(str(tree), str(tree), deleted=deleted, failures=failures, duration=time.monotonic() - began)
-
-
 async def _are_ordered(engine: Engine, way: Way) -> bool:
     """Whether both sides come in the order of their keys. S3 promises it; of others, it is seen only at the end."""
     is_aws: bool | None = None
@@ -354,19 +195,42 @@ async def _are_ordered(engine: Engine, way: Way) -> bool:
     return True
 
 
-def _way(engine: Engine, s3: Lister, source: Place, target: Place) -> Way:
+def choose_way(engine: Engine, source: Place, target: Place) -> Way:
+    """How to get from one place to the other.
+
+    Raises:
+        InvalidOption: there is none.
+    """
     part_size = engine.settings.transfer.part_size
     theirs, ours = _in_s3(source), _in_s3(target)
-    if theirs is None and ours is None:
+    if theirs is not None and ours is not None:
+        return copying(engine, theirs, ours)
+    if theirs is not None:
+        return Fetch(Prefix(engine, *theirs, as_files=True), Folder(Path(target), missing_ok=True), part_size)
+    if ours is not None:
+        return Upload(Folder(Path(source), missing_ok=False), Prefix(engine, *ours, as_files=False), part_size)
+    raise InvalidOption(
+        f"neither '{source}' nor '{target}' is in S3", operation="sync", hint="name one as 's3://bucket/prefix'"
+    )
+
+
+def copying(engine: Engine, source: tuple[str, str], target: tuple[str, str]) -> Copy:
+    """From one prefix to another; both are (bucket, prefix).
+
+    Raises:
+        InvalidOption: they overlap.
+    """
+    way = Copy(Prefix(engine, *source, as_files=False), Prefix(engine, *target, as_files=False))
+    check_bucket(way.source.bucket)
+    check_bucket(way.target.bucket)
+    prefixes = way.source.prefix, way.target.prefix
+    overlap = prefixes[0].startswith(prefixes[1]) or prefixes[1].startswith(prefixes[0])
+    if way.source.bucket == way.target.bucket and overlap:
         raise InvalidOption(
-            f"neither '{source}' nor '{target}' is in S3", operation="sync", hint="name one as 's3://bucket/prefix'"
+            f"{way.source} and {way.target} overlap",
+            operation="sync",
+            hint="copy to a prefix that does not begin like the other",
         )
-    if theirs is None and ours is not None:
-        return Upload(Folder(Path(source), missing_ok=False), Prefix(s3, *ours, as_files=False), part_size)
-    if theirs is not None and ours is None:
-        return Fetch(Prefix(s3, *theirs, as_files=True), Folder(Path(target), missing_ok=True), part_size)
-    way = Copy(Prefix(s3, *theirs or ("", ""), as_files=False), Prefix(s3, *ours or ("", ""), as_files=False))
-    _check_apart(way)
     return way
 
 
@@ -377,16 +241,3 @@ def _in_s3(place: Place) -> tuple[str, str] | None:
     bucket, _, prefix = place[len(_S3) :].partition("/")
     check_bucket(bucket)
     return bucket, prefix if not prefix or prefix.endswith("/") else f"{prefix}/"
-
-
-def _check_apart(way: Copy) -> None:
-    source, target = way.source, way.target
-    check_bucket(source.bucket)
-    check_bucket(target.bucket)
-    overlap = source.prefix.startswith(target.prefix) or target.prefix.startswith(source.prefix)
-    if source.bucket == target.bucket and overlap:
-        raise InvalidOption(
-            f"{source} and {target} overlap",
-            operation="sync",
-            hint="copy to a prefix that does not begin like the other",
-        )

@@ -10,10 +10,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, S
 from contextlib import aclosing
 from fnmatch import translate
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
+from apm_s3._s3.engine import Engine
+from apm_s3._s3.objects.listing import all_files
 from apm_s3.errors import IntegrityError
-from apm_s3.models import FileInfo
+from apm_s3.options import ListOptions
 
 T = TypeVar("T")
 
@@ -44,13 +46,6 @@ class Rules:
         return self._include is None or self._include.match(key) is not None
 
 
-class Lister(Protocol):
-    """What a tree asks of a manager."""
-
-    def iter_files(self, bucket: str, prefix: str = "") -> AsyncGenerator[FileInfo, None]:
-        """See `S3Manager.iter_files`."""
-
-
 class Prefix:
     """The objects of a bucket whose keys begin with `prefix`.
 
@@ -58,11 +53,11 @@ class Prefix:
         as_files: leave out, and tell in `skipped`, what cannot be the name of a file.
     """
 
-    def __init__(self, s3: Lister, bucket: str, prefix: str, *, as_files: bool) -> None:
+    def __init__(self, engine: Engine, bucket: str, prefix: str, *, as_files: bool) -> None:
         self.bucket = bucket
         self.prefix = prefix
         self.skipped: dict[str, str] = {}
-        self._s3 = s3
+        self._engine = engine
         self._as_files = as_files
 
     def __str__(self) -> str:
@@ -70,7 +65,7 @@ class Prefix:
 
     async def entries(self) -> AsyncGenerator[Entry, None]:
         """All objects, held to be what was asked for: what is listed here may be deleted."""
-        async with aclosing(self._s3.iter_files(self.bucket, self.prefix)) as files:
+        async with aclosing(all_files(self._engine, self.bucket, ListOptions(prefix=self.prefix))) as files:
             async for info in files:
                 if not info.key.startswith(self.prefix):
                     raise IntegrityError(

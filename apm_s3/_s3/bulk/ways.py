@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import os
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,10 +26,8 @@ _SAME_TIME = 0.001
 """Seconds: file systems and S3 round times differently."""
 
 
-class Runs(Protocol):
-    """Carries operations out, a result each."""
-
-    def __call__(self, operations: Any) -> AsyncGenerator[OperationResult, None]: ...
+Run = Callable[[Any], AsyncGenerator[OperationResult, None]]
+"""Carries operations out, and gives a result for each."""
 
 
 class Way(Protocol):
@@ -52,7 +50,7 @@ class Way(Protocol):
     def moved(self, entry: Entry, result: OperationResult) -> None:
         """It was brought there."""
 
-    def delete(self, keys: Sequence[str], run: Runs) -> AsyncGenerator[tuple[str, Exception | None], None]:
+    def delete(self, keys: Sequence[str], run: Run) -> AsyncGenerator[tuple[str, Exception | None], None]:
         """Delete `keys` of the target; what went wrong with each."""
 
 
@@ -75,7 +73,7 @@ class Upload:
 
     def moved(self, entry: Entry, result: OperationResult) -> None: ...
 
-    def delete(self, keys: Sequence[str], run: Runs) -> AsyncGenerator[tuple[str, Exception | None], None]:
+    def delete(self, keys: Sequence[str], run: Run) -> AsyncGenerator[tuple[str, Exception | None], None]:
         return delete_objects(self.target, keys, run)
 
 
@@ -113,7 +111,7 @@ class Fetch:
             at = int(modified.timestamp() * 1e9)
             os.utime(self.target.root / entry.key, ns=(at, at))
 
-    async def delete(self, keys: Sequence[str], run: Runs) -> AsyncGenerator[tuple[str, Exception | None], None]:  # noqa: ARG002 - of the protocol
+    async def delete(self, keys: Sequence[str], run: Run) -> AsyncGenerator[tuple[str, Exception | None], None]:  # noqa: ARG002 - of the protocol
         for start in range(0, len(keys), _REMOVED_AT_ONCE):
             some = keys[start : start + _REMOVED_AT_ONCE]
             for outcome in await asyncio.to_thread(remove_files, self.target.root, some):
@@ -141,12 +139,12 @@ class Copy:
 
     def moved(self, entry: Entry, result: OperationResult) -> None: ...
 
-    def delete(self, keys: Sequence[str], run: Runs) -> AsyncGenerator[tuple[str, Exception | None], None]:
+    def delete(self, keys: Sequence[str], run: Run) -> AsyncGenerator[tuple[str, Exception | None], None]:
         return delete_objects(self.target, keys, run)
 
 
 async def delete_objects(
-    target: Prefix, keys: Sequence[str] | AsyncGenerator[str, None], run: Runs
+    target: Prefix, keys: Sequence[str] | AsyncGenerator[str, None], run: Run
 ) -> AsyncGenerator[tuple[str, Exception | None], None]:
     """Delete `keys` below a prefix; what went wrong with each."""
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from apm_s3._logs import LOGGER
 from apm_s3._s3.bulk.deletions import Group
 from apm_s3._s3.bulk.feed import Feed
 from apm_s3._s3.engine import Engine
+from apm_s3._s3.objects.deletions import delete_many
+from apm_s3._s3.objects.verbs import Objects
 from apm_s3._tasks import Line, stop_all
 from apm_s3.batch import (
     BatchProgress,
@@ -31,48 +33,26 @@ from apm_s3.batch import (
     UploadOp,
 )
 from apm_s3.errors import ApmS3Error, DeadlineExceeded, InvalidOption, ManagerClosed, UsageError
-from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, Source
-from apm_s3.options import CopyOptions, DeleteOptions, ReadOptions, UploadOptions
+from apm_s3.models import DeleteOutcome, FileInfo
 
 T = TypeVar("T")
 
 Result = FileInfo | DeleteOutcome | bytes
 
 
-class Verbs(Protocol):
-    """What a batch asks of a manager. See `S3Manager`, whose methods these are."""
-
-    async def upload_file(
-        self, bucket: str, key: str, source: Source, options: UploadOptions | None = None
-    ) -> FileInfo: ...
-    async def read_file(self, bucket: str, key: str, options: ReadOptions | None = None) -> bytes: ...
-    async def download_to(self, bucket: str, key: str, path: Any, options: ReadOptions | None = None) -> FileInfo: ...
-    async def head_file(self, bucket: str, key: str, options: ReadOptions | None = None) -> FileInfo: ...
-    async def delete_file(self, bucket: str, key: str, options: DeleteOptions | None = None) -> DeleteOutcome: ...
-    async def delete_files(
-        self, bucket: str, keys: Iterable[str | tuple[str, str | None]], options: DeleteOptions | None = None
-    ) -> DeleteReport: ...
-    async def copy_file(
-        self, source_bucket: str, source_key: str, bucket: str, key: str, options: CopyOptions | None = None
-    ) -> FileInfo: ...
-    async def move_file(
-        self, source_bucket: str, source_key: str, bucket: str, key: str, options: CopyOptions | None = None
-    ) -> FileInfo: ...
-
-
-def _download(s3: Verbs, operation: DownloadOp) -> Awaitable[Result]:
+def _download(objects: Objects, operation: DownloadOp) -> Awaitable[Result]:
     if operation.to is None:
-        return s3.read_file(operation.bucket, operation.key, operation.options)
-    return s3.download_to(operation.bucket, operation.key, operation.to, operation.options)
+        return objects.read_file(operation.bucket, operation.key, operation.options)
+    return objects.download_to(operation.bucket, operation.key, operation.to, operation.options)
 
 
-_PERFORM: dict[type, Callable[[Verbs, Any], Awaitable[Result]]] = {
-    UploadOp: lambda s3, it: s3.upload_file(it.bucket, it.key, it.source, it.options),
+_PERFORM: dict[type, Callable[[Objects, Any], Awaitable[Result]]] = {
+    UploadOp: lambda objects, it: objects.upload_file(it.bucket, it.key, it.source, it.options),
     DownloadOp: _download,
-    CopyOp: lambda s3, it: s3.copy_file(it.source_bucket, it.source_key, it.bucket, it.key, it.options),
-    MoveOp: lambda s3, it: s3.move_file(it.source_bucket, it.source_key, it.bucket, it.key, it.options),
-    DeleteOp: lambda s3, it: s3.delete_file(it.bucket, it.key, it.options),
-    HeadOp: lambda s3, it: s3.head_file(it.bucket, it.key, it.options),
+    CopyOp: lambda objects, it: objects.copy_file(it.source_bucket, it.source_key, it.bucket, it.key, it.options),
+    MoveOp: lambda objects, it: objects.move_file(it.source_bucket, it.source_key, it.bucket, it.key, it.options),
+    DeleteOp: lambda objects, it: objects.delete_file(it.bucket, it.key, it.options),
+    HeadOp: lambda objects, it: objects.head_file(it.bucket, it.key, it.options),
 }
 
 
@@ -90,7 +70,7 @@ class Batch:
     def __init__(
         self,
         engine: Engine,
-        s3: Verbs,
+        objects: Objects,
         operations: Operations,
         *,
         put: Callable[[OperationResult], None],
@@ -104,7 +84,7 @@ class Batch:
         self._most = engine.settings.max_concurrency if concurrency is None else concurrency
         _check(self._most, timeout, operation_timeout)
         self._engine = engine
-        self._s3 = s3
+        self._objects = objects
         self._feed = Feed(operations, self._most)
         self._put = put
         self._has_room = room
@@ -215,7 +195,7 @@ class Batch:
             raise _no_operation(operation)
         if type(operation) is DownloadOp and operation.to is None and not self._bodies:
             raise _no_file(operation)
-        return perform(self._s3, operation)
+        return perform(self._objects, operation)
 
     async def _perform_in_time(self, operation: Operation) -> Result:
         return await self._limited(lambda: self._perform(operation))
@@ -238,7 +218,7 @@ class Batch:
     async def _delete(self, group: Group) -> None:
         began = time.monotonic()
         try:
-            report = await self._limited(lambda: self._s3.delete_files(group.bucket, group.targets, group.options))
+            report = await self._limited(lambda: delete_many(self._engine, group.bucket, group.targets, group.options))
         except asyncio.CancelledError:
             if self.overdue:
                 for position, operation in group.entries:

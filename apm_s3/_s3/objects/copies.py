@@ -8,17 +8,14 @@ from typing import Any
 
 from apm_s3._s3.engine import (
     Engine,
-    Operations,
-    check_target,
     reading_options,
     told_apart,
     within,
 )
 from apm_s3._s3.objects.conditional import settle_write
 from apm_s3._s3.objects.multipart import MultipartUpload, open_upload
+from apm_s3._s3.objects.reading import head, read_tags
 from apm_s3._s3.objects.sources import stored_with
-from apm_s3._s3.objects.tags import read_tags
-from apm_s3._s3.objects.verbs import head
 from apm_s3._s3_answers import s3_error
 from apm_s3._tasks import run_all
 from apm_s3._wire.parts import Part, plan_parts
@@ -36,123 +33,70 @@ from apm_s3.errors import (
 from apm_s3.models import DeleteOutcome, FileInfo, PartInfo
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 
-_DEFAULTS = CopyOptions()
+Place = tuple[str, str]
+"""A bucket and a key."""
 
 
-class CopyOperations(Operations):
-    """What the manager does to copy and move objects inside S3."""
+async def copy(engine: Engine, source: Place, target: Place, options: CopyOptions) -> FileInfo:
+    """Copy an object inside S3, in parts where S3 does not do it in one request."""
+    (source_bucket, source_key), (bucket, key) = source, target
+    transport = engine.transport
+    conditional = options.if_match is not None or options.if_none_match is not None
+    try:
+        return await engine.runner.run(
+            "copy_file",
+            bucket,
+            key,
+            lambda: transport.copy(source_bucket, source_key, bucket, key, options),
+            timeout=options.timeout,
+            verdict=_landed(engine, source, target, options) if conditional else None,
+            storage_class=options.storage_class,
+        )
+    except BucketNotFound as exc:
+        raise await _which_bucket(engine, exc, source_bucket, bucket, options) from exc
+    except ObjectNotFound as exc:
+        # Only the source has to be there.
+        raise s3_error(
+            operation="copy_file",
+            status=404,
+            s3_code=exc.s3_code,
+            bucket=source_bucket,
+            key=source_key,
+            request_id=exc.request_id,
+        ) from exc
+    except RequestRejected as exc:
+        if not _too_large(exc):
+            raise
+    async with within(options.timeout, "copy_file", bucket, key):
+        found = await _source(engine, source_bucket, source_key, options, "copy_file")
+        return await _copy_in_parts(engine, found, bucket, key, options)
 
-    async def copy_file(
-        self,
-        source_bucket: str,
-        source_key: str,
-        bucket: str,
-        key: str,
-        options: CopyOptions | None = None,
-    ) -> FileInfo:
-        """Copy an object inside S3: its content, content type, headers, metadata and tags.
 
-        What S3 does not copy in one request (more than 5 GiB) is copied in parallel parts.
-
-        Returns:
-            The copy, as far as S3 describes it: its ETag and version; `size` is -1 where S3 does not say.
-
-        Raises:
-            BucketNotFound, ObjectNotFound: the source, or the destination's bucket, does not exist.
-            PreconditionFailed: a condition on the source or the destination did not hold.
-            ObjectChanged: a source that is copied in parts was replaced meanwhile; nothing is stored.
-        """
-        engine = self._engine
-        check_target(source_bucket, source_key)
-        check_target(bucket, key)
-        options = options or _DEFAULTS
-        transport = engine.transport
-        conditional = options.if_match is not None or options.if_none_match is not None
-        try:
-            return await engine.runner.run(
-                "copy_file",
-                bucket,
-                key,
-                lambda: transport.copy(source_bucket, source_key, bucket, key, options),
-                timeout=options.timeout,
-                verdict=_landed(engine, (source_bucket, source_key), (bucket, key), options) if conditional else None,
-                storage_class=options.storage_class,
-            )
-        except BucketNotFound as exc:
-            raise await _which_bucket(engine, exc, source_bucket, bucket, options) from exc
-        except ObjectNotFound as exc:
-            # Only the source has to be there.
-            raise s3_error(
-                operation="copy_file",
-                status=404,
-                s3_code=exc.s3_code,
-                bucket=source_bucket,
-                key=source_key,
-                request_id=exc.request_id,
-            ) from exc
-        except RequestRejected as exc:
-            if not _too_large(exc):
-                raise
-        async with within(options.timeout, "copy_file", bucket, key):
-            source = await _source(engine, source_bucket, source_key, options, "copy_file")
-            return await _copy_in_parts(engine, source, bucket, key, options)
-
-    async def move_file(
-        self,
-        source_bucket: str,
-        source_key: str,
-        bucket: str,
-        key: str,
-        options: CopyOptions | None = None,
-        *,
-        mfa: str | None = None,
-        bypass_governance: bool = False,
-    ) -> FileInfo:
-        """Copy an object inside S3, look whether the copy is there, then delete the source.
-
-        The source is deleted only while it is what was copied (`If-Match`), so that a version written meanwhile stays.
-        In a versioned bucket it gets a delete marker; with `source_version_id`, that version is removed for good.
-
-        Args:
-            mfa: "serial code" of the MFA device, to remove a version where the bucket has MFA delete.
-            bypass_governance: remove a version in spite of a GOVERNANCE lock (needs the permission).
-
-        Returns:
-            The object at its new place.
-
-        Raises:
-            InvalidOption: both places are the same.
-            BucketNotFound, ObjectNotFound: the source, or the destination's bucket, does not exist.
-            ObjectChanged: source or copy was replaced meanwhile; the source is still there.
-            IntegrityError: the copy is not what the source was; the source is still there.
-        """
-        engine = self._engine
-        check_target(source_bucket, source_key)
-        check_target(bucket, key)
-        if (source_bucket, source_key) == (bucket, key):
-            raise InvalidOption(
-                "an object cannot be moved onto itself", bucket=bucket, key=key, hint="give another bucket or key"
-            )
-        options = options or _DEFAULTS
-        async with within(options.timeout, "move_file", bucket, key):
-            source = await _source(engine, source_bucket, source_key, options, "move_file")
-            if source.size >= engine.settings.transfer.multipart_threshold:
-                copied = await _copy_in_parts(engine, source, bucket, key, options)
-            else:
-                copied = await self.copy_file(
-                    source_bucket, source_key, bucket, key, replace(options, source_if_match=source.etag)
-                )
-            moved = await _verified(engine, source, copied, options)
-            deletion = DeleteOptions(
-                version_id=options.source_version_id,
-                if_match=None if options.source_version_id else source.etag,
-                mfa=mfa,
-                bypass_governance=bypass_governance,
-                requester_pays=options.requester_pays,
-                expected_bucket_owner=options.expected_source_bucket_owner,
-            )
-            await _delete_source(engine, source, deletion, options)
-        return moved
+async def move(
+    engine: Engine, source: Place, target: Place, options: CopyOptions, *, mfa: str | None, bypass_governance: bool
+) -> FileInfo:
+    """Copy an object, look whether the copy is there, then delete the source."""
+    if source == target:
+        raise InvalidOption(
+            "an object cannot be moved onto itself", bucket=target[0], key=target[1], hint="give another bucket or key"
+        )
+    async with within(options.timeout, "move_file", *target):
+        found = await _source(engine, *source, options, "move_file")
+        if found.size >= engine.settings.transfer.multipart_threshold:
+            copied = await _copy_in_parts(engine, found, *target, options)
+        else:
+            copied = await copy(engine, source, target, replace(options, source_if_match=found.etag))
+        moved = await _verified(engine, found, copied, options)
+        deletion = DeleteOptions(
+            version_id=options.source_version_id,
+            if_match=None if options.source_version_id else found.etag,
+            mfa=mfa,
+            bypass_governance=bypass_governance,
+            requester_pays=options.requester_pays,
+            expected_bucket_owner=options.expected_source_bucket_owner,
+        )
+        await _delete_source(engine, found, deletion, options)
+    return moved
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -232,7 +176,7 @@ async def _like_source(engine: Engine, source: FileInfo, options: CopyOptions) -
 
 
 def _landed(
-    engine: Engine, source: tuple[str, str], target: tuple[str, str], options: CopyOptions
+    engine: Engine, source: Place, target: Place, options: CopyOptions
 ) -> Callable[[S3Error, bool], Awaitable[FileInfo | None]]:
     async def is_ours(info: FileInfo) -> bool:
         original = await engine.transport.head(*source, _source_reading(options))

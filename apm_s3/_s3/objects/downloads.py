@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from apm_s3._s3.engine import READ_DEFAULTS, Engine, Operations, check_target, within
+from apm_s3._s3.engine import Engine, within
 from apm_s3._s3.objects.streams import Download, object_changed
 from apm_s3._s3.transports.bodies import corrupted
 from apm_s3._tasks import run_all, shielded
@@ -30,45 +30,12 @@ _HASHED_AT_ONCE = 64 * _PIECE
 """Bytes that one thread hashes before a cancellation is looked for."""
 
 
-class DownloadOperations(Operations):
-    """What the manager does to read objects that are too large for `read_file`."""
-
-    def download_file(self, bucket: str, key: str, options: ReadOptions | None = None) -> Download:
-        """An object as a stream: `async with s3.download_file(...) as download: async for piece in download: ...`.
-
-        `options.timeout` covers all of it, the reader's own work too. Without one, the first answer has the manager's
-        deadline, and so has the waiting for the body, which gets a second more for each 64 KiB that came.
-
-        Raises (when it is opened):
-            BucketNotFound, ObjectNotFound: there is no such bucket, or no such key in it.
-            ObjectArchived: it has to be restored from its archive class first.
-        """
-        engine = self._engine
-        check_target(bucket, key)
-        return Download(engine, bucket, key, options or READ_DEFAULTS)
-
-    async def download_to(
-        self, bucket: str, key: str, path: str | os.PathLike[str], options: ReadOptions | None = None
-    ) -> FileInfo:
-        """Read an object into a file, large ones in parallel ranges.
-
-        The file appears, or is replaced, in one step once it is whole and on disk; a failure or a cancellation leaves
-        what was there, and nothing else. Where S3 has a checksum of the whole object, it is verified first: a CRC
-        while the ranges come, a SHA of an object of several ranges by reading the file once more.
-
-        Raises:
-            BucketNotFound, ObjectNotFound: there is no such bucket, or no such key in it.
-            ObjectChanged: the object was replaced while it was being read.
-            IntegrityError: what came is not what S3's checksum of the whole object says.
-            OSError: the file cannot be written; where its folder is missing, nothing is sent.
-        """
-        engine = self._engine
-        check_target(bucket, key)
-        options = options or READ_DEFAULTS
-        if options.range is not None:
-            raise InvalidOption("download_to reads whole objects", hint="use download_file for a range")
-        async with within(options.timeout, "download_to", bucket, key), _replacing(Path(path)) as file:
-            return await _FileDownload(engine, bucket, key, replace(options, timeout=None), file).run()
+async def download_to(engine: Engine, bucket: str, key: str, path: Path, options: ReadOptions) -> FileInfo:
+    """Read an object into a file, which appears whole or not at all."""
+    if options.range is not None:
+        raise InvalidOption("download_to reads whole objects", hint="use download_file for a range")
+    async with within(options.timeout, "download_to", bucket, key), _replacing(path) as file:
+        return await _FileDownload(engine, bucket, key, replace(options, timeout=None), file).run()
 
 
 class _FileDownload:

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import TypeVar
 
 from apm_s3._paging import ListingProgress
-from apm_s3._s3.engine import READ_DEFAULTS, Engine, Operations, check_bucket
-from apm_s3._s3.objects.verbs import head
+from apm_s3._s3.engine import READ_DEFAULTS, Engine
+from apm_s3._s3.objects.reading import head
 from apm_s3._s3.transports.base import ParsedPage, RawPage
 from apm_s3._tasks import run_all
 from apm_s3.errors import NotFound
@@ -18,170 +18,77 @@ from apm_s3.models import FileInfo, FileVersion, ListPage, VersionPage
 from apm_s3.options import ListOptions, ReadOptions
 
 T = TypeVar("T")
+P = TypeVar("P")
+
+Markers = tuple[str | None, str | None]
+"""Where a page of versions begins: a key, and a version of it."""
 
 _PARALLEL_HEADS = 32
 
 
-class ListingOperations(Operations):
-    """What the manager does to list objects and versions."""
+async def one_page(
+    engine: Engine, bucket: str, options: ListOptions, stop_before: str | None, *, include_metadata: bool
+) -> ListPage:
+    """One page of objects, up to the key `stop_before`."""
+    transport = engine.transport
+    page = await engine.runner.run(
+        "list_files", bucket, None, lambda: transport.list_files(bucket, options), timeout=options.timeout
+    )
+    if stop_before is not None:
+        page = _cut(page, stop_before)
+    return await _described(engine, page, options) if include_metadata else page
 
-    async def list_files(
-        self,
-        bucket: str,
-        prefix: str = "",
-        *,
-        delimiter: str | None = None,
-        max_keys: int = 1000,
-        start_after: str | None = None,
-        stop_before: str | None = None,
-        token: str | None = None,
-        include_metadata: bool = False,
-        requester_pays: bool = False,
-        expected_bucket_owner: str | None = None,
-        timeout: float | None = None,
-    ) -> ListPage:
-        """One page of the objects under a prefix, in the order of their keys.
 
-        Args:
-            delimiter: what stands between folders ("/"): deeper keys are then summed up in the page's `prefixes`.
-            max_keys: keys and prefixes of the page, 1 to 1000.
-            start_after: begin after this key.
-            stop_before: end before this key, or common prefix; S3 does not know such a bound, so that a page can have
-                fewer entries than `max_keys`. The server has to list in the order of keys, as S3 does.
-            token: `next_token` of the page before.
-            include_metadata: fill in content type, metadata and headers, by one HEAD an object, in parallel. An object
-                that is deleted meanwhile is left out.
-            timeout: seconds for each request, in place of the manager's deadline.
+async def all_files(
+    engine: Engine, bucket: str, options: ListOptions, stop_before: str | None = None, *, include_metadata: bool = False
+) -> AsyncGenerator[FileInfo, None]:
+    """All objects, up to the key `stop_before`."""
 
-        Raises:
-            BucketNotFound: there is no such bucket.
-        """
-        engine = self._engine
-        check_bucket(bucket)
-        options = ListOptions(
-            prefix=prefix,
-            delimiter=delimiter,
-            max_keys=max_keys,
-            start_after=start_after,
-            token=token,
-            requester_pays=requester_pays,
-            expected_bucket_owner=expected_bucket_owner,
-            timeout=timeout,
-        )
-        return await _page(engine, bucket, options, include_metadata, stop_before)
+    async def page(token: str | None) -> tuple[RawPage, str | None]:
+        found = await _raw_page(engine, bucket, replace(options, token=token))
+        if stop_before is not None:
+            # Parsed at once: what ends here needs no next page.
+            found = ParsedPage(_cut(found.parse(), stop_before))
+        return found, found.next_token
 
-    async def iter_files(
-        self,
-        bucket: str,
-        prefix: str = "",
-        *,
-        start_after: str | None = None,
-        stop_before: str | None = None,
-        include_metadata: bool = False,
-        requester_pays: bool = False,
-        expected_bucket_owner: str | None = None,
-        timeout: float | None = None,
-    ) -> AsyncGenerator[FileInfo, None]:
-        """All objects under a prefix, in the order of their keys. A page is asked for while the one before is used.
+    progress = ListingProgress("list_files", bucket)
+    # Closed in step with this generator: else its request would be left to the garbage collector.
+    async with aclosing(_pages(engine, page)) as pages:
+        async for raw in pages:
+            found = raw.parse()
+            if found.next_token is not None:
+                progress.check(found.next_token, found.files[0].key if found.files else None)
+            if include_metadata:
+                found = await _described(engine, found, options)
+            for info in found.files:
+                yield info
 
-        Args and errors: those of `list_files`.
-        """
-        engine = self._engine
-        check_bucket(bucket)
 
-        options = ListOptions(
-            prefix=prefix,
-            start_after=start_after,
-            requester_pays=requester_pays,
-            expected_bucket_owner=expected_bucket_owner,
-            timeout=timeout,
-        )
+async def version_page(engine: Engine, bucket: str, options: ListOptions, markers: Markers) -> VersionPage:
+    """One page of versions, from `markers` on."""
+    transport = engine.transport
+    return await engine.runner.run(
+        "list_versions",
+        bucket,
+        None,
+        lambda: transport.list_versions(bucket, options, *markers),
+        timeout=options.timeout,
+    )
 
-        async def page(token: str | None) -> tuple[RawPage, str | None]:
-            found = await _raw_page(engine, bucket, replace(options, token=token))
-            if stop_before is not None:
-                # Parsed at once: what ends here needs no next page.
-                found = ParsedPage(_cut(found.parse(), stop_before))
-            return found, found.next_token
 
-        progress = ListingProgress("list_files", bucket)
-        # Closed in step with this generator: else its request would be left to the garbage collector.
-        async with aclosing(_pages(engine, page)) as pages:
-            async for raw in pages:
-                found = raw.parse()
-                if found.next_token is not None:
-                    progress.check(found.next_token, found.files[0].key if found.files else None)
-                if include_metadata:
-                    found = await _described(engine, found, options)
-                for info in found.files:
-                    yield info
+async def all_versions(engine: Engine, bucket: str, options: ListOptions) -> AsyncGenerator[FileVersion, None]:
+    """All versions and delete markers."""
 
-    async def list_versions(
-        self,
-        bucket: str,
-        prefix: str = "",
-        *,
-        delimiter: str | None = None,
-        max_keys: int = 1000,
-        key_marker: str | None = None,
-        version_marker: str | None = None,
-        requester_pays: bool = False,
-        expected_bucket_owner: str | None = None,
-        timeout: float | None = None,
-    ) -> VersionPage:
-        """One page of the versions and delete markers under a prefix: by key, each key's newest first.
+    async def page(markers: Markers | None) -> tuple[VersionPage, Markers | None]:
+        found = await version_page(engine, bucket, options, markers or (None, None))
+        return found, (found.next_key, found.next_version) if found.next_key else None
 
-        Args:
-            key_marker, version_marker: `next_key` and `next_version` of the page before.
-
-        Raises:
-            BucketNotFound: there is no such bucket.
-        """
-        engine = self._engine
-        check_bucket(bucket)
-        options = ListOptions(
-            prefix=prefix,
-            delimiter=delimiter,
-            max_keys=max_keys,
-            requester_pays=requester_pays,
-            expected_bucket_owner=expected_bucket_owner,
-            timeout=timeout,
-        )
-        return await _version_page(engine, bucket, options, (key_marker, version_marker))
-
-    async def iter_versions(
-        self,
-        bucket: str,
-        prefix: str = "",
-        *,
-        requester_pays: bool = False,
-        expected_bucket_owner: str | None = None,
-        timeout: float | None = None,
-    ) -> AsyncGenerator[FileVersion, None]:
-        """All versions and delete markers under a prefix: by key, each key's newest first.
-
-        Raises:
-            BucketNotFound: there is no such bucket.
-        """
-        engine = self._engine
-        check_bucket(bucket)
-        options = ListOptions(
-            prefix=prefix,
-            requester_pays=requester_pays,
-            expected_bucket_owner=expected_bucket_owner,
-            timeout=timeout,
-        )
-
-        async def page(markers: _Markers | None) -> tuple[VersionPage, _Markers | None]:
-            found = await _version_page(engine, bucket, options, markers or (None, None))
-            return found, (found.next_key, found.next_version) if found.next_key else None
-
-        progress = ListingProgress("list_versions", bucket)
-        async with aclosing(_pages(engine, page)) as pages:
-            async for found in pages:
-                check_versions(progress, found)
-                for version in found.versions:
-                    yield version
+    progress = ListingProgress("list_versions", bucket)
+    async with aclosing(_pages(engine, page)) as pages:
+        async for found in pages:
+            check_versions(progress, found)
+            for version in found.versions:
+                yield version
 
 
 def check_versions(progress: ListingProgress, page: VersionPage) -> None:
@@ -191,16 +98,10 @@ def check_versions(progress: ListingProgress, page: VersionPage) -> None:
         progress.check((page.next_key, page.next_version), first)
 
 
-_Markers = tuple[str | None, str | None]
-_P = TypeVar("_P")
-
-
-async def _pages(
-    engine: Engine, fetch: Callable[[T | None], Awaitable[tuple[_P, T | None]]]
-) -> AsyncGenerator[_P, None]:
+async def _pages(engine: Engine, fetch: Callable[[T | None], Awaitable[tuple[P, T | None]]]) -> AsyncGenerator[P, None]:
     """All pages, each asked for as soon as the one before has come."""
 
-    async def fetched(mark: T | None) -> tuple[_P, T | None]:
+    async def fetched(mark: T | None) -> tuple[P, T | None]:
         return await fetch(mark)
 
     page, mark = await fetch(None)
@@ -228,18 +129,6 @@ def _cut(page: ListPage, stop: str) -> ListPage:
     return ListPage(files, prefixes, None if ended else page.next_token)
 
 
-async def _page(
-    engine: Engine, bucket: str, options: ListOptions, include_metadata: bool, stop_before: str | None
-) -> ListPage:
-    transport = engine.transport
-    page = await engine.runner.run(
-        "list_files", bucket, None, lambda: transport.list_files(bucket, options), timeout=options.timeout
-    )
-    if stop_before is not None:
-        page = _cut(page, stop_before)
-    return await _described(engine, page, options) if include_metadata else page
-
-
 async def _raw_page(engine: Engine, bucket: str, options: ListOptions) -> RawPage:
     transport = engine.transport
     return await engine.runner.run(
@@ -265,14 +154,3 @@ async def _with_metadata(engine: Engine, info: FileInfo, options: ReadOptions) -
         return await head(engine, info.bucket, info.key, options)
     except NotFound:
         return None
-
-
-async def _version_page(engine: Engine, bucket: str, options: ListOptions, markers: _Markers) -> VersionPage:
-    transport = engine.transport
-    return await engine.runner.run(
-        "list_versions",
-        bucket,
-        None,
-        lambda: transport.list_versions(bucket, options, *markers),
-        timeout=options.timeout,
-    )

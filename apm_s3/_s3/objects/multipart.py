@@ -10,14 +10,14 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-from apm_s3._s3.engine import Engine, Operations, check_bucket
+from apm_s3._s3.engine import Engine
 from apm_s3._s3.objects.conditional import settle_write
 from apm_s3._s3.objects.sources import MemorySource, PathSource, RandomSource, StreamReader, guarded
 from apm_s3._tasks import run_all, shielded
 from apm_s3._wire.parts import MAX_PARTS, Part, composite_etag, plan_parts, stream_part_size
-from apm_s3.errors import ApmS3Error, InvalidOption, ObjectChanged, ObjectTooLarge, S3Error, UploadNotFound
+from apm_s3.errors import ApmS3Error, ObjectChanged, ObjectTooLarge, S3Error, UploadNotFound
 from apm_s3.models import FileInfo, PartInfo, UploadInfo
 from apm_s3.options import ListOptions, UploadOptions
 
@@ -295,38 +295,19 @@ async def _matching_parts(
     return [info for info in checked if info is not None]
 
 
-class UploadOperations(Operations):
-    """What the manager does about multipart uploads as such."""
-
-    async def cleanup_uploads(
-        self,
-        bucket: str,
-        older_than: timedelta,
-        *,
-        prefix: str = "",
-        requester_pays: bool = False,
-        expected_bucket_owner: str | None = None,
-    ) -> tuple[UploadInfo, ...]:
-        """Abort multipart uploads that were begun longer than `older_than` ago, and so free what their parts take.
-
-        Nothing of this library leaves any behind, except a process that is killed and an upload that is to be resumed.
-
-        Returns:
-            The uploads that were aborted.
-        """
-        engine = self._engine
-        check_bucket(bucket)
-        if older_than < timedelta(0):
-            raise InvalidOption("older_than is negative", hint="give a timedelta such as timedelta(days=1)")
-        before = datetime.now(UTC) - older_than
-        listing = ListOptions(prefix=prefix, requester_pays=requester_pays, expected_bucket_owner=expected_bucket_owner)
-        options = UploadOptions(requester_pays=requester_pays, expected_bucket_owner=expected_bucket_owner)
-        found = await engine.runner.run(
-            "cleanup_uploads", bucket, None, lambda: engine.transport.list_uploads(bucket, listing)
-        )
-        old = [upload for upload in found if upload.initiated is not None and upload.initiated <= before]
-        gone = await run_all(
-            [abort_upload(engine, bucket, upload.key, upload.upload_id, options) for upload in old],
-            limit=_PARALLEL_ABORTS,
-        )
-        return tuple(upload for upload, aborted in zip(old, gone, strict=True) if aborted)
+async def abort_old_uploads(
+    engine: Engine, bucket: str, prefix: str, before: datetime, options: UploadOptions
+) -> tuple[UploadInfo, ...]:
+    """Abort the uploads under `prefix` that were begun before that time. Those that were aborted."""
+    listing = ListOptions(
+        prefix=prefix, requester_pays=options.requester_pays, expected_bucket_owner=options.expected_bucket_owner
+    )
+    found = await engine.runner.run(
+        "cleanup_uploads", bucket, None, lambda: engine.transport.list_uploads(bucket, listing)
+    )
+    old = [upload for upload in found if upload.initiated is not None and upload.initiated <= before]
+    gone = await run_all(
+        [abort_upload(engine, bucket, upload.key, upload.upload_id, options) for upload in old],
+        limit=_PARALLEL_ABORTS,
+    )
+    return tuple(upload for upload, aborted in zip(old, gone, strict=True) if aborted)

@@ -8,11 +8,7 @@ from typing import Any
 import pytest
 
 from apm_s3._manager import make_cache
-from apm_s3._s3.buckets.apm_buckets import ApmBucketOperations
-from apm_s3._s3.buckets.replication import ReplicationOperations
-from apm_s3._s3.buckets.restores import RestoreOperations
-from apm_s3._s3.buckets.usage import UsageOperations
-from apm_s3._s3.buckets.verbs import BucketOperations
+from apm_s3._s3.buckets.verbs import Buckets
 from apm_s3._s3.engine import Engine
 from apm_s3._s3.pool import S3ConnectionPool
 from apm_s3._s3.runner import Runner
@@ -51,20 +47,11 @@ class FaultyControl:
         return self.pretend or await self.clients.endpoint(region)
 
 
-class Buckets(BucketOperations, ApmBucketOperations, ReplicationOperations, RestoreOperations, UsageOperations):
-    """All of the manager's methods about buckets, over parts of the test's choice."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._given = engine
-
-    @property
-    def _engine(self) -> Engine:
-        return self._given
-
-
 def make_buckets(clients: Clients, control: Any = None) -> Buckets:
     pool = S3ConnectionPool(16)
-    return Buckets(Engine(BotoTransport(clients), control or clients, Runner(QUICK, pool), pool, QUICK, make_cache()))
+    runner = Runner(QUICK, pool)
+    engine = Engine(BotoTransport(clients), control or clients, runner, pool, QUICK, make_cache())
+    return Buckets(lambda: engine)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from apm_s3 import (
 )
 from apm_s3._s3.transports.clients import Clients
 from apm_s3.errors import InvalidOption, ObjectChanged
+from apm_s3.models import FileInfo
 from tests.managers import make_manager
 from tests.servers import Server
 
@@ -143,19 +145,21 @@ async def test_a_failed_copy_leaves_the_source(s3: S3Manager, bucket: str) -> No
 
 
 @pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
-async def test_a_source_that_is_written_while_it_moves_is_left(server: Server, s3: S3Manager, bucket: str) -> None:
-    class Overwriting(S3Manager):
-        async def copy_file(self, *arguments: object, **options: object) -> object:
-            copied = await super().copy_file(*arguments, **options)
-            await s3.upload_file(bucket, "from", b"newer")
-            return copied
+async def test_a_source_that_is_written_while_it_moves_is_left(
+    s3: S3Manager, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport = s3._engine().transport
+    copy = transport.copy
+
+    async def overwriting(*arguments: Any) -> FileInfo:
+        copied = await copy(*arguments)
+        await s3.upload_file(bucket, "from", b"newer")
+        return copied
 
     await s3.upload_file(bucket, "from", b"content")
-    async with Overwriting(
-        endpoint_url=server.endpoint_url, region=server.region, credentials=server.credentials
-    ) as mine:
-        with pytest.raises(ObjectChanged, match="the copy is there, and so is the new source"):
-            await mine.move_file(bucket, "from", bucket, "to")
+    monkeypatch.setattr(transport, "copy", overwriting)
+    with pytest.raises(ObjectChanged, match="the copy is there, and so is the new source"):
+        await s3.move_file(bucket, "from", bucket, "to")
 
     assert await s3.read_file(bucket, "from") == b"newer"
     assert await s3.read_file(bucket, "to") == b"content"

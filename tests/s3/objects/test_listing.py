@@ -71,10 +71,10 @@ async def test_the_next_page_is_asked_for_early_and_given_up_with_the_iteration(
 
     files = s3.iter_files(bucket)
     await anext(files)
-    assert len(s3._engine.tasks) == 1
+    assert len(s3._engine().tasks) == 1
     await files.aclose()
 
-    assert len(s3._engine.tasks) == 0
+    assert len(s3._engine().tasks) == 0
 
 
 async def test_a_missing_bucket_is_an_error(s3: S3Manager, bucket: str) -> None:

@@ -39,7 +39,7 @@ def file(tmp_path: Path) -> Path:
 
 
 async def open_uploads(s3: S3Manager, bucket: str) -> int:
-    return len(await s3._engine.transport.list_uploads(bucket, ListOptions()))
+    return len(await s3._engine().transport.list_uploads(bucket, ListOptions()))
 
 
 async def pieces(size: int = 300_000) -> AsyncIterator[bytes]:
@@ -191,7 +191,7 @@ async def test_create_only_holds_for_large_objects(s3: S3Manager, bucket: str) -
 
 
 async def test_an_interrupted_upload_is_resumed_from_its_parts(s3: S3Manager, bucket: str, file: Path) -> None:
-    transport = s3._engine.transport
+    transport = s3._engine().transport
     upload_id = await transport.create_upload(bucket, "key", UploadOptions())
     await transport.upload_part(bucket, "key", upload_id, 1, CONTENT[: 5 * MIB], UploadOptions())
     await transport.upload_part(bucket, "key", upload_id, 2, b"x" * 5 * MIB, UploadOptions())
@@ -228,7 +228,7 @@ async def test_only_a_path_can_be_resumed(s3: S3Manager, bucket: str) -> None:
 
 @pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)  # moto says that every upload began in 2010
 async def test_orphans_are_cleaned_up_by_age(s3: S3Manager, bucket: str) -> None:
-    upload_id = await s3._engine.transport.create_upload(bucket, "some/key", UploadOptions())
+    upload_id = await s3._engine().transport.create_upload(bucket, "some/key", UploadOptions())
 
     young = await s3.cleanup_uploads(bucket, timedelta(days=1))
     elsewhere = await s3.cleanup_uploads(bucket, timedelta(0), prefix="other/")

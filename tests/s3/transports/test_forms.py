@@ -142,7 +142,7 @@ async def test_objects_take_the_path_of_the_table_to_the_address_of_the_form(for
         credentials=Credentials("key-id", "secret"),
         session=session,
     ) as s3:
-        route = await s3._engine.transport._sender.route(form.bucket)  # type: ignore[attr-defined]
+        route = await s3._engine().transport._sender.route(form.bucket)  # type: ignore[attr-defined]
         if form.signed:
             assert route is not None
             assert route.origin.host == form.host

@@ -1,0 +1,83 @@
+"""What S3 says of an object beside its content: its headers and its tags."""
+
+from __future__ import annotations
+
+from apm_s3._s3.engine import Engine, told_apart
+from apm_s3._s3.runner import ANSWERS
+from apm_s3.errors import AccessDenied, ApmS3Error, NotConfigured, NotFound, ObjectChanged, ObjectNotFound
+from apm_s3.models import FileInfo
+from apm_s3.options import ReadOptions
+
+
+async def head(
+    engine: Engine,
+    bucket: str,
+    key: str,
+    options: ReadOptions,
+    operation: str = "head_file",
+    *,
+    answers: tuple[type[ApmS3Error], ...] = ANSWERS,
+) -> FileInfo:
+    """HEAD, its 404 still bare. `answers` are the errors that are no failure."""
+    transport = engine.transport
+    return await engine.runner.run(
+        operation,
+        bucket,
+        key,
+        lambda: transport.head(bucket, key, options),
+        timeout=options.timeout,
+        answers=answers,
+    )
+
+
+async def head_told_apart(engine: Engine, bucket: str, key: str, options: ReadOptions) -> FileInfo:
+    """HEAD, its 404 or 403 told apart."""
+    try:
+        return await head(engine, bucket, key, options)
+    except (NotFound, AccessDenied) as exc:
+        told = await told_apart(engine, exc, "head_file", options)
+        if told is exc:
+            raise
+        raise told from exc
+
+
+async def exists(engine: Engine, bucket: str, key: str, options: ReadOptions) -> bool:
+    """Whether there is such an object; a 403 is an error."""
+    try:
+        await head(engine, bucket, key, options, operation="file_exists", answers=(*ANSWERS, NotFound))
+    except NotFound:
+        return False
+    except AccessDenied as exc:
+        told = await told_apart(engine, exc, "file_exists", options)
+        if told is exc:
+            raise
+        raise told from exc
+    return True
+
+
+async def read_tags(engine: Engine, bucket: str, key: str, options: ReadOptions) -> dict[str, str]:
+    """The tags of an object; none where the server says that none were set."""
+    try:
+        return await engine.runner.run(
+            "get_file_tags",
+            bucket,
+            key,
+            lambda: engine.transport.tags(bucket, key, options),
+            timeout=options.timeout,
+        )
+    except NotConfigured:
+        return {}
+
+
+async def tags_read_with(engine: Engine, bucket: str, key: str, options: ReadOptions) -> dict[str, str]:
+    """The tags of an object whose content was just read.
+
+    Raises:
+        ObjectChanged: it was deleted meanwhile.
+    """
+    try:
+        return await read_tags(engine, bucket, key, options)
+    except ObjectNotFound as exc:
+        raise ObjectChanged(
+            "the object was deleted before its tags were read", operation="get_file", bucket=bucket, key=key
+        ) from exc

@@ -1,0 +1,138 @@
+"""Uploads: by one PUT, or in parts where they are large or their size is not known."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import AsyncIterator
+from functools import lru_cache
+from pathlib import Path
+
+from apm_s3._s3.engine import Engine, reading_options, within
+from apm_s3._s3.objects.conditional import settle_write
+from apm_s3._s3.objects.multipart import check_length, resume_in_parts, upload_in_parts, upload_stream
+from apm_s3._s3.objects.sources import (
+    MemorySource,
+    PathSource,
+    RandomSource,
+    StreamReader,
+    guarded,
+    open_path,
+    open_source,
+    stored_with,
+)
+from apm_s3._s3.objects.streams import Download
+from apm_s3._tasks import shielded
+from apm_s3._wire.content_types import content_type
+from apm_s3._wire.parts import MAX_PART
+from apm_s3.errors import InvalidOption, S3Error
+from apm_s3.models import FileInfo, Source, Stream
+from apm_s3.options import UploadOptions
+
+
+@lru_cache(maxsize=256)
+def typed(media_type: str) -> UploadOptions:
+    """Options with nothing but a content type: those of most uploads."""
+    return UploadOptions(content_type=media_type)
+
+
+async def upload(
+    engine: Engine, bucket: str, key: str, source: Source, options: UploadOptions, *, resume: bool, size: int | None
+) -> FileInfo:
+    """Store what `source` gives, by one PUT or in parts."""
+    opened = open_source(source)
+    if size is not None and (size < 0 or not isinstance(opened, StreamReader)):
+        raise InvalidOption("size is for files and async iterables", hint="leave it out, or give 0 or more bytes")
+    if resume and not isinstance(opened, Path):
+        raise InvalidOption("resume needs a path: other sources cannot be read again", hint="give a pathlib.Path")
+    async with within(options.timeout, "upload_file", bucket, key):
+        if isinstance(opened, StreamReader):
+            try:
+                return await _upload_stream(engine, bucket, key, opened, options, size)
+            finally:
+                await opened.aclose()
+        if isinstance(opened, Path):
+            opened = await open_path(opened)
+        if opened.size < min(engine.settings.transfer.multipart_threshold, MAX_PART):
+            return await put(engine, bucket, key, opened, options)
+        if resume and isinstance(opened, PathSource):
+            return await resume_in_parts(engine, bucket, key, opened, options)
+        return await upload_in_parts(engine, bucket, key, opened, options)
+
+
+async def _upload_stream(
+    engine: Engine, bucket: str, key: str, reader: StreamReader, options: UploadOptions, size: int | None
+) -> FileInfo:
+    transfer = engine.settings.transfer
+    known = reader.expected if size is None else size
+    if size is None or size < min(transfer.multipart_threshold, MAX_PART):
+        small = transfer.part_size - 1
+        if known is not None and known < min(transfer.multipart_threshold, MAX_PART):
+            small = known if size is not None else max(known, small)
+        # One byte more than one PUT may have: only what has ended is known whole.
+        first = await reader.read(small + 1)
+        if len(first) <= small:
+            check_length(len(first), size)
+            return await put(engine, bucket, key, MemorySource(first), options)
+        check_length(len(first), size)
+        reader.give_back(first)
+        del first  # else it would be held beside the parts
+    return await upload_stream(engine, bucket, key, reader, options, size)
+
+
+async def upload_download(engine: Engine, bucket: str, key: str, source: Download, options: UploadOptions) -> FileInfo:
+    """Store what is left of a download, as it was stored where it comes from."""
+    async with within(options.timeout, "upload_file", bucket, key):
+        try:
+            await source
+            given = {name: value for name, value in stored_with(source.info).items() if not getattr(options, name)}
+            given.setdefault("content_type", options.content_type or content_type(key))
+            options = dataclasses.replace(options, **given)
+            return await _upload_stream(engine, bucket, key, StreamReader(source), options, source.remaining)
+        finally:
+            await shielded(source.aclose())
+
+
+async def put(engine: Engine, bucket: str, key: str, source: RandomSource, options: UploadOptions) -> FileInfo:
+    """Store `source` by one PUT. A conditional one whose answer was lost is settled by reading back."""
+    transport = engine.transport
+    body = source.body(0, source.size)
+
+    async def is_ours(info: FileInfo) -> bool:
+        return await _holds(engine, info, body, source.size, options)
+
+    async def landed(error: S3Error, unresolved: bool) -> FileInfo | None:
+        return await settle_write(engine, bucket, key, options, is_ours, error, unresolved)
+
+    conditional = options.if_match is not None or options.if_none_match is not None
+    return await engine.runner.run(
+        "upload_file",
+        bucket,
+        key,
+        guarded(source, lambda: transport.put(bucket, key, body, options)),
+        timeout=options.timeout,
+        verdict=landed if conditional else None,
+        bytes_sent=source.size,
+        storage_class=options.storage_class,
+    )
+
+
+async def _holds(engine: Engine, info: FileInfo, body: bytes | Stream, size: int, options: UploadOptions) -> bool:
+    """Whether the object is `body`, with its metadata."""
+    wanted = {name.lower(): value for name, value in options.metadata.items()}
+    if info.size != size or (info.metadata or {}) != wanted:
+        return False
+    stored = await engine.transport.open(info.bucket, info.key, reading_options(options))
+    try:
+        theirs = await _digest(aiter(stored))
+    finally:
+        await stored.aclose()
+    ours = await _digest(body.open()) if isinstance(body, Stream) else hashlib.sha256(body).digest()
+    return theirs == ours
+
+
+async def _digest(pieces: AsyncIterator[bytes]) -> bytes:
+    digest = hashlib.sha256()
+    async for piece in pieces:
+        digest.update(piece)
+    return digest.digest()
