@@ -1,10 +1,10 @@
 """apm_s3: versioned, validated configurations of observability tools in S3, on a fast asyncio S3 client.
 
-The names here are those that most programs need. Everything else that is public lies in `apm_s3.errors`, `.options`,
-`.models`, `.settings`, `.events`, `.metrics`, `.reports`, `.configs`, `.validators` and `.testing`; modules with a
-leading underscore are private.
+The names here are those that most programs need. The other public names are in `apm_s3.errors`, `.options`, `.models`,
+`.batch`, `.sync`, `.settings`, `.events`, `.metrics`, `.reports`, `.configs`, `.validators` and `.testing`. Modules
+with a leading underscore are private.
 
-A name is imported when it is first used: `import apm_s3` loads no S3 client, and `validate_config` never does.
+Names are imported lazily: `import apm_s3` does not load an S3 client, and `validate_config` never does.
 """
 
 from importlib import import_module
@@ -123,7 +123,7 @@ _HOMES = {
 }
 
 
-if not TYPE_CHECKING:  # For a type checker, this function would make every misspelt name valid.
+if not TYPE_CHECKING:  # A type checker would accept every misspelt name because of this function.
 
     def __getattr__(name: str) -> object:
         if name not in _HOMES:

@@ -1,4 +1,4 @@
-"""The pauses between attempts, the same wherever something is tried again."""
+"""The pauses between attempts, the same for everything that is retried."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 class Backoff(Iterator[float]):
-    """Pauses in seconds, without end: random between 0 and a ceiling that doubles from `initial` up to `longest`.
+    """Endless pauses in seconds: random between 0 and a ceiling that doubles from `initial` up to `longest`.
 
     "Full jitter": https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/.
     """

@@ -1,4 +1,4 @@
-"""The library's logger. It is silent until the application configures logging; no secret is ever given to it."""
+"""The library's logger. It is silent until the application configures logging, and never gets a secret."""
 
 from __future__ import annotations
 

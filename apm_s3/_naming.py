@@ -11,14 +11,14 @@ MAX_KEY_BYTES = 1024
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html."""
 
 MAX_NAME_BYTES = 512
-"""Our own bound on the name of a configuration file, so that every key around it stays below S3's."""
+"""Our limit for the name of a configuration file, so that every key that contains it is within S3's limit."""
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 _IP = re.compile(r"\d+\.\d+\.\d+\.\d+", re.ASCII)
 _RESERVED_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
 _RESERVED_SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3", "-an")
 _HIDDEN = frozenset(("Cc", "Cf", "Zl", "Zp"))
-"""Unicode's categories of control and format characters and line separators: with one, a name is not as it looks."""
+"""Unicode categories of control and format characters and line separators, which make a name misleading."""
 _FOREIGN = re.compile(r'[<>:"|?*]')
 _DEVICES = frozenset(("aux", "clock$", "con", "conin$", "conout$", "nul", "prn")) | {
     f"{device}{number}" for device in ("com", "lpt") for number in "0123456789¹²³"
@@ -27,30 +27,30 @@ _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 
 
 def check_bucket_name(name: str) -> str:
-    """`name`, if a general purpose bucket can be created under it.
+    """Return `name` if it is a valid name for a new general purpose bucket.
 
     Rules: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html.
 
     Raises:
-        InvalidBucketName: it breaks one of them; the message says which.
+        InvalidBucketName: the name breaks a rule; the message says which.
     """
     problem = _bucket_problem(name)
     if problem:
         raise InvalidBucketName(
-            f"'{name}' is no bucket name: {problem}",
+            f"'{name}' is not a valid bucket name: {problem}",
             bucket=name,
-            hint="use 3 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit",
+            hint="use 3 to 63 characters of a-z, 0-9 and '-', beginning and ending with a letter or digit",
         )
     return name
 
 
 def _bucket_problem(name: str) -> str | None:
     if not 3 <= len(name) <= 63:
-        return f"{len(name)} characters, but 3 to 63 are allowed"
+        return f"it has {len(name)} characters, but 3 to 63 are allowed"
     if not _BUCKET.fullmatch(name):
         return "only a-z, 0-9, '.' and '-' are allowed, with a letter or digit at both ends"
     if ".." in name or ".-" in name or "-." in name:
-        return "dots may not stand beside dots or hyphens"
+        return "dots may not be next to dots or hyphens"
     if _IP.fullmatch(name):
         return "it looks like an IP address"
     for prefix in _RESERVED_PREFIXES:
@@ -63,10 +63,10 @@ def _bucket_problem(name: str) -> str | None:
 
 
 def check_key(key: str, *, bucket: str | None = None) -> str:
-    """`key`, if S3 takes it: 1 to 1024 bytes of UTF-8.
+    """Return `key` if S3 accepts it: 1 to 1024 bytes of UTF-8.
 
     Raises:
-        InvalidKey: it is empty, too long, or holds a lone surrogate.
+        InvalidKey: it is empty, too long, or contains a lone surrogate.
     """
     if not key:
         raise InvalidKey("the key is empty", bucket=bucket, key=key, hint="name the object")
@@ -77,7 +77,7 @@ def check_key(key: str, *, bucket: str | None = None) -> str:
             size = len(key.encode())
         except UnicodeEncodeError as exc:
             raise InvalidKey(
-                "the key is no valid Unicode (a lone surrogate)", bucket=bucket, hint="use UTF-8 text"
+                "the key is not valid Unicode (it has a lone surrogate)", bucket=bucket, hint="use UTF-8 text"
             ) from exc
     if size > MAX_KEY_BYTES:
         raise InvalidKey(f"the key has {size} bytes, but S3 allows {MAX_KEY_BYTES}", bucket=bucket, hint="shorten it")
@@ -85,50 +85,50 @@ def check_key(key: str, *, bucket: str | None = None) -> str:
 
 
 def check_file_name(name: str) -> str:
-    """`name`, if a stored file of a configuration can have it: a relative POSIX path without tricks.
+    """Return `name` if it is valid for a stored file of a configuration: a plain relative POSIX path.
 
-    New files are held to more, see `check_new_file_name`; stored ones that were not stay readable.
+    `check_new_file_name` is stricter for new files; older stored files stay readable.
 
     Raises:
-        InvalidKey: it is no text, empty, over 512 bytes, absolute, or has '.', '..' or empty segments, a backslash,
-            characters that cannot be seen, spaces at an end of a segment, or a segment of more than 255 bytes.
+        InvalidKey: it is not a string, empty, over 512 bytes, absolute, or has '.', '..' or empty segments, a
+            backslash, invisible characters, spaces at the start or end of a segment, or a segment over 255 bytes.
     """
     problem = _file_name_problem(name)
     if problem:
         raise InvalidKey(
-            f"{name!r:.80} is no file name: {problem}",
+            f"{name!r:.80} is not a valid file name: {problem}",
             hint="use a relative path such as 'prometheus.yml' or 'rules/api.yml'",
         )
     return name
 
 
 def check_new_file_name(name: str) -> str:
-    """`name`, if a new file can have it: one that every system can write, since bundles travel.
+    """Return `name` if it is valid for a new file: every operating system must be able to write it.
 
     Windows' rules: https://learn.microsoft.com/windows/win32/fileio/naming-a-file.
 
     Raises:
-        InvalidKey: see `check_file_name`; or it has one of `<>:"|?*`, a segment that ends with a dot, or the name of a
-            device of Windows, such as `con` or `aux.yml`.
+        InvalidKey: as in `check_file_name`; or it has one of `<>:"|?*`, a segment that ends with a dot, or the name of
+            a Windows device, such as `con` or `aux.yml`.
     """
     check_file_name(name)
     problem = next((found for found in map(_foreign_problem, name.split("/")) if found), None)
     if problem:
         raise InvalidKey(
-            f"{name!r:.80} is a name that Windows cannot write: {problem}",
-            hint="bundles travel between systems: use letters, digits, '-', '_' and dots inside",
+            f"Windows cannot write a file named {name!r:.80}: {problem}",
+            hint="bundles are used on several systems: use letters, digits, '-', '_', and dots inside names",
         )
     return name
 
 
 def folded_name(name: str) -> str:
-    """What names have in common that macOS and Windows take for one: case and Unicode form do not count."""
+    """Normalize case and Unicode form: macOS and Windows treat names that differ only in these as equal."""
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 
 def _foreign_problem(segment: str) -> str | None:
     if found := _FOREIGN.search(segment):
-        return f"it holds '{found[0]}'"
+        return f"it contains '{found[0]}'"
     if segment.endswith("."):
         return "a segment ends with a dot"
     if segment.partition(".")[0].rstrip().lower() in _DEVICES:
@@ -144,13 +144,13 @@ def _file_name_problem(name: object) -> str | None:
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
-        return "it is no valid Unicode"
+        return "it is not valid Unicode"
     if size > MAX_NAME_BYTES:
-        return f"{size} bytes, but at most {MAX_NAME_BYTES} are allowed"
+        return f"it has {size} bytes, but at most {MAX_NAME_BYTES} are allowed"
     if "\\" in name:
-        return "it holds a backslash"
+        return "it contains a backslash"
     if hidden := next((char for char in name if unicodedata.category(char) in _HIDDEN), None):
-        return f"it holds a control or format character (U+{ord(hidden):04X})"
+        return f"it contains a control or format character (U+{ord(hidden):04X})"
     if name.startswith("/"):
         return "it is absolute"
     return _segments_problem(name.split("/"))
@@ -169,15 +169,15 @@ def _segments_problem(segments: list[str]) -> str | None:
 
 
 def check_environment(name: str) -> str:
-    """`name`, if an environment can have it: 1 to 63 of a-z, 0-9 and '-', a letter or digit at both ends.
+    """Return `name` if it is a valid environment name: 1 to 63 of a-z, 0-9 and '-', a letter or digit at both ends.
 
     Raises:
-        InvalidKey: it cannot.
+        InvalidKey: it is not valid.
     """
     if not _is_label(name):
         raise InvalidKey(
-            f"{name!r:.80} is no environment name",
-            hint="use 1 to 63 of a-z, 0-9 and '-', such as 'staging' or 'production-eu'",
+            f"{name!r:.80} is not a valid environment name",
+            hint="use 1 to 63 characters of a-z, 0-9 and '-', such as 'staging' or 'production-eu'",
         )
     return name
 
@@ -187,28 +187,28 @@ def _is_label(name: object) -> bool:
 
 
 HEALTH_PREFIX = ".apm-s3/health/"
-"""Where health checks write and delete: outside of every configuration store, and free of what protects those."""
+"""Where health checks write and delete: outside every configuration store, and without its protection."""
 
 
 _NO_STORE = (
-    ("--x-s3", "a directory bucket (S3 Express): its listings are in no order, and cannot begin behind a key"),
-    ("--xa-s3", "an access point to a directory bucket (S3 Express): its listings are in no order"),
-    ("--op-s3", "a bucket on an Outpost: it has no conditional writes"),
-    ("--ol-s3", "an Object Lambda access point: what is read through it is not what was written"),
-    (".mrap", "a multi-Region access point: a read can come from a region that the write has not reached"),
-    (":s3-outposts:", "a bucket on an Outpost: it has no conditional writes"),
-    (":s3-object-lambda:", "an Object Lambda access point: what is read through it is not what was written"),
+    ("--x-s3", "a directory bucket (S3 Express): its listings are unordered, and cannot start after a key"),
+    ("--xa-s3", "an access point to a directory bucket (S3 Express): its listings are unordered"),
+    ("--op-s3", "an Outposts bucket, which lacks conditional writes"),
+    ("--ol-s3", "an Object Lambda access point, which changes what is read"),
+    (".mrap", "a multi-Region access point: a read may be served by a region that the last write has not reached"),
+    (":s3-outposts:", "an Outposts bucket, which lacks conditional writes"),
+    (":s3-object-lambda:", "an Object Lambda access point, which changes what is read"),
 )
 
 
 def check_store_bucket(bucket: str) -> None:
-    """Refuse the forms of S3 on which a configuration store cannot keep its promises.
+    """Refuse forms of S3 on which a configuration store cannot keep its guarantees.
 
-    It needs conditional writes, reads that see the last write, and listings in the order of keys.
+    It needs conditional writes, reads that see the last write, and listings in key order.
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-express-differences.html
 
     Raises:
-        InvalidBucketName: `bucket` is one of them.
+        InvalidBucketName: `bucket` has one of these forms.
     """
     for mark, what in _NO_STORE:
         if mark in bucket if mark.startswith(":") else bucket.endswith(mark):

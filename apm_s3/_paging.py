@@ -1,18 +1,18 @@
-"""Finds listings that would never end. Pure."""
+"""Detects listings that would never end. Pure."""
 
 from __future__ import annotations
 
 from apm_s3.errors import IntegrityError
 
 MAX_EMPTY = 32
-"""Pages in a row that may bring nothing; S3 itself sends hardly any."""
+"""Consecutive pages that may be empty; S3 itself sends very few."""
 
 
 class ListingProgress:
-    """Watches whether each page of a listing brings it nearer to its end.
+    """Checks that each page of a listing makes progress.
 
-    A mark (token, key) or a first entry that comes again means a circle. It is found by comparing each page with one
-    that is remembered, which is replaced after 1, 2, 4, 8 ... pages (Brent's algorithm), so that no page is kept.
+    A mark (token, key) or a first entry that repeats means a cycle. It is found by comparing each page with one
+    remembered page, which is replaced after 1, 2, 4, 8 ... pages (Brent's algorithm), so that pages need not be kept.
     """
 
     def __init__(self, operation: str, bucket: str) -> None:
@@ -25,22 +25,22 @@ class ListingProgress:
         self._empty = 0
 
     def check(self, mark: object, first: object) -> None:
-        """Take in a page that is not the last one.
+        """Check a page that is not the last one.
 
         Args:
-            mark: where the next page begins.
-            first: what the page begins with; None if it is empty.
+            mark: where the next page starts.
+            first: the first entry of the page; None if it is empty.
 
         Raises:
-            IntegrityError: the listing goes round in a circle, or brings nothing any more.
+            IntegrityError: the listing repeats, or its pages are empty.
         """
         self._empty = self._empty + 1 if first is None else 0
         if mark == self._mark or (first is not None and first == self._first) or self._empty > MAX_EMPTY:
             error = IntegrityError(
-                "the listing does not end: its pages repeat, or bring nothing",
+                "the listing does not end: its pages repeat, or are empty",
                 operation=self._operation,
                 bucket=self._bucket,
-                hint="the server, or a proxy before it, does not page as S3 does",
+                hint="the server, or a proxy in front of it, does not paginate as S3 does",
             )
             error.retryable = False
             raise error

@@ -1,7 +1,7 @@
-"""Plans as documents: what was planned, by ids, hashes and counts, to be reviewed and carried out later. Pure.
+"""Plans as documents of ids, hashes and counts, to be reviewed and carried out later. Pure.
 
-A document holds no content of a file and no value of a variable. It is not trusted when it comes back: its hash says
-only that it is whole. What it plans is planned anew, and has to be the same.
+A document contains no file content and no variable values. It is not trusted when it is read back: its hash only shows
+that it is intact. The plan is made again, and must be the same.
 """
 
 from __future__ import annotations
@@ -21,82 +21,82 @@ _MAX_SHOWN = 20
 
 
 def plan_document(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
-    """The document of a plan, with its hash."""
+    """Return the document of a plan, with its hash."""
     document: dict[str, Any] = {"kind": kind, "format": FORMAT, **content}
-    # Mappings that cannot be changed are none to a JSON writer.
+    # json.dumps does not accept read-only mappings.
     plain: dict[str, Any] = json.loads(json.dumps(document))
     return {**plain, "hash": canonical_hash(plain)}
 
 
 @dataclass(frozen=True, slots=True)
 class PlanDocument:
-    """A plan as it came back. `deploy`, `restore_environment` or `ensure_bucket` plans anew, and carries it out only if
-    that is the same.
+    """A plan read from a document. `deploy`, `restore_environment` and `ensure_bucket` make the plan again, and carry
+    it out only if it is still the same.
 
     Attributes:
-        content: what it says.
-        hash: names it, and everything that it says.
+        content: the content of the document.
+        hash: identifies the plan and its whole content.
     """
 
     content: Mapping[str, Any] = field(repr=False)
     hash: str
 
     def to_dict(self) -> dict[str, Any]:
-        """The document again."""
+        """Return the document."""
         return {**self.content, "hash": self.hash}
 
     @classmethod
     def read(cls, kind: str, document: Mapping[str, Any]) -> Self:
-        """The plan in `document`.
+        """Read the plan in `document`.
 
         Raises:
-            InvalidOption: it is not a plan of this kind, or was changed.
-            FormatTooNew: a later version of this library made it.
+            InvalidOption: it is not a plan of this kind, or was modified.
+            FormatTooNew: a newer version of this library made it.
         """
         given: Any = document
         if not isinstance(given, Mapping) or given.get("kind") != kind:
-            raise InvalidOption(f"this is no document of kind '{kind}'", hint="give what to_dict made")
+            raise InvalidOption(f"this is not a document of kind '{kind}'", hint="pass the result of to_dict")
         version = document.get("format")
         if type(version) is int and version > FORMAT:
-            raise FormatTooNew(f"the plan has format {version}, but this version of apm_s3 knows {FORMAT} at most")
+            raise FormatTooNew(f"the plan has format {version}, but this version of apm_s3 supports at most {FORMAT}")
         content = {name: value for name, value in document.items() if name != "hash"}
         try:
             actual = canonical_hash(content)
         except (TypeError, ValueError, StoreDamaged) as exc:
-            raise InvalidOption("the plan holds what JSON cannot", hint="give what to_dict made") from exc
+            raise InvalidOption("the plan is not valid JSON", hint="pass the result of to_dict") from exc
         if version != FORMAT or document.get("hash") != actual:
-            raise InvalidOption("the plan is not as it was made: its hash is another one", hint="make a new plan")
+            raise InvalidOption("the plan was modified: its hash does not match", hint="make a new plan")
         return cls(content, actual)
 
     def text(self, *path: str) -> str:
-        """A text in it.
+        """Return a string of the document.
 
         Raises:
-            InvalidOption: there is none.
+            InvalidOption: it is missing.
         """
         value: Any = self.content
         for name in path:
             value = value.get(name) if isinstance(value, dict) else None
         if not isinstance(value, str):
-            raise InvalidOption(f"the plan has no '{'.'.join(path)}'", hint="give what to_dict made")
+            raise InvalidOption(f"the plan has no '{'.'.join(path)}'", hint="pass the result of to_dict")
         return value
 
     def names(self, name: str) -> list[str]:
-        """The keys, or the texts, that `name` holds.
+        """Return the keys, or the strings, in `name`.
 
         Raises:
-            InvalidOption: there are none.
+            InvalidOption: they are missing.
         """
         value = self.content.get(name)
         if not isinstance(value, dict | list) or not all(isinstance(each, str) for each in value):
-            raise InvalidOption(f"the plan has no '{name}'", hint="give what to_dict made")
+            raise InvalidOption(f"the plan has no '{name}'", hint="pass the result of to_dict")
         return list(value)
 
     def require_store(self, name: str, bucket: str, prefix: str) -> None:
-        """Refuse a plan whose `name` (source, target, backup) lies in another store.
+        """Refuse a plan whose `name` (source, target, backup) is in another store.
 
         Raises:
-            InvalidOption: it does.
+            InvalidOption: it is in another store.
         """
         there = self.text(name, "bucket"), self.text(name, "prefix")
         if there != (bucket, prefix):
@@ -106,10 +106,10 @@ class PlanDocument:
             )
 
     def require_same(self, fresh: Mapping[str, Any], **where: Any) -> None:
-        """Refuse to carry it out where planned anew it would be `fresh`.
+        """Refuse to carry out the plan if it differs from `fresh`, the plan made now.
 
         Raises:
-            PlanOutdated: something is different.
+            PlanOutdated: it differs.
         """
         if fresh["hash"] == self.hash:
             return
@@ -121,7 +121,7 @@ class PlanDocument:
 
 
 def _changes(old: Any, new: Any, path: str = "") -> list[str]:
-    """What is different, one line each, by the path to it."""
+    """Return the differences, one line each, with their paths."""
     if old == new:
         return []
     if isinstance(old, Mapping) and isinstance(new, Mapping):
@@ -140,9 +140,9 @@ def _shown(value: Any) -> str:
 
 
 def canonical_hash(value: Mapping[str, Any]) -> str:
-    """The SHA-256 in hex of the canonical JSON of `value`."""
+    """Return the SHA-256 (hex) of the canonical JSON of `value`."""
     try:
         text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
     except (UnicodeEncodeError, RecursionError) as exc:
-        raise StoreDamaged("a document holds what cannot be hashed: lone surrogates, or endless nesting") from exc
+        raise StoreDamaged("a document cannot be hashed: it has lone surrogates, or is nested too deeply") from exc
     return hashlib.sha256(text).hexdigest()

@@ -1,4 +1,4 @@
-"""From S3's answer to an error: by S3's code, else by the HTTP status.
+"""Turns S3's error responses into exceptions, by S3's code, or else by the HTTP status.
 
 Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html.
 """
@@ -110,7 +110,7 @@ _BY_KMS_CODE: dict[str, type[S3Error]] = {
     "Throttling": KmsThrottled,
     "LimitExceeded": KmsThrottled,
 }
-"""S3 hands on what KMS says, as "KMS." and its exception: https://docs.aws.amazon.com/kms/latest/APIReference/CommonErrors.html."""
+"""S3 passes on errors of KMS as "KMS." and the exception's name: https://docs.aws.amazon.com/kms/latest/APIReference/CommonErrors.html."""
 
 _KMS_ACTION = re.compile(r"\bkms:[A-Z]\w+")
 
@@ -127,7 +127,7 @@ _BY_STATUS: dict[int, type[S3Error]] = {
 }
 
 _REGION = re.compile(r"[A-Za-z0-9-]{1,63}", re.ASCII)
-"""A region becomes a part of a host's name."""
+"""A region becomes part of a host name."""
 
 
 def s3_error(
@@ -140,10 +140,10 @@ def s3_error(
     key: str | None = None,
     **facts: Any,
 ) -> S3Error:
-    """The error for an answer of S3 that says no: by S3's code, else by the HTTP status.
+    """Return the exception for an error response, by S3's code, or else by the HTTP status.
 
-    `facts` are the further attributes of `S3Error`. A HEAD has no body and so no code: its 404 is a plain `NotFound`,
-    which the operations layer resolves to the bucket or the key.
+    `facts` are the other attributes of `S3Error`. The response to a HEAD has no body, so no code: its 404 is a plain
+    `NotFound`, which the operations layer resolves to the bucket or the key.
     Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html.
     """
     if facts.get("region") and not _REGION.fullmatch(facts["region"]):
@@ -161,12 +161,12 @@ def s3_error(
     if kind is WrongRegion and not facts.get("region"):
         facts.setdefault(
             "hint",
-            "it redirects to a place that is no region of S3, and is not followed: check endpoint_url and region",
+            "it redirects to something other than an S3 region, so it was not followed: check endpoint_url and region",
         )
     if kind is AccessDenied and not s3_code:
         facts.setdefault(
             "hint",
-            "S3 does not say why, as the answer to a HEAD has no body: check the access key id and its secret first, "
+            "S3 does not say why, as responses to HEAD have no body: check the access key id and its secret first, "
             "then the IAM policy and the bucket policy",
         )
     return kind(
@@ -181,7 +181,7 @@ def s3_error(
 
 
 def _kms_kind(s3_code: str, message: str) -> type[S3Error] | None:
-    """The error for what KMS said; None where it was not KMS."""
+    """Return the exception for an error of KMS, or None for any other error."""
     if s3_code.startswith("KMS"):
         exception = s3_code.removeprefix("KMS").removeprefix(".").removeprefix("KMS").removesuffix("Exception")
         return _BY_KMS_CODE.get(exception)
@@ -204,15 +204,15 @@ def _problem(kind: type[S3Error], bucket: str | None, key: str | None, s3_code: 
         case "AccessDenied":
             return f"S3 denies access to {where}"
         case "BucketAlreadyExists":
-            return f"bucket '{bucket}' exists already and belongs to another account"
+            return f"bucket '{bucket}' already exists and belongs to another account"
         case "BucketAlreadyOwned":
-            return f"bucket '{bucket}' exists already and is yours"
+            return f"bucket '{bucket}' already exists and is yours"
         case "PreconditionFailed":
             return f"a condition did not hold for {where}"
         case "NotModified":
             return f"{where} has not changed"
         case "ObjectArchived":
             return f"{where} is archived and cannot be read now"
-    # S3's message can quote what was signed, the session token among it: only the codes' names are safe there.
+    # S3's message can quote what was signed, including the session token, so only the codes are safe to show.
     said = message.strip().rstrip(".") if message and not issubclass(kind, InvalidCredentials) else ""
     return f"{where}: {said or s3_code or kind.__name__}"

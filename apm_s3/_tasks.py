@@ -1,4 +1,4 @@
-"""Structured concurrency: groups that raise the first error itself, shields that outlive a cancellation, deadlines."""
+"""Structured concurrency: task groups that raise the first error itself, shields against cancellation, deadlines."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ T = TypeVar("T")
 
 
 async def run_all(coroutines: Iterable[Coroutine[Any, Any, T]], *, limit: int | None = None) -> list[T]:
-    """Run all of them at once (at most `limit` at a time), results in order.
+    """Run all coroutines concurrently (at most `limit` at a time), and return the results in order.
 
-    The first failure cancels the others, waits for them, and is raised as it is: never an `ExceptionGroup`.
+    The first failure cancels the others and is raised itself, after they have finished: never an `ExceptionGroup`.
     """
     pending = list(coroutines)
     semaphore = asyncio.Semaphore(limit) if limit else None
@@ -33,7 +33,7 @@ async def run_all(coroutines: Iterable[Coroutine[Any, Any, T]], *, limit: int | 
     except BaseExceptionGroup as failures:
         raise _first(failures) from None
     finally:
-        # A coroutine whose task was cancelled before it began would warn that it was never awaited.
+        # A coroutine whose task was cancelled before it started would warn that it was never awaited.
         for coroutine in pending:
             coroutine.close()
     return [task.result() for task in tasks]
@@ -50,10 +50,10 @@ async def shielded(
     on_cancel: Callable[[T], Awaitable[object]] | None = None,
     timeout: float | None = None,
 ) -> T:
-    """Let `work` come to its end even if the caller is cancelled; the cancellation is raised after it.
+    """Let `work` finish even if the caller is cancelled; the cancellation is raised afterwards.
 
     Args:
-        on_cancel: undoes the result of `work` when the caller was cancelled meanwhile.
+        on_cancel: undoes the result of `work` if the caller was cancelled meanwhile.
         timeout: seconds after which a cancelled caller stops waiting and cancels `work`.
     """
     task = asyncio.ensure_future(work)
@@ -71,7 +71,7 @@ async def shielded(
 
 
 async def outlived(task: asyncio.Future[T], grace: float) -> T:
-    """Wait for `task`, which goes on when the caller is cancelled: that one then waits `grace` seconds at most."""
+    """Wait for `task`, which continues if the caller is cancelled; the caller then waits at most `grace` seconds."""
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
@@ -87,12 +87,12 @@ async def _await(work: Awaitable[object]) -> None:
 
 
 async def settled(task: asyncio.Future[Any]) -> None:
-    """Wait until `task` has ended, however often the caller is cancelled meanwhile. Its outcome is not looked at."""
+    """Wait until `task` has finished, even if the caller is cancelled repeatedly. Its result is ignored."""
     await _settle(task, None)
 
 
 async def _settle(task: asyncio.Future[Any], timeout: float | None) -> None:
-    """Wait for `task`, however often the caller is cancelled meanwhile, at most `timeout` seconds."""
+    """Wait for `task` at most `timeout` seconds, even if the caller is cancelled repeatedly."""
     loop = asyncio.get_running_loop()
     end = None if timeout is None else loop.time() + timeout
     while not task.done():
@@ -108,7 +108,7 @@ async def _settle(task: asyncio.Future[Any], timeout: float | None) -> None:
 
 
 class Watch:
-    """One call under a deadline, in the task that makes it."""
+    """The deadline of one call, in the task that makes it."""
 
     __slots__ = ("cancelling", "expired", "task", "when")
 
@@ -123,15 +123,14 @@ class Watch:
 
     @property
     def overrun(self) -> bool:
-        """After a `CancelledError`: whether the deadline alone caused it, and no caller."""
+        """Return whether a `CancelledError` was caused only by the deadline, not by a caller."""
         return self.expired and self.task.cancelling() - 1 <= self.cancelling
 
 
 class Deadlines:
-    """Cancels the calls whose time is over: one timer for all, as `asyncio.timeout` costs 10 µs a call.
+    """Cancels calls when their deadline passes. One timer serves all, because `asyncio.timeout` costs 10 µs per call.
 
-    A watch whose `when` is moved on is found in time, too.
-    All times are those of `time.monotonic`.
+    The `when` of a watch may be moved later at any time. All times are those of `time.monotonic`.
     """
 
     def __init__(self) -> None:
@@ -140,29 +139,29 @@ class Deadlines:
         self._next = math.inf
 
     def watch(self, when: float) -> Watch:
-        """Put the current task under a deadline, until `forget`.
+        """Set a deadline for the current task, until `forget`.
 
         Raises:
-            RuntimeError: called outside of a task.
+            RuntimeError: called outside a task.
         """
         watch = Watch(when)
         self.add(watch)
         return watch
 
     def add(self, watch: Watch) -> None:
-        """Put the task of `watch` under its deadline, until `forget`."""
+        """Set the deadline of the task of `watch`, until `forget`."""
         self._watches.add(watch)
         if watch.when < self._next:
             self._arm(watch.when)
 
     def forget(self, watch: Watch) -> None:
-        """The call is over, whichever way."""
+        """Remove the deadline of a finished call."""
         self._watches.discard(watch)
         if watch.expired:
             watch.task.uncancel()
 
     def expire_all(self) -> None:
-        """The time of all of them is over now."""
+        """Expire all deadlines now."""
         self._expire(list(self._watches))
 
     def _arm(self, when: float) -> None:
@@ -190,7 +189,7 @@ class Deadlines:
 
 
 class Line:
-    """Tasks that wait until they are woken, in the order of their coming. Whoever is woken looks again at the state."""
+    """A queue of waiting tasks, woken in order of arrival. A woken task checks the state again."""
 
     __slots__ = ("_waiters",)
 
@@ -198,13 +197,13 @@ class Line:
         self._waiters: deque[asyncio.Future[None]] = deque()
 
     async def wait(self) -> None:
-        """Wait to be woken."""
+        """Wait until woken."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         await waiter
 
     def wake(self) -> None:
-        """Wake the first that still waits, if any does."""
+        """Wake the first waiting task, if any."""
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
@@ -212,13 +211,13 @@ class Line:
                 return
 
     def wake_all(self) -> None:
-        """Wake all of them."""
+        """Wake all waiting tasks."""
         while self._waiters:
             self.wake()
 
 
 async def stop_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel `tasks`, and wait until they have ended, however often the caller is cancelled meanwhile."""
+    """Cancel `tasks`, and wait until they have finished, even if the caller is cancelled repeatedly."""
     running = [task for task in tasks if not task.done()]
     for task in running:
         task.cancel()

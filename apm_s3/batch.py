@@ -1,4 +1,4 @@
-"""Operations of a batch, and what becomes of them: frozen, free of I/O. `S3Manager.batch` carries them out."""
+"""Operations of a batch and their results: frozen, without I/O. `S3Manager.batch` carries them out."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class UploadOp:
     """Store an object, as `upload_file` does; the result is its `FileInfo`.
 
     Attributes:
-        source: None in a list of results, where the batch took the operation from an iterator: bytes in memory are
-            then let go, so that a list of results does not hold all that was uploaded.
+        source: None in a list of results if the operation came from an iterator: bytes in memory are released, so that
+            a list of results does not hold everything that was uploaded.
     """
 
     bucket: str
@@ -47,8 +47,8 @@ class DownloadOp:
     """Read an object.
 
     Attributes:
-        to: the file that gets the content, as with `download_to`; the result is a `FileInfo`. Without it, the result is
-            the content, as with `read_file`, which only `batch_iter` gives.
+        to: the file to write, as with `download_to`; the result is a `FileInfo`. Without it, the result is the content,
+            as with `read_file`; only `batch_iter` supports this.
     """
 
     bucket: str
@@ -59,7 +59,7 @@ class DownloadOp:
 
 @dataclass(frozen=True, slots=True)
 class CopyOp:
-    """Copy an object inside S3, as `copy_file` does; the result is the copy's `FileInfo`."""
+    """Copy an object within S3, as `copy_file` does; the result is the copy's `FileInfo`."""
 
     source_bucket: str
     source_key: str
@@ -70,7 +70,7 @@ class CopyOp:
 
 @dataclass(frozen=True, slots=True)
 class MoveOp:
-    """Move an object inside S3, as `move_file` does; the result is the `FileInfo` at its new place."""
+    """Move an object within S3, as `move_file` does; the result is the `FileInfo` of the moved object."""
 
     source_bucket: str
     source_key: str
@@ -83,7 +83,7 @@ class MoveOp:
 class DeleteOp:
     """Delete an object, or a version of it; the result is a `DeleteOutcome`.
 
-    Those of one bucket with the same options are sent 1000 a request. One with `if_match` is sent alone.
+    Deletions in one bucket with the same options are sent 1000 per request. One with `if_match` is sent alone.
     """
 
     bucket: str
@@ -93,7 +93,7 @@ class DeleteOp:
 
 @dataclass(frozen=True, slots=True)
 class HeadOp:
-    """Look at an object, as `head_file` does; the result is its `FileInfo`."""
+    """Get information about an object, as `head_file` does; the result is its `FileInfo`."""
 
     bucket: str
     key: str
@@ -102,21 +102,21 @@ class HeadOp:
 
 Operation: TypeAlias = UploadOp | DownloadOp | CopyOp | MoveOp | DeleteOp | HeadOp
 Operations: TypeAlias = Iterable[Operation] | AsyncIterable[Operation]
-"""What a batch takes: a list, a generator, an async generator: of any length."""
+"""What a batch accepts: a list, a generator or an async generator of any length."""
 
 
-# A tuple, not a dataclass: it is made once for every operation, at a quarter of the cost.
+# A tuple, because it is created for every operation, at a quarter of the cost of a dataclass.
 class OperationResult(NamedTuple):
-    """What became of one operation.
+    """The result of one operation.
 
     Attributes:
-        operation: as it was given.
-        success: whether it was done.
-        duration: seconds that it took, waiting for a slot of the pool and retries included. A deletion has that of the
+        operation: the operation that was passed.
+        success: whether it succeeded.
+        duration: seconds, including waiting for a slot of the pool and retries. A deletion has the duration of the
             request that it shared.
-        result: what the operation's verb returns; None for one that failed.
-        error: why it failed: an `ApmS3Error`, an `OSError` of a local file, or what a source of the caller's raised.
-        position: of the operation in what the batch was given, from 0.
+        result: the return value of the operation's method; None if it failed.
+        error: why it failed: an `ApmS3Error`, an `OSError` of a local file, or an exception of the caller's source.
+        position: the index of the operation in the batch, from 0.
     """
 
     operation: Operation
@@ -129,12 +129,12 @@ class OperationResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BatchProgress:
-    """How far a batch has come.
+    """The progress of a batch.
 
     Attributes:
-        done: operations that have ended, failed ones included.
-        bytes: of the contents that were uploaded and downloaded.
-        total: operations in all; None where the batch was given an iterator.
+        done: finished operations, including failed ones.
+        bytes: uploaded and downloaded content.
+        total: the number of operations; None if they come from an iterator.
     """
 
     done: int
@@ -144,7 +144,7 @@ class BatchProgress:
 
 
 OnProgress: TypeAlias = Callable[[BatchProgress], object]
-"""Called in the event loop whenever an operation ends: quick, and never waiting. What it raises is logged, no more."""
+"""Called in the event loop after each operation; it must be quick and must not block. Exceptions are logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +152,10 @@ class BatchResult(Sequence[OperationResult]):
     """The results of a batch, in the order of its operations.
 
     Attributes:
-        results: one for each operation that the batch was given.
-        duration: seconds in all.
-        complete: False where the time limit passed before all operations had been taken from an iterator: those that
-            were not taken have no result. Operations of a list always have one.
+        results: one per operation.
+        duration: seconds in total.
+        complete: False if the time limit passed before all operations were taken from an iterator; the rest have no
+            result. Operations of a list always have one.
     """
 
     results: tuple[OperationResult, ...]
@@ -181,24 +181,24 @@ class BatchResult(Sequence[OperationResult]):
 
     @property
     def succeeded(self) -> tuple[OperationResult, ...]:
-        """The results of the operations that were done."""
+        """Return the results of the operations that succeeded."""
         return tuple(result for result in self.results if result.success)
 
     @property
     def failed(self) -> tuple[OperationResult, ...]:
-        """The results of the operations that were not."""
+        """Return the results of the operations that failed."""
         return tuple(result for result in self.results if not result.success)
 
     @property
     def ok(self) -> bool:
-        """Whether all operations were done."""
+        """Return whether all operations succeeded."""
         return self.complete and all(result.success for result in self.results)
 
     def raise_for_failures(self) -> None:
-        """Raise if anything was not done.
+        """Raise if any operation failed, or was not started.
 
         Raises:
-            BatchError: its `failures` has the error of each failed operation, by its position.
+            BatchError: `failures` has the error of each failed operation, by its position.
         """
         if self.ok:
             return
@@ -206,11 +206,11 @@ class BatchResult(Sequence[OperationResult]):
         problem = f"{len(failures)} of {len(self.results)} operations failed"
         if failures:
             first = self.failed[0]
-            problem += f", the first is {_named(first.operation)}: {first.error}"
+            problem += f", the first is {_named(first.operation)}: {str(first.error).removesuffix('.')}"
         if not self.complete:
-            problem = f"the time limit passed before all operations were begun; {problem}"
+            problem = f"the time limit passed before all operations were started; {problem}"
         raise BatchError(
-            problem, failures=failures, operation="batch", hint="'failures' has the error of each by its position"
+            problem, failures=failures, operation="batch", hint="see 'failures' for each error, by position"
         )
 
 

@@ -7,15 +7,15 @@
     │   ├── InvalidOption
     │   ├── ObjectTooLarge
     │   └── QueryInvalid
-    ├── UsageError (also RuntimeError)       the manager was used wrongly
+    ├── UsageError (also RuntimeError)       the manager was used incorrectly
     │   ├── ManagerClosed
     │   └── WrongEventLoop
-    ├── TransportError                       no answer from S3
+    ├── TransportError                       no response from S3
     │   ├── ConnectFailed
     │   ├── RequestTimedOut (also TimeoutError)
     │   │   └── DeadlineExceeded
     │   └── ConnectionLost
-    ├── S3Error                              an answer that says no
+    ├── S3Error                              S3 refused the request, or failed
     │   ├── NotFound
     │   │   ├── BucketNotFound
     │   │   ├── ObjectNotFound
@@ -41,11 +41,11 @@
     │   ├── Throttled
     │   │   └── KmsThrottled
     │   └── ServiceUnavailable               500, 502, 503, 504 and RequestTimeout
-    ├── IntegrityError                       the bytes are not those that were sent
-    │   ├── DigestRejected (also S3Error)    S3 found it, on the way in
+    ├── IntegrityError                       the bytes received are not the bytes sent
+    │   ├── DigestRejected (also S3Error)    S3 received damaged bytes
     │   └── ObjectChanged
     ├── BatchError
-    ├── PlanOutdated                         planned anew, something is different
+    ├── PlanOutdated                         the plan no longer matches the current state
     └── ConfigError
         ├── ConfigInvalid
         ├── ConfigNotFound
@@ -58,7 +58,7 @@
         ├── BackupInvalid
         └── StoreDamaged
 
-Each message says what was wrong, where, and what to do. All of them pickle, and none carries a credential.
+Each message says what went wrong, where, and what to do. All errors can be pickled, and none contains a credential.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ __all__ = [
 
 
 class ErrorCode(StrEnum):
-    """Our own stable codes, the same over every transport and server; S3's own stands in `S3Error.s3_code`."""
+    """Stable codes, the same for every transport and server; `S3Error.s3_code` has S3's own code."""
 
     ACCESS_DENIED = "ACCESS_DENIED"
     BATCH_FAILED = "BATCH_FAILED"
@@ -174,14 +174,14 @@ def _rebuild(cls: type[ApmS3Error], args: tuple[Any, ...], state: dict[str, Any]
 
 
 class ApmS3Error(Exception):
-    """The root of all errors of this library.
+    """Base class of all errors of this library.
 
     Attributes:
-        code: our own code for the error.
+        code: the stable code of the error.
         hint: what to do about it.
-        retryable: whether the same call may succeed if it is simply made again.
+        retryable: whether repeating the same call may succeed.
         attempts: how many times the request was sent.
-        unresolved: whether an earlier attempt may have been carried out, or may still be.
+        unresolved: whether an earlier attempt may have been carried out, or may still be carried out.
     """
 
     code: ClassVar[ErrorCode] = ErrorCode.INTERNAL_ERROR
@@ -208,9 +208,9 @@ class ApmS3Error(Exception):
 
     @property
     def may_have_happened(self) -> bool:
-        """Whether what was asked for may have been done, or may still be, although it ended with this error.
+        """Whether the call may have taken effect, or may still do so, although it raised this error.
 
-        Only where it is False, nothing was changed for certain. An earlier attempt of the same call counts as well.
+        If it is False, nothing was changed. Earlier attempts of the same call count as well.
         """
         return self.unresolved
 
@@ -225,14 +225,14 @@ class ApmS3Error(Exception):
         return f"{operation}{self.problem}{self._where()}{self._facts()}{tries}{hint}{end}"
 
     def _where(self) -> str:
-        """The place, unless the problem names it already."""
+        """Return the bucket or object, unless the problem already names it."""
         names = [name for name in (self.bucket, self.key) if name is not None]
         where = place(self.bucket, self.key)
         named = where in self.problem or all(f"'{name}'" in self.problem for name in names)
         return "" if named else f" [{where}]"
 
     def _facts(self) -> str:
-        """What an error of this kind knows beside the place."""
+        """Return additional facts for the message, which depend on the kind of error."""
         return ""
 
 
@@ -241,7 +241,7 @@ class ApmS3Error(Exception):
 
 
 class InvalidRequest(ApmS3Error, ValueError):
-    """A value that S3, or this library, would not take; nothing was sent."""
+    """A value that S3 or this library does not accept; nothing was sent."""
 
     code = ErrorCode.INVALID_REQUEST
 
@@ -259,25 +259,25 @@ class InvalidOption(InvalidRequest):
 
 
 class ObjectTooLarge(InvalidRequest):
-    """More bytes than S3, or a bound that was set, allows."""
+    """More bytes than S3, or a configured limit, allows."""
 
-    default_hint = "send less, or raise the bound where it is one of this library's settings"
+    default_hint = "send less, or raise the limit if it is one of this library's settings"
 
     def __init__(self, *, size: int, limit: int, **where: Any) -> None:
-        super().__init__(f"{size} bytes are more than the {limit} that are allowed", **where)
+        super().__init__(f"{size} bytes exceed the limit of {limit}", **where)
         self.size: int = size
         self.limit: int = limit
 
 
 class QueryInvalid(InvalidRequest):
-    """A text that is not PromQL or not LogQL.
+    """The text is not valid PromQL or LogQL.
 
     Attributes:
-        offset: where the part that is wrong begins, in characters.
+        offset: where the invalid part begins, in characters.
         end: where it ends.
     """
 
-    default_hint = "correct the text from that character on"
+    default_hint = "correct the query at that character"
 
     def __init__(self, problem: str, *, offset: int, end: int, **where: Any) -> None:
         super().__init__(problem, **where)
@@ -286,13 +286,13 @@ class QueryInvalid(InvalidRequest):
 
 
 class UsageError(ApmS3Error, RuntimeError):
-    """The manager was used in a way that cannot work."""
+    """The manager was used incorrectly."""
 
     code = ErrorCode.USAGE
 
 
 class ManagerClosed(UsageError):
-    """The manager was never opened, or is closed already."""
+    """The manager was never opened, or is already closed."""
 
     default_hint = "use it inside 'async with S3Manager(...) as s3', or between open() and aclose()"
 
@@ -300,18 +300,18 @@ class ManagerClosed(UsageError):
 class WrongEventLoop(UsageError):
     """The manager was opened on another event loop."""
 
-    default_hint = "make one S3Manager per event loop: its connections belong to the loop that opened them"
+    default_hint = "create one S3Manager per event loop: its connections belong to the loop that opened them"
 
 
 # --------------------------------------------------------------------------------------------------------------
-# No answer
+# No response
 
 
 class TransportError(ApmS3Error):
-    """S3 gave no answer: what was asked for may have happened, or not.
+    """There was no response from S3: the request may or may not have been carried out.
 
     Attributes:
-        sent: whether the request may have reached S3. False only where it certainly did not.
+        sent: whether the request may have reached S3. False only if it certainly did not.
     """
 
     code = ErrorCode.CONNECTION_FAILED
@@ -324,7 +324,7 @@ class TransportError(ApmS3Error):
 
     @property
     def may_have_happened(self) -> bool:
-        """It may, unless it was certainly not sent."""
+        """True, unless the request was certainly not sent."""
         return self.unresolved or self.sent
 
     def _facts(self) -> str:
@@ -332,53 +332,53 @@ class TransportError(ApmS3Error):
 
 
 class ConnectFailed(TransportError):
-    """No connection could be made (DNS, refused, TLS): nothing was sent."""
+    """No connection could be established (DNS, refused, TLS); nothing was sent."""
 
     sent = False
     default_hint = "check endpoint_url, the network, proxies and certificates"
 
 
 class RequestTimedOut(TransportError, TimeoutError):
-    """No answer came within the timeout of one attempt."""
+    """There was no response within the timeout of one attempt."""
 
     code = ErrorCode.REQUEST_TIMEOUT
-    default_hint = "make the call again, or raise S3Settings.timeouts.read where the server is slow"
+    default_hint = "repeat the call, or raise S3Settings.timeouts.read if the server is slow"
 
 
 class DeadlineExceeded(RequestTimedOut):
-    """The call's deadline passed: waiting for the pool, connecting, retries and the body are all counted.
+    """The call's deadline passed. It includes waiting for the pool, connecting, retries and the body.
 
-    `sent` is False where the call did nothing but wait for a slot of the pool.
+    `sent` is False if the call only waited for a slot of the pool.
     """
 
     default_hint = "raise the deadline (S3Settings.timeouts.deadline), or lower the load"
 
 
 class ConnectionLost(TransportError):
-    """The connection broke before the answer was whole."""
+    """The connection broke before the response was complete."""
 
-    default_hint = "make the call again, and look at proxies and the network if it happens often"
+    default_hint = "repeat the call; if this happens often, check proxies and the network"
 
 
 # --------------------------------------------------------------------------------------------------------------
-# An answer that says no
+# S3 refused the request, or failed
 
 
 class S3Error(ApmS3Error):
-    """S3 answered, and said no.
+    """S3 refused the request, or failed.
 
     Attributes:
         status: the HTTP status.
-        s3_code: S3's own code ("NoSuchKey"), or "" where it sent none.
-        request_id: S3's id of the request, for its support and logs.
-        retry_after: seconds that S3 asked to wait, if it did.
-        region: the region that S3 named, if it did.
-        server_time: the server's clock (Unix time) when it answered, if it said.
+        s3_code: S3's own code ("NoSuchKey"), or "" if it sent none.
+        request_id: S3's id of the request, for AWS support and server logs.
+        retry_after: seconds to wait, if S3 sent them.
+        region: the bucket's region, if S3 sent it.
+        server_time: the server's clock (Unix time) at the response, if it sent one.
     """
 
     code = ErrorCode.REQUEST_REJECTED
     undecided: ClassVar[bool] = False
-    """Whether such an answer leaves open what became of the request."""
+    """Whether it is unknown after such a response if the request was carried out."""
 
     def __init__(
         self,
@@ -402,7 +402,7 @@ class S3Error(ApmS3Error):
 
     @property
     def may_have_happened(self) -> bool:
-        """It may where S3 failed on its side, or says only that something else was in the way."""
+        """True if S3 failed on its side, or only reported a conflict with another request."""
         return self.unresolved or self.status >= 500 or self.undecided
 
     def _facts(self) -> str:
@@ -417,10 +417,10 @@ class S3Error(ApmS3Error):
 
 
 class NotFound(S3Error):
-    """Something that was asked for is not there."""
+    """A requested resource does not exist."""
 
     code = ErrorCode.NOT_FOUND
-    default_hint = "check the names that were asked for"
+    default_hint = "check the requested names"
 
 
 class BucketNotFound(NotFound):
@@ -431,31 +431,31 @@ class BucketNotFound(NotFound):
 
 
 class ObjectNotFound(NotFound):
-    """The bucket is there, the key (or that version of it) is not."""
+    """The bucket exists, but the key (or that version of it) does not."""
 
     code = ErrorCode.OBJECT_NOT_FOUND
-    default_hint = "check the key (and the version id); list_files shows what is there"
+    default_hint = "check the key (and the version id); list_files shows the existing keys"
 
 
 class UploadNotFound(NotFound):
-    """The multipart upload is not open: completed, aborted, or never begun."""
+    """The multipart upload is not open: it was completed, aborted, or never started."""
 
     code = ErrorCode.UPLOAD_NOT_FOUND
-    default_hint = "begin the upload again"
+    default_hint = "start the upload again"
 
 
 class AccessDenied(S3Error):
-    """S3 does not allow it. Never taken for "not found"."""
+    """S3 denies access. This is never treated as "not found"."""
 
     code = ErrorCode.ACCESS_DENIED
     default_hint = (
         "check the IAM policy and the bucket policy of these credentials; "
-        "without s3:ListBucket, S3 answers 403 for a key that does not exist, too"
+        "without s3:ListBucket, S3 also returns 403 for a key that does not exist"
     )
 
 
 class ExpiredToken(AccessDenied):
-    """The session token has expired; refreshable credentials are refreshed and the request repeated."""
+    """The session token has expired; refreshable credentials are refreshed and the request is repeated."""
 
     code = ErrorCode.EXPIRED_TOKEN
     retryable = True
@@ -463,24 +463,24 @@ class ExpiredToken(AccessDenied):
 
 
 class InvalidCredentials(AccessDenied):
-    """S3 does not know the access key, or the signature does not match its secret; or there are none at all."""
+    """S3 does not know the access key, the signature does not match its secret, or there are no credentials."""
 
     code = ErrorCode.INVALID_CREDENTIALS
     default_hint = "check the access key id and its secret"
 
 
 class KmsAccessDenied(AccessDenied):
-    """S3 would allow it, but KMS does not let these credentials use the key that the object is encrypted with."""
+    """S3 would allow it, but KMS denies these credentials the key that encrypts the object."""
 
     code = ErrorCode.KMS_ACCESS_DENIED
     default_hint = (
         "allow kms:Decrypt to read and kms:GenerateDataKey to write (a multipart upload needs both), in the IAM policy "
-        "and, where the key belongs to another account, in the key's policy too"
+        "and, if the key belongs to another account, in the key's policy too"
     )
 
 
 class ClockSkewed(AccessDenied):
-    """This machine's clock is too far from S3's. Corrected once from the server's Date, then repeated."""
+    """This machine's clock differs too much from S3's; it is corrected once from the server's Date, then retried."""
 
     code = ErrorCode.CLOCK_SKEWED
     retryable = True
@@ -488,25 +488,25 @@ class ClockSkewed(AccessDenied):
 
 
 class Conflict(S3Error):
-    """The state of the resource does not allow it now."""
+    """The current state of the resource does not allow it."""
 
     code = ErrorCode.CONFLICT
     undecided = True
-    default_hint = "look at the resource's state, and make the call again when it allows it"
+    default_hint = "check the state of the resource, and repeat the call when it allows it"
 
 
 class BucketAlreadyExists(Conflict):
-    """The name is taken, by somebody else: bucket names are global."""
+    """Another account owns a bucket with this name; bucket names are global."""
 
     code = ErrorCode.BUCKET_ALREADY_EXISTS
     undecided = False
-    default_hint = "it belongs to another account: choose another name"
+    default_hint = "choose another name: the bucket belongs to another account"
 
 
 class BucketAlreadyOwned(BucketAlreadyExists):
-    """The bucket exists and is yours."""
+    """You already own a bucket with this name."""
 
-    default_hint = "it is yours already: use ensure_bucket"
+    default_hint = "use ensure_bucket: you already own the bucket"
 
 
 class BucketNotEmpty(Conflict):
@@ -518,28 +518,28 @@ class BucketNotEmpty(Conflict):
 
 
 class ConditionalConflict(Conflict):
-    """409 ConditionalRequestConflict: another write to the key was under way; nothing is known of this one."""
+    """409 ConditionalRequestConflict: another write to the key was in progress; the outcome of this one is unknown."""
 
     retryable = True
-    default_hint = "read the object again and decide anew"
+    default_hint = "read the object again before you repeat the write"
 
 
 class PreconditionFailed(S3Error):
     """If-Match, If-None-Match or another condition did not hold; nothing was changed."""
 
     code = ErrorCode.PRECONDITION_FAILED
-    default_hint = "somebody else was faster: read again and decide anew"
+    default_hint = "another writer was faster: read the object again before you repeat the write"
 
 
 class NotModified(S3Error):
-    """304: what the caller has already is still current."""
+    """304: the caller's copy is still current."""
 
     code = ErrorCode.NOT_MODIFIED
-    default_hint = "use what you have"
+    default_hint = "use the copy you have"
 
 
 class WrongRegion(S3Error):
-    """The bucket lives elsewhere (301, 307, AuthorizationHeaderMalformed); the new route is learned and used."""
+    """The bucket is in another region (301, 307, AuthorizationHeaderMalformed); its route is learned and used."""
 
     code = ErrorCode.WRONG_REGION
     retryable = True
@@ -547,43 +547,43 @@ class WrongRegion(S3Error):
 
 
 class ObjectArchived(S3Error):
-    """The object is in an archive class and has to be restored before it can be read."""
+    """The object is in an archive storage class and must be restored before it can be read."""
 
     code = ErrorCode.OBJECT_ARCHIVED
-    default_hint = "ask for it with restore_archived(bucket, key, days=...), wait, and read it again"
+    default_hint = "restore it with restore_archived(bucket, key, days=...), wait, and read it again"
 
 
 class KmsKeyUnusable(S3Error):
-    """The KMS key that the object is, or is to be, encrypted with is disabled, about to be deleted, or not there."""
+    """The KMS key for the object is disabled, pending deletion, or does not exist."""
 
     code = ErrorCode.KMS_KEY_UNUSABLE
     default_hint = (
-        "enable the key, or cancel its deletion (aws kms enable-key, cancel-key-deletion); to write, name another one, "
-        "which has to be a symmetric key in the bucket's region"
+        "enable the key, or cancel its deletion (aws kms enable-key, cancel-key-deletion); to write, use another key, "
+        "which must be symmetric and in the bucket's region"
     )
 
 
 class NotConfigured(S3Error):
-    """The bucket has no such setting."""
+    """The bucket does not have this setting."""
 
     code = ErrorCode.NOT_CONFIGURED
-    default_hint = "set it with set_setting, or take it as absent"
+    default_hint = "set it with set_setting, or treat it as absent"
 
 
 class UnsupportedByServer(S3Error):
     """This S3-compatible server does not implement the request."""
 
     code = ErrorCode.UNSUPPORTED
-    default_hint = "the server lacks this part of S3"
+    default_hint = "use a server that has this part of S3"
 
     @property
     def may_have_happened(self) -> bool:
-        """It did not, though the status is 501."""
+        """False, although the status is 501."""
         return self.unresolved
 
 
 class RequestRejected(S3Error):
-    """S3 refused the request for another reason, which `s3_code` and the message name."""
+    """S3 refused the request for another reason; see `s3_code` and the message."""
 
     default_hint = "look the code up in https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html"
 
@@ -598,7 +598,7 @@ class Throttled(S3Error):
 
 
 class KmsThrottled(Throttled):
-    """KMS asks to slow down: each request for an object that is encrypted with a KMS key is one of KMS, too."""
+    """KMS asks to slow down: each request for an object encrypted with a KMS key is also a request to KMS."""
 
     default_hint = (
         "turn on S3 Bucket Keys (Encryption(bucket_key=True)), raise the KMS request quota, or lower max_concurrency"
@@ -606,12 +606,12 @@ class KmsThrottled(Throttled):
 
 
 class ServiceUnavailable(S3Error):
-    """S3 failed on its side (5xx, or it gave up waiting for the request)."""
+    """S3 failed on its side (5xx), or timed out while waiting for the request."""
 
     code = ErrorCode.SERVICE_UNAVAILABLE
     undecided = True
     retryable = True
-    default_hint = "make the call again later, and look at the server's health"
+    default_hint = "repeat the call later, and check the server's health"
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -619,15 +619,15 @@ class ServiceUnavailable(S3Error):
 
 
 class IntegrityError(ApmS3Error):
-    """What arrived is not what was sent: a checksum or a length does not match."""
+    """The bytes received are not the bytes sent: a checksum or a length does not match."""
 
     code = ErrorCode.INTEGRITY
     retryable = True
-    default_hint = "make the call again, and suspect the network or the server if it happens often"
+    default_hint = "repeat the call; if this happens often, suspect the network or the server"
 
     @property
     def may_have_happened(self) -> bool:
-        """It may: what came damaged was an answer."""
+        """True: the response was damaged, not the request."""
         return True
 
 
@@ -636,16 +636,16 @@ class DigestRejected(S3Error, IntegrityError):
 
     code = ErrorCode.INTEGRITY
     retryable = True
-    default_hint = "make the call again, and suspect what lies between here and S3 if it happens often"
+    default_hint = "repeat the call; if this happens often, suspect the network or a proxy"
 
     @property
     def may_have_happened(self) -> bool:
-        """It did not: S3 refused to store it."""
+        """False: S3 refused to store the object."""
         return self.unresolved
 
 
 class ObjectChanged(IntegrityError):
-    """The object was replaced while it was being read; the parts would not fit together."""
+    """The object was replaced while it was being read, so that its parts do not belong together."""
 
     retryable = False
     default_hint = "read it again"
@@ -656,14 +656,14 @@ class ObjectChanged(IntegrityError):
 
 
 class BatchError(ApmS3Error):
-    """Some operations of several failed.
+    """Some of several operations failed.
 
     Attributes:
         failures: what failed (a key, or an operation's position) and why.
     """
 
     code = ErrorCode.BATCH_FAILED
-    default_hint = "'failures' says what failed and why"
+    default_hint = "see 'failures' for what failed and why"
 
     def __init__(self, problem: str, *, failures: Mapping[str, Exception], **where: Any) -> None:
         super().__init__(problem, **where)
@@ -675,7 +675,7 @@ class BatchError(ApmS3Error):
 
 
 class ConfigError(ApmS3Error):
-    """The root of what can go wrong with stored configurations."""
+    """Base class of errors about stored configurations."""
 
     def __init__(
         self,
@@ -695,10 +695,10 @@ class ConfigError(ApmS3Error):
 
 
 class ConfigInvalid(ConfigError):
-    """The configuration has errors; nothing was stored. `report` lists every one of them."""
+    """The configuration is invalid; nothing was stored. `report` lists all errors."""
 
     code = ErrorCode.CONFIG_INVALID
-    default_hint = "correct what 'report' lists, and upload it again"
+    default_hint = "correct the errors in 'report', and upload it again"
 
     def __init__(self, problem: str, *, report: ValidationReport, **where: Any) -> None:
         super().__init__(problem, **where)
@@ -706,22 +706,22 @@ class ConfigInvalid(ConfigError):
 
 
 class ConfigNotFound(ConfigError):
-    """There is no such environment, tool, revision or file."""
+    """The environment, tool, revision or file does not exist."""
 
     code = ErrorCode.NOT_FOUND
-    default_hint = "list() and history() show what there is"
+    default_hint = "see list() and history() for what exists"
 
 
 class RevisionConflict(ConfigError):
-    """Somebody else committed first; nothing was changed.
+    """Another writer committed first; nothing was changed.
 
     Attributes:
-        expected_revision: the revision the caller built on, if it named one.
-        current_revision: the revision that is there now (0: none).
+        expected_revision: the revision that the caller built on, if it named one.
+        current_revision: the current revision (0: none).
     """
 
     code = ErrorCode.CONFLICT
-    default_hint = "look at what is current now, and make the change again on top of it; for a deploy, plan it again"
+    default_hint = "read the current revision and apply the change to it; for a deploy, make a new plan"
 
     def __init__(self, problem: str, *, expected_revision: int | None, current_revision: int, **where: Any) -> None:
         super().__init__(problem, **where)
@@ -730,17 +730,17 @@ class RevisionConflict(ConfigError):
 
 
 class EnvironmentFrozen(ConfigError):
-    """The environment is frozen: it takes no change until it is thawed."""
+    """The environment is frozen: it cannot be changed until it is thawed."""
 
     code = ErrorCode.CONFLICT
-    default_hint = "thaw it, or wait until whoever froze it does"
+    default_hint = "thaw it, or wait until the person who froze it does"
 
 
 class DeployRefused(ConfigError):
-    """A deploy plan that is blocked, or no longer fits; nothing was changed. `reasons` says why."""
+    """The deploy plan is blocked, or no longer applies; nothing was changed. `reasons` says why."""
 
     code = ErrorCode.CONFLICT
-    default_hint = "make a new plan once 'reasons' are dealt with"
+    default_hint = "resolve 'reasons', then make a new plan"
 
     def __init__(self, problem: str, *, reasons: tuple[str, ...] = (), **where: Any) -> None:
         super().__init__(problem, **where)
@@ -748,14 +748,14 @@ class DeployRefused(ConfigError):
 
 
 class PlanOutdated(ApmS3Error):
-    """A plan that was written down no longer says what would happen; nothing was changed.
+    """A stored plan no longer describes what would happen; nothing was changed.
 
     Attributes:
-        changes: what is different since it was made, one line each.
+        changes: the differences since the plan was made, one line each.
     """
 
     code = ErrorCode.CONFLICT
-    default_hint = "make a new plan, and have that one approved"
+    default_hint = "make a new plan, and get it approved"
 
     def __init__(self, problem: str, *, changes: tuple[str, ...] = (), **where: Any) -> None:
         super().__init__(problem, **where)
@@ -763,10 +763,10 @@ class PlanOutdated(ApmS3Error):
 
 
 class CommitUnknown(ConfigError):
-    """The deadline passed before it was known whether the commit took effect. `outcome(write_id)` will tell."""
+    """The deadline passed before the outcome of the commit was known. Call `outcome(write_id)` to find out."""
 
     code = ErrorCode.REQUEST_TIMEOUT
-    default_hint = "ask outcome(write_id) before you try again"
+    default_hint = "call outcome(write_id) before you try again"
 
     def __init__(self, problem: str, *, write_id: str, **where: Any) -> None:
         super().__init__(problem, **where)
@@ -775,41 +775,41 @@ class CommitUnknown(ConfigError):
 
 
 class FormatTooNew(ConfigError):
-    """The document was written by a newer version of this library, and is not guessed at."""
+    """The document was written by a newer version of this library, and cannot be read safely."""
 
     code = ErrorCode.UNSUPPORTED
     default_hint = "upgrade apm_s3"
 
 
 class ConditionalWritesUnsupported(ConfigError):
-    """The endpoint ignores conditional headers, on which every commit rests."""
+    """The endpoint ignores conditional headers, which every commit relies on."""
 
     code = ErrorCode.UNSUPPORTED
-    default_hint = "use a server that honours If-Match, or give up safety with require_conditional_writes=False"
+    default_hint = "use a server that honours If-Match, or accept lost updates with require_conditional_writes=False"
 
 
 class BackupInvalid(ConfigError):
-    """The backup is incomplete, or a hash in it does not match; nothing was restored from it."""
+    """The backup is incomplete, or a hash does not match; nothing was restored from it."""
 
     code = ErrorCode.INTEGRITY
-    default_hint = "take another backup: list_backups shows them"
+    default_hint = "use another backup; see list_backups"
 
 
 class StoreDamaged(ConfigError):
-    """What is stored contradicts itself; nothing is written or collected until it is repaired."""
+    """Stored objects contradict each other; nothing is written or collected until they are repaired."""
 
     code = ErrorCode.INTEGRITY
-    default_hint = "run fsck, which explains what is wrong, and repair, which mends it"
+    default_hint = "run fsck to see what is wrong, then repair"
 
 
 def place(bucket: str | None, key: str | None) -> str:
-    """How messages name an object, or a bucket."""
+    """Return the name of an object or a bucket for messages."""
     if bucket is None:
         return "S3" if key is None else f"'{key}'"
     return f"'{bucket}/{key}'" if key is not None else f"bucket '{bucket}'"
 
 
 def _sentence(hint: str) -> str:
-    """`hint` with a capital, unless it begins with the name of something in code."""
+    """Capitalize `hint`, unless it begins with a name from code."""
     first = hint.partition(" ")[0]
     return hint[:1].upper() + hint[1:] if first.isalpha() else hint

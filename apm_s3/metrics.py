@@ -1,4 +1,4 @@
-"""The metrics that are always there: counts, bytes and latencies, in bounded memory."""
+"""Built-in metrics: counts, bytes and latencies, in bounded memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHORTEST = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Seconds. Percentiles are right within 2.5 %, the others are exact; all are 0.0 where nothing was measured."""
+    """Latencies in seconds. Percentiles are accurate to 2.5 %, the others are exact; 0.0 if nothing was measured."""
 
     average: float = 0.0
     maximum: float = 0.0
@@ -35,14 +35,14 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class OperationMetrics:
-    """The figures of one operation, or of all together.
+    """The metrics of one operation, or of all operations together.
 
     Attributes:
-        total: operations that ended: successes, failures and cancelled ones.
-        retries: attempts that failed and were made again.
-        errors: failures by error code (`ErrorCode`, or "OTHER" for exceptions that are not ours).
-        bytes_sent, bytes_received: of bodies of operations that ended.
-        latency: of successes and failures, from the call to its end.
+        total: finished operations: successes, failures and cancelled ones.
+        retries: failed attempts that were retried.
+        errors: failures by error code (`ErrorCode`, or "OTHER" for other exceptions).
+        bytes_sent, bytes_received: sizes of the bodies of finished operations.
+        latency: of successes and failures, from the start of the call to its end.
     """
 
     total: int = 0
@@ -57,26 +57,26 @@ class OperationMetrics:
 
     @property
     def success_rate(self) -> float:
-        """Successes of those that succeeded or failed, 0.0 to 1.0; 1.0 while there was neither."""
+        """Return the fraction of successes among successes and failures; 1.0 if there were neither."""
         ended = self.successes + self.failures
         return self.successes / ended if ended else 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class MetricsSnapshot:
-    """All figures at one moment: of everything together, and by operation."""
+    """A snapshot of all metrics: in total, and by operation."""
 
     overall: OperationMetrics
     operations: Mapping[str, OperationMetrics]
 
     @property
     def success_rate(self) -> float:
-        """That of everything together."""
+        """Return the success rate of all operations together."""
         return self.overall.success_rate
 
 
 class _Tally:
-    """The running figures of one operation. Durations are counted in classes that grow by 5 %: some 400 at most."""
+    """The running metrics of one operation. Durations are counted in buckets that grow by 5 %: about 400 at most."""
 
     __slots__ = ("cancelled", "durations", "errors", "longest", "received", "retries", "sent", "successes", "time")
 
@@ -134,7 +134,7 @@ def _quantile(ranked: list[tuple[int, int]], rank: int) -> float:
 
 
 class S3Metrics:
-    """The first hook of a manager: what it did, in numbers."""
+    """The first hook of a manager, which counts its operations."""
 
     def __init__(self) -> None:
         self._tallies: dict[str, _Tally] = {}
@@ -169,12 +169,12 @@ class S3Metrics:
         return self._tallies.setdefault(operation, _Tally())
 
     def snapshot(self) -> MetricsSnapshot:
-        """The figures since the beginning, or since `reset`."""
+        """Return the metrics since the start, or since `reset`."""
         overall = _Tally()
         for tally in self._tallies.values():
             overall.add(tally)
         return MetricsSnapshot(overall.figures(), {name: tally.figures() for name, tally in self._tallies.items()})
 
     def reset(self) -> None:
-        """Begin again at zero."""
+        """Set all metrics to zero."""
         self._tallies.clear()

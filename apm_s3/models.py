@@ -1,4 +1,4 @@
-"""The values that the public methods take and give: frozen, free of I/O."""
+"""The values that the public methods accept and return: frozen, without I/O."""
 
 from __future__ import annotations
 
@@ -44,31 +44,31 @@ __all__ = [
 _NOTHING: Mapping[str, str] = {}
 
 Source: TypeAlias = bytes | bytearray | memoryview | os.PathLike[str] | BinaryIO | AsyncIterable[bytes]
-"""What `upload_file` takes. A `str` is none: it could mean a path or a text."""
+"""What `upload_file` accepts. A `str` is refused: it could be a path or the content."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Static AWS credentials. Its repr shows the key id only."""
+    """Static AWS credentials. The repr shows only the key id."""
 
     key_id: str
     secret: str = field(repr=False)
     token: str | None = field(default=None, repr=False)
 
 
-# A tuple, not a dataclass: as frozen, and made in a quarter of the time, for every request and every listed key.
+# A tuple, because it is created for every request and every listed key, in a quarter of the time of a dataclass.
 class FileInfo(NamedTuple):
-    """What S3 says of an object.
+    """Information about an object.
 
     Attributes:
-        size: bytes of the whole object, also where a range of it was read.
-        etag: as S3 sent it, quotes included: opaque, to be compared and nothing else.
-        metadata: user metadata, names in lower case; None in a listing that did not ask for it.
-        storage_class: "STANDARD" where S3 names none.
-        checksums: S3's checksums by algorithm ("crc32", "sha256", ...), base64, where it sent any.
-        server_time: the server's clock (its `Date`) at the answer, Unix seconds.
-        headers: the content headers that were stored with it ("cache-control", ...), names in lower case.
-        stale_since: S3 could not be reached, and this is what it said then (see `CacheSettings.stale_if_error`).
+        size: bytes of the whole object, even if only a range was read.
+        etag: as S3 sent it, quotes included; opaque, use it only for comparison.
+        metadata: user metadata, names in lower case; None in a listing that did not request it.
+        storage_class: "STANDARD" if S3 names none.
+        checksums: S3's checksums by algorithm ("crc32", "sha256", ...), in base64, if it sent any.
+        server_time: the server's clock (its `Date`) at the response, Unix seconds.
+        headers: the content headers stored with the object ("cache-control", ...), names in lower case.
+        stale_since: when this cached value was read, if S3 cannot be reached (see `CacheSettings.stale_if_error`).
     """
 
     bucket: str
@@ -87,7 +87,7 @@ class FileInfo(NamedTuple):
 
 
 class FileContent(NamedTuple):
-    """An object as a whole: what S3 says of it, its content, and its tags (None where they were not asked for)."""
+    """A whole object: its information, content and tags (None if they were not requested)."""
 
     info: FileInfo
     data: bytes
@@ -113,8 +113,8 @@ class ListPage:
     """One page of a listing.
 
     Attributes:
-        prefixes: the common prefixes, where a delimiter was given.
-        next_token: what `list_files(token=)` takes for the next page; None on the last one.
+        prefixes: the common prefixes, if a delimiter was given.
+        next_token: pass it to `list_files(token=)` for the next page; None on the last page.
     """
 
     files: tuple[FileInfo, ...]
@@ -134,7 +134,7 @@ class VersionPage:
 
 @dataclass(frozen=True, slots=True)
 class DeleteOutcome:
-    """What a deletion did: the version it removed, or the delete marker it made."""
+    """The result of a deletion: the version it removed, or the delete marker it created."""
 
     key: str
     version_id: str | None = None
@@ -143,7 +143,7 @@ class DeleteOutcome:
 
 @dataclass(frozen=True, slots=True)
 class KeyFailure:
-    """Why S3 did not do its part for one key of a request about many."""
+    """Why S3 failed on one key of a bulk request."""
 
     key: str
     version_id: str | None
@@ -153,25 +153,25 @@ class KeyFailure:
 
 @dataclass(frozen=True, slots=True)
 class DeleteReport:
-    """The outcome per key of a deletion of many."""
+    """The result of a bulk deletion, by key."""
 
     deleted: tuple[DeleteOutcome, ...]
     failed: tuple[KeyFailure, ...]
 
     @property
     def ok(self) -> bool:
-        """Whether every key was deleted."""
+        """Return whether every key was deleted."""
         return not self.failed
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A body that is read piece by piece.
+    """A body that is read in pieces.
 
     Attributes:
-        size: bytes in all; None where it is not known beforehand.
-        open: starts it from its beginning.
-        replayable: whether `open` may be called again; without it, a failed upload is not repeated.
+        size: bytes in total; None if unknown.
+        open: starts reading from the beginning.
+        replayable: whether `open` may be called again; otherwise, a failed upload is not retried.
     """
 
     open: Callable[[], AsyncIterator[bytes]]
@@ -181,7 +181,7 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class PartInfo:
-    """One part of a multipart upload, as S3 has it."""
+    """One part of a multipart upload, as stored by S3."""
 
     number: int
     etag: str
@@ -203,10 +203,10 @@ class BucketDetails:
     """A bucket with all its settings.
 
     Attributes:
-        created: None where these credentials may not list buckets.
-        settings: None for each that is not configured.
-        unsupported: the kinds of settings that the server does not know at all.
-        stale_since: S3 could not be reached, and this is what it said then (see `CacheSettings.stale_if_error`).
+        created: None if these credentials may not list buckets.
+        settings: those that are not configured are None.
+        unsupported: the kinds of settings that the server does not know.
+        stale_since: when this cached value was read, if S3 cannot be reached (see `CacheSettings.stale_if_error`).
     """
 
     name: str
@@ -219,11 +219,11 @@ class BucketDetails:
 
 @dataclass(frozen=True, slots=True)
 class BucketInfo:
-    """A bucket as `list_buckets` gives it.
+    """A bucket in a list of buckets.
 
     Attributes:
-        details: where they were asked for.
-        stale_since: S3 could not be reached, and this is what it said then (see `CacheSettings.stale_if_error`).
+        details: if they were requested.
+        stale_since: when this cached value was read, if S3 cannot be reached (see `CacheSettings.stale_if_error`).
     """
 
     name: str
@@ -235,7 +235,7 @@ class BucketInfo:
 
 @dataclass(frozen=True, slots=True)
 class SettingChange:
-    """One setting that a bucket is to get; `before` is None where it has none of the kind."""
+    """One change of a bucket's settings; `before` is None if the setting was not configured."""
 
     before: BucketSetting | None
     after: BucketSetting
@@ -252,13 +252,13 @@ class SettingChange:
 
 @dataclass(frozen=True, slots=True)
 class BucketPlan:
-    """What it takes to give a bucket its options.
+    """The changes that bring a bucket to its options.
 
     Attributes:
-        create: the bucket does not exist yet.
+        create: whether the bucket does not exist yet.
         changes: the settings that differ, in the order in which they are applied.
         unsupported: the kinds of settings, or parts of them, that the server lacks.
-        warnings: what was left out, and why.
+        warnings: what was omitted, and why.
     """
 
     bucket: str
@@ -269,13 +269,13 @@ class BucketPlan:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to do."""
+        """Return whether there is nothing to do."""
         return not self.create and not self.changes
 
     def to_dict(self) -> dict[str, Any]:
-        """The plan as a JSON document: names and hashes, and a hash of all of it. It holds no value of a setting.
+        """Return the plan as a JSON document with names and hashes, and a hash of everything. It has no setting values.
 
-        It can be stored, reviewed and approved elsewhere; `from_dict` brings it back.
+        It can be stored, reviewed and approved elsewhere; `from_dict` reads it.
         """
         return plan_document(
             _BUCKET_PLAN,
@@ -292,17 +292,17 @@ class BucketPlan:
 
     @staticmethod
     def from_dict(document: Mapping[str, Any]) -> PlanDocument:
-        """A plan that was written down, for `ensure_bucket`, which plans anew and goes on only if nothing is different.
+        """Read a plan's document for `ensure_bucket`, which makes the plan again and continues only if it is the same.
 
         Raises:
-            InvalidOption: it is no plan of a bucket, or was changed.
-            FormatTooNew: a later version of this library made it.
+            InvalidOption: the document is not a bucket plan, or was modified.
+            FormatTooNew: a newer version of this library made it.
         """
         return PlanDocument.read(_BUCKET_PLAN, document)
 
     @property
     def hash(self) -> str:
-        """Names the plan, and everything that it says."""
+        """Return the hash of the plan's whole content."""
         name: str = self.to_dict()["hash"]
         return name
 
@@ -317,7 +317,7 @@ def _hash(setting: BucketSetting | None) -> str | None:
 
 
 def _plain(value: Any) -> Any:
-    """A setting as JSON has it, the same each time."""
+    """Convert a setting to JSON values, deterministically."""
     if is_dataclass(value) and not isinstance(value, type):
         return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
     if isinstance(value, Mapping):
@@ -334,7 +334,7 @@ _BUCKET_PLAN = "apm-s3/bucket-plan"
 
 @dataclass(frozen=True, slots=True)
 class EmptyReport:
-    """What was deleted from a bucket to empty it: old and current versions, delete markers, open uploads."""
+    """What was deleted to empty a bucket: versions, delete markers and open uploads."""
 
     versions: int = 0
     markers: int = 0
@@ -343,7 +343,7 @@ class EmptyReport:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How much there is of something: objects (every version is one), and their bytes."""
+    """A number of objects (each version counts) and their bytes."""
 
     objects: int = 0
     bytes: int = 0
@@ -351,12 +351,12 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class BucketUsage:
-    """What lies in a bucket, old versions included, for S3 bills them too.
+    """What a bucket contains, including old versions, which S3 bills as well.
 
     Attributes:
-        noncurrent: the part that is old versions.
-        delete_markers: how many there are; they have no bytes.
-        by_environment, by_tool: of configuration stores; "" is what belongs to none.
+        noncurrent: the old versions among them.
+        delete_markers: their number; they have no bytes.
+        by_environment, by_tool: the same by environment and tool of configuration stores; "" is everything else.
     """
 
     bucket: str
@@ -370,14 +370,14 @@ class BucketUsage:
 
 @dataclass(frozen=True, slots=True)
 class ReplicationSetup:
-    """What `setup_replication` did, or would do, and the role that S3 needs for it.
+    """What `setup_replication` did, or would do, and the role that S3 needs.
 
     Attributes:
-        applied: whether the rules are in force; False where no role was given.
-        created_target: whether the target bucket was made.
-        trust_policy: who may assume the role: S3. JSON.
-        permissions_policy: what the role must allow. JSON.
-        warnings: what to know about it.
+        applied: whether the rules were set; False if no role was given.
+        created_target: whether the target bucket was created.
+        trust_policy: JSON policy that lets S3 assume the role.
+        permissions_policy: JSON policy with the permissions that the role needs.
+        warnings: limitations to know about.
     """
 
     replication: Replication
@@ -398,15 +398,15 @@ class ReplicationSetup:
 
 @dataclass(frozen=True, slots=True)
 class CacheStats:
-    """A cache at one moment, and since it was made.
+    """The current state of a cache, and its totals since it was created.
 
     Attributes:
-        entries, bytes: what is remembered now; the bytes are an estimate that counts Python's objects too.
-        ttl_seconds: how long what ages is fresh; None where only what never changes is remembered.
-        hits: answers without a request to S3.
-        misses: calls that needed one, or the answer of another's; `coalesced` of them shared another's.
-        hit_rate: the part of hits in both, from 0 to 1.
-        evictions: entries that were dropped for the limits' sake.
+        entries, bytes: what is cached now; the bytes are an estimate that includes Python's objects.
+        ttl_seconds: how long mutable entries are fresh; None if only immutable data is cached.
+        hits: calls served without a request to S3.
+        misses: calls that needed a request; `coalesced` of them shared the request of another call.
+        hit_rate: the fraction of hits, from 0 to 1.
+        evictions: entries removed because of the limits.
     """
 
     entries: int
@@ -423,16 +423,16 @@ class CacheStats:
 
 @dataclass(frozen=True, slots=True)
 class PoolStats:
-    """A pool at one moment, and since it was made.
+    """The current state of a pool, and its totals since it was created.
 
     Attributes:
-        max_concurrency: the bound that was set.
-        limit: the bound now, lower while S3 asks to slow down.
-        in_use: slots that are out; `lent` of them belong to bodies that are not being read.
-        waiting: calls that wait for a slot now.
-        acquired: slots given out in all; `waited` of them after waiting.
-        wait_seconds, longest_wait: what those waits took, in sum and at most, in seconds.
-        slowdowns: how often the bound was lowered.
+        max_concurrency: the configured limit.
+        limit: the current limit, which is lower while S3 asks to slow down.
+        in_use: slots in use; `lent` of them belong to bodies that are not being read.
+        waiting: calls that currently wait for a slot.
+        acquired: total number of slots granted; `waited` of them after waiting.
+        wait_seconds, longest_wait: total and longest wait, in seconds.
+        slowdowns: how often the limit was lowered.
     """
 
     max_concurrency: int
@@ -453,9 +453,9 @@ class WarmupPlan:
 
     Attributes:
         region: of the buckets.
-        buckets: names of buckets whose details are read. Needs `S3Settings.cache`.
-        files: objects, by bucket. Needs `CacheSettings.objects`.
-        configs: pairs of a bucket and an environment, all of whose configurations are read.
+        buckets: buckets whose details are read; needs `S3Settings.cache`.
+        files: objects, by bucket; needs `CacheSettings.objects`.
+        configs: pairs of a bucket and an environment; all of its configurations are read.
     """
 
     region: str | None = None
@@ -466,7 +466,7 @@ class WarmupPlan:
 
 @dataclass(frozen=True, slots=True)
 class WarmupReport:
-    """What came of a warm-up. A failure is not remembered: the next call asks again.
+    """The result of a warm-up. Failures are not cached: the next call sends a request again.
 
     Attributes:
         warmed: what was read: "bucket", "bucket/key", and "bucket: environment" of configurations.
@@ -478,5 +478,5 @@ class WarmupReport:
 
     @property
     def ok(self) -> bool:
-        """Whether all of it was read."""
+        """Return whether everything was read."""
         return not self.failed

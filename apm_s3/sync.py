@@ -1,4 +1,4 @@
-"""What a sync would do, and what it did: frozen, free of I/O. `S3Manager.sync` and its neighbours return these."""
+"""Plans and results of syncs: frozen, without I/O. `S3Manager.sync`, `copy_prefix` and `delete_prefix` return them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["SyncAction", "SyncPlan", "SyncReport"]
 
 
 class SyncAction(NamedTuple):
-    """One thing to do.
+    """One action of a sync.
 
     Attributes:
-        kind: "create" what the target lacks, "update" what differs, "delete" what the source lacks.
-        key: the file's or object's name below source and target.
-        size: bytes of what is written, or deleted.
-        reason: why.
+        kind: "create" if the target lacks it, "update" if it differs, "delete" if the source lacks it.
+        key: the name of the file or object relative to source and target.
+        size: bytes written, or deleted.
+        reason: why the action is needed.
     """
 
     kind: Literal["create", "update", "delete"]
@@ -35,8 +35,8 @@ class SyncPlan:
     """What a sync would do. Nothing was written.
 
     Attributes:
-        unchanged: how many are the same on both sides.
-        skipped: what cannot be synced, and why, by name: links, and keys that cannot be names of files.
+        unchanged: how many files or objects are the same on both sides.
+        skipped: links, and keys that cannot be file names, with the reason by name.
     """
 
     source: str
@@ -47,12 +47,12 @@ class SyncPlan:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to do."""
+        """Return whether there is nothing to do."""
         return not self.actions
 
     @property
     def bytes(self) -> int:
-        """Bytes that would be written."""
+        """Return the number of bytes that would be written."""
         return sum(action.size for action in self.actions if action.kind != "delete")
 
     def __str__(self) -> str:
@@ -67,12 +67,12 @@ class SyncReport:
     """What a sync did.
 
     Attributes:
-        created, updated, deleted, unchanged: how many files or objects.
-        bytes: of the contents that were written. Copies inside S3 count, too.
-        failures: what could not be done, and why, by name.
-        kept: extra files or objects that were not deleted because something failed before.
-        skipped: what cannot be synced, and why, by name: links, and keys that cannot be names of files.
-        duration: seconds in all.
+        created, updated, deleted, unchanged: numbers of files or objects.
+        bytes: content written, including copies within S3.
+        failures: the error of each failed action, by name.
+        kept: extra files or objects that were not deleted because an earlier action failed.
+        skipped: links, and keys that cannot be file names, with the reason by name.
+        duration: seconds in total.
     """
 
     source: str
@@ -89,24 +89,24 @@ class SyncReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed."""
+        """Return whether nothing failed."""
         return not self.failures
 
     def raise_for_failures(self) -> None:
         """Raise if anything failed.
 
         Raises:
-            BatchError: its `failures` has the error of each by its name.
+            BatchError: `failures` has the error of each failed action, by name.
         """
         if self.ok:
             return
         key, error = next(iter(self.failures.items()))
         where = f"from {self.source} to {self.target}"
         raise BatchError(
-            f"{len(self.failures)} could not be brought {where}, the first is '{key}': {error}",
+            f"{len(self.failures)} could not be synced {where}; the first is '{key}': {error}",
             failures=self.failures,
             operation="sync",
-            hint="do it again: only what is still missing moves",
+            hint="run it again: only the remaining differences are transferred",
         )
 
     def __str__(self) -> str:

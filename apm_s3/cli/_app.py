@@ -13,14 +13,14 @@ from apm_s3.cli._demo import run_demo
 
 app = typer.Typer(
     name="apm-s3",
-    help="Configurations of observability tools in S3: validated, versioned, rolled back.",
+    help="Validated, versioned configurations of observability tools in S3.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 INTERRUPTED = 130
-"""What a shell reports for a program that SIGINT ended."""
+"""The exit status that shells report for a program stopped by SIGINT."""
 
 
 def _show_version(wanted: bool) -> None:
@@ -35,7 +35,7 @@ def _options(
         bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Configurations of observability tools in S3: validated, versioned, rolled back."""
+    """Validated, versioned configurations of observability tools in S3."""
 
 
 @app.command()
@@ -43,13 +43,13 @@ def demo(
     endpoint_url: Annotated[
         str | None,
         typer.Option(
-            help="An S3-compatible server to use in place of the embedded one, with the credentials of the AWS chain "
+            help="An S3-compatible server to use instead of the embedded one, with the credentials of the AWS chain "
             "(AWS_ACCESS_KEY_ID, ~/.aws ...)."
         ),
     ] = None,
     region: Annotated[str, typer.Option(help="The region of that server.")] = "us-east-1",
 ) -> None:
-    """Show on example configurations what the library does, in a bucket that is deleted again."""
+    """Show what the library does, on example configurations, in a bucket that is deleted afterwards."""
     console = Console(highlight=False)
     try:
         ok = asyncio.run(run_demo(console, endpoint_url=endpoint_url, region=region))

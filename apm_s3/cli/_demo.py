@@ -1,4 +1,4 @@
-"""The demo: real configurations go into S3, come back whole, and survive a bad change. Every step checks itself."""
+"""The demo: store real configurations in S3, read them back, and recover from a bad change. Each step checks itself."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ MISTAKES = (
     ("rule_files:", "rule_flies:"),
     ("  - job_name: node\n", "  - job_name: prometheus\n"),
 )
-"""What to replace in `prometheus.yml`, so that its own loader would refuse it three times over."""
+"""Replacements in `prometheus.yml` that add three errors that Prometheus itself would refuse."""
 
 
 class DemoFailed(Exception):
-    """A step did not do what it should."""
+    """A step did not work as expected."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Demo:
 
 
 async def run_demo(console: Console, *, endpoint_url: str | None, region: str) -> bool:
-    """Run the demo against `endpoint_url`, or an embedded server. Whether every step did what it should."""
+    """Run the demo on `endpoint_url` or an embedded server, and return whether every step succeeded."""
     with ExitStack() as stack:
         where, credentials = endpoint_url, None
         if endpoint_url is None:
@@ -74,14 +74,14 @@ async def run_demo(console: Console, *, endpoint_url: str | None, region: str) -
 
 @asynccontextmanager
 async def _own_bucket(console: Console, s3: S3Manager) -> AsyncIterator[str]:
-    """A new bucket under a name of its own, deleted with all that is in it whatever happens."""
+    """Create a bucket with a unique name, and delete it and its contents at the end, whatever happens."""
     bucket = f"apm-demo-{uuid.uuid4().hex[:16]}"
 
     async def delete(_: object = None) -> None:
         await s3.delete_bucket(bucket, force=True)
 
     await shielded(s3.create_bucket(bucket), on_cancel=delete)
-    console.print(f"Bucket: {bucket} (made for this demo)")
+    console.print(f"Bucket: {bucket} (created for this demo)")
     try:
         yield bucket
     finally:
@@ -90,7 +90,7 @@ async def _own_bucket(console: Console, s3: S3Manager) -> AsyncIterator[str]:
         except ApmS3Error as exc:
             show.failure(console, f"bucket {bucket} was not deleted: {exc}")
             raise
-        console.print(f"\nBucket {bucket} is deleted.")
+        console.print(f"\nBucket {bucket} was deleted.")
 
 
 async def _run_steps(demo: Demo) -> bool:
@@ -101,7 +101,7 @@ async def _run_steps(demo: Demo) -> bool:
         except (DemoFailed, ApmS3Error) as exc:
             show.failure(demo.console, str(exc))
             return False
-    show.success(demo.console, f"All {len(STEPS)} steps did what they should.")
+    show.success(demo.console, f"All {len(STEPS)} steps succeeded.")
     return True
 
 
@@ -117,7 +117,7 @@ async def _upload_all(demo: Demo) -> None:
             tool, ENVIRONMENT, files=files, author="demo", message="First version", expect_revision=0
         )
         _check(release.revision == 1, f"{tool} got revision {release.revision}, not 1")
-        _check(set(release.files) == set(files), f"{tool}: the release does not name the files that were uploaded")
+        _check(set(release.files) == set(files), f"{tool}: the release does not list the uploaded files")
         rows.append((tool, release.revision, len(release.files), sum(entry.size for entry in release.files.values())))
     show.table(demo.console, ("tool", "revision", "files", "bytes"), rows)
 
@@ -128,7 +128,7 @@ async def _read_back(demo: Demo) -> None:
         bundle = await demo.store.download_bundle(tool, ENVIRONMENT)
         _check(
             {name: file.raw for name, file in bundle.files.items()} == files,
-            f"{tool} did not come back as it was uploaded",
+            f"{tool}: the downloaded files differ from the uploaded ones",
         )
         main = await demo.store.download(tool, ENVIRONMENT)
         plain = await demo.s3.read_file(demo.bucket, f"live/{ENVIRONMENT}/{tool}/{main.name}")
@@ -161,7 +161,7 @@ async def _refuse_invalid(demo: Demo) -> None:
         _check(line in found, f"the report does not name line {line}, {new.strip()!r}")
     file = await demo.store.download("prometheus", ENVIRONMENT)
     _check(file.revision == 1 and file.text == valid, "a refused upload changed what is stored")
-    demo.console.print("Refused, nothing was stored: Prometheus is still at revision 1.")
+    demo.console.print("The upload was refused and nothing was stored: Prometheus is still at revision 1.")
 
 
 async def _upload_wrong(demo: Demo) -> None:
@@ -178,32 +178,32 @@ async def _upload_wrong(demo: Demo) -> None:
     )
     _check(release.revision == 2, f"it got revision {release.revision}, not 2")
     file = await demo.store.download("prometheus", ENVIRONMENT, name=RULES)
-    _check(file.text == wrong, "the change is not what a reader gets")
-    demo.console.print("Valid, so it is revision 2 now; but the alert fires ten times too late.")
+    _check(file.text == wrong, "readers do not get the change")
+    demo.console.print("The change is valid, so it is now revision 2, but the alert fires far too late.")
 
 
 async def _lose_race(demo: Demo) -> None:
     rules = demo.samples["prometheus"][RULES].decode()
     try:
         await demo.store.upload(
-            "prometheus", ENVIRONMENT, rules + "\n", name=RULES, author="somebody else", expect_revision=1
+            "prometheus", ENVIRONMENT, rules + "\n", name=RULES, author="someone else", expect_revision=1
         )
     except RevisionConflict as exc:
         _check(exc.current_revision == 2, f"the conflict names revision {exc.current_revision}, not 2")
         demo.console.print(f"Refused: {exc}")
     else:
-        raise DemoFailed("a change that was built on revision 1 replaced revision 2")
+        raise DemoFailed("a change based on revision 1 replaced revision 2")
 
 
 async def _show_diff(demo: Demo) -> None:
     diff = await demo.store.diff("prometheus", ENVIRONMENT, 1, 2)
-    _check([file.name for file in diff.files] == [RULES], "the diff is not that of the one file that changed")
+    _check([file.name for file in diff.files] == [RULES], "the diff does not show exactly the changed file")
     [file] = diff.files
     show.unified_diff(demo.console, file.text)
     changes = file.changes or ()
     for change in changes:
         show.table(demo.console, ("value", change.path), [(diff.old, change.old), (diff.new, change.new)])
-    _check(len(changes) == 1, f"{len(changes)} values are said to have changed, not 1")
+    _check(len(changes) == 1, f"the diff lists {len(changes)} changed values, not 1")
 
 
 async def _roll_back(demo: Demo) -> None:
@@ -214,7 +214,7 @@ async def _roll_back(demo: Demo) -> None:
     bundle = await demo.store.download_bundle("prometheus", ENVIRONMENT)
     _check(
         {name: file.raw for name, file in bundle.files.items()} == demo.samples["prometheus"],
-        "the rollback did not bring the files of revision 1 back",
+        "the rollback did not restore the files of revision 1",
     )
     demo.console.print("Revision 3 has the files of revision 1, byte for byte.")
 
@@ -239,16 +239,16 @@ async def _show_history(demo: Demo) -> None:
 
 
 def _replace(text: str, old: str, new: str) -> str:
-    _check(text.count(old) == 1, f"the example does not hold {old!r} once")
+    _check(text.count(old) == 1, f"the example does not contain {old!r} exactly once")
     return text.replace(old, new)
 
 
 STEPS: tuple[tuple[str, Callable[[Demo], Awaitable[None]]], ...] = (
     ("Upload the configurations of five tools to production", _upload_all),
     ("Read them back", _read_back),
-    ("Upload an invalid change: it is refused, with file, line and reason", _refuse_invalid),
-    ("Upload a change that is valid, and wrong", _upload_wrong),
-    ("Upload a change that somebody else has overtaken: it is refused", _lose_race),
+    ("Upload an invalid change, which is refused with file, line and reason", _refuse_invalid),
+    ("Upload a change that is valid but wrong", _upload_wrong),
+    ("Upload a change to an outdated revision, which is refused", _lose_race),
     ("Show what changed between revisions 1 and 2", _show_diff),
     ("Roll back", _roll_back),
     ("Show the history", _show_history),

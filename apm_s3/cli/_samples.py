@@ -1,4 +1,4 @@
-"""The example configurations that the demo uploads: one bundle of files for each tool."""
+"""The example configurations that the demo uploads: one bundle per tool."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 _PACKAGED = Path(__file__).parent / "configs"
 _CHECKOUT = Path(__file__).parents[2] / "examples" / "configs"
-"""In a clone they lie among the examples; the wheel carries a copy."""
+"""In a clone they are among the examples; the wheel includes a copy."""
 
 
 def sample_bundle(tool: str) -> dict[str, bytes]:
-    """The files of a tool's example configuration, by their names in the bundle."""
+    """Return the files of a tool's example configuration by their names in the bundle."""
     folder = (_PACKAGED if _PACKAGED.is_dir() else _CHECKOUT) / tool
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()

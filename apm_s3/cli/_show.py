@@ -1,4 +1,4 @@
-"""How the command line shows things: headings, tables, diffs, verdicts."""
+"""Output of the command line: headings, tables, diffs, results."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from rich.table import Table
 
 
 def heading(console: Console, number: int, title: str) -> None:
-    """The title of a step."""
+    """Print the title of a step."""
     console.print(f"\n[bold]{number}. {escape(title)}[/bold]")
 
 
 def table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Rows under column names; numbers stand to the right, None is left empty."""
+    """Print a table; numbers are right-aligned, None is left empty."""
     body = [["" if cell is None else cell for cell in row] for row in rows]
     grid = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for index, column in enumerate(columns):
@@ -29,7 +29,7 @@ def table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[obje
 
 
 def unified_diff(console: Console, text: str) -> None:
-    """A unified diff, coloured where the terminal has colours."""
+    """Print a unified diff, in colour if the terminal supports it."""
     console.print(Syntax(text.rstrip("\n"), "diff", background_color="default", word_wrap=True))
 
 
@@ -39,5 +39,5 @@ def success(console: Console, text: str) -> None:
 
 
 def failure(console: Console, text: str) -> None:
-    """What went wrong."""
+    """Print an error."""
     console.print(f"[bold red]Failed:[/bold red] {escape(text)}")

@@ -1,4 +1,4 @@
-"""Options of calls, and of buckets with every kind of setting."""
+"""Options of calls, and bucket settings."""
 
 from apm_s3.options._bucket_settings import (
     AccessLogging,

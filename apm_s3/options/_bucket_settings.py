@@ -1,8 +1,7 @@
-"""The settings of a bucket: frozen, free of I/O.
+"""The settings of a bucket: frozen, without I/O.
 
-Every kind of setting is a `BucketSetting`. What S3 would refuse is found by `check()` before anything is sent; a
-setting that was read back is not checked, since S3-compatible servers allow more. Lifecycle and replication, the two
-large ones, have modules of their own.
+Every kind of setting is a `BucketSetting`. `check()` finds what S3 would refuse before anything is sent; settings read
+from S3 are not checked, because S3-compatible servers allow more. Lifecycle and replication have their own modules.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ MAX_POLICY_BYTES = 20 * 1024
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-policies.html."""
 
 SYSTEM_TAGS = "aws:"
-"""The prefix of the tags that AWS itself keeps: they are read, never written."""
+"""The prefix of the tags that AWS manages: they are read, never written."""
 
 
 class BucketSetting:
-    """The root of all kinds of settings."""
+    """Base class of all bucket settings."""
 
     __slots__ = ()
 
@@ -34,11 +33,11 @@ class BucketSetting:
         """Refuse what S3 would refuse.
 
         Raises:
-            InvalidOption: S3 does not take this setting; the message says why.
+            InvalidOption: S3 does not accept this setting; the message says why.
         """
 
     def matches(self, current: BucketSetting | None) -> bool:
-        """Whether a bucket that has `current` needs no change to have this setting."""
+        """Return whether `current` is equivalent to this setting, so that no change is needed."""
         return self == current
 
 
@@ -50,9 +49,9 @@ class Versioning(BucketSetting):
     """Whether a bucket keeps old versions.
 
     Attributes:
-        enabled: False is S3's "Suspended"; a bucket that never had versioning has no such setting.
-        mfa_delete: whether deleting a version, and changing this setting, takes an MFA code. Only the root user of
-            the account can turn it on or off, and S3 takes no lifecycle rules beside it
+        enabled: False means S3's "Suspended"; a bucket that never had versioning does not have this setting.
+        mfa_delete: whether deleting a version, and changing this setting, requires an MFA code. Only the root user of
+            the account can turn it on or off, and S3 does not allow it together with lifecycle rules
             (https://docs.aws.amazon.com/AmazonS3/latest/userguide/MultiFactorAuthenticationDelete.html).
     """
 
@@ -62,12 +61,12 @@ class Versioning(BucketSetting):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encryption(BucketSetting):
-    """How objects are encrypted that name no encryption themselves.
+    """The encryption of objects that do not specify one themselves.
 
     Attributes:
-        kms_key_id: id, ARN or alias; with "aws:kms" and no key, S3 uses the AWS managed one.
-        bucket_key: one data key for many objects: far fewer requests to KMS.
-        blocked_types: kinds of encryption that uploads may not use ("SSE-C"); None leaves S3's default.
+        kms_key_id: id, ARN or alias; with "aws:kms" and no key, S3 uses the AWS managed key.
+        bucket_key: use one data key for many objects, which needs far fewer KMS requests.
+        blocked_types: kinds of encryption that uploads may not use ("SSE-C"); None keeps S3's default.
     """
 
     algorithm: SseAlgorithm = "AES256"
@@ -76,12 +75,12 @@ class Encryption(BucketSetting):
     blocked_types: tuple[str, ...] | None = None
 
     def check(self) -> None:
-        """A KMS key needs a KMS algorithm."""
+        """Refuse a KMS key without a KMS algorithm."""
         if self.kms_key_id is not None and self.algorithm == "AES256":
             raise InvalidOption("kms_key_id needs algorithm='aws:kms'", hint="set algorithm='aws:kms' too")
 
     def matches(self, current: BucketSetting | None) -> bool:
-        """Equal, `blocked_types` left aside where it is None."""
+        """Compare all fields, ignoring `blocked_types` if it is None."""
         if not isinstance(current, Encryption):
             return False
         blocked = self.blocked_types is None or self.blocked_types == current.blocked_types
@@ -101,42 +100,42 @@ class PublicAccessBlock(BucketSetting):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnershipControls(BucketSetting):
-    """Who owns uploaded objects; "BucketOwnerEnforced" also turns ACLs off."""
+    """The owner of uploaded objects; "BucketOwnerEnforced" also turns ACLs off."""
 
     object_ownership: Literal["BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"] = "BucketOwnerEnforced"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Policy(BucketSetting):
-    """A bucket policy: its JSON text, kept as it is. Equal policies mean the same, however they are written."""
+    """A bucket policy as unmodified JSON text. Policies are equal if they mean the same, however they are written."""
 
     text: str
 
     @classmethod
     def of(cls, statements: Iterable[Mapping[str, Any]]) -> Policy:
-        """A policy of these statements."""
+        """Create a policy from statements."""
         return cls(json.dumps({"Version": "2012-10-17", "Statement": [dict(one) for one in statements]}, indent=2))
 
     @property
     def document(self) -> dict[str, Any]:
-        """The parsed text."""
+        """Return the parsed JSON."""
         parsed: dict[str, Any] = json.loads(self.text)
         return parsed
 
     def check(self) -> None:
-        """It is a JSON object with statements, not too large for S3."""
+        """Refuse anything but a JSON object with statements that is within S3's size limit."""
         size = len(self.text.encode())
         if size > MAX_POLICY_BYTES:
             raise InvalidOption(
-                f"a policy of {size} bytes is more than the {MAX_POLICY_BYTES} that S3 allows",
+                f"the policy has {size} bytes, but S3 allows {MAX_POLICY_BYTES}",
                 hint="merge statements, or move some into IAM",
             )
         try:
             document = json.loads(self.text)
         except ValueError as exc:
-            raise InvalidOption(f"the policy is no JSON: {exc}", hint="Policy.of(statements) builds one") from exc
+            raise InvalidOption(f"the policy is not valid JSON: {exc}", hint="use Policy.of(statements)") from exc
         if not isinstance(document, dict) or not document.get("Statement"):
-            raise InvalidOption("the policy has no Statement", hint="Policy.of(statements) builds one")
+            raise InvalidOption("the policy has no Statement", hint="use Policy.of(statements)")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Policy) and _canonical(self.text) == _canonical(other.text)
@@ -152,10 +151,10 @@ class Tags(BucketSetting):
     values: Mapping[str, str]
 
     def check(self) -> None:
-        """At most 50, names of 1 to 128 characters, values of at most 256."""
+        """Refuse more than 50 tags, names not of 1 to 128 characters, and values of more than 256."""
         own = self.own()
         if len(own) > MAX_TAGS:
-            raise InvalidOption(f"{len(own)} tags are more than the {MAX_TAGS} that S3 allows", hint="drop some")
+            raise InvalidOption(f"there are {len(own)} tags, but S3 allows {MAX_TAGS}", hint="remove some")
         for name, value in own.items():
             if not 1 <= len(name) <= 128 or len(value) > 256:
                 raise InvalidOption(
@@ -164,18 +163,18 @@ class Tags(BucketSetting):
                 )
 
     def own(self) -> dict[str, str]:
-        """Without the system tags."""
+        """Return the tags without the system tags."""
         return {name: value for name, value in self.values.items() if not name.startswith(SYSTEM_TAGS)}
 
     def matches(self, current: BucketSetting | None) -> bool:
-        """Equal, system tags left aside; no tags are no setting."""
+        """Compare without system tags; an empty set of tags equals no setting."""
         found = current.own() if isinstance(current, Tags) else {}
         return self.own() == found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogGrant:
-    """Who may do what with the access logs, where the target bucket still has ACLs.
+    """A grant on the access logs, for target buckets that still use ACLs.
 
     Attributes:
         type: "CanonicalUser" (with `id`), "AmazonCustomerByEmail" (with `email`) or "Group" (with `uri`).
@@ -191,10 +190,10 @@ class LogGrant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessLogging(BucketSetting):
-    """Server access logs, written into another bucket.
+    """Server access logs, written to another bucket.
 
     Attributes:
-        partitioned_by: the date in the keys of the logs; None is S3's simple key format.
+        partitioned_by: the date to use in the keys of the logs; None means S3's simple key format.
     """
 
     target_bucket: str
@@ -205,11 +204,11 @@ class AccessLogging(BucketSetting):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectLock(BucketSetting):
-    """Object lock, which cannot be turned off again, and the retention that new versions get, if any.
+    """Object lock, which cannot be turned off again, and the default retention of new versions, if any.
 
     Attributes:
-        days, years: how long; one of them.
-        hold_days, hold_years: the default event hold; one of them.
+        days, years: the retention; set only one of them.
+        hold_days, hold_years: the default event hold; set only one of them.
     """
 
     mode: Literal["GOVERNANCE", "COMPLIANCE"] | None = None
@@ -219,17 +218,17 @@ class ObjectLock(BucketSetting):
     hold_years: int | None = None
 
     def check(self) -> None:
-        """A mode comes with either days or years, of at least 1."""
+        """Refuse a mode without exactly one of days and years, of at least 1."""
         periods = [period for period in (self.days, self.years) if period is not None]
         if len(periods) != (0 if self.mode is None else 1):
-            raise InvalidOption("a lock mode comes with either days or years", hint="give mode and days, or neither")
+            raise InvalidOption("a lock mode needs either days or years", hint="set mode and days, or neither")
         if any(period < 1 for period in periods):
-            raise InvalidOption("a retention is at least 1 day", hint="leave mode and days out for none")
+            raise InvalidOption("a retention must be at least 1 day", hint="omit mode and days for no retention")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorsRule:
-    """What a browser page of another origin may do; `max_age` is in seconds."""
+    """What pages from another origin may do; `max_age` is in seconds."""
 
     methods: tuple[str, ...]
     origins: tuple[str, ...]
@@ -246,18 +245,18 @@ class Cors(BucketSetting):
     rules: tuple[CorsRule, ...]
 
     def check(self) -> None:
-        """1 to 100 rules, of methods that S3 knows (https://docs.aws.amazon.com/AmazonS3/latest/API/API_CORSRule.html)."""
+        """Check the rules (https://docs.aws.amazon.com/AmazonS3/latest/API/API_CORSRule.html)."""
         if not 1 <= len(self.rules) <= 100:
-            raise InvalidOption(f"{len(self.rules)} CORS rules, but S3 takes 1 to 100", hint="remove_setting drops all")
+            raise InvalidOption(f"{len(self.rules)} CORS rules; S3 allows 1 to 100", hint="remove_setting removes all")
         for rule in self.rules:
             if not rule.origins or not rule.methods or set(rule.methods) - {"GET", "PUT", "HEAD", "POST", "DELETE"}:
                 raise InvalidOption(
-                    "a CORS rule needs origins, and methods out of GET, PUT, HEAD, POST and DELETE",
-                    hint="name them in capitals",
+                    "a CORS rule needs origins and methods: GET, PUT, HEAD, POST or DELETE",
+                    hint="write methods in upper case",
                 )
 
     def matches(self, current: BucketSetting | None) -> bool:
-        """Equal in order, ids left aside where this one has none; some servers write 0 for no `max_age`."""
+        """Compare in order, ignoring ids if this rule has none; some servers return 0 for no `max_age`."""
         if not isinstance(current, Cors) or len(self.rules) != len(current.rules):
             return False
         return all(
@@ -269,10 +268,10 @@ class Cors(BucketSetting):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notification:
-    """Where events of keys with this prefix and suffix are sent to.
+    """The destination of events of keys with this prefix and suffix.
 
     Attributes:
-        id: S3 makes one up where it is None.
+        id: S3 generates one if it is None.
     """
 
     arn: str
@@ -292,13 +291,13 @@ class Notifications(BucketSetting):
     eventbridge: bool = False
 
     def check(self) -> None:
-        """Each names a destination and at least one event."""
+        """Refuse a notification without a destination or an event."""
         for one in (*self.topics, *self.queues, *self.functions):
             if not one.arn or not one.events:
                 raise InvalidOption("a notification needs an ARN and events", hint="events=('s3:ObjectCreated:*',)")
 
     def matches(self, current: BucketSetting | None) -> bool:
-        """Equal, ids left aside where this one has none; S3 keeps no order, and none are no setting."""
+        """Compare without order, ignoring ids if this one has none; no notifications equal no setting."""
         current = current or Notifications()
         if not isinstance(current, Notifications) or self.eventbridge != current.eventbridge:
             return False
@@ -325,7 +324,7 @@ def _same_notification(wanted: Notification, current: Notification) -> bool:
 
 
 def _canonical(text: str) -> str:
-    """The meaning of a policy as text: S3 gives back lists of one as strings, and accounts as ARNs."""
+    """Normalize a policy: S3 returns single-item lists as strings, and accounts as ARNs."""
     try:
         return json.dumps(_normal(json.loads(text)), sort_keys=True)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a bucket is made with."""
+"""Options for creating a bucket."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from apm_s3.options._replication import Replication
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketOptions:
-    """The settings that a bucket is to have, or has; what is None is left as it is.
+    """The desired or current settings of a bucket; settings that are None are left unchanged.
 
-    S3 itself makes new buckets private, encrypted (SSE-S3) and without ACLs
+    S3 creates new buckets private, encrypted (SSE-S3) and without ACLs
     (https://docs.aws.amazon.com/AmazonS3/latest/userguide/create-bucket-overview.html); S3-compatible servers may not.
     """
 
@@ -46,11 +46,11 @@ class BucketOptions:
 
     @classmethod
     def of(cls, settings: Iterable[BucketSetting]) -> BucketOptions:
-        """The options that hold these settings."""
+        """Create options from settings."""
         return cls(**{_FIELDS[type(setting)]: setting for setting in settings})  # type: ignore[arg-type]
 
     def settings(self) -> tuple[BucketSetting, ...]:
-        """Those that are given, in the order in which they are applied."""
+        """Return the settings that are set, in the order in which they are applied."""
         found = (getattr(self, name) for name in _FIELDS.values())
         return tuple(setting for setting in found if setting is not None)
 
@@ -58,18 +58,18 @@ class BucketOptions:
         """Refuse what S3 would refuse.
 
         Raises:
-            InvalidOption: one setting, or two beside each other, that S3 does not take.
+            InvalidOption: S3 does not accept one of the settings, or a combination of them.
         """
         for setting in self.settings():
             setting.check()
         if self.lifecycle and self.versioning and self.versioning.mfa_delete:
-            raise InvalidOption("S3 takes no lifecycle rules beside MFA delete", hint="leave one of them out")
+            raise InvalidOption("S3 does not allow lifecycle rules with MFA delete", hint="omit one of them")
         if self.versioning and not self.versioning.enabled and (self.replication or self.object_lock):
             raise InvalidOption("replication and object lock need versioning", hint="use Versioning()")
 
 
-# In the order in which they are applied: what a server may refuse only in part (transitions) comes first, what may
-# lock its own author out (the policy) last, and everything after what it needs.
+# In the order in which they are applied: settings that a server may refuse in part (transitions) come first, the
+# policy, which may lock out its own author, comes last, and each setting comes after those that it needs.
 _FIELDS: dict[type[BucketSetting], str] = {
     Lifecycle: "lifecycle",
     Versioning: "versioning",

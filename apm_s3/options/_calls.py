@@ -1,4 +1,4 @@
-"""Options of the calls: frozen, keyword-only, checked where they are made."""
+"""Options of calls: frozen, keyword-only, checked on creation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal
 from apm_s3.errors import InvalidOption
 
 _MAX_PLACE = 2**63
-"""Far beyond the largest object; servers count in 64 bits."""
+"""Far larger than any object; servers use 64-bit integers."""
 
 SseAlgorithm = Literal["AES256", "aws:kms", "aws:kms:dsse"]
 
@@ -20,10 +20,10 @@ class ReadOptions:
     """How to read an object (GET, HEAD).
 
     Attributes:
-        range: first and one-past-last byte; None as the second means to the end.
-        if_match, if_none_match: ETags, quotes included, as S3 gave them.
+        range: first byte and one past the last byte; None as the second means to the end.
+        if_match, if_none_match: ETags, quotes included, as S3 returned them.
         sse_customer_key: the 32 bytes of an SSE-C key.
-        timeout: seconds for the whole call, in place of the manager's deadline.
+        timeout: seconds for the whole call, instead of the manager's deadline.
     """
 
     range: tuple[int, int | None] | None = None
@@ -43,7 +43,7 @@ class ReadOptions:
             if not 0 <= start < _MAX_PLACE or (stop is not None and not start < stop <= _MAX_PLACE):
                 raise InvalidOption(
                     f"range ({_shown(start)}, {_shown(stop)}) is empty, negative or too large",
-                    hint="give (first, one past the last)",
+                    hint="pass (first, one past the last)",
                 )
         _check_customer_key(self.sse_customer_key)
 
@@ -53,13 +53,13 @@ class UploadOptions:
     """How to store an object (PUT, multipart).
 
     Attributes:
-        content_type: guessed from the key's ending where it is None.
-        metadata: user metadata, ASCII, at most 2 KB in all
+        content_type: guessed from the key's extension if it is None.
+        metadata: user metadata, ASCII, at most 2 KB in total
             (https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html).
         if_match: replace only the object with this ETag.
-        if_none_match: "*": create, never replace.
-        encryption: None leaves it to the bucket's default.
-        timeout: seconds for the whole call, in place of the manager's deadline.
+        if_none_match: "*" creates the object and never replaces one.
+        encryption: None means the bucket's default.
+        timeout: seconds for the whole call, instead of the manager's deadline.
     """
 
     content_type: str | None = None
@@ -93,10 +93,9 @@ class CopyOptions:
     """How to copy an object inside S3.
 
     Attributes:
-        source_version_id: the version to copy; the current one where it is None.
+        source_version_id: the version to copy; the current one if it is None.
         source_if_match, source_if_none_match: conditions on the source.
-        replace: what the copy gets in place of the source's metadata, content headers and tags; the source's are
-            kept where it is None.
+        replace: the copy's metadata, content headers and tags; None keeps those of the source.
         if_match, if_none_match: conditions on the destination.
     """
 
@@ -128,9 +127,9 @@ class DeleteOptions:
     """How to delete an object.
 
     Attributes:
-        version_id: removes that version for good; without it, a versioned bucket gets a delete marker.
-        mfa: "serial code" of the MFA device, where the bucket has MFA delete.
-        bypass_governance: delete in spite of a GOVERNANCE lock (needs the permission).
+        version_id: the version to delete permanently; without it, a versioned bucket gets a delete marker.
+        mfa: "serial code" of the MFA device, if the bucket has MFA delete.
+        bypass_governance: delete despite a GOVERNANCE lock (requires the permission).
     """
 
     version_id: str | None = None
@@ -147,8 +146,8 @@ class ListOptions:
     """What to list.
 
     Attributes:
-        max_keys: keys a page, 1 to 1000.
-        start_after: list what comes after this key.
+        max_keys: keys per page, 1 to 1000.
+        start_after: list the keys after this one.
     """
 
     prefix: str = ""
@@ -163,7 +162,7 @@ class ListOptions:
     def __post_init__(self) -> None:
         if not 1 <= self.max_keys <= 1000:
             raise InvalidOption(
-                f"max_keys {self.max_keys} is not between 1 and 1000", hint="iter_files pages through more"
+                f"max_keys {self.max_keys} is not between 1 and 1000", hint="iter_files reads further pages"
             )
 
 
@@ -172,34 +171,34 @@ def _check_upload(options: UploadOptions) -> None:
     _check_kms(options.encryption, options.kms_key_id)
     _check_condition(options.if_match, options.if_none_match)
     if options.sse_customer_key is not None and options.encryption is not None:
-        raise InvalidOption("sse_customer_key and encryption exclude each other", hint="give one of them")
+        raise InvalidOption("sse_customer_key and encryption are mutually exclusive", hint="pass one of them")
     if (options.object_lock_mode is None) != (options.retain_until is None):
-        raise InvalidOption("object_lock_mode and retain_until come together", hint="give both, or neither")
+        raise InvalidOption("object_lock_mode and retain_until need each other", hint="pass both or neither")
     if len(options.tags) > 10:
-        raise InvalidOption(f"{len(options.tags)} tags are more than the 10 that S3 allows", hint="drop some")
+        raise InvalidOption(f"{len(options.tags)} tags are more than the 10 that S3 allows", hint="remove some")
     try:
         "".join(f"{name}{value}" for name, value in options.tags.items()).encode()
     except UnicodeEncodeError as exc:
-        raise InvalidOption("a tag is no valid Unicode (a lone surrogate)", hint="use UTF-8 text") from exc
+        raise InvalidOption("a tag is not valid Unicode (it has a lone surrogate)", hint="use UTF-8 text") from exc
     size = 0
     for name, value in options.metadata.items():
         size += len(name) + len(value)
         if not (name.isascii() and value.isascii() and name.isprintable() and value.isprintable()) or not name:
             raise InvalidOption(
-                f"metadata '{name}' is not printable ASCII", hint="encode it, base64 or percent-encoded"
+                f"metadata '{name}' is not printable ASCII", hint="encode it with base64 or percent-encoding"
             )
     if size > 2048:
-        raise InvalidOption(f"metadata of {size} bytes is more than the 2048 that S3 allows", hint="store it elsewhere")
+        raise InvalidOption(f"the metadata has {size} bytes, but S3 allows 2048", hint="store it elsewhere")
 
 
 def _shown(place: int | None) -> str:
-    # Python refuses to write numbers of thousands of digits.
+    # Python refuses to format numbers with thousands of digits.
     return str(place) if place is None or abs(place) <= _MAX_PLACE else "..."
 
 
 def _check_customer_key(key: bytes | None) -> None:
     if key is not None and len(key) != 32:
-        raise InvalidOption(f"an SSE-C key has 32 bytes, not {len(key)}", hint="give the raw key, not base64")
+        raise InvalidOption(f"an SSE-C key has 32 bytes, not {len(key)}", hint="pass the raw key, not base64")
 
 
 def _check_kms(encryption: SseAlgorithm | None, kms_key_id: str | None) -> None:
@@ -209,4 +208,4 @@ def _check_kms(encryption: SseAlgorithm | None, kms_key_id: str | None) -> None:
 
 def _check_condition(if_match: str | None, if_none_match: str | None) -> None:
     if if_match is not None and if_none_match is not None:
-        raise InvalidOption("if_match and if_none_match exclude each other", hint="give one of them")
+        raise InvalidOption("if_match and if_none_match are mutually exclusive", hint="pass one of them")

@@ -22,7 +22,7 @@ CLASS_ORDER = ("STANDARD_IA", "INTELLIGENT_TIERING", "ONEZONE_IA", "GLACIER_IR",
 
 INFREQUENT_ACCESS = ("STANDARD_IA", "ONEZONE_IA")
 INFREQUENT_ACCESS_DAYS = 30
-"""Days before an object may move to an infrequent access class, and days it stays there before it moves on."""
+"""Days before an object may move to an infrequent access class, and that it must stay there before it moves again."""
 
 MAX_RULES = 1000
 
@@ -31,7 +31,7 @@ MinimumSize = Literal["all_storage_classes_128K", "varies_by_storage_class"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """Current objects move to `storage_class` `days` after they were made, or at `date` (midnight UTC)."""
+    """Move current objects to `storage_class` `days` after their creation, or on `date` (midnight UTC)."""
 
     storage_class: StorageClass
     days: int | None = None
@@ -40,7 +40,7 @@ class Transition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoncurrentTransition:
-    """Old versions move to `storage_class` `days` after they were replaced, the newest `keep` ones aside."""
+    """Move old versions to `storage_class` `days` after they were replaced, except the newest `keep` ones."""
 
     storage_class: StorageClass
     days: int
@@ -49,17 +49,17 @@ class NoncurrentTransition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LifecycleRule:
-    """What happens to objects of a prefix (and with tags, and of a size) in time.
+    """What happens over time to objects with a prefix, tags and a size.
 
     Attributes:
-        id: names the rule, at most 255 characters. Some servers give rules without one: it is empty then.
-        larger_than, smaller_than: only objects of more, of fewer bytes.
-        expire_days, expire_date: current objects are deleted; in a versioned bucket they are hidden by a delete
-            marker, and markers that nothing stands behind any more are removed at the same age.
-        expire_markers: remove delete markers that nothing stands behind any more; not beside expire_days.
-        noncurrent_days: old versions are deleted these days after they were replaced.
-        noncurrent_keep: the newest old versions that are kept all the same.
-        abort_uploads_days: multipart uploads that are still open then are aborted.
+        id: names the rule, at most 255 characters; empty if the server returned a rule without one.
+        larger_than, smaller_than: apply only to objects of more, or fewer, bytes.
+        expire_days, expire_date: when current objects are deleted; in a versioned bucket they get a delete marker,
+            and delete markers without older versions are removed at the same age.
+        expire_markers: remove delete markers without older versions; not with expire_days.
+        noncurrent_days: days after their replacement when old versions are deleted.
+        noncurrent_keep: how many of the newest old versions to keep anyway.
+        abort_uploads_days: days after which open multipart uploads are aborted.
     """
 
     id: str
@@ -79,7 +79,7 @@ class LifecycleRule:
 
     @property
     def does_nothing(self) -> bool:
-        """Whether it has no action at all."""
+        """Return whether the rule has no action."""
         ages = (self.expire_days, self.expire_date, self.noncurrent_days, self.abort_uploads_days)
         return not (any(ages) or self.expire_markers or self.transitions or self.noncurrent_transitions)
 
@@ -89,19 +89,18 @@ class Lifecycle(BucketSetting):
     """The lifecycle rules of a bucket.
 
     Attributes:
-        minimum_size: which small objects transitions leave where they are: all under 128 KiB, or
-            ("varies_by_storage_class") those under 128 KiB except on the way to GLACIER and DEEP_ARCHIVE. A rule with
-            `larger_than` or `smaller_than` overrides it.
+        minimum_size: which small objects are not moved: all under 128 KiB, or ("varies_by_storage_class") those under
+            128 KiB except to GLACIER and DEEP_ARCHIVE. A rule with `larger_than` or `smaller_than` overrides this.
     """
 
     rules: tuple[LifecycleRule, ...]
     minimum_size: MinimumSize = "all_storage_classes_128K"
 
     def check(self) -> None:
-        """All of S3's documented rules: numbers, ids, minimum ages, the order of classes, what excludes what."""
+        """Check all of S3's documented rules: numbers, ids, minimum ages, the order of classes, exclusive fields."""
         if not 1 <= len(self.rules) <= MAX_RULES:
             raise InvalidOption(
-                f"{len(self.rules)} lifecycle rules, but S3 takes 1 to {MAX_RULES}", hint="remove_setting drops all"
+                f"{len(self.rules)} lifecycle rules, but S3 allows 1 to {MAX_RULES}", hint="remove_setting drops all"
             )
         ids = [rule.id for rule in self.rules]
         for rule in self.rules:
@@ -110,7 +109,7 @@ class Lifecycle(BucketSetting):
                 raise InvalidOption(f"lifecycle rule '{rule.id}': {problem}", hint="S3 would refuse it")
 
     def matches(self, current: BucketSetting | None) -> bool:
-        """Equal; the order of rules means nothing."""
+        """Compare without the order of rules."""
         if not isinstance(current, Lifecycle) or self.minimum_size != current.minimum_size:
             return False
         return sorted(self.rules, key=_rule_id) == sorted(current.rules, key=_rule_id)
@@ -136,17 +135,17 @@ def _rule_problem(rule: LifecycleRule) -> str | None:
 
 def _shape_problem(rule: LifecycleRule) -> str | None:
     if len(rule.id) > 255:
-        return f"its id has {len(rule.id)} characters, but 255 are allowed"
+        return f"the id has {len(rule.id)} characters, but 255 are allowed"
     ages = (rule.expire_days, rule.noncurrent_days, rule.abort_uploads_days)
     if any(age is not None and age < 1 for age in ages):
-        return "expirations and aborts come after at least 1 day"
-    return "it does nothing" if rule.does_nothing else None
+        return "expirations and aborts need at least 1 day"
+    return "it has no action" if rule.does_nothing else None
 
 
 def _expiration_problem(rule: LifecycleRule) -> str | None:
     given = (rule.expire_days is not None) + (rule.expire_date is not None) + rule.expire_markers
     if given > 1:
-        return "expire_days, expire_date and expire_markers exclude each other: use two rules"
+        return "expire_days, expire_date and expire_markers are mutually exclusive: use two rules"
     return _midnight_problem(rule.expire_date)
 
 
@@ -157,7 +156,7 @@ def _filter_problem(rule: LifecycleRule) -> str | None:
     if rule.expire_markers and (rule.tags or sized):
         return "delete markers cannot be removed by tag or size: they have neither"
     if rule.larger_than is not None and rule.smaller_than is not None and rule.larger_than >= rule.smaller_than:
-        return "larger_than is not below smaller_than"
+        return "larger_than must be less than smaller_than"
     return None
 
 
@@ -172,7 +171,7 @@ def _transitions_problem(rule: LifecycleRule) -> str | None:
     dated = [move.date is not None for move in moves] + [rule.expire_date is not None] * bool(rule.expire_date)
     counted = [move.days is not None for move in moves] + [True] * (rule.expire_days is not None)
     if any(dated) and any(counted):
-        return "days and dates cannot stand in one rule"
+        return "one rule cannot have both days and dates"
     if any(dated):
         return _order_problem([move.storage_class for move in sorted(moves, key=_move_date)])
     aged = sorted(((move.days or 0, move.storage_class) for move in moves), key=lambda one: (one[0], _rank(one[1])))
@@ -182,7 +181,7 @@ def _transitions_problem(rule: LifecycleRule) -> str | None:
 def _noncurrent_problem(rule: LifecycleRule) -> str | None:
     for keep in (rule.noncurrent_keep, *(move.keep for move in rule.noncurrent_transitions)):
         if keep is not None and not 1 <= keep <= 100:
-            return "the newest old versions that can be kept are 1 to 100"
+            return "noncurrent_keep must be 1 to 100"
     if rule.noncurrent_keep is not None and rule.noncurrent_days is None:
         return "noncurrent_keep needs noncurrent_days"
     aged = sorted(
@@ -193,17 +192,17 @@ def _noncurrent_problem(rule: LifecycleRule) -> str | None:
 
 
 def _ages_problem(aged: list[tuple[int, StorageClass]], end: int | None, end_name: str) -> str | None:
-    """Why S3 would refuse these (days, class) and the expiration after them."""
+    """Return why S3 would refuse these (days, class) and the expiration after them."""
     for days, name in aged:
         if days < 0 or (name in INFREQUENT_ACCESS and days < INFREQUENT_ACCESS_DAYS):
             least = INFREQUENT_ACCESS_DAYS if name in INFREQUENT_ACCESS else 0
-            return f"objects move to {name} after {least} days at the earliest, not after {days}"
+            return f"objects can move to {name} after {least} days at the earliest, not after {days}"
         if end is not None and end <= days:
-            return f"{end_name}={end} is not after the transition to {name} ({days} days)"
+            return f"{end_name}={end} must be after the transition to {name} ({days} days)"
     for (days, name), (next_days, next_name) in pairwise(aged):
         if name in INFREQUENT_ACCESS and next_days - days < INFREQUENT_ACCESS_DAYS:
             return (
-                f"objects stay in {name} for at least {INFREQUENT_ACCESS_DAYS} days, "
+                f"objects must stay in {name} for at least {INFREQUENT_ACCESS_DAYS} days, "
                 f"but move to {next_name} {next_days - days} days later"
             )
     return _order_problem([name for _, name in aged])

@@ -1,4 +1,4 @@
-"""Replication of a bucket's objects into other buckets."""
+"""Replication of a bucket's objects to other buckets."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ MAX_RULES = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicationDestination:
-    """Where replicas go.
+    """The destination of replicas.
 
     Attributes:
         bucket: the ARN of the bucket.
-        account: the account that owns it, where that is another one.
-        storage_class: of the replicas; the source's where it is None.
-        owner_override: the destination's account owns the replicas; needs `account`.
-        kms_key_id: encrypts replicas of objects that are encrypted with KMS.
-        deadline_minutes: replication time control: S3 promises to replicate within these minutes (15).
+        account: the account that owns the bucket, if it is another one.
+        storage_class: of the replicas; None keeps the source's.
+        owner_override: make the destination's account the owner of the replicas; needs `account`.
+        kms_key_id: the key for replicas of objects that are encrypted with KMS.
+        deadline_minutes: replication time control: the time within which S3 promises to replicate (15).
         metrics: publish replication metrics.
-        threshold_minutes: after these minutes (15), a missed-threshold event is published.
+        threshold_minutes: the time after which a missed-threshold event is published (15).
     """
 
     bucket: str
@@ -39,15 +39,15 @@ class ReplicationDestination:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicationRule:
-    """Which objects are replicated, and where to.
+    """Which objects are replicated, and to which destination.
 
     Attributes:
         id: names the rule, at most 255 characters.
-        priority: where two rules with one destination match, the higher one wins.
-        delete_markers: replicate delete markers too; not with `tags`.
+        priority: if two rules with the same destination match, the higher priority wins.
+        delete_markers: replicate delete markers as well; not with `tags`.
         kms_objects: replicate objects that are encrypted with KMS; needs the destination's `kms_key_id`.
-        replica_modifications: replicate changes of metadata that were made on replicas.
-        existing_objects: replicate what was there before the rule.
+        replica_modifications: replicate metadata changes made on replicas.
+        existing_objects: replicate objects that existed before the rule.
     """
 
     id: str
@@ -70,21 +70,21 @@ class Replication(BucketSetting):
     rules: tuple[ReplicationRule, ...]
 
     def check(self) -> None:
-        """S3's documented rules (https://docs.aws.amazon.com/AmazonS3/latest/API/API_ReplicationRule.html)."""
+        """Check S3's documented rules (https://docs.aws.amazon.com/AmazonS3/latest/API/API_ReplicationRule.html)."""
         if not 1 <= len(self.rules) <= MAX_RULES:
             raise InvalidOption(
-                f"{len(self.rules)} replication rules, but S3 takes 1 to {MAX_RULES}", hint="remove_setting drops all"
+                f"{len(self.rules)} replication rules, but S3 allows 1 to {MAX_RULES}", hint="remove_setting drops all"
             )
         priorities = [rule.priority for rule in self.rules]
         if len(set(priorities)) < len(priorities):
-            raise InvalidOption("two replication rules have the same priority", hint="number them")
+            raise InvalidOption("two replication rules have the same priority", hint="give each another number")
         for rule in self.rules:
             problem = _rule_problem(rule)
             if problem:
                 raise InvalidOption(f"replication rule '{rule.id}': {problem}", hint="S3 would refuse it")
 
     def matches(self, current: BucketSetting | None) -> bool:
-        """Equal; the order of rules means nothing."""
+        """Compare without the order of rules."""
         if not isinstance(current, Replication) or self.role != current.role:
             return False
         return sorted(self.rules, key=_rule_id) == sorted(current.rules, key=_rule_id)
@@ -97,15 +97,15 @@ def _rule_id(rule: ReplicationRule) -> str:
 def _rule_problem(rule: ReplicationRule) -> str | None:
     destination = rule.destination
     if len(rule.id) > 255:
-        return f"its id has {len(rule.id)} characters, but 255 are allowed"
+        return f"the id has {len(rule.id)} characters, but 255 are allowed"
     if ":s3:::" not in destination.bucket:
-        return f"its destination '{destination.bucket}' is no bucket ARN such as 'arn:aws:s3:::name'"
+        return f"its destination '{destination.bucket}' is not a bucket ARN such as 'arn:aws:s3:::name'"
     if destination.owner_override and destination.account is None:
         return "owner_override needs the destination's account"
     if rule.delete_markers and rule.tags:
-        return "delete markers have no tags to select them by"
+        return "delete_markers cannot be used with tags: delete markers have none"
     if rule.kms_objects != (destination.kms_key_id is not None):
-        return "kms_objects and the destination's kms_key_id come together"
+        return "kms_objects and the destination's kms_key_id need each other"
     if destination.deadline_minutes is not None and not destination.metrics:
         return "replication time control needs metrics"
     return None

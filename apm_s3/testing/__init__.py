@@ -1,7 +1,7 @@
-"""Helpers for tests of programs that use this library.
+"""Helpers for testing programs that use this library.
 
-`MemoryObjects` is a bucket in memory for a `ConfigStore`, with failures to order; `embedded_server` is an S3 server in
-this process. pytest has both as the fixtures `apm_s3_objects` and `apm_s3_server`.
+`MemoryObjects` is an in-memory bucket for a `ConfigStore` that can simulate failures; `embedded_server` runs an S3
+server in this process. Both are pytest fixtures: `apm_s3_objects` and `apm_s3_server`.
 """
 
 from apm_s3.testing._memory import MemoryObjects

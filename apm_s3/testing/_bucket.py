@@ -1,4 +1,4 @@
-"""What a request to one bucket means, decided in one place: state and conditions, no I/O, no waiting."""
+"""The behaviour of one bucket: state and conditions, without I/O or waiting."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class MemoryBucket:
         clock: the server's clock, Unix seconds.
 
     Attributes:
-        objects: what is stored: information and bytes by key. Tests may look at it and damage it.
+        objects: the stored information and bytes by key. Tests may inspect and damage it.
         history: every version of each key, oldest first.
         observers: called with (key, body) after each PUT that took effect.
     """
@@ -73,7 +73,7 @@ class MemoryBucket:
         metadata: Mapping[str, str] | None = None,
         etag: str | None = None,
     ) -> FileInfo:
-        """PUT, with its conditions. `etag` is that of an upload in parts."""
+        """PUT, with its conditions. `etag` is the ETag of a multipart upload."""
         present = self.objects.get(key)
         if create and present is not None:
             raise self.error("put", key, 412, "PreconditionFailed")
@@ -115,7 +115,7 @@ class MemoryBucket:
         return [self.objects[key][0]._replace(metadata=None) for key in keys]
 
     def folders(self, prefix: str) -> list[str]:
-        """ListObjectsV2 with the delimiter '/': the names right under `prefix`."""
+        """ListObjectsV2 with the delimiter '/': the names directly under `prefix`."""
         rests = (key[len(prefix) :] for key in self.objects if key.startswith(prefix))
         return sorted({rest.partition("/")[0] for rest in rests if "/" in rest})
 
@@ -136,7 +136,7 @@ class MemoryBucket:
         ]
 
     def error(self, operation: str, key: str, status: int, s3_code: str, message: str = "") -> S3Error:
-        """S3's answer that says no, as the error that a caller gets."""
+        """Create the error that a caller gets for S3's error response."""
         return s3_error(
             operation=operation,
             status=status,

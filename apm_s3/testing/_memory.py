@@ -1,4 +1,4 @@
-"""A bucket in memory for `ConfigStore`, whose requests fail when a test says so."""
+"""An in-memory bucket for `ConfigStore` that can simulate failures."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class _Rule:
 
 
 class MemoryObjects:
-    """A bucket in memory with S3's consistency and conditions: what a `ConfigStore` needs, and nothing else.
+    """An in-memory bucket with S3's consistency and conditions: only what a `ConfigStore` needs.
 
         store = ConfigStore(objects := MemoryObjects())
         objects.will_fail("put", Throttled("slow down", status=503), key="current.json")
 
     Attributes:
-        now: the server's clock, Unix seconds; it stands still unless a test sets it. None: this machine's.
+        now: the server's clock, Unix seconds; it changes only when a test sets it. None: this machine's clock.
     """
 
     def __init__(self, bucket: str = "memory", *, now: float | None = None) -> None:
@@ -49,7 +49,7 @@ class MemoryObjects:
 
     @property
     def objects(self) -> dict[str, tuple[FileInfo, bytes]]:
-        """What is stored: information and bytes by key. Tests may look at it and damage it."""
+        """Return the stored information and bytes by key. Tests may inspect and damage it."""
         return self._state.objects
 
     @objects.setter
@@ -59,13 +59,13 @@ class MemoryObjects:
     def will_fail(
         self, verb: Verb, error: ApmS3Error, *, key: str = "", times: int | None = 1, carried_out: bool = False
     ) -> None:
-        """Let requests fail.
+        """Make requests fail.
 
         Args:
-            verb: which kind of request.
-            key: only those whose key, or prefix of a listing, ends with this; a deletion counts by its first key.
-            times: how many of them; None: all from now on.
-            carried_out: what was asked for happens all the same, as when the answer gets lost on its way.
+            verb: the kind of request.
+            key: only requests whose key, or listing prefix, ends with this; for a deletion, its first key counts.
+            times: the number of requests; None means all from now on.
+            carried_out: whether the request is carried out anyway, as when only the response is lost.
         """
         self._rules.append(_Rule(verb, error, key, times, carried_out))
 
@@ -132,10 +132,10 @@ class MemoryObjects:
             yield version
 
     def _arrive(self, verb: Verb, key: str) -> ApmS3Error | None:
-        """The error that takes the place of the answer, if any.
+        """Return the error that replaces the response, if any.
 
         Raises:
-            ApmS3Error: that of a rule by which nothing is carried out.
+            ApmS3Error: a rule says that the request fails without being carried out.
         """
         for rule in self._rules:
             if rule.applies(verb, key):

@@ -1,4 +1,4 @@
-"""Fixtures for programs that use this library. pytest finds them by itself where the library is installed.
+"""Fixtures for programs that use this library. pytest finds them automatically.
 
 async def test_my_service(apm_s3_server: EmbeddedServer) -> None:
     async with S3Manager(endpoint_url=apm_s3_server.endpoint_url, credentials=apm_s3_server.credentials) as s3:
@@ -23,12 +23,12 @@ def _apm_s3_server() -> Iterator[EmbeddedServer]:
 
 @pytest.fixture
 def apm_s3_server(_apm_s3_server: EmbeddedServer) -> EmbeddedServer:
-    """An S3 server without buckets, shared by the session and emptied before each test. Needs the extra `testing`."""
+    """An S3 server without buckets, shared by the session and reset before each test. Needs the extra `testing`."""
     _apm_s3_server.reset()
     return _apm_s3_server
 
 
 @pytest.fixture
 def apm_s3_objects() -> MemoryObjects:
-    """An empty bucket in memory, for `ConfigStore(apm_s3_objects)`; its requests fail as `will_fail` says."""
+    """An empty in-memory bucket for `ConfigStore(apm_s3_objects)`; `will_fail` simulates failures."""
     return MemoryObjects()

@@ -1,4 +1,4 @@
-"""An S3 server for tests and for the demo: moto, in a thread of this process, on a free port."""
+"""An S3 server for tests and the demo: moto, in a thread of this process, on a free port."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from apm_s3.models import Credentials
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedServer:
-    """A running server. It takes any credentials, and checks neither signatures nor checksums."""
+    """A running server. It accepts any credentials, and does not check signatures or checksums."""
 
     endpoint_url: str
     credentials: Credentials = field(default_factory=lambda: Credentials("test", "test"))
     region: str = "us-east-1"
 
     def reset(self) -> None:
-        """Forget every bucket."""
+        """Remove every bucket."""
         request = urllib.request.Request(f"{self.endpoint_url}/moto-api/reset", data=b"", method="POST")  # noqa: S310
         with urllib.request.urlopen(request):  # noqa: S310 - our own server's address
             pass
@@ -28,14 +28,14 @@ class EmbeddedServer:
 
 @contextmanager
 def embedded_server() -> Iterator[EmbeddedServer]:
-    """A server that lives as long as the block.
+    """Run a server for the duration of the block.
 
     Raises:
         ImportError: the extra `testing` is not installed.
     """
     from moto.server import ThreadedMotoServer  # noqa: PLC0415 - an extra
 
-    # It would print every request.
+    # Otherwise it prints every request.
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()

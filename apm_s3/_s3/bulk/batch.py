@@ -91,7 +91,7 @@ async def iter_batch(
             yield result
         if not batch.complete:
             raise DeadlineExceeded(
-                f"the time limit of {limits['timeout']:g} seconds passed before all operations were begun",
+                f"the time limit of {limits['timeout']:g} seconds passed before all operations were started",
                 operation="batch_iter",
                 hint="raise the batch's timeout",
             )

@@ -390,10 +390,10 @@ async def test_when_the_time_of_a_batch_is_over_an_iterator_is_left_alone(s3: Me
     assert not results.ok
     assert results.failed
     assert [result.position for result in results] == list(range(len(results)))
-    with pytest.raises(BatchError, match="before all operations were begun"):
+    with pytest.raises(BatchError, match="before all operations were started"):
         results.raise_for_failures()
     streamed: list[OperationResult] = []
-    with pytest.raises(DeadlineExceeded, match="before all operations were begun"):
+    with pytest.raises(DeadlineExceeded, match="before all operations were started"):
         async for result in s3.batch_iter(source(), concurrency=2, timeout=LIMIT):
             streamed.append(result)  # noqa: PERF401 - what came before the error counts
     assert streamed

@@ -172,7 +172,7 @@ async def test_where_something_failed_nothing_is_deleted(s3: MemoryManager, fold
     assert (report.created, len(report.failures), report.deleted, report.kept) == (5, 1, 0, 1)
     assert isinstance(next(iter(report.failures.values())), AccessDenied)
     assert "extra" in stored(s3)
-    with pytest.raises(BatchError, match="1 could not be brought from"):
+    with pytest.raises(BatchError, match="1 could not be synced from"):
         report.raise_for_failures()
     assert not report.ok
     assert (await s3.sync(folder, "s3://bucket", delete_extra=True)).deleted == 1
