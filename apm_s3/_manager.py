@@ -218,6 +218,12 @@ class S3Manager(Buckets, Bulk):
         plan = await store.plan_deploy(source_env, target_env, tools=tools, variables=variables, create=create)
         return await store.deploy(plan, author=author, message=message, allow_drift=allow_drift, force=force)
 
+    @property
+    def retry_budget(self) -> float:
+        """How many retries all calls together may make at once (see `RetrySettings.budget`)."""
+        opened = self._door.opened
+        return self.settings.retry.budget if opened is None else opened.engine.runner.budget.tokens
+
     async def credentials_source(self) -> str | None:
         """Where the credentials come from ("the environment", "the instance's role"); None where there are none.
 

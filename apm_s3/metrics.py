@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import ceil, log2
 
 from apm_s3.events import OperationEvent, Outcome
 
@@ -17,8 +18,12 @@ __all__ = [
     "S3Metrics",
 ]
 
-_GROWTH = math.log(1.05)
+_BUCKETS = 16
+"""Buckets of durations between a duration and its double: those of Prometheus's native histograms, schema 4
+(https://prometheus.io/docs/specs/native_histograms/#schema)."""
+
 _SHORTEST = 1e-6
+_FIRST = math.ceil(math.log2(_SHORTEST) * _BUCKETS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,9 @@ class OperationMetrics:
         errors: failures by error code (`ErrorCode`, or "OTHER" for other exceptions).
         bytes_sent, bytes_received: sizes of the bodies of finished operations.
         latency: of successes and failures, from the start of the call to its end.
+        seconds: the sum of the same durations.
+        durations: the number of operations in each bucket of durations, by its upper bound in seconds. The bounds grow
+            by the sixteenth root of 2, so that each power of 2 is one of them.
     """
 
     total: int = 0
@@ -54,6 +62,8 @@ class OperationMetrics:
     bytes_received: int = 0
     errors: Mapping[str, int] = field(default_factory=dict)
     latency: Latency = field(default_factory=Latency)
+    seconds: float = 0.0
+    durations: Mapping[float, int] = field(default_factory=dict)
 
     @property
     def success_rate(self) -> float:
@@ -76,7 +86,7 @@ class MetricsSnapshot:
 
 
 class _Tally:
-    """The running metrics of one operation. Durations are counted in buckets that grow by 5 %: about 400 at most."""
+    """The running metrics of one operation. Durations are counted in buckets that grow by 4.4 %: about 500 at most."""
 
     __slots__ = ("cancelled", "durations", "errors", "longest", "received", "retries", "sent", "successes", "time")
 
@@ -90,7 +100,7 @@ class _Tally:
         self.time += duration
         if duration > self.longest:  # noqa: PLR1730 - cheaper than max()
             self.longest = duration
-        index = int(math.log(duration / _SHORTEST) / _GROWTH) if duration > _SHORTEST else 0
+        index = ceil(log2(duration) * _BUCKETS) if duration > _SHORTEST else _FIRST
         self.durations[index] = self.durations.get(index, 0) + 1
 
     def add(self, other: _Tally) -> None:
@@ -101,8 +111,8 @@ class _Tally:
         self.received += other.received
         self.time += other.time
         self.longest = max(self.longest, other.longest)
-        self.errors.update(other.errors)
-        for index, count in other.durations.items():
+        self.errors.update(dict(other.errors))
+        for index, count in list(other.durations.items()):
             self.durations[index] = self.durations.get(index, 0) + count
 
     def figures(self) -> OperationMetrics:
@@ -117,6 +127,8 @@ class _Tally:
             bytes_received=self.received,
             errors=dict(self.errors),
             latency=self._latency(self.successes + failures),
+            seconds=self.time,
+            durations={2 ** (index / _BUCKETS): count for index, count in sorted(self.durations.items())},
         )
 
     def _latency(self, count: int) -> Latency:
@@ -130,7 +142,7 @@ class _Tally:
 def _quantile(ranked: list[tuple[int, int]], rank: int) -> float:
     seen = itertools.accumulate(count for _, count in ranked)
     index = next(index for (index, _), total in zip(ranked, seen, strict=True) if total >= rank)
-    return _SHORTEST * math.exp((index + 0.5) * _GROWTH)
+    return float(2 ** ((index - 0.5) / _BUCKETS))
 
 
 class S3Metrics:
@@ -170,10 +182,11 @@ class S3Metrics:
 
     def snapshot(self) -> MetricsSnapshot:
         """Return the metrics since the start, or since `reset`."""
+        tallies = list(self._tallies.items())  # a copy: an exporter may ask in another thread
         overall = _Tally()
-        for tally in self._tallies.values():
+        for _, tally in tallies:
             overall.add(tally)
-        return MetricsSnapshot(overall.figures(), {name: tally.figures() for name, tally in self._tallies.items()})
+        return MetricsSnapshot(overall.figures(), {name: tally.figures() for name, tally in tallies})
 
     def reset(self) -> None:
         """Set all metrics to zero."""

@@ -16,8 +16,9 @@ from apm_s3.health import CheckOutcome, HealthChecker, HealthReport, HealthStatu
 from apm_s3.options import BucketOptions, Encryption, PublicAccessBlock, Versioning
 from apm_s3.settings import RetrySettings
 from tests.faults.faults import answer
-from tests.faults.server import Exchange, FaultyS3
-from tests.managers import make_manager
+from tests.faults.server import Exchange, Fault, FaultyS3
+from tests.faults.virtual_time import VirtualTimeLoop, run_in_virtual_time
+from tests.managers import SESSION, make_manager
 from tests.servers import Server
 
 BUCKET = "bucket-one"
@@ -45,13 +46,21 @@ async def faulty() -> AsyncIterator[FaultyS3]:
         yield server
 
 
-@pytest.fixture
-async def s3_faulty(faulty: FaultyS3) -> AsyncIterator[S3Manager]:
+def manager_of(server: FaultyS3) -> S3Manager:
     settings = S3Settings(retry=RetrySettings(initial_delay=0.001))
     credentials = Credentials("key", "secret")
-    async with S3Manager(
-        region="us-east-1", endpoint_url=faulty.endpoint_url, credentials=credentials, settings=settings
-    ) as manager:
+    return S3Manager(
+        region="us-east-1",
+        endpoint_url=server.endpoint_url,
+        credentials=credentials,
+        session=SESSION,
+        settings=settings,
+    )
+
+
+@pytest.fixture
+async def s3_faulty(faulty: FaultyS3) -> AsyncIterator[S3Manager]:
+    async with manager_of(faulty) as manager:
         yield manager
 
 
@@ -181,27 +190,37 @@ async def test_a_clock_that_differs_is_told(s3_faulty: S3Manager, faulty: Faulty
     assert outcomes(await HealthChecker(s3_faulty, max_clock_skew=600).check(BUCKET))["clock"] is CheckOutcome.PASSED
 
 
-async def test_a_server_that_never_answers_is_down_at_the_deadline(s3_faulty: S3Manager, faulty: FaultyS3) -> None:
-    faulty.will(lambda exchange: exchange.hang(), times=None)
+def check_in_virtual_time(fault: Fault, operation: str | None = None) -> tuple[HealthReport, dict[str, object]]:
+    """A check of a server that misbehaves, and what is left in its bucket: no busy machine lets the deadline pass."""
 
-    report = await HealthChecker(s3_faulty, deadline=0.2).check(BUCKET)
+    async def main(_: VirtualTimeLoop) -> tuple[HealthReport, dict[str, object]]:
+        async with FaultyS3() as server, manager_of(server) as s3:
+            server.s3.buckets[BUCKET] = {}
+            server.will(fault, operation, times=None)
+            report = await HealthChecker(s3, deadline=8).check(BUCKET)
+            return report, dict(server.s3.buckets[BUCKET])
+
+    return run_in_virtual_time(main)
+
+
+def test_a_server_that_never_answers_is_down_at_the_deadline() -> None:
+    report, _ = check_in_virtual_time(lambda exchange: exchange.hang())
 
     assert report.status is HealthStatus.DOWN
-    assert "no answer within the 0.2 s" in message(report, "reach")
+    assert "no answer within the 8 s" in message(report, "reach")
+    assert report.response_time == pytest.approx(8, abs=0.5)
 
 
-async def test_what_was_written_is_deleted_although_the_deadline_passed(s3_faulty: S3Manager, faulty: FaultyS3) -> None:
+def test_what_was_written_is_deleted_although_the_deadline_passed() -> None:
     async def carried_out_and_silent(exchange: Exchange) -> None:
         exchange.carry_out()
         await exchange.hang()
 
-    faulty.will(carried_out_and_silent, "PutObject", times=None)
-
-    report = await HealthChecker(s3_faulty, deadline=0.5).check(BUCKET)
+    report, left = check_in_virtual_time(carried_out_and_silent, "PutObject")
 
     assert outcomes(report)["write"] is CheckOutcome.FAILED
     assert outcomes(report)["delete"] is CheckOutcome.PASSED
-    assert faulty.s3.buckets[BUCKET] == {}
+    assert left == {}
 
 
 async def test_a_cancelled_check_deletes_what_it_wrote(s3_faulty: S3Manager, faulty: FaultyS3) -> None:

@@ -125,7 +125,7 @@ class Runner:
         self._hooks = hooks
         self._recover = recover
         self._region = region
-        self._budget = RetryBudget(settings.retry.budget, settings.retry.refund)
+        self.budget: RetryBudget = RetryBudget(settings.retry.budget, settings.retry.refund)
         self._deadlines = Deadlines()
         self._closed = False
 
@@ -265,7 +265,7 @@ class Runner:
             settled,
             self._retry,
             retry=lambda error: self._may_retry(call, error),
-            budget=self._budget,
+            budget=self.budget,
             ends_at=call.when,
             on_retry=lambda error, _attempt, pause: self._retrying(call, error, pause),
         )
@@ -315,7 +315,7 @@ class Runner:
 
     def _succeeded(self, call: _Call[T], result: T, measure: Measure[T] | None) -> T:
         self._pool.succeeded()
-        self._budget.succeeded()
+        self.budget.succeeded()
         if call.report is not None:
             call.report.begin(call)
             return result

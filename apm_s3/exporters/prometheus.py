@@ -1,0 +1,294 @@
+"""Metrics for Prometheus: of managers (operations, pool, retries, cache) and of configuration stores.
+
+```python
+exporter = PrometheusExporter()
+async with S3Manager(...) as s3:
+    exporter.add(s3)
+    asyncio.create_task(exporter.watch(s3.configs("acme-apm-configs")))  # what is deployed, and since when
+    prometheus_client.start_http_server(9100)
+```
+
+An operation costs nothing more with it: a scrape reads the counts that the manager's `S3Metrics` keeps anyway. Labels
+are bounded: no key is one, and no bucket but those of stores that were given to `watch`.
+
+It needs the extra `prometheus`. docs/metrics.md lists the metrics, and alert rules with their runbooks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from math import inf
+from typing import TYPE_CHECKING
+from weakref import ref
+
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from apm_s3.errors import ApmS3Error, InvalidOption
+
+if TYPE_CHECKING:
+    from apm_s3 import ConfigStore, S3Manager
+    from apm_s3.configs import ToolStatus
+    from apm_s3.metrics import OperationMetrics
+
+__all__ = [
+    "PrometheusExporter",
+    "alert_rules",
+    "dashboard",
+]
+
+_log = logging.getLogger(__name__)
+
+_BOUNDS = tuple(2.0**exponent for exponent in range(-10, 8))
+"""Seconds, 1 ms to 128 s: powers of 2, which are among the bounds of the buckets of `S3Metrics`."""
+
+_STORE = ("bucket", "prefix", "environment")
+_TOOL = (*_STORE, "tool")
+
+
+def alert_rules() -> str:
+    """The alert rules that go with these metrics: the text of a Prometheus rule file."""
+    return _asset("alerts.yml")
+
+
+def dashboard() -> str:
+    """A Grafana dashboard of these metrics: JSON, to be imported or provisioned."""
+    return _asset("dashboard.json")
+
+
+def _asset(name: str) -> str:
+    return files("apm_s3.exporters").joinpath("assets", name).read_text("utf-8")
+
+
+class PrometheusExporter(Collector):
+    """Gives a registry the metrics of managers and stores.
+
+    Args:
+        registry: prometheus_client's own by default; None registers it nowhere, for a registry that is given it later.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = REGISTRY) -> None:
+        # Weak: an exporter lives as long as the process, and must not keep managers that are gone.
+        self._managers: dict[str, ref[S3Manager]] = {}
+        self._stores: dict[tuple[str, str], _StoreFigures] = {}
+        if registry is not None:
+            registry.register(self)
+
+    def add(self, s3: S3Manager, name: str = "default") -> None:
+        """Export the figures of `s3`, open or not, with the label `manager` set to `name`.
+
+        Raises:
+            InvalidOption: another manager has that name.
+        """
+        known = self._managers.get(name)
+        if known is not None and known() not in {None, s3}:
+            raise InvalidOption(f"another manager is exported as {name!r}", hint="give each manager a name of its own")
+        self._managers[name] = ref(s3)
+
+    async def watch(self, store: ConfigStore, environments: list[str] | None = None, *, interval: float = 60.0) -> None:
+        """Export what `store` holds, read again every `interval` seconds; for ever, until it is cancelled.
+
+        A read costs the requests of `ConfigStore.status`. One that fails leaves the figures as they were, is counted
+        in `apm_s3_store_refresh_failures_total`, and is logged. When watching ends, the figures are withdrawn.
+
+        Args:
+            environments: all that there are, by default.
+
+        Raises:
+            InvalidOption: `interval` is not above 0, or the store is being watched already.
+        """
+        key = (store.bucket, store.prefix)
+        if interval <= 0:
+            raise InvalidOption(f"interval {interval} is not above 0 seconds", hint="leave it at its default")
+        if key in self._stores:
+            raise InvalidOption(f"{store!r} is being watched already", hint="name all its environments in one watch")
+        figures = self._stores[key] = _StoreFigures()
+        try:
+            while True:
+                await figures.refresh(store, environments)
+                await asyncio.sleep(interval)
+        finally:
+            del self._stores[key]
+
+    def describe(self) -> list[Metric]:
+        """Nothing: what there is to tell changes from scrape to scrape."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics now. Called by the registry, in whatever thread serves the scrape."""
+        managers = [(name, s3) for name, known in sorted(self._managers.items()) if (s3 := known()) is not None]
+        yield from _operations(managers)
+        yield from _pools(managers)
+        yield from _caches(managers)
+        yield from _stores(dict(self._stores))
+
+
+def _operations(managers: list[tuple[str, S3Manager]]) -> Iterator[Metric]:
+    labels = ("manager", "operation")
+    ended = CounterMetricFamily("apm_s3_operations", "Operations that ended, by outcome.", labels=(*labels, "outcome"))
+    errors = CounterMetricFamily(
+        "apm_s3_operation_errors", "Failed operations, by error code.", labels=(*labels, "code")
+    )
+    retries = CounterMetricFamily("apm_s3_operation_retries", "Attempts that failed and were repeated.", labels=labels)
+    sent = CounterMetricFamily("apm_s3_sent_bytes", "Bytes of request bodies.", labels=labels)
+    received = CounterMetricFamily("apm_s3_received_bytes", "Bytes of the bodies of answers.", labels=labels)
+    durations = HistogramMetricFamily(
+        "apm_s3_operation_duration_seconds",
+        "Durations of operations that succeeded or failed, with waits and retries.",
+        labels=labels,
+    )
+    for manager, s3 in managers:
+        for operation, figures in sorted(s3.metrics.snapshot().operations.items()):
+            values = (manager, operation)
+            ended.add_metric((*values, "success"), figures.successes)
+            ended.add_metric((*values, "failure"), figures.failures)
+            ended.add_metric((*values, "cancelled"), figures.cancelled)
+            for code, count in sorted(figures.errors.items()):
+                errors.add_metric((*values, code), count)
+            retries.add_metric(values, figures.retries)
+            sent.add_metric(values, figures.bytes_sent)
+            received.add_metric(values, figures.bytes_received)
+            durations.add_metric(values, _buckets(figures), figures.seconds)
+    yield from (ended, errors, retries, sent, received, durations)
+
+
+def _buckets(figures: OperationMetrics) -> list[tuple[str, float]]:
+    """Prometheus's cumulative buckets."""
+    counts = [0] * (len(_BOUNDS) + 1)
+    place = 0
+    for upper, count in figures.durations.items():
+        while place < len(_BOUNDS) and upper > _BOUNDS[place]:
+            place += 1
+        counts[place] += count
+    total, cumulative = 0, []
+    for bound, count in zip((*_BOUNDS, inf), counts, strict=True):
+        total += count
+        cumulative.append(("+Inf" if bound == inf else repr(bound), float(total)))
+    return cumulative
+
+
+def _pools(managers: list[tuple[str, S3Manager]]) -> Iterator[Metric]:
+    labels = ("manager",)
+    limit = GaugeMetricFamily("apm_s3_pool_limit", "Requests that may be in flight now.", labels=labels)
+    most = GaugeMetricFamily("apm_s3_pool_max_concurrency", "The limit that was set.", labels=labels)
+    in_use = GaugeMetricFamily("apm_s3_pool_in_use", "Slots of the pool that are out.", labels=labels)
+    waiting = GaugeMetricFamily("apm_s3_pool_waiting", "Calls that wait for a slot.", labels=labels)
+    acquired = CounterMetricFamily("apm_s3_pool_acquired", "Slots that were given out.", labels=labels)
+    waited = CounterMetricFamily("apm_s3_pool_wait_seconds", "Seconds that calls waited for slots.", labels=labels)
+    slowdowns = CounterMetricFamily(
+        "apm_s3_pool_slowdowns", "How often the limit was lowered because S3 asked to slow down.", labels=labels
+    )
+    budget = GaugeMetricFamily(
+        "apm_s3_retry_budget", "Retries that the manager's budget allows at once.", labels=labels
+    )
+    for manager, s3 in managers:
+        stats = s3.pool.stats()
+        for family, value in (
+            (limit, stats.limit),
+            (most, stats.max_concurrency),
+            (in_use, stats.in_use),
+            (waiting, stats.waiting),
+            (acquired, stats.acquired),
+            (waited, stats.wait_seconds),
+            (slowdowns, stats.slowdowns),
+            (budget, s3.retry_budget),
+        ):
+            family.add_metric((manager,), value)
+    yield from (limit, most, in_use, waiting, acquired, waited, slowdowns, budget)
+
+
+def _caches(managers: list[tuple[str, S3Manager]]) -> Iterator[Metric]:
+    labels = ("manager",)
+    entries = GaugeMetricFamily("apm_s3_cache_entries", "Entries of the cache.", labels=labels)
+    size = GaugeMetricFamily("apm_s3_cache_bytes", "Bytes of the cache, estimated.", labels=labels)
+    hits = CounterMetricFamily("apm_s3_cache_hits", "Calls that were answered from the cache.", labels=labels)
+    misses = CounterMetricFamily("apm_s3_cache_misses", "Calls that were not.", labels=labels)
+    coalesced = CounterMetricFamily(
+        "apm_s3_cache_coalesced", "Those of the misses that shared the request of another call.", labels=labels
+    )
+    evictions = CounterMetricFamily(
+        "apm_s3_cache_evictions", "Entries that were dropped to keep the limits.", labels=labels
+    )
+    for manager, s3 in managers:
+        stats = s3.cache.stats()
+        for family, value in (
+            (entries, stats.entries),
+            (size, stats.bytes),
+            (hits, stats.hits),
+            (misses, stats.misses),
+            (coalesced, stats.coalesced),
+            (evictions, stats.evictions),
+        ):
+            family.add_metric((manager,), value)
+    yield from (entries, size, hits, misses, coalesced, evictions)
+
+
+class _StoreFigures:
+    """What one store held when it was last read."""
+
+    def __init__(self) -> None:
+        self.rows: tuple[ToolStatus, ...] = ()
+        self.refreshed_at: float | None = None
+        self.failures = 0
+
+    async def refresh(self, store: ConfigStore, environments: list[str] | None) -> None:
+        try:
+            if environments is None:
+                rows = await store.status()
+            else:
+                rows = tuple([row for name in environments for row in await store.status(name)])
+        except ApmS3Error as exc:
+            self.failures += 1
+            _log.warning("the status of %r could not be read: %s", store, exc)
+        else:
+            self.rows, self.refreshed_at = rows, time.time()
+
+
+def _stores(stores: Mapping[tuple[str, str], _StoreFigures]) -> Iterator[Metric]:
+    revision = GaugeMetricFamily("apm_s3_store_revision", "The current revision.", labels=_TOOL)
+    released = GaugeMetricFamily(
+        "apm_s3_store_release_timestamp_seconds", "When the current release was made, Unix time.", labels=_TOOL
+    )
+    backed_up = GaugeMetricFamily(
+        "apm_s3_store_last_backup_timestamp_seconds",
+        "When the newest backup was made, Unix time; 0 where there is none.",
+        labels=_TOOL,
+    )
+    drifted = GaugeMetricFamily(
+        "apm_s3_store_drifted", "1 if the tool was changed by hand since it was deployed.", labels=_TOOL
+    )
+    behind = GaugeMetricFamily(
+        "apm_s3_store_behind_source", "1 if the environment that it was deployed from has something else.", labels=_TOOL
+    )
+    pending = GaugeMetricFamily(
+        "apm_s3_store_live_pending", "1 if the copy under live/ is not that of the current release.", labels=_TOOL
+    )
+    frozen = GaugeMetricFamily("apm_s3_store_frozen", "1 if the environment is frozen.", labels=_STORE)
+    refreshed = GaugeMetricFamily(
+        "apm_s3_store_refresh_timestamp_seconds", "When these figures were read, Unix time.", labels=_STORE[:2]
+    )
+    failures = CounterMetricFamily(
+        "apm_s3_store_refresh_failures", "Reads of these figures that failed.", labels=_STORE[:2]
+    )
+    for place, figures in sorted(stores.items()):
+        for row in figures.rows:
+            values = (*place, row.environment, row.tool)
+            revision.add_metric(values, row.revision)
+            released.add_metric(values, row.created_at.timestamp())
+            backed_up.add_metric(values, row.last_backup.timestamp() if row.last_backup else 0.0)
+            pending.add_metric(values, row.live_behind)
+            if row.drifted is not None:
+                drifted.add_metric(values, row.drifted)
+            if row.behind_source is not None:
+                behind.add_metric(values, row.behind_source)
+        for environment, is_frozen in {row.environment: row.freeze is not None for row in figures.rows}.items():
+            frozen.add_metric((*place, environment), is_frozen)
+        if figures.refreshed_at is not None:
+            refreshed.add_metric(place, figures.refreshed_at)
+        failures.add_metric(place, figures.failures)
+    yield from (revision, released, backed_up, drifted, behind, pending, frozen, refreshed, failures)
