@@ -1,9 +1,12 @@
-"""The pauses between attempts, the same for everything that is retried."""
+"""The pauses between attempts, the same for everything that is retried, and between regular requests."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+
+_SPREAD = 0.2
+"""Part of an interval that is added at random."""
 
 
 class Backoff(Iterator[float]):
@@ -22,3 +25,8 @@ class Backoff(Iterator[float]):
         pause = random.uniform(0, self._ceiling)  # noqa: S311 - spreads requests, no secret
         self._ceiling = min(self._ceiling * 2, self._longest)
         return pause
+
+
+def spread(interval: float) -> float:
+    """The interval with up to a fifth added at random, so that many processes do not ask at the same moment."""
+    return interval * (1 + random.uniform(0, _SPREAD))  # noqa: S311 - spreads requests, no secret

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
 
+from apm_s3._backoff import spread
 from apm_s3.configs._models import Release
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.archive import Archive
@@ -17,9 +17,6 @@ from apm_s3.configs._protocol.reader import Gone, Reader
 from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.configs._record import LogEntry
 from apm_s3.errors import ApmS3Error, UsageError
-
-_JITTER = 0.2
-"""Part of the interval that is added at random, so that many processes do not ask at the same moment."""
 
 log = logging.getLogger(__name__)
 
@@ -213,7 +210,7 @@ class _Poll:
     async def _wait(self) -> None:
         """Until the shortest interval of all watchers is over, whoever joins meanwhile."""
         loop = asyncio.get_running_loop()
-        stretch = 1 + random.uniform(0, _JITTER)  # noqa: S311 - spreads requests, no secret
+        stretch = spread(1)
         while True:
             self._hurry.clear()
             due = self._asked_at + min(watcher.interval for watcher in self._watchers) * stretch

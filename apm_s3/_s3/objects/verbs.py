@@ -19,12 +19,10 @@ from apm_s3._s3.objects.sources import MemorySource
 from apm_s3._s3.objects.streams import Download
 from apm_s3._s3.objects.uploads import put, typed, upload, upload_download
 from apm_s3._wire.content_types import content_type
+from apm_s3._wire.sigv4 import MAX_PRESIGN_SECONDS
 from apm_s3.errors import InvalidOption
 from apm_s3.models import DeleteOutcome, FileContent, FileInfo, Source
 from apm_s3.options import CopyOptions, DeleteOptions, ReadOptions, UploadOptions
-
-MAX_PRESIGN = 7 * 24 * 3600
-"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-presigned-url.html."""
 
 _COPY_DEFAULTS = CopyOptions()
 _DELETE_DEFAULTS = DeleteOptions()
@@ -340,7 +338,8 @@ class Objects(Verbs):
 
 
 def _check_expiry(seconds: int) -> None:
-    if not 1 <= seconds <= MAX_PRESIGN:
+    if not 1 <= seconds <= MAX_PRESIGN_SECONDS:
         raise InvalidOption(
-            f"expires_in of {seconds} seconds is not between 1 and {MAX_PRESIGN} (7 days)", hint="S3 allows 7 days"
+            f"expires_in of {seconds} seconds is not between 1 and {MAX_PRESIGN_SECONDS} (7 days)",
+            hint="S3 allows 7 days",
         )

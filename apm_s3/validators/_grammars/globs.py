@@ -6,8 +6,6 @@ import re
 from functools import lru_cache
 from posixpath import join, normpath
 
-_META = re.compile(r"[*?\[\\]")
-
 
 class BadGlob(Exception):
     """Go refuses the pattern."""
@@ -37,11 +35,6 @@ def glob_matches(pattern: str, folder: str, name: str) -> bool:
         return bool(pattern) and _match(normpath(join(folder, pattern)).split("/"), names)
     parts = pattern.strip("/").split("/")
     return len(names) <= len(parts) and _match(parts[len(parts) - len(names) :], names)
-
-
-def has_meta(pattern: str) -> bool:
-    """Whether `pattern` can match a name other than itself."""
-    return _META.search(pattern) is not None
 
 
 def _match(parts: list[str], names: list[str]) -> bool:
