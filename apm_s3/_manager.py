@@ -34,7 +34,7 @@ from apm_s3.models import Credentials, WarmupPlan, WarmupReport
 from apm_s3.settings import CacheSettings, S3Settings
 
 if TYPE_CHECKING:
-    from apm_s3.configs._deploy import DeployResult
+    from apm_s3.configs._deploy.plans import DeployResult
     from apm_s3.configs._store import ConfigStore
 
 

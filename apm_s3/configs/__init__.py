@@ -11,7 +11,7 @@ from apm_s3.configs._care.status import ToolStatus
 from apm_s3.configs._content.diff import BundleDiff, FileDiff
 from apm_s3.configs._content.diff_structural import Change
 from apm_s3.configs._content.overlays import Touched
-from apm_s3.configs._deploy import DeployPlan, DeployResult, ToolPlan
+from apm_s3.configs._deploy.plans import DeployPlan, DeployResult, ToolPlan
 from apm_s3.configs._models import (
     Bundle,
     CommitOutcome,

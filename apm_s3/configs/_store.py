@@ -30,7 +30,9 @@ from apm_s3.configs._content.sources import (
     check_tools,
     check_type,
 )
-from apm_s3.configs._deploy import DeployPlan, DeployResult, Side, deploy, make_plan
+from apm_s3.configs._deploy.carry_out import deploy
+from apm_s3.configs._deploy.planning import make_plan
+from apm_s3.configs._deploy.plans import DeployPlan, DeployResult, Side
 from apm_s3.configs._models import Bundle, CommitOutcome, ConfigFile, Release
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.calls import Afterwards

@@ -1,0 +1,208 @@
+"""Carries a plan out: looks whether it still fits, and commits all of its tools at once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from apm_s3._naming import check_environment
+from apm_s3._plans import PlanDocument
+from apm_s3.configs._checks import keep_checks
+from apm_s3.configs._content.sources import check_tools
+from apm_s3.configs._deploy.planning import make_plan
+from apm_s3.configs._deploy.plans import DeployPlan, DeployResult, Side, ToolPlan, ref_of, refusals
+from apm_s3.configs._models import Deployed, Origin, Release
+from apm_s3.configs._protocol.calls import Call
+from apm_s3.configs._protocol.changes import check_base
+from apm_s3.configs._protocol.publish import Draft, Publisher
+from apm_s3.configs._protocol.reader import Reader
+from apm_s3.configs._protocol.snapshots import Snapshot
+from apm_s3.configs._settings import check_level, check_rule_names
+from apm_s3.errors import ConfigNotFound, DeployRefused, InvalidOption, PlanOutdated
+
+
+async def deploy(
+    plan: DeployPlan | PlanDocument,
+    source: Side,
+    target: Side,
+    variables: Mapping[str, str],
+    *,
+    author: str | None,
+    message: str,
+    allow_drift: bool,
+    force: str | None,
+    timeout: float | None,
+    write_id: str | None,
+) -> DeployResult:
+    """See `ConfigStore.deploy`; `target` and `variables` are those of a plan that came back."""
+    if isinstance(plan, DeployPlan):
+        environment, publisher = plan.target_environment, plan.target_side.publisher
+    else:
+        environment, publisher = check_environment(plan.text("target", "environment")), target.publisher
+    async with publisher.call(environment, timeout, write_id) as call:
+        if isinstance(plan, PlanDocument):
+            document = plan
+            try:
+                plan = await _plan_again(document, source, target, variables, call)
+            except (PlanOutdated, ConfigNotFound):
+                # What has changed since may be what this very call has committed before.
+                done = await _made_before(document, environment, publisher, call)
+                if not done:
+                    raise
+                return DeployResult(document, tuple(done))
+        return await _carry_out(
+            plan, source, call, author=author, message=message, allow_drift=allow_drift, force=force
+        )
+
+
+async def _plan_again(
+    document: PlanDocument, source: Side, target: Side, variables: Mapping[str, str], call: Call
+) -> DeployPlan:
+    """The plan that `document` describes, made anew, if nothing is different.
+
+    Raises:
+        PlanOutdated: something is.
+        InvalidOption: it is a plan of other stores, or needs other variables.
+    """
+    for side, name in ((source, "source"), (target, "target")):
+        document.require_store(name, side.bucket, side.prefix)
+    needed = document.names("variables")
+    if sorted(variables) != needed:
+        raise InvalidOption(
+            f"the plan was made with the variables {', '.join(needed) or '(none)'}",
+            hint="give variables= the same ones",
+        )
+    fresh = await make_plan(
+        source,
+        target,
+        check_environment(document.text("source", "environment")),
+        check_environment(document.text("target", "environment")),
+        tools=check_tools(document.names("tools")),
+        variables=variables,
+        create=document.content.get("create") is True,
+        level=check_level(document.content.get("level")),
+        warnings_as_errors=check_rule_names(document.names("warnings_as_errors")),
+        call=call,
+    )
+    document.require_same(fresh.to_dict(), bucket=target.bucket)
+    return fresh
+
+
+async def _made_before(document: PlanDocument, environment: str, publisher: Publisher, call: Call) -> list[Release]:
+    tools = document.content.get("tools")
+    named = tools.items() if isinstance(tools, Mapping) else ()
+    changed = [tool for tool, told in named if isinstance(told, Mapping) and told.get("changes") is True]
+    # The hash names all that the plan says.
+    return await publisher.repeated(environment, changed, call=call, same=lambda old: old.origin.plan == document.hash)
+
+
+async def _carry_out(
+    plan: DeployPlan,
+    source: Side,
+    call: Call,
+    *,
+    author: str | None,
+    message: str,
+    allow_drift: bool,
+    force: str | None,
+) -> DeployResult:
+    changed = [each for each in plan.tools if each.changes]
+    reasons = tuple(reason for each in changed for reason in refusals(each, allow_drift=allow_drift, force=force))
+    if changed and plan.refused is not None:
+        reasons = (plan.refused, *reasons)
+    if reasons:
+        raise DeployRefused(
+            f"'{plan.source_environment}' is not deployed into '{plan.target_environment}': {'; '.join(reasons)}",
+            reasons=reasons,
+            environment=plan.target_environment,
+            bucket=plan.target_bucket,
+            hint="nothing was changed",
+        )
+    publisher, name = plan.target_side.publisher, plan.hash
+    if not changed:
+        # Planned again after it was carried out, there is nothing left to do.
+        done = await publisher.repeated(
+            plan.target_environment,
+            None,
+            call=call,
+            same=lambda old: any(_makes(each, plan, old) for each in plan.tools),
+        )
+        return DeployResult(plan, tuple(done))
+
+    async def make(begun: Snapshot, bases: Mapping[str, Release | None]) -> list[Draft]:
+        if begun.current.settings != plan.settings:
+            raise DeployRefused(
+                f"the settings of '{plan.target_environment}' have changed since the plan was made",
+                reasons=("the target's settings have changed",),
+                environment=plan.target_environment,
+                bucket=plan.target_bucket,
+                hint="nothing was changed; make a new plan",
+            )
+        # A message that is made up here is none that anybody gave.
+        plan.settings.check_note(plan.target_environment, author, message)
+        for each in changed:
+            check_base(each.tool, begun.environment, begun.current.tools.get(each.tool), ref_of(each.target), None)
+        # As late as can be: afterwards the source may move unseen.
+        await _check_source(plan, source.reader, changed)
+        return [await _draft(plan, name, each, bases[each.tool], force, author, message) for each in changed]
+
+    expect: dict[str, int | None] = {each.tool: each.target_revision for each in changed}
+
+    def same(release: Release) -> bool:
+        return any(_makes(each, plan, release) for each in changed)
+
+    releases = await publisher.publish(plan.target_environment, make, expect, call=call, same=same)
+    return DeployResult(plan, tuple(releases))
+
+
+async def _check_source(plan: DeployPlan, reader: Reader, changed: Sequence[ToolPlan]) -> None:
+    snapshot = await reader.require(plan.source_environment)
+    moved = []
+    for each in changed:
+        state = snapshot.current.tools.get(each.tool)
+        if state is None or state.release != each.source.ref:
+            revision = "gone" if state is None else f"revision {state.release.revision} now"
+            moved.append(f"{each.tool}: the source was at revision {each.source_revision} and is {revision}")
+    if moved:
+        raise DeployRefused(
+            f"'{plan.source_environment}' has moved since the plan was made: {'; '.join(moved)}",
+            reasons=tuple(moved),
+            environment=plan.source_environment,
+            bucket=plan.source_bucket,
+            hint="nothing was changed; make a new plan",
+        )
+
+
+async def _draft(
+    plan: DeployPlan,
+    name: str,
+    each: ToolPlan,
+    base: Release | None,
+    force: str | None,
+    author: str | None,
+    message: str,
+) -> Draft:
+    known = [each.source] if base is None else [each.source, base]
+    checks = await keep_checks([each.report], each.files, known, force=force)
+    bucket = None if plan.source_bucket == plan.target_bucket else plan.source_bucket
+    return Draft(
+        tool=each.tool,
+        base=base,
+        files=each.files,
+        origin=Origin("deploy", plan.source_environment, each.source_revision, bucket, plan=name),
+        author=author,
+        message=message or f"deploy of {plan.source_environment} revision {each.source_revision}",
+        warnings=checks.warnings,
+        forced=checks.forced,
+        deploy=Deployed(0, "", plan.source_environment, each.source_revision, each.source.digest, bucket),
+        expect=each.target_revision,
+    )
+
+
+def _makes(each: ToolPlan, plan: DeployPlan, release: Release) -> bool:
+    """Whether a release is what this part of the plan makes."""
+    origin = (release.tool, release.origin.action, release.origin.environment, release.origin.revision)
+    hashes = {name: hashlib.sha256(raw).hexdigest() for name, raw in each.files.items()}
+    return origin == (each.tool, "deploy", plan.source_environment, each.source_revision) and hashes == {
+        name: entry.sha256 for name, entry in release.files.items()
+    }

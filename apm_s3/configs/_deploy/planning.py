@@ -1,0 +1,291 @@
+"""Makes the plan of a deploy: reads both sides, applies the overlay, validates the result and compares."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from apm_s3._tasks import run_all
+from apm_s3._tools import Tool
+from apm_s3.configs._checks import report_bundle
+from apm_s3.configs._content.diff import BundleDiff
+from apm_s3.configs._content.overlays import OVERLAY, Overlaid, apply_overlay, base_files, is_reserved, undeclared
+from apm_s3.configs._deploy.plans import DeployPlan, Side, ToolPlan, blocked
+from apm_s3.configs._models import Release
+from apm_s3.configs._protocol.calls import Call
+from apm_s3.configs._protocol.reader import Gone, Reader
+from apm_s3.configs._protocol.snapshots import Snapshot
+from apm_s3.configs._settings import EnvironmentSettings, ValidationRules
+from apm_s3.configs._views import compare
+from apm_s3.errors import ConfigInvalid, ConfigNotFound, InvalidOption
+from apm_s3.reports import ValidationReport
+from apm_s3.validators._hints import did_you_mean
+from apm_s3.validators._validate import Level
+
+_EXPAND = frozenset(("grafana", "jaeger", "loki"))
+"""The tools that replace `${NAME}` themselves, by their environment's variables."""
+
+_Current = tuple[Release, Mapping[str, bytes]]
+"""A tool's release and files: all of them, or what is needed of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _There:
+    """What the target has now: its releases by tool, with their overlays, and why it is frozen."""
+
+    current: Mapping[str, _Current]
+    frozen: str | None = None
+    settings: EnvironmentSettings = field(default_factory=EnvironmentSettings)
+
+
+async def make_plan(
+    source: Side,
+    target: Side,
+    source_environment: str,
+    target_environment: str,
+    *,
+    tools: Sequence[str] | None,
+    variables: Mapping[str, str],
+    create: bool,
+    level: Level | None = None,
+    warnings_as_errors: tuple[str, ...] = (),
+    call: Call | None = None,
+) -> DeployPlan:
+    """See `ConfigStore.plan_deploy`; `call` is what it is made for, which gets the time that it may take."""
+    same_store = (source.bucket, source.prefix) == (target.bucket, target.prefix)
+    if same_store and source_environment == target_environment:
+        raise InvalidOption(f"'{source_environment}' is source and target at once", hint="name another target")
+    taken, there = await _both_sides(source, target, source_environment, target_environment, tools, call, create=create)
+    planned = await run_all(
+        _plan_tool(
+            release,
+            files,
+            there.current.get(tool),
+            target.reader,
+            variables,
+            there.settings.rules(tool, level=level, warnings_as_errors=warnings_as_errors),
+        )
+        for tool, (release, files) in taken.items()
+    )
+    plans = [plan for plan, _ in planned]
+    declared = {name for _, names in planned for name in names}
+    _check_variables(variables, declared, plans)
+    return DeployPlan(
+        source_environment,
+        target_environment,
+        source.bucket,
+        target.bucket,
+        tuple(plans),
+        there.frozen,
+        there.settings.refuses_source(source_environment),
+        there.settings,
+        tuple(variables),
+        level,
+        warnings_as_errors,
+        create,
+        source.prefix,
+        target_side=target,
+    )
+
+
+def _check_variables(variables: Mapping[str, str], declared: set[str], plans: Sequence[ToolPlan]) -> None:
+    # An overlay that is wrong blocks the plan, and declares nothing.
+    if any(plan.report.kind == "overlay" for plan in plans):
+        return
+    for name in sorted(variables.keys() - declared):
+        hint = did_you_mean(name, declared) or f"declare it in {OVERLAY} of the target, or leave it out"
+        raise InvalidOption(f"variables: no overlay of these tools declares {name[:80]!r}", hint=hint)
+
+
+async def _both_sides(
+    source: Side,
+    target: Side,
+    source_environment: str,
+    target_environment: str,
+    tools: Sequence[str] | None,
+    call: Call | None,
+    *,
+    create: bool,
+) -> tuple[Mapping[str, _Current], _There]:
+    """What the source has, and what the target has of it: both sides read at the same time."""
+    here, there = await run_all(
+        [source.reader.require(source_environment), _look(target.reader, target_environment, create=create)]
+    )
+    if here is None:
+        raise AssertionError("an environment that is required is there")
+
+    async def take() -> tuple[Mapping[str, _Current], _There | None]:
+        taken = await source.reader.settled(
+            source_environment,
+            lambda snapshot: _take(source.reader, snapshot, tools, call),
+            begin=_first(source.reader, here),
+        )
+        return taken, None
+
+    async def compare_with(names: Sequence[str], begun: Snapshot | None) -> tuple[Mapping[str, _Current], _There]:
+        if begun is None:
+            return {}, _There({})
+        read = await target.reader.settled(
+            target_environment, lambda snapshot: _there(target.reader, snapshot, names),
+            begin=_first(target.reader, begun),
+        )  # fmt: skip
+        return {}, read
+
+    names = tuple(here.current.tools) if tools is None else tuple(dict.fromkeys(tools))
+    (taken, _), (_, found) = await run_all([take(), compare_with(names, there)])
+    if found is None:
+        raise AssertionError("the target was read")
+    if taken.keys() - set(names):
+        # The source has changed meanwhile: it has a tool more.
+        _, found = await compare_with(tuple(taken), there)
+    return taken, found
+
+
+def _first(reader: Reader, snapshot: Snapshot) -> Callable[[str], Awaitable[Snapshot]]:
+    """`Reader.require`, which gives what was just read at first."""
+    read = [snapshot]
+
+    async def begin(environment: str) -> Snapshot:
+        return read.pop() if read else await reader.require(environment)
+
+    return begin
+
+
+async def _look(reader: Reader, environment: str, *, create: bool) -> Snapshot | None:
+    """The target's reference document; None where there is none and it may be created."""
+    if create:
+        snapshot = await reader.current(environment)
+        if snapshot is None:
+            await reader.check_empty(environment)
+        return snapshot
+    try:
+        return await reader.require(environment)
+    except ConfigNotFound as exc:
+        hint = (
+            "check its name, the bucket and the prefix; create=True deploys into an environment that is not there yet"
+        )
+        raise ConfigNotFound(exc.problem, environment=environment, hint=hint) from exc
+
+
+async def _take(
+    reader: Reader, snapshot: Snapshot, tools: Sequence[str] | None, call: Call | None
+) -> Mapping[str, _Current]:
+    """The source's releases and files, of one and the same state."""
+
+    async def take(tool: str) -> _Current | None:
+        release = await reader.newest(snapshot, tool)
+        if release is not None and not release.removed:
+            if call is not None:
+                # The files of the source, and as much of the target's.
+                call.allow(2 * release.size)
+            return release, await reader.files(release)
+        if tools is None:
+            return None
+        raise ConfigNotFound(
+            f"there is no {tool} in '{snapshot.environment}' to deploy",
+            tool=tool,
+            environment=snapshot.environment,
+            hint="list() shows what there is",
+        )
+
+    names = sorted(snapshot.current.tools) if tools is None else list(dict.fromkeys(tools))
+    found = await run_all(take(tool) for tool in names)
+    taken = {tool: each for tool, each in zip(names, found, strict=True) if each is not None}
+    if not taken:
+        raise ConfigNotFound(
+            f"'{snapshot.environment}' is empty: there is nothing to deploy",
+            environment=snapshot.environment,
+            hint="upload something first, or name another source",
+        )
+    return taken
+
+
+async def _there(reader: Reader, snapshot: Snapshot, tools: Sequence[str]) -> _There:
+    async def take(tool: str) -> _Current | None:
+        release = await reader.newest(snapshot, tool)
+        if release is None:
+            return None
+        overlay = {name: entry for name, entry in release.files.items() if name == OVERLAY}
+        return release, await reader.files(release, overlay)
+
+    found = await run_all(take(tool) for tool in tools)
+    freeze = snapshot.current.freeze
+    current = {tool: each for tool, each in zip(tools, found, strict=True) if each is not None}
+    return _There(current, None if freeze is None else freeze.reason, snapshot.current.settings)
+
+
+async def _plan_tool(
+    release: Release,
+    files: Mapping[str, bytes],
+    current: _Current | None,
+    reader: Reader,
+    variables: Mapping[str, str],
+    rules: ValidationRules,
+) -> tuple[ToolPlan, frozenset[str]]:
+    """The plan for one tool, and the variables that the target's overlay declares."""
+    target, overlay = (None, {}) if current is None else current
+    entries = {} if target is None else target.files
+    base = base_files(files)
+    failed: ValidationReport | None = None
+    try:
+        overlaid = await asyncio.to_thread(apply_overlay, base, overlay.get(OVERLAY), variables)
+    except ConfigInvalid as invalid:
+        failed, overlaid = invalid.report, Overlaid(base, overlay=overlay.get(OVERLAY))
+    result = overlaid.release_files()
+    hashes = await asyncio.to_thread(lambda: {name: hashlib.sha256(raw).hexdigest() for name, raw in result.items()})
+    old_hashes = {name: entry.sha256 for name, entry in entries.items()}
+    different = {name for name in hashes.keys() | old_hashes.keys() if hashes.get(name) != old_hashes.get(name)}
+    old = await _contents(reader, target, different & entries.keys())
+    report = failed or await _report(release.tool, result, overlaid, rules)
+    drifted = target is not None and target.drifted
+    plan = ToolPlan(
+        tool=release.tool,
+        source=release,
+        target=target,
+        files=MappingProxyType(result),
+        diff=await _diff(old, {name: result[name] for name in different & result.keys()}, release, target),
+        report=report,
+        touched=overlaid.touched,
+        changes=target is None or bool(different),
+        drifted=drifted,
+        blocked=blocked(report, drifted=drifted),
+        hashes=MappingProxyType(hashes),
+    )
+    return plan, overlaid.declared
+
+
+async def _report(
+    tool: Tool, result: Mapping[str, bytes], overlaid: Overlaid, rules: ValidationRules
+) -> ValidationReport:
+    """What validation says of the result, and what the overlay's author may not have meant."""
+    report = await report_bundle(tool, result, rules)
+    notes = list(overlaid.notes)
+    if tool not in _EXPAND:
+        notes += [issue for _, issue in undeclared(overlaid.files, overlaid.declared)]
+    return rules.applied(replace(report, issues=(*report.issues, *notes)))
+
+
+async def _contents(reader: Reader, release: Release | None, names: AbstractSet[str]) -> Mapping[str, bytes]:
+    if release is None or not names:
+        return {}
+    wanted = {name: release.files[name] for name in names}
+    try:
+        return await reader.files(release, wanted)
+    except Gone:
+        # Damaged; or the target has moved on, and a collector has come by.
+        return await reader.settled(release.environment, lambda _: reader.files(release, wanted))
+
+
+async def _diff(
+    old: Mapping[str, bytes], new: Mapping[str, bytes], source: Release, target: Release | None
+) -> BundleDiff:
+    label = "nothing" if target is None else f"{target.environment}#{target.revision}"
+    return await compare((label, _read_by_tool(old)), (f"{source.environment}#{source.revision}", _read_by_tool(new)))
+
+
+def _read_by_tool(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {name: raw for name, raw in files.items() if not is_reserved(name)}
