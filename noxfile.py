@@ -142,9 +142,9 @@ def examples(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Run one benchmark, as in `nox -s benchmarks -- small --rounds 3`; by default small, large, then batch."""
+    """Run one benchmark, as in `nox -s benchmarks -- small --rounds 3`; by default all of the client's."""
     install(session, ".[all]", "test", "benchmarks")
-    for command in [session.posargs] if session.posargs else [["small"], ["large"], ["batch"]]:
+    for command in [session.posargs] if session.posargs else [["small"], ["large"], ["batch"], ["cache"], ["latency"]]:
         session.run("python", "-m", f"benchmarks.{command[0]}", *command[1:])
 
 

@@ -89,6 +89,14 @@ class UploadOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HashedUpload(UploadOptions):
+    """An upload whose readers check it against a hash of their own.
+
+    It does not wait until it is known which checksums the server verifies and keeps: Content-MD5 does until then.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CopyOptions:
     """How to copy an object inside S3.
 

@@ -88,6 +88,7 @@ class MemoryObjects:
         *,
         if_match: str | None = None,
         create: bool = False,
+        hashed: bool = False,  # noqa: ARG002 - the interface's
         content_type: str | None = None,
         metadata: Mapping[str, str] | None = None,
         retain_until: datetime | None = None,  # noqa: ARG002 - the interface's

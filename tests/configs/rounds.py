@@ -30,6 +30,7 @@ class Waiting(MemoryObjects):
     def __init__(self) -> None:
         super().__init__("memory", now=1_767_225_600.0)
         self.counts: Counter[str] = Counter()
+        self.unhashed: list[str] = []
         self.seconds = 1.0
 
     async def _wait(self, verb: str) -> None:
@@ -47,6 +48,8 @@ class Waiting(MemoryObjects):
 
     async def put(self, key: str, body: bytes, **options: Any) -> FileInfo:
         await self._wait("PUT")
+        if not options.get("hashed"):
+            self.unhashed.append(key)
         return await super().put(key, body, **options)
 
     async def copy(self, source_key: str, key: str) -> FileInfo:
@@ -108,14 +111,21 @@ async def fill(store: ConfigStore) -> None:
         await store.upload("prometheus", ENV, content(number))
     await store.upload("prometheus", SOURCE, content(99))
     await store.backup("prometheus", ENV)
+    await store.plan_deploy(SOURCE, ENV)
+    await store.finish()
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a call cost: steps that followed one another, and requests by S3's names."""
+    """What a call cost: steps that followed one another, and requests by S3's names.
+
+    Attributes:
+        unhashed: the keys of the uploads that wait until the server's checksums are known.
+    """
 
     steps: float
     requests: Counter[str]
+    unhashed: list[str]
 
 
 def _process(objects: Waiting) -> ConfigStore:
@@ -133,12 +143,11 @@ def measure(target: Target, *, warm: bool) -> Cost:
         objects.seconds = 0.0
         store = _process(objects)
         await fill(store)
-        await store.plan_deploy(SOURCE, ENV)
-        await store.finish()
         if not warm:
             store = _process(objects)
         objects.seconds = 1.0
         objects.counts.clear()
+        objects.unhashed.clear()
         began = loop.time()
         await target.call(store)
         steps = loop.time() - began
@@ -146,4 +155,4 @@ def measure(target: Target, *, warm: bool) -> Cost:
         return steps
 
     steps = loop.run(run())
-    return Cost(steps, objects.counts)
+    return Cost(steps, objects.counts, objects.unhashed)

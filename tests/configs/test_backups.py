@@ -209,6 +209,18 @@ async def test_a_damaged_manifest_is_seen_and_never_restored(
         await on_memory.restore(backup.key)
 
 
+async def test_a_manifest_of_which_a_letter_changed_is_damaged(on_memory: ConfigStore, memory: MemoryObjects) -> None:
+    await on_memory.upload("loki", "production", LOKI)
+    backup = await on_memory.backup("loki", "production", message="before the change")
+    key = f"{backup.key}/manifest.json"
+    info, body = await memory.read(key)
+
+    await memory.put(key, body.replace(b"before", b"beforf"), metadata=info.metadata)
+
+    with pytest.raises(BackupInvalid, match="not those that were stored"):
+        await on_memory.restore(backup.key)
+
+
 async def test_a_manifest_that_leads_elsewhere_is_damaged(on_memory: ConfigStore, memory: MemoryObjects) -> None:
     await on_memory.upload("loki", "production", LOKI)
     backup = await on_memory.backup("loki", "production")

@@ -21,6 +21,18 @@ def test_a_call_of_a_process_that_knows_the_store_takes_no_more_steps_than_it_ma
     assert measure(target, warm=True).steps <= target.warm
 
 
+@pytest.mark.parametrize("name", ["first upload", "upload", "rollback", "backup"])
+def test_no_upload_but_the_commit_waits_until_the_checksums_of_the_server_are_known(name: str) -> None:
+    assert {key.rpartition("/")[2] for key in measure(COLD[name], warm=False).unhashed} <= {"current.json"}
+
+
+def test_a_first_upload_looks_for_what_is_there_once() -> None:
+    cost = measure(COLD["first upload"], warm=False)
+
+    # current.json: missing, created, and looked at again after the copies. Is it empty, is it ahead, which copies?
+    assert (cost.requests["GET"], cost.requests["LIST"]) == (3, 3)
+
+
 def test_an_upload_asks_for_nothing_twice() -> None:
     cost = measure(COLD["upload"], warm=True)
 

@@ -27,6 +27,7 @@ from apm_s3.configs._backups.manifest import (
 from apm_s3.configs._models import FileEntry, Release
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.fields import MAX_DOCUMENT
+from apm_s3.configs._protocol.live import MARK
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be, server_time
 from apm_s3.configs._protocol.reader import PARALLEL, Reader, sha256
 from apm_s3.configs._protocol.snapshots import Snapshot
@@ -133,7 +134,7 @@ class Backups:
     async def _put_manifest(self, backup: Backup, into: ObjectStore) -> None:
         key, body = manifest_key(backup.key), encode_manifest(backup)
         try:
-            await _put(into, key, body, backup.retain_until, "application/json")
+            await _put(into, key, body, backup.retain_until, "application/json", {MARK: await sha256(body)})
         except PreconditionFailed:
             return
         except ApmS3Error as exc:
@@ -190,18 +191,26 @@ class Backups:
         """
         folder = check_folder(key)
         try:
-            _, body = await self._objects.read(manifest_key(folder), limit=MAX_DOCUMENT)
+            info, body = await self._objects.read(manifest_key(folder), limit=MAX_DOCUMENT)
         except ObjectTooLarge as exc:
-            raise BackupInvalid(
-                f"the manifest of backup '{folder}' is damaged: {exc.problem}",
-                bucket=self._objects.bucket, key=folder, hint="restore another backup",
-            ) from exc  # fmt: skip
+            raise self._damaged(folder, exc.problem) from exc
         except ObjectNotFound as exc:
             raise ConfigNotFound(
                 f"there is no backup '{folder}' in bucket '{self._objects.bucket}'",
                 bucket=self._objects.bucket, key=folder, hint="list_backups shows those that there are",
             ) from exc  # fmt: skip
+        mark = (info.metadata or {}).get(MARK)
+        if mark is not None and mark != await sha256(body):
+            raise self._damaged(folder, "its bytes are not those that were stored")
         return decode_manifest(body, folder=folder, bucket=self._objects.bucket)
+
+    def _damaged(self, folder: str, problem: str) -> BackupInvalid:
+        return BackupInvalid(
+            f"the manifest of backup '{folder}' is damaged: {problem}",
+            bucket=self._objects.bucket,
+            key=folder,
+            hint="restore another backup",
+        )
 
     async def verify(self, key: str) -> Verified:
         """Read every file of a backup and check it against the manifest.
@@ -272,9 +281,24 @@ def _described(release: Release) -> BackupTool:
     return BackupTool(release.revision, release.author, release.message, release.created_at, MappingProxyType(files))
 
 
-async def _put(into: ObjectStore, key: str, body: bytes, until: datetime | None, content_type: str) -> None:
+async def _put(
+    into: ObjectStore,
+    key: str,
+    body: bytes,
+    until: datetime | None,
+    content_type: str,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     try:
-        await into.put(key, body, create=True, content_type=content_type, retain_until=until)
+        await into.put(
+            key,
+            body,
+            create=True,
+            hashed=True,
+            content_type=content_type,
+            metadata=metadata,
+            retain_until=until,
+        )
     except RequestRejected as exc:
         if until is None:
             raise

@@ -36,7 +36,7 @@ class Archive:
         body = encode_part(environment, current.log.stored, entries)
         # Nobody else has our write id: where there is something, an earlier send of this very request has arrived.
         with suppress(PreconditionFailed):
-            await self._objects.put(key, body, create=True, content_type="application/json")
+            await self._objects.put(key, body, create=True, hashed=True, content_type="application/json")
         ref = LogRef(entries[0]["seq"], entries[-1]["seq"], key, await sha256(body))
         return LogPart(ref, current.log.stored, entries)
 

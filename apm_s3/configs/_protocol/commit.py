@@ -109,14 +109,17 @@ class Committer:
         """
         return Call(environment, default=self._deadline, timeout=timeout, write_id=write_id)
 
-    async def begin(self, environment: str) -> Snapshot:
+    async def begin(self, environment: str, looked: Snapshot | None = None) -> Snapshot:
         """Read the reference document, made anew and empty where there is none.
+
+        Args:
+            looked: what `look` has just given, where that found none.
 
         Raises:
             ConditionalWritesUnsupported: the endpoint ignores conditions.
             UsageError, StoreDamaged: see `look`.
         """
-        snapshot = await self.look(environment)
+        snapshot = looked or await self.look(environment)
         if not snapshot.etag:
             await self._create(environment, snapshot.server_time)
             snapshot = await self._reader.require(environment)

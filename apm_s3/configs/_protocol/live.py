@@ -152,7 +152,7 @@ class Live:
         entry = release.files[name]
         body = contents[name] if name in contents else await self._reader.content(release, entry)
         key, mark = folder + name, {MARK: entry.sha256}
-        info = await self._objects.put(key, body, content_type=content_type(name), metadata=mark)
+        info = await self._objects.put(key, body, hashed=True, content_type=content_type(name), metadata=mark)
         self._remember(key, info.etag, entry.sha256)
 
 

@@ -21,12 +21,15 @@ class PutOptions(TypedDict, total=False):
     Attributes:
         if_match: replace only the object with this ETag.
         create: never replace (`If-None-Match: *`).
+        hashed: its readers check it against a hash that is stored with it or elsewhere, so that this write need not
+            wait until it is known which checksums the server keeps.
         retain_until: lock it (object lock, GOVERNANCE) until then.
         timeout: seconds for the whole call.
     """
 
     if_match: str | None
     create: bool
+    hashed: bool
     content_type: str | None
     metadata: Mapping[str, str] | None
     retain_until: datetime | None

@@ -92,7 +92,9 @@ class Probe:
 
     async def _refuses(self, key: str, *, if_match: str | None = None, create: bool = False) -> bool:
         try:
-            await self._objects.put(key, _BODY, if_match=if_match, create=create, content_type="text/plain")
+            await self._objects.put(
+                key, _BODY, if_match=if_match, create=create, hashed=True, content_type="text/plain"
+            )
         except BucketNotFound:
             raise
         except (PreconditionFailed, NotFound):

@@ -235,7 +235,7 @@ class Publisher:
     ) -> Prepared:
         """The reference document as it is now and the drafts, if they still fit it; made anew for other settings."""
         environment = begun.environment
-        fresh = await self._committer.begin(environment)
+        fresh = await self._committer.begin(environment, None if begun.etag else begun)
         for draft in drafts:
             base = None if draft.base is None else draft.base.ref
             check_base(draft.tool, environment, fresh.current.tools.get(draft.tool), base, draft.expect)
@@ -350,7 +350,7 @@ class Publisher:
     async def _put(self, key: str, body: bytes) -> None:
         # Nobody else has our write id: where there is something, an earlier send of this very request has arrived.
         with suppress(PreconditionFailed):
-            await self._objects.put(key, body, create=True, content_type="application/octet-stream")
+            await self._objects.put(key, body, create=True, hashed=True, content_type="application/octet-stream")
 
     async def _copy(self, source: str, key: str) -> None:
         try:
@@ -364,7 +364,7 @@ class Publisher:
         key = keys.release(release.environment, release.tool, release.revision, release.write_id)
         body = encode_release(release)
         try:
-            await self._objects.put(key, body, create=True, content_type="application/json")
+            await self._objects.put(key, body, create=True, hashed=True, content_type="application/json")
         except PreconditionFailed:
             # Its own write id: an earlier send of this very request has arrived. One that the caller made may be
             # that of an earlier call, or of one beside us: what is there already is what both commit.

@@ -16,6 +16,7 @@ from apm_s3.errors import BatchError, ObjectTooLarge
 from apm_s3.events import labels
 from apm_s3.models import DeleteReport, FileInfo, FileVersion, ListPage
 from apm_s3.options import CopyOptions, DeleteOptions, ReadOptions, UploadOptions
+from apm_s3.options._calls import HashedUpload
 
 _PLACE = re.compile(rf"(?:.*/)?(?:configs|live|backups)/([^/]+)/(?:({'|'.join(TOOLS)})/)?")
 
@@ -102,7 +103,7 @@ class S3Objects:
 
     async def put(self, key: str, body: bytes, **options: Unpack[PutOptions]) -> FileInfo:
         retain_until = options.get("retain_until")
-        upload = UploadOptions(
+        upload = (HashedUpload if options.get("hashed") else UploadOptions)(
             if_match=options.get("if_match"),
             if_none_match="*" if options.get("create") else None,
             content_type=options.get("content_type"),

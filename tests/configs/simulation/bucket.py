@@ -112,8 +112,8 @@ class Client:
 
     async def put(
         self, key: str, body: bytes, *, if_match: str | None = None, create: bool = False,
-        content_type: str | None = None, metadata: Mapping[str, str] | None = None, retain_until: Any = None,
-        timeout: float | None = None,
+        hashed: bool = False, content_type: str | None = None, metadata: Mapping[str, str] | None = None,
+        retain_until: Any = None, timeout: float | None = None,
     ) -> FileInfo:  # fmt: skip
         return await self._send(key, self.server.store, key, body, if_match, create, metadata or {})
 

@@ -23,6 +23,7 @@ from apm_s3._s3.transports.lean.sender import _watched
 from apm_s3._s3.transports.lean.stalls import Stalls
 from apm_s3._s3.transports.lean.transport import SignedTransport
 from apm_s3.errors import (
+    BucketNotFound,
     ClockSkewed,
     ConnectFailed,
     ConnectionLost,
@@ -33,6 +34,7 @@ from apm_s3.errors import (
 )
 from apm_s3.models import Credentials, Stream
 from apm_s3.options import DeleteOptions, ListOptions, ReadOptions, UploadOptions
+from apm_s3.options._calls import HashedUpload
 from apm_s3.settings import S3Settings, Timeouts
 from tests.conftest import make_clients
 from tests.faults import faults
@@ -159,6 +161,7 @@ async def test_a_servers_checksums_are_probed_once_and_leave_nothing(
     assert route is not None
     found = await asyncio.gather(*(transport._verification.of(route, bucket) for _ in range(20)))
 
+    await transport._verification.aclose()
     verifies = server.kind == "seaweedfs"
     assert {(verified.headers, verified.trailers) for verified in found} == {(verifies, verifies)}
     assert await transport.list_uploads(bucket, ListOptions()) == ()
@@ -183,6 +186,34 @@ async def test_a_probe_without_an_answer_is_made_again(faulty: FaultyS3) -> None
         for key in ("a", "b"):
             await transport.put("bucket", key, b"data", PUT)
     assert faulty.arrived.count("CreateMultipartUpload") == 2
+
+
+async def test_a_missing_bucket_says_nothing_about_what_its_server_verifies(faulty: FaultyS3) -> None:
+    async with Signed(faulty.endpoint_url, S3Settings()) as transport:
+        with pytest.raises(BucketNotFound):
+            await transport.put("missing", "a", b"data", PUT)
+        await transport.put("bucket", "a", b"data", PUT)
+    assert faulty.arrived.count("CreateMultipartUpload") == 2
+
+
+async def test_an_upload_with_a_hash_of_its_own_does_not_wait_for_the_probe(faulty: FaultyS3) -> None:
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def late(exchange: Exchange) -> None:
+        asked.set()
+        await answered.wait()
+        exchange.send(exchange.carry_out())
+
+    faulty.will(late, "CreateMultipartUpload")
+    options = HashedUpload()
+    async with Signed(faulty.endpoint_url, S3Settings()) as transport:
+        first = await transport.put("bucket", "a", b"data", options)
+        await asked.wait()
+        answered.set()
+        waited = await transport.put("bucket", "b", b"data", PUT)
+        last = await transport.put("bucket", "c", b"data", options)
+    assert (first.checksums, list(last.checksums)) == ({}, list(waited.checksums))
+    assert faulty.arrived.count("CreateMultipartUpload") == 1
 
 
 async def test_the_hash_of_the_signature_is_the_checksum_too(faulty: FaultyS3) -> None:

@@ -173,10 +173,21 @@ class SignedMultipart:
         return await self._route(bucket, options)
 
     async def _payload(
-        self, route: Route, bucket: str, body: bytes | Stream, headers: requests.Headers, *, part: bool
+        self,
+        route: Route,
+        bucket: str,
+        body: bytes | Stream,
+        headers: requests.Headers,
+        *,
+        part: bool,
+        hashed: bool = False,
     ) -> Payload:
-        """The payload of `body`; `headers` are told how it is encoded."""
-        verified = await self._verification.of(route, bucket, headers.get("x-amz-expected-bucket-owner"))
+        """The payload of `body`; `headers` are told how it is encoded. `hashed`: see `HashedUpload`."""
+        owner = headers.get("x-amz-expected-bucket-owner")
+        if hashed:
+            verified = self._verification.by_now(route, bucket, owner)
+        else:
+            verified = await self._verification.of(route, bucket, owner)
         if not isinstance(body, Stream):
             return await payload_of_bytes(body, part=part, verified=verified)
         payload = await payload_of_stream(body, secure=route.secure, verified=verified)

@@ -20,6 +20,7 @@ from apm_s3._wire import checksums, xml
 from apm_s3.errors import ApmS3Error, IntegrityError
 from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, ListPage, Stream, VersionPage
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
+from apm_s3.options._calls import HashedUpload
 
 
 class SignedPage:
@@ -97,7 +98,8 @@ class SignedTransport(SignedMultipart):
             headers["if-match"] = options.if_match
         elif options.if_none_match is not None:
             headers["if-none-match"] = options.if_none_match
-        payload = await self._payload(route, bucket, body, headers, part=False)
+        hashed = type(options) is HashedUpload
+        payload = await self._payload(route, bucket, body, headers, part=False, hashed=hashed)
         call = Call("upload_file", "PUT", bucket, key, "", headers)
         response, _ = await self._sender.exchange(call, route, payload)
         return written_info(bucket, key, size_of(body), response, options, payload.checksums)

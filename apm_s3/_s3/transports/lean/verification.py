@@ -7,21 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, TypeVar
 
 from apm_s3._s3.transports.lean.payloads import PART_CHECKSUM, Payload, Verified, chunked
 from apm_s3._s3.transports.lean.requests import Call, Headers, owner_headers
 from apm_s3._s3.transports.lean.sender import Sender
 from apm_s3._s3.transports.routes import Route
+from apm_s3._tasks import run_all
 from apm_s3._wire import checksums
 from apm_s3._wire.sigv4 import SIGNED_CHUNKS_TRAILER, UNSIGNED_CHUNKS_TRAILER, encode_query
 from apm_s3._wire.xml import MalformedDocument, parse_upload_id
-from apm_s3.errors import ApmS3Error, DigestRejected, S3Error
+from apm_s3.errors import ApmS3Error, BucketNotFound, DigestRejected, S3Error
 from apm_s3.models import Stream
 
 EVERYTHING = Verified(headers=True, trailers=True)
 NOTHING = Verified(headers=False, trailers=False)
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _PROBE = b"apm_s3 finds out whether this server verifies checksums"
 
@@ -39,30 +46,47 @@ class Verification:
         self._setting = setting
         self._known: dict[str, Verified] = {}
         self._probes: dict[str, asyncio.Task[Verified]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     async def of(self, route: Route, bucket: str, owner: str | None = None) -> Verified:
         """What the server at the end of `route` verifies; `owner` is the account that the bucket has to belong to."""
-        known = self._known.get(route.host)
+        known = self._at_once(route)
         if known is not None:
             return known
-        if self._setting is not None or route.aws:
-            known = NOTHING if self._setting == "when_required" else EVERYTHING
-            self._known[route.host] = known
-            return known
-        probe = self._probes.get(route.host)
-        if probe is None or probe.done():
-            probe = asyncio.create_task(
-                self._probe(route, bucket, owner_headers(owner)), name=f"apm_s3 checksums of {route.host}"
-            )
-            self._probes[route.host] = probe
-        # Shielded: it serves every upload that waits for it, and cleans up after itself.
-        return await asyncio.shield(probe)
+        # Shielded: it serves every upload that waits for it.
+        return await asyncio.shield(self._probe_of(route, bucket, owner))
+
+    def by_now(self, route: Route, bucket: str, owner: str | None = None) -> Verified:
+        """What is known of that now; where nothing is, a probe begins, and Content-MD5 does."""
+        known = self._at_once(route)
+        if known is None:
+            self._probe_of(route, bucket, owner)
+        return known or NOTHING
 
     async def aclose(self) -> None:
         """Let a probe that is under way end, and clean up."""
-        running = [probe for probe in self._probes.values() if not probe.done()]
-        if running:
-            await asyncio.wait(running)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _at_once(self, route: Route) -> Verified | None:
+        known = self._known.get(route.host)
+        if known is None and (self._setting is not None or route.aws):
+            known = NOTHING if self._setting == "when_required" else EVERYTHING
+            self._known[route.host] = known
+        return known
+
+    def _probe_of(self, route: Route, bucket: str, owner: str | None) -> asyncio.Task[Verified]:
+        probe = self._probes.get(route.host)
+        if probe is None or probe.done():
+            probe = self._spawn(self._probe(route, bucket, owner_headers(owner)), f"checksums of {route.host}")
+            self._probes[route.host] = probe
+        return probe
+
+    def _spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        task = asyncio.create_task(work, name=f"apm_s3 {name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _probe(self, route: Route, bucket: str, owner: Headers) -> Verified:
         key = f".apm-s3-checksum-probe-{uuid.uuid4().hex}"
@@ -70,7 +94,7 @@ class Verification:
             found = await self._ask(route, bucket, key, owner)
         except (ApmS3Error, MalformedDocument) as error:
             found = NOTHING
-            if not isinstance(error, S3Error) or error.retryable:
+            if not isinstance(error, S3Error) or error.retryable or isinstance(error, BucketNotFound):
                 # Still unknown: Content-MD5 does for now, and the next upload asks again.
                 return found
         self._known[route.host] = found
@@ -81,18 +105,25 @@ class Verification:
         create = Call("probe_checksums", "POST", bucket, key, "uploads=", algorithm)
         _, body = await self._sender.exchange(create, route)
         upload_id = parse_upload_id(body)
-        query = encode_query([("partNumber", "1"), ("uploadId", upload_id)])
 
-        async def rejects(payload: Payload) -> bool:
+        async def rejects(number: int, payload: Payload) -> bool:
+            query = encode_query([("partNumber", str(number)), ("uploadId", upload_id)])
             return await self._rejects(Call("probe_checksums", "PUT", bucket, key, query, {**owner}), route, payload)
 
+        named = encode_query([("uploadId", upload_id)])
+        abort = Call("probe_checksums", "DELETE", bucket, key, named, {**owner})
         try:
-            headers = await rejects(_wrong_header())
-            trailers = headers and await rejects(_wrong_trailer(route))
+            headers, trailers = await run_all([rejects(1, _wrong_header()), rejects(2, _wrong_trailer(route))])
         finally:
-            named = encode_query([("uploadId", upload_id)])
-            await self._sender.exchange(Call("probe_checksums", "DELETE", bucket, key, named, {**owner}), route)
-        return Verified(headers=headers, trailers=trailers)
+            # By itself: what waits for the answer does not wait for this.
+            self._spawn(self._abort(abort, route), "abort of a probe")
+        return Verified(headers=headers, trailers=headers and trailers)
+
+    async def _abort(self, call: Call, route: Route) -> None:
+        try:
+            await self._sender.exchange(call, route)
+        except ApmS3Error as error:
+            log.debug("the upload of a probe was not aborted: %s", error)
 
     async def _rejects(self, call: Call, route: Route, payload: Payload) -> bool:
         try:
