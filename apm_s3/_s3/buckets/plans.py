@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal, get_args
 from weakref import WeakValueDictionary
 
+from apm_s3._backoff import Backoff
 from apm_s3._logs import LOGGER
 from apm_s3._naming import check_bucket_name
 from apm_s3._plans import PlanDocument
@@ -18,6 +19,7 @@ from apm_s3._tasks import shielded
 from apm_s3.errors import (
     ApmS3Error,
     BucketAlreadyOwned,
+    BucketNotFound,
     InvalidOption,
     NotFound,
     UnsupportedByServer,
@@ -32,6 +34,12 @@ Unsupported = Literal["refuse", "warn"]
 
 _WITHDRAW_SECONDS = 30.0
 """How long a cancelled caller waits at most for the bucket to be removed again."""
+
+_WRITES = 4
+"""How often a setting is written at most to an S3-compatible server that does not show it afterwards."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.4
+"""Seconds between those writes: other processes finish theirs meanwhile."""
 
 
 class BucketPlans:
@@ -69,6 +77,7 @@ class BucketPlans:
         if head is None:
             return _plan_of_new(ref, options)
         _check_region(operation, ref, head.get("BucketRegion"))
+        ref = replace(ref, seen=True)
         lost: tuple[str, ...] = ()
         if options.lifecycle and self._requests.capabilities.lacks(TRANSITIONS):
             rest = without_transitions(options.lifecycle)
@@ -100,19 +109,34 @@ class BucketPlans:
         """
         _check(ref, options, unsupported)
         async with self._lock(ref.name):
-            plan = await self.plan(operation, ref, options)
-            _check_agreed(agreed, plan)
-            _check_mfa(plan, mfa)
-            if plan.create:
-                try:
-                    return await self._make(operation, ref, options, mfa, unsupported)
-                except BucketAlreadyOwned:
-                    # Another process made it meanwhile.
-                    plan = await self.plan(operation, ref, options)
-                    _check_agreed(agreed, plan)
-            if plan.unsupported and unsupported == "refuse":
-                raise _lacking(operation, ref, plan.unsupported)
-            return await self._apply(operation, ref, plan, mfa, unsupported)
+            try:
+                return await self._ensure(operation, ref, options, mfa, unsupported, agreed)
+            except BucketNotFound:
+                # The process that made it may have failed, and removed it again.
+                return await self._ensure(operation, ref, options, mfa, unsupported, agreed)
+
+    async def _ensure(
+        self,
+        operation: str,
+        ref: BucketRef,
+        options: BucketOptions,
+        mfa: str | None,
+        unsupported: Unsupported,
+        agreed: PlanDocument | None,
+    ) -> BucketPlan:
+        plan = await self.plan(operation, ref, options)
+        _check_agreed(agreed, plan)
+        _check_mfa(plan, mfa)
+        if plan.create:
+            try:
+                return await self._make(operation, ref, options, mfa, unsupported)
+            except BucketAlreadyOwned:
+                # Another process made it meanwhile.
+                plan = await self.plan(operation, ref, options)
+                _check_agreed(agreed, plan)
+        if plan.unsupported and unsupported == "refuse":
+            raise _lacking(operation, ref, plan.unsupported)
+        return await self._apply(operation, replace(ref, seen=True), plan, mfa, unsupported)
 
     def _lock(self, name: str) -> asyncio.Lock:
         return self._locks.setdefault(name, asyncio.Lock())
@@ -129,7 +153,7 @@ class BucketPlans:
         )
         try:
             plan = _plan_of_new(ref, options)
-            return await self._apply(operation, replace(ref, is_new=True), plan, mfa, unsupported)
+            return await self._apply(operation, replace(ref, seen=True), plan, mfa, unsupported)
         except BaseException as error:
             await self._withdraw(operation, ref, error)
             raise
@@ -180,7 +204,7 @@ class BucketPlans:
                     missing.append(lacks)
                 if missing and unsupported == "refuse" and not plan.create:
                     raise _lacking(operation, ref, missing)
-            missing += await self._not_kept(operation, ref, [change.after for change in applied])
+            missing += await self._not_kept(operation, ref, [change.after for change in applied], mfa)
             if missing and unsupported == "refuse":
                 raise _lacking(operation, ref, missing)
             done += applied
@@ -207,13 +231,32 @@ class BucketPlans:
             raise
         return None
 
-    async def _not_kept(self, operation: str, ref: BucketRef, settings: Iterable[BucketSetting]) -> list[str]:
-        """The kinds that an S3-compatible server took and did not keep."""
+    async def _not_kept(
+        self, operation: str, ref: BucketRef, settings: Iterable[BucketSetting], mfa: str | None
+    ) -> list[str]:
+        """The kinds that an S3-compatible server takes and does not keep."""
         if (await self._requests.endpoint(ref.region)).is_aws:
             return []
-        kinds = {type(setting): setting for setting in settings}
-        current, _ = await self._settings.read_many(operation, ref, kinds)
-        return [kind.__name__ for kind, found in current.items() if found is None and not kinds[kind].matches(None)]
+        wanted = {type(setting): setting for setting in settings}
+        lost = await self._lost(operation, ref, wanted)
+        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
+        for _ in range(1, _WRITES):
+            if not lost:
+                break
+            # Some servers store all settings of a bucket as one document: of two processes that change it at the same
+            # time, one can undo what the other wrote. Only what is gone each time is taken for not supported.
+            await asyncio.sleep(next(backoff))
+            for kind in lost:
+                await self._settings.write(operation, ref, wanted[kind], mfa=mfa)
+            lost = await self._lost(operation, ref, {kind: wanted[kind] for kind in lost})
+        return [kind.__name__ for kind in lost]
+
+    async def _lost(
+        self, operation: str, ref: BucketRef, wanted: Mapping[type[BucketSetting], BucketSetting]
+    ) -> list[type[BucketSetting]]:
+        """The kinds of settings that were written, and are not there."""
+        current, _ = await self._settings.read_many(operation, ref, wanted)
+        return [kind for kind, found in current.items() if found is None and not wanted[kind].matches(None)]
 
 
 def _check(ref: BucketRef, options: BucketOptions, unsupported: Unsupported = "refuse") -> None:

@@ -31,13 +31,13 @@ class BucketRef:
     Attributes:
         region: whose endpoint is asked; the manager's own where it is None.
         owner: the account that the bucket has to belong to: S3 refuses the request where it does not.
-        is_new: it was made just now: not every part of S3 knows it yet, and "no such bucket" passes.
+        seen: it was made, or found, just now: not every part of S3 may know it yet, and "no such bucket" passes.
     """
 
     name: str
     region: str | None = None
     owner: str | None = None
-    is_new: bool = False
+    seen: bool = False
 
 
 def bucket_ref(name: str, region: str | None = None, owner: str | None = None) -> BucketRef:
@@ -86,7 +86,7 @@ class BucketRequests:
             try:
                 return await self._control.call(method, region=region, **params)
             except BucketNotFound as error:
-                error.retryable = ref is not None and ref.is_new
+                error.retryable = ref is not None and ref.seen
                 raise
 
         async def settled(error: S3Error, unresolved: bool) -> Mapping[str, Any] | None:
