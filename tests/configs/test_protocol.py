@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from apm_s3._s3_answers import s3_error
 from apm_s3.configs import CommitOutcome
+from apm_s3.configs._protocol.calls import CLEAN_UP
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._store import ConfigStore
-from apm_s3.errors import AccessDenied, ConditionalWritesUnsupported, InvalidOption, StoreDamaged
+from apm_s3.errors import (
+    AccessDenied,
+    ConditionalWritesUnsupported,
+    ConfigNotFound,
+    InvalidOption,
+    RevisionConflict,
+    StoreDamaged,
+)
 from apm_s3.models import FileInfo
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI
+from tests.configs.simulation.loop import VirtualLoop
 
 CURRENT = "configs/production/current.json"
 
@@ -51,9 +61,67 @@ async def test_an_endpoint_that_ignores_conditions_can_be_opted_into() -> None:
 async def test_the_probe_is_made_once_and_leaves_nothing(bucket_objects: ObjectStore) -> None:
     store = ConfigStore(bucket_objects)
     await store.upload("loki", "production", LOKI)
+    await store.finish()
 
     assert [info.key async for info in bucket_objects.list("configs/production/probe")] == []
     assert store._committer._probe._passed
+
+
+class Held(MemoryObjects):
+    """A bucket in which requests of one kind about a probe are not carried out until `go_on` is set."""
+
+    def __init__(self, held: str) -> None:
+        super().__init__()
+        self.held = held
+        self.reached, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def put(self, key: str, body: bytes, **options: Any) -> FileInfo:
+        await self._wait("put", key)
+        return await super().put(key, body, **options)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        await self._wait("delete", *keys)
+        await super().delete(keys)
+
+    async def _wait(self, verb: str, *keys: str) -> None:
+        if verb == self.held and any("/probe-" in key for key in keys):
+            self.reached.set()
+            await self.go_on.wait()
+
+
+@pytest.mark.parametrize("held", ["put", "delete"])
+@pytest.mark.parametrize("refused", ["upload", "remove"])
+async def test_a_write_is_refused_once_nothing_is_left_of_the_probe(held: str, refused: str) -> None:
+    objects = Held(held)
+    store = ConfigStore(objects)
+    task = asyncio.create_task(
+        {
+            "upload": lambda: store.upload("loki", "production", LOKI, expect_revision=3),
+            "remove": lambda: store.remove("loki", "production"),
+        }[refused]()
+    )
+    await objects.reached.wait()
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+    assert not task.done()
+    objects.go_on.set()
+    with pytest.raises((RevisionConflict, ConfigNotFound)):
+        await task
+    assert not [key for key in objects.objects if "/probe-" in key]
+
+
+@pytest.mark.parametrize(("timeout", "waited"), [(None, CLEAN_UP), (3.0, 3.0)])
+def test_a_refusal_does_not_wait_for_ever_for_a_probe(timeout: float | None, waited: float) -> None:
+    async def refused() -> float:
+        store = ConfigStore(Held("delete"))
+        with pytest.raises(RevisionConflict):
+            await store.upload("loki", "production", LOKI, expect_revision=3, timeout=timeout)
+        after = asyncio.get_running_loop().time()
+        await store.finish(timeout=0)
+        return after
+
+    assert VirtualLoop().run(refused()) == waited
 
 
 async def test_a_reference_document_that_vanishes_in_the_middle_of_a_write_is_damage(memory: MemoryObjects) -> None:

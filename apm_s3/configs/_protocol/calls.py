@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -16,6 +16,9 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+CLEAN_UP = 10.0
+"""Seconds that a refusal waits at most until nothing is left of what was begun for the write."""
+
 
 class Call:
     """The deadline and the write id of one call: `async with Call(...) as call`.
@@ -26,12 +29,22 @@ class Call:
     Args:
         timeout: seconds for the whole call; None: `default`, and a second more for each 64 KiB that `allow` tells of.
         write_id: the caller's own; None: every try gets a new one.
+        clean_up: waits, for the seconds that it is given, until nothing is left of what was begun beside the write;
+            used where the write fails with an error.
 
     Attributes:
         deadline: by the event loop's clock.
     """
 
-    def __init__(self, environment: str, *, default: float, timeout: float | None, write_id: str | None = None) -> None:
+    def __init__(
+        self,
+        environment: str,
+        *,
+        default: float,
+        timeout: float | None,
+        write_id: str | None,
+        clean_up: Callable[[float], Awaitable[None]],
+    ) -> None:
         if write_id is not None and not keys.is_write_id(write_id, environment):
             raise InvalidOption(
                 f"{write_id[:120]!r} is no write id for '{environment}'",
@@ -44,6 +57,7 @@ class Call:
         self.deadline: float = 0.0
         self._seconds = default if timeout is None else timeout
         self._grows = timeout is None
+        self._clean_up = clean_up
         self._timeout: asyncio.Timeout | None = None
 
     async def __aenter__(self) -> Self:
@@ -65,6 +79,8 @@ class Call:
                 operation="commit",
                 hint="make the call again, or give it more time with timeout=",
             ) from exc
+        if isinstance(error, Exception):
+            await self._clean_up(min(self.left, CLEAN_UP))
 
     def allow(self, size: int) -> None:
         """Give a call without a timeout of its own the time that moving `size` bytes may take."""

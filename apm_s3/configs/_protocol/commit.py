@@ -107,7 +107,10 @@ class Committer:
         Raises:
             InvalidOption: a timeout or a write id that cannot be.
         """
-        return Call(environment, default=self._deadline, timeout=timeout, write_id=write_id)
+        return Call(
+            environment, default=self._deadline, timeout=timeout, write_id=write_id,
+            clean_up=lambda seconds: self._probe.gone(environment, seconds),
+        )  # fmt: skip
 
     async def begin(self, environment: str, looked: Snapshot | None = None) -> Snapshot:
         """Read the reference document, made anew and empty where there is none.

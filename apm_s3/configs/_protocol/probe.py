@@ -38,6 +38,7 @@ class Probe:
         self._afterwards = afterwards
         self._passed = not needed
         self._asking: dict[str, asyncio.Task[None]] = {}
+        self._removing: dict[str, asyncio.Task[None]] = {}
 
     def begin(self, environment: str) -> None:
         """Ask, unless that is known or being asked already; `ensure` tells the answer."""
@@ -59,6 +60,17 @@ class Probe:
             # Shielded: others may wait for it, too.
             await asyncio.shield(task)
 
+    async def gone(self, environment: str, timeout: float) -> None:
+        """Wait until nothing is left of what was asked in `environment`, for `timeout` seconds at most.
+
+        Whatever came of it is not raised.
+        """
+        end = asyncio.get_running_loop().time() + timeout
+        # In this order: what is removed is known once the question has been answered.
+        for tasks in (self._asking, self._removing):
+            if (task := tasks.get(environment)) is not None:
+                await asyncio.wait({task}, timeout=end - asyncio.get_running_loop().time())
+
     async def _pass(self, environment: str) -> None:
         # Inside the environment, for a policy may allow no other place; names that nobody else uses.
         key = keys.probes(environment) + keys.new_write_id(environment)
@@ -71,7 +83,8 @@ class Probe:
                 await self._objects.delete([key, absent])
             raise
         self._passed = True
-        self._afterwards.start(self._remove(key))
+        removing = self._removing[environment] = self._afterwards.start(self._remove(key))
+        removing.add_done_callback(lambda _: self._removing.pop(environment, None))
 
     async def _remove(self, key: str) -> None:
         # A writer may not be allowed to delete anything.
