@@ -11,7 +11,22 @@ from typing import Any, cast
 from apm_s3._paging import ListingProgress
 from apm_s3._s3.transports.base import ParsedPage
 from apm_s3._s3.transports.bodies import joined
-from apm_s3._s3.transports.boto.errors import TRANSLATED, server_time, translate
+from apm_s3._s3.transports.boto.answers import (
+    check_answer,
+    checksums_of,
+    completed,
+    file_info_of,
+    newest_first,
+    next_mark,
+    part_of,
+    quoted,
+    required,
+    size_of,
+    time_of,
+    version_of,
+    written,
+)
+from apm_s3._s3.transports.boto.errors import TRANSLATED, translate
 from apm_s3._s3.transports.boto.parameters import (
     access_parameters,
     check_unicode,
@@ -26,13 +41,12 @@ from apm_s3._s3.transports.boto.parameters import (
     upload_parameters,
 )
 from apm_s3._s3.transports.clients import Clients
-from apm_s3._s3.transports.expectations import accounted, check_read, check_status
-from apm_s3.errors import ApmS3Error, ConnectionLost, IntegrityError, UnsupportedByServer
+from apm_s3._s3.transports.expectations import accounted, check_status
+from apm_s3.errors import ApmS3Error, ConnectionLost
 from apm_s3.models import (
     DeleteOutcome,
     DeleteReport,
     FileInfo,
-    FileVersion,
     KeyFailure,
     ListPage,
     PartInfo,
@@ -61,13 +75,6 @@ _METHODS = {
     "list_parts": "GET",
     "list_multipart_uploads": "GET",
 }
-_CHECKSUMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256")
-_HEADERS = {
-    "CacheControl": "cache-control",
-    "ContentDisposition": "content-disposition",
-    "ContentEncoding": "content-encoding",
-    "ContentLanguage": "content-language",
-}
 
 
 class BotoTransport:
@@ -87,7 +94,7 @@ class BotoTransport:
     async def open(self, bucket: str, key: str, options: ReadOptions) -> BotoBody:
         answer = await self._call("get_object", Bucket=bucket, Key=key, **checked_read_parameters(options))
         try:
-            _check(answer, "download_file", "GET", bucket, key, options)
+            check_answer(answer, "download_file", "GET", bucket, key, options)
             return BotoBody(bucket, key, answer)
         except BaseException:
             answer["Body"].close()
@@ -95,12 +102,12 @@ class BotoTransport:
 
     async def head(self, bucket: str, key: str, options: ReadOptions) -> FileInfo:
         answer = await self._call("head_object", Bucket=bucket, Key=key, **checked_read_parameters(options))
-        _check(answer, "head_file", "HEAD", bucket, key, options)
-        return _file_info(bucket, key, answer)
+        check_answer(answer, "head_file", "HEAD", bucket, key, options)
+        return file_info_of(bucket, key, answer)
 
     async def tags(self, bucket: str, key: str, options: ReadOptions) -> dict[str, str]:
         answer = await self._call("get_object_tagging", Bucket=bucket, Key=key, **tags_parameters(options))
-        _check(answer, "get_file_tags", "GET", bucket, key, ReadOptions(version_id=options.version_id))
+        check_answer(answer, "get_file_tags", "GET", bucket, key, ReadOptions(version_id=options.version_id))
         return {tag["Key"]: tag["Value"] for tag in answer.get("TagSet", ())}
 
     async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
@@ -108,7 +115,7 @@ class BotoTransport:
         answer = await self._call(
             "put_object", Bucket=bucket, Key=key, Body=data, **await _digest(data), **upload_parameters(options)
         )
-        return _written(bucket, key, len(data), answer, options)
+        return written(bucket, key, len(data), answer, options)
 
     async def delete(self, bucket: str, key: str, options: DeleteOptions) -> DeleteOutcome:
         parameters = delete_parameters(options)
@@ -146,27 +153,27 @@ class BotoTransport:
         answer = await self._call(
             "copy_object", Bucket=bucket, Key=key, **copy_parameters(source_bucket, source_key, options)
         )
-        result = _told(answer, "CopyObjectResult")
+        result = required(answer, "CopyObjectResult")
         return FileInfo(
             bucket,
             key,
             size=-1,
-            etag=_etag(_told(result, "ETag")),
+            etag=quoted(required(result, "ETag")),
             version_id=answer.get("VersionId"),
             last_modified=result.get("LastModified"),
-            server_time=_time(answer),
+            server_time=time_of(answer),
         )
 
     async def list_files(self, bucket: str, options: ListOptions) -> ListPage:
         answer = await self._call("list_objects_v2", Bucket=bucket, **list_parameters(options))
-        at = _time(answer)
+        at = time_of(answer)
         return ListPage(
             tuple(
                 FileInfo(
                     bucket,
-                    _told(entry, "Key"),
-                    size=_size(entry),
-                    etag=_etag(entry.get("ETag")),
+                    required(entry, "Key"),
+                    size=size_of(entry),
+                    etag=quoted(entry.get("ETag")),
                     last_modified=entry.get("LastModified"),
                     metadata=None,
                     storage_class=entry.get("StorageClass") or "STANDARD",
@@ -174,8 +181,8 @@ class BotoTransport:
                 )
                 for entry in answer.get("Contents", ())
             ),
-            tuple(_told(entry, "Prefix") for entry in answer.get("CommonPrefixes", ())),
-            _mark(answer, "NextContinuationToken"),
+            tuple(required(entry, "Prefix") for entry in answer.get("CommonPrefixes", ())),
+            next_mark(answer, "NextContinuationToken"),
         )
 
     async def fetch_files(self, bucket: str, options: ListOptions) -> ParsedPage:
@@ -191,14 +198,14 @@ class BotoTransport:
         if version_marker:
             parameters["VersionIdMarker"] = version_marker
         answer = await self._call("list_object_versions", Bucket=bucket, **parameters)
-        found = [_version(entry, marker=False) for entry in answer.get("Versions", ())]
-        found += [_version(entry, marker=True) for entry in answer.get("DeleteMarkers", ())]
+        found = [version_of(entry, marker=False) for entry in answer.get("Versions", ())]
+        found += [version_of(entry, marker=True) for entry in answer.get("DeleteMarkers", ())]
         # S3 sends the two kinds interleaved by key and newest first; the parser sorted them apart.
-        found.sort(key=_newest_first)
-        key = _mark(answer, "NextKeyMarker")
+        found.sort(key=newest_first)
+        key = next_mark(answer, "NextKeyMarker")
         return VersionPage(
             tuple(found),
-            tuple(_told(entry, "Prefix") for entry in answer.get("CommonPrefixes", ())),
+            tuple(required(entry, "Prefix") for entry in answer.get("CommonPrefixes", ())),
             key,
             answer.get("NextVersionIdMarker") if key is not None else None,
         )
@@ -208,7 +215,7 @@ class BotoTransport:
         parameters.pop("IfMatch", None)
         parameters.pop("IfNoneMatch", None)
         answer = await self._call("create_multipart_upload", Bucket=bucket, Key=key, **parameters)
-        return cast("str", _told(answer, "UploadId"))
+        return cast("str", required(answer, "UploadId"))
 
     async def upload_part(
         self, bucket: str, key: str, upload_id: str, number: int, body: bytes | Stream, options: UploadOptions
@@ -224,7 +231,7 @@ class BotoTransport:
             **await _digest(data),
             **part_parameters(options),
         )
-        return PartInfo(number, _told(answer, "ETag"), len(data), _checksums(answer))
+        return PartInfo(number, required(answer, "ETag"), len(data), checksums_of(answer))
 
     async def copy_part(
         self,
@@ -247,8 +254,8 @@ class BotoTransport:
             CopySourceRange=f"bytes={start}-{stop - 1}",
             **copy_part_parameters(source_bucket, source_key, options),
         )
-        result = _told(answer, "CopyPartResult")
-        return PartInfo(number, _etag(_told(result, "ETag")) or "", stop - start, _checksums(result))
+        result = required(answer, "CopyPartResult")
+        return PartInfo(number, quoted(required(result, "ETag")) or "", stop - start, checksums_of(result))
 
     async def complete_upload(
         self, bucket: str, key: str, upload_id: str, parts: Sequence[PartInfo], options: UploadOptions
@@ -259,12 +266,12 @@ class BotoTransport:
             Bucket=bucket,
             Key=key,
             UploadId=upload_id,
-            MultipartUpload={"Parts": [_completed(part) for part in parts]},
+            MultipartUpload={"Parts": [completed(part) for part in parts]},
             **{name: value for name, value in conditions.items() if value is not None},
             **part_parameters(options),
         )
-        _told(answer, "ETag")
-        return _written(bucket, key, sum(part.size for part in parts), answer, options)
+        required(answer, "ETag")
+        return written(bucket, key, sum(part.size for part in parts), answer, options)
 
     async def abort_upload(self, bucket: str, key: str, upload_id: str, options: UploadOptions) -> None:
         parameters = access_parameters(options)
@@ -276,9 +283,9 @@ class BotoTransport:
         progress = ListingProgress("list_parts", bucket)
         while True:
             answer = await self._call("list_parts", Bucket=bucket, Key=key, UploadId=upload_id, **parameters)
-            parts = [_part(entry) for entry in answer.get("Parts", ())]
+            parts = [part_of(entry) for entry in answer.get("Parts", ())]
             found += parts
-            marker = _mark(answer, "NextPartNumberMarker")
+            marker = next_mark(answer, "NextPartNumberMarker")
             if marker is None:
                 return tuple(found)
             progress.check(marker, parts[0].number if parts else None)
@@ -291,11 +298,11 @@ class BotoTransport:
         while True:
             answer = await self._call("list_multipart_uploads", Bucket=bucket, **parameters)
             uploads = [
-                UploadInfo(_told(entry, "Key"), _told(entry, "UploadId"), entry.get("Initiated"))
+                UploadInfo(required(entry, "Key"), required(entry, "UploadId"), entry.get("Initiated"))
                 for entry in answer.get("Uploads", ())
             ]
             found += uploads
-            key = _mark(answer, "NextKeyMarker")
+            key = next_mark(answer, "NextKeyMarker")
             if key is None:
                 return tuple(found)
             upload_id = answer.get("NextUploadIdMarker") or ""
@@ -339,7 +346,7 @@ class BotoBody:
     """See `Body`."""
 
     def __init__(self, bucket: str, key: str, answer: Mapping[str, Any]) -> None:
-        self.info = _file_info(bucket, key, answer)
+        self.info = file_info_of(bucket, key, answer)
         self.length = int(answer["ContentLength"])
         self._stream = answer["Body"]
         self._closed = False
@@ -388,123 +395,3 @@ async def _digest(data: bytes) -> dict[str, str]:
 
 def _md5(data: bytes) -> bytes:
     return hashlib.md5(data, usedforsecurity=False).digest()
-
-
-def _told(answer: Mapping[str, Any], name: str) -> Any:
-    """What a document has to say.
-
-    Raises:
-        IntegrityError: it does not: botocore takes any XML for an answer in which nothing is said.
-    """
-    found = answer.get(name)
-    if found is None or found == "":
-        raise IntegrityError(
-            f"the answer is no document of S3: it has no {name}", hint="check that endpoint_url names an S3 server"
-        )
-    return found
-
-
-def _mark(answer: Mapping[str, Any], name: str) -> Any:
-    """Where the next page of a listing begins; None after the last one."""
-    if not _told(answer, "IsTruncated"):
-        return None
-    return _told(answer, name)
-
-
-def _time(answer: Mapping[str, Any]) -> float | None:
-    return server_time(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
-
-
-def _checksums(answer: Mapping[str, Any]) -> dict[str, str]:
-    return {name.lower(): answer[f"Checksum{name}"] for name in _CHECKSUMS if answer.get(f"Checksum{name}")}
-
-
-def _check(answer: Mapping[str, Any], operation: str, method: str, bucket: str, key: str, options: ReadOptions) -> None:
-    """Hold the answer to GET or HEAD against what was asked."""
-    check_read(
-        operation,
-        method,
-        bucket,
-        key,
-        options,
-        status=answer["ResponseMetadata"]["HTTPStatusCode"],
-        content_range=answer.get("ContentRange"),
-        length=answer.get("ContentLength") if method == "GET" else None,
-        etag=answer.get("ETag"),
-        version_id=answer.get("VersionId"),
-    )
-
-
-def _file_info(bucket: str, key: str, answer: Mapping[str, Any]) -> FileInfo:
-    if answer.get("ContentLength") is None:
-        raise UnsupportedByServer("the server does not say how long the object is", bucket=bucket, key=key)
-    whole = str(answer.get("ContentRange") or "").rpartition("/")[2]
-    return FileInfo(
-        bucket,
-        key,
-        size=int(whole or answer["ContentLength"]),
-        etag=_etag(answer.get("ETag")),
-        version_id=answer.get("VersionId"),
-        last_modified=answer.get("LastModified"),
-        content_type=answer.get("ContentType"),
-        metadata={name.lower(): value for name, value in answer.get("Metadata", {}).items()},
-        storage_class=answer.get("StorageClass") or "STANDARD",
-        checksums=_checksums(answer) if answer.get("ChecksumType") != "COMPOSITE" else {},
-        server_time=_time(answer),
-        headers={header: answer[name] for name, header in _HEADERS.items() if answer.get(name)},
-    )
-
-
-def _written(bucket: str, key: str, size: int, answer: Mapping[str, Any], options: UploadOptions) -> FileInfo:
-    return FileInfo(
-        bucket,
-        key,
-        size=size,
-        etag=_etag(answer.get("ETag")),
-        version_id=answer.get("VersionId"),
-        content_type=options.content_type,
-        metadata={name.lower(): value for name, value in options.metadata.items()},
-        storage_class=options.storage_class or "STANDARD",
-        checksums=_checksums(answer),
-        server_time=_time(answer),
-    )
-
-
-def _newest_first(version: FileVersion) -> tuple[str, bool, float]:
-    at = version.last_modified.timestamp() if version.last_modified else 0.0
-    return version.key, not version.is_latest, -at
-
-
-def _etag(etag: str | None) -> str | None:
-    """`etag` in quotes: some servers leave them out of XML, and then it would not match the header's."""
-    return f'"{etag}"' if etag and not etag.endswith('"') else etag
-
-
-def _version(entry: Mapping[str, Any], *, marker: bool) -> FileVersion:
-    return FileVersion(
-        key=_told(entry, "Key"),
-        version_id=entry.get("VersionId") or "null",
-        is_latest=bool(entry.get("IsLatest")),
-        is_delete_marker=marker,
-        size=_size(entry),
-        etag=_etag(entry.get("ETag")),
-        last_modified=entry.get("LastModified"),
-        storage_class=entry.get("StorageClass"),
-    )
-
-
-def _size(entry: Mapping[str, Any]) -> int:
-    size = int(entry.get("Size") or 0)
-    if size < 0:
-        raise IntegrityError(f"the answer is no document of S3: a size of {size}")
-    return size
-
-
-def _part(entry: Mapping[str, Any]) -> PartInfo:
-    etag = _etag(_told(entry, "ETag")) or ""
-    return PartInfo(_told(entry, "PartNumber"), etag, _size(entry), _checksums(entry))
-
-
-def _completed(part: PartInfo) -> dict[str, Any]:
-    checksums = {f"Checksum{name.upper()}": value for name, value in part.checksums.items()}
-    return {"PartNumber": part.number, "ETag": part.etag, **checksums}

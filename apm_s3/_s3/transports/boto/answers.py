@@ -1,0 +1,142 @@
+"""What the client's answers say, held against what S3 has to say. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from apm_s3._s3.transports.boto.errors import server_time
+from apm_s3._s3.transports.expectations import check_read
+from apm_s3.errors import IntegrityError, UnsupportedByServer
+from apm_s3.models import FileInfo, FileVersion, PartInfo
+from apm_s3.options import ReadOptions, UploadOptions
+
+_CHECKSUMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256")
+_HEADERS = {
+    "CacheControl": "cache-control",
+    "ContentDisposition": "content-disposition",
+    "ContentEncoding": "content-encoding",
+    "ContentLanguage": "content-language",
+}
+
+
+def required(answer: Mapping[str, Any], name: str) -> Any:
+    """What a document has to say.
+
+    Raises:
+        IntegrityError: it does not: botocore takes any XML for an answer in which nothing is said.
+    """
+    found = answer.get(name)
+    if found is None or found == "":
+        raise IntegrityError(
+            f"the answer is no document of S3: it has no {name}", hint="check that endpoint_url names an S3 server"
+        )
+    return found
+
+
+def next_mark(answer: Mapping[str, Any], name: str) -> Any:
+    """Where the next page of a listing begins; None after the last one."""
+    if not required(answer, "IsTruncated"):
+        return None
+    return required(answer, name)
+
+
+def time_of(answer: Mapping[str, Any]) -> float | None:
+    return server_time(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
+
+
+def checksums_of(answer: Mapping[str, Any]) -> dict[str, str]:
+    return {name.lower(): answer[f"Checksum{name}"] for name in _CHECKSUMS if answer.get(f"Checksum{name}")}
+
+
+def check_answer(
+    answer: Mapping[str, Any], operation: str, method: str, bucket: str, key: str, options: ReadOptions
+) -> None:
+    """Hold the answer to GET or HEAD against what was asked."""
+    check_read(
+        operation,
+        method,
+        bucket,
+        key,
+        options,
+        status=answer["ResponseMetadata"]["HTTPStatusCode"],
+        content_range=answer.get("ContentRange"),
+        length=answer.get("ContentLength") if method == "GET" else None,
+        etag=answer.get("ETag"),
+        version_id=answer.get("VersionId"),
+    )
+
+
+def file_info_of(bucket: str, key: str, answer: Mapping[str, Any]) -> FileInfo:
+    if answer.get("ContentLength") is None:
+        raise UnsupportedByServer("the server does not say how long the object is", bucket=bucket, key=key)
+    whole = str(answer.get("ContentRange") or "").rpartition("/")[2]
+    return FileInfo(
+        bucket,
+        key,
+        size=int(whole or answer["ContentLength"]),
+        etag=quoted(answer.get("ETag")),
+        version_id=answer.get("VersionId"),
+        last_modified=answer.get("LastModified"),
+        content_type=answer.get("ContentType"),
+        metadata={name.lower(): value for name, value in answer.get("Metadata", {}).items()},
+        storage_class=answer.get("StorageClass") or "STANDARD",
+        checksums=checksums_of(answer) if answer.get("ChecksumType") != "COMPOSITE" else {},
+        server_time=time_of(answer),
+        headers={header: answer[name] for name, header in _HEADERS.items() if answer.get(name)},
+    )
+
+
+def written(bucket: str, key: str, size: int, answer: Mapping[str, Any], options: UploadOptions) -> FileInfo:
+    return FileInfo(
+        bucket,
+        key,
+        size=size,
+        etag=quoted(answer.get("ETag")),
+        version_id=answer.get("VersionId"),
+        content_type=options.content_type,
+        metadata={name.lower(): value for name, value in options.metadata.items()},
+        storage_class=options.storage_class or "STANDARD",
+        checksums=checksums_of(answer),
+        server_time=time_of(answer),
+    )
+
+
+def newest_first(version: FileVersion) -> tuple[str, bool, float]:
+    at = version.last_modified.timestamp() if version.last_modified else 0.0
+    return version.key, not version.is_latest, -at
+
+
+def quoted(etag: str | None) -> str | None:
+    """`etag` in quotes: some servers leave them out of XML, and then it would not match the header's."""
+    return f'"{etag}"' if etag and not etag.endswith('"') else etag
+
+
+def version_of(entry: Mapping[str, Any], *, marker: bool) -> FileVersion:
+    return FileVersion(
+        key=required(entry, "Key"),
+        version_id=entry.get("VersionId") or "null",
+        is_latest=bool(entry.get("IsLatest")),
+        is_delete_marker=marker,
+        size=size_of(entry),
+        etag=quoted(entry.get("ETag")),
+        last_modified=entry.get("LastModified"),
+        storage_class=entry.get("StorageClass"),
+    )
+
+
+def size_of(entry: Mapping[str, Any]) -> int:
+    size = int(entry.get("Size") or 0)
+    if size < 0:
+        raise IntegrityError(f"the answer is no document of S3: a size of {size}")
+    return size
+
+
+def part_of(entry: Mapping[str, Any]) -> PartInfo:
+    etag = quoted(required(entry, "ETag")) or ""
+    return PartInfo(required(entry, "PartNumber"), etag, size_of(entry), checksums_of(entry))
+
+
+def completed(part: PartInfo) -> dict[str, Any]:
+    checksums = {f"Checksum{name.upper()}": value for name, value in part.checksums.items()}
+    return {"PartNumber": part.number, "ETag": part.etag, **checksums}
