@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apm_s3._wire import xml
+from apm_s3._wire import listings, xml
 from apm_s3.models import PartInfo
 
 NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
@@ -44,7 +44,7 @@ def test_what_is_no_error_document_says_nothing(body: bytes) -> None:
 
 def test_a_document_with_a_dtd_is_refused() -> None:
     with pytest.raises(xml.MalformedDocument):
-        xml.parse_list(BOMB, "b")
+        listings.parse_list(BOMB, "b")
 
 
 @pytest.mark.parametrize("namespace", [NAMESPACE, ""])
@@ -56,7 +56,7 @@ def test_a_listing_is_read_with_and_without_a_namespace(namespace: str) -> None:
         + "<IsTruncated>true</IsTruncated><NextContinuationToken>t&amp;1</NextContinuationToken>",
         namespace=namespace,
     )
-    page = xml.parse_list(body, "bucket")
+    page = listings.parse_list(body, "bucket")
 
     assert [(file.bucket, file.key, file.size, file.etag) for file in page.files] == [
         ("bucket", "a+b", 3, '"e"'),
@@ -95,25 +95,25 @@ def test_entries_that_are_alike_are_read_as_by_a_parser(
     entries: list[tuple[str, str]], encoded: bool, end: str
 ) -> None:
     body = listing("".join(contents(escape(key), extra) for key, extra in entries) + end, encoded=encoded)
-    page = xml.parse_list(body, "b")
+    page = listings.parse_list(body, "b")
 
-    assert page == xml.parse_list(body.replace(b"<Contents>", b"<Contents >"), "b")
+    assert page == listings.parse_list(body.replace(b"<Contents>", b"<Contents >"), "b")
     assert len(page.files) == len(entries) + sum("more" in extra for _, extra in entries)
 
 
 def test_keys_that_xml_cannot_hold_are_decoded() -> None:
-    page = xml.parse_list(listing(contents("%01%02%EF%BF%BE") + contents("%E6%97%A5")), "b")
+    page = listings.parse_list(listing(contents("%01%02%EF%BF%BE") + contents("%E6%97%A5")), "b")
     assert [file.key for file in page.files] == ["\x01\x02\ufffe", "日"]
 
 
 def test_keys_are_taken_as_they_are_where_the_server_did_not_encode_them() -> None:
-    page = xml.parse_list(listing(contents("100%25+x"), encoded=False), "b")
+    page = listings.parse_list(listing(contents("100%25+x"), encoded=False), "b")
     assert page.files[0].key == "100%25+x"
 
 
 def test_a_token_on_the_last_page_is_none() -> None:
     body = listing("<IsTruncated>false</IsTruncated><NextContinuationToken>x</NextContinuationToken>")
-    assert xml.parse_list(body, "b").next_token is None
+    assert listings.parse_list(body, "b").next_token is None
 
 
 @pytest.mark.parametrize(
@@ -126,8 +126,8 @@ def test_a_token_on_the_last_page_is_none() -> None:
     ],
 )
 def test_a_token_is_told_before_parsing_only_where_it_is_sure(inner: str, whole: bool) -> None:
-    assert xml.is_whole_list(listing(inner)) is whole
-    assert not xml.is_whole_list(listing(inner)[:-5])
+    assert listings.is_whole_list(listing(inner)) is whole
+    assert not listings.is_whole_list(listing(inner)[:-5])
 
 
 def test_versions_and_markers_come_newest_first_whatever_the_order_they_are_sent_in() -> None:
@@ -142,7 +142,7 @@ def test_versions_and_markers_come_newest_first_whatever_the_order_they_are_sent
         f"{entry('DeleteMarker', 'new', 3, 'true')}<IsTruncated>true</IsTruncated><NextKeyMarker>k</NextKeyMarker>"
         "<NextVersionIdMarker>old</NextVersionIdMarker></ListVersionsResult>"
     )
-    page = xml.parse_versions(body.encode())
+    page = listings.parse_versions(body.encode())
 
     assert [(v.version_id, v.is_delete_marker) for v in page.versions] == [
         ("new", True),
@@ -153,8 +153,8 @@ def test_versions_and_markers_come_newest_first_whatever_the_order_they_are_sent
 
 
 @pytest.mark.parametrize(
-    "parse", [xml.parse_written, xml.parse_deleted, xml.parse_versions, xml.parse_parts, xml.parse_uploads,
-              xml.parse_upload_id, lambda body: xml.parse_list(body, "b")],
+    "parse", [xml.parse_written, xml.parse_deleted, listings.parse_versions, xml.parse_parts, xml.parse_uploads,
+              xml.parse_upload_id, lambda body: listings.parse_list(body, "b")],
 )  # fmt: skip
 def test_an_error_in_a_200_is_noticed_behind_white_space(parse: Callable[[bytes], object]) -> None:
     with pytest.raises(xml.ErrorInstead):
@@ -180,7 +180,7 @@ def test_the_error_of_one_key_is_no_error_of_the_whole() -> None:
 )
 def test_a_document_that_cannot_be_relied_on_is_refused(body: bytes) -> None:
     with pytest.raises(xml.MalformedDocument):
-        xml.parse_versions(body)
+        listings.parse_versions(body)
 
 
 @pytest.mark.parametrize("size", ["-1", "+1", "1_0", "\u0661", "1" * 20, " 1", "1e3", "NaN"])
@@ -188,7 +188,7 @@ def test_a_document_that_cannot_be_relied_on_is_refused(body: bytes) -> None:
 def test_a_size_that_is_no_number_of_s3_is_refused(size: str, plain: bool) -> None:
     entry = f"<Contents><Key>k</Key><Size>{size}</Size>{'' if plain else '<Owner/>'}</Contents>"
     with pytest.raises(xml.MalformedDocument):
-        xml.parse_list(listing(entry), "b")
+        listings.parse_list(listing(entry), "b")
 
 
 def test_the_places_of_a_hostile_listing_are_looked_at_once_each() -> None:
@@ -200,7 +200,7 @@ def test_the_places_of_a_hostile_listing_are_looked_at_once_each() -> None:
         listing("<Contents>" + " " * 400_000 + "<Key>k</Key></Contents>"),
     ):
         with suppress(xml.MalformedDocument, KeyError):
-            xml.parse_list(body, "b")
+            listings.parse_list(body, "b")
     xml.parse_written(b"<CopyObjectResult><ETag>e</ETag>" + b" " * 4_000_000 + b"<A>b</A></CopyObjectResult>")
     with pytest.raises(xml.MalformedDocument):
         xml.parse_written(b" " * 4_000_000 + b"<" + b"a" * 4_000_000)

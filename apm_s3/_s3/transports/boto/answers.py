@@ -102,11 +102,6 @@ def written(bucket: str, key: str, size: int, answer: Mapping[str, Any], options
     )
 
 
-def newest_first(version: FileVersion) -> tuple[str, bool, float]:
-    at = version.last_modified.timestamp() if version.last_modified else 0.0
-    return version.key, not version.is_latest, -at
-
-
 def quoted(etag: str | None) -> str | None:
     """`etag` in quotes: some servers leave them out of XML, and then it would not match the header's."""
     return f'"{etag}"' if etag and not etag.endswith('"') else etag

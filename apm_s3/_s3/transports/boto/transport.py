@@ -16,7 +16,6 @@ from apm_s3._s3.transports.boto.answers import (
     checksums_of,
     completed,
     file_info_of,
-    newest_first,
     next_mark,
     part_of,
     quoted,
@@ -42,6 +41,7 @@ from apm_s3._s3.transports.boto.parameters import (
 )
 from apm_s3._s3.transports.clients import Clients
 from apm_s3._s3.transports.expectations import accounted, check_status
+from apm_s3._wire.listings import newest_first
 from apm_s3.errors import ApmS3Error, ConnectionLost
 from apm_s3.models import (
     DeleteOutcome,

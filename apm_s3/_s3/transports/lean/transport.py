@@ -16,7 +16,7 @@ from apm_s3._s3.transports.lean.answers import check_object, file_info, server_t
 from apm_s3._s3.transports.lean.connection import Answer
 from apm_s3._s3.transports.lean.multipart import XML, SignedMultipart, document, parsed, size_of, written_info
 from apm_s3._s3.transports.lean.requests import Call
-from apm_s3._wire import checksums, xml
+from apm_s3._wire import checksums, listings, xml
 from apm_s3.errors import ApmS3Error, IntegrityError
 from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, ListPage, Stream, VersionPage
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
@@ -33,11 +33,11 @@ class SignedPage:
 
     @property
     def next_token(self) -> str | None:
-        return xml.next_token(self._body)
+        return listings.next_token(self._body)
 
     def parse(self) -> ListPage:
         call = self._call
-        page = parsed(call, self._response, self._body, lambda page: xml.parse_list(page, call.bucket))
+        page = parsed(call, self._response, self._body, lambda page: listings.parse_list(page, call.bucket))
         if page.next_token != self.next_token:
             raise IntegrityError(
                 "the answer names two places where the next page begins", operation=call.operation, bucket=call.bucket
@@ -154,9 +154,9 @@ class SignedTransport(SignedMultipart):
         headers = requests.owner_headers(options.expected_bucket_owner)
         call = Call("list_files", "GET", bucket, None, requests.list_query(options), headers)
         response, body = await self._sender.exchange(call, route)
-        if not xml.is_whole_list(body):
+        if not listings.is_whole_list(body):
             # Its token cannot be told before it is parsed, or it is no list at all, which is an error of this request.
-            return ParsedPage(parsed(call, response, body, lambda page: xml.parse_list(page, bucket)))
+            return ParsedPage(parsed(call, response, body, lambda page: listings.parse_list(page, bucket)))
         return SignedPage(call, response, body)
 
     async def list_versions(
@@ -169,7 +169,7 @@ class SignedTransport(SignedMultipart):
         headers = requests.owner_headers(options.expected_bucket_owner)
         call = Call("list_versions", "GET", bucket, None, query, headers)
         response, body = await self._sender.exchange(call, route)
-        return parsed(call, response, body, xml.parse_versions)
+        return parsed(call, response, body, listings.parse_versions)
 
     async def presign(
         self, method: str, bucket: str, key: str, expires_in: int, options: ReadOptions | UploadOptions
