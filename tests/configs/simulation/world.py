@@ -13,10 +13,10 @@ from typing import Any
 from unittest import mock
 
 from apm_s3._tools import MAIN_FILES
-from apm_s3.configs import _deploy as deploy
 from apm_s3.configs import _writes as writes
 from apm_s3.configs._care.garbage import GRACE
 from apm_s3.configs._checks import Checks
+from apm_s3.configs._deploy import carry_out, planning
 from apm_s3.configs._models import CommitOutcome, Current, Release, ToolState
 from apm_s3.configs._protocol import commit, keys, log, publish
 from apm_s3.configs._protocol import reader as reader_module
@@ -580,8 +580,8 @@ def _no_validation(rng: random.Random) -> Any:
         mock.patch.object(writes, "report_files", no_reports),
         mock.patch.object(writes, "report_bundle", report),
         mock.patch.object(writes, "keep_checks", pass_all),
-        mock.patch.object(deploy, "keep_checks", pass_all),
-        mock.patch.object(deploy, "report_bundle", report),
+        mock.patch.object(carry_out, "keep_checks", pass_all),
+        mock.patch.object(planning, "report_bundle", report),
         mock.patch.object(keys, "new_write_id", lambda environment: f"{environment}.{rng.getrandbits(80):020x}"),
         mock.patch.object(random, "uniform", rng.uniform),
         # Documents are decoded again and again here; the same bytes always give the same.
