@@ -68,7 +68,7 @@ class EnvironmentSettings:
         check_level(self.level)
         if self.matchers not in get_args(MatcherMode):
             hint = f"choose from {', '.join(get_args(MatcherMode))}"
-            raise InvalidOption(f"no such mode of matchers: {self.matchers!r:.80}", hint=hint)
+            raise InvalidOption(f"unknown matcher mode: {self.matchers!r:.80}", hint=hint)
         _check_names(self.warnings_as_errors, "warnings_as_errors")
         if self.deploy_from is not None:
             _check_names(self.deploy_from, "deploy_from")
@@ -177,7 +177,7 @@ def check_level(level: Any) -> Level | None:
         InvalidOption: it is none.
     """
     if level is not None and level not in get_args(Level):
-        raise InvalidOption(f"no such level: {level!r:.80}", hint=f"choose from {', '.join(get_args(Level))}")
+        raise InvalidOption(f"unknown level: {level!r:.80}", hint=f"choose from {', '.join(get_args(Level))}")
     known: Level | None = level
     return known
 

@@ -1,21 +1,20 @@
 """Offline validators that agree with the loaders of Prometheus, Alertmanager, Loki, Jaeger and Grafana.
 
-How a document is checked: `parsing` turns text into nodes with positions, within budgets, without building objects;
-the package of the tool then checks the nodes and reports to a `Context`.
+How a document is checked: `_reading` turns text into nodes with positions, within limits and without building objects;
+the tool's package then checks the nodes and reports to a `Context`.
 
-Tools whose loaders are Go structures are checked by a table of fields and small hooks: see `decoding`, and
-`prometheus` for an example. `prometheus_common` has the types that Prometheus, Alertmanager and Loki share (HTTP
-clients, TLS, durations), `grammars` the small languages.
+Tools that decode their configuration into Go structs are checked with a table of fields and small hooks: see
+`_decoding`, and `_prometheus` for an example. `_prometheus_common` has the types that Prometheus, Alertmanager and Loki
+share (HTTP clients, TLS, durations), `_grammars` the small languages.
 
-How a tool is added or deepened: its package (`apm_s3.validators.<tool>`) offers `KINDS` (the first one is the
-default), `infer_kind(source)` and `check(kind, source, context)`. A `check` gets its nodes with
-`source.document("yaml")` and reports with `context.error(node, path, rule, message, hint)`, `context.warn(...)` and
-`context.skip(reason)`; it lets `Unreadable` pass. Its `check_bundle(members)` sees what all files of a bundle gave:
-results of files that did not change are remembered, so it gets the nodes only of the kinds in `READ_TOGETHER` cheaply,
-and of others what `check` noted with `context.mention(...)`. A path is a chain of `(parent path, key or index)`,
-rendered only when there is something to report.
+A tool's package provides `KINDS` (the first one is the default), `infer_kind(source)` and
+`check(kind, source, context)`. A `check` gets its nodes with `source.document("yaml")` and reports with
+`context.error(node, path, rule, message, hint)`, `context.warn(...)` and `context.skip(reason)`; it does not catch
+`Unreadable`. `check_bundle(members)` sees the results of all files of a bundle. Results of unchanged files are cached,
+so it should read the nodes only of the kinds in `READ_TOGETHER`, and use what `check` recorded with
+`context.mention(...)` for the others. A path is a chain of `(parent path, key or index)`, rendered only for reports.
 
-`parse_promql` and `parse_logql` give queries as syntax trees, for checks of your own: `_query.api` shows how.
+`parse_promql` and `parse_logql` return queries as syntax trees for your own checks; see `_query.api`.
 """
 
 from __future__ import annotations
@@ -114,10 +113,10 @@ __all__ = [
     "walk",
 ]
 
-if not TYPE_CHECKING:  # For a type checker, this function would make every misspelt name valid.
+if not TYPE_CHECKING:  # A type checker would accept every misspelt name because of this function.
 
     def __getattr__(name: str) -> object:
-        # The parsers are loaded when they are needed: importing the validators stays cheap.
+        # Load the parsers only when needed, so that importing the validators stays cheap.
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = getattr(import_module("apm_s3.validators._query.api"), name)

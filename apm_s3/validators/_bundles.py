@@ -1,7 +1,7 @@
-"""What is known of each file of a bundle, and what checks across its files work with.
+"""The files of a bundle and the results of their checks, for checks across files.
 
-The check of one file by itself depends on nothing but the tool, the file's name and content, and the release that it
-must fit: its result is plain data that goes between processes and is remembered (see `memory`).
+The check of a single file depends only on the tool, the file's name and content, and the target release. Its result is
+plain data that can be sent between processes and cached (see `_memory`).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from apm_s3.validators._reading.nodes import Node, scalar
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """What the check of one file by itself gave.
+    """The result of checking one file by itself.
 
     Attributes:
-        kind: what it was taken for; None for a file that is none of the tool's.
-        start: line and column of its document; None where that is empty or could not be read.
+        kind: the kind of document; None for a file that does not belong to the tool.
+        start: line and column of the document; None if it is empty or unreadable.
     """
 
     kind: str | None
@@ -33,13 +33,13 @@ class FileResult:
 
 @dataclass(eq=False)
 class Member:
-    """One file of a bundle: what it is, what its own check gave, and where to report to.
+    """One file of a bundle, with the result of its own check.
 
     Attributes:
-        kind: what it was taken for; None for a file that is none of the tool's, such as a certificate.
+        kind: the kind of document; None for a file that does not belong to the tool, such as a certificate.
         raw: its content.
-        result: what its own check gave.
-        read: the nodes of a source; None where it is empty or cannot be read.
+        result: the result of its own check.
+        read: returns the nodes of a source; None if it is empty or unreadable.
         used: whether another file of the bundle refers to it.
     """
 
@@ -62,43 +62,43 @@ class Member:
 
     @cached_property
     def root(self) -> Node | None:
-        """Its nodes. They are read when they are asked for: a bundle's files are too many to keep them all."""
+        """Return the nodes, read on demand, because a bundle has too many files to keep them all."""
         return None if self.result.start is None else self.read(Source(self.raw, self.name))
 
     @property
     def is_good(self) -> bool:
-        """Whether its own check found no error."""
+        """Return whether its own check found no errors."""
         return not any(issue.severity is Severity.ERROR for issue in self.result.issues)
 
     @property
     def text(self) -> str:
-        """Its text; empty where it is none."""
+        """Return the text; empty if the file is not text."""
         return Source(self.raw, self.name).text
 
     @property
     def start(self) -> Node | None:
-        """The place where its document begins; None where `root` is."""
+        """Return a node at the start of the document; None if `root` is None."""
         return None if self.result.start is None else scalar("", *self.result.start, plain=True)
 
     def mentions(self, what: str) -> list[Mention]:
-        """What its own check came by."""
+        """Return what its own check recorded."""
         return [mention for mention in self.result.mentions if mention.what == what]
 
     def report(self, severity: Severity, mention: Mention, rule: str, message: str, hint: str | None = None) -> None:
-        """Report an issue where something is mentioned."""
+        """Report an issue at a mention."""
         self.context.add(Issue(severity, mention.path, mention.line, mention.column, rule, message, hint))
 
     def issues(self) -> list[Issue]:
-        """Everything found, with the name of the file, in the order of the document."""
+        """Return all issues with the name of the file, in the order of the document."""
         return [replace(issue, file=self.name) for issue in self.context.sorted_issues()]
 
 
 def report_repeated(what: str, found: Iterable[tuple[Member, Mention]]) -> None:
-    """Report each text that was mentioned before."""
+    """Report each text that is mentioned more than once."""
     first: dict[str, str] = {}
     for member, mention in found:
         if mention.text in first:
-            message = f"{what} {mention.text[:80]!r} stands in {first[mention.text]} already"
+            message = f"{what} {mention.text[:80]!r} is already defined in {first[mention.text]}"
             member.report(Severity.ERROR, mention, "duplicate", message)
         else:
             first[mention.text] = f"{member.name}, {mention.path}"

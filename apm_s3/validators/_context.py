@@ -1,4 +1,4 @@
-"""What one validation carries: the source, the release it must fit, and the issues found so far."""
+"""The state of one validation: the source, the target release, and the issues found so far."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ from apm_s3.validators._reading.positions import Positions
 from apm_s3.validators._reading.yaml_reader import GoYaml
 
 MAX_ISSUES = 1000
-"""Of errors, and of warnings, in one report."""
+"""The maximum number of errors, and of warnings, in one report."""
 _YAML_KEY = re.compile(r"^[\"']?([A-Za-z_][\w.-]*)[\"']?[ \t]*:", re.MULTILINE)
 _JSON_KEY = re.compile(r'"([A-Za-z_][\w.-]*)"\s*:')
 _MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _SNIFFED = 256 * 1024
 
 ConfigSource = str | bytes | FilePath | Mapping[str, Any]
-"""Text, bytes, the path of a file, or data: what is given to `validate_config`."""
+"""What `validate_config` accepts: text, bytes, the path of a file, or data."""
 
 Version = tuple[int, ...]
 
 MatcherMode = Literal["fallback", "classic", "utf8-strict"]
-"""How Alertmanager reads matchers: by its default, or with `--enable-feature=classic-mode` or `=utf8-strict-mode`."""
+"""Alertmanager's matcher modes: the default, `--enable-feature=classic-mode` and `=utf8-strict-mode`."""
 
 
 class Source:
-    """One configuration as it was given, read at most once.
+    """One configuration, read at most once.
 
-    `name` is its name in a bundle, `data` is set when it was given as a mapping, else `text` is. `root` is what its
-    last reading gave, `format` what it was read as. `has_mark` says that it began with a byte order mark.
+    `name` is its name in a bundle. `data` is set if it was given as a mapping, otherwise `text` is. `root` is the
+    result of the last read, in the format `format`. `has_mark` says whether it began with a byte order mark.
     """
 
     def __init__(self, given: ConfigSource, name: str | None = None) -> None:
@@ -64,7 +64,7 @@ class Source:
         elif isinstance(given, str | bytes | bytearray | memoryview):
             self._decode(given if isinstance(given, str) else bytes(given))
         else:
-            raise TypeError(f"a configuration is text, bytes, a Path or a mapping, not {type(given).__name__}")
+            raise TypeError(f"a configuration must be text, bytes, a Path or a mapping, not {type(given).__name__}")
 
     def _decode(self, raw: bytes | str) -> None:
         self.has_mark = raw.startswith(_MARKS) if isinstance(raw, bytes) else raw.startswith("\ufeff")
@@ -80,10 +80,10 @@ class Source:
         library: GoYaml = "v4",
         last_wins: bool = False,
     ) -> Document:
-        """The nodes of the source read as `format`. A mapping has nodes already. `last_wins` as in `read_json`.
+        """Return the nodes of the source read as `format`, or the nodes of a mapping. `last_wins` is as in `read_json`.
 
         Raises:
-            Unreadable: not a document of the format, or beyond a budget.
+            Unreadable: not a document of the format, or over a limit.
         """
         self.format = format
         if self.data is not None:
@@ -94,7 +94,7 @@ class Source:
         return document
 
     def readable_text(self) -> str:
-        """The decoded text.
+        """Return the decoded text.
 
         Raises:
             Unreadable: too large, not UTF-8, or with NUL bytes.
@@ -104,7 +104,7 @@ class Source:
         return self.text
 
     def top_level_keys(self) -> frozenset[str]:
-        """The keys that the beginning of the source seems to have at its top level: a guess, made without parsing."""
+        """Guess the top-level keys from the beginning of the source, without parsing."""
         if self.data is not None:
             keys: Iterable[object] = self.data
             return frozenset(key for key in keys if isinstance(key, str))
@@ -114,14 +114,14 @@ class Source:
 
 
 def read_capped(path: FilePath) -> bytes:
-    """The content of a file, cut where it is beyond every budget anyway."""
+    """Return the content of a file, truncated above the size limit."""
     with path.open("rb") as file:
         return file.read(MAX_BYTES + 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """Something that a document says and that other files of its bundle have a say in, and where it says so."""
+    """A part of a document that must be checked against other files of the bundle, with its position."""
 
     what: str
     text: str
@@ -131,10 +131,9 @@ class Mention:
 
 
 class Context:
-    """Where the checks of one document report to.
+    """Collects what the checks of one document report.
 
-    `target` is the release that the document must fit, None for the newest known one; `matchers` is the mode in which
-    Alertmanager reads matchers.
+    `target` is the target release, None for the newest known one; `matchers` is Alertmanager's matcher mode.
     """
 
     def __init__(self, target: Version | None = None, matchers: MatcherMode = "fallback") -> None:
@@ -149,15 +148,15 @@ class Context:
         self._mentions: list[Mention] = []
 
     def read_from(self, source: Source) -> None:
-        """Remember the text that the nodes were read from, for the places of characters inside a scalar."""
+        """Set the source of the nodes, to find the positions of characters inside scalars."""
         self._positions = Positions(source.text) if source.text else None
 
     def read_from_later(self, source: Callable[[], Source]) -> None:
-        """As `read_from`, with a source that is made when a place is asked for."""
+        """As `read_from`, with a source that is created when a position is needed."""
         self._source = source
 
     def place_in(self, node: Node, offset: int) -> tuple[int, int] | None:
-        """Line and column of one character of a scalar's text; None where that cannot be told."""
+        """Return line and column of a character in a scalar's text; None if they cannot be determined."""
         if not node.line or not self.has_room:
             return None
         if self._source is not None:
@@ -178,7 +177,7 @@ class Context:
         *,
         severity: Severity = Severity.ERROR,
     ) -> Issue:
-        """An issue at one character of a scalar's text; its number is told where its line and column are not known."""
+        """Create an issue at a character in a scalar's text. The message has its offset if the line is not known."""
         found = problem(severity, path, node, rule, message, hint)
         if place := self.place_in(node, offset):
             return replace(found, line=place[0], column=place[1])
@@ -193,60 +192,60 @@ class Context:
         self.add(problem(Severity.WARNING, path, node, rule, message, hint))
 
     def notice(self, node: Node, path: Path, rule: str, message: str, hint: str | None = None) -> None:
-        """Report something at `node` that is worth knowing and may well be right."""
+        """Report something noteworthy at `node` that may be intended."""
         self.add(problem(Severity.INFO, path, node, rule, message, hint))
 
     def add(self, issue: Issue) -> None:
-        """Report `issue`, unless the same was found at the same place (an alias brings a node up twice)."""
+        """Report `issue`, unless the same one was reported at the same position (aliases repeat nodes)."""
         if issue.line is not None:
             mark = (issue.line, issue.column, issue.rule, issue.message)
             if mark in self._seen:
                 return
             self._seen.add(mark)
-        # Counted apart, so that no error is lost behind warnings.
+        # Counted separately, so that warnings do not displace errors.
         if self._counts[issue.severity] < MAX_ISSUES:
             self._counts[issue.severity] += 1
             self._issues.append(issue)
 
     def mention(self, what: str, text: str, node: Node, path: Path) -> None:
-        """Note what `node` says, for the check across the files of a bundle."""
+        """Record what `node` says, for the check across the files of a bundle."""
         self._mentions.append(Mention(what, text, render_path(path), node.line or None, node.column or None))
 
     def is_before(self, version: Version) -> bool:
-        """Whether the release that the document must fit is older than `version`."""
+        """Return whether the target release is older than `version`."""
         return self.target is not None and self.target < version
 
     @property
     def has_room(self) -> bool:
-        """Whether the report takes further errors; it takes `MAX_ISSUES` of them."""
+        """Return whether the report has fewer than `MAX_ISSUES` errors."""
         return self._counts[Severity.ERROR] < MAX_ISSUES
 
     def hint(self, name: str, known: Iterable[str]) -> str | None:
-        """As `did_you_mean`, as long as the report has room for the issue that it goes with."""
+        """As `did_you_mean`, but only while the report has room for the issue."""
         return None if MAX_ISSUES in self._counts.values() else did_you_mean(name, known)
 
     @property
     def count(self) -> int:
-        """How many issues were reported so far."""
+        """Return the number of issues reported so far."""
         return len(self._issues)
 
     @property
     def issues(self) -> tuple[Issue, ...]:
-        """What was reported so far."""
+        """Return the issues reported so far."""
         return tuple(self._issues)
 
     @property
     def mentions(self) -> tuple[Mention, ...]:
-        """What was noted so far."""
+        """Return the mentions recorded so far."""
         return tuple(self._mentions)
 
     @property
     def skipped(self) -> tuple[str, ...]:
-        """The checks that were not made, one sentence each."""
+        """Return the checks that were not made, one sentence each."""
         return tuple(self._skipped)
 
     def replace_below(self, path: str, issues: Iterable[Issue]) -> None:
-        """Forget what was reported at or below `path`, and report `issues` instead."""
+        """Replace everything reported at or below `path` with `issues`."""
         self._issues = [issue for issue in self._issues if not re.match(rf"{re.escape(path)}(?:[.\[]|$)", issue.path)]
         self._seen.clear()
         self._counts = {kind: sum(issue.severity is kind for issue in self._issues) for kind in Severity}
@@ -254,24 +253,24 @@ class Context:
             self.add(issue)
 
     def revise(self, change: Callable[[Issue], Issue]) -> None:
-        """Report `change(issue)` in place of each issue so far."""
+        """Replace each issue reported so far with `change(issue)`."""
         self._issues = [change(issue) for issue in self._issues]
 
     def skip(self, reason: str) -> None:
-        """Say that a check was not made."""
+        """Record that a check was not made."""
         self._skipped[reason] = None
 
     def report(self, tool: str, kind: str, name: str | None) -> ValidationReport:
-        """Everything found, in the order of the document."""
+        """Return the report, in the order of the document."""
         return ValidationReport(tool, kind, name, self.sorted_issues(), self.skipped)
 
     def sorted_issues(self) -> tuple[Issue, ...]:
-        """What was reported so far, in the order of the document."""
+        """Return the issues reported so far, in the order of the document."""
         return tuple(sorted(self._issues, key=lambda issue: (issue.line or 0, issue.column or 0)))
 
 
 def parse_version(text: str | None) -> Version | None:
-    """`v2.53.3` as (2, 53).
+    """Parse `v2.53.3` into (2, 53).
 
     Raises:
         InvalidOption: not a version.
@@ -280,5 +279,5 @@ def parse_version(text: str | None) -> Version | None:
         return None
     match = re.fullmatch(r"v?(\d{1,6})(?:\.(\d{1,6}))?(?:\.\d{1,6})?(?:[-+][\w.+-]{0,64})?", text, re.ASCII)
     if match is None:
-        raise InvalidOption(f"not a version: {text!r}", hint="write it as 2.53 or 3.1.0")
+        raise InvalidOption(f"not a valid version: {text!r}", hint="write it as 2.53 or 3.1.0")
     return int(match[1]), int(match[2] or 0)

@@ -1,7 +1,7 @@
-"""A second opinion: promtool or amtool, where they are on the path.
+"""Runs promtool or amtool, if they are on the path.
 
-Each runs without a shell, in a temporary folder of its own, on a copy of the document, with a deadline. Its reasons are
-kept, each at its line. What it quotes is cut out unless the document has it just so: there the secrets are known.
+Each runs without a shell, in its own temporary folder, on a copy of the document, with a deadline. Each of its messages
+is reported at its line. Quoted text is removed unless it is in the document, where the secrets are known.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _COMMANDS = {
     ("alertmanager", "config"): ("amtool", "check-config"),
 }
 _OPTIONS = {"classic": ("--enable-feature=classic-mode",), "utf8-strict": ("--enable-feature=utf8-strict-mode",)}
-"""Of amtool, by the mode of matchers."""
+"""Options of amtool, by matcher mode."""
 _QUOTED = re.compile(r"`[^`]*`|\"(?:[^\"\\]|\\.)*\"|'[^']*'")
 _LINE = re.compile(r"\bline (\d{1,9})\b")
 _PLACE = re.compile(r"line (?P<line>\d{1,9}): |(?P<at>\d{1,9}):(?P<column>\d{1,9}): ")
@@ -34,22 +34,22 @@ _FRAME = re.compile(
     r"|\S*document\.yml:?|yaml: (?=line )"
 )
 _CLOSING = ("yaml: unmarshal errors:", "amtool: error: failed to validate", "time=")
-"""What carries no reason: the heading of a list, the last line of amtool, and lines of its log."""
+"""Lines without a reason: the heading of a list, amtool's last line, and log lines."""
 _LONGEST = 500
 
 
 def ask_tool(tool: str, kind: str, text: str, context: Context) -> None:
-    """Report what the tool's own checker says against `text`.
+    """Report the problems that the tool's own checker finds in `text`.
 
-    That is an error when the checker is of the release that is aimed at or newer, and a warning when it is older,
-    since it may only not know something yet.
+    They are errors if the checker's release is the target release or newer. If it is older they are warnings, because
+    the checker may not know newer features.
     """
     command = _COMMANDS.get((tool, kind))
     if command is None:
         return
     program = shutil.which(command[0])
     if program is None:
-        context.skip(f"{command[0]} was not asked: it is not on the path")
+        context.skip(f"{command[0]} was not run: it is not on the path")
         return
     try:
         with tempfile.TemporaryDirectory(prefix="apm-s3-") as folder:
@@ -59,7 +59,7 @@ def ask_tool(tool: str, kind: str, text: str, context: Context) -> None:
             options = _OPTIONS.get(context.matchers, ()) if command[0] == "amtool" else ()
             done = _run([program, *command[1:], *options, str(path)], folder)
     except (OSError, subprocess.SubprocessError) as exc:
-        context.skip(f"{command[0]} gave no answer: {type(exc).__name__}")
+        context.skip(f"{command[0]} gave no result: {type(exc).__name__}")
         return
     if done.returncode:
         for issue in _issues(command[0], version, done.stdout + "\n" + done.stderr, text, context):
@@ -87,7 +87,7 @@ def _issues(program: str, version: Version, output: str, text: str, context: Con
 
 
 def _reasons(output: str) -> list[tuple[int | None, int | None, str]]:
-    """What a checker says, one entry for each place that it names: line, column, reason."""
+    """Parse a checker's output into (line, column, reason)."""
     found: list[tuple[int | None, int | None, str]] = []
     for raw in output.splitlines():
         said = _FRAME.sub("", raw).strip()
@@ -105,4 +105,4 @@ def _reasons(output: str) -> list[tuple[int | None, int | None, str]]:
         else:
             line, column = (int(inner[1]), None) if inner else (None, None)
         found.append((line or None, column or None, said))
-    return found or [(None, None, "no reason is given")]
+    return found or [(None, None, "no reason was given")]

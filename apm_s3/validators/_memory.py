@@ -1,6 +1,6 @@
-"""Results of files that were checked before in this process, so that a bundle is checked again only where it changed.
+"""Caches the results of checked files in this process, so that only changed files of a bundle are checked again.
 
-They are not kept with a release: what an older version of the checks let through may be an error by now.
+Results are not stored with a release, because newer checks may find errors that older ones did not.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from threading import Lock
 from apm_s3.validators._bundles import FileResult
 
 MAX_WEIGHT = 50_000
-"""Files, issues and mentions that are kept: some 20 MB at most. The least recently used results go first."""
+"""Maximum number of files, issues and mentions, at most about 20 MB. The least recently used are evicted first."""
 
 Key = tuple[str, str | None, str, str, str]
-"""Tool, target version, mode of matchers, name and SHA-256 of the content."""
+"""Tool, target version, matcher mode, name and SHA-256 of the content."""
 
 
 class ResultMemory:
-    """A bounded memory of results, for any thread."""
+    """A bounded, thread-safe cache of results."""
 
     def __init__(self, max_weight: int = MAX_WEIGHT) -> None:
         self._max_weight = max_weight
@@ -29,7 +29,7 @@ class ResultMemory:
         self._lock = Lock()
 
     def find(self, keys: Mapping[str, Key]) -> dict[str, FileResult]:
-        """The results that are known, by name."""
+        """Return the cached results, by name."""
         found = {}
         with self._lock:
             for name, key in keys.items():
@@ -39,7 +39,7 @@ class ResultMemory:
         return found
 
     def keep(self, keys: Mapping[str, Key], results: Mapping[str, FileResult]) -> None:
-        """Remember results, by name."""
+        """Cache results, by name."""
         with self._lock:
             for name, result in results.items():
                 known = self._results.pop(keys[name], None)
@@ -53,7 +53,7 @@ class ResultMemory:
 def keys_of(
     tool: str, files: Mapping[str, bytes], target_version: str | None, matchers: str = "fallback"
 ) -> dict[str, Key]:
-    """What the result of each file depends on, by name."""
+    """Return the cache key of each file, by name."""
     return {
         name: (tool, target_version, matchers, name, hashlib.sha256(raw).hexdigest()) for name, raw in files.items()
     }

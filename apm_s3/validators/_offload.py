@@ -1,8 +1,8 @@
-"""Validation beside the event loop: in a thread, or in processes of its own for what is large.
+"""Validation outside the event loop: in a thread, or in separate processes for large inputs.
 
-A thread is not enough for megabytes: the garbage collector walks all the nodes of a document at once, with the
-interpreter lock held (100 ms for 2 MB of YAML). A process gets its work on its input and answers on its output; if
-it cannot be started or fails, a thread does the work.
+A thread is not enough for megabytes: the garbage collector walks all nodes of a document in one go while it holds the
+interpreter lock (100 ms for 2 MB of YAML). A process reads its work from stdin and writes the result to stdout. If it
+cannot be started or fails, a thread does the work.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from apm_s3._tasks import run_all
 T = TypeVar("T")
 
 THREAD_BYTES = 256 * 1024
-"""The largest sources that are left to a thread."""
+"""The largest sources that a thread checks."""
 
 SHARE_BYTES = 1024**2
-"""What a further process is started for: half a second's work, twice the time of its start."""
+"""The work that justifies another process: half a second, twice the time to start one."""
 
 MAX_SHARE = 32 * 1024**2
-"""What a process is given: putting it together holds the event loop for some 20 ms."""
+"""The maximum input of a process: pickling it blocks the event loop for about 20 ms."""
 
 _SLICE = 1024**2
 
 MAX_PROCESSES = 4
-"""At once for one bundle; each takes some 70 MB."""
+"""Concurrent processes for one bundle; each needs about 70 MB."""
 
 _MAIN = "from apm_s3.validators._offload import serve; serve()"
 
 
 async def run_beside(work: Callable[[], T], size: int) -> T:
-    """What `work`, which can be pickled where it has more than `THREAD_BYTES` of sources, returns."""
+    """Run `work` and return its result. Above `THREAD_BYTES` of sources, it must be picklable."""
     if size > THREAD_BYTES and sys.executable:
         answer = await _in_process(work)
         if answer is not None:
@@ -50,12 +50,12 @@ async def run_beside(work: Callable[[], T], size: int) -> T:
 async def run_shared(
     work: Callable[[Mapping[str, bytes]], Callable[[], Mapping[str, T]]], files: Mapping[str, bytes]
 ) -> dict[str, T]:
-    """What the work for each share of `files` returns, by name; large ones are shared out among the processors."""
+    """Run the work for `files`, divided among the processors if they are large, and return the results by name."""
     total = sum(map(len, files.values()))
     at_once = min(_processors(), MAX_PROCESSES)
     count = 1 if total <= THREAD_BYTES else max(min(at_once, -(-total // SHARE_BYTES)), -(-total // MAX_SHARE))
     shares: list[dict[str, bytes]] = [{} for _ in range(count)]
-    # Large ones first, in turn: shares of about the same size.
+    # Distribute large files first, in turn, for shares of about the same size.
     for at, name in enumerate(sorted(files, key=lambda name: len(files[name]), reverse=True)):
         shares[at % count][name] = files[name]
     calls = (run_beside(work(share), sum(map(len, share.values()))) for share in shares)
@@ -64,12 +64,12 @@ async def run_shared(
 
 
 def _processors() -> int:
-    """Those that this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 async def _in_process(work: Callable[[], object]) -> bytes | None:
-    """The answer of a process of its own, None where there is none to be had."""
+    """Run `work` in a separate process and return its output; None if that fails."""
     paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     try:
         process = await asyncio.create_subprocess_exec(
@@ -85,18 +85,18 @@ async def _in_process(work: Callable[[], object]) -> bytes | None:
         await _send(process, work)
         answer, _ = await process.communicate()
     finally:
-        # Cancelled while it works: nobody waits for its answer any more.
+        # After a cancellation, nobody waits for the result.
         if process.returncode is None:
             process.kill()
     return answer if process.returncode == 0 else None
 
 
 async def _send(process: asyncio.subprocess.Process, work: Callable[[], object]) -> None:
-    """Hand `work` to a process, in slices between which the event loop has its turn."""
+    """Send `work` to a process in slices, so that the event loop is not blocked."""
     pipe, message = process.stdin, memoryview(pickle.dumps(work))
     if pipe is None:
         raise AssertionError("it was started with a pipe")
-    # A process that ends before it has read everything says so by its return code.
+    # If a process exits before it has read everything, its return code shows it.
     with suppress(BrokenPipeError, ConnectionResetError):
         for start in range(0, len(message), _SLICE):
             pipe.write(message[start : start + _SLICE])
@@ -105,8 +105,8 @@ async def _send(process: asyncio.subprocess.Process, work: Callable[[], object])
 
 
 def serve() -> None:
-    """The process: read one piece of work from the input, write what it returns to the output."""
-    # Trees have no cycles: walking them is half of the time, for nothing.
+    """Run in the process: read the work from stdin, and write its result to stdout."""
+    # Trees have no cycles, and garbage collection would take half of the time.
     gc.disable()
     work: Callable[[], object] = pickle.load(sys.stdin.buffer)  # noqa: S301 - our own parent wrote it
     sys.stdout.buffer.write(pickle.dumps(work()))

@@ -1,7 +1,7 @@
 """The types of github.com/prometheus/common, which Prometheus, Alertmanager and Loki share: HTTP clients, TLS,
 durations.
 
-`SCALARS` and `HOOKS` go into the schema of each tool.
+`SCALARS` and `HOOKS` are part of each tool's schema.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _AUTH = ("basic_auth", "authorization", "oauth2")
 
 
 def parse_common_url(text: str) -> Url:
-    """A URL as Go parses it. What is refused is not quoted: URLs hold passwords.
+    """Parse a URL as Go does. Errors do not quote it, because URLs may contain passwords.
 
     Raises:
         Mismatch: not a URL.
@@ -44,11 +44,11 @@ def parse_common_url(text: str) -> Url:
     try:
         return parse_url(text)
     except BadUrl as exc:
-        raise Mismatch("url", f"not a URL: {exc}") from exc
+        raise Mismatch("url", f"invalid URL: {exc}") from exc
 
 
 def parse_tls_version(text: str) -> str:
-    """One of the four names of TLS versions.
+    """Parse one of the four names of TLS versions.
 
     Raises:
         Mismatch: another name.
@@ -59,7 +59,7 @@ def parse_tls_version(text: str) -> str:
 
 
 def at_most_one(struct: Struct, context: Context, names: tuple[str, ...], rule: str = "exclusive-fields") -> bool:
-    """Report when more than one of `names` is set; whether that was so."""
+    """Report if more than one of `names` is set, and return whether this is the case."""
     used = [name for name in names if not struct.empty(name) and name not in struct.failed]
     if len(used) > 1:
         struct.error(context, used[1], rule, f"at most one of {', '.join(names)} may be set")
@@ -67,7 +67,7 @@ def at_most_one(struct: Struct, context: Context, names: tuple[str, ...], rule: 
 
 
 def check_tls(tls: Struct, context: Context) -> None:
-    """One source for each of ca, cert and key, and cert and key together."""
+    """Check that ca, cert and key have one source each, and that cert and key are set together."""
     for part in ("ca", "cert", "key"):
         at_most_one(tls, context, (part, f"{part}_file", f"{part}_ref"))
     cert, key = (any(not tls.empty(f"{part}{end}") for end in ("", "_file", "_ref")) for part in ("cert", "key"))
@@ -80,7 +80,7 @@ def check_tls(tls: Struct, context: Context) -> None:
 
 
 def check_proxy(client: Struct, context: Context) -> None:
-    """Proxy settings that exclude or need one another."""
+    """Check proxy settings that are mutually exclusive or depend on each other."""
     url = client.get("proxy_url")
     has_url = isinstance(url, Url) and url.text != ""
     from_environment = bool(client.get("proxy_from_environment"))
@@ -89,15 +89,15 @@ def check_proxy(client: Struct, context: Context) -> None:
         message = "proxy_connect_header needs proxy_url or proxy_from_environment"
         client.error(context, "proxy_connect_header", "required-field", message)
     if from_environment and has_url:
-        client.error(context, "proxy_url", "exclusive-fields", "proxy_from_environment excludes proxy_url")
+        client.error(context, "proxy_url", "exclusive-fields", "proxy_url cannot be used with proxy_from_environment")
     if from_environment and client.get("no_proxy"):
-        client.error(context, "no_proxy", "exclusive-fields", "proxy_from_environment excludes no_proxy")
+        client.error(context, "no_proxy", "exclusive-fields", "no_proxy cannot be used with proxy_from_environment")
     elif client.get("no_proxy") and url is None and not unknown:
         client.error(context, "no_proxy", "required-field", "no_proxy needs proxy_url")
 
 
 def check_http_client(client: Struct, context: Context) -> None:
-    """The rules of HTTPClientConfig.Validate, for every structure that has an HTTP client's fields inline."""
+    """Check the rules of HTTPClientConfig.Validate, for every struct with inline fields of an HTTP client."""
     bearer = ("bearer_token", "bearer_token_file")
     at_most_one(client, context, bearer, "auth-exclusive")
     has_bearer = not all(client.empty(name) for name in bearer)
@@ -106,7 +106,7 @@ def check_http_client(client: Struct, context: Context) -> None:
         message = "at most one of basic_auth, oauth2 and authorization may be set"
         client.error(context, used[1], "auth-exclusive", message)
     if has_bearer and used:
-        message = f"{used[0]} excludes bearer_token and bearer_token_file"
+        message = f"{used[0]} cannot be used with bearer_token or bearer_token_file"
         client.error(context, used[0], "auth-exclusive", message)
     if (basic := client.struct("basic_auth")) is not None:
         at_most_one(basic, context, ("username", "username_file", "username_ref"), "auth-exclusive")
@@ -139,10 +139,10 @@ def _check_oauth2(oauth2: Struct, context: Context) -> None:
 
 
 def check_http_headers(client: Struct, context: Context) -> None:
-    """No header of `http_headers` may be one that the client sets itself."""
+    """Check that `http_headers` has no header that the client sets itself."""
     for name in client.get("http_headers") or ():
         if name.lower() in _RESERVED_HEADERS:
-            client.error(context, ("http_headers", name), "reserved-header", f"header {name!r} may not be set here")
+            client.error(context, ("http_headers", name), "reserved-header", f"header {name!r} cannot be set here")
 
 
 SCALARS: Mapping[str, Parser] = {

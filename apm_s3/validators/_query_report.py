@@ -1,4 +1,4 @@
-"""How a problem in a query inside a document is reported: on the token, in the document's own lines."""
+"""Reports a problem in a query at its token, with the line and column in the document."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from apm_s3.validators._query.problems import QueryProblem
 
 
 def report_query(owner: Struct, field: str, language: str, problem: QueryProblem, context: Context) -> None:
-    """Report `problem` in the query that `field` of `owner` holds."""
+    """Report `problem` in the query in `field` of `owner`."""
     node, path = owner.place(field)
-    message = f"not {language}: {problem.message}"
+    message = f"invalid {language}: {problem.message}"
     context.add(context.issue_inside(node, path, problem.start, language.lower(), message, problem.hint))

@@ -1,4 +1,4 @@
-"""Files that the files of a bundle refer to: patterns with what they match, and secrets and certificates by name."""
+"""Files that a bundle refers to: by patterns, and secrets and certificates by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WRITTEN = frozenset(("query_log_file", "scrape_failure_log_file"))
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """One entry of a list of patterns: its text, and where it stands."""
+    """One entry of a list of patterns: its text and position."""
 
     text: str
     node: Node
@@ -25,7 +25,7 @@ class Pattern:
 
 
 def patterns_in(root: Node | None, field: str) -> Iterator[Pattern]:
-    """The patterns that the list `field` of a document holds."""
+    """Yield the patterns in the list `field` of a document."""
     if root is None or root.kind != MAPPING or field not in root.entries:
         return
     listed = root.entries[field][1]
@@ -35,17 +35,17 @@ def patterns_in(root: Node | None, field: str) -> Iterator[Pattern]:
 
 
 def matching(owner: Member, pattern: Pattern, members: Collection[Member]) -> list[Member] | None:
-    """The files of the bundle that a pattern in `owner` matches; None after reporting that it is no pattern."""
+    """Return the files of the bundle that a pattern in `owner` matches; None after reporting an invalid pattern."""
     try:
         check_glob(pattern.text)
         folder = dirname(owner.name)
         found = [member for member in members if glob_matches(pattern.text, folder, member.name)]
     except BadGlob as exc:
-        message = f"{pattern.text[:80]!r} is no pattern of file names: {exc}"
+        message = f"{pattern.text[:80]!r} is not a valid pattern: {exc}"
         owner.context.error(pattern.node, pattern.path, "file-glob", message)
         return None
     if pattern.text.startswith("/"):
-        # The bundle lies in one place: the more of an absolute pattern a name agrees with, the surer that is.
+        # The bundle is in one folder: the longer the match with an absolute pattern, the more certain the folder.
         found = [member for member in found if member is not owner]
         deepest = max((member.name.count("/") for member in found), default=0)
         found = [member for member in found if member.name.count("/") == deepest]
@@ -55,7 +55,7 @@ def matching(owner: Member, pattern: Pattern, members: Collection[Member]) -> li
 
 
 def folders_of(members: Collection[Member]) -> set[str]:
-    """The folders that the names of files make."""
+    """Return the folders of the files."""
     found: set[str] = set()
     for member in members:
         folder = dirname(member.name)
@@ -66,16 +66,16 @@ def folders_of(members: Collection[Member]) -> set[str]:
 
 
 def notice_absent_files(owner: Member, members: Collection[Member]) -> None:
-    """Tell which certificates, keys and credentials a relative path names that the bundle does not hold.
+    """Report relative paths of certificates, keys and credentials that are not in the bundle.
 
-    A tool takes such a path from the folder of its configuration, so the file has to get there in another way.
+    A tool resolves such a path from the folder of its configuration, so the file must be put there in another way.
     """
     names = {member.name for member in members}
     folder = dirname(owner.name)
     for name, node, path in _named_files(owner.root, None):
         if not node.text.startswith("/") and normpath(join(folder, node.text)) not in names:
             message = (
-                f"{name} names {node.text[:80]!r}, which is not in this bundle: it must lie beside the configuration"
+                f"{name} names {node.text[:80]!r}, which is not in this bundle; the tool reads it from the same folder"
             )
             owner.context.notice(node, path, "file-not-in-bundle", message)
 

@@ -1,4 +1,4 @@
-"""Checks of a document's top level: it is a mapping, and its keys are known."""
+"""Checks that a document's top level is a mapping with known keys."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from apm_s3.validators._reading.nodes import MAPPING, Document, Node
 
 
 def take_issues(document: Document, context: Context) -> Node | None:
-    """Report what the reader met, and return the root."""
+    """Report the issues of the reader, and return the root."""
     for issue in document.issues:
         context.add(issue)
     return document.root
 
 
 def check_top_level(root: Node | None, known: Collection[str], context: Context) -> Node | None:
-    """`root` if it is a mapping, after reporting keys that are not in `known`; an empty `known` allows any."""
+    """Return `root` if it is a mapping, and report keys not in `known`; an empty `known` allows any."""
     if root is None:
         return None
     if root.kind != MAPPING:
@@ -24,6 +24,6 @@ def check_top_level(root: Node | None, known: Collection[str], context: Context)
         return None
     for name, (key, _) in root.entries.items():
         if known and name not in known:
-            message = f"unknown field {name[:80]!r}; known here are {', '.join(sorted(known))}"
+            message = f"unknown field {name[:80]!r}; known fields: {', '.join(sorted(known))}"
             context.error(key, (None, name), "unknown-field", message, context.hint(name, known))
     return root

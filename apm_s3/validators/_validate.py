@@ -1,4 +1,4 @@
-"""The entry points: one document or a bundle in, one report out, on the event loop or beside it."""
+"""The entry points: validate one document or a bundle, in the event loop or outside it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LEVELS = get_args(Level)
 _MODES = get_args(MatcherMode)
 
 _INLINE_BYTES = 16 * 1024
-"""What an asynchronous call checks on the event loop itself: a few milliseconds' worth."""
+"""The size that an asynchronous call checks in the event loop itself, in a few milliseconds."""
 
 _CONCEALER = "apm_s3.validators._secrets.reports"
 
@@ -45,7 +45,7 @@ _memory = ResultMemory()
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a validation was asked for, beside the source. See `validate_config`."""
+    """The options of a validation. See `validate_config`."""
 
     target_version: str | None = None
     level: Level = "full"
@@ -53,41 +53,41 @@ class Terms:
 
     @property
     def target(self) -> Version | None:
-        """The release that a document must fit, None for the newest known one."""
+        """Return the target release, None for the newest known one."""
         return parse_version(self.target_version)
 
     def context(self) -> Context:
-        """A context for the check of one document."""
+        """Return a context for the check of one document."""
         return Context(self.target, self.matchers)
 
     def check(self) -> None:
-        """Refuse what is not known.
+        """Refuse unknown options.
 
         Raises:
             InvalidOption: unknown level or mode, or not a version.
         """
         if self.level not in _LEVELS:
-            raise InvalidOption(f"no such level: {self.level!r}", hint=f"choose from {', '.join(_LEVELS)}")
+            raise InvalidOption(f"unknown level: {self.level!r}", hint=f"choose from {', '.join(_LEVELS)}")
         if self.matchers not in _MODES:
-            raise InvalidOption(f"no such mode of matchers: {self.matchers!r}", hint=f"choose from {', '.join(_MODES)}")
+            raise InvalidOption(f"unknown matcher mode: {self.matchers!r}", hint=f"choose from {', '.join(_MODES)}")
         parse_version(self.target_version)
 
 
 class ToolValidator(Protocol):
-    """What the package of a tool offers."""
+    """The interface of a tool's package."""
 
     KINDS: tuple[str, ...]
     READ_TOGETHER: tuple[str, ...]
-    """The kinds whose nodes `check_bundle` asks for; of others it takes what was mentioned."""
+    """The kinds whose nodes `check_bundle` reads; for others it uses their mentions."""
 
     def infer_kind(self, source: Source) -> str | None:
-        """The kind that `source` seems to be, by its name and content; None when it is none of this tool's."""
+        """Return the kind of `source`, guessed from its name and content; None if it does not belong to this tool."""
 
     def check(self, kind: str, source: Source, context: Context) -> None:
         """Report the problems of one document. May raise `Unreadable`."""
 
     def check_bundle(self, members: list[Member]) -> None:
-        """Report what the files of a bundle, each checked by itself already, say wrongly about one another."""
+        """Report inconsistencies between the files of a bundle, each of which has already been checked by itself."""
 
 
 def validate_config(
@@ -100,19 +100,19 @@ def validate_config(
     level: Level = "full",
     matchers: MatcherMode = "fallback",
 ) -> ValidationReport:
-    """Check one configuration of `tool` as the tool's own loader would, and report every problem at once.
+    """Check one configuration of `tool` as the tool's own loader would, and report all problems together.
 
-    `source` is text, bytes, the Path of a file, or a mapping. `kind` is inferred from `name` and the content when it
-    is not given: prometheus `config`, `rules`, `targets`, `tests`, `web`; alertmanager `config`, `templates`, `web`;
+    `source` is text, bytes, the Path of a file, or a mapping. By default, `kind` is inferred from `name` and content:
+    prometheus `config`, `rules`, `targets`, `tests`, `web`; alertmanager `config`, `templates`, `web`;
     loki `config`, `rules`; jaeger `config`, `sampling`, `ui`; grafana `ini`, `provisioning`, `dashboard`.
-    `target_version` (`2.53`) makes it fit that release, else the newest known. `level="external"` also asks promtool
-    or amtool where they are installed. `matchers` is the mode in which Alertmanager reads matchers: `classic` and
-    `utf8-strict` are those of its feature flags. A text that cannot be read makes a report with an error, never an
-    exception.
+    `target_version` (`2.53`) selects the release to check against, by default the newest known one.
+    `level="external"` also runs promtool or amtool, if installed. `matchers` selects Alertmanager's matcher mode:
+    `classic` and `utf8-strict` are those of its feature flags. If the text cannot be read, the report has an error;
+    no exception is raised.
 
     Raises:
-        InvalidOption: unknown tool, kind, level or mode, or not a version.
-        TypeError: `source` is none of the above.
+        InvalidOption: the tool, kind, level, mode or version is not valid.
+        TypeError: `source` has another type.
         OSError: `source` is a Path that cannot be read.
     """
     terms = Terms(target_version, level, matchers)
@@ -125,7 +125,7 @@ def validate_config(
 
 
 def infer_kind(tool: str, name: str, raw: bytes) -> str | None:
-    """The kind that a file of a bundle seems to be; None for one that is none of the tool's, such as a certificate.
+    """Guess the kind of a file of a bundle; None for one that does not belong to the tool, such as a certificate.
 
     Raises:
         InvalidOption: unknown tool.
@@ -143,7 +143,7 @@ async def validate_config_async(
     level: Level = "full",
     matchers: MatcherMode = "fallback",
 ) -> ValidationReport:
-    """`validate_config`, with what takes long off the event loop: in a thread, or a process where it is large."""
+    """As `validate_config`, without blocking the event loop: large inputs are checked in a thread or a process."""
     if isinstance(source, FilePath):
         name, source = name or source.name, await asyncio.to_thread(read_capped, source)
     terms = Terms(target_version, level, matchers)
@@ -158,7 +158,7 @@ async def validate_config_async(
     )
     if level == "full" and _is_light(tool, source):
         return run()
-    # In a thread as well: it imports the tool's package at its first use.
+    # In a thread, because the first use imports the tool's package.
     await asyncio.to_thread(_prepare, tool, kind, terms)
     return await run_beside(run, len(source) if isinstance(source, str | bytes | bytearray) else 0)
 
@@ -171,13 +171,13 @@ def validate_bundle(
     level: Level = "full",
     matchers: MatcherMode = "fallback",
 ) -> ValidationReport:
-    """Check all files of a tool's bundle: each by itself, then what they say about one another.
+    """Check all files of a tool's bundle: each by itself, then the references between them.
 
-    Every issue carries the name of its file. Files that are none of the tool's kinds (certificates, notes) are
-    listed as skipped.
+    Every issue has the name of its file. Files that do not belong to the tool (certificates, notes) are listed as
+    skipped.
 
     Raises:
-        InvalidOption: unknown tool, level or mode, or not a version.
+        InvalidOption: the tool, level, mode or version is not valid.
     """
     terms = Terms(target_version, level, matchers)
     _check_options(tool, None, terms)
@@ -192,16 +192,16 @@ async def validate_bundle_async(
     level: Level = "full",
     matchers: MatcherMode = "fallback",
 ) -> ValidationReport:
-    """`validate_bundle`, with what takes long off the event loop: in a thread, or in processes where it is large.
+    """As `validate_bundle`, without blocking the event loop: large inputs are checked in a thread or processes.
 
-    What a file's own check gave is remembered in this process: only files that have changed are checked again, and
-    what all of them say about one another.
+    The results of single files are cached in this process: only changed files are checked again, and the references
+    between all files.
     """
     if level == "full" and _is_light(tool, b"".join(files.values()) if len(files) == 1 else None):
         return validate_bundle(tool, files, target_version=target_version, level=level, matchers=matchers)
     terms = Terms(target_version, level, matchers)
     module = await asyncio.to_thread(_prepare, tool, None, terms)
-    # What promtool and amtool say is asked anew: it depends on which of them are installed.
+    # promtool and amtool are always run again: the result depends on which of them are installed.
     keys = await asyncio.to_thread(keys_of, tool, files, target_version, matchers) if level == "full" else {}
     results = _memory.find(keys)
     fresh = await run_shared(
@@ -216,7 +216,7 @@ async def validate_bundle_async(
 
 
 def check_files(tool: str, files: Mapping[str, bytes], terms: Terms) -> dict[str, FileResult]:
-    """What the check of each file by itself gives, by name."""
+    """Check each file by itself, and return the results by name."""
     return {name: _check_file(_tool(tool), tool, name, raw, terms) for name, raw in files.items()}
 
 
@@ -233,7 +233,7 @@ def _check_file(module: ToolValidator, tool: str, name: str, raw: bytes, terms: 
 def check_together(
     tool: str, files: Mapping[str, bytes], results: Mapping[str, FileResult], terms: Terms
 ) -> ValidationReport:
-    """What the files of a bundle say about one another, after what their own checks gave."""
+    """Check the references between the files of a bundle, and add the results of their own checks."""
     module, target = _tool(tool), terms.target
     skipped, members = dict[str, None](), []
     for name, raw in files.items():
@@ -249,7 +249,7 @@ def check_together(
 
 
 def _read(module: ToolValidator, kind: str | None, source: Source) -> Node | None:
-    """The nodes of a file as its own check read them."""
+    """Return the nodes of a file, as read by its own check."""
     if kind is None:
         return None
     with suppress(Unreadable):
@@ -258,16 +258,16 @@ def _read(module: ToolValidator, kind: str | None, source: Source) -> Node | Non
 
 
 def _check_options(tool: str, kind: str | None, terms: Terms) -> ToolValidator:
-    """The package of the tool, if all options are known."""
+    """Return the tool's package, if all options are valid."""
     module = _tool(tool)
     terms.check()
     if kind is not None and kind not in module.KINDS:
-        raise InvalidOption(f"{tool} has no kind {kind!r}", hint=f"choose from {', '.join(module.KINDS)}")
+        raise InvalidOption(f"unknown kind for {tool}: {kind!r}", hint=f"choose from {', '.join(module.KINDS)}")
     return module
 
 
 def _prepare(tool: str, kind: str | None, terms: Terms) -> ToolValidator:
-    """As `_check_options`, with everything loaded that a light check needs on the event loop."""
+    """As `_check_options`, and load everything that a light check needs in the event loop."""
     importlib.import_module(_CONCEALER)
     return _check_options(tool, kind, terms)
 
@@ -285,7 +285,7 @@ def _check(tool: str, kind: str, source: Source, context: Context, level: Level)
             text = source.text if source.data is None else json.dumps(source.data, default=str)
             ask_tool(tool, kind, text, context)
     if context.issues:
-        # Importing the validators stays cheap: most documents are right.
+        # Imported here to keep the import of the validators cheap: most documents are valid.
         from apm_s3.validators._secrets.reports import Concealer  # noqa: PLC0415
 
         context.revise(Concealer(source.text if source.data is None else source.root, source.format).conceal)
@@ -293,7 +293,7 @@ def _check(tool: str, kind: str, source: Source, context: Context, level: Level)
 
 def _tool(tool: str) -> ToolValidator:
     if tool not in TOOLS:
-        raise InvalidOption(f"no such tool: {tool!r}", hint=f"choose from {', '.join(TOOLS)}")
+        raise InvalidOption(f"unknown tool: {tool!r}", hint=f"choose from {', '.join(TOOLS)}")
     return cast("ToolValidator", importlib.import_module(_module_name(tool)))
 
 
@@ -302,7 +302,7 @@ def _module_name(tool: str) -> str:
 
 
 def _is_light(tool: str, source: ConfigSource | None) -> bool:
-    # The first use of a tool loads its tables; a mapping's size is unknown until it is walked.
+    # The first use of a tool loads its tables; the size of a mapping is not known before it is walked.
     if source is None or isinstance(source, Mapping | FilePath):
         return False
     if not {_module_name(tool), _CONCEALER} <= sys.modules.keys():

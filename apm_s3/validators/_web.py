@@ -1,4 +1,4 @@
-"""The web configuration (TLS, users, headers) that Prometheus and Alertmanager read with `--web.config.file`.
+"""The web configuration (TLS, users, headers) that Prometheus and Alertmanager read from `--web.config.file`.
 
 https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md.
 """
@@ -49,7 +49,7 @@ _TABLE = {
     "web.TLSVersion": {},
 }
 _SINCE = {"prometheus": (3, 5), "alertmanager": (0, 29)}
-"""The releases that can limit the rate of requests."""
+"""The first releases that can limit the rate of requests."""
 _HEADERS: dict[str, tuple[str, ...]] = {
     "Content-Security-Policy": (),
     "Strict-Transport-Security": (),
@@ -79,7 +79,7 @@ _CIPHERS = tuple(
         ),
     )
 )
-"""https://pkg.go.dev/crypto/tls#CipherSuites, and the RSA ones that older releases of Go count there."""
+"""https://pkg.go.dev/crypto/tls#CipherSuites, and the RSA suites that older releases of Go list there."""
 _BCRYPT_LENGTH = 59
 _COST = re.compile(r"\$2[^$]?\$(\d\d)", re.DOTALL)
 _COSTS = range(4, 32)
@@ -121,7 +121,7 @@ def _one_of(what: str, known: tuple[str, ...]) -> Parser:
 
 
 def _check_tls(tls: Struct, context: Context) -> None:
-    """A certificate with its key, and authorities only where clients have to show a certificate."""
+    """Check that a certificate has its key, and that client CAs are set only if clients must present certificates."""
     used = [name for name in ("cert", "key", "client_ca") if not (tls.empty(name) and tls.empty(f"{name}_file"))]
     kind = tls.get("client_auth_type") or ""
     if not used and not kind:
@@ -137,7 +137,7 @@ def _check_tls(tls: Struct, context: Context) -> None:
         tls.unknown(context, "client_auth_type", "type of client authentication", kind, _CLIENT_AUTH[1:])
     elif "client_ca" in used and kind in _CLIENT_AUTH[:2]:
         where = "client_ca" if not tls.empty("client_ca") else "client_ca_file"
-        message = f"{where} needs a client_auth_type that asks for certificates"
+        message = f"{where} needs a client_auth_type that verifies certificates"
         tls.error(context, where, "required-field", message, "write RequireAndVerifyClientCert")
 
 
@@ -145,14 +145,14 @@ def _check_headers(http: Struct, context: Context) -> None:
     for name, value in (http.get("headers") or {}).items():
         values = _HEADERS.get(name)
         if values is None:
-            message = f"header {name[:80]!r} may not be set here; known are {', '.join(_HEADERS)}"
+            message = f"header {name[:80]!r} cannot be set here; allowed headers: {', '.join(_HEADERS)}"
             http.error(context, ("headers", name), "reserved-header", message, context.hint(name, _HEADERS))
         elif values and value not in values and isinstance(value, str):
             http.unknown(context, ("headers", name), f"value of {name}", value, values)
 
 
 def _check_users(config: Struct, context: Context) -> None:
-    """Passwords are hashes of bcrypt. They are never quoted."""
+    """Check that passwords are bcrypt hashes. They are never quoted."""
     for name, value in (config.get("basic_auth_users") or {}).items():
         if isinstance(value, str) and not _is_bcrypt(value):
             message = f"the password of {name[:80]!r} is not a bcrypt hash"

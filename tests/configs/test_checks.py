@@ -61,6 +61,6 @@ async def test_what_was_not_checked_is_told_in_the_warnings_and_logged_once(
         await store.upload("jaeger", "staging", files={"config.yaml": variable, "a.txt": text}) for text in "ab"
     ]
 
-    said = "skipped: the configuration is a variable, and is only known once that is expanded"
+    said = "skipped: the whole configuration is a variable, which is only known when it is expanded"
     assert [[line for line in release.warnings if "skipped" in line] for release in releases] == [[said], [said]]
     assert [record.getMessage() for record in caplog.records] == [said]

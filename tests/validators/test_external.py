@@ -46,7 +46,7 @@ def test_a_missing_program_is_a_skipped_check(tool):
     report = ask()
 
     assert report.ok
-    assert "promtool was not asked: it is not on the path" in report.skipped
+    assert "promtool was not run: it is not on the path" in report.skipped
 
 
 def test_a_program_of_the_targeted_release_makes_an_error_without_what_it_quotes(tool):
@@ -65,7 +65,7 @@ def test_a_program_that_hangs_is_stopped_at_the_deadline(tool, monkeypatch):
     monkeypatch.setattr(external, "DEADLINE", 0.2)
     tool("while :; do :; done")
 
-    assert "promtool gave no answer: TimeoutExpired" in ask().skipped
+    assert "promtool gave no result: TimeoutExpired" in ask().skipped
 
 
 def test_each_place_that_a_program_names_is_an_issue_of_its_own(tool):

@@ -203,7 +203,7 @@ def test_a_field_that_is_not_known_yet_is_said_to_come_later():
     report = validate_config("prometheus", job("enable_compression: true"), target_version="2.48")
 
     assert [issue.message for issue in report.errors] == [
-        "field 'enable_compression' is known from 2.49 on, and the target is 2.48"
+        "field 'enable_compression' was added in 2.49, but the target version is 2.48"
     ]
 
 

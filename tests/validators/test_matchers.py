@@ -69,7 +69,7 @@ def test_what_the_default_takes_in_the_classic_grammar_only_gives_a_warning(text
 def test_what_both_grammars_read_otherwise_gives_a_warning() -> None:
     (warning,) = check('a="\\t"', "fallback").warnings
 
-    assert "reads this matcher otherwise" in warning.message
+    assert "reads this matcher differently" in warning.message
 
 
 def test_names_to_group_by_and_to_compare_are_utf_8_but_in_the_classic_mode() -> None:
@@ -99,9 +99,9 @@ def test_a_mistake_in_a_matcher_is_reported_on_its_character(line: int, column: 
 
 
 def test_a_mode_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(InvalidOption, match="no such mode of matchers: 'new'"):
+    with pytest.raises(InvalidOption, match="unknown matcher mode: 'new'"):
         validate_config("alertmanager", document("a=b"), matchers="new")  # type: ignore[arg-type]
-    with pytest.raises(InvalidOption, match="no such mode of matchers: 'new'"):
+    with pytest.raises(InvalidOption, match="unknown matcher mode: 'new'"):
         validate_bundle("alertmanager", {}, matchers="new")  # type: ignore[arg-type]
 
 

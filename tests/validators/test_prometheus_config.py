@@ -277,7 +277,7 @@ def test_a_removed_field_is_said_to_be_removed():
     text = job("scrape_classic_histograms: true")
 
     assert check(text, target_version="2.50").ok
-    assert "removed by 3.0" in check(text).errors[0].message
+    assert "removed in 3.0" in check(text).errors[0].message
 
 
 def test_relabelling_that_leaves_a_target_without_an_address_is_refused():

@@ -17,7 +17,7 @@ READ_TOGETHER = ("config", "templates", "web")
 
 
 def infer_kind(source: Source) -> str | None:
-    """`templates` for `*.tmpl`, `web` for its sections, else `config` for YAML."""
+    """Infer `templates` from `*.tmpl`, `web` from its sections, else `config` for YAML."""
     if source.name is not None and source.name.endswith((".tmpl", ".template")):
         return "templates"
     if (
@@ -42,7 +42,7 @@ def check(kind: str, source: Source, context: Context) -> None:
         return
     root = take_issues(source.document("yaml", library="v2"), context)
     if root is None:
-        context.add(Issue(Severity.ERROR, "", 1, 1, "root-route", "no route: a root route with a receiver is needed"))
+        context.add(Issue(Severity.ERROR, "", 1, 1, "root-route", "no route: a root route with a receiver is required"))
         return
     if config_schema().decode(CONFIG, root, context) is None:
-        context.error(root, None, "root-route", "no route: a root route with a receiver is needed")
+        context.error(root, None, "root-route", "no route: a root route with a receiver is required")

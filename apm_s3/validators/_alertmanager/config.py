@@ -1,4 +1,4 @@
-"""The whole configuration: globals, and what receivers, routes and intervals say about one another."""
+"""The whole configuration: globals, and the references between receivers, routes and intervals."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ _FROM_GLOBAL: dict[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = {
         (("token_id", "token_id_file"), ("rocketchat_token_id", "rocketchat_token_id_file")),
     ),
 }
-"""What an integration may leave to the global section: any one of the first, or any one of the second."""
+"""Settings that an integration may take from the global section: one of the first, or one of the second."""
 
 
 def parse_host_port(text: str) -> str:
-    """`host:port`, as Go's net.SplitHostPort takes it.
+    """Check `host:port` as Go's net.SplitHostPort does.
 
     Raises:
-        Mismatch: not so.
+        Mismatch: it is not valid.
     """
     host, colon, port = text.rpartition(":")
     if not text:
@@ -65,7 +65,7 @@ def parse_host_port(text: str) -> str:
 
 
 def check_global(settings: Struct, context: Context) -> None:
-    """Each secret, or the file that holds it; one way for Slack."""
+    """Check that each secret is set directly or by file, not both, and how Slack is configured."""
     for name in _EXCLUSIVE:
         if not settings.empty(name) and not settings.empty(f"{name}_file"):
             message = f"at most one of {name} and {name}_file may be set"
@@ -74,24 +74,24 @@ def check_global(settings: Struct, context: Context) -> None:
 
 
 def _check_global_slack(settings: Struct, context: Context) -> None:
-    """The token excludes a URL other than the one that it is for."""
+    """Check that the URL is the one that the token is for."""
     token = next((name for name in _SLACK_TOKENS if not settings.empty(name)), None)
     url = next((name for name in ("slack_api_url", "slack_api_url_file") if not settings.empty(name)), None)
     if token is None or url is None or {url, "slack_app_url"} & settings.failed:
         return
     app_url = _SLACK_APP_URL if settings.empty("slack_app_url") else settings.place("slack_app_url")[0].text
     if url == "slack_api_url_file" or settings.place(url)[0].text != app_url:
-        settings.error(context, token, "exclusive-fields", f"{token} excludes {url}, unless that is slack_app_url")
+        settings.error(context, token, "exclusive-fields", f"{token} and {url} conflict, unless it is slack_app_url")
 
 
 def check_config(config: Struct, context: Context) -> None:
-    """The rules of Config.UnmarshalYAML."""
+    """Check the rules of Config.UnmarshalYAML."""
     receivers = _check_receivers(config, context)
     intervals = _check_intervals(config, context)
     route = config.struct("route")
     if route is None:
         if "route" not in config.failed:
-            config.error(context, "route", "root-route", "no route: a root route with a receiver is needed")
+            config.error(context, "route", "root-route", "no route: a root route with a receiver is required")
         return
     check_root(route, context)
     if "receivers" not in config.failed:
@@ -104,7 +104,7 @@ def _check_receivers(config: Struct, context: Context) -> set[str]:
     for _, receiver in config.structs("receivers"):
         name = receiver.get("name")
         if name and name in names:
-            receiver.error(context, "name", "duplicate-name", f"there are several receivers named {name[:80]!r}")
+            receiver.error(context, "name", "duplicate-name", f"the receiver name {name[:80]!r} is not unique")
         names.add(name or "")
         check_inline_templates(receiver, context)
         for field, needs in _FROM_GLOBAL.items():
@@ -146,6 +146,6 @@ def _check_intervals(config: Struct, context: Context) -> set[str]:
             if interval.empty("name"):
                 interval.error(context, "name", "required-field", "a time interval needs a name")
             elif name in names:
-                interval.error(context, "name", "duplicate-name", f"there are several {what}s named {name[:80]!r}")
+                interval.error(context, "name", "duplicate-name", f"the {what} name {name[:80]!r} is not unique")
             names.add(name)
     return names

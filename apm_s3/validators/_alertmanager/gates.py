@@ -1,7 +1,7 @@
-"""Which release of Alertmanager knows which field, from 0.25 on.
+"""The releases of Alertmanager that know each field, from 0.25.
 
-From https://github.com/prometheus/alertmanager/blob/main/CHANGELOG.md. A field without an entry is as old as 0.25.
-Fields of 0.35, which the tables do not have yet, carry their kind.
+From https://github.com/prometheus/alertmanager/blob/main/CHANGELOG.md. Fields without an entry exist
+since 0.25 or earlier. Fields of 0.35, which the tables do not have yet, have their kind here.
 """
 
 from __future__ import annotations

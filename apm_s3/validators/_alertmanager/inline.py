@@ -1,7 +1,8 @@
 """Notification templates inside the settings of receivers.
 
-Alertmanager parses them when it notifies, and not before: a broken one loads, and then no notification gets through.
-So they give warnings: https://prometheus.io/docs/alerting/latest/configuration/#receiver-integration-settings.
+Alertmanager parses them only when it sends a notification: a configuration with a broken template loads, but its
+notifications fail. So they are warnings:
+https://prometheus.io/docs/alerting/latest/configuration/#receiver-integration-settings.
 """
 
 from __future__ import annotations
@@ -20,25 +21,25 @@ _PLAIN = frozenset((
     "api_type", "auth_identity", "auth_password", "auth_secret", "auth_username", "hello", "http_config", "mrkdwn_in",
     "parse_mode", "sigv4", "smarthost", "threading", "tls_config",
 ))  # fmt: skip
-"""Settings of an integration that are no templates; the paths of files are none either."""
+"""Settings of an integration that are not templates; paths of files are not templates either."""
 
 _LOADED = frozenset((("webhook_configs", "url"), ("responders", "type")))
-"""Templates that are parsed when the configuration is loaded: their types check them."""
+"""Templates that are parsed when the configuration is loaded; their types check them."""
 
 
 def check_inline_templates(receiver: Struct, context: Context) -> None:
-    """Warn of templates in the settings of a receiver that do not parse."""
+    """Warn about templates in the settings of a receiver that do not parse."""
     functions = known_in(context, TEMPLATE_FUNCTIONS)
     for text, node, path in templates_of(receiver.node, receiver.path):
         problem = template_problem(text, functions)
         if problem is not None and not _is_loaded(path):
-            message = f"not a template, so that no notification of this receiver gets through: {problem[0]}"
+            message = f"invalid template, so this receiver's notifications will fail: {problem[0]}"
             issue = context.issue_inside(node, path, problem[1], "template", message, severity=Severity.WARNING)
             context.add(issue)
 
 
 def templates_of(receiver: Node, path: Path) -> Iterator[tuple[str, Node, Path]]:
-    """The templates in the settings of a receiver, each with its node and path."""
+    """Yield the templates in the settings of a receiver, each with its node and path."""
     for field, (_, integrations) in receiver.entries.items():
         if field.endswith("_configs"):
             yield from _texts(integrations, (path, field))

@@ -1,4 +1,4 @@
-"""Time intervals: when routes are muted or active.
+"""Time intervals in which routes are muted or active.
 
 https://prometheus.io/docs/alerting/latest/configuration/#time_interval-0.
 """
@@ -25,17 +25,17 @@ _SHORTEST_MONTH = 28
 
 
 def check_times(times: Struct, context: Context) -> None:
-    """`start_time` and `end_time`, both, in order."""
+    """Check that `start_time` and `end_time` are both set, and in order."""
     values = []
     for name in ("start_time", "end_time"):
         text = times.get(name) or ""
         if name in times.failed:
             return
         if not text:
-            times.error(context, name, "required-field", "start_time and end_time must both be given")
+            times.error(context, name, "required-field", "start_time and end_time must both be set")
             return
         if not _TIME.fullmatch(text):
-            times.error(context, name, "time", f"not a time: {text[:20]!r}; write it as 09:00, up to 24:00")
+            times.error(context, name, "time", f"invalid time: {text[:20]!r}; write it as 09:00, up to 24:00")
             return
         values.append(text)
     if values[0] >= values[1]:
@@ -43,10 +43,10 @@ def check_times(times: Struct, context: Context) -> None:
 
 
 def parse_weekdays(text: str) -> str:
-    """`monday` or `monday:friday`.
+    """Parse `monday` or `monday:friday`.
 
     Raises:
-        Mismatch: not so.
+        Mismatch: it is not valid.
     """
     begin, end = _range(text, _weekday)
     if begin > end:
@@ -55,10 +55,10 @@ def parse_weekdays(text: str) -> str:
 
 
 def parse_months(text: str) -> str:
-    """`march`, `3` or `march:5`.
+    """Parse `march`, `3` or `march:5`.
 
     Raises:
-        Mismatch: not so.
+        Mismatch: it is not valid.
     """
     begin, end = _range(text, _month)
     if begin > end:
@@ -67,10 +67,10 @@ def parse_months(text: str) -> str:
 
 
 def parse_years(text: str) -> str:
-    """`2026` or `2026:2028`.
+    """Parse `2026` or `2026:2028`.
 
     Raises:
-        Mismatch: not so.
+        Mismatch: it is not valid.
     """
     begin, end = _range(text, lambda part: _number(part, "year"))
     if begin > end:
@@ -79,17 +79,17 @@ def parse_years(text: str) -> str:
 
 
 def parse_days_of_month(text: str) -> str:
-    """`1`, `1:5` or, from the end of the month, `-3:-1`.
+    """Parse `1`, `1:5` or, from the end of the month, `-3:-1`.
 
     Raises:
-        Mismatch: not so.
+        Mismatch: it is not valid.
     """
     begin, end = _range(text, lambda part: _number(part, "day of the month"))
     for day in (begin, end):
         if day == 0 or not -31 <= day <= 31:
-            raise Mismatch("out-of-range", f"{day} is no day of the month; allowed are 1 to 31 and -31 to -1")
+            raise Mismatch("out-of-range", f"{day} is not a day of the month; use 1 to 31 or -31 to -1")
     if begin < 0 < end:
-        raise Mismatch("range-order", "the end day must be negative when the start day is")
+        raise Mismatch("range-order", "the end day must be negative if the start day is")
     first, last = (_SHORTEST_MONTH + day if day < 0 else day for day in (begin, end))
     if first > last:
         raise Mismatch("range-order", f"end day {end} is always before start day {begin}")
@@ -97,10 +97,10 @@ def parse_days_of_month(text: str) -> str:
 
 
 def parse_location(text: str) -> str:
-    """A name of the time zone database, `UTC` or `Local`.
+    """Parse a name from the time zone database, `UTC` or `Local`.
 
     Raises:
-        Mismatch: no such zone.
+        Mismatch: unknown time zone.
     """
     known = _zones()
     if text in ("", "UTC", "Local") or not known or text in known:
@@ -110,14 +110,14 @@ def parse_location(text: str) -> str:
 
 @cache
 def _zones() -> frozenset[str]:
-    """The zones that this machine knows; none where it has no time zone database."""
+    """Return the time zones known on this machine; empty without a time zone database."""
     return frozenset(available_timezones())
 
 
 def _range(text: str, member: Callable[[str], int]) -> tuple[int, int]:
     parts = text.lower().split(":")
     if len(parts) > 2:
-        raise Mismatch("range", f"not a range: {text[:40]!r}; write it as first:last")
+        raise Mismatch("range", f"invalid range: {text[:40]!r}; write it as first:last")
     values = []
     for index, part in enumerate(parts):
         try:
@@ -131,7 +131,7 @@ def _range(text: str, member: Callable[[str], int]) -> tuple[int, int]:
 def _weekday(text: str) -> int:
     if text not in _WEEKDAYS:
         raise Mismatch(
-            "weekday", f"{text[:40]!r} is no weekday; write it out in English: monday", did_you_mean(text, _WEEKDAYS)
+            "weekday", f"{text[:40]!r} is not a weekday; write it in full: monday", did_you_mean(text, _WEEKDAYS)
         )
     return _WEEKDAYS.index(text)
 
@@ -140,12 +140,12 @@ def _month(text: str) -> int:
     if text in _MONTHS:
         return _MONTHS.index(text) + 1
     if not _NUMBER.fullmatch(text):
-        raise Mismatch("month", f"{text[:40]!r} is no month; write it as march or 3", did_you_mean(text, _MONTHS))
-    # Alertmanager does not ask for one of 1 to 12: another month just never comes.
+        raise Mismatch("month", f"{text[:40]!r} is not a month; write it as march or 3", did_you_mean(text, _MONTHS))
+    # Alertmanager does not require 1 to 12: any other month never matches.
     return int(text)
 
 
 def _number(text: str, what: str) -> int:
     if not _NUMBER.fullmatch(text):
-        raise Mismatch("number", f"{text[:40]!r} is no {what}")
+        raise Mismatch("number", f"{text[:40]!r} is not a {what}")
     return int(text)

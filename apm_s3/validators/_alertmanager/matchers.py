@@ -1,7 +1,7 @@
 """Matchers of routes and inhibition rules, in the three modes that Alertmanager can run in.
 
-`utf8-strict` takes the UTF-8 grammar, `classic` the one before it, `fallback`, the default, first the UTF-8 grammar and
-then the classic one: https://prometheus.io/docs/alerting/latest/configuration/#utf-8-in-alertmanager.
+`utf8-strict` uses the UTF-8 grammar, `classic` the older one. `fallback`, the default, tries the UTF-8 grammar first
+and then the classic one: https://prometheus.io/docs/alerting/latest/configuration/#utf-8-in-alertmanager.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from apm_s3.validators._query.literals import BadLiteral, source_offset, unquote
 from apm_s3.validators._reading.nodes import Node, Path
 
 UTF8_MATCHERS = (0, 27)
-"""The release that brought the UTF-8 grammar: https://github.com/prometheus/alertmanager/blob/main/CHANGELOG.md."""
+"""The first release with the UTF-8 grammar: https://github.com/prometheus/alertmanager/blob/main/CHANGELOG.md."""
 
 _HINT = 'write it as name="value" or name=~"regex"'
 _RESERVED = frozenset("{}!=~,\\\"'`")
@@ -37,7 +37,7 @@ _WANTED = (
 
 @dataclass(frozen=True, slots=True)
 class Matcher:
-    """One matcher: what it says."""
+    """One matcher."""
 
     name: str
     operator: str
@@ -49,7 +49,7 @@ class Matcher:
 
 
 class BadMatcher(Exception):
-    """Why a text is not a list of matchers; `offset` is where in it."""
+    """Why a text is not a valid list of matchers; `offset` is the position of the problem."""
 
     def __init__(self, message: str, offset: int = 0, hint: str | None = _HINT) -> None:
         super().__init__(message)
@@ -67,12 +67,12 @@ class _Lexeme:
 
 
 def is_classic(context: Context) -> bool:
-    """Whether names and matchers are read as they were before UTF-8."""
+    """Return whether names and matchers are read with the classic grammar."""
     return context.matchers == "classic" or context.is_before(UTF8_MATCHERS)
 
 
 def decode_matchers(node: Node, path: Path, context: Context) -> Any:
-    """A codec: the matchers in a text, read in the mode that Alertmanager runs in."""
+    """Decode the matchers in a text, in Alertmanager's mode."""
     text = decode_string(node, path, context)
     if text is INVALID:
         return INVALID
@@ -96,7 +96,7 @@ def decode_matchers(node: Node, path: Path, context: Context) -> Any:
 
 def _refused(problem: BadMatcher | None, node: Node, path: Path, context: Context) -> Any:
     if problem is not None:
-        message = f"not a matcher: {problem.message}"
+        message = f"invalid matcher: {problem.message}"
         context.add(context.issue_inside(node, path, problem.offset, "matcher", message, problem.hint))
     return INVALID
 
@@ -104,21 +104,21 @@ def _refused(problem: BadMatcher | None, node: Node, path: Path, context: Contex
 def _warn_of_fallback(
     matchers: list[Matcher], problem: BadMatcher | None, node: Node, path: Path, context: Context
 ) -> None:
-    """Alertmanager logs a warning too; it will refuse the text, or read it otherwise, without its fallback."""
+    """Warn as Alertmanager does: without its fallback, it will refuse the text or read it differently."""
     instead = f"write it as {', '.join(map(str, matchers))[:200]}"
     if problem is None:
-        message, offset = "the UTF-8 grammar reads this matcher otherwise; Alertmanager takes it in its classic form", 0
+        message, offset = "the UTF-8 grammar reads this matcher differently; Alertmanager uses the classic reading", 0
     else:
-        message = f"only the classic grammar takes this matcher: {problem.message}"
+        message = f"only the classic grammar accepts this matcher: {problem.message}"
         offset = problem.offset
     context.add(context.issue_inside(node, path, offset, "matcher", message, instead, severity=Severity.WARNING))
 
 
 def parse_utf8(text: str) -> list[Matcher]:
-    """The matchers in `text`, by the UTF-8 grammar.
+    """Parse the matchers in `text` with the UTF-8 grammar.
 
     Raises:
-        BadMatcher: not so.
+        BadMatcher: it is not valid.
     """
     _check_length(text)
     lexemes = _lex(text)
@@ -147,10 +147,10 @@ def parse_utf8(text: str) -> list[Matcher]:
 
 
 def parse_classic(text: str) -> list[Matcher]:
-    """The matchers in `text`, by the classic grammar.
+    """Parse the matchers in `text` with the classic grammar.
 
     Raises:
-        BadMatcher: not so.
+        BadMatcher: it is not valid.
     """
     _check_length(text)
     return [_classic_matcher(start, token) for start, token in _classic_tokens(text)]
@@ -172,7 +172,7 @@ def _matcher(lexemes: list[_Lexeme]) -> Matcher:
     if "~" in operator and (error := regex_error(value)):
         literal = lexemes[2]
         inside = source_offset(literal.raw, error.offset) if literal.raw.startswith('"') else error.offset
-        raise BadMatcher(f"the value of {name[:80]!r} is {regex_message(error)}", literal.start + inside, error.hint)
+        raise BadMatcher(f"value of {name[:80]!r}: {regex_message(error)}", literal.start + inside, error.hint)
     return Matcher(name, operator, value)
 
 
@@ -200,7 +200,7 @@ def _lexeme(text: str, at: int) -> _Lexeme:
     if char == '"':
         return _quoted(text, at)
     if char in _RESERVED:
-        raise BadMatcher(f"{char!r} may only stand inside double quotes", at)
+        raise BadMatcher(f"{char!r} is only allowed inside double quotes", at)
     match = _UNQUOTED.match(text, at)
     raw = match[0] if match else char
     return _Lexeme("text", raw, at, raw)
@@ -218,7 +218,7 @@ def _quoted(text: str, at: int) -> _Lexeme:
     except BadLiteral as exc:
         raise BadMatcher(f"inside double quotes: {exc.message}", at + exc.at) from exc
     if not value.isascii() and any("\udc80" <= char <= "\udcff" for char in value):
-        raise BadMatcher("what stands inside double quotes is not UTF-8", at)
+        raise BadMatcher("the text inside double quotes is not UTF-8", at)
     return _Lexeme("text", value, at, raw)
 
 
@@ -252,7 +252,7 @@ def _classic_matcher(start: int, token: str) -> Matcher:
     begin, value = start + match.start(3), _classic_value(match[3], start + match.start(3))
     if "~" in match[2] and (error := regex_error(value)):
         at = begin + match[3].startswith('"') + error.offset
-        raise BadMatcher(f"the value of {match[1][:80]!r} is {regex_message(error)}", at, error.hint)
+        raise BadMatcher(f"value of {match[1][:80]!r}: {regex_message(error)}", at, error.hint)
     return Matcher(match[1], match[2], value)
 
 

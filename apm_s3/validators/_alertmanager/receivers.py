@@ -1,4 +1,4 @@
-"""Receivers: what each integration needs, and what excludes what.
+"""Receivers: required and mutually exclusive settings of each integration.
 
 https://prometheus.io/docs/alerting/latest/configuration/#receiver-integration-settings.
 """
@@ -17,7 +17,7 @@ from apm_s3.validators._reading.nodes import SCALAR
 from apm_s3.validators._reading.scalars import is_null
 
 PLACEHOLDER = "<secret>"
-"""What Alertmanager prints in place of a secret, and reads back."""
+"""What Alertmanager prints instead of a secret, and accepts as one."""
 
 _PARSE_MODES = ("", "Markdown", "MarkdownV2", "HTML")
 _RESPONDERS = ("team", "teams", "user", "escalation", "schedule")
@@ -28,36 +28,36 @@ _RESERVED_VICTOROPS = (
 
 
 def parse_http_url(text: str) -> Url:
-    """An http or https URL with a host. What is refused is not quoted: URLs hold tokens.
+    """Parse an http or https URL with a host. Errors do not quote it, because URLs may contain tokens.
 
     Raises:
-        Mismatch: not so.
+        Mismatch: it is not valid.
     """
     try:
         url = parse_url(text)
     except BadUrl as exc:
-        raise Mismatch("url", f"not a URL: {exc}") from exc
+        raise Mismatch("url", f"invalid URL: {exc}") from exc
     if url.scheme not in ("http", "https"):
-        raise Mismatch("url", f"unsupported scheme {url.scheme[:20]!r}; the URL begins with http:// or https://")
+        raise Mismatch("url", f"unsupported scheme {url.scheme[:20]!r}; the URL must begin with http:// or https://")
     if not url.host:
-        raise Mismatch("url", "the host is missing in the URL")
+        raise Mismatch("url", "the URL has no host")
     return url
 
 
 def parse_secret_url(text: str) -> Url:
-    """As `parse_http_url`; the placeholder of a secret is taken for one."""
+    """As `parse_http_url`, but also accept the placeholder of a secret."""
     return Url("https", "secret", "", text) if text == PLACEHOLDER else parse_http_url(text)
 
 
 def parse_template_url(text: str) -> Url | None:
-    """A URL, or what may be a template that makes one; None for an empty text.
+    """Parse a URL, or a possible template of one; None for an empty text.
 
     Raises:
-        Mismatch: neither.
+        Mismatch: it is neither.
     """
     if "{{" not in text:
         return parse_secret_url(text) if text else None
-    # Whether it is a template that the release knows is for `check_webhook` to say.
+    # `check_webhook` checks whether the target release allows templates here.
     return Url("https", "template", "", text)
 
 
@@ -78,7 +78,7 @@ TEMPLATE_FUNCTIONS: dict[str, Version | None] = {name: since for since, names in
 
 
 def one_of(struct: Struct, context: Context, names: tuple[str, ...]) -> None:
-    """Report when none, or more than one, of `names` is set."""
+    """Report if none, or more than one, of `names` is set."""
     if all(struct.empty(name) for name in names):
         struct.error(context, names[0], "required-field", f"one of {' and '.join(names)} must be set")
     at_most_one(struct, context, names)
@@ -89,7 +89,7 @@ def _pair(name: str) -> tuple[str, str]:
 
 
 def pairs(*names: str) -> Hook:
-    """A hook: each of `names` excludes the file that it can be read from."""
+    """Return a hook: each of `names` is mutually exclusive with its file."""
 
     def check(struct: Struct, context: Context) -> None:
         for name in names:
@@ -99,7 +99,7 @@ def pairs(*names: str) -> Hook:
 
 
 def required(*names: str) -> Hook:
-    """A hook: each of `names` is set."""
+    """Return a hook: each of `names` must be set."""
 
     def check(struct: Struct, context: Context) -> None:
         for name in names:
@@ -110,7 +110,7 @@ def required(*names: str) -> Hook:
 
 
 def needs_pair(*names: str) -> Hook:
-    """A hook: each of `names`, or its file, is set, and not both."""
+    """Return a hook: exactly one of each name and its file must be set."""
 
     def check(struct: Struct, context: Context) -> None:
         for name in names:
@@ -120,7 +120,7 @@ def needs_pair(*names: str) -> Hook:
 
 
 def check_email(email: Struct, context: Context) -> None:
-    """A recipient, and no header twice in another case."""
+    """Check the recipient, and that no header is repeated in another case."""
     seen: set[str] = set()
     for name in email.get("headers") or ():
         if name.title() in seen:
@@ -129,35 +129,35 @@ def check_email(email: Struct, context: Context) -> None:
 
 
 def check_slack(slack: Struct, context: Context) -> None:
-    """One way to authenticate; what updates a message needs the token."""
+    """Check that there is one way to authenticate, and that message updates have a token."""
     if slack.has("app_token") or not slack.empty("app_token_file"):
         for name in ("api_url", "api_url_file"):
             if not slack.empty(name):
-                slack.error(context, name, "exclusive-fields", f"app_token excludes {name}")
+                slack.error(context, name, "exclusive-fields", f"{name} cannot be used with app_token")
                 return
 
 
 def check_slack_action(action: Struct, context: Context) -> None:
-    """A type, a text, and a name or a url."""
+    """Check that an action has a type, a text, and a name or a url."""
     required("type", "text")(action, context)
     if action.empty("url") and action.empty("name"):
         action.error(context, "url", "required-field", "an action needs a url or a name")
 
 
 def check_pagerduty(pagerduty: Struct, context: Context) -> None:
-    """A routing key or a service key."""
+    """Check that there is a routing key or a service key."""
     keys = ("routing_key", "routing_key_file", "service_key", "service_key_file")
     if all(pagerduty.empty(name) for name in keys):
         pagerduty.error(context, "routing_key", "required-field", f"one of {', '.join(keys)} must be set")
     if context.is_before((0, 30)):
         for name in pagerduty.get("details") or ():
             if pagerduty.place("details", name)[0].kind != SCALAR:
-                message = f"the detail {name[:80]!r} is no text, as Alertmanager needs it before 0.30"
+                message = f"the detail {name[:80]!r} must be text before Alertmanager 0.30"
                 pagerduty.error(context, ("details", name), "wrong-type", message)
 
 
 def check_responder(responder: Struct, context: Context) -> None:
-    """Somebody, of a known kind (or of one that a template names)."""
+    """Check that the responder is named, and of a known type (or one from a template)."""
     names = ("id", "username", "name")
     if all(responder.empty(name) for name in names):
         responder.error(context, "name", "required-field", f"one of {', '.join(names)} must be set")
@@ -165,40 +165,40 @@ def check_responder(responder: Struct, context: Context) -> None:
     if "{{" in kind:
         problem = template_problem(kind, known_in(context, TEMPLATE_FUNCTIONS))
         if problem:
-            responder.error(context, "type", "template", f"not a template: {problem[0]}")
+            responder.error(context, "type", "template", f"invalid template: {problem[0]}")
     elif kind.lower() not in _RESPONDERS and "type" not in responder.failed:
         responder.unknown(context, "type", "type", kind, _RESPONDERS)
 
 
 def check_wechat(wechat: Struct, context: Context) -> None:
-    """A known type of message."""
+    """Check the message type."""
     kind = wechat.get("message_type") or "text"
     if kind not in ("text", "markdown"):
         wechat.unknown(context, "message_type", "message type", kind, ("text", "markdown"))
 
 
 def check_victorops(victorops: Struct, context: Context) -> None:
-    """No custom field with the name of one that is always sent."""
+    """Check that no custom field has the name of a built-in field."""
     for name in victorops.get("custom_fields") or ():
         if name in _RESERVED_VICTOROPS:
-            victorops.error(context, ("custom_fields", name), "reserved-name", f"{name!r} is sent by itself already")
+            victorops.error(context, ("custom_fields", name), "reserved-name", f"{name!r} is a built-in field")
 
 
 def check_pushover(pushover: Struct, context: Context) -> None:
-    """One way to format."""
+    """Check that there is one way to format."""
     if pushover.get("html") and pushover.get("monospace"):
-        pushover.error(context, "monospace", "exclusive-fields", "html and monospace exclude each other")
+        pushover.error(context, "monospace", "exclusive-fields", "html and monospace are mutually exclusive")
 
 
 def check_sns(sns: Struct, context: Context) -> None:
-    """One address: a topic, a target or a phone number."""
+    """Check that there is one address: a topic, a target or a phone number."""
     names = ("target_arn", "topic_arn", "phone_number")
     if sum(not sns.empty(name) for name in names) in (0, 2) and not set(names) & sns.failed:
         sns.error(context, "topic_arn", "required-field", f"exactly one of {', '.join(names)} must be set")
 
 
 def check_telegram(telegram: Struct, context: Context) -> None:
-    """A chat, and a known way to format."""
+    """Check the chat and the format."""
     if telegram.empty("chat_id") and telegram.empty("chat_id_file"):
         telegram.error(context, "chat_id", "required-field", "chat_id is missing")
     at_most_one(telegram, context, _pair("chat_id"))
@@ -207,14 +207,14 @@ def check_telegram(telegram: Struct, context: Context) -> None:
 
 
 def check_webex(webex: Struct, context: Context) -> None:
-    """A room, and the authorization to write there."""
+    """Check the room and the authorization."""
     client = webex.struct("http_config")
     if "http_config" not in webex.failed and (client is None or not client.has("authorization")):
         webex.error(context, "http_config", "required-field", "http_config.authorization is missing")
 
 
 def check_incidentio(incidentio: Struct, context: Context) -> None:
-    """A token, or an HTTP client that authorizes."""
+    """Check that there is a token, or an HTTP client with authorization."""
     client = incidentio.struct("http_config")
     tokens = _pair("alert_source_token")
     if all(incidentio.empty(name) for name in tokens) and (client is None or not client.has("authorization")):
@@ -223,25 +223,25 @@ def check_incidentio(incidentio: Struct, context: Context) -> None:
 
 
 def check_webhook(webhook: Struct, context: Context) -> None:
-    """Before 0.30 the URL is never empty and no template: https://github.com/prometheus/alertmanager/pull/4798."""
+    """Check that before 0.30 the URL is not empty and not a template: https://github.com/prometheus/alertmanager/pull/4798."""
     node, path = webhook.place("url")
     if not webhook.given("url") or "url" in webhook.failed or is_null(node):
         return
     if not context.is_before((0, 30)):
         problem = template_problem(node.text, known_in(context, TEMPLATE_FUNCTIONS))
         if problem is not None:
-            message = f"not a template: {problem[0]}"
+            message = f"invalid template: {problem[0]}"
             context.add(context.issue_inside(node, path, problem[1], "template", message))
     elif "{{" in node.text or (not node.text and not webhook.empty("url_file")):
         try:
             parse_secret_url(node.text)
         except Mismatch as exc:
-            more = ", and templates are known from 0.30 on" if node.text else ""
+            more = "; templates are allowed since 0.30" if node.text else ""
             webhook.error(context, "url", exc.rule, exc.message + more)
 
 
 def check_receiver(receiver: Struct, context: Context) -> None:
-    """A name, a label of it that agrees, and no empty entries."""
+    """Check the name, its label, and that there are no empty entries."""
     name = receiver.get("name")
     if receiver.empty("name"):
         receiver.error(context, "name", "required-field", "a receiver needs a name")
@@ -288,4 +288,4 @@ HOOKS: dict[str, tuple[Callable[[Struct, Context], None], ...]] = {
     "notify/telegram.TelegramConfig": (pairs("bot_token"), check_telegram),
     "notify/webhook.WebhookConfig": (needs_pair("url"), check_webhook),
 }
-"""By the type of the integration."""
+"""The checks by type of integration."""

@@ -13,7 +13,7 @@ _EVERYTHING = "..."
 
 
 def check_route(route: Struct, context: Context) -> None:
-    """The rules of Route.UnmarshalYAML."""
+    """Check the rules of Route.UnmarshalYAML."""
     _check_label_maps(route, ("match", "match_re"), context)
     _check_group_by(route, context)
     for name in ("group_interval", "repeat_interval"):
@@ -25,7 +25,7 @@ def check_route(route: Struct, context: Context) -> None:
 
 
 def check_inhibit_rule(rule: Struct, context: Context) -> None:
-    """The rules of InhibitRule.UnmarshalYAML."""
+    """Check the rules of InhibitRule.UnmarshalYAML."""
     _check_label_maps(rule, ("source_match", "source_match_re", "target_match", "target_match_re"), context)
     for index, name in rule.strings("equal"):
         if not is_label_name(name, legacy=is_classic(context)):
@@ -33,7 +33,7 @@ def check_inhibit_rule(rule: Struct, context: Context) -> None:
 
 
 def check_root(route: Struct, context: Context) -> None:
-    """What only the root route must, and must not have."""
+    """Check what the root route must and must not have."""
     if route.empty("receiver"):
         route.error(context, "receiver", "root-route", "the root route must name a default receiver")
     for name in ("match", "match_re", "matchers"):
@@ -47,7 +47,7 @@ def check_root(route: Struct, context: Context) -> None:
 
 
 def check_references(route: Struct, receivers: set[str], intervals: set[str], context: Context) -> None:
-    """Receivers and time intervals that any route names are defined."""
+    """Check that the receivers and time intervals of all routes are defined."""
     for each in _all_routes(route):
         name = each.get("receiver")
         if name and name not in receivers:
@@ -75,14 +75,14 @@ def _check_label_maps(owner: Struct, fields: tuple[str, ...], context: Context) 
     for field in fields:
         for name, value in (owner.get(field) or {}).items():
             if not is_label_name(name, legacy=True):
-                message = f"{name[:80]!r} is no label name here; use matchers for UTF-8 names"
+                message = f"{name[:80]!r} is not a valid label name here; use matchers for UTF-8 names"
                 owner.error(context, (field, name), "label-name", message, at_key=True)
             if value is None:
                 owner.error(context, (field, name), "regex", f"the regular expression for {name[:80]!r} is missing")
 
 
 def _no_label(name: str) -> str:
-    return f"{name[:80]!r} is no label name here ([a-zA-Z_][a-zA-Z0-9_]*)" if name else "a label name cannot be empty"
+    return f"{name[:80]!r} is not a valid label name ([a-zA-Z_][a-zA-Z0-9_]*)" if name else "a label name is empty"
 
 
 def _check_group_by(route: Struct, context: Context) -> None:
@@ -94,5 +94,5 @@ def _check_group_by(route: Struct, context: Context) -> None:
             route.error(context, ("group_by", index), "duplicate-name", f"label {name[:80]!r} is listed twice")
         seen.add(name)
     if _EVERYTHING in seen and len(seen) > 1:
-        message = f"{_EVERYTHING!r} groups by all labels: no other label can stand beside it"
+        message = f"{_EVERYTHING!r} groups by all labels, so it cannot be combined with other labels"
         route.error(context, "group_by", "exclusive-fields", message)

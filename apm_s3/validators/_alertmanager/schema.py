@@ -31,17 +31,17 @@ def _check_tracing(tracing: Struct, context: Context) -> None:
     if tracing.empty("endpoint"):
         tracing.error(context, "endpoint", "required-field", "tracing needs an endpoint")
     if tracing.get("compression") not in (None, "", "gzip"):
-        tracing.error(context, "compression", "enum", "unknown compression; allowed is gzip")
+        tracing.error(context, "compression", "enum", "unknown compression; use gzip")
 
 
 def _check_output(output: Struct, context: Context) -> None:
     if context.target is not None and not context.is_before((0, 35)) and output.empty("name"):
-        output.error(context, "name", "required-field", "an output of the event recorder needs a name from 0.35 on")
+        output.error(context, "name", "required-field", "an output of the event recorder needs a name since 0.35")
 
 
 @cache
 def config_schema() -> Schema:
-    """The types of alertmanager.yml, read with yaml.v2."""
+    """Return the types of alertmanager.yml, read with yaml.v2."""
     return Schema(
         load_table("alertmanager"),
         scalars={

@@ -1,4 +1,4 @@
-"""Notification templates, and what a bundle's configuration says of them.
+"""Notification templates, and their use in a bundle's configuration.
 
 https://prometheus.io/docs/alerting/latest/notification_examples/#defining-reusable-templates.
 """
@@ -20,7 +20,7 @@ from apm_s3.validators._reading.nodes import MAPPING, SEQUENCE, Unreadable, posi
 from apm_s3.validators._references import matching, notice_absent_files, patterns_in
 
 _DEFAULT = re.compile(r"__\w+|(?:\w+\.)*default(?:\.\w+)*", re.ASCII)
-"""Names that Alertmanager's own templates have: `slack.default.title`, `__subject`."""
+"""Names of Alertmanager's own templates: `slack.default.title`, `__subject`."""
 
 
 def check_templates(source: Source, context: Context) -> None:
@@ -30,11 +30,11 @@ def check_templates(source: Source, context: Context) -> None:
     if problem is not None:
         message, offset = problem
         line, column = position(text, offset)
-        context.add(Issue(Severity.ERROR, "", line, column, "template", f"not a template: {message}"))
+        context.add(Issue(Severity.ERROR, "", line, column, "template", f"invalid template: {message}"))
 
 
 def check_bundle(members: list[Member]) -> None:
-    """Report patterns that match no file, files that none matches, and templates that are defined nowhere."""
+    """Report patterns without a matching file, files without a matching pattern, and undefined templates."""
     for member in members:
         if member.kind == "web":
             notice_absent_files(member, members)
@@ -59,17 +59,17 @@ def _check_patterns(main: Member, members: list[Member]) -> None:
     for pattern in patterns:
         found = matching(main, pattern, members)
         if found == [] and not pattern.text.startswith("/"):
-            message = f"{pattern.text[:80]!r} matches no file of this bundle"
+            message = f"{pattern.text[:80]!r} does not match any file in this bundle"
             main.context.warn(pattern.node, pattern.path, "missing-file", message)
         matched.update(dict.fromkeys(found or ()))
     for member in matched:
         if member.kind != "templates":
-            # Whatever its name is: Alertmanager parses it.
+            # Alertmanager parses it, whatever its name is.
             member.kind = "templates"
             _parse(member)
     for member in members:
         if member.kind == "templates" and not member.used:
-            message = f"no entry of templates in {main.name} matches this file: Alertmanager will not load it"
+            message = f"no entry of templates in {main.name} matches this file, so Alertmanager will not load it"
             member.context.add(Issue(Severity.WARNING, "", 1, 1, "unused-file", message))
 
 
@@ -77,7 +77,7 @@ def _parse(member: Member) -> None:
     try:
         check_templates(Source(member.raw, member.name), member.context)
     except Unreadable:
-        message = "templates matches this file, but it is no text"
+        message = "templates matches this file, but it is not text"
         member.context.add(Issue(Severity.ERROR, "", 1, 1, "file-kind", message))
 
 
@@ -110,4 +110,4 @@ def _undefined(names: TemplateNames, defined: Iterable[str]) -> list[tuple[str, 
 
 
 def _message(name: str) -> str:
-    return f"template {name[:80]!r} is defined in no file of the bundle"
+    return f"template {name[:80]!r} is not defined in this bundle"

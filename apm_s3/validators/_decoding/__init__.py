@@ -1,12 +1,11 @@
-"""Nodes in, values of the *target's* type out, as Go's YAML libraries decode: from tables of fields, with small
-hooks.
+"""Decodes nodes to typed values as Go's YAML libraries do, with tables of fields and small hooks.
 
-A tool brings a `Schema`: the table of its types (`data/<tool>.json`: every structure and field with its kind),
-parsers for named scalars, codecs for types that decode themselves, and hooks that check a decoded structure.
+A tool has a `Schema`: the table of its types (`_data/<tool>.json`: every struct and field with its kind), parsers for
+named scalars, codecs for types with their own decoding, and hooks that check a decoded struct.
 
-The kind of a field is `string`, `bool`, `int`, `uint16`, `float64`, `any` ..., a structure of the table, `[]kind`
-for a list, `{}kind` for a mapping, or `base:name` for a named scalar, where `name` may have a parser. The names are
-Go's own (`prometheus/config.ScrapeConfig`).
+The kind of a field is `string`, `bool`, `int`, `uint16`, `float64`, `any` ..., a struct of the table, `[]kind` for a
+list, `{}kind` for a mapping, or `base:name` for a named scalar, where `name` may have a parser. The names are Go's
+(`prometheus/config.ScrapeConfig`).
 
     SCHEMA = Schema(
         load_table("prometheus"),
@@ -17,6 +16,6 @@ Go's own (`prometheus/config.ScrapeConfig`).
     config = SCHEMA.decode("prometheus/config.Config", root, context)
 
 A hook reads `struct.get("name", default)`, `struct.empty("name")`, `struct.structs("name")` and reports with
-`struct.error(context, "name", rule, message)`, which finds the place by itself. Fields that did not decode have been
-reported; `get` gives their default, and `empty` is false for them, so that no second error follows from the first.
+`struct.error(context, "name", rule, message)`, which finds the position. Fields that failed to decode have already been
+reported; `get` returns the default for them, and `empty` is false, so that they cause no second error.
 """

@@ -1,4 +1,4 @@
-"""Codecs for what every Go type is made of: strings, booleans, numbers, lists, maps and `any`."""
+"""Codecs of the basic Go types: strings, booleans, numbers, lists, maps and `any`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _INTEGERS = {
 
 
 def wrong_type(node: Node, path: Path, context: Context, expected: str) -> Any:
-    """Report that `node` is not what was `expected`; gives INVALID."""
+    """Report that `node` is not what was `expected`, and return INVALID."""
     found = _SHAPES[node.kind]
     if node.kind == SCALAR:
         found = "null" if is_null(node) else "text" if not node.plain else f"{_kind_of(node)}"
@@ -39,7 +39,7 @@ def _kind_of(node: Node) -> str:
 
 
 def decode_string(node: Node, path: Path, context: Context) -> Any:
-    """The raw text of any scalar, `""` for null."""
+    """Return the raw text of any scalar, `""` for null."""
     if node.kind != SCALAR:
         return wrong_type(node, path, context, "text")
     if node.tag is not None:
@@ -58,7 +58,7 @@ def _tagged_string(node: Node, path: Path, context: Context) -> Any:
 
 
 def decode_bool(node: Node, path: Path, context: Context) -> Any:
-    """true, false, and yaml.v2's yes, no, on, off, y, n; a quoted one is text."""
+    """Decode true, false, and yaml.v2's yes, no, on, off, y, n; quoted values are text."""
     value = _resolved(node, path, context)
     if value is None:
         return False
@@ -66,14 +66,14 @@ def decode_bool(node: Node, path: Path, context: Context) -> Any:
 
 
 def decode_bool_v3(node: Node, path: Path, context: Context) -> Any:
-    """As yaml.v3 has it: true and false, and some old words even in quotes."""
+    """Decode as yaml.v3 does: true and false, and some old words even in quotes."""
     if node.kind == SCALAR and node.text in _V3_BOOLS and node.tag is None:
         return _V3_BOOLS[node.text]
     return decode_bool(node, path, context)
 
 
 def integer_codec(kind: str) -> Codec:
-    """Whole numbers within the range of `kind`; floats are cut, as Go cuts them."""
+    """Return a codec for integers in the range of `kind`; floats are truncated, as in Go."""
     low, high = _INTEGERS[kind]
 
     def decode(node: Node, path: Path, context: Context) -> Any:
@@ -103,7 +103,7 @@ def decode_float(node: Node, path: Path, context: Context) -> Any:
 
 
 def decode_any(node: Node, path: Path, context: Context) -> Any:
-    """Plain data, whatever it is."""
+    """Return plain data of any type."""
     if node.kind == SCALAR:
         return _resolved(node, path, context)
     if node.kind == MAPPING:
@@ -112,7 +112,7 @@ def decode_any(node: Node, path: Path, context: Context) -> Any:
 
 
 def _resolved(node: Node, path: Path, context: Context) -> Any:
-    """The value of a scalar; the node itself, which fits no type, for anything else."""
+    """Return the value of a scalar; for anything else the node itself, which no type accepts."""
     if node.kind != SCALAR:
         return node
     try:
@@ -123,9 +123,9 @@ def _resolved(node: Node, path: Path, context: Context) -> Any:
 
 
 def scalar_codec(parse: Parser, *, yaml: int = 2) -> Codec:
-    """A named scalar: the text of any scalar, parsed; None for null.
+    """Return a codec for a named scalar: the parsed text of any scalar; None for null.
 
-    yaml.v2 hands `Null` and `NULL` to the parser, as an empty text: only `null`, `~` and nothing are null to it there.
+    yaml.v2 passes `Null` and `NULL` to the parser as an empty text: there, only `null`, `~` and nothing are null.
     """
     nulls = _V2_NULLS if yaml == 2 else NULLS
 
@@ -147,7 +147,7 @@ def scalar_codec(parse: Parser, *, yaml: int = 2) -> Codec:
 
 
 def report_mismatch(mismatch: Mismatch, node: Node, path: Path, context: Context) -> None:
-    """Report that the text of `node` does not fit its type."""
+    """Report that the text of `node` does not match its type."""
     hint = mismatch.hint or (context.hint(node.text, mismatch.allowed) if mismatch.allowed else None)
     if mismatch.offset is None:
         context.error(node, path, mismatch.rule, mismatch.message, hint)
@@ -156,14 +156,14 @@ def report_mismatch(mismatch: Mismatch, node: Node, path: Path, context: Context
 
 
 def nanoseconds_codec(duration: Codec) -> Codec:
-    """A Go duration as yaml.v2 reads it: a text for `duration`, or a number of nanoseconds."""
+    """Return a codec for a Go duration as in yaml.v2: a text for `duration`, or a number of nanoseconds."""
 
     def decode(node: Node, path: Path, context: Context) -> Any:
         value = resolve_plain(node.text) if node.kind == SCALAR and node.plain else None
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 2**63:
             return duration(node, path, context)
         if value:
-            message = f"a number without a unit counts nanoseconds: {node.text[:40]} is {int(value) / 10**9:g}s"
+            message = f"a number without a unit means nanoseconds: {node.text[:40]} is {int(value) / 10**9:g}s"
             context.warn(node, path, "nanoseconds", message, "write a unit, such as 30s")
         return int(value)
 
@@ -171,7 +171,7 @@ def nanoseconds_codec(duration: Codec) -> Codec:
 
 
 def list_codec(item: Codec) -> Codec:
-    """A list of `item`; None for null."""
+    """Return a codec for a list of `item`; None for null."""
 
     def decode(node: Node, path: Path, context: Context) -> Any:
         if node.kind != SEQUENCE:
@@ -184,7 +184,7 @@ def list_codec(item: Codec) -> Codec:
 
 
 def map_codec(value: Codec, *, yaml: int = 2) -> Codec:
-    """A mapping from text to `value`; None for null. A key that is null is empty to yaml.v2, yaml.v3 leaves it out."""
+    """Return a codec for a mapping of text to `value`; None for null. yaml.v2 reads null keys as "", v3 omits them."""
 
     def decode(node: Node, path: Path, context: Context) -> Any:
         if node.kind != MAPPING:
@@ -192,7 +192,7 @@ def map_codec(value: Codec, *, yaml: int = 2) -> Codec:
                 return None
             return wrong_type(node, path, context, "a mapping")
         for shadowed, _ in node.shadowed:
-            message = f"key {shadowed.text[:80]!r} is given twice, by a merge key; Go's yaml.v2 allows it in no map"
+            message = f"key {shadowed.text[:80]!r} is given twice, by a merge key; Go's yaml.v2 allows that in no map"
             context.error(shadowed, (path, shadowed.text), "duplicate-key", message)
         return {
             "" if is_null(key) else name: value(child, (path, name), context)

@@ -1,4 +1,4 @@
-"""The table of a tool's types, made into codecs when they are first needed."""
+"""The table of a tool's types, turned into codecs when they are first needed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from apm_s3.validators._reading.nodes import MAPPING, SCALAR, Node, Path
 from apm_s3.validators._reading.scalars import is_null
 
 Table = Mapping[str, Mapping[str, str]]
-"""The fields of each type, by name, with their kinds."""
+"""The kinds of the fields of each type, by name."""
 
 _BASES: dict[str, Codec] = {
     "string": decode_string,
@@ -41,14 +41,14 @@ _NAMES_SHOWN = 12
 
 
 def load_table(tool: str) -> Table:
-    """The types of `tool`, from the data of this package."""
+    """Load the types of `tool` from this package's data."""
     text = files("apm_s3.validators").joinpath("_data", f"{tool}.json").read_text("utf-8")
     types: Table = json.loads(text)["types"]
     return types
 
 
 class Schema:
-    """The types of one tool and how they decode. `yaml` is the major version of the Go library it reads with."""
+    """The types of one tool and their codecs. `yaml` is the major version of the tool's Go YAML library."""
 
     def __init__(
         self,
@@ -74,17 +74,17 @@ class Schema:
         self._yaml = yaml
 
     def decode(self, type_name: str, node: Node, context: Context) -> Any:
-        """The value of the document `node` as a `type_name`: a `Struct`, None for null, INVALID after an error."""
+        """Decode the document `node` as a `type_name`: a `Struct`, None for null, INVALID after an error."""
         return self.codec(type_name)(node, None, context)
 
     def codec(self, kind: str) -> Codec:
-        """The codec of `kind`, made once."""
+        """Return the codec of `kind`, created once."""
         if kind not in self._codecs:
             self._codecs[kind] = self._make(kind)
         return self._codecs[kind]
 
     def hooks(self, type_name: str) -> tuple[Hook, ...]:
-        """The checks of a structure, in order."""
+        """Return the checks of a struct, in order."""
         known = self._values.get(type_name)
         return (*((partial(check_values, known),) if known else ()), *self._hooks.get(type_name, ()))
 
@@ -102,7 +102,7 @@ class Schema:
 
 
 class _StructCodec:
-    """Decodes a mapping to a `Struct`: fields by their kinds, unknown ones reported, then the hooks of the type."""
+    """Decodes a mapping to a `Struct`: decodes fields by kind, reports unknown ones, then runs the type's hooks."""
 
     def __init__(self, name: str, schema: Schema) -> None:
         self._name = name
@@ -117,7 +117,7 @@ class _StructCodec:
             if node.kind == SCALAR and is_null(node):
                 return None
             return wrong_type(node, path, context, "a mapping")
-        # Made at the first use and not before: types refer to one another.
+        # Created at first use, because types refer to each other.
         fields = self._fields or self._load()
         values: dict[str, Any] = {}
         failed: set[str] = set()
@@ -128,7 +128,7 @@ class _StructCodec:
             if codec is None or (self._gates and name in self._gates):
                 codec = self._gated(name, key, path, context, fields)
                 if codec is None:
-                    # What was meant is not reported as missing too.
+                    # Do not also report the intended field as missing.
                     failed |= {name, nearest(name, fields) or name} if context.has_room else {name}
                     continue
             if self._null_keeps_default and child.kind == SCALAR and is_null(child):
@@ -149,19 +149,19 @@ class _StructCodec:
         return self._fields
 
     def _gated(self, name: str, key: Node, path: Path, context: Context, fields: dict[str, Codec]) -> Codec | None:
-        """The codec of `name` in the release that is aimed at; None after reporting that it has none."""
+        """Return the codec of `name` in the target release; None after reporting that the release lacks it."""
         gate = self._gates.get(name)
         if gate is None:
             self._unknown(name, key, path, context, fields)
             return None
         if gate.since is not None and context.target is not None and context.target < gate.since:
             message = (
-                f"field {name!r} is known from {dotted(gate.since)} on, and the target is {dotted(context.target)}"
+                f"field {name!r} was added in {dotted(gate.since)}, but the target version is {dotted(context.target)}"
             )
             context.error(key, (path, name), "unknown-field", message)
             return None
         if gate.until is not None and (context.target is None or context.target >= gate.until):
-            context.error(key, (path, name), "unknown-field", f"field {name!r} was removed by {dotted(gate.until)}")
+            context.error(key, (path, name), "unknown-field", f"field {name!r} was removed in {dotted(gate.until)}")
             return None
         return self._schema.codec(gate.kind) if gate.kind else fields[name]
 
@@ -171,12 +171,12 @@ class _StructCodec:
         hint = context.hint(name, fields)
         known = sorted(fields)
         more = f" and {len(known) - _NAMES_SHOWN} more" if len(known) > _NAMES_SHOWN else ""
-        known_text = f"; known here: {', '.join(known[:_NAMES_SHOWN])}{more}" if not hint and known else ""
+        known_text = f"; known fields: {', '.join(known[:_NAMES_SHOWN])}{more}" if not hint and known else ""
         context.error(key, (path, name), "unknown-field", f"unknown field {name[:80]!r}{known_text}", hint)
 
 
 def _decode_shadowed(node: Node, fields: dict[str, Codec], path: Path, context: Context) -> None:
-    """Report what does not fit among the values that merge keys put others in place of: Go decodes them all."""
+    """Report problems in values that merge keys replace, because Go decodes those too."""
     for key, child in node.shadowed:
         if key.text in fields and not (child.kind == SCALAR and is_null(child)):
             fields[key.text](child, (path, key.text), context)

@@ -22,7 +22,7 @@ _SECTION = re.compile(r"^\s*\[[\w.-]+\]\s*$", re.MULTILINE)
 
 
 def infer_kind(source: Source) -> str | None:
-    """By the ending of the name, else by the look of the content."""
+    """Infer the kind from the extension of the name, else from the content."""
     name = source.name or ""
     if name.endswith(".json") and _is_provisioning(source):
         return "provisioning"
@@ -40,7 +40,7 @@ def infer_kind(source: Source) -> str | None:
 
 
 def _is_provisioning(source: Source) -> bool:
-    """YAML is a superset of JSON, and Grafana reads provisioning files with a YAML decoder."""
+    """Recognize provisioning files, which may be JSON, because Grafana reads them with a YAML decoder."""
     keys = source.top_level_keys()
     return "apiVersion" in keys and not keys & {"panels", "rows", "schemaVersion", "kind"}
 

@@ -68,7 +68,7 @@ def _check_rule(rule: Node, path: Path, context: Context) -> None:
     if _require(rule, path, "uid", "a rule", context):
         uid = field(rule, "uid")
         if uid is not None and uid.kind == SCALAR and not is_variable(uid) and not _UID.fullmatch(uid.text):
-            context.error(uid, (path, "uid"), "uid", "at most 40 of A-Z, a-z, 0-9, '-' and '_'")
+            context.error(uid, (path, "uid"), "uid", "use at most 40 characters of A-Z, a-z, 0-9, '-' and '_'")
     _require(rule, path, "title", "a rule", context)
     if is_absent(field(rule, "record")):
         _require(rule, path, "condition", "a rule", context)
@@ -133,4 +133,4 @@ CHECKS: dict[str, Callable[[Node, Path, Context], None]] = {
     "templates": _check_template,
     "deleteTemplates": _check_named,
 }
-"""By the list that the resources stand in."""
+"""The checks by the list that contains the resources."""

@@ -1,4 +1,4 @@
-"""What the files of a Grafana bundle say about one another."""
+"""References between the files of a Grafana bundle."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DASHBOARD_UID, _REFERENCE = "dashboard uid", "data source reference"
 
 
 def mention_names(kind: str, root: Node, context: Context) -> None:
-    """Note what `check_bundle` needs of one file, so that hundreds of dashboards are not read again for it."""
+    """Record what `check_bundle` needs from one file, so that it need not read hundreds of dashboards again."""
     if kind == "dashboard":
         uid = dashboard_uid(root)
         if uid is not None and uid.kind == SCALAR:
@@ -35,7 +35,7 @@ def mention_names(kind: str, root: Node, context: Context) -> None:
 
 
 def check_bundle(members: list[Member]) -> None:
-    """Report defaults, uids and references that do not fit together."""
+    """Report conflicting defaults and uids, and broken references."""
     _check_defaults(members)
     for what, name in (("a data source with uid", _SOURCE_UID), ("a dashboard with uid", _DASHBOARD_UID)):
         report_repeated(what, [(member, mention) for member in members for mention in member.mentions(name)])
@@ -49,7 +49,7 @@ def _check_defaults(members: list[Member]) -> None:
             organisation = mention.text
             if organisation in first:
                 message = (
-                    f"organisation {organisation[:20]} has a default data source already, in {first[organisation]}"
+                    f"organisation {organisation[:20]} already has a default data source, in {first[organisation]}"
                 )
                 member.report(Severity.ERROR, mention, "one-default", message)
             else:
@@ -64,6 +64,6 @@ def _check_references(members: list[Member]) -> None:
     for member in members:
         for mention in member.mentions(_REFERENCE):
             if mention.text not in known:
-                message = f"no data source {mention.text[:80]!r} is provisioned in this bundle"
+                message = f"data source {mention.text[:80]!r} is not provisioned in this bundle"
                 hint = did_you_mean(mention.text, known)
                 member.report(Severity.WARNING, mention, "undefined-reference", message, hint)

@@ -1,4 +1,4 @@
-"""Dashboards: what Grafana refuses to provision, and what its pages would show broken.
+"""Dashboards: problems that make Grafana refuse or misdisplay them.
 
 https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/.
 """
@@ -27,15 +27,13 @@ BUILT_IN_SOURCES = frozenset(
 def check_dashboard(root: Node, context: Context) -> None:
     """Report the problems of one dashboard."""
     if root.kind != MAPPING:
-        context.error(root, None, "wrong-type", "a dashboard is a JSON object")
+        context.error(root, None, "wrong-type", "a dashboard must be a JSON object")
         return
     model, path = _model(root)
     title = field(model, "title")
     if is_absent(title):
         hint = (
-            "the dashboard stands inside 'dashboard' here: provision what is in it"
-            if "dashboard" in root.entries
-            else None
+            "the dashboard is inside 'dashboard': provision only that object" if "dashboard" in root.entries else None
         )
         context.error(title or root, (path, "title"), "required", "a dashboard needs a title", hint)
     elif title is not None and not _is_json_text(title):
@@ -49,7 +47,7 @@ def check_dashboard(root: Node, context: Context) -> None:
 
 
 def data_source_references(root: Node) -> Iterator[tuple[str, Node, Path]]:
-    """The uid or name of each data source that the panels name, variables and built-in ones left out."""
+    """Yield the uid or name of each data source in panels, except variables and built-in ones."""
     model, path = _model(root)
     for panel, at in _all_panels(model, path):
         source, where = _source_of(panel, at)
@@ -60,13 +58,13 @@ def data_source_references(root: Node) -> Iterator[tuple[str, Node, Path]]:
 
 
 def dashboard_uid(root: Node) -> Node | None:
-    """The dashboard's uid, if it has one."""
+    """Return the dashboard's uid, if it has one."""
     uid = field(_model(root)[0], "uid")
     return None if is_absent(uid) else uid
 
 
 def _model(root: Node) -> tuple[Node, Path]:
-    """The dashboard itself: of a resource, its `spec`."""
+    """Return the dashboard itself; for a resource, its `spec`."""
     spec = field(root, "spec")
     if spec is not None and spec.kind == MAPPING and _api_version(root).startswith(_RESOURCE):
         return spec, (None, "spec")
@@ -93,7 +91,7 @@ def _check_uid(model: Node, path: Path, context: Context) -> None:
     if not _is_json_text(uid):
         context.error(uid, (path, "uid"), "wrong-type", "expected a string")
     elif len(uid.text) > _UID_LENGTH or not _UID.fullmatch(uid.text):
-        context.error(uid, (path, "uid"), "uid", "at most 40 of A-Z, a-z, 0-9, '-' and '_'")
+        context.error(uid, (path, "uid"), "uid", "use at most 40 characters of A-Z, a-z, 0-9, '-' and '_'")
 
 
 def _check_schema_version(model: Node, path: Path, context: Context) -> None:
@@ -105,7 +103,7 @@ def _check_schema_version(model: Node, path: Path, context: Context) -> None:
         if not is_absent(node):
             context.warn(node, (path, "schemaVersion"), "schema-version", "expected a number")
     elif version > _NEWEST_SCHEMA:
-        message = f"schema version {version} is newer than the newest known here, {_NEWEST_SCHEMA}"
+        message = f"schema version {version} is newer than the newest known one, {_NEWEST_SCHEMA}"
         context.warn(node, (path, "schemaVersion"), "schema-version", message)
 
 
@@ -127,7 +125,7 @@ def _check_variables(model: Node, path: Path, context: Context) -> set[str]:
             context.error(name, (where, "name"), "wrong-type", "expected a string")
             continue
         if name.text in names:
-            context.warn(name, (where, "name"), "duplicate", f"variable {name.text[:80]!r} stands twice")
+            context.warn(name, (where, "name"), "duplicate", f"variable {name.text[:80]!r} is defined twice")
         names.add(name.text)
     return names
 
@@ -138,7 +136,7 @@ def _check_panels(model: Node, path: Path, variables: set[str], context: Context
         identity = field(panel, "id")
         if identity is not None and identity.kind == SCALAR and not is_absent(identity):
             if identity.text in seen:
-                context.warn(identity, (at, "id"), "duplicate", f"panel id {identity.text[:20]} stands twice")
+                context.warn(identity, (at, "id"), "duplicate", f"panel id {identity.text[:20]} is used twice")
             seen.add(identity.text)
         if is_absent(field(panel, "type")) and field(panel, "libraryPanel") is None:
             context.warn(panel, (at, "type"), "required", "a panel needs a type")
@@ -152,12 +150,12 @@ def _check_panel_source(panel: Node, path: Path, variables: set[str], context: C
     match = _VARIABLE.fullmatch(source.text.rstrip("}"))
     name = (match["name"] or match["old"]) if match else None
     if name and name not in variables and not name.startswith("DS_"):
-        message = f"variable {name[:80]!r} is not among the dashboard's variables"
+        message = f"variable {name[:80]!r} is not defined in the dashboard"
         context.warn(source, at, "undefined-reference", message)
 
 
 def _source_of(panel: Node, path: Path) -> tuple[Node | None, Path]:
-    """The uid or, in older dashboards, the name of a panel's data source."""
+    """Return the uid or, in older dashboards, the name of a panel's data source."""
     source = field(panel, "datasource")
     if source is not None and source.kind == MAPPING:
         return field(source, "uid"), ((path, "datasource"), "uid")
@@ -165,7 +163,7 @@ def _source_of(panel: Node, path: Path) -> tuple[Node | None, Path]:
 
 
 def _all_panels(model: Node, path: Path, context: Context | None = None) -> Iterator[tuple[Node, Path]]:
-    """Every panel: at the top, in rows of the old kind, and in collapsed rows."""
+    """Yield every panel: at the top level, in old-style rows, and in collapsed rows."""
     for holder in ("rows", "panels"):
         entries = field(model, holder)
         at: Path = (path, holder)

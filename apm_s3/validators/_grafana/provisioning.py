@@ -29,9 +29,9 @@ _SECTIONS = (
 
 
 def check_provisioning(root: Node, context: Context) -> None:
-    """Report the problems of one provisioning file, whatever it provisions."""
+    """Report the problems of one provisioning file."""
     if root.kind == SEQUENCE:
-        # Version 0 of dashboard providers is a bare list.
+        # Version 0 of dashboard providers is a plain list.
         for index, item in enumerate(root.items):
             _check_legacy_provider(item, (None, index), context)
         return
@@ -59,7 +59,7 @@ def _check_app(app: Node, path: Path, context: Context) -> None:
 
 
 def data_sources(root: Node) -> Iterator[tuple[Node, Path]]:
-    """The data sources that a provisioning file defines."""
+    """Yield the data sources that a provisioning file defines."""
     entry = root.entries.get("datasources") if root.kind == MAPPING else None
     if entry is not None and entry[1].kind == SEQUENCE:
         for index, item in enumerate(entry[1].items):
@@ -68,7 +68,7 @@ def data_sources(root: Node) -> Iterator[tuple[Node, Path]]:
 
 
 def default_of(source: Node) -> tuple[Node, str] | None:
-    """The node that makes `source` its organisation's default and that organisation's id; None if it is no default."""
+    """Return the node that makes `source` the default, and the organisation's id; None if it is not the default."""
     node = field(source, "isDefault") or field(source, "is_default")
     if node is None or getattr(node, "text", "").lower() not in ("true", "yes", "on"):
         return None
@@ -94,7 +94,7 @@ def _check_data_sources(root: Node, context: Context) -> None:
                 expect_mapping(node, (path, name), context)
         access = field(source, "access")
         if access is not None and not is_absent(access) and getattr(access, "text", "proxy") not in _ACCESS:
-            context.warn(access, (path, "access"), "access", "unknown access; Grafana takes it for proxy")
+            context.warn(access, (path, "access"), "access", "unknown access; Grafana treats it as proxy")
 
 
 def _check_provider(provider: Node, path: Path, context: Context) -> None:
@@ -109,10 +109,10 @@ def _check_provider(provider: Node, path: Path, context: Context) -> None:
     if options is not None and not expect_mapping(options, (path, "options"), context):
         return
     if getattr(kind, "text", "file") not in ("", "file"):
-        message = "Grafana knows only providers of type file"
+        message = "Grafana supports only providers of type file"
         context.error(kind or provider, (path, "type"), "provider-type", message)
     elif options is None or (is_absent(field(options, "path")) and is_absent(field(options, "folder"))):
-        context.error(provider, ((path, "options"), "path"), "required", "a provider of files needs options.path")
+        context.error(provider, ((path, "options"), "path"), "required", "a file provider needs options.path")
 
 
 def _check_legacy_provider(item: Node, path: Path, context: Context) -> None:
@@ -122,4 +122,4 @@ def _check_legacy_provider(item: Node, path: Path, context: Context) -> None:
     if options is None or (options.kind == MAPPING and is_absent(field(options, "path"))):
         legacy = options is not None and not is_absent(field(options, "folder"))
         if not legacy:
-            context.error(item, ((path, "options"), "path"), "required", "a provider of files needs options.path")
+            context.error(item, ((path, "options"), "path"), "required", "a file provider needs options.path")

@@ -1,4 +1,4 @@
-"""Values of provisioning files, as Grafana decodes them: `$VAR` stands for a text that only the server knows."""
+"""Values of provisioning files, as Grafana decodes them: only the server knows the value of `$VAR`."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from apm_s3.validators._reading.scalars import is_null, resolve_plain
 
 
 def field(node: Node, name: str) -> Node | None:
-    """The value of a mapping's key; None where there is none."""
+    """Return the value of a mapping's key, or None."""
     entry = node.entries.get(name) if node.kind == MAPPING else None
     return None if entry is None else entry[1]
 
 
 def is_absent(node: Node | None) -> bool:
-    """Whether there is no value: missing, null, or blank."""
+    """Return whether the value is missing, null, or blank."""
     return node is None or (node.kind == SCALAR and (is_null(node) or not node.text.strip()))
 
 
 def is_variable(node: Node) -> bool:
-    """Whether the value is only known to the server."""
+    """Return whether only the server knows the value."""
     return node.kind == SCALAR and "$" in node.text
 
 
 def expect_mapping(node: Node, path: Path, context: Context) -> bool:
-    """Whether `node` is a mapping; what is neither that nor null is reported."""
+    """Return whether `node` is a mapping; report it if it is neither that nor null."""
     if node.kind == MAPPING:
         return True
     if not (node.kind == SCALAR and is_null(node)):
@@ -35,14 +35,14 @@ def expect_mapping(node: Node, path: Path, context: Context) -> bool:
 
 
 def expect_text(node: Node, path: Path, name: str, context: Context) -> None:
-    """Report a list or mapping where a text belongs."""
+    """Report a list or mapping instead of text."""
     value = field(node, name)
     if value is not None and value.kind != SCALAR:
-        context.error(value, (path, name), "wrong-type", "expected a text")
+        context.error(value, (path, name), "wrong-type", "expected text")
 
 
 def expect_integer(node: Node, path: Path, name: str, context: Context) -> None:
-    """Report what is no integer, quoted or not."""
+    """Report a value that is not an integer, quoted or not."""
     value = field(node, name)
     if value is None or is_absent(value) or is_variable(value):
         return
@@ -52,7 +52,7 @@ def expect_integer(node: Node, path: Path, name: str, context: Context) -> None:
 
 
 def expect_bool(node: Node, path: Path, name: str, context: Context) -> None:
-    """Report what is neither true nor false."""
+    """Report a value that is neither true nor false."""
     value = field(node, name)
     if value is None or is_absent(value) or is_variable(value):
         return
@@ -63,7 +63,7 @@ def expect_bool(node: Node, path: Path, name: str, context: Context) -> None:
 
 
 def objects(root: Node, path: Path, name: str, context: Context) -> Iterator[tuple[Node, Path]]:
-    """The mappings in the list `name`; anything else in it is reported."""
+    """Yield the mappings in the list `name`, and report other entries."""
     value = field(root, name)
     at: Path = (path, name)
     if value is None or (value.kind == SCALAR and is_null(value)):

@@ -41,7 +41,7 @@ def parse_duration(text: str) -> int:
                 break
             total, last, end = total + int(match[1]) * size, order, match.end()
     if not text or end != len(text):
-        message = f"not a duration: {text[:40]!r}; write it as 30s, 5m or 1h30m (y, w, d, h, m, s, ms)"
+        message = f"invalid duration: {text[:40]!r}; write it as 30s, 5m or 1h30m (y, w, d, h, m, s, ms)"
         raise Mismatch("duration", message, _duration_hint(text))
     if total >= 2**63:
         raise Mismatch("duration", f"duration {text!r} is out of range")
@@ -73,7 +73,7 @@ def parse_go_duration(text: str) -> int:
             total += float(f"{match[1] or 0}.{match[2] or 0}") * _GO_UNITS[match[3]]
             end = match.end()
     if not rest or end != len(rest) or total >= 2**63:
-        message = f"not a duration: {text[:40]!r}; write it as 30s, 5m or 1h30m (h, m, s, ms, us, ns)"
+        message = f"invalid duration: {text[:40]!r}; write it as 30s, 5m or 1h30m (h, m, s, ms, us, ns)"
         raise Mismatch("duration", message, _duration_hint(text))
     return int(-total if sign == "-" else total)
 
@@ -102,7 +102,7 @@ def parse_size(text: str) -> int:
             spelling.add(match[2].endswith("iB") if match[2] != "B" else None)
             end = match.end()
     if not rest or end != len(rest) or {True, False} <= spelling:
-        raise Mismatch("size", f"not a size: {text[:40]!r}; write it with its unit, as 512KB, 15MB or 1GiB")
+        raise Mismatch("size", f"invalid size: {text[:40]!r}; write it with its unit, as 512KB, 15MB or 1GiB")
     if total >= 2**63:
         raise Mismatch("size", f"size {text!r} is out of range")
     return int(-total if sign == "-" else total)

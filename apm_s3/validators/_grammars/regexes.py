@@ -20,7 +20,7 @@ def regex_error(expression: str) -> RegexError | None:
 def regex_message(error: RegexError) -> str:
     """`error` as a report says it."""
     reason = error.message if len(error.message) <= _SHOWN else f"{error.message[:_SHOWN]}..."
-    return f"not a regular expression: {reason}"
+    return f"invalid regular expression: {reason}"
 
 
 def parse_regex(text: str) -> str:

@@ -19,7 +19,7 @@ _TOP_LEVEL = {
 
 
 def infer_kind(source: Source) -> str | None:
-    """`sampling` for JSON with strategies, `config` for what has the collector's sections, `ui` for other JSON."""
+    """Infer `sampling` for JSON with strategies, `config` if there are collector sections, `ui` for other JSON."""
     keys = source.top_level_keys()
     if keys & _TOP_LEVEL["sampling"]:
         return "sampling"
@@ -40,7 +40,7 @@ def check(kind: str, source: Source, context: Context) -> None:
             check_sampling(root, context)
         return
     if root is not None and is_variable(root):
-        context.skip("the configuration is a variable, and is only known once that is expanded")
+        context.skip("the whole configuration is a variable, which is only known when it is expanded")
         return
     root = check_top_level(root, _TOP_LEVEL[kind], context)
     if root is not None:
@@ -48,4 +48,4 @@ def check(kind: str, source: Source, context: Context) -> None:
 
 
 def check_bundle(members: list[Member]) -> None:
-    """Each file stands for itself."""
+    """Do nothing: the files do not refer to each other."""

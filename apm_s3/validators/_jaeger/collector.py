@@ -1,4 +1,4 @@
-"""The structure that the OpenTelemetry collector demands: sections, ids, and the pipelines that tie them together.
+"""The structure that the OpenTelemetry collector requires: sections, ids, and the pipelines that connect them.
 
 Rules: https://opentelemetry.io/docs/collector/configuration/.
 """
@@ -17,7 +17,7 @@ _ID = re.compile(r"(?P<type>[A-Za-z][0-9A-Za-z_]{0,62})(?:/(?P<name>\S.{0,1023})
 _SIGNALS = ("traces", "metrics", "logs", "profiles")
 
 Ids = dict[str, dict[str, Node]]
-"""Section -> component id -> its settings."""
+"""The settings by section and component id."""
 
 
 def check_collector(root: Node, context: Context) -> Ids:
@@ -33,7 +33,7 @@ def check_collector(root: Node, context: Context) -> Ids:
             if connector in ids[section]:
                 node = root.entries["connectors"][1].entries[connector][0]
                 context.error(
-                    node, ((None, "connectors"), connector), "ambiguous-id", f"{connector!r} stands in {section}, too"
+                    node, ((None, "connectors"), connector), "ambiguous-id", f"{connector!r} is in {section} too"
                 )
     service = root.entries.get("service")
     if service is None or is_null_or_absent(service[1]):
@@ -44,17 +44,17 @@ def check_collector(root: Node, context: Context) -> Ids:
 
 
 def is_null_or_absent(node: Node) -> bool:
-    """Whether nothing was given."""
+    """Return whether there is no value."""
     return node.kind == SCALAR and is_null(node)
 
 
 def is_variable(node: Node) -> bool:
-    """Whether the value is only known when `${env:X}` or `${X}` is expanded."""
+    """Return whether the value is `${env:X}` or `${X}`, which is only known when it is expanded."""
     return node.kind == SCALAR and "$" in node.text
 
 
 def expect_mapping(node: Node, path: Path, context: Context) -> bool:
-    """Whether `node` is a mapping; reported where it is something else (null means all defaults)."""
+    """Return whether `node` is a mapping; report anything else except null (which means all defaults)."""
     if node.kind == MAPPING:
         return True
     if not is_null_or_absent(node) and not is_variable(node):
@@ -68,7 +68,7 @@ def check_fields(node: Node, path: Path, known: frozenset[str], context: Context
         if name not in known:
             hint = f"use {moved[name]}" if name in moved else context.hint(name, known)
             context.error(
-                key, (path, name), "unknown-field", f"unknown field {name[:80]!r}; known are {_listed(known)}", hint
+                key, (path, name), "unknown-field", f"unknown field {name[:80]!r}; known fields: {_listed(known)}", hint
             )
 
 
@@ -92,18 +92,18 @@ def _components(section: str, root: Node, context: Context) -> dict[str, Node]:
 def _is_id(text: str, section: str, key: Node, path: Path, context: Context) -> bool:
     match = _ID.fullmatch(text)
     if match is None:
-        context.error(key, path, "component-id", f"{text[:80]!r} is no component id; write type or type/name")
+        context.error(key, path, "component-id", f"{text[:80]!r} is not a valid component id; write type or type/name")
         return False
     kind = match["type"]
     if kind not in TYPES[section]:
         hint = REMOVED.get((section, kind)) or context.hint(kind, TYPES[section])
-        message = f"unknown type {kind!r}; Jaeger's {section} are {_listed(TYPES[section])}"
+        message = f"unknown type {kind!r}; Jaeger's {section}: {_listed(TYPES[section])}"
         context.error(key, path, "component-type", message, hint)
     return True
 
 
 class _Service:
-    """The service section: which components run, and how they are connected."""
+    """The service section, which connects components to pipelines."""
 
     def __init__(self, ids: Ids, expanded: frozenset[str], context: Context) -> None:
         self._ids = ids
@@ -139,7 +139,7 @@ class _Service:
         signal = name.split("/", 1)[0]
         if signal not in _SIGNALS:
             self._context.error(
-                key, path, "pipeline-id", f"{name[:80]!r} is no pipeline; one begins with {', '.join(_SIGNALS)}"
+                key, path, "pipeline-id", f"{name[:80]!r} is not a pipeline id; begin with {', '.join(_SIGNALS)}"
             )
         if not expect_mapping(pipeline, path, self._context):
             self._context.error(key, path, "required", "a pipeline needs receivers and exporters")
@@ -170,7 +170,7 @@ class _Service:
             if text not in self._ids["processors"]:
                 self._unknown(text, node, at, "processors", self._ids["processors"])
             if text in seen:
-                self._context.error(node, at, "duplicate", f"processor {text!r} stands twice in this pipeline")
+                self._context.error(node, at, "duplicate", f"processor {text!r} is listed twice in this pipeline")
             seen.add(text)
 
     def _references(self, node: Node, path: Path) -> Iterator[tuple[str, Node, Path]]:
@@ -188,7 +188,7 @@ class _Service:
     def _unknown(self, text: str, node: Node, path: Path, section: str, known: dict[str, Node]) -> None:
         if section in self._expanded or (section in ("receivers", "exporters") and "connectors" in self._expanded):
             return
-        message = f"{text[:80]!r} is not defined under {section}; defined are {', '.join(sorted(known)) or 'none'}"
+        message = f"{text[:80]!r} is not defined under {section}; defined: {', '.join(sorted(known)) or 'none'}"
         self._context.error(node, path, "undefined-reference", message, self._context.hint(text, known))
 
     def _check_connectors(self) -> None:
@@ -200,7 +200,7 @@ class _Service:
                 if connector not in others:
                     _, node, path = uses[0]
                     self._context.error(
-                        node, path, "connector-unused", f"connector {connector!r} must be used {missing}, too"
+                        node, path, "connector-unused", f"connector {connector!r} must also be used {missing}"
                     )
         self._check_cycles()
 

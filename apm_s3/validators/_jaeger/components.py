@@ -1,8 +1,8 @@
-"""What Jaeger 2's build of the OpenTelemetry collector knows: component types and the fields of its own extensions.
+"""Component types in Jaeger 2's build of the OpenTelemetry collector, and the fields of its own extensions.
 
-Sources: https://www.jaegertracing.io/docs/latest/configuration/ and the collector components that it names. The
-types of all 2.x releases stand here together, so that no release's configuration is refused; `REMOVED` names those
-that no current release has.
+Sources: https://www.jaegertracing.io/docs/latest/configuration/ and the collector components that it names. This
+includes the types of all 2.x releases, so that no release's configuration is refused; `REMOVED` lists types that
+current releases do not have.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TYPES: dict[str, frozenset[str]] = {
     ),
 }  # fmt: skip
 
-REMOVED = {("extensions", "jaeger_mcp"): "jaeger_query serves it now: set enable_mcp under its ai"}
+REMOVED = {("extensions", "jaeger_mcp"): "it is part of jaeger_query now: set enable_mcp under ai"}
 
 TELEMETRY = frozenset(("logs", "metrics", "traces", "resource"))
 
@@ -55,7 +55,7 @@ _CLIENT = frozenset(
 """A gRPC client of the collector: https://pkg.go.dev/go.opentelemetry.io/collector/config/configgrpc."""
 
 BACKEND_FIELDS: dict[str, frozenset[str]] = {"memory": frozenset(("max_traces",)), "grpc": _CLIENT}
-"""Of the backends whose fields are few; the others are read by the storage itself."""
+"""The fields of backends with few fields; the storage itself reads the others."""
 
 QUERY = frozenset(
     (
@@ -84,4 +84,4 @@ RENAMED = {
     "grpc": "backends.<name>.grpc",
     "prometheus": "metric_backends.<name>.prometheus",
 }
-"""Fields of Jaeger 2's previews and where they went."""
+"""Fields of Jaeger 2's previews, and their replacements."""

@@ -1,7 +1,7 @@
 """Sampling strategies as JSON, and the configuration of the user interface.
 
-Jaeger decodes strategies with Go's encoding/json, where only a wrong JSON type is an error; what it would only warn
-of at start is a warning here: https://www.jaegertracing.io/docs/latest/sampling/.
+Jaeger decodes strategies with Go's encoding/json, where only a wrong JSON type is an error. Problems that Jaeger only
+logs at startup are warnings: https://www.jaegertracing.io/docs/latest/sampling/.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def check_sampling(root: Node, context: Context) -> None:
             continue
         name = service[1].text
         if name in seen:
-            context.warn(service[1], (path, "service"), "duplicate", f"service {name[:80]!r} stands twice")
+            context.warn(service[1], (path, "service"), "duplicate", f"service {name[:80]!r} is listed twice")
         seen.add(name)
 
 
@@ -45,7 +45,7 @@ def check_ui(source: Source, context: Context) -> None:
     """Report the problems of a user interface configuration, JSON or JavaScript."""
     if source.name is not None and source.name.endswith(".js"):
         if not _UI_FUNCTION.search(source.readable_text()):
-            message = "a JavaScript configuration defines 'function UIConfig() {...}'"
+            message = "a JavaScript configuration must define 'function UIConfig() {...}'"
             context.add(Issue(Severity.ERROR, "", 1, 1, "ui-function", message))
         return
     root = take_issues(source.document("json"), context)
@@ -80,9 +80,9 @@ def _check_parameter(node: Node, path: Path, kind: str, context: Context) -> Non
     if isinstance(number, bool) or not isinstance(number, int | float):
         context.error(value, (path, "param"), "wrong-type", "expected a number")
     elif kind == "probabilistic" and not 0 <= number <= 1:
-        context.warn(value, (path, "param"), "range", "a probability is between 0 and 1")
+        context.warn(value, (path, "param"), "range", "a probability must be between 0 and 1")
     elif kind == "ratelimiting" and number < 0:
-        context.warn(value, (path, "param"), "range", "a rate is at least 0")
+        context.warn(value, (path, "param"), "range", "a rate must be at least 0")
 
 
 def _check_text(node: Node, path: Path, field: str, context: Context) -> None:

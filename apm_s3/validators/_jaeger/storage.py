@@ -1,4 +1,4 @@
-"""Jaeger's own extensions and exporter: their fields, and the storage backends that they refer to by name.
+"""Jaeger's own extensions and exporter: their fields, and the storage backends that they name.
 
 Rules: https://www.jaegertracing.io/docs/latest/configuration/.
 """
@@ -102,7 +102,7 @@ class _Checker:
         self._check_reference(key, storage[1], at, "metrics", self._metric_backends)
 
     def _check_ai(self, settings: Node, path: Path) -> None:
-        """The chat or the tools for agents: an `ai` with neither is refused."""
+        """Refuse an `ai` without chat and without tools for agents."""
         entry, at = settings.entries.get("ai"), (path, "ai")
         if entry is None or not expect_mapping(entry[1], at, self._context):
             return
@@ -129,7 +129,7 @@ class _Checker:
         text = entry[1].text
         if not text.startswith("/") or posixpath.normpath(text) != text:
             self._context.error(
-                entry[1], (path, "base_path"), "base-path", "begins with / and has no empty, '.' or '..' segments"
+                entry[1], (path, "base_path"), "base-path", "must begin with / and have no empty, '.' or '..' segments"
             )
 
     def check_sampling(self, key: Node, settings: Node, path: Path) -> None:
@@ -176,8 +176,8 @@ class _Checker:
             self._context.error(node, at, "wrong-type", "expected the name of a storage backend")
             return
         known = self._backends if known is None else known
-        # Without a jaeger_storage of its own, the file may be merged with one that has it.
+        # A file without jaeger_storage may be merged with another file that has it.
         if self._backends is None or is_variable(node) or known is None or node.text in known:
             return
-        message = f"no backend {node.text[:80]!r} under jaeger_storage; there are {', '.join(sorted(known)) or 'none'}"
+        message = f"no backend {node.text[:80]!r} under jaeger_storage; defined: {', '.join(sorted(known)) or 'none'}"
         self._context.error(node, at, "undefined-reference", message, self._context.hint(node.text, known))

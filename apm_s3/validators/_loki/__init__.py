@@ -14,7 +14,7 @@ READ_TOGETHER = ()
 
 
 def infer_kind(source: Source) -> str | None:
-    """`rules` for a file with groups, else `config`; None for a file that is not YAML by its name."""
+    """Infer `rules` for a file with groups, else `config`; None for a file whose name is not that of YAML."""
     if source.name is not None and not source.name.endswith((".yml", ".yaml", ".json")):
         return None
     keys = source.top_level_keys()
@@ -39,4 +39,4 @@ def check(kind: str, source: Source, context: Context) -> None:
 
 
 def check_bundle(members: list[Member]) -> None:
-    """Each file stands for itself."""
+    """Do nothing: the files do not refer to each other."""

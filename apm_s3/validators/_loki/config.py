@@ -1,4 +1,4 @@
-"""What Loki's Validate methods ask: schema periods, object stores, and each module's own rules.
+"""The rules of Loki's Validate methods: schema periods, object stores, and the rules of each module.
 
 https://grafana.com/docs/loki/latest/configure/.
 """
@@ -26,28 +26,28 @@ _AZURE = ("AzureGlobal", "AzureChinaCloud", "AzureGermanCloud", "AzureUSGovernme
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 MODERN = (3, 8)
-"""The release whose rules are followed when no target is given."""
+"""The release whose rules apply without a target version."""
 
 
 def parse_day(text: str) -> date:
-    """`2024-01-31`.
+    """Parse `2024-01-31`.
 
     Raises:
-        Mismatch: not so.
+        Mismatch: it is not valid.
     """
     try:
         return date.fromisoformat(text if _DATE.fullmatch(text) else "")
     except ValueError:
-        raise Mismatch("date", f"not a date: {text[:40]!r}; write it as 2024-01-31") from None
+        raise Mismatch("date", f"invalid date: {text[:40]!r}; write it as 2024-01-31") from None
 
 
 def check_config(config: Struct, context: Context) -> None:
-    """The rules of Config.Validate, across its sections."""
+    """Check the rules of Config.Validate across sections."""
     _check_common_storage(config, context)
     _check_schema(config, context)
     limits = config.struct("ingest_limits")
     if limits is not None and limits.get("enabled") and limits.empty("topic"):
-        limits.error(context, "topic", "required-field", "ingest_limits needs a topic when it is enabled")
+        limits.error(context, "topic", "required-field", "ingest_limits needs a topic if it is enabled")
 
 
 def _check_common_storage(config: Struct, context: Context) -> None:
@@ -73,12 +73,12 @@ def _check_schema(config: Struct, context: Context) -> None:
     for index, period in enumerate(periods):
         _check_period(period, config, context)
         if index and not _in_order(periods[index - 1], period):
-            period.error(context, "from", "period-order", "periods stand in ascending order of their from")
+            period.error(context, "from", "period-order", "periods must be in ascending order of 'from'")
     _check_structured_metadata(periods[active], config, context)
 
 
 def _active(periods: list[Struct]) -> int:
-    """The index of the period that is in force today."""
+    """Return the index of the period that is active today."""
     today = datetime.now(UTC).date()
     later = next((index for index, period in enumerate(periods) if (period.get("from") or date.min) > today), None)
     return max(0, (len(periods) if later is None else later) - 1)
@@ -144,45 +144,45 @@ def _check_structured_metadata(period: Struct, config: Struct, context: Context)
 
 
 def check_querier(querier: Struct, context: Context) -> None:
-    """Not both kinds of exclusiveness."""
+    """Check options that are mutually exclusive."""
     if querier.get("query_store_only") and querier.get("query_ingester_only"):
-        message = "query_store_only and query_ingester_only exclude each other"
+        message = "query_store_only and query_ingester_only are mutually exclusive"
         querier.error(context, "query_ingester_only", "exclusive-fields", message)
 
 
 def check_worker(worker: Struct, context: Context) -> None:
-    """One place to get queries from."""
+    """Check that there is one source of queries."""
     if worker.get("frontend_address") and worker.get("scheduler_address"):
-        message = "frontend_address and scheduler_address exclude each other"
+        message = "frontend_address and scheduler_address are mutually exclusive"
         worker.error(context, "scheduler_address", "exclusive-fields", message)
 
 
 def check_ingester(ingester: Struct, context: Context) -> None:
-    """A known encoding, and at least one index shard."""
+    """Check the encoding and the number of index shards."""
     _check_choice(ingester, "chunk_encoding", _ENCODINGS, context)
     if (ingester.get("index_shards") if ingester.has("index_shards") else 1) <= 0:
         ingester.error(context, "index_shards", "out-of-range", "index_shards must be above 0")
 
 
 def check_wal(wal: Struct, context: Context) -> None:
-    """A checkpoint now and then."""
+    """Check the interval of checkpoints."""
     duration = wal.get("checkpoint_duration")
     if wal.get("enabled", True) and duration is not None and duration < 1:
         wal.error(context, "checkpoint_duration", "out-of-range", "checkpoint_duration must be above 0")
 
 
 def check_limits(limits: Struct, context: Context) -> None:
-    """Retention of streams, and how deletion works."""
+    """Check the retention of streams and the deletion mode."""
     _check_choice(limits, "deletion_mode", _DELETION_MODES, context)
     for index, stream in limits.structs("retention_stream"):
         period = stream.get("period")
         if period is not None and period < _DAY:
-            message = "the retention of a stream is at least 24h"
+            message = "the retention of a stream must be at least 24h"
             limits.error(context, ("retention_stream", index, "period"), "out-of-range", message)
 
 
 def check_compactor(compactor: Struct, context: Context) -> None:
-    """What retention needs."""
+    """Check the settings that retention needs."""
     parallel = compactor.get("max_compaction_parallelism")
     if parallel is not None and parallel < 1:
         message = "max_compaction_parallelism must be at least 1"
@@ -190,7 +190,7 @@ def check_compactor(compactor: Struct, context: Context) -> None:
     if not compactor.get("retention_enabled"):
         return
     if compactor.empty("delete_request_store") and not context.is_before((3, 0)):
-        message = "delete_request_store must be set when retention is enabled"
+        message = "delete_request_store must be set if retention is enabled"
         compactor.error(context, "delete_request_store", "required-field", message)
     applied, every = compactor.get("apply_retention_interval"), compactor.get("compaction_interval", 600 * SECOND)
     if applied and every and applied % every:
@@ -199,20 +199,20 @@ def check_compactor(compactor: Struct, context: Context) -> None:
 
 
 def check_distributor(distributor: Struct, context: Context) -> None:
-    """Writes go somewhere."""
+    """Check that writes have a destination."""
     if distributor.get("ingester_writes_enabled") is False and not distributor.get("kafka_writes_enabled"):
         message = "at least one of kafka_writes_enabled and ingester_writes_enabled must be true"
         distributor.error(context, "ingester_writes_enabled", "required-field", message)
 
 
 def check_azure(azure: Struct, context: Context) -> None:
-    """A known cloud."""
+    """Check the name of the cloud."""
     if azure.get("environment"):
         _check_choice(azure, "environment", _AZURE, context)
 
 
 def check_aws(aws: Struct, context: Context) -> None:
-    """A signature that S3 takes."""
+    """Check the signature version."""
     if aws.get("signature_version"):
         _check_choice(aws, "signature_version", ("v4",), context)
 

@@ -1,6 +1,6 @@
-"""`-config.expand-env`: `${VAR}` and `${VAR:default}` are replaced before the YAML is read.
+"""Loki's `-config.expand-env`: `${VAR}` and `${VAR:default}` are replaced before the YAML is read.
 
-What the environment will hold is not known here: a variable stands for its default, else for nothing.
+The environment is not known here: a variable is replaced by its default, or by nothing.
 https://grafana.com/docs/loki/latest/configure/#use-environment-variables-in-the-configuration.
 """
 
@@ -12,5 +12,5 @@ _VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(?::[-=]?(?P<default>[^{}\n]*
 
 
 def expand(text: str) -> str:
-    """`text` as Loki reads it with an empty environment. Lines keep their numbers."""
+    """Return `text` as Loki reads it with an empty environment. Line numbers do not change."""
     return _VARIABLE.sub(lambda match: match["default"] or "", text)

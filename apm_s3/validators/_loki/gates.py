@@ -1,12 +1,12 @@
-"""Which release of Loki knows which field, from 2.9 on.
+"""The releases of Loki that know each field, from 2.9.
 
-From its changelog (https://github.com/grafana/loki/blob/main/CHANGELOG.md), its upgrade notes
-(https://grafana.com/docs/loki/latest/setup/upgrade/) and its reference as that stood between the releases
-(https://grafana.com/docs/loki/latest/configure/). Where they leave several releases open, a field counts as known from
-the first of them on, and a removed one until the last. What a patch release brought counts from its minor release on.
-Blocks are dated with what stands at their top: the fields within `bloom_build`, `dataobj`, `ingest_limits`,
-`kafka_config`, `pattern_ingester`, `query_engine` and `ui` are those of the newest release.
-Removed fields are known by name only, so that any value is fine for the releases that had them.
+Sources: the changelog (https://github.com/grafana/loki/blob/main/CHANGELOG.md), the upgrade notes
+(https://grafana.com/docs/loki/latest/setup/upgrade/) and the reference pages of the releases
+(https://grafana.com/docs/loki/latest/configure/). If several releases are possible, a field counts as known from the
+first of them, and a removed field until the last. Changes of a patch release count from its minor release.
+The fields inside `bloom_build`, `dataobj`, `ingest_limits`, `kafka_config`, `pattern_ingester`, `query_engine` and `ui`
+are those of the newest release.
+Only the names of removed fields are known, so any value is accepted for the releases that had them.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ RULE_TYPES: Table = {
 
 
 def check_rules(file: Struct, context: Context) -> None:
-    """The rules of the ruler's groups."""
+    """Check the groups of a rule file."""
     check_groups(file, context, _check_logql)
 
 

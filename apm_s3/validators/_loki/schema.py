@@ -27,7 +27,7 @@ _SIZE = re.compile(r"\s*[0-9]+(?:\.[0-9]+)?\s*(?:[kmgtpe]i?)?b?\s*", re.IGNORECA
 
 def _parse_size(text: str) -> str:
     if not _SIZE.fullmatch(text):
-        raise Mismatch("size", f"not a size: {text[:40]!r}; write it as 4MB or 256KB")
+        raise Mismatch("size", f"invalid size: {text[:40]!r}; write it as 4MB or 256KB")
     return text
 
 
@@ -45,17 +45,17 @@ def _any_text(text: str) -> str:
 
 
 def _decode_csv(node: Node, path: Path, context: Context) -> Any:
-    """Texts that may stand in one, separated by commas."""
+    """Decode a list of texts, or one text separated by commas."""
     if node.kind == SCALAR:
         return node.text
     if node.kind == SEQUENCE:
         return list_codec(_decode_csv)(node, path, context)
-    return wrong_type(node, path, context, "a text or a list")
+    return wrong_type(node, path, context, "text or a list")
 
 
 @cache
 def config_schema() -> Schema:
-    """The types of loki.yaml, read with yaml.v4."""
+    """Return the types of loki.yaml, read with yaml.v4."""
     return Schema(
         load_table("loki"),
         scalars={
@@ -99,5 +99,5 @@ def config_schema() -> Schema:
 
 @cache
 def rules_schema() -> Schema:
-    """The types of rule files for Loki's ruler."""
+    """Return the types of rule files for Loki's ruler."""
     return Schema(RULE_TYPES, scalars=prometheus_common.SCALARS, hooks={RULES: (check_rules,)}, yaml=3)

@@ -17,14 +17,14 @@ from apm_s3.validators._web import check_web_config
 __all__ = ["KINDS", "READ_TOGETHER", "check", "check_bundle", "infer_kind"]
 
 KINDS = ("config", "rules", "targets", "tests", "web")
-"""`targets` are the files of file_sd_configs, `tests` those of `promtool test rules`."""
+"""`targets` are files for file_sd_configs, `tests` files for `promtool test rules`."""
 READ_TOGETHER = ("config", "targets", "tests", "web")
 _ENDINGS = (".yml", ".yaml", ".json", ".rules")
 _LIST = re.compile(r"(?:\s|#[^\n]*\n)*(?:\[|-\s)")
 
 
 def infer_kind(source: Source) -> str | None:
-    """`rules` for a file with groups, `targets` for a list, `tests`, `web`, else `config`; None for another kind."""
+    """Infer `rules` from groups, `targets` from a list, `tests`, `web`, else `config`; None for other files."""
     if source.name is not None and not source.name.lower().endswith(_ENDINGS):
         return None
     keys = source.top_level_keys()

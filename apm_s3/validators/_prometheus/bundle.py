@@ -1,4 +1,4 @@
-"""What the files of a Prometheus bundle say about one another: what `promtool check config` finds in a folder."""
+"""References between the files of a Prometheus bundle, as `promtool check config` checks them in a folder."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Entry, N
 from apm_s3.validators._references import Pattern, folders_of, matching, notice_absent_files, patterns_in
 
 _REFERRED = {"rules": "rule_files", "targets": "file_sd_configs"}
-"""The setting that names files of a kind."""
+"""The setting that names the files of each kind."""
 
 
 def check_bundle(members: list[Member]) -> None:
-    """Files that are referred to exist and are of the right kind; job names differ across them.
+    """Check that referenced files exist and have the right kind, and that job names are unique across files.
 
     Prometheus resolves relative patterns from the folder of its main file.
     """
@@ -46,7 +46,7 @@ def _check_main(main: Member, members: list[Member]) -> None:
     for member in members:
         field = _REFERRED.get(member.kind or "")
         if field is not None and not member.used and member.start is not None:
-            message = f"no entry of {field} in {main.name} matches this file: Prometheus will not load it"
+            message = f"no entry of {field} in {main.name} matches this file, so Prometheus will not load it"
             member.context.warn(member.start, None, "unused-file", message)
 
 
@@ -60,7 +60,7 @@ def _main(members: list[Member]) -> Member | None:
 
 
 def _check_rule_files(main: Member, members: list[Member]) -> dict[Member, None]:
-    """The files that rule_files matches, after reporting patterns and files that promtool refuses."""
+    """Return the files that rule_files matches, and report patterns and files that promtool refuses."""
     found: dict[Member, None] = {}
     folders = folders_of(members)
     for pattern in patterns_in(main.root, "rule_files"):
@@ -70,7 +70,7 @@ def _check_rule_files(main: Member, members: list[Member]) -> dict[Member, None]
         found.update(dict.fromkeys(matches))
         folder = next((name for name in folders if glob_matches(pattern.text, dirname(main.name), name)), None)
         if folder is not None and not pattern.text.startswith("/"):
-            message = f"{pattern.text[:80]!r} matches the folder {folder!r} too, which Prometheus cannot read as a file"
+            message = f"{pattern.text[:80]!r} also matches the folder {folder!r}, which is not a file"
             main.context.error(pattern.node, pattern.path, "file-kind", message)
         elif not matches and not pattern.text.startswith("/"):
             _report_missing(main, pattern, must_exist="*" not in pattern.text)
@@ -82,20 +82,20 @@ def _report_missing(main: Member, pattern: Pattern, *, must_exist: bool) -> None
         message = f"there is no file {pattern.text[:80]!r} in this bundle"
         main.context.error(pattern.node, pattern.path, "missing-file", message)
     else:
-        message = f"{pattern.text[:80]!r} matches no file of this bundle"
+        message = f"{pattern.text[:80]!r} does not match any file in this bundle"
         main.context.warn(pattern.node, pattern.path, "missing-file", message)
 
 
 def _check_rule_file(main: Member, member: Member) -> None:
     if member.kind is None:
-        # A name such as alerts.txt says nothing; that it is matched does.
+        # A name such as alerts.txt does not show the kind, but the match with rule_files does.
         member.kind = "rules"
         try:
             check_rule_file(Source(member.raw, member.name), member.context)
         except Unreadable as exc:
             member.context.add(unreadable_issue(exc))
     elif member.kind != "rules" and member.start is not None and not _is_empty(member):
-        message = f"rule_files of {main.name} matches this file, but it holds no groups of rules"
+        message = f"rule_files of {main.name} matches this file, but it has no rule groups"
         member.context.error(member.start, None, "file-kind", message)
 
 
@@ -104,13 +104,13 @@ def _is_empty(member: Member) -> bool:
 
 
 def _check_unit_test(test: Member, members: list[Member]) -> None:
-    """promtool goes on without rule files that are not there, and their tests then find nothing."""
+    """Report missing rule files: promtool continues without them, and their tests find nothing."""
     for pattern in patterns_in(test.root, "rule_files"):
         if matching(test, pattern, members) == [] and not pattern.text.startswith("/"):
             _report_missing(test, pattern, must_exist=False)
 
 
-# -- scrape configurations in files of their own
+# -- scrape configurations in separate files
 
 
 def _check_scrape_patterns(main: Member, members: list[Member]) -> list[Member]:
@@ -124,12 +124,12 @@ def _check_scrape_patterns(main: Member, members: list[Member]) -> list[Member]:
 
 
 def _check_scrape_files(main: Member, files: Iterable[Member]) -> None:
-    """Scrape configurations of other files count as if they stood in the main file."""
+    """Check scrape configurations of other files as if they were in the main file."""
     settings = main.root.entries.get("global") if main.root is not None and main.root.kind == MAPPING else None
     names = {name: main.name for name, _, _ in _job_names(main.root)}
     for member in files:
         if member.kind != "config" or member is main:
-            message = f"scrape_config_files of {main.name} matches this file, but it is no file of scrape_configs"
+            message = f"scrape_config_files of {main.name} matches this file, but it has no scrape_configs"
             start = member.start or scalar("", 1, 1, plain=True)
             member.context.error(start, None, "file-kind", message)
             continue
@@ -138,20 +138,20 @@ def _check_scrape_files(main: Member, files: Iterable[Member]) -> None:
             continue
         for name, (key, _) in root.entries.items():
             if name != "scrape_configs":
-                message = f"{name[:80]!r} has no place in a file of scrape_config_files; only scrape_configs has"
+                message = f"{name[:80]!r} is not allowed in a file of scrape_config_files; only scrape_configs is"
                 member.context.error(key, (None, name), "unknown-field", message)
         _recheck_under(settings, member)
         for name, node, path in _job_names(root):
             if name in names:
-                message = f"the job name {name[:80]!r} is used in {names[name]} already"
+                message = f"the job name {name[:80]!r} is already used in {names[name]}"
                 member.context.error(node, path, "duplicate-name", message)
             names.setdefault(name, member.name)
 
 
 def _recheck_under(settings: Entry | None, member: Member) -> None:
-    """Check a file of scrape configurations again, under the `global` of the main file.
+    """Check a file of scrape configurations again, with the `global` section of the main file.
 
-    By itself it was checked under the defaults, under which a timeout may be too long that is not.
+    Its own check used the defaults, with which a valid timeout may seem too long.
     """
     root = member.root
     if settings is None or root is None or "scrape_configs" not in root.entries:

@@ -1,4 +1,4 @@
-"""The files of file_sd_configs in a bundle, under the jobs that read them: as promtool relabels their targets."""
+"""Checks the files of file_sd_configs with the jobs that read them, relabelling their targets as promtool does."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from apm_s3.validators._references import Pattern, matching
 
 
 def check_target_files(main: Member, files: list[Member], members: list[Member]) -> None:
-    """Report files of targets that are not there, and targets that their job cannot scrape.
+    """Report missing target files, and targets that their job cannot scrape.
 
-    A file that is not there gives a warning: another program may write it later.
+    A missing file is a warning, because another program may write it later.
     """
     configs = [(member, _config(member)) for member in (main, *files) if member.kind == "config"]
     settings = next((config.struct("global") for member, config in configs if member is main and config), None)
@@ -44,14 +44,14 @@ def _config(member: Member) -> Struct | None:
 
 
 def _files_of(owner: Struct, member: Member, main: Member, members: list[Member]) -> Iterator[Member]:
-    """The files of the bundle that the discovery of a job reads."""
+    """Yield the files of the bundle that a job's discovery reads."""
     for _, sd in owner.structs("file_sd_configs"):
         for index, text in sd.strings("files"):
             node, path = sd.place("files", index)
-            # Relative names count from the folder of the file that they stand in.
+            # Relative names are resolved from the folder of the file that contains them.
             found = matching(member, Pattern(text, node, path), members)
             if found == [] and not text.startswith("/"):
-                message = f"no file of this bundle matches {text[:80]!r}"
+                message = f"no file in this bundle matches {text[:80]!r}"
                 member.context.warn(node, path, "missing-file", message)
             for file in found or ():
                 if _holds_targets(file, main):
@@ -70,7 +70,7 @@ def _holds_targets(file: Member, main: Member) -> bool:
         return True
     if file is not main and (_is_null(file.root) if file.start is not None else not is_json(file.name)):
         return False
-    message = f"file_sd_configs of {main.name} match this file, but it is no list of groups of targets"
+    message = f"file_sd_configs of {main.name} match this file, but it is not a list of target groups"
     file.context.error(file.start or scalar("", 1, 1, plain=True), None, "file-kind", message)
     return False
 

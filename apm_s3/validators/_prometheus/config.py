@@ -1,4 +1,4 @@
-"""The whole configuration: what its sections say about one another."""
+"""The whole configuration: rules across its sections."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SECTIONS = {
 
 
 def check_config(config: Struct, context: Context) -> None:
-    """The rules of Config.UnmarshalYAML, and promtool's on static targets."""
+    """Check the rules of Config.UnmarshalYAML, and promtool's rules for static targets."""
     settings = config.struct("global")
     _check_file_patterns(config, context)
     for field, what in _SECTIONS.items():
@@ -51,12 +51,12 @@ def _check_file_patterns(config: Struct, context: Context) -> None:
     for field in ("rule_files", "scrape_config_files"):
         for index, pattern in config.strings(field):
             if not _FILE_PATTERN.fullmatch(pattern):
-                message = f"{pattern[:80]!r} may have one '*', in its last part only"
+                message = f"{pattern[:80]!r} may have only one '*', in its last part"
                 config.error(context, (field, index), "file-glob", message)
 
 
 def _check_all_relabelling(config: Struct, settings: Struct | None, jobs: list[Struct], context: Context) -> set[int]:
-    """Check every relabelling rule under the naming scheme of its section; the ids of the broken ones."""
+    """Check every relabelling rule with the naming scheme of its section, and return the ids of the invalid ones."""
     of_global = is_legacy(None, settings) or context.is_before(UTF8_NAMES)
     lists: list[tuple[Struct, str, bool]] = []
     for job in jobs:

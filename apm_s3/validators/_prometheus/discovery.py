@@ -1,4 +1,4 @@
-"""Service discovery: what each of Prometheus's mechanisms needs, by https://prometheus.io/docs/prometheus/latest/configuration/configuration/."""
+"""Service discovery: the rules of each mechanism, from https://prometheus.io/docs/prometheus/latest/configuration/configuration/."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _CHOICES: Mapping[tuple[str, str], tuple[str, ...]] = {
 
 
 def _check_table(sd: Struct, context: Context) -> None:
-    """Required fields and closed choices, which most mechanisms are done with."""
+    """Check required fields and enumerations, which is enough for most mechanisms."""
     kind = sd.type.removeprefix("discovery/")
     for name in _REQUIRED.get(kind, ()):
         default = _DEFAULTS.get(kind, {}).get(name)
@@ -70,7 +70,7 @@ def _check_table(sd: Struct, context: Context) -> None:
             sd.error(context, name, "required-field", f"{_label(kind)} needs {name}")
     for (owner, name), choices in _CHOICES.items():
         value = sd.get(name) or ""
-        # Given but empty is not the default; a required field has been reported by now.
+        # An empty value is not the default; a missing required field has already been reported.
         wrong = value not in choices and (value or name not in _REQUIRED.get(kind, ()))
         if owner == kind and name in sd.values and wrong:
             sd.unknown(context, name, name, value, choices)
@@ -92,7 +92,7 @@ def _check_consul(sd: Struct, context: Context) -> None:
     _check_not_blank(sd, context)
     if not (sd.empty("username") and sd.empty("password")) and not {"username", "password"} & sd.failed:
         if sd.has("basic_auth"):
-            sd.error(context, "basic_auth", "auth-exclusive", "username and password exclude basic_auth")
+            sd.error(context, "basic_auth", "auth-exclusive", "username and password cannot be used with basic_auth")
         elif any(sd.has(name) for name in ("authorization", "oauth2")) or sd.get("bearer_token"):
             sd.error(context, "username", "auth-exclusive", "username and password exclude other ways to authenticate")
     if sd.get("token") and (sd.has("authorization") or sd.has("oauth2")):
@@ -119,7 +119,7 @@ def _check_dns(sd: Struct, context: Context) -> None:
 def _check_files(sd: Struct, context: Context) -> None:
     for index, pattern in sd.strings("files"):
         if not _FILE_PATTERN.fullmatch(pattern):
-            message = f"{pattern[:80]!r} must end in .json, .yml or .yaml, with at most one '*', in its last part"
+            message = f"{pattern[:80]!r} must end in .json, .yml or .yaml, and may have only one '*', in its last part"
             sd.error(context, ("files", index), "file-glob", message)
 
 
@@ -130,7 +130,7 @@ def _check_filters(sd: Struct, context: Context) -> None:
 
 
 def _server_url(*, schemes: tuple[str, ...] | None = None, field: str = "server") -> Hook:
-    """A URL with a scheme (one of `schemes`) and a host."""
+    """Return a hook: the field must be a URL with a scheme (one of `schemes`) and a host."""
 
     def check(sd: Struct, context: Context) -> None:
         text = sd.get(field)
@@ -139,7 +139,7 @@ def _server_url(*, schemes: tuple[str, ...] | None = None, field: str = "server"
         try:
             url = text if isinstance(text, Url) else parse_url(text)
         except BadUrl as exc:
-            sd.error(context, field, "url", f"not a URL: {exc}")
+            sd.error(context, field, "url", f"invalid URL: {exc}")
             return
         if schemes is not None and url.scheme not in schemes:
             sd.error(context, field, "url", f"the URL must begin with {' or '.join(f'{name}://' for name in schemes)}")
@@ -155,7 +155,7 @@ def _check_marathon(sd: Struct, context: Context) -> None:
     if not (sd.empty("auth_token") and sd.empty("auth_token_file")):
         for name in others:
             if sd.get(name):
-                sd.error(context, name, "auth-exclusive", f"auth_token and auth_token_file exclude {name}")
+                sd.error(context, name, "auth-exclusive", f"{name} cannot be used with auth_token or auth_token_file")
 
 
 def _exactly_one_secret(sd: Struct, context: Context) -> None:
@@ -176,13 +176,13 @@ def _check_oci(sd: Struct, context: Context) -> None:
         if api_key and sd.empty(name):
             sd.error(context, name, "required-field", f"oci service discovery with auth api_key needs {name}")
         elif not api_key and sd.get(name):
-            sd.error(context, name, "exclusive-fields", f"auth instance_principal excludes {name}")
+            sd.error(context, name, "exclusive-fields", f"{name} cannot be used with auth instance_principal")
 
 
 def _check_paths(sd: Struct, context: Context) -> None:
     for index, path in sd.strings("paths"):
         if not path.startswith("/"):
-            sd.error(context, ("paths", index), "format", "a Zookeeper path begins with '/'")
+            sd.error(context, ("paths", index), "format", "a Zookeeper path must begin with '/'")
 
 
 _SCALEWAY_FORMATS = {
@@ -201,7 +201,7 @@ def _check_scaleway(sd: Struct, context: Context) -> None:
             sd.error(context, name, "format", f"{name} must be {expected}")
     for name in ("zone", "api_url"):
         if sd.given(name) and sd.empty(name):
-            sd.error(context, name, "required-field", f"{name} is empty; leave it out for the default")
+            sd.error(context, name, "required-field", f"{name} is empty; omit it to use the default")
 
 
 def _check_region(sd: Struct, context: Context) -> None:
@@ -210,13 +210,13 @@ def _check_region(sd: Struct, context: Context) -> None:
 
 
 def _parses(field: str) -> Hook:
-    """A URL, whatever its parts."""
+    """Return a hook: the field must be a URL."""
 
     def check(sd: Struct, context: Context) -> None:
         try:
             parse_url(sd.get(field) or "")
         except BadUrl as exc:
-            sd.error(context, field, "url", f"not a URL: {exc}")
+            sd.error(context, field, "url", f"invalid URL: {exc}")
 
     return check
 
@@ -228,7 +228,7 @@ def _check_stackit(sd: Struct, context: Context) -> None:
 
 def _check_triton(sd: Struct, context: Context) -> None:
     if sd.given("refresh_interval") and (sd.get("refresh_interval") or 0) <= 0 and "refresh_interval" not in sd.failed:
-        sd.error(context, "refresh_interval", "out-of-range", "the refresh_interval must be above 0")
+        sd.error(context, "refresh_interval", "out-of-range", "refresh_interval must be above 0")
 
 
 _SPECIAL: Mapping[str, tuple[Hook, ...]] = {
@@ -261,7 +261,7 @@ _SPECIAL: Mapping[str, tuple[Hook, ...]] = {
 
 
 def discovery_hooks(types: Mapping[str, Mapping[str, str]]) -> Mapping[str, tuple[Hook, ...]]:
-    """The checks of every mechanism in the table; those with an HTTP client inline get its rules too."""
+    """Return the checks of every mechanism in the table; those with an inline HTTP client get its rules as well."""
     return {name: tuple(_hooks(name, fields)) for name, fields in types.items() if name.startswith("discovery/")}
 
 

@@ -1,8 +1,8 @@
-"""Which release of Prometheus knows which field, value and rule, from 2.45 on.
+"""The releases of Prometheus that know each field, value and rule, from 2.45.
 
-From https://github.com/prometheus/prometheus/blob/main/CHANGELOG.md, and for what came with a library
-(`http_headers`, `sigv4`, `oauth2`) from the release that took it up. A field without an entry is as old as 2.45.
-Fields of 3.15, which the tables do not have yet, carry their kind.
+From https://github.com/prometheus/prometheus/blob/main/CHANGELOG.md; fields of libraries (`http_headers`, `sigv4`,
+`oauth2`) from the release that first used that version of the library. Fields without an entry exist since 2.45 or
+earlier. Fields of 3.15, which the tables do not have yet, have their kind here.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from apm_s3.validators._context import Version
 from apm_s3.validators._decoding.gates import Gate, Gates, Values
 
 UTF8_NAMES: Version = (3, 0)
-"""Metrics and labels may have any UTF-8 name, unless the legacy scheme is asked for."""
+"""Metrics and labels may have any UTF-8 name, unless the legacy scheme is set."""
 REGION_FROM_THE_INSTANCE: Version = (3, 0)
-"""The region of AWS discovery may come from the environment or from the instance's metadata."""
+"""AWS discovery can take the region from the environment or from the instance's metadata."""
 ADDRESSES_WITHOUT_PORT: Version = (3, 0)
-"""A target's address gets no port from its scheme any more, and is not checked for one."""
+"""Target addresses no longer get a port from the scheme, and need none."""
 WITHOUT_ALERTMANAGER_V1: Version = (3, 0)
-"""Version 1 of Alertmanager's API is not spoken any more."""
+"""Version 1 of Alertmanager's API is no longer supported."""
 IDENTITY_OF_THE_SYSTEM: Version = (3, 5)
-"""A managed identity of Azure may lack its client id: it is then the one that the system assigned."""
+"""An Azure managed identity without a client id is the system-assigned one."""
 SELECTORS_OF_OTHER_ROLES: Version = (3, 11)
-"""Kubernetes discovery of pods takes selectors of other roles."""
+"""Kubernetes discovery of pods accepts selectors of other roles."""
 QUEUE_BOUNDS: Version = (3, 12)
-"""Counts of a remote-write queue are held against zero and each other."""
+"""The numbers of a remote-write queue are validated."""
 TEMPLATE_FUNCTIONS_SINCE: dict[str, Version] = {"now": (3, 6), "toDuration": (3, 6), "urlQueryEscape": (3, 8)}
 
 _HTTP_CLIENT = {"http_headers": (2, 53)}
@@ -183,7 +183,7 @@ GATES = _gates()
 
 
 def with_http_client(types: Iterable[str]) -> Gates:
-    """`GATES`, and those of an HTTP client for the `types` that have its fields inline."""
+    """Return `GATES` with the gates of an HTTP client for the `types` that have its fields inline."""
     gates = {name: dict(fields) for name, fields in GATES.items()}
     for name in types:
         gates.setdefault(name, {}).update({field: Gate(since=since) for field, since in _HTTP_CLIENT.items()})

@@ -96,7 +96,7 @@ def _check_selector(selector: Struct, context: Context) -> None:
     for field, problem in (("field", field_selector_problem), ("label", label_selector_problem)):
         reason = problem(selector.get(field) or "")
         if reason:
-            selector.error(context, field, "selector", f"not a {field} selector: {reason}")
+            selector.error(context, field, "selector", f"invalid {field} selector: {reason}")
 
 
 def field_selector_problem(text: str) -> str | None:

@@ -103,4 +103,4 @@ def _check_templates(rule: Struct, field: str, functions: frozenset[str], contex
     for name, text in (rule.get(field) or {}).items():
         if isinstance(text, str) and (found := template_problem(text, functions, TEMPLATE_VARIABLES)):
             node, path = rule.place(field, name)
-            context.add(context.issue_inside(node, path, found[1], "template", f"not a Go template: {found[0]}"))
+            context.add(context.issue_inside(node, path, found[1], "template", f"invalid Go template: {found[0]}"))

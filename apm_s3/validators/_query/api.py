@@ -114,5 +114,5 @@ def parse_logql(text: str) -> Expr:
 
 
 def _invalid(language: str, problem: QueryProblem) -> QueryInvalid:
-    message = f"not {language}: {problem.message}, at character {problem.start + 1}"
+    message = f"invalid {language}: {problem.message}, at character {problem.start + 1}"
     return QueryInvalid(message, offset=problem.start, end=problem.end, hint=problem.hint)

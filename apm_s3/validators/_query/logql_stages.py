@@ -201,7 +201,7 @@ class StageParser(Parser):
     def _template(self, name: str) -> str:
         value = self.string(f"after {name}")
         if problem := template_problem_of(value.value):
-            raise QueryProblem(f"not a Go template: {problem}", value.start, value.end)
+            raise QueryProblem(f"invalid Go template: {problem}", value.start, value.end)
         return value.value
 
     def _label_formats(self) -> tuple[str, ...]:

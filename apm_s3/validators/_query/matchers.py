@@ -23,13 +23,13 @@ def check_regex(value: StringLiteral, text: str) -> None:
     if not is_utf8(pattern):
         # Prometheus compiles nothing where all characters stand for themselves.
         if _META.search(pattern):
-            raise QueryProblem("not a regular expression: bytes that are not UTF-8", value.start, value.end)
+            raise QueryProblem("invalid regular expression: bytes that are not UTF-8", value.start, value.end)
         return
     # Prometheus reads it alone as well as anchored, so that `)(` does not pass.
     error = check_re2(pattern) or check_re2(pattern, _PREFIX, _SUFFIX)
     if error is not None:
         start = value.start + source_offset(text[value.start : value.end], error.offset)
-        message = f"not a regular expression: {error.message[:300]}"
+        message = f"invalid regular expression: {error.message[:300]}"
         raise QueryProblem(message, start, max(start, value.end - 1), error.hint)
 
 

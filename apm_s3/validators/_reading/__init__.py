@@ -1,4 +1,4 @@
-"""Text in, nodes with positions out: YAML, JSON and INI, each within the same budgets, none building objects.
+"""Readers for YAML, JSON and INI: they turn text into nodes with positions, within limits and without building objects.
 
-Every reader returns one light tree of `Node` whatever the format was, so that all that comes after is written once.
+All readers return the same lightweight tree of `Node`, so that everything else is independent of the format.
 """

@@ -1,4 +1,4 @@
-"""A document of any of the formats: to nodes, to plain data, and plain data back to nodes."""
+"""Documents of any format: converted to nodes, to plain data, and from plain data to nodes."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _FORMATS: Mapping[str, Format] = {"yml": "yaml", "yaml": "yaml", "json": "json",
 
 
 def parse_document(raw: bytes | str, format: Format) -> Any:  # noqa: A002
-    """The plain data (dict, list, str, int, float, bool, None) of `raw`, within the budgets of `nodes`.
+    """Parse `raw` into plain data (dict, list, str, int, float, bool, None), within the limits of `nodes`.
 
-    YAML scalars without a type become what Go's YAML library makes of them; keys are always text. INI gives a
-    dictionary of sections, each one of text. An empty YAML document is None.
+    YAML scalars without a tag are typed as in Go's YAML library; keys are always strings. INI gives a dictionary of
+    sections, each a dictionary of strings. An empty YAML document is None.
 
     Raises:
-        ConfigInvalid: not a document of the format, a key given twice, or beyond a budget.
-        InvalidOption: no such format.
+        ConfigInvalid: not a document of the format, a duplicate key, or over a limit.
+        InvalidOption: unknown format.
     """
     try:
         document = read_document(raw, format)
@@ -49,12 +49,12 @@ def parse_document(raw: bytes | str, format: Format) -> Any:  # noqa: A002
     errors = tuple(issue for issue in document.issues if issue.severity is Severity.ERROR)
     if errors:
         report = ValidationReport("", format, None, errors)
-        raise ConfigInvalid(f"not valid {format.upper()}: {errors[0]}", report=report)
+        raise ConfigInvalid(f"invalid {format.upper()}: {errors[0]}", report=report)
     return to_data(document.root, typed=format != "ini")
 
 
 def format_of(name: str) -> Format | None:
-    """The format that the ending of a file's name stands for; None where it is no structured one."""
+    """Return the format of a file by the extension of its name; None for unstructured files."""
     return _FORMATS.get(name.rpartition(".")[2].lower()) if "." in name else None
 
 
@@ -66,13 +66,13 @@ def read_document(
     trace: Trace | None = None,
     last_wins: bool = False,
 ) -> Document:
-    """The nodes of `raw`; `library` as in `read_yaml`, `last_wins` as in `read_json`.
+    """Read `raw` into nodes; `library` is as in `read_yaml`, `last_wins` as in `read_json`.
 
-    `trace` learns where everything is written.
+    `trace` records the position of everything.
 
     Raises:
-        Unreadable: not a document of the format, or beyond a budget.
-        InvalidOption: no such format.
+        Unreadable: not a document of the format, or over a limit.
+        InvalidOption: unknown format.
     """
     if format == "yaml":
         return read_yaml(raw, library=library, trace=trace)
@@ -80,11 +80,11 @@ def read_document(
         return read_json(raw, trace=trace, last_wins=last_wins)
     if format == "ini":
         return read_ini(raw, trace=trace)
-    raise InvalidOption(f"no such format: {format!r}", hint="choose from yaml, json, ini")
+    raise InvalidOption(f"unknown format: {format!r}", hint="choose from yaml, json, ini")
 
 
 def to_data(node: Node | None, *, typed: bool = True) -> Any:
-    """Plain data for `node`; `typed` resolves plain scalars, otherwise they stay text."""
+    """Convert `node` to plain data; `typed` resolves plain scalars, otherwise they stay text."""
     if node is None:
         return None
     if node.kind == SCALAR:
@@ -95,16 +95,15 @@ def to_data(node: Node | None, *, typed: bool = True) -> Any:
 
 
 def unreadable_issue(exc: Unreadable) -> Issue:
-    """The issue that says why a text could not be read."""
+    """Return the issue for a text that could not be read."""
     return Issue(Severity.ERROR, "", exc.line, exc.column, exc.rule, exc.message)
 
 
 def from_data(data: Any) -> Document:
-    """The nodes of a mapping given as Python data: what serialising and reading it again would give, but for the
-    lines.
+    """Convert Python data to nodes, as if it had been serialized and read again, but without lines.
 
     Raises:
-        Unreadable: a value that no format can hold, or beyond a budget.
+        Unreadable: a value that no format supports, or over a limit.
     """
     return Document(_Builder().build(data, 1))
 
@@ -124,7 +123,7 @@ class _Builder:
         self._count += 1
         check_nodes(self._count, 0, 0)
         if depth > MAX_DEPTH:
-            raise Unreadable("too-deep", f"nested deeper than {MAX_DEPTH} levels, or containing itself")
+            raise Unreadable("too-deep", f"nested deeper than {MAX_DEPTH} levels, or contains itself")
         if isinstance(data, Mapping):
             node = mapping(0, 0)
             for key, value in data.items():
@@ -156,5 +155,5 @@ def _plain_scalar(value: Any) -> Node:
 
 def _integer(value: int) -> str:
     if value.bit_length() > 1024:
-        raise Unreadable("unsupported-type", "an integer of more than 1024 bits is no setting of these tools")
+        raise Unreadable("unsupported-type", "integers of more than 1024 bits are not supported")
     return str(int(value))

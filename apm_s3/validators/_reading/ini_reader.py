@@ -1,8 +1,8 @@
-"""INI to nodes as go-ini, Grafana's reader, takes it: https://ini.unknwon.io/docs.
+"""Reads INI into nodes as go-ini, Grafana's reader, does: https://ini.unknwon.io/docs.
 
-`[section]` lines, `key = value` or `key: value`, comments by `#` or `;` (also behind a value), values in back quotes
-or triple double quotes over several lines, a `\\` at the end of a line continues it. Keys above the first section
-belong to `DEFAULT`. The later of two equal keys wins, with a warning.
+It supports `[section]` lines, `key = value` and `key: value`, comments with `#` or `;` (also after a value), multi-line
+values in back quotes or triple double quotes, and continuation lines with a `\\` at the end. Keys before the first
+section belong to `DEFAULT`. If a key is repeated, the last one wins, with a warning.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ DEFAULT_SECTION = "DEFAULT"
 
 
 def read_ini(source: bytes | str, *, trace: Trace | None = None) -> Document:
-    """The sections of `source`: a mapping of mappings of scalars. `trace` learns where everything is written.
+    """Read the sections of `source`: a mapping of mappings of scalars. `trace` records the position of everything.
 
     Raises:
-        Unreadable: not INI, or beyond a budget.
+        Unreadable: not INI, or over a limit.
     """
     return _Reader(decode_text(source), trace).read()
 
@@ -75,7 +75,7 @@ class _Reader:
     def _section_name(self, line: str) -> str:
         end = line.rfind("]")
         if end < 0:
-            raise Unreadable("ini-syntax", "the section's name is not closed by ']'", self._at, 1)
+            raise Unreadable("ini-syntax", "the section name is not closed by ']'", self._at, 1)
         name = line[1:end].strip()
         if not name:
             raise Unreadable("ini-syntax", "a section needs a name", self._at, 1)
@@ -103,7 +103,7 @@ class _Reader:
         value = scalar("", line_number, column, plain=True)
         self._fill(value, (name, key), rest)
         if key in section.entries:
-            message = f"key {key[:80]!r} is given twice; the later one wins"
+            message = f"key {key[:80]!r} is given twice; the last one wins"
             path = render_path(((None, name), key))
             self._issues.append(Issue(Severity.WARNING, path, line_number, column, "duplicate-key", message))
         section.entries[key] = (key_node, value)
@@ -113,7 +113,7 @@ class _Reader:
         try:
             value.text, stop = self._value(rest)
         except Unreadable:
-            # What is not closed is all that follows.
+            # An unclosed value continues to the end of the text.
             value.text, stop = rest, self._end
             raise
         finally:
@@ -121,7 +121,7 @@ class _Reader:
                 self._trace.add(steps, value, start, stop, is_key=False)
 
     def _split(self, raw: str) -> tuple[str, str]:
-        """The key of a line and what follows its delimiter."""
+        """Split a line into the key and the text after the delimiter."""
         line = raw.strip()
         quote = '"""' if line.startswith('"""') else line[0] if line[0] in '"`' else ""
         start = len(quote)
@@ -137,7 +137,7 @@ class _Reader:
         return key, raw[len(raw) - len(raw.lstrip()) + min(places) + 1 :]
 
     def _value(self, rest: str) -> tuple[str, int]:
-        """The value that begins in `rest`, the end of the current line, and the offset of its end."""
+        """Return the value that begins in `rest`, the end of the current line, and the offset of the value's end."""
         text = rest.strip()
         start = self._end - len(rest.lstrip())
         for quote in ('"""', "`"):
@@ -150,7 +150,7 @@ class _Reader:
         text = "".join(parts)
         ends = [place for mark in "#;" if (place := text.find(mark)) >= 0]
         text = text[: min(ends)].strip() if ends else text
-        # Over several lines it ends where the last one does, its comment included.
+        # A multi-line value ends at the end of its last line, including the comment.
         line = self._lines[self._at - 1]
         stop = start + len(text) if len(parts) == 1 else self._end - len(line) + len(line.rstrip())
         if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"":

@@ -1,7 +1,7 @@
-"""JSON to nodes, by the rules of RFC 8259, with the place of each value.
+"""Reads JSON (RFC 8259) into nodes with positions.
 
-The standard library's parser gives no places, keeps the last of two equal keys, recurses, and holds the interpreter
-lock for a whole document; this one goes token by token.
+The standard library's parser gives no positions, keeps the last of duplicate keys, recurses, and holds the interpreter
+lock for a whole document; this one reads token by token.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _END = re.compile(r"[ \t\r\n]*\Z")
 
 
 def read_json(source: bytes | str, *, trace: Trace | None = None, last_wins: bool = False) -> Document:
-    """The document in `source`; `trace` learns where everything is written.
+    """Read the document in `source`; `trace` records the position of everything.
 
-    With `last_wins` a key that is given again is a warning, and its last value counts, as Go has it.
+    With `last_wins`, a duplicate key is a warning and its last value wins, as in Go.
 
     Raises:
-        Unreadable: not JSON, or beyond a budget.
+        Unreadable: not JSON, or over a limit.
     """
     text = decode_text(source)
     if _END.match(text):
@@ -105,7 +105,7 @@ class _Reader:
         value = self._value(self._token(), key)
         if key.text in node.entries:
             line = node.entries[key.text][0].line
-            message = f"key {key.text[:80]!r} is given twice; it is first given on line {line}"
+            message = f"duplicate key {key.text[:80]!r}; it is first defined on line {line}"
             severity = Severity.WARNING if self._last_wins else Severity.ERROR
             self._issues.append(Issue(severity, self._path(key), key.line, key.column, "duplicate-key", message))
             if not self._last_wins:
@@ -116,7 +116,7 @@ class _Reader:
         return render_steps((*self._steps(), key.text))
 
     def _steps(self) -> Steps:
-        """What leads to the innermost open collection."""
+        """Return the steps to the innermost open collection."""
         return tuple(key.text if key else len(parent.items) - 1 for (parent, _), (_, key) in pairwise(self._stack))
 
     def _value(self, lexeme: str, key: Node | None = None) -> Node:
@@ -142,7 +142,7 @@ class _Reader:
         return scalar(lexeme, self._line, column, plain=True)
 
     def _string(self) -> Node:
-        """The string whose opening quote was just read."""
+        """Read the string whose opening quote was just read."""
         start = self._at
         node = scalar("", self._line, start - self._line_start, plain=False)
         if match := _PLAIN_STRING.match(self._text, start):
@@ -153,7 +153,7 @@ class _Reader:
             node.text, self._at = scanstring(self._text, start)
         except JSONDecodeError as exc:
             raise Unreadable("json-syntax", exc.msg[0].lower() + exc.msg[1:], *position(self._text, exc.pos)) from exc
-        # As Go reads half of a surrogate pair.
+        # Go also replaces half of a surrogate pair.
         node.text = _LONE_SURROGATE.sub("\ufffd", node.text)
         return node
 
@@ -161,7 +161,7 @@ class _Reader:
         match = _TOKEN.match(self._text, self._at)
         if match is None:
             raise self._failure(
-                "the document ends early" if _END.match(self._text, self._at) else "expected a JSON value"
+                "unexpected end of the document" if _END.match(self._text, self._at) else "expected a JSON value"
             )
         space = match["space"]
         if "\n" in space:

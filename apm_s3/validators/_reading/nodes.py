@@ -1,4 +1,4 @@
-"""The tree that every reader builds: raw text with the place of each value. And the budgets of all readers."""
+"""The tree that every reader builds, with raw text and positions, and the limits of all readers."""
 
 from __future__ import annotations
 
@@ -8,29 +8,28 @@ from collections.abc import Iterable
 from apm_s3.reports import Issue, Severity
 
 MAX_BYTES = 16 * 1024**2
-"""No configuration file of these tools is near it; a 50 MB one is refused unread."""
+"""Far larger than any real configuration file; larger files are refused before they are read."""
 MAX_SHOWN = 80
-"""Characters of a name that a path shows."""
+"""Maximum number of characters of a name in a path."""
 MAX_DEPTH = 200
-"""Deep enough for any real document, shallow enough for recursion over the tree."""
+"""Deep enough for real documents, and shallow enough for recursion over the tree."""
 MAX_NODES = 500_000
 MAX_EXPANSION = 100_000
-"""Nodes that aliases and merge keys may add to those written out."""
+"""Maximum number of nodes that aliases and merge keys may add."""
 
 SCALAR, SEQUENCE, MAPPING = 0, 1, 2
 
 Entry = tuple["Node", "Node"]
-"""The key of a mapping and its value."""
+"""A key of a mapping and its value."""
 
 
 class Node:
     """One value of a document. A sequence has `items`, a mapping has `entries` by the text of their keys.
 
-    `text` is the raw text of a scalar after unescaping. `plain` is true for a scalar that was written without quotes
-    and without a tag, whose type its text decides. `tag` is an explicit tag. `line` and `column` count from 1; 0
-    means that the source had no lines. `shadowed` are the entries of a mapping that merge keys put others in place of.
-    `start` and `stop` say where the value is written, quotes, tag and anchor included; only readers that keep a
-    `Trace` set them.
+    `text` is the raw text of a scalar after unescaping. `plain` is true for a scalar without quotes and tag, whose type
+    depends on its text. `tag` is an explicit tag. `line` and `column` count from 1; 0 means that the source had no
+    lines. `shadowed` are the entries of a mapping that were replaced by merge keys. `start` and `stop` are the offsets
+    of the value, including quotes, tag and anchor; only readers with a `Trace` set them.
     """
 
     __slots__ = ("column", "entries", "items", "kind", "line", "plain", "shadowed", "start", "stop", "tag", "text")
@@ -48,12 +47,12 @@ class Node:
     stop: int
 
     def __repr__(self) -> str:
-        # Never the text: it may be a secret.
+        # Never show the text: it may be a secret.
         return f"<{('scalar', 'sequence', 'mapping')[self.kind]} at {self.line}:{self.column}>"
 
 
 def scalar(text: str, line: int, column: int, plain: bool, tag: str | None = None) -> Node:
-    """A scalar node."""
+    """Create a scalar node."""
     node = Node()
     node.kind = SCALAR
     node.text = text
@@ -65,7 +64,7 @@ def scalar(text: str, line: int, column: int, plain: bool, tag: str | None = Non
 
 
 def sequence(line: int, column: int, tag: str | None = None) -> Node:
-    """An empty sequence node."""
+    """Create an empty sequence node."""
     node = Node()
     node.kind = SEQUENCE
     node.items = []
@@ -76,7 +75,7 @@ def sequence(line: int, column: int, tag: str | None = None) -> Node:
 
 
 def mapping(line: int, column: int, tag: str | None = None) -> Node:
-    """An empty mapping node."""
+    """Create an empty mapping node."""
     node = Node()
     node.kind = MAPPING
     node.entries = {}
@@ -88,11 +87,11 @@ def mapping(line: int, column: int, tag: str | None = None) -> Node:
 
 
 Path = tuple["Path | None", "str | int"] | None
-"""Where a value is: (path of the parent, key or index); None is the document. Rendered only for a problem."""
+"""The path of a value: (path of the parent, key or index); None is the document. Rendered only for reports."""
 
 
 def steps_of(path: Path) -> list[str | int]:
-    """The keys and indexes of `path`, the outermost first."""
+    """Return the keys and indexes of `path`, outermost first."""
     steps: list[str | int] = []
     while path is not None:
         path, step = path
@@ -101,17 +100,17 @@ def steps_of(path: Path) -> list[str | int]:
 
 
 def render_path(path: Path) -> str:
-    """`scrape_configs[2].job_name`; keys that are not words are quoted: `labels["a.b"]`."""
+    """Format as `scrape_configs[2].job_name`; keys that are not words are quoted: `labels["a.b"]`."""
     return render_steps(steps_of(path))
 
 
 def render_steps(steps: Iterable[str | int]) -> str:
-    """The same of keys and indexes, the outermost first."""
+    """Format keys and indexes, outermost first, as `render_path` does."""
     return "".join(map(render_step, steps)).removeprefix(".")
 
 
 def render_step(step: str | int) -> str:
-    """One key or index as a part of a path: `.job_name`, `[2]`, `["a.b"]`."""
+    """Format one key or index as part of a path: `.job_name`, `[2]`, `["a.b"]`."""
     if isinstance(step, int):
         return f"[{step}]"
     if len(step) <= MAX_SHOWN and step.replace("_", "").replace("-", "").isalnum():
@@ -120,7 +119,7 @@ def render_step(step: str | int) -> str:
 
 
 class Unreadable(Exception):
-    """The text is not a document of its format, or is beyond a budget. Never leaves the validators."""
+    """The text is not a document of its format, or is over a limit. Never leaves the validators."""
 
     def __init__(self, rule: str, message: str, line: int | None = None, column: int | None = None) -> None:
         super().__init__(message)
@@ -131,7 +130,7 @@ class Unreadable(Exception):
 
 
 class Document:
-    """What a reader made of a text: the root (None for an empty document) and the problems met on the way."""
+    """The result of a reader: the root (None for an empty document) and the issues found."""
 
     __slots__ = ("issues", "root")
 
@@ -141,27 +140,27 @@ class Document:
 
 
 def problem(severity: Severity, path: Path, node: Node, rule: str, message: str, hint: str | None = None) -> Issue:
-    """An issue at `node`."""
+    """Create an issue at `node`."""
     return Issue(severity, render_path(path), node.line or None, node.column or None, rule, message, hint)
 
 
 def check_depth(depth: int, line: int, column: int) -> None:
-    """Raise `Unreadable` where `depth` levels are beyond the budget."""
+    """Raise `Unreadable` if `depth` is over the limit."""
     if depth > MAX_DEPTH:
         raise Unreadable("too-deep", f"nested deeper than {MAX_DEPTH} levels", line, column)
 
 
 def check_nodes(count: int, line: int, column: int) -> None:
-    """Raise `Unreadable` where `count` values are beyond the budget."""
+    """Raise `Unreadable` if `count` values are over the limit."""
     if count > MAX_NODES:
         raise Unreadable("too-many-values", f"more than {MAX_NODES} values in one document", line, column)
 
 
 def decode_text(source: bytes | str) -> str:
-    """The text of `source`: UTF-8, or UTF-16 with its byte order mark, of at most `MAX_BYTES` and without NUL.
+    """Decode `source`: UTF-8, or UTF-16 with a byte order mark, of at most `MAX_BYTES` and without NUL bytes.
 
     Raises:
-        Unreadable: with the line and column of the first byte that does not fit.
+        Unreadable: with the line and column of the first invalid byte.
     """
     if len(source) > MAX_BYTES:
         raise Unreadable("too-large", f"{len(source)} bytes; the limit for one file is {MAX_BYTES // 1024**2} MiB")
@@ -174,7 +173,7 @@ def decode_text(source: bytes | str) -> str:
 
 
 def position(text: str, offset: int) -> tuple[int, int]:
-    """Line and column, from 1, of `offset` in `text`."""
+    """Return line and column, from 1, of `offset` in `text`."""
     return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
 
 
@@ -184,15 +183,15 @@ def _decode(source: bytes) -> str:
         return source.decode(encoding)
     except UnicodeDecodeError as exc:
         before = source[: exc.start].decode(encoding, "replace")
-        message = f"not valid {encoding.upper()}: byte 0x{source[exc.start]:02x}"
+        message = f"invalid {encoding.upper()}: byte 0x{source[exc.start]:02x}"
         raise Unreadable("invalid-utf8", message, *position(before, len(before))) from exc
 
 
 def check_encodable(text: str) -> None:
-    """Refuse what cannot be written as UTF-8, or is too large then.
+    """Check that the text can be encoded as UTF-8 and is not too large.
 
     Raises:
-        Unreadable: so it is.
+        Unreadable: it cannot be encoded, or is too large.
     """
     try:
         size = len(text.encode())

@@ -1,7 +1,7 @@
-"""Where a character of a scalar's text is written: through folding, indentation and escapes of YAML and JSON.
+"""Finds the source position of a character in a scalar's text, despite folding, indentation and escapes.
 
-The text and its source are walked side by side. Wherever they disagree the walk ends without an answer, so that a
-style that is not understood costs precision and never gives a wrong place.
+It walks through the text and its source together. If they disagree, it returns no position, so that unknown styles cost
+precision but never give a wrong position.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _HEADER = re.compile(r"[|>](?:[+-]?([1-9])?[+-]?)[ \t]*(?:#[^\r\n]*)?(?:\r\n|[\n
 
 
 class Positions:
-    """The lines of a source, counted once, at the first question."""
+    """The lines of a source, counted once, on first use."""
 
     def __init__(self, source: str) -> None:
         self._source = source
         self._starts: list[int] = []
 
     def in_scalar(self, line: int, column: int, text: str, offset: int) -> tuple[int, int] | None:
-        """Line and column, from 1, of `text[offset]`, for a scalar that begins at `line` and `column`.
+        """Return line and column, from 1, of `text[offset]`, for a scalar that begins at `line` and `column`.
 
-        None where it cannot be told.
+        None if they cannot be determined.
         """
         source = self._source
         if not self._starts:
@@ -54,13 +54,13 @@ class Positions:
 
 
 def _in_flow(source: str, at: int, text: str, offset: int, quote: str) -> int | None:
-    """In a plain scalar, or within quotes."""
+    """Find the position in a plain or quoted scalar."""
     done = 0
     while done <= offset:
         written, length = _flow_piece(source, at, quote, text[done : done + 1])
         if written is None or text[done : done + len(written)] != written:
             return at if done == offset else None
-        # The place of a fold's own characters is where the line ends.
+        # The characters of a fold are at the end of the line.
         if done + len(written) > offset and length:
             return at
         done += len(written)
@@ -71,7 +71,7 @@ def _in_flow(source: str, at: int, text: str, offset: int, quote: str) -> int | 
 
 
 def _flow_piece(source: str, at: int, quote: str, expected: str) -> tuple[str | None, int]:
-    """What is written at `at`, and the length of that in the source."""
+    """Return the text at `at`, and its length in the source."""
     char = source[at : at + 1]
     if not char:
         return None, 0
@@ -103,7 +103,7 @@ def _in_block(source: str, first: int, start: int, text: str, offset: int) -> in
             if indent is None:
                 indent = _block_indent(source[first:start], header[1], line)
             content = line[indent:]
-            # Between two lines stands a space or a line break: how many, the text itself says.
+            # Two lines are joined by a space or line breaks; the text shows how many.
             while folded and not text.startswith(content, done) and text[done : done + 1] in (" ", "\n"):
                 done += 1
             if not text.startswith(content, done):
@@ -120,9 +120,9 @@ def _in_block(source: str, first: int, start: int, text: str, offset: int) -> in
 
 
 def _block_indent(before: str, explicit: str | None, line: str) -> int:
-    """The indentation of a block whose first line is `line`; `before` stands on its header's line before it."""
+    """Return the indentation of a block whose first line is `line`; `before` precedes its header on the same line."""
     own = len(line) - len(line.lstrip(" "))
     if explicit is None:
         return own
-    # An explicit indicator counts from the parent, whose own indentation is that of the line with the key.
+    # An explicit indicator is relative to the parent, whose indentation is that of the line with the key.
     return min(own, len(before) - len(before.lstrip(" -")) + int(explicit))

@@ -1,6 +1,6 @@
-"""What the text of a plain scalar stands for, by the rules of Go's YAML libraries (yaml.v2's `resolve.go`).
+"""Resolves the type of plain scalars, by the rules of Go's YAML libraries (yaml.v2's `resolve.go`).
 
-Where the text fits no rule it is a string. There is no base 60. `Timestamps` stay text, as Go's decoders leave them.
+Text that matches no rule is a string. There is no base 60. Timestamps stay text, as in Go's decoders.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ _LONGEST_NUMBER = 400
 
 
 def is_null(node: Node) -> bool:
-    """Whether the scalar `node` is null."""
+    """Return whether the scalar `node` is null."""
     return (node.plain and node.text in NULLS) or node.tag == "!!null"
 
 
 def resolve(node: Node) -> Value:
-    """The value of a scalar node without a type to fit.
+    """Return the value of a scalar node, by its text and tag.
 
     Raises:
-        ValueError: an explicit tag that the text does not fit.
+        ValueError: the text does not match an explicit tag.
     """
     if node.tag is not None:
         return _resolve_tagged(node.tag, node.text)
@@ -49,7 +49,7 @@ def resolve(node: Node) -> Value:
 
 
 def resolve_plain(text: str) -> Value:
-    """The value of the plain scalar `text`."""
+    """Return the value of the plain scalar `text`."""
     if text in NULLS:
         return None
     if text in _BOOLS:
@@ -94,7 +94,7 @@ def _resolve_tagged(tag: str, text: str) -> Value:
 
 
 def decode_binary(text: str) -> str:
-    """The text of a `!!binary` scalar; what is not UTF-8 comes back as lone surrogates.
+    """Decode a `!!binary` scalar; bytes that are not UTF-8 become lone surrogates.
 
     Raises:
         ValueError: not base64 with strict padding.

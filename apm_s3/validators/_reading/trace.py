@@ -1,7 +1,7 @@
-"""Where each value of a text is written: for masking, small edits, and whatever else works on the text itself.
+"""Records the position of each value in a text, for masking, small edits and other work on the text itself.
 
-The readers that build nodes fill a `Trace` on the way when they are given one, so that no second reader can disagree
-with them about what is a key and what is a value.
+The readers fill a `Trace` while they build nodes, so that there is no second reader that could disagree about keys and
+values.
 """
 
 from __future__ import annotations
@@ -12,28 +12,27 @@ from typing import NamedTuple
 from apm_s3.validators._reading.nodes import MAPPING, SCALAR, Node
 
 Steps = tuple[str | int, ...]
-"""The keys and indexes that lead to a value, the outermost first."""
+"""The keys and indexes of a value, outermost first."""
 
 
 class Written(NamedTuple):
-    """A value, or a key, and the steps that lead to it. Its node has `start` and `stop`, offsets in the text."""
+    """A value or key, and its steps. Its node has `start` and `stop`, offsets in the text."""
 
     steps: Steps
     node: Node
 
 
 class Trace:
-    """What a text holds, as it is written: merge keys are keys called `<<`, and a key given twice is there twice.
+    """The contents of a text as written: merge keys are keys named `<<`, and duplicate keys appear twice.
 
     Attributes:
-        tolerant: whether the reader goes on where the document's tool would not: behind the first document, past the
-            version of another YAML, past an alias of nothing, past a line of INI that is none. It raises the same
-            errors, but later.
-        scalars: every scalar that is a value, in the order of the text. Aliases are not among them.
-        keys: every key, and every header of an INI section; their steps end with the key itself.
-        collections: every mapping and sequence that ends, and whether it is written in brackets or braces.
-        repeated: the scalars that an alias repeats, with the steps of the alias and the place of the anchor.
-        unknown: aliases without an anchor. What stands there may be a value that should have been in quotes.
+        tolerant: whether the reader continues where the tool would stop: after the first document, and after another
+            YAML version, an undefined alias or an invalid INI line. It raises the same errors, but later.
+        scalars: all scalar values, in the order of the text, without aliases.
+        keys: all keys, and headers of INI sections; their steps end with the key itself.
+        collections: all complete mappings and sequences, and whether they are in brackets or braces.
+        repeated: the scalars that an alias repeats, with the steps of the alias and the position of the anchor.
+        unknown: aliases without an anchor, which may be values that should have been quoted.
     """
 
     def __init__(self, *, tolerant: bool = False) -> None:
@@ -45,17 +44,17 @@ class Trace:
         self.unknown: list[Written] = []
 
     def add(self, steps: Steps, node: Node, start: int, stop: int, *, is_key: bool) -> None:
-        """Note a scalar of the text."""
+        """Record a scalar of the text."""
         node.start, node.stop = start, stop
         (self.keys if is_key else self.scalars).append(Written(steps, node))
 
     def repeat(self, steps: Steps, node: Node) -> None:
-        """Note what an alias at `steps` repeats."""
+        """Record what an alias at `steps` repeats."""
         self.repeated += (Written((*steps, *inner), each) for inner, each in scalars_below(node))
 
 
 def scalars_below(node: Node, steps: Steps = ()) -> Iterator[Written]:
-    """The scalars of a tree of nodes with the steps that lead to them."""
+    """Yield the scalars of a tree of nodes, with their steps."""
     if node.kind == SCALAR:
         yield Written(steps, node)
     elif node.kind == MAPPING:

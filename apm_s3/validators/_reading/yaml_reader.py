@@ -1,8 +1,8 @@
-"""YAML to nodes over libyaml's events: no constructor runs, every budget is checked before the next event is pulled.
+"""Reads YAML into nodes from libyaml's events: no constructor runs, and limits are checked before each event.
 
-Duplicate keys are errors. Merge keys (`<<`) are resolved here, the way the Go library of the reading tool does it.
-Only the first document counts, as for all of these tools. Text is handed to libyaml in slices, so that in a thread
-the interpreter lock is given up at least once a slice, however long one scalar is.
+Duplicate keys are errors. Merge keys (`<<`) are resolved as in the tool's Go library. Only the first document counts,
+as in all of these tools. libyaml gets the text in slices, so that a thread releases the interpreter lock at least once
+per slice, however long a scalar is.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ except ImportError:  # PyYAML built without libyaml: slower, same events
     from yaml import Loader as _Loader  # type: ignore[assignment]
 
 GoYaml = Literal["v2", "v3", "v4"]
-"""The Go library whose habits count: v2 reads Prometheus's configuration and Alertmanager's, v3 rule files, v4 Loki's
-configuration. v4 stands for libyaml's own habits, for every other document too."""
+"""The Go library to imitate: v2 reads the configuration of Prometheus and Alertmanager, v3 rule files, v4 Loki's
+configuration. v4 behaves like libyaml, and is used for every other document."""
 
 _SLICE = 64 * 1024
 _ESCAPED_BACKSLASH = re.compile(r"\\\\")
@@ -50,15 +50,15 @@ _TAG_PREFIX = "tag:yaml.org,2002:"
 
 
 def read_yaml(source: bytes | str, *, library: GoYaml = "v4", trace: Trace | None = None) -> Document:
-    """The first document of `source`; `trace` learns where everything is written.
+    """Read the first document of `source`; `trace` records the position of everything.
 
-    With v2 a merge key beats the keys above it, and a plain value in brackets or braces holds no `?`; otherwise keys
-    written out beat merged ones, as the YAML specification has it.
+    In v2, a merge key overrides the keys above it, and plain values in brackets or braces cannot contain `?`. Otherwise
+    explicit keys override merged ones, as the YAML specification says.
 
     Raises:
-        Unreadable: not YAML, or beyond a budget.
+        Unreadable: not YAML, or over a limit.
     """
-    # libyaml leaves a byte order mark at the beginning of a line out; Go takes it for a character, here another one.
+    # libyaml drops a byte order mark at the start of a line, while Go reads it as a character; replace it with another.
     text = decode_text(source).replace("\n\ufeff", "\n\ue0ff")
     loader = _Loader(_Slices(text.encode()))
     try:
@@ -73,7 +73,7 @@ def read_yaml(source: bytes | str, *, library: GoYaml = "v4", trace: Trace | Non
 
 
 class _Slices:
-    """The encoded text as libyaml's read handler wants it: the interpreter lock is given up once a slice."""
+    """The encoded text for libyaml's read handler, which releases the interpreter lock once per slice."""
 
     def __init__(self, encoded: bytes) -> None:
         self._encoded = encoded
@@ -85,7 +85,7 @@ class _Slices:
 
 
 class _Open:
-    """A collection whose end has not been reached."""
+    """A collection that is still open."""
 
     __slots__ = ("anchor", "flow", "height", "key", "merged", "merges", "node", "shadowed", "start")
 
@@ -135,13 +135,13 @@ class _Composer:
             if isinstance(event, yaml.StreamEndEvent):
                 return
             line = event.start_mark.line + 1
-        message = "only the first document is read; what follows is ignored"
+        message = "only the first document is read; the rest is ignored"
         self._issues.append(Issue(Severity.WARNING, "", line, 1, "more-documents", message))
 
     def _take(self, event: Any) -> None:
         kind = type(event)
         if kind is yaml.ScalarEvent:
-            # Half of all time goes through here: no call that can be spared.
+            # Half of the time is spent here, so there are no avoidable calls.
             mark = event.start_mark
             tag = event.tag
             if tag is not None:
@@ -166,24 +166,24 @@ class _Composer:
             self._pop()
 
     def _check_slashes(self, event: Any) -> None:
-        """Go's yaml.v2 and v3 do not know the escape for a slash."""
+        """Refuse an escaped slash, which Go's yaml.v2 and v3 do not know."""
         start, end = event.start_mark, event.end_mark
         if "\\/" in _ESCAPED_BACKSLASH.sub("", self._text[start.index : end.index]):
-            message = "unknown escape '\\/'; a slash needs no backslash"
+            message = "unknown escape '\\/'; write a slash without a backslash"
             raise Unreadable("yaml-syntax", message, start.line + 1, start.column + 1)
 
     def _tag_of(self, event: Any) -> str | None:
         tag = _short(event.tag)
-        # The booleans of yaml.v3 are true and false; the other words of YAML 1.1 need to go without a tag.
+        # yaml.v3 has only the booleans true and false; it does not accept YAML 1.1's other words with a tag.
         if tag == "!!bool" and self._strict_tags and event.value.lower() not in ("true", "false"):
             mark = event.start_mark
             raise Unreadable("yaml-tag", "the value cannot be read as !!bool", mark.line + 1, mark.column + 1)
         return tag
 
     def _check_question_mark(self, node: Node) -> None:
-        """Go's yaml.v2 takes every `?` in brackets or braces for the sign of a key, within a word too."""
+        """Refuse `?` in flow collections, where Go's yaml.v2 reads it as a key indicator, even inside a word."""
         if any(collection.flow for collection in self._open):
-            message = "a value with '?' in brackets or braces must stand in quotes"
+            message = "a value with '?' in brackets or braces must be quoted"
             raise Unreadable("yaml-syntax", message, node.line, node.column)
 
     def _push(self, event: Any) -> None:
@@ -211,11 +211,11 @@ class _Composer:
     def _expand(self, event: Any) -> None:
         line, column = event.start_mark.line + 1, event.start_mark.column + 1
         name = event.anchor
-        # The name is not told: it may be a password that begins with an asterisk and should stand in quotes.
+        # Do not show the name: it may be an unquoted password that begins with an asterisk.
         if any(collection.anchor == name for collection in self._open):
             raise Unreadable("alias-cycle", "the anchor of this alias contains itself", line, column)
         if name not in self._anchors:
-            message = "the anchor of this alias is not defined above; a value that begins with '*' needs quotes"
+            message = "the anchor of this alias is not defined above; a value that begins with '*' must be quoted"
             raise Unreadable("unknown-anchor", message, line, column)
         node, size, height = self._anchors[name]
         self._expanded += size
@@ -242,7 +242,7 @@ class _Composer:
 
     def _add(self, parent: _Open, key: Node, value: Node) -> None:
         if key.kind != SCALAR:
-            self._error(key, "complex-key", "a mapping or a sequence cannot be a key here")
+            self._error(key, "complex-key", "a mapping or a sequence cannot be a key")
             return
         if key.tag is not None and not self._untagged(key):
             return
@@ -251,9 +251,7 @@ class _Composer:
             self._merge(parent, key, value)
         elif name in entries and name not in parent.merged:
             first = entries[name][0].line
-            self._error(
-                key, "duplicate-key", f"key {name[:80]!r} is given twice; it is first given on line {first}", name
-            )
+            self._error(key, "duplicate-key", f"duplicate key {name[:80]!r}; it is first defined on line {first}", name)
         else:
             if name in entries and self._merge_overrides:
                 parent.shadowed.append(entries[name])
@@ -261,7 +259,7 @@ class _Composer:
             entries[name] = (key, value)
 
     def _untagged(self, key: Node) -> bool:
-        """Give a key with a tag the text that it stands for; False after reporting that it stands for none."""
+        """Resolve a key with a tag to its text; False after reporting that it cannot be resolved."""
         try:
             value = resolve(key)
         except ValueError as exc:
@@ -274,7 +272,7 @@ class _Composer:
 
     def _merge(self, parent: _Open, key: Node, value: Node) -> None:
         if self._strict_tags and parent.merges:
-            message = f"'<<' is given twice; it is first given on line {parent.merges}"
+            message = f"duplicate key '<<'; it is first defined on line {parent.merges}"
             self._error(key, "duplicate-key", message, "<<")
             return
         parent.merges = key.line
@@ -299,13 +297,13 @@ class _Composer:
 
 
 class _Tracer(_Composer):
-    """The same, which also notes where everything is written: apart, for it takes half as long again."""
+    """A composer that also records positions; separate because it is 50 % slower."""
 
     def __init__(self, loader: Any, text: str, library: GoYaml, trace: Trace) -> None:
         super().__init__(loader, text, library)
         self._trace = trace
         self._outer: list[Steps] = []
-        """What leads to each open collection."""
+        """The steps to each open collection."""
         self._event: Any = None
         self._failure: Unreadable | None = None
 
@@ -363,7 +361,7 @@ class _Tracer(_Composer):
         event = self._event
         start, stop = event.start_mark.index, event.end_mark.index
         if event.style in ("|", ">"):
-            # Its end is behind the empty lines that follow it.
+            # libyaml reports its end after the empty lines that follow it.
             stop = start + len(self._text[start:stop].rstrip())
         if self._open and self._open[-1].node.kind == MAPPING and self._open[-1].key is None:
             self._trace.add((*self._outer[-1], node.text), node, start, stop, is_key=True)
@@ -371,13 +369,13 @@ class _Tracer(_Composer):
             self._trace.add(self._steps(), node, start, stop, is_key=False)
 
     def _steps(self) -> Steps:
-        """What leads to the next value of the innermost open collection."""
+        """Return the steps to the next value of the innermost open collection."""
         if not self._open:
             return ()
         parent = self._open[-1]
         if parent.node.kind == SEQUENCE:
             return (*self._outer[-1], len(parent.node.items))
-        # A collection that is a key itself has no text.
+        # A collection used as a key has no text.
         return (*self._outer[-1], parent.key.text if parent.key is not None and parent.key.kind == SCALAR else "?")
 
 
@@ -388,7 +386,7 @@ def _step(collection: _Open) -> str:
 
 
 def _short(tag: str | None) -> str | None:
-    """`!!str` for a tag of YAML itself, as it is for others."""
+    """Shorten the tags of YAML itself to `!!str` and so on."""
     if tag is None or tag == "!":
         return None
     return "!!" + tag.removeprefix(_TAG_PREFIX) if tag.startswith(_TAG_PREFIX) else tag
@@ -397,17 +395,17 @@ def _short(tag: str | None) -> str | None:
 def _check_version(event: Any) -> None:
     version = getattr(event, "version", None)
     if version is not None and tuple(version) != (1, 1):
-        message = f"%YAML {version[0]}.{version[1]} is not read by Go's YAML library; leave the directive out"
+        message = f"Go's YAML library does not support %YAML {version[0]}.{version[1]}; remove the directive"
         raise Unreadable("yaml-version", message, event.start_mark.line + 1, 1)
 
 
 def _unreadable(exc: yaml.MarkedYAMLError) -> Unreadable:
     mark = exc.problem_mark or exc.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
-    # Newer releases of libyaml have a limit of their own, and meet it before they tell of the first collection.
+    # Newer releases of libyaml have their own limit, which they reach before the first collection event.
     if exc.problem and "nesting depth" in exc.problem:
         return Unreadable("too-deep", f"nested deeper than {MAX_DEPTH} levels", line, column)
-    begun = f" (begun on line {exc.context_mark.line + 1})" if exc.context and exc.context_mark else ""
+    begun = f" (started on line {exc.context_mark.line + 1})" if exc.context and exc.context_mark else ""
     parts = (f"{exc.context}{begun}" if exc.context else "", exc.problem)
-    message = ", ".join(part for part in parts if part) or "not valid YAML"
+    message = ", ".join(part for part in parts if part) or "invalid YAML"
     return Unreadable("yaml-syntax", message, line, column)

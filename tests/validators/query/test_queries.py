@@ -45,8 +45,8 @@ def test_a_text_that_is_no_query_says_where_and_what_to_do():
         parse_promql("sum(rte(up[5m]))")
 
     assert (caught.value.offset, caught.value.end) == (4, 7)
-    assert str(caught.value) == "not PromQL: unknown function 'rte', at character 5. Did you mean rate?"
-    with pytest.raises(QueryInvalid, match="not LogQL: unexpected 'up'"):
+    assert str(caught.value) == "invalid PromQL: unknown function 'rte', at character 5. Did you mean rate?"
+    with pytest.raises(QueryInvalid, match="invalid LogQL: unexpected 'up'"):
         parse_logql("up")
 
 
