@@ -26,6 +26,7 @@ MODULES = (
     "configs",
     "errors",
     "events",
+    "exporters.notifications",
     "exporters.prometheus",
     "health",
     "metrics",

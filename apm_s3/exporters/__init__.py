@@ -1,1 +1,1 @@
-"""What others are told of a manager: Prometheus. Each module needs the extra of its name."""
+"""What others are told: metrics for Prometheus, notifications of commits."""
