@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from apm_s3.validators._decoding.struct import Mismatch
-from apm_s3.validators._query.re2 import Regex, check_re2, parse_re2
-from apm_s3.validators._query.re2_errors import RegexError
-from apm_s3.validators._query.re2_match import Program, program_of
+from apm_s3.validators._query.re2.errors import RegexError
+from apm_s3.validators._query.re2.match import Program, program_of
+from apm_s3.validators._query.re2.parser import Regex, check_re2, parse_re2
 
 PREFIX, SUFFIX = "^(?s:", ")$"
 """How Prometheus and Alertmanager anchor a regular expression; before 3.0 without the `s`, which changes no verdict."""

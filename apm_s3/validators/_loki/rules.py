@@ -9,7 +9,7 @@ from apm_s3.validators._context import Context
 from apm_s3.validators._decoding.schema import Table
 from apm_s3.validators._decoding.struct import Struct
 from apm_s3.validators._prometheus.rules import check_groups
-from apm_s3.validators._query.logql import parse
+from apm_s3.validators._query.logql.parser import parse
 from apm_s3.validators._query.problems import QueryProblem
 from apm_s3.validators._query_report import report_query
 

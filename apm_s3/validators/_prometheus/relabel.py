@@ -9,7 +9,7 @@ from apm_s3.validators._context import Context
 from apm_s3.validators._decoding.struct import Mismatch, Struct
 from apm_s3.validators._grammars.labels import is_label_name, is_label_template
 from apm_s3.validators._grammars.regexes import anchored_program
-from apm_s3.validators._query.re2_match import Match, Program
+from apm_s3.validators._query.re2.match import Match, Program
 
 ACTIONS = (
     *("replace", "keep", "drop", "keepequal", "dropequal", "hashmod", "labelmap", "labeldrop", "labelkeep"),

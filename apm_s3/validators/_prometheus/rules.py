@@ -11,7 +11,7 @@ from apm_s3.validators._grammars.gotemplate import template_problem
 from apm_s3.validators._grammars.labels import is_label_name, is_metric_name, is_utf8
 from apm_s3.validators._prometheus.gates import TEMPLATE_FUNCTIONS_SINCE, UTF8_NAMES
 from apm_s3.validators._query.problems import QueryProblem
-from apm_s3.validators._query.promql import parse
+from apm_s3.validators._query.promql.parser import parse
 from apm_s3.validators._query_report import report_query
 
 _OLD_FUNCTIONS = (

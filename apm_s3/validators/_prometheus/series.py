@@ -10,8 +10,8 @@ import re
 from apm_s3.validators._context import Version
 from apm_s3.validators._query.nodes import Selector
 from apm_s3.validators._query.problems import QueryProblem
-from apm_s3.validators._query.promql import parse
-from apm_s3.validators._query.promql_tokens import NO_METRIC
+from apm_s3.validators._query.promql.parser import parse
+from apm_s3.validators._query.promql.tokens import NO_METRIC
 
 QUOTED_NAMES = (3, 0)
 _LATER_KEYS = (2, 54)

@@ -17,7 +17,7 @@ from apm_s3.validators._grammars.labels import is_label_name
 from apm_s3.validators._prometheus.gates import UTF8_NAMES
 from apm_s3.validators._prometheus.series import check_metric, check_series, check_values
 from apm_s3.validators._query.problems import QueryProblem
-from apm_s3.validators._query.promql import parse
+from apm_s3.validators._query.promql.parser import parse
 from apm_s3.validators._query_report import report_query
 from apm_s3.validators._structure import take_issues
 

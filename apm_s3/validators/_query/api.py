@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from apm_s3.errors import QueryInvalid
 from apm_s3.validators._context import parse_version
-from apm_s3.validators._query import logql, promql
-from apm_s3.validators._query.logql_nodes import (
+from apm_s3.validators._query.logql import parser as logql
+from apm_s3.validators._query.logql.nodes import (
     LabelFilter,
     LineFilter,
     LogRange,
@@ -46,6 +46,7 @@ from apm_s3.validators._query.nodes import (
     ValueType,
 )
 from apm_s3.validators._query.problems import QueryProblem
+from apm_s3.validators._query.promql import parser as promql
 from apm_s3.validators._query.usage import labels_of, matchers_of, metrics_of, ranges_of, walk
 
 __all__ = [

@@ -7,7 +7,7 @@ import re
 from apm_s3.validators._query.literals import source_offset
 from apm_s3.validators._query.nodes import Matcher, StringLiteral
 from apm_s3.validators._query.problems import QueryProblem
-from apm_s3.validators._query.re2 import Regex, check_re2, parse_re2
+from apm_s3.validators._query.re2.parser import Regex, check_re2, parse_re2
 
 _PREFIX, _SUFFIX = "^(?s:", ")$"
 _META = re.compile(r"[\\.+*?()\[\]{}^$]")

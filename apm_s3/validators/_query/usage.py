@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields
 
-from apm_s3.validators._query.logql_nodes import LabelFilter, LogRange, Stage, Unwrap
+from apm_s3.validators._query.logql.nodes import LabelFilter, LogRange, Stage, Unwrap
 from apm_s3.validators._query.nodes import (
     Duration,
     Grouping,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from apm_s3.validators._query.logql import parse
-from apm_s3.validators._query.logql_nodes import LineFilter, RangeAggregation, Stage, Streams
+from apm_s3.validators._query.logql.nodes import LineFilter, RangeAggregation, Stage, Streams
+from apm_s3.validators._query.logql.parser import parse
 from apm_s3.validators._query.nodes import Aggregation, Binary
 from apm_s3.validators._query.parsing import MAX_DEPTH
 from apm_s3.validators._query.problems import QueryProblem

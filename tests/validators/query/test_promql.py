@@ -5,7 +5,7 @@ import pytest
 from apm_s3.validators._query.nodes import Aggregation, Binary, Call, NumberLiteral, RangeSelector, Selector, Subquery
 from apm_s3.validators._query.parsing import MAX_DEPTH, MAX_LENGTH
 from apm_s3.validators._query.problems import QueryProblem
-from apm_s3.validators._query.promql import parse
+from apm_s3.validators._query.promql.parser import parse
 
 
 def refusal(text, release=None):

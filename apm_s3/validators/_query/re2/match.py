@@ -13,10 +13,10 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 from unicodedata import category
 
-from apm_s3.validators._query.re2 import Regex
-from apm_s3.validators._query.re2_classes import Ranges
-from apm_s3.validators._query.re2_quick import QUICK_LENGTH, translated
-from apm_s3.validators._query.re2_tree import CharClass, Node, Op
+from apm_s3.validators._query.re2.classes import Ranges
+from apm_s3.validators._query.re2.parser import Regex
+from apm_s3.validators._query.re2.quick import QUICK_LENGTH, translated
+from apm_s3.validators._query.re2.tree import CharClass, Node, Op
 
 MAX_INSTRUCTIONS = 5_000
 """Of a program, and of all copies made on the way to it. A larger pattern is not run."""

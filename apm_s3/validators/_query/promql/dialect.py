@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from apm_s3.validators._hints import did_you_mean
-from apm_s3.validators._query.promql_functions import FUNCTIONS, RENAMED, Function, Version
+from apm_s3.validators._query.promql.functions import FUNCTIONS, RENAMED, Function, Version
 
 
 @dataclass(frozen=True, slots=True)

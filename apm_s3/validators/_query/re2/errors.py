@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from apm_s3.validators._query.re2_classes import POSIX
+from apm_s3.validators._query.re2.classes import POSIX
 
 HINTS = {
     "star": "a repetition needs something before it: write .* for any text, \\* for the character itself",

@@ -9,7 +9,7 @@ from apm_s3.validators._query.literals import MAX_SECONDS, BadLiteral, parse_dur
 from apm_s3.validators._query.nodes import Duration, NumberLiteral
 from apm_s3.validators._query.parsing import DURATION, MAX_DEPTH, NAME, NUMBER, POWERS, Parser
 from apm_s3.validators._query.problems import QueryProblem
-from apm_s3.validators._query.promql_dialect import Dialect
+from apm_s3.validators._query.promql.dialect import Dialect
 
 _FUNCTIONS = {"step": 0, "range": 0, "min_of": 2, "max_of": 2}
 _OPERATORS = frozenset(("+", "-", "*", "/", "%", "^"))

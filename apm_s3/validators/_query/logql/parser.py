@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apm_s3.validators._query.logql_nodes import (
+from apm_s3.validators._query.logql.nodes import (
     LineFilter,
     LogRange,
     RangeAggregation,
@@ -11,8 +11,8 @@ from apm_s3.validators._query.logql_nodes import (
     Unwrap,
     Variants,
 )
-from apm_s3.validators._query.logql_stages import LINE_OPS, StageParser
-from apm_s3.validators._query.logql_tokens import RANGE_OPS, VECTOR_OPS, tokenize
+from apm_s3.validators._query.logql.stages import LINE_OPS, StageParser
+from apm_s3.validators._query.logql.tokens import RANGE_OPS, VECTOR_OPS, tokenize
 from apm_s3.validators._query.matchers import check_regex
 from apm_s3.validators._query.nodes import (
     Aggregation,

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import ClassVar
 
-from apm_s3.validators._query.re2_classes import Group
-from apm_s3.validators._query.re2_errors import HINTS, Refused, RegexError, perl_hint
-from apm_s3.validators._query.re2_escapes import perl_class, read_escape, read_posix_class, read_unicode_class
-from apm_s3.validators._query.re2_tree import (
+from apm_s3.validators._query.re2.classes import Group
+from apm_s3.validators._query.re2.errors import HINTS, Refused, RegexError, perl_hint
+from apm_s3.validators._query.re2.escapes import perl_class, read_escape, read_posix_class, read_unicode_class
+from apm_s3.validators._query.re2.tree import (
     CharClass,
     Node,
     Op,

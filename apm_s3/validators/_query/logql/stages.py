@@ -7,9 +7,9 @@ from collections import Counter
 from ipaddress import ip_address, ip_network
 
 from apm_s3.validators._query.literals import BadLiteral, parse_duration
-from apm_s3.validators._query.logql_nodes import LabelFilter, LineFilter, Stage, Streams, Unwrap
-from apm_s3.validators._query.logql_templates import template_problem_of
-from apm_s3.validators._query.logql_tokens import BYTES, CONVERSIONS, FLAG, KEYWORDS, STAGES
+from apm_s3.validators._query.logql.nodes import LabelFilter, LineFilter, Stage, Streams, Unwrap
+from apm_s3.validators._query.logql.templates import template_problem_of
+from apm_s3.validators._query.logql.tokens import BYTES, CONVERSIONS, FLAG, KEYWORDS, STAGES
 from apm_s3.validators._query.matchers import allows_empty, check_regex
 from apm_s3.validators._query.nodes import Duration, Matcher
 from apm_s3.validators._query.parsing import DURATION, MAX_DEPTH, NAME, NUMBER, STRING, Parser

@@ -7,8 +7,8 @@ from apm_s3.validators._query.matchers import allows_empty, check_regex, is_utf8
 from apm_s3.validators._query.nodes import At, Duration, Expr, Matcher, NumberLiteral, RangeSelector, Selector, Subquery
 from apm_s3.validators._query.parsing import BAD, DURATION, END, NAME, NUMBER, STRING, describe_type
 from apm_s3.validators._query.problems import QueryProblem
-from apm_s3.validators._query.promql_durations import DurationParser
-from apm_s3.validators._query.promql_tokens import METRIC, NO_LABEL, WORDS
+from apm_s3.validators._query.promql.durations import DurationParser
+from apm_s3.validators._query.promql.tokens import METRIC, NO_LABEL, WORDS
 
 _MATCH_OPS = frozenset(("=", "!=", "=~", "!~"))
 

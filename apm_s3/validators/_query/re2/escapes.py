@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from apm_s3.validators._query.re2_classes import (
+from apm_s3.validators._query.re2.classes import (
     MAX_RUNE,
     PERL,
     POSIX,
@@ -12,7 +12,7 @@ from apm_s3.validators._query.re2_classes import (
     canonical_name,
     unicode_names,
 )
-from apm_s3.validators._query.re2_errors import HINTS, Refused, escape_hint
+from apm_s3.validators._query.re2.errors import HINTS, Refused, escape_hint
 
 _OCTAL = re.compile(r"0[0-7]{0,2}|[1-7][0-7]{1,2}")
 _HEX = re.compile(r"[0-9A-Fa-f]{2}")

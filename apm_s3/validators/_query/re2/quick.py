@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from math import prod
 
-from apm_s3.validators._query.re2_tree import CharClass, Node, Op
+from apm_s3.validators._query.re2.tree import CharClass, Node, Op
 
 QUICK_LENGTH = 256
 """The longest text that a translated pattern is run on, in characters."""

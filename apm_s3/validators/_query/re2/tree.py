@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import groupby
 
-from apm_s3.validators._query.re2_classes import Group, Ranges
+from apm_s3.validators._query.re2.classes import Group, Ranges
 
 
 class Op(Enum):

@@ -30,10 +30,10 @@ from apm_s3.validators._query.parsing import (
     describe_type,
 )
 from apm_s3.validators._query.problems import QueryProblem
-from apm_s3.validators._query.promql_dialect import Dialect, dialect_of
-from apm_s3.validators._query.promql_functions import FUNCTIONS, Function, Version
-from apm_s3.validators._query.promql_selectors import SelectorParser
-from apm_s3.validators._query.promql_tokens import (
+from apm_s3.validators._query.promql.dialect import Dialect, dialect_of
+from apm_s3.validators._query.promql.functions import FUNCTIONS, Function, Version
+from apm_s3.validators._query.promql.selectors import SelectorParser
+from apm_s3.validators._query.promql.tokens import (
     AGGREGATORS,
     EXPERIMENTAL_AGGREGATORS,
     METRIC,

@@ -1,0 +1,1 @@
+"""LogQL: tokens, parser and pipelines."""

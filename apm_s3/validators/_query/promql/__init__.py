@@ -1,0 +1,1 @@
+"""PromQL: tokens, parser and functions."""
