@@ -45,7 +45,7 @@ class RetryBudget:
 
     def __init__(self, capacity: float, refund: float) -> None:
         self._capacity, self._refund = capacity, refund
-        self.tokens = capacity
+        self.tokens: float = capacity
 
     def take(self) -> bool:
         """Take a token for a retry; False where there is none."""

@@ -33,7 +33,18 @@ from apm_s3.validators._validate import (
 )
 
 if TYPE_CHECKING:
-    from apm_s3.validators._query.api import (
+    from apm_s3.validators._query.api import parse_logql, parse_promql
+    from apm_s3.validators._query.logql.nodes import (
+        LabelFilter,
+        LineFilter,
+        LogRange,
+        RangeAggregation,
+        Stage,
+        Streams,
+        Unwrap,
+        Variants,
+    )
+    from apm_s3.validators._query.nodes import (
         Aggregation,
         At,
         Binary,
@@ -41,33 +52,19 @@ if TYPE_CHECKING:
         Duration,
         Expr,
         Grouping,
-        LabelFilter,
-        LineFilter,
-        LogRange,
         Matcher,
         Matching,
         Node,
         NumberLiteral,
         Paren,
-        RangeAggregation,
         RangeSelector,
         Selector,
-        Stage,
-        Streams,
         StringLiteral,
         Subquery,
         Unary,
-        Unwrap,
         ValueType,
-        Variants,
-        labels_of,
-        matchers_of,
-        metrics_of,
-        parse_logql,
-        parse_promql,
-        ranges_of,
-        walk,
     )
+    from apm_s3.validators._query.usage import labels_of, matchers_of, metrics_of, ranges_of, walk
 
 __all__ = [
     "MAIN_FILES",
@@ -119,9 +116,10 @@ if not TYPE_CHECKING:  # A type checker would accept every misspelt name because
         # Load the parsers only when needed, so that importing the validators stays cheap.
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module("apm_s3.validators._query.api"), name)
-        globals()[name] = value
-        return value
+        for module in ("api", "usage", "nodes", "logql.nodes"):
+            loaded = import_module(f"apm_s3.validators._query.{module}")
+            globals().update({public: getattr(loaded, public) for public in __all__ if hasattr(loaded, public)})
+        return globals()[name]
 
     def __dir__() -> list[str]:
         return __all__

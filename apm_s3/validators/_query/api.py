@@ -15,75 +15,9 @@ from __future__ import annotations
 from apm_s3.errors import QueryInvalid
 from apm_s3.validators._context import parse_version
 from apm_s3.validators._query.logql import parser as logql
-from apm_s3.validators._query.logql.nodes import (
-    LabelFilter,
-    LineFilter,
-    LogRange,
-    RangeAggregation,
-    Stage,
-    Streams,
-    Unwrap,
-    Variants,
-)
-from apm_s3.validators._query.nodes import (
-    Aggregation,
-    At,
-    Binary,
-    Call,
-    Duration,
-    Expr,
-    Grouping,
-    Matcher,
-    Matching,
-    Node,
-    NumberLiteral,
-    Paren,
-    RangeSelector,
-    Selector,
-    StringLiteral,
-    Subquery,
-    Unary,
-    ValueType,
-)
+from apm_s3.validators._query.nodes import Expr
 from apm_s3.validators._query.problems import QueryProblem
 from apm_s3.validators._query.promql import parser as promql
-from apm_s3.validators._query.usage import labels_of, matchers_of, metrics_of, ranges_of, walk
-
-__all__ = [
-    "Aggregation",
-    "At",
-    "Binary",
-    "Call",
-    "Duration",
-    "Expr",
-    "Grouping",
-    "LabelFilter",
-    "LineFilter",
-    "LogRange",
-    "Matcher",
-    "Matching",
-    "Node",
-    "NumberLiteral",
-    "Paren",
-    "RangeAggregation",
-    "RangeSelector",
-    "Selector",
-    "Stage",
-    "Streams",
-    "StringLiteral",
-    "Subquery",
-    "Unary",
-    "Unwrap",
-    "ValueType",
-    "Variants",
-    "labels_of",
-    "matchers_of",
-    "metrics_of",
-    "parse_logql",
-    "parse_promql",
-    "ranges_of",
-    "walk",
-]
 
 
 def parse_promql(text: str, *, target_version: str | None = None) -> Expr:
