@@ -1,8 +1,8 @@
 """apm_s3: versioned, validated configurations of observability tools in S3, on a fast asyncio S3 client.
 
 The names here are those that most programs need. The other public names are in `apm_s3.errors`, `.options`, `.models`,
-`.batch`, `.sync`, `.settings`, `.events`, `.metrics`, `.reports`, `.configs`, `.validators` and `.testing`. Modules
-with a leading underscore are private.
+`.batch`, `.sync`, `.migration`, `.settings`, `.events`, `.metrics`, `.reports`, `.configs`, `.validators` and
+`.testing`. Modules with a leading underscore are private.
 
 Names are imported lazily: `import apm_s3` does not load an S3 client, and `validate_config` never does.
 """

@@ -6,7 +6,9 @@
     │   ├── InvalidKey
     │   ├── InvalidOption
     │   ├── ObjectTooLarge
-    │   └── QueryInvalid
+    │   ├── QueryInvalid
+    │   ├── MigrationRefused
+    │   └── JournalRefused
     ├── UsageError (also RuntimeError)       the manager was used incorrectly
     │   ├── ManagerClosed
     │   └── WrongEventLoop
@@ -102,10 +104,12 @@ __all__ = [
     "InvalidKey",
     "InvalidOption",
     "InvalidRequest",
+    "JournalRefused",
     "KmsAccessDenied",
     "KmsKeyUnusable",
     "KmsThrottled",
     "ManagerClosed",
+    "MigrationRefused",
     "NotConfigured",
     "NotFound",
     "NotModified",
@@ -283,6 +287,26 @@ class QueryInvalid(InvalidRequest):
         super().__init__(problem, **where)
         self.offset: int = offset
         self.end: int = end
+
+
+class MigrationRefused(InvalidRequest):
+    """The target cannot keep what the source has, or `delete_extra` would delete everything; nothing was moved.
+
+    Attributes:
+        capabilities: names of what the target cannot keep; `accept` takes them.
+    """
+
+    default_hint = "choose another target, or give up by name what it cannot keep: accept=(...)"
+
+    def __init__(self, problem: str, *, capabilities: tuple[str, ...] = (), **where: Any) -> None:
+        super().__init__(problem, **where)
+        self.capabilities: tuple[str, ...] = capabilities
+
+
+class JournalRefused(InvalidRequest):
+    """The journal is another migration's, another process is using it, or it is not a journal; nothing was changed."""
+
+    default_hint = "give the journal of this migration, or the name of a new file"
 
 
 class UsageError(ApmS3Error, RuntimeError):

@@ -67,7 +67,8 @@ class FileInfo(NamedTuple):
         storage_class: "STANDARD" if S3 names none.
         checksums: S3's checksums by algorithm ("crc32", "sha256", ...), in base64, if it sent any.
         server_time: the server's clock (its `Date`) at the response, Unix seconds.
-        headers: the content headers stored with the object ("cache-control", ...), names in lower case.
+        headers: the content headers stored with the object ("cache-control", ...), names in lower case; also its
+            number of tags ("x-amz-tagging-count") and its lock ("x-amz-object-lock-mode", ...) if S3 sent them.
         stale_since: when this cached value was read, if S3 cannot be reached (see `CacheSettings.stale_if_error`).
     """
 

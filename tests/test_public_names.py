@@ -30,6 +30,7 @@ MODULES = (
     "exporters.prometheus",
     "health",
     "metrics",
+    "migration",
     "models",
     "options",
     "reports",

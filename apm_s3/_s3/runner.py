@@ -106,6 +106,9 @@ class Runner:
         hooks: told of each operation when it ends, and of each retry.
         recover: takes in what a clock-skewed, redirected or expired answer teaches; whether to repeat at once.
         region: the manager's region, for events.
+
+    Attributes:
+        on_retry: told the bucket, the key and the error of each request that is sent again.
     """
 
     def __init__(
@@ -128,6 +131,7 @@ class Runner:
         self.budget: RetryBudget = RetryBudget(settings.retry.budget, settings.retry.refund)
         self._deadlines = Deadlines()
         self._closed = False
+        self.on_retry: list[Callable[[str | None, str | None, ApmS3Error], object]] = []
 
     def close(self) -> None:
         """Let no request go out any more, and end the calls that are under way with `ManagerClosed`.
@@ -311,6 +315,9 @@ class Runner:
         LOGGER.info(
             "%s: attempt %d failed, again in %.3f s: %s", call.operation, call.attempts, pause, _complete(call, error)
         )
+        if isinstance(error, ApmS3Error):
+            for told in self.on_retry:
+                told(call.bucket, call.key, error)
         self._tell(self._observers(), call, Outcome.RETRY, error)
 
     def _succeeded(self, call: _Call[T], result: T, measure: Measure[T] | None) -> T:

@@ -487,6 +487,8 @@ def _store(
 def _object_headers(found: StoredObject) -> dict[str, str]:
     modified = formatdate(found.modified, usegmt=True)
     headers = {name: value for name, value in found.headers.items() if name != "x-amz-tagging"}
+    if tags := parse_qsl(found.headers.get("x-amz-tagging", ""), keep_blank_values=True):
+        headers["x-amz-tagging-count"] = str(len(tags))
     return {**headers, "etag": found.etag, "last-modified": modified, "accept-ranges": "bytes"}
 
 

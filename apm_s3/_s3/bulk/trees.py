@@ -75,7 +75,7 @@ class Prefix:
                         key=info.key,
                     )
                 key = info.key[len(self.prefix) :]
-                if self._as_files and (problem := _no_file(key)):
+                if self._as_files and (problem := no_file(key)):
                     # "logs/", empty, is how consoles show a folder.
                     if info.size or key.strip("/"):
                         self.skipped[key] = problem
@@ -242,7 +242,7 @@ def _regular(entry: os.DirEntry[str]) -> os.stat_result | None:
     return told if stat.S_ISREG(told.st_mode) else None
 
 
-def _no_file(key: str) -> str | None:
+def no_file(key: str) -> str | None:
     """Why `key` cannot be the name of a file below a directory: what led out of it must never be written."""
     if any(segment in ("", ".", "..") for segment in key.split("/")):
         return "it has an empty segment, '.' or '..', and cannot be a file's name"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -69,7 +69,7 @@ async def copy(engine: Engine, source: Place, target: Place, options: CopyOption
             raise
     async with within(options.timeout, "copy_file", bucket, key):
         found = await _source(engine, source_bucket, source_key, options, "copy_file")
-        return await _copy_in_parts(engine, found, bucket, key, options)
+        return await copy_in_parts(engine, found, bucket, key, options)
 
 
 async def move(
@@ -83,7 +83,7 @@ async def move(
     async with within(options.timeout, "move_file", *target):
         found = await _source(engine, *source, options, "move_file")
         if found.size >= engine.settings.transfer.multipart_threshold:
-            copied = await _copy_in_parts(engine, found, *target, options)
+            copied = await copy_in_parts(engine, found, *target, options)
         else:
             copied = await copy(engine, source, target, replace(options, source_if_match=found.etag))
         moved = await _verified(engine, found, copied, options)
@@ -110,8 +110,15 @@ def _too_large(error: RequestRejected) -> bool:
     return said_so or error.s3_code == "EntityTooLarge"
 
 
-async def _copy_in_parts(engine: Engine, source: FileInfo, bucket: str, key: str, options: CopyOptions) -> FileInfo:
-    plan = iter(plan_parts(source.size, engine.settings.transfer.part_size))
+async def copy_in_parts(
+    engine: Engine, source: FileInfo, bucket: str, key: str, options: CopyOptions, parts: Sequence[Part] | None = None
+) -> FileInfo:
+    """Copy an object of any size with its metadata and tags, in parallel parts: those given, or of the settings' size.
+
+    Raises:
+        ObjectChanged: the source was replaced meanwhile.
+    """
+    plan = iter(parts or plan_parts(source.size, engine.settings.transfer.part_size))
     pinned = replace(options, source_if_match=source.etag)
     wanted = await _like_source(engine, source, options)
     async with open_upload(engine, bucket, key, wanted) as upload:

@@ -18,6 +18,11 @@ _HEADERS = {
     "ContentEncoding": "content-encoding",
     "ContentLanguage": "content-language",
 }
+_FACTS = frozenset({
+    "x-amz-tagging-count", "x-amz-object-lock-mode", "x-amz-object-lock-retain-until-date",
+    "x-amz-object-lock-legal-hold",
+})  # fmt: skip
+"""Headers that botocore parses into other types, taken as they came."""
 
 
 def required(answer: Mapping[str, Any], name: str) -> Any:
@@ -83,7 +88,7 @@ def file_info_of(bucket: str, key: str, answer: Mapping[str, Any]) -> FileInfo:
         storage_class=answer.get("StorageClass") or "STANDARD",
         checksums=checksums_of(answer) if answer.get("ChecksumType") != "COMPOSITE" else {},
         server_time=time_of(answer),
-        headers={header: answer[name] for name, header in _HEADERS.items() if answer.get(name)},
+        headers=_headers(answer),
     )
 
 
@@ -135,3 +140,9 @@ def part_of(entry: Mapping[str, Any]) -> PartInfo:
 def completed(part: PartInfo) -> dict[str, Any]:
     checksums = {f"Checksum{name.upper()}": value for name, value in part.checksums.items()}
     return {"PartNumber": part.number, "ETag": part.etag, **checksums}
+
+
+def _headers(answer: Mapping[str, Any]) -> dict[str, str]:
+    came = answer["ResponseMetadata"]["HTTPHeaders"]
+    found = {header: answer[name] for name, header in _HEADERS.items() if answer.get(name)}
+    return found | {name: came[name] for name in _FACTS if name in came}

@@ -30,7 +30,10 @@ from apm_s3.options import ReadOptions
 
 _META = "x-amz-meta-"
 _CHECKSUM = "x-amz-checksum-"
-_CONTENT = frozenset({"cache-control", "content-disposition", "content-encoding", "content-language", "expires"})
+_CONTENT = frozenset({
+    "cache-control", "content-disposition", "content-encoding", "content-language", "expires", "x-amz-tagging-count",
+    "x-amz-object-lock-mode", "x-amz-object-lock-retain-until-date", "x-amz-object-lock-legal-hold",
+})  # fmt: skip
 _MAX_SHAPES = 1000
 
 T = TypeVar("T")

@@ -1,0 +1,1 @@
+"""Migrations: what is planned, written into a journal, moved, verified and reported."""

@@ -1,0 +1,115 @@
+"""What the target keeps of what objects have: asked of its settings, and of one object that is written and deleted."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+
+from apm_s3._migration.models import Capability
+from apm_s3._migration.sides import Side
+from apm_s3._migration.task import Task
+from apm_s3._tasks import shielded
+from apm_s3.errors import ApmS3Error, MigrationRefused, S3Error
+from apm_s3.models import FileInfo
+from apm_s3.options import DeleteOptions, UploadOptions
+
+_METADATA, _TAGS, _CACHE = {"apm-probe": "kept"}, {"apm-probe": "kept"}, "max-age=7"
+_STREAMED = "looked at with each object that is streamed"
+_SHOWED = "as an object showed that was written for it"
+_UNASKED = "only an object that is written to the target can tell"
+
+
+async def find_capabilities(task: Task, *, probe: bool) -> tuple[Capability, ...]:
+    """What the target keeps.
+
+    Args:
+        probe: write an object below the target, copy it where S3 is to copy, look at it, and delete it.
+    """
+    if task.target_side is None:
+        return tuple(_of_directory())
+    found = [] if task.source_side is None else await _of_objects(task, task.target_side, probe=probe)
+    if task.source_side is not None:
+        locks = task.target_side.locks
+        detail = "the target's bucket has object lock" if locks else "the target's bucket has no object lock"
+        found.append(Capability("object-lock", locks, task.source_side.locks, detail))
+        found.append(Capability("storage-class", kept=None, needed=False, detail=_STREAMED))
+    return tuple(found)
+
+
+async def check_capabilities(task: Task, *, probe: bool) -> tuple[Capability, ...]:
+    """What the target keeps, if nothing gets lost that was not given up by name.
+
+    Raises:
+        MigrationRefused: something would.
+    """
+    found = await find_capabilities(task, probe=probe)
+    lost = [one for one in found if one.needed and one.kept is False and one.name not in task.rules.accept]
+    if lost:
+        names = tuple(one.name for one in lost)
+        listed = "; ".join(f"{one.name}: {one.detail}" for one in lost)
+        raise MigrationRefused(
+            f"{task.target_name} cannot keep everything: {listed}",
+            capabilities=names,
+            operation="migrate",
+            hint=f"choose another target, or accept the loss by name: accept={names}",
+        )
+    return found
+
+
+def _of_directory() -> Iterator[Capability]:
+    for name in ("metadata", "tags"):
+        yield Capability(name, kept=False, needed=True, detail="files have none")
+    for name in ("storage-class", "object-lock", "checksums"):
+        yield Capability(name, kept=False, needed=False, detail="files have none")
+
+
+async def _of_objects(task: Task, target: Side, *, probe: bool) -> list[Capability]:
+    accepted = set(task.rules.accept)
+    names = ("metadata", "tags", "checksums")
+    if not probe or target.locks or {"metadata", "tags"} <= accepted:
+        # Where a lock may be put on every new object, the probe could not be deleted again.
+        return [Capability(name, None, name != "checksums", _UNASKED) for name in names]
+    with_tags = "tags" not in accepted
+    key = target.key(f".apm-s3-migration-probe-{uuid.uuid4().hex}")
+    try:
+        info, tags = await _probed(task, target, key, with_tags=with_tags)
+    except S3Error as exc:
+        if not exc.may_have_happened and not exc.retryable and with_tags:
+            why = f"an object with tags was refused: {exc.s3_code or exc.problem}"
+            return [Capability("tags", kept=False, needed=True, detail=why)]
+        raise
+    kept_metadata = dict(info.metadata or {}) == _METADATA and info.headers.get("cache-control") == _CACHE
+    summed = bool(info.checksums)
+    return [
+        Capability("metadata", kept_metadata, needed=True, detail=_SHOWED),
+        Capability("tags", not with_tags or tags == _TAGS, needed=with_tags, detail=_SHOWED),
+        Capability("checksums", summed, needed=False, detail=", ".join(info.checksums) or "it tells none"),
+    ]
+
+
+async def _probed(task: Task, target: Side, key: str, *, with_tags: bool) -> tuple[FileInfo, dict[str, str]]:
+    """An object, or S3's copy of it, and its tags."""
+    bucket, s3 = target.place.bucket, target.s3
+    options = UploadOptions(
+        content_type="text/plain", metadata=_METADATA, tags=_TAGS if with_tags else {}, cache_control=_CACHE
+    )
+    keys = [key]
+    try:
+        await s3.upload_file(bucket, key, b"apm_s3 looks what this server keeps", options)
+        if task.server_side:
+            keys.append(f"{key}-copy")
+            await s3.copy_file(bucket, key, bucket, keys[-1])
+        info = await target.head(keys[-1])
+        return info, await s3.get_file_tags(bucket, keys[-1]) if with_tags else {}
+    finally:
+        await shielded(_remove(target, keys))
+
+
+async def _remove(target: Side, keys: list[str]) -> None:
+    """Delete probes, their versions included."""
+    bucket, s3 = target.place.bucket, target.s3
+    for key in keys:
+        with suppress(ApmS3Error):
+            info = await target.head(key)
+            await s3.delete_file(bucket, key, DeleteOptions(version_id=info.version_id))

@@ -1,0 +1,223 @@
+"""How files move: into S3, and out of it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from apm_s3._migration.moving import Moved
+from apm_s3._migration.rules import MigrationRules, is_md5
+from apm_s3._migration.sides import Side
+from apm_s3._migration.store import Row
+from apm_s3._migration.throttle import Bandwidth
+from apm_s3._s3.bulk.trees import make_folder, remove_files
+from apm_s3._s3.bulk.ways import has_content
+from apm_s3.errors import IntegrityError, ObjectChanged, PreconditionFailed
+from apm_s3.models import FileInfo
+from apm_s3.options import ReadOptions, UploadOptions
+
+MIB = 1024**2
+_WHOLE = 8 * MIB
+"""Bytes of a file that is read whole into memory."""
+_SAME_TIME = 0.001
+"""Seconds: file systems and S3 round times differently."""
+
+
+@dataclass(slots=True)
+class UploadMover:
+    """From a directory to a prefix."""
+
+    root: Path
+    target: Side
+    rules: MigrationRules
+    bandwidth: Bandwidth
+
+    async def move(self, row: Row) -> Moved:
+        await self.bandwidth.take(row.size)
+        to, bucket, s3 = self.target.key(row.target_key), self.target.place.bucket, self.target.s3
+        path = self.root / row.key
+        options = UploadOptions(if_none_match="*") if self.rules.if_exists == "fail" else None
+        try:
+            if row.size > _WHOLE:
+                stored = await s3.upload_file(bucket, to, path, options)
+                ok = await self._holds(path, stored)
+                return self._moved(row, stored, "parts" if ok else "")
+            data, digest = await asyncio.to_thread(_read, path, row)
+            stored = await s3.upload_file(bucket, to, data, options)
+        except PreconditionFailed:
+            # Created by somebody, perhaps by an earlier run of this migration.
+            if not await self.is_same(row):
+                raise
+            stored = await self.target.head(to)
+            return self._moved(row, stored, "etag")
+        if is_md5(stored.etag) and (stored.etag or "").strip('"') == digest:
+            return self._moved(row, stored, "etag")
+        return self._moved(row, stored, "sha256" if await self._same_bytes(path, to) else "")
+
+    def _moved(self, row: Row, stored: FileInfo, how: str) -> Moved:
+        if not how:
+            raise IntegrityError("the target has stored other content", operation="migrate", key=row.target_key)
+        return Moved(row.size, row.etag, stored.etag, how, row.size)
+
+    async def _holds(self, path: Path, stored: FileInfo) -> bool:
+        size = stored.size
+        part = self.target.engine.settings.transfer.part_size
+        if await asyncio.to_thread(has_content, path, size, stored.etag, part):
+            return True
+        return await self._same_bytes(path, stored.key)
+
+    async def _same_bytes(self, path: Path, to: str) -> bool:
+        ours, theirs = await asyncio.gather(asyncio.to_thread(_digest, path), self.target.digest(to))
+        return ours == theirs
+
+    async def is_same(self, row: Row) -> bool:
+        size, etag = row.their_size, row.their_etag
+        if size is None:
+            theirs = await self.target.head(self.target.key(row.target_key))
+            size, etag = theirs.size, theirs.etag
+        part = self.target.engine.settings.transfer.part_size
+        path = self.root / row.key
+        return size == row.size and await asyncio.to_thread(has_content, path, size, etag, part)
+
+    async def check(self, row: Row) -> str | None:
+        same = await self._same_bytes(self.root / row.key, self.target.key(row.target_key))
+        return None if same else "the content differs"
+
+    async def gone(self, row: Row) -> bool:
+        return not await asyncio.to_thread((self.root / row.key).exists)
+
+    async def delete(self, keys: list[str]) -> list[tuple[str, Exception]]:
+        report = await self.target.s3.delete_files(self.target.place.bucket, [self.target.key(key) for key in keys])
+        cut = len(self.target.place.prefix)
+        return [
+            (one.key[cut:], IntegrityError(f"it was not deleted: {one.s3_code} {one.message}")) for one in report.failed
+        ]
+
+
+@dataclass(slots=True)
+class FetchMover:
+    """From a prefix to a directory. Files get the time of their objects, so that the next migration knows them."""
+
+    source: Side
+    root: Path
+    rules: MigrationRules
+    bandwidth: Bandwidth
+    made: set[str] = field(default_factory=set)
+
+    async def move(self, row: Row) -> Moved:
+        await self.bandwidth.take(row.size)
+        key, path, s3 = self.source.key(row.key), self.root / row.target_key, self.source.s3
+        if row.target_key.rpartition("/")[0] not in self.made:
+            await asyncio.to_thread(make_folder, self.root, row.target_key, self.made)
+        options = ReadOptions(if_match=row.etag, version_id=row.version or None)
+        engine, bucket = self.source.engine, self.source.place.bucket
+        try:
+            if row.size <= MIB:
+                info, data = await engine.runner.run(
+                    "read_file", bucket, key, lambda: engine.transport.read(bucket, key, options)
+                )
+                how = _checked(info, data) or await self._read_again(key, row, hashlib.sha256(data).hexdigest())
+                await asyncio.to_thread(_write, path, data, info)
+                return Moved(info.size, info.etag, None, how, len(data))
+            info = await s3.download_to(bucket, key, path, options)
+        except PreconditionFailed as exc:
+            raise ObjectChanged("the source was replaced after it was listed", operation="migrate", key=key) from exc
+        how = await self._verified(row, info, key, path)
+        await asyncio.to_thread(_touch, path, info)
+        return Moved(info.size, info.etag, None, how, info.size)
+
+    async def _verified(self, row: Row, info: FileInfo, key: str, path: Path) -> str:
+        part = self.source.engine.settings.transfer.part_size
+        if info.checksums:
+            # `download_to` has held the content against it.
+            return "checksum"
+        if await asyncio.to_thread(has_content, path, info.size, info.etag, part):
+            return "etag"
+        return await self._read_again(key, row, await asyncio.to_thread(_digest, path))
+
+    async def _read_again(self, key: str, row: Row, digest: str) -> str:
+        if await self.source.digest(key, row.version) != digest:
+            raise IntegrityError("the file has other content than the object", operation="migrate", key=row.target_key)
+        return "sha256"
+
+    async def is_same(self, row: Row) -> bool:
+        path = self.root / row.target_key
+        try:
+            told = await asyncio.to_thread(path.lstat)
+        except FileNotFoundError:
+            return False
+        if told.st_size != row.size:
+            return False
+        if row.modified is not None and abs(told.st_mtime - row.modified) < _SAME_TIME:
+            return True
+        part = self.source.engine.settings.transfer.part_size
+        return await asyncio.to_thread(has_content, path, row.size, row.etag, part)
+
+    async def check(self, row: Row) -> str | None:
+        path = self.root / row.target_key
+        try:
+            ours, theirs = await asyncio.gather(
+                self.source.digest(self.source.key(row.key), row.version), asyncio.to_thread(_digest, path)
+            )
+        except OSError as exc:
+            return f"the file cannot be read: {exc}"
+        return None if ours == theirs else "the content differs"
+
+    async def gone(self, row: Row) -> bool:
+        return not await self.source.s3.file_exists(self.source.place.bucket, self.source.key(row.key))
+
+    async def delete(self, keys: list[str]) -> list[tuple[str, Exception]]:
+        outcomes = await asyncio.to_thread(remove_files, self.root, keys)
+        return [(key, error) for key, error in outcomes if error is not None]
+
+
+def _read(path: Path, row: Row) -> tuple[bytes, str]:
+    """The content of a file, and its MD5.
+
+    Raises:
+        ObjectChanged: it has another size than was listed.
+    """
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(fd, "rb", buffering=0) as file:
+        data = file.read(row.size + 1)
+        while len(data) <= row.size and (more := file.read(row.size + 1 - len(data))):
+            data += more
+    if len(data) != row.size:
+        raise ObjectChanged("the file changed after it was listed", operation="migrate", key=row.key)
+    return data, hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def _write(path: Path, data: bytes, info: FileInfo) -> None:
+    """The file appears whole, or not at all."""
+    held = path.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        held.write_bytes(data)
+        _touch(held, info)
+        held.replace(path)
+    except BaseException:
+        held.unlink(missing_ok=True)
+        raise
+
+
+def _touch(path: Path, info: FileInfo) -> None:
+    if info.last_modified is not None:
+        at = int(info.last_modified.timestamp() * 1e9)
+        os.utime(path, ns=(at, at))
+
+
+def _checked(info: FileInfo, data: bytes) -> str:
+    """By what the content that came was shown to be the object's; "" where its ETag is the sum of something else."""
+    if info.checksums:
+        return "checksum"
+    return (
+        "etag" if is_md5(info.etag) and hashlib.md5(data, usedforsecurity=False).hexdigest() in str(info.etag) else ""
+    )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,323 @@
+"""How one object moves: copied by S3, streamed between two servers, from a file, or into one.
+
+Each mover raises what went wrong, and says what it verified by; a source that changed is moved again as it is then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol, cast
+
+from apm_s3._migration.rules import MigrationRules, Sameness, compare, is_md5
+from apm_s3._migration.sides import Side, kept_options
+from apm_s3._migration.store import Row
+from apm_s3._migration.throttle import Bandwidth, Memory
+from apm_s3._migration.verifying import check_stored, check_tags, same_content, told_same
+from apm_s3._s3.objects.copies import copy_in_parts
+from apm_s3._s3.objects.multipart import MultipartUpload, open_upload
+from apm_s3._s3.objects.sources import MemorySource
+from apm_s3._s3.objects.streams import Download
+from apm_s3._tasks import run_all
+from apm_s3._wire.content_types import content_type
+from apm_s3._wire.parts import Part, plan_parts
+from apm_s3.errors import IntegrityError, NotFound, ObjectChanged, PreconditionFailed
+from apm_s3.models import FileInfo, PartInfo, Stream
+from apm_s3.options import CopyOptions, ReadOptions, UploadOptions
+
+MIB = 1024**2
+_WHOLE = 8 * MIB
+"""Bytes of an object that is held in memory whole; a larger one is passed on piece by piece, or in parts."""
+_ONE_PUT = 64 * MIB
+"""Bytes of an object with a plain ETag that goes in one PUT, so that its ETag compares."""
+
+
+class Moved(NamedTuple):
+    """What stands at the target now.
+
+    Attributes:
+        size, etag: of the source, as it was moved.
+        checksum: what showed that the content is the source's.
+        bytes: that crossed this machine.
+    """
+
+    size: int
+    etag: str | None
+    target_etag: str | None
+    checksum: str
+    bytes: int = 0
+
+
+class Mover(Protocol):
+    """Moves the objects of one migration."""
+
+    async def move(self, row: Row) -> Moved:
+        """Bring an object to the target, and hold it against the source.
+
+        Raises:
+            ObjectChanged: the source is another one than listed.
+            ObjectNotFound: it was deleted.
+            IntegrityError: what is stored is not what the source has.
+        """
+
+    async def is_same(self, row: Row) -> bool:
+        """Whether the target has an object already, where the listings could not tell."""
+
+    async def check(self, row: Row) -> str | None:
+        """What is wrong with an object at the target, both sides read; None if nothing is."""
+
+    async def gone(self, row: Row) -> bool:
+        """Whether the source has no such object any more."""
+
+    async def delete(self, keys: list[str]) -> list[tuple[str, Exception]]:
+        """Delete relative keys from the target: what failed."""
+
+
+@dataclass(slots=True)
+class S3Mover:
+    """What the two ways between prefixes have in common."""
+
+    source: Side
+    target: Side
+    rules: MigrationRules
+    bandwidth: Bandwidth
+    memory: Memory
+
+    async def is_same(self, row: Row) -> bool:
+        key, version = self.source.key(row.key), row.version
+        theirs = await self.target.head(self.target.key(row.target_key))
+        ours = await self.source.head(key, version)
+        if compare(ours.size, ours.etag, theirs.size, theirs.etag) is Sameness.IDENTICAL:
+            return True
+        return ours.size == theirs.size and told_same(ours, theirs) is True
+
+    async def check(self, row: Row) -> str | None:
+        key, to, version = self.source.key(row.key), self.target.key(row.target_key), row.version
+        ours, theirs = await self.source.head(key, version), await self.target.head(to)
+        try:
+            check_stored(self.target, self.rules, ours, theirs)
+            await check_tags(self.target, self.rules, await self._tags(ours, version), theirs)
+            if not await same_content(self.source, key, version, self.target, to):
+                return "the content differs"
+        except IntegrityError as exc:
+            return exc.problem
+        return None
+
+    async def delete(self, keys: list[str]) -> list[tuple[str, Exception]]:
+        report = await self.target.s3.delete_files(self.target.place.bucket, [self.target.key(key) for key in keys])
+        cut = len(self.target.place.prefix)
+        return [
+            (one.key[cut:], IntegrityError(f"it was not deleted: {one.s3_code} {one.message}")) for one in report.failed
+        ]
+
+    async def _tags(self, info: FileInfo, version: str) -> dict[str, str]:
+        return {} if "tags" in self.rules.accept else dict(await self.source.tags(info, version))
+
+    async def gone(self, row: Row) -> bool:
+        try:
+            await self.source.head(self.source.key(row.key), row.version)
+        except NotFound:
+            return True
+        return False
+
+    @property
+    def _creates(self) -> bool:
+        return self.rules.if_exists == "fail"
+
+    async def _refused(self, row: Row, key: str, to: str, error: PreconditionFailed) -> Moved:
+        """After a 412: the source has changed, or somebody, perhaps this migration, has created the target."""
+        ours = await self.source.head(key, row.version)
+        if ours.etag == row.etag and self._creates:
+            theirs = await self.target.head(to)
+            if compare(ours.size, ours.etag, theirs.size, theirs.etag) is not Sameness.IDENTICAL:
+                raise error
+            check_stored(self.target, self.rules, ours, theirs)
+            await check_tags(self.target, self.rules, await self._tags(ours, row.version), theirs)
+            return Moved(ours.size, ours.etag, theirs.etag, "etag")
+        raise _changed(row) from error
+
+
+class CopyMover(S3Mover):
+    """S3 copies by itself: no content crosses this machine."""
+
+    async def move(self, row: Row) -> Moved:
+        source, target = self.source.place, self.target.place
+        key, to = self.source.key(row.key), self.target.key(row.target_key)
+        options = await self._options(row, key)
+        try:
+            copied = await self.source.s3.copy_file(source.bucket, key, target.bucket, to, options)
+        except PreconditionFailed as exc:
+            return await self._refused(row, key, to, exc)
+        if copied.etag is not None and copied.etag == row.etag:
+            return Moved(row.size, row.etag, copied.etag, "etag")
+        return await self._verified(row, key, to, copied, options)
+
+    async def _options(self, row: Row, key: str) -> CopyOptions:
+        storage_class = row.storage_class if row.storage_class not in {None, "STANDARD"} else None
+        if "storage-class" in self.rules.accept:
+            storage_class = None
+        options = CopyOptions(
+            source_version_id=row.version or None,
+            source_if_match=row.etag,
+            storage_class=storage_class,
+            if_none_match="*" if self._creates else None,
+        )
+        if self.source.locks and self.target.locks and "object-lock" not in self.rules.accept:
+            # CopyObject leaves locks behind, and sets new ones only beside all the rest.
+            info = await self.source.head(key, row.version)
+            kept = kept_options(info, await self._tags(info, row.version), storage_class=False, lock=True)
+            options = replace(options, replace=UploadOptions(**kept))
+        return options
+
+    async def _verified(self, row: Row, key: str, to: str, copied: FileInfo, options: CopyOptions) -> Moved:
+        """After an ETag that is another one: by checksums, by the source's parts, or by reading both."""
+        source, target = self.source, self.target
+        ours, theirs = await source.head(key, row.version), await target.head(to)
+        if ours.etag != row.etag:
+            raise _changed(row)
+        check_stored(target, self.rules, ours, theirs)
+        told = told_same(ours, theirs)
+        if told is False:
+            raise _other_content(row)
+        if told:
+            return Moved(ours.size, ours.etag, theirs.etag, "checksum")
+        if not is_md5(ours.etag) and (parts := await source.layout(key, ours, row.version)):
+            again = await copy_in_parts(target.engine, ours, target.place.bucket, to, options, parts)
+            if again.etag == ours.etag:
+                return Moved(ours.size, ours.etag, again.etag, "parts")
+        if not await same_content(source, key, row.version, target, to):
+            raise _other_content(row)
+        return Moved(ours.size, ours.etag, (await target.head(to)).etag or copied.etag, "sha256", 2 * ours.size)
+
+
+class StreamMover(S3Mover):
+    """Content comes from one server and goes to another, in bounded memory."""
+
+    async def move(self, row: Row) -> Moved:
+        key, to = self.source.key(row.key), self.target.key(row.target_key)
+        reading = ReadOptions(version_id=row.version or None, if_match=row.etag)
+        await self.bandwidth.take(row.size)
+        try:
+            if (not is_md5(row.etag) or row.size > _ONE_PUT) and row.size > MIB:
+                sent = await self._in_parts(row, key, to, reading)
+            elif row.size > _WHOLE:
+                sent = await self._passed_on(row, key, to, reading)
+            else:
+                sent = await self._whole(row, key, to, reading)
+        except PreconditionFailed as exc:
+            return await self._refused(row, key, to, exc)
+        return await self._verified(row, key, to, *sent)
+
+    async def _whole(self, row: Row, key: str, to: str, reading: ReadOptions) -> tuple[FileInfo, UploadOptions]:
+        source = self.source
+        async with self.memory.buffer(row.size) as block:
+            async with source.s3.download_file(source.place.bucket, key, reading) as download:
+                await _fill(download, block, row)
+            options = await self._upload_options(row, download.info)
+            # Used up before the buffer is given back: to a transport it is as good as bytes.
+            body = cast("bytes", block) if row.size > MIB else bytes(block)
+            await self._put(to, body, row.size, options)
+        return download.info, options
+
+    async def _passed_on(self, row: Row, key: str, to: str, reading: ReadOptions) -> tuple[FileInfo, UploadOptions]:
+        source = self.source
+        async with self.memory.buffer(MIB), source.s3.download_file(source.place.bucket, key, reading) as download:
+            options = await self._upload_options(row, download.info)
+            await self._put(to, Stream(lambda: aiter(download), size=row.size), row.size, options)
+            return download.info, options
+
+    async def _put(self, to: str, body: bytes | Stream, size: int, options: UploadOptions) -> None:
+        engine, bucket = self.target.engine, self.target.place.bucket
+        await engine.runner.run(
+            "upload_file",
+            bucket,
+            to,
+            lambda: engine.transport.put(bucket, to, body, options),
+            replayable=not isinstance(body, Stream),
+            timeout=engine.settings.timeouts.for_bytes(size),
+            bytes_sent=size,
+            storage_class=options.storage_class,
+        )
+
+    async def _in_parts(self, row: Row, key: str, to: str, reading: ReadOptions) -> tuple[FileInfo, UploadOptions]:
+        """In the parts that the source was uploaded in, where these can be told and held in memory."""
+        info = await self.source.head(key, row.version)
+        if info.etag != row.etag:
+            raise _changed(row)
+        engine = self.target.engine
+        parts = await self.source.layout(key, info, row.version) if not is_md5(row.etag) else None
+        if parts is None or parts[0].size > _ONE_PUT:
+            if row.size <= _WHOLE:
+                return await self._whole(row, key, to, reading)
+            parts = plan_parts(info.size, engine.settings.transfer.part_size)
+        options = await self._upload_options(row, info)
+        left, sent = iter(parts), list[PartInfo]()
+        async with open_upload(engine, self.target.place.bucket, to, options) as upload:
+
+            async def work() -> None:
+                for part in left:
+                    sent.append(await self._send_part(upload, row, key, reading, part))
+
+            await run_all(work() for _ in range(min(engine.settings.transfer.parallel_parts, len(parts))))
+            await upload.complete(sent)
+        return info, options
+
+    async def _send_part(
+        self, upload: MultipartUpload, row: Row, key: str, reading: ReadOptions, part: Part
+    ) -> PartInfo:
+        source = self.source
+        async with self.memory.buffer(part.size) as block:
+            ranged = replace(reading, range=(part.start, part.stop))
+            async with source.s3.download_file(source.place.bucket, key, ranged) as download:
+                await _fill(download, block, row)
+            body = MemorySource(block)
+            try:
+                return await upload.send(part, body)
+            finally:
+                # Whoever still holds a body of it must not see the next one's bytes.
+                body.release()
+
+    async def _upload_options(self, row: Row, info: FileInfo) -> UploadOptions:
+        lock = self.source.locks and self.target.locks and "object-lock" not in self.rules.accept
+        storage = "storage-class" not in self.rules.accept
+        kept = kept_options(info, await self._tags(info, row.version), storage_class=storage, lock=lock)
+        kept.setdefault("content_type", content_type(row.target_key))
+        return UploadOptions(if_none_match="*" if self._creates else None, **kept)
+
+    async def _verified(self, row: Row, key: str, to: str, ours: FileInfo, options: UploadOptions) -> Moved:
+        """By the ETag, by checksums, or by reading back; metadata and tags by what the target says of it."""
+        theirs = await self.target.head(to)
+        check_stored(self.target, self.rules, ours, theirs)
+        await check_tags(self.target, self.rules, options.tags, theirs)
+        if ours.etag is not None and theirs.etag == ours.etag:
+            return Moved(ours.size, ours.etag, theirs.etag, "etag" if is_md5(ours.etag) else "parts", ours.size)
+        told = told_same(ours, theirs)
+        if told is False or (told is None and not await same_content(self.source, key, row.version, self.target, to)):
+            raise _other_content(row)
+        return Moved(ours.size, ours.etag, theirs.etag, "checksum" if told else "sha256", ours.size)
+
+
+async def _fill(download: Download, block: memoryview, row: Row) -> None:
+    """Read all of `download` into `block`.
+
+    Raises:
+        ObjectChanged: it is longer or shorter.
+    """
+    at = 0
+
+    def take(piece: bytes | memoryview) -> None:
+        nonlocal at
+        if at + len(piece) <= len(block):
+            block[at : at + len(piece)] = piece
+        at += len(piece)
+
+    await download.drain(take)
+    if at != len(block):
+        raise _changed(row)
+
+
+def _changed(row: Row) -> ObjectChanged:
+    return ObjectChanged("the source was replaced after it was listed", operation="migrate", key=row.key)
+
+
+def _other_content(row: Row) -> IntegrityError:
+    return IntegrityError("the target has stored other content", operation="migrate", key=row.target_key)

@@ -1,0 +1,69 @@
+"""Where a migration begins and ends: prefixes and directories. Pure."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from apm_s3._s3.engine import check_bucket
+from apm_s3.errors import InvalidOption
+
+_S3 = "s3://"
+
+
+@dataclass(frozen=True, slots=True)
+class S3Place:
+    """The objects of a bucket below a prefix, which ends with "/" or is empty."""
+
+    bucket: str
+    prefix: str
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}"
+
+
+@dataclass(frozen=True, slots=True)
+class FolderPlace:
+    """The files below a directory."""
+
+    root: Path
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+
+Place: TypeAlias = S3Place | FolderPlace
+
+
+def parse_place(place: str | os.PathLike[str]) -> Place:
+    """The place that "s3://bucket/prefix", or the path of a directory, names.
+
+    Raises:
+        InvalidBucketName: the bucket cannot be one's name.
+        InvalidOption: an empty path.
+    """
+    if isinstance(place, str) and place.startswith(_S3):
+        bucket, _, prefix = place[len(_S3) :].partition("/")
+        check_bucket(bucket)
+        return S3Place(bucket, prefix if not prefix or prefix.endswith("/") else f"{prefix}/")
+    if not os.fspath(place):
+        raise InvalidOption("an empty path is no place", hint="give 's3://bucket/prefix' or a directory")
+    # Absolute: a journal is resumed from another directory, too.
+    return FolderPlace(Path(place).absolute())
+
+
+def check_apart(source: Place, target: Place, *, same_account: bool) -> None:
+    """Refuse places that overlap, or that are not in S3 at all.
+
+    Raises:
+        InvalidOption: they do.
+    """
+    if isinstance(source, FolderPlace) and isinstance(target, FolderPlace):
+        raise InvalidOption(f"neither '{source}' nor '{target}' is in S3", hint="name one as 's3://bucket/prefix'")
+    if not isinstance(source, S3Place) or not isinstance(target, S3Place) or not same_account:
+        return
+    overlap = source.prefix.startswith(target.prefix) or target.prefix.startswith(source.prefix)
+    if source.bucket == target.bucket and overlap:
+        raise InvalidOption(f"{source} and {target} overlap", hint="give a prefix that does not begin like the other")

@@ -1,0 +1,447 @@
+"""One run of a migration: listing and moving overlap; what failed is tried again at the end; success comes last.
+
+Invariants: a row is in the journal before its object moves, and is done only after it was verified; nothing is deleted
+before everything has moved and been verified; whatever ends a run leaves a journal that can be resumed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
+
+from apm_s3._logs import LOGGER
+from apm_s3._migration.finding import Bounds, Source, list_target
+from apm_s3._migration.journal import Journal
+from apm_s3._migration.models import MigrationFailure, MigrationProgress, MigrationReport, OnMigrationProgress
+from apm_s3._migration.moving import Moved, Mover
+from apm_s3._migration.rules import Sameness, compare
+from apm_s3._migration.store import Outcome, Row, State, Totals
+from apm_s3._migration.task import Task
+from apm_s3._migration.throttle import Schedule
+from apm_s3._tasks import Line, stop_all
+from apm_s3.errors import (
+    ApmS3Error,
+    Conflict,
+    MigrationRefused,
+    NotFound,
+    ObjectChanged,
+    ServiceUnavailable,
+    Throttled,
+    UsageError,
+)
+
+MOST_SHOWN = 1000
+"""Failures and skipped names of a report. The journal has all of them."""
+_ATTEMPTS = 3
+"""How often an object is moved before it has failed; each of these has the retries of its requests."""
+_CHANGES = 3
+"""How often a source that changes meanwhile is looked at anew within one attempt."""
+_AHEAD = 2000
+"""Rows that are held in memory to be moved."""
+_TICK = 0.25
+"""Seconds between two reports of progress, and after which outcomes are written at the latest."""
+_DELETED_AT_ONCE = 1000
+_PATIENCE = 0.5
+"""Seconds for which the target's listing is waited for before the first object moves."""
+
+
+class Run:
+    """One run.
+
+    Args:
+        task: what is to be moved, and how.
+        journal: an open one.
+        concurrency: objects at once.
+        bounds: the part of the source's keys that is this run's.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        journal: Journal,
+        *,
+        concurrency: int,
+        on_progress: OnMigrationProgress | None = None,
+        bounds: Bounds = (None, None),
+    ) -> None:
+        self._task = task
+        self._rules = task.rules
+        self._mover: Mover = task.mover
+        self._journal = journal
+        self._concurrency = concurrency
+        self._on_progress = on_progress
+        self._bounds = bounds
+        self._schedule = Schedule(concurrency)
+        self._began = time.monotonic()
+        self._phase = "moving"
+        self._listed = False
+        self._target_known = asyncio.Event()
+        self._bytes = self._done = self._failed = self._objects = self._all_bytes = 0
+        self._arrived = asyncio.Event()
+        self._line = Line()
+        self._room = asyncio.Event()
+        self._ended = False
+        self._deleted = self._kept = self._verified = 0
+
+    async def run(self) -> MigrationReport:
+        """Move everything, verify it, delete what is extra if asked to.
+
+        Raises:
+            MigrationRefused: `delete_extra` would delete everything.
+            ApmS3Error, OSError: a side cannot be listed.
+        """
+        ticker = asyncio.create_task(self._tick(), name="apm_s3 migration progress")
+        sides = [side.engine.runner.on_retry for side in self._task.sides]
+        for told in sides:
+            told.append(self._slowed)
+        try:
+            await self._journal.do(lambda store: store.retry_all_failed())
+            await self._count()
+            await self._move_all()
+            await self._retry()
+            await self._settle()
+            await self._delete_extra()
+            await self._journal.do(lambda store: store.set(finished=str(time.time())))
+            self._phase = "done"
+            self._tell()
+        finally:
+            for told in sides:
+                told.remove(self._slowed)
+            await stop_all([ticker])
+        return await self.report()
+
+    async def verify(self) -> MigrationReport:
+        """Hold everything that the journal says is at the target against it, and move nothing."""
+        ticker = asyncio.create_task(self._tick(), name="apm_s3 migration progress")
+        try:
+            self._listed = True
+            await self._count()
+            await self._settle(repair=False)
+            self._phase = "done"
+            self._tell()
+        finally:
+            await stop_all([ticker])
+        return await self.report()
+
+    async def report(self) -> MigrationReport:
+        """What the journal says."""
+        totals = await self._journal.do(lambda store: store.totals())
+        failures = await self._journal.do(lambda store: store.failures(MOST_SHOWN))
+        skipped = await self._journal.do(lambda store: store.skipped(MOST_SHOWN))
+        return MigrationReport(
+            source=self._task.source_name,
+            target=self._task.target_name,
+            objects=totals.objects,
+            moved=totals.moved,
+            identical=totals.identical,
+            vanished=totals.vanished,
+            deleted=self._deleted,
+            kept=self._kept,
+            verified=self._verified,
+            failed=totals.failed + totals.pending,
+            bytes=totals.moved_bytes,
+            failures=tuple(MigrationFailure(*one) for one in failures),
+            skipped=skipped,
+            resumed=self._journal.resumed,
+            duration=time.monotonic() - self._began,
+        )
+
+    # Moving
+
+    async def _move_all(self) -> None:
+        """List and move, at once."""
+        await self._together(self._list_source(), self._list_target(), self._feed())
+
+    async def _retry(self) -> None:
+        """What failed is moved again, once everything else has been."""
+        self._phase = "retrying"
+        while await self._journal.do(lambda store: store.retry_failed(_ATTEMPTS)):
+            await self._count()
+            await self._together(self._feed())
+
+    async def _together(self, *work: Coroutine[Any, Any, None]) -> None:
+        """Do `work` while workers move what it brings; the first error ends all of it."""
+        self._ended = False
+        others = [asyncio.create_task(one, name="apm_s3 migration") for one in work]
+        workers = [asyncio.create_task(self._work(), name="apm_s3 migration worker") for _ in range(self._concurrency)]
+        tasks = {*others, *workers}
+        try:
+            while tasks:
+                done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+                for task in done:
+                    task.result()
+        finally:
+            await stop_all([*others, *workers])
+            self._schedule = Schedule(self._concurrency)
+
+    async def _list_source(self) -> None:
+        task = self._task
+        source = Source(
+            self._journal,
+            self._rules,
+            task.source,
+            as_files=task.to_files,
+            as_root=task.has_prefix,
+            news=self._found,
+        )
+        await source.run(task.source_side, self._bounds)
+        self._listed = True
+        totals = await self._journal.do(lambda store: store.totals())
+        self._objects, self._all_bytes = totals.objects, totals.bytes
+        self._arrived.set()
+
+    def _found(self, objects: int, size: int) -> None:
+        self._objects += objects
+        self._all_bytes += size
+        self._arrived.set()
+
+    async def _list_target(self) -> None:
+        if self._rules.if_exists != "overwrite":
+            await list_target(self._journal, self._task.target_side, self._task.target)
+        self._target_known.set()
+
+    async def _feed(self) -> None:
+        """Rows from the journal to the workers, as there is room."""
+        after = 0
+        # Mostly there is little or nothing to list: then no object has to be looked for by a request of its own.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._target_known.wait(), _PATIENCE)
+        while True:
+            self._arrived.clear()
+            ended, known = self._listed, self._target_known.is_set()
+            rows = await self._journal.do(lambda store: store.pending(after, _AHEAD // 2))  # noqa: B023 - awaited
+            if rows:
+                after = rows[-1].id
+                # A target whose listing has not ended says nothing about what it lacks.
+                self._schedule.add(rows if known else [row._replace(their_size=_unknown(row)) for row in rows])
+                self._line.wake_all()
+                while self._schedule.waiting > _AHEAD // 2:
+                    self._room.clear()
+                    await self._room.wait()
+            elif ended:
+                break
+            else:
+                await self._arrived.wait()
+        self._ended = True
+        self._line.wake_all()
+
+    async def _work(self) -> None:
+        schedule = self._schedule
+        while True:
+            row = schedule.take()
+            if row is None:
+                if self._ended and not schedule.waiting:
+                    return
+                await self._line.wait()
+                continue
+            try:
+                outcome = await self._outcome(row)
+            finally:
+                schedule.done(row)
+                # Two, as the limit of its group may have grown.
+                self._line.wake()
+                self._line.wake()
+            self._done += outcome.state != State.FAILED
+            self._failed += outcome.state == State.FAILED
+            if self._journal.note(outcome):
+                await self._journal.flush()
+            if schedule.waiting <= _AHEAD // 2:
+                self._room.set()
+            if self._ended and not schedule.waiting:
+                self._line.wake_all()
+
+    async def _outcome(self, row: Row) -> Outcome:
+        """Move one object, unless it is there; whatever goes wrong with it is its own."""
+        for _ in range(_CHANGES):
+            try:
+                if await self._is_there(row):
+                    return _done(row, State.IDENTICAL, row.size, row.etag, row.their_etag, "")
+                moved = await self._mover.move(row)
+            except ObjectChanged as error:
+                changed = await self._task.look(row)
+                if changed is None:
+                    return _done(row, State.VANISHED, row.size, row.etag, None, None)
+                failure: Exception = error
+                row = changed
+                continue
+            except UsageError:
+                raise
+            except (ApmS3Error, OSError) as error:
+                if isinstance(error, NotFound | FileNotFoundError) and await self._gone(row):
+                    return _done(row, State.VANISHED, row.size, row.etag, None, None)
+                failure = error
+                break
+            self._bytes += moved.size
+            return _moved(row, moved)
+        if isinstance(failure, Throttled | ServiceUnavailable):
+            self._schedule.slowed(row.target_key)
+        problem = str(failure) if isinstance(failure, ApmS3Error) else f"{type(failure).__name__}: {failure}"
+        # What stands in the way will not go by itself.
+        attempts = _ATTEMPTS if isinstance(failure, Conflict) else row.attempts + 1
+        return Outcome(State.FAILED, row.size, row.etag, None, None, problem, attempts, row.id)
+
+    async def _is_there(self, row: Row) -> bool:
+        """Whether the target has it already.
+
+        Raises:
+            Conflict: it has something else, which `if_exists="fail"` does not allow to be replaced.
+        """
+        rules = self._rules
+        if rules.if_exists == "overwrite" or row.attempts:
+            return False
+        found = compare(row.size, row.etag, row.their_size, row.their_etag)
+        if row.their_size == _UNKNOWN or found is Sameness.UNSURE:
+            try:
+                found = Sameness.IDENTICAL if await self._mover.is_same(row) else Sameness.CHANGED
+            except NotFound:
+                found = Sameness.NEW
+        if found is Sameness.CHANGED and rules.if_exists == "fail":
+            raise Conflict("the target has another object of this name", operation="migrate", key=row.target_key)
+        return found is Sameness.IDENTICAL
+
+    async def _gone(self, row: Row) -> bool:
+        try:
+            return await self._mover.gone(row)
+        except (ApmS3Error, OSError):
+            return False
+
+    def _slowed(self, bucket: str | None, key: str | None, error: ApmS3Error) -> None:
+        if key is None or not isinstance(error, Throttled | ServiceUnavailable):
+            return
+        for relative in self._task.relative_keys(bucket, key):
+            self._schedule.slowed(relative)
+
+    # Verifying
+
+    async def _settle(self, *, repair: bool = True) -> None:
+        """Hold everything against the target as it is now; what is wrong is moved again, once."""
+        self._phase = "verifying"
+        while True:
+            await list_target(self._journal, self._task.target_side, self._task.target)
+            if self._rules.verify == "read":
+                await self._read_all()
+            await self._journal.do(lambda store: store.suspects())
+            if not await self._pending():
+                break
+            if not repair:
+                await self._journal.do(lambda store: store.give_up())
+                break
+            await self._count()
+            await self._together(self._feed())
+        totals = await self._journal.do(lambda store: store.totals())
+        self._verified = totals.moved + totals.identical
+
+    async def _pending(self) -> int:
+        totals: Totals = await self._journal.do(lambda store: store.totals())
+        return totals.pending
+
+    async def _read_all(self) -> None:
+        """Read both sides of everything."""
+        after = 0
+        while rows := await self._journal.do(lambda store: store.settled(after, _AHEAD // 2)):  # noqa: B023 - awaited
+            after = rows[-1].id
+            left = iter(rows)
+
+            async def work(left: Any = left) -> None:
+                for row in left:
+                    await self._read(row)
+
+            workers = [asyncio.create_task(work(), name="apm_s3 verify") for _ in range(self._concurrency)]
+            try:
+                await asyncio.gather(*workers)
+            finally:
+                await stop_all(workers)
+
+    async def _read(self, row: Row) -> None:
+        try:
+            wrong = await self._mover.check(row)
+        except UsageError:
+            raise
+        except (ApmS3Error, OSError) as error:
+            if isinstance(error, NotFound | FileNotFoundError) and await self._gone(row):
+                return
+            wrong = str(error)
+        if wrong is not None:
+            state = State.FAILED if row.attempts >= _ATTEMPTS else State.PENDING
+            self._journal.note(Outcome(state, row.size, row.etag, None, None, wrong, row.attempts + 1, row.id))
+
+    # Deleting
+
+    async def _delete_extra(self) -> None:
+        if not self._rules.delete_extra:
+            return
+        self._phase = "deleting"
+        totals = await self._journal.do(lambda store: store.totals())
+        extra = await self._journal.do(lambda store: store.extra_keys(_DELETED_AT_ONCE))
+        if extra and not totals.objects - totals.vanished:
+            raise MigrationRefused(
+                f"{self._task.source_name} has nothing, so that delete_extra would delete all of "
+                f"{self._task.target_name}",
+                hint="check the source; delete_prefix, or removing the directory, is the way to delete everything",
+            )
+        keeps = self._rules.patterns.keeps
+        while extra:
+            if totals.failed:
+                self._kept += len(extra)
+            else:
+                chosen = [key for key in extra if keeps(key)]
+                failed = dict(await self._mover.delete(chosen)) if chosen else {}
+                self._deleted += len(chosen) - len(failed)
+                self._kept += len(failed)
+            await self._journal.do(lambda store: store.drop_target(extra))  # noqa: B023 - awaited
+            extra = await self._journal.do(lambda store: store.extra_keys(_DELETED_AT_ONCE))
+
+    # Progress
+
+    async def _count(self) -> None:
+        """Take the counts from the journal, while nothing moves."""
+        totals: Totals = await self._journal.do(lambda store: store.totals())
+        self._objects, self._all_bytes, self._failed = totals.objects, totals.bytes, totals.failed
+        self._done = totals.moved + totals.identical + totals.vanished
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK)
+            await self._journal.flush()
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._on_progress is None:
+            return
+        progress = MigrationProgress(
+            phase=self._phase,
+            done=self._done,
+            failed=self._failed,
+            bytes=self._bytes,
+            listed=self._objects,
+            listed_bytes=self._all_bytes,
+            listing_complete=self._listed,
+            elapsed=time.monotonic() - self._began,
+        )
+        try:
+            self._on_progress(progress)
+        except Exception:  # noqa: BLE001 - foreign code, and no part of the migration
+            LOGGER.exception("on_progress failed")
+
+
+_UNKNOWN = -1
+"""The size of a counterpart that has not been listed."""
+
+
+def _unknown(row: Row) -> int:
+    return _UNKNOWN if row.their_size is None else row.their_size
+
+
+def _done(
+    row: Row, state: State, size: int, etag: str | None, target_etag: str | None, checksum: str | None
+) -> Outcome:
+    return Outcome(state, size, etag, target_etag, checksum, None, row.attempts, row.id)
+
+
+def _moved(row: Row, moved: Moved) -> Outcome:
+    return Outcome(
+        State.MOVED, moved.size, moved.etag, moved.target_etag, moved.checksum, None, row.attempts + 1, row.id
+    )

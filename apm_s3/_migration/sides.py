@@ -1,0 +1,183 @@
+"""One side of a migration in S3: what its verbs cost least by, and what is known of its server."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from apm_s3._manager import S3Manager
+from apm_s3._migration.places import S3Place
+from apm_s3._s3.engine import Engine
+from apm_s3._s3.objects.sources import stored_with
+from apm_s3._wire.parts import Part
+from apm_s3._wire.times import http_time
+from apm_s3.errors import NotConfigured, NotFound, RequestRejected, S3Error, UnsupportedByServer
+from apm_s3.models import FileInfo
+from apm_s3.options import ReadOptions
+
+_TAG_COUNT = "x-amz-tagging-count"
+_EXPRESS = "--x-s3"
+"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-express-differences.html: listings in no order."""
+
+
+@dataclass(slots=True)
+class Side:
+    """A place in S3 and the manager that reaches it.
+
+    Attributes:
+        is_aws: whether the server is S3 itself.
+        url: its endpoint.
+        counts_tags: whether its answers tell how many tags an object has; learned from the first that does.
+        locks: whether the bucket has object lock.
+    """
+
+    s3: S3Manager
+    place: S3Place
+    engine: Engine
+    is_aws: bool
+    url: str
+    counts_tags: bool
+    locks: bool = False
+
+    @property
+    def ordered(self) -> bool | None:
+        """Whether its listings come in the order of keys: see `Listing`."""
+        if self.place.bucket.endswith(_EXPRESS):
+            return False
+        return True if self.is_aws else None
+
+    def key(self, relative: str) -> str:
+        """The whole key of a relative one."""
+        return self.place.prefix + relative
+
+    async def head(self, key: str, version: str = "") -> FileInfo:
+        """HEAD of a whole key."""
+        return await self.s3.head_file(self.place.bucket, key, ReadOptions(version_id=version or None), refresh=True)
+
+    async def tags(self, info: FileInfo, version: str = "") -> Mapping[str, str]:
+        """The tags of an object, asked for only where there may be some."""
+        count = info.headers.get(_TAG_COUNT)
+        if count is not None:
+            self.counts_tags = True
+        if count == "0" or (count is None and self.counts_tags):
+            return {}
+        return await self.s3.get_file_tags(
+            info.bucket, info.key, ReadOptions(version_id=version or info.version_id or None)
+        )
+
+    async def digest(self, key: str, version: str = "") -> str:
+        """SHA-256 of what is stored, in hex."""
+        digest = hashlib.sha256()
+        options = ReadOptions(version_id=version or None)
+        async with self.s3.download_file(self.place.bucket, key, options) as download:
+            await download.drain(digest.update)
+        return digest.hexdigest()
+
+    async def layout(self, key: str, info: FileInfo, version: str = "") -> tuple[Part, ...] | None:
+        """The parts that an object was uploaded in, if all but the last have one size; None where nobody can tell."""
+        asked: dict[str, Any] = {"VersionId": version} if version else {}
+        try:
+            answer = await self.engine.runner.run(
+                "head_file",
+                self.place.bucket,
+                key,
+                lambda: self.engine.control.call(
+                    "head_object", Bucket=self.place.bucket, Key=key, PartNumber=1, **asked
+                ),
+            )
+        except (RequestRejected, UnsupportedByServer):
+            return None
+        return parts_of(info.size, info.etag, int(answer.get("ContentLength") or 0))
+
+    async def setting(self, method: str, name: str) -> Mapping[str, Any]:
+        """A setting of the bucket; empty where there is none, or where it may not be read."""
+        try:
+            answer = await self.engine.runner.run(
+                method,
+                self.place.bucket,
+                None,
+                lambda: self.engine.control.call(method, Bucket=self.place.bucket),
+            )
+        except (NotConfigured, UnsupportedByServer):
+            return {}
+        except NotFound:
+            raise
+        except S3Error:
+            return {}
+        return answer.get(name) or {} if name else answer
+
+
+async def open_side(s3: S3Manager, place: S3Place) -> Side:
+    """The side, looked at once.
+
+    Raises:
+        BucketNotFound: there is no such bucket.
+    """
+    engine: Engine = s3._engine()  # noqa: SLF001 - migrations move objects by the verbs' own parts
+    endpoint = await engine.control.endpoint()
+    side = Side(s3, place, engine, endpoint.is_aws, endpoint.url, counts_tags=endpoint.is_aws)
+    locking = await side.setting("get_object_lock_configuration", "ObjectLockConfiguration")
+    side.locks = locking.get("ObjectLockEnabled") == "Enabled"
+    return side
+
+
+def parts_of(size: int, etag: str | None, first: int) -> tuple[Part, ...] | None:
+    """Parts of `first` bytes each, if they are as many as the ETag says; None otherwise. Pure."""
+    count = (etag or "").strip('"').rpartition("-")[2]
+    if not count.isdigit() or first <= 0 or -(-size // first) != int(count):
+        return None
+    return tuple(
+        Part(number, start, min(start + first, size)) for number, start in enumerate(range(0, size, first), start=1)
+    )
+
+
+def kept_options(info: FileInfo, tags: Mapping[str, str], *, storage_class: bool, lock: bool) -> dict[str, Any]:
+    """The fields of `UploadOptions` under which a copy has what the source has. Pure.
+
+    A retention that is over is left out: S3 takes none that lies in the past.
+    """
+    options = stored_with(info)
+    if tags:
+        options["tags"] = dict(tags)
+    if storage_class and info.storage_class != "STANDARD":
+        options["storage_class"] = info.storage_class
+    if lock:
+        mode = info.headers.get("x-amz-object-lock-mode")
+        until = info.headers.get("x-amz-object-lock-retain-until-date")
+        at = _iso_time(until)
+        if mode and at is not None and at > datetime.now(UTC):
+            options |= {"object_lock_mode": mode, "retain_until": at}
+        if info.headers.get("x-amz-object-lock-legal-hold") == "ON":
+            options["legal_hold"] = True
+    return options
+
+
+def differences(source: FileInfo, target: FileInfo, *, lock: bool) -> list[str]:
+    """What a copy has otherwise than its source, by name; content left out. Pure."""
+    wrong: list[str] = []
+    if source.size != target.size:
+        wrong.append(f"size ({target.size} instead of {source.size} bytes)")
+    if (source.content_type or "") != (target.content_type or "") and source.content_type:
+        wrong.append("content type")
+    if dict(source.metadata or {}) != dict(target.metadata or {}):
+        wrong.append("metadata")
+    for name in ("cache-control", "content-disposition", "content-encoding", "content-language", "expires"):
+        ours, theirs = source.headers.get(name), target.headers.get(name)
+        if ours != theirs and (name != "expires" or not ours or not theirs or http_time(ours) != http_time(theirs)):
+            wrong.append(name)
+    if lock and source.headers.get("x-amz-object-lock-legal-hold", "OFF") != target.headers.get(
+        "x-amz-object-lock-legal-hold", "OFF"
+    ):
+        wrong.append("legal hold")
+    return wrong
+
+
+def _iso_time(text: str | None) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+    return at if at is None or at.tzinfo else at.replace(tzinfo=UTC)

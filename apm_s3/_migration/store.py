@@ -1,0 +1,378 @@
+"""The journal's file: SQLite, one row an object. Blocks: `Journal` calls it in a thread of its own.
+
+A row is there before its object moves, and says that it is done only afterwards. What a page listed and where the
+listing goes on are written in one transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from enum import IntEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from apm_s3.errors import InvalidOption, JournalRefused
+
+FORMAT = "apm-s3/migration-journal/1"
+
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE ranges (id INTEGER PRIMARY KEY, after TEXT, upto TEXT, done INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE objects (
+  id INTEGER PRIMARY KEY, key TEXT NOT NULL, version TEXT NOT NULL, target_key TEXT NOT NULL,
+  size INTEGER NOT NULL, etag TEXT, modified REAL, storage_class TEXT, marker INTEGER NOT NULL DEFAULT 0,
+  state INTEGER NOT NULL DEFAULT 0, target_etag TEXT, checksum TEXT,
+  attempts INTEGER NOT NULL DEFAULT 0, error TEXT, UNIQUE (key, version));
+CREATE TABLE target (key TEXT PRIMARY KEY, size INTEGER NOT NULL, etag TEXT, modified REAL) WITHOUT ROWID;
+CREATE TABLE skipped (key TEXT PRIMARY KEY, reason TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+class State(IntEnum):
+    """What became of an object."""
+
+    PENDING = 0
+    MOVED = 1
+    IDENTICAL = 2
+    FAILED = 3
+    VANISHED = 4
+
+
+class Found(NamedTuple):
+    """An object as the source's listing tells of it; keys are relative to their places."""
+
+    key: str
+    target_key: str
+    size: int
+    etag: str | None
+    modified: float | None
+    storage_class: str | None
+    version: str = ""
+    marker: bool = False
+
+
+class Row(NamedTuple):
+    """An object to move, and what the target's listing says of its counterpart."""
+
+    id: int
+    key: str
+    version: str
+    target_key: str
+    size: int
+    etag: str | None
+    modified: float | None
+    storage_class: str | None
+    marker: bool
+    attempts: int
+    their_size: int | None = None
+    their_etag: str | None = None
+    their_modified: float | None = None
+
+
+class Outcome(NamedTuple):
+    """What became of a row."""
+
+    state: State
+    size: int
+    etag: str | None
+    target_etag: str | None
+    checksum: str | None
+    error: str | None
+    attempts: int
+    id: int
+
+
+class Span(NamedTuple):
+    """A range of keys that is listed: after `after` (None: from the first), up to and with `upto` (None: the last)."""
+
+    id: int
+    after: str | None
+    upto: str | None
+
+
+class Totals(NamedTuple):
+    """Counts by state, and the bytes of all, and of what was moved."""
+
+    objects: int
+    bytes: int
+    pending: int
+    moved: int
+    moved_bytes: int
+    identical: int
+    failed: int
+    vanished: int
+
+
+class Store:
+    """An open journal. Every method is one transaction."""
+
+    def __init__(self, path: str | Path | None) -> None:
+        try:
+            # An empty name is a file of its own that SQLite deletes.
+            self._db = sqlite3.connect(path or "", timeout=0, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as exc:
+            raise _refused(path, exc) from exc
+        try:
+            # Exclusive: SQLite then refuses a second process, and the lock ends with this one, however that ends.
+            self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
+            self._tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if self._tables and "ranges" not in self._tables:
+                raise JournalRefused(f"'{path}' is a database of something else")  # noqa: TRY301 - closes it below
+            if path:
+                self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("COMMIT")
+        except sqlite3.Error as exc:
+            self.close()
+            raise _refused(path, exc) from exc
+        except JournalRefused:
+            self.close()
+            raise
+
+    def prepare(self, identity: dict[str, str]) -> bool:
+        """Begin a journal, or go on with it: whether it was there before.
+
+        Raises:
+            JournalRefused: it is another migration's, or it is not a journal.
+        """
+        if not self._tables:
+            with self._transaction():
+                for statement in _SCHEMA.split(";"):
+                    self._db.execute(statement)
+                self.set(**identity, format=FORMAT, begun=str(time.time()))
+            return False
+        known = dict(self._db.execute("SELECT name, value FROM meta"))
+        if known.get("format") != FORMAT:
+            raise JournalRefused("the file is not a journal of a migration that this version can read")
+        for name, value in identity.items():
+            if known.get(name) != value:
+                what = "the rules differ" if name == "rules" else f"its {name} is {known.get(name)}, not {value}"
+                raise JournalRefused(f"the journal is another migration's: {what}")
+        return True
+
+    def get(self, name: str) -> str | None:
+        """A fact about the whole migration."""
+        found = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if found is None else str(found[0])
+
+    def set(self, **facts: str) -> None:
+        """Note facts about the whole migration."""
+        self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", facts.items())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    # Listing
+
+    def spans(self) -> list[Span]:
+        """The ranges that are not listed to their ends."""
+        return [Span(*row) for row in self._db.execute("SELECT id, after, upto FROM ranges WHERE done = 0 ORDER BY id")]
+
+    def add_span(self, after: str | None, upto: str | None) -> int:
+        """A new range."""
+        return int(self._db.execute("INSERT INTO ranges (after, upto) VALUES (?, ?)", (after, upto)).lastrowid or 0)
+
+    def cut_span(self, span_id: int, upto: str, rest_upto: str | None) -> int:
+        """Let a range end at `upto`, and a new one begin there: its id."""
+        with self._transaction():
+            self.shrink_span(span_id, upto)
+            return self.add_span(upto, rest_upto)
+
+    def shrink_span(self, span_id: int, upto: str) -> None:
+        """Let a range end at `upto`, as nothing comes after it."""
+        self._db.execute("UPDATE ranges SET upto = ? WHERE id = ?", (upto, span_id))
+
+    def forget_spans(self) -> None:
+        """Begin the listing again."""
+        self._db.execute("DELETE FROM ranges")
+
+    def add_page(
+        self, span_id: int, after: str | None, done: bool, found: Sequence[Found], skipped: dict[str, str]
+    ) -> int:
+        """Take in what was listed, and where the listing goes on: how many of them are new.
+
+        Raises:
+            InvalidOption: two objects would get the same name at the target.
+        """
+        with self._transaction():
+            before = self._db.total_changes
+            self._db.executemany(
+                "INSERT OR IGNORE INTO objects (key, target_key, size, etag, modified, storage_class, version, marker) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                found,
+            )
+            added = self._db.total_changes - before
+            if skipped:
+                self._db.executemany("INSERT OR REPLACE INTO skipped VALUES (?, ?)", skipped.items())
+            self._db.execute("UPDATE ranges SET after = ?, done = ? WHERE id = ?", (after, done, span_id))
+            if added and any(one.key != one.target_key for one in found):
+                self._check_targets(found)
+        return added
+
+    def _check_targets(self, found: Sequence[Found]) -> None:
+        self._db.execute("CREATE INDEX IF NOT EXISTS by_target ON objects (target_key)")
+        marks = ",".join("?" * len(found))
+        clash = self._db.execute(
+            "SELECT target_key, MIN(key), MAX(key) FROM objects WHERE target_key IN "  # noqa: S608 - question marks
+            f"({marks}) GROUP BY target_key HAVING MIN(key) <> MAX(key) LIMIT 1",
+            [one.target_key for one in found],
+        ).fetchone()
+        if clash is not None:
+            raise InvalidOption(
+                f"transform_key gives '{clash[1]}' and '{clash[2]}' the same name, '{clash[0]}'",
+                operation="migrate",
+                hint="let it give each key a name of its own",
+            )
+
+    def clear_target(self) -> None:
+        """Forget the target's listing."""
+        self._db.execute("DELETE FROM target")
+
+    def add_target(self, found: Iterable[tuple[str, int, str | None, float | None]]) -> None:
+        """Take in what the target's listing tells: key, size, ETag and time."""
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO target VALUES (?, ?, ?, ?)", found)
+
+    # Moving
+
+    def pending(self, after: int, limit: int) -> list[Row]:
+        """Objects to move, in the order of their coming, beside what the target has."""
+        rows = self._db.execute(
+            "SELECT o.id, o.key, o.version, o.target_key, o.size, o.etag, o.modified, o.storage_class, o.marker, "
+            "o.attempts, t.size, t.etag, t.modified FROM objects o LEFT JOIN target t ON t.key = o.target_key "
+            "WHERE o.id > ? AND o.state = 0 ORDER BY o.id LIMIT ?",
+            (after, limit),
+        )
+        return [Row(*row) for row in rows]
+
+    def note(self, outcomes: Sequence[Outcome]) -> None:
+        """Write down what became of rows."""
+        with self._transaction():
+            self._db.executemany(
+                "UPDATE objects SET state = ?, size = ?, etag = ?, target_etag = ?, checksum = ?, error = ?, "
+                "attempts = ? WHERE id = ?",
+                outcomes,
+            )
+
+    def retry_failed(self, most: int) -> int:
+        """Have what failed fewer than `most` times moved again: how many."""
+        return self._db.execute("UPDATE objects SET state = 0 WHERE state = 3 AND attempts < ?", (most,)).rowcount
+
+    def retry_all_failed(self) -> int:
+        """Have everything that failed moved again, as if for the first time."""
+        return self._db.execute("UPDATE objects SET state = 0, attempts = 0 WHERE state = 3").rowcount
+
+    def give_up(self) -> int:
+        """Let everything that is not at the target have failed: how many."""
+        return self._db.execute(
+            "UPDATE objects SET state = 3, error = COALESCE(error, 'it was not moved yet') WHERE state = 0"
+        ).rowcount
+
+    # Verifying
+
+    def suspects(self) -> int:
+        """Have what the target's listing contradicts moved again: how many.
+
+        An object that is still suspected after it was moved three times has failed.
+        """
+        wrong = (
+            "SELECT o.id FROM objects o LEFT JOIN target t ON t.key = o.target_key WHERE o.state IN (1, 2) AND "
+            "(t.key IS NULL OR t.size <> o.size OR (o.target_etag IS NOT NULL AND t.etag IS NOT NULL "
+            "AND t.etag <> o.target_etag))"
+        )
+        with self._transaction():
+            found = self._db.execute(
+                "UPDATE objects SET error = 'the target lists something else, or nothing', attempts = attempts + 1, "  # noqa: S608
+                f"state = CASE WHEN attempts >= 4 THEN 3 ELSE 0 END WHERE id IN ({wrong})"
+            )
+        return found.rowcount
+
+    def settled(self, after: int, limit: int) -> list[Row]:
+        """Objects that are at the target, in the order of their coming."""
+        rows = self._db.execute(
+            "SELECT id, key, version, target_key, size, etag, modified, storage_class, marker, attempts, size, "
+            "target_etag FROM objects WHERE id > ? AND state IN (1, 2) ORDER BY id LIMIT ?",
+            (after, limit),
+        )
+        return [Row(*row) for row in rows]
+
+    def extra_keys(self, limit: int) -> list[str]:
+        """Keys that the target has and the source lacks."""
+        self._db.execute("CREATE INDEX IF NOT EXISTS by_target ON objects (target_key)")
+        rows = self._db.execute(
+            "SELECT key FROM target t WHERE NOT EXISTS (SELECT 1 FROM objects o WHERE o.target_key = t.key "
+            "AND o.state <> 4) ORDER BY key LIMIT ?",
+            (limit,),
+        )
+        return [str(key) for (key,) in rows]
+
+    def drop_target(self, keys: Iterable[str]) -> None:
+        """Forget what was deleted from the target."""
+        with self._transaction():
+            self._db.executemany("DELETE FROM target WHERE key = ?", ((key,) for key in keys))
+
+    # Counting
+
+    def totals(self) -> Totals:
+        """Counts of everything."""
+        row = self._db.execute(
+            "SELECT COUNT(*), COALESCE(SUM(size), 0), COALESCE(SUM(state = 0), 0), COALESCE(SUM(state = 1), 0), "
+            "COALESCE(SUM(CASE WHEN state = 1 THEN size ELSE 0 END), 0), COALESCE(SUM(state = 2), 0), "
+            "COALESCE(SUM(state = 3), 0), COALESCE(SUM(state = 4), 0) FROM objects"
+        ).fetchone()
+        return Totals(*row)
+
+    def failures(self, limit: int) -> list[tuple[str, str, int, str]]:
+        """What failed: key, version, attempts and error."""
+        rows = self._db.execute(
+            "SELECT key, version, attempts, COALESCE(error, '') FROM objects WHERE state = 3 ORDER BY id LIMIT ?",
+            (limit,),
+        )
+        return [tuple(row) for row in rows]
+
+    def count_target(self) -> int:
+        """How many entries of the target are known."""
+        return int(self._db.execute("SELECT COUNT(*) FROM target").fetchone()[0])
+
+    def skipped(self, limit: int) -> dict[str, str]:
+        """What cannot be moved, and why."""
+        return dict(self._db.execute("SELECT key, reason FROM skipped ORDER BY key LIMIT ?", (limit,)))
+
+    def _transaction(self) -> _Transaction:
+        return _Transaction(self._db)
+
+
+class _Transaction:
+    """Nested ones belong to the outermost."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._outermost = not db.in_transaction
+
+    def __enter__(self) -> None:
+        if self._outermost:
+            self._db.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._outermost:
+            self._db.execute("COMMIT" if kind is None else "ROLLBACK")
+
+
+def all_rows(store: Store, step: int) -> Iterator[list[Row]]:
+    """Everything that is to be moved, in batches, none of it changed meanwhile."""
+    after = 0
+    while rows := store.pending(after, step):
+        after = rows[-1].id
+        yield rows
+
+
+def _refused(path: str | Path | None, error: sqlite3.Error) -> JournalRefused:
+    if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+        return JournalRefused(
+            f"another process is using the journal '{path}'", hint="wait until it ends, or give another file"
+        )
+    return JournalRefused(f"'{path}' cannot be used as a journal: {error}")

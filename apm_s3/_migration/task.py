@@ -1,0 +1,157 @@
+"""What is migrated, and by what: both places, the sides in S3, and the mover that fits them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from apm_s3._manager import S3Manager
+from apm_s3._migration.files import FetchMover, UploadMover
+from apm_s3._migration.moving import CopyMover, Mover, StreamMover
+from apm_s3._migration.places import FolderPlace, Place, S3Place, check_apart, parse_place
+from apm_s3._migration.rules import MigrationRules
+from apm_s3._migration.sides import Side, open_side
+from apm_s3._migration.store import Row
+from apm_s3._migration.throttle import Bandwidth, Memory
+from apm_s3.errors import InvalidOption, NotFound
+
+_IN_FLIGHT = 64 * 1024**2
+"""Bytes of contents that are held in memory at once."""
+
+
+@dataclass(slots=True)
+class Task:
+    """A migration that is ready to run.
+
+    Attributes:
+        source_side, target_side: None for a directory.
+    """
+
+    source: Place
+    target: Place
+    source_side: Side | None
+    target_side: Side | None
+    rules: MigrationRules
+    mover: Mover
+
+    @property
+    def source_name(self) -> str:
+        """The source, for people."""
+        return str(self.source)
+
+    @property
+    def target_name(self) -> str:
+        """The target, for people."""
+        return str(self.target)
+
+    @property
+    def server_side(self) -> bool:
+        """Whether S3 copies by itself."""
+        return isinstance(self.mover, CopyMover)
+
+    @property
+    def to_files(self) -> bool:
+        """Whether names have to be those of files."""
+        return isinstance(self.target, FolderPlace)
+
+    @property
+    def has_prefix(self) -> bool:
+        """Whether the target has a place for an object whose key is the source's prefix."""
+        return isinstance(self.target, S3Place) and bool(self.target.prefix)
+
+    @property
+    def sides(self) -> Iterator[Side]:
+        """The sides in S3, each manager once."""
+        sides = [side for side in (self.source_side, self.target_side) if side is not None]
+        yield from {id(side.engine): side for side in sides}.values()
+
+    def identity(self) -> dict[str, str]:
+        """What a journal of this migration is known by."""
+        return {
+            "source": _named(self.source, self.source_side),
+            "target": _named(self.target, self.target_side),
+            "rules": self.rules.fingerprint(),
+        }
+
+    def relative_keys(self, bucket: str | None, key: str) -> Iterator[str]:
+        """The relative keys that a whole one may stand for."""
+        for side in (self.source_side, self.target_side):
+            if side is not None and side.place.bucket == bucket and key.startswith(side.place.prefix):
+                yield key[len(side.place.prefix) :]
+
+    async def look(self, row: Row) -> Row | None:
+        """The row as the source is now; None where there is nothing any more."""
+        if self.source_side is None:
+            root = self.source.root if isinstance(self.source, FolderPlace) else Path()
+            try:
+                told = await asyncio.to_thread(os.stat, root / row.key)
+            except FileNotFoundError:
+                return None
+            return row._replace(size=told.st_size, modified=told.st_mtime)
+        try:
+            info = await self.source_side.head(self.source_side.key(row.key), row.version)
+        except NotFound:
+            return None
+        modified = None if info.last_modified is None else info.last_modified.timestamp()
+        return row._replace(size=info.size, etag=info.etag, modified=modified, storage_class=info.storage_class)
+
+
+async def open_task(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    source_s3: S3Manager | None,
+    target_s3: S3Manager | None,
+    rules: MigrationRules,
+    bandwidth: float | None = None,
+) -> Task:
+    """Look at both sides, and choose how objects move.
+
+    Raises:
+        InvalidOption: the places overlap, or no manager was given for one in S3.
+        BucketNotFound: there is no such bucket.
+    """
+    begins, ends = parse_place(source), parse_place(target)
+    one_account = target_s3 is None or target_s3 is source_s3
+    check_apart(begins, ends, same_account=one_account)
+    if bandwidth is not None and not bandwidth > 0:
+        raise InvalidOption(f"bandwidth is {bandwidth}", hint="give bytes a second, or leave it out")
+    from_side = await _side(source_s3 or target_s3, begins)
+    to_side = await _side(target_s3 or source_s3, ends)
+    mover = _mover(begins, ends, from_side, to_side, rules, Bandwidth(bandwidth), one_account=one_account)
+    return Task(begins, ends, from_side, to_side, rules, mover)
+
+
+def _mover(
+    source: Place,
+    target: Place,
+    from_side: Side | None,
+    to_side: Side | None,
+    rules: MigrationRules,
+    bandwidth: Bandwidth,
+    *,
+    one_account: bool,
+) -> Mover:
+    if from_side is not None and to_side is not None:
+        kind = CopyMover if one_account else StreamMover
+        return kind(from_side, to_side, rules, bandwidth, Memory(_IN_FLIGHT))
+    if to_side is not None and isinstance(source, FolderPlace):
+        return UploadMover(source.root, to_side, rules, bandwidth)
+    if from_side is not None and isinstance(target, FolderPlace):
+        return FetchMover(from_side, target.root, rules, bandwidth)
+    raise InvalidOption("neither place is in S3", hint="name one as 's3://bucket/prefix'")
+
+
+async def _side(s3: S3Manager | None, place: Place) -> Side | None:
+    if isinstance(place, FolderPlace):
+        return None
+    if s3 is None:
+        raise InvalidOption(f"no manager was given for {place}", hint="give source_s3, or target_s3")
+    return await open_side(s3, place)
+
+
+def _named(place: Place, side: Side | None) -> str:
+    """A place with its endpoint: two servers can have buckets of one name."""
+    return str(place) if side is None or side.is_aws else f"{place} at {side.url}"

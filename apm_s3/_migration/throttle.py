@@ -1,0 +1,178 @@
+"""What slows a migration down: prefixes that answer 503, the bandwidth, and the memory for contents under way.
+
+`Schedule` is pure: which row is next. The rest waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from apm_s3._migration.rules import group_of
+from apm_s3._migration.store import Row
+
+_STEP = 1.0
+"""What a limit gains for every so many requests as it allows at once: additive increase."""
+_CUT = 0.5
+_QUIET = 1.0
+"""Seconds in which the answers to requests that were under way together cut a limit once."""
+
+
+@dataclass(slots=True)
+class _Group:
+    rows: deque[Row] = field(default_factory=deque)
+    running: int = 0
+    limit: float = 0.0
+    cut_at: float = -_QUIET
+
+
+class Schedule:
+    """Rows in turn from each group of keys, so many of one group at once as it stands.
+
+    A group is what lies in one folder of the prefix's: S3 slows prefixes down, not buckets
+    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html).
+
+    Args:
+        most: rows of one group at once, while nothing was slowed down.
+    """
+
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = float(most)
+        self._clock = clock
+        self._groups: dict[str, _Group] = {}
+        self._turns: deque[str] = deque()
+        self.waiting = 0
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Rows that are to be moved."""
+        for row in rows:
+            name = group_of(row.target_key)
+            group = self._groups.get(name)
+            if group is None:
+                group = self._groups[name] = _Group(limit=self._most)
+            if not group.rows:
+                self._turns.append(name)
+            group.rows.append(row)
+            self.waiting += 1
+
+    def take(self) -> Row | None:
+        """The next row; None where there is none, or where all groups that have some are at their limits."""
+        for _ in range(len(self._turns)):
+            name = self._turns[0]
+            group = self._groups[name]
+            self._turns.rotate(-1)
+            if group.running >= max(1, int(group.limit)):
+                continue
+            row = group.rows.popleft()
+            if not group.rows:
+                self._turns.remove(name)
+            group.running += 1
+            self.waiting -= 1
+            return row
+        return None
+
+    def done(self, row: Row) -> None:
+        """A row has ended, whichever way."""
+        name = group_of(row.target_key)
+        group = self._groups[name]
+        group.running -= 1
+        if group.limit < self._most:
+            group.limit = min(self._most, group.limit + _STEP / max(group.limit, 1.0))
+        elif not group.running and not group.rows:
+            del self._groups[name]
+
+    def slowed(self, key: str) -> None:
+        """S3 asked for fewer requests for a key."""
+        group = self._groups.get(group_of(key))
+        now = self._clock()
+        if group is not None and now - group.cut_at >= _QUIET:
+            group.cut_at = now
+            group.limit = max(1.0, min(group.limit, float(group.running or 1)) * _CUT)
+
+    def limit(self, key: str) -> float:
+        """Rows of the key's group that may be under way at once."""
+        group = self._groups.get(group_of(key))
+        return self._most if group is None else group.limit
+
+
+class Bandwidth:
+    """Bytes a second: a bucket of tokens that holds those of one second. None: no limit."""
+
+    def __init__(self, rate: float | None) -> None:
+        self._rate = rate
+        self._tokens = rate or 0.0
+        self._at: float | None = None
+
+    async def take(self, size: int) -> None:
+        """Wait until `size` bytes may move. Whoever takes more than there is goes into debt, which the next pay off."""
+        if self._rate is None:
+            return
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        passed = 0.0 if self._at is None else now - self._at
+        self._at = now
+        self._tokens = min(self._rate, self._tokens + passed * self._rate) - size
+        if self._tokens < 0:
+            await asyncio.sleep(-self._tokens / self._rate)
+
+
+class Memory:
+    """Buffers for contents under way: so many bytes in all, and used again, as new memory costs page faults."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._free = size
+        self._buffers: dict[int, list[bytearray]] = {}
+        self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    @asynccontextmanager
+    async def buffer(self, size: int) -> AsyncIterator[memoryview]:
+        """A buffer of `size` bytes. Its content is gone after the `async with`."""
+        room = 1 << max(size - 1, 1).bit_length()
+        taken = min(room, self._size)
+        await self._take(taken)
+        kept = self._buffers.setdefault(room, [])
+        block = kept.pop() if kept else bytearray(room)
+        view = memoryview(block)[:size]
+        try:
+            yield view
+        finally:
+            view.release()
+            self._give_back(taken, room, block)
+
+    async def _take(self, size: int) -> None:
+        if not self._waiters and size <= self._free:
+            self._free -= size
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        entry = (size, waiter)
+        self._waiters.append(entry)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self._free += size
+            else:
+                self._waiters.remove(entry)
+            self._wake()
+            raise
+
+    def _give_back(self, taken: int, room: int, block: bytearray) -> None:
+        self._free += taken
+        # What is kept and what is in use stay within the bound together.
+        if sum(size * len(blocks) for size, blocks in self._buffers.items()) + room <= self._free:
+            self._buffers[room].append(block)
+        else:
+            self._buffers.clear()
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._waiters and self._waiters[0][0] <= self._free:
+            size, waiter = self._waiters.popleft()
+            if not waiter.done():
+                self._free -= size
+                waiter.set_result(None)

@@ -1,0 +1,55 @@
+"""Whether what stands at the target is what the source has: metadata, tags, storage class, lock, content."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from apm_s3._migration.rules import MigrationRules
+from apm_s3._migration.sides import Side, differences
+from apm_s3.errors import IntegrityError
+from apm_s3.models import FileInfo
+
+
+def check_stored(target: Side, rules: MigrationRules, ours: FileInfo, theirs: FileInfo) -> None:
+    """Hold what HEAD says of both against each other.
+
+    Raises:
+        IntegrityError: the target has dropped or changed something that was not given up.
+    """
+    wrong = differences(ours, theirs, lock=target.locks and "object-lock" not in rules.accept)
+    if "metadata" in rules.accept:
+        wrong = [one for one in wrong if one.startswith("size")]
+    if "storage-class" not in rules.accept and ours.storage_class != theirs.storage_class:
+        wrong.append(f"storage class ({theirs.storage_class} instead of {ours.storage_class})")
+    if wrong:
+        raise IntegrityError(
+            f"the target has other {', '.join(wrong)}", operation="migrate", bucket=theirs.bucket, key=theirs.key
+        )
+
+
+async def check_tags(target: Side, rules: MigrationRules, tags: Mapping[str, str], theirs: FileInfo) -> None:
+    """Hold the target's tags against those of the source; they are only read where there should be some.
+
+    Raises:
+        IntegrityError: it has others.
+    """
+    if not tags or "tags" in rules.accept:
+        return
+    stored = await target.s3.get_file_tags(theirs.bucket, theirs.key)
+    if dict(stored) != dict(tags):
+        lost = sorted(set(tags) - set(stored))
+        what = f"dropped the tags {', '.join(lost)}" if lost else "other tags"
+        raise IntegrityError(f"the target has {what}", operation="migrate", bucket=theirs.bucket, key=theirs.key)
+
+
+def told_same(ours: FileInfo, theirs: FileInfo) -> bool | None:
+    """Whether checksums that both servers keep of the whole object are the same; None where there are no such ones."""
+    common = set(ours.checksums) & set(theirs.checksums)
+    return None if not common else all(ours.checksums[name] == theirs.checksums[name] for name in common)
+
+
+async def same_content(source: Side, key: str, version: str, target: Side, to: str) -> bool:
+    """Whether both sides have the same content, both read."""
+    ours, theirs = await asyncio.gather(source.digest(key, version), target.digest(to))
+    return ours == theirs

@@ -1,0 +1,251 @@
+"""Migrations over servers that fail and lie, and sources that change meanwhile."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from apm_s3.errors import MigrationRefused
+from apm_s3.migration import migrate, plan_migration
+from tests.faults.faults import answer, lost_answer, reset_after_headers, reset_before_headers, truncated
+from tests.faults.lies import told
+from tests.faults.memory_s3 import Request, Response, StoredObject, _etag, error_response
+from tests.faults.server import Exchange
+from tests.migration.places import SOURCE, TARGET, Place, files, open_place, write
+
+
+@pytest.fixture
+async def one() -> AsyncIterator[Place]:
+    """A server whose requests are not repeated by the manager."""
+    async with open_place() as place:
+        yield place
+
+
+@pytest.fixture
+async def other() -> AsyncIterator[Place]:
+    """Another one."""
+    async with open_place() as place:
+        yield place
+
+
+def fill(place: Place, count: int = 20) -> dict[str, bytes]:
+    bodies = {f"{number % 3}/{number:03}": f"body {number}".encode() for number in range(count)}
+    for key, body in bodies.items():
+        place.put(f"team/{key}", body, x_amz_meta_of=key, x_amz_tagging="kind=test&of=us")
+    return bodies
+
+
+def failing(place: Place, share: float, seed: int) -> None:
+    """Let a share of all requests fail, each kind of fault in turn."""
+    chance = random.Random(seed)
+    kinds = itertools.cycle([
+        answer(503, "SlowDown"), answer(500, "InternalError"), answer(500, "InternalError", carried_out=True),
+        lost_answer, reset_before_headers, reset_after_headers, truncated,
+    ])  # fmt: skip
+
+    async def perhaps(exchange: Exchange) -> None:
+        if chance.random() < share:
+            await next(kinds)(exchange)
+        else:
+            exchange.send(exchange.carry_out())
+
+    place.server.will(perhaps, times=None)
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_with_faults_in_every_twentieth_request_all_arrive_verified(streamed: bool) -> None:
+    async with open_place(attempts=4) as one, open_place(attempts=4) as other:
+        bodies = fill(one, 150)
+        target = other if streamed else one
+        failing(one, 0.05, 1)
+        failing(other, 0.05, 2)
+
+        report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=target.s3)
+
+        assert target.stored() == bodies
+        assert (report.failed, report.verified) == (0, 150)
+
+
+async def test_files_arrive_both_ways_with_faults_in_every_twentieth_request(tmp_path: Path) -> None:
+    async with open_place(attempts=4) as one:
+        bodies = {f"{number:03}": str(number).encode() for number in range(60)}
+        source = write(tmp_path / "up", bodies)
+        failing(one, 0.05, 3)
+
+        up = await migrate(source, TARGET, target_s3=one.s3)
+        down = await migrate(TARGET, tmp_path / "down", source_s3=one.s3, accept=("metadata", "tags"))
+
+        assert one.stored() == bodies == files(tmp_path / "down")
+        assert (up.failed, down.failed) == (0, 0)
+
+
+def dropping_tags(place: Place, key: str) -> None:
+    """Store one object without its tags."""
+
+    async def fault(exchange: Exchange) -> None:
+        if exchange.request.key == key:
+            headers = {name: value for name, value in exchange.request.headers.items() if name != "x-amz-tagging"}
+            exchange.request = replace(exchange.request, headers=headers)
+        exchange.send(exchange.carry_out())
+
+    place.server.will(fault, "PutObject", times=None)
+
+
+async def test_one_dropped_tag_is_found_out(one: Place, other: Place) -> None:
+    fill(one)
+    dropping_tags(other, "copy/1/001")
+
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3)
+
+    assert [failure.key for failure in report.failures] == ["1/001"]
+    assert "the target has dropped the tags kind, of" in report.failures[0].error
+    assert report.failures[0].attempts == 3
+    assert not report.ok
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_a_target_that_keeps_no_tags_is_refused_before_anything_moves(
+    one: Place, other: Place, streamed: bool
+) -> None:
+    fill(one)
+    target = other if streamed else one
+
+    def without(_request: Request, response: Response) -> None:
+        response.body = b'<?xml version="1.0"?><Tagging><TagSet></TagSet></Tagging>'
+
+    target.server.will(told(without), "GetObjectTagging", times=None)
+    with pytest.raises(MigrationRefused, match="tags: as an object showed") as refused:
+        await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=target.s3)
+    assert refused.value.capabilities == ("tags",)
+    assert not target.stored()
+
+    accepted = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=target.s3, accept=["tags"])
+    assert (accepted.moved, accepted.failed) == (20, 0)
+
+
+def storing_other_bytes(key: str) -> Callable[[Exchange], object]:
+    async def fault(exchange: Exchange) -> None:
+        response = exchange.carry_out()
+        if exchange.request.key == key and response.status == 200:
+            bucket = exchange.s3.buckets[exchange.request.bucket]
+            bucket[key] = StoredObject(b"other", bucket[key].headers, _etag(b"other"))
+        exchange.send(response)
+
+    return fault
+
+
+@pytest.mark.parametrize("way", ["copied", "streamed", "from files"])
+async def test_other_bytes_are_found_out_whatever_the_answer_said(
+    one: Place, other: Place, tmp_path: Path, way: str
+) -> None:
+    bodies = fill(one)
+    operation = "CopyObject" if way == "copied" else "PutObject"
+    target = one if way == "copied" else other
+    target.server.will(storing_other_bytes("copy/1/001"), operation, times=None)  # type: ignore[arg-type]
+    source = write(tmp_path, bodies) if way == "from files" else SOURCE
+
+    report = await migrate(source, TARGET, source_s3=one.s3, target_s3=target.s3)
+
+    assert [failure.key for failure in report.failures] == ["1/001"]
+    assert (report.verified, report.failed) == (19, 1)
+
+
+async def test_an_error_in_a_200_to_a_copy_is_no_success(one: Place) -> None:
+    fill(one)
+
+    def refused(request: Request, response: Response) -> None:
+        if request.key == "copy/1/001":
+            response.body = error_response(200, "InternalError").body
+
+    async def fault(exchange: Exchange) -> None:
+        if exchange.request.key == "copy/1/001":
+            exchange.send(error_response(200, "InternalError"))
+        else:
+            exchange.send(exchange.carry_out())
+
+    one.server.will(fault, "CopyObject", times=None)
+
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3)
+
+    assert [failure.key for failure in report.failures] == ["1/001"]
+    assert "InternalError" in report.failures[0].error
+
+
+async def test_a_copy_that_changed_metadata_is_found_out_by_reading(one: Place) -> None:
+    fill(one)
+
+    async def fault(exchange: Exchange) -> None:
+        response = exchange.carry_out()
+        if exchange.request.key == "copy/1/001":
+            made = exchange.s3.buckets["target"]["copy/1/001"]
+            made.headers = made.headers | {"x-amz-meta-of": "others"}
+        exchange.send(response)
+
+    one.server.will(fault, "CopyObject", times=None)
+
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, verify="read")
+
+    assert [(failure.key, "metadata" in failure.error) for failure in report.failures] == [("1/001", True)]
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_a_source_that_changes_is_moved_as_it_is_then(one: Place, other: Place, streamed: bool) -> None:
+    bodies = fill(one)
+    target = other if streamed else one
+    changed = iter([True])
+
+    async def fault(exchange: Exchange) -> None:
+        # The last part of both names: that of a probe is another one.
+        if exchange.request.key.endswith("0/000") and next(changed, False):
+            one.put("team/1/001", b"as it is now, and longer", x_amz_tagging="new=1")
+            one.server.s3.buckets["source"].pop("team/2/002")
+        exchange.send(exchange.carry_out())
+
+    one.server.will(fault, "GetObject" if streamed else "CopyObject", times=None)
+
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=target.s3, concurrency=1, accept=["tags"])
+
+    expected = bodies | {"1/001": b"as it is now, and longer"}
+    del expected["2/002"]
+    assert target.stored() == expected
+    assert (report.vanished, report.failed, report.moved) == (1, 0, 19)
+
+
+async def test_a_file_that_changes_or_goes_is_moved_as_it_is_then(one: Place, tmp_path: Path) -> None:
+    source = write(tmp_path, {"a": b"1", "b": b"2", "c": b"3"})
+    changed = iter([True])
+
+    async def fault(exchange: Exchange) -> None:
+        if exchange.request.key.startswith("copy/a") and next(changed, False):
+            (source / "b").write_bytes(b"longer")
+            (source / "c").unlink()
+        exchange.send(exchange.carry_out())
+
+    one.server.will(fault, "PutObject", times=None)
+
+    report = await migrate(source, TARGET, target_s3=one.s3, concurrency=1)
+
+    assert one.stored() == {"a": b"1", "b": b"longer"}
+    assert (report.vanished, report.moved, report.failed) == (1, 2, 0)
+
+
+async def test_a_source_that_cannot_be_listed_deletes_and_moves_nothing(one: Place) -> None:
+    one.put("copy/extra", b"", bucket="target")
+    fill(one)
+
+    async def fault(exchange: Exchange) -> None:
+        if exchange.request.bucket == "source":
+            exchange.send(error_response(403, "AccessDenied"))
+        else:
+            exchange.send(exchange.carry_out())
+
+    one.server.will(fault, "ListObjectsV2", times=None)
+    for work in (migrate, plan_migration):
+        with pytest.raises(Exception, match="AccessDenied"):
+            await work(SOURCE, TARGET, source_s3=one.s3, delete_extra=True)
+    assert one.stored() == {"extra": b""}

@@ -1,0 +1,99 @@
+"""Listings in ranges: every key once, whatever the server's order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apm_s3._migration.listing import Listing, Unkept
+from apm_s3._migration.store import Span
+from apm_s3.errors import IntegrityError
+from apm_s3.models import FileInfo, ListPage
+from tests.migration.listings import KeyServer
+
+
+class Seen:
+    """What a listing found since it last began again."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    async def take(self, files: Sequence[FileInfo]) -> None:
+        self.keys += [info.key for info in files]
+
+    async def again(self) -> None:
+        self.keys.clear()
+
+
+async def listed(server: KeyServer, *, ordered: bool | None, **bounds: str | None) -> list[str]:
+    seen = Seen()
+    await Listing(server, "bucket", "", Unkept(seen.take, seen.again), ordered=ordered, **bounds).run()
+    return sorted(seen.keys)
+
+
+@pytest.mark.parametrize("ordered", [True, None])
+async def test_a_flat_prefix_is_listed_in_parallel_ranges_of_about_one_size(ordered: bool | None) -> None:
+    keys = [f"obj-{number:07}" for number in range(20_000)]
+    server = KeyServer(keys, page=100)
+
+    assert await listed(server, ordered=ordered) == keys
+    assert server.most >= 8
+    assert server.requests["page"] <= 240
+    assert server.requests["probe"] <= 200
+
+
+async def test_a_server_that_lists_folder_by_folder_loses_no_key() -> None:
+    keys = [f"{number:04}" for number in range(2000)] + ["0500/a", "0500-b", "0500.c", "0501/x/y", "05"]
+    server = KeyServer(keys, folder_by_folder=True, page=50)
+
+    assert await listed(server, ordered=None) == sorted(keys)
+
+
+@given(st.lists(st.text("ab/-.", min_size=1, max_size=6), unique=True, max_size=60), st.sampled_from([None, False]))
+async def test_every_key_is_found_on_a_server_whose_order_is_not_known(keys: list[str], ordered: bool | None) -> None:
+    server = KeyServer(keys, folder_by_folder=True, page=3)
+    assert await listed(server, ordered=ordered) == sorted(keys)
+
+
+@given(st.sets(st.text(max_size=5).filter(lambda key: key and "\0" not in key), max_size=60))
+async def test_every_key_is_found_once_on_a_server_with_the_order_of_s3(keys: set[str]) -> None:
+    assert await listed(KeyServer(sorted(keys), page=3), ordered=True) == sorted(keys)
+
+
+@pytest.mark.parametrize("folder_by_folder", [True, False])
+async def test_a_part_of_the_keys_is_listed_by_its_bounds(folder_by_folder: bool) -> None:
+    keys = [f"{number:03}" for number in range(300)] + ["100/a", "100-b"]
+    server = KeyServer(keys, folder_by_folder=folder_by_folder, page=20)
+    found = await listed(server, ordered=None, start="050", stop="100/b")
+    assert found == sorted(key for key in keys if "050" < key <= "100/b")
+
+
+async def test_a_listing_goes_on_where_its_checkpoints_say() -> None:
+    keys = [f"{number:03}" for number in range(100)]
+
+    class Halfway(Unkept):
+        async def spans(self) -> list[Span]:
+            return [Span(1, "049", "059"), Span(2, "089", None)]
+
+    seen = Seen()
+    await Listing(KeyServer(keys), "bucket", "", Halfway(seen.take, seen.again), ordered=True).run()
+    assert sorted(seen.keys) == keys[50:60] + keys[90:]
+
+
+async def test_a_key_outside_of_the_prefix_is_refused() -> None:
+    with pytest.raises(IntegrityError, match="outside of the prefix 'team/'"):
+        await Listing(
+            KeyServer(["other"]), "bucket", "team/", Unkept(Seen().take, Seen().again), ordered=True
+        ).run()
+
+
+async def test_a_listing_that_goes_round_in_a_circle_ends() -> None:
+    class Circle(KeyServer):
+        async def list_files(self, bucket: str, prefix: str = "", **_: object) -> ListPage:
+            return ListPage((FileInfo("bucket", "a", 1),), next_token="again")
+
+    with pytest.raises(IntegrityError):
+        await listed(Circle([]), ordered=False)

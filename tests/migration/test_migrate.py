@@ -1,0 +1,237 @@
+"""Migrations between prefixes and directories: everything arrives as it was, and nothing is lost on the way."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from apm_s3.errors import BatchError, InvalidOption, JournalRefused, MigrationRefused
+from apm_s3.migration import MigrationProgress, migrate, plan_migration, verify_migration
+from tests.migration.places import SOURCE, TARGET, Place, files, open_place, write
+
+BODIES = {"a": b"1", "b/c": b"22", "b/d": b"", "b.txt": b"4444", "é/x y": b"55555"}
+LOSS = ("metadata", "tags")
+
+
+@pytest.fixture
+async def one() -> AsyncIterator[Place]:
+    """One server."""
+    async with open_place() as place:
+        yield place
+
+
+@pytest.fixture
+async def other() -> AsyncIterator[Place]:
+    """Another server."""
+    async with open_place() as place:
+        yield place
+
+
+def fill(place: Place) -> None:
+    for key, body in BODIES.items():
+        place.put(f"team/{key}", body, x_amz_meta_of=key.encode().hex(), x_amz_tagging="kind=test")
+    place.put("teammate", b"of others")
+
+
+def kept(place: Place, bucket: str, prefix: str) -> dict[str, dict[str, str]]:
+    objects = place.server.s3.buckets[bucket]
+    return {key[len(prefix) :]: found.headers for key, found in objects.items() if key.startswith(prefix)}
+
+
+async def test_s3_copies_by_itself_inside_one_account(one: Place) -> None:
+    fill(one)
+
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3)
+
+    assert one.stored() == BODIES
+    assert kept(one, "target", "copy/") == kept(one, "source", "team/")
+    assert (report.objects, report.moved, report.verified, report.failed, report.bytes) == (5, 5, 5, 0, 12)
+    assert one.arrived("GetObject") == 0
+    assert report.ok
+    report.raise_for_failures()
+
+
+async def test_contents_are_streamed_between_two_servers(one: Place, other: Place) -> None:
+    fill(one)
+
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3)
+
+    assert other.stored() == BODIES
+    assert kept(other, "target", "copy/") == kept(one, "source", "team/")
+    assert (report.moved, report.verified) == (5, 5)
+
+
+async def test_a_directory_goes_up_and_comes_down_again(one: Place, tmp_path: Path) -> None:
+    source, down = write(tmp_path / "up", BODIES), tmp_path / "down"
+
+    up = await migrate(source, TARGET, target_s3=one.s3)
+    back = await migrate(TARGET, down, source_s3=one.s3, accept=LOSS)
+
+    assert one.stored() == BODIES == files(down)
+    assert (up.moved, back.moved, up.verified, back.verified) == (5, 5, 5, 5)
+    again = await migrate(TARGET, down, source_s3=one.s3, accept=LOSS)
+    assert (again.identical, again.moved) == (5, 0)
+
+
+async def test_only_what_differs_moves(one: Place, other: Place) -> None:
+    fill(one)
+    await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3)
+    one.put("team/a", b"changed")
+    one.put("team/new", b"new")
+    before = other.arrived("PutObject")
+
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3)
+
+    assert (report.moved, report.identical) == (2, 4)
+    assert other.stored()["a"] == b"changed"
+    # And the probe of what the target keeps.
+    assert other.arrived("PutObject") - before == 3
+
+
+async def test_what_is_there_can_be_overwritten_or_be_a_failure(one: Place) -> None:
+    fill(one)
+    one.put("copy/a", b"other", bucket="target")
+    one.put("copy/b/d", b"", bucket="target")
+
+    failed = await migrate(SOURCE, TARGET, source_s3=one.s3, if_exists="fail")
+
+    assert (failed.failed, failed.identical, failed.moved) == (1, 1, 3)
+    assert "another object of this name" in failed.failures[0].error
+    assert one.stored()["a"] == b"other"
+    with pytest.raises(BatchError, match="1 of 5 objects failed"):
+        failed.raise_for_failures()
+    over = await migrate(SOURCE, TARGET, source_s3=one.s3, if_exists="overwrite")
+    assert over.moved == 5
+    assert one.stored() == BODIES
+
+
+async def test_names_are_chosen_and_transformed(one: Place) -> None:
+    fill(one)
+
+    await migrate(SOURCE, TARGET, source_s3=one.s3, include="b*", exclude="*.txt", transform_key=str.upper)
+
+    assert sorted(one.stored()) == ["B/C", "B/D"]
+
+
+async def test_two_objects_never_get_one_name(one: Place) -> None:
+    fill(one)
+    with pytest.raises(InvalidOption, match="the same name, 'x'"):
+        await migrate(SOURCE, TARGET, source_s3=one.s3, transform_key=lambda key: "x")
+
+
+async def test_what_is_extra_goes_last_and_only_when_asked(one: Place) -> None:
+    fill(one)
+    one.put("copy/extra", b"", bucket="target")
+    one.put("copy/kept.log", b"", bucket="target")
+    kept_extra = await migrate(SOURCE, TARGET, source_s3=one.s3, exclude="*.log")
+    assert (kept_extra.deleted, "extra" in one.stored()) == (0, True)
+
+    gone = await migrate(SOURCE, TARGET, source_s3=one.s3, delete_extra=True, exclude="*.log")
+
+    assert gone.deleted == 1
+    assert one.stored() == BODIES | {"kept.log": b""}
+
+
+async def test_an_empty_source_deletes_nothing(one: Place) -> None:
+    one.put("copy/extra", b"", bucket="target")
+    with pytest.raises(MigrationRefused, match="has nothing"):
+        await migrate(SOURCE, TARGET, source_s3=one.s3, delete_extra=True)
+    assert one.stored() == {"extra": b""}
+
+
+async def test_nothing_is_deleted_after_a_failure(one: Place) -> None:
+    fill(one)
+    one.put("copy/a", b"other", bucket="target")
+    one.put("copy/extra", b"", bucket="target")
+
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, delete_extra=True, if_exists="fail")
+
+    assert (report.failed, report.deleted, report.kept, report.ok) == (1, 0, 1, False)
+    assert "extra" in one.stored()
+
+
+async def test_a_directory_has_to_be_accepted_as_it_keeps_no_metadata(one: Place, tmp_path: Path) -> None:
+    fill(one)
+    with pytest.raises(MigrationRefused, match="files have none") as refused:
+        await migrate(SOURCE, tmp_path / "down", source_s3=one.s3)
+    assert refused.value.capabilities == LOSS
+    assert not (tmp_path / "down").exists()
+
+
+async def test_names_that_lead_out_of_a_directory_are_skipped(one: Place, tmp_path: Path) -> None:
+    for key in ("team/../up", "team/a//b", "team/ok"):
+        one.put(key)
+    one.put("team/folder/", b"")
+
+    report = await migrate(SOURCE, tmp_path / "down", source_s3=one.s3, accept=LOSS)
+
+    assert files(tmp_path) == {"down/ok": b"body"}
+    assert set(report.skipped) == {"../up", "a//b"}
+
+
+async def test_a_plan_says_what_would_be_done_and_writes_nothing(one: Place, other: Place) -> None:
+    fill(one)
+    other.put("copy/a", b"1", bucket="target")
+    other.put("copy/b/c", b"xx", bucket="target")
+    other.put("copy/extra", b"", bucket="target")
+
+    plan = await plan_migration(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3)
+
+    assert (plan.objects, plan.bytes) == (5, 12)
+    assert (plan.new, plan.changed, plan.identical, plan.extra) == (3, 1, 1, 1)
+    assert plan.bytes_to_move == 11
+    assert plan.estimate.requests == {"PUT, COPY, POST, LIST": 7, "GET, HEAD": 8}
+    assert 0 < plan.estimate.dollars < 0.001
+    assert not {operation for operation in one.server.arrived + other.server.arrived if "Put" in operation}
+    assert "3 new, 1 changed, 1 identical, 1 extra (left alone)" in str(plan)
+
+
+async def test_places_that_overlap_or_are_nowhere_are_refused(one: Place, tmp_path: Path) -> None:
+    for source, target in (("s3://source/a", "s3://source/a/b"), (tmp_path, tmp_path), ("s3://source", "s3://source")):
+        with pytest.raises(InvalidOption):
+            await migrate(source, target, source_s3=one.s3)
+    with pytest.raises(InvalidOption, match="no manager"):
+        await migrate(SOURCE, TARGET)
+
+
+async def test_progress_is_told(one: Place) -> None:
+    fill(one)
+    told: list[MigrationProgress] = []
+
+    await migrate(SOURCE, TARGET, source_s3=one.s3, on_progress=told.append)
+
+    last = told[-1]
+    assert (last.phase, last.done, last.failed, last.listed, last.listing_complete) == ("done", 5, 0, 5, True)
+    assert (last.bytes, last.listed_bytes, last.seconds_left) == (12, 12, 0)
+
+
+async def test_a_finished_journal_verifies_again(one: Place, tmp_path: Path) -> None:
+    fill(one)
+    journal = tmp_path / "journal"
+    await migrate(SOURCE, TARGET, source_s3=one.s3, journal=journal)
+    good = await verify_migration(SOURCE, TARGET, source_s3=one.s3, journal=journal)
+    assert (good.verified, good.failed, good.resumed) == (5, 0, True)
+    one.put("copy/a", b"2", bucket="target")
+    del one.server.s3.buckets["target"]["copy/b/c"]
+
+    bad = await verify_migration(SOURCE, TARGET, source_s3=one.s3, journal=journal)
+
+    assert sorted(failure.key for failure in bad.failures) == ["a", "b/c"]
+    mended = await migrate(SOURCE, TARGET, source_s3=one.s3, journal=journal)
+    assert (mended.failed, mended.verified) == (0, 5)
+    assert one.stored() == BODIES
+
+
+async def test_a_journal_of_another_migration_is_refused(one: Place, tmp_path: Path) -> None:
+    fill(one)
+    journal = tmp_path / "journal"
+    await migrate(SOURCE, TARGET, source_s3=one.s3, journal=journal)
+    for change in ({"source": "s3://source/other"}, {"target": "s3://target"}, {"include": "a*"}):
+        arguments = {"source": SOURCE, "target": TARGET, **change}
+        with pytest.raises(JournalRefused, match="another migration's"):
+            await migrate(**arguments, source_s3=one.s3, journal=journal)  # type: ignore[arg-type]
+    (tmp_path / "text").write_text("no journal at all, but a file that somebody needs " * 100)
+    with pytest.raises(JournalRefused):
+        await migrate(SOURCE, TARGET, source_s3=one.s3, journal=tmp_path / "text")
