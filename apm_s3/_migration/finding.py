@@ -121,16 +121,16 @@ class Source:
             except InvalidKey as exc:
                 skipped[key] = exc.problem
                 continue
-            problem = self._problem(key, target_key, size)
+            problem = self._problem(target_key, size)
             if problem is None:
                 found.append(Found(key, target_key, size, etag, modified, storage_class))
             elif problem:
                 skipped[key] = problem
-        added = await self._journal.do(lambda store: store.add_page(span_id, after, done, found, skipped))
+        added = await self._journal.do(lambda store: store.add_page(span_id, after, found, skipped, done=done))
         if added:
             self._news(added, sum(one.size for one in found))
 
-    def _problem(self, key: str, target_key: str, size: int) -> str | None:
+    def _problem(self, target_key: str, size: int) -> str | None:
         """Why an object cannot be moved; "" for one that is only how consoles show a folder."""
         if self._as_files and (problem := no_file(target_key)):
             folder = not size and target_key.endswith("/") and not no_file(target_key[:-1])

@@ -234,9 +234,13 @@ class Listing:
             self._alphabet = alphabet_of(keys)
             self._ends = ends(keys[0], keys[-1])
 
+    @property
+    def _may_cut(self) -> bool:
+        return self._ordered is True or (self._ordered is None and not self._has_folders)
+
     async def _split(self) -> bool:
         """Cut the widest range in two, and begin the new one; False where there is nothing to cut."""
-        if self._ordered is False or (self._ordered is None and self._has_folders):
+        if not self._may_cut:
             return False
         if len(self._running) >= self._parallel:
             return False
@@ -249,6 +253,10 @@ class Listing:
             if place is None:
                 break
             found = await self._page_behind(place)
+            if not self._may_cut:
+                return False
+            # From here on, the first folder means that keys may have been missed.
+            self._cut = self._ordered is None
             upto = widest.upto
             if widest.after is not None and widest.after >= place:
                 # It was listed past that place meanwhile.
@@ -257,7 +265,6 @@ class Listing:
                 await self._checkpoints.shrink_span(widest.id, place)
                 widest.upto = place
                 continue
-            self._cut = True
             new = await self._checkpoints.cut_span(widest.id, place, upto)
             widest.upto = place
             self._begin(_Range(new, place, upto))

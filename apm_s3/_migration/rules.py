@@ -58,9 +58,8 @@ class MigrationRules:
             "if_exists": self.if_exists,
             "include": _listed(self.include),
             "exclude": _listed(self.exclude),
-            "transform_key": transform and [
-                str(getattr(transform, name, "")) for name in ("__module__", "__qualname__")
-            ],
+            "transform_key": transform
+            and [str(getattr(transform, name, "")) for name in ("__module__", "__qualname__")],
             "delete_extra": self.delete_extra,
             "versions": self.versions,
             "acls": self.acls,

@@ -191,7 +191,7 @@ class Store:
         self._db.execute("DELETE FROM ranges")
 
     def add_page(
-        self, span_id: int, after: str | None, done: bool, found: Sequence[Found], skipped: dict[str, str]
+        self, span_id: int, after: str | None, found: Sequence[Found], skipped: dict[str, str], *, done: bool
     ) -> int:
         """Take in what was listed, and where the listing goes on: how many of them are new.
 

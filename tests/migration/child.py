@@ -18,7 +18,7 @@ async def main(endpoint: str, journal: str, streamed: bool) -> None:
         report = await migrate(
             SOURCE, TARGET, source_s3=one, target_s3=other if streamed else one, journal=journal, concurrency=8
         )
-    print(report)
+    sys.stdout.write(f"{report}\n")
 
 
 if __name__ == "__main__":

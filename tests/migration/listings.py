@@ -40,7 +40,9 @@ class KeyServer:
         self.most = max(self.most, self.running)
         await asyncio.sleep(0)
         self.running -= 1
-        first = int(token) if token else 0 if start_after is None else bisect_right(self._places, self._place(start_after))  # type: ignore[type-var]
+        first = (
+            int(token) if token else 0 if start_after is None else bisect_right(self._places, self._place(start_after))
+        )  # type: ignore[type-var]
         size = min(max_keys, self._page)
         files = tuple(FileInfo("bucket", key, 1, '"e"') for key in self._keys[first : first + size])
         more = first + size < len(self._keys)

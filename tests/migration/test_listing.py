@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from apm_s3._migration.listing import Listing, Unkept
@@ -52,6 +52,7 @@ async def test_a_server_that_lists_folder_by_folder_loses_no_key() -> None:
     assert await listed(server, ordered=None) == sorted(keys)
 
 
+@example(["a", ".", "-", "aa", "a/", "a.", ".b", "ba", "aaa", "aaaa"], None)
 @given(st.lists(st.text("ab/-.", min_size=1, max_size=6), unique=True, max_size=60), st.sampled_from([None, False]))
 async def test_every_key_is_found_on_a_server_whose_order_is_not_known(keys: list[str], ordered: bool | None) -> None:
     server = KeyServer(keys, folder_by_folder=True, page=3)
@@ -85,9 +86,7 @@ async def test_a_listing_goes_on_where_its_checkpoints_say() -> None:
 
 async def test_a_key_outside_of_the_prefix_is_refused() -> None:
     with pytest.raises(IntegrityError, match="outside of the prefix 'team/'"):
-        await Listing(
-            KeyServer(["other"]), "bucket", "team/", Unkept(Seen().take, Seen().again), ordered=True
-        ).run()
+        await Listing(KeyServer(["other"]), "bucket", "team/", Unkept(Seen().take, Seen().again), ordered=True).run()
 
 
 async def test_a_listing_that_goes_round_in_a_circle_ends() -> None:

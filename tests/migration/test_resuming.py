@@ -146,10 +146,10 @@ async def test_a_cancelled_migration_goes_on_where_it_was(one: Place, tmp_path: 
 async def test_a_second_process_cannot_use_the_journal(one: Place, tmp_path: Path) -> None:
     del one
     async with Journal(tmp_path / "journal", {"source": "a"}):
-        code = f"import sqlite3; sqlite3.connect({str(tmp_path / 'journal')!r}, timeout=0).execute('SELECT * FROM meta')"
-        other = await asyncio.create_subprocess_exec(
-            sys.executable, "-S", "-c", code, stderr=asyncio.subprocess.PIPE
+        code = (
+            f"import sqlite3; sqlite3.connect({str(tmp_path / 'journal')!r}, timeout=0).execute('SELECT * FROM meta')"
         )
+        other = await asyncio.create_subprocess_exec(sys.executable, "-S", "-c", code, stderr=asyncio.subprocess.PIPE)
         _, errors = await other.communicate()
         assert b"locked" in errors
         with pytest.raises(JournalRefused, match="another process is using the journal"):
@@ -163,11 +163,11 @@ def test_a_page_and_where_the_listing_goes_on_are_one_transaction(tmp_path: Path
     store = Store(tmp_path / "journal")
     store.prepare({})
     span = store.add_span(None, None)
-    store.add_page(span, "a", False, [Found("a", "a", 1, None, None, None)], {})
+    store.add_page(span, "a", [Found("a", "a", 1, None, None, None)], {}, done=False)
     broken = [Found("b", "b", 1, None, None, None), Found("c", None, 1, None, None, None)]  # type: ignore[arg-type]
-    store.add_page(span, "c", False, broken[:1], {})
+    store.add_page(span, "c", broken[:1], {}, done=False)
     with pytest.raises(sqlite3.Error):
-        store.add_page(span, "d", True, [Found("d", "d", object(), None, None, None)], {})  # type: ignore[arg-type]
+        store.add_page(span, "d", [Found("d", "d", object(), None, None, None)], {}, done=True)  # type: ignore[arg-type]
     assert [(one.after, one.upto) for one in store.spans()] == [("c", None)]
     assert [row.key for row in store.pending(0, 10)] == ["a", "b"]
     store.close()
@@ -179,7 +179,7 @@ def test_a_range_is_cut_in_the_journal_as_it_is_in_the_listing() -> None:
     first = store.add_span(None, None)
     store.shrink_span(first, "z")
     second = store.cut_span(first, "m", "z")
-    store.add_page(first, "m", True, [], {})
+    store.add_page(first, "m", [], {}, done=True)
     assert store.spans() == [(second, "m", "z")]
     store.close()
 
@@ -187,7 +187,9 @@ def test_a_range_is_cut_in_the_journal_as_it_is_in_the_listing() -> None:
 async def test_outcomes_are_written_before_what_is_asked_next() -> None:
     async with Journal(None, {}) as journal:
         span = await journal.do(lambda store: store.add_span(None, None))
-        await journal.do(lambda store: store.add_page(span, "a", True, [Found("a", "a", 1, '"e"', None, None)], {}))
+        await journal.do(
+            lambda store: store.add_page(span, "a", [Found("a", "a", 1, '"e"', None, None)], {}, done=True)
+        )
         journal.note(Outcome(State.MOVED, 1, '"e"', '"t"', "etag", None, 1, 1))
         assert (await journal.do(lambda store: store.totals())).moved == 1
         await journal.do(lambda store: store.add_target([("a", 1, '"other"', None)]))
