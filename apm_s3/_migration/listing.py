@@ -234,13 +234,12 @@ class Listing:
             self._alphabet = alphabet_of(keys)
             self._ends = ends(keys[0], keys[-1])
 
-    @property
     def _may_cut(self) -> bool:
         return self._ordered is True or (self._ordered is None and not self._has_folders)
 
     async def _split(self) -> bool:
         """Cut the widest range in two, and begin the new one; False where there is nothing to cut."""
-        if not self._may_cut:
+        if not self._may_cut():
             return False
         if len(self._running) >= self._parallel:
             return False
@@ -253,7 +252,7 @@ class Listing:
             if place is None:
                 break
             found = await self._page_behind(place)
-            if not self._may_cut:
+            if not self._may_cut():
                 return False
             # From here on, the first folder means that keys may have been missed.
             self._cut = self._ordered is None
