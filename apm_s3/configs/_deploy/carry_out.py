@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from apm_s3._naming import check_environment
 from apm_s3._plans import PlanDocument
@@ -50,9 +51,9 @@ async def deploy(
                 if not done:
                     raise
                 return DeployResult(document, tuple(done))
-        return await _carry_out(
-            plan, source, call, author=author, message=message, allow_drift=allow_drift, force=force
-        )
+        changed = [each for each in plan.tools if each.changes]
+        carrying = _Carrying(plan, changed, source.reader, author, message, force)
+        return DeployResult(plan, tuple(await carrying.run(call, allow_drift=allow_drift)))
 
 
 async def _plan_again(
@@ -96,41 +97,43 @@ async def _made_before(document: PlanDocument, environment: str, publisher: Publ
     return await publisher.repeated(environment, changed, call=call, same=lambda old: old.origin.plan == document.hash)
 
 
-async def _carry_out(
-    plan: DeployPlan,
-    source: Side,
-    call: Call,
-    *,
-    author: str | None,
-    message: str,
-    allow_drift: bool,
-    force: str | None,
-) -> DeployResult:
-    changed = [each for each in plan.tools if each.changes]
-    reasons = tuple(reason for each in changed for reason in refusals(each, allow_drift=allow_drift, force=force))
-    if changed and plan.refused is not None:
-        reasons = (plan.refused, *reasons)
-    if reasons:
-        raise DeployRefused(
-            f"'{plan.source_environment}' is not deployed into '{plan.target_environment}': {'; '.join(reasons)}",
-            reasons=reasons,
-            environment=plan.target_environment,
-            bucket=plan.target_bucket,
-            hint="nothing was changed",
-        )
-    publisher, name = plan.target_side.publisher, plan.hash
-    if not changed:
-        # Planned again after it was carried out, there is nothing left to do.
-        done = await publisher.repeated(
-            plan.target_environment,
-            None,
-            call=call,
-            same=lambda old: any(_makes(each, plan, old) for each in plan.tools),
-        )
-        return DeployResult(plan, tuple(done))
+@dataclass(frozen=True, slots=True)
+class _Carrying:
+    """One plan that is being carried out; `changed` are the tools for which there is anything to do."""
 
-    async def make(begun: Snapshot, bases: Mapping[str, Release | None]) -> list[Draft]:
-        if begun.current.settings != plan.settings:
+    plan: DeployPlan
+    changed: Sequence[ToolPlan]
+    reader: Reader
+    author: str | None
+    message: str
+    force: str | None
+
+    async def run(self, call: Call, *, allow_drift: bool) -> list[Release]:
+        self._check(allow_drift=allow_drift)
+        environment, publisher = self.plan.target_environment, self.plan.target_side.publisher
+        if not self.changed:
+            # Planned again after it was carried out, there is nothing left to do.
+            return await publisher.repeated(environment, None, call=call, same=self._makes)
+        expect: dict[str, int | None] = {each.tool: each.target_revision for each in self.changed}
+        return list(await publisher.publish(environment, self._make, expect, call=call, same=self._makes))
+
+    def _check(self, *, allow_drift: bool) -> None:
+        plan = self.plan
+        reasons = [] if plan.refused is None or not self.changed else [plan.refused]
+        for each in self.changed:
+            reasons += refusals(each, allow_drift=allow_drift, force=self.force)
+        if reasons:
+            raise DeployRefused(
+                f"'{plan.source_environment}' is not deployed into '{plan.target_environment}': {'; '.join(reasons)}",
+                reasons=tuple(reasons),
+                environment=plan.target_environment,
+                bucket=plan.target_bucket,
+                hint="nothing was changed",
+            )
+
+    async def _make(self, begun: Snapshot, bases: Mapping[str, Release | None]) -> list[Draft]:
+        plan, current = self.plan, begun.current
+        if current.settings != plan.settings:
             raise DeployRefused(
                 f"the settings of '{plan.target_environment}' have changed since the plan was made",
                 reasons=("the target's settings have changed",),
@@ -139,20 +142,35 @@ async def _carry_out(
                 hint="nothing was changed; make a new plan",
             )
         # A message that is made up here is none that anybody gave.
-        plan.settings.check_note(plan.target_environment, author, message)
-        for each in changed:
-            check_base(each.tool, begun.environment, begun.current.tools.get(each.tool), ref_of(each.target), None)
+        plan.settings.check_note(plan.target_environment, self.author, self.message)
+        for each in self.changed:
+            check_base(each.tool, begun.environment, current.tools.get(each.tool), ref_of(each.target), None)
         # As late as can be: afterwards the source may move unseen.
-        await _check_source(plan, source.reader, changed)
-        return [await _draft(plan, name, each, bases[each.tool], force, author, message) for each in changed]
+        await _check_source(plan, self.reader, self.changed)
+        name = plan.hash
+        return [await self._draft(each, bases[each.tool], name) for each in self.changed]
 
-    expect: dict[str, int | None] = {each.tool: each.target_revision for each in changed}
+    async def _draft(self, each: ToolPlan, base: Release | None, name: str) -> Draft:
+        plan = self.plan
+        known = [each.source] if base is None else [each.source, base]
+        checks = await keep_checks([each.report], each.files, known, force=self.force)
+        bucket = None if plan.source_bucket == plan.target_bucket else plan.source_bucket
+        return Draft(
+            tool=each.tool,
+            base=base,
+            files=each.files,
+            origin=Origin("deploy", plan.source_environment, each.source_revision, bucket, plan=name),
+            author=self.author,
+            message=self.message or f"deploy of {plan.source_environment} revision {each.source_revision}",
+            warnings=checks.warnings,
+            forced=checks.forced,
+            deploy=Deployed(0, "", plan.source_environment, each.source_revision, each.source.digest, bucket),
+            expect=each.target_revision,
+        )
 
-    def same(release: Release) -> bool:
-        return any(_makes(each, plan, release) for each in changed)
-
-    releases = await publisher.publish(plan.target_environment, make, expect, call=call, same=same)
-    return DeployResult(plan, tuple(releases))
+    def _makes(self, release: Release) -> bool:
+        """Whether a release is what a part of the plan makes."""
+        return any(_makes(each, self.plan, release) for each in self.changed or self.plan.tools)
 
 
 async def _check_source(plan: DeployPlan, reader: Reader, changed: Sequence[ToolPlan]) -> None:
@@ -171,32 +189,6 @@ async def _check_source(plan: DeployPlan, reader: Reader, changed: Sequence[Tool
             bucket=plan.source_bucket,
             hint="nothing was changed; make a new plan",
         )
-
-
-async def _draft(
-    plan: DeployPlan,
-    name: str,
-    each: ToolPlan,
-    base: Release | None,
-    force: str | None,
-    author: str | None,
-    message: str,
-) -> Draft:
-    known = [each.source] if base is None else [each.source, base]
-    checks = await keep_checks([each.report], each.files, known, force=force)
-    bucket = None if plan.source_bucket == plan.target_bucket else plan.source_bucket
-    return Draft(
-        tool=each.tool,
-        base=base,
-        files=each.files,
-        origin=Origin("deploy", plan.source_environment, each.source_revision, bucket, plan=name),
-        author=author,
-        message=message or f"deploy of {plan.source_environment} revision {each.source_revision}",
-        warnings=checks.warnings,
-        forced=checks.forced,
-        deploy=Deployed(0, "", plan.source_environment, each.source_revision, each.source.digest, bucket),
-        expect=each.target_revision,
-    )
 
 
 def _makes(each: ToolPlan, plan: DeployPlan, release: Release) -> bool:
