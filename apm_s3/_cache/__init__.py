@@ -1,1 +1,1 @@
-"""What a manager remembers: entries within limits, reads that share a request, and a second level beside S3."""
+"""The cache of a manager: limited entries, reads that share a request, and a second level."""

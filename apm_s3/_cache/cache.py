@@ -1,12 +1,12 @@
-"""The cache of a manager: what is remembered, for how long, and who shares a request for it.
+"""The cache of a manager: what is cached, for how long, and which reads share a request.
 
 Rules:
 
-- What an entry says is as old as the start of its request, not as its answer.
-- A write that ends invalidates: the entry goes, and a read that was under way then is not remembered. Nobody who asks
-  later is given its answer.
-- A read joins one that is under way only if that one began late enough for what the caller accepts.
-- A failure is no result: it is remembered only where the policy says so, as an absence, for a short time.
+- The age of an entry counts from the start of its request, not from its response.
+- A finished write invalidates: the entry is removed, and the result of a read in progress is not cached. Later calls do
+  not get that result.
+- A read joins another one in progress only if that one started late enough for the caller.
+- Failures are not cached, except as an absence for a short time if the policy says so.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ from apm_s3.models import CacheStats
 V = TypeVar("V")
 
 OUTAGE_PAUSE = 5.0
-"""Seconds after a failed request in which a stale value is given at once, without another attempt."""
+"""Seconds after a failed request in which stale values are returned without another attempt."""
 
 CLEANUP_INTERVAL = 30.0
-"""Seconds between two clean-ups of what is of no use any more."""
+"""Seconds between two clean-ups of expired entries."""
 
 _OUTAGE = (TransportError, ServiceUnavailable, Throttled)
-"""The errors for whose sake a stale value is given. A refusal is none of them: what one may not read, one may not."""
+"""The errors after which stale values are returned. Refusals are not among them: access rights always apply."""
 
 _STEP = 1000
-"""Entries that a clean-up looks at before it lets others run."""
+"""Entries that a clean-up checks before it yields to other tasks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy(Generic[V]):
-    """How a kind of value is remembered. Seconds and bytes.
+    """How a kind of value is cached. Seconds and bytes.
 
     Attributes:
-        cost: about the bytes that a value takes.
-        ttl: how long it is fresh; infinite for what never changes.
+        cost: the approximate size of a value in bytes.
+        ttl: how long it is fresh; infinite for immutable values.
         keep: how much longer it is kept for a conditional request.
-        stale_if_error: how much longer it is given where S3 cannot be reached.
-        absent: the errors that say that there is no such thing.
-        negative_ttl: how long such an error is remembered; not at all where it is 0.
-        max_cost: what costs more is not remembered.
+        stale_if_error: how much longer it is served if S3 cannot be reached.
+        absent: the errors that mean absence.
+        negative_ttl: how long such an error is cached; 0 means not at all.
+        max_cost: larger values are not cached.
     """
 
     cost: Callable[[V], int]
@@ -66,11 +66,11 @@ class Policy(Generic[V]):
 
 
 class Found(NamedTuple, Generic[V]):
-    """What a read gave.
+    """The result of a read.
 
     Attributes:
-        stale_since: S3 could not be reached, and this is what it said then. None: it is as fresh as was asked for.
-        entry: where it is remembered; None where it is not.
+        stale_since: when the value was read, if S3 cannot be reached. None: it is as fresh as requested.
+        entry: the cache entry; None if the value is not cached.
     """
 
     value: V
@@ -79,24 +79,24 @@ class Found(NamedTuple, Generic[V]):
 
 
 class S3Cache:
-    """What a manager remembers, for whoever uses the manager: `s3.cache`."""
+    """The public view of a manager's cache: `s3.cache`."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
 
     def stats(self) -> CacheStats:
-        """The figures now."""
+        """Return the current statistics."""
         return self._cache.stats()
 
     def clear(self) -> None:
-        """Forget everything. What is being read now is not remembered either."""
+        """Remove everything, and do not cache the reads in progress."""
         self._cache.clear()
 
 
 class Cache:
-    """What a manager remembers.
+    """The cache of a manager.
 
-    Values that several callers are given are never changed by this library, and are not to be changed by them.
+    Several callers can get the same value, so nobody may modify it.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Cache:
         self.grow: Callable[[Entry, int], None] = self._entries.grow
 
     def stats(self) -> CacheStats:
-        """The figures now."""
+        """Return the current statistics."""
         asked = self.hits + self._misses
         return CacheStats(
             entries=len(self._entries),
@@ -137,26 +137,26 @@ class Cache:
         )
 
     def clear(self) -> None:
-        """Forget everything. What is being read now is not remembered either."""
+        """Remove everything, and do not cache the reads in progress."""
         self._entries.clear()
         for group in list(self._flights):
             self.forget(group)
 
     def forget(self, group: tuple[str, str, str]) -> None:
-        """Forget what is known of `group`, as it may be another now; what is being read of it is not remembered."""
+        """Remove the entries of `group`, which may have changed, and do not cache its reads in progress."""
         self._entries.drop_group(group)
         for flight in self._flights.pop(group, ()):
             flight.overtaken = True
 
     def forget_bucket(self, bucket: str) -> None:
-        """Forget everything that lies in a bucket."""
+        """Remove the entries of all objects in a bucket."""
         groups = {entry.key.group for entry in self._entries} | set(self._flights)
         for group in groups:
             if group[:2] == ("object", bucket):
                 self.forget(group)
 
     def peek(self, key: Key) -> Entry | None:
-        """The entry of `key`, fresh or not, if it holds a value. It does not count as a use."""
+        """Return the entry of `key`, fresh or not, if it has a value. This does not count as a use."""
         entry = self._entries.get(key)
         return None if entry is None or isinstance(entry.value, ApmS3Error) else entry
 
@@ -168,17 +168,17 @@ class Cache:
         *,
         refresh: bool = False,
     ) -> Found[V]:
-        """The value of `key`: remembered, or read, together with all others who want it now.
+        """Return the cached value of `key`, or read it, sharing the request with other callers.
 
-        Cancellation ends only the caller's wait, unless nobody else waits: then it ends the read.
+        A cancellation only ends the caller's wait, unless nobody else waits: then it cancels the read.
 
         Args:
-            load: reads it. It is given what was remembered, and gives that back where it still holds.
-            refresh: ask in any case, and take no stale value.
+            load: reads the value. It gets the cached value, and returns it if it is still valid.
+            refresh: always send a request, and do not accept a stale value.
 
         Raises:
-            ManagerClosed: the cache was closed meanwhile.
-            ApmS3Error: whatever `load` raises; each caller gets an error of its own.
+            ManagerClosed: the cache was closed during the call.
+            ApmS3Error: whatever `load` raises; each caller gets its own copy.
         """
         now = self._clock()
         entry = self._entries.get(key)
@@ -212,14 +212,14 @@ class Cache:
             return stale
 
     def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-        """A task that ends when the cache is closed, at the latest."""
+        """Start a task that is cancelled when the cache is closed."""
         task = asyncio.create_task(work, name=f"apm_s3 cache {name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     async def aclose(self) -> None:
-        """End what is being read, forget everything, and remember nothing any more."""
+        """Cancel the reads in progress, remove everything, and cache nothing more."""
         self._closed = True
         self.clear()
         tasks = list(self._tasks)
@@ -236,11 +236,11 @@ class Cache:
         return Found(entry.value, datetime.now(UTC) - timedelta(seconds=now - entry.asked_at), entry)
 
     # ----------------------------------------------------------------------------------------------------------
-    # Reads under way
+    # Reads in progress
 
     def _join(self, key: Key, now: float, max_age: float) -> _Flight | None:
         for flight in reversed(self._flights.get(key.group, ())):
-            # What has not begun yet will be answered with what is there then.
+            # Reads that have not started yet will see the current state.
             if flight.key == key and (flight.began_at is None or now - flight.began_at < max_age):
                 flight.waiters += 1
                 return flight
@@ -251,7 +251,7 @@ class Cache:
             raise ManagerClosed("this S3Manager was closed")
         flight = _Flight(key)
         flight.task = self.spawn(self._fly(flight, policy, load), "read")
-        # Also where it is cancelled before it begins.
+        # Also if it is cancelled before it starts.
         flight.task.add_done_callback(lambda _: self._unlink(flight))
         self._flights.setdefault(key.group, []).append(flight)
         return flight
@@ -265,7 +265,7 @@ class Cache:
             if not flight.overtaken:
                 self._remember_absence(flight, policy, error)
             raise
-        # Here and not in a callback: whoever is awakened by this read finds its value remembered.
+        # Done here, not in a callback, so that the value is cached before waiting tasks wake up.
         return Found(value, None, None if flight.overtaken else self._remember(flight, policy, value))
 
     async def _landed(self, flight: _Flight) -> Found[Any]:
@@ -319,7 +319,7 @@ class Cache:
         if old is not None:
             self._entries.drop(old)
         if policy.negative_ttl > 0:
-            # A copy is without the traceback, and all that its frames hold.
+            # A copy has no traceback, whose frames would keep objects alive.
             self._hold(Entry(flight.key, copy.copy(error), len(str(error))), flight, policy.negative_ttl, 0.0)
 
     @staticmethod
@@ -346,7 +346,7 @@ class Cache:
         self._cleaner = None
 
     async def clean(self) -> None:
-        """Let go of what is of no use any more. One task of the manager does this, as long as something ages."""
+        """Remove expired entries. One task of the manager does this while there are entries that can expire."""
         for number, entry in enumerate(list(self._entries)):
             if entry.held and self._clock() >= entry.kept_until:
                 self._entries.drop(entry)
@@ -355,12 +355,12 @@ class Cache:
 
 
 class _Flight:
-    """A read that is under way, and how many wait for it.
+    """A read in progress, and the number of its waiters.
 
     Attributes:
-        began_at: None until it begins.
-        order: its number among those that have begun.
-        overtaken: something was written meanwhile: what it gives may be old.
+        began_at: None until it starts.
+        order: its number among the started reads.
+        overtaken: whether something was written meanwhile, so that its result may be outdated.
     """
 
     __slots__ = ("began_at", "key", "order", "overtaken", "task", "waiters")

@@ -1,4 +1,4 @@
-"""Entries within limits of number and bytes, the least recently used evicted first. Pure: no clock, no I/O."""
+"""An LRU cache with limits on entries and bytes. Pure: no clock, no I/O."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 OVERHEAD = 512
-"""Bytes that an entry is counted with beside its value: about what its objects take in CPython."""
+"""Bytes that an entry counts in addition to its value: the approximate size of its objects in CPython."""
 
 
 class Key(NamedTuple):
-    """What is remembered.
+    """The key of an entry.
 
     Attributes:
-        group: what is invalidated at once: an object, a bucket.
+        group: what is invalidated together: an object, a bucket.
         detail: which reading of it.
     """
 
@@ -24,15 +24,15 @@ class Key(NamedTuple):
 
 
 class Entry:
-    """One remembered value. Times are those of one monotonic clock, seconds.
+    """One cached value. Times are seconds of one monotonic clock.
 
     Attributes:
-        asked_at: when its request began: what it says is no older.
-        order: the number of that request, in the order in which they began.
-        fresh_until: from then on it is not given without a request.
-        kept_until: from then on it is of no use.
-        retry_at: after a failed request for it, no further one is made before then.
-        held: whether it is among the entries still. Whoever keeps an entry looks at this.
+        asked_at: when its request started; the value is not older.
+        order: the number of that request, in the order of their starts.
+        fresh_until: until when it is served without a request.
+        kept_until: when it expires.
+        retry_at: after a failed request, the time of the next one.
+        held: whether it is still in the cache. Code that keeps a reference to an entry must check this.
     """
 
     __slots__ = ("asked_at", "cost", "fresh_until", "held", "kept_until", "key", "order", "retry_at", "value")
@@ -50,7 +50,7 @@ class Entry:
 
     @property
     def ages(self) -> bool:
-        """Whether it will be of no use one day."""
+        """Return whether the entry can expire."""
         return self.kept_until != math.inf
 
 
@@ -58,9 +58,9 @@ class Entries:
     """Entries by group and detail, in the order of their use.
 
     Attributes:
-        bytes: what they are counted with in all.
-        evictions: how many were dropped for the limits' sake so far.
-        ageing: how many of them will be of no use one day.
+        bytes: their total size.
+        evictions: how many were removed because of the limits.
+        ageing: how many of them can expire.
     """
 
     def __init__(self, max_entries: int, max_bytes: int) -> None:
@@ -72,22 +72,22 @@ class Entries:
         self._groups: dict[tuple[str, str, str], dict[Any, Entry]] = {}
         self._order: OrderedDict[Entry, None] = OrderedDict()
         self.touch = self._order.move_to_end
-        """Mark a held entry as used just now. The bound method itself: this is the hottest path."""
+        """Mark a held entry as just used. This is the bound method itself, because it is on the hottest path."""
 
     def __len__(self) -> int:
         return len(self._order)
 
     def __iter__(self) -> Iterator[Entry]:
-        """From the least recently used on."""
+        """Iterate from the least recently used entry."""
         return iter(self._order)
 
     def get(self, key: Key) -> Entry | None:
-        """The entry of `key`; this does not count as its use."""
+        """Return the entry of `key`; this does not count as a use."""
         group = self._groups.get(key.group)
         return None if group is None else group.get(key.detail)
 
     def put(self, entry: Entry) -> None:
-        """Hold `entry` in place of the one with its key, and evict what is too much. It may be too large to be held."""
+        """Store `entry`, replace the one with its key, and evict others if needed. It may itself be too large."""
         old = self.get(entry.key)
         if old is not None:
             self.drop(old)
@@ -101,14 +101,14 @@ class Entries:
         self._evict()
 
     def grow(self, entry: Entry, by: int) -> None:
-        """Count `by` more bytes for an entry, if it is held still."""
+        """Count `by` more bytes for an entry, if it is still held."""
         if entry.held:
             entry.cost += by
             self.bytes += by
             self._evict()
 
     def drop(self, entry: Entry) -> None:
-        """Let go of a held entry and of its value."""
+        """Remove a held entry and its value."""
         entry.held = False
         entry.value = None
         self.bytes -= entry.cost
@@ -120,12 +120,12 @@ class Entries:
             del self._groups[entry.key.group]
 
     def drop_group(self, group: tuple[str, str, str]) -> None:
-        """Let go of all entries of a group."""
+        """Remove all entries of a group."""
         for entry in list(self._groups.get(group, {}).values()):
             self.drop(entry)
 
     def clear(self) -> None:
-        """Let go of all of them."""
+        """Remove all entries."""
         for entry in list(self._order):
             self.drop(entry)
 

@@ -1,7 +1,7 @@
-"""The second level: a cache that many processes share, beside S3 and never in its place.
+"""The second level: a cache shared by many processes, in addition to S3.
 
-Any aiocache backend will do. Only bytes go there, as text of base64 and past the backend's serializer, so that nothing
-that comes from it is ever unpickled; whoever reads holds what comes against its hash.
+It works with any aiocache backend. Only bytes are stored, as base64 text and without the backend's serializer, so that
+nothing is ever unpickled; readers verify values by their hash.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 PATIENCE = 1.0
-"""Seconds that an answer of the backend may take. S3 is asked then."""
+"""Timeout of the backend in seconds; after that, S3 is used."""
 
 PAUSE = 10.0
-"""Seconds in which a backend that failed is left alone."""
+"""Seconds in which a failed backend is not used."""
 
 TTL = 24 * 3600
-"""Seconds that a value stays there; whole ones, as Memcached wants."""
+"""Seconds until a value expires; an integer, as Memcached requires."""
 
 MAX_VALUE = 700_000
-"""Bytes of the largest value: Memcached takes items of 1 MiB, and base64 adds a third."""
+"""Size of the largest value: Memcached allows items of 1 MiB, and base64 adds a third."""
 
 _MAX_PENDING = 64
-"""Values on their way there at once; more are left out."""
+"""Maximum number of concurrent writes; further values are not stored."""
 
 log = logging.getLogger(__name__)
 
 
 class SharedLevel:
-    """What one manager keeps in a shared cache.
+    """One manager's view of a shared cache.
 
     Args:
-        backend: an aiocache backend. It is not closed here.
-        space: what sets these keys apart from all others: the namespace and the endpoint.
-        spawn: starts a task that ends with the manager.
+        backend: an aiocache backend, which is never closed here.
+        space: distinguishes these keys from all others: the namespace and the endpoint.
+        spawn: starts a task that is cancelled when the manager is closed.
     """
 
     def __init__(
@@ -59,13 +59,13 @@ class SharedLevel:
         self._pending = 0
 
     def key(self, bucket: str, key: str) -> str:
-        """The name of an object there: of no more characters than Memcached takes, and none that it refuses."""
+        """Return the key of an object, within Memcached's limits on length and characters."""
         namespace, endpoint = self._space
         named = f"{namespace}\0{endpoint}\0{bucket}\0{key}"
         return f"apm_s3:1:{hashlib.sha256(named.encode()).hexdigest()}"
 
     async def get(self, bucket: str, key: str) -> bytes | None:
-        """The bytes that somebody has put there for an object, not verified; None where there are none to be had."""
+        """Return the stored bytes for an object, not verified; None if they are missing or unavailable."""
         if self._clock() < self._rests_until:
             return None
         try:
@@ -83,7 +83,7 @@ class SharedLevel:
             return None
 
     def put(self, bucket: str, key: str, body: bytes) -> None:
-        """Put an object's bytes there, in the background."""
+        """Store an object's bytes, in the background."""
         if len(body) <= MAX_VALUE and self._pending < _MAX_PENDING and self._clock() >= self._rests_until:
             self._pending += 1
             self._spawn(self._put(self.key(bucket, key), body), "second level")
@@ -104,13 +104,13 @@ class SharedLevel:
         self._works_since = None
         if not self._failed:
             self._failed = True
-            # Not its text: it can hold the address, and with it a password.
-            log.warning("the shared cache cannot be reached (%s): S3 is read instead", type(error).__name__)
+            # Do not log the text: it can contain the address with a password.
+            log.warning("the shared cache cannot be reached (%s): reading from S3 instead", type(error).__name__)
 
     def _works(self) -> None:
         if not self._failed:
             return
-        # For a while, connections of its pool that broke at the outage still turn up.
+        # Broken connections from the outage stay in the backend's pool for a while.
         now = self._clock()
         if self._works_since is None:
             self._works_since = now

@@ -1,1 +1,1 @@
-"""S3 on the wire: signing, documents, checksums, part plans. Pure: nothing here does I/O."""
+"""S3's wire formats: signatures, documents, checksums, part plans. Pure, without I/O."""

@@ -1,4 +1,4 @@
-"""Checksums of bodies, as S3 writes them. Pure.
+"""Checksums of bodies in S3's format. Pure.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
 """
@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 try:
-    # The extra `crt`. botocore imports it too, where it is there.
+    # The extra `crt`. botocore imports it too, if it is installed.
     from awscrt import checksums as _crt
 except ImportError:
     _crt = None
@@ -23,13 +23,13 @@ except ImportError:
     from zlib import crc32
 
 OFF_LOOP = 256 * 1024
-"""Bytes from which a body is hashed in a thread: below it, the hop costs more than the hash (about 1 ms a MiB)."""
+"""Size from which a body is hashed in a thread; below it, the thread costs more than the hash (about 1 ms per MiB)."""
 
 Buffer = bytes | bytearray | memoryview
 
 
 class _Kind(NamedTuple):
-    """A cyclic redundancy check: its width and reflected polynomial, and what continues one over more bytes."""
+    """A cyclic redundancy check: its width, reflected polynomial, and the function that continues it."""
 
     bits: int
     polynomial: int
@@ -45,24 +45,24 @@ _HASHES = {"sha256": hashlib.sha256, "sha1": hashlib.sha1, "md5": hashlib.md5}
 VERIFIABLE = tuple(
     name for name in ("crc64nvme", "crc32c", "crc32", "sha256", "sha1") if name in _CRCS or name in _HASHES
 )
-"""What can be computed at speed, cheapest first (GB/s: 65, 50, 4 or with `isal` 60, 1.5, 1).
+"""Checksums that can be computed fast, cheapest first (GB/s: 65, 50, 4 or with `isal` 60, 1.5, 1).
 
-In pure Python, the first two could not.
+The first two need native code.
 """
 
 
 class Checksum(Protocol):
-    """A checksum in the making."""
+    """An incremental checksum."""
 
     def update(self, data: Buffer, /) -> None:
-        """Take in the next bytes."""
+        """Add the next bytes."""
 
     def digest(self) -> bytes:
-        """The checksum of all of them."""
+        """Return the checksum of all bytes so far."""
 
 
 class Crc:
-    """A CRC with hashlib's interface, which unlike a hash can be put together from those of ranges."""
+    """A CRC with hashlib's interface. Unlike a hash, it can be combined from the CRCs of ranges."""
 
     def __init__(self, algorithm: str) -> None:
         self._kind = _CRCS[algorithm]
@@ -70,39 +70,39 @@ class Crc:
         self._value = 0
 
     def update(self, data: Buffer, /) -> None:
-        """Take in the next bytes."""
+        """Add the next bytes."""
         self._value = self._compute(data, self._value)
 
     def add_range(self, crc: Crc, bytes_after: int) -> None:
-        """Take in a range of a whole by its CRC, in any order, given how many bytes of the whole follow it.
+        """Add a range by its CRC, given how many bytes follow it in the whole. Ranges may come in any order.
 
-        Nothing else may be taken in by the same object.
+        Do not mix this with `update` on the same object.
         """
         shift = _power(8 * bytes_after, self._kind.bits, self._kind.polynomial)
         self._value ^= _product(shift, crc._value, self._kind.bits, self._kind.polynomial)
 
     def digest(self) -> bytes:
-        """The checksum of all of them, big-endian as S3 wants it."""
+        """Return the checksum of all bytes so far, big-endian as S3 expects."""
         return self._value.to_bytes(self._kind.bits // 8, "big")
 
 
 def is_crc(algorithm: str) -> bool:
-    """Whether `start` makes a `Crc`."""
+    """Return whether `start` returns a `Crc`."""
     return algorithm in _CRCS
 
 
 def start(algorithm: str) -> Checksum:
-    """A checksum of one of `VERIFIABLE`, or "md5"."""
+    """Start a checksum of one of `VERIFIABLE`, or "md5"."""
     return Crc(algorithm) if algorithm in _CRCS else _HASHES[algorithm](usedforsecurity=False)
 
 
 def encode(digest: bytes) -> str:
-    """The digest as S3's headers and documents hold it: base64."""
+    """Encode the digest as in S3's headers and documents: base64."""
     return b64encode(digest).decode("ascii")
 
 
 def checksum(algorithm: str, data: Buffer) -> str:
-    """S3's form of `data`'s checksum."""
+    """Return the checksum of `data` in S3's format."""
     kind = _CRCS.get(algorithm)
     if kind is not None:
         return encode(kind.compute(data, 0).to_bytes(kind.bits // 8, "big"))
@@ -110,9 +110,9 @@ def checksum(algorithm: str, data: Buffer) -> str:
 
 
 def verifiable(checksums: Mapping[str, str]) -> tuple[str, str] | None:
-    """(algorithm, value) of the cheapest checksum that covers a whole object, of those that S3 sent.
+    """Return (algorithm, value) of the cheapest checksum that S3 sent and that covers the whole object.
 
-    A checksum of checksums ("abc=-3", of an object that was uploaded in parts) covers none.
+    A checksum of checksums ("abc=-3", of an object uploaded in parts) does not count.
     """
     for algorithm in VERIFIABLE:
         value = checksums.get(algorithm)
@@ -125,7 +125,7 @@ def verifiable(checksums: Mapping[str, str]) -> tuple[str, str] | None:
 
 
 def _product(a: int, b: int, bits: int, polynomial: int) -> int:
-    """a * b modulo the polynomial."""
+    """Return a * b modulo the polynomial."""
     total = 0
     mask = 1 << bits - 1
     while mask:
@@ -137,7 +137,7 @@ def _product(a: int, b: int, bits: int, polynomial: int) -> int:
 
 
 def _power(exponent: int, bits: int, polynomial: int) -> int:
-    """x to the power of `exponent`, modulo the polynomial."""
+    """Return x to the power of `exponent`, modulo the polynomial."""
     result = 1 << bits - 1
     place = 0
     while exponent >> place:
@@ -149,7 +149,7 @@ def _power(exponent: int, bits: int, polynomial: int) -> int:
 
 @lru_cache(maxsize=256)
 def _square(place: int, bits: int, polynomial: int) -> int:
-    """x to the power of 2 ** `place`."""
+    """Return x to the power of 2 ** `place`, modulo the polynomial."""
     if place == 0:
         return 1 << bits - 2
     half = _square(place - 1, bits, polynomial)

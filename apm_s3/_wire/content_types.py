@@ -20,7 +20,7 @@ _OURS = {
     "jsonl": "application/jsonl",
     "ndjson": "application/x-ndjson",
     "parquet": "application/vnd.apache.parquet",
-    # What is compressed is named by its outer form: a Content-Encoding would make clients unpack it.
+    # Compressed files get the type of the compression: with a Content-Encoding, clients would unpack them.
     "gz": "application/gzip",
     "tgz": "application/gzip",
     "bz2": "application/x-bzip2",
@@ -32,13 +32,13 @@ _UNKNOWN = "application/octet-stream"
 
 
 def content_type(key: str) -> str:
-    """The media type that the ending of `key` stands for; "application/octet-stream" where it is unknown."""
+    """Guess the media type from the extension of `key`; "application/octet-stream" if unknown."""
     _, dot, ending = key.rpartition(".")
     return _types().get(ending.lower(), _UNKNOWN) if dot else _UNKNOWN
 
 
 @cache
 def _types() -> dict[str, str]:
-    # Python's own table, not the machine's /etc/mime.types: the same upload must not differ between two hosts.
+    # Python's own table, not the machine's /etc/mime.types, so that uploads do not differ between hosts.
     known = MimeTypes().types_map[True]
     return {ending.lstrip("."): name for ending, name in known.items()} | _OURS

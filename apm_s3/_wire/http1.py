@@ -1,4 +1,4 @@
-"""HTTP/1.1 as a client speaks it: the head of a request, the head of an answer, and where its body ends. Pure.
+"""HTTP/1.1 for clients: request heads, response heads, and the end of response bodies. Pure.
 
 https://www.rfc-editor.org/rfc/rfc9112
 """
@@ -12,10 +12,10 @@ from typing import NamedTuple
 from apm_s3._version import __version__
 
 MAX_HEAD = 64 * 1024
-"""Bytes of the head of an answer, and of a line between chunks. S3's own are under 8 KiB."""
+"""Maximum size of a response head, and of a line between chunks. S3's are under 8 KiB."""
 
 _PLAIN = f"accept: */*\r\naccept-encoding: identity\r\nuser-agent: apm_s3/{__version__}\r\n\r\n"
-"""Sent with every request, and not signed: proxies change them."""
+"""Sent with every request, but not signed, because proxies change them."""
 
 _STATUS = re.compile(r"HTTP/1\.([01]) ([1-9]\d\d)(?: .*)?")
 _LENGTH = re.compile(r"\d{1,19}", re.ASCII)
@@ -23,23 +23,23 @@ _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t -~\x80-\xff]*)?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _FRAMING = frozenset({"content-length", "transfer-encoding"})
 _CONTROLS = bytes([*range(32), 127])
-"""What no line of a head may hold, but for tabs."""
+"""Characters that a line of a head may not contain, except tabs."""
 _MAX_NAME, _MAX_NAMES = 64, 1000
 _BREAKS = re.compile("[\r\n\0]")
 
 
 class MalformedAnswer(Exception):
-    """What came is not HTTP/1.1."""
+    """The response is not valid HTTP/1.1."""
 
 
 class Head(NamedTuple):
-    """The head of an answer.
+    """The head of a response.
 
     Attributes:
-        headers: names in lower case; values of a repeated one are joined by commas.
-        length: bytes of the body; None where its end shows in it, or is that of the connection.
-        chunked: whether the body comes in chunks.
-        keep: whether the connection can be used again after the body.
+        headers: names in lower case; values of repeated headers are joined by commas.
+        length: bytes of the body; None if it is chunked, or ends with the connection.
+        chunked: whether the body is chunked.
+        keep: whether the connection can be reused after the body.
     """
 
     status: int
@@ -50,26 +50,26 @@ class Head(NamedTuple):
 
 
 def request_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
-    """The head of a request.
+    """Format the head of a request.
 
     Raises:
-        ValueError: a value has a line break, and would be read as more than one header.
+        ValueError: a value has a line break, which would start another header.
     """
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
         name = next(name for name, value in headers.items() if _BREAKS.search(f"{name}{value}"))
-        raise ValueError(f"the value of the header {name!r} has a line break in it")
+        raise ValueError(f"the value of the header {name!r} contains a line break")
     return f"{method} {target} HTTP/1.1\r\n{lines}{_PLAIN}".encode()
 
 
 def parse_head(data: bytes, method: str) -> Head:
-    """The head of an answer to `method`: all before the empty line.
+    """Parse the head of a response to `method`: everything before the empty line.
 
     Raises:
-        MalformedAnswer: it is none.
+        MalformedAnswer: it is not valid.
     """
     lines = data.decode("utf-8", "replace").split("\r\n")
-    # The line breaks are all that a plain head has of control characters.
+    # A plain head has no control characters except line breaks.
     plain = len(data.translate(None, _CONTROLS)) + 2 * len(lines) - 2 == len(data) and data.isascii()
     if not plain:
         lines = _odd_lines(data)
@@ -87,7 +87,7 @@ def parse_head(data: bytes, method: str) -> Head:
         options = {option.strip() for option in connection.lower().split(",")}
         keep = "close" not in options and (found[1] == "1" or "keep-alive" in options)
     if chunked:
-        # A length beside chunks, or chunks in HTTP/1.0, may be an attempt to smuggle: RFC 9112, 6.1 and 6.3.
+        # A length together with chunks, or chunks in HTTP/1.0, may be request smuggling: RFC 9112, 6.1 and 6.3.
         keep = keep and found[1] == "1" and "content-length" not in headers
     elif length is None:
         keep = False
@@ -95,18 +95,18 @@ def parse_head(data: bytes, method: str) -> Head:
 
 
 def _odd_lines(data: bytes) -> list[str]:
-    """The lines of a head that has tabs, or text that is not ASCII.
+    """Split a head with tabs or non-ASCII text into lines.
 
-    A bare CR or LF is a line break to some and not to others, and so hides headers: RFC 9112, 2.2.
+    Some parsers treat a bare CR or LF as a line break and others do not, so it could hide headers: RFC 9112, 2.2.
     """
     lines = data.split(b"\r\n")
     if any(len(line.translate(None, _CONTROLS)) + line.count(b"\t") != len(line) for line in lines):
-        raise MalformedAnswer("a line of the answer's head has a control character in it")
+        raise MalformedAnswer("a line of the response's head contains a control character")
     return [_text(line) for line in lines]
 
 
 def _plain_headers(lines: list[str]) -> dict[str, str]:
-    """The headers of lines of plain ASCII, for less where their names are known, and none is repeated."""
+    """Parse header lines of plain ASCII; this is faster if the names are known and none is repeated."""
     headers: dict[str, str] = {}
     try:
         for line in lines:
@@ -122,7 +122,7 @@ def _headers(lines: list[str]) -> dict[str, str]:
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon:
-            raise MalformedAnswer("a header of the answer is malformed")
+            raise MalformedAnswer("a header of the response is malformed")
         name = _names.get(name) or _checked(name)
         value = value.strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
@@ -130,7 +130,7 @@ def _headers(lines: list[str]) -> dict[str, str]:
 
 
 def _text(line: bytes) -> str:
-    """UTF-8, or else what older servers mean: RFC 9110, 5.5."""
+    """Decode UTF-8, or else Latin-1 for older servers: RFC 9110, 5.5."""
     try:
         return line.decode()
     except UnicodeDecodeError:
@@ -138,12 +138,12 @@ def _text(line: bytes) -> str:
 
 
 _names: dict[str, str] = {}
-"""Names of headers as they came, to what they are in lower case: a server sends few, and those again and again."""
+"""Cache of lower-case header names: a server sends few different names, repeatedly."""
 
 
 def _checked(name: str) -> str:
     if not _TOKEN.fullmatch(name):
-        raise MalformedAnswer("the name of a header is malformed")
+        raise MalformedAnswer("a header name is malformed")
     lower = name.lower()
     if len(name) <= _MAX_NAME:
         if len(_names) >= _MAX_NAMES:
@@ -153,19 +153,19 @@ def _checked(name: str) -> str:
 
 
 def _framing(status: int, headers: dict[str, str], method: str) -> tuple[int | None, bool]:
-    """Where the body ends: RFC 9112, 6.3. A length that is given more than once is put in order."""
+    """Determine the end of the body: RFC 9112, 6.3. Repeated equal lengths are merged."""
     length = headers.get("content-length")
     if length is not None and "," in length:
         values = {value.strip() for value in length.split(",")}
         length = values.pop()
         if values:
-            raise MalformedAnswer("the answer has more than one length")
+            raise MalformedAnswer("the response has more than one length")
         headers["content-length"] = length
     if length is not None and not _LENGTH.fullmatch(length):
-        raise MalformedAnswer("the answer has a malformed length")
+        raise MalformedAnswer("the response has a malformed length")
     coding = headers.get("transfer-encoding")
     if coding is not None and coding.lower() != "chunked":
-        raise MalformedAnswer("the answer has a transfer encoding that was not asked for")
+        raise MalformedAnswer("the response has a transfer encoding that was not requested")
     if method == "HEAD" or status in {204, 304} or status < 200 or (method == "CONNECT" and status < 300):
         return 0, False
     if coding is not None:
@@ -174,11 +174,11 @@ def _framing(status: int, headers: dict[str, str], method: str) -> tuple[int | N
 
 
 class Chunks:
-    """Takes a body out of its chunks: RFC 9112, 7.1.
+    """Decodes a chunked body: RFC 9112, 7.1.
 
     Attributes:
-        ended: whether all of it has come.
-        rest: what came behind it.
+        ended: whether the body is complete.
+        rest: the bytes after the body.
     """
 
     def __init__(self) -> None:
@@ -191,10 +191,10 @@ class Chunks:
         self._trailing = False
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The pieces of the body in the next bytes that came.
+        """Decode the next received bytes.
 
         Raises:
-            MalformedAnswer: they are no chunks.
+            MalformedAnswer: they are not valid chunks.
         """
         pieces: list[bytes] = []
         at = 0
@@ -209,7 +209,7 @@ class Chunks:
             end = data.find(b"\n", at)
             line = self._line + (data[at:] if end < 0 else data[at : end + 1])
             if len(line) > MAX_HEAD:
-                raise MalformedAnswer("a line between two chunks does not end")
+                raise MalformedAnswer("a line between chunks is too long")
             if end < 0:
                 self._line = line
                 break
@@ -222,22 +222,22 @@ class Chunks:
 
     def _take_line(self, line: bytes) -> None:
         if not line.endswith(b"\r\n"):
-            raise MalformedAnswer("a line between two chunks is malformed")
+            raise MalformedAnswer("a line between chunks is malformed")
         line = line[:-2]
         if self._between:
             if line:
-                raise MalformedAnswer("a chunk is longer than it says")
+                raise MalformedAnswer("a chunk is longer than its stated size")
             self._between = False
         elif self._trailing:
             if line and not _FRAMING.isdisjoint(_headers(_odd_lines(line))):
-                raise MalformedAnswer("the trailer of the answer says where it ends")
+                raise MalformedAnswer("the response's trailer has framing headers")
             self.ended = not line
             self._trailed += len(line)
             if self._trailed > MAX_HEAD:
-                raise MalformedAnswer("the trailer of the answer is too long")
+                raise MalformedAnswer("the response's trailer is too long")
         else:
             found = _CHUNK.fullmatch(line)
             if found is None:
-                raise MalformedAnswer("the size of a chunk is malformed")
+                raise MalformedAnswer("a chunk size is malformed")
             self._left = int(found[1], 16)
             self._trailing = not self._left

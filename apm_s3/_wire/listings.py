@@ -23,7 +23,7 @@ from apm_s3.models import FileInfo, FileVersion, ListPage, VersionPage
 
 _TOKEN = re.compile(rb"<NextContinuationToken>([!-%'-;=-~]{1,4096})</NextContinuationToken>")
 _LAST = b"<IsTruncated>false</IsTruncated>"
-# Repeats are possessive (`*+`), so that no document makes these patterns try again what they have passed.
+# Repetitions are possessive (`*+`), so that no document can cause backtracking.
 _ENTRY = re.compile(rb"<Contents>((?:<(\w{1,40})>[^<]*+</\2>){1,24})</Contents>")
 _TEXT = r"[^<&\x00-\x1f]*+"
 _ENTRY_END = b"</Contents>"
@@ -31,9 +31,9 @@ _NOTHING: dict[str, str] = {}
 
 
 def next_token(body: bytes) -> str | None:
-    """The continuation token of a ListObjectsV2 answer, looked for before it is parsed; None if none is found.
+    """Find the continuation token in a ListObjectsV2 response before it is parsed; None if there is none.
 
-    It is a guess that saves time, to be held against what `parse_list` reads.
+    It is a guess that saves time; compare it with the result of `parse_list`.
     """
     if _LAST in body:
         return None
@@ -42,14 +42,14 @@ def next_token(body: bytes) -> str | None:
 
 
 def is_whole_list(body: bytes) -> bool:
-    """Whether this looks like a ListObjectsV2 answer from its beginning to its end, whose token `next_token` finds."""
+    """Return whether this looks like a complete ListObjectsV2 response, in which `next_token` works."""
     if not body.endswith(b"</ListBucketResult>"):
         return False
     return _LAST in body or _TOKEN.search(body) is not None
 
 
 def parse_list(body: bytes, bucket: str) -> ListPage:
-    """A page of ListObjectsV2."""
+    """Parse a page of ListObjectsV2."""
     body, names, rows = _cut_rows(body)
     root = document(body, "ListBucketResult")
     decode = decoder(root)
@@ -74,7 +74,7 @@ def parse_list(body: bytes, bucket: str) -> ListPage:
 
 
 def parse_versions(body: bytes) -> VersionPage:
-    """A page of ListObjectVersions."""
+    """Parse a page of ListObjectVersions."""
     root = document(body, "ListVersionsResult")
     decode = decoder(root)
     versions: list[FileVersion] = []
@@ -89,7 +89,7 @@ def parse_versions(body: bytes) -> VersionPage:
                 prefixes.append(decode(fields_of(element).get("Prefix", "")))
             case "NextKeyMarker" | "NextVersionIdMarker" | "IsTruncated" as name:
                 markers[name] = element.text or ""
-    # S3 sends the two kinds interleaved, newest first; some servers send one after the other.
+    # S3 interleaves versions and delete markers, newest first; some servers send one kind after the other.
     versions.sort(key=newest_first)
     key = next_mark(markers.get("IsTruncated"), markers.get("NextKeyMarker"))
     if key is None:
@@ -103,7 +103,7 @@ def parse_versions(body: bytes) -> VersionPage:
 
 
 class _Files:
-    """Makes the objects of a listing. The fields of its entries come in one order, which is looked up once."""
+    """Creates the objects of a listing. All entries have their fields in the same order, which is looked up once."""
 
     def __init__(self, bucket: str, decode: Callable[[str], str], number: Callable[[str], int]) -> None:
         self._bucket = bucket
@@ -140,9 +140,9 @@ def _at(texts: Sequence[str | None], index: int | None) -> str | None:
 
 
 def _cut_rows(body: bytes) -> tuple[bytes, list[str], list[tuple[str, ...]]]:
-    """The fields of the entries of a listing, where all have the same ones and nothing below, and the rest of it.
+    """Read the entries of a listing, if all have the same flat fields, and return them with the rest of the document.
 
-    For a fraction of what a parser costs, which is left all of them otherwise.
+    This costs a fraction of a parser, which must read everything otherwise.
     """
     start = max(body.find(b"<Contents"), 0)
     first = _ENTRY.match(body, start)
@@ -158,7 +158,7 @@ def _cut_rows(body: bytes) -> tuple[bytes, list[str], list[tuple[str, ...]]]:
         return body, [], []
     pattern, framing = _row(tuple(names))
     rows = [found.groups() for found in pattern.finditer(text)]
-    # Rows do not overlap: if they are as long as all of it together, there is nothing else in it.
+    # Rows do not overlap: if their total length is that of the list, it contains nothing else.
     if len(rows) * framing + sum(map(len, chain.from_iterable(rows))) != len(text):
         return body, [], []
     return body[:start] + body[stop:], names, rows
@@ -166,7 +166,7 @@ def _cut_rows(body: bytes) -> tuple[bytes, list[str], list[tuple[str, ...]]]:
 
 @lru_cache(maxsize=64)
 def _row(names: tuple[str, ...]) -> tuple[re.Pattern[str], int]:
-    """What matches an entry of these fields, and its length without their texts."""
+    """Return a pattern for an entry with these fields, and its length without their texts."""
     texts = {"Size": "[0-9]{1,19}+"}
     fields = "".join(f"<{name}>({texts.get(name, _TEXT)})</{name}>" for name in names)
     empty = "".join(f"<{name}></{name}>" for name in names)

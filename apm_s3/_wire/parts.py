@@ -25,15 +25,15 @@ class Part:
 
     @property
     def size(self) -> int:
-        """Bytes of the part."""
+        """Return the number of bytes in the part."""
         return self.stop - self.start
 
 
 def plan_parts(size: int, preferred: int) -> tuple[Part, ...]:
-    """Cut `size` bytes into parts of `preferred` bytes, grown where 10 000 of those would not do.
+    """Split `size` bytes into parts of `preferred` bytes, or larger parts if 10 000 of those are not enough.
 
     Raises:
-        ObjectTooLarge: `size` is beyond what 10 000 parts of 5 GiB can hold.
+        ObjectTooLarge: `size` does not fit into 10 000 parts of 5 GiB.
     """
     part_size = max(preferred, MIN_PART, -(-size // MAX_PARTS))
     if part_size > MAX_PART:
@@ -43,23 +43,23 @@ def plan_parts(size: int, preferred: int) -> tuple[Part, ...]:
 
 
 def stream_part_size(number: int, preferred: int) -> int:
-    """Bytes of part `number` of a source whose end is not known: doubled every 1000 parts, 5 GiB at most.
+    """Return the size of part `number` of a stream of unknown size: it doubles every 1000 parts, up to 5 GiB.
 
-    So 10 000 parts reach 4.8 TiB even from the smallest parts, and small streams never need large buffers.
+    This allows 4.8 TiB in 10 000 parts even with the smallest parts, and small streams never need large buffers.
     """
     return min(max(preferred, MIN_PART) << ((number - 1) // _PARTS_OF_ONE_SIZE), MAX_PART)
 
 
 def cut_range(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
-    """[start, stop) as consecutive ranges of `step` bytes, the last one shorter."""
+    """Split [start, stop) into consecutive ranges of `step` bytes; the last one may be shorter."""
     for first in range(start, stop, step):
         yield first, min(first + step, stop)
 
 
 def composite_etag(etags: Sequence[str]) -> str | None:
-    """The ETag that most servers give an object made of parts with `etags`; None where these are not MD5 sums.
+    """Return the ETag that most servers give an object of parts with `etags`; None if these are not MD5 sums.
 
-    Only good for recognising what was just sent: an object with another ETag may be the same.
+    It can only confirm what was just sent: an object with another ETag may still be the same.
     """
     try:
         digests = [bytes.fromhex(etag.strip('"')) for etag in etags]

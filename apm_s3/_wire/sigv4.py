@@ -22,7 +22,7 @@ UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 SIGNED_CHUNKS = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 SIGNED_CHUNKS_TRAILER = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
 UNSIGNED_CHUNKS_TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
-"""Values of `x-amz-content-sha256` that stand for a body whose hash is not known beforehand."""
+"""Values of `x-amz-content-sha256` for a body whose hash is not known in advance."""
 
 MAX_PRESIGN_SECONDS = 7 * 24 * 3600
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-presigned-url.html."""
@@ -34,7 +34,7 @@ _UNRESERVED = re.compile(r"[A-Za-z0-9/_.~-]*", re.ASCII)
 
 
 def encode_path(path: str) -> str:
-    """`path` as it stands in a URL and in the signature alike: S3 encodes once and never normalises."""
+    """Encode `path` for both the URL and the signature: S3 encodes once and never normalizes."""
     if _UNRESERVED.fullmatch(path):
         return path
     try:
@@ -44,7 +44,7 @@ def encode_path(path: str) -> str:
 
 
 def encode_query(parameters: Iterable[tuple[str, str]]) -> str:
-    """The parameters, encoded and sorted: the query of the URL and of the signature alike."""
+    """Encode and sort the parameters, for the query of both the URL and the signature."""
     try:
         return "&".join(f"{name}={value}" for name, value in sorted(map(_encode_parameter, parameters)))
     except UnicodeEncodeError as exc:
@@ -52,11 +52,11 @@ def encode_query(parameters: Iterable[tuple[str, str]]) -> str:
 
 
 def _not_unicode() -> InvalidRequest:
-    return InvalidRequest("an argument is no valid Unicode (a lone surrogate)", hint="use UTF-8 text")
+    return InvalidRequest("an argument is not valid Unicode (it has a lone surrogate)", hint="use UTF-8 text")
 
 
 class SigningKey:
-    """HMAC-SHA256 under one key, which is taken in once: half the time of `hmac.digest`.
+    """HMAC-SHA256 with one key, which is hashed only once, in half the time of `hmac.digest`.
 
     https://www.rfc-editor.org/rfc/rfc2104
     """
@@ -67,7 +67,7 @@ class SigningKey:
         self._outer = sha256(padded.translate(_OUTER_PAD))
 
     def sign(self, text: str) -> str:
-        """The signature of `text`, in hex."""
+        """Return the signature of `text`, in hex."""
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(text.encode())
         outer.update(inner.digest())
@@ -75,7 +75,7 @@ class SigningKey:
 
 
 class ChunkSigner:
-    """Signs the chunks of one body, each over the signature of the one before it.
+    """Signs the chunks of one body; each signature covers the previous one.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html
     """
@@ -86,11 +86,11 @@ class ChunkSigner:
         self._previous = seed
 
     def chunk(self, data: bytes | bytearray | memoryview) -> str:
-        """The signature of the next chunk."""
+        """Return the signature of the next chunk."""
         return self._next("PAYLOAD", f"{EMPTY_SHA256}\n{sha256(data).hexdigest()}")
 
     def trailer(self, lines: bytes) -> str:
-        """The signature of the trailing headers."""
+        """Return the signature of the trailing headers."""
         return self._next("TRAILER", sha256(lines).hexdigest())
 
     def _next(self, kind: str, content: str) -> str:
@@ -100,7 +100,7 @@ class ChunkSigner:
 
 
 class Signer:
-    """Signs requests; keeps the signing keys, which change once a day, and the text of the current second."""
+    """Signs requests; caches the signing keys, which change once a day, and the text of the current second."""
 
     def __init__(self) -> None:
         self._keys: dict[tuple[str, str, str], tuple[SigningKey, str]] = {}
@@ -118,13 +118,13 @@ class Signer:
         payload_hash: str,
         now: float,
     ) -> ChunkSigner | None:
-        """Add date, payload hash, token and `authorization` to `headers`, signing every header that is in them.
+        """Add date, payload hash, token and `authorization` to `headers`, and sign all of them.
 
-        Gives the signer of the body's chunks, where `payload_hash` says that they are signed.
+        Return the signer of the body's chunks if `payload_hash` says that they are signed.
 
         Args:
-            path, query: encoded already, as they will be sent.
-            headers: names in lower case, `host` among them.
+            path, query: already encoded, as they will be sent.
+            headers: names in lower case, including `host`.
             now: Unix seconds.
         """
         amz_date = self._date(now)
@@ -152,7 +152,7 @@ class Signer:
         expires_in: int,
         now: float,
     ) -> str:
-        """The query of a presigned URL. Its bearer must send `headers` (names in lower case) as they are."""
+        """Return the query of a presigned URL. Its user must send `headers` (names in lower case) unchanged."""
         amz_date = self._date(now)
         key, credential_scope = self._key(credentials.secret, amz_date[:8], region)
         signing = [
@@ -171,7 +171,7 @@ class Signer:
         return f"{query}&X-Amz-Signature={signature}"
 
     def _key(self, secret: str, day: str, region: str) -> tuple[SigningKey, str]:
-        """The signing key, and the scope that it is good for."""
+        """Return the signing key and its scope."""
         name = (secret, day, region)
         known = self._keys.get(name)
         if known is None:
@@ -194,11 +194,11 @@ class Signer:
 def canonical_request(
     method: str, path: str, query: str, headers: Mapping[str, str], payload_hash: str
 ) -> tuple[str, str]:
-    """The text that is signed, and the names of the signed headers."""
+    """Return the text to sign, and the names of the signed headers."""
     names = sorted(headers)
     lines = "\n".join([f"{name}:{headers[name]}" for name in names])
     if not lines.isascii() or "  " in lines or ": " in lines or " \n" in lines or lines[-1] == " " or "\t" in lines:
-        # White space may have to be trimmed and folded; looking for it is much cheaper than doing it each time.
+        # White space must be trimmed and folded; checking for it is much cheaper than always doing it.
         lines = "\n".join([f"{name}:{' '.join(headers[name].split())}" for name in names])
     signed = ";".join(names)
     return f"{method}\n{path}\n{query}\n{lines}\n\n{signed}\n{payload_hash}", signed

@@ -1,4 +1,4 @@
-"""Times and waits as HTTP headers give them. Pure."""
+"""Times and delays in HTTP headers. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 
 @lru_cache(maxsize=4096)
 def http_time(text: str) -> datetime | None:
-    """An HTTP date, in UTC; None if it is malformed: https://www.rfc-editor.org/rfc/rfc9110#http.date."""
+    """Parse an HTTP date, in UTC; None if it is malformed: https://www.rfc-editor.org/rfc/rfc9110#http.date."""
     try:
         return datetime(
             int(text[12:16]), _MONTHS[text[8:11]], int(text[5:7]),
@@ -31,11 +31,11 @@ def http_time(text: str) -> datetime | None:
 
 @lru_cache(maxsize=64)
 def unix_time(date: str) -> float | None:
-    """Unix seconds of an HTTP date; None if it is malformed."""
+    """Parse an HTTP date to Unix seconds; None if it is malformed."""
     at = http_time(date)
     return at.timestamp() if at is not None else None
 
 
 def retry_after(text: str | None) -> float | None:
-    """The seconds of a Retry-After header; None if there is none, or it is no plain number."""
+    """Parse the seconds of a Retry-After header; None if there is none, or it is not a plain number."""
     return float(text) if text and _SECONDS.fullmatch(text) else None

@@ -1,6 +1,6 @@
-"""S3's XML documents to values, and back. Pure.
+"""Converts S3's XML documents to values, and back. Pure.
 
-Documents are read without any DTD: an answer that brings one is no answer of S3.
+Documents with a DTD are refused: S3 does not send any.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from apm_s3.models import (
 
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
-# Repeats are possessive (`*+`), so that no document makes these patterns try again what they have passed.
+# Repetitions are possessive (`*+`), so that no document can cause backtracking.
 _FLAT = re.compile(
     rb'\s*+(?:<\?xml version="1.0" encoding="UTF-8"\?>\s*+)?<(\w++)(?: xmlns="[^"<&]*+")?>'
     rb"((?:\s*+<(\w++)>[^<\x00-\x08\x0b\x0c\x0e-\x1f]*+</\3>){0,24})\s*+</\1>\s*+"
@@ -32,7 +32,7 @@ _FLAT = re.compile(
 FLAT_FIELD = re.compile(r"<(\w++)>([^<]*+)</")
 _NUMBER = re.compile(r"\d{1,19}", re.ASCII)
 _MAX_MESSAGE = 2000
-"""Characters of S3's own words that an error repeats."""
+"""Maximum length of S3's message in an error."""
 _CHECKSUMS = {
     "ChecksumCRC32": "crc32",
     "ChecksumCRC32C": "crc32c",
@@ -45,15 +45,15 @@ _NOT_HELD = re.compile("[\x00-\x1f\ufffe\uffff]")
 
 
 class MalformedDocument(ValueError):
-    """What came is no XML document, or none of S3's."""
+    """The body is not an XML document of S3."""
 
 
 class ErrorInstead(MalformedDocument):
-    """A document that came with 200 is an error document all the same."""
+    """A response with status 200 contains an error document."""
 
 
 class ErrorDocument(NamedTuple):
-    """The body of an answer that says no."""
+    """The body of an error response."""
 
     code: str = ""
     message: str = ""
@@ -62,7 +62,7 @@ class ErrorDocument(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What CopyObject, UploadPartCopy and CompleteMultipartUpload say of what they made."""
+    """What CopyObject, UploadPartCopy and CompleteMultipartUpload say about the new object or part."""
 
     etag: str
     last_modified: datetime | None
@@ -70,7 +70,7 @@ class Written(NamedTuple):
 
 
 def parse_error(body: bytes) -> ErrorDocument:
-    """The error in `body`; an empty one where it holds none (a proxy's HTML page, for one)."""
+    """Parse the error in `body`; an empty one if there is none (for example in a proxy's HTML page)."""
     try:
         fields = fields_of(_parse(body))
     except MalformedDocument:
@@ -84,7 +84,7 @@ def parse_error(body: bytes) -> ErrorDocument:
 
 
 def parse_deleted(body: bytes) -> DeleteReport:
-    """The answer to DeleteObjects."""
+    """Parse the response to DeleteObjects."""
     deleted: list[DeleteOutcome] = []
     failed: list[KeyFailure] = []
     root = document(body, "DeleteResult")
@@ -101,7 +101,7 @@ def parse_deleted(body: bytes) -> DeleteReport:
 
 
 def parse_upload_id(body: bytes) -> str:
-    """The id that CreateMultipartUpload gave."""
+    """Parse the upload id of CreateMultipartUpload."""
     upload_id = fields_of(document(body)).get("UploadId")
     if not upload_id:
         raise MalformedDocument("it has no UploadId")
@@ -109,7 +109,7 @@ def parse_upload_id(body: bytes) -> str:
 
 
 def parse_written(body: bytes) -> Written:
-    """The result of CopyObject, UploadPartCopy or CompleteMultipartUpload."""
+    """Parse the result of CopyObject, UploadPartCopy or CompleteMultipartUpload."""
     fields = _flat_fields(body)
     if fields is None:
         fields = fields_of(document(body))
@@ -120,7 +120,7 @@ def parse_written(body: bytes) -> Written:
 
 
 def parse_parts(body: bytes) -> tuple[list[PartInfo], str | None]:
-    """A page of ListParts, and the marker of the next."""
+    """Parse a page of ListParts, and the marker of the next page."""
     root = document(body, "ListPartsResult", "ListPartsResponse")
     fields = fields_of(root)
     parts = [
@@ -131,7 +131,7 @@ def parse_parts(body: bytes) -> tuple[list[PartInfo], str | None]:
 
 
 def parse_uploads(body: bytes) -> tuple[list[UploadInfo], tuple[str, str] | None]:
-    """A page of ListMultipartUploads, and the markers (key, upload id) of the next."""
+    """Parse a page of ListMultipartUploads, and the markers (key, upload id) of the next page."""
     root = document(body, "ListMultipartUploadsResult")
     decode = decoder(root)
     fields = fields_of(root)
@@ -144,7 +144,7 @@ def parse_uploads(body: bytes) -> tuple[list[UploadInfo], tuple[str, str] | None
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """An ISO 8601 time as S3's documents hold it ("2024-05-01T12:00:00.000Z"); None if it is malformed."""
+    """Parse an ISO 8601 time from S3's documents ("2024-05-01T12:00:00.000Z"); None if it is malformed."""
     if not text:
         return None
     try:
@@ -157,28 +157,28 @@ def parse_time(text: str | None) -> datetime | None:
 
 
 def parse_tags(body: bytes) -> dict[str, str]:
-    """The answer to GetObjectTagging."""
+    """Parse the response to GetObjectTagging."""
     root = document(body, "Tagging")
     tags: dict[str, str] = {}
     for tag_set in root:
         for tag in _children(tag_set, "Tag"):
             if not tag.get("Key") or tag["Key"] in tags:
-                raise MalformedDocument("a tag has no key, or one that another has")
+                raise MalformedDocument("a tag has no key, or a duplicate one")
             tags[tag["Key"]] = tag.get("Value", "")
     return tags
 
 
 def holds(key: str) -> bool:
-    """Whether a document can name `key`, so that its reader gets the same one back.
+    """Return whether XML can represent `key` without changing it.
 
-    XML 1.0 has no way to write most control characters, and a parser changes line breaks:
+    XML 1.0 cannot represent most control characters, and parsers change line breaks:
     https://www.w3.org/TR/xml/#charsets
     """
     return _NOT_HELD.search(key) is None
 
 
 def build_delete(keys: Iterable[tuple[str, str | None]]) -> bytes:
-    """The body of DeleteObjects for (key, version id). Each key is answered for, one by one."""
+    """Return the body of DeleteObjects for (key, version id). The response reports on each key."""
     objects = "".join(
         f"<Object><Key>{_text(key)}</Key>"
         + (f"<VersionId>{_text(version)}</VersionId>" if version is not None else "")
@@ -189,12 +189,12 @@ def build_delete(keys: Iterable[tuple[str, str | None]]) -> bytes:
         return f'{_DECLARATION}<Delete xmlns="{_NAMESPACE}">{objects}</Delete>'.encode()
     except UnicodeEncodeError as exc:
         raise InvalidRequest(
-            "a key or version id is no valid Unicode (a lone surrogate)", hint="use UTF-8 text"
+            "a key or version id is not valid Unicode (it has a lone surrogate)", hint="use UTF-8 text"
         ) from exc
 
 
 def build_complete(parts: Sequence[PartInfo], algorithm: str | None) -> bytes:
-    """The body of CompleteMultipartUpload; with the parts' checksums where the upload has an `algorithm`."""
+    """Return the body of CompleteMultipartUpload, with the parts' checksums if the upload has an `algorithm`."""
     tag = next((tag for tag, name in _CHECKSUMS.items() if name == algorithm), "")
 
     def part(info: PartInfo) -> str:
@@ -207,21 +207,21 @@ def build_complete(parts: Sequence[PartInfo], algorithm: str | None) -> bytes:
 
 
 def quoted(text: str) -> str:
-    """In quotes, as in headers; some servers leave them out of XML."""
+    """Add quotes, as in headers; some servers omit them in XML."""
     return f'"{text}"' if text and not text.endswith('"') else text
 
 
 def next_mark(truncated: str | None, mark: str | None) -> str | None:
-    """Where the next page of a listing begins; None after the last one."""
+    """Return where the next page of a listing begins; None after the last one."""
     if truncated != "true":
         return None
     if not mark:
-        raise MalformedDocument("it is truncated, and does not say where it goes on")
+        raise MalformedDocument("it is truncated, but does not say where it continues")
     return mark
 
 
 def number(text: str | None) -> int:
-    """A number as S3 writes it; `int` takes signs, spaces, underscores and other scripts' digits, too."""
+    """Parse a number; unlike `int`, refuse signs, spaces, underscores and non-ASCII digits."""
     if not text:
         return 0
     if not _NUMBER.fullmatch(text):
@@ -230,28 +230,28 @@ def number(text: str | None) -> int:
 
 
 def _text(value: str) -> str:
-    # A bare CR would be read as LF.
+    # Parsers read a bare CR as LF.
     return escape(value, {"\r": "&#13;", "\n": "&#10;"})
 
 
 def _parse(body: bytes) -> ET.Element:
-    # Without a DTD there are no entities. It could hide in another encoding: a declared one is overruled below, and
-    # UTF-16, which expat recognises by itself, does not go without NUL bytes.
+    # Without a DTD there are no entities. A DTD could hide in another encoding: declared encodings are overridden
+    # below, and UTF-16, which expat detects, always has NUL bytes.
     if b"<!DOCTYPE" in body or b"\0" in body:
-        raise MalformedDocument("it brings a DTD, or is not UTF-8")
+        raise MalformedDocument("it has a DTD, or is not UTF-8")
     try:
-        # S3 keeps a long CompleteMultipartUpload alive with white space, before the declaration too.
+        # During a long CompleteMultipartUpload, S3 sends white space, even before the declaration.
         return ET.XML(body.lstrip(), ET.XMLParser(encoding="utf-8"))  # noqa: S314 - no DTD, no entities
     except ET.ParseError as exc:
-        raise MalformedDocument(f"it is no XML ({exc})") from exc
+        raise MalformedDocument(f"it is not XML ({exc})") from exc
 
 
 def document(body: bytes, *names: str) -> ET.Element:
-    """The root of a document that is called one of `names`; anything but an error where there are none.
+    """Return the root of a document, which must have one of `names`; without names, it may be anything but an error.
 
     Raises:
         ErrorInstead: it is an error document.
-        MalformedDocument: it is another document, or none.
+        MalformedDocument: it is another document, or not valid.
     """
     root = _parse(body)
     name = root.tag[skip_of(root) :]
@@ -259,11 +259,11 @@ def document(body: bytes, *names: str) -> ET.Element:
         raise ErrorInstead
     if not names or name in names:
         return root
-    raise MalformedDocument(f"it is called '{name:.40}' instead of '{names[0]}'")
+    raise MalformedDocument(f"its root is '{name:.40}' instead of '{names[0]}'")
 
 
 def _flat_fields(body: bytes) -> dict[str, str] | None:
-    """The fields of a document of one level, for a third of what a parser costs; None where that has to be asked."""
+    """Read the fields of a flat document, at a third of a parser's cost; None if the parser is needed."""
     whole = _FLAT.fullmatch(body)
     if whole is None or whole[1] == b"Error":
         return None
@@ -274,12 +274,12 @@ def _flat_fields(body: bytes) -> dict[str, str] | None:
 
 
 def with_quotes(content: bytes) -> bytes:
-    # The references in which the quotes of ETags come; what has others is left to a parser.
+    # Only the references for quotes in ETags are handled here; documents with others need the parser.
     return content.replace(b"&quot;", b'"').replace(b"&#34;", b'"')
 
 
 def skip_of(element: ET.Element) -> int:
-    # "{http://...}Name": the length of the namespace, which every element of a document shares.
+    # "{http://...}Name": the length of the namespace, which all elements of a document share.
     return element.tag.find("}") + 1
 
 

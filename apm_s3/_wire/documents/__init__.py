@@ -1,6 +1,6 @@
-"""Settings of buckets, and the documents that S3 keeps of them: both ways, without loss. Pure.
+"""Converts bucket settings to S3's documents and back, without loss. Pure.
 
-The documents are boto3's: nested mappings, as parameters of a Put and as answers of a Get.
+The documents are boto3's: nested mappings, as in parameters of a Put and results of a Get.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class SettingApi:
 
     Attributes:
         get, put, remove: methods of the client.
-        read: the setting in an answer of `get`; None where there is none.
-        write: the parameters of `put`, the bucket's name aside.
-        removal: the parameters of `remove`, the bucket's name aside, where a Put of nothing takes its place.
+        read: returns the setting in the result of `get`, or None.
+        write: returns the parameters of `put`, without the bucket's name.
+        removal: the parameters of `remove`, without the bucket's name, if the setting is removed by an empty Put.
         subresource: the query parameter that names the setting in the URL.
     """
 

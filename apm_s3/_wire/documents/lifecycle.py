@@ -1,4 +1,4 @@
-"""Lifecycle rules, and S3's documents of them."""
+"""Converts lifecycle rules to S3's documents and back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RULE = (
 def write_lifecycle(setting: Lifecycle) -> dict[str, Any]:
     """The parameters of PutBucketLifecycleConfiguration."""
     params: dict[str, Any] = {"LifecycleConfiguration": {"Rules": [_write_rule(rule) for rule in setting.rules]}}
-    # Left out where it is S3's default: servers that do not know the header need not be asked.
+    # Omitted if it is S3's default, because some servers do not know the header.
     if setting.minimum_size != _DEFAULT_SIZE:
         params["TransitionDefaultMinimumObjectSize"] = setting.minimum_size
     return params

@@ -1,4 +1,4 @@
-"""The pieces that S3's documents share."""
+"""Common parts of S3's documents."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ Document = Mapping[str, Any]
 
 
 def known(document: Document, names: str, *, where: str) -> Document:
-    """`document`, if it has no other members than `names` (space-separated).
+    """Return `document` if it has only members in `names` (space-separated).
 
     Raises:
-        FormatTooNew: it has one that the settings could not give back: it is not dropped in silence.
+        FormatTooNew: it has an unknown member, which would be lost.
     """
     unknown = sorted(document.keys() - set(names.split()))
     if unknown:
-        raise FormatTooNew(f"{where} has {', '.join(unknown)}, which this version cannot keep")
+        raise FormatTooNew(f"{where} has {', '.join(unknown)}, which this version does not support")
     return document
 
 
 def present(**members: Any) -> dict[str, Any]:
-    """The members that are not None."""
+    """Return the members that are not None."""
     return {name: value for name, value in members.items() if value is not None}
 
 
 def switch(on: bool) -> dict[str, str]:
-    """S3's way to say yes or no."""
+    """Return S3's word for a boolean."""
     return {"Status": "Enabled" if on else "Disabled"}
 
 
 def is_on(document: Document | None) -> bool:
-    """Whether there is such a switch, and it is on."""
+    """Return whether a switch exists and is on."""
     return document is not None and document.get("Status") == "Enabled"
 
 
 def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    """Tags as S3 lists them."""
+    """Convert tags to S3's list."""
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
 def tag_mapping(tags: Iterable[Document]) -> dict[str, str]:
-    """S3's list of tags, as a mapping."""
+    """Convert S3's list of tags to a mapping."""
     return {tag["Key"]: tag["Value"] for tag in tags}
 
 
 def rule_filter(prefix: str, tags: Mapping[str, str], **sizes: int | None) -> dict[str, Any]:
-    """The Filter of a rule: one condition stands alone, several stand in an And."""
+    """Return the Filter of a rule: a single condition by itself, several in an And."""
     bounds = present(**sizes)
     if len(tags) + len(bounds) + bool(prefix) > 1 or len(tags) > 1:
         return {"And": present(Prefix=prefix or None, Tags=tag_list(tags) or None) | bounds}
@@ -58,7 +58,7 @@ def rule_filter(prefix: str, tags: Mapping[str, str], **sizes: int | None) -> di
 
 
 def filter_conditions(rule: Document, *, where: str) -> tuple[str, dict[str, str], Document]:
-    """(prefix, tags, the whole) of a rule's Filter, or of the Prefix that older documents have in its place."""
+    """Return (prefix, tags, all conditions) of a rule's Filter, or of the Prefix in older documents."""
     outer = known(
         rule.get("Filter") or {}, "Prefix Tag And ObjectSizeGreaterThan ObjectSizeLessThan", where=f"{where}'s filter"
     )

@@ -1,4 +1,4 @@
-"""Notifications, and S3's documents of them."""
+"""Converts notifications to S3's documents and back."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _write_one(one: Notification, arn: str) -> dict[str, Any]:
 def _read_one(entry: Document, arn: str) -> Notification:
     known(entry, f"Id {arn} Events Filter", where=f"notification '{entry.get('Id', '')}'")
     rules = (entry.get("Filter") or {}).get("Key", {}).get("FilterRules") or ()
-    # S3 answers "Prefix" where "prefix" was written.
+    # S3 returns "Prefix" for "prefix".
     conditions = {rule["Name"].lower(): rule.get("Value", "") for rule in rules}
     return Notification(
         arn=entry[arn],

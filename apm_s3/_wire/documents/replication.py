@@ -1,4 +1,4 @@
-"""Replication rules, and S3's documents of them."""
+"""Converts replication rules to S3's documents and back."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _write_rule(rule: ReplicationRule) -> dict[str, Any]:
         criteria["ReplicaModifications"] = switch(on=True)
     return present(
         ID=rule.id or None,
-        # S3 demands a priority and a word on delete markers beside a Filter.
+        # With a Filter, S3 requires a priority and a setting for delete markers.
         Priority=rule.priority if rule.priority is not None else 0,
         Filter=rule_filter(rule.prefix, rule.tags),
         Status="Enabled" if rule.enabled else "Disabled",
@@ -90,7 +90,7 @@ def _read_rule(document: Document) -> ReplicationRule:
         prefix=prefix,
         tags=tags,
         enabled=document.get("Status") == "Enabled",
-        # A rule of the older form (a Prefix, no Filter) replicates delete markers without saying so.
+        # A rule in the older form (Prefix without Filter) always replicates delete markers.
         delete_markers=is_on(markers) if markers or "Filter" in document else True,
         kms_objects=is_on(criteria.get("SseKmsEncryptedObjects")),
         replica_modifications=is_on(criteria.get("ReplicaModifications")),

@@ -1,4 +1,4 @@
-"""The small settings, and S3's documents of them."""
+"""Converts the small settings to S3's documents and back."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def write_versioning(setting: Versioning) -> dict[str, Any]:
 
 
 def read_versioning(answer: Document) -> Versioning | None:
-    """What GetBucketVersioning says; it answers nothing where versioning was never on."""
+    """Read the result of GetBucketVersioning, which is empty if versioning was never on."""
     status = answer.get("Status")
     if status not in ("Enabled", "Suspended"):
         return None
-    # Boto3 names the member MFADelete, the XML MfaDelete.
+    # boto3 names the member MFADelete, the XML MfaDelete.
     return Versioning(enabled=status == "Enabled", mfa_delete=answer.get("MFADelete") == "Enabled")
 
 
@@ -56,7 +56,7 @@ def read_encryption(answer: Document) -> Encryption | None:
     if not rules:
         return None
     if len(rules) > 1:
-        raise FormatTooNew(f"the bucket has {len(rules)} encryption rules, and this version can keep one")
+        raise FormatTooNew(f"the bucket has {len(rules)} encryption rules, but this version supports only one")
     where = "the encryption"
     rule = known(rules[0], "ApplyServerSideEncryptionByDefault BucketKeyEnabled BlockedEncryptionTypes", where=where)
     default = known(rule.get("ApplyServerSideEncryptionByDefault") or {}, "SSEAlgorithm KMSMasterKeyID", where=where)
@@ -82,7 +82,7 @@ def write_public_access_block(setting: PublicAccessBlock) -> dict[str, Any]:
 
 
 def read_public_access_block(answer: Document) -> PublicAccessBlock | None:
-    """What GetPublicAccessBlock says; a switch that it does not name is off."""
+    """Read the result of GetPublicAccessBlock; missing switches are off."""
     document = answer.get("PublicAccessBlockConfiguration")
     if document is None:
         return None
@@ -145,7 +145,7 @@ def write_logging(setting: AccessLogging) -> dict[str, Any]:
 
 
 def read_logging(answer: Document) -> AccessLogging | None:
-    """What GetBucketLogging says; it answers nothing where there is none."""
+    """Read the result of GetBucketLogging, which is empty if logging is off."""
     document = answer.get("LoggingEnabled")
     if not document:
         return None
@@ -202,7 +202,7 @@ def read_object_lock(answer: Document) -> ObjectLock | None:
     hold = known(retention.get("DefaultEventHold") or {}, "Days Years", where=where)
     return ObjectLock(
         mode=retention.get("Mode"),
-        # Some servers write 0, which S3 does not take, for the one of the two that is not given.
+        # Some servers return 0 for the missing one of the two, which S3 does not accept.
         days=retention.get("Days") or None,
         years=retention.get("Years") or None,
         hold_days=hold.get("Days"),

@@ -1,1 +1,1 @@
-"""The small languages inside configurations: durations, sizes, URLs, labels, regexes, Go templates."""
+"""The small languages in configurations: durations, sizes, URLs, labels, regexes, Go templates."""

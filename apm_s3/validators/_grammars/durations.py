@@ -26,10 +26,10 @@ MINUTE = 60 * SECOND
 
 @lru_cache(maxsize=1024)
 def parse_duration(text: str) -> int:
-    """`1h30m` as Prometheus's common/model reads it: y w d h m s ms, each at most once, largest first.
+    """Parse `1h30m` as Prometheus's common/model does: y w d h m s ms, each at most once, largest first.
 
     Raises:
-        Mismatch: not such a duration, or beyond 292 years.
+        Mismatch: not a valid duration, or longer than 292 years.
     """
     if text == "0":
         return 0
@@ -57,10 +57,10 @@ _GO_UNITS = {"ns": 1, "us": 1000, "µs": 1000, "μs": 1000, "ms": 10**6, "s": 10
 
 
 def parse_go_duration(text: str) -> int:
-    """`1h30m` or `-1.5s` as Go's time.ParseDuration reads it.
+    """Parse `1h30m` or `-1.5s` as Go's time.ParseDuration does.
 
     Raises:
-        Mismatch: not such a duration.
+        Mismatch: not a valid duration.
     """
     sign, rest = (text[0], text[1:]) if text[:1] in ("+", "-") else ("", text)
     if rest == "0":
@@ -85,10 +85,10 @@ for _power, _letter in enumerate("KMGTPE", start=1):
 
 
 def parse_size(text: str) -> int:
-    """`15MB` or `1GiB500MiB` as alecthomas/units reads base-2 bytes; the unit is needed unless it is 0.
+    """Parse `15MB` or `1GiB500MiB` as alecthomas/units parses base-2 bytes; the unit is required except for 0.
 
     Raises:
-        Mismatch: not such a size.
+        Mismatch: not a valid size.
     """
     sign, rest = (text[0], text[1:]) if text[:1] in ("+", "-") else ("", text)
     if rest == "0":
@@ -102,7 +102,7 @@ def parse_size(text: str) -> int:
             spelling.add(match[2].endswith("iB") if match[2] != "B" else None)
             end = match.end()
     if not rest or end != len(rest) or {True, False} <= spelling:
-        raise Mismatch("size", f"invalid size: {text[:40]!r}; write it with its unit, as 512KB, 15MB or 1GiB")
+        raise Mismatch("size", f"invalid size: {text[:40]!r}; write it with a unit: 512KB, 15MB or 1GiB")
     if total >= 2**63:
         raise Mismatch("size", f"size {text!r} is out of range")
     return int(-total if sign == "-" else total)

@@ -1,4 +1,4 @@
-"""Patterns of file names as Go's filepath.Match and filepath.Glob have them: https://pkg.go.dev/path/filepath#Match."""
+"""File name patterns as in Go's filepath.Match and filepath.Glob: https://pkg.go.dev/path/filepath#Match."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from posixpath import join, normpath
 
 
 class BadGlob(Exception):
-    """Go refuses the pattern."""
+    """The pattern is not valid in Go."""
 
 
 def check_glob(pattern: str) -> None:
-    """Refuse what Go takes for no pattern.
+    """Check that a pattern is valid in Go.
 
     Raises:
-        BadGlob: a bracket that is not closed, an empty one, or a backslash at the end.
+        BadGlob: a bracket is unclosed or empty, or there is a backslash at the end.
     """
     for part in pattern.split("/"):
         _regex(part)
 
 
 def glob_matches(pattern: str, folder: str, name: str) -> bool:
-    """Whether `pattern` of a file in `folder` matches the file `name` of the same bundle.
+    """Return whether `pattern`, from a file in `folder`, matches the file `name` of the same bundle.
 
-    A relative pattern counts from `folder`. An absolute one is matched by its end, since a bundle does not know where
-    it will lie: /etc/prometheus/rules/*.yml may be rules/*.yml of it, or *.yml of a bundle that is the folder itself.
+    A relative pattern is resolved from `folder`. For an absolute one only its end is matched, because the location of
+    a bundle is not known: /etc/prometheus/rules/*.yml may mean rules/*.yml in the bundle, or *.yml if the bundle is
+    the folder itself.
 
     Raises:
-        BadGlob: not a pattern.
+        BadGlob: the pattern is not valid.
     """
     names = name.split("/")
     if not pattern.startswith("/"):
@@ -38,14 +39,14 @@ def glob_matches(pattern: str, folder: str, name: str) -> bool:
 
 
 def _match(parts: list[str], names: list[str]) -> bool:
-    # Every part is read, so that a bad one is found whatever the names are.
+    # Parse every part, to find invalid ones independently of the names.
     matched = [_regex(part) for part in parts]
     return len(parts) == len(names) and all(regex.fullmatch(name) for regex, name in zip(matched, names, strict=True))
 
 
 @lru_cache(maxsize=1024)
 def _regex(part: str) -> re.Pattern[str]:
-    """What a pattern without a slash matches."""
+    """Compile a pattern without a slash."""
     pieces: list[str] = []
     at = 0
     while at < len(part):
@@ -57,14 +58,14 @@ def _regex(part: str) -> re.Pattern[str]:
         if char == "\\":
             at += 1
             if at == len(part):
-                raise BadGlob("a backslash at the end")
+                raise BadGlob("there is a backslash at the end")
         pieces.append({"*": ".*", "?": "."}.get(char) or re.escape(part[at]))
         at += 1
     return re.compile("".join(pieces), re.DOTALL)
 
 
 def _class(part: str, at: int) -> tuple[str, int]:
-    """The class whose bracket is open, and where it ends."""
+    """Parse the class after an opening bracket, and return it with its end."""
     negated = part.startswith("^", at)
     at += negated
     ranges: list[str] = []
@@ -73,7 +74,7 @@ def _class(part: str, at: int) -> tuple[str, int]:
         high = low
         if part.startswith("-", at):
             high, at = _member(part, at + 1)
-        # One that is the wrong way round matches nothing, and is no mistake to Go.
+        # In Go, a reversed range is valid and matches nothing.
         ranges.append(f"{re.escape(low)}-{re.escape(high)}" if low <= high else "")
     found = "".join(ranges)
     if not found:
@@ -83,9 +84,9 @@ def _class(part: str, at: int) -> tuple[str, int]:
 
 def _member(part: str, at: int) -> tuple[str, int]:
     if at >= len(part) or part[at] in "-]":
-        raise BadGlob("a bracket that is not closed, or an empty one")
+        raise BadGlob("a bracket is not closed, or empty")
     if part[at] == "\\":
         at += 1
     if at + 1 >= len(part):
-        raise BadGlob("a bracket that is not closed, or an empty one")
+        raise BadGlob("a bracket is not closed, or empty")
     return part[at], at + 1

@@ -1,7 +1,7 @@
-"""Go's text/template: whether a text parses, with the functions and variables that it may use.
+"""Go's text/template: checks whether a text parses, with given functions and variables.
 
-A port of the parser of https://pkg.go.dev/text/template/parse; nothing is executed. Values are not followed: `.Foo`
-is always fine, as it is for Go's parser.
+A port of the parser of https://pkg.go.dev/text/template/parse; nothing is executed. Fields are not checked: `.Foo` is
+always valid, as in Go's parser.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _PLAIN = re.compile(
     r"(?<!\{)\{\{(?:- )? *(?P<variable>\$\w*)(?:\.[a-zA-Z_]\w*)* *(?:\| *(?P<function>[a-zA-Z_]\w*) *)?(?: -)?\}\}",
     re.ASCII,
 )
-"""What most actions are: a variable, at most through one function."""
+"""The form of most actions: a variable and at most one function."""
 
 
 def template_problem(text: str, functions: Iterable[str] = (), variables: Iterable[str] = ()) -> tuple[str, int] | None:
-    """Why `text` is no template, with the offset in it; None when it is one.
+    """Return why `text` is not a valid template, and the offset; None if it is valid.
 
-    `functions` are known beside Go's own; `variables` (`$labels`) are defined outside of `text`.
+    `functions` are known in addition to Go's own; `variables` (`$labels`) are defined outside `text`.
     """
     if "{{" not in text:
         return None
@@ -54,14 +54,14 @@ def template_problem(text: str, functions: Iterable[str] = (), variables: Iterab
 
 @dataclass(frozen=True, slots=True)
 class TemplateNames:
-    """The templates that a text defines, and those that it uses, each with the offset of its name."""
+    """The templates that a text defines and uses, each with the offset of its name."""
 
     defined: frozenset[str]
     used: tuple[tuple[str, int], ...]
 
 
 def template_names(text: str, functions: Iterable[str] = ()) -> TemplateNames:
-    """The names in `text`, up to where it is no template any more."""
+    """Return the names in `text`, up to the first syntax error."""
     if "{{" not in text:
         return TemplateNames(frozenset(), ())
     parser = _Parser(lex(text), BUILTINS | frozenset(functions), ["$"])
@@ -71,7 +71,7 @@ def template_names(text: str, functions: Iterable[str] = ()) -> TemplateNames:
 
 
 def _without(action: re.Match[str], functions: frozenset[str], variables: Iterable[str]) -> str:
-    """Nothing for an action that is certainly fine, else the action."""
+    """Remove an action that is certainly valid."""
     variable, function = action["variable"], action["function"]
     fine = (variable == "$" or variable in variables) and (function is None or function in functions)
     return "" if fine else action[0]
@@ -151,7 +151,7 @@ class _Parser:
         self._body_of_own(name)
 
     def _body_of_own(self, name: str) -> None:
-        """The body of a definition, which sees no variable from outside."""
+        """Parse the body of a definition, which cannot use outer variables."""
         self.named.add(name)
         outer, self._variables = self._variables, ["$"]
         ranges, self._ranges = self._ranges, 0
@@ -161,7 +161,7 @@ class _Parser:
         if end.text != "end":
             raise self._failure(end, f"unexpected {{{{{end.text}}}}} in definition of {name}")
         self._variables, self._ranges = outer, ranges
-        # Space alone does not count as a definition: a later one may replace it.
+        # A definition with only white space does not count: a later one may replace it.
         filled = any(lexeme.kind != "text" or lexeme.text.strip() for lexeme in body)
         if filled and name in self._defined:
             raise self._failure(end, f"template {name[:40]!r} is defined twice")
@@ -176,7 +176,7 @@ class _Parser:
         return lexeme.text[1:-1]
 
     def _list(self) -> Lexeme:
-        """Everything up to an `end` or `else`, which is returned."""
+        """Parse everything up to an `end` or `else`, and return that."""
         self._enter()
         while self._peek().kind != "eof":
             start = self._at
@@ -237,7 +237,7 @@ class _Parser:
         return None
 
     def _control(self, context: str) -> None:
-        """if, range or with, up to its end."""
+        """Parse if, range or with, up to its end."""
         known = len(self._variables)
         self._pipeline(context, "right")
         self._ranges += context == "range"

@@ -1,4 +1,4 @@
-"""The lexemes of Go's text/template, by https://pkg.go.dev/text/template/parse."""
+"""The tokens of Go's text/template, from https://pkg.go.dev/text/template/parse."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Lexeme(NamedTuple):
-    """One lexeme; `kind` `error` carries a message as its text, and ends the list as `eof` does."""
+    """One token. The last one has the `kind` `eof`, or `error` with a message as its text."""
 
     kind: str
     text: str
@@ -16,7 +16,7 @@ class Lexeme(NamedTuple):
 
 
 class TemplateError(Exception):
-    """The text is no template. Never leaves the grammar."""
+    """The text is not a template. Never leaves the grammar."""
 
     def __init__(self, message: str, offset: int) -> None:
         super().__init__(message)
@@ -57,12 +57,12 @@ _RIGHT = re.compile(r"(?:[ \t\r\n]+-)?\}\}")
 
 
 def lex(text: str) -> list[Lexeme]:
-    """All lexemes of `text`, up to the first that is none."""
+    """Tokenize `text`, stopping at the first invalid character."""
     return _Lexer(text).run()
 
 
 def unquote_problem(text: str) -> str | None:
-    """Why a quoted string or character is none for Go's strconv.Unquote, or None."""
+    """Return why Go's strconv.Unquote refuses a quoted string or character, or None."""
     quote, inner = text[0], text[1:-1]
     plain = _ESCAPES.sub("x", inner.replace(f"\\{quote}", "x"))
     if "\\" in plain or (quote == "'" and len(plain) != 1):
@@ -71,7 +71,7 @@ def unquote_problem(text: str) -> str | None:
 
 
 def number_problem(text: str) -> str | None:
-    """Why a number is none for text/template, or None: it must fit a 64-bit integer, a float or a complex number."""
+    """Return why text/template refuses a number, or None: it must be a 64-bit integer, a float or a complex number."""
     if text.endswith("i"):
         split = max(text.rfind("+", 1), text.rfind("-", 1))
         exponent = split > 0 and text[split - 1] in "eEpP"
@@ -81,7 +81,7 @@ def number_problem(text: str) -> str | None:
         return None
     if not _is_float(text):
         return f"illegal number syntax: {text[:40]!r}"
-    # Without a point and an exponent it was meant as an integer.
+    # Without a point or an exponent, it was meant as an integer.
     return None if any(char in ".eEpP" for char in text) else f"integer overflow: {text[:40]!r}"
 
 
@@ -126,7 +126,7 @@ class _Lexer:
         self._at = end
 
     def _outside(self) -> bool:
-        """Text and comments up to the next action, whose opening is taken; False at the end."""
+        """Skip text and comments up to the next action, including its opening; return False at the end."""
         while (start := self._text.find("{{", self._at)) >= 0:
             if start > self._at:
                 self._emit("text", start)
@@ -149,12 +149,12 @@ class _Lexer:
         self._at = closing.end()
 
     def _inside(self) -> None:
-        """The lexemes of an action, its closing included."""
+        """Tokenize an action, including its closing."""
         while not self._close():
             self._lexeme()
 
     def _close(self) -> bool:
-        """Take the closing of the action, if it is here."""
+        """Consume the closing of the action, if it is here."""
         match = _RIGHT.match(self._text, self._at)
         if match is None:
             return False
@@ -209,7 +209,7 @@ class _Lexer:
         self._emit(kind, match.end())
 
     def _name(self, char: str) -> None:
-        """`.`, `.Field`, `$` or `$variable`."""
+        """Tokenize `.`, `.Field`, `$` or `$variable`."""
         match = _WORD.match(self._text, self._at + 1)
         end = match.end() if match else self._at + 1
         self._check_terminated(end)
@@ -220,7 +220,7 @@ class _Lexer:
         match = _NUMBER.match(self._text, self._at)
         end = match.end() if match else self._at + 1
         if match is not None and not match[0].endswith("i") and self._text[end : end + 1] in ("+", "-"):
-            # A complex number such as 1+2i.
+            # This is a complex number such as 1+2i.
             match = _NUMBER.match(self._text, end)
             end = match.end() if match else end
             match = match if match and match[0].endswith("i") else None

@@ -10,7 +10,7 @@ _LEGACY_TEMPLATE = re.compile(r"(?:(?:[a-zA-Z_]|\$(?:\{\w+\}|\w+))+\w*)+", re.AS
 
 
 def is_utf8(text: str) -> bool:
-    """Whether `text` is UTF-8: what `!!binary` brought in may not be."""
+    """Return whether `text` is UTF-8; text from `!!binary` may not be."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -19,18 +19,18 @@ def is_utf8(text: str) -> bool:
 
 
 def is_label_name(name: str, *, legacy: bool = False) -> bool:
-    """Whether `name` can be a label's."""
+    """Return whether `name` is a valid label name."""
     return bool(_LEGACY_LABEL.fullmatch(name)) if legacy else bool(name) and is_utf8(name)
 
 
 def is_metric_name(name: str, *, legacy: bool = False) -> bool:
-    """Whether `name` can be a metric's."""
+    """Return whether `name` is a valid metric name."""
     return bool(_LEGACY_METRIC.fullmatch(name)) if legacy else bool(name) and is_utf8(name)
 
 
 def is_label_template(name: str, *, legacy: bool = False) -> bool:
-    """Whether `name`, which may refer to groups of a regular expression (`$1`), can become a label's name."""
+    """Return whether `name`, which may refer to groups of a regular expression (`$1`), can become a label name."""
     if not legacy:
         return is_label_name(name)
-    # The expression backtracks without bound on long names that do not fit.
+    # The expression backtracks excessively on long names that do not match.
     return len(name) <= 256 and bool(_LEGACY_TEMPLATE.fullmatch(name))

@@ -1,4 +1,4 @@
-"""Regular expressions of the tools, which are Go's (RE2), anchored as each tool does it."""
+"""Regular expressions of the tools: Go's syntax (RE2), anchored as in each tool."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from apm_s3.validators._query.re2.match import Program, program_of
 from apm_s3.validators._query.re2.parser import Regex, check_re2, parse_re2
 
 PREFIX, SUFFIX = "^(?s:", ")$"
-"""How Prometheus and Alertmanager anchor a regular expression; before 3.0 without the `s`, which changes no verdict."""
+"""How Prometheus and Alertmanager anchor expressions; before 3.0 without `s`, which does not affect validity."""
 _SHOWN = 300
 
 
 def regex_error(expression: str) -> RegexError | None:
-    """Why the tools take `expression` for no regular expression; None when it is one."""
+    """Return why the tools refuse `expression`, or None."""
     return check_re2(expression, PREFIX, SUFFIX)
 
 
 def regex_message(error: RegexError) -> str:
-    """`error` as a report says it."""
+    """Format `error` for a report."""
     reason = error.message if len(error.message) <= _SHOWN else f"{error.message[:_SHOWN]}..."
     return f"invalid regular expression: {reason}"
 
 
 def parse_regex(text: str) -> str:
-    """A regular expression that must match the whole value.
+    """Parse a regular expression that must match the whole value.
 
     Raises:
-        Mismatch: not one of Go.
+        Mismatch: it is not valid in Go.
     """
     if error := regex_error(text):
         raise Mismatch("regex", regex_message(error), error.hint, error.offset)
@@ -35,6 +35,6 @@ def parse_regex(text: str) -> str:
 
 
 def anchored_program(expression: str) -> Program | None:
-    """What runs `expression` on whole values; None where it is wrong, or too large to be run here."""
+    """Return the program that matches `expression` on whole values; None if it is invalid or too large."""
     regex = parse_re2(PREFIX + expression + SUFFIX)
     return program_of(regex) if isinstance(regex, Regex) else None

@@ -1,4 +1,4 @@
-"""URLs as Go's net/url.Parse reads them: far more lenient than a browser, and strict in other places."""
+"""URLs as in Go's net/url.Parse, which is much more lenient than browsers, but stricter in some places."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PORT = re.compile(r"(?::[0-9]*)?")
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """The parts of a parsed URL that rules ask about."""
+    """The parts of a parsed URL that the rules need."""
 
     scheme: str
     host: str
@@ -24,17 +24,17 @@ class Url:
 
 
 class BadUrl(ValueError):
-    """Why a text is no URL for Go."""
+    """The text is not a valid URL in Go."""
 
 
 def parse_url(text: str) -> Url:
-    """The parts of `text`. An empty text is an empty URL.
+    """Parse a URL. An empty text is an empty URL.
 
     Raises:
         BadUrl: Go refuses it.
     """
     if any(ord(char) < 0x20 or ord(char) == 0x7F for char in text):
-        raise BadUrl("a URL has no control characters")
+        raise BadUrl("a URL cannot have control characters")
     rest, _, fragment = text.partition("#")
     _check_escapes(fragment, "fragment")
     scheme, rest = _split_scheme(rest)
@@ -43,7 +43,7 @@ def parse_url(text: str) -> Url:
         if scheme:
             return Url(scheme, "", "", text)
         if ":" in rest.partition("/")[0]:
-            raise BadUrl("the first part of a path has no colon; is the scheme missing (http://...)?")
+            raise BadUrl("the first part of a path cannot have a colon; is the scheme missing (http://...)?")
     host = ""
     if rest.startswith("//") and (scheme or not rest.startswith("///")):
         authority, slash, path = rest[2:].partition("/")
@@ -54,7 +54,7 @@ def parse_url(text: str) -> Url:
 
 def _split_scheme(text: str) -> tuple[str, str]:
     if text.startswith(":"):
-        raise BadUrl("the scheme is missing in front of the colon")
+        raise BadUrl("the scheme before the colon is missing")
     match = _SCHEME.match(text)
     return (match[0][:-1].lower(), text[match.end() :]) if match else ("", text)
 
@@ -70,7 +70,7 @@ def _host(authority: str) -> str:
     elif ":" in host and not _PORT.fullmatch(host[host.rindex(":") :]):
         raise BadUrl("the port is not a number")
     elif not _HOST.fullmatch(host):
-        raise BadUrl("the host has characters that no host name has")
+        raise BadUrl("the host has characters that are not allowed in host names")
     return host
 
 
@@ -82,9 +82,9 @@ def _check_brackets(host: str) -> None:
         raise BadUrl("the port is not a number")
     address = host[1:end].partition("%25")[0]
     if not _HOST.fullmatch(address):
-        raise BadUrl("the host has characters that no host name has")
+        raise BadUrl("the host has characters that are not allowed in host names")
 
 
 def _check_escapes(text: str, part: str) -> None:
     if _BAD_ESCAPE.search(text):
-        raise BadUrl(f"the {part} has a '%' without two hexadecimal digits behind it")
+        raise BadUrl(f"the {part} has a '%' that is not followed by two hexadecimal digits")

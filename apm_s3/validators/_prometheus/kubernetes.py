@@ -25,9 +25,9 @@ _CLIENT_FIELDS = {
 
 
 def check_kubernetes(sd: Struct, context: Context) -> None:
-    """The rules of kubernetes.SDConfig.UnmarshalYAML."""
+    """Check the rules of kubernetes.SDConfig.UnmarshalYAML."""
     if sd.empty("role"):
-        sd.error(context, "role", "required-field", f"the role is missing; allowed are {', '.join(ROLES)}")
+        sd.error(context, "role", "required-field", f"the role is missing; allowed values: {', '.join(ROLES)}")
     elif "role" not in sd.failed and sd.get("role") not in ROLES:
         sd.unknown(context, "role", "Kubernetes role", sd.get("role"), ROLES)
     _check_access(sd, context)
@@ -39,9 +39,9 @@ def _check_access(sd: Struct, context: Context) -> None:
     kubeconfig = not sd.empty("kubeconfig_file")
     custom = _custom_client_field(sd)
     if api_server and kubeconfig:
-        sd.error(context, "kubeconfig_file", "exclusive-fields", "api_server excludes kubeconfig_file")
+        sd.error(context, "kubeconfig_file", "exclusive-fields", "kubeconfig_file cannot be used with api_server")
     if kubeconfig and custom:
-        message = f"kubeconfig_file excludes settings of the HTTP client ({custom})"
+        message = f"settings of the HTTP client ({custom}) cannot be used with kubeconfig_file"
         sd.error(context, custom, "exclusive-fields", message)
     elif not api_server and custom:
         message = f"settings of the HTTP client ({custom}) need api_server"
@@ -50,12 +50,12 @@ def _check_access(sd: Struct, context: Context) -> None:
     if namespaces is not None and namespaces.get("own_namespace"):
         for name, used in (("kubeconfig_file", kubeconfig), ("api_server", api_server)):
             if used:
-                message = f"own_namespace is only for discovery inside the cluster, without {name}"
+                message = f"own_namespace cannot be used with {name}: it is for discovery inside the cluster"
                 namespaces.error(context, "own_namespace", "exclusive-fields", message)
 
 
 def _custom_client_field(sd: Struct) -> str | None:
-    """A field of the HTTP client that is not at its default."""
+    """Return a field of the HTTP client that differs from its default."""
     for name, default in _CLIENT_FIELDS.items():
         if name not in sd.failed and sd.given(name) and sd.get(name) != default:
             return name
@@ -76,9 +76,13 @@ def _check_selectors(sd: Struct, context: Context) -> None:
         role = (selector.get("role") or "") if isinstance(selector, Struct) else ""
         allowed = _allowed_selectors(sd, context)
         if role in seen:
-            sd.error(context, (*where, "role"), "duplicate-name", f"there are several selectors for the role {role!r}")
+            sd.error(
+                context, (*where, "role"), "duplicate-name", f"there is more than one selector for the role {role!r}"
+            )
         elif role not in allowed:
-            message = f"role {sd.get('role')!r} has no selectors for {role[:40]!r}; allowed are {', '.join(allowed)}"
+            message = (
+                f"role {sd.get('role')!r} has no selectors for {role[:40]!r}; allowed values: {', '.join(allowed)}"
+            )
             sd.error(context, (*where, "role"), "enum", message, context.hint(role, allowed))
         seen.add(role)
         if isinstance(selector, Struct):
@@ -100,7 +104,7 @@ def _check_selector(selector: Struct, context: Context) -> None:
 
 
 def field_selector_problem(text: str) -> str | None:
-    """Why `text` is no field selector (`metadata.name=a,status.phase!=Running`), or None."""
+    """Return why `text` is not a field selector (`metadata.name=a,status.phase!=Running`), or None."""
     for term in re.split(r"(?<!\\),", text):
         if not term:
             continue
@@ -120,7 +124,7 @@ _VALUE = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 
 
 def label_selector_problem(text: str) -> str | None:
-    """Why `text` is no label selector (`app=web,tier in (a, b),!legacy`), or None."""
+    """Return why `text` is not a label selector (`app=web,tier in (a, b),!legacy`), or None."""
     tokens = [match["op"] or match["word"] for match in _LABEL_TOKEN.finditer(text.strip())]
     try:
         _Selector(tokens).parse()
@@ -155,7 +159,7 @@ class _Selector:
             if end != ",":
                 raise ValueError(f"found {end[:40]!r}, expected ',' or the end")
             if self._peek() in ("", ","):
-                raise ValueError("found ',' with nothing behind it")
+                raise ValueError("found ',' at the end")
 
     def _requirement(self) -> None:
         negated = self._peek() == "!"
@@ -164,7 +168,7 @@ class _Selector:
         key = self._take()
         match = _KEY.fullmatch(key)
         if match is None or len(match["name"]) > 63 or len(match["prefix"] or "") > 253:
-            raise ValueError(f"{key[:60]!r} is no label key")
+            raise ValueError(f"{key[:60]!r} is not a valid label key")
         if negated or self._peek() in ("", ","):
             return
         operator = self._take()
@@ -179,7 +183,7 @@ class _Selector:
 
     def _value(self, value: str) -> None:
         if len(value) > 63 or not _VALUE.fullmatch(value):
-            raise ValueError(f"{value[:60]!r} is no label value")
+            raise ValueError(f"{value[:60]!r} is not a valid label value")
 
     def _number(self, value: str) -> None:
         if not re.fullmatch(r"[+-]?[0-9]{1,18}", value):
@@ -187,7 +191,7 @@ class _Selector:
 
     def _values(self) -> None:
         if self._take() != "(":
-            raise ValueError("'in' and 'notin' need '(' behind them")
+            raise ValueError("'in' and 'notin' must be followed by '('")
         if self._peek() == ")":
             self._take()
             return

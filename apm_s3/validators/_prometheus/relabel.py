@@ -1,4 +1,4 @@
-"""Relabelling rules: what Prometheus allows in one, and the engine that applies them to a static target."""
+"""Relabelling rules: their validation, and the engine that applies them to static targets."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _DEFAULTS = {"separator": ";", "replacement": "$1", "modulus": 0}
 
 
 def parse_action(text: str) -> str:
-    """An action, whatever its case.
+    """Parse an action in any case.
 
     Raises:
-        Mismatch: an unknown one.
+        Mismatch: unknown action.
     """
     if text.lower() not in ACTIONS:
         raise Mismatch.unknown("relabel action", text, ACTIONS)
@@ -32,7 +32,7 @@ def parse_action(text: str) -> str:
 
 
 def parse_label_name(text: str) -> str:
-    """A label's name.
+    """Parse a label name.
 
     Raises:
         Mismatch: empty, or not UTF-8.
@@ -43,9 +43,9 @@ def parse_label_name(text: str) -> str:
 
 
 def check_relabel(rule: Struct, context: Context, *, legacy: bool = False) -> bool:
-    """The rules of relabel.Config.Validate; `legacy` for label names of the legacy alphabet only.
+    """Check the rules of relabel.Config.Validate; `legacy` allows only label names of the legacy alphabet.
 
-    False when one of them is broken, so that the rule cannot be applied.
+    Return False if the rule is invalid, so that it cannot be applied.
     """
     before = context.count
     _check(rule, context, legacy)
@@ -61,7 +61,7 @@ def _check(rule: Struct, context: Context, legacy: bool) -> None:
         return
     for index, name in rule.strings("source_labels"):
         if legacy and name and not is_label_name(name, legacy=True):
-            rule.error(context, ("source_labels", index), "label-name", f"{name[:80]!r} is no label name")
+            rule.error(context, ("source_labels", index), "label-name", f"{name[:80]!r} is not a valid label name")
     if action == "hashmod" and rule.empty("modulus"):
         rule.error(context, "modulus", "required-field", "action hashmod needs a modulus above 0")
     if action in _NEED_TARGET and rule.empty("target_label"):
@@ -77,11 +77,11 @@ def _check_target(rule: Struct, action: str, context: Context, legacy: bool) -> 
         template = action == "replace" and "$" in target
         fits = is_label_template(target, legacy=legacy) if template else is_label_name(target, legacy=legacy)
         if not fits:
-            message = f"{target[:80]!r} is no label name, which action {action} needs"
+            message = f"action {action} needs a label name, and {target[:80]!r} is not a valid one"
             rule.error(context, "target_label", "label-name", message)
     replacement = rule.get("replacement", "$1") or ""
     if action == "labelmap" and not is_label_template(replacement, legacy=legacy):
-        message = f"{replacement[:80]!r} cannot become a label name, which action labelmap needs"
+        message = f"action labelmap needs a label name, and {replacement[:80]!r} cannot become one"
         rule.error(context, "replacement", "label-name", message)
 
 
@@ -98,7 +98,7 @@ def _check_forbidden(rule: Struct, action: str, context: Context) -> None:
     else:
         return
     for name in extra:
-        rule.error(context, name, "relabel-action-args", f"action {action} takes only {allowed}, not {name}")
+        rule.error(context, name, "relabel-action-args", f"action {action} allows only {allowed}, not {name}")
 
 
 def _is_default(rule: Struct, name: str) -> bool:
@@ -106,7 +106,7 @@ def _is_default(rule: Struct, name: str) -> bool:
 
 
 def apply_rules(labels: dict[str, str], rules: list[Struct]) -> dict[str, str] | None:
-    """`labels` after `rules`; None where a rule drops the target. Each must have a `rule_program`."""
+    """Apply `rules` to `labels`; None if a rule drops the target. Each rule must have a `rule_program`."""
     for rule in rules:
         kept = _apply(labels, rule)
         if kept is None:
@@ -116,7 +116,7 @@ def apply_rules(labels: dict[str, str], rules: list[Struct]) -> dict[str, str] |
 
 
 def rule_program(rule: Struct) -> Program | None:
-    """What runs the regular expression of `rule`; None where it cannot be run here."""
+    """Return the program for the regular expression of `rule`; None if it cannot be run here."""
     return anchored_program(rule.get("regex", "(.*)") or "")
 
 
@@ -172,7 +172,7 @@ _REFERENCE = re.compile(r"\$(?:\$|\{(\w+)\}|(\w+))", re.ASCII)
 
 
 def expand(template: str, match: Match) -> str:
-    """`template` with `$1`, `${name}` and `$$` replaced as Go's Regexp.Expand does: unknown groups are empty."""
+    """Replace `$1`, `${name}` and `$$` in `template` as Go's Regexp.Expand does: unknown groups are empty."""
 
     def group(reference: re.Match[str]) -> str:
         if reference[0] == "$$":

@@ -44,10 +44,10 @@ _BACKOFFS = {"min_backoff": 30 * 10**6, "max_backoff": 5 * SECOND}
 
 
 def parse_alertmanager_version(text: str) -> str:
-    """The version of Alertmanager's API.
+    """Parse the version of Alertmanager's API.
 
     Raises:
-        Mismatch: one that Prometheus does not speak.
+        Mismatch: Prometheus does not support it.
     """
     if text not in ("v1", "v2"):
         raise Mismatch("enum", f"unknown Alertmanager API version {text[:40]!r}; only v2 is supported")
@@ -55,10 +55,10 @@ def parse_alertmanager_version(text: str) -> str:
 
 
 def parse_translation(text: str) -> str:
-    """How OTLP names are translated.
+    """Parse the strategy for translating OTLP names.
 
     Raises:
-        Mismatch: an unknown way.
+        Mismatch: unknown strategy.
     """
     if text not in (*_TRANSLATIONS, ""):
         raise Mismatch.unknown("translation strategy", text, _TRANSLATIONS)
@@ -66,10 +66,10 @@ def parse_translation(text: str) -> str:
 
 
 def parse_client_type(text: str) -> str:
-    """How traces are sent.
+    """Parse the protocol for sending traces.
 
     Raises:
-        Mismatch: neither http nor grpc.
+        Mismatch: it is neither http nor grpc.
     """
     if text not in ("http", "grpc"):
         raise Mismatch.unknown("client_type", text, ("http", "grpc"))
@@ -77,7 +77,7 @@ def parse_client_type(text: str) -> str:
 
 
 def check_remote_write(target: Struct, context: Context) -> None:
-    """The rules of RemoteWriteConfig.UnmarshalYAML."""
+    """Check the rules of RemoteWriteConfig.UnmarshalYAML."""
     _check_url(target, context)
     check_no_nulls(target, "write_relabel_configs", "relabelling rule", context)
     check_headers(target, context)
@@ -90,7 +90,7 @@ def check_remote_write(target: Struct, context: Context) -> None:
 
 
 def _ways_to_authenticate(target: Struct) -> list[str]:
-    """The fields that say how to authenticate; a bearer token stands for authorization."""
+    """Return the fields that set authentication; a bearer token counts as authorization."""
     used = [name for name in _AUTH if target.has(name)]
     if not {"authorization", "basic_auth", "oauth2"} & set(used):
         used = [name for name in ("bearer_token", "bearer_token_file") if target.get(name)][:1] + used
@@ -98,7 +98,7 @@ def _ways_to_authenticate(target: Struct) -> list[str]:
 
 
 def check_remote_read(target: Struct, context: Context) -> None:
-    """The rules of RemoteReadConfig.UnmarshalYAML."""
+    """Check the rules of RemoteReadConfig.UnmarshalYAML."""
     _check_url(target, context)
     check_headers(target, context)
     check_label_names(target, "required_matchers", context, legacy=context.is_before(UTF8_NAMES))
@@ -110,17 +110,17 @@ def _check_url(target: Struct, context: Context) -> None:
 
 
 def check_headers(target: Struct, context: Context) -> None:
-    """No header of `headers` may be one that Prometheus sets itself."""
+    """Check that `headers` has no header that Prometheus sets itself."""
     for name in target.get("headers") or ():
         if name.lower() == "authorization":
-            message = "authorization is set with basic_auth, authorization or the like, not as a header"
+            message = "set authorization with basic_auth, authorization or another such field, not as a header"
             target.error(context, ("headers", name), "reserved-header", message)
         elif name.lower() in _RESERVED_HEADERS:
             target.error(context, ("headers", name), "reserved-header", f"{name!r} is a reserved header")
 
 
 def check_queue(queue: Struct, context: Context) -> None:
-    """Counts above zero, and lower bounds below upper ones."""
+    """Check that numbers are above 0, and minimums below maximums."""
     if context.is_before(QUEUE_BOUNDS):
         return
     for name, default in _QUEUE_DEFAULTS.items():
@@ -134,16 +134,16 @@ def check_queue(queue: Struct, context: Context) -> None:
 
 
 def check_sigv4(sigv4: Struct, context: Context) -> None:
-    """Both keys or none, and an external id only with a role."""
+    """Check that both keys or none are set, and that an external id has a role."""
     if sigv4.empty("access_key") != sigv4.empty("secret_key") and not {"access_key", "secret_key"} & sigv4.failed:
         where = "secret_key" if sigv4.empty("access_key") else "access_key"
-        sigv4.error(context, where, "required-field", "access_key and secret_key are set together or not at all")
+        sigv4.error(context, where, "required-field", "access_key and secret_key must be set together")
     if not sigv4.empty("external_id") and sigv4.empty("role_arn"):
         sigv4.error(context, "external_id", "required-field", "external_id needs role_arn")
 
 
 def check_azuread(azure: Struct, context: Context) -> None:
-    """One way to authenticate, with well-formed ids."""
+    """Check that there is one way to authenticate, and the format of ids."""
     cloud = azure.get("cloud") or "AzurePublic"
     if cloud not in _CLOUDS:
         azure.unknown(context, "cloud", "cloud", cloud, _CLOUDS)
@@ -176,29 +176,31 @@ def _check_azure_method(method: Struct, name: str, context: Context) -> None:
 
 
 def check_alertmanager(target: Struct, context: Context) -> None:
-    """The rules of AlertmanagerConfig.UnmarshalYAML."""
+    """Check the rules of AlertmanagerConfig.UnmarshalYAML."""
     if target.get("api_version") == "v1" and not context.is_before(WITHOUT_ALERTMANAGER_V1):
         target.error(context, "api_version", "enum", "Alertmanager API v1 was removed in Prometheus 3; use v2")
     used = _ways_to_authenticate(target)
     if "sigv4" in used and len(used) > 1:
-        target.error(context, "sigv4", "auth-exclusive", "sigv4 excludes basic_auth, authorization and oauth2")
+        target.error(
+            context, "sigv4", "auth-exclusive", "sigv4 cannot be used with basic_auth, authorization or oauth2"
+        )
     for field in ("relabel_configs", "alert_relabel_configs"):
         check_no_nulls(target, field, "relabelling rule", context)
     check_static_targets(target, context)
 
 
 def check_alerting(alerting: Struct, context: Context) -> None:
-    """No null entries."""
+    """Check that there are no null entries."""
     check_no_nulls(alerting, "alert_relabel_configs", "relabelling rule", context)
-    # Prometheus does not check this one: it crashes.
+    # Prometheus does not check this, and crashes.
     check_no_nulls(alerting, "alertmanagers", "section in alertmanagers", context)
 
 
 def check_otlp(otlp: Struct, context: Context) -> None:
-    """The rules of OTLPConfig.UnmarshalYAML."""
+    """Check the rules of OTLPConfig.UnmarshalYAML."""
     every = bool(otlp.get("promote_all_resource_attributes"))
     if every and otlp.get("promote_resource_attributes"):
-        message = "promote_all_resource_attributes excludes promote_resource_attributes"
+        message = "promote_resource_attributes cannot be used with promote_all_resource_attributes"
         otlp.error(context, "promote_resource_attributes", "exclusive-fields", message)
     if otlp.get("ignore_resource_attributes") and not every:
         message = "ignore_resource_attributes needs promote_all_resource_attributes"
@@ -215,39 +217,39 @@ def check_otlp(otlp: Struct, context: Context) -> None:
 
 
 def check_otlp_with_global(otlp: Struct, settings: Struct | None, context: Context) -> None:
-    """Translations that keep UTF-8 names do not go with the legacy scheme."""
+    """Check that translations that keep UTF-8 names are not used with the legacy scheme."""
     if otlp.get("translation_strategy") in _UTF8_TRANSLATIONS and is_legacy(None, settings):
         message = "this translation strategy keeps UTF-8 names, but the global validation scheme is legacy"
         otlp.error(context, "translation_strategy", "cross-section", message)
 
 
 def check_tsdb(tsdb: Struct, context: Context) -> None:
-    """Retention and chunk encoding within their bounds."""
+    """Check the limits of retention, and the chunk encoding."""
     if (retention := tsdb.struct("retention")) is not None:
         if (retention.get("size") or 0) < 0:
             retention.error(context, "size", "out-of-range", "the retention size cannot be negative")
         if not 0 <= (retention.get("percentage") or 0) <= 100:
-            retention.error(context, "percentage", "out-of-range", "the retention percentage is from 0 to 100")
+            retention.error(context, "percentage", "out-of-range", "the retention percentage must be from 0 to 100")
     chunks = tsdb.struct("chunk_encoding")
     if chunks is not None and chunks.get("floats") not in (None, "", "xor", "xor2"):
-        chunks.error(context, "floats", "enum", "chunk_encoding.floats is xor or xor2")
+        chunks.error(context, "floats", "enum", "chunk_encoding.floats must be xor or xor2")
 
 
 def check_tracing(tracing: Struct, context: Context) -> None:
-    """The rules of TracingConfig.UnmarshalYAML."""
+    """Check the rules of TracingConfig.UnmarshalYAML."""
     check_headers(tracing, context)
     if tracing.empty("endpoint"):
         tracing.error(context, "endpoint", "required-field", "tracing needs an endpoint")
     if tracing.get("compression") not in (None, "", "gzip"):
-        tracing.error(context, "compression", "enum", "unknown compression; allowed is gzip")
+        tracing.error(context, "compression", "enum", "unknown compression; use gzip")
 
 
 def check_names(targets: list[Struct], what: str, context: Context) -> None:
-    """Names that are given must differ."""
+    """Check that names are unique."""
     names: set[str] = set()
     for target in targets:
         name = target.get("name")
         if name and name in names:
-            message = f"there are several {what} configurations with the name {name[:80]!r}"
+            message = f"there is more than one {what} configuration with the name {name[:80]!r}"
             target.error(context, "name", "duplicate-name", message)
         names.add(name)

@@ -1,4 +1,4 @@
-"""A file of rules, read as rulefmt reads it."""
+"""Rule files, read as in rulefmt."""
 
 from __future__ import annotations
 

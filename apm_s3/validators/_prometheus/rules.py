@@ -26,11 +26,11 @@ TEMPLATE_VARIABLES = ("$labels", "$externalLabels", "$externalURL", "$value")
 
 
 ExpressionCheck = Callable[[Struct, str, Context], None]
-"""Reports what is wrong with a rule's expression, which is not empty."""
+"""Reports problems in a rule's expression, which is not empty."""
 
 
 def check_promql(rule: Struct, expression: str, context: Context) -> None:
-    """The expression is PromQL."""
+    """Check that the expression is PromQL."""
     try:
         parse(expression, context.target)
     except QueryProblem as exc:
@@ -38,14 +38,14 @@ def check_promql(rule: Struct, expression: str, context: Context) -> None:
 
 
 def check_groups(file: Struct, context: Context, check_expression: ExpressionCheck = check_promql) -> None:
-    """The rules of rulefmt.RuleGroups.Validate."""
+    """Check the rules of rulefmt.RuleGroups.Validate."""
     names: set[str] = set()
     for _, group in file.structs("groups"):
         if group.empty("name"):
             group.error(context, "name", "required-field", "a group needs a name")
         name = group.get("name")
         if name and name in names:
-            group.error(context, "name", "duplicate-name", f"there are several groups with the name {name[:80]!r}")
+            group.error(context, "name", "duplicate-name", f"there is more than one group with the name {name[:80]!r}")
         names.add(name)
         _check_labels(group, context)
         for _, rule in group.structs("rules"):
@@ -70,7 +70,11 @@ def _check_rule(rule: Struct, context: Context, check_expression: ExpressionChec
     for name in rule.get("annotations") or ():
         if not is_label_name(name, legacy=legacy):
             rule.error(
-                context, ("annotations", name), "label-name", f"{name[:80]!r} is no annotation name", at_key=True
+                context,
+                ("annotations", name),
+                "label-name",
+                f"{name[:80]!r} is not a valid annotation name",
+                at_key=True,
             )
     if alert:
         functions = known_in(context, TEMPLATE_FUNCTIONS)
@@ -81,11 +85,11 @@ def _check_rule(rule: Struct, context: Context, check_expression: ExpressionChec
 def _check_recording(rule: Struct, record: str, context: Context) -> None:
     for field in ("annotations", "for", "keep_firing_for"):
         if rule.get(field):
-            rule.error(context, field, "exclusive-fields", f"a recording rule has no {field}")
+            rule.error(context, field, "exclusive-fields", f"a recording rule cannot have {field}")
     if not is_metric_name(record, legacy=context.is_before(UTF8_NAMES)):
-        rule.error(context, "record", "name-validity", f"{record[:80]!r} is no metric name")
+        rule.error(context, "record", "name-validity", f"{record[:80]!r} is not a valid metric name")
     elif "{" in record or "}" in record:
-        message = f"the name {record[:80]!r} has braces; should it be in expr?"
+        message = f"the name {record[:80]!r} has braces; was it meant for expr?"
         rule.error(context, "record", "name-validity", message)
 
 
@@ -93,10 +97,14 @@ def _check_labels(owner: Struct, context: Context) -> None:
     for name, value in (owner.get("labels") or {}).items():
         if not is_label_name(name, legacy=context.is_before(UTF8_NAMES)) or name == "__name__":
             owner.error(
-                context, ("labels", name), "label-name", f"{name[:80]!r} is no label name for a rule", at_key=True
+                context,
+                ("labels", name),
+                "label-name",
+                f"{name[:80]!r} is not a valid label name in a rule",
+                at_key=True,
             )
         if isinstance(value, str) and not is_utf8(value):
-            owner.error(context, ("labels", name), "label-value", "the value of a label is UTF-8")
+            owner.error(context, ("labels", name), "label-value", "a label value must be UTF-8")
 
 
 def _check_templates(rule: Struct, field: str, functions: frozenset[str], context: Context) -> None:

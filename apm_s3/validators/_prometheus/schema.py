@@ -41,7 +41,7 @@ _HOOKS: dict[str, tuple[Hook, ...]] = {
 
 @cache
 def config_schema() -> Schema:
-    """The types of prometheus.yml, read with yaml.v2."""
+    """Return the types of prometheus.yml, read with yaml.v2."""
     table = load_table("prometheus")
     return Schema(
         table,
@@ -64,6 +64,6 @@ def config_schema() -> Schema:
 
 @cache
 def rules_schema() -> Schema:
-    """The types of rule files, read with yaml.v3."""
+    """Return the types of rule files, read with yaml.v3."""
     hooks = {RULES: (check_groups,)}
     return Schema(load_table("prometheus"), scalars=prometheus_common.SCALARS, hooks=hooks, gates=GATES, yaml=3)

@@ -21,10 +21,10 @@ DEFAULT_INTERVAL, DEFAULT_TIMEOUT = MINUTE, 10 * SECOND
 
 
 def parse_validation_scheme(text: str) -> str:
-    """`legacy`, `utf8`, or nothing.
+    """Parse `legacy`, `utf8`, or nothing.
 
     Raises:
-        Mismatch: another one.
+        Mismatch: unknown scheme.
     """
     if text not in _VALIDATION_SCHEMES:
         raise Mismatch.unknown("metric name validation scheme", text, _VALIDATION_SCHEMES[1:])
@@ -32,7 +32,7 @@ def parse_validation_scheme(text: str) -> str:
 
 
 def check_global(settings: Struct, context: Context) -> None:
-    """The rules of GlobalConfig.UnmarshalYAML."""
+    """Check the rules of GlobalConfig.UnmarshalYAML."""
     interval = settings.get("scrape_interval") or DEFAULT_INTERVAL
     if "scrape_interval" not in settings.failed and (settings.get("scrape_timeout") or 0) > interval:
         message = "the global scrape_timeout is greater than the scrape_interval"
@@ -43,27 +43,29 @@ def check_global(settings: Struct, context: Context) -> None:
     )
     for name, value in (settings.get("external_labels") or {}).items():
         if isinstance(value, str) and not is_utf8(value):
-            settings.error(context, ("external_labels", name), "label-value", "the value of a label is UTF-8")
+            settings.error(context, ("external_labels", name), "label-value", "a label value must be UTF-8")
 
 
 def check_group(group: Struct, context: Context) -> None:
-    """A group of targets has labels that can be."""
+    """Check the labels of a target group."""
     check_label_names(group, "labels", context, legacy=context.is_before(UTF8_NAMES))
 
 
 def check_label_names(struct: Struct, field: str, context: Context, *, legacy: bool = False) -> None:
-    """Report the keys of a mapping of labels that are no label names."""
+    """Report the keys of a mapping of labels that are not valid label names."""
     for name in struct.get(field) or ():
         if field == "labels" and not name and "" not in struct.place(field)[0].entries:
-            # The names of a LabelSet check themselves, unless they are null.
+            # Go checks the names of a LabelSet when it decodes them, unless they are null.
             continue
         if not is_label_name(name, legacy=legacy):
-            message = f"{name[:80]!r} is no label name ([a-zA-Z_][a-zA-Z0-9_]*)" if name else "a label name is empty"
+            message = (
+                f"{name[:80]!r} is not a valid label name ([a-zA-Z_][a-zA-Z0-9_]*)" if name else "a label name is empty"
+            )
             struct.error(context, (field, name), "label-name", message, at_key=True)
 
 
 def check_scrape_config(job: Struct, context: Context) -> None:
-    """What a scrape configuration must hold by itself."""
+    """Check one scrape configuration by itself."""
     if job.empty("job_name"):
         job.error(context, "job_name", "required-field", "job_name is empty")
     _check_protocols(job, context)
@@ -76,7 +78,7 @@ def check_scrape_config(job: Struct, context: Context) -> None:
 
 
 def check_static_targets(owner: Struct, context: Context) -> None:
-    """No entry of any discovery is null; without relabelling rules a static target is an address, never a URL."""
+    """Check that no discovery entry is null, and that static targets without relabelling are addresses, not URLs."""
     for field in owner.values:
         if field == "static_configs" or field.endswith("_sd_configs"):
             check_no_nulls(owner, field, f"section in {field}", context)
@@ -90,13 +92,13 @@ def check_static_targets(owner: Struct, context: Context) -> None:
 
 
 def address_message(target: str) -> str:
-    """Why a URL is no target, without the password that it may hold."""
+    """Explain why a URL is not a valid target, without showing a password in it."""
     shown = re.sub(r"//[^/]*@", "//…@", target)[:80]
-    return f"{shown!r} is no host and port; a target has no scheme and no path"
+    return f"{shown!r} is not host:port; a target has no scheme and no path"
 
 
 def check_no_nulls(owner: Struct, field: str, what: str, context: Context) -> None:
-    """Report the null entries of a list."""
+    """Report null entries in a list."""
     for index, item in enumerate(owner.get(field) or ()):
         if item is None:
             owner.error(context, (field, index), "null-section", f"empty or null {what}")
@@ -107,7 +109,7 @@ def _check_protocols(owner: Struct, context: Context) -> None:
     if protocols is None:
         return
     if not protocols:
-        message = f"scrape_protocols cannot be empty; allowed are {', '.join(PROTOCOLS)}"
+        message = f"scrape_protocols cannot be empty; allowed values: {', '.join(PROTOCOLS)}"
         owner.error(context, "scrape_protocols", "required-field", message)
     seen: set[str] = set()
     for index, protocol in owner.strings("scrape_protocols"):
@@ -119,21 +121,21 @@ def _check_protocols(owner: Struct, context: Context) -> None:
 
 
 def is_legacy(owner: Struct | None, above: Struct | None) -> bool:
-    """Whether names follow the legacy scheme, by `owner`, else by the one `above` it."""
+    """Return whether `owner`, or else the struct `above` it, selects the legacy naming scheme."""
     own = (owner.get("metric_name_validation_scheme") if owner else None) or ""
     inherited = (above.get("metric_name_validation_scheme") if above else None) or ""
     return (own or inherited) == "legacy"
 
 
 def check_jobs(jobs: Iterable[Struct], settings: Struct | None, context: Context) -> None:
-    """What scrape configurations must be under `global`, and among themselves."""
+    """Check scrape configurations with the `global` section, and for unique names."""
     names: set[str] = set()
     for job in jobs:
         _check_timeout(job, settings, context)
         _check_escaping(job, settings, context)
         name = job.get("job_name")
         if name and name in names:
-            message = f"there are several scrape configurations with the job name {name[:80]!r}"
+            message = f"there is more than one scrape configuration with the job name {name[:80]!r}"
             job.error(context, "job_name", "duplicate-name", message)
         names.add(name)
 
@@ -144,7 +146,7 @@ def _check_timeout(job: Struct, settings: Struct | None, context: Context) -> No
     inherited = (settings.get("scrape_interval") if settings else None) or DEFAULT_INTERVAL
     interval = job.get("scrape_interval") or inherited
     if "scrape_interval" not in job.failed and (job.get("scrape_timeout") or 0) > interval:
-        message = "the scrape_timeout is greater than the scrape_interval (its own or the global one)"
+        message = "the scrape_timeout is greater than the scrape_interval (of the job or the global one)"
         job.error(context, "scrape_timeout", "timeout-over-interval", message)
 
 
@@ -159,12 +161,12 @@ def _check_escaping(job: Struct, settings: Struct | None, context: Context) -> N
     if scheme and scheme not in _ESCAPING_SCHEMES:
         where[0].unknown(context, where[1], "metric name escaping scheme", scheme, _ESCAPING_SCHEMES)
     elif scheme == "allow-utf-8" and legacy:
-        message = "UTF-8 metric names are asked for, but the validation scheme is legacy"
+        message = "UTF-8 metric names are requested, but the validation scheme is legacy"
         where[0].error(context, where[1], "cross-section", message)
 
 
 def check_escaping_of_global(settings: Struct, context: Context) -> None:
-    """The escaping scheme of `global` is known, and fits its validation scheme."""
+    """Check the escaping scheme of `global`, and that it is compatible with its validation scheme."""
     scheme = settings.get("metric_name_escaping_scheme") or ""
     if scheme and scheme not in _ESCAPING_SCHEMES:
         field = "metric_name_escaping_scheme"

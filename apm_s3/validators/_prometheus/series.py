@@ -39,17 +39,17 @@ _RESETS = ("unknown", "reset", "not_reset", "gauge")
 
 
 def check_series(text: str, release: Version | None) -> None:
-    """Refuse a text that is no series, such as `up{job="a"}`; values may follow.
+    """Check that a text is a series such as `up{job="a"}`; values may follow.
 
     Raises:
-        QueryProblem: not so.
+        QueryProblem: it is not a series.
     """
     match = _SERIES.match(text)
     if match is None or not (match["name"] or match["labels"]):
         raise QueryProblem("expected the name of a metric or labels in braces", 0, len(text))
     name, labels = match["name"], match["labels"]
     if name and (name in NO_METRIC or name.lower() in _NUMBERS):
-        raise QueryProblem(f"{name!r} cannot be the name of a metric", match.start("name"), match.end("name"))
+        raise QueryProblem(f"{name!r} is not a valid metric name", match.start("name"), match.end("name"))
     if labels:
         _check_labels(text[: match.end()], match, release)
     if text[match.end() :].strip():
@@ -57,10 +57,10 @@ def check_series(text: str, release: Version | None) -> None:
 
 
 def check_metric(text: str, release: Version | None) -> None:
-    """Refuse what is no series, or has values.
+    """Check that a text is a series without values.
 
     Raises:
-        QueryProblem: not so.
+        QueryProblem: it is not.
     """
     match = _SERIES.fullmatch(text.rstrip())
     if match is None:
@@ -70,7 +70,7 @@ def check_metric(text: str, release: Version | None) -> None:
 
 
 def _check_labels(series: str, match: re.Match[str], release: Version | None) -> None:
-    """As the selector of a query, which it is but for the operators."""
+    """Check labels like a selector of a query, which they are except for the operators."""
     start = match.start("labels")
     inner = match["labels"][1:-1].strip()
     if not inner:
@@ -78,24 +78,24 @@ def _check_labels(series: str, match: re.Match[str], release: Version | None) ->
             raise QueryProblem("a series needs a name or a label", start, match.end("labels"))
         return
     if release is not None and release < QUOTED_NAMES and re.match(r"[\"'`]", inner):
-        raise QueryProblem("a name in quotes is known from 3.0 on", start + 1, start + 2)
-    # The name may be a keyword, and a value may be empty: neither is one of a selector.
+        raise QueryProblem("quoted names are supported since 3.0", start + 1, start + 2)
+    # Unlike in a selector, the name may be a keyword, and values may be empty.
     tree = parse(("x" * start)[1:] + "x" + series[start:] if start else series, release)
     found = tree.matchers if isinstance(tree, Selector) else ()
     seen: set[str] = set()
     for matcher in found:
         if matcher.op != "=":
-            raise QueryProblem(f"a series has labels, and no {matcher.op}", matcher.start, matcher.end, "write =")
+            raise QueryProblem(f"labels of a series cannot use {matcher.op}", matcher.start, matcher.end, "write =")
         if matcher.name in seen:
             raise QueryProblem(f"label {matcher.name[:80]!r} is given twice", matcher.start, matcher.end)
         seen.add(matcher.name)
 
 
 def check_values(text: str, start: int, release: Version | None) -> None:
-    """Refuse what are no values, such as `1 2 3`, `0+10x5`, `_x3` or `{{schema:1 count:2}}`.
+    """Check values such as `1 2 3`, `0+10x5`, `_x3` or `{{schema:1 count:2}}`.
 
     Raises:
-        QueryProblem: not so.
+        QueryProblem: they are not valid.
     """
     at = start
     while True:
@@ -107,7 +107,7 @@ def check_values(text: str, start: int, release: Version | None) -> None:
         if item is None:
             word = _WORD.match(text, at)
             end = word.end() if word else at + 1
-            message = f"{text[at:end][:40]!r} is no value of a series"
+            message = f"{text[at:end][:40]!r} is not a valid value of a series"
             hint = "write 1, 1x5 for six equal values, 0+10x5 for rising ones, _ for none, stale"
             raise QueryProblem(message, at, end, hint)
         for histogram in re.finditer(_HISTOGRAM, item[0]):
@@ -124,10 +124,12 @@ def _check_histogram(inner: str, start: int, release: Version | None) -> None:
         if pair is None or pair[1] not in known:
             shown = inner[at:].strip()[:40]
             begin = start + at + len(inner[at:]) - len(inner[at:].lstrip())
-            raise QueryProblem(f"{shown!r} is no part of a histogram; known are {', '.join(known)}", begin, begin + 1)
+            raise QueryProblem(
+                f"{shown!r} is not a field of a histogram; known fields: {', '.join(known)}", begin, begin + 1
+            )
         if not _fits(pair[1], pair[2]):
             begin = start + pair.start(2)
-            raise QueryProblem(f"{pair[2][:40]!r} does not fit {pair[1]}", begin, start + pair.end(2))
+            raise QueryProblem(f"{pair[2][:40]!r} is not a valid value of {pair[1]}", begin, start + pair.end(2))
         at = pair.end()
 
 

@@ -1,4 +1,4 @@
-"""Files of file_sd_configs: lists of target groups, in YAML or, with Go's rules, in JSON.
+"""Files of file_sd_configs: lists of target groups, in YAML or in JSON with Go's rules.
 
 https://prometheus.io/docs/prometheus/latest/configuration/configuration/#file_sd_config.
 """
@@ -21,7 +21,7 @@ _FIELDS = ("targets", "labels")
 
 
 def is_json(name: str | None) -> bool:
-    """Whether Prometheus reads a file of this name as JSON."""
+    """Return whether Prometheus reads a file of this name as JSON."""
     return name is not None and name.lower().endswith(".json")
 
 
@@ -29,18 +29,18 @@ def check_target_file(source: Source, context: Context) -> None:
     """Report the problems of one file."""
     for group, node, path in _groups(source, context):
         if group is None:
-            context.error(node, path, "null-section", "empty or null group of targets")
+            context.error(node, path, "null-section", "empty or null target group")
 
 
 def groups_of(source: Source, context: Context) -> list[Struct]:
-    """The groups of targets in a file, those that are right."""
+    """Return the valid target groups in a file."""
     return [group for group, _, _ in _groups(source, context) if isinstance(group, Struct)]
 
 
 def _groups(source: Source, context: Context) -> Iterator[tuple[Any, Node, Path]]:
     as_json = is_json(source.name)
     if as_json and source.has_mark:
-        context.add(Issue(Severity.ERROR, "", 1, 1, "json-syntax", "a byte order mark has no place in JSON"))
+        context.add(Issue(Severity.ERROR, "", 1, 1, "json-syntax", "JSON cannot begin with a byte order mark"))
         return
     document = source.document("json", last_wins=True) if as_json else source.document("yaml", library="v2")
     root = take_issues(document, context)
@@ -55,14 +55,14 @@ def _listed(decoded: Any) -> list[Any]:
     return decoded if isinstance(decoded, list) else []
 
 
-# -- JSON as Go's encoding/json decodes it: names of fields in any case, texts only from texts, null for anything
+# -- JSON as Go's encoding/json decodes it: field names in any case, text only from strings, null for anything
 
 
 def _decode_json(root: Node, path: Path, context: Context) -> Any:
     if _is_null(root):
         return None
     if root.kind != SEQUENCE:
-        return wrong_type(root, path, context, "a list of groups of targets")
+        return wrong_type(root, path, context, "a list of target groups")
     return [_group(node, (path, index), context) for index, node in enumerate(root.items)]
 
 
@@ -76,7 +76,7 @@ def _group(node: Node, path: Path, context: Context) -> Any:
     for name, (key, value) in node.entries.items():
         field = next((field for field in _FIELDS if name.casefold() == field), None)
         if field is None:
-            message = f"unknown field {name[:80]!r}; known here: {', '.join(_FIELDS)}"
+            message = f"unknown field {name[:80]!r}; known fields: {', '.join(_FIELDS)}"
             context.error(key, (path, name), "unknown-field", message, context.hint(name, _FIELDS))
             continue
         named.entries[field] = (key, value)
@@ -110,7 +110,7 @@ def _text(node: Node, path: Path, context: Context) -> Any:
     if _is_null(node):
         return ""
     if node.kind != SCALAR or node.plain:
-        return wrong_type(node, path, context, "a text in quotes")
+        return wrong_type(node, path, context, "text in quotes")
     return node.text
 
 

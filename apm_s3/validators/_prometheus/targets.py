@@ -1,4 +1,4 @@
-"""Targets after relabelling, as promtool computes them: each one that is kept needs an address."""
+"""Targets after relabelling, as promtool computes them: each kept target needs an address."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from apm_s3.validators._prometheus.gates import ADDRESSES_WITHOUT_PORT
 from apm_s3.validators._prometheus.relabel import apply_rules, rule_program
 from apm_s3.validators._prometheus.scrape import DEFAULT_INTERVAL, DEFAULT_TIMEOUT, address_message
 
-_UNKNOWN = "the targets of a job were not relabelled: a regular expression is too large to be run here"
+_UNKNOWN = "the targets of a job were not relabelled: a regular expression is too large"
 _NO_PORT = re.compile(r"[^:\[\]]*|\[[^\]]*\]")
 _MAX_STEPS = 50_000
 _SLOW = 50
@@ -21,7 +21,7 @@ _SLOW = 50
 def check_targets(job: Struct, settings: Struct | None, broken: set[int], context: Context) -> None:
     """Report the static targets of a scrape configuration that Prometheus would not scrape.
 
-    `broken` holds the ids of relabelling rules that have been reported.
+    `broken` has the ids of relabelling rules that have been reported.
     """
     check_groups_of_job(job, settings, [group for _, group in job.structs("static_configs")], context, broken)
 
@@ -68,7 +68,7 @@ def check_alertmanager_groups(
 
 
 def _targets(groups: list[Struct]) -> Iterator[tuple[Struct, dict[str, str], int, str]]:
-    """Each target with its group, the labels of that, and its index."""
+    """Yield each target with its group, the labels of the group, and its index."""
     for group in groups:
         labels = group.get("labels") or {}
         shared = {name: value for name, value in labels.items() if isinstance(value, str) and value}
@@ -77,7 +77,7 @@ def _targets(groups: list[Struct]) -> Iterator[tuple[Struct, dict[str, str], int
 
 
 def _usable_rules(owner: Struct, broken: Collection[int]) -> list[Struct] | None:
-    """The relabelling rules, None where one of them is wrong."""
+    """Return the relabelling rules, None if one of them is invalid."""
     rules = owner.get("relabel_configs") or []
     if "relabel_configs" in owner.failed or not all(isinstance(rule, Struct) for rule in rules):
         return None
@@ -138,11 +138,11 @@ def _problem(labels: dict[str, str]) -> str | None:
 
 
 def _scheme_problem(labels: dict[str, str]) -> str | None:
-    """Before Prometheus 3 an address without a port was given that of its scheme."""
+    """Check the port: before Prometheus 3, an address without a port got that of its scheme."""
     known = labels.get("__scheme__", "") in ("", "http", "https")
     if known or not _NO_PORT.fullmatch(labels["__address__"]):
         return None
-    return f"the target has no port, and the scheme {labels['__scheme__'][:40]!r} has none to give"
+    return f"the target has no port, and the scheme {labels['__scheme__'][:40]!r} has no default port"
 
 
 def _address_problem(labels: dict[str, str]) -> str | None:

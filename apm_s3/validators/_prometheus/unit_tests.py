@@ -1,4 +1,4 @@
-"""Unit tests of rules, which `promtool test rules` runs. They are read here, and not run.
+"""Unit tests of rules for `promtool test rules`. They are checked here, but not run.
 
 https://prometheus.io/docs/prometheus/latest/configuration/unit_testing_rules/.
 """
@@ -50,7 +50,7 @@ _TABLE = {
 
 
 def check_unit_tests(source: Source, context: Context) -> None:
-    """Report the problems of one file of tests."""
+    """Report the problems of one test file."""
     root = take_issues(source.document("yaml", library="v2"), context)
     if root is not None:
         _schema().decode(_FILE, root, context)
@@ -92,19 +92,21 @@ def _check_input(series: Struct, context: Context) -> None:
 
 def _check_alert_test(test: Struct, context: Context) -> None:
     if test.empty("alertname"):
-        test.error(context, "alertname", "required-field", "a test of alerts needs an alertname")
+        test.error(context, "alertname", "required-field", "an alert test needs an alertname")
 
 
 def _check_alert(alert: Struct, context: Context) -> None:
     for field in ("exp_labels", "exp_annotations"):
         for name in alert.get(field) or ():
             if not is_label_name(name, legacy=context.is_before(UTF8_NAMES)):
-                alert.error(context, (field, name), "label-name", f"{name[:80]!r} is no label name", at_key=True)
+                alert.error(
+                    context, (field, name), "label-name", f"{name[:80]!r} is not a valid label name", at_key=True
+                )
 
 
 def _check_expression(test: Struct, context: Context) -> None:
     if test.empty("expr"):
-        test.error(context, "expr", "required-field", "a test of an expression needs an expr")
+        test.error(context, "expr", "required-field", "an expression test needs an expr")
     _check_text(test, "expr", parse, context, "PromQL")
 
 

@@ -1,1 +1,1 @@
-"""The query languages inside configurations, read by parsers of our own: regular expressions, PromQL and LogQL."""
+"""Parsers for the query languages in configurations: regular expressions, PromQL and LogQL."""

@@ -1,4 +1,4 @@
-"""PromQL and LogQL as syntax trees, for checks of your own. Public as names of `apm_s3.validators`.
+"""PromQL and LogQL as syntax trees, for your own checks. The names are public in `apm_s3.validators`.
 
 ```python
 tree = parse_promql('sum by (job) (rate(http_requests_total{env="prod"}[5m]))')
@@ -7,7 +7,7 @@ labels_of(tree)     # ("job", "env")
 [window.seconds for window in ranges_of(tree)]    # [300.0]
 ```
 
-Every node has its place in the text: `start` and `end`, in characters.
+Every node has its position in the text: `start` and `end`, in characters.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from apm_s3.validators._query.promql import parser as promql
 
 
 def parse_promql(text: str, *, target_version: str | None = None) -> Expr:
-    """The syntax tree of a PromQL expression.
+    """Parse a PromQL expression into a syntax tree.
 
-    `target_version` is the release of Prometheus whose PromQL it must be, such as "2.53"; the newest known one for
-    None. What needs a feature flag is refused.
+    `target_version` is the release of Prometheus, such as "2.53"; None means the newest known one. Features that need a
+    feature flag are refused.
 
     Raises:
-        QueryInvalid: not PromQL; its `offset` and `end` say where.
-        InvalidOption: `target_version` is not a version.
+        QueryInvalid: not valid PromQL; `offset` and `end` give the position.
+        InvalidOption: `target_version` is not a valid version.
     """
     try:
         return promql.parse(text, parse_version(target_version))
@@ -37,10 +37,10 @@ def parse_promql(text: str, *, target_version: str | None = None) -> Expr:
 
 
 def parse_logql(text: str) -> Expr:
-    """The syntax tree of a LogQL query: `Streams` for a log query, another node for a metric query.
+    """Parse a LogQL query into a syntax tree: `Streams` for a log query, another node for a metric query.
 
     Raises:
-        QueryInvalid: not LogQL; its `offset` and `end` say where.
+        QueryInvalid: not valid LogQL; `offset` and `end` give the position.
     """
     try:
         return logql.parse(text)

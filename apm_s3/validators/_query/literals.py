@@ -19,7 +19,7 @@ _LONGEST = 1000
 
 
 class BadLiteral(Exception):
-    """A literal that Go refuses; `at` is the offset in it."""
+    """A literal that Go refuses; `at` is the offset of the problem."""
 
     def __init__(self, message: str, at: int = 0) -> None:
         super().__init__(message)
@@ -28,14 +28,14 @@ class BadLiteral(Exception):
 
 
 def unquote(literal: str) -> str:
-    """The text of a string in `"`, `'` or backquotes. Bytes that are no UTF-8 become lone surrogates.
+    """Return the text of a string in `"`, `'` or backquotes. Bytes that are not UTF-8 become lone surrogates.
 
     Raises:
         BadLiteral: an escape that Go does not have.
     """
     quote, inner = literal[0], literal[1:-1]
     if "\ufffd" in inner:
-        raise BadLiteral("the character U+FFFD stands for broken UTF-8, and is refused", literal.index("\ufffd"))
+        raise BadLiteral("the character U+FFFD is not allowed: it marks broken UTF-8", literal.index("\ufffd"))
     if quote == "`" or "\\" not in inner:
         return inner
     pieces: list[bytes] = []
@@ -48,7 +48,7 @@ def unquote(literal: str) -> str:
 
 
 def source_offset(literal: str, offset: int) -> int:
-    """Where in `literal` the character with `offset` in its text is written; `literal` is one that `unquote` takes."""
+    """Return the position in `literal` of the character at `offset` in its text; `unquote` must accept `literal`."""
     inner = literal[1:-1]
     if literal[0] == "`" or "\\" not in inner:
         return 1 + min(offset, len(inner))
@@ -73,24 +73,24 @@ def _escaped(match: re.Match[str], quote: str) -> bytes:
     if code is not None and not 0xD800 <= int(code, 16) < 0xE000 and int(code, 16) <= 0x10FFFF:
         return chr(int(code, 16)).encode()
     shown = match.string[match.start() : max(match.end(), match.start() + 2)]
-    raise BadLiteral(f"unknown escape {shown!r}; a backslash itself is written twice", match.start() + 1)
+    raise BadLiteral(f"unknown escape {shown!r}; write \\\\ for a backslash", match.start() + 1)
 
 
 def parse_number(literal: str) -> float:
-    """The value of a number without a sign: decimal, octal with a leading 0, hexadecimal, with underscores.
+    """Parse a number without a sign: decimal, octal with a leading 0, hexadecimal, with underscores.
 
     Raises:
-        BadLiteral: not a number, or beyond a double.
+        BadLiteral: not a number, or out of range for a double.
     """
     if len(literal) > _LONGEST:
-        raise BadLiteral(f"a number of more than {_LONGEST} characters")
+        raise BadLiteral(f"the number has more than {_LONGEST} characters")
     if _INTEGER.fullmatch(literal):
         digits = literal.replace("_", "")
         whole = int(digits, 16 if digits[1:2] in ("x", "X") else 8 if digits[0] == "0" else 10)
         if whole < 2**63:
             return float(whole)
         if digits[1:2] in ("x", "X"):
-            raise BadLiteral("a hexadecimal number beyond 64 bits")
+            raise BadLiteral("the hexadecimal number has more than 64 bits")
     word = literal.lower()
     if word in ("inf", "nan"):
         return float(word)
@@ -98,20 +98,20 @@ def parse_number(literal: str) -> float:
         raise BadLiteral("not a number")
     value = float(literal.replace("_", ""))
     if value == float("inf"):
-        raise BadLiteral("a number beyond a 64-bit float")
+        raise BadLiteral("the number is out of range for a 64-bit float")
     return value
 
 
 def parse_duration(literal: str) -> float:
-    """Seconds of `1h30m`: y w d h m s ms, each at most once, the largest first.
+    """Parse `1h30m` into seconds: y w d h m s ms, each at most once, largest first.
 
     Raises:
-        BadLiteral: not such a duration, or beyond 292 years.
+        BadLiteral: not a valid duration, or longer than 292 years.
     """
     match = _DURATION.fullmatch(literal) if literal and len(literal) < _LONGEST else None
     if match is None:
-        raise BadLiteral("not a duration; write it as 30s, 5m or 1h30m (y, w, d, h, m, s, ms; the largest first)")
+        raise BadLiteral("invalid duration; write it as 30s, 5m or 1h30m (y, w, d, h, m, s, ms; largest first)")
     total = sum(int(count) * unit for count, unit in zip(match.groups("0"), _UNITS, strict=True))
     if total * 10**6 >= 2**63:
-        raise BadLiteral("a duration beyond 292 years")
+        raise BadLiteral("the duration is longer than 292 years")
     return total / 1000

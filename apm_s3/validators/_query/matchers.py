@@ -1,4 +1,4 @@
-"""Label matchers, which PromQL and LogQL share: their regular expressions, and whether an empty value fits."""
+"""Label matchers of PromQL and LogQL: their regular expressions, and whether they match empty values."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _META = re.compile(r"[\\.+*?()\[\]{}^$]")
 
 
 def check_regex(value: StringLiteral, text: str) -> None:
-    """`value`, a string of the query `text`, is a regular expression as Prometheus and Loki anchor it.
+    """Check that `value`, a string of the query `text`, is a valid regular expression in Prometheus and Loki.
 
     Raises:
-        QueryProblem: it is none; the place is that of the part that is wrong.
+        QueryProblem: it is not valid, with the position of the invalid part.
     """
     pattern = value.value
     if not is_utf8(pattern):
-        # Prometheus compiles nothing where all characters stand for themselves.
+        # Prometheus does not compile expressions without special characters.
         if _META.search(pattern):
             raise QueryProblem("invalid regular expression: bytes that are not UTF-8", value.start, value.end)
         return
-    # Prometheus reads it alone as well as anchored, so that `)(` does not pass.
+    # Prometheus parses the expression both alone and anchored, so `)(` is refused.
     error = check_re2(pattern) or check_re2(pattern, _PREFIX, _SUFFIX)
     if error is not None:
         start = value.start + source_offset(text[value.start : value.end], error.offset)
@@ -34,12 +34,12 @@ def check_regex(value: StringLiteral, text: str) -> None:
 
 
 def is_utf8(text: str) -> bool:
-    """Whether no escape of `text` gave a byte that is not UTF-8."""
+    """Return whether the escapes of `text` gave valid UTF-8."""
     return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def allows_empty(matcher: Matcher) -> bool:
-    """Whether series without the label fit."""
+    """Return whether series without the label match."""
     if matcher.op in ("=", "!="):
         return (matcher.value == "") is (matcher.op == "=")
     regex = parse_re2(_PREFIX + matcher.value + _SUFFIX)

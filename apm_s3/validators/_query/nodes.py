@@ -1,4 +1,4 @@
-"""The syntax trees of PromQL and LogQL. Each node knows where it stands: offsets in characters."""
+"""The syntax trees of PromQL and LogQL. Each node has its position: offsets in characters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 ValueType = Literal["scalar", "vector", "matrix", "string", "streams"]
-"""What an expression gives: of PromQL the first four, of LogQL scalars, vectors and streams of log lines."""
+"""Types of expressions: PromQL has the first four; LogQL has scalars, vectors and streams of log lines."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -17,13 +17,13 @@ class Node:
     end: int
 
     def __repr__(self) -> str:
-        # Trees are as deep as their text is long: never the children.
+        # Do not show the children: a tree can be as deep as its text is long.
         return f"<{type(self).__name__} at {self.start}-{self.end}>"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Expr(Node):
-    """An expression, and the type of its value."""
+    """An expression, with the type of its value."""
 
     type: ValueType
 
@@ -37,7 +37,7 @@ class NumberLiteral(Expr):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class StringLiteral(Expr):
-    """A text in quotes; `value` is without them."""
+    """A string; `value` has no quotes."""
 
     value: str
 
@@ -53,14 +53,14 @@ class Matcher(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Duration(Node):
-    """A duration in seconds; None where Prometheus calculates it."""
+    """A duration in seconds; None if Prometheus calculates it."""
 
     seconds: float | None
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class At(Node):
-    """`@ 1609746000`, in seconds of Unix time, or `@ start()` and `@ end()`, whose name is in `boundary`."""
+    """`@ 1609746000`, in Unix seconds, or `@ start()` and `@ end()`, named in `boundary`."""
 
     timestamp: float | None
     boundary: str | None
@@ -68,7 +68,7 @@ class At(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Selector(Expr):
-    """Series of PromQL: `up{job="a"} offset 5m @ 0`. `name` is the name before the braces."""
+    """A PromQL selector: `up{job="a"} offset 5m @ 0`. `name` is the name before the braces."""
 
     name: str | None
     matchers: tuple[Matcher, ...]
@@ -78,7 +78,7 @@ class Selector(Expr):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class RangeSelector(Expr):
-    """`up[5m]`; an offset and an `@` that follow stand here, those before the range in `selector`."""
+    """`up[5m]`; an offset and `@` after the range are here, those before it in `selector`."""
 
     selector: Selector
     range: Duration

@@ -1,7 +1,7 @@
-"""What both parsers share: tokens with their places, Pratt's loop over binary operators, and how errors are worded.
+"""Shared parts of both parsers: tokens with positions, a Pratt parser for binary operators, and error messages.
 
-Binary operators are a loop, so that a long sum costs no stack; brackets, signs and right-associative `^` recurse, at
-most `MAX_DEPTH` deep. Types are checked while the tree is built, so that no other walk is needed.
+Binary operators are parsed in a loop, so that a long sum needs no stack; parentheses, signs and right-associative `^`
+recurse, at most `MAX_DEPTH` deep. Types are checked while the tree is built, without another pass.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from apm_s3.validators._query.problems import QueryProblem
 
 MAX_LENGTH = 100_000
 MAX_DEPTH = 100
-"""Levels of brackets and signs. Real expressions have fewer than 20, Python's stack takes some 200."""
+"""Levels of parentheses and signs. Real expressions have fewer than 20; Python's stack allows about 200."""
 
 END, BAD, NAME, STRING, NUMBER, DURATION = "<end>", "<bad>", "<name>", "<string>", "<number>", "<duration>"
-"""Kinds of tokens; an operator and a keyword are kinds of their own."""
+"""Kinds of tokens; each operator and keyword is its own kind."""
 
 POWERS = {
     "or": 1,
@@ -28,7 +28,7 @@ POWERS = {
     **dict.fromkeys(("*", "/", "%", "atan2", "</", ">/"), 5),
     "^": 6,
 }
-"""How tightly binary operators bind: https://prometheus.io/docs/prometheus/latest/querying/operators/."""
+"""Precedence of binary operators: https://prometheus.io/docs/prometheus/latest/querying/operators/."""
 SIGN_POWER = 5
 COMPARISONS = frozenset(("==", "!=", "<=", "<", ">=", ">"))
 SETS = frozenset(("and", "or", "unless"))
@@ -37,19 +37,19 @@ _SHOWN, _SHORT = 40, 4
 _HINTS = {
     "&": "did you mean and?",
     "|": "did you mean or?",
-    ".": 'a name with a dot stands in quotes: "a.b"',
-    "$": "variables of Grafana are replaced in dashboards only",
+    ".": 'quote names that contain a dot: "a.b"',
+    "$": "Grafana variables are replaced only in dashboards",
     "~": "did you mean =~ or |~?",
-    **dict.fromkeys("\u2018\u2019\u201c\u201d\u00ab\u00bb", "typographic quotes are no quotes; write \" or '"),
+    **dict.fromkeys("\u2018\u2019\u201c\u201d\u00ab\u00bb", "use \" or ' instead of typographic quotes"),
 }
-"""By the character that no token begins with."""
+"""Hints by invalid first character."""
 _TOKEN_HINTS = {
     "=": "did you mean ==?",
-    "=~": "=~ and !~ compare labels, in braces",
-    "!~": "=~ and !~ compare labels, in braces",
-    "for": "for is a field of the rule, beside expr",
+    "=~": "=~ and !~ are only for labels in braces",
+    "!~": "=~ and !~ are only for labels in braces",
+    "for": "for is a field of the rule, next to expr",
 }
-"""By the token that people write where it cannot stand."""
+"""Hints by misplaced token."""
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
 _TYPES = {
     "scalar": "a scalar",
@@ -61,12 +61,12 @@ _TYPES = {
 
 
 def describe_type(kind: str) -> str:
-    """`an instant vector` for `vector`."""
+    """Describe `vector` as `an instant vector`, and so on."""
     return _TYPES[kind]
 
 
 class Tokens:
-    """The tokens of a text in parallel lists, the last one is `END` or `BAD`."""
+    """The tokens of a text, in parallel lists; the last one is `END` or `BAD`."""
 
     __slots__ = ("ends", "kinds", "starts", "text")
 
@@ -93,22 +93,22 @@ class Parser:
         self._depth = 0
 
     def operand(self) -> Expr:
-        """What may stand beside an operator."""
+        """Parse an operand."""
         raise NotImplementedError
 
     def label(self, context: str) -> str:
-        """The next token as the name of a label."""
+        """Parse the next token as a label name."""
         raise NotImplementedError
 
     def binary(self, op: int, left: Expr, right: Expr, returns_bool: bool, matching: Matching | None) -> Binary:
-        """`left` and `right` joined by the token with the index `op`, once their types were checked."""
+        """Check the types of `left` and `right`, and join them with the operator at index `op`."""
         raise NotImplementedError
 
     def whole(self, expected: str, words: Iterable[str] = ()) -> Expr:
-        """The expression that the text is.
+        """Parse the whole text as one expression.
 
         Raises:
-            QueryProblem: it is none.
+            QueryProblem: it is not a valid expression.
         """
         if len(self.text) > self.max_length:
             raise QueryProblem(f"longer than {self.max_length} characters", 0, len(self.text))
@@ -123,7 +123,7 @@ class Parser:
         return expr
 
     def expression(self, minimum: int) -> Expr:
-        """An expression whose operators bind tighter than `minimum`."""
+        """Parse an expression whose operators bind tighter than `minimum`."""
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise self._too_deep()
@@ -141,7 +141,7 @@ class Parser:
         return left
 
     def _modifiers(self) -> tuple[bool, Matching | None]:
-        """`bool on (a) group_left (b)`."""
+        """Parse `bool on (a) group_left (b)`."""
         returns_bool = self.kinds[self.at] == "bool"
         if returns_bool:
             self.at += 1
@@ -163,7 +163,7 @@ class Parser:
         return returns_bool, Matching(start, self.ends[self.at - 1], kind == "on", labels, group, include)
 
     def labels(self, context: str) -> tuple[str, ...]:
-        """`(a, b)` after `context`."""
+        """Parse `(a, b)` after `context`."""
         where = f"in {context} (...)"
         self.expect("(", f"after {context}")
         found: list[str] = []
@@ -176,7 +176,7 @@ class Parser:
         return tuple(found)
 
     def expect(self, kind: str, where: str, expected: str | None = None) -> int:
-        """Step over a token of `kind` and return its index."""
+        """Consume a token of `kind` and return its index."""
         at = self.at
         if self.kinds[at] != kind:
             raise self.unexpected(f"{expected or repr(kind)} {where}")
@@ -184,12 +184,12 @@ class Parser:
         return at
 
     def string(self, where: str) -> StringLiteral:
-        """Step over a string."""
+        """Consume a string."""
         at = self.expect(STRING, where, "a string in quotes")
         return StringLiteral(self.starts[at], self.ends[at], "string", self.unquoted(at))
 
     def unquoted(self, at: int) -> str:
-        """The text of the string with the index `at`."""
+        """Return the text of the string at index `at`."""
         start = self.starts[at]
         try:
             return unquote(self.text[start : self.ends[at]])
@@ -197,21 +197,21 @@ class Parser:
             raise QueryProblem(exc.message, start + exc.at, start + exc.at + 1) from None
 
     def number(self, at: int) -> float:
-        """The value of the number with the index `at`."""
+        """Return the value of the number at index `at`."""
         try:
             return parse_number(self.text[self.starts[at] : self.ends[at]])
         except BadLiteral as exc:
             raise QueryProblem(f"{self.shown(at)} is {exc.message}", self.starts[at], self.ends[at]) from None
 
     def shown(self, at: int) -> str:
-        """A token as errors name it."""
+        """Format a token for an error."""
         if self.kinds[at] == END:
             return "end of the expression"
         text = self.text[self.starts[at] : self.ends[at]]
         return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "...")
 
     def unexpected(self, expected: str, *, words: Iterable[str] = ()) -> QueryProblem:
-        """The refusal of the next token; where it is a word, one of `words` may have been meant."""
+        """Create the error for an unexpected token; if it is a word, suggest one of `words`."""
         at = self.at
         if self.kinds[at] == BAD:
             return self._bad(at)
@@ -223,14 +223,14 @@ class Parser:
 
     def _hint(self, at: int, word: str, words: tuple[str, ...]) -> str | None:
         if word.lower() in words:
-            # A word that is known, where a bracket is still open: it belongs behind that.
+            # A known word inside an open bracket belongs after the bracket.
             return f"close the bracket before {word}" if self.kinds[at] in ("by", "without", "offset") else None
         if words and word in _TOKEN_HINTS:
             return _TOKEN_HINTS[word]
         return _nearest(word, words) if word[:1].isalpha() else None
 
     def _unclosed(self) -> int | None:
-        """The index of the innermost bracket that is not closed."""
+        """Return the index of the innermost open bracket."""
         opened: list[int] = []
         for at, kind in enumerate(self.kinds):
             if kind in _BRACKETS:
@@ -245,14 +245,14 @@ class Parser:
         if char in "\"'`":
             line = text.find("\n", start) if char != "`" else -1
             end = line if line >= 0 else len(text)
-            return QueryProblem(f"the string that begins here does not end; expected {char}", start, end)
+            return QueryProblem(f"the string that begins here is not closed; expected {char}", start, end)
         end = self.ends[at]
         if char.isdigit() or (char == "." and end > start + 1):
             message = f"{self.shown(at)} is neither a number nor a duration such as 30s, 5m or 1h30m"
             return QueryProblem(message, start, end)
         hint = _HINTS.get(char)
         if text[start : start + 2] in ("|=", "|~"):
-            hint = "filters of lines are LogQL"
+            hint = "line filters are LogQL, not PromQL"
         return QueryProblem(f"unexpected character {char!r}", start, end, hint)
 
     def _too_deep(self) -> QueryProblem:
@@ -261,7 +261,7 @@ class Parser:
 
 
 def _nearest(word: str, words: tuple[str, ...]) -> str | None:
-    """The one of `words` that `word` may stand for; of short ones those that differ in one character."""
+    """Return a similar word of `words`; for short words, one that differs in a single character."""
     found = did_you_mean(word, words)
     if found or len(word) > _SHORT:
         return found

@@ -1,12 +1,12 @@
-"""What is wrong with a query, and where."""
+"""Problems in queries, with their positions."""
 
 from __future__ import annotations
 
 
 class QueryProblem(Exception):
-    """A query that is refused. Never leaves the validators.
+    """The query is invalid. Never leaves the validators.
 
-    `start` and `end` are offsets in characters: of the token that does not fit, or of the part that is wrong.
+    `start` and `end` are the offsets, in characters, of the unexpected token or the invalid part.
     """
 
     def __init__(self, message: str, start: int, end: int, hint: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What a query uses: metrics, labels, matchers and ranges. Trees may be deep, so nothing here recurses."""
+"""Metrics, labels, matchers and ranges of a query. Trees may be deep, so there is no recursion."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAME = "__name__"
 
 
 def walk(tree: Node) -> Iterator[Node]:
-    """`tree` and every node below it, in the order of the text of each node's parts."""
+    """Yield `tree` and every node below it, with the parts of each node in the order of the text."""
     waiting: list[Node] = [tree]
     while waiting:
         node = waiting.pop()
@@ -37,7 +37,7 @@ def walk(tree: Node) -> Iterator[Node]:
 
 
 def metrics_of(tree: Node) -> tuple[str, ...]:
-    """The names of the metrics that a PromQL query selects by an exact name, each once."""
+    """Return the metrics that a PromQL query selects by exact name, without duplicates."""
     found: dict[str, None] = {}
     for node in walk(tree):
         if isinstance(node, Selector):
@@ -47,12 +47,12 @@ def metrics_of(tree: Node) -> tuple[str, ...]:
 
 
 def matchers_of(tree: Node) -> tuple[Matcher, ...]:
-    """Every label matcher."""
+    """Return every label matcher."""
     return tuple(node for node in walk(tree) if isinstance(node, Matcher))
 
 
 def labels_of(tree: Node) -> tuple[str, ...]:
-    """The names of the labels in matchers, groupings, matchings, and in LogQL's filters and stages, each once."""
+    """Return the label names in matchers, groupings, matchings, and LogQL filters and stages, without duplicates."""
     found: dict[str, None] = {}
     for node in walk(tree):
         if isinstance(node, Matcher):
@@ -67,5 +67,5 @@ def labels_of(tree: Node) -> tuple[str, ...]:
 
 
 def ranges_of(tree: Node) -> tuple[Duration, ...]:
-    """The ranges of range vectors, subqueries and log ranges."""
+    """Return the ranges of range vectors, subqueries and log ranges."""
     return tuple(node.range for node in walk(tree) if isinstance(node, RangeSelector | Subquery | LogRange))

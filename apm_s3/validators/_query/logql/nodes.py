@@ -1,4 +1,4 @@
-"""What LogQL's syntax trees have beside those of PromQL: streams, pipelines and ranges of log lines."""
+"""Nodes of LogQL's syntax trees that PromQL does not have: streams, pipelines and ranges of log lines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LabelFilter(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Stage(Node):
-    """A stage after `|`: its `name` (`json`, `line_format`, `filter`, ...), the labels it makes, and its filters."""
+    """A stage after `|`: its `name` (`json`, `line_format`, `filter`, ...), the labels it sets, and its filters."""
 
     name: str
     labels: tuple[str, ...]

@@ -44,10 +44,10 @@ _AFTER = ("and", "or", "unless", "by", "without", "offset", "on", "ignoring", "g
 
 
 def parse(text: str) -> Expr:
-    """The syntax tree of `text`: a `Streams` for a log query, else a metric query.
+    """Parse `text` into a syntax tree: `Streams` for a log query, else a metric query.
 
     Raises:
-        QueryProblem: it is no LogQL.
+        QueryProblem: it is not valid LogQL.
     """
     return _Parser(tokenize(text)).whole("an operator, a stage after '|' or the end of the expression", _AFTER)
 
@@ -57,7 +57,7 @@ class _Parser(StageParser):
     trailing_comma = False
 
     def operand(self) -> Expr:
-        """A log query, an aggregation, a number, or one of them in brackets."""
+        """Parse a log query, an aggregation, a number, or one of them in parentheses."""
         kind = self.kinds[self.at]
         if kind == "{":
             return self.streams()
@@ -78,14 +78,14 @@ class _Parser(StageParser):
     def _no_operand(self) -> QueryProblem:
         problem = self.unexpected('a selector such as {app="api"}, an aggregation or a number', words=_FUNCTIONS)
         if self.kinds[self.at] == NAME and problem.hint is None:
-            problem.hint = 'LogQL selects streams by labels in braces, such as {app="api"}'
+            problem.hint = 'LogQL selects streams with labels in braces, such as {app="api"}'
         return problem
 
     def _paren(self) -> Paren:
         start = self.starts[self.at]
         self.at += 1
         inner = self.expression(0)
-        self.expect(")", "after the expression in brackets", "an operator or ')'")
+        self.expect(")", "after the expression in parentheses", "an operator or ')'")
         return Paren(start, self.ends[self.at - 1], inner.type, inner)
 
     def _literal(self) -> NumberLiteral:
@@ -99,15 +99,15 @@ class _Parser(StageParser):
         return NumberLiteral(start, self.ends[self.at - 1], "scalar", -value if sign == "-" else value)
 
     def _param(self, op: str) -> float | None:
-        """The number before the comma."""
+        """Parse the number before the comma."""
         if self.kinds[self.at] != NUMBER or self.kinds[self.at + 1] != ",":
             return None
         at = self.at
         value = self.number(at)
         if op in _COUNTED and (value != int(value) or value <= 0):
-            raise QueryProblem(f"{op} takes a whole number above 0", self.starts[at], self.ends[at])
+            raise QueryProblem(f"{op} needs a whole number above 0", self.starts[at], self.ends[at])
         if op != "quantile_over_time" and op not in _COUNTED:
-            raise QueryProblem(f"{op} takes no number", self.starts[at], self.ends[at])
+            raise QueryProblem(f"{op} does not accept a number", self.starts[at], self.ends[at])
         self.at += 2
         return value
 
@@ -116,7 +116,7 @@ class _Parser(StageParser):
         op, start = self.kinds[at], self.starts[at]
         self.at += 1
         if self.kinds[self.at] in ("by", "without"):
-            raise self.unexpected(f"'(' after {op}; the grouping of {op} stands behind the brackets")
+            raise self.unexpected(f"'(' after {op}; the grouping of {op} comes after the parentheses")
         self.expect("(", f"after {op}")
         param = self._param(op)
         if op == "quantile_over_time" and param is None:
@@ -126,7 +126,7 @@ class _Parser(StageParser):
         grouping = self._grouping()
         if grouping is not None and op not in _GROUPED:
             raise QueryProblem(
-                f"{op} takes no grouping; aggregate it: sum by (...) ({op}(...))", grouping.start, grouping.end
+                f"{op} does not accept a grouping; aggregate it: sum by (...) ({op}(...))", grouping.start, grouping.end
             )
         self._check_unwrap(op, log_range, start)
         return RangeAggregation(start, self.ends[self.at - 1], "vector", op, param, log_range, grouping)
@@ -134,13 +134,13 @@ class _Parser(StageParser):
     def _check_unwrap(self, op: str, log_range: LogRange, start: int) -> None:
         unwrap = log_range.unwrap
         if unwrap is not None and op not in _WITH_UNWRAP:
-            raise QueryProblem(f"{op} counts lines, and takes no unwrap", unwrap.start, unwrap.end)
+            raise QueryProblem(f"{op} counts lines, so it cannot be used with unwrap", unwrap.start, unwrap.end)
         if unwrap is None and op not in _WITHOUT_UNWRAP:
-            message = f"{op} needs the number of a label: | unwrap size"
+            message = f"{op} needs a number from a label, such as | unwrap size"
             raise QueryProblem(message, start, start + len(op))
 
     def log_range(self, op: str) -> LogRange:
-        """`{app="api"} | json | unwrap size [5m] offset 1h`; the range may also stand before the stages."""
+        """Parse `{app="api"} | json | unwrap size [5m] offset 1h`; the range may also come before the stages."""
         start, opened = self.starts[self.at], 0
         while self.kinds[self.at] == "(":
             self.at += 1
@@ -173,14 +173,14 @@ class _Parser(StageParser):
     def _no_range(self, op: str) -> QueryProblem:
         problem = self.unexpected(f'a selector such as {{app="api"}} in {op}()')
         if self.kinds[self.at] in RANGE_OPS | VECTOR_OPS:
-            problem.hint = f"{op}() takes log lines, not metrics"
+            problem.hint = f"{op}() needs log lines, not metrics"
         return problem
 
     def _piped(self) -> tuple[tuple[LineFilter | Stage, ...], Unwrap | None]:
         stages = self.stages()
         unwrap = self.unwrap() if self.kinds[self.at] == "|" else None
         if self.kinds[self.at] in LINE_OPS and unwrap is not None:
-            raise self.unexpected("a filter of a label or the range behind unwrap")
+            raise self.unexpected("a label filter or the range after unwrap")
         return stages, unwrap
 
     def _offset(self) -> Duration | None:
@@ -213,7 +213,7 @@ class _Parser(StageParser):
         if grouping is None:
             grouping = self._grouping()
         if grouping is not None and (op == "approx_topk" or (op in ("sort", "sort_desc") and grouping.labels)):
-            raise QueryProblem(f"{op} takes no grouping", grouping.start, grouping.end)
+            raise QueryProblem(f"{op} does not accept a grouping", grouping.start, grouping.end)
         param = None
         if count is not None:
             param = NumberLiteral(self.starts[param_at], self.ends[param_at], "scalar", count)
@@ -233,8 +233,8 @@ class _Parser(StageParser):
         return Grouping(start, self.ends[self.at - 1], kind == "without", labels)
 
     def label(self, context: str) -> str:
-        """The name of a label in a list."""
-        return self.label_name(f"the name of a label {context}")
+        """Parse a label name in a list."""
+        return self.label_name(f"a label name {context}")
 
     def _label_replace(self) -> Call:
         start = self.starts[self.at]
@@ -279,16 +279,18 @@ class _Parser(StageParser):
         return Variants(start, self.ends[self.at - 1], "vector", tuple(found), log_range)
 
     def binary(self, op: int, left: Expr, right: Expr, returns_bool: bool, matching: Matching | None) -> Binary:
-        """`left` and `right` joined; both are metrics."""
+        """Join `left` and `right`, which must be metrics."""
         name = self.kinds[op]
         for side in (left, right):
             if side.type == "streams":
                 message = f"{name!r} needs metrics or numbers, got {describe_type(side.type)}"
                 raise QueryProblem(message, side.start, side.end)
             if name in SETS and side.type == "scalar":
-                message = f"{name!r} joins metrics only, not numbers"
+                message = f"{name!r} needs metrics on both sides, not numbers"
                 raise QueryProblem(message, self.starts[op], self.ends[op])
         if returns_bool and name not in COMPARISONS:
-            raise QueryProblem(f"bool fits comparisons only, not {name!r}", self.starts[op], self.ends[op])
+            raise QueryProblem(
+                f"bool can only be used with comparisons, not with {name!r}", self.starts[op], self.ends[op]
+            )
         kind: ValueType = "scalar" if left.type == right.type == "scalar" else "vector"
         return Binary(left.start, right.end, kind, name, left, right, returns_bool, matching)

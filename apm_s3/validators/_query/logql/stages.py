@@ -26,12 +26,12 @@ _GO_DURATION = re.compile(r"(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|\u00b5s|
 
 
 class StageParser(Parser):
-    """The part of the parser that reads log lines."""
+    """The part of the parser for log queries."""
 
     _filter_depth = 0
 
     def streams(self) -> Streams:
-        """`{app="api"}` and its stages."""
+        """Parse `{app="api"}` and its stages."""
         start = self.starts[self.at]
         matchers = self.selector()
         stages = self.stages()
@@ -39,12 +39,12 @@ class StageParser(Parser):
             what, example = (
                 ("unwrap", "sum_over_time(... | unwrap size [5m])") if kind == "|" else ("a range", "rate(... [5m])")
             )
-            message = f"{what} stands in an aggregation over time only, such as {example}"
+            message = f"{what} is only allowed in an aggregation over time, such as {example}"
             raise QueryProblem(message, self.starts[self.at], self.ends[self.at + (kind == "|")])
         return Streams(start, self.ends[self.at - 1], "streams", matchers, stages)
 
     def selector(self) -> tuple[Matcher, ...]:
-        """`{app="api"}`, which excludes empty values with one matcher at least."""
+        """Parse `{app="api"}`, which needs at least one matcher that excludes empty values."""
         start = self.starts[self.at]
         self.expect("{", 'such as {app="api"}', "a selector")
         found: list[Matcher] = []
@@ -60,16 +60,16 @@ class StageParser(Parser):
         return tuple(found)
 
     def label_name(self, expected: str) -> str:
-        """The name of a label."""
+        """Parse a label name."""
         at = self.at
         word = self.text[self.starts[at] : self.ends[at]]
         if self.kinds[at] != NAME:
             problem = self.unexpected(expected)
             if self.kinds[at] in KEYWORDS:
-                problem.hint = f"{word} is a keyword of LogQL, and cannot be a label here"
+                problem.hint = f"{word} is a keyword of LogQL and cannot be a label name here"
             raise problem
         if not _LABEL.fullmatch(word):
-            raise QueryProblem(f"{self.shown(at)} is no name of a label", self.starts[at], self.ends[at])
+            raise QueryProblem(f"{self.shown(at)} is not a valid label name", self.starts[at], self.ends[at])
         self.at = at + 1
         return word
 
@@ -78,7 +78,7 @@ class StageParser(Parser):
         name = self.label_name(expected)
         op = self.kinds[self.at]
         if op not in _MATCH_OPS:
-            raise self.unexpected("one of = != =~ !~ after the name of a label")
+            raise self.unexpected("one of = != =~ !~ after the label name")
         self.at += 1
         value = self.string("after " + op)
         if op in ("=~", "!~"):
@@ -86,7 +86,7 @@ class StageParser(Parser):
         return Matcher(self.starts[at], value.end, name, op, value.value)
 
     def stages(self) -> tuple[LineFilter | Stage, ...]:
-        """Line filters and what stands after `|`, up to an `unwrap`."""
+        """Parse line filters and stages, up to an `unwrap`."""
         found: list[LineFilter | Stage] = []
         while True:
             kind = self.kinds[self.at]
@@ -103,7 +103,9 @@ class StageParser(Parser):
         self.at += 1
         if self.kinds[self.at] == "ip":
             if op not in ("|=", "!="):
-                raise QueryProblem(f"ip() stands after |= and != only, not after {op}", self.starts[at], self.ends[at])
+                raise QueryProblem(
+                    f"ip() can only be used with |= and !=, not with {op}", self.starts[at], self.ends[at]
+                )
             values = [self._ip()]
             function = "ip"
         else:
@@ -127,7 +129,7 @@ class StageParser(Parser):
         try:
             _read_addresses(value.value)
         except ValueError:
-            message = f"ip() takes an address, a range or a network, not {value.value[:40]!r}"
+            message = f"ip() needs an address, a range or a network, not {value.value[:40]!r}"
             raise QueryProblem(message, value.start, value.end, 'such as "10.0.0.0/8"') from None
         return value.value
 
@@ -145,7 +147,7 @@ class StageParser(Parser):
             self.at += 1
             labels, argument, filters = self._known_stage(word)
         else:
-            raise self.unexpected("a parser, a filter of a label, line_format or another stage", words=STAGES)
+            raise self.unexpected("a parser, a label filter, line_format or another stage", words=STAGES)
         return Stage(start, self.ends[self.at - 1], word, labels, argument, filters)
 
     def _known_stage(self, name: str) -> tuple[tuple[str, ...], str | None, tuple[LabelFilter, ...]]:
@@ -163,14 +165,14 @@ class StageParser(Parser):
         return (), None, ()
 
     def _extractions(self, name: str) -> tuple[str, ...]:
-        """`a, b="c.d"` after a parser, and before it the flags of logfmt."""
+        """Parse `a, b="c.d"` after a parser, and the flags of logfmt before it."""
         while name == "logfmt" and self.kinds[self.at] == FLAG:
             self.at += 1
         if name == "logfmt" and self.kinds[self.at : self.at + 2] == ["-", "-"]:
-            raise self.unexpected("--strict, --keep-empty or the name of a label after logfmt")
+            raise self.unexpected("--strict, --keep-empty or a label name after logfmt")
         found: list[str] = []
         while self.kinds[self.at] == NAME or found:
-            found.append(self.label_name(f"the name of a label after {name}"))
+            found.append(self.label_name(f"a label name after {name}"))
             if self.kinds[self.at] == "=":
                 self.at += 1
                 self.string(f"after {name} {found[-1]}=")
@@ -185,12 +187,12 @@ class StageParser(Parser):
         if name == "regexp":
             check_regex(value, self.text)
             labels = _NAMED_GROUP.findall(value.value)
-            missing = "regexp needs a group with a name, such as (?P<status>\\d+)"
+            missing = "regexp needs a named group, such as (?P<status>\\d+)"
         else:
             labels = [label for label in _CAPTURE.findall(value.value) if label != "_"]
-            missing = "pattern needs a capture with a name, such as <status>"
+            missing = "pattern needs a named capture, such as <status>"
             if _TOUCHING.search(value.value):
-                message = "two captures of a pattern need a text between them"
+                message = "two captures of a pattern need text between them"
         message = message or (missing if not labels else None)
         if message is None and len(set(labels)) < len(labels):
             message = f"label {Counter(labels).most_common(1)[0][0][:40]!r} is captured twice"
@@ -208,22 +210,22 @@ class StageParser(Parser):
         found: dict[str, None] = {}
         while True:
             at = self.at
-            name = self.label_name("the name of a label after label_format")
+            name = self.label_name("a label name after label_format")
             if name in found:
                 message = f"label {name[:40]!r} is given twice in one label_format"
                 raise QueryProblem(message, self.starts[at], self.ends[at])
             found[name] = None
-            self.expect("=", "after the name of a label")
+            self.expect("=", "after the label name")
             if self.kinds[self.at] == STRING:
                 self._template("=")
             else:
-                self.label_name("a template in quotes or the name of a label")
+                self.label_name("a template in quotes or a label name")
             if self.kinds[self.at] != ",":
                 return tuple(found)
             self.at += 1
 
     def _label_list(self, name: str) -> tuple[tuple[str, ...], tuple[LabelFilter, ...]]:
-        """`a, b="c"` after drop and keep."""
+        """Parse `a, b="c"` after drop and keep."""
         labels: list[str] = []
         filters: list[LabelFilter] = []
         while True:
@@ -231,13 +233,13 @@ class StageParser(Parser):
                 matcher = self._matcher("")
                 filters.append(LabelFilter(matcher.start, matcher.end, matcher.name, matcher.op, matcher.value))
             else:
-                labels.append(self.label_name(f"the name of a label after {name}"))
+                labels.append(self.label_name(f"a label name after {name}"))
             if self.kinds[self.at] != ",":
                 return tuple(labels), tuple(filters)
             self.at += 1
 
     def label_filters(self) -> tuple[LabelFilter, ...]:
-        """Comparisons of labels, joined by `and`, `or`, commas or spaces."""
+        """Parse label comparisons, joined by `and`, `or`, commas or spaces."""
         self._filter_depth += 1
         if self._filter_depth > MAX_DEPTH:
             raise QueryProblem(f"nested deeper than {MAX_DEPTH} levels", self.starts[self.at], self.ends[self.at])
@@ -246,7 +248,7 @@ class StageParser(Parser):
             if self.kinds[self.at] == "(":
                 self.at += 1
                 found += self.label_filters()
-                self.expect(")", "after a filter of labels", "'and', 'or' or ')'")
+                self.expect(")", "after a label filter", "'and', 'or' or ')'")
             else:
                 found.append(self._label_filter())
             if self.kinds[self.at] in ("and", "or", ","):
@@ -258,10 +260,10 @@ class StageParser(Parser):
 
     def _label_filter(self) -> LabelFilter:
         at = self.at
-        name = self.label_name("the name of a label in a filter")
+        name = self.label_name("a label name in a filter")
         op = self.kinds[self.at]
         if op not in _MATCH_OPS | _COMPARE_OPS:
-            raise self.unexpected('a comparison after the name of a label, such as = "error" or >= 400', words=STAGES)
+            raise self.unexpected('a comparison after the label name, such as = "error" or >= 400', words=STAGES)
         self.at += 1
         kind, start = self.kinds[self.at], self.starts[self.at]
         if kind == STRING and op in _MATCH_OPS:
@@ -286,15 +288,15 @@ class StageParser(Parser):
         elif kind == DURATION:
             self.duration(self.at)
         elif kind != BYTES or signed:
-            text = "" if op not in _MATCH_OPS else "a text in quotes, "
+            text = "" if op not in _MATCH_OPS else "text in quotes, "
             problem = self.unexpected(f"{text}a number, a duration such as 10s or a size such as 5MB after {op}")
             if kind == STRING:
-                problem.hint = "texts are compared with = != =~ !~ only"
+                problem.hint = "text can only be compared with = != =~ !~"
             raise problem
         self.at += 1
 
     def duration(self, at: int) -> float:
-        """The seconds of the duration with the index `at`: as Prometheus writes it, or as Go does."""
+        """Return the seconds of the duration at index `at`, in the syntax of Prometheus or Go."""
         text = self.text[self.starts[at] : self.ends[at]]
         try:
             return parse_duration(text)
@@ -304,7 +306,7 @@ class StageParser(Parser):
             raise QueryProblem(f"{self.shown(at)} is {exc.message}", self.starts[at], self.ends[at]) from None
 
     def unwrap(self) -> Unwrap:
-        """`| unwrap size` or `| unwrap bytes(size)`, and the filters after it."""
+        """Parse `| unwrap size` or `| unwrap bytes(size)`, and the filters after it."""
         start = self.starts[self.at]
         self.at += 2
         conversion = None
@@ -312,13 +314,15 @@ class StageParser(Parser):
             conversion = self.kinds[self.at]
             self.at += 1
             self.expect("(", f"after {conversion}")
-        label = self.label_name("the name of a label after unwrap")
+        label = self.label_name("a label name after unwrap")
         if conversion:
             self.expect(")", "after the label to unwrap")
         elif self.kinds[self.at] == "(":
             known = ", ".join(CONVERSIONS)
             raise QueryProblem(
-                f"{label} is no conversion; there are {known}", self.starts[self.at - 1], self.ends[self.at - 1]
+                f"unknown conversion {label}; known conversions: {known}",
+                self.starts[self.at - 1],
+                self.ends[self.at - 1],
             )
         filters: list[LabelFilter] = []
         while self.kinds[self.at] == "|":
@@ -340,7 +344,7 @@ class StageParser(Parser):
         self.expect("]", "after the range")
         end = self.ends[self.at - 1]
         if end - start != self.ends[self.at - 2] - self.starts[self.at - 2] + 2:
-            raise QueryProblem("the brackets of a range hold the duration only, without spaces", start, end)
+            raise QueryProblem("a range contains only the duration, without spaces", start, end)
         return Duration(start, end, seconds)
 
 

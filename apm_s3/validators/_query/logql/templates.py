@@ -22,6 +22,6 @@ _FUNCTIONS = frozenset(
 
 
 def template_problem_of(text: str) -> str | None:
-    """Why `text` is no template of Loki, None when it is one."""
+    """Return why `text` is not a valid template in Loki, or None."""
     found = template_problem(text, _FUNCTIONS, ())
     return found[0] if found else None

@@ -1,4 +1,4 @@
-"""The tokens of LogQL. Keywords are keywords everywhere; a function is one only before a bracket, `by` or `without`."""
+"""The tokens of LogQL. Keywords are reserved everywhere; functions only before `(`, `by` or `without`."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _FLAG = re.compile(r"--(?:strict|keep-empty)(?![a-zA-Z-])")
 
 
 def tokenize(text: str) -> Tokens:
-    """The tokens of `text` up to its end or the first that is `BAD`."""
+    """Tokenize `text`, up to its end or the first `BAD` token."""
     kinds: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
@@ -76,7 +76,7 @@ def tokenize(text: str) -> Tokens:
         starts.append(start)
         ends.append(at)
     if kind == END and len(ends) > 1:
-        # Spaces and comments at the end are no place for an error.
+        # Do not report errors inside spaces and comments at the end.
         starts[-1] = ends[-1] = ends[-2]
     return Tokens(text, kinds, starts, ends)
 

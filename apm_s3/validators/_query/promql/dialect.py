@@ -1,4 +1,4 @@
-"""What a release of Prometheus knows of PromQL, from 2.45 on. What needs a feature flag is refused in all of them.
+"""The PromQL of each release of Prometheus, from 2.45. Features that need a feature flag are refused.
 
 From https://github.com/prometheus/prometheus/blob/main/CHANGELOG.md.
 """
@@ -16,9 +16,9 @@ from apm_s3.validators._query.promql.functions import FUNCTIONS, RENAMED, Functi
 class Dialect:
     """The PromQL of one release.
 
-    `quoted_names`: `{"a.b"}`; `plain_durations`: a duration is a number and a number is one, with underscores;
-    `quoted_groups`: `by ("a.b")`; `any_labels`: names of labels are any UTF-8; `zero_durations`: a literal may be
-    `0s`, and an offset may have a `+`; `trims`: `</` and `>/`; `calculated`: `[5m * 2]`.
+    `quoted_names`: `{"a.b"}`; `plain_durations`: durations are numbers and vice versa, with underscores;
+    `quoted_groups`: `by ("a.b")`; `any_labels`: label names are any UTF-8; `zero_durations`: a literal may be `0s`, and
+    an offset may have a `+`; `trims`: `</` and `>/`; `calculated`: `[5m * 2]`.
     """
 
     release: Version | None
@@ -31,21 +31,21 @@ class Dialect:
     calculated: bool
 
     def function(self, name: str) -> Function | str:
-        """The function `name`, or why there is none in this release."""
+        """Return the function `name`, or why this release does not have it."""
         function = FUNCTIONS.get(name)
         if function is None:
             return f"unknown function {name!r}"
         release = self.release
         if function.since is not None and release is not None and release < function.since:
-            return f"function {name!r} is known from {_text(function.since)} on{_other_name(name)}"
+            return f"function {name!r} was added in {_text(function.since)}{_other_name(name)}"
         if function.until is not None and (release is None or release >= function.until):
-            return f"function {name!r} is gone from {_text(function.until)} on{_other_name(name)}"
+            return f"function {name!r} was removed in {_text(function.until)}{_other_name(name)}"
         if function.experimental:
-            return f"function {name!r} is experimental, which Prometheus refuses without a feature flag"
+            return f"function {name!r} is experimental and needs a feature flag"
         return function
 
     def hint(self, name: str) -> str | None:
-        """The function that is nearest to `name`."""
+        """Suggest a function with a similar name."""
         if name.lower() in FUNCTIONS and name not in FUNCTIONS:
             return f"did you mean {name.lower()}?"
         return did_you_mean(name, (known for known in FUNCTIONS if isinstance(self.function(known), Function)))
@@ -53,7 +53,7 @@ class Dialect:
 
 @lru_cache(maxsize=64)
 def dialect_of(release: Version | None) -> Dialect:
-    """The PromQL of `release`; of the newest one for None."""
+    """Return the dialect of `release`; None means the newest one."""
 
     def has(version: Version) -> bool:
         return release is None or release >= version

@@ -1,4 +1,4 @@
-"""Durations in brackets and after `offset`: literals, and what 3.14 calculates.
+"""Durations in brackets and after `offset`: literals, and calculations since 3.14.
 
 https://prometheus.io/docs/prometheus/latest/querying/basics/#time-durations.
 """
@@ -16,13 +16,13 @@ _OPERATORS = frozenset(("+", "-", "*", "/", "%", "^"))
 
 
 class DurationParser(Parser):
-    """The part of the parser that reads durations."""
+    """The part of the parser for durations."""
 
     dialect: Dialect
     _duration_depth = 0
 
     def literal(self) -> NumberLiteral:
-        """The number or duration that is next, which is known to be one."""
+        """Parse the next token, which must be a number or duration."""
         at = self.at
         start, end = self.starts[at], self.ends[at]
         self.at = at + 1
@@ -37,14 +37,14 @@ class DurationParser(Parser):
         return NumberLiteral(start, end, "scalar", seconds)
 
     def positive_duration(self, where: str) -> Duration:
-        """A range or a step."""
+        """Parse a range or a step."""
         duration = self._sum(0, where)
         if duration.seconds is not None and duration.seconds <= 0:
             raise QueryProblem(f"a duration must be above 0 {where}", duration.start, duration.end)
         return duration
 
     def offset_duration(self) -> Duration:
-        """What stands after `offset`: one literal with a sign, or one operand of a calculation."""
+        """Parse the duration after `offset`: one literal with a sign, or one operand of a calculation."""
         kind, start = self.kinds[self.at], self.starts[self.at]
         where = "after offset"
         if kind == "+" and not self.dialect.zero_durations:
@@ -68,7 +68,7 @@ class DurationParser(Parser):
             self.at += 1
             right = self._sum(power - 1 if op == "^" else power, where)
             if op in "/%" and right.seconds == 0:
-                raise QueryProblem("a division by 0", right.start, right.end)
+                raise QueryProblem("division by 0", right.start, right.end)
             left = Duration(left.start, right.end, None)
         self._duration_depth -= 1
         return left
@@ -101,11 +101,11 @@ class DurationParser(Parser):
         at = self.at
         start, end = self.starts[at], self.ends[at]
         if not self.dialect.plain_durations:
-            message = f"{self.shown(at)} has no unit {where}, without which Prometheus takes it from 2.54 on"
+            message = f"{self.shown(at)} has no unit {where}; Prometheus allows this since 2.54"
             raise QueryProblem(message, start, end, f"did you mean {self.text[start:end]}s?")
         value = self.literal().value
         if value > MAX_SECONDS:
-            raise QueryProblem("a duration beyond 292 years", start, end)
+            raise QueryProblem("the duration is longer than 292 years", start, end)
         return Duration(start, end, value)
 
     def _bracketed(self, where: str) -> Duration:

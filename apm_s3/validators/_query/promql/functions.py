@@ -1,4 +1,4 @@
-"""PromQL's functions: arguments, results, and the releases that have them.
+"""PromQL's functions: their arguments, results and releases.
 
 https://prometheus.io/docs/prometheus/latest/querying/functions/, and for releases
 https://github.com/prometheus/prometheus/blob/main/CHANGELOG.md from 2.45 on.
@@ -16,7 +16,7 @@ _LETTERS: dict[str, ValueType] = {"v": "vector", "m": "matrix", "s": "scalar", "
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function: it takes `least` to `most` (None: any number of) arguments, the last type again for the rest."""
+    """A function with `least` to `most` arguments (None: any number); the last type applies to all further ones."""
 
     name: str
     args: tuple[ValueType, ...]
@@ -95,4 +95,4 @@ _ALL = (
 
 FUNCTIONS = {function.name: function for function in _ALL}
 RENAMED = {"holt_winters": "double_exponential_smoothing", "double_exponential_smoothing": "holt_winters"}
-"""What a function is called on the other side of 3.0."""
+"""Functions that were renamed in 3.0, by old and new name."""

@@ -1,7 +1,7 @@
-"""The parser of PromQL, for every release from 2.45 on.
+"""The parser of PromQL, for releases from 2.45.
 
-https://prometheus.io/docs/prometheus/latest/querying/basics/. Where the documentation is silent, the parser does what
-promtool does: keywords are metrics and labels where it takes them, `x @ start()[5m]` is a range.
+https://prometheus.io/docs/prometheus/latest/querying/basics/. Where the documentation says nothing, the parser follows
+promtool: keywords can be metrics and labels in the same places, and `x @ start()[5m]` is a range.
 """
 
 from __future__ import annotations
@@ -49,18 +49,18 @@ _AFTER = (
     *("and", "or", "unless", "atan2", "offset", "by", "without", "on", "ignoring", "group_left", "group_right", "bool"),
 )
 _SIDE_HINTS = {
-    "matrix": "wrap it in rate() or another function of ranges",
-    "string": 'labels are compared in braces: up{job="api"}',
+    "matrix": "wrap it in rate() or another function for ranges",
+    "string": 'compare labels in braces: up{job="api"}',
 }
 _ARGUMENTS = {"scalar": "number", "vector": "vector", "matrix": "vector[range]", "string": "text"}
 _OPERATORS = "an operator or the end of the expression"
 
 
 def parse(text: str, release: Version | None = None) -> Expr:
-    """The syntax tree of `text` as `release` reads it, the newest one for None.
+    """Parse `text` into a syntax tree, as `release` does; None means the newest one.
 
     Raises:
-        QueryProblem: it is no PromQL.
+        QueryProblem: it is not valid PromQL.
     """
     return _Parser(text, dialect_of(release)).whole(_OPERATORS, _AFTER)
 
@@ -71,7 +71,7 @@ class _Parser(SelectorParser):
         self.dialect = dialect
 
     def operand(self) -> Expr:
-        """A sign and an operand, or an operand with ranges, offsets and `@`."""
+        """Parse a sign and an operand, or an operand with ranges, offsets and `@`."""
         kind = self.kinds[self.at]
         if kind in ("+", "-"):
             return self._signed_operand(kind)
@@ -137,7 +137,7 @@ class _Parser(SelectorParser):
         return Call(start, end, function.returns, name, args)
 
     def _arguments(self, where: str) -> tuple[Expr, ...]:
-        """`(a, b)`; the bracket is known to be there."""
+        """Parse `(a, b)`; the next token must be the parenthesis."""
         self.at += 1
         kinds = self.kinds
         if kinds[self.at] == ")":
@@ -158,9 +158,7 @@ class _Parser(SelectorParser):
         types = function.args
         count = len(args)
         if count < function.least or (function.most is not None and count > function.most):
-            hint = (
-                "the range stands in brackets: up[5m]" if types == ("matrix",) and count > 1 else _signature(function)
-            )
+            hint = "write the range in brackets: up[5m]" if types == ("matrix",) and count > 1 else _signature(function)
             raise QueryProblem(f"{function.name}() takes {_count(function)}, got {count}", start, end, hint)
         for index, arg in enumerate(args):
             wanted = types[index] if index < len(types) else types[-1]
@@ -173,7 +171,7 @@ class _Parser(SelectorParser):
         at = self.at
         op, start = self.kinds[at], self.starts[at]
         if op in EXPERIMENTAL_AGGREGATORS:
-            message = f"aggregation {op!r} is experimental, which Prometheus refuses without a feature flag"
+            message = f"aggregation {op!r} is experimental and needs a feature flag"
             raise QueryProblem(message, start, self.ends[at])
         self.at = at + 1
         grouping = self._grouping()
@@ -199,7 +197,7 @@ class _Parser(SelectorParser):
             message = f"{op}() needs {describe_type(wanted)} here, got {describe_type(expr.type)}"
             hint = _SIDE_HINTS.get(expr.type) if wanted == "vector" else None
             if op in _WITH_PARAM and hint is None:
-                hint = f"it is called as {op}({'text' if op == 'count_values' else 'number'}, vector)"
+                hint = f"write {op}({'text' if op == 'count_values' else 'number'}, vector)"
             raise QueryProblem(message, expr.start, expr.end, hint)
 
     def _grouping(self) -> Grouping | None:
@@ -212,21 +210,21 @@ class _Parser(SelectorParser):
         return Grouping(start, self.ends[self.at - 1], kind == "without", labels)
 
     def binary(self, op: int, left: Expr, right: Expr, returns_bool: bool, matching: Matching | None) -> Binary:
-        """`left` and `right` joined, by the rules of Prometheus for types and matching."""
+        """Join `left` and `right`, by Prometheus's rules for types and matching."""
         name, types = self.kinds[op], (left.type, right.type)
         if name in ("</", ">/") and not self.dialect.trims:
-            raise QueryProblem(f"operator {name!r} is known from 3.11 on", self.starts[op], self.ends[op])
+            raise QueryProblem(f"operator {name!r} was added in 3.11", self.starts[op], self.ends[op])
         for side in (left, right):
             if side.type not in ("scalar", "vector"):
                 message = f"{name!r} needs scalars or instant vectors, got {describe_type(side.type)}"
                 raise QueryProblem(message, side.start, side.end, _SIDE_HINTS.get(side.type))
         if returns_bool and name not in COMPARISONS:
-            raise self._wrong_operator(op, f"bool fits comparisons only, not {name!r}")
+            raise self._wrong_operator(op, f"bool can only be used with comparisons, not with {name!r}")
         if types == ("scalar", "scalar") and name in COMPARISONS and not returns_bool:
             message = f"a comparison of two scalars needs bool: {name} bool"
             raise self._wrong_operator(op, message)
         if name in SETS and "scalar" in types:
-            raise self._wrong_operator(op, f"{name!r} joins instant vectors only, not scalars")
+            raise self._wrong_operator(op, f"{name!r} needs instant vectors on both sides, not scalars")
         if matching is not None:
             self._check_matching(name, types == ("vector", "vector"), matching)
         kind: ValueType = "scalar" if types == ("scalar", "scalar") else "vector"
@@ -239,18 +237,18 @@ class _Parser(SelectorParser):
         where = matching.start, matching.end
         if not vectors:
             if matching.labels:
-                raise QueryProblem("on and ignoring match two instant vectors only", *where)
+                raise QueryProblem("on and ignoring need two instant vectors", *where)
             return
         if op in SETS and matching.group is not None:
-            raise QueryProblem(f"{op!r} takes no group_{matching.group}", *where)
+            raise QueryProblem(f"{op!r} cannot be used with group_{matching.group}", *where)
         twice = set(matching.labels) & set(matching.include) if matching.on else ()
         if twice:
-            message = f"label {min(twice)[:80]!r} stands in on (...) and in group_{matching.group} (...)"
+            message = f"label {min(twice)[:80]!r} is in both on (...) and group_{matching.group} (...)"
             raise QueryProblem(message, *where)
 
 
 def _count(function: Function) -> str:
-    """How many arguments a function takes."""
+    """Describe the number of arguments of a function."""
     least, most = function.least, function.most
     if most is None:
         return f"at least {least} arguments"
@@ -260,11 +258,11 @@ def _count(function: Function) -> str:
 
 
 def _signature(function: Function) -> str:
-    """How a function is called."""
+    """Describe the arguments of a function."""
     names = [_ARGUMENTS[kind] for kind in function.args]
     if function.most is None or function.least < len(names):
         names[-1] = f"[{names[-1]}]"
-    return f"it is called as {function.name}({', '.join(names)})"
+    return f"write {function.name}({', '.join(names)})"
 
 
 def _range_hint(wanted: str, arg: Expr, text: str) -> str | None:
@@ -273,5 +271,5 @@ def _range_hint(wanted: str, arg: Expr, text: str) -> str | None:
     if wanted == "matrix" and arg.type == "vector":
         return "make it a subquery: [5m:]"
     if wanted == "vector" and arg.type == "matrix":
-        return "leave the range out"
+        return "remove the range"
     return None

@@ -1,4 +1,4 @@
-"""Selectors of PromQL and what may follow them: ranges, subqueries, offsets and `@`."""
+"""PromQL selectors and their modifiers: ranges, subqueries, offsets and `@`."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _MATCH_OPS = frozenset(("=", "!=", "=~", "!~"))
 
 
 class SelectorParser(DurationParser):
-    """The part of the parser that reads selectors and their modifiers."""
+    """The part of the parser for selectors and their modifiers."""
 
     def label(self, context: str) -> str:
-        """The name of a label: a word that is none of the few keywords, or since 2.55 in quotes."""
+        """Parse a label name: a word, except a few keywords, or since 2.55 a quoted name."""
         at, kind = self.at, self.kinds[self.at]
         if kind == STRING:
             return self._quoted_label(context)
         word = self.text[self.starts[at] : self.ends[at]]
         fits = kind == NAME or (kind in WORDS and kind not in NO_LABEL) or (kind == METRIC and self.dialect.any_labels)
         if not fits:
-            raise self.unexpected(f"the name of a label {context}")
+            raise self.unexpected(f"a label name {context}")
         self.at = at + 1
         return word
 
@@ -32,15 +32,15 @@ class SelectorParser(DurationParser):
         at = self.at
         start, end = self.starts[at], self.ends[at]
         if not self.dialect.quoted_groups:
-            raise QueryProblem("a label name in quotes is known from 2.55 on", start, end, "write it without quotes")
+            raise QueryProblem("quoted label names are supported since 2.55", start, end, "write it without quotes")
         name = self.string(context).value
         legacy = name.isascii() and name.isidentifier()
         if not name or not (legacy or (self.dialect.any_labels and is_utf8(name))):
-            raise QueryProblem(f"{self.shown(at)} is no name of a label", start, end)
+            raise QueryProblem(f"{self.shown(at)} is not a valid label name", start, end)
         return name
 
     def selector(self) -> Selector:
-        """`up`, `up{job="a"}` or `{job="a"}`."""
+        """Parse `up`, `up{job="a"}` or `{job="a"}`."""
         at = self.at
         start, end = self.starts[at], self.ends[at]
         if self.kinds[at] == "{":
@@ -57,7 +57,7 @@ class SelectorParser(DurationParser):
         matchers = self._matchers()
         for matcher in matchers:
             if matcher.name == "__name__":
-                message = f"the name of the metric is given twice: {name[:80]!r} and {matcher.value[:80]!r}"
+                message = f"the metric name is given twice: {name[:80]!r} and {matcher.value[:80]!r}"
                 raise QueryProblem(message, matcher.start, matcher.end)
         return Selector(start, self.ends[self.at - 1], "vector", name, matchers)
 
@@ -71,7 +71,7 @@ class SelectorParser(DurationParser):
                 break
             self.at += 1
         if kinds[self.at] != "}":
-            raise self.unexpected("',' or '}' after a matcher" if found else "the name of a label or '}'")
+            raise self.unexpected("',' or '}' after a matcher" if found else "a label name or '}'")
         self.at += 1
         return tuple(found)
 
@@ -80,20 +80,20 @@ class SelectorParser(DurationParser):
         start, end = self.starts[at], self.ends[at]
         if kind == STRING:
             if not self.dialect.quoted_names:
-                raise QueryProblem("a name in quotes is known from 2.51 on", start, end)
+                raise QueryProblem("quoted names are supported since 2.51", start, end)
             name = self.unquoted(at)
             if self.kinds[at + 1] not in _MATCH_OPS:
                 self.at = at + 1
                 return Matcher(start, end, "__name__", "=", name)
         else:
             name = self.text[start:end]
-            # Inside braces keywords are names, and there are no numbers.
+            # Inside braces, keywords are names, and there are no numbers.
             if kind in (METRIC, BAD, END) or not (name[0].isalpha() or name[0] == "_"):
-                raise self.unexpected("the name of a label or '}'")
+                raise self.unexpected("a label name or '}'")
         op = self.kinds[at + 1]
         self.at = at + 1
         if op not in _MATCH_OPS:
-            raise self.unexpected("one of = != =~ !~ after the name of a label")
+            raise self.unexpected("one of = != =~ !~ after the label name")
         self.at = at + 2
         if self.kinds[at + 2] != STRING:
             raise self._no_value()
@@ -114,13 +114,13 @@ class SelectorParser(DurationParser):
         return QueryProblem(f"unexpected {self.shown(self.at)}, expected a value in quotes", start, end, hint)
 
     def range(self, operand: Expr) -> Expr:
-        """`operand` with the `[5m]` or `[1h:5m]` that is next."""
+        """Parse `[5m]` or `[1h:5m]` after `operand`."""
         opening = self.at
         self.at = opening + 1
         gap = self.text[self.ends[opening] : self.starts[self.at]]
         if "#" in gap:
             start = self.ends[opening] + gap.index("#")
-            raise QueryProblem("a comment may not stand before the range in brackets", start, start + 1)
+            raise QueryProblem("a comment is not allowed before the range", start, start + 1)
         duration = self.positive_duration("in brackets")
         if self.kinds[self.at] == ":":
             return self._subquery(operand, duration)
@@ -129,13 +129,13 @@ class SelectorParser(DurationParser):
         end = self.ends[self.at]
         self.at += 1
         if not isinstance(operand, Selector):
-            message = "a range such as [5m] stands after the selector of a metric only"
+            message = "a range such as [5m] is only allowed after a metric selector"
             hint = "a subquery has a colon: [5m:]" if operand.type == "vector" else None
             raise QueryProblem(message, self.starts[opening], end, hint)
         if operand.offset is not None and operand.offset.seconds != 0:
-            raise QueryProblem("an offset stands after the range, not before it", self.starts[opening], end)
+            raise QueryProblem("the offset must come after the range", self.starts[opening], end)
         if operand.at is not None and operand.at.timestamp is not None:
-            raise QueryProblem("an @ stands after the range, not before it", self.starts[opening], end)
+            raise QueryProblem("@ must come after the range", self.starts[opening], end)
         return RangeSelector(operand.start, end, "matrix", operand, duration, operand.offset, operand.at)
 
     def _subquery(self, operand: Expr, duration: Duration) -> Subquery:
@@ -151,19 +151,19 @@ class SelectorParser(DurationParser):
         return Subquery(operand.start, end, "matrix", operand, duration, step)
 
     def offset(self, operand: Expr) -> Expr:
-        """`operand` with the offset that is next."""
+        """Parse an offset after `operand`."""
         start = self.starts[self.at]
         self.at += 1
         offset = self.offset_duration()
         if not isinstance(operand, Selector | RangeSelector | Subquery):
-            message = "an offset stands after a selector, a range or a subquery only"
+            message = "an offset is only allowed after a selector, a range or a subquery"
             raise QueryProblem(message, start, offset.end)
         if operand.offset is not None and operand.offset.seconds != 0:
             raise QueryProblem("there are two offsets", start, offset.end)
         return _modified(operand, offset.end, offset, operand.at)
 
     def at_time(self, operand: Expr) -> Expr:
-        """`operand` with the `@` that is next."""
+        """Parse an `@` after `operand`."""
         start = self.starts[self.at]
         self.at += 1
         kind = self.kinds[self.at]
@@ -177,7 +177,7 @@ class SelectorParser(DurationParser):
             timestamp = self._timestamp()
         end = self.ends[self.at - 1]
         if not isinstance(operand, Selector | RangeSelector | Subquery):
-            raise QueryProblem("an @ stands after a selector, a range or a subquery only", start, end)
+            raise QueryProblem("@ is only allowed after a selector, a range or a subquery", start, end)
         if operand.at is not None:
             raise QueryProblem("there are two @", start, end)
         return _modified(operand, end, operand.offset, At(start, end, timestamp, boundary))
@@ -194,20 +194,20 @@ class SelectorParser(DurationParser):
         else:
             raise self.unexpected("a Unix time in seconds, start() or end() after @", words=("start", "end"))
         if not abs(value) < MAX_SECONDS * 10**9:
-            raise QueryProblem("a time beyond 64 bits after @", start, self.ends[self.at - 1])
+            raise QueryProblem("the time after @ has more than 64 bits", start, self.ends[self.at - 1])
         return -value if negative else value
 
     def plain_duration(self) -> NumberLiteral:
-        """A duration where a number stands."""
+        """Parse a duration in place of a number."""
         if not self.dialect.plain_durations:
             start, end = self.starts[self.at], self.ends[self.at]
-            message = f"unexpected duration {self.shown(self.at)}: Prometheus takes it for a number from 2.54 on"
+            message = f"unexpected duration {self.shown(self.at)}: Prometheus accepts it as a number since 2.54"
             raise QueryProblem(message, start, end)
         return self.literal()
 
 
 def _modified(operand: Selector | RangeSelector | Subquery, end: int, offset: Duration | None, at: At | None) -> Expr:
-    """`operand` with an offset and an `@`."""
+    """Return `operand` with an offset and an `@`."""
     if isinstance(operand, Selector):
         return Selector(operand.start, end, "vector", operand.name, operand.matchers, offset, at)
     if isinstance(operand, RangeSelector):

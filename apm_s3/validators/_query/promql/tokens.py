@@ -1,4 +1,4 @@
-"""The tokens of PromQL: one regular expression, and a slow path for numbers that are written oddly."""
+"""The tokens of PromQL: one regular expression, and a slow path for unusual numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ AGGREGATORS = frozenset(
 )
 EXPERIMENTAL_AGGREGATORS = frozenset(("limitk", "limit_ratio"))
 METRIC = "<metric>"
-"""A name with a colon, which may be a metric only."""
+"""A name with a colon, which can only be a metric name."""
 
 _KEYWORDS = {
     word: word
@@ -23,9 +23,9 @@ _KEYWORDS = {
     )
 } | {"inf": NUMBER, "nan": NUMBER}
 NO_METRIC = frozenset(("atan2", "on", "ignoring", "group_left", "group_right", "bool"))
-"""Keywords that cannot be the name of a metric."""
+"""Keywords that cannot be metric names."""
 NO_LABEL = frozenset(("without",))
-"""Keywords that cannot be the name of a label in a list of labels."""
+"""Keywords that cannot be label names in a list of labels."""
 WORDS = frozenset(_KEYWORDS.values()) - {NUMBER}
 
 # The order of the groups is that of `_KINDS`.
@@ -52,7 +52,7 @@ _DECIMAL, _HEXADECIMAL = "0123456789", "0123456789abcdefABCDEF"
 
 
 def tokenize(text: str, *, underscores: bool) -> Tokens:
-    """The tokens of `text` up to its end or the first that is `BAD`; `underscores` may stand in numbers since 2.54."""
+    """Tokenize `text`, up to its end or the first `BAD` token; numbers may have `underscores` since 2.54."""
     kinds: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
@@ -79,13 +79,13 @@ def tokenize(text: str, *, underscores: bool) -> Tokens:
         starts.append(start)
         ends.append(at)
     if kind == END and len(ends) > 1:
-        # Spaces and comments at the end are no place for an error.
+        # Do not report errors inside spaces and comments at the end.
         starts[-1] = ends[-1] = ends[-2]
     return Tokens(text, kinds, starts, ends)
 
 
 def _colons(word: str, start: int, end: int, in_bracket: bool) -> tuple[str, int]:
-    """The kind and the end of a name with colons; in brackets they stand between range and step."""
+    """Return the kind and end of a name with colons; in brackets, a colon separates range and step."""
     if not in_bracket:
         return METRIC, end
     colon = word.index(":")
@@ -93,7 +93,7 @@ def _colons(word: str, start: int, end: int, in_bracket: bool) -> tuple[str, int
 
 
 def _odd_number(text: str, start: int, underscores: bool) -> tuple[str, int]:
-    """The kind and the end of what begins as a number at `start`, by the rules of Prometheus's lexer."""
+    """Return the kind and end of the number at `start`, by the rules of Prometheus's lexer."""
     if underscores:
         end = _scan_number(text, start)
     else:
@@ -106,7 +106,7 @@ def _odd_number(text: str, start: int, underscores: bool) -> tuple[str, int]:
 
 
 def _scan_number(text: str, start: int) -> int:
-    """The end of the number at `start`, -1 where there is none. What it means is for `parse_number` to say."""
+    """Return the end of the number at `start`, -1 if there is none. `parse_number` parses it."""
     at, digits = start, _DECIMAL
     if text[at : at + 2] in ("0x", "0X"):
         at, digits = at + 2, _HEXADECIMAL

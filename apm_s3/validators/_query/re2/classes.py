@@ -1,8 +1,8 @@
-"""Character classes as Go's regular expressions name them.
+"""Named character classes of Go's regular expressions.
 
 Sources: https://pkg.go.dev/regexp/syntax for the classes of Perl and POSIX, https://pkg.go.dev/unicode for the names
-of scripts (Unicode 15.0, Go 1.21 to 1.25) and categories. From Go 1.25 on, case, spaces, `-` and `_` in these names do
-not matter and the long names of the categories are known; the newest release counts here.
+of scripts (Unicode 15.0, Go 1.21 to 1.25) and categories. Since Go 1.25, case, spaces, `-` and `_` in these names do
+not matter, and long category names are known; this follows the newest release.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import cache
 
 Ranges = tuple[tuple[int, int], ...]
 Group = tuple[str | Ranges, bool]
-"""A named class, as the name of a category or script or as its characters, and whether all others are meant."""
+"""A named class: the name of a category or script, or its characters, and whether it is inverted."""
 
 MAX_RUNE = 0x10FFFF
 
@@ -21,7 +21,7 @@ _UPPER: Ranges = ((0x41, 0x5A),)
 _WORD: Ranges = (*_DIGIT, *_UPPER, (0x5F, 0x5F), *_LOWER)
 
 PERL: dict[str, Ranges] = {"d": _DIGIT, "s": ((0x09, 0x0A), (0x0C, 0x0D), (0x20, 0x20)), "w": _WORD}
-"""The classes of one letter; the capital letter inverts one."""
+"""The one-letter classes; the capital letter inverts the class."""
 
 POSIX: dict[str, Ranges] = {
     "alnum": (*_DIGIT, *_UPPER, *_LOWER),
@@ -39,7 +39,7 @@ POSIX: dict[str, Ranges] = {
     "word": _WORD,
     "xdigit": (*_DIGIT, (0x41, 0x46), (0x61, 0x66)),
 }
-"""The classes that are written `[:name:]` inside a class; `[:^name:]` inverts one."""
+"""The classes written as `[:name:]` inside a class; `[:^name:]` inverts the class."""
 
 _CATEGORIES = """
 C Other, Cc Control cntrl, Cf Format, Cn Unassigned, Co Private_Use, Cs Surrogate, L Letter, LC Cased_Letter,
@@ -70,15 +70,15 @@ Tifinagh Tirhuta Toto Ugaritic Vai Vithkuqi Wancho Warang_Citi Yezidi Yi Zanabaz
 
 
 def canonical_name(name: str) -> str:
-    """`name` as names are compared: without `_`, `-` and spaces, the first letter large and the others small."""
+    """Normalize `name` for comparison: without `_`, `-` and spaces, with a capital first letter."""
     plain = name.replace("_", "").replace("-", "").replace(" ", "")
-    # str.capitalize folds letters beyond ASCII too, which Go leaves alone.
+    # str.capitalize would also fold non-ASCII letters, which Go does not.
     return plain.capitalize() if plain.isascii() else plain
 
 
 @cache
 def unicode_names() -> dict[str, str]:
-    """The canonical form of each name that `\\p{...}` takes, and the category or script that it stands for."""
+    """Return the category or script for the canonical form of each name that `\\p{...}` accepts."""
     names = {"Any": "Any", "Assigned": "Assigned", "Ascii": "ASCII"}
     names |= {canonical_name(name): name for name in _SCRIPTS.split()}
     for entry in _CATEGORIES.split(","):

@@ -1,4 +1,4 @@
-"""What is wrong with a regular expression: Go's words, and what to write instead."""
+"""Errors in regular expressions: Go's messages, with hints."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from apm_s3.validators._query.re2.classes import POSIX
 HINTS = {
     "star": "a repetition needs something before it: write .* for any text, \\* for the character itself",
     "repeat": "counts go up to 1000, nested ones multiplied, and the first must not exceed the second",
-    "possessive": "RE2 has no possessive repetition: leave the second operator out",
+    "possessive": "RE2 has no possessive repetition: remove the second operator",
     "look": "RE2 has no look-ahead and no look-behind: use a negative matcher, or a second rule",
     "name": "write (?P<name>...): the name has only letters, digits and _",
-    "unicode": "the names are those of Unicode's categories and scripts, such as L, Lu and Greek",
+    "unicode": "use the name of a Unicode category or script, such as L, Lu or Greek",
     "posix": f"the classes are {', '.join(POSIX)}",
     "atomic": "RE2 has no atomic groups: write (?:...)",
     "comment": "RE2 has no comments",
-    "group": "the flags are i, m, s and U; a group without a number is (?:...)",
+    "group": "the flags are i, m, s and U; write (?:...) for a group that is not captured",
     "reference": "RE2 has no back references",
     "end": "write \\z for the end of the text",
     "backslash": "write \\\\ for a backslash",
     "hexadecimal": "write two digits, or braces: \\x7F, \\x{10FFFF}",
-    "letter": "a backslash before this letter means nothing: leave it out, or write \\\\ for a backslash",
+    "letter": "a backslash before this letter has no meaning: remove it, or write \\\\ for a backslash",
 }
 
 
@@ -29,8 +29,8 @@ HINTS = {
 class RegexError:
     """Why a pattern is not a regular expression.
 
-    `message` has Go's words and the part that is wrong, `offset` is where that begins, in characters from the start of
-    the pattern. `hint` says what to write instead, None where nothing helpful can be said.
+    `message` is Go's message with the invalid part; `offset` is where that begins, in characters from the start of the
+    pattern. `hint` says what to write instead, or is None.
     """
 
     message: str
@@ -39,7 +39,7 @@ class RegexError:
 
 
 class Refused(Exception):
-    """The parser refuses the pattern, for the reason in `error`."""
+    """The pattern is invalid, for the reason in `error`."""
 
     def __init__(self, reason: str, part: str, offset: int, hint: str | None = None) -> None:
         super().__init__(reason)
@@ -47,7 +47,7 @@ class Refused(Exception):
 
 
 def perl_hint(part: str) -> str:
-    """What to write in place of a group that begins with `part` and is none of RE2's."""
+    """Suggest a replacement for a group that begins with `part` and that RE2 does not have."""
     starts = {
         "(?=": "look",
         "(?!": "look",
@@ -61,7 +61,7 @@ def perl_hint(part: str) -> str:
 
 
 def escape_hint(char: str) -> str | None:
-    """What to write in place of a backslash and `char`."""
+    """Suggest a replacement for a backslash and `char`."""
     if char in "123456789k":
         return HINTS["reference"]
     if char in "xZ":

@@ -1,4 +1,4 @@
-"""Escapes and named classes of regular expressions. Each reader returns what it read and where that ends."""
+"""Escapes and named classes of regular expressions. Each reader returns the result and its end."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _ESCAPED = {"a": "\a", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
 def read_escape(text: str, at: int) -> tuple[str, int]:
-    """The character that the escape at `at` stands for.
+    """Read the escape at `at`.
 
     Raises:
-        Refused: it stands for none.
+        Refused: it is invalid.
     """
     if at + 1 == len(text):
         raise Refused("trailing backslash at end of expression", "", at, HINTS["backslash"])
@@ -42,12 +42,12 @@ def read_escape(text: str, at: int) -> tuple[str, int]:
 
 
 def _hexadecimal(text: str, at: int) -> tuple[int | None, int]:
-    """The code behind `\\x`; None where there is none, with the end of what Go had read by then."""
+    """Read the code after `\\x`; None if it is invalid, with the end of what Go has read by then."""
     braced = _BRACED.match(text, at)
     if braced is None:
         digits = _HEX.match(text, at)
         return int(digits[0], 16) if digits else None, min(at + 2, len(text))
-    # Go stops at the digit that goes beyond Unicode, however many follow.
+    # Go stops at the first digit that exceeds Unicode's range.
     digits_end, code = braced.start(1), 0
     for digit in braced[1]:
         code, digits_end = code * 16 + int(digit, 16), digits_end + 1
@@ -57,16 +57,16 @@ def _hexadecimal(text: str, at: int) -> tuple[int | None, int]:
 
 
 def perl_class(letter: str) -> Group | None:
-    """The class of a backslash and `letter`, None where that is no class."""
+    """Return the class of a backslash and `letter`, or None."""
     ranges = PERL.get(letter.lower())
     return None if ranges is None else (ranges, letter.isupper())
 
 
 def read_unicode_class(text: str, at: int) -> tuple[Group, int]:
-    """The category or script that a `\\p` or `\\P` at `at` names, and whether it is meant inverted.
+    """Read the category or script named by the `\\p` or `\\P` at `at`, and whether it is inverted.
 
     Raises:
-        Refused: no name, or an unknown one.
+        Refused: the name is missing or unknown.
     """
     inverse = text[at + 1] == "P"
     if text.startswith("{", at + 2):
@@ -85,10 +85,10 @@ def read_unicode_class(text: str, at: int) -> tuple[Group, int]:
 
 
 def read_posix_class(text: str, at: int) -> tuple[Group, int]:
-    """The class of the `[:name:]` at `at`, behind which there is a `:]`.
+    """Read the class of the `[:name:]` at `at`, which must be followed by `:]`.
 
     Raises:
-        Refused: an unknown name.
+        Refused: unknown name.
     """
     close = text.find(":]", at + 2)
     inverse = text.startswith("^", at + 2)

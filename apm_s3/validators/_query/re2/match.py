@@ -1,9 +1,8 @@
-"""Runs regular expressions as Go's regexp does: leftmost match, earlier alternatives first, in bounded time.
+"""Runs regular expressions like Go's regexp: leftmost match, earlier alternatives first, in bounded time.
 
-A pattern becomes a program for a Pike machine (https://swtch.com/~rsc/regexp/regexp2.html), which holds all
-alternatives at once, so that the time is bounded by the size of the program times the length of the text. A pattern
-that cannot make Python's backtracking engine go astray, as nearly all of real configurations, runs on that, thirty
-times as fast.
+A pattern is compiled to a program for a Pike machine (https://swtch.com/~rsc/regexp/regexp2.html), which follows all
+alternatives in parallel, so that the time is at most the size of the program times the length of the text. Patterns
+that cannot make Python's backtracking engine slow, nearly all real ones, run on that engine, thirty times as fast.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from apm_s3.validators._query.re2.quick import QUICK_LENGTH, translated
 from apm_s3.validators._query.re2.tree import CharClass, Node, Op
 
 MAX_INSTRUCTIONS = 5_000
-"""Of a program, and of all copies made on the way to it. A larger pattern is not run."""
+"""The maximum size of a program, including the copies made while compiling. Larger patterns are not run."""
 
 _CHAR, _SPLIT, _JUMP, _SAVE, _ASSERT, _MATCH = range(6)
 
@@ -28,7 +27,7 @@ Assertion = Callable[[str, int], bool]
 
 
 class _Instruction(NamedTuple):
-    """One step. `first` and `second` are where a split or jump goes, from here, the preferred first."""
+    """One step. `first` and `second` are the relative targets of a split or jump, preferred first."""
 
     kind: int
     first: int = 0
@@ -38,11 +37,11 @@ class _Instruction(NamedTuple):
 
 
 class TooCostly(Exception):
-    """The pattern is too large to be run here, or has a class whose members are not known here (`\\p{Greek}`)."""
+    """The pattern is too large to run, or has a class with unknown members (`\\p{Greek}`)."""
 
 
 class Match:
-    """Where a pattern matched: `group(1)` or `group("name")` is the text of a group, None where it took no part."""
+    """A match: `group(1)` or `group("name")` is the text of a group, None if it did not participate."""
 
     def __init__(self, text: str, spans: tuple[int, ...], names: tuple[str, ...]) -> None:
         self._text = text
@@ -50,12 +49,12 @@ class Match:
         self._names = names
 
     def group(self, name: int | str) -> str | None:
-        """The text of one group.
+        """Return the text of a group.
 
         Raises:
             IndexError: there is no such group.
         """
-        # Of several groups with one name Go's Expand takes the first that has a text.
+        # If several groups have the same name, Go's Expand uses the first one that participated.
         indexes = [name] if isinstance(name, int) else [at for at, known in enumerate(self._names) if known == name]
         if not indexes or not 0 <= indexes[0] < len(self._names):
             raise IndexError(f"no such group: {name!r}")
@@ -70,7 +69,7 @@ class Program:
     """A compiled pattern.
 
     Raises:
-        TooCostly: it cannot be run here.
+        TooCostly: it cannot be run.
     """
 
     def __init__(self, regex: Regex) -> None:
@@ -80,11 +79,11 @@ class Program:
 
     @property
     def is_quick(self) -> bool:
-        """Whether short texts are matched in a microsecond or so."""
+        """Return whether short texts are matched in about a microsecond."""
         return self._quick is not None
 
     def search(self, text: str) -> Match | None:
-        """The leftmost match in `text`, as Go prefers it."""
+        """Return the leftmost match in `text`, with Go's preferences."""
         if self._quick is None or len(text) > QUICK_LENGTH:
             return self._run(text)
         found = self._quick.search(text)
@@ -107,7 +106,7 @@ class Program:
             for counter, spans in ready:
                 instruction = self._code[counter]
                 if instruction.test is None:
-                    # What comes after in `ready` is less preferred.
+                    # Everything after this in `ready` has lower priority.
                     best = (spans[0], at, *spans[2:])
                     break
                 if at < len(text) and instruction.test(text[at]):
@@ -123,7 +122,7 @@ class Program:
         seen: set[int],
         ready: list[tuple[int, tuple[int, ...]]],
     ) -> None:
-        """Go on from `counter` without reading, and put all that waits for a character into `ready`, in order."""
+        """Follow `counter` without reading, and add all instructions that wait for a character to `ready`, in order."""
         pending = [(counter, spans)]
         while pending:
             here, spans = pending.pop()
@@ -145,7 +144,7 @@ class Program:
 
 @lru_cache(maxsize=256)
 def program_of(regex: Regex) -> Program | None:
-    """The program of `regex`, None where it cannot be run here."""
+    """Compile `regex`; None if it cannot be run."""
     try:
         return Program(regex)
     except TooCostly:
@@ -156,8 +155,8 @@ def program_of(regex: Regex) -> Program | None:
 
 
 def _compile(root: Node) -> list[_Instruction]:
-    """The instructions of `root`. Jumps are relative, so that a part can be copied as it is."""
-    # Without recursion: a tree can be deeper than Python's stack.
+    """Compile `root` to instructions. Jumps are relative, so that parts can be copied unchanged."""
+    # No recursion, because a tree can be deeper than Python's stack.
     results: list[list[_Instruction]] = []
     pending: list[tuple[Node, bool]] = [(root, False)]
     spent = 0
@@ -211,7 +210,7 @@ def _repetition(node: Node, part: list[_Instruction]) -> list[_Instruction]:
         if node.low:
             return part * (node.low - 1) + loop
         return [_split(1, len(loop) + 1, greedy=node.greedy), *loop]
-    # x{0,2} is (x(x)?)?: the first that is left out leaves out the rest.
+    # x{0,2} is (x(x)?)?: skipping one repetition skips the rest.
     rest: list[_Instruction] = []
     for _ in range(node.high - node.low):
         rest = [_split(1, len(optional) + len(rest), greedy=node.greedy), *part, *rest]
@@ -275,7 +274,7 @@ _SPECIAL: dict[str, Callable[[str], bool]] = {
 
 @cache
 def _orbits() -> dict[str, frozenset[str]]:
-    """The characters that Unicode's simple case folding takes for one, by each of them."""
+    """Return for each character the set of characters with the same simple case folding."""
     found: dict[str, set[str]] = {}
     for code in range(0x41, 0x1E944):
         char = chr(code)
@@ -292,7 +291,7 @@ def _fold(char: str) -> str:
 
 
 def same_but_for_case(char: str) -> frozenset[str]:
-    """`char` and all characters that differ from it in case only."""
+    """Return `char` and all characters that differ from it only in case."""
     return _orbits().get(char) or frozenset(char)
 
 

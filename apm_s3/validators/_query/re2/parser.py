@@ -1,9 +1,9 @@
 r"""The syntax of Go's regular expressions, RE2's, checked without running anything: linear in the pattern's length.
 
-The rules and the words of the errors are those of https://pkg.go.dev/regexp/syntax with the flags of
-`regexp.Compile`, and of the newest Go: `(?<name>` is a group, case and `_` do not matter in `\p{...}`. The limits on
-depth, size and repetition are Go's as well. Not modelled is how Go factors out the common beginnings of alternatives,
-which moves the first two by a little, far beyond any pattern that people write.
+The rules and error messages are those of https://pkg.go.dev/regexp/syntax with the flags of `regexp.Compile`, in the
+newest Go: `(?<name>` is a group, and case and `_` do not matter in `\p{...}`. The limits on depth, size and repetition
+are also Go's. Go's factoring of common prefixes in alternatives is not modelled; it shifts the limits on depth and size
+slightly, far above any real pattern.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from apm_s3.validators._query.re2.tree import (
 )
 
 MAX_REPEAT = 1000
-"""The highest count of a repetition, and of nested ones multiplied."""
+"""The highest repeat count, and the highest product of nested counts."""
 MAX_HEIGHT = 1000
 MAX_SIZE = (128 << 20) // 40
-"""The most instructions that Go compiles a pattern to."""
+"""Go's limit on the instructions of a compiled pattern."""
 MAX_LENGTH = 256 * 1024
-"""Of a pattern, in characters. Go has no such limit; here it bounds the time."""
+"""The maximum length of a pattern, in characters. Go has no such limit; here it limits the time."""
 _CACHED_LENGTH = 256
 
 _PLAIN = re.compile(r"[^\\\[(){|*+?.^$]+")
@@ -48,21 +48,21 @@ _EMPTY_WIDTH = {"A": Op.BEGIN_TEXT, "b": Op.WORD_BOUNDARY, "B": Op.NOT_WORD_BOUN
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Regex:
-    """A parsed pattern: its tree, and the names of its groups by their number, "" for a group without one."""
+    """A parsed pattern: its tree, and the names of its groups by number, "" for unnamed groups."""
 
     root: Node
     groups: tuple[str, ...]
 
     @property
     def matches_empty(self) -> bool:
-        """Whether the empty text matches."""
+        """Return whether the pattern matches the empty text."""
         return self.root.empty
 
 
 def check_re2(pattern: str, prefix: str = "", suffix: str = "") -> RegexError | None:
-    """Why Go refuses `pattern` with `prefix` and `suffix` around it, as the tools anchor it; None when it takes it.
+    """Return why Go refuses `pattern` between `prefix` and `suffix` (the anchors of the tools); None if it is valid.
 
-    The error tells of the pattern alone wherever that is broken by itself.
+    If the pattern itself is invalid, the error is about the pattern alone.
     """
     outcome = parse_re2(prefix + pattern + suffix)
     if isinstance(outcome, Regex):
@@ -74,7 +74,7 @@ def check_re2(pattern: str, prefix: str = "", suffix: str = "") -> RegexError | 
 
 
 def parse_re2(pattern: str) -> Regex | RegexError:
-    """The tree of `pattern`, or why it has none."""
+    """Parse `pattern`, or return the error."""
     return _parse_cached(pattern) if len(pattern) <= _CACHED_LENGTH else _parse(pattern)
 
 
@@ -103,7 +103,7 @@ _FLAG_NAMES = {"i": "fold", "m": "multi_line", "s": "dot_newline", "U": "ungreed
 
 @dataclass(slots=True)
 class _Open:
-    """A group that is not closed yet: where it began, what restores the state before it, and its parts so far."""
+    """An open group: where it began, how to restore the previous state, and its parts so far."""
 
     offset: int
     flags: _Flags
@@ -113,12 +113,12 @@ class _Open:
     branches: list[Node] = field(default_factory=list)
 
     def close(self) -> Node:
-        """The node of all branches."""
+        """Return the node of all branches."""
         return alternate([*self.branches, concat(self.parts)])
 
 
 class _Parser:
-    """One pass over a pattern. `_at` is the position, `_stack` the groups that are open, the whole pattern first."""
+    """One pass over a pattern. `_at` is the position, `_stack` the open groups, with the whole pattern first."""
 
     def __init__(self, pattern: str) -> None:
         self._text = pattern
@@ -126,16 +126,16 @@ class _Parser:
         self._flags = _Flags()
         self._stack = [_Open(0, self._flags)]
         self._groups: list[str] = [""]
-        # Where the repetition operator stands that has just been read; None after anything else.
+        # The position of the repetition operator just read; None after anything else.
         self._last_repeat: int | None = None
-        # Looked for once: behind it no `[:` begins a named class.
+        # Searched only once: after it, no `[:` begins a named class.
         self._last_posix_end = pattern.rfind(":]")
 
     def parse(self) -> Regex:
-        """Read the whole pattern.
+        """Parse the whole pattern.
 
         Raises:
-            Refused: it is refused.
+            Refused: it is invalid.
         """
         text = self._text
         while self._at < len(text):
@@ -152,7 +152,7 @@ class _Parser:
         return Regex(root, tuple(self._groups))
 
     def _plain(self, run: re.Match[str]) -> None:
-        # A repetition operator takes the last character only. It may follow after flags or an empty quotation.
+        # A repetition operator applies only to the last character. It may follow after flags or an empty quotation.
         characters = run[0]
         if len(characters) > 1 and self._text[run.end() : run.end() + 1] in _BEFORE_OPERATOR:
             self._push(literal(characters[:-1], folded=self._flags.fold))
@@ -199,7 +199,7 @@ class _Parser:
             self._push(literal("{", folded=self._flags.fold))
             self._at += 1
             return False
-        # More digits than any count within the limit has: int() is not asked to read thousands of them.
+        # More digits than any valid count: do not let int() parse thousands of digits.
         low, high = (MAX_REPEAT + 1 if len(digits or "") > 4 else int(digits or -1) for digits in (count[1], count[3]))
         if count[2] is None:
             high = low
@@ -258,7 +258,7 @@ class _Parser:
     def _extension(self) -> None:
         start, text = self._at, self._text
         body = next((start + len(form) for form in ("(?P<", "(?<") if text.startswith(form, start)), None)
-        # "(?<" and "(?P<" at the very end are not seen as the beginning of a name.
+        # "(?<" and "(?P<" at the end do not begin a name.
         if body is None or body == len(text):
             self._flag_group()
             return
@@ -316,7 +316,7 @@ class _Parser:
     def _quoted(self) -> None:
         end = self._text.find("\\E", self._at + 2)
         characters = self._text[self._at + 2 :] if end < 0 else self._text[self._at + 2 : end]
-        # One by one: a repetition operator behind \E takes the last of them.
+        # One by one, because a repetition operator after \E applies only to the last one.
         for part in (characters[:-1], characters[-1:]):
             if part:
                 self._push(literal(part, folded=self._flags.fold))
@@ -391,4 +391,4 @@ class _Parser:
         **dict.fromkeys("*+?", _operator),
         "{": _brace,
     }
-    """What reads on at each character that is not plain; it says whether that was a repetition operator."""
+    """The parser for each special character; it returns whether that was a repetition operator."""

@@ -1,7 +1,7 @@
-"""Translates the simple regular expressions of Go into Python's, which run in C.
+"""Translates simple regular expressions from Go to Python, where they run in C.
 
-Simple is what backtracking cannot make slow: what is repeated is one character, and all choices multiplied stay within
-a bound. Within that, both languages match the same text in the same order.
+A pattern is simple if backtracking cannot make it slow: only single characters are repeated, and the product of all
+choices is limited. For these, both languages match the same text in the same order.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from math import prod
 from apm_s3.validators._query.re2.tree import CharClass, Node, Op
 
 QUICK_LENGTH = 256
-"""The longest text that a translated pattern is run on, in characters."""
+"""The longest text for which a translated pattern is used, in characters."""
 _MAX_PATHS = 2 * (QUICK_LENGTH + 1) ** 2
 _MAX_DEPTH = 20
 _ONE_CHARACTER = (Op.CLASS, Op.ANY, Op.ANY_NOT_NEWLINE)
@@ -26,7 +26,7 @@ _PLAIN = {
 
 
 def translated(root: Node) -> re.Pattern[str] | None:
-    """`root` as a pattern of Python, None where it is not simple."""
+    """Translate `root` to a Python pattern; None if it is not simple."""
     if root.height > _MAX_DEPTH or root.size > QUICK_LENGTH:
         return None
     source, paths = _translate(root, _MAX_DEPTH)
@@ -37,7 +37,7 @@ _IMPOSSIBLE = ("", _MAX_PATHS + 1)
 
 
 def _translate(node: Node, depth: int) -> tuple[str, int]:
-    """The translation of `node`, and in how many ways it can match at one place."""
+    """Return the translation of `node`, and the number of ways in which it can match at one position."""
     if node.op in _PLAIN:
         return _PLAIN[node.op], 1
     if node.folded or depth == 0:

@@ -1,6 +1,6 @@
-"""Trees of regular expressions: what the parser of `re2` builds and the engine of `re2_match` runs.
+"""Trees of regular expressions, which `re2` parses and `re2_match` runs.
 
-Each node carries the measures that Go's `regexp/syntax` puts limits on, computed from its children when it is built.
+Each node has the measures that Go's `regexp/syntax` limits, computed from its children.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from apm_s3.validators._query.re2.classes import Group, Ranges
 
 
 class Op(Enum):
-    """What a node matches."""
+    """Kinds of nodes."""
 
     EMPTY = auto()
     LITERAL = auto()
@@ -35,10 +35,10 @@ class Op(Enum):
 
 @dataclass(frozen=True, slots=True)
 class CharClass:
-    """A set of characters: those in `ranges` or in one of `groups`, or, where `negated`, all others.
+    """A set of characters: those in `ranges` or in one of `groups`, or all others if `negated`.
 
-    A folded class has, for each member, the characters that differ from it in case only; a group is folded before it
-    is inverted.
+    A folded class also has all characters that differ from a member only in case; groups are folded before they are
+    inverted.
     """
 
     ranges: Ranges = ()
@@ -51,9 +51,9 @@ class CharClass:
 class Node:
     """One part of a regular expression.
 
-    `height`, `size` (in instructions) and `copies` (the product of the counted repetitions on the worst path, 0
-    for none) are what Go limits. `text` is a literal's characters, or a capture's name. `empty` says whether it matches
-    the empty text. No node changes once it is built; frozen, a pattern would take twice the time.
+    Go limits `height`, `size` (in instructions) and `copies` (the product of the counted repetitions on the worst
+    path, 0 for none). `text` is a literal's characters, or a capture's name. `empty` says whether it matches the empty
+    text. Nodes never change after creation; they are not frozen because that would take twice the time.
     """
 
     op: Op
@@ -72,17 +72,17 @@ class Node:
 
 
 def literal(text: str, *, folded: bool) -> Node:
-    """The characters of `text`, in any case where `folded`."""
+    """Create a literal; `folded` ignores case."""
     return Node(Op.LITERAL, text=text, folded=folded, size=len(text))
 
 
 def anchor(op: Op) -> Node:
-    """A condition on the place, such as `^` and `\\b`."""
+    """Create a condition on the position, such as `^` and `\\b`."""
     return Node(op, empty=op is not Op.WORD_BOUNDARY)
 
 
 def capture(sub: Node, index: int, name: str) -> Node:
-    """The group of number `index`."""
+    """Create the group with number `index`."""
     return Node(
         Op.CAPTURE,
         (sub,),
@@ -96,13 +96,13 @@ def capture(sub: Node, index: int, name: str) -> Node:
 
 
 def simple_repeat(sub: Node, operator: str, *, greedy: bool) -> Node:
-    """`sub` with one of `*`, `+`, `?`."""
+    """Repeat `sub` with `*`, `+` or `?`."""
     low, high = {"*": (0, -1), "+": (1, -1), "?": (0, 1)}[operator]
     return _repeat(sub, low, high, greedy, sub.size + (2 if operator == "*" else 1), sub.copies)
 
 
 def counted_repeat(sub: Node, low: int, high: int, *, greedy: bool) -> Node:
-    """`sub` at least `low` times and at most `high` times, -1 for any number."""
+    """Repeat `sub` at least `low` and at most `high` times, -1 for any number."""
     size = max(1, high * sub.size + high - low)
     if high < 0:
         size = 1 + low * sub.size if low else 2 + sub.size
@@ -126,7 +126,7 @@ def _repeat(sub: Node, low: int, high: int, greedy: bool, size: int, copies: int
 
 
 def concat(subs: Sequence[Node]) -> Node:
-    """One node after the other, neighbouring literals joined."""
+    """Concatenate nodes, joining adjacent literals."""
     joined: list[Node] = []
     for folded, run in groupby(subs, key=lambda node: node.folded if node.op is Op.LITERAL else None):
         nodes = list(run)
@@ -138,9 +138,9 @@ def concat(subs: Sequence[Node]) -> Node:
 
 
 def alternate(subs: Sequence[Node]) -> Node:
-    """Any of the nodes, the earlier preferred."""
+    """Create alternatives; earlier ones are preferred."""
     if len(subs) > 1 and all(_is_one_character(sub) for sub in subs):
-        # Go makes one character class of them.
+        # Go turns them into one character class.
         return Node(Op.ALTERNATE, tuple(subs))
     return _group(Op.ALTERNATE, subs)
 
@@ -155,7 +155,7 @@ def _group(op: Op, subs: Sequence[Node]) -> Node:
     if len(subs) == 1:
         return subs[0]
     size = sum(sub.size for sub in subs) + (len(subs) - 1 if op is Op.ALTERNATE else 0)
-    # Go moves the parts of a group into a group of the same kind around it.
+    # Go merges a group into an enclosing group of the same kind.
     height = 1 + max(sub.height - (sub.op is op and sub.height > 1) for sub in subs)
     empty = all(sub.empty for sub in subs) if op is Op.CONCAT else any(sub.empty for sub in subs)
     copies = max(sub.copies for sub in subs)
