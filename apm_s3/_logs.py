@@ -1,8 +1,65 @@
-"""The library's logger. It is silent until the application configures logging, and never gets a secret."""
+"""The library's loggers, and the lines that operations and requests leave. They are silent until the application
+configures logging; no secret is ever given to them.
+
+`apm_s3.operations` tells of each operation when it ends, `apm_s3.requests` of each request (DEBUG); everything else is
+told by the logger of its module.
+"""
 
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from apm_s3.events import OperationEvent
 
 LOGGER = logging.getLogger("apm_s3")
 LOGGER.addHandler(logging.NullHandler())
+OPERATIONS = logging.getLogger("apm_s3.operations")
+REQUESTS = logging.getLogger("apm_s3.requests")
+
+_LEVELS = {
+    "success": logging.INFO,
+    "cancelled": logging.INFO,
+    "failure": logging.WARNING,
+}
+
+
+def place(bucket: str | None, key: str | None) -> str:
+    """Where something happened, in one word and one line."""
+    where = "/".join(filter(None, (bucket, key)))
+    return where if where.isprintable() else ascii(where)
+
+
+def log_event(logger: logging.Logger, event: OperationEvent) -> None:
+    """One line for an operation that ended; its fields are attributes of the record."""
+    level = _LEVELS[event.outcome]
+    if not logger.isEnabledFor(level):
+        return
+    size = event.bytes_sent or event.bytes_received
+    fields: dict[str, Any] = {
+        "operation": event.operation,
+        "bucket": event.bucket,
+        "key": event.key,
+        "region": event.region,
+        "environment": event.environment,
+        "tool": event.tool,
+        "started_at": event.started_at,
+        "duration": event.duration,
+        "attempt": event.attempt,
+        "success": event.outcome == "success",
+        "error_code": event.error_code,
+        "request_id": event.request_id,
+        "size": size,
+        "storage_class": event.storage_class,
+    }
+    where = place(event.bucket, event.key)
+    problem = f" {event.error_code or 'OTHER'}" if event.outcome == "failure" else ""
+    request = f", request {event.request_id}" if event.request_id else ""
+    logger.log(
+        level,
+        "%s%s: %s%s in %.3f s, attempt %d, %d bytes%s",
+        event.operation, f" {where}" if where else "", event.outcome, problem, event.duration, event.attempt, size,
+        request,
+        extra={name: value for name, value in fields.items() if value is not None},
+    )  # fmt: skip

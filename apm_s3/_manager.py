@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 
 from apm_s3._cache.cache import Cache, S3Cache
 from apm_s3._cache.shared import SharedLevel
+from apm_s3._logs import OPERATIONS
 from apm_s3._naming import check_store_bucket
 from apm_s3._s3.buckets.verbs import Buckets
 from apm_s3._s3.bulk.verbs import Bulk
@@ -52,6 +54,7 @@ class S3Manager(Buckets, Bulk):
         settings: everything that has a default.
         metrics: where to count; by default an `S3Metrics` of its own.
         hooks: told of every operation after `metrics`.
+        logger: logs this manager's operations and requests; by default `apm_s3.operations` and `apm_s3.requests` do.
 
     Raises:
         InvalidOption: an `endpoint_url` that is none, or that holds a user name or a password.
@@ -73,6 +76,7 @@ class S3Manager(Buckets, Bulk):
         settings: S3Settings | None = None,
         metrics: S3Metrics | None = None,
         hooks: Sequence[Hook] = (),
+        logger: logging.Logger | None = None,
     ) -> None:
         _check_endpoint(endpoint_url)
         self.settings: S3Settings = settings or S3Settings()
@@ -86,6 +90,7 @@ class S3Manager(Buckets, Bulk):
         self._credentials = credentials
         self._session = session
         self._hooks = tuple(hooks)
+        self._logger = logger
         self._stores: dict[tuple[str, str, bool, bool, str | None], ConfigStore] = {}
         self._closing: asyncio.Task[None] | None = None
         self._door = _Door()
@@ -284,7 +289,15 @@ class S3Manager(Buckets, Bulk):
             settings=self.settings,
         )
         transport = self._make_transport(clients)
-        runner = Runner(self.settings, self.pool, self.metrics, self._hooks, transport.recover, region=self._region)
+        runner = Runner(
+            self.settings,
+            self.pool,
+            self.metrics,
+            self._hooks,
+            transport.recover,
+            region=self._region,
+            log=self._logger or OPERATIONS,
+        )
         wanted = self.settings.cache
         policies = None if wanted is None else Policies.of(wanted)
         engine = Engine(

@@ -26,6 +26,7 @@ MODULES = (
     "configs",
     "errors",
     "events",
+    "exporters.logs",
     "exporters.notifications",
     "exporters.prometheus",
     "health",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
-from apm_s3._logs import LOGGER
+from apm_s3._logs import OPERATIONS, log_event
 from apm_s3._s3.pool import S3ConnectionPool
 from apm_s3._s3.retry import RECOVERABLE, RetryBudget, go_on, may_pass
 from apm_s3._tasks import Deadlines, Watch
@@ -106,6 +107,7 @@ class Runner:
         hooks: told of each operation when it ends, and of each retry.
         recover: takes in what a clock-skewed, redirected or expired answer teaches; whether to repeat at once.
         region: the manager's region, for events.
+        log: has a line for each operation.
 
     Attributes:
         on_retry: told the bucket, the key and the error of each request that is sent again.
@@ -120,6 +122,7 @@ class Runner:
         recover: Recover | None = None,
         *,
         region: str | None = None,
+        log: logging.Logger = OPERATIONS,
     ) -> None:
         self._retry = settings.retry
         self._deadline = settings.timeouts.deadline
@@ -128,6 +131,7 @@ class Runner:
         self._hooks = hooks
         self._recover = recover
         self._region = region
+        self._log = log
         self.budget: RetryBudget = RetryBudget(settings.retry.budget, settings.retry.refund)
         self._deadlines = Deadlines()
         self._closed = False
@@ -312,7 +316,7 @@ class Runner:
         return result
 
     def _retrying(self, call: _Call[T], error: BaseException, pause: float) -> None:
-        LOGGER.info(
+        self._log.info(
             "%s: attempt %d failed, again in %.3f s: %s", call.operation, call.attempts, pause, _complete(call, error)
         )
         if isinstance(error, ApmS3Error):
@@ -330,7 +334,7 @@ class Runner:
         if self._metrics is not None:
             duration = time.monotonic() - call.started
             self._metrics.succeeded(call.operation, duration, call.bytes_sent, received)
-        if self._hooks:
+        if self._hooks or self._log.isEnabledFor(logging.INFO):
             self._tell(self._hooks, call, Outcome.SUCCESS, received=received, storage_class=storage_class)
         return result
 
@@ -395,8 +399,6 @@ class Runner:
         storage_class: str | None = None,
         duration: float | None = None,
     ) -> None:
-        if not hooks:
-            return
         if duration is None:
             duration = time.monotonic() - call.started
         tool, environment = current_labels()
@@ -418,6 +420,8 @@ class Runner:
             storage_class or call.storage_class,
         )
         emit(hooks, event)
+        if outcome is not Outcome.RETRY:  # `_retrying` has told it, with the pause that follows
+            log_event(self._log, event)
 
 
 def _closed_under(call: _Call[Any]) -> ManagerClosed:

@@ -1,1 +1,1 @@
-"""What others are told: metrics for Prometheus, notifications of commits."""
+"""What others are told: metrics for Prometheus, logs, notifications of commits."""
