@@ -271,7 +271,7 @@ class StreamMover(S3Mover):
                 await _fill(download, block, row)
             body = MemorySource(block)
             try:
-                return await upload.send(part, body)
+                return await upload.send(Part(part.number, 0, part.size), body)
             finally:
                 # Whoever still holds a body of it must not see the next one's bytes.
                 body.release()

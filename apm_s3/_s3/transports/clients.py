@@ -264,3 +264,10 @@ def _presign_with_sigv4(signature_version: str, **_: Any) -> str | None:
         if signature_version.endswith(suffix):
             return f"s3v4{suffix}"
     return None
+
+
+def session_of_profile(profile: str) -> AioSession:
+    """A session of one profile of AWS's configuration files. Whether there is one is seen when it is used."""
+    session = get_session()
+    session.set_config_variable("profile", profile)
+    return session

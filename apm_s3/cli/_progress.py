@@ -1,0 +1,60 @@
+"""How far a transfer has come: one line that changes on a terminal, a line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+_SECONDS = 5.0
+"""Between two lines where nobody watches a terminal."""
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+class ProgressLine:
+    """Shows the last text that it was told."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+        self._next = 0.0
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, text: str, *, last: bool = False) -> None:
+        """Show `text`; where it is printed as a line, only every few seconds, or if it is the last."""
+        if self._live is not None:
+            self._live.update(Text(text))
+        elif last or time.monotonic() >= self._next:
+            self._next = time.monotonic() + _SECONDS
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def in_bytes(size: float) -> str:
+    """A number of bytes as people write it."""
+    unit = 0
+    while size >= 1024 and unit < len(_UNITS) - 1:
+        size, unit = size / 1024, unit + 1
+    return f"{size:.0f} {_UNITS[unit]}" if unit == 0 else f"{size:.1f} {_UNITS[unit]}"
+
+
+def in_time(seconds: float) -> str:
+    """A duration as people write it."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, left = divmod(whole, 60)
+    return f"{minutes} min {left:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"

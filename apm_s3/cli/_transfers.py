@@ -1,0 +1,214 @@
+"""The commands that bring whole trees from one place to another: `migrate` and `sync`.
+
+Exit statuses: 0: everything is at the target. 1: something failed. 2: the arguments, the target or the journal were
+refused, and nothing was moved. 3: nothing could be done: no such bucket, or no response. 130: interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from apm_s3._manager import S3Manager
+from apm_s3._s3.transports.clients import session_of_profile
+from apm_s3.batch import BatchProgress
+from apm_s3.cli._progress import ProgressLine, in_bytes, in_time
+from apm_s3.errors import ApmS3Error, InvalidRequest
+from apm_s3.migration import (
+    MigrationPlan,
+    MigrationProgress,
+    MigrationReport,
+    migrate,
+    plan_migration,
+    verify_migration,
+)
+from apm_s3.sync import SyncPlan, SyncReport
+
+DONE, FAILED, REFUSED, IMPOSSIBLE, INTERRUPTED = 0, 1, 2, 3, 130
+_SHOWN = 20
+"""Failures that are printed. The journal, and the JSON, have more of them."""
+
+Result = MigrationPlan | MigrationReport | SyncPlan | SyncReport
+
+
+class Output(StrEnum):
+    """How the result is printed."""
+
+    text = "text"
+    json = "json"
+
+
+@dataclass(frozen=True)
+class Access:
+    """How a side in S3 is reached; None leaves it to the AWS configuration chain."""
+
+    endpoint_url: str | None = None
+    region: str | None = None
+    profile: str | None = None
+
+    def manager(self) -> S3Manager:
+        """A manager, not opened yet."""
+        session = None if self.profile is None else session_of_profile(self.profile)
+        return S3Manager(region=self.region, endpoint_url=self.endpoint_url, session=session)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One call of `apm-s3 migrate`.
+
+    Attributes:
+        rules: what all three calls of `apm_s3.migration` take.
+    """
+
+    source: str
+    target: str
+    source_access: Access
+    target_access: Access
+    rules: dict[str, Any]
+    journal: Path | None
+    bandwidth: float | None
+    concurrency: int
+    dry_run: bool
+    verify_only: bool
+
+
+async def run_migration(wanted: Wanted, line: ProgressLine) -> MigrationPlan | MigrationReport:
+    """Plan, verify or migrate."""
+
+    def told(progress: MigrationProgress) -> None:
+        line.show(migration_line(progress), last=progress.phase == "done")
+
+    async with _managers(wanted) as managers:
+        if wanted.dry_run:
+            return await plan_migration(wanted.source, wanted.target, **managers, **wanted.rules)
+        common: dict[str, Any] = {
+            **managers, **wanted.rules, "concurrency": wanted.concurrency, "on_progress": told
+        }  # fmt: skip
+        if wanted.verify_only:
+            if wanted.journal is None:
+                raise InvalidRequest("--verify-only needs the journal of what was migrated", hint="give --journal FILE")
+            return await verify_migration(wanted.source, wanted.target, journal=wanted.journal, **common)
+        return await migrate(wanted.source, wanted.target, journal=wanted.journal, bandwidth=wanted.bandwidth, **common)
+
+
+@asynccontextmanager
+async def _managers(wanted: Wanted) -> AsyncIterator[dict[str, Any]]:
+    """One manager for both sides where they are reached alike, so that S3 copies by itself."""
+    both = wanted.source.startswith("s3://") and wanted.target.startswith("s3://")
+    if not both or wanted.source_access == wanted.target_access:
+        access = wanted.source_access if wanted.source.startswith("s3://") else wanted.target_access
+        async with access.manager() as s3:
+            yield {"source_s3": s3}
+        return
+    async with wanted.source_access.manager() as one, wanted.target_access.manager() as other:
+        yield {"source_s3": one, "target_s3": other}
+
+
+async def run_sync(
+    source: str, target: str, access: Access, line: ProgressLine, *, dry_run: bool, **options: Any
+) -> SyncPlan | SyncReport:
+    """Plan a sync, or carry it out."""
+
+    def told(progress: BatchProgress) -> None:
+        line.show(f"{progress.done} objects, {in_bytes(progress.bytes)}, {progress.failed} errors")
+
+    async with access.manager() as s3:
+        if dry_run:
+            plan: SyncPlan = await s3.sync(source, target, dry_run=True, **options)
+            return plan
+        report: SyncReport = await s3.sync(source, target, on_progress=told, **options)
+        return report
+
+
+def migration_line(progress: MigrationProgress) -> str:
+    """One line that says how far a migration has come."""
+    rate = progress.bytes / progress.elapsed if progress.elapsed > 0 else 0.0
+    of = f"of {progress.listed}" if progress.listing_complete else f"of {progress.listed} so far"
+    left = progress.seconds_left
+    parts = [
+        f"{progress.phase}: {progress.done} {of} objects",
+        in_bytes(progress.bytes),
+        f"{in_bytes(rate)}/s",
+        "" if left is None or progress.phase != "moving" else f"{in_time(left)} left",
+        f"{progress.failed} errors",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def carry_out(work: Callable[[ProgressLine], Coroutine[Any, Any, Result]], output: Output, interrupted: str) -> int:
+    """Do `work`, print its result, and give the exit status. Progress goes to the standard error."""
+    errors = Console(stderr=True, highlight=False)
+    try:
+        with ProgressLine(errors) as line:
+            result = asyncio.run(work(line))
+    except KeyboardInterrupt:
+        errors.print(f"\nInterrupted. {interrupted}", markup=False, soft_wrap=True)
+        return INTERRUPTED
+    except (ApmS3Error, OSError) as exc:
+        errors.print(f"{type(exc).__name__}: {exc}", markup=False, soft_wrap=True)
+        return REFUSED if isinstance(exc, InvalidRequest) else IMPOSSIBLE
+    sys.stdout.write(f"{as_json(result) if output is Output.json else as_text(result)}\n")
+    return DONE if getattr(result, "ok", True) else FAILED
+
+
+def as_text(result: Result) -> str:
+    """The result for people."""
+    lines = [str(result)]
+    if isinstance(result, MigrationReport):
+        lines += [f"  failed: {one.key} ({one.attempts} attempts): {one.error}" for one in result.failures[:_SHOWN]]
+        lines += [f"  ... and {result.failed - _SHOWN} more"] if result.failed > _SHOWN else []
+        lines += [f"  skipped: {key} ({reason})" for key, reason in list(result.skipped.items())[:_SHOWN]]
+        if result.kept:
+            lines.append(f"  {result.kept} extra objects were not deleted, because something failed before")
+    elif isinstance(result, SyncReport):
+        lines += [f"  failed: {key}: {error}" for key, error in list(result.failures.items())[:_SHOWN]]
+    return "\n".join(lines)
+
+
+def as_json(result: Result) -> str:
+    """The result for programs: the fields of the report or plan, and `ok`."""
+    document: dict[str, Any] = asdict(result)
+    if isinstance(result, SyncReport):
+        document["failures"] = {key: str(error) for key, error in result.failures.items()}
+        document["skipped"] = dict(result.skipped)
+    if isinstance(result, MigrationReport):
+        document["failures"] = [one._asdict() for one in result.failures]
+    if isinstance(result, MigrationPlan):
+        document["capabilities"] = [one._asdict() for one in result.capabilities]
+    if isinstance(result, SyncPlan):
+        document["actions"] = [one._asdict() for one in result.actions]
+    return json.dumps({**document, "ok": getattr(result, "ok", True)}, indent=2, default=str)
+
+
+def how_to_go_on(journal: Path | None) -> str:
+    """What to do after an interruption."""
+    if journal is None:
+        return "Nothing remembers how far it came; with --journal FILE it could be resumed."
+    return f"Resume with the same command: {shlex.join(['apm-s3', *sys.argv[1:]])}"
+
+
+def parse_bytes(text: str | None) -> float | None:
+    """Bytes a second of "5M", "1.5G" or "800k": powers of 1024.
+
+    Raises:
+        BadParameter: it is no such number.
+    """
+    if text is None:
+        return None
+    unit = text[-1:].lower()
+    factor = {"k": 1024, "m": 1024**2, "g": 1024**3}.get(unit)
+    try:
+        return float(text[:-1]) * factor if factor else float(text)
+    except ValueError as exc:
+        raise typer.BadParameter(f"'{text}' is no number of bytes such as 800k, 5M or 1.5G") from exc

@@ -1,0 +1,185 @@
+"""`apm-s3 migrate` and `apm-s3 sync`: plans, results and exit statuses, and what is left after Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner, Result
+
+from apm_s3.cli._app import app
+from apm_s3.cli._progress import ProgressLine, in_bytes, in_time
+from apm_s3.cli._transfers import Access, migration_line
+from apm_s3.migration import MigrationProgress
+from tests.faults.server import Exchange
+from tests.migration.places import files, open_place, write
+from tests.servers import Server
+from tests.test_examples import on
+
+BODIES = {"a": b"1", "b/c": b"22", "b/d.log": b"333"}
+
+
+class Shell:
+    """Runs commands against moto."""
+
+    def __init__(self, moto: Server, bucket: str) -> None:
+        self._env = on(moto)
+        self._endpoint = moto.endpoint_url
+        self.place = f"s3://{bucket}/team"
+
+    def __call__(self, *arguments: object) -> Result:
+        return CliRunner().invoke(
+            app, [*map(str, arguments), "--endpoint-url", self._endpoint, "--region", "us-east-1"], env=self._env
+        )
+
+    def json(self, *arguments: object) -> dict[str, Any]:
+        return dict(json.loads(self(*arguments, "--output", "json").stdout))
+
+
+@pytest.fixture
+def shell(moto: Server, bucket_name: str) -> Shell:
+    """A shell, and an empty bucket."""
+    shell = Shell(moto, bucket_name)
+    client = boto3.client(
+        "s3", endpoint_url=moto.endpoint_url, region_name="us-east-1",
+        aws_access_key_id=moto.credentials.key_id, aws_secret_access_key=moto.credentials.secret,
+    )  # fmt: skip
+    client.create_bucket(Bucket=bucket_name)
+    client.close()
+    return shell
+
+
+def test_a_directory_is_planned_migrated_verified_and_brought_back(shell: Shell, tmp_path: Path) -> None:
+    source, journal = write(tmp_path / "up", BODIES), tmp_path / "journal"
+
+    plan = shell.json("migrate", source, shell.place, "--dry-run")
+    assert (plan["new"], plan["objects"], plan["ok"]) == (3, 3, True)
+    moved = shell("migrate", source, shell.place, "--journal", journal)
+    assert moved.exit_code == 0, moved.output
+    assert "3 moved (6 bytes)" in moved.stdout
+    assert "done: 3 of 3 objects, 6 B" in moved.stderr
+    verified = shell.json("migrate", source, shell.place, "--journal", journal, "--verify-only")
+    assert (verified["verified"], verified["failed"], verified["resumed"]) == (3, 0, True)
+    back = shell("migrate", shell.place, tmp_path / "down", "--accept", "metadata", "--accept", "tags")
+    assert back.exit_code == 0, back.output
+    assert files(tmp_path / "down") == BODIES
+
+
+def test_a_sync_says_what_it_would_do_and_does_it(shell: Shell, tmp_path: Path) -> None:
+    source = write(tmp_path / "up", BODIES)
+
+    plan = shell("sync", source, shell.place, "--dry-run", "--exclude", "*.log")
+    done = shell.json("sync", source, shell.place, "--exclude", "*.log")
+
+    assert "create b/c (2 bytes; the target lacks it)" in plan.stdout
+    assert (done["created"], done["failures"], done["ok"]) == (2, {}, True)
+    (source / "a").unlink()
+    assert shell.json("sync", source, shell.place, "--delete-extra", "--exclude", "*.log")["deleted"] == 1
+
+
+def test_exit_statuses_tell_what_became_of_it(shell: Shell, tmp_path: Path) -> None:
+    source = write(tmp_path / "up", BODIES)
+    shell("migrate", source, shell.place)
+    write(source, {"a": b"changed"})
+
+    failed = shell("migrate", source, shell.place, "--if-exists", "fail")
+    assert (failed.exit_code, "failed: a (3 attempts)" in failed.stdout) == (1, True)
+    refused = shell("migrate", shell.place, tmp_path / "down")
+    assert refused.exit_code == 2
+    assert "MigrationRefused" in refused.stderr
+    assert shell("migrate", source, shell.place, "--verify-only").exit_code == 2
+    assert shell("migrate", source, shell.place, "--bandwidth", "fast").exit_code == 2
+    assert shell("migrate", source, "s3://no-such-bucket-at-all").exit_code == 3
+    assert shell("sync", tmp_path / "none", shell.place).exit_code == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT for another process")
+async def test_ctrl_c_leaves_a_journal_and_says_how_to_go_on(tmp_path: Path) -> None:
+    async with open_place() as one:
+        for number in range(40):
+            one.put(f"team/{number}", str(number).encode())
+        arguments = ["migrate", "s3://source/team", "s3://target/copy", "--journal", str(tmp_path / "my journal")]
+        where = ["--endpoint-url", one.server.endpoint_url, "--region", "us-east-1", "--concurrency", "4"]
+        env = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"}
+
+        async def run() -> asyncio.subprocess.Process:
+            return await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "apm_s3.cli", *arguments, *where, env=env,
+                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+
+        child, left = await run(), iter(range(20))
+
+        async def fault(exchange: Exchange) -> None:
+            if next(left, None) is None:
+                child.send_signal(signal.SIGINT)
+                await exchange.lost
+                return
+            exchange.send(exchange.carry_out())
+
+        one.server.will(fault, "CopyObject", times=None)
+        _, errors = await child.communicate()
+        assert child.returncode == 130, errors.decode()
+        assert (
+            f"Resume with the same command: apm-s3 migrate s3://source/team s3://target/copy --journal '{tmp_path}/my journal'"
+            in errors.decode()
+        )
+        one.server.rules.clear()
+        child = await run()
+        told, errors = await child.communicate()
+        assert child.returncode == 0, errors.decode()
+        assert b"40 verified, 0 failed" in told
+        assert len(one.stored()) == 40
+
+
+def test_progress_is_one_line_where_it_is_piped() -> None:
+    printed = io.StringIO()
+    with ProgressLine(Console(file=printed)) as line:
+        for number in range(5):
+            line.show(f"step {number}")
+        line.show("the last", last=True)
+    assert printed.getvalue().splitlines() == ["step 0", "the last"]
+
+
+def test_progress_is_a_line_that_changes_on_a_terminal() -> None:
+    printed = io.StringIO()
+    with ProgressLine(Console(file=printed, force_terminal=True)) as line:
+        line.show("moving [all]")
+    assert "moving [all]" in printed.getvalue()
+
+
+def progress(
+    done: int, failed: int, size: int, listed: int, *, complete: bool = False, elapsed: float = 2.0
+) -> MigrationProgress:
+    return MigrationProgress("moving", done, failed, size, listed, 4096, complete, elapsed)
+
+
+@pytest.mark.parametrize(
+    ("told", "text"),
+    [
+        (progress(5, 1, 2048, 10, complete=True), "moving: 5 of 10 objects, 2.0 KiB, 1.0 KiB/s, 1 s left, 1 errors"),
+        (progress(5, 0, 5, 10), "moving: 5 of 10 so far objects, 5 B, 2 B/s, 0 errors"),
+        (progress(0, 0, 0, 0, elapsed=0.0), "moving: 0 of 0 so far objects, 0 B, 0 B/s, 0 errors"),
+    ],
+)  # fmt: skip
+def test_a_line_of_progress_has_objects_bytes_rate_time_and_errors(told: MigrationProgress, text: str) -> None:
+    assert migration_line(told) == text
+
+
+def test_sizes_and_times_are_written_as_people_do() -> None:
+    assert [in_bytes(size) for size in (0, 1023, 1024, 1024**3 * 1.5, 1024**6)] == [
+        "0 B", "1023 B", "1.0 KiB", "1.5 GiB", "1048576.0 TiB"
+    ]  # fmt: skip
+    assert [in_time(seconds) for seconds in (0.4, 59, 61, 3725)] == ["0 s", "59 s", "1 min 01 s", "1 h 02 min"]
+
+
+def test_a_profile_is_chosen() -> None:
+    assert Access(profile="other").manager()._session.get_config_variable("profile") == "other"
