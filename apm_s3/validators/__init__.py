@@ -27,9 +27,7 @@ from apm_s3.validators._reading.documents import parse_document
 from apm_s3.validators._validate import (
     infer_kind,
     validate_bundle,
-    validate_bundle_async,
     validate_config,
-    validate_config_async,
 )
 
 if TYPE_CHECKING:
@@ -65,6 +63,7 @@ if TYPE_CHECKING:
         ValueType,
     )
     from apm_s3.validators._query.usage import labels_of, matchers_of, metrics_of, ranges_of, walk
+    from apm_s3.validators._validate_async import validate_bundle_async, validate_config_async
 
 __all__ = [
     "MAIN_FILES",
@@ -113,11 +112,12 @@ __all__ = [
 if not TYPE_CHECKING:  # A type checker would accept every misspelt name because of this function.
 
     def __getattr__(name: str) -> object:
-        # Load the parsers only when needed, so that importing the validators stays cheap.
+        # Load the parsers and asyncio only when needed, so that importing the validators stays cheap.
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        for module in ("api", "usage", "nodes", "logql.nodes"):
-            loaded = import_module(f"apm_s3.validators._query.{module}")
+        modules = ("_query.api", "_query.usage", "_query.nodes", "_query.logql.nodes")
+        for module in ("_validate_async",) if name.endswith("_async") else modules:
+            loaded = import_module(f"apm_s3.validators.{module}")
             globals().update({public: getattr(loaded, public) for public in __all__ if hasattr(loaded, public)})
         return globals()[name]
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import Issue, Severity, ValidationReport
@@ -22,8 +22,10 @@ from apm_s3.validators._reading.nodes import (
     problem,
     render_path,
 )
-from apm_s3.validators._reading.positions import Positions
 from apm_s3.validators._reading.yaml_reader import GoYaml
+
+if TYPE_CHECKING:
+    from apm_s3.validators._reading.positions import Positions
 
 MAX_ISSUES = 1000
 """The maximum number of errors, and of warnings, in one report."""
@@ -140,7 +142,7 @@ class Context:
         self.target = target
         self.matchers = matchers
         self._positions: Positions | None = None
-        self._source: Callable[[], Source] | None = None
+        self._source: Source | Callable[[], Source] | None = None
         self._issues: list[Issue] = []
         self._counts = dict.fromkeys(Severity, 0)
         self._seen: set[tuple[int | None, int | None, str, str]] = set()
@@ -149,7 +151,7 @@ class Context:
 
     def read_from(self, source: Source) -> None:
         """Set the source of the nodes, to find the positions of characters inside scalars."""
-        self._positions = Positions(source.text) if source.text else None
+        self._positions, self._source = None, source
 
     def read_from_later(self, source: Callable[[], Source]) -> None:
         """As `read_from`, with a source that is created when a position is needed."""
@@ -159,12 +161,18 @@ class Context:
         """Return line and column of a character in a scalar's text; None if they cannot be determined."""
         if not node.line or not self.has_room:
             return None
-        if self._source is not None:
-            self.read_from(self._source())
-            self._source = None
-        if self._positions is None:
+        positions = self._positions or self._find_positions()
+        return None if positions is None else positions.in_scalar(node.line, node.column, node.text, offset)
+
+    def _find_positions(self) -> Positions | None:
+        source = self._source() if callable(self._source) else self._source
+        if source is None or not source.text:
             return None
-        return self._positions.in_scalar(node.line, node.column, node.text, offset)
+        # Only documents with mistakes need it.
+        from apm_s3.validators._reading.positions import Positions  # noqa: PLC0415
+
+        self._positions, self._source = Positions(source.text), None
+        return self._positions
 
     def issue_inside(
         self,

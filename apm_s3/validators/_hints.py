@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from itertools import islice
 
 _LONGEST, _MOST = 80, 300
@@ -19,6 +18,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that `name` was probably meant to be, or None."""
     if not name or len(name) > _LONGEST:
         return None
+    # Only documents with mistakes need it.
+    from difflib import get_close_matches  # noqa: PLC0415
+
     # Names of a very different length cannot be similar; of many, the first ones are enough.
     shortest, longest = len(name) * 0.6, len(name) / 0.6
     fitting = islice((text for text in known if shortest <= len(text) <= longest), _MOST)

@@ -1,16 +1,13 @@
-"""The entry points: validate one document or a bundle, in the event loop or outside it."""
+"""The entry points: validate one document or a bundle. `_validate_async` has those for an event loop."""
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import json
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path as FilePath
 from typing import Literal, Protocol, cast, get_args
 
 from apm_s3._tools import TOOLS, Tool
@@ -24,23 +21,13 @@ from apm_s3.validators._context import (
     Source,
     Version,
     parse_version,
-    read_capped,
 )
-from apm_s3.validators._memory import ResultMemory, keys_of
-from apm_s3.validators._offload import run_beside, run_shared
 from apm_s3.validators._reading.documents import unreadable_issue
 from apm_s3.validators._reading.nodes import Node, Unreadable
 
 Level = Literal["full", "external"]
 _LEVELS = get_args(Level)
 _MODES = get_args(MatcherMode)
-
-_INLINE_BYTES = 16 * 1024
-"""The size that an asynchronous call checks in the event loop itself, in a few milliseconds."""
-
-_CONCEALER = "apm_s3.validators._secrets.reports"
-
-_memory = ResultMemory()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +103,7 @@ def validate_config(
         OSError: `source` is a Path that cannot be read.
     """
     terms = Terms(target_version, level, matchers)
-    module = _check_options(tool, kind, terms)
+    module = check_options(tool, kind, terms)
     context = terms.context()
     read = Source(source, name)
     chosen = kind or module.infer_kind(read) or module.KINDS[0]
@@ -130,37 +117,7 @@ def infer_kind(tool: str, name: str, raw: bytes) -> str | None:
     Raises:
         InvalidOption: unknown tool.
     """
-    return _tool(tool).infer_kind(Source(raw, name))
-
-
-async def validate_config_async(
-    tool: Tool,
-    source: ConfigSource,
-    *,
-    name: str | None = None,
-    kind: str | None = None,
-    target_version: str | None = None,
-    level: Level = "full",
-    matchers: MatcherMode = "fallback",
-) -> ValidationReport:
-    """As `validate_config`, without blocking the event loop: large inputs are checked in a thread or a process."""
-    if isinstance(source, FilePath):
-        name, source = name or source.name, await asyncio.to_thread(read_capped, source)
-    terms = Terms(target_version, level, matchers)
-    run = partial(
-        validate_config,
-        *(tool, source),
-        name=name,
-        kind=kind,
-        target_version=target_version,
-        level=level,
-        matchers=matchers,
-    )
-    if level == "full" and _is_light(tool, source):
-        return run()
-    # In a thread, because the first use imports the tool's package.
-    await asyncio.to_thread(_prepare, tool, kind, terms)
-    return await run_beside(run, len(source) if isinstance(source, str | bytes | bytearray) else 0)
+    return tool_module(tool).infer_kind(Source(raw, name))
 
 
 def validate_bundle(
@@ -180,44 +137,13 @@ def validate_bundle(
         InvalidOption: the tool, level, mode or version is not valid.
     """
     terms = Terms(target_version, level, matchers)
-    _check_options(tool, None, terms)
+    check_options(tool, None, terms)
     return check_together(tool, files, check_files(tool, files, terms), terms)
-
-
-async def validate_bundle_async(
-    tool: Tool,
-    files: Mapping[str, bytes],
-    *,
-    target_version: str | None = None,
-    level: Level = "full",
-    matchers: MatcherMode = "fallback",
-) -> ValidationReport:
-    """As `validate_bundle`, without blocking the event loop: large inputs are checked in a thread or processes.
-
-    The results of single files are cached in this process: only changed files are checked again, and the references
-    between all files.
-    """
-    if level == "full" and _is_light(tool, b"".join(files.values()) if len(files) == 1 else None):
-        return validate_bundle(tool, files, target_version=target_version, level=level, matchers=matchers)
-    terms = Terms(target_version, level, matchers)
-    module = await asyncio.to_thread(_prepare, tool, None, terms)
-    # promtool and amtool are always run again: the result depends on which of them are installed.
-    keys = await asyncio.to_thread(keys_of, tool, files, target_version, matchers) if level == "full" else {}
-    results = _memory.find(keys)
-    fresh = await run_shared(
-        lambda share: partial(check_files, tool, share, terms),
-        {name: raw for name, raw in files.items() if name not in results},
-    )
-    if level == "full":
-        _memory.keep(keys, fresh)
-    results |= fresh
-    read = sum(len(files[name]) for name, result in results.items() if result.kind in module.READ_TOGETHER)
-    return await run_beside(partial(check_together, tool, files, results, terms), read)
 
 
 def check_files(tool: str, files: Mapping[str, bytes], terms: Terms) -> dict[str, FileResult]:
     """Check each file by itself, and return the results by name."""
-    return {name: _check_file(_tool(tool), tool, name, raw, terms) for name, raw in files.items()}
+    return {name: _check_file(tool_module(tool), tool, name, raw, terms) for name, raw in files.items()}
 
 
 def _check_file(module: ToolValidator, tool: str, name: str, raw: bytes, terms: Terms) -> FileResult:
@@ -234,7 +160,7 @@ def check_together(
     tool: str, files: Mapping[str, bytes], results: Mapping[str, FileResult], terms: Terms
 ) -> ValidationReport:
     """Check the references between the files of a bundle, and add the results of their own checks."""
-    module, target = _tool(tool), terms.target
+    module, target = tool_module(tool), terms.target
     skipped, members = dict[str, None](), []
     for name, raw in files.items():
         result = results[name]
@@ -257,25 +183,19 @@ def _read(module: ToolValidator, kind: str | None, source: Source) -> Node | Non
     return source.root
 
 
-def _check_options(tool: str, kind: str | None, terms: Terms) -> ToolValidator:
+def check_options(tool: str, kind: str | None, terms: Terms) -> ToolValidator:
     """Return the tool's package, if all options are valid."""
-    module = _tool(tool)
+    module = tool_module(tool)
     terms.check()
     if kind is not None and kind not in module.KINDS:
         raise InvalidOption(f"unknown kind for {tool}: {kind!r}", hint=f"choose from {', '.join(module.KINDS)}")
     return module
 
 
-def _prepare(tool: str, kind: str | None, terms: Terms) -> ToolValidator:
-    """As `_check_options`, and load everything that a light check needs in the event loop."""
-    importlib.import_module(_CONCEALER)
-    return _check_options(tool, kind, terms)
-
-
 def _check(tool: str, kind: str, source: Source, context: Context, level: Level) -> None:
     context.read_from(source)
     try:
-        _tool(tool).check(kind, source, context)
+        tool_module(tool).check(kind, source, context)
     except Unreadable as exc:
         context.add(unreadable_issue(exc))
     else:
@@ -291,20 +211,11 @@ def _check(tool: str, kind: str, source: Source, context: Context, level: Level)
         context.revise(Concealer(source.text if source.data is None else source.root, source.format).conceal)
 
 
-def _tool(tool: str) -> ToolValidator:
+def tool_module(tool: str) -> ToolValidator:
     if tool not in TOOLS:
         raise InvalidOption(f"unknown tool: {tool!r}", hint=f"choose from {', '.join(TOOLS)}")
-    return cast("ToolValidator", importlib.import_module(_module_name(tool)))
+    return cast("ToolValidator", importlib.import_module(module_name(tool)))
 
 
-def _module_name(tool: str) -> str:
+def module_name(tool: str) -> str:
     return f"apm_s3.validators._{tool}"
-
-
-def _is_light(tool: str, source: ConfigSource | None) -> bool:
-    # The first use of a tool loads its tables; the size of a mapping is not known before it is walked.
-    if source is None or isinstance(source, Mapping | FilePath):
-        return False
-    if not {_module_name(tool), _CONCEALER} <= sys.modules.keys():
-        return False
-    return len(source) <= _INLINE_BYTES

@@ -8,7 +8,7 @@ import pytest
 
 from apm_s3.reports import Issue, Severity
 from apm_s3.validators import _offload as offload
-from apm_s3.validators import _validate as validate
+from apm_s3.validators import _validate_async as validate
 from apm_s3.validators import validate_bundle, validate_bundle_async
 from apm_s3.validators._bundles import FileResult
 from apm_s3.validators._memory import ResultMemory, keys_of

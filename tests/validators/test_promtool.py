@@ -22,7 +22,7 @@ COMMANDS = {"config": ["config", "--syntax-only", "--lint=none"], "rules": ["rul
 REASONS = {
     "Debian builds promtool without these": re.compile(r"(azure|consul|kuma|nomad)_sd_configs|azuread|google_iam"),
     "before 3.0 record, alert and expr are raw nodes, so that null, tags and mappings pass": re.compile(
-        r"^[ -]*(record|alert|expr):[ \t]*(null|~|!!\w+ .*|\{.*|\[.*|)\s*(#.*)?$", re.MULTILINE
+        r"^[ -]*['\"]?(record|alert|expr)['\"]?:[ \t]*(null|~|!!\w+ .*|\{.*|\[.*|)\s*(#.*)?$", re.MULTILINE
     ),
 }
 pytestmark = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")

@@ -8,8 +8,6 @@ from typing import Any, Literal
 
 from apm_s3.errors import ConfigInvalid, InvalidOption
 from apm_s3.reports import Issue, Severity, ValidationReport
-from apm_s3.validators._reading.ini_reader import read_ini
-from apm_s3.validators._reading.json_reader import read_json
 from apm_s3.validators._reading.nodes import (
     MAPPING,
     MAX_DEPTH,
@@ -76,9 +74,14 @@ def read_document(
     """
     if format == "yaml":
         return read_yaml(raw, library=library, trace=trace)
+    # Most documents are YAML: the other readers are imported only when needed.
     if format == "json":
+        from apm_s3.validators._reading.json_reader import read_json  # noqa: PLC0415
+
         return read_json(raw, trace=trace, last_wins=last_wins)
     if format == "ini":
+        from apm_s3.validators._reading.ini_reader import read_ini  # noqa: PLC0415
+
         return read_ini(raw, trace=trace)
     raise InvalidOption(f"unknown format: {format!r}", hint="choose from yaml, json, ini")
 

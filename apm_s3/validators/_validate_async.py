@@ -1,0 +1,113 @@
+"""The entry points for an event loop: large documents are validated outside it.
+
+They have their own module so that a program without an event loop does not import asyncio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path as FilePath
+
+from apm_s3._tools import Tool
+from apm_s3.reports import ValidationReport
+from apm_s3.validators._context import ConfigSource, MatcherMode, read_capped
+from apm_s3.validators._memory import ResultMemory, keys_of
+from apm_s3.validators._offload import run_beside, run_shared
+from apm_s3.validators._validate import (
+    Level,
+    Terms,
+    ToolValidator,
+    check_files,
+    check_options,
+    check_together,
+    module_name,
+    validate_bundle,
+    validate_config,
+)
+
+_INLINE_BYTES = 16 * 1024
+"""The size that an asynchronous call checks in the event loop itself, in a few milliseconds."""
+
+_CONCEALER = "apm_s3.validators._secrets.reports"
+
+_memory = ResultMemory()
+
+
+async def validate_config_async(
+    tool: Tool,
+    source: ConfigSource,
+    *,
+    name: str | None = None,
+    kind: str | None = None,
+    target_version: str | None = None,
+    level: Level = "full",
+    matchers: MatcherMode = "fallback",
+) -> ValidationReport:
+    """As `validate_config`, without blocking the event loop: large inputs are checked in a thread or a process."""
+    if isinstance(source, FilePath):
+        name, source = name or source.name, await asyncio.to_thread(read_capped, source)
+    terms = Terms(target_version, level, matchers)
+    run = partial(
+        validate_config,
+        *(tool, source),
+        name=name,
+        kind=kind,
+        target_version=target_version,
+        level=level,
+        matchers=matchers,
+    )
+    if level == "full" and _is_light(tool, source):
+        return run()
+    # In a thread, because the first use imports the tool's package.
+    await asyncio.to_thread(_prepare, tool, kind, terms)
+    return await run_beside(run, len(source) if isinstance(source, str | bytes | bytearray) else 0)
+
+
+async def validate_bundle_async(
+    tool: Tool,
+    files: Mapping[str, bytes],
+    *,
+    target_version: str | None = None,
+    level: Level = "full",
+    matchers: MatcherMode = "fallback",
+) -> ValidationReport:
+    """As `validate_bundle`, without blocking the event loop: large inputs are checked in a thread or processes.
+
+    The results of single files are cached in this process: only changed files are checked again, and the references
+    between all files.
+    """
+    if level == "full" and _is_light(tool, b"".join(files.values()) if len(files) == 1 else None):
+        return validate_bundle(tool, files, target_version=target_version, level=level, matchers=matchers)
+    terms = Terms(target_version, level, matchers)
+    module = await asyncio.to_thread(_prepare, tool, None, terms)
+    # promtool and amtool are always run again: the result depends on which of them are installed.
+    keys = await asyncio.to_thread(keys_of, tool, files, target_version, matchers) if level == "full" else {}
+    results = _memory.find(keys)
+    fresh = await run_shared(
+        lambda share: partial(check_files, tool, share, terms),
+        {name: raw for name, raw in files.items() if name not in results},
+    )
+    if level == "full":
+        _memory.keep(keys, fresh)
+    results |= fresh
+    read = sum(len(files[name]) for name, result in results.items() if result.kind in module.READ_TOGETHER)
+    return await run_beside(partial(check_together, tool, files, results, terms), read)
+
+
+def _prepare(tool: str, kind: str | None, terms: Terms) -> ToolValidator:
+    """As `check_options`, and load everything that a light check needs in the event loop."""
+    importlib.import_module(_CONCEALER)
+    return check_options(tool, kind, terms)
+
+
+def _is_light(tool: str, source: ConfigSource | None) -> bool:
+    # The first use of a tool loads its tables; the size of a mapping is not known before it is walked.
+    if source is None or isinstance(source, Mapping | FilePath):
+        return False
+    if not {module_name(tool), _CONCEALER} <= sys.modules.keys():
+        return False
+    return len(source) <= _INLINE_BYTES

@@ -1,0 +1,30 @@
+"""Importing the validators is fast, because command-line programs wait for it."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def loaded_by(code: str) -> set[str]:
+    code += "\nimport sys\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("code", "rare"),
+    [
+        (
+            "import apm_s3.validators",
+            ("asyncio", "difflib", "hashlib", "apm_s3.validators._query", "apm_s3.validators._prometheus"),
+        ),
+        (
+            "from apm_s3.validators import validate_config\nassert validate_config('prometheus', '{}').ok",
+            ("asyncio", "difflib", "apm_s3.validators._secrets", "apm_s3.validators._reading.positions"),
+        ),
+    ],
+    ids=["import", "a valid document"],
+)
+def test_modules_that_are_seldom_needed_are_not_imported_at_the_start(code: str, rare: tuple[str, ...]) -> None:
+    assert loaded_by(code).isdisjoint(rare)
