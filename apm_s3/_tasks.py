@@ -108,12 +108,17 @@ async def _settle(task: asyncio.Future[Any], timeout: float | None) -> None:
 
 
 class Watch:
-    """The deadline of one call, in the task that makes it."""
+    """The deadline of one call, in the task that makes it.
+
+    Args:
+        when: the deadline, of `time.monotonic`.
+        loop: the running one, if it is known: up to Python 3.11, looking it up is a call of the system.
+    """
 
     __slots__ = ("cancelling", "expired", "task", "when")
 
-    def __init__(self, when: float) -> None:
-        task = asyncio.current_task()
+    def __init__(self, when: float, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("a deadline needs a task to cancel")
         self.task: asyncio.Task[Any] = task

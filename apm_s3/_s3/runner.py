@@ -55,14 +55,16 @@ class _Call(Watch, Generic[T]):
     attempt: Attempt[T]
     verdict: Verdict[T] | None
 
-    def __init__(self, operation: str, bucket: str | None, key: str | None, limit: float) -> None:
+    def __init__(
+        self, operation: str, bucket: str | None, key: str | None, limit: float, loop: asyncio.AbstractEventLoop | None
+    ) -> None:
         self.operation: str = operation
         self.bucket: str | None = bucket
         self.key: str | None = key
         self.limit: float = limit
         self.started: float = time.monotonic()
         self.sent_at: float = self.started
-        super().__init__(self.started + limit)
+        super().__init__(self.started + limit, loop)
         self.attempts: int = 0
         self.queued: bool = False
         self.answers: tuple[type[ApmS3Error], ...] = ANSWERS
@@ -134,6 +136,7 @@ class Runner:
         self._log = log
         self.budget: RetryBudget = RetryBudget(settings.retry.budget, settings.retry.refund)
         self._deadlines = Deadlines()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self.on_retry: list[Callable[[str | None, str | None, ApmS3Error], object]] = []
 
@@ -200,7 +203,9 @@ class Runner:
             DeadlineExceeded: the time was over before an answer came.
             ApmS3Error: what the last attempt raised, `attempts` set.
         """
-        call: _Call[T] = _Call(operation, bucket, key, self._deadline if timeout is None else timeout)
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        call: _Call[T] = _Call(operation, bucket, key, self._deadline if timeout is None else timeout, self._loop)
         call.attempt, call.replayable, call.verdict = attempt, replayable, verdict
         call.bytes_sent, call.storage_class = bytes_sent, storage_class
         call.answers, call.report = answers, report

@@ -15,7 +15,7 @@ from apm_s3.options import ReadOptions
 
 _RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})", re.ASCII)
 
-_SUCCESS = {
+SUCCESS = {
     "GET": frozenset({200}),
     "HEAD": frozenset({200}),
     # Servers other than S3 say 201 or 204.
@@ -35,7 +35,7 @@ def check_status(operation: str, method: str, status: int, bucket: str | None, k
     Raises:
         IntegrityError: nobody knows what the server did.
     """
-    if status not in _SUCCESS[method] and not (part and status == 206):
+    if status not in SUCCESS[method] and not (part and status == 206):
         raise IntegrityError(
             f"the server answered {status} to {method}",
             operation=operation,

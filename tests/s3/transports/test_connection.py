@@ -571,7 +571,7 @@ async def test_a_connection_whose_end_was_seen_gets_no_request(*, tls: bool) -> 
         origin = Origin("127.0.0.1", server.port, tls)
         pool = connections.Connections(S3Settings(verify=False, proxies={}), None)
         lane = pool.lane(origin)
-        first = await pool.take(lane, time.monotonic())
+        first = await pool.connect(lane)
         answer = first.begin("GET", whole=True)
         first.write(b"GET / HTTP/1.1\r\n\r\n")
         assert (await answer.wait(), await answer.read()) == (None, b"ok")
@@ -584,8 +584,7 @@ async def test_a_connection_whose_end_was_seen_gets_no_request(*, tls: bool) -> 
         first.eof_received = eof_received  # type: ignore[method-assign]
         end.set()
         await seen.wait()
-        second = await pool.take(lane, time.monotonic())
-        assert second is not first
+        assert pool.reuse(lane, time.monotonic()) is None
         await pool.aclose()
 
 
@@ -692,7 +691,7 @@ def test_a_call_shows_no_header() -> None:
     )
 
 
-def test_there_is_room_for_all_that_tls_holds() -> None:
+async def test_there_is_room_for_all_that_tls_holds() -> None:
     connection = Connection(lambda _connection: None)
     connection.get_buffer(-1)[:3] = b"HTT"
     connection.begin("GET", whole=True)

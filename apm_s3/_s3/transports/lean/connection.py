@@ -85,7 +85,7 @@ class Answer:
             ConnectionBroken: it does not come.
         """
         while not self.status:
-            await self._something()
+            await self._arrival()
 
     async def wait_while(self, sending: asyncio.Task[bool]) -> None:
         """Until `sending`, which sends the request, has ended, or it is refused, or its answer has ended.
@@ -95,7 +95,7 @@ class Answer:
         """
         sending.add_done_callback(lambda _sending: self.wake())
         while not (self.status >= 300 or self.ended or sending.done()):
-            await self._something()
+            await self._arrival()
 
     async def read(self) -> bytes:
         """All of the body that nobody has taken yet.
@@ -103,12 +103,24 @@ class Answer:
         Raises:
             ConnectionBroken: it ended early.
         """
-        self._whole = True
-        self._connection.resume(self)
+        if self.status or not self._whole:
+            self._whole = True
+            self._connection.resume(self)
         while not self.ended:
-            await self._something()
+            await self._arrival()
         pieces, self._pieces = self._pieces, []
+        if not pieces:
+            return b""
         return pieces[0] if len(pieces) == 1 else await joined(pieces)
+
+    async def opened(self) -> bytes:
+        """All of the body of an error; of a success nothing, as soon as its head has come.
+
+        Raises:
+            ConnectionBroken: it does not come, or an error ended early.
+        """
+        await self.wait()
+        return await self.read() if self.status >= 300 else b""
 
     async def readany(self) -> bytes:
         """What has come of the body, as soon as something has; nothing after its end.
@@ -117,7 +129,7 @@ class Answer:
             ConnectionBroken: it ended early.
         """
         while not self._pieces and not self.ended:
-            await self._something()
+            await self._arrival()
         return self._taken()
 
     async def pour(self, take: Take) -> None:
@@ -134,7 +146,7 @@ class Answer:
         try:
             self._connection.resume(self)
             while not self.ended and self._taker_failure is None:
-                await self._something()
+                await self._arrival()
         finally:
             self._taker = None
         if self._taker_failure is not None:
@@ -205,20 +217,23 @@ class Answer:
         self._connection.resume(self)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    async def _something(self) -> None:
+    def _arrival(self) -> asyncio.Future[None]:
+        """Done when something has happened. No coroutine: every request would pay for its frame."""
         if self._broken:
             raise ConnectionBroken(self._broken)
         if self._waiter is not None and not self._waiter.done():
             raise UsageError("two tasks read the same body", hint="let one of them read, and hand on what it gets")
-        self._waiter = asyncio.get_running_loop().create_future()
-        await self._waiter
+        waiter = self._waiter = self._connection.loop.create_future()
+        return waiter
 
 
 class Connection(asyncio.BufferedProtocol):
     """See the module.
 
     Attributes:
+        arrived: whether something has come that the event loop may not have seen yet.
         idle_since: of `time.monotonic`, while it waits for the next request.
+        loop: that of the connection.
         usable: whether the next request can go over it.
         released: called when an answer has ended, with whether the connection can be used again.
 
@@ -229,7 +244,9 @@ class Connection(asyncio.BufferedProtocol):
     _transport: asyncio.Transport
 
     def __init__(self, lost: Callable[[Connection], object]) -> None:
+        self.arrived: Callable[[], object] = _nothing_arrives
         self.idle_since = 0.0
+        self.loop = asyncio.get_running_loop()
         self.usable = True
         self.released: Callable[[Connection, bool], object] = _nothing
         self._lost = lost
@@ -245,16 +262,8 @@ class Connection(asyncio.BufferedProtocol):
         self._sent = True
         self._held_back = False
         self._writable: asyncio.Event | None = None
-        self._arrived: Callable[[], object] = _nothing_arrives
 
     # Requests.
-
-    def is_quiet(self) -> bool:
-        """Whether nothing has come since the last answer ended, no end of the connection either.
-
-        The event loop may not have seen it yet. What came would be taken for the next answer.
-        """
-        return self.usable and not self._arrived()
 
     def begin(self, method: str, *, whole: bool, limit: int | None = None) -> Answer:
         """The answer to the request that is written next.
@@ -297,9 +306,8 @@ class Connection(asyncio.BufferedProtocol):
         """Go on encrypted."""
         if not self.usable:
             raise ConnectionAbortedError("the server closed it")
-        loop = asyncio.get_running_loop()
         try:
-            transport = await loop.start_tls(self._transport, self, context, server_hostname=server_hostname)
+            transport = await self.loop.start_tls(self._transport, self, context, server_hostname=server_hostname)
         except TypeError as exc:
             # What CPython before 3.13 makes of a failed handshake inside TLS (that of a proxy).
             raise ConnectionAbortedError(str(exc.__context__ or exc)) from exc
@@ -327,7 +335,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         if self._receiving:
             # asyncio's TLS is in the middle of a step that it could not end.
-            asyncio.get_running_loop().call_soon(self.abort)
+            self.loop.call_soon(self.abort)
             return
         self._transport.abort()
 
@@ -338,7 +346,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = transport  # type: ignore[assignment]
         sock = transport.get_extra_info("socket")
         if sock is not None:
-            self._arrived = _arrivals(sock.fileno())
+            self.arrived = _arrivals(sock.fileno())
 
     @override
     def pause_writing(self) -> None:
@@ -391,7 +399,7 @@ class Connection(asyncio.BufferedProtocol):
         self._eof = True
         self.usable = False
         self.resume_writing()
-        asyncio.get_running_loop().call_soon(self.abort)
+        self.loop.call_soon(self.abort)
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import ssl
 import time
@@ -87,19 +88,19 @@ class Connections:
             lane = self._lanes[origin] = Lane(origin, proxy, prefix, proxy.headers if proxy and absolute else {})
         return lane
 
-    async def take(self, lane: Lane, now: float) -> Connection:
-        """A connection for one request, which gives itself back when its answer has ended.
+    def reuse(self, lane: Lane, now: float) -> Connection | None:
+        """An idle connection, for one request: it gives itself back when its answer has ended.
 
-        Raises:
-            CannotConnect: there is none.
+        Nothing may have come over it since its last answer ended, which would be taken for the next one. The event loop
+        may not have seen that yet, so the socket is asked.
         """
         idle = lane.idle
         while idle:
             connection = idle.pop()
-            if now - connection.idle_since < KEEPALIVE and connection.is_quiet():
+            if connection.usable and now - connection.idle_since < KEEPALIVE and not connection.arrived():
                 return connection
             connection.abort()
-        return await self._connect(lane)
+        return None
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -114,7 +115,12 @@ class Connections:
             await asyncio.wait([self._all_lost], timeout=_GOODBYE)
         self._lanes.clear()
 
-    async def _connect(self, lane: Lane) -> Connection:
+    async def connect(self, lane: Lane) -> Connection:
+        """A new connection, for one request as of `reuse`.
+
+        Raises:
+            CannotConnect: there is none.
+        """
         origin, proxy = lane.origin, lane.proxy
         server = origin if proxy is None else proxy
         context = await self._ssl_context() if origin.secure or server.secure else None
@@ -142,7 +148,7 @@ class Connections:
         if not connection.usable:
             raise CannotConnect("the server closed the connection at once")
         self._open.add(connection)
-        connection.released = lambda connection, usable: self._released(lane, connection, usable)
+        connection.released = functools.partial(self._released, lane)
         return connection
 
     def _released(self, lane: Lane, connection: Connection, usable: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
@@ -165,7 +166,7 @@ class SignedMultipart:
         """The way to `bucket`; None where aiobotocore should go."""
         if options.requester_pays or getattr(options, "sse_customer_key", None) is not None:
             return None
-        return await self._sender.route(bucket)
+        return self._sender.routes.get(bucket) or await self._sender.route(bucket)
 
     async def _copy_route(self, source_bucket: str, bucket: str, options: CopyOptions) -> Route | None:
         if options.source_sse_customer_key is not None or source_bucket.startswith("arn:"):
@@ -183,13 +184,17 @@ class SignedMultipart:
         hashed: bool = False,
     ) -> Payload:
         """The payload of `body`; `headers` are told how it is encoded. `hashed`: see `HashedUpload`."""
-        owner = headers.get("x-amz-expected-bucket-owner")
-        if hashed:
-            verified = self._verification.by_now(route, bucket, owner)
-        else:
-            verified = await self._verification.of(route, bucket, owner)
+        verified = self._verification.known.get(route.host)
+        if verified is None:
+            owner = headers.get("x-amz-expected-bucket-owner")
+            if hashed:
+                verified = self._verification.by_now(route, bucket, owner)
+            else:
+                verified = await self._verification.of(route, bucket, owner)
         if not isinstance(body, Stream):
-            return await payload_of_bytes(body, part=part, verified=verified)
+            if len(body) < checksums.OFF_LOOP:
+                return payload_of_bytes(body, part=part, verified=verified)
+            return await asyncio.to_thread(payload_of_bytes, body, part=part, verified=verified)
         payload = await payload_of_stream(body, secure=route.secure, verified=verified)
         if route.aws and "x-amz-decoded-content-length" in payload.headers:
             # AWS wants to be told, and takes it out again; other servers see it by the hash, and would store this.

@@ -14,7 +14,6 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -81,17 +80,14 @@ class Payload:
         return self.pieces(self.signer)
 
 
-async def payload_of_bytes(data: bytes, *, part: bool, verified: Verified) -> Payload:
-    """The payload of an object, or of a part, that is in memory."""
+def payload_of_bytes(data: bytes, *, part: bool, verified: Verified) -> Payload:
+    """The payload of an object, or of a part, that is in memory. Hashes it: call it in a thread when it is large."""
     algorithm: str | None = None
     if part and verified.trailers:
         algorithm = PART_CHECKSUM
     elif not part and verified.headers:
         algorithm = "sha256"
-    if len(data) < checksums.OFF_LOOP:
-        hashed, value = _digests(data, algorithm)
-    else:
-        hashed, value = await asyncio.to_thread(_digests, data, algorithm)
+    hashed, value = _digests(data, algorithm)
     if algorithm is None:
         payload = Payload(hashed, {"content-md5": value})
     else:

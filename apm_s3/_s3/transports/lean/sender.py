@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, Iterable
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from apm_s3._s3.transports.bodies import MAX_DOCUMENT
 from apm_s3._s3.transports.boto.errors import translate as translate_botocore
 from apm_s3._s3.transports.clients import Clients
-from apm_s3._s3.transports.expectations import check_status
+from apm_s3._s3.transports.expectations import SUCCESS, check_status
 from apm_s3._s3.transports.lean.answers import (
     SignedBody,
     broken,
@@ -34,8 +34,6 @@ from apm_s3.errors import ApmS3Error, IntegrityError, InvalidCredentials, Invali
 from apm_s3.models import Credentials
 from apm_s3.options import ReadOptions
 
-T = TypeVar("T")
-
 MAX_ROUTES = 4096
 """Buckets whose routes are kept; botocore is asked again once there were more."""
 
@@ -53,7 +51,11 @@ _SKEWED = b"<Error><Code>RequestTimeTooSkewed</Code></Error>"
 
 
 class Sender:
-    """Routes, credentials, clock and connections of the lean path."""
+    """Routes, credentials, clock and connections of the lean path.
+
+    Attributes:
+        routes: the ways to buckets that are known; None where aiobotocore should go.
+    """
 
     _frozen: Credentials
 
@@ -65,31 +67,63 @@ class Sender:
         self._clock = clients.clock
         self._signer = Signer()
         self._stalls = Stalls(settings.timeouts.read)
-        self._routes: dict[str, Route | None] = {}
+        self.routes: dict[str, Route | None] = {}
         self._ready_until = -math.inf
 
     async def route(self, bucket: str) -> Route | None:
         """The way to `bucket`; None where aiobotocore should go."""
-        route = self._routes.get(bucket)
-        if route is None and bucket not in self._routes:
-            return await self._learn(bucket, None)
-        return route
+        return self.routes[bucket] if bucket in self.routes else await self._learn(bucket, None)
 
     async def exchange(
-        self, call: Call, route: Route, payload: Payload | None = None, limit: int | None = MAX_DOCUMENT
+        self,
+        call: Call,
+        route: Route,
+        payload: Payload | None = None,
+        limit: int | None = MAX_DOCUMENT,
+        *,
+        whole: bool = True,
     ) -> tuple[Answer, bytes]:
-        """Send one request; its answer and whole body.
+        """Send one request; its answer and whole body. Whatever goes wrong closes the connection.
+
+        Every request comes through here, and each coroutine more on the way would cost it a percent of its CPU.
 
         Args:
             limit: bytes of the answer after which it is no document; None for an object.
+            whole: whether to read the body; False leaves that of a success to the caller, who has to close the answer.
 
         Raises:
             S3Error: the answer says no.
+            IntegrityError: it is no answer to `call`.
             TransportError: there is none.
         """
-        answer, body = await self._ask(call, route, payload, _whole, whole=True, limit=limit)
-        if answer.status != 200 or answer.cut:
-            self._check(call, answer, body)
+        now = time.monotonic()
+        if now >= self._ready_until:
+            await self._prepare(route)
+            now = time.monotonic()
+        task = self._stalls.enter(now)
+        answer = None
+        try:
+            lane = self._connections.lane(route.origin)
+            request = self._signed(call, route, payload, lane)
+            connection = self._connections.reuse(lane, now) or await self._connections.connect(lane)
+            answer = connection.begin(call.method, whole=whole, limit=limit)
+            if payload is None or payload.data is not None:
+                connection.write(request)
+            else:
+                await _send(connection, answer, request, _watched(payload, self._stalls, task))
+            if not answer.ended:
+                self._stalls.reading(task, answer)
+            body = await answer.read() if whole else await answer.opened()
+            if answer.status not in SUCCESS[call.method] or answer.cut:
+                self._check(call, answer, body)
+        except BaseException as exc:
+            failure = self._failure(exc, call, route, task)
+            if answer is not None:
+                answer.close()
+            if failure is exc:
+                raise
+            raise failure from exc
+        self._stalls.leave(task)
         return answer, body
 
     async def open_body(self, call: Call, route: Route, options: ReadOptions) -> SignedBody:
@@ -99,56 +133,13 @@ class Sender:
             S3Error: the answer says no.
             TransportError: there is none.
         """
-
-        async def opened(answer: Answer) -> SignedBody:
-            await answer.wait()
-            if answer.status >= 300:
-                raise refusal(call, answer.status, answer.headers, await answer.read())
+        answer, _ = await self.exchange(call, route, limit=None, whole=False)
+        try:
             check_object(call, options, answer, answer.length)
             return SignedBody(call, answer, self._stalls, route.host)
-
-        return await self._ask(call, route, None, opened, whole=False)
-
-    async def _ask(
-        self,
-        call: Call,
-        route: Route,
-        payload: Payload | None,
-        receive: Callable[[Answer], Awaitable[T]],
-        *,
-        whole: bool,
-        limit: int | None = None,
-    ) -> T:
-        """Send one request, and what `receive` makes of its answer; whatever goes wrong closes the connection."""
-        now = time.monotonic()
-        if now >= self._ready_until:
-            await self._prepare(route)
-            now = time.monotonic()
-        task = self._stalls.enter(now)
-        answer = None
-        try:
-            lane = self._connections.lane(route.origin)
-            head, data = self._signed(call, route, payload, lane)
-            connection = await self._connections.take(lane, now)
-            answer = connection.begin(call.method, whole=whole, limit=limit)
-            if payload is None:
-                connection.write(head)
-            elif data is not None:
-                connection.write(head + data)
-            else:
-                await _send(connection, answer, head, _watched(payload, self._stalls, task))
-            if not answer.ended:
-                self._stalls.reading(task, answer)
-            result = await receive(answer)
-        except BaseException as exc:
-            failure = self._failure(exc, call, route, task)
-            if answer is not None:
-                answer.close()
-            if failure is exc:
-                raise
-            raise failure from exc
-        self._stalls.leave(task)
-        return result
+        except BaseException:
+            answer.close()
+            raise
 
     async def presign(
         self,
@@ -192,8 +183,8 @@ class Sender:
         self._stalls.close()
         await self._connections.aclose()
 
-    def _signed(self, call: Call, route: Route, payload: Payload | None, lane: Lane) -> tuple[bytes, bytes | None]:
-        """The head of a request, and its body; no body where it comes in pieces."""
+    def _signed(self, call: Call, route: Route, payload: Payload | None, lane: Lane) -> bytes:
+        """A request: its head, and its body where that does not come in pieces."""
         path = route.root if call.key is None else route.prefix + encode_path(call.key)
         headers = call.headers
         headers["host"] = route.host
@@ -219,10 +210,11 @@ class Sender:
             headers.update(lane.headers)
         target = f"{lane.prefix}{path}?{call.query}" if call.query else lane.prefix + path
         try:
-            return request_head(call.method, target, headers), data
+            head = request_head(call.method, target, headers)
         except ValueError as exc:
             # Without its cause, which holds the signature.
             raise InvalidRequest(str(exc), hint="leave line breaks out of metadata and other headers") from None
+        return head if data is None else head + data
 
     def _check(self, call: Call, answer: Answer, body: bytes) -> None:
         """Raise the error of an answer that says no, or that is no answer to `call`."""
@@ -274,14 +266,10 @@ class Sender:
             return None
         if self._clients.settings.proxies_config:
             route = None
-        if len(self._routes) >= MAX_ROUTES:
-            self._routes.clear()
-        self._routes[bucket] = route
+        if len(self.routes) >= MAX_ROUTES:
+            self.routes.clear()
+        self.routes[bucket] = route
         return route
-
-
-async def _whole(answer: Answer) -> tuple[Answer, bytes]:
-    return answer, await answer.read()
 
 
 async def _send(connection: Connection, answer: Answer, head: bytes, body: AsyncGenerator[Any, None]) -> None:

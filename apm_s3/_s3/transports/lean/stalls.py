@@ -17,6 +17,7 @@ class Stalls:
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
+        self._loop = asyncio.get_running_loop()
         self._seen: dict[asyncio.Task[Any], float] = {}
         self._reading: dict[asyncio.Task[Any], tuple[Answer, int]] = {}
         self._cancelled: dict[asyncio.Task[Any], int] = {}
@@ -24,7 +25,7 @@ class Stalls:
 
     def enter(self, now: float) -> asyncio.Task[Any]:
         """Watch the current task until `leave`; `now` is of `time.monotonic`."""
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         if task is None:
             raise RuntimeError("a request needs a task to run in")
         self._seen[task] = now
@@ -57,7 +58,7 @@ class Stalls:
             self._timer = None
 
     def _arm(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self.timeout / 4, self._sweep)
+        self._timer = self._loop.call_later(self.timeout / 4, self._sweep)
 
     def _sweep(self) -> None:
         self._timer = None

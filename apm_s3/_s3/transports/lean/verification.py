@@ -36,6 +36,9 @@ _PROBE = b"apm_s3 finds out whether this server verifies checksums"
 class Verification:
     """What each endpoint verifies.
 
+    Attributes:
+        known: by host, where it is known.
+
     Args:
         setting: `S3Settings.request_checksums`: "when_supported" takes every server's word, "when_required" sends
             Content-MD5 alone; None asks the servers that are not AWS.
@@ -44,7 +47,7 @@ class Verification:
     def __init__(self, sender: Sender, setting: str | None) -> None:
         self._sender = sender
         self._setting = setting
-        self._known: dict[str, Verified] = {}
+        self.known: dict[str, Verified] = {}
         self._probes: dict[str, asyncio.Task[Verified]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -69,10 +72,10 @@ class Verification:
             await asyncio.wait(self._tasks)
 
     def _at_once(self, route: Route) -> Verified | None:
-        known = self._known.get(route.host)
+        known = self.known.get(route.host)
         if known is None and (self._setting is not None or route.aws):
             known = NOTHING if self._setting == "when_required" else EVERYTHING
-            self._known[route.host] = known
+            self.known[route.host] = known
         return known
 
     def _probe_of(self, route: Route, bucket: str, owner: str | None) -> asyncio.Task[Verified]:
@@ -97,7 +100,7 @@ class Verification:
             if not isinstance(error, S3Error) or error.retryable or isinstance(error, BucketNotFound):
                 # Still unknown: Content-MD5 does for now, and the next upload asks again.
                 return found
-        self._known[route.host] = found
+        self.known[route.host] = found
         return found
 
     async def _ask(self, route: Route, bucket: str, key: str, owner: Headers) -> Verified:
