@@ -1,4 +1,4 @@
-"""`S3Manager`: the one way in. It owns every resource, and closes what it opened."""
+"""`S3Manager`, the entry point. It owns every resource, and closes what it opened."""
 
 from __future__ import annotations
 
@@ -43,27 +43,27 @@ if TYPE_CHECKING:
 class S3Manager(Buckets, Bulk):
     """Buckets, objects and configurations in S3.
 
-    Use it with `async with`, or call `open()` and `aclose()`. It belongs to the event loop that opened it, and making
-    it does no I/O.
+    Use it with `async with`, or call `open()` and `aclose()`. It belongs to the event loop that opened it. Creating it
+    does no I/O.
 
     Args:
-        region: the AWS region; by default that of the AWS configuration chain.
+        region: the AWS region; by default from the AWS configuration chain.
         endpoint_url: an S3-compatible server instead of AWS.
-        credentials: static ones; by default those of the AWS chain, refreshed as they expire.
-        session: an aiobotocore `AioSession` or an `aioboto3.Session` to share; it is never closed here.
-        settings: everything that has a default.
-        metrics: where to count; by default an `S3Metrics` of its own.
-        hooks: told of every operation after `metrics`.
-        logger: logs this manager's operations and requests; by default `apm_s3.operations` and `apm_s3.requests` do.
+        credentials: static credentials; by default from the AWS chain, refreshed when they expire.
+        session: an aiobotocore `AioSession` or an `aioboto3.Session` to share; the manager never closes it.
+        settings: all other settings.
+        metrics: counts operations; by default a new `S3Metrics`.
+        hooks: called for every operation, after `metrics`.
+        logger: logs this manager's operations and requests; by default `apm_s3.operations` and `apm_s3.requests`.
 
     Raises:
-        InvalidOption: an `endpoint_url` that is none, or that holds a user name or a password.
+        InvalidOption: `endpoint_url` is not a valid URL, or contains a user name or password.
 
     Attributes:
-        settings: as they were given.
-        metrics: counts of everything that was done: `metrics.snapshot()`.
-        pool: what bounds the requests in flight: `pool.stats()`, `pool.slot()`.
-        cache: what is remembered: `cache.stats()`, `cache.clear()`.
+        settings: the settings.
+        metrics: counts of all operations: `metrics.snapshot()`.
+        pool: limits the requests in flight: `pool.stats()`, `pool.slot()`.
+        cache: the cache: `cache.stats()`, `cache.clear()`.
     """
 
     def __init__(
@@ -114,26 +114,26 @@ class S3Manager(Buckets, Bulk):
         await self.aclose()
 
     async def open(self) -> Self:
-        """Open it; harmless when it is open already.
+        """Open the manager; harmless if it is already open.
 
         Raises:
             ManagerClosed: it was closed.
             WrongEventLoop: it is open on another event loop.
         """
         if self._closing is not None:
-            raise ManagerClosed("this S3Manager was closed", hint="make a new one: it cannot be opened again")
+            raise ManagerClosed("this S3Manager was closed", hint="create a new one: it cannot be opened again")
         if self._door.opened is None:
             self._door.opened = self._assemble()
         self._door.opened.check_loop()
         return self
 
     async def aclose(self) -> None:
-        """Close everything that was opened; harmless when called twice, or without `open`.
+        """Close everything that was opened; harmless if called twice, or without `open`.
 
-        Commits whose callers were cancelled, and what follows them, are waited for: 30 seconds at most.
+        It waits at most 30 seconds for commits whose callers were cancelled, and for the work that follows them.
 
         Raises:
-            WrongEventLoop: it was opened on another event loop, and can be closed only there.
+            WrongEventLoop: it was opened on another event loop, and can only be closed there.
         """
         opened = self._door.opened
         if opened is None:
@@ -142,7 +142,7 @@ class S3Manager(Buckets, Bulk):
         if self._closing is None:
             self._door.closed = not any(store.has_unfinished_writes for store in self._stores.values())
             self._closing = asyncio.create_task(self._close(opened), name="apm_s3 close")
-        # Shielded: half closed, connections and tasks would be left.
+        # Shielded, because closing only in part would leak connections and tasks.
         await shielded(_wait_for(self._closing))
 
     async def _close(self, opened: _Opened) -> None:
@@ -161,18 +161,18 @@ class S3Manager(Buckets, Bulk):
         require_conditional_writes: bool = True,
         expected_bucket_owner: str | None = None,
     ) -> ConfigStore:
-        """The configurations that are kept in `bucket`, under `prefix`. The arguments are those of `ConfigStore`.
+        """Return the store of the configurations in `bucket`, under `prefix`. The arguments are those of `ConfigStore`.
 
-        Asked for again with the same arguments, it is the same store: its writers queue instead of colliding.
+        The same arguments return the same store, so that its writers wait for each other instead of conflicting.
 
         Args:
-            expected_bucket_owner: the account that the bucket has to belong to; S3 refuses every request otherwise.
+            expected_bucket_owner: the account that must own the bucket; otherwise S3 refuses every request.
 
         Raises:
-            InvalidRequest: a name that cannot be, or a form of S3 that cannot keep what a store promises: a directory
-                bucket, an Outpost, an Object Lambda or a multi-Region access point. See docs/forms-of-s3.md.
+            InvalidRequest: a name is not valid, or the bucket has a form on which a store cannot keep its guarantees: a
+                directory bucket, Outposts, an Object Lambda or a multi-Region access point. See docs/forms-of-s3.md.
         """
-        # The stores bring the validators with them: whoever only moves objects does not load them.
+        # Imported here because stores need the validators, which programs that only transfer objects do not.
         from apm_s3.configs._protocol.memory import Memory  # noqa: PLC0415 - see above
         from apm_s3.configs._protocol.s3_objects import S3Objects  # noqa: PLC0415 - see above
         from apm_s3.configs._store import ConfigStore  # noqa: PLC0415 - see above
@@ -215,7 +215,7 @@ class S3Manager(Buckets, Bulk):
         force: str | None = None,
         expected_bucket_owner: str | None = None,
     ) -> DeployResult:
-        """Plan a deploy of the configurations in `bucket` from one environment to another, and carry it out at once.
+        """Plan a deploy of the configurations in `bucket` from one environment to another, and carry it out.
 
         Args and errors: those of `configs`, `ConfigStore.plan_deploy` and `ConfigStore.deploy`.
         """
@@ -230,7 +230,7 @@ class S3Manager(Buckets, Bulk):
         return self.settings.retry.budget if opened is None else opened.engine.runner.budget.tokens
 
     async def credentials_source(self) -> str | None:
-        """Where the credentials come from ("the environment", "the instance's role"); None where there are none.
+        """Return where the credentials come from ("the environment", "the instance's role"); None without credentials.
 
         Never the credentials themselves.
 
@@ -242,13 +242,13 @@ class S3Manager(Buckets, Bulk):
         return None if opened is None else await opened.clients.credentials_source()
 
     async def prefetch_buckets(self, names: Sequence[str] | None = None, *, region: str | None = None) -> WarmupReport:
-        """Read the details of buckets, by default of all of them and their list, so that they are remembered.
+        """Read the details of buckets into the cache; by default of all buckets, and their list.
 
         Args:
             region: only those in this region.
 
         Raises:
-            InvalidOption: these settings let nothing of it be remembered.
+            InvalidOption: the settings do not cache buckets.
             ApmS3Error: the list of buckets cannot be read.
         """
         if names is None:
@@ -257,12 +257,12 @@ class S3Manager(Buckets, Bulk):
         return await self.warm_cache(WarmupPlan(region=region, buckets=names))
 
     async def warm_cache(self, plan: WarmupPlan) -> WarmupReport:
-        """Read what `plan` names, past what is remembered, so that it is remembered; come back when all of it was read.
+        """Read everything in `plan` into the cache, replacing cached values, and return when all of it was read.
 
-        What is larger than the cache's limits evicts what was read before.
+        If it is larger than the cache's limits, later reads evict earlier ones.
 
         Raises:
-            InvalidOption: these settings let some of it not be remembered; nothing was read.
+            InvalidOption: the settings do not cache some of it; nothing was read.
         """
         engine = self._engine()
         if plan.buckets:
@@ -326,20 +326,20 @@ class S3Manager(Buckets, Bulk):
 def _check_remembers(what: str, policies: Policies | None) -> None:
     if policies is None:
         raise InvalidOption(
-            f"these settings remember no {what}",
+            f"these settings do not cache {what}",
             hint="open the manager with S3Settings(cache=CacheSettings(objects=True)); objects=True is for objects",
         )
 
 
 class _Door:
-    """Whether a manager may be used. Its methods hold this, not the manager itself: no cycle delays its `__del__`."""
+    """The state of a manager. Its methods refer to this, not to the manager, so that no cycle delays its `__del__`."""
 
     def __init__(self) -> None:
         self.opened: _Opened | None = None
         self.closed = False
 
     def engine(self) -> Engine:
-        """The engine of the open manager.
+        """Return the engine of the open manager.
 
         Raises:
             ManagerClosed: it is not open.
@@ -354,7 +354,7 @@ class _Door:
 
 
 class _Opened:
-    """What an open manager owns."""
+    """The resources of an open manager."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, engine: Engine, clients: Clients) -> None:
         self.loop = loop
@@ -379,17 +379,21 @@ def _check_endpoint(url: str | None) -> None:
         return
     try:
         parts = urlsplit(url)
-        _ = parts.port  # refused here, not when it is made
+        _ = parts.port  # raises if the port is not valid
     except ValueError:
         parts = urlsplit("")
     if "@" in url:
-        raise InvalidOption("endpoint_url holds a user name or a password", hint="give keys as credentials=Credentials")
+        raise InvalidOption(
+            "endpoint_url contains a user name or password", hint="pass keys as credentials=Credentials"
+        )
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidOption(f"endpoint_url {url!r:.80} is no address", hint="give one such as 'http://localhost:9000'")
+        raise InvalidOption(
+            f"endpoint_url {url!r:.80} is not a valid URL", hint="use one such as 'http://localhost:9000'"
+        )
 
 
 def make_cache(wanted: CacheSettings | None = None) -> Cache:
-    """The cache of a manager with these settings."""
+    """Create the cache of a manager with these settings."""
     limits = wanted or CacheSettings()
     return Cache(max_entries=limits.max_entries, max_bytes=limits.max_bytes, ttl=None if wanted is None else wanted.ttl)
 

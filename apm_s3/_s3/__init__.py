@@ -1,1 +1,1 @@
-"""The transports' verbs made reliable: names checked, retried, bounded and counted, once, here."""
+"""Makes the transports' verbs reliable: checks names, retries, limits and counts in one place."""

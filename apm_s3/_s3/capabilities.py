@@ -1,7 +1,7 @@
-"""What the server behind an endpoint lacks of S3: told by its name, and learned from its answers.
+"""The parts of S3 that a server lacks, known from its name or learned from its responses.
 
-GETs show most of it (501 for a setting that a server does not know). Not all: SeaweedFS answers the GET of a setting
-that it lacks as if there were none, and takes the PUT for CreateBucket, which makes a *new bucket* where there is none.
+Most of them show in a GET (501 for an unknown setting), but not all: for a setting that SeaweedFS lacks, a GET returns
+that it is not configured, and a PUT is treated as CreateBucket, which may create a *new bucket*.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from typing import Any
 TRANSITIONS = "Lifecycle transitions"
 
 _LACKING: Mapping[str, tuple[str, ...]] = {"seaweedfs": ("AccessLogging", "Notifications", "Replication")}
-"""Kinds of settings, by the first word of the Server header. Measured with SeaweedFS 4.48."""
+"""Missing kinds of settings, by the first word of the Server header. Determined with SeaweedFS 4.48."""
 
 
 class Capabilities:
-    """What one endpoint is known to lack. It only ever learns; no I/O."""
+    """What one endpoint is known to lack. It only learns, without I/O."""
 
     def __init__(self) -> None:
         self._lacking: set[str] = set()
 
     def learn_server(self, answer: Mapping[str, Any]) -> None:
-        """Take in any answer of the control plane: the Server header names products whose gaps are known."""
+        """Learn from a response of the control plane: the Server header names products with known gaps."""
         headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         product = headers.get("server", "").partition(" ")[0].lower()
         self._lacking.update(_LACKING.get(product, ()))
 
     def lacks(self, feature: str) -> bool:
-        """Whether the server is known to lack a kind of setting, or TRANSITIONS."""
+        """Return whether the server is known to lack a kind of setting, or TRANSITIONS."""
         return feature in self._lacking
 
     def learn_lack(self, feature: str) -> None:
-        """The server answered that it does not know it."""
+        """Record that the server does not know a kind of setting."""
         self._lacking.add(feature)

@@ -1,4 +1,4 @@
-"""What all operations of one open manager share, and the checks and look-ups that several of them make."""
+"""The shared parts of one open manager, and checks and look-ups that several operations use."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Engine:
     """The parts of an open manager.
 
     Attributes:
-        policies: how long buckets are remembered; None: not at all.
+        policies: how long buckets are cached; None means not at all.
         object_policies: the same for objects.
     """
 
@@ -56,14 +56,14 @@ class Engine:
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-        """A task that the manager ends at its close, if it is still running then."""
+        """Start a task that is cancelled when the manager is closed."""
         task = asyncio.create_task(work, name=f"apm_s3 {name}")
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task
 
     async def stop_tasks(self) -> None:
-        """Cancel what `spawn` started, and wait for it."""
+        """Cancel the tasks of `spawn`, and wait for them."""
         running = list(self.tasks)
         for task in running:
             task.cancel()
@@ -72,7 +72,7 @@ class Engine:
 
 
 def reading_options(options: UploadOptions | CopyOptions) -> ReadOptions:
-    """How to read back what was written with `options`."""
+    """Return the options for reading back an object written with `options`."""
     return ReadOptions(
         sse_customer_key=options.sse_customer_key,
         requester_pays=options.requester_pays,
@@ -81,10 +81,10 @@ def reading_options(options: UploadOptions | CopyOptions) -> ReadOptions:
 
 
 class Verbs:
-    """Methods of the manager about one subject.
+    """Base class of the manager's methods on one subject.
 
     Args:
-        engine: gives the engine of the open manager; raises `ManagerClosed` or `WrongEventLoop` where there is none.
+        engine: returns the engine of the open manager; raises `ManagerClosed` or `WrongEventLoop` if there is none.
     """
 
     def __init__(self, engine: Callable[[], Engine]) -> None:
@@ -92,11 +92,11 @@ class Verbs:
 
 
 def check_target(bucket: str, key: str) -> None:
-    """Refuse what no S3 server would take as a bucket and a key.
+    """Refuse a bucket and a key that no S3 server would accept.
 
     Raises:
-        InvalidBucketName: `bucket` is neither a bucket's name nor the ARN of an access point.
-        InvalidKey: `key` is empty, over 1024 bytes, or no valid Unicode.
+        InvalidBucketName: `bucket` is neither a bucket name nor the ARN of an access point.
+        InvalidKey: `key` is empty, over 1024 bytes, or not valid Unicode.
     """
     check_bucket(bucket)
     check_key(key, bucket=bucket)
@@ -104,22 +104,21 @@ def check_target(bucket: str, key: str) -> None:
 
 @lru_cache(maxsize=1024)
 def check_bucket(bucket: str) -> None:
-    """Refuse what cannot name an existing bucket; laxer than what S3 lets be created today, for old buckets' sake.
+    """Refuse a name that no existing bucket can have. Old buckets may have names that S3 does not allow any more.
 
     Raises:
-        InvalidBucketName: `bucket` is neither a bucket's name nor the ARN of an access point.
+        InvalidBucketName: `bucket` is neither a bucket name nor the ARN of an access point.
     """
     if not _TARGET.fullmatch(bucket):
         raise InvalidBucketName(
-            f"{bucket[:80]!r} cannot be a bucket's name", hint="give the name alone, without a scheme or a path"
+            f"{bucket[:80]!r} is not a valid bucket name", hint="pass only the name, without a scheme or path"
         )
 
 
 async def told_apart(engine: Engine, error: S3Error, operation: str, options: ReadOptions) -> S3Error:
-    """The error that says why a HEAD was refused, found out with one small listing: its answer has no body to say so.
+    """Return the error with the reason for a failed HEAD, determined with one small listing, because it has no body.
 
-    A 404 can be the bucket's or the key's, a 403 that of wrong credentials. It is `error` itself where there is no more
-    to say.
+    A 404 can mean the bucket or the key, and a 403 wrong credentials. Return `error` itself if nothing more is known.
     """
     if type(error) not in (NotFound, AccessDenied) or error.s3_code or error.bucket is None:
         return error
@@ -136,7 +135,7 @@ async def told_apart(engine: Engine, error: S3Error, operation: str, options: Re
     except (BucketNotFound, InvalidCredentials) as refused:
         told = refused
     except S3Error:
-        # Only an existing bucket denies its listing.
+        # S3 only denies the listing of an existing bucket.
         pass
     except TransportError:
         return error
@@ -153,10 +152,10 @@ async def told_apart(engine: Engine, error: S3Error, operation: str, options: Re
 
 @asynccontextmanager
 async def within(timeout: float | None, operation: str, bucket: str, key: str | None) -> AsyncIterator[None]:
-    """Bound a call of many requests to `timeout` seconds in all; None leaves each request to its own deadline.
+    """Limit a call of many requests to `timeout` seconds in total; None means a deadline for each request.
 
     Raises:
-        DeadlineExceeded: they passed.
+        DeadlineExceeded: the time has passed.
     """
     try:
         async with asyncio.timeout(timeout) as bound:

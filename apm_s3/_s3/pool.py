@@ -1,8 +1,8 @@
-"""The pool: how many requests are in flight, over all calls of a manager. It knows no verbs and no connections.
+"""The pool: limits the requests in flight across all calls of a manager. It knows no verbs and no connections.
 
-Invariants: at most `limit` slots are in use; waiting tasks are served first come, first served; a slot that was handed
-to a task that is then cancelled goes to the next one. A lent slot (that of an unread body) counts as in use until a
-waiting task takes it over.
+Invariants: at most `limit` slots are in use; waiting tasks are served in order of arrival; if a task is cancelled after
+it got a slot, the next task gets it. A lent slot (of a body that is not being read) counts as in use until a waiting
+task takes it over.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _DECREASE = 0.5
 
 
 class S3ConnectionPool:
-    """A fair semaphore that slows down when S3 asks to, and recovers by itself.
+    """A fair semaphore that slows down when S3 asks to, and recovers automatically.
 
-    On a throttled answer the bound is halved, once for all requests that were under way by then; each success adds
-    1/bound, so that a whole round of successes adds one (additive increase, multiplicative decrease).
+    A throttled response halves the limit, once for all requests that were in flight then; each success adds 1/limit, so
+    that a full round of successes adds one (additive increase, multiplicative decrease).
     """
 
     def __init__(self, max_concurrency: int) -> None:
@@ -38,7 +38,7 @@ class S3ConnectionPool:
         self._slowed_at = 0.0
 
     def stats(self) -> PoolStats:
-        """The figures now."""
+        """Return the current statistics."""
         return PoolStats(
             max_concurrency=self._max,
             limit=int(self._limit),
@@ -54,10 +54,10 @@ class S3ConnectionPool:
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """A section of your own that counts as one request in flight.
+        """Let a block of your own code count as one request in flight.
 
-        Calls that the same task makes inside go through this slot; they take no second one. Tasks that are started
-        inside take slots of their own.
+        Calls that the same task makes inside the block use this slot, not another one. Tasks started inside use their
+        own slots.
         """
         task = asyncio.current_task()
         if task is None or task in self._sections:
@@ -72,11 +72,11 @@ class S3ConnectionPool:
             self.release()
 
     def covers(self, task: asyncio.Task[Any] | None) -> bool:
-        """Whether `task` is inside a `slot()` of its own."""
+        """Return whether `task` is inside its own `slot()`."""
         return task in self._sections
 
     def try_acquire(self) -> bool:
-        """Take a slot if there is one at once and nobody waits."""
+        """Take a slot if one is free and nobody is waiting."""
         if self._waiters:
             return False
         if self._in_use >= int(self._limit) and not self._take_back():
@@ -86,7 +86,7 @@ class S3ConnectionPool:
         return True
 
     async def acquire(self) -> None:
-        """Take a slot, waiting in line for it."""
+        """Take a slot, waiting in the queue if necessary."""
         if self.try_acquire():
             return
         waiter = asyncio.get_running_loop().create_future()
@@ -108,13 +108,13 @@ class S3ConnectionPool:
         self._longest_wait = max(self._longest_wait, waited)
 
     def release(self) -> None:
-        """Give a slot back."""
+        """Return a slot."""
         self._in_use -= 1
         if self._waiters:
             self._serve()
 
     def slowed(self, sent_at: float) -> None:
-        """S3 throttled a request that was sent at `sent_at` (`time.monotonic`)."""
+        """Record that S3 throttled a request sent at `sent_at` (`time.monotonic`)."""
         if sent_at < self._slowed_at:
             return
         self._slowed_at = time.monotonic()
@@ -122,7 +122,7 @@ class S3ConnectionPool:
         self._limit = max(1.0, self._limit * _DECREASE)
 
     def succeeded(self) -> None:
-        """S3 served a request."""
+        """Record that S3 served a request."""
         if self._limit < self._max:
             self._limit = min(float(self._max), self._limit + 1 / self._limit)
             if self._waiters:
@@ -131,12 +131,12 @@ class S3ConnectionPool:
     def _serve(self) -> None:
         while self._waiters and (self._in_use < int(self._limit) or self._take_back()):
             waiter = self._waiters.popleft()
-            if not waiter.done():  # else cancelled, and about to find that it has left the line
+            if not waiter.done():  # otherwise it was cancelled and is about to leave the queue
                 self._in_use += 1
                 waiter.set_result(None)
 
     def _take_back(self) -> bool:
-        """Make room for one by ending loans, the oldest first; whether there is room now."""
+        """Free a slot by ending loans, oldest first, and return whether there is one now."""
         while self._lent and self._in_use >= int(self._limit):
             slot = next(iter(self._lent))
             del self._lent[slot]
@@ -156,11 +156,11 @@ class S3ConnectionPool:
 class StreamSlot:
     """The slot of a body that is read in pieces. While nobody reads the body, a waiting task may take the slot over.
 
-    `await take()` before each read, `lend()` when a piece has been handed out, `release()` at the end. A body that is
-    never read on therefore keeps its connection, but no slot.
+    `await take()` before each read, `lend()` after returning a piece, `release()` at the end. So a body that is not
+    read any further keeps its connection, but not a slot.
 
     Attributes:
-        held: whether a slot is this one's now, lent or not.
+        held: whether it has a slot now, lent or not.
     """
 
     __slots__ = ("_pool", "held")
@@ -170,7 +170,7 @@ class StreamSlot:
         self.held = False
 
     async def take(self) -> None:
-        """Have a slot: the one that was lent, if nobody took it, else a new one, in line with everybody."""
+        """Get a slot: the lent one if nobody took it, otherwise a new one, waiting like everybody else."""
         if self.held:
             self._pool._reclaim(self)  # noqa: SLF001 - two halves of one thing
         elif not self._pool.covers(asyncio.current_task()):
@@ -178,12 +178,12 @@ class StreamSlot:
             self.held = True
 
     def lend(self) -> None:
-        """Let others have the slot until the next `take`."""
+        """Let others use the slot until the next `take`."""
         if self.held:
             self._pool._lend(self)  # noqa: SLF001
 
     def release(self) -> None:
-        """Give the slot up; harmless when it is gone already."""
+        """Release the slot; harmless if there is none."""
         if self.held:
             self._pool._reclaim(self)  # noqa: SLF001
             self.held = False

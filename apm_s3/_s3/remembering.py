@@ -1,4 +1,4 @@
-"""What a manager's cache has to do with its requests: writes that invalidate, and how long what is read is kept."""
+"""Connects a manager's cache with its requests: writes that invalidate, and how long reads are cached."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from apm_s3.options import CopyOptions, DeleteOptions, UploadOptions
 from apm_s3.settings import CacheSettings
 
 BUCKET_LISTS = ("buckets", "", "")
-"""The group of all lists of buckets."""
+"""The cache group of all lists of buckets."""
 
 _LISTED_BYTES, _DETAILS_BYTES, _INFO_BYTES = 300, 4000, 700
-"""About what a bucket of a list, a bucket's details and a `FileInfo` take in CPython."""
+"""Approximate sizes in CPython of a listed bucket, a bucket's details and a `FileInfo`."""
 
 
 def object_group(bucket: str, key: str) -> tuple[str, str, str]:
-    """The group of what is known of an object."""
+    """Return the cache group of an object."""
     return "object", bucket, key
 
 
 def bucket_group(bucket: str) -> tuple[str, str, str]:
-    """The group of what is known of a bucket's settings."""
+    """Return the cache group of a bucket's settings."""
     return "bucket", bucket, ""
 
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """How long what ages is remembered, by its kind."""
+    """How long mutable data is cached, by kind."""
 
     lists: Policy[tuple[BucketInfo, ...]]
     details: Policy[BucketDetails]
@@ -49,7 +49,7 @@ class Policies:
 
     @classmethod
     def of(cls, settings: CacheSettings) -> Policies:
-        """Those of a manager's settings."""
+        """Return the policies for a manager's settings."""
         stale = settings.stale_if_error
         return cls(
             Policy(cost=_listed, ttl=settings.ttl, stale_if_error=stale),
@@ -83,10 +83,10 @@ def _listed(found: tuple[BucketInfo, ...]) -> int:
 
 
 class InvalidatingTransport:
-    """A transport whose writes let the cache forget what they change, however they end.
+    """A transport whose writes invalidate the cache, whether they succeed or not.
 
-    A request that is still under way when its call has ended can arrive later: like a write of another process, it is
-    seen once the TTL is over.
+    A request that is still in flight after its call has ended may arrive later: like a write of another process, it
+    becomes visible after the TTL.
     """
 
     def __init__(self, inner: ObjectTransport, cache: Cache) -> None:
@@ -94,7 +94,7 @@ class InvalidatingTransport:
         self._forget = cache.forget
 
     def __getattr__(self, name: str) -> Any:
-        # Once for each verb that writes nothing.
+        # Resolved once per verb that does not write.
         verb = getattr(self._inner, name)
         setattr(self, name, verb)
         return verb
@@ -136,12 +136,12 @@ class InvalidatingTransport:
 
 
 def invalidating(inner: ObjectTransport, cache: Cache) -> ObjectTransport:
-    """`inner`, so that its writes invalidate."""
+    """Wrap `inner`, so that its writes invalidate the cache."""
     return cast("ObjectTransport", InvalidatingTransport(inner, cache))
 
 
 def forget_after(cache: Cache, method: str, bucket: str | None) -> None:
-    """Forget what a call of the control plane, which has ended now, may have changed."""
+    """Remove what a finished call of the control plane may have changed."""
     if method.startswith(("get_", "list_", "head_")):
         return
     cache.forget(BUCKET_LISTS)

@@ -1,7 +1,7 @@
-"""When a failed request is made again, and after what pause: the only place that decides it.
+"""The only place that decides whether and when a failed request is retried.
 
-Requests of the manager go through `go_on`, a plain loop. Functions of users go through tenacity, which runs synchronous
-and asynchronous ones alike.
+Requests of the manager use `go_on`, a plain loop. Functions of users run under tenacity, which handles both synchronous
+and asynchronous functions.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 RECOVERABLE = (ClockSkewed, ExpiredToken, WrongRegion)
-"""Errors that pass once something is learned from them (clock, credentials, route), not by waiting."""
+"""Errors that are resolved by learning from them (clock, credentials, route), not by waiting."""
 
 OnRetry = Callable[[ApmS3Error, int, float], None]
-"""Told of each retry before its pause: the error, how many attempts there were, the pause in seconds."""
+"""Called before the pause of each retry: the error, the number of attempts so far, the pause in seconds."""
 
 
 class RetryBudget:
-    """A token bucket that all calls of a manager share, so that an outage is not multiplied by retries.
+    """A token bucket shared by all calls of a manager, so that retries do not make an outage worse.
 
-    A retry takes one token, a success brings `refund` back; an empty bucket means no retry.
+    A retry takes one token, a success returns `refund`; there is no retry without a token.
     """
 
     __slots__ = ("_capacity", "_refund", "tokens")
@@ -48,25 +48,25 @@ class RetryBudget:
         self.tokens: float = capacity
 
     def take(self) -> bool:
-        """Take a token for a retry; False where there is none."""
+        """Take a token for a retry; return False if there is none."""
         if self.tokens < 1:
             return False
         self.tokens -= 1
         return True
 
     def succeeded(self) -> None:
-        """A call succeeded."""
+        """Record a successful call."""
         if self.tokens < self._capacity:
             self.tokens = min(self._capacity, self.tokens + self._refund)
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether the same request may succeed if it is made again after a pause. Never so for a cancellation."""
+    """Return whether repeating the request after a pause may succeed. Never True for a cancellation."""
     return isinstance(error, ApmS3Error) and error.retryable and not isinstance(error, RECOVERABLE)
 
 
 def pause_after(error: BaseException, backoff: Backoff) -> float:
-    """Seconds to the next attempt: what S3 asked for, and jitter on top, lest all come back at the same moment."""
+    """Return the pause in seconds: what S3 requested, plus jitter, so that not all calls return together."""
     asked = error.retry_after if isinstance(error, S3Error) else None
     return next(backoff) + (asked or 0.0)
 
@@ -81,11 +81,11 @@ async def go_on(
     ends_at: float = math.inf,
     on_retry: OnRetry | None = None,
 ) -> T:
-    """What becomes of a call whose first attempt failed with `first`: the result of a later attempt, or the last error.
+    """Continue a call whose first attempt failed with `first`: return the result of a retry, or raise the last error.
 
     Args:
-        retry: which errors may pass.
-        ends_at: the deadline (`time.monotonic`); a pause that would reach it is not begun.
+        retry: returns whether an error is transient.
+        ends_at: the deadline (`time.monotonic`); a pause that would reach it is not started.
     """
     error = first
     backoff = Backoff(settings.initial_delay, settings.max_delay)
@@ -104,7 +104,7 @@ async def go_on(
 
 
 # --------------------------------------------------------------------------------------------------------------
-# For the code of users
+# For users' code
 
 
 @overload
@@ -132,19 +132,19 @@ def retry_s3(
     initial_delay: float = 0.1,
     operation: str | None = None,
 ) -> Any:
-    """Call `fn` until it succeeds, its error cannot pass, or `attempts` calls were made.
+    """Call `fn` until it succeeds, fails with a permanent error, or was called `attempts` times.
 
-    `await retry_s3(lambda: load(s3), attempts=5, operation="load")` for a function that gives an awaitable;
-    `retry_s3(load_sync)` for any other (it pauses its thread); `@retry_s3(attempts=5)` as a decorator of either.
-    The pauses have full jitter: 0 to initial_delay * 2**n seconds, at most 10, and what S3 asks for (`Retry-After`)
-    on top. The methods of `S3Manager` retry by themselves: this is for what is built of several of them, or of boto3
-    or aiobotocore, whose errors are translated.
+    Use `await retry_s3(lambda: load(s3), attempts=5, operation="load")` for a function that returns an awaitable,
+    `retry_s3(load_sync)` for any other function (it blocks its thread), and `@retry_s3(attempts=5)` as a decorator of
+    either. The pauses have full jitter: 0 to initial_delay * 2**n seconds, at most 10, plus what S3 requests
+    (`Retry-After`). The methods of `S3Manager` retry by themselves: this is for code that combines several of them, or
+    that uses boto3 or aiobotocore, whose errors are translated.
 
     Args:
-        operation: a name for logs and errors; the function's own where it is None.
+        operation: a name for logs and errors; by default the function's name.
 
     Raises:
-        ApmS3Error: the last error, with `attempts` set and `operation` in front.
+        ApmS3Error: the last error, with `attempts` set and `operation` at the front.
         InvalidOption: `attempts` is less than 1.
     """
     settings = RetrySettings(attempts=attempts, initial_delay=initial_delay)
@@ -172,7 +172,7 @@ def _decorated(fn: Callable[..., Any], *, settings: RetrySettings, operation: st
 
 
 def _call(fn: Callable[[], Any], settings: RetrySettings, operation: str) -> Any:
-    """Whether `fn` is asynchronous shows by what it gives."""
+    """Call `fn`; its result shows whether it is asynchronous."""
     count = 0
 
     def counted() -> Any:
@@ -208,7 +208,7 @@ async def _waiting(begun: Awaitable[T], fn: Callable[[], Awaitable[T]], settings
 
 
 def _policy(settings: RetrySettings, operation: str) -> dict[str, Any]:
-    """tenacity's arguments."""
+    """Return tenacity's arguments."""
     backoff = Backoff(settings.initial_delay, settings.max_delay)
 
     def wait(state: RetryCallState) -> float:
@@ -236,7 +236,7 @@ def _error(state: RetryCallState) -> BaseException | None:
 
 @contextmanager
 def _ours() -> Iterator[None]:
-    """Errors of botocore and aiohttp as ours, so that functions built on those can be retried, too."""
+    """Translate errors of botocore and aiohttp, so that functions based on them can be retried as well."""
     try:
         yield
     except (BotoCoreError, ClientError, aiohttp.ClientError, ConnectionError, TimeoutError) as exc:

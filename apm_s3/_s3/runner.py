@@ -1,4 +1,4 @@
-"""One place through which every request goes: slot, deadline, retries and events."""
+"""The one place that every request passes through: slot, deadline, retries and events."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ R = TypeVar("R")
 POOL_HINT = "raise the deadline or S3Settings.max_concurrency, or lower the load: other calls held all slots"
 
 ANSWERS: tuple[type[ApmS3Error], ...] = (NotModified,)
-"""Errors that are what was asked for."""
+"""Errors that are expected results."""
 
-_CLOSED = "this S3Manager was closed while the call was under way"
+_CLOSED = "this S3Manager was closed during the call"
 
 Attempt = Callable[[], Awaitable[T]]
 Recover = Callable[[ApmS3Error], Awaitable[bool]]
@@ -45,7 +45,7 @@ Measure = Callable[[T], tuple[int, str | None]]
 
 
 class _Call(Watch, Generic[T]):
-    """One call under way, and the watch over its deadline."""
+    """One call in progress, and the watch for its deadline."""
 
     __slots__ = (
         "answers", "attempt", "attempts", "bucket", "bytes_sent", "failure", "key", "limit", "operation", "queued",
@@ -78,7 +78,7 @@ class _Call(Watch, Generic[T]):
 
 
 class StreamReport:
-    """What a call came to whose body is read after it has begun: told once, when that has ended."""
+    """The result of a call whose body is read later: reported once, when the body has been read."""
 
     __slots__ = ("_call", "_opening", "_runner")
 
@@ -88,13 +88,13 @@ class StreamReport:
         self._opening = 0.0
 
     def begin(self, call: _Call[Any]) -> None:
-        """The call has begun; from now on it ends here."""
+        """Record that the call has started; from now on it is reported here."""
         self._call, self._opening = call, time.monotonic() - call.started
 
     def end(self, outcome: BaseException | Outcome, received: int, storage_class: str | None, waited: float) -> None:
-        """The body has ended: what ended it, its bytes, and the seconds that were spent waiting for them.
+        """Report the end of the body: its error, its bytes, and the seconds spent waiting for them.
 
-        Harmless when it was told before, and where the call never began.
+        Harmless if it was already reported, or if the call never started.
         """
         call, self._call = self._call, None
         if call is not None:
@@ -102,12 +102,12 @@ class StreamReport:
 
 
 class Runner:
-    """Runs attempts of a verb until one gives an answer.
+    """Runs attempts of a verb until one succeeds or the error is final.
 
     Args:
-        metrics: counts each operation. A success is told to it without an event, which is cheaper.
-        hooks: told of each operation when it ends, and of each retry.
-        recover: takes in what a clock-skewed, redirected or expired answer teaches; whether to repeat at once.
+        metrics: counts each operation. Successes are reported to it without an event, which is cheaper.
+        hooks: called after each operation, and for each retry.
+        recover: learns from errors about clocks, redirects and expired credentials; returns whether to repeat now.
         region: the manager's region, for events.
         log: has a line for each operation.
 
@@ -141,20 +141,20 @@ class Runner:
         self.on_retry: list[Callable[[str | None, str | None, ApmS3Error], object]] = []
 
     def close(self) -> None:
-        """Let no request go out any more, and end the calls that are under way with `ManagerClosed`.
+        """Send no more requests, and end the calls in progress with `ManagerClosed`.
 
-        Closing their connections would not do: aiohttp (aiobotocore's) wakes nobody who waits for the rest of a body.
+        Closing their connections is not enough: aiohttp does not wake tasks that wait for the rest of a body.
         """
         self._closed = True
         self._deadlines.expire_all()
 
     @contextmanager
     def watched(self, when: float) -> Iterator[Watch]:
-        """Put what the current task does under a deadline, whose `when` can be moved on, and end it at a close.
+        """Run the block under a deadline, whose `when` can be moved later, and stop it if the manager is closed.
 
         Raises:
-            TimeoutError: it was over.
-            ManagerClosed: the manager is closed, or was meanwhile.
+            TimeoutError: the deadline passed.
+            ManagerClosed: the manager is closed, or was closed meanwhile.
         """
         if self._closed:
             raise ManagerClosed(_CLOSED)
@@ -184,24 +184,24 @@ class Runner:
         answers: tuple[type[ApmS3Error], ...] = ANSWERS,
         report: StreamReport | None = None,
     ) -> T:
-        """The result of `attempt`, sent again where its error may pass.
+        """Return the result of `attempt`, retried if its error is transient.
 
         Args:
             operation: the public method's name, for errors, logs and metrics.
             replayable: whether the request's body can be sent a second time.
-            timeout: seconds for the whole call, in place of the manager's deadline.
-            verdict: finds out by a read of its own what a write came to, given S3's answer and whether an earlier send
-                of this call may have been carried out. It gives the write's result, or None where the answer stands,
-                or raises the error to tell. Asked after every 412 and 409 of a condition, and after any other final
-                answer of S3 if an earlier send is unresolved.
-            measure: the bytes that came with a result, and its storage class, for events.
-            bytes_sent: of the request's body, for events.
-            answers: errors that are raised and yet no failure for metrics and hooks: they are what was asked for.
-            report: tells of the success in place of this call, once the body has been read.
+            timeout: seconds for the whole call, instead of the manager's deadline.
+            verdict: determines the outcome of a write by reading, given S3's error and whether an earlier attempt of
+                this call may have been carried out. It returns the write's result, or None if the error is final, or
+                raises another error. It is called after every 412 and 409 of a condition, and after any other final
+                error of S3 if an earlier attempt is unresolved.
+            measure: returns the bytes received with a result, and its storage class, for events.
+            bytes_sent: size of the request's body, for events.
+            answers: errors that are raised, but are expected results and no failures for metrics and hooks.
+            report: reports the success later, when the body has been read.
 
         Raises:
-            DeadlineExceeded: the time was over before an answer came.
-            ApmS3Error: what the last attempt raised, `attempts` set.
+            DeadlineExceeded: the deadline passed before there was a response.
+            ApmS3Error: the error of the last attempt, with `attempts` set.
         """
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
@@ -249,7 +249,7 @@ class Runner:
                 pool.release()
 
     async def _go_on(self, call: _Call[T], first: ApmS3Error) -> T:
-        """After a first failure: recover, ask for the verdict, or retry under the policy."""
+        """After a first failure, recover, get the verdict, or retry by the policy."""
         failure: ApmS3Error | None = first
 
         async def settled() -> T:
@@ -292,7 +292,7 @@ class Runner:
             self._pool.slowed(call.sent_at)
 
     async def _recovered(self, call: _Call[T], error: ApmS3Error) -> bool:
-        """Whether something was learned from `error`, once for each kind, and the request can go out again at once."""
+        """Return whether `error` taught something, once per kind, so that the request can be repeated immediately."""
         if self._recover is None or not isinstance(error, RECOVERABLE) or type(error) in call.recovered:
             return False
         call.recovered += (type(error),)
@@ -302,7 +302,7 @@ class Runner:
         return True
 
     async def _judged(self, call: _Call[T], error: ApmS3Error) -> T:
-        """What a failed attempt came to: a result after all, by the verdict, or the error, raised."""
+        """Return the result of a failed attempt if the verdict finds one, otherwise raise the error."""
         unresolved = call.unresolved
         call.unresolved = unresolved or error.may_have_happened
         if call.verdict is None or not isinstance(error, S3Error):
@@ -344,7 +344,7 @@ class Runner:
         return result
 
     def _failed(self, call: _Call[T], error: BaseException) -> BaseException:
-        """The error to raise for `error`, made complete; hooks are told."""
+        """Complete `error` and report it to the hooks, and return the error to raise."""
         outcome = Outcome.FAILURE
         if isinstance(error, asyncio.CancelledError):
             if call.overrun:
@@ -352,7 +352,7 @@ class Runner:
             else:
                 outcome = Outcome.CANCELLED
         elif self._closed and not isinstance(error, ApmS3Error):
-            # What aiobotocore raises when its session is closed under a request is in no table.
+            # The exceptions that aiobotocore raises when its session is closed during a request are in no table.
             call.failure, error = None, _closed_under(call)
         error = _complete(call, error)
         if isinstance(error, call.answers):
@@ -368,7 +368,7 @@ class Runner:
         storage_class: str | None,
         duration: float,
     ) -> None:
-        """Tell of a call whose body has been read, or not: see `StreamReport`."""
+        """Report a call whose body was read, completely or not: see `StreamReport`."""
         error = outcome if isinstance(outcome, BaseException) else None
         if isinstance(outcome, asyncio.CancelledError):
             outcome = Outcome.CANCELLED
@@ -389,7 +389,7 @@ class Runner:
             return error
         if call.failure is not None:
             return DeadlineExceeded(f"{passed}; the last failure was {type(call.failure).__name__}")
-        return DeadlineExceeded(f"no answer within the deadline of {call.limit:g} s")
+        return DeadlineExceeded(f"no response within the deadline of {call.limit:g} s")
 
     def _observers(self) -> tuple[Hook, ...]:
         return self._hooks if self._metrics is None else (self._metrics, *self._hooks)
@@ -430,14 +430,14 @@ class Runner:
 
 
 def _closed_under(call: _Call[Any]) -> ManagerClosed:
-    what = "what it asked for may have happened, or not" if call.attempts else "nothing was sent"
+    what = "the request may or may not have been carried out" if call.attempts else "nothing was sent"
     error = ManagerClosed(f"{_CLOSED}: {what}")
     error.unresolved = bool(call.attempts)
     return error
 
 
 def _complete(call: _Call[Any], error: BaseException) -> BaseException:
-    """Put in what the place that raised `error` did not know."""
+    """Add the facts that were not known where `error` was raised."""
     if isinstance(error, ApmS3Error):
         error.attempts = max(call.attempts, 1)
         error.unresolved = error.unresolved or call.unresolved

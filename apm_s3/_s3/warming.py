@@ -1,4 +1,4 @@
-"""Filling the cache before it is needed: what is to be read, and what came of it."""
+"""Fills the cache in advance."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from apm_s3.errors import ApmS3Error
 from apm_s3.models import WarmupReport
 
 AT_ONCE = 32
-"""Reads under way at once; the pool bounds their requests."""
+"""Maximum number of concurrent reads; the pool limits their requests."""
 
 
 async def warm(work: Mapping[str, Callable[[], Awaitable[object]]]) -> WarmupReport:
-    """Do all of it, and report what failed. No failure ends the others."""
+    """Run all reads, and report failures. A failure does not stop the others."""
 
     async def one(name: str, read: Callable[[], Awaitable[object]]) -> tuple[str, ApmS3Error | None]:
         try:

@@ -1,1 +1,1 @@
-"""The verbs about buckets: settings, plans, emptying, replication, policies, usage."""
+"""The verbs for buckets: settings, plans, emptying, replication, policies, usage."""

@@ -40,10 +40,10 @@ _LOGS_MOVES = (
 
 
 def apm_bucket_name(environment: str, purpose: str) -> str:
-    """`apm-{environment}-{purpose}`.
+    """Return `apm-{environment}-{purpose}`.
 
     Raises:
-        InvalidBucketName: that is no bucket name.
+        InvalidBucketName: it is not a valid bucket name.
     """
     return check_bucket_name(f"apm-{environment}-{purpose}")
 
@@ -55,12 +55,12 @@ def apm_lifecycle(
     prefixes: Sequence[str] = ("",),
     move_small_objects: bool = False,
 ) -> Lifecycle:
-    """The lifecycle of a bucket for configurations.
+    """Return the lifecycle of a bucket for configurations.
 
     ==========  ===================  ==========================================================================
     rule        prefix               what happens
     ==========  ===================  ==========================================================================
-    configs     configs/, live/      current objects: never anything; old versions expire after 90 days
+    configs     configs/, live/      current objects: nothing; old versions expire after 90 days
     backups     backups/             STANDARD_IA after 30 days, GLACIER_IR after 90, DEEP_ARCHIVE after 180,
                                      expiry after 2555; old versions after 30
     logs        logs/                (purpose "logs") STANDARD_IA after 30 days, GLACIER after 60, DEEP_ARCHIVE
@@ -69,15 +69,15 @@ def apm_lifecycle(
     uploads     everything           open multipart uploads are aborted after 1 day
     ==========  ===================  ==========================================================================
 
-    Delete markers that nothing stands behind any more are removed everywhere.
+    Delete markers without older versions are removed everywhere.
 
     Args:
         purpose: "logs" adds the rule for logs.
-        retention: days after which backups (with purpose "logs": logs) expire, in place of the table's; moves that
-            would come at that time or later are left out.
-        prefixes: of the configuration stores in the bucket.
-        move_small_objects: also move objects under 128 KiB, which S3 leaves where they are by default, because the
-            cost of a move can exceed what it saves. Empty objects always stay.
+        retention: days after which backups (with purpose "logs": logs) expire, instead of the table's; transitions at
+            that time or later are omitted.
+        prefixes: prefixes of the configuration stores in the bucket.
+        move_small_objects: also move objects under 128 KiB, which S3 does not move by default, because a move can cost
+            more than it saves. Empty objects are never moved.
     """
     rules: list[LifecycleRule] = []
     for prefix in prefixes:
@@ -117,8 +117,11 @@ def apm_policy(
     prefixes: Sequence[str] = ("",),
     require_https: bool = True,
 ) -> Policy:
-    """The policy of a bucket for configurations: no plain HTTP, no unencrypted objects; in production, no removal of
-    versions, of the bucket and of its protections without MFA, except what the library itself has to delete."""
+    """Return the policy of a bucket for configurations: no plain HTTP, and no unencrypted objects.
+
+    In production, versions, the bucket and its protections cannot be removed without MFA, except what the library
+    itself must delete.
+    """
     arn = policies.bucket_arn(name, region)
     statements = [policies.deny_plain_http(arn)] if require_https else []
     statements += policies.deny_unencrypted_uploads(arn, kms_key_id)
@@ -146,12 +149,12 @@ def apm_bucket_options(
     require_https: bool = True,
     move_small_objects: bool = False,
 ) -> BucketOptions:
-    """What `create_apm_bucket` makes a bucket with, for `ensure_bucket` and `plan_bucket`. Pure.
+    """Return the options that `create_apm_bucket` uses, for `ensure_bucket` and `plan_bucket`. Pure.
 
-    Pass `require_https=False` where the endpoint is plain HTTP: the policy would lock everybody out.
+    Pass `require_https=False` for a plain HTTP endpoint; otherwise the policy would lock everybody out.
 
     Raises:
-        InvalidOption, InvalidKey, InvalidBucketName: an argument that cannot be.
+        InvalidOption, InvalidKey, InvalidBucketName: an argument is not valid.
     """
     _check(name, environment, tool, purpose, retention, prefixes)
     own = {
@@ -162,7 +165,7 @@ def apm_bucket_options(
     }
     lifecycle = apm_lifecycle(purpose, retention=retention, prefixes=prefixes, move_small_objects=move_small_objects)
     return BucketOptions(
-        # S3 refuses lifecycle rules beside MFA delete.
+        # S3 does not allow lifecycle rules with MFA delete.
         lifecycle=None if mfa_delete else lifecycle,
         versioning=Versioning(mfa_delete=mfa_delete),
         encryption=(
@@ -189,13 +192,15 @@ def _check(
     check_bucket_name(name)
     check_environment(environment)
     if tool != "all" and tool not in TOOLS:
-        raise InvalidOption(f"'{tool}' is no tool that is known here", hint=f"use one of {', '.join(TOOLS)}, or 'all'")
+        raise InvalidOption(f"unknown tool: '{tool}'", hint=f"use one of {', '.join(TOOLS)}, or 'all'")
     if not purpose:
-        raise InvalidOption("the purpose is empty", hint="say what the bucket is for: 'configs', 'backups', 'logs'")
+        raise InvalidOption("the purpose is empty", hint="use one such as 'configs', 'backups' or 'logs'")
     if retention is not None and retention < 1:
-        raise InvalidOption(f"a retention of {retention} days is none", hint="leave it out for the default")
+        raise InvalidOption(f"retention is {retention} days, but must be at least 1", hint="omit it to use the default")
     if isinstance(prefixes, str) or not prefixes:
-        raise InvalidOption("prefixes is a sequence of prefixes", hint="use ('',) for a store at the bucket's root")
+        raise InvalidOption(
+            "prefixes must be a sequence of prefixes", hint="use ('',) for a store at the bucket's root"
+        )
     for prefix in prefixes:
         if prefix:
             check_file_name(prefix.removesuffix("/"))
@@ -204,10 +209,10 @@ def _check(
 
 
 def left_out(*, mfa_delete: bool, plain_http: bool) -> list[str]:
-    """What a bucket of `apm_bucket_options` does without, as warnings."""
+    """Return warnings about what a bucket of `apm_bucket_options` lacks."""
     told = []
     if mfa_delete:
-        told.append("S3 takes no lifecycle rules beside MFA delete: nothing will expire or move by itself")
+        told.append("S3 does not allow lifecycle rules with MFA delete: nothing will expire or move automatically")
     if plain_http:
         told.append("the endpoint is plain HTTP: the policy does not deny plain HTTP, which would lock everybody out")
     return told
@@ -225,7 +230,7 @@ def _expiring(
     noncurrent_days: int,
     move_small: bool,
 ) -> list[LifecycleRule]:
-    """S3 wants delete markers in a rule of their own; so do moves that are filtered by size."""
+    """Split the rule: S3 requires separate rules for delete markers, and for transitions filtered by size."""
     moves = tuple(move for move in moves if move.days is not None and move.days < days)
     rule = LifecycleRule(
         id=rule_id, prefix=prefix, transitions=moves, expire_days=days, noncurrent_days=noncurrent_days

@@ -1,4 +1,4 @@
-"""Buckets emptied: versions, delete markers and open uploads, in parallel batches."""
+"""Empties buckets: deletes versions, delete markers and open uploads, in parallel batches."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Progress = Callable[[EmptyReport], None]
 
 @dataclass
 class _Tally:
-    """What one call has done so far."""
+    """What one call has deleted so far."""
 
     on_progress: Progress | None
     versions: int = 0
@@ -50,7 +50,7 @@ class _Tally:
 
 @dataclass
 class _Window:
-    """Some pages of the listing, and where it goes on; `ends` after the last page."""
+    """Some pages of the listing, and where it continues; `ends` is set after the last page."""
 
     pages: list[VersionPage]
     next_key: str | None
@@ -62,7 +62,7 @@ class _Window:
 
 
 class BucketEmptying:
-    """See the module."""
+    """Empties buckets."""
 
     def __init__(self, settings: BucketSettings, engine: Engine) -> None:
         self._settings = settings
@@ -80,12 +80,12 @@ class BucketEmptying:
         bypass_governance: bool,
         on_progress: Progress | None,
     ) -> EmptyReport:
-        """Delete everything in the bucket. What is written meanwhile is deleted too, as long as that comes to an end.
+        """Delete everything in the bucket, including what is written meanwhile, unless that never ends.
 
         Raises:
-            IntegrityError: what the server said it deleted is still there.
+            IntegrityError: versions that the server reported as deleted still exist.
             InvalidOption: the bucket is tagged as production, and `confirm` is not its name.
-            BatchError: something could not be deleted.
+            BatchError: some versions could not be deleted.
         """
         await self._check_production(operation, ref, confirm)
         options = DeleteOptions(mfa=mfa, bypass_governance=bypass_governance, expected_bucket_owner=ref.owner)
@@ -96,16 +96,16 @@ class BucketEmptying:
             before = tally.report()
             tally.failed.clear()
             first = await self._pass(operation, ref, options, tally)
-            # Every pass deletes something, or is the last one: locked versions end it, new ones are caught up with.
+            # Every pass deletes something or is the last one: it stops at locked versions, and continues with new ones.
             if tally.report() == before:
                 break
             if first is not None and first == known and not tally.failed:
                 raise IntegrityError(
-                    "the server says that a version was deleted, and lists it again",
+                    "the server lists a version that it reported as deleted",
                     operation=operation,
                     bucket=ref.name,
                     key=first.key,
-                    hint="the server, or a proxy before it, does not delete as S3 does",
+                    hint="the server, or a proxy in front of it, does not delete as S3 does",
                 )
             known = first
         if tally.failed:
@@ -119,14 +119,14 @@ class BucketEmptying:
             return
         if is_production(tags) and confirm != ref.name:
             raise InvalidOption(
-                f"bucket '{ref.name}' is tagged as production: its contents would be gone for good",
+                f"bucket '{ref.name}' is tagged as production: its contents would be lost permanently",
                 operation=operation,
                 bucket=ref.name,
-                hint=f"pass confirm='{ref.name}' to delete it all the same",
+                hint=f"pass confirm='{ref.name}' to delete it anyway",
             )
 
     async def _pass(self, operation: str, ref: BucketRef, options: DeleteOptions, tally: _Tally) -> FileVersion | None:
-        """List all versions once, and delete them: one window of pages while the next one is listed.
+        """List all versions once, and delete each window of pages while the next one is listed.
 
         Returns:
             The first version of the listing.
@@ -198,7 +198,7 @@ class BucketEmptying:
         options: DeleteOptions,
         report: DeleteReport,
     ) -> DeleteReport:
-        """`report`, and what became of one more key."""
+        """Delete one more key, and add its result to `report`."""
         try:
             outcome = await delete_alone(self._engine, operation, ref.name, target, options)
         except S3Error as error:
@@ -221,7 +221,7 @@ class BucketEmptying:
 
 
 def is_production(tags: Tags | None) -> bool:
-    """Whether these are the tags of a production bucket."""
+    """Return whether these are the tags of a production bucket."""
     if tags is None:
         return False
     return any(name.lower() in _ENVIRONMENT_TAGS and value.lower() in PRODUCTION for name, value in tags.values.items())
@@ -245,5 +245,5 @@ def _not_deleted(operation: str, ref: BucketRef, failed: list[KeyFailure]) -> Ba
         failures=dict(failures),
         operation=operation,
         bucket=ref.name,
-        hint="object lock or a policy may hold them: 'failures' says why",
+        hint="object lock or a policy may protect them: see 'failures'",
     )

@@ -1,4 +1,4 @@
-"""Bucket lists and details, remembered where the manager's settings ask for it."""
+"""Bucket lists and details, cached if the manager's settings say so."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DETAILS_AT_ONCE = 8
 
 
 class BucketMemory:
-    """Reads buckets for `list_buckets` and `get_bucket`. Nothing that plans or changes a bucket reads here."""
+    """Reads buckets for `list_buckets` and `get_bucket`. Code that plans or changes a bucket does not use it."""
 
     def __init__(self, reads: BucketReads, cache: Cache, policies: Policies | None) -> None:
         self._reads = reads
@@ -53,7 +53,7 @@ class BucketMemory:
         reads = self._reads
         found = await reads.list_all("list_buckets", prefix, region)
         if region is not None:
-            # Servers that do not know the filter give all buckets, without their regions.
+            # Servers that do not know the filter return all buckets, without their regions.
             located = await run_all([reads.located("list_buckets", one) for one in found], limit=_DETAILS_AT_ONCE)
             found = [bucket for bucket in located if bucket is not None and bucket.region == region]
         if details:

@@ -1,4 +1,4 @@
-"""What the manager's methods about buckets share."""
+"""Shared parts of the manager's bucket methods."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from apm_s3._s3.engine import Engine
 
 
 class BucketParts:
-    """The parts of an open manager that only buckets need."""
+    """The parts of an open manager that only bucket methods need."""
 
     def __init__(self, engine: Engine) -> None:
         self.requests = BucketRequests(engine.control, engine.runner, engine.cache)

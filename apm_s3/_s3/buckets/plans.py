@@ -1,4 +1,4 @@
-"""Buckets made, and brought to their options: planned first, then all of it or, for a new bucket, nothing."""
+"""Creates buckets and applies their options, after a plan. A new bucket gets all of its options, or is removed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from apm_s3.options._lifecycle import Lifecycle
 Unsupported = Literal["refuse", "warn"]
 
 _WITHDRAW_SECONDS = 30.0
-"""How long a cancelled caller waits at most for the bucket to be removed again."""
+"""Maximum time that a cancelled caller waits for the removal of the bucket."""
 
 _WRITES = 4
 """How often a setting is written at most to an S3-compatible server that does not show it afterwards."""
@@ -43,7 +43,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.4
 
 
 class BucketPlans:
-    """See the module. Calls of one manager about one bucket wait for each other."""
+    """Creates buckets and applies options. Calls of one manager for the same bucket wait for each other."""
 
     def __init__(self, requests: BucketRequests, settings: BucketSettings) -> None:
         self._requests = requests
@@ -53,7 +53,7 @@ class BucketPlans:
     async def create(
         self, operation: str, ref: BucketRef, options: BucketOptions, *, mfa: str | None, unsupported: Unsupported
     ) -> BucketPlan:
-        """Make the bucket with all of `options`, or leave no bucket behind.
+        """Create the bucket with all `options`, or leave no bucket behind.
 
         Raises:
             BucketAlreadyOwned: it exists.
@@ -63,15 +63,15 @@ class BucketPlans:
         async with self._lock(ref.name):
             if await self._requests.head(operation, ref) is not None:
                 raise BucketAlreadyOwned(
-                    f"bucket '{ref.name}' exists already",
+                    f"bucket '{ref.name}' already exists",
                     operation=operation,
                     bucket=ref.name,
-                    hint="use ensure_bucket to bring an existing bucket to its options",
+                    hint="use ensure_bucket to apply options to an existing bucket",
                 )
             return await self._make(operation, ref, options, mfa, unsupported)
 
     async def plan(self, operation: str, ref: BucketRef, options: BucketOptions) -> BucketPlan:
-        """What `ensure` would do. Changes nothing."""
+        """Return what `ensure` would do, without changing anything."""
         _check(ref, options)
         head = await self._requests.head(operation, ref)
         if head is None:
@@ -102,10 +102,10 @@ class BucketPlans:
         unsupported: Unsupported,
         agreed: PlanDocument | None = None,
     ) -> BucketPlan:
-        """Make the bucket, or change what differs. The plan that was carried out.
+        """Create the bucket, or change what differs, and return the plan that was carried out.
 
         Raises:
-            PlanOutdated: that is not what was `agreed`.
+            PlanOutdated: the plan differs from `agreed`.
         """
         _check(ref, options, unsupported)
         async with self._lock(ref.name):
@@ -131,7 +131,7 @@ class BucketPlans:
             try:
                 return await self._make(operation, ref, options, mfa, unsupported)
             except BucketAlreadyOwned:
-                # Another process made it meanwhile.
+                # Another process created it meanwhile.
                 plan = await self.plan(operation, ref, options)
                 _check_agreed(agreed, plan)
         if plan.unsupported and unsupported == "refuse":
@@ -144,8 +144,8 @@ class BucketPlans:
     async def _make(
         self, operation: str, ref: BucketRef, options: BucketOptions, mfa: str | None, unsupported: Unsupported
     ) -> BucketPlan:
-        """Make a bucket that was absent just now; on any failure, remove it again."""
-        # Shielded: cancelled half-way, nobody would know whether there is a bucket to remove.
+        """Create a bucket that did not exist just now; on any failure, remove it again."""
+        # Shielded, because a cancellation would leave it unknown whether there is a bucket to remove.
         await shielded(
             self._send_creation(operation, ref, options),
             on_cancel=lambda _: self._withdraw(operation, ref),
@@ -170,7 +170,7 @@ class BucketPlans:
     async def _creation(self, ref: BucketRef, options: BucketOptions) -> dict[str, Any]:
         params: dict[str, Any] = {}
         endpoint = await self._requests.endpoint(ref.region)
-        # us-east-1 is the one region that S3 does not take as a constraint.
+        # us-east-1 is the only region that S3 does not accept as a constraint.
         if endpoint.region != "us-east-1":
             params["CreateBucketConfiguration"] = {"LocationConstraint": endpoint.region}
         if options.object_lock is not None:
@@ -178,7 +178,7 @@ class BucketPlans:
         return params
 
     async def _withdraw(self, operation: str, ref: BucketRef, error: BaseException | None = None) -> None:
-        """Remove the bucket that this call has made, or may have."""
+        """Remove the bucket that this call has created, or may have created."""
         try:
             await shielded(self._requests.delete(operation, ref), timeout=_WITHDRAW_SECONDS)
         except NotFound:
@@ -186,12 +186,12 @@ class BucketPlans:
         except ApmS3Error as failure:
             LOGGER.warning("%s: the new bucket '%s' could not be removed again: %s", operation, ref.name, failure)
             if isinstance(error, ApmS3Error):
-                error.hint = f"bucket '{ref.name}' could not be removed again ({failure.code}): remove it by hand"
+                error.hint = f"bucket '{ref.name}' could not be removed ({failure.code}): remove it manually"
 
     async def _apply(
         self, operation: str, ref: BucketRef, plan: BucketPlan, mfa: str | None, unsupported: Unsupported
     ) -> BucketPlan:
-        """Carry the plan out. A new bucket shows all that the server lacks, an existing one stops at the first lack."""
+        """Carry out the plan. On a new bucket, find everything that is missing; otherwise stop at the first."""
         missing = list(plan.unsupported)
         done: list[SettingChange] = []
         for stage in _stages(plan.changes):
@@ -208,7 +208,7 @@ class BucketPlans:
             if missing and unsupported == "refuse":
                 raise _lacking(operation, ref, missing)
             done += applied
-        warnings = tuple(f"the server lacks {name}: it was left out" for name in missing)
+        warnings = tuple(f"the server lacks {name}, which was omitted" for name in missing)
         for warning in warnings:
             LOGGER.warning("%s: bucket '%s': %s", operation, ref.name, warning)
         return replace(plan, changes=tuple(done), unsupported=tuple(missing), warnings=plan.warnings + warnings)
@@ -216,7 +216,7 @@ class BucketPlans:
     async def _apply_one(
         self, operation: str, ref: BucketRef, setting: BucketSetting, mfa: str | None, unsupported: Unsupported
     ) -> str | None:
-        """The name of what the server lacks for this setting, or None."""
+        """Return the name of the missing feature for this setting, or None."""
         try:
             await self._settings.write(operation, ref, setting, mfa=mfa)
         except UnsupportedByServer:
@@ -263,7 +263,7 @@ def _check(ref: BucketRef, options: BucketOptions, unsupported: Unsupported = "r
     check_bucket_name(ref.name)
     options.check()
     if unsupported not in get_args(Unsupported):
-        raise InvalidOption(f"unsupported={unsupported!r} means nothing", hint="use 'refuse' or 'warn'")
+        raise InvalidOption(f"unsupported={unsupported!r} is not valid", hint="use 'refuse' or 'warn'")
 
 
 def _check_agreed(agreed: PlanDocument | None, plan: BucketPlan) -> None:
@@ -280,16 +280,16 @@ def _check_mfa(plan: BucketPlan, mfa: str | None) -> None:
 def _check_region(operation: str, ref: BucketRef, region: str | None) -> None:
     if ref.region is not None and region is not None and region != ref.region:
         raise WrongRegion(
-            f"bucket '{ref.name}' exists already, in region {region} rather than {ref.region}",
+            f"bucket '{ref.name}' already exists, in region {region} rather than {ref.region}",
             operation=operation,
             bucket=ref.name,
             region=region,
-            hint="a bucket cannot move: name its region, or another bucket",
+            hint="a bucket cannot move: use its region, or another bucket",
         )
 
 
 def _stages(changes: Iterable[SettingChange]) -> tuple[list[SettingChange], list[SettingChange]]:
-    """The policy comes last, when nothing is known to be missing: it can forbid that the bucket is removed again."""
+    """Order the changes: the policy comes last, if nothing is missing, because it can prevent removal of the bucket."""
     rest = [change for change in changes if not isinstance(change.after, Policy)]
     return rest, [change for change in changes if isinstance(change.after, Policy)]
 
@@ -301,8 +301,8 @@ def _plan_of_new(ref: BucketRef, options: BucketOptions) -> BucketPlan:
 
 def _lacking(operation: str, ref: BucketRef, missing: Iterable[str]) -> UnsupportedByServer:
     return UnsupportedByServer(
-        f"this S3-compatible server has no {', '.join(missing)}; bucket '{ref.name}' was left as it was",
+        f"this S3-compatible server has no {', '.join(missing)}; bucket '{ref.name}' was not changed",
         operation=operation,
         bucket=ref.name,
-        hint="pass unsupported='warn' to go on without, or choose other options",
+        hint="pass unsupported='warn' to continue without, or choose other options",
     )

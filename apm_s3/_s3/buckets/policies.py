@@ -16,7 +16,7 @@ Statement = dict[str, Any]
 _PARTITIONS = {"cn": "aws-cn", "us-gov": "aws-us-gov", "us-iso": "aws-iso", "us-isob": "aws-iso-b", "eusc": "aws-eusc"}
 
 _WITHOUT_MFA = {"Null": {"aws:MultiFactorAuthAge": "true"}}
-"""Only requests with MFA have an age of it: long-term access keys, and sessions without MFA, have none
+"""Only requests with MFA have an MFA age; long-term access keys and sessions without MFA have none
 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/example-bucket-policies.html)."""
 
 PROTECTIONS = (
@@ -31,11 +31,11 @@ PROTECTIONS = (
     "s3:PutReplicationConfiguration",
     "s3:PutBucketTagging",
 )
-"""What changes, or removes, a protection; S3 asks for the permission to put a setting to delete it, too."""
+"""Actions that change or remove a protection; deleting a setting needs the permission to put it."""
 
 
 def partition(region: str) -> str:
-    """The AWS partition of a region, as it stands in ARNs."""
+    """Return the AWS partition of a region, for ARNs."""
     for prefix, name in sorted(_PARTITIONS.items(), key=lambda one: -len(one[0])):
         if region.startswith(f"{prefix}-"):
             return name
@@ -43,12 +43,12 @@ def partition(region: str) -> str:
 
 
 def bucket_arn(bucket: str, region: str = "us-east-1") -> str:
-    """The ARN of a bucket."""
+    """Return the ARN of a bucket."""
     return f"arn:{partition(region)}:s3:::{bucket}"
 
 
 def deny_plain_http(arn: str) -> Statement:
-    """Nobody gets anything over plain HTTP."""
+    """Return a statement that denies plain HTTP."""
     return {
         "Sid": "DenyPlainHttp",
         "Effect": "Deny",
@@ -60,14 +60,14 @@ def deny_plain_http(arn: str) -> Statement:
 
 
 def deny_unencrypted_uploads(arn: str, kms_key_id: str | None = None) -> list[Statement]:
-    """No upload asks for another encryption than SSE-S3 or KMS, or, with a key, than KMS under this key.
+    """Return statements that deny encryption other than SSE-S3 or KMS or, with a key, other than KMS with this key.
 
-    An upload that names no encryption gets the bucket's default, and is let through: StringNotEquals alone would hold
-    for an absent header too, so that Null is asked beside it.
+    Uploads that name no encryption get the bucket's default and are allowed. StringNotEquals alone would also match a
+    missing header, so a Null condition is added.
     """
     allowed = ["aws:kms", "aws:kms:dsse"] if kms_key_id else ["AES256", "aws:kms", "aws:kms:dsse"]
     statements = [_deny_upload("DenyOtherEncryption", arn, "s3:x-amz-server-side-encryption", allowed)]
-    # What an alias stands for is not known here.
+    # The key behind an alias is not known here.
     if kms_key_id and "alias/" not in kms_key_id:
         key_id = kms_key_id.rpartition("/")[2]
         key_arn = kms_key_id if kms_key_id.startswith("arn:") else f"arn:*:kms:*:*:key/{key_id}"
@@ -88,10 +88,10 @@ def _deny_upload(sid: str, arn: str, header: str, allowed: list[str]) -> Stateme
 
 
 def deny_removal_without_mfa(arn: str, free: Sequence[str]) -> list[Statement]:
-    """Versions, the bucket, and what protects it, are removed with MFA only.
+    """Return statements that require MFA to remove versions, the bucket, and its protections.
 
     Args:
-        free: key patterns whose versions anybody who may delete them can delete.
+        free: key patterns whose versions can be deleted without MFA.
     """
     return [
         {
@@ -114,7 +114,7 @@ def deny_removal_without_mfa(arn: str, free: Sequence[str]) -> list[Statement]:
 
 
 def for_other_bucket(policy: Policy, source_arn: str, target_arn: str) -> Policy:
-    """The same policy, about another bucket."""
+    """Return the same policy for another bucket."""
 
     def renamed(value: Any) -> Any:
         if isinstance(value, dict):

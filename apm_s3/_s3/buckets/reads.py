@@ -1,4 +1,4 @@
-"""Buckets listed, and read with all their settings."""
+"""Lists buckets, and reads them with all their settings."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _PAGE = 1000
 
 
 class BucketReads:
-    """See the module."""
+    """Lists and reads buckets."""
 
     def __init__(self, requests: BucketRequests, settings: BucketSettings) -> None:
         self._requests = requests
         self._settings = settings
 
     async def list_all(self, operation: str, prefix: str, region: str | None) -> list[BucketInfo]:
-        """The account's buckets, page by page."""
+        """Return the account's buckets, page by page."""
         found: list[BucketInfo] = []
         params: dict[str, Any] = {"MaxBuckets": _PAGE}
         if prefix:
@@ -35,12 +35,12 @@ class BucketReads:
         if asked is not None:
             params["BucketRegion"] = asked
         while True:
-            # S3 takes the filter at the endpoint of that region only.
+            # S3 accepts the filter only at the endpoint of that region.
             page = await self._requests.send(operation, "list_buckets", None, region=asked, **params)
             found += [
                 BucketInfo(entry["Name"], entry.get("CreationDate"), entry.get("BucketRegion"))
                 for entry in page.get("Buckets", ())
-                # Servers that do not know the filter give all buckets.
+                # Servers that do not know the filter return all buckets.
                 if entry["Name"].startswith(prefix)
             ]
             if not page.get("ContinuationToken"):
@@ -48,7 +48,7 @@ class BucketReads:
             params["ContinuationToken"] = page["ContinuationToken"]
 
     async def located(self, operation: str, bucket: BucketInfo) -> BucketInfo | None:
-        """With its region; None where it has been deleted meanwhile."""
+        """Add the bucket's region; None if it was deleted meanwhile."""
         if bucket.region is not None:
             return bucket
         ref = BucketRef(bucket.name)
@@ -56,7 +56,7 @@ class BucketReads:
         return None if head is None else replace(bucket, region=await self._region(operation, ref, head))
 
     async def detailed(self, operation: str, bucket: BucketInfo) -> BucketInfo | None:
-        """With all its settings; None where it has been deleted meanwhile."""
+        """Add all of the bucket's settings; None if it was deleted meanwhile."""
         try:
             details = await self.get(operation, BucketRef(bucket.name, bucket.region), bucket)
         except BucketNotFound:
@@ -64,12 +64,12 @@ class BucketReads:
         return replace(bucket, region=details.region, details=details)
 
     async def _region(self, operation: str, ref: BucketRef, head: Mapping[str, Any]) -> str:
-        """The region that a HeadBucket, or else GetBucketLocation, tells."""
+        """Return the region from HeadBucket, or else from GetBucketLocation."""
         region: str | None = head.get("BucketRegion")
         if region is None:
             answer = await self._requests.send(operation, "get_bucket_location", ref)
             region = answer.get("LocationConstraint")
-        # The oldest two regions go by other names there.
+        # The two oldest regions have other names there.
         return {None: "us-east-1", "": "us-east-1", "EU": "eu-west-1"}.get(region, region or "")
 
     async def _created(self, operation: str, ref: BucketRef) -> datetime | None:
@@ -80,10 +80,10 @@ class BucketReads:
         return next((bucket.created for bucket in found if bucket.name == ref.name), None)
 
     async def get(self, operation: str, ref: BucketRef, listed: BucketInfo | None = None) -> BucketDetails:
-        """All of its settings; `listed` is what a listing has told already.
+        """Return all settings of a bucket; `listed` is what a listing has already returned.
 
         Raises:
-            BucketNotFound: there is none.
+            BucketNotFound: it does not exist.
         """
         head = await self._requests.head(operation, ref)
         if head is None:

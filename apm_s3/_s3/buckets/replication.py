@@ -1,4 +1,4 @@
-"""Replication between buckets: what it needs is checked, its rules are built, and its role is spelled out."""
+"""Replication between buckets: checks the requirements, and builds the rules and the policies of the role."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from apm_s3.options._replication import Replication, ReplicationDestination, Rep
 
 _OPERATION = "setup_replication"
 _REPLICATED = ("lifecycle", "versioning", "encryption", "ownership", "public_access_block", "tags", "policy")
-"""What a target bucket gets of the source's settings: its protections."""
+"""The settings of the source that a target bucket gets: its protections."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What `S3Manager.setup_replication` is asked for, beside the two buckets."""
+    """The options of `S3Manager.setup_replication`."""
 
     role: str | None
     prefixes: Sequence[str]
@@ -36,9 +36,9 @@ class Wanted:
 
 
 async def set_up(parts: BucketParts, source: BucketRef, target: BucketRef, wanted: Wanted) -> ReplicationSetup:
-    """Replicate `source` into `target`; without a role, only say what it would take."""
+    """Replicate `source` to `target`; without a role, only return what is needed."""
     if source.name == target.name:
-        raise InvalidOption("a bucket cannot replicate into itself", hint="name another target", bucket=source.name)
+        raise InvalidOption("a bucket cannot replicate to itself", hint="use another target", bucket=source.name)
     role, kms_key_id = wanted.role, wanted.kms_key_id
     settings = (await parts.reads.get(_OPERATION, source)).settings
     _check_versioned(source.name, settings.versioning)
@@ -63,7 +63,7 @@ async def set_up(parts: BucketParts, source: BucketRef, target: BucketRef, wante
 
 
 async def _is_there(parts: BucketParts, target: BucketRef, may_be_missing: bool) -> bool:
-    """Whether there is a target, which then has versioning."""
+    """Return whether the target exists, and require versioning on it."""
     if await parts.requests.head(_OPERATION, target) is not None:
         _check_versioned(target.name, await parts.settings.read(_OPERATION, target, Versioning))
         return True
@@ -72,7 +72,7 @@ async def _is_there(parts: BucketParts, target: BucketRef, may_be_missing: bool)
             f"the target bucket '{target.name}' does not exist",
             operation=_OPERATION,
             bucket=target.name,
-            hint="pass create_target=True to make it with the source's protections",
+            hint="pass create_target=True to create it with the source's protections",
         )
     return False
 
@@ -80,7 +80,7 @@ async def _is_there(parts: BucketParts, target: BucketRef, may_be_missing: bool)
 async def status(
     requests: BucketRequests, engine: Engine, ref: BucketRef, key: str, version_id: str | None
 ) -> str | None:
-    """How far the replication of an object is, in the words of S3's documentation; None where no rule applies to it."""
+    """Return the replication status of an object, as S3 documents it; None if no rule applies to it."""
     params: dict[str, Any] = {"Key": key} if version_id is None else {"Key": key, "VersionId": version_id}
     try:
         answer = await requests.send("replication_status", "head_object", ref, **params)
@@ -88,19 +88,19 @@ async def status(
         options = ReadOptions(expected_bucket_owner=ref.owner)
         raise await told_apart(engine, error, "replication_status", options) from error
     found: str | None = answer.get("ReplicationStatus")
-    # The API's reference says COMPLETE, S3 says COMPLETED.
+    # The API reference says COMPLETE, but S3 returns COMPLETED.
     return "COMPLETED" if found == "COMPLETE" else found
 
 
 def trust_policy() -> str:
-    """Who may assume the role: S3. JSON. Pure."""
+    """Return the JSON policy that lets S3 assume the role. Pure."""
     return _json([{"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sts:AssumeRole"}])
 
 
 def permissions_policy(
     source_arn: str, target_arn: str, encryption: Encryption | None = None, target_kms_key_id: str | None = None
 ) -> str:
-    """What the role must allow. JSON. Pure.
+    """Return the JSON policy with the permissions of the role. Pure.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/setting-repl-config-perm-overview.html.
     """
@@ -145,7 +145,7 @@ def _json(statements: Sequence[policies.Statement]) -> str:
 
 
 def _key_arn(key: str) -> str:
-    """IAM takes ARNs of keys only; what an alias stands for is not known here."""
+    """Return the ARN of a key. IAM accepts only ARNs of keys, and the key behind an alias is not known here."""
     return key if key.startswith("arn:") and ":alias/" not in key else f"arn:aws:kms:*:*:key/{key.rpartition('/')[2]}"
 
 
@@ -183,10 +183,10 @@ def _rules(target_arn: str, account: str | None, wanted: Wanted) -> list[Replica
 def _merged(
     source: str, current: Replication | None, role: str | None, rules: Sequence[ReplicationRule]
 ) -> Replication:
-    """The rules beside those that the source has for other targets, which keep their priorities."""
+    """Merge the rules with the source's rules for other targets, which keep their priorities."""
     if current is not None and role is not None and current.role != role:
         raise InvalidOption(
-            f"bucket '{source}' replicates with the role '{current.role}' already, and can have one only",
+            f"bucket '{source}' already replicates with the role '{current.role}', and can only have one",
             operation=_OPERATION,
             bucket=source,
             hint="pass that role, or remove_setting(bucket, Replication) first",
@@ -205,17 +205,15 @@ def _target_options(source: BucketOptions, arns: tuple[str, str], kms_key_id: st
     if source.policy is not None:
         options = replace(options, policy=policies.for_other_bucket(source.policy, *arns))
     if source.versioning is not None and source.versioning.mfa_delete:
-        # Only the root user can turn it on, with a code of its own.
+        # Only the root user can turn it on, with a code of its own MFA device.
         options = replace(options, versioning=Versioning())
     if source.encryption is not None and source.encryption.kms_key_id is not None:
-        # Keys belong to one region: without another one, KMS's own key of the region encrypts there.
+        # Keys belong to one region: without a key for the target's region, the AWS managed key is used there.
         options = replace(options, encryption=replace(source.encryption, kms_key_id=kms_key_id))
     return options
 
 
 def _warnings(encryption: Encryption | None, kms_key_id: str | None) -> tuple[str, ...]:
     if encryption is not None and encryption.algorithm != "AES256" and kms_key_id is None:
-        return (
-            "objects that are encrypted with KMS are not replicated: pass kms_key_id, a key in the target's region",
-        )
+        return ("objects encrypted with KMS are not replicated: pass kms_key_id, a key in the target's region",)
     return ()

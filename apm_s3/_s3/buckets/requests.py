@@ -1,4 +1,4 @@
-"""Requests about one bucket: in its region, to its expected owner, through the runner."""
+"""Sends requests for one bucket through the runner, to its region and with its expected owner."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ class BucketRef:
 
 
 def bucket_ref(name: str, region: str | None = None, owner: str | None = None) -> BucketRef:
-    """The bucket, if there can be one of that name.
+    """Return the bucket, if the name is valid.
 
     Raises:
-        InvalidBucketName: it cannot be a bucket's name.
+        InvalidBucketName: it is not a valid bucket name.
     """
     check_bucket(name)
     return BucketRef(name, region, owner)
 
 
 class BucketRequests:
-    """Sends what the operations on buckets ask for."""
+    """Sends requests for bucket operations."""
 
     def __init__(self, control: ControlPlane, runner: Runner, cache: Cache) -> None:
         self._control = control
@@ -69,12 +69,12 @@ class BucketRequests:
         done_already: Callable[[S3Error], bool] | None = None,
         **params: Any,
     ) -> Mapping[str, Any]:
-        """The answer to `method`, with boto3's parameters.
+        """Send `method` with boto3's parameters, and return the response.
 
         Args:
-            region: for what is not about one bucket.
-            done_already: whether an answer says that what is asked for was done before. It was this call's own doing,
-                if an earlier send was never answered: the answer is then an empty one.
+            region: for requests that are not for one bucket.
+            done_already: returns whether an error means that the change was made before. If an earlier attempt of this
+                call got no response, that attempt made the change, and an empty response is returned.
         """
         if ref is not None:
             params["Bucket"] = ref.name
@@ -101,10 +101,10 @@ class BucketRequests:
         return answer
 
     async def create(self, operation: str, ref: BucketRef, params: Mapping[str, Any]) -> None:
-        """CreateBucket of a bucket that was absent.
+        """Send CreateBucket for a bucket that did not exist.
 
         Raises:
-            BucketAlreadyOwned: another call made it meanwhile.
+            BucketAlreadyOwned: another call created it meanwhile.
         """
         await self.send(
             operation,
@@ -115,40 +115,40 @@ class BucketRequests:
         )
 
     async def delete(self, operation: str, ref: BucketRef) -> None:
-        """DeleteBucket.
+        """Send DeleteBucket.
 
         Raises:
-            BucketNotFound: there was none.
-            BucketNotEmpty: there is something in it.
+            BucketNotFound: it does not exist.
+            BucketNotEmpty: it is not empty.
         """
         await self.send(operation, "delete_bucket", ref, done_already=lambda error: isinstance(error, BucketNotFound))
 
     async def head(self, operation: str, ref: BucketRef) -> Mapping[str, Any] | None:
-        """The answer to HeadBucket; None where there is no such bucket.
+        """Send HeadBucket, and return the response; None if the bucket does not exist.
 
         Raises:
-            AccessDenied: it exists, or cannot be seen: never taken for absent.
+            AccessDenied: it may exist, but access is denied; this never means that it is absent.
         """
         try:
             return await self.send(operation, "head_bucket", ref)
         except NotFound:
             return None
         except WrongRegion as error:
-            if error.region is None:  # no answer of S3
+            if error.region is None:  # not a response of S3
                 raise
             return {"BucketRegion": error.region}
         except (AccessDenied, RequestRejected):
-            # A HEAD has no body, and so no code that tells a foreign bucket from a wrong key: a GET has.
+            # A HEAD has no body, so no code to distinguish another account's bucket from a wrong key; a GET has.
             try:
                 return await self.send(operation, "get_bucket_location", ref)
             except NotFound:
                 return None
 
     async def endpoint(self, region: str | None) -> Endpoint:
-        """Where requests to this region go."""
+        """Return the endpoint of a region."""
         return await self._control.endpoint(region)
 
 
 def outcome_unknown(error: BaseException) -> bool:
-    """Whether a write that failed like this may have taken effect all the same."""
+    """Return whether a write that failed with this error may have taken effect anyway."""
     return not isinstance(error, ApmS3Error) or error.may_have_happened

@@ -1,4 +1,4 @@
-"""Objects in archive classes, asked back."""
+"""Restores objects from archive classes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _OPERATION = "restore_archived"
 async def restore(
     requests: BucketRequests, ref: BucketRef, key: str, version_id: str | None, days: int, tier: RestoreTier
 ) -> bool:
-    """Ask S3 to make the object readable. False where that is under way already."""
+    """Ask S3 to make the object readable. Return False if that is already in progress."""
     if days < 1:
-        raise InvalidOption(f"a copy for {days} days is none", hint="give at least 1", bucket=ref.name, key=key)
+        raise InvalidOption(f"days is {days}, but must be at least 1", hint="use at least 1", bucket=ref.name, key=key)
     params: dict[str, Any] = {"Key": key} if version_id is None else {"Key": key, "VersionId": version_id}
     wanted = {"Days": days, "GlacierJobParameters": {"Tier": tier}}
     try:
@@ -25,9 +25,9 @@ async def restore(
             _OPERATION, "restore_object", ref, done_already=_is_under_way, RestoreRequest=wanted, **params
         )
     except ObjectArchived as error:
-        # InvalidObjectState: here it means the opposite of what it means on reading.
+        # InvalidObjectState means the opposite here of what it means on reading.
         raise InvalidOption(
-            f"'{ref.name}/{key}' is in no archive class: it can be read as it is",
+            f"'{ref.name}/{key}' is not in an archive class, so it can be read without a restore",
             operation=_OPERATION,
             bucket=ref.name,
             key=key,

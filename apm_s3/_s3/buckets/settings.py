@@ -1,4 +1,4 @@
-"""Settings of buckets. "Not configured" is None; denied, throttled and unsupported are errors."""
+"""Bucket settings. "Not configured" is None; denied, throttled and unsupported are errors."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ S = TypeVar("S", bound=BucketSetting)
 
 
 class BucketSettings:
-    """See the module."""
+    """Reads, writes and removes bucket settings."""
 
     def __init__(self, requests: BucketRequests) -> None:
         self._requests = requests
 
     async def read(self, operation: str, ref: BucketRef, kind: type[S]) -> S | None:
-        """The setting of this kind; None where it is not configured.
+        """Return the setting of this kind; None if it is not configured.
 
         Raises:
             UnsupportedByServer: the server does not know this kind.
@@ -59,7 +59,7 @@ class BucketSettings:
     async def read_many(
         self, operation: str, ref: BucketRef, kinds: Iterable[type[BucketSetting]]
     ) -> tuple[dict[type[BucketSetting], BucketSetting | None], tuple[str, ...]]:
-        """The settings of these kinds, read in parallel, and the names of the kinds that the server does not know."""
+        """Read settings in parallel, and return them with the names of the kinds that the server does not know."""
 
         async def one(kind: type[BucketSetting]) -> tuple[type[BucketSetting], BucketSetting | None, bool]:
             try:
@@ -72,10 +72,10 @@ class BucketSettings:
         return settings, tuple(kind.__name__ for kind, _, supported in found if not supported)
 
     async def write(self, operation: str, ref: BucketRef, setting: BucketSetting, *, mfa: str | None = None) -> None:
-        """Give the bucket this setting, in place of the one of its kind that it has.
+        """Set a setting of the bucket, replacing the current one of its kind.
 
         Raises:
-            InvalidOption: S3 would not take it; nothing was sent.
+            InvalidOption: S3 would refuse it; nothing was sent.
             UnsupportedByServer: the server does not know this kind; nothing was changed.
         """
         setting.check()
@@ -85,8 +85,8 @@ class BucketSettings:
     async def require_bucket(self, operation: str, ref: BucketRef) -> None:
         """On S3-compatible servers, make sure that the bucket exists before something is written to it.
 
-        A server that lacks a setting may take its PUT for CreateBucket: harmless on a bucket that is there.
-        The answer also carries the server's name, by which its gaps are known.
+        A server that lacks a setting may treat its PUT as CreateBucket, which is harmless if the bucket exists.
+        The response also has the server's name, from which its gaps are known.
 
         Raises:
             BucketNotFound: it does not exist.
@@ -98,16 +98,17 @@ class BucketSettings:
             )
 
     async def remove(self, operation: str, ref: BucketRef, kind: type[BucketSetting], *, mfa: str | None) -> None:
-        """Take the setting away: versioning is suspended, and object lock keeps no default retention."""
+        """Remove the setting: versioning is suspended, and object lock loses its default retention."""
         api = _api(kind)
-        # A server that lacks a setting may take its DELETE for DeleteBucket: what is not there is not deleted.
+        # A server that lacks a setting may treat its DELETE as DeleteBucket, so settings that do not exist are not
+        # deleted.
         is_aws = (await self._requests.endpoint(ref.region)).is_aws
         if (kind is Versioning or not is_aws) and await self.read(operation, ref, kind) is None:
             return
         params = dict(api.removal)
         if kind is Versioning and mfa is not None:
             params["MFA"] = mfa
-        # Some servers complain that there is nothing to remove.
+        # Some servers return an error if there is nothing to remove.
         with suppress(NotConfigured):
             await self._send(operation, ref, kind.__name__, kind, api.remove, params)
 
@@ -126,7 +127,7 @@ class BucketSettings:
         try:
             await self._requests.send(operation, method, ref, **params)
         except S3Error as error:
-            # BucketAlreadyExists: it was taken for CreateBucket; the bucket is there, so no harm is done.
+            # BucketAlreadyExists: it was treated as CreateBucket, which is harmless because the bucket exists.
             if not (_is_unknown(error) or isinstance(error, BucketAlreadyExists)):
                 raise
             self._requests.capabilities.learn_lack(feature)
@@ -134,7 +135,7 @@ class BucketSettings:
 
 
 def without_transitions(lifecycle: Lifecycle) -> Lifecycle | None:
-    """What is left of it for a server that cannot move objects between classes; None where that is nothing."""
+    """Return the lifecycle without transitions, for servers that lack them; None if nothing is left."""
     kept = (replace(rule, transitions=(), noncurrent_transitions=()) for rule in lifecycle.rules)
     rules = tuple(rule for rule in kept if not rule.does_nothing)
     return replace(lifecycle, rules=rules) if rules else None
@@ -144,7 +145,7 @@ def check_mfa(setting: Versioning, mfa: str | None) -> None:
     """Refuse MFA delete without a code.
 
     Raises:
-        InvalidOption: there is none.
+        InvalidOption: the code is missing.
     """
     if setting.mfa_delete and mfa is None:
         raise InvalidOption(
@@ -157,11 +158,11 @@ def _api(kind: type[BucketSetting]) -> SettingApi:
         return SETTINGS[kind]
     except KeyError:
         names = ", ".join(known.__name__ for known in SETTINGS)
-        raise InvalidOption(f"{kind!r} is no kind of bucket setting", hint=f"use one of {names}") from None
+        raise InvalidOption(f"{kind!r} is not a kind of bucket setting", hint=f"use one of {names}") from None
 
 
 def _extras(setting: BucketSetting, mfa: str | None) -> dict[str, Any]:
-    """Parameters beside the document."""
+    """Return parameters in addition to the document."""
     if isinstance(setting, Versioning) and mfa is not None:
         document = {
             "Status": "Enabled" if setting.enabled else "Suspended",
@@ -170,14 +171,14 @@ def _extras(setting: BucketSetting, mfa: str | None) -> dict[str, Any]:
         return {"MFA": mfa, "VersioningConfiguration": document}
     if isinstance(setting, Versioning):
         check_mfa(setting, mfa)
-    # S3 refuses a policy that its author could not change again unless this is said.
+    # Without this, S3 refuses a policy that its author could not change again.
     if isinstance(setting, Policy) and "s3:PutBucketPolicy" in setting.text:
         return {"ConfirmRemoveSelfBucketAccess": True}
     return {}
 
 
 def _feature(setting: BucketSetting) -> str:
-    """What a server lacks that does not know this setting: of a lifecycle, it may be its transitions only."""
+    """Return what a server lacks that does not know this setting; for a lifecycle, maybe only transitions."""
     if isinstance(setting, Lifecycle) and any(
         rule.transitions or rule.noncurrent_transitions for rule in setting.rules
     ):

@@ -1,4 +1,4 @@
-"""How much lies in a bucket: by storage class, environment and tool."""
+"""Measures the contents of a bucket by storage class, environment and tool."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from apm_s3.options._calls import ListOptions
 
 _PREFIXES_AT_ONCE = 16
 _DEPTH = 2
-"""How many levels of folders are listed on their own, in parallel: tools and environments stand on the second."""
+"""Levels of folders that are listed separately, in parallel: tools and environments are on the second level."""
 _MAX_FOLDERS = 32
 
 _AREAS = ("configs", "live", "backups")
@@ -72,7 +72,7 @@ class _Tally:
 
 
 async def measure(engine: Engine, ref: BucketRef, prefixes: Sequence[str], timeout: float | None) -> BucketUsage:
-    """Count what is in the bucket, old versions included."""
+    """Count the contents of the bucket, including old versions."""
     tally = _Tally(tuple(sorted(prefixes, key=len, reverse=True)))
     listing = _Listing(engine, ref, timeout, tally)
     folders = [""]
@@ -91,7 +91,7 @@ class _Listing:
     tally: _Tally
 
     async def level(self, folder: str) -> tuple[str, ...]:
-        """Count what lies in the folder itself; the folders in it. With many of those, count everything in it."""
+        """Count the objects directly in a folder, and return its subfolders; if there are many, count everything."""
         options = ListOptions(prefix=folder, delimiter="/", expected_bucket_owner=self.ref.owner)
         page = await self._page(options, None, None)
         if page.next_key is not None or len(page.prefixes) > _MAX_FOLDERS:
@@ -101,7 +101,7 @@ class _Listing:
         return page.prefixes
 
     async def everything(self, folder: str) -> None:
-        """Count all that lies under the folder."""
+        """Count everything under the folder."""
         options = ListOptions(prefix=folder, expected_bucket_owner=self.ref.owner)
         key: str | None = None
         version: str | None = None
@@ -122,7 +122,7 @@ class _Listing:
 
 
 def belongs_to(key: str, prefixes: Sequence[str] = ("",)) -> tuple[str, str]:
-    """The environment and the tool whose configurations `key` is part of, each "" where it is of none. Pure."""
+    """Return the environment and tool that `key` belongs to, or "" for each. Pure."""
     for prefix in prefixes:
         if not key.startswith(prefix):
             continue

@@ -1,4 +1,4 @@
-"""The manager's methods about buckets: their documentation, and the checks of their arguments."""
+"""The manager's methods for buckets: their documentation, and argument checks."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ S = TypeVar("S", bound=BucketSetting)
 
 
 class Buckets(Verbs):
-    """What the manager does with buckets.
+    """The manager's methods for buckets.
 
-    In all of these methods, `region` is the region whose endpoint is asked (the manager's own where it is None), and
-    `expected_bucket_owner` the account that the bucket has to belong to (AccessDenied where it does not).
+    In all of these methods, `region` is the region whose endpoint is used (None means the manager's region), and
+    `expected_bucket_owner` is the account that must own the bucket (otherwise AccessDenied is raised).
     """
 
     def __init__(self, engine: Callable[[], Engine]) -> None:
@@ -47,22 +47,22 @@ class Buckets(Verbs):
         mfa: str | None = None,
         unsupported: Unsupported = "refuse",
     ) -> BucketPlan:
-        """Make a bucket with all of `options`. If one of them cannot be set, the bucket is removed again.
+        """Create a bucket with all `options`. If one of them cannot be set, the bucket is removed again.
 
-        In us-east-1, S3 does not tell two processes that make the same bucket at the same moment apart: both believe
-        that they made it, and if one of them fails, it removes the bucket of both, unless there is something in it.
+        In us-east-1, if two processes create the same bucket at the same time, S3 tells both that they succeeded. If
+        one of them then fails, it removes the bucket, unless it is not empty.
 
         Args:
             mfa: "serial code" of the root user's MFA device, for `Versioning(mfa_delete=True)`.
-            unsupported: "warn" leaves out what an S3-compatible server lacks, and says so in the plan's warnings.
+            unsupported: "warn" omits options that an S3-compatible server lacks, and lists them in the plan's warnings.
 
         Returns:
-            What was done.
+            The plan that was carried out.
 
         Raises:
             InvalidBucketName, InvalidOption: S3 would refuse it; nothing was sent.
-            BucketAlreadyOwned: you have it already; ensure_bucket brings it to its options.
-            BucketAlreadyExists: somebody else has it.
+            BucketAlreadyOwned: you already own it; ensure_bucket applies options to it.
+            BucketAlreadyExists: another account owns it.
             UnsupportedByServer: the server lacks some of the options; the message lists them.
         """
         ref = BucketRef(name, region)
@@ -81,21 +81,21 @@ class Buckets(Verbs):
         unsupported: Unsupported = "refuse",
         plan: BucketPlan | PlanDocument | None = None,
     ) -> BucketPlan:
-        """Make the bucket, or bring the one that exists to `options`, changing only what differs.
+        """Create the bucket, or apply `options` to the existing one, changing only what differs.
 
-        It can be run again at any time: a second run finds nothing to do.
+        It can be repeated at any time: a second call finds nothing to do.
 
         Args:
-            plan: what `plan_bucket` made of the same options, or `BucketPlan.from_dict` brought back: go on only if
-                planned anew it is the same.
+            plan: the result of `plan_bucket` for the same options, or of `BucketPlan.from_dict`. The call continues
+                only if making the plan again gives the same one.
 
         Returns:
             The plan that was carried out.
 
         Raises:
-            As `create_bucket`, but for BucketAlreadyOwned.
-            WrongRegion: it exists, in another region than `region`.
-            PlanOutdated: something is different from `plan`; nothing was changed.
+            As `create_bucket`, except BucketAlreadyOwned.
+            WrongRegion: it exists in another region than `region`.
+            PlanOutdated: the plan would be different now; nothing was changed.
         """
         ref = BucketRef(name, region, expected_bucket_owner)
         agreed = None if plan is None else BucketPlan.from_dict(plan.to_dict())
@@ -111,44 +111,44 @@ class Buckets(Verbs):
         region: str | None = None,
         expected_bucket_owner: str | None = None,
     ) -> BucketPlan:
-        """What `ensure_bucket` would do. Changes nothing."""
+        """Return what `ensure_bucket` would do, without changing anything."""
         ref = BucketRef(name, region, expected_bucket_owner)
         return await self._parts.plans.plan("plan_bucket", ref, options or BucketOptions())
 
     async def list_buckets(
         self, *, prefix: str = "", region: str | None = None, details: bool = False, refresh: bool = False
     ) -> tuple[BucketInfo, ...]:
-        """The buckets of the account, by name.
+        """List the buckets of the account, sorted by name.
 
         Args:
-            prefix: only those whose names begin with it.
-            region: only those in this region.
-            details: with all settings of each, some buckets at a time.
-            refresh: past what is remembered (see `S3Settings.cache`).
+            prefix: only buckets whose names begin with it.
+            region: only buckets in this region.
+            details: also read all settings of each, several buckets at a time.
+            refresh: bypass the cache (see `S3Settings.cache`).
         """
         return await self._parts.memory.listed(prefix, region, details=details, refresh=refresh)
 
     async def get_bucket(
         self, name: str, *, region: str | None = None, expected_bucket_owner: str | None = None, refresh: bool = False
     ) -> BucketDetails:
-        """A bucket with all its settings, read in parallel.
+        """Return a bucket with all its settings, read in parallel.
 
         Args:
-            refresh: past what is remembered (see `S3Settings.cache`).
+            refresh: bypass the cache (see `S3Settings.cache`).
 
         Raises:
             BucketNotFound: it does not exist.
-            AccessDenied: one of its settings may not be read: that is never taken for "not configured".
+            AccessDenied: one of its settings may not be read; this never means "not configured".
         """
         return await self._parts.memory.details(bucket_ref(name, region, expected_bucket_owner), refresh=refresh)
 
     async def bucket_exists(
         self, name: str, *, region: str | None = None, expected_bucket_owner: str | None = None
     ) -> bool:
-        """Whether the bucket exists.
+        """Return whether the bucket exists.
 
         Raises:
-            AccessDenied: it exists, or these credentials may not see it: never taken for "no".
+            AccessDenied: it may exist, but access is denied.
         """
         ref = bucket_ref(name, region, expected_bucket_owner)
         return await self._parts.requests.head("bucket_exists", ref) is not None
@@ -165,22 +165,22 @@ class Buckets(Verbs):
         region: str | None = None,
         expected_bucket_owner: str | None = None,
     ) -> EmptyReport:
-        """Delete a bucket; with `force`, all of its versions, delete markers and open uploads before.
+        """Delete a bucket; with `force`, first delete all of its versions, delete markers and open uploads.
 
         Args:
-            confirm: the bucket's name: needed to empty one that is tagged as production.
-            mfa: "serial code" of the MFA device, where the bucket has MFA delete.
-            bypass_governance: delete versions in spite of a GOVERNANCE lock (needs the permission).
-            on_progress: told of what is deleted so far, after each batch.
+            confirm: the bucket's name, required to empty a bucket that is tagged as production.
+            mfa: "serial code" of the MFA device, if the bucket has MFA delete.
+            bypass_governance: delete versions despite a GOVERNANCE lock (requires the permission).
+            on_progress: called after each batch with what was deleted so far.
 
         Returns:
-            What was deleted from it.
+            What was deleted from the bucket.
 
         Raises:
             BucketNotFound: it does not exist.
-            BucketNotEmpty: it holds something, and `force` is not set; old versions and delete markers count.
+            BucketNotEmpty: it is not empty, and `force` is not set; old versions and delete markers count.
             InvalidOption: it is tagged as production, and `confirm` is not its name; nothing was deleted.
-            BatchError: some of its contents could not be deleted: `failures` says which, and why. The rest is gone.
+            BatchError: some contents could not be deleted; `failures` says which, and why. The rest was deleted.
         """
         ref = bucket_ref(name, region, expected_bucket_owner)
         report = EmptyReport()
@@ -199,7 +199,7 @@ class Buckets(Verbs):
     async def get_setting(
         self, bucket: str, kind: type[S], *, region: str | None = None, expected_bucket_owner: str | None = None
     ) -> S | None:
-        """One kind of setting of a bucket (`Lifecycle`, `Policy`, ...); None where it is not configured.
+        """Return one kind of setting of a bucket (`Lifecycle`, `Policy`, ...); None if it is not configured.
 
         Raises:
             BucketNotFound: the bucket does not exist.
@@ -216,11 +216,11 @@ class Buckets(Verbs):
         region: str | None = None,
         expected_bucket_owner: str | None = None,
     ) -> None:
-        """Give a bucket this setting, in place of the one of its kind that it has.
+        """Set a setting of a bucket, replacing the current one of its kind.
 
         Args:
-            mfa: "serial code" of the root user's MFA device, to change `Versioning.mfa_delete`, or anything about
-                versioning while it is on.
+            mfa: "serial code" of the root user's MFA device, to change `Versioning.mfa_delete`, or any versioning
+                setting while it is on.
 
         Raises:
             InvalidOption: S3 would refuse it; nothing was sent.
@@ -241,9 +241,9 @@ class Buckets(Verbs):
         region: str | None = None,
         expected_bucket_owner: str | None = None,
     ) -> None:
-        """Take one kind of setting from a bucket; harmless where there is none.
+        """Remove one kind of setting from a bucket; harmless if it is not configured.
 
-        S3 lets go of two kinds only in part: versioning is suspended, and object lock stays on without a default
+        Two kinds can only be removed in part: versioning is suspended, and object lock stays on without a default
         retention.
         """
         ref = bucket_ref(bucket, region, expected_bucket_owner)
@@ -267,34 +267,34 @@ class Buckets(Verbs):
         move_small_objects: bool = False,
         unsupported: Unsupported = "refuse",
     ) -> BucketPlan:
-        """Make a bucket for configurations: encrypted, versioned, private, tagged, with a policy and a lifecycle.
+        """Create a bucket for configurations: encrypted, versioned, private, tagged, with a policy and a lifecycle.
 
-        `apm_lifecycle` tells what happens to its objects, `apm_policy` what is denied. If anything of it cannot be
-        set, the bucket is removed again. An existing bucket is brought to the same settings by
+        `apm_lifecycle` describes what happens to its objects, `apm_policy` what is denied. If any setting cannot be
+        applied, the bucket is removed again. To apply the same settings to an existing bucket, use
         `ensure_bucket(name, apm_bucket_options(...))`.
 
         Args:
-            environment: "production" or "prod" adds the protections that only MFA lifts. They bind everybody: later
+            environment: "production" or "prod" adds protections that require MFA. They apply to everybody: later
                 changes of the bucket's settings need credentials from a session with MFA.
-            tool: whose configurations it holds, or "all".
-            purpose: "configs", "backups", "logs", ...: what the bucket is for.
+            tool: the tool whose configurations it contains, or "all".
+            purpose: "configs", "backups", "logs", ...: the purpose of the bucket.
             kms_key_id: encrypt with this KMS key instead of SSE-S3.
-            mfa: "serial code" of the root user's MFA device turns MFA delete on; S3 then refuses lifecycle rules, so
-                that these are left out, with a warning.
+            mfa: "serial code" of the root user's MFA device turns on MFA delete. S3 then refuses lifecycle rules, so
+                they are omitted, with a warning.
             retention: days after which backups (or logs, by purpose) expire.
-            tags: further ones.
-            prefixes: of the configuration stores in the bucket.
-            policy: in place of the environment's own.
-            require_https: deny plain HTTP. By default so, except on an endpoint of plain HTTP, where it would lock
-                everybody out: it is left out there, with a warning.
+            tags: additional tags.
+            prefixes: prefixes of the configuration stores in the bucket.
+            policy: replaces the environment's policy.
+            require_https: deny plain HTTP. This is the default, except on a plain HTTP endpoint, where it would lock
+                everybody out: there it is omitted, with a warning.
             move_small_objects: also move objects under 128 KiB to cheaper classes.
-            unsupported: "warn" leaves out what an S3-compatible server lacks, and says so.
+            unsupported: "warn" omits settings that an S3-compatible server lacks, with a warning.
 
         Returns:
-            What was done; `warnings` says what was left out.
+            The plan that was carried out; `warnings` lists what was omitted.
 
         Raises:
-            As `create_bucket`; and InvalidOption or InvalidKey for an argument that cannot be.
+            As `create_bucket`; and InvalidOption or InvalidKey for invalid arguments.
         """
         endpoint = await self._parts.requests.endpoint(region)
         options = apm_buckets.apm_bucket_options(
@@ -329,13 +329,13 @@ class Buckets(Verbs):
         expected_bucket_owner: str | None = None,
         timeout: float | None = None,
     ) -> BucketUsage:
-        """Objects and bytes in a bucket by storage class, environment and tool, old versions included.
+        """Count objects and bytes in a bucket by storage class, environment and tool, including old versions.
 
-        It lists the bucket, folders in parallel: one request for each thousand versions. For buckets of many millions,
+        It lists the bucket, with folders in parallel: one request per thousand versions. For many millions of objects,
         S3 Inventory or Storage Lens cost less.
 
         Args:
-            prefixes: of the configuration stores in the bucket.
+            prefixes: prefixes of the configuration stores in the bucket.
             timeout: seconds for each request of the listing.
 
         Raises:
@@ -360,21 +360,21 @@ class Buckets(Verbs):
         create_target: bool = False,
         expected_bucket_owner: str | None = None,
     ) -> ReplicationSetup:
-        """Replicate the objects of `source` into `target`.
+        """Replicate the objects of `source` to `target`.
 
-        Both buckets must have versioning. The role has to exist and allow what `permissions_policy` of the result
-        says: without `role`, nothing is changed, and the result tells what to make it of (print it).
-        Rules that the source has already for other targets are kept.
+        Both buckets must have versioning. The role must exist and have the permissions in the result's
+        `permissions_policy`. Without `role`, nothing is changed, and the result shows how to create it (print it).
+        The source's rules for other targets are kept.
 
         Args:
             role: the ARN of the IAM role that S3 assumes.
-            prefixes: only these; one rule each.
-            delete_markers: replicate deletions, too (never the deletion of a version).
-            storage_class: of the replicas; the source's where it is None.
-            target_account: the account that owns the target, where that is another one; it will own the replicas.
-            kms_key_id: the key, in the target's region, that encrypts replicas of objects that are encrypted with KMS;
-                without it, those are not replicated.
-            create_target: make the target, in `target_region`, with the source's protections, if it does not exist.
+            prefixes: replicate only these, with one rule each.
+            delete_markers: also replicate delete markers (deletions of versions are never replicated).
+            storage_class: of the replicas; None keeps the source's.
+            target_account: the account that owns the target, if it is another one; it will own the replicas.
+            kms_key_id: the key in the target's region for replicas of objects that are encrypted with KMS; without it,
+                these objects are not replicated.
+            create_target: create the target in `target_region`, with the source's protections, if it does not exist.
             expected_bucket_owner: of the source.
 
         Raises:
@@ -395,12 +395,12 @@ class Buckets(Verbs):
         region: str | None = None,
         expected_bucket_owner: str | None = None,
     ) -> str | None:
-        """How far the replication of an object is: "PENDING", "COMPLETED" or "FAILED"; "REPLICA" for a replica.
+        """Return the replication status of an object: "PENDING", "COMPLETED" or "FAILED"; "REPLICA" for a replica.
 
-        None where no rule applies to it.
+        None means that no rule applies to it.
 
         Raises:
-            BucketNotFound, ObjectNotFound: there is none.
+            BucketNotFound, ObjectNotFound: the bucket or the object does not exist.
         """
         ref = bucket_ref(bucket, region, expected_bucket_owner)
         check_key(key, bucket=bucket)
@@ -417,21 +417,20 @@ class Buckets(Verbs):
         region: str | None = None,
         expected_bucket_owner: str | None = None,
     ) -> bool:
-        """Ask S3 to make an object in GLACIER or DEEP_ARCHIVE readable for some days. It takes minutes to two days.
+        """Ask S3 to make an object in GLACIER or DEEP_ARCHIVE readable for some days. This takes minutes to two days.
 
-        `head_file` and `read_file` tell when it can be read: until then, reading raises ObjectArchived. Times and
-        costs of the tiers: https://docs.aws.amazon.com/AmazonS3/latest/userguide/restoring-objects-retrieval-options.html.
+        Until it is ready, reading raises ObjectArchived. Times and costs of the tiers: https://docs.aws.amazon.com/AmazonS3/latest/userguide/restoring-objects-retrieval-options.html.
 
         Args:
             days: how long the readable copy is kept.
-            tier: how fast; "Expedited" does not exist for DEEP_ARCHIVE.
+            tier: the speed; "Expedited" does not exist for DEEP_ARCHIVE.
 
         Returns:
-            Whether it was asked for now; False where that is under way already.
+            True if the restore was started; False if one is already in progress.
 
         Raises:
-            InvalidOption: `days` is less than 1, or the object is in no archive class.
-            ObjectNotFound, BucketNotFound: there is none.
+            InvalidOption: `days` is less than 1, or the object is not in an archive class.
+            ObjectNotFound, BucketNotFound: the object or the bucket does not exist.
         """
         ref = bucket_ref(bucket, region, expected_bucket_owner)
         check_key(key, bucket=bucket)

@@ -1,1 +1,1 @@
-"""Many objects at once: batches, and what is built on them."""
+"""Operations on many objects: batches, and syncs based on them."""

@@ -1,4 +1,4 @@
-"""`batch` and `batch_iter`: the results of many operations, as a list or as they come."""
+"""`batch` and `batch_iter`: the results of many operations, as a list or one by one."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from apm_s3.batch import BatchResult, OnProgress, OperationResult, Operations, U
 from apm_s3.errors import DeadlineExceeded
 
 _CHAIN = 20
-"""Errors behind an error that are looked at: more than there ever are."""
+"""Maximum length of a chain of causes; real chains are shorter."""
 
 
 class Limits(TypedDict):
-    """Limits of a batch, as `S3Manager.batch` takes them."""
+    """Limits of a batch, as in `S3Manager.batch`."""
 
     concurrency: int | None
     timeout: float | None
@@ -32,7 +32,7 @@ async def run_batch(
     """Carry out `operations`, and give the results in their order."""
     began = time.monotonic()
     results: list[OperationResult | None] = []
-    # A caller's own list holds its operations anyway.
+    # A caller's list keeps its operations in memory anyway.
     keep = isinstance(operations, Sequence)
 
     def put(result: OperationResult) -> None:
@@ -57,7 +57,7 @@ async def run_batch(
 async def iter_batch(
     engine: Engine, objects: Objects, operations: Operations, on_progress: OnProgress | None, **limits: Unpack[Limits]
 ) -> AsyncGenerator[OperationResult, None]:
-    """Carry out `operations`, and give the result of each as it ends."""
+    """Run `operations`, and yield each result as soon as it is available."""
     results: deque[OperationResult] = deque()
     limit = limits["concurrency"] or engine.settings.max_concurrency
 
@@ -98,7 +98,7 @@ async def iter_batch(
 
 
 def _slim(result: OperationResult, *, keep: bool) -> OperationResult:
-    """The result without what would hold the memory of bodies: in the operation, and in the frames of a traceback."""
+    """Return the result without references to bodies, in the operation and in the frames of a traceback."""
     error: BaseException | None = result.error
     for _ in range(_CHAIN):
         if error is None:

@@ -1,7 +1,7 @@
-"""Deletions of a batch, gathered until they fill a DeleteObjects. Pure.
+"""Collects deletions of a batch until they fill a DeleteObjects request. Pure.
 
-Invariants: no group has more than 1000 deletions; all of a group share bucket and options, and either all name a
-version or none does, so that an answer about a key belongs to one of them.
+Invariants: no group has more than 1000 deletions; all deletions of a group share bucket and options, and either all of
+them name a version or none does, so that each key in the response belongs to one of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ GROUP = 1000
 """https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html."""
 
 _MOST = 10 * GROUP
-"""Deletions that are held at most, over all groups."""
+"""Maximum number of held deletions, in all groups together."""
 
 _GroupKey = tuple[str, DeleteOptions | None, bool]
 
@@ -30,8 +30,8 @@ class Group:
     """Deletions that share a request.
 
     Attributes:
-        began: when its first deletion came, by `time.monotonic`.
-        entries: the deletions with their positions in the batch.
+        began: when the first deletion was added, by `time.monotonic`.
+        entries: the deletions and their positions in the batch.
     """
 
     bucket: str
@@ -41,17 +41,17 @@ class Group:
 
     @property
     def targets(self) -> list[tuple[str, str | None]]:
-        """What `delete_files` takes."""
+        """Return the keys for `delete_files`."""
         return [(operation.key, _version(operation)) for _, operation in self.entries]
 
     def outcomes(self, report: DeleteReport) -> Iterator[tuple[int, DeleteOp, DeleteOutcome | S3Error]]:
-        """What became of each deletion; `report` accounts for all of them."""
+        """Yield the result of each deletion; `report` covers all of them."""
         versioned = bool(self.entries) and _version(self.entries[0][1]) is not None
         deleted = {(one.key, one.version_id if versioned else None): one for one in report.deleted}
         failed = {(one.key, one.version_id if versioned else None): one for one in report.failed}
         for position, operation in self.entries:
             target = (operation.key, _version(operation))
-            # Some servers leave the version out: its failure then stands for each version that is not said to be gone.
+            # Some servers omit the version: then the failure counts for each version not reported as deleted.
             failure = failed.get(target) or (None if target in deleted else failed.get((operation.key, None)))
             if failure is None:
                 yield position, operation, deleted.get(target) or DeleteOutcome(*target)
@@ -74,7 +74,7 @@ class Deletions:
     """The groups that are not full yet.
 
     Attributes:
-        held: deletions in all of them.
+        held: the number of deletions in all groups.
     """
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class Deletions:
         self.held = 0
 
     def add(self, position: int, operation: DeleteOp, now: float) -> Group | None:
-        """Take a deletion; the group that is to be sent now, if one is."""
+        """Add a deletion, and return the group to send now, if any."""
         options = operation.options
         versioned = options is not None and options.version_id is not None
         if versioned and options is not None:
@@ -100,7 +100,7 @@ class Deletions:
         return self.pop() if self.held >= _MOST else None
 
     def pop(self, begun_before: float | None = None) -> Group | None:
-        """The oldest group, if there is one (and it was begun before that time)."""
+        """Return the oldest group, if there is one (and it was started before that time)."""
         if not self._groups:
             return None
         key, group = next(iter(self._groups.items()))
@@ -112,7 +112,7 @@ class Deletions:
 
 
 def can_share(operation: DeleteOp) -> bool:
-    """Whether a deletion can share a request with others. What would be refused cannot: it must not harm the others."""
+    """Return whether a deletion can share a request. Deletions that would be refused cannot, to protect the others."""
     options = operation.options
     try:
         check_target(operation.bucket, operation.key)

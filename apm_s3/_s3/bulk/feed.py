@@ -1,7 +1,6 @@
-"""Where the workers of a batch get their work from: an iterable, or an async one that a single task reads.
+"""Provides work to the workers of a batch, from an iterable, or from an async iterable read by a single task.
 
-Deletions are gathered on the way; a group that is not full goes out when its first deletion has waited for a second, or
-at the end.
+Deletions are grouped; an incomplete group is sent when its first deletion has waited for a second, or at the end.
 """
 
 from __future__ import annotations
@@ -17,18 +16,18 @@ from apm_s3._tasks import Line
 from apm_s3.batch import DeleteOp, Operation, Operations
 
 LINGER = 1.0
-"""Seconds that a deletion waits for others at most, while there is somebody to send it."""
+"""Maximum time in seconds that a deletion waits for others while a worker is free."""
 
 Work = tuple[int, Operation] | Group
-"""One operation with its position, or deletions that share a request."""
+"""One operation with its position, or a group of deletions."""
 
 
 class Feed:
-    """The work of one batch, taken by any number of workers.
+    """The work of one batch, for any number of workers.
 
     Attributes:
-        total: operations in all, where that is known.
-        ended: whether all of them have been taken from their source.
+        total: the number of operations, if known.
+        ended: whether all of them were taken from the source.
     """
 
     def __init__(self, operations: Operations, ahead: int) -> None:
@@ -50,11 +49,11 @@ class Feed:
 
     @property
     def needs_reader(self) -> bool:
-        """Whether a task has to run `read`, beside the workers."""
+        """Return whether a task must run `read` in addition to the workers."""
         return self._async is not None
 
     async def take(self) -> Work | None:
-        """The next piece of work; None at the end."""
+        """Return the next piece of work; None at the end."""
         if self._iterator is not None:
             return self._pull(self._iterator)
         while not self._ready:
@@ -65,7 +64,7 @@ class Feed:
         return self._ready.popleft()
 
     async def read(self) -> None:
-        """Read an async iterable, in one task, as what it does around its values may belong to that."""
+        """Read an async iterable in a single task, because its context may depend on the task."""
         if self._async is None:
             return
         iterator = aiter(self._async)
@@ -89,7 +88,7 @@ class Feed:
                 await close()
 
     def left(self) -> Iterator[tuple[int, Operation]]:
-        """What was taken and not begun, and the rest of a source whose length is known."""
+        """Return work that was taken but not started, and the rest of a source of known length."""
         while self._ready:
             yield from _entries(self._ready.popleft())
         while (group := self._deletions.pop()) is not None:

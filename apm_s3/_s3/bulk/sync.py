@@ -1,7 +1,7 @@
-"""`sync`, `copy_prefix` and `delete_prefix`: what differs moves, in one batch; what is extra goes last, if at all.
+"""`sync`, `copy_prefix` and `delete_prefix`: differences are transferred in one batch; extra entries are deleted last.
 
-Invariants: nothing is deleted before the whole source has been listed and everything has moved; nothing is deleted for
-a source that has nothing; a name that could lead out of a directory is never written.
+Invariants: nothing is deleted before the whole source was listed and everything was transferred; nothing is deleted for
+an empty source; a name that could lead out of a directory is never written.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ Patterns = str | Sequence[str]
 _S3 = "s3://"
 
 _EXPRESS = "--x-s3"
-"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-express-differences.html: listings in no order."""
+"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-express-differences.html: listings are unordered."""
 
 
 async def bring(
     engine: Engine, way: Way, rules: Rules, run: Run | None, *, delete_extra: bool
 ) -> SyncPlan | SyncReport:
-    """Bring what differs, and delete what is extra where that is wanted; without `run`, only say so."""
+    """Transfer differences, and delete extra entries if requested; without `run`, only return the plan."""
     work = _Sync(way, rules, delete_extra=delete_extra, ordered=await _are_ordered(engine, way))
     return await (work.plan() if run is None else work.carry_out(run))
 
 
 async def delete_all(engine: Engine, bucket: str, prefix: str, rules: Rules, run: Run | None) -> SyncPlan | SyncReport:
-    """Delete what lies under a prefix while it is listed; without `run`, only say so."""
+    """Delete everything under a prefix while listing it; without `run`, only return the plan."""
     tree = Prefix(engine, bucket, prefix, as_files=False)
     if run is None:
         actions = [SyncAction("delete", one.key, one.size, "under the prefix") async for one in _kept(tree, rules)]
@@ -60,7 +60,7 @@ async def delete_all(engine: Engine, bucket: str, prefix: str, rules: Rules, run
 
 
 class _Sync:
-    """One sync: what differs, and then what is extra."""
+    """One sync: differences, then extra entries."""
 
     def __init__(self, way: Way, rules: Rules, *, delete_extra: bool, ordered: bool) -> None:
         self._way = way
@@ -73,7 +73,7 @@ class _Sync:
         self._ordered = ordered
 
     async def plan(self) -> SyncPlan:
-        """What is to be done."""
+        """Return the plan."""
         async with aclosing(self._changes()) as changes:
             actions = [action async for action, _ in changes]
         if self._delete_extra:
@@ -136,7 +136,7 @@ class _Sync:
                 yield operation
 
     async def _changes(self) -> AsyncGenerator[tuple[SyncAction, Entry], None]:
-        """What is to be brought; what is extra is kept for later."""
+        """Yield what must be transferred, and collect extra entries for later."""
         way, found = self._way, False
         async with (
             aclosing(self._entries(way.source)) as source,
@@ -160,7 +160,7 @@ class _Sync:
             raise InvalidOption(
                 f"{way.source} has nothing, so that delete_extra would delete all {len(self._extra)} of {way.target}",
                 operation="sync",
-                hint="check the source; delete_prefix, or removing the directory, is the way to delete everything",
+                hint="check the source; to delete everything, use delete_prefix or remove the directory",
             )
 
     async def _entries(self, tree: Folder | Prefix) -> AsyncGenerator[Entry, None]:
@@ -181,7 +181,7 @@ async def _kept(tree: Folder | Prefix, rules: Rules) -> AsyncGenerator[Entry, No
 
 
 async def _are_ordered(engine: Engine, way: Way) -> bool:
-    """Whether both sides come in the order of their keys. S3 promises it; of others, it is seen only at the end."""
+    """Return whether both sides list in key order. S3 guarantees it; for other servers, a full listing must show it."""
     is_aws: bool | None = None
     for tree in (way.target, way.source):
         if not isinstance(tree, Prefix):
@@ -196,10 +196,10 @@ async def _are_ordered(engine: Engine, way: Way) -> bool:
 
 
 def choose_way(engine: Engine, source: Place, target: Place) -> Way:
-    """How to get from one place to the other.
+    """Return the way from one place to the other.
 
     Raises:
-        InvalidOption: there is none.
+        InvalidOption: neither is in S3.
     """
     part_size = engine.settings.transfer.part_size
     theirs, ours = _in_s3(source), _in_s3(target)
@@ -215,7 +215,7 @@ def choose_way(engine: Engine, source: Place, target: Place) -> Way:
 
 
 def copying(engine: Engine, source: tuple[str, str], target: tuple[str, str]) -> Copy:
-    """From one prefix to another; both are (bucket, prefix).
+    """Return the way from one prefix to another; both are (bucket, prefix).
 
     Raises:
         InvalidOption: they overlap.
@@ -229,13 +229,13 @@ def copying(engine: Engine, source: tuple[str, str], target: tuple[str, str]) ->
         raise InvalidOption(
             f"{way.source} and {way.target} overlap",
             operation="sync",
-            hint="copy to a prefix that does not begin like the other",
+            hint="copy to a prefix that is neither inside nor around the other",
         )
     return way
 
 
 def _in_s3(place: Place) -> tuple[str, str] | None:
-    """Bucket and prefix of a place in S3. The prefix stands for a folder: it ends with "/", or is empty."""
+    """Return bucket and prefix of a place in S3. The prefix is a folder: it ends with "/", or is empty."""
     if not isinstance(place, str) or not place.startswith(_S3):
         return None
     bucket, _, prefix = place[len(_S3) :].partition("/")

@@ -1,4 +1,4 @@
-"""The two kinds of trees that a sync compares: a directory, and the objects under a prefix, in the order of keys."""
+"""The two kinds of trees that a sync compares, in key order: a directory, and the objects under a prefix."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Entry(NamedTuple):
-    """A file or an object; `key` is its name below the root of its tree."""
+    """A file or an object; `key` is its name relative to the root of its tree."""
 
     key: str
     size: int
@@ -30,9 +30,9 @@ class Entry(NamedTuple):
 
 
 class Rules:
-    """Which names take part: those that any pattern of `include` matches (all, without one) and none of `exclude`.
+    """Selects names that match any pattern of `include` (all names without one) and none of `exclude`.
 
-    Patterns are those of `fnmatch`, case counting; "*" stands for "/" too.
+    Patterns are those of `fnmatch`, case-sensitive; "*" also matches "/".
     """
 
     def __init__(self, include: str | Sequence[str] | None, exclude: str | Sequence[str] | None) -> None:
@@ -40,7 +40,7 @@ class Rules:
         self._exclude = _compiled(exclude)
 
     def keeps(self, key: str) -> bool:
-        """Whether `key` takes part."""
+        """Return whether `key` is selected."""
         if self._exclude is not None and self._exclude.match(key):
             return False
         return self._include is None or self._include.match(key) is not None
@@ -50,7 +50,7 @@ class Prefix:
     """The objects of a bucket whose keys begin with `prefix`.
 
     Args:
-        as_files: leave out, and tell in `skipped`, what cannot be the name of a file.
+        as_files: omit keys that cannot be file names, and list them in `skipped`.
     """
 
     def __init__(self, engine: Engine, bucket: str, prefix: str, *, as_files: bool) -> None:
@@ -64,7 +64,7 @@ class Prefix:
         return f"s3://{self.bucket}/{self.prefix}"
 
     async def entries(self) -> AsyncGenerator[Entry, None]:
-        """All objects, held to be what was asked for: what is listed here may be deleted."""
+        """Yield all objects, checking that they match the request, because they may be deleted."""
         async with aclosing(all_files(self._engine, self.bucket, ListOptions(prefix=self.prefix))) as files:
             async for info in files:
                 if not info.key.startswith(self.prefix):
@@ -76,7 +76,7 @@ class Prefix:
                     )
                 key = info.key[len(self.prefix) :]
                 if self._as_files and (problem := no_file(key)):
-                    # "logs/", empty, is how consoles show a folder.
+                    # Consoles show an empty object "logs/" as a folder.
                     if info.size or key.strip("/"):
                         self.skipped[key] = problem
                     continue
@@ -88,7 +88,7 @@ class Folder:
     """The regular files below a directory.
 
     Args:
-        missing_ok: a directory that is not there has no files; else it is an error.
+        missing_ok: treat a missing directory as empty; otherwise it is an error.
     """
 
     def __init__(self, root: Path, *, missing_ok: bool) -> None:
@@ -100,7 +100,7 @@ class Folder:
         return str(self.root)
 
     async def entries(self) -> AsyncGenerator[Entry, None]:
-        """All files. Links are not followed.
+        """Yield all files. Links are not followed.
 
         Raises:
             OSError: a directory cannot be read.
@@ -121,7 +121,7 @@ class Folder:
                 levels.append(iter(await asyncio.to_thread(self._scan, found)))
 
     def _scan(self, prefix: str) -> list[Entry | str]:
-        """The files of one directory, and the prefixes of those in it, in the order of the keys below them."""
+        """Return the files and subdirectories of one directory, in the order of their keys."""
         found: list[Entry | str] = []
         with os.scandir(self.root / prefix) as entries:
             for entry in entries:
@@ -133,17 +133,17 @@ class Folder:
                 elif (told := _regular(entry)) is not None:
                     found.append(Entry(key, told.st_size, None, told.st_mtime))
                 else:
-                    self.skipped[key] = "it is no regular file"
+                    self.skipped[key] = "it is not a regular file"
         return sorted(found, key=lambda one: one if isinstance(one, str) else one.key)
 
 
 async def compared(
     source: AsyncIterator[Entry], target: AsyncIterator[Entry]
 ) -> AsyncGenerator[tuple[Entry | None, Entry | None], None]:
-    """Each name of two trees with its entry on either side.
+    """Yield each name of two trees with its entry on either side.
 
     Raises:
-        IntegrityError: a server lists keys out of order, or twice, so that nobody can tell what is missing.
+        IntegrityError: a server lists keys out of order, or twice, so that missing keys cannot be determined.
     """
     mine, theirs = await _next(source, None), await _next(target, None)
     while mine is not None or theirs is not None:
@@ -159,7 +159,7 @@ async def compared(
 
 
 async def is_ordered(entries: AsyncGenerator[Entry, None]) -> bool:
-    """Whether all of them come in the order of their keys."""
+    """Return whether all entries are in key order."""
     before = None
     async with aclosing(entries):
         async for entry in entries:
@@ -170,7 +170,7 @@ async def is_ordered(entries: AsyncGenerator[Entry, None]) -> bool:
 
 
 async def sorted_entries(entries: AsyncIterator[Entry]) -> AsyncGenerator[Entry, None]:
-    """The entries of a server that lists them out of order, all of them held."""
+    """Sort the entries of a server that lists them out of order, holding all of them in memory."""
     for entry in sorted([entry async for entry in entries], key=lambda one: one.key):
         yield entry
 
@@ -178,15 +178,15 @@ async def sorted_entries(entries: AsyncIterator[Entry]) -> AsyncGenerator[Entry,
 async def _next(entries: AsyncIterator[Entry], before: Entry | None) -> Entry | None:
     found = await anext(entries, None)
     if found is not None and before is not None and found.key <= before.key:
-        raise IntegrityError(f"the server lists '{found.key}' behind '{before.key}', out of order", operation="sync")
+        raise IntegrityError(f"the server lists '{found.key}' after '{before.key}', out of order", operation="sync")
     return found
 
 
 def make_folder(root: Path, key: str, made: set[str]) -> None:
-    """Make the directory that `key` lies in. No part of the way there, below `root`, may be a link: it could lead out.
+    """Create the directory of `key`. No directory below `root` may be a link, because it could lead out of `root`.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     parent = key.rpartition("/")[0]
     if parent in made:
@@ -202,7 +202,7 @@ def make_folder(root: Path, key: str, made: set[str]) -> None:
 
 
 def remove_files(root: Path, keys: Iterable[str]) -> list[tuple[str, OSError | None]]:
-    """Remove files below `root`, and the directories that are empty then; what went wrong with each. Blocks."""
+    """Remove files below `root`, and directories that become empty; return the error of each file. Blocks."""
     return list(_remove_files(root, keys))
 
 
@@ -211,7 +211,7 @@ def _remove_files(root: Path, keys: Iterable[str]) -> Iterator[tuple[str, OSErro
         place = root / key
         try:
             if any(parent.is_symlink() for parent in place.parents if parent != root and root in parent.parents):
-                raise NotADirectoryError(f"'{place}' lies behind a symbolic link")
+                raise NotADirectoryError(f"'{place}' is behind a symbolic link")
             place.unlink(missing_ok=True)
         except OSError as error:
             yield key, error
@@ -233,7 +233,7 @@ def _removed(folder: Path) -> bool:
 def _compiled(patterns: str | Sequence[str] | None) -> re.Pattern[str] | None:
     if not patterns:
         return None
-    # One str is one pattern, not its letters.
+    # A single str is one pattern.
     return re.compile("|".join(translate(one) for one in ([patterns] if isinstance(patterns, str) else patterns)))
 
 
@@ -243,17 +243,17 @@ def _regular(entry: os.DirEntry[str]) -> os.stat_result | None:
 
 
 def no_file(key: str) -> str | None:
-    """Why `key` cannot be the name of a file below a directory: what led out of it must never be written."""
+    """Return why `key` cannot be a file name below a directory; a name that leads out of it must never be written."""
     if any(segment in ("", ".", "..") for segment in key.split("/")):
-        return "it has an empty segment, '.' or '..', and cannot be a file's name"
+        return "it has an empty segment, '.' or '..', and cannot be a file name"
     if "\0" in key or (os.name == "nt" and re.search(r"[\\:]", key)):
-        return "it has a character that no file's name can have"
+        return "it has a character that file names cannot have"
     return None
 
 
 def _no_key(key: str) -> str | None:
     try:
-        return "S3's keys have at most 1024 bytes" if len(key.encode()) > 1024 else None
+        return "S3 keys have at most 1024 bytes" if len(key.encode()) > 1024 else None
     except UnicodeEncodeError:
         return "its name is not UTF-8"
 

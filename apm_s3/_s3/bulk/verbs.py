@@ -1,4 +1,4 @@
-"""The manager's methods about many objects: their documentation, and the checks of their arguments."""
+"""The manager's methods for many objects: their documentation, and argument checks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from apm_s3.sync import SyncPlan, SyncReport
 
 
 class Bulk(Objects):
-    """What the manager does with many objects at once."""
+    """The manager's methods for many objects."""
 
     async def list_files(
         self,
@@ -42,21 +42,21 @@ class Bulk(Objects):
         expected_bucket_owner: str | None = None,
         timeout: float | None = None,
     ) -> ListPage:
-        """One page of the objects under a prefix, in the order of their keys.
+        """Return one page of the objects under a prefix, in key order.
 
         Args:
-            delimiter: what stands between folders ("/"): deeper keys are then summed up in the page's `prefixes`.
-            max_keys: keys and prefixes of the page, 1 to 1000.
-            start_after: begin after this key.
-            stop_before: end before this key, or common prefix; S3 does not know such a bound, so that a page can have
-                fewer entries than `max_keys`. The server has to list in the order of keys, as S3 does.
-            token: `next_token` of the page before.
-            include_metadata: fill in content type, metadata and headers, by one HEAD an object, in parallel. An object
-                that is deleted meanwhile is left out.
-            timeout: seconds for each request, in place of the manager's deadline.
+            delimiter: the separator of folders ("/"): deeper keys are grouped in the page's `prefixes`.
+            max_keys: maximum number of keys and prefixes, 1 to 1000.
+            start_after: start after this key.
+            stop_before: stop before this key or common prefix. S3 has no such option, so a page can have fewer entries
+                than `max_keys`. The server must list in key order, as S3 does.
+            token: `next_token` of the previous page.
+            include_metadata: add content type, metadata and headers, with one HEAD per object, in parallel. Objects
+                deleted meanwhile are omitted.
+            timeout: seconds for each request, instead of the manager's deadline.
 
         Raises:
-            BucketNotFound: there is no such bucket.
+            BucketNotFound: the bucket does not exist.
         """
         engine = self._engine()
         check_bucket(bucket)
@@ -84,7 +84,7 @@ class Bulk(Objects):
         expected_bucket_owner: str | None = None,
         timeout: float | None = None,
     ) -> AsyncGenerator[FileInfo, None]:
-        """All objects under a prefix, in the order of their keys. A page is asked for while the one before is used.
+        """Iterate over all objects under a prefix, in key order. The next page is requested while one is being used.
 
         Args and errors: those of `list_files`.
         """
@@ -112,13 +112,13 @@ class Bulk(Objects):
         expected_bucket_owner: str | None = None,
         timeout: float | None = None,
     ) -> VersionPage:
-        """One page of the versions and delete markers under a prefix: by key, each key's newest first.
+        """Return one page of the versions and delete markers under a prefix, by key, newest first.
 
         Args:
-            key_marker, version_marker: `next_key` and `next_version` of the page before.
+            key_marker, version_marker: `next_key` and `next_version` of the previous page.
 
         Raises:
-            BucketNotFound: there is no such bucket.
+            BucketNotFound: the bucket does not exist.
         """
         engine = self._engine()
         check_bucket(bucket)
@@ -141,10 +141,10 @@ class Bulk(Objects):
         expected_bucket_owner: str | None = None,
         timeout: float | None = None,
     ) -> AsyncGenerator[FileVersion, None]:
-        """All versions and delete markers under a prefix: by key, each key's newest first.
+        """Iterate over all versions and delete markers under a prefix, by key, newest first.
 
         Raises:
-            BucketNotFound: there is no such bucket.
+            BucketNotFound: the bucket does not exist.
         """
         engine = self._engine()
         check_bucket(bucket)
@@ -159,15 +159,14 @@ class Bulk(Objects):
     async def delete_files(
         self, bucket: str, keys: Iterable[str | tuple[str, str | None]], options: DeleteOptions | None = None
     ) -> DeleteReport:
-        """Delete many objects, 1000 a request, with the outcome of each.
+        """Delete many objects, 1000 per request, and return the result of each.
 
         Args:
             keys: keys, or (key, version id).
 
         Raises:
-            BucketNotFound: there is no such bucket.
-            ApmS3Error: none of the requests was answered; otherwise the keys of a request that failed are in the
-                report's `failed`.
+            BucketNotFound: the bucket does not exist.
+            ApmS3Error: all requests failed; otherwise the keys of a failed request are in the report's `failed`.
         """
         return await delete_many(self._engine(), bucket, keys, options)
 
@@ -180,17 +179,17 @@ class Bulk(Objects):
         requester_pays: bool = False,
         expected_bucket_owner: str | None = None,
     ) -> tuple[UploadInfo, ...]:
-        """Abort multipart uploads that were begun longer than `older_than` ago, and so free what their parts take.
+        """Abort multipart uploads that were started longer than `older_than` ago, to free the space of their parts.
 
-        Nothing of this library leaves any behind, except a process that is killed and an upload that is to be resumed.
+        This library leaves uploads open only if its process is killed, or if they are to be resumed.
 
         Returns:
-            The uploads that were aborted.
+            The aborted uploads.
         """
         engine = self._engine()
         check_bucket(bucket)
         if older_than < timedelta(0):
-            raise InvalidOption("older_than is negative", hint="give a timedelta such as timedelta(days=1)")
+            raise InvalidOption("older_than is negative", hint="use a timedelta such as timedelta(days=1)")
         options = UploadOptions(requester_pays=requester_pays, expected_bucket_owner=expected_bucket_owner)
         return await abort_old_uploads(engine, bucket, prefix, datetime.now(UTC) - older_than, options)
 
@@ -203,28 +202,29 @@ class Bulk(Objects):
         operation_timeout: float | None = None,
         on_progress: OnProgress | None = None,
     ) -> BatchResult:
-        """Carry out many operations, several at a time, in no set order; the results are in the order they were given.
+        """Run many operations concurrently, in any order, and return the results in the order of the operations.
 
-        One that fails stops nothing: look at `ok` and `failed`, or call `raise_for_failures`. Operations are taken from
-        an iterator as there is room for them, so that it may be of any length. Deletions are sent 1000 a request; one
-        waits for others while operations come, a second at most. A cancelled batch has stopped when `CancelledError` is
-        raised: what was under way was done, or was not.
+        A failure does not stop the others: check `ok` and `failed`, or call `raise_for_failures`. An iterator may have
+        any length, because operations are taken from it only when they can be started. Deletions are sent 1000 per
+        request; while operations keep coming, a deletion waits at most a second for others. When a cancelled batch
+        raises `CancelledError`, it has stopped: operations that were in progress may or may not have been carried out.
 
-        There is no batch size: nothing waits for a group of operations to end. `concurrency` bounds what is under way.
+        There is no batch size: operations never wait for a group to finish. `concurrency` limits those in progress.
 
         Args:
-            operations: of `apm_s3.batch`: a list, a generator or an async iterable, mixed as you like. A generator
-                runs in the event loop: one that reads files or waits belongs into an async one. What it raises ends
-                the batch, and is raised here.
-            concurrency: operations under way at once; by default `max_concurrency` of the settings, which bounds the
-                requests of all of them. A large stream holds `part_size * parallel_parts` bytes, so lower it for many.
-            timeout: seconds for the whole. What is under way then is stopped; it and what was not begun has failed with
-                `DeadlineExceeded`.
-            operation_timeout: seconds for each operation, beside the `timeout` of its own options.
-            on_progress: told whenever an operation ends.
+            operations: operations of `apm_s3.batch` of any kind, in a list, a generator or an async iterable. A
+                generator runs in the event loop; if it reads files or waits, use an async one. An exception of the
+                iterator stops the batch, and is raised here.
+            concurrency: maximum number of operations in progress; by default the `max_concurrency` of the settings,
+                which limits all requests. A large stream holds `part_size * parallel_parts` bytes: use
+                less for many of them.
+            timeout: seconds for the whole batch. Operations still in progress then are stopped; they, and those not
+                started, fail with `DeadlineExceeded`.
+            operation_timeout: seconds for each operation, in addition to the `timeout` in its options.
+            on_progress: called after each operation.
 
         Raises:
-            InvalidOption: a limit that makes no sense; nothing was sent.
+            InvalidOption: a limit is not valid; nothing was sent.
             ManagerClosed: the manager was closed meanwhile.
         """
         return await run_batch(
@@ -245,16 +245,16 @@ class Bulk(Objects):
         timeout: float | None = None,
         operation_timeout: float | None = None,
     ) -> AsyncGenerator[OperationResult, None]:
-        """Carry out many operations, and give the result of each as it ends: in bounded memory, whatever their number.
+        """Run many operations, and yield each result as soon as it is available, in bounded memory.
 
-        While nobody asks for results, few more operations are begun than `concurrency`. Leaving the loop early stops
-        the rest once the generator is closed; use `contextlib.aclosing` to have that at once.
+        While no results are consumed, only a few more operations than `concurrency` are started. If you leave the loop
+        early, the rest is stopped when the generator is closed; use `contextlib.aclosing` to do this immediately.
 
         Args: those of `batch`.
 
         Raises:
-            DeadlineExceeded: after the last result, where `timeout` passed before all operations had been taken from an
-                iterator. Those of a list have a result each.
+            DeadlineExceeded: after the last result, if `timeout` passed before all operations were taken from an
+                iterator. Operations of a list always have a result.
             InvalidOption, ManagerClosed: as with `batch`.
         """
         results = iter_batch(
@@ -294,31 +294,30 @@ class Bulk(Objects):
         on_progress: OnProgress | None = None,
         concurrency: int | None = None,
     ) -> SyncPlan | SyncReport:
-        """Bring what differs from a directory to a prefix, from a prefix to a directory, or from a prefix to another.
+        """Transfer differences from a directory to a prefix, from a prefix to a directory, or between prefixes.
 
-        Files and objects of another size differ, and those of the same size whose content does: it is held against the
-        ETag, where that is a sum of the content. (That of an object with KMS or SSE-C is none, and such an object is
-        brought again.) A file that came from S3 gets the time of its object, which tells the next time that it is the
-        same. One that fails stops nothing; see the report's `failures`. Both sides are listed in step, so that their
-        size does not matter; of what is extra, the names are held. (A server other than S3 is asked for its list once
-        more, before, for its order: one that lists folder by folder, as SeaweedFS does, has both lists held. So has S3
-        Express.)
+        Files and objects differ if their sizes do, or else their contents, which are compared by the ETag if it is a
+        hash of the content. (With KMS or SSE-C it is not, so such objects are transferred again.) A downloaded file
+        gets the time of its object, by which the next sync recognizes it. A failure does not stop the others; see the
+        report's `failures`. Both sides are listed in parallel, so their size does not matter; only the names of extra
+        entries are kept in memory. (A server other than S3 is listed once before, to check its order: if it lists
+        folder by folder, as SeaweedFS does, both lists are kept in memory. The same is true for S3 Express.)
 
         Args:
-            source, target: "s3://bucket/prefix", where a prefix stands for a folder, or the path of a directory. Links
-                are not followed.
-            dry_run: say what would be done, and write nothing.
-            delete_extra: delete from the target what the source lacks: last, and only if nothing failed before.
-            include, exclude: patterns of names below source and target, as of `fnmatch`; "*" stands for "/" too. What
-                they leave out is neither brought nor deleted.
-            on_progress: told whenever a file or object has moved.
-            concurrency: how many move at once; by default `max_concurrency` of the settings.
+            source, target: "s3://bucket/prefix", where the prefix is a folder, or the path of a directory. Links are
+                not followed.
+            dry_run: only return the plan.
+            delete_extra: delete from the target what the source lacks, at the end and only if nothing failed.
+            include, exclude: patterns of names relative to source and target, as in `fnmatch`; "*" also matches "/".
+                Excluded names are neither transferred nor deleted.
+            on_progress: called after each file or object.
+            concurrency: number of concurrent transfers; by default the `max_concurrency` of the settings.
 
         Raises:
-            InvalidOption: source and target are not such places, or overlap; or `delete_extra` would delete everything,
-                as the source has nothing.
+            InvalidOption: source or target is not valid, or they overlap; or `delete_extra` would delete everything
+                because the source is empty.
             OSError: a directory cannot be read. Nothing was deleted.
-            BucketNotFound: there is no such bucket.
+            BucketNotFound: the bucket does not exist.
         """
         engine = self._engine()
         way = choose_way(engine, source, target)
@@ -350,10 +349,10 @@ class Bulk(Objects):
         on_progress: OnProgress | None = None,
         concurrency: int | None = None,
     ) -> SyncPlan | SyncReport:
-        """Copy the objects under a prefix inside S3, those that are there already left out; see `copy_file`, `sync`.
+        """Copy the objects under a prefix within S3, except those that already exist there; see `copy_file`, `sync`.
 
-        Both prefixes are taken as they are: "logs" stands for "logs/1" and "logs-old/1". Each key gets `prefix` in
-        place of `source_prefix`.
+        Both prefixes are used literally: "logs" matches "logs/1" and "logs-old/1". In each key, `source_prefix` is
+        replaced by `prefix`.
 
         Args and errors: those of `sync`.
         """
@@ -382,22 +381,21 @@ class Bulk(Objects):
         exclude: Patterns | None = None,
         on_progress: OnProgress | None = None,
     ) -> SyncPlan | SyncReport:
-        """Delete all objects under a prefix, 1000 a request, while they are listed.
+        """Delete all objects under a prefix, 1000 per request, while they are listed.
 
-        The prefix is taken as it is: "logs" stands for "logs/1" and "logs-old/1". A versioned bucket gets delete
-        markers.
+        The prefix is used literally: "logs" matches "logs/1" and "logs-old/1". A versioned bucket gets delete markers.
 
         Args and errors: those of `sync`.
 
         Raises:
-            InvalidOption: an empty prefix, which stands for the whole bucket: `delete_bucket(force=True)` empties one.
+            InvalidOption: the prefix is empty, which would mean the whole bucket: use `delete_bucket(force=True)`.
         """
         if not prefix:
             raise InvalidOption(
-                "an empty prefix stands for the whole bucket",
+                "an empty prefix means the whole bucket",
                 operation="delete_prefix",
                 bucket=bucket,
-                hint="give a prefix; delete_bucket(bucket, force=True) empties a bucket, old versions included",
+                hint="pass a prefix; delete_bucket(bucket, force=True) empties a bucket, including old versions",
             )
         engine = self._engine()
         check_bucket(bucket)
@@ -405,6 +403,6 @@ class Bulk(Objects):
         return await delete_all(engine, bucket, prefix, Rules(include, exclude), run)
 
     def _runner(self, engine: Engine, on_progress: OnProgress | None, concurrency: int | None) -> Run:
-        """Carries out in one batch what a sync finds."""
+        """Carries out the actions of a sync in one batch."""
         limits = Limits(concurrency=concurrency, timeout=None, operation_timeout=None)
         return partial(iter_batch, engine, self, on_progress=on_progress, **limits)

@@ -1,6 +1,6 @@
-"""The three ways of a sync: a directory to a prefix, a prefix to a directory, and inside S3.
+"""The three directions of a sync: a directory to a prefix, a prefix to a directory, and within S3.
 
-Each knows how one entry moves, when both sides are the same, and how what is extra goes.
+Each knows how to transfer one entry, when both sides are the same, and how to delete extra entries.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ _MD5 = re.compile(r'"?([0-9a-f]{32})(?:-([0-9]{1,5}))?"?')
 _PIECE = 1024**2
 _REMOVED_AT_ONCE = 500
 _SAME_TIME = 0.001
-"""Seconds: file systems and S3 round times differently."""
+"""Tolerance in seconds, because file systems and S3 round times differently."""
 
 
 Run = Callable[[Any], AsyncGenerator[OperationResult, None]]
-"""Carries operations out, and gives a result for each."""
+"""Runs operations, and yields a result for each."""
 
 
 class Way(Protocol):
-    """How entries get from `source` to `target`."""
+    """How to transfer entries from `source` to `target`."""
 
     @property
     def source(self) -> Folder | Prefix:
-        """Where they come from."""
+        """Return the name of the source."""
 
     @property
     def target(self) -> Folder | Prefix:
-        """Where they go."""
+        """Return the name of the target."""
 
     async def operation(self, entry: Entry) -> Operation:
-        """What brings an entry of the source to the target."""
+        """Return the operation that transfers an entry of the source to the target."""
 
     async def is_same(self, mine: Entry, theirs: Entry) -> bool:
-        """Whether two entries of one size have the same content, as far as can be told."""
+        """Return whether two entries of the same size have the same content, as far as this can be determined."""
 
     def moved(self, entry: Entry, result: OperationResult) -> None:
-        """It was brought there."""
+        """Record that an entry was transferred."""
 
     def delete(self, keys: Sequence[str], run: Run) -> AsyncGenerator[tuple[str, Exception | None], None]:
-        """Delete `keys` of the target; what went wrong with each."""
+        """Delete `keys` of the target, and yield the error of each."""
 
 
 class Upload:
@@ -66,7 +66,7 @@ class Upload:
         return UploadOp(self.target.bucket, self.target.prefix + entry.key, self.source.root / entry.key)
 
     async def is_same(self, mine: Entry, theirs: Entry) -> bool:
-        """By the ETag, where it is a sum of the content."""
+        """Compare by the ETag, if it is a hash of the content."""
         return await asyncio.to_thread(
             has_content, self.source.root / mine.key, mine.size, theirs.etag, self._part_size
         )
@@ -78,7 +78,7 @@ class Upload:
 
 
 class Fetch:
-    """A prefix to a directory. Files get the time of their objects, so that the next sync knows them."""
+    """A prefix to a directory. Files get the time of their objects, so that the next sync recognizes them."""
 
     def __init__(self, source: Prefix, target: Folder, part_size: int) -> None:
         self.source = source
@@ -87,17 +87,17 @@ class Fetch:
         self._made: set[str] = set()
 
     async def operation(self, entry: Entry) -> Operation:
-        """See `Way.operation`.
+        """Create the file's directory, and return the download.
 
         Raises:
-            OSError: the file's directory cannot be made.
+            OSError: the directory cannot be created.
         """
         if entry.key.rpartition("/")[0] not in self._made:
             await asyncio.to_thread(make_folder, self.target.root, entry.key, self._made)
         return DownloadOp(self.source.bucket, self.source.prefix + entry.key, to=self.target.root / entry.key)
 
     async def is_same(self, mine: Entry, theirs: Entry) -> bool:
-        """By the time that the last sync set, or by the ETag, where it is a sum of the content."""
+        """Compare by the time that the last sync set, or by the ETag, if it is a hash of the content."""
         times = mine.modified, theirs.modified
         if times[0] is not None and times[1] is not None and abs(times[0] - times[1]) < _SAME_TIME:
             return True
@@ -119,7 +119,7 @@ class Fetch:
 
 
 class Copy:
-    """A prefix to another one, inside S3."""
+    """A prefix to another one, within S3."""
 
     def __init__(self, source: Prefix, target: Prefix) -> None:
         self.source = source
@@ -130,7 +130,7 @@ class Copy:
         return CopyOp(source.bucket, source.prefix + entry.key, target.bucket, target.prefix + entry.key)
 
     async def is_same(self, mine: Entry, theirs: Entry) -> bool:
-        """By the ETag; where that tells of parts, which a copy does not keep, by whether the copy is younger."""
+        """Compare by the ETag; if that depends on parts, which a copy does not keep, check if the copy is newer."""
         if mine.etag is not None and mine.etag == theirs.etag:
             return True
         if mine.etag is None or "-" not in mine.etag or mine.modified is None or theirs.modified is None:
@@ -146,7 +146,7 @@ class Copy:
 async def delete_objects(
     target: Prefix, keys: Sequence[str] | AsyncGenerator[str, None], run: Run
 ) -> AsyncGenerator[tuple[str, Exception | None], None]:
-    """Delete `keys` below a prefix; what went wrong with each."""
+    """Delete `keys` below a prefix, and yield the error of each."""
 
     async def operations() -> AsyncGenerator[DeleteOp, None]:
         if isinstance(keys, Sequence):
@@ -163,9 +163,10 @@ async def delete_objects(
 
 
 def has_content(path: Path, size: int, etag: str | None, part_size: int) -> bool:
-    """Whether a file has the content of which `etag` is the sum, in parts of `part_size` if it was uploaded in parts.
+    """Return whether `etag` is the hash of a file, in parts of `part_size` if it was uploaded in parts.
 
-    False where that cannot be told: an ETag of an encrypted object (KMS, SSE-C) is no sum of its content. Blocks.
+    False if this cannot be determined: the ETag of an encrypted object (KMS, SSE-C) is not a hash of its content.
+    Blocks.
 
     Raises:
         OSError: the file cannot be read.

@@ -1,7 +1,8 @@
-"""A batch under way: a fixed set of workers that pull from an iterable of any length.
+"""A running batch: a fixed set of workers that pull from an iterable of any length.
 
-Invariants: no more than `concurrency` operations are under way; what has been taken and not begun is bounded; whatever
-ends a batch (its time limit, a cancellation, an error of the iterator) has stopped all workers when its caller goes on.
+Invariants: at most `concurrency` operations are in progress; the number of operations taken but not started is limited;
+when a batch stops early (time limit, cancellation, error of the iterator), all workers have stopped before the caller
+continues.
 """
 
 from __future__ import annotations
@@ -57,13 +58,13 @@ _PERFORM: dict[type, Callable[[Objects, Any], Awaitable[Result]]] = {
 
 
 class Batch:
-    """One batch under way: its workers, from `async with` to its end.
+    """One running batch: its workers, from `async with` to its end.
 
     Args:
-        put: takes each result.
-        room: whether a result can be taken now; workers begin nothing while it cannot.
+        put: receives each result.
+        room: set while a result can be received; otherwise workers start nothing new.
         bodies: whether a result may be the content of an object.
-        timeout: seconds for the whole.
+        timeout: seconds for the whole batch.
         operation_timeout: seconds for each operation.
     """
 
@@ -121,18 +122,18 @@ class Batch:
 
     @property
     def complete(self) -> bool:
-        """Whether every operation was taken from the iterator."""
+        """Return whether every operation was taken from the iterator."""
         return self._feed.ended
 
     def check(self) -> None:
-        """Raise what ended the batch before its time, if anything did."""
+        """Raise the error that stopped the batch early, if any."""
         if self._error is not None:
             raise self._error
         if self._cancelled and not self.overdue:
-            raise ManagerClosed("this S3Manager was closed while the batch was under way", operation="batch")
+            raise ManagerClosed("this S3Manager was closed during the batch", operation="batch")
 
     def give_up_the_rest(self) -> Iterator[OperationResult]:
-        """The results of the operations that the time limit left no time for."""
+        """Yield the results of operations that were not started before the time limit."""
         for position, operation in self._feed.left():
             error = self._too_late(operation, begun=False)
             if self._on_progress is not None:
@@ -165,7 +166,7 @@ class Batch:
             task.cancel()
 
     async def _work(self) -> None:
-        # One coroutine on purpose: each more costs every step of every operation.
+        # A single coroutine on purpose: each additional one adds cost to every step of every operation.
         feed, perform = self._feed, self._perform if self._operation_timeout is None else self._perform_in_time
         while True:
             while self._has_room is not None and not self._has_room():
@@ -174,7 +175,7 @@ class Batch:
             if work is None:
                 return
             if self._workers < self._most:
-                # One by one, as there is work: a small batch needs few.
+                # Workers are started one by one as there is work, because a small batch needs few.
                 self._hire()
             if isinstance(work, Group):
                 await self._delete(work)
@@ -201,7 +202,7 @@ class Batch:
         return await self._limited(lambda: self._perform(operation))
 
     async def _failed(self, position: int, operation: Operation, began: float, error: BaseException) -> bool:
-        """Take in what an operation raised; whether the batch goes on."""
+        """Handle an operation's exception, and return whether the batch continues."""
         if isinstance(error, asyncio.CancelledError):
             if self.overdue:
                 self._result(position, operation, began, error=self._too_late(operation))
@@ -211,7 +212,7 @@ class Batch:
         if not isinstance(error, Exception) or isinstance(error, UsageError):
             return False
         self._result(position, operation, began, error=error)
-        # An operation that is refused at once has let nobody else run.
+        # An operation that is refused immediately has not let other tasks run.
         await asyncio.sleep(0)
         return True
 
@@ -275,7 +276,7 @@ class Batch:
             LOGGER.exception("on_progress failed")
 
     def _too_late(self, operation: Operation, *, begun: bool = True) -> DeadlineExceeded:
-        what = "it was under way, and may have been done or not" if begun else "it was not begun"
+        what = "it was in progress, and may or may not have been carried out" if begun else "it was not started"
         error = DeadlineExceeded(
             f"the batch's time limit of {self._timeout:g} seconds passed: {what}",
             operation="batch",
@@ -294,42 +295,42 @@ def _is_cancelled() -> bool:
 
 def _source_cancelled(operation: Operation) -> ApmS3Error:
     return ApmS3Error(
-        "something that its source waited for was cancelled",
+        "something that its source awaited was cancelled",
         operation="batch",
         bucket=getattr(operation, "bucket", None),
         key=getattr(operation, "key", None),
-        hint="look at the async iterable that was given as its source",
+        hint="check the async iterable that is its source",
     )
 
 
 def _check(concurrency: int, timeout: float | None, operation_timeout: float | None) -> None:
     if concurrency < 1:
-        raise InvalidOption(f"concurrency is {concurrency}", hint="give 1 or more, or leave it out")
+        raise InvalidOption(f"concurrency is {concurrency}", hint="use 1 or more, or omit it")
     for name, seconds in (("timeout", timeout), ("operation_timeout", operation_timeout)):
         if seconds is not None and not seconds > 0:
-            raise InvalidOption(f"{name} is {seconds}, not more than 0 seconds", hint="leave it out for no limit")
+            raise InvalidOption(f"{name} is {seconds}, but must be more than 0", hint="omit it for no limit")
 
 
 def _no_operation(given: object) -> InvalidOption:
     return InvalidOption(
         f"a {type(given).__name__} is not an operation",
         operation="batch",
-        hint="give UploadOp, DownloadOp, CopyOp, MoveOp, DeleteOp or HeadOp of apm_s3.batch",
+        hint="use UploadOp, DownloadOp, CopyOp, MoveOp, DeleteOp or HeadOp of apm_s3.batch",
     )
 
 
 def _no_file(operation: DownloadOp) -> InvalidOption:
     return InvalidOption(
-        "a list of results holds no contents",
+        "a list of results cannot hold contents",
         operation="batch",
         bucket=operation.bucket,
         key=operation.key,
-        hint="name a file: DownloadOp(bucket, key, to=path), or use batch_iter, which gives contents too",
+        hint="name a file: DownloadOp(bucket, key, to=path), or use batch_iter, which also returns contents",
     )
 
 
 def _moved(operation: Operation, result: Result | None) -> int:
-    """Bytes of contents that crossed the network."""
+    """Return the bytes of content that were transferred."""
     if not isinstance(operation, UploadOp | DownloadOp) or result is None:
         return 0
     return len(result) if isinstance(result, bytes) else max(getattr(result, "size", 0), 0)

@@ -1,1 +1,1 @@
-"""The verbs about objects: put, get, list, copy, delete, in one piece or in parts."""
+"""The verbs for objects: put, get, list, copy, delete, as a whole or in parts."""

@@ -1,4 +1,4 @@
-"""What a conditional write came to, when S3's answer alone does not tell."""
+"""Determines the outcome of a conditional write if S3's response does not show it."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ async def settle_write(
     error: S3Error,
     unresolved: bool,
 ) -> FileInfo | None:
-    """What a refused write came to, found out by reading.
+    """Determine the outcome of a refused write by reading the object.
 
-    An earlier send of it, whose answer was lost, may be what the condition failed on. And after a 409 the condition may
-    hold still, or be lost for good.
+    The condition may have failed because of an earlier attempt of the same write whose response was lost. After a 409,
+    the condition may still hold, or not.
 
     Args:
-        is_ours: whether the object that is there now is what was to be written.
-        unresolved: whether an earlier send may have been carried out.
+        is_ours: returns whether the current object is the one that was to be written.
+        unresolved: whether an earlier attempt may have been carried out.
 
     Returns:
-        The object, if it is what was to be written; None, if the answer stands.
+        The object, if it is the one that was to be written; None if the error is final.
 
     Raises:
-        PreconditionFailed: the answer was a 409, and the condition does not hold any more.
+        PreconditionFailed: the response was a 409, and the condition does not hold any more.
     """
     in_conflict = isinstance(error, ConditionalConflict)
     if not unresolved and not in_conflict:

@@ -1,4 +1,4 @@
-"""Copies inside S3, large ones in parts, and moves that never lose the object."""
+"""Copies within S3, large ones in parts, and moves that never lose the object."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Place = tuple[str, str]
 
 
 async def copy(engine: Engine, source: Place, target: Place, options: CopyOptions) -> FileInfo:
-    """Copy an object inside S3, in parts where S3 does not do it in one request."""
+    """Copy an object within S3, in parts if S3 cannot do it in one request."""
     (source_bucket, source_key), (bucket, key) = source, target
     transport = engine.transport
     conditional = options.if_match is not None or options.if_none_match is not None
@@ -55,7 +55,7 @@ async def copy(engine: Engine, source: Place, target: Place, options: CopyOption
     except BucketNotFound as exc:
         raise await _which_bucket(engine, exc, source_bucket, bucket, options) from exc
     except ObjectNotFound as exc:
-        # Only the source has to be there.
+        # Only the source has to exist.
         raise s3_error(
             operation="copy_file",
             status=404,
@@ -75,10 +75,10 @@ async def copy(engine: Engine, source: Place, target: Place, options: CopyOption
 async def move(
     engine: Engine, source: Place, target: Place, options: CopyOptions, *, mfa: str | None, bypass_governance: bool
 ) -> FileInfo:
-    """Copy an object, look whether the copy is there, then delete the source."""
+    """Copy an object, verify the copy, then delete the source."""
     if source == target:
         raise InvalidOption(
-            "an object cannot be moved onto itself", bucket=target[0], key=target[1], hint="give another bucket or key"
+            "an object cannot be moved onto itself", bucket=target[0], key=target[1], hint="use another bucket or key"
         )
     async with within(options.timeout, "move_file", *target):
         found = await _source(engine, *source, options, "move_file")
@@ -104,7 +104,7 @@ async def move(
 
 
 def _too_large(error: RequestRejected) -> bool:
-    # S3 has no code of its own for it: InvalidRequest, "The specified copy source is larger than the maximum allowable
+    # S3 has no separate code for this: InvalidRequest, "The specified copy source is larger than the maximum allowable
     # size for a copy source: 5368709120".
     said_so = error.s3_code == "InvalidRequest" and "maximum allowable" in error.problem
     return said_so or error.s3_code == "EntityTooLarge"
@@ -160,7 +160,7 @@ async def _copy_part(upload: MultipartUpload, source: FileInfo, part: Part, opti
 
 
 async def _like_source(engine: Engine, source: FileInfo, options: CopyOptions) -> UploadOptions:
-    """The options under which an upload becomes what CopyObject would have made."""
+    """Return upload options that give the same result as CopyObject."""
     wanted = options.replace
     if wanted is None:
         tags = await read_tags(engine, source.bucket, source.key, _source_reading(options))
@@ -217,7 +217,7 @@ def _source_reading(options: CopyOptions) -> ReadOptions:
 async def _which_bucket(
     engine: Engine, error: BucketNotFound, source_bucket: str, bucket: str, options: CopyOptions
 ) -> BucketNotFound:
-    """The error for whichever of the two buckets is missing: S3's answer does not say."""
+    """Return the error for the missing bucket; S3's response does not say which of the two it is."""
     if source_bucket == bucket:
         return error
     listing = ListOptions(
@@ -233,7 +233,7 @@ async def _which_bucket(
     except BucketNotFound:
         missing = source_bucket
     except S3Error:
-        # Only an existing bucket denies its listing.
+        # S3 only denies the listing of an existing bucket.
         pass
     told = s3_error(
         operation="copy_file", status=404, s3_code="NoSuchBucket", bucket=missing, request_id=error.request_id
@@ -242,7 +242,7 @@ async def _which_bucket(
 
 
 async def _verified(engine: Engine, source: FileInfo, copied: FileInfo, options: CopyOptions) -> FileInfo:
-    """What stands at the destination, if it is the copy and as long as the source."""
+    """Return the object at the destination, if it is the copy and has the length of the source."""
     reading = replace(reading_options(options), if_match=copied.etag)
     try:
         found = await head(engine, copied.bucket, copied.key, reading, "move_file")
@@ -267,7 +267,7 @@ async def _delete_source(engine: Engine, source: FileInfo, deletion: DeleteOptio
     transport = engine.transport
 
     async def deleted_before(_error: S3Error, _unresolved: bool) -> DeleteOutcome | None:
-        # An earlier delivery of this deletion may have been carried out, or somebody else's: it is gone either way.
+        # An earlier attempt of this deletion, or another client, may have deleted it: either way it is gone.
         reading = replace(_source_reading(options), if_match=None, if_none_match=None)
         try:
             await transport.head(source.bucket, source.key, reading)
@@ -284,13 +284,13 @@ async def _delete_source(engine: Engine, source: FileInfo, deletion: DeleteOptio
             verdict=deleted_before,
         )
     except NotFound:
-        # Somebody else has deleted it meanwhile.
+        # Another client has deleted it meanwhile.
         return
     except PreconditionFailed as exc:
         raise ObjectChanged(
-            "the source was replaced after it had been copied: the copy is there, and so is the new source",
+            "the source was replaced after it had been copied: both the copy and the new source exist",
             operation="move_file",
             bucket=source.bucket,
             key=source.key,
-            hint="move it again if the new one should follow",
+            hint="move it again to move the new one as well",
         ) from exc

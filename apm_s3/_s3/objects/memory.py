@@ -1,4 +1,4 @@
-"""Objects that were read, remembered where the manager's settings ask for it."""
+"""Reads of objects, cached if the manager's settings say so."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from apm_s3.options import ReadOptions
 
 
 def policies_for(engine: Engine, options: ReadOptions) -> Policies | None:
-    """How to remember what is read with `options`; None where it is not remembered."""
+    """Return the cache policy for a read with `options`; None if it is not cached."""
     policies = engine.object_policies
     if policies is None or (options is not READ_DEFAULTS and replace(options, timeout=None) != READ_DEFAULTS):
         return None
@@ -24,7 +24,7 @@ def policies_for(engine: Engine, options: ReadOptions) -> Policies | None:
 async def remembered_body(
     engine: Engine, policies: Policies, bucket: str, key: str, options: ReadOptions, *, refresh: bool
 ) -> bytes:
-    """The content of an object."""
+    """Return the content of an object."""
 
     async def load(old: tuple[FileInfo, bytes] | None) -> tuple[FileInfo, bytes]:
         etag = None if old is None else old[0].etag
@@ -53,7 +53,7 @@ async def remembered_info(
     refresh: bool,
     read: Callable[[], Awaitable[FileInfo]],
 ) -> FileInfo:
-    """What S3 says of an object; `read` asks it."""
+    """Return the information about an object; `read` requests it."""
     async with within(options.timeout, "head_file", bucket, key):
         found = await engine.cache.fetch(
             Key(object_group(bucket, key), "info"), policies.infos, lambda _: read(), refresh=refresh
@@ -62,6 +62,6 @@ async def remembered_info(
 
 
 def received(result: tuple[FileInfo, bytes]) -> tuple[int, str | None]:
-    """How many bytes came, and of which storage class."""
+    """Return the received bytes and the storage class."""
     info, data = result
     return len(data), info.storage_class

@@ -1,7 +1,7 @@
 """Multipart uploads: parts in parallel, in bounded memory, aborted on anything but success.
 
-Invariants: at most `parallel_parts` parts of an upload are held or under way; no upload stays open after a failure or a
-cancellation, unless the caller asked to resume it later; S3 shows the whole object or none of it.
+Invariants: at most `parallel_parts` parts of an upload are in memory or in flight; no upload stays open after a failure
+or a cancellation, unless the caller wants to resume it; S3 shows the whole object or none of it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from apm_s3.options import ListOptions, UploadOptions
 
 _ABORT_TIMEOUT = 30.0
 _COMPLETE_SECONDS_PER_PART = 0.1
-"""S3 may take minutes to put many parts together:
+"""S3 may need minutes to assemble many parts:
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html."""
 _PARALLEL_ABORTS = 16
 
@@ -55,14 +55,14 @@ class MultipartUpload:
     async def run_part(
         self, operation: str, attempt: Callable[[], Awaitable[PartInfo]], size: int, *, bytes_sent: int = 0
     ) -> PartInfo:
-        """Have one part of `size` bytes made."""
+        """Create one part of `size` bytes."""
         timeout = self.engine.settings.timeouts.for_bytes(size)
         return await self.engine.runner.run(
             operation, self.bucket, self.key, attempt, timeout=timeout, bytes_sent=bytes_sent
         )
 
     async def complete(self, parts: Iterable[PartInfo]) -> FileInfo:
-        """Make the object of `parts`."""
+        """Complete the upload from `parts`."""
         transport = self.engine.transport
         ordered = sorted(parts, key=lambda part: part.number)
 
@@ -94,14 +94,14 @@ async def abort_upload(
     *,
     operation: str = "abort_upload",
 ) -> bool:
-    """Give an upload up, and have S3 forget its parts; False where it was not open any more."""
+    """Abort an upload, so that S3 deletes its parts; return False if it was not open any more."""
 
     async def attempt() -> bool:
         await engine.transport.abort_upload(bucket, key, upload_id, options)
         return True
 
     async def settled(error: S3Error, unresolved: bool) -> bool | None:
-        # An earlier send of this call, whose answer was lost, has done it.
+        # An earlier attempt of this call, whose response was lost, has aborted it.
         return True if unresolved and isinstance(error, UploadNotFound) else None
 
     try:
@@ -139,7 +139,7 @@ async def upload_in_parts(
     """Send a source of known size in parallel parts.
 
     Raises:
-        ObjectTooLarge: it does not fit into 10 000 parts of 5 GiB.
+        ObjectTooLarge: the source does not fit into 10 000 parts of 5 GiB.
         ObjectChanged: the file changed meanwhile; nothing is stored.
     """
     plan = plan_parts(source.size, engine.settings.transfer.part_size)
@@ -152,7 +152,7 @@ async def upload_in_parts(
 async def resume_in_parts(
     engine: Engine, bucket: str, key: str, source: PathSource, options: UploadOptions
 ) -> FileInfo:
-    """Like `upload_in_parts`, but go on with what an interrupted call has left, and leave as much after a failure."""
+    """Like `upload_in_parts`, but continue an interrupted upload, and keep the parts after a failure."""
     plan = plan_parts(source.size, engine.settings.transfer.part_size)
     upload_id = await _newest_upload(engine, bucket, key, options)
     if upload_id is None:
@@ -173,10 +173,10 @@ async def resume_in_parts(
 async def upload_stream(
     engine: Engine, bucket: str, key: str, reader: StreamReader, options: UploadOptions, size: int | None = None
 ) -> FileInfo:
-    """Send a source that is read once.
+    """Send a source that can be read only once.
 
     Args:
-        size: the bytes that it has to give, where they are known.
+        size: the expected number of bytes, if known.
     """
     async with open_upload(engine, bucket, key, options) as upload:
         sent = await _StreamParts(upload, reader).send()
@@ -185,22 +185,22 @@ async def upload_stream(
 
 
 def check_length(came: int, size: int | None) -> None:
-    """Hold what a stream gave against the size that it was to have.
+    """Check the size of a stream.
 
     Raises:
-        ObjectChanged: it is another one.
+        ObjectChanged: the size differs.
     """
     if size is not None and came != size:
         raise ObjectChanged(
             f"the source gave {came} bytes or more instead of {size}"
             if came > size
             else f"the source gave {came} bytes instead of {size}",
-            hint="nothing was stored: give the size that it has, or leave it out",
+            hint="nothing was stored: pass the actual size, or omit it",
         )
 
 
 class _StreamParts:
-    """The parts of a stream: workers that each read a block in turn and send it, so that each holds at most one."""
+    """Sends the parts of a stream: each worker reads a block in turn and sends it, so it holds at most one block."""
 
     def __init__(self, upload: MultipartUpload, reader: StreamReader) -> None:
         transfer = upload.engine.settings.transfer
@@ -219,8 +219,8 @@ class _StreamParts:
         return self._sent
 
     async def _work(self) -> None:
-        # One block for all its parts: new ones leave the old ones' memory in pieces, twice as much in all. A part has
-        # been sent, or given up, before the next one is read into its place.
+        # One block for all parts of a worker: new blocks would fragment memory and need twice as much. A part has been
+        # sent, or given up, before the next one is read into the block.
         block = bytearray()
         while True:
             async with self._reading:
@@ -236,7 +236,7 @@ class _StreamParts:
             if not source.size:
                 return
             self._sent.append(await self._upload.send(Part(number, 0, source.size), source))
-            # Whoever still holds a body of it must not see the next part.
+            # Code that still holds a body of the part must not see the next part.
             source.release()
 
     async def _take(self, number: int, block: memoryview) -> MemorySource:
@@ -282,7 +282,7 @@ async def _newest_upload(engine: Engine, bucket: str, key: str, options: UploadO
 async def _matching_parts(
     source: PathSource, plan: Iterable[Part], there: Iterable[PartInfo], parallel: int
 ) -> list[PartInfo]:
-    """Those parts at S3 whose MD5 shows that they are the file's: an ETag that is no MD5 means sending it again."""
+    """Return the parts at S3 whose MD5 matches the file; parts whose ETag is not an MD5 are sent again."""
     known = {part.number: part for part in there}
 
     async def match(part: Part, info: PartInfo) -> PartInfo | None:
@@ -298,7 +298,7 @@ async def _matching_parts(
 async def abort_old_uploads(
     engine: Engine, bucket: str, prefix: str, before: datetime, options: UploadOptions
 ) -> tuple[UploadInfo, ...]:
-    """Abort the uploads under `prefix` that were begun before that time. Those that were aborted."""
+    """Abort the uploads under `prefix` that were started before that time, and return them."""
     listing = ListOptions(
         prefix=prefix, requester_pays=options.requester_pays, expected_bucket_owner=options.expected_bucket_owner
     )

@@ -1,4 +1,4 @@
-"""What S3 says of an object beside its content: its headers and its tags."""
+"""Reads the headers and tags of objects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def head(
     *,
     answers: tuple[type[ApmS3Error], ...] = ANSWERS,
 ) -> FileInfo:
-    """HEAD, its 404 still bare. `answers` are the errors that are no failure."""
+    """Send HEAD, and leave a 404 unresolved. `answers` are the errors that are expected results."""
     transport = engine.transport
     return await engine.runner.run(
         operation,
@@ -31,7 +31,7 @@ async def head(
 
 
 async def head_told_apart(engine: Engine, bucket: str, key: str, options: ReadOptions) -> FileInfo:
-    """HEAD, its 404 or 403 told apart."""
+    """Send HEAD, and resolve a 404 or 403."""
     try:
         return await head(engine, bucket, key, options)
     except (NotFound, AccessDenied) as exc:
@@ -42,7 +42,7 @@ async def head_told_apart(engine: Engine, bucket: str, key: str, options: ReadOp
 
 
 async def exists(engine: Engine, bucket: str, key: str, options: ReadOptions) -> bool:
-    """Whether there is such an object; a 403 is an error."""
+    """Return whether the object exists; a 403 is an error."""
     try:
         await head(engine, bucket, key, options, operation="file_exists", answers=(*ANSWERS, NotFound))
     except NotFound:
@@ -56,7 +56,7 @@ async def exists(engine: Engine, bucket: str, key: str, options: ReadOptions) ->
 
 
 async def read_tags(engine: Engine, bucket: str, key: str, options: ReadOptions) -> dict[str, str]:
-    """The tags of an object; none where the server says that none were set."""
+    """Return the tags of an object; empty if the server says that none were set."""
     try:
         return await engine.runner.run(
             "get_file_tags",
@@ -70,7 +70,7 @@ async def read_tags(engine: Engine, bucket: str, key: str, options: ReadOptions)
 
 
 async def tags_read_with(engine: Engine, bucket: str, key: str, options: ReadOptions) -> dict[str, str]:
-    """The tags of an object whose content was just read.
+    """Return the tags of an object whose content was just read.
 
     Raises:
         ObjectChanged: it was deleted meanwhile.

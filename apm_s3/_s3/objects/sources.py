@@ -1,7 +1,7 @@
-"""What `upload_file` takes: bytes, a path, a binary file or an async iterable, each brought to one of two forms.
+"""The sources of `upload_file`: bytes, a path, a binary file or an async iterable, in one of two forms.
 
-`RandomSource` can be read at any place, as often as needed, so its parts go out in parallel and are sent again after a
-failure. `StreamReader` reads forward only; what it has read is kept by whoever sends it.
+`RandomSource` can be read at any position, repeatedly, so its parts are sent in parallel and retried after a failure.
+`StreamReader` reads only forward; the sender keeps what it has read.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from apm_s3.models import FileInfo, Stream
 T = TypeVar("T")
 
 PIECE = 1024**2
-"""Bytes that are held in memory whole, and that are asked of a file of the caller's at once."""
+"""Size up to which a file is held in memory, and of one read from a caller's file."""
 
 _STEP = 256 * 1024
-"""Bytes that go to the connection at a time. Larger blocks are new memory each time, whose page faults cost as much as
-their CRC."""
+"""Bytes that are written to the connection at a time. Larger blocks are newly allocated each time, and their page
+faults cost as much as their CRC."""
 
-_HINT = "give bytes, a pathlib.Path, a file opened in binary mode, or an async iterable of bytes"
+_HINT = "pass bytes, a pathlib.Path, a file opened in binary mode, or an async iterable of bytes"
 
 
 def stored_with(info: FileInfo) -> dict[str, Any]:
-    """The fields of `UploadOptions` under which an upload gets the content type, metadata and headers of `info`."""
+    """Return the fields of `UploadOptions` that give an upload the content type, metadata and headers of `info`."""
     headers = info.headers
     expires = headers.get("expires")
     found = {
@@ -49,37 +49,37 @@ def stored_with(info: FileInfo) -> dict[str, Any]:
 
 
 class RandomSource(Protocol):
-    """Bytes of a known size that can be read at any place.
+    """Bytes of a known size that can be read at any position.
 
     Attributes:
-        size: bytes in all.
-        failure: what went wrong while it was read, if anything did. HTTP libraries hide it behind an error of theirs.
+        size: total number of bytes.
+        failure: the error while reading it, if any. HTTP libraries hide it behind their own error.
     """
 
     size: int
     failure: Exception | None
 
     def body(self, start: int, stop: int) -> bytes | Stream:
-        """Bytes [start, stop) as the body of a request."""
+        """Return bytes [start, stop) as the body of a request."""
 
 
 def open_source(source: object) -> RandomSource | StreamReader | Path:
-    """The form in which `source` is read; a path is left to `open_path`, which does I/O.
+    """Return the form in which `source` is read; for a path, use `open_path`, which does I/O.
 
     Raises:
-        InvalidOption: it is none of those that `upload_file` takes; a `str` may mean a path or a text.
+        InvalidOption: `upload_file` does not accept the source; a `str` could be a path or the content.
     """
     if isinstance(source, bytes | bytearray | memoryview):
         return MemorySource(source)
     if isinstance(source, str):
         raise InvalidOption(
-            "a str cannot be uploaded: it could mean a path or a text", hint="give Path(...), or text.encode()"
+            "a str cannot be uploaded: it could be a path or the content", hint="pass Path(...), or text.encode()"
         )
     if isinstance(source, os.PathLike):
         return Path(source)
     if isinstance(source, io.TextIOBase):
         raise InvalidOption("a file in text mode cannot be uploaded", hint="open it in binary mode ('rb')")
-    # A file comes first: some (aiofiles) can be iterated too, but then give lines.
+    # Check for files first: some (aiofiles) can also be iterated, but yield lines.
     if callable(getattr(source, "read", None)):
         return StreamReader(_pieces_of_file(cast("BinaryIO", source)), _size_left(source))
     if isinstance(source, AsyncIterable):
@@ -88,7 +88,7 @@ def open_source(source: object) -> RandomSource | StreamReader | Path:
 
 
 class MemorySource:
-    """Bytes in memory. A bytearray must not be changed until the upload is done."""
+    """Bytes in memory. A bytearray must not be modified during the upload."""
 
     def __init__(self, data: bytes | bytearray | memoryview) -> None:
         self._view = memoryview(data).cast("B")
@@ -100,22 +100,22 @@ class MemorySource:
             return bytes(self._view[start:stop])
 
         async def pieces() -> AsyncIterator[bytes]:
-            # Sliced as it is sent, so that no second copy of it all is held.
+            # Sliced while sending, so that there is no second copy of everything.
             for first in range(start, stop, _STEP):
                 yield bytes(self._view[first : min(first + _STEP, stop)])
 
         return Stream(pieces, size=stop - start, replayable=True)
 
     def release(self) -> None:
-        """Let go of the memory at once, whoever still holds a body of it."""
+        """Release the memory now, even if a body of it is still referenced."""
         self._view = memoryview(b"")
 
 
 class PathSource:
-    """A regular file. Each read opens it anew, and fails if it is not the file that it was at first.
+    """A regular file. Each read opens it again, and fails if it is not the same file any more.
 
-    A change shows in the file's identity, size or modification time; it is looked for after the last byte is read and
-    before it is sent, so that no request with mixed bytes comes to its end.
+    A change is detected by the file's identity, size or modification time, after the last byte is read and before it is
+    sent, so that no request with mixed bytes is completed.
     """
 
     def __init__(self, path: Path, identity: tuple[int, ...], size: int) -> None:
@@ -128,16 +128,16 @@ class PathSource:
         return Stream(lambda: self._read(start, stop), size=stop - start, replayable=True)
 
     def check(self) -> None:
-        """Whether the file is still the one that was opened.
+        """Check that the file is still the one that was opened.
 
         Raises:
-            ObjectChanged: it is not.
+            ObjectChanged: it has changed.
         """
         if _identity(self.path.stat()) != self._identity:
             raise self._changed()
 
     def hash_part(self, start: int, stop: int, digest: Any) -> bytes:
-        """What `digest`, a hashlib object, makes of bytes [start, stop). Blocks: for a thread."""
+        """Update `digest`, a hashlib object, with bytes [start, stop). Blocks, so use a thread."""
         with self._open() as file:
             file.seek(start)
             left = stop - start
@@ -171,11 +171,11 @@ class PathSource:
 
 
 async def open_path(path: Path) -> PathSource | MemorySource:
-    """The file, in memory if it is small.
+    """Open the file, and read it into memory if it is small.
 
     Raises:
         OSError: it cannot be opened.
-        InvalidOption: it is no regular file.
+        InvalidOption: it is not a regular file.
         ObjectChanged: it changed while it was being read.
     """
     return await asyncio.to_thread(_open_path, path)
@@ -185,7 +185,7 @@ def _open_path(path: Path) -> PathSource | MemorySource:
     with io.FileIO(path, opener=_open_without_waiting) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise InvalidOption(f"'{path}' is no regular file", hint="open it in binary mode and give the file")
+            raise InvalidOption(f"'{path}' is not a regular file", hint="open it in binary mode and pass the file")
         source = PathSource(path, _identity(status), status.st_size)
         if status.st_size > PIECE:
             return source
@@ -197,7 +197,7 @@ def _open_path(path: Path) -> PathSource | MemorySource:
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    # A FIFO without a writer would hold the thread for ever.
+    # A FIFO without a writer would block the thread forever.
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -206,10 +206,10 @@ def _identity(status: os.stat_result) -> tuple[int, ...]:
 
 
 class StreamReader:
-    """Reads pieces of any length as blocks of the length that is asked for.
+    """Reads pieces of any length as blocks of the requested length.
 
     Attributes:
-        expected: bytes that it will probably give; None where nobody knows.
+        expected: the probable number of bytes; None if unknown.
     """
 
     def __init__(self, pieces: AsyncIterator[bytes], expected: int | None = None) -> None:
@@ -218,10 +218,10 @@ class StreamReader:
         self.expected = expected
 
     async def read(self, size: int) -> bytearray:
-        """The next `size` bytes; fewer at the end only.
+        """Return the next `size` bytes; fewer only at the end.
 
         Raises:
-            InvalidOption: the source gave something that is not bytes.
+            InvalidOption: the source returned something other than bytes.
         """
         block = bytearray(size)
         with memoryview(block) as view:
@@ -230,10 +230,10 @@ class StreamReader:
         return block
 
     async def read_into(self, block: memoryview) -> int:
-        """Fill `block`, less at the end only: how many bytes came.
+        """Fill `block`, except at the end, and return the number of bytes.
 
         Raises:
-            InvalidOption: the source gave something that is not bytes.
+            InvalidOption: the source returned something other than bytes.
         """
         size, filled = len(block), 0
         while filled < size:
@@ -251,18 +251,18 @@ class StreamReader:
         return filled
 
     def give_back(self, block: bytearray) -> None:
-        """Have `block`, which was read last, read again."""
+        """Read `block`, the last one, again."""
         self._held.appendleft(memoryview(block))
 
     async def aclose(self) -> None:
-        """Close the generator behind it, if it is one."""
+        """Close the underlying generator, if there is one."""
         close: Callable[[], Any] | None = getattr(self._pieces, "aclose", None)
         if close is not None:
             await close()
 
 
 def guarded(source: RandomSource, attempt: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[T]]:
-    """`attempt`, raising what went wrong with reading the source rather than what then became of the request."""
+    """Wrap `attempt`, to raise an error of the source instead of the resulting error of the request."""
 
     async def attempted() -> T:
         try:
@@ -289,7 +289,7 @@ async def _pieces_of_file(file: BinaryIO) -> AsyncIterator[bytes]:
 
 
 _MEASURED = (io.BufferedReader, io.BufferedRandom, io.FileIO, io.BytesIO)
-"""Files whose size says how much they give: not those that unpack, or wrap something else."""
+"""Files whose size is the number of bytes to read; this excludes files that decompress or wrap something else."""
 
 
 def _size_left(file: object) -> int | None:
@@ -307,5 +307,5 @@ def _size_left(file: object) -> int | None:
 
 def _as_bytes(piece: object) -> memoryview:
     if not isinstance(piece, bytes | bytearray | memoryview):
-        raise InvalidOption(f"the source gave {type(piece).__name__} instead of bytes", hint=_HINT)
+        raise InvalidOption(f"the source returned {type(piece).__name__} instead of bytes", hint=_HINT)
     return memoryview(piece).cast("B")

@@ -1,4 +1,4 @@
-"""The body of an object as a stream: bounded memory, resumed where it breaks, never a mix of two objects."""
+"""The body of an object as a stream: in bounded memory, resumed after failures, never a mix of two objects."""
 
 from __future__ import annotations
 
@@ -33,16 +33,15 @@ _PROGRESS = 1024**2
 
 
 class Download:
-    """The body of an object, read piece by piece.
+    """The body of an object, read in pieces.
 
-    It is opened by `async with`, or by awaiting it; from then on `info` describes the object. A connection that breaks
-    is replaced and the rest asked for (`Range`, `If-Match`); an object that was replaced meanwhile is `ObjectChanged`.
-    Leaving the `async with` early, or cancelling, gives the connection up. While nobody reads on, other calls may use
-    its slot of the pool. What came is held against the object's checksum, where S3 has one of the whole and all of it
-    was asked for; whoever does not read to the end is not told.
+    It is opened by `async with`, or by awaiting it; then `info` describes the object. If the connection breaks, the
+    rest is requested again (`Range`, `If-Match`); if the object was replaced meanwhile, ObjectChanged is raised.
+    Leaving the `async with` early, or cancelling, closes the connection. While nobody reads, other calls may use its
+    slot of the pool. If the whole object is read to the end and S3 has a checksum of it, the checksum is verified.
 
     Args:
-        upto: end after so many bytes, however many come.
+        upto: stop after this many bytes.
     """
 
     def __init__(
@@ -77,7 +76,7 @@ class Download:
 
     @property
     def info(self) -> FileInfo:
-        """The object; its `size` is that of the whole, also where a range of it is read.
+        """Return the object's information; `size` is that of the whole object, even if only a range is read.
 
         Raises:
             UsageError: the download has not been opened.
@@ -90,16 +89,16 @@ class Download:
 
     @property
     def length(self) -> int:
-        """Bytes that this download gives in all."""
+        """Return the total number of bytes of this download."""
         return self._length
 
     @property
     def remaining(self) -> int:
-        """Bytes that have not been read yet."""
+        """Return the number of bytes that have not been read yet."""
         return self._length - self._got + len(self._held)
 
     async def read(self, size: int = -1) -> bytes:
-        """The next `size` bytes, fewer at the end only; all that has not been read yet if `size` is negative."""
+        """Return the next `size` bytes, fewer only at the end; everything that is left if `size` is negative."""
         if size < 0:
             return await joined([piece async for piece in self])
         pieces: list[bytes] = []
@@ -116,9 +115,9 @@ class Download:
         return await joined(pieces)
 
     async def drain(self, take: Callable[[bytes | memoryview], object]) -> None:
-        """Hand all that has not been read yet to `take`, piece by piece: what iteration does, for less CPU.
+        """Pass everything that is left to `take`, in pieces: the same as iteration, with less CPU.
 
-        `take` is quick, as the deadline covers it too, and keeps nothing: a piece is overwritten when it returns.
+        `take` must be quick, because the deadline includes it, and must not keep pieces: they are overwritten.
         """
         moved = self._got
 
@@ -148,7 +147,7 @@ class Download:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Give the connection up; harmless when called twice."""
+        """Close the connection; harmless if called twice."""
         self._tell(Outcome.SUCCESS if self._got >= self._length else Outcome.CANCELLED)
         await self._give_up()
 
@@ -158,7 +157,7 @@ class Download:
         await self._drop_body()
 
     def _tell(self, outcome: BaseException | Outcome) -> None:
-        """For metrics and hooks: what was not read to its end did not succeed."""
+        """Report an incomplete read to metrics and hooks as a failure."""
         self._report.end(outcome, self._got, None if self._info is None else self._info.storage_class, self._waited)
 
     def __await__(self) -> Generator[Any, None, Self]:
@@ -213,7 +212,7 @@ class Download:
 
     @asynccontextmanager
     async def _waiting(self) -> AsyncIterator[Watch]:
-        """With a slot, and until the deadline; what goes wrong closes the download."""
+        """Run the block with a slot and a deadline; any error closes the download."""
         began = time.monotonic()
         watch = None
         queued = False
@@ -250,7 +249,7 @@ class Download:
         )
 
     def _latest(self, began: float) -> float:
-        # Without a timeout of the call's own, only waiting counts: its reader may take all the time it needs.
+        # Without a timeout of the call, only waiting counts: the reader may take any time.
         return self._ends_at or began + self._engine.settings.timeouts.for_bytes(self._got) - self._waited
 
     async def _piece(self) -> bytes | None:
@@ -288,13 +287,13 @@ class Download:
             raise corrupted(self._operation, self._bucket, self._key, algorithm, actual, expected)
 
     async def _resume(self, error: TransportError) -> bytes | None:
-        """The next piece, over a new connection."""
+        """Return the next piece, over a new connection."""
         if self._got >= self._length:
             return None
         await self._drop_body()
         if self.info.etag is None or not error.retryable:
             raise error
-        # The new request takes a slot of its own; waiting for it with one in hand could be waiting for oneself.
+        # The new request needs its own slot; waiting for it while holding one could be a deadlock.
         self._slot.release()
         try:
             return await self._engine.runner.run("resume_download", self._bucket, self._key, self._reopen)
@@ -302,7 +301,8 @@ class Download:
             raise object_changed(self._operation, self._bucket, self._key) from exc
 
     async def _reopen(self) -> bytes | None:
-        # The first piece belongs to the attempt: a server that accepts and then breaks again must not go on for ever.
+        # The first piece is part of the attempt, so that a server that always breaks after accepting does not loop
+        # forever.
         start = self._options.range[0] if self._options.range else 0
         options = replace(
             self._options,
@@ -323,7 +323,7 @@ class Download:
             raise
 
     def _check_rest(self, body: Body) -> None:
-        # The body was held against its own headers before; now those against what this download began with.
+        # The body was checked against its own headers; now check those against the original ones of this download.
         known, told = self.info, body.info
         if (told.size, told.etag) != (known.size, known.etag) or body.length != self._length - self._got:
             raise object_changed(self._operation, self._bucket, self._key)
@@ -338,7 +338,7 @@ class Download:
 
 
 def object_changed(operation: str, bucket: str, key: str) -> ObjectChanged:
-    """The error for an object that is not the one that was begun with."""
+    """Return the error for an object that was replaced during the download."""
     return ObjectChanged(
         "the object was replaced or deleted while it was being read", operation=operation, bucket=bucket, key=key
     )

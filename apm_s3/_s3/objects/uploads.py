@@ -32,19 +32,19 @@ from apm_s3.options import UploadOptions
 
 @lru_cache(maxsize=256)
 def typed(media_type: str) -> UploadOptions:
-    """Options with nothing but a content type: those of most uploads."""
+    """Options with only a content type, as in most uploads."""
     return UploadOptions(content_type=media_type)
 
 
 async def upload(
     engine: Engine, bucket: str, key: str, source: Source, options: UploadOptions, *, resume: bool, size: int | None
 ) -> FileInfo:
-    """Store what `source` gives, by one PUT or in parts."""
+    """Store `source`, by one PUT or in parts."""
     opened = open_source(source)
     if size is not None and (size < 0 or not isinstance(opened, StreamReader)):
-        raise InvalidOption("size is for files and async iterables", hint="leave it out, or give 0 or more bytes")
+        raise InvalidOption("size is for files and async iterables", hint="omit it, or pass 0 or more bytes")
     if resume and not isinstance(opened, Path):
-        raise InvalidOption("resume needs a path: other sources cannot be read again", hint="give a pathlib.Path")
+        raise InvalidOption("resume needs a path: other sources cannot be read again", hint="pass a pathlib.Path")
     async with within(options.timeout, "upload_file", bucket, key):
         if isinstance(opened, StreamReader):
             try:
@@ -69,19 +69,19 @@ async def _upload_stream(
         small = transfer.part_size - 1
         if known is not None and known < min(transfer.multipart_threshold, MAX_PART):
             small = known if size is not None else max(known, small)
-        # One byte more than one PUT may have: only what has ended is known whole.
+        # Read one byte more than one PUT may have, to see whether the stream has ended.
         first = await reader.read(small + 1)
         if len(first) <= small:
             check_length(len(first), size)
             return await put(engine, bucket, key, MemorySource(first), options)
         check_length(len(first), size)
         reader.give_back(first)
-        del first  # else it would be held beside the parts
+        del first  # otherwise it stays in memory in addition to the parts
     return await upload_stream(engine, bucket, key, reader, options, size)
 
 
 async def upload_download(engine: Engine, bucket: str, key: str, source: Download, options: UploadOptions) -> FileInfo:
-    """Store what is left of a download, as it was stored where it comes from."""
+    """Store the rest of a download, with the content type, metadata and headers of its origin."""
     async with within(options.timeout, "upload_file", bucket, key):
         try:
             await source
@@ -94,7 +94,7 @@ async def upload_download(engine: Engine, bucket: str, key: str, source: Downloa
 
 
 async def put(engine: Engine, bucket: str, key: str, source: RandomSource, options: UploadOptions) -> FileInfo:
-    """Store `source` by one PUT. A conditional one whose answer was lost is settled by reading back."""
+    """Store `source` by one PUT. If the response to a conditional one is lost, read the object to find the outcome."""
     transport = engine.transport
     body = source.body(0, source.size)
 
@@ -118,7 +118,7 @@ async def put(engine: Engine, bucket: str, key: str, source: RandomSource, optio
 
 
 async def _holds(engine: Engine, info: FileInfo, body: bytes | Stream, size: int, options: UploadOptions) -> bool:
-    """Whether the object is `body`, with its metadata."""
+    """Return whether the object is `body`, with its metadata."""
     wanted = {name.lower(): value for name, value in options.metadata.items()}
     if info.size != size or (info.metadata or {}) != wanted:
         return False

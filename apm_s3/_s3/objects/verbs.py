@@ -1,7 +1,7 @@
-"""The manager's methods about single objects: their documentation, and the checks of their arguments.
+"""The manager's methods for single objects: their documentation, and argument checks.
 
-The first lines of `upload_file`, `read_file`, `head_file` and `delete_file` are the library's hottest path: they
-call the runner themselves.
+The first lines of `upload_file`, `read_file`, `head_file` and `delete_file` are the library's hottest path, so they
+call the runner directly.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _UPLOAD_DEFAULTS = UploadOptions()
 
 
 class Objects(Verbs):
-    """What the manager does with single objects."""
+    """The manager's methods for single objects."""
 
     async def upload_file(
         self,
@@ -42,30 +42,28 @@ class Objects(Verbs):
         resume: bool = False,
         size: int | None = None,
     ) -> FileInfo:
-        """Store an object: whole, or not at all.
+        """Store an object completely, or not at all.
 
-        From `settings.transfer.multipart_threshold` bytes on, it goes in parallel parts; so does a source of unknown
-        size that is longer than one part. A stream whose size is known (`size`, a `Download`, an open file) is held in
-        memory below that threshold, and stored by one PUT. Without a content type in `options`, one is guessed from
-        the key.
+        From `settings.transfer.multipart_threshold` bytes, it is sent in parallel parts; so is a source of unknown size
+        that is longer than one part. A stream of known size (`size`, a `Download`, an open file) below that threshold
+        is read into memory and sent in one PUT. Without a content type in `options`, one is guessed from the key.
 
         Args:
-            source: bytes, a `pathlib.Path`, a file opened in binary mode (read from where it stands), an async
-                iterable of bytes, or a `Download`, of this manager or another one: the way to copy between servers.
-                What is left of it is stored, with its content type, metadata and headers where `options` give none
-                (but without its tags), and it is closed. A `str` is refused: it could mean a path or a text.
-            resume: for a path that is sent in parts: go on with what an interrupted call has left at S3, after
-                checking it against the file, and leave what was sent for the next call if this one fails, too. Give
-                the same options again: those of the call that began the upload hold. `cleanup_uploads` removes what
-                nobody resumes.
-            size: the bytes that a file or an async iterable will give.
+            source: bytes, a `pathlib.Path`, a file opened in binary mode (read from its current position), an async
+                iterable of bytes, or a `Download` of any manager, to copy between servers: the rest of it is stored and
+                it is closed; its content type, metadata and headers, but not its tags, are kept unless `options` set
+                them. A `str` is refused: it could be a path or the content.
+            resume: for a path that is sent in parts: continue an interrupted upload, after checking its parts against
+                the file, and keep the parts if this call fails as well. Pass the same options again; those of the first
+                call apply. `cleanup_uploads` removes uploads that are never resumed.
+            size: the number of bytes that a file or an async iterable will return.
 
         Raises:
-            InvalidRequest: the bucket's name, the key, the source or an option cannot be used; nothing was sent.
+            InvalidRequest: the bucket, the key, the source or an option is not valid; nothing was sent.
             PreconditionFailed: `if_match` or `if_none_match` did not hold.
-            ObjectChanged: the file changed while it was being read, or a source gave another number of bytes than
-                `size`; nothing is stored.
-            OSError: the file cannot be read; nothing is stored.
+            ObjectChanged: the file changed while it was being read, or the source did not have `size` bytes; nothing
+                was stored.
+            OSError: the file cannot be read; nothing was stored.
         """
         engine = self._engine()
         check_target(bucket, key)
@@ -94,15 +92,15 @@ class Objects(Verbs):
     async def read_file(
         self, bucket: str, key: str, options: ReadOptions | None = None, *, refresh: bool = False
     ) -> bytes:
-        """The content of an object, its length and (where S3 has one of the whole object) its checksum verified.
+        """Return the content of an object, after verifying its length and, if S3 has one of all of it, its checksum.
 
         Args:
-            refresh: past what is remembered (see `CacheSettings.objects`).
+            refresh: bypass the cache (see `CacheSettings.objects`).
 
         Raises:
-            BucketNotFound, ObjectNotFound: there is no such bucket, or no such key in it.
-            ObjectArchived: it has to be restored from its archive class first.
-            IntegrityError: what came is not what is stored.
+            BucketNotFound, ObjectNotFound: the bucket or the key does not exist.
+            ObjectArchived: it must be restored from its archive class first.
+            IntegrityError: the content does not match the checksum or the length.
         """
         engine = self._engine()
         check_target(bucket, key)
@@ -125,18 +123,18 @@ class Objects(Verbs):
     async def get_file(
         self, bucket: str, key: str, options: ReadOptions | None = None, *, tags: bool = False
     ) -> FileContent:
-        """An object as a whole: its content, verified as by `read_file`, its metadata, and its tags if asked for.
+        """Return a whole object: its content, verified as in `read_file`, its metadata and, if requested, its tags.
 
-        In a bucket with versions, content and tags are those of one version. Without versions, tags can be changed
-        between the two requests, as S3 lets them be changed by themselves.
+        In a versioned bucket, content and tags belong to the same version. In other buckets, tags may change between
+        the two requests.
 
         Args:
-            tags: read the tags, too: one request more.
+            tags: also read the tags, with one more request.
 
         Raises:
-            BucketNotFound, ObjectNotFound: there is no such bucket, or no such key in it.
+            BucketNotFound, ObjectNotFound: the bucket or the key does not exist.
             ObjectChanged: the object was deleted before its tags were read.
-            IntegrityError: what came is not what is stored.
+            IntegrityError: the content does not match the checksum or the length.
         """
         engine = self._engine()
         check_target(bucket, key)
@@ -156,14 +154,14 @@ class Objects(Verbs):
             return FileContent(info, data, await tags_read_with(engine, bucket, key, pinned))
 
     def download_file(self, bucket: str, key: str, options: ReadOptions | None = None) -> Download:
-        """An object as a stream: `async with s3.download_file(...) as download: async for piece in download: ...`.
+        """Stream an object: `async with s3.download_file(...) as download: async for piece in download: ...`.
 
-        `options.timeout` covers all of it, the reader's own work too. Without one, the first answer has the manager's
-        deadline, and so has the waiting for the body, which gets a second more for each 64 KiB that came.
+        `options.timeout` covers everything, including the reader's own work. Without it, the manager's deadline applies
+        to the first response, and to the time spent waiting for the body, plus one second per 64 KiB received.
 
         Raises (when it is opened):
-            BucketNotFound, ObjectNotFound: there is no such bucket, or no such key in it.
-            ObjectArchived: it has to be restored from its archive class first.
+            BucketNotFound, ObjectNotFound: the bucket or the key does not exist.
+            ObjectArchived: it must be restored from its archive class first.
         """
         engine = self._engine()
         check_target(bucket, key)
@@ -172,17 +170,17 @@ class Objects(Verbs):
     async def download_to(
         self, bucket: str, key: str, path: str | os.PathLike[str], options: ReadOptions | None = None
     ) -> FileInfo:
-        """Read an object into a file, large ones in parallel ranges.
+        """Download an object to a file; large ones in parallel ranges.
 
-        The file appears, or is replaced, in one step once it is whole and on disk; a failure or a cancellation leaves
-        what was there, and nothing else. Where S3 has a checksum of the whole object, it is verified first: a CRC
-        while the ranges come, a SHA of an object of several ranges by reading the file once more.
+        The file is created or replaced atomically, when it is complete and on disk; a failure or a cancellation leaves
+        the old file and nothing else. If S3 has a checksum of the whole object, it is verified first: a CRC while the
+        ranges arrive, a SHA of several ranges by reading the file again.
 
         Raises:
-            BucketNotFound, ObjectNotFound: there is no such bucket, or no such key in it.
+            BucketNotFound, ObjectNotFound: the bucket or the key does not exist.
             ObjectChanged: the object was replaced while it was being read.
-            IntegrityError: what came is not what S3's checksum of the whole object says.
-            OSError: the file cannot be written; where its folder is missing, nothing is sent.
+            IntegrityError: the content does not match S3's checksum of the whole object.
+            OSError: the file cannot be written; if its folder is missing, nothing was sent.
         """
         engine = self._engine()
         check_target(bucket, key)
@@ -191,13 +189,13 @@ class Objects(Verbs):
     async def head_file(
         self, bucket: str, key: str, options: ReadOptions | None = None, *, refresh: bool = False
     ) -> FileInfo:
-        """What S3 says of an object, without its content.
+        """Return information about an object, without its content.
 
         Args:
-            refresh: past what is remembered (see `CacheSettings.objects`).
+            refresh: bypass the cache (see `CacheSettings.objects`).
 
         Raises:
-            BucketNotFound, ObjectNotFound: there is no such bucket, or no such key in it.
+            BucketNotFound, ObjectNotFound: the bucket or the key does not exist.
         """
         engine = self._engine()
         check_target(bucket, key)
@@ -216,19 +214,19 @@ class Objects(Verbs):
         )
 
     async def file_exists(self, bucket: str, key: str, options: ReadOptions | None = None) -> bool:
-        """Whether there is such an object. A missing bucket has none; a 403 is an error, never False."""
+        """Return whether the object exists. It does not if the bucket is missing; a 403 is an error, never False."""
         engine = self._engine()
         check_target(bucket, key)
         return await exists(engine, bucket, key, options or READ_DEFAULTS)
 
     async def get_file_tags(self, bucket: str, key: str, options: ReadOptions | None = None) -> dict[str, str]:
-        """The tags of an object, or of one version of it.
+        """Return the tags of an object, or of one of its versions.
 
         Args:
-            options: `version_id`, `requester_pays`, `expected_bucket_owner` and `timeout` count.
+            options: only `version_id`, `requester_pays`, `expected_bucket_owner` and `timeout` are used.
 
         Raises:
-            BucketNotFound, ObjectNotFound: there is no such bucket, or no such key in it.
+            BucketNotFound, ObjectNotFound: the bucket or the key does not exist.
             AccessDenied: the credentials may not read tags (s3:GetObjectTagging).
         """
         engine = self._engine()
@@ -236,11 +234,11 @@ class Objects(Verbs):
         return await read_tags(engine, bucket, key, options or READ_DEFAULTS)
 
     async def delete_file(self, bucket: str, key: str, options: DeleteOptions | None = None) -> DeleteOutcome:
-        """Delete an object, or one version of it. S3 does not mind if there is none.
+        """Delete an object, or one of its versions. It is not an error if the object does not exist.
 
         Raises:
-            BucketNotFound: there is no such bucket.
-            AccessDenied: the credentials may not, or the version is locked.
+            BucketNotFound: the bucket does not exist.
+            AccessDenied: the credentials do not allow it, or the version is locked.
         """
         engine = self._engine()
         check_target(bucket, key)
@@ -258,17 +256,17 @@ class Objects(Verbs):
         key: str,
         options: CopyOptions | None = None,
     ) -> FileInfo:
-        """Copy an object inside S3: its content, content type, headers, metadata and tags.
+        """Copy an object within S3: its content, content type, headers, metadata and tags.
 
-        What S3 does not copy in one request (more than 5 GiB) is copied in parallel parts.
+        Objects that S3 cannot copy in one request (more than 5 GiB) are copied in parallel parts.
 
         Returns:
-            The copy, as far as S3 describes it: its ETag and version; `size` is -1 where S3 does not say.
+            What S3 returns about the copy: its ETag and version; `size` is -1 if S3 does not return it.
 
         Raises:
             BucketNotFound, ObjectNotFound: the source, or the destination's bucket, does not exist.
             PreconditionFailed: a condition on the source or the destination did not hold.
-            ObjectChanged: a source that is copied in parts was replaced meanwhile; nothing is stored.
+            ObjectChanged: the source was replaced while it was copied in parts; nothing was stored.
         """
         engine = self._engine()
         check_target(source_bucket, source_key)
@@ -286,23 +284,23 @@ class Objects(Verbs):
         mfa: str | None = None,
         bypass_governance: bool = False,
     ) -> FileInfo:
-        """Copy an object inside S3, look whether the copy is there, then delete the source.
+        """Copy an object within S3, verify the copy, then delete the source.
 
-        The source is deleted only while it is what was copied (`If-Match`), so that a version written meanwhile stays.
-        In a versioned bucket it gets a delete marker; with `source_version_id`, that version is removed for good.
+        The source is deleted only if it has not changed since (`If-Match`), so a version written meanwhile is kept.
+        In a versioned bucket it gets a delete marker; with `source_version_id`, that version is deleted permanently.
 
         Args:
-            mfa: "serial code" of the MFA device, to remove a version where the bucket has MFA delete.
-            bypass_governance: remove a version in spite of a GOVERNANCE lock (needs the permission).
+            mfa: "serial code" of the MFA device, to delete a version if the bucket has MFA delete.
+            bypass_governance: delete a version despite a GOVERNANCE lock (requires the permission).
 
         Returns:
-            The object at its new place.
+            The moved object.
 
         Raises:
-            InvalidOption: both places are the same.
+            InvalidOption: source and destination are the same.
             BucketNotFound, ObjectNotFound: the source, or the destination's bucket, does not exist.
-            ObjectChanged: source or copy was replaced meanwhile; the source is still there.
-            IntegrityError: the copy is not what the source was; the source is still there.
+            ObjectChanged: the source or the copy was replaced meanwhile; the source still exists.
+            IntegrityError: the copy differs from the source; the source still exists.
         """
         engine = self._engine()
         check_target(source_bucket, source_key)
@@ -315,9 +313,9 @@ class Objects(Verbs):
     async def presign_download(
         self, bucket: str, key: str, expires_in: int = 3600, options: ReadOptions | None = None
     ) -> str:
-        """A URL from which anybody can GET the object for `expires_in` seconds (at most 7 days).
+        """Return a URL from which anybody can GET the object for `expires_in` seconds (at most 7 days).
 
-        It holds no longer than the credentials that sign it.
+        It expires no later than the credentials that sign it.
         """
         engine = self._engine()
         check_target(bucket, key)
@@ -327,9 +325,9 @@ class Objects(Verbs):
     async def presign_upload(
         self, bucket: str, key: str, expires_in: int = 3600, options: UploadOptions | None = None
     ) -> str:
-        """A URL to which anybody can PUT the object for `expires_in` seconds (at most 7 days).
+        """Return a URL to which anybody can PUT the object for `expires_in` seconds (at most 7 days).
 
-        Whoever uploads has to send the headers that `options` stand for, since they are signed.
+        The upload must send the headers for `options`, because they are signed.
         """
         engine = self._engine()
         check_target(bucket, key)

@@ -203,7 +203,7 @@ async def test_an_object_in_no_archive_class_needs_no_restore(
     await moto_buckets.create_bucket(bucket_name)
     await moto_clients.call("put_object", Bucket=bucket_name, Key="k", Body=b"x")
 
-    with pytest.raises(InvalidOption, match="no archive class"):
+    with pytest.raises(InvalidOption, match="not in an archive class"):
         await moto_buckets.restore_archived(bucket_name, "k")
 
 

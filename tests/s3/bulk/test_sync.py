@@ -255,7 +255,7 @@ async def test_links_and_devices_are_skipped_and_told(s3: MemoryManager, folder:
     assert report.skipped == {
         "link": "it is a symbolic link",
         "loop": "it is a symbolic link",
-        "pipe": "it is no regular file",
+        "pipe": "it is not a regular file",
     }
 
 

@@ -158,7 +158,7 @@ async def test_a_source_that_is_written_while_it_moves_is_left(
 
     await s3.upload_file(bucket, "from", b"content")
     monkeypatch.setattr(transport, "copy", overwriting)
-    with pytest.raises(ObjectChanged, match="the copy is there, and so is the new source"):
+    with pytest.raises(ObjectChanged, match="both the copy and the new source exist"):
         await s3.move_file(bucket, "from", bucket, "to")
 
     assert await s3.read_file(bucket, "from") == b"newer"
