@@ -78,7 +78,7 @@ async def test_a_linked_folder_is_refused(tmp_path: Path) -> None:
     put(tmp_path, {"in/a.yml": b"a", "in/rules/b.yml": b"b"})
     (tmp_path / "in" / "more").symlink_to("rules")
 
-    with pytest.raises(InvalidOption, match="no regular file"):
+    with pytest.raises(InvalidOption, match="not a regular file"):
         await read_directory(tmp_path / "in")
 
 
@@ -94,7 +94,7 @@ async def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     put(tmp_path, {"a.yml": b"a"})
     os.mkfifo(tmp_path / "b.yml")
 
-    with pytest.raises(InvalidOption, match="no regular file"):
+    with pytest.raises(InvalidOption, match="not a regular file"):
         await read_directory(tmp_path)
 
 

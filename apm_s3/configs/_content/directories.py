@@ -197,7 +197,7 @@ def _read_file(path: Path, root: Path, limit: int) -> bytes:
         raise InvalidOption(f"'{path}' cannot be read: {exc.strerror}", hint="check its permissions") from exc
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise InvalidOption(f"'{path}' is no regular file", hint="take it out, or link to the file itself")
+        raise InvalidOption(f"'{path}' is not a regular file", hint="remove it, or link to the file itself")
     with os.fdopen(descriptor, "rb") as file:
         # One byte more than allowed: the file may grow while it is read.
         content = file.read(limit + 1)

@@ -175,7 +175,7 @@ async def test_a_folder_and_a_pipe_are_refused(s3: S3Manager, bucket: str, tmp_p
 
     with pytest.raises(IsADirectoryError):
         await s3.upload_file(bucket, "key", tmp_path)
-    with pytest.raises(InvalidOption, match="no regular file"):
+    with pytest.raises(InvalidOption, match="not a regular file"):
         await s3.upload_file(bucket, "key", tmp_path / "pipe")
 
 
