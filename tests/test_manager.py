@@ -50,7 +50,7 @@ async def test_a_closed_manager_is_not_opened_again(moto: Server) -> None:
     s3 = await make_manager(moto).open()
     await s3.aclose()
 
-    with pytest.raises(ManagerClosed, match="Make a new one"):
+    with pytest.raises(ManagerClosed, match="Create a new one"):
         await s3.open()
 
 

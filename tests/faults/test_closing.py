@@ -59,7 +59,7 @@ async def test_whoever_waits_for_the_rest_of_a_body_is_told_of_the_close(
         for _ in range(1000):
             await asyncio.sleep(0)
 
-    with pytest.raises(ManagerClosed, match="under way"):
+    with pytest.raises(ManagerClosed, match="closed during the call"):
         await asyncio.wait_for(reading, 10)
     assert list(tmp_path.iterdir()) == []
     await asyncio.wait_for(faulty.until_disconnected(), 10)

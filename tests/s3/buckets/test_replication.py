@@ -214,7 +214,7 @@ async def test_a_restore_of_what_is_not_there_or_for_no_days_is_refused(
 
     with pytest.raises(ObjectNotFound):
         await moto_buckets.restore_archived(bucket_name, "k")
-    with pytest.raises(InvalidOption, match="0 days"):
+    with pytest.raises(InvalidOption, match="days is 0"):
         await moto_buckets.restore_archived(bucket_name, "k", days=0)
 
 

@@ -99,7 +99,7 @@ async def test_a_stream_of_text_leaves_nothing(s3: S3Manager, bucket: str) -> No
         yield CONTENT
         yield "text"
 
-    with pytest.raises(InvalidOption, match="gave str instead of bytes"):
+    with pytest.raises(InvalidOption, match="returned str instead of bytes"):
         await s3.upload_file(bucket, "key", text())
 
     assert await open_uploads(s3, bucket) == 0

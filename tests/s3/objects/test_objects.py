@@ -69,7 +69,7 @@ async def test_an_empty_object_comes_back(s3: S3Manager, bucket: str) -> None:
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("text", "a path or a text"),
+        ("text", "a path or the content"),
         (io.StringIO("text"), "binary mode"),
         (42, "int cannot be uploaded"),
         ([b"a", b"b"], "list cannot be uploaded"),
