@@ -282,7 +282,9 @@ class CommitOutcome(StrEnum):
     """How a write ended.
 
     WON: it was committed. LOST: it was not and never will be. PENDING: neither yet, ask again.
-    EXPIRED: no trace of it is left that could tell (history was pruned since).
+    EXPIRED: there is no trace of it that could tell: it was pruned since; or it would have made no release, as
+    `mark_good` and `freeze` do not, and was not committed until now. Such a call can be repeated under the same write
+    id: it is committed once at most.
     """
 
     WON = "won"

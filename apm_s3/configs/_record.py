@@ -54,7 +54,7 @@ class LogEntry:
         oldest: likewise, the oldest revision that is kept.
         settings: the names of the settings that changed.
         source_environment, source_bucket: what a deploy or a restore took its content from.
-        sources: by tool, the revision whose content was taken.
+        sources: by tool, the revision whose content was taken, or that was marked.
         backup: the key of the backup that was restored.
         plan: the hash of the plan that was carried out.
         previous: the hash of the entry before this one; None for the first one.
@@ -83,7 +83,12 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """What a writer says about its commit; the rest of the entry follows from the documents before and after."""
+    """What a writer says about its commit; the rest of the entry follows from the documents before and after.
+
+    Attributes:
+        sources: of a deploy or a restore, see `LogEntry`; of a mark, the revision that is marked.
+        request: the hash of what was asked for, where the caller made the write id of a change without a release.
+    """
 
     action: LogAction
     author: str | None = None
@@ -94,6 +99,7 @@ class Note:
     sources: Mapping[str, int] = field(default_factory=_nothing)
     backup: str | None = None
     plan: str | None = None
+    request: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

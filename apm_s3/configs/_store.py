@@ -45,6 +45,7 @@ from apm_s3.configs._protocol.outcome import find_outcome
 from apm_s3.configs._protocol.probe import Probe
 from apm_s3.configs._protocol.publish import Publisher
 from apm_s3.configs._protocol.reader import Reader
+from apm_s3.configs._protocol.repeated import request_hash
 from apm_s3.configs._record import LogEntry, Note
 from apm_s3.configs._settings import EnvironmentSettings, SettingsChange, check_rule_names
 from apm_s3.configs._views import Views, compare
@@ -100,7 +101,7 @@ class ConfigStore:
         self._restorer = Restorer(self._objects, self.prefix, self._reader, self._publisher, self._views, self._backups)
         self._collector = Collector(self._objects, seen_now, self._committer)
         self._checker = Checker(self._objects, seen_now)
-        self._repairer = Repairer(self._objects, seen_now, self._checker, self._live, self._backups)
+        self._repairer = Repairer(self._objects, seen_now, self._checker, self._live, self._backups, self._afterwards)
         self._status = StatusReader(self._objects, self._reader, self._backups)
         self._watches = Watches(self._objects, self._reader)
         self._side = Side(self.bucket, prefix, self._reader, self._publisher)
@@ -535,6 +536,7 @@ class ConfigStore:
         message: str = "",
         create: bool = False,
         timeout: float | None = None,
+        write_id: str | None = None,
     ) -> None:
         """Set what an environment expects of changes, from the next one on; a write that is under way meets it, too.
 
@@ -543,16 +545,22 @@ class ConfigStore:
                 set meanwhile is lost: `lambda old: replace(old, require_author=True)`.
             author, message: kept in the log.
             create: the environment may not exist yet.
-            timeout: seconds for the change, as for `upload`.
+            timeout, write_id: see `mark_good`. Two functions under one id are not told apart.
 
         Raises:
-            InvalidRequest: settings that cannot be.
+            InvalidRequest: settings that cannot be, or another write has the write id.
             ConfigNotFound: there is no such environment.
             EnvironmentFrozen: nothing was changed.
             CommitUnknown: it is not known whether they were set; do it again.
         """
         return await self._writer.set_settings(
-            environment, settings, author=author, message=message, create=create, timeout=timeout
+            environment,
+            settings,
+            author=author,
+            message=message,
+            create=create,
+            timeout=timeout,
+            write_id=write_id,
         )
 
     async def mark_good(
@@ -564,49 +572,71 @@ class ConfigStore:
         author: str | None = None,
         message: str = "",
         timeout: float | None = None,
+        write_id: str | None = None,
     ) -> Release:
         """Mark a revision, by default the current one, as the last known good one. It is kept for ever.
+
+        Cancelled before the commit begins, nothing is changed. Cancelled later, the call waits for the commit, 10
+        seconds at most; it is brought to its end in the background, and closing the manager waits for it.
 
         Args:
             author, message: kept in the log.
             timeout: seconds for the change, as for `upload`.
+            write_id: one that the caller made with `new_write_id`, and keeps. Called again with it, the same call
+                returns the first one's result and commits nothing; another one is refused. The log tells which it was:
+                the last 64 commits cost nothing, each 64 before those one request.
 
         Raises:
             ConfigNotFound: there is no such revision (any more).
+            InvalidOption: another write has the write id.
             CommitUnknown: it is not known whether it was marked; do it again.
         """
         return await self._writer.mark_good(
-            tool, environment, revision, author=author, message=message, timeout=timeout
+            tool, environment, revision, author=author, message=message, timeout=timeout, write_id=write_id
         )
 
     async def freeze(
-        self, environment: str, reason: str, *, author: str | None = None, timeout: float | None = None
+        self,
+        environment: str,
+        reason: str,
+        *,
+        author: str | None = None,
+        timeout: float | None = None,
+        write_id: str | None = None,
     ) -> None:
         """Let an environment take no change until it is thawed, whoever tries. Frozen again, the new reason counts.
 
         The log keeps the reason and the author when the environment is thawed.
-        Marks, backups and reads go on; a collection does not. `timeout` is as for `upload`.
+        Marks, backups and reads go on; a collection does not. Time, id and cancellation are as for `mark_good`.
 
         Raises:
             ConfigNotFound: there is no such environment.
+            InvalidOption: another write has the write id.
             CommitUnknown: it is not known whether it is frozen; do it again.
         """
-        return await self._writer.freeze(environment, reason, author=author, timeout=timeout)
+        return await self._writer.freeze(environment, reason, author=author, timeout=timeout, write_id=write_id)
 
     async def thaw(
-        self, environment: str, *, author: str | None = None, message: str = "", timeout: float | None = None
+        self,
+        environment: str,
+        *,
+        author: str | None = None,
+        message: str = "",
+        timeout: float | None = None,
+        write_id: str | None = None,
     ) -> None:
         """Let an environment take changes again.
 
         Args:
             author, message: kept in the log.
-            timeout: seconds for the change, as for `upload`.
+            timeout, write_id: see `mark_good`, also for what cancellation means.
 
         Raises:
             ConfigNotFound: there is no such environment.
+            InvalidOption: another write has the write id.
             CommitUnknown: it is not known whether it is thawed; do it again.
         """
-        return await self._writer.thaw(environment, author=author, message=message, timeout=timeout)
+        return await self._writer.thaw(environment, author=author, message=message, timeout=timeout, write_id=write_id)
 
     # Deploys ---------------------------------------------------------------------------------------------------------
 
@@ -941,8 +971,13 @@ class ConfigStore:
         author: str | None = None,
         message: str = "",
         dry_run: bool = False,
+        timeout: float | None = None,
+        write_id: str | None = None,
     ) -> GarbageReport:
         """Delete old revisions, the old part of the log, and what writes and backups left that were cut short.
+
+        First, one commit says what is given up; then it is deleted. Cancelled before the commit, nothing is changed;
+        cancelled later, the commit is brought to its end, and the next collection deletes what this one left.
 
         Args:
             keep_revisions: the newest so many stay, and everything younger than `older_than`, and the one marked good.
@@ -952,20 +987,28 @@ class ConfigStore:
                 dozen, so that some stay longer.
             author, message: kept in the log.
             dry_run: only say what would be deleted; a frozen environment can be asked, too.
+            timeout: seconds for the whole call; without, it has no limit.
+            write_id: see `mark_good`. Called again with it, the same call commits nothing: it deletes what the first
+                one left, and reports that.
 
         Raises:
-            InvalidOption: less than one revision, less than 24 hours, or less than the environment's settings keep.
+            InvalidOption: less than one revision, less than 24 hours, or less than the environment's settings keep; or
+                another write has the write id.
             ConfigNotFound: there is no such environment.
             EnvironmentFrozen: nothing is given up while it is frozen.
             StoreDamaged: a release that is kept cannot be read; nothing was deleted.
             BatchError: some objects could not be deleted; the others are.
+            DeadlineExceeded: what was deleted stays deleted.
         """
         check_type("keep_revisions", keep_revisions, int, NoneType)
         check_type("older_than", older_than, timedelta, NoneType)
         check_type("keep_log", keep_log, timedelta, NoneType)
-        note = Note(action="collect", author=author, message=check_log_notes(author, message))
         wanted = WantedRetention(keep_revisions, older_than, keep_log)
-        return await self._collector.collect(check_environment(environment), wanted, note, dry_run=dry_run)
+        request = request_hash(write_id, wanted.to_dict())
+        note = Note(action="collect", author=author, message=check_log_notes(author, message), request=request)
+        return await self._collector.collect(
+            check_environment(environment), wanted, note, dry_run=dry_run, timeout=timeout, write_id=write_id
+        )
 
     async def fsck(self, environment: str) -> FsckReport:
         """Read and compare every document, blob and copy of an environment. Nothing is changed.
@@ -982,6 +1025,8 @@ class ConfigStore:
         choose: Mapping[str, str] | None = None,
         author: str | None = None,
         message: str = "",
+        timeout: float | None = None,
+        write_id: str | None = None,
     ) -> RepairReport:
         """Mend what `fsck` finds, and bring `live/` up to date. Harmless where nothing is wrong.
 
@@ -993,16 +1038,31 @@ class ConfigStore:
         Args:
             choose: by tool, the key of the release document whose files become a new revision, where that is asked.
             author, message: kept in the log; without a message, what was done.
+            timeout: seconds for the whole call; without, it has no limit.
+            write_id: see `mark_good`. Called again with it, the same call does not write the reference document again:
+                it brings `live/` up to date and checks. Where nothing had to be written, nothing keeps the id.
+
+        Cancelled, what was restored by then stays. The write of the reference document, and the refresh of `live/`, are
+        brought to their end; the caller waits for them, 10 seconds at most.
 
         Raises:
             StoreDamaged: a choice is needed; the message offers what there is, and says what was done.
-            InvalidOption: the environment's settings require an author; nothing was changed.
+            InvalidOption: the environment's settings require an author, or another write has the write id; nothing was
+                changed.
+            DeadlineExceeded: what was done by then stays.
             ConfigNotFound: there is no such environment or release.
             FormatTooNew: a later version of this library wrote it.
         """
         check_type("choose", choose, Mapping, NoneType)
         check_log_notes(author, message)
-        return await self._repairer.repair(check_environment(environment), choose or {}, author=author, message=message)
+        return await self._repairer.repair(
+            check_environment(environment),
+            choose or {},
+            author=author,
+            message=message,
+            timeout=timeout,
+            write_id=write_id,
+        )
 
     async def status(self, environment: str | None = None) -> tuple[ToolStatus, ...]:
         """Revision, age, author, drift, good mark and last backup of every tool, in one environment or in all.

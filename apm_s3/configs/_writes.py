@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from apm_s3._naming import check_environment, check_file_name
@@ -34,10 +34,13 @@ from apm_s3.configs._content.sources import (
 )
 from apm_s3.configs._models import FileEntry, Freeze, Origin, Release
 from apm_s3.configs._protocol.calls import Call
-from apm_s3.configs._protocol.changes import MarkGood, SetFreeze, SetSettings
+from apm_s3.configs._protocol.changes import Change, MarkGood, SetFreeze, SetSettings
 from apm_s3.configs._protocol.commit import Committer
+from apm_s3.configs._protocol.log import read_entry
 from apm_s3.configs._protocol.publish import Beside, Draft, Make, Publisher
 from apm_s3.configs._protocol.reader import Reader
+from apm_s3.configs._protocol.repeated import request_hash
+from apm_s3.configs._protocol.settings import encode_settings
 from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.configs._record import Note
 from apm_s3.configs._settings import LAX, EnvironmentSettings, SettingsChange, check_rule_names
@@ -323,18 +326,23 @@ class Writer:
         message: str = "",
         create: bool = False,
         timeout: float | None = None,
+        write_id: str | None = None,
     ) -> None:
         check_environment(environment)
-        note = Note(action="settings", author=author, message=check_log_notes(author, message))
         if isinstance(settings, EnvironmentSettings):
             settings.check()
         elif not callable(settings):
             raise InvalidOption(f"settings is a {type(settings).__name__}", hint="give EnvironmentSettings")
-        change = SetSettings(environment, settings)
-        async with self._committer.call(environment, timeout) as call:
-            if not create:
-                await self._reader.require(environment)
-            await self._committer.change(environment, lambda _: change, note, call=call)
+        # What a function makes of the settings depends on those it meets: two functions can not be told apart.
+        asked = encode_settings(settings) if isinstance(settings, EnvironmentSettings) else {"function": True}
+        request = request_hash(write_id, asked)
+        note = Note(action="settings", author=author, message=check_log_notes(author, message), request=request)
+
+        async def change(_: Snapshot) -> tuple[Change, Note]:
+            return SetSettings(environment, settings), note
+
+        async with self._committer.call(environment, timeout, write_id) as call:
+            await self._committer.change(environment, change, note, call=call, create=create)
 
     async def mark_good(
         self,
@@ -345,41 +353,68 @@ class Writer:
         author: str | None = None,
         message: str = "",
         timeout: float | None = None,
+        write_id: str | None = None,
     ) -> Release:
         check_tool(tool)
         check_environment(environment)
         check_revisions(revision=revision)
-        note = Note(action="mark_good", author=author, message=check_log_notes(author, message))
-        async with self._committer.call(environment, timeout) as call:
-            release = await self._views.wanted(tool, environment, revision)
+        request = request_hash(write_id, {"tool": tool, "revision": revision})
+        note = Note(action="mark_good", author=author, message=check_log_notes(author, message), request=request)
+        found: list[Release] = []
+
+        async def mark(begun: Snapshot) -> tuple[Change, Note]:
+            found[:] = [await self._views.find(begun, tool, revision)]
+            [release] = found
             if release.ref is None:
                 raise AssertionError("a release that was read has a reference")
-            mark = MarkGood(environment, tool, release.ref)
-            await self._committer.change(environment, lambda _: mark, note, call=call)
-        return release
+            return MarkGood(environment, tool, release.ref), replace(note, sources={tool: release.revision})
+
+        async with self._committer.call(environment, timeout, write_id) as call:
+            await self._committer.change(environment, mark, note, call=call)
+        marked = None if call.earlier is None else read_entry(call.earlier, environment).sources.get(tool)
+        if found and marked in (None, found[0].revision):
+            return found[0]
+        return await self._views.wanted(tool, environment, marked)
 
     async def freeze(
-        self, environment: str, reason: str, *, author: str | None = None, timeout: float | None = None
+        self,
+        environment: str,
+        reason: str,
+        *,
+        author: str | None = None,
+        timeout: float | None = None,
+        write_id: str | None = None,
     ) -> None:
         check_environment(environment)
         check_type("reason", reason, str)
         check_notes(author, "", reason)
-        note = Note(action="freeze", author=author, message=check_log_notes(author, reason))
+        request = request_hash(write_id, {"reason": reason})
+        note = Note(action="freeze", author=author, message=check_log_notes(author, reason), request=request)
 
-        def freeze(begun: Snapshot) -> SetFreeze:
-            return SetFreeze(Freeze(reason, author, datetime.fromtimestamp(begun.server_time, UTC)))
+        async def freeze(begun: Snapshot) -> tuple[Change, Note]:
+            return SetFreeze(Freeze(reason, author, datetime.fromtimestamp(begun.server_time, UTC))), note
 
-        async with self._committer.call(environment, timeout) as call:
-            await self._reader.require(environment)
+        async with self._committer.call(environment, timeout, write_id) as call:
             await self._committer.change(environment, freeze, note, call=call)
 
     async def thaw(
-        self, environment: str, *, author: str | None = None, message: str = "", timeout: float | None = None
+        self,
+        environment: str,
+        *,
+        author: str | None = None,
+        message: str = "",
+        timeout: float | None = None,
+        write_id: str | None = None,
     ) -> None:
-        note = Note(action="thaw", author=author, message=check_log_notes(author, message))
-        async with self._committer.call(check_environment(environment), timeout) as call:
-            await self._reader.require(environment)
-            await self._committer.change(environment, lambda _: SetFreeze(None), note, call=call)
+        check_environment(environment)
+        request = request_hash(write_id, {})
+        note = Note(action="thaw", author=author, message=check_log_notes(author, message), request=request)
+
+        async def thaw(_: Snapshot) -> tuple[Change, Note]:
+            return SetFreeze(None), note
+
+        async with self._committer.call(environment, timeout, write_id) as call:
+            await self._committer.change(environment, thaw, note, call=call)
 
 
 def _kept(

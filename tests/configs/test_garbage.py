@@ -168,11 +168,16 @@ async def test_limits_that_make_no_sense_are_refused(store: ConfigStore) -> None
         await store.collect_garbage("production", keep_revisions=1, older_than=timedelta(hours=23))
 
 
-async def test_a_write_whose_documents_were_collected_has_expired(store: ConfigStore, memory: MemoryObjects) -> None:
+async def test_the_log_tells_of_a_write_whose_documents_were_collected_until_it_is_collected_itself(
+    store: ConfigStore, memory: MemoryObjects
+) -> None:
     first = await store.upload("loki", "production", LOKI)
     await _revisions(store, 70)
     assert await store.outcome(first.write_id) is CommitOutcome.WON
     memory.now += 2 * DAY
     await store.collect_garbage("production", keep_revisions=2)
+    assert await store.outcome(first.write_id) is CommitOutcome.WON
+
+    await store.collect_garbage("production", keep_revisions=2, keep_log=timedelta(days=1))
 
     assert await store.outcome(first.write_id) is CommitOutcome.EXPIRED

@@ -27,7 +27,7 @@ def _forget_versions(memory: MemoryObjects) -> None:
     memory._state.history = {key: [stored] for key, stored in memory.objects.items()}
 
 
-async def _lose(memory: MemoryObjects, *keys: str) -> None:
+async def lose(memory: MemoryObjects, *keys: str) -> None:
     """Delete them for good, and whatever else still has their content."""
     hashes = {key.rpartition("/")[2][:64] for key in keys if "/blobs/" in key}
     copies = [key for key, (info, _) in memory.objects.items() if (info.metadata or {}).get(MARK) in hashes]
@@ -145,7 +145,7 @@ async def test_a_release_whose_blob_is_lost_for_good_is_given_up_for_another(
 ) -> None:
     await _two(store)
     first, second = (await store.history("loki", "production"))[::-1]
-    await _lose(memory, _blob(second))
+    await lose(memory, _blob(second))
     with pytest.raises(StoreDamaged):
         await store.download("loki", "production")
     assert first.ref is not None
@@ -176,7 +176,7 @@ async def test_the_good_mark_outlives_a_repair_that_takes_up_another_release(
     await store.mark_good("loki", "production", 1)
     second, first = await store.history("loki", "production")
     assert first.ref is not None
-    await _lose(memory, _blob(second))
+    await lose(memory, _blob(second))
 
     await store.repair("production", choose={"loki": first.ref.key})
 
@@ -187,7 +187,7 @@ async def test_the_good_mark_outlives_a_repair_that_takes_up_another_release(
 async def test_a_good_mark_whose_release_is_lost_says_so(store: ConfigStore, memory: MemoryObjects) -> None:
     await _two(store)
     await store.mark_good("loki", "production", 1)
-    await _lose(memory, _blob((await store.history("loki", "production"))[1]))
+    await lose(memory, _blob((await store.history("loki", "production"))[1]))
 
     report = await store.repair("production")
 
@@ -201,7 +201,7 @@ async def test_a_lost_old_revision_costs_no_other_one_and_no_question(
     what: Callable[[Release], str], store: ConfigStore, memory: MemoryObjects
 ) -> None:
     made = await _many(store, 10)
-    await _lose(memory, what(made[2]))
+    await lose(memory, what(made[2]))
     await memory.delete(["live/production/loki/loki.yaml"])
     assert not (await store.fsck("production")).ok
 
@@ -245,7 +245,7 @@ async def test_every_revision_that_is_whole_is_kept_whichever_documents_are_lost
     lost: tuple[int, ...], store: ConfigStore, memory: MemoryObjects
 ) -> None:
     made = await _many(store, 10)
-    await _lose(memory, *(_document(made[number]) for number in lost))
+    await lose(memory, *(_document(made[number]) for number in lost))
 
     report = await store.repair("production")
 
@@ -266,7 +266,7 @@ async def test_a_shared_file_that_is_lost_marks_every_revision_that_has_it_in_a_
         await store.upload("loki", "production", f"{LOKI}# {number}\n")
     await store.upload("loki", "production", remove=["rules/a.yaml"])
     before = len(memory.objects[CURRENT][1])
-    await _lose(memory, _blob(first, "rules/a.yaml"))
+    await lose(memory, _blob(first, "rules/a.yaml"))
 
     report = await store.repair("production")
 
@@ -282,7 +282,7 @@ async def test_a_loser_is_not_taken_for_the_revision_before_a_lost_document(
     loser = _document(made[3]).replace(made[3].write_id, f"production.{'ab' * 10}")
     document = json.loads(memory.objects[_document(made[3])][1]) | {"write_id": f"production.{'ab' * 10}"}
     await memory.put(loser, json.dumps(document).encode())
-    await _lose(memory, _document(made[4]))
+    await lose(memory, _document(made[4]))
 
     report = await store.repair("production")
 
@@ -295,7 +295,7 @@ async def test_where_the_current_release_is_lost_the_choice_keeps_the_history(
     store: ConfigStore, memory: MemoryObjects
 ) -> None:
     made = await _many(store, 10)
-    await _lose(memory, _document(made[10]), _blob(made[4]))
+    await lose(memory, _document(made[10]), _blob(made[4]))
     with pytest.raises(StoreDamaged, match="choose"):
         await store.repair("production")
 
@@ -310,7 +310,7 @@ async def test_where_the_current_release_is_lost_the_choice_keeps_the_history(
 async def test_a_lost_reference_document_costs_no_revision(store: ConfigStore, memory: MemoryObjects) -> None:
     made = await _many(store, 6)
     await memory.delete([CURRENT])
-    await _lose(memory, _document(made[3]))
+    await lose(memory, _document(made[3]))
     with pytest.raises(StoreDamaged, match="choose"):
         await store.repair("production")
 
@@ -337,7 +337,7 @@ async def test_what_is_whole_is_healed_before_anything_is_asked(store: ConfigSto
     await _two(store)
     second, _ = await store.history("loki", "production")
     await memory.delete(["live/production/prometheus/prometheus.yml"])
-    await _lose(memory, _document(second))
+    await lose(memory, _document(second))
 
     with pytest.raises(StoreDamaged, match="live copies of prometheus were compared and refreshed"):
         await store.repair("production")
@@ -373,7 +373,7 @@ async def test_a_whole_bundle_uploaded_again_heals_the_current_release(
 ) -> None:
     await store.upload("loki", "production", LOKI)
     second = await store.upload("loki", "production", OTHER_LOKI)
-    await _lose(memory, _blob(second))
+    await lose(memory, _blob(second))
     with pytest.raises(StoreDamaged):
         await store.repair("production")
 
@@ -387,7 +387,7 @@ async def test_a_repair_goes_on_when_somebody_writes_meanwhile(
     store: ConfigStore, memory: MemoryObjects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = await _many(store, 4)
-    await _lose(memory, _document(made[2]))
+    await lose(memory, _document(made[2]))
     put = memory.put
 
     async def slower(key: str, body: bytes, **options: Any) -> Any:
@@ -408,7 +408,7 @@ async def test_a_collection_forgets_marks_of_what_it_gives_up_and_keeps_what_may
     store: ConfigStore, memory: MemoryObjects
 ) -> None:
     made = await _many(store, 6)
-    await _lose(memory, _document(made[2]))
+    await lose(memory, _document(made[2]))
     await memory.put(_document(made[5]), b"{")
     _forget_versions(memory)
     await store.repair("production")
@@ -518,7 +518,7 @@ async def test_a_repair_has_an_author_where_the_environment_requires_one(
     settings = EnvironmentSettings(require_author=True, require_message=True)
     await store.set_settings("production", settings, author="Ada", message="strict")
     blobs = (await store.history("loki", "production"))[1].files["loki.yaml"].blob
-    await _lose(memory, f"configs/production/loki/blobs/{blobs}")
+    await lose(memory, f"configs/production/loki/blobs/{blobs}")
     before = dict(memory.objects)
 
     with pytest.raises(InvalidOption, match="without author"):

@@ -16,6 +16,7 @@ from apm_s3.configs._backups.manifest import MANIFEST
 from apm_s3.configs._models import Current, Damage, Release, ToolState
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.archive import Archive
+from apm_s3.configs._protocol.calls import Call, within
 from apm_s3.configs._protocol.changes import check_thawed
 from apm_s3.configs._protocol.commit import Committer
 from apm_s3.configs._protocol.log import read_entry
@@ -91,6 +92,12 @@ class WantedRetention:
             )
         if self.log is not None and self.log < GRACE:
             raise InvalidOption("keep_log is at least 24 hours", hint="a year is what most audits ask for")
+
+    def to_dict(self) -> dict[str, float | None]:
+        """What was asked for, in numbers."""
+        times = {"older_than": self.younger_than, "keep_log": self.log}
+        seconds = {name: None if value is None else value.total_seconds() for name, value in times.items()}
+        return {"keep_revisions": self.revisions, **seconds}
 
     def under(self, settings: EnvironmentSettings) -> Retention:
         """What is spared where `settings` hold.
@@ -194,8 +201,26 @@ class Collector:
         self._committer = committer
         self._archive = Archive(objects, reader)
 
-    async def collect(self, environment: str, wanted: WantedRetention, note: Note, *, dry_run: bool) -> GarbageReport:
+    async def collect(
+        self,
+        environment: str,
+        wanted: WantedRetention,
+        note: Note,
+        *,
+        dry_run: bool,
+        timeout: float | None = None,
+        write_id: str | None = None,
+    ) -> GarbageReport:
         wanted.check()
+        if dry_run and write_id is not None:
+            raise InvalidOption("a dry run commits nothing: it takes no write_id", hint="leave it out")
+        call = self._committer.call(environment, write_id=write_id)
+        async with within(timeout, environment, "collected"):
+            return await self._collect(environment, wanted, note, call, dry_run=dry_run)
+
+    async def _collect(
+        self, environment: str, wanted: WantedRetention, note: Note, call: Call, *, dry_run: bool
+    ) -> GarbageReport:
 
         async def plan(snapshot: Snapshot) -> tuple[Snapshot, Retention, RaiseOldest]:
             if not dry_run:
@@ -203,14 +228,15 @@ class Collector:
             kept = wanted.under(snapshot.current.settings)
             return snapshot, kept, await self._plan(snapshot, kept)
 
-        def raise_oldest(begun: Snapshot) -> RaiseOldest:
+        async def raise_oldest(begun: Snapshot) -> tuple[RaiseOldest, Note]:
             if begun.current.settings != began.current.settings:
                 raise InvalidOption(f"the settings of '{environment}' have just changed", hint="collect once more")
-            return change
+            return change, note
 
         began, retention, change = await self._reader.settled(environment, plan)
         if not dry_run:
-            async with self._committer.call(environment) as call:
+            # Committed before under this write id, what was given up is decided: the rest of it is deleted.
+            async with call:
                 await self._committer.change(environment, raise_oldest, note, call=call)
 
         async def look(snapshot: Snapshot) -> tuple[Current, _Kept]:

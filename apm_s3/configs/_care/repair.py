@@ -12,22 +12,27 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-from apm_s3._tasks import run_all
+from apm_s3._tasks import outlived, run_all
 from apm_s3._tools import TOOLS
 from apm_s3.configs._backups.backups import Backups
 from apm_s3.configs._care.fsck import Checker, FsckReport, ToolCheck, newest_sequence
 from apm_s3.configs._care.healing import Healer
-from apm_s3.configs._care.history import Document, damages, proven_keys, trace
+from apm_s3.configs._care.history import Document
 from apm_s3.configs._care.log_care import LogCare
-from apm_s3.configs._models import Current, Damage, Origin, Release, ReleaseRef, ToolState
+from apm_s3.configs._care.marks import found_again, marks, told
+from apm_s3.configs._models import Current, Origin, Release, ReleaseRef, ToolState
 from apm_s3.configs._protocol import keys
 from apm_s3.configs._protocol.archive import Archive
 from apm_s3.configs._protocol.blobs import plan_blobs
+from apm_s3.configs._protocol.calls import Afterwards, check_write_id, within
+from apm_s3.configs._protocol.commit import CANCEL_GRACE
 from apm_s3.configs._protocol.documents import decode_current, encode_current, encode_release
 from apm_s3.configs._protocol.live import Live
 from apm_s3.configs._protocol.log import stamp
 from apm_s3.configs._protocol.objects import ObjectStore, server_time
 from apm_s3.configs._protocol.reader import PARALLEL, Gone, Reader
+from apm_s3.configs._protocol.repeated import check_same, request_hash, used
+from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.configs._record import Note
 from apm_s3.errors import (
     ApmS3Error,
@@ -91,36 +96,55 @@ class _Changed(Exception):
 class Repairer:
     """Mends what one store has."""
 
-    def __init__(self, objects: ObjectStore, reader: Reader, checker: Checker, live: Live, backups: Backups) -> None:
+    def __init__(
+        self,
+        objects: ObjectStore,
+        reader: Reader,
+        checker: Checker,
+        live: Live,
+        backups: Backups,
+        afterwards: Afterwards,
+    ) -> None:
         self._objects = objects
         self._reader = reader
         self._checker = checker
         self._live = live
         self._backups = backups
-        self._log = LogCare(Archive(objects, reader), reader)
+        self._afterwards = afterwards
+        self._archive = Archive(objects, reader)
+        self._log = LogCare(self._archive, reader)
 
     async def repair(
-        self, environment: str, choose: Mapping[str, str], *, author: str | None, message: str
+        self,
+        environment: str,
+        choose: Mapping[str, str],
+        *,
+        author: str | None,
+        message: str,
+        timeout: float | None = None,
+        write_id: str | None = None,
+    ) -> RepairReport:
+        check_write_id(write_id, environment)
+        request = request_hash(write_id, dict(choose))
+        note = Note(action="repair", author=author, message=message, request=request)
+        async with within(timeout, environment, "repaired"):
+            return await self._repair(environment, choose, note, write_id)
+
+    async def _repair(
+        self, environment: str, choose: Mapping[str, str], note: Note, write_id: str | None
     ) -> RepairReport:
         actions: list[str] = []
         for _ in range(_TRIES):
             found = await self._find(environment)
-            if found.wanted is not None:
-                # Where no message is given, the log tells what was done.
-                found.wanted.settings.check_note(environment, author, message or "repair")
-            actions += await self._heal(environment, found.wanted)
-            checks = await self._check(environment, found.wanted)
-            if any(check.findings for check in checks.values()) and await self._has_moved(environment, found):
-                continue  # what looks like damage may be what others are writing
-            work = _Work(environment, keys.new_write_id(environment), found, checks)
+            work = _Work(environment, write_id or keys.new_write_id(environment), found, {})
             try:
-                await self._decide(work, choose)
-                note = Note(action="repair", author=author, message=message)
-                await self._write(work, note, actions)
+                if write_id is not None and await self._made_before(work, note):
+                    actions.append("the reference document was written before, under this write id")
+                    actions += await self._refresh(work)
+                elif not await self._try(work, choose, note, actions):
+                    continue  # what looks like damage may be what others are writing
             except _Changed:
                 continue
-            actions += work.actions
-            actions += await self._refresh(work)
             if work.undecided:
                 raise await self._question(work, actions)
             return RepairReport(environment, tuple(actions), await self._checker.check(environment))
@@ -129,6 +153,48 @@ class Repairer:
             environment=environment,
             hint="others are at work on it: freeze it meanwhile",
         )
+
+    async def _try(self, work: _Work, choose: Mapping[str, str], note: Note, actions: list[str]) -> bool:
+        """One try; False where it has to be begun again."""
+        environment, found = work.environment, work.found
+        if found.wanted is not None:
+            # Where no message is given, the log tells what was done.
+            found.wanted.settings.check_note(environment, note.author, note.message or "repair")
+        actions += await self._heal(environment, found.wanted)
+        work.checks = await self._check(environment, found.wanted)
+        if any(check.findings for check in work.checks.values()) and await self._has_moved(environment, found):
+            return False
+        await self._decide(work, choose)
+        # Cancelled from here on, the caller would not know whether it was written, and `live/` would stay behind.
+        await outlived(self._afterwards.start(self._carry_out(work, note, actions)), CANCEL_GRACE)
+        return True
+
+    async def _made_before(self, work: _Work, note: Note) -> bool:
+        """Whether the caller's own write id has made this repair before.
+
+        Raises:
+            InvalidOption: it has made something else, or what it made was lost again.
+            _Changed: it was made just now.
+        """
+        environment, found = work.environment, work.found
+        if found.wanted is None:
+            return False
+        entry = None
+        with suppress(Gone):
+            entry = await self._archive.find(Snapshot(environment, found.wanted, "", found.now, 0.0), work.write_id)
+        if entry is None and work.write_id not in found.wanted.writers:
+            return False
+        check_same(entry, note, work.write_id, environment)
+        if found.present == found.wanted:
+            return True
+        if await self._has_moved(environment, found):
+            raise _Changed
+        raise used(work.write_id, environment)
+
+    async def _carry_out(self, work: _Work, note: Note, actions: list[str]) -> None:
+        await self._write(work, note, actions)
+        actions += work.actions
+        actions += await self._refresh(work)
 
     async def _has_moved(self, environment: str, found: _Found) -> bool:
         try:
@@ -154,7 +220,7 @@ class Repairer:
             if state is None and not (check.documents if wanted is None else check.others.ahead):
                 continue
             if state is not None:
-                state = work.tools[tool] = replace(state, damaged=_marks(state, check))
+                state = work.tools[tool] = replace(state, damaged=marks(state, check))
                 if check.is_whole(state.release) and not check.others.ahead:
                     continue
             if tool not in choose:
@@ -168,7 +234,7 @@ class Repairer:
         documents = work.checks[tool].documents
         chosen = await self._chosen(work.environment, tool, key)
         if state is None or work.checks[tool].others.ahead:
-            state = _found_again(state, chosen, documents)
+            state = found_again(state, chosen, documents)
         revision = max([state.release.revision, *(each.revision for each in documents.values())]) + 1
         plan = plan_blobs(chosen.files, None, work.write_id)
         folder = keys.blobs(work.environment, tool)
@@ -187,7 +253,10 @@ class Repairer:
             files=plan.entries,
         )
         document, body = keys.release(work.environment, tool, revision, work.write_id), encode_release(release)
-        await self._objects.put(document, body, create=True, content_type="application/json")
+        try:
+            await self._objects.put(document, body, create=True, content_type="application/json")
+        except PreconditionFailed as exc:
+            raise _Changed from exc  # by another call with the same write id
         ref = ReleaseRef(revision, document, hashlib.sha256(body).hexdigest())
         return replace(state, release=ref, parent=state.release)
 
@@ -287,15 +356,15 @@ class Repairer:
         work.actions += healed
         if wanted == found.present:
             return
-        work.actions += [f"{tool}: {_told(state.damaged)}" for tool, state in _newly_marked(work)]
-        told = note.message or "; ".join([*done, *work.actions])[:_TOLD]
+        work.actions += [f"{tool}: {told(state.damaged)}" for tool, state in _newly_marked(work)]
+        said = note.message or "; ".join([*done, *work.actions])[:_TOLD]
         # A higher sequence and an id of its own: fresh bytes, so that no ETag that a writer still holds comes back.
         stamped = stamp(
             before,
             wanted,
             write_id=work.write_id,
             home=self._objects.bucket,
-            note=replace(note, message=told),
+            note=replace(note, message=said),
             at=found.now,
         )
         key = keys.current(environment)
@@ -348,32 +417,6 @@ class Repairer:
         return actions
 
 
-def _marks(state: ToolState, check: ToolCheck) -> tuple[Damage, ...]:
-    """What the reference document has to say of a tool's damage."""
-    marks = damages(check.history, check.without_files)
-    good = state.good
-    if good is None or good.revision >= state.oldest or check.release(good) is not None:
-        return marks
-    # Older than everything else that is kept.
-    return Damage(good.revision, good.revision, "documents"), *marks
-
-
-def _found_again(state: ToolState | None, chosen: Release, documents: Mapping[str, Document]) -> ToolState:
-    """The state of a tool whose last commits the reference document has lost, or all: what is certain is kept.
-
-    Where all are lost, nothing says any more which revisions were kept: as far as the chain of parents reaches.
-    """
-    proven = proven_keys(documents)
-    refs = [each.release.ref for key, each in documents.items() if key in proven and each.release is not None]
-    refs += [chosen.ref, None if state is None else state.release]
-    newest = max((ref for ref in refs if ref is not None), key=lambda ref: (ref.revision, ref == chosen.ref))
-    if state is not None:
-        state = replace(state, release=newest)
-        return replace(state, damaged=damages(trace(state, documents), ()))
-    history = trace(ToolState(newest), documents, certain=True)
-    return ToolState(newest, oldest=history.oldest, damaged=damages(history, ()))
-
-
 def _newly_marked(work: _Work) -> list[tuple[str, ToolState]]:
     before = {} if work.found.present is None else work.found.present.tools
     return [
@@ -381,8 +424,3 @@ def _newly_marked(work: _Work) -> list[tuple[str, ToolState]]:
         for tool, state in work.tools.items()
         if state.damaged and (tool not in before or before[tool].damaged != state.damaged)
     ]
-
-
-def _told(damaged: tuple[Damage, ...]) -> str:
-    runs = [f"{each.first}" if each.first == each.last else f"{each.first} to {each.last}" for each in damaged]
-    return f"marked as damaged: revision {', '.join(runs)}"

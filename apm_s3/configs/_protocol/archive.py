@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 
 from apm_s3._tasks import run_all
@@ -113,6 +113,21 @@ class Archive:
         except (ObjectNotFound, StoreDamaged):
             return None
 
+    async def find(self, snapshot: Snapshot, write_id: str) -> RawEntry | None:
+        """The entry of a write; None where it was not committed, or its entry is not kept any more.
+
+        Raises:
+            Gone: a part is not there, or its bytes are others.
+        """
+        found = _find(snapshot.current.log.entries, write_id)
+        if found is not None:
+            return found
+        async with aclosing(self.parts(snapshot)) as parts:
+            async for part in parts:
+                if (found := _find(part.entries, write_id)) is not None:
+                    return found
+        return None
+
     async def newest(
         self,
         snapshot: Snapshot,
@@ -151,3 +166,7 @@ class Archive:
         if broken:
             raise StoreDamaged(f"the log of '{snapshot.environment}' is damaged: {broken[0]}")
         return [entry for entry in found[:limit] if not is_older(entry)]
+
+
+def _find(entries: Sequence[RawEntry], write_id: str) -> RawEntry | None:
+    return next((entry for entry in reversed(entries) if entry["id"] == write_id), None)

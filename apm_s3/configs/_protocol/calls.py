@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from apm_s3.configs._protocol import keys
+from apm_s3.configs._record import RawEntry
 from apm_s3.errors import DeadlineExceeded, InvalidOption
 from apm_s3.settings import SLOWEST_RATE
 
@@ -18,6 +20,19 @@ log = logging.getLogger(__name__)
 
 CLEAN_UP = 10.0
 """Seconds that a refusal waits at most until nothing is left of what was begun for the write."""
+
+
+def check_write_id(write_id: str | None, environment: str) -> None:
+    """Refuse what is no write id of the environment.
+
+    Raises:
+        InvalidOption: it is none.
+    """
+    if write_id is not None and not keys.is_write_id(write_id, environment):
+        raise InvalidOption(
+            f"{write_id[:120]!r} is no write id for '{environment}'",
+            hint=f"make one with new_write_id({environment!r}): the environment, a dot and 20 hexadecimal digits",
+        )
 
 
 class Call:
@@ -34,6 +49,8 @@ class Call:
 
     Attributes:
         deadline: by the event loop's clock.
+        earlier: the entry of the log, where a change without a release was made under the call's write id, be it by
+            another call.
     """
 
     def __init__(
@@ -45,16 +62,13 @@ class Call:
         write_id: str | None,
         clean_up: Callable[[float], Awaitable[None]],
     ) -> None:
-        if write_id is not None and not keys.is_write_id(write_id, environment):
-            raise InvalidOption(
-                f"{write_id[:120]!r} is no write id for '{environment}'",
-                hint=f"make one with new_write_id({environment!r}): the environment, a dot and 20 hexadecimal digits",
-            )
+        check_write_id(write_id, environment)
         if timeout is not None and not timeout > 0:
             raise InvalidOption("timeout is not more than 0 seconds", hint="leave it out for the store's own")
         self.environment: str = environment
         self.write_id: str | None = write_id
         self.deadline: float = 0.0
+        self.earlier: RawEntry | None = None
         self._seconds = default if timeout is None else timeout
         self._grows = timeout is None
         self._clean_up = clean_up
@@ -98,6 +112,30 @@ class Call:
     def left(self) -> float:
         """Seconds until the deadline; 0 when it has passed."""
         return max(0.0, self.deadline - asyncio.get_running_loop().time())
+
+
+@asynccontextmanager
+async def within(timeout: float | None, environment: str, done: str) -> AsyncIterator[None]:
+    """A deadline for work of several steps, each of which may be repeated; None: no limit.
+
+    Raises:
+        DeadlineExceeded: it has passed. What was done stays done.
+        InvalidOption: a timeout that cannot be.
+    """
+    if timeout is None:
+        yield
+        return
+    if not timeout > 0:
+        raise InvalidOption("timeout is not more than 0 seconds", hint="leave it out for no limit")
+    try:
+        async with asyncio.timeout(timeout):
+            yield
+    except TimeoutError as exc:
+        raise DeadlineExceeded(
+            f"'{environment}' was not {done} within {timeout:g} s; what was done by then stays",
+            operation="commit",
+            hint="make the call again, or give it more time with timeout=",
+        ) from exc
 
 
 class Afterwards:

@@ -15,12 +15,10 @@ Whoever writes follows these rules, and only together they hold:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from apm_s3._backoff import Backoff
 from apm_s3._tasks import outlived
 from apm_s3.configs._models import Current, Release
 from apm_s3.configs._protocol import keys
@@ -28,32 +26,19 @@ from apm_s3.configs._protocol.archive import Archive
 from apm_s3.configs._protocol.calls import Afterwards, Call
 from apm_s3.configs._protocol.changes import Change
 from apm_s3.configs._protocol.documents import encode_current
-from apm_s3.configs._protocol.log import MUST_STORE, LogPart, ring_overrun, stamp, with_part
+from apm_s3.configs._protocol.log import LogPart, stamp
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.probe import Probe
-from apm_s3.configs._protocol.reader import Gone, Reader
+from apm_s3.configs._protocol.reader import Reader
+from apm_s3.configs._protocol.repeated import check_same
 from apm_s3.configs._protocol.snapshots import Snapshot
-from apm_s3.configs._record import Note
+from apm_s3.configs._protocol.write import WindowClosed, Write
+from apm_s3.configs._record import Note, RawEntry
 from apm_s3.errors import (
-    AccessDenied,
-    ApmS3Error,
-    BucketNotFound,
-    CommitUnknown,
     DeadlineExceeded,
-    FormatTooNew,
-    NotFound,
     PreconditionFailed,
-    S3Error,
-    StoreDamaged,
-    TransportError,
     UsageError,
 )
-
-WINDOW = 15 * 60.0
-"""Seconds within which a write id is sent, and after which a write that was not seen can be ruled out."""
-
-SKEW = 60.0
-"""Seconds that a writer keeps clear of the end of its window: `Date` has whole seconds, and servers' clocks differ."""
 
 RESTARTS = 3
 """Times that a write which outlasts its window is begun again."""
@@ -61,22 +46,11 @@ RESTARTS = 3
 CANCEL_GRACE = 10.0
 """Seconds that a cancelled caller waits at most until its commit has ended."""
 
-_LAST_CHANCE = 0.5
-"""Seconds that a request gets at least when an earlier one has not been answered: it may bring the verdict."""
-
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
-"""Seconds. These are no retries of a request, which the store beneath has made already: see `_Write`."""
-
 
 T = TypeVar("T")
 
-
-class WindowClosed(Exception):
-    """The write took too long. Nothing of it is under way: it can begin again under a new write id."""
-
-
-class SettingsMoved(WindowClosed):
-    """The environment has other settings now, which the change may not meet. Nothing of it is under way."""
+MakeChange = Callable[[Snapshot], Awaitable[tuple[Change, Note]]]
+"""A change of the document alone, made for the document as it is."""
 
 
 class Committer:
@@ -204,29 +178,59 @@ class Committer:
         async with self._turn(begun.environment) as waited:
             call.commit_begins()
             chosen = call.write_id is not None
-            write = _Write(
+            write = Write(
                 self._objects, self._reader, self._archive, begun, change, write_id, note, releases, call.deadline,
                 part, chosen=chosen,
             )  # fmt: skip
 
             async def run() -> asyncio.Task[T] | None:
                 await write.run(stale=waited)
+                call.earlier = write.entry
                 return None if then is None else self._afterwards.start(then())
 
             # Cancelled, a request on its way would leave the caller without a verdict and `live/` behind.
             return await outlived(self._afterwards.start(run()), CANCEL_GRACE)
 
-    async def change(self, environment: str, make: Callable[[Snapshot], Change], note: Note, *, call: Call) -> None:
-        """Make a change of the document alone, which needs nothing else to be stored.
+    async def existing(self, environment: str) -> Snapshot:
+        """Read the reference document of an environment that there has to be.
 
         Raises:
+            ConfigNotFound: there is no such environment.
+            UsageError, StoreDamaged: see `look`.
+        """
+        snapshot = await self.look(environment)
+        return snapshot if snapshot.etag else await self._reader.require(environment)
+
+    async def change(self, environment: str, make: MakeChange, note: Note, *, call: Call, create: bool = False) -> None:
+        """Make a change of the document alone, which needs nothing else to be stored.
+
+        Where the write id of `call` has made it before, nothing is done. `call.earlier` has that one's entry.
+
+        Args:
+            make: the change, and what the log is to say about it. It may raise `Gone`, and may be called again.
+            note: what the log is to say about it, as far as the caller's arguments tell.
+            create: the environment may not exist yet.
+
+        Raises:
+            InvalidOption: another write has the write id of this one.
             CommitUnknown: the deadline passed before it was known whether it was made. Such changes can be repeated.
         """
-        for _ in range(RESTARTS):
-            begun = await self.begin(environment)
+
+        async def prepare(begun: Snapshot) -> tuple[Snapshot, tuple[Change, Note] | None]:
+            call.earlier = await self._made_before(begun, note, call.write_id)
+            if call.earlier is not None:
+                return begun, None
             begun.current.settings.check_note(environment, note.author, note.message)
+            return begun, await make(begun)
+
+        for _ in range(RESTARTS):
+            begin = self.begin if create else self.existing
+            begun, made = await self._reader.settled(environment, prepare, begin=begin)
+            if made is None:
+                return
+            write_id = call.write_id or keys.new_write_id(environment)
             try:
-                await self.commit(begun, make(begun), keys.new_write_id(environment), note, call=call)
+                await self.commit(begun, made[0], write_id, made[1], call=call)
             except WindowClosed:
                 continue
             return
@@ -236,6 +240,15 @@ class Committer:
             bucket=self._objects.bucket,
         )
 
+    async def _made_before(self, begun: Snapshot, note: Note, write_id: str | None) -> RawEntry | None:
+        """The entry of the change that the caller's own `write_id` has made."""
+        if write_id is None:
+            return None
+        entry = await self._archive.find(begun, write_id)
+        if entry is None and write_id not in begun.current.writers:
+            return None
+        return check_same(entry, note, write_id, begun.environment)
+
     @asynccontextmanager
     async def _turn(self, environment: str) -> AsyncIterator[bool]:
         """One writer of this process at a time; whether there was one before us."""
@@ -243,205 +256,3 @@ class Committer:
         waited = lock.locked()
         async with lock:
             yield waited
-
-
-@dataclass(slots=True)
-class _Write:
-    """One write id on its way into the reference document.
-
-    The one exception from "only the runner retries": an answer that says nothing of a commit is no end of it. The same
-    bytes go out again, and the document is read again, until there is a verdict or the deadline is over.
-    """
-
-    objects: ObjectStore
-    reader: Reader
-    archive: Archive
-    begun: Snapshot
-    change: Change
-    write_id: str
-    note: Note
-    releases: tuple[Release, ...]
-    deadline: float
-    part: LogPart | None = None
-    sent: bool = False
-    unresolved: bool = False
-    chosen: bool = field(default=False, kw_only=True)
-    """The caller made the write id: another call may have the same one."""
-
-    async def run(self, *, stale: bool) -> None:
-        """Send, and rebase, until there is a verdict."""
-        base = self.begun
-        if stale:
-            base = await self._reread()
-            self._check_window(base)
-            if self.chosen and await self._is_in(base):
-                return
-        while True:
-            # Not asked for before there is a verdict on what was sent: nothing is under way here.
-            await self._make_room(base.current)
-            if await self._send(base, encode_current(self._changed(base))):
-                return
-            fresh = await self._reread()
-            if await self._has_won(base, fresh):
-                return
-            self.unresolved = self.sent = False
-            self._check_window(fresh)
-            if asyncio.get_running_loop().time() >= self.deadline:
-                raise self._too_late("others were faster until the deadline passed")
-            base = fresh
-
-    async def _make_room(self, current: Current) -> None:
-        """Store the older entries of the log where nobody has for long: no entry leaves before it is stored."""
-        if len(with_part(current, self.part).log.unstored) < MUST_STORE:
-            return
-        try:
-            async with asyncio.timeout_at(self.deadline):
-                self.part = await self.archive.store(self.begun.environment, current, self.write_id)
-        except TimeoutError as exc:
-            raise self._too_late("the log could not be stored in time") from exc
-
-    def _changed(self, base: Snapshot) -> Current:
-        # What was checked against other settings is checked again, from the start.
-        if base.current.settings != self.begun.current.settings:
-            raise SettingsMoved
-        before = with_part(base.current, self.part)
-        return stamp(
-            before,
-            self.change(before),
-            write_id=self.write_id,
-            home=self.objects.bucket,
-            note=self.note,
-            at=base.server_time,
-        )
-
-    async def _send(self, base: Snapshot, body: bytes) -> bool:
-        """Send until it is certain that it took effect, or that the ETag is stale (False)."""
-        loop = asyncio.get_running_loop()
-        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
-        while True:
-            left = self.deadline - loop.time()
-            if left <= 0 and not self.unresolved:
-                raise self._too_late("there was no time left")
-            self.sent = True
-            try:
-                await self.objects.put(
-                    keys.current(base.environment),
-                    body,
-                    if_match=base.etag,
-                    content_type="application/json",
-                    timeout=max(left, _LAST_CHANCE),
-                )
-            except PreconditionFailed:
-                return False
-            except ApmS3Error as error:
-                self._judge(error)
-                if await self._seen():
-                    return True
-                pause = next(backoff)
-                if loop.time() + pause >= self.deadline or self._window_is_closed():
-                    raise (self._unknown() if self.unresolved else self._failed(error)) from error
-                await asyncio.sleep(pause)
-            else:
-                return True
-
-    def _judge(self, error: ApmS3Error) -> None:
-        """Take in what an error says of the request: certainly refused (raised), not sent, or nothing."""
-        if isinstance(error, NotFound) and not isinstance(error, BucketNotFound):
-            key = self.reader.where(keys.current(self.begun.environment))
-            raise StoreDamaged(f"'{key}' has vanished", environment=self.begun.environment) from error
-        self.unresolved = self.unresolved or error.may_have_happened
-        # Refused credentials were refreshed and tried again beneath us already.
-        if not self.unresolved and (isinstance(error, AccessDenied) or not error.retryable):
-            raise error
-
-    async def _seen(self) -> bool:
-        """Whether the document shows our write id. That it does not proves nothing."""
-        if not self.unresolved:
-            return False
-        try:
-            async with asyncio.timeout_at(self.deadline):
-                snapshot = await self.reader.current(self.begun.environment)
-        except (ApmS3Error, TimeoutError):
-            return False
-        return snapshot is not None and self.write_id in snapshot.current.writers
-
-    async def _has_won(self, base: Snapshot, fresh: Snapshot) -> bool:
-        """After a 412 on the ETag of `base`: whether it was our own write that had made it stale."""
-        if self.write_id in fresh.current.writers:
-            return not self.chosen or await self._is_in(fresh)
-        if not ring_overrun(base.current, fresh.current):
-            return False
-        if not self.releases:
-            raise self._unknown()
-        return await self._in_history(self.releases[0], fresh)
-
-    async def _is_in(self, fresh: Snapshot) -> bool:
-        """Whether these very releases were committed under a write id that the caller made, by whichever call."""
-        if self.write_id not in fresh.current.writers:
-            return False
-        found = [await self._in_history(release, fresh) for release in self.releases]
-        return all(found)
-
-    async def _in_history(self, release: Release, fresh: Snapshot) -> bool:
-        state = fresh.current.tools.get(release.tool)
-        if state is None or release.ref is None or state.release.revision < release.revision:
-            return False
-        if state.release == release.ref:
-            return True
-        try:
-            async with asyncio.timeout_at(self.deadline):
-                found = await self.reader.committed(fresh, release.tool, release.revision)
-        except TimeoutError as exc:
-            raise self._unknown() from exc
-        except (Gone, ApmS3Error) as exc:
-            raise self._unknown() from exc
-        if found is None:
-            raise self._unknown()
-        return found.ref is not None and found.ref.key == release.ref.key
-
-    async def _reread(self) -> Snapshot:
-        """The document as it is now; asked again until the deadline, for without it nothing is known."""
-        loop = asyncio.get_running_loop()
-        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
-        while True:
-            try:
-                async with asyncio.timeout_at(self.deadline):
-                    return await self.reader.require(self.begun.environment)
-            except TimeoutError as exc:
-                raise (self._unknown() if self.sent else self._too_late("S3 did not answer in time")) from exc
-            except (S3Error, TransportError) as error:
-                pause = next(backoff)
-                if loop.time() + pause >= self.deadline:
-                    raise (self._unknown() if self.sent else error) from error
-                await asyncio.sleep(pause)
-            except (FormatTooNew, StoreDamaged) as error:
-                # A later version has written meanwhile, or it was damaged: our own write may have won before.
-                raise (self._unknown() if self.sent else error) from error
-
-    def _check_window(self, fresh: Snapshot) -> None:
-        if fresh.server_time - self.begun.server_time > WINDOW - SKEW or self._window_is_closed():
-            raise WindowClosed
-
-    def _window_is_closed(self) -> bool:
-        return asyncio.get_running_loop().time() - self.begun.asked_at > WINDOW - SKEW
-
-    def _unknown(self) -> CommitUnknown:
-        return CommitUnknown(
-            f"it is not known whether the change of '{self.begun.environment}' took effect",
-            write_id=self.write_id,
-            environment=self.begun.environment,
-            tool=self.releases[0].tool if len(self.releases) == 1 else None,
-            operation="commit",
-            bucket=self.objects.bucket,
-            key=keys.current(self.begun.environment),
-            hint=f"ask outcome({self.write_id!r}) before you make the change again",
-        )
-
-    def _too_late(self, problem: str) -> DeadlineExceeded:
-        return DeadlineExceeded(
-            f"{problem}; nothing was changed", operation="commit", bucket=self.objects.bucket,
-            key=keys.current(self.begun.environment),
-        )  # fmt: skip
-
-    def _failed(self, error: ApmS3Error) -> ApmS3Error:
-        return error if not isinstance(error, TransportError) else self._too_late("S3 could not be reached")

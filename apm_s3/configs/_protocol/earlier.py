@@ -14,11 +14,12 @@ from apm_s3._tasks import run_all
 from apm_s3._tools import TOOLS
 from apm_s3.configs._models import Release
 from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.commit import SKEW, WINDOW
 from apm_s3.configs._protocol.log import RING
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reader import Reader
+from apm_s3.configs._protocol.repeated import used
 from apm_s3.configs._protocol.snapshots import Snapshot
+from apm_s3.configs._protocol.write import SKEW, WINDOW
 from apm_s3.errors import ConfigNotFound, InvalidOption, RevisionConflict
 
 
@@ -68,7 +69,7 @@ class EarlierWrite:
         """
         others = tools is not None and {release.tool for release in self.releases} != set(tools)
         if others or not all(map(same, self.releases)):
-            raise _used(self.write_id, environment)
+            raise used(self.write_id, environment)
 
     def since(self, begun: Snapshot) -> Snapshot:
         """`begun`, as read when the write began: it has to be committed within its window, or not at all.
@@ -108,7 +109,7 @@ class Earlier:
             try:
                 return await self._find(environment, write_id)
             except Overtaken as exc:
-                raise _used(write_id, environment) from exc
+                raise used(write_id, environment) from exc
 
     async def _find(self, environment: str, write_id: str) -> EarlierWrite:
         traces = await find_traces(self._objects, environment, write_id)
@@ -129,7 +130,7 @@ class Earlier:
                 continue
             committed = await self._reader.committed(snapshot, trace.tool, trace.revision)
             if committed is None or committed.ref is None:
-                raise _used(write_id, snapshot.environment)
+                raise used(write_id, snapshot.environment)
             if committed.ref.key != trace.key:
                 raise RevisionConflict(
                     f"{trace.tool} in '{snapshot.environment}' is at revision {state.release.revision} now: "
@@ -170,17 +171,10 @@ def taken_up(there: Release, wanted: Release) -> Release:
         InvalidOption: it is another one.
     """
     if _content(there) != _content(wanted):
-        raise _used(wanted.write_id, wanted.environment)
+        raise used(wanted.write_id, wanted.environment)
     return there
 
 
 def _content(release: Release) -> tuple[object, ...]:
     hashes = {name: entry.sha256 for name, entry in release.files.items()}
     return release.tool, release.revision, release.parent, release.origin, release.deployed, hashes
-
-
-def _used(write_id: str, environment: str) -> InvalidOption:
-    return InvalidOption(
-        f"the write id {write_id!r} belongs to another write in '{environment}'",
-        hint="nothing was changed; a write id names one write: make a new one with new_write_id",
-    )

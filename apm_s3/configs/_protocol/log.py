@@ -141,6 +141,7 @@ def _told(note: Note) -> dict[str, Any]:
         "of": dict(note.sources),
         "backup": note.backup,
         "plan": note.plan,
+        "request": note.request,
     }
     return {name: value for name, value in told.items() if value}
 

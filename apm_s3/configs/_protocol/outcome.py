@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from apm_s3.configs._models import CommitOutcome, Current
 from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.commit import WINDOW, Committer, WindowClosed
+from apm_s3.configs._protocol.archive import Archive
+from apm_s3.configs._protocol.commit import Committer
 from apm_s3.configs._protocol.earlier import Trace, find_traces
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reader import Reader
 from apm_s3.configs._protocol.snapshots import Snapshot
+from apm_s3.configs._protocol.write import WINDOW, WindowClosed
 from apm_s3.configs._record import Note
 
 
@@ -19,16 +21,17 @@ class _Moved(Exception):
 async def find_outcome(write_id: str, objects: ObjectStore, reader: Reader, committer: Committer) -> CommitOutcome:
     """See `ConfigStore.outcome`.
 
-    Without a release document there is only the ring of writers to go by: a change of state whose id is not in it,
-    or a write whose documents were collected, has expired.
+    Without a release document there is only the log to go by: a change of state that it does not have may still
+    arrive, or its entry, or the write's documents, were collected.
     """
     environment = keys.environment_of(write_id)
+    archive = Archive(objects, reader)
     while True:
         # Before the document: what it does not show was not committed when it was read.
         traces = await find_traces(objects, environment, write_id)
 
         async def read(snapshot: Snapshot, traces: list[Trace] = traces) -> tuple[Snapshot, CommitOutcome | None]:
-            return snapshot, await _verdict(write_id, traces, snapshot, reader)
+            return snapshot, await _verdict(write_id, traces, snapshot, reader, archive)
 
         snapshot, verdict = await reader.settled(environment, read)
         if verdict is not None:
@@ -56,16 +59,26 @@ async def _rule_out(write_id: str, traces: list[Trace], snapshot: Snapshot, comm
     return True
 
 
-async def _verdict(write_id: str, traces: list[Trace], snapshot: Snapshot, reader: Reader) -> CommitOutcome | None:
+async def _verdict(
+    write_id: str, traces: list[Trace], snapshot: Snapshot, reader: Reader, archive: Archive
+) -> CommitOutcome | None:
     """What the document and the chains of parents tell; None where they do not tell yet."""
     if write_id in snapshot.current.writers:
         return CommitOutcome.WON
     decided = [trace for trace in traces if _is_decided(snapshot.current, trace)]
+    lost = False
     for trace in decided:
         committed = await reader.committed(snapshot, trace.tool, trace.revision)
         if committed is not None and committed.ref is not None:
-            return CommitOutcome.WON if committed.ref.key == trace.key else CommitOutcome.LOST
-    return CommitOutcome.EXPIRED if decided or not traces else None
+            if committed.ref.key == trace.key:
+                return CommitOutcome.WON
+            # Repairs that were begun again have left a document for each try.
+            lost = True
+    if lost:
+        return CommitOutcome.LOST
+    if traces and not decided:
+        return None
+    return CommitOutcome.EXPIRED if await archive.find(snapshot, write_id) is None else CommitOutcome.WON
 
 
 def _is_decided(current: Current, trace: Trace) -> bool:

@@ -20,7 +20,7 @@ from apm_s3.configs._protocol.archive import Archive
 from apm_s3.configs._protocol.blobs import BlobPlan, Content, plan_blobs
 from apm_s3.configs._protocol.calls import Afterwards, Call
 from apm_s3.configs._protocol.changes import NewReleases, check_base, check_expected, check_thawed
-from apm_s3.configs._protocol.commit import RESTARTS, Committer, WindowClosed
+from apm_s3.configs._protocol.commit import RESTARTS, Committer
 from apm_s3.configs._protocol.documents import encode_release
 from apm_s3.configs._protocol.earlier import Earlier, EarlierWrite, Overtaken, taken_up
 from apm_s3.configs._protocol.keys import MAX_REVISION
@@ -29,6 +29,7 @@ from apm_s3.configs._protocol.log import MAY_STORE, LogPart, note_of
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reader import INLINE, PARALLEL, Gone, Reader
 from apm_s3.configs._protocol.snapshots import Snapshot
+from apm_s3.configs._protocol.write import WindowClosed
 from apm_s3.errors import (
     ConfigNotFound,
     DeadlineExceeded,

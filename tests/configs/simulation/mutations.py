@@ -12,7 +12,7 @@ from unittest import mock
 
 from apm_s3 import errors
 from apm_s3.configs._care import garbage, history
-from apm_s3.configs._protocol import changes, commit, documents, earlier, live, log, outcome, publish, reader
+from apm_s3.configs._protocol import changes, commit, documents, earlier, live, log, outcome, publish, reader, write
 from apm_s3.configs._protocol.documents import encode_current, encode_release
 from apm_s3.configs._protocol.log import stamp, with_part
 from apm_s3.configs._record import entry_hash
@@ -121,7 +121,7 @@ def _hash_of_what_is_known(entry: Any) -> str:
 
 
 def _unknown_fields_are_dropped() -> AbstractContextManager[Any]:
-    return mock.patch.object(commit, "encode_current", lambda current: encode_current(replace(current, extra={})))
+    return mock.patch.object(write, "encode_current", lambda current: encode_current(replace(current, extra={})))
 
 
 def _unknown_fields_of_tools_are_dropped() -> AbstractContextManager[Any]:
@@ -129,7 +129,7 @@ def _unknown_fields_of_tools_are_dropped() -> AbstractContextManager[Any]:
         tools = {tool: replace(state, extra={}) for tool, state in current.tools.items()}
         return encode_current(replace(current, tools=tools))
 
-    return mock.patch.object(commit, "encode_current", without)
+    return mock.patch.object(write, "encode_current", without)
 
 
 def _entry_tells_what_was_wanted() -> AbstractContextManager[Any]:
@@ -140,7 +140,7 @@ def _entry_tells_what_was_wanted() -> AbstractContextManager[Any]:
             self.begun.current, change, write_id=self.write_id, home="sim", note=self.note, at=base.server_time
         )
 
-    return mock.patch.object(commit._Write, "_changed", of_the_first_try)
+    return mock.patch.object(write.Write, "_changed", of_the_first_try)
 
 
 def _collector_deletes_every_part() -> AbstractContextManager[Any]:
@@ -150,13 +150,13 @@ def _collector_deletes_every_part() -> AbstractContextManager[Any]:
 
 
 def _settings_are_not_looked_at_again() -> AbstractContextManager[Any]:
-    changed = commit._Write._changed
+    changed = write.Write._changed
 
     def blindly(self: Any, base: Any) -> Any:
         self.begun = replace(self.begun, current=replace(self.begun.current, settings=base.current.settings))
         return changed(self, base)
 
-    return mock.patch.object(commit._Write, "_changed", blindly)
+    return mock.patch.object(write.Write, "_changed", blindly)
 
 
 def _drafts_are_used_again() -> AbstractContextManager[Any]:
@@ -235,7 +235,7 @@ def _memory_decides() -> AbstractContextManager[Any]:
     async def remembered(self: Any) -> Any:
         return self.begun
 
-    return mock.patch.object(commit._Write, "_reread", remembered)
+    return mock.patch.object(write.Write, "_reread", remembered)
 
 
 def _document_of_a_twin_is_not_read() -> AbstractContextManager[Any]:
@@ -263,7 +263,7 @@ SCENARIOS: dict[str, tuple[Mutation, Callable[[], Coroutine[Any, Any, None]]]] =
         scenarios.overtaken_refresh,
     ),
     "the log is thought to remember twice as many writes": (
-        lambda: mock.patch.object(commit, "ring_overrun", _ring_of_twice_the_size),
+        lambda: mock.patch.object(write, "ring_overrun", _ring_of_twice_the_size),
         scenarios.overrun,
     ),
     "outcome rules a write out at once": (
@@ -302,12 +302,12 @@ MUTATIONS: dict[str, Mutation] = {
     "current.json is written without If-Match": _unconditional,
     "a rebase does not look at the tool's release": lambda: mock.patch.object(changes, "check_base"),
     "a rebase does not look at the freeze": lambda: mock.patch.object(changes, "check_thawed"),
-    "a 412 is taken for a lost race": lambda: mock.patch.object(commit._Write, "_has_won", _async(value=False)),
+    "a 412 is taken for a lost race": lambda: mock.patch.object(write.Write, "_has_won", _async(value=False)),
     "what is remembered decides after a 412": _memory_decides,
-    "an unanswered send is taken for a failed one": lambda: mock.patch.object(commit._Write, "_judge", _fails),
+    "an unanswered send is taken for a failed one": lambda: mock.patch.object(write.Write, "_judge", _fails),
     "a refusal ends it though a send is unresolved": _nothing_is_unresolved,
-    "writers leave no id": lambda: mock.patch.object(commit, "stamp", _stamp_without_id),
-    "a write goes on after its window": lambda: mock.patch.object(commit._Write, "_check_window"),
+    "writers leave no id": lambda: mock.patch.object(write, "stamp", _stamp_without_id),
+    "a write goes on after its window": lambda: mock.patch.object(write.Write, "_check_window"),
     "outcome does not move the document on": lambda: mock.patch.object(outcome, "_rule_out", _async(value=True)),
     "the commit does not wait for the blobs": _commit_before_its_documents,
     "the commit does not wait for the release documents": _commit_before_its_release_document,
@@ -320,7 +320,7 @@ MUTATIONS: dict[str, Mutation] = {
         log, "_trimmed", _entries_leave_when_they_are_old
     ),
     "a part of the log is named though another one was stored meanwhile": lambda: mock.patch.object(
-        commit, "with_part", _part_is_named_whatever_was_stored_meanwhile
+        write, "with_part", _part_is_named_whatever_was_stored_meanwhile
     ),
     "a part of the log is named before it is there": _part_is_named_before_it_is_there,
     "an entry carries a hash of other bytes": lambda: mock.patch.object(log, "entry_hash", _hash_as_it_was_written),

@@ -18,7 +18,7 @@ from apm_s3.configs._care.garbage import GRACE
 from apm_s3.configs._checks import Checks
 from apm_s3.configs._deploy import carry_out, planning
 from apm_s3.configs._models import CommitOutcome, Current, Release, ToolState
-from apm_s3.configs._protocol import commit, keys, log, publish
+from apm_s3.configs._protocol import keys, log, publish, write
 from apm_s3.configs._protocol import reader as reader_module
 from apm_s3.configs._protocol.documents import decode_current, decode_release
 from apm_s3.configs._settings import EnvironmentSettings
@@ -558,7 +558,7 @@ def _log_of(short: bool) -> Any:
     with (
         mock.patch.object(log, "RING", 4),
         mock.patch.object(publish, "MAY_STORE", 2),
-        mock.patch.object(commit, "MUST_STORE", 6),
+        mock.patch.object(write, "MUST_STORE", 6),
     ):
         yield
 
