@@ -138,8 +138,23 @@ def test_a_secret_of_several_lines_keeps_its_lines() -> None:
 
 
 def test_escaped_secrets_are_masked() -> None:
-    assert mask_text("a.yml", 'password: "a\\"b\\u00e9" # c\nb: 1\n') == f"password: {MASK} # c\nb: 1\n"
+    assert mask_text("a.yml", 'password: "a\\"b\\u00e9"\nb: 1\n') == f"password: {MASK}\nb: 1\n"
     assert mask_text("a.json", '{"password": "a\\"b", "c": 1}') == f'{{"password": {MASK}, "c": 1}}'
+
+
+@pytest.mark.parametrize(
+    ("line", "masked"),
+    [
+        ("password: new # was old", f"password: {MASK} # {MASK}"),
+        ("password: ${PW} # was hunter22 once", f"password: ${{PW}} # was {MASK}"),
+        ("password: ${PW} # old: alpha bravo", f"password: ${{PW}} # old: {MASK}"),
+        ("password: ${PW} # from the vault", "password: ${PW} # from the vault"),
+        ("password: ''  # rotate in May", "password: ''  # rotate in May"),
+        ("user: me # was hunter22", "user: me # was hunter22"),
+    ],
+)
+def test_the_comment_behind_a_secret_may_hold_an_older_one(line: str, masked: str) -> None:
+    assert mask_text("a.yml", f"{line}\nb: 1\n") == f"{masked}\nb: 1\n"
 
 
 def test_offsets_count_characters_not_bytes() -> None:

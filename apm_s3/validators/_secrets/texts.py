@@ -10,9 +10,17 @@ from typing import Any, NamedTuple, TypeVar
 from apm_s3.validators._reading.documents import Format, format_of, read_document
 from apm_s3.validators._reading.nodes import Unreadable, render_steps
 from apm_s3.validators._reading.trace import Steps, Trace, Written
+from apm_s3.validators._secrets.lines import (
+    NAME,
+    behind,
+    behind_head,
+    in_any_line,
+    in_blocks,
+    in_comments,
+    in_first_words,
+)
 from apm_s3.validators._secrets.names import (
     BELOW,
-    ENDINGS,
     Labels,
     hints_at_secrets,
     is_label,
@@ -22,32 +30,16 @@ from apm_s3.validators._secrets.names import (
 )
 from apm_s3.validators._secrets.shapes import (
     MASK,
-    OVERLAP,
     PEM_KIND,
     PERHAPS,
-    PIECE,
     is_elsewhere,
     mask_shapes,
     shapes_in,
 )
 
-_BLANK = r"[\s\u00ad\u200b-\u200f\u2060\ufeff]"
-"""Every kind of blank, those without a width too, which no parser of a configuration takes for one."""
-_NAMES = "(?:" + "|".join(ENDINGS).replace("_", "[-_. ]?") + r")"
-_NAME = rf"{_NAMES}[\"']?{_BLANK}{{0,64}}(?::?=>?|:|->){_BLANK}{{0,64}}"
-_QUOTED = r"\\{0,3}\"(?:[^\"\\\n]|\\.){1,512}|'[^'\n]{1,512}"
-_IN_LINE = re.compile(rf"{_NAME}({_QUOTED}|[^\s\"'#,;}}\]][^\s,;}}\]]{{0,512}})", re.IGNORECASE)
-_TO_LINE_END = re.compile(rf"{_NAME}(\S[^\n]{{0,2048}})", re.IGNORECASE)
-"""In a text that its reader could not read to the end, a value may hold anything."""
-_BEGINS_LINE = re.compile(
-    rf"[ \t]*(?:- )?(?:export )?[\"']?[\w.-]{{0,64}}?{_NAME}({_QUOTED}|[^\s\"'][^\n]{{0,2048}})", re.IGNORECASE
-)
 _ODD_BLANK = re.compile(r"[\x85\u00ad\u200b-\u200f\u2028\u2029\u2060\ufeff]|(?=[^\x00-\x7f])\s")
-_TAKEN_FOR_TEXT = re.compile(rf"[\"']?[\w.-]{{0,64}}?{_NAME}(\S[^\n]{{0,2048}})", re.IGNORECASE)
+_TAKEN_FOR_TEXT = re.compile(rf"[\"']?[\w.-]{{0,64}}?{NAME}(\S[^\n]{{0,2048}})", re.IGNORECASE)
 """`password:` with a blank behind it that YAML does not know: the whole of it is one text to YAML."""
-_WORD = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'|\$\{[^}\n]*\}|\{\{[^\n]*?\}\}|[^\s\"',;}\])]+")
-_ENDED = re.compile(r"\s*(?:$|[,;}\])#\"'])|\s+/[/*]")
-"""What ends a value."""
 _HASH = re.compile(r"[ \t]*#\S")
 """What YAML takes for a comment, though nobody begins one like that: the rest of a password that holds ` #`."""
 _IN_COMMENT = "secret in a comment"
@@ -148,8 +140,8 @@ def secret_spans(form: Format | None, text: str, read: tuple[Trace, bool] | None
         spans += _named(text, form, trace)
         spans += _nested(text, trace.scalars, 0)
     spans += (Span(start, stop, kind, _steps_at(trace.scalars, start)) for start, stop, kind in shapes)
-    if named and not (parsed and form == "json"):
-        spans += _named_in_lines(text, comments_only=parsed)
+    if named:
+        spans += _in_lines(text, form, parsed=parsed)
     return _disjoint(spans)
 
 
@@ -199,7 +191,11 @@ def _by_name(text: str, value: Written, labels: Labels, form: Format | None) -> 
     if form == "ini" or (form == "yaml" and node.plain and _HASH.match(text, stop)):
         # The tool ends a value at '#' or ';': whoever did not know that has the rest of the password behind it.
         stop = end if (end := text.find("\n", stop)) >= 0 else len(text)
-    if not is_elsewhere(node.text):
+    is_secret = not is_elsewhere(node.text)
+    if form in ("yaml", "ini"):
+        comments = behind(text, node.stop, is_secret=is_secret), behind_head(text, node.start)
+        yield from (Span(*place, _IN_COMMENT, steps) for place in comments if place is not None)
+    if is_secret:
         yield Span(node.start, stop, kind, steps)
     elif not node.text and form == "yaml" and written.startswith(("&", "!")):
         # Without quotes, a password that begins like this is an anchor or a tag of nothing.
@@ -223,29 +219,15 @@ def _keys_for_values(trace: Trace) -> Iterator[Span]:
             yield Span(node.start, node.stop, BELOW, steps[:-1])
 
 
-def _named_in_lines(text: str, *, comments_only: bool) -> Iterator[Span]:
-    """What stands behind the name of a secret where no parser has looked: in comments, or in any other text."""
-    kind = _IN_COMMENT if comments_only else "secret"
-    pattern, offset = _IN_LINE if comments_only else _TO_LINE_END, 0
-    for line in text.split("\n"):
-        first = min((at for mark in "#;" if (at := line.find(mark)) >= 0), default=len(line)) if comments_only else 0
-        for start in range(first, len(line), PIECE):
-            at = start
-            while match := pattern.search(line, at, start + PIECE + OVERLAP):
-                elsewhere = _elsewhere(match[1])
-                at = match.end() if elsewhere is None else match.start(1) + elsewhere
-                if elsewhere is None:
-                    yield Span(offset + match.start(1), offset + match.end(1), kind, ())
-        offset += len(line) + 1
-
-
-def _elsewhere(rest: str) -> int | None:
-    """How much of what stands behind the name of a secret says only where it is; None where it may be the secret."""
-    word = _WORD.match(rest)
-    # Another value may follow only where this one has ended.
-    if word is not None and is_elsewhere(word[0].strip("\"'")) and _ENDED.match(rest, word.end()):
-        return word.end()
-    return len(rest) if is_elsewhere(rest.strip("\"'")) else None
+def _in_lines(text: str, form: Format | None, *, parsed: bool) -> Iterator[Span]:
+    """What stands behind the name of a secret where no reader has looked: in comments, or in any other text."""
+    if not parsed:
+        yield from (Span(*place, "secret", ()) for place in in_any_line(text))
+    elif form != "json":
+        yield from (Span(*place, _IN_COMMENT, ()) for place in in_comments(text))
+    if parsed and form == "ini":
+        # Whoever writes a block of YAML there has the secret on lines that are keys to INI.
+        yield from (Span(*place, BELOW, ()) for place in in_blocks(text))
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -260,21 +242,15 @@ def _nested(text: str, values: Iterable[Written], nesting: int) -> Iterator[Span
 
 
 def _inner_spans(text: str, nesting: int) -> list[Span]:
-    """The secrets in a value that is JSON, a mapping of YAML on one line, or several lines of a configuration."""
-    structured, lines = text.lstrip()[:1] in ("{", "["), "\n" in text.strip()
-    if nesting > _MAX_NESTING or not (structured or lines) or not hints_at_secrets(text):
+    """The secrets in a value that is JSON, a mapping of YAML on one line, or lines of another configuration."""
+    if nesting > _MAX_NESTING or not hints_at_secrets(text):
         return []
-    if structured:
+    if text.lstrip()[:1] in ("{", "["):
         for form in ("json", "yaml"):
             trace, parsed = traced(text, form)
             if parsed:
                 return _disjoint([*_named(text, form, trace), *_nested(text, trace.scalars, nesting)])
-    spans, offset = [], 0
-    for line in text.split("\n") if lines else ():
-        if (match := _BEGINS_LINE.match(line)) and not is_elsewhere(match[1].strip("\"'")):
-            spans.append(Span(offset + match.start(1), offset + match.end(1), _IN_COMMENT, ()))
-        offset += len(line) + 1
-    return spans
+    return _disjoint(Span(*place, _IN_COMMENT, ()) for place in in_first_words(text))
 
 
 def _place(written: str, value: str, span: Span) -> tuple[int, int]:

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
 from apm_s3.validators._reading.documents import format_of
 from apm_s3.validators._reading.scalars import resolve_plain
+from apm_s3.validators._reading.trace import Written
+from apm_s3.validators._secrets.lines import in_blocks
 from apm_s3.validators._secrets.names import Steps, hints_at_secrets, is_label, is_secret_name, kind_by_name, labelled
 from apm_s3.validators._secrets.shapes import MASK, is_elsewhere, mask_shapes
 from apm_s3.validators._secrets.texts import labels_of, mask_inner, traced
 
 
 def secrets_by_neighbours(name: str, text: str) -> frozenset[str]:
-    """Values that only something else in the text makes secrets: an alias that repeats them below the name of one, or
-    the name beside them in an item of a list.
+    """Values that only something else in the text makes secrets: an alias that repeats them below the name of one, the
+    name beside them in an item of a list, or the head of a block of YAML, which INI does not know.
     """
     form = format_of(name)
     if form is None or not hints_at_secrets(text):
         return frozenset()
     trace, _ = traced(text, form)
     labels, repeated = labels_of((*trace.scalars, *trace.repeated)), {id(node) for _, node in trace.repeated}
-    found: set[str] = set()
+    found = _in_blocks(text, trace.scalars) if form == "ini" else set()
     for steps, node in (*trace.repeated, *trace.scalars):
         full = labelled(steps, labels)
         if (
@@ -32,6 +34,15 @@ def secrets_by_neighbours(name: str, text: str) -> frozenset[str]:
         ):
             found |= {node.text, str(resolve_plain(node.text))}
     return frozenset(found)
+
+
+def _in_blocks(text: str, scalars: Sequence[Written]) -> set[str]:
+    places = list(in_blocks(text))
+    return {
+        node.text
+        for steps, node in scalars
+        if node.text and any(start < node.start < stop for start, stop in places) and kind_by_name(steps) is None
+    }
 
 
 def mask_value(value: Any, steps: Steps = (), shared: AbstractSet[str] = frozenset()) -> Any:

@@ -1,0 +1,243 @@
+"""Secrets in texts that no reader takes apart: comments, other formats, configurations inside of values. Pure.
+
+They are read line by line: the name of a secret, what follows it to the end of its line, and the lines that go on with
+that. Every search is bounded, so that no text takes more than linear time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from apm_s3.validators._secrets.names import ENDINGS
+from apm_s3.validators._secrets.shapes import OVERLAP, PIECE, is_elsewhere
+
+Place = tuple[int, int]
+"""Where a secret begins and ends."""
+
+BLANK = r"[\s\u00ad\u200b-\u200f\u2060\ufeff]"
+"""Every kind of blank, those without a width too, which no parser of a configuration takes for one."""
+_ENDS = "|".join(ENDINGS).replace("_", "[-_. ]?")
+_NAMES = rf"(?:(?:{_ENDS}|(?<![a-z0-9])(?:authorization|cookie|pass|pwd|psk))(?:_?\d{{1,3}})?)"
+NAME = rf"{_NAMES}[\"']?{BLANK}{{0,64}}(?::?=>?|:|->){BLANK}{{0,64}}"
+"""The name of a secret, and what stands between a name and its value."""
+_VALUE = rf"(?:{NAME}(?=\S|$)|{_NAMES}s[\"']?:[ \t]{{0,64}}(?=\[|$))"
+"""`tokens: 5` counts them; `tokens:` has some below."""
+_ANYWHERE = re.compile(_VALUE, re.IGNORECASE)
+_LEAD = r"[ \t]*(?:[#;]+|//+)?[ \t]*(?:- )?(?:export |set )?[\"']?[\w.-]{0,64}?"
+_FIRST = re.compile(_LEAD + _VALUE, re.IGNORECASE)
+_ASSIGNED = re.compile(rf"{_LEAD}{_NAMES}[\"']?[ \t]{{0,64}}=(?![=~>])[ \t]{{0,64}}(\S)", re.IGNORECASE)
+_WORD_ASSIGNED = re.compile(rf"{_LEAD}{_NAMES}[\"']?:[ \t]{{1,64}}((?=\S*\d)\S+)$", re.IGNORECASE)
+"""`password: hunter2` as a value of one line. Without a digit, it may be a sentence: `Password: expired`."""
+_WORD = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'|\$\{[^}\n]*\}|\{\{[^\n]*?\}\}|[^\s\"',;}\])]+")
+_ENDED = re.compile(r"\s*(?:$|[,;}\])#\"'])|\s+/[/*]")
+"""What ends a value."""
+
+_MARK = re.compile(r"[ \t]*(?:[#;]+|//+)")
+_ITEM = re.compile(r"[ \t]*(?:- +)*")
+_HEAD = re.compile(r"[|>][-+]?\d?[-+]?(?=\s)")
+_BLOCK = re.compile(r"[|>][-+]?\d?[-+]?(?:\s+#.*)?$")
+"""The head of a block of YAML."""
+_QUOTES = ('"""', "'''", '"', "'", "`")
+_MAX_QUOTED = 100
+"""Lines in which the end of a quoted value is looked for."""
+_KEY = re.compile(r"[ \t]*(?:- )?[\"']?[\w.-]+[\"']?\s*[:=]|[ \t]*\[[^\]]*\]\s*$")
+_TOLD = re.compile(r"[:=]\s+(\S.*)|(?<!\S)(?=\S*\d)(\S{4,})")
+"""Behind a value that says only where the secret is: what a comment seems to quote."""
+
+
+class _Line(NamedTuple):
+    """A line, or what a comment has of it, and where that begins."""
+
+    start: int
+    text: str
+
+
+def in_any_line(text: str) -> Iterator[Place]:
+    """Secrets in a text of no known format, or one that its reader could not read to the end."""
+    return _found(_lines_of(text), _search)
+
+
+def in_comments(text: str, marks: str = "#;") -> Iterator[Place]:
+    """Secrets in the comments of a text."""
+    for run in _comments_of(text, marks):
+        yield from _found(run, _search)
+
+
+def in_first_words(text: str) -> Iterator[Place]:
+    """Secrets of a text in which only what begins a line is a name: a configuration inside of a value.
+
+    Elsewhere in a line, `token="x"` can be part of an expression.
+    """
+    if "\n" in text.strip():
+        yield from _found(_lines_of(text), _match)
+    elif match := _ASSIGNED.match(text) or _WORD_ASSIGNED.match(text):
+        rest = text[match.start(1) :].rstrip()
+        if _elsewhere(rest) is None:
+            yield match.start(1), match.start(1) + len(rest)
+
+
+def in_blocks(text: str) -> Iterator[Place]:
+    """What stands in blocks of YAML below the names of secrets, in a format that has no blocks."""
+    return _found(_lines_of(text), _heads)
+
+
+def behind(text: str, stop: int, *, is_secret: bool) -> Place | None:
+    """What may be a secret in the comment behind a value with the name of one, which ends at `stop`.
+
+    Args:
+        is_secret: the value is a secret: then all of the comment may be one, too, such as an older password.
+    """
+    end = text.find("\n", stop)
+    rest = text[stop : len(text) if end < 0 else end]
+    comment = re.match(r"[\s,}\]\"']*[#;]\s*(?=\S)", rest)
+    if comment is None:
+        return None
+    if is_secret:
+        return stop + comment.end(), stop + len(rest.rstrip())
+    told = _TOLD.search(rest, comment.end())
+    return None if told is None else (stop + told.start(1 if told[1] else 2), stop + len(rest.rstrip()))
+
+
+def behind_head(text: str, start: int) -> Place | None:
+    """The comment behind the head of a block of YAML that begins at `start`."""
+    head = _HEAD.match(text, start)
+    return None if head is None else behind(text, head.end(), is_secret=True)
+
+
+# --------------------------------------------------------------------------------------------------------------
+
+
+def _lines_of(text: str) -> list[_Line]:
+    lines, start = [], 0
+    for line in text.split("\n"):
+        lines.append(_Line(start, line))
+        start += len(line) + 1
+    return lines
+
+
+def _comments_of(text: str, marks: str) -> Iterator[list[_Line]]:
+    """The comments of a text, those that follow one another together."""
+    run: list[_Line] = []
+    start = 0
+    for line in text.split("\n"):
+        at = min((at for mark in marks if (at := line.find(mark)) >= 0), default=-1)
+        if at >= 0:
+            whole = not line[:at].strip()
+            if not whole and run:
+                yield run
+                run = []
+            body = line[at:].lstrip(marks)
+            run.append(_Line(start + len(line) - len(body), body))
+            if not whole:
+                yield run
+                run = []
+        elif run:
+            yield run
+            run = []
+        start += len(line) + 1
+    if run:
+        yield run
+
+
+def _found(lines: Sequence[_Line], find: Callable[[str], Iterator[int]]) -> Iterator[Place]:
+    at = 0
+    while at < len(lines):
+        line = lines[at]
+        at += 1
+        for place in find(line.text):
+            rest = line.text[place:].strip()
+            if _elsewhere(rest) is None:
+                yield line.start + place, line.start + len(line.text.rstrip())
+            elif told := behind_head(line.text, place) or behind(line.text, place + len(rest), is_secret=False):
+                yield line.start + told[0], line.start + told[1]
+            more = _continued(lines, at, rest)
+            yield from (
+                (each.start + len(each.text) - len(each.text.lstrip()), each.start + len(each.text.rstrip()))
+                for each in lines[at : at + more]
+                if each.text.strip()
+            )
+            at += more
+            break
+
+
+def _search(line: str) -> Iterator[int]:
+    """Where the value behind the name of a secret begins, past values that say only where the secret is."""
+    last: int | None = None
+    for start in range(0, max(len(line), 1), PIECE):
+        at = start
+        while match := _ANYWHERE.search(line, at, start + PIECE + OVERLAP):
+            last = match.end()
+            elsewhere = _elsewhere(line[last : last + PIECE])
+            if elsewhere is None:
+                yield last
+                return
+            at = last + max(elsewhere, 1)
+    if last is not None:
+        yield last
+
+
+def _match(line: str) -> Iterator[int]:
+    if (match := _FIRST.match(line)) is not None:
+        yield match.end()
+
+
+def _heads(line: str) -> Iterator[int]:
+    yield from (at for at in _match(line) if _BLOCK.match(line[at:].rstrip()))
+
+
+def _continued(lines: Sequence[_Line], at: int, rest: str) -> int:
+    """How many lines, from `at` on, belong to the value `rest` of the line before them."""
+    if rest.endswith("\\"):
+        return _by_backslash(lines, at)
+    if quoted := _by_quote(lines, at, rest):
+        return quoted
+    head = lines[at - 1]
+    column = _column_of_key(head)
+    commented = _MARK.match(head.text) is not None
+    count = 0
+    for number in range(1, len(lines) - at + 1):
+        text = lines[at + number - 1].text
+        if not text.strip():
+            continue
+        blank = mark.end() if commented and (mark := _MARK.match(text)) else 0
+        begins = blank + len(text[blank:]) - len(text[blank:].lstrip(" \t"))
+        if begins <= column or (not _BLOCK.match(rest) and _KEY.match(text, blank)):
+            break
+        count = number
+    return count
+
+
+def _column_of_key(line: _Line) -> int:
+    mark = _MARK.match(line.text)
+    item = _ITEM.match(line.text, mark.end() if mark else 0)
+    return item.end() if item else 0
+
+
+def _by_backslash(lines: Sequence[_Line], at: int) -> int:
+    last = at
+    while last < len(lines) and lines[last].text.rstrip().endswith("\\"):
+        last += 1
+    return min(last + 1, len(lines)) - at
+
+
+def _by_quote(lines: Sequence[_Line], at: int, rest: str) -> int:
+    quote = next((each for each in _QUOTES if rest.startswith(each)), None)
+    if quote is None or quote in rest[len(quote) :]:
+        return 0
+    for number, line in enumerate(lines[at : at + _MAX_QUOTED], start=1):
+        if quote in line.text:
+            return number
+    return 0
+
+
+def _elsewhere(rest: str) -> int | None:
+    """How much of what stands behind the name of a secret says only where it is; None where it may be the secret."""
+    if _BLOCK.match(rest):
+        return len(rest)
+    word = _WORD.match(rest)
+    # Another value may follow only where this one has ended.
+    if word is not None and is_elsewhere(word[0].strip("\"'")) and _ENDED.match(rest, word.end()):
+        return word.end()
+    return len(rest) if is_elsewhere(rest.strip("\"'")) else None
