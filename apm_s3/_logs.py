@@ -8,7 +8,8 @@ told by the logger of its module.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from apm_s3.events import OperationEvent
@@ -23,6 +24,23 @@ _LEVELS = {
     "cancelled": logging.INFO,
     "failure": logging.WARNING,
 }
+
+
+class Exchange(NamedTuple):
+    """One request and its answer.
+
+    Attributes:
+        sent, received: bytes of the bodies; None for the body of an answer that is still to be read.
+    """
+
+    status: int
+    request_id: str | None
+    sent: int
+    received: int | None
+
+
+EXCHANGES: ContextVar[list[Exchange] | None] = ContextVar("apm_s3_exchanges", default=None)
+"""Where the transports note the requests of an attempt, while somebody wants to know."""
 
 
 def place(bucket: str | None, key: str | None) -> str:
@@ -63,3 +81,29 @@ def log_event(logger: logging.Logger, event: OperationEvent) -> None:
         request,
         extra={name: value for name, value in fields.items() if value is not None},
     )  # fmt: skip
+
+
+def log_exchanges(
+    logger: logging.Logger,
+    operation: str,
+    bucket: str | None,
+    key: str | None,
+    attempt: int,
+    seconds: float,
+    exchanges: list[Exchange],
+    error: BaseException | None,
+) -> None:
+    """One line for each request of an attempt, and one for an attempt that got no answer."""
+    where = place(bucket, key)
+    common = {"operation": operation, "bucket": bucket, "key": key, "attempt": attempt, "duration": seconds}
+    for each in exchanges:
+        logger.debug(
+            "%s%s: attempt %d answered %d, request %s, %d bytes sent, %s received, %.3f s",
+            operation, f" {where}" if where else "", attempt, each.status, each.request_id or "unknown", each.sent,
+            "a stream" if each.received is None else f"{each.received} bytes", seconds,
+            extra={**common, "status": each.status, "request_id": each.request_id, "size": each.sent or each.received},
+        )  # fmt: skip
+    if not exchanges:
+        problem = "made no request" if error is None else f"got no answer ({type(error).__name__})"
+        message = "%s%s: attempt %d %s, %.3f s"
+        logger.debug(message, operation, f" {where}" if where else "", attempt, problem, seconds, extra=common)

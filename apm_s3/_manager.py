@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 from apm_s3._cache.cache import Cache, S3Cache
 from apm_s3._cache.shared import SharedLevel
-from apm_s3._logs import OPERATIONS
 from apm_s3._naming import check_store_bucket
 from apm_s3._s3.buckets.verbs import Buckets
 from apm_s3._s3.bulk.verbs import Bulk
@@ -296,7 +295,7 @@ class S3Manager(Buckets, Bulk):
             self._hooks,
             transport.recover,
             region=self._region,
-            log=self._logger or OPERATIONS,
+            log=self._logger,
         )
         wanted = self.settings.cache
         policies = None if wanted is None else Policies.of(wanted)

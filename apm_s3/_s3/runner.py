@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
-from apm_s3._logs import OPERATIONS, log_event
+from apm_s3._logs import EXCHANGES, OPERATIONS, REQUESTS, Exchange, log_event, log_exchanges
 from apm_s3._s3.pool import S3ConnectionPool
 from apm_s3._s3.retry import RECOVERABLE, RetryBudget, go_on, may_pass
 from apm_s3._tasks import Deadlines, Watch
@@ -124,7 +124,7 @@ class Runner:
         recover: Recover | None = None,
         *,
         region: str | None = None,
-        log: logging.Logger = OPERATIONS,
+        log: logging.Logger | None = None,
     ) -> None:
         self._retry = settings.retry
         self._deadline = settings.timeouts.deadline
@@ -133,7 +133,8 @@ class Runner:
         self._hooks = hooks
         self._recover = recover
         self._region = region
-        self._log = log
+        self._log = log or OPERATIONS
+        self._request_log = log or REQUESTS
         self.budget: RetryBudget = RetryBudget(settings.retry.budget, settings.retry.refund)
         self._deadlines = Deadlines()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -243,10 +244,29 @@ class Runner:
                 raise _closed_under(call)
             call.attempts += 1
             call.sent_at = time.monotonic()
+            if self._request_log.isEnabledFor(logging.DEBUG):
+                return await self._logged(call, attempt)
             return await attempt()
         finally:
             if not covered:
                 pool.release()
+
+    async def _logged(self, call: _Call[T], attempt: Attempt[R]) -> R:
+        """An attempt whose requests are logged one by one."""
+        exchanges: list[Exchange] = []
+        failure: BaseException | None = None
+        token = EXCHANGES.set(exchanges)
+        try:
+            return await attempt()
+        except BaseException as exc:
+            failure = exc
+            raise
+        finally:
+            EXCHANGES.reset(token)
+            seconds = time.monotonic() - call.sent_at
+            log_exchanges(
+                self._request_log, call.operation, call.bucket, call.key, call.attempts, seconds, exchanges, failure
+            )
 
     async def _go_on(self, call: _Call[T], first: ApmS3Error) -> T:
         """After a first failure, recover, get the verdict, or retry by the policy."""

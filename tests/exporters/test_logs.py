@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
-from apm_s3 import S3Settings
+from apm_s3 import Credentials, S3Manager, S3Settings
 from apm_s3.errors import InvalidOption, ObjectNotFound
 from apm_s3.exporters.logs import OperationContext, configure_logging, log_operation
-from tests.managers import make_manager
+from apm_s3.settings import RetrySettings
+from tests.faults.faults import answer
+from tests.faults.server import FaultyS3
+from tests.managers import SESSION, make_manager
 from tests.memory_transport import MemoryManager
 from tests.servers import Server
 
@@ -192,4 +195,33 @@ def test_secrets_in_lines_of_ones_own_are_masked(stream: io.StringIO, as_json: b
     log_operation("info", "rotate", f"{{'X-Amz-Security-Token': '{PASSWORD}'}}")
 
     assert len(stream.getvalue().splitlines()) == 2
+    assert PASSWORD not in stream.getvalue()
+
+
+@pytest.mark.parametrize("path", ["signed", "boto"])
+async def test_debug_has_a_line_for_each_request(path: Any, stream: io.StringIO) -> None:
+    configure_logging("debug", json=True, stream=stream)
+    settings = S3Settings(data_path=path, retry=RetrySettings(initial_delay=0.001))
+    async with FaultyS3() as server:
+        server.s3.buckets["bucket-one"] = {}
+        async with S3Manager(
+            region="us-east-1",
+            endpoint_url=server.endpoint_url,
+            credentials=Credentials("key", PASSWORD, f"token-{PASSWORD}"),
+            session=SESSION,
+            settings=settings,
+        ) as s3:
+            await s3.upload_file("bucket-one", "other", b"")  # learns what the server can do
+            stream.truncate(stream.seek(0))
+            server.will(answer(503, "SlowDown"), "PutObject")
+            await s3.upload_file("bucket-one", "key", b"value")
+            server.will(lambda exchange: exchange.reset(), "GetObject")
+            assert await s3.read_file("bucket-one", "key") == b"value"
+
+    told = [line for line in lines(stream) if line["logger"] == "apm_s3.requests"]
+    assert [(line["operation"], line["attempt"], line.get("status")) for line in told] == [
+        ("upload_file", 1, 503), ("upload_file", 2, 200), ("read_file", 1, None), ("read_file", 2, 200),
+    ]  # fmt: skip
+    assert "got no answer (ConnectionLost)" in told[2]["message"]
+    assert told[3]["size"] == 5 or path == "boto"
     assert PASSWORD not in stream.getvalue()

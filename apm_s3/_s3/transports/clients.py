@@ -18,6 +18,7 @@ from aiobotocore.session import AioSession, get_session
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
+from apm_s3._logs import EXCHANGES, Exchange
 from apm_s3._s3.transports.boto.control import Endpoint
 from apm_s3._s3.transports.boto.errors import UNREADABLE, translate
 from apm_s3._s3.transports.boto.parameters import check_unicode
@@ -196,6 +197,7 @@ class Clients:
         redact_logs()  # on the loggers of what was loaded for it, too
         client.meta.events.register_first("choose-signer.s3", _presign_with_sigv4)
         client.meta.events.register_last("before-send.s3", Resigner(self.clock, self.provider))
+        client.meta.events.register_last("response-received.s3", _note_exchange)
         return client
 
     def _config(self, endpoint_url: str | None) -> AioConfig:
@@ -254,6 +256,16 @@ def _core_session(session: Any) -> AioSession:
         return get_session()
     # An aioboto3.Session wraps the AioSession that holds its credentials and configuration.
     return getattr(session, "_session", session)
+
+
+def _note_exchange(response_dict: Mapping[str, Any] | None, **_: Any) -> None:
+    """Note an answer for the log of requests; what was sent, and a body that is a stream, is not known here."""
+    exchanges = EXCHANGES.get()
+    if exchanges is None or response_dict is None:
+        return
+    headers, body = response_dict["headers"], response_dict.get("body")
+    received = len(body) if isinstance(body, bytes) else None
+    exchanges.append(Exchange(response_dict["status_code"], headers.get("x-amz-request-id"), 0, received))
 
 
 def _presign_with_sigv4(signature_version: str, **_: Any) -> str | None:

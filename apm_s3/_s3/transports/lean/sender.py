@@ -10,6 +10,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from apm_s3._logs import EXCHANGES, Exchange
 from apm_s3._s3.transports.bodies import MAX_DOCUMENT
 from apm_s3._s3.transports.boto.errors import translate as translate_botocore
 from apm_s3._s3.transports.clients import Clients
@@ -114,6 +115,8 @@ class Sender:
             if not answer.ended:
                 self._stalls.reading(task, answer)
             body = await answer.read() if whole else await answer.opened()
+            if (exchanges := EXCHANGES.get()) is not None:
+                exchanges.append(_exchange(answer, payload, body if whole else None))
             if answer.status not in SUCCESS[call.method] or answer.cut:
                 self._check(call, answer, body)
         except BaseException as exc:
@@ -270,6 +273,12 @@ class Sender:
             self.routes.clear()
         self.routes[bucket] = route
         return route
+
+
+def _exchange(answer: Answer, payload: Payload | None, body: bytes | None) -> Exchange:
+    """What the log tells of a request."""
+    sent = 0 if payload is None else payload.length if payload.data is None else len(payload.data)
+    return Exchange(answer.status, answer.headers.get("x-amz-request-id"), sent, None if body is None else len(body))
 
 
 async def _send(connection: Connection, answer: Answer, head: bytes, body: AsyncGenerator[Any, None]) -> None:
