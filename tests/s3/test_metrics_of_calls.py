@@ -163,7 +163,7 @@ async def test_a_download_that_waits_for_the_pool_between_its_pieces_says_so(wor
 
 async def test_a_call_without_an_answer_says_that_there_was_none(world: World) -> None:
     world.server.will(silent, "GetObject", times=None)
-    with pytest.raises(DeadlineExceeded, match="no answer") as late:
+    with pytest.raises(DeadlineExceeded, match="no response") as late:
         await world.s3.read_file(BUCKET, "a", ReadOptions(timeout=0.3))
     assert late.value.sent
 
