@@ -48,6 +48,7 @@ from apm_s3.configs._protocol.reader import Reader
 from apm_s3.configs._protocol.repeated import request_hash
 from apm_s3.configs._record import LogEntry, Note
 from apm_s3.configs._settings import EnvironmentSettings, SettingsChange, check_rule_names
+from apm_s3.configs._uploads import Asked, Given, UploadTerms
 from apm_s3.configs._views import Views, compare
 from apm_s3.configs._watch import Watches
 from apm_s3.configs._writes import Writer
@@ -323,7 +324,7 @@ class ConfigStore:
         Raises:
             InvalidRequest: no such tool, or a name that cannot be.
         """
-        return await self._writer.validate(tool, source, files=files, name=name)
+        return await self._writer.validate(tool, Given(source, files, name))
 
     async def upload(
         self,
@@ -378,23 +379,9 @@ class ConfigStore:
             DeadlineExceeded: nothing was changed.
             StoreDamaged: what is stored contradicts itself; nothing was changed.
         """
-        return await self._writer.upload(
-            tool,
-            environment,
-            source,
-            files=files,
-            name=name,
-            remove=remove,
-            author=author,
-            message=message,
-            expect_revision=expect_revision,
-            force=force,
-            skip_unchanged=skip_unchanged,
-            level=level,
-            warnings_as_errors=warnings_as_errors,
-            timeout=timeout,
-            write_id=write_id,
-        )
+        asked = Asked(tool, environment, author, message, expect_revision, timeout, write_id)
+        terms = UploadTerms(force, skip_unchanged, level, warnings_as_errors)
+        return await self._writer.upload(asked, Given(source, files, name, remove), terms)
 
     async def upload_dir(
         self,
@@ -429,21 +416,9 @@ class ConfigStore:
             InvalidRequest: no directory, or something in it that cannot be stored; nothing was sent.
             ConfigInvalid, RevisionConflict, EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
         """
-        return await self._writer.upload_dir(
-            tool,
-            environment,
-            path,
-            exclude=exclude,
-            author=author,
-            message=message,
-            expect_revision=expect_revision,
-            force=force,
-            skip_unchanged=skip_unchanged,
-            level=level,
-            warnings_as_errors=warnings_as_errors,
-            timeout=timeout,
-            write_id=write_id,
-        )
+        asked = Asked(tool, environment, author, message, expect_revision, timeout, write_id)
+        terms = UploadTerms(force, skip_unchanged, level, warnings_as_errors)
+        return await self._writer.upload_dir(asked, path, exclude, terms)
 
     async def remove(
         self,
@@ -464,15 +439,8 @@ class ConfigStore:
             ConfigNotFound: there is none.
             RevisionConflict, EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
         """
-        return await self._writer.remove(
-            tool,
-            environment,
-            author=author,
-            message=message,
-            expect_revision=expect_revision,
-            timeout=timeout,
-            write_id=write_id,
-        )
+        asked = Asked(tool, environment, author, message, expect_revision, timeout, write_id)
+        return await self._writer.remove(asked)
 
     async def rollback(
         self,
@@ -494,16 +462,8 @@ class ConfigStore:
             ConfigNotFound: there is no such revision (any more), or none is marked good.
             RevisionConflict, EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
         """
-        return await self._writer.rollback(
-            tool,
-            environment,
-            to_revision=to_revision,
-            author=author,
-            message=message,
-            expect_revision=expect_revision,
-            timeout=timeout,
-            write_id=write_id,
-        )
+        asked = Asked(tool, environment, author, message, expect_revision, timeout, write_id)
+        return await self._writer.rollback(asked, to_revision)
 
     async def outcome(self, write_id: str) -> CommitOutcome:
         """How the write behind a `CommitUnknown` ended. A write that can still arrive is pending.

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from apm_s3._naming import check_environment, check_file_name
+from apm_s3._naming import check_environment
 from apm_s3._tools import Tool
-from apm_s3.configs._checks import (
-    keep_checks,
-    only_unreadable,
-    report_bundle,
-    report_files,
-    report_secrets,
-    require_valid,
-)
-from apm_s3.configs._content.directories import EXCLUDED, read_directory
-from apm_s3.configs._content.names import check_names
-from apm_s3.configs._content.overlays import OVERLAY
+from apm_s3.configs._checks import report_bundle, report_files, report_secrets
+from apm_s3.configs._content.directories import read_directory
 from apm_s3.configs._content.sources import (
-    Source,
     check_log_notes,
     check_notes,
     check_revisions,
@@ -32,7 +21,7 @@ from apm_s3.configs._content.sources import (
     check_type,
     gather_sources,
 )
-from apm_s3.configs._models import FileEntry, Freeze, Origin, Release
+from apm_s3.configs._models import Freeze, Origin, Release
 from apm_s3.configs._protocol.calls import Call
 from apm_s3.configs._protocol.changes import Change, MarkGood, SetFreeze, SetSettings
 from apm_s3.configs._protocol.commit import Committer
@@ -43,24 +32,11 @@ from apm_s3.configs._protocol.repeated import request_hash
 from apm_s3.configs._protocol.settings import encode_settings
 from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.configs._record import Note
-from apm_s3.configs._settings import LAX, EnvironmentSettings, SettingsChange, check_rule_names
+from apm_s3.configs._settings import EnvironmentSettings, SettingsChange
+from apm_s3.configs._uploads import Asked, Given, Upload, UploadTerms, left_out
 from apm_s3.configs._views import Views
-from apm_s3.errors import ConfigNotFound, InvalidOption
+from apm_s3.errors import InvalidOption
 from apm_s3.reports import ValidationReport
-from apm_s3.validators._validate import Level
-
-_MAX_LEFT_OUT = 20
-"""Names of what an `upload_dir` left out that are kept with the release."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """What is uploaded, as the caller gave it."""
-
-    source: Source | None = field(default=None, repr=False)
-    files: Mapping[str, Source] | None = field(default=None, repr=False)
-    name: str | None = None
-    remove: Iterable[str] = ()
 
 
 class Writer:
@@ -72,209 +48,53 @@ class Writer:
         self._committer = committer
         self._publisher = publisher
 
-    async def validate(
-        self,
-        tool: Tool,
-        source: Source | None = None,
-        *,
-        files: Mapping[str, Source] | None = None,
-        name: str | None = None,
-    ) -> ValidationReport:
-        given = await gather_sources(check_tool(tool), source, files, name)
+    async def validate(self, tool: Tool, what: Given) -> ValidationReport:
+        given = await gather_sources(check_tool(tool), what.source, what.files, what.name)
         if not given:
             raise InvalidOption("there is nothing to validate", hint="give source or files")
-        reports = await report_files(tool, given, whole=files is not None)
+        reports = await report_files(tool, given, whole=what.files is not None)
         report = reports[0] if reports else await report_bundle(tool, given)
         return await asyncio.to_thread(report_secrets, report, given)
 
-    async def upload(
-        self,
-        tool: Tool,
-        environment: str,
-        source: Source | None = None,
-        *,
-        files: Mapping[str, Source] | None = None,
-        name: str | None = None,
-        remove: Iterable[str] = (),
-        author: str | None = None,
-        message: str = "",
-        expect_revision: int | None = None,
-        force: str | None = None,
-        skip_unchanged: bool = False,
-        level: Level | None = None,
-        warnings_as_errors: Collection[str] = (),
-        timeout: float | None = None,
-        write_id: str | None = None,
-    ) -> Release:
-        async with self._publisher.call(check_environment(environment), timeout, write_id) as call:
-            return await self._upload(
-                tool,
-                call,
-                _Given(source, files, name, remove),
-                author=author,
-                message=message,
-                expect_revision=expect_revision,
-                force=force,
-                skip_unchanged=skip_unchanged,
-                level=level,
-                warnings_as_errors=warnings_as_errors,
-            )
-
-    async def _upload(
-        self,
-        tool: Tool,
-        call: Call,
-        what: _Given,
-        *,
-        author: str | None,
-        message: str,
-        expect_revision: int | None,
-        force: str | None,
-        skip_unchanged: bool,
-        level: Level | None,
-        warnings_as_errors: Collection[str],
-        notes: Sequence[str] = (),
-    ) -> Release:
-        """See `upload`; `notes` are kept with the release's warnings."""
-        environment = call.environment
-        check_tool(tool)
-        check_notes(author, message, force)
-        check_revisions(expect_revision=expect_revision)
-        check_type("skip_unchanged", skip_unchanged, bool)
-        gone, whole = _removed(what.remove, what.files), what.files is not None
-        given = await gather_sources(tool, what.source, what.files, what.name)
-        if not given and not gone:
-            raise InvalidOption("there is nothing to upload", hint="give source, files or remove")
-        strict = check_rule_names(warnings_as_errors)
-        given_reports = await report_files(tool, given, whole=whole)
-        # What nothing can read needs no look at the environment's settings.
-        require_valid([only_unreadable(report) for report in given_reports], force)
-        current: list[Release] = []
-
-        async def make(begun: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
-            base = bases[tool]
-            kept = _kept(tool, environment, base, gone, given, whole=whole)
-            if not kept and not given:
-                raise InvalidOption("no file would be left", hint=f"remove({tool!r}, {environment!r}) removes it all")
-            if skip_unchanged and base is not None and await asyncio.to_thread(_is_unchanged, base, kept, given):
-                current[:] = [base]
-                return []
-            rules = begun.current.settings.rules(tool, level=level, warnings_as_errors=strict)
-            reports = given_reports if rules == LAX else await report_files(tool, given, rules, whole=whole)
-            require_valid(reports, force)
-            bundle = given
-            if kept and base is not None:
-                check_names(given, kept)
-                bundle = {**await self._reader.files(base, kept), **given}
-                reports = [await report_bundle(tool, bundle, rules)]
-                require_valid(reports, force)
-            checks = await keep_checks(reports, bundle, () if base is None else (base,), force=force)
-            return [
-                Draft(
-                    tool=tool,
-                    base=base,
-                    files={**kept, **given},
-                    origin=Origin("upload"),
-                    author=author,
-                    message=message,
-                    warnings=(*notes, *checks.warnings),
-                    forced=checks.forced,
-                    expect=expect_revision,
-                )
-            ]
-
-        def same(release: Release) -> bool:
-            return release.origin.action == "upload" and _holds(release, given, gone, whole=whole)
-
-        expect: dict[str, int | None] = {tool: expect_revision}
-        return (await self._publisher.publish(environment, make, expect, call=call, same=same) or current)[0]
+    async def upload(self, asked: Asked, what: Given, terms: UploadTerms) -> Release:
+        asked.check(terms.force)
+        async with self._call(asked) as call:
+            return await self._upload(call, asked, what, terms)
 
     async def upload_dir(
-        self,
-        tool: Tool,
-        environment: str,
-        path: str | os.PathLike[str],
-        *,
-        exclude: Collection[str] = EXCLUDED,
-        author: str | None = None,
-        message: str = "",
-        expect_revision: int | None = None,
-        force: str | None = None,
-        skip_unchanged: bool = False,
-        level: Level | None = None,
-        warnings_as_errors: Collection[str] = (),
-        timeout: float | None = None,
-        write_id: str | None = None,
+        self, asked: Asked, path: str | os.PathLike[str], exclude: Collection[str], terms: UploadTerms
     ) -> Release:
-        check_tool(tool)
+        asked.check(terms.force)
         directory = await read_directory(path, exclude)
-        async with self._publisher.call(check_environment(environment), timeout, write_id) as call:
-            return await self._upload(
-                tool,
-                call,
-                _Given(files=directory.files),
-                author=author,
-                message=message,
-                expect_revision=expect_revision,
-                force=force,
-                skip_unchanged=skip_unchanged,
-                notes=_left_out(directory.left_out),
-                level=level,
-                warnings_as_errors=warnings_as_errors,
-            )
+        what = Given(files=directory.files, notes=left_out(directory.left_out))
+        async with self._call(asked) as call:
+            return await self._upload(call, asked, what, terms)
 
-    async def remove(
-        self,
-        tool: Tool,
-        environment: str,
-        *,
-        author: str | None = None,
-        message: str = "",
-        expect_revision: int | None = None,
-        timeout: float | None = None,
-        write_id: str | None = None,
-    ) -> Release:
-        check_tool(tool)
-        check_environment(environment)
-        check_notes(author, message)
-        check_revisions(expect_revision=expect_revision)
+    async def _upload(self, call: Call, asked: Asked, what: Given, terms: UploadTerms) -> Release:
+        upload = await Upload.read(self._reader, asked, what, terms)
+        expect: dict[str, int | None] = {asked.tool: asked.expect_revision}
+        made = await self._publisher.publish(asked.environment, upload.make, expect, call=call, same=upload.is_made_by)
+        release = made[0] if made else upload.unchanged
+        if release is None:
+            raise AssertionError("an upload makes a release, or finds it unchanged")
+        return release
+
+    async def remove(self, asked: Asked) -> Release:
+        asked.check()
 
         async def make(_: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
-            base = bases[tool]
+            base = bases[asked.tool]
             if base is None or base.removed:
-                await self._views.current(tool, environment)  # says why not
-            return [
-                Draft(
-                    tool=tool,
-                    base=base,
-                    files={},
-                    origin=Origin("remove"),
-                    author=author,
-                    message=message,
-                    expect=expect_revision,
-                )
-            ]
+                await self._views.current(asked.tool, asked.environment)  # says why not
+            return [asked.draft(base, {}, Origin("remove"))]
 
-        async with self._publisher.call(environment, timeout, write_id) as call:
-            return await self._publish(environment, make, tool, expect_revision, call, lambda old: old.removed)
+        async with self._call(asked) as call:
+            return await self._publish(asked, make, call, lambda old: old.removed)
 
-    async def rollback(
-        self,
-        tool: Tool,
-        environment: str,
-        *,
-        to_revision: int | None = None,
-        author: str | None = None,
-        message: str = "",
-        expect_revision: int | None = None,
-        timeout: float | None = None,
-        write_id: str | None = None,
-    ) -> Release:
-        check_tool(tool)
-        check_environment(environment)
-        check_notes(author, message)
-        check_revisions(to_revision=to_revision, expect_revision=expect_revision)
-
+    async def rollback(self, asked: Asked, to_revision: int | None) -> Release:
+        asked.check()
+        check_revisions(to_revision=to_revision)
+        tool, environment = asked.tool, asked.environment
         found: list[Release] = []
 
         async def find(begun: Snapshot) -> None:
@@ -284,38 +104,24 @@ class Writer:
 
         async def make(_: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
             [old] = found
-            return [
-                Draft(
-                    tool=tool,
-                    base=bases[tool],
-                    files=old.files,
-                    origin=Origin("rollback", environment, old.revision),
-                    author=author,
-                    message=message,
-                    warnings=old.warnings,
-                    forced=old.forced,
-                    expect=expect_revision,
-                )
-            ]
+            origin = Origin("rollback", environment, old.revision)
+            return [asked.draft(bases[tool], old.files, origin, old.warnings, old.forced)]
 
         def same(release: Release) -> bool:
             return release.origin.action == "rollback" and to_revision in (None, release.origin.revision)
 
-        async with self._publisher.call(environment, timeout, write_id) as call:
-            return await self._publish(environment, make, tool, expect_revision, call, same, beside=find)
+        async with self._call(asked) as call:
+            return await self._publish(asked, make, call, same, beside=find)
+
+    def _call(self, asked: Asked) -> AbstractAsyncContextManager[Call]:
+        return self._publisher.call(asked.environment, asked.timeout, asked.write_id)
 
     async def _publish(
-        self,
-        environment: str,
-        make: Make,
-        tool: str,
-        expect: int | None,
-        call: Call,
-        same: Callable[[Release], bool],
-        beside: Beside | None = None,
+        self, asked: Asked, make: Make, call: Call, same: Callable[[Release], bool], beside: Beside | None = None
     ) -> Release:
-        expected = {tool: expect}
-        return (await self._publisher.publish(environment, make, expected, call=call, same=same, beside=beside))[0]
+        expect: dict[str, int | None] = {asked.tool: asked.expect_revision}
+        made = await self._publisher.publish(asked.environment, make, expect, call=call, same=same, beside=beside)
+        return made[0]
 
     async def set_settings(
         self,
@@ -415,57 +221,3 @@ class Writer:
 
         async with self._committer.call(environment, timeout, write_id) as call:
             await self._committer.change(environment, thaw, note, call=call)
-
-
-def _kept(
-    tool: Tool,
-    environment: str,
-    base: Release | None,
-    gone: AbstractSet[str],
-    given: Mapping[str, bytes],
-    *,
-    whole: bool,
-) -> dict[str, FileEntry]:
-    """The files of the release that is replaced which stay."""
-    # A whole bundle is what the tool reads: what makes this environment different stays.
-    entries = {} if base is None else {n: e for n, e in base.files.items() if not whole or n == OVERLAY}
-    for missing in gone - entries.keys():
-        raise ConfigNotFound(
-            f"{tool} in '{environment}' has no file '{missing}' to remove", tool=tool, environment=environment
-        )
-    return {name: entry for name, entry in entries.items() if name not in gone and name not in given}
-
-
-def _is_unchanged(base: Release, kept: Mapping[str, FileEntry], given: Mapping[str, bytes]) -> bool:
-    if base.removed or base.damaged or base.files.keys() != kept.keys() | given.keys():
-        return False
-    # Only the same size is worth a hash.
-    return all(base.files[name].size == len(raw) for name, raw in given.items()) and all(
-        base.files[name].sha256 == hashlib.sha256(raw).hexdigest() for name, raw in given.items()
-    )
-
-
-def _left_out(names: Sequence[str]) -> list[str]:
-    if not names:
-        return []
-    more = f" and {len(names) - _MAX_LEFT_OUT} more" if len(names) > _MAX_LEFT_OUT else ""
-    return [f"left out of the directory: {', '.join(names[:_MAX_LEFT_OUT])}{more}"]
-
-
-def _holds(release: Release, given: Mapping[str, bytes], gone: AbstractSet[str], *, whole: bool) -> bool:
-    """Whether a release is what an upload of the same arguments made, on whatever it was built."""
-    hashes = {name: hashlib.sha256(raw).hexdigest() for name, raw in given.items()}
-    there = {name: entry.sha256 for name, entry in release.files.items()}
-    if whole and {name for name in there if name != OVERLAY} != {name for name in hashes if name != OVERLAY}:
-        return False
-    return not gone & there.keys() and all(there.get(name) == sha256 for name, sha256 in hashes.items())
-
-
-def _removed(remove: Iterable[str], files: Mapping[str, Source] | None) -> set[str]:
-    check_type("remove", remove, Iterable)
-    gone = set([remove] if isinstance(remove, str) else remove)
-    for name in gone:
-        check_file_name(name)
-    if gone and files is not None:
-        raise InvalidOption("files is the whole bundle: it excludes remove", hint="leave those files out of it")
-    return gone

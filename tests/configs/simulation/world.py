@@ -13,7 +13,7 @@ from typing import Any
 from unittest import mock
 
 from apm_s3._tools import MAIN_FILES
-from apm_s3.configs import _writes as writes
+from apm_s3.configs import _uploads as uploads
 from apm_s3.configs._care.garbage import GRACE
 from apm_s3.configs._checks import Checks
 from apm_s3.configs._deploy import carry_out, planning
@@ -577,9 +577,9 @@ def _no_validation(rng: random.Random) -> Any:
         return ValidationReport(tool, "bundle", None)
 
     with (
-        mock.patch.object(writes, "report_files", no_reports),
-        mock.patch.object(writes, "report_bundle", report),
-        mock.patch.object(writes, "keep_checks", pass_all),
+        mock.patch.object(uploads, "report_files", no_reports),
+        mock.patch.object(uploads, "report_bundle", report),
+        mock.patch.object(uploads, "keep_checks", pass_all),
         mock.patch.object(carry_out, "keep_checks", pass_all),
         mock.patch.object(planning, "report_bundle", report),
         mock.patch.object(keys, "new_write_id", lambda environment: f"{environment}.{rng.getrandbits(80):020x}"),

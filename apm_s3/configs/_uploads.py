@@ -1,0 +1,216 @@
+"""Changes of one tool's configuration as a caller asks for them, and what an upload makes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import Self
+
+from apm_s3._naming import check_environment, check_file_name
+from apm_s3._tools import Tool
+from apm_s3.configs._checks import keep_checks, only_unreadable, report_bundle, report_files, require_valid
+from apm_s3.configs._content.names import check_names
+from apm_s3.configs._content.overlays import OVERLAY
+from apm_s3.configs._content.sources import (
+    Source,
+    check_notes,
+    check_revisions,
+    check_tool,
+    check_type,
+    gather_sources,
+)
+from apm_s3.configs._models import FileEntry, Origin, Release
+from apm_s3.configs._protocol.publish import Draft
+from apm_s3.configs._protocol.reader import Reader
+from apm_s3.configs._protocol.snapshots import Snapshot
+from apm_s3.configs._settings import LAX, check_rule_names
+from apm_s3.errors import ConfigNotFound, InvalidOption
+from apm_s3.reports import ValidationReport
+from apm_s3.validators._validate import Level
+
+_MAX_LEFT_OUT = 20
+"""Names of what an `upload_dir` left out that are kept with the release."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A change of one tool's configuration, as a caller asks for it."""
+
+    tool: Tool
+    environment: str
+    author: str | None
+    message: str
+    expect_revision: int | None
+    timeout: float | None
+    write_id: str | None
+
+    def check(self, force: str | None = None) -> None:
+        """Refuse what cannot be, before anything is sent."""
+        check_tool(self.tool)
+        check_environment(self.environment)
+        check_notes(self.author, self.message, force)
+        check_revisions(expect_revision=self.expect_revision)
+
+    def draft(
+        self,
+        base: Release | None,
+        files: Mapping[str, bytes | FileEntry],
+        origin: Origin,
+        warnings: tuple[str, ...] = (),
+        forced: str | None = None,
+    ) -> Draft:
+        """The release that is to be made, on `base`."""
+        return Draft(
+            tool=self.tool,
+            base=base,
+            files=files,
+            origin=origin,
+            author=self.author,
+            message=self.message,
+            warnings=warnings,
+            forced=forced,
+            expect=self.expect_revision,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What is uploaded, as the caller gave it; `notes` are kept with the release's warnings."""
+
+    source: Source | None = field(default=None, repr=False)
+    files: Mapping[str, Source] | None = field(default=None, repr=False)
+    name: str | None = None
+    remove: Iterable[str] = ()
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UploadTerms:
+    """Under which terms an upload is accepted. See `ConfigStore.upload`."""
+
+    force: str | None
+    skip_unchanged: bool
+    level: Level | None
+    warnings_as_errors: Collection[str]
+
+
+@dataclass(slots=True)
+class Upload:
+    """An upload whose sources were read.
+
+    Attributes:
+        reports: on `given`, by settings that ask for nothing.
+        unchanged: the current release, where nothing would change and that is to make no revision.
+    """
+
+    reader: Reader
+    asked: Asked
+    terms: UploadTerms
+    given: Mapping[str, bytes]
+    gone: AbstractSet[str]
+    whole: bool
+    notes: Sequence[str]
+    strict: tuple[str, ...]
+    reports: Sequence[ValidationReport]
+    unchanged: Release | None = None
+
+    @classmethod
+    async def read(cls, reader: Reader, asked: Asked, what: Given, terms: UploadTerms) -> Self:
+        """Read the sources.
+
+        Raises:
+            InvalidRequest: there are none, or one cannot be.
+            ConfigInvalid: nothing could read it, whatever the environment's settings.
+        """
+        check_type("skip_unchanged", terms.skip_unchanged, bool)
+        gone, whole = _removed(what.remove, what.files), what.files is not None
+        given = await gather_sources(asked.tool, what.source, what.files, what.name)
+        if not given and not gone:
+            raise InvalidOption("there is nothing to upload", hint="give source, files or remove")
+        strict = check_rule_names(terms.warnings_as_errors)
+        reports = await report_files(asked.tool, given, whole=whole)
+        require_valid([only_unreadable(report) for report in reports], terms.force)
+        return cls(reader, asked, terms, given, gone, whole, what.notes, strict, reports)
+
+    async def make(self, begun: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
+        """The release that the upload makes of the current one; none where nothing would change."""
+        asked, given, force = self.asked, self.given, self.terms.force
+        tool, environment = asked.tool, asked.environment
+        base = bases[tool]
+        kept = _kept(tool, environment, base, self.gone, given, whole=self.whole)
+        if not kept and not given:
+            raise InvalidOption("no file would be left", hint=f"remove({tool!r}, {environment!r}) removes it all")
+        if self.terms.skip_unchanged and base is not None and await asyncio.to_thread(_is_unchanged, base, kept, given):
+            self.unchanged = base
+            return []
+        rules = begun.current.settings.rules(tool, level=self.terms.level, warnings_as_errors=self.strict)
+        reports = self.reports if rules == LAX else await report_files(tool, given, rules, whole=self.whole)
+        require_valid(reports, force)
+        bundle = given
+        if kept and base is not None:
+            check_names(given, kept)
+            bundle = {**await self.reader.files(base, kept), **given}
+            reports = [await report_bundle(tool, bundle, rules)]
+            require_valid(reports, force)
+        checks = await keep_checks(reports, bundle, () if base is None else (base,), force=force)
+        warnings = (*self.notes, *checks.warnings)
+        return [asked.draft(base, {**kept, **given}, Origin("upload"), warnings, checks.forced)]
+
+    def is_made_by(self, release: Release) -> bool:
+        """Whether a release is what this upload makes, on whatever it was built."""
+        hashes = {name: hashlib.sha256(raw).hexdigest() for name, raw in self.given.items()}
+        there = {name: entry.sha256 for name, entry in release.files.items()}
+        if release.origin.action != "upload":
+            return False
+        if self.whole and {name for name in there if name != OVERLAY} != {name for name in hashes if name != OVERLAY}:
+            return False
+        return not self.gone & there.keys() and all(there.get(name) == sha256 for name, sha256 in hashes.items())
+
+
+def _kept(
+    tool: Tool,
+    environment: str,
+    base: Release | None,
+    gone: AbstractSet[str],
+    given: Mapping[str, bytes],
+    *,
+    whole: bool,
+) -> dict[str, FileEntry]:
+    """The files of the release that is replaced which stay."""
+    # A whole bundle is what the tool reads: what makes this environment different stays.
+    entries = {} if base is None else {n: e for n, e in base.files.items() if not whole or n == OVERLAY}
+    for missing in gone - entries.keys():
+        raise ConfigNotFound(
+            f"{tool} in '{environment}' has no file '{missing}' to remove", tool=tool, environment=environment
+        )
+    return {name: entry for name, entry in entries.items() if name not in gone and name not in given}
+
+
+def _is_unchanged(base: Release, kept: Mapping[str, FileEntry], given: Mapping[str, bytes]) -> bool:
+    if base.removed or base.damaged or base.files.keys() != kept.keys() | given.keys():
+        return False
+    # Only the same size is worth a hash.
+    return all(base.files[name].size == len(raw) for name, raw in given.items()) and all(
+        base.files[name].sha256 == hashlib.sha256(raw).hexdigest() for name, raw in given.items()
+    )
+
+
+def left_out(names: Sequence[str]) -> list[str]:
+    """A note on the files of a directory that are not uploaded."""
+    if not names:
+        return []
+    more = f" and {len(names) - _MAX_LEFT_OUT} more" if len(names) > _MAX_LEFT_OUT else ""
+    return [f"left out of the directory: {', '.join(names[:_MAX_LEFT_OUT])}{more}"]
+
+
+def _removed(remove: Iterable[str], files: Mapping[str, Source] | None) -> set[str]:
+    check_type("remove", remove, Iterable)
+    gone = set([remove] if isinstance(remove, str) else remove)
+    for name in gone:
+        check_file_name(name)
+    if gone and files is not None:
+        raise InvalidOption("files is the whole bundle: it excludes remove", hint="leave those files out of it")
+    return gone
