@@ -48,8 +48,9 @@ _TABLE = {
     "web.Curve": {},
     "web.TLSVersion": {},
 }
-_SINCE = {"prometheus": (3, 5), "alertmanager": (0, 29)}
-"""The first releases that can limit the rate of requests."""
+_SINCE = {"prometheus": (3, 6), "alertmanager": (0, 29)}
+"""The first releases that may limit the rate of requests: those after
+https://github.com/prometheus/exporter-toolkit/pull/331 was merged."""
 _HEADERS: dict[str, tuple[str, ...]] = {
     "Content-Security-Policy": (),
     "Strict-Transport-Security": (),

@@ -24,12 +24,12 @@ _INTEGERS = {
 }
 
 
-def wrong_type(node: Node, path: Path, context: Context, expected: str) -> Any:
+def wrong_type(node: Node, path: Path, context: Context, expected: str, hint: str | None = None) -> Any:
     """Report that `node` is not what was `expected`, and return INVALID."""
     found = _SHAPES[node.kind]
     if node.kind == SCALAR:
         found = "null" if is_null(node) else "text" if not node.plain else f"{_kind_of(node)}"
-    context.error(node, path, "wrong-type", f"expected {expected}, found {found}")
+    context.error(node, path, "wrong-type", f"expected {expected}, found {found}", hint)
     return INVALID
 
 
@@ -177,7 +177,8 @@ def list_codec(item: Codec) -> Codec:
         if node.kind != SEQUENCE:
             if node.kind == SCALAR and is_null(node):
                 return None
-            return wrong_type(node, path, context, "a list")
+            hint = "begin each item with '- '" if node.kind == MAPPING else "put a single value in brackets: [...]"
+            return wrong_type(node, path, context, "a list", hint)
         return [item(child, (path, index), context) for index, child in enumerate(node.items)]
 
     return decode

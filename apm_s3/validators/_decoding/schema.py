@@ -168,11 +168,18 @@ class _StructCodec:
     def _unknown(self, name: str, key: Node, path: Path, context: Context, fields: dict[str, Codec]) -> None:
         if not context.has_room:
             return
-        hint = context.hint(name, fields)
+        hint = context.hint(name, fields) or self._deeper(name)
         known = sorted(fields)
         more = f" and {len(known) - _NAMES_SHOWN} more" if len(known) > _NAMES_SHOWN else ""
         known_text = f"; known fields: {', '.join(known[:_NAMES_SHOWN])}{more}" if not hint and known else ""
         context.error(key, (path, name), "unknown-field", f"unknown field {name[:80]!r}{known_text}", hint)
+
+    def _deeper(self, name: str) -> str | None:
+        """Return where `name` belongs if exactly one of the fields has it inside."""
+        table = self._schema.table
+        kinds = {field: kind.removeprefix("[]").removeprefix("{}") for field, kind in table[self._name].items()}
+        owners = [field for field, kind in kinds.items() if name in table.get(kind, {})]
+        return f"{name} is a field of {owners[0]}" if len(owners) == 1 else None
 
 
 def _decode_shadowed(node: Node, fields: dict[str, Codec], path: Path, context: Context) -> None:

@@ -20,6 +20,7 @@ from apm_s3.validators._grammars.gotemplate_lexer import (
     number_problem,
     unquote_problem,
 )
+from apm_s3.validators._hints import did_you_mean
 
 BUILTINS = frozenset(
     (
@@ -336,9 +337,11 @@ class _Parser:
             return False
         self._next()
         if lexeme.kind == "identifier" and lexeme.text not in self._functions:
-            raise self._failure(lexeme, f"function {lexeme.text[:40]!r} not defined")
+            hint = did_you_mean(lexeme.text, self._functions)
+            raise self._failure(lexeme, f"function {lexeme.text[:40]!r} not defined{f'; {hint}' if hint else ''}")
         if lexeme.kind == "variable" and lexeme.text not in self._variables:
-            raise self._failure(lexeme, f"undefined variable {lexeme.text[:40]!r}")
+            hint = did_you_mean(lexeme.text, self._variables)
+            raise self._failure(lexeme, f"undefined variable {lexeme.text[:40]!r}{f'; {hint}' if hint else ''}")
         self._check_literal(lexeme)
         return True
 

@@ -11,7 +11,7 @@ from apm_s3.validators._decoding.struct import Struct
 from apm_s3.validators._prometheus.rules import check_groups
 from apm_s3.validators._query.logql.parser import parse
 from apm_s3.validators._query.problems import QueryProblem
-from apm_s3.validators._query_report import report_query
+from apm_s3.validators._query_report import report_query, warn_of_type
 
 RULE_TYPES: Table = {
     "model/rulefmt.RuleGroups": {"groups": "[]model/rulefmt.RuleGroup", "namespace": "string"},
@@ -44,6 +44,8 @@ def check_rules(file: Struct, context: Context) -> None:
 
 def _check_logql(rule: Struct, expression: str, context: Context) -> None:
     try:
-        parse(expression)
+        tree = parse(expression, context.target)
     except QueryProblem as exc:
         report_query(rule, "expr", "LogQL", exc, context)
+    else:
+        warn_of_type(rule, tree, context)

@@ -12,7 +12,7 @@ from apm_s3.validators._grammars.labels import is_label_name, is_metric_name, is
 from apm_s3.validators._prometheus.gates import TEMPLATE_FUNCTIONS_SINCE, UTF8_NAMES
 from apm_s3.validators._query.problems import QueryProblem
 from apm_s3.validators._query.promql.parser import parse
-from apm_s3.validators._query_report import report_query
+from apm_s3.validators._query_report import report_query, warn_of_type
 
 _OLD_FUNCTIONS = (
     *("query", "first", "label", "value", "strvalue", "args", "reReplaceAll", "safeHtml", "match", "title"),
@@ -32,9 +32,11 @@ ExpressionCheck = Callable[[Struct, str, Context], None]
 def check_promql(rule: Struct, expression: str, context: Context) -> None:
     """Check that the expression is PromQL."""
     try:
-        parse(expression, context.target)
+        tree = parse(expression, context.target)
     except QueryProblem as exc:
         report_query(rule, "expr", "PromQL", exc, context)
+    else:
+        warn_of_type(rule, tree, context)
 
 
 def check_groups(file: Struct, context: Context, check_expression: ExpressionCheck = check_promql) -> None:

@@ -14,7 +14,8 @@ from apm_s3.validators._query.promql.parser import parse
 from apm_s3.validators._query.promql.tokens import NO_METRIC
 
 QUOTED_NAMES = (3, 0)
-_LATER_KEYS = (2, 54)
+_KEYS_SINCE = {"custom_values": (2, 54), "counter_reset_hint": (2, 55)}
+"""Fields of histograms that 2.53 does not have: https://github.com/prometheus/prometheus/pull/14537 for the second."""
 _SERIES = re.compile(
     r"""\s*(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)?
     (?P<labels>\{(?:[^}"'`]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`)*\})?""",
@@ -116,8 +117,7 @@ def check_values(text: str, start: int, release: Version | None) -> None:
 
 
 def _check_histogram(inner: str, start: int, release: Version | None) -> None:
-    later = () if release is not None and release < _LATER_KEYS else ("counter_reset_hint", "custom_values")
-    known = (*_KEYS, *later)
+    known = (*_KEYS, *(key for key, since in _KEYS_SINCE.items() if release is None or release >= since))
     at = 0
     while inner[at:].strip():
         pair = _PAIR.match(inner, at)

@@ -70,7 +70,8 @@ def _schema() -> Schema:
             "main.sample": (_check_sample,),
         },
         gates={
-            _FILE: {"fuzzy_compare": Gate(since=(2, 54))},
+            # The first releases after https://github.com/prometheus/prometheus/pull/16395 and 17636 were opened.
+            _FILE: {"fuzzy_compare": Gate(since=(3, 4))},
             "main.testGroup": {"start_timestamp": Gate(since=(3, 9))},
         },
     )

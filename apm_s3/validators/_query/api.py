@@ -36,14 +36,17 @@ def parse_promql(text: str, *, target_version: str | None = None) -> Expr:
         raise _invalid("PromQL", exc) from None
 
 
-def parse_logql(text: str) -> Expr:
+def parse_logql(text: str, *, target_version: str | None = None) -> Expr:
     """Parse a LogQL query into a syntax tree: `Streams` for a log query, another node for a metric query.
+
+    `target_version` is the release of Loki, such as "3.2"; None means the newest known one.
 
     Raises:
         QueryInvalid: not valid LogQL; `offset` and `end` give the position.
+        InvalidOption: `target_version` is not a valid version.
     """
     try:
-        return logql.parse(text)
+        return logql.parse(text, parse_version(target_version))
     except QueryProblem as exc:
         raise _invalid("LogQL", exc) from None
 

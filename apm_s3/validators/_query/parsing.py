@@ -50,6 +50,7 @@ _TOKEN_HINTS = {
     "for": "for is a field of the rule, next to expr",
 }
 """Hints by misplaced token."""
+_UNITS = frozenset(("ms", "s", "m", "h", "d", "w", "y"))
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
 _TYPES = {
     "scalar": "a scalar",
@@ -165,6 +166,10 @@ class Parser:
     def labels(self, context: str) -> tuple[str, ...]:
         """Parse `(a, b)` after `context`."""
         where = f"in {context} (...)"
+        if self.kinds[self.at] == NAME:
+            problem = self.unexpected(f"'(' after {context}")
+            problem.hint = f"write {context} ({self.text[self.starts[self.at] : self.ends[self.at]][:_SHOWN]})"
+            raise problem
         self.expect("(", f"after {context}")
         found: list[str] = []
         while self.kinds[self.at] != ")" or (found and not self.trailing_comma):
@@ -225,8 +230,13 @@ class Parser:
         if word.lower() in words:
             # A known word inside an open bracket belongs after the bracket.
             return f"close the bracket before {word}" if self.kinds[at] in ("by", "without", "offset") else None
+        start = self.starts[at]
+        if words and (self.text.startswith("=!", start) or self.text[start - 1 : start + 1] == "<>"):
+            return "did you mean !=?"
         if words and word in _TOKEN_HINTS:
             return _TOKEN_HINTS[word]
+        if self.kinds[at - 1] == NUMBER and word in _UNITS:
+            return f"write {self.text[self.starts[at - 1] : self.ends[at - 1]]}{word} without a space"
         return _nearest(word, words) if word[:1].isalpha() else None
 
     def _unclosed(self) -> int | None:

@@ -96,7 +96,8 @@ class _Reader:
 
     def _member(self, node: Node, lexeme: str) -> None:
         if lexeme != '"':
-            raise self._unexpected(lexeme, "expected a key in double quotes")
+            extra = ", and no comma before '}'" if lexeme == "}" else ""
+            raise self._unexpected(lexeme, f"expected a key in double quotes{extra}")
         start, key = self._at - 1, self._string()
         if self._trace is not None:
             self._trace.add((*self._steps(), key.text), key, start, self._at, is_key=True)

@@ -65,7 +65,7 @@ def read_yaml(source: bytes | str, *, library: GoYaml = "v4", trace: Trace | Non
         composer = _Composer(loader, text, library) if trace is None else _Tracer(loader, text, library, trace)
         return composer.compose()
     except yaml.MarkedYAMLError as exc:
-        raise _unreadable(exc) from exc
+        raise _unreadable(exc, text) from exc
     except yaml.YAMLError as exc:
         raise Unreadable("yaml-syntax", str(getattr(exc, "reason", None) or exc).splitlines()[0]) from exc
     finally:
@@ -399,7 +399,7 @@ def _check_version(event: Any) -> None:
         raise Unreadable("yaml-version", message, event.start_mark.line + 1, 1)
 
 
-def _unreadable(exc: yaml.MarkedYAMLError) -> Unreadable:
+def _unreadable(exc: yaml.MarkedYAMLError, text: str = "") -> Unreadable:
     mark = exc.problem_mark or exc.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
     # Newer releases of libyaml have their own limit, which they reach before the first collection event.
@@ -408,4 +408,6 @@ def _unreadable(exc: yaml.MarkedYAMLError) -> Unreadable:
     begun = f" (started on line {exc.context_mark.line + 1})" if exc.context and exc.context_mark else ""
     parts = (f"{exc.context}{begun}" if exc.context else "", exc.problem)
     message = ", ".join(part for part in parts if part) or "invalid YAML"
+    if mark and text[mark.index : mark.index + 1] == "\t":
+        message += "; indent with spaces, not with tabs"
     return Unreadable("yaml-syntax", message, line, column)

@@ -1,5 +1,7 @@
 """LogQL, rule by rule of https://grafana.com/docs/loki/latest/query/: a good and a bad example each."""
 
+import re
+
 import pytest
 
 from apm_s3.validators._query.logql.nodes import LineFilter, RangeAggregation, Stage, Streams
@@ -36,7 +38,7 @@ def refusal(text):
         f'{S} | logfmt --strict --keep-empty host, fwd_ip="fwd"',
         f'{S} | pattern `<ip> - - <_> "<method> <uri> <_>" <status>`',
         f'{S} | regexp "(?P<method>\\\\w+) (?P<path>[\\\\w|/]+)"',
-        f'{S} | unpack | xml | decolorize',
+        f'{S} | unpack | decolorize',
         f'{S} | line_format "{{{{.ip}}}} {{{{div .duration 1000}}}}"',
         f'{S} | line_format `{{{{ __line__ | lower | trunc 5 }}}} {{{{ __timestamp__ | date "2006" }}}}`',
         f'{S} | label_format a=b, c="{{{{ .d | ToUpper }}}}"',
@@ -73,7 +75,6 @@ def refusal(text):
         f'rate({S}[1m]) and ignoring (pod) rate({S}[5m]) unless rate({S}[5m])',
         f'SUM(RATE({S}[1m])) BY (app) Or vector(1)',
         "1 + 1 > 0",
-        f'variants(rate({S}[1m]), count_over_time({S}[1m])) of ({S}[1m])',
     ],
 )  # fmt: skip
 def test_what_the_documentation_shows_is_taken(text):
@@ -101,7 +102,10 @@ def test_what_the_documentation_shows_is_taken(text):
         (f'{S} |= ip("10.0.0.0/99")', '"10.0.0.0/99"', "ip() needs an address", ""),
         (f'{S} |= "a" or', "", "expected a string in quotes", ""),
         (f"{S} |", "", "a parser, a label filter", ""),
-        (f"{S} | jsn", "", "a comparison after the label name", ""),
+        (f"{S} | jsn", "", "a comparison after the label name", "did you mean json?"),
+        (f"{S} | xml", "", "a comparison after the label name", ""),
+        (f"sum by a (rate({S}[5m]))", "a", "'(' after by", "write by (a)"),
+        (f"rate({S}[5m]) =! 1", "=", "an operator", "did you mean !=?"),
         (f"{S} | jsn | x", "|", "a comparison after the label name", ""),
         (f"{S} | json a=b", "b", "a string in quotes after json a=", ""),
         (f"{S} | json a,", "", "a label name after json", ""),
@@ -168,6 +172,28 @@ def test_a_refusal_names_the_token_and_what_was_expected(text, token, message, h
     assert found[0] == token
     assert message in found[1]
     assert hint in found[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "releases"),
+    [
+        (f'{S} |> "<_>"', "-+++++"),
+        (f'{S} !> "<_>"', "-+++++"),
+        (f"approx_topk(3, rate({S}[5m]))", "---+++"),
+        (f"variants(rate({S}[1m]), count_over_time({S}[1m])) of ({S}[1m])", "----+-"),
+        (f"topk(3, rate({S}[5m]))", "++++++"),
+        (f"{S} | approx_topk = 5", "++++++"),
+    ],
+)
+def test_each_release_takes_what_it_knows(text, releases):
+    def takes(release):
+        try:
+            return parse(text, release) is not None
+        except QueryProblem as exc:
+            return not re.search("was (added|removed) in", exc.message)
+
+    versions = ((2, 9), (3, 0), (3, 2), (3, 3), (3, 7), None)
+    assert "".join("+" if takes(version) else "-" for version in versions) == releases
 
 
 def test_the_tree_has_every_part_of_a_query():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from apm_s3.validators._context import Version
 from apm_s3.validators._query.logql.nodes import (
     LineFilter,
     LogRange,
@@ -43,13 +44,17 @@ _FUNCTIONS = (*RANGE_OPS, *VECTOR_OPS, "label_replace", "vector")
 _AFTER = ("and", "or", "unless", "by", "without", "offset", "on", "ignoring", "group_left", "group_right", "bool")
 
 
-def parse(text: str) -> Expr:
+def parse(text: str, release: Version | None = None) -> Expr:
     """Parse `text` into a syntax tree: `Streams` for a log query, else a metric query.
+
+    `release` is that of Loki; None means the newest known one.
 
     Raises:
         QueryProblem: it is not valid LogQL.
     """
-    return _Parser(tokenize(text)).whole("an operator, a stage after '|' or the end of the expression", _AFTER)
+    parser = _Parser(tokenize(text))
+    parser.release = release
+    return parser.whole("an operator, a stage after '|' or the end of the expression", _AFTER)
 
 
 class _Parser(StageParser):
@@ -64,6 +69,7 @@ class _Parser(StageParser):
         if kind in RANGE_OPS:
             return self._range_aggregation()
         if kind in VECTOR_OPS:
+            self.check_release()
             return self._vector_aggregation()
         if kind in ("+", "-", NUMBER):
             return self._literal()
@@ -72,6 +78,7 @@ class _Parser(StageParser):
         if kind in ("label_replace", "vector"):
             return self._label_replace() if kind == "label_replace" else self._vector()
         if kind == "variants":
+            self.check_release()
             return self._variants()
         raise self._no_operand()
 

@@ -6,6 +6,9 @@ import re
 from collections import Counter
 from ipaddress import ip_address, ip_network
 
+from apm_s3.validators._context import Version
+from apm_s3.validators._decoding.gates import dotted
+from apm_s3.validators._hints import did_you_mean
 from apm_s3.validators._query.literals import BadLiteral, parse_duration
 from apm_s3.validators._query.logql.nodes import LabelFilter, LineFilter, Stage, Streams, Unwrap
 from apm_s3.validators._query.logql.templates import template_problem_of
@@ -18,6 +21,14 @@ from apm_s3.validators._query.problems import QueryProblem
 _MATCH_OPS = frozenset(("=", "!=", "=~", "!~"))
 _COMPARE_OPS = frozenset(("=", "==", "!=", ">", ">=", "<", "<="))
 LINE_OPS = frozenset(("|=", "!=", "|~", "!~", "|>", "!>"))
+_RELEASES: dict[str, tuple[Version, Version | None]] = {
+    "|>": ((3, 0), None),
+    "!>": ((3, 0), None),
+    "approx_topk": ((3, 3), None),
+    "variants": ((3, 5), (3, 8)),
+}
+"""The release that added a word, and the one that removed it: https://grafana.com/docs/loki/latest/release-notes/ and
+https://github.com/grafana/loki/pull/23823."""
 _NAMED_GROUP = re.compile(r"\(\?P?<([^>]*)>")
 _LABEL = re.compile(r"[a-zA-Z_]\w*", re.ASCII)
 _CAPTURE = re.compile(r"<([a-zA-Z_]\w*)>", re.ASCII)
@@ -28,7 +39,23 @@ _GO_DURATION = re.compile(r"(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|\u00b5s|
 class StageParser(Parser):
     """The part of the parser for log queries."""
 
+    release: Version | None = None
+    """The release of Loki; None means the newest one."""
     _filter_depth = 0
+
+    def check_release(self) -> None:
+        """Check that the release has the next token."""
+        word = self.kinds[self.at]
+        if word not in _RELEASES:
+            return
+        since, until = _RELEASES[word]
+        message = None
+        if self.release is not None and self.release < since:
+            message = f"{word} was added in {dotted(since)}"
+        elif until is not None and (self.release is None or self.release >= until):
+            message = f"{word} was removed in {dotted(until)}"
+        if message:
+            raise QueryProblem(message, self.starts[self.at], self.ends[self.at])
 
     def streams(self) -> Streams:
         """Parse `{app="api"}` and its stages."""
@@ -100,6 +127,7 @@ class StageParser(Parser):
     def _line_filter(self) -> LineFilter:
         at = self.at
         op = self.kinds[at]
+        self.check_release()
         self.at += 1
         if self.kinds[self.at] == "ip":
             if op not in ("|=", "!="):
@@ -141,7 +169,7 @@ class StageParser(Parser):
         labels: tuple[str, ...] = ()
         argument = None
         filters: tuple[LabelFilter, ...] = ()
-        if kind == "(" or (kind == NAME and (word != "xml" or self.kinds[at + 1] in _MATCH_OPS | _COMPARE_OPS)):
+        if kind in ("(", NAME):
             word, filters = "filter", self.label_filters()
         elif word in STAGES and kind != STRING:
             self.at += 1
@@ -151,7 +179,7 @@ class StageParser(Parser):
         return Stage(start, self.ends[self.at - 1], word, labels, argument, filters)
 
     def _known_stage(self, name: str) -> tuple[tuple[str, ...], str | None, tuple[LabelFilter, ...]]:
-        if name in ("json", "logfmt", "xml"):
+        if name in ("json", "logfmt"):
             return self._extractions(name), None, ()
         if name in ("regexp", "pattern"):
             return *self._expression_parser(name), ()
@@ -263,7 +291,9 @@ class StageParser(Parser):
         name = self.label_name("a label name in a filter")
         op = self.kinds[self.at]
         if op not in _MATCH_OPS | _COMPARE_OPS:
-            raise self.unexpected('a comparison after the label name, such as = "error" or >= 400', words=STAGES)
+            problem = self.unexpected('a comparison after the label name, such as = "error" or >= 400', words=STAGES)
+            problem.hint = problem.hint or did_you_mean(name, STAGES)
+            raise problem
         self.at += 1
         kind, start = self.kinds[self.at], self.starts[self.at]
         if kind == STRING and op in _MATCH_OPS:

@@ -21,7 +21,7 @@ VECTOR_OPS = frozenset(
     )
 )
 CONVERSIONS = ("bytes", "duration", "duration_seconds")
-PARSERS = ("json", "logfmt", "regexp", "unpack", "pattern", "xml")
+PARSERS = ("json", "logfmt", "regexp", "unpack", "pattern")
 STAGES = (*PARSERS, "line_format", "label_format", "decolorize", "drop", "keep")
 _FUNCTIONS = frozenset((*RANGE_OPS, *VECTOR_OPS, *CONVERSIONS, "label_replace", "vector", "ip"))
 _KEYWORDS = frozenset(

@@ -71,7 +71,10 @@ class SelectorParser(DurationParser):
                 break
             self.at += 1
         if kinds[self.at] != "}":
-            raise self.unexpected("',' or '}' after a matcher" if found else "a label name or '}'")
+            problem = self.unexpected("',' or '}' after a matcher" if found else "a label name or '}'")
+            if found and kinds[self.at] in ("and", "or"):
+                problem.hint = "separate the matchers with commas"
+            raise problem
         self.at += 1
         return tuple(found)
 

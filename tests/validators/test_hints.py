@@ -1,0 +1,66 @@
+"""What a report suggests for common mistakes."""
+
+from __future__ import annotations
+
+import pytest
+
+from apm_s3._tools import Tool
+from apm_s3.validators import validate_config
+
+JOB = "scrape_configs: [{job_name: a, %s}]"
+RULE = "groups: [{name: g, rules: [{alert: a, expr: '%s', annotations: {s: '%s'}}]}]"
+
+
+@pytest.mark.parametrize(
+    ("tool", "kind", "text", "suggestion"),
+    [
+        ("prometheus", "config", JOB % "static_configs: {targets: [a]}", "(begin each item with '- ')"),
+        ("prometheus", "config", JOB % "static_configs: [{targets: a}]", "(put a single value in brackets: [...])"),
+        ("prometheus", "config", "alerting: {alertmanagers: [{targets: [a]}]}", "(targets is a field of static_configs)"),
+        ("prometheus", "config", "a:\n\t- b", "indent with spaces, not with tabs"),
+        ("prometheus", "rules", RULE % ("up", "{{ $lables.a }}"), "did you mean $labels?"),
+        ("prometheus", "rules", RULE % ("up", "{{ $value | humanise }}"), "did you mean humanize?"),
+        ("grafana", "dashboard", '{"title": "a",}', "no comma before '}'"),
+    ],
+)  # fmt: skip
+def test_a_common_mistake_brings_a_suggestion(tool: Tool, kind: str, text: str, suggestion: str) -> None:
+    report = validate_config(tool, text, kind=kind)
+
+    assert len(report.errors) == 1
+    assert suggestion in str(report.errors[0])
+
+
+@pytest.mark.parametrize(
+    ("tool", "expression", "found"),
+    [
+        ("prometheus", "up[5m]", "a range vector"),
+        ("prometheus", '"a"', "a string"),
+        ("loki", '{app="a"} |= "error"', "log lines"),
+        ("prometheus", "up", None),
+        ("prometheus", "1", None),
+        ("loki", 'count_over_time({app="a"}[5m]) > 1', None),
+    ],
+)
+def test_a_rule_whose_evaluation_always_fails_brings_a_warning(tool: Tool, expression: str, found: str | None) -> None:
+    report = validate_config(tool, RULE % (expression, ""), kind="rules")
+
+    assert report.ok
+    assert [issue.rule for issue in report.issues] == (["query-type"] if found else [])
+    assert found is None or found in report.issues[0].message
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "since", "before"),
+    [
+        ("tests", "fuzzy_compare: true", "3.4", "3.3"),
+        ("tests", "tests: [{start_timestamp: 1}]", "3.9", "3.8"),
+        ("tests", "tests: [{input_series: [{series: a, values: '{{custom_values:[1]}}'}]}]", "2.54", "2.53"),
+        ("tests", "tests: [{input_series: [{series: a, values: '{{counter_reset_hint:gauge}}'}]}]", "2.55", "2.54"),
+        ("web", "rate_limit: {burst: 1, interval: 1s}", "3.6", "3.5"),
+    ],
+)
+def test_a_test_file_or_web_configuration_takes_what_its_release_has(
+    kind: str, text: str, since: str, before: str
+) -> None:
+    assert validate_config("prometheus", text, kind=kind, target_version=since).ok
+    assert not validate_config("prometheus", text, kind=kind, target_version=before).ok
