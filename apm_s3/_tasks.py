@@ -19,6 +19,8 @@ async def run_all(coroutines: Iterable[Coroutine[Any, Any, T]], *, limit: int | 
     The first failure cancels the others and is raised itself, after they have finished: never an `ExceptionGroup`.
     """
     pending = list(coroutines)
+    if len(pending) == 1:
+        return [await pending[0]]
     semaphore = asyncio.Semaphore(limit) if limit else None
 
     async def bounded(coroutine: Coroutine[Any, Any, T]) -> T:

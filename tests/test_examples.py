@@ -147,11 +147,14 @@ def test_the_demo_runs_to_its_end_on_another_server_and_leaves_nothing(server: S
 
 async def test_an_interrupted_demo_deletes_its_bucket() -> None:
     async def interrupted(exchange: Exchange) -> None:
+        if "/blobs/" not in exchange.request.key:
+            exchange.send(exchange.carry_out())
+            return
         demo.send_signal(signal.SIGINT)
         await exchange.hang()
 
     async with FaultyS3() as server:
-        server.will(interrupted, "PutObject")
+        server.will(interrupted, "PutObject", times=None)
         demo = await asyncio.create_subprocess_exec(
             *DEMO, "--endpoint-url", server.endpoint_url, env=on(Server("faulty", server.endpoint_url)),
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,

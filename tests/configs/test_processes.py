@@ -125,7 +125,7 @@ async def test_readers_see_only_whole_environments_while_deployers_are_killed(
         readers = [asyncio.create_task(_read_whole_environments(s3, bucket_name, done)) for _ in range(2)]
         told = kills = 0
         while told < deploys:
-            job = {"writers": 1, "rounds": 10, "source": f"staging-{kills}"}
+            job = {"writers": 1, "rounds": 1000, "source": f"staging-{kills}"}
             async with workers(seaweedfs, bucket_name, "deploy", count=1, **job) as [deployer]:
                 assert deployer.stdin is not None
                 assert deployer.stdout is not None

@@ -4,6 +4,7 @@ import pytest
 
 from apm_s3.errors import ConfigInvalid, InvalidOption
 from apm_s3.validators import parse_document, validate_config
+from apm_s3.validators._reading import nodes, yaml_reader
 
 ALIAS_BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{chr(98 + i)}: &{chr(98 + i)} [{','.join(['*' + chr(97 + i)] * 9)}]\n" for i in range(12)
@@ -59,16 +60,23 @@ def test_json_nested_60_000_levels_deep_is_refused(opening):
     assert issue.rule == "too-deep"
 
 
+@pytest.mark.long
 def test_a_document_with_too_many_values_is_refused():
     assert only_issue("- a\n" * 600_000).rule == "too-many-values"
 
 
+@pytest.mark.parametrize("text", ["".join(f"k{n}: 1\n" for n in range(251)), "- a\n" * 501], ids=["keys", "items"])
+def test_keys_and_items_count_as_values(monkeypatch, text):
+    # A document of the real size takes seconds: see above.
+    for module in (nodes, yaml_reader):
+        monkeypatch.setattr(module, "MAX_NODES", 500)
+
+    assert only_issue(text).rule == "too-many-values"
+    assert "too-many-values" not in [issue.rule for issue in validate_config("prometheus", text[:1000]).issues]
+
+
 def test_a_slash_may_be_escaped_where_no_go_library_is_in_the_way():
     assert parse_document('a: "b\\/c"', "yaml") == {"a": "b/c"}
-
-
-def test_a_mapping_with_too_many_values_is_refused():
-    assert only_issue("".join(f"k{index}: 1\n" for index in range(260_000))).rule == "too-many-values"
 
 
 def test_a_duplicate_key_is_an_error_that_names_the_first_one():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 from asyncio import events
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -12,12 +11,10 @@ from typing import Any
 
 
 class _Timer:
-    __slots__ = ("_when", "args", "callback", "cancelled_", "context")
+    __slots__ = ("_when", "args", "callback")
 
-    def __init__(
-        self, when: float, callback: Callable[..., object] | None, args: tuple[Any, ...], context: Any
-    ) -> None:
-        self._when, self.callback, self.args, self.context = when, callback, args, context
+    def __init__(self, when: float, callback: Callable[..., object] | None, args: tuple[Any, ...]) -> None:
+        self._when, self.callback, self.args = when, callback, args
 
     def cancel(self) -> None:
         self.callback = None
@@ -30,7 +27,7 @@ class _Timer:
 
 
 class VirtualLoop(asyncio.AbstractEventLoop):
-    """Just what coroutines need that do no real I/O."""
+    """Just what coroutines need that do no real I/O, and use no context variables: all run in the same context."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -42,17 +39,17 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         return self.now
 
     def call_soon(self, callback: Callable[..., object], *args: Any, context: Any = None) -> Any:
-        handle = _Timer(self.now, callback, args, context or contextvars.copy_context())
+        handle = _Timer(self.now, callback, args)
         self._ready.append(handle)
         return handle
 
     call_soon_threadsafe = call_soon
 
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any, context: Any = None) -> Any:
-        return self.call_at(self.now + delay, callback, *args, context=context)
+        return self.call_at(self.now + delay, callback, *args)
 
     def call_at(self, when: float, callback: Callable[..., object], *args: Any, context: Any = None) -> Any:
-        handle = _Timer(when, callback, args, context or contextvars.copy_context())
+        handle = _Timer(when, callback, args)
         self._count += 1
         heappush(self._timers, (when, self._count, handle))
         return handle
@@ -95,7 +92,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                 while ready:
                     handle = ready.popleft()
                     if handle.callback is not None:
-                        handle.context.run(handle.callback, *handle.args)
+                        handle.callback(*handle.args)
                     if task.done():
                         break
                 else:

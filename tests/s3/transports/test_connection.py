@@ -590,18 +590,29 @@ async def test_a_connection_whose_end_was_seen_gets_no_request(*, tls: bool) -> 
 
 async def test_a_server_that_ends_its_side_while_a_body_is_sent_is_noticed() -> None:
     over = asyncio.Event()
+    taken = 0
+
+    async def pieces() -> AsyncIterator[bytes]:
+        nonlocal taken
+        for _ in range(64):
+            taken += 1
+            yield bytes(MIB)
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         # Not before the connection takes nothing more.
-        await asyncio.sleep(0.3)
+        seen = -1
+        while seen != taken:
+            seen = taken
+            for _ in range(100):
+                await asyncio.sleep(0)
         writer.write_eof()
         await over.wait()
 
     async with scripted(script) as server, Signed(server.url) as transport:
         try:
             with pytest.raises(ConnectionLost):
-                await asyncio.wait_for(transport.put("bucket", "key", large_stream(), PLAIN_PUT), 2)
+                await transport.put("bucket", "key", Stream(pieces, size=64 * MIB), PLAIN_PUT)
         finally:
             over.set()
 
