@@ -61,6 +61,8 @@ async def migrate(
     exclude: Patterns | None = None,
     transform_key: Callable[[str], str] | None = None,
     delete_extra: bool = False,
+    versions: bool = False,
+    acls: bool = False,
     verify: Verify = "checksum",
     accept: Collection[str] = (),
     bandwidth: float | None = None,
@@ -89,6 +91,9 @@ async def migrate(
         include, exclude: patterns of names below the source, as of `fnmatch`; "*" stands for "/" too.
         transform_key: gives the name below the target for a name below the source.
         delete_extra: delete from the target what the source lacks: last, and only if nothing failed before.
+        versions: bring all versions and delete markers, in their order, to a bucket that keeps versions. All are
+            listed before the first moves.
+        acls: give every copy the grants of its source.
         verify: "read" reads all contents, metadata and tags of both sides once more at the end.
         accept: names of what may get lost: see `Capability`. For a directory, give ("metadata", "tags").
         bandwidth: bytes a second that cross this machine, at most.
@@ -109,6 +114,8 @@ async def migrate(
         exclude=exclude,
         transform_key=transform_key,
         delete_extra=delete_extra,
+        versions=versions,
+        acls=acls,
         verify=verify,
         accept=tuple(accept),
     )
@@ -131,6 +138,8 @@ async def plan_migration(
     exclude: Patterns | None = None,
     transform_key: Callable[[str], str] | None = None,
     delete_extra: bool = False,
+    versions: bool = False,
+    acls: bool = False,
     verify: Verify = "checksum",
     accept: Collection[str] = (),
 ) -> MigrationPlan:
@@ -145,6 +154,8 @@ async def plan_migration(
         exclude=exclude,
         transform_key=transform_key,
         delete_extra=delete_extra,
+        versions=versions,
+        acls=acls,
         verify=verify,
         accept=tuple(accept),
     )
@@ -163,6 +174,8 @@ async def verify_migration(
     exclude: Patterns | None = None,
     transform_key: Callable[[str], str] | None = None,
     delete_extra: bool = False,
+    versions: bool = False,
+    acls: bool = False,
     verify: Verify = "checksum",
     accept: Collection[str] = (),
     concurrency: int = _CONCURRENCY,
@@ -187,6 +200,8 @@ async def verify_migration(
         exclude=exclude,
         transform_key=transform_key,
         delete_extra=delete_extra,
+        versions=versions,
+        acls=acls,
         verify=verify,
         accept=tuple(accept),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from apm_s3._migration.models import Capability
@@ -33,6 +33,7 @@ async def find_capabilities(task: Task, *, probe: bool) -> tuple[Capability, ...
         locks = task.target_side.locks
         detail = "the target's bucket has object lock" if locks else "the target's bucket has no object lock"
         found.append(Capability("object-lock", locks, task.source_side.locks, detail))
+        found += await _when_asked(task, task.target_side)
         found.append(Capability("storage-class", kept=None, needed=False, detail=_STREAMED))
     return tuple(found)
 
@@ -54,6 +55,21 @@ async def check_capabilities(task: Task, *, probe: bool) -> tuple[Capability, ..
             operation="migrate",
             hint=f"choose another target, or accept the loss by name: accept={names}",
         )
+    return found
+
+
+async def _when_asked(task: Task, target: Side) -> list[Capability]:
+    found = []
+    if task.rules.versions:
+        status = await target.setting("get_bucket_versioning", "Status")
+        kept = status == "Enabled"
+        found.append(Capability("versions", kept, needed=True, detail=f"versioning is {status or 'not enabled'}"))
+    if task.rules.acls:
+        ownership = await target.setting("get_bucket_ownership_controls", "OwnershipControls")
+        rules = ownership.get("Rules") or [] if isinstance(ownership, Mapping) else []
+        enforced = any(rule.get("ObjectOwnership") == "BucketOwnerEnforced" for rule in rules)
+        detail = "the bucket's owner owns everything, without ACLs" if enforced else "the bucket may have ACLs"
+        found.append(Capability("acls", not enforced, needed=True, detail=detail))
     return found
 
 

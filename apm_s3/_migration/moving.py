@@ -82,6 +82,9 @@ class S3Mover:
     bandwidth: Bandwidth
     memory: Memory
 
+    async def move(self, row: Row) -> Moved:
+        raise NotImplementedError
+
     async def is_same(self, row: Row) -> bool:
         key, version = self.source.key(row.key), row.version
         theirs = await self.target.head(self.target.key(row.target_key))

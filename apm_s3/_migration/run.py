@@ -13,6 +13,8 @@ from contextlib import suppress
 from typing import Any
 
 from apm_s3._logs import LOGGER
+from apm_s3._migration.ending import ATTEMPTS as _ATTEMPTS
+from apm_s3._migration.ending import Ending, is_gone
 from apm_s3._migration.finding import Bounds, Source, list_target
 from apm_s3._migration.journal import Journal
 from apm_s3._migration.models import MigrationFailure, MigrationProgress, MigrationReport, OnMigrationProgress
@@ -21,11 +23,11 @@ from apm_s3._migration.rules import Sameness, compare
 from apm_s3._migration.store import Outcome, Row, State, Totals
 from apm_s3._migration.task import Task
 from apm_s3._migration.throttle import Schedule
+from apm_s3._migration.versions import list_histories
 from apm_s3._tasks import Line, stop_all
 from apm_s3.errors import (
     ApmS3Error,
     Conflict,
-    MigrationRefused,
     NotFound,
     ObjectChanged,
     ServiceUnavailable,
@@ -35,15 +37,12 @@ from apm_s3.errors import (
 
 MOST_SHOWN = 1000
 """Failures and skipped names of a report. The journal has all of them."""
-_ATTEMPTS = 3
-"""How often an object is moved before it has failed; each of these has the retries of its requests."""
 _CHANGES = 3
 """How often a source that changes meanwhile is looked at anew within one attempt."""
 _AHEAD = 2000
 """Rows that are held in memory to be moved."""
 _TICK = 0.25
 """Seconds between two reports of progress, and after which outcomes are written at the latest."""
-_DELETED_AT_ONCE = 1000
 _PATIENCE = 0.5
 """Seconds for which the target's listing is waited for before the first object moves."""
 
@@ -84,7 +83,7 @@ class Run:
         self._line = Line()
         self._room = asyncio.Event()
         self._ended = False
-        self._deleted = self._kept = self._verified = 0
+        self._end = Ending(task, journal, concurrency=concurrency)
 
     async def run(self) -> MigrationReport:
         """Move everything, verify it, delete what is extra if asked to.
@@ -103,7 +102,8 @@ class Run:
             await self._move_all()
             await self._retry()
             await self._settle()
-            await self._delete_extra()
+            self._phase = "deleting"
+            await self._end.delete_extra()
             await self._journal.do(lambda store: store.set(finished=str(time.time())))
             self._phase = "done"
             self._tell()
@@ -138,9 +138,9 @@ class Run:
             moved=totals.moved,
             identical=totals.identical,
             vanished=totals.vanished,
-            deleted=self._deleted,
-            kept=self._kept,
-            verified=self._verified,
+            deleted=self._end.deleted,
+            kept=self._end.kept,
+            verified=self._end.verified,
             failed=totals.failed + totals.pending,
             bytes=totals.moved_bytes,
             failures=tuple(MigrationFailure(*one) for one in failures),
@@ -179,6 +179,12 @@ class Run:
 
     async def _list_source(self) -> None:
         task = self._task
+        if task.histories is not None and task.source_side is not None:
+            await list_histories(self._journal, self._rules, task.source_side)
+            self._listed = True
+            await self._count()
+            self._arrived.set()
+            return
         source = Source(
             self._journal,
             self._rules,
@@ -199,7 +205,7 @@ class Run:
         self._arrived.set()
 
     async def _list_target(self) -> None:
-        if self._rules.if_exists != "overwrite":
+        if self._rules.if_exists != "overwrite" and self._task.histories is None:
             await list_target(self._journal, self._task.target_side, self._task.target)
         self._target_known.set()
 
@@ -212,7 +218,7 @@ class Run:
         while True:
             self._arrived.clear()
             ended, known = self._listed, self._target_known.is_set()
-            rows = await self._journal.do(lambda store: store.pending(after, _AHEAD // 2))  # noqa: B023 - awaited
+            rows = await self._waiting(after) if ended or self._task.histories is None else []
             if rows:
                 after = rows[-1].id
                 # A target whose listing has not ended says nothing about what it lacks.
@@ -228,6 +234,11 @@ class Run:
         self._ended = True
         self._line.wake_all()
 
+    async def _waiting(self, after: int) -> list[Row]:
+        if self._task.histories is not None:
+            return await self._journal.do(lambda store: store.pending_keys(after, _AHEAD // 2))
+        return await self._journal.do(lambda store: store.pending(after, _AHEAD // 2))
+
     async def _work(self) -> None:
         schedule = self._schedule
         while True:
@@ -238,20 +249,30 @@ class Run:
                 await self._line.wait()
                 continue
             try:
-                outcome = await self._outcome(row)
+                outcomes = await self._outcomes(row)
             finally:
                 schedule.done(row)
                 # Two, as the limit of its group may have grown.
                 self._line.wake()
                 self._line.wake()
-            self._done += outcome.state != State.FAILED
-            self._failed += outcome.state == State.FAILED
-            if self._journal.note(outcome):
-                await self._journal.flush()
+            for outcome in outcomes:
+                self._done += outcome.state != State.FAILED
+                self._failed += outcome.state == State.FAILED
+                if self._journal.note(outcome):
+                    await self._journal.flush()
             if schedule.waiting <= _AHEAD // 2:
                 self._room.set()
             if self._ended and not schedule.waiting:
                 self._line.wake_all()
+
+    async def _outcomes(self, row: Row) -> list[Outcome]:
+        histories = self._task.histories
+        if histories is None:
+            return [await self._outcome(row)]
+        rows = await self._journal.do(lambda store: store.history(row.target_key))
+        outcomes = await histories.bring(rows)
+        self._bytes += sum(one.size for one in outcomes if one.state is State.MOVED)
+        return outcomes
 
     async def _outcome(self, row: Row) -> Outcome:
         """Move one object, unless it is there; whatever goes wrong with it is its own."""
@@ -260,6 +281,7 @@ class Run:
                 if await self._is_there(row):
                     return _done(row, State.IDENTICAL, row.size, row.etag, row.their_etag, "")
                 moved = await self._mover.move(row)
+                await self._task.keep_acl(row)
             except ObjectChanged as error:
                 changed = await self._task.look(row)
                 if changed is None:
@@ -270,7 +292,7 @@ class Run:
             except UsageError:
                 raise
             except (ApmS3Error, OSError) as error:
-                if isinstance(error, NotFound | FileNotFoundError) and await self._gone(row):
+                if isinstance(error, NotFound | FileNotFoundError) and await is_gone(self._mover, row):
                     return _done(row, State.VANISHED, row.size, row.etag, None, None)
                 failure = error
                 break
@@ -302,97 +324,22 @@ class Run:
             raise Conflict("the target has another object of this name", operation="migrate", key=row.target_key)
         return found is Sameness.IDENTICAL
 
-    async def _gone(self, row: Row) -> bool:
-        try:
-            return await self._mover.gone(row)
-        except (ApmS3Error, OSError):
-            return False
-
     def _slowed(self, bucket: str | None, key: str | None, error: ApmS3Error) -> None:
         if key is None or not isinstance(error, Throttled | ServiceUnavailable):
             return
         for relative in self._task.relative_keys(bucket, key):
             self._schedule.slowed(relative)
 
-    # Verifying
-
     async def _settle(self, *, repair: bool = True) -> None:
-        """Hold everything against the target as it is now; what is wrong is moved again, once."""
+        """Hold everything against the target as it is now; what is wrong is moved again."""
         self._phase = "verifying"
-        while True:
-            await list_target(self._journal, self._task.target_side, self._task.target)
-            if self._rules.verify == "read":
-                await self._read_all()
-            await self._journal.do(lambda store: store.suspects())
-            if not await self._pending():
-                break
+        while await self._end.find_wrong():
             if not repair:
                 await self._journal.do(lambda store: store.give_up())
                 break
             await self._count()
             await self._together(self._feed())
-        totals = await self._journal.do(lambda store: store.totals())
-        self._verified = totals.moved + totals.identical
-
-    async def _pending(self) -> int:
-        totals: Totals = await self._journal.do(lambda store: store.totals())
-        return totals.pending
-
-    async def _read_all(self) -> None:
-        """Read both sides of everything."""
-        after = 0
-        while rows := await self._journal.do(lambda store: store.settled(after, _AHEAD // 2)):  # noqa: B023 - awaited
-            after = rows[-1].id
-            left = iter(rows)
-
-            async def work(left: Any = left) -> None:
-                for row in left:
-                    await self._read(row)
-
-            workers = [asyncio.create_task(work(), name="apm_s3 verify") for _ in range(self._concurrency)]
-            try:
-                await asyncio.gather(*workers)
-            finally:
-                await stop_all(workers)
-
-    async def _read(self, row: Row) -> None:
-        try:
-            wrong = await self._mover.check(row)
-        except UsageError:
-            raise
-        except (ApmS3Error, OSError) as error:
-            if isinstance(error, NotFound | FileNotFoundError) and await self._gone(row):
-                return
-            wrong = str(error)
-        if wrong is not None:
-            state = State.FAILED if row.attempts >= _ATTEMPTS else State.PENDING
-            self._journal.note(Outcome(state, row.size, row.etag, None, None, wrong, row.attempts + 1, row.id))
-
-    # Deleting
-
-    async def _delete_extra(self) -> None:
-        if not self._rules.delete_extra:
-            return
-        self._phase = "deleting"
-        totals = await self._journal.do(lambda store: store.totals())
-        extra = await self._journal.do(lambda store: store.extra_keys(_DELETED_AT_ONCE))
-        if extra and not totals.objects - totals.vanished:
-            raise MigrationRefused(
-                f"{self._task.source_name} has nothing, so that delete_extra would delete all of "
-                f"{self._task.target_name}",
-                hint="check the source; delete_prefix, or removing the directory, is the way to delete everything",
-            )
-        keeps = self._rules.patterns.keeps
-        while extra:
-            if totals.failed:
-                self._kept += len(extra)
-            else:
-                chosen = [key for key in extra if keeps(key)]
-                failed = dict(await self._mover.delete(chosen)) if chosen else {}
-                self._deleted += len(chosen) - len(failed)
-                self._kept += len(failed)
-            await self._journal.do(lambda store: store.drop_target(extra))  # noqa: B023 - awaited
-            extra = await self._journal.do(lambda store: store.extra_keys(_DELETED_AT_ONCE))
+        await self._end.count_verified()
 
     # Progress
 

@@ -92,7 +92,7 @@ class Side:
             return None
         return parts_of(info.size, info.etag, int(answer.get("ContentLength") or 0))
 
-    async def setting(self, method: str, name: str) -> Mapping[str, Any]:
+    async def setting(self, method: str, name: str) -> Any:
         """A setting of the bucket; empty where there is none, or where it may not be read."""
         try:
             answer = await self.engine.runner.run(
@@ -107,7 +107,7 @@ class Side:
             raise
         except S3Error:
             return {}
-        return answer.get(name) or {} if name else answer
+        return answer.get(name) or {}
 
 
 async def open_side(s3: S3Manager, place: S3Place) -> Side:

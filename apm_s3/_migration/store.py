@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -266,6 +266,37 @@ class Store:
         """Have everything that failed moved again, as if for the first time."""
         return self._db.execute("UPDATE objects SET state = 0, attempts = 0 WHERE state = 3").rowcount
 
+    def forget_objects(self) -> None:
+        """Begin anew, as nothing has moved."""
+        self._db.execute("DELETE FROM objects")
+
+    def pending_keys(self, after: int, limit: int) -> list[Row]:
+        """The newest version of each key of which something is to be moved, in the order of their coming."""
+        rows = self._db.execute(
+            "SELECT MIN(id), key, version, target_key, size, etag, modified, storage_class, marker, attempts "
+            "FROM objects WHERE state = 0 GROUP BY key HAVING MIN(id) > ? ORDER BY MIN(id) LIMIT ?",
+            (after, limit),
+        )
+        return [Row(*row) for row in rows]
+
+    def history(self, target_key: str) -> list[Row]:
+        """All versions of what has this name at the target, oldest first."""
+        self._db.execute("CREATE INDEX IF NOT EXISTS by_target ON objects (target_key)")
+        rows = self._db.execute(
+            "SELECT id, key, version, target_key, size, etag, modified, storage_class, marker, attempts FROM objects "
+            "WHERE target_key = ? ORDER BY id DESC",
+            (target_key,),
+        )
+        return [Row(*row) for row in rows]
+
+    def fail_missing(self, error: str) -> int:
+        """Let everything fail whose name is not among the target's: how many."""
+        return self._db.execute(
+            "UPDATE objects SET state = 3, error = ? WHERE state IN (1, 2) AND target_key NOT IN "
+            "(SELECT key FROM target)",
+            (error,),
+        ).rowcount
+
     def give_up(self) -> int:
         """Let everything that is not at the target have failed: how many."""
         return self._db.execute(
@@ -360,14 +391,6 @@ class _Transaction:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._outermost:
             self._db.execute("COMMIT" if kind is None else "ROLLBACK")
-
-
-def all_rows(store: Store, step: int) -> Iterator[list[Row]]:
-    """Everything that is to be moved, in batches, none of it changed meanwhile."""
-    after = 0
-    while rows := store.pending(after, step):
-        after = rows[-1].id
-        yield rows
 
 
 def _refused(path: str | Path | None, error: sqlite3.Error) -> JournalRefused:

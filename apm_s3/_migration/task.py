@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apm_s3._manager import S3Manager
+from apm_s3._migration.acls import keep_acl
 from apm_s3._migration.files import FetchMover, UploadMover
-from apm_s3._migration.moving import CopyMover, Mover, StreamMover
+from apm_s3._migration.moving import CopyMover, Mover, S3Mover, StreamMover
 from apm_s3._migration.places import FolderPlace, Place, S3Place, check_apart, parse_place
 from apm_s3._migration.rules import MigrationRules
 from apm_s3._migration.sides import Side, open_side
 from apm_s3._migration.store import Row
 from apm_s3._migration.throttle import Bandwidth, Memory
+from apm_s3._migration.versions import Histories
 from apm_s3.errors import InvalidOption, NotFound
 
 _IN_FLIGHT = 64 * 1024**2
@@ -28,6 +30,7 @@ class Task:
 
     Attributes:
         source_side, target_side: None for a directory.
+        histories: moves all versions of a key; None where only the current ones move.
     """
 
     source: Place
@@ -36,6 +39,13 @@ class Task:
     target_side: Side | None
     rules: MigrationRules
     mover: Mover
+    histories: Histories | None = None
+
+    async def keep_acl(self, row: Row) -> None:
+        """Give what was moved the grants of its source, if that was asked for."""
+        source, target = self.source_side, self.target_side
+        if self.rules.acls and source is not None and target is not None:
+            await keep_acl(source, source.key(row.key), row.version, target, target.key(row.target_key))
 
     @property
     def source_name(self) -> str:
@@ -121,7 +131,17 @@ async def open_task(
     from_side = await _side(source_s3 or target_s3, begins)
     to_side = await _side(target_s3 or source_s3, ends)
     mover = _mover(begins, ends, from_side, to_side, rules, Bandwidth(bandwidth), one_account=one_account)
-    return Task(begins, ends, from_side, to_side, rules, mover)
+    histories = None
+    if rules.versions or rules.acls:
+        if not isinstance(mover, S3Mover):
+            raise InvalidOption("files have no versions and no ACLs", hint="leave versions and acls out")
+        if rules.versions:
+            if rules.delete_extra:
+                raise InvalidOption("delete_extra and versions exclude each other", hint="leave one of them out")
+            if rules.verify == "read":
+                raise InvalidOption("versions are not read back at the end", hint="leave verify out")
+            histories = Histories(mover, rules)
+    return Task(begins, ends, from_side, to_side, rules, mover, histories)
 
 
 def _mover(

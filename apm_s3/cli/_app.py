@@ -98,6 +98,8 @@ def migrate(
     include: Include = None,
     exclude: Exclude = None,
     delete_extra: DeleteExtra = False,
+    versions: Annotated[bool, typer.Option("--versions", help="Bring all versions and delete markers.")] = False,
+    acls: Annotated[bool, typer.Option("--acls", help="Give every copy the grants of its source.")] = False,
     verify: Annotated[str, typer.Option(help="checksum, or read: all of both sides once more.")] = "checksum",
     accept: Annotated[
         list[str] | None, typer.Option(help="What may get lost: metadata, tags, object-lock ... Repeatable.")
@@ -117,6 +119,8 @@ def migrate(
         "include": include,
         "exclude": exclude,
         "delete_extra": delete_extra,
+        "versions": versions,
+        "acls": acls,
         "verify": verify,
         "accept": tuple(accept or ()),
     }

@@ -1,0 +1,114 @@
+"""The end of a run: everything held against the target as it is then, and what is extra deleted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from apm_s3._migration.finding import list_target
+from apm_s3._migration.journal import Journal
+from apm_s3._migration.moving import Mover
+from apm_s3._migration.store import Outcome, Row, State
+from apm_s3._migration.task import Task
+from apm_s3._migration.versions import check_histories
+from apm_s3._tasks import stop_all
+from apm_s3.errors import ApmS3Error, MigrationRefused, NotFound, UsageError
+
+ATTEMPTS = 3
+"""How often an object is moved before it has failed; each of these has the retries of its requests."""
+_AT_ONCE = 1000
+
+
+class Ending:
+    """What comes when everything has moved.
+
+    Attributes:
+        verified: objects that were held against the target, and are right.
+        deleted, kept: what was extra.
+    """
+
+    def __init__(self, task: Task, journal: Journal, *, concurrency: int) -> None:
+        self._task = task
+        self._journal = journal
+        self._concurrency = concurrency
+        self.verified = self.deleted = self.kept = 0
+
+    async def find_wrong(self) -> int:
+        """Hold everything against the target: how many objects have to be moved again."""
+        task = self._task
+        if task.histories is not None and task.target_side is not None:
+            await check_histories(self._journal, task.rules, task.target_side)
+            return 0
+        await list_target(self._journal, task.target_side, task.target)
+        if task.rules.verify == "read":
+            await self._read_all()
+        await self._journal.do(lambda store: store.suspects())
+        return (await self._journal.do(lambda store: store.totals())).pending
+
+    async def count_verified(self) -> None:
+        """Count what is right."""
+        totals = await self._journal.do(lambda store: store.totals())
+        self.verified = totals.moved + totals.identical
+
+    async def delete_extra(self) -> None:
+        """Delete what the source lacks, if that is wanted, and nothing failed.
+
+        Raises:
+            MigrationRefused: the source has nothing at all.
+        """
+        task, journal = self._task, self._journal
+        if not task.rules.delete_extra:
+            return
+        totals = await journal.do(lambda store: store.totals())
+        keeps = task.rules.patterns.keeps
+        while extra := await journal.do(lambda store: store.extra_keys(_AT_ONCE)):
+            chosen = [key for key in extra if keeps(key)]
+            if chosen and not totals.objects - totals.vanished:
+                raise MigrationRefused(
+                    f"{task.source_name} has nothing, so that delete_extra would delete all of {task.target_name}",
+                    operation="migrate",
+                    hint="check the source; delete_prefix, or removing the directory, is the way to delete everything",
+                )
+            if totals.failed:
+                self.kept += len(chosen)
+            elif chosen:
+                failed = len(await task.mover.delete(chosen))
+                self.deleted += len(chosen) - failed
+                self.kept += failed
+            await journal.do(lambda store, keys=extra: store.drop_target(keys))  # type: ignore[misc]
+
+    async def _read_all(self) -> None:
+        """Read both sides of everything."""
+        after = 0
+        while rows := await self._journal.do(lambda store: store.settled(after, _AT_ONCE)):  # noqa: B023 - awaited
+            after = rows[-1].id
+            left = iter(rows)
+            workers = [
+                asyncio.create_task(self._read_some(left), name="apm_s3 verify") for _ in range(self._concurrency)
+            ]
+            try:
+                await asyncio.gather(*workers)
+            finally:
+                await stop_all(workers)
+
+    async def _read_some(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            try:
+                wrong = await self._task.mover.check(row)
+            except UsageError:
+                raise
+            except (ApmS3Error, OSError) as error:
+                if isinstance(error, NotFound | FileNotFoundError) and await is_gone(self._task.mover, row):
+                    continue
+                wrong = str(error)
+            if wrong is not None:
+                state = State.FAILED if row.attempts >= ATTEMPTS else State.PENDING
+                self._journal.note(Outcome(state, row.size, row.etag, None, None, wrong, row.attempts + 1, row.id))
+
+
+async def is_gone(mover: Mover, row: Row) -> bool:
+    """Whether the source has no such object any more, as far as that can be told."""
+    try:
+        return await mover.gone(row)
+    except (ApmS3Error, OSError):
+        return False

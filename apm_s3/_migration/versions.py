@@ -1,0 +1,178 @@
+"""Whole histories: all versions and delete markers of a key, moved in their order, one behind the other.
+
+A key's target is either empty or holds the beginning of what is to come: that is how a run that was killed goes on. A
+target with another history is left alone, unless it is to be overwritten: then all versions come on top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from apm_s3._migration.journal import Journal
+from apm_s3._migration.moving import S3Mover
+from apm_s3._migration.rules import MigrationRules, is_md5
+from apm_s3._migration.sides import Side
+from apm_s3._migration.store import Found, Outcome, Row, State
+from apm_s3.errors import ApmS3Error, Conflict, InvalidKey
+from apm_s3.models import FileVersion
+
+_PAGE = 1000
+
+
+async def list_histories(journal: Journal, rules: MigrationRules, side: Side) -> None:
+    """All versions of the source into the journal, the newest of each key first.
+
+    Nothing moves before all of them are known: so the listing of a run that was killed meanwhile begins anew.
+    """
+    if await journal.do(lambda store: store.get("listed")):
+        return
+    await journal.do(lambda store: store.forget_objects())
+    span = await journal.do(lambda store: store.add_span(None, None))
+    keeps, cut = rules.patterns.keeps, len(side.place.prefix)
+    found: list[Found] = []
+    skipped: dict[str, str] = {}
+    async with aclosing(_grouped(side)) as groups:
+        async for whole, versions in groups:
+            key = whole[cut:]
+            if not whole.startswith(side.place.prefix) or not keeps(key):
+                continue
+            try:
+                found += [_found(rules, key, version) for version in reversed(versions)]
+            except InvalidKey as exc:
+                skipped[key] = exc.problem
+            if len(found) >= _PAGE:
+                page, found = found, []
+                await journal.do(lambda store, page=page: store.add_page(span, None, page, {}, done=False))  # type: ignore[misc]
+    await journal.do(lambda store: store.add_page(span, None, found, skipped, done=True))
+    await journal.do(lambda store: store.set(listed="yes"))
+
+
+def _found(rules: MigrationRules, key: str, version: FileVersion) -> Found:
+    modified = None if version.last_modified is None else version.last_modified.timestamp()
+    return Found(
+        key,
+        rules.target_key(key),
+        version.size,
+        version.etag,
+        modified,
+        version.storage_class,
+        version.version_id,
+        version.is_delete_marker,
+    )
+
+
+@dataclass(slots=True)
+class Histories:
+    """Moves whole histories of keys."""
+
+    mover: S3Mover
+    rules: MigrationRules
+
+    async def bring(self, rows: Sequence[Row]) -> list[Outcome]:
+        """Bring all versions of one key, given oldest first; those that are there already are left alone."""
+        target = self.mover.target
+        to = target.key(rows[0].target_key)
+        try:
+            there = await versions_of(target, to)
+            begun = already_there(rows, there)
+            if begun is None and self.rules.if_exists != "overwrite":
+                raise Conflict("the target has another history of this name", operation="migrate", key=to)
+        except (ApmS3Error, OSError) as error:
+            return [_failed(row, error) for row in rows]
+        outcomes = [
+            Outcome(State.IDENTICAL, row.size, row.etag, None, "", None, row.attempts, row.id)
+            for row in rows[: begun or 0]
+        ]
+        for row in rows[begun or 0 :]:
+            try:
+                outcomes.append(await self._one(row, to))
+            except (ApmS3Error, OSError) as error:
+                # What comes behind it must not come before it.
+                left = rows[len(outcomes) :]
+                return [*outcomes, *(_failed(one, error) for one in left)]
+        return outcomes
+
+    async def _one(self, row: Row, to: str) -> Outcome:
+        if not row.marker:
+            moved = await self.mover.move(row)
+            return Outcome(
+                State.MOVED, moved.size, moved.etag, moved.target_etag, moved.checksum, None, row.attempts + 1, row.id
+            )
+        # Whether a marker was made, not every server says: the check at the end does.
+        target = self.mover.target
+        await target.s3.delete_file(target.place.bucket, to)
+        return Outcome(State.MOVED, 0, None, None, "marker", None, row.attempts + 1, row.id)
+
+
+async def check_histories(journal: Journal, rules: MigrationRules, target: Side) -> None:
+    """Hold the target's versions against the journal; every key that has others, or none, has failed."""
+    await journal.do(lambda store: store.clear_target())
+    cut = len(target.place.prefix)
+    async with aclosing(_grouped(target)) as groups:
+        async for key, there in groups:
+            rows = await journal.do(lambda store, key=key: store.history(key[cut:]))  # type: ignore[misc]
+            newest = there[-len(rows) :] if rules.if_exists == "overwrite" else there
+            if rows and already_there(rows, newest) == len(rows):
+                entry = (key[cut:], 0, None, None)
+                await journal.do(lambda store, entry=entry: store.add_target([entry]))  # type: ignore[misc]
+    await journal.do(lambda store: store.fail_missing("the target has another history"))
+
+
+async def _grouped(side: Side) -> AsyncGenerator[tuple[str, list[FileVersion]], None]:
+    """The versions of each key, oldest first."""
+    key: str | None = None
+    found: list[FileVersion] = []
+    async with aclosing(side.s3.iter_versions(side.place.bucket, side.place.prefix)) as versions:
+        async for version in versions:
+            if version.key != key:
+                if key is not None:
+                    yield key, _oldest_first(found)
+                key, found = version.key, []
+            found.append(version)
+    if key is not None:
+        yield key, _oldest_first(found)
+
+
+def _oldest_first(versions: Sequence[FileVersion]) -> list[FileVersion]:
+    """Versions of one key, listed newest first; some servers list all delete markers behind all versions."""
+
+    def newest_first(version: FileVersion) -> tuple[bool, float]:
+        at = 0.0 if version.last_modified is None else version.last_modified.timestamp()
+        return not version.is_latest, -at
+
+    return sorted(versions, key=newest_first)[::-1]
+
+
+async def versions_of(side: Side, key: str) -> list[FileVersion]:
+    """The versions of one key, oldest first."""
+    found: list[FileVersion] = []
+    async with aclosing(side.s3.iter_versions(side.place.bucket, key)) as versions:
+        async for version in versions:
+            if version.key == key:
+                found.append(version)
+            elif version.key > key and not version.key.startswith(key):
+                break
+    return _oldest_first(found)
+
+
+def already_there(rows: Sequence[Row], there: Sequence[FileVersion]) -> int | None:
+    """How many of `rows` the target has, both oldest first; None where it has something else. Pure."""
+    if len(there) > len(rows):
+        return None
+    same = all(_is(row, version) for row, version in zip(rows, there, strict=False))
+    return len(there) if same else None
+
+
+def _is(row: Row, version: FileVersion) -> bool:
+    if row.marker or version.is_delete_marker:
+        return row.marker == version.is_delete_marker
+    comparable = is_md5(row.etag) and is_md5(version.etag)
+    return row.size == version.size and (row.etag == version.etag or not comparable)
+
+
+def _failed(row: Row, error: Exception) -> Outcome:
+    problem = str(error) if isinstance(error, ApmS3Error) else f"{type(error).__name__}: {error}"
+    attempts = 3 if isinstance(error, Conflict) else row.attempts + 1
+    return Outcome(State.FAILED, row.size, row.etag, None, None, problem, attempts, row.id)
