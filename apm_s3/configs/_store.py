@@ -11,6 +11,7 @@ from types import MappingProxyType, NoneType
 from apm_s3._naming import check_environment
 from apm_s3._plans import PlanDocument
 from apm_s3._tools import Tool
+from apm_s3.configs._asked import Asked, AskedBeside
 from apm_s3.configs._backups.backups import Backups
 from apm_s3.configs._backups.manifest import Backup
 from apm_s3.configs._backups.restore import DRILL, RestorePlan, Restorer
@@ -48,7 +49,7 @@ from apm_s3.configs._protocol.reader import Reader
 from apm_s3.configs._protocol.repeated import request_hash
 from apm_s3.configs._record import LogEntry, Note
 from apm_s3.configs._settings import EnvironmentSettings, SettingsChange, check_rule_names
-from apm_s3.configs._uploads import Asked, Given, UploadTerms
+from apm_s3.configs._uploads import Given, UploadTerms
 from apm_s3.configs._views import Views, compare
 from apm_s3.configs._watch import Watches
 from apm_s3.configs._writes import Writer
@@ -513,15 +514,8 @@ class ConfigStore:
             EnvironmentFrozen: nothing was changed.
             CommitUnknown: it is not known whether they were set; do it again.
         """
-        return await self._writer.set_settings(
-            environment,
-            settings,
-            author=author,
-            message=message,
-            create=create,
-            timeout=timeout,
-            write_id=write_id,
-        )
+        asked = AskedBeside(environment, author, message, timeout, write_id)
+        await self._writer.set_settings(asked, settings, create=create)
 
     async def mark_good(
         self,
@@ -551,9 +545,8 @@ class ConfigStore:
             InvalidOption: another write has the write id.
             CommitUnknown: it is not known whether it was marked; do it again.
         """
-        return await self._writer.mark_good(
-            tool, environment, revision, author=author, message=message, timeout=timeout, write_id=write_id
-        )
+        asked = AskedBeside(environment, author, message, timeout, write_id)
+        return await self._writer.mark_good(asked, tool, revision)
 
     async def freeze(
         self,
@@ -574,7 +567,7 @@ class ConfigStore:
             InvalidOption: another write has the write id.
             CommitUnknown: it is not known whether it is frozen; do it again.
         """
-        return await self._writer.freeze(environment, reason, author=author, timeout=timeout, write_id=write_id)
+        await self._writer.freeze(AskedBeside(environment, author, reason, timeout, write_id))
 
     async def thaw(
         self,
@@ -596,7 +589,7 @@ class ConfigStore:
             InvalidOption: another write has the write id.
             CommitUnknown: it is not known whether it is thawed; do it again.
         """
-        return await self._writer.thaw(environment, author=author, message=message, timeout=timeout, write_id=write_id)
+        await self._writer.thaw(AskedBeside(environment, author, message, timeout, write_id))
 
     # Deploys ---------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Changes of one tool's configuration as a caller asks for them, and what an upload makes of them."""
+"""Uploads: what a caller gives, and the release that it makes of the current one."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Self
 
-from apm_s3._naming import check_environment, check_file_name
+from apm_s3._naming import check_file_name
 from apm_s3._tools import Tool
+from apm_s3.configs._asked import Asked
 from apm_s3.configs._checks import keep_checks, only_unreadable, report_bundle, report_files, require_valid
 from apm_s3.configs._content.names import check_names
 from apm_s3.configs._content.overlays import OVERLAY
 from apm_s3.configs._content.sources import (
     Source,
-    check_notes,
-    check_revisions,
-    check_tool,
     check_type,
     gather_sources,
 )
@@ -33,47 +31,6 @@ from apm_s3.validators._validate import Level
 
 _MAX_LEFT_OUT = 20
 """Names of what an `upload_dir` left out that are kept with the release."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A change of one tool's configuration, as a caller asks for it."""
-
-    tool: Tool
-    environment: str
-    author: str | None
-    message: str
-    expect_revision: int | None
-    timeout: float | None
-    write_id: str | None
-
-    def check(self, force: str | None = None) -> None:
-        """Refuse what cannot be, before anything is sent."""
-        check_tool(self.tool)
-        check_environment(self.environment)
-        check_notes(self.author, self.message, force)
-        check_revisions(expect_revision=self.expect_revision)
-
-    def draft(
-        self,
-        base: Release | None,
-        files: Mapping[str, bytes | FileEntry],
-        origin: Origin,
-        warnings: tuple[str, ...] = (),
-        forced: str | None = None,
-    ) -> Draft:
-        """The release that is to be made, on `base`."""
-        return Draft(
-            tool=self.tool,
-            base=base,
-            files=files,
-            origin=origin,
-            author=self.author,
-            message=self.message,
-            warnings=warnings,
-            forced=forced,
-            expect=self.expect_revision,
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from apm_s3._naming import check_environment
 from apm_s3._tools import Tool
+from apm_s3.configs._asked import Asked, AskedBeside
 from apm_s3.configs._checks import report_bundle, report_files, report_secrets
 from apm_s3.configs._content.directories import read_directory
 from apm_s3.configs._content.sources import (
-    check_log_notes,
     check_notes,
     check_revisions,
     check_tool,
@@ -28,12 +27,11 @@ from apm_s3.configs._protocol.commit import Committer
 from apm_s3.configs._protocol.log import read_entry
 from apm_s3.configs._protocol.publish import Beside, Draft, Make, Publisher
 from apm_s3.configs._protocol.reader import Reader
-from apm_s3.configs._protocol.repeated import request_hash
 from apm_s3.configs._protocol.settings import encode_settings
 from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.configs._record import Note
 from apm_s3.configs._settings import EnvironmentSettings, SettingsChange
-from apm_s3.configs._uploads import Asked, Given, Upload, UploadTerms, left_out
+from apm_s3.configs._uploads import Given, Upload, UploadTerms, left_out
 from apm_s3.configs._views import Views
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import ValidationReport
@@ -123,49 +121,27 @@ class Writer:
         made = await self._publisher.publish(asked.environment, make, expect, call=call, same=same, beside=beside)
         return made[0]
 
-    async def set_settings(
-        self,
-        environment: str,
-        settings: SettingsChange,
-        *,
-        author: str | None = None,
-        message: str = "",
-        create: bool = False,
-        timeout: float | None = None,
-        write_id: str | None = None,
-    ) -> None:
-        check_environment(environment)
+    async def set_settings(self, asked: AskedBeside, settings: SettingsChange, *, create: bool) -> None:
+        asked.check()
         if isinstance(settings, EnvironmentSettings):
             settings.check()
         elif not callable(settings):
             raise InvalidOption(f"settings is a {type(settings).__name__}", hint="give EnvironmentSettings")
         # What a function makes of the settings depends on those it meets: two functions can not be told apart.
-        asked = encode_settings(settings) if isinstance(settings, EnvironmentSettings) else {"function": True}
-        request = request_hash(write_id, asked)
-        note = Note(action="settings", author=author, message=check_log_notes(author, message), request=request)
+        told = encode_settings(settings) if isinstance(settings, EnvironmentSettings) else {"function": True}
+        note = asked.note("settings", told)
 
         async def change(_: Snapshot) -> tuple[Change, Note]:
-            return SetSettings(environment, settings), note
+            return SetSettings(asked.environment, settings), note
 
-        async with self._committer.call(environment, timeout, write_id) as call:
-            await self._committer.change(environment, change, note, call=call, create=create)
+        await self._change(asked, change, note, create=create)
 
-    async def mark_good(
-        self,
-        tool: Tool,
-        environment: str,
-        revision: int | None = None,
-        *,
-        author: str | None = None,
-        message: str = "",
-        timeout: float | None = None,
-        write_id: str | None = None,
-    ) -> Release:
+    async def mark_good(self, asked: AskedBeside, tool: Tool, revision: int | None) -> Release:
+        asked.check()
         check_tool(tool)
-        check_environment(environment)
         check_revisions(revision=revision)
-        request = request_hash(write_id, {"tool": tool, "revision": revision})
-        note = Note(action="mark_good", author=author, message=check_log_notes(author, message), request=request)
+        environment = asked.environment
+        note = asked.note("mark_good", {"tool": tool, "revision": revision})
         found: list[Release] = []
 
         async def mark(begun: Snapshot) -> tuple[Change, Note]:
@@ -175,49 +151,41 @@ class Writer:
                 raise AssertionError("a release that was read has a reference")
             return MarkGood(environment, tool, release.ref), replace(note, sources={tool: release.revision})
 
-        async with self._committer.call(environment, timeout, write_id) as call:
-            await self._committer.change(environment, mark, note, call=call)
+        call = await self._change(asked, mark, note)
         marked = None if call.earlier is None else read_entry(call.earlier, environment).sources.get(tool)
         if found and marked in (None, found[0].revision):
             return found[0]
         return await self._views.wanted(tool, environment, marked)
 
-    async def freeze(
-        self,
-        environment: str,
-        reason: str,
-        *,
-        author: str | None = None,
-        timeout: float | None = None,
-        write_id: str | None = None,
-    ) -> None:
-        check_environment(environment)
-        check_type("reason", reason, str)
-        check_notes(author, "", reason)
-        request = request_hash(write_id, {"reason": reason})
-        note = Note(action="freeze", author=author, message=check_log_notes(author, reason), request=request)
+    async def freeze(self, asked: AskedBeside) -> None:
+        asked.check()
+        check_type("reason", asked.message, str)
+        check_notes(asked.author, "", asked.message)
+        note = asked.note("freeze", {"reason": asked.message})
 
         async def freeze(begun: Snapshot) -> tuple[Change, Note]:
-            return SetFreeze(Freeze(reason, author, datetime.fromtimestamp(begun.server_time, UTC))), note
+            at = datetime.fromtimestamp(begun.server_time, UTC)
+            return SetFreeze(Freeze(asked.message, asked.author, at)), note
 
-        async with self._committer.call(environment, timeout, write_id) as call:
-            await self._committer.change(environment, freeze, note, call=call)
+        await self._change(asked, freeze, note)
 
-    async def thaw(
-        self,
-        environment: str,
-        *,
-        author: str | None = None,
-        message: str = "",
-        timeout: float | None = None,
-        write_id: str | None = None,
-    ) -> None:
-        check_environment(environment)
-        request = request_hash(write_id, {})
-        note = Note(action="thaw", author=author, message=check_log_notes(author, message), request=request)
+    async def thaw(self, asked: AskedBeside) -> None:
+        asked.check()
+        note = asked.note("thaw", {})
 
         async def thaw(_: Snapshot) -> tuple[Change, Note]:
             return SetFreeze(None), note
 
-        async with self._committer.call(environment, timeout, write_id) as call:
-            await self._committer.change(environment, thaw, note, call=call)
+        await self._change(asked, thaw, note)
+
+    async def _change(
+        self,
+        asked: AskedBeside,
+        make: Callable[[Snapshot], Awaitable[tuple[Change, Note]]],
+        note: Note,
+        *,
+        create: bool = False,
+    ) -> Call:
+        async with self._committer.call(asked.environment, asked.timeout, asked.write_id) as call:
+            await self._committer.change(asked.environment, make, note, call=call, create=create)
+        return call

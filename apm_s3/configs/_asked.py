@@ -1,0 +1,81 @@
+"""What callers ask of a store: changes of a tool's configuration, and of an environment beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from apm_s3._naming import check_environment
+from apm_s3._tools import Tool
+from apm_s3.configs._content.sources import check_log_notes, check_notes, check_revisions, check_tool
+from apm_s3.configs._models import FileEntry, Origin, Release
+from apm_s3.configs._protocol.publish import Draft
+from apm_s3.configs._protocol.repeated import request_hash
+from apm_s3.configs._record import LogAction, Note
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A change of one tool's configuration, as a caller asks for it."""
+
+    tool: Tool
+    environment: str
+    author: str | None
+    message: str
+    expect_revision: int | None
+    timeout: float | None
+    write_id: str | None
+
+    def check(self, force: str | None = None) -> None:
+        """Refuse what cannot be, before anything is sent."""
+        check_tool(self.tool)
+        check_environment(self.environment)
+        check_notes(self.author, self.message, force)
+        check_revisions(expect_revision=self.expect_revision)
+
+    def draft(
+        self,
+        base: Release | None,
+        files: Mapping[str, bytes | FileEntry],
+        origin: Origin,
+        warnings: tuple[str, ...] = (),
+        forced: str | None = None,
+    ) -> Draft:
+        """The release that is to be made, on `base`."""
+        return Draft(
+            tool=self.tool,
+            base=base,
+            files=files,
+            origin=origin,
+            author=self.author,
+            message=self.message,
+            warnings=warnings,
+            forced=forced,
+            expect=self.expect_revision,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AskedBeside:
+    """A change of an environment that makes no release, as a caller asks for it. `message` is kept in the log."""
+
+    environment: str
+    author: str | None
+    message: str
+    timeout: float | None
+    write_id: str | None
+
+    def check(self) -> None:
+        """Refuse an environment that cannot be."""
+        check_environment(self.environment)
+
+    def note(self, action: LogAction, arguments: Mapping[str, Any]) -> Note:
+        """The entry of the log; `arguments` tell repeated calls with one write id from other ones.
+
+        Raises:
+            InvalidOption: the log cannot keep the author and the message.
+        """
+        message = check_log_notes(self.author, self.message)
+        request = request_hash(self.write_id, arguments)
+        return Note(action=action, author=self.author, message=message, request=request)
