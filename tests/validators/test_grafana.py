@@ -242,6 +242,17 @@ def test_a_bundle_that_fits_together_is_accepted() -> None:
     assert bundle(ds_yaml=SOURCES, alerts_yaml=ALERTING, dashboards__api_json=dashboard()) == []
 
 
+def test_two_default_data_sources_of_an_organisation_in_one_file_are_reported_once() -> None:
+    first, second = (f"{{name: {name}, type: prometheus, isDefault: true}}" for name in "ab")
+    other = second.replace("}", ", orgId: 2}")
+    text = f"apiVersion: 1\ndatasources: [{first}, {second}, {other}]"
+
+    assert [issue.path for issue in validate_config("grafana", text, kind="provisioning").errors] == [
+        "datasources[1].isDefault"
+    ]
+    assert bundle(a_yaml=text) == [("a.yaml", "error", "datasources[1].isDefault", "one-default")]
+
+
 def test_an_organisation_has_one_default_over_all_files() -> None:
     other = (
         SOURCES.replace("uid: prom", "uid: other")

@@ -43,17 +43,16 @@ def check_bundle(members: list[Member]) -> None:
 
 
 def _check_defaults(members: list[Member]) -> None:
-    first: dict[str, str] = {}
+    first: dict[str, tuple[Member, str]] = {}
     for member in members:
         for mention in member.mentions(_DEFAULT):
             organisation = mention.text
-            if organisation in first:
-                message = (
-                    f"organisation {organisation[:20]} already has a default data source, in {first[organisation]}"
-                )
+            owner, path = first.setdefault(organisation, (member, mention.path.removesuffix(".isDefault")))
+            # Within one file, its own check has reported it.
+            if owner is not member:
+                place = f"{owner.name}, {path}"
+                message = f"organisation {organisation[:20]} already has a default data source, in {place}"
                 member.report(Severity.ERROR, mention, "one-default", message)
-            else:
-                first[organisation] = f"{member.name}, {mention.path.removesuffix('.isDefault')}"
 
 
 def _check_references(members: list[Member]) -> None:

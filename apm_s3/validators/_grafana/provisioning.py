@@ -19,7 +19,7 @@ from apm_s3.validators._grafana.values import (
     is_absent,
     objects,
 )
-from apm_s3.validators._reading.nodes import MAPPING, SEQUENCE, Node, Path
+from apm_s3.validators._reading.nodes import MAPPING, SEQUENCE, Node, Path, render_path
 
 _ACCESS = ("proxy", "direct")
 _SECTIONS = (
@@ -78,6 +78,7 @@ def default_of(source: Node) -> tuple[Node, str] | None:
 
 
 def _check_data_sources(root: Node, context: Context) -> None:
+    _check_defaults(root, context)
     for source, path in objects(root, None, "datasources", context):
         for name in ("name", "type", "uid", "url", "user", "database"):
             expect_text(source, path, name, context)
@@ -95,6 +96,19 @@ def _check_data_sources(root: Node, context: Context) -> None:
         access = field(source, "access")
         if access is not None and not is_absent(access) and getattr(access, "text", "proxy") not in _ACCESS:
             context.warn(access, (path, "access"), "access", "unknown access; Grafana treats it as proxy")
+
+
+def _check_defaults(root: Node, context: Context) -> None:
+    """Check that each organisation has at most one default data source."""
+    first: dict[str, Path] = {}
+    for source, path in data_sources(root):
+        if (default := default_of(source)) is None:
+            continue
+        node, organisation = default
+        if first.setdefault(organisation, path) is not path:
+            place = render_path(first[organisation])
+            message = f"organisation {organisation[:20]} already has a default data source, {place}"
+            context.error(node, (path, "isDefault"), "one-default", message)
 
 
 def _check_provider(provider: Node, path: Path, context: Context) -> None:
