@@ -64,3 +64,11 @@ def test_a_test_file_or_web_configuration_takes_what_its_release_has(
 ) -> None:
     assert validate_config("prometheus", text, kind=kind, target_version=since).ok
     assert not validate_config("prometheus", text, kind=kind, target_version=before).ok
+
+
+def test_two_signs_of_equality_in_a_matcher_bring_a_warning_that_says_so() -> None:
+    text = "route: {receiver: a, routes: [{matchers: ['severity == page']}]}\nreceivers: [{name: a}]"
+
+    hints = [issue.hint for issue in validate_config("alertmanager", text, kind="config").issues]
+
+    assert hints == ["the operator for equality is a single ="]

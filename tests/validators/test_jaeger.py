@@ -222,6 +222,8 @@ def test_what_a_variable_stands_for_is_not_missed(text: str) -> None:
         ("query_interceptors: a", [("query_interceptors", "wrong-type")]),
         ("ai: {}", []),
         ("ai: {enable_mcp: true}", []),
+        ("ai: {enabled: false}", []),
+        ("ai: {agent_url: '', mcp: {}}", []),
         ("ai: {agent_url: 'ws://a:1', health_check_interval: 0}", []),
         ("ai: {agent_url: '', enable_mcp: true}", []),
         ("ai: {agent_url: ''}", [("ai.agent_url", "required")]),

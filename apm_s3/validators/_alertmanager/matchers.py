@@ -106,6 +106,8 @@ def _warn_of_fallback(
 ) -> None:
     """Warn as Alertmanager does: without its fallback, it will refuse the text or read it differently."""
     instead = f"write it as {', '.join(map(str, matchers))[:200]}"
+    if any(matcher.operator == "=" and matcher.value.startswith("=") for matcher in matchers):
+        instead = "the operator for equality is a single ="
     if problem is None:
         message, offset = "the UTF-8 grammar reads this matcher differently; Alertmanager uses the classic reading", 0
     else:

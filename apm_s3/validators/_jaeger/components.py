@@ -38,7 +38,7 @@ TYPES: dict[str, frozenset[str]] = {
     ),
 }  # fmt: skip
 
-REMOVED = {("extensions", "jaeger_mcp"): "it is part of jaeger_query now: set enable_mcp under ai"}
+REMOVED = {("extensions", "jaeger_mcp"): "it is part of jaeger_query now: write mcp: {} under its ai"}
 
 TELEMETRY = frozenset(("logs", "metrics", "traces", "resource"))
 
@@ -65,7 +65,7 @@ QUERY = frozenset(
     )
 )  # fmt: skip
 AI = frozenset(
-    ("agent_url", "enable_mcp", "mcp", "mcp_base_url", "max_request_body_size", "health_check_interval",
+    ("agent_url", "enabled", "enable_mcp", "mcp", "mcp_base_url", "max_request_body_size", "health_check_interval",
      "health_check_timeout")
 )  # fmt: skip
 QUERY_STORAGE = frozenset(("traces", "traces_archive", "metrics"))

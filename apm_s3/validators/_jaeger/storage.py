@@ -112,7 +112,7 @@ class _Checker:
         if agent is None or agent[1].kind != SCALAR or agent[1].text or is_null_or_absent(agent[1]):
             return
         if enabled is None or (enabled[1].kind == SCALAR and resolve_plain(enabled[1].text) is False):
-            message = "ai needs an agent_url (the chat) or enable_mcp (tools for agents)"
+            message = "ai needs an agent_url (the chat) or mcp (tools for agents)"
             self._context.error(agent[1], (at, "agent_url"), "required", message)
 
     def _check_interceptors(self, settings: Node, path: Path) -> None:
