@@ -92,16 +92,16 @@ class S3Manager(Buckets, Bulk):
         self._logger = logger
         self._stores: dict[tuple[str, str, bool, bool, str | None], ConfigStore] = {}
         self._closing: asyncio.Task[None] | None = None
-        self._door = _Door()
-        super().__init__(self._door.engine)
+        self._lifecycle = _Lifecycle()
+        super().__init__(self._lifecycle.engine)
 
     def __repr__(self) -> str:
-        state = "closed" if self._closing else "open" if self._door.opened else "not open"
+        state = "closed" if self._closing else "open" if self._lifecycle.opened else "not open"
         return f"<S3Manager {self._endpoint_url or self._region or 'AWS'}, {state}>"
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
-        door: _Door | None = getattr(self, "_door", None)
-        if door is not None and door.opened is not None and self._closing is None:
+        lifecycle: _Lifecycle | None = getattr(self, "_lifecycle", None)
+        if lifecycle is not None and lifecycle.opened is not None and self._closing is None:
             _warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
 
     async def __aenter__(self) -> Self:
@@ -121,9 +121,9 @@ class S3Manager(Buckets, Bulk):
         """
         if self._closing is not None:
             raise ManagerClosed("this S3Manager was closed", hint="create a new one: it cannot be opened again")
-        if self._door.opened is None:
-            self._door.opened = self._assemble()
-        self._door.opened.check_loop()
+        if self._lifecycle.opened is None:
+            self._lifecycle.opened = self._assemble()
+        self._lifecycle.opened.check_loop()
         return self
 
     async def aclose(self) -> None:
@@ -134,12 +134,12 @@ class S3Manager(Buckets, Bulk):
         Raises:
             WrongEventLoop: it was opened on another event loop, and can only be closed there.
         """
-        opened = self._door.opened
+        opened = self._lifecycle.opened
         if opened is None:
             return
         opened.check_loop()
         if self._closing is None:
-            self._door.closed = not any(store.has_unfinished_writes for store in self._stores.values())
+            self._lifecycle.closed = not any(store.has_unfinished_writes for store in self._stores.values())
             self._closing = asyncio.create_task(self._close(opened), name="apm_s3 close")
         # Shielded, because closing only in part would leak connections and tasks.
         await shielded(_wait_for(self._closing))
@@ -148,7 +148,7 @@ class S3Manager(Buckets, Bulk):
         try:
             await run_all(store.finish() for store in self._stores.values() if store.has_unfinished_writes)
         finally:
-            self._door.closed = True
+            self._lifecycle.closed = True
             await opened.aclose()
 
     def configs(
@@ -225,7 +225,7 @@ class S3Manager(Buckets, Bulk):
     @property
     def retry_budget(self) -> float:
         """How many retries all calls together may make at once (see `RetrySettings.budget`)."""
-        opened = self._door.opened
+        opened = self._lifecycle.opened
         return self.settings.retry.budget if opened is None else opened.engine.runner.budget.tokens
 
     async def credentials_source(self) -> str | None:
@@ -237,7 +237,7 @@ class S3Manager(Buckets, Bulk):
             ApmS3Error: a provider of AWS's credential chain failed.
         """
         self._engine()  # refused unless it is open, and on this event loop
-        opened = self._door.opened
+        opened = self._lifecycle.opened
         return None if opened is None else await opened.clients.credentials_source()
 
     async def prefetch_buckets(self, names: Sequence[str] | None = None, *, region: str | None = None) -> WarmupReport:
@@ -330,8 +330,8 @@ def _check_remembers(what: str, policies: Policies | None) -> None:
         )
 
 
-class _Door:
-    """The state of a manager. Its methods refer to this, not to the manager, so that no cycle delays its `__del__`."""
+class _Lifecycle:
+    """Whether a manager is open. Its methods hold this, not the manager, so that no cycle delays its `__del__`."""
 
     def __init__(self) -> None:
         self.opened: _Opened | None = None
