@@ -274,9 +274,11 @@ class S3Manager(Buckets, Bulk):
         for bucket, keys in plan.files.items():
             for key in keys:
                 work[f"{bucket}/{key}"] = partial(self.read_file, bucket, key, refresh=True)
-        for bucket, environment in plan.configs:
-            store = self.configs(bucket)
-            work[f"{bucket}: {environment}"] = partial(store.download_environment, environment, refresh=True)
+        for wanted in plan.configs:
+            bucket, environment, prefix = _place(wanted)
+            store = self.configs(bucket, prefix)
+            where = f"{bucket}/{prefix.rstrip('/')}" if prefix else bucket
+            work[f"{where}: {environment}"] = partial(store.download_environment, environment, refresh=True)
         return await warm(work)
 
     def _assemble(self) -> _Opened:
@@ -320,6 +322,19 @@ class S3Manager(Buckets, Bulk):
     def _make_transport(self, clients: Clients) -> ObjectTransport:
         boto = BotoTransport(clients)
         return SignedTransport(clients, boto) if self.settings.data_path == "signed" else boto
+
+
+def _place(wanted: tuple[str, ...]) -> tuple[str, str, str]:
+    """Bucket, environment and prefix of an entry of `WarmupPlan.configs`."""
+    match wanted:
+        case (str(bucket), str(environment)):
+            return bucket, environment, ""
+        case (str(bucket), str(environment), str(prefix)):
+            return bucket, environment, prefix
+    raise InvalidOption(
+        f"{wanted!r:.120} is not a place of configurations",
+        hint="use (bucket, environment), or (bucket, environment, prefix)",
+    )
 
 
 def _check_remembers(what: str, policies: Policies | None) -> None:

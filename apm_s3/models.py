@@ -456,13 +456,14 @@ class WarmupPlan:
         region: of the buckets.
         buckets: buckets whose details are read; needs `S3Settings.cache`.
         files: objects, by bucket; needs `CacheSettings.objects`.
-        configs: pairs of a bucket and an environment; all of its configurations are read.
+        configs: the environments whose configurations are read: (bucket, environment), or (bucket, environment, prefix)
+            of a store that has a prefix.
     """
 
     region: str | None = None
     buckets: Sequence[str] = ()
     files: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    configs: Sequence[tuple[str, str]] = ()
+    configs: Sequence[tuple[str, str] | tuple[str, str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -470,7 +471,8 @@ class WarmupReport:
     """The result of a warm-up. Failures are not cached: the next call sends a request again.
 
     Attributes:
-        warmed: what was read: "bucket", "bucket/key", and "bucket: environment" of configurations.
+        warmed: what was read: "bucket", "bucket/key", and "bucket: environment" of configurations, or
+            "bucket/prefix: environment".
         failed: what could not be read, and why.
     """
 

@@ -218,17 +218,23 @@ async def test_a_warm_up_fills_the_cache_and_reports_what_failed(moto: Server, b
     async with make_manager(moto, S3Settings(cache=CacheSettings(objects=True, current_staleness=60))) as s3:
         await s3.create_bucket(bucket_name)
         await s3.upload_file(bucket_name, "key", b"one")
-        await s3.configs(bucket_name).upload("prometheus", "production", "global: {}\n")
+        for prefix in ("", "team-a/"):
+            await s3.configs(bucket_name, prefix).upload("prometheus", "production", "global: {}\n")
 
         report = await s3.warm_cache(
             WarmupPlan(
                 buckets=[bucket_name, "apm-no-such-bucket"],
                 files={bucket_name: ["key", "missing"]},
-                configs=[(bucket_name, "production"), (bucket_name, "staging")],
+                configs=[
+                    (bucket_name, "production"),
+                    (bucket_name, "staging"),
+                    (bucket_name, "production", "team-a/"),
+                ],
             )
         )
 
-        assert report.warmed == (bucket_name, f"{bucket_name}/key", f"{bucket_name}: production")
+        places = (f"{bucket_name}: production", f"{bucket_name}/team-a: production")
+        assert report.warmed == (bucket_name, f"{bucket_name}/key", *places)
         assert {name: type(error) for name, error in report.failed.items()} == {
             "apm-no-such-bucket": BucketNotFound,
             f"{bucket_name}/missing": ObjectNotFound,
@@ -238,7 +244,8 @@ async def test_a_warm_up_fills_the_cache_and_reports_what_failed(moto: Server, b
         asked = s3.metrics.snapshot().overall.total
         await s3.get_bucket(bucket_name)
         assert await s3.read_file(bucket_name, "key") == b"one"
-        assert (await s3.configs(bucket_name).download("prometheus", "production")).text == "global: {}\n"
+        for prefix in ("", "team-a/"):
+            assert (await s3.configs(bucket_name, prefix).download("prometheus", "production")).text == "global: {}\n"
         assert s3.metrics.snapshot().overall.total == asked
 
         assert bucket_name in (await s3.prefetch_buckets()).warmed
@@ -249,7 +256,12 @@ async def test_a_warm_up_fills_the_cache_and_reports_what_failed(moto: Server, b
 
 async def test_a_warm_up_of_what_is_not_remembered_is_refused(s3: MemoryManager) -> None:
     async with MemoryManager(S3Settings()) as plain:
-        for wrong in (WarmupPlan(buckets=["bucket"]), WarmupPlan(files={"bucket": ["key"]})):
+        for wrong in (
+            WarmupPlan(buckets=["bucket"]),
+            WarmupPlan(files={"bucket": ["key"]}),
+            WarmupPlan(configs=[("bucket",)]),  # type: ignore[list-item]
+            WarmupPlan(configs=["bucket/production"]),  # type: ignore[list-item]
+        ):
             with pytest.raises(InvalidOption):
                 await plain.warm_cache(wrong)
         with pytest.raises(InvalidOption):

@@ -10,7 +10,8 @@ from apm_s3.validators import parse_document
 Format = Literal["yaml", "json", "ini"]
 
 PARSED_FACTOR = 12
-"""Times its bytes that a parsed document takes in CPython, about: measured on Prometheus's and Grafana's files."""
+"""How many times its bytes a parsed document is counted with. Measured with tracemalloc on CPython 3.11: 3 to 5 for the
+files in `examples/`, 8 for large groups of rules, 11 for a dashboard in compact JSON."""
 
 
 class Content:
