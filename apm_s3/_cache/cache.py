@@ -110,7 +110,7 @@ class Cache:
         self.hits: int = 0
         self._entries = Entries(max_entries, max_bytes)
         self._ttl = ttl
-        self._clock = clock
+        self.clock: Callable[[], float] = clock
         self._misses = self._coalesced = 0
         self._order = itertools.count(1)
         self._flights: dict[tuple[str, str, str], list[_Flight]] = {}
@@ -180,7 +180,7 @@ class Cache:
             ManagerClosed: the cache was closed during the call.
             ApmS3Error: whatever `load` raises; each caller gets its own copy.
         """
-        now = self._clock()
+        now = self.clock()
         entry = self._entries.get(key)
         if entry is not None and not refresh and (now < entry.fresh_until):
             self.hits += 1
@@ -203,7 +203,7 @@ class Cache:
         except ApmS3Error as error:
             if refresh or not isinstance(error, _OUTAGE):
                 raise
-            now = self._clock()
+            now = self.clock()
             stale = self._stale(key, policy, now)
             if stale is None:
                 raise
@@ -257,7 +257,7 @@ class Cache:
         return flight
 
     async def _fly(self, flight: _Flight, policy: Policy[V], load: Callable[[V | None], Awaitable[V]]) -> Found[V]:
-        flight.began_at, flight.order = self._clock(), next(self._order)
+        flight.began_at, flight.order = self.clock(), next(self._order)
         old = self.peek(flight.key)
         try:
             value = await load(None if old is None else old.value)
@@ -348,7 +348,7 @@ class Cache:
     async def clean(self) -> None:
         """Remove expired entries. One task of the manager does this while there are entries that can expire."""
         for number, entry in enumerate(list(self._entries)):
-            if entry.held and self._clock() >= entry.kept_until:
+            if entry.held and self.clock() >= entry.kept_until:
                 self._entries.drop(entry)
             if number % _STEP == _STEP - 1:
                 await asyncio.sleep(0)

@@ -7,7 +7,6 @@ ETag first. Nothing remembered decides that something is gone.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -68,6 +67,7 @@ class Memory:
     ) -> None:
         self._shared = shared
         self._cache = cache
+        self._clock = cache.clock
         self._bucket = bucket
         self._prefix = prefix
         self._known: dict[str, Entry] = {}
@@ -181,7 +181,7 @@ class Memory:
         if not current.held:
             del self._known[environment]
             return None
-        if time.monotonic() >= current.fresh_until:
+        if self._clock() >= current.fresh_until:
             return None
         hit = current.value.files.get((tool, name))
         if hit is None:
@@ -194,7 +194,8 @@ class Memory:
         cache.touch(current)
         cache.touch(entry)
         file: ConfigFile = _new(ConfigFile)
-        vars(file).update(entry.value.files[place])
+        fields = file.__dict__
+        fields |= entry.value.files[place]  # faster than update()
         return file
 
 
