@@ -80,7 +80,10 @@ async def _create_apm(s3: S3Manager) -> int:
     return len((await s3.create_apm_bucket(MADE, "staging", "all", "configs", unsupported="warn")).changes)
 
 
-async def _details(s3: S3Manager) -> tuple[Any, ...]:
+DETAILS = ("us-east-1", Tags({"team": "old"}), Versioning(), None)
+
+
+async def details(s3: S3Manager) -> tuple[Any, ...]:
     details = await s3.get_bucket(BUCKET)
     return details.region, details.settings.tags, details.settings.versioning, details.settings.policy
 
@@ -156,8 +159,7 @@ CONTROL_VERBS = (
       for request in ("HeadBucket", "GetBucket:tagging", "PutBucket:tagging")),
     Verb("plan bucket", "GetBucket:tagging", lambda s3: _kinds(s3.plan_bucket(BUCKET, _TAGGED)), ["Tags"],
          state=settled_state),
-    Verb("get bucket", "GetBucket:tagging", _details,
-         ("us-east-1", Tags({"team": "old"}), Versioning(), None), state=settled_state),
+    Verb("get bucket", "GetBucket:tagging", details, DETAILS, state=settled_state),
     Verb("list buckets with details", "GetBucket:tagging", _list_details,
          [(BUCKET, Tags({"team": "old"}))], state=settled_state),
     Verb("get setting", "GetBucket:tagging", lambda s3: s3.get_setting(BUCKET, Tags), Tags({"team": "old"}),

@@ -23,6 +23,7 @@ from apm_s3.errors import (
 )
 from apm_s3.settings import RetrySettings, Timeouts, TransferSettings
 from tests.faults.bucket_verbs import CONTROL_VERBS, DATA_VERBS
+from tests.faults.cached_verbs import CACHED_VERBS
 from tests.faults.faults import CASES, Case, Then
 from tests.faults.roles import Role
 from tests.faults.server import FaultyS3
@@ -48,8 +49,8 @@ DATA_PATHS: tuple[DataPath, ...] = ("boto", "signed")
 
 
 def verbs_of(data_path: DataPath) -> tuple[Verb, ...]:
-    """The calls that the matrix of a transport has: what goes over the control plane alone is in the first only."""
-    return (*VERBS, *DATA_VERBS, *(CONTROL_VERBS if data_path == DATA_PATHS[-1] else ()))
+    """The calls that the matrix of a transport has: what is the same for both is in one of them only."""
+    return (*VERBS, *DATA_VERBS, *((*CONTROL_VERBS, *CACHED_VERBS) if data_path == DATA_PATHS[-1] else ()))
 
 
 @dataclass
@@ -118,7 +119,7 @@ class _Bench:
                 region="us-east-1",
                 endpoint_url=self.server.endpoint_url,
                 session=self._session,
-                settings=S3Settings(data_path=self._data_path, **SETTINGS),  # type: ignore[arg-type]
+                settings=S3Settings(data_path=self._data_path, cache=self.verb.cache, **SETTINGS),  # type: ignore[arg-type]
             )
         )
         # The client, a connection and what is probed once are made now, so that the faults meet the call alone.
@@ -154,6 +155,10 @@ class _Bench:
         cell.problems += await self._left_over()
         cell.orphans = len(server.s3.uploads.keys() - begun)
         cell.problems += judge(cell, before, bodies_of(server.s3), self._normal)
+        if self.verb.again is not None:
+            server.rules.clear()
+            if (again := await self.verb.again(self.s3)) != self.verb.result:
+                cell.problems.append(f"gives {again!r} after the fault")
         return cell
 
     async def _left_over(self) -> list[str]:
@@ -161,6 +166,8 @@ class _Bench:
         stats = self.s3.pool.stats()
         if stats.in_use or stats.waiting:
             problems.append(f"{stats.in_use} slots in use, {stats.waiting} waiting")
+        if self.s3._cache._flights:
+            problems.append("a read is still under way")
         try:
             await asyncio.wait_for(self.server.until_idle(), GRACE)
         except TimeoutError:
@@ -207,6 +214,9 @@ _RIGHT_ANSWERS = {
     ("404 NoSuchBucket", "list buckets with details"),  # deleted meanwhile
 }
 
+_STREAMED = {"download", "sync down", "cached configuration", "cached bundle"}
+"""Calls that read objects as streams."""
+
 _HARMLESS = {(case, "download to a file") for case in ("corrupted object", "reset in body", "truncated body")}
 """The first request of `download_to` brings more than is read of it, and the fault hits the rest."""
 
@@ -232,7 +242,7 @@ def _expected(cell: Cell) -> tuple[type[ApmS3Error], ...]:
         return (AccessDenied,)
     if case.name == "delivered twice" and verb.judged_by_its_second_delivery:
         return (PreconditionFailed, UploadNotFound, BucketNotFound, BucketAlreadyOwned)
-    if case.name == "corrupted object" and verb.name in {"download", "sync down"}:
+    if case.name == "corrupted object" and verb.name in _STREAMED:
         return (IntegrityError,)  # what came before is in the caller's hands already, or in the file
     return ()
 

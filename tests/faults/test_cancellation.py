@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from apm_s3.errors import ApmS3Error, ConfigNotFound
 from apm_s3.options import UploadOptions
 from apm_s3.settings import TransferSettings
 from tests.faults.bucket_verbs import CONTROL_VERBS, DATA_VERBS
+from tests.faults.cached_verbs import CACHE, CACHED_VERBS
 from tests.faults.cancelling import Moment, cancelled_at
 from tests.faults.matrix import DATA_PATHS
 from tests.faults.memory_s3 import MemoryS3
@@ -36,7 +37,11 @@ CALLS = {
                      "ensure bucket", "empty and delete bucket", "clean up uploads", "sync up", "sync down", "copy prefix",
                      "delete prefix"}
 }  # fmt: skip
+# The details of a bucket are a dozen requests through aiobotocore, and cached like a list of buckets.
+CACHED = {verb.name: verb for verb in CACHED_VERBS if verb.name != "cached details"}
 IN_PARTS = {name: CALLS[name] for name in ("upload a stream", "upload in parts", "move in parts")}
+
+TRANSFER = TransferSettings(multipart_threshold=200, range_size=100)
 
 _NOT_OF_A_CALL = {"faulty s3", "apm_s3 cache clean-up"}
 """Tasks of the server, and the one of the manager that runs as long as something ages, up to its close."""
@@ -68,10 +73,20 @@ class World:
 @pytest.fixture(params=DATA_PATHS)
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     """A manager over each transport."""
+    async with made_world(S3Settings(data_path=request.param, transfer=TRANSFER)) as world:
+        yield world
+
+
+@pytest.fixture
+async def caching() -> AsyncIterator[World]:
+    """A manager that caches."""
+    async with made_world(S3Settings(transfer=TRANSFER, cache=CACHE)) as world:
+        yield world
+
+
+@asynccontextmanager
+async def made_world(settings: S3Settings) -> AsyncIterator[World]:
     async with FaultyS3() as server:
-        settings = S3Settings(
-            data_path=request.param, transfer=TransferSettings(multipart_threshold=200, range_size=100)
-        )
         async with S3Manager(
             region="us-east-1",
             endpoint_url=server.endpoint_url,
@@ -150,6 +165,20 @@ async def check_cancelled(world: World, verb: Verb, moment: Moment) -> None:
             assert after in (before, done)
 
     assert await cancel_everywhere(world, moment, verb.state, lambda: verb.call(world.s3), check) > 0
+
+
+@pytest.mark.parametrize("moment", Moment)
+@pytest.mark.parametrize("verb", CACHED.values(), ids=CACHED)
+async def test_a_cancelled_cached_read_leaves_nothing_and_spoils_no_later_one(
+    caching: World, verb: Verb, moment: Moment
+) -> None:
+    async def check(value: Any, error: BaseException | None) -> None:
+        assert error is None or isinstance(error, asyncio.CancelledError), repr(error)
+        assert not caching.s3._cache._flights
+        assert verb.again is not None
+        assert await verb.again(caching.s3) == verb.result
+
+    assert await cancel_everywhere(caching, moment, verb.state, lambda: verb.call(caching.s3), check) > 0
 
 
 @pytest.mark.parametrize("moment", Moment)

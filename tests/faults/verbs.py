@@ -11,6 +11,7 @@ from typing import Any
 from apm_s3 import S3Manager
 from apm_s3.batch import CopyOp, DeleteOp, Operation, UploadOp
 from apm_s3.options import CopyOptions, UploadOptions
+from apm_s3.settings import CacheSettings
 from apm_s3.sync import SyncReport
 from tests.faults.memory_s3 import MemoryS3, StoredObject, _etag
 
@@ -51,6 +52,8 @@ class Verb:
         judged_by_its_second_delivery: whether a request that the network delivers twice is refused the second time.
         state: the server before the call.
         in_steps: whether a failure leaves what was removed before it removed.
+        cache: of the manager that is called.
+        again: gives the same result after any fault, for no failure is remembered.
     """
 
     name: str
@@ -61,6 +64,8 @@ class Verb:
     judged_by_its_second_delivery: bool = False
     state: Callable[[], MemoryS3] = new_state
     in_steps: bool = False
+    cache: CacheSettings | None = None
+    again: Callable[[S3Manager], Awaitable[Any]] | None = None
 
     @property
     def creates_upload(self) -> bool:
