@@ -72,3 +72,10 @@ def test_two_signs_of_equality_in_a_matcher_bring_a_warning_that_says_so() -> No
     hints = [issue.hint for issue in validate_config("alertmanager", text, kind="config").issues]
 
     assert hints == ["the operator for equality is a single ="]
+
+
+@pytest.mark.parametrize("url", ["thanos:10908/api", "/api", "ftp://a"])
+def test_a_remote_url_without_http_brings_a_warning(url: str) -> None:
+    report = validate_config("prometheus", f"remote_write: [{{url: '{url}'}}]", kind="config")
+
+    assert [(issue.severity.value, issue.path) for issue in report.issues] == [("warning", "remote_write[0].url")]

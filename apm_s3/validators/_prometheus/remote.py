@@ -7,6 +7,7 @@ import re
 from apm_s3.validators._context import Context
 from apm_s3.validators._decoding.struct import Mismatch, Struct
 from apm_s3.validators._grammars.durations import SECOND
+from apm_s3.validators._grammars.urls import Url
 from apm_s3.validators._prometheus.gates import (
     IDENTITY_OF_THE_SYSTEM,
     QUEUE_BOUNDS,
@@ -107,6 +108,10 @@ def check_remote_read(target: Struct, context: Context) -> None:
 def _check_url(target: Struct, context: Context) -> None:
     if "url" not in target.failed and not target.has("url"):
         target.error(context, "url", "required-field", "the url is empty")
+    url = target.get("url")
+    if isinstance(url, Url) and url.scheme not in ("http", "https"):
+        message = "Prometheus cannot use this URL: it must begin with http:// or https://"
+        target.warn(context, "url", "url", message)
 
 
 def check_headers(target: Struct, context: Context) -> None:

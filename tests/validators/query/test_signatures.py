@@ -39,10 +39,30 @@ NEWER = frozenset(("first_over_time",))
 ENDLESS = frozenset(("label_join",))
 
 
-def takes(name: str, letters: str) -> bool:
-    text = f"{name}({', '.join(ARGUMENTS[letter] for letter in letters)})"
+AGGREGATIONS = {
+    "v": "sum avg min max stddev stdvar count group",
+    "sv": "topk bottomk quantile",
+    "tv": "count_values",
+}
+SINCE = {
+    "histogram_stddev(up)": (2, 47),
+    "histogram_stdvar(up)": (2, 47),
+    "histogram_avg(up)": (2, 51),
+    "first_over_time(up[5m])": (3, 14),
+    '{"up"}': (2, 51),
+    "up > 5m": (2, 54),
+    'sum by ("a") (up)': (2, 55),
+    'sum by ("a.b") (up)': (3, 0),
+    "up offset +5m": (3, 4),
+    "up </ 5": (3, 11),
+    "up[5m * 2]": (3, 14),
+}
+
+
+def takes(name: str, letters: str, release: tuple[int, int] | None = (2, 53)) -> bool:
+    text = f"{name}({', '.join(ARGUMENTS[letter] for letter in letters)})" if letters != "whole" else name
     try:
-        parse(text, None if name in NEWER else (2, 53))
+        parse(text, None if name in NEWER else release)
     except QueryProblem:
         return False
     return True
@@ -63,6 +83,31 @@ def test_a_function_takes_its_arguments_and_no_others(name: str, letters: str) -
     assert takes(name, least)
     assert [other for other in wrong if takes(name, other)] == []
     assert [other for other in numbers if takes(name, other)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "letters"), [(name, letters) for letters, names in AGGREGATIONS.items() for name in names.split()]
+)
+def test_an_aggregation_takes_its_arguments_and_no_others(name: str, letters: str) -> None:
+    wrong = [letters[:at] + other + letters[at + 1 :] for at in range(len(letters)) for other in "vmst"]
+
+    assert takes(name, letters)
+    assert [
+        other for other in (*wrong, letters[1:], letters + "v", "") if takes(name, other) and other != letters
+    ] == []
+
+
+@pytest.mark.parametrize("text", SINCE)
+def test_an_expression_is_taken_from_its_first_release_on(text: str) -> None:
+    major, minor = SINCE[text]
+
+    assert takes(text, "whole", (major, minor))
+    assert not takes(text, "whole", (major, minor - 1) if minor else (2, 55))
+
+
+def test_holt_winters_is_taken_until_3_0() -> None:
+    assert takes("holt_winters(up[5m], 1, 1)", "whole", (2, 55))
+    assert not takes("holt_winters(up[5m], 1, 1)", "whole", (3, 0))
 
 
 def test_no_function_is_left_out() -> None:
