@@ -2,7 +2,7 @@
 
 from apm_s3._plans import PlanDocument
 from apm_s3.configs._backups.manifest import Backup, BackupFile, BackupTool
-from apm_s3.configs._backups.restore import RestorePlan
+from apm_s3.configs._backups.plans import RestorePlan
 from apm_s3.configs._care.findings import Finding
 from apm_s3.configs._care.fsck import FsckReport
 from apm_s3.configs._care.garbage import GarbageReport

@@ -14,7 +14,8 @@ from apm_s3._tools import Tool
 from apm_s3.configs._asked import Asked, AskedBeside
 from apm_s3.configs._backups.backups import Backups
 from apm_s3.configs._backups.manifest import Backup
-from apm_s3.configs._backups.restore import DRILL, RestorePlan, Restorer
+from apm_s3.configs._backups.plans import RestorePlan
+from apm_s3.configs._backups.restore import DRILL, Restorer
 from apm_s3.configs._care.fsck import Checker, FsckReport
 from apm_s3.configs._care.garbage import Collector, GarbageReport, WantedRetention
 from apm_s3.configs._care.repair import Repairer, RepairReport

@@ -10,16 +10,15 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Any
 
 from apm_s3._naming import check_environment
-from apm_s3._plans import PlanDocument, plan_document
+from apm_s3._plans import PlanDocument
 from apm_s3._tasks import run_all, shielded
-from apm_s3._tools import Tool
 from apm_s3.configs._backups.backups import Backups, Verified
 from apm_s3.configs._backups.manifest import Backup
+from apm_s3.configs._backups.plans import RestorePlan
 from apm_s3.configs._checks import Checks, check_bundle
-from apm_s3.configs._content.diff import BundleDiff, diff_bundles
+from apm_s3.configs._content.diff import diff_bundles
 from apm_s3.configs._content.sources import check_tools
 from apm_s3.configs._models import Origin, Release
 from apm_s3.configs._protocol import keys
@@ -41,66 +40,6 @@ _ABANDONED = timedelta(days=1)
 """Age after which a scratch environment was left behind by a drill that was killed."""
 _CLEAN_UP = 30.0
 """Seconds that removing a scratch environment may take."""
-
-
-KIND = "apm-s3/restore-plan"
-
-
-@dataclass(frozen=True, slots=True)
-class RestorePlan:
-    """What a restore would do.
-
-    Attributes:
-        revisions: the current revision of each tool to restore (0: none).
-        diffs: from what is there to what is in the backup, by tool.
-        warnings: what validation says of the backup's files, by tool. It does not stop a restore.
-        blocked: why it would be refused now; empty where it would not.
-        hashes: the SHA-256 of the files that are there now, by tool and name.
-    """
-
-    backup: Backup
-    bucket: str
-    environment: str
-    revisions: Mapping[str, int]
-    diffs: Mapping[str, BundleDiff]
-    warnings: Mapping[str, tuple[str, ...]]
-    blocked: tuple[str, ...] = ()
-    hashes: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
-    prefix: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The plan as a JSON document. See `DeployPlan.to_dict`."""
-        return plan_document(
-            KIND,
-            {
-                "backup": {"bucket": self.backup.bucket, "key": self.backup.key},
-                "target": {"bucket": self.bucket, "prefix": self.prefix, "environment": self.environment},
-                "blocked": bool(self.blocked),
-                "tools": {tool: self._described(tool) for tool in self.backup.tools if tool in self.revisions},
-            },
-        )
-
-    def _described(self, tool: Tool) -> dict[str, Any]:
-        old = self.hashes.get(tool, {})
-        new = {name: file.sha256 for name, file in self.backup.tools[tool].files.items()}
-        return {
-            "revision": self.revisions[tool],
-            "warnings": len(self.warnings.get(tool, ())),
-            "files": {
-                name: {"before": old.get(name), "after": new.get(name)} for name in sorted(old.keys() | new.keys())
-            },
-        }
-
-    @staticmethod
-    def from_dict(document: Mapping[str, Any]) -> PlanDocument:
-        """A plan that was written down, for `restore_environment`. See `DeployPlan.from_dict`."""
-        return PlanDocument.read(KIND, document)
-
-    @property
-    def hash(self) -> str:
-        """Names the plan, and everything that it says. The log keeps it."""
-        name: str = self.to_dict()["hash"]
-        return name
 
 
 @dataclass(frozen=True, slots=True)
