@@ -475,6 +475,62 @@ async def test_a_newer_format_is_never_written_over(store: ConfigStore, memory: 
     assert memory.objects[CURRENT][1] == newer
 
 
+def _newer(memory: MemoryObjects, key: str) -> bytes:
+    return json.dumps({**json.loads(memory.objects[key][1]), "format": 99, "needs": "9.0.0"}).encode()
+
+
+@pytest.mark.parametrize("which", ["the reference document", "the current release", "an old release", "a leftover"])
+async def test_what_a_later_version_wrote_is_told_apart_from_damage_and_never_changed(
+    which: str, store: ConfigStore, memory: MemoryObjects
+) -> None:
+    made = await _many(store, 3)
+    key = {
+        "the reference document": CURRENT,
+        "the current release": _document(made[3]),
+        "an old release": _document(made[1]),
+        "a leftover": _document(made[3]).replace("00000003-", "00000004-"),
+    }[which]
+    body = _newer(memory, _document(made[3]) if which == "a leftover" else key)
+    await memory.put(key, body)
+    _forget_versions(memory)
+    before = dict(memory.objects)
+
+    report = await store.fsck("production")
+
+    assert not report.ok
+    assert report.damage == ()
+    assert [(finding.severity, finding.key) for finding in report.newer] == [("newer", key)]
+    assert "written by a later version" in str(report)
+    with pytest.raises(FormatTooNew, match=r"9\.0\.0 or later"):
+        await store.repair("production")
+    if which != "a leftover":
+        with pytest.raises(FormatTooNew, match=r"9\.0\.0 or later"):
+            await store.collect_garbage("production", keep_revisions=3)
+    else:
+        assert len(await store.history("loki", "production")) == 3
+    assert memory.objects == before
+
+
+async def test_a_part_of_the_log_that_a_later_version_wrote_is_told_apart_and_never_given_up(
+    store: ConfigStore, memory: MemoryObjects
+) -> None:
+    await store.upload("loki", "production", LOKI)
+    for _ in range(150):
+        await store.thaw("production")
+    part = next(key for key in memory.objects if "/log/" in key)
+    await memory.put(part, _newer(memory, part))
+    _forget_versions(memory)
+    before = dict(memory.objects)
+
+    report = await store.fsck("production")
+
+    assert report.findings == ()
+    assert [finding.severity for finding in report.newer] == ["newer"]
+    with pytest.raises(FormatTooNew):
+        await store.repair("production")
+    assert memory.objects == before
+
+
 async def test_writers_refuse_a_replica_until_they_are_told_that_they_fail_over(memory: MemoryObjects) -> None:
     replica = MemoryObjects("replica")
     await ConfigStore(memory).upload("loki", "production", LOKI)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from apm_s3.configs._models import FileEntry
 
-Severity = Literal["damage", "behind", "record", "lost"]
+Severity = Literal["damage", "behind", "record", "lost", "newer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,8 @@ class Finding:
     Attributes:
         severity: "damage" needs repair and stops writers; "behind" is a copy under `live/` that the next refresh
             mends; "record" is a log that is not as it was written, which stops nobody; "lost" was damage that no repair
-            could undo: it is marked, and nothing is left to do.
+            could undo: it is marked, and nothing is left to do; "newer" was written by a later version of this
+            library, so that this one can neither judge nor repair it.
         key: relative to the store's prefix.
         sha256: what the content should have, where that is known.
         entry: how the blob should be, where it is one.

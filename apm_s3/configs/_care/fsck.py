@@ -36,6 +36,8 @@ class FsckReport:
         retired: keys of release documents that are not kept any more, most of which were committed once: older than
             the oldest revision that is kept, or passed over by a repair. A collection removes them, too.
         entries: of the log.
+        newer: what a later version of this library wrote: this one can neither judge nor repair it, and `repair` and
+            `collect_garbage` refuse to change the environment.
     """
 
     environment: str
@@ -47,17 +49,22 @@ class FsckReport:
     retired: tuple[str, ...] = ()
     lost: tuple[Finding, ...] = ()
     entries: int = 0
+    newer: tuple[Finding, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether there is no damage but what is `lost`, no copy that is behind, and a log as it was written."""
-        return not self.findings
+        """Whether all could be read, there is no damage but what is `lost`, no copy that is behind, and the log is as
+        it was written.
+        """
+        return not self.findings and not self.newer
 
     def __str__(self) -> str:
         looked = f"{self.environment}: {self.releases} releases, {self.blobs} blobs, {self.copies} copies"
         looked += f" and {self.entries} entries of the log"
         lines = [f"{looked}, {f'not as they should be: {len(self.findings)}' if self.findings else 'all in order'}"]
-        lines += [f"{each.severity}: {each.key}: {each.problem}" for each in (*self.findings, *self.lost)]
+        if self.newer:
+            lines.append(f"written by a later version of apm_s3, which has to check it: {len(self.newer)}")
+        lines += [f"{each.severity}: {each.key}: {each.problem}" for each in (*self.findings, *self.lost, *self.newer)]
         if self.leftovers:
             lines.append(f"{len(self.leftovers)} documents were never committed; collect_garbage removes them")
         if self.retired:
@@ -116,8 +123,11 @@ class Checker:
         etag = await self._etag(environment)
         try:
             snapshot = await self._reader.require(environment)
-        except (StoreDamaged, FormatTooNew) as exc:
+        except StoreDamaged as exc:
             return etag, FsckReport(environment, 0, 0, 0, (Finding("damage", None, key, exc.problem),))
+        except FormatTooNew as exc:
+            newer = (Finding("newer", None, key, exc.problem),)
+            return etag, FsckReport(environment, 0, 0, 0, (), newer=newer)
         current = snapshot.current
         checks: dict[str, ToolCheck] = {}
         for each in TOOLS:
@@ -138,11 +148,12 @@ class Checker:
             releases,
             blobs,
             copies,
-            findings=tuple(finding for finding in findings if finding.severity != "lost"),
+            findings=tuple(finding for finding in findings if finding.severity not in ("lost", "newer")),
             leftovers=tuple(key for check in checks.values() for key in check.others.leftovers),
             retired=tuple(key for check in checks.values() for key in check.others.retired),
             lost=tuple(finding for finding in findings if finding.severity == "lost"),
             entries=log.entries,
+            newer=tuple(finding for finding in findings if finding.severity == "newer"),
         )
 
     async def _etag(self, environment: str) -> str | None:
@@ -177,6 +188,11 @@ class Checker:
         revision = 0 if state is None else state.release.revision
         ahead = f"it is ahead of the current revision {revision}: commits were lost"
         findings += [Finding("damage", tool, key, ahead) for key in others.ahead]
+        newer = {key: each.newer for key, each in documents.items() if each.newer is not None}
+        findings = [finding for finding in findings if finding.key not in newer]
+        findings += [
+            Finding("newer", tool, key, each.problem, revision=documents[key].revision) for key, each in newer.items()
+        ]
         return ToolCheck(documents, history, tuple(releases), blobs, tuple(findings), without_files, others)
 
     async def documents(self, environment: str, tool: str) -> dict[str, Document]:
@@ -191,8 +207,10 @@ class Checker:
             return Document(key, revision, write_id, await self._reader.document(key))
         except ObjectNotFound:
             return Document(key, revision, write_id, None, "the release document is missing")
-        except (StoreDamaged, FormatTooNew) as exc:
+        except StoreDamaged as exc:
             return Document(key, revision, write_id, None, exc.problem)
+        except FormatTooNew as exc:
+            return Document(key, revision, write_id, None, exc.problem, newer=exc)
 
     async def _check_blobs(
         self, state: ToolState | None, releases: Sequence[Release], findings: list[Finding]

@@ -16,17 +16,23 @@ from itertools import pairwise
 
 from apm_s3.configs._models import Damage, Release, ReleaseRef, ToolState
 from apm_s3.configs._protocol import keys
+from apm_s3.errors import FormatTooNew
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What lies under the key of a release document: the release, or why it cannot be read (`problem`)."""
+    """What lies under the key of a release document: the release, or why it cannot be read (`problem`).
+
+    Attributes:
+        newer: a later version of this library wrote it.
+    """
 
     key: str
     revision: int
     write_id: str
     release: Release | None
     problem: str = ""
+    newer: FormatTooNew | None = None
 
 
 @dataclass(frozen=True, slots=True)

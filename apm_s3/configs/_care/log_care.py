@@ -27,11 +27,16 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class LogCheck:
-    """What was found about a log: how many entries it has, what is wrong, and the part that cannot be read."""
+    """What was found about a log: how many entries it has, what is wrong, and the part that cannot be read.
+
+    Attributes:
+        newer: a later version of this library wrote that part; of those before it, nothing can be said.
+    """
 
     entries: int
     findings: tuple[Finding, ...]
     lost: Lost | None = None
+    newer: FormatTooNew | None = None
 
 
 class LogCare:
@@ -44,13 +49,14 @@ class LogCare:
     async def check(self, environment: str, current: Current) -> LogCheck:
         """Read every kept entry, and compare each with the one after it and the newest with the document."""
         key = keys.current(environment)
-        parts, lost = await self._parts(environment, current)
+        parts, lost, newer = await self._parts(environment, current)
         entries = list(current.log.entries)
         for part in parts:
             lowest = entries[0]["seq"] if entries else current.sequence + 1
             entries[:0] = [entry for entry in part.entries if entry["seq"] < lowest]
         problems = [
-            *_missing(current, entries, lost),
+            # A part that cannot be read has a finding of its own.
+            *(() if lost is not None or newer is not None else _missing(current, entries)),
             *chain_breaks(entries),
             *self._unreadable(entries, key),
             *_contradictions(current, entries),
@@ -58,16 +64,23 @@ class LogCare:
         findings = [Finding("record", None, key, problem) for problem in problems]
         if lost is not None:
             findings.append(Finding("record", None, lost.ref.key, lost.problem, lost.ref.sha256))
-        return LogCheck(len(entries), tuple(findings), lost)
+        if newer is not None:
+            findings.append(Finding("newer", None, keys.log_parts(environment), newer.problem))
+        return LogCheck(len(entries), tuple(findings), lost, newer)
 
     async def heal(self, environment: str, current: Current, healer: Healer) -> tuple[Current, list[str]]:
         """Restore lost parts, or else give up the log before them; what was done, line by line.
 
         An entry that was changed stays as it is, and `check` goes on telling so.
+
+        Raises:
+            FormatTooNew: a later version of this library wrote a part of it.
         """
         done: list[str] = []
         while True:
             check = await self.check(environment, current)
+            if check.newer is not None:
+                raise check.newer
             if check.lost is None:
                 return current, done
             finding = check.findings[-1]
@@ -91,17 +104,21 @@ class LogCare:
             return replace(nothing, sequence=sequence, log=Log(part.entries[-RING:], part.ref))
         return nothing
 
-    async def _parts(self, environment: str, current: Current) -> tuple[list[LogPart], Lost | None]:
+    async def _parts(
+        self, environment: str, current: Current
+    ) -> tuple[list[LogPart], Lost | None, FormatTooNew | None]:
         found: list[LogPart] = []
         snapshot = Snapshot(environment, current, "", 0.0, 0.0)
         try:
             async with aclosing(self._archive.parts(snapshot)) as parts:
                 async for part in parts:
                     found.append(part)  # noqa: PERF401 - what was found before an error counts
-        except (Gone, FormatTooNew) as exc:
+        except Gone as exc:
             ref = found[-1].before if found else current.log.stored
-            return found, None if ref is None else Lost(ref, exc.problem)
-        return found, None
+            return found, None if ref is None else Lost(ref, exc.problem), None
+        except FormatTooNew as exc:
+            return found, None, exc
+        return found, None, None
 
     def _unreadable(self, entries: list[RawEntry], key: str) -> list[str]:
         problems = []
@@ -113,11 +130,10 @@ class LogCare:
         return problems
 
 
-def _missing(current: Current, entries: list[RawEntry], lost: Lost | None) -> list[str]:
+def _missing(current: Current, entries: list[RawEntry]) -> list[str]:
     """Entries that should be kept and are before the first one that is there."""
     oldest, first = current.log.oldest, entries[0]["seq"] if entries else 0
-    # A lost part has a finding of its own.
-    if lost is not None or first <= oldest:
+    if first <= oldest:
         return []
     # A document of format 1 has no log, and the log of an upgraded store begins with the upgrade.
     if not entries or entries[0].get("prev") is None:

@@ -207,7 +207,10 @@ class Repairer:
         writers = () if wanted is None else wanted.writers
         checks: dict[str, ToolCheck] = {}
         for tool in TOOLS:
-            checks[tool] = await self._checker.check_tool(environment, tool, states.get(tool), writers)
+            check = checks[tool] = await self._checker.check_tool(environment, tool, states.get(tool), writers)
+            # What a later version wrote is no damage, and what depends on it cannot be judged.
+            if newer := next((each.newer for each in check.documents.values() if each.newer is not None), None):
+                raise newer
         return checks
 
     # Decisions --------------------------------------------------------------------------------------------------

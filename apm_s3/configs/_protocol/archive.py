@@ -14,7 +14,7 @@ from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reader import NEAR, PARALLEL, Gone, Reader, sha256
 from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.configs._record import LogRef, RawEntry
-from apm_s3.errors import ObjectNotFound, ObjectTooLarge, PreconditionFailed, StoreDamaged
+from apm_s3.errors import FormatTooNew, ObjectNotFound, ObjectTooLarge, PreconditionFailed, StoreDamaged
 
 
 class Archive:
@@ -110,7 +110,8 @@ class Archive:
     async def _try_part(self, environment: str, key: str) -> LogPart | None:
         try:
             return await self.unnamed(environment, key)
-        except (ObjectNotFound, StoreDamaged):
+        except (ObjectNotFound, StoreDamaged, FormatTooNew):
+            # Where it is needed it is read again, and the error is raised then.
             return None
 
     async def find(self, snapshot: Snapshot, write_id: str) -> RawEntry | None:

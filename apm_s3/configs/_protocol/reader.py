@@ -25,7 +25,7 @@ from apm_s3.configs._protocol.fields import MAX_DOCUMENT
 from apm_s3.configs._protocol.memory import Known, Memory
 from apm_s3.configs._protocol.objects import ObjectStore, server_time
 from apm_s3.configs._protocol.snapshots import Snapshot
-from apm_s3.errors import ConfigNotFound, NotModified, ObjectNotFound, ObjectTooLarge, StoreDamaged
+from apm_s3.errors import ConfigNotFound, FormatTooNew, NotModified, ObjectNotFound, ObjectTooLarge, StoreDamaged
 
 PARALLEL = 32
 """Requests of one call in flight."""
@@ -389,7 +389,8 @@ class Reader:
     async def _try_release(self, key: str) -> Release | None:
         try:
             return await self.document(key)
-        except (ObjectNotFound, StoreDamaged):
+        except (ObjectNotFound, StoreDamaged, FormatTooNew):
+            # Where it is needed it is read again, and the error is raised then.
             return None
 
     async def find(self, snapshot: Snapshot, tool: str, revision: int) -> Release | None:
