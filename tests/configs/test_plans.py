@@ -50,6 +50,7 @@ async def test_a_plan_that_was_written_down_is_carried_out_and_the_log_names_it(
     assert back.hash == plan.hash
     assert {release.tool: release.revision for release in result.releases} == {"loki": 2, "prometheus": 1}
     assert {release.origin.plan for release in result.releases} == {plan.hash}
+    assert result.plan.to_dict() == plan.to_dict()
     assert (await store.log("production"))[0].plan == plan.hash
 
 

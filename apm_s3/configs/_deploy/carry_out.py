@@ -53,7 +53,8 @@ async def deploy(
                 return DeployResult(document, tuple(done))
         changed = [each for each in plan.tools if each.changes]
         carrying = _Carrying(plan, changed, source.reader, author, message, force)
-        return DeployResult(plan, tuple(await carrying.run(call, allow_drift=allow_drift)))
+        written = DeployPlan.from_dict(plan.to_dict())
+        return DeployResult(written, tuple(await carrying.run(call, allow_drift=allow_drift)))
 
 
 async def _plan_again(

@@ -164,10 +164,10 @@ class DeployResult:
     """A deploy that was committed: the new releases, all of one commit; none where nothing had changed.
 
     Attributes:
-        plan: what was carried out; the document itself where its `write_id` had committed it before.
+        plan: what was carried out, as a document. Its hash is that of the releases' `origin.plan`.
     """
 
-    plan: DeployPlan | PlanDocument
+    plan: PlanDocument
     releases: tuple[Release, ...]
 
 
