@@ -34,12 +34,14 @@ class UploadOp:
     Attributes:
         source: None in a list of results if the operation came from an iterator: bytes in memory are released, so that
             a list of results does not hold everything that was uploaded.
+        size: the size of a stream, if it is known, as with `upload_file`.
     """
 
     bucket: str
     key: str
     source: Source | None = field(repr=False)
     options: UploadOptions | None = None
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +72,19 @@ class CopyOp:
 
 @dataclass(frozen=True, slots=True)
 class MoveOp:
-    """Move an object within S3, as `move_file` does; the result is the `FileInfo` of the moved object."""
+    """Move an object within S3, as `move_file` does; the result is the `FileInfo` of the moved object.
+
+    Attributes:
+        mfa, bypass_governance: to delete a version of the source, as with `move_file`.
+    """
 
     source_bucket: str
     source_key: str
     bucket: str
     key: str
     options: CopyOptions | None = None
+    mfa: str | None = field(default=None, repr=False)
+    bypass_governance: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ class ReadOptions:
         range: first byte and one past the last byte; None as the second means to the end.
         if_match, if_none_match: ETags, quotes included, as S3 returned them.
         sse_customer_key: the 32 bytes of an SSE-C key.
+        max_size: bytes; a longer body is refused (`ObjectTooLarge`) before it is read. Without it, an object of any
+            size is read, but an answer that does not tell its size, as S3's do, is given up at 32 MiB.
         timeout: seconds for the whole call, instead of the manager's deadline.
     """
 
@@ -35,9 +37,12 @@ class ReadOptions:
     sse_customer_key: bytes | None = field(default=None, repr=False)
     requester_pays: bool = False
     expected_bucket_owner: str | None = None
+    max_size: int | None = None
     timeout: float | None = None
 
     def __post_init__(self) -> None:
+        if self.max_size is not None and self.max_size < 0:
+            raise InvalidOption(f"max_size is {self.max_size}", hint="use 0 or more, or omit it for no limit")
         if self.range is not None:
             start, stop = self.range
             if not 0 <= start < _MAX_PLACE or (stop is not None and not start < stop <= _MAX_PLACE):

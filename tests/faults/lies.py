@@ -14,7 +14,7 @@ from tests.faults.server import Exchange, Fault, head_of
 
 LISTINGS = ("ListObjectsV2", "ListObjectVersions", "ListMultipartUploads", "ListParts")
 DOCUMENTS = (*LISTINGS, "CopyObject", "CompleteMultipartUpload", "CreateMultipartUpload", "UploadPartCopy",
-             "DeleteObjects")  # fmt: skip
+             "DeleteObjects", "GetObjectTagging")  # fmt: skip
 
 
 def told(lie: Callable[[Request, Response], None]) -> Fault:

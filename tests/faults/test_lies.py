@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from apm_s3 import Credentials, S3Manager, S3Settings
-from apm_s3.errors import ConnectionLost, IntegrityError, InvalidRequest
+from apm_s3.errors import ConnectionLost, IntegrityError, InvalidRequest, ObjectTooLarge, UnsupportedByServer
 from apm_s3.options import CopyOptions, DeleteOptions, ReadOptions, UploadOptions
 from apm_s3.settings import RetrySettings
 from tests.faults.bucket_verbs import DATA_VERBS
@@ -21,12 +21,15 @@ from tests.managers import SESSION
 
 _HONEST = {
     ("list", "empty pages for ever"),
+    ("list to a stop", "empty pages for ever"),
+    ("tags", "another document"),
+    ("get with tags", "another document"),
     ("versions", "empty pages for ever"),
     ("empty and delete bucket", "one deletion untold"),
     ("clean up uploads", "hostile numbers"),
 }
-"""Calls that cannot know better: one page is empty, and what a second look finds gone is not counted as deleted,
-and an upload without a time may be a new one."""
+"""Calls that cannot know better: one page is empty, no tags are an answer, what a second look finds gone is not counted
+as deleted, and an upload without a time may be a new one."""
 
 
 # One test a transport, so that parallel test runs do not run the matrix once in each process.
@@ -50,6 +53,33 @@ async def test_a_document_without_end_is_given_up(data_path: DataPath) -> None:
 
         with pytest.raises((IntegrityError, ConnectionLost), match="longer than"):
             await s3.list_files(BUCKET)
+
+
+@pytest.mark.parametrize("data_path", DATA_PATHS)
+async def test_an_object_without_size_or_end_is_given_up(data_path: DataPath) -> None:
+    async with _open(data_path) as (server, s3):
+        server.will(endless(200, b"a"), "GetObject", times=None)
+
+        for read in (s3.read_file, s3.get_file):
+            with pytest.raises((IntegrityError, UnsupportedByServer), match=r"longer than|how long the object is"):
+                await read(BUCKET, "a")
+
+
+@pytest.mark.parametrize("data_path", DATA_PATHS)
+async def test_an_object_that_is_longer_than_the_caller_allows_is_not_read(data_path: DataPath) -> None:
+    async with _open(data_path) as (server, s3):
+        enough, less = ReadOptions(max_size=len(OLD)), ReadOptions(max_size=len(OLD) - 1)
+
+        assert await s3.read_file(BUCKET, "a", enough) == OLD
+        assert (await s3.get_file(BUCKET, "a", enough)).data == OLD
+        assert await s3.read_file(BUCKET, "large", ReadOptions(max_size=5, range=(0, 5))) == OLD[:5]
+        for read in (s3.read_file(BUCKET, "a", less), s3.get_file(BUCKET, "a", less)):
+            with pytest.raises(ObjectTooLarge) as refused:
+                await read
+            assert (refused.value.size, refused.value.limit, refused.value.key) == (len(OLD), len(OLD) - 1, "a")
+        assert server.arrived.count("GetObject") == 5
+    with pytest.raises(InvalidRequest):
+        ReadOptions(max_size=-1)
 
 
 @pytest.mark.parametrize("data_path", DATA_PATHS)
@@ -103,6 +133,24 @@ async def test_a_key_whose_deletion_may_pass_is_deleted_again_alone(data_path: D
         assert sorted(outcome.key for outcome in report.deleted) == ["a", "b"]
         assert report.ok
         assert server.arrived.count("DeleteObjects") == 2
+
+
+@pytest.mark.parametrize("data_path", DATA_PATHS)
+async def test_emptying_ends_where_versions_that_were_reported_as_deleted_are_listed_again(data_path: DataPath) -> None:
+    async def pretending(exchange: Exchange) -> None:
+        kept = dict(exchange.s3.buckets[BUCKET])
+        response = exchange.carry_out()
+        exchange.s3.buckets[BUCKET] = kept
+        exchange.send(response)
+
+    async with _open(data_path) as (server, s3):
+        server.will(pretending, "DeleteObjects", times=None)
+        with pytest.raises(IntegrityError, match="reported as deleted") as refused:
+            await s3.delete_bucket(BUCKET, force=True)
+
+        assert (refused.value.bucket, refused.value.key) == (BUCKET, "a")
+        assert server.arrived.count("DeleteObjects") == 2
+        assert BUCKET in server.s3.buckets
 
 
 @pytest.mark.parametrize("data_path", DATA_PATHS)

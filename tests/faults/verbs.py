@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from apm_s3 import S3Manager
-from apm_s3.batch import CopyOp, DeleteOp, Operation, UploadOp
+from apm_s3.batch import CopyOp, DeleteOp, DownloadOp, MoveOp, Operation, UploadOp
 from apm_s3.options import CopyOptions, UploadOptions
 from apm_s3.settings import CacheSettings
 from apm_s3.sync import SyncReport
@@ -126,6 +126,10 @@ async def _upload_stream(s3: S3Manager) -> int:
     return (await s3.upload_file(BUCKET, "c", _once(NEW * 10))).size
 
 
+async def _upload_sized_stream(s3: S3Manager) -> int:
+    return (await s3.upload_file(BUCKET, "c", _once(NEW), size=len(NEW))).size
+
+
 async def _download(s3: S3Manager) -> bytes:
     async with s3.download_file(BUCKET, "large") as download:
         return b"".join([piece async for piece in download])
@@ -163,6 +167,14 @@ async def _iter(s3: S3Manager) -> list[str]:
     return [info.key async for info in s3.iter_files(BUCKET)]
 
 
+async def _list_to_a_stop(s3: S3Manager) -> list[str]:
+    return [info.key for info in (await s3.list_files(BUCKET, stop_before="large")).files]
+
+
+async def _iter_to_a_stop(s3: S3Manager) -> list[str]:
+    return [info.key async for info in s3.iter_files(BUCKET, stop_before="large")]
+
+
 async def _versions(s3: S3Manager) -> list[str]:
     return [version.key for version in (await s3.list_versions(BUCKET)).versions]
 
@@ -196,6 +208,14 @@ async def _batch(s3: S3Manager, *operations: Operation) -> list[str]:
     for result in results.failed:
         raise result.error or AssertionError(result)
     return [result.result.key for result in results]  # type: ignore[union-attr]
+
+
+async def _batch_read(s3: S3Manager) -> bytes:
+    async for result in s3.batch_iter([DownloadOp(BUCKET, "a")]):
+        if result.error is not None:
+            raise result.error
+        return result.result  # type: ignore[return-value]
+    raise AssertionError("no result")
 
 
 def _told(report: SyncReport) -> tuple[int, int]:
@@ -237,6 +257,7 @@ VERBS = (
     Verb("create", "PutObject", _create, len(NEW), put(BUCKET, "c", NEW), judged_by_its_second_delivery=True),
     Verb("replace", "PutObject", _replace, len(NEW), put(BUCKET, "a", NEW), judged_by_its_second_delivery=True),
     Verb("upload a stream", "PutObject", _upload_stream, len(NEW) * 10, put(BUCKET, "c", NEW * 10)),
+    Verb("upload a sized stream", "PutObject", _upload_sized_stream, len(NEW), put(BUCKET, "c", NEW)),
     *(
         Verb(
             "upload in parts", request, _upload_parts, len(NEW) * 10, put(BUCKET, "c", NEW * 10),
@@ -255,6 +276,8 @@ VERBS = (
     Verb("exists", "HeadObject", lambda s3: s3.file_exists(BUCKET, "a"), result=True),
     Verb("list", "ListObjectsV2", _list, ["a", "b", "large"]),
     Verb("iterate", "ListObjectsV2", _iter, ["a", "b", "large"]),
+    Verb("list to a stop", "ListObjectsV2", _list_to_a_stop, ["a", "b"]),
+    Verb("iterate to a stop", "ListObjectsV2", _iter_to_a_stop, ["a", "b"]),
     Verb("versions", "ListObjectVersions", _versions, ["a", "b", "large"]),
     Verb("tags", "GetObjectTagging", lambda s3: s3.get_file_tags(BUCKET, "a"), {"team": "apm"}),
     *(Verb("get with tags", request, _get_file, (OLD, {"team": "apm"}))
@@ -276,6 +299,8 @@ VERBS = (
          put(BUCKET, "c", NEW)),
     Verb("batch of a copy", "CopyObject", lambda s3: _batch(s3, CopyOp(BUCKET, "a", OTHER, "c")), ["c"],
          put(OTHER, "c", OLD)),
+    Verb("move in a batch", "DeleteObject", lambda s3: _batch(s3, MoveOp(BUCKET, "a", OTHER, "c")), ["c"], moved("a")),
+    Verb("batch of a read", "GetObject", _batch_read, OLD),
     Verb("batch of deletions", "DeleteObjects",
          lambda s3: _batch(s3, DeleteOp(BUCKET, "a"), DeleteOp(BUCKET, "b")), ["a", "b"], gone("a", "b")),
     *(Verb("sync up", request, _sync_up, (1, 0), put(OTHER, "new/c", NEW)) for request in ("ListObjectsV2", "PutObject")),

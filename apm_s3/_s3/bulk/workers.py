@@ -48,10 +48,18 @@ def _download(objects: Objects, operation: DownloadOp) -> Awaitable[Result]:
 
 
 _PERFORM: dict[type, Callable[[Objects, Any], Awaitable[Result]]] = {
-    UploadOp: lambda objects, it: objects.upload_file(it.bucket, it.key, it.source, it.options),
+    UploadOp: lambda objects, it: objects.upload_file(it.bucket, it.key, it.source, it.options, size=it.size),
     DownloadOp: _download,
     CopyOp: lambda objects, it: objects.copy_file(it.source_bucket, it.source_key, it.bucket, it.key, it.options),
-    MoveOp: lambda objects, it: objects.move_file(it.source_bucket, it.source_key, it.bucket, it.key, it.options),
+    MoveOp: lambda objects, it: objects.move_file(
+        it.source_bucket,
+        it.source_key,
+        it.bucket,
+        it.key,
+        it.options,
+        mfa=it.mfa,
+        bypass_governance=it.bypass_governance,
+    ),
     DeleteOp: lambda objects, it: objects.delete_file(it.bucket, it.key, it.options),
     HeadOp: lambda objects, it: objects.head_file(it.bucket, it.key, it.options),
 }

@@ -20,6 +20,7 @@ from apm_s3.errors import (
     DeadlineExceeded,
     NotFound,
     ObjectChanged,
+    ObjectTooLarge,
     PreconditionFailed,
     TransportError,
     UsageError,
@@ -194,7 +195,14 @@ class Download:
             self._ends_at = time.monotonic() + timeout
 
         async def attempt() -> Body:
-            return await self._engine.transport.open(self._bucket, self._key, self._options)
+            body = await self._engine.transport.open(self._bucket, self._key, self._options)
+            limit = self._options.max_size
+            if limit is not None and body.length > limit:
+                await body.aclose()
+                raise ObjectTooLarge(
+                    size=body.length, limit=limit, operation=self._operation, bucket=self._bucket, key=self._key
+                )
+            return body
 
         body = await self._engine.runner.run(
             self._operation, self._bucket, self._key, attempt, timeout=timeout, report=self._report

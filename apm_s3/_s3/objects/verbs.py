@@ -101,10 +101,14 @@ class Objects(Verbs):
             BucketNotFound, ObjectNotFound: the bucket or the key does not exist.
             ObjectArchived: it must be restored from its archive class first.
             IntegrityError: the content does not match the checksum or the length.
+            ObjectTooLarge: it is longer than `options.max_size`.
         """
         engine = self._engine()
         check_target(bucket, key)
         options = options or READ_DEFAULTS
+        if options.max_size is not None:
+            async with Download(engine, bucket, key, options, "read_file") as download:
+                return await download.read()
         if engine.object_policies is not None:
             policies = policies_for(engine, options)
             if policies is not None:
@@ -140,14 +144,18 @@ class Objects(Verbs):
         check_target(bucket, key)
         options = options or READ_DEFAULTS
         async with within(options.timeout, "get_file", bucket, key):
-            info, data = await engine.runner.run(
-                "get_file",
-                bucket,
-                key,
-                lambda: engine.transport.read(bucket, key, options),
-                timeout=options.timeout,
-                measure=received,
-            )
+            if options.max_size is not None:
+                async with Download(engine, bucket, key, options, "get_file") as download:
+                    info, data = download.info, await download.read()
+            else:
+                info, data = await engine.runner.run(
+                    "get_file",
+                    bucket,
+                    key,
+                    lambda: engine.transport.read(bucket, key, options),
+                    timeout=options.timeout,
+                    measure=received,
+                )
             if not tags:
                 return FileContent(info, data)
             pinned = dataclasses.replace(options, version_id=info.version_id or options.version_id)

@@ -36,6 +36,7 @@ from apm_s3.errors import (
     ObjectNotFound,
     PreconditionFailed,
 )
+from apm_s3.models import DeleteOutcome
 from tests.memory_transport import MemoryManager
 
 LIMIT = 0.3
@@ -469,6 +470,35 @@ async def test_options_of_an_operation_hold(s3: MemoryManager) -> None:
     )
 
     assert [type(result.error) for result in results] == [PreconditionFailed] * 2
+
+
+async def test_an_upload_of_a_batch_is_held_to_the_size_of_its_stream(s3: MemoryManager) -> None:
+    async def stream() -> AsyncIterator[bytes]:
+        yield b"12345"
+
+    results = await s3.batch([UploadOp("bucket", f"k{size}", stream(), size=size) for size in (4, 5, 6)])
+
+    assert [result.success for result in results] == [False, True, False]
+    assert list(s3.transport.objects) == ["k5"]
+
+
+async def test_the_source_of_a_move_is_deleted_as_its_operation_says(
+    s3: MemoryManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[DeleteOptions] = []
+    delete = s3.transport.delete
+
+    async def observed(bucket: str, key: str, options: DeleteOptions) -> DeleteOutcome:
+        asked.append(options)
+        return await delete(bucket, key, options)
+
+    monkeypatch.setattr(s3.transport, "delete", observed)
+    await s3.upload_file("bucket", "a", b"1")
+    [result] = await s3.batch([MoveOp("bucket", "a", "bucket", "b", mfa="serial 123456", bypass_governance=True)])
+
+    assert result.success
+    assert [(options.mfa, options.bypass_governance) for options in asked] == [("serial 123456", True)]
+    assert "123456" not in repr(result)
 
 
 def test_a_result_shows_what_it_came_to() -> None:

@@ -108,7 +108,7 @@ class BotoTransport:
     async def tags(self, bucket: str, key: str, options: ReadOptions) -> dict[str, str]:
         answer = await self._call("get_object_tagging", Bucket=bucket, Key=key, **tags_parameters(options))
         check_answer(answer, "get_file_tags", "GET", bucket, key, ReadOptions(version_id=options.version_id))
-        return {tag["Key"]: tag["Value"] for tag in answer.get("TagSet", ())}
+        return {required(tag, "Key"): tag.get("Value") or "" for tag in required(answer, "TagSet")}
 
     async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
         data = await _gather(body)

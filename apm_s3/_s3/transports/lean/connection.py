@@ -13,7 +13,7 @@ import select
 import ssl
 from collections.abc import AsyncIterator, Callable
 
-from apm_s3._s3.transports.bodies import MAX_ERROR, joined
+from apm_s3._s3.transports.bodies import MAX_DOCUMENT, MAX_ERROR, joined
 from apm_s3._typing import override
 from apm_s3._wire.http1 import MAX_HEAD, Chunks, Head, MalformedAnswer, parse_head
 from apm_s3.errors import UsageError
@@ -189,6 +189,9 @@ class Answer:
         self.status, self.headers, self.length = head.status, head.headers, head.length
         if head.status >= 300:
             self._limit = MAX_ERROR
+        elif head.length is None and self._limit is None:
+            # No S3 sends an object without its size: without a limit, this one would never have to end.
+            self._limit = MAX_DOCUMENT
         self.wake()
 
     def end(self) -> None:
