@@ -1,4 +1,4 @@
-"""What has to be right before anything is stored, and what of it is kept with the release."""
+"""Checks before anything is stored, and their results that are stored with the release."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MAX_WARNINGS = 200
 _logged: set[str] = set()
 
 PLAIN_SECRET = "plain-text-secret"  # noqa: S105 - the name of a rule
-"""The rule that a plain-text secret breaks."""
+"""The rule against plain-text secrets."""
 
 _UNREADABLE = frozenset((
     "alias-cycle", "ini-syntax", "json-syntax", "nul-byte", "invalid-utf8", "duplicate-key", "too-deep", "too-large",
@@ -30,12 +30,12 @@ _UNREADABLE = frozenset((
 """The rules of the readers."""
 
 _INLINE = 16 * 1024
-"""Bytes that are searched for secrets on the event loop; more goes to a thread."""
+"""Size up to which texts are searched for secrets in the event loop; larger ones are searched in a thread."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """What is kept of the checks: warnings, one line each, and the reason why errors were let through."""
+    """The stored results of the checks: warnings, one line each, and the reason for storing errors."""
 
     warnings: tuple[str, ...] = ()
     forced: str | None = None
@@ -44,10 +44,10 @@ class Checks:
 async def check_bundle(
     tool: Tool, files: Mapping[str, bytes], *, force: str | None, rules: ValidationRules = LAX
 ) -> Checks:
-    """Check a bundle as a whole, and look for plain-text secrets.
+    """Check a whole bundle, and search for plain-text secrets.
 
     Raises:
-        ConfigInvalid: there are errors, and `force` does not give a reason to store them all the same.
+        ConfigInvalid: there are errors, and `force` gives no reason to store them anyway.
     """
     reports = [await report_bundle(tool, files, rules)]
     require_valid(reports, force)
@@ -57,7 +57,7 @@ async def check_bundle(
 async def report_files(
     tool: Tool, files: Mapping[str, bytes], rules: ValidationRules = LAX, *, whole: bool
 ) -> list[ValidationReport]:
-    """What validation says of files: of a bundle where they are the whole of it, else of each by itself."""
+    """Validate files: together if they are the whole bundle, otherwise each by itself."""
     if whole:
         return [await report_bundle(tool, files, rules)]
     checked = {name: raw for name, raw in files.items() if not is_reserved(name) or name == OVERLAY}
@@ -68,7 +68,7 @@ async def report_files(
 async def _report_file(tool: Tool, name: str, raw: bytes, rules: ValidationRules) -> ValidationReport:
     if name == OVERLAY:
         return ValidationReport(tool, "overlay", name, await _overlay_issues(raw))
-    # A note or a certificate is not refused, as it would not be in a whole bundle.
+    # A note or a certificate is not refused, as in a whole bundle.
     if name != MAIN_FILES[tool] and infer_kind(tool, name, raw) is None:
         return ValidationReport(tool, "other", name, (), (other_file(name, tool),))
     return await validate_config_async(
@@ -77,7 +77,7 @@ async def _report_file(tool: Tool, name: str, raw: bytes, rules: ValidationRules
 
 
 async def report_bundle(tool: Tool, files: Mapping[str, bytes], rules: ValidationRules = LAX) -> ValidationReport:
-    """What validation says of the files that the tool reads and of the overlay, and whether the main file is there."""
+    """Validate the files that the tool reads and the overlay, and check that the main file exists."""
     return await _applied(await _report_bundle(tool, files, rules), files, rules)
 
 
@@ -109,12 +109,12 @@ async def _overlay_issues(raw: bytes) -> tuple[Issue, ...]:
 
 
 def only_unreadable(report: ValidationReport) -> ValidationReport:
-    """`report` with nothing but why a file cannot be read: that depends on no setting."""
+    """Reduce `report` to the reasons why files cannot be read, which do not depend on settings."""
     return replace(report, issues=tuple(issue for issue in report.issues if issue.rule in _UNREADABLE))
 
 
 def report_secrets(report: ValidationReport, files: Mapping[str, bytes]) -> ValidationReport:
-    """`report` with a warning for each plain-text secret in `files`."""
+    """Add a warning to `report` for each plain-text secret in `files`."""
     found = [
         Issue(
             Severity.WARNING,
@@ -123,7 +123,7 @@ def report_secrets(report: ValidationReport, files: Mapping[str, bytes]) -> Vali
             None,
             PLAIN_SECRET,
             f"{secret.kind} in plain text",
-            hint="name a file or a variable that holds it",
+            hint="refer to a file or a variable instead",
             file=secret.file,
         )
         for secret in find_secrets(files)
@@ -132,10 +132,10 @@ def report_secrets(report: ValidationReport, files: Mapping[str, bytes]) -> Vali
 
 
 def require_valid(reports: Sequence[ValidationReport], force: str | None) -> None:
-    """Refuse errors for which no reason is given.
+    """Refuse errors without a reason for storing them.
 
     Raises:
-        ConfigInvalid: there are some.
+        ConfigInvalid: there are errors.
     """
     errors = [(report, issue) for report in reports for issue in report.errors]
     if not errors or force is not None:
@@ -146,18 +146,18 @@ def require_valid(reports: Sequence[ValidationReport], force: str | None) -> Non
         f"{report.tool}: {first.render(report.name)}{more}",
         report=report,
         tool=report.tool,
-        hint="nothing was stored; correct it, or give force= a reason",
+        hint="nothing was stored; correct it, or pass a reason as force=",
     )
 
 
 async def keep_checks(
     reports: Sequence[ValidationReport], files: Mapping[str, bytes], known: Sequence[Release], *, force: str | None
 ) -> Checks:
-    """What is kept with a release that holds `files`: issues, checks that were not made, plain-text secrets, and the
-    reason for errors.
+    """Return what is stored with a release of `files`: issues, skipped checks, plain-text secrets, and the reason for
+    storing errors.
 
     Args:
-        known: releases whose warnings tell already what is in the files that they share.
+        known: releases whose warnings already cover the files that they share.
     """
     if sum(map(len, files.values())) <= _INLINE:
         secrets = _secrets(files, known)
@@ -174,7 +174,7 @@ async def keep_checks(
 
 
 def _log_once(skipped: Sequence[str]) -> None:
-    """Say in the log of a process what it does not check, once: it is the same with every upload."""
+    """Log skipped checks once per process, because they are the same with every upload."""
     for line in skipped:
         if line not in _logged and len(_logged) < _MAX_WARNINGS:
             _logged.add(line)
@@ -182,7 +182,7 @@ def _log_once(skipped: Sequence[str]) -> None:
 
 
 def _secrets(files: Mapping[str, bytes], known: Sequence[Release]) -> list[str]:
-    """The plain-text secrets, one line each. Known files are not searched again: a search takes a second for 2 MB."""
+    """Return the plain-text secrets, one line each. Known files are not searched again: 2 MB take a second."""
     told: list[str] = []
     searched: dict[str, bytes] = {}
     for name, raw in files.items():

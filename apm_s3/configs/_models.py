@@ -1,4 +1,4 @@
-"""What configuration stores give: frozen values."""
+"""The values that configuration stores return, all frozen."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from apm_s3.errors import ConfigNotFound
 from apm_s3.validators import parse_document
 
 Action = Literal["upload", "remove", "rollback", "deploy", "restore", "repair"]
-"""What made a release."""
+"""The action that created a release."""
 
 Encoding = Literal["identity", "gzip"]
-"""How a blob is stored. Sizes and hashes are always those of the plain content."""
+"""The encoding of a blob. Sizes and hashes are always those of the plain content."""
 
 
 Extra = Mapping[str, Any]
-"""Fields of a document that a later version of this library wrote and this one does not know. They are written back."""
+"""Unknown fields of a document, from a newer version of this library. They are written back."""
 
 
 def no_extra() -> Extra:
-    """No such fields."""
+    """No unknown fields."""
     return MappingProxyType({})
 
 
@@ -41,7 +41,7 @@ class ReleaseRef:
     """A release document: its revision, key and the SHA-256 of its bytes.
 
     Attributes:
-        extra: fields of a later version.
+        extra: fields of a newer version.
     """
 
     revision: int
@@ -56,8 +56,8 @@ class FileEntry:
 
     Attributes:
         size, sha256: of the plain content.
-        blob: the name of the object that holds it, in the blobs folder of the release's tool.
-        encoding: how that object is stored.
+        blob: the name of the object with the content, in the blobs folder of the release's tool.
+        encoding: the encoding of that object.
     """
 
     size: int
@@ -68,13 +68,13 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a release comes from.
+    """The origin of a release.
 
     Attributes:
-        action: what made it.
-        environment, revision: the environment and revision whose content it took, where it did.
-        bucket: the bucket of those, where it is another one.
-        backup: the key of the backup that it was restored from.
+        action: the action that created it.
+        environment, revision: the source of its content, if it came from another release.
+        bucket: the bucket of the source, if it is another one.
+        backup: the key of the restored backup.
         plan: the hash of the plan that was carried out.
     """
 
@@ -88,13 +88,13 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """The last deploy into an environment that a release descends from.
+    """The last deploy to an environment that a release descends from.
 
     Attributes:
-        revision: the revision that the deploy made here.
-        digest: the content that it made (`Release.digest`).
+        revision: the revision that the deploy created here.
+        digest: the content that it created (`Release.digest`).
         source_environment, source_revision, source_digest: what was deployed.
-        source_bucket: the bucket of the source, where it is another one.
+        source_bucket: the bucket of the source, if it is another one.
     """
 
     revision: int
@@ -110,18 +110,18 @@ class Release:
     """One revision of a tool's configuration in an environment: a whole bundle of files.
 
     Attributes:
-        revision: counts from 1 for each tool and environment.
-        parent: the release it replaced; None for the first.
-        write_id: names the write that made it, over all its tools.
-        created_at: by the server's clock, when that write began.
-        files: by name, in order; empty once the configuration was removed.
-        warnings: what validation and the search for secrets had to say, one line each.
-        forced: the reason that was given to commit it in spite of errors.
+        revision: the number of the release, counting from 1 for each tool and environment.
+        parent: the release that it replaced; None for the first.
+        write_id: the id of the write that created it, for all tools of that write.
+        created_at: when that write began, by the server's clock.
+        files: by name, in order; empty if the configuration was removed.
+        warnings: warnings of validation and of the search for secrets, one line each.
+        forced: the reason for storing errors.
         deployed: the last deploy that it descends from.
-        ref: where the document lies.
-        damaged: a repair found that files of it are lost for good. It stands in the reference document.
-        live_pending: committed, but the copies under `live/` could not be brought up to date yet. It is a fact of
-            the call that made the release and is not stored.
+        ref: the location of the document.
+        damaged: a repair found that some of its files are lost permanently. This is stored in the reference document.
+        live_pending: the release is committed, but the copies under `live/` could not be updated yet. This is only
+            known to the call that created the release, and is not stored.
     """
 
     tool: Tool
@@ -143,27 +143,27 @@ class Release:
 
     @property
     def digest(self) -> str:
-        """One SHA-256 over the names and contents that the tool reads: equal for releases that hold the same."""
+        """Return one SHA-256 of the names and contents that the tool reads, to compare releases."""
         return bundle_digest({name: entry.sha256 for name, entry in self.files.items()})
 
     @property
     def size(self) -> int:
-        """Bytes of all its files."""
+        """Return the total bytes of all files."""
         return sum(entry.size for entry in self.files.values())
 
     @property
     def drifted(self) -> bool:
-        """Whether it is not what the last deploy into its environment made, but was changed by hand since."""
+        """Return whether it was changed by hand since the last deploy to its environment."""
         return self.deployed is not None and self.deployed.digest != self.digest
 
     @property
     def removed(self) -> bool:
-        """Whether this release removed the configuration."""
+        """Return whether this release removed the configuration."""
         return not self.files
 
 
 def changed_files(old: Release | None, new: Release) -> dict[str, Literal["added", "removed", "changed"]]:
-    """How the files of `new` differ from those of `old` (None: there was nothing), by name, in order."""
+    """Compare the files of `new` with those of `old` (None: nothing), by name, in order."""
     before = {} if old is None else old.files
     changes: dict[str, Literal["added", "removed", "changed"]] = {}
     for name in sorted(before.keys() | new.files.keys()):
@@ -177,7 +177,7 @@ def changed_files(old: Release | None, new: Release) -> dict[str, Literal["added
 
 
 def bundle_digest(hashes: Mapping[str, str]) -> str:
-    """One SHA-256 over the names and the SHA-256s of a bundle's files, but for those that only overlays use."""
+    """Return one SHA-256 of the names and SHA-256s of a bundle's files, except those that only overlays use."""
     lines = (f"{sha256} {name}\n" for name, sha256 in sorted(hashes.items()) if not is_reserved(name))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
@@ -187,8 +187,8 @@ class ConfigFile:
     """One file of a release, byte for byte as it was uploaded.
 
     Attributes:
-        etag: changes exactly when the content does; quoted, as HTTP wants it.
-        stale_since: S3 could not be reached, and this was current then (see `CacheSettings.stale_if_error`).
+        etag: changes exactly when the content does; quoted, as in HTTP.
+        stale_since: when this was current, if S3 cannot be reached (see `CacheSettings.stale_if_error`).
     """
 
     name: str
@@ -208,17 +208,17 @@ class ConfigFile:
 
     @cached_property
     def sha256(self) -> str:
-        """Of `raw`, in hex."""
+        """Return the SHA-256 of `raw`, in hex."""
         return hashlib.sha256(self.raw).hexdigest()
 
     @property
     def etag(self) -> str:
-        """The SHA-256 of the content, in quotes."""
+        """Return the SHA-256 of the content, in quotes."""
         return f'"{self.sha256}"'
 
     @cached_property
     def text(self) -> str:
-        """The content as UTF-8.
+        """Decode the content as UTF-8.
 
         Raises:
             UnicodeDecodeError: it is not text.
@@ -227,23 +227,23 @@ class ConfigFile:
 
     @cached_property
     def data(self) -> Any:
-        """The parsed content: mappings, lists and scalars. Parsed at the first use, in the caller's thread.
+        """Return the parsed content: mappings, lists and scalars. It is parsed on first use, in the caller's thread.
 
-        It is this object's own, to be changed at will, also where a cache spares the parsing.
+        You may modify it: it belongs to this object, even if a cache made the parsing unnecessary.
 
-        By the name's ending it is JSON, INI (sections of text), or else YAML.
+        The format is JSON or INI (sections of text) by the extension of the name, or else YAML.
 
         Raises:
             ConfigInvalid: it cannot be parsed.
         """
-        shared: Content | None = vars(self).get("shared")  # where a cache holds the content
+        shared: Content | None = vars(self).get("shared")  # if the content is cached
         if shared is not None:
             return shared.data(format_of(self.name))
         return parse_document(self.raw, format_of(self.name))
 
 
 def format_of(name: str) -> Literal["yaml", "json", "ini"]:
-    """The format of a file by its name's ending; YAML where it says nothing."""
+    """Return the format of a file by the extension of its name; YAML by default."""
     ending = PurePosixPath(name).suffix.lower()
     return "json" if ending == ".json" else "ini" if ending in (".ini", ".conf") else "yaml"
 
@@ -253,7 +253,7 @@ class Bundle:
     """All files of one release.
 
     Attributes:
-        stale_since: S3 could not be reached, and this was current then (see `CacheSettings.stale_if_error`).
+        stale_since: when this was current, if S3 cannot be reached (see `CacheSettings.stale_if_error`).
     """
 
     release: Release
@@ -262,7 +262,7 @@ class Bundle:
 
     @property
     def main(self) -> ConfigFile:
-        """The tool's main file.
+        """Return the tool's main file.
 
         Raises:
             ConfigNotFound: the bundle has none.
@@ -279,12 +279,12 @@ class Bundle:
 
 
 class CommitOutcome(StrEnum):
-    """How a write ended.
+    """The outcome of a write.
 
-    WON: it was committed. LOST: it was not and never will be. PENDING: neither yet, ask again.
-    EXPIRED: there is no trace of it that could tell: it was pruned since; or it would have made no release, as
-    `mark_good` and `freeze` do not, and was not committed until now. Such a call can be repeated under the same write
-    id: it is committed once at most.
+    WON: it was committed. LOST: it was not, and never will be. PENDING: not known yet, ask again.
+    EXPIRED: it cannot be determined: the history was pruned; or the write creates no release, like `mark_good` and
+    `freeze`, and has not been committed yet. Such a call can be repeated with the same write id: it is committed at
+    most once.
     """
 
     WON = "won"
@@ -295,10 +295,10 @@ class CommitOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """Why an environment takes no change.
+    """Why an environment is frozen.
 
     Attributes:
-        extra: fields of a later version.
+        extra: fields of a newer version.
     """
 
     reason: str
@@ -309,13 +309,13 @@ class Freeze:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Consecutive revisions of a tool that are lost for good, as a repair found them.
+    """Consecutive revisions of a tool that are permanently lost, as found by a repair.
 
     Attributes:
         first, last: the revisions.
-        lost: "documents": their release documents; "files": some of the files that these name.
-        older: where documents are lost, the release before them, at which the history goes on; None: there is none.
-        extra: fields of a later version.
+        lost: "documents": their release documents; "files": some of their files.
+        older: if documents are lost, the release before them, at which the history continues; None if there is none.
+        extra: fields of a newer version.
     """
 
     first: int
@@ -327,14 +327,14 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class ToolState:
-    """What the reference document says of one tool.
+    """The state of one tool in the reference document.
 
     Attributes:
-        release, parent: the current release and the one it replaced.
-        good: the release that was marked as the last known good one.
+        release, parent: the current release and the one that it replaced.
+        good: the release that was marked good.
         oldest: the oldest revision that is kept.
-        damaged: the revisions that a repair could not bring back, in order.
-        extra: fields of a later version.
+        damaged: the revisions that a repair could not recover, in order.
+        extra: fields of a newer version.
     """
 
     release: ReleaseRef
@@ -345,23 +345,24 @@ class ToolState:
     extra: Extra = field(default_factory=no_extra, repr=False)
 
     def damage_of(self, revision: int) -> Damage | None:
-        """Why `revision` cannot be read; None where no repair found it damaged."""
+        """Return why `revision` cannot be read; None if no repair found it damaged."""
         return next((each for each in self.damaged if each.first <= revision <= each.last), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """The reference document of an environment: what is current there.
+    """The reference document of an environment, with its current state.
 
     Attributes:
-        sequence: grows by one with each write.
-        earlier: write ids of writes before the log began, oldest first, as long as they are among the last 64.
-        home: the bucket it was written in; elsewhere it is a replica.
+        sequence: increases by one with each write.
+        earlier: ids of writes before the log began, oldest first, while they are among the last 64.
+        home: the bucket to which it was written; in any other bucket it is a replica.
         freeze: set while the environment is frozen.
-        settings: what the environment expects of changes.
+        settings: the environment's rules for changes.
         log: the newest entries of the log, one for each write.
-        features: what readers of the document have to know, each with the first version of this library that does.
-        extra: fields of a later version.
+        features: features that readers of the document must know, each with the first version of this library that
+            knows it.
+        extra: fields of a newer version.
     """
 
     sequence: int
@@ -376,5 +377,5 @@ class Current:
 
     @property
     def writers(self) -> tuple[str, ...]:
-        """The write ids of at least the last 64 writes, oldest first."""
+        """Return the ids of at least the last 64 writes, oldest first."""
         return (*self.earlier, *(entry["id"] for entry in self.log.entries))

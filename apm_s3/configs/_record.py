@@ -1,4 +1,4 @@
-"""The log of an environment as values: one entry for each commit, each with the hash of the one before it. Pure."""
+"""The log of an environment: one entry for each commit, each with the hash of the previous one. Pure."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ LogAction = Literal[
     "collect",
     "rule_out",
 ]
-"""What a commit did. `rule_out`: `outcome` made sure that a write which was never seen to end has no effect."""
+"""The actions of commits. `rule_out`: `outcome` ensured that a write with an unknown outcome cannot take effect."""
 
 RawEntry = Mapping[str, Any]
-"""An entry as it is stored. Its hash is that of these fields, so it is kept as it is, with fields of later versions."""
+"""An entry as stored. Its hash covers all fields, so it is kept unchanged, including fields of newer versions."""
 
 Moves = Mapping[str, tuple[int, int]]
-"""By tool, a number before and after (0: none)."""
+"""Numbers before and after, by tool (0: none)."""
 
 
 def _nothing() -> Mapping[str, Any]:
@@ -104,7 +104,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class LogRef:
-    """A stored part of the log: the sequences of its first and last entry, its key, the SHA-256 of its bytes.
+    """A stored part of the log: the sequences of its first and last entry, its key, and the SHA-256 of its bytes.
 
     Attributes:
         extra: fields of a later version.
@@ -119,11 +119,11 @@ class LogRef:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """The log as the reference document has it.
+    """The log in the reference document.
 
     Attributes:
-        entries: the newest ones, oldest first. An entry leaves only once it is stored.
-        stored: the newest stored part; all entries up to its `last` are in it and those before it.
+        entries: the newest entries, oldest first. An entry is removed only after it was stored.
+        stored: the newest stored part; it and the parts before it have all entries up to its `last`.
         oldest: the sequence of the oldest entry that is kept.
         extra: fields of a later version.
     """
@@ -135,15 +135,15 @@ class Log:
 
     @property
     def stored_up_to(self) -> int:
-        """The sequence of the last stored entry; -1 where none is stored."""
+        """Return the sequence of the last stored entry; -1 if none is stored."""
         return -1 if self.stored is None else self.stored.last
 
     @property
     def unstored(self) -> tuple[RawEntry, ...]:
-        """The entries that stand nowhere else."""
+        """Return the entries that are in no stored part."""
         return tuple(entry for entry in self.entries if entry["seq"] > self.stored_up_to)
 
 
 def entry_hash(entry: RawEntry) -> str:
-    """The SHA-256 of an entry's canonical JSON: keys sorted, no spaces, UTF-8 (what RFC 8785 gives for such fields)."""
+    """Return the SHA-256 of an entry's canonical JSON: sorted keys, no spaces, UTF-8 (as in RFC 8785)."""
     return canonical_hash(entry)

@@ -1,4 +1,4 @@
-"""What an environment expects of changes: target versions, strictness, notes, sources of deploys, retention. Pure."""
+"""An environment's rules for changes: target versions, strictness, required notes, deploy sources, retention. Pure."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from apm_s3.validators._context import MatcherMode, parse_version
 from apm_s3.validators._validate import Level
 
 EVERY = "*"
-"""In `warnings_as_errors`: all of them."""
+"""All rules, in `warnings_as_errors`."""
 
 LEAST_KEPT = timedelta(hours=24)
-"""Nothing younger is ever deleted: far longer than a write can take."""
+"""Nothing younger is ever deleted; this is much longer than any write."""
 
 KEEP_LOG = timedelta(days=365)
-"""How long the entries of the log stay by default."""
+"""How long log entries are kept by default."""
 
 _MAX_NAMES = 50
-"""Rules, or environments, that a setting can name: current.json stays small."""
+"""Maximum number of rules or environments in a setting, to keep current.json small."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentSettings:
-    """What an environment expects of everything that changes it. Calls can only be stricter.
+    """An environment's rules for all changes. Calls can only be stricter.
 
     Attributes:
-        target_versions: by tool, the release that a configuration must fit (`{"prometheus": "2.53"}`).
-        level: how thorough validation is: "external" also asks promtool or amtool where they are installed.
-        matchers: the mode in which Alertmanager reads matchers. See `validate_config`.
-        warnings_as_errors: the rules whose warnings refuse a configuration, such as "plain-text-secret"; "*": all.
-        require_author, require_message: every change has to name its author, or give a message.
-        deploy_from: the environments that may be deployed into this one; None: any.
-        keep_revisions: how many revisions a collection keeps at least, where the call names no more.
-        keep_for: how long a collection keeps every revision, at least 24 hours, which is what None means.
-        keep_log: how long a collection keeps the entries of the log, at least 24 hours; None: a year, if the call does
-            not say less.
-        extra: settings of a later version.
+        target_versions: the release to validate against, by tool (`{"prometheus": "2.53"}`).
+        level: "external" also runs promtool or amtool, if installed.
+        matchers: Alertmanager's matcher mode. See `validate_config`.
+        warnings_as_errors: rules whose warnings count as errors, such as "plain-text-secret"; "*" means all.
+        require_author, require_message: whether every change needs an author, or a message.
+        deploy_from: the environments that may be deployed to this one; None means any.
+        keep_revisions: the minimum number of revisions that a collection keeps.
+        keep_for: how long a collection keeps every revision, at least 24 hours (the default, None).
+        keep_log: how long a collection keeps log entries, at least 24 hours; None means a year, unless the call says
+            less.
+        extra: settings of a newer version.
     """
 
     target_versions: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -59,10 +59,10 @@ class EnvironmentSettings:
     extra: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
     def check(self) -> None:
-        """Refuse what cannot be.
+        """Refuse invalid settings.
 
         Raises:
-            InvalidRequest: an unknown tool, version, level or mode, a name that cannot be, or too short a retention.
+            InvalidRequest: a tool, version, level, mode or name is not valid, or a retention is too short.
         """
         _check_versions(self.target_versions)
         check_level(self.level)
@@ -76,19 +76,19 @@ class EnvironmentSettings:
                 check_environment(environment)
         for name in ("require_author", "require_message"):
             if not isinstance(getattr(self, name), bool):
-                raise InvalidOption(f"{name} is neither True nor False", hint="choose one")
+                raise InvalidOption(f"{name} must be True or False", hint="choose one")
         self._check_retention()
 
     def _check_retention(self) -> None:
         if self.keep_revisions is not None and (type(self.keep_revisions) is not int or self.keep_revisions < 1):
-            raise InvalidOption("keep_revisions is at least 1", hint="the current revision always stays")
+            raise InvalidOption("keep_revisions must be at least 1", hint="the current revision is always kept")
         for name in ("keep_for", "keep_log"):
             period = getattr(self, name)
             if period is not None and (not isinstance(period, timedelta) or period < LEAST_KEPT):
-                raise InvalidOption(f"{name} is at least 24 hours", hint="give a timedelta")
+                raise InvalidOption(f"{name} must be at least 24 hours", hint="pass a timedelta")
 
     def check_note(self, environment: str, author: str | None, message: str) -> None:
-        """Refuse a change that does not say what it has to say.
+        """Refuse a change without a required author or message.
 
         Raises:
             InvalidOption: the author or the message is missing.
@@ -97,17 +97,17 @@ class EnvironmentSettings:
         missing += ["message"] if self.require_message and not message.strip() else []
         if missing:
             raise InvalidOption(
-                f"'{environment}' takes no change without {' and '.join(missing)}",
-                hint=f"nothing was changed; give {', '.join(f'{name}=' for name in missing)}",
+                f"'{environment}' does not accept changes without {' and '.join(missing)}",
+                hint=f"nothing was changed; pass {', '.join(f'{name}=' for name in missing)}",
             )
 
     def rules(
         self, tool: str, *, level: Level | None = None, warnings_as_errors: Collection[str] = ()
     ) -> ValidationRules:
-        """How a configuration of `tool` is validated, by a call that may be stricter.
+        """Return how a configuration of `tool` is validated, by a call that may be stricter.
 
         Raises:
-            InvalidOption: the call wants to be less strict.
+            InvalidOption: the call is less strict.
         """
         levels = get_args(Level)
         check_level(level)
@@ -119,19 +119,19 @@ class EnvironmentSettings:
         return ValidationRules(self.target_versions.get(tool), level or self.level, strict, self.matchers)
 
     def refuses_source(self, environment: str) -> str | None:
-        """Why `environment` may not be deployed into this one; None where it may."""
+        """Return why `environment` may not be deployed to this one; None if it may."""
         if self.deploy_from is None or environment in self.deploy_from:
             return None
         return f"its settings allow deploys from {', '.join(self.deploy_from) or 'nowhere'} only"
 
 
 NO_SETTINGS = EnvironmentSettings()
-"""Those of an environment for which nothing was set."""
+"""The default settings."""
 
 
 @dataclass(frozen=True, slots=True)
 class ValidationRules:
-    """How one configuration is validated. See `EnvironmentSettings`."""
+    """How one configuration is validated; the fields are those of `EnvironmentSettings`."""
 
     target_version: str | None = None
     level: Level = "full"
@@ -139,11 +139,11 @@ class ValidationRules:
     matchers: MatcherMode = "fallback"
 
     def covers(self, rule: str) -> bool:
-        """Whether a warning of `rule` counts as an error."""
+        """Return whether a warning of `rule` counts as an error."""
         return EVERY in self.warnings_as_errors or rule in self.warnings_as_errors
 
     def applied(self, report: ValidationReport) -> ValidationReport:
-        """`report` with the warnings that count as errors made errors."""
+        """Turn the warnings of `report` that count as errors into errors."""
         if not self.warnings_as_errors:
             return report
         return replace(
@@ -158,23 +158,23 @@ class ValidationRules:
 
 
 LAX = ValidationRules()
-"""What an environment without settings expects."""
+"""The rules of an environment without settings."""
 
 SettingsChange = EnvironmentSettings | Callable[[EnvironmentSettings], EnvironmentSettings]
-"""New settings, or what makes them of those that are there."""
+"""New settings, or a function that returns them from the current ones."""
 
 
 def changed_settings(old: EnvironmentSettings, new: EnvironmentSettings) -> list[str]:
-    """The names of the settings that differ."""
+    """Return the names of the settings that differ."""
     names = [each.name for each in fields(EnvironmentSettings) if each.name != "extra"]
     return [name for name in names if getattr(old, name) != getattr(new, name)]
 
 
 def check_level(level: Any) -> Level | None:
-    """A level of validation, or None.
+    """Check a validation level, or None.
 
     Raises:
-        InvalidOption: it is none.
+        InvalidOption: it is not a valid level.
     """
     if level is not None and level not in get_args(Level):
         raise InvalidOption(f"unknown level: {level!r:.80}", hint=f"choose from {', '.join(get_args(Level))}")
@@ -195,10 +195,10 @@ def check_rule_names(names: Collection[str]) -> tuple[str, ...]:
 
 def _check_versions(versions: Any) -> None:
     if not isinstance(versions, Mapping):
-        raise InvalidOption(f"target_versions is a {type(versions).__name__}", hint="give a mapping by tool")
+        raise InvalidOption(f"target_versions is a {type(versions).__name__}", hint="use a mapping by tool")
     for tool, version in versions.items():
         if tool not in TOOLS:
-            raise InvalidOption(f"no such tool: {tool!r:.80}", hint=f"choose from {', '.join(TOOLS)}")
+            raise InvalidOption(f"unknown tool: {tool!r:.80}", hint=f"choose from {', '.join(TOOLS)}")
         if not isinstance(version, str):
             raise InvalidOption(f"the version of {tool} is not text", hint="write it as '2.53'")
         parse_version(version)
@@ -206,6 +206,6 @@ def _check_versions(versions: Any) -> None:
 
 def _check_names(names: Any, what: str) -> None:
     if not isinstance(names, tuple) or not all(isinstance(name, str) and 0 < len(name) <= 100 for name in names):
-        raise InvalidOption(f"{what} is not a tuple of names", hint="give one such as ('plain-text-secret',)")
+        raise InvalidOption(f"{what} is not a tuple of names", hint="use one such as ('plain-text-secret',)")
     if len(names) > _MAX_NAMES:
-        raise InvalidOption(f"{what} has more than {_MAX_NAMES} names", hint="name fewer")
+        raise InvalidOption(f"{what} has more than {_MAX_NAMES} names", hint="use fewer")

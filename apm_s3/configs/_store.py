@@ -60,19 +60,20 @@ from apm_s3.validators._validate import Level
 
 
 class ConfigStore:
-    """Versioned configurations of five tools, in environments, below one prefix of one bucket.
+    """Versioned configurations of five tools, in environments, under one prefix of one bucket.
 
-    Every change makes a new revision and becomes visible in one atomic step, or not at all. Stateless but for what it
-    learned of the endpoint: any number of stores, processes and machines can work on one bucket at once.
+    Every change creates a new revision and becomes visible in one atomic step, or not at all. Except for what it
+    learned about the endpoint, a store is stateless: any number of stores, processes and machines can use one bucket.
 
     Args:
         objects: the bucket.
-        prefix: where in the bucket everything lies; teams can share one. Ends with '/', or is empty.
-        failover: write although the bucket is a replica. Only once the original is lost for good: the two would part.
-        require_conditional_writes: False lets an endpoint be used that ignores conditional headers: two writers can
-            then overwrite each other's commits.
-        deadline: seconds for a whole write, where it has no `timeout` of its own.
-        memory: what is remembered of it; an `S3Manager` gives its own.
+        prefix: where everything is in the bucket, so that teams can share one. It ends with '/', or is empty.
+        failover: write although the bucket is a replica. Use this only if the original is permanently lost, because
+            the two would diverge.
+        require_conditional_writes: False allows an endpoint that ignores conditional headers: two writers can then
+            overwrite each other's commits.
+        deadline: seconds for a whole write without a `timeout`.
+        memory: the cache; an `S3Manager` passes its own.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class ConfigStore:
         self._objects: ObjectStore = Prefixed(objects, prefix) if prefix else objects
         self._memory = memory
         self._reader = Reader(self._objects, memory)
-        # What looks for damage, or deletes, rests on what is in the bucket now.
+        # Code that looks for damage or deletes must read the bucket, not the cache.
         seen_now = Reader(self._objects)
         self._views = Views(self._objects, self._reader, memory)
         self._afterwards = Afterwards()
@@ -115,18 +116,18 @@ class ConfigStore:
 
     @staticmethod
     def new_write_id(environment: str) -> str:
-        """An id for a write in `environment`, to be kept before the write is made: for `write_id=` and `outcome`."""
+        """Return an id for a write in `environment`, to be stored before the write, for `write_id=` and `outcome`."""
         return keys.new_write_id(check_environment(environment))
 
     @property
     def has_unfinished_writes(self) -> bool:
-        """Whether commits, or refreshes of `live/`, go on whose callers were cancelled or had no more time."""
+        """Return whether commits or refreshes of `live/` of cancelled or timed-out callers are still running."""
         return self._afterwards.unfinished
 
     async def finish(self, *, timeout: float = 30.0) -> None:
-        """Wait for the commits, and the refreshes of `live/`, whose callers were cancelled or had no more time.
+        """Wait for commits and refreshes of `live/` whose callers were cancelled or timed out.
 
-        Closing an `S3Manager` does that for all its stores. What has not ended after `timeout` seconds is cancelled.
+        Closing an `S3Manager` does this for all its stores. After `timeout` seconds, they are cancelled.
         """
         await self._afterwards.finish(timeout)
 
@@ -141,19 +142,19 @@ class ConfigStore:
         revision: int | None = None,
         refresh: bool = False,
     ) -> ConfigFile:
-        """One file, by default the main one, of the current revision or an older one.
+        """Return one file, by default the main one, of the current revision or an older one.
 
         Args:
-            refresh: ask what is current now, whatever age `CacheSettings.current_staleness` accepts.
+            refresh: request the current state, regardless of `CacheSettings.current_staleness`.
 
         Raises:
-            ConfigNotFound: there is no such environment, configuration, revision or file.
-            StoreDamaged: it is not what was stored.
+            ConfigNotFound: the environment, configuration, revision or file does not exist.
+            StoreDamaged: the content differs from what was stored.
         """
         if self._memory is not None and revision is None and not refresh:
             try:
                 file = self._memory.file(tool, environment, name)
-            except TypeError:  # what cannot be looked up is refused below
+            except TypeError:  # unhashable arguments are refused below
                 file = None
             if file is not None:
                 return file
@@ -163,14 +164,14 @@ class ConfigStore:
     async def download_bundle(
         self, tool: Tool, environment: str, *, revision: int | None = None, refresh: bool = False
     ) -> Bundle:
-        """All files of the current revision or an older one.
+        """Return all files of the current revision or an older one.
 
         Args:
             refresh: see `download`.
 
         Raises:
-            ConfigNotFound: there is no such environment, configuration or revision.
-            StoreDamaged: it is not what was stored.
+            ConfigNotFound: the environment, configuration or revision does not exist.
+            StoreDamaged: the content differs from what was stored.
         """
         check_revisions(revision=revision)
         return await self._views.bundle(check_tool(tool), check_environment(environment), revision, refresh=refresh)
@@ -178,37 +179,37 @@ class ConfigStore:
     async def download_environment(
         self, environment: str, tools: Sequence[Tool] | None = None, *, refresh: bool = False
     ) -> dict[str, Bundle]:
-        """The bundles of all tools, or of `tools`, as they were at one moment: the states of one and the same commit.
+        """Return the bundles of all tools, or of `tools`, as of the same commit.
 
         Args:
             refresh: see `download`.
 
         Raises:
-            ConfigNotFound: there is no such environment, or one of `tools` is not in it.
-            StoreDamaged: it is not what was stored.
+            ConfigNotFound: the environment does not exist, or does not have one of `tools`.
+            StoreDamaged: the content differs from what was stored.
         """
         wanted = check_tools(tools)
         return await self._views.environment(check_environment(environment), wanted, refresh=refresh)
 
     async def environments(self) -> tuple[str, ...]:
-        """The environments that there are, by name."""
+        """Return the names of the environments, sorted."""
         return tuple(await self._views.environments())
 
     async def list(self, environment: str | None = None) -> tuple[Release, ...]:
-        """The current release of each tool, in one environment or in all of them."""
+        """Return the current release of each tool, in one environment or in all of them."""
         name = None if environment is None else check_environment(environment)
         return tuple(await self._views.releases(name))
 
     async def history(self, tool: Tool, environment: str, *, limit: int | None = None) -> tuple[Release, ...]:
-        """The releases of a tool that are kept, newest first, at most `limit`.
+        """Return the kept releases of a tool, newest first, at most `limit`.
 
         Raises:
-            ConfigNotFound: there is no such environment or configuration.
-            StoreDamaged: one of them is not what was stored.
+            ConfigNotFound: the environment or configuration does not exist.
+            StoreDamaged: one of the documents differs from what was stored.
         """
         check_type("limit", limit, int, NoneType)
         if limit is not None and limit < 1:
-            raise InvalidOption(f"limit {limit} is less than 1", hint="leave it out for all of them")
+            raise InvalidOption(f"limit {limit} is less than 1", hint="omit it for all of them")
         return tuple(await self._views.history(check_tool(tool), check_environment(environment), limit))
 
     async def log(
@@ -219,26 +220,26 @@ class ConfigStore:
         tool: str | None = None,
         since: int | datetime | None = None,
     ) -> builtins.list[LogEntry]:
-        """Every commit of an environment, newest first: who changed what, when and why.
+        """Return the commits of an environment, newest first: who changed what, when and why.
 
-        The last 64 cost one request. Each entry is checked against the hash that the one after it carries; entries
-        older than a collection's `keep_log` are gone.
+        The last 64 cost one request. Each entry is verified by the hash in the next one. Entries older than a
+        collection's `keep_log` have been deleted.
 
         Args:
-            limit: at most so many.
-            tool: only those that changed this tool's configuration or its marks.
-            since: only those after the entry with this sequence, or from this time on.
+            limit: the maximum number of entries.
+            tool: only entries that changed this tool's configuration or marks.
+            since: only entries after the one with this sequence, or from this time.
 
         Raises:
-            ConfigNotFound: there is no such environment.
-            StoreDamaged: an entry is missing, or is not what was written.
+            ConfigNotFound: the environment does not exist.
+            StoreDamaged: an entry is missing, or differs from what was written.
         """
         check_type("limit", limit, int, NoneType)
         check_type("since", since, int, datetime, NoneType)
         if limit is not None and limit < 1:
-            raise InvalidOption(f"limit {limit} is less than 1", hint="leave it out for all of them")
+            raise InvalidOption(f"limit {limit} is less than 1", hint="omit it for all of them")
         if isinstance(since, datetime) and since.tzinfo is None:
-            raise InvalidOption("since is a time without a zone", hint="use datetime.now(UTC)")
+            raise InvalidOption("since has no time zone", hint="use a time such as datetime.now(UTC)")
         name = None if tool is None else check_tool(tool)
         return await self._views.log(check_environment(environment), limit, name, since)
 
@@ -253,29 +254,27 @@ class ConfigStore:
         directory: str | os.PathLike[str] | None = None,
         exclude: Collection[str] = EXCLUDED,
     ) -> BundleDiff:
-        """How two bundles of a tool differ, as text and by structure, secrets masked.
+        """Compare two bundles of a tool, as text and by structure, with secrets masked.
 
-        Compared are two revisions of an environment (by default the current one with the one before), or the current
-        revisions of `environment` and `to_environment`, or a revision (by default the current one) with a directory, of
-        which `exclude` leaves out the same as in `upload_dir`.
+        Compare two revisions of an environment (by default the current one with the one before), or the current
+        revisions of `environment` and `to_environment`, or a revision (by default the current one) with a directory, in
+        which `exclude` works as in `upload_dir`.
 
         Raises:
-            InvalidOption: arguments that exclude each other, or a directory that cannot be read.
-            ConfigNotFound: there is no such environment, configuration or revision.
-            StoreDamaged: it is not what was stored.
+            InvalidOption: arguments are mutually exclusive, or the directory cannot be read.
+            ConfigNotFound: the environment, configuration or revision does not exist.
+            StoreDamaged: the content differs from what was stored.
         """
         check_tool(tool)
         check_environment(environment)
         check_revisions(old_revision=old_revision, new_revision=new_revision)
         if directory is not None and (to_environment is not None or new_revision is not None):
-            raise InvalidOption(
-                "directory is the new side: it excludes to_environment and new_revision", hint="give one"
-            )
+            raise InvalidOption("directory cannot be used with to_environment or new_revision", hint="pass one of them")
         elsewhere = None if to_environment is None else check_environment(to_environment)
         if directory is not None:
             files = (await read_directory(directory, exclude)).files
             old = await self._views.files_of(tool, environment, old_revision)
-            # An upload of the directory would keep the overlay, where it has none.
+            # An upload of a directory without an overlay would keep the current overlay.
             kept = {OVERLAY: old[1][OVERLAY]} if OVERLAY in old[1] else {}
             return await compare(old, (str(directory), {**kept, **files}))
         new = await self._views.files_of(tool, elsewhere or environment, new_revision)
@@ -294,14 +293,14 @@ class ConfigStore:
         revision: int | None = None,
         replace: bool = False,
     ) -> Release:
-        """Make `path` a directory that holds the bundle and nothing else, in one step.
+        """Write the bundle to a new directory `path` atomically.
 
         Args:
-            replace: also take the place of a directory that has something in it, which is then deleted.
+            replace: also replace a directory that is not empty; its contents are deleted.
 
         Raises:
             ConfigNotFound, StoreDamaged: see `download_bundle`.
-            InvalidOption: there is something at `path` already, or it holds the home or the working directory.
+            InvalidOption: `path` already exists, or contains the home or the working directory.
         """
         check_type("path", path, str, os.PathLike)
         bundle = await self.download_bundle(tool, environment, revision=revision)
@@ -319,12 +318,12 @@ class ConfigStore:
         files: Mapping[str, Source] | None = None,
         name: str | None = None,
     ) -> ValidationReport:
-        """What `upload` would say of the same arguments, without S3: one file, or the whole bundle `files`.
+        """Validate one file, or the whole bundle `files`, as `upload` does, but without S3.
 
         Plain-text secrets are warnings.
 
         Raises:
-            InvalidRequest: no such tool, or a name that cannot be.
+            InvalidRequest: unknown tool, or invalid name.
         """
         return await self._writer.validate(tool, Given(source, files, name))
 
@@ -347,39 +346,39 @@ class ConfigStore:
         timeout: float | None = None,
         write_id: str | None = None,
     ) -> Release:
-        """Make a new revision of a tool's configuration.
+        """Create a new revision of a tool's configuration.
 
-        Text and bytes are stored byte for byte; only mappings are serialised, in the format of the file's name.
-        Everything is validated first, over the bundle as a whole.
+        Text and bytes are stored byte for byte; only mappings are serialized, in the format of the file. The whole
+        bundle is validated first.
 
-        Cancelled before the commit begins, nothing is changed. Cancelled later, the call waits for the commit, 10
-        seconds at most; commit and live copies are brought to their end in the background, and closing the manager
-        waits for them. `outcome(write_id)` then tells whether it was committed.
+        If the call is cancelled before the commit begins, nothing is changed. Later, a cancelled call waits at most 10
+        seconds for the commit; the commit and the update of live copies finish in the background, and closing the
+        manager waits for them. Then `outcome(write_id)` says whether it was committed.
 
         Args:
-            source: replaces the main file, or the file `name`; the other files stay.
-            files: the whole bundle; what is not in it is gone, but for the environment's overlay (.apm/overlay.yml).
-            remove: names of files to take out of the bundle.
-            expect_revision: the revision it is built on; 0: there must be none yet.
-            force: commit in spite of errors, for this reason, which is kept.
-            skip_unchanged: where no file would change, make no revision and return the current one.
-            level: "external" also asks promtool or amtool. This and the next can only be stricter than the
+            source: replaces the main file, or the file `name`; other files are kept.
+            files: the whole bundle; other files are removed, except the environment's overlay (.apm/overlay.yml).
+            remove: names of files to remove from the bundle.
+            expect_revision: the revision that this change builds on; 0 means that there must be none yet.
+            force: the reason for committing despite errors, which is stored.
+            skip_unchanged: if no file would change, create no revision and return the current one.
+            level: "external" also runs promtool or amtool. This and `warnings_as_errors` can only be stricter than the
                 environment's settings.
-            warnings_as_errors: the rules whose warnings refuse it, too; "*": all.
-            timeout: seconds for the whole call, however many requests it takes; by default the store's deadline, and
-                a second more for each 64 KiB that it moves.
-            write_id: one that the caller made with `new_write_id`, and keeps. Called again with it, the same upload
-                returns the first release and commits nothing; another one is refused. It costs one round trip.
+            warnings_as_errors: rules whose warnings count as errors; "*" means all.
+            timeout: seconds for the whole call with all its requests; by default the store's deadline, plus one second
+                per 64 KiB transferred.
+            write_id: an id from `new_write_id` that the caller has stored. Repeating the same upload with it returns
+                the first release and commits nothing; a different upload is refused. It costs one round trip.
 
         Raises:
-            InvalidRequest: an argument that cannot be, or a missing author or message that the environment's settings
-                require; nothing was stored.
+            InvalidRequest: an argument is not valid, or an author or message that the environment's settings require is
+                missing; nothing was stored.
             ConfigInvalid: the configuration has errors, see its `report`; nothing was changed.
-            RevisionConflict: somebody else was faster; nothing was changed.
+            RevisionConflict: another writer was faster; nothing was changed.
             EnvironmentFrozen: nothing was changed.
-            CommitUnknown: it is not known whether it was changed; `outcome` will tell.
+            CommitUnknown: the outcome is not known; use `outcome` to find out.
             DeadlineExceeded: nothing was changed.
-            StoreDamaged: what is stored contradicts itself; nothing was changed.
+            StoreDamaged: stored objects contradict each other; nothing was changed.
         """
         asked = Asked(tool, environment, author, message, expect_revision, timeout, write_id)
         terms = UploadTerms(force, skip_unchanged, level, warnings_as_errors)
@@ -402,20 +401,20 @@ class ConfigStore:
         timeout: float | None = None,
         write_id: str | None = None,
     ) -> Release:
-        """Make a new revision that holds the files of a directory and no others.
+        """Create a new revision with exactly the files of a directory.
 
-        What begins with '.' is left out, but for the overlay (.apm/overlay.yml). What was left out is told in the
-        release's warnings.
+        Names that begin with '.' are omitted, except the overlay (.apm/overlay.yml). The release's warnings list what
+        was omitted.
 
         Args:
-            exclude: patterns of what else is left out: `*.bak` for names of files and folders, `drafts/*.yml` for
-                paths. By default notes, copies of editors and merges, and caches.
+            exclude: patterns of other files to omit: `*.bak` for names of files and folders, `drafts/*.yml` for paths.
+                By default notes, backup files of editors and merges, and caches.
             skip_unchanged, level, warnings_as_errors: as in `upload`.
 
-        Time, id and cancellation are as for `upload`; reading the directory is not counted.
+        Timeout, id and cancellation are as in `upload`; the timeout does not include reading the directory.
 
         Raises:
-            InvalidRequest: no directory, or something in it that cannot be stored; nothing was sent.
+            InvalidRequest: it is not a directory, or contains something that cannot be stored; nothing was sent.
             ConfigInvalid, RevisionConflict, EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
         """
         asked = Asked(tool, environment, author, message, expect_revision, timeout, write_id)
@@ -433,12 +432,12 @@ class ConfigStore:
         timeout: float | None = None,
         write_id: str | None = None,
     ) -> Release:
-        """Remove a tool's configuration: a new revision without files. Its history stays; rollback brings it back.
+        """Remove a tool's configuration by creating a revision without files. The history is kept for a rollback.
 
-        Time, id and cancellation are as for `upload`.
+        Timeout, id and cancellation are as in `upload`.
 
         Raises:
-            ConfigNotFound: there is none.
+            ConfigNotFound: it does not exist.
             RevisionConflict, EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
         """
         asked = Asked(tool, environment, author, message, expect_revision, timeout, write_id)
@@ -456,25 +455,25 @@ class ConfigStore:
         timeout: float | None = None,
         write_id: str | None = None,
     ) -> Release:
-        """Make a new revision with the files of an old one; of the one marked good, where none is named.
+        """Create a new revision with the files of an old one, by default of the one marked good.
 
-        Time, id and cancellation are as for `upload`.
+        Timeout, id and cancellation are as in `upload`.
 
         Raises:
-            ConfigNotFound: there is no such revision (any more), or none is marked good.
+            ConfigNotFound: the revision does not exist (any more), or none is marked good.
             RevisionConflict, EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
         """
         asked = Asked(tool, environment, author, message, expect_revision, timeout, write_id)
         return await self._writer.rollback(asked, to_revision)
 
     async def outcome(self, write_id: str) -> CommitOutcome:
-        """How the write behind a `CommitUnknown` ended. A write that can still arrive is pending.
+        """Return the outcome of a write, for example after `CommitUnknown`. A write that can still arrive is pending.
 
-        Once the write is older than 15 minutes, this makes sure, by a write of its own that changes nothing else,
-        that it can never take effect any more.
+        If the write is older than 15 minutes, this makes sure that it can never take effect, with a commit that changes
+        nothing else.
 
         Raises:
-            InvalidOption: that is no write id.
+            InvalidOption: it is not a valid write id.
         """
         check_type("write_id", write_id, str)
         return await find_outcome(write_id, self._objects, self._reader, self._committer)
@@ -482,10 +481,10 @@ class ConfigStore:
     # Environments ----------------------------------------------------------------------------------------------------
 
     async def settings(self, environment: str) -> EnvironmentSettings:
-        """What an environment expects of changes; the defaults where nothing was set.
+        """Return the settings of an environment, with defaults for those that were not set.
 
         Raises:
-            ConfigNotFound: there is no such environment.
+            ConfigNotFound: the environment does not exist.
         """
         return (await self._reader.require(check_environment(environment))).current.settings
 
@@ -500,20 +499,20 @@ class ConfigStore:
         timeout: float | None = None,
         write_id: str | None = None,
     ) -> None:
-        """Set what an environment expects of changes, from the next one on; a write that is under way meets it, too.
+        """Set the settings of an environment. They apply to all later commits, even of writes already in progress.
 
         Args:
-            settings: all of them; or a function that makes them of those that are there, so that nothing that others
-                set meanwhile is lost: `lambda old: replace(old, require_author=True)`.
-            author, message: kept in the log.
-            create: the environment may not exist yet.
-            timeout, write_id: see `mark_good`. Two functions under one id are not told apart.
+            settings: all settings; or a function that returns them from the current ones, so that concurrent changes
+                are kept: `lambda old: replace(old, require_author=True)`.
+            author, message: stored in the log.
+            create: allow an environment that does not exist yet.
+            timeout, write_id: see `mark_good`. Different functions with the same id are not distinguished.
 
         Raises:
-            InvalidRequest: settings that cannot be, or another write has the write id.
-            ConfigNotFound: there is no such environment.
+            InvalidRequest: the settings are not valid, or the write id belongs to another write.
+            ConfigNotFound: the environment does not exist.
             EnvironmentFrozen: nothing was changed.
-            CommitUnknown: it is not known whether they were set; do it again.
+            CommitUnknown: the outcome is not known; repeat the call.
         """
         asked = AskedBeside(environment, author, message, timeout, write_id)
         await self._writer.set_settings(asked, settings, create=create)
@@ -529,22 +528,22 @@ class ConfigStore:
         timeout: float | None = None,
         write_id: str | None = None,
     ) -> Release:
-        """Mark a revision, by default the current one, as the last known good one. It is kept for ever.
+        """Mark a revision, by default the current one, as good. It is kept forever.
 
-        Cancelled before the commit begins, nothing is changed. Cancelled later, the call waits for the commit, 10
-        seconds at most; it is brought to its end in the background, and closing the manager waits for it.
+        If the call is cancelled before the commit begins, nothing is changed. Later, a cancelled call waits at most 10
+        seconds for the commit, which finishes in the background; closing the manager waits for it.
 
         Args:
-            author, message: kept in the log.
-            timeout: seconds for the change, as for `upload`.
-            write_id: one that the caller made with `new_write_id`, and keeps. Called again with it, the same call
-                returns the first one's result and commits nothing; another one is refused. The log tells which it was:
-                the last 64 commits cost nothing, each 64 before those one request.
+            author, message: stored in the log.
+            timeout: seconds for the change, as in `upload`.
+            write_id: an id from `new_write_id` that the caller has stored. Repeating the same call with it returns the
+                first result and commits nothing; a different call is refused. The first call is found in the log: the
+                last 64 commits cost nothing, each 64 before them one request.
 
         Raises:
-            ConfigNotFound: there is no such revision (any more).
-            InvalidOption: another write has the write id.
-            CommitUnknown: it is not known whether it was marked; do it again.
+            ConfigNotFound: the revision does not exist (any more).
+            InvalidOption: the write id belongs to another write.
+            CommitUnknown: the outcome is not known; repeat the call.
         """
         asked = AskedBeside(environment, author, message, timeout, write_id)
         return await self._writer.mark_good(asked, tool, revision)
@@ -558,15 +557,15 @@ class ConfigStore:
         timeout: float | None = None,
         write_id: str | None = None,
     ) -> None:
-        """Let an environment take no change until it is thawed, whoever tries. Frozen again, the new reason counts.
+        """Block all changes to an environment until it is thawed. Freezing it again replaces the reason.
 
-        The log keeps the reason and the author when the environment is thawed.
-        Marks, backups and reads go on; a collection does not. Time, id and cancellation are as for `mark_good`.
+        The log keeps the reason and the author after the environment is thawed.
+        Marks, backups and reads still work; collections do not. Timeout, id and cancellation are as in `mark_good`.
 
         Raises:
-            ConfigNotFound: there is no such environment.
-            InvalidOption: another write has the write id.
-            CommitUnknown: it is not known whether it is frozen; do it again.
+            ConfigNotFound: the environment does not exist.
+            InvalidOption: the write id belongs to another write.
+            CommitUnknown: the outcome is not known; repeat the call.
         """
         await self._writer.freeze(AskedBeside(environment, author, reason, timeout, write_id))
 
@@ -579,16 +578,16 @@ class ConfigStore:
         timeout: float | None = None,
         write_id: str | None = None,
     ) -> None:
-        """Let an environment take changes again.
+        """Allow changes to an environment again.
 
         Args:
-            author, message: kept in the log.
-            timeout, write_id: see `mark_good`, also for what cancellation means.
+            author, message: stored in the log.
+            timeout, write_id: see `mark_good`, also for cancellation.
 
         Raises:
-            ConfigNotFound: there is no such environment.
-            InvalidOption: another write has the write id.
-            CommitUnknown: it is not known whether it is thawed; do it again.
+            ConfigNotFound: the environment does not exist.
+            InvalidOption: the write id belongs to another write.
+            CommitUnknown: the outcome is not known; repeat the call.
         """
         await self._writer.thaw(AskedBeside(environment, author, message, timeout, write_id))
 
@@ -606,20 +605,20 @@ class ConfigStore:
         level: Level | None = None,
         warnings_as_errors: Collection[str] = (),
     ) -> DeployPlan:
-        """What a deploy would do: files, diff, validation, and what blocks it. Nothing is changed.
+        """Plan a deploy: its files, diff, validation, and what blocks it. Nothing is changed.
 
         Args:
             tools: by default every tool of the source.
             target: the store of the target, in another bucket or region; by default this one.
-            variables: values for those that the target's overlays declare; the report of each tool tells what nothing
-                replaces.
-            create: the target may be an environment that does not exist yet.
+            variables: values of variables that the target's overlays declare; the report of each tool lists variables
+                that are not replaced.
+            create: allow a target environment that does not exist yet.
             level, warnings_as_errors: stricter than the target's settings. See `upload`.
 
         Raises:
             InvalidOption: source and target are the same, or no overlay declares one of `variables`.
-            ConfigNotFound: there is no such environment or tool, or the source is empty.
-            StoreDamaged: what is stored cannot be read.
+            ConfigNotFound: an environment or tool does not exist, or the source is empty.
+            StoreDamaged: stored objects cannot be read.
         """
         check_type("target", target, ConfigStore, NoneType)
         check_type("variables", variables, Mapping, NoneType)
@@ -648,20 +647,20 @@ class ConfigStore:
         timeout: float | None = None,
         write_id: str | None = None,
     ) -> DeployResult:
-        """Carry out a plan of this store: one commit for all its tools, or nothing.
+        """Carry out a plan of this store in one commit for all its tools, or change nothing.
 
-        Time, id (one of the target environment) and cancellation are as for `upload`.
+        Timeout, id (of the target environment) and cancellation are as in `upload`.
 
         Args:
-            plan: what `plan_deploy` made; or what `DeployPlan.from_dict` brought back, which is planned anew first.
-            allow_drift: overwrite what was changed in the target by hand since its last deploy.
-            force: deploy in spite of validation's errors, for this reason, which is kept.
-            target, variables: as they were given to `plan_deploy`; only for a plan that `from_dict` brought back.
+            plan: the result of `plan_deploy`, or of `DeployPlan.from_dict`, which is planned again first.
+            allow_drift: overwrite manual changes of the target since its last deploy.
+            force: the reason for deploying despite errors of validation, which is stored.
+            target, variables: as in `plan_deploy`; only for a plan from `from_dict`.
 
         Raises:
-            PlanOutdated: planned anew, something is different; nothing was changed.
-            DeployRefused: the plan is blocked, or its source has moved; nothing was changed.
-            RevisionConflict: the target has moved; nothing was changed.
+            PlanOutdated: the plan would be different now; nothing was changed.
+            DeployRefused: the plan is blocked, or its source has changed; nothing was changed.
+            RevisionConflict: the target has changed; nothing was changed.
             EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
         """
         check_type("plan", plan, DeployPlan, PlanDocument)
@@ -669,7 +668,7 @@ class ConfigStore:
         check_type("variables", variables, Mapping, NoneType)
         check_notes(author, message, force)
         if isinstance(plan, DeployPlan) and (target is not None or variables is not None):
-            raise InvalidOption("this plan has its target and variables already", hint="leave them out")
+            raise InvalidOption("this plan already has its target and variables", hint="omit them")
         return await deploy(
             plan,
             self._side,
@@ -695,24 +694,25 @@ class ConfigStore:
         message: str = "",
         retain: timedelta | None = None,
     ) -> Backup:
-        """Copy what is current, of one and the same state, with nothing else needed to restore it.
+        """Make a self-contained copy of the current state.
 
         Args:
-            tool: whose configuration; None: of all tools in the environment.
-            target: the store into which it goes: another bucket, another region. Default: this one.
-            retain: lock every object of it for so long (object lock, GOVERNANCE); the bucket has to have object lock.
+            tool: the tool to back up; None means all tools of the environment.
+            target: the store for the backup, in another bucket or region; by default this one.
+            retain: protect every object of the backup for this time (object lock, GOVERNANCE). The bucket must have
+                object lock.
 
         Raises:
             ConfigNotFound: there is nothing to back up.
-            InvalidOption: `retain` is given and the bucket has no object lock.
-            StoreDamaged: it is not what was stored; no backup was made.
+            InvalidOption: `retain` is set, but the bucket has no object lock.
+            StoreDamaged: the content differs from what was stored; no backup was made.
         """
         tools = None if tool is None else [check_tool(tool)]
         check_notes(author, message)
         check_type("target", target, ConfigStore, NoneType)
         check_type("retain", retain, timedelta, NoneType)
         if retain is not None and retain <= timedelta(0):
-            raise InvalidOption("retain is not more than nothing", hint="leave it out for no lock")
+            raise InvalidOption("retain must be more than 0", hint="omit it for no lock")
         into = _objects_of(target or self)
         return await self._backups.back_up(
             check_environment(environment), tools, into=into, author=author, message=message, retain=retain
@@ -726,7 +726,7 @@ class ConfigStore:
         message: str = "",
         retain: timedelta | None = None,
     ) -> tuple[Backup, ...]:
-        """Back up every environment that has a configuration, one after the other: one backup each. See `backup`."""
+        """Back up every environment that has a configuration, one after the other. See `backup`."""
         names = [name for name in await self._views.environments() if not name.startswith(DRILL)]
         kept = [name for name in names if await self._views.releases(name)]
         return tuple(
@@ -737,22 +737,22 @@ class ConfigStore:
         )
 
     async def list_backups(self, environment: str | None = None) -> tuple[Backup, ...]:
-        """The backups in this store's bucket, of one environment or of all, newest first.
+        """Return the backups in this store's bucket, of one environment or of all, newest first.
 
-        One that was cut short has no manifest and is not among them. One that lost files since says so (`damage`).
+        Interrupted backups have no manifest, so they are not listed. A backup that has lost files has `damage` set.
 
         Raises:
-            FormatTooNew: a later version of this library made one of them.
+            FormatTooNew: a newer version of this library made one of them.
         """
         names = await self._backups.environments() if environment is None else [check_environment(environment)]
         found = [backup for name in names for backup in await self._backups.found(name)]
         return tuple(sorted(found, key=lambda each: (each.created_at, each.key), reverse=True))
 
     async def verify_backup(self, key: str) -> Backup:
-        """Read every file of a backup and compare it with its SHA-256 in the manifest.
+        """Verify every file of a backup by its SHA-256 in the manifest.
 
         Raises:
-            ConfigNotFound: there is no such backup.
+            ConfigNotFound: the backup does not exist.
             BackupInvalid: it is damaged.
         """
         check_type("key", key, str)
@@ -766,10 +766,10 @@ class ConfigStore:
         tools: Sequence[Tool] | None = None,
         source: ConfigStore | None = None,
     ) -> RestorePlan:
-        """What a restore would do; the backup is verified, and nothing is changed. See `restore_environment`.
+        """Plan a restore: verify the backup, and change nothing. See `restore_environment`.
 
         Raises:
-            ConfigNotFound: no such backup, or a tool is not in it.
+            ConfigNotFound: the backup does not exist, or does not contain a tool.
             BackupInvalid: it is damaged.
         """
         check_type("key", key, str)
@@ -792,10 +792,10 @@ class ConfigStore:
         timeout: float | None = None,
         write_id: str | None = None,
     ) -> Release:
-        """Restore one tool's configuration: the only one in the backup, or `tool`. See `restore_environment`.
+        """Restore one tool's configuration: `tool`, or the only one in the backup. See `restore_environment`.
 
         Raises:
-            InvalidOption: the backup holds several tools and none is named.
+            InvalidOption: the backup contains several tools, and `tool` is not set.
         """
         check_type("key", key, str)
         check_type("source", source, ConfigStore, NoneType)
@@ -803,8 +803,8 @@ class ConfigStore:
         backup = await _backups_of(source or self).manifest(key)
         if tool is None and len(backup.tools) != 1:
             raise InvalidOption(
-                f"backup '{backup.key}' holds {', '.join(backup.tools)}",
-                hint="name the tool, or restore them all at once with restore_environment",
+                f"backup '{backup.key}' contains {', '.join(backup.tools)}",
+                hint="name the tool, or restore all of them with restore_environment",
             )
         chosen = check_tool(tool) if tool is not None else next(iter(backup.tools))
         expect: dict[str, int] = {} if expect_revision is None else {chosen: expect_revision}
@@ -836,28 +836,27 @@ class ConfigStore:
         timeout: float | None = None,
         write_id: str | None = None,
     ) -> tuple[Release, ...]:
-        """Make a backup's files current again: new revisions of all its tools, in one commit.
+        """Restore the files of a backup as new revisions of all its tools, in one commit.
 
-        Every file is verified first, and what is replaced is backed up, in this store's bucket. Tools of the
-        environment that the backup does not hold stay as they are. Errors that validation finds do not stop a restore;
-        they are kept with the release.
+        Every file is verified first, and the replaced state is backed up, in this store's bucket. Tools that are not in
+        the backup are not changed. Validation errors do not stop a restore; they are stored with the release.
 
         Args:
-            key: of the backup; or a plan that `plan_restore` made; or one that `RestorePlan.from_dict` brought back,
-                which is planned anew first. A plan has its environment, tools and revisions already.
-            environment: where to; by default the environment that it is a backup of.
-            tools: which of the backup's tools; all of them by default.
-            source: the store whose bucket the backup lies in; by default this one.
-            expect_revisions: the current revision of tools; another one there is a `RevisionConflict`.
-            timeout, write_id: as for `upload`; the id is one of the environment that is restored into.
-            drill: restore into a scratch environment, read it back, compare every byte, and remove it again.
+            key: the key of the backup; or a plan from `plan_restore`; or one from `RestorePlan.from_dict`, which is
+                planned again first. A plan already has its environment, tools and revisions.
+            environment: the environment to restore to; by default that of the backup.
+            tools: the tools to restore; by default all tools of the backup.
+            source: the store whose bucket contains the backup; by default this one.
+            expect_revisions: the expected current revisions of tools; others raise `RevisionConflict`.
+            timeout, write_id: as in `upload`; the id must be one of the environment that is restored.
+            drill: restore to a scratch environment, read it back, compare every byte, and remove it again.
 
         Raises:
-            PlanOutdated: planned anew, something is different; nothing was changed.
-            ConfigNotFound: no such backup, or a tool is not in it.
+            PlanOutdated: the plan would be different now; nothing was changed.
+            ConfigNotFound: the backup does not exist, or does not contain a tool.
             BackupInvalid: it is damaged; nothing was changed.
             RevisionConflict, EnvironmentFrozen, StoreDamaged: nothing was changed.
-            CommitUnknown: it is not known whether it was changed; `outcome` will tell.
+            CommitUnknown: the outcome is not known; use `outcome` to find out.
         """
         check_type("key", key, str, RestorePlan, PlanDocument)
         check_type("source", source, ConfigStore, NoneType)
@@ -868,13 +867,13 @@ class ConfigStore:
         target = None if environment is None else check_environment(environment)
         if not isinstance(key, str):
             if drill or target is not None or checked is not None or expect_revisions:
-                raise InvalidOption("a plan has its environment, tools and revisions already", hint="leave them out")
+                raise InvalidOption("a plan already has its environment, tools and revisions", hint="omit them")
             return await self._restorer.carry_out(key, _backups_of(source or self), author, message, timeout, write_id)
         if drill:
             if target is not None:
-                raise InvalidOption("a drill restores into an environment of its own", hint="leave environment out")
+                raise InvalidOption("a drill restores to a scratch environment", hint="omit environment")
             if write_id is not None or timeout is not None:
-                raise InvalidOption("a drill takes no timeout and no write_id", hint="leave them out")
+                raise InvalidOption("a drill does not accept timeout or write_id", hint="omit them")
             return tuple(await self._restorer.drill(key, _backups_of(source or self), tools=checked, author=author))
         releases = await self._restorer.restore(
             key,
@@ -897,14 +896,14 @@ class ConfigStore:
         older_than: timedelta | None = None,
         dry_run: bool = False,
     ) -> tuple[Backup, ...]:
-        """Delete old backups; those that were (or, in a dry run, would be) deleted, oldest first.
+        """Delete old backups, and return those that were (or, in a dry run, would be) deleted, oldest first.
 
-        One goes where, for each tool in it, there are `keep` newer ones, and where it is older than `older_than`.
-        The newest whole backup of a tool never goes, nor one that object lock keeps.
+        A backup is deleted if each tool in it has `keep` newer backups, and if it is older than `older_than`. The
+        newest intact backup of a tool is never deleted, nor is a backup that object lock protects.
 
         Raises:
-            InvalidOption: neither `keep` nor `older_than` is given.
-            ApmS3Error: some could not be deleted; do it again.
+            InvalidOption: neither `keep` nor `older_than` is set.
+            ApmS3Error: some could not be deleted; repeat the call.
         """
         check_type("keep", keep, int, NoneType)
         check_type("older_than", older_than, timedelta, NoneType)
@@ -928,31 +927,31 @@ class ConfigStore:
         timeout: float | None = None,
         write_id: str | None = None,
     ) -> GarbageReport:
-        """Delete old revisions, the old part of the log, and what writes and backups left that were cut short.
+        """Delete old revisions, old log entries, and objects left by interrupted writes and backups.
 
-        First, one commit says what is given up; then it is deleted. Cancelled before the commit, nothing is changed;
-        cancelled later, the commit is brought to its end, and the next collection deletes what this one left.
+        First, one commit records what is dropped; then it is deleted. If the call is cancelled before the commit,
+        nothing is changed; later, the commit is finished, and the next collection deletes the rest.
 
         Args:
-            keep_revisions: the newest so many stay, and everything younger than `older_than`, and the one marked good.
-                This and the next two: by default what the environment's settings say; never less.
+            keep_revisions: keep this number of revisions, everything younger than `older_than`, and the revision
+                marked good. For this and the next two, the environment's settings are the default and the minimum.
             older_than: at least 24 hours, which is the default.
-            keep_log: how long the log's entries stay, a year by default, at least 24 hours. They are deleted by the
-                dozen, so that some stay longer.
-            author, message: kept in the log.
-            dry_run: only say what would be deleted; a frozen environment can be asked, too.
-            timeout: seconds for the whole call; without, it has no limit.
-            write_id: see `mark_good`. Called again with it, the same call commits nothing: it deletes what the first
-                one left, and reports that.
+            keep_log: how long log entries are kept: a year by default, at least 24 hours. They are deleted in groups,
+                so some are kept longer.
+            author, message: stored in the log.
+            dry_run: only report what would be deleted; this also works if the environment is frozen.
+            timeout: seconds for the whole call; by default there is no limit.
+            write_id: see `mark_good`. Repeating the same call with it commits nothing: it deletes what the first call
+                left, and reports that.
 
         Raises:
             InvalidOption: less than one revision, less than 24 hours, or less than the environment's settings keep; or
-                another write has the write id.
-            ConfigNotFound: there is no such environment.
-            EnvironmentFrozen: nothing is given up while it is frozen.
+                the write id belongs to another write.
+            ConfigNotFound: the environment does not exist.
+            EnvironmentFrozen: nothing is dropped while it is frozen.
             StoreDamaged: a release that is kept cannot be read; nothing was deleted.
-            BatchError: some objects could not be deleted; the others are.
-            DeadlineExceeded: what was deleted stays deleted.
+            BatchError: some objects could not be deleted; the others were.
+            DeadlineExceeded: the deadline passed; objects already deleted stay deleted.
         """
         check_type("keep_revisions", keep_revisions, int, NoneType)
         check_type("older_than", older_than, timedelta, NoneType)
@@ -965,10 +964,10 @@ class ConfigStore:
         )
 
     async def fsck(self, environment: str) -> FsckReport:
-        """Read and compare every document, blob and copy of an environment. Nothing is changed.
+        """Check every document, blob and copy of an environment, without changing anything.
 
         Raises:
-            ConfigNotFound: there is no such environment.
+            ConfigNotFound: the environment does not exist.
         """
         return await self._checker.check(check_environment(environment))
 
@@ -982,30 +981,30 @@ class ConfigStore:
         timeout: float | None = None,
         write_id: str | None = None,
     ) -> RepairReport:
-        """Mend what `fsck` finds, and bring `live/` up to date. Harmless where nothing is wrong.
+        """Repair what `fsck` finds, and update `live/`. Harmless if nothing is wrong.
 
-        The reference document is taken from the version that was written last, where the bucket keeps versions; lost
-        objects from their older versions, from other blobs, live copies and backups with the same SHA-256. Old
-        revisions that stay damaged are marked so; all others are kept. Only where a tool's current release is lost,
-        or the reference document, the caller is asked, after everything else was mended.
+        In a versioned bucket, the reference document is recovered from its last version. Lost objects are recovered
+        from older versions, other blobs, live copies and backups with the same SHA-256. Old revisions that cannot be
+        recovered are marked as damaged; all others are kept. The caller must choose only if a tool's current release or
+        the reference document is lost, after everything else was repaired.
 
         Args:
-            choose: by tool, the key of the release document whose files become a new revision, where that is asked.
-            author, message: kept in the log; without a message, what was done.
-            timeout: seconds for the whole call; without, it has no limit.
-            write_id: see `mark_good`. Called again with it, the same call does not write the reference document again:
-                it brings `live/` up to date and checks. Where nothing had to be written, nothing keeps the id.
+            choose: by tool, the key of the release document whose files become a new revision, if a choice is needed.
+            author, message: stored in the log; by default, the message says what was done.
+            timeout: seconds for the whole call; by default there is no limit.
+            write_id: see `mark_good`. Repeating the same call with it does not write the reference document again: it
+                updates `live/` and checks. If nothing had to be written, the id is not stored.
 
-        Cancelled, what was restored by then stays. The write of the reference document, and the refresh of `live/`, are
-        brought to their end; the caller waits for them, 10 seconds at most.
+        If the call is cancelled, recovered objects are kept. The write of the reference document and the refresh of
+        `live/` are finished; the caller waits for them at most 10 seconds.
 
         Raises:
-            StoreDamaged: a choice is needed; the message offers what there is, and says what was done.
-            InvalidOption: the environment's settings require an author, or another write has the write id; nothing was
-                changed.
-            DeadlineExceeded: what was done by then stays.
-            ConfigNotFound: there is no such environment or release.
-            FormatTooNew: a later version of this library wrote it.
+            StoreDamaged: a choice is needed; the message lists the candidates, and says what was done.
+            InvalidOption: the environment's settings require an author, or the write id belongs to another write;
+                nothing was changed.
+            DeadlineExceeded: the deadline passed; what was repaired by then is kept.
+            ConfigNotFound: the environment or release does not exist.
+            FormatTooNew: a newer version of this library wrote it.
         """
         check_type("choose", choose, Mapping, NoneType)
         check_log_notes(author, message)
@@ -1019,13 +1018,13 @@ class ConfigStore:
         )
 
     async def status(self, environment: str | None = None) -> tuple[ToolStatus, ...]:
-        """Revision, age, author, drift, good mark and last backup of every tool, in one environment or in all.
+        """Return revision, age, author, drift, good mark and last backup of every tool, in one environment or in all.
 
-        Costs one request for each environment and a few for each tool, whatever the length of their histories.
+        It costs one request per environment and a few per tool, independent of the length of the history.
 
         Raises:
-            ConfigNotFound: there is no such environment.
-            StoreDamaged: a current release is not what was stored.
+            ConfigNotFound: the environment does not exist.
+            StoreDamaged: a current release differs from what was stored.
         """
         names = await self._views.environments() if environment is None else [check_environment(environment)]
         return tuple(await self._status.status(names))
@@ -1033,69 +1032,69 @@ class ConfigStore:
     def watch(
         self, environment: str, tools: Collection[Tool] | None = None, *, interval: float = 10.0
     ) -> AsyncGenerator[Release, None]:
-        """The current releases, then each new one: `async for release in store.watch("production")`.
+        """Yield the current releases, then each new one: `async for release in store.watch("production")`.
 
-        It asks at most once an interval (with some jitter), however many watch the environment through this store.
-        While nothing changes, the answer is empty (304), but AWS bills the GET like any other: 1 000 processes that
-        ask every 10 seconds send 8.6 million GETs a day. An application that receives S3's events (EventBridge, SQS)
-        can watch with a long interval and call `notify_changed` instead. Outages are waited out. Who is slow misses
-        revisions in between, but never the last one. A removed configuration is a release without files.
+        It sends at most one request per interval (with some jitter), for any number of watchers of this store. While
+        nothing changes, the response is empty (304), but AWS bills the GET like any other: 1 000 processes with an
+        interval of 10 seconds send 8.6 million GETs a day. An application that receives S3's events (EventBridge, SQS)
+        can use a long interval and call `notify_changed`. Outages do not stop a watch. A slow consumer may miss
+        revisions, but never the last one. A removed configuration is a release without files.
 
         Args:
             tools: by default all.
-            interval: seconds; the shortest of all watchers of the environment counts.
+            interval: seconds; the shortest one of all watchers of the environment applies.
 
         Raises:
-            InvalidRequest: no such tool, a name that cannot be, or an interval that is not more than 0.
-            ApmS3Error: the first request was refused for good.
+            InvalidRequest: a tool or name is not valid, or the interval is not more than 0.
+            ApmS3Error: the first request failed permanently.
         """
         check_environment(environment)
         check_type("interval", interval, int, float)
         checked = check_tools(tools)
         wanted = None if checked is None else frozenset(checked)
         if not interval > 0:
-            raise InvalidOption("interval is not more than 0 seconds", hint="10 suits most")
+            raise InvalidOption("interval must be more than 0 seconds", hint="10 is a good value")
         return self._watches.watch(environment, wanted, interval)
 
     def notify_changed(self, environment: str) -> None:
-        """Let the watchers of an environment, in this process and of this store, ask now and not in an interval.
+        """Make this store's watchers of an environment check now, without waiting for the interval.
 
-        For events of S3 about `configs/{environment}/current.json`, or any other hint from outside. Costs one
-        conditional GET, however many watch; hints that come while it is under way cost one more. Nothing happens
-        where nobody watches.
+        Call it for S3's events about `configs/{environment}/current.json`, or other notifications. It costs one
+        conditional GET for all watchers, and one more if called again during that request. Without watchers, it does
+        nothing.
 
         Raises:
-            InvalidKey: a name that no environment can have.
+            InvalidKey: the environment name is not valid.
         """
         self._watches.notify(check_environment(environment))
 
     def watch_log(
         self, environment: str, *, since: int | None = None, interval: float = 10.0
     ) -> AsyncGenerator[LogEntry, None]:
-        """Each new entry of the log, in order and without a gap: `async for entry in store.watch_log("production")`.
+        """Yield each new log entry, in order and without gaps: `async for entry in store.watch_log("production")`.
 
-        An entry tells all that its commit changed. While nothing changes it costs one conditional GET an interval,
-        which AWS bills like any GET, however many watch the environment in this process; otherwise one GET for up to
-        64 commits, and none for other objects. A watcher that was away for longer reads stored parts of the log, too.
+        An entry describes everything that its commit changed. While nothing changes, all watchers in this process
+        together cost one conditional GET per interval, which AWS bills like any GET; otherwise they cost one GET for up
+        to 64 commits, and no other requests. After a longer absence, a watcher also reads stored parts of the log.
 
         Args:
-            since: the sequence of the last entry that is known already; None: only what comes from now on.
-            interval: seconds; the shortest of all watchers of the environment counts.
+            since: the sequence of the last known entry; None means only new entries.
+            interval: seconds; the shortest one of all watchers of the environment applies.
 
         Raises:
-            InvalidRequest: a name that cannot be, or an interval that is not more than 0.
-            StoreDamaged: an entry is missing, or is not what was written.
-            ApmS3Error: the first request was refused for good.
+            InvalidRequest: the name is not valid, or the interval is not more than 0.
+            StoreDamaged: an entry is missing, or differs from what was written.
+            ApmS3Error: the first request failed permanently.
         """
         check_environment(environment)
         check_type("since", since, int, NoneType)
         check_type("interval", interval, int, float)
         if not interval > 0:
-            raise InvalidOption("interval is not more than 0 seconds", hint="10 suits most")
+            raise InvalidOption("interval must be more than 0 seconds", hint="10 is a good value")
         return self._watches.watch_log(environment, since, interval)
 
 
-# What a store may take of another one.
+# The parts of a store that another store may use.
 
 
 def _backups_of(store: ConfigStore) -> Backups:

@@ -30,7 +30,7 @@ from apm_s3.reports import ValidationReport
 from apm_s3.validators._validate import Level
 
 _MAX_LEFT_OUT = 20
-"""Names of what an `upload_dir` left out that are kept with the release."""
+"""Maximum number of omitted names that are stored with a release of `upload_dir`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Upload:
         gone, whole = _removed(what.remove, what.files), what.files is not None
         given = await gather_sources(asked.tool, what.source, what.files, what.name)
         if not given and not gone:
-            raise InvalidOption("there is nothing to upload", hint="give source, files or remove")
+            raise InvalidOption("there is nothing to upload", hint="pass source, files or remove")
         strict = check_rule_names(terms.warnings_as_errors)
         reports = await report_files(asked.tool, given, whole=whole)
         require_valid([only_unreadable(report) for report in reports], terms.force)
@@ -99,7 +99,9 @@ class Upload:
         base = bases[tool]
         kept = _kept(tool, environment, base, self.gone, given, whole=self.whole)
         if not kept and not given:
-            raise InvalidOption("no file would be left", hint=f"remove({tool!r}, {environment!r}) removes it all")
+            raise InvalidOption(
+                "no file would be left", hint=f"use remove({tool!r}, {environment!r}) to remove all files"
+            )
         if self.terms.skip_unchanged and base is not None and await asyncio.to_thread(_is_unchanged, base, kept, given):
             self.unchanged = base
             return []
@@ -136,8 +138,8 @@ def _kept(
     *,
     whole: bool,
 ) -> dict[str, FileEntry]:
-    """The files of the release that is replaced which stay."""
-    # A whole bundle is what the tool reads: what makes this environment different stays.
+    """Return the files of the replaced release that are kept."""
+    # A whole bundle contains what the tool reads; the overlay of this environment is kept.
     entries = {} if base is None else {n: e for n, e in base.files.items() if not whole or n == OVERLAY}
     for missing in gone - entries.keys():
         raise ConfigNotFound(
@@ -149,7 +151,7 @@ def _kept(
 def _is_unchanged(base: Release, kept: Mapping[str, FileEntry], given: Mapping[str, bytes]) -> bool:
     if base.removed or base.damaged or base.files.keys() != kept.keys() | given.keys():
         return False
-    # Only the same size is worth a hash.
+    # Hash only files of the same size.
     return all(base.files[name].size == len(raw) for name, raw in given.items()) and all(
         base.files[name].sha256 == hashlib.sha256(raw).hexdigest() for name, raw in given.items()
     )
@@ -169,5 +171,5 @@ def _removed(remove: Iterable[str], files: Mapping[str, Source] | None) -> set[s
     for name in gone:
         check_file_name(name)
     if gone and files is not None:
-        raise InvalidOption("files is the whole bundle: it excludes remove", hint="leave those files out of it")
+        raise InvalidOption("remove cannot be used with files, the whole bundle", hint="omit the files to remove")
     return gone

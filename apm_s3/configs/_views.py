@@ -1,4 +1,4 @@
-"""What callers read: files, bundles, environments, history."""
+"""Reads for callers: files, bundles, environments, history."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from apm_s3.errors import ApmS3Error, ConfigNotFound
 
 
 class Views:
-    """Reads of one store, each of one consistent state."""
+    """Reads of one store; each returns one consistent state."""
 
     def __init__(self, objects: ObjectStore, reader: Reader, memory: Memory | None = None) -> None:
         self._objects = objects
@@ -36,11 +36,11 @@ class Views:
         self._archive = Archive(objects, reader)
 
     async def find(self, snapshot: Snapshot, tool: str, revision: int | None, *, good: bool = False) -> Release:
-        """A release of a tool: the current one, `revision`, or the one marked good.
+        """Return a release of a tool: the current one, `revision`, or the one marked good.
 
         Raises:
-            ConfigNotFound: there is none.
-            Gone: a document is not there, or its bytes are others.
+            ConfigNotFound: it does not exist.
+            Gone: a document is missing, or its bytes differ.
             StoreDamaged: a repair found that it is damaged.
         """
         state = snapshot.current.tools.get(tool)
@@ -62,11 +62,11 @@ class Views:
         return release
 
     async def wanted(self, tool: str, environment: str, revision: int | None, *, good: bool = False) -> Release:
-        """See `find`.
+        """Return a release as `find` does, but read again if a document is gone.
 
         Raises:
-            ConfigNotFound: there is none.
-            StoreDamaged: it is not what was stored.
+            ConfigNotFound: it does not exist.
+            StoreDamaged: its documents differ from what was stored.
         """
 
         async def read(snapshot: Snapshot) -> Release:
@@ -75,13 +75,13 @@ class Views:
         return await self._reader.settled(environment, read)
 
     async def current(self, tool: str, environment: str) -> Release:
-        """The current release, which has files."""
+        """Return the current release, which must have files."""
         return _present(await self.wanted(tool, environment, None))
 
     async def file(
         self, tool: Tool, environment: str, name: str | None, revision: int | None, *, refresh: bool = False
     ) -> ConfigFile:
-        """One file of a release."""
+        """Return one file of a release."""
         wanted = MAIN_FILES[tool] if name is None else check_file_name(name)
         first, known = (None, None) if refresh else await self._reader.recent(environment)
 
@@ -103,7 +103,7 @@ class Views:
         return await self._reader.settled(environment, read, first=first)
 
     async def bundle(self, tool: str, environment: str, revision: int | None, *, refresh: bool = False) -> Bundle:
-        """All files of a release."""
+        """Return all files of a release."""
         first, _ = (None, None) if refresh else await self._reader.recent(environment)
 
         async def read(snapshot: Snapshot) -> Bundle:
@@ -112,7 +112,7 @@ class Views:
         return await self._reader.settled(environment, read, first=first)
 
     async def files_of(self, tool: str, environment: str, revision: int | None) -> tuple[str, dict[str, bytes]]:
-        """What a tool reads of a release, its overlay, and a label. Nothing of revision 0, the one before the first."""
+        """Return the files that a tool reads of a release, its overlay, and a label. Revision 0 is empty."""
         if revision == 0:
             return "nothing", {}
 
@@ -126,7 +126,7 @@ class Views:
     async def environment(
         self, environment: str, tools: Sequence[str] | None, *, refresh: bool = False
     ) -> dict[str, Bundle]:
-        """All tools of an environment, of one and the same state."""
+        """Return all tools of an environment, from the same state."""
         first, _ = (None, None) if refresh else await self._reader.recent(environment)
 
         async def read(snapshot: Snapshot) -> dict[str, Bundle]:
@@ -149,23 +149,23 @@ class Views:
     async def _file(
         self, release: Release, name: str, entry: FileEntry, snapshot: Snapshot
     ) -> tuple[ConfigFile, Entry | None]:
-        """A file of a release, and where its content is remembered."""
+        """Return a file of a release, and its cache entry."""
         raw, held = await self._reader.remembered_blob(release.environment, release.tool, entry)
         file = ConfigFile(name, raw, release.revision, release.tool, release.environment, snapshot.stale_since)
-        vars(file)["sha256"] = entry.sha256  # held against the content already
+        vars(file)["sha256"] = entry.sha256  # already verified
         if held is not None and held.held:
             vars(file)["shared"] = held.value
         return file, held
 
     async def environments(self) -> list[str]:
-        """The environments that there are."""
+        """Return the names of the environments."""
         async with aclosing(self._objects.list_folders("configs/")) as folders:
             names = [name async for name in folders if _is_environment(name)]
         found = await run_all((self._reader.current(name) for name in names), limit=PARALLEL)
         return [name for name, snapshot in zip(names, found, strict=True) if snapshot is not None]
 
     async def releases(self, environment: str | None) -> list[Release]:
-        """The current release of each tool."""
+        """Return the current release of each tool."""
         names = await self.environments() if environment is None else [environment]
         found = await run_all((self._list_one(name) for name in names), limit=PARALLEL)
         return [release for releases in found for release in releases if not release.removed]
@@ -178,7 +178,7 @@ class Views:
         return await self._reader.settled(environment, read)
 
     async def history(self, tool: str, environment: str, limit: int | None) -> list[Release]:
-        """The releases that are kept, newest first."""
+        """Return the kept releases, newest first."""
 
         async def read(snapshot: Snapshot) -> list[Release]:
             state = snapshot.current.tools.get(tool)
@@ -192,7 +192,7 @@ class Views:
     async def log(
         self, environment: str, limit: int | None, tool: str | None, since: int | datetime | None
     ) -> list[LogEntry]:
-        """The entries of the log, newest first."""
+        """Return the entries of the log, newest first."""
         where = self._reader.where(keys.current(environment))
         after = since if isinstance(since, int) else -1
 
@@ -211,7 +211,7 @@ class Views:
 
 
 async def compare(old: tuple[str, Mapping[str, bytes]], new: tuple[str, Mapping[str, bytes]]) -> BundleDiff:
-    """The differences between two bundles, each with its label; found in a thread."""
+    """Compare two bundles, each with its label, in a thread."""
     (old_label, before), (new_label, after) = old, new
     return await asyncio.to_thread(diff_bundles, before, after, old_label=old_label, new_label=new_label)
 

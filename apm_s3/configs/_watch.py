@@ -1,4 +1,4 @@
-"""Watching an environment: one conditional request an interval, however many watch it in this process."""
+"""Watches environments with one conditional request per interval, for any number of watchers in this process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Watches:
-    """The watches of one store; those of one environment share a poll."""
+    """The watches of one store; watchers of the same environment share a poll."""
 
     def __init__(self, objects: ObjectStore, reader: Reader) -> None:
         self._reader = reader
@@ -54,7 +54,7 @@ class Watches:
             while True:
                 snapshot = await watcher.next()
                 sequence = snapshot.current.sequence
-                # An environment that was made anew counts anew.
+                # An environment that was created again starts counting again.
                 after = sequence if since is None else since if since <= sequence else -1
                 for entry in await self._entries(snapshot, after):
                     since = entry.sequence
@@ -64,7 +64,7 @@ class Watches:
             await self._leave(environment, poll, watcher)
 
     async def _entries(self, snapshot: Snapshot, after: int) -> list[LogEntry]:
-        """The entries after one, oldest first: from the reference document, unless the watcher was away for long."""
+        """Return the entries after one, oldest first; old ones are not in the reference document any more."""
         environment = snapshot.environment
         where = self._reader.where(keys.current(environment))
         if snapshot.current.sequence <= after:
@@ -94,7 +94,7 @@ class Watches:
 
 
 class _LogWatcher:
-    """The newest reference document that one watcher of the log has not seen yet."""
+    """The newest reference document that a watcher of the log has not seen yet."""
 
     def __init__(self, interval: float) -> None:
         self.interval = interval
@@ -121,7 +121,7 @@ class _LogWatcher:
 
 
 class _Watcher:
-    """What one watcher has not seen yet: only the last release of each tool counts."""
+    """The last release of each tool that a watcher has not seen yet."""
 
     def __init__(self, tools: Collection[str] | None, interval: float) -> None:
         self.interval = interval
@@ -149,7 +149,7 @@ class _Watcher:
 
 
 class _Poll:
-    """Asks for one environment's reference document, as long as anybody watches."""
+    """Polls one environment's reference document while there are watchers."""
 
     def __init__(self, reader: Reader, environment: str) -> None:
         self._reader = reader
@@ -165,7 +165,7 @@ class _Poll:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nobody watches any more, or it failed for good."""
+        """Return whether there are no watchers any more, or it failed permanently."""
         return self._task is None or self._task.done()
 
     def join(self, watcher: _Watcher | _LogWatcher) -> None:
@@ -174,7 +174,7 @@ class _Poll:
             for release in self._releases.values():
                 watcher.tell(release)
             if not self._releases:
-                # Watchers of the log alone have read no release: the next answer has to have the document.
+                # Watchers of the log have not read a release, so the next response must have the document.
                 self._etag = None
         elif self._snapshot is not None:
             watcher.see(self._snapshot)
@@ -183,7 +183,7 @@ class _Poll:
             self._task = asyncio.create_task(self._run(), name=f"apm_s3 watch of {self._environment}")
 
     def ask_now(self) -> None:
-        """Ask as soon as a request that is under way has been answered: that one may have come too early."""
+        """Poll again after the request in progress, which may have been too early."""
         self._asked_at = float("-inf")
         self._hurry.set()
 
@@ -200,7 +200,7 @@ class _Poll:
             try:
                 await self._ask()
             except ApmS3Error as error:
-                # An outage passes; what was refused from the start, or a closed manager, does not.
+                # An outage is temporary; a refusal of the first request or a closed manager is not.
                 if isinstance(error, UsageError) or not (self._has_answered or error.retryable):
                     for watcher in self._watchers:
                         watcher.fail(error)
@@ -208,7 +208,7 @@ class _Poll:
                 log.warning("watch of %s: %s", self._environment, error)
 
     async def _wait(self) -> None:
-        """Until the shortest interval of all watchers is over, whoever joins meanwhile."""
+        """Wait for the shortest interval of all watchers, including new ones."""
         loop = asyncio.get_running_loop()
         stretch = spread(1)
         while True:
@@ -241,7 +241,7 @@ class _Poll:
             try:
                 release = await self._reader.newest(snapshot, tool)
             except Gone:
-                # The document has moved on already: asked without the ETag, the next answer has all.
+                # The document has changed already: without the ETag, the next response has everything.
                 self._etag = None
                 return
             if release is not None and release != known:

@@ -1,4 +1,4 @@
-"""Changes of configurations, from what a caller gives to the drafts that are published."""
+"""Changes of configurations, from a caller's arguments to the drafts that are published."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Writer:
     async def validate(self, tool: Tool, what: Given) -> ValidationReport:
         given = await gather_sources(check_tool(tool), what.source, what.files, what.name)
         if not given:
-            raise InvalidOption("there is nothing to validate", hint="give source or files")
+            raise InvalidOption("there is nothing to validate", hint="pass source or files")
         reports = await report_files(tool, given, whole=what.files is not None)
         report = reports[0] if reports else await report_bundle(tool, given)
         return await asyncio.to_thread(report_secrets, report, given)
@@ -126,7 +126,7 @@ class Writer:
         if isinstance(settings, EnvironmentSettings):
             settings.check()
         elif not callable(settings):
-            raise InvalidOption(f"settings is a {type(settings).__name__}", hint="give EnvironmentSettings")
+            raise InvalidOption(f"settings is a {type(settings).__name__}", hint="pass EnvironmentSettings")
         # What a function makes of the settings depends on those it meets: two functions can not be told apart.
         told = encode_settings(settings) if isinstance(settings, EnvironmentSettings) else {"function": True}
         note = asked.note("settings", told)

@@ -208,7 +208,7 @@ async def test_another_write_under_the_same_id_is_refused(store: ConfigStore, me
 async def test_a_write_id_that_is_not_one_of_the_environment_is_refused(
     write_id: str, store: ConfigStore, memory: MemoryObjects
 ) -> None:
-    with pytest.raises(InvalidOption, match="no write id"):
+    with pytest.raises(InvalidOption, match="not a valid write id"):
         await store.upload("loki", "production", LOKI, write_id=write_id)
     assert not memory.objects
 

@@ -274,7 +274,7 @@ def test_files_that_are_no_text_are_compared_by_size() -> None:
         {"logo.png": b"\x00\xff"}, {"logo.png": b"\x00\xff\xfe"}, old_label="x", new_label="y"
     ).files
 
-    assert (changed.text, changed.changes, changed.note) == ("", None, "no text, 2 to 3 bytes")
+    assert (changed.text, changed.changes, changed.note) == ("", None, "not text, 2 to 3 bytes")
 
 
 def test_a_side_that_cannot_be_parsed_leaves_the_text_diff() -> None:
@@ -346,7 +346,7 @@ def test_a_long_text_diff_is_cut_and_says_so() -> None:
     found = unified_diff("x.txt", "", "x\n" * 20_000, old_label="a", new_label="b")
 
     assert len(found.split("\n")) == MAX_LINES + 2
-    assert found.endswith(f"... cut after {MAX_LINES} lines\n")
+    assert found.endswith(f"... shortened to {MAX_LINES} lines\n")
 
 
 def test_a_long_line_is_cut_behind_its_masking() -> None:
@@ -363,4 +363,4 @@ def test_a_long_structural_diff_is_cut_and_says_so() -> None:
     (changed,) = diff(b"{}", new, "a.json").files
 
     assert len(changed.changes or ()) == MAX_CHANGES
-    assert changed.note == f"cut after {MAX_CHANGES} changes"
+    assert changed.note == f"shortened to {MAX_CHANGES} changes"

@@ -292,7 +292,7 @@ async def test_a_root_and_what_holds_the_home_or_the_working_directory_is_never_
     monkeypatch.chdir(work)
     path = {"/": Path("/"), "home": home, "above home": home.parent, "work": Path(), "link to home": link}[place]
 
-    with pytest.raises(InvalidOption, match="root, or holds"):
+    with pytest.raises(InvalidOption, match="root, or contains"):
         await write_directory(path, {"a.yml": b"a"}, replace=replace)
 
     assert home.is_dir()

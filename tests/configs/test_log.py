@@ -232,7 +232,7 @@ async def test_an_entry_that_was_taken_out_is_found(on_memory: ConfigStore, memo
     await bump(on_memory, 5)
     await forge(memory, lambda forged: forged["log"]["entries"].pop(3))
 
-    assert "does not carry the hash" in str(await on_memory.fsck("production"))
+    assert "does not have the hash" in str(await on_memory.fsck("production"))
 
 
 async def test_a_release_without_an_entry_is_found(on_memory: ConfigStore, memory: Counting) -> None:

@@ -47,7 +47,7 @@ async def test_uploads_go_on_where_the_probe_cannot_be_deleted(
     await store.upload("loki", "production", LOKI)
     await store.upload("loki", "production", OTHER_LOKI)
 
-    assert caplog.text.count("stays until a collection can delete it") == 1
+    assert caplog.text.count("cannot be deleted before a collection") == 1
 
 
 async def test_a_collection_tells_what_is_locked_and_deletes_the_rest(prefix: str) -> None:

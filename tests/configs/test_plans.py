@@ -191,7 +191,7 @@ async def test_a_restore_plan_is_carried_out_or_refused_likewise(store: ConfigSt
     assert (release.revision, release.origin.plan) == (3, plan.hash)
     with pytest.raises(PlanOutdated, match=r"tools\.loki\.revision was 2 and is 3"):
         await store.restore_environment(back)
-    with pytest.raises(InvalidOption, match="a plan has its environment"):
+    with pytest.raises(InvalidOption, match="a plan already has its environment"):
         await store.restore_environment(back, environment="staging")
     (again,) = await store.restore_environment(await store.plan_restore(backup.key))
     assert again.revision == 4

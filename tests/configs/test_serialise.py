@@ -180,7 +180,7 @@ def test_members_of_an_enumeration_are_written_as_their_values() -> None:
         ({"a": {"b": b"raw"}}, "x.yml", "a.b"),
         ({"a": {1: "x"}}, "x.yml", "a has a key"),
         ({"a": {"b": 2**70}}, "x.yml", "a.b"),
-        ({"a": "\ud800"}, "x.yml", "a holds a lone surrogate"),
+        ({"a": "\ud800"}, "x.yml", "a contains a lone surrogate"),
         ({"a": {"b": float("nan")}}, "x.json", "a.b"),
         ({"s": {"k": [1, 2]}}, "grafana.ini", "s.k"),
         ({"s": {"k": "`\n\"\"\""}}, "grafana.ini", "s.k"),

@@ -208,7 +208,7 @@ async def test_a_change_without_the_required_notes_is_refused(
     before = dict(memory.objects)
 
     for note in ({}, {"author": "Ada"}, {"message": "m"}, {"author": " ", "message": " "}):
-        with pytest.raises(InvalidOption, match="takes no change without"):
+        with pytest.raises(InvalidOption, match="does not accept changes without"):
             await CALLS[call](store, dict(note))
     assert memory.objects == before
 

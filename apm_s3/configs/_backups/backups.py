@@ -272,7 +272,7 @@ class Backups:
         async with aclosing(self._objects.list(f"{backup.key}/")) as listing:
             rest = [info.key async for info in listing]
         for key, reason in (await delete_what_can_be(self._objects, rest)).items():
-            log.warning("'%s' stays until a collection can delete it: %s", key, reason)
+            log.warning("'%s' cannot be deleted before a collection: %s", key, reason)
         return True
 
 

@@ -205,9 +205,9 @@ def _decode_file(name: str, fields: Fields) -> BackupFile:
     try:
         check_file_name(name)
     except ApmS3Error as exc:
-        raise StoreDamaged(f"'{fields.where}' names a file that cannot be: {name[:80]!r}") from exc
+        raise StoreDamaged(f"'{fields.where}' has an invalid file name: {name[:80]!r}") from exc
     if not 0 <= file.size <= MAX_FILE or not _SHA256.fullmatch(file.sha256):
-        raise StoreDamaged(f"'{fields.where}' describes the file '{name}' in a way that cannot be")
+        raise StoreDamaged(f"'{fields.where}' has an invalid description of the file '{name}'")
     return file
 
 

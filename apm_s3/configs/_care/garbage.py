@@ -29,7 +29,7 @@ from apm_s3.errors import InvalidOption
 from apm_s3.models import FileInfo
 
 GRACE = LEAST_KEPT
-"""Nothing younger is ever deleted: far longer than a write can take."""
+"""Nothing younger is ever deleted; this is much longer than any write."""
 
 _LEAST_KEPT = 2
 """The current release and the one before it: a replica that has not got the current one yet falls back to that."""
@@ -85,7 +85,7 @@ class WantedRetention:
             InvalidOption: less than one revision, or less than 24 hours.
         """
         if self.revisions is not None and self.revisions < 1:
-            raise InvalidOption("keep_revisions is at least 1", hint="the current revision always stays")
+            raise InvalidOption("keep_revisions must be at least 1", hint="the current revision is always kept")
         if self.younger_than is not None and self.younger_than < GRACE:
             raise InvalidOption(
                 "older_than is at least 24 hours", hint="writers may still be about to name what is younger"

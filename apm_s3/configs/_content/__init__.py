@@ -1,1 +1,1 @@
-"""What stands in configurations: reading, writing, comparing and changing their texts. Nothing here knows S3."""
+"""The contents of configurations: reading, writing, comparing and editing texts. Nothing here knows S3."""

@@ -1,7 +1,7 @@
-"""Which items of two sequences belong together, in bounded time. Pure.
+"""Aligns two sequences, in bounded time. Pure.
 
-difflib is quadratic and worse: it is only given what lies between items that are unique on both sides (patience diff,
-https://bramcohen.livejournal.com/73318.html), and not even that where too much is left.
+difflib is at least quadratic: it only gets the parts between items that are unique on both sides (patience diff,
+https://bramcohen.livejournal.com/73318.html), and not even these if they are too large.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Hashable, Iterator, Sequence
 from difflib import SequenceMatcher
 
 Block = tuple[int, int, int, int]
-"""old[start:stop], new[start:stop]: both are equal, or the one was replaced by the other; either may be empty."""
+"""old[start:stop] and new[start:stop], which differ; either may be empty."""
 
 MAX_PRODUCT = 250_000
-"""Items of the one times items of the other that difflib is given at once."""
+"""Maximum product of the lengths that difflib gets."""
 
 
 def changed_blocks(old: Sequence[Hashable], new: Sequence[Hashable]) -> list[Block]:
-    """The places where `old` and `new` differ, in order; all between them is equal."""
+    """Return the blocks where `old` and `new` differ, in order; everything else is equal."""
     blocks: list[Block] = []
     for block in _differences(old, new):
         if blocks and blocks[-1][1] == block[0] and blocks[-1][3] == block[2]:

@@ -1,4 +1,4 @@
-"""Two bundles of files compared: as text and by structure, secrets masked in both. Pure; call it in a thread."""
+"""Compares two bundles, as text and by structure, with secrets masked. Pure; call it in a thread."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from apm_s3.validators._secrets.texts import decode
 from apm_s3.validators._secrets.values import secrets_by_neighbours
 
 MAX_CHANGES = 5_000
-"""Changes that the structural diff of one file lists at most."""
+"""Maximum number of changes in the structural diff of a file."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileDiff:
-    """How one file differs.
+    """The differences of one file.
 
     Attributes:
-        kind: whether the file came, went or changed.
-        text: the unified diff; empty where a side is no text.
-        changes: the structural diff; empty where only comments, layout or order changed, None where there is none.
-        note: why there is no text or no structure, or that it was cut; None where all is there.
+        kind: whether the file was added, removed or changed.
+        text: the unified diff; empty if a side is not text.
+        changes: the structural diff; empty if only comments, layout or order changed, None if there is none.
+        note: why there is no text or structure, or that it was shortened; None if it is complete.
     """
 
     name: str
@@ -37,17 +37,17 @@ class FileDiff:
     note: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return the values as JSON."""
         changes = None if self.changes is None else [change.to_dict() for change in self.changes]
         return {"name": self.name, "kind": self.kind, "text": self.text, "changes": changes, "note": self.note}
 
 
 @dataclass(frozen=True, slots=True)
 class BundleDiff:
-    """How two bundles differ; `files` has only those that do, by name.
+    """The differences of two bundles; `files` has only files that differ, by name.
 
     Attributes:
-        old, new: what was compared, for people: "staging#3", "./prometheus".
+        old, new: labels of both sides: "staging#3", "./prometheus".
     """
 
     old: str
@@ -55,20 +55,20 @@ class BundleDiff:
     files: tuple[FileDiff, ...]
 
     def __bool__(self) -> bool:
-        """Whether there is any difference."""
+        """Return whether there are no differences."""
         return bool(self.files)
 
     def __str__(self) -> str:
-        """All texts, and a line for each file without one."""
+        """Return all diffs, and a line for each file without one."""
         return "".join(each.text or f"{each.name}: {each.kind} ({each.note or 'empty'})\n" for each in self.files)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return the values as JSON."""
         return {"old": self.old, "new": self.new, "files": [each.to_dict() for each in self.files]}
 
 
 def diff_bundles(old: Mapping[str, bytes], new: Mapping[str, bytes], *, old_label: str, new_label: str) -> BundleDiff:
-    """The differences between two bundles. What it costs is bounded for each file; of equal files nothing is read."""
+    """Compare two bundles. The cost per file is limited; equal files are not read."""
     files = []
     for name in sorted(old.keys() | new.keys()):
         before, after = old.get(name), new.get(name)
@@ -82,7 +82,7 @@ def _diff_file(name: str, old: bytes | None, new: bytes | None, old_label: str, 
     before, after = decode(old or b""), decode(new or b"")
     if before is None or after is None:
         sizes = f"{len(old or b'')} to {len(new or b'')} bytes"
-        return FileDiff(name, kind, "", None, f"no text, {sizes}")
+        return FileDiff(name, kind, "", None, f"not text, {sizes}")
     text = unified_diff(
         name,
         before,
@@ -99,7 +99,7 @@ def _diff_file(name: str, old: bytes | None, new: bytes | None, old_label: str, 
 def _structural(name: str, old: str, new: str) -> tuple[tuple[Change, ...] | None, str | None]:
     form = format_of(name)
     if form is None:
-        return None, "no structure is known for files of this kind"
+        return None, "no structural diff for this kind of file"
     shared = secrets_by_neighbours(name, old) | secrets_by_neighbours(name, new)
     try:
         found: Iterator[Change] = (
@@ -107,8 +107,8 @@ def _structural(name: str, old: str, new: str) -> tuple[tuple[Change, ...] | Non
         )
         changes = tuple(islice(found, MAX_CHANGES + 1))
     except ConfigInvalid:
-        # Its message could quote the text, and with it a secret.
+        # The message could quote the text, including a secret.
         return None, f"no structural diff: a side cannot be parsed as {form.upper()}"
     if len(changes) > MAX_CHANGES:
-        return changes[:MAX_CHANGES], f"cut after {MAX_CHANGES} changes"
+        return changes[:MAX_CHANGES], f"shortened to {MAX_CHANGES} changes"
     return changes, None

@@ -1,8 +1,8 @@
-"""What changed between two parsed configurations, path by path. Pure.
+"""Compares two parsed configurations, path by path. Pure.
 
-The order of keys is no change, nor is the order of things that have names (scrape jobs, receivers, rules, data sources,
-panels): they are matched by name. Other lists are aligned like the lines of a text. Values of different types are never
-equal.
+The order of keys does not matter, nor does the order of named items (scrape jobs, receivers, rules, data sources,
+panels), which are matched by name. Other lists are aligned like the lines of a text. Values of different types are
+never equal.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Kind = Literal["added", "removed", "changed"]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One value that came, went or changed.
+    """One value that was added, removed or changed.
 
     Attributes:
-        path: leads to it: `scrape_configs[job_name=node].scrape_interval`. An index is that of the new list, of the
-            old one for what was removed.
-        old, new: the values, secrets masked; None where there was, or is, none.
+        path: the path of the value: `scrape_configs[job_name=node].scrape_interval`. Indexes are those of the new list,
+            or of the old list for removed values.
+        old, new: the values, with secrets masked; None if there is none.
     """
 
     kind: Kind
@@ -38,7 +38,7 @@ class Change:
     new: Any = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it: a value that is not there is left out."""
+        """Return the values as JSON, without absent ones."""
         values = {"old": self.old, "new": self.new}
         absent = {"added": "old", "removed": "new", "changed": ""}[self.kind]
         return {"kind": self.kind, "path": self.path, **{side: each for side, each in values.items() if side != absent}}
@@ -46,7 +46,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A change with its real values: for code that applies it, never to be shown."""
+    """A change with its real values, for code that applies it; never show it."""
 
     kind: Kind
     steps: Steps
@@ -57,7 +57,7 @@ class Difference:
         return f"<{self.kind} {render(self.steps)}>"
 
     def masked(self, shared: AbstractSet[str] = frozenset()) -> Change:
-        """The change as it may be shown; `shared` as in `mask_value`."""
+        """Return the change with secrets masked; `shared` is as in `mask_value`."""
         old, new = (mask_value(value, self.steps, shared) for value in (self.old, self.new))
         steps = mask_steps(self.steps)
         if old is None and new is None and is_secret_name(self.steps[:-1]):
@@ -67,12 +67,12 @@ class Difference:
 
 
 def differences(old: Any, new: Any) -> Iterator[Difference]:
-    """What has to change in `old` (mappings, lists, scalars) to make it `new`."""
+    """Return the changes from `old` to `new` (mappings, lists, scalars)."""
     yield from _Comparison().compare(old, new, ())
 
 
 class _Comparison:
-    """Both documents, with a number for each value: equal numbers mean equal values, however deep."""
+    """Numbers the values of both documents, so that equal numbers mean deeply equal values."""
 
     def __init__(self) -> None:
         self._numbers: dict[Any, int] = {}
@@ -125,7 +125,7 @@ class _Comparison:
 
     def _number(self, value: Any) -> int:
         if not isinstance(value, Mapping | list):
-            # 1, 1.0 and True are one key to a dictionary, and NaN is never its own.
+            # 1, 1.0 and True are the same dictionary key, and NaN does not equal itself.
             return self._numbers.setdefault((type(value), repr(value)), len(self._numbers))
         number = self._seen.get(id(value))
         if number is None:

@@ -1,6 +1,6 @@
-"""Two texts as a unified diff: lines are compared as they are and shown with their secrets masked. Pure.
+"""Compares two texts as a unified diff: lines are compared unmasked, and shown with secrets masked. Pure.
 
-So a changed password is a changed line that shows nothing of either.
+So a changed password is a changed line that shows neither password.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from apm_s3.validators._secrets.texts import mask_text
 
 CONTEXT = 3
 MAX_LINES = 5_000
-"""Lines that the diff of one file shows at most."""
+"""Maximum number of lines in the diff of a file."""
 MAX_WIDTH = 2_000
-"""Characters that it shows of one line."""
+"""Maximum number of characters shown per line."""
 
 _NO_NEWLINE = "\\ No newline at end of file"
 
 
 def unified_diff(name: str, old: str, new: str, *, old_label: str, new_label: str) -> str:
-    """The unified diff of two versions of the file `name`, secrets masked; empty where they are equal.
+    """Return the unified diff of two versions of the file `name`, with secrets masked; empty if they are equal.
 
-    Long ones are cut, which their last line says.
+    A long diff is shortened, as its last line says.
     """
     old_lines, new_lines = _lines(old), _lines(new)
     blocks = changed_blocks(old_lines, new_lines)
@@ -32,14 +32,14 @@ def unified_diff(name: str, old: str, new: str, *, old_label: str, new_label: st
     masked = _lines(mask_text(name, old)), _lines(mask_text(name, new))
     for line in _hunks(blocks, *masked):
         if len(shown) >= MAX_LINES:
-            shown.append(f"... cut after {MAX_LINES} lines")
+            shown.append(f"... shortened to {MAX_LINES} lines")
             break
         shown.append(line)
     return "\n".join(shown) + "\n"
 
 
 def _lines(text: str) -> list[str]:
-    """The lines with their ends: the last one has none where the text does not end in one."""
+    """Split a text into lines with their line ends; the last line may have none."""
     *whole, rest = text.split("\n")
     return [line + "\n" for line in whole] + ([rest] if rest else [])
 
@@ -61,7 +61,7 @@ def _hunks(blocks: Sequence[Block], old: Sequence[str], new: Sequence[str]) -> I
 
 
 def _groups(blocks: Sequence[Block]) -> Iterator[list[Block]]:
-    """Blocks whose contexts touch."""
+    """Group blocks whose contexts touch."""
     group = [blocks[0]]
     for block in blocks[1:]:
         if block[0] - group[-1][1] > 2 * CONTEXT:

@@ -1,10 +1,10 @@
-"""A directory as a bundle of files, and a bundle as a directory that appears in one step.
+"""Reads a directory as a bundle, and writes a bundle to a directory atomically.
 
-What counts as a file of the bundle: every regular file below the directory, by its path relative to it, but nothing
-whose name, or a folder above it, begins with a dot (version control, editors, `..data` of Kubernetes' volumes); the one
-exception is the environment's overlay, `.apm/overlay.yml`. A symbolic link to a file counts as that file if it stays
-inside the directory, as Kubernetes' mounted ConfigMaps have them; one that leads out, a linked folder and anything that
-is neither file nor folder is refused, unless `exclude` names it. Everything here runs in a thread.
+The files of a bundle are all regular files in the directory, by their relative paths, except those whose name or parent
+folder begins with a dot (version control, editors, `..data` of Kubernetes volumes); the environment's overlay,
+`.apm/overlay.yml`, is included. A symbolic link to a file counts as that file if it stays inside the directory, as in
+Kubernetes' mounted ConfigMaps. Links that lead out, linked folders and other kinds of files are refused, unless
+`exclude` matches them. Everything here runs in a thread.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from apm_s3.errors import InvalidOption, ObjectTooLarge
 
 MAX_FILES = 10_000
 MAX_BYTES = 256 * 1024**2
-"""Of all files of a directory together; they are held in memory."""
+"""Maximum total size of a directory; all files are held in memory."""
 
 EXCLUDED = (
     "README*", "LICENSE*", "CHANGELOG*", "*.md", "*.bak", "*.old", "*.orig", "*.rej", "*.swp", "*.tmp", "*~", "#*#",
     "*.pyc", "__pycache__", "node_modules", "Thumbs.db", "desktop.ini",
 )  # fmt: skip
-"""What lies beside a configuration and is none: notes, copies of editors and merges, caches."""
+"""Files that are not part of a configuration: notes, backup files of editors and merges, caches."""
 
 _CHUNK = 1024**2
 _IS_WINDOWS = sys.platform == "win32"
@@ -48,11 +48,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """What a directory holds.
+    """The contents of a directory.
 
     Attributes:
         files: by name, in order.
-        left_out: the files and folders that do not count, in order; what is below a folder is not listed.
+        left_out: the omitted files and folders, in order; the contents of omitted folders are not listed.
     """
 
     files: Mapping[str, bytes] = field(repr=False)
@@ -60,50 +60,50 @@ class Directory:
 
 
 async def read_directory(path: str | os.PathLike[str], exclude: Collection[str] = EXCLUDED) -> Directory:
-    """The files below `path`.
+    """Read the files in `path`.
 
     Args:
-        exclude: patterns as the shell has them (`*.bak`); a file or folder is left out whose own name, or whose path
-            below `path`, fits one. Case does not count.
+        exclude: shell patterns (`*.bak`); a file or folder is omitted if its name, or its path relative to `path`,
+            matches one. Case does not matter.
 
     Raises:
-        InvalidOption: no directory, an empty one, more than `MAX_FILES` files, or something in it that is refused.
-        InvalidKey: a file's name cannot be used.
-        ObjectTooLarge: more than `MAX_BYTES` in all.
+        InvalidOption: it is not a directory, is empty, has more than `MAX_FILES` files, or contains something refused.
+        InvalidKey: a file name is not valid.
+        ObjectTooLarge: the files have more than `MAX_BYTES` in total.
     """
     check_type("path", path, str, os.PathLike)
     check_type("exclude", exclude, Collection)
     if isinstance(exclude, str) or not all(isinstance(pattern, str) for pattern in exclude):
-        raise InvalidOption("exclude is not a list of patterns", hint="give texts such as ['*.bak', 'drafts']")
+        raise InvalidOption("exclude is not a list of patterns", hint="use strings such as ['*.bak', 'drafts']")
     excluded = [pattern.lower().rstrip("/") for pattern in exclude]
     return await _in_thread(lambda stop: _Reader(Path(path).absolute(), excluded, stop).read())
 
 
 async def write_directory(path: str | os.PathLike[str], files: Mapping[str, bytes], *, replace: bool = False) -> Path:
-    """Make `path` a directory that holds `files` and nothing else, in one step: readers see the old or the new one.
+    """Write `files` to a directory `path` atomically: readers see either the old or the new one.
 
-    The files are written, and flushed to disk, into a new directory beside it, which then takes its place: by a rename
-    where there is nothing or an empty directory, or by a new symbolic link where `path` is a link, even one that leads
-    nowhere yet (the directory it led to is removed if it was made here). After a crash there may be a directory
-    `.{name}.*` beside it, which can be deleted.
+    The files are written and flushed to a new directory next to `path`, which then replaces it: by a rename if there is
+    nothing or an empty directory, or by a new symbolic link if `path` is a link, even a dangling one (the directory
+    that it pointed to is removed if it was created here). After a crash, a directory `.{name}.*` may remain next to it,
+    which can be deleted.
 
     Args:
-        replace: also take the place of a directory that has something in it, which is then deleted.
+        replace: also replace a directory that is not empty; its contents are deleted.
 
     Returns:
-        the directory that was written: `path`, or where the link leads.
+        The directory that was written: `path`, or the target of the link.
 
     Raises:
-        InvalidKey: a file's name cannot be used, such as `C:x` on Windows; nothing was written.
-        InvalidOption: `path` is in the way, or holds the home or the working directory, or one name is a folder of
-            another, or the file system takes two for one; nothing was changed.
+        InvalidKey: a file name is not valid, such as `C:x` on Windows; nothing was written.
+        InvalidOption: `path` cannot be replaced, or contains the home or the working directory; or one name is a folder
+            of another, or the file system treats two names as equal; nothing was changed.
     """
     _check_names(files)
     return await _in_thread(lambda stop: _write(Path(path).absolute(), files, replace, stop))
 
 
 async def _in_thread(work: Callable[[threading.Event], T]) -> T:
-    """`work` in a thread. Cancelled, it is told to stop, and waited for: it never goes on behind the caller's back."""
+    """Run `work` in a thread. On cancellation, stop it and wait for it, so that it never keeps running."""
     stop = threading.Event()
     thread = asyncio.ensure_future(asyncio.to_thread(work, stop))
     try:
@@ -141,8 +141,8 @@ class _Reader:
 
     def read(self) -> Directory:
         if not self._root.is_dir():
-            hint = "give a directory that holds the configuration's files"
-            raise InvalidOption(f"'{self._root}' is no directory", hint=hint)
+            hint = "pass a directory with the configuration's files"
+            raise InvalidOption(f"'{self._root}' is not a directory", hint=hint)
         found: dict[str, Path] = {}
         for path in self._walk(self._real):
             found[check_file_name(self._name(path))] = path
@@ -151,8 +151,8 @@ class _Reader:
                     f"'{self._root}' has more than {MAX_FILES} files", hint="is it the right directory?"
                 )
         if not found:
-            hint = "files whose names begin with a dot, and those that exclude= names, do not count"
-            raise InvalidOption(f"'{self._root}' holds no files", hint=hint)
+            hint = "files whose names begin with a dot or match exclude= do not count"
+            raise InvalidOption(f"'{self._root}' contains no files", hint=hint)
         files, left = {}, MAX_BYTES
         for name in sorted(found):
             _check_stop(self._stop)
@@ -186,11 +186,11 @@ class _Reader:
 
 
 def _read_file(path: Path, root: Path, limit: int) -> bytes:
-    """The content of a regular file, whatever was put in its place since it was found."""
+    """Read a regular file, checking again that it is one."""
     real = path.resolve()
     if not real.is_relative_to(root):
-        raise InvalidOption(f"'{path}' leads out of '{root}'", hint="copy what it links to into the directory")
-    # Without O_NONBLOCK, opening a FIFO would wait for somebody who writes.
+        raise InvalidOption(f"'{path}' leads out of '{root}'", hint="copy the link's target into the directory")
+    # Without O_NONBLOCK, opening a FIFO would wait for a writer.
     try:
         descriptor = os.open(real, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError as exc:
@@ -199,7 +199,7 @@ def _read_file(path: Path, root: Path, limit: int) -> bytes:
         os.close(descriptor)
         raise InvalidOption(f"'{path}' is not a regular file", hint="remove it, or link to the file itself")
     with os.fdopen(descriptor, "rb") as file:
-        # One byte more than allowed: the file may grow while it is read.
+        # Read one byte more than allowed, because the file may grow while it is read.
         content = file.read(limit + 1)
     if len(content) > limit:
         raise ObjectTooLarge(size=MAX_BYTES - limit + len(content), limit=MAX_BYTES, operation="upload_dir")
@@ -219,7 +219,7 @@ def _check_names(files: Mapping[str, bytes]) -> None:
         for depth in range(1, len(folders) + 1):
             if "/".join(folders[:depth]) in files:
                 raise InvalidOption(
-                    f"'{'/'.join(folders[:depth])}' is a file and a folder at once", hint="no file system can hold both"
+                    f"'{'/'.join(folders[:depth])}' is a file and a folder at once", hint="no file system allows this"
                 )
 
 
@@ -238,26 +238,26 @@ def _write(target: Path, files: Mapping[str, bytes], replace: bool, stop: thread
 
 
 def _check_precious(target: Path) -> None:
-    """Refuse to take the place of what nobody means to: a root, and what holds the home or the working directory."""
+    """Refuse to replace a root, and directories that contain the home or the working directory."""
     precious = [Path.cwd()]
     with suppress(RuntimeError):
         precious.append(Path.home())
-    # A link is switched over; what it leads to stays, but a home must not become another directory either.
+    # A link is replaced, and its target is kept; but a home must not become another directory either.
     inside = precious[1:] if target.is_symlink() else precious
     real = target.resolve()
     if real == Path(real.anchor) or any(each.resolve().is_relative_to(real) for each in inside):
         raise InvalidOption(
-            f"'{target}' is a root, or holds the home or the working directory", hint="give a directory of its own"
+            f"'{target}' is a root, or contains the home or the working directory", hint="use a separate directory"
         )
 
 
 def _check_place(target: Path, replace: bool) -> None:
     if not target.is_dir():
-        raise InvalidOption(f"'{target}' is a file", hint="give a directory, or a path where there is nothing yet")
+        raise InvalidOption(f"'{target}' is a file", hint="use a directory, or a path that does not exist yet")
     if any(target.iterdir()) and not replace:
         raise InvalidOption(
             f"'{target}' is not empty",
-            hint="give a new path, a symbolic link (which is switched over), or replace=True to have it deleted",
+            hint="use a new path, a symbolic link (which is replaced), or replace=True to delete it",
         )
 
 
@@ -282,12 +282,12 @@ def _create(path: Path, name: str) -> BinaryIO:
     try:
         return path.open("xb")
     except FileExistsError as exc:
-        hint = "download_bundle gives both; upload it with one of them renamed"
-        raise InvalidOption(f"'{name}' and another file are one to this file system", hint=hint) from exc
+        hint = "download_bundle returns both; upload the bundle with one of them renamed"
+        raise InvalidOption(f"this file system treats '{name}' and another file as equal", hint=hint) from exc
 
 
 def _flush(folder: Path) -> None:
-    """Have the names in a folder on disk, where the system can."""
+    """Flush the names in a folder to disk, if the system can."""
     if sys.platform == "win32":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -311,7 +311,7 @@ def _put_in_place(new: Path, target: Path, replace: bool) -> Path:
 
 
 def _switch_link(new: Path, link: Path) -> Path:
-    """A new link under another name, then one rename over the old one."""
+    """Create a new link under another name, then rename it over the old one."""
     before = link.parent / link.readlink()
     kept, fresh = new.with_suffix(""), new.with_suffix(".link")
     new.rename(kept)
@@ -329,12 +329,12 @@ def _switch_link(new: Path, link: Path) -> Path:
 
 
 def _exchange(new: Path, target: Path) -> None:
-    """Swap two directories in one step: renameat2(2) with RENAME_EXCHANGE, which Python does not offer."""
+    """Swap two directories atomically with renameat2(2) and RENAME_EXCHANGE, which Python does not provide."""
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if sys.platform == "linux" else None
     here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
     done = call is not None and call(here, os.fsencode(new), here, os.fsencode(target), exchange) == 0
     if not done:
         reason = os.strerror(ctypes.get_errno() or errno.ENOSYS)
         raise InvalidOption(
-            f"'{target}' cannot be replaced in one step here ({reason})", hint="use a symbolic link, or a new path"
+            f"'{target}' cannot be replaced atomically here ({reason})", hint="use a symbolic link, or a new path"
         )

@@ -1,7 +1,6 @@
-"""Changing a configuration's text as little as possible: values in place, else the section they are in. Pure.
+"""Changes a configuration's text as little as possible: values in place, or else their sections. Pure.
 
-Plain YAML scalars are kept as they are written: `010`, `1.10` and `yes` mean what the reading tool makes of them, which
-only it knows.
+Plain YAML scalars are kept as written: only the tool knows the meaning of `010`, `1.10` and `yes`.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from apm_s3.validators._reading.trace import Trace
 from apm_s3.validators._secrets.texts import decode
 
 Edit = tuple[int, int, str]
-"""text[start:stop] becomes what the third says."""
+"""The replacement of text[start:stop]."""
 
 
 def load(raw: bytes, form: Format) -> Any:
-    """The data of `raw`, its plain YAML scalars as `Plain` where they are no text.
+    """Parse `raw`, with plain YAML scalars that are not text as `Plain`.
 
     Raises:
-        Unreadable: not a document of the format, a key given twice, or beyond a budget.
+        Unreadable: not a document of the format, a duplicate key, or over a limit.
     """
     document = read_document(raw, form)
     for issue in document.issues:
@@ -59,7 +58,7 @@ def _scalar(node: Node, form: Format) -> Any:
 
 
 def fitted(data: Any, form: Format) -> Any:
-    """YAML data as a document of `form` would give them: values typed for JSON, sections flat and of text for INI."""
+    """Convert YAML data for `form`: typed values for JSON, flat sections of text for INI."""
     if form == "ini":
         return _flat(data) if isinstance(data, dict) else data
     if form == "yaml":
@@ -84,7 +83,7 @@ def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def rewrite(name: str, raw: bytes, base: Mapping[str, Any], result: Mapping[str, Any]) -> bytes:
-    """`raw`, whose data are `base`, changed to hold `result`; what else stands there is kept as far as can be.
+    """Change `raw`, whose data is `base`, to contain `result`; everything else is kept as far as possible.
 
     Raises:
         InvalidOption: `result` cannot be written in the format of `name`.
@@ -94,7 +93,7 @@ def rewrite(name: str, raw: bytes, base: Mapping[str, Any], result: Mapping[str,
         return raw
     if text is None or form is None:
         return serialise(result, name)
-    # Edits are made in good faith, and checked: values in place, else whole sections, else all of it.
+    # Each kind of edit is tried and checked: values in place, else whole sections, else the whole text.
     for in_place in (True, False):
         try:
             changed = _applied(text, _Edits(name, text, form, base).to(result, in_place=in_place)).encode()
@@ -110,7 +109,7 @@ class _NotPossible(Exception):
 
 
 class _Edits:
-    """What to replace in a text so that it says something else."""
+    """Finds the replacements in a text for new data."""
 
     def __init__(self, name: str, text: str, form: Format, base: Mapping[str, Any]) -> None:
         self._name = name
@@ -124,7 +123,7 @@ class _Edits:
         self._sections = _sections(text, form, trace)
 
     def to(self, result: Mapping[str, Any], *, in_place: bool) -> list[Edit]:
-        """What makes the text say `result`: value by value, where that can be, or else section by section."""
+        """Return the replacements for `result`: value by value if possible, or else section by section."""
         if not in_place:
             keys = dict.fromkeys([*self._base, *result])
             return [self._section(key, result) for key in keys if not self._is_kept(key, result)]
@@ -157,7 +156,7 @@ class _Edits:
         return scalar
 
     def _indexed(self, steps: Steps) -> Indexed:
-        """`steps` with indexes in place of names, as they are in the base."""
+        """Replace names in `steps` with the indexes in the base."""
         value: Any = self._base
         indexed: list[str | int] = []
         for step in steps:
@@ -189,7 +188,7 @@ class _Edits:
         return written
 
     def _insertion(self, change: Difference) -> Edit:
-        """A new key, or a new named thing, behind the last one of its block."""
+        """Return the insertion of a new key or named item after the last one of its block."""
         parent, last = self._indexed(change.steps[:-1]), change.steps[-1]
         if isinstance(last, int) or parent not in self._layout:
             raise _NotPossible
@@ -201,7 +200,7 @@ class _Edits:
         else:
             lines = serialise({last: change.new}, self._name).decode().splitlines()
         inside = [scalar.stop for steps, scalar in self._scalars.items() if steps[: len(parent)] == parent]
-        # An empty collection has no scalar to go by; it is always written in flow style.
+        # An empty collection has no scalar for the position; it is always in flow style.
         inside += [end for steps, (_, end, flow) in self._layout.items() if flow and steps[: len(parent)] == parent]
         at = _end_of_line(self._text, max(inside, default=stop))
         return at, at, "".join("\n" + (" " * column + line if line else "") for line in lines)
@@ -221,7 +220,7 @@ class _Edits:
         return stop, stop, "\n" + ini_line(key, change.new, (section, key))
 
     def _section(self, key: str, result: Mapping[str, Any]) -> Edit:
-        """The whole of a top-level key, written anew, or a new one at the end."""
+        """Return the replacement of a whole top-level key, or a new one at the end."""
         if self._form == "json":
             raise _NotPossible
         written = serialise({key: result[key]}, self._name).decode().removesuffix("\n") if key in result else ""
@@ -235,7 +234,7 @@ class _Edits:
 
 
 def _sections(text: str, form: Format, trace: Trace) -> dict[str, tuple[int, int]]:
-    """Where each top-level key, or INI section, begins and ends; comments behind it belong to the next one."""
+    """Return the range of each top-level key or INI section; comments after it belong to the next one."""
     if form == "json":
         return {}
     starts = [(str(steps[0]), node.start) for steps, node in trace.keys if len(steps) == 1]
@@ -268,14 +267,14 @@ def _applied(text: str, edits: Sequence[Edit]) -> str:
 
 def _holds(raw: bytes, form: Format, result: Mapping[str, Any]) -> bool:
     try:
-        # Differences are for people, who do not care for the order of things with names; tools may.
+        # Diffs ignore the order of named items, but tools may not.
         return same(load(raw, form), dict(result))
     except Unreadable:
         return False
 
 
 def _header(text: str, form: Format) -> str:
-    """The comments above the first line that is none."""
+    """Return the comments at the beginning of the text."""
     kept = []
     for line in text.split("\n"):
         if line.strip() and not line.startswith(("#",) if form == "yaml" else ("#", ";")):

@@ -1,4 +1,4 @@
-"""A merge patch into data: RFC 7396, but for lists of things that have names, which are matched by name. Pure."""
+"""Applies a merge patch: RFC 7396, except that items of lists with names are matched by name. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DIRECTIVE = "$patch"
 
 
 class MergeRefused(Exception):
-    """A patch that makes no sense, and where in it."""
+    """The patch is not valid, with the position."""
 
     def __init__(self, steps: Steps, problem: str) -> None:
         super().__init__(problem)
@@ -21,7 +21,7 @@ class MergeRefused(Exception):
 
 
 class Surprise(NamedTuple):
-    """What a patch does that its author may not have meant; `hint` names what is near, if anything is."""
+    """An effect of a patch that may be unintended; `hint` suggests a similar name, if there is one."""
 
     steps: Steps
     message: str
@@ -29,27 +29,27 @@ class Surprise(NamedTuple):
 
 
 class Merger:
-    """Merges patches, and notes what may be a typing error.
+    """Merges patches, and records possible typos.
 
     Attributes:
-        surprises: new items in lists that had others, and removals of what is not there.
+        surprises: new items in lists that had others, and removals of missing keys and items.
     """
 
     def __init__(self) -> None:
         self.surprises: list[Surprise] = []
 
     def merge(self, base: Any, patch: Any, steps: Steps) -> Any:
-        """`base` with `patch`, which stands at `steps`.
+        """Merge `patch`, at `steps`, into `base`.
 
         Raises:
-            MergeRefused: a directive where there can be none, or an item whose name is not its own.
+            MergeRefused: a directive is misplaced, or the name of an item is not unique.
         """
         if isinstance(patch, list):
             return self._lists(base if isinstance(base, list) else [], patch, steps)
         if not isinstance(patch, dict):
             return patch
         if _DIRECTIVE in patch:
-            raise MergeRefused(steps, f"{_DIRECTIVE} belongs into an item of a list of named things")
+            raise MergeRefused(steps, f"{_DIRECTIVE} is only allowed in an item of a list of named items")
         merged = dict(base) if isinstance(base, dict) else {}
         for key, value in patch.items():
             if value is None:
@@ -62,7 +62,7 @@ class Merger:
         names = item_names(base, patch)
         if names is None:
             if any(isinstance(item, dict) and _DIRECTIVE in item for item in patch):
-                raise MergeRefused(steps, f"{_DIRECTIVE} needs a list of which all items have names of their own")
+                raise MergeRefused(steps, f"{_DIRECTIVE} needs a list whose items all have unique names")
             # Named things in place of others: null means in them what it means elsewhere, so that once is enough.
             return patch if item_names(patch) is None else [self.merge({}, item, steps) for item in patch]
         _check_unique(names[0], names[1], steps)
@@ -90,15 +90,15 @@ class Merger:
 
 
 def _check_unique(base: Sequence[tuple[str, str]], patch: Sequence[tuple[str, str]], steps: Steps) -> None:
-    """A patch for one of several rules of a name would meet the wrong one some day."""
+    """Refuse a patch for a name that is not unique, because it could change the wrong item."""
     repeated = {name.rpartition(" #")[0] for _, name in base if " #" in name}
     for step in patch:
         if step[1] in repeated:
-            raise MergeRefused((*steps, step), "more than one has this name: a patch cannot tell them apart")
+            raise MergeRefused((*steps, step), "several items have this name, so a patch cannot distinguish them")
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values are the same: types count, and the order of lists, but not that of keys."""
+    """Return whether two values are equal, including types and the order of lists, but not of keys."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
     if isinstance(one, list) and isinstance(other, list):

@@ -1,4 +1,4 @@
-"""Which names can stand side by side in a bundle. Pure."""
+"""Checks that the names in a bundle are compatible. Pure."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from apm_s3._naming import check_new_file_name, folded_name
 from apm_s3.errors import InvalidKey, InvalidOption
 
 MAX_FILES = 10_000
-"""Files of one bundle, so that its release document stays below a few megabytes."""
+"""Maximum number of files in a bundle, to keep its release document below a few megabytes."""
 
 
 def check_names(names: Iterable[str], kept: Iterable[str] = ()) -> None:
-    """Refuse new names that cannot stand side by side in a bundle, or beside the stored ones that are `kept`.
+    """Refuse new names that conflict with each other, or with the stored names that are `kept`.
 
     Raises:
-        InvalidKey: one cannot be a new name, is a file and a folder at once, or differs from another one in case or
-            Unicode form only, so that some systems would take both for one file.
-        InvalidOption: they are too many.
+        InvalidKey: a new name is not valid, is a file and a folder at once, or differs from another one only in case or
+            Unicode form, so that some systems would treat both as one file.
+        InvalidOption: there are too many files.
     """
     new = {check_new_file_name(name) for name in names}
     every = new.union(kept)
     if len(every) > MAX_FILES:
-        raise InvalidOption(f"{len(every)} files are more than the {MAX_FILES} of a bundle", hint="leave some out")
+        raise InvalidOption(f"{len(every)} files are more than the {MAX_FILES} of a bundle", hint="omit some")
     paths: dict[str, tuple[str, bool]] = {}
-    # Stored names come first: what they are among themselves is no fault of the new ones.
+    # Stored names come first, because conflicts among them are not caused by the new ones.
     for name in sorted(every, key=lambda each: (each in new, each)):
         parts = name.split("/")
         for depth in range(1, len(parts) + 1):

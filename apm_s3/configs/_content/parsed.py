@@ -1,4 +1,4 @@
-"""Contents that many callers share: parsed once, and given to each as a copy of its own."""
+"""Shared contents, parsed once; each caller gets a copy."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from apm_s3.validators import parse_document
 Format = Literal["yaml", "json", "ini"]
 
 PARSED_FACTOR = 12
-"""How many times its bytes a parsed document is counted with. Measured with tracemalloc on CPython 3.11: 3 to 5 for the
+"""The size of a parsed document, as a multiple of its bytes. Measured with tracemalloc on CPython 3.11: 3 to 5 for the
 files in `examples/`, 8 for large groups of rules, 11 for a dashboard in compact JSON."""
 
 
 class Content:
-    """The plain bytes of a file, and what they say.
+    """The plain bytes of a file, and the parsed content.
 
     Args:
-        grow: told how many more bytes this takes now; called in the thread that parses.
+        grow: called with the additional bytes that this needs, in the thread that parses.
 
     Attributes:
-        files: the fields of the files that have this content, this included, so that it goes when they go.
+        files: the fields of the files with this content, which keep it alive.
     """
 
     __slots__ = ("_grow", "_parsed", "files", "raw")
@@ -33,7 +33,7 @@ class Content:
         self._parsed: dict[Format, Any] = {}
 
     def data(self, form: Format) -> Any:
-        """The parsed content. Each caller gets its own, to do with as it likes.
+        """Return the parsed content. Each caller gets its own copy, which it may modify.
 
         Raises:
             ConfigInvalid: it cannot be parsed.
@@ -45,7 +45,7 @@ class Content:
 
 
 def copied(value: Any, seen: dict[int, Any]) -> Any:
-    """A copy of parsed data: new mappings and lists, shared where they were shared (YAML's aliases), same scalars."""
+    """Copy parsed data: new mappings and lists, still shared where they were (YAML aliases), and the same scalars."""
     if type(value) is not dict and type(value) is not list:
         return value
     known = seen.get(id(value))

@@ -1,8 +1,7 @@
-"""A configuration given as a mapping, to the bytes of its file. Pure; for large mappings call it in a thread.
+"""Serializes a mapping to the bytes of its file. Pure; call it in a thread for large mappings.
 
-The same mapping gives the same bytes on every platform and version: keys stay in the order in which they were given,
-no anchors, no tags, no folded lines. Text that YAML 1.1, YAML 1.2 or Go's libraries would read as something else is
-quoted.
+The same mapping gives the same bytes on every platform and version: keys keep their order, and there are no anchors,
+tags or folded lines. Text that YAML 1.1, YAML 1.2 or Go's libraries would not read as text is quoted.
 """
 
 from __future__ import annotations
@@ -33,34 +32,34 @@ _INI_SECTION = re.compile(r"[^\s\]\x00-\x1f][^\]\x00-\x1f\x7f]*")
 _INI_NEEDS_QUOTES = re.compile(r"[\n#;]|^[\"'`]|\\$|^\s|\s$")
 _INI_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _INI_DEFAULT = "DEFAULT"
-"""The section that stands for the keys above the first one."""
+"""The section for the keys before the first section."""
 
 
 class Plain(str):
-    """The text of a YAML scalar that is written as it is, without quotes, for its look is its type: `010`, `yes`."""
+    """The text of a YAML scalar that is written without quotes, because its text decides its type: `010`, `yes`."""
 
     __slots__ = ()
 
 
 def serialise(data: Mapping[str, Any], name: str) -> bytes:
-    """`data` as the UTF-8 text of a file called `name`, whose ending names the format: YAML, JSON or INI.
+    """Serialize `data` as UTF-8 for a file `name`, whose extension selects the format: YAML, JSON or INI.
 
     Mappings, lists, tuples, text, whole numbers of 64 bits, floats, booleans, None and dates can be written. In INI a
     mapping is a section, one inside it the section `outer.inner`, and values above the sections come first; there are
     no lists.
 
     Raises:
-        InvalidOption: no such format, or a value that it cannot hold; the message names its path, never the value.
+        InvalidOption: unknown format, or a value that it does not support; the message has its path, never the value.
     """
     if not isinstance(data, Mapping):
         raise InvalidOption(
-            f"a {type(data).__name__} is no configuration for '{name}'", hint="give a mapping, text or bytes"
+            f"a {type(data).__name__} is not a configuration for '{name}'", hint="pass a mapping, text or bytes"
         )
     kind = format_of(name)
     if kind is None:
         raise InvalidOption(
             f"a mapping cannot be written as '{name}'",
-            hint="use a name that ends in .yml, .yaml, .json or .ini, or give text or bytes",
+            hint="use a name that ends in .yml, .yaml, .json or .ini, or pass text or bytes",
         )
     plain = _Checked().take(data, ())
     if kind == "yaml":
@@ -69,7 +68,7 @@ def serialise(data: Mapping[str, Any], name: str) -> bytes:
 
 
 class _Checked:
-    """A copy of plain types, every value checked: what subclasses and shared references would do is settled here."""
+    """Copy the data to plain types and check every value, to remove subclasses and shared references."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -88,7 +87,7 @@ class _Checked:
 
     def _key(self, key: Any, steps: Steps) -> str:
         if not isinstance(key, str):
-            raise _refused(steps, f"has a key that is a {type(key).__name__}", "make it text: each key is")
+            raise _refused(steps, f"has a key that is a {type(key).__name__}", "use text keys")
         return _text(key, steps)
 
 
@@ -101,7 +100,7 @@ def _scalar(value: Any, steps: Steps) -> Any:
         return _text(value, steps)
     if isinstance(value, int):
         if not -(2**63) <= value < 2**64:
-            raise _refused(steps, "is a number of more than 64 bits", "give it as text")
+            raise _refused(steps, "is a number of more than 64 bits", "pass it as text")
         return int(value)
     if isinstance(value, float):
         return float(value)
@@ -115,7 +114,7 @@ def _text(value: str, steps: Steps) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as exc:
-        raise _refused(steps, "holds a lone surrogate", "give valid Unicode") from exc
+        raise _refused(steps, "contains a lone surrogate", "pass valid Unicode") from exc
     return text
 
 
@@ -129,7 +128,7 @@ def _refused(steps: Steps, problem: str, hint: str) -> InvalidOption:
 
 def _yaml(data: dict[str, Any]) -> bytes:
     stream = io.StringIO()
-    # The emitter in Python, not libyaml's: they differ in details, and the bytes have to be the same everywhere.
+    # Always use the Python emitter: libyaml's differs in details, and the bytes must be the same everywhere.
     emitter = yaml.Dumper(stream, allow_unicode=True, width=2**31)
     for event in _events(data):
         emitter.emit(event)
@@ -182,7 +181,7 @@ def _is_plain(text: str) -> bool:
 
 
 def _typed(value: Any) -> str:
-    """The plain scalar that every reader takes for `value`."""
+    """Return the plain scalar that every reader reads as `value`."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, date):
@@ -194,7 +193,7 @@ def _typed(value: Any) -> str:
     if math.isinf(value):
         return ".inf" if value > 0 else "-.inf"
     text = repr(value)
-    # YAML 1.1 takes 1e+16 for text: a float has a point.
+    # YAML 1.1 reads 1e+16 as text: a float needs a point.
     return text if "." in text or "e" not in text else text.replace("e", ".0e")
 
 
@@ -215,7 +214,7 @@ def _refuse_json(value: Any, steps: Steps) -> None:
         for index, item in enumerate(value):
             _refuse_json(item, (*steps, index))
     elif isinstance(value, float) and not math.isfinite(value):
-        raise _refused(steps, "is not a finite number, which JSON does not know,", "leave it out")
+        raise _refused(steps, "is not a finite number, which JSON does not support,", "omit it")
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -238,9 +237,9 @@ def _ini(data: dict[str, Any]) -> bytes:
 
 def _ini_section(name: str, data: dict[str, Any], steps: Steps, sections: dict[str, list[str]]) -> None:
     if not _INI_SECTION.fullmatch(name) or name != name.strip():
-        raise _refused(steps, "is no name for an INI section", "use a name without brackets or line breaks")
+        raise _refused(steps, "is not a valid name of an INI section", "use a name without brackets or line breaks")
     if name in sections:
-        raise _refused(steps, f"makes the section [{name}] a second time", "put its keys into one mapping")
+        raise _refused(steps, f"defines the section [{name}] a second time", "put its keys into one mapping")
     inner = {key: value for key, value in data.items() if isinstance(value, dict)}
     own = [ini_line(key, value, (*steps, key)) for key, value in data.items() if key not in inner]
     if own or not inner:
@@ -250,22 +249,22 @@ def _ini_section(name: str, data: dict[str, Any], steps: Steps, sections: dict[s
 
 
 def ini_line(key: str, value: Any, steps: Steps) -> str:
-    """The line of one key; `steps` lead to it, for errors.
+    """Return the line of one key; `steps` is its path, for errors.
 
     Raises:
-        InvalidOption: INI cannot hold the key, or the value.
+        InvalidOption: INI does not support the key or the value.
     """
     if not _INI_KEY.fullmatch(key) or key != key.strip() or key == "-":
-        raise _refused(steps, "is no INI key", "use a key of letters, digits and underscores")
+        raise _refused(steps, "is not a valid INI key", "use a key of letters, digits and underscores")
     if isinstance(value, list | dict):
-        problem = f"is a {type(value).__name__}, which INI has no form for here,"
-        raise _refused(steps, problem, "give the text that the tool reads, 'a b' or 'a,b'")
+        problem = f"is a {type(value).__name__}, which INI does not support here,"
+        raise _refused(steps, problem, "pass the text that the tool reads, 'a b' or 'a,b'")
     text = ini_value(value, steps)
     return f"{key} = {text}" if text else f"{key} ="
 
 
 def ini_value(value: Any, steps: Steps = ()) -> str:
-    """What stands behind the `=` for a scalar; see `ini_line`."""
+    """Return the text after the `=` for a scalar; errors as in `ini_line`."""
     return _ini_quoted(_ini_text(value, steps), steps)
 
 
@@ -275,17 +274,17 @@ def _ini_text(value: Any, steps: Steps) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, float) and not math.isfinite(value):
-        raise _refused(steps, "is not a finite number, which INI does not know,", "leave it out")
+        raise _refused(steps, "is not a finite number, which INI does not support,", "omit it")
     return repr(value) if isinstance(value, float) else _typed(value)
 
 
 def _ini_quoted(text: str, steps: Steps) -> str:
     if _INI_UNSAFE.search(text):
-        raise _refused(steps, "holds control characters, which INI cannot quote,", "leave them out")
+        raise _refused(steps, "contains control characters, which INI cannot quote,", "remove them")
     if not _INI_NEEDS_QUOTES.search(text):
         return text
     if "`" not in text:
         return f"`{text}`"
     if '"""' not in text:
         return f'"""{text}"""'
-    raise _refused(steps, 'holds both ` and """, which INI cannot quote,', "leave one of them out")
+    raise _refused(steps, 'contains both ` and """, which INI cannot quote,', "remove one of them")

@@ -1,1 +1,1 @@
-"""How a configuration becomes visible: documents, blobs, the commit, and reading them back."""
+"""The release protocol: documents, blobs, the commit, and reading them back."""

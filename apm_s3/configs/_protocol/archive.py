@@ -1,4 +1,4 @@
-"""The older part of an environment's log: stored before it leaves the reference document, and read again."""
+"""The older part of an environment's log: stored before it is removed from the reference document."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Archive:
         self._reader = reader
 
     async def store(self, environment: str, current: Current, write_id: str) -> LogPart | None:
-        """Store the entries of `current` that stand nowhere else; None where there are none.
+        """Store the entries of `current` that are in no stored part; return None if there are none.
 
         Nothing leads to the part until a reference document names it.
         """
@@ -34,17 +34,17 @@ class Archive:
             return None
         key = keys.log_part(environment, entries[-1]["seq"], write_id)
         body = encode_part(environment, current.log.stored, entries)
-        # Nobody else has our write id: where there is something, an earlier send of this very request has arrived.
+        # No other write has our write id: an existing object is from an earlier attempt of this request.
         with suppress(PreconditionFailed):
             await self._objects.put(key, body, create=True, hashed=True, content_type="application/json")
         ref = LogRef(entries[0]["seq"], entries[-1]["seq"], key, await sha256(body))
         return LogPart(ref, current.log.stored, entries)
 
     async def part(self, environment: str, ref: LogRef) -> LogPart:
-        """The stored part at `ref`.
+        """Return the stored part at `ref`.
 
         Raises:
-            Gone: it is not there, or its bytes are others.
+            Gone: it is missing, or its bytes differ.
         """
         where = self._reader.where(ref.key)
         try:
@@ -58,20 +58,20 @@ class Archive:
         return part
 
     async def unnamed(self, environment: str, key: str) -> LogPart:
-        """The part under `key`, whether a reference document ever named it or not.
+        """Return the part under `key`, even if no reference document ever named it.
 
         Raises:
-            ObjectNotFound: it is not there.
+            ObjectNotFound: it does not exist.
             StoreDamaged: it is not a part of this log.
         """
         try:
             _, body = await self._objects.read(key, limit=MAX_DOCUMENT)
         except ObjectTooLarge as exc:
-            raise StoreDamaged(f"'{self._reader.where(key)}' cannot be right: {exc.problem}") from exc
+            raise StoreDamaged(f"'{self._reader.where(key)}' is damaged: {exc.problem}") from exc
         return decode_part(body, key=key, environment=environment, where=self._reader.where(key))
 
     async def keys(self, environment: str, *, first: int = 0) -> list[str]:
-        """The keys of all parts from the one with the entry `first` on, named or not, oldest first."""
+        """Return the keys of all parts from the one with entry `first`, named or not, oldest first."""
         folder = keys.log_parts(environment)
         async with aclosing(self._objects.list(folder, start_after=f"{folder}{max(first, 0):016d}")) as listing:
             return [info.key async for info in listing if keys.parse_log_part(info.key) is not None]
@@ -79,13 +79,13 @@ class Archive:
     async def parts(
         self, snapshot: Snapshot, *, enough: Callable[[], bool] = lambda: False
     ) -> AsyncGenerator[LogPart, None]:
-        """The stored parts that are kept, newest first: a few one after the other, more of them in parallel.
+        """Yield the kept stored parts, newest first: a few sequentially, more of them in parallel.
 
         Args:
-            enough: asked before each part is read; True ends it.
+            enough: called before each part is read; True stops.
 
         Raises:
-            Gone: one is not there, or its bytes are others.
+            Gone: one is missing, or its bytes differ.
         """
         log, environment = snapshot.current.log, snapshot.environment
         ref, read = log.stored, 0
@@ -138,14 +138,14 @@ class Archive:
         limit: int | None,
         after: int,
     ) -> list[RawEntry]:
-        """The kept entries that are `wanted`, newest first, at most `limit`, down to the one that follows `after`.
+        """Return the kept entries that are `wanted`, newest first, at most `limit`, and only those after `after`.
 
         Args:
-            is_older: whether an entry is too old to count, and all before it.
+            is_older: returns whether an entry, and all before it, are too old.
 
         Raises:
-            Gone: a part is not there, or its bytes are others.
-            StoreDamaged: an entry does not fit the one before it.
+            Gone: a part is missing, or its bytes differ.
+            StoreDamaged: an entry does not match the previous one.
         """
         first = max(snapshot.current.log.oldest, after + 1)
         read = [entry for entry in reversed(snapshot.current.log.entries) if entry["seq"] > after]

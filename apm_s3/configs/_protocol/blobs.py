@@ -1,6 +1,6 @@
-"""Which blobs a new release needs: those that the replaced release has are used again, all others are new. Pure.
+"""Plans the blobs of a new release: blobs of the replaced release are reused, all others are new. Pure.
 
-A blob of any other release is never used by its name, for a collector may be about to delete it.
+Blobs of other releases are never reused, because a collector may be about to delete them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from apm_s3.configs._models import FileEntry, Release
 from apm_s3.configs._protocol.keys import blob_name
 
 COMPRESS_FROM = 16 * 1024
-"""Bytes from which a file is stored compressed, if that makes it smaller by a tenth."""
+"""Size from which a file is compressed, if that saves a tenth."""
 
 Content = bytes | FileEntry
 """A file of a new release: its bytes, or a file of another release of the same tool and environment."""
@@ -22,12 +22,12 @@ Content = bytes | FileEntry
 
 @dataclass(frozen=True, slots=True)
 class BlobPlan:
-    """What a release's files become.
+    """How to store a release's files.
 
     Attributes:
-        entries: by file name, for the release document.
-        puts: what to put, by blob name.
-        copies: what to copy inside the bucket: from which blob, by new blob name.
+        entries: the entries of the release document, by file name.
+        puts: the contents to put, by blob name.
+        copies: the blobs to copy within the bucket, by new blob name.
     """
 
     entries: Mapping[str, FileEntry]
@@ -36,7 +36,7 @@ class BlobPlan:
 
 
 def plan_blobs(files: Mapping[str, Content], base: Release | None, write_id: str) -> BlobPlan:
-    """Hash, compare with the replaced release, and pack what is new. Takes time in proportion to the bytes given."""
+    """Hash the files, compare them with the replaced release, and compress new ones, in time proportional to bytes."""
     known = {entry.sha256: entry for entry in base.files.values()} if base is not None else {}
     entries: dict[str, FileEntry] = {}
     puts: dict[str, bytes] = {}

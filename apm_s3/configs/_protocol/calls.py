@@ -1,4 +1,4 @@
-"""One write as its caller wants it: the end of its time, its id, and what of it outlives a cancellation."""
+"""One write: its deadline, its id, and the work that continues after a cancellation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 CLEAN_UP = 10.0
-"""Seconds that a refusal waits at most until nothing is left of what was begun for the write."""
+"""Maximum seconds that a failed write waits for its clean-up."""
 
 
 def check_write_id(write_id: str | None, environment: str) -> None:
@@ -30,22 +30,22 @@ def check_write_id(write_id: str | None, environment: str) -> None:
     """
     if write_id is not None and not keys.is_write_id(write_id, environment):
         raise InvalidOption(
-            f"{write_id[:120]!r} is no write id for '{environment}'",
-            hint=f"make one with new_write_id({environment!r}): the environment, a dot and 20 hexadecimal digits",
+            f"{write_id[:120]!r} is not a valid write id for '{environment}'",
+            hint=f"create one with new_write_id({environment!r}): the environment, a dot and 20 hexadecimal digits",
         )
 
 
 class Call:
     """The deadline and the write id of one call: `async with Call(...) as call`.
 
-    Until `commit_begins`, the deadline cancels what the call does, and nothing was changed. From then on the commit
-    keeps to it by itself, for only that knows whether something was changed.
+    Until `commit_begins`, the deadline cancels the call, and nothing was changed. After that, the commit itself
+    observes the deadline, because only the commit knows whether something was changed.
 
     Args:
-        timeout: seconds for the whole call; None: `default`, and a second more for each 64 KiB that `allow` tells of.
-        write_id: the caller's own; None: every try gets a new one.
-        clean_up: waits, for the seconds that it is given, until nothing is left of what was begun beside the write;
-            used where the write fails with an error.
+        timeout: seconds for the whole call; None means `default`, plus a second per 64 KiB passed to `allow`.
+        write_id: the caller's id; None means a new one for every try.
+        clean_up: waits, for the given seconds, for work that was started alongside the write; called if the write
+            fails.
 
     Attributes:
         deadline: by the event loop's clock.
@@ -64,7 +64,7 @@ class Call:
     ) -> None:
         check_write_id(write_id, environment)
         if timeout is not None and not timeout > 0:
-            raise InvalidOption("timeout is not more than 0 seconds", hint="leave it out for the store's own")
+            raise InvalidOption("timeout must be more than 0 seconds", hint="omit it to use the store's deadline")
         self.environment: str = environment
         self.write_id: str | None = write_id
         self.deadline: float = 0.0
@@ -97,20 +97,20 @@ class Call:
             await self._clean_up(min(self.left, CLEAN_UP))
 
     def allow(self, size: int) -> None:
-        """Give a call without a timeout of its own the time that moving `size` bytes may take."""
+        """Extend the deadline of a call without a timeout by the time for transferring `size` bytes."""
         if self._grows and self._timeout is not None and self._timeout.when() is not None:
             self._seconds += size / SLOWEST_RATE
             self.deadline += size / SLOWEST_RATE
             self._timeout.reschedule(self.deadline)
 
     def commit_begins(self) -> None:
-        """From now on the call is not cancelled any more when its time is over."""
+        """From now on, do not cancel the call at its deadline."""
         if self._timeout is not None and not self._timeout.expired():
             self._timeout.reschedule(None)
 
     @property
     def left(self) -> float:
-        """Seconds until the deadline; 0 when it has passed."""
+        """Return the seconds until the deadline; 0 if it has passed."""
         return max(0.0, self.deadline - asyncio.get_running_loop().time())
 
 
@@ -139,18 +139,18 @@ async def within(timeout: float | None, environment: str, done: str) -> AsyncIte
 
 
 class Afterwards:
-    """Commits, and what follows them: no cancelled caller cuts them short, and closing waits for them."""
+    """Commits and the work after them: a cancelled caller does not interrupt them, and closing waits for them."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def unfinished(self) -> bool:
-        """Whether anything is still going on."""
+        """Return whether anything is still running."""
         return bool(self._tasks)
 
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Let `work` go on by itself; its caller may wait for it, and may be cancelled."""
+        """Run `work` in the background; the caller may wait for it, and may be cancelled."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._end)
@@ -158,12 +158,12 @@ class Afterwards:
 
     def _end(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        # Looked at, so that an error which nobody waits for any more is no complaint of the event loop.
+        # Retrieve the exception, so that the event loop does not log it if nobody waits any more.
         if not task.cancelled() and task.exception() is not None:
             log.debug("a write ended with %r", task.exception())
 
     async def finish(self, timeout: float) -> None:
-        """Wait until everything has ended; what has not after `timeout` seconds is cancelled."""
+        """Wait until everything has finished, and cancel it after `timeout` seconds."""
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout
         while self._tasks and loop.time() < end:

@@ -1,6 +1,6 @@
-"""Changes of the reference document: what a write wants, decided on whatever document it meets. Pure.
+"""Changes of the reference document, applied to whatever document a write finds. Pure.
 
-A change touches its own fields only, so that it can be made again on a document that others have changed meanwhile.
+A change only affects its own fields, so that it can be repeated on a document that others have changed meanwhile.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from apm_s3.configs._settings import EnvironmentSettings, SettingsChange
 from apm_s3.errors import ConfigNotFound, EnvironmentFrozen, InvalidOption, RevisionConflict
 
 Change = Callable[[Current], Current]
-"""The document with the change made. Raises where the document does not allow it: nothing is written then."""
+"""Returns the changed document. If the document does not allow the change, it raises, and nothing is written."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewReleases:
-    """Make each of `releases` the current one of its tool, if its parent still is.
+    """Make each of `releases` the current one of its tool, if its parent is still current.
 
     Attributes:
-        expected: by tool, the revision that the caller built on, for the error.
+        expected: the revision that the caller built on, by tool, for the error.
     """
 
     environment: str
@@ -30,10 +30,10 @@ class NewReleases:
     expected: Mapping[str, int | None]
 
     def __call__(self, current: Current) -> Current:
-        """See `Change`.
+        """Return the document with the new releases.
 
         Raises:
-            EnvironmentFrozen: it takes no change.
+            EnvironmentFrozen: the environment is frozen.
             RevisionConflict: one of the tools has another release.
         """
         check_thawed(self.environment, current)
@@ -66,13 +66,13 @@ def check_thawed(environment: str, current: Current) -> None:
 def check_base(
     tool: str, environment: str, state: ToolState | None, base: ReleaseRef | None, expected: int | None
 ) -> None:
-    """Refuse a tool whose release is not `base` any more."""
+    """Refuse a tool whose current release is no longer `base`."""
     if (None if state is None else state.release.key) == (None if base is None else base.key):
         return
     revision = 0 if state is None else state.release.revision
     built_on = 0 if base is None else base.revision
     raise RevisionConflict(
-        f"{tool} in '{environment}' is at revision {revision} now, not {built_on}: somebody else was faster",
+        f"{tool} in '{environment}' is at revision {revision} now, not {built_on}: another writer was faster",
         expected_revision=expected if expected is not None else built_on,
         current_revision=revision,
         tool=tool,
@@ -81,7 +81,7 @@ def check_base(
 
 
 def check_expected(tool: str, environment: str, state: ToolState | None, expected: int | None) -> None:
-    """Refuse a tool that is not at the revision which the caller expects (0: none yet)."""
+    """Refuse a tool whose revision is not the expected one (0: none yet)."""
     revision = 0 if state is None else state.release.revision
     if expected is not None and expected != revision:
         raise RevisionConflict(
@@ -95,7 +95,7 @@ def check_expected(tool: str, environment: str, state: ToolState | None, expecte
 
 @dataclass(frozen=True, slots=True)
 class SetFreeze:
-    """Freeze the environment, or thaw it."""
+    """Freeze or thaw the environment."""
 
     freeze: Freeze | None
 
@@ -105,40 +105,40 @@ class SetFreeze:
 
 @dataclass(frozen=True, slots=True)
 class SetSettings:
-    """Give the environment other settings, or make them of those that are there."""
+    """Replace the environment's settings, or compute them from the current ones."""
 
     environment: str
     settings: SettingsChange
 
     def __call__(self, current: Current) -> Current:
-        """See `Change`.
+        """Return the document with the new settings.
 
         Raises:
-            EnvironmentFrozen: it takes no change.
-            InvalidRequest: the settings cannot be.
+            EnvironmentFrozen: the environment is frozen.
+            InvalidRequest: the settings are not valid.
         """
         check_thawed(self.environment, current)
         given = self.settings if isinstance(self.settings, EnvironmentSettings) else self.settings(current.settings)
         if not isinstance(given, EnvironmentSettings):
-            raise InvalidOption(f"settings became a {type(given).__name__}", hint="return EnvironmentSettings")
+            raise InvalidOption(f"the function returned a {type(given).__name__}", hint="return EnvironmentSettings")
         given.check()
-        # Settings of a later version stay: whoever wrote these did not know them.
+        # Keep settings of a newer version, which this writer does not know.
         return replace(current, settings=replace(given, extra=current.settings.extra))
 
 
 @dataclass(frozen=True, slots=True)
 class MarkGood:
-    """Mark a release as the last known good one."""
+    """Mark a release as good."""
 
     environment: str
     tool: str
     release: ReleaseRef
 
     def __call__(self, current: Current) -> Current:
-        """See `Change`.
+        """Return the document with the mark.
 
         Raises:
-            ConfigNotFound: it was pruned meanwhile.
+            ConfigNotFound: the release was pruned meanwhile.
         """
         state = current.tools.get(self.tool)
         kept = state is not None and (
@@ -146,7 +146,7 @@ class MarkGood:
         )
         if state is None or not kept:
             raise ConfigNotFound(
-                f"{self.tool} in '{self.environment}' has no revision {self.release.revision} any more",
+                f"{self.tool} in '{self.environment}' no longer has revision {self.release.revision}",
                 tool=self.tool,
                 environment=self.environment,
                 hint="it was pruned; mark a newer one",

@@ -1,15 +1,15 @@
-"""The commit: one conditional write of the reference document, and the certainty of how it ended.
+"""The commit: one conditional write of the reference document, with a certain outcome.
 
-Whoever writes follows these rules, and only together they hold:
+All writers follow these rules, which only work together:
 
-- What the document will name is there before the document is written.
-- The write carries the ETag that was read. Only a 200, or our write id in a document that was read later, says that
-  it won; only a 412 followed by a document without our write id says that it did not. Everything else says nothing:
-  the request may still arrive, so the same bytes are sent again until one of the two is seen.
-- After a 412 the change is made again on the fresh document, if that still allows it.
-- Every write adds its entry to the log, and drops older entries only when it names a stored part that holds them.
-- All sends of one write id begin within `WINDOW` of reading the first document, by the server's clock. Whoever asks
-  later how the write ended can so make sure that it never will take effect any more.
+- Everything that the document names is stored before the document is written.
+- The write carries the ETag that was read. It has won only after a 200, or if our write id is in a document read later;
+  it has lost only after a 412 followed by a document without our write id. Everything else proves nothing: the request
+  may still arrive, so the same bytes are sent again until one of the two is seen.
+- After a 412, the change is made again on the fresh document, if that still allows it.
+- Every write adds its entry to the log, and removes older entries only if it names a stored part that contains them.
+- All attempts with one write id start within `WINDOW` of reading the first document, by the server's clock. After that,
+  `outcome` can make sure that the write can never take effect.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from apm_s3.errors import (
 )
 
 RESTARTS = 3
-"""Times that a write which outlasts its window is begun again."""
+"""Maximum restarts of a write that takes longer than its window."""
 
 CANCEL_GRACE = 10.0
-"""Seconds that a cancelled caller waits at most until its commit has ended."""
+"""Maximum seconds that a cancelled caller waits for its commit."""
 
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ MakeChange = Callable[[Snapshot], Awaitable[tuple[Change, Note]]]
 
 
 class Committer:
-    """Writes the reference documents of one store. The writers of one process queue for each environment."""
+    """Writes the reference documents of one store. The writers of one process wait in a queue for each environment."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Committer:
         """One call that writes: its deadline, by default the store's, and its write id.
 
         Raises:
-            InvalidOption: a timeout or a write id that cannot be.
+            InvalidOption: the timeout or write id is not valid.
         """
         return Call(
             environment, default=self._deadline, timeout=timeout, write_id=write_id,
@@ -87,10 +87,10 @@ class Committer:
         )  # fmt: skip
 
     async def begin(self, environment: str, looked: Snapshot | None = None) -> Snapshot:
-        """Read the reference document, made anew and empty where there is none.
+        """Read the reference document, or create an empty one.
 
         Args:
-            looked: what `look` has just given, where that found none.
+            looked: the result of `look`, if it found none.
 
         Raises:
             ConditionalWritesUnsupported: the endpoint ignores conditions.
@@ -103,7 +103,7 @@ class Committer:
         return snapshot
 
     async def ready(self, environment: str) -> None:
-        """Wait until it is known that the endpoint honours conditions: before anything is written.
+        """Wait until the endpoint is known to honour conditions, before anything is written.
 
         Raises:
             ConditionalWritesUnsupported: it does not.
@@ -111,7 +111,7 @@ class Committer:
         await self._probe.ensure(environment)
 
     async def look(self, environment: str) -> Snapshot:
-        """Read the reference document; an empty one without an ETag where there is none.
+        """Read the reference document; return an empty one without an ETag if it does not exist.
 
         Raises:
             UsageError: this bucket is a replica.
@@ -126,14 +126,14 @@ class Committer:
             raise UsageError(
                 f"'{environment}' in bucket '{self._objects.bucket}' is a replica of bucket '{snapshot.current.home}'",
                 bucket=self._objects.bucket,
-                hint="write there; or, once that is lost for good, open this store with failover=True",
+                hint="write there; or, if that bucket is permanently lost, open this store with failover=True",
             )
         return snapshot
 
     async def _create(self, environment: str, now: float) -> None:
         await self.ready(environment)
         nothing = Current(-1, (), self._objects.bucket)
-        # A write id of its own, so that no two documents ever have the same bytes and, with them, the same ETag.
+        # Every document has its own write id, so that no two documents have the same bytes and ETag.
         write_id = keys.new_write_id(environment)
         note = Note(action="create")
         empty = stamp(nothing, nothing, write_id=write_id, home=self._objects.bucket, note=note, at=now)
@@ -156,21 +156,21 @@ class Committer:
         part: LogPart | None = None,
         then: Callable[[], Coroutine[Any, Any, T]] | None = None,
     ) -> asyncio.Task[T] | None:
-        """Make `change`, and come back when it is certain to have been made.
+        """Make `change`, and return when it has certainly been made.
 
-        Cancelled while it waits for its turn, nothing is changed. Cancelled later, the caller waits 10 seconds at most;
-        the commit goes on until its deadline, and `then` follows it.
+        If cancelled while it waits for its turn, nothing is changed. Later, a cancelled caller waits at most 10
+        seconds; the commit continues until its deadline, and `then` follows it.
 
         Args:
             begun: the document as it was before anything was written.
-            note: what the log is to say about it.
+            note: the entry for the log.
             releases: those that `change` makes current, to find them in the history.
-            part: the log's unstored entries, where they were stored already.
-            then: what follows the commit, whatever becomes of the caller; its task is returned.
+            part: the log's unstored entries, if they were already stored.
+            then: the work after the commit, even if the caller is cancelled; its task is returned.
 
         Raises:
             WindowClosed: it took too long, and was certainly not made.
-            CommitUnknown: the deadline passed before it was known.
+            CommitUnknown: the deadline passed before the outcome was known.
             DeadlineExceeded: the deadline passed, and it was certainly not made.
             ApmS3Error: what `change` raises, or a refusal of S3; it was certainly not made.
         """
@@ -188,7 +188,7 @@ class Committer:
                 call.earlier = write.entry
                 return None if then is None else self._afterwards.start(then())
 
-            # Cancelled, a request on its way would leave the caller without a verdict and `live/` behind.
+            # A cancelled request would leave the caller without a verdict, and `live/` outdated.
             return await outlived(self._afterwards.start(run()), CANCEL_GRACE)
 
     async def existing(self, environment: str) -> Snapshot:
@@ -202,7 +202,7 @@ class Committer:
         return snapshot if snapshot.etag else await self._reader.require(environment)
 
     async def change(self, environment: str, make: MakeChange, note: Note, *, call: Call, create: bool = False) -> None:
-        """Make a change of the document alone, which needs nothing else to be stored.
+        """Make a change that only affects the document.
 
         Where the write id of `call` has made it before, nothing is done. `call.earlier` has that one's entry.
 
@@ -251,7 +251,7 @@ class Committer:
 
     @asynccontextmanager
     async def _turn(self, environment: str) -> AsyncIterator[bool]:
-        """One writer of this process at a time; whether there was one before us."""
+        """Wait for this process's other writers, and return whether there was one."""
         lock = self._locks.setdefault(environment, asyncio.Lock())
         waited = lock.locked()
         async with lock:

@@ -1,7 +1,7 @@
-"""The documents of a store as JSON, and back. Pure.
+"""Converts the documents of a store to JSON and back. Pure.
 
-A document is never guessed at: a field that is missing or of another type is damage. Fields of a later version are
-kept where a document is written again (`extra`), and left out of what is never written again.
+Documents are read strictly: a missing field, or one of another type, is damage. Fields of a newer version are kept
+(`extra`) if the document can be written again, and ignored otherwise.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _CURRENT, _RELEASE = "apm-s3/environment", "apm-s3/release"
 
 
 def encode_current(current: Current) -> bytes:
-    """The bytes of current.json."""
+    """Encode current.json."""
     return encode(
         _CURRENT,
         {
@@ -72,7 +72,7 @@ def encode_current(current: Current) -> bytes:
 
 
 def decode_current(body: bytes, *, environment: str, where: str) -> Current:
-    """What `encode_current` wrote for `environment`.
+    """Decode current.json of `environment`.
 
     Raises:
         FormatTooNew, StoreDamaged: see `decode`, and `check_current`.
@@ -129,7 +129,7 @@ def _encode_damage(damage: Damage) -> dict[str, Any]:
 def _decode_damage(fields: Fields) -> Damage:
     lost: Any = fields.take("lost", str)
     if lost not in ("documents", "files"):
-        raise StoreDamaged(f"'{fields.where}' marks a damage that cannot be: {lost[:80]!r}")
+        raise StoreDamaged(f"'{fields.where}' has an invalid mark of damage: {lost[:80]!r}")
     first, last = _count(fields, "first", least=1), _count(fields, "last", least=1)
     return Damage(first, last, lost, _decode_ref(fields, "older"), fields.rest())
 
@@ -149,14 +149,14 @@ def _decode_ref(parent: Fields, name: str) -> ReleaseRef | None:
 def _count(fields: Fields, name: str, *, least: int) -> int:
     value = fields.take(name, int)
     if not least <= value <= (MAX_REVISION if least else MAX_SEQUENCE):
-        raise StoreDamaged(f"'{fields.where}' has an impossible '{name}': {value}")
+        raise StoreDamaged(f"'{fields.where}' has an invalid '{name}': {value}")
     return value
 
 
 def _optional_count(fields: Fields, name: str) -> int | None:
     value = fields.take_optional(name, int)
     if value is not None and not 1 <= value <= MAX_REVISION:
-        raise StoreDamaged(f"'{fields.where}' has an impossible '{name}'")
+        raise StoreDamaged(f"'{fields.where}' has an invalid '{name}'")
     return value
 
 
@@ -165,7 +165,7 @@ def _optional_count(fields: Fields, name: str) -> int | None:
 
 
 def encode_release(release: Release) -> bytes:
-    """The bytes of a release document."""
+    """Encode a release document."""
     origin, deployed = release.origin, release.deployed
     return encode(
         _RELEASE,
@@ -191,7 +191,7 @@ def encode_release(release: Release) -> bytes:
 
 
 def decode_release(body: bytes, *, key: str, where: str) -> Release:
-    """What `encode_release` wrote under `key`, with its `ref`.
+    """Decode the release document under `key`, with its `ref`.
 
     Raises:
         FormatTooNew, StoreDamaged: see `decode`, and `check_release`.
@@ -247,7 +247,7 @@ def _decode_entry(name: str, fields: Fields) -> FileEntry:
     try:
         check_file_name(name)
     except ApmS3Error as exc:
-        raise StoreDamaged(f"'{fields.where}' names a file that cannot be: {name[:80]!r}") from exc
+        raise StoreDamaged(f"'{fields.where}' has an invalid file name: {name[:80]!r}") from exc
     encoding: Any = fields.take("encoding", str)
     entry = FileEntry(fields.take("size", int), fields.take("sha256", str), fields.take("blob", str), encoding)
     check_entry(entry, name, fields.where)

@@ -1,7 +1,7 @@
-"""What a write id has done already, where its caller made it: a write that is repeated is not made twice.
+"""Finds earlier calls with the same caller-provided write id, so that a repeated write is not made twice.
 
-A write id names one write. Its release documents lie under keys that hold it, so a call that was made before has left
-them there, whether it was committed, is still at work or was cut short.
+A write id belongs to one write. The keys of its release documents contain the id, so an earlier call has left them,
+whether it was committed, is still running or was interrupted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from apm_s3.errors import ConfigNotFound, InvalidOption, RevisionConflict
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A release document of a write: which tool, where, and when it was stored (Unix seconds)."""
+    """A release document of a write: its tool, its key, and when it was stored (Unix seconds)."""
 
     tool: str
     revision: int
@@ -34,17 +34,17 @@ class Trace:
 
 
 class Overtaken(Exception):
-    """Another call with the same write id may have been committed since it was looked for."""
+    """Another call with the same write id may have been committed since the look-up."""
 
 
 @dataclass(frozen=True, slots=True)
 class EarlierWrite:
-    """What was found of a write id.
+    """What was found about a write id.
 
     Attributes:
-        releases: what it has committed.
-        began_at: when it began, Unix seconds: its first document was stored then, or none was there yet.
-        sequence: of the reference document that was looked at; -1 where there was none.
+        releases: the releases that it committed.
+        began_at: when it began, in Unix seconds: when its first document was stored, or the time of the look-up.
+        sequence: the sequence of the reference document that was read; -1 if there was none.
     """
 
     write_id: str
@@ -53,37 +53,37 @@ class EarlierWrite:
     sequence: int = -1
 
     def check_open(self, begun: Snapshot) -> None:
-        """Refuse to build on `begun` where another call with this write id may have committed it meanwhile.
+        """Refuse to build on `begun` if another call with this write id may have committed meanwhile.
 
         Raises:
-            Overtaken: it has, or so many others have that nothing tells.
+            Overtaken: it has, or there were too many other commits to tell.
         """
         if self.write_id in begun.current.writers or begun.current.sequence - self.sequence > RING:
-            raise Overtaken(f"the write id {self.write_id!r} has to be looked up again")
+            raise Overtaken(f"the write id {self.write_id!r} must be looked up again")
 
     def check(self, environment: str, tools: Collection[str] | None, same: Callable[[Release], bool]) -> None:
-        """Refuse what is not the same write as the one that was committed.
+        """Refuse a write that differs from the committed one with this id.
 
         Raises:
-            InvalidOption: other tools, or other content.
+            InvalidOption: the tools or the content differ.
         """
         others = tools is not None and {release.tool for release in self.releases} != set(tools)
         if others or not all(map(same, self.releases)):
             raise used(self.write_id, environment)
 
     def since(self, begun: Snapshot) -> Snapshot:
-        """`begun`, as read when the write began: it has to be committed within its window, or not at all.
+        """Return `begun` as of the start of the write, which must be committed within its window.
 
         Raises:
-            InvalidOption: that is over.
+            InvalidOption: the window has passed.
         """
         if self.began_at is None or self.began_at >= begun.server_time:
             return begun
         age = begun.server_time - self.began_at
         if age > WINDOW - SKEW:
             raise InvalidOption(
-                f"the write {self.write_id!r} was begun {age / 60:.0f} minutes ago and never committed",
-                hint="it cannot be any more: make the call again with a new write id",
+                f"the write {self.write_id!r} was started {age / 60:.0f} minutes ago and never committed",
+                hint="it cannot be committed any more: repeat the call with a new write id",
             )
         return replace(begun, server_time=self.began_at, asked_at=begun.asked_at - age)
 
@@ -96,16 +96,16 @@ class Earlier:
         self._reader = reader
 
     async def find(self, environment: str, write_id: str) -> EarlierWrite:
-        """What `write_id` has done: one listing for each tool.
+        """Find out what `write_id` has done, with one listing per tool.
 
         Raises:
             RevisionConflict: it lost against another write.
-            InvalidOption: it was used for something else, or too long ago to tell.
+            InvalidOption: it was used for a different write, or too long ago.
         """
         try:
             return await self._find(environment, write_id)
         except Overtaken:
-            # Another call has stored and committed them between the listing and the reading.
+            # Another call has stored and committed them between the listing and the read.
             try:
                 return await self._find(environment, write_id)
             except Overtaken as exc:
@@ -134,7 +134,7 @@ class Earlier:
             if committed.ref.key != trace.key:
                 raise RevisionConflict(
                     f"{trace.tool} in '{snapshot.environment}' is at revision {state.release.revision} now: "
-                    f"the write {write_id!r} has lost against another one",
+                    f"the write {write_id!r} has lost to another one",
                     expected_revision=trace.revision - 1,
                     current_revision=state.release.revision,
                     tool=trace.tool,
@@ -150,7 +150,7 @@ class Earlier:
 
 
 async def find_traces(objects: ObjectStore, environment: str, write_id: str) -> list[Trace]:
-    """The release documents that a write has stored, whether it was committed or not."""
+    """Find the release documents that a write has stored, committed or not."""
 
     async def find(tool: str) -> list[Trace]:
         found = []
@@ -165,10 +165,10 @@ async def find_traces(objects: ObjectStore, environment: str, write_id: str) -> 
 
 
 def taken_up(there: Release, wanted: Release) -> Release:
-    """The document that another call with the same write id has stored, if it is what this one would have stored.
+    """Return the document stored by another call with the same write id, if it equals the one of this call.
 
     Raises:
-        InvalidOption: it is another one.
+        InvalidOption: it differs.
     """
     if _content(there) != _content(wanted):
         raise used(wanted.write_id, wanted.environment)

@@ -1,7 +1,7 @@
-"""Whether a document is about what it was asked for: environment, tool, revision and parent. Pure.
+"""Checks that a document matches its location: environment, tool, revision and parent. Pure.
 
-Where a document lies says what it has to be about. Taken at its word, the reference document of one environment could
-serve the releases of another, or a chain of parents could lead round in a circle.
+Without these checks, the reference document of one environment could refer to the releases of another, or a chain of
+parents could be a cycle.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 def check_current(current: Current, *, environment: str, where: str) -> None:
-    """Refuse a reference document that is not about `environment`, or that contradicts itself.
+    """Refuse a reference document that does not belong to `environment`, or that contradicts itself.
 
     Args:
         where: bucket and key, for errors.
 
     Raises:
-        StoreDamaged: it names tools, releases or write ids that cannot be its own, or revisions in a wrong order.
+        StoreDamaged: it names tools, releases or write ids that cannot belong to it, or revisions in a wrong order.
     """
     for write_id in current.writers:
         if not keys.is_write_id(write_id, environment):
-            raise StoreDamaged(f"'{where}' was written by {write_id[:90]!r}, which is no write of '{environment}'")
+            raise StoreDamaged(f"'{where}' was written by {write_id[:90]!r}, which is not a write of '{environment}'")
     for tool, state in current.tools.items():
         if tool not in MAIN_FILES:
             raise StoreDamaged(f"'{where}' names an unknown tool: {tool[:80]!r}")
@@ -61,15 +61,15 @@ def _check_damage(state: ToolState, environment: str, tool: str, where: str) -> 
         if damage.older is not None:
             _check_ref(damage.older, environment, tool, where)
             if damage.older.revision >= damage.first:
-                raise StoreDamaged(f"'{where}' goes on from damage of {tool} at what is not older")
+                raise StoreDamaged(f"'{where}' continues after damage of {tool} at a revision that is not older")
 
 
 def check_release(release: Release, *, key: str, where: str) -> None:
-    """Refuse a release document that is not what its key says, or that describes impossible files.
+    """Refuse a release document that does not match its key, or that describes impossible files.
 
     Raises:
-        StoreDamaged: another environment, tool, revision or write id than the key has; a parent that is not older, or
-            of another tool; more or larger files than a bundle can have.
+        StoreDamaged: its environment, tool, revision or write id is not that of the key; its parent is not older, or of
+            another tool; or its files are more or larger than a bundle can have.
     """
     if release.tool not in MAIN_FILES:
         raise StoreDamaged(f"'{where}' is of an unknown tool: {release.tool[:80]!r}")
@@ -87,10 +87,10 @@ def check_release(release: Release, *, key: str, where: str) -> None:
 
 
 def check_entry(entry: FileEntry, name: str, where: str) -> None:
-    """Refuse the description of a file that cannot be.
+    """Refuse an invalid description of a file.
 
     Raises:
-        StoreDamaged: see above.
+        StoreDamaged: the name, size, hash or blob is not valid.
     """
     if (
         not 0 <= entry.size <= MAX_FILE
@@ -99,10 +99,10 @@ def check_entry(entry: FileEntry, name: str, where: str) -> None:
         or not entry.blob.startswith(entry.sha256)
         or entry.encoding not in ("identity", "gzip")
     ):
-        raise StoreDamaged(f"'{where}' describes the file '{name}' in a way that cannot be")
+        raise StoreDamaged(f"'{where}' has an invalid description of the file '{name}'")
 
 
 def _check_ref(ref: ReleaseRef, environment: str, tool: str, where: str) -> None:
     found = keys.parse_release_key(ref.key)
     if found is None or found[:3] != (environment, tool, ref.revision) or not _SHA256.fullmatch(ref.sha256):
-        raise StoreDamaged(f"'{where}' leads to '{ref.key[:200]}' for revision {ref.revision} of {tool}")
+        raise StoreDamaged(f"'{where}' refers to '{ref.key[:200]}' for revision {ref.revision} of {tool}")

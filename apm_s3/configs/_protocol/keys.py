@@ -1,4 +1,4 @@
-"""Where everything of a configuration store lies in its bucket. Pure.
+"""The keys of a configuration store in its bucket. Pure.
 
     configs/{environment}/current.json                                     the only mutable object
     configs/{environment}/{tool}/releases/{revision:08d}-{write id}.json   immutable
@@ -7,8 +7,8 @@
     live/{environment}/{tool}/{name}                                       copies for plain S3 clients
     backups/{environment}/{UTC time}-{write id}/                           self-contained
 
-All keys here are relative to the store's own prefix in the bucket, as they stand in its documents.
-A write id names its environment, so that it alone is enough to find out how that write ended.
+All keys here are relative to the store's prefix in the bucket, as in its documents. A write id contains its
+environment, so that the id alone is enough to find the outcome of the write.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from apm_s3.errors import InvalidKey, InvalidOption
 MAX_REVISION = 99_999_999
 
 MAX_SEQUENCE = 2**53
-"""Writes of one environment: the largest number that every JSON reader keeps exact."""
+"""Maximum number of writes of an environment: the largest integer that every JSON reader represents exactly."""
 
 MAX_PREFIX = 256
-"""Bytes: with the longest names behind it, every key stays below S3's 1024."""
+"""Maximum bytes of a prefix: with the longest names, every key stays below S3's 1024 bytes."""
 
 _WRITE_ID = re.compile(r"([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\.([0-9a-f]{20})", re.ASCII)
 _BLOB = re.compile(r"([0-9a-f]{64})-([a-z0-9.-]{1,90})", re.ASCII)
@@ -35,35 +35,36 @@ _LOG_PART = re.compile(r"(\d{16})-([a-z0-9.-]{1,90})\.json", re.ASCII)
 
 
 def new_write_id(environment: str) -> str:
-    """An id that no other write has: the environment and 80 random bits."""
+    """Return a unique write id: the environment and 80 random bits."""
     return f"{environment}.{secrets.token_hex(10)}"
 
 
 def environment_of(write_id: str) -> str:
-    """The environment that a write id belongs to.
+    """Return the environment of a write id.
 
     Raises:
-        InvalidOption: it is no write id.
+        InvalidOption: it is not a valid write id.
     """
     match = _WRITE_ID.fullmatch(write_id)
     if match is None:
         raise InvalidOption(
-            f"{write_id[:120]!r} is no write id", hint="take it from CommitUnknown.write_id or Release.write_id"
+            f"{write_id[:120]!r} is not a valid write id",
+            hint="take it from CommitUnknown.write_id or Release.write_id",
         )
     return match[1]
 
 
 def is_write_id(text: str, environment: str) -> bool:
-    """Whether `text` is the id of a write in `environment`."""
+    """Return whether `text` is the id of a write in `environment`."""
     match = _WRITE_ID.fullmatch(text)
     return match is not None and match[1] == environment
 
 
 def check_prefix(prefix: str) -> str:
-    """`prefix`, if a store can live under it: empty, or a relative path that ends with '/'.
+    """Return `prefix` if it is valid for a store: empty, or a relative path that ends with '/'.
 
     Raises:
-        InvalidKey: it cannot.
+        InvalidKey: it is not valid.
     """
     if prefix:
         if not prefix.endswith("/"):
@@ -71,91 +72,93 @@ def check_prefix(prefix: str) -> str:
         try:
             check_file_name(prefix[:-1])
         except InvalidKey as exc:
-            raise InvalidKey(f"{prefix[:80]!r} is no prefix: {exc.problem}", hint="use one such as 'team-a/'") from exc
+            raise InvalidKey(
+                f"{prefix[:80]!r} is not a valid prefix: {exc.problem}", hint="use one such as 'team-a/'"
+            ) from exc
         if len(prefix.encode()) > MAX_PREFIX:
             raise InvalidKey(f"the prefix has more than {MAX_PREFIX} bytes", hint="shorten it")
     return prefix
 
 
 def environment_prefix(environment: str) -> str:
-    """Everything that makes up an environment's releases."""
+    """Return the folder of an environment's releases."""
     return f"configs/{check_environment(environment)}/"
 
 
 def current(environment: str) -> str:
-    """The reference document of an environment."""
+    """Return the key of an environment's reference document."""
     return f"{environment_prefix(environment)}current.json"
 
 
 def releases(environment: str, tool: str) -> str:
-    """The folder of a tool's release documents."""
+    """Return the folder of a tool's release documents."""
     return f"{environment_prefix(environment)}{tool}/releases/"
 
 
 def release(environment: str, tool: str, revision: int, write_id: str) -> str:
-    """A release document."""
+    """Return the key of a release document."""
     return f"{releases(environment, tool)}{revision:08d}-{write_id}.json"
 
 
 def blobs(environment: str, tool: str) -> str:
-    """The folder of a tool's blobs."""
+    """Return the folder of a tool's blobs."""
     return f"{environment_prefix(environment)}{tool}/blobs/"
 
 
 def blob_name(sha256: str, write_id: str) -> str:
-    """The name of a blob in its folder."""
+    """Return the name of a blob in its folder."""
     return f"{sha256}-{write_id}"
 
 
 def log_parts(environment: str) -> str:
-    """The folder of the stored parts of an environment's log."""
+    """Return the folder of the stored parts of an environment's log."""
     return f"{environment_prefix(environment)}log/"
 
 
 def log_part(environment: str, last: int, write_id: str) -> str:
-    """A stored part of the log, up to the entry with the sequence `last`."""
+    """Return the key of a stored part of the log, up to the entry with the sequence `last`."""
     return f"{log_parts(environment)}{last:016d}-{write_id}.json"
 
 
 def parse_log_part(key: str) -> tuple[int, str] | None:
-    """The last sequence and the write id from the key of a stored part of a log; None where it is none."""
+    """Parse the last sequence and the write id from the key of a stored part of a log, or return None."""
     match = _LOG_PART.fullmatch(key.rpartition("/")[2]) if key.count("/") == 3 else None
     return (int(match[1]), match[2]) if match else None
 
 
 def probes(environment: str) -> str:
-    """What the keys begin with on which the endpoint is tried out."""
+    """Return the prefix of the keys for probing the endpoint."""
     return f"{environment_prefix(environment)}probe-"
 
 
 def live(environment: str, tool: str, name: str = "") -> str:
-    """The copy of a file for plain S3 clients; without a name, their folder."""
+    """Return the key of a live copy; without a name, their folder."""
     return f"live/{check_environment(environment)}/{tool}/{name}"
 
 
 def backups(environment: str) -> str:
-    """The folder of an environment's backups."""
+    """Return the folder of an environment's backups."""
     return f"backups/{check_environment(environment)}/"
 
 
 def is_blob_name(name: str) -> bool:
-    """Whether a blob can have this name."""
+    """Return whether a blob can have this name."""
     return _BLOB.fullmatch(name) is not None
 
 
 def writer_of(blob: str) -> str:
-    """The id of the write that stored a blob of this name."""
+    """Return the id of the write that stored a blob of this name."""
     return blob[65:]
 
 
 def parse_release(key: str) -> tuple[int, str] | None:
-    """Revision and write id from the key of a release document; None where it is none."""
+    """Parse revision and write id from the key of a release document, or return None."""
     match = _RELEASE.fullmatch(key.rpartition("/")[2])
     return (int(match[1]), match[2]) if match else None
 
 
 def parse_release_key(key: str) -> tuple[str, str, int, str] | None:
-    """Environment, tool, revision and write id from the whole key of a release document; None where it is none."""
+    """Parse environment, tool, revision and write id from the whole key of a release document, or return None."""
     parts = key.split("/")
     if len(parts) != 5 or parts[0] != "configs" or parts[3] != "releases":
         return None
@@ -164,7 +167,7 @@ def parse_release_key(key: str) -> tuple[str, str, int, str] | None:
 
 
 def is_own(key: str) -> bool:
-    """Whether a key below an environment's prefix has the form of a release document, a blob or a part of the log."""
+    """Return whether a key under an environment's prefix is that of a release document, blob or part of the log."""
     parts = key.split("/")
     if len(parts) == 4 and parts[2] == "log":
         return parse_log_part(key) is not None

@@ -1,6 +1,6 @@
 """`live/`: copies of the current files for plain S3 clients.
 
-Right in the end for each file, never atomic, never ahead of what was committed.
+Each file is eventually correct. Updates are not atomic, but never ahead of the commit.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from apm_s3.errors import ApmS3Error, ObjectNotFound, StoreDamaged
 from apm_s3.models import FileInfo
 
 MAX_KNOWN = 20_000
-"""Copies whose marks are remembered, some 5 MB."""
+"""Maximum number of copies whose marks are cached, about 5 MB."""
 
 MARK = "apm-s3-sha256"
-"""Metadata of each copy: the SHA-256 of its content. What does not carry it is not ours, and left alone."""
+"""Metadata of each copy: the SHA-256 of its content. Objects without it are not ours and are not touched."""
 
 log = logging.getLogger(__name__)
 
 
 class Live:
-    """Keeps the copies of one store up to date."""
+    """Keeps the live copies of one store up to date."""
 
     def __init__(self, objects: ObjectStore, reader: Reader) -> None:
         self._objects = objects
         self._reader = reader
         self._known: dict[str, tuple[str | None, str | None]] = {}
-        """By key: the ETag and the mark of a copy that was written or looked at."""
+        """The ETag and mark of copies that were written or read, by key."""
 
     async def try_refresh(
         self, release: Release, contents: Mapping[str, bytes], changed: AbstractSet[str] = frozenset()
     ) -> bool:
-        """Bring the copies up to `release`, which was just committed; whether that has to be done later."""
+        """Update the copies to `release`, which was just committed, and return whether this has to be done later."""
         try:
             await self.refresh(release, contents, changed)
         except ApmS3Error as error:
@@ -55,20 +55,20 @@ class Live:
     async def refresh(
         self, release: Release, contents: Mapping[str, bytes], changed: AbstractSet[str] = frozenset()
     ) -> None:
-        """Bring the copies up to `release`, or to what replaces it meanwhile.
+        """Update the copies to `release`, or to a newer release.
 
         Args:
-            release: it was committed.
-            contents: what is known of its files' contents.
-            changed: the files in which it differs from the release before it. They are written while the listing is
-                under way; all others are held against the listing.
+            release: the committed release.
+            contents: known contents of its files.
+            changed: the files that differ from the previous release. They are written during the listing; all others
+                are compared with the listing.
         """
         while True:
             gone: Gone | None = None
             try:
                 await self._write(release, contents, changed)
             except Gone as missing:
-                # A newer release has let a collector take this one's blobs; that one is refreshed instead.
+                # A collector has deleted this release's blobs after a newer release, which is refreshed instead.
                 gone = missing
             newer = await self._newer(release)
             if newer is None and gone is not None:
@@ -95,43 +95,43 @@ class Live:
             self._copy(folder, release, name, contents) for name in sorted(early)
         ]
         present, *_ = await run_all([self._present(folder), *copies], limit=PARALLEL)
-        # Of what is written meanwhile, the listing may show the old copy or the new one.
+        # For copies written meanwhile, the listing may show the old or the new one.
         listed = {name: info for name, info in (present or {}).items() if name not in new}
         hashes = await self._hashes(folder, listed, wanted)
         wrong = [name for name, entry in wanted.items() if name not in early and hashes.get(name) != entry.sha256]
         await run_all((self._copy(folder, release, name, contents) for name in wrong if name != main), limit=PARALLEL)
-        # Last: whoever sees the new main file finds the files that it names.
+        # Written last, so that clients that see the new main file find the files that it names.
         if main in wrong:
             await self._copy(folder, release, main, contents)
         gone = [name for name, sha256 in hashes.items() if sha256 is not None and name not in wanted]
         for key, reason in (await delete_what_can_be(self._objects, [folder + name for name in gone])).items():
-            log.warning("the live copy '%s' of a file that is gone cannot be deleted: %s", key, reason)
+            log.warning("the live copy '%s' of a removed file cannot be deleted: %s", key, reason)
 
     def _only_main_is_new(
         self, folder: str, main: str, wanted: Mapping[str, FileEntry], changed: AbstractSet[str]
     ) -> bool:
-        """Whether the main file is all that changes, and the copies of the others were right when last seen."""
+        """Return whether only the main file changes, and the other copies were correct when last seen."""
         if changed != {main}:
             return False
         marks = {name: self._known.get(folder + name, (None, None))[1] for name in wanted}
         return all(marks[name] == entry.sha256 for name, entry in wanted.items() if name != main)
 
     async def _present(self, folder: str) -> dict[str, FileInfo]:
-        """The copies that there are, by name."""
+        """Return the existing copies, by name."""
         async with aclosing(self._objects.list(folder)) as listing:
             return {info.key.removeprefix(folder): info async for info in listing}
 
     async def _hashes(
         self, folder: str, present: Mapping[str, FileInfo], wanted: Mapping[str, FileEntry]
     ) -> dict[str, str | None]:
-        """The SHA-256 that each copy carries; None for what is not ours. Copies of another size are not looked at."""
+        """Return the SHA-256 mark of each copy; None for other objects. Copies of another size are skipped."""
         asked = [name for name, info in present.items() if _may_be(info, wanted.get(name))]
         marks = await run_all((self._mark(folder + name, present[name]) for name in asked), limit=PARALLEL)
         return dict(zip(asked, marks, strict=True))
 
     async def _mark(self, key: str, listed: FileInfo) -> str | None:
         etag, mark = self._known.get(key, (None, None))
-        # Whatever else is written in its place has another ETag.
+        # A different object in its place has another ETag.
         if etag is not None and etag == listed.etag:
             return mark
         try:
@@ -161,7 +161,7 @@ def _may_be(info: FileInfo, entry: FileEntry | None) -> bool:
 
 
 def content_type(name: str) -> str:
-    """The content type of a configuration file by its name."""
+    """Return the content type of a configuration file by its name."""
     if name.endswith((".yml", ".yaml")):
         return "application/yaml"
     return mimetypes.guess_type(name)[0] or "text/plain; charset=utf-8"

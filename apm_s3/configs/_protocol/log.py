@@ -1,13 +1,13 @@
-"""The log of an environment: what each commit adds to it, and where its older part lies. Pure.
+"""The log of an environment: the entry of each commit, and the stored older parts. Pure.
 
-The reference document holds the newest entries, at least the last `RING` of them. The older ones lie in objects of
-their own, each of which leads to the one before it. The rules:
+The reference document has at least the newest `RING` entries. Older entries are in separate objects, each of which
+refers to the previous one. The rules:
 
-- Every write of the reference document adds exactly one entry, so that neither can be there without the other.
-- An entry leaves the reference document only in a write that names an object which holds it, and which was there
-  before. A writer stores that object together with its blobs; one that stores nothing else leaves the entries there
-  until `MUST_STORE` have gathered.
-- An entry carries the hash of the entry before it, as that is stored.
+- Every write of the reference document adds exactly one entry, so that neither can exist without the other.
+- An entry is removed from the reference document only in a write that names an object containing it, which was stored
+  before. A writer stores that object together with its blobs; a writer without blobs leaves the entries until there
+  are `MUST_STORE` of them.
+- An entry has the hash of the previous entry as stored.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from apm_s3.configs._settings import changed_settings
 from apm_s3.errors import StoreDamaged
 
 RING = 64
-"""Entries, and with them write ids, that current.json remembers at least, once there were so many."""
+"""Minimum number of entries, and so of write ids, in current.json, if there were that many."""
 
 MAY_STORE = 32
-"""Entries that stand nowhere else, from which on a writer that puts objects anyway stores them, too."""
+"""Number of unstored entries from which a writer that puts objects anyway stores them as well."""
 
 MUST_STORE = 96
-"""Entries that stand nowhere else, from which on every writer has to store them before it adds one."""
+"""Number of unstored entries from which every writer must store them before it adds one."""
 
 MAX_ENTRIES = 256
-"""Entries that a reader accepts in current.json."""
+"""Maximum number of entries that a reader accepts in current.json."""
 
 SUBJECT = 120
-"""Characters of a release's message that an entry keeps."""
+"""Maximum length of a release's message in an entry."""
 
 _KIND = "apm-s3/log"
 
@@ -58,16 +58,16 @@ class LogPart:
 
 
 def stamp(before: Current, after: Current, *, write_id: str, home: str, note: Note, at: float) -> Current:
-    """`after`, a change of `before`, as the write `write_id` leaves it: with its entry and the next sequence.
+    """Complete `after`, a change of `before` by `write_id`, with its entry and the next sequence.
 
     Args:
         at: the server's clock, Unix seconds.
 
     Raises:
-        StoreDamaged: its sequence number cannot grow any more; no store gets there by itself.
+        StoreDamaged: its sequence number has reached the maximum, which never happens in normal use.
     """
     if after.sequence >= keys.MAX_SEQUENCE:
-        raise StoreDamaged(f"the reference document has sequence {after.sequence}, the last one that there can be")
+        raise StoreDamaged(f"the reference document has sequence {after.sequence}, the highest possible one")
     sequence = after.sequence + 1
     last = after.log.entries[-1] if after.log.entries else None
     entry: dict[str, Any] = {
@@ -85,7 +85,7 @@ def stamp(before: Current, after: Current, *, write_id: str, home: str, note: No
 
 
 def with_part(current: Current, part: LogPart | None) -> Current:
-    """`current`, whose older entries `part` holds. Unchanged where it does not follow what is stored already."""
+    """Remove the entries in `part` from `current`; unchanged if `part` does not follow the stored parts."""
     log = current.log
     if part is None or part.before != log.stored:
         return current
@@ -103,12 +103,12 @@ def _trimmed(entries: tuple[RawEntry, ...], stored_up_to: int) -> tuple[RawEntry
 
 
 def ring_overrun(base: Current, fresh: Current) -> bool:
-    """Whether a write that was based on `base` may have dropped out of the writers that `fresh` remembers."""
+    """Return whether a write based on `base` may no longer be among the writers listed in `fresh`."""
     return fresh.sequence - base.sequence > RING
 
 
 def note_of(releases: Sequence[Release]) -> Note:
-    """What a commit of `releases` says of itself."""
+    """Return the note for a commit of `releases`."""
     first = releases[0]
     origin = first.origin
     messages = {release.message for release in releases}
@@ -126,7 +126,7 @@ def note_of(releases: Sequence[Release]) -> Note:
 
 
 def subject(message: str) -> str:
-    """The first line of a message, or what fits of it."""
+    """Return the first line of a message, shortened if necessary."""
     line = message.strip().partition("\n")[0].rstrip()
     return line if len(line) <= SUBJECT else f"{line[: SUBJECT - 1]}…"
 
@@ -172,7 +172,7 @@ def _good(state: ToolState | None) -> int:
 
 
 def encode_log(log: Log) -> dict[str, Any]:
-    """The log as current.json has it."""
+    """Encode the log for current.json."""
     return {
         "oldest": log.oldest,
         "stored": _encode_ref(log.stored),
@@ -182,10 +182,10 @@ def encode_log(log: Log) -> dict[str, Any]:
 
 
 def decode_log(fields: Fields, sequence: int, environment: str) -> Log:
-    """What `encode_log` wrote into a document of `sequence`. Of the entries, only their numbers and ids are looked at.
+    """Decode the log of a document with `sequence`. Of the entries, only numbers and ids are checked.
 
     Raises:
-        StoreDamaged: it is something else.
+        StoreDamaged: it is not valid.
     """
     log = Log(
         oldest=fields.take("oldest", int),
@@ -206,7 +206,7 @@ def _decode_entries(fields: Fields) -> tuple[RawEntry, ...]:
     for entry in entries:
         number = entry.get("seq") if type(entry) is dict else None
         if type(number) is not int or number <= last or type(entry.get("id")) is not str:
-            raise StoreDamaged(f"'{fields.where}' has a log with an entry that cannot be, after number {last}")
+            raise StoreDamaged(f"'{fields.where}' has an invalid entry in its log, after number {last}")
         last = number
     return tuple(entries)
 
@@ -224,20 +224,20 @@ def _decode_ref(fields: Fields | None, environment: str) -> LogRef | None:
     parsed = keys.parse_log_part(key)
     own = key.startswith(keys.log_parts(environment)) and parsed is not None and parsed[0] == last
     if not own or not 0 <= first <= last:
-        raise StoreDamaged(f"'{fields.where}' leads to '{key[:200]}' for entries {first} to {last} of the log")
+        raise StoreDamaged(f"'{fields.where}' refers to '{key[:200]}' for entries {first} to {last} of the log")
     return LogRef(first, last, key, fields.take("sha256", str), fields.rest())
 
 
 def encode_part(environment: str, before: LogRef | None, entries: Iterable[RawEntry]) -> bytes:
-    """The bytes of a stored part."""
+    """Encode a stored part."""
     return encode(_KIND, {"environment": environment, "before": _encode_ref(before), "entries": list(entries)})
 
 
 def decode_part(body: bytes, *, key: str, environment: str, where: str) -> LogPart:
-    """What `encode_part` wrote under `key`, with its `ref`.
+    """Decode the stored part under `key`, with its `ref`.
 
     Raises:
-        FormatTooNew, StoreDamaged: see `decode`; or it is not what its key says.
+        FormatTooNew, StoreDamaged: see `decode`; or it does not match its key.
     """
     fields = decode(_KIND, body, where=where)
     before = _decode_ref(fields.take_optional_fields("before"), environment)
@@ -245,7 +245,7 @@ def decode_part(body: bytes, *, key: str, environment: str, where: str) -> LogPa
     parsed = keys.parse_log_part(key)
     last = entries[-1]["seq"] if entries else -1
     if fields.take("environment", str) != environment or parsed is None or parsed[0] != last:
-        raise StoreDamaged(f"'{where}' is not the part of the log that its key says")
+        raise StoreDamaged(f"'{where}' does not match its key")
     if before is not None and before.last >= entries[0]["seq"]:
         raise StoreDamaged(f"'{where}' does not follow the part of the log before it")
     return LogPart(LogRef(entries[0]["seq"], last, key, hashlib.sha256(body).hexdigest()), before, entries)
@@ -256,17 +256,17 @@ def decode_part(body: bytes, *, key: str, environment: str, where: str) -> LogPa
 
 
 def read_entry(raw: RawEntry, where: str) -> LogEntry:
-    """An entry as its readers want it.
+    """Convert a stored entry to a `LogEntry`.
 
     Raises:
-        StoreDamaged: it has not the shape of an entry.
+        StoreDamaged: it is not a valid entry.
     """
     fields = Fields(raw, where)
     return LogEntry(
         sequence=fields.take("seq", int),
         write_id=fields.take("id", str),
         at=fields.take_time("at"),
-        # A later version may know other actions.
+        # A newer version may have other actions.
         action=cast("Any", fields.take("action", str)),
         author=fields.take_optional("author", str),
         message=fields.take_optional("message", str) or "",
@@ -290,7 +290,7 @@ def _moves(fields: Fields, name: str) -> Mapping[str, tuple[int, int]]:
     found = {}
     for tool, move in moves.items():
         if not (isinstance(move, list) and len(move) == 2 and all(type(number) is int for number in move)):
-            raise StoreDamaged(f"'{fields.where}' has an entry of the log with an improper '{name}'")
+            raise StoreDamaged(f"'{fields.where}' has a log entry with an invalid '{name}'")
         found[tool] = (move[0], move[1])
     return found
 
@@ -298,16 +298,16 @@ def _moves(fields: Fields, name: str) -> Mapping[str, tuple[int, int]]:
 def _revisions(fields: Fields) -> Mapping[str, int]:
     of = fields.take_optional("of", dict) or {}
     if not all(type(revision) is int for revision in of.values()):
-        raise StoreDamaged(f"'{fields.where}' has an entry of the log with an improper 'of'")
+        raise StoreDamaged(f"'{fields.where}' has a log entry with an invalid 'of'")
     return of
 
 
 def chain_breaks(entries: Sequence[RawEntry]) -> list[str]:
-    """Where consecutive entries do not fit together, one line each. A repair may leave numbers out."""
+    """Return inconsistencies between consecutive entries, one line each. A repair may skip numbers."""
     broken = []
     for older, newer in pairwise(entries):
         if newer.get("prev") != entry_hash(older):
-            broken.append(f"entry {newer['seq']} does not carry the hash of entry {older['seq']}: one was changed")
+            broken.append(f"entry {newer['seq']} does not have the hash of entry {older['seq']}: one was changed")
         elif newer["seq"] != older["seq"] + 1 and newer.get("action") != "repair":
             broken.append(f"entry {newer['seq']} follows entry {older['seq']}: some are missing")
     return broken

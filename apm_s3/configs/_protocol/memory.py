@@ -1,7 +1,7 @@
-"""What is remembered of a store: release documents and contents, which never change, and reference documents.
+"""The cached data of a store: release documents and contents, which never change, and reference documents.
 
-A remembered reference document is given only to reads that accept its age; everybody else has it confirmed by its
-ETag first. Nothing remembered decides that something is gone.
+A cached reference document is used only for reads that accept its age; otherwise it is first confirmed by its ETag. The
+cache never decides that something is gone.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.errors import ObjectNotFound
 
 _KEPT = 24 * 3600.0
-"""Seconds that a reference document is kept to be confirmed by its ETag."""
+"""Seconds for which a reference document is kept, to be confirmed by its ETag."""
 
 _FOR_EVER = float("inf")
 _DOCUMENT_FACTOR = 6
-"""Times its bytes that a decoded document takes in CPython, about."""
+"""Approximate size of a decoded document in CPython, as a multiple of its bytes."""
 
 _FILE_BYTES = 400
-"""About what an entry of a release's files takes in CPython."""
+"""Approximate size in CPython of an entry of a release's files."""
 
 
 class Known:
-    """A remembered reference document, and the files that were read by it: by tool and name, the entry of the content.
+    """A cached reference document, and the cache entries of files that were read through it, by tool and name.
 
     Attributes:
         size: bytes of the document.
@@ -47,12 +47,12 @@ class Known:
 
 
 class Memory:
-    """What is remembered of the store under `prefix` of `bucket`.
+    """The cached data of the store under `prefix` of `bucket`.
 
     Args:
-        staleness: seconds; how old a reference document may be for reads that accept an age.
-        stale_if_error: how much older while S3 cannot be reached.
-        shared: the second level for what never changes.
+        staleness: maximum age in seconds of a reference document for reads that accept one.
+        stale_if_error: additional seconds while S3 cannot be reached.
+        shared: the second level for immutable data.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Memory:
         self._contents: Policy[Content] = Policy(cost=lambda content: len(content.raw), ttl=_FOR_EVER)
 
     def group(self, key: str) -> tuple[str, str, str]:
-        """What is forgotten when the object is written."""
+        """Return the cache group of an object, which a write invalidates."""
         return "object", self._bucket, self._prefix + key
 
     # Reference documents ----------------------------------------------------------------------------------------------
@@ -90,10 +90,10 @@ class Memory:
     async def current(
         self, environment: str, load: Callable[[Known | None], Awaitable[Known]], *, recent: bool
     ) -> tuple[Snapshot, Entry | None]:
-        """A reference document, confirmed now; with `recent`, as old as the settings accept.
+        """Return a reference document, confirmed now or, with `recent`, as old as the settings accept.
 
         Raises:
-            ObjectNotFound: there is none.
+            ObjectNotFound: it does not exist.
         """
         key = Key(self.group(keys.current(environment)), "current")
         found: Found[Known] = await self._cache.fetch(key, self._currents, load, refresh=not recent)
@@ -103,31 +103,31 @@ class Memory:
         return snapshot, found.entry
 
     async def shared_body(self, key: str) -> bytes | None:
-        """What the second level has for an object that never changes, to be held against its hash."""
+        """Return the second level's bytes of an immutable object, which must be verified by hash."""
         return None if self._shared is None else await self._shared.get(self._bucket, self._prefix + key)
 
     def share(self, key: str, body: bytes) -> None:
-        """Give an object that never changes, and whose hash was right, to the second level."""
+        """Store a verified immutable object in the second level."""
         if self._shared is not None:
             self._shared.put(self._bucket, self._prefix + key, body)
 
-    # What never changes -----------------------------------------------------------------------------------------------
+    # Immutable data ---------------------------------------------------------------------------------------------------
 
     async def release(self, ref: ReleaseRef, load: Callable[[ReleaseRef], Awaitable[Release]]) -> Release:
-        """The release document that `ref` points to."""
+        """Return the release document at `ref`."""
         key = Key(self.group(ref.key), ("release", ref.sha256))
         found = await self._cache.fetch(key, self._releases, lambda _: load(ref))
         return found.value
 
     def known_release(self, ref: ReleaseRef) -> Release | None:
-        """The release document that `ref` points to, if it is remembered."""
+        """Return the release document at `ref`, if it is cached."""
         entry = self._cache.peek(Key(self.group(ref.key), ("release", ref.sha256)))
         return entry.value if entry is not None and entry.held and isinstance(entry.value, Release) else None
 
     async def content(
         self, key: str, entry: FileEntry, load: Callable[[], Awaitable[bytes]]
     ) -> tuple[bytes, Entry | None]:
-        """The plain content of the blob under `key`."""
+        """Return the plain content of the blob under `key`."""
 
         async def read(_: Content | None) -> Content:
             return Content(await load(), self._grower(asyncio.get_running_loop(), wanted))
@@ -143,7 +143,7 @@ class Memory:
                 self._cache.grow(entry, by)
 
         def told(content: Content, by: int) -> None:
-            # Whoever parses may do it in a thread of its own; after the loop's end, nobody counts any more.
+            # Parsing may happen in another thread, even after the event loop was closed.
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(grow, content, by)
 
@@ -159,7 +159,7 @@ class Memory:
         current: Entry | None,
         content: Entry | None,
     ) -> None:
-        """Remember that `wanted`, a tool and a name, is `file` for as long as `current` is held."""
+        """Cache that `wanted`, a tool and a name, is `file` while `current` is held."""
         if current is None or content is None or not (current.held and content.held):
             return
         known: Known = current.value
@@ -171,9 +171,9 @@ class Memory:
         self._known[snapshot.environment] = current
 
     def file(self, tool: str, environment: str, name: str | None) -> ConfigFile | None:
-        """A file that was read before, if all that it rests on is fresh; None where it has to be read.
+        """Return a file that was read before, if everything it depends on is fresh; None if it must be read.
 
-        This is the hottest path of all: it is what a `download` within `current_staleness` takes.
+        This is the hottest path: that of a `download` within `current_staleness`.
         """
         current = self._known.get(environment)
         if current is None:

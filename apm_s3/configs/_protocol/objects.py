@@ -1,6 +1,6 @@
-"""The narrow object store on which configurations rest, so that all of it can be tested on memory.
+"""The narrow object store interface that configurations use, so that everything can be tested in memory.
 
-What it must give: read-after-write consistency, and PUT that honours If-Match and If-None-Match.
+It must provide read-after-write consistency, and PUT with If-Match and If-None-Match.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class PutOptions(TypedDict, total=False):
     Attributes:
         if_match: replace only the object with this ETag.
         create: never replace (`If-None-Match: *`).
-        hashed: its readers check it against a hash that is stored with it or elsewhere, so that this write need not
-            wait until it is known which checksums the server keeps.
+        hashed: readers verify it by a stored hash, so that this write need not wait until the server's support for
+            checksums is known.
         retain_until: lock it (object lock, GOVERNANCE) until then.
         timeout: seconds for the whole call.
     """
@@ -37,12 +37,12 @@ class PutOptions(TypedDict, total=False):
 
 
 class ReadOptions(TypedDict, total=False):
-    """What is read.
+    """Options of a read.
 
     Attributes:
-        if_none_match: only an object with another ETag.
-        version_id: that version of the object.
-        limit: bytes that it may have.
+        if_none_match: return the object only if it has another ETag.
+        version_id: read this version of the object.
+        limit: maximum size in bytes.
     """
 
     if_none_match: str | None
@@ -53,27 +53,27 @@ class ReadOptions(TypedDict, total=False):
 class ObjectStore(Protocol):
     """One bucket. Every error is one of `apm_s3.errors`; ETags are opaque; times are the server's.
 
-    A call may send a request several times. Its error then tells by `may_have_happened` of all of them.
+    A call may send a request several times. `may_have_happened` of its error then covers all of them.
     """
 
     @property
     def bucket(self) -> str:
-        """The bucket's name."""
+        """Return the bucket's name."""
 
     async def read(self, key: str, **options: Unpack[ReadOptions]) -> tuple[FileInfo, bytes]:
-        """The object, past every cache, with its ETag, metadata and the server's time.
+        """Read the object, bypassing every cache, with its ETag, metadata and the server's time.
 
         Raises:
-            ObjectNotFound: there is no such key.
-            ObjectTooLarge: it has more bytes than `limit`; they were not read.
+            ObjectNotFound: the key does not exist.
+            ObjectTooLarge: it is larger than `limit`; it was not read.
             NotModified: `if_none_match` is still its ETag.
         """
 
     async def head(self, key: str) -> FileInfo:
-        """The object without its body.
+        """Read the object's information, without its body.
 
         Raises:
-            ObjectNotFound: there is no such key.
+            ObjectNotFound: the key does not exist.
         """
 
     async def put(self, key: str, body: bytes, **options: Unpack[PutOptions]) -> FileInfo:
@@ -81,39 +81,39 @@ class ObjectStore(Protocol):
 
         Raises:
             PreconditionFailed: the condition did not hold.
-            ObjectNotFound: `if_match` was given and there is no such key (some servers say PreconditionFailed).
+            ObjectNotFound: `if_match` was given and the key does not exist (some servers return PreconditionFailed).
         """
 
     async def copy(self, source_key: str, key: str) -> FileInfo:
-        """Copy inside the bucket, onto a key that does not exist yet (`If-None-Match: *`)."""
+        """Copy within the bucket, to a key that does not exist yet (`If-None-Match: *`)."""
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """Delete all of `keys`; those that are not there count as deleted.
+        """Delete all `keys`; missing ones count as deleted.
 
         Raises:
-            BatchError: some could not be deleted; the others are.
+            BatchError: some could not be deleted; the others were.
         """
 
     def list(self, prefix: str, *, start_after: str | None = None) -> AsyncGenerator[FileInfo, None]:
-        """All objects under `prefix` in the order of their keys, with `last_modified`, page by page."""
+        """List all objects under `prefix` in key order, with `last_modified`, page by page."""
 
     def list_folders(self, prefix: str) -> AsyncGenerator[str, None]:
-        """The names right under `prefix` that have something below them (a listing by '/')."""
+        """List the folders directly under `prefix` (with the delimiter '/')."""
 
     def versions(self, key: str) -> AsyncGenerator[FileVersion, None]:
-        """The versions of one key, newest first; a single one where the bucket keeps none."""
+        """List the versions of one key, newest first; a single one if the bucket is not versioned."""
 
 
 def server_time(info: FileInfo) -> float:
-    """The server's clock at an answer, Unix seconds; this machine's where the server sent no `Date`."""
+    """Return the server's time at the response, Unix seconds; this machine's if the server sent no `Date`."""
     return time.time() if info.server_time is None else info.server_time
 
 
 async def delete_what_can_be(objects: ObjectStore, keys: Sequence[str]) -> dict[str, str]:
-    """Delete `keys`; those that cannot be deleted, and why: object lock keeps them, or a policy forbids it.
+    """Delete `keys`, and return those that object lock or a policy protects, with the reasons.
 
     Raises:
-        ApmS3Error: the whole request was refused, or something that may pass.
+        ApmS3Error: the whole request was refused, or the error is transient.
     """
     if not keys:
         return {}
@@ -128,7 +128,7 @@ async def delete_what_can_be(objects: ObjectStore, keys: Sequence[str]) -> dict[
 
 
 class Prefixed:
-    """A store's part of a bucket: keys are relative to `prefix` on this side, whole on the other."""
+    """A store's part of a bucket: its keys are relative to `prefix`."""
 
     def __init__(self, objects: ObjectStore, prefix: str) -> None:
         self._objects = objects

@@ -1,4 +1,4 @@
-"""How a write ended that nobody saw end."""
+"""Finds out whether a write succeeded when its response was lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from apm_s3.configs._record import Note
 
 
 class _Moved(Exception):
-    """The document has changed in a way that may decide it."""
+    """The document has changed in a way that may decide the outcome."""
 
 
 async def find_outcome(write_id: str, objects: ObjectStore, reader: Reader, committer: Committer) -> CommitOutcome:
@@ -27,7 +27,7 @@ async def find_outcome(write_id: str, objects: ObjectStore, reader: Reader, comm
     environment = keys.environment_of(write_id)
     archive = Archive(objects, reader)
     while True:
-        # Before the document: what it does not show was not committed when it was read.
+        # Read before the document: releases that the document does not show were not committed by then.
         traces = await find_traces(objects, environment, write_id)
 
         async def read(snapshot: Snapshot, traces: list[Trace] = traces) -> tuple[Snapshot, CommitOutcome | None]:
@@ -43,14 +43,14 @@ async def find_outcome(write_id: str, objects: ObjectStore, reader: Reader, comm
 
 
 async def _rule_out(write_id: str, traces: list[Trace], snapshot: Snapshot, committer: Committer) -> bool:
-    """Move the document on, so that no send of the write can take effect any more; False where it may have."""
+    """Replace the document, so that the write can no longer take effect; return False if it may already have."""
 
     def move(current: Current) -> Current:
         if write_id in current.writers or any(_is_decided(current, trace) for trace in traces):
             raise _Moved
         return current
 
-    note = Note(action="rule_out", message=f"{write_id} can not take effect any more")
+    note = Note(action="rule_out", message=f"{write_id} can no longer take effect")
     try:
         async with committer.call(snapshot.environment) as call:
             await committer.commit(snapshot, move, keys.new_write_id(snapshot.environment), note, call=call)
@@ -62,7 +62,7 @@ async def _rule_out(write_id: str, traces: list[Trace], snapshot: Snapshot, comm
 async def _verdict(
     write_id: str, traces: list[Trace], snapshot: Snapshot, reader: Reader, archive: Archive
 ) -> CommitOutcome | None:
-    """What the document and the chains of parents tell; None where they do not tell yet."""
+    """Return the outcome from the document and the chains of parents; None if it is not known yet."""
     if write_id in snapshot.current.writers:
         return CommitOutcome.WON
     decided = [trace for trace in traces if _is_decided(snapshot.current, trace)]
@@ -82,6 +82,6 @@ async def _verdict(
 
 
 def _is_decided(current: Current, trace: Trace) -> bool:
-    """Whether the revision that the write would have made is there, made by whomever."""
+    """Return whether the revision that the write would have created exists, from any write."""
     state = current.tools.get(trace.tool)
     return state is not None and state.release.revision >= trace.revision

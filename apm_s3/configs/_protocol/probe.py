@@ -1,4 +1,4 @@
-"""Whether an endpoint honours conditional writes, on which every commit rests. Found out once, by trying."""
+"""Probes once whether an endpoint honours conditional writes, which every commit relies on."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _BODY = b"apm-s3 asks whether this server honours conditional writes; this objec
 
 
 class Probe:
-    """Asks once, then remembers. Nothing is left behind by an endpoint that passes.
+    """Probes once and remembers the result. On an endpoint that passes, no objects are left.
 
     Args:
-        afterwards: where it goes on by itself: a write reads what it builds on meanwhile.
+        afterwards: runs the probe in the background, while a write reads what it builds on.
     """
 
     def __init__(self, objects: ObjectStore, afterwards: Afterwards, *, needed: bool) -> None:
@@ -41,9 +41,9 @@ class Probe:
         self._removing: dict[str, asyncio.Task[None]] = {}
 
     def begin(self, environment: str) -> None:
-        """Ask, unless that is known or being asked already; `ensure` tells the answer."""
+        """Start the probe, unless its result is known or it is running; `ensure` raises the result."""
         if not self._passed and environment not in self._asking:
-            # By environment: a policy may allow one and refuse another.
+            # Per environment, because a policy may allow one and deny another.
             task = self._afterwards.start(self._pass(environment))
             self._asking[environment] = task
             task.add_done_callback(lambda _: self._asking.pop(environment, None))
@@ -52,33 +52,30 @@ class Probe:
         """Refuse an endpoint that ignores `If-Match` or `If-None-Match` on PUT.
 
         Raises:
-            ConditionalWritesUnsupported: it does.
+            ConditionalWritesUnsupported: it ignores them.
         """
         self.begin(environment)
         task = self._asking.get(environment)
         if not self._passed and task is not None:
-            # Shielded: others may wait for it, too.
+            # Shielded, because others may wait for it as well.
             await asyncio.shield(task)
 
     async def gone(self, environment: str, timeout: float) -> None:
-        """Wait until nothing is left of what was asked in `environment`, for `timeout` seconds at most.
-
-        Whatever came of it is not raised.
-        """
+        """Wait at most `timeout` seconds for the probe in `environment` and its clean-up; do not raise its result."""
         end = asyncio.get_running_loop().time() + timeout
-        # In this order: what is removed is known once the question has been answered.
+        # In this order, because the objects to remove are only known after the probe.
         for tasks in (self._asking, self._removing):
             if (task := tasks.get(environment)) is not None:
                 await asyncio.wait({task}, timeout=end - asyncio.get_running_loop().time())
 
     async def _pass(self, environment: str) -> None:
-        # Inside the environment, for a policy may allow no other place; names that nobody else uses.
+        # Inside the environment, because a policy may allow no other location; the names are unique.
         key = keys.probes(environment) + keys.new_write_id(environment)
         absent = keys.probes(environment) + keys.new_write_id(environment)
         try:
             await self._ask(key, absent)
         except BaseException:
-            # What went wrong first is what its caller can do something about.
+            # Raise the first error, which the caller can act on.
             with contextlib.suppress(ApmS3Error):
                 await self._objects.delete([key, absent])
             raise
@@ -87,16 +84,16 @@ class Probe:
         removing.add_done_callback(lambda _: self._removing.pop(environment, None))
 
     async def _remove(self, key: str) -> None:
-        # A writer may not be allowed to delete anything.
+        # A writer may not have permission to delete objects.
         try:
             kept = await delete_what_can_be(self._objects, [key])
         except AccessDenied as exc:
             kept = {key: exc.problem}
         for reason in kept.values():
-            log.warning("'%s' stays until a collection can delete it: %s", key, reason)
+            log.warning("'%s' cannot be deleted before a collection: %s", key, reason)
 
     async def _ask(self, key: str, absent: str) -> None:
-        # On a key that is not there: 404 on AWS, 412 elsewhere.
+        # For a missing key: 404 on AWS, 412 elsewhere.
         no_match, there = await run_all([self._refuses(absent, if_match=_NO_ETAG), self._refuses(key, create=True)])
         if not no_match:
             raise self._unsupported("If-Match")
@@ -120,6 +117,6 @@ class Probe:
         return ConditionalWritesUnsupported(
             f"the endpoint of bucket '{self._objects.bucket}' does not honour {what} on PUT",
             bucket=self._objects.bucket,
-            hint="two writers could overwrite each other there; use another endpoint, or, with a single writer, "
+            hint="two writers could overwrite each other; use another endpoint or, with a single writer, "
             "open the store with require_conditional_writes=False",
         )

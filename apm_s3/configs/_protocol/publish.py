@@ -349,7 +349,7 @@ class Publisher:
                 return
 
     async def _put(self, key: str, body: bytes) -> None:
-        # Nobody else has our write id: where there is something, an earlier send of this very request has arrived.
+        # No other write has our write id: an existing object is from an earlier attempt of this request.
         with suppress(PreconditionFailed):
             await self._objects.put(key, body, create=True, hashed=True, content_type="application/octet-stream")
 

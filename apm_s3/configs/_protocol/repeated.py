@@ -33,5 +33,5 @@ def used(write_id: str, environment: str) -> InvalidOption:
     """The error of a write id that another write has."""
     return InvalidOption(
         f"the write id {write_id!r} belongs to another write in '{environment}'",
-        hint="nothing was changed; a write id names one write: make a new one with new_write_id",
+        hint="nothing was changed; use each write id for one write: create a new one with new_write_id",
     )

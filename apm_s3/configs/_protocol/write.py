@@ -32,32 +32,32 @@ from apm_s3.errors import (
 )
 
 WINDOW = 15 * 60.0
-"""Seconds within which a write id is sent, and after which a write that was not seen can be ruled out."""
+"""Seconds in which a write id may be sent; after that, a write that was not seen can be ruled out."""
 
 SKEW = 60.0
-"""Seconds that a writer keeps clear of the end of its window: `Date` has whole seconds, and servers' clocks differ."""
+"""Safety margin at the end of the window: `Date` has whole seconds, and servers' clocks differ."""
 
 _LAST_CHANCE = 0.5
-"""Seconds that a request gets at least when an earlier one has not been answered: it may bring the verdict."""
+"""Minimum seconds for a request if an earlier one got no response, because it may bring the verdict."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 """Seconds. These are no retries of a request, which the store beneath has made already: see `Write`."""
 
 
 class WindowClosed(Exception):
-    """The write took too long. Nothing of it is under way: it can begin again under a new write id."""
+    """The write took too long. Nothing of it is in flight, so it can start again with a new write id."""
 
 
 class SettingsMoved(WindowClosed):
-    """The environment has other settings now, which the change may not meet. Nothing of it is under way."""
+    """The environment's settings have changed, and the change may violate them. Nothing of it is in flight."""
 
 
 @dataclass(slots=True)
 class Write:
-    """One write id on its way into the reference document.
+    """One write id and its commit to the reference document.
 
-    The one exception from "only the runner retries": an answer that says nothing of a commit is no end of it. The same
-    bytes go out again, and the document is read again, until there is a verdict or the deadline is over.
+    This is the one exception to "only the runner retries": if a response does not show the outcome of a commit, the
+    same bytes are sent again, and the document is read again, until there is a verdict or the deadline passes.
     """
 
     objects: ObjectStore
@@ -73,7 +73,7 @@ class Write:
     sent: bool = False
     unresolved: bool = False
     chosen: bool = field(default=False, kw_only=True)
-    """The caller made the write id: another call may have the same one."""
+    """Whether the caller provided the write id, so that another call may have the same one."""
     entry: RawEntry | None = field(default=None, kw_only=True)
     """Of a change without a release under a write id of the caller's: its entry, where it was seen."""
 
@@ -86,7 +86,7 @@ class Write:
             if self.chosen and await self._is_in(base):
                 return
         while True:
-            # Not asked for before there is a verdict on what was sent: nothing is under way here.
+            # This is only checked when there is a verdict on earlier attempts, so nothing is in flight.
             await self._make_room(base.current)
             if await self._send(base, encode_current(self._changed(base))):
                 return
@@ -96,11 +96,11 @@ class Write:
             self.unresolved = self.sent = False
             self._check_window(fresh)
             if asyncio.get_running_loop().time() >= self.deadline:
-                raise self._too_late("others were faster until the deadline passed")
+                raise self._too_late("other writers were faster until the deadline passed")
             base = fresh
 
     async def _make_room(self, current: Current) -> None:
-        """Store the older entries of the log where nobody has for long: no entry leaves before it is stored."""
+        """Store the older entries of the log if this is overdue: an entry is removed only after it was stored."""
         if len(with_part(current, self.part).log.unstored) < MUST_STORE:
             return
         try:
@@ -110,7 +110,7 @@ class Write:
             raise self._too_late("the log could not be stored in time") from exc
 
     def _changed(self, base: Snapshot) -> Current:
-        # What was checked against other settings is checked again, from the start.
+        # If the settings changed, the write must be checked again from the start.
         if base.current.settings != self.begun.current.settings:
             raise SettingsMoved
         before = with_part(base.current, self.part)
@@ -124,7 +124,7 @@ class Write:
         )
 
     async def _send(self, base: Snapshot, body: bytes) -> bool:
-        """Send until it is certain that it took effect, or that the ETag is stale (False)."""
+        """Send until it has certainly taken effect (True), or the ETag is stale (False)."""
         loop = asyncio.get_running_loop()
         backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         while True:
@@ -154,17 +154,17 @@ class Write:
                 return True
 
     def _judge(self, error: ApmS3Error) -> None:
-        """Take in what an error says of the request: certainly refused (raised), not sent, or nothing."""
+        """Handle an error of the request: raise it if the request was certainly refused."""
         if isinstance(error, NotFound) and not isinstance(error, BucketNotFound):
             key = self.reader.where(keys.current(self.begun.environment))
             raise StoreDamaged(f"'{key}' has vanished", environment=self.begun.environment) from error
         self.unresolved = self.unresolved or error.may_have_happened
-        # Refused credentials were refreshed and tried again beneath us already.
+        # Refused credentials were already refreshed and retried by the layer below.
         if not self.unresolved and (isinstance(error, AccessDenied) or not error.retryable):
             raise error
 
     async def _seen(self) -> bool:
-        """Whether the document shows our write id. That it does not proves nothing."""
+        """Return whether the document has our write id; if it does not, that proves nothing."""
         if not self.unresolved:
             return False
         try:
@@ -177,7 +177,7 @@ class Write:
             return False
 
     async def _has_won(self, base: Snapshot, fresh: Snapshot) -> bool:
-        """After a 412 on the ETag of `base`: whether it was our own write that had made it stale."""
+        """Return, after a 412 on the ETag of `base`, whether our own write had made it stale."""
         if self.write_id in fresh.current.writers:
             return not self.chosen or await self._is_in(fresh)
         if not ring_overrun(base.current, fresh.current):
@@ -220,7 +220,7 @@ class Write:
         return found.ref is not None and found.ref.key == release.ref.key
 
     async def _reread(self) -> Snapshot:
-        """The document as it is now; asked again until the deadline, for without it nothing is known."""
+        """Read the current document, retrying until the deadline, because nothing is known without it."""
         loop = asyncio.get_running_loop()
         backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         while True:
@@ -228,14 +228,15 @@ class Write:
                 async with asyncio.timeout_at(self.deadline):
                     return await self.reader.require(self.begun.environment)
             except TimeoutError as exc:
-                raise (self._unknown() if self.sent else self._too_late("S3 did not answer in time")) from exc
+                raise (self._unknown() if self.sent else self._too_late("S3 did not respond in time")) from exc
             except (S3Error, TransportError) as error:
                 pause = next(backoff)
                 if loop.time() + pause >= self.deadline:
                     raise (self._unknown() if self.sent else error) from error
                 await asyncio.sleep(pause)
             except (FormatTooNew, StoreDamaged) as error:
-                # A later version has written meanwhile, or it was damaged: our own write may have won before.
+                # A newer version has written meanwhile, or the document is damaged: our own write may have won before
+                # that.
                 raise (self._unknown() if self.sent else error) from error
 
     def _check_window(self, fresh: Snapshot) -> None:
@@ -254,7 +255,7 @@ class Write:
             operation="commit",
             bucket=self.objects.bucket,
             key=keys.current(self.begun.environment),
-            hint=f"ask outcome({self.write_id!r}) before you make the change again",
+            hint=f"call outcome({self.write_id!r}) before you repeat the change",
         )
 
     def _too_late(self, problem: str) -> DeadlineExceeded:
