@@ -346,7 +346,7 @@ async def test_a_dry_run_takes_no_write_id() -> None:
     async with world() as (_, store):
         with pytest.raises(InvalidOption, match="dry run"):
             await store.collect_garbage("production", keep_revisions=1, dry_run=True, write_id=WRITE)
-        with pytest.raises(InvalidOption, match="no write id"):
+        with pytest.raises(InvalidOption, match="not a valid write id"):
             await store.repair("production", write_id="staging." + "ab" * 10)
         with pytest.raises(InvalidOption, match="more than 0 seconds"):
             await store.repair("production", timeout=0)
