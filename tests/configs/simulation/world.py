@@ -394,7 +394,9 @@ class World:
         with suppress(
             S3Error, TransportError, FormatTooNew, ConfigNotFound, CommitUnknown, EnvironmentFrozen, InvalidOption
         ):
-            await store.collect_garbage(ENV, keep_revisions=1, keep_log=GRACE)
+            # A third of them keeps the log for longer: its parts stay then, old as they are.
+            keep_log = GRACE if self.seed % 3 else 7 * GRACE
+            await store.collect_garbage(ENV, keep_revisions=1, keep_log=keep_log)
 
     async def _suspend_and_ask(self, write_id: str) -> None:
         """All machines but S3's stand still for a while; then somebody wants to know how a write ended."""
