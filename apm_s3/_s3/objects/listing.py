@@ -29,7 +29,7 @@ _PARALLEL_HEADS = 32
 async def one_page(
     engine: Engine, bucket: str, options: ListOptions, stop_before: str | None, *, include_metadata: bool
 ) -> ListPage:
-    """One page of objects, up to the key `stop_before`."""
+    """Return one page of objects, up to the key `stop_before`."""
     transport = engine.transport
     page = await engine.runner.run(
         "list_files", bucket, None, lambda: transport.list_files(bucket, options), timeout=options.timeout
@@ -42,7 +42,7 @@ async def one_page(
 async def all_files(
     engine: Engine, bucket: str, options: ListOptions, stop_before: str | None = None, *, include_metadata: bool = False
 ) -> AsyncGenerator[FileInfo, None]:
-    """All objects, up to the key `stop_before`."""
+    """Yield all objects, up to the key `stop_before`."""
 
     async def page(token: str | None) -> tuple[RawPage, str | None]:
         found = await _raw_page(engine, bucket, replace(options, token=token))
@@ -65,7 +65,7 @@ async def all_files(
 
 
 async def version_page(engine: Engine, bucket: str, options: ListOptions, markers: Markers) -> VersionPage:
-    """One page of versions, from `markers` on."""
+    """Return one page of versions, starting at `markers`."""
     transport = engine.transport
     return await engine.runner.run(
         "list_versions",
@@ -77,7 +77,7 @@ async def version_page(engine: Engine, bucket: str, options: ListOptions, marker
 
 
 async def all_versions(engine: Engine, bucket: str, options: ListOptions) -> AsyncGenerator[FileVersion, None]:
-    """All versions and delete markers."""
+    """Yield all versions and delete markers."""
 
     async def page(markers: Markers | None) -> tuple[VersionPage, Markers | None]:
         found = await version_page(engine, bucket, options, markers or (None, None))
@@ -92,14 +92,14 @@ async def all_versions(engine: Engine, bucket: str, options: ListOptions) -> Asy
 
 
 def check_versions(progress: ListingProgress, page: VersionPage) -> None:
-    """Hold a page of versions against those before it; see `ListingProgress.check`."""
+    """Check that a page of versions follows the pages before it; see `ListingProgress.check`."""
     if page.next_key is not None:
         first = (page.versions[0].key, page.versions[0].version_id) if page.versions else None
         progress.check((page.next_key, page.next_version), first)
 
 
 async def _pages(engine: Engine, fetch: Callable[[T | None], Awaitable[tuple[P, T | None]]]) -> AsyncGenerator[P, None]:
-    """All pages, each asked for as soon as the one before has come."""
+    """Yield all pages, requesting each one as soon as the one before has arrived."""
 
     async def fetched(mark: T | None) -> tuple[P, T | None]:
         return await fetch(mark)
@@ -122,7 +122,7 @@ async def _pages(engine: Engine, fetch: Callable[[T | None], Awaitable[tuple[P, 
 
 
 def _cut(page: ListPage, stop: str) -> ListPage:
-    """The page up to a key. S3 lists in the order of UTF-8 bytes, which is that of Python's strings."""
+    """Cut the page at a key. S3 lists in the order of UTF-8 bytes, which is the order of Python's strings."""
     files = tuple(info for info in page.files if info.key < stop)
     prefixes = tuple(prefix for prefix in page.prefixes if prefix < stop)
     ended = len(files) < len(page.files) or len(prefixes) < len(page.prefixes)
@@ -137,7 +137,7 @@ async def _raw_page(engine: Engine, bucket: str, options: ListOptions) -> RawPag
 
 
 async def _described(engine: Engine, page: ListPage, options: ListOptions) -> ListPage:
-    """The page with what one HEAD for each object tells."""
+    """Add what one HEAD for each object says to the page."""
     reading = READ_DEFAULTS
     if options.requester_pays or options.expected_bucket_owner or options.timeout is not None:
         reading = ReadOptions(
