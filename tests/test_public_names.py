@@ -32,6 +32,7 @@ MODULES = (
     "health",
     "metrics",
     "migration",
+    "migration_dask",
     "models",
     "options",
     "reports",

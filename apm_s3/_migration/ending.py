@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from apm_s3._migration.finding import list_target
+from apm_s3._migration.finding import Bounds, list_target
 from apm_s3._migration.journal import Journal
 from apm_s3._migration.moving import Mover
 from apm_s3._migration.store import Outcome, Row, State
@@ -27,10 +27,11 @@ class Ending:
         deleted, kept: what was extra.
     """
 
-    def __init__(self, task: Task, journal: Journal, *, concurrency: int) -> None:
+    def __init__(self, task: Task, journal: Journal, *, concurrency: int, bounds: Bounds) -> None:
         self._task = task
         self._journal = journal
         self._concurrency = concurrency
+        self._bounds = bounds
         self.verified = self.deleted = self.kept = 0
 
     async def find_wrong(self) -> int:
@@ -39,7 +40,7 @@ class Ending:
         if task.histories is not None and task.target_side is not None:
             await check_histories(self._journal, task.rules, task.target_side)
             return 0
-        await list_target(self._journal, task.target_side, task.target)
+        await list_target(self._journal, task.target_side, task.target, self._bounds)
         if task.rules.verify == "read":
             await self._read_all()
         await self._journal.do(lambda store: store.suspects())

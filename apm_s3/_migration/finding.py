@@ -140,8 +140,10 @@ class Source:
         return None
 
 
-async def list_target(journal: Journal, side: Side | None, place: S3Place | FolderPlace) -> None:
-    """What the target has now, into the journal; what was known before is forgotten."""
+async def list_target(
+    journal: Journal, side: Side | None, place: S3Place | FolderPlace, bounds: Bounds = (None, None)
+) -> None:
+    """What the target has now within `bounds`, into the journal; what was known before is forgotten."""
 
     async def forget() -> None:
         await journal.do(lambda store: store.clear_target())
@@ -158,7 +160,11 @@ async def list_target(journal: Journal, side: Side | None, place: S3Place | Fold
         rows = [(info.key[cut:], info.size, info.etag, None) for info in files]
         await journal.do(lambda store: store.add_target(rows))
 
-    await Listing(side.s3, side.place.bucket, side.place.prefix, Unkept(take, forget), ordered=side.ordered).run()
+    start, stop = bounds
+    checkpoints = Unkept(take, forget)
+    await Listing(
+        side.s3, side.place.bucket, side.place.prefix, checkpoints, ordered=side.ordered, start=start, stop=stop
+    ).run()
 
 
 def _folder(place: S3Place | FolderPlace, *, missing_ok: bool) -> Folder:

@@ -73,6 +73,8 @@ class Run:
         self._concurrency = concurrency
         self._on_progress = on_progress
         self._bounds = bounds
+        # Names that are transformed may lie anywhere.
+        self._target_bounds: Bounds = (None, None) if task.rules.transform_key else bounds
         self._schedule = Schedule(concurrency)
         self._began = time.monotonic()
         self._phase = "moving"
@@ -83,7 +85,7 @@ class Run:
         self._line = Line()
         self._room = asyncio.Event()
         self._ended = False
-        self._end = Ending(task, journal, concurrency=concurrency)
+        self._end = Ending(task, journal, concurrency=concurrency, bounds=self._target_bounds)
 
     async def run(self) -> MigrationReport:
         """Move everything, verify it, delete what is extra if asked to.
@@ -206,7 +208,7 @@ class Run:
 
     async def _list_target(self) -> None:
         if self._rules.if_exists != "overwrite" and self._task.histories is None:
-            await list_target(self._journal, self._task.target_side, self._task.target)
+            await list_target(self._journal, self._task.target_side, self._task.target, self._target_bounds)
         self._target_known.set()
 
     async def _feed(self) -> None:

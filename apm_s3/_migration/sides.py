@@ -19,6 +19,8 @@ from apm_s3.models import FileInfo
 from apm_s3.options import ReadOptions
 
 _TAG_COUNT = "x-amz-tagging-count"
+_COUNT_TAGS = ("seaweedfs", "minio")
+"""Products that tell in every answer how many tags an object has, as S3 does, by the Server header."""
 _EXPRESS = "--x-s3"
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-express-differences.html: listings in no order."""
 
@@ -118,7 +120,12 @@ async def open_side(s3: S3Manager, place: S3Place) -> Side:
     """
     engine: Engine = s3._engine()  # noqa: SLF001 - migrations move objects by the verbs' own parts
     endpoint = await engine.control.endpoint()
-    side = Side(s3, place, engine, endpoint.is_aws, endpoint.url, counts_tags=endpoint.is_aws)
+    answer = await engine.runner.run(
+        "head_bucket", place.bucket, None, lambda: engine.control.call("head_bucket", Bucket=place.bucket)
+    )
+    product = answer["ResponseMetadata"]["HTTPHeaders"].get("server", "").lower()
+    counts = endpoint.is_aws or product.startswith(_COUNT_TAGS)
+    side = Side(s3, place, engine, endpoint.is_aws, endpoint.url, counts_tags=counts)
     locking = await side.setting("get_object_lock_configuration", "ObjectLockConfiguration")
     side.locks = locking.get("ObjectLockEnabled") == "Enabled"
     return side

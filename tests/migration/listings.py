@@ -14,6 +14,7 @@ class KeyServer:
     """Lists keys as S3 does, or folder by folder.
 
     Attributes:
+        listed: keys that were given in pages.
         requests: how many, by whether one key was asked for ("probe") or a page ("page").
         most: the most requests at once.
     """
@@ -24,7 +25,7 @@ class KeyServer:
         self._places = [self._place(key) for key in self._keys]
         self._page = page
         self.requests: Counter[str] = Counter()
-        self.running = self.most = 0
+        self.running = self.most = self.listed = 0
 
     async def list_files(
         self,
@@ -46,4 +47,5 @@ class KeyServer:
         size = min(max_keys, self._page)
         files = tuple(FileInfo("bucket", key, 1, '"e"') for key in self._keys[first : first + size])
         more = first + size < len(self._keys)
+        self.listed += len(files) if max_keys > 1 else 0
         return ListPage(files, next_token=str(first + size) if more else None)

@@ -63,6 +63,18 @@ async def test_contents_are_streamed_between_two_servers(one: Place, other: Plac
     assert (report.moved, report.verified) == (5, 5)
 
 
+@pytest.mark.parametrize("size", [1024**2 + 1, 8 * 1024**2, 9 * 1024**2])
+async def test_large_objects_are_streamed_in_one_put(one: Place, other: Place, size: int) -> None:
+    body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    one.put("team/large", body, x_amz_meta_of="large")
+
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3)
+
+    assert report.failures == ()
+    assert other.stored() == {"large": body}
+    assert other.arrived("CreateMultipartUpload") == 1  # of the probe that finds out which checksums are verified
+
+
 async def test_a_directory_goes_up_and_comes_down_again(one: Place, tmp_path: Path) -> None:
     source, down = write(tmp_path / "up", BODIES), tmp_path / "down"
 

@@ -1,0 +1,130 @@
+"""Migrations on many machines, by Dask: the source's keys are cut into ranges, each a task. Needs the extra `dask`.
+
+with Client("tcp://scheduler:8786") as client:
+    report = await migrate_on_dask("s3://logs", "s3://archive", client)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from typing import Any
+
+from apm_s3._logs import LOGGER
+from apm_s3._migration.capabilities import check_capabilities
+from apm_s3._migration.models import IfExists, MigrationProgress, MigrationReport, OnMigrationProgress, Verify
+from apm_s3._migration.rules import MigrationRules
+from apm_s3._migration.shards import S3Access, Shard, check_shardable, cut_source, merged, run_shard
+from apm_s3._migration.task import open_task
+from apm_s3.errors import InvalidOption
+
+__all__ = ["S3Access", "migrate_on_dask"]
+
+_RANGES_PER_WORKER = 4
+"""So that a worker that is slow, or lost, holds up little."""
+_RETRIES = 3
+
+
+async def migrate_on_dask(
+    source: str,
+    target: str,
+    client: Any,
+    *,
+    source_access: S3Access | None = None,
+    target_access: S3Access | None = None,
+    journals: str | os.PathLike[str] | None = None,
+    ranges: int | None = None,
+    if_exists: IfExists = "skip-identical",
+    include: str | Sequence[str] | None = None,
+    exclude: str | Sequence[str] | None = None,
+    transform_key: Callable[[str], str] | None = None,
+    acls: bool = False,
+    verify: Verify = "checksum",
+    accept: Collection[str] = (),
+    concurrency: int = 64,
+    on_progress: OnMigrationProgress | None = None,
+) -> MigrationReport:
+    """Bring everything below one prefix to another, on the workers of a Dask cluster; see `migrate`.
+
+    The source is listed once to cut its keys into ranges of about as many objects each, which become tasks. The tasks
+    of a worker that is lost are repeated elsewhere: what they had moved is found to be identical. Credentials are not
+    sent: this process and the workers each use those of their own AWS chain.
+
+    Args:
+        client: a `distributed.Client`, synchronous or asynchronous.
+        source_access, target_access: how both sides are reached; by default AWS. If they are alike, S3 copies.
+        journals: a directory of each worker's, or one that they share, for a journal of each range: a repeated task,
+            and a second call, go on where the first was.
+        ranges: tasks; by default four for each worker.
+        transform_key: must be a function that can be pickled.
+        concurrency: objects at once on each worker.
+        on_progress: told after each range.
+
+    Raises:
+        InvalidOption: a directory, or an option that makes no sense; nothing was moved.
+        MigrationRefused, BucketNotFound: as `migrate`.
+    """
+    began = time.monotonic()
+    rules = MigrationRules(
+        if_exists=if_exists,
+        include=include,
+        exclude=exclude,
+        transform_key=transform_key,
+        acls=acls,
+        verify=verify,
+        accept=tuple(accept),
+    )
+    check_shardable(source, target, rules)
+    one = source_access or S3Access()
+    other = target_access or one
+    wanted = _RANGES_PER_WORKER * await _workers(client) if ranges is None else ranges
+    if wanted < 1 or concurrency < 1:
+        raise InvalidOption(f"ranges is {wanted}, concurrency {concurrency}", hint="give 1 or more, and start workers")
+    async with one.manager() as from_s3, other.manager() as to_s3:
+        task = await open_task(source, target, from_s3, from_s3 if one == other else to_s3, rules)
+        await check_capabilities(task, probe=True)
+        bounds = await cut_source(task, wanted)
+    folder = None if journals is None else os.fspath(journals)
+    shards = [Shard(source, target, one, other, rules, some, folder, concurrency) for some in bounds]
+    futures = client.map(run_shard, shards, pure=False, retries=_RETRIES, key="apm-s3-migration")
+    try:
+        reports: list[MigrationReport] = []
+        for future in futures:
+            reports.append(await _result(client, future))
+            _tell(on_progress, merged(reports, time.monotonic() - began), complete=len(reports) == len(futures))
+    except BaseException:
+        with suppress(Exception):
+            await _maybe_awaited(client.cancel(futures))
+        raise
+    return merged(reports, time.monotonic() - began)
+
+
+def _tell(on_progress: OnMigrationProgress | None, so_far: MigrationReport, *, complete: bool) -> None:
+    if on_progress is None:
+        return
+    done = so_far.moved + so_far.identical + so_far.vanished
+    phase = "done" if complete else "moving"
+    told = MigrationProgress(
+        phase, done, so_far.failed, so_far.bytes, so_far.objects, so_far.bytes, complete, so_far.duration
+    )
+    try:
+        on_progress(told)
+    except Exception:  # noqa: BLE001 - foreign code, and no part of the migration
+        LOGGER.exception("on_progress failed")
+
+
+async def _workers(client: Any) -> int:
+    info = await _maybe_awaited(client.scheduler_info())
+    return len(info.get("workers", {}))
+
+
+async def _result(client: Any, future: Any) -> MigrationReport:
+    found: MigrationReport = await future.result() if client.asynchronous else await asyncio.to_thread(future.result)
+    return found
+
+
+async def _maybe_awaited(found: Any) -> Any:
+    return await found if hasattr(found, "__await__") else found

@@ -1,0 +1,170 @@
+"""What slows a migration down, and what keeps it small."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+
+import pytest
+
+from apm_s3._migration.journal import Journal
+from apm_s3._migration.run import Run
+from apm_s3._migration.store import Row
+from apm_s3._migration.throttle import Bandwidth, Memory, Schedule
+from apm_s3.migration import migrate
+from tests.faults.memory_s3 import error_response
+from tests.faults.server import Exchange
+from tests.faults.virtual_time import VirtualTimeLoop, run_in_virtual_time
+from tests.migration.places import SOURCE, TARGET, open_place
+from tests.migration.stubs import stub_task
+
+
+def rows(*keys: str) -> list[Row]:
+    return [Row(number, key, "", key, 1, None, None, None, False, 0) for number, key in enumerate(keys)]  # noqa: FBT003
+
+
+def test_folders_take_turns() -> None:
+    schedule = Schedule(8)
+    schedule.add(rows("a/1", "a/2", "a/3", "b/1", "c", "d"))
+    taken = []
+    while (row := schedule.take()) is not None:
+        taken.append(row.key)
+    assert taken == ["a/1", "b/1", "c", "a/2", "d", "a/3"]
+    assert schedule.waiting == 0
+
+
+def test_only_the_folder_that_was_slowed_down_waits_and_recovers_step_by_step() -> None:
+    now = [0.0]
+    schedule = Schedule(8, clock=lambda: now[0])
+    schedule.add(rows(*(f"{folder}/{number}" for folder in "ab" for number in range(100))))
+    running = [row for _ in range(16) if (row := schedule.take()) is not None]
+    assert len(running) == 16
+    schedule.slowed("a/5")
+    schedule.slowed("a/6")  # of the same moment: counts once
+    assert (schedule.limit("a/5"), schedule.limit("b/5")) == (4.0, 8.0)
+    for row in running:
+        schedule.done(row)
+    taken = [row for _ in range(30) if (row := schedule.take()) is not None]
+    # The eight that ended have raised the limit by about two.
+    assert [sum(row.key.startswith(folder) for row in taken) for folder in "ab"] == [5, 8]
+    now[0] = 5.0
+    schedule.slowed("a/7")
+    assert 2 <= schedule.limit("a/7") < 3
+
+
+def test_a_folder_is_never_slowed_down_to_nothing() -> None:
+    now = [0.0]
+    schedule = Schedule(8, clock=lambda: now[0])
+    schedule.add(rows("a/1", "a/2"))
+    for _ in range(20):
+        now[0] += 2
+        schedule.slowed("a/1")
+    assert schedule.take() is not None
+    assert schedule.take() is None
+
+
+async def test_503_for_one_folder_slows_it_down_and_everything_arrives() -> None:
+    async with open_place(attempts=4) as one:
+        for folder in "ab":
+            for number in range(40):
+                one.put(f"team/{folder}/{number}")
+        busy, most, refusals = {"a": 0, "b": 0}, {"a": 0, "b": 0}, iter(range(30))
+
+        async def fault(exchange: Exchange) -> None:
+            folder = exchange.request.key.removeprefix("copy/")[0]
+            if folder not in busy:
+                exchange.send(exchange.carry_out())
+                return
+            if folder == "a" and next(refusals, None) is not None:
+                exchange.send(error_response(503, "SlowDown"))
+                return
+            busy[folder] += 1
+            most[folder] = max(most[folder], busy[folder])
+            await asyncio.sleep(0)
+            busy[folder] -= 1
+            exchange.send(exchange.carry_out())
+
+        one.server.will(fault, "CopyObject", times=None)
+
+        report = await migrate(SOURCE, TARGET, source_s3=one.s3, concurrency=16)
+
+        assert (report.moved, report.failed) == (80, 0)
+
+
+def test_bytes_move_no_faster_than_the_bandwidth() -> None:
+    async def moved(loop: VirtualTimeLoop) -> float:
+        bandwidth = Bandwidth(1000)
+        began = loop.now
+
+        async def take() -> None:
+            for _ in range(10):
+                await bandwidth.take(250)
+
+        await asyncio.gather(take(), take())
+        return loop.now - began
+
+    # 5000 bytes, of which a second's worth may go at once.
+    assert 3.9 <= run_in_virtual_time(moved) <= 5.5
+
+
+async def test_buffers_are_bounded_used_again_and_given_out_in_turn() -> None:
+    memory = Memory(1024)
+    seen: list[int] = []
+
+    async def use(number: int) -> None:
+        async with memory.buffer(500) as block:
+            seen.append(number)
+            assert len(block) == 500
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(use(number) for number in range(20)))
+    assert seen == list(range(20))
+    async with memory.buffer(5000) as block:
+        assert len(block) == 5000
+    assert memory._free == 1024
+
+
+async def test_a_cancelled_wait_for_a_buffer_takes_none() -> None:
+    memory = Memory(1024)
+    async with memory.buffer(1024):
+        waiting = asyncio.create_task(memory.buffer(600).__aenter__())
+        other = asyncio.create_task(memory.buffer(600).__aenter__())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait({waiting})
+    assert len(await other) == 600
+    assert memory._free == 0
+
+
+async def test_twenty_thousand_keys_move_while_they_are_listed_and_few_are_held() -> None:
+    keys = [f"obj-{number:07}" for number in range(20_000)]
+    task, moving = stub_task(keys)
+    async with Journal(None, task.identity()) as journal:
+        run = Run(task, journal, concurrency=16)
+        held = 0
+        take = run._schedule.take
+
+        def watched() -> Row | None:
+            nonlocal held
+            held = max(held, run._schedule.waiting)
+            return take()
+
+        run._schedule.take = watched  # type: ignore[method-assign]
+        report = await run.run()
+
+    assert sorted(moving.keys) == keys
+    assert (report.moved, report.verified, report.failed) == (20_000, 20_000, 0)
+    assert 0 <= moving.listed_before < 20_000
+    assert 0 < held <= 3000
+
+
+@pytest.mark.long
+def test_a_million_keys_in_one_flat_prefix_need_little_memory() -> None:
+    """Prints keys a second, seconds to the first copy, and peak memory."""
+    done = subprocess.run([sys.executable, "-m", "tests.migration.million"], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    sys.stdout.write(f"{found}\n")
+    assert found["moved"] == 1_000_000
+    assert found["grown_mib"] < 150
