@@ -6,6 +6,7 @@ Invariants: all that the file gets comes from one thread; closing writes what is
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Self, TypeVar
 
 from apm_s3._migration.store import Outcome, Store
 from apm_s3._tasks import shielded
+from apm_s3.errors import JournalRefused
 
 T = TypeVar("T")
 
@@ -57,7 +59,11 @@ class Journal:
         await shielded(self._end())
 
     async def do(self, work: Callable[[Store], T]) -> T:
-        """The result of `work`, done in the journal's thread, after all that was noted before."""
+        """The result of `work`, done in the journal's thread, after all that was noted before.
+
+        Raises:
+            JournalRefused: the file cannot be read or written any more.
+        """
         outcomes, self._outcomes = self._outcomes, []
 
         def worked() -> T:
@@ -80,7 +86,14 @@ class Journal:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         # Shielded: a transaction that has begun ends before its caller goes on.
-        return await shielded(_awaited(asyncio.get_running_loop().run_in_executor(self._thread, work)))
+        try:
+            return await shielded(_awaited(asyncio.get_running_loop().run_in_executor(self._thread, work)))
+        except sqlite3.Error as exc:
+            raise JournalRefused(
+                f"the journal '{self._path}' cannot be read or written: {exc}",
+                operation="migrate",
+                hint="make room on its disk, or look at its permissions; then resume with the same journal",
+            ) from exc
 
     def _open(self) -> None:
         self._store = Store(self._path)

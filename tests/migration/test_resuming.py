@@ -220,3 +220,20 @@ async def test_somebody_elses_database_is_left_alone(tmp_path: Path) -> None:
         async with Journal(tmp_path / "db", {}):
             pass
     assert (tmp_path / "db").read_bytes() == before
+
+
+async def test_a_journal_that_cannot_be_written_any_more_ends_the_run(
+    one: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bodies = fill(one, 30)
+
+    def full(store: Store, outcomes: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "note", full)
+        with pytest.raises(JournalRefused, match="cannot be read or written: database or disk is full"):
+            await migrate(SOURCE, TARGET, source_s3=one.s3, journal=tmp_path / "journal")
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, journal=tmp_path / "journal")
+    assert one.stored() == bodies
+    assert (report.failed, report.verified) == (0, 30)
