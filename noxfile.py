@@ -144,7 +144,8 @@ def examples(session: nox.Session) -> None:
 def benchmarks(session: nox.Session) -> None:
     """Run one benchmark, as in `nox -s benchmarks -- small --rounds 3`; by default all of the client's."""
     install(session, ".[all]", "test", "benchmarks")
-    for command in [session.posargs] if session.posargs else [["small"], ["large"], ["batch"], ["cache"], ["latency"]]:
+    all_of_them = [["small"], ["large"], ["batch"], ["cache"], ["latency"], ["cold_start"]]
+    for command in [session.posargs] if session.posargs else all_of_them:
         session.run("python", "-m", f"benchmarks.{command[0]}", *command[1:])
 
 

@@ -13,17 +13,16 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TypeVar, cast, overload
-
-import aiohttp
-from botocore.exceptions import BotoCoreError, ClientError
-from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from apm_s3._backoff import Backoff
 from apm_s3._logs import LOGGER
-from apm_s3._s3.transports.boto.errors import translate
+from apm_s3._s3.transports.boto.errors import botocore_errors, loaded, translate
 from apm_s3.errors import ApmS3Error, ClockSkewed, ExpiredToken, S3Error, WrongRegion
 from apm_s3.settings import RetrySettings
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -181,6 +180,8 @@ def _call(fn: Callable[[], Any], settings: RetrySettings, operation: str) -> Any
         with _ours():
             return fn()
 
+    from tenacity import Retrying  # noqa: PLC0415 - a manager needs none of it: see `go_on`
+
     try:
         result = Retrying(sleep=time.sleep, **_policy(settings, operation))(counted)
     except ApmS3Error as error:
@@ -200,6 +201,8 @@ async def _waiting(begun: Awaitable[T], fn: Callable[[], Awaitable[T]], settings
         with _ours():
             return await (begun if count == 1 else fn())
 
+    from tenacity import AsyncRetrying  # noqa: PLC0415 - see `_call`
+
     try:
         return cast("T", await AsyncRetrying(sleep=asyncio.sleep, **_policy(settings, operation))(counted))
     except ApmS3Error as error:
@@ -209,6 +212,8 @@ async def _waiting(begun: Awaitable[T], fn: Callable[[], Awaitable[T]], settings
 
 def _policy(settings: RetrySettings, operation: str) -> dict[str, Any]:
     """Return tenacity's arguments."""
+    from tenacity import retry_if_exception, stop_after_attempt  # noqa: PLC0415 - see `_call`
+
     backoff = Backoff(settings.initial_delay, settings.max_delay)
 
     def wait(state: RetryCallState) -> float:
@@ -239,7 +244,7 @@ def _ours() -> Iterator[None]:
     """Translate errors of botocore and aiohttp, so that functions based on them can be retried as well."""
     try:
         yield
-    except (BotoCoreError, ClientError, aiohttp.ClientError, ConnectionError, TimeoutError) as exc:
+    except botocore_errors(*loaded("aiohttp", "ClientError"), ConnectionError, TimeoutError) as exc:
         if isinstance(exc, ApmS3Error):
             raise
         error = translate(exc, operation="")

@@ -21,7 +21,7 @@ import typer
 from rich.console import Console
 
 from apm_s3._manager import S3Manager
-from apm_s3._s3.transports.clients import session_of_profile
+from apm_s3._s3.transports.boto.client import session_of_profile
 from apm_s3.batch import BatchProgress
 from apm_s3.cli._progress import ProgressLine, in_bytes, in_time
 from apm_s3.errors import ApmS3Error, InvalidRequest

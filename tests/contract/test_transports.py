@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -45,11 +46,29 @@ ODD_KEYS = [
 
 
 @pytest.fixture(params=["boto", "signed"])
-async def transport(request: pytest.FixtureRequest, clients: Clients) -> AsyncIterator[ObjectTransport]:
-    """Each transport in turn, on each server."""
-    made: ObjectTransport = make_transport(request.param, clients)
+async def transport(
+    request: pytest.FixtureRequest, clients: Clients, server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> AsyncIterator[ObjectTransport]:
+    """Each transport in turn, on each server; the signed one finds its routes without botocore."""
+    if request.param == "boto":
+        made: ObjectTransport = make_transport("boto", clients)
+        yield made
+        await made.aclose()
+        return
+    for name in ("AWS_CA_BUNDLE", "AWS_CONFIG_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    plain = Clients(
+        region=server.region,
+        endpoint_url=server.endpoint_url,
+        credentials=server.credentials,
+        settings=S3Settings(proxies={}),
+    )
+    assert plain.plain is not None
+    made = make_transport("signed", plain)
     yield made
     await made.aclose()
+    await plain.aclose()
 
 
 def make_transport(kind: str, clients: Clients) -> ObjectTransport:

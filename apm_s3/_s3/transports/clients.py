@@ -1,6 +1,7 @@
 """aiobotocore's session and clients, behind one typed edge: one client a region, made once, closed by us.
 
-aiobotocore is untyped; nothing outside `transports/` touches it.
+aiobotocore is untyped; nothing outside `transports/` touches it. It takes most of a second to load, and so it is loaded
+(in a thread) when something first needs it: a manager of a `PlainTarget` that only moves objects never does.
 """
 
 from __future__ import annotations
@@ -9,34 +10,28 @@ import asyncio
 import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from typing import Any, cast
-from urllib.parse import urlsplit
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
-from aiobotocore.config import AioConfig
-from aiobotocore.credentials import AioCredentials
-from aiobotocore.session import AioSession, get_session
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
-
-from apm_s3._logs import EXCHANGES, Exchange
 from apm_s3._s3.transports.boto.control import Endpoint
-from apm_s3._s3.transports.boto.errors import UNREADABLE, translate
+from apm_s3._s3.transports.boto.errors import UNREADABLE, botocore_errors, loaded, translate
 from apm_s3._s3.transports.boto.parameters import check_unicode
 from apm_s3._s3.transports.boto.redaction import redact_logs
-from apm_s3._s3.transports.boto.resigning import Resigner
-from apm_s3._s3.transports.boto.send_once import SendOnceSession
 from apm_s3._s3.transports.clock import Clock
-from apm_s3._s3.transports.credentials import CredentialProvider
+from apm_s3._s3.transports.credentials import CredentialProvider, FixedCredentials
+from apm_s3._s3.transports.plain import plain_credentials, plain_target
+from apm_s3._s3.transports.routes import is_custom
 from apm_s3._s3_answers import s3_error
 from apm_s3.errors import AccessDenied, ApmS3Error, ClockSkewed, ExpiredToken, UnsupportedByServer
 from apm_s3.models import Credentials
 from apm_s3.settings import S3Settings
 
+if TYPE_CHECKING:
+    from apm_s3._s3.transports.boto.client import ClientMaking
+
 MAX_REGIONS = 64
 """Clients of one manager. AWS has some 40 regions; a server that names more must not fill the memory with clients."""
-
-_UNBOUNDED = 1_000_000
-"""Connections of a client. The manager's pool bounds what is in flight; bodies that nobody reads hold theirs longer."""
 
 _SOURCES = {
     "assume-role": "an assumed role",
@@ -59,6 +54,7 @@ class Clients:
     Attributes:
         provider: the credentials that all requests of the manager are signed with.
         clock: the time that they are signed by.
+        plain: where the requests go, if that is known without botocore.
     """
 
     def __init__(
@@ -71,15 +67,20 @@ class Clients:
         settings: S3Settings,
     ) -> None:
         redact_logs()
-        self.session: AioSession = _core_session(session)
+        self._given_session = session
+        self._making: ClientMaking | None = None
         self.region = region
         self.endpoint_url = endpoint_url
         self.credentials = credentials
         self.settings = settings
+        known = session is None and (credentials is not None or plain_credentials(os.environ) is not None)
+        self.plain = (
+            plain_target(region, endpoint_url, settings, os.environ, configured=_is_configured()) if known else None
+        )
         self.provider = CredentialProvider(self._load_credentials, self._reload_credentials)
         self.clock = Clock()
         self._stack = AsyncExitStack()
-        self._making: dict[str | None, asyncio.Task[Any]] = {}
+        self._made: dict[str | None, asyncio.Task[Any]] = {}
 
     async def get(self, region: str | None = None) -> Any:
         """The aiobotocore client of `region` (the manager's own where it is None).
@@ -88,15 +89,15 @@ class Clients:
             UnsupportedByServer: there is none for it, and there are `MAX_REGIONS` others.
         """
         region = region or self.region
-        making = self._making.get(region)
-        if making is None and len(self._making) >= MAX_REGIONS:
+        making = self._made.get(region)
+        if making is None and len(self._made) >= MAX_REGIONS:
             raise UnsupportedByServer(
                 f"the server has named more than {MAX_REGIONS} regions",
                 hint="check that endpoint_url names an S3 server",
             )
         if making is None or (making.done() and (making.cancelled() or making.exception() is not None)):
             making = asyncio.create_task(self._make(region), name=f"apm_s3 client {region or 'default'}")
-            self._making[region] = making
+            self._made[region] = making
         # Shielded: one caller's cancellation must not take the client from the others that wait for it.
         return await asyncio.shield(making)
 
@@ -107,7 +108,7 @@ class Clients:
             return cast("Mapping[str, Any]", await getattr(client, method)(**params))
         except ApmS3Error:
             raise
-        except (BotoCoreError, ClientError, ResponseParserError, *UNREADABLE) as exc:
+        except botocore_errors(*loaded("botocore.parsers", "ResponseParserError"), *UNREADABLE) as exc:
             error = translate(exc, operation=method, bucket=params.get("Bucket"), key=params.get("Key"))
             raise self._seen(error) from exc
 
@@ -121,7 +122,7 @@ class Clients:
     async def endpoint(self, region: str | None = None) -> Endpoint:
         try:
             meta = (await self.get(region)).meta
-        except BotoCoreError as exc:
+        except loaded("botocore.exceptions", "BotoCoreError") as exc:
             raise translate(exc, operation="endpoint") from exc
         # botocore's name for the endpoint of us-east-1 where no region is configured.
         name = "us-east-1" if meta.region_name == "aws-global" else meta.region_name
@@ -133,14 +134,14 @@ class Clients:
             return "the arguments of S3Manager"
         try:
             method = await self.provider.method()
-        except BotoCoreError as exc:
+        except loaded("botocore.exceptions", "BotoCoreError") as exc:
             raise translate(exc, operation="credentials_source") from exc
         return None if method is None else _SOURCES.get(method, method)
 
     async def aclose(self) -> None:
         """Close every client, those being made too."""
-        making = list(self._making.values())
-        self._making.clear()
+        making = list(self._made.values())
+        self._made.clear()
         for task in making:
             task.cancel()
         if making:
@@ -162,124 +163,38 @@ class Clients:
             server_time=error.server_time,
         )
 
+    async def ca_bundle(self) -> str | None:
+        """The bundle of certificates that AWS's configuration names; None where it names none."""
+        return None if self.plain is not None else (await self._loaded()).ca_bundle()
+
+    async def _loaded(self) -> ClientMaking:
+        """The session, made when something first needs it."""
+        if self._making is None:
+            module = await asyncio.to_thread(import_module, "apm_s3._s3.transports.boto.client")
+            if self._making is None:
+                self._making = module.ClientMaking(self._given_session, self.settings, self.credentials)
+                # The session holds those of the environment from now on.
+                self.provider.forget()
+        return self._making
+
     async def _load_credentials(self) -> Any:
-        static = self.credentials
-        if static is not None:
-            return AioCredentials(static.key_id, static.secret, static.token)
-        return await self.session.get_credentials()
+        if self.credentials is not None:
+            return FixedCredentials(self.credentials, "explicit")
+        known = plain_credentials(os.environ) if self._making is None and self.plain is not None else None
+        if known is not None:
+            return FixedCredentials(known, "env")
+        return await (await self._loaded()).session.get_credentials()
 
     async def _reload_credentials(self) -> Any:
         if self.credentials is not None:
             return None
-        return await self.session.get_component("credential_provider").load_credentials()
+        return await (await self._loaded()).session.get_component("credential_provider").load_credentials()
 
     async def _make(self, region: str | None) -> Any:
-        await asyncio.to_thread(self._load_models)
-        client = await self._enter(region, self.endpoint_url)
-        if self.endpoint_url is None and is_custom(client.meta.endpoint_url):
-            # It came from the environment or the AWS configuration: what depends on it has to fit it, too.
-            return await self._enter(region, client.meta.endpoint_url)
-        return client
-
-    async def _enter(self, region: str | None, endpoint_url: str | None) -> Any:
-        static = self.credentials
-        context = self.session.create_client(
-            "s3",
-            region_name=region,
-            endpoint_url=self.endpoint_url,
-            verify=self.settings.verify,
-            aws_access_key_id=static.key_id if static else None,
-            aws_secret_access_key=static.secret if static else None,
-            aws_session_token=static.token if static else None,
-            config=self._config(endpoint_url),
-        )
-        client = await self._stack.enter_async_context(context)
-        redact_logs()  # on the loggers of what was loaded for it, too
-        client.meta.events.register_first("choose-signer.s3", _presign_with_sigv4)
-        client.meta.events.register_last("before-send.s3", Resigner(self.clock, self.provider))
-        client.meta.events.register_last("response-received.s3", _note_exchange)
-        return client
-
-    def _config(self, endpoint_url: str | None) -> AioConfig:
-        settings = self.settings
-        options: dict[str, Any] = dict(self._checksums(endpoint_url))
-        if settings.proxies is not None:
-            options["proxies"] = dict(settings.proxies)
-        if settings.proxies_config is not None:
-            options["proxies_config"] = dict(settings.proxies_config)
-        if settings.client_cert is not None:
-            options["client_cert"] = settings.client_cert
-        s3: dict[str, Any] = {}
-        if settings.addressing_style != "auto":
-            s3["addressing_style"] = settings.addressing_style
-        if endpoint_url is not None and endpoint_url.startswith("http:"):
-            s3["payload_signing_enabled"] = False  # the Resigner does it
-        if s3:
-            options["s3"] = s3
-        return AioConfig(
-            connect_timeout=settings.timeouts.connect,
-            read_timeout=settings.timeouts.read,
-            max_pool_connections=_UNBOUNDED,
-            retries={"mode": "standard", "total_max_attempts": 1},
-            http_session_cls=SendOnceSession,
-            user_agent_extra="apm_s3",
-            **options,
-        )
-
-    def _checksums(self, endpoint_url: str | None) -> dict[str, str]:
-        default = "when_required" if endpoint_url and is_custom(endpoint_url) else None
-        chosen = {
-            "request_checksum_calculation": self.settings.request_checksums
-            or (None if "AWS_REQUEST_CHECKSUM_CALCULATION" in os.environ else default),
-            "response_checksum_validation": self.settings.response_checksums
-            or (None if "AWS_RESPONSE_CHECKSUM_VALIDATION" in os.environ else default),
-        }
-        return {name: value for name, value in chosen.items() if value}
-
-    def _load_models(self) -> None:
-        # Megabytes of JSON: loaded here, in a thread, they are cached when the client is made on the event loop.
-        loader = self.session.get_component("data_loader")
-        for name in ("service-2", "endpoint-rule-set-1", "paginators-1", "waiters-2"):
-            loader.load_service_model("s3", name)
-        loader.load_data("partitions")
-        loader.load_data("endpoints")
+        making = await self._loaded()
+        return await making.make(self._stack, region, self.endpoint_url, self.clock, self.provider)
 
 
-def is_custom(endpoint_url: str) -> bool:
-    """Whether the endpoint is an S3-compatible server rather than AWS."""
-    host = urlsplit(endpoint_url).hostname or ""
-    return not host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
-
-
-def _core_session(session: Any) -> AioSession:
-    if session is None:
-        return get_session()
-    # An aioboto3.Session wraps the AioSession that holds its credentials and configuration.
-    return getattr(session, "_session", session)
-
-
-def _note_exchange(response_dict: Mapping[str, Any] | None, **_: Any) -> None:
-    """Note an answer for the log of requests; what was sent, and a body that is a stream, is not known here."""
-    exchanges = EXCHANGES.get()
-    if exchanges is None or response_dict is None:
-        return
-    headers, body = response_dict["headers"], response_dict.get("body")
-    received = len(body) if isinstance(body, bytes) else None
-    exchanges.append(Exchange(response_dict["status_code"], headers.get("x-amz-request-id"), 0, received))
-
-
-def _presign_with_sigv4(signature_version: str, **_: Any) -> str | None:
-    """botocore presigns with SigV2 in the older regions and on custom endpoints, which many servers refuse."""
-    if signature_version.startswith(("v4a", "v4-s3express")):
-        return None
-    for suffix in ("-query", "-presign-post"):
-        if signature_version.endswith(suffix):
-            return f"s3v4{suffix}"
-    return None
-
-
-def session_of_profile(profile: str) -> AioSession:
-    """A session of one profile of AWS's configuration files. Whether there is one is seen when it is used."""
-    session = get_session()
-    session.set_config_variable("profile", profile)
-    return session
+def _is_configured() -> bool:
+    """Whether there may be configuration files of AWS's, or service models of the user's own beside them."""
+    return Path("~/.aws").expanduser().exists()

@@ -9,15 +9,31 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from botocore.credentials import RefreshableCredentials
-from botocore.exceptions import BotoCoreError, ClientError
-
+from apm_s3._s3.transports.boto.errors import botocore_errors, loaded
 from apm_s3.models import Credentials
 
 _REFRESH_INTERVAL = 10.0
 """Seconds for which refreshed credentials are not refreshed again, whatever is said of them."""
 
 _log = logging.getLogger(__name__)
+
+
+class FixedCredentials:
+    """Credentials that are known, in the form of botocore's.
+
+    Attributes:
+        method: where they come from, by botocore's name.
+    """
+
+    def __init__(self, credentials: Credentials, method: str) -> None:
+        self.access_key = credentials.key_id
+        self.secret_key = credentials.secret
+        self.token = credentials.token
+        self.method = method
+
+    async def get_frozen_credentials(self) -> FixedCredentials:
+        """Their values now."""
+        return FixedCredentials(Credentials(self.access_key, self.secret_key, self.token), self.method)
 
 
 class CredentialProvider:
@@ -37,23 +53,24 @@ class CredentialProvider:
         self._reload = reload
         self._frozen: Credentials | None = None
         self._source: Any = None
-        self._raw: Any = None
+        self._values: tuple[Any, ...] = ()
         self._refreshing = asyncio.Lock()
         self._renewed_at = -math.inf
 
     async def get(self) -> Credentials | None:
         """The credentials, refreshed if they are about to expire; None where there are none."""
-        if self._source is None:
-            self._source = await self._load()
-            if self._source is None:
-                return None
-        return self._keep(await self._source.get_frozen_credentials())
+        source = await self._holder()
+        return None if source is None else self._keep(await source.get_frozen_credentials())
+
+    def forget(self) -> None:
+        """Load them again when they are needed next: somebody else holds them now."""
+        self._source = None
 
     async def method(self) -> str | None:
         """How botocore found them ("env", "iam-role", ...); None where there are none."""
         if await self.get() is None:
             return None
-        return str(getattr(self._source, "method", None) or "a custom provider")
+        return str(getattr(await self._holder(), "method", None) or "a custom provider")
 
     async def refresh(self) -> bool:
         """Get others than those that S3 refused as expired: whether there are any. One refresh at a time."""
@@ -70,26 +87,35 @@ class CredentialProvider:
                 if renewed:
                     self._renewed_at = time.monotonic()
                 return renewed
-        except (BotoCoreError, ClientError, OSError, RuntimeError) as exc:
+        except botocore_errors(OSError, RuntimeError) as exc:
             _log.warning("the expired credentials could not be refreshed: %s", type(exc).__name__)
             return False
 
     def _is_fresh(self) -> bool:
         return time.monotonic() - self._renewed_at < _REFRESH_INTERVAL
 
+    async def _holder(self) -> Any:
+        """What holds the credentials; None where there are none."""
+        if self._source is None:
+            self._source = await self._load()
+        return self._source
+
     async def _refresh(self) -> None:
-        if isinstance(self._source, RefreshableCredentials):
+        source = self._source
+        if isinstance(source, loaded("botocore.credentials", "RefreshableCredentials")):
             # Without a public call for it: botocore trusts the expiry alone, and this machine's clock.
-            async with self._source._refresh_lock:  # noqa: SLF001
-                await self._source._protected_refresh(is_mandatory=True)  # noqa: SLF001
+            async with source._refresh_lock:  # noqa: SLF001
+                await source._protected_refresh(is_mandatory=True)  # noqa: SLF001
         elif self._reload is not None and (fresh := await self._reload()) is not None:
             # Rotated in the environment or in a file. Changed in place, since the clients hold this object.
             found = await fresh.get_frozen_credentials()
-            self._source.access_key, self._source.secret_key = found.access_key, found.secret_key
-            self._source.token = found.token
+            source = await self._holder()  # another one where the session that holds them was made only now
+            source.access_key, source.secret_key = found.access_key, found.secret_key
+            source.token = found.token
 
     def _keep(self, raw: Any) -> Credentials:
-        if self._frozen is None or raw != self._raw:
-            self._frozen = Credentials(raw.access_key, raw.secret_key, raw.token)
-            self._raw = raw
+        values = (raw.access_key, raw.secret_key, raw.token)
+        if self._frozen is None or values != self._values:
+            self._frozen = Credentials(*values)
+            self._values = values
         return self._frozen

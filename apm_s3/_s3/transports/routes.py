@@ -14,23 +14,28 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from apm_s3._s3.transports.boto.redaction import Internal
-from apm_s3._s3.transports.clients import is_custom
 from apm_s3._wire.sigv4 import SERVICE, encode_path
 
 PROBE_KEY = "k"
 
-_PORTS = {"http": 80, "https": 443}
+PORTS = {"http": 80, "https": 443}
 
 _SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=.*/\d{8}/([^/]+)/([^/]+)/aws4_request,")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", re.ASCII)
-_FOREIGN_HOSTS = ("s3-accelerate", "s3express", "-fips.", "fips.", "s3-outposts", "s3-object-lambda", ".vpce.")
-_ALIASES = ("--x-s3", "--xa-s3", "--ol-s3", "--op-s3", "-s3alias", ".mrap")
+FOREIGN_HOSTS = ("s3-accelerate", "s3express", "-fips.", "fips.", "s3-outposts", "s3-object-lambda", ".vpce.")
+ALIASES = ("--x-s3", "--xa-s3", "--ol-s3", "--op-s3", "-s3alias", ".mrap")
 _KNOWN_HEADERS = frozenset(
     {
         "accept-encoding", "amz-sdk-invocation-id", "amz-sdk-request", "authorization", "content-length", "host",
         "user-agent", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token",
     }
 )  # fmt: skip
+
+
+def is_custom(endpoint_url: str) -> bool:
+    """Whether the endpoint is an S3-compatible server rather than AWS."""
+    host = urlsplit(endpoint_url).hostname or ""
+    return not host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
 
 
 class Origin(NamedTuple):
@@ -49,7 +54,7 @@ class Origin(NamedTuple):
     def authority(self) -> str:
         """Host and port as they stand in a URL and in the Host header, the port of the scheme left out."""
         name = f"[{self.host}]" if ":" in self.host else self.host
-        return name if self.port == _PORTS[self.scheme] else f"{name}:{self.port}"
+        return name if self.port == PORTS[self.scheme] else f"{name}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ def _stop(request: Any, **_: Any) -> None:
 
 async def learn_route(client: Any, bucket: str) -> Route | None:
     """The route that `client` (of aiobotocore) takes to `bucket`; None where only that client should take it."""
-    if not _BUCKET.fullmatch(bucket) or bucket.endswith(_ALIASES):
+    if not _BUCKET.fullmatch(bucket) or bucket.endswith(ALIASES):
         return None
     client.meta.events.register_first("before-send.s3.HeadObject", _stop, unique_id="apm-s3-learn-route")
     token = _learning.set(True)
@@ -116,16 +121,16 @@ def route_of(url: str, headers: Mapping[str, Any], bucket: str) -> Route | None:
     scope = _SCOPE.match(_text(headers.get("Authorization", "")))
     parts = urlsplit(url)
     host = parts.hostname or ""
-    if scope is None or scope[2] != SERVICE or any(name in f"{host}." for name in _FOREIGN_HOSTS):
+    if scope is None or scope[2] != SERVICE or any(name in f"{host}." for name in FOREIGN_HOSTS):
         return None
     if parts.query or any(name.lower() not in _KNOWN_HEADERS for name in headers):
         return None
     prefix = parts.path.removesuffix(PROBE_KEY)
     if prefix == parts.path or not (prefix == "/" or prefix.endswith(f"/{encode_path(bucket)}/")):
         return None
-    if parts.username is not None or parts.password is not None or parts.scheme not in _PORTS or not host:
+    if parts.username is not None or parts.password is not None or parts.scheme not in PORTS or not host:
         return None
-    origin = Origin(host, parts.port or _PORTS[parts.scheme], parts.scheme == "https")
+    origin = Origin(host, parts.port or PORTS[parts.scheme], parts.scheme == "https")
     return Route(
         origin=origin,
         host=origin.authority,

@@ -559,6 +559,10 @@ async def test_nothing_is_lost_where_the_server_closes_right_behind_its_answer(
                 assert b"".join(pieces) == content
 
 
+async def no_bundle() -> None:
+    """AWS's configuration names no certificates."""
+
+
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 async def test_a_connection_whose_end_was_seen_gets_no_request(*, tls: bool) -> None:
     end = asyncio.Event()
@@ -569,7 +573,7 @@ async def test_a_connection_whose_end_was_seen_gets_no_request(*, tls: bool) -> 
 
     async with scripted(once, tls=server_context() if tls else None) as server:
         origin = Origin("127.0.0.1", server.port, tls)
-        pool = connections.Connections(S3Settings(verify=False, proxies={}), None)
+        pool = connections.Connections(S3Settings(verify=False, proxies={}), no_bundle)
         lane = pool.lane(origin)
         first = await pool.connect(lane)
         answer = first.begin("GET", whole=True)

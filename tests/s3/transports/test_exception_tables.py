@@ -84,4 +84,4 @@ def test_no_exception_is_left_unmapped(package: ModuleType) -> None:
 
 @pytest.mark.parametrize("cls", [cls for cls in ours(botocore, aiohttp) if botocore_row(cls)], ids=_name)
 def test_what_they_raise_is_among_what_its_transport_catches(cls: type[BaseException]) -> None:
-    assert issubclass(cls, botocore_errors.TRANSLATED)
+    assert issubclass(cls, botocore_errors.translated())

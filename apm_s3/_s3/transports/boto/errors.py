@@ -1,15 +1,9 @@
-"""The one table from botocore's exceptions to ours."""
+"""The one table from botocore's exceptions to ours. It loads neither botocore nor aiohttp: see `Clients`."""
 
 from __future__ import annotations
 
-import asyncio
+import sys
 from typing import Any
-
-import aiohttp
-from aiohttp.http_exceptions import HttpProcessingError
-from botocore import exceptions as bc
-from botocore.exceptions import ClientError
-from botocore.parsers import ResponseParserError
 
 from apm_s3._s3.transports.lean.connection import ConnectionBroken
 from apm_s3._s3_answers import s3_error
@@ -114,21 +108,33 @@ TABLE: dict[str, type[ApmS3Error]] = {
 }
 """By the exception's class name, looked up along its MRO: botocore's releases differ in which classes exist."""
 
-TRANSLATED = (
-    bc.BotoCoreError,
-    ClientError,
-    ResponseParserError,
-    aiohttp.ClientError,
-    HttpProcessingError,
-    asyncio.TimeoutError,
-    ConnectionBroken,
-    OSError,
-)
-"""What a call of aiobotocore can raise."""
-
-
 UNREADABLE = (ValueError, OverflowError, TypeError, LookupError)
 """What botocore's parsers raise at numbers, dates and documents that no S3 sends."""
+
+
+def loaded(module: str, *names: str) -> tuple[type[Any], ...]:
+    """Classes of `module`, for an `except` or an `isinstance`; none where it is not loaded, as nothing is of them."""
+    home = sys.modules.get(module)
+    found = [getattr(home, name, None) for name in names]
+    return tuple(cls for cls in found if cls is not None)
+
+
+def botocore_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """What botocore raises by itself, and for answers that say no; and `others`."""
+    return (*loaded("botocore.exceptions", "BotoCoreError", "ClientError"), *others)
+
+
+def translated(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """What a call of aiobotocore can raise, and `others`."""
+    return botocore_errors(
+        *others,
+        *loaded("botocore.parsers", "ResponseParserError"),
+        *loaded("aiohttp", "ClientError"),
+        *loaded("aiohttp.http_exceptions", "HttpProcessingError"),
+        TimeoutError,
+        ConnectionBroken,
+        OSError,
+    )
 
 
 def kind_of(exc: BaseException) -> type[ApmS3Error] | None:
@@ -143,7 +149,7 @@ def kind_of(exc: BaseException) -> type[ApmS3Error] | None:
 def translate(exc: BaseException, *, operation: str, bucket: str | None = None, key: str | None = None) -> ApmS3Error:
     """Our error for an exception that a call of aiobotocore raised; to be raised `from` it."""
     where: dict[str, Any] = {"operation": operation, "bucket": bucket, "key": key}
-    if isinstance(exc, ClientError):
+    if isinstance(exc, loaded("botocore.exceptions", "ClientError")):
         return _answered(exc, where)
     if isinstance(exc, UnicodeEncodeError):
         return InvalidRequest("an argument is no valid Unicode (a lone surrogate)", hint="use UTF-8 text", **where)
@@ -176,7 +182,7 @@ def _cause(exc: BaseException) -> str:
     return str(exc) if inner is None or str(exc) else str(inner)
 
 
-def _answered(exc: ClientError, where: dict[str, Any]) -> ApmS3Error:
+def _answered(exc: Any, where: dict[str, Any]) -> ApmS3Error:
     error = exc.response.get("Error", {})
     metadata = exc.response.get("ResponseMetadata", {})
     headers = metadata.get("HTTPHeaders", {})

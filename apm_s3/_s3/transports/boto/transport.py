@@ -25,7 +25,7 @@ from apm_s3._s3.transports.boto.answers import (
     version_of,
     written,
 )
-from apm_s3._s3.transports.boto.errors import TRANSLATED, translate
+from apm_s3._s3.transports.boto.errors import translate, translated
 from apm_s3._s3.transports.boto.parameters import (
     access_parameters,
     check_unicode,
@@ -322,7 +322,7 @@ class BotoTransport:
             url = await client.generate_presigned_url(
                 name, Params={"Bucket": bucket, "Key": key, **parameters}, ExpiresIn=expires_in, HttpMethod=method
             )
-        except (*TRANSLATED, UnicodeEncodeError) as exc:
+        except translated(UnicodeEncodeError) as exc:
             raise translate(exc, operation="presign", bucket=bucket, key=key) from exc
         return cast("str", url)
 
@@ -358,7 +358,7 @@ class BotoBody:
             while piece := await self._stream.read(_PIECE):
                 got += len(piece)
                 yield piece
-        except TRANSLATED as exc:
+        except translated() as exc:
             raise translate(exc, operation="read_file", bucket=self.info.bucket, key=self.info.key) from exc
         if got != self.length:
             raise ConnectionLost(

@@ -7,14 +7,15 @@ import functools
 import os
 import ssl
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
 from urllib.parse import urlsplit
-
-from botocore.httpsession import ProxyConfiguration, get_cert_path
-from botocore.utils import get_environ_proxies
 
 from apm_s3._s3.transports.lean.connection import Connection, ConnectionBroken
 from apm_s3._s3.transports.lean.dialing import dial
+from apm_s3._s3.transports.plain import names_no_proxy
 from apm_s3._s3.transports.routes import Origin
 from apm_s3._wire.http1 import request_head
 from apm_s3.errors import InvalidOption
@@ -61,9 +62,12 @@ class Connections:
     """Every connection of a manager's lean path.
 
     Their number is not bounded here: it is that of the requests in flight, which the pool bounds.
+
+    Args:
+        ca_bundle: gives the certificates that AWS's configuration names, or None.
     """
 
-    def __init__(self, settings: S3Settings, ca_bundle: str | None) -> None:
+    def __init__(self, settings: S3Settings, ca_bundle: Callable[[], Awaitable[str | None]]) -> None:
         self._settings = settings
         self._ca_bundle = ca_bundle
         self._lanes: dict[Origin, Lane] = {}
@@ -178,9 +182,15 @@ class Connections:
                 self._sweeper = asyncio.get_running_loop().call_later(KEEPALIVE / 2, self._sweep)
 
     def _proxy(self, origin: Origin) -> Proxy | None:
+        configured = self._settings.proxies
+        if names_no_proxy(configured, os.environ):
+            return None
+        # Loaded already: a `PlainTarget` has no proxy.
+        from botocore.httpsession import ProxyConfiguration  # noqa: PLC0415 - see above
+        from botocore.utils import get_environ_proxies  # noqa: PLC0415 - see above
+
         scheme = "https" if origin.secure else "http"
         url = f"{scheme}://{origin.authority}"
-        configured = self._settings.proxies
         choice = ProxyConfiguration(proxies=dict(configured) if configured is not None else get_environ_proxies(url))
         address = choice.proxy_url_for(url)
         if not address:
@@ -196,21 +206,20 @@ class Connections:
             if self._context is None:
                 # Reading the certificates takes 20 ms and more.
                 try:
-                    self._context = await asyncio.to_thread(self._new_context)
+                    self._context = await asyncio.to_thread(self._new_context, await self._verify())
                 except OSError as exc:
                     raise InvalidOption(
                         f"the certificates cannot be read: {exc}", hint="check verify, client_cert and AWS_CA_BUNDLE"
                     ) from exc
         return self._context
 
-    def _new_context(self) -> ssl.SSLContext:
+    def _new_context(self, verify: bool | str) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        verify = self._verify()
         if verify is False:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         else:
-            bundle = get_cert_path(verify)
+            bundle = default_bundle() if verify is True else verify
             if bundle:
                 context.load_verify_locations(bundle)
         certificate = self._settings.client_cert
@@ -220,11 +229,21 @@ class Connections:
             context.load_cert_chain(*certificate)
         return context
 
-    def _verify(self) -> bool | str:
+    async def _verify(self) -> bool | str:
         """In botocore's order: the argument, the AWS configuration, the environment."""
         if self._settings.verify is not None:
             return self._settings.verify
-        return self._ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE") or True
+        return await self._ca_bundle() or os.environ.get("REQUESTS_CA_BUNDLE") or True
+
+
+def default_bundle() -> str:
+    """The certificates that botocore trusts: certifi's, or else its own, whose path is found without loading it."""
+    try:
+        from certifi import where  # noqa: PLC0415 - not everybody has it
+    except ImportError:
+        found = find_spec("botocore")
+        return str(Path((found and found.origin) or "").with_name("cacert.pem"))
+    return where()
 
 
 async def _tunnel(connection: Connection, origin: Origin, proxy: Proxy) -> None:

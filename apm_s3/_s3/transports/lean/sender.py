@@ -8,10 +8,9 @@ import time
 from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from apm_s3._logs import EXCHANGES, Exchange
 from apm_s3._s3.transports.bodies import MAX_DOCUMENT
+from apm_s3._s3.transports.boto.errors import botocore_errors
 from apm_s3._s3.transports.boto.errors import translate as translate_botocore
 from apm_s3._s3.transports.clients import Clients
 from apm_s3._s3.transports.expectations import SUCCESS, check_status
@@ -28,6 +27,7 @@ from apm_s3._s3.transports.lean.connections import CannotConnect, Connections, L
 from apm_s3._s3.transports.lean.payloads import PIECE, Payload, closing
 from apm_s3._s3.transports.lean.requests import DEFAULT_TYPE, Call, Headers
 from apm_s3._s3.transports.lean.stalls import Stalls
+from apm_s3._s3.transports.plain import plain_route
 from apm_s3._s3.transports.routes import Route, learn_route
 from apm_s3._wire.http1 import request_head
 from apm_s3._wire.sigv4 import EMPTY_SHA256, Signer, encode_path
@@ -63,7 +63,7 @@ class Sender:
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
         settings = clients.settings
-        self._connections = Connections(settings, clients.session.get_config_variable("ca_bundle"))
+        self._connections = Connections(settings, clients.ca_bundle)
         self._credentials = clients.provider
         self._clock = clients.clock
         self._signer = Signer()
@@ -249,7 +249,7 @@ class Sender:
         """Have credentials that are not about to expire, for a second."""
         try:
             found = await self._credentials.get()
-        except (BotoCoreError, ClientError) as exc:
+        except botocore_errors() as exc:
             raise translate_botocore(exc, operation="sign", bucket=None) from exc
         if found is None:
             raise InvalidCredentials(
@@ -260,11 +260,13 @@ class Sender:
         self._ready_until = time.monotonic() + READY_SECONDS
 
     async def _learn(self, bucket: str, region: str | None) -> Route | None:
-        """Ask botocore for the way to `bucket`, by its client of `region`; every caller may, the last one's is kept."""
+        """Find the way to `bucket`, as of `region`; every caller may, the last one's is kept."""
+        plain = self._clients.plain
         try:
-            client = await self._clients.get(region)
-            route = await learn_route(client, bucket)
-        except (BotoCoreError, ClientError):
+            route = None if plain is None else plain_route(plain, bucket, region)
+            if route is None:
+                route = await learn_route(await self._clients.get(region), bucket)
+        except botocore_errors():
             # For aiobotocore to say what is wrong; nothing is known, so nothing is kept.
             return None
         if self._clients.settings.proxies_config:

@@ -1,0 +1,158 @@
+"""Makes aiobotocore's clients. Importing this module loads aiobotocore, botocore and aiohttp: see `Clients`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession, get_session
+
+from apm_s3._logs import EXCHANGES, Exchange
+from apm_s3._s3.transports.boto.redaction import redact_logs
+from apm_s3._s3.transports.boto.resigning import Resigner
+from apm_s3._s3.transports.boto.send_once import SendOnceSession
+from apm_s3._s3.transports.clock import Clock
+from apm_s3._s3.transports.credentials import CredentialProvider
+from apm_s3._s3.transports.routes import is_custom
+from apm_s3.models import Credentials
+from apm_s3.settings import S3Settings
+
+_UNBOUNDED = 1_000_000
+"""Connections of a client. The manager's pool bounds what is in flight; bodies that nobody reads hold theirs longer."""
+
+
+class ClientMaking:
+    """A session, and what the clients of a manager are made with.
+
+    Args:
+        session: an `AioSession` or an `aioboto3.Session` to share; None for a new one.
+        credentials: static ones; None leaves them to the session.
+    """
+
+    def __init__(self, session: Any, settings: S3Settings, credentials: Credentials | None) -> None:
+        redact_logs()
+        self.session: AioSession = _core_session(session)
+        self._settings = settings
+        self._credentials = credentials
+
+    def ca_bundle(self) -> str | None:
+        """The bundle of certificates that AWS's configuration names."""
+        bundle: str | None = self.session.get_config_variable("ca_bundle")
+        return bundle
+
+    async def make(
+        self,
+        stack: AsyncExitStack,
+        region: str | None,
+        endpoint_url: str | None,
+        clock: Clock,
+        provider: CredentialProvider,
+    ) -> Any:
+        """A client of `region`, closed by `stack`; `clock` and `provider` are for the signatures of its requests."""
+        await asyncio.to_thread(self._load_models)
+        client = await stack.enter_async_context(self._context(region, endpoint_url, endpoint_url))
+        if endpoint_url is None and is_custom(client.meta.endpoint_url):
+            # It came from the environment or the AWS configuration: what depends on it has to fit it, too.
+            found = client.meta.endpoint_url
+            client = await stack.enter_async_context(self._context(region, endpoint_url, found))
+        redact_logs()  # on the loggers of what was loaded for it, too
+        client.meta.events.register_first("choose-signer.s3", _presign_with_sigv4)
+        client.meta.events.register_last("before-send.s3", Resigner(clock, provider))
+        client.meta.events.register_last("response-received.s3", _note_exchange)
+        return client
+
+    def _context(self, region: str | None, endpoint_url: str | None, fitting: str | None) -> Any:
+        """What opens a client; `fitting` is the endpoint that its configuration has to fit."""
+        static = self._credentials
+        return self.session.create_client(
+            "s3",
+            region_name=region,
+            endpoint_url=endpoint_url,
+            verify=self._settings.verify,
+            aws_access_key_id=static.key_id if static else None,
+            aws_secret_access_key=static.secret if static else None,
+            aws_session_token=static.token if static else None,
+            config=self._config(fitting),
+        )
+
+    def _config(self, endpoint_url: str | None) -> AioConfig:
+        settings = self._settings
+        options: dict[str, Any] = dict(self._checksums(endpoint_url))
+        if settings.proxies is not None:
+            options["proxies"] = dict(settings.proxies)
+        if settings.proxies_config is not None:
+            options["proxies_config"] = dict(settings.proxies_config)
+        if settings.client_cert is not None:
+            options["client_cert"] = settings.client_cert
+        s3: dict[str, Any] = {}
+        if settings.addressing_style != "auto":
+            s3["addressing_style"] = settings.addressing_style
+        if endpoint_url is not None and endpoint_url.startswith("http:"):
+            s3["payload_signing_enabled"] = False  # the Resigner does it
+        if s3:
+            options["s3"] = s3
+        return AioConfig(
+            connect_timeout=settings.timeouts.connect,
+            read_timeout=settings.timeouts.read,
+            max_pool_connections=_UNBOUNDED,
+            retries={"mode": "standard", "total_max_attempts": 1},
+            http_session_cls=SendOnceSession,
+            user_agent_extra="apm_s3",
+            **options,
+        )
+
+    def _checksums(self, endpoint_url: str | None) -> dict[str, str]:
+        default = "when_required" if endpoint_url and is_custom(endpoint_url) else None
+        chosen = {
+            "request_checksum_calculation": self._settings.request_checksums
+            or (None if "AWS_REQUEST_CHECKSUM_CALCULATION" in os.environ else default),
+            "response_checksum_validation": self._settings.response_checksums
+            or (None if "AWS_RESPONSE_CHECKSUM_VALIDATION" in os.environ else default),
+        }
+        return {name: value for name, value in chosen.items() if value}
+
+    def _load_models(self) -> None:
+        # Megabytes of JSON: loaded here, in a thread, they are cached when the client is made on the event loop.
+        loader = self.session.get_component("data_loader")
+        for name in ("service-2", "endpoint-rule-set-1", "paginators-1", "waiters-2"):
+            loader.load_service_model("s3", name)
+        loader.load_data("partitions")
+        loader.load_data("endpoints")
+
+
+def _core_session(session: Any) -> AioSession:
+    if session is None:
+        return get_session()
+    # An aioboto3.Session wraps the AioSession that holds its credentials and configuration.
+    return getattr(session, "_session", session)
+
+
+def _note_exchange(response_dict: Mapping[str, Any] | None, **_: Any) -> None:
+    """Note an answer for the log of requests; what was sent, and a body that is a stream, is not known here."""
+    exchanges = EXCHANGES.get()
+    if exchanges is None or response_dict is None:
+        return
+    headers, body = response_dict["headers"], response_dict.get("body")
+    received = len(body) if isinstance(body, bytes) else None
+    exchanges.append(Exchange(response_dict["status_code"], headers.get("x-amz-request-id"), 0, received))
+
+
+def _presign_with_sigv4(signature_version: str, **_: Any) -> str | None:
+    """botocore presigns with SigV2 in the older regions and on custom endpoints, which many servers refuse."""
+    if signature_version.startswith(("v4a", "v4-s3express")):
+        return None
+    for suffix in ("-query", "-presign-post"):
+        if signature_version.endswith(suffix):
+            return f"s3v4{suffix}"
+    return None
+
+
+def session_of_profile(profile: str) -> AioSession:
+    """A session of one profile of AWS's configuration files. Whether there is one is seen when it is used."""
+    session = get_session()
+    session.set_config_variable("profile", profile)
+    return session

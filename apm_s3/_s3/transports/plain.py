@@ -1,0 +1,137 @@
+"""Routes of plain endpoints, found without botocore, which takes most of a second to load. Pure.
+
+A target is plain only where nothing in the settings, the environment or AWS's configuration files can change endpoint,
+addressing or signature. Whatever is not listed here is left to botocore.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from apm_s3._s3.transports.routes import ALIASES, FOREIGN_HOSTS, PORTS, Origin, Route, is_custom
+from apm_s3.models import Credentials
+from apm_s3.settings import S3Settings
+
+_HARMLESS = frozenset(
+    {
+        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION", "AWS_REGION",
+        "AWS_EC2_METADATA_DISABLED", "AWS_EXECUTION_ENV", "AWS_PAGER",
+    }
+)  # fmt: skip
+"""Variables that change neither endpoint nor addressing nor signature. botocore does not read AWS_REGION."""
+
+_CONFIGURING = ("AWS_", "BOTO", "_X_AMZN_")
+"""How the variables begin that botocore reads."""
+
+_REGION = re.compile(r"(?:us|eu|ap|sa|ca|me|af|il|mx)-(?:central|(?:north|south)?(?:east|west)?)-\d", re.ASCII)
+"""Regions of AWS's main partition, as botocore's partitions.json has them, but for unusual ones."""
+
+_CUSTOM_REGION = re.compile(r"[a-z](?:[a-z0-9-]{0,30}[a-z0-9])?", re.ASCII)
+_SPECIAL_REGIONS = ("fips", "global", "s3-", "aws-", "gov", "iso", "cn-")
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", re.ASCII)
+_DOTTED_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
+
+_ENDPOINT = re.compile(r"(https?)://([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::([1-9]\d{0,4}))?/?", re.ASCII)
+_MAX_PORT = 65535
+
+
+class PlainTarget(NamedTuple):
+    """Where the requests of a manager go.
+
+    Attributes:
+        server: an S3-compatible server that is addressed by path; None for AWS itself.
+        by_path: whether the bucket stands in the path.
+    """
+
+    region: str
+    server: Origin | None
+    by_path: bool
+
+
+def plain_target(
+    region: str | None,
+    endpoint_url: str | None,
+    settings: S3Settings,
+    environment: Mapping[str, str],
+    *,
+    configured: bool,
+) -> PlainTarget | None:
+    """The target that these arguments of a manager stand for; None where botocore has to say.
+
+    Args:
+        configured: whether there may be configuration files of AWS's.
+    """
+    region = region or environment.get("AWS_DEFAULT_REGION") or ""
+    if configured or not _changes_nothing(environment) or not names_no_proxy(settings.proxies, environment):
+        return None
+    if settings.proxies_config is not None or not _is_region(region, custom=endpoint_url is not None):
+        return None
+    if endpoint_url is None:
+        return PlainTarget(region, None, settings.addressing_style == "path")
+    server = _server(endpoint_url)
+    if server is None or settings.addressing_style == "virtual":
+        return None
+    return PlainTarget(region, server, by_path=True)
+
+
+def plain_credentials(environment: Mapping[str, str]) -> Credentials | None:
+    """The credentials of the environment, where they are whole and do not expire; None where botocore has to say."""
+    key_id, secret = environment.get("AWS_ACCESS_KEY_ID"), environment.get("AWS_SECRET_ACCESS_KEY")
+    if not key_id or not secret or not _changes_nothing(environment):
+        return None
+    return Credentials(key_id, secret, environment.get("AWS_SESSION_TOKEN") or None)
+
+
+def plain_route(target: PlainTarget, bucket: str, region: str | None = None) -> Route | None:
+    """The route to `bucket`, the one that botocore takes; None where botocore has to be asked.
+
+    Args:
+        region: that of the bucket, where it is known to be another one than the target's.
+    """
+    region = region or target.region
+    server = target.server
+    names = _BUCKET if server is None else _DOTTED_BUCKET
+    if not names.fullmatch(bucket) or bucket.endswith(ALIASES) or not _is_region(region, custom=server is not None):
+        return None
+    if server is not None:
+        return Route(server, server.authority, f"/{bucket}/", region, aws=False)
+    # botocore's default for us-east-1 is the endpoint without a region ("legacy").
+    host = "s3.amazonaws.com" if region == "us-east-1" else f"s3.{region}.amazonaws.com"
+    if not target.by_path:
+        host = f"{bucket}.{host}"
+    return Route(
+        Origin(host, PORTS["https"], secure=True), host, f"/{bucket}/" if target.by_path else "/", region, aws=True
+    )
+
+
+def names_no_proxy(proxies: Mapping[str, str] | None, environment: Mapping[str, str]) -> bool:
+    """Whether it is certain that there is no proxy. macOS and Windows can have one in their own settings."""
+    if proxies is not None:
+        return not proxies
+    if sys.platform in {"darwin", "win32"}:
+        return False
+    return not any(name.lower().endswith("_proxy") and value for name, value in environment.items())
+
+
+def _changes_nothing(environment: Mapping[str, str]) -> bool:
+    return not any(name.upper().startswith(_CONFIGURING) and name not in _HARMLESS for name in environment)
+
+
+def _is_region(region: str, *, custom: bool) -> bool:
+    if not custom:
+        return _REGION.fullmatch(region) is not None
+    return _CUSTOM_REGION.fullmatch(region) is not None and not any(mark in region for mark in _SPECIAL_REGIONS)
+
+
+def _server(endpoint_url: str) -> Origin | None:
+    found = _ENDPOINT.fullmatch(endpoint_url)
+    if found is None or not is_custom(endpoint_url):
+        return None
+    scheme, host, port = found.groups()
+    if ".." in host or any(name in f"{host}." for name in FOREIGN_HOSTS) or int(port or 1) > _MAX_PORT:
+        return None
+    return Origin(host, int(port or PORTS[scheme]), scheme == "https")
