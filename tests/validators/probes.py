@@ -37,6 +37,7 @@ PLACES = {
 
 GOOD = {
     "expression": (
+        '0x7fffffffffffffff', '9223372036854775808',
     'limitk', 'limitk + 1', 'topk by (job) (5, up)', 'topk(5, up) by (job)', 'sum by (# c\njob) (up)',
     'sum by (job # c\n) (up)', 'sum by (job, # c\n a) (up)', 'rate(up[5m # c\n])', 'max_over_time(up[5m: # c\n1m])',
     'max_over_time(up[5m # c\n:1m])', 'rate(up[292y])', 'rate(up[1h30m])', 'up offset -5m',
@@ -98,6 +99,7 @@ GOOD = {
 
 BAD = {
     "expression": (
+        '0x8000000000000000',
     'limitk by (job) (5, up)', 'limitk(5, up)', 'limit_ratio(0.5, up)', 'limitk without (a) (1, up)',
     'rate(up[ # c\n5m])', 'up[293y]', 'rate(up[293y])', 'rate(up[5])', 'rate(up[5m1])', 'rate(up[30m1h])',
     'rate(up[0s])', 'rate(up[0])', 'up offset 5', 'up offset 0s', 'up offset +5m', 'rate(up[5m:0s])',
