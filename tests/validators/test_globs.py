@@ -12,7 +12,7 @@ from apm_s3.validators._grammars.globs import BadGlob, check_glob, glob_matches
     [
         ("*.yml", "a.yml", True), ("*.yml", "a/b.yml", False), ("a/*", "a/b.yml", True), ("a/*", "a/b/c", False),
         ("a?c", "abc", True), ("a?c", "a/c", False), ("[a-c]x", "bx", True), ("[a-c]x", "dx", False),
-        ("[^a]x", "bx", True), ("[^a]x", "ax", False), ("[!a]x", "!x", True), ("[c-a]x", "bx", False),
+        ("[^a]x", "bx", True), ("[^a]x", "ax", False), ("[!a]x", "!x", True), ("[!a]x", "bx", False), ("[!a]x", "ax", True), ("[c-a]x", "bx", False),
         ("[^c-a]x", "bx", True), (r"[\]]x", "]x", True), (r"\*x", "*x", True), (r"\*x", "ax", False),
         ("[[]x", "[x", True), ("", "", False), ("./a", "a", True), ("b/../a", "a", True), ("a.b", "axb", False),
         ("**", "ab", True), ("[a-]x", "ax", None), ("[]a]", "a", None), ("[-a]x", "ax", None), ("[a", "a", None),
