@@ -11,7 +11,6 @@ from types import MappingProxyType, NoneType
 from apm_s3._naming import check_environment
 from apm_s3._plans import PlanDocument
 from apm_s3._tools import Tool
-from apm_s3.configs._asked import Asked, AskedBeside
 from apm_s3.configs._backups.backups import Backups
 from apm_s3.configs._backups.manifest import Backup
 from apm_s3.configs._backups.plans import RestorePlan
@@ -49,6 +48,7 @@ from apm_s3.configs._protocol.publish import Publisher
 from apm_s3.configs._protocol.reader import Reader
 from apm_s3.configs._protocol.repeated import request_hash
 from apm_s3.configs._record import LogEntry, Note
+from apm_s3.configs._requests import EnvironmentRequest, ToolRequest
 from apm_s3.configs._settings import EnvironmentSettings, SettingsChange, check_rule_names
 from apm_s3.configs._uploads import Given, UploadTerms
 from apm_s3.configs._views import Views, compare
@@ -380,9 +380,9 @@ class ConfigStore:
             DeadlineExceeded: nothing was changed.
             StoreDamaged: stored objects contradict each other; nothing was changed.
         """
-        asked = Asked(tool, environment, author, message, expect_revision, timeout, write_id)
+        request = ToolRequest(tool, environment, author, message, expect_revision, timeout, write_id)
         terms = UploadTerms(force, skip_unchanged, level, warnings_as_errors)
-        return await self._writer.upload(asked, Given(source, files, name, remove), terms)
+        return await self._writer.upload(request, Given(source, files, name, remove), terms)
 
     async def upload_dir(
         self,
@@ -417,9 +417,9 @@ class ConfigStore:
             InvalidRequest: it is not a directory, or contains something that cannot be stored; nothing was sent.
             ConfigInvalid, RevisionConflict, EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
         """
-        asked = Asked(tool, environment, author, message, expect_revision, timeout, write_id)
+        request = ToolRequest(tool, environment, author, message, expect_revision, timeout, write_id)
         terms = UploadTerms(force, skip_unchanged, level, warnings_as_errors)
-        return await self._writer.upload_dir(asked, path, exclude, terms)
+        return await self._writer.upload_dir(request, path, exclude, terms)
 
     async def remove(
         self,
@@ -440,8 +440,8 @@ class ConfigStore:
             ConfigNotFound: it does not exist.
             RevisionConflict, EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
         """
-        asked = Asked(tool, environment, author, message, expect_revision, timeout, write_id)
-        return await self._writer.remove(asked)
+        request = ToolRequest(tool, environment, author, message, expect_revision, timeout, write_id)
+        return await self._writer.remove(request)
 
     async def rollback(
         self,
@@ -463,8 +463,8 @@ class ConfigStore:
             ConfigNotFound: the revision does not exist (any more), or none is marked good.
             RevisionConflict, EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
         """
-        asked = Asked(tool, environment, author, message, expect_revision, timeout, write_id)
-        return await self._writer.rollback(asked, to_revision)
+        request = ToolRequest(tool, environment, author, message, expect_revision, timeout, write_id)
+        return await self._writer.rollback(request, to_revision)
 
     async def outcome(self, write_id: str) -> CommitOutcome:
         """Return the outcome of a write, for example after `CommitUnknown`. A write that can still arrive is pending.
@@ -514,8 +514,8 @@ class ConfigStore:
             EnvironmentFrozen: nothing was changed.
             CommitUnknown: the outcome is not known; repeat the call.
         """
-        asked = AskedBeside(environment, author, message, timeout, write_id)
-        await self._writer.set_settings(asked, settings, create=create)
+        request = EnvironmentRequest(environment, author, message, timeout, write_id)
+        await self._writer.set_settings(request, settings, create=create)
 
     async def mark_good(
         self,
@@ -545,8 +545,8 @@ class ConfigStore:
             InvalidOption: the write id belongs to another write.
             CommitUnknown: the outcome is not known; repeat the call.
         """
-        asked = AskedBeside(environment, author, message, timeout, write_id)
-        return await self._writer.mark_good(asked, tool, revision)
+        request = EnvironmentRequest(environment, author, message, timeout, write_id)
+        return await self._writer.mark_good(request, tool, revision)
 
     async def freeze(
         self,
@@ -567,7 +567,7 @@ class ConfigStore:
             InvalidOption: the write id belongs to another write.
             CommitUnknown: the outcome is not known; repeat the call.
         """
-        await self._writer.freeze(AskedBeside(environment, author, reason, timeout, write_id))
+        await self._writer.freeze(EnvironmentRequest(environment, author, reason, timeout, write_id))
 
     async def thaw(
         self,
@@ -589,7 +589,7 @@ class ConfigStore:
             InvalidOption: the write id belongs to another write.
             CommitUnknown: the outcome is not known; repeat the call.
         """
-        await self._writer.thaw(AskedBeside(environment, author, message, timeout, write_id))
+        await self._writer.thaw(EnvironmentRequest(environment, author, message, timeout, write_id))
 
     # Deploys ---------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Uploads: what a caller gives, and the release that it makes of the current one."""
+"""Uploads: their sources, and the release that they create from the current one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Self
 
 from apm_s3._naming import check_file_name
 from apm_s3._tools import Tool
-from apm_s3.configs._asked import Asked
 from apm_s3.configs._checks import keep_checks, only_unreadable, report_bundle, report_files, require_valid
 from apm_s3.configs._content.names import check_names
 from apm_s3.configs._content.overlays import OVERLAY
@@ -24,6 +23,7 @@ from apm_s3.configs._models import FileEntry, Origin, Release
 from apm_s3.configs._protocol.publish import Draft
 from apm_s3.configs._protocol.reader import Reader
 from apm_s3.configs._protocol.snapshots import Snapshot
+from apm_s3.configs._requests import ToolRequest
 from apm_s3.configs._settings import LAX, check_rule_names
 from apm_s3.errors import ConfigNotFound, InvalidOption
 from apm_s3.reports import ValidationReport
@@ -35,7 +35,7 @@ _MAX_LEFT_OUT = 20
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What is uploaded, as the caller gave it; `notes` are kept with the release's warnings."""
+    """The sources of an upload. `notes` are stored with the release's warnings."""
 
     source: Source | None = field(default=None, repr=False)
     files: Mapping[str, Source] | None = field(default=None, repr=False)
@@ -46,7 +46,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class UploadTerms:
-    """Under which terms an upload is accepted. See `ConfigStore.upload`."""
+    """The conditions under which an upload is accepted; see `ConfigStore.upload`."""
 
     force: str | None
     skip_unchanged: bool
@@ -56,15 +56,15 @@ class UploadTerms:
 
 @dataclass(slots=True)
 class Upload:
-    """An upload whose sources were read.
+    """An upload after its sources were read.
 
     Attributes:
-        reports: on `given`, by settings that ask for nothing.
-        unchanged: the current release, where nothing would change and that is to make no revision.
+        reports: validation of `given` under default settings.
+        unchanged: the current release, if nothing would change and `skip_unchanged` is set.
     """
 
     reader: Reader
-    asked: Asked
+    request: ToolRequest
     terms: UploadTerms
     given: Mapping[str, bytes]
     gone: AbstractSet[str]
@@ -75,7 +75,7 @@ class Upload:
     unchanged: Release | None = None
 
     @classmethod
-    async def read(cls, reader: Reader, asked: Asked, what: Given, terms: UploadTerms) -> Self:
+    async def read(cls, reader: Reader, request: ToolRequest, what: Given, terms: UploadTerms) -> Self:
         """Read the sources.
 
         Raises:
@@ -84,18 +84,18 @@ class Upload:
         """
         check_type("skip_unchanged", terms.skip_unchanged, bool)
         gone, whole = _removed(what.remove, what.files), what.files is not None
-        given = await gather_sources(asked.tool, what.source, what.files, what.name)
+        given = await gather_sources(request.tool, what.source, what.files, what.name)
         if not given and not gone:
             raise InvalidOption("there is nothing to upload", hint="pass source, files or remove")
         strict = check_rule_names(terms.warnings_as_errors)
-        reports = await report_files(asked.tool, given, whole=whole)
+        reports = await report_files(request.tool, given, whole=whole)
         require_valid([only_unreadable(report) for report in reports], terms.force)
-        return cls(reader, asked, terms, given, gone, whole, what.notes, strict, reports)
+        return cls(reader, request, terms, given, gone, whole, what.notes, strict, reports)
 
     async def make(self, begun: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
-        """The release that the upload makes of the current one; none where nothing would change."""
-        asked, given, force = self.asked, self.given, self.terms.force
-        tool, environment = asked.tool, asked.environment
+        """Return the release to create from the current one; none if nothing would change."""
+        request, given, force = self.request, self.given, self.terms.force
+        tool, environment = request.tool, request.environment
         base = bases[tool]
         kept = _kept(tool, environment, base, self.gone, given, whole=self.whole)
         if not kept and not given:
@@ -116,10 +116,10 @@ class Upload:
             require_valid(reports, force)
         checks = await keep_checks(reports, bundle, () if base is None else (base,), force=force)
         warnings = (*self.notes, *checks.warnings)
-        return [asked.draft(base, {**kept, **given}, Origin("upload"), warnings, checks.forced)]
+        return [request.draft(base, {**kept, **given}, Origin("upload"), warnings, checks.forced)]
 
     def is_made_by(self, release: Release) -> bool:
-        """Whether a release is what this upload makes, on whatever it was built."""
+        """Return whether this upload creates such a release, whatever its base was."""
         hashes = {name: hashlib.sha256(raw).hexdigest() for name, raw in self.given.items()}
         there = {name: entry.sha256 for name, entry in release.files.items()}
         if release.origin.action != "upload":
@@ -158,7 +158,7 @@ def _is_unchanged(base: Release, kept: Mapping[str, FileEntry], given: Mapping[s
 
 
 def left_out(names: Sequence[str]) -> list[str]:
-    """A note on the files of a directory that are not uploaded."""
+    """Return a note on the files of a directory that are not uploaded."""
     if not names:
         return []
     more = f" and {len(names) - _MAX_LEFT_OUT} more" if len(names) > _MAX_LEFT_OUT else ""

@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from apm_s3._tools import Tool
-from apm_s3.configs._asked import Asked, AskedBeside
 from apm_s3.configs._checks import report_bundle, report_files, report_secrets
 from apm_s3.configs._content.directories import read_directory
 from apm_s3.configs._content.sources import (
@@ -30,6 +29,7 @@ from apm_s3.configs._protocol.reader import Reader
 from apm_s3.configs._protocol.settings import encode_settings
 from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.configs._record import Note
+from apm_s3.configs._requests import EnvironmentRequest, ToolRequest
 from apm_s3.configs._settings import EnvironmentSettings, SettingsChange
 from apm_s3.configs._uploads import Given, Upload, UploadTerms, left_out
 from apm_s3.configs._views import Views
@@ -54,45 +54,47 @@ class Writer:
         report = reports[0] if reports else await report_bundle(tool, given)
         return await asyncio.to_thread(report_secrets, report, given)
 
-    async def upload(self, asked: Asked, what: Given, terms: UploadTerms) -> Release:
-        asked.check(terms.force)
-        async with self._call(asked) as call:
-            return await self._upload(call, asked, what, terms)
+    async def upload(self, request: ToolRequest, what: Given, terms: UploadTerms) -> Release:
+        request.check(terms.force)
+        async with self._call(request) as call:
+            return await self._upload(call, request, what, terms)
 
     async def upload_dir(
-        self, asked: Asked, path: str | os.PathLike[str], exclude: Collection[str], terms: UploadTerms
+        self, request: ToolRequest, path: str | os.PathLike[str], exclude: Collection[str], terms: UploadTerms
     ) -> Release:
-        asked.check(terms.force)
+        request.check(terms.force)
         directory = await read_directory(path, exclude)
         what = Given(files=directory.files, notes=left_out(directory.left_out))
-        async with self._call(asked) as call:
-            return await self._upload(call, asked, what, terms)
+        async with self._call(request) as call:
+            return await self._upload(call, request, what, terms)
 
-    async def _upload(self, call: Call, asked: Asked, what: Given, terms: UploadTerms) -> Release:
-        upload = await Upload.read(self._reader, asked, what, terms)
-        expect: dict[str, int | None] = {asked.tool: asked.expect_revision}
-        made = await self._publisher.publish(asked.environment, upload.make, expect, call=call, same=upload.is_made_by)
+    async def _upload(self, call: Call, request: ToolRequest, what: Given, terms: UploadTerms) -> Release:
+        upload = await Upload.read(self._reader, request, what, terms)
+        expect: dict[str, int | None] = {request.tool: request.expect_revision}
+        made = await self._publisher.publish(
+            request.environment, upload.make, expect, call=call, same=upload.is_made_by
+        )
         release = made[0] if made else upload.unchanged
         if release is None:
             raise AssertionError("an upload makes a release, or finds it unchanged")
         return release
 
-    async def remove(self, asked: Asked) -> Release:
-        asked.check()
+    async def remove(self, request: ToolRequest) -> Release:
+        request.check()
 
         async def make(_: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
-            base = bases[asked.tool]
+            base = bases[request.tool]
             if base is None or base.removed:
-                await self._views.current(asked.tool, asked.environment)  # says why not
-            return [asked.draft(base, {}, Origin("remove"))]
+                await self._views.current(request.tool, request.environment)  # says why not
+            return [request.draft(base, {}, Origin("remove"))]
 
-        async with self._call(asked) as call:
-            return await self._publish(asked, make, call, lambda old: old.removed)
+        async with self._call(request) as call:
+            return await self._publish(request, make, call, lambda old: old.removed)
 
-    async def rollback(self, asked: Asked, to_revision: int | None) -> Release:
-        asked.check()
+    async def rollback(self, request: ToolRequest, to_revision: int | None) -> Release:
+        request.check()
         check_revisions(to_revision=to_revision)
-        tool, environment = asked.tool, asked.environment
+        tool, environment = request.tool, request.environment
         found: list[Release] = []
 
         async def find(begun: Snapshot) -> None:
@@ -103,45 +105,50 @@ class Writer:
         async def make(_: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
             [old] = found
             origin = Origin("rollback", environment, old.revision)
-            return [asked.draft(bases[tool], old.files, origin, old.warnings, old.forced)]
+            return [request.draft(bases[tool], old.files, origin, old.warnings, old.forced)]
 
         def same(release: Release) -> bool:
             return release.origin.action == "rollback" and to_revision in (None, release.origin.revision)
 
-        async with self._call(asked) as call:
-            return await self._publish(asked, make, call, same, beside=find)
+        async with self._call(request) as call:
+            return await self._publish(request, make, call, same, beside=find)
 
-    def _call(self, asked: Asked) -> AbstractAsyncContextManager[Call]:
-        return self._publisher.call(asked.environment, asked.timeout, asked.write_id)
+    def _call(self, request: ToolRequest) -> AbstractAsyncContextManager[Call]:
+        return self._publisher.call(request.environment, request.timeout, request.write_id)
 
     async def _publish(
-        self, asked: Asked, make: Make, call: Call, same: Callable[[Release], bool], beside: Beside | None = None
+        self,
+        request: ToolRequest,
+        make: Make,
+        call: Call,
+        same: Callable[[Release], bool],
+        beside: Beside | None = None,
     ) -> Release:
-        expect: dict[str, int | None] = {asked.tool: asked.expect_revision}
-        made = await self._publisher.publish(asked.environment, make, expect, call=call, same=same, beside=beside)
+        expect: dict[str, int | None] = {request.tool: request.expect_revision}
+        made = await self._publisher.publish(request.environment, make, expect, call=call, same=same, beside=beside)
         return made[0]
 
-    async def set_settings(self, asked: AskedBeside, settings: SettingsChange, *, create: bool) -> None:
-        asked.check()
+    async def set_settings(self, request: EnvironmentRequest, settings: SettingsChange, *, create: bool) -> None:
+        request.check()
         if isinstance(settings, EnvironmentSettings):
             settings.check()
         elif not callable(settings):
             raise InvalidOption(f"settings is a {type(settings).__name__}", hint="pass EnvironmentSettings")
         # What a function makes of the settings depends on those it meets: two functions can not be told apart.
         told = encode_settings(settings) if isinstance(settings, EnvironmentSettings) else {"function": True}
-        note = asked.note("settings", told)
+        note = request.note("settings", told)
 
         async def change(_: Snapshot) -> tuple[Change, Note]:
-            return SetSettings(asked.environment, settings), note
+            return SetSettings(request.environment, settings), note
 
-        await self._change(asked, change, note, create=create)
+        await self._change(request, change, note, create=create)
 
-    async def mark_good(self, asked: AskedBeside, tool: Tool, revision: int | None) -> Release:
-        asked.check()
+    async def mark_good(self, request: EnvironmentRequest, tool: Tool, revision: int | None) -> Release:
+        request.check()
         check_tool(tool)
         check_revisions(revision=revision)
-        environment = asked.environment
-        note = asked.note("mark_good", {"tool": tool, "revision": revision})
+        environment = request.environment
+        note = request.note("mark_good", {"tool": tool, "revision": revision})
         found: list[Release] = []
 
         async def mark(begun: Snapshot) -> tuple[Change, Note]:
@@ -151,41 +158,41 @@ class Writer:
                 raise AssertionError("a release that was read has a reference")
             return MarkGood(environment, tool, release.ref), replace(note, sources={tool: release.revision})
 
-        call = await self._change(asked, mark, note)
+        call = await self._change(request, mark, note)
         marked = None if call.earlier is None else read_entry(call.earlier, environment).sources.get(tool)
         if found and marked in (None, found[0].revision):
             return found[0]
         return await self._views.wanted(tool, environment, marked)
 
-    async def freeze(self, asked: AskedBeside) -> None:
-        asked.check()
-        check_type("reason", asked.message, str)
-        check_notes(asked.author, "", asked.message)
-        note = asked.note("freeze", {"reason": asked.message})
+    async def freeze(self, request: EnvironmentRequest) -> None:
+        request.check()
+        check_type("reason", request.message, str)
+        check_notes(request.author, "", request.message)
+        note = request.note("freeze", {"reason": request.message})
 
         async def freeze(begun: Snapshot) -> tuple[Change, Note]:
             at = datetime.fromtimestamp(begun.server_time, UTC)
-            return SetFreeze(Freeze(asked.message, asked.author, at)), note
+            return SetFreeze(Freeze(request.message, request.author, at)), note
 
-        await self._change(asked, freeze, note)
+        await self._change(request, freeze, note)
 
-    async def thaw(self, asked: AskedBeside) -> None:
-        asked.check()
-        note = asked.note("thaw", {})
+    async def thaw(self, request: EnvironmentRequest) -> None:
+        request.check()
+        note = request.note("thaw", {})
 
         async def thaw(_: Snapshot) -> tuple[Change, Note]:
             return SetFreeze(None), note
 
-        await self._change(asked, thaw, note)
+        await self._change(request, thaw, note)
 
     async def _change(
         self,
-        asked: AskedBeside,
+        request: EnvironmentRequest,
         make: Callable[[Snapshot], Awaitable[tuple[Change, Note]]],
         note: Note,
         *,
         create: bool = False,
     ) -> Call:
-        async with self._committer.call(asked.environment, asked.timeout, asked.write_id) as call:
-            await self._committer.change(asked.environment, make, note, call=call, create=create)
+        async with self._committer.call(request.environment, request.timeout, request.write_id) as call:
+            await self._committer.change(request.environment, make, note, call=call, create=create)
         return call

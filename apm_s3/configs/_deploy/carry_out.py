@@ -1,4 +1,4 @@
-"""Carries a plan out: looks whether it still fits, and commits all of its tools at once."""
+"""Carries out a plan: checks that it still applies, and commits all its tools at once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def deploy(
     timeout: float | None,
     write_id: str | None,
 ) -> DeployResult:
-    """See `ConfigStore.deploy`; `target` and `variables` are those of a plan that came back."""
+    """Carry out a plan; `target` and `variables` are only for a plan that was read from a document."""
     if isinstance(plan, DeployPlan):
         environment, publisher = plan.target_environment, plan.target_side.publisher
     else:
@@ -52,15 +52,15 @@ async def deploy(
                     raise
                 return DeployResult(document, tuple(done))
         changed = [each for each in plan.tools if each.changes]
-        carrying = _Carrying(plan, changed, source.reader, author, message, force)
+        execution = _Execution(plan, changed, source.reader, author, message, force)
         written = DeployPlan.from_dict(plan.to_dict())
-        return DeployResult(written, tuple(await carrying.run(call, allow_drift=allow_drift)))
+        return DeployResult(written, tuple(await execution.run(call, allow_drift=allow_drift)))
 
 
 async def _plan_again(
     document: PlanDocument, source: Side, target: Side, variables: Mapping[str, str], call: Call
 ) -> DeployPlan:
-    """The plan that `document` describes, made anew, if nothing is different.
+    """Make the plan that `document` describes again, and require that nothing is different.
 
     Raises:
         PlanOutdated: something is.
@@ -99,8 +99,8 @@ async def _made_before(document: PlanDocument, environment: str, publisher: Publ
 
 
 @dataclass(frozen=True, slots=True)
-class _Carrying:
-    """One plan that is being carried out; `changed` are the tools for which there is anything to do."""
+class _Execution:
+    """One plan that is carried out. `changed` are the tools that it changes."""
 
     plan: DeployPlan
     changed: Sequence[ToolPlan]
@@ -170,7 +170,7 @@ class _Carrying:
         )
 
     def _makes(self, release: Release) -> bool:
-        """Whether a release is what a part of the plan makes."""
+        """Return whether the plan creates such a release."""
         return any(_makes(each, self.plan, release) for each in self.changed or self.plan.tools)
 
 
@@ -193,7 +193,7 @@ async def _check_source(plan: DeployPlan, reader: Reader, changed: Sequence[Tool
 
 
 def _makes(each: ToolPlan, plan: DeployPlan, release: Release) -> bool:
-    """Whether a release is what this part of the plan makes."""
+    """Return whether this part of the plan creates such a release."""
     origin = (release.tool, release.origin.action, release.origin.environment, release.origin.revision)
     hashes = {name: hashlib.sha256(raw).hexdigest() for name, raw in each.files.items()}
     return origin == (each.tool, "deploy", plan.source_environment, each.source_revision) and hashes == {

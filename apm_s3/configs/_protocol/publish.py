@@ -100,6 +100,7 @@ class Publisher:
         self._earlier = Earlier(objects, reader)
 
     def call(self, environment: str, timeout: float | None = None, write_id: str | None = None) -> Call:
+        """Begin a write of `environment`: its deadline, and its write id."""
         return self._committer.call(environment, timeout, write_id)
 
     async def publish(

@@ -1,4 +1,4 @@
-"""What callers ask of a store: changes of a tool's configuration, and of an environment beside them."""
+"""Requested changes: of the configuration of a tool, and of an environment."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from apm_s3.configs._record import LogAction, Note
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A change of one tool's configuration, as a caller asks for it."""
+class ToolRequest:
+    """A requested change of one tool's configuration."""
 
     tool: Tool
     environment: str
@@ -28,7 +28,11 @@ class Asked:
     write_id: str | None
 
     def check(self, force: str | None = None) -> None:
-        """Refuse what cannot be, before anything is sent."""
+        """Check the arguments, before anything is sent.
+
+        Raises:
+            InvalidRequest: one of them is not valid.
+        """
         check_tool(self.tool)
         check_environment(self.environment)
         check_notes(self.author, self.message, force)
@@ -42,7 +46,7 @@ class Asked:
         warnings: tuple[str, ...] = (),
         forced: str | None = None,
     ) -> Draft:
-        """The release that is to be made, on `base`."""
+        """Return the release to create on top of `base`."""
         return Draft(
             tool=self.tool,
             base=base,
@@ -57,8 +61,8 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class AskedBeside:
-    """A change of an environment that makes no release, as a caller asks for it. `message` is kept in the log."""
+class EnvironmentRequest:
+    """A requested change of an environment that creates no release. The log keeps `message`."""
 
     environment: str
     author: str | None
@@ -67,14 +71,18 @@ class AskedBeside:
     write_id: str | None
 
     def check(self) -> None:
-        """Refuse an environment that cannot be."""
+        """Check the name of the environment.
+
+        Raises:
+            InvalidKey: no environment can have this name.
+        """
         check_environment(self.environment)
 
     def note(self, action: LogAction, arguments: Mapping[str, Any]) -> Note:
-        """The entry of the log; `arguments` tell repeated calls with one write id from other ones.
+        """Return the note for the log. `arguments` identify repeated calls with the same write id.
 
         Raises:
-            InvalidOption: the log cannot keep the author and the message.
+            InvalidOption: the log cannot keep this author or message.
         """
         message = check_log_notes(self.author, self.message)
         request = request_hash(self.write_id, arguments)
