@@ -76,7 +76,7 @@ class UploadMover:
 
     async def is_same(self, row: Row) -> bool:
         size, etag = row.their_size, row.their_etag
-        if size is None:
+        if size is None or size < 0:
             theirs = await self.target.head(self.target.key(row.target_key))
             size, etag = theirs.size, theirs.etag
         part = self.target.engine.settings.transfer.part_size
@@ -146,10 +146,7 @@ class FetchMover:
 
     async def is_same(self, row: Row) -> bool:
         path = self.root / row.target_key
-        try:
-            told = await asyncio.to_thread(path.lstat)
-        except FileNotFoundError:
-            return False
+        told = await asyncio.to_thread(path.lstat)
         if told.st_size != row.size:
             return False
         if row.modified is not None and abs(told.st_mtime - row.modified) < _SAME_TIME:

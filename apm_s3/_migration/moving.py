@@ -60,7 +60,11 @@ class Mover(Protocol):
         """
 
     async def is_same(self, row: Row) -> bool:
-        """Whether the target has an object already, where the listings could not tell."""
+        """Whether the target has an object already, where the listings could not tell.
+
+        Raises:
+            NotFound, FileNotFoundError: it has none of this name.
+        """
 
     async def check(self, row: Row) -> str | None:
         """What is wrong with an object at the target, both sides read; None if nothing is."""

@@ -85,7 +85,7 @@ async def _found(task: Task, row: Row) -> Sameness:
         return found
     try:
         return Sameness.IDENTICAL if await task.mover.is_same(row) else Sameness.CHANGED
-    except NotFound:
+    except (NotFound, FileNotFoundError):
         return Sameness.NEW
 
 

@@ -320,7 +320,7 @@ class Run:
         if row.their_size == _UNKNOWN or found is Sameness.UNSURE:
             try:
                 found = Sameness.IDENTICAL if await self._mover.is_same(row) else Sameness.CHANGED
-            except NotFound:
+            except (NotFound, FileNotFoundError):
                 found = Sameness.NEW
         if found is Sameness.CHANGED and rules.if_exists == "fail":
             raise Conflict("the target has another object of this name", operation="migrate", key=row.target_key)

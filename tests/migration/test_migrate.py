@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from apm_s3._migration import run
+from apm_s3._migration.finding import list_target
 from apm_s3.errors import BatchError, InvalidOption, JournalRefused, MigrationRefused
 from apm_s3.migration import MigrationProgress, migrate, plan_migration, verify_migration
 from tests.migration.places import SOURCE, TARGET, Place, files, open_place, write
@@ -247,3 +251,33 @@ async def test_a_journal_of_another_migration_is_refused(one: Place, tmp_path: P
     (tmp_path / "text").write_text("no journal at all, but a file that somebody needs " * 100)
     with pytest.raises(JournalRefused):
         await migrate(SOURCE, TARGET, source_s3=one.s3, journal=tmp_path / "text")
+
+
+@pytest.mark.parametrize("if_exists", ["skip-identical", "fail"])
+@pytest.mark.parametrize("way", ["copied", "streamed", "from files", "to files"])
+async def test_objects_are_looked_at_one_by_one_while_the_target_is_being_listed(
+    one: Place, other: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, if_exists: Any
+) -> None:
+    monkeypatch.setattr(run, "_PATIENCE", 0.0)
+    fill(one)
+    source: Any = write(tmp_path / "up", BODIES) if way == "from files" else SOURCE
+    target: Any = tmp_path / "down" if way == "to files" else TARGET
+    s3 = one if way == "copied" else other
+    await migrate(source, target, source_s3=one.s3, target_s3=s3.s3, include="b*", accept=LOSS)
+    held = asyncio.Event()
+
+    async def listed_late(journal: Any, *arguments: Any) -> None:
+        await held.wait()
+        await list_target(journal, *arguments)
+
+    monkeypatch.setattr(run, "list_target", listed_late)
+
+    def told(progress: MigrationProgress) -> None:
+        if progress.done + progress.failed == len(BODIES):
+            held.set()
+
+    report = await migrate(
+        source, target, source_s3=one.s3, target_s3=s3.s3, accept=LOSS, if_exists=if_exists, on_progress=told
+    )
+
+    assert (report.identical, report.moved, report.failures) == (3, 2, ())
