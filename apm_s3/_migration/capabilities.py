@@ -31,8 +31,12 @@ async def find_capabilities(task: Task, *, probe: bool) -> tuple[Capability, ...
     found = [] if task.source_side is None else await _of_objects(task, task.target_side, probe=probe)
     if task.source_side is not None:
         locks = task.target_side.locks
+        denied = any("get_object_lock_configuration" in side.unreadable for side in task.sides)
         detail = "the target's bucket has object lock" if locks else "the target's bucket has no object lock"
-        found.append(Capability("object-lock", locks, task.source_side.locks, detail))
+        needed, kept = task.source_side.locks, locks if locks or not denied else None
+        if denied:
+            detail = "a setting could not be read: grant s3:GetBucketObjectLockConfiguration to be sure"
+        found.append(Capability("object-lock", kept, needed, detail))
         found += await _when_asked(task, task.target_side)
         found.append(Capability("storage-class", kept=None, needed=False, detail=_STREAMED))
     return tuple(found)

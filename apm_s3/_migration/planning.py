@@ -47,7 +47,7 @@ async def make_plan(task: Task) -> MigrationPlan:
         totals = await journal.do(lambda store: store.totals())
         skipped = await journal.do(lambda store: store.skipped(_SHOWN))
         keeps = task.rules.patterns.keeps
-        extra = await journal.do(lambda store: sum(map(keeps, store.extra_keys(-1))))
+        extra = await journal.do(lambda store: store.count_extra(keeps))
         there = await journal.do(lambda store: store.count_target())
     return MigrationPlan(
         source=task.source_name,

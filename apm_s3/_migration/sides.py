@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,6 +34,7 @@ class Side:
         url: its endpoint.
         counts_tags: whether its answers tell how many tags an object has; learned from the first that does.
         locks: whether the bucket has object lock.
+        unreadable: calls for settings of the bucket that were denied.
     """
 
     s3: S3Manager
@@ -43,6 +44,7 @@ class Side:
     url: str
     counts_tags: bool
     locks: bool = False
+    unreadable: set[str] = field(default_factory=set)
 
     @property
     def ordered(self) -> bool | None:
@@ -95,7 +97,7 @@ class Side:
         return parts_of(info.size, info.etag, int(answer.get("ContentLength") or 0))
 
     async def setting(self, method: str, name: str) -> Any:
-        """A setting of the bucket; empty where there is none, or where it may not be read."""
+        """A setting of the bucket; empty where there is none, or where it may not be read (see `unreadable`)."""
         try:
             answer = await self.engine.runner.run(
                 method,
@@ -108,6 +110,7 @@ class Side:
         except NotFound:
             raise
         except S3Error:
+            self.unreadable.add(method)
             return {}
         return answer.get(name) or {}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -340,6 +340,15 @@ class Store:
             (limit,),
         )
         return [str(key) for (key,) in rows]
+
+    def count_extra(self, keeps: Callable[[str], bool]) -> int:
+        """How many keys the target has that the source lacks, of those that take part."""
+        self._db.execute("CREATE INDEX IF NOT EXISTS by_target ON objects (target_key)")
+        rows = self._db.execute(
+            "SELECT key FROM target t WHERE NOT EXISTS (SELECT 1 FROM objects o WHERE o.target_key = t.key "
+            "AND o.state <> 4)"
+        )
+        return sum(keeps(key) for (key,) in rows)
 
     def drop_target(self, keys: Iterable[str]) -> None:
         """Forget what was deleted from the target."""

@@ -13,6 +13,8 @@ from apm_s3._migration import run
 from apm_s3._migration.finding import list_target
 from apm_s3.errors import BatchError, InvalidOption, JournalRefused, MigrationRefused
 from apm_s3.migration import MigrationProgress, migrate, plan_migration, verify_migration
+from tests.faults.memory_s3 import error_response
+from tests.faults.server import Exchange
 from tests.migration.places import SOURCE, TARGET, Place, files, open_place, write
 
 BODIES = {"a": b"1", "b/c": b"22", "b/d": b"", "b.txt": b"4444", "é/x y": b"55555"}
@@ -202,6 +204,21 @@ async def test_a_plan_says_what_would_be_done_and_writes_nothing(one: Place, oth
     assert 0 < plan.estimate.dollars < 0.001
     assert not {operation for operation in one.server.arrived + other.server.arrived if "Put" in operation}
     assert "3 new, 1 changed, 1 identical, 1 extra (left alone)" in str(plan)
+
+
+async def test_a_plan_says_if_locks_could_not_be_looked_for(one: Place) -> None:
+    fill(one)
+
+    async def denied(exchange: Exchange) -> None:
+        exchange.send(error_response(403, "AccessDenied"))
+
+    one.server.will(denied, "GetBucket:object-lock", times=None)
+
+    plan = await plan_migration(SOURCE, TARGET, source_s3=one.s3)
+
+    found = next(one for one in plan.capabilities if one.name == "object-lock")
+    assert (found.kept, "could not be read" in found.detail) == (None, True)
+    assert "object-lock: unknown" in str(plan)
 
 
 async def test_places_that_overlap_or_are_nowhere_are_refused(one: Place, tmp_path: Path) -> None:
