@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
+from typing import Generic, TypeVar
 
 from apm_s3._backoff import spread
 from apm_s3.configs._models import Release
@@ -17,6 +18,8 @@ from apm_s3.configs._protocol.reader import Gone, Reader
 from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.configs._record import LogEntry
 from apm_s3.errors import ApmS3Error, UsageError
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +41,7 @@ class Watches:
         self, environment: str, tools: Collection[str] | None, interval: float
     ) -> AsyncGenerator[Release, None]:
         poll = self._poll(environment)
-        watcher = _Watcher(tools, interval)
+        watcher = _ReleaseWatcher(tools, interval)
         poll.join(watcher)
         try:
             while True:
@@ -87,59 +90,30 @@ class Watches:
             poll = self._polls[environment] = _Poll(self._reader, environment)
         return poll
 
-    async def _leave(self, environment: str, poll: _Poll, watcher: _Watcher | _LogWatcher) -> None:
+    async def _leave(self, environment: str, poll: _Poll, watcher: _ReleaseWatcher | _LogWatcher) -> None:
         await poll.leave(watcher)
         if poll.has_ended and self._polls.get(environment) is poll:
             del self._polls[environment]
 
 
-class _LogWatcher:
-    """The newest reference document that a watcher of the log has not seen yet."""
+class _Watcher(Generic[T]):
+    """What a watcher has not seen yet: the last news under each name."""
 
     def __init__(self, interval: float) -> None:
         self.interval = interval
-        self._unseen: Snapshot | None = None
+        self._unseen: dict[str, T] = {}
         self._news = asyncio.Event()
         self._error: ApmS3Error | None = None
 
-    def see(self, snapshot: Snapshot) -> None:
-        self._unseen = snapshot
+    def tell(self, name: str, news: T) -> None:
+        self._unseen[name] = news
         self._news.set()
 
     def fail(self, error: ApmS3Error) -> None:
         self._error = error
         self._news.set()
 
-    async def next(self) -> Snapshot:
-        while self._unseen is None:
-            if self._error is not None:
-                raise self._error
-            self._news.clear()
-            await self._news.wait()
-        snapshot, self._unseen = self._unseen, None
-        return snapshot
-
-
-class _Watcher:
-    """The last release of each tool that a watcher has not seen yet."""
-
-    def __init__(self, tools: Collection[str] | None, interval: float) -> None:
-        self.interval = interval
-        self._tools = tools
-        self._unseen: dict[str, Release] = {}
-        self._news = asyncio.Event()
-        self._error: ApmS3Error | None = None
-
-    def tell(self, release: Release) -> None:
-        if self._tools is None or release.tool in self._tools:
-            self._unseen[release.tool] = release
-            self._news.set()
-
-    def fail(self, error: ApmS3Error) -> None:
-        self._error = error
-        self._news.set()
-
-    async def next(self) -> Release:
+    async def next(self) -> T:
         while not self._unseen:
             if self._error is not None:
                 raise self._error
@@ -148,13 +122,29 @@ class _Watcher:
         return self._unseen.pop(next(iter(self._unseen)))
 
 
+class _ReleaseWatcher(_Watcher[Release]):
+    """A watcher of releases, by tool."""
+
+    def __init__(self, tools: Collection[str] | None, interval: float) -> None:
+        super().__init__(interval)
+        self._tools = tools
+
+    def tell(self, name: str, news: Release) -> None:
+        if self._tools is None or name in self._tools:
+            super().tell(name, news)
+
+
+class _LogWatcher(_Watcher[Snapshot]):
+    """A watcher of the log, which reads its entries from the newest reference document."""
+
+
 class _Poll:
     """Polls one environment's reference document while there are watchers."""
 
     def __init__(self, reader: Reader, environment: str) -> None:
         self._reader = reader
         self._environment = environment
-        self._watchers: set[_Watcher | _LogWatcher] = set()
+        self._watchers: set[_ReleaseWatcher | _LogWatcher] = set()
         self._snapshot: Snapshot | None = None
         self._releases: dict[str, Release] = {}
         self._etag: str | None = None
@@ -168,16 +158,16 @@ class _Poll:
         """Return whether there are no watchers any more, or it failed permanently."""
         return self._task is None or self._task.done()
 
-    def join(self, watcher: _Watcher | _LogWatcher) -> None:
+    def join(self, watcher: _ReleaseWatcher | _LogWatcher) -> None:
         self._watchers.add(watcher)
-        if isinstance(watcher, _Watcher):
+        if isinstance(watcher, _ReleaseWatcher):
             for release in self._releases.values():
-                watcher.tell(release)
+                watcher.tell(release.tool, release)
             if not self._releases:
                 # Watchers of the log have not read a release, so the next response must have the document.
                 self._etag = None
         elif self._snapshot is not None:
-            watcher.see(self._snapshot)
+            watcher.tell(self._environment, self._snapshot)
         self._hurry.set()
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name=f"apm_s3 watch of {self._environment}")
@@ -187,7 +177,7 @@ class _Poll:
         self._asked_at = float("-inf")
         self._hurry.set()
 
-    async def leave(self, watcher: _Watcher | _LogWatcher) -> None:
+    async def leave(self, watcher: _ReleaseWatcher | _LogWatcher) -> None:
         self._watchers.discard(watcher)
         if not self._watchers and self._task is not None:
             self._task.cancel()
@@ -230,8 +220,8 @@ class _Poll:
         self._snapshot = snapshot
         for each in self._watchers:
             if isinstance(each, _LogWatcher):
-                each.see(snapshot)
-        if not any(isinstance(each, _Watcher) for each in self._watchers):
+                each.tell(self._environment, snapshot)
+        if not any(isinstance(each, _ReleaseWatcher) for each in self._watchers):
             self._etag = snapshot.etag
             return
         for tool, state in snapshot.current.tools.items():
@@ -247,6 +237,6 @@ class _Poll:
             if release is not None and release != known:
                 self._releases[tool] = release
                 for watcher in self._watchers:
-                    if isinstance(watcher, _Watcher):
-                        watcher.tell(release)
+                    if isinstance(watcher, _ReleaseWatcher):
+                        watcher.tell(release.tool, release)
         self._etag = snapshot.etag
