@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from apm_s3._manager import S3Manager
-from apm_s3._migration.capabilities import check_capabilities
+from apm_s3._migration.capabilities import check_capabilities, new_probe
 from apm_s3._migration.journal import Journal
 from apm_s3._migration.models import (
     Capability,
@@ -28,7 +28,7 @@ from apm_s3._migration.models import (
 from apm_s3._migration.planning import make_plan
 from apm_s3._migration.rules import MigrationRules
 from apm_s3._migration.run import Run
-from apm_s3._migration.task import open_task
+from apm_s3._migration.task import Task, open_task
 from apm_s3.errors import InvalidOption
 
 __all__ = [
@@ -122,8 +122,7 @@ async def migrate(
     _check(concurrency)
     task = await open_task(source, target, source_s3, target_s3, rules, bandwidth)
     async with Journal(_path(journal), task.identity()) as opened:
-        if not opened.resumed:
-            await check_capabilities(task, probe=True)
+        await _check_target(task, opened)
         return await Run(task, opened, concurrency=concurrency, on_progress=on_progress).run()
 
 
@@ -209,6 +208,16 @@ async def verify_migration(
     task = await open_task(source, target, source_s3, target_s3, rules)
     async with Journal(path, task.identity()) as opened:
         return await Run(task, opened, concurrency=concurrency, on_progress=on_progress).verify()
+
+
+async def _check_target(task: Task, journal: Journal) -> None:
+    """Look what the target keeps, once; the probe of a run that was killed meanwhile is written again, and deleted."""
+    if await journal.do(lambda store: store.get("target_checked")):
+        return
+    probe = await journal.do(lambda store: store.get("probe")) or new_probe()
+    await journal.do(lambda store: store.set(probe=probe))
+    await check_capabilities(task, probe=probe)
+    await journal.do(lambda store: store.set(target_checked="yes"))
 
 
 def _check(concurrency: int) -> None:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from apm_s3._logs import LOGGER
-from apm_s3._migration.capabilities import check_capabilities
+from apm_s3._migration.capabilities import check_capabilities, new_probe
 from apm_s3._migration.models import IfExists, MigrationProgress, MigrationReport, OnMigrationProgress, Verify
 from apm_s3._migration.rules import MigrationRules
 from apm_s3._migration.shards import S3Access, Shard, check_shardable, cut_source, merged, run_shard
@@ -85,7 +85,7 @@ async def migrate_on_dask(
         raise InvalidOption(f"ranges is {wanted}, concurrency {concurrency}", hint="give 1 or more, and start workers")
     async with one.manager() as from_s3, other.manager() as to_s3:
         task = await open_task(source, target, from_s3, from_s3 if one == other else to_s3, rules)
-        await check_capabilities(task, probe=True)
+        await check_capabilities(task, probe=new_probe())
         bounds = await cut_source(task, wanted)
     folder = None if journals is None else os.fspath(journals)
     shards = [Shard(source, target, one, other, rules, some, folder, concurrency) for some in bounds]

@@ -15,16 +15,23 @@ from apm_s3.models import FileInfo
 from apm_s3.options import DeleteOptions, UploadOptions
 
 _METADATA, _TAGS, _CACHE = {"apm-probe": "kept"}, {"apm-probe": "kept"}, "max-age=7"
+_MOST_VERSIONS = 10
 _STREAMED = "looked at with each object that is streamed"
 _SHOWED = "as an object showed that was written for it"
 _UNASKED = "only an object that is written to the target can tell"
 
 
-async def find_capabilities(task: Task, *, probe: bool) -> tuple[Capability, ...]:
+def new_probe() -> str:
+    """The name of a probe that nobody else has."""
+    return f".apm-s3-migration-probe-{uuid.uuid4().hex}"
+
+
+async def find_capabilities(task: Task, *, probe: str | None) -> tuple[Capability, ...]:
     """What the target keeps.
 
     Args:
-        probe: write an object below the target, copy it where S3 is to copy, look at it, and delete it.
+        probe: names an object that is written below the target, copied where S3 is to copy, looked at, and deleted;
+            None: nothing is written.
     """
     if task.target_side is None:
         return tuple(_of_directory())
@@ -42,7 +49,7 @@ async def find_capabilities(task: Task, *, probe: bool) -> tuple[Capability, ...
     return tuple(found)
 
 
-async def check_capabilities(task: Task, *, probe: bool) -> tuple[Capability, ...]:
+async def check_capabilities(task: Task, *, probe: str | None) -> tuple[Capability, ...]:
     """What the target keeps, if nothing gets lost that was not given up by name.
 
     Raises:
@@ -84,14 +91,14 @@ def _of_directory() -> Iterator[Capability]:
         yield Capability(name, kept=False, needed=False, detail="files have none")
 
 
-async def _of_objects(task: Task, target: Side, *, probe: bool) -> list[Capability]:
+async def _of_objects(task: Task, target: Side, *, probe: str | None) -> list[Capability]:
     accepted = set(task.rules.accept)
     names = ("metadata", "tags", "checksums")
-    if not probe or target.locks or {"metadata", "tags"} <= accepted:
+    if probe is None or target.locks or {"metadata", "tags"} <= accepted:
         # Where a lock may be put on every new object, the probe could not be deleted again.
         return [Capability(name, None, name != "checksums", _UNASKED) for name in names]
     with_tags = "tags" not in accepted
-    key = target.key(f".apm-s3-migration-probe-{uuid.uuid4().hex}")
+    key = target.key(probe)
     try:
         info, tags = await _probed(task, target, key, with_tags=with_tags)
     except S3Error as exc:
@@ -131,5 +138,7 @@ async def _remove(target: Side, keys: list[str]) -> None:
     bucket, s3 = target.place.bucket, target.s3
     for key in keys:
         with suppress(ApmS3Error):
-            info = await target.head(key)
-            await s3.delete_file(bucket, key, DeleteOptions(version_id=info.version_id))
+            # A run that was killed may have left versions of it.
+            for _ in range(_MOST_VERSIONS):
+                info = await target.head(key)
+                await s3.delete_file(bucket, key, DeleteOptions(version_id=info.version_id))

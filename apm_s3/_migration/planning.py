@@ -62,7 +62,7 @@ async def make_plan(task: Task) -> MigrationPlan:
         server_side=task.server_side,
         delete_extra=task.rules.delete_extra,
         estimate=_estimate(task, counts, totals.objects, there),
-        capabilities=await find_capabilities(task, probe=False),
+        capabilities=await find_capabilities(task, probe=None),
         skipped=skipped,
     )
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,8 @@ from tests.faults.server import Exchange
 from tests.faults.virtual_time import VirtualTimeLoop, run_in_virtual_time
 from tests.migration.places import SOURCE, TARGET, open_place
 from tests.migration.stubs import stub_task
+
+ROOT = Path(__file__).parents[2]
 
 
 def rows(*keys: str) -> list[Row]:
@@ -163,7 +166,9 @@ async def test_twenty_thousand_keys_move_while_they_are_listed_and_few_are_held(
 @pytest.mark.long
 def test_a_million_keys_in_one_flat_prefix_need_little_memory() -> None:
     """Prints keys a second, seconds to the first copy, and peak memory."""
-    done = subprocess.run([sys.executable, "-m", "tests.migration.million"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.migration.million"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     found = json.loads(done.stdout)
     sys.stdout.write(f"{found}\n")
     assert found["moved"] == 1_000_000
