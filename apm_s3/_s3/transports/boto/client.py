@@ -12,6 +12,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession, get_session
 
 from apm_s3._logs import EXCHANGES, Exchange
+from apm_s3._s3.transports.boto.credential_clients import keep_from_redirects
 from apm_s3._s3.transports.boto.redaction import redact_logs
 from apm_s3._s3.transports.boto.resigning import Resigner
 from apm_s3._s3.transports.boto.send_once import SendOnceSession
@@ -36,6 +37,9 @@ class ClientMaking:
     def __init__(self, session: Any, settings: S3Settings, credentials: Credentials | None) -> None:
         redact_logs()
         self.session: AioSession = _core_session(session)
+        if session is None and credentials is None:
+            # A session that was handed in belongs to its owner, whose other clients would change with it.
+            keep_from_redirects(self.session)
         self._settings = settings
         self._credentials = credentials
 

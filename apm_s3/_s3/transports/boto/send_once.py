@@ -32,7 +32,7 @@ from apm_s3._s3.transports.boto.guards import BoundedResponse, look_before_reuse
 from apm_s3._s3.transports.lean.connection import ConnectionBroken
 from apm_s3.settings import check_proxies
 
-_REDIRECTS = frozenset({301, 302, 307})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 async def send_once(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:

@@ -1,0 +1,44 @@
+"""Keeps the clients that get credentials from following redirects.
+
+They prove who they are: by a web identity token, an SSO token, a token of the container or the instance. aiohttp sends
+most of that along to any host that a redirect names, and botocore takes that host's answer for credentials.
+"""
+
+from __future__ import annotations
+
+from aiobotocore.config import AioConfig
+from aiobotocore.httpsession import AIOHTTPSession
+from aiobotocore.session import AioSession
+from botocore.utils import get_environ_proxies
+
+from apm_s3._s3.transports.boto.send_once import SendOnceSession
+
+_MARK = "_apm_s3_kept"
+
+
+def keep_from_redirects(session: AioSession) -> None:
+    """Have `session`, which must be our own, get credentials without following any redirect.
+
+    Reads the AWS configuration files, as botocore does when it looks for credentials.
+    """
+    if getattr(session, _MARK, False):
+        return
+    # STS, SSO and whatever else it asks through clients of its own.
+    config = AioConfig(http_session_cls=SendOnceSession)
+    default = session.get_default_client_config()
+    session.set_default_client_config(config if default is None else default.merge(config))
+    # Containers and instances, which it asks without a client.
+    for provider in session.get_component("credential_provider").providers:
+        fetcher = getattr(provider, "_role_fetcher", None) or getattr(provider, "_fetcher", None)
+        kind = type(getattr(fetcher, "_session", None))
+        if not issubclass(kind, AIOHTTPSession):
+            continue
+        kept = type(f"Kept{kind.__name__}", (kind, SendOnceSession), {})
+        if hasattr(fetcher, "_base_url"):
+            fetcher._session = kept(  # noqa: SLF001
+                timeout=fetcher._timeout,  # noqa: SLF001
+                proxies=get_environ_proxies(fetcher._base_url),  # noqa: SLF001
+            )
+        else:
+            fetcher._session = kept(timeout=fetcher.TIMEOUT_SECONDS)  # noqa: SLF001
+    setattr(session, _MARK, True)
