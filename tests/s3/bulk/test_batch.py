@@ -400,6 +400,23 @@ async def test_when_the_time_of_a_batch_is_over_an_iterator_is_left_alone(s3: Me
     assert streamed
 
 
+async def test_an_async_iterator_is_closed_by_a_batch_that_ends_before_it(s3: MemoryManager) -> None:
+    hang(s3, "k0")
+    closed = []
+
+    async def endless() -> AsyncIterator[Operation]:
+        try:
+            while True:
+                yield UploadOp("bucket", "k0", b"0")
+        finally:
+            closed.append(asyncio.current_task())
+
+    results = await s3.batch(endless(), concurrency=1, timeout=LIMIT)
+
+    assert not results.ok
+    assert len(closed) == 1
+
+
 async def test_what_has_timed_out_has_stopped(s3: MemoryManager) -> None:
     gate = asyncio.Event()
     put = s3.transport.put
