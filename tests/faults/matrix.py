@@ -203,6 +203,7 @@ _RIGHT_ANSWERS = {
     ("404 NoSuchBucket", "exists"),
     ("404 NoSuchBucket", "bucket exists"),
     ("404 NoSuchBucket", "move"),  # what was to be deleted is gone with its bucket
+    ("404 NoSuchBucket", "move in a batch"),
     # it is asked for its location instead
     ("403 AccessDenied", "bucket exists"),
     ("403 AccessDenied", "create bucket"),

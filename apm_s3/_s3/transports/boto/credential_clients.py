@@ -6,6 +6,8 @@ most of that along to any host that a redirect names, and botocore takes that ho
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
@@ -29,7 +31,7 @@ def keep_from_redirects(session: AioSession) -> None:
     session.set_default_client_config(config if default is None else default.merge(config))
     # Containers and instances, which it asks without a client.
     for provider in session.get_component("credential_provider").providers:
-        fetcher = getattr(provider, "_role_fetcher", None) or getattr(provider, "_fetcher", None)
+        fetcher: Any = getattr(provider, "_role_fetcher", None) or getattr(provider, "_fetcher", None)
         kind = type(getattr(fetcher, "_session", None))
         if not issubclass(kind, AIOHTTPSession):
             continue
