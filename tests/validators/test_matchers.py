@@ -181,3 +181,10 @@ def test_random_matchers_get_the_verdict_of_amtool_in_each_mode(mode: MatcherMod
 @pytest.mark.parametrize("mode", MODES)
 def test_thousands_of_random_matchers_get_the_verdict_of_amtool(mode: MatcherMode, tmp_path: Path) -> None:
     assert _compare(4000, 6, mode, tmp_path) == []
+
+
+def test_the_utf8_grammar_is_known_from_0_27_on() -> None:
+    text = "route: {receiver: a, routes: [{matchers: ['\"a b\"=c']}]}\nreceivers: [{name: a}]"
+
+    assert validate_config("alertmanager", text, kind="config", target_version="0.27").ok
+    assert not validate_config("alertmanager", text, kind="config", target_version="0.26").ok
