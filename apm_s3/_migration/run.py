@@ -112,7 +112,7 @@ class Run:
         finally:
             for told in sides:
                 told.remove(self._slowed)
-            await stop_all([ticker])
+            await _stopped(ticker)
         return await self.report()
 
     async def verify(self) -> MigrationReport:
@@ -125,7 +125,7 @@ class Run:
             self._phase = "done"
             self._tell()
         finally:
-            await stop_all([ticker])
+            await _stopped(ticker)
         return await self.report()
 
     async def report(self) -> MigrationReport:
@@ -374,6 +374,13 @@ class Run:
             self._on_progress(progress)
         except Exception:  # noqa: BLE001 - foreign code, and no part of the migration
             LOGGER.exception("on_progress failed")
+
+
+async def _stopped(ticker: asyncio.Task[None]) -> None:
+    """End the ticker. What it may have failed with, others meet too: it only writes the journal."""
+    await stop_all([ticker])
+    if not ticker.cancelled():
+        ticker.exception()
 
 
 _UNKNOWN = -1
