@@ -27,6 +27,7 @@ from apm_s3.testing import MemoryObjects
 from tests.cancellation import cancelled_everywhere
 from tests.configs.conftest import opened
 from tests.configs.samples import LOKI, OTHER_LOKI, PROMETHEUS
+from tests.configs.simulation.loop import VirtualLoop
 from tests.servers import Server
 
 CURRENT = "configs/production/current.json"
@@ -324,9 +325,8 @@ async def test_out_of_time_while_the_current_state_is_read_nothing_is_changed(
             await call
 
 
-async def test_out_of_time_in_the_commit_it_is_unknown(store: ConfigStore, memory: MemoryObjects) -> None:
-    await store.upload("loki", "production", LOKI)
-    put = memory.put
+def test_out_of_time_in_the_commit_it_is_unknown(store: ConfigStore, memory: MemoryObjects) -> None:
+    put, read = memory.put, memory.read
 
     async def silent(key: str, body: bytes, **options: Any) -> FileInfo:
         if key == CURRENT and options.get("if_match"):
@@ -338,30 +338,35 @@ async def test_out_of_time_in_the_commit_it_is_unknown(store: ConfigStore, memor
             raise lost
         return await put(key, body, **options)
 
-    read = memory.read
-
     async def hung(key: str, **options: Any) -> Any:
         await asyncio.Event().wait()
 
-    memory.put = silent
-    with pytest.raises(CommitUnknown) as unknown:
-        await store.upload("loki", "production", OTHER_LOKI, timeout=0.2)
-    memory.read = read
+    async def scene() -> None:
+        await store.upload("loki", "production", LOKI)
+        memory.put = silent
+        with pytest.raises(CommitUnknown) as unknown:
+            await store.upload("loki", "production", OTHER_LOKI, timeout=0.2)
+        memory.read = read
 
-    assert await store.outcome(unknown.value.write_id) is CommitOutcome.WON
+        assert await store.outcome(unknown.value.write_id) is CommitOutcome.WON
+
+    VirtualLoop().run(scene())
 
 
-async def test_out_of_time_after_the_commit_the_release_is_returned_and_live_copies_follow(
+def test_out_of_time_after_the_commit_the_release_is_returned_and_live_copies_follow(
     store: ConfigStore, memory: MemoryObjects
 ) -> None:
-    gate = Gate(memory, lambda key: key == LIVE)
+    async def scene() -> None:
+        gate = Gate(memory, lambda key: key == LIVE)
 
-    release = await store.upload("loki", "production", LOKI, timeout=0.3)
+        release = await store.upload("loki", "production", LOKI, timeout=0.3)
 
-    assert release.live_pending
-    gate.open.set()
-    await store.finish()
-    assert memory.objects[LIVE][1] == LOKI.encode()
+        assert release.live_pending
+        gate.open.set()
+        await store.finish()
+        assert memory.objects[LIVE][1] == LOKI.encode()
+
+    VirtualLoop().run(scene())
 
 
 async def test_waiting_for_another_writer_of_this_process_is_part_of_the_time(
