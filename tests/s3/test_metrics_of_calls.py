@@ -18,7 +18,7 @@ from tests.faults.faults import answer, silent, truncated
 from tests.faults.matrix import DATA_PATHS
 from tests.faults.server import Exchange, FaultyS3
 from tests.faults.verbs import BUCKET, OLD, new_state
-from tests.managers import SESSION
+from tests.managers import SESSION, let_deadlines_pass
 
 LARGE = len(OLD) * 10
 
@@ -147,7 +147,7 @@ async def test_a_call_that_waits_for_the_pool_says_so(world: World) -> None:
 
 async def test_a_download_that_waits_for_the_pool_between_its_pieces_says_so(world: World) -> None:
     async def read_on() -> None:
-        async with world.s3.download_file(BUCKET, "large", ReadOptions(timeout=0.5)) as download:
+        async with world.s3.download_file(BUCKET, "large", ReadOptions(timeout=60)) as download:
             opened.set()
             await taken.wait()
             await download.read()
@@ -157,14 +157,21 @@ async def test_a_download_that_waits_for_the_pool_between_its_pieces_says_so(wor
     await opened.wait()
     async with world.s3.pool.slot():
         taken.set()
+        while not world.s3.pool.stats().waiting:  # noqa: ASYNC110 - the pool tells nobody
+            await asyncio.sleep(0)
+        let_deadlines_pass(world.s3)
         with pytest.raises(DeadlineExceeded, match="waiting for a slot of the pool"):
             await reading
 
 
 async def test_a_call_without_an_answer_says_that_there_was_none(world: World) -> None:
     world.server.will(silent, "GetObject", times=None)
+    reading = asyncio.create_task(world.s3.read_file(BUCKET, "a", ReadOptions(timeout=60)))
+    while "GetObject" not in world.server.arrived:  # noqa: ASYNC110 - the server tells nobody
+        await asyncio.sleep(0)
+    let_deadlines_pass(world.s3)
     with pytest.raises(DeadlineExceeded, match="no response") as late:
-        await world.s3.read_file(BUCKET, "a", ReadOptions(timeout=0.3))
+        await reading
     assert late.value.sent
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from apm_s3 import BucketNotFound, ObjectNotFound, ReadOptions, S3Manager, S3Settings, TransferSettings
 from apm_s3.errors import DeadlineExceeded, InvalidOption, UsageError
-from tests.managers import make_manager
+from tests.managers import let_deadlines_pass, make_manager
 from tests.servers import Server
 
 KIB = 1024
@@ -121,14 +121,18 @@ async def test_a_cancelled_reader_gives_its_slot_back(s3: S3Manager, stored: str
 
 
 async def test_the_timeout_covers_the_body(s3: S3Manager, stored: str) -> None:
-    download = await s3.download_file(stored, "key", ReadOptions(timeout=0.5))
+    download = await s3.download_file(stored, "key", ReadOptions(timeout=60))
     blocked = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         for _ in range(4):
             group.create_task(hold_a_slot(s3, blocked))
         await asyncio.sleep(0)
+        reading = asyncio.create_task(download.read())
+        while not s3.pool.stats().waiting:  # noqa: ASYNC110 - the pool tells nobody
+            await asyncio.sleep(0)
+        let_deadlines_pass(s3)
         with pytest.raises(DeadlineExceeded, match="not read within"):
-            await download.read()
+            await reading
         blocked.set()
 
 

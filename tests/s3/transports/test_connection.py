@@ -371,13 +371,13 @@ async def test_what_the_server_says_is_heard_while_the_source_is_silent(says: by
         nonlocal closed
         try:
             yield bytes(MIB)
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         finally:
             closed = True
 
     async with scripted(saying(says)) as server, Signed(server.url) as transport:
         with pytest.raises(AccessDenied if says else ConnectionLost):
-            await asyncio.wait_for(transport.put("bucket", "key", Stream(pieces, size=64 * MIB), PLAIN_PUT), 5)
+            await transport.put("bucket", "key", Stream(pieces, size=64 * MIB), PLAIN_PUT)
     assert closed
 
 
@@ -684,7 +684,7 @@ async def test_a_proxy_that_closes_its_tunnel_at_once_is_not_waited_for() -> Non
         settings = replace(PLAIN, proxies={"https": f"http://127.0.0.1:{proxy.port}"})
         async with Signed("https://s3.example", settings) as transport:
             with pytest.raises(ConnectFailed):
-                await asyncio.wait_for(read(transport), 3)
+                await read(transport)
 
 
 async def test_certificates_that_cannot_be_read_are_told_as_a_setting(tmp_path: Path) -> None:
