@@ -123,15 +123,23 @@ async def open_side(s3: S3Manager, place: S3Place) -> Side:
     """
     engine: Engine = s3._engine()  # noqa: SLF001 - migrations move objects by the verbs' own parts
     endpoint = await engine.control.endpoint()
-    answer = await engine.runner.run(
-        "head_bucket", place.bucket, None, lambda: engine.control.call("head_bucket", Bucket=place.bucket)
-    )
-    product = answer["ResponseMetadata"]["HTTPHeaders"].get("server", "").lower()
-    counts = endpoint.is_aws or product.startswith(_COUNT_TAGS)
-    side = Side(s3, place, engine, endpoint.is_aws, endpoint.url, counts_tags=counts)
+    side = Side(s3, place, engine, endpoint.is_aws, endpoint.url, counts_tags=endpoint.is_aws)
+    if not endpoint.is_aws:
+        side.counts_tags = (await _product(engine, place.bucket)).startswith(_COUNT_TAGS)
     locking = await side.setting("get_object_lock_configuration", "ObjectLockConfiguration")
     side.locks = locking.get("ObjectLockEnabled") == "Enabled"
     return side
+
+
+async def _product(engine: Engine, bucket: str) -> str:
+    """The name that a server gives itself; empty where it cannot be asked, which what follows will tell better."""
+    try:
+        answer = await engine.runner.run(
+            "head_bucket", bucket, None, lambda: engine.control.call("head_bucket", Bucket=bucket)
+        )
+    except S3Error:
+        return ""
+    return str(answer["ResponseMetadata"]["HTTPHeaders"].get("server", "")).lower()
 
 
 def parts_of(size: int, etag: str | None, first: int) -> tuple[Part, ...] | None:

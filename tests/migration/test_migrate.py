@@ -11,7 +11,7 @@ import pytest
 
 from apm_s3._migration import run
 from apm_s3._migration.finding import list_target
-from apm_s3.errors import BatchError, InvalidOption, JournalRefused, MigrationRefused
+from apm_s3.errors import BatchError, BucketNotFound, InvalidOption, JournalRefused, MigrationRefused
 from apm_s3.migration import MigrationProgress, migrate, plan_migration, verify_migration
 from tests.faults.memory_s3 import error_response
 from tests.faults.server import Exchange
@@ -204,6 +204,12 @@ async def test_a_plan_says_what_would_be_done_and_writes_nothing(one: Place, oth
     assert 0 < plan.estimate.dollars < 0.001
     assert not {operation for operation in one.server.arrived + other.server.arrived if "Put" in operation}
     assert "3 new, 1 changed, 1 identical, 1 extra (left alone)" in str(plan)
+
+
+@pytest.mark.parametrize(("source", "target"), [("s3://missing", TARGET), (SOURCE, "s3://missing")])
+async def test_a_bucket_that_is_missing_is_told(one: Place, source: str, target: str) -> None:
+    with pytest.raises(BucketNotFound, match="'missing'"):
+        await migrate(source, target, source_s3=one.s3)
 
 
 async def test_a_plan_says_if_locks_could_not_be_looked_for(one: Place) -> None:
