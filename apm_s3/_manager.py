@@ -224,7 +224,7 @@ class S3Manager(Buckets, Bulk):
 
     @property
     def retry_budget(self) -> float:
-        """How many retries all calls together may make at once (see `RetrySettings.budget`)."""
+        """Return how many retries all calls together may make now (see `RetrySettings.budget`)."""
         opened = self._lifecycle.opened
         return self.settings.retry.budget if opened is None else opened.engine.runner.budget.tokens
 

@@ -74,7 +74,7 @@ def test_hosted_ci_runs_what_the_script_runs() -> None:
     assert sessions <= names_of(ROOT / "noxfile.py")
 
 
-def test_what_nox_runs_exists() -> None:
+def test_tests_that_nox_runs_exist() -> None:
     paths = [
         element.value
         for node in ast.parse((ROOT / "noxfile.py").read_text()).body

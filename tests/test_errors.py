@@ -231,7 +231,7 @@ def test_an_existing_bucket_says_whether_it_is_yours() -> None:
     assert "is yours" in str(mine)
 
 
-def test_what_s3_quotes_of_a_signature_is_not_repeated() -> None:
+def test_a_signature_quoted_by_s3_is_not_repeated() -> None:
     error = s3_error(
         operation="x", status=403, s3_code="SignatureDoesNotMatch", message="token IQoJb3JpZ2luX2VjE", bucket="b"
     )
@@ -265,14 +265,14 @@ def test_a_digest_that_s3_rejects_is_both_an_answer_and_an_integrity_error() -> 
 
 
 @pytest.mark.parametrize("kind", [AccessDenied, PreconditionFailed, ObjectNotFound, UsageError])
-def test_what_cannot_pass_is_not_retryable(kind: type[ApmS3Error]) -> None:
+def test_permanent_errors_are_not_retryable(kind: type[ApmS3Error]) -> None:
     assert not make(kind).retryable
 
 
 @pytest.mark.parametrize(
     "kind", [ConnectionLost, ConnectFailed, RequestTimedOut, DeadlineExceeded, Throttled, ServiceUnavailable]
 )
-def test_what_may_pass_is_retryable(kind: type[ApmS3Error]) -> None:
+def test_transient_errors_are_retryable(kind: type[ApmS3Error]) -> None:
     assert make(kind).retryable
 
 
@@ -315,14 +315,14 @@ def test_only_a_failed_connection_is_certain_to_have_sent_nothing() -> None:
         f"{type(value).__name__} {getattr(value, 's3_code', '')}" if isinstance(value, Exception) else None
     ),
 )
-def test_an_error_tells_whether_what_was_asked_for_may_have_happened(error: ApmS3Error, may_have: bool) -> None:
+def test_an_error_says_whether_the_call_may_have_taken_effect(error: ApmS3Error, may_have: bool) -> None:
     assert error.may_have_happened is may_have
     error.unresolved = True  # an earlier attempt of the same call
     assert error.may_have_happened
     assert pickle.loads(pickle.dumps(error)).may_have_happened
 
 
-def test_a_missing_permission_of_kms_is_told_from_one_of_s3() -> None:
+def test_a_missing_kms_permission_is_distinguished_from_one_of_s3() -> None:
     message = "User: arn:aws:iam::1:user/u is not authorized to perform: kms:Decrypt on resource: arn:aws:kms:eu-west-1:1:key/k"
     error = s3_error(operation="read_file", status=403, s3_code="AccessDenied", message=message, bucket="b", key="k")
     assert isinstance(error, KmsAccessDenied)

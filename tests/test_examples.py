@@ -198,7 +198,7 @@ async def test_a_demo_with_a_step_that_fails_says_so_and_deletes_its_bucket(
         assert server.s3.buckets == {}
 
 
-def test_the_demo_fails_where_there_is_no_server() -> None:
+def test_the_demo_fails_without_a_server() -> None:
     done = subprocess.run(
         [*DEMO, "--endpoint-url", "http://127.0.0.1:9"],
         cwd=EXAMPLES.parent,

@@ -89,7 +89,7 @@ async def test_a_bare_bucket_can_be_used_but_is_degraded(s3: S3Manager, bucket: 
     assert await keys(s3, bucket) == []
 
 
-async def test_what_is_expected_can_be_said(s3: S3Manager, bucket: str) -> None:
+async def test_an_expected_error_can_be_declared(s3: S3Manager, bucket: str) -> None:
     report = await HealthChecker(s3, expected=BucketOptions()).check(bucket)
 
     assert outcomes(report)["versioning"] is CheckOutcome.PASSED
@@ -174,7 +174,7 @@ async def test_a_server_that_gives_other_bytes_is_down(s3_faulty: S3Manager, fau
     assert report.status is HealthStatus.DOWN
 
 
-async def test_a_clock_that_differs_is_told(s3_faulty: S3Manager, faulty: FaultyS3) -> None:
+async def test_a_clock_difference_is_reported(s3_faulty: S3Manager, faulty: FaultyS3) -> None:
     async def late(exchange: Exchange) -> None:
         response = exchange.carry_out()
         response.headers["date"] = formatdate(time() - 120, usegmt=True)
@@ -211,7 +211,7 @@ def test_a_server_that_never_answers_is_down_at_the_deadline() -> None:
     assert report.response_time == pytest.approx(8, abs=0.5)
 
 
-def test_what_was_written_is_deleted_although_the_deadline_passed() -> None:
+def test_written_objects_are_deleted_even_after_the_deadline() -> None:
     async def carried_out_and_silent(exchange: Exchange) -> None:
         exchange.carry_out()
         await exchange.hang()

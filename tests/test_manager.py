@@ -19,7 +19,7 @@ from tests.servers import Server
 @pytest.mark.parametrize(
     "url", ["localhost:9000", "", "http://", "http://u:hunter2@localhost", "u:hunter2@h", "http://h:x"]
 )
-def test_an_endpoint_that_is_none_is_refused_without_showing_a_password(url: str) -> None:
+def test_an_invalid_endpoint_is_refused_without_showing_a_password(url: str) -> None:
     with pytest.raises(InvalidOption, match="endpoint_url") as refused:
         S3Manager(endpoint_url=url)
 
@@ -76,7 +76,7 @@ async def test_a_cancelled_close_still_closes_everything(server: Server, bucket:
     await s3.aclose()
 
 
-async def test_calls_under_way_end_when_the_manager_is_closed(server: Server, bucket: str, data_path: str) -> None:
+async def test_calls_in_progress_stop_when_the_manager_is_closed(server: Server, bucket: str, data_path: str) -> None:
     settings = S3Settings(data_path=data_path, max_concurrency=4)
     s3 = await make_manager(server, settings).open()
     await s3.upload_file(bucket, "key", b"x" * 1_000_000)

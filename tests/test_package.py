@@ -106,7 +106,7 @@ def test_the_source_distribution_carries_what_its_tests_read(tmp_path: Path) -> 
     assert wanted <= packed
 
 
-def test_the_version_stands_in_one_place(wheel: zipfile.ZipFile) -> None:
+def test_the_version_is_defined_in_one_place(wheel: zipfile.ZipFile) -> None:
     metadata = wheel.read(f"apm_s3-{apm_s3.__version__}.dist-info/METADATA").decode()
 
     assert f"\nVersion: {apm_s3.__version__}\n" in metadata

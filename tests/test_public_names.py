@@ -164,7 +164,7 @@ def _hints(thing: Any) -> dict[str, Any]:
     return typing.get_type_hints(thing, names, names)
 
 
-def test_what_calls_take_and_return_is_public() -> None:
+def test_argument_and_return_types_are_public() -> None:
     public = set().union(*homes().values())
     found = reachable(S3Manager, ConfigStore)
 
@@ -189,7 +189,7 @@ print(sorted(heavy & set(sys.modules)))
         ("from apm_s3.configs import Release", "{'asyncio'}"),
     ],
 )
-def test_an_import_that_needs_no_client_loads_none(statement: str, allowed: str) -> None:
+def test_an_import_that_needs_no_client_does_not_load_one(statement: str, allowed: str) -> None:
     code = LIGHT.format(statement=statement, allowed=allowed)
 
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)

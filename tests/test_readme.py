@@ -62,12 +62,12 @@ async def test_the_fragments_in_the_readme_run_one_after_the_other(moto: Server,
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"\bs3\.([a-z_]+)", README))))
-def test_what_the_readme_calls_on_the_manager_is_there(name: str) -> None:
+def test_methods_that_the_readme_calls_on_the_manager_exist(name: str) -> None:
     assert hasattr(S3Manager(), name)
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"\bconfigs\.([a-z_]+)", README))))
-def test_what_the_readme_calls_on_a_store_is_there(name: str) -> None:
+def test_methods_that_the_readme_calls_on_a_store_exist(name: str) -> None:
     assert hasattr(ConfigStore, name)
 
 

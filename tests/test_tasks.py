@@ -30,14 +30,14 @@ async def test_results_come_in_order() -> None:
     assert await run_all(give(number) for number in range(5)) == [0, 1, 2, 3, 4]
 
 
-async def test_the_first_failure_is_raised_as_it_is_and_the_others_are_cancelled() -> None:
+async def test_the_first_failure_is_raised_unchanged_and_the_others_are_cancelled() -> None:
     before = asyncio.all_tasks()
     with pytest.raises(KeyError):
         await run_all([never(), fail(KeyError()), never()])
     assert asyncio.all_tasks() == before
 
 
-async def test_a_failure_within_a_nested_group_is_raised_as_it_is() -> None:
+async def test_a_failure_in_a_nested_group_is_raised_unchanged() -> None:
     with pytest.raises(KeyError):
         await run_all([run_all([fail(KeyError())])])  # type: ignore[list-item]
 

@@ -25,7 +25,7 @@ def embedded() -> EmbeddedServer:
         yield server
 
 
-async def test_a_request_fails_as_often_as_it_is_told_to(objects: MemoryObjects) -> None:
+async def test_a_request_fails_as_often_as_configured(objects: MemoryObjects) -> None:
     objects.will_fail("put", Throttled("slow down", status=503), times=2)
 
     for _ in range(2):
@@ -48,7 +48,7 @@ async def test_a_failure_is_for_the_keys_and_the_kind_of_request_that_it_names(o
             await objects.read("a/secret")
 
 
-async def test_what_is_carried_out_has_happened_though_the_answer_is_lost(objects: MemoryObjects) -> None:
+async def test_a_request_that_was_carried_out_took_effect_even_if_the_response_is_lost(objects: MemoryObjects) -> None:
     objects.will_fail("put", ConnectionLost("no answer"), carried_out=True)
     objects.will_fail("delete", ConnectionLost("no answer"), key="key", carried_out=True)
 

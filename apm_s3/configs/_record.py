@@ -87,7 +87,7 @@ class Note:
 
     Attributes:
         sources: of a deploy or a restore, see `LogEntry`; of a mark, the revision that is marked.
-        request: the hash of what was asked for, where the caller made the write id of a change without a release.
+        request: the hash of the call's arguments, if the caller provided the write id of a change without a release.
     """
 
     action: LogAction

@@ -134,7 +134,7 @@ class Writer:
             settings.check()
         elif not callable(settings):
             raise InvalidOption(f"settings is a {type(settings).__name__}", hint="pass EnvironmentSettings")
-        # What a function makes of the settings depends on those it meets: two functions can not be told apart.
+        # The result of a function depends on the current settings, so two functions cannot be distinguished.
         told = encode_settings(settings) if isinstance(settings, EnvironmentSettings) else {"function": True}
         note = request.note("settings", told)
 

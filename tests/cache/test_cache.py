@@ -113,7 +113,7 @@ async def test_a_thousand_cold_reads_of_one_key_make_one_request(source: Source,
         assert cache.stats().coalesced == coalesced + 999
 
 
-async def test_who_wants_todays_state_does_not_join_a_read_that_has_begun(source: Source) -> None:
+async def test_a_call_for_the_current_state_does_not_join_an_earlier_read(source: Source) -> None:
     first = source.ask(ALWAYS_ASKED)
     await turns()
     second = source.ask(ALWAYS_ASKED)
@@ -187,7 +187,7 @@ async def test_the_first_of_several_can_be_cancelled(source: Source) -> None:
     assert len(source.requests) == 1
 
 
-async def test_a_read_for_which_nobody_waits_any_more_ends(source: Source, cache: Cache) -> None:
+async def test_a_read_without_waiters_is_cancelled(source: Source, cache: Cache) -> None:
     tasks = [source.ask(), source.ask()]
     await turns()
     for task in tasks:
@@ -208,7 +208,7 @@ async def test_a_read_that_is_cancelled_as_it_begins_leaves_nothing(source: Sour
     assert not cache._flights
 
 
-async def test_each_caller_gets_an_error_of_its_own(source: Source) -> None:
+async def test_each_caller_gets_its_own_error(source: Source) -> None:
     tasks = [source.ask(), source.ask()]
     await turns()
     source.answer(AccessDenied("no", status=403))
@@ -248,7 +248,7 @@ async def test_an_absence_takes_the_place_of_a_value(source: Source, clock: Cloc
         await source.get(ConnectFailed("no answer"))
 
 
-async def test_what_was_confirmed_is_fresh_again(source: Source, clock: Clock, cache: Cache) -> None:
+async def test_a_confirmed_value_is_fresh_again(source: Source, clock: Clock, cache: Cache) -> None:
     await source.get("one")
     clock.now += 15
     entry = cache.peek(KEY)
@@ -274,14 +274,14 @@ async def test_an_outage_gives_what_was_known_and_says_so(source: Source, clock:
         await source.get(ConnectFailed("no answer"))
 
 
-async def test_a_refusal_is_no_outage(source: Source, clock: Clock) -> None:
+async def test_a_refusal_is_not_an_outage(source: Source, clock: Clock) -> None:
     await source.get("one")
     clock.now += 11
     with pytest.raises(AccessDenied):
         await source.get(AccessDenied("no"))
 
 
-async def test_who_asks_for_a_refresh_gets_nothing_stale(source: Source, clock: Clock) -> None:
+async def test_a_refresh_never_returns_stale_data(source: Source, clock: Clock) -> None:
     await source.get("one")
     with pytest.raises(ConnectFailed):
         await source.get(ConnectFailed("no answer"), refresh=True)
@@ -289,14 +289,16 @@ async def test_who_asks_for_a_refresh_gets_nothing_stale(source: Source, clock: 
     assert (await source.ask()).value == "two"
 
 
-async def test_what_is_too_large_is_given_and_not_remembered(source: Source, cache: Cache, clock: Clock) -> None:
+async def test_values_that_are_too_large_are_returned_but_not_cached(
+    source: Source, cache: Cache, clock: Clock
+) -> None:
     await source.get("small")
     clock.now += 11
     found = await source.get("l" * 51)
     assert (found.entry, cache.stats().entries) == (None, 0)
 
 
-async def test_what_ages_is_cleaned_up_by_one_task(source: Source, cache: Cache, clock: Clock) -> None:
+async def test_one_task_removes_expired_entries(source: Source, cache: Cache, clock: Clock) -> None:
     await source.get("for ever", FOR_EVER, key=Key(("object", "bucket", "other"), "body"))
     assert cache._cleaner is None
     await source.get("one")
@@ -320,7 +322,7 @@ async def test_forgetting_a_bucket_forgets_its_objects(source: Source, cache: Ca
     assert cache.stats().entries == 1
 
 
-async def test_closing_ends_what_is_under_way_and_remembers_nothing_more(clock: Clock) -> None:
+async def test_closing_cancels_reads_and_caches_nothing_more(clock: Clock) -> None:
     cache = Cache(max_entries=10, max_bytes=10_000, ttl=10.0, clock=clock)
     source = Source(cache)
     await source.get("one")

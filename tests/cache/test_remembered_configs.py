@@ -119,7 +119,7 @@ async def test_a_download_within_the_staleness_asks_nothing(lax: World) -> None:
     assert sum(lax.objects.reads.values()) == 3
 
 
-async def test_what_others_wrote_is_seen_once_the_staleness_is_over(lax: World) -> None:
+async def test_writes_of_others_are_visible_after_the_staleness(lax: World) -> None:
     await lax.store.download("prometheus", "production")
     await lax.other.upload("prometheus", "production", SECOND)
     assert (await lax.store.download("prometheus", "production")).text == FIRST
@@ -129,7 +129,7 @@ async def test_what_others_wrote_is_seen_once_the_staleness_is_over(lax: World) 
     assert (await lax.store.download("prometheus", "production")).revision == 3
 
 
-async def test_what_this_process_wrote_is_seen_at_once(lax: World) -> None:
+async def test_writes_of_this_process_are_visible_immediately(lax: World) -> None:
     await lax.store.download("prometheus", "production")
     await lax.store.upload("prometheus", "production", SECOND)
     assert (await lax.store.download("prometheus", "production")).text == SECOND
@@ -167,7 +167,7 @@ async def test_memory_does_not_decide_that_a_store_is_damaged(lax: World) -> Non
     assert (await lax.store.download("prometheus", "production")).text == SECOND
 
 
-async def test_what_looks_for_damage_rests_on_the_bucket_and_not_on_memory(lax: World) -> None:
+async def test_checks_for_damage_read_the_bucket_and_not_the_cache(lax: World) -> None:
     await lax.store.download("prometheus", "production")
     for key in [key for key in lax.objects.objects if "/blobs/" in key]:
         del lax.objects.objects[key]
@@ -198,14 +198,14 @@ async def test_an_outage_gives_what_was_known_and_says_since_when(lax: World) ->
     assert (await lax.store.download("prometheus", "production")).stale_since is None
 
 
-async def test_nothing_stale_is_given_unless_asked_for(strict: World) -> None:
+async def test_nothing_stale_is_returned_unless_requested(strict: World) -> None:
     await strict.store.download("prometheus", "production")
     strict.objects.down = True
     with pytest.raises(ConnectFailed):
         await strict.store.download("prometheus", "production")
 
 
-async def test_each_caller_gets_data_of_its_own(lax: World) -> None:
+async def test_each_caller_gets_its_own_data(lax: World) -> None:
     first = await lax.store.download("prometheus", "production")
     second = await lax.store.download("prometheus", "production")
     third = (await lax.store.download_bundle("prometheus", "production")).main

@@ -47,7 +47,7 @@ async def test_a_thousand_concurrent_cold_reads_make_one_request(s3: MemoryManag
     assert s3.transport.requests["read"] == 1
 
 
-async def test_objects_are_not_remembered_unless_asked_for() -> None:
+async def test_objects_are_not_cached_unless_requested() -> None:
     for settings in (S3Settings(), S3Settings(cache=CacheSettings())):
         async with MemoryManager(settings) as s3:
             await s3.upload_file("bucket", "key", b"one")
@@ -107,7 +107,7 @@ async def test_a_write_whose_answer_was_lost_invalidates_too(s3: MemoryManager) 
     assert await s3.read_file("bucket", "key") == b"two"
 
 
-async def test_what_is_missing_is_remembered_until_it_is_written(s3: MemoryManager) -> None:
+async def test_absence_is_cached_until_the_object_is_written(s3: MemoryManager) -> None:
     for _ in range(3):
         with pytest.raises(ObjectNotFound):
             await s3.read_file("bucket", "missing")

@@ -160,7 +160,7 @@ async def test_a_valkey_that_is_killed_and_restarted_costs_one_warning_and_no_er
         assert gets(s3) == before + 1
 
 
-async def test_what_others_put_there_is_held_against_its_hash(moto: Server, bucket_name: str) -> None:
+async def test_shared_values_are_verified_by_their_hash(moto: Server, bucket_name: str) -> None:
     await uploaded(moto, bucket_name)
     backend = SimpleMemoryCache()
     async with member(moto, backend) as s3:

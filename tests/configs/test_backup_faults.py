@@ -155,7 +155,7 @@ def prune(store: ConfigStore, key: str) -> Coroutine[Any, Any, Any]:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_backup_that_meets_a_fault_is_whole_or_none(fault: str) -> None:
+async def test_a_backup_during_a_fault_is_complete_or_absent(fault: str) -> None:
     for at in range(1, await requests_of(back_up) + 1):
         objects, store, key = await prepared()
         objects.arm(at, fault)

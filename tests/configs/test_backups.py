@@ -117,7 +117,9 @@ async def test_a_compressed_file_is_plain_in_the_backup(on_memory: ConfigStore, 
 
 
 @pytest.mark.parametrize("made", ["nothing", "another tool", "removed"])
-async def test_what_is_not_there_cannot_be_backed_up(on_memory: ConfigStore, memory: MemoryObjects, made: str) -> None:
+async def test_a_missing_configuration_cannot_be_backed_up(
+    on_memory: ConfigStore, memory: MemoryObjects, made: str
+) -> None:
     if made != "nothing":
         await on_memory.upload("loki", "production", LOKI)
     if made == "removed":
@@ -149,7 +151,7 @@ async def test_a_prefix_keeps_backups_apart(memory: MemoryObjects) -> None:
 # ------------------------------------------------------------------------------------------------ listing, verifying
 
 
-async def test_without_its_manifest_it_is_no_backup(on_memory: ConfigStore, memory: MemoryObjects) -> None:
+async def test_a_folder_without_a_manifest_is_not_a_backup(on_memory: ConfigStore, memory: MemoryObjects) -> None:
     await on_memory.upload("loki", "production", LOKI)
     backup = await on_memory.backup("loki", "production")
     del memory.objects[f"{backup.key}/manifest.json"]
@@ -217,7 +219,7 @@ async def test_a_manifest_of_which_a_letter_changed_is_damaged(on_memory: Config
 
     await memory.put(key, body.replace(b"before", b"beforf"), metadata=info.metadata)
 
-    with pytest.raises(BackupInvalid, match="not those that were stored"):
+    with pytest.raises(BackupInvalid, match="differ from those that were stored"):
         await on_memory.restore(backup.key)
 
 
@@ -244,7 +246,7 @@ async def test_a_newer_format_is_refused(on_memory: ConfigStore, memory: MemoryO
 @pytest.mark.parametrize(
     "key", ["", "backups/production", "configs/production/current.json", "backups/production/x/../y", "a/b/c/d"]
 )
-async def test_what_is_no_key_of_a_backup_is_refused(on_memory: ConfigStore, key: str) -> None:
+async def test_an_invalid_key_of_a_backup_is_refused(on_memory: ConfigStore, key: str) -> None:
     with pytest.raises(InvalidOption):
         await on_memory.verify_backup(key)
 
@@ -264,7 +266,7 @@ async def test_a_restore_is_a_new_revision_with_the_old_files(store: ConfigStore
     assert await texts(store) == {"prometheus": BUNDLE}
 
 
-async def test_what_a_restore_replaces_is_backed_up_first(on_memory: ConfigStore) -> None:
+async def test_a_restore_first_backs_up_what_it_replaces(on_memory: ConfigStore) -> None:
     await on_memory.upload("loki", "production", LOKI)
     first = await on_memory.backup("loki", "production")
     await on_memory.upload("loki", "production", OTHER_LOKI)
@@ -384,7 +386,7 @@ async def test_a_commit_between_the_safety_backup_and_the_restore_is_not_lost(me
     assert await texts(store) == {"loki": {"loki.yaml": OTHER_LOKI}}
 
 
-async def test_what_validation_finds_does_not_stop_a_restore(on_memory: ConfigStore) -> None:
+async def test_validation_errors_do_not_stop_a_restore(on_memory: ConfigStore) -> None:
     await on_memory.upload("loki", "production", "auth_enabled: [\n", force="trying something")
     backup = await on_memory.backup("loki", "production")
     await on_memory.upload("loki", "production", LOKI)

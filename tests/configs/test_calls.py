@@ -385,7 +385,7 @@ async def test_waiting_for_another_writer_of_this_process_is_part_of_the_time(
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan")])
-async def test_a_timeout_that_is_none_is_refused(timeout: float, store: ConfigStore) -> None:
+async def test_an_invalid_timeout_is_refused(timeout: float, store: ConfigStore) -> None:
     with pytest.raises(InvalidOption, match="timeout"):
         await store.upload("loki", "production", LOKI, timeout=timeout)
 

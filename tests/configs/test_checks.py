@@ -37,7 +37,7 @@ async def test_a_bundle_without_its_main_file_is_warned_of(store: ConfigStore) -
     assert whole.warnings == ()
 
 
-async def test_validation_tells_of_the_secrets_that_an_upload_would_warn_of(store: ConfigStore) -> None:
+async def test_validation_reports_the_secrets_that_an_upload_would_warn_about(store: ConfigStore) -> None:
     text = "remote_write:\n- url: http://a/\n  basic_auth: {username: u, password: hunter2-Zq9}\n"
 
     report = await store.validate("prometheus", text)
@@ -51,7 +51,7 @@ async def test_validation_tells_of_the_secrets_that_an_upload_would_warn_of(stor
     assert "hunter2" not in repr((report, whole, release))
 
 
-async def test_what_was_not_checked_is_told_in_the_warnings_and_logged_once(
+async def test_skipped_checks_are_in_the_warnings_and_logged_once(
     store: ConfigStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_checks, "_logged", set())

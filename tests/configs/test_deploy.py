@@ -73,13 +73,13 @@ async def test_a_deploy_is_refused_when_the_source_has_moved(store: ConfigStore)
     plan = await store.plan_deploy("staging", "production")
     await store.upload("loki", "staging", f"{LOKI}# later\n")
 
-    with pytest.raises(DeployRefused, match="has moved"):
+    with pytest.raises(DeployRefused, match="has changed"):
         await store.deploy(plan)
 
     assert (await store.download("loki", "production")).text == OTHER_LOKI
 
 
-async def test_a_change_by_hand_since_the_last_deploy_is_not_overwritten_unless_told(store: ConfigStore) -> None:
+async def test_a_manual_change_since_the_last_deploy_is_only_overwritten_if_allowed(store: ConfigStore) -> None:
     await _both(store)
     await store.deploy(await store.plan_deploy("staging", "production"))
     await store.upload("loki", "production", f"{LOKI}# hot fix\n")
@@ -95,7 +95,7 @@ async def test_a_change_by_hand_since_the_last_deploy_is_not_overwritten_unless_
     assert (await store.download("loki", "production")).text == OTHER_LOKI
 
 
-async def test_a_change_by_hand_that_was_taken_back_is_no_drift(store: ConfigStore) -> None:
+async def test_a_reverted_manual_change_is_not_drift(store: ConfigStore) -> None:
     await _both(store)
     await store.deploy(await store.plan_deploy("staging", "production"))
     await store.upload("loki", "production", f"{LOKI}# hot fix\n")
@@ -210,7 +210,7 @@ async def test_the_overlay_of_the_target_is_applied_and_kept(store: ConfigStore)
     assert not (await store.plan_deploy("staging", "production", tools=["loki"])).changes
 
 
-async def test_of_deployers_at_the_same_time_one_wins_and_the_others_are_told(store: ConfigStore) -> None:
+async def test_exactly_one_of_several_concurrent_deploys_wins(store: ConfigStore) -> None:
     await _both(store)
     plans = [await store.plan_deploy("staging", "production") for _ in range(5)]
 

@@ -63,7 +63,7 @@ def test_a_single_change_in_a_hundred_thousand_lines_is_found_alone() -> None:
     assert changed_blocks(old, new) == [(10, 10, 10, 11), (99_000, 99_001, 99_001, 99_001)]
 
 
-def test_what_is_too_large_to_align_is_replaced_as_one_block() -> None:
+def test_texts_that_are_too_large_to_align_are_replaced_as_one_block() -> None:
     old, new = [n % 7 for n in range(5_000)], [n % 5 + 1 for n in range(5_000)]
 
     assert len(changed_blocks(old, new)) == 1
@@ -170,7 +170,7 @@ def test_applying_the_structural_diff_to_the_old_gives_the_new(old: Any, new: An
 
 
 @given(st.dictionaries(keys, values, max_size=4), st.randoms(use_true_random=False))
-def test_the_order_of_keys_and_of_named_things_is_no_change(value: dict, shuffle: random.Random) -> None:
+def test_the_order_of_keys_and_named_items_is_not_a_change(value: dict, shuffle: random.Random) -> None:
     def reordered(value: Any) -> Any:
         if isinstance(value, dict):
             entries = list(value.items())
@@ -211,7 +211,7 @@ def test_things_are_matched_by_the_name_they_have(items: list, path: str) -> Non
     assert changes({"l": items}, {"l": new[::-1]}) == [{"kind": "added", "path": f"l[{path}].changed", "new": True}]
 
 
-def test_two_rules_of_one_name_are_told_apart_by_their_order() -> None:
+def test_rules_with_the_same_name_are_distinguished_by_their_order() -> None:
     old = [{"alert": "Down", "for": "1m"}, {"alert": "Down", "for": "5m"}]
     new = [{"alert": "Down", "for": "1m"}, {"alert": "Down", "for": "9m"}]
 
@@ -263,13 +263,13 @@ def test_an_added_job_shows_its_secret_masked() -> None:
     assert "hunter" not in json.dumps(found.to_dict()) + str(found)
 
 
-def test_a_difference_in_clear_has_a_repr_without_values() -> None:
+def test_a_plain_change_has_a_repr_without_values() -> None:
     (found,) = differences({"password": "hunter2"}, {"password": "hunter3"})
 
     assert repr(found) == "<changed password>"
 
 
-def test_files_that_are_no_text_are_compared_by_size() -> None:
+def test_binary_files_are_compared_by_size() -> None:
     (changed,) = diff_bundles(
         {"logo.png": b"\x00\xff"}, {"logo.png": b"\x00\xff\xfe"}, old_label="x", new_label="y"
     ).files

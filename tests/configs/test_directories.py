@@ -36,7 +36,7 @@ def leftovers(parent: Path) -> list[str]:
 # ------------------------------------------------------------------------------------------------ reading
 
 
-async def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+async def test_written_data_is_read_back(tmp_path: Path) -> None:
     await write_directory(tmp_path / "out", FILES)
 
     assert (await read_directory(tmp_path / "out")).files == FILES
@@ -99,7 +99,7 @@ async def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("made", ["missing", "empty", "file"])
-async def test_what_is_no_directory_with_files_is_refused(tmp_path: Path, made: str) -> None:
+async def test_a_path_that_is_not_a_directory_with_files_is_refused(tmp_path: Path, made: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_bytes(b"x")
 
@@ -142,7 +142,7 @@ async def test_an_empty_directory_is_taken(tmp_path: Path) -> None:
     assert leftovers(tmp_path) == []
 
 
-async def test_a_directory_with_files_is_only_replaced_when_told(tmp_path: Path) -> None:
+async def test_a_directory_with_files_is_only_replaced_on_request(tmp_path: Path) -> None:
     put(tmp_path / "out", {"mine.txt": b"x"})
 
     with pytest.raises(InvalidOption, match="is not empty"):
@@ -203,7 +203,7 @@ class Unwritable(bytes):
         raise OSError("no space left")
 
 
-async def test_a_failure_leaves_the_old_directory_and_nothing_beside_it(tmp_path: Path) -> None:
+async def test_a_failure_leaves_the_old_directory_and_nothing_else(tmp_path: Path) -> None:
     put(tmp_path / "out", {"a.yml": b"old"})
 
     with pytest.raises(OSError, match="no space left"):

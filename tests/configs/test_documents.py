@@ -141,7 +141,7 @@ def test_a_release_of_another_shape_is_damage(change: dict[str, object]) -> None
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"\xff", b"[" * 100_000, b"null"])
-def test_what_is_no_json_object_is_damage(body: bytes) -> None:
+def test_a_document_that_is_not_a_json_object_is_damage(body: bytes) -> None:
     with pytest.raises(StoreDamaged):
         decode_current(body, environment="production", where="here")
 

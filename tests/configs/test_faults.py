@@ -118,7 +118,7 @@ def test_a_write_that_meets_a_fault_leaves_the_old_or_the_new_state_and_says_whi
 
 @pytest.mark.parametrize("fault", ["answer lost", "late"])
 @pytest.mark.parametrize("work", NEW)
-def test_a_write_that_nobody_saw_end_is_unknown_until_outcome_tells_rightly(
+def test_a_write_with_a_lost_response_is_unknown_until_outcome_resolves_it(
     work: Callable[[ConfigStore], Coroutine[Any, Any, None]], fault: str
 ) -> None:
     async def scene() -> None:
@@ -177,7 +177,7 @@ def test_a_collection_that_meets_a_fault_deletes_nothing_that_is_kept(fault: str
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_freeze_that_meets_a_fault_is_made_or_not_and_can_be_made_again(fault: str) -> None:
+def test_a_freeze_during_a_fault_happens_or_not_and_can_be_repeated(fault: str) -> None:
     async def freeze(store: ConfigStore) -> None:
         await store.freeze("production", "incident")
 

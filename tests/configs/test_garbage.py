@@ -40,7 +40,7 @@ async def test_old_revisions_go_and_the_newest_stay(store: ConfigStore, memory: 
     assert len([key for key in memory.objects if "/blobs/" in key]) == 3
 
 
-async def test_a_dry_run_tells_of_a_frozen_environment_too(store: ConfigStore, memory: MemoryObjects) -> None:
+async def test_a_dry_run_works_in_a_frozen_environment(store: ConfigStore, memory: MemoryObjects) -> None:
     await _revisions(store, 5)
     await store.freeze("production", "audit")
     memory.now += 2 * DAY
@@ -54,7 +54,7 @@ async def test_a_dry_run_tells_of_a_frozen_environment_too(store: ConfigStore, m
         await store.collect_garbage("production", keep_revisions=3)
 
 
-async def test_what_is_young_stays(store: ConfigStore, memory: MemoryObjects) -> None:
+async def test_young_objects_are_kept(store: ConfigStore, memory: MemoryObjects) -> None:
     await _revisions(store, 5)
     memory.now += DAY - 1
     before = set(memory.objects)

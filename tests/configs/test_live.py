@@ -27,7 +27,7 @@ class Counting(MemoryObjects):
         return await super().head(key)
 
 
-async def test_copies_that_this_store_wrote_or_looked_at_are_not_asked_for_again() -> None:
+async def test_copies_that_this_store_wrote_or_read_are_not_requested_again() -> None:
     objects = Counting()
     store = ConfigStore(objects)
     await store.upload("loki", "production", files={"loki.yaml": LOKI, **RULES})
@@ -40,7 +40,7 @@ async def test_copies_that_this_store_wrote_or_looked_at_are_not_asked_for_again
         objects.asked.clear()
 
 
-async def test_a_copy_that_somebody_else_wrote_is_asked_for_once() -> None:
+async def test_a_copy_that_another_writer_wrote_is_requested_once() -> None:
     objects = Counting()
     store = ConfigStore(objects)
     await store.upload("loki", "production", files={"loki.yaml": LOKI, **RULES})
@@ -54,7 +54,7 @@ async def test_a_copy_that_somebody_else_wrote_is_asked_for_once() -> None:
 
 
 @pytest.mark.parametrize("mark", [{}, {MARK: "00"}], ids=["foreign", "late"])
-async def test_what_was_written_over_a_copy_is_noticed_by_the_next_refresh(
+async def test_an_overwritten_copy_is_noticed_by_the_next_refresh(
     store: ConfigStore, bucket_objects: ObjectStore, mark: dict[str, str]
 ) -> None:
     await store.upload("loki", "production", files={"loki.yaml": LOKI, **RULES})

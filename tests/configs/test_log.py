@@ -134,7 +134,7 @@ async def test_a_repair_and_a_write_that_was_ruled_out_are_logged(on_memory: Con
     assert (newest.action, newest.author, newest.message) == ("repair", "Ada", "disk was full")
 
 
-async def test_of_a_releases_message_the_log_keeps_the_first_line(on_memory: ConfigStore) -> None:
+async def test_the_log_keeps_the_first_line_of_a_releases_message(on_memory: ConfigStore) -> None:
     await on_memory.upload("loki", "production", LOKI, message="fix the ring\n\nIt was flapping.")
     await on_memory.upload("loki", "production", OTHER_LOKI, message="x" * 300)
 
@@ -169,9 +169,7 @@ async def test_the_log_is_filtered_by_tool_and_by_what_came_before(on_memory: Co
     assert actions(await on_memory.log("production", limit=1)) == ["mark_good"]
 
 
-async def test_older_entries_are_stored_beside_the_blobs_and_read_again(
-    on_memory: ConfigStore, memory: Counting
-) -> None:
+async def test_older_entries_are_stored_with_the_blobs_and_read_again(on_memory: ConfigStore, memory: Counting) -> None:
     for number in range(100):
         await on_memory.upload("loki", "production", LOKI.replace("3100", str(3100 + number)))
 
@@ -259,7 +257,7 @@ async def test_a_lost_part_of_the_log_is_restored_where_the_bucket_keeps_version
     assert (await on_memory.log("production"))[-len(before) :] == before
 
 
-async def test_a_part_of_the_log_that_is_lost_for_good_is_told_and_the_rest_stays(
+async def test_a_permanently_lost_part_of_the_log_is_reported_and_the_rest_is_kept(
     on_memory: ConfigStore, memory: Counting
 ) -> None:
     await on_memory.upload("loki", "production", LOKI)
@@ -276,7 +274,9 @@ async def test_a_part_of_the_log_that_is_lost_for_good_is_told_and_the_rest_stay
     assert entries[-1].sequence == document(memory)["log"]["entries"][0]["seq"]
 
 
-async def test_the_log_goes_on_after_the_reference_document_was_lost(on_memory: ConfigStore, memory: Counting) -> None:
+async def test_the_log_continues_after_the_reference_document_was_lost(
+    on_memory: ConfigStore, memory: Counting
+) -> None:
     await on_memory.upload("loki", "production", LOKI)
     release = await on_memory.upload("loki", "production", OTHER_LOKI)
     assert release.ref is not None
@@ -337,7 +337,7 @@ async def test_less_than_a_day_of_the_log_cannot_be_kept(on_memory: ConfigStore)
         await on_memory.collect_garbage("production", keep_revisions=5, keep_log=timedelta(hours=1))
 
 
-async def test_an_upload_costs_no_more_requests_when_it_stores_the_log_beside_its_blobs(
+async def test_storing_the_log_with_the_blobs_costs_no_more_round_trips(
     on_memory: ConfigStore, memory: Counting
 ) -> None:
     await on_memory.upload("loki", "production", LOKI)
@@ -356,7 +356,7 @@ async def take(entries: Any, count: int) -> list[LogEntry]:
         return [await anext(entries) for _ in range(count)]
 
 
-async def test_a_watcher_of_the_log_is_told_everything_since_what_it_knew_by_one_request(
+async def test_a_log_watcher_gets_everything_since_its_last_entry_in_one_request(
     on_memory: ConfigStore, memory: Counting
 ) -> None:
     for number in range(60):
@@ -398,7 +398,7 @@ async def test_watchers_of_the_log_and_of_releases_share_a_poll_and_each_gets_it
     await releases.aclose()
 
 
-async def test_a_watcher_of_the_log_that_knows_nothing_is_told_what_comes_from_now_on(on_memory: ConfigStore) -> None:
+async def test_a_new_log_watcher_gets_only_new_entries(on_memory: ConfigStore) -> None:
     await on_memory.upload("loki", "production", LOKI)
     log = on_memory.watch_log("production", interval=0.01)
     waiting = asyncio.ensure_future(anext(log))
@@ -469,7 +469,7 @@ async def test_the_reference_document_of_five_tools_and_64_busy_writers_stays_be
     assert len(memory.objects[CURRENT][1]) < 24_000
 
 
-async def test_a_check_tells_that_the_oldest_entries_are_missing(on_memory: ConfigStore, memory: Counting) -> None:
+async def test_a_check_reports_missing_oldest_entries(on_memory: ConfigStore, memory: Counting) -> None:
     await on_memory.upload("loki", "production", LOKI)
     await bump(on_memory, 3)
     await forge(memory, lambda forged: forged["log"]["entries"].pop(0))

@@ -69,7 +69,7 @@ async def test_names_that_differ_by_case_or_unicode_form_only_are_refused(
     assert (await store.upload("prometheus", "staging", RULES, name=first)).revision == 2
 
 
-async def test_a_file_beside_a_folder_of_its_name_in_capitals_is_refused(store: ConfigStore) -> None:
+async def test_a_file_next_to_a_folder_of_its_name_in_capitals_is_refused(store: ConfigStore) -> None:
     with pytest.raises(InvalidKey):
         await store.upload("prometheus", "staging", files={"prometheus.yml": MAIN, "rules": "x", "Rules/a.yml": "x"})
 
@@ -142,7 +142,7 @@ async def test_two_names_that_are_one_to_the_file_system_do_not_overwrite_each_o
 
 
 @given(st.text(max_size=20))
-def test_whatever_is_taken_is_one_path_below_its_folder_to_windows_too(name: str) -> None:
+def test_every_accepted_name_is_one_path_below_its_folder_on_windows_too(name: str) -> None:
     from pathlib import PureWindowsPath
 
     try:

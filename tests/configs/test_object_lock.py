@@ -50,7 +50,7 @@ async def test_uploads_go_on_where_the_probe_cannot_be_deleted(
     assert caplog.text.count("cannot be deleted before a collection") == 1
 
 
-async def test_a_collection_tells_what_is_locked_and_deletes_the_rest(prefix: str) -> None:
+async def test_a_collection_reports_locked_objects_and_deletes_the_rest(prefix: str) -> None:
     objects = LockedObjects(now=1_800_000_000.0)
     objects.locked = "00000001-"
     store = ConfigStore(objects, prefix)

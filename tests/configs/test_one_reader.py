@@ -88,7 +88,7 @@ def test_all_views_of_a_document_list_the_same_keys(document: tuple[Format, str]
 
 
 @given(DOCUMENTS, st.data())
-def test_what_is_written_in_the_place_of_a_value_changes_that_value_and_no_other(
+def test_replacing_the_text_of_a_value_changes_only_that_value(
     document: tuple[Format, str], data: st.DataObject
 ) -> None:
     form, text = document
@@ -127,7 +127,7 @@ def test_a_value_that_is_given_twice_is_traced_twice() -> None:
     assert [node.text for _, node in trace.scalars] == ["first", "second"]
 
 
-def test_a_tolerant_trace_goes_on_behind_the_first_document_and_past_lines_that_are_none() -> None:
+def test_a_tolerant_trace_continues_after_the_first_document_and_after_invalid_lines() -> None:
     documents, lines = Trace(tolerant=True), Trace(tolerant=True)
     read_document("%YAML 1.2\n---\na: 1\n---\nb: &x 2\nc: *x\n", "yaml", trace=documents)
     with pytest.raises(Unreadable):

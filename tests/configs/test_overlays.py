@@ -146,7 +146,7 @@ rule_files:
     )
 
 
-def test_where_a_section_is_written_anew_the_others_keep_their_comments() -> None:
+def test_rewriting_a_section_keeps_the_comments_of_the_others() -> None:
     applied = apply_overlay(
         {"prometheus.yml": PROMETHEUS},
         b"files: {prometheus.yml: {scrape_configs: [{job_name: debug, $patch: delete}]}}",
@@ -264,17 +264,17 @@ def test_a_value_of_several_lines_is_refused() -> None:
 @pytest.mark.parametrize(
     ("overlay", "message"),
     [
-        ("- a", "an overlay is a mapping"),
-        ("file: {}", "no such key"),
+        ("- a", "an overlay must be a mapping"),
+        ("file: {}", "unknown key"),
         ("a: [", "cannot be parsed"),
-        ("files: {a.yml: 3}", "a patch is a mapping, or null"),
+        ("files: {a.yml: 3}", "a patch must be a mapping, or null"),
         ("files: {mail.tmpl: {a: 1}}", "only YAML, JSON and INI"),
-        ("files: {../x: {a: 1}}", "no file can have this name"),
+        ("files: {../x: {a: 1}}", "this is not a valid file name"),
         ("files: {.apm/overlay.yml: {a: 1}}", "reserved"),
         ("files: {a.yml: {$patch: delete}}", "is only allowed in an item"),
         ("files: {a.yml: {l: [{$patch: delete, value: 1}]}}", "whose items all have unique names"),
         ("files: {a.yml: {l: [{$patch: replace, name: x}]}}", "the only $patch is 'delete'"),
-        ("variables: {a-b: 1}", "no variable can have this name"),
+        ("variables: {a-b: 1}", "this is not a valid variable name"),
         ("files: {grafana.ini: {s: {k: [1]}}}", "is a list"),
         ("files: {rules.yml: {rules: [{alert: A, for: 1m}]}}", "several items have this name"),
         ("files: {list.yml: {a: 1}}", "is not a mapping"),
@@ -301,7 +301,7 @@ def test_a_base_that_cannot_be_parsed_is_refused() -> None:
 # ------------------------------------------------------------------------------------------------ onward
 
 
-def test_what_a_release_holds_leads_back_to_the_base() -> None:
+def test_the_files_of_a_release_lead_back_to_the_base() -> None:
     base = {"prometheus.yml": PROMETHEUS, "rules/a.yml": RULES, "rules/b.yml": RULES}
     overlay = b"variables: {CLUSTER: eu-1}\nfiles: {rules/a.yml: null, rules/c.yml: {groups: []}}\n"
 

@@ -45,7 +45,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("overlay", BROKEN)
-async def test_an_overlay_that_is_none_is_refused_by_every_way_in(store: ConfigStore, overlay: str) -> None:
+async def test_an_invalid_overlay_is_refused_by_every_kind_of_upload(store: ConfigStore, overlay: str) -> None:
     await store.upload("prometheus", "staging", MAIN)
 
     with pytest.raises(ConfigInvalid) as alone:
@@ -72,7 +72,7 @@ def test_a_good_overlay_is_taken_without_a_word(overlay: str) -> None:
     assert check_overlay(overlay.encode()) == ()
 
 
-async def test_a_variable_that_the_overlay_does_not_declare_is_told_at_the_upload(store: ConfigStore) -> None:
+async def test_an_undeclared_variable_of_an_overlay_is_reported_at_the_upload(store: ConfigStore) -> None:
     await store.upload("prometheus", "staging", MAIN)
     overlay = "variables: {CLUSTER: a}\nfiles:\n  prometheus.yml:\n    global: {scrape_interval: '${CLUSTR}'}\n"
 
@@ -93,7 +93,7 @@ def test_a_variable_that_the_tool_replaces_is_declared_as_itself() -> None:
     assert apply_overlay({"loki.yaml": b"{}\n"}, overlay).files["loki.yaml"] == b"a: '${S3_KEY}'\n"
 
 
-async def test_a_variable_that_nothing_replaces_is_told_in_the_plan(store: ConfigStore) -> None:
+async def test_a_variable_that_is_not_replaced_is_reported_in_the_plan(store: ConfigStore) -> None:
     main = (
         "global:\n  external_labels: {a: '${HOSTNAME}'}\nscrape_configs:\n- job_name: ${NOPE}\n"
         "  relabel_configs: [{target_label: b, replacement: '${1}-${name}'}]\n"
@@ -136,7 +136,7 @@ async def test_a_value_that_only_one_tools_overlay_declares_is_taken(store: Conf
     assert len((await store.plan_deploy("staging", "production", variables={"CLUSTER": "b"})).tools) == 2
 
 
-async def test_a_misspelt_item_is_told_in_the_plan(store: ConfigStore) -> None:
+async def test_a_misspelt_item_is_reported_in_the_plan(store: ConfigStore) -> None:
     overlay = "files: {prometheus.yml: {scrape_configs: [{job_name: msql, scrape_interval: 5s}]}}\n"
     await store.upload("prometheus", "staging", MAIN)
     await store.upload("prometheus", "production", files={"prometheus.yml": MAIN, OVERLAY: overlay})
@@ -150,7 +150,7 @@ async def test_a_misspelt_item_is_told_in_the_plan(store: ConfigStore) -> None:
     assert any("did you mean mysql?" in warning for warning in result.releases[0].warnings)
 
 
-def test_what_an_overlay_adds_or_fails_to_remove_is_told() -> None:
+def test_additions_and_failed_removals_of_an_overlay_are_reported() -> None:
     adds, removes = "the overlay adds this item", "there is nothing to remove"
     patch = "files: {prometheus.yml: {scrape_configs: [%s]}}"
     info, warning = Severity.INFO, Severity.WARNING
@@ -161,7 +161,7 @@ def test_what_an_overlay_adds_or_fails_to_remove_is_told() -> None:
     ]
     assert told("files: {prometheus.yml: {global: null}}") == [("global", removes, None, info)]
     assert [note[1] for note in told("files: {rules/a.yml: null, b.yml: {}}")] == [
-        "there is no such file to remove", "the overlay adds this file"
+        "the file to remove does not exist", "the overlay adds this file"
     ]  # fmt: skip
     assert told(patch % "{job_name: node, scrape_interval: 5s}") == []
     assert told("files: {prometheus.yml: {rule_files: [a.yml], x: [{name: a}]}}") == []

@@ -147,7 +147,7 @@ async def test_a_plan_of_another_shape_is_refused(store: ConfigStore, path: str,
         await store.deploy(DeployPlan.from_dict(signed(_forge(document, path, value))))
 
 
-async def test_what_is_no_plan_and_what_is_of_a_later_version_is_refused(store: ConfigStore) -> None:
+async def test_invalid_plans_and_plans_of_a_newer_version_are_refused(store: ConfigStore) -> None:
     await staged(store)
     document = sent(await store.plan_deploy("staging", "production"))
 

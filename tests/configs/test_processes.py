@@ -70,7 +70,7 @@ async def run(server: Server, bucket: str, do: str) -> list[dict[str, Any]]:
     return [json.loads(line) for out, _ in outputs for line in out.splitlines()]
 
 
-async def test_of_fifty_uploads_from_five_processes_exactly_one_wins(server: Server, bucket_name: str) -> None:
+async def test_exactly_one_of_fifty_uploads_from_five_processes_wins(server: Server, bucket_name: str) -> None:
     results = await run(server, bucket_name, "claim")
 
     winners = [result["author"] for result in results if result["won"]]
@@ -82,7 +82,7 @@ async def test_of_fifty_uploads_from_five_processes_exactly_one_wins(server: Ser
         assert [release.author for release in history] == winners
 
 
-async def test_of_fifty_writers_that_try_again_every_line_is_there(server: Server, bucket_name: str) -> None:
+async def test_no_line_of_fifty_retrying_writers_is_lost(server: Server, bucket_name: str) -> None:
     async with opened(server) as s3:
         await s3.create_bucket(bucket_name)
         await s3.configs(bucket_name).upload("loki", "production", LOKI)

@@ -178,7 +178,7 @@ async def test_a_rebase_keeps_what_others_have_changed(memory: MemoryObjects) ->
     assert (grafana.revision, loki.revision, loki.good_revision) == (1, 2, 1)
 
 
-async def test_outcome_is_told_by_the_write_id_alone(store: ConfigStore) -> None:
+async def test_outcome_needs_only_the_write_id(store: ConfigStore) -> None:
     release = await store.upload("loki", "production", LOKI)
 
     assert await store.outcome(release.write_id) is CommitOutcome.WON

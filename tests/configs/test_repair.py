@@ -333,7 +333,9 @@ async def test_a_tool_is_never_left_out_because_only_its_first_revision_is_there
     assert CURRENT not in memory.objects
 
 
-async def test_what_is_whole_is_healed_before_anything_is_asked(store: ConfigStore, memory: MemoryObjects) -> None:
+async def test_recoverable_objects_are_restored_before_a_choice_is_required(
+    store: ConfigStore, memory: MemoryObjects
+) -> None:
     await _two(store)
     second, _ = await store.history("loki", "production")
     await memory.delete(["live/production/prometheus/prometheus.yml"])
@@ -383,7 +385,7 @@ async def test_a_whole_bundle_uploaded_again_heals_the_current_release(
     assert (await store.fsck("production")).ok
 
 
-async def test_a_repair_goes_on_when_somebody_writes_meanwhile(
+async def test_a_repair_continues_when_another_writer_writes_meanwhile(
     store: ConfigStore, memory: MemoryObjects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = await _many(store, 4)
@@ -444,7 +446,7 @@ async def test_pruned_documents_are_not_called_never_committed(
     assert "never committed" not in str(report)
 
 
-async def test_what_was_never_committed_is_a_leftover_and_no_damage(store: ConfigStore, memory: MemoryObjects) -> None:
+async def test_uncommitted_documents_are_leftovers_and_not_damage(store: ConfigStore, memory: MemoryObjects) -> None:
     await _two(store)
     [key, *_] = await store_documents(memory, "loki")
     await memory.put(key.replace("00000001-", "00000003-"), memory.objects[key][1])
@@ -531,7 +533,7 @@ async def test_a_part_of_the_log_that_a_later_version_wrote_is_told_apart_and_ne
     assert memory.objects == before
 
 
-async def test_writers_refuse_a_replica_until_they_are_told_that_they_fail_over(memory: MemoryObjects) -> None:
+async def test_writers_refuse_a_replica_without_failover(memory: MemoryObjects) -> None:
     replica = MemoryObjects("replica")
     await ConfigStore(memory).upload("loki", "production", LOKI)
     replica.objects = dict(memory.objects)
@@ -555,7 +557,7 @@ async def test_a_replica_that_lags_behind_is_read_at_the_release_before(memory: 
     assert (await ConfigStore(replica).download("loki", "production")).text == LOKI
 
 
-async def test_an_empty_reference_document_is_no_damage(store: ConfigStore, memory: MemoryObjects) -> None:
+async def test_an_empty_reference_document_is_not_damage(store: ConfigStore, memory: MemoryObjects) -> None:
     await memory.put(CURRENT, encode_current(Current(0, ("production." + "aa" * 10,), "memory")))
 
     assert (await store.upload("loki", "production", LOKI)).revision == 1

@@ -55,7 +55,7 @@ def test_a_secret_is_found_and_masked_by_its_field(name: str, text: str, path: s
 
 
 @pytest.mark.parametrize("value", ["abc;hunter2-Zq9", "abc #hunter2-Zq9", ";hunter2-Zq9", "#hunter2-Zq9"])
-def test_what_ini_takes_for_a_comment_behind_a_password_is_masked_too(value: str) -> None:
+def test_an_ini_comment_after_a_password_is_masked_too(value: str) -> None:
     text = f"[database]\npassword = {value}\nname = grafana\n"
 
     assert mask_text("grafana.ini", text) == f"[database]\npassword = {MASK}\nname = grafana\n"
@@ -99,7 +99,7 @@ def test_a_secret_is_found_and_masked_by_its_shape(name: str, kind: str) -> None
         "password_ref: x", "private_key_path: /x", "private_key: $(KEY)", "access_key_id: abc", "secret_key: '%(key)s'",
     ],
 )  # fmt: skip
-def test_what_says_only_where_the_secret_is_is_none(text: str) -> None:
+def test_a_reference_to_a_secret_is_not_a_secret(text: str) -> None:
     assert found("a.yml", text + "\n") == []
     assert mask_text("a.yml", text + "\n") == text + "\n"
 
@@ -119,7 +119,7 @@ def test_a_secret_that_was_commented_out_is_masked() -> None:
     assert mask_text("a.yml", text) == f"a: 1  # password: {MASK}\n# token = {MASK}\n"
 
 
-def test_the_value_behind_an_alias_is_masked_where_it_stands_by_its_shape_too() -> None:
+def test_the_value_behind_an_alias_is_also_masked_at_its_anchor() -> None:
     text = "a: &x postgres://u:hunter2@h\npassword: *x\n"
 
     assert "hunter2" not in mask_text("a.yml", text)
@@ -161,7 +161,7 @@ def test_offsets_count_characters_not_bytes() -> None:
     assert mask_text("a.yml", f"é: '😀'\npassword: {VALUE}\nz: 1\n") == f"é: '😀'\npassword: {MASK}\nz: 1\n"
 
 
-def test_a_file_that_is_no_text_has_no_secrets() -> None:
+def test_a_binary_file_has_no_secrets() -> None:
     assert find_secrets({"logo.png": b"\x89PNG\x00\xff"}) == ()
 
 
@@ -185,11 +185,11 @@ def test_a_numeric_secret_is_masked_too() -> None:
     assert mask_value({"password": 12345678}) == {"password": MASK}
 
 
-def test_grafanas_quota_of_api_keys_is_no_secret() -> None:
+def test_grafanas_quota_of_api_keys_is_not_a_secret() -> None:
     assert found("grafana.ini", "[quota]\norg_api_key = 10\n") == []
 
 
-def test_a_long_line_is_masked_whole_wherever_the_secret_stands() -> None:
+def test_a_secret_anywhere_in_a_long_line_is_masked() -> None:
     text = json.dumps(
         {"pad": ["x" * 65_400, "https://hooks.slack.com/services/" + "S3CRET" * 100], "b": ["y" * 70_000]}
     )
@@ -251,7 +251,7 @@ ALIASED = {
 
 
 @pytest.mark.parametrize("text", ALIASED.values(), ids=ALIASED)
-def test_what_an_alias_makes_a_secret_is_masked_where_it_is_written(text: str) -> None:
+def test_a_value_that_an_alias_makes_a_secret_is_masked_at_its_anchor(text: str) -> None:
     other = text.replace(VALUE, "changed-Zq9")
     diff = diff_bundles({"a.yml": text.encode()}, {"a.yml": other.encode()}, old_label="old", new_label="new")
 
@@ -318,7 +318,7 @@ def test_a_password_in_a_connection_string_without_a_scheme_is_masked(text: str,
         "image:v1@sha256:0123456789abcdef", "user:${PASSWORD}@db:5432/x", "a: b@c.example",
     ],
 )  # fmt: skip
-def test_what_only_looks_like_a_connection_string_is_left(text: str) -> None:
+def test_text_that_only_looks_like_a_connection_string_is_not_masked(text: str) -> None:
     assert mask_text("notes.txt", text) == text
 
 
@@ -407,7 +407,7 @@ def test_no_form_of_a_secret_is_shown(name: str, text: str) -> None:
         ("a.yml", "num_tokens: 5\nuse_assertions: 1\n"),
     ],
 )  # fmt: skip
-def test_what_resembles_a_secret_is_shown(name: str, text: str) -> None:
+def test_values_that_only_resemble_secrets_are_shown(name: str, text: str) -> None:
     assert mask_text(name, text) == text
 
 
@@ -461,7 +461,7 @@ def test_a_password_of_several_words_is_masked_to_the_end_where_the_format_is_no
         "token: <secret>, x",
     ],
 )
-def test_a_value_that_is_elsewhere_is_no_secret_whatever_follows_it(line: str) -> None:
+def test_a_value_that_is_kept_elsewhere_is_not_a_secret_whatever_follows_it(line: str) -> None:
     assert mask_text("a.txt", line) == line
 
 

@@ -188,7 +188,7 @@ def test_members_of_an_enumeration_are_written_as_their_values() -> None:
         ({"auth": {"google": {"a": 1}}, "auth.google": {"b": 1}}, "grafana.ini", 'the section [auth.google] a second time'),
     ],
 )  # fmt: skip
-def test_what_cannot_be_written_is_refused_with_its_path(data: dict, name: str, path: str) -> None:
+def test_values_that_cannot_be_written_are_refused_with_their_path(data: dict, name: str, path: str) -> None:
     with pytest.raises(InvalidOption, match=r"cannot be written") as refused:
         serialise(data, name)
 

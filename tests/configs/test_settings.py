@@ -269,7 +269,7 @@ async def test_without_settings_a_collection_has_to_say_how_many_revisions_stay(
         await store.collect_garbage("production")
 
 
-async def test_a_write_under_way_meets_the_settings_that_were_committed_meanwhile(memory: MemoryObjects) -> None:
+async def test_a_write_in_progress_observes_settings_committed_meanwhile(memory: MemoryObjects) -> None:
     store, other = ConfigStore(memory), ConfigStore(memory)
     await store.upload("loki", "production", LOKI)
     put, done = memory.put, False

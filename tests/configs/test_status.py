@@ -30,7 +30,7 @@ async def test_status_has_a_row_for_every_tool_and_environment(store: ConfigStor
         await store.status("nowhere")
 
 
-async def test_status_tells_drift_good_and_what_the_source_has_since(store: ConfigStore) -> None:
+async def test_status_shows_drift_good_and_changes_of_the_source(store: ConfigStore) -> None:
     await store.upload("loki", "staging", LOKI)
     await store.deploy(await store.plan_deploy("staging", "production", create=True))
     await store.mark_good("loki", "production")
@@ -43,7 +43,7 @@ async def test_status_tells_drift_good_and_what_the_source_has_since(store: Conf
     assert (row.drifted, row.behind_source, row.good, row.good_revision) == (True, True, False, 1)
 
 
-async def test_status_tells_the_last_backup_the_freeze_and_copies_that_are_behind(
+async def test_status_shows_the_last_backup_the_freeze_and_outdated_copies(
     store: ConfigStore, bucket_objects: ObjectStore
 ) -> None:
     await store.upload("loki", "production", LOKI)

@@ -85,7 +85,7 @@ async def test_a_lost_race_leaves_the_winner_untouched(store: ConfigStore) -> No
     assert (await store.download("loki", "staging")).text == LOKI
 
 
-async def test_of_writers_at_the_same_time_exactly_one_wins(store: ConfigStore) -> None:
+async def test_exactly_one_of_several_concurrent_writers_wins(store: ConfigStore) -> None:
     await store.upload("loki", "staging", LOKI)
 
     results = await asyncio.gather(
@@ -122,7 +122,7 @@ async def test_history_is_newest_first_and_every_revision_can_be_read(store: Con
     assert (await store.download("prometheus", "production", revision=1)).revision == 1
 
 
-async def test_history_tells_which_files_changed(store: ConfigStore) -> None:
+async def test_history_shows_which_files_changed(store: ConfigStore) -> None:
     await store.upload("prometheus", "production", files={"prometheus.yml": PROMETHEUS, "rules/a.yml": RULES})
     await store.upload("prometheus", "production", OTHER_PROMETHEUS, remove=["rules/a.yml"])
     await store.upload("prometheus", "production", RULES, name="rules/b.yml")
@@ -168,7 +168,7 @@ async def test_rollback_that_expects_another_revision_does_nothing(store: Config
     assert (await store.download("loki", "production")).text == OTHER_LOKI
 
 
-async def test_what_was_removed_is_gone_until_it_is_rolled_back(store: ConfigStore) -> None:
+async def test_a_removed_configuration_is_gone_until_it_is_rolled_back(store: ConfigStore) -> None:
     await store.upload("loki", "production", LOKI)
     await store.remove("loki", "production")
 
@@ -248,7 +248,7 @@ async def test_stores_under_different_prefixes_do_not_see_each_other(bucket_obje
         await ConfigStore(bucket_objects).download("loki", "production")
 
 
-async def test_all_tools_are_read_at_one_moment(store: ConfigStore) -> None:
+async def test_all_tools_are_read_from_the_same_commit(store: ConfigStore) -> None:
     await store.upload("loki", "production", LOKI)
     await store.upload("prometheus", "production", PROMETHEUS)
 
@@ -371,7 +371,7 @@ async def test_an_argument_of_another_type_is_refused_before_anything_is_sent(ca
         await call(ConfigStore(Untouchable()))
 
 
-async def test_an_interval_that_is_no_number_is_refused_at_once() -> None:
+async def test_an_invalid_interval_is_refused_immediately() -> None:
     with pytest.raises(InvalidOption):
         ConfigStore(Untouchable()).watch("production", interval=cast("Any", "10"))
 

@@ -38,7 +38,7 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def test_notes_and_copies_are_left_out_of_a_directory_and_that_is_told(
+async def test_notes_and_backup_files_of_a_directory_are_omitted_and_reported(
     store: ConfigStore, directory: Path
 ) -> None:
     release = await store.upload_dir("prometheus", "staging", directory)
@@ -50,7 +50,7 @@ async def test_notes_and_copies_are_left_out_of_a_directory_and_that_is_told(
     assert not await store.diff("prometheus", "staging", directory=directory)
 
 
-async def test_what_is_left_out_is_the_callers_choice(store: ConfigStore, directory: Path) -> None:
+async def test_the_caller_chooses_what_is_omitted(store: ConfigStore, directory: Path) -> None:
     everything = await store.upload_dir("prometheus", "staging", directory, exclude=())
     some = await store.upload_dir(
         "prometheus", "staging", directory, exclude=["rules/*.BAK", "README.md", "*~", "*.orig", "__*/"]
@@ -69,7 +69,7 @@ async def test_a_link_that_is_left_out_may_lead_anywhere(directory: Path) -> Non
 
 
 @pytest.mark.parametrize("exclude", ["*.bak", [1], None])
-async def test_what_are_no_patterns_is_refused(directory: Path, exclude: object) -> None:
+async def test_invalid_patterns_are_refused(directory: Path, exclude: object) -> None:
     with pytest.raises(InvalidOption):
         await read_directory(directory, exclude)  # type: ignore[arg-type]
 

@@ -55,7 +55,7 @@ def test_a_watch_gives_what_is_there_then_what_is_new() -> None:
     play(scene())
 
 
-def test_only_the_last_of_several_is_seen_by_who_is_slow() -> None:
+def test_a_slow_watcher_sees_only_the_last_of_several_releases() -> None:
     async def scene() -> None:
         _, store = await _store()
         async with aclosing(store.watch("production", interval=1)) as watch:
@@ -125,7 +125,7 @@ def test_an_outage_is_waited_out() -> None:
     play(scene())
 
 
-def test_what_is_refused_from_the_start_is_an_error() -> None:
+def test_a_watch_whose_first_request_is_refused_is_an_error() -> None:
     async def scene() -> None:
         objects, store = await _store()
         objects.error = s3_error(operation="read", status=403, s3_code="AccessDenied")
@@ -224,7 +224,7 @@ def test_a_hint_that_comes_while_it_is_asked_is_not_lost() -> None:
     play(scene())
 
 
-def test_a_hint_about_what_nobody_watches_costs_nothing() -> None:
+def test_a_notification_without_watchers_costs_nothing() -> None:
     async def scene() -> None:
         objects, store = await _store()
         store.notify_changed("production")

@@ -57,7 +57,7 @@ def written(plan: DeployPlan | RestorePlan) -> PlanDocument:
 
 @pytest.mark.parametrize("content", [OTHER_LOKI, f"{OTHER_LOKI}# other\n"], ids=["the same", "another"])
 @pytest.mark.parametrize("exists", [True, False])
-async def test_two_processes_commit_a_write_id_once_wherever_one_of_them_stands(content: str, exists: bool) -> None:
+async def test_two_processes_commit_a_write_id_once_wherever_one_of_them_stops(content: str, exists: bool) -> None:
     for before in range(1, 50):
         memory = MemoryObjects()
         if exists:

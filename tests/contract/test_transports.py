@@ -197,7 +197,7 @@ async def test_twenty_writers_of_one_new_key_have_one_winner(transport: ObjectTr
     assert (await transport.read(bucket, "key", READ))[1] == b"%d" % won.index(True)
 
 
-async def test_what_is_missing_is_said_exactly(transport: ObjectTransport, bucket: str) -> None:
+async def test_missing_things_are_named_exactly(transport: ObjectTransport, bucket: str) -> None:
     with pytest.raises(ObjectNotFound):
         await transport.read(bucket, "missing", READ)
     with pytest.raises(NotFound):

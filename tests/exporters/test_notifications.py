@@ -92,7 +92,7 @@ async def notifying(store: ConfigStore, *targets: Target, **arguments: Any) -> A
             await task
 
 
-async def test_each_commit_is_told_in_order_with_what_changed(store: ConfigStore, receiver: Receiver) -> None:
+async def test_each_commit_is_yielded_in_order_with_its_changes(store: ConfigStore, receiver: Receiver) -> None:
     await store.upload("prometheus", "production", PROMETHEUS, author="ana", message="first")
     await store.upload("prometheus", "production", PROMETHEUS.replace("15s", "30s"), author="bob")
     async with notifying(store, Webhook(receiver.url, SECRET)):

@@ -144,7 +144,7 @@ def test_pool_budget_and_cache_are_shown(
     assert shown["apm_s3_cache_hits_total{manager=default}"] == 0
 
 
-def test_several_managers_are_told_apart(
+def test_several_managers_are_distinguished(
     exporter: PrometheusExporter, registry: CollectorRegistry, s3: S3Manager
 ) -> None:
     other = S3Manager(endpoint_url="http://localhost:2")

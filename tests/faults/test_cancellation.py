@@ -133,7 +133,7 @@ async def test_a_cancelled_call_leaves_the_old_state_or_the_new(world: World, ve
 
 @pytest.mark.parametrize("moment", Moment)
 @pytest.mark.parametrize("verb", IN_PARTS.values(), ids=IN_PARTS.keys())
-async def test_a_call_that_is_cancelled_while_parts_go_in_parallel_leaves_none(
+async def test_a_call_cancelled_during_parallel_parts_leaves_none(
     world: World, verb: Verb, moment: Moment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Parts that S3 would not take, and the settings neither: several of them fit into a small body.
@@ -280,7 +280,7 @@ async def test_a_cancelled_first_release_is_there_or_not(world: World, moment: M
     await cancel_everywhere(world, moment, new_state, upload, check, finish=store.finish)
 
 
-async def test_closing_while_calls_are_under_way_leaves_nothing(world: World) -> None:
+async def test_closing_during_calls_leaves_nothing(world: World) -> None:
     async def hang(exchange: Any) -> None:
         await exchange.hang()
 

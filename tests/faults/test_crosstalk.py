@@ -19,14 +19,14 @@ PATHS = [("signed", False), ("signed", True), ("boto", False), ("boto", True)]
 
 
 @pytest.mark.parametrize(("path", "tls"), PATHS)
-async def test_nobody_gets_the_answer_of_another(path: str, tls: bool, tmp_path: Path) -> None:
+async def test_no_call_gets_the_response_of_another(path: str, tls: bool, tmp_path: Path) -> None:
     await _crowd(path, tls, tmp_path, 4 if path == "signed" else 2)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("path", "tls"), PATHS)
-async def test_nobody_gets_the_answer_of_another_in_many_calls(path: str, tls: bool, tmp_path: Path) -> None:
+async def test_no_call_gets_the_response_of_another_in_many_calls(path: str, tls: bool, tmp_path: Path) -> None:
     await _crowd(path, tls, tmp_path, 200 if path == "signed" else 40)
 
 

@@ -150,7 +150,7 @@ async def test_an_outage_is_not_multiplied_by_retries(server) -> None:
 
 
 @pytest.mark.parametrize("data_path", DATA_PATHS)
-async def test_a_refused_connection_is_retried_and_then_told(server, data_path) -> None:
+async def test_a_refused_connection_is_retried_and_then_raised(server, data_path) -> None:
     retry = RetrySettings(attempts=3, initial_delay=0.001)
     async with manager(server, data_path=data_path, retry=retry) as s3:
         server.stop_listening()

@@ -89,7 +89,7 @@ async def test_the_first_credentials_may_have_expired_already(server: FaultyS3, 
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-async def test_credentials_that_stay_refused_are_refreshed_once_a_call_and_then_told(
+async def test_credentials_that_stay_refused_are_refreshed_once_per_call_and_then_raised(
     server: FaultyS3, manager, call
 ) -> None:
     role = Role()
@@ -100,7 +100,7 @@ async def test_credentials_that_stay_refused_are_refreshed_once_a_call_and_then_
     assert (role.refreshes, len(server.arrived), caught.value.attempts) == (1, 2, 2)
 
 
-async def test_a_static_token_that_expired_is_told_at_once(server: FaultyS3, manager) -> None:
+async def test_an_expired_static_token_is_raised_immediately(server: FaultyS3, manager) -> None:
     server.will(answer(400, "ExpiredToken"), times=None)
     async with manager(credentials=Credentials("key", "secret", "token")) as s3:
         with pytest.raises(ExpiredToken, match="static session token"):
@@ -127,7 +127,7 @@ async def test_a_clock_that_is_off_shows_in_the_date_of_a_bodiless_answer(server
         assert server.arrived == ["HeadObject", "HeadObject"]
 
 
-async def test_a_clock_that_stays_refused_is_told(server: FaultyS3, manager) -> None:
+async def test_a_clock_that_stays_refused_is_an_error(server: FaultyS3, manager) -> None:
     async with manager(attempts=1, credentials=Credentials("k", "s")) as s3:
         server.will(skewed, times=None)
         with pytest.raises(ClockSkewed):

@@ -95,7 +95,7 @@ async def test_no_redirect_takes_a_customers_key_to_another_host(data_path: str)
 
 
 @pytest.mark.parametrize("data_path", DATA_PATHS)
-async def test_a_redirect_to_another_region_is_signed_anew_for_it(data_path: str) -> None:
+async def test_a_redirect_to_another_region_is_signed_for_that_region(data_path: str) -> None:
     scopes: list[str] = []
 
     async def observe(exchange: Exchange) -> None:

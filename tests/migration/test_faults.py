@@ -155,7 +155,7 @@ async def test_other_bytes_are_found_out_whatever_the_answer_said(
     assert (report.verified, report.failed) == (19, 1)
 
 
-async def test_an_error_in_a_200_to_a_copy_is_no_success(one: Place) -> None:
+async def test_an_error_in_a_200_to_a_copy_is_not_a_success(one: Place) -> None:
     fill(one)
 
     def refused(request: Request, response: Response) -> None:

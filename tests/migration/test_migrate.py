@@ -108,7 +108,7 @@ async def test_only_what_differs_moves(one: Place, other: Place) -> None:
     assert other.arrived("PutObject") - before == 3
 
 
-async def test_what_is_there_can_be_overwritten_or_be_a_failure(one: Place) -> None:
+async def test_existing_objects_can_be_overwritten_or_be_failures(one: Place) -> None:
     fill(one)
     one.put("copy/a", b"other", bucket="target")
     one.put("copy/b/d", b"", bucket="target")
@@ -139,7 +139,7 @@ async def test_two_objects_never_get_one_name(one: Place) -> None:
         await migrate(SOURCE, TARGET, source_s3=one.s3, transform_key=lambda key: "x")
 
 
-async def test_what_is_extra_goes_last_and_only_when_asked(one: Place) -> None:
+async def test_extra_entries_are_deleted_last_and_only_on_request(one: Place) -> None:
     fill(one)
     one.put("copy/extra", b"", bucket="target")
     one.put("copy/kept.log", b"", bucket="target")
@@ -235,7 +235,7 @@ async def test_places_that_overlap_or_are_nowhere_are_refused(one: Place, tmp_pa
         await migrate(SOURCE, TARGET)
 
 
-async def test_progress_is_told(one: Place) -> None:
+async def test_progress_is_reported(one: Place) -> None:
     fill(one)
     told: list[MigrationProgress] = []
 

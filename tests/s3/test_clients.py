@@ -108,7 +108,7 @@ async def test_an_endpoint_of_the_environment_gets_the_checksums_of_a_custom_one
     assert client.meta.config.request_checksum_calculation == "when_required"
 
 
-def test_aws_and_custom_endpoints_are_told_apart() -> None:
+def test_aws_and_custom_endpoints_are_distinguished() -> None:
     assert not is_custom("https://s3.us-east-1.amazonaws.com")
     assert not is_custom("https://s3.cn-north-1.amazonaws.com.cn")
     assert is_custom("http://minio.internal:9000")

@@ -66,7 +66,7 @@ async def test_a_download_counts_when_it_has_been_read(world: World) -> None:
     assert [(event.outcome, event.bytes_received) for event in world.events] == [(Outcome.SUCCESS, LARGE)]
 
 
-async def test_a_download_that_is_left_early_is_no_success(world: World) -> None:
+async def test_a_download_that_is_left_early_is_not_a_success(world: World) -> None:
     async with world.s3.download_file(BUCKET, "large"):
         pass
 
@@ -115,7 +115,7 @@ async def test_a_file_that_is_downloaded_counts_its_bytes_once(world: World, tmp
     assert counted.total == counted.successes
 
 
-async def test_an_object_that_has_not_changed_is_no_failure(world: World) -> None:
+async def test_an_unchanged_object_is_not_a_failure(world: World) -> None:
     etag = (await world.s3.head_file(BUCKET, "a")).etag
     for call in (world.s3.read_file, world.s3.head_file):
         with pytest.raises(NotModified):
@@ -164,7 +164,7 @@ async def test_a_download_that_waits_for_the_pool_between_its_pieces_says_so(wor
             await reading
 
 
-async def test_a_call_without_an_answer_says_that_there_was_none(world: World) -> None:
+async def test_a_call_without_a_response_says_so(world: World) -> None:
     world.server.will(silent, "GetObject", times=None)
     reading = asyncio.create_task(world.s3.read_file(BUCKET, "a", ReadOptions(timeout=60)))
     while "GetObject" not in world.server.arrived:  # noqa: ASYNC110 - the server tells nobody
@@ -175,7 +175,7 @@ async def test_a_call_without_an_answer_says_that_there_was_none(world: World) -
     assert late.value.sent
 
 
-async def test_a_wrong_secret_is_told_as_such_by_a_head(world: World) -> None:
+async def test_a_head_reports_a_wrong_secret(world: World) -> None:
     world.server.will(answer(403, "SignatureDoesNotMatch"), times=None)
     for call in (world.s3.head_file, world.s3.file_exists):
         with pytest.raises(InvalidCredentials, match="secret") as refused:

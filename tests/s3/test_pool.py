@@ -42,7 +42,7 @@ async def test_no_more_slots_are_out_than_the_bound() -> None:
     assert pool.stats().in_use == 0
 
 
-async def test_who_waits_is_served_in_the_order_of_coming() -> None:
+async def test_waiting_calls_are_served_in_order_of_arrival() -> None:
     pool, served = S3ConnectionPool(1), []
     await pool.acquire()
     tasks = await waiters(pool, 5, served)
@@ -53,7 +53,7 @@ async def test_who_waits_is_served_in_the_order_of_coming() -> None:
     assert served == [0, 1, 2, 3, 4]
 
 
-async def test_a_newcomer_does_not_overtake_those_who_wait() -> None:
+async def test_a_new_call_does_not_overtake_waiting_ones() -> None:
     pool, served = S3ConnectionPool(1), []
     await pool.acquire()
     tasks = await waiters(pool, 1, served)
@@ -135,7 +135,7 @@ async def test_a_section_that_fails_gives_its_slot_back() -> None:
 # Loans
 
 
-async def test_a_lent_slot_goes_to_whoever_waits() -> None:
+async def test_a_lent_slot_goes_to_a_waiting_task() -> None:
     pool, served = S3ConnectionPool(1), []
     slot = StreamSlot(pool)
     await slot.take()
@@ -157,7 +157,7 @@ async def test_a_lent_slot_goes_to_a_newcomer() -> None:
     assert not pool.try_acquire()
 
 
-async def test_a_lent_slot_that_nobody_took_is_taken_back_at_once() -> None:
+async def test_a_lent_slot_that_was_not_taken_is_taken_back_immediately() -> None:
     pool = S3ConnectionPool(1)
     slot = StreamSlot(pool)
     await slot.take()
@@ -224,7 +224,7 @@ async def test_a_throttled_answer_halves_the_bound() -> None:
     assert sum(pool.try_acquire() for _ in range(8)) == 4
 
 
-async def test_requests_that_were_under_way_together_slow_down_once() -> None:
+async def test_requests_that_were_in_flight_together_slow_down_once() -> None:
     pool = S3ConnectionPool(8)
     sent_at = time.monotonic()
     for _ in range(8):
@@ -253,7 +253,7 @@ async def test_a_round_of_successes_adds_one_until_the_bound_is_back() -> None:
     assert pool.stats().limit == 8
 
 
-async def test_recovery_serves_those_who_wait() -> None:
+async def test_recovery_serves_waiting_calls() -> None:
     pool, served = S3ConnectionPool(2), []
     pool.slowed(time.monotonic())
     await pool.acquire()

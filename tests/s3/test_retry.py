@@ -106,7 +106,7 @@ async def test_the_name_of_an_inner_operation_is_kept() -> None:
 
 
 @pytest.mark.parametrize("error", [AccessDenied, ExpiredToken, ValueError, KeyboardInterrupt])
-async def test_what_cannot_pass_is_not_retried(error: type[BaseException]) -> None:
+async def test_permanent_errors_are_not_retried(error: type[BaseException]) -> None:
     flaky = Flaky(1, error)  # type: ignore[arg-type]
     with pytest.raises(error):
         quickly(flaky)
@@ -134,7 +134,7 @@ def boto_error(status: int, code: str) -> ClientError:
     return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "GetObject")  # type: ignore[typeddict-item]
 
 
-def test_errors_of_boto3_are_retried_and_told_as_ours() -> None:
+def test_errors_of_boto3_are_retried_and_translated() -> None:
     errors = [boto_error(503, "SlowDown"), boto_error(404, "NoSuchKey")]
 
     def load() -> None:

@@ -85,7 +85,7 @@ async def test_a_passing_error_is_retried_until_it_passes() -> None:
     assert script.calls == 3
 
 
-async def test_attempts_include_the_first_and_are_told_by_the_error() -> None:
+async def test_attempts_include_the_first_and_are_in_the_error() -> None:
     world, script = World(), Script(*(ServiceUnavailable(f"{n}", status=500) for n in range(9)))
     with pytest.raises(ServiceUnavailable, match="after 3 attempts") as caught:
         await world.run(script)
@@ -107,7 +107,7 @@ async def test_a_body_that_is_not_replayable_is_sent_once() -> None:
     assert script.calls == 1
 
 
-async def test_bytes_that_arrive_damaged_are_asked_for_again() -> None:
+async def test_damaged_bytes_are_requested_again() -> None:
     world, script = World(), Script(IntegrityError("x"))
     assert await world.run(script) == "done"
 
@@ -180,14 +180,14 @@ async def test_a_412_after_a_lost_answer_is_judged_by_a_read() -> None:
     assert judge.asked == [(PreconditionFailed, True)]
 
 
-async def test_a_412_without_an_earlier_send_is_told_to_be_so() -> None:
+async def test_a_412_without_an_earlier_attempt_is_raised() -> None:
     world, judge = World(), Judge()
     with pytest.raises(PreconditionFailed):
         await world.run(Script(answer(PreconditionFailed, 412)), verdict=judge)
     assert judge.asked == [(PreconditionFailed, False)]
 
 
-async def test_an_error_tells_of_an_earlier_attempt_that_may_have_been_carried_out() -> None:
+async def test_an_error_reports_an_earlier_attempt_that_may_have_been_carried_out() -> None:
     world = World()
     with pytest.raises(AccessDenied) as after_a_loss:
         await world.run(Script(ConnectionLost("x"), answer(AccessDenied, 403)))
@@ -211,7 +211,7 @@ async def test_a_409_of_a_condition_is_judged_and_then_retried() -> None:
     assert script.calls == 2
 
 
-async def test_a_verdict_can_tell_another_error() -> None:
+async def test_a_verdict_can_raise_another_error() -> None:
     world, judge, script = (
         World(),
         Judge(error=answer(PreconditionFailed, 412)),
@@ -393,7 +393,7 @@ async def test_an_event_describes_the_operation() -> None:
     )
 
 
-async def test_a_hook_that_fails_harms_nobody() -> None:
+async def test_a_failing_hook_affects_nothing_else() -> None:
     world = World()
 
     def broken(event: OperationEvent) -> None:

@@ -164,7 +164,7 @@ def test_a_root_that_is_not_there_is_an_error(checkouts: tuple[Path, Path]) -> N
         Tables(read_checkout(checkouts[0])).make(["nowhere/config.Config"])
 
 
-def test_what_is_new_gone_or_of_another_kind_is_told() -> None:
+def test_new_removed_and_changed_fields_are_reported() -> None:
     changes = compare({"a.A": {"x": "int", "y": "bool"}}, {"a.A": {"x": "string", "z": "any"}})
 
     assert str(changes) == "+ a.A: z (any)\n- a.A: y (bool)\n~ a.A: x (int -> string)"

@@ -289,7 +289,7 @@ def test_a_number_for_a_go_duration_counts_nanoseconds_with_a_warning(text: str)
 
 
 @pytest.mark.parametrize("text", ["'5'", "true", "1e30", ".nan", "[5]", "5 "])
-def test_what_is_neither_a_go_duration_nor_a_number_is_refused(text: str) -> None:
+def test_text_that_is_neither_a_go_duration_nor_a_number_is_refused(text: str) -> None:
     report = validate_config("alertmanager", receiver(f"webhook_configs: [{{url: 'http://a', timeout: {text}}}]"))
 
     assert report.ok == (text == "5 ")
@@ -374,7 +374,7 @@ def test_a_broken_template_in_a_receiver_is_a_warning_for_it_loads_and_never_not
         "telegram_configs: [{bot_token_file: '/x/{{', chat_id: 1}]",
     ],
 )
-def test_braces_in_what_is_no_template_are_no_mistake(receiver: str) -> None:
+def test_braces_outside_templates_are_valid(receiver: str) -> None:
     assert validate_config("alertmanager", INLINE % receiver).issues == ()
 
 

@@ -68,7 +68,7 @@ def test_a_program_that_hangs_is_stopped_at_the_deadline(tool, monkeypatch):
     assert "promtool gave no result: TimeoutExpired" in ask().skipped
 
 
-def test_each_place_that_a_program_names_is_an_issue_of_its_own(tool):
+def test_each_position_that_a_checker_names_is_a_separate_issue(tool):
     tool("""[ "$1" = --version ] && echo "promtool, version 2.53.3" && exit
 for path; do :; done
 echo "Checking $path"

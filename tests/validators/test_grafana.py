@@ -126,7 +126,7 @@ def test_an_unknown_name_in_the_ini_file_is_a_warning(old: str, new: str, path: 
     assert [(issue.path, issue.rule, issue.hint) for issue in report.warnings] == [(path, rule, hint)]
 
 
-def test_a_mapping_stands_for_the_ini_file() -> None:
+def test_a_mapping_is_accepted_as_an_ini_file() -> None:
     assert validate_config("grafana", {"server": {"http_port": 3000}, "database": {"type": "sqlite3"}}).issues == ()
     assert not validate_config("grafana", {"server": ["http_port"]}, kind="ini").ok
 
@@ -174,7 +174,7 @@ def test_each_broken_rule_of_provisioning_is_refused(text: str, old: str, new: s
     assert ("error", path, rule) in found(text.replace(old, new, 1), "provisioning")
 
 
-def test_what_grafana_ignores_is_a_warning() -> None:
+def test_settings_that_grafana_ignores_are_warnings() -> None:
     assert found(SOURCES.replace("access: proxy", "access: magic")) == [("warning", "datasources[0].access", "access")]
     assert found(SOURCES.replace("datasources:", "datasource:")) == [("warning", "datasource", "unknown-field")]
 
@@ -219,7 +219,9 @@ def test_each_broken_rule_of_dashboards_is_refused(text: str, path: str, rule: s
         ({"templating": {"list": [{"type": "query"}]}, "panels": []}, "templating.list[0].name", "required"),
     ],
 )
-def test_what_a_page_would_show_broken_is_a_warning(changes: dict[str, object], path: str, rule: str) -> None:
+def test_a_dashboard_that_would_be_displayed_wrongly_is_a_warning(
+    changes: dict[str, object], path: str, rule: str
+) -> None:
     assert found(dashboard(**changes), "dashboard") == [("warning", path, rule)]
 
 
@@ -277,7 +279,7 @@ def test_a_data_source_that_is_not_provisioned_is_a_warning() -> None:
     assert bundle(d_json=lost) == []
 
 
-def test_a_uid_that_is_no_text_is_refused_in_a_bundle_too() -> None:
+def test_a_uid_that_is_not_text_is_refused_in_a_bundle_too() -> None:
     assert bundle(d_json=dashboard(uid=[1])) == [("d.json", "error", "uid", "wrong-type")]
     assert ("s.yaml", "error", "datasources[0].uid", "wrong-type") in bundle(
         s_yaml="apiVersion: 1\ndatasources: [{name: P, type: prometheus, uid: [1]}]\n"
@@ -285,7 +287,7 @@ def test_a_uid_that_is_no_text_is_refused_in_a_bundle_too() -> None:
 
 
 @pytest.mark.parametrize("name", [["a"], {"a": "b"}, [[]]])
-def test_a_variable_whose_name_is_no_text_is_refused(name: object) -> None:
+def test_a_variable_whose_name_is_not_text_is_refused(name: object) -> None:
     text = dashboard(templating={"list": [{"name": name}]})
 
     assert ("error", "templating.list[0].name", "wrong-type") in found(text)

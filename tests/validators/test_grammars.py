@@ -25,7 +25,7 @@ def test_a_duration_is_read(text, ms):
 
 
 @pytest.mark.parametrize("text", ["", "5", "1.5s", "-1s", "1m1h", "1s1s", "1 s", "s", "300y", "1m" + "0" * 90 + "s"])
-def test_what_is_no_duration_is_refused(text):
+def test_an_invalid_duration_is_refused(text):
     with pytest.raises(Mismatch):
         parse_duration(text)
 
@@ -36,7 +36,7 @@ def test_a_go_duration_is_read(text, ns):
 
 
 @pytest.mark.parametrize("text", ["", "5", "1d", ".s", "1h-1m", "s"])
-def test_what_is_no_go_duration_is_refused(text):
+def test_an_invalid_go_duration_is_refused(text):
     with pytest.raises(Mismatch):
         parse_go_duration(text)
 
@@ -47,7 +47,7 @@ def test_a_size_is_read(text, size):
 
 
 @pytest.mark.parametrize("text", ["", "10", "1kb", "MB", "1XB", "1KiB1KB", "9EB9EB"])
-def test_what_is_no_size_is_refused(text):
+def test_an_invalid_size_is_refused(text):
     with pytest.raises(Mismatch):
         parse_size(text)
 
@@ -87,7 +87,7 @@ def test_a_regular_expression_of_re2_is_taken(text):
 
 
 @pytest.mark.parametrize("text", ["(", "a(?=b)", r"(a)\1", "a{1001}", "*", r"\Z", r"\C", "a" * 300_000])
-def test_what_re2_does_not_take_is_refused(text):
+def test_patterns_that_re2_refuses_are_refused(text):
     assert regex_error(text)
 
 
@@ -186,7 +186,7 @@ def test_a_plain_action_is_taken(text):
         *("{{ $value.1 }}", "{{ $value }}{{ end }}", "{{ if $value }}{{ $value }}"),
     ],
 )
-def test_what_only_looks_like_a_plain_action_is_refused(text):
+def test_text_that_only_looks_like_a_plain_action_is_refused(text):
     assert template_problem(text, ("f",), ("$labels", "$value")) is not None
 
 

@@ -182,7 +182,7 @@ def test_json_of_the_wrong_type_is_refused(old: str, new: str, path: str) -> Non
         ),
     ],
 )
-def test_what_jaeger_only_warns_of_is_a_warning(old: str, new: str, rule: str) -> None:
+def test_problems_that_jaeger_only_logs_are_warnings(old: str, new: str, rule: str) -> None:
     report = validate_config("jaeger", SAMPLING.replace(old, new, 1), kind="sampling")
     assert report.ok
     assert rule in {issue.rule for issue in report.warnings}
@@ -210,7 +210,7 @@ def test_the_user_interface_is_an_object_or_a_function() -> None:
         ),
     ],
 )
-def test_what_a_variable_stands_for_is_not_missed(text: str) -> None:
+def test_a_value_from_a_variable_is_not_missing(text: str) -> None:
     assert errors(text) == []
 
 
@@ -231,7 +231,7 @@ def test_what_a_variable_stands_for_is_not_missed(text: str) -> None:
         ("ai: {enable_mpc: true}", [("ai.enable_mpc", "unknown-field")]),
     ],
 )
-def test_what_agents_and_interceptors_need_is_checked(fields: str, found: list[tuple[str, str]]) -> None:
+def test_requirements_of_agents_and_interceptors_are_checked(fields: str, found: list[tuple[str, str]]) -> None:
     text = GOOD.replace("    base_path: /jaeger\n", f"    base_path: /jaeger\n    {fields}\n")
 
     assert errors(text) == [(f"extensions.jaeger_query.{path}", rule) for path, rule in found]

@@ -57,7 +57,7 @@ def test_before_0_27_every_mode_is_the_classic_one() -> None:
 
 
 @pytest.mark.parametrize("text", ONLY_CLASSIC)
-def test_what_the_default_takes_in_the_classic_grammar_only_gives_a_warning(text: str) -> None:
+def test_a_matcher_that_only_the_classic_grammar_accepts_gives_a_warning_by_default(text: str) -> None:
     (warning,) = check(text, "fallback").warnings
 
     assert warning.rule == "matcher"
@@ -66,7 +66,7 @@ def test_what_the_default_takes_in_the_classic_grammar_only_gives_a_warning(text
     assert check(text, "classic").issues == ()
 
 
-def test_what_both_grammars_read_otherwise_gives_a_warning() -> None:
+def test_a_matcher_that_both_grammars_read_differently_gives_a_warning() -> None:
     (warning,) = check('a="\\t"', "fallback").warnings
 
     assert "reads this matcher differently" in warning.message
@@ -105,7 +105,7 @@ def test_a_mode_that_does_not_exist_is_refused() -> None:
         validate_bundle("alertmanager", {}, matchers="new")  # type: ignore[arg-type]
 
 
-async def test_a_result_that_is_remembered_is_of_its_own_mode() -> None:
+async def test_a_cached_result_belongs_to_one_mode() -> None:
     files = {"alertmanager.yml": document("ä=ö").encode(), "notes.txt": b""}
 
     reports = {mode: await validate_bundle_async("alertmanager", files, matchers=mode) for mode in MODES}

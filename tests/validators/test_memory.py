@@ -92,14 +92,14 @@ async def test_a_result_counts_for_its_tool_and_version_alone(
     assert (await validate_bundle_async(other[0], files, target_version=other[1])).issues == ()
 
 
-async def test_what_a_tool_says_itself_is_asked_anew(memory: ResultMemory) -> None:
+async def test_external_checkers_are_always_run_again(memory: ResultMemory) -> None:
     files = {"rules/a.yml": b"groups: []\n", "rules/b.yml": b"groups: []\n"}
     memory.keep(keys_of("prometheus", files, None), {name: rule(name) for name in files})
 
     assert (await validate_bundle_async("prometheus", files, level="external")).issues == ()
 
 
-def test_the_memory_is_bounded_and_forgets_what_was_not_asked_for_longest() -> None:
+def test_the_cache_is_bounded_and_evicts_the_least_recently_used() -> None:
     memory = ResultMemory(max_weight=6)
     keys = {name: ("loki", None, name, hashlib.sha256(name.encode()).hexdigest()) for name in "abcd"}
     memory.keep(keys, {name: rule(name) for name in "abc"})

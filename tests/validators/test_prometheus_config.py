@@ -181,7 +181,7 @@ def rule(text):
         ("tracing: {endpoint: a, compression: zip}", ("enum", "tracing.compression")),
     ],
 )  # fmt: skip
-def test_what_the_loader_refuses_is_refused_at_its_place(text, expected):
+def test_configurations_that_the_loader_refuses_are_refused_at_the_right_position(text, expected):
     assert expected in found(text)
 
 
@@ -213,7 +213,7 @@ def test_what_the_loader_refuses_is_refused_at_its_place(text, expected):
         "scrape_configs:\n- &base {job_name: a, scheme: http}\n- {<<: *base, job_name: b}",
     ],
 )
-def test_what_the_loader_takes_is_taken(text):
+def test_configurations_that_the_loader_accepts_are_accepted(text):
     assert check(text).ok, str(check(text))
 
 
@@ -305,7 +305,7 @@ def test_a_question_mark_in_brackets_needs_quotes(text):
 
 
 @pytest.mark.parametrize("text", ["rule_files: ['a?b']", "rule_files:\n- a?b", "remote_write:\n- url: http://a/b?c=d"])
-def test_a_question_mark_elsewhere_needs_none(text):
+def test_a_question_mark_elsewhere_needs_no_quotes(text):
     assert check(text).ok
 
 
@@ -319,7 +319,7 @@ def test_a_question_mark_elsewhere_needs_none(text):
         'rule_files: ["a\\/b"]',
     ],
 )
-def test_what_go_refuses_of_merge_keys_and_escapes_is_refused(text):
+def test_merge_keys_and_escapes_that_go_refuses_are_refused(text):
     assert not check(text).ok
 
 
@@ -332,7 +332,7 @@ def test_what_go_refuses_of_merge_keys_and_escapes_is_refused(text):
         'rule_files: ["a\\\\/b", "/a"]',
     ],
 )
-def test_what_go_takes_of_merge_keys_and_escapes_is_taken(text):
+def test_merge_keys_and_escapes_that_go_accepts_are_accepted(text):
     assert check(text).ok
 
 

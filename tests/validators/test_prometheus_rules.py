@@ -46,7 +46,7 @@ def alert(text):
         ("namespace: x\ngroups: []", "unknown-field", "namespace"),
     ],
 )
-def test_what_prometheus_refuses_is_refused_at_its_place(text, rule, path):
+def test_configurations_that_prometheus_refuses_are_refused_at_the_right_position(text, rule, path):
     assert [(issue.rule, issue.path) for issue in check(text).errors] == [(rule, path)]
 
 
@@ -61,7 +61,7 @@ def test_what_prometheus_refuses_is_refused_at_its_place(text, rule, path):
         "groups: [{name: g, rules: [{record: r, expr: 5m}, null]}]",
     ],
 )
-def test_what_prometheus_takes_is_taken(text):
+def test_configurations_that_prometheus_accepts_are_accepted(text):
     assert check(text).ok, str(check(text))
 
 
@@ -145,7 +145,7 @@ def test_every_form_of_promql_is_read(expression):
         *("a[5m:-1m]", "a offset foo()", "a[5m] smoothed", "a + fill(0) b", "step()"),
     ],
 )
-def test_what_only_looks_like_a_form_of_promql_is_refused(expression):
+def test_text_that_only_looks_like_promql_is_refused(expression):
     assert not check(f"groups: [{{name: a, rules: [{{record: a, expr: {json.dumps(expression)}}}]}}]").ok
 
 

@@ -84,7 +84,7 @@ def test_a_pattern_of_go_is_taken(pattern):
     ("pattern", "offset"),
     [("ab(c", 2), ("a)b", 1), ("ab[c", 2), ("abc+*", 3), ("x|*", 2), ("ab{1001}", 2), ("ab\\y", 2), ("a(b)(c(d", 6)],
 )
-def test_an_error_tells_where_it_is(pattern, offset):
+def test_an_error_says_where_it_is(pattern, offset):
     assert check_re2(pattern).offset == offset
 
 
@@ -96,7 +96,7 @@ def test_an_error_tells_where_it_is(pattern, offset):
         *(("[[:num:]]", "alnum"), ("\\p{Klingon}", "Unicode"), ("a\\", "backslash"), ("a{1001}", "1000")),
     ],
 )
-def test_what_other_dialects_have_gets_a_hint(pattern, hint):
+def test_syntax_of_other_dialects_gets_a_hint(pattern, hint):
     assert hint in check_re2(pattern).hint
 
 
@@ -319,7 +319,7 @@ def test_a_group_is_found_by_its_name_and_an_unknown_one_is_an_error():
 @pytest.mark.parametrize(
     "pattern", ["(?:a{100}){10}" * 6, "\\p{Greek}", "(?:(?:a.b){9}|c){99}(?:a.){900}.{900}.{900}.{900}"]
 )
-def test_what_is_too_large_to_run_is_not_run(pattern):
+def test_patterns_that_are_too_large_are_not_run(pattern):
     assert program_of(parse_re2(pattern)) is None
 
 

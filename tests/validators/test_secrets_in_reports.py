@@ -60,7 +60,7 @@ def test_data_that_contain_themselves_twice_are_refused_at_once() -> None:
     assert [issue.rule for issue in validate_config("prometheus", data).issues] == ["too-deep"]
 
 
-def test_a_name_beside_a_value_conceals_it_in_data_too() -> None:
+def test_a_name_next_to_a_value_conceals_it_in_data_too() -> None:
     item = {"name": "X-Auth", "value": ["hunter2-zq9"]}
     pipelines = {"traces": {"receivers": ["hunter2-zq9"], "exporters": ["hunter2-zq9"]}}
     report = validate_config("jaeger", {"service": {"pipelines": pipelines}, "headers": [item]})

@@ -66,7 +66,7 @@ def test_promtool_says_the_same(tmp_path):
         assert (done.returncode == 0) == good, (text, done.stdout + done.stderr)
 
 
-def test_a_second_merge_key_tells_where_the_first_is():
+def test_a_second_merge_key_reports_the_line_of_the_first():
     text = next(iter(RULES))
 
     (issue,) = validate_config("prometheus", text, kind="rules").errors

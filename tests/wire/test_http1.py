@@ -58,7 +58,7 @@ def test_a_status_needs_no_reason(status: str) -> None:
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked",
     ],
 )
-def test_what_is_no_answer_is_refused(data: bytes) -> None:
+def test_invalid_responses_are_refused(data: bytes) -> None:
     with pytest.raises(MalformedAnswer):
         parse_head(data, "GET")
 
@@ -131,6 +131,6 @@ def test_chunks_come_out_whole_however_they_arrive(
         b"1" * (MAX_HEAD + 1),
     ],
 )
-def test_what_are_no_chunks_is_refused(data: bytes) -> None:
+def test_invalid_chunks_are_refused(data: bytes) -> None:
     with pytest.raises(MalformedAnswer):
         Chunks().feed(data)

@@ -214,7 +214,7 @@ def test_well_formed_answers_are_taken(data: bytes) -> None:
 
 
 @given(mutated(), st.sampled_from(["GET", "GET", "HEAD", "PUT"]))
-def test_what_we_take_h11_takes_for_the_same(data: bytes, method: str) -> None:
+def test_h11_reads_accepted_responses_in_the_same_way(data: bytes, method: str) -> None:
     check(data, method)
 
 
@@ -222,5 +222,5 @@ def test_what_we_take_h11_takes_for_the_same(data: bytes, method: str) -> None:
 @pytest.mark.timeout(7200)
 @settings(max_examples=200_000)
 @given(mutated(), st.sampled_from(["GET", "GET", "HEAD", "PUT"]))
-def test_what_we_take_h11_takes_for_the_same_in_many_examples(data: bytes, method: str) -> None:
+def test_h11_reads_many_accepted_responses_in_the_same_way(data: bytes, method: str) -> None:
     check(data, method)

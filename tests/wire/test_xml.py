@@ -38,7 +38,7 @@ def test_an_error_document_is_read() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"<html><body>Bad Gateway</html>", b"\x00\xff", BOMB, BOMB.decode().encode("utf-16")]
 )
-def test_what_is_no_error_document_says_nothing(body: bytes) -> None:
+def test_a_body_that_is_not_an_error_document_gives_an_empty_error(body: bytes) -> None:
     assert xml.parse_error(body) == xml.ErrorDocument()
 
 
@@ -111,7 +111,7 @@ def test_keys_are_taken_as_they_are_where_the_server_did_not_encode_them() -> No
     assert page.files[0].key == "100%25+x"
 
 
-def test_a_token_on_the_last_page_is_none() -> None:
+def test_the_last_page_has_no_token() -> None:
     body = listing("<IsTruncated>false</IsTruncated><NextContinuationToken>x</NextContinuationToken>")
     assert listings.parse_list(body, "b").next_token is None
 
@@ -125,7 +125,7 @@ def test_a_token_on_the_last_page_is_none() -> None:
         ("", False),
     ],
 )
-def test_a_token_is_told_before_parsing_only_where_it_is_sure(inner: str, whole: bool) -> None:
+def test_a_token_is_found_before_parsing_only_if_it_is_certain(inner: str, whole: bool) -> None:
     assert listings.is_whole_list(listing(inner)) is whole
     assert not listings.is_whole_list(listing(inner)[:-5])
 
@@ -161,7 +161,7 @@ def test_an_error_in_a_200_is_noticed_behind_white_space(parse: Callable[[bytes]
         parse(b'\n\n   <?xml version="1.0"?>\n<Error><Code>InternalError</Code></Error>')
 
 
-def test_the_error_of_one_key_is_no_error_of_the_whole() -> None:
+def test_the_error_of_one_key_is_not_an_error_of_the_call() -> None:
     report = xml.parse_deleted(
         b"<DeleteResult><Deleted><Key>a</Key></Deleted>"
         b"<Error><Key>b</Key><Code>AccessDenied</Code><Message>no</Message></Error></DeleteResult>"
@@ -185,7 +185,7 @@ def test_a_document_that_cannot_be_relied_on_is_refused(body: bytes) -> None:
 
 @pytest.mark.parametrize("size", ["-1", "+1", "1_0", "\u0661", "1" * 20, " 1", "1e3", "NaN"])
 @pytest.mark.parametrize("plain", [True, False])
-def test_a_size_that_is_no_number_of_s3_is_refused(size: str, plain: bool) -> None:
+def test_an_invalid_size_from_s3_is_refused(size: str, plain: bool) -> None:
     entry = f"<Contents><Key>k</Key><Size>{size}</Size>{'' if plain else '<Owner/>'}</Contents>"
     with pytest.raises(xml.MalformedDocument):
         listings.parse_list(listing(entry), "b")
@@ -236,7 +236,7 @@ def test_the_result_of_a_copy_reads_the_same_however_it_is_written(start: str, b
         b"<!DOCTYPE R><R><ETag>e</ETag></R>",
     ],
 )
-def test_a_result_that_is_no_xml_is_refused(body: bytes) -> None:
+def test_a_result_that_is_not_xml_is_refused(body: bytes) -> None:
     with pytest.raises(ValueError):
         xml.parse_written(body)
 

@@ -24,7 +24,7 @@ class BucketMemory:
         self._policies = policies
 
     async def listed(self, prefix: str, region: str | None, *, details: bool, refresh: bool) -> tuple[BucketInfo, ...]:
-        """See `S3Manager.list_buckets`."""
+        """List buckets, for `S3Manager.list_buckets`."""
         if self._policies is None:
             return await self._list(prefix, region, details)
         found = await self._cache.fetch(
@@ -38,7 +38,7 @@ class BucketMemory:
         return tuple(replace(bucket, stale_since=found.stale_since) for bucket in found.value)
 
     async def details(self, ref: BucketRef, *, refresh: bool) -> BucketDetails:
-        """See `S3Manager.get_bucket`."""
+        """Return a bucket with its settings, for `S3Manager.get_bucket`."""
         if self._policies is None:
             return await self._reads.get("get_bucket", ref)
         found = await self._cache.fetch(

@@ -1,4 +1,4 @@
-"""Objects into files: ranges in parallel, verified, put in place in one step."""
+"""Downloads objects to files: in parallel ranges, verified, and renamed into place."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from apm_s3.models import FileInfo
 from apm_s3.options import ReadOptions
 
 _GROWTH = 8
-"""How many times `range_size` a range has at most: larger ones cost fewer requests, where there are enough of them."""
+"""Maximum multiple of `range_size`: larger ranges need fewer requests, if there are enough of them."""
 
 _PIECE = 1024**2
 """Bytes that are hashed at a time."""
 
 _HASHED_AT_ONCE = 64 * _PIECE
-"""Bytes that one thread hashes before a cancellation is looked for."""
+"""Bytes that a thread hashes before it checks for a cancellation."""
 
 
 async def download_to(engine: Engine, bucket: str, key: str, path: Path, options: ReadOptions) -> FileInfo:
-    """Read an object into a file, which appears whole or not at all."""
+    """Download an object to a file, completely or not at all."""
     if options.range is not None:
         raise InvalidOption("download_to reads whole objects", hint="use download_file for a range")
     async with within(options.timeout, "download_to", bucket, key), _replacing(path) as file:
@@ -39,7 +39,7 @@ async def download_to(engine: Engine, bucket: str, key: str, path: Path, options
 
 
 class _FileDownload:
-    """One object on its way into an open file."""
+    """One download to an open file."""
 
     def __init__(self, engine: Engine, bucket: str, key: str, options: ReadOptions, file: int) -> None:
         self._engine = engine
@@ -54,7 +54,7 @@ class _FileDownload:
 
     async def run(self) -> FileInfo:
         transfer = self._engine.settings.transfer
-        # Asked for without a range: only then S3 tells the checksum of the whole object.
+        # Requested without a range, because only then S3 returns the checksum of the whole object.
         async with Download(
             self._engine, self._bucket, self._key, self._options, "download_to", upto=transfer.range_size
         ) as first:
@@ -82,7 +82,7 @@ class _FileDownload:
     async def _work(self, first: Download | None) -> None:
         if first is not None:
             await self._write(first, 0)
-            # The rest of its body, which the ranges bring sooner, is not waited for.
+            # Do not wait for the rest of its body: the ranges are faster.
             await first.aclose()
         for start, stop in self._ranges:
             options = replace(self._options, range=(start, stop))
@@ -105,7 +105,7 @@ class _FileDownload:
                 raise self._miscounted(offset + len(piece), stop)
             if crc is not None:
                 crc.update(piece)
-            # In the loop on purpose: a piece reaches the page cache in less time than a thread takes to be woken.
+            # In the event loop on purpose: writing a piece to the page cache is faster than waking a thread.
             _write_at(self._file, piece, offset)
             offset += len(piece)
 
@@ -117,14 +117,14 @@ class _FileDownload:
 
     def _miscounted(self, came: int, stop: int) -> IntegrityError:
         return IntegrityError(
-            f"what came ends at byte {came} instead of {stop}",
+            f"the body ends at byte {came} instead of {stop}",
             operation="download_to",
             bucket=self._bucket,
             key=self._key,
         )
 
     async def _verify(self, algorithm: str, expected: str) -> None:
-        """Hold the whole, of several ranges, against its checksum."""
+        """Verify the checksum of all ranges together."""
         checksum = self._crc or await self._hash_file(algorithm)
         actual = checksums.encode(checksum.digest())
         if actual != expected:
@@ -138,14 +138,14 @@ class _FileDownload:
                 checksum.update(os.pread(self._file, last - first, first))
 
         for start, stop in cut_range(0, self._size, _HASHED_AT_ONCE):
-            # Shielded: the file must not be closed under the thread that reads it.
+            # Shielded, because the file must not be closed while the thread reads it.
             await shielded(asyncio.to_thread(hash_range, start, stop))
         return checksum
 
 
 @asynccontextmanager
 async def _replacing(path: Path) -> AsyncIterator[int]:
-    """An open file that takes the place of `path` on success, and vanishes on anything else."""
+    """An open file that replaces `path` on success, and is deleted otherwise."""
     temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.part")
 
     async def discard(file: int) -> None:
@@ -162,7 +162,7 @@ async def _replacing(path: Path) -> AsyncIterator[int]:
 
 def _create(temporary: Path, path: Path) -> int:
     if path.is_dir():
-        raise IsADirectoryError(f"'{path}' is a directory: give the path of a file")
+        raise IsADirectoryError(f"'{path}' is a directory: pass the path of a file")
     return os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
 
 
@@ -177,7 +177,7 @@ def _write_at(file: int, piece: bytes | memoryview, offset: int) -> None:
 def _put_in_place(file: int, temporary: Path, path: Path) -> None:
     try:
         try:
-            # Before the rename: after a power cut, a name must never stand for a file whose bytes were lost.
+            # Before the rename, so that after a power failure the name never refers to a file without its bytes.
             os.fsync(file)
         finally:
             os.close(file)

@@ -1,4 +1,4 @@
-"""What is in a bucket: objects and versions, a page at a time or all of them."""
+"""Lists objects and versions, one page at a time or all of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 P = TypeVar("P")
 
 Markers = tuple[str | None, str | None]
-"""Where a page of versions begins: a key, and a version of it."""
+"""The start of a page of versions: a key and a version."""
 
 _PARALLEL_HEADS = 32
 
@@ -47,12 +47,12 @@ async def all_files(
     async def page(token: str | None) -> tuple[RawPage, str | None]:
         found = await _raw_page(engine, bucket, replace(options, token=token))
         if stop_before is not None:
-            # Parsed at once: what ends here needs no next page.
+            # Parsed now, because no next page is needed if the listing stops here.
             found = ParsedPage(_cut(found.parse(), stop_before))
         return found, found.next_token
 
     progress = ListingProgress("list_files", bucket)
-    # Closed in step with this generator: else its request would be left to the garbage collector.
+    # Closed together with this generator, so that its request is not left to the garbage collector.
     async with aclosing(_pages(engine, page)) as pages:
         async for raw in pages:
             found = raw.parse()
@@ -108,7 +108,7 @@ async def _pages(engine: Engine, fetch: Callable[[T | None], Awaitable[tuple[P, 
     while mark is not None:
         ahead = engine.spawn(fetched(mark), "next page")
         try:
-            # Lets its request go out: whoever uses this page may not wait for anything until it is through.
+            # Let the request be sent now, because the consumer of this page may not await anything.
             await asyncio.sleep(0)
             yield page
             page, mark = await ahead

@@ -117,7 +117,7 @@ async def open_upload(engine: Engine, bucket: str, key: str, options: UploadOpti
     async def abort(upload_id: str) -> None:
         await abort_upload(engine, bucket, key, upload_id, options)
 
-    # Shielded: cancelled half-way, S3 may have created an upload whose id nobody knows, and bills it for ever.
+    # Shielded, because a cancellation could leave an upload with an unknown id, which S3 bills forever.
     upload_id = await shielded(
         engine.runner.run("create_upload", bucket, key, lambda: engine.transport.create_upload(bucket, key, options)),
         on_cancel=abort,

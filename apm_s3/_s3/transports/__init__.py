@@ -1,1 +1,1 @@
-"""The ways to S3: each one verbs in, answers or `apm_s3` errors out, one attempt a call, no retries."""
+"""The transports to S3: each call is one attempt of a verb, and returns a result or raises an `apm_s3` error."""

@@ -1,4 +1,4 @@
-"""What every data-plane transport does: one attempt of one verb, its library's exceptions translated at this edge."""
+"""The interface of data-plane transports: one attempt of one verb, with translated exceptions."""
 
 from __future__ import annotations
 
@@ -21,42 +21,42 @@ from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions,
 
 
 class Body(Protocol):
-    """The body of a GET whose headers have arrived. It holds a connection until it is read or closed.
+    """The body of a GET whose headers have arrived. It keeps a connection until it is read or closed.
 
-    Its length is verified, its checksum is left to who reads it: a body that breaks is only a part of what it covers.
+    Its length is verified. The reader must verify the checksum, which may cover more than this body after a failure.
     """
 
     @property
     def info(self) -> FileInfo:
-        """The object, as the headers describe it; `size` is that of the whole object."""
+        """Return the object's information from the headers; `size` is that of the whole object."""
 
     @property
     def length(self) -> int:
-        """The bytes that this body will give."""
+        """Return the length of this body."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """The pieces, as they arrive.
+        """Iterate over the pieces as they arrive.
 
         Raises:
             ConnectionLost: it broke, or ended early.
         """
 
     async def pour(self, take: Callable[[memoryview], object]) -> None:
-        """Give `take` what can be had at less cost than by iteration, which goes on behind it; that may be nothing.
+        """Pass bytes to `take` if that is cheaper than iteration, which continues afterwards; maybe none.
 
-        What `take` is given is overwritten when it returns. An error of the connection is left to iteration.
+        The argument of `take` is overwritten when it returns. Iteration raises errors of the connection.
         """
 
     async def aclose(self) -> None:
-        """Give the connection up; harmless after the end and when called twice."""
+        """Close the connection; harmless after the end, and if called twice."""
 
 
 class RawPage(Protocol):
-    """A page of a listing that has come and is not parsed yet, so that the next one can be asked for first."""
+    """A received page of a listing that is not parsed yet, so that the next one can be requested first."""
 
     @property
     def next_token(self) -> str | None:
-        """That of the page."""
+        """Return the continuation token of the page."""
 
     def parse(self) -> ListPage:
         """The page."""
@@ -64,7 +64,7 @@ class RawPage(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ParsedPage:
-    """A `RawPage` of a library that gives pages parsed."""
+    """A `RawPage` of a library that returns parsed pages."""
 
     page: ListPage
 
@@ -77,19 +77,19 @@ class ParsedPage:
 
 
 class ObjectTransport(Protocol):
-    """The verbs. Arguments are checked already; every error raised is one of `apm_s3.errors`."""
+    """The verbs. Arguments are already checked; every error is one of `apm_s3.errors`."""
 
     async def read(self, bucket: str, key: str, options: ReadOptions) -> tuple[FileInfo, bytes]:
-        """GET, the whole body at once, its length and checksum verified."""
+        """GET with the whole body; its length and checksum are verified."""
 
     async def open(self, bucket: str, key: str, options: ReadOptions) -> Body:
         """GET, as a stream."""
 
     async def head(self, bucket: str, key: str, options: ReadOptions) -> FileInfo:
-        """HEAD. A 404 is a plain `NotFound`: it has no body that tells the bucket from the key."""
+        """HEAD. A 404 is a plain `NotFound`, because it has no body to distinguish the bucket from the key."""
 
     async def tags(self, bucket: str, key: str, options: ReadOptions) -> dict[str, str]:
-        """GetObjectTagging. Of the options, the version, the payer and the expected owner count."""
+        """GetObjectTagging. It uses the version, the payer and the expected owner of the options."""
 
     async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
         """PUT in one request; a `Stream` has a known size."""
@@ -100,10 +100,10 @@ class ObjectTransport(Protocol):
     async def delete_many(
         self, bucket: str, keys: Sequence[tuple[str, str | None]], options: DeleteOptions
     ) -> DeleteReport:
-        """DeleteObjects of at most 1000 (key, version id), all of which XML can hold (`xml.holds`)."""
+        """DeleteObjects of at most 1000 (key, version id), which XML must be able to represent (`xml.holds`)."""
 
     async def copy(self, source_bucket: str, source_key: str, bucket: str, key: str, options: CopyOptions) -> FileInfo:
-        """CopyObject. An error document in a 200 is raised."""
+        """CopyObject. An error document with status 200 is raised."""
 
     async def list_files(self, bucket: str, options: ListOptions) -> ListPage:
         """One page of ListObjectsV2."""
@@ -140,7 +140,7 @@ class ObjectTransport(Protocol):
     async def complete_upload(
         self, bucket: str, key: str, upload_id: str, parts: Sequence[PartInfo], options: UploadOptions
     ) -> FileInfo:
-        """CompleteMultipartUpload. An error document in a 200 is raised."""
+        """CompleteMultipartUpload. An error document with status 200 is raised."""
 
     async def abort_upload(self, bucket: str, key: str, upload_id: str, options: UploadOptions) -> None:
         """AbortMultipartUpload; `options` are those of the upload."""
@@ -154,10 +154,10 @@ class ObjectTransport(Protocol):
     async def presign(
         self, method: str, bucket: str, key: str, expires_in: int, options: ReadOptions | UploadOptions
     ) -> str:
-        """A URL that lets its bearer GET or PUT the object for `expires_in` seconds."""
+        """Return a URL that lets anybody GET or PUT the object for `expires_in` seconds."""
 
     async def recover(self, error: ApmS3Error) -> bool:
-        """Take in what `error` teaches (clock, route, credentials): whether to repeat the request at once."""
+        """Learn from `error` (clock, route, credentials), and return whether to repeat the request immediately."""
 
     async def aclose(self) -> None:
-        """Close what this transport opened."""
+        """Close everything that this transport opened."""

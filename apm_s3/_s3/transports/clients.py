@@ -1,7 +1,7 @@
-"""aiobotocore's session and clients, behind one typed edge: one client a region, made once, closed by us.
+"""aiobotocore's session and clients, behind a typed interface: one client per region, created once, closed by us.
 
-aiobotocore is untyped; nothing outside `transports/` touches it. It takes most of a second to load, and so it is loaded
-(in a thread) when something first needs it: a manager of a `PlainTarget` that only moves objects never does.
+aiobotocore is untyped; nothing outside `transports/` uses it. Loading it takes most of a second, so it is loaded
+(in a thread) on first use: a manager with a `PlainTarget` that only transfers objects never loads it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from apm_s3._s3.transports.boto.client import ClientMaking
 
 MAX_REGIONS = 64
-"""Clients of one manager. AWS has some 40 regions; a server that names more must not fill the memory with clients."""
+"""Maximum clients of a manager. AWS has about 40 regions; a server that names more must not exhaust memory."""
 
 _SOURCES = {
     "assume-role": "an assumed role",
@@ -45,15 +45,15 @@ _SOURCES = {
     "shared-credentials-file": "AWS's shared credentials file",
     "sso": "single sign-on",
 }
-"""botocore's names for the providers of its chain, in words."""
+"""Descriptions of botocore's credential providers."""
 
 
 class Clients:
     """The S3 clients of one manager. No I/O before the first `get`.
 
     Attributes:
-        provider: the credentials that all requests of the manager are signed with.
-        clock: the time that they are signed by.
+        provider: the credentials for signing all requests of the manager.
+        clock: the clock for signing.
         plain: where the requests go, if that is known without botocore.
     """
 
@@ -83,10 +83,10 @@ class Clients:
         self._made: dict[str | None, asyncio.Task[Any]] = {}
 
     async def get(self, region: str | None = None) -> Any:
-        """The aiobotocore client of `region` (the manager's own where it is None).
+        """Return the aiobotocore client of `region` (None means the manager's region).
 
         Raises:
-            UnsupportedByServer: there is none for it, and there are `MAX_REGIONS` others.
+            UnsupportedByServer: there are already `MAX_REGIONS` other clients.
         """
         region = region or self.region
         making = self._made.get(region)
@@ -98,7 +98,7 @@ class Clients:
         if making is None or (making.done() and (making.cancelled() or making.exception() is not None)):
             making = asyncio.create_task(self._make(region), name=f"apm_s3 client {region or 'default'}")
             self._made[region] = making
-        # Shielded: one caller's cancellation must not take the client from the others that wait for it.
+        # Shielded, because cancelling one caller must not affect others that wait for the client.
         return await asyncio.shield(making)
 
     async def call(self, method: str, *, region: str | None = None, **params: Any) -> Mapping[str, Any]:
@@ -113,7 +113,7 @@ class Clients:
             raise self._seen(error) from exc
 
     async def recover(self, error: ApmS3Error) -> bool:
-        """Take in what `error` teaches about clock and credentials: whether to repeat the request at once."""
+        """Learn from `error` about clock and credentials, and return whether to repeat the request immediately."""
         if isinstance(error, ClockSkewed) and error.server_time is not None:
             self.clock.correct(error.server_time)
             return True
@@ -124,12 +124,12 @@ class Clients:
             meta = (await self.get(region)).meta
         except loaded("botocore.exceptions", "BotoCoreError") as exc:
             raise translate(exc, operation="endpoint") from exc
-        # botocore's name for the endpoint of us-east-1 where no region is configured.
+        # botocore's name for the endpoint of us-east-1 if no region is configured.
         name = "us-east-1" if meta.region_name == "aws-global" else meta.region_name
         return Endpoint(url=meta.endpoint_url, region=name, is_aws=not is_custom(meta.endpoint_url))
 
     async def credentials_source(self) -> str | None:
-        """Where the credentials come from, in words; None where there are none."""
+        """Return a description of where the credentials come from; None without credentials."""
         if self.credentials is not None:
             return "the arguments of S3Manager"
         try:
@@ -139,7 +139,7 @@ class Clients:
         return None if method is None else _SOURCES.get(method, method)
 
     async def aclose(self) -> None:
-        """Close every client, those being made too."""
+        """Close every client, including those being created."""
         making = list(self._made.values())
         self._made.clear()
         for task in making:
@@ -149,8 +149,8 @@ class Clients:
         await self._stack.aclose()
 
     def _seen(self, error: ApmS3Error) -> ApmS3Error:
-        """The error with what its date tells: the answer to a HEAD has no body that says "skewed"."""
-        # The type itself: every other refusal says what it is.
+        """Check the error's date for a skewed clock, because the response to a HEAD has no body that says so."""
+        # Exactly this type: every other refusal names its reason.
         if type(error) is not AccessDenied or error.s3_code or not self.clock.is_off(error.server_time):
             return error
         return s3_error(
@@ -196,5 +196,5 @@ class Clients:
 
 
 def _is_configured() -> bool:
-    """Whether there may be configuration files of AWS's, or service models of the user's own beside them."""
+    """Return whether there may be AWS configuration files, or the user's service models next to them."""
     return Path("~/.aws").expanduser().exists()

@@ -1,4 +1,4 @@
-"""S3's clock, where this machine's is off: S3 takes no signature whose time is a quarter of an hour from its own."""
+"""S3's clock, if this machine's is wrong: S3 refuses signatures whose time differs by a quarter of an hour."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MAX_SKEW = 15 * 60
 
 
 class Clock:
-    """The time by which requests are signed: this machine's, until S3 corrects it.
+    """The time for signing requests: this machine's, until S3 corrects it.
 
     Attributes:
         offset: seconds by which S3's clock is ahead of this machine's.
@@ -19,13 +19,13 @@ class Clock:
         self.offset = 0.0
 
     def now(self) -> float:
-        """Unix seconds."""
+        """Return the time in Unix seconds."""
         return time.time() + self.offset
 
     def correct(self, server_time: float) -> None:
-        """S3 has refused a signature for its time, and told its own (Unix seconds)."""
+        """Correct the clock after S3 refused a signature and sent its own time (Unix seconds)."""
         self.offset = server_time - time.time()
 
     def is_off(self, server_time: float | None) -> bool:
-        """Whether S3 refuses what is signed now, given the time that it told."""
+        """Return whether S3 would refuse a signature of this clock, given the time that it sent."""
         return server_time is not None and abs(server_time - self.now()) > MAX_SKEW

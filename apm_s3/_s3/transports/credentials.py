@@ -1,4 +1,4 @@
-"""The credentials of aiobotocore's session, shared with its clients and refreshed by its own machinery."""
+"""The credentials of aiobotocore's session, shared with its clients and refreshed by aiobotocore."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from apm_s3._s3.transports.boto.errors import botocore_errors, loaded
 from apm_s3.models import Credentials
 
 _REFRESH_INTERVAL = 10.0
-"""Seconds for which refreshed credentials are not refreshed again, whatever is said of them."""
+"""Seconds for which refreshed credentials are not refreshed again, even if they are refused."""
 
 _log = logging.getLogger(__name__)
 
@@ -37,10 +37,10 @@ class FixedCredentials:
 
 
 class CredentialProvider:
-    """The credentials of now, as values.
+    """The current credentials, as values.
 
     Args:
-        load: gives aiobotocore's credentials object, which its clients sign with; None where there is none.
+        load: returns aiobotocore's credentials object, which its clients use for signing, or None.
         reload: runs the chain of providers again, for credentials that cannot refresh themselves.
     """
 
@@ -58,28 +58,28 @@ class CredentialProvider:
         self._renewed_at = -math.inf
 
     async def get(self) -> Credentials | None:
-        """The credentials, refreshed if they are about to expire; None where there are none."""
+        """Return the credentials, refreshed if they are about to expire, or None."""
         source = await self._holder()
         return None if source is None else self._keep(await source.get_frozen_credentials())
 
     def forget(self) -> None:
-        """Load them again when they are needed next: somebody else holds them now."""
+        """Load the credentials again on next use, because another object holds them now."""
         self._source = None
 
     async def method(self) -> str | None:
-        """How botocore found them ("env", "iam-role", ...); None where there are none."""
+        """Return how botocore found them ("env", "iam-role", ...), or None."""
         if await self.get() is None:
             return None
         return str(getattr(await self._holder(), "method", None) or "a custom provider")
 
     async def refresh(self) -> bool:
-        """Get others than those that S3 refused as expired: whether there are any. One refresh at a time."""
+        """Replace credentials that S3 refused as expired, one refresh at a time; return whether there are new ones."""
         try:
-            # Where only aiobotocore's clients have signed so far, nobody has asked here.
+            # If only aiobotocore's clients have signed so far, they were not loaded here.
             refused = self._frozen or await self.get()
             async with self._refreshing:
-                # Whoever waited here finds that those of the first are others already. And the requests that were under
-                # way with the old ones, and are refused one by one, must not refresh the new ones away, one by one.
+                # After waiting here, the credentials may already be new. And requests that were in flight with the old
+                # ones, and are refused one by one, must not each refresh the new ones.
                 if await self.get() != refused or self._is_fresh():
                     return True
                 await self._refresh()
@@ -95,7 +95,7 @@ class CredentialProvider:
         return time.monotonic() - self._renewed_at < _REFRESH_INTERVAL
 
     async def _holder(self) -> Any:
-        """What holds the credentials; None where there are none."""
+        """Return aiobotocore's credentials object, or None."""
         if self._source is None:
             self._source = await self._load()
         return self._source
@@ -103,13 +103,13 @@ class CredentialProvider:
     async def _refresh(self) -> None:
         source = self._source
         if isinstance(source, loaded("botocore.credentials", "RefreshableCredentials")):
-            # Without a public call for it: botocore trusts the expiry alone, and this machine's clock.
+            # There is no public method for this: botocore only uses the expiry and this machine's clock.
             async with source._refresh_lock:  # noqa: SLF001
                 await source._protected_refresh(is_mandatory=True)  # noqa: SLF001
         elif self._reload is not None and (fresh := await self._reload()) is not None:
-            # Rotated in the environment or in a file. Changed in place, since the clients hold this object.
+            # Rotated in the environment or in a file. Changed in place, because the clients refer to this object.
             found = await fresh.get_frozen_credentials()
-            source = await self._holder()  # another one where the session that holds them was made only now
+            source = await self._holder()  # a different object if the session was created only now
             source.access_key, source.secret_key = found.access_key, found.secret_key
             source.token = found.token
 

@@ -1,6 +1,6 @@
-"""Checks that an answer is one to the request that was sent. Pure.
+"""Checks that a response matches its request. Pure.
 
-A range that was asked for means 206 and exactly that range, anything else means 200:
+A requested range must give 206 and exactly that range, anything else 200:
 https://www.rfc-editor.org/rfc/rfc9110#name-206-partial-content.
 """
 
@@ -18,30 +18,30 @@ _RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})", re.ASCII)
 SUCCESS = {
     "GET": frozenset({200}),
     "HEAD": frozenset({200}),
-    # Servers other than S3 say 201 or 204.
+    # Servers other than S3 send 201 or 204.
     "PUT": frozenset({200, 201, 204}),
     "POST": frozenset({200}),
     "DELETE": frozenset({200, 204}),
 }
-"""What says that a request of a method was carried out."""
+"""The statuses of success for each method."""
 
 
 def check_status(operation: str, method: str, status: int, bucket: str | None, key: str | None, *, part: bool) -> None:
-    """Refuse a success that is not one of this request: 202 means "perhaps later", 206 "a part of it".
+    """Refuse a status of success that does not match the request: 202 means "maybe later", 206 "only a part".
 
     Args:
-        part: whether a range was asked for.
+        part: whether a range was requested.
 
     Raises:
-        IntegrityError: nobody knows what the server did.
+        IntegrityError: it is not known what the server did.
     """
     if status not in SUCCESS[method] and not (part and status == 206):
         raise IntegrityError(
-            f"the server answered {status} to {method}",
+            f"the server returned {status} for {method}",
             operation=operation,
             bucket=bucket,
             key=key,
-            hint="check that endpoint_url names an S3 server, and look for a proxy that changes answers",
+            hint="check that endpoint_url names an S3 server, and look for a proxy that modifies responses",
         )
 
 
@@ -58,35 +58,35 @@ def check_read(
     etag: str | None,
     version_id: str | None,
 ) -> None:
-    """Hold a success of GET or HEAD against what was asked.
+    """Check that a successful GET or HEAD matches its request.
 
     Args:
-        content_range, etag, version_id: the headers of the answer.
-        length: bytes of the body, where they are known.
+        content_range, etag, version_id: the headers of the response.
+        length: bytes of the body, if known.
 
     Raises:
         UnsupportedByServer: the server ignored the range.
-        IntegrityError: it is another range, another version, or a part where the whole was asked for.
+        IntegrityError: it is another range or version, or only a part although the whole object was requested.
         PreconditionFailed: the object is not the one of `if_match`.
     """
     problem = None
     if options.range is None:
         if status != 200 or content_range is not None:
-            problem = f"the whole object was asked for, and the server answered {status} with a part of it"
+            problem = f"the whole object was requested, but the server returned {status} with a part of it"
     elif status != 206:
         # For a HEAD, servers may ignore ranges: RFC 9110, 14.2.
         if method == "GET":
             raise UnsupportedByServer(
-                f"the server ignored the range that was asked for: it answered {status}, not 206",
+                f"the server ignored the requested range: it returned {status}, not 206",
                 operation=operation,
                 bucket=bucket,
                 key=key,
-                hint="read the object whole, and look for a proxy that changes answers",
+                hint="read the whole object, and look for a proxy that modifies responses",
             )
     else:
         problem = _range_problem(options.range, content_range or "", length)
     if problem is None and version_id and options.version_id not in (None, version_id):
-        problem = f"version {options.version_id} was asked for, and version {version_id} came"
+        problem = f"version {options.version_id} was requested, but the server sent version {version_id}"
     if problem is None and options.if_match is not None:
         _check_etag(operation, bucket, key, options.if_match, etag)
     if problem is not None:
@@ -94,12 +94,12 @@ def check_read(
 
 
 def accounted(bucket: str, keys: Sequence[tuple[str, str | None]], report: DeleteReport) -> DeleteReport:
-    """The outcome of exactly the (key, version id) that were to be deleted: one that the server left out has failed.
+    """Return the result for exactly the requested (key, version id); those missing in the response have failed.
 
-    A key that is said to be deleted and to have failed has failed. What was not asked for is dropped.
+    A key that is reported both as deleted and as failed has failed. Keys that were not requested are ignored.
 
     Raises:
-        IntegrityError: it is an answer about something else.
+        IntegrityError: the response is about other keys.
     """
     if not report.failed and [outcome.key for outcome in report.deleted] == [key for key, _ in keys]:
         return report
@@ -109,7 +109,7 @@ def accounted(bucket: str, keys: Sequence[tuple[str, str | None]], report: Delet
         versions.setdefault(key, []).append(version)
 
     def settle(key: str, version: str | None) -> bool:
-        """Whether (key, version) was asked for, and is answered now. Some servers leave the version out."""
+        """Return whether (key, version) was requested, and mark it as done. Some servers omit the version."""
         candidates = [version, None] if version else versions.get(key, [])
         for candidate in candidates:
             if (key, candidate) in left:
@@ -120,10 +120,8 @@ def accounted(bucket: str, keys: Sequence[tuple[str, str | None]], report: Delet
     failed = [failure for failure in report.failed if settle(failure.key, failure.version_id)]
     deleted = [outcome for outcome in report.deleted if settle(outcome.key, outcome.version_id)]
     if len(left) == len(keys):
-        raise IntegrityError(
-            "the answer names none of the keys that were to be deleted", operation="delete_files", bucket=bucket
-        )
-    failed += [KeyFailure(key, version, "", "the server did not say what became of it") for key, version in left]
+        raise IntegrityError("the response names none of the requested keys", operation="delete_files", bucket=bucket)
+    failed += [KeyFailure(key, version, "", "the server did not report a result") for key, version in left]
     return DeleteReport(tuple(deleted), tuple(failed))
 
 
@@ -135,19 +133,19 @@ def _range_problem(asked: tuple[int, int | None], content_range: str, length: in
     start, stop = asked
     if first != start or last + 1 != (size if stop is None else min(stop, size)) or last < first:
         wanted = f"{start}-{'' if stop is None else stop - 1}"
-        return f"bytes {wanted} were asked for, and the server sent {first}-{last} of {size}"
+        return f"bytes {wanted} were requested, but the server sent {first}-{last} of {size}"
     if length is not None and length != last + 1 - first:
-        return f"the server says that it sends bytes {first}-{last}, and sends {length} bytes"
+        return f"the server announced bytes {first}-{last}, but sent {length} bytes"
     return None
 
 
 def _check_etag(operation: str, bucket: str, key: str, if_match: str, etag: str | None) -> None:
     if if_match in ("*", etag) or etag is None:
         return
-    # It may be a list of ETags, and some callers leave the quotes out.
+    # It may be a list of ETags, and some callers omit the quotes.
     if etag.strip('"') not in {one.strip(' \t"') for one in if_match.split(",")}:
         raise PreconditionFailed(
-            f"the object with ETag {if_match} was asked for, and that with {etag} came",
+            f"the object with ETag {if_match} was requested, but the server sent one with {etag}",
             operation=operation,
             bucket=bucket,
             key=key,

@@ -1,7 +1,7 @@
-"""Where a bucket lives and how it is addressed, as botocore says.
+"""The location and addressing style of a bucket, as determined by botocore.
 
-botocore's endpoint rules are asked once per bucket: a request is built and signed by its client, seen in the public
-`before-send.s3` event with its final URL and signature scope, and stopped there.
+botocore's endpoint rules are evaluated once per bucket: its client builds and signs a request, the public
+`before-send.s3` event shows the final URL and signature scope, and the request is stopped there.
 """
 
 from __future__ import annotations
@@ -52,19 +52,19 @@ class Origin(NamedTuple):
 
     @property
     def authority(self) -> str:
-        """Host and port as they stand in a URL and in the Host header, the port of the scheme left out."""
+        """Return host and port for a URL and the Host header, without the default port of the scheme."""
         name = f"[{self.host}]" if ":" in self.host else self.host
         return name if self.port == PORTS[self.scheme] else f"{name}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The way to one bucket.
+    """The route to one bucket.
 
     Attributes:
         host: the Host header, as it is signed.
-        prefix: what stands before the key in the path: "/", or "/bucket/" (after the endpoint's own path, if any).
-        aws: whether AWS itself answers there, and not a server that speaks S3.
+        prefix: the path before the key: "/", or "/bucket/" (after the endpoint's own path, if any).
+        aws: whether it is AWS itself, not an S3-compatible server.
     """
 
     origin: Origin
@@ -75,17 +75,17 @@ class Route:
 
     @property
     def root(self) -> str:
-        """The path of the bucket itself."""
+        """Return the path of the bucket itself."""
         return self.prefix[:-1] or "/"
 
     @property
     def secure(self) -> bool:
-        """Whether the connection is TLS."""
+        """Return whether the connection uses TLS."""
         return self.origin.secure
 
 
 class _Stopped(Internal):
-    """No error: it carries the request that was stopped."""
+    """Not an error: it carries the request that was stopped."""
 
     def __init__(self, url: str, headers: Mapping[str, Any]) -> None:
         super().__init__("stopped before it was sent")
@@ -102,7 +102,7 @@ def _stop(request: Any, **_: Any) -> None:
 
 
 async def learn_route(client: Any, bucket: str) -> Route | None:
-    """The route that `client` (of aiobotocore) takes to `bucket`; None where only that client should take it."""
+    """Return the route of `bucket` from an aiobotocore `client`; None if only that client can be used."""
     if not _BUCKET.fullmatch(bucket) or bucket.endswith(ALIASES):
         return None
     client.meta.events.register_first("before-send.s3.HeadObject", _stop, unique_id="apm-s3-learn-route")
@@ -117,7 +117,7 @@ async def learn_route(client: Any, bucket: str) -> Route | None:
 
 
 def route_of(url: str, headers: Mapping[str, Any], bucket: str) -> Route | None:
-    """The route that a request of botocore for `PROBE_KEY` in `bucket` shows; None where it shows anything unusual."""
+    """Return the route from botocore's request for `PROBE_KEY` in `bucket`; None if anything is unusual."""
     scope = _SCOPE.match(_text(headers.get("Authorization", "")))
     parts = urlsplit(url)
     host = parts.hostname or ""

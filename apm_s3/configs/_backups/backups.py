@@ -1,4 +1,4 @@
-"""Backups: made, listed, verified and pruned. The manifest is what makes one: it comes last, and goes first."""
+"""Makes, lists, verifies and prunes backups. The manifest is written last and deleted first."""
 
 from __future__ import annotations
 
@@ -45,22 +45,22 @@ from apm_s3.errors import (
 log = logging.getLogger(__name__)
 
 _SHOWN = 5
-"""Problems that an error names; it counts the others."""
+"""Maximum number of problems that an error names; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A backup of which every byte was read and is what the manifest says; its files by tool and name."""
+    """A backup whose bytes were all read and match the manifest, with its files by tool and name."""
 
     backup: Backup
     files: Mapping[str, Mapping[str, bytes]]
 
 
 class Backups:
-    """The backups of one store, and those that it makes in others.
+    """The backups of one store, and backups that it makes in other stores.
 
     Args:
-        objects: the store's bucket, below its prefix.
+        objects: the store's part of the bucket.
     """
 
     def __init__(self, objects: ObjectStore, reader: Reader) -> None:
@@ -77,18 +77,18 @@ class Backups:
         message: str,
         retain: timedelta | None,
     ) -> Backup:
-        """Copy the current configurations of an environment, of one and the same state, and write the manifest.
+        """Copy the current configurations of an environment, from the same state, and write the manifest.
 
-        Cut short, it leaves objects without a manifest, which a collection removes like other garbage.
+        If interrupted, it leaves objects without a manifest, which a collection removes like other garbage.
 
         Raises:
-            ConfigNotFound: there is no such environment, or nothing in it to back up.
-            InvalidOption: `retain` is given and the bucket has no object lock.
-            StoreDamaged: what is stored is not what was stored; there is no backup.
+            ConfigNotFound: the environment does not exist, or has nothing to back up.
+            InvalidOption: `retain` is set, but the bucket has no object lock.
+            StoreDamaged: the content differs from what was stored; no backup was made.
         """
 
         async def copy(snapshot: Snapshot) -> Backup:
-            # A folder of its own for each try: what an earlier one left there may be of another revision.
+            # Each try uses a new folder, because objects of an earlier try may belong to another revision.
             moment = datetime.fromtimestamp(snapshot.server_time, UTC)
             folder = folder_key(environment, moment, keys.new_write_id(environment))
             releases = await self._releases(snapshot, tools)
@@ -118,17 +118,17 @@ class Backups:
             what = ", ".join(sorted(absent)) or "a configuration"
             raise ConfigNotFound(
                 f"there is no {what} in '{snapshot.environment}' to back up",
-                environment=snapshot.environment, hint="list() shows what there is",
+                environment=snapshot.environment, hint="see list() for what exists",
             )  # fmt: skip
         return releases
 
     async def _copy(
         self, release: Release, entry: FileEntry, key: str, into: ObjectStore, until: datetime | None
     ) -> None:
-        # Read and checked, not copied inside S3: the source may be packed, damaged, or in another region.
+        # Read and verified instead of copied within S3: the source may be compressed, damaged, or in another region.
         content = await self._reader.content(release, entry)
         with suppress(PreconditionFailed):
-            # Nobody else has our write id: what is there is an earlier send of this very request.
+            # No other write has our write id: an existing object is from an earlier attempt of this request.
             await _put(into, key, content, until, "application/octet-stream")
 
     async def _put_manifest(self, backup: Backup, into: ObjectStore) -> None:
@@ -142,14 +142,15 @@ class Backups:
                 raise
             if await _holds(into, key, body):
                 return
-            exc.hint = f"whether the backup was completed is not known; list_backups shows '{backup.key}' if it was"
+            exc.hint = f"it is not known whether the backup was completed; if it was, list_backups shows '{backup.key}'"
             raise
 
     async def found(self, environment: str) -> list[Backup]:
-        """The backups of an environment that lie in this bucket, newest first. Without a manifest it is none.
+        """Return the backups of an environment in this bucket, newest first. Folders without a manifest are not
+        backups.
 
         Raises:
-            FormatTooNew: a later version of this library made one of them.
+            FormatTooNew: a newer version of this library made one of them.
         """
         present: dict[str, dict[str, int]] = {}
         async with aclosing(self._objects.list(keys.backups(environment))) as listing:
@@ -166,7 +167,7 @@ class Backups:
         return sorted(backups, key=lambda each: (each.created_at, each.key), reverse=True)
 
     async def environments(self) -> list[str]:
-        """The environments of which there are, or were, backups in this bucket."""
+        """Return the environments that have, or had, backups in this bucket."""
         async with aclosing(self._objects.list_folders("backups/")) as folders:
             return [name async for name in folders]
 
@@ -176,17 +177,17 @@ class Backups:
         except ConfigNotFound:
             return None
         except BackupInvalid as exc:
-            # It is there and has to be seen, if only to be replaced.
+            # It exists and must be visible, if only to be replaced.
             moment = datetime.strptime(folder.split("/")[2].partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
             bucket = self._objects.bucket
             return Backup(folder, bucket, folder.split("/")[1], "", moment, None, "", {}, damage=exc.problem)
 
     async def manifest(self, key: str) -> Backup:
-        """What the manifest of a backup says.
+        """Read the manifest of a backup.
 
         Raises:
-            InvalidOption: `key` is no backup's key.
-            ConfigNotFound: there is no such backup.
+            InvalidOption: `key` is not the key of a backup.
+            ConfigNotFound: the backup does not exist.
             BackupInvalid: its manifest is damaged.
         """
         folder = check_folder(key)
@@ -197,11 +198,11 @@ class Backups:
         except ObjectNotFound as exc:
             raise ConfigNotFound(
                 f"there is no backup '{folder}' in bucket '{self._objects.bucket}'",
-                bucket=self._objects.bucket, key=folder, hint="list_backups shows those that there are",
+                bucket=self._objects.bucket, key=folder, hint="see list_backups for the existing ones",
             ) from exc  # fmt: skip
         mark = (info.metadata or {}).get(MARK)
         if mark is not None and mark != await sha256(body):
-            raise self._damaged(folder, "its bytes are not those that were stored")
+            raise self._damaged(folder, "its bytes differ from those that were stored")
         return decode_manifest(body, folder=folder, bucket=self._objects.bucket)
 
     def _damaged(self, folder: str, problem: str) -> BackupInvalid:
@@ -213,11 +214,11 @@ class Backups:
         )
 
     async def verify(self, key: str) -> Verified:
-        """Read every file of a backup and check it against the manifest.
+        """Read every file of a backup and verify it by the manifest.
 
         Raises:
             InvalidOption, ConfigNotFound: see `manifest`.
-            BackupInvalid: files are missing, or are not what was backed up; all of them are counted.
+            BackupInvalid: files are missing, or differ from what was backed up; all of them are counted.
         """
         backup = await self.manifest(key)
         described = list(backup.files())
@@ -230,7 +231,7 @@ class Backups:
             raise BackupInvalid(
                 f"backup '{backup.key}' is damaged: {', '.join(wrong[:_SHOWN])}{more} missing or changed",
                 environment=backup.environment, bucket=backup.bucket, key=backup.key,
-                hint="restore another backup; a bucket with versions may still have the right ones",
+                hint="restore another backup; a versioned bucket may still have the original files",
             )  # fmt: skip
         files: dict[str, dict[str, bytes]] = {tool: {} for tool in backup.tools}
         for (tool, name, _), content in zip(described, contents, strict=True):
@@ -247,15 +248,15 @@ class Backups:
     async def prune(
         self, environment: str, *, keep: int | None, older_than: timedelta | None, dry_run: bool
     ) -> list[Backup]:
-        """Delete backups that `plan_prune` lets go, the manifest of each first; returns them, oldest first.
+        """Delete the backups selected by `plan_prune`, the manifest of each first, and return them, oldest first.
 
         Raises:
-            InvalidOption: no limit, or one that makes no sense.
+            InvalidOption: there is no limit, or it is not valid.
         """
         if keep is None and older_than is None:
-            raise InvalidOption("keep and older_than are both missing", hint="give one of them, or both")
+            raise InvalidOption("keep and older_than are both missing", hint="pass at least one of them")
         if (keep is not None and keep < 1) or (older_than is not None and older_than < timedelta(0)):
-            raise InvalidOption("keep is at least 1, and older_than not negative", hint="the last backup always stays")
+            raise InvalidOption("keep must be at least 1, and older_than not negative", hint="one backup always stays")
         backups = await self.found(environment)
         if not backups:
             return []
@@ -264,7 +265,7 @@ class Backups:
         return gone if dry_run else [backup for backup in gone if await self._delete(backup)]
 
     async def _delete(self, backup: Backup) -> bool:
-        """Delete a backup; whether it could be. Where its manifest cannot be deleted, it stays whole."""
+        """Delete a backup, and return whether it was deleted. If its manifest cannot be deleted, it stays intact."""
         kept = await delete_what_can_be(self._objects, [manifest_key(backup.key)])
         for reason in kept.values():
             log.warning("backup '%s' cannot be deleted: %s", backup.key, reason)
@@ -303,13 +304,13 @@ async def _put(
         if until is None:
             raise
         raise InvalidOption(
-            f"bucket '{into.bucket}' does not take an object with a retention: {exc.problem}",
-            bucket=into.bucket, key=key, hint="create the bucket with object lock, or leave retain out",
+            f"bucket '{into.bucket}' does not accept objects with a retention: {exc.problem}",
+            bucket=into.bucket, key=key, hint="create the bucket with object lock, or omit retain",
         ) from exc  # fmt: skip
 
 
 async def _holds(objects: ObjectStore, key: str, body: bytes) -> bool:
-    """Whether the object is there, after a request whose answer was lost. That it is not proves nothing."""
+    """Return whether the object exists after a lost response; if it does not, that proves nothing."""
     try:
         _, found = await objects.read(key)
     except ApmS3Error:

@@ -1,9 +1,9 @@
-"""Backups as values: what a manifest says, where its files lie, and which backups may be pruned. Pure.
+"""Backups as values: manifests, keys of files, and which backups may be pruned. Pure.
 
     backups/{environment}/{UTC time}-{write id}/{tool}/{name}     the files, as their tools read them
     backups/{environment}/{UTC time}-{write id}/manifest.json     written last: without it there is no backup
 
-A backup needs nothing else: not the releases it was made from, not this library, only an S3 client.
+A backup is self-contained: it needs neither the original releases nor this library, only an S3 client.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class BackupFile:
 
 @dataclass(frozen=True, slots=True)
 class BackupTool:
-    """One tool's configuration in a backup: the release that it was, and its files by name."""
+    """One tool's configuration in a backup: its release, and its files by name."""
 
     revision: int
     author: str | None
@@ -52,14 +52,14 @@ class Backup:
     """One backup.
 
     Attributes:
-        key: the folder it lies in, relative to the store's prefix: what `restore` takes.
-        bucket: the bucket it lies in.
-        environment, source_bucket: what it is a backup of.
-        created_at: by the server's clock, when it began.
-        tools: what it holds.
-        retain_until: until when object lock keeps it.
-        damage: what is missing of it, as far as a listing can tell; None where all is there. Its contents are only
-            looked at by `verify_backup` and `restore`.
+        key: its folder, relative to the store's prefix, for `restore`.
+        bucket: the bucket that contains it.
+        environment, source_bucket: the source of the backup.
+        created_at: when it was started, by the server's clock.
+        tools: its contents.
+        retain_until: until when object lock protects it.
+        damage: missing files, as far as a listing shows; None if it is complete. Only `verify_backup` and `restore`
+            check the contents.
     """
 
     key: str
@@ -75,50 +75,50 @@ class Backup:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The size of each of its objects but the manifest, by key."""
+        """Return the size of each object except the manifest, by key."""
         return {file_key(self.key, tool, name): file.size for tool, name, file in self.files()}
 
     @property
     def size(self) -> int:
-        """Bytes in all."""
+        """Return the total bytes."""
         return sum(self.sizes.values())
 
     def files(self) -> Iterable[tuple[str, str, BackupFile]]:
-        """Tool, name and description of each file."""
+        """Yield tool, name and description of each file."""
         return ((tool, name, file) for tool, held in self.tools.items() for name, file in held.files.items())
 
 
 def folder_key(environment: str, moment: datetime, write_id: str) -> str:
-    """The folder of a new backup."""
+    """Return the folder of a new backup."""
     return f"{keys.backups(environment)}{moment.astimezone(UTC):%Y%m%dT%H%M%SZ}-{write_id}"
 
 
 def manifest_key(folder: str) -> str:
-    """The manifest of the backup in `folder`."""
+    """Return the key of the manifest of the backup in `folder`."""
     return f"{folder}/{MANIFEST}"
 
 
 def file_key(folder: str, tool: str, name: str) -> str:
-    """A file of the backup in `folder`."""
+    """Return the key of a file of the backup in `folder`."""
     return f"{folder}/{tool}/{name}"
 
 
 def check_folder(key: str) -> str:
-    """`key`, as a backup's folder; a slash at the end, or the manifest's name, is taken off.
+    """Return the backup's folder for `key`, without a slash at the end or the manifest's name.
 
     Raises:
-        InvalidOption: it is none.
+        InvalidOption: it is not the key of a backup.
     """
     folder = key.removesuffix(MANIFEST).rstrip("/")
     parts = folder.split("/")
     if len(parts) != 3 or parts[0] != "backups" or not _FOLDER.fullmatch(parts[2]):
-        raise InvalidOption(f"{key[:200]!r} is no backup's key", hint="take the key of one that list_backups gives")
+        raise InvalidOption(f"{key[:200]!r} is not the key of a backup", hint="use a key from list_backups")
     keys.backups(parts[1])
     return folder
 
 
 def encode_manifest(backup: Backup) -> bytes:
-    """The bytes of a backup's manifest."""
+    """Encode a backup's manifest."""
     return encode(
         _KIND,
         {
@@ -145,11 +145,11 @@ def encode_manifest(backup: Backup) -> bytes:
 
 
 def decode_manifest(body: bytes, *, folder: str, bucket: str) -> Backup:
-    """What `encode_manifest` wrote.
+    """Decode a backup's manifest.
 
     Raises:
-        FormatTooNew: a later version of this library wrote it.
-        BackupInvalid: it is no manifest.
+        FormatTooNew: a newer version of this library wrote it.
+        BackupInvalid: it is not a valid manifest.
     """
     try:
         return _decode(decode(_KIND, body, where=f"{bucket}/{manifest_key(folder)}"), folder, bucket)
@@ -212,21 +212,21 @@ def _decode_file(name: str, fields: Fields) -> BackupFile:
 
 
 def missing(backup: Backup, present: Mapping[str, int]) -> str | None:
-    """What `present`, sizes by key, lacks of a backup; None where all is there."""
+    """Return what is missing in `present`, sizes by key; None if the backup is complete."""
     wrong = [key for key, size in backup.sizes.items() if present.get(key) != size]
     if not wrong:
         return None
-    return f"{len(wrong)} of {len(backup.sizes)} files are missing or of another size, such as '{wrong[0]}'"
+    return f"{len(wrong)} of {len(backup.sizes)} files are missing or have another size, such as '{wrong[0]}'"
 
 
 def plan_prune(
     backups: Collection[Backup], *, keep: int | None, older_than: timedelta | None, now: datetime
 ) -> list[Backup]:
-    """The backups of one environment that may go, oldest first.
+    """Return the backups of one environment that may be deleted, oldest first.
 
-    One goes where, for every tool in it, there are `keep` newer whole ones, and where it is older than `older_than`; a
-    limit that is None does not count. Never the newest whole one of any tool, never one that object lock keeps, and
-    never one whose manifest cannot be read.
+    A backup may be deleted if every tool in it has `keep` newer intact backups, and if it is older than `older_than`; a
+    limit of None does not count. The newest intact backup of a tool, backups that object lock protects, and backups
+    with an unreadable manifest are never deleted.
     """
     newer: dict[str, int] = {}
     prunable = []

@@ -20,10 +20,10 @@ class RestorePlan:
 
     Attributes:
         revisions: the current revision of each tool to restore (0: none).
-        diffs: from what is there to what is in the backup, by tool.
-        warnings: what validation says of the backup's files, by tool. It does not stop a restore.
-        blocked: why it would be refused now; empty where it would not.
-        hashes: the SHA-256 of the files that are there now, by tool and name.
+        diffs: the differences from the current files to the backup, by tool.
+        warnings: the results of validating the backup's files, by tool; they do not stop a restore.
+        blocked: why it would be refused now; empty if it would not.
+        hashes: the SHA-256 of the current files, by tool and name.
     """
 
     backup: Backup
@@ -37,7 +37,7 @@ class RestorePlan:
     prefix: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """The plan as a JSON document. See `DeployPlan.to_dict`."""
+        """Return the plan as a JSON document, as `DeployPlan.to_dict` does."""
         return plan_document(
             KIND,
             {
@@ -61,11 +61,11 @@ class RestorePlan:
 
     @staticmethod
     def from_dict(document: Mapping[str, Any]) -> PlanDocument:
-        """A plan that was written down, for `restore_environment`. See `DeployPlan.from_dict`."""
+        """Read a plan's document for `restore_environment`, as `DeployPlan.from_dict` does."""
         return PlanDocument.read(KIND, document)
 
     @property
     def hash(self) -> str:
-        """Names the plan, and everything that it says. The log keeps it."""
+        """Return the hash of the plan's whole content, which is stored in the log."""
         name: str = self.to_dict()["hash"]
         return name

@@ -1,4 +1,4 @@
-"""Restoring a backup: everything verified first, what is replaced backed up, then one commit for all tools."""
+"""Restores a backup: verifies everything, backs up what is replaced, then makes one commit for all tools."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ from apm_s3.errors import ApmS3Error, BackupInvalid, ConfigNotFound, Environment
 log = logging.getLogger(__name__)
 
 DRILL = "drill-"
-"""What the names of scratch environments begin with."""
+"""The prefix of the names of scratch environments."""
 
 _ABANDONED = timedelta(days=1)
-"""Age after which a scratch environment was left behind by a drill that was killed."""
+"""Age after which a scratch environment must be from a drill that was killed."""
 _CLEAN_UP = 30.0
-"""Seconds that removing a scratch environment may take."""
+"""Maximum seconds for removing a scratch environment."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Replaced:
-    """What is there before a restore, of one and the same state."""
+    """The files before a restore, from the same state."""
 
     revisions: Mapping[str, int]
     files: Mapping[str, Mapping[str, bytes]]
@@ -54,7 +54,7 @@ class _Replaced:
 
 
 class Restorer:
-    """Restores backups into one store."""
+    """Restores backups to one store."""
 
     def __init__(
         self, objects: ObjectStore, prefix: str, reader: Reader, publisher: Publisher, views: Views, own: Backups
@@ -69,12 +69,12 @@ class Restorer:
     async def plan(
         self, key: str, source: Backups, *, environment: str | None, tools: Sequence[str] | None
     ) -> RestorePlan:
-        """Verify a backup, and compare it with what is there. Nothing is changed.
+        """Verify a backup, and compare it with the current files, without changing anything.
 
         Raises:
-            ConfigNotFound: no such backup, or a tool is not in it.
+            ConfigNotFound: the backup does not exist, or does not contain a tool.
             BackupInvalid: it is damaged.
-            StoreDamaged: what is there cannot be read.
+            StoreDamaged: the current files cannot be read.
         """
         verified = _chosen(await source.verify(key), tools)
         target = environment or verified.backup.environment
@@ -114,12 +114,12 @@ class Restorer:
         timeout: float | None,
         write_id: str | None,
     ) -> list[Release]:
-        """Make a backup's files the current releases of its tools, in one commit.
+        """Restore a backup's files as the current releases of its tools, in one commit.
 
         Raises:
             ConfigNotFound, BackupInvalid: see `plan`; nothing was changed.
             RevisionConflict, EnvironmentFrozen, StoreDamaged: nothing was changed.
-            CommitUnknown: it is not known whether it was changed.
+            CommitUnknown: the outcome is not known.
         """
         backup = await source.manifest(key)
         target = environment or backup.environment
@@ -141,8 +141,8 @@ class Restorer:
         expect: Mapping[str, int],
         plan: str | None = None,
     ) -> list[Release]:
-        """See `restore`; `plan` is the hash of the plan that is carried out."""
-        # Read twice (verified, and what is replaced), and written twice (saved, and made current).
+        """Restore as `restore` does; `plan` is the hash of the plan that is carried out."""
+        # Data is read twice (the backup and the replaced files) and written twice (their backup and the new release).
         call.allow(4 * backup.size)
         chosen = [tool for tool in backup.tools if tools is None or tool in tools]
         done = await self._publisher.repeated(target, chosen, call=call, same=lambda old: _is_of(old, backup))
@@ -169,7 +169,7 @@ class Restorer:
         timeout: float | None,
         write_id: str | None,
     ) -> tuple[Release, ...]:
-        """See `ConfigStore.restore_environment`: of a plan, or of one that came back, which is planned anew first."""
+        """Carry out a plan for `ConfigStore.restore_environment`; make a plan from a document again first."""
         target = (
             plan.environment if isinstance(plan, RestorePlan) else check_environment(plan.text("target", "environment"))
         )
@@ -179,7 +179,7 @@ class Restorer:
                 try:
                     plan = await self._plan_again(document, source, target, call)
                 except (PlanOutdated, ConfigNotFound):
-                    # What has changed since may be what this very call has committed before.
+                    # The change since the plan may be an earlier commit of this very call.
                     done = await self._made_before(document, target, call)
                     if not done:
                         raise
@@ -199,14 +199,14 @@ class Restorer:
 
     async def _plan_again(self, document: PlanDocument, source: Backups, target: str, call: Call) -> RestorePlan:
         key, tools = document.text("backup", "key"), check_tools(document.names("tools"))
-        # The files of the backup, and as much of the target's.
+        # The files of the backup, and about as much of the target's.
         call.allow(2 * (await source.manifest(key)).size)
         fresh = await self.plan(key, source, environment=target, tools=tools)
         document.require_same(fresh.to_dict(), bucket=fresh.bucket)
         return fresh
 
     async def _made_before(self, document: PlanDocument, target: str, call: Call) -> list[Release]:
-        # The hash names all that the plan says.
+        # The hash covers the whole plan.
         return await self._publisher.repeated(
             target, document.names("tools"), call=call, same=lambda old: old.origin.plan == document.hash
         )
@@ -214,10 +214,10 @@ class Restorer:
     async def drill(
         self, key: str, source: Backups, *, tools: Sequence[str] | None, author: str | None
     ) -> list[Release]:
-        """Restore a backup into a scratch environment, read it back, compare every byte, and remove it again.
+        """Restore a backup to a scratch environment, read it back, compare every byte, and remove it again.
 
         Raises:
-            ConfigNotFound, BackupInvalid: see `plan`; or what was read back is not what was backed up.
+            ConfigNotFound, BackupInvalid: see `plan`; or the files that were read back differ from the backup.
         """
         await self._remove_abandoned()
         verified = _chosen(await source.verify(key), tools)
@@ -229,7 +229,7 @@ class Restorer:
                 releases = await self._publish(verified, scratch, revisions, author, f"drill of {key}", call)
             await self._compare(verified, scratch)
         except BaseException:
-            # What went wrong is what counts; a scratch environment that stays is removed by a later drill.
+            # Keep the original error; a later drill removes a remaining scratch environment.
             with suppress(ApmS3Error, TimeoutError):
                 await self._clean_up(scratch)
             raise
@@ -238,7 +238,7 @@ class Restorer:
 
     async def _clean_up(self, scratch: str) -> None:
         async def remove() -> None:
-            # A bound of its own: shielded, a drill that was cancelled already would wait for ever.
+            # It needs its own timeout: a shielded drill that was already cancelled would wait forever.
             async with asyncio.timeout(_CLEAN_UP):
                 await self._remove(scratch)
 
@@ -267,7 +267,7 @@ class Restorer:
             return _Replaced(dict.fromkeys(tools, 0), {})
 
     async def _checked(self, verified: Verified, settings: EnvironmentSettings) -> dict[str, Checks]:
-        # Rules may have become stricter since the backup: a restore is no time to be told so by a refusal.
+        # Validation may have become stricter since the backup, but must not stop a restore.
         reason = f"restored from {verified.backup.key}"
         checks = {}
         for tool in verified.backup.tools:
@@ -318,7 +318,7 @@ class Restorer:
         for tool, files in verified.files.items():
             if {name: file.raw for name, file in found[tool].files.items()} != dict(files):
                 raise BackupInvalid(
-                    f"the drill of '{verified.backup.key}' read back other files of {tool} than were backed up",
+                    f"the drill of '{verified.backup.key}' read back files of {tool} that differ from the backup",
                     tool=tool, bucket=self._objects.bucket, key=verified.backup.key,
                 )  # fmt: skip
 
@@ -326,7 +326,7 @@ class Restorer:
         for prefix in (f"live/{scratch}/", keys.environment_prefix(scratch)):
             async with aclosing(self._objects.list(prefix)) as listing:
                 found = [info.key async for info in listing]
-            # The reference document last: until then, what is left can be seen to be an environment's.
+            # Delete the reference document last, so that until then the objects are recognizable as an environment.
             current = keys.current(scratch)
             for batch in ([key for key in found if key != current], [key for key in found if key == current]):
                 for key, reason in (await delete_what_can_be(self._objects, batch)).items():
@@ -346,22 +346,22 @@ class Restorer:
 
 
 def _is_of(release: Release, backup: Backup) -> bool:
-    """Whether a release was made by restoring a backup."""
+    """Return whether a release was created by restoring a backup."""
     return release.origin.action == "restore" and release.origin.backup == backup.key
 
 
 def _chosen(verified: Verified, tools: Sequence[str] | None) -> Verified:
-    """The part of a backup that is to be restored."""
+    """Return the part of a backup to restore."""
     if tools is None:
         return verified
     absent = [tool for tool in tools if tool not in verified.files]
     if absent or not tools:
         held = ", ".join(verified.files)
         if not tools:
-            raise InvalidOption("tools is empty", hint=f"the backup holds {held}")
+            raise InvalidOption("tools is empty", hint=f"the backup contains {held}")
         raise ConfigNotFound(
-            f"backup '{verified.backup.key}' holds no {', '.join(absent)}",
+            f"backup '{verified.backup.key}' does not contain {', '.join(absent)}",
             key=verified.backup.key,
-            hint=f"it holds {held}",
+            hint=f"it contains {held}",
         )
     return Verified(verified.backup, MappingProxyType({tool: verified.files[tool] for tool in tools}))

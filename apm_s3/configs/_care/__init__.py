@@ -1,1 +1,1 @@
-"""Looking after what is stored: status, damage, garbage."""
+"""Maintenance of stored data: status, damage, garbage."""

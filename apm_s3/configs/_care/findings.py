@@ -1,4 +1,4 @@
-"""What a check finds."""
+"""The findings of a check."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ class Finding:
 
     Attributes:
         severity: "damage" needs repair and stops writers; "behind" is a copy under `live/` that the next refresh
-            mends; "record" is a log that is not as it was written, which stops nobody; "lost" was damage that no repair
+            mends; "record" is a log that is not as it was written, which does not stop writers; "lost" was damage that
+            no repair
             could undo: it is marked, and nothing is left to do; "newer" was written by a later version of this
             library, so that this one can neither judge nor repair it.
         key: relative to the store's prefix.
-        sha256: what the content should have, where that is known.
-        entry: how the blob should be, where it is one.
-        revision: the newest revision that suffers from it, where it is one of a history.
+        sha256: the expected SHA-256 of the content, if known.
+        entry: the expected entry of a blob.
+        revision: the newest affected revision of a history.
     """
 
     severity: Severity

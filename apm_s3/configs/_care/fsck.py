@@ -1,4 +1,4 @@
-"""Looking for damage: every document, blob and copy of an environment is read and compared."""
+"""Looks for damage: reads and verifies every document, blob and copy of an environment."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from apm_s3.configs._protocol.reader import PARALLEL, Gone, Reader, sha256
 from apm_s3.errors import FormatTooNew, ObjectNotFound, ObjectTooLarge, StoreDamaged
 
 _TRIES = 5
-"""Times that a check is made again when the environment changed under it."""
+"""Maximum repetitions of a check if the environment changed meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class FsckReport:
-    """What was looked at in one environment, and what was found.
+    """The result of checking one environment.
 
     Attributes:
-        findings: what `repair` can do something about.
-        lost: what no repair could bring back, and is marked as damaged.
-        leftovers: keys of release documents that were never committed: of writers that lost a race or were cut
-            short. Nothing is wrong; a collection removes them.
-        retired: keys of release documents that are not kept any more, most of which were committed once: older than
-            the oldest revision that is kept, or passed over by a repair. A collection removes them, too.
-        entries: of the log.
+        findings: problems that `repair` can fix.
+        lost: damage that no repair could undo, marked as such.
+        leftovers: keys of release documents that were never committed, from writers that lost a race or were
+            interrupted. This is normal; a collection removes them.
+        retired: keys of release documents that are not kept any more, mostly of committed releases: older than the
+            oldest kept revision, or skipped by a repair. A collection removes them as well.
+        entries: the number of log entries.
         newer: what a later version of this library wrote: this one can neither judge nor repair it, and `repair` and
             `collect_garbage` refuse to change the environment.
     """
@@ -61,7 +61,7 @@ class FsckReport:
     def __str__(self) -> str:
         looked = f"{self.environment}: {self.releases} releases, {self.blobs} blobs, {self.copies} copies"
         looked += f" and {self.entries} entries of the log"
-        lines = [f"{looked}, {f'not as they should be: {len(self.findings)}' if self.findings else 'all in order'}"]
+        lines = [f"{looked}; {f'problems: {len(self.findings)}' if self.findings else 'no problems'}"]
         if self.newer:
             lines.append(f"written by a later version of apm_s3, which has to check it: {len(self.newer)}")
         lines += [f"{each.severity}: {each.key}: {each.problem}" for each in (*self.findings, *self.lost, *self.newer)]
@@ -73,17 +73,17 @@ class FsckReport:
 
     @property
     def damage(self) -> tuple[Finding, ...]:
-        """What needs repair."""
+        """Return the findings that need repair."""
         return tuple(finding for finding in self.findings if finding.severity == "damage")
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCheck:
-    """What was found about one tool.
+    """The findings about one tool.
 
     Attributes:
-        releases: those that are kept and can be read: the history's, and the one that is marked good.
-        without_files: the revisions of those that lack a file.
+        releases: the kept and readable releases: those of the history, and the one that is marked good.
+        without_files: the revisions of releases that lack a file.
     """
 
     documents: Mapping[str, Document]
@@ -95,16 +95,16 @@ class ToolCheck:
     others: Others
 
     def release(self, ref: ReleaseRef) -> Release | None:
-        """The release that `ref` leads to, if it is kept and can be read."""
+        """Return the release at `ref`, if it is kept and readable."""
         return next((release for release in self.releases if release.ref == ref), None)
 
     def is_whole(self, ref: ReleaseRef) -> bool:
-        """Whether the release that `ref` leads to has all its files."""
+        """Return whether the release at `ref` has all its files."""
         return self.release(ref) is not None and ref.revision not in self.without_files
 
 
 class Checker:
-    """Checks what one store has."""
+    """Checks one store."""
 
     def __init__(self, objects: ObjectStore, reader: Reader) -> None:
         self._objects = objects
@@ -165,10 +165,10 @@ class Checker:
     async def check_tool(
         self, environment: str, tool: str, state: ToolState | None, writers: Collection[str]
     ) -> ToolCheck:
-        """Every document and blob of a tool; a tool without state may only have leftovers of its first write.
+        """Check every document and blob of a tool; a tool without state can only have leftovers of its first write.
 
         Args:
-            writers: write ids that were committed.
+            writers: committed write ids.
         """
         documents = await self.documents(environment, tool)
         history = History((), ()) if state is None else trace(state, documents, writers=writers)
@@ -196,7 +196,7 @@ class Checker:
         return ToolCheck(documents, history, tuple(releases), blobs, tuple(findings), without_files, others)
 
     async def documents(self, environment: str, tool: str) -> dict[str, Document]:
-        """Everything that lies where a tool's release documents lie, by key."""
+        """Return everything in the folder of a tool's release documents, by key."""
         async with aclosing(self._objects.list(keys.releases(environment, tool))) as listing:
             names = [(info.key, *parsed) async for info in listing if (parsed := keys.parse_release(info.key))]
         found = await run_all((self._document(*name) for name in names), limit=PARALLEL)
@@ -215,7 +215,7 @@ class Checker:
     async def _check_blobs(
         self, state: ToolState | None, releases: Sequence[Release], findings: list[Finding]
     ) -> tuple[frozenset[int], int]:
-        """Read every blob once; the revisions that lack one, and how many blobs there are."""
+        """Read every blob once, and return the revisions that lack one, and the number of blobs."""
         users: dict[str, list[Release]] = {}
         entries: dict[str, FileEntry] = {}
         for release in releases:
@@ -259,7 +259,7 @@ class Checker:
             extra = [info.key async for info in listing if info.key.removeprefix(folder) not in wanted]
         infos = await run_all((self._objects.head(key) for key in extra), limit=PARALLEL)
         return findings + [
-            Finding("behind", release.tool, info.key, "the copy of a file that is gone")
+            Finding("behind", release.tool, info.key, "the copy of a removed file")
             for info in infos
             if MARK in (info.metadata or {})
         ]
@@ -273,7 +273,7 @@ class Checker:
             body = b""
         if len(body) == entry.size and await sha256(body) == entry.sha256:
             return None
-        return Finding("behind", tool, key, "the copy has another content", entry.sha256)
+        return Finding("behind", tool, key, "the copy has different content", entry.sha256)
 
 
 def _lost_document(environment: str, state: ToolState | None, lost: LostRevision, tool: str) -> Finding:
@@ -290,5 +290,5 @@ def _shown(revisions: Sequence[int]) -> str:
 
 
 def newest_sequence(candidates: list[Current]) -> Current | None:
-    """The one that was written last."""
+    """Return the one that was written last."""
     return max(candidates, key=lambda current: current.sequence, default=None)

@@ -1,7 +1,7 @@
-"""Collecting garbage: old revisions, what was never committed, and backups that were cut short.
+"""Collects garbage: old revisions, objects that were never committed, and interrupted backups.
 
-Safe beside any writer and reader: first the oldest revision that is kept is committed, so that every writer that began
-earlier has to look again; what it could still name is younger than the grace period.
+It is safe to run concurrently with writers and readers: first, the oldest kept revision is committed, so that every
+earlier writer must read the document again; objects that a writer could still name are younger than the grace period.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ GRACE = LEAST_KEPT
 """Nothing younger is ever deleted; this is much longer than any write."""
 
 _LEAST_KEPT = 2
-"""The current release and the one before it: a replica that has not got the current one yet falls back to that."""
+"""The current and the previous release: a replica that does not have the current one yet uses the previous one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,12 @@ class GarbageReport:
     """What a collection deleted in one environment, or would delete.
 
     Attributes:
-        oldest: by tool, the oldest revision that is kept now.
-        oldest_entry: the sequence of the oldest entry of the log that is kept now.
+        oldest: the oldest kept revision, by tool.
+        oldest_entry: the sequence of the oldest kept log entry.
         releases, blobs, log_parts, backups, others: keys, relative to the store's prefix.
-        size: bytes of all of them.
-        undeleted: those of them that S3 did not delete, and why: object lock keeps them, or a policy forbids it. The
-            next collection tries again.
+        size: their total bytes.
+        undeleted: keys that S3 did not delete because of object lock or a policy, with the reasons. The next collection
+            tries again.
     """
 
     environment: str
@@ -63,7 +63,7 @@ class GarbageReport:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What a collection spares: so many revisions, whatever is younger, and entries of the log that are younger."""
+    """What a collection keeps: a number of revisions, everything younger than an age, and younger log entries."""
 
     revisions: int
     younger_than: timedelta
@@ -72,14 +72,14 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class WantedRetention:
-    """What the caller of a collection wants to spare; None: what the environment's settings say."""
+    """What the caller wants to keep; None means the environment's settings."""
 
     revisions: int | None
     younger_than: timedelta | None
     log: timedelta | None
 
     def check(self) -> None:
-        """Refuse what would delete too much anywhere.
+        """Refuse limits that would delete too much.
 
         Raises:
             InvalidOption: less than one revision, or less than 24 hours.
@@ -88,26 +88,26 @@ class WantedRetention:
             raise InvalidOption("keep_revisions must be at least 1", hint="the current revision is always kept")
         if self.younger_than is not None and self.younger_than < GRACE:
             raise InvalidOption(
-                "older_than is at least 24 hours", hint="writers may still be about to name what is younger"
+                "older_than must be at least 24 hours", hint="writers may still refer to younger objects"
             )
         if self.log is not None and self.log < GRACE:
-            raise InvalidOption("keep_log is at least 24 hours", hint="a year is what most audits ask for")
+            raise InvalidOption("keep_log must be at least 24 hours", hint="most audits require a year")
 
     def to_dict(self) -> dict[str, float | None]:
-        """What was asked for, in numbers."""
+        """Return the requested limits as numbers."""
         times = {"older_than": self.younger_than, "keep_log": self.log}
         seconds = {name: None if value is None else value.total_seconds() for name, value in times.items()}
         return {"keep_revisions": self.revisions, **seconds}
 
     def under(self, settings: EnvironmentSettings) -> Retention:
-        """What is spared where `settings` hold.
+        """Return what is kept with `settings`.
 
         Raises:
-            InvalidOption: it is less than they say, or nobody says how many revisions.
+            InvalidOption: it is less than the settings require, or the number of revisions is missing.
         """
         revisions = settings.keep_revisions if self.revisions is None else self.revisions
         if revisions is None:
-            raise InvalidOption("keep_revisions is missing", hint="give it, or set it for the environment")
+            raise InvalidOption("keep_revisions is missing", hint="pass it, or set it for the environment")
         kept = Retention(
             revisions,
             self.younger_than or settings.keep_for or GRACE,
@@ -119,7 +119,7 @@ class WantedRetention:
             ("older_than", kept.younger_than, least.younger_than),
             ("keep_log", kept.log, least.log),
         ):
-            # Both are numbers or both are periods.
+            # Both are numbers, or both are periods.
             if given < wanted:  # type: ignore[operator]
                 raise InvalidOption(f"{name} is {given}, less than the environment keeps: {wanted}", hint="keep more")
         return kept
@@ -127,23 +127,23 @@ class WantedRetention:
 
 @dataclass(frozen=True, slots=True)
 class RaiseOldest:
-    """Give up the revisions before `oldest`, by tool, and the entries of the log before `entry`."""
+    """Drop the revisions before `oldest`, by tool, and the log entries before `entry`."""
 
     environment: str
     oldest: Mapping[str, int]
     entry: int = 0
 
     def __call__(self, current: Current) -> Current:
-        """See `Change`.
+        """Return the document without them.
 
         Raises:
-            EnvironmentFrozen: nothing is given up while it is frozen.
+            EnvironmentFrozen: nothing is dropped while it is frozen.
         """
         check_thawed(self.environment, current)
         return self.applied(current)
 
     def applied(self, current: Current) -> Current:
-        """`current` without the revisions before `oldest`, frozen or not."""
+        """Return `current` without the revisions before `oldest`, even if frozen."""
         tools = {
             tool: _without_older(state, max(state.oldest, self.oldest.get(tool, 1)))
             for tool, state in current.tools.items()
@@ -153,7 +153,7 @@ class RaiseOldest:
 
 
 def _without_older(state: ToolState, oldest: int) -> ToolState:
-    """Give up the revisions before `oldest`, and what is said of their damage."""
+    """Drop the revisions before `oldest`, and their marks of damage."""
     good = 0 if state.good is None else state.good.revision
     damaged = [
         each if each.first <= good <= each.last and good < oldest else replace(each, first=max(each.first, oldest))
@@ -165,10 +165,10 @@ def _without_older(state: ToolState, oldest: int) -> ToolState:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What is kept: keys of release documents and of parts of the log, and names of blobs by tool.
+    """What is kept: keys of release documents and log parts, and names of blobs by tool.
 
     Attributes:
-        damaged: by tool, what is damaged: documents of those revisions stay, and what their writes stored.
+        damaged: damage by tool: the documents of these revisions are kept, and everything that their writes stored.
     """
 
     documents: frozenset[str]
@@ -177,14 +177,14 @@ class _Kept:
     damaged: Mapping[str, tuple[Damage, ...]]
 
     def keeps(self, tool: str, key: str) -> bool:
-        """Whether a release document stays."""
+        """Return whether a release document is kept."""
         parsed = keys.parse_release(key)
         if parsed is None or key in self.documents:
             return True
         return self._is_damaged(tool, parsed[0])
 
     def writes(self, tool: str, documents: Sequence[str]) -> frozenset[str]:
-        """The write ids of damaged revisions: what they stored may be all that is left of them."""
+        """Return the write ids of damaged revisions, because what they stored may be all that is left."""
         parsed = [found for key in documents if (found := keys.parse_release(key))]
         return frozenset(write_id for revision, write_id in parsed if self._is_damaged(tool, revision))
 
@@ -230,7 +230,7 @@ class Collector:
 
         async def raise_oldest(begun: Snapshot) -> tuple[RaiseOldest, Note]:
             if begun.current.settings != began.current.settings:
-                raise InvalidOption(f"the settings of '{environment}' have just changed", hint="collect once more")
+                raise InvalidOption(f"the settings of '{environment}' have just changed", hint="repeat the collection")
             return change, note
 
         began, retention, change = await self._reader.settled(environment, plan)
@@ -266,7 +266,7 @@ class Collector:
         return RaiseOldest(snapshot.environment, oldest, await self._oldest_entry(snapshot, wanted.log))
 
     async def _oldest_entry(self, snapshot: Snapshot, keep: timedelta) -> int:
-        """The first entry of the oldest part that has one which is young enough. Only whole parts are given up."""
+        """Return the first entry of the oldest part with a young enough entry. Only whole parts are deleted."""
         oldest = snapshot.current.log.stored_up_to + 1
         async with aclosing(self._archive.parts(snapshot)) as parts:
             async for part in parts:
@@ -277,7 +277,7 @@ class Collector:
         return oldest
 
     async def _kept(self, snapshot: Snapshot) -> _Kept:
-        """Raises `Gone` where a kept document cannot be read: then nothing is deleted."""
+        """Return what is kept; raise `Gone` if a kept document cannot be read, so that nothing is deleted."""
         documents: set[str] = set()
         blobs: dict[str, frozenset[str]] = {}
         for tool, state in snapshot.current.tools.items():
@@ -329,7 +329,7 @@ class Collector:
         )
 
     async def _abandoned_backups(self, environment: str, old: _Old) -> list[str]:
-        """The objects of backups that have no manifest, all of them old."""
+        """Return the objects of old backups without a manifest."""
         folders: dict[str, list[FileInfo]] = {}
         async for info in self._list(keys.backups(environment)):
             folders.setdefault("/".join(info.key.split("/")[:3]), []).append(info)
@@ -347,7 +347,7 @@ class Collector:
 
 
 class _Old:
-    """What was last modified before a moment; sizes of what is taken add up."""
+    """Selects objects last modified before a time, and adds up their sizes."""
 
     def __init__(self, before: float) -> None:
         self._before = before

@@ -1,4 +1,4 @@
-"""Bringing lost objects back from wherever the same bytes still are: every source is held against the SHA-256."""
+"""Recovers lost objects from other copies of the same bytes; every source is verified by its SHA-256."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from apm_s3.models import FileInfo
 
 
 class Healer:
-    """Brings back objects of one environment. Made for one repair: it remembers what it listed."""
+    """Recovers objects of one environment, for a single repair: it caches listings."""
 
     def __init__(self, objects: ObjectStore, backups: Backups, environment: str) -> None:
         self._objects = objects
@@ -31,7 +31,7 @@ class Healer:
         self._saved: dict[str, list[str]] | None = None
 
     async def heal(self, finding: Finding) -> str | None:
-        """Put a lost object back; where from, or None where its bytes are nowhere to be found."""
+        """Restore a lost object, and return the source, or None if there is no copy of its bytes."""
         if finding.sha256 is None:
             return None
         if await self._from_versions(finding):
@@ -64,7 +64,7 @@ class Healer:
         return False
 
     async def _blobs(self, tool: str, entry: FileEntry) -> AsyncGenerator[str, None]:
-        """Blobs of other writes with the same content."""
+        """Yield blobs of other writes with the same content."""
         prefix = keys.blobs(self._environment, tool) + keys.blob_name(entry.sha256, "")
         async with aclosing(self._objects.list(prefix)) as listing:
             async for info in listing:
@@ -88,7 +88,7 @@ class Healer:
             yield key
 
     async def _take(self, source: str, key: str, entry: FileEntry) -> bool:
-        """Store what lies under `source` as the blob `key`, if it is what that should hold."""
+        """Store the object `source` as the blob `key`, if it has the expected content."""
         try:
             _, body = await self._objects.read(source, limit=entry.size)
         except (ObjectNotFound, ObjectTooLarge):

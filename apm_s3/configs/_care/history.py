@@ -1,11 +1,11 @@
-"""The history of a tool as its documents tell it, damaged ones included. Pure.
+"""Reconstructs the history of a tool from its documents, including damaged ones. Pure.
 
-The chain of parents says what was committed, newest first. Where a document of it is lost, the chain goes on at the
-release before it, which other documents prove:
+The chain of parents shows what was committed, newest first. If a document of it is lost, the chain continues at the
+previous release, which other documents prove:
 
-- A document that another one names as its parent was committed: writers build on nothing else.
-- So was one whose blobs a committed release still uses, or whose write id the reference document remembers.
-- So was the only document of a revision that lies between two others.
+- A document that another one names as its parent was committed, because writers build on nothing else.
+- So was one whose blobs a committed release still uses, or whose write id is in the reference document.
+- So was the only document of a revision between two others.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class LostRevision:
     """A committed revision whose document cannot be read.
 
     Attributes:
-        ref: the document, where a newer one names it.
+        ref: the document, if a newer one names it.
     """
 
     revision: int
@@ -50,33 +50,33 @@ class LostRevision:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What was committed and is kept, newest first: what can be read, and what is lost."""
+    """The kept committed releases, newest first: readable ones and lost ones."""
 
     releases: tuple[Release, ...]
     lost: tuple[LostRevision, ...]
 
     @property
     def keys(self) -> frozenset[str]:
-        """The documents of both, as far as they are known."""
+        """Return the known documents of both."""
         whole = {release.ref.key for release in self.releases if release.ref is not None}
         return frozenset(whole | {each.ref.key for each in self.lost if each.ref is not None})
 
     @property
     def oldest(self) -> int:
-        """The oldest revision."""
+        """Return the oldest revision."""
         return min([release.revision for release in self.releases] + [each.revision for each in self.lost])
 
 
 def trace(
     state: ToolState, documents: Mapping[str, Document], *, writers: Collection[str] = (), certain: bool = False
 ) -> History:
-    """Follow the chain of parents from the current release down to the oldest one that is kept.
+    """Follow the chain of parents from the current release to the oldest one that is kept.
 
     Args:
-        documents: all that there are, by key.
-        writers: write ids that are known to have been committed.
-        certain: nothing is known of what was given up: go past a lost document only where something older is proven
-            to have been committed.
+        documents: all existing documents, by key.
+        writers: write ids that are known to be committed.
+        certain: it is not known what was pruned: continue after a lost document only if something older was certainly
+            committed.
     """
     releases: list[Release] = []
     lost: list[LostRevision] = []
@@ -96,7 +96,7 @@ def trace(
             below = damage.older if below is None else max(below, damage.older, key=lambda each: each.revision)
         stop = state.oldest if below is None else below.revision + 1
         if below is None and certain and releases:
-            lost.pop()  # it may as well have been given up long ago
+            lost.pop()  # it may have been pruned long ago
         else:
             lost += [_unknown(revision, documents) for revision in range(ref.revision - 1, stop - 1, -1)]
         ref = below
@@ -104,7 +104,7 @@ def trace(
 
 
 def proven_keys(documents: Mapping[str, Document], writers: Collection[str] = ()) -> frozenset[str]:
-    """The documents that were committed for certain: others name them as their parents, or their write did it."""
+    """Return the documents that were certainly committed: others name them as parents, or their write id proves it."""
     parents = {each.release.parent for each in documents.values() if each.release is not None}
     return frozenset(
         key
@@ -117,7 +117,7 @@ def _unknown(revision: int, documents: Mapping[str, Document]) -> LostRevision:
     there = [each for each in documents.values() if each.revision == revision]
     if not there:
         return LostRevision(revision, None, f"the document of revision {revision} is missing")
-    return LostRevision(revision, None, f"which document of revision {revision} was committed cannot be told any more")
+    return LostRevision(revision, None, f"it is not known any more which document of revision {revision} was committed")
 
 
 def _still_used(releases: Iterable[Release], documents: Mapping[str, Document]) -> frozenset[str]:
@@ -128,7 +128,7 @@ def _still_used(releases: Iterable[Release], documents: Mapping[str, Document]) 
 def _before(
     revision: int, oldest: int, documents: Mapping[str, Document], proven: frozenset[str], *, certain: bool
 ) -> ReleaseRef | None:
-    """The newest release below `revision` that was committed; None where none is kept, or none is certain."""
+    """Return the newest committed release below `revision`; None if none is kept, or none is certain."""
     by_revision: dict[int, list[Release]] = {}
     for each in documents.values():
         if each.release is not None and oldest <= each.revision < revision:
@@ -155,7 +155,7 @@ def _problem(ref: ReleaseRef, found: Document | None) -> str:
 
 
 def damages(history: History, without_files: Collection[int]) -> tuple[Damage, ...]:
-    """What the reference document has to say of a history: its lost documents and, by revision, lost files."""
+    """Return the marks of damage for the reference document: lost documents and, by revision, lost files."""
     older: dict[int, ReleaseRef | None] = {}
     whole = [release.ref for release in history.releases if release.ref is not None]
     for each in history.lost:
@@ -166,7 +166,7 @@ def damages(history: History, without_files: Collection[int]) -> tuple[Damage, .
 
 
 def _runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
-    """Consecutive numbers, as first and last."""
+    """Group consecutive numbers, as first and last."""
     ordered = sorted(set(numbers))
     if not ordered:
         return []
@@ -180,9 +180,9 @@ class Others:
     """Documents that are not part of the history: keys.
 
     Attributes:
-        leftovers: never committed.
-        retired: not kept any more, whether they were committed once or not.
-        ahead: newer than anything that was committed: commits were lost.
+        leftovers: documents that were never committed.
+        retired: documents that are not kept any more, committed or not.
+        ahead: documents newer than anything committed, because commits were lost.
     """
 
     leftovers: tuple[str, ...]
@@ -191,7 +191,7 @@ class Others:
 
 
 def sort_others(state: ToolState | None, history: History, documents: Mapping[str, Document]) -> Others:
-    """What the documents are that do not belong to a history."""
+    """Classify the documents that are not part of a history."""
     newest = 0 if state is None else state.release.revision
     known = {release.revision for release in history.releases}
     known |= {each.revision for each in history.lost if each.ref is not None}

@@ -1,4 +1,4 @@
-"""Looking after the log: whether every entry is there and as it was written, and what a repair can do about it."""
+"""Checks that every log entry exists and is unmodified, and repairs the log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from apm_s3.errors import FormatTooNew, ObjectNotFound, StoreDamaged
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A part that is not there, or is not what was stored."""
+    """A part that is missing, or has other content."""
 
     ref: LogRef
     problem: str
@@ -47,7 +47,7 @@ class LogCare:
         self._reader = reader
 
     async def check(self, environment: str, current: Current) -> LogCheck:
-        """Read every kept entry, and compare each with the one after it and the newest with the document."""
+        """Read every kept entry, and compare each with the next one, and the newest with the document."""
         key = keys.current(environment)
         parts, lost, newer = await self._parts(environment, current)
         entries = list(current.log.entries)
@@ -69,9 +69,9 @@ class LogCare:
         return LogCheck(len(entries), tuple(findings), lost, newer)
 
     async def heal(self, environment: str, current: Current, healer: Healer) -> tuple[Current, list[str]]:
-        """Restore lost parts, or else give up the log before them; what was done, line by line.
+        """Restore lost parts, or else drop the log before them, and return what was done, line by line.
 
-        An entry that was changed stays as it is, and `check` goes on telling so.
+        Modified entries are not changed, and `check` continues to report them.
 
         Raises:
             FormatTooNew: a later version of this library wrote a part of it.
@@ -93,13 +93,13 @@ class LogCare:
             return replace(current, log=replace(current.log, oldest=last + 1)), done
 
     async def recover(self, environment: str, nothing: Current) -> Current:
-        """The log of an environment whose reference document is lost: what is stored of it, with a higher sequence."""
+        """Return the log of an environment whose reference document is lost, with a higher sequence."""
         for key in reversed(await self._archive.keys(environment)):
             try:
                 part = await self._archive.unnamed(environment, key)
             except (ObjectNotFound, StoreDamaged):
                 continue
-            # The document may have held so many more: no number is given twice.
+            # The document may have had this many more entries, and no number may be used twice.
             sequence = part.ref.last + MAX_ENTRIES
             return replace(nothing, sequence=sequence, log=Log(part.entries[-RING:], part.ref))
         return nothing
@@ -131,7 +131,7 @@ class LogCare:
 
 
 def _missing(current: Current, entries: list[RawEntry]) -> list[str]:
-    """Entries that should be kept and are before the first one that is there."""
+    """Return missing entries that should exist before the first existing one."""
     oldest, first = current.log.oldest, entries[0]["seq"] if entries else 0
     if first <= oldest:
         return []
@@ -142,7 +142,7 @@ def _missing(current: Current, entries: list[RawEntry]) -> list[str]:
 
 
 def _contradictions(current: Current, entries: list[RawEntry]) -> list[str]:
-    """Where the newest entries say something else than the document does."""
+    """Return contradictions between the newest entries and the document."""
     last: dict[str, int] = {}
     for entry in entries:
         moves = entry.get("tools")
@@ -150,7 +150,7 @@ def _contradictions(current: Current, entries: list[RawEntry]) -> list[str]:
             if isinstance(move, list) and len(move) == 2 and isinstance(move[1], int):
                 last[tool] = move[1]
     return [
-        f"the log says that revision {revision} of {tool} is current, and the document another one"
+        f"the log says that revision {revision} of {tool} is current, but the document names another one"
         for tool, revision in last.items()
         if tool not in current.tools or current.tools[tool].release.revision != revision
     ]

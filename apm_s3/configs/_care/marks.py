@@ -11,7 +11,7 @@ from apm_s3.configs._models import Damage, Release, ToolState
 
 
 def marks(state: ToolState, check: ToolCheck) -> tuple[Damage, ...]:
-    """What the reference document has to say of a tool's damage."""
+    """Return the marks of a tool's damage for the reference document."""
     marks = damages(check.history, check.without_files)
     good = state.good
     if good is None or good.revision >= state.oldest or check.release(good) is not None:
@@ -21,9 +21,9 @@ def marks(state: ToolState, check: ToolCheck) -> tuple[Damage, ...]:
 
 
 def found_again(state: ToolState | None, chosen: Release, documents: Mapping[str, Document]) -> ToolState:
-    """The state of a tool whose last commits the reference document has lost, or all: what is certain is kept.
+    """Return the state of a tool after the reference document has lost its last commits, or all: only what is certain.
 
-    Where all are lost, nothing says any more which revisions were kept: as far as the chain of parents reaches.
+    If all are lost, it is not known which revisions were kept: use all that the chain of parents reaches.
     """
     proven = proven_keys(documents)
     refs = [each.release.ref for key, each in documents.items() if key in proven and each.release is not None]

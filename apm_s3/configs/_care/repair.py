@@ -1,6 +1,6 @@
-"""Mending damage: what the bucket still has is put back, what is lost for good is marked, and nothing else is given up.
+"""Repairs damage: recovers what the bucket still has, marks what is permanently lost, and drops nothing else.
 
-Nothing is guessed: where it is not certain what was committed last, the choice is the caller's.
+Nothing is guessed: if it is not certain what was committed last, the caller must choose.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ from apm_s3.errors import (
 )
 
 _TRIES = 5
-"""Times that a repair is begun again when the environment changed meanwhile."""
+"""Maximum restarts of a repair if the environment changed meanwhile."""
 
 _TOLD = 500
-"""Characters of what was done that the log keeps."""
+"""Maximum length of the description in the log."""
 
 _SHOWN = 3
-"""Releases that are offered for each tool."""
+"""Maximum number of candidates per tool."""
 
 
 @dataclass(frozen=True, slots=True)
 class RepairReport:
-    """What a repair did, one line each, and what a check finds afterwards."""
+    """What a repair did, one line each, and the result of a check afterwards."""
 
     environment: str
     actions: tuple[str, ...]
@@ -63,10 +63,10 @@ class RepairReport:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The reference document as it should be, as far as it is known, and as it is.
+    """The expected reference document, as far as it is known, and the actual one.
 
     Attributes:
-        wanted: the newest one that was ever written; None where all are lost.
+        wanted: the newest one that was ever written; None if all are lost.
         now: the server's clock, Unix seconds.
     """
 
@@ -78,7 +78,7 @@ class _Found:
 
 @dataclass(slots=True)
 class _Work:
-    """One try: the environment as it was found, and what was decided so far."""
+    """One try: the state of the environment, and the decisions so far."""
 
     environment: str
     write_id: str
@@ -90,11 +90,11 @@ class _Work:
 
 
 class _Changed(Exception):
-    """Somebody else wrote the reference document meanwhile."""
+    """Another writer wrote the reference document meanwhile."""
 
 
 class Repairer:
-    """Mends what one store has."""
+    """Repairs one store."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class Repairer:
                     actions.append("the reference document was written before, under this write id")
                     actions += await self._refresh(work)
                 elif not await self._try(work, choose, note, actions):
-                    continue  # what looks like damage may be what others are writing
+                    continue  # apparent damage may be objects that others are writing
             except _Changed:
                 continue
             if work.undecided:
@@ -151,14 +151,14 @@ class Repairer:
         raise StoreDamaged(
             f"'{self._reader.where(keys.current(environment))}' changed again and again during the repair",
             environment=environment,
-            hint="others are at work on it: freeze it meanwhile",
+            hint="other writers are active: freeze the environment first",
         )
 
     async def _try(self, work: _Work, choose: Mapping[str, str], note: Note, actions: list[str]) -> bool:
         """One try; False where it has to be begun again."""
         environment, found = work.environment, work.found
         if found.wanted is not None:
-            # Where no message is given, the log tells what was done.
+            # Without a message, the log says what was done.
             found.wanted.settings.check_note(environment, note.author, note.message or "repair")
         actions += await self._heal(environment, found.wanted)
         work.checks = await self._check(environment, found.wanted)
@@ -216,7 +216,7 @@ class Repairer:
     # Decisions --------------------------------------------------------------------------------------------------
 
     async def _decide(self, work: _Work, choose: Mapping[str, str]) -> None:
-        """What each tool becomes: marked, taken up anew, or the caller's choice."""
+        """Decide for each tool: mark damage, use the caller's choice, or require one."""
         wanted = work.found.wanted
         for tool, check in work.checks.items():
             state = None if wanted is None else wanted.tools.get(tool)
@@ -230,10 +230,10 @@ class Repairer:
                 work.undecided.append(tool)
                 continue
             work.tools[tool] = await self._take_up(work, tool, choose[tool], state)
-            work.actions.append(f"{tool}: revision {work.tools[tool].release.revision} takes up '{choose[tool]}'")
+            work.actions.append(f"{tool}: revision {work.tools[tool].release.revision} uses '{choose[tool]}'")
 
     async def _take_up(self, work: _Work, tool: str, key: str, state: ToolState | None) -> ToolState:
-        """A new release above all that are there, with the files of the chosen one; the history before it stays."""
+        """Create a release above all existing ones, with the files of the chosen one; the history before it is kept."""
         documents = work.checks[tool].documents
         chosen = await self._chosen(work.environment, tool, key)
         if state is None or work.checks[tool].others.ahead:
@@ -270,12 +270,12 @@ class Repairer:
     async def _chosen(self, environment: str, tool: str, key: str) -> Release:
         parsed = keys.parse_release_key(key)
         if parsed is None or parsed[:2] != (environment, tool):
-            raise ConfigNotFound(f"'{key}' is no release of {tool} in '{environment}'", environment=environment)
+            raise ConfigNotFound(f"'{key}' is not a release of {tool} in '{environment}'", environment=environment)
         try:
             chosen = await self._reader.document(key)
             await self._reader.files(chosen)
         except (Gone, ObjectNotFound) as exc:
-            raise StoreDamaged(f"'{self._reader.where(key)}' is not whole itself", environment=environment) from exc
+            raise StoreDamaged(f"'{self._reader.where(key)}' is damaged itself", environment=environment) from exc
         return chosen
 
     async def _question(self, work: _Work, actions: list[str]) -> StoreDamaged:
@@ -284,16 +284,16 @@ class Repairer:
             findings = [each.problem for each in work.checks[tool].findings if each.severity != "behind"]
             problem = findings[0] if findings else "the reference document is lost"
             offers = await self._offers(work.checks[tool].documents)
-            lines.append(f"{tool}: {problem} (whole releases: {', '.join(offers) or 'none'})")
+            lines.append(f"{tool}: {problem} (intact releases: {', '.join(offers) or 'none'})")
         done = f"; done so far: {'; '.join(actions)}" if actions else ""
         return StoreDamaged(
-            f"'{work.environment}' cannot be mended without a choice: {'; '.join(lines)}{done}",
+            f"'{work.environment}' cannot be repaired without a choice: {'; '.join(lines)}{done}",
             environment=work.environment,
             hint="choose a release for each: repair(environment, choose={tool: key}); or upload the whole bundle again",
         )
 
     async def _offers(self, documents: Mapping[str, Document]) -> list[str]:
-        """The keys of the newest releases that are whole, committed or not."""
+        """Return the keys of the newest intact releases, committed or not."""
         found: list[str] = []
         for each in sorted(documents.values(), key=lambda document: document.key, reverse=True):
             if each.release is None or len(found) == _SHOWN:
@@ -344,10 +344,10 @@ class Repairer:
         return found
 
     async def _write(self, work: _Work, note: Note, done: Sequence[str]) -> None:
-        """Write the reference document where it has to change.
+        """Write the reference document if it has to change.
 
         Raises:
-            _Changed: somebody else was faster.
+            _Changed: another writer was faster.
         """
         found, environment = work.found, work.environment
         if found.wanted is None and work.undecided:
@@ -361,7 +361,7 @@ class Repairer:
             return
         work.actions += [f"{tool}: {told(state.damaged)}" for tool, state in _newly_marked(work)]
         said = note.message or "; ".join([*done, *work.actions])[:_TOLD]
-        # A higher sequence and an id of its own: fresh bytes, so that no ETag that a writer still holds comes back.
+        # A higher sequence and a new id give new bytes, so that no ETag that a writer still holds comes back.
         stamped = stamp(
             before,
             wanted,
@@ -381,12 +381,12 @@ class Repairer:
             )
         except (PreconditionFailed, ObjectNotFound) as exc:
             raise _Changed from exc
-        work.actions.append(f"'{key}' was written anew")
+        work.actions.append(f"'{key}' was rewritten")
 
     # Objects and copies -----------------------------------------------------------------------------------------
 
     async def _heal(self, environment: str, wanted: Current | None) -> list[str]:
-        """Put back what the bucket still has somewhere. Again while that brings more to light."""
+        """Recover objects from other copies in the bucket, repeatedly while this reveals more damage."""
         healer = Healer(self._objects, self._backups, environment)
         tried: set[str] = set()
         actions: list[str] = []
@@ -404,7 +404,7 @@ class Repairer:
         return actions
 
     async def _refresh(self, work: _Work) -> list[str]:
-        """Bring `live/` up to date, for every tool whose current release is whole."""
+        """Update `live/` for every tool whose current release is intact."""
         snapshot = await self._reader.require(work.environment)
         actions = []
         for tool in snapshot.current.tools:

@@ -1,4 +1,4 @@
-"""The state of everything, in a handful of requests: the data behind a table."""
+"""The state of all tools, in a few requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.errors import BackupInvalid, ConfigNotFound, InvalidOption, ObjectNotFound
 
 _BACKUPS = 5
-"""Backups of an environment that are looked at, newest first, for the last one of each tool."""
+"""Maximum number of backups of an environment that are read, newest first, to find the last one of each tool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +29,14 @@ class ToolStatus:
     """One tool in one environment.
 
     Attributes:
-        age: since the release was made, by the server's clock.
-        drifted: changed by hand since its last deploy; None where it never was deployed.
-        behind_source: the environment it was deployed from has something else now; None where that is not known.
+        age: time since the release was created, by the server's clock.
+        drifted: whether it was changed by hand since its last deploy; None if it was never deployed.
+        behind_source: whether the environment from which it was deployed has changed; None if unknown.
         good: whether the current revision is the one marked good.
-        good_revision: the one that is; None where none is.
-        last_backup: when the last backup with this tool was made, of the newest few in this store's bucket. Those in
-            another one are in that store's `list_backups`.
-        live_behind: the main file's copy under `live/` is not that of the current release.
+        good_revision: the revision marked good, or None.
+        last_backup: when the last backup with this tool was made, among the newest few in this store's bucket. For
+            backups in another bucket, use that store's `list_backups`.
+        live_behind: whether the main file's copy under `live/` differs from the current release.
     """
 
     environment: str
@@ -61,7 +61,7 @@ class ToolStatus:
 
 @dataclass(frozen=True, slots=True)
 class _Environment:
-    """What was read of one environment: its releases by tool, and what their main files' copies carry."""
+    """What was read of one environment: its releases by tool, and the marks of their main files' live copies."""
 
     snapshot: Snapshot
     releases: Mapping[str, Release]
@@ -110,7 +110,7 @@ class StatusReader:
         )
 
     async def _live_mark(self, environment: str, tool: str) -> str | None:
-        """The SHA-256 that the main file's copy carries; None where there is no copy of ours."""
+        """Return the SHA-256 mark of the main file's copy; None if there is no copy of ours."""
         try:
             info = await self._objects.head(keys.live(environment, tool, MAIN_FILES[cast("Tool", tool)]))
         except ObjectNotFound:

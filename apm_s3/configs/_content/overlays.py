@@ -1,36 +1,34 @@
-"""What differs between environments, made explicit: an overlay file for each tool and environment. Pure.
+"""Overlays: the differences of one tool in one environment, in an explicit file. Pure.
 
-Where it stands: an overlay is the file `OVERLAY` of the bundle of its tool and environment, uploaded like any other. So
-it is versioned, diffed, rolled back and backed up with the configuration, and committed in the same step. It takes
-effect when something is deployed into the environment:
+An overlay is the file `OVERLAY` in the bundle of its tool and environment, uploaded like any other. So it is versioned,
+diffed, rolled back and backed up with the configuration, and committed together with it. It is applied by a deploy to
+the environment:
 
-1. `base_files(source bundle)` gives what the source was before its own overlay;
-2. `apply_overlay(those files, overlay of the target, variables)` gives the result, and what became of each file;
-3. `release_files()` of it is what the target's new release holds: the result, the overlay, and the base of each touched
-   file under a reserved name, so that the next deploy onwards starts from the base again.
+1. `base_files(source bundle)` returns the files of the source without its own overlay;
+2. `apply_overlay(those files, overlay of the target, variables)` returns the result, and the changes of each file;
+3. `release_files()` of the result are the files of the target's new release: the result, the overlay, and the base of
+   each touched file under a reserved name, so that a deploy from this environment starts from the base again.
 
-A base is only believed while the file beside it still is the result that was made from it: its reserved name carries
-that result's SHA-256. A file that was replaced by hand since is its own base. Names for which `is_reserved` is true
-belong to this machinery: no tool reads them, so they are neither validated as a tool's files nor copied to `live/`.
+A base is only used while its file is still the result that was made from it: the reserved name contains the SHA-256 of
+that result. A file that was replaced by hand is its own base. No tool reads names for which `is_reserved` is true, so
+they are neither validated as a tool's files nor copied to `live/`.
 
     # .apm/overlay.yml
-    variables: {CLUSTER: eu-1, TOKEN_FILE: null}     # defaults; null has to be given by whoever deploys
+    variables: {CLUSTER: eu-1, TOKEN_FILE: null}     # defaults; null means that a deploy must pass a value
     files:
       prometheus.yml:                                # a merge patch: mappings are merged, null removes a key
         global: {external_labels: {cluster: "${CLUSTER}"}}
-        scrape_configs:                              # things with names are matched by name, new ones come last
+        scrape_configs:                              # named items are matched by name, new ones come last
           - {job_name: node, scrape_interval: 60s}
           - {job_name: debug, $patch: delete}
       rules/debug.yml: null                          # removes the file
 
 Mappings follow RFC 7396; a list whose items have no names is replaced as a whole. `$patch: delete` is that of
-Kubernetes' strategic merge patch. `${NAME}` is replaced, in the overlay and in all texts of the bundle, for the
-variables that the overlay declares, and for no others: Prometheus's `$1` and `${1}`, and what tools expand themselves,
-are left alone.
+Kubernetes' strategic merge patch. `${NAME}` is replaced in the overlay and in all texts of the bundle, but only for
+variables that the overlay declares: Prometheus's `$1` and `${1}`, and variables that tools expand, are not changed.
 
-Every byte of a file that no patch names and no variable occurs in is kept. Of a patched one only the values and
-sections that change are written anew (see `edits`); comments in a section whose structure changes are lost, and
-counted.
+Files without a patch and without variables are kept byte for byte. In a patched file, only the values and sections that
+change are rewritten (see `edits`); comments in a section whose structure changes are lost, and counted.
 """
 
 from __future__ import annotations
@@ -58,7 +56,7 @@ from apm_s3.validators._reading.trace import Trace
 from apm_s3.validators._secrets.texts import decode, mask_steps
 
 RESERVED = ".apm/"
-"""The folder, in a bundle, of what no tool reads."""
+"""The folder in a bundle for files that no tool reads."""
 OVERLAY = ".apm/overlay.yml"
 _BASE, _ABSENT, _REMOVED = ".apm/base/", ".apm/absent/", "removed"
 
@@ -69,11 +67,11 @@ _USED = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """What an overlay made of one file.
+    """The effect of an overlay on one file.
 
     Attributes:
-        base, result: its bytes before and after; None where it was not there, or is not any more.
-        comments_lost: comments of the base that the result does not have.
+        base, result: its bytes before and after; None if it did not exist, or was removed.
+        comments_lost: the number of comments of the base that are missing in the result.
     """
 
     name: str
@@ -88,10 +86,10 @@ class Overlaid:
 
     Attributes:
         files: all files as the tool reads them.
-        touched: those that differ from their base, by name.
-        overlay: the overlay itself; None where there was none.
+        touched: the files that differ from their base, by name.
+        overlay: the overlay itself, or None.
         declared: the variables that it declares.
-        notes: what its author may not have meant: items that it adds, removals of what is not there.
+        notes: effects that may be unintended: added items, and removals of missing ones.
     """
 
     files: Mapping[str, bytes] = field(repr=False)
@@ -101,10 +99,10 @@ class Overlaid:
     notes: tuple[Issue, ...] = ()
 
     def release_files(self) -> dict[str, bytes]:
-        """The files as the release holds them, reserved ones among them.
+        """Return the files of the release, including reserved ones.
 
         Raises:
-            InvalidKey: the name of a touched file is so long that its base can have none.
+            InvalidKey: the name of a touched file is too long for the name of its base.
         """
         files = dict(self.files)
         if self.overlay is not None:
@@ -117,12 +115,12 @@ class Overlaid:
 
 
 def is_reserved(name: str) -> bool:
-    """Whether a file of this name belongs to overlays and not to the tool."""
+    """Return whether a file of this name belongs to overlays and not to the tool."""
     return name.startswith(RESERVED)
 
 
 def base_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """What a bundle was before the overlay of its environment; reserved files are left out."""
+    """Return the files of a bundle without the overlay of its environment, and without reserved files."""
     base = {name: raw for name, raw in files.items() if not is_reserved(name)}
     for kept, raw in files.items():
         if not kept.startswith((_BASE, _ABSENT)):
@@ -141,14 +139,14 @@ def base_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
 def apply_overlay(
     files: Mapping[str, bytes], overlay: bytes | None, variables: Mapping[str, str] = MappingProxyType({})
 ) -> Overlaid:
-    """`files`, the base, with the overlay of the target environment. In a thread, for large bundles.
+    """Apply the overlay of the target environment to `files`, the base. Use a thread for large bundles.
 
     Args:
-        variables: values for those that the overlay declares; others may be meant for another tool's overlay.
+        variables: values of variables that the overlay declares; others may belong to another tool's overlay.
 
     Raises:
-        ConfigInvalid: the overlay is not one, a variable has no value or does not fit where it stands, or a patch does
-            not fit its file; the report says which. Values are never shown.
+        ConfigInvalid: the overlay is not valid, a variable has no value or is not valid in its position, or a patch
+            does not match its file; see the report. Values are never shown.
     """
     files = {name: raw for name, raw in files.items() if not is_reserved(name)}
     if overlay is None:
@@ -161,7 +159,7 @@ def apply_overlay(
         if name not in results:
             if patch is not None:
                 _check_new(name, results)
-            word = "there is no such file to remove" if patch is None else "the overlay adds this file"
+            word = "the file to remove does not exist" if patch is None else "the overlay adds this file"
             merger.surprises.append(Surprise(("files", name), word, did_you_mean(name, files)))
         results[name] = None if patch is None else _patched(name, results.get(name), patch, merger)
     touched = [
@@ -174,17 +172,17 @@ def apply_overlay(
 
 
 def check_overlay(overlay: bytes) -> tuple[Issue, ...]:
-    """What is wrong with an overlay, whatever it is applied to, and the variables that it uses but does not declare."""
+    """Validate an overlay by itself, and return issues and the variables that it uses but does not declare."""
     try:
         declared, _ = _document(overlay)
-        # What has no default is given at a deploy; any text will do here.
+        # Variables without a default get a value at a deploy; any text works here.
         values = _values({name: "x" if default is None else default for name, default in declared.items()}, {})
         for name, patch in _document(_substituted(OVERLAY, overlay, values))[1].items():
             if patch is not None:
                 _patched(name, None, patch, Merger())
     except ConfigInvalid as exc:
         return exc.report.issues
-    hint = "declare it below variables; where the tool itself is to replace it, give it the default '${%s}'"
+    hint = "declare it under variables; if the tool itself replaces it, use the default '${%s}'"
     return tuple(
         replace(issue, hint=hint % variable)
         for variable, issue in undeclared({OVERLAY: overlay}, declared)
@@ -193,9 +191,9 @@ def check_overlay(overlay: bytes) -> tuple[Issue, ...]:
 
 
 def undeclared(files: Mapping[str, bytes], declared: Collection[str]) -> Iterator[tuple[str, Issue]]:
-    """Each `${NAME}` in a value of YAML or JSON that is not declared, with a warning that nothing replaces it.
+    """Yield a warning for each undeclared `${NAME}` in a value of YAML or JSON.
 
-    Prometheus's own are not among them: in `external_labels`, and for the groups of an expression in `replacement`.
+    This excludes Prometheus's own: in `external_labels`, and for groups of an expression in `replacement`.
     """
     for name, raw in files.items():
         form = format_of(name)
@@ -209,7 +207,7 @@ def undeclared(files: Mapping[str, bytes], declared: Collection[str]) -> Iterato
                 continue
             for variable in dict.fromkeys(_USED.findall(node.text)):
                 if variable not in declared:
-                    message = f"nothing replaces ${{{variable}}}: no overlay declares it"
+                    message = f"${{{variable}}} is not replaced: no overlay declares it"
                     hint = did_you_mean(variable, declared)
                     path, line, column = render_steps(steps), node.line, node.column
                     yield (
@@ -246,22 +244,22 @@ def _invalid(name: str, path: str, message: str, hint: str | None = None) -> Con
 
 
 def _document(overlay: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Variables with their defaults, and patches by file name."""
+    """Parse variables with their defaults, and patches by file name."""
     data = _load(OVERLAY, overlay)
     if data is None:
         return {}, {}
     if not isinstance(data, dict):
-        raise _invalid(OVERLAY, "", "an overlay is a mapping", "it has the keys variables and files")
+        raise _invalid(OVERLAY, "", "an overlay must be a mapping", "use the keys variables and files")
     for key in data.keys() - {"variables", "files"}:
-        raise _invalid(OVERLAY, render((key,)), "no such key", "an overlay has the keys variables and files")
+        raise _invalid(OVERLAY, render((key,)), "unknown key", "use the keys variables and files")
     patches = _mapping(data, "files")
     for name in patches:
         try:
             check_file_name(name)
         except ApmS3Error as exc:
-            raise _invalid(OVERLAY, render(("files", name)), "no file can have this name") from exc
+            raise _invalid(OVERLAY, render(("files", name)), "this is not a valid file name") from exc
         if is_reserved(name):
-            raise _invalid(OVERLAY, render(("files", name)), f"names below {RESERVED} are reserved")
+            raise _invalid(OVERLAY, render(("files", name)), f"names under {RESERVED} are reserved")
     declared = data.get("variables")
     if isinstance(declared, list) and all(isinstance(item, str) for item in declared):
         return dict.fromkeys(declared), patches
@@ -293,20 +291,20 @@ def _values(declared: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, 
     for name, default in declared.items():
         path = render(("variables", name))
         if not _NAME.fullmatch(name):
-            raise _invalid(OVERLAY, path, "no variable can have this name", "use letters, digits and underscores")
+            raise _invalid(OVERLAY, path, "this is not a valid variable name", "use letters, digits and underscores")
         value = given.get(name, default)
         if value is None:
             raise _invalid(
-                OVERLAY, path, "this variable has no value", f"give variables={{'{name}': ...}}, or a default"
+                OVERLAY, path, "this variable has no value", f"pass variables={{'{name}': ...}}, or set a default"
             )
         if not isinstance(value, str) or _UNSAFE.search(value):
-            raise _invalid(OVERLAY, path, "a value is text of one line without control characters")
+            raise _invalid(OVERLAY, path, "a value must be text of one line without control characters")
         values[name] = value
     return values
 
 
 def _substituted(name: str, raw: bytes, values: Mapping[str, str]) -> bytes:
-    """`raw` with its declared variables replaced; the very same bytes where there is none."""
+    """Replace declared variables in `raw`; return the same bytes if there are none."""
     text = decode(raw) if b"${" in raw and values else None
     if text is None:
         return raw
@@ -324,7 +322,7 @@ def _substituted(name: str, raw: bytes, values: Mapping[str, str]) -> bytes:
 
 
 def _check_fits(name: str, old: Any, new: Any, replace: Callable[[str], str], steps: Steps) -> None:
-    """Values were replaced inside scalars, and nothing else came of it: no `a: b` in a value makes a mapping."""
+    """Check that only scalars changed: for example, `a: b` in a value must not create a mapping."""
     if isinstance(old, dict) and isinstance(new, dict) and [replace(key) for key in old] == list(new):
         for key, before in old.items():
             _check_fits(name, before, new[replace(key)], replace, (*steps, key))
@@ -332,7 +330,7 @@ def _check_fits(name: str, old: Any, new: Any, replace: Callable[[str], str], st
         for index, (before, after) in enumerate(zip(old, new, strict=True)):
             _check_fits(name, before, after, replace, (*steps, index))
     elif (replace(old) if isinstance(old, str) else old) != new or isinstance(old, dict | list):
-        raise _invalid(name, render(steps), "the value of a variable does not fit here", "put quotes around ${...}")
+        raise _invalid(name, render(steps), "the value of a variable is not valid here", "put quotes around ${...}")
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -342,7 +340,7 @@ def _check_fits(name: str, old: Any, new: Any, replace: Callable[[str], str], st
 def _patched(name: str, raw: bytes | None, patch: Any, merger: Merger) -> bytes:
     path = render(("files", name))
     if not isinstance(patch, dict):
-        raise _invalid(OVERLAY, path, "a patch is a mapping, or null")
+        raise _invalid(OVERLAY, path, "a patch must be a mapping, or null")
     form = format_of(name)
     if form is None:
         raise _invalid(OVERLAY, path, "only YAML, JSON and INI files can be patched")

@@ -1,4 +1,4 @@
-"""What all that walks through configurations shares: paths, and lists of things that have names. Pure."""
+"""Shared code for walking through configurations: paths, and lists of named items. Pure."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _RULE_FIELDS = ("alert", "record")
 
 
 def item_names(*lists: Sequence[Any]) -> tuple[list[tuple[str, str]], ...] | None:
-    """For each of `lists` the (field, name) of its items, where one field tells the items of every list apart.
+    """Return the (field, name) of each item of `lists`, if one field identifies the items of every list.
 
-    Rules may share a name, and a group may mix both kinds: the second `alert: Down` is ("alert", "Down #2"). None
-    where the items have no such names.
+    Rules may share a name, and a group may mix both kinds: the second `alert: Down` is ("alert", "Down #2"). None if
+    the items have no such names.
     """
     items = [item for each in lists for item in each]
     if not items or not all(isinstance(item, Mapping) for item in items):
@@ -38,7 +38,7 @@ def item_names(*lists: Sequence[Any]) -> tuple[list[tuple[str, str]], ...] | Non
 
 
 def render(steps: Steps) -> str:
-    """`scrape_configs[node].scrape_interval`, `targets[2]`; keys that are not words are quoted: `labels["a.b"]`."""
+    """Format steps as `scrape_configs[node].job`, `targets[2]`; keys that are not words are quoted: `labels["a.b"]`."""
     return "".join(_rendered(step) for step in steps).removeprefix(".")
 
 

@@ -1,1 +1,1 @@
-"""Deploys: what one environment has, into another, planned first, then committed for all tools at once."""
+"""Deploys from one environment to another: planned first, then committed for all tools together."""

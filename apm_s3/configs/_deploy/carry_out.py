@@ -46,7 +46,7 @@ async def deploy(
             try:
                 plan = await _plan_again(document, source, target, variables, call)
             except (PlanOutdated, ConfigNotFound):
-                # What has changed since may be what this very call has committed before.
+                # The change since the plan may be an earlier commit of this very call.
                 done = await _made_before(document, environment, publisher, call)
                 if not done:
                     raise
@@ -63,7 +63,7 @@ async def _plan_again(
     """Make the plan that `document` describes again, and require that nothing is different.
 
     Raises:
-        PlanOutdated: something is.
+        PlanOutdated: it differs.
         InvalidOption: it is a plan of other stores, or needs other variables.
     """
     for side, name in ((source, "source"), (target, "target")):
@@ -72,7 +72,7 @@ async def _plan_again(
     if sorted(variables) != needed:
         raise InvalidOption(
             f"the plan was made with the variables {', '.join(needed) or '(none)'}",
-            hint="give variables= the same ones",
+            hint="pass the same ones as variables=",
         )
     fresh = await make_plan(
         source,
@@ -94,7 +94,7 @@ async def _made_before(document: PlanDocument, environment: str, publisher: Publ
     tools = document.content.get("tools")
     named = tools.items() if isinstance(tools, Mapping) else ()
     changed = [tool for tool, told in named if isinstance(told, Mapping) and told.get("changes") is True]
-    # The hash names all that the plan says.
+    # The hash covers the whole plan.
     return await publisher.repeated(environment, changed, call=call, same=lambda old: old.origin.plan == document.hash)
 
 
@@ -113,7 +113,7 @@ class _Execution:
         self._check(allow_drift=allow_drift)
         environment, publisher = self.plan.target_environment, self.plan.target_side.publisher
         if not self.changed:
-            # Planned again after it was carried out, there is nothing left to do.
+            # A plan that was made again after it was carried out has nothing left to do.
             return await publisher.repeated(environment, None, call=call, same=self._makes)
         expect: dict[str, int | None] = {each.tool: each.target_revision for each in self.changed}
         return list(await publisher.publish(environment, self._make, expect, call=call, same=self._makes))
@@ -125,7 +125,7 @@ class _Execution:
             reasons += refusals(each, allow_drift=allow_drift, force=self.force)
         if reasons:
             raise DeployRefused(
-                f"'{plan.source_environment}' is not deployed into '{plan.target_environment}': {'; '.join(reasons)}",
+                f"'{plan.source_environment}' cannot be deployed to '{plan.target_environment}': {'; '.join(reasons)}",
                 reasons=tuple(reasons),
                 environment=plan.target_environment,
                 bucket=plan.target_bucket,
@@ -142,11 +142,11 @@ class _Execution:
                 bucket=plan.target_bucket,
                 hint="nothing was changed; make a new plan",
             )
-        # A message that is made up here is none that anybody gave.
+        # A generated message does not count as a message of the caller.
         plan.settings.check_note(plan.target_environment, self.author, self.message)
         for each in self.changed:
             check_base(each.tool, begun.environment, current.tools.get(each.tool), ref_of(each.target), None)
-        # As late as can be: afterwards the source may move unseen.
+        # As late as possible: later changes of the source are not noticed.
         await _check_source(plan, self.reader, self.changed)
         name = plan.hash
         return [await self._draft(each, bases[each.tool], name) for each in self.changed]
@@ -180,11 +180,11 @@ async def _check_source(plan: DeployPlan, reader: Reader, changed: Sequence[Tool
     for each in changed:
         state = snapshot.current.tools.get(each.tool)
         if state is None or state.release != each.source.ref:
-            revision = "gone" if state is None else f"revision {state.release.revision} now"
+            revision = "removed" if state is None else f"at revision {state.release.revision} now"
             moved.append(f"{each.tool}: the source was at revision {each.source_revision} and is {revision}")
     if moved:
         raise DeployRefused(
-            f"'{plan.source_environment}' has moved since the plan was made: {'; '.join(moved)}",
+            f"'{plan.source_environment}' has changed since the plan was made: {'; '.join(moved)}",
             reasons=tuple(moved),
             environment=plan.source_environment,
             bucket=plan.source_bucket,

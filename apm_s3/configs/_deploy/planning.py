@@ -1,4 +1,4 @@
-"""Makes the plan of a deploy: reads both sides, applies the overlay, validates the result and compares."""
+"""Plans a deploy: reads both sides, applies the overlay, validates the result and compares."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from apm_s3.validators._hints import did_you_mean
 from apm_s3.validators._validate import Level
 
 _EXPAND = frozenset(("grafana", "jaeger", "loki"))
-"""The tools that replace `${NAME}` themselves, by their environment's variables."""
+"""The tools that replace `${NAME}` themselves, with environment variables."""
 
 _Current = tuple[Release, Mapping[str, bytes]]
-"""A tool's release and files: all of them, or what is needed of them."""
+"""A tool's release and files: all of them, or those that are needed."""
 
 
 @dataclass(frozen=True, slots=True)
 class _There:
-    """What the target has now: its releases by tool, with their overlays, and why it is frozen."""
+    """The current state of the target: its releases by tool, with their overlays, and why it is frozen."""
 
     current: Mapping[str, _Current]
     frozen: str | None = None
@@ -55,10 +55,10 @@ async def make_plan(
     warnings_as_errors: tuple[str, ...] = (),
     call: Call | None = None,
 ) -> DeployPlan:
-    """See `ConfigStore.plan_deploy`; `call` is what it is made for, which gets the time that it may take."""
+    """Plan a deploy for `ConfigStore.plan_deploy`; it extends the deadline of `call`."""
     same_store = (source.bucket, source.prefix) == (target.bucket, target.prefix)
     if same_store and source_environment == target_environment:
-        raise InvalidOption(f"'{source_environment}' is source and target at once", hint="name another target")
+        raise InvalidOption(f"'{source_environment}' is both source and target", hint="use another target")
     taken, there = await _both_sides(source, target, source_environment, target_environment, tools, call, create=create)
     planned = await run_all(
         _plan_tool(
@@ -93,11 +93,11 @@ async def make_plan(
 
 
 def _check_variables(variables: Mapping[str, str], declared: set[str], plans: Sequence[ToolPlan]) -> None:
-    # An overlay that is wrong blocks the plan, and declares nothing.
+    # An invalid overlay blocks the plan, and declares nothing.
     if any(plan.report.kind == "overlay" for plan in plans):
         return
     for name in sorted(variables.keys() - declared):
-        hint = did_you_mean(name, declared) or f"declare it in {OVERLAY} of the target, or leave it out"
+        hint = did_you_mean(name, declared) or f"declare it in {OVERLAY} of the target, or omit it"
         raise InvalidOption(f"variables: no overlay of these tools declares {name[:80]!r}", hint=hint)
 
 
@@ -111,7 +111,7 @@ async def _both_sides(
     *,
     create: bool,
 ) -> tuple[Mapping[str, _Current], _There]:
-    """What the source has, and what the target has of it: both sides read at the same time."""
+    """Read the source, and the same tools of the target, concurrently."""
     here, there = await run_all(
         [source.reader.require(source_environment), _look(target.reader, target_environment, create=create)]
     )
@@ -140,13 +140,13 @@ async def _both_sides(
     if found is None:
         raise AssertionError("the target was read")
     if taken.keys() - set(names):
-        # The source has changed meanwhile: it has a tool more.
+        # The source has changed meanwhile, and has one more tool.
         _, found = await compare_with(tuple(taken), there)
     return taken, found
 
 
 def _first(reader: Reader, snapshot: Snapshot) -> Callable[[str], Awaitable[Snapshot]]:
-    """`Reader.require`, which gives what was just read at first."""
+    """Return a function like `Reader.require` that first returns what was just read."""
     read = [snapshot]
 
     async def begin(environment: str) -> Snapshot:
@@ -156,7 +156,7 @@ def _first(reader: Reader, snapshot: Snapshot) -> Callable[[str], Awaitable[Snap
 
 
 async def _look(reader: Reader, environment: str, *, create: bool) -> Snapshot | None:
-    """The target's reference document; None where there is none and it may be created."""
+    """Return the target's reference document; None if it does not exist and may be created."""
     if create:
         snapshot = await reader.current(environment)
         if snapshot is None:
@@ -165,22 +165,20 @@ async def _look(reader: Reader, environment: str, *, create: bool) -> Snapshot |
     try:
         return await reader.require(environment)
     except ConfigNotFound as exc:
-        hint = (
-            "check its name, the bucket and the prefix; create=True deploys into an environment that is not there yet"
-        )
+        hint = "check its name, the bucket and the prefix; create=True allows an environment that does not exist yet"
         raise ConfigNotFound(exc.problem, environment=environment, hint=hint) from exc
 
 
 async def _take(
     reader: Reader, snapshot: Snapshot, tools: Sequence[str] | None, call: Call | None
 ) -> Mapping[str, _Current]:
-    """The source's releases and files, of one and the same state."""
+    """Return the source's releases and files, from the same state."""
 
     async def take(tool: str) -> _Current | None:
         release = await reader.newest(snapshot, tool)
         if release is not None and not release.removed:
             if call is not None:
-                # The files of the source, and as much of the target's.
+                # The files of the source, and about as much of the target's.
                 call.allow(2 * release.size)
             return release, await reader.files(release)
         if tools is None:
@@ -189,7 +187,7 @@ async def _take(
             f"there is no {tool} in '{snapshot.environment}' to deploy",
             tool=tool,
             environment=snapshot.environment,
-            hint="list() shows what there is",
+            hint="see list() for what exists",
         )
 
     names = sorted(snapshot.current.tools) if tools is None else list(dict.fromkeys(tools))
@@ -199,7 +197,7 @@ async def _take(
         raise ConfigNotFound(
             f"'{snapshot.environment}' is empty: there is nothing to deploy",
             environment=snapshot.environment,
-            hint="upload something first, or name another source",
+            hint="upload something first, or use another source",
         )
     return taken
 
@@ -226,7 +224,7 @@ async def _plan_tool(
     variables: Mapping[str, str],
     rules: ValidationRules,
 ) -> tuple[ToolPlan, frozenset[str]]:
-    """The plan for one tool, and the variables that the target's overlay declares."""
+    """Return the plan for one tool, and the variables that the target's overlay declares."""
     target, overlay = (None, {}) if current is None else current
     entries = {} if target is None else target.files
     base = base_files(files)
@@ -261,7 +259,7 @@ async def _plan_tool(
 async def _report(
     tool: Tool, result: Mapping[str, bytes], overlaid: Overlaid, rules: ValidationRules
 ) -> ValidationReport:
-    """What validation says of the result, and what the overlay's author may not have meant."""
+    """Validate the result, and add unintended effects of the overlay."""
     report = await report_bundle(tool, result, rules)
     notes = list(overlaid.notes)
     if tool not in _EXPAND:
@@ -276,7 +274,7 @@ async def _contents(reader: Reader, release: Release | None, names: AbstractSet[
     try:
         return await reader.files(release, wanted)
     except Gone:
-        # Damaged; or the target has moved on, and a collector has come by.
+        # It is damaged; or the target has changed, and a collector has deleted blobs.
         return await reader.settled(release.environment, lambda _: reader.files(release, wanted))
 
 

@@ -1,4 +1,4 @@
-"""Plans of deploys, and what they say in their documents. Pure."""
+"""Plans of deploys, and their documents. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DRIFT = "the target was changed by hand since its last deploy"
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A store, as a deploy needs it: the source or the target."""
+    """The parts of a store that a deploy needs, for the source and the target."""
 
     bucket: str
     prefix: str
@@ -38,14 +38,14 @@ class ToolPlan:
     """What a deploy would do for one tool.
 
     Attributes:
-        source, target: the releases on both sides; `target` is None where there is none yet.
-        files: what the target would hold, with its overlay applied.
-        diff: from what the target has now.
-        report: validation of `files`.
+        source, target: the releases on both sides; `target` is None if there is none yet.
+        files: the target's new files, with its overlay applied.
+        diff: the differences from the target's current files.
+        report: the validation of `files`.
         touched: the files that the target's overlay changes, with base and result.
         changes: whether there is anything to do.
-        drifted: the target was changed by hand since its last deploy.
-        blocked: why the deploy is refused; empty where it is not.
+        drifted: whether the target was changed by hand since its last deploy.
+        blocked: why the deploy is refused; empty if it is not.
         hashes: the SHA-256 of each of `files`.
     """
 
@@ -63,25 +63,25 @@ class ToolPlan:
 
     @property
     def source_revision(self) -> int:
-        """The revision that would be deployed."""
+        """Return the revision that would be deployed."""
         return self.source.revision
 
     @property
     def target_revision(self) -> int:
-        """The revision that would be replaced (0: none)."""
+        """Return the revision that would be replaced (0: none)."""
         return 0 if self.target is None else self.target.revision
 
 
 @dataclass(frozen=True, slots=True)
 class DeployPlan:
-    """A deploy as it would be now. It is the dry run, and what `deploy` takes.
+    """A planned deploy. It serves as a dry run, and as the argument of `deploy`.
 
     Attributes:
-        frozen: why the target takes no change at all; None where it does.
-        refused: why the target's settings do not allow it; None where they do.
-        settings: the target's, by which it is validated.
-        variables: the names of those that were given.
-        level, warnings_as_errors: what was asked for beyond the target's settings.
+        frozen: why the target is frozen; None if it is not.
+        refused: why the target's settings do not allow the deploy; None if they do.
+        settings: the target's settings, used for validation.
+        variables: the names of the given variables.
+        level, warnings_as_errors: arguments that are stricter than the target's settings.
         create: whether the target may be an environment that does not exist yet.
     """
 
@@ -102,21 +102,21 @@ class DeployPlan:
 
     @property
     def changes(self) -> bool:
-        """Whether there is anything to do."""
+        """Return whether there is nothing to do."""
         return any(each.changes for each in self.tools)
 
     @property
     def blocked(self) -> tuple[str, ...]:
-        """Why the deploy would be refused; empty where it would not."""
+        """Return why the deploy would be refused; empty if it would not."""
         reasons = [f"{each.tool}: {reason}" for each in self.tools for reason in each.blocked]
         reasons += [] if self.refused is None else [self.refused]
         return (*reasons, *([] if self.frozen is None else [f"frozen: {self.frozen}"]))
 
     def to_dict(self) -> dict[str, Any]:
-        """The plan as a JSON document: ids, revisions, hashes, names and counts, and a hash of all of it.
+        """Return the plan as a JSON document: ids, revisions, hashes, names and counts, and a hash of everything.
 
-        It can be stored, reviewed and approved elsewhere; `from_dict` brings it back. It holds no content of a file
-        and no value of a variable.
+        It can be stored, reviewed and approved elsewhere; `from_dict` reads it. It contains no file content and no
+        variable values.
         """
         return plan_document(
             KIND,
@@ -144,24 +144,24 @@ class DeployPlan:
 
     @staticmethod
     def from_dict(document: Mapping[str, Any]) -> PlanDocument:
-        """A plan that was written down, for `deploy`, which plans anew and carries it out only if nothing is different.
+        """Read a plan's document for `deploy`, which makes the plan again and carries it out only if it is the same.
 
         Raises:
-            InvalidOption: it is no plan of a deploy, or was changed.
-            FormatTooNew: a later version of this library made it.
+            InvalidOption: it is not a deploy plan, or was modified.
+            FormatTooNew: a newer version of this library made it.
         """
         return PlanDocument.read(KIND, document)
 
     @property
     def hash(self) -> str:
-        """Names the plan, and everything that it says. The log keeps it."""
+        """Return the hash of the plan's whole content, which is stored in the log."""
         name: str = self.to_dict()["hash"]
         return name
 
 
 @dataclass(frozen=True, slots=True)
 class DeployResult:
-    """A deploy that was committed: the new releases, all of one commit; none where nothing had changed.
+    """A committed deploy: the new releases of one commit; none if nothing had changed.
 
     Attributes:
         plan: what was carried out, as a document. Its hash is that of the releases' `origin.plan`.
@@ -172,7 +172,7 @@ class DeployResult:
 
 
 def blocked(report: ValidationReport, *, drifted: bool) -> tuple[str, ...]:
-    """Why a deploy of a tool is refused, unless it is forced."""
+    """Return why a deploy of a tool is refused, unless it is forced."""
     errors = len(report.errors)
     counted = "1 error" if errors == 1 else f"{errors} errors, the first"
     reasons = [f"{counted}: {report.errors[0].render(report.name)}"] if errors else []
@@ -180,17 +180,17 @@ def blocked(report: ValidationReport, *, drifted: bool) -> tuple[str, ...]:
 
 
 def refusals(plan: ToolPlan, *, allow_drift: bool, force: str | None) -> list[str]:
-    """Why a deploy of a tool is refused in spite of what the caller allows."""
+    """Return why a deploy of a tool is refused despite what the caller allows."""
     reasons = []
     if not plan.report.ok and (force is None or plan.report.kind == "overlay"):
         reasons.append(f"{plan.tool}: {plan.blocked[0]}")
     if plan.drifted and not allow_drift:
-        reasons.append(f"{plan.tool}: {_DRIFT} (allow_drift=True overwrites that)")
+        reasons.append(f"{plan.tool}: {_DRIFT} (allow_drift=True overwrites the change)")
     return reasons
 
 
 def _described(plan: ToolPlan) -> dict[str, Any]:
-    """One tool of a plan, for its document."""
+    """Return one tool of a plan, for its document."""
     old = {} if plan.target is None else {name: entry.sha256 for name, entry in plan.target.files.items()}
     new = plan.hashes
     return {
@@ -209,5 +209,5 @@ def _named(ref: ReleaseRef | None) -> dict[str, Any] | None:
 
 
 def ref_of(release: Release | None) -> ReleaseRef | None:
-    """How a release is named in other documents."""
+    """Return the reference to a release for documents."""
     return None if release is None else release.ref

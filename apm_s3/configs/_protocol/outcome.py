@@ -19,10 +19,10 @@ class _Moved(Exception):
 
 
 async def find_outcome(write_id: str, objects: ObjectStore, reader: Reader, committer: Committer) -> CommitOutcome:
-    """See `ConfigStore.outcome`.
+    """Return the outcome of a write, for `ConfigStore.outcome`.
 
-    Without a release document there is only the log to go by: a change of state that it does not have may still
-    arrive, or its entry, or the write's documents, were collected.
+    If there is no release document, only the log can show the outcome: a change that it does not have may still arrive,
+    or its entry or the write's documents were collected.
     """
     environment = keys.environment_of(write_id)
     archive = Archive(objects, reader)

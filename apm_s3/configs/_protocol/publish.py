@@ -1,4 +1,4 @@
-"""Making releases: blobs, then release documents, then the commit of all of them at once, then the live copies."""
+"""Publishes releases: blobs, then release documents, then one commit of all of them, then the live copies."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ Contents = dict[str, bytes]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A new release of one tool, before anything of it is stored.
+    """A new release of one tool, before it is stored.
 
     Attributes:
         base: the release that it replaces.
-        files: everything that it holds, by name.
-        deploy: what a deploy takes from where; the new revision and digest are filled in. None: it is no deploy.
+        files: all of its files, by name.
+        deploy: the source of a deploy; the new revision and digest are added. None: it is not a deploy.
         expect: the revision that the caller expects, for the error.
     """
 
@@ -69,20 +69,20 @@ class Draft:
 
     @property
     def revision(self) -> int:
-        """That of the new release."""
+        """Return the revision of the new release."""
         return 1 if self.base is None else self.base.revision + 1
 
 
 Prepared = tuple[Snapshot, Sequence[Draft]]
-"""The reference document, and the drafts that fit it."""
+"""The reference document, and drafts based on it."""
 
 
 Make = Callable[[Snapshot, Mapping[str, Release | None]], Awaitable[Sequence[Draft]]]
-"""The drafts of a write, from the reference document and the current releases of its tools."""
+"""Returns the drafts of a write, from the reference document and the current releases of its tools."""
 
 
 Beside = Callable[[Snapshot], Coroutine[Any, Any, None]]
-"""Reads what the drafts need beside the current releases, at the same time as those."""
+"""Reads what the drafts need in addition to the current releases, concurrently."""
 
 
 class Publisher:
@@ -113,18 +113,18 @@ class Publisher:
         same: Callable[[Release], bool],
         beside: Beside | None = None,
     ) -> list[Release]:
-        """Make the drafts current, all or none, and bring `live/` up to date.
+        """Make all drafts current, or none, and update `live/`.
 
         Args:
-            make: the drafts, from the reference document and the current releases of the tools in `expect`; none where
-                there is nothing to change. It may raise `Gone`, and may be called again.
+            make: returns the drafts, from the reference document and the current releases of the tools in `expect`;
+                none if there is nothing to change. It may raise `Gone`, and may be called again.
             expect: the tools to change, and the revision that the caller expects of each (None: any).
-            same: whether a release is what this call would have made: asked of what its write id has made before.
-            beside: reads what `make` needs beyond those releases. It may raise `Gone`, and may be called again.
+            same: returns whether an earlier release with the same write id is the result of this call.
+            beside: reads what `make` needs in addition to those releases. It may raise `Gone`, and may be called again.
 
         Raises:
             EnvironmentFrozen, RevisionConflict, StoreDamaged: nothing was changed.
-            CommitUnknown: it is not known whether it was changed.
+            CommitUnknown: the outcome is not known.
             DeadlineExceeded: nothing was changed.
             InvalidOption: another write had the write id of this one.
         """
@@ -134,15 +134,15 @@ class Publisher:
         try:
             return await self._publish(environment, make, expect, call, earlier, beside)
         except (RevisionConflict, Overtaken) as exc:
-            # What was in the way may be this very write, committed by another call meanwhile.
+            # The conflicting commit may be this very write, committed by another call meanwhile.
             done = await self.repeated(environment, expect, call=call, same=same)
             if done:
                 return done
             if isinstance(exc, RevisionConflict):
                 raise
             raise DeadlineExceeded(
-                f"'{environment}' changes faster than this write can be looked for; nothing was changed",
-                operation="upload", bucket=self._objects.bucket, hint="make the call again",
+                f"'{environment}' changes too fast to look for earlier calls of this write; nothing was changed",
+                operation="upload", bucket=self._objects.bucket, hint="repeat the call",
             ) from exc  # fmt: skip
 
     async def _publish(
@@ -161,7 +161,7 @@ class Publisher:
 
         begun, drafts = await self._reader.settled(environment, prepare, begin=self._committer.look)
         if drafts and not begun.etag:
-            # Only now: what is refused leaves no environment behind.
+            # Only now, so that a refused write does not create an environment.
             begun, drafts = await self._begin_again(begun, drafts, prepare)
         call.allow(sum(size_of(draft) for draft in drafts))
         if earlier is not None:
@@ -176,14 +176,14 @@ class Publisher:
             except Gone as gone:
                 raise await self._explain(environment, drafts, gone) from gone
         raise DeadlineExceeded(
-            f"{environment}: storing the files takes longer than the {RESTARTS} x 15 minutes it may take",
+            f"{environment}: storing the files takes longer than {RESTARTS} x 15 minutes, the limit",
             operation="upload", bucket=self._objects.bucket, hint="nothing was changed; check the connection to S3",
         )  # fmt: skip
 
     async def _drafts(
         self, begun: Snapshot, make: Make, expect: Mapping[str, int | None], call: Call, beside: Beside | None
     ) -> list[Draft]:
-        """What `make` wants, if the environment allows it."""
+        """Return the drafts of `make`, if the environment allows them."""
         environment = begun.environment
         check_thawed(environment, begun.current)
         for tool, revision in expect.items():
@@ -200,7 +200,7 @@ class Publisher:
     async def repeated(
         self, environment: str, tools: Collection[str] | None, *, call: Call, same: Callable[[Release], bool]
     ) -> list[Release]:
-        """What the write id of a call has committed before; nothing where it has not, or is none of the caller's.
+        """Return what a caller's write id has committed before; nothing otherwise.
 
         Args:
             tools: those that it changed; None: any.
@@ -226,7 +226,7 @@ class Publisher:
         same: Callable[[Release], bool],
     ) -> list[Release]:
         earlier.check(environment, tools, same)
-        # Whoever made it may have been cut short before the copies were right.
+        # The earlier call may have been interrupted before the copies were updated.
         nothing: list[Contents] = [{} for _ in earlier.releases]
         refresh = self._refresh_live(earlier.releases, nothing, [frozenset() for _ in nothing])
         call.commit_begins()
@@ -235,7 +235,7 @@ class Publisher:
     async def _begin_again(
         self, begun: Snapshot, drafts: Sequence[Draft], prepare: Callable[[Snapshot], Awaitable[Prepared]]
     ) -> Prepared:
-        """The reference document as it is now and the drafts, if they still fit it; made anew for other settings."""
+        """Return the current reference document and the drafts, if they still apply; redo them for new settings."""
         environment = begun.environment
         fresh = await self._committer.begin(environment, None if begun.etag else begun)
         for draft in drafts:
@@ -246,7 +246,7 @@ class Publisher:
         return await self._reader.settled(environment, prepare, begin=self._committer.begin)
 
     async def _explain(self, environment: str, drafts: Sequence[Draft], gone: Gone) -> ConfigNotFound | StoreDamaged:
-        """Why a file of an old revision cannot be taken: given up since the draft was made, or damaged."""
+        """Return why a file of an old revision cannot be used: it was pruned since, or is damaged."""
         fresh = await self._reader.require(environment)
         for draft in drafts:
             state, revision = fresh.current.tools.get(draft.tool), draft.origin.revision or 0
@@ -258,7 +258,7 @@ class Publisher:
         return StoreDamaged(gone.problem, environment=environment)
 
     async def _try(self, begun: Snapshot, drafts: Sequence[Draft], call: Call) -> list[Release]:
-        """The releases, committed."""
+        """Store and commit the releases."""
         environment = begun.environment
         write_id = call.write_id or keys.new_write_id(environment)
         plans = [await self._plan(draft, write_id) for draft in drafts]
@@ -266,7 +266,7 @@ class Publisher:
         contents: list[Contents] = [_given(draft) for draft in drafts]
         chosen = call.write_id is not None
         await self._committer.ready(environment)
-        # Nobody looks for any of it before the commit names it, so all of it goes out at once.
+        # Nothing reads these objects before the commit names them, so they are stored concurrently.
         documents = [self._put_release(release, chosen=chosen) for release in releases]
         work: list[Coroutine[Any, Any, object]] = [self._check_not_ahead(begun, draft) for draft in drafts]
         for draft, plan, known in zip(drafts, plans, contents, strict=True):
@@ -285,11 +285,11 @@ class Publisher:
     def _files(
         self, environment: str, draft: Draft, plan: BlobPlan, into: Contents
     ) -> list[Coroutine[Any, Any, object]]:
-        """What stores the files of a draft."""
+        """Return coroutines that store the files of a draft."""
         folder = keys.blobs(environment, draft.tool)
         work: list[Coroutine[Any, Any, object]] = [self._put(folder + blob, body) for blob, body in plan.puts.items()]
         work += [self._copy(folder + source, folder + blob) for blob, source in plan.copies.items()]
-        # A copy inside S3 takes damage along: it is read beside that, and needed for `live/` anyway.
+        # A copy within S3 would copy damage, so the content is also read, which `live/` needs anyway.
         copied = set(plan.copies.values())
         work += [
             self._read(environment, draft.tool, name, entry, into)
@@ -301,7 +301,7 @@ class Publisher:
     async def _refreshed(
         self, refresh: asyncio.Task[list[Release]] | None, named: Sequence[Release], call: Call
     ) -> list[Release]:
-        """What the refresh of `live/` made of the releases; after the deadline it goes on by itself."""
+        """Return the releases after the refresh of `live/`, which continues in the background after the deadline."""
         if refresh is not None:
             await asyncio.wait({refresh}, timeout=call.left)
             if refresh.done() and not refresh.cancelled():
@@ -312,7 +312,7 @@ class Publisher:
         into[name] = await self._reader.blob(environment, tool, entry)
 
     async def _store_log(self, begun: Snapshot, write_id: str) -> LogPart | None:
-        """The log's older entries are stored beside the blobs, which costs no time, well before they have to leave."""
+        """Store the log's older entries together with the blobs, at no extra time, well before they must be removed."""
         if len(begun.current.log.unstored) < MAY_STORE:
             return None
         return await self._archive.store(begun.environment, begun.current, write_id)
@@ -324,14 +324,14 @@ class Publisher:
         if total > MAX_BUNDLE:
             raise ObjectTooLarge(size=total, limit=MAX_BUNDLE, hint=f"that is too much for one bundle of {draft.tool}")
         size = sum(len(content) for content in draft.files.values() if not isinstance(content, FileEntry))
-        # Blobs of a damaged release are not used again: who uploads them anew heals it.
+        # Blobs of a damaged release are not reused, so that uploading them again repairs it.
         base = None if draft.base is None or draft.base.damaged else draft.base
         if size <= INLINE:
             return plan_blobs(draft.files, base, write_id)
         return await asyncio.to_thread(plan_blobs, draft.files, base, write_id)
 
     async def _check_not_ahead(self, begun: Snapshot, draft: Draft) -> None:
-        """A document more than one above the current revision: `current.json` has lost commits."""
+        """Refuse if a document is more than one above the current revision: `current.json` has lost commits."""
         folder = keys.releases(begun.environment, draft.tool)
         async with aclosing(self._objects.list(folder, start_after=f"{folder}{draft.revision + 1:08d}")) as listing:
             async for info in listing:
@@ -368,12 +368,12 @@ class Publisher:
         try:
             await self._objects.put(key, body, create=True, hashed=True, content_type="application/json")
         except PreconditionFailed:
-            # Its own write id: an earlier send of this very request has arrived. One that the caller made may be
-            # that of an earlier call, or of one beside us: what is there already is what both commit.
+            # Our own write id: an earlier attempt of this request has arrived. A caller's id may also be that of
+            # another call, before or now: both commit what is already stored.
             if chosen:
                 there = taken_up(await self._reader.document(key), release)
                 if there.files != release.files:
-                    # Its own files are there once this call has stored them; those of the other one need not be.
+                    # Files of this call exist once it has stored them; those of the other call may not.
                     await self._reader.files(there)
                 return there
         return replace(release, ref=ReleaseRef(release.revision, key, hashlib.sha256(body).hexdigest()))
@@ -389,7 +389,7 @@ class Publisher:
 
 
 def size_of(draft: Draft) -> int:
-    """Bytes of all its files."""
+    """Return the total bytes of its files."""
     return sum(content.size if isinstance(content, FileEntry) else len(content) for content in draft.files.values())
 
 
@@ -398,7 +398,7 @@ def _given(draft: Draft) -> Contents:
 
 
 def _changed(draft: Draft, plan: BlobPlan) -> AbstractSet[str]:
-    """The files in which a draft differs from the release that it replaces."""
+    """Return the files in which a draft differs from the release that it replaces."""
     before = {} if draft.base is None else draft.base.files
     return {name for name, entry in plan.entries.items() if name not in before or before[name].sha256 != entry.sha256}
 

@@ -1,7 +1,7 @@
-"""Reading: the reference document, then a release, then blobs, every hash checked.
+"""Reads the reference document, then a release, then blobs, and verifies every hash.
 
-A reader never sees a torn or half-made state: what the reference document names was all there before it was written.
-Something that is missing was collected since, so the reader starts again, for as long as the document changes.
+A reader never sees a partial state, because everything that the reference document names was stored before it. If an
+object is missing, it was collected since, so the reader starts again, while the document keeps changing.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.errors import ConfigNotFound, FormatTooNew, NotModified, ObjectNotFound, ObjectTooLarge, StoreDamaged
 
 PARALLEL = 32
-"""Requests of one call in flight."""
+"""Maximum requests of one call in flight."""
 
 NEAR = 3
-"""Parts of the log that are fetched one after the other; for more, a listing and parallel requests are faster."""
+"""Parts of the log that are fetched sequentially; for more, a listing and parallel requests are faster."""
 
 INLINE = 256 * 1024
-"""Bytes that are hashed or unpacked on the event loop: about a millisecond; more goes to a thread."""
+"""Size up to which data is hashed or decompressed in the event loop (about a millisecond); then in a thread."""
 
 T = TypeVar("T")
 
 
 class Gone(Exception):
-    """Something that the reference document led to is not there, or is not what it should be."""
+    """An object that the reference document leads to is missing, or has other content."""
 
     def __init__(self, problem: str) -> None:
         super().__init__(problem)
@@ -51,7 +51,7 @@ class Reader:
     """Reads the documents and blobs of one store.
 
     Args:
-        memory: what is remembered of them. Without, all that is read comes from the bucket at that moment.
+        memory: the cache; without it, everything is read from the bucket.
     """
 
     def __init__(self, objects: ObjectStore, memory: Memory | None = None) -> None:
@@ -59,7 +59,7 @@ class Reader:
         self._memory = memory
 
     async def current(self, environment: str, *, if_none_match: str | None = None) -> Snapshot | None:
-        """The reference document; None where the environment has none, or it still has `if_none_match`."""
+        """Read the reference document; None if there is none, or if its ETag is still `if_none_match`."""
         try:
             snapshot = await self.current_or_none_yet(environment, if_none_match=if_none_match)
         except NotModified:
@@ -67,10 +67,10 @@ class Reader:
         return None if snapshot.current.sequence < 0 else snapshot
 
     async def current_or_none_yet(self, environment: str, *, if_none_match: str | None = None) -> Snapshot:
-        """The reference document; an empty one without an ETag where the environment has none.
+        """Read the reference document; an empty one without an ETag if the environment has none.
 
         Raises:
-            NotModified: it still has `if_none_match`.
+            NotModified: its ETag is still `if_none_match`.
         """
         try:
             if self._memory is None or if_none_match is not None:
@@ -85,7 +85,7 @@ class Reader:
         return snapshot
 
     async def recent(self, environment: str) -> tuple[Snapshot, Entry | None]:
-        """The reference document, as old as the settings accept, and where it is remembered.
+        """Return the reference document, as old as the settings accept, and its cache entry.
 
         Raises:
             ConfigNotFound, StoreDamaged: see `require`.
@@ -98,7 +98,7 @@ class Reader:
         return await self.require(environment), None
 
     async def _confirm(self, environment: str, known: Known | None) -> Known:
-        """The reference document as it is now; `known` itself where that still holds."""
+        """Return the current reference document; `known` itself if that is still current."""
         etag = None if known is None else known.snapshot.etag or None
         asked_at = asyncio.get_running_loop().time()
         try:
@@ -112,21 +112,21 @@ class Reader:
         return Known(snapshot, size)
 
     async def _ask(self, environment: str, if_none_match: str | None) -> tuple[Snapshot, int]:
-        """The reference document and its bytes, from the bucket."""
+        """Read the reference document and its bytes from the bucket."""
         key = keys.current(environment)
         asked_at = asyncio.get_running_loop().time()
         try:
             info, body = await self._objects.read(key, if_none_match=if_none_match, limit=MAX_DOCUMENT)
         except ObjectTooLarge as exc:
-            raise StoreDamaged(f"'{self.where(key)}' cannot be right: {exc.problem}", environment=environment) from exc
+            raise StoreDamaged(f"'{self.where(key)}' is damaged: {exc.problem}", environment=environment) from exc
         current = decode_current(body, environment=environment, where=self.where(key))
         return Snapshot(environment, current, info.etag or "", server_time(info), asked_at), len(body)
 
     async def require(self, environment: str) -> Snapshot:
-        """The reference document.
+        """Return the reference document.
 
         Raises:
-            ConfigNotFound: there is no such environment.
+            ConfigNotFound: the environment does not exist.
             StoreDamaged: there are releases, but no reference document.
         """
         snapshot = await self.current(environment)
@@ -143,18 +143,18 @@ class Reader:
         return snapshot
 
     async def check_empty(self, environment: str) -> None:
-        """Refuse an environment that has releases or blobs but, after a second look, no reference document."""
+        """Refuse an environment that has releases or blobs but, after a second check, no reference document."""
         if await self._first_own(environment) is None:
             return
         if await self.current(environment) is None:
             key = await self._first_own(environment)
             raise StoreDamaged(
-                f"'{self.where(keys.current(environment))}' is missing, but '{key}' is there",
+                f"'{self.where(keys.current(environment))}' is missing, but '{key}' exists",
                 environment=environment,
             )
 
     async def _first_own(self, environment: str) -> str | None:
-        """The first key of ours below the environment; foreign keys are none of our business."""
+        """Return the first of our keys in the environment, ignoring foreign keys."""
         async with aclosing(self._objects.list(keys.environment_prefix(environment))) as listing:
             async for info in listing:
                 if keys.is_own(info.key):
@@ -169,15 +169,15 @@ class Reader:
         begin: Callable[[str], Awaitable[Snapshot]] | None = None,
         first: Snapshot | None = None,
     ) -> T:
-        """What `read` makes of the reference document, begun again while things go and the document changes.
+        """Return the result of `read` for the reference document; retry if objects are gone and the document changes.
 
         Args:
-            begin: gets the document, in place of `require`.
-            first: the document to begin with, which may be a remembered one: it does not decide that something is gone.
+            begin: reads the document, instead of `require`.
+            first: the document to begin with, which may be a cached one; it does not decide that something is gone.
 
         Raises:
-            ConfigNotFound: there is no such environment.
-            StoreDamaged: something is missing, or is not what it should be, and the document does not change.
+            ConfigNotFound: the environment does not exist.
+            StoreDamaged: an object is missing, or has other content, and the document does not change.
         """
         begin = begin or self.require
         snapshot = await begin(environment) if first is None else first
@@ -197,10 +197,10 @@ class Reader:
             snapshot = again
 
     async def release(self, ref: ReleaseRef) -> Release:
-        """The release document that `ref` points to.
+        """Return the release document at `ref`.
 
         Raises:
-            Gone: it is not there, or its bytes are others.
+            Gone: it is missing, or its bytes differ.
         """
         return await (self._release(ref) if self._memory is None else self._memory.release(ref, self._release))
 
@@ -225,11 +225,11 @@ class Reader:
         return release
 
     async def document(self, key: str) -> Release:
-        """The release document under `key`, whether it was committed or not.
+        """Return the release document under `key`, committed or not.
 
         Raises:
-            ObjectNotFound: it is not there.
-            StoreDamaged: it is not a release document, or not the one that belongs there.
+            ObjectNotFound: it does not exist.
+            StoreDamaged: it is not a release document, or does not match its key.
         """
         return await self._decoded(key, await self._document_body(key))
 
@@ -237,7 +237,7 @@ class Reader:
         try:
             _, body = await self._objects.read(key, limit=MAX_DOCUMENT)
         except ObjectTooLarge as exc:
-            raise StoreDamaged(f"'{self.where(key)}' cannot be right: {exc.problem}") from exc
+            raise StoreDamaged(f"'{self.where(key)}' is damaged: {exc.problem}") from exc
         return body
 
     async def _decoded(self, key: str, body: bytes) -> Release:
@@ -246,10 +246,10 @@ class Reader:
         return await asyncio.to_thread(decode_release, body, key=key, where=self.where(key))
 
     async def newest(self, snapshot: Snapshot, tool: str) -> Release | None:
-        """The current release of a tool. On a replica that has not got it yet, the one before it.
+        """Return the current release of a tool, or the previous one on a replica that does not have it yet.
 
         Raises:
-            Gone: it is not there, or its bytes are others.
+            Gone: it is missing, or its bytes differ.
         """
         state = snapshot.current.tools.get(tool)
         if state is None:
@@ -263,40 +263,40 @@ class Reader:
             return await self.release(state.parent)
 
     def is_replica(self, current: Current) -> bool:
-        """Whether this bucket only mirrors the one in which `current` was written."""
+        """Return whether this bucket is a replica of the one in which `current` was written."""
         return current.home != self._objects.bucket
 
     async def files(self, release: Release, entries: Mapping[str, FileEntry] | None = None) -> Mapping[str, bytes]:
-        """The contents of all files of a release, or of some of its entries, by name.
+        """Return the contents of all files of a release, or of some of its entries, by name.
 
         Raises:
-            Gone: one is not there, or its bytes are others.
+            Gone: one is missing, or its bytes differ.
         """
         wanted = release.files if entries is None else entries
         contents = await run_all((self.content(release, entry) for entry in wanted.values()), limit=PARALLEL)
         return MappingProxyType(dict(zip(wanted, contents, strict=True)))
 
     async def content(self, release: Release, entry: FileEntry) -> bytes:
-        """The plain content of one file.
+        """Return the plain content of one file.
 
         Raises:
-            Gone: it is not there, or its bytes are others.
+            Gone: it is missing, or its bytes differ.
         """
         return await self.blob(release.environment, release.tool, entry)
 
     async def blob(self, environment: str, tool: str, entry: FileEntry) -> bytes:
-        """The plain content of a blob.
+        """Return the plain content of a blob.
 
         Raises:
-            Gone: it is not there, or its bytes are others.
+            Gone: it is missing, or its bytes differ.
         """
         return (await self.remembered_blob(environment, tool, entry))[0]
 
     async def remembered_blob(self, environment: str, tool: str, entry: FileEntry) -> tuple[bytes, Entry | None]:
-        """The plain content of a blob, and where it is remembered.
+        """Return the plain content of a blob, and its cache entry.
 
         Raises:
-            Gone: it is not there, or its bytes are others.
+            Gone: it is missing, or its bytes differ.
         """
         key = keys.blobs(environment, tool) + entry.blob
         if self._memory is None:
@@ -309,7 +309,7 @@ class Reader:
         if plain is not None:
             return plain
         try:
-            # Packed, it is smaller than its content.
+            # A compressed blob is smaller than its content.
             _, body = await self._objects.read(key, limit=entry.size)
         except ObjectNotFound as exc:
             raise Gone(f"the blob '{self.where(key)}' is missing") from exc
@@ -323,12 +323,12 @@ class Reader:
         return plain
 
     async def chain(self, snapshot: Snapshot, tool: str, *, down_to: int = 1) -> list[Release]:
-        """The committed releases of a tool, newest first, by the chain of parents, as far as they are kept.
+        """Yield the kept committed releases of a tool, newest first, by following the chain of parents.
 
-        Documents outside the chain were never committed. Those that a repair marked as lost are left out.
+        Documents outside the chain were never committed. Those that a repair marked as lost are omitted.
 
         Raises:
-            Gone: a document of the chain is not there, or its bytes are others.
+            Gone: a document of the chain is missing, or its bytes differ.
         """
         state = snapshot.current.tools[tool]
         last = max(down_to, state.oldest)
@@ -353,7 +353,7 @@ class Reader:
         return None if self._memory is None else self._memory.known_release(ref)
 
     async def _linked(self, ref: ReleaseRef, near: Mapping[str, Release]) -> Release:
-        """The release that `ref` points to, from those that were read already, if they are what it says."""
+        """Return the release at `ref` from those that were already read, if it matches."""
         release = near.get(ref.key)
         if release is None or release.ref != ref:
             return await self.release(ref)
@@ -368,7 +368,7 @@ class Reader:
     async def _fetch(
         self, environment: str, tool: str, last: int, state: ToolState, newest: ReleaseRef
     ) -> dict[str, Release]:
-        """Release documents from revision `last` up to `newest`, by key; those that cannot be read are left out."""
+        """Return release documents from revision `last` to `newest`, by key, omitting unreadable ones."""
         if last >= newest.revision:
             return {}
         folder = keys.releases(environment, tool)
@@ -394,10 +394,10 @@ class Reader:
             return None
 
     async def find(self, snapshot: Snapshot, tool: str, revision: int) -> Release | None:
-        """The committed release of `revision`; None where there is none (any more).
+        """Return the committed release of `revision`; None if it does not exist (any more).
 
         Raises:
-            Gone: a document of the chain is not there, or its bytes are others.
+            Gone: a document of the chain is missing, or its bytes differ.
             StoreDamaged: a repair found that it is damaged.
         """
         self.check_whole(snapshot, tool, revision)
@@ -407,7 +407,7 @@ class Reader:
         """Refuse a revision that a repair found damaged.
 
         Raises:
-            StoreDamaged: it did.
+            StoreDamaged: it is damaged.
         """
         damage = snapshot.current.tools[tool].damage_of(revision)
         if damage is not None:
@@ -416,14 +416,14 @@ class Reader:
                 f"revision {revision} of {tool} in '{snapshot.environment}' is damaged: {what}",
                 environment=snapshot.environment,
                 tool=tool,
-                hint="choose another one: history() marks those that are damaged; or look for it in list_backups()",
+                hint="choose another one (history() marks damaged ones), or look for it in list_backups()",
             )
 
     async def committed(self, snapshot: Snapshot, tool: str, revision: int) -> Release | None:
-        """The committed release of `revision`, be it damaged or not; None where there is none (any more).
+        """Return the committed release of `revision`, damaged or not; None if it does not exist (any more).
 
         Raises:
-            Gone: a document of the chain is not there, or its bytes are others.
+            Gone: a document of the chain is missing, or its bytes differ.
         """
         state = snapshot.current.tools[tool]
         if state.good is not None and state.good.revision == revision:
@@ -431,23 +431,23 @@ class Reader:
         if not state.oldest <= revision <= state.release.revision:
             return None
         found = await self.chain(snapshot, tool, down_to=revision)
-        # A repair can leave revisions out.
+        # A repair can skip revisions.
         return found[-1] if found and found[-1].revision == revision else None
 
     def where(self, key: str) -> str:
-        """Bucket and key, for errors."""
+        """Return bucket and key, for errors."""
         return f"{self._objects.bucket}/{key}"
 
 
 async def sha256(body: bytes) -> str:
-    """The SHA-256 in hex; in a thread where it takes long."""
+    """Return the SHA-256 in hex, computed in a thread if it takes long."""
     if len(body) <= INLINE:
         return hashlib.sha256(body).hexdigest()
     return await asyncio.to_thread(lambda: hashlib.sha256(body).hexdigest())
 
 
 async def unpack(body: bytes, entry: FileEntry) -> bytes | None:
-    """The plain content of a blob; None where it is not what `entry` describes."""
+    """Return the plain content of a blob; None if it does not match `entry`."""
     if max(len(body), entry.size) <= INLINE:
         return _unpack(body, entry)
     return await asyncio.to_thread(_unpack, body, entry)
@@ -458,7 +458,7 @@ def _unpack(body: bytes, entry: FileEntry) -> bytes | None:
     if entry.encoding == "gzip":
         unpacker = zlib.decompressobj(wbits=31)
         try:
-            # Bounded: a blob that was tampered with must not fill the memory.
+            # Limited, so that a manipulated blob cannot exhaust memory.
             plain = unpacker.decompress(body, entry.size + 1)
         except zlib.error:
             return None

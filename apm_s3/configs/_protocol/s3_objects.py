@@ -22,26 +22,26 @@ _PLACE = re.compile(rf"(?:.*/)?(?:configs|live|backups)/([^/]+)/(?:({'|'.join(TO
 
 
 class Manager(Protocol):
-    """What is needed of an `S3Manager`."""
+    """The methods of `S3Manager` that a store needs."""
 
     def download_file(self, bucket: str, key: str, options: ReadOptions | None = None) -> Any:
-        """See `S3Manager.download_file`."""
+        """Stream an object."""
 
     async def head_file(self, bucket: str, key: str, options: ReadOptions | None = None) -> FileInfo:
-        """See `S3Manager.head_file`."""
+        """Return information about an object."""
 
     async def upload_file(self, bucket: str, key: str, source: bytes, options: UploadOptions | None = None) -> FileInfo:
-        """See `S3Manager.upload_file`."""
+        """Store an object."""
 
     async def copy_file(
         self, source_bucket: str, source_key: str, bucket: str, key: str, options: CopyOptions | None = None
     ) -> FileInfo:
-        """See `S3Manager.copy_file`."""
+        """Copy an object within S3."""
 
     async def delete_files(
         self, bucket: str, keys: Sequence[str], options: DeleteOptions | None = None
     ) -> DeleteReport:
-        """See `S3Manager.delete_files`."""
+        """Delete many objects."""
 
     async def list_files(
         self,
@@ -52,7 +52,7 @@ class Manager(Protocol):
         token: str | None = None,
         expected_bucket_owner: str | None = None,
     ) -> ListPage:
-        """See `S3Manager.list_files`."""
+        """Return one page of objects."""
 
     def iter_files(
         self,
@@ -62,19 +62,19 @@ class Manager(Protocol):
         start_after: str | None = None,
         expected_bucket_owner: str | None = None,
     ) -> AsyncIterator[FileInfo]:
-        """See `S3Manager.iter_files`."""
+        """Iterate over all objects under a prefix."""
 
     def iter_versions(
         self, bucket: str, prefix: str = "", *, expected_bucket_owner: str | None = None
     ) -> AsyncIterator[FileVersion]:
-        """See `S3Manager.iter_versions`."""
+        """Iterate over all versions under a prefix."""
 
 
 class S3Objects:
-    """See `ObjectStore`.
+    """The `ObjectStore` of one bucket of an `S3Manager`.
 
     Args:
-        expected_bucket_owner: the account that the bucket has to belong to, or every request is refused.
+        expected_bucket_owner: the account that must own the bucket; otherwise S3 refuses every request.
     """
 
     def __init__(self, s3: Manager, bucket: str, expected_bucket_owner: str | None = None) -> None:

@@ -79,7 +79,7 @@ def in_first_words(text: str) -> Iterator[Place]:
 
 
 def in_blocks(text: str) -> Iterator[Place]:
-    """What stands in blocks of YAML below the names of secrets, in a format that has no blocks."""
+    """Find YAML blocks under the names of secrets, in a format that has no blocks."""
     return _found(_lines_of(text), _heads)
 
 

@@ -1,4 +1,4 @@
-"""Secrets by the name of the field that they stand in. Pure."""
+"""Finds secrets by the name of their field. Pure."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _REMEMBERED = 4096
 _LABELS = frozenset(("name", "key", "header", "header_name", "field", "param", "parameter", "variable"))
 _VALUES = frozenset(("value", "values", "val"))
 _SECRET_LABELS = frozenset(("apikey", "auth", "jwt", "key", "session", "sid", "sig", "signature"))
-"""What a query parameter that lets somebody in is called, where a list names it."""
+"""Names of query parameters that grant access, where a list names them."""
 
 
 def hints_at_secrets(text: str) -> bool:
@@ -104,7 +104,7 @@ def labelled(steps: Steps, labels: Labels) -> Steps:
 
 
 def is_label(step: object) -> bool:
-    """Whether a field of this name names the mapping that it stands in."""
+    """Return whether a field of this name is the name of its mapping."""
     return isinstance(step, str) and _normal(step) in _LABELS
 
 

@@ -1,4 +1,4 @@
-"""Secrets in what is said of a configuration: a problem names its place, never the value of a secret. Pure."""
+"""Removes secrets from issues, which must never contain the value of a secret. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Secrets by their shape: addresses that let somebody in, keys of cloud providers, PEM blocks. Pure.
+"""Finds secrets by their form: URLs that grant access, keys of cloud providers, PEM blocks. Pure.
 
 Each pattern begins with fixed text and has bounded repetitions: none takes more than linear time.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 MASK = "<secret>"
-"""What stands in place of a secret; Prometheus and Alertmanager show theirs in the same way."""
+"""The replacement of a secret, the same as in Prometheus and Alertmanager."""
 
 _REST = r"[^\s\"'<>`]{4,2048}"
 _USER, _PASSWORD = r"(?<![\w.:/@+-])(?!mailto:)[\w.+-]{1,64}:", r"[^\s/\"'<>(){},;`|]{1,256}"
@@ -137,7 +137,7 @@ _SCHEME = re.compile(r"(?:Bearer|Basic|Token)\s+", re.IGNORECASE)
 
 
 def is_elsewhere(value: str) -> bool:
-    """Whether `value` says nothing, or only where the secret is."""
+    """Return whether `value` is empty, or only says where the secret is."""
     value = _SCHEME.sub("", value.strip(), count=1)
     if value.lower() in _NOTHING or _PLACEHOLDER.fullmatch(value) is not None:
         return True
@@ -148,7 +148,7 @@ def is_elsewhere(value: str) -> bool:
 
 
 def shapes_in(text: str) -> Iterator[tuple[int, int, str]]:
-    """(start, stop, kind) of what looks like a secret."""
+    """Yield (start, stop, kind) of everything that looks like a secret."""
     if "PRIVATE KEY-----" in text:
         yield from ((match.start(), match.end(), PEM_KIND) for match in _PEM.finditer(text))
     lower = text.lower()
@@ -162,7 +162,7 @@ def shapes_in(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def mask_shapes(text: str) -> str:
-    """`text` with `MASK` for what looks like a secret."""
+    """Mask everything in `text` that looks like a secret."""
     parts, at = [], 0
     for start, stop, _ in sorted(shapes_in(text)):
         if stop > at:

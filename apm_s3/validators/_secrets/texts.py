@@ -41,11 +41,11 @@ _ODD_BLANK = re.compile(r"[\x85\u00ad\u200b-\u200f\u2028\u2029\u2060\ufeff]|(?=[
 _TAKEN_FOR_TEXT = re.compile(rf"[\"']?[\w.-]{{0,64}}?{NAME}(\S[^\n]{{0,2048}})", re.IGNORECASE)
 """`password:` with a blank behind it that YAML does not know: the whole of it is one text to YAML."""
 _HASH = re.compile(r"[ \t]*#\S")
-"""What YAML takes for a comment, though nobody begins one like that: the rest of a password that holds ` #`."""
+"""What YAML reads as a comment, but is the rest of a password that contains ` #`."""
 _IN_COMMENT = "secret in a comment"
 _MASKED_ONLY = frozenset((_IN_COMMENT, BELOW, PERHAPS))
 _MAX_NESTING = 3
-"""How deep texts inside of values are read: JSON in a value of YAML, and once more in a value of that."""
+"""How many levels of texts inside values are read: JSON in a YAML value, and one more level inside that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +105,12 @@ def mask_text(name: str, text: str) -> str:
 
 
 def mask_inner(text: str) -> str:
-    """A value with `MASK` for every secret that stands in it as JSON, or as lines of another configuration."""
+    """Mask every secret inside a value that is JSON, or lines of another configuration."""
     return _without(text, _inner_spans(text, 1))
 
 
 def decode(raw: bytes) -> str | None:
-    """The text of a file, without byte order mark; None for what is no text."""
+    """Decode a file, without byte order mark; None if it is not text."""
     try:
         text = raw.decode("utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8")
     except UnicodeDecodeError:
@@ -189,7 +189,7 @@ def _by_name(text: str, value: Written, labels: Labels, form: Format | None) -> 
     stop = node.stop
     written = text[node.start : stop]
     if form == "ini" or (form == "yaml" and node.plain and _HASH.match(text, stop)):
-        # The tool ends a value at '#' or ';': whoever did not know that has the rest of the password behind it.
+        # The tool ends a value at '#' or ';', so the rest of a password may follow by mistake.
         stop = end if (end := text.find("\n", stop)) >= 0 else len(text)
     is_secret = not is_elsewhere(node.text)
     if form in ("yaml", "ini"):
@@ -254,7 +254,7 @@ def _inner_spans(text: str, nesting: int) -> list[Span]:
 
 
 def _place(written: str, value: str, span: Span) -> tuple[int, int]:
-    """Where a part of a value stands in what is written: all of it, where escapes, folds or indents change that."""
+    """Return the position of a part of a value in the source; the whole value if escapes, folds or indents differ."""
     if (at := written.find(value)) >= 0:
         return at + span.start, at + span.stop
     secret = value[span.start : span.stop]

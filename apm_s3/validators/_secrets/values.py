@@ -1,4 +1,4 @@
-"""Secrets in values that a text was read to, and the same values without them. Pure."""
+"""Finds and masks secrets in parsed values. Pure."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def _in_blocks(text: str, scalars: Sequence[Written]) -> set[str]:
 
 
 def mask_value(value: Any, steps: Steps = (), shared: AbstractSet[str] = frozenset()) -> Any:
-    """`value`, which stands at `steps`, with `MASK` for every secret in it; all else is kept.
+    """Mask every secret in `value`, which is at `steps`, and keep everything else.
 
     Args:
-        shared: values that are secrets wherever they stand; see `secrets_by_neighbours`.
+        shared: values that are secrets anywhere; see `secrets_by_neighbours`.
     """
     if isinstance(value, Mapping):
         return _mask_mapping(value, tuple(steps), shared)

@@ -106,7 +106,7 @@ def test_a_retention_replaces_the_expiry_and_leaves_out_later_moves() -> None:
     assert logs["backups"].expire_days == 2555
 
 
-def test_small_objects_move_when_asked_for() -> None:
+def test_small_objects_move_on_request() -> None:
     found = rules(move_small_objects=True)
 
     assert found["backups"].transitions == ()
@@ -305,7 +305,7 @@ async def test_an_existing_bucket_is_left_alone_by_create_and_brought_up_by_ensu
         {"tags": {"x" * 129: "y"}},
     ],
 )
-async def test_what_cannot_be_is_refused_before_anything_is_sent(
+async def test_invalid_arguments_are_refused_before_anything_is_sent(
     control: FaultyControl, bucket_name: str, arguments: dict[str, Any]
 ) -> None:
     given: dict[str, Any] = {"environment": "staging", "tool": "all", "purpose": "configs", **arguments}

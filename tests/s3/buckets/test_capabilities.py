@@ -110,7 +110,9 @@ async def test_ensure_refuses_before_it_changes_anything(weed_buckets: Buckets, 
     assert (settings.tags, settings.lifecycle, settings.versioning) == (Tags({"old": "tag"}), None, None)
 
 
-async def test_warn_goes_on_without_what_is_missing_and_says_so(weed_buckets: Buckets, bucket_name: str) -> None:
+async def test_warn_continues_without_missing_features_and_reports_them(
+    weed_buckets: Buckets, bucket_name: str
+) -> None:
     plan = await weed_buckets.create_bucket(bucket_name, WANTED, unsupported="warn")
 
     settings = (await weed_buckets.get_bucket(bucket_name)).settings

@@ -132,7 +132,7 @@ async def test_a_call_that_fails_once_and_may_pass_does_not_fail_the_creation(
     assert (await buckets.plan_bucket(bucket_name, everything(bucket_name))).empty
 
 
-async def test_a_resent_creation_that_finds_its_own_bucket_goes_on(control: FaultyControl, bucket_name: str) -> None:
+async def test_a_resent_creation_that_finds_its_own_bucket_continues(control: FaultyControl, bucket_name: str) -> None:
     """Outside us-east-1, S3 answers the second send of CreateBucket with BucketAlreadyOwnedByYou."""
     sent: list[str] = []
 
@@ -234,7 +234,7 @@ async def test_ensure_that_loses_the_race_brings_the_winners_bucket_to_its_optio
     assert (await buckets.plan_bucket(bucket_name, everything(bucket_name))).empty
 
 
-async def test_somebody_elses_bucket_is_said_to_be_somebody_elses(control: FaultyControl, bucket_name: str) -> None:
+async def test_a_bucket_of_another_account_is_reported_as_such(control: FaultyControl, bucket_name: str) -> None:
     control.before = failing("create_bucket", BucketAlreadyExists("taken", status=409))
 
     with pytest.raises(BucketAlreadyExists):

@@ -107,7 +107,7 @@ def test_no_member_of_s3s_document_is_unknown(kind: type[BucketSetting]) -> None
         (Replication, {"ReplicationConfiguration": {"Role": "r", "Rules": [{"ID": "a", "Sparkles": 1}]}}),
     ],
 )
-def test_what_the_setting_could_not_give_back_is_an_error(kind: type[BucketSetting], answer: Any) -> None:
+def test_a_document_that_a_setting_cannot_represent_is_an_error(kind: type[BucketSetting], answer: Any) -> None:
     with pytest.raises(FormatTooNew, match="Sparkles"):
         SETTINGS[kind].read(answer)
 

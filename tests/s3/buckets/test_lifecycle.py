@@ -82,13 +82,13 @@ def check(**rule: object) -> None:
 
 
 @pytest.mark.parametrize("rule", REFUSED.values(), ids=REFUSED)
-def test_what_s3_refuses_is_refused(rule: dict[str, object]) -> None:
+def test_settings_that_s3_refuses_are_refused(rule: dict[str, object]) -> None:
     with pytest.raises(InvalidOption, match="lifecycle rule"):
         check(**rule)
 
 
 @pytest.mark.parametrize("rule", ACCEPTED.values(), ids=ACCEPTED)
-def test_what_s3_takes_is_taken(rule: dict[str, object]) -> None:
+def test_settings_that_s3_accepts_are_accepted(rule: dict[str, object]) -> None:
     check(**rule)
 
 

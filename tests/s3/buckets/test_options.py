@@ -57,13 +57,13 @@ def test_policies_that_mean_something_else_differ() -> None:
     assert Policy("{") != Policy("[")
 
 
-def test_the_text_of_a_policy_is_kept_as_it_is() -> None:
+def test_the_text_of_a_policy_is_kept_unchanged() -> None:
     text = '{ "Version":"2012-10-17",\n "Statement": [ ] }'
 
     assert Policy(text).text == text
 
 
-def test_what_encryption_types_are_blocked_is_left_to_s3_where_it_is_not_said() -> None:
+def test_blocked_encryption_types_are_left_to_s3_by_default() -> None:
     found = Encryption(blocked_types=("SSE-C",))
 
     assert Encryption().matches(found)
@@ -72,7 +72,7 @@ def test_what_encryption_types_are_blocked_is_left_to_s3_where_it_is_not_said() 
     assert not Encryption().matches(None)
 
 
-def test_ids_and_order_that_s3_makes_up_are_no_difference() -> None:
+def test_generated_ids_and_order_are_not_differences() -> None:
     one = Notification(arn="a", events=("x", "y"), prefix="p/")
     two = Notification(arn="b", events=("x",))
     found = Notifications(
@@ -89,7 +89,7 @@ def test_ids_and_order_that_s3_makes_up_are_no_difference() -> None:
     assert not Notifications(queues=(one, two), eventbridge=True).matches(found)
 
 
-def test_an_id_or_a_zero_that_a_server_makes_up_is_no_difference_of_cors() -> None:
+def test_an_id_or_zero_generated_by_the_server_is_not_a_cors_difference() -> None:
     wanted = Cors((CorsRule(methods=("GET",), origins=("*",)),))
 
     assert wanted.matches(Cors((CorsRule(methods=("GET",), origins=("*",), id="x", max_age=0),)))
@@ -133,7 +133,7 @@ REFUSED: dict[str, BucketSetting] = {
 
 
 @pytest.mark.parametrize("setting", REFUSED.values(), ids=REFUSED)
-def test_what_s3_refuses_is_refused(setting: BucketSetting) -> None:
+def test_settings_that_s3_refuses_are_refused(setting: BucketSetting) -> None:
     with pytest.raises(InvalidOption):
         setting.check()
 

@@ -191,7 +191,7 @@ async def test_an_archived_object_is_asked_back_and_can_be_read(
     assert await answer["Body"].read() == b"x"
 
 
-async def test_a_restore_that_is_under_way_is_no_error(control: FaultyControl, bucket_name: str) -> None:
+async def test_a_restore_in_progress_is_not_an_error(control: FaultyControl, bucket_name: str) -> None:
     control.before = lambda method, params: S3Error("busy", status=409, s3_code="RestoreAlreadyInProgress")
 
     assert not await make_buckets(control.clients, control).restore_archived(bucket_name, "k")

@@ -233,7 +233,7 @@ async def test_mfa_delete_goes_with_its_code(control: FaultyControl, bucket_name
     ]
 
 
-async def test_what_is_no_kind_of_setting_is_refused(moto_buckets: Buckets) -> None:
+async def test_an_unknown_kind_of_setting_is_refused(moto_buckets: Buckets) -> None:
     for kind in (str, BucketSetting):
         with pytest.raises(InvalidOption, match="not a kind of bucket setting"):
             await moto_buckets.get_setting("some-bucket", kind)  # type: ignore[type-var]

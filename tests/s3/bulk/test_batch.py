@@ -143,7 +143,7 @@ async def test_a_deletion_that_fails_is_the_only_one_of_its_group(s3: MemoryMana
     assert s3.transport.requests["delete_many"] == 1
 
 
-async def test_a_deletion_that_would_be_refused_does_not_harm_those_beside_it(s3: MemoryManager) -> None:
+async def test_a_deletion_that_would_be_refused_does_not_affect_the_others(s3: MemoryManager) -> None:
     await s3.upload_file("bucket", "a", b"")
 
     results = await s3.batch([DeleteOp("bucket", "a"), DeleteOp("bucket", ""), DeleteOp("no/bucket", "a")])
@@ -180,7 +180,7 @@ async def test_a_deletion_does_not_wait_for_others_for_ever(s3: MemoryManager, m
         assert [result async for result in results] == []
 
 
-async def test_no_more_operations_are_under_way_than_the_concurrency(s3: MemoryManager) -> None:
+async def test_no_more_operations_run_than_the_concurrency(s3: MemoryManager) -> None:
     under_way: set[str] = set()
     most = 0
 
@@ -217,7 +217,7 @@ async def test_operations_are_taken_as_there_is_room_for_them(s3: MemoryManager)
             assert taken <= 16
 
 
-async def test_results_that_come_hold_contents_and_a_list_holds_none(s3: MemoryManager) -> None:
+async def test_iterated_results_have_contents_and_a_list_has_none(s3: MemoryManager) -> None:
     await s3.upload_file("bucket", "a", b"content")
 
     assert [result.result async for result in s3.batch_iter([DownloadOp("bucket", "a")])] == [b"content"]
@@ -246,7 +246,7 @@ async def test_a_list_of_results_lets_go_of_what_was_uploaded(s3: MemoryManager)
     assert {result.operation.source for result in results} == {None}
 
 
-async def test_what_was_let_go_of_cannot_be_uploaded_by_mistake(s3: MemoryManager) -> None:
+async def test_a_released_source_cannot_be_uploaded_by_mistake(s3: MemoryManager) -> None:
     results = await s3.batch(uploads(1))
 
     again = await s3.batch([result.operation for result in results])
@@ -254,7 +254,7 @@ async def test_what_was_let_go_of_cannot_be_uploaded_by_mistake(s3: MemoryManage
     assert isinstance(again[0].error, InvalidOption)
 
 
-async def test_progress_is_told_as_operations_end(s3: MemoryManager) -> None:
+async def test_progress_is_reported_after_each_operation(s3: MemoryManager) -> None:
     told: list[BatchProgress] = []
 
     await s3.batch([*uploads(3), HeadOp("bucket", "none")], concurrency=1, on_progress=told.append)
@@ -271,7 +271,7 @@ async def test_a_failing_progress_callback_harms_nothing(s3: MemoryManager) -> N
     assert (await s3.batch(uploads(3), on_progress=lambda progress: 1 / 0)).ok
 
 
-async def test_what_an_iterator_raises_ends_the_batch(s3: MemoryManager) -> None:
+async def test_an_exception_of_the_iterator_stops_the_batch(s3: MemoryManager) -> None:
     def broken() -> Iterator[Operation]:
         yield from uploads(3)
         raise LookupError("no more")
@@ -284,7 +284,7 @@ async def test_what_an_iterator_raises_ends_the_batch(s3: MemoryManager) -> None
         [result async for result in s3.batch_iter(broken())]
 
 
-async def test_what_a_source_raises_fails_its_operation_alone(s3: MemoryManager, tmp_path: Path) -> None:
+async def test_an_exception_of_a_source_fails_only_its_operation(s3: MemoryManager, tmp_path: Path) -> None:
     async def broken() -> AsyncIterator[bytes]:
         yield b"a"
         raise LookupError("no more")
@@ -417,7 +417,7 @@ async def test_an_async_iterator_is_closed_by_a_batch_that_ends_before_it(s3: Me
     assert len(closed) == 1
 
 
-async def test_what_has_timed_out_has_stopped(s3: MemoryManager) -> None:
+async def test_operations_that_timed_out_have_stopped(s3: MemoryManager) -> None:
     gate = asyncio.Event()
     put = s3.transport.put
 

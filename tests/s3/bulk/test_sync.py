@@ -80,7 +80,7 @@ async def test_only_what_differs_moves(s3: MemoryManager, folder: Path, tmp_path
     assert read(target) == read(folder)
 
 
-async def test_what_was_sent_in_parts_is_known_by_its_parts(s3: MemoryManager, tmp_path: Path) -> None:
+async def test_a_multipart_object_is_recognized_by_its_parts(s3: MemoryManager, tmp_path: Path) -> None:
     folder = write(tmp_path, {"large": b"a" * 7 * MIB})
     await s3.sync(folder, "s3://bucket")
 
@@ -197,7 +197,7 @@ async def test_a_plan_says_all_and_writes_nothing(s3: MemoryManager, folder: Pat
     assert not (tmp_path / "none").exists()
 
 
-async def test_what_patterns_leave_out_is_neither_brought_nor_deleted(s3: MemoryManager, folder: Path) -> None:
+async def test_excluded_names_are_neither_transferred_nor_deleted(s3: MemoryManager, folder: Path) -> None:
     await s3.upload_file("bucket", "b/old", b"")
     await s3.upload_file("bucket", "old", b"")
 
@@ -244,7 +244,7 @@ async def test_no_link_leads_out_of_the_directory(s3: MemoryManager, tmp_path: P
     assert (target / "file").read_bytes() == b"x"
 
 
-async def test_links_and_devices_are_skipped_and_told(s3: MemoryManager, folder: Path) -> None:
+async def test_links_and_devices_are_skipped_and_reported(s3: MemoryManager, folder: Path) -> None:
     (folder / "link").symlink_to(folder / "a")
     (folder / "loop").symlink_to(folder)
     os.mkfifo(folder / "pipe")
@@ -297,7 +297,7 @@ async def test_a_prefix_is_deleted(s3: MemoryManager) -> None:
         await s3.delete_prefix("bucket", "")
 
 
-async def test_what_cannot_be_deleted_is_told(s3: MemoryManager) -> None:
+async def test_failed_deletions_are_reported(s3: MemoryManager) -> None:
     for key in ("locked/a", "locked/b"):
         await s3.upload_file("bucket", key, b"x")
 
@@ -325,7 +325,7 @@ async def test_places_that_make_no_sense_are_refused(s3: MemoryManager, source: 
     assert s3.transport.requests.total() == 0
 
 
-async def test_progress_is_told(s3: MemoryManager, folder: Path) -> None:
+async def test_progress_is_reported(s3: MemoryManager, folder: Path) -> None:
     told: list[BatchProgress] = []
 
     await s3.sync(folder, "s3://bucket", on_progress=told.append)

@@ -61,7 +61,7 @@ async def test_a_copy_keeps_everything(s3: S3Manager, clients: Clients, bucket: 
     assert await tags_of(clients, bucket, "to") == dict(OPTIONS.tags)
 
 
-async def test_a_copy_can_get_metadata_of_its_own(s3: S3Manager, bucket: str) -> None:
+async def test_a_copy_can_get_new_metadata(s3: S3Manager, bucket: str) -> None:
     await s3.upload_file(bucket, "from", b"content", OPTIONS)
 
     await s3.copy_file(

@@ -106,7 +106,7 @@ async def test_a_download_of_nothing_is_not_stored(data_path: str) -> None:
         assert server.s3.buckets["bucket"] == {}
 
 
-async def test_what_is_left_of_a_range_is_stored(data_path: str) -> None:
+async def test_the_rest_of_a_range_is_stored(data_path: str) -> None:
     async with place(data_path) as (server, s3):
         await s3.upload_file("bucket", "a", SMALL)
         async with s3.download_file("bucket", "a", ReadOptions(range=(10, 5000))) as download:

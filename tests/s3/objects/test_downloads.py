@@ -70,7 +70,7 @@ async def test_an_empty_object_streams_nothing(s3: S3Manager, bucket: str) -> No
         assert [piece async for piece in download] == []
 
 
-async def test_missing_things_are_told_apart(s3: S3Manager, bucket: str) -> None:
+async def test_different_missing_things_are_distinguished(s3: S3Manager, bucket: str) -> None:
     with pytest.raises(ObjectNotFound):
         await s3.download_file(bucket, "nothing")
     with pytest.raises(BucketNotFound):

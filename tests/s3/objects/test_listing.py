@@ -66,7 +66,7 @@ async def test_all_files_are_iterated_over_pages(s3: S3Manager, bucket: str) -> 
 
 
 @pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
-async def test_the_next_page_is_asked_for_early_and_given_up_with_the_iteration(s3: S3Manager, bucket: str) -> None:
+async def test_the_next_page_is_requested_early_and_cancelled_with_the_iteration(s3: S3Manager, bucket: str) -> None:
     await asyncio.gather(*(s3.upload_file(bucket, f"{number:04}", b"") for number in range(1001)))
 
     files = s3.iter_files(bucket)

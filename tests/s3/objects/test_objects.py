@@ -44,7 +44,7 @@ async def test_a_path_comes_back(s3: S3Manager, bucket: str, tmp_path: Path) -> 
     assert await s3.read_file(bucket, "key") == b"content"
 
 
-async def test_a_binary_file_comes_back_from_where_it_stands(s3: S3Manager, bucket: str) -> None:
+async def test_a_binary_file_is_read_from_its_current_position(s3: S3Manager, bucket: str) -> None:
     file = io.BytesIO(b"skipped content")
     file.seek(8)
 
@@ -82,7 +82,7 @@ async def test_other_sources_are_refused(s3: S3Manager, bucket: str, source: obj
     assert s3.metrics.snapshot().overall.total == 0
 
 
-async def test_an_upload_tells_what_it_stored(s3: S3Manager, bucket: str) -> None:
+async def test_an_upload_returns_what_it_stored(s3: S3Manager, bucket: str) -> None:
     info = await s3.upload_file(bucket, "prometheus.yml", b"content", UploadOptions(metadata={"Author": "me"}))
     seen = await s3.head_file(bucket, "prometheus.yml")
 
@@ -100,7 +100,7 @@ async def test_a_given_content_type_is_not_guessed_over(s3: S3Manager, bucket: s
 
 
 @pytest.mark.parametrize("method", ["read_file", "head_file"])
-async def test_a_missing_key_is_told_from_a_missing_bucket(
+async def test_a_missing_key_is_distinguished_from_a_missing_bucket(
     s3: S3Manager, bucket: str, bucket_name: str, method: str
 ) -> None:
     with pytest.raises(ObjectNotFound) as no_key:

@@ -53,7 +53,7 @@ async def body_of(body: bytes | Stream) -> bytes:
 
 
 @pytest.mark.parametrize("size", [0, 1, PIECE, PIECE + 1, 3 * PIECE + 7])
-async def test_a_part_of_memory_is_that_part_as_often_as_it_is_read(size: int) -> None:
+async def test_a_part_of_memory_can_be_read_repeatedly(size: int) -> None:
     data = bytes(range(256)) * (4 * PIECE // 256)
 
     body = MemorySource(data).body(5, 5 + size)
@@ -62,7 +62,7 @@ async def test_a_part_of_memory_is_that_part_as_often_as_it_is_read(size: int) -
     assert await body_of(body) == data[5 : 5 + size]
 
 
-async def test_a_part_of_a_file_is_that_part_as_often_as_it_is_read(tmp_path: Path) -> None:
+async def test_a_part_of_a_file_can_be_read_repeatedly(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(bytes(range(256)) * (4 * PIECE // 256))
     source = await open_path(file)

@@ -52,7 +52,7 @@ async def test_content_and_tags_are_those_of_one_version(s3: S3Manager, clients:
     assert await s3.get_file_tags(bucket, "key", ReadOptions(version_id=first.version_id)) == {"version": "1"}
 
 
-async def test_an_object_that_is_deleted_before_its_tags_are_read_is_told() -> None:
+async def test_an_object_deleted_before_its_tags_are_read_is_an_error() -> None:
     async with MemoryManager(S3Settings()) as s3:
         await s3.upload_file("bucket", "key", b"content")
 
@@ -82,6 +82,6 @@ async def test_an_object_without_tags_has_none() -> None:
         b"<Tagging><TagSet><Tag><Key>a</Key></Tag><Tag><Key>a</Key></Tag></TagSet></Tagging>",
     ],
 )
-def test_what_is_no_list_of_tags_is_refused(body: bytes) -> None:
+def test_an_invalid_list_of_tags_is_refused(body: bytes) -> None:
     with pytest.raises(MalformedDocument):
         xml.parse_tags(body)

@@ -101,7 +101,7 @@ async def test_a_part_that_keeps_failing_aborts_the_upload(s3: MemoryManager) ->
     assert (s3.transport.uploads, s3.transport.objects) == ({}, {})
 
 
-async def test_an_upload_that_cannot_be_aborted_is_named_beside_the_failure(s3: MemoryManager) -> None:
+async def test_an_upload_that_cannot_be_aborted_is_named_in_the_error(s3: MemoryManager) -> None:
     def fail(verb: str, count: int) -> None:
         failing("upload_part", *range(1, 100), error=refused(403, "AccessDenied"))(verb, count)
         failing("abort_upload", *range(1, 100), error=refused(503, "SlowDown"))(verb, count)
@@ -165,7 +165,7 @@ async def test_a_completion_whose_answer_was_lost_is_recognised(s3: MemoryManage
     assert info.etag == s3.transport.objects["key"][0].etag
 
 
-async def test_somebody_elses_creation_stays_a_conflict_after_a_retry(s3: MemoryManager) -> None:
+async def test_another_accounts_creation_stays_a_conflict_after_a_retry(s3: MemoryManager) -> None:
     def overtaken(verb: str, count: int) -> None:
         if (verb, count) == ("put", 1):
             s3.transport._store("key", b"others", UploadOptions(), '"others"')
@@ -179,7 +179,7 @@ async def test_somebody_elses_creation_stays_a_conflict_after_a_retry(s3: Memory
     assert s3.transport.objects["key"][1] == b"others"
 
 
-async def test_the_same_bytes_with_other_metadata_are_somebody_elses(s3: MemoryManager) -> None:
+async def test_the_same_bytes_with_other_metadata_are_from_another_writer(s3: MemoryManager) -> None:
     def overtaken(verb: str, count: int) -> None:
         if (verb, count) == ("put", 1):
             s3.transport._store("key", b"same", UploadOptions(metadata={"writer": "other"}), '"etag"')
@@ -199,7 +199,7 @@ async def test_a_conflict_on_a_free_key_is_tried_again(s3: MemoryManager) -> Non
     assert s3.transport.objects["key"][1] == b"ours"
 
 
-async def test_a_conflict_that_somebody_won_is_told(s3: MemoryManager) -> None:
+async def test_a_conflict_that_another_writer_won_is_raised(s3: MemoryManager) -> None:
     s3.transport._store("key", b"others", UploadOptions(), '"others"')
     s3.transport.before = failing("put", *range(9), error=refused(409, "ConditionalRequestConflict"))
 
@@ -209,7 +209,7 @@ async def test_a_conflict_that_somebody_won_is_told(s3: MemoryManager) -> None:
     assert s3.transport.requests["put"] == 1
 
 
-async def test_a_conflict_whose_condition_still_holds_goes_on_until_attempts_end(s3: MemoryManager) -> None:
+async def test_a_conflict_whose_condition_still_holds_is_retried_until_attempts_run_out(s3: MemoryManager) -> None:
     s3.transport._store("key", b"first", UploadOptions(), '"first"')
     s3.transport.before = failing("put", *range(9), error=refused(409, "ConditionalRequestConflict"))
 
@@ -248,7 +248,7 @@ async def test_a_body_that_breaks_without_progress_ends_the_attempts(s3: MemoryM
 
 
 @pytest.mark.parametrize("change", ["replaced", "deleted"])
-async def test_an_object_that_changes_before_the_resumption_is_no_mix(s3: MemoryManager, change: str) -> None:
+async def test_an_object_that_changes_before_the_resumption_is_not_mixed(s3: MemoryManager, change: str) -> None:
     await s3.upload_file("bucket", "key", b"x" * 500_000)
     s3.transport.breaks = [300_000]
 
@@ -376,7 +376,7 @@ async def test_an_object_that_changes_between_two_ranges_leaves_no_file(s3: Memo
 # Copies, moves, deletions
 
 
-async def test_what_is_too_large_for_one_copy_is_copied_in_parts(s3: MemoryManager) -> None:
+async def test_an_object_that_is_too_large_for_one_copy_is_copied_in_parts(s3: MemoryManager) -> None:
     await s3.upload_file("bucket", "from", CONTENT, UploadOptions(metadata={"author": "me"}))
     s3.transport.largest_copy = 1000
 
@@ -389,7 +389,7 @@ async def test_what_is_too_large_for_one_copy_is_copied_in_parts(s3: MemoryManag
     assert copied.metadata == {"n": "1"}
 
 
-async def test_a_source_that_changes_while_its_parts_are_copied_is_no_mix(s3: MemoryManager) -> None:
+async def test_a_source_that_changes_while_its_parts_are_copied_is_not_mixed(s3: MemoryManager) -> None:
     await s3.upload_file("bucket", "from", CONTENT)
 
     def change(verb: str, count: int) -> None:

@@ -61,7 +61,7 @@ async def test_all_of_a_large_body_is_poured(faulty: FaultyS3) -> None:
     assert b"".join(pieces) == CONTENT
 
 
-async def test_what_came_before_is_not_poured_again(faulty: FaultyS3) -> None:
+async def test_bytes_received_before_are_not_poured_again(faulty: FaultyS3) -> None:
     pieces: list[bytes] = []
     async with Signed(faulty.endpoint_url) as transport:
         body = await transport.open("bucket", "key", READ)
@@ -71,7 +71,7 @@ async def test_what_came_before_is_not_poured_again(faulty: FaultyS3) -> None:
     assert b"".join(pieces) == CONTENT
 
 
-async def test_a_body_that_nobody_took_for_a_while_is_whole(faulty: FaultyS3) -> None:
+async def test_a_body_that_was_not_read_for_a_while_is_complete(faulty: FaultyS3) -> None:
     pieces: list[bytes] = []
     async with Signed(faulty.endpoint_url) as transport:
         body = await transport.open("bucket", "key", READ)
@@ -100,7 +100,7 @@ async def test_a_large_body_over_tls_is_poured() -> None:
 
 
 @pytest.mark.parametrize("fault", [faults.truncated, faults.reset_in_body])
-async def test_a_connection_that_breaks_is_told_by_iteration(faulty: FaultyS3, fault: faults.Fault) -> None:
+async def test_iteration_raises_when_the_connection_breaks(faulty: FaultyS3, fault: faults.Fault) -> None:
     pieces: list[bytes] = []
     faulty.will(fault, "GetObject")
     async with Signed(faulty.endpoint_url) as transport:
@@ -125,7 +125,7 @@ async def test_silence_in_the_body_is_a_timeout(faulty: FaultyS3) -> None:
             await anext(aiter(body))
 
 
-async def test_what_the_taker_raises_is_raised_and_the_connection_closed(faulty: FaultyS3) -> None:
+async def test_an_exception_of_the_taker_is_raised_and_the_connection_closed(faulty: FaultyS3) -> None:
     def full(piece: memoryview) -> None:
         raise OSError(28, "no space left")
 
@@ -294,7 +294,7 @@ async def test_an_idle_connection_is_closed_after_a_while(monkeypatch: pytest.Mo
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1;a=b\r\nk\r\n0\r\ntrailer: x\r\n\r\n",
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + OK,
     ],
-    ids=["chunks", "provisional answers"],
+    ids=["chunks", "provisional responses"],
 )
 @pytest.mark.parametrize("step", [1, 7, 1000])
 async def test_an_answer_is_understood_however_it_comes(answer: bytes, step: int) -> None:
@@ -309,10 +309,10 @@ async def test_an_answer_is_understood_however_it_comes(answer: bytes, step: int
 
 
 @pytest.mark.parametrize("rest", ["0\r\n\r\n", ""], ids=["whole", "cut short"])
-async def test_a_stream_whose_length_nobody_tells_is_refused(rest: str) -> None:
+async def test_a_stream_of_unknown_length_is_refused(rest: str) -> None:
     answer = f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n{rest}".encode()
     async with scripted(saying(answer)) as server, Signed(server.url) as transport:
-        with pytest.raises(UnsupportedByServer, match="does not say how long"):
+        with pytest.raises(UnsupportedByServer, match="does not send the size"):
             await transport.open("bucket", "key", READ)
 
 
@@ -342,7 +342,7 @@ async def test_the_body_of_an_error_may_end_with_the_connection_that_of_an_objec
         b"",
     ],
 )
-async def test_what_is_no_whole_answer_is_a_lost_connection(answer: bytes) -> None:
+async def test_an_incomplete_response_is_a_lost_connection(answer: bytes) -> None:
     async with scripted(saying(answer)) as server, Signed(server.url) as transport:
         with pytest.raises(ConnectionLost):
             await read(transport)
@@ -364,7 +364,7 @@ async def test_an_answer_that_comes_before_the_body_is_sent_is_taken() -> None:
 
 
 @pytest.mark.parametrize("says", [b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", b""], ids=["answer", "end"])
-async def test_what_the_server_says_is_heard_while_the_source_is_silent(says: bytes) -> None:
+async def test_an_early_response_is_read_while_the_source_is_silent(says: bytes) -> None:
     closed = False
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -381,7 +381,7 @@ async def test_what_the_server_says_is_heard_while_the_source_is_silent(says: by
     assert closed
 
 
-async def test_success_before_the_body_is_sent_is_none() -> None:
+async def test_success_before_the_body_is_sent_does_not_count() -> None:
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     async with scripted(saying(answer)) as server, Signed(server.url) as transport:
         with pytest.raises(ConnectionLost):
@@ -422,7 +422,7 @@ async def test_a_server_that_takes_nothing_more_is_a_timeout() -> None:
             await transport.put("bucket", "key", large_stream(), PLAIN_PUT)
 
 
-async def test_a_body_that_nobody_reads_is_not_received_without_end() -> None:
+async def test_an_unread_body_is_not_received_endlessly() -> None:
     sent = 0
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -522,7 +522,7 @@ async def test_what_a_caller_put_into_a_header_cannot_be_another_header(faulty: 
         assert len(faulty.arrived) == arrived
 
 
-async def test_a_length_that_is_told_twice_counts_once() -> None:
+async def test_a_repeated_length_counts_once() -> None:
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok"
     async with scripted(saying(answer, answer)) as server, Signed(server.url) as transport:
         assert await read(transport) == b"ok"
@@ -662,9 +662,7 @@ async def test_one_body_is_read_by_one_task() -> None:
 
 
 @pytest.mark.parametrize("proxy_tls", [False, True], ids=["plain", "tls"])
-async def test_a_certificate_that_nobody_vouches_for_is_refused_behind_a_proxy_too(
-    tmp_path: Path, *, proxy_tls: bool
-) -> None:
+async def test_an_untrusted_certificate_is_refused_behind_a_proxy_too(tmp_path: Path, *, proxy_tls: bool) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
 
@@ -687,7 +685,7 @@ async def test_a_proxy_that_closes_its_tunnel_at_once_is_not_waited_for() -> Non
                 await read(transport)
 
 
-async def test_certificates_that_cannot_be_read_are_told_as_a_setting(tmp_path: Path) -> None:
+async def test_unreadable_certificates_are_reported_as_a_setting(tmp_path: Path) -> None:
     async with Signed("https://127.0.0.1:9", replace(PLAIN, verify=str(tmp_path / "missing.pem"))) as transport:
         with pytest.raises(InvalidOption, match="certificates"):
             await read(transport)

@@ -107,7 +107,7 @@ async def test_static_credentials_cannot_be_refreshed() -> None:
     assert not await provider.refresh()
 
 
-async def test_no_credentials_are_none() -> None:
+async def test_missing_credentials_are_none() -> None:
     async def load() -> Any:
         return None
 

@@ -83,7 +83,7 @@ async def test_families_take_turns(port: int, dialed: Dialed) -> None:
     assert dialed == [DEAD, "::1", ALIVE]
 
 
-async def test_every_failure_is_told_where_all_fail(port: int, dialed: Dialed) -> None:
+async def test_if_all_operations_fail_every_failure_is_reported(port: int, dialed: Dialed) -> None:
     with pytest.raises(OSError, match=rf"{DEAD}.*127\.0\.0\.4"):
         await dial(new, f"{DEAD},127.0.0.4", port)
     assert dialed == [DEAD, "127.0.0.4"]

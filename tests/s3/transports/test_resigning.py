@@ -34,7 +34,7 @@ async def corrected(seaweedfs: Server) -> AsyncIterator[Clients]:
     await made.aclose()
 
 
-async def test_requests_of_every_form_are_signed_anew_as_the_server_computes_it(
+async def test_requests_of_every_form_are_signed_as_the_server_computes_it(
     corrected: Clients, bucket_name: str
 ) -> None:
     transport = BotoTransport(corrected)

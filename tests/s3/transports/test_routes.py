@@ -25,7 +25,7 @@ async def learned(bucket: str, **arguments: Any) -> Route | None:
         return await learn_route(client, bucket)
 
 
-async def test_a_bucket_of_aws_has_a_host_of_its_own() -> None:
+async def test_a_bucket_of_aws_has_its_own_host() -> None:
     route = await learned("bucket")
     assert route is not None
     assert route.origin == ("bucket.s3.eu-west-1.amazonaws.com", 443, True)
@@ -34,7 +34,7 @@ async def test_a_bucket_of_aws_has_a_host_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "http://127.0.0.1:9/", "http://[::1]:9", "http://minio/s3"])
-async def test_a_bucket_of_another_server_stands_in_the_path(endpoint: str) -> None:
+async def test_a_bucket_of_another_server_is_addressed_by_path(endpoint: str) -> None:
     route = await learned("bucket", endpoint_url=endpoint)
     assert route is not None
     assert route.root.endswith("/bucket")
@@ -45,7 +45,7 @@ async def test_a_bucket_of_another_server_stands_in_the_path(endpoint: str) -> N
     assert not route.secure
 
 
-async def test_a_dotted_bucket_of_aws_stands_in_the_path_since_no_certificate_fits_it() -> None:
+async def test_a_dotted_bucket_of_aws_is_addressed_by_path_because_no_certificate_covers_it() -> None:
     route = await learned("a.b.c")
     assert route is not None
     assert (route.host, route.prefix) == ("s3.eu-west-1.amazonaws.com", "/a.b.c/")
@@ -61,7 +61,7 @@ async def test_a_dotted_bucket_of_aws_stands_in_the_path_since_no_certificate_fi
         "point-abcdefghijklmnop-s3alias",
     ],
 )
-async def test_what_is_no_plain_bucket_has_no_route(bucket: str) -> None:
+async def test_unusual_forms_of_buckets_have_no_route(bucket: str) -> None:
     assert await learned(bucket) is None
 
 
@@ -96,6 +96,6 @@ def test_anything_that_is_not_understood_is_left_to_botocore(url: str, headers: 
     assert route_of(url, {"Authorization": AUTHORIZATION, **headers}, "bucket") is None
 
 
-def test_the_plain_request_beside_those_is_understood() -> None:
+def test_the_plain_request_next_to_those_is_understood() -> None:
     url = "https://bucket.s3.eu-west-1.amazonaws.com/k"
     assert route_of(url, {"Authorization": AUTHORIZATION.encode()}, "bucket") is not None

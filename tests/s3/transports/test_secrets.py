@@ -141,7 +141,7 @@ def test_a_request_that_botocore_signs_itself_is_masked_as_well(lines: list[str]
         f"<SessionToken>{TOKEN}</SessionToken><SecretAccessKey>{SECRET}</SecretAccessKey>",
     ],
 )
-def test_what_botocore_writes_of_secrets_is_masked(text: str) -> None:
+def test_secrets_in_botocores_logs_are_masked(text: str) -> None:
     assert secrets_in(text)
     assert secrets_in(redacted(text)) == []
     assert "***" in redacted(text)

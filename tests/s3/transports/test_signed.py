@@ -180,7 +180,7 @@ async def test_a_probe_that_is_refused_means_content_md5(faulty: FaultyS3) -> No
     assert [request.headers["content-md5"] for request in requests] == [md5, md5]
 
 
-async def test_a_probe_without_an_answer_is_made_again(faulty: FaultyS3) -> None:
+async def test_a_probe_without_a_response_is_repeated(faulty: FaultyS3) -> None:
     faulty.will(faults.reset_before_headers, "CreateMultipartUpload")
     async with Signed(faulty.endpoint_url, S3Settings()) as transport:
         for key in ("a", "b"):
@@ -196,7 +196,7 @@ async def test_a_missing_bucket_says_nothing_about_what_its_server_verifies(faul
     assert faulty.arrived.count("CreateMultipartUpload") == 2
 
 
-async def test_an_upload_with_a_hash_of_its_own_does_not_wait_for_the_probe(faulty: FaultyS3) -> None:
+async def test_an_upload_with_its_own_hash_does_not_wait_for_the_probe(faulty: FaultyS3) -> None:
     asked, answered = asyncio.Event(), asyncio.Event()
 
     async def late(exchange: Exchange) -> None:
@@ -259,7 +259,7 @@ async def test_a_stream_that_is_longer_or_shorter_than_it_says_stores_nothing(fa
     assert faulty.s3.buckets["bucket"] == {}
 
 
-async def test_what_a_stream_raises_reaches_the_caller_as_it_is(faulty: FaultyS3) -> None:
+async def test_an_exception_of_a_stream_reaches_the_caller_unchanged(faulty: FaultyS3) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         yield b"abc"
         raise LookupError("mine")
@@ -415,7 +415,7 @@ async def test_certificates_work_both_ways(tmp_path: Path) -> None:
         assert (await transport.read("bucket", "key", READ))[1] == b"ok"
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_refused_before_anything_is_sent() -> None:
+async def test_an_untrusted_certificate_is_refused_before_anything_is_sent() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     seen: list[bytes] = []
@@ -445,7 +445,7 @@ async def test_requests_go_through_the_proxy_with_its_password_and_keep_it_secre
     assert "hunter2" not in f"{failed.value} {failed.value!r} {failed.value.__dict__}"
 
 
-async def test_nobody_listening_is_said_with_the_address() -> None:
+async def test_an_error_for_a_refused_connection_has_the_address() -> None:
     async with Signed("http://127.0.0.1:9") as transport:
         with pytest.raises(ConnectFailed, match=r"127\.0\.0\.1:9"):
             await transport.read("bucket", "key", READ)

@@ -77,7 +77,7 @@ def refusal(text):
         "1 + 1 > 0",
     ],
 )  # fmt: skip
-def test_what_the_documentation_shows_is_taken(text):
+def test_examples_from_the_documentation_are_accepted(text):
     assert parse(text).end <= len(text)
 
 
@@ -236,7 +236,7 @@ def test_nesting_has_a_bound_with_a_clear_error(unit):
     assert f"nested deeper than {MAX_DEPTH} levels" in refusal(prefix + repeated * 5000 + "a")[1]
 
 
-def test_long_chains_are_no_nesting():
+def test_long_chains_do_not_count_as_nesting():
     assert parse("1 + " * 5000 + "1")
     assert parse(S + ' |= "x"' * 5000)
     assert parse(S + ' | a="x"' * 5000)

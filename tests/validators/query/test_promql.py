@@ -110,7 +110,7 @@ def test_a_refusal_names_the_token_and_what_was_expected(text, token, message, h
 
 
 @pytest.mark.parametrize("number", ["1.2.3", "1__0", "1_", "0x1p3", "5m5", "1e5m"])
-def test_what_begins_as_a_number_and_is_none_is_refused_whole(number):
+def test_an_invalid_number_is_refused_as_a_whole(number):
     assert refusal(number)[0] == number
 
 

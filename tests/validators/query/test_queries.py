@@ -10,7 +10,7 @@ from apm_s3.errors import InvalidOption, QueryInvalid
 from apm_s3.validators import Selector, labels_of, matchers_of, metrics_of, parse_logql, parse_promql, ranges_of, walk
 
 
-def test_what_a_promql_query_uses_can_be_listed():
+def test_parts_of_a_promql_query_can_be_listed():
     tree = parse_promql(
         'sum by (job) (rate(a{env="prod",x=~"y"}[5m])) / on (team) group_left (owner) max_over_time({__name__="b"}[1h:1m])'
     )
@@ -25,7 +25,7 @@ def test_what_a_promql_query_uses_can_be_listed():
     ]
 
 
-def test_what_a_logql_query_uses_can_be_listed():
+def test_parts_of_a_logql_query_can_be_listed():
     tree = parse_logql('sum by (a) (rate({app="x"} | json b | c > 5 | unwrap d [5m]))')
 
     assert set(labels_of(tree)) == {"a", "app", "b", "c", "d"}
@@ -40,7 +40,7 @@ def test_deep_trees_are_walked_without_recursion():
     assert metrics_of(tree) == ("a", "b")
 
 
-def test_a_text_that_is_no_query_says_where_and_what_to_do():
+def test_an_invalid_query_says_where_and_what_to_do():
     with pytest.raises(QueryInvalid) as caught:
         parse_promql("sum(rte(up[5m]))")
 

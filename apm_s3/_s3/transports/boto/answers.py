@@ -26,21 +26,21 @@ _FACTS = frozenset({
 
 
 def required(answer: Mapping[str, Any], name: str) -> Any:
-    """What a document has to say.
+    """Return a required field of a document.
 
     Raises:
-        IntegrityError: it does not: botocore takes any XML for an answer in which nothing is said.
+        IntegrityError: it is missing: botocore accepts any XML as an empty response.
     """
     found = answer.get(name)
     if found is None or found == "":
         raise IntegrityError(
-            f"the answer is no document of S3: it has no {name}", hint="check that endpoint_url names an S3 server"
+            f"the response is not a document of S3: it has no {name}", hint="check that endpoint_url names an S3 server"
         )
     return found
 
 
 def next_mark(answer: Mapping[str, Any], name: str) -> Any:
-    """Where the next page of a listing begins; None after the last one."""
+    """Return where the next page of a listing begins; None after the last one."""
     if not required(answer, "IsTruncated"):
         return None
     return required(answer, name)
@@ -57,7 +57,7 @@ def checksums_of(answer: Mapping[str, Any]) -> dict[str, str]:
 def check_answer(
     answer: Mapping[str, Any], operation: str, method: str, bucket: str, key: str, options: ReadOptions
 ) -> None:
-    """Hold the answer to GET or HEAD against what was asked."""
+    """Check that the response to GET or HEAD matches the request."""
     check_read(
         operation,
         method,
@@ -74,7 +74,7 @@ def check_answer(
 
 def file_info_of(bucket: str, key: str, answer: Mapping[str, Any]) -> FileInfo:
     if answer.get("ContentLength") is None:
-        raise UnsupportedByServer("the server does not say how long the object is", bucket=bucket, key=key)
+        raise UnsupportedByServer("the server does not send the size of the object", bucket=bucket, key=key)
     whole = str(answer.get("ContentRange") or "").rpartition("/")[2]
     return FileInfo(
         bucket,
@@ -108,7 +108,7 @@ def written(bucket: str, key: str, size: int, answer: Mapping[str, Any], options
 
 
 def quoted(etag: str | None) -> str | None:
-    """`etag` in quotes: some servers leave them out of XML, and then it would not match the header's."""
+    """Return `etag` in quotes: some servers omit them in XML, so that it would not match the header's."""
     return f'"{etag}"' if etag and not etag.endswith('"') else etag
 
 
@@ -128,7 +128,7 @@ def version_of(entry: Mapping[str, Any], *, marker: bool) -> FileVersion:
 def size_of(entry: Mapping[str, Any]) -> int:
     size = int(entry.get("Size") or 0)
     if size < 0:
-        raise IntegrityError(f"the answer is no document of S3: a size of {size}")
+        raise IntegrityError(f"the response is not a document of S3: it has a size of {size}")
     return size
 
 

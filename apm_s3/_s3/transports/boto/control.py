@@ -1,4 +1,4 @@
-"""The control plane: everything about buckets that is rare, through the aiobotocore client."""
+"""The control plane: bucket settings and other rare requests, through the aiobotocore client."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Endpoint:
     """An endpoint of S3.
 
     Attributes:
-        region: the region that requests are signed for.
+        region: the region for signing requests.
         is_aws: whether it is S3 itself, rather than an S3-compatible server.
     """
 
@@ -22,24 +22,24 @@ class Endpoint:
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether requests go over HTTPS."""
+        """Return whether requests use HTTPS."""
         return self.url.startswith("https:")
 
 
 class ControlPlane(Protocol):
-    """One attempt of any S3 API call, errors translated at this edge."""
+    """One attempt of any S3 API call, with translated errors."""
 
     async def call(self, method: str, *, region: str | None = None, **params: Any) -> Mapping[str, Any]:
-        """The answer of the aiobotocore client's `method` ("put_bucket_policy"), with boto3's parameters (Bucket=...).
+        """Call the aiobotocore client's `method` ("put_bucket_policy") with boto3's parameters (Bucket=...).
 
         Args:
-            region: the client of that region; the manager's own where it is None.
+            region: the region of the client; None means the manager's region.
 
         Raises:
-            S3Error: S3 said no; bucket, key and S3's code are set.
-            TransportError: no answer came.
+            S3Error: S3 refused the request, or failed; bucket, key and S3's code are set.
+            TransportError: there was no response.
             InvalidRequest: botocore refused the parameters; nothing was sent.
         """
 
     async def endpoint(self, region: str | None = None) -> Endpoint:
-        """Where the requests of `call` with this `region` go."""
+        """Return the endpoint of `call` for this `region`."""

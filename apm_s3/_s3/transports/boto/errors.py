@@ -1,4 +1,4 @@
-"""The one table from botocore's exceptions to ours. It loads neither botocore nor aiohttp: see `Clients`."""
+"""The table that maps botocore's exceptions to ours. It loads neither botocore nor aiohttp."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from apm_s3.errors import (
 )
 
 TABLE: dict[str, type[ApmS3Error]] = {
-    # no answer
+    # no response
     "ConnectionError": ConnectFailed,
     "ConnectTimeoutError": ConnectFailed,
     "EndpointConnectionError": ConnectFailed,
@@ -47,7 +47,7 @@ TABLE: dict[str, type[ApmS3Error]] = {
     "TokenRetrievalError": InvalidCredentials,
     "UnknownCredentialError": InvalidCredentials,
     "UnknownTokenProviderError": InvalidCredentials,
-    # arguments and configuration that botocore refuses before it sends anything
+    # arguments and configuration that botocore refuses before sending anything
     "ApiVersionNotFoundError": InvalidOption,
     "AwsChunkedWrapperError": InvalidOption,
     "BaseEndpointResolverError": InvalidOption,
@@ -96,7 +96,7 @@ TABLE: dict[str, type[ApmS3Error]] = {
     "ValidationError": InvalidOption,
     "WaiterConfigError": InvalidOption,
     "WaiterError": InvalidOption,
-    # aiohttp's, which aiobotocore lets through while a body is read or sent
+    # aiohttp's exceptions, which aiobotocore does not translate while a body is read or sent
     "ClientPayloadError": ConnectionLost,
     "ClientConnectionError": ConnectionLost,
     "ClientError": ConnectionLost,
@@ -106,26 +106,26 @@ TABLE: dict[str, type[ApmS3Error]] = {
     "ConnectionBroken": ConnectionLost,
     "OSError": ConnectionLost,
 }
-"""By the exception's class name, looked up along its MRO: botocore's releases differ in which classes exist."""
+"""By name of the exception's class or its bases, because botocore's releases have different classes."""
 
 UNREADABLE = (ValueError, OverflowError, TypeError, LookupError)
-"""What botocore's parsers raise at numbers, dates and documents that no S3 sends."""
+"""Exceptions of botocore's parsers for invalid numbers, dates and documents."""
 
 
 def loaded(module: str, *names: str) -> tuple[type[Any], ...]:
-    """Classes of `module`, for an `except` or an `isinstance`; none where it is not loaded, as nothing is of them."""
+    """Return classes of `module` for `except` or `isinstance`: none if it is not loaded, so nothing can match."""
     home = sys.modules.get(module)
     found = [getattr(home, name, None) for name in names]
     return tuple(cls for cls in found if cls is not None)
 
 
 def botocore_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
-    """What botocore raises by itself, and for answers that say no; and `others`."""
+    """Return the exceptions that botocore raises, plus `others`."""
     return (*loaded("botocore.exceptions", "BotoCoreError", "ClientError"), *others)
 
 
 def translated(*others: type[Exception]) -> tuple[type[Exception], ...]:
-    """What a call of aiobotocore can raise, and `others`."""
+    """Return the exceptions that a call of aiobotocore can raise, plus `others`."""
     return botocore_errors(
         *others,
         *loaded("botocore.parsers", "ResponseParserError"),
@@ -138,7 +138,7 @@ def translated(*others: type[Exception]) -> tuple[type[Exception], ...]:
 
 
 def kind_of(exc: BaseException) -> type[ApmS3Error] | None:
-    """The row of `TABLE` for `exc`; None where there is none."""
+    """Return the row of `TABLE` for `exc`, or None."""
     for cls in type(exc).__mro__:
         kind = TABLE.get(cls.__name__)
         if kind is not None:
@@ -147,15 +147,19 @@ def kind_of(exc: BaseException) -> type[ApmS3Error] | None:
 
 
 def translate(exc: BaseException, *, operation: str, bucket: str | None = None, key: str | None = None) -> ApmS3Error:
-    """Our error for an exception that a call of aiobotocore raised; to be raised `from` it."""
+    """Return our error for an exception of an aiobotocore call, to be raised `from` it."""
     where: dict[str, Any] = {"operation": operation, "bucket": bucket, "key": key}
     if isinstance(exc, loaded("botocore.exceptions", "ClientError")):
         return _answered(exc, where)
     if isinstance(exc, UnicodeEncodeError):
-        return InvalidRequest("an argument is no valid Unicode (a lone surrogate)", hint="use UTF-8 text", **where)
+        return InvalidRequest(
+            "an argument is not valid Unicode (it has a lone surrogate)", hint="use UTF-8 text", **where
+        )
     if isinstance(exc, UNREADABLE):
         return IntegrityError(
-            f"the answer cannot be read: {type(exc).__name__}", hint="suspect the server, or a proxy before it", **where
+            f"the response cannot be read: {type(exc).__name__}",
+            hint="suspect the server, or a proxy in front of it",
+            **where,
         )
     kind = kind_of(exc) or ConnectionLost
     if kind is InvalidCredentials:
@@ -172,8 +176,8 @@ def translate(exc: BaseException, *, operation: str, bucket: str | None = None, 
 _OUTCOME: dict[type[ApmS3Error], str] = {
     ConnectFailed: "could not connect",
     ConnectionLost: "the connection broke",
-    RequestTimedOut: "no answer in time",
-    IntegrityError: "what came is damaged",
+    RequestTimedOut: "no response in time",
+    IntegrityError: "the received bytes are damaged",
 }
 
 
@@ -203,5 +207,5 @@ def _answered(exc: Any, where: dict[str, Any]) -> ApmS3Error:
 
 
 def server_time(date: str | None) -> float | None:
-    """Unix seconds of an HTTP date; None where there is none, or it is malformed."""
+    """Parse an HTTP date to Unix seconds; None if it is missing or malformed."""
     return unix_time(date) if date else None

@@ -1,7 +1,7 @@
-"""What keeps aiohttp, below aiobotocore, from believing servers that lie.
+"""Protects aiohttp, which aiobotocore uses, against servers that lie.
 
-Bodies that it reads as a whole are bounded, and a connection that has something to read before the next request is
-written is not used for that: it would be taken for the answer.
+Bodies that it reads completely are limited in size, and a connection with unread data is not used for the next request,
+because the data would be read as the response.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from apm_s3._s3.transports.lean.connection import ConnectionBroken
 
 
 class BoundedResponse(ClientResponse):
-    """A response whose `read` ends at a limit: that of errors, or that of documents. Objects are read as streams."""
+    """A response whose `read` has a limit, for errors or documents. Objects are read as streams."""
 
     async def read(self) -> bytes:
-        """The body; of an error that is too long, its beginning.
+        """Return the body; only the beginning of an error that is too long.
 
         Raises:
             ConnectionBroken: it is longer than any document of S3.
@@ -43,12 +43,12 @@ class BoundedResponse(ClientResponse):
             pieces += piece
         self.close()
         if self.status < 300:
-            raise ConnectionBroken(f"the answer is longer than {limit} bytes")
+            raise ConnectionBroken(f"the response is longer than {limit} bytes")
         return bytes(pieces)
 
 
 def look_before_reuse(connector: BaseConnector | None) -> None:
-    """Have `connector` drop connections on which something has come since their last answer."""
+    """Make `connector` drop connections on which data has arrived since their last response."""
     if connector is None or getattr(connector, "_apm_s3_looks", False):
         return
     connect = connector.connect
@@ -59,7 +59,7 @@ def look_before_reuse(connector: BaseConnector | None) -> None:
             connection = await connect(*arguments, **named)
             protocol = connection.protocol
             if protocol not in used:
-                # New: what TLS sends behind its handshake is no answer.
+                # A new connection: data that TLS sends after the handshake is not a response.
                 used.add(protocol)
                 return connection
             if protocol is not None and not protocol.should_close and not _has_arrivals(connection):

@@ -1,4 +1,4 @@
-"""From our options to boto3's parameters. Pure."""
+"""Converts our options to boto3's parameters. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read_parameters(options: ReadOptions) -> dict[str, Any]:
 
 
 def checked_read_parameters(options: ReadOptions) -> dict[str, Any]:
-    """Of a read whose body is verified: S3 sends its checksum only when asked, and that of a whole object only."""
+    """Parameters of a read whose body is verified: S3 sends only requested checksums, and only of whole objects."""
     parameters = read_parameters(options)
     if options.range is None:
         parameters["ChecksumMode"] = "ENABLED"
@@ -146,10 +146,10 @@ def list_parameters(options: ListOptions) -> dict[str, Any]:
 
 
 def check_unicode(value: Any) -> None:
-    """Look for lone surrogates in parameters, at which each layer of botocore fails in a way of its own.
+    """Check parameters for lone surrogates, with which the layers of botocore fail in different ways.
 
     Raises:
-        UnicodeEncodeError: there is one.
+        UnicodeEncodeError: there is a lone surrogate.
     """
     if isinstance(value, str):
         if not value.isascii():

@@ -1,7 +1,7 @@
 """Keeps secrets out of the DEBUG logs of botocore, aiobotocore and urllib3.
 
-They log whole requests: session tokens, signatures, customers' encryption keys, proxies' passwords. A filter on a
-parent logger does not see the lines of its children, so each logger has it. It costs nothing while DEBUG is off.
+They log whole requests, including session tokens, signatures, customer encryption keys and proxy passwords. A filter on
+a parent logger does not see the records of its children, so each logger has one. It costs nothing while DEBUG is off.
 """
 
 from __future__ import annotations
@@ -38,27 +38,27 @@ _SECRETS = tuple(
 
 
 class Internal(Exception):
-    """Ends something of botocore's from the inside; no log tells of it."""
+    """Stops a botocore call from the inside; it is never logged."""
 
 
 def redacted(text: str) -> str:
-    """`text` without the secrets that botocore writes into its logs."""
+    """Return `text` without the secrets that botocore logs."""
     for pattern in _SECRETS:
         text = pattern.sub(rf"\g<keep>{_MASK}", text)
     return text
 
 
 class Redaction(logging.Filter):
-    """See the module."""
+    """Masks secrets in log records."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Mask what `record` says; False for what is none of anybody's business."""
+        """Mask secrets in `record`; return False to drop it."""
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, Internal):
             return False
         record.msg, record.args = redacted(record.getMessage()), ()
         if record.exc_info:
-            # As a text: what formats it later would find the secrets in the exception once more.
+            # Format it now, because a later formatter would find the secrets in the exception again.
             record.exc_text = redacted(logging.Formatter().formatException(record.exc_info))
             record.exc_info = None
         return True
@@ -68,7 +68,7 @@ _REDACTION = Redaction()
 
 
 def redact_logs() -> None:
-    """Put the filter on every logger that there is of these packages; called again, on those that are new."""
+    """Add the filter to every existing logger of these packages; call it again for new loggers."""
     for package in _PACKAGES:
         logging.getLogger(package).addFilter(_REDACTION)
     for name, logger in list(logging.Logger.manager.loggerDict.items()):

@@ -1,4 +1,4 @@
-"""Signs botocore's requests anew, where botocore knows the wrong time, or would hash a body in the event loop."""
+"""Re-signs botocore's requests if its clock is wrong, or if it would hash a body in the event loop."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ _REPLACED = ("x-amz-content-sha256", "x-amz-date", "x-amz-security-token", "auth
 
 
 class Resigner:
-    """A handler of botocore's `before-send.s3` event. It leaves what is signed otherwise (SigV4a, S3 Express) as it is.
+    """A handler of botocore's `before-send.s3` event. Requests with other signatures (SigV4a, S3 Express) are
+    unchanged.
 
-    Over plain HTTP the body's hash has to be signed. botocore computes it in the event loop, 1.5 ms a MiB; so it is
-    told not to (`payload_signing_enabled`), and the hash is computed here, in a thread.
+    Over plain HTTP, the body's hash must be signed. botocore would compute it in the event loop (1.5 ms per MiB), so
+    this is turned off (`payload_signing_enabled`), and the hash is computed here, in a thread.
     """
 
     def __init__(self, clock: Clock, credentials: CredentialProvider) -> None:
@@ -33,9 +34,9 @@ class Resigner:
         self._signer = Signer()
 
     async def __call__(self, request: Any, **_: Any) -> None:
-        """See the class."""
+        """Sign the request again, if needed."""
         headers = request.headers
-        # botocore gives a file in place of the bytes that it was given for an object.
+        # botocore passes a file instead of the bytes of an object.
         body = request.body.getvalue() if isinstance(request.body, BytesIO) else request.body
         unhashed = isinstance(body, bytes) and body and request.url.startswith("http:")
         if not (unhashed or self._clock.offset):
@@ -67,7 +68,7 @@ class Resigner:
 
 
 def _host(parts: SplitResult) -> str:
-    """The Host header, which aiohttp adds."""
+    """Return the Host header, which aiohttp adds."""
     name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
     default = {"http": 80, "https": 443}.get(parts.scheme)
     return name if parts.port in (None, default) else f"{name}:{parts.port}"

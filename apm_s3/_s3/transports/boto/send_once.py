@@ -1,11 +1,11 @@
-"""aiobotocore's HTTP session, kept from sending a request twice, or to another host.
+"""aiobotocore's HTTP session, without repeated requests and without redirects to other hosts.
 
-On a connection that breaks, aiohttp repeats GET, HEAD, PUT and DELETE by itself. A conditional PUT can then be refused
-by its own first delivery, and attempts cannot be counted. aiohttp repeats only on errors of its own tree, so this
-middleware lets them leave it: https://docs.aiohttp.org/en/stable/client_middleware_cookbook.html.
+If a connection breaks, aiohttp repeats GET, HEAD, PUT and DELETE. Then a conditional PUT can fail because of its own
+first delivery, and attempts cannot be counted. aiohttp only repeats on its own exceptions, so this middleware replaces
+them: https://docs.aiohttp.org/en/stable/client_middleware_cookbook.html.
 
-aiohttp also follows redirects to any host, with the session token and the SSE-C key in the headers, and takes that
-host's bytes for the object. Here botocore sees the redirect instead, and signs anew for the region that S3 names.
+aiohttp also follows redirects to any host, with the session token and the SSE-C key in the headers, and returns that
+host's bytes as the object. Here botocore sees the redirect instead, and signs for the region that S3 names.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 async def send_once(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-    """An aiohttp client middleware under which each request is sent at most once."""
+    """An aiohttp client middleware that sends each request at most once."""
     request.response_class = BoundedResponse
     try:
         return await handler(request)
@@ -47,7 +47,7 @@ async def send_once(request: ClientRequest, handler: ClientHandlerType) -> Clien
 
 
 class _OneRequest:
-    """An aiohttp session whose requests are sent at most once, and only where they are addressed to."""
+    """An aiohttp session that sends each request at most once, and only to its own host."""
 
     def __init__(self, session: ClientSession) -> None:
         self._session = session
@@ -63,7 +63,7 @@ class _OneRequest:
         **arguments: Any,
     ) -> ClientResponse:
         if proxy is not None:
-            # aiohttp's errors show the proxy's URL, so the password that is in it goes as a header.
+            # aiohttp's errors show the proxy's URL, so its password is sent as a header.
             authorization = ProxyConfiguration().proxy_headers_for(proxy)
             if url.scheme == "http":
                 headers.update(authorization)
@@ -87,7 +87,7 @@ class SendOnceSession(AIOHTTPSession):  # type: ignore[misc]
     """aiobotocore's HTTP session without aiohttp's own repeats and redirects.
 
     Raises:
-        InvalidOption: the settings, or the environment, name no proxy that can be used. Errors of URLs show them.
+        InvalidOption: a proxy in the settings or the environment is not valid.
     """
 
     def __init__(self, *arguments: Any, proxies: dict[str, str] | None = None, **more: Any) -> None:
@@ -98,8 +98,8 @@ class SendOnceSession(AIOHTTPSession):  # type: ignore[misc]
         """Send `request`.
 
         Raises:
-            ClientError: the answer is a redirect that names no region. botocore would ask for it with a HEAD of the
-                bucket: without end where that is redirected too, and with a TypeError where there is no bucket.
+            ClientError: the response is a redirect without a region. botocore would send a HEAD for the bucket, which
+                could loop forever if it is redirected as well, and fails with a TypeError without a bucket.
         """
         response = await super().send(request)
         if response.status_code in _REDIRECTS and "x-amz-bucket-region" not in response.headers:

@@ -1,4 +1,4 @@
-"""The data plane over the aiobotocore client: slower than `signed`, and right for every form of bucket that S3 has."""
+"""The data plane over the aiobotocore client: slower than `signed`, but it supports every form of bucket."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ _METHODS = {
 
 
 class BotoTransport:
-    """See `ObjectTransport`. Bodies that are streams are gathered in memory: botocore signs and repeats only bytes."""
+    """The verbs over aiobotocore. Streams are read into memory, because botocore only signs and repeats bytes."""
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
@@ -200,7 +200,7 @@ class BotoTransport:
         answer = await self._call("list_object_versions", Bucket=bucket, **parameters)
         found = [version_of(entry, marker=False) for entry in answer.get("Versions", ())]
         found += [version_of(entry, marker=True) for entry in answer.get("DeleteMarkers", ())]
-        # S3 sends the two kinds interleaved by key and newest first; the parser sorted them apart.
+        # S3 interleaves versions and delete markers by key, newest first, but the parser has separated them.
         found.sort(key=newest_first)
         key = next_mark(answer, "NextKeyMarker")
         return VersionPage(
@@ -327,11 +327,11 @@ class BotoTransport:
         return cast("str", url)
 
     async def recover(self, error: ApmS3Error) -> bool:
-        """See `ObjectTransport.recover`: botocore follows redirects by itself."""
+        """Learn from `error`; botocore itself follows redirects."""
         return await self._clients.recover(error)
 
     async def aclose(self) -> None:
-        """Nothing of its own to close: the clients belong to `Clients`."""
+        """Do nothing: the clients belong to `Clients`."""
 
     async def _call(self, method: str, **parameters: Any) -> Mapping[str, Any]:
         answer = await self._clients.call(method, **parameters)
@@ -343,7 +343,7 @@ class BotoTransport:
 
 
 class BotoBody:
-    """See `Body`."""
+    """The body of a GET through aiobotocore."""
 
     def __init__(self, bucket: str, key: str, answer: Mapping[str, Any]) -> None:
         self.info = file_info_of(bucket, key, answer)
@@ -352,7 +352,7 @@ class BotoBody:
         self._closed = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """See `Body.__aiter__`. Read piece by piece: only `read` checks the checksum, `async with` does not."""
+        """Iterate over the pieces; only `read` verifies the checksum, `async with` does not."""
         got = 0
         try:
             while piece := await self._stream.read(_PIECE):
@@ -374,7 +374,7 @@ class BotoBody:
         if not self._closed:
             self._closed = True
             self._stream.close()
-            # aiohttp lets go of the transport in the loop's next turn.
+            # aiohttp releases the transport in the loop's next iteration.
             await asyncio.sleep(0)
 
 
@@ -385,7 +385,7 @@ async def _gather(body: bytes | Stream) -> bytes:
 
 
 async def _digest(data: bytes) -> dict[str, str]:
-    """Content-MD5: the one checksum that every S3-compatible server verifies."""
+    """Return Content-MD5, the only checksum that every S3-compatible server verifies."""
     if len(data) > 1024**2:
         digest = await asyncio.to_thread(_md5, data)
     else:

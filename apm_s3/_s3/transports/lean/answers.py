@@ -1,4 +1,4 @@
-"""From S3's answers to values and errors, and the body of a GET that is read piece by piece."""
+"""Converts S3's responses to values and errors, and streams the body of a GET."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ _NOTHING: dict[str, str] = {}
 
 
 class _Shape:
-    """Where the headers stand that matter, in answers that have the same headers in the same order.
+    """The positions of relevant headers, in responses that have the same headers in the same order.
 
-    A server sends few such orders, so names are looked at once for each and not in every answer. An index of -1 means
-    that there is no such header.
+    A server sends few different orders, so names are compared once per order, not in every response. An index of -1
+    means that the header is missing.
     """
 
     def __init__(self, names: tuple[str, ...]) -> None:
@@ -71,7 +71,7 @@ _shapes: dict[tuple[str, ...], _Shape] = {}
 
 
 def check_object(call: Call, options: ReadOptions, answer: Answer, length: int | None) -> None:
-    """Hold the answer to GET or HEAD, a success, against what was asked; `length` is that of the body.
+    """Check that a successful response to GET or HEAD matches the request; `length` is that of the body.
 
     Raises:
         UnsupportedByServer, IntegrityError, PreconditionFailed: see `check_read`.
@@ -101,13 +101,13 @@ def check_object(call: Call, options: ReadOptions, answer: Answer, length: int |
 
 
 def file_info(bucket: str, key: str, headers: Mapping[str, str], length: int | None) -> FileInfo:
-    """The object that the headers of an answer to GET or HEAD describe.
+    """Return the object's information from the headers of a response to GET or HEAD.
 
     Args:
-        length: of the body, which is the object's where the headers do not say.
+        length: of the body; it is the object's size if the headers do not have it.
 
     Raises:
-        UnsupportedByServer: nothing says how long the object is.
+        UnsupportedByServer: the size of the object is unknown.
     """
     names = tuple(headers)
     shape = _shapes.get(names)
@@ -118,7 +118,7 @@ def file_info(bucket: str, key: str, headers: Mapping[str, str], length: int | N
     values = [*headers.values(), ""]
     size = values[shape.range].rpartition("/")[2] if shape.range >= 0 else values[shape.length]
     if not size and length is None:
-        raise UnsupportedByServer("the server does not say how long the object is", bucket=bucket, key=key)
+        raise UnsupportedByServer("the server does not send the size of the object", bucket=bucket, key=key)
     modified = values[shape.modified]
     date = values[shape.date]
     return FileInfo(
@@ -140,12 +140,12 @@ def file_info(bucket: str, key: str, headers: Mapping[str, str], length: int | N
 
 
 def server_time(date: str | None) -> float | None:
-    """Unix seconds of a Date header."""
+    """Parse a Date header to Unix seconds."""
     return unix_time(date) if date else None
 
 
 def refusal(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> S3Error:
-    """The error for an answer that says no."""
+    """Return the error for an error response."""
     document = parse_error(body) if body else parse_error(b"<Error/>")
     return s3_error(
         operation=call.operation,
@@ -162,7 +162,7 @@ def refusal(call: Call, status: int, headers: Mapping[str, str], body: bytes) ->
 
 
 def verify(call: Call, data: bytes, info: FileInfo) -> None:
-    """Hold the bytes of a whole object against the checksum that came with them.
+    """Verify the bytes of a whole object by the checksum in the response.
 
     Raises:
         IntegrityError: they differ.
@@ -177,9 +177,9 @@ def verify(call: Call, data: bytes, info: FileInfo) -> None:
 
 
 def stalled_error(call: Call, seconds: float, endpoint: str) -> RequestTimedOut:
-    """The error for a wait in which nothing moved."""
+    """Return the error for a stall."""
     return RequestTimedOut(
-        f"nothing moved for {seconds:g} seconds",
+        f"there was no progress for {seconds:g} seconds",
         operation=call.operation,
         bucket=call.bucket,
         key=call.key,
@@ -188,7 +188,7 @@ def stalled_error(call: Call, seconds: float, endpoint: str) -> RequestTimedOut:
 
 
 def broken(call: Call, exc: Exception, endpoint: str) -> TransportError:
-    """The error for a request that got no answer, or not all of it; to be raised `from` it."""
+    """Return the error for a missing or incomplete response, to be raised `from` the exception."""
     kind, outcome = (
         (ConnectionLost, "the connection broke")
         if isinstance(exc, ConnectionBroken)
@@ -200,16 +200,16 @@ def broken(call: Call, exc: Exception, endpoint: str) -> TransportError:
 
 
 class SignedBody:
-    """See `Body`."""
+    """The body of a GET over our own connections."""
 
     def __init__(self, call: Call, answer: Answer, stalls: Stalls, endpoint: str) -> None:
         if answer.length is None:
             raise UnsupportedByServer(
-                "the server does not say how long the object is",
+                "the server does not send the size of the object",
                 operation=call.operation,
                 bucket=call.bucket,
                 key=call.key,
-                hint="read it with read_file, and look for a proxy that changes answers",
+                hint="read it with read_file, and look for a proxy that modifies responses",
             )
         self.info = file_info(call.bucket, call.key or "", answer.headers, answer.length)
         self.length = answer.length
@@ -223,7 +223,7 @@ class SignedBody:
         return self
 
     async def __anext__(self) -> bytes:
-        """The next piece, as large as what has arrived."""
+        """Return the next piece: everything that has arrived."""
         if self._broken is not None:
             raise self._broken
         try:
@@ -248,7 +248,7 @@ class SignedBody:
     async def aclose(self) -> None:
         if not self._answer.ended:
             self._answer.close()
-            # The connection is closed in the loop's next turn.
+            # The connection is closed in the loop's next iteration.
             await asyncio.sleep(0)
 
     async def __aenter__(self) -> Self:
@@ -258,7 +258,7 @@ class SignedBody:
         await self.aclose()
 
     async def _wait(self, work: Awaitable[T]) -> T:
-        """The result of `work`, which waits for the connection; what comes is progress."""
+        """Return the result of `work`, which waits for the connection; received bytes count as progress."""
         task = self._stalls.enter(time.monotonic())
         self._stalls.reading(task, self._answer)
         try:

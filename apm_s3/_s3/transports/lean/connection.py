@@ -1,7 +1,7 @@
-"""One connection to a server: a request goes out, its answer comes in, and then the next.
+"""One connection to a server: one request and its response at a time.
 
-Received into a buffer of the connection's own, as asyncio's buffered protocols do, and parsed where it lies. A general
-HTTP client spends two thirds of the CPU of a small request on what S3 has no use for.
+Data is received into the connection's own buffer, as in asyncio's buffered protocols, and parsed in place. A general
+HTTP client spends two thirds of the CPU of a small request on features that S3 does not need.
 https://docs.python.org/3/library/asyncio-protocol.html#buffered-streaming-protocols
 """
 
@@ -20,39 +20,39 @@ from apm_s3.errors import UsageError
 
 _SMALL = MAX_HEAD
 _LARGE = 256 * 1024
-"""Bytes received at once: of most answers, and of large bodies."""
+"""Buffer sizes: for most responses, and for large bodies."""
 
 _JOINED = 4096
-"""Bytes of a piece below which copying it costs less than sending it by itself."""
+"""Size below which copying a piece costs less than sending it separately."""
 
 _POURED = 1024**2
-"""Bytes from which they are handed to a taker: fewer calls of it."""
+"""Minimum bytes that a taker gets at a time, to reduce the number of its calls."""
 
 _ROOM = 544 * 1024
-"""Bytes that asyncio's TLS can hold at most, before and after decryption; what does not fit at once, it may lose."""
+"""Maximum bytes that asyncio's TLS buffers, before and after decryption; it may lose bytes that do not fit."""
 
 _HELD = 512 * 1024
-"""Bytes of a body that nobody reads from which no more is received."""
+"""Unread bytes of a body at which receiving pauses."""
 
 Take = Callable[[memoryview], object]
 Pieces = AsyncIterator[bytes | memoryview]
 
 
 class ConnectionBroken(Exception):
-    """The connection broke, or what came over it is not HTTP, after a request may have been sent.
+    """The connection broke, or the response is not HTTP, after a request may have been sent.
 
     Internal: transports translate it.
     """
 
 
 class Answer:
-    """What the server says to one request.
+    """The response to one request.
 
     Attributes:
-        status, headers, length: see `Head`; nothing before `wait` has returned.
-        ended: whether all of the body has come.
-        total_bytes: bytes that came for it. See `Stalls.reading`.
-        cut: whether it was given up since it was too long, so that `read` gives its beginning.
+        status, headers, length: see `Head`; only valid after `wait` has returned.
+        ended: whether the body is complete.
+        total_bytes: bytes received for it. See `Stalls.reading`.
+        cut: whether it was too long and was aborted, so that `read` returns only its beginning.
     """
 
     __slots__ = (
@@ -79,26 +79,26 @@ class Answer:
         self._waiter: asyncio.Future[None] | None = None
 
     async def wait(self) -> None:
-        """Until its head has come.
+        """Wait for the head.
 
         Raises:
-            ConnectionBroken: it does not come.
+            ConnectionBroken: the connection broke before.
         """
         while not self.status:
             await self._arrival()
 
     async def wait_while(self, sending: asyncio.Task[bool]) -> None:
-        """Until `sending`, which sends the request, has ended, or it is refused, or its answer has ended.
+        """Wait until `sending`, which sends the request, has finished, or it is refused, or the response is complete.
 
         Raises:
-            ConnectionBroken: the connection did not last as long.
+            ConnectionBroken: the connection broke before.
         """
         sending.add_done_callback(lambda _sending: self.wake())
         while not (self.status >= 300 or self.ended or sending.done()):
             await self._arrival()
 
     async def read(self) -> bytes:
-        """All of the body that nobody has taken yet.
+        """Return the rest of the body.
 
         Raises:
             ConnectionBroken: it ended early.
@@ -114,16 +114,16 @@ class Answer:
         return pieces[0] if len(pieces) == 1 else await joined(pieces)
 
     async def opened(self) -> bytes:
-        """All of the body of an error; of a success nothing, as soon as its head has come.
+        """Return the body of an error; for a success, return nothing as soon as the head has arrived.
 
         Raises:
-            ConnectionBroken: it does not come, or an error ended early.
+            ConnectionBroken: the connection broke, or the body of an error ended early.
         """
         await self.wait()
         return await self.read() if self.status >= 300 else b""
 
     async def readany(self) -> bytes:
-        """What has come of the body, as soon as something has; nothing after its end.
+        """Return the received bytes of the body, waiting for the first ones; nothing after its end.
 
         Raises:
             ConnectionBroken: it ended early.
@@ -133,9 +133,9 @@ class Answer:
         return self._taken()
 
     async def pour(self, take: Take) -> None:
-        """Hand the rest of a body of known length to `take`, which keeps nothing: its argument is overwritten.
+        """Pass the rest of a body of known length to `take`, which must not keep its argument: it is overwritten.
 
-        What `take` raises is raised, and nothing is received any more.
+        An exception of `take` is raised, and nothing more is received.
 
         Raises:
             ConnectionBroken: it ended early.
@@ -153,14 +153,14 @@ class Answer:
             raise self._taker_failure
 
     def close(self) -> None:
-        """Give up what has not come; the connection goes with it."""
+        """Abort the response, and close the connection."""
         if not self.ended:
             self._connection.abort()
 
-    # What the connection calls.
+    # Called by the connection.
 
     def came(self, piece: memoryview | bytes) -> bool:
-        """So much more of the body; whether to hold back."""
+        """Add received bytes of the body, and return whether to pause receiving."""
         if self._taker is not None:
             try:
                 self._taker(memoryview(piece))
@@ -179,13 +179,13 @@ class Answer:
         return self._held >= _HELD
 
     def wake(self) -> None:
-        """Let whoever waits look again."""
+        """Wake the waiting task so that it checks the state again."""
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
     def begin(self, head: Head) -> None:
-        """Take in the head."""
+        """Set the head."""
         self.status, self.headers, self.length = head.status, head.headers, head.length
         if head.status >= 300:
             self._limit = MAX_ERROR
@@ -195,19 +195,19 @@ class Answer:
         self.wake()
 
     def end(self) -> None:
-        """All has come."""
+        """Mark the response as complete."""
         self.ended = True
         self.wake()
 
     def fail(self, problem: str) -> None:
-        """Nothing more will come."""
+        """Mark the response as failed."""
         if not self.ended:
             self._broken = self._broken or problem
             self.wake()
 
     @property
     def poured(self) -> bool:
-        """Whether it goes to a taker."""
+        """Return whether the body is passed to a taker."""
         return self._taker is not None
 
     def _cut(self) -> None:
@@ -221,27 +221,27 @@ class Answer:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _arrival(self) -> asyncio.Future[None]:
-        """Done when something has happened. No coroutine: every request would pay for its frame."""
+        """Return a future for the next event. Not a coroutine, whose frame every request would pay for."""
         if self._broken:
             raise ConnectionBroken(self._broken)
         if self._waiter is not None and not self._waiter.done():
-            raise UsageError("two tasks read the same body", hint="let one of them read, and hand on what it gets")
+            raise UsageError("two tasks read the same body", hint="read in one task, and pass the data to the other")
         waiter = self._waiter = self._connection.loop.create_future()
         return waiter
 
 
 class Connection(asyncio.BufferedProtocol):
-    """See the module.
+    """One connection, as an asyncio protocol.
 
     Attributes:
-        arrived: whether something has come that the event loop may not have seen yet.
-        idle_since: of `time.monotonic`, while it waits for the next request.
-        loop: that of the connection.
-        usable: whether the next request can go over it.
-        released: called when an answer has ended, with whether the connection can be used again.
+        arrived: returns whether data has arrived that the event loop may not have seen yet.
+        idle_since: since when it has been idle, of `time.monotonic`.
+        loop: the event loop of the connection.
+        usable: whether it can be used for the next request.
+        released: called at the end of a response, with whether the connection can be reused.
 
     Args:
-        lost: told when the connection is gone.
+        lost: called when the connection is closed.
     """
 
     _transport: asyncio.Transport
@@ -269,21 +269,21 @@ class Connection(asyncio.BufferedProtocol):
     # Requests.
 
     def begin(self, method: str, *, whole: bool, limit: int | None = None) -> Answer:
-        """The answer to the request that is written next.
+        """Return the response to the request that is written next.
 
         Args:
-            limit: bytes after which a whole answer is given up; errors have their own limit.
+            limit: maximum bytes of a whole response; errors have their own limit.
         """
         answer = self._answer = Answer(self, method, whole=whole, limit=limit)
         self._sent = True
         return answer
 
     def write(self, data: bytes) -> None:
-        """Send a request, all of it."""
+        """Send a whole request."""
         self._transport.write(data)
 
     async def write_body(self, head: bytes, pieces: Pieces) -> bool:
-        """Send a request, as fast as the connection takes it: whether all was sent before it was refused."""
+        """Send a request as fast as the connection allows; return False if it was refused before all was sent."""
         answer = self._answer
         self._sent = False
         small = head
@@ -291,7 +291,7 @@ class Connection(asyncio.BufferedProtocol):
             if answer is None or answer.status >= 300 or not self.usable:
                 return False
             if len(piece) < _JOINED and len(small) < _SMALL:
-                # With the next one: each write is a call of the system, and a packet.
+                # Send it with the next one, because each write is a system call and a packet.
                 small += piece
                 continue
             if small:
@@ -306,20 +306,20 @@ class Connection(asyncio.BufferedProtocol):
         return self._sent
 
     async def start_tls(self, context: ssl.SSLContext, server_hostname: str) -> None:
-        """Go on encrypted."""
+        """Switch to TLS."""
         if not self.usable:
             raise ConnectionAbortedError("the server closed it")
         try:
             transport = await self.loop.start_tls(self._transport, self, context, server_hostname=server_hostname)
         except TypeError as exc:
-            # What CPython before 3.13 makes of a failed handshake inside TLS (that of a proxy).
+            # CPython before 3.13 raises this for a failed handshake inside TLS (of a proxy).
             raise ConnectionAbortedError(str(exc.__context__ or exc)) from exc
         if transport is None:
             raise ConnectionAbortedError("it was closed while TLS was being set up")
         self._transport = transport
 
     def resume(self, answer: Answer) -> None:
-        """Receive more of `answer`."""
+        """Resume receiving `answer`."""
         if answer is not self._answer:
             return
         left = self._left or 0
@@ -332,12 +332,12 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.resume_reading()
 
     def abort(self) -> None:
-        """Close it at once."""
+        """Close the connection immediately."""
         self.usable = False
         if self._gone:
             return
         if self._receiving:
-            # asyncio's TLS is in the middle of a step that it could not end.
+            # asyncio's TLS is in the middle of a step that it could not finish.
             self.loop.call_soon(self.abort)
             return
         self._transport.abort()
@@ -362,10 +362,10 @@ class Connection(asyncio.BufferedProtocol):
             writable.set()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """See `asyncio.BufferedProtocol`.
+        """Return a buffer for asyncio.
 
-        TLS says how much it has. What does not fit, it keeps for the loop's next turn, and loses where the server
-        has closed the connection behind it.
+        TLS passes the number of bytes it has. It keeps bytes that do not fit for the loop's next iteration, but loses
+        them if the server has closed the connection.
         """
         filled = self._filled
         if len(self._view) - filled <= sizehint:
@@ -378,7 +378,7 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         answer = self._answer
         if answer is None or not self.usable:
-            # Nothing was asked for, or nothing is wanted any more.
+            # There is no request, or its response is not wanted any more.
             self.abort()
             return
         answer.total_bytes += nbytes
@@ -398,7 +398,7 @@ class Connection(asyncio.BufferedProtocol):
             self._receiving = False
 
     def eof_received(self) -> None:
-        """See `asyncio.BufferedProtocol`. Nothing more can be asked for; what is being sent, nobody reads."""
+        """Handle the end of the stream: no further requests are possible, and the server no longer reads."""
         self._eof = True
         self.usable = False
         self.resume_writing()
@@ -412,7 +412,7 @@ class Connection(asyncio.BufferedProtocol):
         answer = self._answer
         if answer is not None:
             if self._eof and answer.status >= 300 and self._left is None and self._chunks is None:
-                # Of a body of no known length, nobody can tell whether it is whole: good enough for an error only.
+                # A body of unknown length may be incomplete, which is only acceptable for an error.
                 self._end(answer)
             else:
                 if self._filled and answer.poured:
@@ -429,22 +429,22 @@ class Connection(asyncio.BufferedProtocol):
             if end < 0:
                 self._filled = filled - start
                 if self._filled >= MAX_HEAD:
-                    raise MalformedAnswer("the head of the answer is too long")
+                    raise MalformedAnswer("the head of the response is too long")
                 self._view[: self._filled] = data[start:]
                 return
             head = parse_head(data[start:end], answer.method)
             start = end + 4
             if head.status >= 200:
                 break
-            # Provisional: the answer itself is still to come.
+            # A provisional response: the final one follows.
             if answer.total_bytes > MAX_HEAD:
-                raise MalformedAnswer("there is no end of provisional answers")
+                raise MalformedAnswer("there are too many provisional responses")
         self._left = head.length
         self._chunks = Chunks() if head.chunked else None
         self._keep = head.keep
         answer.begin(head)
         if self._writable is not None and head.status >= 300:
-            # Whatever is left of the request, nobody will read it.
+            # The server will not read the rest of the request.
             self._writable.set()
         if head.length is None:
             self._unmeasured(answer, self._view[start:filled])
@@ -452,10 +452,10 @@ class Connection(asyncio.BufferedProtocol):
             self._measured(answer, head.length, start, filled, filled - start)
 
     def _measured(self, answer: Answer, left: int, start: int, stop: int, fresh: int) -> None:
-        """Hand over what stands in the buffer, of a body of which `left` bytes had not come before `fresh` of them."""
+        """Pass on the buffered bytes of a body of which `left` bytes were missing before the `fresh` ones."""
         left -= fresh
         if left < 0:
-            # Longer than it says.
+            # It is longer than its stated length.
             self._keep = False
             stop, left = stop + left, 0
         self._left = left
@@ -469,7 +469,7 @@ class Connection(asyncio.BufferedProtocol):
             self._hold_back()
 
     def _unmeasured(self, answer: Answer, view: memoryview) -> None:
-        """Hand over the next of a body that ends with its last chunk, or with the connection."""
+        """Pass on the next bytes of a body that ends with its last chunk, or with the connection."""
         chunks = self._chunks
         hold = False
         for piece in [view] if chunks is None else chunks.feed(bytes(view)):
@@ -495,7 +495,7 @@ class Connection(asyncio.BufferedProtocol):
 
 
 def _arrivals(file: int) -> Callable[[], object]:
-    """Tells whether a socket has something to read, for less than a microsecond."""
+    """Checks whether a socket has data to read, in less than a microsecond."""
     if not hasattr(select, "poll"):  # Windows
         return lambda: select.select([file], [], [], 0)[0]
     poller = select.poll()
@@ -508,4 +508,4 @@ def _nothing_arrives() -> bool:
 
 
 def _nothing(_connection: Connection, _usable: bool) -> None:
-    """Until there is a pool to go back to."""
+    """A placeholder until the connection belongs to a pool."""

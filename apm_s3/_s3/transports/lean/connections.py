@@ -1,4 +1,4 @@
-"""The connections of the lean path: kept alive, and made with TLS, proxies and timeouts as aiobotocore has them."""
+"""The connections of the lean path: kept alive, with TLS, proxies and timeouts as in aiobotocore."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from apm_s3.errors import InvalidOption
 from apm_s3.settings import S3Settings, check_proxies
 
 KEEPALIVE = 12.0
-"""Seconds that an idle connection is kept, as aiobotocore does."""
+"""Seconds for which an idle connection is kept, as in aiobotocore."""
 
 _GOODBYE = 5.0
-"""Seconds that closing waits for connections to be gone, which takes the event loop a turn or two."""
+"""Seconds that closing waits for connections to close, which takes one or two iterations of the event loop."""
 
 
 class CannotConnect(Exception):
@@ -34,7 +34,7 @@ class CannotConnect(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy, and the headers that it wants."""
+    """A proxy, and the headers that it needs."""
 
     host: str
     port: int
@@ -47,8 +47,8 @@ class Lane:
     """The connections to one origin.
 
     Attributes:
-        idle: those that wait for a request, the one used last at the end.
-        prefix, headers: what requests through a proxy begin with and need, where they are not tunnelled.
+        idle: the idle connections, most recently used last.
+        prefix, headers: the prefix and headers of requests through a proxy without a tunnel.
     """
 
     origin: Origin
@@ -61,10 +61,10 @@ class Lane:
 class Connections:
     """Every connection of a manager's lean path.
 
-    Their number is not bounded here: it is that of the requests in flight, which the pool bounds.
+    Their number is not limited here, because the pool limits the requests in flight.
 
     Args:
-        ca_bundle: gives the certificates that AWS's configuration names, or None.
+        ca_bundle: returns the CA bundle of the AWS configuration, or None.
     """
 
     def __init__(self, settings: S3Settings, ca_bundle: Callable[[], Awaitable[str | None]]) -> None:
@@ -79,10 +79,10 @@ class Connections:
         self._all_lost: asyncio.Future[None] | None = None
 
     def lane(self, origin: Origin) -> Lane:
-        """The connections to `origin`.
+        """Return the connections to `origin`.
 
         Raises:
-            InvalidOption: the settings, or the environment, name no proxy that can be used.
+            InvalidOption: a proxy in the settings or the environment is not valid.
         """
         lane = self._lanes.get(origin)
         if lane is None:
@@ -93,10 +93,10 @@ class Connections:
         return lane
 
     def reuse(self, lane: Lane, now: float) -> Connection | None:
-        """An idle connection, for one request: it gives itself back when its answer has ended.
+        """Return an idle connection for one request; it returns itself to the pool at the end of the response.
 
-        Nothing may have come over it since its last answer ended, which would be taken for the next one. The event loop
-        may not have seen that yet, so the socket is asked.
+        No data may have arrived since its last response, because it would be read as the next one. The event loop may
+        not have seen such data yet, so the socket is checked.
         """
         idle = lane.idle
         while idle:
@@ -120,10 +120,10 @@ class Connections:
         self._lanes.clear()
 
     async def connect(self, lane: Lane) -> Connection:
-        """A new connection, for one request as of `reuse`.
+        """Open a new connection for one request, as in `reuse`.
 
         Raises:
-            CannotConnect: there is none.
+            CannotConnect: it cannot be established.
         """
         origin, proxy = lane.origin, lane.proxy
         server = origin if proxy is None else proxy
@@ -150,7 +150,7 @@ class Connections:
             connection.abort()
             raise CannotConnect("the manager was closed")
         if not connection.usable:
-            raise CannotConnect("the server closed the connection at once")
+            raise CannotConnect("the server closed the connection immediately")
         self._open.add(connection)
         connection.released = functools.partial(self._released, lane)
         return connection
@@ -170,7 +170,7 @@ class Connections:
             self._all_lost.set_result(None)
 
     def _sweep(self) -> None:
-        """Close what has been idle for too long, and forget what is closed."""
+        """Close connections that have been idle for too long, and remove closed ones."""
         oldest = time.monotonic() - KEEPALIVE
         self._sweeper = None
         for lane in self._lanes.values():
@@ -230,16 +230,16 @@ class Connections:
         return context
 
     async def _verify(self) -> bool | str:
-        """In botocore's order: the argument, the AWS configuration, the environment."""
+        """Find the setting in botocore's order: the argument, the AWS configuration, the environment."""
         if self._settings.verify is not None:
             return self._settings.verify
         return await self._ca_bundle() or os.environ.get("REQUESTS_CA_BUNDLE") or True
 
 
 def default_bundle() -> str:
-    """The certificates that botocore trusts: certifi's, or else its own, whose path is found without loading it."""
+    """Return botocore's default CA bundle: certifi's, or else its own, found without importing botocore."""
     try:
-        from certifi import where  # noqa: PLC0415 - not everybody has it
+        from certifi import where  # noqa: PLC0415 - optional
     except ImportError:
         found = find_spec("botocore")
         return str(Path((found and found.origin) or "").with_name("cacert.pem"))
@@ -247,13 +247,13 @@ def default_bundle() -> str:
 
 
 async def _tunnel(connection: Connection, origin: Origin, proxy: Proxy) -> None:
-    """Ask the proxy for a way through: https://www.rfc-editor.org/rfc/rfc9110#name-connect."""
+    """Request a tunnel from the proxy: https://www.rfc-editor.org/rfc/rfc9110#name-connect."""
     target = f"[{origin.host}]:{origin.port}" if ":" in origin.host else f"{origin.host}:{origin.port}"
     answer = connection.begin("CONNECT", whole=False)
     connection.write(request_head("CONNECT", target, {"host": target, **proxy.headers}))
     await answer.wait()
     if not 200 <= answer.status < 300:
-        raise ConnectionRefusedError(f"the proxy answered {answer.status}")
+        raise ConnectionRefusedError(f"the proxy returned {answer.status}")
 
 
 def _drop(connection: Connection | None) -> None:

@@ -1,7 +1,7 @@
-"""TCP connections to whichever address of a host answers first: "happy eyeballs".
+"""Opens TCP connections to the first address of a host that responds ("happy eyeballs").
 
 https://www.rfc-editor.org/rfc/rfc8305
-asyncio's own way to do so forgets a socket when it is cancelled at the wrong moment, and uvloop has none.
+asyncio's implementation leaks a socket if it is cancelled at the wrong time, and uvloop has none.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from aiohappyeyeballs import AddrInfoType, start_connection
 from apm_s3._s3.transports.lean.connection import Connection
 
 _DELAY = 0.25
-"""Seconds after which the next address is tried, too."""
+"""Seconds after which the next address is tried as well."""
 
 New = Callable[[], Connection]
 
 
 async def dial(new: New, host: str, port: int) -> Connection:
-    """A `new` connection to `host`.
+    """Open a `new` connection to `host`.
 
     Raises:
-        OSError: there is no such host, or none of its addresses takes a connection.
+        OSError: the host does not exist, or none of its addresses accepts a connection.
     """
     addresses = await _addresses(host, port)
     if not addresses:
@@ -41,7 +41,7 @@ async def dial(new: New, host: str, port: int) -> Connection:
 
 
 async def _addresses(host: str, port: int) -> list[AddrInfoType]:
-    """Those of a host, the one that the system prefers first."""
+    """Resolve the addresses of a host, in the system's order of preference."""
     with suppress(ValueError):
         address = ipaddress.ip_address(host)
         if address.version == 4:

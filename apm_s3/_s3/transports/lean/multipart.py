@@ -1,4 +1,4 @@
-"""The multipart verbs of the lean path, and what all of its verbs share."""
+"""The multipart verbs of the lean path, and shared code of all its verbs."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ XML = {"content-type": "application/xml"}
 
 
 class SignedMultipart:
-    """See `ObjectTransport`.
+    """The multipart verbs of `ObjectTransport`.
 
     Args:
-        clients: aiobotocore's, of which routes and credentials are learned.
-        boto: takes what this transport does not know. Not closed here.
+        clients: aiobotocore's clients, which provide routes and credentials.
+        boto: the transport for everything that this one does not support. It is not closed here.
     """
 
     def __init__(self, clients: Clients, boto: ObjectTransport) -> None:
@@ -49,7 +49,7 @@ class SignedMultipart:
             return await self._boto.create_upload(bucket, key, options)
         headers = requests.upload_headers(options)
         if (await self._verification.of(route, bucket, options.expected_bucket_owner)).trailers:
-            # Of the whole object, so that a download can be held against it.
+            # A checksum of the whole object, so that downloads can be verified.
             headers["x-amz-checksum-algorithm"] = PART_CHECKSUM.upper()
             headers["x-amz-checksum-type"] = "FULL_OBJECT"
         call = Call("upload_file", "POST", bucket, key, "uploads=", headers)
@@ -163,7 +163,7 @@ class SignedMultipart:
     async def _route(
         self, bucket: str, options: ReadOptions | UploadOptions | ListOptions | DeleteOptions | CopyOptions
     ) -> Route | None:
-        """The way to `bucket`; None where aiobotocore should go."""
+        """Return the route of `bucket`; None if aiobotocore must be used."""
         if options.requester_pays or getattr(options, "sse_customer_key", None) is not None:
             return None
         return self._sender.routes.get(bucket) or await self._sender.route(bucket)
@@ -183,7 +183,7 @@ class SignedMultipart:
         part: bool,
         hashed: bool = False,
     ) -> Payload:
-        """The payload of `body`; `headers` are told how it is encoded. `hashed`: see `HashedUpload`."""
+        """Return the payload of `body`, and add its encoding to `headers`. `hashed`: see `HashedUpload`."""
         verified = self._verification.known.get(route.host)
         if verified is None:
             owner = headers.get("x-amz-expected-bucket-owner")
@@ -197,17 +197,17 @@ class SignedMultipart:
             return await asyncio.to_thread(payload_of_bytes, body, part=part, verified=verified)
         payload = await payload_of_stream(body, secure=route.secure, verified=verified)
         if route.aws and "x-amz-decoded-content-length" in payload.headers:
-            # AWS wants to be told, and takes it out again; other servers see it by the hash, and would store this.
+            # AWS requires this header and removes it; other servers detect it by the hash, and would store the header.
             headers["content-encoding"] = ",".join(filter(None, (headers.get("content-encoding"), "aws-chunked")))
         return payload
 
 
 def parsed(call: Call, response: Answer, body: bytes, parse: Callable[[bytes], T]) -> T:
-    """The document in a 200.
+    """Parse the document in a response with status 200.
 
     Raises:
         S3Error: it is an error document.
-        IntegrityError: it is no document of S3, so that nobody knows what the answer was.
+        IntegrityError: it is not a document of S3, so the result is unknown.
     """
     try:
         return parse(body)
@@ -215,7 +215,7 @@ def parsed(call: Call, response: Answer, body: bytes, parse: Callable[[bytes], T
         raise refusal(call, response.status, response.headers, body) from None
     except (xml.MalformedDocument, KeyError, ValueError) as exc:
         raise IntegrityError(
-            f"the answer is no document of S3: {exc}",
+            f"the response is not a document of S3: {exc}",
             operation=call.operation,
             bucket=call.bucket,
             key=call.key,
@@ -224,7 +224,7 @@ def parsed(call: Call, response: Answer, body: bytes, parse: Callable[[bytes], T
 
 
 def document(data: bytes) -> Payload:
-    """The payload of an XML document. Content-MD5 is the checksum that every server takes for one."""
+    """Return the payload of an XML document. Content-MD5 is the checksum that every server accepts for it."""
     md5 = checksums.checksum("md5", data)
     return Payload(hashlib.sha256(data).hexdigest(), {"content-md5": md5}, data=data, length=len(data))
 
@@ -232,7 +232,7 @@ def document(data: bytes) -> Payload:
 def written_info(
     bucket: str, key: str, size: int, response: Answer, options: UploadOptions, sums: Mapping[str, str]
 ) -> FileInfo:
-    """The object that an upload made."""
+    """Return the information about an uploaded object."""
     headers = response.headers
     return FileInfo(
         bucket,
@@ -250,5 +250,5 @@ def written_info(
 
 
 def size_of(body: bytes | Stream) -> int:
-    """The bytes of a body."""
+    """Return the size of a body."""
     return (body.size or 0) if isinstance(body, Stream) else len(body)

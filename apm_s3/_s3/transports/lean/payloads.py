@@ -1,4 +1,4 @@
-"""The body of an upload as it goes over the wire: its hash for the signature, its checksum for S3, its pieces.
+"""The body of an upload on the wire: its hash for the signature, its checksum for S3, its pieces.
 
 | body   | connection | signed as               | checksum that the server verifies             | else              |
 |--------|------------|-------------------------|-----------------------------------------------|-------------------|
@@ -6,9 +6,8 @@
 | stream | TLS        | not                     | CRC32, in a trailer                           | Content-MD5 (1)   |
 | stream | plain      | chunk by chunk          | CRC32, in a signed trailer                    | the signatures    |
 
-(1) of a stream that can be read twice; of another one, the chunks are signed.
-Parts have CRC32 however they come, since all parts of an upload have the same checksum; so only where trailers are
-verified, too.
+(1) for a stream that can be read twice; otherwise, the chunks are signed.
+Parts always have CRC32, because all parts of an upload must have the same checksum; this requires verified trailers.
 https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html
 """
 
@@ -32,10 +31,10 @@ from apm_s3.errors import InvalidRequest
 from apm_s3.models import Stream
 
 PIECE = 256 * 1024
-"""Bytes that are handed to a connection at once; larger bodies in one piece would hold up the event loop."""
+"""Bytes that a connection gets at a time; larger pieces would block the event loop."""
 
 CHUNK = PIECE
-"""Bytes of a chunk of `aws-chunked`, all but the last; S3 wants at least 8 KiB."""
+"""Size of a chunk of `aws-chunked`, except the last one; S3 requires at least 8 KiB."""
 
 PART_CHECKSUM = "crc32"
 
@@ -45,7 +44,7 @@ Pieces = Callable[[ChunkSigner | None], AsyncIterator[bytes | memoryview]]
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a server is known to verify: checksums in headers, and in trailers."""
+    """Whether a server verifies checksums in headers and in trailers."""
 
     headers: bool
     trailers: bool
@@ -53,16 +52,16 @@ class Verified:
 
 @dataclass(slots=True)
 class Payload:
-    """A body, ready to be signed and sent.
+    """A body that is ready to be signed and sent.
 
     Attributes:
         hash: the value of `x-amz-content-sha256`.
-        headers: to be sent and signed.
-        data: the body, where it is small enough to be sent at once.
-        pieces: gives the body piece by piece, otherwise.
+        headers: headers to send and sign.
+        data: the body, if it is small enough to be sent in one piece.
+        pieces: otherwise, yields the body in pieces.
         length: bytes on the wire.
-        checksums: those that S3 will have verified.
-        signer: of its chunks, once the request is signed.
+        checksums: the checksums that S3 verifies.
+        signer: signs the chunks, after the request is signed.
     """
 
     hash: str
@@ -74,9 +73,9 @@ class Payload:
     signer: ChunkSigner | None = None
 
     def start(self) -> AsyncIterator[bytes | memoryview]:
-        """The pieces, from the first."""
+        """Yield the pieces, from the first one."""
         if self.pieces is None:
-            raise TypeError("this payload is sent at once")
+            raise TypeError("this payload is sent in one piece")
         return self.pieces(self.signer)
 
 
@@ -101,10 +100,10 @@ def payload_of_bytes(data: bytes, *, part: bool, verified: Verified) -> Payload:
 
 
 async def payload_of_stream(stream: Stream, *, secure: bool, verified: Verified) -> Payload:
-    """The payload of a stream of known size."""
+    """Return the payload of a stream of known size."""
     size = stream.size
     if size is None:
-        raise InvalidRequest("a stream of unknown size goes in parts", hint="upload it with upload_file")
+        raise InvalidRequest("a stream of unknown size must be sent in parts", hint="upload it with upload_file")
     if verified.trailers:
         kind = UNSIGNED_CHUNKS_TRAILER if secure else SIGNED_CHUNKS_TRAILER
         return chunked(stream, size, kind)
@@ -118,11 +117,11 @@ async def payload_of_stream(stream: Stream, *, secure: bool, verified: Verified)
 
 
 def chunked(stream: Stream, size: int, kind: str, checksum: checksums.Checksum | None = None) -> Payload:
-    """The payload of a stream in aws-chunked encoding.
+    """Return the payload of a stream in aws-chunked encoding.
 
     Args:
         kind: one of SIGNED_CHUNKS, SIGNED_CHUNKS_TRAILER, UNSIGNED_CHUNKS_TRAILER.
-        checksum: a new one of `PART_CHECKSUM`; a used one makes a trailer that is wrong.
+        checksum: a new `PART_CHECKSUM`; a used one gives a wrong trailer.
     """
     signed = kind != UNSIGNED_CHUNKS_TRAILER
     trailing = kind != SIGNED_CHUNKS
@@ -139,7 +138,7 @@ def chunked(stream: Stream, size: int, kind: str, checksum: checksums.Checksum |
 
 
 def _digests(data: bytes, algorithm: str | None) -> tuple[str, str]:
-    """The hex SHA-256 for the signature, and the checksum (an MD5 where there is no algorithm)."""
+    """Return the hex SHA-256 for the signature, and the checksum (an MD5 without an algorithm)."""
     digest = hashlib.sha256(data)
     if algorithm == "sha256":
         return digest.hexdigest(), checksums.encode(digest.digest())
@@ -148,7 +147,7 @@ def _digests(data: bytes, algorithm: str | None) -> tuple[str, str]:
 
 @asynccontextmanager
 async def closing(pieces: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
-    """Closes an asynchronous generator here and now, and not when it is collected."""
+    """Close an asynchronous generator at the end of the block, not when it is garbage collected."""
     try:
         yield pieces
     finally:
@@ -164,10 +163,10 @@ async def _slices(data: bytes) -> AsyncIterator[memoryview]:
 
 
 async def _exactly(stream: Stream, size: int) -> AsyncIterator[bytes]:
-    """The stream's pieces, held to its size.
+    """Yield the stream's pieces, and check their size.
 
     Raises:
-        InvalidRequest: it gives more or fewer bytes.
+        InvalidRequest: it returns more or fewer bytes.
     """
     got = 0
     async with closing(stream.open()) as pieces:
@@ -179,20 +178,20 @@ async def _exactly(stream: Stream, size: int) -> AsyncIterator[bytes]:
     if got != size:
         raise InvalidRequest(
             f"the body has {'more' if got > size else 'only'} {min(got, size)} bytes, not {size}",
-            hint="do not change a file while it is uploaded",
+            hint="do not modify a file while it is uploaded",
         )
 
 
 async def _encode(
     stream: Stream, size: int, signer: ChunkSigner | None, payload: Payload, checksum: checksums.Checksum | None
 ) -> AsyncIterator[bytes | memoryview]:
-    """The stream in aws-chunked encoding; the checksum, if there is one, ends it and is left in the payload."""
+    """Encode the stream as aws-chunked; the checksum, if any, is sent at the end and stored in the payload."""
     end = b""
     async with closing(_chunks(stream, size)) as chunks:
         async for chunk in chunks:
             if checksum is not None:
                 checksum.update(chunk)
-            # The line that ends a chunk goes with the one that begins the next: fewer, larger writes.
+            # Send the end of a chunk with the start of the next one, for fewer and larger writes.
             yield end + _chunk_line(chunk, signer)
             yield chunk
             end = b"\r\n"
@@ -210,7 +209,7 @@ async def _encode(
 
 
 async def _chunks(stream: Stream, size: int) -> AsyncIterator[bytes | memoryview]:
-    """The stream's bytes in chunks of `CHUNK`, copied only where its pieces do not fit."""
+    """Yield the stream's bytes in chunks of `CHUNK`, copying only if its pieces do not fit."""
     held = bytearray()
     async with closing(_exactly(stream, size)) as pieces:
         async for piece in pieces:

@@ -1,4 +1,4 @@
-"""From our options to S3's headers and queries, names in lower case. Pure.
+"""Converts our options to S3's headers and queries, names in lower case. Pure.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
 """
@@ -16,7 +16,7 @@ from apm_s3.errors import InvalidOption
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 
 DEFAULT_TYPE = "binary/octet-stream"
-"""What S3 stores where nothing is said."""
+"""S3's default content type."""
 
 Headers = dict[str, str]
 
@@ -31,13 +31,13 @@ _PLAIN = {
     "x-amz-object-lock-mode": "object_lock_mode",
     "x-amz-expected-bucket-owner": "expected_bucket_owner",
 }
-"""Headers whose values are the options' own."""
+"""Headers whose values are options unchanged."""
 _PLAIN_VALUES = attrgetter(*_PLAIN.values())
 _NONE = (None,) * len(_PLAIN)
 
 
 class Call(NamedTuple):
-    """One request but for its route, signature and body."""
+    """One request, without route, signature and body."""
 
     operation: str
     method: str
@@ -47,7 +47,7 @@ class Call(NamedTuple):
     headers: Headers
 
     def __repr__(self) -> str:
-        # Without the headers, which hold the signature, and may hold a session token and a proxy's password.
+        # Without the headers, which have the signature, and may have a session token and a proxy's password.
         return f"Call({self.operation}: {self.method} {self.bucket}/{self.key or ''})"
 
 
@@ -208,4 +208,6 @@ def _utc(at: datetime) -> datetime:
     try:
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except OverflowError as exc:
-        raise InvalidOption(f"the time {at} is none in UTC", hint="give a time between the years 1 and 9999") from exc
+        raise InvalidOption(
+            f"the time {at} is out of range in UTC", hint="use a time between the years 1 and 9999"
+        ) from exc

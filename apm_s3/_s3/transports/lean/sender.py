@@ -1,4 +1,4 @@
-"""Signs a request, sends it, and reads its answer: what every verb of the lean path shares."""
+"""Signs a request, sends it, and reads the response, for every verb of the lean path."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ from apm_s3.models import Credentials
 from apm_s3.options import ReadOptions
 
 MAX_ROUTES = 4096
-"""Buckets whose routes are kept; botocore is asked again once there were more."""
+"""Maximum number of cached routes; botocore is asked again for more buckets."""
 
 READY_SECONDS = 1.0
-"""How long one look at the credentials' expiry holds: botocore refreshes them minutes ahead of it."""
+"""How long a check of the credentials' expiry is valid: botocore refreshes them minutes before."""
 
 _WITH_BODY = frozenset({"PUT", "POST"})
 """Methods whose requests say that they have no body: https://www.rfc-editor.org/rfc/rfc9110#field.content-length."""
 
 _LEAST = 4096
-"""Bytes that a piece of a body counts for at least, so that many small ones hold the event loop no longer."""
+"""Minimum size that a piece of a body counts as, so that many small pieces do not block the event loop."""
 
 _SKEWED = b"<Error><Code>RequestTimeTooSkewed</Code></Error>"
-"""What S3 would say to a HEAD, whose answer has no body."""
+"""The codes that S3 would send for a HEAD, whose response has no body."""
 
 
 class Sender:
@@ -84,18 +84,18 @@ class Sender:
         *,
         whole: bool = True,
     ) -> tuple[Answer, bytes]:
-        """Send one request; its answer and whole body. Whatever goes wrong closes the connection.
+        """Send one request, and return the response and its whole body. Whatever goes wrong closes the connection.
 
         Every request comes through here, and each coroutine more on the way would cost it a percent of its CPU.
 
         Args:
-            limit: bytes of the answer after which it is no document; None for an object.
+            limit: maximum bytes of a document; None for an object.
             whole: whether to read the body; False leaves that of a success to the caller, who has to close the answer.
 
         Raises:
-            S3Error: the answer says no.
+            S3Error: it is an error response.
             IntegrityError: it is no answer to `call`.
-            TransportError: there is none.
+            TransportError: there is no response.
         """
         now = time.monotonic()
         if now >= self._ready_until:
@@ -130,11 +130,11 @@ class Sender:
         return answer, body
 
     async def open_body(self, call: Call, route: Route, options: ReadOptions) -> SignedBody:
-        """Send one GET; its answer, whose body is still to be read, and closed.
+        """Send one GET, and return the response, whose body must still be read and closed.
 
         Raises:
-            S3Error: the answer says no.
-            TransportError: there is none.
+            S3Error: it is an error response.
+            TransportError: there is no response.
         """
         answer, _ = await self.exchange(call, route, limit=None, whole=False)
         try:
@@ -153,7 +153,7 @@ class Sender:
         headers: Headers,
         expires_in: int,
     ) -> str:
-        """A URL with the signature in its query; its bearer has to send `headers` too."""
+        """Return a URL with the signature in its query; its user must also send `headers`."""
         await self._prepare(route)
         path = route.prefix + encode_path(key)
         try:
@@ -168,7 +168,9 @@ class Sender:
                 self._clock.now(),
             )
         except UnicodeEncodeError as exc:
-            raise InvalidRequest("a header is no valid Unicode (a lone surrogate)", hint="use UTF-8 text") from exc
+            raise InvalidRequest(
+                "a header is not valid Unicode (it has a lone surrogate)", hint="use UTF-8 text"
+            ) from exc
         return f"{route.origin.scheme}://{route.host}{path}?{query}"
 
     async def recover(self, error: ApmS3Error) -> bool:
@@ -177,7 +179,7 @@ class Sender:
                 return False
             return await self._learn(error.bucket, error.region) is not None
         recovered = await self._clients.recover(error)
-        # Only now: a request that began meanwhile has made the old credentials ready once more.
+        # Only now, because a request that started meanwhile may have prepared the old credentials again.
         self._ready_until = -math.inf
         return recovered
 
@@ -194,7 +196,7 @@ class Sender:
         content_hash, data = EMPTY_SHA256, None
         if payload is not None:
             headers.update(payload.headers)
-            # Without a type, SeaweedFS takes the trailer of a part for a body that is cut short.
+            # Without a type, SeaweedFS treats the trailer of a part as a truncated body.
             headers.setdefault("content-type", DEFAULT_TYPE)
             content_hash, data = payload.hash, payload.data
         try:
@@ -202,8 +204,10 @@ class Sender:
                 self._frozen, route.region, call.method, path, call.query, headers, content_hash, self._clock.now()
             )
         except UnicodeEncodeError:
-            # Without its cause, which holds what is signed.
-            raise InvalidRequest("a header is no valid Unicode (a lone surrogate)", hint="use UTF-8 text") from None
+            # Without its cause, which contains the signed text.
+            raise InvalidRequest(
+                "a header is not valid Unicode (it has a lone surrogate)", hint="use UTF-8 text"
+            ) from None
         if payload is not None:
             payload.signer = signer
             headers["content-length"] = str(payload.length if data is None else len(data))
@@ -215,19 +219,19 @@ class Sender:
         try:
             head = request_head(call.method, target, headers)
         except ValueError as exc:
-            # Without its cause, which holds the signature.
-            raise InvalidRequest(str(exc), hint="leave line breaks out of metadata and other headers") from None
+            # Without its cause, which contains the signature.
+            raise InvalidRequest(str(exc), hint="remove line breaks from metadata and other headers") from None
         return head if data is None else head + data
 
     def _check(self, call: Call, answer: Answer, body: bytes) -> None:
-        """Raise the error of an answer that says no, or that is no answer to `call`."""
+        """Raise the error of an error response, or of one that does not match `call`."""
         if answer.status >= 300:
             if not body and answer.status == 403 and self._clock.is_off(server_time(answer.headers.get("date"))):
                 body = _SKEWED
             raise refusal(call, answer.status, answer.headers, body)
         if answer.cut:
             raise IntegrityError(
-                f"the answer is longer than any document of S3: more than {MAX_DOCUMENT} bytes",
+                f"the response has more than {MAX_DOCUMENT} bytes, more than any document of S3",
                 operation=call.operation,
                 bucket=call.bucket,
                 key=call.key,
@@ -237,7 +241,7 @@ class Sender:
         check_status(call.operation, call.method, answer.status, call.bucket, call.key, part=part)
 
     def _failure(self, exc: BaseException, call: Call, route: Route, task: asyncio.Task[Any]) -> BaseException:
-        """The error to raise for `exc`, with which a request ended; itself where it is not the connection's."""
+        """Return the error to raise for `exc` of a request; `exc` itself if it is not about the connection."""
         stalled = self._stalls.leave(task)
         if isinstance(exc, asyncio.CancelledError):
             return stalled_error(call, self._stalls.timeout, route.host) if stalled else exc
@@ -246,7 +250,7 @@ class Sender:
         return broken(call, exc, route.host)
 
     async def _prepare(self, route: Route) -> None:
-        """Have credentials that are not about to expire, for a second."""
+        """Prepare credentials that will not expire within a second."""
         try:
             found = await self._credentials.get()
         except botocore_errors() as exc:
@@ -260,14 +264,14 @@ class Sender:
         self._ready_until = time.monotonic() + READY_SECONDS
 
     async def _learn(self, bucket: str, region: str | None) -> Route | None:
-        """Find the way to `bucket`, as of `region`; every caller may, the last one's is kept."""
+        """Learn the route of `bucket` in `region`; the last result is kept."""
         plain = self._clients.plain
         try:
             route = None if plain is None else plain_route(plain, bucket, region)
             if route is None:
                 route = await learn_route(await self._clients.get(region), bucket)
         except botocore_errors():
-            # For aiobotocore to say what is wrong; nothing is known, so nothing is kept.
+            # Let aiobotocore report the problem; the route is unknown, so it is not cached.
             return None
         if self._clients.settings.proxies_config:
             route = None
@@ -284,10 +288,10 @@ def _exchange(answer: Answer, payload: Payload | None, body: bytes | None) -> Ex
 
 
 async def _send(connection: Connection, answer: Answer, head: bytes, body: AsyncGenerator[Any, None]) -> None:
-    """Send a request whose body comes in pieces, until it is sent, refused, or the connection at its end.
+    """Send a request with a body in pieces, until it is sent, refused, or the connection is closed.
 
     Raises:
-        ConnectionBroken: the answer, which is no refusal, came before all was sent.
+        ConnectionBroken: a response that is not an error came before everything was sent.
     """
 
     async def send() -> bool:
@@ -306,20 +310,20 @@ async def _send(connection: Connection, answer: Answer, head: bytes, body: Async
         await _stop(sending)
         sent = False
     if not sent and 0 < answer.status < 300:
-        raise ConnectionBroken("the server answered before all of the body was sent")
+        raise ConnectionBroken("the server responded before the whole body was sent")
 
 
 async def _stop(sending: asyncio.Task[bool]) -> None:
-    """End a sending that nobody waits for any more: its source may have nothing to give for long."""
+    """Cancel sending, because the source may not return anything for a long time."""
     sending.cancel()
     await asyncio.wait([sending])
     if not sending.cancelled():
-        # Looked at, or asyncio logs it: what ended the request says more.
+        # Retrieve the exception, or asyncio logs it; the request's own error is more useful.
         sending.exception()
 
 
 async def _watched(payload: Payload, stalls: Stalls, task: asyncio.Task[Any]) -> AsyncGenerator[Any, None]:
-    """The pieces of a body, each one of which is progress."""
+    """Yield the pieces of a body; each one counts as progress."""
     step = 0
     async with closing(payload.start()) as pieces:
         async for piece in pieces:
@@ -327,6 +331,6 @@ async def _watched(payload: Payload, stalls: Stalls, task: asyncio.Task[Any]) ->
             stalls.moved(task)
             step += max(len(piece), _LEAST)
             if step >= PIECE:
-                # A connection that takes all at once would let a whole part through in one step of the event loop.
+                # If the connection never blocks, a whole part would be sent in one step of the event loop.
                 await asyncio.sleep(0)
                 step = 0

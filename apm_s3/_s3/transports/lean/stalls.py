@@ -1,4 +1,4 @@
-"""The `read` timeout of one attempt: one timer over all requests in flight, as one timer a request costs 7 µs each."""
+"""The `read` timeout of attempts, with one timer for all requests, because a timer per request costs 7 µs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from apm_s3._s3.transports.lean.connection import Answer
 
 
 class Stalls:
-    """Cancels the tasks whose wait for the server has seen nothing move for `timeout` seconds.
+    """Cancels tasks that wait for the server and have made no progress for `timeout` seconds.
 
-    It is found up to a quarter of the timeout later. A task waits for one thing at a time.
+    A stall is detected up to a quarter of the timeout later. A task waits for one thing at a time.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -34,16 +34,16 @@ class Stalls:
         return task
 
     def reading(self, task: asyncio.Task[Any], answer: Answer) -> None:
-        """From now on, what arrives of `answer` is progress."""
+        """From now on, received bytes of `answer` count as progress."""
         self._reading[task] = (answer, -1)
 
     def moved(self, task: asyncio.Task[Any]) -> None:
-        """Something moved."""
+        """Record progress."""
         if task in self._seen:
             self._seen[task] = time.monotonic()
 
     def leave(self, task: asyncio.Task[Any]) -> bool:
-        """The wait is over: whether it ended because nothing moved, and for no other reason."""
+        """Stop watching, and return whether the wait ended only because of a stall."""
         if self._reading:
             self._reading.pop(task, None)
         if self._seen.pop(task, None) is not None:

@@ -1,7 +1,7 @@
-"""The data plane over connections of our own: URL, signature, request, answer, and nothing between them.
+"""The data plane over our own connections: URL, signature, request, response, and nothing else.
 
-What it does not know (access points, S3 Express, accelerate, FIPS, SSE-C, requester pays, proxies with certificates of
-their own) goes to the transport over aiobotocore by itself.
+Everything that it does not support (access points, S3 Express, accelerate, FIPS, SSE-C, requester pays, proxies with
+their own certificates) is passed to the aiobotocore transport automatically.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from apm_s3.options._calls import HashedUpload
 
 
 class SignedPage:
-    """See `RawPage`."""
+    """A page of a listing that has not been parsed yet."""
 
     def __init__(self, call: Call, response: Answer, body: bytes) -> None:
         self._call = call
@@ -40,13 +40,13 @@ class SignedPage:
         page = parsed(call, self._response, self._body, lambda page: listings.parse_list(page, call.bucket))
         if page.next_token != self.next_token:
             raise IntegrityError(
-                "the answer names two places where the next page begins", operation=call.operation, bucket=call.bucket
+                "the response has two different tokens for the next page", operation=call.operation, bucket=call.bucket
             )
         return page
 
 
 class SignedTransport(SignedMultipart):
-    """See `ObjectTransport`."""
+    """The verbs of `ObjectTransport` over our own connections."""
 
     async def read(self, bucket: str, key: str, options: ReadOptions) -> tuple[FileInfo, bytes]:
         route = await self._route(bucket, options)
@@ -155,7 +155,7 @@ class SignedTransport(SignedMultipart):
         call = Call("list_files", "GET", bucket, None, requests.list_query(options), headers)
         response, body = await self._sender.exchange(call, route)
         if not listings.is_whole_list(body):
-            # Its token cannot be told before it is parsed, or it is no list at all, which is an error of this request.
+            # Its token is only known after parsing, or it is not a list, which is an error of this request.
             return ParsedPage(parsed(call, response, body, lambda page: listings.parse_list(page, bucket)))
         return SignedPage(call, response, body)
 

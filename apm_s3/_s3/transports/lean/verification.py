@@ -67,7 +67,7 @@ class Verification:
         return known or NOTHING
 
     async def aclose(self) -> None:
-        """Let a probe that is under way end, and clean up."""
+        """Wait for a running probe and its clean-up."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
