@@ -1,7 +1,7 @@
 """Routes of plain endpoints, found without botocore, which takes most of a second to load. Pure.
 
-A target is plain only where nothing in the settings, the environment or AWS's configuration files can change endpoint,
-addressing or signature. Whatever is not listed here is left to botocore.
+A target is plain only if nothing in the settings, the environment or the AWS configuration files can change its
+endpoint, addressing or signature. botocore handles all other cases.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _HARMLESS = frozenset(
         "AWS_EC2_METADATA_DISABLED", "AWS_EXECUTION_ENV", "AWS_PAGER",
     }
 )  # fmt: skip
-"""Variables that change neither endpoint nor addressing nor signature. botocore does not read AWS_REGION."""
+"""Variables that do not change endpoint, addressing or signature. botocore does not read AWS_REGION."""
 
 _CONFIGURING = ("AWS_", "BOTO", "_X_AMZN_")
-"""How the variables begin that botocore reads."""
+"""Prefixes of the variables that botocore reads."""
 
 _REGION = re.compile(r"(?:us|eu|ap|sa|ca|me|af|il|mx)-(?:central|(?:north|south)?(?:east|west)?)-\d", re.ASCII)
-"""Regions of AWS's main partition, as botocore's partitions.json has them, but for unusual ones."""
+"""Regions of AWS's main partition, from botocore's partitions.json, except unusual ones."""
 
 _CUSTOM_REGION = re.compile(r"[a-z](?:[a-z0-9-]{0,30}[a-z0-9])?", re.ASCII)
 _SPECIAL_REGIONS = ("fips", "global", "s3-", "aws-", "gov", "iso", "cn-")
@@ -40,11 +40,11 @@ _MAX_PORT = 65535
 
 
 class PlainTarget(NamedTuple):
-    """Where the requests of a manager go.
+    """The target of a manager's requests.
 
     Attributes:
-        server: an S3-compatible server that is addressed by path; None for AWS itself.
-        by_path: whether the bucket stands in the path.
+        server: an S3-compatible server with path-style addressing; None for AWS.
+        by_path: whether the bucket is in the path of the URL.
     """
 
     region: str
@@ -60,10 +60,10 @@ def plain_target(
     *,
     configured: bool,
 ) -> PlainTarget | None:
-    """The target that these arguments of a manager stand for; None where botocore has to say.
+    """Return the target for the arguments of a manager; None if it needs botocore.
 
     Args:
-        configured: whether there may be configuration files of AWS's.
+        configured: whether there may be AWS configuration files.
     """
     region = region or environment.get("AWS_DEFAULT_REGION") or ""
     if configured or not _changes_nothing(environment) or not names_no_proxy(settings.proxies, environment):
@@ -79,7 +79,7 @@ def plain_target(
 
 
 def plain_credentials(environment: Mapping[str, str]) -> Credentials | None:
-    """The credentials of the environment, where they are whole and do not expire; None where botocore has to say."""
+    """Return the credentials of the environment if they are complete and do not expire; None if it needs botocore."""
     key_id, secret = environment.get("AWS_ACCESS_KEY_ID"), environment.get("AWS_SECRET_ACCESS_KEY")
     if not key_id or not secret or not _changes_nothing(environment):
         return None
@@ -87,10 +87,10 @@ def plain_credentials(environment: Mapping[str, str]) -> Credentials | None:
 
 
 def plain_route(target: PlainTarget, bucket: str, region: str | None = None) -> Route | None:
-    """The route to `bucket`, the one that botocore takes; None where botocore has to be asked.
+    """Return botocore's route to `bucket`; None if it needs botocore.
 
     Args:
-        region: that of the bucket, where it is known to be another one than the target's.
+        region: the region of the bucket, if it is known to differ from the target's.
     """
     region = region or target.region
     server = target.server
@@ -109,7 +109,7 @@ def plain_route(target: PlainTarget, bucket: str, region: str | None = None) -> 
 
 
 def names_no_proxy(proxies: Mapping[str, str] | None, environment: Mapping[str, str]) -> bool:
-    """Whether it is certain that there is no proxy. macOS and Windows can have one in their own settings."""
+    """Return whether there is certainly no proxy. macOS and Windows can have one in their system settings."""
     if proxies is not None:
         return not proxies
     if sys.platform in {"darwin", "win32"}:

@@ -1,4 +1,4 @@
-"""Makes aiobotocore's clients. Importing this module loads aiobotocore, botocore and aiohttp: see `Clients`."""
+"""Creates aiobotocore's clients. Importing this module loads aiobotocore, botocore and aiohttp, so `Clients` waits."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from apm_s3.models import Credentials
 from apm_s3.settings import S3Settings
 
 _UNBOUNDED = 1_000_000
-"""Connections of a client. The manager's pool bounds what is in flight; bodies that nobody reads hold theirs longer."""
+"""Maximum connections of a client. The pool limits requests in flight, but unread bodies keep their connections."""
 
 
 class ClientMaking:
-    """A session, and what the clients of a manager are made with.
+    """Creates the clients of a manager from a session and settings.
 
     Args:
         session: an `AioSession` or an `aioboto3.Session` to share; None for a new one.
-        credentials: static ones; None leaves them to the session.
+        credentials: static credentials; None uses those of the session.
     """
 
     def __init__(self, session: Any, settings: S3Settings, credentials: Credentials | None) -> None:
@@ -44,7 +44,7 @@ class ClientMaking:
         self._credentials = credentials
 
     def ca_bundle(self) -> str | None:
-        """The bundle of certificates that AWS's configuration names."""
+        """Return the CA bundle of the AWS configuration, or None."""
         bundle: str | None = self.session.get_config_variable("ca_bundle")
         return bundle
 
@@ -56,21 +56,21 @@ class ClientMaking:
         clock: Clock,
         provider: CredentialProvider,
     ) -> Any:
-        """A client of `region`, closed by `stack`; `clock` and `provider` are for the signatures of its requests."""
+        """Return a client of `region`, closed by `stack`; `clock` and `provider` are for signing its requests."""
         await asyncio.to_thread(self._load_models)
         client = await stack.enter_async_context(self._context(region, endpoint_url, endpoint_url))
         if endpoint_url is None and is_custom(client.meta.endpoint_url):
-            # It came from the environment or the AWS configuration: what depends on it has to fit it, too.
+            # It came from the environment or the AWS configuration, so dependent settings must follow it.
             found = client.meta.endpoint_url
             client = await stack.enter_async_context(self._context(region, endpoint_url, found))
-        redact_logs()  # on the loggers of what was loaded for it, too
+        redact_logs()  # also for loggers of modules that were just loaded
         client.meta.events.register_first("choose-signer.s3", _presign_with_sigv4)
         client.meta.events.register_last("before-send.s3", Resigner(clock, provider))
         client.meta.events.register_last("response-received.s3", _note_exchange)
         return client
 
     def _context(self, region: str | None, endpoint_url: str | None, fitting: str | None) -> Any:
-        """What opens a client; `fitting` is the endpoint that its configuration has to fit."""
+        """Return a context manager that opens a client configured for the endpoint `fitting`."""
         static = self._credentials
         return self.session.create_client(
             "s3",
@@ -136,7 +136,7 @@ def _core_session(session: Any) -> AioSession:
 
 
 def _note_exchange(response_dict: Mapping[str, Any] | None, **_: Any) -> None:
-    """Note an answer for the log of requests; what was sent, and a body that is a stream, is not known here."""
+    """Note a response for the request log. The bytes sent, and the size of a streamed body, are not known here."""
     exchanges = EXCHANGES.get()
     if exchanges is None or response_dict is None:
         return
@@ -146,7 +146,7 @@ def _note_exchange(response_dict: Mapping[str, Any] | None, **_: Any) -> None:
 
 
 def _presign_with_sigv4(signature_version: str, **_: Any) -> str | None:
-    """botocore presigns with SigV2 in the older regions and on custom endpoints, which many servers refuse."""
+    """Presign with SigV4: botocore uses SigV2 in older regions and on custom endpoints, and many servers refuse it."""
     if signature_version.startswith(("v4a", "v4-s3express")):
         return None
     for suffix in ("-query", "-presign-post"):
@@ -156,7 +156,7 @@ def _presign_with_sigv4(signature_version: str, **_: Any) -> str | None:
 
 
 def session_of_profile(profile: str) -> AioSession:
-    """A session of one profile of AWS's configuration files. Whether there is one is seen when it is used."""
+    """Return a session of a profile of the AWS configuration. A missing profile fails on first use."""
     session = get_session()
     session.set_config_variable("profile", profile)
     return session
