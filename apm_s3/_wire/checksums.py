@@ -8,14 +8,10 @@ from __future__ import annotations
 import hashlib
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from typing import NamedTuple, Protocol
+from functools import cache, lru_cache
+from importlib import import_module
+from typing import Any, NamedTuple, Protocol
 
-try:
-    # The extra `crt`. botocore imports it too, if it is installed.
-    from awscrt import checksums as _crt
-except ImportError:
-    _crt = None
 try:
     # The extra `isal`: ten times as fast.
     from isal.isal_zlib import crc32
@@ -36,19 +32,43 @@ class _Kind(NamedTuple):
     compute: Callable[[Buffer, int], int]
 
 
-_CRCS = {"crc32": _Kind(32, 0xEDB88320, crc32)}
-if _crt is not None:
-    _CRCS["crc32c"] = _Kind(32, 0x82F63B78, _crt.crc32c)
-    _CRCS["crc64nvme"] = _Kind(64, 0x9A6C9329AC4BC9B5, _crt.crc64nvme)
+_CRC32 = _Kind(32, 0xEDB88320, crc32)
+_OF_CRT = {"crc32c": (32, 0x82F63B78), "crc64nvme": (64, 0x9A6C9329AC4BC9B5)}
 _HASHES = {"sha256": hashlib.sha256, "sha1": hashlib.sha1, "md5": hashlib.md5}
 
-VERIFIABLE = tuple(
-    name for name in ("crc64nvme", "crc32c", "crc32", "sha256", "sha1") if name in _CRCS or name in _HASHES
-)
-"""Checksums that can be computed fast, cheapest first (GB/s: 65, 50, 4 or with `isal` 60, 1.5, 1).
+_CHEAPEST_FIRST = ("crc64nvme", "crc32c", "crc32", "sha256", "sha1")
+"""Checksums that can be computed fast (GB/s: 65, 50, 4 or with `isal` 60, 1.5, 1).
 
-The first two need native code.
+The first two need native code, of the extra `crt`.
 """
+
+
+@cache
+def _crt() -> Any:
+    """awscrt's checksums; None without the extra `crt`."""
+    try:
+        return import_module("awscrt.checksums")
+    except ImportError:
+        return None
+
+
+@cache
+def _kind(algorithm: str) -> _Kind | None:
+    """The CRC of that name, if it can be computed."""
+    if algorithm not in _OF_CRT:
+        return _CRC32 if algorithm == "crc32" else None
+    crt = _crt()
+    return None if crt is None else _Kind(*_OF_CRT[algorithm], getattr(crt, algorithm))
+
+
+def needs_loading(checksums: Mapping[str, str]) -> bool:
+    """Whether `load` should be called, in a thread, before any of `checksums` is computed."""
+    return not _OF_CRT.keys().isdisjoint(checksums) and _crt.cache_info().currsize == 0
+
+
+def load() -> None:
+    """Load the extra `crt`, which takes a tenth of a second: not before an object has a checksum that needs it."""
+    _crt()
 
 
 class Checksum(Protocol):
@@ -65,8 +85,11 @@ class Crc:
     """A CRC with hashlib's interface. Unlike a hash, it can be combined from the CRCs of ranges."""
 
     def __init__(self, algorithm: str) -> None:
-        self._kind = _CRCS[algorithm]
-        self._compute = self._kind.compute
+        kind = _kind(algorithm)
+        if kind is None:
+            raise ValueError(f"{algorithm} cannot be computed")
+        self._kind = kind
+        self._compute = kind.compute
         self._value = 0
 
     def update(self, data: Buffer, /) -> None:
@@ -88,12 +111,12 @@ class Crc:
 
 def is_crc(algorithm: str) -> bool:
     """Return whether `start` returns a `Crc`."""
-    return algorithm in _CRCS
+    return _kind(algorithm) is not None
 
 
 def start(algorithm: str) -> Checksum:
-    """Start a checksum of one of `VERIFIABLE`, or "md5"."""
-    return Crc(algorithm) if algorithm in _CRCS else _HASHES[algorithm](usedforsecurity=False)
+    """Start a checksum that `verifiable` named, or "md5"."""
+    return Crc(algorithm) if is_crc(algorithm) else _HASHES[algorithm](usedforsecurity=False)
 
 
 def encode(digest: bytes) -> str:
@@ -103,7 +126,7 @@ def encode(digest: bytes) -> str:
 
 def checksum(algorithm: str, data: Buffer) -> str:
     """Return the checksum of `data` in S3's format."""
-    kind = _CRCS.get(algorithm)
+    kind = _kind(algorithm)
     if kind is not None:
         return encode(kind.compute(data, 0).to_bytes(kind.bits // 8, "big"))
     return encode(_HASHES[algorithm](data, usedforsecurity=False).digest())
@@ -114,9 +137,9 @@ def verifiable(checksums: Mapping[str, str]) -> tuple[str, str] | None:
 
     A checksum of checksums ("abc=-3", of an object uploaded in parts) does not count.
     """
-    for algorithm in VERIFIABLE:
+    for algorithm in _CHEAPEST_FIRST:
         value = checksums.get(algorithm)
-        if value is not None and "-" not in value:
+        if value is not None and "-" not in value and (algorithm in _HASHES or _kind(algorithm) is not None):
             return algorithm, value
     return None
 

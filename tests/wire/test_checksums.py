@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.util
+import subprocess
+import sys
 import zlib
 
 import pytest
@@ -64,3 +66,27 @@ def test_the_cheapest_checksum_of_the_whole_object_is_chosen() -> None:
 
 def test_a_checksum_of_checksums_and_an_unknown_algorithm_cover_nothing() -> None:
     assert checksums.verifiable({"crc32": "abc=-3", "xxhash64": "x"}) is None
+
+
+def test_the_extra_is_loaded_only_for_a_checksum_that_needs_it() -> None:
+    program = """
+import sys
+from apm_s3._wire import checksums
+checksums.checksum("crc32", b"x"), checksums.checksum("sha256", b"x"), checksums.verifiable({"crc32": "x", "sha1": "x"})
+before = "awscrt" in sys.modules, checksums.needs_loading({"crc32": "x"}), checksums.needs_loading({"crc32c": "x"})
+checksums.load()
+print(before, checksums.needs_loading({"crc32c": "x"}))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "(False, False, True) False\n"
+
+
+def test_without_the_extra_its_checksums_cover_nothing() -> None:
+    program = """
+import sys
+sys.modules["awscrt"] = None
+from apm_s3._wire import checksums
+print(checksums.verifiable({"crc64nvme": "x", "sha1": "y"}), checksums.is_crc("crc32c"))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "('sha1', 'y') False\n"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import ssl
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import trustme
@@ -20,6 +24,7 @@ from apm_s3._s3.transports.lean.connection import Connection
 from apm_s3._s3.transports.lean.requests import Call
 from apm_s3._s3.transports.lean.transport import SignedTransport
 from apm_s3._s3.transports.routes import Origin
+from apm_s3._wire import checksums
 from apm_s3.errors import (
     AccessDenied,
     ConnectFailed,
@@ -713,3 +718,30 @@ async def test_there_is_room_for_all_that_tls_holds() -> None:
     # Strictly more: a buffer that is just filled makes asyncio keep the rest for later.
     assert len(connection.get_buffer(600_000)) > 600_000
     assert bytes(connection._view[:3]) == b"HTT"
+
+
+@pytest.mark.parametrize("verb", ["read", "open"])
+async def test_the_extra_that_a_checksum_needs_is_loaded_in_a_thread(
+    verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded_in: list[int] = []
+
+    def noted(name: str) -> ModuleType:
+        loaded_in.append(threading.get_ident())
+        return import_module(name)
+
+    monkeypatch.setattr(checksums, "import_module", noted)
+    checksums._crt.cache_clear()
+    # https://reveng.sourceforge.io/crc-catalogue/all.htm
+    value = base64.b64encode(0xAE8B14860A799888.to_bytes(8, "big"))
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nx-amz-checksum-crc64nvme: " + value + b"\r\n\r\n123456789"
+    async with scripted(saying(answer, answer)) as server, Signed(server.url) as transport:
+        for _ in range(2):
+            if verb == "read":
+                assert (await transport.read("bucket", "key", ReadOptions()))[1] == b"123456789"
+            else:
+                body = await transport.open("bucket", "key", ReadOptions())
+                assert b"".join([piece async for piece in body]) == b"123456789"
+
+    assert len(loaded_in) == 1
+    assert loaded_in[0] != threading.get_ident()

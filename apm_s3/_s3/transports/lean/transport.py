@@ -57,7 +57,7 @@ class SignedTransport(SignedMultipart):
         check_object(call, options, response, len(body))
         info = file_info(bucket, key, response.headers, len(body))
         if info.checksums and options.range is None and self._verify:
-            if len(body) < checksums.OFF_LOOP:
+            if len(body) < checksums.OFF_LOOP and not checksums.needs_loading(info.checksums):
                 verify(call, body, info)
             else:
                 await asyncio.to_thread(verify, call, body, info)
@@ -68,7 +68,14 @@ class SignedTransport(SignedMultipart):
         if route is None:
             return await self._boto.open(bucket, key, options)
         call = self._read_call("download_file", "GET", bucket, key, options)
-        return await self._sender.open_body(call, route, options)
+        body = await self._sender.open_body(call, route, options)
+        if checksums.needs_loading(body.info.checksums):
+            try:
+                await asyncio.to_thread(checksums.load)
+            except BaseException:
+                await body.aclose()
+                raise
+        return body
 
     async def head(self, bucket: str, key: str, options: ReadOptions) -> FileInfo:
         route = await self._route(bucket, options)
