@@ -71,6 +71,12 @@ class State:
         return self.history[-1][1]
 
 
+SCENE = {
+    "read", "refresh", "look", "answer", "answer the last", "fail", "write", "delete", "written", "deleted", "wait",
+    "wait long",
+}  # fmt: skip
+
+
 class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
@@ -130,6 +136,31 @@ class Machine(RuleBasedStateMachine):
         self.turn()
         assert len(self.requests) <= before + 1, "those who ask at one moment share a request"
 
+    @rule(name=st.sampled_from("ab"), actions=st.lists(st.sampled_from(sorted(SCENE)), min_size=4, max_size=10))
+    def scene(self, name: str, actions: list[str]) -> None:
+        """Several things in a row with one object: what goes wrong needs five or six of them."""
+        for action in actions:
+            mine = [request for request in self.requests if request.name == name]
+            served = [request for request in mine if request.served]
+            match action:
+                case "read" | "refresh":
+                    self.read(name, refresh=action == "refresh", many=1)
+                case "look" if mine:
+                    self.tick()
+                    for request in mine:
+                        self.look(request)
+                case "answer" | "answer the last" if served:
+                    self.tick()
+                    self.answer(served[0 if action == "answer" else -1])
+                case "fail" if mine:
+                    self.break_off(mine[0])
+                case "write" | "delete":
+                    self.write(name, None if action == "delete" else SMALL, ours=True)
+                case "written" | "deleted":
+                    self.write(name, None if action == "deleted" else SMALL, ours=False)
+                case "wait" | "wait long":
+                    self.wait(4.0 if action == "wait" else TTL + 1.0)
+
     async def load(self, name: str, old: Value | None) -> Value:
         request = Request(name, old, self.loop.create_future())
         self.requests.append(request)
@@ -144,7 +175,9 @@ class Machine(RuleBasedStateMachine):
     def serve(self, data: st.DataObject) -> None:
         """The server looks: from now on the answer is on its way."""
         self.tick()
-        request = data.draw(st.sampled_from(self.requests))
+        self.look(data.draw(st.sampled_from(self.requests)))
+
+    def look(self, request: Request) -> None:
         if not request.served:
             request.served = True
             _, request.seen, size = self.states[request.name].history[-1]
@@ -159,7 +192,9 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data())
     def deliver(self, data: st.DataObject) -> None:
         self.tick()
-        request = data.draw(st.sampled_from([request for request in self.requests if request.served]))
+        self.answer(data.draw(st.sampled_from([request for request in self.requests if request.served])))
+
+    def answer(self, request: Request) -> None:
         self.requests.remove(request)
         if request.seen is None:
             request.answer.set_exception(ObjectNotFound("not there"))
@@ -170,7 +205,9 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.requests)
     @rule(data=st.data())
     def fail(self, data: st.DataObject) -> None:
-        request = data.draw(st.sampled_from(self.requests))
+        self.break_off(data.draw(st.sampled_from(self.requests)))
+
+    def break_off(self, request: Request) -> None:
         self.requests.remove(request)
         request.answer.set_exception(ConnectFailed("no answer"))
         self.turn()
@@ -287,4 +324,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestCache = Machine.TestCase
-TestCache.settings = settings(examples(120), stateful_step_count=60)
+TestCache.settings = settings(examples(120), stateful_step_count=50)
