@@ -1,10 +1,19 @@
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._store import ConfigStore
-from apm_s3.errors import ConfigNotFound, DeployRefused, EnvironmentFrozen, InvalidOption, RevisionConflict
+from apm_s3.errors import (
+    ConfigNotFound,
+    DeployRefused,
+    EnvironmentFrozen,
+    InvalidOption,
+    RevisionConflict,
+    StoreDamaged,
+)
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI, OTHER_PROMETHEUS, PROMETHEUS, RULES
 from tests.managers import make_manager
@@ -228,3 +237,46 @@ async def test_a_whole_upload_keeps_the_overlay_of_the_environment(store: Config
 
     assert sorted(release.files) == [".apm/overlay.yml", "loki.yaml"]
     assert (await store.download("loki", "production", ".apm/overlay.yml")).text == overlay
+
+
+class SlowReader(MemoryObjects):
+    """A bucket in which something happens right before a blob of the target is read for the first time."""
+
+    def __init__(self) -> None:
+        super().__init__(now=1_700_000_000.0)
+        self.meanwhile: list[Callable[[], Awaitable[object]]] = []
+
+    async def read(self, key: str, **arguments: Any) -> Any:
+        if "/production/" in key and "/blobs/" in key and self.meanwhile:
+            await self.meanwhile.pop()()
+        return await super().read(key, **arguments)
+
+
+async def test_a_plan_starts_again_if_the_target_changes_and_its_old_content_is_collected() -> None:
+    objects = SlowReader()
+    await _both(ConfigStore(objects))
+
+    async def change_and_collect() -> None:
+        for port in ("3300", "3400"):
+            await ConfigStore(objects).upload("loki", "production", LOKI.replace("3100", port))
+        objects.now += 25 * 3600
+        await ConfigStore(objects).collect_garbage("production", keep_revisions=1)
+
+    objects.meanwhile = [change_and_collect]
+    plan = await ConfigStore(objects).plan_deploy("staging", "production", tools=["loki"])
+
+    [loki] = plan.tools
+    assert loki.target_revision == 3
+    assert "3400" in loki.diff.files[0].text
+
+
+async def test_a_plan_reports_a_target_whose_current_content_is_missing() -> None:
+    objects = SlowReader()
+    await _both(ConfigStore(objects))
+
+    async def lose() -> None:
+        await objects.delete([key for key in objects.objects if "/production/" in key and "/blobs/" in key])
+
+    objects.meanwhile = [lose]
+    with pytest.raises(StoreDamaged, match="is missing"):
+        await ConfigStore(objects).plan_deploy("staging", "production", tools=["loki"])

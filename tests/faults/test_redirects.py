@@ -21,8 +21,8 @@ from tests.managers import SESSION
 
 KEY = bytes(range(32))
 
-MOST_SENDS = 64
-"""More than any call sends whose every request is redirected: get_bucket asks for each of the settings."""
+MOST_SENDS = 128
+"""More than any call sends if every request is redirected: three calls of get_bucket ask for each setting."""
 
 
 @asynccontextmanager

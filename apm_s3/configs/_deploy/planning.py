@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -21,7 +22,7 @@ from apm_s3.configs._protocol.reader import Gone, Reader
 from apm_s3.configs._protocol.snapshots import Snapshot
 from apm_s3.configs._settings import EnvironmentSettings, ValidationRules
 from apm_s3.configs._views import compare
-from apm_s3.errors import ConfigInvalid, ConfigNotFound, InvalidOption
+from apm_s3.errors import ConfigInvalid, ConfigNotFound, InvalidOption, StoreDamaged
 from apm_s3.reports import ValidationReport
 from apm_s3.validators._hints import did_you_mean
 from apm_s3.validators._validate import Level
@@ -42,6 +43,10 @@ class _There:
     settings: EnvironmentSettings = field(default_factory=EnvironmentSettings)
 
 
+class _TargetChanged(Exception):
+    """The target is no longer what the plan compares with, and that can no longer be read."""
+
+
 async def make_plan(
     source: Side,
     target: Side,
@@ -59,18 +64,23 @@ async def make_plan(
     same_store = (source.bucket, source.prefix) == (target.bucket, target.prefix)
     if same_store and source_environment == target_environment:
         raise InvalidOption(f"'{source_environment}' is both source and target", hint="use another target")
-    taken, there = await _both_sides(source, target, source_environment, target_environment, tools, call, create=create)
-    planned = await run_all(
-        _plan_tool(
-            release,
-            files,
-            there.current.get(tool),
-            target.reader,
-            variables,
-            there.settings.rules(tool, level=level, warnings_as_errors=warnings_as_errors),
+    planned: list[tuple[ToolPlan, frozenset[str]]] | None = None
+    while planned is None:
+        taken, there = await _both_sides(
+            source, target, source_environment, target_environment, tools, call, create=create
         )
-        for tool, (release, files) in taken.items()
-    )
+        with suppress(_TargetChanged):
+            planned = await run_all(
+                _plan_tool(
+                    release,
+                    files,
+                    there.current.get(tool),
+                    target.reader,
+                    variables,
+                    there.settings.rules(tool, level=level, warnings_as_errors=warnings_as_errors),
+                )
+                for tool, (release, files) in taken.items()
+            )
     plans = [plan for plan, _ in planned]
     declared = {name for _, names in planned for name in names}
     _check_variables(variables, declared, plans)
@@ -273,9 +283,13 @@ async def _contents(reader: Reader, release: Release | None, names: AbstractSet[
     wanted = {name: release.files[name] for name in names}
     try:
         return await reader.files(release, wanted)
-    except Gone:
-        # It is damaged; or the target has changed, and a collector has deleted blobs.
-        return await reader.settled(release.environment, lambda _: reader.files(release, wanted))
+    except Gone as gone:
+        snapshot = await reader.require(release.environment)
+        state = snapshot.current.tools.get(release.tool)
+        if state is None or state.release != release.ref:
+            # The target has changed, and a collector has deleted the blobs of what it was.
+            raise _TargetChanged from gone
+        raise StoreDamaged(gone.problem, environment=release.environment) from gone
 
 
 async def _diff(
