@@ -295,9 +295,18 @@ class _Parser(StageParser):
             if name in SETS and side.type == "scalar":
                 message = f"{name!r} needs metrics on both sides, not numbers"
                 raise QueryProblem(message, self.starts[op], self.ends[op])
-        if returns_bool and name not in COMPARISONS:
-            raise QueryProblem(
-                f"bool can only be used with comparisons, not with {name!r}", self.starts[op], self.ends[op]
-            )
+        if returns_bool:
+            self._check_bool(op, left.type == right.type == "scalar")
+        if matching is not None and matching.group is not None and name in SETS:
+            message = f"{name!r} cannot be used with group_{matching.group}"
+            raise QueryProblem(message, matching.start, matching.end)
         kind: ValueType = "scalar" if left.type == right.type == "scalar" else "vector"
         return Binary(left.start, right.end, kind, name, left, right, returns_bool, matching)
+
+    def _check_bool(self, op: int, scalars: bool) -> None:
+        if self.kinds[op] not in COMPARISONS:
+            message = f"bool can only be used with comparisons, not with {self.kinds[op]!r}"
+            raise QueryProblem(message, self.starts[op], self.ends[op])
+        if scalars:
+            message = "bool cannot be used between two numbers"
+            raise QueryProblem(message, self.starts[op + 1], self.ends[op + 1])

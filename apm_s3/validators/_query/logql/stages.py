@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from ipaddress import ip_address, ip_network
 
 from apm_s3.validators._context import Version
 from apm_s3.validators._decoding.gates import dotted
 from apm_s3.validators._hints import did_you_mean
 from apm_s3.validators._query.literals import BadLiteral, parse_duration
 from apm_s3.validators._query.logql.nodes import LabelFilter, LineFilter, Stage, Streams, Unwrap
-from apm_s3.validators._query.logql.templates import template_problem_of
+from apm_s3.validators._query.logql.templates import check_template
+from apm_s3.validators._query.logql.texts import (
+    check_addresses,
+    check_json_path,
+    check_wildcards,
+    pattern_labels,
+    regexp_labels,
+)
 from apm_s3.validators._query.logql.tokens import BYTES, CONVERSIONS, FLAG, KEYWORDS, STAGES
 from apm_s3.validators._query.matchers import allows_empty, check_regex
 from apm_s3.validators._query.nodes import Duration, Matcher
@@ -29,10 +34,10 @@ _RELEASES: dict[str, tuple[Version, Version | None]] = {
 }
 """The release that added a word, and the one that removed it: https://grafana.com/docs/loki/latest/release-notes/ and
 https://github.com/grafana/loki/pull/23823."""
-_NAMED_GROUP = re.compile(r"\(\?P?<([^>]*)>")
+_SIGNED = (3, 1)
+"""The release that added negative numbers: https://grafana.com/docs/loki/latest/release-notes/v3-1/."""
+_ERROR = "__error__"
 _LABEL = re.compile(r"[a-zA-Z_]\w*", re.ASCII)
-_CAPTURE = re.compile(r"<([a-zA-Z_]\w*)>", re.ASCII)
-_TOUCHING = re.compile(r"<[a-zA-Z_]\w*><[a-zA-Z_]\w*>", re.ASCII)
 _GO_DURATION = re.compile(r"(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|\u00b5s|\u03bcs|ms|s|m|h))+")
 
 
@@ -147,6 +152,8 @@ class StageParser(Parser):
         value = self.string(f"or ip(...) after {op}")
         if op in ("|~", "!~"):
             check_regex(value, self.text)
+        elif op in ("|>", "!>"):
+            check_wildcards(value, self.text, op)
         return value.value
 
     def _ip(self) -> str:
@@ -154,11 +161,7 @@ class StageParser(Parser):
         self.expect("(", "after ip")
         value = self.string("in ip()")
         self.expect(")", "in ip()")
-        try:
-            _read_addresses(value.value)
-        except ValueError:
-            message = f"ip() needs an address, a range or a network, not {value.value[:40]!r}"
-            raise QueryProblem(message, value.start, value.end, 'such as "10.0.0.0/8"') from None
+        check_addresses(value)
         return value.value
 
     def _stage(self) -> Stage:
@@ -203,7 +206,9 @@ class StageParser(Parser):
             found.append(self.label_name(f"a label name after {name}"))
             if self.kinds[self.at] == "=":
                 self.at += 1
-                self.string(f"after {name} {found[-1]}=")
+                value = self.string(f"after {name} {found[-1]}=")
+                if name == "json":
+                    check_json_path(value, self.text)
             if self.kinds[self.at] != ",":
                 break
             self.at += 1
@@ -211,34 +216,19 @@ class StageParser(Parser):
 
     def _expression_parser(self, name: str) -> tuple[tuple[str, ...], str]:
         value = self.string(f"after {name}")
-        message = None
-        if name == "regexp":
-            check_regex(value, self.text)
-            labels = _NAMED_GROUP.findall(value.value)
-            missing = "regexp needs a named group, such as (?P<status>\\d+)"
-        else:
-            labels = [label for label in _CAPTURE.findall(value.value) if label != "_"]
-            missing = "pattern needs a named capture, such as <status>"
-            if _TOUCHING.search(value.value):
-                message = "two captures of a pattern need text between them"
-        message = message or (missing if not labels else None)
-        if message is None and len(set(labels)) < len(labels):
-            message = f"label {Counter(labels).most_common(1)[0][0][:40]!r} is captured twice"
-        if message:
-            raise QueryProblem(message, value.start, value.end)
-        return tuple(labels), value.value
+        labels = regexp_labels(value, self.text) if name == "regexp" else pattern_labels(value)
+        return labels, value.value
 
     def _template(self, name: str) -> str:
         value = self.string(f"after {name}")
-        if problem := template_problem_of(value.value):
-            raise QueryProblem(f"invalid Go template: {problem}", value.start, value.end)
+        check_template(value, self.text)
         return value.value
 
     def _label_formats(self) -> tuple[str, ...]:
         found: dict[str, None] = {}
         while True:
             at = self.at
-            name = self.label_name("a label name after label_format")
+            name = self._renamed("a label name after label_format")
             if name in found:
                 message = f"label {name[:40]!r} is given twice in one label_format"
                 raise QueryProblem(message, self.starts[at], self.ends[at])
@@ -247,10 +237,18 @@ class StageParser(Parser):
             if self.kinds[self.at] == STRING:
                 self._template("=")
             else:
-                self.label_name("a template in quotes or a label name")
+                self._renamed("a template in quotes or a label name")
             if self.kinds[self.at] != ",":
                 return tuple(found)
             self.at += 1
+
+    def _renamed(self, expected: str) -> str:
+        at = self.at
+        name = self.label_name(expected)
+        if name == _ERROR:
+            message, hint = f"label_format cannot set or rename {_ERROR}", f'filter it: | {_ERROR}=""'
+            raise QueryProblem(message, self.starts[at], self.ends[at], hint)
+        return name
 
     def _label_list(self, name: str) -> tuple[tuple[str, ...], tuple[LabelFilter, ...]]:
         """Parse `a, b="c"` after drop and keep."""
@@ -309,10 +307,14 @@ class StageParser(Parser):
         return LabelFilter(self.starts[at], self.ends[self.at - 1], name, op, self.text[start : self.ends[self.at - 1]])
 
     def _quantity(self, op: str) -> None:
-        signed = self.kinds[self.at] in ("+", "-")
+        sign = self.at
+        signed = self.kinds[sign] in ("+", "-")
         if signed:
             self.at += 1
         kind = self.kinds[self.at]
+        if signed and kind == NUMBER and self.release is not None and self.release < _SIGNED:
+            message = f"{self.shown(sign)} before a number in a label filter was added in {dotted(_SIGNED)}"
+            raise QueryProblem(message, self.starts[sign], self.ends[self.at])
         if kind == NUMBER:
             self.number(self.at)
         elif kind == DURATION:
@@ -376,14 +378,3 @@ class StageParser(Parser):
         if end - start != self.ends[self.at - 2] - self.starts[self.at - 2] + 2:
             raise QueryProblem("a range contains only the duration, without spaces", start, end)
         return Duration(start, end, seconds)
-
-
-def _read_addresses(text: str) -> None:
-    first, dash, last = text.partition("-")
-    if dash:
-        ip_address(first.strip())
-        ip_address(last.strip())
-    elif "/" in text:
-        ip_network(text, strict=False)
-    else:
-        ip_address(text)

@@ -6,6 +6,9 @@ https://grafana.com/docs/loki/latest/query/template_functions/.
 from __future__ import annotations
 
 from apm_s3.validators._grammars.gotemplate import template_problem
+from apm_s3.validators._query.literals import source_offset
+from apm_s3.validators._query.nodes import StringLiteral
+from apm_s3.validators._query.problems import QueryProblem
 
 _FUNCTIONS = frozenset(
     (
@@ -21,7 +24,13 @@ _FUNCTIONS = frozenset(
 )
 
 
-def template_problem_of(text: str) -> str | None:
-    """Return why `text` is not a valid template in Loki, or None."""
-    found = template_problem(text, _FUNCTIONS, ())
-    return found[0] if found else None
+def check_template(value: StringLiteral, text: str) -> None:
+    """Check that `value`, a string of the query `text`, is a valid template in Loki.
+
+    Raises:
+        QueryProblem: it is not valid, with the position of the invalid part.
+    """
+    if found := template_problem(value.value, _FUNCTIONS, ()):
+        message, offset = found
+        start = value.start + source_offset(text[value.start : value.end], offset)
+        raise QueryProblem(f"invalid Go template: {message}", start, max(start + 1, value.end - 1))
