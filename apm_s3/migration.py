@@ -1,4 +1,4 @@
-"""Migrations of whole prefixes and directories: planned, journaled, verified on the way, and resumed where they ended.
+"""Migrates prefixes and directories: plans, journals, verifies, and resumes interrupted migrations.
 
 async with S3Manager(endpoint_url="https://old.example") as old, S3Manager() as new:
     report = await migrate("s3://logs/2024", "s3://archive/logs", source_s3=old, target_s3=new, journal="logs.journal")
@@ -69,42 +69,42 @@ async def migrate(
     concurrency: int = _CONCURRENCY,
     on_progress: OnMigrationProgress | None = None,
 ) -> MigrationReport:
-    """Bring everything from one place to another, verify it, and say what came of it.
+    """Copy everything from one place to another, verify it, and return a report.
 
-    With one manager, S3 copies by itself; with two, contents are streamed through this machine in bounded memory.
+    With one manager, S3 does the copying; with two, contents are streamed through this machine in bounded memory.
     Content headers, metadata, tags, storage class and, between buckets with object lock, locks are kept. Moving begins
-    while the source is still being listed. Contents are held against the source by ETags, by checksums of the whole
-    object where both servers keep one, by repeating the parts that the source was uploaded in, or by reading back; at
-    the end the target is listed once more. One object that fails stops nothing: it is tried three times, and reported.
-    An object that changes meanwhile is moved as it is then.
+    while the source is still being listed. Contents are verified by ETags, by checksums of the whole object if both
+    servers keep one, by repeating the parts that the source was uploaded in, or by reading back; at the end the target
+    is listed once more. A failed object does not stop the others: it is tried three times, then reported. An object
+    that changes during the migration is moved in its new state.
 
-    What has been cancelled or killed goes on where it was, if it is called again with the same `journal`. A journal
-    stands for one migration: once it is finished, calling again verifies what it moved, and lists nothing new.
+    To resume a cancelled or killed migration, call it again with the same `journal`. A journal belongs to one
+    migration: calling again after it has finished verifies what it moved, and lists nothing new.
 
     Args:
-        source, target: "s3://bucket/prefix", where a prefix stands for a folder, or the path of a directory.
-        source_s3, target_s3: open managers. One of them does for a directory on the other side, and for two prefixes of
-            one endpoint and account.
-        journal: the file that remembers how far it has come (SQLite). Without one, nothing can be resumed.
-        if_exists: what becomes of an object that the target has: moved only if it is another one, moved always, or
-            failed if it is another one.
-        include, exclude: patterns of names below the source, as of `fnmatch`; "*" stands for "/" too.
-        transform_key: gives the name below the target for a name below the source.
-        delete_extra: delete from the target what the source lacks: last, and only if nothing failed before.
-        versions: bring all versions and delete markers, in their order, to a bucket that keeps versions. All are
-            listed before the first moves.
+        source, target: "s3://bucket/prefix", with the prefix as a folder, or the path of a directory.
+        source_s3, target_s3: open managers. One is enough if the other side is a directory, or if both prefixes have
+            the same endpoint and account.
+        journal: the SQLite file that stores progress. Without it, a migration cannot be resumed.
+        if_exists: for objects that the target already has: move them only if they differ, move them always, or fail if
+            they differ.
+        include, exclude: patterns of `fnmatch` for names below the source; "*" matches "/" too.
+        transform_key: maps a name below the source to a name below the target.
+        delete_extra: delete from the target what the source lacks: last, and only if nothing failed.
+        versions: move all versions and delete markers, in order, to a bucket with versioning. All are listed before the
+            first one moves.
         acls: give every copy the grants of its source.
-        verify: "read" reads all contents, metadata and tags of both sides once more at the end.
-        accept: names of what may get lost: see `Capability`. For a directory, give ("metadata", "tags").
-        bandwidth: bytes a second that cross this machine, at most.
-        concurrency: objects at once; the managers' `max_concurrency` bounds the requests.
-        on_progress: told a few times a second.
+        verify: "read" also reads all contents, metadata and tags of both sides at the end.
+        accept: names of properties that may get lost; see `Capability`. For a directory, use ("metadata", "tags").
+        bandwidth: most bytes a second through this machine.
+        concurrency: objects moved at once; the managers' `max_concurrency` limits the requests.
+        on_progress: called a few times a second.
 
     Raises:
-        InvalidOption: an option that makes no sense; places that overlap; nothing was moved.
-        MigrationRefused: the target cannot keep what the source has, and it was not accepted; or `delete_extra` would
-            delete everything, as the source has nothing.
-        JournalRefused: the journal is another migration's, or another process is using it.
+        InvalidOption: an option is invalid, or the places overlap; nothing was moved.
+        MigrationRefused: the target cannot keep something that `accept` does not name, or the source is empty and
+            `delete_extra` would delete everything.
+        JournalRefused: the journal belongs to another migration, or another process is using it.
         BucketNotFound: there is no such bucket.
         OSError: a directory cannot be read.
     """
@@ -142,10 +142,10 @@ async def plan_migration(
     verify: Verify = "checksum",
     accept: Collection[str] = (),
 ) -> MigrationPlan:
-    """What `migrate` would do with the same arguments. Nothing is written: both sides are listed.
+    """Plan what `migrate` would do with the same arguments. Lists both sides and writes nothing.
 
     Raises:
-        InvalidOption, BucketNotFound, OSError: as `migrate`.
+        InvalidOption, BucketNotFound, OSError: as for `migrate`.
     """
     rules = MigrationRules(
         if_exists=if_exists,
@@ -180,15 +180,15 @@ async def verify_migration(
     concurrency: int = _CONCURRENCY,
     on_progress: OnMigrationProgress | None = None,
 ) -> MigrationReport:
-    """Hold what a journal says was moved against the target as it is now; nothing is moved.
+    """Compare what a journal lists as moved with the current target; move nothing.
 
-    The target is listed: sizes and ETags are compared. `verify="read"` reads contents, metadata and tags of both sides.
-    What is wrong has failed in the report; `migrate` with the same journal moves it again.
+    The target is listed, and sizes and ETags are compared. `verify="read"` also reads contents, metadata and tags of
+    both sides. Objects that differ count as failed in the report; `migrate` with the same journal moves them again.
 
-    Args: those of `migrate`.
+    Args: as for `migrate`.
 
     Raises:
-        JournalRefused: there is no such journal, or it is another migration's.
+        JournalRefused: the journal does not exist, or belongs to another migration.
     """
     path = _path(journal)
     if path is None or not path.exists():
@@ -211,7 +211,7 @@ async def verify_migration(
 
 
 async def _check_target(task: Task, journal: Journal) -> None:
-    """Look what the target keeps, once; the probe of a run that was killed meanwhile is written again, and deleted."""
+    """Check once what the target keeps. A probe that a killed run left is overwritten and deleted."""
     if await journal.do(lambda store: store.get("target_checked")):
         return
     probe = await journal.do(lambda store: store.get("probe")) or new_probe()

@@ -1,4 +1,4 @@
-"""Migrations on many machines, by Dask: the source's keys are cut into ranges, each a task. Needs the extra `dask`.
+"""Migrates on many machines with Dask: each range of the source's keys is a task. Needs the extra `dask`.
 
 with Client("tcp://scheduler:8786") as client:
     report = await migrate_on_dask("s3://logs", "s3://archive", client)
@@ -24,7 +24,7 @@ from apm_s3.errors import InvalidOption
 __all__ = ["S3Access", "migrate_on_dask"]
 
 _RANGES_PER_WORKER = 4
-"""So that a worker that is slow, or lost, holds up little."""
+"""Several, so that a slow or lost worker delays little."""
 _RETRIES = 3
 
 
@@ -47,25 +47,25 @@ async def migrate_on_dask(
     concurrency: int = 64,
     on_progress: OnMigrationProgress | None = None,
 ) -> MigrationReport:
-    """Bring everything below one prefix to another, on the workers of a Dask cluster; see `migrate`.
+    """Migrate one prefix to another on the workers of a Dask cluster; see `migrate`.
 
-    The source is listed once to cut its keys into ranges of about as many objects each, which become tasks. The tasks
-    of a worker that is lost are repeated elsewhere: what they had moved is found to be identical. Credentials are not
-    sent: this process and the workers each use those of their own AWS chain.
+    The source is listed once and its keys are cut into ranges of about equally many objects, one task each. If a worker
+    is lost, its tasks are repeated elsewhere, where moved objects count as identical. Credentials are not sent: this
+    process and the workers each use their own AWS chain.
 
     Args:
         client: a `distributed.Client`, synchronous or asynchronous.
-        source_access, target_access: how both sides are reached; by default AWS. If they are alike, S3 copies.
-        journals: a directory of each worker's, or one that they share, for a journal of each range: a repeated task,
-            and a second call, go on where the first was.
-        ranges: tasks; by default four for each worker.
-        transform_key: must be a function that can be pickled.
-        concurrency: objects at once on each worker.
-        on_progress: told after each range.
+        source_access, target_access: how to reach each side; AWS by default. If both are equal, S3 does the copying.
+        journals: a directory on each worker, or a shared one, with a journal for each range. It lets a repeated task
+            or a second call resume.
+        ranges: number of tasks; by default four for each worker.
+        transform_key: a function that can be pickled.
+        concurrency: objects moved at once on each worker.
+        on_progress: called after each range.
 
     Raises:
-        InvalidOption: a directory, or an option that makes no sense; nothing was moved.
-        MigrationRefused, BucketNotFound: as `migrate`.
+        InvalidOption: a side is a directory, or an option is invalid; nothing was moved.
+        MigrationRefused, BucketNotFound: as for `migrate`.
     """
     began = time.monotonic()
     rules = MigrationRules(

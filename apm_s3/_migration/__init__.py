@@ -1,1 +1,1 @@
-"""Migrations: what is planned, written into a journal, moved, verified and reported."""
+"""Migrations: plan, journal, move, verify and report."""

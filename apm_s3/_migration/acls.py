@@ -1,4 +1,4 @@
-"""Access control lists: who may do what with single objects, where buckets still have them."""
+"""Access control lists of single objects, for buckets that still use them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _PARAMETERS = {
 
 
 async def keep_acl(source: Side, key: str, version: str, target: Side, to: str) -> None:
-    """Give a copy the grants of its source. What the source's owner has, the target's owner gets.
+    """Give a copy the grants of its source, with the target's owner in place of the source's.
 
     Raises:
-        IntegrityError: the target has other grants afterwards.
+        IntegrityError: the target has different grants afterwards.
     """
     ours, theirs = await _read(source, key, version), await _read(target, to, "")
     wanted = grants_for(ours, theirs.get("Owner") or {})
@@ -40,7 +40,7 @@ async def keep_acl(source: Side, key: str, version: str, target: Side, to: str) 
 
 
 def grants_for(acl: Mapping[str, Any], owner: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The grants of an ACL, with `owner` in the place of its own. Pure."""
+    """Return the grants of an ACL with its owner replaced by `owner`. Pure."""
     before = (acl.get("Owner") or {}).get("ID")
     grants: list[dict[str, Any]] = []
     for grant in acl.get("Grants") or []:
@@ -53,7 +53,7 @@ def grants_for(acl: Mapping[str, Any], owner: Mapping[str, Any]) -> list[dict[st
 
 
 def as_parameters(grants: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Grants as PutObjectAcl takes them in its headers. Pure.
+    """Return grants as the header parameters of PutObjectAcl. Pure.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObjectAcl.html
     """
@@ -67,7 +67,7 @@ def as_parameters(grants: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _names(grants: Any) -> set[str]:
-    """Grants as they compare: who, and what."""
+    """Return grants as comparable strings of grantee and permission."""
     return {
         json.dumps([
             {name: value for name, value in grant["Grantee"].items() if name != "DisplayName"}, grant["Permission"]

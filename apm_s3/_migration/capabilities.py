@@ -1,4 +1,4 @@
-"""What the target keeps of what objects have: asked of its settings, and of one object that is written and deleted."""
+"""Finds out what the target keeps of an object: from the target's settings and from a probe object."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _UNASKED = "only an object that is written to the target can tell"
 
 
 def new_probe() -> str:
-    """The name of a probe that nobody else has."""
+    """Return a unique name for a probe object."""
     return f".apm-s3-migration-probe-{uuid.uuid4().hex}"
 
 
 async def find_capabilities(task: Task, *, probe: str | None) -> tuple[Capability, ...]:
-    """What the target keeps.
+    """Return what the target keeps.
 
     Args:
-        probe: names an object that is written below the target, copied where S3 is to copy, looked at, and deleted;
-            None: nothing is written.
+        probe: the name of an object to write below the target, copy (if S3 does the copying), read back and delete.
+            None writes nothing.
     """
     if task.target_side is None:
         return tuple(_of_directory())
@@ -50,10 +50,10 @@ async def find_capabilities(task: Task, *, probe: str | None) -> tuple[Capabilit
 
 
 async def check_capabilities(task: Task, *, probe: str | None) -> tuple[Capability, ...]:
-    """What the target keeps, if nothing gets lost that was not given up by name.
+    """Return what the target keeps, and refuse losses that were not accepted by name.
 
     Raises:
-        MigrationRefused: something would.
+        MigrationRefused: something would get lost that `accept` does not name.
     """
     found = await find_capabilities(task, probe=probe)
     lost = [one for one in found if one.needed and one.kept is False and one.name not in task.rules.accept]
@@ -95,7 +95,7 @@ async def _of_objects(task: Task, target: Side, *, probe: str | None) -> list[Ca
     accepted = set(task.rules.accept)
     names = ("metadata", "tags", "checksums")
     if probe is None or target.locks or {"metadata", "tags"} <= accepted:
-        # Where a lock may be put on every new object, the probe could not be deleted again.
+        # The bucket may lock every new object, and then the probe could not be deleted.
         return [Capability(name, None, name != "checksums", _UNASKED) for name in names]
     with_tags = "tags" not in accepted
     key = target.key(probe)
@@ -116,7 +116,7 @@ async def _of_objects(task: Task, target: Side, *, probe: str | None) -> list[Ca
 
 
 async def _probed(task: Task, target: Side, key: str, *, with_tags: bool) -> tuple[FileInfo, dict[str, str]]:
-    """An object, or S3's copy of it, and its tags."""
+    """Write a probe (and let S3 copy it, if S3 does the copying), and return the result and its tags."""
     bucket, s3 = target.place.bucket, target.s3
     options = UploadOptions(
         content_type="text/plain", metadata=_METADATA, tags=_TAGS if with_tags else {}, cache_control=_CACHE
@@ -134,11 +134,11 @@ async def _probed(task: Task, target: Side, key: str, *, with_tags: bool) -> tup
 
 
 async def _remove(target: Side, keys: list[str]) -> None:
-    """Delete probes, their versions included."""
+    """Delete probes with all their versions."""
     bucket, s3 = target.place.bucket, target.s3
     for key in keys:
         with suppress(ApmS3Error):
-            # A run that was killed may have left versions of it.
+            # A killed run may have left several versions.
             for _ in range(_MOST_VERSIONS):
                 info = await target.head(key)
                 await s3.delete_file(bucket, key, DeleteOptions(version_id=info.version_id))

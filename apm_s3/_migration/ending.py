@@ -1,4 +1,4 @@
-"""The end of a run: everything held against the target as it is then, and what is extra deleted."""
+"""The end of a run: verifies everything against the target, then deletes extra objects."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from apm_s3._tasks import stop_all
 from apm_s3.errors import ApmS3Error, MigrationRefused, NotFound, UsageError
 
 ATTEMPTS = 3
-"""How often an object is moved before it has failed; each of these has the retries of its requests."""
+"""Attempts to move an object before it counts as failed. Each attempt also has the usual retries of its requests."""
 _AT_ONCE = 1000
 
 
 class Ending:
-    """What comes when everything has moved.
+    """The last steps of a run, after everything has moved.
 
     Attributes:
-        verified: objects that were held against the target, and are right.
-        deleted, kept: what was extra.
+        verified: objects that were compared with the target and match.
+        deleted, kept: extra objects at the target.
     """
 
     def __init__(self, task: Task, journal: Journal, *, concurrency: int, bounds: Bounds) -> None:
@@ -35,7 +35,7 @@ class Ending:
         self.verified = self.deleted = self.kept = 0
 
     async def find_wrong(self) -> int:
-        """Hold everything against the target: how many objects have to be moved again."""
+        """Compare everything with the target and return how many objects have to be moved again."""
         task = self._task
         if task.histories is not None and task.target_side is not None:
             await check_histories(self._journal, task.rules, task.target_side)
@@ -47,15 +47,15 @@ class Ending:
         return (await self._journal.do(lambda store: store.totals())).pending
 
     async def count_verified(self) -> None:
-        """Count what is right."""
+        """Count the objects that match."""
         totals = await self._journal.do(lambda store: store.totals())
         self.verified = totals.moved + totals.identical
 
     async def delete_extra(self) -> None:
-        """Delete what the source lacks, if that is wanted, and nothing failed.
+        """Delete what the source lacks, if `delete_extra` is set and nothing failed.
 
         Raises:
-            MigrationRefused: the source has nothing at all.
+            MigrationRefused: the source is empty.
         """
         task, journal = self._task, self._journal
         if not task.rules.delete_extra:
@@ -79,7 +79,7 @@ class Ending:
             await journal.do(lambda store, keys=extra: store.drop_target(keys))  # type: ignore[misc]
 
     async def _read_all(self) -> None:
-        """Read both sides of everything."""
+        """Read and compare both sides of every object."""
         after = 0
         while rows := await self._journal.do(lambda store: store.settled(after, _AT_ONCE)):  # noqa: B023 - awaited
             after = rows[-1].id
@@ -108,7 +108,7 @@ class Ending:
 
 
 async def is_gone(mover: Mover, row: Row) -> bool:
-    """Whether the source has no such object any more, as far as that can be told."""
+    """Return whether the object is gone from the source, as far as that can be determined."""
     try:
         return await mover.gone(row)
     except (ApmS3Error, OSError):

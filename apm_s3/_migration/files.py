@@ -1,4 +1,4 @@
-"""How files move: into S3, and out of it."""
+"""Moves files into S3 and objects into files."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from apm_s3.options import ReadOptions, UploadOptions
 
 MIB = 1024**2
 _WHOLE = 8 * MIB
-"""Bytes of a file that is read whole into memory."""
+"""Files up to this many bytes are read into memory whole."""
 _SAME_TIME = 0.001
-"""Seconds: file systems and S3 round times differently."""
+"""Tolerance in seconds, as file systems and S3 round times differently."""
 
 
 @dataclass(slots=True)
 class UploadMover:
-    """From a directory to a prefix."""
+    """Moves files from a directory to a prefix."""
 
     root: Path
     target: Side
@@ -49,7 +49,7 @@ class UploadMover:
             data, digest = await asyncio.to_thread(_read, path, row)
             stored = await s3.upload_file(bucket, to, data, options)
         except PreconditionFailed:
-            # Created by somebody, perhaps by an earlier run of this migration.
+            # Another writer created it, perhaps an earlier run of this migration.
             if not await self.is_same(row):
                 raise
             stored = await self.target.head(to)
@@ -100,7 +100,7 @@ class UploadMover:
 
 @dataclass(slots=True)
 class FetchMover:
-    """From a prefix to a directory. Files get the time of their objects, so that the next migration knows them."""
+    """Moves objects from a prefix to a directory. Files get the times of their objects, for the next migration."""
 
     source: Side
     root: Path
@@ -133,7 +133,7 @@ class FetchMover:
     async def _verified(self, row: Row, info: FileInfo, key: str, path: Path) -> str:
         part = self.source.engine.settings.transfer.part_size
         if info.checksums:
-            # `download_to` has held the content against it.
+            # `download_to` has compared the content with the checksum.
             return "checksum"
         if await asyncio.to_thread(has_content, path, info.size, info.etag, part):
             return "etag"
@@ -173,10 +173,10 @@ class FetchMover:
 
 
 def _read(path: Path, row: Row) -> tuple[bytes, str]:
-    """The content of a file, and its MD5.
+    """Return the content of a file and its MD5.
 
     Raises:
-        ObjectChanged: it has another size than was listed.
+        ObjectChanged: its size differs from the listed one.
     """
     fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(fd, "rb", buffering=0) as file:
@@ -189,7 +189,7 @@ def _read(path: Path, row: Row) -> tuple[bytes, str]:
 
 
 def _write(path: Path, data: bytes, info: FileInfo) -> None:
-    """The file appears whole, or not at all."""
+    """Write a file atomically: it appears whole or not at all."""
     held = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
         held.write_bytes(data)
@@ -207,7 +207,7 @@ def _touch(path: Path, info: FileInfo) -> None:
 
 
 def _checked(info: FileInfo, data: bytes) -> str:
-    """By what the content that came was shown to be the object's; "" where its ETag is the sum of something else."""
+    """Return what verified the downloaded content; "" if the ETag is not the MD5 of the content."""
     if info.checksums:
         return "checksum"
     return (

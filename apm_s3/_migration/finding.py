@@ -1,4 +1,4 @@
-"""What is listed on both sides, on its way into the journal."""
+"""Lists both sides into the journal."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Bounds = tuple[str | None, str | None]
 
 
 class Source:
-    """The source's listing, kept in the journal: it goes on where it was.
+    """Lists the source into the journal, and continues an interrupted listing.
 
     Args:
-        as_files: leave out what cannot be the name of a file.
-        as_root: whether the empty key can be moved: an object whose key is the prefix itself.
-        news: told how many rows have come, and their bytes.
+        as_files: skip keys that cannot be file names.
+        as_root: whether the empty key can be moved, that is, an object whose key is the prefix itself.
+        news: called with the number of new rows and their bytes.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Source:
         self._cut = len(place.prefix) if isinstance(place, S3Place) else 0
 
     async def run(self, side: Side | None, bounds: Bounds) -> None:
-        """List all that has not been listed, and note that all of it has been."""
+        """List what has not been listed yet, then mark the listing as complete."""
         if await self._journal.do(lambda store: store.get("listed")):
             return
         if side is None:
@@ -131,7 +131,7 @@ class Source:
             self._news(added, sum(one.size for one in found))
 
     def _problem(self, target_key: str, size: int) -> str | None:
-        """Why an object cannot be moved; "" for one that is only how consoles show a folder."""
+        """Return why an object cannot be moved; "" for a placeholder by which consoles show a folder."""
         if self._as_files and (problem := no_file(target_key)):
             folder = not size and target_key.endswith("/") and not no_file(target_key[:-1])
             return "" if folder or not (size or target_key) else problem
@@ -143,7 +143,7 @@ class Source:
 async def list_target(
     journal: Journal, side: Side | None, place: S3Place | FolderPlace, bounds: Bounds = (None, None)
 ) -> None:
-    """What the target has now within `bounds`, into the journal; what was known before is forgotten."""
+    """List the target within `bounds` into the journal, replacing any earlier listing of it."""
 
     async def forget() -> None:
         await journal.do(lambda store: store.clear_target())

@@ -1,6 +1,6 @@
-"""The journal: `Store` in one thread, outcomes written in batches.
+"""The journal: runs `Store` in one thread and writes outcomes in batches.
 
-Invariants: all that the file gets comes from one thread; closing writes what is left.
+Invariants: only that thread writes to the file; closing the journal writes all pending outcomes.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from apm_s3.errors import JournalRefused
 T = TypeVar("T")
 
 _BATCH = 500
-"""Outcomes of one transaction at most."""
+"""Most outcomes in one transaction."""
 
 
 class Journal:
-    """An open journal, from `async with` to its end.
+    """A journal, open inside `async with`.
 
     Args:
-        path: the file; None for one that is deleted with the process.
-        identity: what the journal has to be of: source, target and rules.
+        path: the file; None for a temporary one that is deleted with the process.
+        identity: the source, target and rules that the journal must belong to.
 
     Attributes:
-        resumed: whether it was begun before.
+        resumed: whether an earlier run began this journal.
 
     Raises (when it is opened):
-        JournalRefused: it is another migration's, is in use, or is not a journal.
+        JournalRefused: the file belongs to another migration, is in use, or is not a journal.
     """
 
     def __init__(self, path: Path | None, identity: dict[str, str]) -> None:
@@ -59,10 +59,10 @@ class Journal:
         await shielded(self._end())
 
     async def do(self, work: Callable[[Store], T]) -> T:
-        """The result of `work`, done in the journal's thread, after all that was noted before.
+        """Run `work` in the journal's thread, after writing all noted outcomes, and return its result.
 
         Raises:
-            JournalRefused: the file cannot be read or written any more.
+            JournalRefused: the file can no longer be read or written.
         """
         outcomes, self._outcomes = self._outcomes, []
 
@@ -75,17 +75,17 @@ class Journal:
         return await self._in_thread(worked)
 
     def note(self, outcome: Outcome) -> bool:
-        """Take in what became of a row, to be written with others: whether there are enough of them for `flush`."""
+        """Add an outcome to the next batch. Return whether the batch is full and `flush` is due."""
         self._outcomes.append(outcome)
         return len(self._outcomes) >= _BATCH
 
     async def flush(self) -> None:
-        """Write what was noted."""
+        """Write all noted outcomes."""
         if self._outcomes:
             await self.do(lambda _store: None)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        # Shielded: a transaction that has begun ends before its caller goes on.
+        # Shielded: a transaction that has begun finishes before a cancelled caller continues.
         try:
             return await shielded(_awaited(asyncio.get_running_loop().run_in_executor(self._thread, work)))
         except sqlite3.Error as exc:

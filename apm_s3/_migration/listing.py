@@ -1,8 +1,8 @@
-"""All objects under a prefix, a page at a time, in ranges that are listed in parallel where the server's order allows.
+"""Lists all objects under a prefix page by page, in parallel ranges if the server lists in key order.
 
-S3 lists in the order of keys. Some servers (SeaweedFS) list folder by folder, and S3 Express in no order: there, a
-range could miss keys. A server that is not S3 is trusted only while it lists no folder at all, for without folders both
-orders are one; the first folder makes one range of all, listed from the beginning.
+S3 lists in key order. Some servers (SeaweedFS) list folder by folder, and S3 Express lists in no order: ranges could
+miss keys there. On a server other than S3, ranges are used only until the first folder appears, as both orders are the
+same without folders. Then everything is listed again from the beginning as one range.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from apm_s3.errors import IntegrityError
 from apm_s3.models import FileInfo, ListPage
 
 _MOST_PROBES = 24
-"""Requests that may be spent on one cut."""
+"""Most requests for finding one cut."""
 
 
 class Lists(Protocol):
-    """What a listing asks of a manager; see `S3Manager.list_files`."""
+    """The method of a manager that a listing needs; see `S3Manager.list_files`."""
 
     async def list_files(
         self,
@@ -38,25 +38,25 @@ class Lists(Protocol):
 
 
 class Checkpoints(Protocol):
-    """Where a listing keeps how far it has come. Keys are relative to the prefix."""
+    """Stores how far a listing has come. Keys are relative to the prefix."""
 
     async def spans(self) -> list[Span]:
-        """The ranges that are left; none where the listing has not begun."""
+        """Return the remaining ranges; none if the listing has not begun."""
 
     async def add_span(self, after: str | None, upto: str | None) -> int:
-        """A new range."""
+        """Add a range and return its id."""
 
     async def cut_span(self, span_id: int, upto: str, rest_upto: str | None) -> int:
-        """End a range at `upto`, and begin a new one there."""
+        """End a range at `upto`, begin a new one there, and return its id."""
 
     async def shrink_span(self, span_id: int, upto: str) -> None:
         """End a range at `upto`."""
 
     async def start_again(self) -> None:
-        """Forget all ranges."""
+        """Discard all ranges."""
 
     async def page(self, span_id: int, after: str | None, done: bool, files: Sequence[FileInfo]) -> None:
-        """Take in a page of a range; `after` is where it goes on."""
+        """Store a page of a range, which continues after `after`."""
 
 
 @dataclass
@@ -69,16 +69,16 @@ class _Range:
 
 
 class _Unordered(Exception):
-    """The server does not list in the order of keys, or may not."""
+    """The server does not list in key order, or may not."""
 
 
 class Listing:
-    """One listing of a prefix.
+    """Lists a prefix.
 
     Args:
-        ordered: whether the server is known to list in the order of keys; False: known not to; None: unknown.
-        parallel: ranges at once.
-        start: lists only what comes after this key, and up to and with `stop`.
+        ordered: whether the server lists in key order; None if unknown.
+        parallel: ranges listed at once.
+        start: list only keys after this one, up to and including `stop`.
     """
 
     def __init__(
@@ -111,11 +111,11 @@ class Listing:
         """List everything that has not been listed yet.
 
         Raises:
-            IntegrityError: the server lists what was not asked for.
+            IntegrityError: the server lists keys that were not requested.
         """
         spans = await self._checkpoints.spans()
         if self._ordered is not True and any(span.after is not None for span in spans):
-            # Nobody knows what such a server takes a key to begin after for.
+            # It is not known where such a server continues after a given key.
             await self._checkpoints.start_again()
             spans = []
         ranges = [_Range(span.id, span.after, span.upto) for span in spans]
@@ -183,7 +183,7 @@ class Listing:
             token = page.next_token
 
     def _wanted(self, files: list[FileInfo]) -> list[FileInfo]:
-        """Without what lies outside of the whole: an unordered server lists all of it."""
+        """Drop keys outside `start` and `stop`, as an unordered server is asked for everything."""
         start, stop = self._whole
         if self._ordered is not False or (start is None and stop is None):
             return files
@@ -202,11 +202,11 @@ class Listing:
         )
 
     def _held(self, page: ListPage, last: str | None) -> list[FileInfo]:
-        """The page's objects, held against what was asked for.
+        """Return the page's objects after checking that they match the request.
 
         Raises:
-            IntegrityError: a key outside of the prefix.
-            _Unordered: a key out of order, or the first folder of a server whose order is not known.
+            IntegrityError: a key is outside the prefix.
+            _Unordered: a key is out of order, or is the first folder on a server whose order is unknown.
         """
         cut = len(self._prefix)
         before = None if last is None else self._prefix + last
@@ -238,7 +238,7 @@ class Listing:
         return self._ordered is True or (self._ordered is None and not self._has_folders)
 
     async def _split(self) -> bool:
-        """Cut the widest range in two, and begin the new one; False where there is nothing to cut."""
+        """Cut the widest range in two and begin the new one. Return False if there is nothing to cut."""
         if not self._may_cut():
             return False
         if len(self._running) >= self._parallel:
@@ -254,11 +254,11 @@ class Listing:
             found = await self._page_behind(place)
             if not self._may_cut():
                 return False
-            # From here on, the first folder means that keys may have been missed.
+            # From now on, the first folder means that keys may have been missed.
             self._cut = self._ordered is None
             upto = widest.upto
             if widest.after is not None and widest.after >= place:
-                # It was listed past that place meanwhile.
+                # The listing has passed that place meanwhile.
                 continue
             if found is None or (upto is not None and found > upto):
                 await self._checkpoints.shrink_span(widest.id, place)
@@ -291,7 +291,7 @@ PageTaker = Callable[[Sequence[FileInfo]], Awaitable[None]]
 
 
 class Unkept:
-    """Checkpoints of a listing that begins anew each time."""
+    """Checkpoints of a listing that always begins from the start."""
 
     def __init__(self, take: PageTaker, again: Callable[[], Awaitable[None]]) -> None:
         self._take = take

@@ -1,4 +1,4 @@
-"""What a migration would do, how far it has come, and what it did: frozen, free of I/O."""
+"""Plan, progress and report of a migration: frozen, without I/O."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Verify = Literal["checksum", "read"]
 
 
 class Capability(NamedTuple):
-    """Whether the target keeps one thing that objects have.
+    """Whether the target keeps one property of objects, such as tags.
 
     Attributes:
         name: "metadata", "tags", "storage-class", "object-lock", "checksums", "versions" or "acls".
-        kept: None where only writing to the target could tell.
+        kept: None if only writing to the target could tell.
         needed: whether this migration needs it.
     """
 
@@ -33,12 +33,12 @@ class Capability(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The requests that a migration makes, and what S3 charges for them by its list prices.
+    """The requests that a migration makes, and their cost at S3's list prices.
 
     Attributes:
-        requests: by S3's classes: "PUT, COPY, POST, LIST" and "GET, HEAD".
-        dollars: of the requests alone, without traffic and storage.
-        prices: whose prices these are, and of when.
+        requests: counted by S3's price classes, "PUT, COPY, POST, LIST" and "GET, HEAD".
+        dollars: the cost of the requests, without traffic and storage.
+        prices: the source and date of the prices.
     """
 
     requests: Mapping[str, int]
@@ -52,17 +52,17 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class MigrationPlan:
-    """What a migration would do. Nothing was written.
+    """What a migration would do. Making a plan writes nothing.
 
     Attributes:
-        objects, bytes: what the source has, after include and exclude.
-        new: what the target lacks.
-        changed: what the target has with other content, or with content that cannot be compared by listings.
-        identical: what the target has already.
-        extra: what the source lacks; `delete_extra` says whether it would be deleted.
-        bytes_to_move: of new and changed objects.
-        server_side: whether S3 copies by itself, so that no content crosses this machine.
-        skipped: what cannot be moved, and why, by name: 1000 of them at most.
+        objects, bytes: the source's objects after include and exclude, and their size.
+        new: objects that the target lacks.
+        changed: objects whose content at the target differs, or cannot be compared by listings.
+        identical: objects that the target already has.
+        extra: objects that only the target has; `delete_extra` says whether they would be deleted.
+        bytes_to_move: size of the new and changed objects.
+        server_side: whether S3 does the copying, so that no content passes through this machine.
+        skipped: names that cannot be moved, with the reason; at most 1000.
     """
 
     source: str
@@ -82,7 +82,7 @@ class MigrationPlan:
 
     @property
     def losses(self) -> tuple[Capability, ...]:
-        """What is needed, and is not kept by the target."""
+        """The properties that are needed but not kept by the target."""
         return tuple(one for one in self.capabilities if one.needed and one.kept is False)
 
     def __str__(self) -> str:
@@ -106,10 +106,10 @@ class MigrationProgress:
 
     Attributes:
         phase: "moving", "retrying", "verifying", "deleting" or "done".
-        done: objects that are at the target, those included that were there before.
-        listed: objects found so far; `listing_complete` says whether these are all of them.
-        bytes: of the objects that were moved by this run.
-        listed_bytes: of all objects found so far.
+        done: objects that are at the target, including those that were already there.
+        listed: objects found so far; `listing_complete` says whether these are all.
+        bytes: size of the objects that this run moved.
+        listed_bytes: size of all objects found so far.
         elapsed: seconds since this run began.
     """
 
@@ -124,18 +124,18 @@ class MigrationProgress:
 
     @property
     def seconds_left(self) -> float | None:
-        """An estimate from the objects so far; None while nothing can be told."""
+        """Estimate the remaining seconds from the objects so far; None while that is not possible."""
         if not self.listing_complete or not self.done or self.elapsed <= 0:
             return None
         return (self.listed - self.done - self.failed) * self.elapsed / (self.done + self.failed)
 
 
 OnMigrationProgress: TypeAlias = Callable[[MigrationProgress], object]
-"""Called in the event loop a few times a second: quick, and never waiting. What it raises is logged, no more."""
+"""Called in the event loop a few times a second, so it must not block. Its exceptions are logged and ignored."""
 
 
 class MigrationFailure(NamedTuple):
-    """An object that was not moved, or is not what it should be."""
+    """An object that was not moved, or differs from its source."""
 
     key: str
     version: str
@@ -145,20 +145,20 @@ class MigrationFailure(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MigrationReport:
-    """What a migration did, earlier runs of the same journal included.
+    """What a migration did, including earlier runs with the same journal.
 
     Attributes:
         moved: objects that were copied.
-        identical: objects that were at the target already.
+        identical: objects that the target already had.
         vanished: objects that were deleted from the source before they were moved.
-        deleted: what was extra at the target.
-        kept: what is extra and was not deleted, because something failed before.
-        verified: objects that were held against the target after everything had moved.
-        failed: how many failed in the end; `failures` has 1000 of them at most, the journal all.
-        bytes: of the objects that were moved.
-        resumed: whether the journal had been begun by an earlier run.
-        skipped: what cannot be moved, and why, by name: 1000 of them at most.
-        duration: seconds of this run.
+        deleted: extra objects that were deleted from the target.
+        kept: extra objects that were not deleted because something had failed.
+        verified: objects that were compared with the target after everything had moved.
+        failed: objects that failed in the end; `failures` has at most 1000 of them, the journal has all.
+        bytes: size of the moved objects.
+        resumed: whether an earlier run began the journal.
+        skipped: names that cannot be moved, with the reason; at most 1000.
+        duration: seconds that this run took.
     """
 
     source: str
@@ -179,14 +179,14 @@ class MigrationReport:
 
     @property
     def ok(self) -> bool:
-        """Whether everything is at the target, and verified."""
+        """Whether everything is at the target and verified."""
         return not self.failed and not self.kept
 
     def raise_for_failures(self) -> None:
         """Raise if anything failed.
 
         Raises:
-            BatchError: its `failures` has the errors of the first 1000 by their keys.
+            BatchError: something failed; its `failures` maps the first 1000 keys to their errors.
         """
         if self.ok:
             return

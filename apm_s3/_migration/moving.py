@@ -1,6 +1,6 @@
-"""How one object moves: copied by S3, streamed between two servers, from a file, or into one.
+"""Moves one object: copied by S3, or streamed between two servers.
 
-Each mover raises what went wrong, and says what it verified by; a source that changed is moved again as it is then.
+A mover raises if anything goes wrong, and returns what verified the copy. A changed source is moved as it is now.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from apm_s3.options import CopyOptions, ReadOptions, UploadOptions
 
 MIB = 1024**2
 _WHOLE = 8 * MIB
-"""Bytes of an object that is held in memory whole; a larger one is passed on piece by piece, or in parts."""
+"""Objects up to this many bytes are held in memory whole; larger ones are passed on in pieces or parts."""
 _ONE_PUT = 64 * MIB
-"""Bytes of an object with a plain ETag that goes in one PUT, so that its ETag compares."""
+"""Objects with a plain ETag up to this many bytes go in one PUT, so that their ETags can be compared."""
 
 
 class Moved(NamedTuple):
-    """What stands at the target now.
+    """An object that is now at the target.
 
     Attributes:
-        size, etag: of the source, as it was moved.
-        checksum: what showed that the content is the source's.
-        bytes: that crossed this machine.
+        size, etag: of the source object that was moved.
+        checksum: what verified the content.
+        bytes: passed through this machine.
     """
 
     size: int
@@ -51,34 +51,34 @@ class Mover(Protocol):
     """Moves the objects of one migration."""
 
     async def move(self, row: Row) -> Moved:
-        """Bring an object to the target, and hold it against the source.
+        """Move an object to the target and compare it with the source.
 
         Raises:
-            ObjectChanged: the source is another one than listed.
-            ObjectNotFound: it was deleted.
-            IntegrityError: what is stored is not what the source has.
+            ObjectChanged: the source object has changed since it was listed.
+            ObjectNotFound: the source object was deleted.
+            IntegrityError: the stored object differs from the source.
         """
 
     async def is_same(self, row: Row) -> bool:
-        """Whether the target has an object already, where the listings could not tell.
+        """Return whether the target already has an object, if the listings could not tell.
 
         Raises:
-            NotFound, FileNotFoundError: it has none of this name.
+            NotFound, FileNotFoundError: the target has nothing of this name.
         """
 
     async def check(self, row: Row) -> str | None:
-        """What is wrong with an object at the target, both sides read; None if nothing is."""
+        """Read an object on both sides and return what is wrong at the target, or None."""
 
     async def gone(self, row: Row) -> bool:
-        """Whether the source has no such object any more."""
+        """Return whether the object is gone from the source."""
 
     async def delete(self, keys: list[str]) -> list[tuple[str, Exception]]:
-        """Delete relative keys from the target: what failed."""
+        """Delete relative keys from the target and return the failures."""
 
 
 @dataclass(slots=True)
 class S3Mover:
-    """What the two ways between prefixes have in common."""
+    """What both movers between prefixes share."""
 
     source: Side
     target: Side
@@ -131,7 +131,7 @@ class S3Mover:
         return self.rules.if_exists == "fail"
 
     async def _refused(self, row: Row, key: str, to: str, error: PreconditionFailed) -> Moved:
-        """After a 412: the source has changed, or somebody, perhaps this migration, has created the target."""
+        """Handle a 412: the source has changed, or another writer, perhaps this migration, has created the target."""
         ours = await self.source.head(key, row.version)
         if ours.etag == row.etag and self._creates:
             theirs = await self.target.head(to)
@@ -144,7 +144,7 @@ class S3Mover:
 
 
 class CopyMover(S3Mover):
-    """S3 copies by itself: no content crosses this machine."""
+    """Lets S3 copy, so that no content passes through this machine."""
 
     async def move(self, row: Row) -> Moved:
         source, target = self.source.place, self.target.place
@@ -169,14 +169,14 @@ class CopyMover(S3Mover):
             if_none_match="*" if self._creates else None,
         )
         if self.source.locks and self.target.locks and "object-lock" not in self.rules.accept:
-            # CopyObject leaves locks behind, and sets new ones only beside all the rest.
+            # CopyObject drops locks, and sets new ones only together with everything else.
             info = await self.source.head(key, row.version)
             kept = kept_options(info, await self._tags(info, row.version), storage_class=False, lock=True)
             options = replace(options, replace=UploadOptions(**kept))
         return options
 
     async def _verified(self, row: Row, key: str, to: str, copied: FileInfo, options: CopyOptions) -> Moved:
-        """After an ETag that is another one: by checksums, by the source's parts, or by reading both."""
+        """Verify a copy whose ETag differs: by checksums, by copying the source's parts, or by reading both sides."""
         source, target = self.source, self.target
         ours, theirs = await source.head(key, row.version), await target.head(to)
         if ours.etag != row.etag:
@@ -197,7 +197,7 @@ class CopyMover(S3Mover):
 
 
 class StreamMover(S3Mover):
-    """Content comes from one server and goes to another, in bounded memory."""
+    """Streams content from one server to another in bounded memory."""
 
     async def move(self, row: Row) -> Moved:
         key, to = self.source.key(row.key), self.target.key(row.target_key)
@@ -220,7 +220,7 @@ class StreamMover(S3Mover):
             async with source.s3.download_file(source.place.bucket, key, reading) as download:
                 await _fill(download, block, row)
             options = await self._upload_options(row, download.info)
-            # Used up before the buffer is given back: to a transport it is as good as bytes.
+            # Safe to cast: the transport only reads the block, and is done before the buffer is returned.
             body = cast("bytes", block) if row.size > MIB else bytes(block)
             await self._put(to, body, row.size, options)
         return download.info, options
@@ -246,7 +246,7 @@ class StreamMover(S3Mover):
         )
 
     async def _in_parts(self, row: Row, key: str, to: str, reading: ReadOptions) -> tuple[FileInfo, UploadOptions]:
-        """In the parts that the source was uploaded in, where these can be told and held in memory."""
+        """Stream in the source's own parts, if they are known and fit in memory."""
         info = await self.source.head(key, row.version)
         if info.etag != row.etag:
             raise _changed(row)
@@ -280,7 +280,7 @@ class StreamMover(S3Mover):
             try:
                 return await upload.send(Part(part.number, 0, part.size), body)
             finally:
-                # Whoever still holds a body of it must not see the next one's bytes.
+                # Released, so that no remaining holder of this body can see the next part's bytes.
                 body.release()
 
     async def _upload_options(self, row: Row, info: FileInfo) -> UploadOptions:
@@ -291,7 +291,7 @@ class StreamMover(S3Mover):
         return UploadOptions(if_none_match="*" if self._creates else None, **kept)
 
     async def _verified(self, row: Row, key: str, to: str, ours: FileInfo, options: UploadOptions) -> Moved:
-        """By the ETag, by checksums, or by reading back; metadata and tags by what the target says of it."""
+        """Verify content by ETag, checksum or reading back, and metadata and tags by the target's HEAD."""
         theirs = await self.target.head(to)
         check_stored(self.target, self.rules, ours, theirs)
         await check_tags(self.target, self.rules, options.tags, theirs)
@@ -307,7 +307,7 @@ async def _fill(download: Download, block: memoryview, row: Row) -> None:
     """Read all of `download` into `block`.
 
     Raises:
-        ObjectChanged: it is longer or shorter.
+        ObjectChanged: the content is longer or shorter than `block`.
     """
     at = 0
 

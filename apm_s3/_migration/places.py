@@ -1,4 +1,4 @@
-"""Where a migration begins and ends: prefixes and directories. Pure."""
+"""Source and target of a migration: prefixes and directories. Pure."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ Place: TypeAlias = S3Place | FolderPlace
 
 
 def parse_place(place: str | os.PathLike[str]) -> Place:
-    """The place that "s3://bucket/prefix", or the path of a directory, names.
+    """Parse "s3://bucket/prefix" or the path of a directory.
 
     Raises:
-        InvalidBucketName: the bucket cannot be one's name.
-        InvalidOption: an empty path.
+        InvalidBucketName: the bucket name is not valid.
+        InvalidOption: the path is empty.
     """
     if isinstance(place, str) and place.startswith(_S3):
         bucket, _, prefix = place[len(_S3) :].partition("/")
@@ -50,15 +50,15 @@ def parse_place(place: str | os.PathLike[str]) -> Place:
         return S3Place(bucket, prefix if not prefix or prefix.endswith("/") else f"{prefix}/")
     if not os.fspath(place):
         raise InvalidOption("an empty path is no place", hint="give 's3://bucket/prefix' or a directory")
-    # Absolute: a journal is resumed from another directory, too.
+    # Absolute, as a journal may be resumed from another working directory.
     return FolderPlace(Path(place).absolute())
 
 
 def check_apart(source: Place, target: Place, *, same_account: bool) -> None:
-    """Refuse places that overlap, or that are not in S3 at all.
+    """Refuse places that overlap, and migrations between two directories.
 
     Raises:
-        InvalidOption: they do.
+        InvalidOption: the places overlap, or neither is in S3.
     """
     if isinstance(source, FolderPlace) and isinstance(target, FolderPlace):
         raise InvalidOption(f"neither '{source}' nor '{target}' is in S3", hint="name one as 's3://bucket/prefix'")

@@ -1,4 +1,4 @@
-"""What a migration would do: both sides listed into a journal that is thrown away, and nothing written."""
+"""Plans a migration: lists both sides into a temporary journal and writes nothing else."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Counts:
 
 
 async def make_plan(task: Task) -> MigrationPlan:
-    """The plan. Both sides are listed; what the listings cannot tell apart is looked at."""
+    """Make the plan from both listings. Objects that the listings cannot compare are looked at one by one."""
     async with Journal(None, task.identity()) as journal:
         source = Source(
             journal, task.rules, task.source, as_files=task.to_files, as_root=task.has_prefix, news=lambda *_: None
@@ -90,7 +90,7 @@ async def _found(task: Task, row: Row) -> Sameness:
 
 
 def _count_requests(task: Task, row: Row, counts: _Counts) -> None:
-    """The requests of one object, retries left out."""
+    """Count the requests of one object, without retries."""
     part_size = 8 * 1024**2
     parts = -(-row.size // part_size)
     kind = row.storage_class or "STANDARD"
@@ -109,7 +109,7 @@ def _count_requests(task: Task, row: Row, counts: _Counts) -> None:
 def _estimate(task: Task, counts: _Counts, objects: int, there: int) -> Estimate:
     pages = 0 if task.source_side is None else objects // 1000 + 1
     if task.target_side is not None:
-        # Before, and once more behind it, to verify.
+        # The target is listed before moving, and again afterwards to verify.
         pages += there // 1000 + 1 + max(objects, there) // 1000 + 1
     writes = sum(counts.writes.values())
     return Estimate(

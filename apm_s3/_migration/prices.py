@@ -1,4 +1,4 @@
-"""What S3 charges for requests. Pure."""
+"""S3's prices for requests. Pure."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ _GET_PER_1000 = 0.0004
 
 
 def price(writes: Mapping[str, int], lists: int, reads: int) -> float:
-    """Dollars for writes by their storage class, listings and reads."""
+    """Return the price in dollars of writes (by storage class), listings and reads."""
     dear = sum(count * _PUT_PER_1000.get(name, _PUT_PER_1000["STANDARD"]) for name, count in writes.items())
     return (dear + lists * _PUT_PER_1000["STANDARD"] + reads * _GET_PER_1000) / 1000

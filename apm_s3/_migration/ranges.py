@@ -1,7 +1,7 @@
-"""Where a range of keys is best cut in two, without knowing what is in it. Pure.
+"""Finds places at which to cut a range of keys in two without knowing the keys in it. Pure.
 
-S3 lists in the order of UTF-8 bytes, which is that of Python's strings. A cut needs no key at its place: it only has to
-lie between two keys, which a request for the first key behind it tells.
+S3 lists in the order of UTF-8 bytes, which is also the order of Python's strings. A cut needs no key at its place: it
+only has to lie between two keys, which a request for the first key after it shows.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
 LAST = "\x7f"
-"""Behind every ASCII character that can be seen."""
+"""Sorts after every printable ASCII character."""
 
 _FIRST, _END, _SURROGATES = 0x20, 0x110000, range(0xD800, 0xE000)
 _DEPTH = 12
-"""Characters of a key by which the width of a range is judged."""
+"""Leading characters of a key that are used to estimate the width of a range."""
 
 
 def alphabet_of(keys: Iterable[str]) -> str:
-    """The characters of some keys, in order: those of others are likely among them."""
+    """Return the characters of some keys in order, as a guess at the characters of the others."""
     return "".join(sorted(set("".join(keys))))
 
 
 def ends(first: str, last: str) -> list[str]:
-    """Places behind which there may be no keys any more, nearest first, given the first and last key of a page."""
+    """Return likely ends of the keys, nearest first, from the first and last key of a page."""
     common = 0
     while common < min(len(first), len(last)) and first[common] == last[common]:
         common += 1
@@ -31,7 +31,7 @@ def ends(first: str, last: str) -> list[str]:
 
 
 def middle(after: str, upto: str, alphabet: str) -> str | None:
-    """A place between `after` and `upto`, about in the middle; None where there is none."""
+    """Return a place about halfway between `after` and `upto`, or None if there is none."""
     at = 0
     while at < min(len(after), len(upto)) and after[at] == upto[at]:
         at += 1
@@ -41,7 +41,7 @@ def middle(after: str, upto: str, alphabet: str) -> str | None:
 
 
 def _between(after: str, at: int, high: int, alphabet: str) -> str | None:
-    """A place that begins as `after` does up to `at`, and goes on below `high` there."""
+    """Return a place that shares the first `at` characters of `after` and stays below `high` at the next."""
     while at <= len(after):
         low = ord(after[at]) if at < len(after) else _FIRST - 1
         known = [char for char in alphabet if low < ord(char) < high]
@@ -49,13 +49,13 @@ def _between(after: str, at: int, high: int, alphabet: str) -> str | None:
             return after[:at] + known[len(known) // 2]
         if high - low > 1 and (code := (low + high) // 2) not in _SURROGATES and low < code:
             return after[:at] + chr(code)
-        # Neighbours: the place is deeper, where any character may follow.
+        # No character lies between: look one character deeper, where any may follow.
         at, high = at + 1, ord(LAST)
     return None
 
 
 def width(after: str | None, upto: str | None, alphabet: Sequence[str]) -> float:
-    """How much of all keys lies between, from 0 to 1, if every character is as frequent."""
+    """Estimate the share of all keys between two places, from 0 to 1, as if all characters were equally frequent."""
     return (1.0 if upto is None else _place(upto, alphabet)) - (0.0 if after is None else _place(after, alphabet))
 
 

@@ -1,4 +1,4 @@
-"""What decides which objects move, under which names, and what counts as the same. Pure."""
+"""The rules of a migration: which objects move, their names at the target, and what counts as identical. Pure."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from apm_s3.errors import InvalidKey, InvalidOption
 _MD5 = re.compile(r'"?[0-9a-f]{32}"?')
 
 CAPABILITIES = ("metadata", "tags", "storage-class", "object-lock", "checksums", "versions", "acls")
-"""What `accept` takes."""
+"""The values that `accept` takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MigrationRules:
-    """The rule set of a migration: everything that decides what the target will hold.
+    """The rule set of a migration: everything that determines what the target will hold.
 
     Attributes:
-        transform_key: gives the target's name for a source's; both are relative to their places.
+        transform_key: maps a source name to a target name; both are relative to their places.
     """
 
     if_exists: IfExists = "skip-identical"
@@ -48,11 +48,11 @@ class MigrationRules:
 
     @property
     def patterns(self) -> Patterns:
-        """Which keys take part."""
+        """The patterns that select keys."""
         return Patterns(self.include, self.exclude)
 
     def fingerprint(self) -> str:
-        """Names the rule set. A function is named by its module and name alone: nobody can compare its code."""
+        """Identify the rule set. A function counts only by its module and name, as code cannot be compared."""
         transform = self.transform_key
         told = {
             "if_exists": self.if_exists,
@@ -67,10 +67,10 @@ class MigrationRules:
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     def target_key(self, key: str) -> str:
-        """The name that `key` gets at the target.
+        """Return the name of `key` at the target.
 
         Raises:
-            InvalidKey: `transform_key` gave something that cannot be one.
+            InvalidKey: `transform_key` returned something that is not a valid key.
         """
         if self.transform_key is None:
             return key
@@ -82,7 +82,7 @@ class MigrationRules:
 
 
 class Sameness(IntEnum):
-    """What two listings tell of an object and its counterpart."""
+    """What two listings say about an object and its counterpart."""
 
     NEW = 0
     IDENTICAL = 1
@@ -91,7 +91,7 @@ class Sameness(IntEnum):
 
 
 def compare(size: int, etag: str | None, their_size: int | None, their_etag: str | None) -> Sameness:
-    """Whether the target has an object already, by size and ETag. ETags of parts, or encrypted, compare only if equal.
+    """Compare an object with its counterpart by size and ETag. ETags of parts or encrypted objects only prove equality.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
     """
@@ -107,12 +107,12 @@ def compare(size: int, etag: str | None, their_size: int | None, their_etag: str
 
 
 def is_md5(etag: str | None) -> bool:
-    """Whether an ETag looks like the MD5 of the content."""
+    """Return whether an ETag looks like the MD5 of the content."""
     return etag is not None and _MD5.fullmatch(etag) is not None
 
 
 def group_of(key: str) -> str:
-    """The part of a key by which requests are throttled: its first folder."""
+    """Return the part of a key by which requests are throttled: its first folder."""
     return key.partition("/")[0] if "/" in key else ""
 
 

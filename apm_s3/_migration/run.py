@@ -1,7 +1,7 @@
-"""One run of a migration: listing and moving overlap; what failed is tried again at the end; success comes last.
+"""One run of a migration: lists and moves at the same time, retries failures at the end, and verifies last.
 
-Invariants: a row is in the journal before its object moves, and is done only after it was verified; nothing is deleted
-before everything has moved and been verified; whatever ends a run leaves a journal that can be resumed.
+Invariants: a row is in the journal before its object moves, and is done only after the object was verified; nothing is
+deleted before everything has moved and been verified; a run that ends in any way leaves a journal that can be resumed.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ from apm_s3.errors import (
 )
 
 MOST_SHOWN = 1000
-"""Failures and skipped names of a report. The journal has all of them."""
+"""Most failures and skipped names in a report. The journal has all of them."""
 _CHANGES = 3
-"""How often a source that changes meanwhile is looked at anew within one attempt."""
+"""How often one attempt looks again at a source object that keeps changing."""
 _AHEAD = 2000
-"""Rows that are held in memory to be moved."""
+"""Most rows that wait in memory to be moved."""
 _TICK = 0.25
-"""Seconds between two reports of progress, and after which outcomes are written at the latest."""
+"""Seconds between two progress reports, and the longest time before outcomes are written."""
 _PATIENCE = 0.5
-"""Seconds for which the target's listing is waited for before the first object moves."""
+"""Seconds to wait for the target's listing before the first object moves."""
 
 
 class Run:
-    """One run.
+    """One run of a migration.
 
     Args:
-        task: what is to be moved, and how.
-        journal: an open one.
-        concurrency: objects at once.
-        bounds: the part of the source's keys that is this run's.
+        task: what to move, and how.
+        journal: an open journal.
+        concurrency: objects moved at once.
+        bounds: the range of the source's keys that this run moves.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Run:
         self._concurrency = concurrency
         self._on_progress = on_progress
         self._bounds = bounds
-        # Names that are transformed may lie anywhere.
+        # Transformed names may lie anywhere.
         self._target_bounds: Bounds = (None, None) if task.rules.transform_key else bounds
         self._schedule = Schedule(concurrency)
         self._began = time.monotonic()
@@ -88,7 +88,7 @@ class Run:
         self._end = Ending(task, journal, concurrency=concurrency, bounds=self._target_bounds)
 
     async def run(self) -> MigrationReport:
-        """Move everything, verify it, delete what is extra if asked to.
+        """Move everything, verify it, and delete extra objects if asked to.
 
         Raises:
             MigrationRefused: `delete_extra` would delete everything.
@@ -116,7 +116,7 @@ class Run:
         return await self.report()
 
     async def verify(self) -> MigrationReport:
-        """Hold everything that the journal says is at the target against it, and move nothing."""
+        """Compare everything that the journal lists as moved with the target; move nothing."""
         ticker = asyncio.create_task(self._tick(), name="apm_s3 migration progress")
         try:
             self._listed = True
@@ -129,7 +129,7 @@ class Run:
         return await self.report()
 
     async def report(self) -> MigrationReport:
-        """What the journal says."""
+        """Make the report from the journal."""
         totals = await self._journal.do(lambda store: store.totals())
         failures = await self._journal.do(lambda store: store.failures(MOST_SHOWN))
         skipped = await self._journal.do(lambda store: store.skipped(MOST_SHOWN))
@@ -154,18 +154,18 @@ class Run:
     # Moving
 
     async def _move_all(self) -> None:
-        """List and move, at once."""
+        """List and move at the same time."""
         await self._together(self._list_source(), self._list_target(), self._feed())
 
     async def _retry(self) -> None:
-        """What failed is moved again, once everything else has been."""
+        """Move failed objects again, after everything else has moved."""
         self._phase = "retrying"
         while await self._journal.do(lambda store: store.retry_failed(_ATTEMPTS)):
             await self._count()
             await self._together(self._feed())
 
     async def _together(self, *work: Coroutine[Any, Any, None]) -> None:
-        """Do `work` while workers move what it brings; the first error ends all of it."""
+        """Run `work` while workers move the rows that it adds; the first error ends everything."""
         self._ended = False
         others = [asyncio.create_task(one, name="apm_s3 migration") for one in work]
         workers = [asyncio.create_task(self._work(), name="apm_s3 migration worker") for _ in range(self._concurrency)]
@@ -212,9 +212,9 @@ class Run:
         self._target_known.set()
 
     async def _feed(self) -> None:
-        """Rows from the journal to the workers, as there is room."""
+        """Pass rows from the journal to the workers as room permits."""
         after = 0
-        # Mostly there is little or nothing to list: then no object has to be looked for by a request of its own.
+        # The target is often small: a short wait for its listing saves a request for each object.
         with suppress(TimeoutError):
             await asyncio.wait_for(self._target_known.wait(), _PATIENCE)
         while True:
@@ -223,7 +223,7 @@ class Run:
             rows = await self._waiting(after) if ended or self._task.histories is None else []
             if rows:
                 after = rows[-1].id
-                # A target whose listing has not ended says nothing about what it lacks.
+                # An unfinished listing of the target does not show what the target lacks.
                 self._schedule.add(rows if known else [row._replace(their_size=_unknown(row)) for row in rows])
                 self._line.wake_all()
                 while self._schedule.waiting > _AHEAD // 2:
@@ -254,7 +254,7 @@ class Run:
                 outcomes = await self._outcomes(row)
             finally:
                 schedule.done(row)
-                # Two, as the limit of its group may have grown.
+                # Wake a second worker, as the limit of the group may have grown.
                 self._line.wake()
                 self._line.wake()
             for outcome in outcomes:
@@ -277,7 +277,7 @@ class Run:
         return outcomes
 
     async def _outcome(self, row: Row) -> Outcome:
-        """Move one object, unless it is there; whatever goes wrong with it is its own."""
+        """Move one object unless the target has it. Its errors become its outcome."""
         for _ in range(_CHANGES):
             try:
                 if await self._is_there(row):
@@ -303,15 +303,15 @@ class Run:
         if isinstance(failure, Throttled | ServiceUnavailable):
             self._schedule.slowed(row.target_key)
         problem = str(failure) if isinstance(failure, ApmS3Error) else f"{type(failure).__name__}: {failure}"
-        # What stands in the way will not go by itself.
+        # A conflict does not go away by itself, so it is not retried.
         attempts = _ATTEMPTS if isinstance(failure, Conflict) else row.attempts + 1
         return Outcome(State.FAILED, row.size, row.etag, None, None, problem, attempts, row.id)
 
     async def _is_there(self, row: Row) -> bool:
-        """Whether the target has it already.
+        """Return whether the target already has the object.
 
         Raises:
-            Conflict: it has something else, which `if_exists="fail"` does not allow to be replaced.
+            Conflict: the target has a different object, and `if_exists="fail"` forbids replacing it.
         """
         rules = self._rules
         if rules.if_exists == "overwrite" or row.attempts:
@@ -333,7 +333,7 @@ class Run:
             self._schedule.slowed(relative)
 
     async def _settle(self, *, repair: bool = True) -> None:
-        """Hold everything against the target as it is now; what is wrong is moved again."""
+        """Compare everything with the current target, and move what is wrong again."""
         self._phase = "verifying"
         while await self._end.find_wrong():
             if not repair:
@@ -346,7 +346,7 @@ class Run:
     # Progress
 
     async def _count(self) -> None:
-        """Take the counts from the journal, while nothing moves."""
+        """Take the counts from the journal. Call it only while nothing moves."""
         totals: Totals = await self._journal.do(lambda store: store.totals())
         self._objects, self._all_bytes, self._failed = totals.objects, totals.bytes, totals.failed
         self._done = totals.moved + totals.identical + totals.vanished
@@ -377,14 +377,14 @@ class Run:
 
 
 async def _stopped(ticker: asyncio.Task[None]) -> None:
-    """End the ticker. What it may have failed with, others meet too: it only writes the journal."""
+    """Stop the ticker. Its errors are ignored: it only writes the journal, so others meet the same error."""
     await stop_all([ticker])
     if not ticker.cancelled():
         ticker.exception()
 
 
 _UNKNOWN = -1
-"""The size of a counterpart that has not been listed."""
+"""Stands for the size of a counterpart that has not been listed."""
 
 
 def _unknown(row: Row) -> int:

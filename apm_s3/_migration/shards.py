@@ -1,4 +1,4 @@
-"""A migration cut into ranges of keys, each of which is run by itself, with a journal of its own."""
+"""Cuts a migration into ranges of keys, and runs each range separately with its own journal."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from apm_s3.models import FileInfo
 
 @dataclass(frozen=True, slots=True)
 class S3Access:
-    """How a worker reaches S3: with the credentials of its own AWS chain. It holds nothing secret."""
+    """How a worker reaches S3: with credentials from its own AWS chain. Holds no secrets."""
 
     endpoint_url: str | None = None
     region: str | None = None
 
     def manager(self) -> S3Manager:
-        """A manager, not opened yet."""
+        """Return a manager that is not open yet."""
         return S3Manager(endpoint_url=self.endpoint_url, region=self.region)
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One range of a migration; it can be pickled, if `transform_key` can."""
+    """One range of a migration. It can be pickled if `transform_key` can."""
 
     source: str
     target: str
@@ -49,7 +49,7 @@ class Shard:
     concurrency: int
 
     def journal(self, identity: dict[str, str]) -> Path | None:
-        """The shard's own journal; its name is the same wherever the shard runs."""
+        """Return the path of the shard's journal, which has the same name wherever the shard runs."""
         if self.journals is None:
             return None
         name = hashlib.sha256(repr((sorted(identity.items()), self.bounds)).encode()).hexdigest()[:24]
@@ -57,7 +57,7 @@ class Shard:
 
 
 def run_shard(shard: Shard) -> MigrationReport:
-    """Run a shard in an event loop of its own. Blocks."""
+    """Run a shard in its own event loop. Blocks."""
     return asyncio.run(_run_shard(shard))
 
 
@@ -72,7 +72,7 @@ async def _run_shard(shard: Shard) -> MigrationReport:
         try:
             return await _run(task, Journal(path, identity), shard)
         except JournalRefused:
-            # The same range is being run by another task: what that one has done is identical.
+            # Another task is running the same range: what it has moved will count as identical here.
             return await _run(task, Journal(None, identity), shard)
 
 
@@ -82,7 +82,7 @@ async def _run(task: Task, journal: Journal, shard: Shard) -> MigrationReport:
 
 
 async def cut_source(task: Task, count: int) -> list[Bounds]:
-    """The source's keys, listed once, in at most `count` ranges of about as many objects each.
+    """List the source once and cut its keys into at most `count` ranges of about equally many objects.
 
     Raises:
         InvalidOption: the source is a directory.
@@ -98,7 +98,7 @@ async def _samples(side: Side) -> list[str]:
     cut = len(side.place.prefix)
 
     async def take(files: Sequence[FileInfo]) -> None:
-        # Every hundredth is enough to cut by, and few to hold.
+        # Every hundredth key is enough to find the cuts, and takes little memory.
         found.extend(info.key[cut:] for info in files[::100])
 
     async def again() -> None:
@@ -109,7 +109,7 @@ async def _samples(side: Side) -> list[str]:
 
 
 def ranges_of(samples: Sequence[str], count: int) -> list[Bounds]:
-    """`samples`, sorted, as at most `count` ranges that hold about as many of them each. Pure."""
+    """Cut sorted `samples` into at most `count` ranges of about equally many. Pure."""
     step = max(len(samples) / count, 1.0)
     cuts = sorted({samples[int(number * step)] for number in range(1, count) if int(number * step) < len(samples)})
     edges: list[str | None] = [None, *cuts, None]
@@ -117,7 +117,7 @@ def ranges_of(samples: Sequence[str], count: int) -> list[Bounds]:
 
 
 def merged(reports: Sequence[MigrationReport], duration: float) -> MigrationReport:
-    """One report of all ranges. Pure."""
+    """Merge the reports of all ranges into one. Pure."""
     first = reports[0]
     return replace(
         first,
@@ -136,10 +136,10 @@ def merged(reports: Sequence[MigrationReport], duration: float) -> MigrationRepo
 
 
 def check_shardable(source: str, target: str, rules: MigrationRules) -> None:
-    """Refuse what cannot be done range by range.
+    """Refuse migrations that cannot be done range by range.
 
     Raises:
-        InvalidOption: a directory, `delete_extra` or `versions`.
+        InvalidOption: a side is a directory, or `delete_extra` or `versions` is set.
     """
     if isinstance(parse_place(source), FolderPlace) or isinstance(parse_place(target), FolderPlace):
         raise InvalidOption("other machines do not have this directory", hint="use migrate")

@@ -1,4 +1,4 @@
-"""One side of a migration in S3: what its verbs cost least by, and what is known of its server."""
+"""One side of a migration in S3: its cheapest requests, and what is known about its server."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from apm_s3.options import ReadOptions
 
 _TAG_COUNT = "x-amz-tagging-count"
 _COUNT_TAGS = ("seaweedfs", "minio")
-"""Products that tell in every answer how many tags an object has, as S3 does, by the Server header."""
+"""Servers, by their Server header, that report the number of tags in every response, as S3 does."""
 _EXPRESS = "--x-s3"
-"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-express-differences.html: listings in no order."""
+"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-express-differences.html: listings are unordered."""
 
 
 @dataclass(slots=True)
 class Side:
-    """A place in S3 and the manager that reaches it.
+    """A place in S3 and its manager.
 
     Attributes:
         is_aws: whether the server is S3 itself.
-        url: its endpoint.
-        counts_tags: whether its answers tell how many tags an object has; learned from the first that does.
+        url: the endpoint.
+        counts_tags: whether responses report the number of tags; learned from the first one that does.
         locks: whether the bucket has object lock.
-        unreadable: calls for settings of the bucket that were denied.
+        unreadable: calls for bucket settings that were denied.
     """
 
     s3: S3Manager
@@ -48,21 +48,21 @@ class Side:
 
     @property
     def ordered(self) -> bool | None:
-        """Whether its listings come in the order of keys: see `Listing`."""
+        """Whether listings are in the order of keys; see `Listing`."""
         if self.place.bucket.endswith(_EXPRESS):
             return False
         return True if self.is_aws else None
 
     def key(self, relative: str) -> str:
-        """The whole key of a relative one."""
+        """Return the full key of a relative key."""
         return self.place.prefix + relative
 
     async def head(self, key: str, version: str = "") -> FileInfo:
-        """HEAD of a whole key."""
+        """Send HEAD for a full key."""
         return await self.s3.head_file(self.place.bucket, key, ReadOptions(version_id=version or None), refresh=True)
 
     async def tags(self, info: FileInfo, version: str = "") -> Mapping[str, str]:
-        """The tags of an object, asked for only where there may be some."""
+        """Return the tags of an object, with a request only if it may have some."""
         count = info.headers.get(_TAG_COUNT)
         if count is not None:
             self.counts_tags = True
@@ -73,7 +73,7 @@ class Side:
         )
 
     async def digest(self, key: str, version: str = "") -> str:
-        """SHA-256 of what is stored, in hex."""
+        """Return the SHA-256 of the stored content in hex."""
         digest = hashlib.sha256()
         options = ReadOptions(version_id=version or None)
         async with self.s3.download_file(self.place.bucket, key, options) as download:
@@ -81,7 +81,7 @@ class Side:
         return digest.hexdigest()
 
     async def layout(self, key: str, info: FileInfo, version: str = "") -> tuple[Part, ...] | None:
-        """The parts that an object was uploaded in, if all but the last have one size; None where nobody can tell."""
+        """Return the parts that an object was uploaded in, if all but the last have one size; None if unknown."""
         asked: dict[str, Any] = {"VersionId": version} if version else {}
         try:
             answer = await self.engine.runner.run(
@@ -97,7 +97,7 @@ class Side:
         return parts_of(info.size, info.etag, int(answer.get("ContentLength") or 0))
 
     async def setting(self, method: str, name: str) -> Any:
-        """A setting of the bucket; empty where there is none, or where it may not be read (see `unreadable`)."""
+        """Return a bucket setting; empty if it is not set or may not be read (see `unreadable`)."""
         try:
             answer = await self.engine.runner.run(
                 method,
@@ -116,7 +116,7 @@ class Side:
 
 
 async def open_side(s3: S3Manager, place: S3Place) -> Side:
-    """The side, looked at once.
+    """Open a side and find out about its server and bucket.
 
     Raises:
         BucketNotFound: there is no such bucket.
@@ -132,7 +132,7 @@ async def open_side(s3: S3Manager, place: S3Place) -> Side:
 
 
 async def _product(engine: Engine, bucket: str) -> str:
-    """The name that a server gives itself; empty where it cannot be asked, which what follows will tell better."""
+    """Return the server's name for itself; empty if the request fails, as later calls report that error better."""
     try:
         answer = await engine.runner.run(
             "head_bucket", bucket, None, lambda: engine.control.call("head_bucket", Bucket=bucket)
@@ -143,7 +143,7 @@ async def _product(engine: Engine, bucket: str) -> str:
 
 
 def parts_of(size: int, etag: str | None, first: int) -> tuple[Part, ...] | None:
-    """Parts of `first` bytes each, if they are as many as the ETag says; None otherwise. Pure."""
+    """Return parts of `first` bytes if their number matches the ETag, otherwise None. Pure."""
     count = (etag or "").strip('"').rpartition("-")[2]
     if not count.isdigit() or first <= 0 or -(-size // first) != int(count):
         return None
@@ -153,9 +153,9 @@ def parts_of(size: int, etag: str | None, first: int) -> tuple[Part, ...] | None
 
 
 def kept_options(info: FileInfo, tags: Mapping[str, str], *, storage_class: bool, lock: bool) -> dict[str, Any]:
-    """The fields of `UploadOptions` under which a copy has what the source has. Pure.
+    """Return the fields of `UploadOptions` that give a copy the source's properties. Pure.
 
-    A retention that is over is left out: S3 takes none that lies in the past.
+    An expired retention is left out, as S3 accepts no date in the past.
     """
     options = stored_with(info)
     if tags:
@@ -174,7 +174,7 @@ def kept_options(info: FileInfo, tags: Mapping[str, str], *, storage_class: bool
 
 
 def differences(source: FileInfo, target: FileInfo, *, lock: bool) -> list[str]:
-    """What a copy has otherwise than its source, by name; content left out. Pure."""
+    """Return the names of the properties in which a copy differs from its source, without content. Pure."""
     wrong: list[str] = []
     if source.size != target.size:
         wrong.append(f"size ({target.size} instead of {source.size} bytes)")

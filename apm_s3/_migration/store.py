@@ -1,7 +1,7 @@
-"""The journal's file: SQLite, one row an object. Blocks: `Journal` calls it in a thread of its own.
+"""The journal's file: SQLite, one row for each object. Its methods block: `Journal` calls them in its own thread.
 
-A row is there before its object moves, and says that it is done only afterwards. What a page listed and where the
-listing goes on are written in one transaction.
+A row exists before its object moves, and is marked done only afterwards. A listed page and the place where the listing
+continues are written in one transaction.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CREATE TABLE skipped (key TEXT PRIMARY KEY, reason TEXT NOT NULL) WITHOUT ROWID;
 
 
 class State(IntEnum):
-    """What became of an object."""
+    """The state of an object."""
 
     PENDING = 0
     MOVED = 1
@@ -41,7 +41,7 @@ class State(IntEnum):
 
 
 class Found(NamedTuple):
-    """An object as the source's listing tells of it; keys are relative to their places."""
+    """An object in the source's listing; keys are relative to their places."""
 
     key: str
     target_key: str
@@ -54,7 +54,7 @@ class Found(NamedTuple):
 
 
 class Row(NamedTuple):
-    """An object to move, and what the target's listing says of its counterpart."""
+    """An object to move, with its counterpart from the target's listing."""
 
     id: int
     key: str
@@ -72,7 +72,7 @@ class Row(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a row."""
+    """The result of moving a row."""
 
     state: State
     size: int
@@ -85,7 +85,7 @@ class Outcome(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A range of keys that is listed: after `after` (None: from the first), up to and with `upto` (None: the last)."""
+    """A range of keys to list: after `after` (None: from the first), up to and including `upto` (None: the last)."""
 
     id: int
     after: str | None
@@ -93,7 +93,7 @@ class Span(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """Counts by state, and the bytes of all, and of what was moved."""
+    """Counts by state, the bytes of all objects, and the bytes of moved objects."""
 
     objects: int
     bytes: int
@@ -110,12 +110,12 @@ class Store:
 
     def __init__(self, path: str | Path | None) -> None:
         try:
-            # An empty name is a file of its own that SQLite deletes.
+            # With an empty name, SQLite uses a private temporary file and deletes it.
             self._db = sqlite3.connect(path or "", timeout=0, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as exc:
             raise _refused(path, exc) from exc
         try:
-            # Exclusive: SQLite then refuses a second process, and the lock ends with this one, however that ends.
+            # Exclusive: SQLite refuses a second process, and the lock ends with this process even if it is killed.
             self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
             self._tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if self._tables and "ranges" not in self._tables:
@@ -133,10 +133,10 @@ class Store:
             raise
 
     def prepare(self, identity: dict[str, str]) -> bool:
-        """Begin a journal, or go on with it: whether it was there before.
+        """Begin or continue a journal. Return whether it existed before.
 
         Raises:
-            JournalRefused: it is another migration's, or it is not a journal.
+            JournalRefused: the file belongs to another migration, or is not a journal.
         """
         if not self._tables:
             with self._transaction():
@@ -154,12 +154,12 @@ class Store:
         return True
 
     def get(self, name: str) -> str | None:
-        """A fact about the whole migration."""
+        """Return a fact about the whole migration."""
         found = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return None if found is None else str(found[0])
 
     def set(self, **facts: str) -> None:
-        """Note facts about the whole migration."""
+        """Store facts about the whole migration."""
         self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", facts.items())
 
     def close(self) -> None:
@@ -169,31 +169,31 @@ class Store:
     # Listing
 
     def spans(self) -> list[Span]:
-        """The ranges that are not listed to their ends."""
+        """Return the ranges whose listing is incomplete."""
         return [Span(*row) for row in self._db.execute("SELECT id, after, upto FROM ranges WHERE done = 0 ORDER BY id")]
 
     def add_span(self, after: str | None, upto: str | None) -> int:
-        """A new range."""
+        """Add a range and return its id."""
         return int(self._db.execute("INSERT INTO ranges (after, upto) VALUES (?, ?)", (after, upto)).lastrowid or 0)
 
     def cut_span(self, span_id: int, upto: str, rest_upto: str | None) -> int:
-        """Let a range end at `upto`, and a new one begin there: its id."""
+        """End a range at `upto`, begin a new one there, and return its id."""
         with self._transaction():
             self.shrink_span(span_id, upto)
             return self.add_span(upto, rest_upto)
 
     def shrink_span(self, span_id: int, upto: str) -> None:
-        """Let a range end at `upto`, as nothing comes after it."""
+        """End a range at `upto`, as no keys follow."""
         self._db.execute("UPDATE ranges SET upto = ? WHERE id = ?", (upto, span_id))
 
     def forget_spans(self) -> None:
-        """Begin the listing again."""
+        """Discard all ranges, so that the listing begins again."""
         self._db.execute("DELETE FROM ranges")
 
     def add_page(
         self, span_id: int, after: str | None, found: Sequence[Found], skipped: dict[str, str], *, done: bool
     ) -> int:
-        """Take in what was listed, and where the listing goes on: how many of them are new.
+        """Store a listed page and the place where the listing continues. Return how many objects are new.
 
         Raises:
             InvalidOption: two objects would get the same name at the target.
@@ -229,18 +229,18 @@ class Store:
             )
 
     def clear_target(self) -> None:
-        """Forget the target's listing."""
+        """Discard the target's listing."""
         self._db.execute("DELETE FROM target")
 
     def add_target(self, found: Iterable[tuple[str, int, str | None, float | None]]) -> None:
-        """Take in what the target's listing tells: key, size, ETag and time."""
+        """Store entries of the target's listing: key, size, ETag and time."""
         with self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO target VALUES (?, ?, ?, ?)", found)
 
     # Moving
 
     def pending(self, after: int, limit: int) -> list[Row]:
-        """Objects to move, in the order of their coming, beside what the target has."""
+        """Return objects to move in listing order, with their counterparts at the target."""
         rows = self._db.execute(
             "SELECT o.id, o.key, o.version, o.target_key, o.size, o.etag, o.modified, o.storage_class, o.marker, "
             "o.attempts, t.size, t.etag, t.modified FROM objects o LEFT JOIN target t ON t.key = o.target_key "
@@ -250,7 +250,7 @@ class Store:
         return [Row(*row) for row in rows]
 
     def note(self, outcomes: Sequence[Outcome]) -> None:
-        """Write down what became of rows."""
+        """Store outcomes."""
         with self._transaction():
             self._db.executemany(
                 "UPDATE objects SET state = ?, size = ?, etag = ?, target_etag = ?, checksum = ?, error = ?, "
@@ -259,19 +259,19 @@ class Store:
             )
 
     def retry_failed(self, most: int) -> int:
-        """Have what failed fewer than `most` times moved again: how many."""
+        """Mark objects that failed fewer than `most` times to be moved again, and return their number."""
         return self._db.execute("UPDATE objects SET state = 0 WHERE state = 3 AND attempts < ?", (most,)).rowcount
 
     def retry_all_failed(self) -> int:
-        """Have everything that failed moved again, as if for the first time."""
+        """Mark all failed objects to be moved again, and reset their attempts."""
         return self._db.execute("UPDATE objects SET state = 0, attempts = 0 WHERE state = 3").rowcount
 
     def forget_objects(self) -> None:
-        """Begin anew, as nothing has moved."""
+        """Discard all objects. Call it only while nothing has moved."""
         self._db.execute("DELETE FROM objects")
 
     def pending_keys(self, after: int, limit: int) -> list[Row]:
-        """The newest version of each key of which something is to be moved, in the order of their coming."""
+        """Return the newest version of each key that has versions to move, in listing order."""
         rows = self._db.execute(
             "SELECT MIN(id), key, version, target_key, size, etag, modified, storage_class, marker, attempts "
             "FROM objects WHERE state = 0 GROUP BY key HAVING MIN(id) > ? ORDER BY MIN(id) LIMIT ?",
@@ -280,7 +280,7 @@ class Store:
         return [Row(*row) for row in rows]
 
     def history(self, target_key: str) -> list[Row]:
-        """All versions of what has this name at the target, oldest first."""
+        """Return all versions of the object with this target name, oldest first."""
         self._db.execute("CREATE INDEX IF NOT EXISTS by_target ON objects (target_key)")
         rows = self._db.execute(
             "SELECT id, key, version, target_key, size, etag, modified, storage_class, marker, attempts FROM objects "
@@ -290,7 +290,7 @@ class Store:
         return [Row(*row) for row in rows]
 
     def fail_missing(self, error: str) -> int:
-        """Let everything fail whose name is not among the target's: how many."""
+        """Mark objects that are not in the target's listing as failed, and return their number."""
         return self._db.execute(
             "UPDATE objects SET state = 3, error = ? WHERE state IN (1, 2) AND target_key NOT IN "
             "(SELECT key FROM target)",
@@ -298,7 +298,7 @@ class Store:
         ).rowcount
 
     def give_up(self) -> int:
-        """Let everything that is not at the target have failed: how many."""
+        """Mark everything that is not at the target as failed, and return its number."""
         return self._db.execute(
             "UPDATE objects SET state = 3, error = COALESCE(error, 'it was not moved yet') WHERE state = 0"
         ).rowcount
@@ -306,9 +306,9 @@ class Store:
     # Verifying
 
     def suspects(self) -> int:
-        """Have what the target's listing contradicts moved again: how many.
+        """Mark objects that contradict the target's listing to be moved again, and return their number.
 
-        An object that is still suspected after it was moved three times has failed.
+        An object that still contradicts it after three moves is marked as failed.
         """
         wrong = (
             "SELECT o.id FROM objects o LEFT JOIN target t ON t.key = o.target_key WHERE o.state IN (1, 2) AND "
@@ -323,7 +323,7 @@ class Store:
         return found.rowcount
 
     def settled(self, after: int, limit: int) -> list[Row]:
-        """Objects that are at the target, in the order of their coming."""
+        """Return objects that are at the target, in listing order."""
         rows = self._db.execute(
             "SELECT id, key, version, target_key, size, etag, modified, storage_class, marker, attempts, size, "
             "target_etag FROM objects WHERE id > ? AND state IN (1, 2) ORDER BY id LIMIT ?",
@@ -332,7 +332,7 @@ class Store:
         return [Row(*row) for row in rows]
 
     def extra_keys(self, limit: int) -> list[str]:
-        """Keys that the target has and the source lacks."""
+        """Return keys that only the target has."""
         self._db.execute("CREATE INDEX IF NOT EXISTS by_target ON objects (target_key)")
         rows = self._db.execute(
             "SELECT key FROM target t WHERE NOT EXISTS (SELECT 1 FROM objects o WHERE o.target_key = t.key "
@@ -342,7 +342,7 @@ class Store:
         return [str(key) for (key,) in rows]
 
     def count_extra(self, keeps: Callable[[str], bool]) -> int:
-        """How many keys the target has that the source lacks, of those that take part."""
+        """Count the keys that only the target has and that `keeps` selects."""
         self._db.execute("CREATE INDEX IF NOT EXISTS by_target ON objects (target_key)")
         rows = self._db.execute(
             "SELECT key FROM target t WHERE NOT EXISTS (SELECT 1 FROM objects o WHERE o.target_key = t.key "
@@ -351,14 +351,14 @@ class Store:
         return sum(keeps(key) for (key,) in rows)
 
     def drop_target(self, keys: Iterable[str]) -> None:
-        """Forget what was deleted from the target."""
+        """Remove deleted keys from the target's listing."""
         with self._transaction():
             self._db.executemany("DELETE FROM target WHERE key = ?", ((key,) for key in keys))
 
     # Counting
 
     def totals(self) -> Totals:
-        """Counts of everything."""
+        """Return all counts."""
         row = self._db.execute(
             "SELECT COUNT(*), COALESCE(SUM(size), 0), COALESCE(SUM(state = 0), 0), COALESCE(SUM(state = 1), 0), "
             "COALESCE(SUM(CASE WHEN state = 1 THEN size ELSE 0 END), 0), COALESCE(SUM(state = 2), 0), "
@@ -367,7 +367,7 @@ class Store:
         return Totals(*row)
 
     def failures(self, limit: int) -> list[tuple[str, str, int, str]]:
-        """What failed: key, version, attempts and error."""
+        """Return failures as key, version, attempts and error."""
         rows = self._db.execute(
             "SELECT key, version, attempts, COALESCE(error, '') FROM objects WHERE state = 3 ORDER BY id LIMIT ?",
             (limit,),
@@ -375,11 +375,11 @@ class Store:
         return [tuple(row) for row in rows]
 
     def count_target(self) -> int:
-        """How many entries of the target are known."""
+        """Count the entries of the target's listing."""
         return int(self._db.execute("SELECT COUNT(*) FROM target").fetchone()[0])
 
     def skipped(self, limit: int) -> dict[str, str]:
-        """What cannot be moved, and why."""
+        """Return names that cannot be moved, with the reason."""
         return dict(self._db.execute("SELECT key, reason FROM skipped ORDER BY key LIMIT ?", (limit,)))
 
     def _transaction(self) -> _Transaction:
@@ -387,7 +387,7 @@ class Store:
 
 
 class _Transaction:
-    """Nested ones belong to the outermost."""
+    """A transaction. Nested ones join the outermost."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db

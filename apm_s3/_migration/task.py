@@ -1,4 +1,4 @@
-"""What is migrated, and by what: both places, the sides in S3, and the mover that fits them."""
+"""A prepared migration: both places, their sides in S3, and the mover for them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from apm_s3._migration.versions import Histories
 from apm_s3.errors import InvalidOption, NotFound
 
 _IN_FLIGHT = 64 * 1024**2
-"""Bytes of contents that are held in memory at once."""
+"""Most bytes of content in memory at once."""
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class Task:
 
     Attributes:
         source_side, target_side: None for a directory.
-        histories: moves all versions of a key; None where only the current ones move.
+        histories: moves all versions of a key; None if only current versions move.
     """
 
     source: Place
@@ -42,44 +42,44 @@ class Task:
     histories: Histories | None = None
 
     async def keep_acl(self, row: Row) -> None:
-        """Give what was moved the grants of its source, if that was asked for."""
+        """Give a moved object the grants of its source, if asked to."""
         source, target = self.source_side, self.target_side
         if self.rules.acls and source is not None and target is not None:
             await keep_acl(source, source.key(row.key), row.version, target, target.key(row.target_key))
 
     @property
     def source_name(self) -> str:
-        """The source, for people."""
+        """The source as shown to people."""
         return str(self.source)
 
     @property
     def target_name(self) -> str:
-        """The target, for people."""
+        """The target as shown to people."""
         return str(self.target)
 
     @property
     def server_side(self) -> bool:
-        """Whether S3 copies by itself."""
+        """Whether S3 does the copying."""
         return isinstance(self.mover, CopyMover)
 
     @property
     def to_files(self) -> bool:
-        """Whether names have to be those of files."""
+        """Whether the target is a directory, so that names must be file names."""
         return isinstance(self.target, FolderPlace)
 
     @property
     def has_prefix(self) -> bool:
-        """Whether the target has a place for an object whose key is the source's prefix."""
+        """Whether the target can hold an object whose key is the source's prefix itself."""
         return isinstance(self.target, S3Place) and bool(self.target.prefix)
 
     @property
     def sides(self) -> Iterator[Side]:
-        """The sides in S3, each manager once."""
+        """Iterate over the sides in S3, one for each manager."""
         sides = [side for side in (self.source_side, self.target_side) if side is not None]
         yield from {id(side.engine): side for side in sides}.values()
 
     def identity(self) -> dict[str, str]:
-        """What a journal of this migration is known by."""
+        """Return the facts that identify this migration's journal."""
         return {
             "source": _named(self.source, self.source_side),
             "target": _named(self.target, self.target_side),
@@ -87,13 +87,13 @@ class Task:
         }
 
     def relative_keys(self, bucket: str | None, key: str) -> Iterator[str]:
-        """The relative keys that a whole one may stand for."""
+        """Iterate over the relative keys that a full key may stand for."""
         for side in (self.source_side, self.target_side):
             if side is not None and side.place.bucket == bucket and key.startswith(side.place.prefix):
                 yield key[len(side.place.prefix) :]
 
     async def look(self, row: Row) -> Row | None:
-        """The row as the source is now; None where there is nothing any more."""
+        """Return the row with the source object's current state; None if the object is gone."""
         if self.source_side is None:
             root = self.source.root if isinstance(self.source, FolderPlace) else Path()
             try:
@@ -117,10 +117,10 @@ async def open_task(
     rules: MigrationRules,
     bandwidth: float | None = None,
 ) -> Task:
-    """Look at both sides, and choose how objects move.
+    """Open both sides and choose the mover.
 
     Raises:
-        InvalidOption: the places overlap, or no manager was given for one in S3.
+        InvalidOption: the places overlap, or a place in S3 has no manager.
         BucketNotFound: there is no such bucket.
     """
     begins, ends = parse_place(source), parse_place(target)
@@ -173,5 +173,5 @@ async def _side(s3: S3Manager | None, place: Place) -> Side | None:
 
 
 def _named(place: Place, side: Side | None) -> str:
-    """A place with its endpoint: two servers can have buckets of one name."""
+    """Name a place with its endpoint, as two servers can have buckets of the same name."""
     return str(place) if side is None or side.is_aws else f"{place} at {side.url}"

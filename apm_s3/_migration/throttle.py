@@ -1,6 +1,6 @@
-"""What slows a migration down: prefixes that answer 503, the bandwidth, and the memory for contents under way.
+"""Throttles a migration: by 503 responses, by bandwidth, and by memory for contents in transit.
 
-`Schedule` is pure: which row is next. The rest waits.
+`Schedule` is pure: it decides which row is next. The other classes wait.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from apm_s3._migration.rules import group_of
 from apm_s3._migration.store import Row
 
 _STEP = 1.0
-"""What a limit gains for every so many requests as it allows at once: additive increase."""
+"""Additive increase: a limit of n grows by this much after n requests."""
 _CUT = 0.5
 _QUIET = 1.0
-"""Seconds in which the answers to requests that were under way together cut a limit once."""
+"""Seconds after a cut in which a limit is not cut again, as the requests of that time were sent together."""
 
 
 @dataclass(slots=True)
@@ -31,13 +31,13 @@ class _Group:
 
 
 class Schedule:
-    """Rows in turn from each group of keys, so many of one group at once as it stands.
+    """Takes rows from each group of keys in turn, within a limit for each group.
 
-    A group is what lies in one folder of the prefix's: S3 slows prefixes down, not buckets
+    A group is a first folder below the prefix, as S3 slows down prefixes, not buckets
     (https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html).
 
     Args:
-        most: rows of one group at once, while nothing was slowed down.
+        most: rows of one group at once, until S3 slows it down.
     """
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -48,7 +48,7 @@ class Schedule:
         self.waiting = 0
 
     def add(self, rows: Iterable[Row]) -> None:
-        """Rows that are to be moved."""
+        """Add rows to move."""
         for row in rows:
             name = group_of(row.target_key)
             group = self._groups.get(name)
@@ -60,7 +60,7 @@ class Schedule:
             self.waiting += 1
 
     def take(self) -> Row | None:
-        """The next row; None where there is none, or where all groups that have some are at their limits."""
+        """Return the next row; None if there is none, or if all groups with rows are at their limits."""
         for _ in range(len(self._turns)):
             name = self._turns[0]
             group = self._groups[name]
@@ -76,7 +76,7 @@ class Schedule:
         return None
 
     def done(self, row: Row) -> None:
-        """A row has ended, whichever way."""
+        """Note that a row has ended, successfully or not."""
         name = group_of(row.target_key)
         group = self._groups[name]
         group.running -= 1
@@ -86,7 +86,7 @@ class Schedule:
             del self._groups[name]
 
     def slowed(self, key: str) -> None:
-        """S3 asked for fewer requests for a key."""
+        """Note a 503 response for a key, and cut the limit of its group."""
         group = self._groups.get(group_of(key))
         now = self._clock()
         if group is not None and now - group.cut_at >= _QUIET:
@@ -94,13 +94,13 @@ class Schedule:
             group.limit = max(1.0, min(group.limit, float(group.running or 1)) * _CUT)
 
     def limit(self, key: str) -> float:
-        """Rows of the key's group that may be under way at once."""
+        """Return how many rows of the key's group may move at once."""
         group = self._groups.get(group_of(key))
         return self._most if group is None else group.limit
 
 
 class Bandwidth:
-    """Bytes a second: a bucket of tokens that holds those of one second. None: no limit."""
+    """Limits bytes a second with a token bucket of one second. None means no limit."""
 
     def __init__(self, rate: float | None) -> None:
         self._rate = rate
@@ -108,7 +108,7 @@ class Bandwidth:
         self._at: float | None = None
 
     async def take(self, size: int) -> None:
-        """Wait until `size` bytes may move. Whoever takes more than there is goes into debt, which the next pay off."""
+        """Wait until `size` bytes may move. A large request goes into debt, which the next callers wait off."""
         if self._rate is None:
             return
         loop = asyncio.get_running_loop()
@@ -121,7 +121,7 @@ class Bandwidth:
 
 
 class Memory:
-    """Buffers for contents under way: so many bytes in all, and used again, as new memory costs page faults."""
+    """Buffers for contents in transit, `size` bytes in all. They are reused, as new memory costs page faults."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -131,7 +131,7 @@ class Memory:
 
     @asynccontextmanager
     async def buffer(self, size: int) -> AsyncIterator[memoryview]:
-        """A buffer of `size` bytes. Its content is gone after the `async with`."""
+        """Lend a buffer of `size` bytes. Its content is lost after the `async with`."""
         room = 1 << max(size - 1, 1).bit_length()
         taken = min(room, self._size)
         await self._take(taken)
@@ -163,7 +163,7 @@ class Memory:
 
     def _give_back(self, taken: int, room: int, block: bytearray) -> None:
         self._free += taken
-        # What is kept and what is in use stay within the bound together.
+        # Kept and lent buffers together stay within the bound.
         if sum(size * len(blocks) for size, blocks in self._buffers.items()) + room <= self._free:
             self._buffers[room].append(block)
         else:

@@ -1,4 +1,4 @@
-"""Whether what stands at the target is what the source has: metadata, tags, storage class, lock, content."""
+"""Compares an object at the target with its source: metadata, tags, storage class, lock and content."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from apm_s3.models import FileInfo
 
 
 def check_stored(target: Side, rules: MigrationRules, ours: FileInfo, theirs: FileInfo) -> None:
-    """Hold what HEAD says of both against each other.
+    """Compare the HEAD responses of both sides.
 
     Raises:
-        IntegrityError: the target has dropped or changed something that was not given up.
+        IntegrityError: the target has dropped or changed something that `accept` does not name.
     """
     wrong = differences(ours, theirs, lock=target.locks and "object-lock" not in rules.accept)
     if "metadata" in rules.accept:
@@ -29,10 +29,10 @@ def check_stored(target: Side, rules: MigrationRules, ours: FileInfo, theirs: Fi
 
 
 async def check_tags(target: Side, rules: MigrationRules, tags: Mapping[str, str], theirs: FileInfo) -> None:
-    """Hold the target's tags against those of the source; they are only read where there should be some.
+    """Compare the target's tags with the source's, reading them only if there should be some.
 
     Raises:
-        IntegrityError: it has others.
+        IntegrityError: the tags differ.
     """
     if not tags or "tags" in rules.accept:
         return
@@ -44,12 +44,12 @@ async def check_tags(target: Side, rules: MigrationRules, tags: Mapping[str, str
 
 
 def told_same(ours: FileInfo, theirs: FileInfo) -> bool | None:
-    """Whether checksums that both servers keep of the whole object are the same; None where there are no such ones."""
+    """Compare the whole-object checksums that both servers keep; None if they share no kind of checksum."""
     common = set(ours.checksums) & set(theirs.checksums)
     return None if not common else all(ours.checksums[name] == theirs.checksums[name] for name in common)
 
 
 async def same_content(source: Side, key: str, version: str, target: Side, to: str) -> bool:
-    """Whether both sides have the same content, both read."""
+    """Read both sides and return whether their content is the same."""
     ours, theirs = await asyncio.gather(source.digest(key, version), target.digest(to))
     return ours == theirs

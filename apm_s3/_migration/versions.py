@@ -1,7 +1,7 @@
-"""Whole histories: all versions and delete markers of a key, moved in their order, one behind the other.
+"""Moves histories: all versions and delete markers of each key, in order.
 
-A key's target is either empty or holds the beginning of what is to come: that is how a run that was killed goes on. A
-target with another history is left alone, unless it is to be overwritten: then all versions come on top.
+A target key must be empty or hold the beginning of the history, which lets a killed run continue. A different history
+is left alone, unless it is to be overwritten: then all versions are added on top.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _PAGE = 1000
 
 
 async def list_histories(journal: Journal, rules: MigrationRules, side: Side) -> None:
-    """All versions of the source into the journal, the newest of each key first.
+    """List all versions of the source into the journal, the newest of each key first.
 
-    Nothing moves before all of them are known: so the listing of a run that was killed meanwhile begins anew.
+    Nothing moves before all versions are known, so the listing of a killed run begins again.
     """
     if await journal.do(lambda store: store.get("listed")):
         return
@@ -71,7 +71,7 @@ class Histories:
     rules: MigrationRules
 
     async def bring(self, rows: Sequence[Row]) -> list[Outcome]:
-        """Bring all versions of one key, given oldest first; those that are there already are left alone."""
+        """Move all versions of one key, given oldest first. Versions that the target already has are left alone."""
         target = self.mover.target
         to = target.key(rows[0].target_key)
         try:
@@ -89,7 +89,7 @@ class Histories:
             try:
                 outcomes.append(await self._one(row, to))
             except (ApmS3Error, OSError) as error:
-                # What comes behind it must not come before it.
+                # Later versions must not be moved before this one.
                 left = rows[len(outcomes) :]
                 return [*outcomes, *(_failed(one, error) for one in left)]
         return outcomes
@@ -100,14 +100,14 @@ class Histories:
             return Outcome(
                 State.MOVED, moved.size, moved.etag, moved.target_etag, moved.checksum, None, row.attempts + 1, row.id
             )
-        # Whether a marker was made, not every server says: the check at the end does.
+        # Not every server reports whether a marker was created; the check at the end finds out.
         target = self.mover.target
         await target.s3.delete_file(target.place.bucket, to)
         return Outcome(State.MOVED, 0, None, None, "marker", None, row.attempts + 1, row.id)
 
 
 async def check_histories(journal: Journal, rules: MigrationRules, target: Side) -> None:
-    """Hold the target's versions against the journal; every key that has others, or none, has failed."""
+    """Compare the target's versions with the journal; keys that differ or are missing fail."""
     await journal.do(lambda store: store.clear_target())
     cut = len(target.place.prefix)
     async with aclosing(_grouped(target)) as groups:
@@ -121,7 +121,7 @@ async def check_histories(journal: Journal, rules: MigrationRules, target: Side)
 
 
 async def _grouped(side: Side) -> AsyncGenerator[tuple[str, list[FileVersion]], None]:
-    """The versions of each key, oldest first."""
+    """Iterate over keys with their versions, oldest first."""
     key: str | None = None
     found: list[FileVersion] = []
     async with aclosing(side.s3.iter_versions(side.place.bucket, side.place.prefix)) as versions:
@@ -136,7 +136,7 @@ async def _grouped(side: Side) -> AsyncGenerator[tuple[str, list[FileVersion]], 
 
 
 def _oldest_first(versions: Sequence[FileVersion]) -> list[FileVersion]:
-    """Versions of one key, listed newest first; some servers list all delete markers behind all versions."""
+    """Sort the versions of one key, as some servers list all delete markers after all versions."""
 
     def newest_first(version: FileVersion) -> tuple[bool, float]:
         at = 0.0 if version.last_modified is None else version.last_modified.timestamp()
@@ -146,7 +146,7 @@ def _oldest_first(versions: Sequence[FileVersion]) -> list[FileVersion]:
 
 
 async def versions_of(side: Side, key: str) -> list[FileVersion]:
-    """The versions of one key, oldest first."""
+    """Return the versions of one key, oldest first."""
     found: list[FileVersion] = []
     async with aclosing(side.s3.iter_versions(side.place.bucket, key)) as versions:
         async for version in versions:
@@ -158,7 +158,7 @@ async def versions_of(side: Side, key: str) -> list[FileVersion]:
 
 
 def already_there(rows: Sequence[Row], there: Sequence[FileVersion]) -> int | None:
-    """How many of `rows` the target has, both oldest first; None where it has something else. Pure."""
+    """Return how many of `rows` the target has, both oldest first; None if it has something else. Pure."""
     if len(there) > len(rows):
         return None
     same = all(_is(row, version) for row, version in zip(rows, there, strict=False))

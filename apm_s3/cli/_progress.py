@@ -1,4 +1,4 @@
-"""How far a transfer has come: one line that changes on a terminal, a line every few seconds elsewhere."""
+"""Shows the progress of a transfer: one changing line on a terminal, a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rich.live import Live
 from rich.text import Text
 
 _SECONDS = 5.0
-"""Between two lines where nobody watches a terminal."""
+"""Time between two lines if the output is not a terminal."""
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 class ProgressLine:
-    """Shows the last text that it was told."""
+    """Shows the latest text."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -35,7 +35,7 @@ class ProgressLine:
             self._live.stop()
 
     def show(self, text: str, *, last: bool = False) -> None:
-        """Show `text`; where it is printed as a line, only every few seconds, or if it is the last."""
+        """Show `text`. Outside a terminal, print it only every few seconds, or if it is the last."""
         if self._live is not None:
             self._live.update(Text(text))
         elif last or time.monotonic() >= self._next:
@@ -44,7 +44,7 @@ class ProgressLine:
 
 
 def in_bytes(size: float) -> str:
-    """A number of bytes as people write it."""
+    """Format a number of bytes for people."""
     unit = 0
     while size >= 1024 and unit < len(_UNITS) - 1:
         size, unit = size / 1024, unit + 1
@@ -52,7 +52,7 @@ def in_bytes(size: float) -> str:
 
 
 def in_time(seconds: float) -> str:
-    """A duration as people write it."""
+    """Format a duration for people."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,7 +1,7 @@
-"""The commands that bring whole trees from one place to another: `migrate` and `sync`.
+"""The commands that copy whole trees: `migrate` and `sync`.
 
-Exit statuses: 0: everything is at the target. 1: something failed. 2: the arguments, the target or the journal were
-refused, and nothing was moved. 3: nothing could be done: no such bucket, or no response. 130: interrupted.
+Exit statuses: 0: everything is at the target. 1: some objects failed. 2: the arguments, the target or the journal were
+refused, and nothing was moved. 3: the bucket does not exist, or S3 does not respond. 130: interrupted.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from apm_s3.sync import SyncPlan, SyncReport
 
 DONE, FAILED, REFUSED, IMPOSSIBLE, INTERRUPTED = 0, 1, 2, 3, 130
 _SHOWN = 20
-"""Failures that are printed. The journal, and the JSON, have more of them."""
+"""Most failures to print. The journal and the JSON output have more."""
 
 Result = MigrationPlan | MigrationReport | SyncPlan | SyncReport
 
@@ -51,14 +51,14 @@ class Output(StrEnum):
 
 @dataclass(frozen=True)
 class Access:
-    """How a side in S3 is reached; None leaves it to the AWS configuration chain."""
+    """How to reach one side in S3; None leaves a value to the AWS configuration chain."""
 
     endpoint_url: str | None = None
     region: str | None = None
     profile: str | None = None
 
     def manager(self) -> S3Manager:
-        """A manager, not opened yet."""
+        """Return a manager that is not open yet."""
         session = None if self.profile is None else session_of_profile(self.profile)
         return S3Manager(region=self.region, endpoint_url=self.endpoint_url, session=session)
 
@@ -68,7 +68,7 @@ class Wanted:
     """One call of `apm-s3 migrate`.
 
     Attributes:
-        rules: what all three calls of `apm_s3.migration` take.
+        rules: the arguments that all three functions of `apm_s3.migration` take.
     """
 
     source: str
@@ -104,7 +104,7 @@ async def run_migration(wanted: Wanted, line: ProgressLine) -> MigrationPlan | M
 
 @asynccontextmanager
 async def _managers(wanted: Wanted) -> AsyncIterator[dict[str, Any]]:
-    """One manager for both sides where they are reached alike, so that S3 copies by itself."""
+    """Open the managers: one for both sides if their access is the same, so that S3 does the copying."""
     both = wanted.source.startswith("s3://") and wanted.target.startswith("s3://")
     if not both or wanted.source_access == wanted.target_access:
         access = wanted.source_access if wanted.source.startswith("s3://") else wanted.target_access
@@ -118,7 +118,7 @@ async def _managers(wanted: Wanted) -> AsyncIterator[dict[str, Any]]:
 async def run_sync(
     source: str, target: str, access: Access, line: ProgressLine, *, dry_run: bool, **options: Any
 ) -> SyncPlan | SyncReport:
-    """Plan a sync, or carry it out."""
+    """Plan a sync or carry it out."""
 
     def told(progress: BatchProgress) -> None:
         line.show(f"{progress.done} objects, {in_bytes(progress.bytes)}, {progress.failed} errors")
@@ -132,7 +132,7 @@ async def run_sync(
 
 
 def migration_line(progress: MigrationProgress) -> str:
-    """One line that says how far a migration has come."""
+    """Format the progress of a migration as one line."""
     rate = progress.bytes / progress.elapsed if progress.elapsed > 0 else 0.0
     of = f"of {progress.listed}" if progress.listing_complete else f"of {progress.listed} so far"
     left = progress.seconds_left
@@ -147,7 +147,7 @@ def migration_line(progress: MigrationProgress) -> str:
 
 
 def carry_out(work: Callable[[ProgressLine], Coroutine[Any, Any, Result]], output: Output, interrupted: str) -> int:
-    """Do `work`, print its result, and give the exit status. Progress goes to the standard error."""
+    """Run `work`, print its result and return the exit status. Progress goes to standard error."""
     errors = Console(stderr=True, highlight=False)
     try:
         with ProgressLine(errors) as line:
@@ -163,7 +163,7 @@ def carry_out(work: Callable[[ProgressLine], Coroutine[Any, Any, Result]], outpu
 
 
 def as_text(result: Result) -> str:
-    """The result for people."""
+    """Format the result for people."""
     lines = [str(result)]
     if isinstance(result, MigrationReport):
         lines += [f"  failed: {one.key} ({one.attempts} attempts): {one.error}" for one in result.failures[:_SHOWN]]
@@ -177,7 +177,7 @@ def as_text(result: Result) -> str:
 
 
 def as_json(result: Result) -> str:
-    """The result for programs: the fields of the report or plan, and `ok`."""
+    """Format the result for programs: the fields of the report or plan, and `ok`."""
     document: dict[str, Any] = asdict(result)
     if isinstance(result, SyncReport):
         document["failures"] = {key: str(error) for key, error in result.failures.items()}
@@ -192,17 +192,17 @@ def as_json(result: Result) -> str:
 
 
 def how_to_go_on(journal: Path | None) -> str:
-    """What to do after an interruption."""
+    """Say how to resume after an interruption."""
     if journal is None:
         return "Nothing remembers how far it came; with --journal FILE it could be resumed."
     return f"Resume with the same command: {shlex.join(['apm-s3', *sys.argv[1:]])}"
 
 
 def parse_bytes(text: str | None) -> float | None:
-    """Bytes a second of "5M", "1.5G" or "800k": powers of 1024.
+    """Parse a bandwidth such as "5M", "1.5G" or "800k" to bytes a second, with powers of 1024.
 
     Raises:
-        BadParameter: it is no such number.
+        BadParameter: `text` is not such a number.
     """
     if text is None:
         return None
