@@ -1,4 +1,4 @@
-"""Whether the operations of a manager have gone well lately: thresholds, a sliding window, and the alerts there are."""
+"""Alerts on a manager's recent operations: thresholds, a sliding window, and the current alerts."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ AlertKind = Literal["error_rate", "latency", "errors"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationThresholds:
-    """When operations have gone badly. An alert begins where a figure of the window is above its threshold.
+    """Thresholds for alerts. An alert begins when a figure of the window is above its threshold.
 
     Attributes:
-        error_rate: failures among the operations that succeeded or failed, 0.0 to 1.0.
-        latency: seconds, on average.
-        errors: failures with one error code.
+        error_rate: the share of failures among operations that succeeded or failed, 0.0 to 1.0.
+        latency: average seconds.
+        errors: failures with the same error code.
         window: seconds to look back.
-        minimum: operations in the window below which rate and latency say nothing.
+        minimum: operations in the window that rate and latency need at least.
     """
 
     error_rate: float = 0.1
@@ -43,13 +43,13 @@ class OperationThresholds:
 
 @dataclass(frozen=True, slots=True)
 class OperationAlert:
-    """One figure that is above its threshold, or that was (`active` is False).
+    """A figure that is above its threshold, or no longer is (`active` is False).
 
     Attributes:
         kind: "error_rate", "latency" (seconds) or "errors" (of one code).
         code: the error code, for "errors".
-        value, threshold: the figure of the window, and its threshold.
-        message: the same in words.
+        value, threshold: the figure of the window and its threshold.
+        message: the alert in words.
     """
 
     kind: AlertKind
@@ -61,7 +61,7 @@ class OperationAlert:
 
 
 class OperationWindow:
-    """The snapshots of one `S3Metrics` over the last seconds, and what happened between them."""
+    """The recent snapshots of one `S3Metrics`, and the alerts on the operations between them."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, OperationMetrics]] = deque([(float("-inf"), OperationMetrics())])
@@ -69,12 +69,12 @@ class OperationWindow:
     def alerts(
         self, snapshot: MetricsSnapshot, at: float, thresholds: OperationThresholds
     ) -> tuple[OperationAlert, ...]:
-        """The alerts at `at` (seconds of a clock that never goes back)."""
+        """Return the alerts at `at` (seconds of a monotonic clock)."""
         now = snapshot.overall
         if now.total < self._seen[-1][1].total:  # the metrics were reset
             self._seen = deque([(float("-inf"), OperationMetrics())])
         self._seen.append((at, now))
-        # The newest snapshot that is older than the window is where the window begins.
+        # The window begins at the newest snapshot that is older than it.
         while len(self._seen) > 1 and self._seen[1][0] <= at - thresholds.window:
             self._seen.popleft()
         return tuple(_alerts(self._seen[0][1], now, thresholds))

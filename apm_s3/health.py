@@ -1,4 +1,4 @@
-"""Health: whether a bucket can be used right now, and whether a manager's operations have gone well lately.
+"""Checks whether a bucket can be used now, and whether a manager's recent operations have succeeded.
 
 ```python
 checker = HealthChecker(s3)
@@ -60,10 +60,10 @@ __all__ = [
 ]
 
 _CLEAN_UP_SECONDS = 5.0
-"""How long a cancelled check goes on to delete the object that it wrote."""
+"""Most seconds that a cancelled check takes to delete the object that it wrote."""
 
 EXPECTED = BucketOptions(versioning=Versioning(), public_access_block=PublicAccessBlock())
-"""What a bucket of configurations should have: versioning on, and public access blocked."""
+"""The expected settings of a configuration bucket: versioning is on, and public access is blocked."""
 
 
 class HealthStatus(StrEnum):
@@ -71,13 +71,13 @@ class HealthStatus(StrEnum):
 
     OK = "ok"
     DEGRADED = "degraded"
-    """It can be used, but it is not set up as expected, or the clocks differ."""
+    """It can be used, but its settings are not as expected, or the clocks differ."""
     DOWN = "down"
     """It cannot be used."""
 
 
 class CheckOutcome(StrEnum):
-    """How one check ended."""
+    """The result of one check."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -87,13 +87,13 @@ class CheckOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """One check.
+    """One check and its result.
 
     Attributes:
         name: "reach", "credentials", "list", "write", "conditional_writes", "read", "delete", "clock", "versioning",
             "encryption" or "public_access_block".
-        critical: whether the bucket is down, and not only degraded, when this fails.
-        seconds: how long it took.
+        critical: whether a failure means that the bucket is down, not only degraded.
+        seconds: the duration of the check.
         message: what was found, or what is wrong and what to do about it.
     """
 
@@ -106,11 +106,11 @@ class HealthCheck:
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """What `HealthChecker.check` found.
+    """The result of `HealthChecker.check`.
 
     Attributes:
         response_time: seconds for all checks together.
-        checked_at: when they began, in UTC.
+        checked_at: when the checks began, in UTC.
     """
 
     bucket: str
@@ -122,11 +122,11 @@ class HealthReport:
 
     @property
     def failed(self) -> tuple[HealthCheck, ...]:
-        """The checks that failed."""
+        """The failed checks."""
         return tuple(check for check in self.checks if check.outcome is CheckOutcome.FAILED)
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON can hold it."""
+        """Return the report as JSON types."""
         return {
             "bucket": self.bucket,
             "region": self.region,
@@ -138,13 +138,13 @@ class HealthReport:
 
 
 class HealthChecker:
-    """Checks whether buckets can be used. One checker can check many buckets, and many at a time.
+    """Checks whether buckets can be used. One checker can check many buckets concurrently.
 
     Args:
-        s3: an open manager. What it remembers is never read.
-        read_only: write nothing: for credentials that may only read.
-        expected: the versioning, encryption and public access block that a bucket should have. By default versioning
-            is on and public access is blocked, and any default encryption will do.
+        s3: an open manager. Its cache is not used.
+        read_only: write nothing, for credentials that may only read.
+        expected: the expected versioning, encryption and public access block. By default, versioning is on, public
+            access is blocked, and any default encryption is accepted.
         deadline: seconds for all checks of one bucket together.
         max_clock_skew: seconds by which this machine's clock and the server's may differ. S3 refuses requests that
             are signed more than 15 minutes off.
@@ -174,14 +174,14 @@ class HealthChecker:
     def check_operations(
         self, metrics: S3Metrics | None = None, *, thresholds: OperationThresholds | None = None
     ) -> tuple[OperationAlert, ...]:
-        """The alerts there are now on the operations of the last minutes, going by `metrics` alone: nothing is sent.
+        """Return the current alerts on recent operations from `metrics` alone, without sending anything.
 
-        The window slides from call to call: call it every few seconds, or use `monitor`. The first call looks at all
+        The window slides from call to call: call it every few seconds, or use `monitor`. The first call covers all
         that the metrics have counted so far.
 
         Args:
             metrics: by default the manager's own.
-            thresholds: by default 10 % of failures, 5 seconds on average, 10 errors of one kind, in 5 minutes.
+            thresholds: by default 10 % failures, 5 seconds average latency, or 10 errors of one kind, in 5 minutes.
         """
         metrics = metrics or self._s3.metrics
         window = self._windows.setdefault(metrics, OperationWindow())
@@ -194,11 +194,11 @@ class HealthChecker:
         thresholds: OperationThresholds | None = None,
         interval: float = 10.0,
     ) -> AsyncGenerator[OperationAlert, None]:
-        """Each alert on operations when it begins, and again, `active` False, when it has ended; for ever.
+        """Yield each alert on operations when it begins, and again with `active` False when it ends. Never returns.
 
         Args:
-            metrics, thresholds: those of `check_operations`.
-            interval: seconds between two looks.
+            metrics, thresholds: as for `check_operations`.
+            interval: seconds between two checks.
 
         Raises:
             InvalidOption: `interval` is not above 0.
@@ -216,19 +216,19 @@ class HealthChecker:
             await asyncio.sleep(interval)
 
     async def check(self, bucket: str, region: str | None = None) -> HealthReport:
-        """Check that `bucket` can be reached, read and written, and that it is set up as expected.
+        """Check that `bucket` can be reached, read and written, and that its settings are as expected.
 
-        Unless the checker is read-only, a small object is written under `.apm-s3/health/` and deleted for good,
-        also when the caller is cancelled.
+        Unless the checker is read-only, it writes a small object under `.apm-s3/health/` and deletes it permanently,
+        even if the caller is cancelled.
 
         Args:
-            region: where the bucket is; found out when it is None.
+            region: the bucket's region; None finds it out.
 
         Returns:
-            The report. What goes wrong at S3 is in it: it is never raised.
+            The report. It contains errors of S3, which are never raised.
 
         Raises:
-            InvalidRequest: the bucket's name cannot be one; nothing was sent.
+            InvalidRequest: the bucket's name is not valid; nothing was sent.
             UsageError: the manager is not open.
         """
         examination = _Examination(bucket, self._deadline)
@@ -265,7 +265,7 @@ class HealthChecker:
             await examination.check("clock", asked, critical=False)
             return
         written = _Written(self._s3, examination.bucket, clock)
-        # Whatever the deadline cuts short, time is left to delete what was written.
+        # Reserve time to delete the written object, whatever the deadline cuts short.
         reserve = min(1.0, self._deadline / 4)
         try:
             if await examination.check("write", written.write, reserve=reserve):
@@ -299,7 +299,7 @@ class _Failed(Exception):
 
 @dataclass
 class _Examination:
-    """One bucket under examination: its checks so far, and the deadline that they share."""
+    """The examination of one bucket: its checks so far, and their common deadline."""
 
     bucket: str
     seconds: float
@@ -314,7 +314,7 @@ class _Examination:
     async def check(
         self, name: str, examine: Callable[[], Awaitable[str]], *, critical: bool = True, reserve: float = 0.0
     ) -> bool:
-        """Make one check, which ends `reserve` seconds before the deadline; whether it passed."""
+        """Make one check that ends `reserve` seconds before the deadline, and return whether it passed."""
         began = time.monotonic()
         outcome = CheckOutcome.FAILED
         try:
@@ -370,7 +370,7 @@ async def _setting(
 
 
 class _Clock:
-    """What the server said of its clock, and when."""
+    """The server's clock, from the `Date` of its responses."""
 
     ahead: float | None = None
     """Seconds by which the server's clock is ahead of this machine's."""
@@ -429,7 +429,7 @@ class _Written:
         return await self._s3.upload_file(self._bucket, self._key, self._body, options)
 
     async def _left(self) -> list[str | None]:
-        """The versions to delete. After a write whose end is not known, only S3 knows them."""
+        """Return the versions to delete. After a write with an unknown outcome, only S3 knows them."""
         if self._versions is not None:
             return self._versions
         try:
@@ -443,7 +443,7 @@ async def _ask_time(s3: S3Manager, bucket: str, clock: _Clock, limit: float) -> 
     try:
         await s3.read_file(bucket, f"{HEALTH_PREFIX}clock", refresh=True)
     except S3Error as exc:
-        # Nobody writes this object: the refusal is dated, as every answer is.
+        # This object never exists, but the error response has a `Date` too.
         clock.told(exc.server_time)
     return await _judge_time(clock, limit)
 

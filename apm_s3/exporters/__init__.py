@@ -1,1 +1,1 @@
-"""What others are told: metrics for Prometheus, logs, notifications of commits."""
+"""Exports metrics for Prometheus, logs, and notifications of commits."""

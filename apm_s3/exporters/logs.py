@@ -1,8 +1,8 @@
-"""Logs for applications: set up in one call, as text or JSON, and lines of your own in the same form.
+"""Configures logging as text or JSON in one call, and logs an application's own operations in the same form.
 
-The library itself logs under `apm_s3.*` with Python's `logging`, and is silent until that is configured: by
-`configure_logging`, or in whatever way the application does it. `apm_s3.operations` has a line for each operation
-(INFO), `apm_s3.requests` one for each request (DEBUG). JSON needs the extra `logs`.
+The library logs under `apm_s3.*` with Python's `logging`, and is silent until the application configures that, with
+`configure_logging` or otherwise. `apm_s3.operations` has a line for each operation (INFO), `apm_s3.requests` one for
+each request (DEBUG). JSON needs the extra `logs`.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ _VARIABLE = "APM_S3_LOG"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationContext:
-    """What a line of your own is about; what is None is left out.
+    """The fields of an application's own log line; None omits a field.
 
     Attributes:
         duration: seconds.
         size: bytes.
-        error: its code and request id are logged, and its text, with secrets masked.
+        error: logged with its code, its request id and its text, in which secrets are masked.
     """
 
     bucket: str | None = None
@@ -61,7 +61,7 @@ class OperationContext:
 
 
 class _Handler(logging.StreamHandler[IO[str]]):
-    """The handler that `configure_logging` adds, and replaces when it is called again."""
+    """The handler that `configure_logging` adds, and replaces on the next call."""
 
 
 class _TextFormatter(logging.Formatter):
@@ -76,18 +76,18 @@ class _TextFormatter(logging.Formatter):
 
 
 def configure_logging(level: LogLevel | None = None, *, json: bool = False, stream: IO[str] | None = None) -> None:
-    """Log what the library does, from `level` on. Call it again to change that.
+    """Log the library's operations from `level` on. Call it again to change the configuration.
 
     Args:
-        level: by default the one of the environment variable APM_S3_LOG, or "info". "debug" has a line for each
+        level: by default the value of the environment variable APM_S3_LOG, or "info". "debug" logs a line for each
             request, "fatal" is Python's CRITICAL, "off" logs nothing.
-        json: one JSON object a line, with the fields operation, bucket, key, region, environment, tool,
-            started_at (Unix seconds), duration (seconds), attempt, success, error_code, request_id, size (bytes) and
-            storage_class, as far as each is known. Needs the extra `logs`.
-        stream: where to; by default standard error.
+        json: log one JSON object a line, with the known ones of the fields operation, bucket, key, region,
+            environment, tool, started_at (Unix seconds), duration (seconds), attempt, success, error_code, request_id,
+            size (bytes) and storage_class. Needs the extra `logs`.
+        stream: the output; by default standard error.
 
     Raises:
-        InvalidOption: there is no such level, or the extra is not installed.
+        InvalidOption: the level does not exist, or the extra is not installed.
     """
     chosen = _level(level)
     handler = _Handler(stream or sys.stderr)
@@ -98,7 +98,7 @@ def configure_logging(level: LogLevel | None = None, *, json: bool = False, stre
             logger.removeHandler(old)
     logger.addHandler(handler)
     logger.setLevel(_LEVELS[chosen])
-    # The root logger's handlers would write each line a second time.
+    # Otherwise the root logger's handlers would write each line again.
     logger.propagate = False
 
 
@@ -133,15 +133,15 @@ def log_operation(
     *,
     logger: logging.Logger | None = None,
 ) -> None:
-    """Log a line of your own in the form of the library's lines.
+    """Log an application's own operation in the form of the library's lines.
 
-    What looks like a secret in `message` or in the text of `context.error` is masked.
+    Text in `message` or `context.error` that looks like a secret is masked.
 
     Args:
         logger: by default `apm_s3.operations`.
 
     Raises:
-        InvalidOption: there is no such level.
+        InvalidOption: the level does not exist.
     """
     target = logger or OPERATIONS
     number = _LEVELS[_level(level)]

@@ -1,4 +1,4 @@
-"""Tell others of each commit in an environment: signed webhooks, and annotations in Grafana.
+"""Sends a notification of each commit in an environment: signed webhooks and annotations in Grafana.
 
 ```python
 targets = [
@@ -8,7 +8,7 @@ targets = [
 await notify(s3.configs("acme-apm-configs"), "production", targets)
 ```
 
-No content of a configuration leaves the store: a notification says who changed which files, and by how many lines.
+Notifications contain no configuration content, only who changed which files, and how many lines.
 """
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 _TIMEOUT = 10.0
-"""Seconds that a target may take to answer."""
+"""Most seconds that a target may take to respond."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 300.0
 """Seconds between two attempts."""
 
 
 class Notification(NamedTuple):
-    """One commit, as others are told of it.
+    """A notification of one commit.
 
     Attributes:
-        id: the hash of the log's entry: the same at each attempt, so that a target can tell repetitions.
-        changes: by tool, what became of its files: name, kind of change, lines added and removed. A tool whose
-            revisions cannot be read any more is left out.
+        id: the hash of the log entry. It is the same for each attempt, so that a target can ignore repetitions.
+        changes: the changed files of each tool: name, kind of change, lines added and removed. Tools whose revisions
+            can no longer be read are omitted.
     """
 
     id: str
@@ -72,7 +72,7 @@ class Notification(NamedTuple):
 
     @property
     def summary(self) -> str:
-        """The commit in one line: "deploy in production by ana: prometheus 3→4, loki 1 (new)"."""
+        """Describe the commit in one line: "deploy in production by ana: prometheus 3→4, loki 1 (new)"."""
         entry = self.entry
         moved = ", ".join(f"{tool} {_moved(*move)}" for tool, move in sorted(entry.tools.items()))
         settings = f"settings {', '.join(entry.settings)}" if entry.settings else ""
@@ -80,7 +80,7 @@ class Notification(NamedTuple):
         return f"{entry.action} in {self.environment} by {entry.author or 'unknown'}{f': {what}' if what else ''}"
 
     def to_dict(self) -> dict[str, Any]:
-        """The notification as JSON can hold it; what looks like a secret in the author's words is masked."""
+        """Return the notification as JSON types. Text in the author's message that looks like a secret is masked."""
         entry = self.entry
         return {
             "type": "apm_s3.commit",
@@ -108,7 +108,7 @@ def _moved(before: int, after: int) -> str:
 
 
 class TargetRequest(NamedTuple):
-    """The POST that tells a target of one commit."""
+    """The POST request that notifies a target of one commit."""
 
     url: str
     headers: Mapping[str, str]
@@ -116,30 +116,30 @@ class TargetRequest(NamedTuple):
 
 
 class Target(Protocol):
-    """Who is told of commits."""
+    """A receiver of notifications."""
 
     @property
     def name(self) -> str:
-        """How logs and callbacks call it; never a secret."""
+        """The target's name in logs and callbacks; never a secret."""
 
     def request(self, notification: Notification) -> TargetRequest:
-        """The request that tells it of a commit."""
+        """Return the request for a notification."""
 
 
 @dataclass(frozen=True)
 class Webhook:
-    """An HTTP endpoint that takes signed JSON, as https://www.standardwebhooks.com describes it.
+    """An HTTP endpoint that accepts signed JSON as defined by https://www.standardwebhooks.com.
 
-    The headers `webhook-id`, `webhook-timestamp` and `webhook-signature` go with it. The signature is HMAC-SHA256 over
-    "id.timestamp.body"; `verify` checks one.
+    Requests have the headers `webhook-id`, `webhook-timestamp` and `webhook-signature`. The signature is HMAC-SHA256
+    over "id.timestamp.body"; `verify` checks it.
 
     Attributes:
-        url: http or https, without a user name or a password. It is never shown, since it may hold a token.
-        secret: the key that the receiver knows: "whsec_" and base64, or any text of 24 bytes or more.
-        name: how logs call it; by default the host.
+        url: http or https, without user name or password. It is never logged, since it may contain a token.
+        secret: the key that the receiver knows: "whsec_" and base64, or any text of at least 24 bytes.
+        name: the name in logs; by default the host.
 
     Raises:
-        InvalidOption: a URL or a secret that cannot be used.
+        InvalidOption: the URL or the secret is not valid.
     """
 
     url: str = field(repr=False)
@@ -154,7 +154,7 @@ class Webhook:
             object.__setattr__(self, "name", host)
 
     def request(self, notification: Notification) -> TargetRequest:
-        """The POST with its signature."""
+        """Return the signed POST request."""
         body = json.dumps(notification.to_dict(), ensure_ascii=False, separators=(",", ":")).encode()
         timestamp = str(int(time.time()))
         headers = {
@@ -167,10 +167,10 @@ class Webhook:
 
     @staticmethod
     def verify(secret: str, headers: Mapping[str, str], body: bytes, *, tolerance: float = 300.0) -> bool:
-        """Whether a request that was received was signed with `secret`, at most `tolerance` seconds ago.
+        """Return whether a received request was signed with `secret` at most `tolerance` seconds ago.
 
         Args:
-            headers: with names in lower case.
+            headers: the request's headers, with names in lower case.
         """
         identifier, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
         if not timestamp.isdecimal() or abs(time.time() - int(timestamp)) > tolerance:
@@ -197,16 +197,16 @@ def _sign(secret: str, identifier: str, timestamp: str, body: bytes) -> str:
 class GrafanaAnnotations:
     """A Grafana that shows each commit on its dashboards (https://grafana.com/docs/grafana/latest/developers/http_api/annotations/).
 
-    Grafana has no way to tell repetitions: after a lost answer, an annotation may appear twice.
+    Grafana cannot recognise repetitions: after a lost response, an annotation may appear twice.
 
     Attributes:
-        url: of Grafana, as its users open it.
-        token: of a service account that may create annotations.
-        dashboard: the UID of the only dashboard to annotate; by default all of the organisation can show them.
-        tags: besides "apm_s3", the environment, the action and the tools.
+        url: Grafana's URL as its users open it.
+        token: the token of a service account that may create annotations.
+        dashboard: the UID of the dashboard to annotate; by default all dashboards of the organisation can show them.
+        tags: additional tags besides "apm_s3", the environment, the action and the tools.
 
     Raises:
-        InvalidOption: a URL or a token that cannot be used.
+        InvalidOption: the URL or the token is not valid.
     """
 
     url: str
@@ -223,7 +223,7 @@ class GrafanaAnnotations:
             object.__setattr__(self, "name", host)
 
     def request(self, notification: Notification) -> TargetRequest:
-        """The POST that creates the annotation, at the time of the commit."""
+        """Return the POST request that creates the annotation at the time of the commit."""
         entry = notification.entry
         message = mask_text("message", entry.message)
         annotation: dict[str, Any] = {
@@ -259,22 +259,22 @@ async def notify(
     on_delivered: Callable[[str, LogEntry], Awaitable[object]] | None = None,
     interval: float = 10.0,
 ) -> None:
-    """Tell each target of each commit in `environment`, in order and at least once; for ever, until it is cancelled.
+    """Notify each target of each commit in `environment`, in order and at least once, until cancelled.
 
-    A target that does not answer with 2xx within 10 seconds is asked again, after 1 second to 5 minutes, until it does;
-    the others do not wait for it. Redirects are not followed. What was not delivered when this ends is delivered by the
-    next call whose `since` is the last entry that `on_delivered` was told of.
+    If a target does not respond with 2xx within 10 seconds, the request is repeated after 1 second to 5 minutes until
+    it does; other targets do not wait for it. Redirects are not followed. To continue after this ends, call it again
+    with `since` as the last entry that was passed to `on_delivered`.
 
     Args:
-        targets: with names that differ.
-        since: the sequence of the last entry that is delivered already, of all targets or by a target's name; None:
-            only what comes from now on.
-        on_delivered: awaited after each delivery, with the target's name and the entry: store the entry's sequence.
-        interval: seconds between two looks at the log (see `ConfigStore.watch_log`).
+        targets: targets with different names.
+        since: the sequence of the last delivered entry, for all targets or by target name; None delivers only entries
+            from now on.
+        on_delivered: awaited after each delivery, with the target's name and the entry. Store the entry's sequence.
+        interval: seconds between two reads of the log (see `ConfigStore.watch_log`).
 
     Raises:
-        InvalidOption: no target, or two with the same name.
-        StoreDamaged: an entry of the log is missing, or is not what was written.
+        InvalidOption: there are no targets, or two have the same name.
+        StoreDamaged: a log entry is missing or was modified.
         ApmS3Error: the log cannot be read.
     """
     by_name: dict[str, Target] = {}
@@ -283,7 +283,7 @@ async def notify(
             raise InvalidOption(f"two targets are called {target.name!r}", hint="give name= to one of them")
     if not by_name:
         raise InvalidOption("there is no target", hint="give at least one Webhook or GrafanaAnnotations")
-    # A proxy of the environment (HTTPS_PROXY) is used, as by other programs that call webhooks.
+    # Proxies from the environment (HTTPS_PROXY) are used, as other webhook senders do.
     async with aiohttp.ClientSession(
         timeout=aiohttp.ClientTimeout(total=_TIMEOUT), cookie_jar=aiohttp.DummyCookieJar(), trust_env=True
     ) as session:
@@ -293,7 +293,7 @@ async def notify(
 
 
 class _Notifier:
-    """Reads one environment's log and tells targets of it."""
+    """Reads the log of one environment and notifies targets."""
 
     def __init__(
         self,
@@ -354,7 +354,7 @@ class _Notifier:
             await asyncio.sleep(pause)
 
     async def _attempt(self, target: Target, notification: Notification) -> str | None:
-        """What went wrong; None where the target accepted it."""
+        """Send one request. Return what went wrong, or None if the target accepted it."""
         request = target.request(notification)
         try:
             async with self._session.post(

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: of managers (operations, pool, retries, cache) and of configuration stores.
+"""Exports metrics of managers (operations, pool, retries, cache) and of configuration stores to Prometheus.
 
 ```python
 exporter = PrometheusExporter()
@@ -8,10 +8,10 @@ async with S3Manager(...) as s3:
     prometheus_client.start_http_server(9100)
 ```
 
-An operation costs nothing more with it: a scrape reads the counts that the manager's `S3Metrics` keeps anyway. Labels
-are bounded: no key is one, and no bucket but those of stores that were given to `watch`.
+Operations cost nothing more with it: a scrape reads the counts that the manager's `S3Metrics` keeps anyway. Labels are
+bounded: keys are never labels, and buckets only for stores that were passed to `watch`.
 
-It needs the extra `prometheus`. docs/metrics.md lists the metrics, and alert rules with their runbooks.
+Needs the extra `prometheus`. docs/metrics.md lists the metrics, and the alert rules with their runbooks.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 _BOUNDS = tuple(2.0**exponent for exponent in range(-10, 8))
-"""Seconds, 1 ms to 128 s: powers of 2, which are among the bounds of the buckets of `S3Metrics`."""
+"""Seconds from 1 ms to 128 s. Powers of 2 are bucket bounds of `S3Metrics` too."""
 
 _STORE = ("bucket", "prefix", "environment")
 _TOOL = (*_STORE, "tool")
 
 
 def alert_rules() -> str:
-    """The alert rules that go with these metrics: the text of a Prometheus rule file."""
+    """Return alert rules for these metrics, as the text of a Prometheus rule file."""
     return _asset("alerts.yml")
 
 
 def dashboard() -> str:
-    """A Grafana dashboard of these metrics: JSON, to be imported or provisioned."""
+    """Return a Grafana dashboard of these metrics, as JSON to import or provision."""
     return _asset("dashboard.json")
 
 
@@ -66,21 +66,21 @@ def _asset(name: str) -> str:
 
 
 class PrometheusExporter(Collector):
-    """Gives a registry the metrics of managers and stores.
+    """Exports the metrics of managers and stores to a registry.
 
     Args:
-        registry: prometheus_client's own by default; None registers it nowhere, for a registry that is given it later.
+        registry: by default prometheus_client's own; None registers nothing, so that you can register it later.
     """
 
     def __init__(self, registry: CollectorRegistry | None = REGISTRY) -> None:
-        # Weak: an exporter lives as long as the process, and must not keep managers that are gone.
+        # Weak, as an exporter lives as long as the process and must not keep unused managers alive.
         self._managers: dict[str, ref[S3Manager]] = {}
         self._stores: dict[tuple[str, str], _StoreFigures] = {}
         if registry is not None:
             registry.register(self)
 
     def add(self, s3: S3Manager, name: str = "default") -> None:
-        """Export the figures of `s3`, open or not, with the label `manager` set to `name`.
+        """Export the metrics of `s3`, open or not, with the label `manager` set to `name`.
 
         Raises:
             InvalidOption: another manager has that name.
@@ -91,13 +91,13 @@ class PrometheusExporter(Collector):
         self._managers[name] = ref(s3)
 
     async def watch(self, store: ConfigStore, environments: list[str] | None = None, *, interval: float = 60.0) -> None:
-        """Export what `store` holds, read again every `interval` seconds; for ever, until it is cancelled.
+        """Export the state of `store`, reading it every `interval` seconds until cancelled.
 
-        A read costs the requests of `ConfigStore.status`. One that fails leaves the figures as they were, is counted
-        in `apm_s3_store_refresh_failures_total`, and is logged. When watching ends, the figures are withdrawn.
+        A read costs the requests of `ConfigStore.status`. A failed read leaves the figures unchanged, is counted in
+        `apm_s3_store_refresh_failures_total`, and is logged. When watching ends, the figures are removed.
 
         Args:
-            environments: all that there are, by default.
+            environments: by default all existing ones.
 
         Raises:
             InvalidOption: `interval` is not above 0, or the store is being watched already.
@@ -116,11 +116,11 @@ class PrometheusExporter(Collector):
             del self._stores[key]
 
     def describe(self) -> list[Metric]:
-        """Nothing: what there is to tell changes from scrape to scrape."""
+        """Return nothing, as the metrics can differ from scrape to scrape."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics now. Called by the registry, in whatever thread serves the scrape."""
+        """Return the current metrics. The registry calls this in the thread that serves the scrape."""
         managers = [(name, s3) for name, known in sorted(self._managers.items()) if (s3 := known()) is not None]
         yield from _operations(managers)
         yield from _pools(managers)
@@ -158,7 +158,7 @@ def _operations(managers: list[tuple[str, S3Manager]]) -> Iterator[Metric]:
 
 
 def _buckets(figures: OperationMetrics) -> list[tuple[str, float]]:
-    """Prometheus's cumulative buckets."""
+    """Return the cumulative buckets for Prometheus."""
     counts = [0] * (len(_BOUNDS) + 1)
     place = 0
     for upper, count in figures.durations.items():
@@ -229,7 +229,7 @@ def _caches(managers: list[tuple[str, S3Manager]]) -> Iterator[Metric]:
 
 
 class _StoreFigures:
-    """What one store held when it was last read."""
+    """The state of one store at the last read."""
 
     def __init__(self) -> None:
         self.rows: tuple[ToolStatus, ...] = ()
