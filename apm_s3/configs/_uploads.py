@@ -79,8 +79,8 @@ class Upload:
         """Read the sources.
 
         Raises:
-            InvalidRequest: there are none, or one cannot be.
-            ConfigInvalid: nothing could read it, whatever the environment's settings.
+            InvalidRequest: there are no sources, or one is not valid.
+            ConfigInvalid: a file is invalid under any settings.
         """
         check_type("skip_unchanged", terms.skip_unchanged, bool)
         gone, whole = _removed(what.remove, what.files), what.files is not None

@@ -134,7 +134,7 @@ class Webhook:
     over "id.timestamp.body"; `verify` checks it.
 
     Attributes:
-        url: http or https, without user name or password. It is never logged, since it may contain a token.
+        url: http or https, without user name or password. It is never shown, since it may contain a token.
         secret: the key that the receiver knows: "whsec_" and base64, or any text of at least 24 bytes.
         name: the name in logs; by default the host.
 
@@ -263,7 +263,7 @@ async def notify(
 
     If a target does not respond with 2xx within 10 seconds, the request is repeated after 1 second to 5 minutes until
     it does; other targets do not wait for it. Redirects are not followed. To continue after this ends, call it again
-    with `since` as the last entry that was passed to `on_delivered`.
+    with `since` set to the sequence of the last entry that `on_delivered` received.
 
     Args:
         targets: targets with different names.

@@ -30,7 +30,7 @@ from apm_s3.validators._validate import (
 )
 
 _INLINE_BYTES = 16 * 1024
-"""The size that an asynchronous call checks in the event loop itself, in a few milliseconds."""
+"""Size up to which an asynchronous call validates in the event loop, in a few milliseconds."""
 
 _CONCEALER = "apm_s3.validators._secrets.reports"
 
@@ -47,7 +47,7 @@ async def validate_config_async(
     level: Level = "full",
     matchers: MatcherMode = "fallback",
 ) -> ValidationReport:
-    """As `validate_config`, without blocking the event loop: large inputs are checked in a thread or a process."""
+    """Like `validate_config`, without blocking the event loop: large inputs are checked in a thread or a process."""
     if isinstance(source, FilePath):
         name, source = name or source.name, await asyncio.to_thread(read_capped, source)
     terms = Terms(target_version, level, matchers)
@@ -75,16 +75,16 @@ async def validate_bundle_async(
     level: Level = "full",
     matchers: MatcherMode = "fallback",
 ) -> ValidationReport:
-    """As `validate_bundle`, without blocking the event loop: large inputs are checked in a thread or processes.
+    """Like `validate_bundle`, without blocking the event loop: large inputs are checked in a thread or processes.
 
-    The results of single files are cached in this process: only changed files are checked again, and the references
-    between all files.
+    Results of single files are cached in this process, so that only changed files, and the references between all
+    files, are checked again.
     """
     if level == "full" and _is_light(tool, b"".join(files.values()) if len(files) == 1 else None):
         return validate_bundle(tool, files, target_version=target_version, level=level, matchers=matchers)
     terms = Terms(target_version, level, matchers)
     module = await asyncio.to_thread(_prepare, tool, None, terms)
-    # promtool and amtool are always run again: the result depends on which of them are installed.
+    # promtool and amtool always run again, as the result depends on which of them are installed.
     keys = await asyncio.to_thread(keys_of, tool, files, target_version, matchers) if level == "full" else {}
     results = _memory.find(keys)
     fresh = await run_shared(
@@ -99,13 +99,13 @@ async def validate_bundle_async(
 
 
 def _prepare(tool: str, kind: str | None, terms: Terms) -> ToolValidator:
-    """As `check_options`, and load everything that a light check needs in the event loop."""
+    """Do the same as `check_options`, and load everything that a light check needs in the event loop."""
     importlib.import_module(_CONCEALER)
     return check_options(tool, kind, terms)
 
 
 def _is_light(tool: str, source: ConfigSource | None) -> bool:
-    # The first use of a tool loads its tables; the size of a mapping is not known before it is walked.
+    # The first use of a tool loads its tables, and the size of a mapping is unknown until it is walked.
     if source is None or isinstance(source, Mapping | FilePath):
         return False
     if not {module_name(tool), _CONCEALER} <= sys.modules.keys():

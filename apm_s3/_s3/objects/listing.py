@@ -137,7 +137,7 @@ async def _raw_page(engine: Engine, bucket: str, options: ListOptions) -> RawPag
 
 
 async def _described(engine: Engine, page: ListPage, options: ListOptions) -> ListPage:
-    """Add what one HEAD for each object says to the page."""
+    """Add metadata to the page, with one HEAD for each object."""
     reading = READ_DEFAULTS
     if options.requester_pays or options.expected_bucket_owner or options.timeout is not None:
         reading = ReadOptions(

@@ -179,7 +179,7 @@ class Restorer:
                 try:
                     plan = await self._plan_again(document, source, target, call)
                 except (PlanOutdated, ConfigNotFound):
-                    # The change since the plan may be an earlier commit of this very call.
+                    # The change since the plan may be an earlier commit of this same call.
                     done = await self._made_before(document, target, call)
                     if not done:
                         raise

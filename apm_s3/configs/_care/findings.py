@@ -12,14 +12,13 @@ Severity = Literal["damage", "behind", "record", "lost", "newer"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is not as it should be.
+    """A problem in a store.
 
     Attributes:
-        severity: "damage" needs repair and stops writers; "behind" is a copy under `live/` that the next refresh
-            mends; "record" is a log that is not as it was written, which does not stop writers; "lost" was damage that
-            no repair
-            could undo: it is marked, and nothing is left to do; "newer" was written by a later version of this
-            library, so that this one can neither judge nor repair it.
+        severity: "damage" needs repair and stops writers; "behind" is an outdated copy under `live/`, which the next
+            refresh updates; "record" is a log that is incomplete or modified, which does not stop writers; "lost" is
+            damage that no repair could undo: it is marked, and nothing is left to do; "newer" was written by a later
+            version of this library, so that this one can neither judge nor repair it.
         key: relative to the store's prefix.
         sha256: the expected SHA-256 of the content, if known.
         entry: the expected entry of a blob.

@@ -33,10 +33,10 @@ class FsckReport:
         lost: damage that no repair could undo, marked as such.
         leftovers: keys of release documents that were never committed, from writers that lost a race or were
             interrupted. This is normal; a collection removes them.
-        retired: keys of release documents that are not kept any more, mostly of committed releases: older than the
-            oldest kept revision, or skipped by a repair. A collection removes them as well.
+        retired: keys of release documents that are no longer kept, mostly of committed releases: older than the oldest
+            kept revision, or skipped by a repair. A collection removes them as well.
         entries: the number of log entries.
-        newer: what a later version of this library wrote: this one can neither judge nor repair it, and `repair` and
+        newer: objects from a later version of this library, which this one can neither judge nor repair; `repair` and
             `collect_garbage` refuse to change the environment.
     """
 
@@ -53,9 +53,7 @@ class FsckReport:
 
     @property
     def ok(self) -> bool:
-        """Whether all could be read, there is no damage but what is `lost`, no copy that is behind, and the log is as
-        it was written.
-        """
+        """Whether everything was readable, no damage needs repair, all copies are current and the log is intact."""
         return not self.findings and not self.newer
 
     def __str__(self) -> str:
@@ -290,5 +288,5 @@ def _shown(revisions: Sequence[int]) -> str:
 
 
 def newest_sequence(candidates: list[Current]) -> Current | None:
-    """Return the one that was written last."""
+    """Return the document that was written last."""
     return max(candidates, key=lambda current: current.sequence, default=None)

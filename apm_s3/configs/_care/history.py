@@ -21,7 +21,7 @@ from apm_s3.errors import FormatTooNew
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What lies under the key of a release document: the release, or why it cannot be read (`problem`).
+    """The object under the key of a release document: the release, or why it cannot be read (`problem`).
 
     Attributes:
         newer: a later version of this library wrote it.
@@ -57,7 +57,7 @@ class History:
 
     @property
     def keys(self) -> frozenset[str]:
-        """Return the known documents of both."""
+        """Return the keys of all known documents, readable or lost."""
         whole = {release.ref.key for release in self.releases if release.ref is not None}
         return frozenset(whole | {each.ref.key for each in self.lost if each.ref is not None})
 
@@ -177,11 +177,11 @@ def _runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """Documents that are not part of the history: keys.
+    """The keys of documents that are not part of the history.
 
     Attributes:
         leftovers: documents that were never committed.
-        retired: documents that are not kept any more, committed or not.
+        retired: documents that are no longer kept, committed or not.
         ahead: documents newer than anything committed, because commits were lost.
     """
 

@@ -19,7 +19,7 @@ from apm_s3.errors import FormatTooNew, ObjectNotFound, StoreDamaged
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A part that is missing, or has other content."""
+    """A part that is missing, or whose content differs."""
 
     ref: LogRef
     problem: str
@@ -27,10 +27,10 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class LogCheck:
-    """What was found about a log: how many entries it has, what is wrong, and the part that cannot be read.
+    """The result of checking a log: the number of entries, the problems, and the part that cannot be read.
 
     Attributes:
-        newer: a later version of this library wrote that part; of those before it, nothing can be said.
+        newer: a later version of this library wrote that part, so that the entries before it cannot be checked.
     """
 
     entries: int
@@ -74,7 +74,7 @@ class LogCare:
         Modified entries are not changed, and `check` continues to report them.
 
         Raises:
-            FormatTooNew: a later version of this library wrote a part of it.
+            FormatTooNew: a later version of this library wrote a part of the log.
         """
         done: list[str] = []
         while True:

@@ -1,4 +1,4 @@
-"""What the reference document says of damage after a repair. Pure."""
+"""Marks damage in the reference document after a repair. Pure."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def marks(state: ToolState, check: ToolCheck) -> tuple[Damage, ...]:
     good = state.good
     if good is None or good.revision >= state.oldest or check.release(good) is not None:
         return marks
-    # Older than everything else that is kept.
+    # The good release is older than all other kept releases.
     return Damage(good.revision, good.revision, "documents"), *marks
 
 
 def found_again(state: ToolState | None, chosen: Release, documents: Mapping[str, Document]) -> ToolState:
-    """Return the state of a tool after the reference document has lost its last commits, or all: only what is certain.
+    """Return the certain part of a tool's state after the reference document has lost its last commits, or all.
 
-    If all are lost, it is not known which revisions were kept: use all that the chain of parents reaches.
+    If all are lost, it is not known which revisions were kept, so all releases in the chain of parents are used.
     """
     proven = proven_keys(documents)
     refs = [each.release.ref for key, each in documents.items() if key in proven and each.release is not None]

@@ -1,1 +1,1 @@
-"""Deploys from one environment to another: planned first, then committed for all tools together."""
+"""Deploys from one environment to another: makes a plan, then commits all its tools together."""

@@ -35,7 +35,7 @@ async def deploy(
     timeout: float | None,
     write_id: str | None,
 ) -> DeployResult:
-    """Carry out a plan; `target` and `variables` are only for a plan that was read from a document."""
+    """Carry out a plan. `target` and `variables` are used only for a plan that was read from a document."""
     if isinstance(plan, DeployPlan):
         environment, publisher = plan.target_environment, plan.target_side.publisher
     else:
@@ -46,7 +46,7 @@ async def deploy(
             try:
                 plan = await _plan_again(document, source, target, variables, call)
             except (PlanOutdated, ConfigNotFound):
-                # The change since the plan may be an earlier commit of this very call.
+                # The change since the plan may be an earlier commit of this same call.
                 done = await _made_before(document, environment, publisher, call)
                 if not done:
                     raise
@@ -60,11 +60,11 @@ async def deploy(
 async def _plan_again(
     document: PlanDocument, source: Side, target: Side, variables: Mapping[str, str], call: Call
 ) -> DeployPlan:
-    """Make the plan that `document` describes again, and require that nothing is different.
+    """Make the plan in `document` again, and require that it is unchanged.
 
     Raises:
-        PlanOutdated: it differs.
-        InvalidOption: it is a plan of other stores, or needs other variables.
+        PlanOutdated: the new plan differs.
+        InvalidOption: the plan is for other stores, or needs other variables.
     """
     for side, name in ((source, "source"), (target, "target")):
         document.require_store(name, side.bucket, side.prefix)
@@ -100,7 +100,7 @@ async def _made_before(document: PlanDocument, environment: str, publisher: Publ
 
 @dataclass(frozen=True, slots=True)
 class _Execution:
-    """One plan that is carried out. `changed` are the tools that it changes."""
+    """Carries out one plan. `changed` are the tools that it changes."""
 
     plan: DeployPlan
     changed: Sequence[ToolPlan]

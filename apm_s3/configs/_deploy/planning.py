@@ -150,7 +150,7 @@ async def _both_sides(
     if found is None:
         raise AssertionError("the target was read")
     if taken.keys() - set(names):
-        # The source has changed meanwhile, and has one more tool.
+        # The source has changed meanwhile and has another tool.
         _, found = await compare_with(tuple(taken), there)
     return taken, found
 

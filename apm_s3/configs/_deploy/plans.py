@@ -74,7 +74,7 @@ class ToolPlan:
 
 @dataclass(frozen=True, slots=True)
 class DeployPlan:
-    """A planned deploy. It serves as a dry run, and as the argument of `deploy`.
+    """A planned deploy: a dry run, and the argument of `deploy`.
 
     Attributes:
         frozen: why the target is frozen; None if it is not.
@@ -102,7 +102,7 @@ class DeployPlan:
 
     @property
     def changes(self) -> bool:
-        """Return whether there is nothing to do."""
+        """Return whether there is anything to do."""
         return any(each.changes for each in self.tools)
 
     @property
@@ -164,7 +164,7 @@ class DeployResult:
     """A committed deploy: the new releases of one commit; none if nothing had changed.
 
     Attributes:
-        plan: what was carried out, as a document. Its hash is that of the releases' `origin.plan`.
+        plan: the document of the plan. Its hash is `origin.plan` of the releases.
     """
 
     plan: PlanDocument

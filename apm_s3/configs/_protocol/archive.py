@@ -1,4 +1,4 @@
-"""The older part of an environment's log: stored before it is removed from the reference document."""
+"""Stores and reads the older parts of an environment's log, which leave the reference document."""
 
 from __future__ import annotations
 
@@ -111,14 +111,14 @@ class Archive:
         try:
             return await self.unnamed(environment, key)
         except (ObjectNotFound, StoreDamaged, FormatTooNew):
-            # Where it is needed it is read again, and the error is raised then.
+            # If the part is needed, it is read again, which raises the error.
             return None
 
     async def find(self, snapshot: Snapshot, write_id: str) -> RawEntry | None:
-        """The entry of a write; None where it was not committed, or its entry is not kept any more.
+        """Return the entry of a write; None if it was not committed, or its entry is no longer kept.
 
         Raises:
-            Gone: a part is not there, or its bytes are others.
+            Gone: a part is missing, or its bytes differ.
         """
         found = _find(snapshot.current.log.entries, write_id)
         if found is not None:
@@ -138,7 +138,7 @@ class Archive:
         limit: int | None,
         after: int,
     ) -> list[RawEntry]:
-        """Return the kept entries that are `wanted`, newest first, at most `limit`, and only those after `after`.
+        """Return at most `limit` of the kept entries that are `wanted` and come after `after`, newest first.
 
         Args:
             is_older: returns whether an entry, and all before it, are too old.

@@ -23,10 +23,10 @@ CLEAN_UP = 10.0
 
 
 def check_write_id(write_id: str | None, environment: str) -> None:
-    """Refuse what is no write id of the environment.
+    """Check that `write_id` is a write id of the environment.
 
     Raises:
-        InvalidOption: it is none.
+        InvalidOption: it is not.
     """
     if write_id is not None and not keys.is_write_id(write_id, environment):
         raise InvalidOption(
@@ -49,8 +49,8 @@ class Call:
 
     Attributes:
         deadline: by the event loop's clock.
-        earlier: the entry of the log, where a change without a release was made under the call's write id, be it by
-            another call.
+        earlier: the log entry of a change without a release, if this or another call has made it under the call's
+            write id.
     """
 
     def __init__(
@@ -116,11 +116,11 @@ class Call:
 
 @asynccontextmanager
 async def within(timeout: float | None, environment: str, done: str) -> AsyncIterator[None]:
-    """A deadline for work of several steps, each of which may be repeated; None: no limit.
+    """Limit the time of work whose steps can each be repeated. None means no limit.
 
     Raises:
-        DeadlineExceeded: it has passed. What was done stays done.
-        InvalidOption: a timeout that cannot be.
+        DeadlineExceeded: the deadline has passed. Completed steps are kept.
+        InvalidOption: the timeout is not valid.
     """
     if timeout is None:
         yield

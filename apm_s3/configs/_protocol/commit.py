@@ -50,7 +50,7 @@ CANCEL_GRACE = 10.0
 T = TypeVar("T")
 
 MakeChange = Callable[[Snapshot], Awaitable[tuple[Change, Note]]]
-"""A change of the document alone, made for the document as it is."""
+"""Makes a change that only affects the document, from the current document."""
 
 
 class Committer:
@@ -76,7 +76,7 @@ class Committer:
         self._locks: dict[str, asyncio.Lock] = {}
 
     def call(self, environment: str, timeout: float | None = None, write_id: str | None = None) -> Call:
-        """One call that writes: its deadline, by default the store's, and its write id.
+        """Return a writing call with its deadline (by default the store's) and its write id.
 
         Raises:
             InvalidOption: the timeout or write id is not valid.
@@ -192,10 +192,10 @@ class Committer:
             return await outlived(self._afterwards.start(run()), CANCEL_GRACE)
 
     async def existing(self, environment: str) -> Snapshot:
-        """Read the reference document of an environment that there has to be.
+        """Read the reference document of an existing environment.
 
         Raises:
-            ConfigNotFound: there is no such environment.
+            ConfigNotFound: the environment does not exist.
             UsageError, StoreDamaged: see `look`.
         """
         snapshot = await self.look(environment)
@@ -204,15 +204,15 @@ class Committer:
     async def change(self, environment: str, make: MakeChange, note: Note, *, call: Call, create: bool = False) -> None:
         """Make a change that only affects the document.
 
-        Where the write id of `call` has made it before, nothing is done. `call.earlier` has that one's entry.
+        If it was made before under the write id of `call`, nothing is done, and `call.earlier` has its log entry.
 
         Args:
-            make: the change, and what the log is to say about it. It may raise `Gone`, and may be called again.
-            note: what the log is to say about it, as far as the caller's arguments tell.
-            create: the environment may not exist yet.
+            make: returns the change and its note for the log. It may raise `Gone`, and may be called again.
+            note: the note as far as it follows from the caller's arguments.
+            create: whether the environment may not exist yet.
 
         Raises:
-            InvalidOption: another write has the write id of this one.
+            InvalidOption: a different write has used this write id.
             CommitUnknown: the deadline passed before it was known whether it was made. Such changes can be repeated.
         """
 
@@ -241,7 +241,7 @@ class Committer:
         )
 
     async def _made_before(self, begun: Snapshot, note: Note, write_id: str | None) -> RawEntry | None:
-        """The entry of the change that the caller's own `write_id` has made."""
+        """Return the log entry of the change that was made under the caller's own `write_id`."""
         if write_id is None:
             return None
         entry = await self._archive.find(begun, write_id)

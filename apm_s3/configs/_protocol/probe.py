@@ -63,7 +63,7 @@ class Probe:
     async def gone(self, environment: str, timeout: float) -> None:
         """Wait at most `timeout` seconds for the probe in `environment` and its clean-up; do not raise its result."""
         end = asyncio.get_running_loop().time() + timeout
-        # In this order, because the objects to remove are only known after the probe.
+        # In this order, because the objects to remove are known only after the probe.
         for tasks in (self._asking, self._removing):
             if (task := tasks.get(environment)) is not None:
                 await asyncio.wait({task}, timeout=end - asyncio.get_running_loop().time())

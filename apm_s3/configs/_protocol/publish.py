@@ -126,7 +126,7 @@ class Publisher:
             EnvironmentFrozen, RevisionConflict, StoreDamaged: nothing was changed.
             CommitUnknown: the outcome is not known.
             DeadlineExceeded: nothing was changed.
-            InvalidOption: another write had the write id of this one.
+            InvalidOption: a different write has used this write id.
         """
         earlier = await self._look_back(environment, call)
         if earlier is not None and earlier.releases:
@@ -134,7 +134,7 @@ class Publisher:
         try:
             return await self._publish(environment, make, expect, call, earlier, beside)
         except (RevisionConflict, Overtaken) as exc:
-            # The conflicting commit may be this very write, committed by another call meanwhile.
+            # The conflicting commit may be this same write, committed by another call meanwhile.
             done = await self.repeated(environment, expect, call=call, same=same)
             if done:
                 return done
@@ -200,14 +200,14 @@ class Publisher:
     async def repeated(
         self, environment: str, tools: Collection[str] | None, *, call: Call, same: Callable[[Release], bool]
     ) -> list[Release]:
-        """Return what a caller's write id has committed before; nothing otherwise.
+        """Return the releases that were committed earlier under the caller's write id, if any.
 
         Args:
-            tools: those that it changed; None: any.
+            tools: the tools that the write must have changed; None accepts any.
 
         Raises:
-            RevisionConflict: it lost against another write.
-            InvalidOption: another write had it.
+            RevisionConflict: the earlier write lost against another one.
+            InvalidOption: a different write has used this write id.
         """
         earlier = await self._look_back(environment, call)
         if earlier is None or not earlier.releases:

@@ -390,7 +390,7 @@ class Reader:
         try:
             return await self.document(key)
         except (ObjectNotFound, StoreDamaged, FormatTooNew):
-            # Where it is needed it is read again, and the error is raised then.
+            # If the release is needed, it is read again, which raises the error.
             return None
 
     async def find(self, snapshot: Snapshot, tool: str, revision: int) -> Release | None:

@@ -1,6 +1,6 @@
-"""Changes of the reference document that are repeated under a write id of their caller. Pure.
+"""Recognises repeated changes of the reference document by the caller's write id. Pure.
 
-They leave no release. What tells that one was made is its entry in the log, which was written with it.
+Such changes create no release, so only the log entry, which is written with the change, shows that one was made.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from apm_s3.errors import InvalidOption
 
 
 def request_hash(write_id: str | None, arguments: Mapping[str, Any]) -> str | None:
-    """What `Note.request` is to say of a call with `arguments`: nothing where its caller made no write id."""
+    """Return the value of `Note.request` for a call with `arguments`; None if the caller gave no write id."""
     return None if write_id is None else canonical_hash(arguments)
 
 
 def check_same(entry: RawEntry | None, note: Note, write_id: str, environment: str) -> RawEntry:
-    """`entry`, the one that was committed under the write id of `note`, if that is of the same change.
+    """Return `entry`, which was committed under the same write id, if it records the same change as `note`.
 
     Raises:
-        InvalidOption: it is of another one, or nothing tells.
+        InvalidOption: it records a different change, or there is no entry.
     """
     if entry is None or entry.get("action") != note.action or entry.get("request") != note.request:
         raise used(write_id, environment)
@@ -30,7 +30,7 @@ def check_same(entry: RawEntry | None, note: Note, write_id: str, environment: s
 
 
 def used(write_id: str, environment: str) -> InvalidOption:
-    """The error of a write id that another write has."""
+    """Return the error for a write id that a different write has used."""
     return InvalidOption(
         f"the write id {write_id!r} belongs to another write in '{environment}'",
         hint="nothing was changed; use each write id for one write: create a new one with new_write_id",

@@ -1,4 +1,4 @@
-"""A bucket of an `S3Manager` as the narrow object store that configurations rest on."""
+"""Adapts a bucket of an `S3Manager` to the object store interface that configurations use."""
 
 from __future__ import annotations
 
@@ -176,6 +176,6 @@ class S3Objects:
 
 
 def _labelled(key: str) -> AbstractContextManager[None]:
-    """Names the environment and the tool of `key` in the events of a request."""
+    """Add the environment and the tool of `key` to the events of a request."""
     match = _PLACE.match(key)
     return labels(environment=match[1], tool=match[2]) if match else labels()

@@ -1,6 +1,6 @@
-"""The settings of an environment as the reference document has them. Pure.
+"""Encodes an environment's settings for the reference document. Pure.
 
-Only what differs from the defaults stands there. Times are in seconds.
+Only settings that differ from the defaults are stored. Times are in seconds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LISTS = ("warnings_as_errors", "deploy_from")
 
 
 def encode_settings(settings: EnvironmentSettings) -> dict[str, Any]:
-    """The settings that are not the defaults."""
+    """Return the settings that differ from the defaults."""
     given: dict[str, Any] = {
         "target_versions": dict(sorted(settings.target_versions.items())),
         "level": settings.level,
@@ -48,10 +48,10 @@ def encode_settings(settings: EnvironmentSettings) -> dict[str, Any]:
 
 
 def decode_settings(fields: Fields | None) -> EnvironmentSettings:
-    """What `encode_settings` wrote; the defaults where there is nothing.
+    """Decode the result of `encode_settings`; missing settings get their defaults.
 
     Raises:
-        StoreDamaged: it is something else, or says what cannot be.
+        StoreDamaged: the settings are malformed or not valid.
     """
     if fields is None:
         return _DEFAULT

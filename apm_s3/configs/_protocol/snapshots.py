@@ -13,9 +13,9 @@ class Snapshot:
     """The reference document of an environment as it was read.
 
     Attributes:
-        server_time: the server's clock at the answer, Unix seconds.
-        asked_at: the event loop's clock before it was asked.
-        stale_since: S3 could not be reached, and this is what it said then.
+        server_time: the server's clock at the response, Unix seconds.
+        asked_at: the event loop's clock before the request.
+        stale_since: when this was current, if S3 cannot be reached.
     """
 
     environment: str

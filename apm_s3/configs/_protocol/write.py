@@ -1,4 +1,4 @@
-"""One write id on its way into the reference document, until it is certain how that ended. See `commit`."""
+"""Commits one write id to the reference document, until the outcome is certain. See `commit`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _LAST_CHANCE = 0.5
 """Minimum seconds for a request if an earlier one got no response, because it may bring the verdict."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
-"""Seconds. These are no retries of a request, which the store beneath has made already: see `Write`."""
+"""Seconds. These are not the retries of a request, which the object store makes: see `Write`."""
 
 
 class WindowClosed(Exception):
@@ -75,10 +75,10 @@ class Write:
     chosen: bool = field(default=False, kw_only=True)
     """Whether the caller provided the write id, so that another call may have the same one."""
     entry: RawEntry | None = field(default=None, kw_only=True)
-    """Of a change without a release under a write id of the caller's: its entry, where it was seen."""
+    """The log entry of a change without a release under the caller's write id, if it was seen."""
 
     async def run(self, *, stale: bool) -> None:
-        """Send, and rebase, until there is a verdict."""
+        """Send and rebase until there is a verdict."""
         base = self.begun
         if stale:
             base = await self._reread()
@@ -187,10 +187,10 @@ class Write:
         return await self._in_history(self.releases[0], fresh)
 
     async def _is_in(self, fresh: Snapshot) -> bool:
-        """Whether this very change was committed under a write id that the caller made, by whichever call.
+        """Return whether this change was committed under the caller's write id, by this or another call.
 
         Raises:
-            InvalidOption: another one was.
+            InvalidOption: a different change was committed under it.
         """
         if self.write_id not in fresh.current.writers:
             return False

@@ -1,7 +1,7 @@
-"""What makes a value a secret (`names`, `shapes`), and texts, values and reports without them.
+"""Finds secrets by name (`names`) and form (`shapes`), and masks them in texts, values and reports.
 
-A value is a secret because of its field (the tools' own types declare it one, or its name is similar) or its form
-(webhook addresses, keys of cloud providers, PEM blocks, passwords in URLs). A value that only says where
-the secret is kept is not one: `password_file`, `${VAR}`, `$__file{/run/secrets/x}`, `<secret>`.
-Nothing here ever returns, raises or logs the secret itself.
+A value is a secret because of its field (the tool's own types declare it as secret, or its name is similar) or its form
+(webhook addresses, keys of cloud providers, PEM blocks, passwords in URLs). A value that only says where the secret is
+kept is not a secret: `password_file`, `${VAR}`, `$__file{/run/secrets/x}`, `<secret>`.
+Nothing in this package returns, raises or logs a secret.
 """

@@ -1,7 +1,7 @@
-"""Secrets in texts that no reader takes apart: comments, other formats, configurations inside of values. Pure.
+"""Finds secrets in texts that are not parsed: comments, other formats, configurations inside values. Pure.
 
-They are read line by line: the name of a secret, what follows it to the end of its line, and the lines that go on with
-that. Every search is bounded, so that no text takes more than linear time.
+The search goes line by line: the name of a secret, the rest of its line, and the lines that continue its value. Every
+search is bounded, so that it takes at most linear time.
 """
 
 from __future__ import annotations
@@ -14,59 +14,59 @@ from apm_s3.validators._secrets.names import ENDINGS
 from apm_s3.validators._secrets.shapes import OVERLAP, PIECE, is_elsewhere
 
 Place = tuple[int, int]
-"""Where a secret begins and ends."""
+"""Start and end of a secret."""
 
 BLANK = r"[\s\u00ad\u200b-\u200f\u2060\ufeff]"
-"""Every kind of blank, those without a width too, which no parser of a configuration takes for one."""
+"""Every kind of blank, including those of no width, which no parser of a configuration treats as blanks."""
 _ENDS = "|".join(ENDINGS).replace("_", "[-_. ]?")
 _NAMES = rf"(?:(?:{_ENDS}|(?<![a-z0-9])(?:authorization|cookie|pass|pwd|psk))(?:_?\d{{1,3}})?)"
 NAME = rf"{_NAMES}[\"']?{BLANK}{{0,64}}(?::?=>?|:|->){BLANK}{{0,64}}"
-"""The name of a secret, and what stands between a name and its value."""
+"""The name of a secret, and everything between it and its value."""
 _VALUE = rf"(?:{NAME}(?=\S|$)|{_NAMES}s[\"']?:[ \t]{{0,64}}(?=\[|$))"
-"""`tokens: 5` counts them; `tokens:` has some below."""
+"""`tokens: 5` is a count of tokens; `tokens:` is followed by a list of them."""
 _ANYWHERE = re.compile(_VALUE, re.IGNORECASE)
 _LEAD = r"[ \t]*(?:[#;]+|//+)?[ \t]*(?:- )?(?:export |set )?[\"']?[\w.-]{0,64}?"
 _FIRST = re.compile(_LEAD + _VALUE, re.IGNORECASE)
 _ASSIGNED = re.compile(rf"{_LEAD}{_NAMES}[\"']?[ \t]{{0,64}}=(?![=~>])[ \t]{{0,64}}(\S)", re.IGNORECASE)
 _WORD_ASSIGNED = re.compile(rf"{_LEAD}{_NAMES}[\"']?:[ \t]{{1,64}}((?=\S*\d)\S+)$", re.IGNORECASE)
-"""`password: hunter2` as a value of one line. Without a digit, it may be a sentence: `Password: expired`."""
+"""`password: hunter2` as a one-line value. Without a digit it may be a sentence, such as `Password: expired`."""
 _WORD = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'|\$\{[^}\n]*\}|\{\{[^\n]*?\}\}|[^\s\"',;}\])]+")
 _ENDED = re.compile(r"\s*(?:$|[,;}\])#\"'])|\s+/[/*]")
-"""What ends a value."""
+"""The end of a value."""
 
 _MARK = re.compile(r"[ \t]*(?:[#;]+|//+)")
 _ITEM = re.compile(r"[ \t]*(?:- +)*")
 _HEAD = re.compile(r"[|>][-+]?\d?[-+]?(?=\s)")
 _BLOCK = re.compile(r"[|>][-+]?\d?[-+]?(?:\s+#.*)?$")
-"""The head of a block of YAML."""
+"""The head of a YAML block."""
 _QUOTES = ('"""', "'''", '"', "'", "`")
 _MAX_QUOTED = 100
-"""Lines in which the end of a quoted value is looked for."""
+"""Most lines to search for the end of a quoted value."""
 _KEY = re.compile(r"[ \t]*(?:- )?[\"']?[\w.-]+[\"']?\s*[:=]|[ \t]*\[[^\]]*\]\s*$")
 _TOLD = re.compile(r"[:=]\s+(\S.*)|(?<!\S)(?=\S*\d)(\S{4,})")
-"""Behind a value that says only where the secret is: what a comment seems to quote."""
+"""A possible secret in the comment after a value that only says where the secret is."""
 
 
 class _Line(NamedTuple):
-    """A line, or what a comment has of it, and where that begins."""
+    """A line, or the comment in it, and where it begins."""
 
     start: int
     text: str
 
 
 def in_any_line(text: str) -> Iterator[Place]:
-    """Secrets in a text of no known format, or one that its reader could not read to the end."""
+    """Find secrets in a text of unknown format, or one that could not be parsed completely."""
     return _found(_lines_of(text), _search)
 
 
 def in_comments(text: str, marks: str = "#;") -> Iterator[Place]:
-    """Secrets in the comments of a text."""
+    """Find secrets in the comments of a text."""
     for run in _comments_of(text, marks):
         yield from _found(run, _search)
 
 
 def in_first_words(text: str) -> Iterator[Place]:
-    """Secrets of a text in which only what begins a line is a name: a configuration inside of a value.
+    """Find secrets in a configuration inside a value, where names only occur at the start of a line.
 
     Elsewhere in a line, `token="x"` can be part of an expression.
     """
@@ -84,10 +84,10 @@ def in_blocks(text: str) -> Iterator[Place]:
 
 
 def behind(text: str, stop: int, *, is_secret: bool) -> Place | None:
-    """What may be a secret in the comment behind a value with the name of one, which ends at `stop`.
+    """Find a possible secret in the comment after the value of a secret's name, which ends at `stop`.
 
     Args:
-        is_secret: the value is a secret: then all of the comment may be one, too, such as an older password.
+        is_secret: whether the value is a secret. Then the whole comment may be one too, such as an older password.
     """
     end = text.find("\n", stop)
     rest = text[stop : len(text) if end < 0 else end]
@@ -101,7 +101,7 @@ def behind(text: str, stop: int, *, is_secret: bool) -> Place | None:
 
 
 def behind_head(text: str, start: int) -> Place | None:
-    """The comment behind the head of a block of YAML that begins at `start`."""
+    """Find a possible secret in the comment after the head of a YAML block that begins at `start`."""
     head = _HEAD.match(text, start)
     return None if head is None else behind(text, head.end(), is_secret=True)
 
@@ -118,7 +118,7 @@ def _lines_of(text: str) -> list[_Line]:
 
 
 def _comments_of(text: str, marks: str) -> Iterator[list[_Line]]:
-    """The comments of a text, those that follow one another together."""
+    """Yield the comments of a text, with consecutive ones grouped."""
     run: list[_Line] = []
     start = 0
     for line in text.split("\n"):
@@ -163,7 +163,7 @@ def _found(lines: Sequence[_Line], find: Callable[[str], Iterator[int]]) -> Iter
 
 
 def _search(line: str) -> Iterator[int]:
-    """Where the value behind the name of a secret begins, past values that say only where the secret is."""
+    """Yield the starts of values after names of secrets, skipping values that only say where the secret is."""
     last: int | None = None
     for start in range(0, max(len(line), 1), PIECE):
         at = start
@@ -188,7 +188,7 @@ def _heads(line: str) -> Iterator[int]:
 
 
 def _continued(lines: Sequence[_Line], at: int, rest: str) -> int:
-    """How many lines, from `at` on, belong to the value `rest` of the line before them."""
+    """Count the lines from `at` on that belong to the value `rest` of the line before them."""
     if rest.endswith("\\"):
         return _by_backslash(lines, at)
     if quoted := _by_quote(lines, at, rest):
@@ -233,11 +233,11 @@ def _by_quote(lines: Sequence[_Line], at: int, rest: str) -> int:
 
 
 def _elsewhere(rest: str) -> int | None:
-    """How much of what stands behind the name of a secret says only where it is; None where it may be the secret."""
+    """Return how much of the text after a secret's name only says where it is; None if it may be the secret."""
     if _BLOCK.match(rest):
         return len(rest)
     word = _WORD.match(rest)
-    # Another value may follow only where this one has ended.
+    # Another value may follow only after the end of this one.
     if word is not None and is_elsewhere(word[0].strip("\"'")) and _ENDED.match(rest, word.end()):
         return word.end()
     return len(rest) if is_elsewhere(rest.strip("\"'")) else None

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 Steps = tuple[str | int | tuple[str, str], ...]
-"""What leads to a value, as every path has it; names of list items and indexes do not matter here."""
+"""The path to a value. Names and indexes of list items are ignored."""
 Labels = Mapping[Steps, str]
-"""The names of mappings that have one, by the steps that lead to them."""
+"""The names of named mappings, by the steps that lead to them."""
 
 _KINDS = {
     "connection string": ("connection_string", "connectionstring", "connstr", "dsn"),
@@ -32,9 +32,9 @@ _ENDING = re.compile(rf"({'|'.join(ENDINGS)})(?:_?\d{{1,3}})?$")
 _SHORT = re.compile(r"(?:^|_)(?:pass|pwd|psk)(?:_?\d{1,3})?$")
 
 _ALWAYS = frozenset(("secure_json_data", "secure_settings", "proxy_connect_header"))
-"""Mappings of which every value is a secret: Grafana's provisioning, Prometheus's proxy headers."""
+"""Mappings whose values are all secrets: Grafana's provisioning, Prometheus's proxy headers."""
 _URL_IN = frozenset(("slack_configs", "webhook_configs", "webhook_outputs", "settings"))
-"""Where `url` and `api_url` carry the right to post: Alertmanager's receivers, Grafana's contact points."""
+"""Sections whose `url` and `api_url` grant the right to post: Alertmanager's receivers, Grafana's contact points."""
 _HEADERS = frozenset(("headers", "http_headers"))
 _SECRET_HEADER = re.compile(
     r"auth|bearer|cookie|credential|honeycomb_team|jwt|key|passw|secret|session|signature|token|x_vault"
@@ -47,50 +47,50 @@ _HEADER_TEXT = re.compile(
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _SEPARATOR = re.compile(r"[-. ]")
 _AROUND = re.compile(r"^[\s\"'`\u00ad\u200b-\u200f\u2060\ufeff]+|[\s\"'`\u00ad\u200b-\u200f\u2060\ufeff]+$")
-"""Blanks, those without a width too, and quotes that a format does not know, around a name."""
+"""Blanks around a name, including those of no width, and quotes that the format does not know."""
 
 NAME_HINTS = (
     "passw", "passphrase", "secret", "token", "credential", "connection", "connstr", "dsn", "webhook", "slack", "key",
     "auth", "cookie", "secure", "header", "settings", "assertion", "signature", "pass", "pwd", "psk", "\\u", "\\x",
 )  # fmt: skip
-"""A text, in lower case, without any of these names no secret; escapes could hide one."""
+"""A lower-case text without any of these contains no name of a secret; escapes could hide one."""
 BELOW = "value below the name of a secret"
 
 _REMEMBERED = 4096
-"""Names whose judgement is kept: a configuration has few of them, many times over."""
+"""Most names to cache: a configuration repeats a few names many times."""
 _LABELS = frozenset(("name", "key", "header", "header_name", "field", "param", "parameter", "variable"))
 _VALUES = frozenset(("value", "values", "val"))
 _SECRET_LABELS = frozenset(("apikey", "auth", "jwt", "key", "session", "sid", "sig", "signature"))
-"""Names of query parameters that grant access, where a list names them."""
+"""Names of query parameters that grant access, if they are named in a list."""
 
 
 def hints_at_secrets(text: str) -> bool:
-    """Whether a text may hold the name of a secret at all."""
+    """Return whether a text may contain the name of a secret."""
     lower = text.lower()
     return any(hint in lower for hint in NAME_HINTS)
 
 
 def kind_by_name(steps: Steps, value: str = "") -> str | None:
-    """What a value at `steps` is, if it is a secret by the names that lead to it."""
+    """Return the kind of secret at `steps`, judged by the names that lead to it; None if it is not a secret."""
     names = [_normal(step) for step in steps if isinstance(step, str) and step != "<<"]
     if not names or names[0] == "quota":  # Grafana counts API keys there
         return None
     *above, name = names
     kind = _kind_by_ending(name) or _kind_by_place(above, name, value)
     if kind in (None, BELOW) and isinstance(steps[-1], int):
-        # `tokens: [a, b]` are some; `tokens: 5` counts them.
+        # `tokens: [a, b]` lists tokens; `tokens: 5` counts them.
         kind = _kind_by_ending(name.removesuffix("s")) or kind
     return kind
 
 
 def is_secret_name(steps: Steps) -> bool:
-    """Whether the last name itself says that a secret follows, whatever is above it."""
+    """Return whether the last name alone shows that a secret follows."""
     kind = kind_by_name(steps)
     return kind is not None and kind != BELOW
 
 
 def labelled(steps: Steps, labels: Labels) -> Steps:
-    """`steps` with the name that a list item gives its value: `{name: api-key, value: x}` is `api-key: x`."""
+    """Add the name that a list item gives its value: `{name: api-key, value: x}` counts as `api-key: x`."""
     at = len(steps) - 1
     while at > 0 and isinstance(steps[at], int):
         at -= 1

@@ -17,11 +17,11 @@ from apm_s3.validators._secrets.texts import labels_of, secret_spans, traced
 
 _QUOTED = re.compile(r"'[^'\n]*'|\"(?:[^\"\\\n]|\\.)*\"|`[^`\n]*`")
 _SHORTEST = 4
-"""Characters of a secret that is cut out wherever it stands; a shorter one is a word of its own too often."""
+"""Least length of a secret that is removed from any text; a shorter one is too often an ordinary word."""
 
 
 class _Told(NamedTuple):
-    """A secret and the lines that it stands on; in data, which have no lines, it may be meant anywhere."""
+    """A secret and its lines. In data, which has no lines, it may be quoted anywhere."""
 
     text: str
     first: int | None = None
@@ -32,11 +32,11 @@ class _Told(NamedTuple):
 
 
 class Concealer:
-    """Takes the secrets of one source out of the issues that were found in it.
+    """Removes the secrets of one source from its issues.
 
     Args:
-        source: the text, or the nodes of the data that were given in its place; None where those could not be read.
-        form: the format of a text; None where it has none.
+        source: the text, or the nodes of data that was given instead; None if the data could not be read.
+        form: the format of a text; None if it has none.
     """
 
     def __init__(self, source: str | Node | None, form: Format | None) -> None:
@@ -44,7 +44,7 @@ class Concealer:
         self._told = sorted(set(told), key=lambda each: -len(each.text))
 
     def conceal(self, issue: Issue) -> Issue:
-        """`issue` without what it quotes of a secret: the whole of it anywhere, parts of it on its own lines."""
+        """Return `issue` without quoted secrets: whole secrets on any line, parts of them on their own lines."""
         hint = None if issue.hint is None else self._concealed(issue.hint, issue.line)
         return replace(
             issue, path=mask_shapes(issue.path), message=self._concealed(issue.message, issue.line), hint=hint
@@ -64,7 +64,7 @@ class Concealer:
 
 
 def _is_part(quoted: str, secrets: list[str]) -> bool:
-    # One character tells nothing, and may be the message's own.
+    # A single character reveals nothing, and may be the message's own.
     return len(quoted) > 1 and any(quoted in secret or quoted in repr(secret) for secret in secrets)
 
 
@@ -84,7 +84,7 @@ def _of_data(root: Node) -> Iterator[_Told]:
 
 
 def _named(values: Sequence[Written]) -> Iterator[Node]:
-    """Values with the name of a secret, whatever they are: `{{ hunter2 }}` may be one that an error quotes."""
+    """Yield all values with the name of a secret: `{{ hunter2 }}` may be one that an error quotes."""
     labels = labels_of(values)
     for steps, node in values:
         if node.text and kind_by_name(labelled(steps, labels), node.text) is not None:

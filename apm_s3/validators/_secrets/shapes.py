@@ -1,6 +1,6 @@
 """Finds secrets by their form: URLs that grant access, keys of cloud providers, PEM blocks. Pure.
 
-Each pattern begins with fixed text and has bounded repetitions: none takes more than linear time.
+Each pattern begins with fixed text and has bounded repetitions, so that it takes at most linear time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PERHAPS = "perhaps a password"
 
 
 class _Shape(NamedTuple):
-    """What one kind of secret looks like. A text, in lower case, without any of `hints` is not searched for it."""
+    """The form of one kind of secret. A text is searched only if its lower-case form contains one of `hints`."""
 
     kind: str
     hints: tuple[str, ...]
@@ -116,7 +116,7 @@ _PEM = re.compile(
 )
 PEM_KIND = "private key"
 PIECE = 32 * 1024
-"""Characters that the patterns are given at a time: longer texts are cut, with an overlap, so that no call is long."""
+"""Characters to search at a time. Longer texts are cut, with an overlap, so that no single search takes long."""
 OVERLAP = 16 * 1024
 
 _VARIABLE = re.compile(r"\$\{([^}]{0,256})\}")
@@ -127,7 +127,7 @@ _LITERAL = re.compile(
     r"(?:\{\{-?\s{0,8}|\b(?:coalesce|default|or|ternary)\b.{0,256}?)"
     r"(?:\"[^\"]{1,256}\"|'[^']{1,256}'|`[^`]{1,256}`)"
 )
-"""A template action that holds a text of its own: `{{ env "X" | default "secret" }}`, `{{ "secret" }}`."""
+"""A template action that contains a literal: `{{ env "X" | default "secret" }}`, `{{ "secret" }}`."""
 _PLACEHOLDER = re.compile(
     r"\$[A-Z_][A-Z0-9_]{0,128}|\$__\w{1,32}\{[^}]{0,512}\}|\$\([^)]{0,256}\)|<[^<>]{1,128}>"
     r"|%\([^)]{0,128}\)s|%\{[^}]{0,128}\}|[*xX.•]{1,64}"

@@ -1,4 +1,4 @@
-"""Secrets in texts: where they are, and the same text without them. Pure."""
+"""Finds and masks secrets in texts. Pure."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ from apm_s3.validators._secrets.shapes import (
 
 _ODD_BLANK = re.compile(r"[\x85\u00ad\u200b-\u200f\u2028\u2029\u2060\ufeff]|(?=[^\x00-\x7f])\s")
 _TAKEN_FOR_TEXT = re.compile(rf"[\"']?[\w.-]{{0,64}}?{NAME}(\S[^\n]{{0,2048}})", re.IGNORECASE)
-"""`password:` with a blank behind it that YAML does not know: the whole of it is one text to YAML."""
+"""`password:` followed by a blank that YAML does not know, so that YAML reads the whole as one string."""
 _HASH = re.compile(r"[ \t]*#\S")
-"""What YAML reads as a comment, but is the rest of a password that contains ` #`."""
+"""Text that YAML reads as a comment, but that is the rest of a password with ` #` in it."""
 _IN_COMMENT = "secret in a comment"
 _MASKED_ONLY = frozenset((_IN_COMMENT, BELOW, PERHAPS))
 _MAX_NESTING = 3
@@ -53,9 +53,9 @@ class Secret:
     """The place of a secret in plain text.
 
     Attributes:
-        path: leads to the value; empty where it is in a comment or in a file without structure.
-        line: from 1.
-        kind: what it is: "password", "token", "webhook URL" ...
+        path: the path to the value; empty in a comment or in a file without structure.
+        line: the line, counting from 1.
+        kind: the kind of secret: "password", "token", "webhook URL" ...
     """
 
     file: str
@@ -82,8 +82,8 @@ class Span(NamedTuple):
 def find_secrets(files: Mapping[str, bytes]) -> tuple[Secret, ...]:
     """Find the plain-text secrets in `files`, in the order of each text. Binary files have none.
 
-    What only may be one, such as what stands behind the name of a secret in a comment (samples are full of that), is
-    not reported, but it is masked.
+    Uncertain ones, such as the text after a secret's name in a comment (samples are full of that), are not reported,
+    but they are masked.
     """
     found: list[Secret] = []
     for name, raw in files.items():
@@ -100,7 +100,7 @@ def find_secrets(files: Mapping[str, bytes]) -> tuple[Secret, ...]:
 
 
 def mask_text(name: str, text: str) -> str:
-    """`text`, the content of the file `name`, with `MASK` for every secret; it has the same number of lines."""
+    """Replace every secret in `text`, the content of the file `name`, with `MASK`, keeping the number of lines."""
     return _without(text, secret_spans(format_of(name), text))
 
 
@@ -119,7 +119,7 @@ def decode(raw: bytes) -> str | None:
 
 
 def mask_steps(steps: tuple[StepT, ...]) -> tuple[StepT, ...]:
-    """`steps` as they may be shown: a key can be a URL with a password in it."""
+    """Mask secrets in `steps`, as a key can be a URL with a password."""
     return tuple([_mask_step(step) for step in steps])
 
 
@@ -130,7 +130,7 @@ def _mask_step(step: Any) -> Any:
 
 
 def secret_spans(form: Format | None, text: str, read: tuple[Trace, bool] | None = None) -> list[Span]:
-    """The places of all secrets, in order, none overlapping another. `read` is what `traced` gave, if known."""
+    """Return the places of all secrets in order, without overlaps. `read` is the result of `traced`, if known."""
     shapes, named = list(shapes_in(text)), hints_at_secrets(text)
     if not named and not shapes:
         return []
@@ -146,20 +146,20 @@ def secret_spans(form: Format | None, text: str, read: tuple[Trace, bool] | None
 
 
 def traced(text: str, form: Format | None) -> tuple[Trace, bool]:
-    """What stands where, as far as the text could be read, and whether it could be to its end."""
+    """Return the positions of values as far as the text can be parsed, and whether all of it can."""
     trace = Trace(tolerant=True)
     if form is None:
         return trace, False
     try:
         read_document(text, form, trace=trace)
     except Unreadable:
-        # YAML takes the comments, and the commas too many, that break JSON.
+        # YAML accepts the comments and extra commas that break JSON.
         return (traced(text, "yaml")[0] if form == "json" else trace), False
     return trace, True
 
 
 def labels_of(values: Iterable[Written]) -> Labels:
-    """The names of the mappings of a text that have one."""
+    """Return the names of the named mappings of a text."""
     return {steps[:-1]: node.text for steps, node in values if steps and is_label(steps[-1])}
 
 
@@ -178,7 +178,7 @@ def _named(text: str, form: Format | None, trace: Trace) -> Iterator[Span]:
 
 
 def _by_name(text: str, value: Written, labels: Labels, form: Format | None) -> Iterator[Span]:
-    """The place of `value`, if it is a secret by its name."""
+    """Yield the place of `value` if it is a secret by its name."""
     steps, node = value
     if "PRIVATE KEY-----" in node.text:
         kind: str | None = PEM_KIND
@@ -198,7 +198,7 @@ def _by_name(text: str, value: Written, labels: Labels, form: Format | None) -> 
     if is_secret:
         yield Span(node.start, stop, kind, steps)
     elif not node.text and form == "yaml" and written.startswith(("&", "!")):
-        # Without quotes, a password that begins like this is an anchor or a tag of nothing.
+        # An unquoted password that begins like this is parsed as an anchor or tag without a value.
         yield Span(node.start, stop, kind, steps)
     elif not node.text and stop > node.stop and text[node.start : stop].strip():
         yield Span(node.start, stop, _IN_COMMENT, steps)
@@ -212,7 +212,7 @@ def _taken_for_text(values: Iterable[Written]) -> Iterator[Span]:
 
 
 def _keys_for_values(trace: Trace) -> Iterator[Span]:
-    """Passwords in braces, which YAML takes for a mapping of a key to nothing: `password: {abc}`."""
+    """Find passwords in braces, which YAML reads as a mapping of a key to null: `password: {abc}`."""
     nothing = {steps for steps, node in trace.scalars if not node.text and node.start == node.stop}
     for steps, node in trace.keys:
         if steps in nothing and len(steps) > 1 and is_secret_name(steps[:-1]):
@@ -220,13 +220,13 @@ def _keys_for_values(trace: Trace) -> Iterator[Span]:
 
 
 def _in_lines(text: str, form: Format | None, *, parsed: bool) -> Iterator[Span]:
-    """What stands behind the name of a secret where no reader has looked: in comments, or in any other text."""
+    """Find the values of secrets' names in text that is not parsed: in comments, or in any other text."""
     if not parsed:
         yield from (Span(*place, "secret", ()) for place in in_any_line(text))
     elif form != "json":
         yield from (Span(*place, _IN_COMMENT, ()) for place in in_comments(text))
     if parsed and form == "ini":
-        # Whoever writes a block of YAML there has the secret on lines that are keys to INI.
+        # If someone writes a YAML block in an INI file, INI reads the lines of the secret as keys.
         yield from (Span(*place, BELOW, ()) for place in in_blocks(text))
 
 
@@ -242,7 +242,7 @@ def _nested(text: str, values: Iterable[Written], nesting: int) -> Iterator[Span
 
 
 def _inner_spans(text: str, nesting: int) -> list[Span]:
-    """The secrets in a value that is JSON, a mapping of YAML on one line, or lines of another configuration."""
+    """Find secrets in a value that is JSON, a one-line YAML mapping, or lines of another configuration."""
     if nesting > _MAX_NESTING or not hints_at_secrets(text):
         return []
     if text.lstrip()[:1] in ("{", "["):
@@ -268,7 +268,7 @@ def _place(written: str, value: str, span: Span) -> tuple[int, int]:
 
 
 def _steps_at(values: Sequence[Written], at: int) -> Steps:
-    """The steps of the value that holds the place `at`."""
+    """Return the steps of the value at the place `at`."""
     low, high = 0, len(values)
     while low < high:
         middle = (low + high) // 2
@@ -301,7 +301,7 @@ def _without(text: str, spans: Iterable[Span]) -> str:
 
 
 def _masked(secret: str) -> str:
-    # Keys in PEM stand over several lines, each of which is one in the masked text, too.
+    # A PEM key has several lines, and its masked text keeps their number.
     return "\n".join(
         line[: len(line) - len(line.lstrip())] + MASK if line.strip() else line for line in secret.split("\n")
     )

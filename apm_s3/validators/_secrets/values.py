@@ -16,8 +16,10 @@ from apm_s3.validators._secrets.texts import labels_of, mask_inner, traced
 
 
 def secrets_by_neighbours(name: str, text: str) -> frozenset[str]:
-    """Values that only something else in the text makes secrets: an alias that repeats them below the name of one, the
-    name beside them in an item of a list, or the head of a block of YAML, which INI does not know.
+    """Return values that are secrets only because of other parts of the text.
+
+    Examples: an alias repeats the value below the name of a secret, the name is beside it in a list item, or it is
+    below the head of a YAML block, which INI does not know.
     """
     form = format_of(name)
     if form is None or not hints_at_secrets(text):

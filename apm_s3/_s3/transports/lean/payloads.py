@@ -80,7 +80,7 @@ class Payload:
 
 
 def payload_of_bytes(data: bytes, *, part: bool, verified: Verified) -> Payload:
-    """The payload of an object, or of a part, that is in memory. Hashes it: call it in a thread when it is large."""
+    """Return the payload of an object or part in memory. Hashes it, so call it in a thread for large data."""
     algorithm: str | None = None
     if part and verified.trailers:
         algorithm = PART_CHECKSUM

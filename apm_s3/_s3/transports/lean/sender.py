@@ -36,26 +36,26 @@ from apm_s3.models import Credentials
 from apm_s3.options import ReadOptions
 
 MAX_ROUTES = 4096
-"""Maximum number of cached routes; botocore is asked again for more buckets."""
+"""Maximum number of cached routes; beyond it, botocore determines them again."""
 
 READY_SECONDS = 1.0
-"""How long a check of the credentials' expiry is valid: botocore refreshes them minutes before."""
+"""How long a check of the credentials' expiry is valid. botocore refreshes them minutes before they expire."""
 
 _WITH_BODY = frozenset({"PUT", "POST"})
-"""Methods whose requests say that they have no body: https://www.rfc-editor.org/rfc/rfc9110#field.content-length."""
+"""Methods that send `Content-Length: 0` without a body: https://www.rfc-editor.org/rfc/rfc9110#field.content-length."""
 
 _LEAST = 4096
 """Minimum size that a piece of a body counts as, so that many small pieces do not block the event loop."""
 
 _SKEWED = b"<Error><Code>RequestTimeTooSkewed</Code></Error>"
-"""The codes that S3 would send for a HEAD, whose response has no body."""
+"""Stands for the body with the error code, which the response to a HEAD lacks."""
 
 
 class Sender:
     """Routes, credentials, clock and connections of the lean path.
 
     Attributes:
-        routes: the ways to buckets that are known; None where aiobotocore should go.
+        routes: the known routes by bucket; None if aiobotocore must handle the bucket.
     """
 
     _frozen: Credentials
@@ -72,7 +72,7 @@ class Sender:
         self._ready_until = -math.inf
 
     async def route(self, bucket: str) -> Route | None:
-        """The way to `bucket`; None where aiobotocore should go."""
+        """Return the route of `bucket`; None if aiobotocore must handle it."""
         return self.routes[bucket] if bucket in self.routes else await self._learn(bucket, None)
 
     async def exchange(
@@ -84,17 +84,17 @@ class Sender:
         *,
         whole: bool = True,
     ) -> tuple[Answer, bytes]:
-        """Send one request, and return the response and its whole body. Whatever goes wrong closes the connection.
+        """Send one request, and return the response and its whole body. Any error closes the connection.
 
-        Every request comes through here, and each coroutine more on the way would cost it a percent of its CPU.
+        Every request passes through here, so each additional coroutine would cost about one percent of its CPU time.
 
         Args:
             limit: maximum bytes of a document; None for an object.
-            whole: whether to read the body; False leaves that of a success to the caller, who has to close the answer.
+            whole: whether to read the body; False leaves a successful response to the caller, who has to close it.
 
         Raises:
             S3Error: it is an error response.
-            IntegrityError: it is no answer to `call`.
+            IntegrityError: the response does not match `call`.
             TransportError: there is no response.
         """
         now = time.monotonic()
@@ -189,7 +189,7 @@ class Sender:
         await self._connections.aclose()
 
     def _signed(self, call: Call, route: Route, payload: Payload | None, lane: Lane) -> bytes:
-        """A request: its head, and its body where that does not come in pieces."""
+        """Return the signed head of a request, with its body unless that is sent in pieces."""
         path = route.root if call.key is None else route.prefix + encode_path(call.key)
         headers = call.headers
         headers["host"] = route.host
@@ -204,7 +204,7 @@ class Sender:
                 self._frozen, route.region, call.method, path, call.query, headers, content_hash, self._clock.now()
             )
         except UnicodeEncodeError:
-            # Without its cause, which contains the signed text.
+            # Raised without its cause, which contains the signed text.
             raise InvalidRequest(
                 "a header is not valid Unicode (it has a lone surrogate)", hint="use UTF-8 text"
             ) from None
@@ -219,12 +219,12 @@ class Sender:
         try:
             head = request_head(call.method, target, headers)
         except ValueError as exc:
-            # Without its cause, which contains the signature.
+            # Raised without its cause, which contains the signature.
             raise InvalidRequest(str(exc), hint="remove line breaks from metadata and other headers") from None
         return head if data is None else head + data
 
     def _check(self, call: Call, answer: Answer, body: bytes) -> None:
-        """Raise the error of an error response, or of one that does not match `call`."""
+        """Raise an error if the response is an error or does not match `call`."""
         if answer.status >= 300:
             if not body and answer.status == 403 and self._clock.is_off(server_time(answer.headers.get("date"))):
                 body = _SKEWED
@@ -250,7 +250,7 @@ class Sender:
         return broken(call, exc, route.host)
 
     async def _prepare(self, route: Route) -> None:
-        """Prepare credentials that will not expire within a second."""
+        """Prepare credentials that stay valid for at least a second."""
         try:
             found = await self._credentials.get()
         except botocore_errors() as exc:
@@ -264,7 +264,7 @@ class Sender:
         self._ready_until = time.monotonic() + READY_SECONDS
 
     async def _learn(self, bucket: str, region: str | None) -> Route | None:
-        """Learn the route of `bucket` in `region`; the last result is kept."""
+        """Determine and cache the route of `bucket` in `region`."""
         plain = self._clients.plain
         try:
             route = None if plain is None else plain_route(plain, bucket, region)
@@ -282,7 +282,7 @@ class Sender:
 
 
 def _exchange(answer: Answer, payload: Payload | None, body: bytes | None) -> Exchange:
-    """What the log tells of a request."""
+    """Return the record of a request for the log."""
     sent = 0 if payload is None else payload.length if payload.data is None else len(payload.data)
     return Exchange(answer.status, answer.headers.get("x-amz-request-id"), sent, None if body is None else len(body))
 
