@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ import pytest
 
 from apm_s3 import PreconditionFailed, S3Manager, S3Settings, TransferSettings, UploadOptions
 from apm_s3.errors import InvalidOption, ObjectChanged
+from apm_s3.models import UploadInfo
 from apm_s3.options import ListOptions
 from tests.managers import make_manager
 from tests.servers import Server
@@ -38,8 +39,13 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+def own(uploads: Iterable[UploadInfo]) -> list[UploadInfo]:
+    """Uploads of the test: the manager may be probing the server's checksums meanwhile, with an upload of its own."""
+    return [upload for upload in uploads if not upload.key.startswith(".apm-s3-checksum-probe-")]
+
+
 async def open_uploads(s3: S3Manager, bucket: str) -> int:
-    return len(await s3._engine().transport.list_uploads(bucket, ListOptions()))
+    return len(own(await s3._engine().transport.list_uploads(bucket, ListOptions())))
 
 
 async def pieces(size: int = 300_000) -> AsyncIterator[bytes]:
@@ -235,5 +241,5 @@ async def test_orphans_are_cleaned_up_by_age(s3: S3Manager, bucket: str) -> None
     gone = await s3.cleanup_uploads(bucket, timedelta(0))
 
     assert (young, elsewhere) == ((), ())
-    assert [(upload.key, upload.upload_id) for upload in gone] == [("some/key", upload_id)]
+    assert [(upload.key, upload.upload_id) for upload in own(gone)] == [("some/key", upload_id)]
     assert await open_uploads(s3, bucket) == 0
