@@ -58,7 +58,7 @@ DEBUG_SUITES = tuple(
 # Bytecode is written for the modules that are imported, not for all that is installed: most of an installation's time.
 PIP = ("--no-compile",)
 # At most four, because each worker starts its own S3 servers.
-PYTEST = ("python", "-m", "pytest", "-ra", "-n", "auto", "--maxprocesses", "4", "--dist", "worksteal")
+PYTEST = ("python", "-m", "pytest", "-ra", "--durations=30", "-n", "auto", "--maxprocesses", "4", "--dist", "worksteal")
 
 
 def install(session: nox.Session, package: str, *groups: str) -> None:
