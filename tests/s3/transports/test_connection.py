@@ -732,6 +732,7 @@ async def test_the_extra_that_a_checksum_needs_is_loaded_in_a_thread(
 
     monkeypatch.setattr(checksums, "import_module", noted)
     checksums._crt.cache_clear()
+    checksums._kind.cache_clear()
     # https://reveng.sourceforge.io/crc-catalogue/all.htm
     value = base64.b64encode(0xAE8B14860A799888.to_bytes(8, "big"))
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nx-amz-checksum-crc64nvme: " + value + b"\r\n\r\n123456789"
