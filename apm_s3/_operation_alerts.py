@@ -93,7 +93,7 @@ def _alerts(
                 f"{failures} of {ended} operations failed {span} ({rate:.1%}, threshold {thresholds.error_rate:.1%})"
             )
             yield OperationAlert("error_rate", None, rate, thresholds.error_rate, message)
-        latency = (_seconds(now) - _seconds(before)) / ended
+        latency = (now.seconds - before.seconds) / ended
         if latency > thresholds.latency:
             message = f"operations took {latency:.1f} s on average {span} (threshold {thresholds.latency:g} s)"
             yield OperationAlert("latency", None, latency, thresholds.latency, message)
@@ -102,7 +102,3 @@ def _alerts(
         if fresh > thresholds.errors:
             message = f"{fresh} operations failed with {code} {span} (threshold {thresholds.errors})"
             yield OperationAlert("errors", code, fresh, thresholds.errors, message)
-
-
-def _seconds(metrics: OperationMetrics) -> float:
-    return metrics.latency.average * (metrics.successes + metrics.failures)
