@@ -19,10 +19,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.resources import files
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from weakref import ref
 
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -30,6 +30,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from apm_s3.errors import ApmS3Error, InvalidOption
+from apm_s3.models import CacheStats, PoolStats
 
 if TYPE_CHECKING:
     from apm_s3 import ConfigStore, S3Manager
@@ -41,6 +42,8 @@ __all__ = [
     "alert_rules",
     "dashboard",
 ]
+
+StatsT = TypeVar("StatsT")
 
 _log = logging.getLogger(__name__)
 
@@ -123,8 +126,9 @@ class PrometheusExporter(Collector):
         """Return the current metrics. The registry calls this in the thread that serves the scrape."""
         managers = [(name, s3) for name, known in sorted(self._managers.items()) if (s3 := known()) is not None]
         yield from _operations(managers)
-        yield from _pools(managers)
-        yield from _caches(managers)
+        yield from _by_manager(_POOL, {name: s3.pool.stats() for name, s3 in managers})
+        yield from _by_manager(_RETRIES, {name: s3.retry_budget for name, s3 in managers})
+        yield from _by_manager(_CACHE, {name: s3.cache.stats() for name, s3 in managers})
         yield from _stores(dict(self._stores))
 
 
@@ -172,60 +176,59 @@ def _buckets(figures: OperationMetrics) -> list[tuple[str, float]]:
     return cumulative
 
 
-def _pools(managers: list[tuple[str, S3Manager]]) -> Iterator[Metric]:
-    labels = ("manager",)
-    limit = GaugeMetricFamily("apm_s3_pool_limit", "Requests that may be in flight now.", labels=labels)
-    most = GaugeMetricFamily("apm_s3_pool_max_concurrency", "The limit that was set.", labels=labels)
-    in_use = GaugeMetricFamily("apm_s3_pool_in_use", "Slots of the pool that are out.", labels=labels)
-    waiting = GaugeMetricFamily("apm_s3_pool_waiting", "Calls that wait for a slot.", labels=labels)
-    acquired = CounterMetricFamily("apm_s3_pool_acquired", "Slots that were given out.", labels=labels)
-    waited = CounterMetricFamily("apm_s3_pool_wait_seconds", "Seconds that calls waited for slots.", labels=labels)
-    slowdowns = CounterMetricFamily(
-        "apm_s3_pool_slowdowns", "How often the limit was lowered because S3 asked to slow down.", labels=labels
-    )
-    budget = GaugeMetricFamily(
-        "apm_s3_retry_budget", "Retries that the manager's budget allows at once.", labels=labels
-    )
-    for manager, s3 in managers:
-        stats = s3.pool.stats()
-        for family, value in (
-            (limit, stats.limit),
-            (most, stats.max_concurrency),
-            (in_use, stats.in_use),
-            (waiting, stats.waiting),
-            (acquired, stats.acquired),
-            (waited, stats.wait_seconds),
-            (slowdowns, stats.slowdowns),
-            (budget, s3.retry_budget),
-        ):
-            family.add_metric((manager,), value)
-    yield from (limit, most, in_use, waiting, acquired, waited, slowdowns, budget)
+_ByManager = tuple[type[CounterMetricFamily] | type[GaugeMetricFamily], str, str, Callable[[StatsT], float]]
+"""A metric with no label but the manager: its type, its name, what it is, and how to read it."""
+
+_POOL: tuple[_ByManager[PoolStats], ...] = (
+    (GaugeMetricFamily, "apm_s3_pool_limit", "Requests that may be in flight now.", lambda pool: pool.limit),
+    (GaugeMetricFamily, "apm_s3_pool_max_concurrency", "The limit that was set.", lambda pool: pool.max_concurrency),
+    (GaugeMetricFamily, "apm_s3_pool_in_use", "Slots of the pool that are out.", lambda pool: pool.in_use),
+    (GaugeMetricFamily, "apm_s3_pool_waiting", "Calls that wait for a slot.", lambda pool: pool.waiting),
+    (CounterMetricFamily, "apm_s3_pool_acquired", "Slots that were given out.", lambda pool: pool.acquired),
+    (
+        CounterMetricFamily,
+        "apm_s3_pool_wait_seconds",
+        "Seconds that calls waited for slots.",
+        lambda pool: pool.wait_seconds,
+    ),
+    (
+        CounterMetricFamily,
+        "apm_s3_pool_slowdowns",
+        "How often the limit was lowered because S3 asked to slow down.",
+        lambda pool: pool.slowdowns,
+    ),
+)
+
+_RETRIES: tuple[_ByManager[float], ...] = (
+    (GaugeMetricFamily, "apm_s3_retry_budget", "Retries that the manager's budget allows at once.", float),
+)
+
+_CACHE: tuple[_ByManager[CacheStats], ...] = (
+    (GaugeMetricFamily, "apm_s3_cache_entries", "Entries of the cache.", lambda cache: cache.entries),
+    (GaugeMetricFamily, "apm_s3_cache_bytes", "Bytes of the cache, estimated.", lambda cache: cache.bytes),
+    (CounterMetricFamily, "apm_s3_cache_hits", "Calls that were answered from the cache.", lambda cache: cache.hits),
+    (CounterMetricFamily, "apm_s3_cache_misses", "Calls that were not.", lambda cache: cache.misses),
+    (
+        CounterMetricFamily,
+        "apm_s3_cache_coalesced",
+        "Those of the misses that shared the request of another call.",
+        lambda cache: cache.coalesced,
+    ),
+    (
+        CounterMetricFamily,
+        "apm_s3_cache_evictions",
+        "Entries that were dropped to keep the limits.",
+        lambda cache: cache.evictions,
+    ),
+)
 
 
-def _caches(managers: list[tuple[str, S3Manager]]) -> Iterator[Metric]:
-    labels = ("manager",)
-    entries = GaugeMetricFamily("apm_s3_cache_entries", "Entries of the cache.", labels=labels)
-    size = GaugeMetricFamily("apm_s3_cache_bytes", "Bytes of the cache, estimated.", labels=labels)
-    hits = CounterMetricFamily("apm_s3_cache_hits", "Calls that were answered from the cache.", labels=labels)
-    misses = CounterMetricFamily("apm_s3_cache_misses", "Calls that were not.", labels=labels)
-    coalesced = CounterMetricFamily(
-        "apm_s3_cache_coalesced", "Those of the misses that shared the request of another call.", labels=labels
-    )
-    evictions = CounterMetricFamily(
-        "apm_s3_cache_evictions", "Entries that were dropped to keep the limits.", labels=labels
-    )
-    for manager, s3 in managers:
-        stats = s3.cache.stats()
-        for family, value in (
-            (entries, stats.entries),
-            (size, stats.bytes),
-            (hits, stats.hits),
-            (misses, stats.misses),
-            (coalesced, stats.coalesced),
-            (evictions, stats.evictions),
-        ):
-            family.add_metric((manager,), value)
-    yield from (entries, size, hits, misses, coalesced, evictions)
+def _by_manager(metrics: Iterable[_ByManager[StatsT]], stats: Mapping[str, StatsT]) -> Iterator[Metric]:
+    for kind, name, documentation, read in metrics:
+        family = kind(name, documentation, labels=("manager",))
+        for manager, each in stats.items():
+            family.add_metric((manager,), read(each))
+        yield family
 
 
 class _StoreFigures:
