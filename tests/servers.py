@@ -114,7 +114,7 @@ def _start_weed(program: str, directory: Path, port: int) -> subprocess.Popen[by
                 "-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={config}", "-s3.autoCreateBucket=false",
                 "-s3.allowDeleteBucketNotEmpty=false", "-master.telemetry=false", "-volume.max=2000",
                 "-master.volumeSizeLimitMB=256", f"-s3.localSocket={directory}/s.sock",
-                f"-filer.localSocket={directory}/f.sock",
+                f"-filer.localSocket={directory}/f.sock", "-s3.iam.readOnly=false",
             ],
             env={**os.environ, "WEED_S3_SSE_KEY": "any-secret"},
             stdout=log,

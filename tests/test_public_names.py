@@ -35,6 +35,7 @@ MODULES = (
     "migration_dask",
     "models",
     "options",
+    "policies",
     "reports",
     "settings",
     "sync",

@@ -106,16 +106,19 @@ async def test_a_backup_that_is_locked_stays_whole_and_the_next_one_goes(caplog:
     assert made[0].key in caplog.text
 
 
-async def test_live_copies_that_cannot_be_deleted_keep_nothing_behind(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_live_copy_that_cannot_be_deleted_is_pending_and_holds_up_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     objects = LockedObjects()
     objects.locked = "live/"
     store = ConfigStore(objects)
     await store.upload("loki", "production", files={"loki.yaml": LOKI, "rules/a.yaml": "groups: []\n"})
 
     release = await store.upload("loki", "production", files={"loki.yaml": OTHER_LOKI})
-    await store.repair("production")
+    repaired = await store.repair("production")
 
-    assert not release.live_pending
+    assert release.live_pending
+    assert any("cannot be deleted" in action for action in repaired.actions)
     assert objects.objects["live/production/loki/loki.yaml"][1] == OTHER_LOKI.encode()
     assert "cannot be deleted" in caplog.text
 

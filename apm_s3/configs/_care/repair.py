@@ -415,8 +415,9 @@ class Repairer:
             except Gone:
                 continue
             if release is not None:
-                await self._live.refresh(release, {})
-                actions.append(f"live copies of {tool} were compared and refreshed")
+                clean = await self._live.refresh(release, {})
+                left = "" if clean else "; those of removed files cannot be deleted"
+                actions.append(f"live copies of {tool} were compared and refreshed{left}")
         return actions
 
 

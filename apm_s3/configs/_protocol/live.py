@@ -46,16 +46,15 @@ class Live:
     ) -> bool:
         """Update the copies to `release`, which was just committed, and return whether this has to be done later."""
         try:
-            await self.refresh(release, contents, changed)
+            return not await self.refresh(release, contents, changed)
         except ApmS3Error as error:
             log.warning("live copies of %s in %s are behind: %s", release.tool, release.environment, error)
             return True
-        return False
 
     async def refresh(
         self, release: Release, contents: Mapping[str, bytes], changed: AbstractSet[str] = frozenset()
-    ) -> None:
-        """Update the copies to `release`, or to a newer release.
+    ) -> bool:
+        """Update the copies to `release`, or to a newer release, and return whether no copy of a removed file is left.
 
         Args:
             release: the committed release.
@@ -65,8 +64,9 @@ class Live:
         """
         while True:
             gone: Gone | None = None
+            clean = False
             try:
-                await self._write(release, contents, changed)
+                clean = await self._write(release, contents, changed)
             except Gone as missing:
                 # A collector has deleted this release's blobs after a newer release, which is refreshed instead.
                 gone = missing
@@ -74,7 +74,7 @@ class Live:
             if newer is None and gone is not None:
                 raise StoreDamaged(gone.problem, environment=release.environment, tool=release.tool) from gone
             if newer is None:
-                return
+                return clean
             release, contents, changed = newer, {}, frozenset()
 
     async def _newer(self, release: Release) -> Release | None:
@@ -86,7 +86,7 @@ class Live:
 
         return await self._reader.settled(release.environment, read)
 
-    async def _write(self, release: Release, contents: Mapping[str, bytes], changed: AbstractSet[str]) -> None:
+    async def _write(self, release: Release, contents: Mapping[str, bytes], changed: AbstractSet[str]) -> bool:
         folder, main = keys.live(release.environment, release.tool), MAIN_FILES[release.tool]
         wanted = {name: entry for name, entry in release.files.items() if not is_reserved(name)}
         new = changed & wanted.keys()
@@ -104,8 +104,10 @@ class Live:
         if main in wrong:
             await self._copy(folder, release, main, contents)
         gone = [name for name, sha256 in hashes.items() if sha256 is not None and name not in wanted]
-        for key, reason in (await delete_what_can_be(self._objects, [folder + name for name in gone])).items():
+        kept = await delete_what_can_be(self._objects, [folder + name for name in gone])
+        for key, reason in kept.items():
             log.warning("the live copy '%s' of a removed file cannot be deleted: %s", key, reason)
+        return not kept
 
     def _only_main_is_new(
         self, folder: str, main: str, wanted: Mapping[str, FileEntry], changed: AbstractSet[str]
