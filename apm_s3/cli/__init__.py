@@ -10,10 +10,10 @@ HINT = "the command line needs more packages: python -m pip install 'apm-s3[cli]
 def main() -> None:
     """Run the command line, or say which extra to install for it."""
     try:
-        from apm_s3.cli._app import app  # noqa: PLC0415 - it needs packages that may be missing
+        from apm_s3.cli._app import run  # noqa: PLC0415 - it needs packages that may be missing
     except ModuleNotFoundError as exc:
         if exc.name not in ("typer", "rich"):
             raise
         sys.stderr.write(f"apm-s3: {exc}; {HINT}\n")
         sys.exit(2)
-    app()
+    sys.exit(run(sys.argv[1:]))

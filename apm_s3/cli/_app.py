@@ -1,165 +1,274 @@
-"""The commands."""
+"""Assembles the command line from the table of commands.
+
+A command is a function in a module of its group; `_commands.py` names it. This module builds a command only when it is
+needed, adds the common options, runs it, and turns whatever it raises into a message and an exit status:
+
+    def history(ctx: typer.Context, tool: ToolName, limit: Limit = None) -> None:
+        \"""List the releases of a tool, newest first.
+
+        Example:
+            apm-s3 config history prometheus -e production
+        \"""
+        call = Call.of(ctx)
+        releases = call.run_on_store(lambda store: store.history(tool, call.environment, limit=limit))
+        call.print({"releases": releases}, make_table(...))
+
+A function may return a `Status`; None is `Status.DONE`.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from pathlib import Path
-from typing import Annotated, Any
+import inspect
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any, cast
 
 import typer
-from rich.console import Console
+from typer.core import TyperCommand, TyperGroup
 
 from apm_s3._version import __version__
-from apm_s3.cli import _transfers as transfers
-from apm_s3.cli._progress import ProgressLine
-from apm_s3.cli._transfers import Access, Output, Wanted
+from apm_s3.cli._call import Call, Output
+from apm_s3.cli._commands import COMMANDS, GROUPS, Entry
+from apm_s3.cli._help import format_command_help, format_group_help
+from apm_s3.cli._statuses import Status, Told, did_you_mean, print_error
 
-app = typer.Typer(
-    name="apm-s3",
-    help="Validated, versioned configurations of observability tools in S3.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+NAME = "apm-s3"
+_COMPLETE = "_APM_S3_COMPLETE"
+"""The environment variable with which a shell asks for completions."""
 
-INTERRUPTED = 130
-"""The exit status that shells report for a program stopped by SIGINT."""
+_UsageError = cast("type[Exception]", typer.BadParameter.__base__)
+"""Typer exports only this subclass of its error for wrong usage."""
 
-_PLACE = "s3://BUCKET/PREFIX, or a directory."
-_STATUSES = (
-    "Exit statuses: 0: all is at the target. 1: something failed. 2: refused, nothing was moved. "
-    "3: not possible (no such bucket, no response). 130: interrupted."
-)
+Context = Any
+"""Typer's context: its class has moved between Typer's versions."""
 
-Source = Annotated[str, typer.Argument(help=_PLACE)]
-Target = Annotated[str, typer.Argument(help=_PLACE)]
-Include = Annotated[list[str] | None, typer.Option(help="Only names that match this pattern. Repeatable.")]
-Exclude = Annotated[list[str] | None, typer.Option(help="Leave out names that match this pattern. Repeatable.")]
-DeleteExtra = Annotated[bool, typer.Option("--delete-extra", help="Delete from TARGET what SOURCE lacks, at the end.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan, and write nothing.")]
-Printed = Annotated[Output, typer.Option(help="How to print the result. Progress goes to the standard error.")]
-Concurrency = Annotated[int, typer.Option(min=1, help="Objects at once.")]
-Endpoint = Annotated[str | None, typer.Option(help="An S3-compatible server; by default AWS.")]
-Region = Annotated[str | None, typer.Option(help="By default that of the AWS configuration.")]
-Profile = Annotated[str | None, typer.Option(help="A profile of the AWS configuration files.")]
+_SCOPES = {
+    "store": ("bucket", "prefix", "environment", "profile", "region", "endpoint_url", "output", "debug"),
+    "s3": ("profile", "region", "endpoint_url", "output", "debug"),
+    "local": ("output", "debug"),
+}
+
+
+def _common(
+    bucket: Annotated[str | None, typer.Option("--bucket", "-b", help="The bucket of the configurations.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="The prefix of the configurations in it.")] = None,
+    environment: Annotated[str | None, typer.Option("--environment", "-e", help="The environment.")] = None,
+    profile: Annotated[str | None, typer.Option(help="A profile of the AWS configuration.")] = None,
+    region: Annotated[str | None, typer.Option(help="The AWS region.")] = None,
+    endpoint_url: Annotated[str | None, typer.Option(help="An S3-compatible server instead of AWS.")] = None,
+    output: Annotated[Output | None, typer.Option("--output", "-o", help="How to print the result.")] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Say where settings come from; show tracebacks.")] = False,
+) -> None:
+    """The options that commands share."""
+
+
+class Command(TyperCommand):
+    """One command with its common options.
+
+    Attributes:
+        own: the number of parameters of its own; the common ones follow.
+        examples: command lines that show its use.
+    """
+
+    own: int = 0
+    examples: tuple[str, ...] = ()
+
+    def format_help(self, ctx: Context, formatter: Any) -> None:
+        """Write the help: own options in full, common ones by name."""
+        format_command_help(self, ctx, formatter)
+
+    def invoke(self, ctx: Context) -> Any:
+        """Run the command, and return its exit status."""
+        call = _make_call(ctx, [str(param.name) for param in self.params[self.own :]])
+        ctx.obj = call
+        try:
+            result = super().invoke(ctx)
+        except (_UsageError, typer.Exit, typer.Abort, BrokenPipeError):
+            raise
+        except KeyboardInterrupt:
+            sys.stderr.write(f"\nInterrupted. {call.go_on}\n")
+            return Status.INTERRUPTED
+        except Exception as exc:  # noqa: BLE001 - each error becomes a message; --debug shows where it came from
+            return _report(exc, call)
+        return Status.DONE if result is None else result
+
+
+class Group(TyperGroup):
+    """A group whose commands are imported only when they are needed.
+
+    Args:
+        words: the names of the groups above and of this one; none for the whole command line.
+    """
+
+    def __init__(self, *words: str, **attributes: Any) -> None:
+        super().__init__(name=words[-1] if words else NAME, rich_markup_mode=None, **attributes)
+        self.words = words
+
+    def list_commands(self, ctx: Context) -> list[str]:  # noqa: ARG002 - Typer's signature
+        """Return the names of the commands and groups in this group."""
+        depth = len(self.words)
+        inside = [name.split() for name in COMMANDS if tuple(name.split()[:depth]) == self.words]
+        return list(dict.fromkeys(words[depth] for words in inside))
+
+    def get_command(self, ctx: Context, cmd_name: str) -> Any:  # noqa: ARG002 - Typer's signature
+        """Return a command; its module is imported now."""
+        full = " ".join((*self.words, cmd_name))
+        if full in COMMANDS:
+            return make_command(full, COMMANDS[full])
+        return make_group(cmd_name) if not self.words and cmd_name in GROUPS else None
+
+    def summary_of(self, name: str) -> str:
+        """Return what a command or group in this one is for."""
+        full = " ".join((*self.words, name))
+        return COMMANDS[full].summary if full in COMMANDS else GROUPS[full]
+
+    def resolve_command(self, ctx: Context, args: list[str]) -> Any:
+        """Return the command that `args` begin with; suggest one if there is none."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            known = self.list_commands(ctx)
+            meant = did_you_mean(args[0], known)
+            ctx.fail(f"no such command '{args[0]}'" + (f"; {meant}" if meant else ""))
+        return super().resolve_command(ctx, args)
+
+    def format_help(self, ctx: Context, formatter: Any) -> None:
+        """Write the help: the commands from the table, without importing them."""
+        format_group_help(self, ctx, formatter)
+
+
+def make_command(name: str, entry: Entry) -> Command:
+    """Import a command's function, and build the command from its signature and docstring."""
+    module, _, function_name = entry.target.partition(":")
+    function = getattr(import_module(f"apm_s3.cli.{module}"), function_name)
+    text, examples = split_docstring(inspect.getdoc(function) or "")
+    command = _build(function, name.rpartition(" ")[2], text)
+    command.own = len(command.params)
+    command.examples = examples
+    taken = {param.name for param in command.params}
+    command.params += [
+        param for param in _common_options() if param.name in _SCOPES[entry.scope] and param.name not in taken
+    ]
+    return command
+
+
+def make_group(name: str) -> Group:
+    """Build a group of commands."""
+    return Group(name, help=GROUPS[name], context_settings=_CONTEXT)
+
+
+def make_app() -> Group:
+    """Build the whole command line, without its commands."""
+    app = Group(help="Validated, versioned configurations of observability tools in S3.", context_settings=_CONTEXT)
+    app.params += [*_common_options(), _build(_version, "version", "").params[0]]
+    return app
+
+
+def split_docstring(text: str) -> tuple[str, tuple[str, ...]]:
+    """Return the description and the lines below "Example:" or "Examples:" of a function's docstring."""
+    description, _, examples = text.replace("\nExamples:\n", "\nExample:\n").partition("\nExample:\n")
+    return description.strip(), tuple(line.strip() for line in examples.splitlines() if line.strip())
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line with `arguments`, and return its exit status."""
+    app = make_app()
+    if _COMPLETE in os.environ:
+        return _complete(app, arguments)
+    try:
+        if not arguments:
+            arguments = ["--help"]
+        with app.make_context(NAME, list(arguments)) as ctx:
+            result = app.invoke(ctx)
+        sys.stdout.flush()
+    except typer.Exit as exc:
+        return exc.exit_code
+    except _UsageError as exc:
+        return _report_usage(exc)
+    except typer.Abort:
+        sys.stderr.write("Stopped. Nothing was changed.\n")
+        return Status.FAILED
+    except KeyboardInterrupt:
+        sys.stderr.write("\nInterrupted. Nothing was changed.\n")
+        return Status.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of a pipe has gone, as `head` does; the interpreter must not flush into it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Status.FAILED
+    return int(result or 0)
+
+
+_CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def _build(function: Any, name: str, text: str) -> Command:
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command(name, cls=Command, help=text, context_settings=_CONTEXT)(function)
+    command = typer.main.get_command(app)
+    assert isinstance(command, Command)  # noqa: S101 - Typer made it of this class
+    return command
+
+
+def _common_options() -> list[Any]:
+    return list(_build(_common, "common", "").params)
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"apm-s3 {__version__}")
+        sys.stdout.write(f"{NAME} {__version__}\n")
         raise typer.Exit
 
 
-@app.callback()
-def _options(
+def _version(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Validated, versioned configurations of observability tools in S3."""
+    """The option of the whole command line only."""
 
 
-@app.command()
-def demo(
-    endpoint_url: Annotated[
-        str | None,
-        typer.Option(
-            help="An S3-compatible server to use instead of the embedded one, with the credentials of the AWS chain "
-            "(AWS_ACCESS_KEY_ID, ~/.aws ...)."
-        ),
-    ] = None,
-    region: Annotated[str, typer.Option(help="The region of that server.")] = "us-east-1",
-) -> None:
-    """Show what the library does, on example configurations, in a bucket that is deleted afterwards."""
-    from apm_s3.cli._demo import run_demo  # noqa: PLC0415 - it brings the validators, which nothing else needs
+def _make_call(ctx: Context, common: Sequence[str]) -> Call:
+    """Take the common options out of the command's parameters; those before the command's name apply as well."""
+    given = dict(ctx.find_root().params)
+    given |= {name: value for name in common if (value := ctx.params.pop(name)) not in (None, False)}
+    names = ("bucket", "prefix", "environment", "profile", "region", "endpoint_url")
+    options = {name.replace("_", "-"): given.get(name) for name in names}
+    return Call(options, Output(given.get("output") or Output.text), debug=bool(given.get("debug")))
 
-    console = Console(highlight=False)
+
+def _report(error: Exception, call: Call) -> Status:
+    """Tell an error, and return the exit status."""
+    if call.debug:
+        import traceback  # noqa: PLC0415 - only for this
+
+        traceback.print_exception(error)
+    from apm_s3.cli._errors import tell  # noqa: PLC0415 - the help does without it
+
+    told = tell(error, changes=call.changes)
+    if call.output is Output.json:
+        from apm_s3.cli._output import print_json  # noqa: PLC0415 - the help does without it
+
+        code = getattr(error, "code", "USAGE" if told.status is Status.USAGE else "INTERNAL_ERROR")
+        print_json({"error": {"code": code, "message": told.message, "hint": told.hint, "status": told.status}})
+    print_error(told)
+    return told.status
+
+
+def _report_usage(error: Any) -> Status:
+    """Tell what is wrong with the arguments."""
+    path = error.ctx.command_path if error.ctx is not None else NAME
+    message = error.format_message().rstrip(".")
+    print_error(Told(Status.USAGE, message[:1].lower() + message[1:], f"see {path} --help"))
+    return Status.USAGE
+
+
+def _complete(app: Group, arguments: Sequence[str]) -> int:
+    """Print the completions that a shell asks for."""
+    from typer.completion import completion_init  # type: ignore[attr-defined]  # noqa: PLC0415 - only shells need it
+
+    completion_init()
     try:
-        ok = asyncio.run(run_demo(console, endpoint_url=endpoint_url, region=region))
-    except KeyboardInterrupt:
-        console.print("\nInterrupted.")
-        raise typer.Exit(INTERRUPTED) from None
-    raise typer.Exit(0 if ok else 1)
-
-
-@app.command(epilog=_STATUSES)
-def migrate(
-    source: Source,
-    target: Target,
-    journal: Annotated[
-        Path | None, typer.Option(help="Remember in this file how far it came. An existing one resumes.")
-    ] = None,
-    dry_run: DryRun = False,
-    verify_only: Annotated[
-        bool, typer.Option("--verify-only", help="Hold what the journal says against TARGET, and move nothing.")
-    ] = False,
-    output: Printed = Output.text,
-    if_exists: Annotated[str, typer.Option(help="skip-identical, overwrite or fail.")] = "skip-identical",
-    include: Include = None,
-    exclude: Exclude = None,
-    delete_extra: DeleteExtra = False,
-    versions: Annotated[bool, typer.Option("--versions", help="Bring all versions and delete markers.")] = False,
-    acls: Annotated[bool, typer.Option("--acls", help="Give every copy the grants of its source.")] = False,
-    verify: Annotated[str, typer.Option(help="checksum, or read: all of both sides once more.")] = "checksum",
-    accept: Annotated[
-        list[str] | None, typer.Option(help="What may get lost: metadata, tags, object-lock ... Repeatable.")
-    ] = None,
-    bandwidth: Annotated[str | None, typer.Option(help="Bytes a second through this machine: 800k, 5M.")] = None,
-    concurrency: Concurrency = 64,
-    endpoint_url: Endpoint = None,
-    region: Region = None,
-    profile: Profile = None,
-    target_endpoint_url: Annotated[str | None, typer.Option(help="If TARGET's is another one.")] = None,
-    target_region: Annotated[str | None, typer.Option(help="If TARGET's is another one.")] = None,
-    target_profile: Annotated[str | None, typer.Option(help="If TARGET's is another one.")] = None,
-) -> None:
-    """Bring everything from SOURCE to TARGET, verify it, and resume where it was interrupted."""
-    rules: dict[str, Any] = {
-        "if_exists": if_exists,
-        "include": include,
-        "exclude": exclude,
-        "delete_extra": delete_extra,
-        "versions": versions,
-        "acls": acls,
-        "verify": verify,
-        "accept": tuple(accept or ()),
-    }
-    wanted = Wanted(
-        source,
-        target,
-        Access(endpoint_url, region, profile),
-        Access(target_endpoint_url or endpoint_url, target_region or region, target_profile or profile),
-        rules,
-        journal,
-        transfers.parse_bytes(bandwidth),
-        concurrency,
-        dry_run,
-        verify_only,
-    )
-    go_on = transfers.how_to_go_on(journal)
-    raise typer.Exit(transfers.carry_out(lambda line: transfers.run_migration(wanted, line), output, go_on))
-
-
-@app.command(epilog=_STATUSES)
-def sync(
-    source: Source,
-    target: Target,
-    dry_run: DryRun = False,
-    output: Printed = Output.text,
-    include: Include = None,
-    exclude: Exclude = None,
-    delete_extra: DeleteExtra = False,
-    concurrency: Concurrency = 64,
-    endpoint_url: Endpoint = None,
-    region: Region = None,
-    profile: Profile = None,
-) -> None:
-    """Bring from SOURCE to TARGET what differs. Without a journal: do it again after an interruption."""
-    access = Access(endpoint_url, region, profile)
-    options = {"include": include, "exclude": exclude, "delete_extra": delete_extra, "concurrency": concurrency}
-    go_on = "Do it again: only what is still missing moves."
-
-    def work(line: ProgressLine) -> Any:
-        return transfers.run_sync(source, target, access, line, dry_run=dry_run, **options)
-
-    raise typer.Exit(transfers.carry_out(work, output, go_on))
+        app.main(list(arguments), prog_name=NAME, complete_var=_COMPLETE)
+    except SystemExit as exc:
+        return int(exc.code or 0)
+    return Status.DONE

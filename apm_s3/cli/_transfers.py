@@ -1,30 +1,21 @@
-"""The commands that copy whole trees: `migrate` and `sync`.
-
-Exit statuses: 0: everything is at the target. 1: some objects failed. 2: the arguments, the target or the journal were
-refused, and nothing was moved. 3: the bucket does not exist, or S3 does not respond. 130: interrupted.
-"""
+"""What `migrate` and `sync` do, and how their results are printed."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import shlex
-import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
 
 from apm_s3._manager import S3Manager
-from apm_s3._s3.transports.boto.client import session_of_profile
 from apm_s3.batch import BatchProgress
+from apm_s3.cli._call import make_manager, this_command
+from apm_s3.cli._output import as_document
 from apm_s3.cli._progress import ProgressLine, in_bytes, in_time
-from apm_s3.errors import ApmS3Error, InvalidRequest
+from apm_s3.errors import InvalidRequest
 from apm_s3.migration import (
     MigrationPlan,
     MigrationProgress,
@@ -35,18 +26,10 @@ from apm_s3.migration import (
 )
 from apm_s3.sync import SyncPlan, SyncReport
 
-DONE, FAILED, REFUSED, IMPOSSIBLE, INTERRUPTED = 0, 1, 2, 3, 130
 _SHOWN = 20
 """Most failures to print. The journal and the JSON output have more."""
 
 Result = MigrationPlan | MigrationReport | SyncPlan | SyncReport
-
-
-class Output(StrEnum):
-    """How the result is printed."""
-
-    text = "text"
-    json = "json"
 
 
 @dataclass(frozen=True)
@@ -59,8 +42,7 @@ class Access:
 
     def manager(self) -> S3Manager:
         """Return a manager that is not open yet."""
-        session = None if self.profile is None else session_of_profile(self.profile)
-        return S3Manager(region=self.region, endpoint_url=self.endpoint_url, session=session)
+        return make_manager(self.endpoint_url, self.region, self.profile)
 
 
 @dataclass(frozen=True)
@@ -146,22 +128,6 @@ def migration_line(progress: MigrationProgress) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def carry_out(work: Callable[[ProgressLine], Coroutine[Any, Any, Result]], output: Output, interrupted: str) -> int:
-    """Run `work`, print its result and return the exit status. Progress goes to standard error."""
-    errors = Console(stderr=True, highlight=False)
-    try:
-        with ProgressLine(errors) as line:
-            result = asyncio.run(work(line))
-    except KeyboardInterrupt:
-        errors.print(f"\nInterrupted. {interrupted}", markup=False, soft_wrap=True)
-        return INTERRUPTED
-    except (ApmS3Error, OSError) as exc:
-        errors.print(f"{type(exc).__name__}: {exc}", markup=False, soft_wrap=True)
-        return REFUSED if isinstance(exc, InvalidRequest) else IMPOSSIBLE
-    sys.stdout.write(f"{as_json(result) if output is Output.json else as_text(result)}\n")
-    return DONE if getattr(result, "ok", True) else FAILED
-
-
 def as_text(result: Result) -> str:
     """Format the result for people."""
     lines = [str(result)]
@@ -176,26 +142,16 @@ def as_text(result: Result) -> str:
     return "\n".join(lines)
 
 
-def as_json(result: Result) -> str:
-    """Format the result for programs: the fields of the report or plan, and `ok`."""
-    document: dict[str, Any] = asdict(result)
-    if isinstance(result, SyncReport):
-        document["failures"] = {key: str(error) for key, error in result.failures.items()}
-        document["skipped"] = dict(result.skipped)
-    if isinstance(result, MigrationReport):
-        document["failures"] = [one._asdict() for one in result.failures]
-    if isinstance(result, MigrationPlan):
-        document["capabilities"] = [one._asdict() for one in result.capabilities]
-    if isinstance(result, SyncPlan):
-        document["actions"] = [one._asdict() for one in result.actions]
-    return json.dumps({**document, "ok": getattr(result, "ok", True)}, indent=2, default=str)
+def as_json(result: Result) -> dict[str, Any]:
+    """Return the result for programs: the fields of the report or plan, and `ok`."""
+    return {**as_document(result), "ok": getattr(result, "ok", True)}
 
 
 def how_to_go_on(journal: Path | None) -> str:
     """Say how to resume after an interruption."""
     if journal is None:
         return "Nothing remembers how far it came; with --journal FILE it could be resumed."
-    return f"Resume with the same command: {shlex.join(['apm-s3', *sys.argv[1:]])}"
+    return f"Resume with the same command: {this_command()}"
 
 
 def parse_bytes(text: str | None) -> float | None:

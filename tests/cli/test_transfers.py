@@ -4,101 +4,71 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner, Result
 
-from apm_s3.cli._app import app
 from apm_s3.cli._progress import ProgressLine, in_bytes, in_time
 from apm_s3.cli._transfers import Access, migration_line
 from apm_s3.migration import MigrationProgress
+from tests.cli.kit import Shell
 from tests.faults.server import Exchange
 from tests.migration.places import files, open_place, write
-from tests.servers import Server
-from tests.test_examples import on
 
 BODIES = {"a": b"1", "b/c": b"22", "b/d.log": b"333"}
 
 
-class Shell:
-    """Runs commands against moto."""
-
-    def __init__(self, moto: Server, bucket: str) -> None:
-        self._env = on(moto)
-        self._endpoint = moto.endpoint_url
-        self.place = f"s3://{bucket}/team"
-
-    def __call__(self, *arguments: object) -> Result:
-        return CliRunner().invoke(
-            app, [*map(str, arguments), "--endpoint-url", self._endpoint, "--region", "us-east-1"], env=self._env
-        )
-
-    def json(self, *arguments: object) -> dict[str, Any]:
-        return dict(json.loads(self(*arguments, "--output", "json").stdout))
-
-
 @pytest.fixture
-def shell(moto: Server, bucket_name: str) -> Shell:
-    """A shell, and an empty bucket."""
-    shell = Shell(moto, bucket_name)
-    client = boto3.client(
-        "s3", endpoint_url=moto.endpoint_url, region_name="us-east-1",
-        aws_access_key_id=moto.credentials.key_id, aws_secret_access_key=moto.credentials.secret,
-    )  # fmt: skip
-    client.create_bucket(Bucket=bucket_name)
-    client.close()
-    return shell
+def place(shell: Shell) -> str:
+    """A prefix of the shell's bucket."""
+    return f"s3://{shell.environ['APM_S3_BUCKET']}/team"
 
 
-def test_a_directory_is_planned_migrated_verified_and_brought_back(shell: Shell, tmp_path: Path) -> None:
+def test_a_directory_is_planned_migrated_verified_and_brought_back(shell: Shell, place: str, tmp_path: Path) -> None:
     source, journal = write(tmp_path / "up", BODIES), tmp_path / "journal"
 
-    plan = shell.json("migrate", source, shell.place, "--dry-run")
+    plan = shell.json("migrate", source, place, "--dry-run")
     assert (plan["new"], plan["objects"], plan["ok"]) == (3, 3, True)
-    moved = shell("migrate", source, shell.place, "--journal", journal)
-    assert moved.exit_code == 0, moved.output
+    moved = shell("migrate", source, place, "--journal", journal)
+    assert moved.status == 0, moved.stderr
     assert "3 moved (6 bytes)" in moved.stdout
     assert "done: 3 of 3 objects, 6 B" in moved.stderr
-    verified = shell.json("migrate", source, shell.place, "--journal", journal, "--verify-only")
+    verified = shell.json("migrate", source, place, "--journal", journal, "--verify-only")
     assert (verified["verified"], verified["failed"], verified["resumed"]) == (3, 0, True)
-    back = shell("migrate", shell.place, tmp_path / "down", "--accept", "metadata", "--accept", "tags")
-    assert back.exit_code == 0, back.output
+    back = shell("migrate", place, tmp_path / "down", "--accept", "metadata", "--accept", "tags")
+    assert back.status == 0, back.stderr
     assert files(tmp_path / "down") == BODIES
 
 
-def test_a_sync_says_what_it_would_do_and_does_it(shell: Shell, tmp_path: Path) -> None:
+def test_a_sync_says_what_it_would_do_and_does_it(shell: Shell, place: str, tmp_path: Path) -> None:
     source = write(tmp_path / "up", BODIES)
 
-    plan = shell("sync", source, shell.place, "--dry-run", "--exclude", "*.log")
-    done = shell.json("sync", source, shell.place, "--exclude", "*.log")
+    plan = shell("sync", source, place, "--dry-run", "--exclude", "*.log")
+    done = shell.json("sync", source, place, "--exclude", "*.log")
 
     assert "create b/c (2 bytes; the target lacks it)" in plan.stdout
     assert (done["created"], done["failures"], done["ok"]) == (2, {}, True)
     (source / "a").unlink()
-    assert shell.json("sync", source, shell.place, "--delete-extra", "--exclude", "*.log")["deleted"] == 1
+    assert shell.json("sync", source, place, "--delete-extra", "--exclude", "*.log")["deleted"] == 1
 
 
-def test_exit_statuses_tell_what_became_of_it(shell: Shell, tmp_path: Path) -> None:
+def test_exit_statuses_tell_what_became_of_it(shell: Shell, place: str, tmp_path: Path) -> None:
     source = write(tmp_path / "up", BODIES)
-    shell("migrate", source, shell.place)
+    shell("migrate", source, place)
     write(source, {"a": b"changed"})
 
-    failed = shell("migrate", source, shell.place, "--if-exists", "fail")
-    assert (failed.exit_code, "failed: a (3 attempts)" in failed.stdout) == (1, True)
-    refused = shell("migrate", shell.place, tmp_path / "down")
-    assert refused.exit_code == 2
-    assert "MigrationRefused" in refused.stderr
-    assert shell("migrate", source, shell.place, "--verify-only").exit_code == 2
-    assert shell("migrate", source, shell.place, "--bandwidth", "fast").exit_code == 2
-    assert shell("migrate", source, "s3://no-such-bucket-at-all").exit_code == 3
-    assert shell("sync", tmp_path / "none", shell.place).exit_code == 3
+    failed = shell("migrate", source, place, "--if-exists", "fail")
+    assert (failed.status, "failed: a (3 attempts)" in failed.stdout) == (1, True)
+    refused = shell("migrate", place, tmp_path / "down")
+    assert refused.status == 2
+    assert "cannot keep everything: metadata" in refused.stderr
+    assert shell("migrate", source, place, "--verify-only").status == 2
+    assert shell("migrate", source, place, "--bandwidth", "fast").status == 2
+    assert shell("migrate", source, "s3://no-such-bucket-at-all").status == 1
+    assert shell("sync", tmp_path / "none", place).status == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT for another process")

@@ -1,0 +1,46 @@
+"""Arguments and options that several commands have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from apm_s3._tools import TOOLS, Tool
+from apm_s3.cli._statuses import did_you_mean
+
+_PLACE = "s3://BUCKET/PREFIX, or a directory."
+
+
+def _check_tool(value: str | None) -> str | None:
+    if value is not None and value not in TOOLS:
+        meant = did_you_mean(value, TOOLS) or f"the tools are {', '.join(TOOLS)}"
+        raise typer.BadParameter(f"'{value}' is not a tool; {meant}")
+    return value
+
+
+def _complete_tool(incomplete: str) -> list[str]:
+    return [tool for tool in TOOLS if tool.startswith(incomplete)]
+
+
+def _parse_tool(value: str) -> Tool:
+    return value  # type: ignore[return-value]  # the callback has checked it
+
+
+ToolName = Annotated[
+    str,
+    typer.Argument(metavar="TOOL", help=f"{', '.join(TOOLS)}.", callback=_check_tool, autocompletion=_complete_tool),
+]
+SourcePlace = Annotated[str, typer.Argument(metavar="SOURCE", help=_PLACE)]
+TargetPlace = Annotated[str, typer.Argument(metavar="TARGET", help=_PLACE)]
+Include = Annotated[list[str] | None, typer.Option(help="Only names that match this pattern. Repeatable.")]
+Exclude = Annotated[list[str] | None, typer.Option(help="Leave out names that match this pattern. Repeatable.")]
+DeleteExtra = Annotated[bool, typer.Option("--delete-extra", help="Delete from TARGET what SOURCE lacks, at the end.")]
+TransferConcurrency = Annotated[int, typer.Option(min=1, help="Objects at once.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and change nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; for scripts.")]
+Author = Annotated[str | None, typer.Option(help="By default git's user, or the login.")]
+Message = Annotated[str | None, typer.Option("--message", "-m", help="Why; by default an editor asks.")]
+ExpectRevision = Annotated[
+    int | None, typer.Option(min=0, help="Refuse if another revision is current; 0: if there is any.")
+]

@@ -1,0 +1,237 @@
+"""One run of a command: its settings, its connection to S3, its questions, and its result."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import typer
+
+from apm_s3.cli._statuses import UsageFailed, did_you_mean
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from apm_s3._manager import S3Manager
+    from apm_s3.cli._progress import ProgressLine
+    from apm_s3.cli._settings import Settings
+    from apm_s3.configs import ConfigStore
+
+T = TypeVar("T")
+
+PRODUCTION = ("production", "prod")
+"""Environments that are changed only after their name was typed."""
+
+
+class Output(StrEnum):
+    """How a result is printed."""
+
+    text = "text"
+    json = "json"
+
+
+class Call:
+    """One run of a command.
+
+    Attributes:
+        options: the common options as given.
+        output: how to print the result.
+        debug: whether to say where settings come from, and to show tracebacks.
+        changes: whether the command changes something, so that a lost response makes its outcome unknown.
+        go_on: what to do after an interruption, in one sentence.
+    """
+
+    def __init__(self, options: dict[str, str | None], output: Output, *, debug: bool = False) -> None:
+        self.options = options
+        self.output = output
+        self.debug = debug
+        self.changes: bool = False
+        self.go_on: str = "Nothing was changed."
+
+    @staticmethod
+    def of(ctx: typer.Context) -> Call:
+        """Return the call that `ctx` belongs to."""
+        call = ctx.obj
+        assert isinstance(call, Call)  # noqa: S101 - the frame sets it before each command
+        return call
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings; with --debug, their sources are printed."""
+        from apm_s3.cli._settings import load_settings  # noqa: PLC0415 - the help does without it
+
+        settings = load_settings(self.options)
+        if self.debug:
+            sys.stderr.write("".join(f"debug: {line}\n" for line in settings.lines()))
+        return settings
+
+    @property
+    def bucket(self) -> str:
+        """The bucket.
+
+        Raises:
+            UsageFailed: nothing names it.
+        """
+        return self._required("bucket", "APM_S3_BUCKET")
+
+    @property
+    def environment(self) -> str:
+        """The environment.
+
+        Raises:
+            UsageFailed: nothing names it.
+        """
+        return self._required("environment", "APM_S3_ENVIRONMENT")
+
+    def _required(self, name: str, variable: str) -> str:
+        value: str | None = getattr(self.settings, name)
+        if not value:
+            raise UsageFailed(
+                f"no {name} is set", f"use --{name} or {variable}, or write it to apm-s3.toml with apm-s3 init"
+            )
+        return value
+
+    # S3 --------------------------------------------------------------------------------------------------------------
+
+    def run(self, work: Callable[[S3Manager], Awaitable[T]]) -> T:
+        """Open a manager, and return the result of `work` with it."""
+        import asyncio  # noqa: PLC0415 - commands without S3 do not need it
+
+        settings = self.settings
+
+        async def opened() -> T:
+            async with make_manager(settings.endpoint_url, settings.region, settings.profile) as s3:
+                return await work(s3)
+
+        return asyncio.run(opened())
+
+    def run_on_store(self, work: Callable[[ConfigStore], Awaitable[T]]) -> T:
+        """Open a manager, and return the result of `work` with the store of the configurations."""
+        from apm_s3.errors import ConfigNotFound  # noqa: PLC0415 - it is quick, but the help does without it
+
+        bucket, prefix = self.bucket, self.settings.prefix
+
+        async def with_store(s3: S3Manager) -> T:
+            store = s3.configs(bucket, prefix)
+            try:
+                return await work(store)
+            except ConfigNotFound as exc:
+                await _suggest_environment(store, exc)
+                raise
+
+        return self.run(with_store)
+
+    # People ----------------------------------------------------------------------------------------------------------
+
+    def confirm(self, question: str, *, yes: bool, environment: str | None = None) -> None:
+        """Ask before something is destroyed or replaced.
+
+        Args:
+            question: ends with a question mark.
+            yes: whether `--yes` was given: then nothing is asked.
+            environment: the environment that changes; one called production or prod asks for its name.
+
+        Raises:
+            UsageFailed: nobody can be asked.
+            Abort: the answer is no.
+        """
+        if yes:
+            return
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise UsageFailed("this needs a confirmation, and there is no terminal to ask on", "add --yes in scripts")
+        if environment in PRODUCTION:
+            answer = _ask(f"{question} Type {environment!r} to go on: ")
+            agreed = answer == environment
+        else:
+            agreed = _ask(f"{question} [y/N] ").lower() in ("y", "yes")
+        if not agreed:
+            raise typer.Abort
+
+    def author(self, given: str | None) -> str:
+        """Return the author of a change: `given`, git's user, or the login."""
+        from apm_s3.cli._notes import find_author  # noqa: PLC0415 - only changes need it
+
+        return find_author(given)
+
+    def message(self, given: str | None, about: str) -> str:
+        """Return the message of a change: `given`, or from an editor; `about` says what will change.
+
+        Raises:
+            Abort: the message is empty.
+        """
+        from apm_s3.cli._notes import find_message  # noqa: PLC0415 - only changes need it
+
+        return find_message(given, about)
+
+    def progress(self) -> ProgressLine:
+        """Return a line of progress on standard error."""
+        from apm_s3.cli._output import make_console  # noqa: PLC0415 - it imports Rich
+        from apm_s3.cli._progress import ProgressLine  # noqa: PLC0415 - it imports Rich
+
+        return ProgressLine(make_console(stderr=True))
+
+    def note(self, text: str) -> None:
+        """Tell something on standard error that is not part of the result."""
+        sys.stderr.write(f"{text}\n")
+
+    def print(self, document: object, *text: RenderableType) -> None:
+        """Print the result: `text` for people, or `document` as JSON."""
+        from apm_s3.cli._output import print_json, print_text  # noqa: PLC0415 - the help does without it
+
+        if self.output is Output.json:
+            print_json(document)
+        else:
+            print_text(text)
+
+
+def make_manager(endpoint_url: str | None, region: str | None, profile: str | None) -> S3Manager:
+    """Return a manager that is not open yet; None leaves a value to the AWS configuration."""
+    from apm_s3._manager import S3Manager  # noqa: PLC0415 - it loads an S3 client
+
+    return S3Manager(region=region, endpoint_url=endpoint_url, session=make_session(profile))
+
+
+def make_session(profile: str | None) -> Any:
+    """Return a session of `profile`; None for the default one of each manager."""
+    if profile is None:
+        return None
+    from apm_s3._s3.transports.boto.client import session_of_profile  # noqa: PLC0415 - see above
+
+    return session_of_profile(profile)
+
+
+def this_command(*extra: str) -> str:
+    """Return the command line as it was typed, with `extra` options, to be repeated."""
+    import shlex  # noqa: PLC0415 - the help does without it
+
+    return shlex.join(["apm-s3", *sys.argv[1:], *extra])
+
+
+def _ask(question: str) -> str:
+    """Ask on standard error, because standard output is for results."""
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    answer = sys.stdin.readline()
+    if not answer:
+        raise typer.Abort
+    return answer.strip()
+
+
+async def _suggest_environment(store: ConfigStore, error: Any) -> None:
+    """Add the most similar environment to an error about one that does not exist."""
+    from apm_s3.errors import ApmS3Error  # noqa: PLC0415 - see above
+
+    if error.environment is None:
+        return
+    try:
+        known: Sequence[str] = await store.environments()
+    except ApmS3Error:
+        return
+    if error.environment in known:
+        return
+    error.hint = did_you_mean(error.environment, known) or (
+        f"the environments are {', '.join(known)}" if known else "there is none yet: apm-s3 config push creates it"
+    )

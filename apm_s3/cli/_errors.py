@@ -1,0 +1,93 @@
+"""Turns errors into one message, a hint and an exit status. No other module of the command line does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from apm_s3 import errors
+from apm_s3.cli._statuses import Status, Told, UsageFailed
+
+_STATUSES: tuple[tuple[type[BaseException], Status], ...] = (
+    (errors.ConfigInvalid, Status.INVALID),
+    (errors.CommitUnknown, Status.UNKNOWN),
+    (errors.RevisionConflict, Status.CONFLICT),
+    (errors.EnvironmentFrozen, Status.CONFLICT),
+    (errors.DeployRefused, Status.CONFLICT),
+    (errors.PlanOutdated, Status.CONFLICT),
+    (errors.Conflict, Status.CONFLICT),
+    (errors.PreconditionFailed, Status.CONFLICT),
+    (errors.InvalidRequest, Status.USAGE),
+    (UsageFailed, Status.USAGE),
+)
+"""The first row that fits decides; everything else is `FAILED`."""
+
+HINTS: Mapping[type[errors.ApmS3Error], str] = MappingProxyType(
+    {
+        errors.BackupInvalid: "use another backup: apm-s3 config backups",
+        errors.BatchError: "repeat the command: what succeeded is not done again",
+        errors.BucketAlreadyOwned: "use apm-s3 bucket ensure: you already own the bucket",
+        errors.BucketNotEmpty: "apm-s3 bucket rm --force empties it first",
+        errors.BucketNotFound: "see apm-s3 bucket ls, or create it: apm-s3 bucket create NAME",
+        errors.CommitUnknown: "find out before you try again: apm-s3 config outcome WRITE-ID",
+        errors.ConditionalWritesUnsupported: "use a server that honours If-Match: no commit is safe without it",
+        errors.ConfigInvalid: "correct the errors, and try again",
+        errors.ConfigNotFound: "see what exists: apm-s3 config ls, apm-s3 config history TOOL",
+        errors.DeployRefused: "resolve the reasons, then make a new plan: apm-s3 config plan",
+        errors.EnvironmentFrozen: "thaw it (apm-s3 config thaw), or ask whoever froze it",
+        errors.InvalidCredentials: "check the credentials: --profile, AWS_PROFILE, AWS_ACCESS_KEY_ID; see --debug",
+        errors.NotConfigured: "the bucket does not have this setting",
+        errors.ObjectArchived: "restore it from the archive first (aws s3api restore-object), and wait",
+        errors.PlanOutdated: "make a new plan, and have it reviewed: apm-s3 config plan --out FILE",
+        errors.RevisionConflict: "get the current revision (apm-s3 config pull), and apply your change to it",
+        errors.StoreDamaged: "see what is wrong: apm-s3 config fsck; then apm-s3 config repair",
+        errors.KmsThrottled: "turn on S3 Bucket Keys, raise the KMS request quota, or lower --concurrency",
+        errors.Throttled: "try again later, or lower --concurrency",
+        errors.RequestTimedOut: "check the network and --endpoint-url, and try again",
+        errors.ConnectFailed: "check the network and --endpoint-url",
+        errors.ServiceUnavailable: "try again later: apm-s3 health says how the bucket is",
+        errors.WrongRegion: "name the bucket's region: --region",
+    }
+)
+"""Hints that name commands, where the library's own hint names its functions."""
+
+
+def tell(error: BaseException, *, changes: bool = False) -> Told:
+    """Return how to show `error`.
+
+    Args:
+        changes: whether the command changes something, so that a lost response makes its outcome unknown.
+    """
+    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), Status.FAILED)
+    if isinstance(error, errors.ApmS3Error):
+        if status is Status.FAILED and changes and error.may_have_happened:
+            status = Status.UNKNOWN
+        return Told(status, _problem(error), _hint(error))
+    if isinstance(error, UsageFailed):
+        return Told(status, str(error), error.hint)
+    if isinstance(error, OSError):
+        where = f": {error.filename}" if error.filename is not None else ""
+        return Told(status, f"{error.strerror or error}{where}")
+    return Told(
+        status,
+        f"internal error: {type(error).__name__}: {error}",
+        "this is a bug in apm-s3: run it again with --debug, and report what it prints",
+    )
+
+
+def _problem(error: errors.ApmS3Error) -> str:
+    """Return the error's message without its hint."""
+    hint, error.hint = error.hint, None
+    try:
+        return str(error).removesuffix(".")
+    finally:
+        error.hint = hint
+
+
+def _hint(error: errors.ApmS3Error) -> str:
+    """Return the error's own hint, or the command line's if it is only the default of its class."""
+    if isinstance(error, errors.CommitUnknown):
+        return HINTS[errors.CommitUnknown].replace("WRITE-ID", error.write_id)
+    if error.hint and error.hint != type(error).default_hint:
+        return error.hint
+    return next((HINTS[kind] for kind in type(error).__mro__ if kind in HINTS), error.hint or "")

@@ -1,0 +1,64 @@
+"""Writes the help of commands and groups, so that each fits a screen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from apm_s3.cli._statuses import MEANINGS
+
+if TYPE_CHECKING:
+    from apm_s3.cli._app import Command, Group
+
+
+def format_command_help(command: Command, ctx: Any, formatter: Any) -> None:
+    """Write usage, description, arguments, options and examples; the common options by name only."""
+    command.format_usage(ctx, formatter)
+    _write_text(formatter, command.help or "")
+    own, common = command.params[: command.own], command.params[command.own :]
+    _write_list(formatter, "Arguments", [_record(param, ctx) for param in own if param.param_type_name == "argument"])
+    _write_list(formatter, "Options", [_record(param, ctx) for param in own if param.param_type_name == "option"])
+    if common:
+        with formatter.section("Common options (apm-s3 --help explains them)"):
+            formatter.write_text(", ".join(_names(param) for param in common))
+    if command.examples:
+        with formatter.section("Example" if len(command.examples) == 1 else "Examples"):
+            for line in command.examples:
+                formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+
+
+def format_group_help(group: Group, ctx: Any, formatter: Any) -> None:
+    """Write usage, the commands, and for the whole command line the common options and exit statuses."""
+    group.format_usage(ctx, formatter)
+    _write_text(formatter, group.help or "")
+    _write_list(formatter, "Commands", [(name, group.summary_of(name)) for name in group.list_commands(ctx)])
+    if group.words:
+        return
+    _write_list(formatter, "Common options, before or after the command", [_record(p, ctx) for p in group.params])
+    with formatter.section("Settings"):
+        formatter.write_text(
+            "Options win over environment variables (APM_S3_BUCKET, APM_S3_PREFIX, APM_S3_ENVIRONMENT, AWS_PROFILE, "
+            "AWS_REGION, AWS_ENDPOINT_URL), these over apm-s3.toml or [tool.apm-s3] in pyproject.toml, here or above."
+        )
+    _write_list(formatter, "Exit statuses", [(str(int(status)), meaning) for status, meaning in MEANINGS.items()])
+
+
+def _record(param: Any, ctx: Any) -> tuple[str, str] | None:
+    record: tuple[str, str] | None = param.get_help_record(ctx)
+    return record
+
+
+def _names(param: Any) -> str:
+    return "/".join(sorted(param.opts, key=len))
+
+
+def _write_text(formatter: Any, text: str) -> None:
+    if text:
+        formatter.write_paragraph()
+        formatter.write_text(text)
+
+
+def _write_list(formatter: Any, title: str, rows: list[tuple[str, str] | None]) -> None:
+    kept = [row for row in rows if row is not None]
+    if kept:
+        with formatter.section(title):
+            formatter.write_dl(kept, col_max=34)

@@ -1,0 +1,77 @@
+"""The command `migrate`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from apm_s3.cli import _transfers as transfers
+from apm_s3.cli._arguments import DeleteExtra, DryRun, Exclude, Include, SourcePlace, TargetPlace, TransferConcurrency
+from apm_s3.cli._call import Call
+from apm_s3.cli._statuses import Status
+from apm_s3.cli._transfers import Access, Wanted
+
+
+def migrate(
+    ctx: typer.Context,
+    source: SourcePlace,
+    target: TargetPlace,
+    journal: Annotated[
+        Path | None, typer.Option(help="Remember in this file how far it came. An existing one resumes.")
+    ] = None,
+    dry_run: DryRun = False,
+    verify_only: Annotated[
+        bool, typer.Option("--verify-only", help="Compare TARGET with the journal, and move nothing.")
+    ] = False,
+    if_exists: Annotated[str, typer.Option(help="skip-identical, overwrite or fail.")] = "skip-identical",
+    include: Include = None,
+    exclude: Exclude = None,
+    delete_extra: DeleteExtra = False,
+    versions: Annotated[bool, typer.Option("--versions", help="Bring all versions and delete markers.")] = False,
+    acls: Annotated[bool, typer.Option("--acls", help="Give every copy the grants of its source.")] = False,
+    verify: Annotated[str, typer.Option(help="checksum; or read: read both sides once more.")] = "checksum",
+    accept: Annotated[list[str] | None, typer.Option(help="What may get lost: metadata, tags ... Repeatable.")] = None,
+    bandwidth: Annotated[str | None, typer.Option(help="Bytes a second through this machine: 800k, 5M.")] = None,
+    concurrency: TransferConcurrency = 64,
+    target_endpoint_url: Annotated[str | None, typer.Option(help="If TARGET's is another one.")] = None,
+    target_region: Annotated[str | None, typer.Option(help="If TARGET's is another one.")] = None,
+    target_profile: Annotated[str | None, typer.Option(help="If TARGET's is another one.")] = None,
+) -> Status:
+    """Copy everything from SOURCE to TARGET, verify it, resume it.
+
+    Example:
+        apm-s3 migrate s3://old/team s3://new/team --journal move.journal
+    """
+    call = Call.of(ctx)
+    call.changes = not (dry_run or verify_only)
+    call.go_on = transfers.how_to_go_on(journal) if call.changes else call.go_on
+    rules: dict[str, Any] = {
+        "if_exists": if_exists,
+        "include": include,
+        "exclude": exclude,
+        "delete_extra": delete_extra,
+        "versions": versions,
+        "acls": acls,
+        "verify": verify,
+        "accept": tuple(accept or ()),
+    }
+    one = call.settings
+    wanted = Wanted(
+        source,
+        target,
+        Access(one.endpoint_url, one.region, one.profile),
+        Access(target_endpoint_url or one.endpoint_url, target_region or one.region, target_profile or one.profile),
+        rules,
+        journal,
+        transfers.parse_bytes(bandwidth),
+        concurrency,
+        dry_run,
+        verify_only,
+    )
+    with call.progress() as line:
+        result = asyncio.run(transfers.run_migration(wanted, line))
+    call.print(transfers.as_json(result), transfers.as_text(result))
+    return Status.DONE if getattr(result, "ok", True) else Status.FAILED

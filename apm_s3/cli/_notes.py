@@ -1,0 +1,73 @@
+"""Who changes something, and why: the author and the message of a change."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import typer
+
+from apm_s3.cli._statuses import UsageFailed
+
+_TEMPLATE = """
+# {about}
+# Write why you change this. Lines that begin with '#' are left out; an empty message stops the command.
+"""
+
+
+def find_author(given: str | None) -> str:
+    """Return the author of a change: `given`, or git's user as "Name <mail>", or the login."""
+    if given is not None:
+        return given
+    name, mail = _git("config", "user.name"), _git("config", "user.email")
+    if name and mail:
+        return f"{name} <{mail}>"
+    return name or mail or getpass.getuser()
+
+
+def find_message(given: str | None, about: str) -> str:
+    """Return the message of a change: `given`, or what the user writes in an editor, or nothing without a terminal.
+
+    Args:
+        about: what will change, in one sentence; a comment in the editor.
+
+    Raises:
+        Abort: the message is empty.
+        UsageFailed: the editor failed.
+    """
+    if given is not None or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return given or ""
+    with tempfile.TemporaryDirectory(prefix="apm-s3-") as folder:
+        path = Path(folder) / "MESSAGE"
+        path.write_text(_TEMPLATE.format(about=about), encoding="utf-8")
+        _edit(path)
+        text = path.read_text(encoding="utf-8")
+    message = "\n".join(line.rstrip() for line in text.splitlines() if not line.startswith("#")).strip()
+    if not message:
+        raise typer.Abort
+    return message
+
+
+def _edit(path: Path) -> None:
+    """Open the editor that git would open, and wait until it ends."""
+    editor = _git("var", "GIT_EDITOR") or os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    # As git does it: the editor is a shell command, to which the file's name is added.
+    command = f"{editor} {shlex.quote(str(path))}"
+    status = subprocess.run(command, shell=True, check=False).returncode  # noqa: S602 - the user's own setting
+    if status != 0:
+        raise UsageFailed(f"the editor '{editor}' ended with status {status}", "use --message TEXT")
+
+
+def _git(*arguments: str) -> str:
+    """Return what git prints; nothing if it fails, or is not installed."""
+    program = shutil.which("git")
+    if program is None:
+        return ""
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)  # noqa: S603
+    return done.stdout.strip() if done.returncode == 0 else ""

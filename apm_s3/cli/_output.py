@@ -1,0 +1,105 @@
+"""Results: tables and text for people, one JSON document for programs. Only results go to standard output."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import fields, is_dataclass
+from datetime import date, datetime, timedelta
+from enum import Enum
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from apm_s3.cli._statuses import in_colour
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+
+def as_document(value: object) -> Any:
+    """Return `value` as JSON has it.
+
+    Dataclasses and named tuples become objects with the same names, times ISO 8601, durations seconds, errors their
+    message, and bytes base64.
+    """
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Enum):
+        return as_document(value.value)
+    if isinstance(value, str):
+        return value
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: as_document(getattr(value, field.name)) for field in fields(value) if field.repr}
+    if hasattr(value, "_asdict"):
+        return as_document(value._asdict())
+    if isinstance(value, Mapping):
+        return {str(name): as_document(each) for name, each in value.items()}
+    return _plain(value)
+
+
+def _plain(value: object) -> Any:
+    """Return the JSON form of times, bytes, collections and everything else."""
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, Set):
+        return sorted((as_document(each) for each in value), key=str)
+    if isinstance(value, Sequence | Iterable) and not isinstance(value, str):
+        return [as_document(each) for each in value]
+    return str(value)
+
+
+def print_json(document: object) -> None:
+    """Print one JSON document on standard output."""
+    sys.stdout.write(json.dumps(as_document(document), indent=2, ensure_ascii=False) + "\n")
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """Return a console; without colour if the stream is not a terminal, or NO_COLOR is set."""
+    from rich.console import Console  # noqa: PLC0415 - JSON output and the help do without it
+
+    stream = sys.stderr if stderr else sys.stdout
+    terminal = stream.isatty()
+    # Without a terminal there is no width to fit, and a program that reads the lines wants them whole.
+    width = None if terminal or os.environ.get("COLUMNS") else 10_000
+    return Console(
+        file=stream,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=not terminal,
+        force_terminal=terminal,
+        no_color=not in_colour(terminal),
+        width=width,
+    )
+
+
+def print_text(renderables: Iterable[RenderableType]) -> None:
+    """Print a result for people on standard output."""
+    console = make_console()
+    for each in renderables:
+        console.print(each)
+
+
+def make_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """Return a table without frames, as kubectl prints them. Numbers are right-aligned, None is left empty."""
+    from rich.table import Table  # noqa: PLC0415 - see above
+    from rich.text import Text  # noqa: PLC0415 - see above
+
+    body = [["" if cell is None else cell for cell in row] for row in rows]
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for index, column in enumerate(columns):
+        numeric = bool(body) and all(isinstance(row[index], int | float) or row[index] == "" for row in body)
+        table.add_column(column.upper(), justify="right" if numeric else "left", overflow="fold")
+    for row in body:
+        table.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in row))
+    return table

@@ -1,0 +1,291 @@
+"""What all commands share: help, settings, output, exit statuses, questions."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from apm_s3 import errors
+from apm_s3.cli._app import make_command, split_docstring
+from apm_s3.cli._call import Call, Output
+from apm_s3.cli._commands import COMMANDS, GROUPS
+from apm_s3.cli._errors import HINTS, tell
+from apm_s3.cli._notes import find_author, find_message
+from apm_s3.cli._output import as_document
+from apm_s3.cli._settings import load_settings
+from apm_s3.cli._statuses import Status, UsageFailed
+from apm_s3.models import BucketInfo
+from tests.cli.kit import Shell, pseudo_terminal
+
+SCREEN = 50
+"""Lines of a screen of 80 columns that the help of a command may take."""
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_each_command_fits_a_screen_and_has_an_example(name: str, local: Shell) -> None:
+    shown = local.terminal(*name.split(), "--help", columns=80).plain
+
+    lines = shown.splitlines()
+    assert len(lines) <= SCREEN
+    assert max(map(len, lines)) <= 100
+    example = next(number for number, line in enumerate(lines) if line in ("Example:", "Examples:"))
+    assert lines[example + 1].strip().startswith(f"apm-s3 {name}")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_summary_in_the_table_is_the_first_line_of_the_help(name: str) -> None:
+    command = make_command(name, COMMANDS[name])
+
+    assert (command.help or "").splitlines()[0] == COMMANDS[name].summary
+
+
+@pytest.mark.parametrize("group", ["", *GROUPS])
+def test_the_help_of_each_group_lists_its_commands(group: str, local: Shell) -> None:
+    shown = local.ok(*group.split(), "--help")
+
+    inside = [name for name in COMMANDS if not group or name.startswith(f"{group} ")]
+    assert all(f"  {name.removeprefix(group).split()[0]} " in shown for name in inside)
+
+
+def test_without_arguments_the_help_is_shown(local: Shell) -> None:
+    assert "Exit statuses:" in local.ok()
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (["migrat"], "no such command 'migrat'; did you mean 'migrate'?"),
+        (["sync", "a"], "missing argument 'TARGET'"),
+        (["completion", "tcsh"], "tcsh"),
+        (["sync", "--no-such"], "no such option: --no-such"),
+    ],
+)
+def test_wrong_usage_is_told_in_two_lines_with_status_2(typed: list[str], told: str, local: Shell) -> None:
+    ran = local(*typed)
+
+    assert (ran.status, ran.stdout) == (2, "")
+    assert told in ran.stderr
+    assert len(ran.stderr.splitlines()) == 2
+
+
+# Settings
+
+
+def test_options_win_over_the_environment_and_that_over_the_project_file(tmp_path: Path) -> None:
+    (tmp_path / "apm-s3.toml").write_text('bucket = "file"\nenvironment = "file"\nregion = "file"\nprefix = "file/"\n')
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    variables = {"APM_S3_BUCKET": "variable", "APM_S3_ENVIRONMENT": "variable", "AWS_DEFAULT_REGION": "variable"}
+
+    settings = load_settings({"bucket": "option"}, variables, below)
+
+    assert (settings.bucket, settings.environment, settings.region) == ("option", "variable", "variable")
+    assert (settings.prefix, settings.profile) == ("file/", None)
+    assert settings.lines() == [
+        f"project file: {tmp_path / 'apm-s3.toml'}",
+        "bucket: 'option' from the option --bucket",
+        f"prefix: 'file/' from {tmp_path / 'apm-s3.toml'}",
+        "environment: 'variable' from the environment variable APM_S3_ENVIRONMENT",
+        "profile: left to the AWS configuration",
+        "region: 'variable' from the environment variable AWS_DEFAULT_REGION",
+        "endpoint-url: left to the AWS configuration",
+    ]
+
+
+def test_the_nearest_project_file_applies_and_other_pyproject_files_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.apm-s3]\nbucket = "here"\n')
+    below = tmp_path / "below"
+    below.mkdir()
+    (below / "pyproject.toml").write_text("[tool.ruff]\n")
+
+    assert load_settings({}, {}, below).bucket == "here"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('buket = "x"', "unknown key 'buket'"),
+        ("bucket = 1", "'bucket' must be a string"),
+        ("validate = 1", "'validate' must be a table"),
+        ("bucket", "is not valid TOML"),
+    ],
+)
+def test_a_project_file_that_is_not_valid_is_refused(text: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "apm-s3.toml").write_text(text)
+
+    with pytest.raises(UsageFailed, match=told):
+        load_settings({}, {}, tmp_path)
+
+
+def test_debug_says_where_settings_come_from_and_never_a_secret(local: Shell) -> None:
+    local.environ |= {"AWS_SECRET_ACCESS_KEY": "hush-hush", "AWS_REGION": "eu-north-1"}
+
+    ran = local("sync", "a", "b", "--debug")
+
+    assert "debug: region: 'eu-north-1' from the environment variable AWS_REGION" in ran.stderr
+    assert "hush-hush" not in ran.stderr
+
+
+def test_common_options_apply_before_and_after_the_command(local: Shell) -> None:
+    ran = local("--debug", "--region", "one", "--profile", "p", "sync", "a", "b", "--region", "two")
+
+    assert "region: 'two' from the option --region" in ran.stderr
+    assert "profile: 'p' from the option --profile" in ran.stderr
+
+
+# Errors and exit statuses
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (errors.ConfigInvalid("invalid", report=None), Status.INVALID),  # type: ignore[arg-type]
+        (errors.CommitUnknown("lost", write_id="the-id"), Status.UNKNOWN),
+        (errors.RevisionConflict("late", expected_revision=1, current_revision=2), Status.CONFLICT),
+        (errors.EnvironmentFrozen("frozen"), Status.CONFLICT),
+        (errors.DeployRefused("blocked"), Status.CONFLICT),
+        (errors.PlanOutdated("old"), Status.CONFLICT),
+        (errors.InvalidOption("bad"), Status.USAGE),
+        (errors.ConfigNotFound("none"), Status.FAILED),
+        (FileNotFoundError(2, "No such file or directory", "x.yml"), Status.FAILED),
+        (ZeroDivisionError("division by zero"), Status.FAILED),
+    ],
+)
+def test_each_error_has_its_exit_status(error: Exception, status: Status) -> None:
+    assert tell(error).status is status
+
+
+def test_a_lost_response_makes_the_outcome_of_a_change_unknown() -> None:
+    lost = errors.ConnectionLost("the connection was lost")
+    lost.unresolved = True
+
+    assert tell(lost, changes=True).status is Status.UNKNOWN
+    assert tell(lost).status is Status.FAILED
+
+
+def test_an_error_is_told_with_a_hint_that_names_commands() -> None:
+    told = tell(errors.CommitUnknown("the outcome is not known", write_id="staging-1"))
+
+    assert told.message == "the outcome is not known"
+    assert told.hint == "find out before you try again: apm-s3 config outcome staging-1"
+
+
+def test_hints_of_the_command_line_name_no_python_functions() -> None:
+    assert not [hint for hint in HINTS.values() if re.search(r"\w\(|[a-z]_[a-z]", hint)]
+
+
+def test_an_error_is_one_json_document_for_programs(local: Shell) -> None:
+    ran = local("sync", "a", "b", "--output", "json")
+
+    assert ran.status == 2
+    assert json.loads(ran.stdout)["error"] == {
+        "code": "INVALID_REQUEST",
+        "message": "sync: neither 'a' nor 'b' is in S3",
+        "hint": "name one as 's3://bucket/prefix'",
+        "status": 2,
+    }
+
+
+def test_colours_are_for_terminals_and_not_with_no_color(local: Shell) -> None:
+    assert "\033[1;31merror:" in local.terminal("sync", "a", "b").screen
+    assert "\033" not in local("sync", "a", "b").stderr
+    local.environ["NO_COLOR"] = "1"
+    assert not re.search(r"\x1b\[[0-9;]*m", local.terminal("sync", "a", "b").screen)
+
+
+def test_documents_have_plain_values() -> None:
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+
+    document: Any = as_document(
+        {"at": now, "for": timedelta(minutes=1), "names": {"b", "a"}, "path": Path("x"), 1: b"\0"}
+    )
+
+    assert document == {"at": "2026-01-02T00:00:00+00:00", "for": 60.0, "names": ["a", "b"], "path": "x", "1": "AA=="}
+    assert as_document(BucketInfo("a", now, "eu-north-1"))["name"] == "a"
+
+
+# Questions
+
+
+def make_call() -> Call:
+    return Call({}, Output.text)
+
+
+@pytest.mark.parametrize(
+    ("typed", "environment", "agreed"),
+    [
+        ("y\n", None, True),
+        ("n\n", None, False),
+        ("\n", "staging", False),
+        ("yes\n", "production", False),
+        ("production\n", "production", True),
+        ("\x04", None, False),
+    ],
+)
+def test_destruction_is_confirmed_and_production_by_its_name(typed: str, environment: str | None, agreed: bool) -> None:
+    with pseudo_terminal() as terminal:
+        terminal.type(typed)
+        if agreed:
+            make_call().confirm("Delete it?", yes=False, environment=environment)
+        else:
+            with pytest.raises(typer.Abort):
+                make_call().confirm("Delete it?", yes=False, environment=environment)
+    assert "Delete it?" in terminal.shown
+
+
+def test_without_a_terminal_nothing_is_destroyed_unless_yes_is_given(local: Shell) -> None:
+    make_call().confirm("Delete it?", yes=True, environment="production")
+    with pytest.raises(UsageFailed, match="no terminal"):
+        make_call().confirm("Delete it?", yes=False)
+
+
+def test_the_author_is_the_option_or_gits_user_or_the_login(local: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = local.directory / "gitconfig"
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", str(local.directory / "none"))
+    monkeypatch.setenv("LOGNAME", "ada")
+    monkeypatch.chdir(local.directory)
+
+    assert find_author("me") == "me"
+    assert find_author(None) == "ada"
+    config.write_text("[user]\nname = Ada Lovelace\nemail = ada@example.com\n")
+    assert find_author(None) == "Ada Lovelace <ada@example.com>"
+
+
+def test_the_message_comes_from_an_editor_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_EDITOR", "printf 'A reason\\n# a comment\\n' >")
+
+    with pseudo_terminal():
+        assert find_message(None, "push") == "A reason"
+        monkeypatch.setenv("GIT_EDITOR", "true")
+        with pytest.raises(typer.Abort):
+            find_message(None, "push")
+        monkeypatch.setenv("GIT_EDITOR", "false")
+        with pytest.raises(UsageFailed, match="ended with status 1"):
+            find_message(None, "push")
+        assert find_message("given", "push") == "given"
+
+
+def test_a_docstring_is_split_into_description_and_examples() -> None:
+    assert split_docstring("Do it.\n\nMore.\n\nExample:\n    apm-s3 do\n    apm-s3 do --all") == (
+        "Do it.\n\nMore.", ("apm-s3 do", "apm-s3 do --all"))  # fmt: skip
+
+
+@pytest.mark.parametrize("shell_name", ["bash", "zsh", "fish"])
+def test_shells_get_a_completion_script(shell_name: str, local: Shell) -> None:
+    assert "_APM_S3_COMPLETE" in local.ok("completion", shell_name)
+
+
+def test_commands_options_and_values_are_completed(local: Shell) -> None:
+    local.environ |= {"_APM_S3_COMPLETE": "complete_bash", "COMP_WORDS": "apm-s3 mig", "COMP_CWORD": "1"}
+    assert local.ok().split() == ["migrate"]
+    local.environ |= {"COMP_WORDS": "apm-s3 migrate --target-", "COMP_CWORD": "2"}
+    assert local.ok().split() == ["--target-endpoint-url", "--target-region", "--target-profile"]
+    local.environ |= {"COMP_WORDS": "apm-s3 sync --output j", "COMP_CWORD": "3"}
+    assert local.ok().split() == ["json"]
