@@ -172,7 +172,7 @@ class S3Manager(Buckets, Bulk):
                 directory bucket, Outposts, an Object Lambda or a multi-Region access point. See docs/forms-of-s3.md.
         """
         # Imported here because stores need the validators, which programs that only transfer objects do not.
-        from apm_s3.configs._protocol.memory import Memory  # noqa: PLC0415 - see above
+        from apm_s3.configs._protocol.reading.memory import Memory  # noqa: PLC0415 - see above
         from apm_s3.configs._protocol.s3_objects import S3Objects  # noqa: PLC0415 - see above
         from apm_s3.configs._store import ConfigStore  # noqa: PLC0415 - see above
 

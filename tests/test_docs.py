@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from apm_s3.configs._protocol.documents import decode_current
-from apm_s3.configs._protocol.log import chain_breaks, read_entry
+from apm_s3.configs._protocol.documents.encoding import decode_current
+from apm_s3.configs._protocol.documents.log import chain_breaks, read_entry
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

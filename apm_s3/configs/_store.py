@@ -35,18 +35,18 @@ from apm_s3.configs._deploy.carry_out import deploy
 from apm_s3.configs._deploy.planning import make_plan
 from apm_s3.configs._deploy.plans import DeployPlan, DeployResult, Side
 from apm_s3.configs._models import Bundle, CommitOutcome, ConfigFile, Release
-from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.calls import Afterwards
-from apm_s3.configs._protocol.commit import Committer
-from apm_s3.configs._protocol.keys import check_prefix
+from apm_s3.configs._protocol.commit.calls import Afterwards
+from apm_s3.configs._protocol.commit.committer import Committer
+from apm_s3.configs._protocol.commit.outcome import find_outcome
+from apm_s3.configs._protocol.commit.probe import Probe
+from apm_s3.configs._protocol.commit.repeated import request_hash
+from apm_s3.configs._protocol.documents import keys
+from apm_s3.configs._protocol.documents.keys import check_prefix
 from apm_s3.configs._protocol.live import Live
-from apm_s3.configs._protocol.memory import Memory
 from apm_s3.configs._protocol.objects import ObjectStore, Prefixed
-from apm_s3.configs._protocol.outcome import find_outcome
-from apm_s3.configs._protocol.probe import Probe
 from apm_s3.configs._protocol.publish import Publisher
-from apm_s3.configs._protocol.reader import Reader
-from apm_s3.configs._protocol.repeated import request_hash
+from apm_s3.configs._protocol.reading.memory import Memory
+from apm_s3.configs._protocol.reading.reader import Reader
 from apm_s3.configs._record import LogEntry, Note
 from apm_s3.configs._requests import EnvironmentRequest, ToolRequest
 from apm_s3.configs._settings import EnvironmentSettings, SettingsChange, check_rule_names

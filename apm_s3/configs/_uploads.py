@@ -21,8 +21,8 @@ from apm_s3.configs._content.sources import (
 )
 from apm_s3.configs._models import FileEntry, Origin, Release
 from apm_s3.configs._protocol.publish import Draft
-from apm_s3.configs._protocol.reader import Reader
-from apm_s3.configs._protocol.snapshots import Snapshot
+from apm_s3.configs._protocol.reading.reader import Reader
+from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.configs._requests import ToolRequest
 from apm_s3.configs._settings import LAX, check_rule_names
 from apm_s3.errors import ConfigNotFound, InvalidOption

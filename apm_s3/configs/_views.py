@@ -15,13 +15,13 @@ from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.configs._content.diff import BundleDiff, diff_bundles
 from apm_s3.configs._content.overlays import OVERLAY, is_reserved
 from apm_s3.configs._models import Bundle, ConfigFile, FileEntry, Release
-from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.archive import Archive
-from apm_s3.configs._protocol.log import read_entry
-from apm_s3.configs._protocol.memory import Memory
+from apm_s3.configs._protocol.documents import keys
+from apm_s3.configs._protocol.documents.log import read_entry
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.reader import PARALLEL, Reader
-from apm_s3.configs._protocol.snapshots import Snapshot
+from apm_s3.configs._protocol.reading.archive import Archive
+from apm_s3.configs._protocol.reading.memory import Memory
+from apm_s3.configs._protocol.reading.reader import PARALLEL, Reader
+from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.configs._record import LogEntry, RawEntry
 from apm_s3.errors import ApmS3Error, ConfigNotFound
 

@@ -20,14 +20,14 @@ from apm_s3.configs._content.sources import (
     gather_sources,
 )
 from apm_s3.configs._models import Freeze, Origin, Release
-from apm_s3.configs._protocol.calls import Call
-from apm_s3.configs._protocol.changes import Change, MarkGood, SetFreeze, SetSettings
-from apm_s3.configs._protocol.commit import Committer
-from apm_s3.configs._protocol.log import read_entry
+from apm_s3.configs._protocol.commit.calls import Call
+from apm_s3.configs._protocol.commit.changes import Change, MarkGood, SetFreeze, SetSettings
+from apm_s3.configs._protocol.commit.committer import Committer
+from apm_s3.configs._protocol.documents.log import read_entry
+from apm_s3.configs._protocol.documents.settings import encode_settings
 from apm_s3.configs._protocol.publish import Beside, Draft, Make, Publisher
-from apm_s3.configs._protocol.reader import Reader
-from apm_s3.configs._protocol.settings import encode_settings
-from apm_s3.configs._protocol.snapshots import Snapshot
+from apm_s3.configs._protocol.reading.reader import Reader
+from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.configs._record import Note
 from apm_s3.configs._requests import EnvironmentRequest, ToolRequest
 from apm_s3.configs._settings import EnvironmentSettings, SettingsChange

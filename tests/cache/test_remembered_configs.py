@@ -16,7 +16,7 @@ import pytest
 from apm_s3 import CacheSettings, ConfigStore
 from apm_s3._cache.cache import Cache
 from apm_s3._manager import make_cache
-from apm_s3.configs._protocol.memory import Memory
+from apm_s3.configs._protocol.reading.memory import Memory
 from apm_s3.errors import ConfigNotFound, ConnectFailed, InvalidOption, StoreDamaged
 from apm_s3.testing import MemoryObjects
 from tests.cancellation import cancelled_everywhere

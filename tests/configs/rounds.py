@@ -13,7 +13,7 @@ from typing import Any
 
 from apm_s3._cache.cache import Cache
 from apm_s3.configs import ConfigStore
-from apm_s3.configs._protocol.memory import Memory
+from apm_s3.configs._protocol.reading.memory import Memory
 from apm_s3.models import FileInfo
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import PROMETHEUS

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import pytest
 
 from apm_s3.configs._models import Current, Deployed, FileEntry, Freeze, Origin, Release, ReleaseRef, ToolState
-from apm_s3.configs._protocol import fields
-from apm_s3.configs._protocol.documents import decode_current, decode_release, encode_current, encode_release
-from apm_s3.configs._protocol.fields import FORMAT
+from apm_s3.configs._protocol.documents import fields
+from apm_s3.configs._protocol.documents.encoding import decode_current, decode_release, encode_current, encode_release
+from apm_s3.configs._protocol.documents.fields import FORMAT
 from apm_s3.configs._record import Log, LogRef
 from apm_s3.errors import FormatTooNew, StoreDamaged
 

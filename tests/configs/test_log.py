@@ -16,7 +16,7 @@ import pytest
 
 from apm_s3._tools import TOOLS
 from apm_s3.configs import ConfigStore, LogEntry
-from apm_s3.configs._protocol import log as log_module
+from apm_s3.configs._protocol.documents import log as log_module
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.errors import InvalidOption, StoreDamaged
 from apm_s3.testing import MemoryObjects

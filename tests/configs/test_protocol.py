@@ -10,7 +10,7 @@ import pytest
 
 from apm_s3._s3_answers import s3_error
 from apm_s3.configs import CommitOutcome
-from apm_s3.configs._protocol.calls import CLEAN_UP
+from apm_s3.configs._protocol.commit.calls import CLEAN_UP
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import (

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from apm_s3.configs._models import CommitOutcome, Current, Release
-from apm_s3.configs._protocol.documents import encode_current
+from apm_s3.configs._protocol.documents.encoding import encode_current
 from apm_s3.configs._protocol.live import MARK
 from apm_s3.configs._settings import EnvironmentSettings
 from apm_s3.configs._store import ConfigStore

@@ -15,7 +15,7 @@ from apm_s3._cache import shared
 from apm_s3._cache.cache import Cache
 from apm_s3._cache.shared import PATIENCE, SharedLevel
 from apm_s3.configs import ConfigStore
-from apm_s3.configs._protocol.memory import Memory
+from apm_s3.configs._protocol.reading.memory import Memory
 from apm_s3.testing import MemoryObjects
 from tests.configs.simulation.loop import VirtualLoop
 from tests.faults.cancelling import Moment, cancelled_at

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from apm_s3.configs import ConfigStore
-from apm_s3.configs._protocol.fields import FORMAT
+from apm_s3.configs._protocol.documents.fields import FORMAT
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import OTHER_PROMETHEUS, PROMETHEUS, THIRD_PROMETHEUS
 from tests.golden import FOLDER, load

@@ -11,7 +11,7 @@ from typing import Any
 from unittest import mock
 
 from apm_s3.configs import ConfigStore, EnvironmentSettings
-from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.documents import keys
 from apm_s3.errors import AccessDenied
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import GRAFANA, LOKI, OTHER_PROMETHEUS, PROMETHEUS, RULES, THIRD_PROMETHEUS

@@ -25,12 +25,12 @@ from apm_s3.configs._backups.manifest import (
     plan_prune,
 )
 from apm_s3.configs._models import FileEntry, Release
-from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.fields import MAX_DOCUMENT
+from apm_s3.configs._protocol.documents import keys
+from apm_s3.configs._protocol.documents.fields import MAX_DOCUMENT
 from apm_s3.configs._protocol.live import MARK
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be, server_time
-from apm_s3.configs._protocol.reader import PARALLEL, Reader, sha256
-from apm_s3.configs._protocol.snapshots import Snapshot
+from apm_s3.configs._protocol.reading.reader import PARALLEL, Reader, sha256
+from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.errors import (
     ApmS3Error,
     BackupInvalid,

@@ -17,8 +17,8 @@ from types import MappingProxyType
 from apm_s3._naming import check_file_name
 from apm_s3._tools import TOOLS, Tool
 from apm_s3.configs._content.sources import MAX_BUNDLE, MAX_FILE
-from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.fields import Fields, decode, encode, format_time, parse_time
+from apm_s3.configs._protocol.documents import keys
+from apm_s3.configs._protocol.documents.fields import Fields, decode, encode, format_time, parse_time
 from apm_s3.errors import ApmS3Error, BackupInvalid, InvalidOption, StoreDamaged
 
 MANIFEST = "manifest.json"

@@ -21,12 +21,12 @@ from apm_s3.configs._checks import Checks, check_bundle
 from apm_s3.configs._content.diff import diff_bundles
 from apm_s3.configs._content.sources import check_tools
 from apm_s3.configs._models import Origin, Release
-from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.calls import Call
+from apm_s3.configs._protocol.commit.calls import Call
+from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be, server_time
 from apm_s3.configs._protocol.publish import Draft, Publisher
-from apm_s3.configs._protocol.reader import Reader
-from apm_s3.configs._protocol.snapshots import Snapshot
+from apm_s3.configs._protocol.reading.reader import Reader
+from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.configs._settings import NO_SETTINGS, EnvironmentSettings
 from apm_s3.configs._views import Views
 from apm_s3.errors import ApmS3Error, BackupInvalid, ConfigNotFound, EnvironmentFrozen, InvalidOption, PlanOutdated

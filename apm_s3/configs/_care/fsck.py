@@ -13,11 +13,11 @@ from apm_s3.configs._care.history import Document, History, LostRevision, Others
 from apm_s3.configs._care.log_care import LogCare
 from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.configs._models import Current, FileEntry, Release, ReleaseRef, ToolState
-from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.archive import Archive
+from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.live import MARK
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.reader import PARALLEL, Gone, Reader, sha256
+from apm_s3.configs._protocol.reading.archive import Archive
+from apm_s3.configs._protocol.reading.reader import PARALLEL, Gone, Reader, sha256
 from apm_s3.errors import FormatTooNew, ObjectNotFound, ObjectTooLarge, StoreDamaged
 
 _TRIES = 5

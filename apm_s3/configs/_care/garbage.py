@@ -14,15 +14,15 @@ from types import MappingProxyType
 
 from apm_s3.configs._backups.manifest import MANIFEST
 from apm_s3.configs._models import Current, Damage, Release, ToolState
-from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.archive import Archive
-from apm_s3.configs._protocol.calls import Call, within
-from apm_s3.configs._protocol.changes import check_thawed
-from apm_s3.configs._protocol.commit import Committer
-from apm_s3.configs._protocol.log import read_entry
+from apm_s3.configs._protocol.commit.calls import Call, within
+from apm_s3.configs._protocol.commit.changes import check_thawed
+from apm_s3.configs._protocol.commit.committer import Committer
+from apm_s3.configs._protocol.documents import keys
+from apm_s3.configs._protocol.documents.log import read_entry
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be
-from apm_s3.configs._protocol.reader import Reader
-from apm_s3.configs._protocol.snapshots import Snapshot
+from apm_s3.configs._protocol.reading.archive import Archive
+from apm_s3.configs._protocol.reading.reader import Reader
+from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.configs._record import Note
 from apm_s3.configs._settings import KEEP_LOG, LEAST_KEPT, EnvironmentSettings
 from apm_s3.errors import InvalidOption

@@ -12,10 +12,10 @@ from apm_s3.configs._backups.backups import Backups
 from apm_s3.configs._backups.manifest import file_key
 from apm_s3.configs._care.findings import Finding
 from apm_s3.configs._models import FileEntry
-from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.fields import MAX_DOCUMENT
+from apm_s3.configs._protocol.documents import keys
+from apm_s3.configs._protocol.documents.fields import MAX_DOCUMENT
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.reader import unpack
+from apm_s3.configs._protocol.reading.reader import unpack
 from apm_s3.errors import ObjectNotFound, ObjectTooLarge
 from apm_s3.models import FileInfo
 

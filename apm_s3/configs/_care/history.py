@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from apm_s3.configs._models import Damage, Release, ReleaseRef, ToolState
-from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.documents import keys
 from apm_s3.errors import FormatTooNew
 
 

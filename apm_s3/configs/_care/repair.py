@@ -21,18 +21,18 @@ from apm_s3.configs._care.history import Document
 from apm_s3.configs._care.log_care import LogCare
 from apm_s3.configs._care.marks import found_again, marks, told
 from apm_s3.configs._models import Current, Origin, Release, ReleaseRef, ToolState
-from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.archive import Archive
 from apm_s3.configs._protocol.blobs import plan_blobs
-from apm_s3.configs._protocol.calls import Afterwards, check_write_id, within
-from apm_s3.configs._protocol.commit import CANCEL_GRACE
-from apm_s3.configs._protocol.documents import decode_current, encode_current, encode_release
+from apm_s3.configs._protocol.commit.calls import Afterwards, check_write_id, within
+from apm_s3.configs._protocol.commit.committer import CANCEL_GRACE
+from apm_s3.configs._protocol.commit.repeated import check_same, request_hash, used
+from apm_s3.configs._protocol.documents import keys
+from apm_s3.configs._protocol.documents.encoding import decode_current, encode_current, encode_release
+from apm_s3.configs._protocol.documents.log import stamp
 from apm_s3.configs._protocol.live import Live
-from apm_s3.configs._protocol.log import stamp
 from apm_s3.configs._protocol.objects import ObjectStore, server_time
-from apm_s3.configs._protocol.reader import PARALLEL, Gone, Reader
-from apm_s3.configs._protocol.repeated import check_same, request_hash, used
-from apm_s3.configs._protocol.snapshots import Snapshot
+from apm_s3.configs._protocol.reading.archive import Archive
+from apm_s3.configs._protocol.reading.reader import PARALLEL, Gone, Reader
+from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.configs._record import Note
 from apm_s3.errors import (
     ApmS3Error,

@@ -13,11 +13,11 @@ from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.configs._backups.backups import Backups
 from apm_s3.configs._backups.manifest import Backup
 from apm_s3.configs._models import Freeze, Origin, Release
-from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.live import MARK
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.reader import PARALLEL, Reader
-from apm_s3.configs._protocol.snapshots import Snapshot
+from apm_s3.configs._protocol.reading.reader import PARALLEL, Reader
+from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.errors import BackupInvalid, ConfigNotFound, InvalidOption, ObjectNotFound
 
 _BACKUPS = 5

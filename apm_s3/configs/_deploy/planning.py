@@ -17,9 +17,9 @@ from apm_s3.configs._content.diff import BundleDiff
 from apm_s3.configs._content.overlays import OVERLAY, Overlaid, apply_overlay, base_files, is_reserved, undeclared
 from apm_s3.configs._deploy.plans import DeployPlan, Side, ToolPlan, blocked
 from apm_s3.configs._models import Release
-from apm_s3.configs._protocol.calls import Call
-from apm_s3.configs._protocol.reader import Gone, Reader
-from apm_s3.configs._protocol.snapshots import Snapshot
+from apm_s3.configs._protocol.commit.calls import Call
+from apm_s3.configs._protocol.reading.reader import Gone, Reader
+from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.configs._settings import EnvironmentSettings, ValidationRules
 from apm_s3.configs._views import compare
 from apm_s3.errors import ConfigInvalid, ConfigNotFound, InvalidOption, StoreDamaged

@@ -11,9 +11,9 @@ from apm_s3._tools import Tool
 from apm_s3.configs._content.diff import BundleDiff
 from apm_s3.configs._content.overlays import Touched
 from apm_s3.configs._models import Release, ReleaseRef
+from apm_s3.configs._protocol.documents.settings import encode_settings
 from apm_s3.configs._protocol.publish import Publisher
-from apm_s3.configs._protocol.reader import Reader
-from apm_s3.configs._protocol.settings import encode_settings
+from apm_s3.configs._protocol.reading.reader import Reader
 from apm_s3.configs._settings import EnvironmentSettings
 from apm_s3.reports import ValidationReport
 from apm_s3.validators._validate import Level

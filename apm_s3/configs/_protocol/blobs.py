@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from apm_s3.configs._models import FileEntry, Release
-from apm_s3.configs._protocol.keys import blob_name
+from apm_s3.configs._protocol.documents.keys import blob_name
 
 COMPRESS_FROM = 16 * 1024
 """Size from which a file is compressed, if that saves a tenth."""

@@ -15,21 +15,21 @@ from apm_s3._tasks import run_all
 from apm_s3._tools import Tool
 from apm_s3.configs._content.sources import MAX_BUNDLE
 from apm_s3.configs._models import Deployed, FileEntry, Origin, Release, ReleaseRef
-from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.archive import Archive
 from apm_s3.configs._protocol.blobs import BlobPlan, Content, plan_blobs
-from apm_s3.configs._protocol.calls import Afterwards, Call
-from apm_s3.configs._protocol.changes import NewReleases, check_base, check_expected, check_thawed
-from apm_s3.configs._protocol.commit import RESTARTS, Committer
-from apm_s3.configs._protocol.documents import encode_release
-from apm_s3.configs._protocol.earlier import Earlier, EarlierWrite, Overtaken, taken_up
-from apm_s3.configs._protocol.keys import MAX_REVISION
+from apm_s3.configs._protocol.commit.calls import Afterwards, Call
+from apm_s3.configs._protocol.commit.changes import NewReleases, check_base, check_expected, check_thawed
+from apm_s3.configs._protocol.commit.committer import RESTARTS, Committer
+from apm_s3.configs._protocol.commit.earlier import Earlier, EarlierWrite, Overtaken, taken_up
+from apm_s3.configs._protocol.commit.write import WindowClosed
+from apm_s3.configs._protocol.documents import keys
+from apm_s3.configs._protocol.documents.encoding import encode_release
+from apm_s3.configs._protocol.documents.keys import MAX_REVISION
+from apm_s3.configs._protocol.documents.log import MAY_STORE, LogPart, note_of
 from apm_s3.configs._protocol.live import Live
-from apm_s3.configs._protocol.log import MAY_STORE, LogPart, note_of
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.reader import INLINE, PARALLEL, Gone, Reader
-from apm_s3.configs._protocol.snapshots import Snapshot
-from apm_s3.configs._protocol.write import WindowClosed
+from apm_s3.configs._protocol.reading.archive import Archive
+from apm_s3.configs._protocol.reading.reader import INLINE, PARALLEL, Gone, Reader
+from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.errors import (
     ConfigNotFound,
     DeadlineExceeded,

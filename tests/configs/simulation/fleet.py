@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from apm_s3.configs._protocol import log
+from apm_s3.configs._protocol.documents import log
 from apm_s3.errors import FormatTooNew
 from apm_s3.models import FileInfo
 from tests.configs.simulation.bucket import Client

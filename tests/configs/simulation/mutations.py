@@ -12,9 +12,12 @@ from unittest import mock
 
 from apm_s3 import errors
 from apm_s3.configs._care import garbage, history
-from apm_s3.configs._protocol import changes, commit, documents, earlier, live, log, outcome, publish, reader, write
-from apm_s3.configs._protocol.documents import encode_current, encode_release
-from apm_s3.configs._protocol.log import stamp, with_part
+from apm_s3.configs._protocol import live, publish
+from apm_s3.configs._protocol.commit import changes, committer, earlier, outcome, write
+from apm_s3.configs._protocol.documents import encoding, log
+from apm_s3.configs._protocol.documents.encoding import encode_current, encode_release
+from apm_s3.configs._protocol.documents.log import stamp, with_part
+from apm_s3.configs._protocol.reading import reader
 from apm_s3.configs._record import entry_hash
 from apm_s3.errors import StoreDamaged
 from tests.configs.simulation import scenarios
@@ -286,11 +289,11 @@ SCENARIOS: dict[str, tuple[Mutation, Callable[[], Coroutine[Any, Any, None]]]] =
         scenarios.spoilt_source,
     ),
     "a reference document may lead anywhere": (
-        lambda: mock.patch.object(documents, "check_current"),
+        lambda: mock.patch.object(encoding, "check_current"),
         scenarios.other_environment,
     ),
     "a release may say it is another one": (
-        lambda: mock.patch.object(documents, "check_release"),
+        lambda: mock.patch.object(encoding, "check_release"),
         scenarios.renamed_release,
     ),
 }
@@ -314,7 +317,7 @@ MUTATIONS: dict[str, Mutation] = {
     "live/ is written before the commit": _live_before_the_commit,
     "a deploy commits its tools one by one": _tools_one_by_one,
     "a rollback names old blobs instead of copying them": _reuse_old_blobs,
-    "a collector does not move the document first": lambda: mock.patch.object(commit.Committer, "change", _async()),
+    "a collector does not move the document first": lambda: mock.patch.object(committer.Committer, "change", _async()),
     "a collector deletes what is young": lambda: mock.patch.object(garbage._Old, "is_old", return_value=True),
     "an entry leaves the log before it was stored": lambda: mock.patch.object(
         log, "_trimmed", _entries_leave_when_they_are_old

@@ -19,9 +19,11 @@ from apm_s3.configs._care.garbage import GRACE
 from apm_s3.configs._checks import Checks
 from apm_s3.configs._deploy import carry_out, planning
 from apm_s3.configs._models import CommitOutcome, Current, Release, ToolState
-from apm_s3.configs._protocol import keys, log, publish, write
-from apm_s3.configs._protocol import reader as reader_module
-from apm_s3.configs._protocol.documents import decode_current, decode_release
+from apm_s3.configs._protocol import publish
+from apm_s3.configs._protocol.commit import write
+from apm_s3.configs._protocol.documents import keys, log
+from apm_s3.configs._protocol.documents.encoding import decode_current, decode_release
+from apm_s3.configs._protocol.reading import reader as reader_module
 from apm_s3.configs._settings import EnvironmentSettings
 from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import (

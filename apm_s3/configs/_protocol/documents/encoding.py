@@ -22,11 +22,11 @@ from apm_s3.configs._models import (
     ReleaseRef,
     ToolState,
 )
-from apm_s3.configs._protocol.fields import Fields, decode, encode, format_time
-from apm_s3.configs._protocol.identity import check_current, check_entry, check_release
-from apm_s3.configs._protocol.keys import MAX_REVISION, MAX_SEQUENCE
-from apm_s3.configs._protocol.log import RING, decode_log, encode_log
-from apm_s3.configs._protocol.settings import decode_settings, encode_settings
+from apm_s3.configs._protocol.documents.fields import Fields, decode, encode, format_time
+from apm_s3.configs._protocol.documents.identity import check_current, check_entry, check_release
+from apm_s3.configs._protocol.documents.keys import MAX_REVISION, MAX_SEQUENCE
+from apm_s3.configs._protocol.documents.log import RING, decode_log, encode_log
+from apm_s3.configs._protocol.documents.settings import decode_settings, encode_settings
 from apm_s3.configs._record import Log
 from apm_s3.errors import ApmS3Error, StoreDamaged
 

@@ -21,18 +21,18 @@ from typing import Any, TypeVar
 
 from apm_s3._tasks import outlived
 from apm_s3.configs._models import Current, Release
-from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.archive import Archive
-from apm_s3.configs._protocol.calls import Afterwards, Call
-from apm_s3.configs._protocol.changes import Change
-from apm_s3.configs._protocol.documents import encode_current
-from apm_s3.configs._protocol.log import LogPart, stamp
+from apm_s3.configs._protocol.commit.calls import Afterwards, Call
+from apm_s3.configs._protocol.commit.changes import Change
+from apm_s3.configs._protocol.commit.probe import Probe
+from apm_s3.configs._protocol.commit.repeated import check_same
+from apm_s3.configs._protocol.commit.write import WindowClosed, Write
+from apm_s3.configs._protocol.documents import keys
+from apm_s3.configs._protocol.documents.encoding import encode_current
+from apm_s3.configs._protocol.documents.log import LogPart, stamp
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.probe import Probe
-from apm_s3.configs._protocol.reader import Reader
-from apm_s3.configs._protocol.repeated import check_same
-from apm_s3.configs._protocol.snapshots import Snapshot
-from apm_s3.configs._protocol.write import WindowClosed, Write
+from apm_s3.configs._protocol.reading.archive import Archive
+from apm_s3.configs._protocol.reading.reader import Reader
+from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.configs._record import Note, RawEntry
 from apm_s3.errors import (
     DeadlineExceeded,

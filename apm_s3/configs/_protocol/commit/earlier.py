@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from apm_s3._tasks import run_all
 from apm_s3._tools import TOOLS
 from apm_s3.configs._models import Release
-from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.log import RING
+from apm_s3.configs._protocol.commit.repeated import used
+from apm_s3.configs._protocol.commit.write import SKEW, WINDOW
+from apm_s3.configs._protocol.documents import keys
+from apm_s3.configs._protocol.documents.log import RING
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.reader import Reader
-from apm_s3.configs._protocol.repeated import used
-from apm_s3.configs._protocol.snapshots import Snapshot
-from apm_s3.configs._protocol.write import SKEW, WINDOW
+from apm_s3.configs._protocol.reading.reader import Reader
+from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.errors import ConfigNotFound, InvalidOption, RevisionConflict
 
 

@@ -7,12 +7,12 @@ from contextlib import aclosing, suppress
 
 from apm_s3._tasks import run_all
 from apm_s3.configs._models import Current
-from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.fields import MAX_DOCUMENT
-from apm_s3.configs._protocol.log import LogPart, chain_breaks, decode_part, encode_part
+from apm_s3.configs._protocol.documents import keys
+from apm_s3.configs._protocol.documents.fields import MAX_DOCUMENT
+from apm_s3.configs._protocol.documents.log import LogPart, chain_breaks, decode_part, encode_part
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.reader import NEAR, PARALLEL, Gone, Reader, sha256
-from apm_s3.configs._protocol.snapshots import Snapshot
+from apm_s3.configs._protocol.reading.reader import NEAR, PARALLEL, Gone, Reader, sha256
+from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.configs._record import LogRef, RawEntry
 from apm_s3.errors import FormatTooNew, ObjectNotFound, ObjectTooLarge, PreconditionFailed, StoreDamaged
 

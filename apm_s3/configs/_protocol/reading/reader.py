@@ -19,12 +19,12 @@ from typing import TypeVar
 from apm_s3._cache.entries import Entry
 from apm_s3._tasks import run_all
 from apm_s3.configs._models import Current, FileEntry, Release, ReleaseRef, ToolState
-from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.documents import decode_current, decode_release
-from apm_s3.configs._protocol.fields import MAX_DOCUMENT
-from apm_s3.configs._protocol.memory import Known, Memory
+from apm_s3.configs._protocol.documents import keys
+from apm_s3.configs._protocol.documents.encoding import decode_current, decode_release
+from apm_s3.configs._protocol.documents.fields import MAX_DOCUMENT
 from apm_s3.configs._protocol.objects import ObjectStore, server_time
-from apm_s3.configs._protocol.snapshots import Snapshot
+from apm_s3.configs._protocol.reading.memory import Known, Memory
+from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.errors import ConfigNotFound, FormatTooNew, NotModified, ObjectNotFound, ObjectTooLarge, StoreDamaged
 
 PARALLEL = 32

@@ -12,7 +12,7 @@ from apm_s3._tools import MAIN_FILES
 from apm_s3.configs._content.names import MAX_FILES
 from apm_s3.configs._content.sources import MAX_BUNDLE, MAX_FILE
 from apm_s3.configs._models import Current, FileEntry, Release, ReleaseRef, ToolState
-from apm_s3.configs._protocol import keys
+from apm_s3.configs._protocol.documents import keys
 from apm_s3.errors import StoreDamaged
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)

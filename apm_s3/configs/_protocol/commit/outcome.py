@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from apm_s3.configs._models import CommitOutcome, Current
-from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.archive import Archive
-from apm_s3.configs._protocol.commit import Committer
-from apm_s3.configs._protocol.earlier import Trace, find_traces
+from apm_s3.configs._protocol.commit.committer import Committer
+from apm_s3.configs._protocol.commit.earlier import Trace, find_traces
+from apm_s3.configs._protocol.commit.write import WINDOW, WindowClosed
+from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.reader import Reader
-from apm_s3.configs._protocol.snapshots import Snapshot
-from apm_s3.configs._protocol.write import WINDOW, WindowClosed
+from apm_s3.configs._protocol.reading.archive import Archive
+from apm_s3.configs._protocol.reading.reader import Reader
+from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.configs._record import Note
 
 

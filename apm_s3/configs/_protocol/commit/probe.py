@@ -7,8 +7,8 @@ import contextlib
 import logging
 
 from apm_s3._tasks import run_all
-from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.calls import Afterwards
+from apm_s3.configs._protocol.commit.calls import Afterwards
+from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be
 from apm_s3.errors import (
     AccessDenied,

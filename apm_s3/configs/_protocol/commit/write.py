@@ -1,4 +1,4 @@
-"""Commits one write id to the reference document, until the outcome is certain. See `commit`."""
+"""Commits one write id to the reference document, until the outcome is certain. See `committer`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 
 from apm_s3._backoff import Backoff
 from apm_s3.configs._models import Current, Release
-from apm_s3.configs._protocol import keys
-from apm_s3.configs._protocol.archive import Archive
-from apm_s3.configs._protocol.changes import Change
-from apm_s3.configs._protocol.documents import encode_current
-from apm_s3.configs._protocol.log import MUST_STORE, LogPart, ring_overrun, stamp, with_part
+from apm_s3.configs._protocol.commit.changes import Change
+from apm_s3.configs._protocol.commit.repeated import check_same, used
+from apm_s3.configs._protocol.documents import keys
+from apm_s3.configs._protocol.documents.encoding import encode_current
+from apm_s3.configs._protocol.documents.log import MUST_STORE, LogPart, ring_overrun, stamp, with_part
 from apm_s3.configs._protocol.objects import ObjectStore
-from apm_s3.configs._protocol.reader import Gone, Reader
-from apm_s3.configs._protocol.repeated import check_same, used
-from apm_s3.configs._protocol.snapshots import Snapshot
+from apm_s3.configs._protocol.reading.archive import Archive
+from apm_s3.configs._protocol.reading.reader import Gone, Reader
+from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.configs._record import Note, RawEntry
 from apm_s3.errors import (
     AccessDenied,

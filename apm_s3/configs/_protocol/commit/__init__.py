@@ -1,0 +1,1 @@
+"""The commit: one conditional write of the reference document, with a certain outcome."""
