@@ -31,15 +31,33 @@ class Exchange(NamedTuple):
 
     Attributes:
         sent, received: bytes of the bodies; None for the body of an answer that is still to be read.
+        extended_request_id: S3's second id, the header `x-amz-id-2`.
     """
 
     status: int
     request_id: str | None
     sent: int
     received: int | None
+    extended_request_id: str | None = None
 
 
-EXCHANGES: ContextVar[list[Exchange] | None] = ContextVar("apm_s3_exchanges", default=None)
+class Exchanges(list[Exchange]):
+    """The requests of an attempt, and their answers.
+
+    Attributes:
+        api: the name that S3 gives the request that was begun last ("GetObject"); None before the first one.
+        server: the host and the port that it was sent to.
+    """
+
+    api: str | None = None
+    server: tuple[str, int | None] | None = None
+
+    def began(self, api: str, host: str, port: int | None) -> None:
+        """Note a request that is about to be sent."""
+        self.api, self.server = api, (host, port)
+
+
+EXCHANGES: ContextVar[Exchanges | None] = ContextVar("apm_s3_exchanges", default=None)
 """Where the transports note the requests of an attempt, while somebody wants to know."""
 
 

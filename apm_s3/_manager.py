@@ -28,6 +28,7 @@ from apm_s3._s3.transports.lean.transport import SignedTransport
 from apm_s3._s3.warming import warm
 from apm_s3._tasks import run_all, shielded
 from apm_s3._tools import Tool
+from apm_s3._tracing import Tracer
 from apm_s3.errors import InvalidOption, ManagerClosed, WrongEventLoop
 from apm_s3.events import Hook
 from apm_s3.metrics import S3Metrics
@@ -54,6 +55,7 @@ class S3Manager(Buckets, Bulk):
         metrics: counts operations; by default a new `S3Metrics`.
         hooks: called for every operation, after `metrics`.
         logger: logs this manager's operations and requests; by default `apm_s3.operations` and `apm_s3.requests`.
+        tracer: traces its calls and those of its stores: an `apm_s3.exporters.tracing.OpenTelemetryTracer`.
 
     Raises:
         InvalidOption: `endpoint_url` is not a valid URL, or contains a user name or password.
@@ -76,6 +78,7 @@ class S3Manager(Buckets, Bulk):
         metrics: S3Metrics | None = None,
         hooks: Sequence[Hook] = (),
         logger: logging.Logger | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         _check_endpoint(endpoint_url)
         self.settings: S3Settings = settings or S3Settings()
@@ -90,6 +93,7 @@ class S3Manager(Buckets, Bulk):
         self._session = session
         self._hooks = tuple(hooks)
         self._logger = logger
+        self._tracer = tracer
         self._stores: dict[tuple[str, str, bool, bool, str | None], ConfigStore] = {}
         self._closing: asyncio.Task[None] | None = None
         self._lifecycle = _Lifecycle()
@@ -181,7 +185,12 @@ class S3Manager(Buckets, Bulk):
             check_bucket(bucket)
             limits = self.settings.cache or CacheSettings()
             check_store_bucket(bucket)
-            self._stores[wanted] = ConfigStore(
+            made: Callable[..., ConfigStore] = ConfigStore
+            if self._tracer is not None:
+                from apm_s3.configs._traced import TracedConfigStore  # noqa: PLC0415 - see above
+
+                made = partial(TracedConfigStore, self._tracer)
+            self._stores[wanted] = made(
                 S3Objects(self, bucket, expected_bucket_owner),
                 prefix,
                 failover=failover,
@@ -298,6 +307,7 @@ class S3Manager(Buckets, Bulk):
             transport.recover,
             region=self._region,
             log=self._logger,
+            tracer=self._tracer,
         )
         wanted = self.settings.cache
         policies = None if wanted is None else Policies.of(wanted)

@@ -157,7 +157,7 @@ class MemoryTransport:
 
     async def list_files(self, bucket: str, options: ListOptions) -> ListPage:
         async with self._request("list_files", bucket):
-            found = self.bucket.listed(options.prefix)
+            found = self.bucket.listed(options.prefix, options.start_after)
             start = int(options.token or 0)
             page = found[start : start + options.max_keys]
             more = start + len(page) < len(found)

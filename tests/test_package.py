@@ -15,7 +15,17 @@ import apm_s3
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-EXTRAS = ("aioboto3", "moto", "pytest", "re2", "rich", "typer")
+EXTRAS = (
+    "aioboto3",
+    "moto",
+    "opentelemetry",
+    "prometheus_client",
+    "pytest",
+    "pythonjsonlogger",
+    "re2",
+    "rich",
+    "typer",
+)
 
 WITHOUT_EXTRAS = f"""
 import sys

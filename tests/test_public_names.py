@@ -29,6 +29,7 @@ MODULES = (
     "exporters.logs",
     "exporters.notifications",
     "exporters.prometheus",
+    "exporters.tracing",
     "health",
     "metrics",
     "migration",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from apm_s3._cache.cache import Cache
 from apm_s3._naming import check_key
@@ -18,6 +18,7 @@ from apm_s3._s3.runner import Runner
 from apm_s3._s3.transports.base import ObjectTransport
 from apm_s3._s3.transports.boto.control import ControlPlane
 from apm_s3._s3_answers import s3_error
+from apm_s3._tracing import Tracer, operation, traced
 from apm_s3.errors import (
     AccessDenied,
     BucketNotFound,
@@ -30,6 +31,8 @@ from apm_s3.errors import (
 )
 from apm_s3.options import CopyOptions, ListOptions, ReadOptions, UploadOptions
 from apm_s3.settings import S3Settings
+
+Method = TypeVar("Method", bound=Callable[..., Coroutine[Any, Any, Any]])
 
 READ_DEFAULTS = ReadOptions()
 
@@ -62,6 +65,12 @@ class Engine:
         task.add_done_callback(self.tasks.discard)
         return task
 
+    def operation(self, name: str, bucket: str, key: str) -> AbstractContextManager[None]:
+        """Trace the block, which sends many requests for one object, as the method `name`."""
+        tracer = self.runner.tracer
+        facts = {"bucket": bucket, "key": key}
+        return nullcontext() if tracer is None else operation(tracer, f"S3Manager.{name}", facts)
+
     async def stop_tasks(self) -> None:
         """Cancel the tasks of `spawn`, and wait for them."""
         running = list(self.tasks)
@@ -87,8 +96,15 @@ class Verbs:
         engine: returns the engine of the open manager; raises `ManagerClosed` or `WrongEventLoop` if there is none.
     """
 
+    _tracer: Tracer | None = None
+
     def __init__(self, engine: Callable[[], Engine]) -> None:
         self._engine = engine
+
+
+def composed(method: Method) -> Method:
+    """Return a method of `Verbs` that sends several requests, traced as one operation if the manager is traced."""
+    return traced(method, "S3Manager", lambda verbs: verbs._tracer, lambda _: {})  # noqa: SLF001 - of this module
 
 
 def check_target(bucket: str, key: str) -> None:

@@ -85,10 +85,10 @@ class S3ConnectionPool:
         self._acquired += 1
         return True
 
-    async def acquire(self) -> None:
-        """Take a slot, waiting in the queue if necessary."""
+    async def acquire(self) -> bool:
+        """Take a slot, waiting in the queue if necessary, and return whether it was."""
         if self.try_acquire():
-            return
+            return False
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         began = time.monotonic()
@@ -106,6 +106,7 @@ class S3ConnectionPool:
         self._waited += 1
         self._wait_seconds += waited
         self._longest_wait = max(self._longest_wait, waited)
+        return True
 
     def release(self) -> None:
         """Return a slot."""
@@ -169,13 +170,19 @@ class StreamSlot:
         self._pool = pool
         self.held = False
 
-    async def take(self) -> None:
-        """Get a slot: the lent one if nobody took it, otherwise a new one, waiting like everybody else."""
+    async def take(self) -> bool:
+        """Get a slot: the lent one if nobody took it, otherwise a new one, waiting like everybody else.
+
+        Returns:
+            Whether it had to wait.
+        """
+        waited = False
         if self.held:
             self._pool._reclaim(self)  # noqa: SLF001 - two halves of one thing
         elif not self._pool.covers(asyncio.current_task()):
-            await self._pool.acquire()
+            waited = await self._pool.acquire()
             self.held = True
+        return waited
 
     def lend(self) -> None:
         """Let others use the slot until the next `take`."""

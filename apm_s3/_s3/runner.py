@@ -6,13 +6,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Generic, TypeVar
 
-from apm_s3._logs import EXCHANGES, OPERATIONS, REQUESTS, Exchange, log_event, log_exchanges
+from apm_s3._logs import EXCHANGES, OPERATIONS, REQUESTS, Exchanges, log_event, log_exchanges
 from apm_s3._s3.pool import S3ConnectionPool
 from apm_s3._s3.retry import RECOVERABLE, RetryBudget, go_on, may_pass
 from apm_s3._tasks import Deadlines, Watch
+from apm_s3._tracing import RequestTrace, Tracer
 from apm_s3.errors import (
     ApmS3Error,
     ConditionalConflict,
@@ -49,7 +50,7 @@ class _Call(Watch, Generic[T]):
 
     __slots__ = (
         "answers", "attempt", "attempts", "bucket", "bytes_sent", "failure", "key", "limit", "operation", "queued",
-        "recovered", "replayable", "report", "sent_at", "started", "storage_class", "unresolved", "verdict",
+        "recovered", "replayable", "report", "sent_at", "started", "storage_class", "trace", "unresolved", "verdict",
     )  # fmt: skip
 
     attempt: Attempt[T]
@@ -75,6 +76,7 @@ class _Call(Watch, Generic[T]):
         self.unresolved: bool = False
         self.bytes_sent: int = 0
         self.storage_class: str | None = None
+        self.trace: RequestTrace | None = None
 
 
 class StreamReport:
@@ -100,6 +102,16 @@ class StreamReport:
         if call is not None:
             self._runner.stream_ended(call, outcome, received, storage_class, self._opening + waited)
 
+    @property
+    def trace(self) -> RequestTrace | None:
+        """Return the trace of the call, while it is open and traced."""
+        return None if self._call is None else self._call.trace
+
+    def traced(self) -> AbstractContextManager[object]:
+        """Run the block as a part of the call, for its trace."""
+        trace = self.trace
+        return nullcontext() if trace is None else trace.entered()
+
 
 class Runner:
     """Runs attempts of a verb until one succeeds or the error is final.
@@ -110,6 +122,7 @@ class Runner:
         recover: learns from errors about clocks, redirects and expired credentials; returns whether to repeat now.
         region: the manager's region, for events.
         log: has a line for each operation.
+        tracer: traces each call.
 
     Attributes:
         on_retry: told the bucket, the key and the error of each request that is sent again.
@@ -125,7 +138,9 @@ class Runner:
         *,
         region: str | None = None,
         log: logging.Logger | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
+        self.tracer: Tracer | None = tracer
         self._retry = settings.retry
         self._deadline = settings.timeouts.deadline
         self._pool = pool
@@ -210,6 +225,8 @@ class Runner:
         call.attempt, call.replayable, call.verdict = attempt, replayable, verdict
         call.bytes_sent, call.storage_class = bytes_sent, storage_class
         call.answers, call.report = answers, report
+        if self.tracer is not None:
+            call.trace = self.tracer.request(operation, bucket, key, self._region)
         self._deadlines.add(call)
         try:
             try:
@@ -228,6 +245,8 @@ class Runner:
             return self._succeeded(call, result, measure)
         finally:
             self._deadlines.forget(call)
+            if call.trace is not None:
+                call.trace.leave()
 
     def _overrun(self) -> Exception:
         return ManagerClosed(_CLOSED) if self._closed else TimeoutError()
@@ -237,36 +256,43 @@ class Runner:
         covered = pool.covers(call.task)
         if not (covered or pool.try_acquire()):
             call.queued = True
+            began = time.monotonic()
             await pool.acquire()
             call.queued = False
+            if call.trace is not None:
+                call.trace.waited(time.monotonic() - began)
         try:
             if self._closed:
                 raise _closed_under(call)
             call.attempts += 1
             call.sent_at = time.monotonic()
-            if self._request_log.isEnabledFor(logging.DEBUG):
-                return await self._logged(call, attempt)
+            if call.trace is not None or self._request_log.isEnabledFor(logging.DEBUG):
+                return await self._observed(call, attempt)
             return await attempt()
         finally:
             if not covered:
                 pool.release()
 
-    async def _logged(self, call: _Call[T], attempt: Attempt[R]) -> R:
-        """An attempt whose requests are logged one by one."""
-        exchanges: list[Exchange] = []
+    async def _observed(self, call: _Call[T], attempt: Attempt[R]) -> R:
+        """An attempt whose requests are logged one by one, or traced."""
+        exchanges = Exchanges()
         failure: BaseException | None = None
         token = EXCHANGES.set(exchanges)
         try:
-            return await attempt()
+            if call.trace is None:
+                return await attempt()
+            with call.trace.sending(call.attempts, exchanges):
+                return await attempt()
         except BaseException as exc:
             failure = exc
             raise
         finally:
             EXCHANGES.reset(token)
-            seconds = time.monotonic() - call.sent_at
-            log_exchanges(
-                self._request_log, call.operation, call.bucket, call.key, call.attempts, seconds, exchanges, failure
-            )
+            if self._request_log.isEnabledFor(logging.DEBUG):
+                seconds = time.monotonic() - call.sent_at
+                log_exchanges(
+                    self._request_log, call.operation, call.bucket, call.key, call.attempts, seconds, exchanges, failure
+                )
 
     async def _go_on(self, call: _Call[T], first: ApmS3Error) -> T:
         """After a first failure, recover, get the verdict, or retry by the policy."""
@@ -359,7 +385,7 @@ class Runner:
         if self._metrics is not None:
             duration = time.monotonic() - call.started
             self._metrics.succeeded(call.operation, duration, call.bytes_sent, received)
-        if self._hooks or self._log.isEnabledFor(logging.INFO):
+        if self._hooks or call.trace is not None or self._log.isEnabledFor(logging.INFO):
             self._tell(self._hooks, call, Outcome.SUCCESS, received=received, storage_class=storage_class)
         return result
 
@@ -444,6 +470,8 @@ class Runner:
             received,
             storage_class or call.storage_class,
         )
+        if call.trace is not None:
+            call.trace.told(event)
         emit(hooks, event)
         if outcome is not Outcome.RETRY:  # `_retrying` has told it, with the pause that follows
             log_event(self._log, event)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
+from contextvars import Context
 from typing import Generic, TypeVar
 
 from apm_s3._backoff import spread
@@ -170,7 +171,10 @@ class _Poll:
             watcher.tell(self._environment, self._snapshot)
         self._hurry.set()
         if self._task is None:
-            self._task = asyncio.create_task(self._run(), name=f"apm_s3 watch of {self._environment}")
+            # Without the context of the watcher that happens to be the first: it polls for all of them, and for days.
+            self._task = asyncio.create_task(
+                self._run(), name=f"apm_s3 watch of {self._environment}", context=Context()
+            )
 
     def ask_now(self) -> None:
         """Poll again after the request in progress, which may have been too early."""

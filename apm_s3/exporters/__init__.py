@@ -1,1 +1,1 @@
-"""Exports metrics for Prometheus, logs, and notifications of commits."""
+"""Exports metrics for Prometheus, logs, traces, and notifications of commits."""

@@ -12,7 +12,7 @@ from apm_s3._s3.buckets import apm_buckets, replication, restores, usage
 from apm_s3._s3.buckets.parts import BucketParts
 from apm_s3._s3.buckets.plans import Unsupported
 from apm_s3._s3.buckets.requests import BucketRef, bucket_ref
-from apm_s3._s3.engine import Engine, Verbs
+from apm_s3._s3.engine import Engine, Verbs, composed
 from apm_s3.models import BucketDetails, BucketInfo, BucketPlan, BucketUsage, EmptyReport, ReplicationSetup
 from apm_s3.options._bucket_settings import BucketSetting, Policy
 from apm_s3.options._buckets import BucketOptions
@@ -38,6 +38,7 @@ class Buckets(Verbs):
             self._made = BucketParts(engine)
         return self._made
 
+    @composed
     async def create_bucket(
         self,
         name: str,
@@ -70,6 +71,7 @@ class Buckets(Verbs):
             "create_bucket", ref, options or BucketOptions(), mfa=mfa, unsupported=unsupported
         )
 
+    @composed
     async def ensure_bucket(
         self,
         name: str,
@@ -103,6 +105,7 @@ class Buckets(Verbs):
             "ensure_bucket", ref, options or BucketOptions(), mfa=mfa, unsupported=unsupported, agreed=agreed
         )
 
+    @composed
     async def plan_bucket(
         self,
         name: str,
@@ -128,6 +131,7 @@ class Buckets(Verbs):
         """
         return await self._parts.memory.listed(prefix, region, details=details, refresh=refresh)
 
+    @composed
     async def get_bucket(
         self, name: str, *, region: str | None = None, expected_bucket_owner: str | None = None, refresh: bool = False
     ) -> BucketDetails:
@@ -153,6 +157,7 @@ class Buckets(Verbs):
         ref = bucket_ref(name, region, expected_bucket_owner)
         return await self._parts.requests.head("bucket_exists", ref) is not None
 
+    @composed
     async def delete_bucket(
         self,
         name: str,
@@ -207,6 +212,7 @@ class Buckets(Verbs):
         """
         return await self._parts.settings.read("get_setting", bucket_ref(bucket, region, expected_bucket_owner), kind)
 
+    @composed
     async def set_setting(
         self,
         bucket: str,
@@ -232,6 +238,7 @@ class Buckets(Verbs):
         await self._parts.settings.require_bucket("set_setting", ref)
         await self._parts.settings.write("set_setting", ref, setting, mfa=mfa)
 
+    @composed
     async def remove_setting(
         self,
         bucket: str,
@@ -249,6 +256,7 @@ class Buckets(Verbs):
         ref = bucket_ref(bucket, region, expected_bucket_owner)
         await self._parts.settings.remove("remove_setting", ref, kind, mfa=mfa)
 
+    @composed
     async def create_apm_bucket(
         self,
         name: str,
@@ -321,6 +329,7 @@ class Buckets(Verbs):
         )
         return replace(plan, warnings=(*warnings, *plan.warnings))
 
+    @composed
     async def bucket_usage(
         self,
         bucket: str,
@@ -344,6 +353,7 @@ class Buckets(Verbs):
         ref = bucket_ref(bucket, owner=expected_bucket_owner)
         return await usage.measure(self._engine(), ref, prefixes, timeout)
 
+    @composed
     async def setup_replication(
         self,
         source: str,
@@ -386,6 +396,7 @@ class Buckets(Verbs):
         wanted = replication.Wanted(role, prefixes, delete_markers, storage_class, kms_key_id, create_target)
         return await replication.set_up(self._parts, ref, target_ref, wanted)
 
+    @composed
     async def replication_status(
         self,
         bucket: str,
@@ -406,6 +417,7 @@ class Buckets(Verbs):
         check_key(key, bucket=bucket)
         return await replication.status(self._parts.requests, self._engine(), ref, key, version_id)
 
+    @composed
     async def restore_archived(
         self,
         bucket: str,

@@ -12,7 +12,7 @@ from apm_s3._s3.bulk.batch import Limits, iter_batch, run_batch
 from apm_s3._s3.bulk.sync import Patterns, Place, bring, choose_way, copying, delete_all
 from apm_s3._s3.bulk.trees import Rules
 from apm_s3._s3.bulk.ways import Run
-from apm_s3._s3.engine import Engine, check_bucket
+from apm_s3._s3.engine import Engine, check_bucket, composed
 from apm_s3._s3.objects.deletions import delete_many
 from apm_s3._s3.objects.listing import all_files, all_versions, one_page, version_page
 from apm_s3._s3.objects.multipart import abort_old_uploads
@@ -156,6 +156,7 @@ class Bulk(Objects):
         )
         return all_versions(engine, bucket, options)
 
+    @composed
     async def delete_files(
         self, bucket: str, keys: Iterable[str | tuple[str, str | None]], options: DeleteOptions | None = None
     ) -> DeleteReport:
@@ -170,6 +171,7 @@ class Bulk(Objects):
         """
         return await delete_many(self._engine(), bucket, keys, options)
 
+    @composed
     async def cleanup_uploads(
         self,
         bucket: str,
@@ -193,6 +195,7 @@ class Bulk(Objects):
         options = UploadOptions(requester_pays=requester_pays, expected_bucket_owner=expected_bucket_owner)
         return await abort_old_uploads(engine, bucket, prefix, datetime.now(UTC) - older_than, options)
 
+    @composed
     async def batch(
         self,
         operations: Operations,
@@ -282,6 +285,7 @@ class Bulk(Objects):
         include: Patterns | None = None, exclude: Patterns | None = None, on_progress: OnProgress | None = None,
         concurrency: int | None = None,
     ) -> SyncReport: ...  # fmt: skip
+    @composed
     async def sync(
         self,
         source: Place,
@@ -336,6 +340,7 @@ class Bulk(Objects):
         include: Patterns | None = None, exclude: Patterns | None = None, on_progress: OnProgress | None = None,
         concurrency: int | None = None,
     ) -> SyncReport: ...  # fmt: skip
+    @composed
     async def copy_prefix(
         self,
         source_bucket: str,
@@ -371,6 +376,7 @@ class Bulk(Objects):
         self, bucket: str, prefix: str, *, dry_run: Literal[False] = False, include: Patterns | None = None,
         exclude: Patterns | None = None, on_progress: OnProgress | None = None,
     ) -> SyncReport: ...  # fmt: skip
+    @composed
     async def delete_prefix(
         self,
         bucket: str,

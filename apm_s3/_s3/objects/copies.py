@@ -68,8 +68,9 @@ async def copy(engine: Engine, source: Place, target: Place, options: CopyOption
         if not _too_large(exc):
             raise
     async with within(options.timeout, "copy_file", bucket, key):
-        found = await _source(engine, source_bucket, source_key, options, "copy_file")
-        return await copy_in_parts(engine, found, bucket, key, options)
+        with engine.operation("copy_file", bucket, key):
+            found = await _source(engine, source_bucket, source_key, options, "copy_file")
+            return await copy_in_parts(engine, found, bucket, key, options)
 
 
 async def move(

@@ -229,7 +229,7 @@ class Download:
                 try:
                     if self._pieces is not None:
                         queued = True
-                        await self._slot.take()
+                        await self._take_slot(began)
                         queued = False
                     yield watch
                 except BaseException:
@@ -244,6 +244,13 @@ class Download:
             self._tell(error)
             raise error from exc
         self._waited += time.monotonic() - began
+
+    async def _take_slot(self, began: float) -> None:
+        trace = self._report.trace
+        if trace is None:
+            await self._slot.take()
+        elif await self._slot.take():
+            trace.waited(time.monotonic() - began)
 
     def _overdue(self, queued: bool) -> DeadlineExceeded:
         spent = self._options.timeout or self._waited
@@ -304,7 +311,8 @@ class Download:
         # The new request needs its own slot; waiting for it while holding one could be a deadlock.
         self._slot.release()
         try:
-            return await self._engine.runner.run("resume_download", self._bucket, self._key, self._reopen)
+            with self._report.traced():
+                return await self._engine.runner.run("resume_download", self._bucket, self._key, self._reopen)
         except (PreconditionFailed, NotFound) as exc:
             raise object_changed(self._operation, self._bucket, self._key) from exc
 

@@ -55,9 +55,10 @@ async def upload(
             opened = await open_path(opened)
         if opened.size < min(engine.settings.transfer.multipart_threshold, MAX_PART):
             return await put(engine, bucket, key, opened, options)
-        if resume and isinstance(opened, PathSource):
-            return await resume_in_parts(engine, bucket, key, opened, options)
-        return await upload_in_parts(engine, bucket, key, opened, options)
+        with engine.operation("upload_file", bucket, key):
+            if resume and isinstance(opened, PathSource):
+                return await resume_in_parts(engine, bucket, key, opened, options)
+            return await upload_in_parts(engine, bucket, key, opened, options)
 
 
 async def _upload_stream(
@@ -77,7 +78,8 @@ async def _upload_stream(
         check_length(len(first), size)
         reader.give_back(first)
         del first  # otherwise it stays in memory in addition to the parts
-    return await upload_stream(engine, bucket, key, reader, options, size)
+    with engine.operation("upload_file", bucket, key):
+        return await upload_stream(engine, bucket, key, reader, options, size)
 
 
 async def upload_download(engine: Engine, bucket: str, key: str, source: Download, options: UploadOptions) -> FileInfo:

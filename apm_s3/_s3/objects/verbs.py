@@ -10,7 +10,7 @@ import dataclasses
 import os
 from pathlib import Path
 
-from apm_s3._s3.engine import READ_DEFAULTS, Verbs, check_target, within
+from apm_s3._s3.engine import READ_DEFAULTS, Verbs, check_target, composed, within
 from apm_s3._s3.objects.copies import copy, move
 from apm_s3._s3.objects.downloads import download_to
 from apm_s3._s3.objects.memory import policies_for, received, remembered_body, remembered_info
@@ -175,6 +175,7 @@ class Objects(Verbs):
         check_target(bucket, key)
         return Download(engine, bucket, key, options or READ_DEFAULTS)
 
+    @composed
     async def download_to(
         self, bucket: str, key: str, path: str | os.PathLike[str], options: ReadOptions | None = None
     ) -> FileInfo:
@@ -281,6 +282,7 @@ class Objects(Verbs):
         check_target(bucket, key)
         return await copy(engine, (source_bucket, source_key), (bucket, key), options or _COPY_DEFAULTS)
 
+    @composed
     async def move_file(
         self,
         source_bucket: str,

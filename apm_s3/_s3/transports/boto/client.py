@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession, get_session
@@ -66,6 +67,7 @@ class ClientMaking:
         redact_logs()  # also for loggers of modules that were just loaded
         client.meta.events.register_first("choose-signer.s3", _presign_with_sigv4)
         client.meta.events.register_last("before-send.s3", Resigner(clock, provider))
+        client.meta.events.register_first("before-send.s3", _note_request)
         client.meta.events.register_last("response-received.s3", _note_exchange)
         return client
 
@@ -135,6 +137,14 @@ def _core_session(session: Any) -> AioSession:
     return getattr(session, "_session", session)
 
 
+def _note_request(request: Any, event_name: str, **_: Any) -> None:
+    """Note a request before it is sent, for traces."""
+    exchanges = EXCHANGES.get()
+    if exchanges is not None:
+        url = urlsplit(request.url)
+        exchanges.began(event_name.rpartition(".")[2], url.hostname or "", url.port)
+
+
 def _note_exchange(response_dict: Mapping[str, Any] | None, **_: Any) -> None:
     """Note a response for the request log. The bytes sent, and the size of a streamed body, are not known here."""
     exchanges = EXCHANGES.get()
@@ -142,7 +152,8 @@ def _note_exchange(response_dict: Mapping[str, Any] | None, **_: Any) -> None:
         return
     headers, body = response_dict["headers"], response_dict.get("body")
     received = len(body) if isinstance(body, bytes) else None
-    exchanges.append(Exchange(response_dict["status_code"], headers.get("x-amz-request-id"), 0, received))
+    request_id, extended = headers.get("x-amz-request-id"), headers.get("x-amz-id-2")
+    exchanges.append(Exchange(response_dict["status_code"], request_id, 0, received, extended))
 
 
 def _presign_with_sigv4(signature_version: str, **_: Any) -> str | None:

@@ -51,6 +51,36 @@ class Call(NamedTuple):
         return f"Call({self.operation}: {self.method} {self.bucket}/{self.key or ''})"
 
 
+_APIS = {
+    ("GET", True, ""): "GetObject",
+    ("GET", True, "tagging"): "GetObjectTagging",
+    ("GET", True, "uploadId"): "ListParts",
+    ("GET", False, "list-type"): "ListObjectsV2",
+    ("GET", False, "versions"): "ListObjectVersions",
+    ("GET", False, "uploads"): "ListMultipartUploads",
+    ("HEAD", True, ""): "HeadObject",
+    ("PUT", True, ""): "PutObject",
+    ("PUT", True, "uploadId"): "UploadPart",
+    ("DELETE", True, ""): "DeleteObject",
+    ("DELETE", True, "uploadId"): "AbortMultipartUpload",
+    ("POST", True, "uploads"): "CreateMultipartUpload",
+    ("POST", True, "uploadId"): "CompleteMultipartUpload",
+    ("POST", False, "delete"): "DeleteObjects",
+}
+"""S3's names of requests, by method, whether they have a key, and the parameter that tells them apart."""
+
+_TELLING = ("uploadId", "uploads", "tagging", "list-type", "versions", "delete")
+_COPIES = {"PutObject": "CopyObject", "UploadPart": "UploadPartCopy"}
+
+
+def api_of(call: Call) -> str:
+    """Return the name that S3 gives this request ("GetObject")."""
+    given = {parameter.partition("=")[0] for parameter in call.query.split("&")}
+    telling = next((name for name in _TELLING if name in given), "")
+    api = _APIS[call.method, call.key is not None, telling]
+    return _COPIES.get(api, api) if "x-amz-copy-source" in call.headers else api
+
+
 def read_headers(options: ReadOptions, *, verify: bool) -> Headers:
     """Of GetObject and HeadObject. S3 sends its checksum only when asked, and only that of the whole object helps."""
     headers: Headers = {}

@@ -25,7 +25,7 @@ from apm_s3._s3.transports.lean.answers import (
 from apm_s3._s3.transports.lean.connection import Answer, Connection, ConnectionBroken
 from apm_s3._s3.transports.lean.connections import CannotConnect, Connections, Lane
 from apm_s3._s3.transports.lean.payloads import PIECE, Payload, closing
-from apm_s3._s3.transports.lean.requests import DEFAULT_TYPE, Call, Headers
+from apm_s3._s3.transports.lean.requests import DEFAULT_TYPE, Call, Headers, api_of
 from apm_s3._s3.transports.lean.stalls import Stalls
 from apm_s3._s3.transports.plain import plain_route
 from apm_s3._s3.transports.routes import Route, learn_route
@@ -101,6 +101,8 @@ class Sender:
         if now >= self._ready_until:
             await self._prepare(route)
             now = time.monotonic()
+        if (exchanges := EXCHANGES.get()) is not None:
+            exchanges.began(api_of(call), route.origin.host, route.origin.port)
         task = self._stalls.enter(now)
         answer = None
         try:
@@ -115,7 +117,7 @@ class Sender:
             if not answer.ended:
                 self._stalls.reading(task, answer)
             body = await answer.read() if whole else await answer.opened()
-            if (exchanges := EXCHANGES.get()) is not None:
+            if exchanges is not None:
                 exchanges.append(_exchange(answer, payload, body if whole else None))
             if answer.status not in SUCCESS[call.method] or answer.cut:
                 self._check(call, answer, body)
@@ -284,7 +286,8 @@ class Sender:
 def _exchange(answer: Answer, payload: Payload | None, body: bytes | None) -> Exchange:
     """Return the record of a request for the log."""
     sent = 0 if payload is None else payload.length if payload.data is None else len(payload.data)
-    return Exchange(answer.status, answer.headers.get("x-amz-request-id"), sent, None if body is None else len(body))
+    headers, received = answer.headers, None if body is None else len(body)
+    return Exchange(answer.status, headers.get("x-amz-request-id"), sent, received, headers.get("x-amz-id-2"))
 
 
 async def _send(connection: Connection, answer: Answer, head: bytes, body: AsyncGenerator[Any, None]) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import uuid
 from collections.abc import AsyncIterator, Coroutine
+from contextvars import Context
 from typing import Any, TypeVar
 
 from apm_s3._s3.transports.lean.payloads import PART_CHECKSUM, Payload, Verified, chunked
@@ -86,7 +87,8 @@ class Verification:
         return probe
 
     def _spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-        task = asyncio.create_task(work, name=f"apm_s3 {name}")
+        # Without the context: these requests are no part of the attempt that happened to need them.
+        task = asyncio.create_task(work, name=f"apm_s3 {name}", context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -20,6 +20,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from apm_s3._tasks import outlived
+from apm_s3._tracing import committing
 from apm_s3.configs._models import Current, Release
 from apm_s3.configs._protocol.commit.calls import Afterwards, Call
 from apm_s3.configs._protocol.commit.changes import Change
@@ -184,7 +185,9 @@ class Committer:
             )  # fmt: skip
 
             async def run() -> asyncio.Task[T] | None:
-                await write.run(stale=waited)
+                revisions = tuple(f"{release.tool} {release.revision}" for release in releases)
+                with committing({"environment": begun.environment, "revisions": revisions}):
+                    await write.run(stale=waited)
                 call.earlier = write.entry
                 return None if then is None else self._afterwards.start(then())
 
