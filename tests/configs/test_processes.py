@@ -1,9 +1,8 @@
-"""Several processes at once, and processes that are killed."""
+"""Several processes at once, and processes that are killed, on the server whose conditional requests hold in races."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import sys
 from collections.abc import AsyncIterator
@@ -14,10 +13,12 @@ import pytest
 
 from apm_s3 import S3Manager
 from apm_s3.errors import ConfigNotFound
+from tests.configs import worker
 from tests.configs.conftest import opened
 from tests.configs.samples import LOKI
 from tests.configs.worker import WRITERS, bundles
 from tests.conftest import make_clients
+from tests.processes import Child
 from tests.servers import Server
 
 PROCESSES = 5
@@ -26,68 +27,52 @@ PROCESSES = 5
 @asynccontextmanager
 async def workers(
     server: Server, bucket: str, do: str, count: int = PROCESSES, **job: Any
-) -> AsyncIterator[list[asyncio.subprocess.Process]]:
+) -> AsyncIterator[list[Child]]:
     """Processes that have all said that they are ready."""
     clients = make_clients(server)
     with suppress(Exception):
         await clients.call("create_bucket", Bucket=bucket)
     await clients.aclose()
-    started = []
+    started: list[Child] = []
     try:
         for process in range(count):
-            job |= {
-                "do": do, "process": process, "bucket": bucket, "endpoint": server.endpoint_url, "region": server.region,
-                "credentials": [server.credentials.key_id, server.credentials.secret],
-            }  # fmt: skip
-            started.append(
-                await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-m",
-                    "tests.configs.worker",
-                    json.dumps(job),
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.PIPE,
-                )
-            )
-        for process in started:
-            assert process.stdout is not None
-            assert json.loads(await process.stdout.readline()) == {"ready": True}
+            child = Child(worker.run, server, bucket, {"do": do, "process": process, **job})
+            started.append(child)
+        for child in started:
+            assert await child.hear() == {"ready": True}
         yield started
     finally:
-        for process in started:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-            # Python closes the pipes of a finished process only when it is told to.
-            process._transport.close()
+        for child in started:
+            child.end()
 
 
 async def run(server: Server, bucket: str, do: str) -> list[dict[str, Any]]:
     """What all writers of all processes have said."""
-    async with workers(server, bucket, do) as processes:
-        outputs = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
-        assert [process.returncode for process in processes] == [0] * PROCESSES
-    return [json.loads(line) for out, _ in outputs for line in out.splitlines()]
+    async with workers(server, bucket, do) as started:
+        for child in started:
+            child.tell("go")
+        said = await asyncio.gather(*(child.hear_all() for child in started))
+    return [result for results in said for result in results]
 
 
-async def test_exactly_one_of_fifty_uploads_from_five_processes_wins(server: Server, bucket_name: str) -> None:
-    results = await run(server, bucket_name, "claim")
+async def test_exactly_one_of_fifty_uploads_from_five_processes_wins(seaweedfs: Server, bucket_name: str) -> None:
+    results = await run(seaweedfs, bucket_name, "claim")
 
     winners = [result["author"] for result in results if result["won"]]
     assert len(results) == PROCESSES * WRITERS
     assert len(winners) == 1
     assert {result["current"] for result in results} == {1}
-    async with opened(server) as s3:
+    async with opened(seaweedfs) as s3:
         history = await s3.configs(bucket_name).history("loki", "production")
         assert [release.author for release in history] == winners
 
 
-async def test_no_line_of_fifty_retrying_writers_is_lost(server: Server, bucket_name: str) -> None:
-    async with opened(server) as s3:
+async def test_no_line_of_fifty_retrying_writers_is_lost(seaweedfs: Server, bucket_name: str) -> None:
+    async with opened(seaweedfs) as s3:
         await s3.create_bucket(bucket_name)
         await s3.configs(bucket_name).upload("loki", "production", LOKI)
 
-        results = await run(server, bucket_name, "append")
+        results = await run(seaweedfs, bucket_name, "append")
 
         file = await s3.configs(bucket_name).download("loki", "production")
     assert file.revision == PROCESSES * WRITERS + 1
@@ -96,14 +81,12 @@ async def test_no_line_of_fifty_retrying_writers_is_lost(server: Server, bucket_
     )
 
 
-async def test_a_process_killed_at_any_point_leaves_one_whole_revision(server: Server, bucket_name: str) -> None:
-    async with opened(server) as s3:
-        for round_ in range(6):
-            async with workers(server, bucket_name, "churn", count=1, writers=1, round=round_) as [process]:
-                assert process.stdin is not None
-                process.stdin.write(b"go\n")
-                await process.stdin.drain()
-                await asyncio.sleep(random.uniform(0.05, 0.6))
+async def test_a_process_killed_at_any_point_leaves_one_whole_revision(seaweedfs: Server, bucket_name: str) -> None:
+    async with opened(seaweedfs) as s3:
+        for round_ in range(12):
+            async with workers(seaweedfs, bucket_name, "churn", count=1, writers=1, round=round_) as [child]:
+                child.tell("go")
+                await asyncio.sleep(random.uniform(0.02, 0.4))
             await _check_whole(s3, bucket_name)
 
         release = await s3.configs(bucket_name).upload("loki", "production", LOKI)
@@ -127,14 +110,11 @@ async def test_readers_see_only_whole_environments_while_deployers_are_killed(
         while told < deploys:
             job = {"writers": 1, "rounds": 1000, "source": f"staging-{kills}"}
             async with workers(seaweedfs, bucket_name, "deploy", count=1, **job) as [deployer]:
-                assert deployer.stdin is not None
-                assert deployer.stdout is not None
-                deployer.stdin.write(b"go\n")
-                await deployer.stdin.drain()
+                deployer.tell("go")
                 for _ in range(random.randint(1, 3)):
-                    told += json.loads(await deployer.stdout.readline())["told"] == "won"
+                    told += (await deployer.hear())["told"] == "won"
                 await asyncio.sleep(random.uniform(0, 0.3))
-                assert deployer.returncode is None
+                assert deployer.exit_code is None
             kills += 1
         done.set()
         reads = await asyncio.gather(*readers)

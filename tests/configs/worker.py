@@ -1,22 +1,25 @@
-"""A process of its own that works on a store: `python -m tests.configs.worker JSON`. One line of JSON out per result."""
+"""What a process of its own does to a store. It says what comes of each attempt."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
-import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection
 from typing import Any
 
-from apm_s3 import Credentials, S3Manager
 from apm_s3.configs import ConfigStore
 from apm_s3.errors import DeployRefused, RevisionConflict
 from tests.configs.samples import GRAFANA, LOKI, PROMETHEUS
+from tests.managers import make_manager
+from tests.servers import Server
 
 WRITERS = 10
 
+Say = Callable[..., None]
 
-async def claim(store: ConfigStore, job: dict[str, Any], writer: int) -> None:
+
+async def claim(store: ConfigStore, say: Say, job: dict[str, Any], writer: int) -> None:
     """Upload once, expecting that there is nothing yet."""
     author = f"{job['process']}.{writer}"
     try:
@@ -27,7 +30,7 @@ async def claim(store: ConfigStore, job: dict[str, Any], writer: int) -> None:
         say(author=author, won=True, current=release.revision)
 
 
-async def append(store: ConfigStore, job: dict[str, Any], writer: int) -> None:
+async def append(store: ConfigStore, say: Say, job: dict[str, Any], writer: int) -> None:
     """Add a line to what is there, again and again until nobody else was faster."""
     line = f"# {job['process']}.{writer}\n"
     pause = 0.05
@@ -43,7 +46,7 @@ async def append(store: ConfigStore, job: dict[str, Any], writer: int) -> None:
             return
 
 
-async def churn(store: ConfigStore, job: dict[str, Any], writer: int) -> None:
+async def churn(store: ConfigStore, say: Say, job: dict[str, Any], writer: int) -> None:
     """Upload for ever; somebody kills this process."""
     number = 0
     while True:
@@ -57,7 +60,7 @@ async def churn(store: ConfigStore, job: dict[str, Any], writer: int) -> None:
         number += 1
 
 
-async def deploy(store: ConfigStore, job: dict[str, Any], writer: int) -> None:
+async def deploy(store: ConfigStore, say: Say, job: dict[str, Any], writer: int) -> None:
     """Change every file of the source and deploy it, again and again; somebody may kill this process."""
     number = 0
     while number < job["rounds"]:
@@ -74,7 +77,7 @@ async def deploy(store: ConfigStore, job: dict[str, Any], writer: int) -> None:
         number += 1
 
 
-async def race(store: ConfigStore, job: dict[str, Any], writer: int) -> None:
+async def race(store: ConfigStore, say: Say, job: dict[str, Any], writer: int) -> None:
     """Deploy one of two environments, once; four of these a process."""
     if writer >= 4:
         return
@@ -98,20 +101,18 @@ def bundles(mark: str) -> dict[str, dict[str, str]]:
     }
 
 
-def say(**fields: Any) -> None:
-    sys.stdout.write(json.dumps(fields) + "\n")
-    sys.stdout.flush()
+def run(connection: Connection, server: Server, bucket: str, job: dict[str, Any]) -> None:
+    """Do the job when told to."""
+    asyncio.run(_run(connection, server, bucket, job))
 
 
-async def main(job: dict[str, Any]) -> None:
-    credentials = Credentials(*job["credentials"])
-    async with S3Manager(region=job["region"], endpoint_url=job["endpoint"], credentials=credentials) as s3:
-        store = s3.configs(job["bucket"])
+async def _run(connection: Connection, server: Server, bucket: str, job: dict[str, Any]) -> None:
+    def say(**fields: Any) -> None:
+        connection.send(fields)
+
+    async with make_manager(server) as s3:
+        store = s3.configs(bucket)
         work = {"claim": claim, "append": append, "churn": churn, "deploy": deploy, "race": race}[job["do"]]
         say(ready=True)
-        sys.stdin.readline()
-        await asyncio.gather(*(work(store, job, writer) for writer in range(job.get("writers", WRITERS))))
-
-
-if __name__ == "__main__":
-    asyncio.run(main(json.loads(sys.argv[1])))
+        connection.recv()
+        await asyncio.gather(*(work(store, say, job, writer) for writer in range(job.get("writers", WRITERS))))
