@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import nox
 
-nox.needs_version = ">=2025.2.9"
-nox.options.sessions = ["lint", "types", "contracts", "tests", "loops", "clients_old", "examples"]
+nox.needs_version = ">=2026.8.10"
+# Two sessions run side by side, because most use one core part of the time; each prints its output when it ends.
+# The longest starts first.
+nox.options.sessions = ["tests", "lint", "types", "contracts", "loops", "clients_old", "examples"]
+nox.options.parallel = 2
 nox.options.reuse_venv = "yes"
 nox.options.default_venv_backend = "virtualenv"
 
@@ -71,7 +74,7 @@ def install_oldest(session: nox.Session) -> None:
     session.install(*PIP, ".[all,aioboto3]", *OLDEST, *nox.project.dependency_groups(PROJECT, "test"))
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def lint(session: nox.Session) -> None:
     """Check style and common mistakes with ruff, as linter and as formatter."""
     session.install(*nox.project.dependency_groups(PROJECT, "lint"))
@@ -79,7 +82,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def types(session: nox.Session) -> None:
     """Run mypy over the package, the examples and a caller of the public API; every public name needs a type."""
     install(session, ".[all]", "types")
@@ -88,21 +91,21 @@ def types(session: nox.Session) -> None:
     session.run("pyright", "--verifytypes", "apm_s3", "--ignoreexternal")
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def contracts(session: nox.Session) -> None:
     """Check the import contracts: the layers of the package, and where its dependencies are used."""
     session.install(*nox.project.dependency_groups(PROJECT, "contracts"))
     session.run("lint-imports", "--no-cache")
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def tests(session: nox.Session) -> None:
     """Run the test suite on the newest aiobotocore that the package allows."""
     install(session, ".[all]", "test")
     session.run(*PYTEST, *session.posargs)
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def clients_old(session: nox.Session) -> None:
     """Run the tests that depend on the version of aiobotocore on the oldest that the package allows."""
     install_oldest(session)
@@ -118,7 +121,7 @@ def tests_old(session: nox.Session) -> None:
     session.run(*PYTEST, *session.posargs)
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def loops(session: nox.Session) -> None:
     """Run the tests that depend on the event loop, on uvloop (`uvicorn[standard]`) and in asyncio's debug mode."""
     install(session, ".[all]", "test")
@@ -140,7 +143,7 @@ def serverless(session: nox.Session) -> None:
     session.run(*PYTEST, *(f"tests/{path}" for path in SERVERLESS), *session.posargs)
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def examples(session: nox.Session) -> None:
     """Run the demo, the examples and the README's code, with only the extra `demo` installed."""
     install(session, ".[demo]", "test")
