@@ -27,10 +27,10 @@ _LEVELS = {
 
 
 class Exchange(NamedTuple):
-    """One request and its answer.
+    """One request and its response.
 
     Attributes:
-        sent, received: bytes of the bodies; None for the body of an answer that is still to be read.
+        sent, received: bytes of the bodies; None for the body of a response that is still to be read.
         extended_request_id: S3's second id, the header `x-amz-id-2`.
     """
 
@@ -42,7 +42,7 @@ class Exchange(NamedTuple):
 
 
 class Exchanges(list[Exchange]):
-    """The requests of an attempt, and their answers.
+    """The requests of an attempt, and their responses.
 
     Attributes:
         api: the name that S3 gives the request that was begun last ("GetObject"); None before the first one.
@@ -111,17 +111,17 @@ def log_exchanges(
     exchanges: list[Exchange],
     error: BaseException | None,
 ) -> None:
-    """One line for each request of an attempt, and one for an attempt that got no answer."""
+    """One line for each request of an attempt, and one for an attempt that got no response."""
     where = place(bucket, key)
     common = {"operation": operation, "bucket": bucket, "key": key, "attempt": attempt, "duration": seconds}
     for each in exchanges:
         logger.debug(
-            "%s%s: attempt %d answered %d, request %s, %d bytes sent, %s received, %.3f s",
+            "%s%s: attempt %d returned %d, request %s, %d bytes sent, %s received, %.3f s",
             operation, f" {where}" if where else "", attempt, each.status, each.request_id or "unknown", each.sent,
             "a stream" if each.received is None else f"{each.received} bytes", seconds,
             extra={**common, "status": each.status, "request_id": each.request_id, "size": each.sent or each.received},
         )  # fmt: skip
     if not exchanges:
-        problem = "made no request" if error is None else f"got no answer ({type(error).__name__})"
+        problem = "made no request" if error is None else f"got no response ({type(error).__name__})"
         message = "%s%s: attempt %d %s, %.3f s"
         logger.debug(message, operation, f" {where}" if where else "", attempt, problem, seconds, extra=common)

@@ -328,7 +328,7 @@ class _Examination:
         except (_Failed, ApmS3Error) as exc:
             message = str(exc)
         except TimeoutError:
-            message = f"no answer within the {self.seconds:g} s that all checks have together"
+            message = f"no response within the {self.seconds:g} s that all checks have together"
         self.checks.append(HealthCheck(name, outcome, critical, time.monotonic() - began, message))
         return outcome is CheckOutcome.PASSED
 

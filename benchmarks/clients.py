@@ -101,8 +101,8 @@ class Aiobotocore(Client):
         await self.s3.put_object(Bucket=self.bucket, Key=key, Body=data)
 
     async def get(self, key: str) -> bytes:
-        answer = await self.s3.get_object(Bucket=self.bucket, Key=key)
-        return await answer["Body"].read()
+        response = await self.s3.get_object(Bucket=self.bucket, Key=key)
+        return await response["Body"].read()
 
     async def head(self, key: str) -> None:
         await self.s3.head_object(Bucket=self.bucket, Key=key)
@@ -216,8 +216,8 @@ class Miniopy(Client):
         await self.s3.put_object(self.bucket, key, io.BytesIO(data), len(data))
 
     async def get(self, key: str) -> bytes:
-        async with await self.s3.get_object(self.bucket, key) as answer:
-            return await answer.read()
+        async with await self.s3.get_object(self.bucket, key) as response:
+            return await response.read()
 
     async def head(self, key: str) -> None:
         await self.s3.stat_object(self.bucket, key)
@@ -254,8 +254,8 @@ class Obstore(Client):
         await self.s3.put_async(key, data, use_multipart=False)
 
     async def get(self, key: str) -> bytes:
-        answer = await self.s3.get_async(key)
-        return bytes(await answer.bytes_async())
+        response = await self.s3.get_async(key)
+        return bytes(await response.bytes_async())
 
     async def head(self, key: str) -> None:
         await self.s3.head_async(key)

@@ -15,7 +15,7 @@ from typing import Any
 from apm_s3 import S3Manager, S3Settings
 from apm_s3._s3.transports.base import ObjectTransport, ParsedPage
 from apm_s3._s3.transports.clients import Clients
-from apm_s3._s3_answers import s3_error
+from apm_s3._s3_responses import s3_error
 from apm_s3.errors import ApmS3Error, ConnectionLost
 from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, ListPage, PartInfo, Stream, UploadInfo
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions

@@ -154,9 +154,9 @@ def _ready(process: subprocess.Popen[bytes], port: int) -> bool:
     while time.monotonic() < end and process.poll() is None:
         with (
             contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError),
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1) as answer,
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1) as response,
         ):
-            if answer.status == 200:
+            if response.status == 200:
                 return True
         time.sleep(0.05)
     return False

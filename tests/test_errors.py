@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from apm_s3 import errors
-from apm_s3._s3_answers import s3_error
+from apm_s3._s3_responses import s3_error
 from apm_s3.errors import (
     AccessDenied,
     ApmS3Error,

@@ -207,7 +207,7 @@ def test_a_server_that_never_answers_is_down_at_the_deadline() -> None:
     report, _ = check_in_virtual_time(lambda exchange: exchange.hang())
 
     assert report.status is HealthStatus.DOWN
-    assert "no answer within the 8 s" in message(report, "reach")
+    assert "no response within the 8 s" in message(report, "reach")
     assert report.response_time == pytest.approx(8, abs=0.5)
 
 

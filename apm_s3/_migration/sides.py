@@ -84,7 +84,7 @@ class Side:
         """Return the parts that an object was uploaded in, if all but the last have one size; None if unknown."""
         asked: dict[str, Any] = {"VersionId": version} if version else {}
         try:
-            answer = await self.engine.runner.run(
+            response = await self.engine.runner.run(
                 "head_file",
                 self.place.bucket,
                 key,
@@ -94,12 +94,12 @@ class Side:
             )
         except (RequestRejected, UnsupportedByServer):
             return None
-        return parts_of(info.size, info.etag, int(answer.get("ContentLength") or 0))
+        return parts_of(info.size, info.etag, int(response.get("ContentLength") or 0))
 
     async def setting(self, method: str, name: str) -> Any:
         """Return a bucket setting; empty if it is not set or may not be read (see `unreadable`)."""
         try:
-            answer = await self.engine.runner.run(
+            response = await self.engine.runner.run(
                 method,
                 self.place.bucket,
                 None,
@@ -112,7 +112,7 @@ class Side:
         except S3Error:
             self.unreadable.add(method)
             return {}
-        return answer.get(name) or {}
+        return response.get(name) or {}
 
 
 async def open_side(s3: S3Manager, place: S3Place) -> Side:
@@ -134,12 +134,12 @@ async def open_side(s3: S3Manager, place: S3Place) -> Side:
 async def _product(engine: Engine, bucket: str) -> str:
     """Return the server's name for itself; empty if the request fails, as later calls report that error better."""
     try:
-        answer = await engine.runner.run(
+        response = await engine.runner.run(
             "head_bucket", bucket, None, lambda: engine.control.call("head_bucket", Bucket=bucket)
         )
     except S3Error:
         return ""
-    return str(answer["ResponseMetadata"]["HTTPHeaders"].get("server", "")).lower()
+    return str(response["ResponseMetadata"]["HTTPHeaders"].get("server", "")).lower()
 
 
 def parts_of(size: int, etag: str | None, first: int) -> tuple[Part, ...] | None:

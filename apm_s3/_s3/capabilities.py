@@ -21,9 +21,9 @@ class Capabilities:
     def __init__(self) -> None:
         self._lacking: set[str] = set()
 
-    def learn_server(self, answer: Mapping[str, Any]) -> None:
+    def learn_server(self, response: Mapping[str, Any]) -> None:
         """Learn from a response of the control plane: the Server header names products with known gaps."""
-        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         product = headers.get("server", "").partition(" ")[0].lower()
         self._lacking.update(_LACKING.get(product, ()))
 

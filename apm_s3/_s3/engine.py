@@ -17,7 +17,7 @@ from apm_s3._s3.remembering import Policies
 from apm_s3._s3.runner import Runner
 from apm_s3._s3.transports.base import ObjectTransport
 from apm_s3._s3.transports.boto.control import ControlPlane
-from apm_s3._s3_answers import s3_error
+from apm_s3._s3_responses import s3_error
 from apm_s3._tracing import Tracer, operation, traced
 from apm_s3.errors import (
     AccessDenied,

@@ -34,7 +34,7 @@ R = TypeVar("R")
 
 POOL_HINT = "raise the deadline or S3Settings.max_concurrency, or lower the load: other calls held all slots"
 
-ANSWERS: tuple[type[ApmS3Error], ...] = (NotModified,)
+EXPECTED: tuple[type[ApmS3Error], ...] = (NotModified,)
 """Errors that are expected results."""
 
 _CLOSED = "this S3Manager was closed during the call"
@@ -49,7 +49,7 @@ class _Call(Watch, Generic[T]):
     """One call in progress, and the watch for its deadline."""
 
     __slots__ = (
-        "answers", "attempt", "attempts", "bucket", "bytes_sent", "failure", "key", "limit", "operation", "queued",
+        "attempt", "attempts", "bucket", "bytes_sent", "expected", "failure", "key", "limit", "operation", "queued",
         "recovered", "replayable", "report", "sent_at", "started", "storage_class", "trace", "unresolved", "verdict",
     )  # fmt: skip
 
@@ -68,7 +68,7 @@ class _Call(Watch, Generic[T]):
         super().__init__(self.started + limit, loop)
         self.attempts: int = 0
         self.queued: bool = False
-        self.answers: tuple[type[ApmS3Error], ...] = ANSWERS
+        self.expected: tuple[type[ApmS3Error], ...] = EXPECTED
         self.report: StreamReport | None = None
         self.failure: ApmS3Error | None = None
         self.recovered: tuple[type[ApmS3Error], ...] = ()
@@ -197,7 +197,7 @@ class Runner:
         measure: Measure[T] | None = None,
         bytes_sent: int = 0,
         storage_class: str | None = None,
-        answers: tuple[type[ApmS3Error], ...] = ANSWERS,
+        expected: tuple[type[ApmS3Error], ...] = EXPECTED,
         report: StreamReport | None = None,
     ) -> T:
         """Return the result of `attempt`, retried if its error is transient.
@@ -212,7 +212,7 @@ class Runner:
                 error of S3 if an earlier attempt is unresolved.
             measure: returns the bytes received with a result, and its storage class, for events.
             bytes_sent: size of the request's body, for events.
-            answers: errors that are raised, but are expected results and no failures for metrics and hooks.
+            expected: errors that are raised, but are expected results and no failures for metrics and hooks.
             report: reports the success later, when the body has been read.
 
         Raises:
@@ -224,7 +224,7 @@ class Runner:
         call: _Call[T] = _Call(operation, bucket, key, self._deadline if timeout is None else timeout, self._loop)
         call.attempt, call.replayable, call.verdict = attempt, replayable, verdict
         call.bytes_sent, call.storage_class = bytes_sent, storage_class
-        call.answers, call.report = answers, report
+        call.expected, call.report = expected, report
         if self.tracer is not None:
             call.trace = self.tracer.request(operation, bucket, key, self._region)
         self._deadlines.add(call)
@@ -305,8 +305,8 @@ class Runner:
                 if error is None:
                     try:
                         return await self._once(call, call.attempt)
-                    except ApmS3Error as answer:
-                        error = answer
+                    except ApmS3Error as raised:
+                        error = raised
                 self._note(call, error)
                 if not await self._recovered(call, error):
                     break
@@ -401,7 +401,7 @@ class Runner:
             # The exceptions that aiobotocore raises when its session is closed during a request are in no table.
             call.failure, error = None, _closed_under(call)
         error = _complete(call, error)
-        if isinstance(error, call.answers):
+        if isinstance(error, call.expected):
             outcome = Outcome.SUCCESS
         self._tell(self._observers(), call, outcome, error)
         return error

@@ -28,7 +28,7 @@ _MAX_NAME, _MAX_NAMES = 64, 1000
 _BREAKS = re.compile("[\r\n\0]")
 
 
-class MalformedAnswer(Exception):
+class MalformedResponse(Exception):
     """The response is not valid HTTP/1.1."""
 
 
@@ -66,7 +66,7 @@ def parse_head(data: bytes, method: str) -> Head:
     """Parse the head of a response to `method`: everything before the empty line.
 
     Raises:
-        MalformedAnswer: it is not valid.
+        MalformedResponse: it is not valid.
     """
     lines = data.decode("utf-8", "replace").split("\r\n")
     # A plain head has no control characters except line breaks.
@@ -75,7 +75,7 @@ def parse_head(data: bytes, method: str) -> Head:
         lines = _odd_lines(data)
     found = _STATUS.fullmatch(lines[0])
     if found is None:
-        raise MalformedAnswer("the answer is not HTTP/1.1")
+        raise MalformedResponse("the response is not HTTP/1.1")
     del lines[0]
     headers = _plain_headers(lines) if plain else _headers(lines)
     status = int(found[2])
@@ -101,7 +101,7 @@ def _odd_lines(data: bytes) -> list[str]:
     """
     lines = data.split(b"\r\n")
     if any(len(line.translate(None, _CONTROLS)) + line.count(b"\t") != len(line) for line in lines):
-        raise MalformedAnswer("a line of the response's head contains a control character")
+        raise MalformedResponse("a line of the response's head contains a control character")
     return [_text(line) for line in lines]
 
 
@@ -122,7 +122,7 @@ def _headers(lines: list[str]) -> dict[str, str]:
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon:
-            raise MalformedAnswer("a header of the response is malformed")
+            raise MalformedResponse("a header of the response is malformed")
         name = _names.get(name) or _checked(name)
         value = value.strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
@@ -143,7 +143,7 @@ _names: dict[str, str] = {}
 
 def _checked(name: str) -> str:
     if not _TOKEN.fullmatch(name):
-        raise MalformedAnswer("a header name is malformed")
+        raise MalformedResponse("a header name is malformed")
     lower = name.lower()
     if len(name) <= _MAX_NAME:
         if len(_names) >= _MAX_NAMES:
@@ -159,13 +159,13 @@ def _framing(status: int, headers: dict[str, str], method: str) -> tuple[int | N
         values = {value.strip() for value in length.split(",")}
         length = values.pop()
         if values:
-            raise MalformedAnswer("the response has more than one length")
+            raise MalformedResponse("the response has more than one length")
         headers["content-length"] = length
     if length is not None and not _LENGTH.fullmatch(length):
-        raise MalformedAnswer("the response has a malformed length")
+        raise MalformedResponse("the response has a malformed length")
     coding = headers.get("transfer-encoding")
     if coding is not None and coding.lower() != "chunked":
-        raise MalformedAnswer("the response has a transfer encoding that was not requested")
+        raise MalformedResponse("the response has a transfer encoding that was not requested")
     if method == "HEAD" or status in {204, 304} or status < 200 or (method == "CONNECT" and status < 300):
         return 0, False
     if coding is not None:
@@ -194,7 +194,7 @@ class Chunks:
         """Decode the next received bytes.
 
         Raises:
-            MalformedAnswer: they are not valid chunks.
+            MalformedResponse: they are not valid chunks.
         """
         pieces: list[bytes] = []
         at = 0
@@ -209,7 +209,7 @@ class Chunks:
             end = data.find(b"\n", at)
             line = self._line + (data[at:] if end < 0 else data[at : end + 1])
             if len(line) > MAX_HEAD:
-                raise MalformedAnswer("a line between chunks is too long")
+                raise MalformedResponse("a line between chunks is too long")
             if end < 0:
                 self._line = line
                 break
@@ -222,22 +222,22 @@ class Chunks:
 
     def _take_line(self, line: bytes) -> None:
         if not line.endswith(b"\r\n"):
-            raise MalformedAnswer("a line between chunks is malformed")
+            raise MalformedResponse("a line between chunks is malformed")
         line = line[:-2]
         if self._between:
             if line:
-                raise MalformedAnswer("a chunk is longer than its stated size")
+                raise MalformedResponse("a chunk is longer than its stated size")
             self._between = False
         elif self._trailing:
             if line and not _FRAMING.isdisjoint(_headers(_odd_lines(line))):
-                raise MalformedAnswer("the response's trailer has framing headers")
+                raise MalformedResponse("the response's trailer has framing headers")
             self.ended = not line
             self._trailed += len(line)
             if self._trailed > MAX_HEAD:
-                raise MalformedAnswer("the response's trailer is too long")
+                raise MalformedResponse("the response's trailer is too long")
         else:
             found = _CHUNK.fullmatch(line)
             if found is None:
-                raise MalformedAnswer("a chunk size is malformed")
+                raise MalformedResponse("a chunk size is malformed")
             self._left = int(found[1], 16)
             self._trailing = not self._left

@@ -359,10 +359,10 @@ class _Notifier:
         try:
             async with self._session.post(
                 request.url, headers=request.headers, data=request.body, allow_redirects=False
-            ) as answer:
-                return None if 200 <= answer.status < 300 else f"it answered {answer.status}"
+            ) as response:
+                return None if 200 <= response.status < 300 else f"it responded with {response.status}"
         except TimeoutError:
-            return f"no answer within {_TIMEOUT:g} s"
+            return f"no response within {_TIMEOUT:g} s"
         except aiohttp.ClientError as exc:
             return type(exc).__name__  # its text may hold the URL, and the URL a token
 

@@ -140,7 +140,7 @@ def _operations(managers: list[tuple[str, S3Manager]]) -> Iterator[Metric]:
     )
     retries = CounterMetricFamily("apm_s3_operation_retries", "Attempts that failed and were repeated.", labels=labels)
     sent = CounterMetricFamily("apm_s3_sent_bytes", "Bytes of request bodies.", labels=labels)
-    received = CounterMetricFamily("apm_s3_received_bytes", "Bytes of the bodies of answers.", labels=labels)
+    received = CounterMetricFamily("apm_s3_received_bytes", "Bytes of the bodies of responses.", labels=labels)
     durations = HistogramMetricFamily(
         "apm_s3_operation_duration_seconds",
         "Durations of operations that succeeded or failed, with waits and retries.",

@@ -24,7 +24,7 @@ class ReadOptions:
         if_match, if_none_match: ETags, quotes included, as S3 returned them.
         sse_customer_key: the 32 bytes of an SSE-C key.
         max_size: bytes; a longer body is refused (`ObjectTooLarge`) before it is read. Without it, an object of any
-            size is read, but an answer that does not tell its size, as S3's do, is given up at 32 MiB.
+            size is read, but a response without a length, which S3 never sends, is given up at 32 MiB.
         timeout: seconds for the whole call, instead of the manager's deadline.
     """
 

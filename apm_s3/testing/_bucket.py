@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from time import time
 from typing import NamedTuple
 
-from apm_s3._s3_answers import s3_error
+from apm_s3._s3_responses import s3_error
 from apm_s3.errors import ObjectTooLarge, S3Error
 from apm_s3.models import FileInfo, FileVersion
 

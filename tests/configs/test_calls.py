@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from apm_s3 import S3Manager
-from apm_s3._s3_answers import s3_error
+from apm_s3._s3_responses import s3_error
 from apm_s3.configs import CommitOutcome, ConfigStore, Release
 from apm_s3.errors import (
     AccessDenied,

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from apm_s3._s3_answers import s3_error
+from apm_s3._s3_responses import s3_error
 from apm_s3.configs import ConfigStore
 from apm_s3.errors import AccessDenied, ApmS3Error, BatchError, Throttled
 from apm_s3.testing import MemoryObjects

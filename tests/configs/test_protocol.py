@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from apm_s3._s3_answers import s3_error
+from apm_s3._s3_responses import s3_error
 from apm_s3.configs import CommitOutcome
 from apm_s3.configs._protocol.commit.calls import CLEAN_UP
 from apm_s3.configs._protocol.objects import ObjectStore

@@ -3,7 +3,7 @@ from contextlib import aclosing
 
 import pytest
 
-from apm_s3._s3_answers import s3_error
+from apm_s3._s3_responses import s3_error
 from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import AccessDenied, ConnectionLost, InvalidRequest
 from apm_s3.testing import MemoryObjects
@@ -206,16 +206,16 @@ def test_a_hint_that_comes_while_it_is_asked_is_not_lost() -> None:
 
             async def slow(key: str, **options: object) -> object:
                 nonlocal hinted
-                answer = read(key, **options)
+                response = read(key, **options)
                 if key.endswith("current.json") and not hinted:
                     hinted = True
                     try:
-                        return await answer
+                        return await response
                     finally:
                         # What was read is old when the answer arrives.
                         await other.upload("loki", "production", OTHER_LOKI)
                         store.notify_changed("production")
-                return await answer
+                return await response
 
             objects.read = slow  # type: ignore[method-assign]
             store.notify_changed("production")

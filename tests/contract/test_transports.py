@@ -359,13 +359,13 @@ async def test_presigned_urls_work_without_credentials(transport: ObjectTranspor
     put = await transport.presign("PUT", bucket, "new/key", 60, UploadOptions(content_type="text/x-new"))
 
     def fetch() -> bytes:
-        with urllib.request.urlopen(get) as answer:
-            return answer.read()
+        with urllib.request.urlopen(get) as response:
+            return response.read()
 
     def send() -> int:
         request = urllib.request.Request(put, data=b"put", method="PUT", headers={"Content-Type": "text/x-new"})
-        with urllib.request.urlopen(request) as answer:
-            return answer.status
+        with urllib.request.urlopen(request) as response:
+            return response.status
 
     assert await asyncio.to_thread(fetch) == b"data"
     assert await asyncio.to_thread(send) == 200

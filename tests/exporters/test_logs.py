@@ -222,6 +222,6 @@ async def test_debug_has_a_line_for_each_request(path: Any, stream: io.StringIO)
     assert [(line["operation"], line["attempt"], line.get("status")) for line in told] == [
         ("upload_file", 1, 503), ("upload_file", 2, 200), ("read_file", 1, None), ("read_file", 2, 200),
     ]  # fmt: skip
-    assert "got no answer (ConnectionLost)" in told[2]["message"]
+    assert "got no response (ConnectionLost)" in told[2]["message"]
     assert told[3]["size"] == 5 or path == "boto"
     assert PASSWORD not in stream.getvalue()

@@ -24,7 +24,7 @@ EXPECTED = (TransportError, ServiceUnavailable)
 FAULTS: tuple[tuple[Fault, int], ...] = (
     (faults.reset_before_headers, 3),
     (faults.closed_before_headers, 3),
-    (faults.lost_answer, 3),
+    (faults.lost_response, 3),
     (faults.reset_after_headers, 3),
     (faults.reset_in_body, 3),
     (faults.truncated, 3),

@@ -51,7 +51,7 @@ async def closed_before_headers(exchange: Exchange) -> None:
     exchange.close()
 
 
-async def lost_answer(exchange: Exchange) -> None:
+async def lost_response(exchange: Exchange) -> None:
     """Carried out, and the connection is reset before the answer."""
     exchange.carry_out()
     await exchange.reset()
@@ -233,7 +233,7 @@ CASES = (
     Case("no answer", silent),
     Case("no answer, for ever", silent, Then.EXHAUSTED, RequestTimedOut, None),
     Case("carried out, no answer", silent_after_doing),
-    Case("answer lost", lost_answer),
+    Case("answer lost", lost_response),
     Case("trickle", trickling, Then.EITHER, RequestTimedOut, None),
     Case("trickle in body", trickling_body, Then.FAILS_AT_ONCE, DeadlineExceeded, None, on=("GetObject", *DOCUMENTS)),
     Case("delivered twice", delivered_twice, Then.PASSES),

@@ -12,7 +12,7 @@ import pytest
 
 from apm_s3.errors import MigrationRefused
 from apm_s3.migration import migrate, plan_migration
-from tests.faults.faults import answer, lost_answer, reset_after_headers, reset_before_headers, truncated
+from tests.faults.faults import answer, lost_response, reset_after_headers, reset_before_headers, truncated
 from tests.faults.lies import told
 from tests.faults.memory_s3 import Request, Response, StoredObject, _etag, error_response
 from tests.faults.server import Exchange
@@ -45,7 +45,7 @@ def failing(place: Place, share: float, seed: int) -> None:
     chance = random.Random(seed)
     kinds = itertools.cycle([
         answer(503, "SlowDown"), answer(500, "InternalError"), answer(500, "InternalError", carried_out=True),
-        lost_answer, reset_before_headers, reset_after_headers, truncated,
+        lost_response, reset_before_headers, reset_after_headers, truncated,
     ])  # fmt: skip
 
     async def perhaps(exchange: Exchange) -> None:

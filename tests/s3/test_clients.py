@@ -119,9 +119,9 @@ async def test_requests_go_through_the_proxy_of_the_settings() -> None:
     async with answering(EMPTY_LIST) as (port, seen):
         settings = S3Settings(proxies={"http": f"http://127.0.0.1:{port}"}, timeouts=QUICK.timeouts)
         clients = Clients(region="us-east-1", endpoint_url="http://s3.invalid", credentials=KEYS, settings=settings)
-        answer = await clients.call("list_buckets")
+        response = await clients.call("list_buckets")
         await clients.aclose()
-    assert answer["Buckets"] == []
+    assert response["Buckets"] == []
     assert seen[0].startswith(b"GET http://s3.invalid/")
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apm_s3._wire.http1 import MAX_HEAD, Chunks, MalformedAnswer, parse_head, request_head
+from apm_s3._wire.http1 import MAX_HEAD, Chunks, MalformedResponse, parse_head, request_head
 
 
 def framing(lines: str, method: str = "GET", status: str = "HTTP/1.1 200 OK") -> tuple[int | None, bool, bool]:
@@ -59,7 +59,7 @@ def test_a_status_needs_no_reason(status: str) -> None:
     ],
 )
 def test_invalid_responses_are_refused(data: bytes) -> None:
-    with pytest.raises(MalformedAnswer):
+    with pytest.raises(MalformedResponse):
         parse_head(data, "GET")
 
 
@@ -132,5 +132,5 @@ def test_chunks_come_out_whole_however_they_arrive(
     ],
 )
 def test_invalid_chunks_are_refused(data: bytes) -> None:
-    with pytest.raises(MalformedAnswer):
+    with pytest.raises(MalformedResponse):
         Chunks().feed(data)

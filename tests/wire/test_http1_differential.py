@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apm_s3._wire.http1 import MAX_HEAD, Chunks, MalformedAnswer, parse_head
+from apm_s3._wire.http1 import MAX_HEAD, Chunks, MalformedResponse, parse_head
 
 
 @dataclass
@@ -54,7 +54,7 @@ def ours(data: bytes, method: str) -> Read | None:
         else:
             read.body, read.whole = rest[: found.length], len(rest) >= found.length
             read.keep &= len(rest) <= found.length
-    except MalformedAnswer:
+    except MalformedResponse:
         return None
     return read
 

@@ -13,7 +13,7 @@ from apm_s3._s3.engine import Engine
 from apm_s3._s3.objects.deletions import delete_alone
 from apm_s3._s3.objects.listing import check_versions
 from apm_s3._s3.objects.multipart import abort_upload
-from apm_s3._s3_answers import s3_error
+from apm_s3._s3_responses import s3_error
 from apm_s3._tasks import run_all
 from apm_s3._wire import xml
 from apm_s3.errors import BatchError, IntegrityError, InvalidOption, S3Error, UnsupportedByServer

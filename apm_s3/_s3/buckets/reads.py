@@ -67,8 +67,8 @@ class BucketReads:
         """Return the region from HeadBucket, or else from GetBucketLocation."""
         region: str | None = head.get("BucketRegion")
         if region is None:
-            answer = await self._requests.send(operation, "get_bucket_location", ref)
-            region = answer.get("LocationConstraint")
+            response = await self._requests.send(operation, "get_bucket_location", ref)
+            region = response.get("LocationConstraint")
         # The two oldest regions have other names there.
         return {None: "us-east-1", "": "us-east-1", "EU": "eu-west-1"}.get(region, region or "")
 

@@ -83,11 +83,11 @@ async def status(
     """Return the replication status of an object, as S3 documents it; None if no rule applies to it."""
     params: dict[str, Any] = {"Key": key} if version_id is None else {"Key": key, "VersionId": version_id}
     try:
-        answer = await requests.send("replication_status", "head_object", ref, **params)
+        response = await requests.send("replication_status", "head_object", ref, **params)
     except NotFound as error:
         options = ReadOptions(expected_bucket_owner=ref.owner)
         raise await told_apart(engine, error, "replication_status", options) from error
-    found: str | None = answer.get("ReplicationStatus")
+    found: str | None = response.get("ReplicationStatus")
     # The API reference says COMPLETE, but S3 returns COMPLETED.
     return "COMPLETED" if found == "COMPLETE" else found
 

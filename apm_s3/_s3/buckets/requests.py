@@ -94,11 +94,11 @@ class BucketRequests:
 
         name = ref.name if ref else None
         try:
-            answer = await self._runner.run(operation, name, None, attempt, verdict=settled)
+            response = await self._runner.run(operation, name, None, attempt, verdict=settled)
         finally:
             forget_after(self._cache, method, name)
-        self.capabilities.learn_server(answer)
-        return answer
+        self.capabilities.learn_server(response)
+        return response
 
     async def create(self, operation: str, ref: BucketRef, params: Mapping[str, Any]) -> None:
         """Send CreateBucket for a bucket that did not exist.

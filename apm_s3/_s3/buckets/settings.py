@@ -42,7 +42,7 @@ class BucketSettings:
         if self._requests.capabilities.lacks(kind.__name__):
             raise _unsupported(operation, ref, kind.__name__)
         try:
-            answer = await self._requests.send(operation, api.get, ref)
+            response = await self._requests.send(operation, api.get, ref)
         except NotConfigured:
             return None
         except S3Error as error:
@@ -51,7 +51,7 @@ class BucketSettings:
             self._requests.capabilities.learn_lack(kind.__name__)
             raise _unsupported(operation, ref, kind.__name__) from error
         try:
-            return cast("S | None", api.read(answer))
+            return cast("S | None", api.read(response))
         except FormatTooNew as error:
             error.operation, error.bucket = operation, ref.name
             raise

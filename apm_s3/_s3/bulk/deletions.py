@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from apm_s3._s3.engine import check_target
-from apm_s3._s3_answers import s3_error
+from apm_s3._s3_responses import s3_error
 from apm_s3.batch import DeleteOp
 from apm_s3.errors import InvalidRequest, S3Error
 from apm_s3.models import DeleteOutcome, DeleteReport

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from apm_s3._s3.engine import Engine, reading_options
-from apm_s3._s3_answers import s3_error
+from apm_s3._s3_responses import s3_error
 from apm_s3.errors import ConditionalConflict, NotFound, S3Error
 from apm_s3.models import FileInfo
 from apm_s3.options import CopyOptions, UploadOptions

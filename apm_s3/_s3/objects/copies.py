@@ -16,7 +16,7 @@ from apm_s3._s3.objects.conditional import settle_write
 from apm_s3._s3.objects.multipart import MultipartUpload, open_upload
 from apm_s3._s3.objects.reading import head, read_tags
 from apm_s3._s3.objects.sources import stored_with
-from apm_s3._s3_answers import s3_error
+from apm_s3._s3_responses import s3_error
 from apm_s3._tasks import run_all
 from apm_s3._wire.parts import Part, plan_parts
 from apm_s3.errors import (

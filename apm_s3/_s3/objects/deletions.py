@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from apm_s3._naming import check_key
 from apm_s3._s3.engine import Engine, check_bucket, within
-from apm_s3._s3_answers import s3_error
+from apm_s3._s3_responses import s3_error
 from apm_s3._tasks import run_all
 from apm_s3._wire import xml
 from apm_s3.errors import ApmS3Error, InvalidKey, InvalidOption, S3Error
@@ -18,7 +18,7 @@ _DEFAULTS = DeleteOptions()
 _KEYS_A_REQUEST = 1000
 _PARALLEL_REQUESTS = 16
 _PASSING = frozenset({"InternalError", "ServiceUnavailable", "SlowDown", "OperationAborted", "RequestTimeout", ""})
-"""Codes after which a key is tried again; "" is that of a key of which the answer says nothing."""
+"""Codes after which a key is tried again; "" is that of a key that the response does not mention."""
 
 _Target = tuple[str, str | None]
 
@@ -26,7 +26,7 @@ _Target = tuple[str, str | None]
 async def delete_many(
     engine: Engine, bucket: str, keys: Iterable[str | _Target], options: DeleteOptions | None
 ) -> DeleteReport:
-    """Delete many objects; raises only if none of the requests was answered."""
+    """Delete many objects; raises only if no request got a response."""
     check_bucket(bucket)
     options = options or _DEFAULTS
     if options.version_id is not None or options.if_match is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from apm_s3._s3.engine import Engine, told_apart
-from apm_s3._s3.runner import ANSWERS
+from apm_s3._s3.runner import EXPECTED
 from apm_s3.errors import AccessDenied, ApmS3Error, NotConfigured, NotFound, ObjectChanged, ObjectNotFound
 from apm_s3.models import FileInfo
 from apm_s3.options import ReadOptions
@@ -16,9 +16,9 @@ async def head(
     options: ReadOptions,
     operation: str = "head_file",
     *,
-    answers: tuple[type[ApmS3Error], ...] = ANSWERS,
+    expected: tuple[type[ApmS3Error], ...] = EXPECTED,
 ) -> FileInfo:
-    """Send HEAD, and leave a 404 unresolved. `answers` are the errors that are expected results."""
+    """Send HEAD, and leave a 404 unresolved. `expected` are the errors that are results, not failures."""
     transport = engine.transport
     return await engine.runner.run(
         operation,
@@ -26,7 +26,7 @@ async def head(
         key,
         lambda: transport.head(bucket, key, options),
         timeout=options.timeout,
-        answers=answers,
+        expected=expected,
     )
 
 
@@ -44,7 +44,7 @@ async def head_told_apart(engine: Engine, bucket: str, key: str, options: ReadOp
 async def exists(engine: Engine, bucket: str, key: str, options: ReadOptions) -> bool:
     """Return whether the object exists; a 403 is an error."""
     try:
-        await head(engine, bucket, key, options, operation="file_exists", answers=(*ANSWERS, NotFound))
+        await head(engine, bucket, key, options, operation="file_exists", expected=(*EXPECTED, NotFound))
     except NotFound:
         return False
     except AccessDenied as exc:

@@ -22,7 +22,7 @@ from apm_s3._s3.transports.clock import Clock
 from apm_s3._s3.transports.credentials import CredentialProvider, FixedCredentials
 from apm_s3._s3.transports.plain import plain_credentials, plain_target
 from apm_s3._s3.transports.routes import is_custom
-from apm_s3._s3_answers import s3_error
+from apm_s3._s3_responses import s3_error
 from apm_s3.errors import AccessDenied, ApmS3Error, ClockSkewed, ExpiredToken, UnsupportedByServer
 from apm_s3.models import Credentials
 from apm_s3.settings import S3Settings

@@ -23,14 +23,14 @@ def write_lifecycle(setting: Lifecycle) -> dict[str, Any]:
     return params
 
 
-def read_lifecycle(answer: Document) -> Lifecycle | None:
+def read_lifecycle(response: Document) -> Lifecycle | None:
     """What GetBucketLifecycleConfiguration says."""
-    rules = answer.get("Rules") or ()
+    rules = response.get("Rules") or ()
     if not rules:
         return None
     return Lifecycle(
         rules=tuple(_read_rule(rule) for rule in rules),
-        minimum_size=answer.get("TransitionDefaultMinimumObjectSize") or _DEFAULT_SIZE,
+        minimum_size=response.get("TransitionDefaultMinimumObjectSize") or _DEFAULT_SIZE,
     )
 
 

@@ -26,13 +26,13 @@ def write_notifications(setting: Notifications) -> dict[str, Any]:
     return {"NotificationConfiguration": document}
 
 
-def read_notifications(answer: Document) -> Notifications | None:
+def read_notifications(response: Document) -> Notifications | None:
     """What GetBucketNotificationConfiguration says."""
     lists = {
-        name: tuple(_read_one(entry, arn) for entry in answer.get(member) or ())
+        name: tuple(_read_one(entry, arn) for entry in response.get(member) or ())
         for name, (member, arn) in _LISTS.items()
     }
-    eventbridge = answer.get("EventBridgeConfiguration") is not None
+    eventbridge = response.get("EventBridgeConfiguration") is not None
     if not eventbridge and not any(lists.values()):
         return None
     return Notifications(**lists, eventbridge=eventbridge)

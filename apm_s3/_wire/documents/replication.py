@@ -28,9 +28,9 @@ def write_replication(setting: Replication) -> dict[str, Any]:
     return {"ReplicationConfiguration": {"Role": setting.role, "Rules": rules}}
 
 
-def read_replication(answer: Document) -> Replication | None:
+def read_replication(response: Document) -> Replication | None:
     """What GetBucketReplication says."""
-    document = answer.get("ReplicationConfiguration")
+    document = response.get("ReplicationConfiguration")
     if not document or not document.get("Rules"):
         return None
     known(document, "Role Rules", where="the replication configuration")

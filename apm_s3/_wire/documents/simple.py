@@ -29,13 +29,13 @@ def write_versioning(setting: Versioning) -> dict[str, Any]:
     return {"VersioningConfiguration": document}
 
 
-def read_versioning(answer: Document) -> Versioning | None:
+def read_versioning(response: Document) -> Versioning | None:
     """Read the result of GetBucketVersioning, which is empty if versioning was never on."""
-    status = answer.get("Status")
+    status = response.get("Status")
     if status not in ("Enabled", "Suspended"):
         return None
     # boto3 names the member MFADelete, the XML MfaDelete.
-    return Versioning(enabled=status == "Enabled", mfa_delete=answer.get("MFADelete") == "Enabled")
+    return Versioning(enabled=status == "Enabled", mfa_delete=response.get("MFADelete") == "Enabled")
 
 
 def write_encryption(setting: Encryption) -> dict[str, Any]:
@@ -50,9 +50,9 @@ def write_encryption(setting: Encryption) -> dict[str, Any]:
     return {"ServerSideEncryptionConfiguration": {"Rules": [rule]}}
 
 
-def read_encryption(answer: Document) -> Encryption | None:
+def read_encryption(response: Document) -> Encryption | None:
     """What GetBucketEncryption says."""
-    rules = (answer.get("ServerSideEncryptionConfiguration") or {}).get("Rules") or ()
+    rules = (response.get("ServerSideEncryptionConfiguration") or {}).get("Rules") or ()
     if not rules:
         return None
     if len(rules) > 1:
@@ -81,9 +81,9 @@ def write_public_access_block(setting: PublicAccessBlock) -> dict[str, Any]:
     }
 
 
-def read_public_access_block(answer: Document) -> PublicAccessBlock | None:
+def read_public_access_block(response: Document) -> PublicAccessBlock | None:
     """Read the result of GetPublicAccessBlock; missing switches are off."""
-    document = answer.get("PublicAccessBlockConfiguration")
+    document = response.get("PublicAccessBlockConfiguration")
     if document is None:
         return None
     known(
@@ -104,9 +104,9 @@ def write_ownership(setting: OwnershipControls) -> dict[str, Any]:
     return {"OwnershipControls": {"Rules": [{"ObjectOwnership": setting.object_ownership}]}}
 
 
-def read_ownership(answer: Document) -> OwnershipControls | None:
+def read_ownership(response: Document) -> OwnershipControls | None:
     """What GetBucketOwnershipControls says."""
-    rules = (answer.get("OwnershipControls") or {}).get("Rules") or ()
+    rules = (response.get("OwnershipControls") or {}).get("Rules") or ()
     if not rules:
         return None
     return OwnershipControls(object_ownership=known(rules[0], "ObjectOwnership", where="ownership")["ObjectOwnership"])
@@ -117,9 +117,9 @@ def write_policy(setting: Policy) -> dict[str, Any]:
     return {"Policy": setting.text}
 
 
-def read_policy(answer: Document) -> Policy | None:
+def read_policy(response: Document) -> Policy | None:
     """What GetBucketPolicy says."""
-    text = answer.get("Policy")
+    text = response.get("Policy")
     return Policy(text) if text else None
 
 
@@ -128,9 +128,9 @@ def write_tags(setting: Tags) -> dict[str, Any]:
     return {"Tagging": {"TagSet": tag_list(setting.own())}}
 
 
-def read_tags(answer: Document) -> Tags | None:
+def read_tags(response: Document) -> Tags | None:
     """What GetBucketTagging says."""
-    tags = tag_mapping(answer.get("TagSet") or ())
+    tags = tag_mapping(response.get("TagSet") or ())
     return Tags(tags) if tags else None
 
 
@@ -144,9 +144,9 @@ def write_logging(setting: AccessLogging) -> dict[str, Any]:
     return {"BucketLoggingStatus": {"LoggingEnabled": document}}
 
 
-def read_logging(answer: Document) -> AccessLogging | None:
+def read_logging(response: Document) -> AccessLogging | None:
     """Read the result of GetBucketLogging, which is empty if logging is off."""
-    document = answer.get("LoggingEnabled")
+    document = response.get("LoggingEnabled")
     if not document:
         return None
     known(document, "TargetBucket TargetPrefix TargetObjectKeyFormat TargetGrants", where="access logging")
@@ -191,9 +191,9 @@ def write_object_lock(setting: ObjectLock) -> dict[str, Any]:
     return {"ObjectLockConfiguration": document}
 
 
-def read_object_lock(answer: Document) -> ObjectLock | None:
+def read_object_lock(response: Document) -> ObjectLock | None:
     """What GetObjectLockConfiguration says."""
-    document = answer.get("ObjectLockConfiguration")
+    document = response.get("ObjectLockConfiguration")
     if not document or document.get("ObjectLockEnabled") != "Enabled":
         return None
     where = "the object lock"
@@ -226,9 +226,9 @@ def write_cors(setting: Cors) -> dict[str, Any]:
     return {"CORSConfiguration": {"CORSRules": rules}}
 
 
-def read_cors(answer: Document) -> Cors | None:
+def read_cors(response: Document) -> Cors | None:
     """What GetBucketCors says."""
-    rules = answer.get("CORSRules") or ()
+    rules = response.get("CORSRules") or ()
     return Cors(tuple(_read_cors_rule(rule) for rule in rules)) if rules else None
 
 

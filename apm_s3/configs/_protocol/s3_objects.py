@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, aclosing
 from typing import Any, Protocol, Unpack, cast
 
 from apm_s3._paging import ListingProgress
-from apm_s3._s3_answers import s3_error
+from apm_s3._s3_responses import s3_error
 from apm_s3._tools import TOOLS
 from apm_s3.configs._protocol import objects
 from apm_s3.configs._protocol.objects import PutOptions

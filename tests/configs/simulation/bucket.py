@@ -19,7 +19,7 @@ EPOCH = 1_700_000_000.0
 
 KINDS = (
     "lost",
-    "answer_lost",
+    "response_lost",
     "late",
     "duplicated",
     "repeated",
@@ -36,7 +36,7 @@ class Faults:
     """Probabilities of what may happen to one request; the rest of them goes well."""
 
     lost: float = 0.0
-    answer_lost: float = 0.0
+    response_lost: float = 0.0
     late: float = 0.0
     duplicated: float = 0.0
     repeated: float = 0.0
@@ -156,17 +156,17 @@ class Client:
             self.requests_left -= 1
             if self.requests_left < 0:
                 self.alive = False
-        answer = server.loop.create_future()
+        response = server.loop.create_future()
         if self.alive:
-            self._route(answer, key, act, args)
-        return await answer
+            self._route(response, key, act, args)
+        return await response
 
-    def _route(self, answer: asyncio.Future[Any], key: str, act: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def _route(self, response: asyncio.Future[Any], key: str, act: Callable[..., Any], args: tuple[Any, ...]) -> None:
         """Decide what becomes of a request."""
         server = self.server
         commits = act == server.store and key.endswith("/current.json")
         faults = server.commit_faults if commits else server.faults
-        exchange = _Exchange(self, answer, key, act, args, faults.longest_delay)
+        exchange = _Exchange(self, response, key, act, args, faults.longest_delay)
         draw = server.rng.random()
         for kind, rate in faults.rates:
             if draw < rate:
@@ -179,13 +179,13 @@ class Client:
 class _Exchange:
     """One request on its way, and what becomes of it."""
 
-    __slots__ = ("act", "answer", "args", "client", "delay", "key", "longest_delay", "rng", "soon")
+    __slots__ = ("act", "args", "client", "delay", "key", "longest_delay", "response", "rng", "soon")
 
     def __init__(
-        self, client: Client, answer: asyncio.Future[Any], key: str, act: Callable[..., Any], args: tuple[Any, ...],
+        self, client: Client, response: asyncio.Future[Any], key: str, act: Callable[..., Any], args: tuple[Any, ...],
         longest_delay: float,
     ) -> None:  # fmt: skip
-        self.client, self.answer, self.key, self.act, self.args = client, answer, key, act, args
+        self.client, self.response, self.key, self.act, self.args = client, response, key, act, args
         self.longest_delay = longest_delay
         self.rng = client.server.rng
         self.soon = client.server.loop.call_later
@@ -197,7 +197,7 @@ class _Exchange:
     def lost(self) -> None:
         self._fail(self._silence(), self.delay)
 
-    def answer_lost(self) -> None:
+    def response_lost(self) -> None:
         self.soon(self.delay, self._arrive_unheard)
         self._fail(self._silence(), self.delay + self.rng.random())
 
@@ -248,12 +248,12 @@ class _Exchange:
         self.soon(after, self._hear, None, error)
 
     def _hear(self, result: Any, error: ApmS3Error | None) -> None:
-        if not self.client.alive or self.answer.done():
+        if not self.client.alive or self.response.done():
             return
         if error is None:
-            self.answer.set_result(result)
+            self.response.set_result(result)
         else:
-            self.answer.set_exception(error)
+            self.response.set_exception(error)
 
     def _much_later(self) -> float:
         return self.delay + self.rng.random() ** 3 * self.longest_delay

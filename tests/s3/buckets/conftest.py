@@ -38,10 +38,10 @@ class FaultyControl:
         self.calls.append(method)
         if (fault := self.before(method, params)) is not None:
             raise fault
-        answer = await self.clients.call(method, region=region, **params)
+        response = await self.clients.call(method, region=region, **params)
         if (fault := self.after(method, params)) is not None:
             raise fault
-        return answer
+        return response
 
     async def endpoint(self, region: str | None = None) -> Endpoint:
         return self.pretend or await self.clients.endpoint(region)

@@ -70,7 +70,7 @@ async def test_an_unknown_server_that_takes_a_setting_for_create_bucket_is_recog
     """The same server, were its name not known."""
     control = FaultyControl(weed_clients)
     buckets = make_buckets(weed_clients, control)
-    buckets._parts.requests.capabilities.learn_server = lambda answer: None  # type: ignore[method-assign]
+    buckets._parts.requests.capabilities.learn_server = lambda response: None  # type: ignore[method-assign]
     await buckets.create_bucket(bucket_name)
 
     for _ in range(2):
@@ -151,7 +151,7 @@ async def test_a_server_that_takes_the_removal_of_a_setting_for_delete_bucket_de
 ) -> None:
     control = FaultyControl(weed_clients)
     buckets = make_buckets(weed_clients, control)
-    buckets._parts.requests.capabilities.learn_server = lambda answer: None  # type: ignore[method-assign]
+    buckets._parts.requests.capabilities.learn_server = lambda response: None  # type: ignore[method-assign]
     await buckets.create_bucket(bucket_name)
 
     await buckets.remove_setting(bucket_name, Replication)

@@ -22,11 +22,11 @@ def undo_cors(control: FaultyControl, *, times: int) -> None:
 
     async def undone(called: str, **params: Any) -> Mapping[str, Any]:
         control.calls.append(called)
-        answer = await control.clients.call(called, **params)
+        response = await control.clients.call(called, **params)
         if called == "put_bucket_cors" and left[0]:
             left[0] -= 1
             await control.clients.call("delete_bucket_cors", Bucket=params["Bucket"])
-        return answer
+        return response
 
     control.call = undone  # type: ignore[method-assign]
 

@@ -42,13 +42,13 @@ def through_the_wire(kind: type[BucketSetting], params: Mapping[str, Any]) -> Ma
         {"Bucket": "b", **params}, operation(api.put)
     )
     body = request["body"]
-    answer = {
+    response = {
         "status_code": 200,
         "headers": {key.lower(): value for key, value in request["headers"].items()},
         "body": body.read() if isinstance(body, io.IOBase) else body,
     }
     shape = operation(api.get).output_shape
-    parsed: Mapping[str, Any] = botocore.parsers.create_parser("rest-xml").parse(answer, shape)
+    parsed: Mapping[str, Any] = botocore.parsers.create_parser("rest-xml").parse(response, shape)
     return parsed
 
 
@@ -99,7 +99,7 @@ def test_no_member_of_s3s_document_is_unknown(kind: type[BucketSetting]) -> None
 
 
 @pytest.mark.parametrize(
-    ("kind", "answer"),
+    ("kind", "response"),
     [
         (Lifecycle, {"Rules": [{"ID": "a", "Status": "Enabled", "Sparkles": 1}]}),
         (Lifecycle, {"Rules": [{"ID": "a", "Status": "Enabled", "Filter": {"And": {"Sparkles": 1}}}]}),
@@ -107,9 +107,9 @@ def test_no_member_of_s3s_document_is_unknown(kind: type[BucketSetting]) -> None
         (Replication, {"ReplicationConfiguration": {"Role": "r", "Rules": [{"ID": "a", "Sparkles": 1}]}}),
     ],
 )
-def test_a_document_that_a_setting_cannot_represent_is_an_error(kind: type[BucketSetting], answer: Any) -> None:
+def test_a_document_that_a_setting_cannot_represent_is_an_error(kind: type[BucketSetting], response: Any) -> None:
     with pytest.raises(FormatTooNew, match="Sparkles"):
-        SETTINGS[kind].read(answer)
+        SETTINGS[kind].read(response)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

@@ -144,7 +144,7 @@ def test_the_role_may_read_the_source_and_write_the_target_and_nothing_else() ->
 
 
 @pytest.mark.parametrize(
-    ("answer", "status"),
+    ("response", "status"),
     [
         ("PENDING", "PENDING"),
         ("COMPLETED", "COMPLETED"),
@@ -154,11 +154,11 @@ def test_the_role_may_read_the_source_and_write_the_target_and_nothing_else() ->
     ],
 )
 async def test_the_status_of_an_objects_replication(
-    control: FaultyControl, bucket_name: str, answer: str | None, status: str | None
+    control: FaultyControl, bucket_name: str, response: str | None, status: str | None
 ) -> None:
     async def call(method: str, **params: Any) -> dict[str, Any]:
         assert (method, params["Bucket"], params["Key"]) == ("head_object", bucket_name, "k")
-        return {} if answer is None else {"ReplicationStatus": answer}
+        return {} if response is None else {"ReplicationStatus": response}
 
     control.call = call  # type: ignore[method-assign, assignment]
 
@@ -187,8 +187,8 @@ async def test_an_archived_object_is_asked_back_and_can_be_read(
 
     assert await moto_buckets.restore_archived(bucket_name, "k", days=2)
 
-    answer = await moto_clients.call("get_object", Bucket=bucket_name, Key="k")
-    assert await answer["Body"].read() == b"x"
+    response = await moto_clients.call("get_object", Bucket=bucket_name, Key="k")
+    assert await response["Body"].read() == b"x"
 
 
 async def test_a_restore_in_progress_is_not_an_error(control: FaultyControl, bucket_name: str) -> None:

@@ -46,8 +46,8 @@ async def parts(server: Server) -> AsyncIterator[S3Manager]:
 
 
 async def tags_of(clients: Clients, bucket: str, key: str) -> dict[str, str]:
-    answer = await clients.call("get_object_tagging", Bucket=bucket, Key=key)
-    return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+    response = await clients.call("get_object_tagging", Bucket=bucket, Key=key)
+    return {tag["Key"]: tag["Value"] for tag in response["TagSet"]}
 
 
 async def test_a_copy_keeps_everything(s3: S3Manager, clients: Clients, bucket: str) -> None:

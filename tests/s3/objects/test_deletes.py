@@ -83,8 +83,8 @@ async def test_options_of_one_key_are_refused_for_many(s3: S3Manager, bucket: st
 
 def send(url: str, method: str = "GET", body: bytes | None = None) -> bytes:
     request = urllib.request.Request(url, body, {"Content-Type": "application/octet-stream"}, method=method)
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return answer.read()
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return response.read()
 
 
 async def test_a_presigned_url_reads_without_credentials(s3: S3Manager, bucket: str) -> None:

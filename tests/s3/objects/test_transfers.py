@@ -22,7 +22,7 @@ from apm_s3 import (
     TransferSettings,
     UploadOptions,
 )
-from apm_s3._s3_answers import s3_error
+from apm_s3._s3_responses import s3_error
 from apm_s3._wire.checksums import checksum
 from apm_s3.errors import (
     AccessDenied,

@@ -88,14 +88,14 @@ async def test_a_body_that_was_not_read_for_a_while_is_complete(faulty: FaultyS3
 
 
 async def test_a_large_body_over_tls_is_poured() -> None:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def response(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(CONTENT) + CONTENT)
         await writer.drain()
         writer.close()
 
     pieces: list[bytes] = []
-    async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server_context()) as server:
+    async with await asyncio.start_server(response, "127.0.0.1", 0, ssl=server_context()) as server:
         port = server.sockets[0].getsockname()[1]
         async with Signed(f"https://127.0.0.1:{port}", replace(PLAIN, verify=False)) as transport:
             body = await transport.open("bucket", "key", READ)
@@ -222,13 +222,13 @@ def large_stream() -> Stream:
     return Stream(pieces, size=64 * MIB)
 
 
-def saying(*answers: bytes) -> Script:
-    """Reads a request and answers, for each of `answers`."""
+def saying(*responses: bytes) -> Script:
+    """Reads a request and answers, for each of `responses`."""
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for answer in answers:
+        for response in responses:
             await reader.readuntil(b"\r\n\r\n")
-            writer.write(answer)
+            writer.write(response)
             await writer.drain()
 
     return script
@@ -248,7 +248,7 @@ async def test_a_connection_serves_one_request_after_another() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
         b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
@@ -257,8 +257,8 @@ async def test_a_connection_serves_one_request_after_another() -> None:
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\nok\r\n0\r\n\r\n",
     ],
 )
-async def test_a_connection_that_cannot_be_trusted_is_not_used_again(answer: bytes) -> None:
-    async with scripted(saying(answer, OK)) as server, Signed(server.url) as transport:
+async def test_a_connection_that_cannot_be_trusted_is_not_used_again(response: bytes) -> None:
+    async with scripted(saying(response, OK)) as server, Signed(server.url) as transport:
         assert [await read(transport), await read(transport)] == [b"ok", b"ok"]
         assert server.connections == 2
 
@@ -294,7 +294,7 @@ async def test_an_idle_connection_is_closed_after_a_while(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1;a=b\r\nk\r\n0\r\ntrailer: x\r\n\r\n",
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + OK,
@@ -302,11 +302,11 @@ async def test_an_idle_connection_is_closed_after_a_while(monkeypatch: pytest.Mo
     ids=["chunks", "provisional responses"],
 )
 @pytest.mark.parametrize("step", [1, 7, 1000])
-async def test_an_answer_is_understood_however_it_comes(answer: bytes, step: int) -> None:
+async def test_an_answer_is_understood_however_it_comes(response: bytes, step: int) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        for start in range(0, len(answer), step):
-            writer.write(answer[start : start + step])
+        for start in range(0, len(response), step):
+            writer.write(response[start : start + step])
             await asyncio.sleep(0.001)
 
     async with scripted(script) as server, Signed(server.url) as transport:
@@ -315,8 +315,8 @@ async def test_an_answer_is_understood_however_it_comes(answer: bytes, step: int
 
 @pytest.mark.parametrize("rest", ["0\r\n\r\n", ""], ids=["whole", "cut short"])
 async def test_a_stream_of_unknown_length_is_refused(rest: str) -> None:
-    answer = f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n{rest}".encode()
-    async with scripted(saying(answer)) as server, Signed(server.url) as transport:
+    response = f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n{rest}".encode()
+    async with scripted(saying(response)) as server, Signed(server.url) as transport:
         with pytest.raises(UnsupportedByServer, match="does not send the size"):
             await transport.open("bucket", "key", READ)
 
@@ -334,7 +334,7 @@ async def test_the_body_of_an_error_may_end_with_the_connection_that_of_an_objec
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
@@ -347,8 +347,8 @@ async def test_the_body_of_an_error_may_end_with_the_connection_that_of_an_objec
         b"",
     ],
 )
-async def test_an_incomplete_response_is_a_lost_connection(answer: bytes) -> None:
-    async with scripted(saying(answer)) as server, Signed(server.url) as transport:
+async def test_an_incomplete_response_is_a_lost_connection(response: bytes) -> None:
+    async with scripted(saying(response)) as server, Signed(server.url) as transport:
         with pytest.raises(ConnectionLost):
             await read(transport)
 
@@ -387,8 +387,8 @@ async def test_an_early_response_is_read_while_the_source_is_silent(says: bytes)
 
 
 async def test_success_before_the_body_is_sent_does_not_count() -> None:
-    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-    async with scripted(saying(answer)) as server, Signed(server.url) as transport:
+    response = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    async with scripted(saying(response)) as server, Signed(server.url) as transport:
         with pytest.raises(ConnectionLost):
             await transport.put("bucket", "key", large_stream(), PLAIN_PUT)
 
@@ -528,8 +528,8 @@ async def test_what_a_caller_put_into_a_header_cannot_be_another_header(faulty: 
 
 
 async def test_a_repeated_length_counts_once() -> None:
-    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok"
-    async with scripted(saying(answer, answer)) as server, Signed(server.url) as transport:
+    response = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok"
+    async with scripted(saying(response, response)) as server, Signed(server.url) as transport:
         assert await read(transport) == b"ok"
         body = await transport.open("bucket", "key", READ)
         assert (body.info.size, [piece async for piece in body]) == (2, [b"ok"])
@@ -542,12 +542,12 @@ async def test_nothing_is_lost_where_the_server_closes_right_behind_its_answer(
     size: int, *, poured: bool, tls: bool
 ) -> None:
     content = os.urandom(size)
-    answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % size + content
+    response = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % size + content
     pieces: list[bytes] = []
 
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer)
+        writer.write(response)
 
     context = server_context() if tls else None
     async with scripted(once, tls=context) as server:
@@ -581,9 +581,9 @@ async def test_a_connection_whose_end_was_seen_gets_no_request(*, tls: bool) -> 
         pool = connections.Connections(S3Settings(verify=False, proxies={}), no_bundle)
         lane = pool.lane(origin)
         first = await pool.connect(lane)
-        answer = first.begin("GET", whole=True)
+        response = first.begin("GET", whole=True)
         first.write(b"GET / HTTP/1.1\r\n\r\n")
-        assert (await answer.wait(), await answer.read()) == (None, b"ok")
+        assert (await response.wait(), await response.read()) == (None, b"ok")
         seen, see = asyncio.Event(), first.eof_received
 
         def eof_received() -> None:
@@ -735,8 +735,8 @@ async def test_the_extra_that_a_checksum_needs_is_loaded_in_a_thread(
     checksums._kind.cache_clear()
     # https://reveng.sourceforge.io/crc-catalogue/all.htm
     value = base64.b64encode(0xAE8B14860A799888.to_bytes(8, "big"))
-    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nx-amz-checksum-crc64nvme: " + value + b"\r\n\r\n123456789"
-    async with scripted(saying(answer, answer)) as server, Signed(server.url) as transport:
+    response = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nx-amz-checksum-crc64nvme: " + value + b"\r\n\r\n123456789"
+    async with scripted(saying(response, response)) as server, Signed(server.url) as transport:
         for _ in range(2):
             if verb == "read":
                 assert (await transport.read("bucket", "key", ReadOptions()))[1] == b"123456789"

@@ -1,7 +1,7 @@
 """Keeps the clients that get credentials from following redirects.
 
 They prove who they are: by a web identity token, an SSO token, a token of the container or the instance. aiohttp sends
-most of that along to any host that a redirect names, and botocore takes that host's answer for credentials.
+most of that along to any host that a redirect names, and botocore takes that host's response for credentials.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from apm_s3._s3.transports.lean.connection import ConnectionBroken
-from apm_s3._s3_answers import s3_error
+from apm_s3._s3_responses import s3_error
 from apm_s3._wire.times import retry_after, unix_time
 from apm_s3.errors import (
     ApmS3Error,

@@ -11,20 +11,6 @@ from typing import Any, cast
 from apm_s3._paging import ListingProgress
 from apm_s3._s3.transports.base import ParsedPage
 from apm_s3._s3.transports.bodies import joined
-from apm_s3._s3.transports.boto.answers import (
-    check_answer,
-    checksums_of,
-    completed,
-    file_info_of,
-    next_mark,
-    part_of,
-    quoted,
-    required,
-    size_of,
-    time_of,
-    version_of,
-    written,
-)
 from apm_s3._s3.transports.boto.errors import translate, translated
 from apm_s3._s3.transports.boto.parameters import (
     access_parameters,
@@ -38,6 +24,20 @@ from apm_s3._s3.transports.boto.parameters import (
     read_parameters,
     tags_parameters,
     upload_parameters,
+)
+from apm_s3._s3.transports.boto.responses import (
+    check_response,
+    checksums_of,
+    completed,
+    file_info_of,
+    next_mark,
+    part_of,
+    quoted,
+    required,
+    size_of,
+    time_of,
+    version_of,
+    written,
 )
 from apm_s3._s3.transports.clients import Clients
 from apm_s3._s3.transports.expectations import accounted, check_status
@@ -92,43 +92,43 @@ class BotoTransport:
         return body.info, data
 
     async def open(self, bucket: str, key: str, options: ReadOptions) -> BotoBody:
-        answer = await self._call("get_object", Bucket=bucket, Key=key, **checked_read_parameters(options))
+        response = await self._call("get_object", Bucket=bucket, Key=key, **checked_read_parameters(options))
         try:
-            check_answer(answer, "download_file", "GET", bucket, key, options)
-            return BotoBody(bucket, key, answer)
+            check_response(response, "download_file", "GET", bucket, key, options)
+            return BotoBody(bucket, key, response)
         except BaseException:
-            answer["Body"].close()
+            response["Body"].close()
             raise
 
     async def head(self, bucket: str, key: str, options: ReadOptions) -> FileInfo:
-        answer = await self._call("head_object", Bucket=bucket, Key=key, **checked_read_parameters(options))
-        check_answer(answer, "head_file", "HEAD", bucket, key, options)
-        return file_info_of(bucket, key, answer)
+        response = await self._call("head_object", Bucket=bucket, Key=key, **checked_read_parameters(options))
+        check_response(response, "head_file", "HEAD", bucket, key, options)
+        return file_info_of(bucket, key, response)
 
     async def tags(self, bucket: str, key: str, options: ReadOptions) -> dict[str, str]:
-        answer = await self._call("get_object_tagging", Bucket=bucket, Key=key, **tags_parameters(options))
-        check_answer(answer, "get_file_tags", "GET", bucket, key, ReadOptions(version_id=options.version_id))
-        return {required(tag, "Key"): tag.get("Value") or "" for tag in required(answer, "TagSet")}
+        response = await self._call("get_object_tagging", Bucket=bucket, Key=key, **tags_parameters(options))
+        check_response(response, "get_file_tags", "GET", bucket, key, ReadOptions(version_id=options.version_id))
+        return {required(tag, "Key"): tag.get("Value") or "" for tag in required(response, "TagSet")}
 
     async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
         data = await _gather(body)
-        answer = await self._call(
+        response = await self._call(
             "put_object", Bucket=bucket, Key=key, Body=data, **await _digest(data), **upload_parameters(options)
         )
-        return written(bucket, key, len(data), answer, options)
+        return written(bucket, key, len(data), response, options)
 
     async def delete(self, bucket: str, key: str, options: DeleteOptions) -> DeleteOutcome:
         parameters = delete_parameters(options)
         if options.version_id is not None:
             parameters["VersionId"] = options.version_id
-        answer = await self._call("delete_object", Bucket=bucket, Key=key, **parameters)
-        return DeleteOutcome(key, answer.get("VersionId"), bool(answer.get("DeleteMarker")))
+        response = await self._call("delete_object", Bucket=bucket, Key=key, **parameters)
+        return DeleteOutcome(key, response.get("VersionId"), bool(response.get("DeleteMarker")))
 
     async def delete_many(
         self, bucket: str, keys: Sequence[tuple[str, str | None]], options: DeleteOptions
     ) -> DeleteReport:
         objects = [{"Key": key, "VersionId": version} if version else {"Key": key} for key, version in keys]
-        answer = await self._call(
+        response = await self._call(
             "delete_objects", Bucket=bucket, Delete={"Objects": objects}, **delete_parameters(options)
         )
         report = DeleteReport(
@@ -138,35 +138,35 @@ class BotoTransport:
                     entry.get("DeleteMarkerVersionId") or entry.get("VersionId"),
                     bool(entry.get("DeleteMarker")),
                 )
-                for entry in answer.get("Deleted", ())
+                for entry in response.get("Deleted", ())
             ),
             tuple(
                 KeyFailure(
                     entry.get("Key", ""), entry.get("VersionId"), entry.get("Code", ""), entry.get("Message", "")
                 )
-                for entry in answer.get("Errors", ())
+                for entry in response.get("Errors", ())
             ),
         )
         return accounted(bucket, keys, report)
 
     async def copy(self, source_bucket: str, source_key: str, bucket: str, key: str, options: CopyOptions) -> FileInfo:
-        answer = await self._call(
+        response = await self._call(
             "copy_object", Bucket=bucket, Key=key, **copy_parameters(source_bucket, source_key, options)
         )
-        result = required(answer, "CopyObjectResult")
+        result = required(response, "CopyObjectResult")
         return FileInfo(
             bucket,
             key,
             size=-1,
             etag=quoted(required(result, "ETag")),
-            version_id=answer.get("VersionId"),
+            version_id=response.get("VersionId"),
             last_modified=result.get("LastModified"),
-            server_time=time_of(answer),
+            server_time=time_of(response),
         )
 
     async def list_files(self, bucket: str, options: ListOptions) -> ListPage:
-        answer = await self._call("list_objects_v2", Bucket=bucket, **list_parameters(options))
-        at = time_of(answer)
+        response = await self._call("list_objects_v2", Bucket=bucket, **list_parameters(options))
+        at = time_of(response)
         return ListPage(
             tuple(
                 FileInfo(
@@ -179,10 +179,10 @@ class BotoTransport:
                     storage_class=entry.get("StorageClass") or "STANDARD",
                     server_time=at,
                 )
-                for entry in answer.get("Contents", ())
+                for entry in response.get("Contents", ())
             ),
-            tuple(required(entry, "Prefix") for entry in answer.get("CommonPrefixes", ())),
-            next_mark(answer, "NextContinuationToken"),
+            tuple(required(entry, "Prefix") for entry in response.get("CommonPrefixes", ())),
+            next_mark(response, "NextContinuationToken"),
         )
 
     async def fetch_files(self, bucket: str, options: ListOptions) -> ParsedPage:
@@ -197,31 +197,31 @@ class BotoTransport:
             parameters["KeyMarker"] = key_marker
         if version_marker:
             parameters["VersionIdMarker"] = version_marker
-        answer = await self._call("list_object_versions", Bucket=bucket, **parameters)
-        found = [version_of(entry, marker=False) for entry in answer.get("Versions", ())]
-        found += [version_of(entry, marker=True) for entry in answer.get("DeleteMarkers", ())]
+        response = await self._call("list_object_versions", Bucket=bucket, **parameters)
+        found = [version_of(entry, marker=False) for entry in response.get("Versions", ())]
+        found += [version_of(entry, marker=True) for entry in response.get("DeleteMarkers", ())]
         # S3 interleaves versions and delete markers by key, newest first, but the parser has separated them.
         found.sort(key=newest_first)
-        key = next_mark(answer, "NextKeyMarker")
+        key = next_mark(response, "NextKeyMarker")
         return VersionPage(
             tuple(found),
-            tuple(required(entry, "Prefix") for entry in answer.get("CommonPrefixes", ())),
+            tuple(required(entry, "Prefix") for entry in response.get("CommonPrefixes", ())),
             key,
-            answer.get("NextVersionIdMarker") if key is not None else None,
+            response.get("NextVersionIdMarker") if key is not None else None,
         )
 
     async def create_upload(self, bucket: str, key: str, options: UploadOptions) -> str:
         parameters = upload_parameters(options)
         parameters.pop("IfMatch", None)
         parameters.pop("IfNoneMatch", None)
-        answer = await self._call("create_multipart_upload", Bucket=bucket, Key=key, **parameters)
-        return cast("str", required(answer, "UploadId"))
+        response = await self._call("create_multipart_upload", Bucket=bucket, Key=key, **parameters)
+        return cast("str", required(response, "UploadId"))
 
     async def upload_part(
         self, bucket: str, key: str, upload_id: str, number: int, body: bytes | Stream, options: UploadOptions
     ) -> PartInfo:
         data = await _gather(body)
-        answer = await self._call(
+        response = await self._call(
             "upload_part",
             Bucket=bucket,
             Key=key,
@@ -231,7 +231,7 @@ class BotoTransport:
             **await _digest(data),
             **part_parameters(options),
         )
-        return PartInfo(number, required(answer, "ETag"), len(data), checksums_of(answer))
+        return PartInfo(number, required(response, "ETag"), len(data), checksums_of(response))
 
     async def copy_part(
         self,
@@ -245,7 +245,7 @@ class BotoTransport:
         options: CopyOptions,
     ) -> PartInfo:
         start, stop = byte_range
-        answer = await self._call(
+        response = await self._call(
             "upload_part_copy",
             Bucket=bucket,
             Key=key,
@@ -254,14 +254,14 @@ class BotoTransport:
             CopySourceRange=f"bytes={start}-{stop - 1}",
             **copy_part_parameters(source_bucket, source_key, options),
         )
-        result = required(answer, "CopyPartResult")
+        result = required(response, "CopyPartResult")
         return PartInfo(number, quoted(required(result, "ETag")) or "", stop - start, checksums_of(result))
 
     async def complete_upload(
         self, bucket: str, key: str, upload_id: str, parts: Sequence[PartInfo], options: UploadOptions
     ) -> FileInfo:
         conditions = {"IfMatch": options.if_match, "IfNoneMatch": options.if_none_match}
-        answer = await self._call(
+        response = await self._call(
             "complete_multipart_upload",
             Bucket=bucket,
             Key=key,
@@ -270,8 +270,8 @@ class BotoTransport:
             **{name: value for name, value in conditions.items() if value is not None},
             **part_parameters(options),
         )
-        required(answer, "ETag")
-        return written(bucket, key, sum(part.size for part in parts), answer, options)
+        required(response, "ETag")
+        return written(bucket, key, sum(part.size for part in parts), response, options)
 
     async def abort_upload(self, bucket: str, key: str, upload_id: str, options: UploadOptions) -> None:
         parameters = access_parameters(options)
@@ -282,10 +282,10 @@ class BotoTransport:
         parameters = part_parameters(options)
         progress = ListingProgress("list_parts", bucket)
         while True:
-            answer = await self._call("list_parts", Bucket=bucket, Key=key, UploadId=upload_id, **parameters)
-            parts = [part_of(entry) for entry in answer.get("Parts", ())]
+            response = await self._call("list_parts", Bucket=bucket, Key=key, UploadId=upload_id, **parameters)
+            parts = [part_of(entry) for entry in response.get("Parts", ())]
             found += parts
-            marker = next_mark(answer, "NextPartNumberMarker")
+            marker = next_mark(response, "NextPartNumberMarker")
             if marker is None:
                 return tuple(found)
             progress.check(marker, parts[0].number if parts else None)
@@ -296,16 +296,16 @@ class BotoTransport:
         parameters = access_parameters(options) | {"Prefix": options.prefix}
         progress = ListingProgress("list_uploads", bucket)
         while True:
-            answer = await self._call("list_multipart_uploads", Bucket=bucket, **parameters)
+            response = await self._call("list_multipart_uploads", Bucket=bucket, **parameters)
             uploads = [
                 UploadInfo(required(entry, "Key"), required(entry, "UploadId"), entry.get("Initiated"))
-                for entry in answer.get("Uploads", ())
+                for entry in response.get("Uploads", ())
             ]
             found += uploads
-            key = next_mark(answer, "NextKeyMarker")
+            key = next_mark(response, "NextKeyMarker")
             if key is None:
                 return tuple(found)
-            upload_id = answer.get("NextUploadIdMarker") or ""
+            upload_id = response.get("NextUploadIdMarker") or ""
             progress.check((key, upload_id), (uploads[0].key, uploads[0].upload_id) if uploads else None)
             parameters |= {"KeyMarker": key, "UploadIdMarker": upload_id}
 
@@ -334,21 +334,21 @@ class BotoTransport:
         """Do nothing: the clients belong to `Clients`."""
 
     async def _call(self, method: str, **parameters: Any) -> Mapping[str, Any]:
-        answer = await self._clients.call(method, **parameters)
-        status = answer["ResponseMetadata"]["HTTPStatusCode"]
+        response = await self._clients.call(method, **parameters)
+        status = response["ResponseMetadata"]["HTTPStatusCode"]
         if status != 200:
             part = "Range" in parameters
             check_status(method, _METHODS[method], status, parameters["Bucket"], parameters.get("Key"), part=part)
-        return answer
+        return response
 
 
 class BotoBody:
     """The body of a GET through aiobotocore."""
 
-    def __init__(self, bucket: str, key: str, answer: Mapping[str, Any]) -> None:
-        self.info = file_info_of(bucket, key, answer)
-        self.length = int(answer["ContentLength"])
-        self._stream = answer["Body"]
+    def __init__(self, bucket: str, key: str, response: Mapping[str, Any]) -> None:
+        self.info = file_info_of(bucket, key, response)
+        self.length = int(response["ContentLength"])
+        self._stream = response["Body"]
         self._closed = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable
 
 from apm_s3._s3.transports.bodies import MAX_DOCUMENT, MAX_ERROR, joined
 from apm_s3._typing import override
-from apm_s3._wire.http1 import MAX_HEAD, Chunks, Head, MalformedAnswer, parse_head
+from apm_s3._wire.http1 import MAX_HEAD, Chunks, Head, MalformedResponse, parse_head
 from apm_s3.errors import UsageError
 
 _SMALL = MAX_HEAD
@@ -45,7 +45,7 @@ class ConnectionBroken(Exception):
     """
 
 
-class Answer:
+class Response:
     """The response to one request.
 
     Attributes:
@@ -253,7 +253,7 @@ class Connection(asyncio.BufferedProtocol):
         self.usable = True
         self.released: Callable[[Connection, bool], object] = _nothing
         self._lost = lost
-        self._answer: Answer | None = None
+        self._response: Response | None = None
         self._view = memoryview(bytearray(_SMALL))
         self._filled = 0
         self._left: int | None = 0
@@ -268,15 +268,15 @@ class Connection(asyncio.BufferedProtocol):
 
     # Requests.
 
-    def begin(self, method: str, *, whole: bool, limit: int | None = None) -> Answer:
+    def begin(self, method: str, *, whole: bool, limit: int | None = None) -> Response:
         """Return the response to the request that is written next.
 
         Args:
             limit: maximum bytes of a whole response; errors have their own limit.
         """
-        answer = self._answer = Answer(self, method, whole=whole, limit=limit)
+        response = self._response = Response(self, method, whole=whole, limit=limit)
         self._sent = True
-        return answer
+        return response
 
     def write(self, data: bytes) -> None:
         """Send a whole request."""
@@ -284,11 +284,11 @@ class Connection(asyncio.BufferedProtocol):
 
     async def write_body(self, head: bytes, pieces: Pieces) -> bool:
         """Send a request as fast as the connection allows; return False if it was refused before all was sent."""
-        answer = self._answer
+        response = self._response
         self._sent = False
         small = head
         async for piece in pieces:
-            if answer is None or answer.status >= 300 or not self.usable:
+            if response is None or response.status >= 300 or not self.usable:
                 return False
             if len(piece) < _JOINED and len(small) < _SMALL:
                 # Send it with the next one, because each write is a system call and a packet.
@@ -318,13 +318,13 @@ class Connection(asyncio.BufferedProtocol):
             raise ConnectionAbortedError("it was closed while TLS was being set up")
         self._transport = transport
 
-    def resume(self, answer: Answer) -> None:
-        """Resume receiving `answer`."""
-        if answer is not self._answer:
+    def resume(self, response: Response) -> None:
+        """Resume receiving `response`."""
+        if response is not self._response:
             return
         left = self._left or 0
-        if answer.status and not self._filled and left > len(self._view):
-            size = min(_POURED + _ROOM if answer.poured else _LARGE, left)
+        if response.status and not self._filled and left > len(self._view):
+            size = min(_POURED + _ROOM if response.poured else _LARGE, left)
             if size > len(self._view):
                 self._view = memoryview(bytearray(size))
         if self._held_back:
@@ -376,23 +376,23 @@ class Connection(asyncio.BufferedProtocol):
 
     @override
     def buffer_updated(self, nbytes: int) -> None:
-        answer = self._answer
-        if answer is None or not self.usable:
+        response = self._response
+        if response is None or not self.usable:
             # There is no request, or its response is not wanted any more.
             self.abort()
             return
-        answer.total_bytes += nbytes
+        response.total_bytes += nbytes
         filled, self._filled = self._filled + nbytes, 0
         self._receiving = True
         try:
-            if not answer.status:
-                self._head(answer, filled)
+            if not response.status:
+                self._head(response, filled)
             elif self._left is None:
-                self._unmeasured(answer, self._view[:filled])
+                self._unmeasured(response, self._view[:filled])
             else:
-                self._measured(answer, self._left, 0, filled, nbytes)
-        except MalformedAnswer as exc:
-            answer.fail(str(exc))
+                self._measured(response, self._left, 0, filled, nbytes)
+        except MalformedResponse as exc:
+            response.fail(str(exc))
             self.abort()
         finally:
             self._receiving = False
@@ -409,19 +409,19 @@ class Connection(asyncio.BufferedProtocol):
         self._gone = True
         self.usable = False
         self.resume_writing()
-        answer = self._answer
-        if answer is not None:
-            if self._eof and answer.status >= 300 and self._left is None and self._chunks is None:
+        response = self._response
+        if response is not None:
+            if self._eof and response.status >= 300 and self._left is None and self._chunks is None:
                 # A body of unknown length may be incomplete, which is only acceptable for an error.
-                self._end(answer)
+                self._end(response)
             else:
-                if self._filled and answer.poured:
+                if self._filled and response.poured:
                     filled, self._filled = self._filled, 0
-                    answer.came(self._view[:filled])
-                answer.fail(str(exc) if exc is not None else "the server closed it")
+                    response.came(self._view[:filled])
+                response.fail(str(exc) if exc is not None else "the server closed it")
         self._lost(self)
 
-    def _head(self, answer: Answer, filled: int) -> None:
+    def _head(self, response: Response, filled: int) -> None:
         data = bytes(self._view[:filled])
         start = 0
         while True:
@@ -429,29 +429,29 @@ class Connection(asyncio.BufferedProtocol):
             if end < 0:
                 self._filled = filled - start
                 if self._filled >= MAX_HEAD:
-                    raise MalformedAnswer("the head of the response is too long")
+                    raise MalformedResponse("the head of the response is too long")
                 self._view[: self._filled] = data[start:]
                 return
-            head = parse_head(data[start:end], answer.method)
+            head = parse_head(data[start:end], response.method)
             start = end + 4
             if head.status >= 200:
                 break
             # A provisional response: the final one follows.
-            if answer.total_bytes > MAX_HEAD:
-                raise MalformedAnswer("there are too many provisional responses")
+            if response.total_bytes > MAX_HEAD:
+                raise MalformedResponse("there are too many provisional responses")
         self._left = head.length
         self._chunks = Chunks() if head.chunked else None
         self._keep = head.keep
-        answer.begin(head)
+        response.begin(head)
         if self._writable is not None and head.status >= 300:
             # The server will not read the rest of the request.
             self._writable.set()
         if head.length is None:
-            self._unmeasured(answer, self._view[start:filled])
+            self._unmeasured(response, self._view[start:filled])
         else:
-            self._measured(answer, head.length, start, filled, filled - start)
+            self._measured(response, head.length, start, filled, filled - start)
 
-    def _measured(self, answer: Answer, left: int, start: int, stop: int, fresh: int) -> None:
+    def _measured(self, response: Response, left: int, start: int, stop: int, fresh: int) -> None:
         """Pass on the buffered bytes of a body of which `left` bytes were missing before the `fresh` ones."""
         left -= fresh
         if left < 0:
@@ -459,25 +459,25 @@ class Connection(asyncio.BufferedProtocol):
             self._keep = False
             stop, left = stop + left, 0
         self._left = left
-        if left and answer.poured and stop < _POURED:
+        if left and response.poured and stop < _POURED:
             self._filled = stop
             return
-        hold = answer.came(self._view[start:stop]) if stop > start else False
+        hold = response.came(self._view[start:stop]) if stop > start else False
         if not left:
-            self._end(answer)
+            self._end(response)
         elif hold:
             self._hold_back()
 
-    def _unmeasured(self, answer: Answer, view: memoryview) -> None:
+    def _unmeasured(self, response: Response, view: memoryview) -> None:
         """Pass on the next bytes of a body that ends with its last chunk, or with the connection."""
         chunks = self._chunks
         hold = False
         for piece in [view] if chunks is None else chunks.feed(bytes(view)):
             if piece:
-                hold = answer.came(piece)
+                hold = response.came(piece)
         if chunks is not None and chunks.ended:
             self._keep = self._keep and not chunks.rest
-            self._end(answer)
+            self._end(response)
         elif hold:
             self._hold_back()
 
@@ -485,12 +485,12 @@ class Connection(asyncio.BufferedProtocol):
         self._held_back = True
         self._transport.pause_reading()
 
-    def _end(self, answer: Answer) -> None:
-        self._answer = None
+    def _end(self, response: Response) -> None:
+        self._response = None
         self._chunks = None
         if len(self._view) > _SMALL:
             self._view = memoryview(bytearray(_SMALL))
-        answer.end()
+        response.end()
         self.released(self, self._keep and self._sent and self.usable and self._writable is None)
 
 

@@ -249,11 +249,11 @@ def default_bundle() -> str:
 async def _tunnel(connection: Connection, origin: Origin, proxy: Proxy) -> None:
     """Request a tunnel from the proxy: https://www.rfc-editor.org/rfc/rfc9110#name-connect."""
     target = f"[{origin.host}]:{origin.port}" if ":" in origin.host else f"{origin.host}:{origin.port}"
-    answer = connection.begin("CONNECT", whole=False)
+    response = connection.begin("CONNECT", whole=False)
     connection.write(request_head("CONNECT", target, {"host": target, **proxy.headers}))
-    await answer.wait()
-    if not 200 <= answer.status < 300:
-        raise ConnectionRefusedError(f"the proxy returned {answer.status}")
+    await response.wait()
+    if not 200 <= response.status < 300:
+        raise ConnectionRefusedError(f"the proxy returned {response.status}")
 
 
 def _drop(connection: Connection | None) -> None:

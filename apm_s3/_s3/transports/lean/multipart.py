@@ -11,10 +11,10 @@ from apm_s3._paging import ListingProgress
 from apm_s3._s3.transports.base import ObjectTransport
 from apm_s3._s3.transports.clients import Clients
 from apm_s3._s3.transports.lean import requests
-from apm_s3._s3.transports.lean.answers import refusal, server_time
-from apm_s3._s3.transports.lean.connection import Answer
+from apm_s3._s3.transports.lean.connection import Response
 from apm_s3._s3.transports.lean.payloads import PART_CHECKSUM, Payload, payload_of_bytes, payload_of_stream
 from apm_s3._s3.transports.lean.requests import Call
+from apm_s3._s3.transports.lean.responses import refusal, server_time
 from apm_s3._s3.transports.lean.sender import Sender
 from apm_s3._s3.transports.lean.verification import Verification
 from apm_s3._s3.transports.routes import Route
@@ -202,7 +202,7 @@ class SignedMultipart:
         return payload
 
 
-def parsed(call: Call, response: Answer, body: bytes, parse: Callable[[bytes], T]) -> T:
+def parsed(call: Call, response: Response, body: bytes, parse: Callable[[bytes], T]) -> T:
     """Parse the document in a response with status 200.
 
     Raises:
@@ -230,7 +230,7 @@ def document(data: bytes) -> Payload:
 
 
 def written_info(
-    bucket: str, key: str, size: int, response: Answer, options: UploadOptions, sums: Mapping[str, str]
+    bucket: str, key: str, size: int, response: Response, options: UploadOptions, sums: Mapping[str, str]
 ) -> FileInfo:
     """Return the information about an uploaded object."""
     headers = response.headers

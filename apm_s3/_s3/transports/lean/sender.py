@@ -14,7 +14,11 @@ from apm_s3._s3.transports.boto.errors import botocore_errors
 from apm_s3._s3.transports.boto.errors import translate as translate_botocore
 from apm_s3._s3.transports.clients import Clients
 from apm_s3._s3.transports.expectations import SUCCESS, check_status
-from apm_s3._s3.transports.lean.answers import (
+from apm_s3._s3.transports.lean.connection import Connection, ConnectionBroken, Response
+from apm_s3._s3.transports.lean.connections import CannotConnect, Connections, Lane
+from apm_s3._s3.transports.lean.payloads import PIECE, Payload, closing
+from apm_s3._s3.transports.lean.requests import DEFAULT_TYPE, Call, Headers, api_of
+from apm_s3._s3.transports.lean.responses import (
     SignedBody,
     broken,
     check_object,
@@ -22,10 +26,6 @@ from apm_s3._s3.transports.lean.answers import (
     server_time,
     stalled_error,
 )
-from apm_s3._s3.transports.lean.connection import Answer, Connection, ConnectionBroken
-from apm_s3._s3.transports.lean.connections import CannotConnect, Connections, Lane
-from apm_s3._s3.transports.lean.payloads import PIECE, Payload, closing
-from apm_s3._s3.transports.lean.requests import DEFAULT_TYPE, Call, Headers, api_of
 from apm_s3._s3.transports.lean.stalls import Stalls
 from apm_s3._s3.transports.plain import plain_route
 from apm_s3._s3.transports.routes import Route, learn_route
@@ -83,7 +83,7 @@ class Sender:
         limit: int | None = MAX_DOCUMENT,
         *,
         whole: bool = True,
-    ) -> tuple[Answer, bytes]:
+    ) -> tuple[Response, bytes]:
         """Send one request, and return the response and its whole body. Any error closes the connection.
 
         Every request passes through here, so each additional coroutine would cost about one percent of its CPU time.
@@ -104,32 +104,32 @@ class Sender:
         if (exchanges := EXCHANGES.get()) is not None:
             exchanges.began(api_of(call), route.origin.host, route.origin.port)
         task = self._stalls.enter(now)
-        answer = None
+        response = None
         try:
             lane = self._connections.lane(route.origin)
             request = self._signed(call, route, payload, lane)
             connection = self._connections.reuse(lane, now) or await self._connections.connect(lane)
-            answer = connection.begin(call.method, whole=whole, limit=limit)
+            response = connection.begin(call.method, whole=whole, limit=limit)
             if payload is None or payload.data is not None:
                 connection.write(request)
             else:
-                await _send(connection, answer, request, _watched(payload, self._stalls, task))
-            if not answer.ended:
-                self._stalls.reading(task, answer)
-            body = await answer.read() if whole else await answer.opened()
+                await _send(connection, response, request, _watched(payload, self._stalls, task))
+            if not response.ended:
+                self._stalls.reading(task, response)
+            body = await response.read() if whole else await response.opened()
             if exchanges is not None:
-                exchanges.append(_exchange(answer, payload, body if whole else None))
-            if answer.status not in SUCCESS[call.method] or answer.cut:
-                self._check(call, answer, body)
+                exchanges.append(_exchange(response, payload, body if whole else None))
+            if response.status not in SUCCESS[call.method] or response.cut:
+                self._check(call, response, body)
         except BaseException as exc:
             failure = self._failure(exc, call, route, task)
-            if answer is not None:
-                answer.close()
+            if response is not None:
+                response.close()
             if failure is exc:
                 raise
             raise failure from exc
         self._stalls.leave(task)
-        return answer, body
+        return response, body
 
     async def open_body(self, call: Call, route: Route, options: ReadOptions) -> SignedBody:
         """Send one GET, and return the response, whose body must still be read and closed.
@@ -138,12 +138,12 @@ class Sender:
             S3Error: it is an error response.
             TransportError: there is no response.
         """
-        answer, _ = await self.exchange(call, route, limit=None, whole=False)
+        response, _ = await self.exchange(call, route, limit=None, whole=False)
         try:
-            check_object(call, options, answer, answer.length)
-            return SignedBody(call, answer, self._stalls, route.host)
+            check_object(call, options, response, response.length)
+            return SignedBody(call, response, self._stalls, route.host)
         except BaseException:
-            answer.close()
+            response.close()
             raise
 
     async def presign(
@@ -225,13 +225,13 @@ class Sender:
             raise InvalidRequest(str(exc), hint="remove line breaks from metadata and other headers") from None
         return head if data is None else head + data
 
-    def _check(self, call: Call, answer: Answer, body: bytes) -> None:
+    def _check(self, call: Call, response: Response, body: bytes) -> None:
         """Raise an error if the response is an error or does not match `call`."""
-        if answer.status >= 300:
-            if not body and answer.status == 403 and self._clock.is_off(server_time(answer.headers.get("date"))):
+        if response.status >= 300:
+            if not body and response.status == 403 and self._clock.is_off(server_time(response.headers.get("date"))):
                 body = _SKEWED
-            raise refusal(call, answer.status, answer.headers, body)
-        if answer.cut:
+            raise refusal(call, response.status, response.headers, body)
+        if response.cut:
             raise IntegrityError(
                 f"the response has more than {MAX_DOCUMENT} bytes, more than any document of S3",
                 operation=call.operation,
@@ -240,7 +240,7 @@ class Sender:
                 hint="check that endpoint_url names an S3 server",
             )
         part = "range" in call.headers
-        check_status(call.operation, call.method, answer.status, call.bucket, call.key, part=part)
+        check_status(call.operation, call.method, response.status, call.bucket, call.key, part=part)
 
     def _failure(self, exc: BaseException, call: Call, route: Route, task: asyncio.Task[Any]) -> BaseException:
         """Return the error to raise for `exc` of a request; `exc` itself if it is not about the connection."""
@@ -283,14 +283,14 @@ class Sender:
         return route
 
 
-def _exchange(answer: Answer, payload: Payload | None, body: bytes | None) -> Exchange:
+def _exchange(response: Response, payload: Payload | None, body: bytes | None) -> Exchange:
     """Return the record of a request for the log."""
     sent = 0 if payload is None else payload.length if payload.data is None else len(payload.data)
-    headers, received = answer.headers, None if body is None else len(body)
-    return Exchange(answer.status, headers.get("x-amz-request-id"), sent, received, headers.get("x-amz-id-2"))
+    headers, received = response.headers, None if body is None else len(body)
+    return Exchange(response.status, headers.get("x-amz-request-id"), sent, received, headers.get("x-amz-id-2"))
 
 
-async def _send(connection: Connection, answer: Answer, head: bytes, body: AsyncGenerator[Any, None]) -> None:
+async def _send(connection: Connection, response: Response, head: bytes, body: AsyncGenerator[Any, None]) -> None:
     """Send a request with a body in pieces, until it is sent, refused, or the connection is closed.
 
     Raises:
@@ -303,7 +303,7 @@ async def _send(connection: Connection, answer: Answer, head: bytes, body: Async
 
     sending = asyncio.create_task(send(), name="apm_s3 body")
     try:
-        await answer.wait_while(sending)
+        await response.wait_while(sending)
     except BaseException:
         await _stop(sending)
         raise
@@ -312,7 +312,7 @@ async def _send(connection: Connection, answer: Answer, head: bytes, body: Async
     else:
         await _stop(sending)
         sent = False
-    if not sent and 0 < answer.status < 300:
+    if not sent and 0 < response.status < 300:
         raise ConnectionBroken("the server responded before the whole body was sent")
 
 

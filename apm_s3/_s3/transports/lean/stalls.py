@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Any
 
-from apm_s3._s3.transports.lean.connection import Answer
+from apm_s3._s3.transports.lean.connection import Response
 
 
 class Stalls:
@@ -19,7 +19,7 @@ class Stalls:
         self.timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._seen: dict[asyncio.Task[Any], float] = {}
-        self._reading: dict[asyncio.Task[Any], tuple[Answer, int]] = {}
+        self._reading: dict[asyncio.Task[Any], tuple[Response, int]] = {}
         self._cancelled: dict[asyncio.Task[Any], int] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -33,9 +33,9 @@ class Stalls:
             self._arm()
         return task
 
-    def reading(self, task: asyncio.Task[Any], answer: Answer) -> None:
-        """From now on, received bytes of `answer` count as progress."""
-        self._reading[task] = (answer, -1)
+    def reading(self, task: asyncio.Task[Any], response: Response) -> None:
+        """From now on, received bytes of `response` count as progress."""
+        self._reading[task] = (response, -1)
 
     def moved(self, task: asyncio.Task[Any]) -> None:
         """Record progress."""
@@ -63,9 +63,9 @@ class Stalls:
     def _sweep(self) -> None:
         self._timer = None
         now = time.monotonic()
-        for task, (answer, total) in self._reading.items():
-            if answer.total_bytes != total and task in self._seen:
-                self._reading[task] = (answer, answer.total_bytes)
+        for task, (response, total) in self._reading.items():
+            if response.total_bytes != total and task in self._seen:
+                self._reading[task] = (response, response.total_bytes)
                 self._seen[task] = now
         for task in [task for task, seen in self._seen.items() if now - seen >= self.timeout]:
             del self._seen[task]

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from apm_s3._s3.transports.base import Body, ParsedPage, RawPage
 from apm_s3._s3.transports.expectations import accounted
 from apm_s3._s3.transports.lean import requests
-from apm_s3._s3.transports.lean.answers import check_object, file_info, server_time, verify
-from apm_s3._s3.transports.lean.connection import Answer
+from apm_s3._s3.transports.lean.connection import Response
 from apm_s3._s3.transports.lean.multipart import XML, SignedMultipart, document, parsed, size_of, written_info
 from apm_s3._s3.transports.lean.requests import Call
+from apm_s3._s3.transports.lean.responses import check_object, file_info, server_time, verify
 from apm_s3._wire import checksums, listings, xml
 from apm_s3.errors import ApmS3Error, IntegrityError
 from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, ListPage, Stream, VersionPage
@@ -26,7 +26,7 @@ from apm_s3.options._calls import HashedUpload
 class SignedPage:
     """A page of a listing that has not been parsed yet."""
 
-    def __init__(self, call: Call, response: Answer, body: bytes) -> None:
+    def __init__(self, call: Call, response: Response, body: bytes) -> None:
         self._call = call
         self._response = response
         self._body = body

@@ -120,7 +120,7 @@ class Verification:
         try:
             headers, trailers = await run_all([rejects(1, _wrong_header()), rejects(2, _wrong_trailer(route))])
         finally:
-            # By itself: what waits for the answer does not wait for this.
+            # A task of its own: whoever waits for the response need not wait for this.
             self._spawn(self._abort(abort, route), "abort of a probe")
         return Verified(headers=headers, trailers=headers and trailers)
 

@@ -1,4 +1,4 @@
-"""What the client's answers say, held against what S3 has to say. Pure."""
+"""Reads the client's responses, and checks them against what S3 guarantees. Pure."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _FACTS = frozenset({
 """Headers that botocore parses into other types, taken as they came."""
 
 
-def required(answer: Mapping[str, Any], name: str) -> Any:
+def required(response: Mapping[str, Any], name: str) -> Any:
     """Return a required field of a document.
 
     Raises:
         IntegrityError: it is missing: botocore accepts any XML as an empty response.
     """
-    found = answer.get(name)
+    found = response.get(name)
     if found is None or found == "":
         raise IntegrityError(
             f"the response is not a document of S3: it has no {name}", hint="check that endpoint_url names an S3 server"
@@ -39,23 +39,23 @@ def required(answer: Mapping[str, Any], name: str) -> Any:
     return found
 
 
-def next_mark(answer: Mapping[str, Any], name: str) -> Any:
+def next_mark(response: Mapping[str, Any], name: str) -> Any:
     """Return where the next page of a listing begins; None after the last one."""
-    if not required(answer, "IsTruncated"):
+    if not required(response, "IsTruncated"):
         return None
-    return required(answer, name)
+    return required(response, name)
 
 
-def time_of(answer: Mapping[str, Any]) -> float | None:
-    return server_time(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
+def time_of(response: Mapping[str, Any]) -> float | None:
+    return server_time(response["ResponseMetadata"]["HTTPHeaders"].get("date"))
 
 
-def checksums_of(answer: Mapping[str, Any]) -> dict[str, str]:
-    return {name.lower(): answer[f"Checksum{name}"] for name in _CHECKSUMS if answer.get(f"Checksum{name}")}
+def checksums_of(response: Mapping[str, Any]) -> dict[str, str]:
+    return {name.lower(): response[f"Checksum{name}"] for name in _CHECKSUMS if response.get(f"Checksum{name}")}
 
 
-def check_answer(
-    answer: Mapping[str, Any], operation: str, method: str, bucket: str, key: str, options: ReadOptions
+def check_response(
+    response: Mapping[str, Any], operation: str, method: str, bucket: str, key: str, options: ReadOptions
 ) -> None:
     """Check that the response to GET or HEAD matches the request."""
     check_read(
@@ -64,46 +64,46 @@ def check_answer(
         bucket,
         key,
         options,
-        status=answer["ResponseMetadata"]["HTTPStatusCode"],
-        content_range=answer.get("ContentRange"),
-        length=answer.get("ContentLength") if method == "GET" else None,
-        etag=answer.get("ETag"),
-        version_id=answer.get("VersionId"),
+        status=response["ResponseMetadata"]["HTTPStatusCode"],
+        content_range=response.get("ContentRange"),
+        length=response.get("ContentLength") if method == "GET" else None,
+        etag=response.get("ETag"),
+        version_id=response.get("VersionId"),
     )
 
 
-def file_info_of(bucket: str, key: str, answer: Mapping[str, Any]) -> FileInfo:
-    if answer.get("ContentLength") is None:
+def file_info_of(bucket: str, key: str, response: Mapping[str, Any]) -> FileInfo:
+    if response.get("ContentLength") is None:
         raise UnsupportedByServer("the server does not send the size of the object", bucket=bucket, key=key)
-    whole = str(answer.get("ContentRange") or "").rpartition("/")[2]
+    whole = str(response.get("ContentRange") or "").rpartition("/")[2]
     return FileInfo(
         bucket,
         key,
-        size=int(whole or answer["ContentLength"]),
-        etag=quoted(answer.get("ETag")),
-        version_id=answer.get("VersionId"),
-        last_modified=answer.get("LastModified"),
-        content_type=answer.get("ContentType"),
-        metadata={name.lower(): value for name, value in answer.get("Metadata", {}).items()},
-        storage_class=answer.get("StorageClass") or "STANDARD",
-        checksums=checksums_of(answer) if answer.get("ChecksumType") != "COMPOSITE" else {},
-        server_time=time_of(answer),
-        headers=_headers(answer),
+        size=int(whole or response["ContentLength"]),
+        etag=quoted(response.get("ETag")),
+        version_id=response.get("VersionId"),
+        last_modified=response.get("LastModified"),
+        content_type=response.get("ContentType"),
+        metadata={name.lower(): value for name, value in response.get("Metadata", {}).items()},
+        storage_class=response.get("StorageClass") or "STANDARD",
+        checksums=checksums_of(response) if response.get("ChecksumType") != "COMPOSITE" else {},
+        server_time=time_of(response),
+        headers=_headers(response),
     )
 
 
-def written(bucket: str, key: str, size: int, answer: Mapping[str, Any], options: UploadOptions) -> FileInfo:
+def written(bucket: str, key: str, size: int, response: Mapping[str, Any], options: UploadOptions) -> FileInfo:
     return FileInfo(
         bucket,
         key,
         size=size,
-        etag=quoted(answer.get("ETag")),
-        version_id=answer.get("VersionId"),
+        etag=quoted(response.get("ETag")),
+        version_id=response.get("VersionId"),
         content_type=options.content_type,
         metadata={name.lower(): value for name, value in options.metadata.items()},
         storage_class=options.storage_class or "STANDARD",
-        checksums=checksums_of(answer),
-        server_time=time_of(answer),
+        checksums=checksums_of(response),
+        server_time=time_of(response),
     )
 
 
@@ -142,7 +142,7 @@ def completed(part: PartInfo) -> dict[str, Any]:
     return {"PartNumber": part.number, "ETag": part.etag, **checksums}
 
 
-def _headers(answer: Mapping[str, Any]) -> dict[str, str]:
-    came = answer["ResponseMetadata"]["HTTPHeaders"]
-    found = {header: answer[name] for name, header in _HEADERS.items() if answer.get(name)}
+def _headers(response: Mapping[str, Any]) -> dict[str, str]:
+    came = response["ResponseMetadata"]["HTTPHeaders"]
+    found = {header: response[name] for name, header in _HEADERS.items() if response.get(name)}
     return found | {name: came[name] for name in _FACTS if name in came}

@@ -9,10 +9,10 @@ from typing import Self, TypeVar
 
 from apm_s3._s3.transports.bodies import corrupted
 from apm_s3._s3.transports.expectations import check_read, check_status
-from apm_s3._s3.transports.lean.connection import Answer, ConnectionBroken
+from apm_s3._s3.transports.lean.connection import ConnectionBroken, Response
 from apm_s3._s3.transports.lean.requests import Call
 from apm_s3._s3.transports.lean.stalls import Stalls
-from apm_s3._s3_answers import s3_error
+from apm_s3._s3_responses import s3_error
 from apm_s3._wire import checksums
 from apm_s3._wire.times import http_time, retry_after, unix_time
 from apm_s3._wire.xml import parse_error
@@ -70,29 +70,29 @@ def _stripped(at: dict[str, int], prefix: str) -> dict[str, int]:
 _shapes: dict[tuple[str, ...], _Shape] = {}
 
 
-def check_object(call: Call, options: ReadOptions, answer: Answer, length: int | None) -> None:
+def check_object(call: Call, options: ReadOptions, response: Response, length: int | None) -> None:
     """Check that a successful response to GET or HEAD matches the request; `length` is that of the body.
 
     Raises:
         UnsupportedByServer, IntegrityError, PreconditionFailed: see `check_read`.
     """
-    headers = answer.headers
+    headers = response.headers
     if (
-        answer.status == 200
+        response.status == 200
         and options.range is None
         and options.if_match is None
         and options.version_id is None
         and "content-range" not in headers
     ):
         return
-    check_status(call.operation, call.method, answer.status, call.bucket, call.key, part=True)
+    check_status(call.operation, call.method, response.status, call.bucket, call.key, part=True)
     check_read(
         call.operation,
         call.method,
         call.bucket,
         call.key or "",
         options,
-        status=answer.status,
+        status=response.status,
         content_range=headers.get("content-range"),
         length=length,
         etag=headers.get("etag"),
@@ -202,8 +202,8 @@ def broken(call: Call, exc: Exception, endpoint: str) -> TransportError:
 class SignedBody:
     """The body of a GET over our own connections."""
 
-    def __init__(self, call: Call, answer: Answer, stalls: Stalls, endpoint: str) -> None:
-        if answer.length is None:
+    def __init__(self, call: Call, response: Response, stalls: Stalls, endpoint: str) -> None:
+        if response.length is None:
             raise UnsupportedByServer(
                 "the server does not send the size of the object",
                 operation=call.operation,
@@ -211,10 +211,10 @@ class SignedBody:
                 key=call.key,
                 hint="read it with read_file, and look for a proxy that modifies responses",
             )
-        self.info = file_info(call.bucket, call.key or "", answer.headers, answer.length)
-        self.length = answer.length
+        self.info = file_info(call.bucket, call.key or "", response.headers, response.length)
+        self.length = response.length
         self._call = call
-        self._answer = answer
+        self._response = response
         self._stalls = stalls
         self._endpoint = endpoint
         self._broken: ApmS3Error | None = None
@@ -227,9 +227,9 @@ class SignedBody:
         if self._broken is not None:
             raise self._broken
         try:
-            piece = await self._wait(self._answer.readany())
+            piece = await self._wait(self._response.readany())
         except BaseException:
-            self._answer.close()
+            self._response.close()
             raise
         if piece:
             return piece
@@ -237,17 +237,17 @@ class SignedBody:
 
     async def pour(self, take: Callable[[memoryview], object]) -> None:
         try:
-            await self._wait(self._answer.pour(take))
+            await self._wait(self._response.pour(take))
         except TransportError as error:
             self._broken = error
-            self._answer.close()
+            self._response.close()
         except BaseException:
-            self._answer.close()
+            self._response.close()
             raise
 
     async def aclose(self) -> None:
-        if not self._answer.ended:
-            self._answer.close()
+        if not self._response.ended:
+            self._response.close()
             # The connection is closed in the loop's next iteration.
             await asyncio.sleep(0)
 
@@ -260,7 +260,7 @@ class SignedBody:
     async def _wait(self, work: Awaitable[T]) -> T:
         """Return the result of `work`, which waits for the connection; received bytes count as progress."""
         task = self._stalls.enter(time.monotonic())
-        self._stalls.reading(task, self._answer)
+        self._stalls.reading(task, self._response)
         try:
             result = await work
         except ConnectionBroken as exc:
