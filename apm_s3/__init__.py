@@ -7,8 +7,9 @@ The names here are those that most programs need. The other public names are in 
 Names are imported lazily: `import apm_s3` does not load an S3 client, and `validate_config` never does.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from apm_s3._lazy import lazy_names
 
 if TYPE_CHECKING:
     from apm_s3._manager import S3Manager
@@ -124,13 +125,7 @@ _HOMES = {
 
 
 if not TYPE_CHECKING:  # A type checker would accept every misspelt name because of this function.
-
-    def __getattr__(name: str) -> object:
-        if name not in _HOMES:
-            raise AttributeError(f"module 'apm_s3' has no attribute {name!r}")
-        value = getattr(import_module(_HOMES[name]), name)
-        globals()[name] = value
-        return value
+    __getattr__ = lazy_names(__name__, _HOMES)
 
     def __dir__() -> list[str]:
         return __all__

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 
 _SPREAD = 0.2
@@ -22,6 +21,8 @@ class Backoff(Iterator[float]):
         self._longest = longest
 
     def __next__(self) -> float:
+        import random  # noqa: PLC0415 - most calls succeed at once
+
         pause = random.uniform(0, self._ceiling)  # noqa: S311 - spreads requests, no secret
         self._ceiling = min(self._ceiling * 2, self._longest)
         return pause
@@ -29,4 +30,6 @@ class Backoff(Iterator[float]):
 
 def spread(interval: float) -> float:
     """The interval with up to a fifth added at random, so that many processes do not ask at the same moment."""
+    import random  # noqa: PLC0415 - as above
+
     return interval * (1 + random.uniform(0, _SPREAD))  # noqa: S311 - spreads requests, no secret

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from apm_s3._cache.cache import Cache, S3Cache
-from apm_s3._cache.shared import SharedLevel
 from apm_s3._naming import check_store_bucket
 from apm_s3._s3.buckets.verbs import Buckets
 from apm_s3._s3.bulk.verbs import Bulk
@@ -21,23 +20,22 @@ from apm_s3._s3.engine import Engine, check_bucket
 from apm_s3._s3.pool import S3ConnectionPool
 from apm_s3._s3.remembering import Policies, invalidating
 from apm_s3._s3.runner import Runner
-from apm_s3._s3.transports.base import ObjectTransport
-from apm_s3._s3.transports.boto.transport import BotoTransport
 from apm_s3._s3.transports.clients import Clients
 from apm_s3._s3.transports.lean.transport import SignedTransport
-from apm_s3._s3.warming import warm
 from apm_s3._tasks import run_all, shielded
-from apm_s3._tools import Tool
-from apm_s3._tracing import Tracer
 from apm_s3.errors import InvalidOption, ManagerClosed, WrongEventLoop
-from apm_s3.events import Hook
 from apm_s3.metrics import S3Metrics
-from apm_s3.models import Credentials, WarmupPlan, WarmupReport
 from apm_s3.settings import CacheSettings, S3Settings
 
 if TYPE_CHECKING:
+    from apm_s3._cache.shared import SharedLevel
+    from apm_s3._s3.transports.base import ObjectTransport
+    from apm_s3._tools import Tool
+    from apm_s3._tracing import Tracer
     from apm_s3.configs._deploy.plans import DeployResult
     from apm_s3.configs._store import ConfigStore
+    from apm_s3.events import Hook
+    from apm_s3.models import Credentials, WarmupPlan, WarmupReport
 
 
 class S3Manager(Buckets, Bulk):
@@ -259,6 +257,8 @@ class S3Manager(Buckets, Bulk):
             InvalidOption: the settings do not cache buckets.
             ApmS3Error: the list of buckets cannot be read.
         """
+        from apm_s3.models import WarmupPlan  # noqa: PLC0415 - few programs warm their cache
+
         if names is None:
             _check_remembers("buckets", self._engine().policies)
             names = [bucket.name for bucket in await self.list_buckets(region=region, refresh=True)]
@@ -272,6 +272,8 @@ class S3Manager(Buckets, Bulk):
         Raises:
             InvalidOption: the settings do not cache some of it; nothing was read.
         """
+        from apm_s3._s3.warming import warm  # noqa: PLC0415 - few programs warm their cache
+
         engine = self._engine()
         if plan.buckets:
             _check_remembers("buckets", engine.policies)
@@ -327,11 +329,16 @@ class S3Manager(Buckets, Bulk):
         wanted = self.settings.cache
         if wanted is None or wanted.shared is None:
             return None
+        from apm_s3._cache.shared import SharedLevel  # noqa: PLC0415 - few programs share their cache
+
         return SharedLevel(wanted.shared, (wanted.namespace, endpoint), self._cache.spawn)
 
     def _make_transport(self, clients: Clients) -> ObjectTransport:
-        boto = BotoTransport(clients)
-        return SignedTransport(clients, boto) if self.settings.data_path == "signed" else boto
+        if self.settings.data_path == "signed":
+            return SignedTransport(clients)
+        from apm_s3._s3.transports.boto.transport import BotoTransport  # noqa: PLC0415 - most managers never need it
+
+        return BotoTransport(clients)
 
 
 def _place(wanted: tuple[str, ...]) -> tuple[str, str, str]:

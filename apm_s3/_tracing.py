@@ -10,10 +10,11 @@ import re
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from apm_s3._logs import Exchanges
-from apm_s3.events import OperationEvent
+if TYPE_CHECKING:
+    from apm_s3._logs import Exchanges
+    from apm_s3.events import OperationEvent
 
 Method = TypeVar("Method", bound=Callable[..., Coroutine[Any, Any, Any]])
 

@@ -66,6 +66,11 @@ def test_the_front_door_has_the_names_that_most_programs_need_and_no_more() -> N
     assert dir(apm_s3) == sorted(apm_s3.__all__) == sorted(apm_s3._HOMES)
 
 
+@pytest.mark.parametrize("name", ["metrics", "models", "options"])
+def test_a_public_module_of_lazy_names_says_where_each_of_them_is(name: str) -> None:
+    assert sorted(module(name)._HOMES) == sorted(module(name).__all__)
+
+
 @pytest.mark.parametrize("name", apm_s3.__all__)
 def test_a_name_of_the_front_door_is_what_its_home_has(name: str) -> None:
     assert getattr(apm_s3, name) is getattr(importlib.import_module(apm_s3._HOMES[name]), name)

@@ -18,14 +18,15 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from apm_s3._cache.entries import Entries, Entry, Key
 from apm_s3._tasks import settled
 from apm_s3.errors import ApmS3Error, ManagerClosed, ServiceUnavailable, Throttled, TransportError
-from apm_s3.models import CacheStats
+
+if TYPE_CHECKING:
+    from apm_s3.models import CacheStats
 
 V = TypeVar("V")
 
@@ -42,8 +43,7 @@ _STEP = 1000
 """Entries that a clean-up checks before it yields to other tasks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Policy(Generic[V]):
+class Policy(NamedTuple, Generic[V]):
     """How a kind of value is cached. Seconds and bytes.
 
     Attributes:
@@ -122,6 +122,8 @@ class Cache:
 
     def stats(self) -> CacheStats:
         """Return the current statistics."""
+        from apm_s3.models import CacheStats  # noqa: PLC0415 - many programs never ask for them
+
         asked = self.hits + self._misses
         return CacheStats(
             entries=len(self._entries),

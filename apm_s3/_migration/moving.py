@@ -21,7 +21,8 @@ from apm_s3._tasks import run_all
 from apm_s3._wire.content_types import content_type
 from apm_s3._wire.parts import Part, plan_parts
 from apm_s3.errors import IntegrityError, NotFound, ObjectChanged, PreconditionFailed
-from apm_s3.models import FileInfo, PartInfo, Stream
+from apm_s3.models import FileInfo
+from apm_s3.models._uploads import PartInfo, Stream
 from apm_s3.options import CopyOptions, ReadOptions, UploadOptions
 
 MIB = 1024**2

@@ -8,15 +8,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from apm_s3._cache.cache import Cache
 from apm_s3._naming import check_key
-from apm_s3._s3.pool import S3ConnectionPool
-from apm_s3._s3.remembering import Policies
-from apm_s3._s3.runner import Runner
-from apm_s3._s3.transports.base import ObjectTransport
-from apm_s3._s3.transports.boto.control import ControlPlane
 from apm_s3._s3_responses import s3_error
 from apm_s3._tracing import Tracer, operation, traced
 from apm_s3.errors import (
@@ -29,8 +23,17 @@ from apm_s3.errors import (
     S3Error,
     TransportError,
 )
-from apm_s3.options import CopyOptions, ListOptions, ReadOptions, UploadOptions
-from apm_s3.settings import S3Settings
+from apm_s3.options import ReadOptions
+
+if TYPE_CHECKING:
+    from apm_s3._cache.cache import Cache
+    from apm_s3._s3.pool import S3ConnectionPool
+    from apm_s3._s3.remembering import Policies
+    from apm_s3._s3.runner import Runner
+    from apm_s3._s3.transports.base import ObjectTransport
+    from apm_s3._s3.transports.boto.control import ControlPlane
+    from apm_s3.options import CopyOptions, UploadOptions
+    from apm_s3.settings import S3Settings
 
 Method = TypeVar("Method", bound=Callable[..., Coroutine[Any, Any, Any]])
 
@@ -138,6 +141,8 @@ async def told_apart(engine: Engine, error: S3Error, operation: str, options: Re
     """
     if type(error) not in (NotFound, AccessDenied) or error.s3_code or error.bucket is None:
         return error
+    from apm_s3.options import ListOptions  # noqa: PLC0415 - only a few failures need it
+
     bucket, key = error.bucket, error.key
     listing = ListOptions(
         max_keys=1,

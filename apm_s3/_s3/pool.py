@@ -12,9 +12,10 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from apm_s3.models import PoolStats
+if TYPE_CHECKING:
+    from apm_s3.models import PoolStats
 
 _DECREASE = 0.5
 
@@ -39,6 +40,8 @@ class S3ConnectionPool:
 
     def stats(self) -> PoolStats:
         """Return the current statistics."""
+        from apm_s3.models import PoolStats  # noqa: PLC0415 - many programs never ask for them
+
         return PoolStats(
             max_concurrency=self._max,
             limit=int(self._limit),

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from apm_s3._cache.cache import Cache, Policy
-from apm_s3._s3.transports.base import ObjectTransport
 from apm_s3.errors import BucketNotFound, ObjectNotFound
-from apm_s3.models import (
-    BucketDetails,
-    BucketInfo,
-    DeleteOutcome,
-    DeleteReport,
-    FileInfo,
-    PartInfo,
-    Stream,
-)
-from apm_s3.options import CopyOptions, DeleteOptions, UploadOptions
-from apm_s3.settings import CacheSettings
+
+if TYPE_CHECKING:
+    from apm_s3._s3.transports.base import ObjectTransport
+    from apm_s3.models import BucketDetails, BucketInfo, DeleteOutcome, DeleteReport, FileInfo
+    from apm_s3.models._uploads import PartInfo, Stream
+    from apm_s3.options import CopyOptions, DeleteOptions, UploadOptions
+    from apm_s3.settings import CacheSettings
 
 BUCKET_LISTS = ("buckets", "", "")
 """The cache group of all lists of buckets."""
@@ -38,8 +32,7 @@ def bucket_group(bucket: str) -> tuple[str, str, str]:
     return "bucket", bucket, ""
 
 
-@dataclass(frozen=True, slots=True)
-class Policies:
+class Policies(NamedTuple):
     """How long mutable data is cached, by kind."""
 
     lists: Policy[tuple[BucketInfo, ...]]

@@ -7,13 +7,11 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from apm_s3._logs import EXCHANGES, OPERATIONS, REQUESTS, Exchanges, log_event, log_exchanges
-from apm_s3._s3.pool import S3ConnectionPool
 from apm_s3._s3.retry import RECOVERABLE, RetryBudget, go_on, may_pass
 from apm_s3._tasks import Deadlines, Watch
-from apm_s3._tracing import RequestTrace, Tracer
 from apm_s3.errors import (
     ApmS3Error,
     ConditionalConflict,
@@ -26,8 +24,12 @@ from apm_s3.errors import (
     Throttled,
 )
 from apm_s3.events import Hook, OperationEvent, Outcome, current_labels, emit
-from apm_s3.metrics import S3Metrics
-from apm_s3.settings import S3Settings
+
+if TYPE_CHECKING:
+    from apm_s3._s3.pool import S3ConnectionPool
+    from apm_s3._tracing import RequestTrace, Tracer
+    from apm_s3.metrics import S3Metrics
+    from apm_s3.settings import S3Settings
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from apm_s3._wire.xml import (
     FLAT_FIELD,
@@ -19,7 +20,10 @@ from apm_s3._wire.xml import (
     skip_of,
     with_quotes,
 )
-from apm_s3.models import FileInfo, FileVersion, ListPage, VersionPage
+from apm_s3.models import FileInfo
+
+if TYPE_CHECKING:
+    from apm_s3.models import FileVersion, ListPage, VersionPage
 
 _TOKEN = re.compile(rb"<NextContinuationToken>([!-%'-;=-~]{1,4096})</NextContinuationToken>")
 _LAST = b"<IsTruncated>false</IsTruncated>"
@@ -50,6 +54,8 @@ def is_whole_list(body: bytes) -> bool:
 
 def parse_list(body: bytes, bucket: str) -> ListPage:
     """Parse a page of ListObjectsV2."""
+    from apm_s3.models import ListPage  # noqa: PLC0415 - only listings need it
+
     body, names, rows = _cut_rows(body)
     root = document(body, "ListBucketResult")
     decode = decoder(root)
@@ -75,6 +81,8 @@ def parse_list(body: bytes, bucket: str) -> ListPage:
 
 def parse_versions(body: bytes) -> VersionPage:
     """Parse a page of ListObjectVersions."""
+    from apm_s3.models import VersionPage  # noqa: PLC0415 - as in `parse_list`
+
     root = document(body, "ListVersionsResult")
     decode = decoder(root)
     versions: list[FileVersion] = []
@@ -174,6 +182,8 @@ def _row(names: tuple[str, ...]) -> tuple[re.Pattern[str], int]:
 
 
 def _version(fields: dict[str, str], decode: Callable[[str], str], *, is_delete_marker: bool) -> FileVersion:
+    from apm_s3.models import FileVersion  # noqa: PLC0415 - as in `parse_list`
+
     return FileVersion(
         key=decode(fields["Key"]),
         version_id=fields.get("VersionId", "null"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
 _MONTHS = {"JanFebMarAprMayJunJulAugSepOctNovDec"[3 * month : 3 * month + 3]: month + 1 for month in range(12)}
@@ -21,6 +20,8 @@ def http_time(text: str) -> datetime | None:
         )  # fmt: skip
     except (ValueError, KeyError):
         pass
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - only for obsolete forms, and slow to import
+
     try:
         at = parsedate_to_datetime(text)
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

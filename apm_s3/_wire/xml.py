@@ -1,4 +1,4 @@
-"""Converts S3's XML documents to values, and back. Pure.
+"""Converts S3's XML documents to values, and back. Pure. The parser is loaded with the first document.
 
 Documents with a DTD are refused: S3 does not send any.
 """
@@ -8,19 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_plus
-from xml.etree import ElementTree as ET
-from xml.sax.saxutils import escape
 
 from apm_s3.errors import InvalidRequest
-from apm_s3.models import (
-    DeleteOutcome,
-    DeleteReport,
-    KeyFailure,
-    PartInfo,
-    UploadInfo,
-)
+
+if TYPE_CHECKING:
+    from xml.etree import ElementTree as ET
+
+    from apm_s3.models import DeleteOutcome, DeleteReport, KeyFailure, UploadInfo
+    from apm_s3.models._uploads import PartInfo
 
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
@@ -40,6 +37,9 @@ _CHECKSUMS = {
     "ChecksumSHA1": "sha1",
     "ChecksumSHA256": "sha256",
 }
+
+_REFERENCES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;", "\n": "&#10;"}
+"""The ampersand first, because the others contain one. Line breaks, because parsers read a bare CR as LF."""
 
 _NOT_HELD = re.compile("[\x00-\x1f\ufffe\uffff]")
 
@@ -85,6 +85,8 @@ def parse_error(body: bytes) -> ErrorDocument:
 
 def parse_deleted(body: bytes) -> DeleteReport:
     """Parse the response to DeleteObjects."""
+    from apm_s3.models import DeleteOutcome, DeleteReport, KeyFailure  # noqa: PLC0415 - only deletions need them
+
     deleted: list[DeleteOutcome] = []
     failed: list[KeyFailure] = []
     root = document(body, "DeleteResult")
@@ -121,6 +123,8 @@ def parse_written(body: bytes) -> Written:
 
 def parse_parts(body: bytes) -> tuple[list[PartInfo], str | None]:
     """Parse a page of ListParts, and the marker of the next page."""
+    from apm_s3.models._uploads import PartInfo  # noqa: PLC0415 - only uploads in parts need it
+
     root = document(body, "ListPartsResult", "ListPartsResponse")
     fields = fields_of(root)
     parts = [
@@ -132,6 +136,8 @@ def parse_parts(body: bytes) -> tuple[list[PartInfo], str | None]:
 
 def parse_uploads(body: bytes) -> tuple[list[UploadInfo], tuple[str, str] | None]:
     """Parse a page of ListMultipartUploads, and the markers (key, upload id) of the next page."""
+    from apm_s3.models import UploadInfo  # noqa: PLC0415 - as in `parse_parts`
+
     root = document(body, "ListMultipartUploadsResult")
     decode = decoder(root)
     fields = fields_of(root)
@@ -230,11 +236,14 @@ def number(text: str | None) -> int:
 
 
 def _text(value: str) -> str:
-    # Parsers read a bare CR as LF.
-    return escape(value, {"\r": "&#13;", "\n": "&#10;"})
+    for character, reference in _REFERENCES.items():
+        value = value.replace(character, reference)
+    return value
 
 
 def _parse(body: bytes) -> ET.Element:
+    from xml.etree import ElementTree as ET  # noqa: PLC0415 - a read that succeeds needs no parser
+
     # Without a DTD there are no entities. A DTD could hide in another encoding: declared encodings are overridden
     # below, and UTF-16, which expat detects, always has NUL bytes.
     if b"<!DOCTYPE" in body or b"\0" in body:

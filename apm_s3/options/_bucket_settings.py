@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeVar
 
 from apm_s3.errors import InvalidOption
-from apm_s3.options._calls import SseAlgorithm
+from apm_s3.options._writes import SseAlgorithm
 
 MAX_TAGS = 50
 """Of a bucket, https://docs.aws.amazon.com/AmazonS3/latest/userguide/CostAllocTagging.html."""

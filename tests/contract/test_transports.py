@@ -26,7 +26,8 @@ from apm_s3.errors import (
     RequestRejected,
     UploadNotFound,
 )
-from apm_s3.models import Credentials, Stream
+from apm_s3.models import Credentials
+from apm_s3.models._uploads import Stream
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 from apm_s3.settings import S3Settings
 from tests.servers import Server
@@ -73,8 +74,7 @@ async def transport(
 
 def make_transport(kind: str, clients: Clients) -> ObjectTransport:
     """The transport of that name over `clients`."""
-    boto = BotoTransport(clients)
-    return boto if kind == "boto" else SignedTransport(clients, boto)
+    return BotoTransport(clients) if kind == "boto" else SignedTransport(clients)
 
 
 async def read_all(transport: ObjectTransport, bucket: str, key: str, options: ReadOptions = READ) -> bytes:

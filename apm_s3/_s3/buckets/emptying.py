@@ -18,8 +18,8 @@ from apm_s3._tasks import run_all
 from apm_s3._wire import xml
 from apm_s3.errors import BatchError, IntegrityError, InvalidOption, S3Error, UnsupportedByServer
 from apm_s3.models import DeleteReport, EmptyReport, FileVersion, KeyFailure, UploadInfo, VersionPage
+from apm_s3.options import DeleteOptions, ListOptions, UploadOptions
 from apm_s3.options._bucket_settings import Tags
-from apm_s3.options._calls import DeleteOptions, ListOptions, UploadOptions
 
 _PAGES_AT_ONCE = 8
 _UPLOADS_AT_ONCE = 32

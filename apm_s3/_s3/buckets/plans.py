@@ -51,13 +51,20 @@ class BucketPlans:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def create(
-        self, operation: str, ref: BucketRef, options: BucketOptions, *, mfa: str | None, unsupported: Unsupported
+        self,
+        operation: str,
+        ref: BucketRef,
+        options: BucketOptions | None,
+        *,
+        mfa: str | None,
+        unsupported: Unsupported,
     ) -> BucketPlan:
         """Create the bucket with all `options`, or leave no bucket behind.
 
         Raises:
             BucketAlreadyOwned: it exists.
         """
+        options = options or BucketOptions()
         _check(ref, options, unsupported)
         _check_mfa(_plan_of_new(ref, options), mfa)
         async with self._lock(ref.name):
@@ -70,14 +77,15 @@ class BucketPlans:
                 )
             return await self._make(operation, ref, options, mfa, unsupported)
 
-    async def plan(self, operation: str, ref: BucketRef, options: BucketOptions) -> BucketPlan:
+    async def plan(self, operation: str, ref: BucketRef, options: BucketOptions | None) -> BucketPlan:
         """Return what `ensure` would do, without changing anything."""
+        options = options or BucketOptions()
         _check(ref, options)
         head = await self._requests.head(operation, ref)
         if head is None:
             return _plan_of_new(ref, options)
         _check_region(operation, ref, head.get("BucketRegion"))
-        ref = replace(ref, seen=True)
+        ref = ref._replace(seen=True)
         lost: tuple[str, ...] = ()
         if options.lifecycle and self._requests.capabilities.lacks(TRANSITIONS):
             rest = without_transitions(options.lifecycle)
@@ -96,24 +104,26 @@ class BucketPlans:
         self,
         operation: str,
         ref: BucketRef,
-        options: BucketOptions,
+        options: BucketOptions | None,
         *,
         mfa: str | None,
         unsupported: Unsupported,
-        agreed: PlanDocument | None = None,
+        agreed: BucketPlan | PlanDocument | None = None,
     ) -> BucketPlan:
         """Create the bucket, or change what differs, and return the plan that was carried out.
 
         Raises:
             PlanOutdated: the plan differs from `agreed`.
         """
+        options = options or BucketOptions()
+        document = None if agreed is None else BucketPlan.from_dict(agreed.to_dict())
         _check(ref, options, unsupported)
         async with self._lock(ref.name):
             try:
-                return await self._ensure(operation, ref, options, mfa, unsupported, agreed)
+                return await self._ensure(operation, ref, options, mfa, unsupported, document)
             except BucketNotFound:
                 # The process that made it may have failed, and removed it again.
-                return await self._ensure(operation, ref, options, mfa, unsupported, agreed)
+                return await self._ensure(operation, ref, options, mfa, unsupported, document)
 
     async def _ensure(
         self,
@@ -136,7 +146,7 @@ class BucketPlans:
                 _check_agreed(agreed, plan)
         if plan.unsupported and unsupported == "refuse":
             raise _lacking(operation, ref, plan.unsupported)
-        return await self._apply(operation, replace(ref, seen=True), plan, mfa, unsupported)
+        return await self._apply(operation, ref._replace(seen=True), plan, mfa, unsupported)
 
     def _lock(self, name: str) -> asyncio.Lock:
         return self._locks.setdefault(name, asyncio.Lock())
@@ -153,7 +163,7 @@ class BucketPlans:
         )
         try:
             plan = _plan_of_new(ref, options)
-            return await self._apply(operation, replace(ref, seen=True), plan, mfa, unsupported)
+            return await self._apply(operation, ref._replace(seen=True), plan, mfa, unsupported)
         except BaseException as error:
             await self._withdraw(operation, ref, error)
             raise

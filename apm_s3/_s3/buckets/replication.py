@@ -15,7 +15,7 @@ from apm_s3.errors import BucketNotFound, InvalidOption, NotFound
 from apm_s3.models import ReplicationSetup
 from apm_s3.options._bucket_settings import Encryption, Versioning
 from apm_s3.options._buckets import BucketOptions
-from apm_s3.options._calls import ReadOptions
+from apm_s3.options._reads import ReadOptions
 from apm_s3.options._replication import Replication, ReplicationDestination, ReplicationRule
 
 _OPERATION = "setup_replication"

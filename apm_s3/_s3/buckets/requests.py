@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from apm_s3._cache.cache import Cache
 from apm_s3._s3.capabilities import Capabilities
 from apm_s3._s3.engine import check_bucket
 from apm_s3._s3.remembering import forget_after
-from apm_s3._s3.runner import Runner
-from apm_s3._s3.transports.boto.control import ControlPlane, Endpoint
 from apm_s3.errors import (
     AccessDenied,
     ApmS3Error,
@@ -23,9 +19,13 @@ from apm_s3.errors import (
     WrongRegion,
 )
 
+if TYPE_CHECKING:
+    from apm_s3._cache.cache import Cache
+    from apm_s3._s3.runner import Runner
+    from apm_s3._s3.transports.boto.control import ControlPlane, Endpoint
 
-@dataclass(frozen=True, slots=True)
-class BucketRef:
+
+class BucketRef(NamedTuple):
     """A bucket, and how to reach it.
 
     Attributes:

@@ -12,7 +12,7 @@ from apm_s3._s3.engine import Engine
 from apm_s3._s3.objects.listing import check_versions
 from apm_s3._tasks import run_all
 from apm_s3.models import BucketUsage, FileVersion, Usage, VersionPage
-from apm_s3.options._calls import ListOptions
+from apm_s3.options._reads import ListOptions
 
 _PREFIXES_AT_ONCE = 16
 _DEPTH = 2

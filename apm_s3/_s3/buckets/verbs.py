@@ -1,23 +1,27 @@
-"""The manager's methods for buckets: their documentation, and argument checks."""
+"""The manager's methods for buckets: their documentation, and argument checks.
+
+What the methods need is imported when one of them is first called, because most programs call none.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from apm_s3._naming import check_key
-from apm_s3._plans import PlanDocument
-from apm_s3._s3.buckets import apm_buckets, replication, restores, usage
-from apm_s3._s3.buckets.parts import BucketParts
-from apm_s3._s3.buckets.plans import Unsupported
 from apm_s3._s3.buckets.requests import BucketRef, bucket_ref
 from apm_s3._s3.engine import Engine, Verbs, composed
-from apm_s3.models import BucketDetails, BucketInfo, BucketPlan, BucketUsage, EmptyReport, ReplicationSetup
-from apm_s3.options._bucket_settings import BucketSetting, Policy
-from apm_s3.options._buckets import BucketOptions
 
-S = TypeVar("S", bound=BucketSetting)
+if TYPE_CHECKING:
+    from apm_s3._plans import PlanDocument
+    from apm_s3._s3.buckets.parts import BucketParts
+    from apm_s3._s3.buckets.plans import Unsupported
+    from apm_s3._s3.buckets.restores import RestoreTier
+    from apm_s3.models import BucketDetails, BucketInfo, BucketPlan, BucketUsage, EmptyReport, ReplicationSetup
+    from apm_s3.options import BucketOptions, BucketSetting, Policy
+
+S = TypeVar("S", bound="BucketSetting")
 
 
 class Buckets(Verbs):
@@ -35,6 +39,8 @@ class Buckets(Verbs):
     def _parts(self) -> BucketParts:
         engine = self._engine()
         if self._made is None:
+            from apm_s3._s3.buckets.parts import BucketParts
+
             self._made = BucketParts(engine)
         return self._made
 
@@ -67,9 +73,7 @@ class Buckets(Verbs):
             UnsupportedByServer: the server lacks some of the options; the message lists them.
         """
         ref = BucketRef(name, region)
-        return await self._parts.plans.create(
-            "create_bucket", ref, options or BucketOptions(), mfa=mfa, unsupported=unsupported
-        )
+        return await self._parts.plans.create("create_bucket", ref, options, mfa=mfa, unsupported=unsupported)
 
     @composed
     async def ensure_bucket(
@@ -100,9 +104,8 @@ class Buckets(Verbs):
             PlanOutdated: the plan would be different now; nothing was changed.
         """
         ref = BucketRef(name, region, expected_bucket_owner)
-        agreed = None if plan is None else BucketPlan.from_dict(plan.to_dict())
         return await self._parts.plans.ensure(
-            "ensure_bucket", ref, options or BucketOptions(), mfa=mfa, unsupported=unsupported, agreed=agreed
+            "ensure_bucket", ref, options, mfa=mfa, unsupported=unsupported, agreed=plan
         )
 
     @composed
@@ -116,7 +119,7 @@ class Buckets(Verbs):
     ) -> BucketPlan:
         """Return what `ensure_bucket` would do, without changing anything."""
         ref = BucketRef(name, region, expected_bucket_owner)
-        return await self._parts.plans.plan("plan_bucket", ref, options or BucketOptions())
+        return await self._parts.plans.plan("plan_bucket", ref, options)
 
     async def list_buckets(
         self, *, prefix: str = "", region: str | None = None, details: bool = False, refresh: bool = False
@@ -187,6 +190,8 @@ class Buckets(Verbs):
             InvalidOption: it is tagged as production, and `confirm` is not its name; nothing was deleted.
             BatchError: some contents could not be deleted; `failures` says which, and why. The rest was deleted.
         """
+        from apm_s3.models import EmptyReport
+
         ref = bucket_ref(name, region, expected_bucket_owner)
         report = EmptyReport()
         if force:
@@ -304,6 +309,8 @@ class Buckets(Verbs):
         Raises:
             As `create_bucket`; and InvalidOption or InvalidKey for invalid arguments.
         """
+        from apm_s3._s3.buckets import apm_buckets
+
         endpoint = await self._parts.requests.endpoint(region)
         options = apm_buckets.apm_bucket_options(
             name,
@@ -327,7 +334,7 @@ class Buckets(Verbs):
         plan = await self._parts.plans.create(
             "create_apm_bucket", BucketRef(name, region), options, mfa=mfa, unsupported=unsupported
         )
-        return replace(plan, warnings=(*warnings, *plan.warnings))
+        return dataclasses.replace(plan, warnings=(*warnings, *plan.warnings))
 
     @composed
     async def bucket_usage(
@@ -350,6 +357,8 @@ class Buckets(Verbs):
         Raises:
             BucketNotFound: it does not exist.
         """
+        from apm_s3._s3.buckets import usage
+
         ref = bucket_ref(bucket, owner=expected_bucket_owner)
         return await usage.measure(self._engine(), ref, prefixes, timeout)
 
@@ -391,6 +400,8 @@ class Buckets(Verbs):
             BucketNotFound: the source, or, without `create_target`, the target does not exist.
             InvalidOption: versioning is off on one side, or the source replicates with another role.
         """
+        from apm_s3._s3.buckets import replication
+
         ref = bucket_ref(source, source_region, expected_bucket_owner)
         target_ref = bucket_ref(target, target_region, target_account)
         wanted = replication.Wanted(role, prefixes, delete_markers, storage_class, kms_key_id, create_target)
@@ -413,6 +424,8 @@ class Buckets(Verbs):
         Raises:
             BucketNotFound, ObjectNotFound: the bucket or the object does not exist.
         """
+        from apm_s3._s3.buckets import replication
+
         ref = bucket_ref(bucket, region, expected_bucket_owner)
         check_key(key, bucket=bucket)
         return await replication.status(self._parts.requests, self._engine(), ref, key, version_id)
@@ -424,7 +437,7 @@ class Buckets(Verbs):
         key: str,
         *,
         days: int = 7,
-        tier: restores.RestoreTier = "Standard",
+        tier: RestoreTier = "Standard",
         version_id: str | None = None,
         region: str | None = None,
         expected_bucket_owner: str | None = None,
@@ -444,6 +457,8 @@ class Buckets(Verbs):
             InvalidOption: `days` is less than 1, or the object is not in an archive class.
             ObjectNotFound, BucketNotFound: the object or the bucket does not exist.
         """
+        from apm_s3._s3.buckets import restores
+
         ref = bucket_ref(bucket, region, expected_bucket_owner)
         check_key(key, bucket=bucket)
         return await restores.restore(self._parts.requests, ref, key, version_id, days, tier)

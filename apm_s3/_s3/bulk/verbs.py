@@ -1,4 +1,7 @@
-"""The manager's methods for many objects: their documentation, and argument checks."""
+"""The manager's methods for many objects: their documentation, and argument checks.
+
+Each method imports what it needs when it is called, because most programs call few of them.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,19 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
-from apm_s3._s3.bulk.batch import Limits, iter_batch, run_batch
-from apm_s3._s3.bulk.sync import Patterns, Place, bring, choose_way, copying, delete_all
-from apm_s3._s3.bulk.trees import Rules
-from apm_s3._s3.bulk.ways import Run
 from apm_s3._s3.engine import Engine, check_bucket, composed
-from apm_s3._s3.objects.deletions import delete_many
-from apm_s3._s3.objects.listing import all_files, all_versions, one_page, version_page
-from apm_s3._s3.objects.multipart import abort_old_uploads
 from apm_s3._s3.objects.verbs import Objects
-from apm_s3.batch import BatchResult, OnProgress, OperationResult, Operations
 from apm_s3.errors import InvalidOption
-from apm_s3.models import DeleteReport, FileInfo, FileVersion, ListPage, UploadInfo, VersionPage
-from apm_s3.options import DeleteOptions, ListOptions, UploadOptions
-from apm_s3.sync import SyncPlan, SyncReport
+
+if TYPE_CHECKING:
+    from apm_s3._s3.bulk.sync import Patterns, Place
+    from apm_s3._s3.bulk.ways import Run
+    from apm_s3.batch import BatchResult, OnProgress, OperationResult, Operations
+    from apm_s3.models import DeleteReport, FileInfo, FileVersion, ListPage, UploadInfo, VersionPage
+    from apm_s3.options import DeleteOptions
+    from apm_s3.sync import SyncPlan, SyncReport
 
 
 class Bulk(Objects):
@@ -58,6 +58,9 @@ class Bulk(Objects):
         Raises:
             BucketNotFound: the bucket does not exist.
         """
+        from apm_s3._s3.objects.listing import one_page
+        from apm_s3.options import ListOptions
+
         engine = self._engine()
         check_bucket(bucket)
         options = ListOptions(
@@ -88,6 +91,9 @@ class Bulk(Objects):
 
         Args and errors: those of `list_files`.
         """
+        from apm_s3._s3.objects.listing import all_files
+        from apm_s3.options import ListOptions
+
         engine = self._engine()
         check_bucket(bucket)
         options = ListOptions(
@@ -120,6 +126,9 @@ class Bulk(Objects):
         Raises:
             BucketNotFound: the bucket does not exist.
         """
+        from apm_s3._s3.objects.listing import version_page
+        from apm_s3.options import ListOptions
+
         engine = self._engine()
         check_bucket(bucket)
         options = ListOptions(
@@ -146,6 +155,9 @@ class Bulk(Objects):
         Raises:
             BucketNotFound: the bucket does not exist.
         """
+        from apm_s3._s3.objects.listing import all_versions
+        from apm_s3.options import ListOptions
+
         engine = self._engine()
         check_bucket(bucket)
         options = ListOptions(
@@ -169,6 +181,8 @@ class Bulk(Objects):
             BucketNotFound: the bucket does not exist.
             ApmS3Error: all requests failed; otherwise the keys of a failed request are in the report's `failed`.
         """
+        from apm_s3._s3.objects.deletions import delete_many
+
         return await delete_many(self._engine(), bucket, keys, options)
 
     @composed
@@ -188,6 +202,9 @@ class Bulk(Objects):
         Returns:
             The aborted uploads.
         """
+        from apm_s3._s3.objects.multipart import abort_old_uploads
+        from apm_s3.options import UploadOptions
+
         engine = self._engine()
         check_bucket(bucket)
         if older_than < timedelta(0):
@@ -230,6 +247,8 @@ class Bulk(Objects):
             InvalidOption: a limit is not valid; nothing was sent.
             ManagerClosed: the manager was closed meanwhile.
         """
+        from apm_s3._s3.bulk.batch import run_batch
+
         return await run_batch(
             self._engine(),
             self,
@@ -260,6 +279,8 @@ class Bulk(Objects):
                 iterator. Operations of a list always have a result.
             InvalidOption, ManagerClosed: as with `batch`.
         """
+        from apm_s3._s3.bulk.batch import iter_batch
+
         results = iter_batch(
             self._engine(),
             self,
@@ -323,6 +344,9 @@ class Bulk(Objects):
             OSError: a directory cannot be read. Nothing was deleted.
             BucketNotFound: the bucket does not exist.
         """
+        from apm_s3._s3.bulk.sync import bring, choose_way
+        from apm_s3._s3.bulk.trees import Rules
+
         engine = self._engine()
         way = choose_way(engine, source, target)
         run = None if dry_run else self._runner(engine, on_progress, concurrency)
@@ -361,6 +385,9 @@ class Bulk(Objects):
 
         Args and errors: those of `sync`.
         """
+        from apm_s3._s3.bulk.sync import bring, copying
+        from apm_s3._s3.bulk.trees import Rules
+
         engine = self._engine()
         way = copying(engine, (source_bucket, source_prefix), (bucket, prefix))
         run = None if dry_run else self._runner(engine, on_progress, concurrency)
@@ -396,6 +423,9 @@ class Bulk(Objects):
         Raises:
             InvalidOption: the prefix is empty, which would mean the whole bucket: use `delete_bucket(force=True)`.
         """
+        from apm_s3._s3.bulk.sync import delete_all
+        from apm_s3._s3.bulk.trees import Rules
+
         if not prefix:
             raise InvalidOption(
                 "an empty prefix means the whole bucket",
@@ -410,5 +440,7 @@ class Bulk(Objects):
 
     def _runner(self, engine: Engine, on_progress: OnProgress | None, concurrency: int | None) -> Run:
         """Carries out the actions of a sync in one batch."""
+        from apm_s3._s3.bulk.batch import Limits, iter_batch
+
         limits = Limits(concurrency=concurrency, timeout=None, operation_timeout=None)
         return partial(iter_batch, engine, self, on_progress=on_progress, **limits)

@@ -30,7 +30,8 @@ from apm_s3.errors import (
     RequestRejected,
     S3Error,
 )
-from apm_s3.models import DeleteOutcome, FileInfo, PartInfo
+from apm_s3.models import DeleteOutcome, FileInfo
+from apm_s3.models._uploads import PartInfo
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 
 Place = tuple[str, str]

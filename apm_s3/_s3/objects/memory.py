@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from apm_s3._cache.entries import Key
 from apm_s3._s3.engine import READ_DEFAULTS, Engine, within
 from apm_s3._s3.remembering import Policies, object_group
 from apm_s3.errors import NotModified
-from apm_s3.models import FileInfo
 from apm_s3.options import ReadOptions
+
+if TYPE_CHECKING:
+    from apm_s3.models import FileInfo
 
 
 def policies_for(engine: Engine, options: ReadOptions) -> Policies | None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from apm_s3._s3.engine import Engine, told_apart
 from apm_s3._s3.runner import EXPECTED
 from apm_s3.errors import AccessDenied, ApmS3Error, NotConfigured, NotFound, ObjectChanged, ObjectNotFound
-from apm_s3.models import FileInfo
-from apm_s3.options import ReadOptions
+
+if TYPE_CHECKING:
+    from apm_s3.models import FileInfo
+    from apm_s3.options import ReadOptions
 
 
 async def head(

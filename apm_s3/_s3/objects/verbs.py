@@ -1,32 +1,27 @@
 """The manager's methods for single objects: their documentation, and argument checks.
 
 The first lines of `upload_file`, `read_file`, `head_file` and `delete_file` are the library's hottest path, so they
-call the runner directly.
+call the runner directly. The other methods import what they need when they are called: most programs call few of them.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from apm_s3._s3.engine import READ_DEFAULTS, Verbs, check_target, composed, within
-from apm_s3._s3.objects.copies import copy, move
-from apm_s3._s3.objects.downloads import download_to
 from apm_s3._s3.objects.memory import policies_for, received, remembered_body, remembered_info
 from apm_s3._s3.objects.reading import exists, head_told_apart, read_tags, tags_read_with
-from apm_s3._s3.objects.sources import MemorySource
-from apm_s3._s3.objects.streams import Download
-from apm_s3._s3.objects.uploads import put, typed, upload, upload_download
-from apm_s3._wire.content_types import content_type
 from apm_s3._wire.sigv4 import MAX_PRESIGN_SECONDS
 from apm_s3.errors import InvalidOption
-from apm_s3.models import DeleteOutcome, FileContent, FileInfo, Source
-from apm_s3.options import CopyOptions, DeleteOptions, ReadOptions, UploadOptions
+from apm_s3.models import FileContent
 
-_COPY_DEFAULTS = CopyOptions()
-_DELETE_DEFAULTS = DeleteOptions()
-_UPLOAD_DEFAULTS = UploadOptions()
+if TYPE_CHECKING:
+    import os
+
+    from apm_s3._s3.objects.streams import Download
+    from apm_s3.models import DeleteOutcome, FileInfo, Source
+    from apm_s3.options import CopyOptions, DeleteOptions, ReadOptions, UploadOptions
 
 
 class Objects(Verbs):
@@ -65,10 +60,16 @@ class Objects(Verbs):
                 was stored.
             OSError: the file cannot be read; nothing was stored.
         """
+        from apm_s3._s3.objects.sources import MemorySource
+        from apm_s3._s3.objects.streams import Download
+        from apm_s3._s3.objects.uploads import put, typed, upload, upload_download
+        from apm_s3._wire.content_types import content_type
+        from apm_s3.options._writes import UPLOAD_DEFAULTS
+
         engine = self._engine()
         check_target(bucket, key)
         if isinstance(source, Download):
-            return await upload_download(engine, bucket, key, source, options or _UPLOAD_DEFAULTS)
+            return await upload_download(engine, bucket, key, source, options or UPLOAD_DEFAULTS)
         if options is None:
             options = typed(content_type(key))
         elif options.content_type is None:
@@ -107,6 +108,8 @@ class Objects(Verbs):
         check_target(bucket, key)
         options = options or READ_DEFAULTS
         if options.max_size is not None:
+            from apm_s3._s3.objects.streams import Download
+
             async with Download(engine, bucket, key, options, "read_file") as download:
                 return await download.read()
         if engine.object_policies is not None:
@@ -145,6 +148,8 @@ class Objects(Verbs):
         options = options or READ_DEFAULTS
         async with within(options.timeout, "get_file", bucket, key):
             if options.max_size is not None:
+                from apm_s3._s3.objects.streams import Download
+
                 async with Download(engine, bucket, key, options, "get_file") as download:
                     info, data = download.info, await download.read()
             else:
@@ -171,6 +176,8 @@ class Objects(Verbs):
             BucketNotFound, ObjectNotFound: the bucket or the key does not exist.
             ObjectArchived: it must be restored from its archive class first.
         """
+        from apm_s3._s3.objects.streams import Download
+
         engine = self._engine()
         check_target(bucket, key)
         return Download(engine, bucket, key, options or READ_DEFAULTS)
@@ -191,6 +198,10 @@ class Objects(Verbs):
             IntegrityError: the content does not match S3's checksum of the whole object.
             OSError: the file cannot be written; if its folder is missing, nothing was sent.
         """
+        from pathlib import Path
+
+        from apm_s3._s3.objects.downloads import download_to
+
         engine = self._engine()
         check_target(bucket, key)
         return await download_to(engine, bucket, key, Path(path), options or READ_DEFAULTS)
@@ -249,9 +260,11 @@ class Objects(Verbs):
             BucketNotFound: the bucket does not exist.
             AccessDenied: the credentials do not allow it, or the version is locked.
         """
+        from apm_s3.options._writes import DELETE_DEFAULTS
+
         engine = self._engine()
         check_target(bucket, key)
-        options = options or _DELETE_DEFAULTS
+        options = options or DELETE_DEFAULTS
         transport = engine.transport
         return await engine.runner.run(
             "delete_file", bucket, key, lambda: transport.delete(bucket, key, options), timeout=options.timeout
@@ -277,10 +290,13 @@ class Objects(Verbs):
             PreconditionFailed: a condition on the source or the destination did not hold.
             ObjectChanged: the source was replaced while it was copied in parts; nothing was stored.
         """
+        from apm_s3._s3.objects.copies import copy
+        from apm_s3.options._writes import COPY_DEFAULTS
+
         engine = self._engine()
         check_target(source_bucket, source_key)
         check_target(bucket, key)
-        return await copy(engine, (source_bucket, source_key), (bucket, key), options or _COPY_DEFAULTS)
+        return await copy(engine, (source_bucket, source_key), (bucket, key), options or COPY_DEFAULTS)
 
     @composed
     async def move_file(
@@ -312,12 +328,15 @@ class Objects(Verbs):
             ObjectChanged: the source or the copy was replaced meanwhile; the source still exists.
             IntegrityError: the copy differs from the source; the source still exists.
         """
+        from apm_s3._s3.objects.copies import move
+        from apm_s3.options._writes import COPY_DEFAULTS
+
         engine = self._engine()
         check_target(source_bucket, source_key)
         check_target(bucket, key)
         source, target = (source_bucket, source_key), (bucket, key)
         return await move(
-            engine, source, target, options or _COPY_DEFAULTS, mfa=mfa, bypass_governance=bypass_governance
+            engine, source, target, options or COPY_DEFAULTS, mfa=mfa, bypass_governance=bypass_governance
         )
 
     async def presign_download(
@@ -339,10 +358,12 @@ class Objects(Verbs):
 
         The upload must send the headers for `options`, because they are signed.
         """
+        from apm_s3.options._writes import UPLOAD_DEFAULTS
+
         engine = self._engine()
         check_target(bucket, key)
         _check_expiry(expires_in)
-        return await engine.transport.presign("PUT", bucket, key, expires_in, options or _UPLOAD_DEFAULTS)
+        return await engine.transport.presign("PUT", bucket, key, expires_in, options or UPLOAD_DEFAULTS)
 
 
 def _check_expiry(seconds: int) -> None:

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from apm_s3.errors import ApmS3Error
-from apm_s3.models import (
-    DeleteOutcome,
-    DeleteReport,
-    FileInfo,
-    ListPage,
-    PartInfo,
-    Stream,
-    UploadInfo,
-    VersionPage,
-)
-from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
+if TYPE_CHECKING:
+    from apm_s3.errors import ApmS3Error
+    from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, ListPage, UploadInfo, VersionPage
+    from apm_s3.models._uploads import PartInfo, Stream
+    from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 
 
 class Body(Protocol):
@@ -62,8 +54,7 @@ class RawPage(Protocol):
         """The page."""
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedPage:
+class ParsedPage(NamedTuple):
     """A `RawPage` of a library that returns parsed pages."""
 
     page: ListPage

@@ -24,11 +24,11 @@ from apm_s3._s3.transports.plain import plain_credentials, plain_target
 from apm_s3._s3.transports.routes import is_custom
 from apm_s3._s3_responses import s3_error
 from apm_s3.errors import AccessDenied, ApmS3Error, ClockSkewed, ExpiredToken, UnsupportedByServer
-from apm_s3.models import Credentials
-from apm_s3.settings import S3Settings
 
 if TYPE_CHECKING:
     from apm_s3._s3.transports.boto.client import ClientMaking
+    from apm_s3.models import Credentials
+    from apm_s3.settings import S3Settings
 
 MAX_REGIONS = 64
 """Maximum clients of a manager. AWS has about 40 regions; a server that names more must not exhaust memory."""

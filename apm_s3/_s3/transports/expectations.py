@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from apm_s3.errors import IntegrityError, PreconditionFailed, UnsupportedByServer
-from apm_s3.models import DeleteReport, KeyFailure
-from apm_s3.options import ReadOptions
+
+if TYPE_CHECKING:
+    from apm_s3.models import DeleteReport
+    from apm_s3.options import ReadOptions
 
 _RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})", re.ASCII)
 
@@ -116,6 +119,8 @@ def accounted(bucket: str, keys: Sequence[tuple[str, str | None]], report: Delet
                 del left[key, candidate]
                 return True
         return False
+
+    from apm_s3.models import DeleteReport, KeyFailure  # noqa: PLC0415 - only deletions need them
 
     failed = [failure for failure in report.failed if settle(failure.key, failure.version_id)]
     deleted = [outcome for outcome in report.deleted if settle(outcome.key, outcome.version_id)]

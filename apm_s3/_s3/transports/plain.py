@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from apm_s3._s3.transports.routes import ALIASES, FOREIGN_HOSTS, PORTS, Origin, Route, is_custom
 from apm_s3.models import Credentials
-from apm_s3.settings import S3Settings
+
+if TYPE_CHECKING:
+    from apm_s3.settings import S3Settings
 
 _HARMLESS = frozenset(
     {

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -57,8 +56,7 @@ class Origin(NamedTuple):
         return name if self.port == PORTS[self.scheme] else f"{name}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """The route to one bucket.
 
     Attributes:

@@ -16,7 +16,7 @@ from apm_s3.errors import BatchError, ObjectTooLarge
 from apm_s3.events import labels
 from apm_s3.models import DeleteReport, FileInfo, FileVersion, ListPage
 from apm_s3.options import CopyOptions, DeleteOptions, ReadOptions, UploadOptions
-from apm_s3.options._calls import HashedUpload
+from apm_s3.options._writes import HashedUpload
 
 _PLACE = re.compile(rf"(?:.*/)?(?:configs|live|backups)/([^/]+)/(?:({'|'.join(TOOLS)})/)?")
 

@@ -16,7 +16,6 @@ from time import time
 import pytest
 import trustme
 
-from apm_s3._s3.transports.boto.transport import BotoTransport
 from apm_s3._s3.transports.clients import Clients
 from apm_s3._s3.transports.lean.payloads import Payload
 from apm_s3._s3.transports.lean.sender import _watched
@@ -32,9 +31,10 @@ from apm_s3.errors import (
     RequestTimedOut,
     WrongRegion,
 )
-from apm_s3.models import Credentials, Stream
+from apm_s3.models import Credentials
+from apm_s3.models._uploads import Stream
 from apm_s3.options import DeleteOptions, ListOptions, ReadOptions, UploadOptions
-from apm_s3.options._calls import HashedUpload
+from apm_s3.options._writes import HashedUpload
 from apm_s3.settings import S3Settings, Timeouts
 from tests.conftest import make_clients
 from tests.faults import faults
@@ -68,7 +68,7 @@ class Signed:
         self.clients = Clients(
             region="us-east-1", endpoint_url=endpoint_url, credentials=credentials, settings=settings
         )
-        self.transport = SignedTransport(self.clients, BotoTransport(self.clients))
+        self.transport = SignedTransport(self.clients)
 
     async def __aenter__(self) -> SignedTransport:
         return self.transport
@@ -156,7 +156,7 @@ async def test_every_header_that_s3_acts_on_is_signed(faulty: FaultyS3) -> None:
 async def test_a_servers_checksums_are_probed_once_and_leave_nothing(
     server: Server, clients: Clients, bucket: str
 ) -> None:
-    transport = SignedTransport(clients, BotoTransport(clients))
+    transport = SignedTransport(clients)
     route = await transport._sender.route(bucket)
     assert route is not None
     found = await asyncio.gather(*(transport._verification.of(route, bucket) for _ in range(20)))
@@ -239,7 +239,7 @@ async def test_streams_are_stored_byte_for_byte_however_they_are_cut_and_encoded
             yield data[start : start + 300_001]
 
     clients = make_clients(server, S3Settings(request_checksums=setting))  # type: ignore[arg-type]
-    transport = SignedTransport(clients, BotoTransport(clients))
+    transport = SignedTransport(clients)
     await transport.put(bucket, "key", Stream(pieces, size=size), UploadOptions(content_encoding="x-mine"))
     info, stored = await transport.read(bucket, "key", READ)
     assert stored == data

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from aiobotocore.config import AioConfig
@@ -17,11 +17,13 @@ from apm_s3._s3.transports.boto.credential_clients import keep_from_redirects
 from apm_s3._s3.transports.boto.redaction import redact_logs
 from apm_s3._s3.transports.boto.resigning import Resigner
 from apm_s3._s3.transports.boto.send_once import SendOnceSession
-from apm_s3._s3.transports.clock import Clock
-from apm_s3._s3.transports.credentials import CredentialProvider
 from apm_s3._s3.transports.routes import is_custom
-from apm_s3.models import Credentials
-from apm_s3.settings import S3Settings
+
+if TYPE_CHECKING:
+    from apm_s3._s3.transports.clock import Clock
+    from apm_s3._s3.transports.credentials import CredentialProvider
+    from apm_s3.models import Credentials
+    from apm_s3.settings import S3Settings
 
 _UNBOUNDED = 1_000_000
 """Maximum connections of a client. The pool limits requests in flight, but unread bodies keep their connections."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from functools import cache
 
 _PACKAGES = ("botocore", "aiobotocore", "urllib3")
 
@@ -22,19 +23,22 @@ _FIELDS = (
 )
 _MASK = "***"
 
-_SECRETS = tuple(
-    re.compile(pattern, re.IGNORECASE | re.MULTILINE)
-    for pattern in (
-        # the repr of headers and parameters, and JSON
-        rf"(?P<keep>['\"](?:{_HEADERS}|{_FIELDS})['\"]\s*[:,]\s*b?(?P<quote>['\"]))(?:\\.|(?!(?P=quote)).)*",
-        # a canonical request, as a text and as the repr of bytes
-        rf"(?P<keep>(?:^|\\n|\s|>)(?:{_HEADERS}):[ ]?)[^\s\\<]+(?:[ ][^\s\\<]+)*",
-        r"(?P<keep>\bX-Amz-(?:Security-Token|Signature)(?:=|%3D))[^&\s'\"<]+",
-        r"(?P<keep>\bSignature(?:=|:\s+))[0-9A-Za-z%+/=]+",
-        rf"(?P<keep><(?:{_FIELDS}|CanonicalRequestBytes)>)[^<]+",
-        r"(?P<keep>\b[a-z][a-z0-9+.-]*://)[^\s/'\"]*(?=@)",
-    )
+_SECRETS = (
+    # the repr of headers and parameters, and JSON
+    rf"(?P<keep>['\"](?:{_HEADERS}|{_FIELDS})['\"]\s*[:,]\s*b?(?P<quote>['\"]))(?:\\.|(?!(?P=quote)).)*",
+    # a canonical request, as a text and as the repr of bytes
+    rf"(?P<keep>(?:^|\\n|\s|>)(?:{_HEADERS}):[ ]?)[^\s\\<]+(?:[ ][^\s\\<]+)*",
+    r"(?P<keep>\bX-Amz-(?:Security-Token|Signature)(?:=|%3D))[^&\s'\"<]+",
+    r"(?P<keep>\bSignature(?:=|:\s+))[0-9A-Za-z%+/=]+",
+    rf"(?P<keep><(?:{_FIELDS}|CanonicalRequestBytes)>)[^<]+",
+    r"(?P<keep>\b[a-z][a-z0-9+.-]*://)[^\s/'\"]*(?=@)",
 )
+
+
+@cache
+def _patterns() -> tuple[re.Pattern[str], ...]:
+    # Compiled when something is logged for the first time: it takes as long as several requests.
+    return tuple(re.compile(pattern, re.IGNORECASE | re.MULTILINE) for pattern in _SECRETS)
 
 
 class Internal(Exception):
@@ -43,7 +47,7 @@ class Internal(Exception):
 
 def redacted(text: str) -> str:
     """Return `text` without the secrets that botocore logs."""
-    for pattern in _SECRETS:
+    for pattern in _patterns():
         text = pattern.sub(rf"\g<keep>{_MASK}", text)
     return text
 

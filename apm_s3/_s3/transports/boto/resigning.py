@@ -6,13 +6,15 @@ import asyncio
 import re
 from hashlib import sha256
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
-from apm_s3._s3.transports.clock import Clock
-from apm_s3._s3.transports.credentials import CredentialProvider
 from apm_s3._wire.checksums import OFF_LOOP
 from apm_s3._wire.sigv4 import SERVICE, UNSIGNED_PAYLOAD, Signer
+
+if TYPE_CHECKING:
+    from apm_s3._s3.transports.clock import Clock
+    from apm_s3._s3.transports.credentials import CredentialProvider
 
 _AUTHORIZATION = re.compile(
     rf"AWS4-HMAC-SHA256 Credential=(.+)/\d{{8}}/([^/]+)/{SERVICE}/aws4_request, SignedHeaders=([^,]+), Signature=.+"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from apm_s3._s3.transports.boto.errors import server_time
 from apm_s3._s3.transports.expectations import check_read
 from apm_s3.errors import IntegrityError, UnsupportedByServer
-from apm_s3.models import FileInfo, FileVersion, PartInfo
-from apm_s3.options import ReadOptions, UploadOptions
+from apm_s3.models import FileInfo, FileVersion
+from apm_s3.models._uploads import PartInfo
+
+if TYPE_CHECKING:
+    from apm_s3.options import ReadOptions, UploadOptions
 
 _CHECKSUMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256")
 _HEADERS = {

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from apm_s3._paging import ListingProgress
 from apm_s3._s3.transports.base import ParsedPage
@@ -39,22 +39,15 @@ from apm_s3._s3.transports.boto.responses import (
     version_of,
     written,
 )
-from apm_s3._s3.transports.clients import Clients
 from apm_s3._s3.transports.expectations import accounted, check_status
 from apm_s3._wire.listings import newest_first
 from apm_s3.errors import ApmS3Error, ConnectionLost
-from apm_s3.models import (
-    DeleteOutcome,
-    DeleteReport,
-    FileInfo,
-    KeyFailure,
-    ListPage,
-    PartInfo,
-    Stream,
-    UploadInfo,
-    VersionPage,
-)
+from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, ListPage, UploadInfo, VersionPage
+from apm_s3.models._uploads import PartInfo, Stream
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
+
+if TYPE_CHECKING:
+    from apm_s3._s3.transports.clients import Clients
 
 _PIECE = 256 * 1024
 _METHODS = {

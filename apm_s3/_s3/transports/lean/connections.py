@@ -8,18 +8,20 @@ import os
 import ssl
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from apm_s3._s3.transports.lean.connection import Connection, ConnectionBroken
 from apm_s3._s3.transports.lean.dialing import dial
 from apm_s3._s3.transports.plain import names_no_proxy
-from apm_s3._s3.transports.routes import Origin
 from apm_s3._wire.http1 import request_head
 from apm_s3.errors import InvalidOption
 from apm_s3.settings import S3Settings, check_proxies
+
+if TYPE_CHECKING:
+    from apm_s3._s3.transports.routes import Origin
 
 KEEPALIVE = 12.0
 """Seconds for which an idle connection is kept, as in aiobotocore."""
@@ -32,17 +34,18 @@ class CannotConnect(Exception):
     """There is no connection, so nothing was sent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Proxy:
+class Proxy(NamedTuple):
     """A proxy, and the headers that it needs."""
 
     host: str
     port: int
     secure: bool
-    headers: dict[str, str] = field(repr=False)
+    headers: dict[str, str]
+
+    def __repr__(self) -> str:
+        return f"Proxy(host={self.host!r}, port={self.port}, secure={self.secure})"
 
 
-@dataclass(slots=True, eq=False)
 class Lane:
     """The connections to one origin.
 
@@ -51,11 +54,14 @@ class Lane:
         prefix, headers: the prefix and headers of requests through a proxy without a tunnel.
     """
 
-    origin: Origin
-    proxy: Proxy | None
-    prefix: str
-    headers: dict[str, str] = field(repr=False)
-    idle: list[Connection] = field(default_factory=list)
+    __slots__ = ("headers", "idle", "origin", "prefix", "proxy")
+
+    def __init__(self, origin: Origin, proxy: Proxy | None, prefix: str, headers: dict[str, str]) -> None:
+        self.origin = origin
+        self.proxy = proxy
+        self.prefix = prefix
+        self.headers = headers
+        self.idle: list[Connection] = []
 
 
 class Connections:

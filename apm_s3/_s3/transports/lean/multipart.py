@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from apm_s3._paging import ListingProgress
-from apm_s3._s3.transports.base import ObjectTransport
-from apm_s3._s3.transports.clients import Clients
 from apm_s3._s3.transports.lean import requests
-from apm_s3._s3.transports.lean.connection import Response
 from apm_s3._s3.transports.lean.payloads import PART_CHECKSUM, Payload, payload_of_bytes, payload_of_stream
 from apm_s3._s3.transports.lean.requests import Call
 from apm_s3._s3.transports.lean.responses import refusal, server_time
 from apm_s3._s3.transports.lean.sender import Sender
 from apm_s3._s3.transports.lean.verification import Verification
-from apm_s3._s3.transports.routes import Route
 from apm_s3._wire import checksums, xml
 from apm_s3._wire.sigv4 import encode_query
 from apm_s3.errors import IntegrityError
-from apm_s3.models import FileInfo, PartInfo, Stream, UploadInfo
-from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
+from apm_s3.models import FileInfo
+
+if TYPE_CHECKING:
+    from apm_s3._s3.transports.base import ObjectTransport
+    from apm_s3._s3.transports.clients import Clients
+    from apm_s3._s3.transports.lean.connection import Response
+    from apm_s3._s3.transports.routes import Route
+    from apm_s3.models import UploadInfo
+    from apm_s3.models._uploads import PartInfo, Stream
+    from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 
 T = TypeVar("T")
 
@@ -34,14 +39,20 @@ class SignedMultipart:
 
     Args:
         clients: aiobotocore's clients, which provide routes and credentials.
-        boto: the transport for everything that this one does not support. It is not closed here.
     """
 
-    def __init__(self, clients: Clients, boto: ObjectTransport) -> None:
-        self._boto = boto
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
         self._sender = Sender(clients)
         self._verification = Verification(self._sender, clients.settings.request_checksums)
         self._verify = clients.settings.response_checksums != "when_required"
+
+    @functools.cached_property
+    def _boto(self) -> ObjectTransport:
+        """The transport for everything that this one does not support; it opens nothing of its own."""
+        from apm_s3._s3.transports.boto.transport import BotoTransport  # noqa: PLC0415 - most managers never need it
+
+        return BotoTransport(self._clients)
 
     async def create_upload(self, bucket: str, key: str, options: UploadOptions) -> str:
         route = await self._route(bucket, options)
@@ -59,6 +70,8 @@ class SignedMultipart:
     async def upload_part(
         self, bucket: str, key: str, upload_id: str, number: int, body: bytes | Stream, options: UploadOptions
     ) -> PartInfo:
+        from apm_s3.models._uploads import PartInfo  # noqa: PLC0415 - only uploads in parts need it
+
         route = await self._route(bucket, options)
         if route is None:
             return await self._boto.upload_part(bucket, key, upload_id, number, body, options)
@@ -83,6 +96,8 @@ class SignedMultipart:
         number: int,
         options: CopyOptions,
     ) -> PartInfo:
+        from apm_s3.models._uploads import PartInfo  # noqa: PLC0415 - as in `upload_part`
+
         route = await self._copy_route(source_bucket, bucket, options)
         if route is None:
             return await self._boto.copy_part(
@@ -191,7 +206,7 @@ class SignedMultipart:
                 verified = self._verification.by_now(route, bucket, owner)
             else:
                 verified = await self._verification.of(route, bucket, owner)
-        if not isinstance(body, Stream):
+        if isinstance(body, bytes):
             if len(body) < checksums.OFF_LOOP:
                 return payload_of_bytes(body, part=part, verified=verified)
             return await asyncio.to_thread(payload_of_bytes, body, part=part, verified=verified)
@@ -251,4 +266,4 @@ def written_info(
 
 def size_of(body: bytes | Stream) -> int:
     """Return the size of a body."""
-    return (body.size or 0) if isinstance(body, Stream) else len(body)
+    return len(body) if isinstance(body, bytes) else body.size or 0

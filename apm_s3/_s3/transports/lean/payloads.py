@@ -17,7 +17,7 @@ import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from apm_s3._wire import checksums
 from apm_s3._wire.sigv4 import (
@@ -28,7 +28,9 @@ from apm_s3._wire.sigv4 import (
     ChunkSigner,
 )
 from apm_s3.errors import InvalidRequest
-from apm_s3.models import Stream
+
+if TYPE_CHECKING:
+    from apm_s3.models._uploads import Stream
 
 PIECE = 256 * 1024
 """Bytes that a connection gets at a time; larger pieces would block the event loop."""
@@ -42,8 +44,7 @@ T = TypeVar("T")
 Pieces = Callable[[ChunkSigner | None], AsyncIterator[bytes | memoryview]]
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(NamedTuple):
     """Whether a server verifies checksums in headers and in trailers."""
 
     headers: bool

@@ -6,14 +6,15 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Sto
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from email.utils import format_datetime
 from operator import attrgetter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
 
 from apm_s3._wire.sigv4 import encode_path, encode_query
 from apm_s3.errors import InvalidOption
-from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
+
+if TYPE_CHECKING:
+    from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
 
 DEFAULT_TYPE = "binary/octet-stream"
 """S3's default content type."""
@@ -222,6 +223,8 @@ def uploads_query(prefix: str, marker: tuple[str, str] | None) -> str:
 
 def http_date(at: datetime) -> str:
     """An HTTP date; a time without a zone is taken for UTC."""
+    from email.utils import format_datetime  # noqa: PLC0415 - slow to import, and only conditions on times need it
+
     return format_datetime(_utc(at), usegmt=True)
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from apm_s3._s3.transports.bodies import corrupted
 from apm_s3._s3.transports.expectations import check_read, check_status
 from apm_s3._s3.transports.lean.connection import ConnectionBroken, Response
-from apm_s3._s3.transports.lean.requests import Call
-from apm_s3._s3.transports.lean.stalls import Stalls
 from apm_s3._s3_responses import s3_error
 from apm_s3._wire import checksums
 from apm_s3._wire.times import http_time, retry_after, unix_time
@@ -26,7 +24,11 @@ from apm_s3.errors import (
     UnsupportedByServer,
 )
 from apm_s3.models import FileInfo
-from apm_s3.options import ReadOptions
+
+if TYPE_CHECKING:
+    from apm_s3._s3.transports.lean.requests import Call
+    from apm_s3._s3.transports.lean.stalls import Stalls
+    from apm_s3.options import ReadOptions
 
 _META = "x-amz-meta-"
 _CHECKSUM = "x-amz-checksum-"

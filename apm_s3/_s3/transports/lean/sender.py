@@ -6,13 +6,12 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from apm_s3._logs import EXCHANGES, Exchange
 from apm_s3._s3.transports.bodies import MAX_DOCUMENT
 from apm_s3._s3.transports.boto.errors import botocore_errors
 from apm_s3._s3.transports.boto.errors import translate as translate_botocore
-from apm_s3._s3.transports.clients import Clients
 from apm_s3._s3.transports.expectations import SUCCESS, check_status
 from apm_s3._s3.transports.lean.connection import Connection, ConnectionBroken, Response
 from apm_s3._s3.transports.lean.connections import CannotConnect, Connections, Lane
@@ -32,8 +31,11 @@ from apm_s3._s3.transports.routes import Route, learn_route
 from apm_s3._wire.http1 import request_head
 from apm_s3._wire.sigv4 import EMPTY_SHA256, Signer, encode_path
 from apm_s3.errors import ApmS3Error, IntegrityError, InvalidCredentials, InvalidRequest, WrongRegion
-from apm_s3.models import Credentials
-from apm_s3.options import ReadOptions
+
+if TYPE_CHECKING:
+    from apm_s3._s3.transports.clients import Clients
+    from apm_s3.models import Credentials
+    from apm_s3.options import ReadOptions
 
 MAX_ROUTES = 4096
 """Maximum number of cached routes; beyond it, botocore determines them again."""

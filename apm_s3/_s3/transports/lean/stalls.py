@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from apm_s3._s3.transports.lean.connection import Response
+if TYPE_CHECKING:
+    from apm_s3._s3.transports.lean.connection import Response
 
 
 class Stalls:

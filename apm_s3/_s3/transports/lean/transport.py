@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from apm_s3._s3.transports.base import Body, ParsedPage, RawPage
 from apm_s3._s3.transports.expectations import accounted
 from apm_s3._s3.transports.lean import requests
-from apm_s3._s3.transports.lean.connection import Response
 from apm_s3._s3.transports.lean.multipart import XML, SignedMultipart, document, parsed, size_of, written_info
 from apm_s3._s3.transports.lean.requests import Call
 from apm_s3._s3.transports.lean.responses import check_object, file_info, server_time, verify
 from apm_s3._wire import checksums, listings, xml
 from apm_s3.errors import ApmS3Error, IntegrityError
-from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, ListPage, Stream, VersionPage
-from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
-from apm_s3.options._calls import HashedUpload
+from apm_s3.models import FileInfo
+from apm_s3.options import ReadOptions
+
+if TYPE_CHECKING:
+    from apm_s3._s3.transports.base import Body, RawPage
+    from apm_s3._s3.transports.lean.connection import Response
+    from apm_s3.models import DeleteOutcome, DeleteReport, ListPage, VersionPage
+    from apm_s3.models._uploads import Stream
+    from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, UploadOptions
 
 
 class SignedPage:
@@ -97,6 +102,8 @@ class SignedTransport(SignedMultipart):
         return parsed(call, response, body, xml.parse_tags)
 
     async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
+        from apm_s3.options._writes import HashedUpload  # noqa: PLC0415 - only writes need it
+
         route = await self._route(bucket, options)
         if route is None:
             return await self._boto.put(bucket, key, body, options)
@@ -112,6 +119,8 @@ class SignedTransport(SignedMultipart):
         return written_info(bucket, key, size_of(body), response, options, payload.checksums)
 
     async def delete(self, bucket: str, key: str, options: DeleteOptions) -> DeleteOutcome:
+        from apm_s3.models import DeleteOutcome  # noqa: PLC0415 - only deletions need it
+
         route = await self._route(bucket, options)
         if route is None:
             return await self._boto.delete(bucket, key, options)
@@ -162,6 +171,8 @@ class SignedTransport(SignedMultipart):
         call = Call("list_files", "GET", bucket, None, requests.list_query(options), headers)
         response, body = await self._sender.exchange(call, route)
         if not listings.is_whole_list(body):
+            from apm_s3._s3.transports.base import ParsedPage  # noqa: PLC0415 - only such lists need it
+
             # Its token is only known after parsing, or it is not a list, which is an error of this request.
             return ParsedPage(parsed(call, response, body, lambda page: listings.parse_list(page, bucket)))
         return SignedPage(call, response, body)

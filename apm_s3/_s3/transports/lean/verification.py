@@ -8,21 +8,22 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import uuid
+import os
 from collections.abc import AsyncIterator, Coroutine
 from contextvars import Context
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from apm_s3._s3.transports.lean.payloads import PART_CHECKSUM, Payload, Verified, chunked
 from apm_s3._s3.transports.lean.requests import Call, Headers, owner_headers
-from apm_s3._s3.transports.lean.sender import Sender
-from apm_s3._s3.transports.routes import Route
 from apm_s3._tasks import run_all
 from apm_s3._wire import checksums
 from apm_s3._wire.sigv4 import SIGNED_CHUNKS_TRAILER, UNSIGNED_CHUNKS_TRAILER, encode_query
 from apm_s3._wire.xml import MalformedDocument, parse_upload_id
 from apm_s3.errors import ApmS3Error, BucketNotFound, DigestRejected, S3Error
-from apm_s3.models import Stream
+
+if TYPE_CHECKING:
+    from apm_s3._s3.transports.lean.sender import Sender
+    from apm_s3._s3.transports.routes import Route
 
 EVERYTHING = Verified(headers=True, trailers=True)
 NOTHING = Verified(headers=False, trailers=False)
@@ -94,7 +95,7 @@ class Verification:
         return task
 
     async def _probe(self, route: Route, bucket: str, owner: Headers) -> Verified:
-        key = f".apm-s3-checksum-probe-{uuid.uuid4().hex}"
+        key = f".apm-s3-checksum-probe-{os.urandom(16).hex()}"
         try:
             found = await self._ask(route, bucket, key, owner)
         except (ApmS3Error, MalformedDocument) as error:
@@ -153,6 +154,8 @@ def _wrong_trailer(route: Route) -> Payload:
     used = checksums.start(PART_CHECKSUM)
     used.update(b"something else")
     kind = UNSIGNED_CHUNKS_TRAILER if route.secure else SIGNED_CHUNKS_TRAILER
+    from apm_s3.models._uploads import Stream  # noqa: PLC0415 - only the probe of an unknown server needs it
+
     return chunked(Stream(_probe, size=len(_PROBE)), len(_PROBE), kind, used)
 
 

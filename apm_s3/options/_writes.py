@@ -1,4 +1,4 @@
-"""Options of calls: frozen, keyword-only, checked on creation."""
+"""Options of calls that write: frozen, keyword-only, checked on creation."""
 
 from __future__ import annotations
 
@@ -8,49 +8,9 @@ from datetime import datetime
 from typing import Literal
 
 from apm_s3.errors import InvalidOption
-
-_MAX_PLACE = 2**63
-"""Far larger than any object; servers use 64-bit integers."""
+from apm_s3.options._reads import check_customer_key
 
 SseAlgorithm = Literal["AES256", "aws:kms", "aws:kms:dsse"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadOptions:
-    """How to read an object (GET, HEAD).
-
-    Attributes:
-        range: first byte and one past the last byte; None as the second means to the end.
-        if_match, if_none_match: ETags, quotes included, as S3 returned them.
-        sse_customer_key: the 32 bytes of an SSE-C key.
-        max_size: bytes; a longer body is refused (`ObjectTooLarge`) before it is read. Without it, an object of any
-            size is read, but a response without a length, which S3 never sends, is given up at 32 MiB.
-        timeout: seconds for the whole call, instead of the manager's deadline.
-    """
-
-    range: tuple[int, int | None] | None = None
-    if_match: str | None = None
-    if_none_match: str | None = None
-    if_modified_since: datetime | None = None
-    if_unmodified_since: datetime | None = None
-    version_id: str | None = None
-    sse_customer_key: bytes | None = field(default=None, repr=False)
-    requester_pays: bool = False
-    expected_bucket_owner: str | None = None
-    max_size: int | None = None
-    timeout: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.max_size is not None and self.max_size < 0:
-            raise InvalidOption(f"max_size is {self.max_size}", hint="use 0 or more, or omit it for no limit")
-        if self.range is not None:
-            start, stop = self.range
-            if not 0 <= start < _MAX_PLACE or (stop is not None and not start < stop <= _MAX_PLACE):
-                raise InvalidOption(
-                    f"range ({_shown(start)}, {_shown(stop)}) is empty, negative or too large",
-                    hint="pass (first, one past the last)",
-                )
-        _check_customer_key(self.sse_customer_key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +53,13 @@ class UploadOptions:
         _check_upload(self)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HashedUpload(UploadOptions):
     """An upload whose readers check it against a hash of their own.
 
     It does not wait until it is known which checksums the server verifies and keeps: Content-MD5 does until then.
     """
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,8 +90,8 @@ class CopyOptions:
     timeout: float | None = None
 
     def __post_init__(self) -> None:
-        _check_customer_key(self.source_sse_customer_key)
-        _check_customer_key(self.sse_customer_key)
+        check_customer_key(self.source_sse_customer_key)
+        check_customer_key(self.sse_customer_key)
         _check_kms(self.encryption, self.kms_key_id)
         _check_condition(self.if_match, self.if_none_match)
 
@@ -154,33 +115,8 @@ class DeleteOptions:
     timeout: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListOptions:
-    """What to list.
-
-    Attributes:
-        max_keys: keys per page, 1 to 1000.
-        start_after: list the keys after this one.
-    """
-
-    prefix: str = ""
-    delimiter: str | None = None
-    max_keys: int = 1000
-    start_after: str | None = None
-    token: str | None = None
-    requester_pays: bool = False
-    expected_bucket_owner: str | None = None
-    timeout: float | None = None
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.max_keys <= 1000:
-            raise InvalidOption(
-                f"max_keys {self.max_keys} is not between 1 and 1000", hint="iter_files reads further pages"
-            )
-
-
 def _check_upload(options: UploadOptions) -> None:
-    _check_customer_key(options.sse_customer_key)
+    check_customer_key(options.sse_customer_key)
     _check_kms(options.encryption, options.kms_key_id)
     _check_condition(options.if_match, options.if_none_match)
     if options.sse_customer_key is not None and options.encryption is not None:
@@ -204,16 +140,6 @@ def _check_upload(options: UploadOptions) -> None:
         raise InvalidOption(f"the metadata has {size} bytes, but S3 allows 2048", hint="store it elsewhere")
 
 
-def _shown(place: int | None) -> str:
-    # Python refuses to format numbers with thousands of digits.
-    return str(place) if place is None or abs(place) <= _MAX_PLACE else "..."
-
-
-def _check_customer_key(key: bytes | None) -> None:
-    if key is not None and len(key) != 32:
-        raise InvalidOption(f"an SSE-C key has 32 bytes, not {len(key)}", hint="pass the raw key, not base64")
-
-
 def _check_kms(encryption: SseAlgorithm | None, kms_key_id: str | None) -> None:
     if kms_key_id is not None and encryption not in ("aws:kms", "aws:kms:dsse"):
         raise InvalidOption("kms_key_id needs encryption='aws:kms'", hint="set encryption='aws:kms' too")
@@ -222,3 +148,6 @@ def _check_kms(encryption: SseAlgorithm | None, kms_key_id: str | None) -> None:
 def _check_condition(if_match: str | None, if_none_match: str | None) -> None:
     if if_match is not None and if_none_match is not None:
         raise InvalidOption("if_match and if_none_match are mutually exclusive", hint="pass one of them")
+
+
+UPLOAD_DEFAULTS, COPY_DEFAULTS, DELETE_DEFAULTS = UploadOptions(), CopyOptions(), DeleteOptions()

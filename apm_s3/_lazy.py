@@ -1,0 +1,25 @@
+"""Public names that are imported when a program first uses them, so that its start does not pay for the others."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+
+
+def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
+    """Return the `__getattr__` of a module: https://docs.python.org/3/reference/datamodel.html#module.__getattr__.
+
+    Args:
+        package: the module.
+        homes: the modules that define its names.
+    """
+
+    def get(name: str) -> object:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(import_module(homes[name]), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return get
