@@ -5,6 +5,7 @@ A mover raises if anything goes wrong, and returns what verified the copy. A cha
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol, cast
 
@@ -78,7 +79,7 @@ class Mover(Protocol):
 
 
 @dataclass(slots=True)
-class S3Mover:
+class S3Mover(ABC):
     """What both movers between prefixes share."""
 
     source: Side
@@ -87,8 +88,8 @@ class S3Mover:
     bandwidth: Bandwidth
     memory: Memory
 
-    async def move(self, row: Row) -> Moved:
-        raise NotImplementedError
+    @abstractmethod
+    async def move(self, row: Row) -> Moved: ...
 
     async def is_same(self, row: Row) -> bool:
         key, version = self.source.key(row.key), row.version

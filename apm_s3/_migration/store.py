@@ -68,7 +68,6 @@ class Row(NamedTuple):
     attempts: int
     their_size: int | None = None
     their_etag: str | None = None
-    their_modified: float | None = None
 
 
 class Outcome(NamedTuple):
@@ -243,7 +242,7 @@ class Store:
         """Return objects to move in listing order, with their counterparts at the target."""
         rows = self._db.execute(
             "SELECT o.id, o.key, o.version, o.target_key, o.size, o.etag, o.modified, o.storage_class, o.marker, "
-            "o.attempts, t.size, t.etag, t.modified FROM objects o LEFT JOIN target t ON t.key = o.target_key "
+            "o.attempts, t.size, t.etag FROM objects o LEFT JOIN target t ON t.key = o.target_key "
             "WHERE o.id > ? AND o.state = 0 ORDER BY o.id LIMIT ?",
             (after, limit),
         )

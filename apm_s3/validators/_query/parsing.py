@@ -6,6 +6,7 @@ recurse, at most `MAX_DEPTH` deep. Types are checked while the tree is built, wi
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 from apm_s3.validators._hints import did_you_mean
@@ -78,7 +79,7 @@ class Tokens:
         self.ends = ends
 
 
-class Parser:
+class Parser(ABC):
     """The state of one parse: `at` is the index of the next token."""
 
     max_length = MAX_LENGTH
@@ -93,17 +94,17 @@ class Parser:
         self.at = 0
         self._depth = 0
 
+    @abstractmethod
     def operand(self) -> Expr:
         """Parse an operand."""
-        raise NotImplementedError
 
+    @abstractmethod
     def label(self, context: str) -> str:
         """Parse the next token as a label name."""
-        raise NotImplementedError
 
+    @abstractmethod
     def binary(self, op: int, left: Expr, right: Expr, returns_bool: bool, matching: Matching | None) -> Binary:
         """Check the types of `left` and `right`, and join them with the operator at index `op`."""
-        raise NotImplementedError
 
     def whole(self, expected: str, words: Iterable[str] = ()) -> Expr:
         """Parse the whole text as one expression.
