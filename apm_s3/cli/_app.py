@@ -22,6 +22,7 @@ import inspect
 import os
 import sys
 from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
 from typing import Annotated, Any, cast
 
@@ -78,6 +79,10 @@ class Command(TyperCommand):
     def format_help(self, ctx: Context, formatter: Any) -> None:
         """Write the help: own options in full, common ones by name."""
         format_command_help(self, ctx, formatter)
+
+    def collect_usage_pieces(self, ctx: Context) -> list[str]:
+        """Return the arguments as other tools write them, without braces."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
     def invoke(self, ctx: Context) -> Any:
         """Run the command, and return its exit status."""
@@ -137,6 +142,7 @@ class Group(TyperGroup):
         format_group_help(self, ctx, formatter)
 
 
+@cache
 def make_command(name: str, entry: Entry) -> Command:
     """Import a command's function, and build the command from its signature and docstring."""
     module, _, function_name = entry.target.partition(":")
@@ -152,6 +158,7 @@ def make_command(name: str, entry: Entry) -> Command:
     return command
 
 
+@cache
 def make_group(name: str) -> Group:
     """Build a group of commands."""
     return Group(name, help=GROUPS[name], context_settings=_CONTEXT)
@@ -209,6 +216,7 @@ def _build(function: Any, name: str, text: str) -> Command:
     return command
 
 
+@cache
 def _common_options() -> list[Any]:
     return list(_build(_common, "common", "").params)
 

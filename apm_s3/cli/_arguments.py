@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from apm_s3._tools import TOOLS, Tool
-from apm_s3.cli._statuses import did_you_mean
+from apm_s3.cli._statuses import UsageFailed, did_you_mean
 
 _PLACE = "s3://BUCKET/PREFIX, or a directory."
 
@@ -44,3 +44,19 @@ Message = Annotated[str | None, typer.Option("--message", "-m", help="Why; by de
 ExpectRevision = Annotated[
     int | None, typer.Option(min=0, help="Refuse if another revision is current; 0: if there is any.")
 ]
+ExitCode = Annotated[bool, typer.Option("--exit-code", help="Exit with 6 if there are differences.")]
+
+
+def pairs(given: list[str] | None, option: str) -> dict[str, str]:
+    """Return NAME=VALUE options as a dictionary.
+
+    Raises:
+        UsageFailed: one has no '='.
+    """
+    found: dict[str, str] = {}
+    for each in given or ():
+        name, equals, value = each.partition("=")
+        if not equals or not name:
+            raise UsageFailed(f"{option} '{each}' is not NAME=VALUE")
+        found[name] = value
+    return found

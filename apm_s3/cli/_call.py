@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from apm_s3.cli._progress import ProgressLine
     from apm_s3.cli._settings import Settings
     from apm_s3.configs import ConfigStore
+    from apm_s3.events import Hook
 
 T = TypeVar("T")
 
@@ -96,14 +97,18 @@ class Call:
 
     # S3 --------------------------------------------------------------------------------------------------------------
 
-    def run(self, work: Callable[[S3Manager], Awaitable[T]]) -> T:
-        """Open a manager, and return the result of `work` with it."""
+    def run(self, work: Callable[[S3Manager], Awaitable[T]], hooks: Sequence[Hook] = ()) -> T:
+        """Open a manager, and return the result of `work` with it.
+
+        Args:
+            hooks: called for every operation, to show progress.
+        """
         import asyncio  # noqa: PLC0415 - commands without S3 do not need it
 
         settings = self.settings
 
         async def opened() -> T:
-            async with make_manager(settings.endpoint_url, settings.region, settings.profile) as s3:
+            async with make_manager(settings.endpoint_url, settings.region, settings.profile, hooks) as s3:
                 return await work(s3)
 
         return asyncio.run(opened())
@@ -126,13 +131,13 @@ class Call:
 
     # People ----------------------------------------------------------------------------------------------------------
 
-    def confirm(self, question: str, *, yes: bool, environment: str | None = None) -> None:
+    def confirm(self, question: str, *, yes: bool, name: str | None = None) -> None:
         """Ask before something is destroyed or replaced.
 
         Args:
             question: ends with a question mark.
             yes: whether `--yes` was given: then nothing is asked.
-            environment: the environment that changes; one called production or prod asks for its name.
+            name: what must be typed instead of "y"; `in_production` returns it for an environment.
 
         Raises:
             UsageFailed: nobody can be asked.
@@ -142,9 +147,8 @@ class Call:
             return
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise UsageFailed("this needs a confirmation, and there is no terminal to ask on", "add --yes in scripts")
-        if environment in PRODUCTION:
-            answer = _ask(f"{question} Type {environment!r} to go on: ")
-            agreed = answer == environment
+        if name is not None:
+            agreed = _ask(f"{question} Type '{name}' to go on: ") == name
         else:
             agreed = _ask(f"{question} [y/N] ").lower() in ("y", "yes")
         if not agreed:
@@ -186,12 +190,30 @@ class Call:
         else:
             print_text(text)
 
+    def print_content(self, data: bytes, document: object) -> None:
+        """Print the content of a file byte for byte, or `document` as JSON."""
+        from apm_s3.cli._output import print_json  # noqa: PLC0415 - the help does without it
 
-def make_manager(endpoint_url: str | None, region: str | None, profile: str | None) -> S3Manager:
+        if self.output is Output.json:
+            print_json(document)
+        else:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+
+
+def in_production(environment: str) -> str | None:
+    """Return the name that must be typed before `environment` is changed; None if "y" is enough."""
+    return environment if environment in PRODUCTION else None
+
+
+def make_manager(
+    endpoint_url: str | None, region: str | None, profile: str | None, hooks: Sequence[Hook] = ()
+) -> S3Manager:
     """Return a manager that is not open yet; None leaves a value to the AWS configuration."""
     from apm_s3._manager import S3Manager  # noqa: PLC0415 - it loads an S3 client
 
-    return S3Manager(region=region, endpoint_url=endpoint_url, session=make_session(profile))
+    return S3Manager(region=region, endpoint_url=endpoint_url, session=make_session(profile), hooks=hooks)
 
 
 def make_session(profile: str | None) -> Any:

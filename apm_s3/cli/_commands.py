@@ -37,8 +37,26 @@ GROUPS: Mapping[str, str] = MappingProxyType(
 
 COMMANDS: Mapping[str, Entry] = MappingProxyType(
     {
+        "bucket create": Entry("_bucket_plans:create", "Create a bucket, completely or not at all."),
+        "bucket ensure": Entry("_bucket_plans:ensure", "Create a bucket, or change what differs in an existing one."),
+        "bucket plan": Entry("_bucket_plans:plan", "Show what `bucket ensure` would do."),
+        "bucket ls": Entry("_bucket:ls", "List the buckets of the account.", "s3"),
+        "bucket show": Entry("_bucket:show", "Show a bucket with all its settings.", "s3"),
+        "bucket rm": Entry("_bucket:rm", "Delete a bucket; with --force, all its contents first.", "s3"),
+        "bucket replicate": Entry("_bucket:replicate", "Replicate a bucket to another one.", "s3"),
+        "bucket usage": Entry("_bucket:usage", "Count a bucket's objects and bytes, old versions included.", "s3"),
+        "object put": Entry("_object:put", "Store a file, or standard input, as an object.", "s3"),
+        "object get": Entry("_object:get", "Download an object to a file.", "s3"),
+        "object cat": Entry("_object:cat", "Print the content of an object.", "s3"),
+        "object ls": Entry("_object:ls", "List objects.", "s3"),
+        "object rm": Entry("_object:rm", "Delete an object, one version of it, or everything below a prefix.", "s3"),
+        "object cp": Entry("_object_copies:cp", "Copy an object: within S3, from a file, or to a file.", "s3"),
+        "object mv": Entry("_object_copies:mv", "Move an object within S3.", "s3"),
+        "object sync": Entry("_object_copies:sync", "Copy from SOURCE to TARGET what differs.", "s3"),
+        "object presign": Entry("_object:presign", "Print a URL that works without credentials.", "s3"),
         "migrate": Entry("_migrate:migrate", "Copy everything from SOURCE to TARGET, verify it, resume it.", "s3"),
         "sync": Entry("_sync:sync", "Copy from SOURCE to TARGET what differs.", "s3"),
+        "health": Entry("_health:health", "Check that a bucket can be used: reach, read, write, settings."),
         "demo": Entry("_demo_command:demo", "Show what the library does, on example configurations.", "s3"),
         "completion": Entry("_completion:completion", "Print the completion script of a shell.", "local"),
     }

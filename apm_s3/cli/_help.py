@@ -44,7 +44,10 @@ def format_group_help(group: Group, ctx: Any, formatter: Any) -> None:
 
 def _record(param: Any, ctx: Any) -> tuple[str, str] | None:
     record: tuple[str, str] | None = param.get_help_record(ctx)
-    return record
+    if record is None or param.param_type_name != "argument":
+        return record
+    # The usage line shows which arguments may be omitted.
+    return record[0], record[1].replace("[required]", "").strip()
 
 
 def _names(param: Any) -> str:

@@ -18,6 +18,7 @@ from apm_s3.cli._statuses import in_colour
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
+    from rich.text import Text
 
 
 def as_document(value: object) -> Any:
@@ -103,3 +104,37 @@ def make_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Tabl
     for row in body:
         table.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in row))
     return table
+
+
+SIGNS: Mapping[str, str] = {"+": "green", "~": "yellow", "-": "red"}
+"""Terraform's signs for what is created, changed and removed, and their colours."""
+
+
+def make_changes(summary: str, changes: Iterable[tuple[str, str]]) -> Text:
+    """Return a plan as Terraform prints it: the summary, then a line for each change with its sign, coloured."""
+    from rich.text import Text  # noqa: PLC0415 - see above
+
+    text = Text.assemble((summary, "bold"))
+    for sign, line in changes:
+        text.append("\n  ")
+        text.append(sign, style=SIGNS.get(sign, ""))
+        text.append(f" {line}")
+    return text
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Return "1 object" or "2 objects"."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def in_age(age: timedelta) -> str:
+    """Return a duration as kubectl does: the two largest units."""
+    seconds = int(age.total_seconds())
+    units = (("d", seconds // 86400), ("h", seconds // 3600 % 24), ("m", seconds // 60 % 60), ("s", seconds % 60))
+    start = next((index for index, (_, count) in enumerate(units) if count), 3)
+    return "".join(f"{count}{unit}" for unit, count in units[start : start + 2] if count) or "0s"
+
+
+def in_local_time(when: datetime | None) -> str:
+    """Return a time for people, in their time zone."""
+    return "" if when is None else f"{when.astimezone():%Y-%m-%d %H:%M:%S}"

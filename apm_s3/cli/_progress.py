@@ -6,8 +6,10 @@ import time
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
 _SECONDS = 5.0
@@ -34,13 +36,24 @@ class ProgressLine:
         if self._live is not None:
             self._live.stop()
 
-    def show(self, text: str, *, last: bool = False) -> None:
-        """Show `text`. Outside a terminal, print it only every few seconds, or if it is the last."""
+    def show(self, text: str, *, last: bool = False, done: float = 0, total: float | None = None) -> None:
+        """Show `text`. Outside a terminal, print it only every few seconds, or if it is the last.
+
+        Args:
+            done, total: how much of all is done; a terminal then shows a bar.
+        """
         if self._live is not None:
-            self._live.update(Text(text))
+            self._live.update(Text(text) if total is None else _bar(text, done, total))
         elif last or time.monotonic() >= self._next:
             self._next = time.monotonic() + _SECONDS
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _bar(text: str, done: float, total: float) -> RenderableType:
+    grid = Table.grid(padding=(0, 1))
+    share = f"{min(done / total, 1):.0%}" if total > 0 else "100%"
+    grid.add_row(ProgressBar(total=max(total, 1), completed=done, width=30), share, Text(text))
+    return grid
 
 
 def in_bytes(size: float) -> str:

@@ -25,7 +25,8 @@ def sync(
 ) -> Status:
     """Copy from SOURCE to TARGET what differs.
 
-    Example:
+    Examples:
+        apm-s3 object sync s3://apm-files/dashboards ./dashboards
         apm-s3 sync ./dashboards s3://apm-files/dashboards --delete-extra --dry-run
     """
     call = Call.of(ctx)

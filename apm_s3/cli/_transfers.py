@@ -69,7 +69,8 @@ async def run_migration(wanted: Wanted, line: ProgressLine) -> MigrationPlan | M
     """Plan, verify or migrate."""
 
     def told(progress: MigrationProgress) -> None:
-        line.show(migration_line(progress), last=progress.phase == "done")
+        total = progress.listed if progress.listing_complete else None
+        line.show(migration_line(progress), last=progress.phase == "done", done=progress.done, total=total)
 
     async with _managers(wanted) as managers:
         if wanted.dry_run:

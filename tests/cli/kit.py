@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 from apm_s3.cli import _call
@@ -57,10 +57,10 @@ class Shell:
 
     def __call__(self, *arguments: object, typed: str = "") -> Ran:
         """Run a command with pipes."""
-        out, err = io.StringIO(), io.StringIO()
-        with self._inside(arguments), mock.patch.multiple(sys, stdin=io.StringIO(typed), stdout=out, stderr=err):
+        streams = {"stdin": _stream(typed), "stdout": _stream(), "stderr": _stream()}
+        with self._inside(arguments), mock.patch.multiple(sys, **streams):
             status = run(list(map(str, arguments)))
-        return Ran(int(status), out.getvalue(), err.getvalue())
+        return Ran(int(status), *(_written(streams[name]) for name in ("stdout", "stderr")))
 
     def ok(self, *arguments: object, typed: str = "") -> str:
         """Run a command that must succeed, and return what it printed."""
@@ -105,6 +105,15 @@ _make_session = _call.make_session
 
 def _shared_session(profile: str | None) -> Any:
     return SESSION if profile is None else _make_session(profile)
+
+
+def _stream(text: str = "") -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8", write_through=True)
+
+
+def _written(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    return cast("io.BytesIO", stream.buffer).getvalue().decode()
 
 
 def on_server(server: Server) -> dict[str, str]:

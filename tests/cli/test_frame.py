@@ -13,7 +13,7 @@ import typer
 
 from apm_s3 import errors
 from apm_s3.cli._app import make_command, split_docstring
-from apm_s3.cli._call import Call, Output
+from apm_s3.cli._call import Call, Output, in_production
 from apm_s3.cli._commands import COMMANDS, GROUPS
 from apm_s3.cli._errors import HINTS, tell
 from apm_s3.cli._notes import find_author, find_message
@@ -35,7 +35,7 @@ def test_the_help_of_each_command_fits_a_screen_and_has_an_example(name: str, lo
     assert len(lines) <= SCREEN
     assert max(map(len, lines)) <= 100
     example = next(number for number, line in enumerate(lines) if line in ("Example:", "Examples:"))
-    assert lines[example + 1].strip().startswith(f"apm-s3 {name}")
+    assert any(line.strip().startswith(f"apm-s3 {name}") for line in lines[example + 1 :])
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -232,15 +232,15 @@ def test_destruction_is_confirmed_and_production_by_its_name(typed: str, environ
     with pseudo_terminal() as terminal:
         terminal.type(typed)
         if agreed:
-            make_call().confirm("Delete it?", yes=False, environment=environment)
+            make_call().confirm("Delete it?", yes=False, name=environment and in_production(environment))
         else:
             with pytest.raises(typer.Abort):
-                make_call().confirm("Delete it?", yes=False, environment=environment)
+                make_call().confirm("Delete it?", yes=False, name=environment and in_production(environment))
     assert "Delete it?" in terminal.shown
 
 
 def test_without_a_terminal_nothing_is_destroyed_unless_yes_is_given(local: Shell) -> None:
-    make_call().confirm("Delete it?", yes=True, environment="production")
+    make_call().confirm("Delete it?", yes=True, name="production")
     with pytest.raises(UsageFailed, match="no terminal"):
         make_call().confirm("Delete it?", yes=False)
 

@@ -261,6 +261,53 @@ class Buckets(Verbs):
         ref = bucket_ref(bucket, region, expected_bucket_owner)
         await self._parts.settings.remove("remove_setting", ref, kind, mfa=mfa)
 
+    async def apm_options(
+        self,
+        name: str,
+        environment: str,
+        tool: str,
+        purpose: str,
+        *,
+        region: str | None = None,
+        kms_key_id: str | None = None,
+        mfa_delete: bool = False,
+        retention: int | None = None,
+        tags: Mapping[str, str] | None = None,
+        prefixes: Sequence[str] = ("",),
+        policy: Policy | None = None,
+        require_https: bool | None = None,
+        move_small_objects: bool = False,
+    ) -> BucketOptions:
+        """Return the options that `create_apm_bucket` applies, for `ensure_bucket` and `plan_bucket`.
+
+        They fit this manager's endpoint: its region, and whether it is encrypted. `apm_bucket_options` is the same
+        without a manager.
+
+        Args:
+            require_https: see `create_apm_bucket`.
+
+        Raises:
+            InvalidOption, InvalidKey, InvalidBucketName: an argument is not valid.
+        """
+        from apm_s3._s3.buckets import apm_buckets
+
+        endpoint = await self._parts.requests.endpoint(region)
+        return apm_buckets.apm_bucket_options(
+            name,
+            environment,
+            tool,
+            purpose,
+            region=endpoint.region,
+            kms_key_id=kms_key_id,
+            mfa_delete=mfa_delete,
+            retention=retention,
+            tags=tags,
+            prefixes=prefixes,
+            policy=policy,
+            require_https=endpoint.is_encrypted if require_https is None else require_https,
+            move_small_objects=move_small_objects,
+        )
+
     @composed
     async def create_apm_bucket(
         self,
@@ -312,19 +359,19 @@ class Buckets(Verbs):
         from apm_s3._s3.buckets import apm_buckets
 
         endpoint = await self._parts.requests.endpoint(region)
-        options = apm_buckets.apm_bucket_options(
+        options = await self.apm_options(
             name,
             environment,
             tool,
             purpose,
-            region=endpoint.region,
+            region=region,
             kms_key_id=kms_key_id,
             mfa_delete=mfa is not None,
             retention=retention,
             tags=tags,
             prefixes=prefixes,
             policy=policy,
-            require_https=endpoint.is_encrypted if require_https is None else require_https,
+            require_https=require_https,
             move_small_objects=move_small_objects,
         )
         warnings = apm_buckets.left_out(

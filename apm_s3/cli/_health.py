@@ -1,0 +1,55 @@
+"""The command `health`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from apm_s3.cli._arguments import ExitCode
+from apm_s3.cli._call import Call
+from apm_s3.cli._output import make_table
+from apm_s3.cli._statuses import Status
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from apm_s3._manager import S3Manager
+    from apm_s3.health import HealthReport
+
+
+def health(
+    ctx: typer.Context,
+    bucket: Annotated[str | None, typer.Argument(metavar="[BUCKET]", help="By default that of the settings.")] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Write no test object.")] = False,
+    exit_code: ExitCode = False,
+) -> Status:
+    """Check that a bucket can be used: reach, read, write, settings.
+
+    It fails if the bucket is down. With --exit-code, a degraded one exits with 6.
+
+    Example:
+        apm-s3 health apm-production-configs
+    """
+    from apm_s3.health import HealthChecker, HealthStatus  # noqa: PLC0415 - the help does without it
+
+    call = Call.of(ctx)
+    name = bucket or call.bucket
+    region = call.settings.region
+
+    async def work(s3: S3Manager) -> HealthReport:
+        return await HealthChecker(s3, read_only=read_only).check(name, region)
+
+    report = call.run(work)
+    rows = [(check.name, _mark(check.outcome), check.message) for check in report.checks]
+    call.print(report.to_dict(), f"{name}: {report.status.value}", make_table(("check", "result", "message"), rows))
+    if report.status is HealthStatus.DOWN:
+        return Status.FAILED
+    return Status.DIFFERENT if exit_code and report.status is not HealthStatus.OK else Status.DONE
+
+
+def _mark(outcome: str) -> Text:
+    from rich.text import Text  # noqa: PLC0415 - the help does without it
+
+    styles = {"passed": "green", "failed": "bold red"}
+    return Text(str(outcome), style=styles.get(outcome, "dim"))

@@ -1,0 +1,300 @@
+"""The commands `object put|get|cat|ls|rm|presign`."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from apm_s3.cli._arguments import DryRun, Yes, pairs
+from apm_s3.cli._call import Call
+from apm_s3.cli._output import as_document, counted, in_local_time, make_table
+from apm_s3.cli._places import Place, parse_object, parse_place, parse_target
+from apm_s3.cli._statuses import Status, UsageFailed
+
+if TYPE_CHECKING:
+    from apm_s3._manager import S3Manager
+    from apm_s3.cli._progress import ProgressLine
+    from apm_s3.events import OperationEvent
+    from apm_s3.models import FileInfo, FileVersion
+    from apm_s3.options import ReadOptions, UploadOptions
+    from apm_s3.sync import SyncPlan, SyncReport
+
+S3Object = Annotated[str, typer.Argument(metavar="OBJECT", help="s3://BUCKET/KEY.")]
+VersionId = Annotated[str | None, typer.Option(help="An old version.")]
+
+
+def put(
+    ctx: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="FILE", help="A file, or - for standard input.")],
+    target: Annotated[
+        str, typer.Argument(metavar="OBJECT", help="s3://BUCKET/KEY; after a / the file's name is added.")
+    ],
+    content_type: Annotated[str | None, typer.Option(help="By default guessed from the key.")] = None,
+    metadata: Annotated[list[str] | None, typer.Option(help="NAME=VALUE. Repeatable.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="NAME=VALUE. Repeatable.")] = None,
+    storage_class: Annotated[str | None, typer.Option(help="Such as STANDARD_IA.")] = None,
+    cache_control: Annotated[str | None, typer.Option(help="The object's Cache-Control header.")] = None,
+    no_clobber: Annotated[bool, typer.Option("--no-clobber", help="Refuse to replace an object.")] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Store a file, or standard input, as an object.
+
+    Example:
+        apm-s3 object put dashboard.json s3://apm-files/dashboards/ --no-clobber
+    """
+    from apm_s3.options import UploadOptions  # noqa: PLC0415 - the help does without it
+
+    call = Call.of(ctx)
+    place = parse_target(target, "" if source == "-" else Path(source).name)
+    if not place.key or place.key.endswith("/"):
+        raise UsageFailed(f"'{target}' needs a key for standard input", "write s3://BUCKET/KEY")
+    options = UploadOptions(
+        content_type=content_type,
+        metadata=pairs(metadata, "--metadata"),
+        tags=pairs(tag, "--tag"),
+        storage_class=storage_class,
+        cache_control=cache_control,
+        if_none_match="*" if no_clobber else None,
+    )
+    store(call, source, place, options, dry_run=dry_run)
+
+
+def store(call: Call, source: str, place: Place, options: UploadOptions, *, dry_run: bool) -> None:
+    """Upload a file or standard input, and print the result."""
+    size = None if source == "-" else Path(source).stat().st_size
+    if dry_run:
+        call.print({"dry_run": True, "source": source, "target": str(place), "size": size}, f"would put {place}")
+        return
+    call.changes, call.go_on = True, "The object was not stored; run it again."
+    content: Any = sys.stdin.buffer if source == "-" else Path(source)
+    with call.progress() as line:
+        info = call.run(
+            lambda s3: s3.upload_file(place.bucket, place.key, content, options),
+            hooks=[Bytes(line, f"put {place}", size)],
+        )
+    sent = info.size if size is None else size
+    call.print(info, f"put {place} ({counted(sent, 'byte')})")
+
+
+def get(
+    ctx: typer.Context,
+    source: S3Object,
+    target: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="By default the key's last part, here.")
+    ] = None,
+    version_id: VersionId = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Download an object to a file.
+
+    The file is replaced when the download is complete and verified, not before.
+
+    Example:
+        apm-s3 object get s3://apm-files/dashboards/api.json ./api.json
+    """
+    call = Call.of(ctx)
+    place = parse_object(source)
+    name = place.key.rstrip("/").rpartition("/")[2]
+    path = Path(name) if target is None else target / name if target.is_dir() else target
+    fetch(call, place, path, version_id, dry_run=dry_run)
+
+
+def fetch(call: Call, place: Place, path: Path, version_id: str | None, *, dry_run: bool) -> None:
+    """Download an object to a file, and print the result."""
+    from apm_s3.options import ReadOptions  # noqa: PLC0415 - the help does without it
+
+    options = ReadOptions(version_id=version_id)
+    if dry_run:
+        found = call.run(lambda s3: s3.head_file(place.bucket, place.key, options))
+        text = f"would write {counted(found.size, 'byte')} to {path}"
+        call.print({"dry_run": True, "target": str(path), "source": found}, text)
+        return
+    call.go_on = f"{path} is as it was; run it again."
+    with call.progress() as line:
+        hook = Bytes(line, f"get {place}", None)
+        info = call.run(lambda s3: _download(s3, place, path, options, hook), hooks=[hook])
+    call.print({"path": path, "object": info}, f"got {path} ({counted(info.size, 'byte')})")
+
+
+async def _download(s3: S3Manager, place: Place, path: Path, options: ReadOptions, hook: Bytes) -> FileInfo:
+    if sys.stderr.isatty():
+        # A bar needs the size; elsewhere nobody would see it.
+        hook.total = (await s3.head_file(place.bucket, place.key, options)).size
+    return await s3.download_to(place.bucket, place.key, path, options)
+
+
+def cat(ctx: typer.Context, source: S3Object, version_id: VersionId = None) -> None:
+    """Print the content of an object.
+
+    With --output json, the document has it as "text", or as "base64" if it is not UTF-8.
+
+    Example:
+        apm-s3 object cat s3://apm-production-configs/live/production/loki/loki.yaml
+    """
+    from apm_s3.options import ReadOptions  # noqa: PLC0415 - the help does without it
+
+    call = Call.of(ctx)
+    place = parse_object(source)
+    found = call.run(lambda s3: s3.get_file(place.bucket, place.key, ReadOptions(version_id=version_id)))
+    call.print_content(found.data, {"object": found.info, **content_document(found.data)})
+
+
+def content_document(data: bytes) -> dict[str, str]:
+    """Return content for JSON: as text, or as base64 if it is not UTF-8."""
+    try:
+        return {"text": data.decode()}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(data).decode()}
+
+
+def ls(
+    ctx: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="PREFIX", help="s3://BUCKET or s3://BUCKET/PREFIX.")],
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Objects in folders, too.")] = False,
+    versions: Annotated[bool, typer.Option("--versions", help="Old versions and delete markers, too.")] = False,
+) -> None:
+    """List objects.
+
+    Example:
+        apm-s3 object ls s3://apm-production-configs/live/ --recursive
+    """
+    call = Call.of(ctx)
+    place = parse_place(source)
+    if versions:
+        found = call.run(lambda s3: _versions(s3, place))
+        call.print(
+            {"versions": found}, make_table(("key", "size", "modified", "version", ""), map(_version_row, found))
+        )
+        return
+    files, folders = call.run(lambda s3: _files(s3, place, recursive=recursive))
+    rows: list[tuple[object, ...]] = [(folder, None, None, None) for folder in folders]
+    rows += [(info.key, info.size, in_local_time(info.last_modified), info.storage_class) for info in files]
+    call.print({"objects": files, "folders": folders}, make_table(("key", "size", "modified", "class"), rows))
+
+
+async def _files(s3: S3Manager, place: Place, *, recursive: bool) -> tuple[list[FileInfo], list[str]]:
+    if recursive:
+        return [info async for info in s3.iter_files(place.bucket, place.key)], []
+    files: list[FileInfo] = []
+    folders: list[str] = []
+    token: str | None = None
+    while True:
+        page = await s3.list_files(place.bucket, place.key, delimiter="/", token=token)
+        files += page.files
+        folders += page.prefixes
+        token = page.next_token
+        if token is None:
+            return files, folders
+
+
+async def _versions(s3: S3Manager, place: Place) -> list[FileVersion]:
+    return [version async for version in s3.iter_versions(place.bucket, place.key)]
+
+
+def _version_row(version: FileVersion) -> tuple[object, ...]:
+    what = "delete marker" if version.is_delete_marker else "current" if version.is_latest else "old"
+    size = None if version.is_delete_marker else version.size
+    return (version.key, size, in_local_time(version.last_modified), version.version_id, what)
+
+
+def rm(
+    ctx: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="OBJECT", help="s3://BUCKET/KEY, or a prefix with --recursive.")],
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Everything below the prefix.")] = False,
+    version_id: VersionId = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> Status:
+    """Delete an object, one version of it, or everything below a prefix.
+
+    A bucket with versioning keeps old versions, unless --version-id names one.
+
+    Example:
+        apm-s3 object rm s3://apm-files/old/ --recursive --dry-run
+    """
+    call = Call.of(ctx)
+    place = parse_object(source)
+    if recursive:
+        if version_id is not None:
+            raise UsageFailed("--version-id names one object", "leave out --recursive")
+        return _rm_prefix(call, place, yes=yes, dry_run=dry_run)
+    from apm_s3.options import DeleteOptions, ReadOptions  # noqa: PLC0415 - the help does without it
+
+    what = f"{place}, version {version_id}" if version_id is not None else str(place)
+    if dry_run:
+        found = call.run(lambda s3: s3.head_file(place.bucket, place.key, ReadOptions(version_id=version_id)))
+        call.print({"dry_run": True, "object": found}, f"would delete {what} ({counted(found.size, 'byte')})")
+        return Status.DONE
+    call.confirm(f"Delete {what}?", yes=yes)
+    call.changes = True
+    outcome = call.run(lambda s3: s3.delete_file(place.bucket, place.key, DeleteOptions(version_id=version_id)))
+    call.print(outcome, f"deleted {what}")
+    return Status.DONE
+
+
+def _rm_prefix(call: Call, place: Place, *, yes: bool, dry_run: bool) -> Status:
+    plan: SyncPlan | None = None
+    if dry_run or not yes:
+        plan = call.run(lambda s3: s3.delete_prefix(place.bucket, place.key, dry_run=True))
+    if plan is not None and (dry_run or plan.empty):
+        lines = "".join(f"\n  - {action.key}" for action in plan.actions)
+        call.print(plan, f"would delete {counted(len(plan.actions), 'object')} below {place}{lines}")
+        return Status.DONE
+    if plan is not None:
+        call.confirm(f"Delete {counted(len(plan.actions), 'object')} below {place}?", yes=yes)
+    call.changes, call.go_on = True, "Run it again: it goes on with what is left."
+    with call.progress() as line:
+        report: SyncReport = call.run(
+            lambda s3: s3.delete_prefix(
+                place.bucket, place.key, on_progress=lambda told: line.show(counted(told.done, "object"))
+            )
+        )
+    failures = "".join(f"\n  failed: {key}: {error}" for key, error in report.failures.items())
+    call.print({**as_document(report), "ok": report.ok}, f"deleted {counted(report.deleted, 'object')}{failures}")
+    return Status.DONE if report.ok else Status.FAILED
+
+
+def presign(
+    ctx: typer.Context,
+    source: S3Object,
+    expires_in: Annotated[int, typer.Option(min=1, help="Seconds; at most 7 days.")] = 3600,
+    upload: Annotated[bool, typer.Option("--upload", help="For a PUT instead of a GET.")] = False,
+) -> None:
+    """Print a URL that works without credentials.
+
+    Example:
+        apm-s3 object presign s3://apm-files/report.pdf --expires-in 600
+    """
+    call = Call.of(ctx)
+    place = parse_object(source)
+
+    async def work(s3: S3Manager) -> str:
+        sign = s3.presign_upload if upload else s3.presign_download
+        return await sign(place.bucket, place.key, expires_in)
+
+    url = call.run(work)
+    call.print({"url": url, "method": "PUT" if upload else "GET", "expires_in": expires_in}, url)
+
+
+class Bytes:
+    """A hook that shows how many bytes were sent or received.
+
+    Attributes:
+        total: how many there are; None if it is not known.
+    """
+
+    def __init__(self, line: ProgressLine, text: str, total: int | None) -> None:
+        self.total = total
+        self._line = line
+        self._text = text
+        self._done = 0
+
+    def __call__(self, event: OperationEvent) -> None:
+        from apm_s3.cli._progress import in_bytes  # noqa: PLC0415 - it imports Rich
+
+        self._done += event.bytes_sent + event.bytes_received
+        self._line.show(f"{self._text}: {in_bytes(self._done)}", done=self._done, total=self.total)

@@ -1,0 +1,106 @@
+"""`apm-s3 bucket ...` and `apm-s3 health`, piped and on a terminal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.kit import Shell
+
+
+@pytest.fixture
+def bucket(shell: Shell) -> str:
+    """A name for a bucket that does not exist yet."""
+    return shell.environ["APM_S3_BUCKET"] + "-new"
+
+
+def test_a_bucket_for_configurations_is_planned_created_shown_and_deleted(shell: Shell, bucket: str) -> None:
+    purpose = ["--purpose", "configs", "-e", "staging", "--tag", "team=apm"]
+
+    plan = shell.json("bucket", "plan", bucket, *purpose, "--exit-code", status=6)
+    assert (plan["create"], plan["empty"], plan["done"]) == (True, False, False)
+    created = shell.terminal("bucket", "create", bucket, *purpose)
+    assert created.status == 0, created.plain
+    assert f"Created bucket '{bucket}' with" in created.plain
+    assert f"\x1b[32m+\x1b[0m bucket {bucket}" in created.screen
+    shown = shell.json("bucket", "show", bucket)
+    assert shown["settings"]["tags"]["values"]["team"] == "apm"
+    assert shown["settings"]["versioning"]["enabled"] is True
+    assert "Versioning" in shell.terminal("bucket", "show", bucket).plain
+    assert shell.json("bucket", "plan", bucket, *purpose, "--exit-code")["empty"] is True
+    assert bucket in [each["name"] for each in shell.json("bucket", "ls", bucket)["buckets"]]
+    assert "blocked" in shell.terminal("bucket", "ls", bucket, "--details").plain
+    removed = shell.terminal("bucket", "rm", bucket, typed="y\n")
+    assert (removed.status, f"deleted bucket '{bucket}'" in removed.plain) == (0, True)
+    missing = shell("bucket", "show", bucket)
+    assert missing.status == 1
+    assert "hint: see apm-s3 bucket ls, or create it" in missing.stderr
+
+
+def test_a_bucket_is_changed_only_by_the_plan_that_was_reviewed(shell: Shell, bucket: str) -> None:
+    shell.ok("bucket", "ensure", bucket, "--dry-run")
+    assert shell("bucket", "show", bucket).status == 1
+    shell.ok("bucket", "create", bucket)
+
+    told = shell.terminal("bucket", "plan", bucket, "--versioning", "--out", "bucket.plan")
+    assert "Would change 1 setting" in told.plain
+    assert json.loads((shell.directory / "bucket.plan").read_text())["kind"] == "apm-s3/bucket-plan"
+    done = shell.json("bucket", "ensure", bucket, "--versioning", "--plan", "bucket.plan")
+    assert (done["done"], len(done["changes"])) == (True, 1)
+    outdated = shell("bucket", "ensure", bucket, "--versioning", "--plan", "bucket.plan")
+    assert (outdated.status, "outdated" in outdated.stderr) == (4, True)
+    assert "No changes" in shell.ok("bucket", "ensure", bucket, "--versioning")
+    (shell.directory / "bucket.plan").write_text("no JSON")
+    assert shell("bucket", "ensure", bucket, "--plan", "bucket.plan").status == 2
+    assert shell("bucket", "create", bucket).status == 4
+
+
+def test_a_production_bucket_is_emptied_only_after_its_name_was_typed(shell: Shell, bucket: str) -> None:
+    shell.ok("bucket", "create", bucket, "--versioning", "--tag", "apm:environment=production")
+    (shell.directory / "a").write_bytes(b"1234")
+    shell.ok("object", "put", "a", f"s3://{bucket}/")
+
+    assert shell.json("bucket", "rm", bucket, "--force", "--dry-run")["contents"]["total"] == {"objects": 1, "bytes": 4}
+    refused = shell.terminal("bucket", "rm", bucket, "--force", typed="y\n")
+    assert (refused.status, f"Type '{bucket}' to go on" in refused.plain) == (1, True)
+    assert shell("bucket", "rm", bucket, "--force").status == 2
+    assert shell("bucket", "rm", bucket, "--yes").status == 4
+    gone = shell.json("bucket", "rm", bucket, "--force", "--yes")
+    assert gone["deleted"] == {"versions": 1, "markers": 0, "uploads": 0}
+
+
+def test_usage_counts_objects_and_bytes(shell: Shell) -> None:
+    own = shell.environ["APM_S3_BUCKET"]
+    shell.ok("object", "put", "-", f"s3://{own}/configs/staging/x", typed="12345")
+
+    assert shell.json("bucket", "usage", own)["total"] == {"objects": 1, "bytes": 5}
+    assert "environment staging" in shell.terminal("bucket", "usage", own).plain
+
+
+def test_replication_without_a_role_prints_its_policies(shell: Shell, bucket: str) -> None:
+    own = shell.environ["APM_S3_BUCKET"]
+    for name in (own, bucket):
+        shell.ok("bucket", "ensure", name, "--versioning")
+
+    assert shell.json("bucket", "replicate", own, bucket)["applied"] is False
+    assert "permissions policy of the role" in shell.terminal("bucket", "replicate", own, bucket).plain
+    role = "arn:aws:iam::123456789012:role/s3"
+    assert f"'{own}' is replicated to '{bucket}'" in shell.ok("bucket", "replicate", own, bucket, "--role", role)
+
+
+def test_options_that_make_no_sense_are_refused(shell: Shell, bucket: str) -> None:
+    assert "is not NAME=VALUE" in shell("bucket", "create", bucket, "--tag", "x").stderr
+    assert "needs --purpose" in shell("bucket", "create", bucket, "--retention", "3").stderr
+    refused = shell("bucket", "create", bucket, "--purpose", "configs")
+    assert (refused.status, "no environment is set" in refused.stderr) == (2, True)
+
+
+def test_health_has_a_status_for_scripts(shell: Shell, tmp_path: Path) -> None:
+    healthy = shell.json("health")
+    assert healthy["status"] == "degraded"
+    shown = shell.terminal("health", "--exit-code")
+    assert (shown.status, "versioning" in shown.plain) == (6, True)
+    down = shell("health", "no-such-bucket-at-all")
+    assert (down.status, "down" in down.stdout) == (1, True)
