@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -23,14 +23,19 @@ def _complete_tool(incomplete: str) -> list[str]:
     return [tool for tool in TOOLS if tool.startswith(incomplete)]
 
 
-def _parse_tool(value: str) -> Tool:
-    return value  # type: ignore[return-value]  # the callback has checked it
+def as_tool(name: str) -> Tool:
+    """Return the name of a tool that a parameter's callback has checked, as the library types it."""
+    return cast("Tool", name)
 
 
 ToolName = Annotated[
     str,
     typer.Argument(metavar="TOOL", help=f"{', '.join(TOOLS)}.", callback=_check_tool, autocompletion=_complete_tool),
 ]
+ToolOption = Annotated[
+    str | None, typer.Option("--tool", help="Only this tool.", callback=_check_tool, autocompletion=_complete_tool)
+]
+Revision = Annotated[int | None, typer.Option("--revision", "-r", min=1, help="By default the current one.")]
 SourcePlace = Annotated[str, typer.Argument(metavar="SOURCE", help=_PLACE)]
 TargetPlace = Annotated[str, typer.Argument(metavar="TARGET", help=_PLACE)]
 Include = Annotated[list[str] | None, typer.Option(help="Only names that match this pattern. Repeatable.")]
@@ -41,6 +46,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be don
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; for scripts.")]
 Author = Annotated[str | None, typer.Option(help="By default git's user, or the login.")]
 Message = Annotated[str | None, typer.Option("--message", "-m", help="Why; by default an editor asks.")]
+Note = Annotated[str, typer.Option("--message", "-m", help="Why; kept in the log.")]
 ExpectRevision = Annotated[
     int | None, typer.Option(min=0, help="Refuse if another revision is current; 0: if there is any.")
 ]

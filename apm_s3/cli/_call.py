@@ -129,6 +129,19 @@ class Call:
 
         return self.run(with_store)
 
+    def change(self, work: Callable[[ConfigStore, str], Awaitable[T]]) -> T:
+        """Return the result of a change that creates releases in the environment.
+
+        Args:
+            work: gets the store and the id of the write, by which an interrupted user finds out what became of it.
+        """
+        from apm_s3.configs import ConfigStore  # noqa: PLC0415 - it brings the validators
+
+        write_id = ConfigStore.new_write_id(self.environment)
+        self.changes = True
+        self.go_on = f"See whether it was committed: apm-s3 config outcome {write_id}"
+        return self.run_on_store(lambda store: work(store, write_id))
+
     # People ----------------------------------------------------------------------------------------------------------
 
     def confirm(self, question: str, *, yes: bool, name: str | None = None) -> None:
@@ -181,14 +194,18 @@ class Call:
         """Tell something on standard error that is not part of the result."""
         sys.stderr.write(f"{text}\n")
 
-    def print(self, document: object, *text: RenderableType) -> None:
-        """Print the result: `text` for people, or `document` as JSON."""
+    def print(self, document: object, *text: RenderableType, paged: bool = False) -> None:
+        """Print the result: `text` for people, or `document` as JSON.
+
+        Args:
+            paged: whether a pager shows a text that is longer than the screen.
+        """
         from apm_s3.cli._output import print_json, print_text  # noqa: PLC0415 - the help does without it
 
         if self.output is Output.json:
             print_json(document)
         else:
-            print_text(text)
+            print_text(text, paged=paged)
 
     def print_content(self, data: bytes, document: object) -> None:
         """Print the content of a file byte for byte, or `document` as JSON."""

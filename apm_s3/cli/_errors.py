@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from apm_s3 import errors
@@ -85,9 +86,38 @@ def _problem(error: errors.ApmS3Error) -> str:
 
 
 def _hint(error: errors.ApmS3Error) -> str:
-    """Return the error's own hint, or the command line's if it is only the default of its class."""
+    """Return the error's own hint if it says more than the command line's for this kind of error."""
+    command = next((HINTS[kind] for kind in type(error).__mro__ if kind in HINTS), "")
     if isinstance(error, errors.CommitUnknown):
-        return HINTS[errors.CommitUnknown].replace("WRITE-ID", error.write_id)
-    if error.hint and error.hint != type(error).default_hint:
-        return error.hint
-    return next((HINTS[kind] for kind in type(error).__mro__ if kind in HINTS), error.hint or "")
+        return command.replace("WRITE-ID", error.write_id)
+    own = error.hint or ""
+    for pattern, replacement in _REWRITES:
+        own = pattern.sub(replacement, own)
+    if command and (isinstance(error, _SETTLED) or own == type(error).default_hint or _PYTHON.search(own)):
+        return command
+    return own
+
+
+_SETTLED = (errors.EnvironmentFrozen, errors.RevisionConflict)
+"""Errors whose own hint never says more than the command line's."""
+
+
+def _accept(match: re.Match[str]) -> str:
+    return " ".join(f"--accept {name}" for name in re.findall(r"[\w-]+", match[1]))
+
+
+_PYTHON = re.compile(r"\w\(|[a-z]_[a-z]|\w=")
+"""What only programmers write: calls, names with underscores, arguments."""
+
+_REWRITES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+    (re.compile(r"accept=\(([^)]*)\)"), _accept),
+    (
+        re.compile(r"set_setting\('([^']*)', Versioning\(\)\) turns it on"),
+        r"turn it on: apm-s3 bucket ensure \1 --versioning",
+    ),
+    (re.compile(r"pass credentials=Credentials\(\.\.\.\), or configure"), "configure"),
+    (re.compile(r"check that endpoint_url names"), "check that --endpoint-url names"),
+    (re.compile(r"use remove\('(\w+)', '([^']*)'\)"), r"use apm-s3 config rm \1 -e \2"),
+    (re.compile(r"\b(author|message)=(?=,|$)"), r"--\1"),
+)
+"""Library hints that name Python calls, as commands and options."""

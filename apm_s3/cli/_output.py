@@ -13,7 +13,7 @@ from enum import Enum
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from apm_s3.cli._statuses import in_colour
+from apm_s3.cli._statuses import clean, in_colour
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -84,11 +84,42 @@ def make_console(*, stderr: bool = False) -> Console:
     )
 
 
-def print_text(renderables: Iterable[RenderableType]) -> None:
-    """Print a result for people on standard output."""
+def print_text(renderables: Iterable[RenderableType], *, paged: bool = False) -> None:
+    """Print a result for people on standard output.
+
+    Args:
+        paged: whether a pager shows it on a terminal if it is longer than the screen.
+    """
     console = make_console()
-    for each in renderables:
-        console.print(each)
+    cleaned = [clean(each) if isinstance(each, str) else each for each in renderables]
+    if not (paged and console.is_terminal):
+        for each in cleaned:
+            console.print(each)
+        return
+    with console.capture() as capture:
+        for each in cleaned:
+            console.print(each)
+    text = capture.get()
+    if text.count("\n") < console.size.height or not _page(text):
+        sys.stdout.write(text)
+
+
+def _page(text: str) -> bool:
+    """Show `text` in the pager, as git does it, and return whether there is one."""
+    import shlex  # noqa: PLC0415 - only long results need it
+    import shutil  # noqa: PLC0415 - only long results need it
+    import subprocess  # noqa: PLC0415 - only long results need it
+
+    command = shlex.split(os.environ.get("PAGER", "less"))
+    program = shutil.which(command[0]) if command else None
+    if program is None:
+        return False
+    # As git does it: colours pass, short texts are printed, and the screen is kept.
+    environ = {"LESS": "FRX", **os.environ}
+    subprocess.run(  # noqa: S603 - the user's own setting
+        [program, *command[1:]], input=text, text=True, env=environ, check=False, stdout=sys.stdout.fileno()
+    )
+    return True
 
 
 def make_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
@@ -102,7 +133,7 @@ def make_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Tabl
         numeric = bool(body) and all(isinstance(row[index], int | float) or row[index] == "" for row in body)
         table.add_column(column.upper(), justify="right" if numeric else "left", overflow="fold")
     for row in body:
-        table.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in row))
+        table.add_row(*(cell if isinstance(cell, Text) else clean(str(cell)) for cell in row))
     return table
 
 
@@ -114,11 +145,11 @@ def make_changes(summary: str, changes: Iterable[tuple[str, str]]) -> Text:
     """Return a plan as Terraform prints it: the summary, then a line for each change with its sign, coloured."""
     from rich.text import Text  # noqa: PLC0415 - see above
 
-    text = Text.assemble((summary, "bold"))
+    text = Text.assemble((clean(summary), "bold"))
     for sign, line in changes:
         text.append("\n  ")
         text.append(sign, style=SIGNS.get(sign, ""))
-        text.append(f" {line}")
+        text.append(f" {clean(line)}")
     return text
 
 

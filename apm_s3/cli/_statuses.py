@@ -66,12 +66,20 @@ def did_you_mean(given: str, known: Sequence[str]) -> str:
     return f"did you mean '{matches[0]}'?" if matches else ""
 
 
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+
+def clean(text: str) -> str:
+    """Return `text` with its control characters visible, because a terminal would obey those of foreign text."""
+    return text.translate(_CONTROLS)
+
+
 def print_error(told: Told) -> None:
     """Print an error to standard error: one line, and one with the hint."""
     bold, red, off = ("\033[1m", "\033[1;31m", "\033[0m") if in_colour(sys.stderr.isatty()) else ("", "", "")
-    lines = [f"{red}error:{off} {told.message}"]
+    lines = [f"{red}error:{off} {clean(told.message)}"]
     if told.hint:
-        lines.append(f"{bold}hint:{off} {told.hint}")
+        lines.append(f"{bold}hint:{off} {clean(told.hint)}")
     sys.stderr.write("\n".join(lines) + "\n")
 
 

@@ -180,6 +180,18 @@ def test_hints_of_the_command_line_name_no_python_functions() -> None:
     assert not [hint for hint in HINTS.values() if re.search(r"\w\(|[a-z]_[a-z]", hint)]
 
 
+@pytest.mark.parametrize(
+    ("hint", "told"),
+    [
+        ("accept the loss by name: accept=('tags', 'acls')", "accept the loss by name: --accept tags --accept acls"),
+        ("nothing was changed; pass author=, message=", "nothing was changed; pass --author, --message"),
+        ("set_setting('b', Versioning()) turns it on", "turn it on: apm-s3 bucket ensure b --versioning"),
+    ],
+)
+def test_hints_of_the_library_name_options_instead_of_arguments(hint: str, told: str) -> None:
+    assert tell(errors.InvalidOption("bad", hint=hint)).hint == told
+
+
 def test_an_error_is_one_json_document_for_programs(local: Shell) -> None:
     ran = local("sync", "a", "b", "--output", "json")
 

@@ -1,0 +1,173 @@
+"""The commands `config ls|show|history|log|status`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from apm_s3.cli._arguments import ExitCode, Revision, ToolName, ToolOption, as_tool
+from apm_s3.cli._call import Call
+from apm_s3.cli._object import content_document
+from apm_s3.cli._output import in_age, in_local_time, make_table
+from apm_s3.cli._statuses import Status, UsageFailed
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from apm_s3.configs import LogEntry, Release, ToolStatus
+
+Limit = Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most this many.")]
+AllEnvironments = Annotated[bool, typer.Option("--all", "-a", help="All environments.")]
+
+
+def ls(ctx: typer.Context, everywhere: AllEnvironments = False) -> None:
+    """List the current release of each tool.
+
+    Without an environment in the settings, it lists all environments.
+
+    Example:
+        apm-s3 config ls -e production
+    """
+    call = Call.of(ctx)
+    environment = None if everywhere else call.settings.environment
+    releases = call.run_on_store(lambda store: store.list(environment))
+    rows = [(release.environment, release.tool, *_release_row(release)) for release in releases]
+    columns = ("environment", "tool", "revision", "created", "author", "action", "files", "message")
+    call.print({"releases": releases}, make_table(columns, rows))
+
+
+def show(
+    ctx: typer.Context,
+    tool: ToolName,
+    name: Annotated[str | None, typer.Argument(metavar="[FILE]", help="By default the tool's main file.")] = None,
+    revision: Revision = None,
+    files: Annotated[bool, typer.Option("--list", "-l", help="List the files instead.")] = False,
+) -> None:
+    """Print a file of a configuration, byte for byte.
+
+    With --output json, the document has it as "text", or as "base64" if it is not UTF-8.
+
+    Examples:
+        apm-s3 config show prometheus rules/checkout.yml --revision 3
+        apm-s3 config show prometheus --list
+    """
+    call = Call.of(ctx)
+    environment, chosen = call.environment, as_tool(tool)
+    if files:
+        bundle = call.run_on_store(lambda store: store.download_bundle(chosen, environment, revision=revision))
+        rows = [(each.name, each.size, each.sha256) for each in bundle.files.values()]
+        call.print({"release": bundle.release}, make_table(("file", "bytes", "sha256"), rows))
+        return
+    file = call.run_on_store(lambda store: store.download(chosen, environment, name, revision=revision))
+    facts = {"name": file.name, "revision": file.revision, "size": file.size, "sha256": file.sha256}
+    call.print_content(file.raw, {**facts, **content_document(file.raw)})
+
+
+def history(ctx: typer.Context, tool: ToolName, limit: Limit = None) -> None:
+    """List the releases of a tool, newest first.
+
+    Example:
+        apm-s3 config history prometheus -e production -n 10
+    """
+    call = Call.of(ctx)
+    environment = call.environment
+    releases = call.run_on_store(lambda store: store.history(as_tool(tool), environment, limit=limit))
+    columns = ("revision", "created", "author", "action", "files", "message")
+    call.print({"releases": releases}, make_table(columns, map(_release_row, releases)), paged=True)
+
+
+def _release_row(release: Release) -> tuple[object, ...]:
+    origin = release.origin
+    action = origin.action
+    if origin.environment is not None and origin.environment != release.environment:
+        action = f"{action} from {origin.environment}@{origin.revision}"  # type: ignore[assignment]
+    elif origin.revision is not None:
+        action = f"{action} to {origin.revision}"  # type: ignore[assignment]
+    files = "removed" if release.removed else len(release.files)
+    message = release.message.partition("\n")[0]
+    return (release.revision, in_local_time(release.created_at), release.author, action, files, message)
+
+
+def log(
+    ctx: typer.Context,
+    limit: Limit = None,
+    tool: ToolOption = None,
+    since: Annotated[str | None, typer.Option(help="After this entry, or from this time: 2026-01-31T12:00.")] = None,
+) -> None:
+    """Show who changed what in an environment, when and why.
+
+    Example:
+        apm-s3 config log -e production -n 20
+    """
+    call = Call.of(ctx)
+    environment, start = call.environment, _parse_since(since)
+    entries = call.run_on_store(lambda store: store.log(environment, limit=limit, tool=tool, since=start))
+    columns = ("entry", "at", "action", "author", "tools", "message")
+    call.print({"entries": entries}, make_table(columns, map(entry_row, entries)), paged=True)
+
+
+def _parse_since(text: str | None) -> int | datetime | None:
+    if text is None or text.isdecimal():
+        return None if text is None else int(text)
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise UsageFailed(f"--since '{text}' is neither an entry nor a time", "write 42 or 2026-01-31T12:00") from exc
+    return when.astimezone(UTC)
+
+
+def entry_row(entry: LogEntry) -> tuple[object, ...]:
+    """Return an entry of the log as a row of a table."""
+    moves = [f"{tool} {old}→{new}" for tool, (old, new) in entry.tools.items()]
+    moves += [f"{tool} good {new}" for tool, (_, new) in entry.good.items()]
+    moves += [name.replace("_", "-") for name in entry.settings]
+    message = entry.message.partition("\n")[0]
+    return (entry.sequence, in_local_time(entry.at), entry.action, entry.author, ", ".join(moves), message)
+
+
+def status(ctx: typer.Context, everywhere: AllEnvironments = False, exit_code: ExitCode = False) -> Status:
+    """Show revision, age, drift, good mark and backup of each tool.
+
+    Differences are drift (a change by hand since the last deploy) and live copies that are behind.
+
+    Example:
+        apm-s3 config status -e production --exit-code
+    """
+    call = Call.of(ctx)
+    environment = None if everywhere else call.settings.environment
+    found = call.run_on_store(lambda store: store.status(environment))
+    columns = ("environment", "tool", "revision", "age", "author", "state", "good", "last backup")
+    frozen = {each.environment: each.freeze for each in found if each.freeze is not None}
+    notes = [
+        f"{name} is frozen by {freeze.by or 'somebody'} since {in_local_time(freeze.since)}: {freeze.reason}"
+        for name, freeze in frozen.items()
+    ]
+    call.print({"tools": found}, make_table(columns, map(_status_row, found)), *notes)
+    different = any(each.drifted or each.live_behind for each in found)
+    return Status.DIFFERENT if exit_code and different else Status.DONE
+
+
+def _status_row(found: ToolStatus) -> tuple[object, ...]:
+    good = "yes" if found.good else "" if found.good_revision is None else f"revision {found.good_revision}"
+    backup = in_local_time(found.last_backup) or "none"
+    return (
+        *(found.environment, found.tool, found.revision, in_age(found.age), found.author),
+        *(_state(found), good, backup),
+    )
+
+
+def _state(found: ToolStatus) -> Text:
+    from rich.text import Text  # noqa: PLC0415 - the help does without it
+
+    problems = [
+        (found.drifted, "drifted", "bold red"),
+        (found.live_behind, "live copy behind", "yellow"),
+        (found.behind_source, "source is newer", "yellow"),
+        (found.forced, "forced", "yellow"),
+        (found.warnings, f"{found.warnings} warnings", "yellow"),
+        (found.freeze, "frozen", "cyan"),
+    ]
+    parts = [(text, style) for holds, text, style in problems if holds] or [("ok", "green")]
+    return Text(", ").join(Text(text, style=style) for text, style in parts)

@@ -1,0 +1,149 @@
+"""The commands `config rollback|rm|outcome`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from apm_s3.cli._arguments import Author, DryRun, ExpectRevision, Message, ToolName, Yes, as_tool
+from apm_s3.cli._call import Call, in_production
+from apm_s3.cli._output import counted, make_changes
+from apm_s3.cli._statuses import Status
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from apm_s3._tools import Tool
+    from apm_s3.configs import ConfigStore, Release
+
+_SIGNS = {"added": "+", "changed": "~", "removed": "-"}
+
+
+def rollback(
+    ctx: typer.Context,
+    tool: ToolName,
+    to: Annotated[int | None, typer.Option("--to", min=1, help="The revision; by default the one marked good.")] = None,
+    expect_revision: ExpectRevision = None,
+    author: Author = None,
+    message: Message = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Return to an old revision, by default the good one.
+
+    It creates a new revision with the old files; production asks for its name.
+
+    Example:
+        apm-s3 config rollback prometheus --to 41 -e production -m "Alerts fire too late"
+    """
+    call = Call.of(ctx)
+    environment, chosen = call.environment, as_tool(tool)
+    name = in_production(environment)
+    if dry_run or (name is not None and not yes):
+        current, target = call.run_on_store(lambda store: _both(store, chosen, environment, to))
+        if dry_run:
+            document = {"dry_run": True, "current": current, "target": target}
+            call.print(document, _changes(f"Would return {tool} in {environment} to revision", current, target))
+            return
+        call.confirm(f"Return {tool} in {environment} to revision {target.revision}?", yes=yes, name=name)
+    why = call.message(message, f"Return {tool} in {environment} to revision {to or 'marked good'}.")
+    by = call.author(author)
+    release = call.change(
+        lambda store, write_id: store.rollback(
+            chosen,
+            environment,
+            to_revision=to,
+            expect_revision=expect_revision,
+            author=by,
+            message=why,
+            write_id=write_id,
+        )
+    )
+    old = release.origin.revision
+    call.print(release, f"{tool} in {environment} is at revision {release.revision}, with the files of revision {old}")
+
+
+async def _both(store: ConfigStore, tool: Tool, environment: str, to: int | None) -> tuple[Release, Release]:
+    """Return the current release and the one to which a rollback would return."""
+    from apm_s3.errors import ConfigNotFound  # noqa: PLC0415 - the help does without it
+
+    wanted = to
+    if wanted is None:
+        found = [each for each in await store.status(environment) if each.tool == tool]
+        wanted = found[0].good_revision if found else None
+        if wanted is None:
+            raise ConfigNotFound(f"no revision of {tool} in {environment} is marked good", hint="name one with --to")
+    current = await store.download_bundle(tool, environment)
+    return current.release, (await store.download_bundle(tool, environment, revision=wanted)).release
+
+
+def _changes(what: str, current: Release, target: Release) -> Text:
+    from apm_s3.configs import changed_files  # noqa: PLC0415 - it brings the validators
+
+    changes = changed_files(current, target)
+    summary = f"{what} {target.revision}: {counted(len(changes), 'file')} would change"
+    return make_changes(summary, [(_SIGNS[kind], name) for name, kind in changes.items()])
+
+
+def rm(
+    ctx: typer.Context,
+    tool: ToolName,
+    expect_revision: ExpectRevision = None,
+    author: Author = None,
+    message: Message = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Remove a tool's configuration; its history is kept.
+
+    It creates a revision without files, from which a rollback returns.
+
+    Example:
+        apm-s3 config rm jaeger -e staging -m "Jaeger was turned off"
+    """
+    call = Call.of(ctx)
+    environment, chosen = call.environment, as_tool(tool)
+    if dry_run:
+        bundle = call.run_on_store(lambda store: store.download_bundle(chosen, environment))
+        changes = [("-", name) for name in bundle.files]
+        summary = f"Would remove {tool} from {environment}: {counted(len(changes), 'file')}"
+        call.print({"dry_run": True, "current": bundle.release}, make_changes(summary, changes))
+        return
+    call.confirm(f"Remove {tool} from {environment}?", yes=yes, name=in_production(environment))
+    why = call.message(message, f"Remove {tool} from {environment}.")
+    by = call.author(author)
+    release = call.change(
+        lambda store, write_id: store.remove(
+            chosen,
+            environment,
+            author=by,
+            message=why,
+            expect_revision=expect_revision,
+            write_id=write_id,
+        )
+    )
+    call.print(release, f"removed {tool} from {environment} with revision {release.revision}")
+
+
+_OUTCOMES = {
+    "won": (Status.DONE, "it was committed"),
+    "lost": (Status.FAILED, "it was not committed, and never will be"),
+    "pending": (Status.UNKNOWN, "it is not known yet; ask again in a minute"),
+    "expired": (Status.UNKNOWN, "it cannot be determined any more; see apm-s3 config log"),
+}
+
+
+def outcome(ctx: typer.Context, write_id: Annotated[str, typer.Argument(metavar="WRITE-ID")]) -> Status:
+    """Find out what became of a write whose response was lost.
+
+    It exits with 0 if the write was committed, 1 if it was not, and 5 if that is not known.
+
+    Example:
+        apm-s3 config outcome production-018f6f0e
+    """
+    call = Call.of(ctx)
+    found = call.run_on_store(lambda store: store.outcome(write_id))
+    status, text = _OUTCOMES[found.value]
+    call.print({"write_id": write_id, "outcome": found}, f"{found.value}: {text}")
+    return status

@@ -1,0 +1,160 @@
+"""`apm-s3 config ...`: reading, rolling back, marks, settings, watching; piped and on a terminal."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from apm_s3.configs import ConfigStore
+from tests.cli.kit import Shell
+from tests.cli.stores import PROMETHEUS, on_store, three_revisions
+from tests.servers import Server
+
+
+@pytest.fixture
+def staging(shell: Shell, moto: Server) -> Shell:
+    """A shell on an environment "staging" with three revisions of Prometheus."""
+    on_store(shell, moto, three_revisions)
+    shell.environ["APM_S3_ENVIRONMENT"] = "staging"
+    return shell
+
+
+def test_configurations_are_listed_shown_and_told_in_history_log_and_status(staging: Shell) -> None:
+    (release,) = staging.json("config", "ls")["releases"]
+    assert (release["tool"], release["revision"], release["author"]) == ("prometheus", 3, "ada")
+    assert "Version 3" in staging.terminal("config", "ls", "--all").plain
+    assert staging.ok("config", "show", "prometheus") == PROMETHEUS[2]
+    assert staging.terminal("config", "show", "prometheus", "-r", "1").plain == PROMETHEUS[0]
+    assert staging.json("config", "show", "prometheus", "-r", "2")["text"] == PROMETHEUS[1]
+    assert "prometheus.yml" in staging.terminal("config", "show", "prometheus", "--list").plain
+    assert list(staging.json("config", "show", "prometheus", "--list")["release"]["files"]) == ["prometheus.yml"]
+    history = staging.json("config", "history", "prometheus", "-n", "2")["releases"]
+    assert [each["revision"] for each in history] == [3, 2]
+    assert "Version 1" in staging.terminal("config", "history", "prometheus").plain
+    entries = staging.json("config", "log", "--tool", "prometheus")["entries"]
+    assert [each["action"] for each in entries] == ["mark_good", "upload", "upload", "upload"]
+    assert "prometheus 2→3" in staging.terminal("config", "log", "--since", "2").plain
+    assert staging.json("config", "log", "--since", "2999-01-01")["entries"] == []
+    (status,) = staging.json("config", "status", "--exit-code")["tools"]
+    assert (status["revision"], status["good_revision"], status["drifted"]) == (3, 1, None)
+    assert "revision 1" in staging.terminal("config", "status").plain
+
+
+def test_a_rollback_is_planned_and_done_and_its_outcome_is_known(staging: Shell) -> None:
+    assert "Would return prometheus in staging to revision 1" in staging.ok(
+        "config", "rollback", "prometheus", "--dry-run"
+    )
+    release = staging.json("config", "rollback", "prometheus", "--author", "me", "-m", "Back")
+    assert (release["revision"], release["author"], release["origin"]["revision"]) == (4, "me", 1)
+    told = staging.terminal("config", "rollback", "prometheus", "--to", "2", "-m", "Forth")
+    assert "prometheus in staging is at revision 5, with the files of revision 2" in told.plain
+    outcome = staging.json("config", "outcome", release["write_id"])
+    assert outcome["outcome"] == "won"
+    assert "won: it was committed" in staging.terminal("config", "outcome", release["write_id"]).plain
+    never = ConfigStore.new_write_id("staging")
+    assert staging("config", "outcome", never).status in {1, 5}
+    conflict = staging("config", "rollback", "prometheus", "--to", "2", "--expect-revision", "1")
+    assert (conflict.status, "hint: get the current revision" in conflict.stderr) == (4, True)
+    assert staging("config", "rollback", "prometheus", "--to", "99").status == 1
+
+
+def test_a_removed_configuration_comes_back_by_a_rollback(staging: Shell) -> None:
+    assert "- prometheus.yml" in staging.ok("config", "rm", "prometheus", "--dry-run")
+    assert staging("config", "rm", "prometheus", "-m", "off").status == 2
+    gone = staging.terminal("config", "rm", "prometheus", "-m", "off", typed="y\n")
+    assert "removed prometheus from staging with revision 4" in gone.plain
+    assert staging("config", "show", "prometheus").status == 1
+    assert staging.json("config", "rollback", "prometheus", "--to", "3", "-m", "on")["revision"] == 5
+    assert staging.json("config", "rm", "prometheus", "--yes")["revision"] == 6
+
+
+def test_production_asks_for_its_name_before_a_rollback(shell: Shell, moto: Server) -> None:
+    async def seed(store: ConfigStore) -> None:
+        for text in PROMETHEUS[:2]:
+            await store.upload("prometheus", "production", text)
+
+    on_store(shell, moto, seed)
+    command = ["config", "rollback", "prometheus", "--to", "1", "-e", "production", "-m", "Back"]
+
+    refused = shell.terminal(*command, typed="y\n")
+    assert (refused.status, "Type 'production' to go on" in refused.plain) == (1, True)
+    assert shell(*command).status == 2
+    assert shell.terminal(*command, typed="production\n").status == 0
+
+
+def test_an_environment_is_frozen_and_thawed(staging: Shell) -> None:
+    assert staging("config", "freeze").status == 2
+    assert "would freeze" in staging.ok("config", "freeze", "-m", "Christmas", "--dry-run")
+    staging.json("config", "freeze", "-m", "Christmas", "--author", "ada")
+    refused = staging("config", "rollback", "prometheus", "-m", "Back")
+    assert (refused.status, "hint: thaw it (apm-s3 config thaw)" in refused.stderr) == (4, True)
+    assert "staging is frozen by ada" in staging.terminal("config", "status").plain
+    assert "would thaw" in staging.ok("config", "thaw", "--dry-run")
+    assert "thawed staging" in staging.terminal("config", "thaw").plain
+    staging.ok("config", "rollback", "prometheus", "-m", "Back")
+    assert "froze staging: again" in staging.terminal("config", "freeze", "-m", "again").plain
+    staging.json("config", "thaw")
+
+
+def test_a_revision_is_marked_good(staging: Shell) -> None:
+    assert "would mark revision 3" in staging.ok("config", "good", "prometheus", "--dry-run")
+    assert staging.json("config", "good", "prometheus")["revision"] == 3
+    assert (
+        "revision 2 of prometheus in staging is marked good"
+        in staging.terminal("config", "good", "prometheus", "-r", "2").plain
+    )
+
+
+def test_settings_are_shown_and_changed(staging: Shell) -> None:
+    change = ["--set", "require-message=true", "--set", "keep-for=30d", "--set", "target-versions=prometheus:2.53"]
+
+    planned = staging.terminal("config", "settings", *change, "--dry-run")
+    assert "~ keep-for: not set -> 30d" in planned.plain
+    assert staging.json("config", "settings")["require_message"] is False
+    after = staging.json("config", "settings", *change, "--set", "deploy-from=dev")["after"]
+    assert (after["require_message"], after["keep_for"], after["deploy_from"]) == (True, 30 * 86400, ["dev"])
+    assert "prometheus:2.53" in staging.terminal("config", "settings").plain
+    assert "does not accept changes without message" in staging("config", "rollback", "prometheus").stderr
+    assert "No changes" in staging.ok("config", "settings", *change)
+    assert staging.json("config", "settings", "--set", "deploy-from=", "-m", "why")["after"]["deploy_from"] is None
+    created = staging.json("config", "settings", "-e", "new", "--set", "level=external", "--create")
+    assert created["after"]["level"] == "external"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("levle=full", "did you mean 'level'?"),
+        ("keep-for=30", "is not a period"),
+        ("require-author=maybe", "neither true nor false"),
+        ("keep-revisions=many", "is not a number"),
+        ("level=sloppy", "unknown level"),
+    ],
+)
+def test_settings_that_are_not_valid_are_refused(change: str, told: str, local: Shell) -> None:
+    ran = local("config", "settings", "--set", change, "-b", "bucket-x", "-e", "staging")
+
+    assert (ran.status, told in ran.stderr) == (2, True), ran.stderr
+
+
+def test_a_watch_prints_releases_and_entries(staging: Shell, moto: Server) -> None:
+    ran = staging("config", "watch", "--count", "1", "--output", "json")
+    assert [json.loads(line)["revision"] for line in ran.stdout.splitlines()] == [3]
+    shown = staging.terminal("config", "watch", "--count", "1", "--tool", "prometheus")
+    assert "staging/prometheus revision 3 by ada: Version 3" in shown.plain
+
+
+def test_a_mistyped_tool_or_environment_gets_a_suggestion(staging: Shell) -> None:
+    assert "'promtheus' is not a tool; did you mean 'prometheus'?" in staging("config", "history", "promtheus").stderr
+    ran = staging("config", "history", "prometheus", "-e", "stagin")
+    assert (ran.status, "did you mean 'staging'?" in ran.stderr) == (1, True)
+
+
+def test_foreign_text_cannot_control_the_terminal(shell: Shell, moto: Server) -> None:
+    shell.ok("object", "put", "-", f"s3://{shell.environ['APM_S3_BUCKET']}/\x1b[2Jgone", typed="1")
+
+    shown = shell.terminal("object", "ls", f"s3://{shell.environ['APM_S3_BUCKET']}")
+
+    assert "\x1b[2J" not in shown.screen
+    assert "\\x1b[2Jgone" in shown.plain
