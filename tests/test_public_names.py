@@ -30,6 +30,7 @@ MODULES = (
     "exporters.notifications",
     "exporters.prometheus",
     "exporters.tracing",
+    "fastapi",
     "health",
     "metrics",
     "migration",

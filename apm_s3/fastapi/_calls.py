@@ -1,0 +1,124 @@
+"""One request: who sends it, what it may do, and how long it may take."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from apm_s3.configs import ConfigStore
+from apm_s3.errors import UsageError
+from apm_s3.fastapi._dependencies import get_configs
+from apm_s3.fastapi._permissions import Action, Permission, Principal
+from apm_s3.fastapi._problems import ProblemError
+
+_KEY = "apm_s3.call"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One authorised request.
+
+    Attributes:
+        principal: who sends it.
+        configs: the store.
+        timeout: seconds for a write to the store.
+    """
+
+    principal: Principal
+    configs: ConfigStore
+    timeout: float
+
+    @property
+    def author(self) -> str:
+        """Return the author of the principal's changes."""
+        return self.principal.name
+
+    async def allows(self, permission: Permission) -> bool:
+        """Return whether the principal has `permission`. Anything but True means that it has not."""
+        answer: Any = self.principal.allows(permission)
+        if isinstance(answer, Awaitable):
+            answer = await answer
+        return answer is True
+
+    async def require(self, *permissions: Permission) -> None:
+        """Refuse the request unless the principal has all `permissions`.
+
+        Raises:
+            ProblemError: it lacks one.
+        """
+        for each in permissions:
+            if not await self.allows(each):
+                raise ProblemError(403, "forbidden", f"This needs the permission to {each}.")
+
+    async def sees_secrets(self, environment: str, tool: str | None) -> bool:
+        """Return whether the principal may read the secrets of a configuration."""
+        return await self.allows(Permission(Action.SECRETS, environment, tool))
+
+    async def require_to_copy(self, source: str, target: str, tools: Iterable[str | None]) -> None:
+        """Refuse to copy configurations from `source` to `target` unless the principal may read what it would get.
+
+        Whoever reads the secrets of the target could otherwise read those of the source there.
+
+        Raises:
+            ProblemError: a permission is missing.
+        """
+        for tool in tools:
+            await self.require(Permission(Action.READ, source, tool))
+            if source != target and await self.sees_secrets(target, tool):
+                await self.require(Permission(Action.SECRETS, source, tool))
+
+
+def make_guard(
+    authorize: Callable[..., Any], action: Action, *, by_tools: bool, timeout: float
+) -> Callable[..., Awaitable[None]]:
+    """Return the dependency that authorises the requests of one route before anything else is done."""
+
+    async def guard(
+        request: Request, principal: Any = Depends(authorize), configs: ConfigStore = Depends(get_configs)
+    ) -> None:
+        if not isinstance(principal, Principal):
+            raise UsageError(
+                f"the authorize dependency returned {type(principal).__name__}, not a Principal",
+                hint="return Principal(name, allows), or raise HTTPException(401)",
+            )
+        call = Call(principal, configs, timeout)
+        await call.require(*_required(request, action, by_tools=by_tools))
+        request.scope[_KEY] = call
+
+    return guard
+
+
+def _required(request: Request, action: Action, *, by_tools: bool) -> list[Permission]:
+    """Return what a route needs: for the environment and tool in its path, or for each tool in its query."""
+    environment = request.path_params.get("environment")
+    tools: list[str | None] = [request.path_params.get("tool")]
+    if by_tools:
+        tools = [*request.query_params.getlist("tool")] or [None]
+    return [Permission(action, environment, tool) for tool in tools]
+
+
+def hidden_names(request: Request) -> list[str]:
+    """Return the names that no problem shows: the store's bucket and prefix."""
+    call = request.scope.get(_KEY)
+    if not isinstance(call, Call):
+        return []
+    return [name for name in (call.configs.bucket, call.configs.prefix.rstrip("/")) if name]
+
+
+async def get_call(request: Request) -> Call:
+    """Return the authorised request.
+
+    Raises:
+        UsageError: its route has no guard.
+    """
+    call = request.scope.get(_KEY)
+    if not isinstance(call, Call):
+        raise UsageError("this route has no guard", hint="this is a bug in apm_s3")
+    return call
+
+
+CallDep = Annotated[Call, Depends(get_call)]

@@ -1,0 +1,206 @@
+"""ETags and conditions (RFC 9110, sections 8.8.3 and 13.1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from apm_s3._tools import Tool
+from apm_s3.configs import ConfigFile, ConfigStore, Release
+from apm_s3.errors import ConfigNotFound
+from apm_s3.fastapi._models import bundle_etag
+from apm_s3.fastapi._problems import ProblemError
+
+PRIVATE: Mapping[str, str] = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
+"""Every answer depends on the token: no shared cache may keep it, and a browser's must ask first."""
+
+_ETAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
+_OURS = re.compile(r'"(\d{1,8})-[^"]+"', re.ASCII)
+_MAX_ETAGS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ETags:
+    """The entity tags of a condition. `any` means `*`."""
+
+    strong: tuple[str, ...] = ()
+    weak: tuple[str, ...] = ()
+    any: bool = False
+
+
+def etags_of(request: Request, header: str) -> ETags | None:
+    """Return the entity tags of a header; None if it was not sent."""
+    lines = request.headers.getlist(header)
+    if not lines:
+        return None
+    text = ",".join(lines)
+    if text.strip() == "*":
+        return ETags(any=True)
+    found = _ETAG.findall(text)[:_MAX_ETAGS]
+    return ETags(
+        tuple(tag for weak, tag in found if not weak),
+        tuple(tag for weak, tag in found if weak),
+    )
+
+
+def file_etag(file: ConfigFile, variant: str = "") -> str:
+    """Return the ETag of a file: the bundle's revision and the file's hash, so that A, B, A is not the same."""
+    return f'"{file.revision}-{variant}{file.sha256}"'
+
+
+def not_modified(request: Request, etag: str, headers: Mapping[str, str]) -> Response | None:
+    """Return a response without a body if the client has `etag`; None if it has not."""
+    if "if-none-match" not in request.headers:
+        return None
+    known = etags_of(request, "if-none-match")
+    if known is None or not (known.any or etag in known.strong or etag in known.weak):
+        return None
+    return Response(status_code=304, headers={**headers, "ETag": etag})
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a conditional change builds on: the revision, and the current release."""
+
+    revision: int
+    release: Release | None
+
+
+async def current_release(configs: ConfigStore, tool: Tool, environment: str) -> Release | None:
+    """Return the current release, even one without files; None if there has never been one."""
+    try:
+        return (await configs.history(tool, environment, limit=1))[0]
+    except ConfigNotFound:
+        return None
+
+
+async def expect_bundle(
+    request: Request, configs: ConfigStore, tool: Tool, environment: str, write_id: str | None = None
+) -> Expected:
+    """Return what a change of a whole bundle builds on.
+
+    Raises:
+        ProblemError: the condition does not hold, or it is missing although there is something to replace.
+    """
+    release = await current_release(configs, tool, environment)
+    exists = release is not None and not release.removed
+    tags = () if release is None else (bundle_etag(release),)
+    return _expected(request, release, tags, write_id, exists=exists)
+
+
+async def expect_file(
+    request: Request, configs: ConfigStore, tool: Tool, environment: str, name: str, tags: tuple[str, ...],
+    write_id: str | None = None,
+) -> Expected:  # fmt: skip
+    """Return what a change of one file builds on.
+
+    Args:
+        tags: the ETags of the current file, for all that may read it; empty if there is none.
+
+    Raises:
+        ProblemError: see `expect_bundle`.
+    """
+    release = await current_release(configs, tool, environment)
+    whole = () if release is None else (bundle_etag(release),)
+    # A new file changes a bundle that somebody else may be changing: only the first one of all needs no condition.
+    exists = release is not None and not release.removed
+    absent = release is None or name not in release.files
+    return _expected(request, release, (*tags, *whole), write_id, exists=exists, absent=absent)
+
+
+def _expected(
+    request: Request,
+    release: Release | None,
+    tags: tuple[str, ...],
+    write_id: str | None,
+    *,
+    exists: bool,
+    absent: bool | None = None,
+) -> Expected:
+    # With the id of a write, the store decides: it recognises a write that it has, and otherwise refuses one that
+    # builds on an older revision.
+    revision = 0 if release is None else release.revision
+    older = None if write_id is None else Expected(revision - 1, release)
+    match = etags_of(request, "if-match")
+    if match is None:
+        wanted = etags_of(request, "if-none-match")
+        is_absent = not exists if absent is None else absent
+        return _expected_new(wanted, Expected(revision, release), older, exists=exists, absent=is_absent)
+    if exists and (match.any or any(tag in tags for tag in match.strong)):
+        return Expected(revision, release)
+    named = [int(found[1]) for tag in match.strong if (found := _OURS.fullmatch(tag))]
+    if older is not None and named and max(named) < revision:
+        return Expected(max(named), release)
+    raise _failed(revision)
+
+
+def _expected_new(
+    wanted: ETags | None, current: Expected, older: Expected | None, *, exists: bool, absent: bool
+) -> Expected:
+    """Return what a change without If-Match builds on."""
+    if wanted is not None and not wanted.any:
+        raise ProblemError(422, "condition-invalid", "In a change, If-None-Match can only be *.")
+    if absent if wanted is not None else not exists:
+        return current
+    if older is not None:
+        return older
+    if wanted is not None:
+        raise _failed(current.revision)
+    raise ProblemError(
+        428,
+        "condition-required",
+        "This changes something that exists: send its ETag in If-Match, or If-None-Match: * to add a file.",
+        current_revision=current.revision,
+    )
+
+
+def _failed(revision: int) -> ProblemError:
+    return ProblemError(
+        412,
+        "condition-failed",
+        "Somebody else was faster: read it again, and apply the change to that.",
+        current_revision=revision,
+    )
+
+
+def revision_header(release: Release | ConfigFile) -> dict[str, str]:
+    """Return the header with the revision of an answer."""
+    return {"X-Config-Revision": str(release.revision)}
+
+
+CONDITION: list[dict[str, Any]] = [
+    {
+        "name": "If-Match",
+        "in": "header",
+        "required": False,
+        "description": "The ETag of what is changed. Required if it exists.",
+        "schema": {"type": "string"},
+        "example": '"3-production.0123456789abcdef0123"',
+    },
+    {
+        "name": "If-None-Match",
+        "in": "header",
+        "required": False,
+        "description": "`*`: only if it does not exist yet.",
+        "schema": {"type": "string"},
+        "example": "*",
+    },
+]
+"""The headers of changes, for OpenAPI."""
+
+KNOWN: list[dict[str, Any]] = [
+    {
+        "name": "If-None-Match",
+        "in": "header",
+        "required": False,
+        "description": "ETags that the client has: if one is current, the answer is 304.",
+        "schema": {"type": "string"},
+        "example": '"3-m9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"',
+    }
+]
+"""The header of conditional reads, for OpenAPI."""

@@ -1,0 +1,102 @@
+"""Routes of deploys: plan, and carry out the plan that was seen.
+
+Nobody stores a plan: its id and its hash cover both sides' releases, every file and the target's settings, so that any
+worker makes it again, and carries it out only if it is the same.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Path, Query
+
+from apm_s3._tools import Tool
+from apm_s3.configs import DeployPlan, Release
+from apm_s3.errors import ConfigNotFound
+from apm_s3.fastapi._calls import Call, CallDep
+from apm_s3.fastapi._models import DeployedModel, DeployGiven, PlanGiven, PlanModel, ReleaseModel, plan_id
+from apm_s3.fastapi._parameters import EnvironmentPath, ToolsQuery
+from apm_s3.fastapi._permissions import Action
+from apm_s3.fastapi._problems import ProblemError
+from apm_s3.fastapi._routes import MAX_JSON, Endpoint
+
+_DEPLOYS = "/environments/{environment}/deploys"
+
+SourceQuery = Annotated[str, Query(max_length=63, description="The environment to deploy from.", examples=["staging"])]
+
+
+async def plan_deploy(
+    call: CallDep,
+    environment: EnvironmentPath,
+    source: SourceQuery,
+    given: PlanGiven,
+    tool: ToolsQuery = None,
+) -> PlanModel:
+    """Plan a deploy to the environment: its diff, validation, and what blocks it. Nothing is changed."""
+    return PlanModel.of(await _plan(call, environment, source, given, tool))
+
+
+async def deploy(
+    call: CallDep,
+    environment: EnvironmentPath,
+    plan: Annotated[str, Path(pattern="^[0-9a-f]{16}$", description="The plan's id.", examples=["0" * 16])],
+    source: SourceQuery,
+    given: DeployGiven,
+    tool: ToolsQuery = None,
+) -> DeployedModel:
+    """Carry out the plan in one commit of all its tools. Any other plan is refused, also one that is outdated."""
+    if plan_id(given.hash) != plan:
+        raise ProblemError(409, "plan-outdated", "The hash is that of another plan.")
+    try:
+        fresh = await _plan(call, environment, source, given, tool)
+    except ConfigNotFound:
+        fresh = None
+    if fresh is None or fresh.hash != given.hash:
+        done = await _made_before(call, environment, given)
+        if not done:
+            raise ProblemError(
+                409, "plan-outdated", "The plan would be another one now. Make a new plan, and look at it."
+            )
+        return await _deployed(call, environment, given.hash, done)
+    result = await call.configs.deploy(
+        fresh,
+        author=call.author,
+        message=given.message,
+        allow_drift=given.allow_drift,
+        force=given.force,
+        timeout=call.timeout,
+        write_id=given.write_id,
+    )
+    return await _deployed(call, environment, given.hash, result.releases)
+
+
+async def _plan(call: Call, target: str, source: str, given: PlanGiven, tools: list[Tool] | None) -> DeployPlan:
+    await call.require_to_copy(source, target, tools or [None])
+    return await call.configs.plan_deploy(
+        source, target, tools=sorted(set(tools)) if tools else None, variables=given.variables, create=given.create
+    )
+
+
+async def _made_before(call: Call, environment: str, given: DeployGiven) -> tuple[Release, ...]:
+    """Return the releases of an earlier commit of the same request, whose answer was lost."""
+    if given.write_id is None:
+        return ()
+    releases = await call.configs.list(environment)
+    return tuple(each for each in releases if each.write_id == given.write_id and each.origin.plan == given.hash)
+
+
+async def _deployed(call: Call, environment: str, digest: str, releases: tuple[Release, ...]) -> DeployedModel:
+    models = [ReleaseModel.of(each, hashes=await call.sees_secrets(environment, each.tool)) for each in releases]
+    return DeployedModel(plan=digest, releases=models)
+
+
+ENDPOINTS = (
+    Endpoint(
+        "POST", f"{_DEPLOYS}/plan", plan_deploy, "Plan a deploy", Action.DEPLOY, by_tools=True,
+        errors=(404, 409, 413), limit=MAX_JSON,
+    ),
+    Endpoint(
+        "POST", f"{_DEPLOYS}/{{plan}}", deploy, "Deploy", Action.DEPLOY, by_tools=True,
+        errors=(404, 409, 413, 423), limit=MAX_JSON,
+    ),
+)  # fmt: skip

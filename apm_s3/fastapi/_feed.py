@@ -1,0 +1,201 @@
+"""`feed_router`: configurations for the tools that use them, and for sidecars, with a token of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+from starlette.responses import Response as PlainResponse
+
+from apm_s3.configs import Bundle
+from apm_s3.configs._content.overlays import is_reserved
+from apm_s3.errors import ConfigInvalid, ConfigNotFound
+from apm_s3.fastapi._bundles import archive_response
+from apm_s3.fastapi._calls import CallDep
+from apm_s3.fastapi._conditions import KNOWN, PRIVATE, file_etag, not_modified, revision_header
+from apm_s3.fastapi._files import body_headers, media_type_of
+from apm_s3.fastapi._masking import parsed
+from apm_s3.fastapi._models import FileModel, bundle_etag
+from apm_s3.fastapi._parameters import EnvironmentPath, NamePath, RevisionQuery, ToolPath
+from apm_s3.fastapi._permissions import Action
+from apm_s3.fastapi._problems import ProblemError
+from apm_s3.fastapi._routes import DEADLINE, Endpoint, add_endpoints, check_authorize, check_deadline
+
+_TOOL = "/{environment}/{tool}"
+_TARGETS = "t"
+"""In the ETag of service discovery."""
+
+
+class IndexModel(BaseModel):
+    """The files of one revision. Paths are relative to the index."""
+
+    revision: int
+    files: list[FileModel]
+
+
+async def get_index(
+    request: Request, response: Response, call: CallDep, environment: EnvironmentPath, tool: ToolPath,
+    revision: RevisionQuery = None,
+) -> PlainResponse | IndexModel:  # fmt: skip
+    """List the files of a revision, for sidecars: get each with the same `revision`, to have all of one moment."""
+    bundle = await call.configs.download_bundle(tool, environment, revision=revision)
+    release = bundle.release
+    etag = bundle_etag(release, ".index")
+    headers = {**PRIVATE, **revision_header(release)}
+    known = not_modified(request, etag, headers)
+    if known is not None:
+        return known
+    response.headers.update({**headers, "ETag": etag})
+    files = [
+        FileModel(name=name, size=entry.size, sha256=entry.sha256)
+        for name, entry in release.files.items()
+        if not is_reserved(name)
+    ]
+    return IndexModel(revision=release.revision, files=files)
+
+
+async def fetch_file(
+    request: Request, call: CallDep, environment: EnvironmentPath, tool: ToolPath, name: NamePath,
+    revision: RevisionQuery = None,
+) -> PlainResponse:  # fmt: skip
+    """Return one file, byte for byte."""
+    _refuse_reserved(name)
+    file = await call.configs.download(tool, environment, name, revision=revision)
+    headers, etag = body_headers(file), file_etag(file)
+    known = not_modified(request, etag, headers)
+    if known is not None:
+        return known
+    return PlainResponse(file.raw, headers={**headers, "ETag": etag}, media_type=media_type_of(name))
+
+
+async def fetch_bundle(
+    request: Request, call: CallDep, environment: EnvironmentPath, tool: ToolPath, revision: RevisionQuery = None
+) -> PlainResponse:
+    """Return a tar archive of all files of one revision."""
+    bundle = await call.configs.download_bundle(tool, environment, revision=revision)
+    etag = bundle_etag(bundle.release, ".feed.tar")
+    headers = {**PRIVATE, **revision_header(bundle.release)}
+    known = not_modified(request, etag, headers)
+    return known or archive_response(bundle, _read_by_tool(bundle), "tar", {**headers, "ETag": etag})
+
+
+async def http_sd(
+    request: Request, call: CallDep, environment: EnvironmentPath, tool: ToolPath, name: NamePath
+) -> PlainResponse:
+    """Return the target groups in a file of the bundle, for Prometheus's `http_sd_configs`.
+
+    https://prometheus.io/docs/prometheus/latest/http_sd/. The file has the format of `file_sd_configs`.
+    """
+    _refuse_reserved(name)
+    file = await call.configs.download(tool, environment, name)
+    headers, etag = body_headers(file), file_etag(file, _TARGETS)
+    known = not_modified(request, etag, headers)
+    if known is not None:
+        return known
+    try:
+        groups = await parsed(name, file.raw)
+    except ConfigInvalid as exc:
+        raise ProblemError(409, "not-parsable", f"'{name}' cannot be parsed.") from exc
+    body = await asyncio.to_thread(json.dumps, _target_groups(name, groups))
+    return PlainResponse(body, headers={**headers, "ETag": etag}, media_type="application/json")
+
+
+def _target_groups(name: str, groups: Any) -> list[dict[str, Any]]:
+    """Return the target groups of a file, as Prometheus reads them.
+
+    Raises:
+        ProblemError: it has another form.
+    """
+    found: list[dict[str, Any]] = []
+    for group in groups if isinstance(groups, list) else [groups]:
+        targets = group.get("targets") if isinstance(group, dict) else None
+        labels = group.get("labels") or {} if isinstance(group, dict) else None
+        if not _all_text(targets) or not isinstance(labels, dict) or not _all_text([*labels.values()]):
+            raise ProblemError(409, "no-targets", f"'{name}' is not a list of groups with 'targets' and 'labels'.")
+        found.append({"targets": targets, "labels": labels})
+    return found
+
+
+def _all_text(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(each, str) for each in values)
+
+
+def _read_by_tool(bundle: Bundle) -> dict[str, bytes]:
+    return {name: file.raw for name, file in bundle.files.items() if not is_reserved(name)}
+
+
+def _refuse_reserved(name: str) -> None:
+    if is_reserved(name):
+        raise ConfigNotFound(f"tools do not read '{name}'", hint="see the index")
+
+
+def _body(description: str, content: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "response_class": PlainResponse,
+        "openapi_extra": {"parameters": KNOWN},
+        "responses": {200: {"description": description, "content": content}, 304: {"description": "It is known."}},
+    }
+
+
+_FILES: dict[str, Any] = {"application/yaml": {}, "application/json": {}, "text/plain": {"schema": {"type": "string"}}}
+_GROUPS: dict[str, Any] = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["targets", "labels"],
+        "properties": {
+            "targets": {"type": "array", "items": {"type": "string"}},
+            "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+        },
+    },
+}
+_EXAMPLE = [{"targets": ["10.0.0.1:9100"], "labels": {"job": "node"}}]
+
+ENDPOINTS = (
+    Endpoint(
+        "GET", f"{_TOOL}/", get_index, "List the files", Action.FETCH,
+        errors=(404,),
+        options={
+            "response_model": IndexModel,
+            "openapi_extra": {"parameters": KNOWN},
+            "responses": {304: {"description": "It is known."}},
+        },
+    ),
+    Endpoint(
+        "GET", f"{_TOOL}/bundle.tar", fetch_bundle, "Fetch all files", Action.FETCH,
+        errors=(404,),
+        options=_body("A tar archive.", {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}}),
+    ),
+    Endpoint(
+        "GET", f"{_TOOL}/files/{{name:path}}", fetch_file, "Fetch a file", Action.FETCH,
+        errors=(404,), options=_body("The file.", _FILES),
+    ),
+    Endpoint(
+        "GET", f"{_TOOL}/http_sd/{{name:path}}", http_sd, "Discover targets", Action.FETCH,
+        errors=(404, 409),
+        options=_body("Target groups.", {"application/json": {"schema": _GROUPS, "example": _EXAMPLE}}),
+    ),
+)  # fmt: skip
+"""Every route of `feed_router`."""
+
+
+def feed_router(*, authorize: Callable[..., Any], deadline: float = DEADLINE, tag: str = "feed") -> APIRouter:
+    """Return a router with read-only routes for tools and sidecars, whose tokens need no other permission.
+
+    Args:
+        authorize: a dependency, as that of `config_router`; its principals need the permission to `FETCH`.
+        deadline: seconds for a request, after which its work is cancelled.
+        tag: the group of the routes in the documentation.
+
+    Raises:
+        InvalidOption: `authorize` is not a callable, or `deadline` is not above 0.
+    """
+    check_authorize(authorize, "feed_router")
+    check_deadline(deadline)
+    router = APIRouter(tags=[tag])
+    add_endpoints(router, ENDPOINTS, authorize=authorize, deadline=deadline)
+    return router

@@ -1,0 +1,248 @@
+"""Routes of single files: get, put, remove, validate."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from fastapi import Query, Request
+from starlette.responses import Response
+
+from apm_s3._tools import MAIN_FILES, Tool
+from apm_s3.configs import ConfigFile, ConfigStore
+from apm_s3.configs._content.sources import MAX_FILE
+from apm_s3.errors import ConfigInvalid, ConfigNotFound
+from apm_s3.fastapi._calls import Call, CallDep
+from apm_s3.fastapi._conditions import (
+    CONDITION,
+    KNOWN,
+    PRIVATE,
+    expect_file,
+    file_etag,
+    not_modified,
+    revision_header,
+)
+from apm_s3.fastapi._masking import mask_file, masked_etag, parsed, refuse_masked
+from apm_s3.fastapi._models import ReleaseModel, ReportModel
+from apm_s3.fastapi._parameters import (
+    EnvironmentPath,
+    ForceQuery,
+    MessageQuery,
+    NamePath,
+    RevisionQuery,
+    ToolPath,
+    WriteIdQuery,
+    raw_body,
+)
+from apm_s3.fastapi._permissions import Action
+from apm_s3.fastapi._problems import ProblemError
+from apm_s3.fastapi._routes import Endpoint
+
+_MEDIA_TYPES = {".yml": "application/yaml", ".yaml": "application/yaml", ".json": "application/json"}
+
+_FILE = "/environments/{environment}/tools/{tool}/files/{name:path}"
+_PARSED = "p"
+"""In the ETag of a parsed file."""
+
+
+def media_type_of(name: str) -> str:
+    """Return the media type of a file, by the ending of its name."""
+    return _MEDIA_TYPES.get(PurePosixPath(name).suffix.lower(), "text/plain; charset=utf-8")
+
+
+def body_headers(file: ConfigFile) -> dict[str, str]:
+    """Return the headers of a file's body."""
+    stale = {} if file.stale_since is None else {"X-Config-Stale-Since": file.stale_since.isoformat()}
+    return {**PRIVATE, "X-Content-Type-Options": "nosniff", **revision_header(file), **stale}
+
+
+async def get_file(
+    request: Request,
+    call: CallDep,
+    environment: EnvironmentPath,
+    tool: ToolPath,
+    name: NamePath,
+    revision: RevisionQuery = None,
+    view: Annotated[Literal["raw", "parsed"], Query(description="The bytes as stored, or their data as JSON.")] = "raw",
+) -> Response:
+    """Return one file. Without the permission to read secrets they are masked, and the ETag is another one."""
+    file = await call.configs.download(tool, environment, name, revision=revision)
+    variant = _PARSED if view == "parsed" else ""
+    if await call.sees_secrets(environment, tool):
+        content, etag = file.raw, file_etag(file, variant)
+    else:
+        content = await mask_file(file)
+        etag = masked_etag(file.revision, content, variant)
+    headers = body_headers(file)
+    known = not_modified(request, etag, headers)
+    if known is not None:
+        return known
+    headers["ETag"] = etag
+    if view == "parsed":
+        return Response(await _as_json(name, content), headers=headers, media_type="application/json")
+    return Response(content, headers=headers, media_type=media_type_of(name))
+
+
+async def _as_json(name: str, content: bytes) -> bytes:
+    try:
+        data = await parsed(name, content)
+        return json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
+    except (ConfigInvalid, ValueError) as exc:
+        # The message could quote a secret.
+        raise ProblemError(409, "not-parsable", f"'{name}' cannot be parsed, or is no JSON; get it raw.") from exc
+
+
+async def put_file(
+    request: Request,
+    call: CallDep,
+    environment: EnvironmentPath,
+    tool: ToolPath,
+    name: NamePath,
+    message: MessageQuery = "",
+    force: ForceQuery = None,
+    write_id: WriteIdQuery = None,
+    skip_unchanged: Annotated[bool, Query(description="Create no revision if nothing would change.")] = False,
+) -> Response:
+    """Store one file; the others of the bundle are kept. The bundle is validated first.
+
+    `If-Match` has the ETag of the file, or of the bundle; a new file needs `If-None-Match: *`, and the first file of a
+    new configuration needs neither.
+    """
+    old = await _current_file(call.configs, tool, environment, name)
+    tags = () if old is None else await _etags_for(call, old)
+    expected = await expect_file(request, call.configs, tool, environment, name, tags, write_id)
+    body = await request.body()
+    refuse_masked(name, body, b"" if old is None else old.raw)
+    release = await call.configs.upload(
+        tool,
+        environment,
+        body,
+        name=name,
+        author=call.author,
+        message=message,
+        expect_revision=expected.revision,
+        force=force,
+        skip_unchanged=skip_unchanged,
+        timeout=call.timeout,
+        write_id=write_id,
+    )
+    created = old is None and release.revision != expected.revision
+    sees = await call.sees_secrets(environment, tool)
+    made = ConfigFile(name, body, release.revision, tool, environment)
+    etag = file_etag(made) if sees else masked_etag(release.revision, await mask_file(made))
+    return release_response(
+        ReleaseModel.of(release, hashes=sees), created=created, headers={**revision_header(release), "ETag": etag}
+    )
+
+
+async def delete_file(
+    request: Request,
+    call: CallDep,
+    environment: EnvironmentPath,
+    tool: ToolPath,
+    name: NamePath,
+    message: MessageQuery = "",
+    force: ForceQuery = None,
+    write_id: WriteIdQuery = None,
+) -> Response:
+    """Remove one file from the bundle, which is validated without it."""
+    old = await _current_file(call.configs, tool, environment, name)
+    tags = () if old is None else await _etags_for(call, old)
+    expected = await expect_file(request, call.configs, tool, environment, name, tags, write_id)
+    if old is None and write_id is None:
+        raise ProblemError(404, "config-not-found", f"{tool} in {environment} has no file '{name}'.")
+    release = await call.configs.upload(
+        tool,
+        environment,
+        remove=[name],
+        author=call.author,
+        message=message,
+        expect_revision=expected.revision,
+        force=force,
+        timeout=call.timeout,
+        write_id=write_id,
+    )
+    model = ReleaseModel.of(release, hashes=await call.sees_secrets(environment, tool))
+    return release_response(model, headers=revision_header(release))
+
+
+async def validate_file(
+    request: Request,
+    call: CallDep,
+    environment: EnvironmentPath,  # noqa: ARG001 - the guard authorises it
+    tool: ToolPath,
+    name: Annotated[str | None, Query(max_length=512, description="By default the main file.")] = None,
+) -> ReportModel:
+    """Validate one file without storing it. It answers 200 for invalid files too: see `ok`."""
+    body = await request.body()
+    return ReportModel.of(await call.configs.validate(tool, body, name=name or MAIN_FILES[tool]))
+
+
+def release_response(model: ReleaseModel, *, created: bool = False, headers: dict[str, str]) -> Response:
+    """Return the new release of a change."""
+    # Relative to the request's own path, so that it holds behind any prefix.
+    place = {"Location": f"?revision={model.revision}"} if created else {}
+    return Response(
+        model.model_dump_json(),
+        HTTPStatus.CREATED if created else HTTPStatus.OK,
+        {**PRIVATE, **headers, **place},
+        "application/json",
+    )
+
+
+async def _current_file(configs: ConfigStore, tool: Tool, environment: str, name: str) -> ConfigFile | None:
+    try:
+        return await configs.download(tool, environment, name, refresh=True)
+    except ConfigNotFound:
+        return None
+
+
+async def _etags_for(call: Call, file: ConfigFile) -> tuple[str, ...]:
+    """Return the ETags under which the caller may know a file."""
+    if await call.sees_secrets(file.environment, file.tool):
+        return (file_etag(file), file_etag(file, _PARSED))
+    try:
+        masked = await mask_file(file)
+    except ProblemError:
+        return ()
+    return (masked_etag(file.revision, masked), masked_etag(file.revision, masked, _PARSED))
+
+
+_BODY: dict[str, Any] = {"application/yaml": {}, "application/json": {}, "text/plain": {"schema": {"type": "string"}}}
+_CHANGED: dict[int | str, dict[str, Any]] = {200: {"description": "The new release.", "model": ReleaseModel}}
+
+ENDPOINTS = (
+    Endpoint(
+        "GET", _FILE, get_file, "Get a file", Action.READ,
+        errors=(404, 409),
+        options={
+            "response_class": Response,
+            "openapi_extra": {"parameters": KNOWN},
+            "responses": {
+                200: {"description": "The file.", "content": _BODY},
+                304: {"description": "The client has it."},
+            },
+        },
+    ),
+    Endpoint(
+        "PUT", _FILE, put_file, "Put a file", Action.WRITE,
+        errors=(409, 412, 413, 423, 428), limit=MAX_FILE,
+        options={
+            "response_class": Response,
+            "openapi_extra": {"parameters": CONDITION, "requestBody": raw_body("The content, stored byte for byte.")},
+            "responses": {**_CHANGED, 201: {"description": "The file is new.", "model": ReleaseModel}},
+        },
+    ),
+    Endpoint(
+        "DELETE", _FILE, delete_file, "Remove a file", Action.WRITE,
+        errors=(404, 409, 412, 423, 428),
+        options={"response_class": Response, "openapi_extra": {"parameters": CONDITION}, "responses": _CHANGED},
+    ),
+    Endpoint(
+        "POST", "/environments/{environment}/tools/{tool}/validate", validate_file, "Validate a file", Action.READ,
+        errors=(413,), limit=MAX_FILE,
+        options={"openapi_extra": {"requestBody": raw_body("The content.")}},
+    ),
+)  # fmt: skip

@@ -1,0 +1,277 @@
+"""Errors as problem documents (RFC 9457): one table from the library's errors to HTTP statuses. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any
+
+from fastapi.responses import JSONResponse
+
+from apm_s3 import errors
+from apm_s3.errors import (
+    ApmS3Error,
+    CommitUnknown,
+    ConfigInvalid,
+    DeployRefused,
+    PlanOutdated,
+    RevisionConflict,
+    S3Error,
+)
+from apm_s3.fastapi._models import IssueModel
+
+MEDIA_TYPE = "application/problem+json"
+
+RETRY_AFTER = 5
+"""Seconds after which a client may repeat a request that S3 could not serve, if S3 named none."""
+
+STATUSES: Mapping[type[ApmS3Error], int] = MappingProxyType(
+    {
+        errors.ApmS3Error: 500,
+        # The request.
+        errors.InvalidRequest: 422,
+        errors.InvalidBucketName: 422,
+        errors.InvalidKey: 422,
+        errors.InvalidOption: 422,
+        errors.ObjectTooLarge: 413,
+        errors.QueryInvalid: 422,
+        errors.MigrationRefused: 409,
+        errors.JournalRefused: 409,
+        # This service.
+        errors.UsageError: 500,
+        errors.ManagerClosed: 503,
+        errors.WrongEventLoop: 500,
+        # No response from S3.
+        errors.TransportError: 503,
+        errors.ConnectFailed: 503,
+        errors.ConnectionLost: 503,
+        errors.RequestTimedOut: 504,
+        errors.DeadlineExceeded: 504,
+        # S3 refused this service, which is not the client's fault: never 401, 403 or 404.
+        errors.S3Error: 502,
+        errors.NotFound: 502,
+        errors.BucketNotFound: 502,
+        errors.ObjectNotFound: 502,
+        errors.UploadNotFound: 502,
+        errors.AccessDenied: 502,
+        errors.ExpiredToken: 502,
+        errors.InvalidCredentials: 502,
+        errors.KmsAccessDenied: 502,
+        errors.ClockSkewed: 502,
+        errors.Conflict: 502,
+        errors.BucketAlreadyExists: 502,
+        errors.BucketAlreadyOwned: 502,
+        errors.BucketNotEmpty: 502,
+        errors.ConditionalConflict: 503,
+        errors.PreconditionFailed: 502,
+        errors.NotModified: 502,
+        errors.WrongRegion: 502,
+        errors.ObjectArchived: 502,
+        errors.KmsKeyUnusable: 502,
+        errors.NotConfigured: 502,
+        errors.UnsupportedByServer: 502,
+        errors.RequestRejected: 502,
+        errors.Throttled: 503,
+        errors.KmsThrottled: 503,
+        errors.ServiceUnavailable: 503,
+        errors.IntegrityError: 502,
+        errors.DigestRejected: 502,
+        errors.ObjectChanged: 502,
+        errors.BatchError: 502,
+        # Configurations.
+        errors.PlanOutdated: 409,
+        errors.ConfigError: 500,
+        errors.ConfigInvalid: 422,
+        errors.ConfigNotFound: 404,
+        errors.RevisionConflict: 409,
+        errors.EnvironmentFrozen: 423,
+        errors.DeployRefused: 409,
+        errors.CommitUnknown: 504,
+        errors.FormatTooNew: 501,
+        errors.ConditionalWritesUnsupported: 501,
+        errors.BackupInvalid: 409,
+        errors.StoreDamaged: 500,
+    }
+)
+"""The status of every public error."""
+
+_TOLD = (
+    errors.InvalidRequest,
+    errors.PlanOutdated,
+    errors.ConfigInvalid,
+    errors.ConfigNotFound,
+    errors.RevisionConflict,
+    errors.EnvironmentFrozen,
+    errors.DeployRefused,
+    errors.CommitUnknown,
+    errors.FormatTooNew,
+    errors.BackupInvalid,
+)
+"""Errors about the client's own request. All others only tell their kind: their messages name S3's resources."""
+
+_DETAILS: Mapping[int, str] = MappingProxyType(
+    {
+        500: "The service cannot do this. Its operators must look into it.",
+        501: "The storage behind this service does not support this.",
+        502: "The storage behind this service refused a request of the service.",
+        503: "The storage behind this service cannot be reached, or asks to slow down. Try again later.",
+        504: "The storage behind this service did not answer in time.",
+    }
+)
+_MORE_DETAILS: Mapping[type[ApmS3Error], str] = MappingProxyType(
+    {
+        errors.StoreDamaged: "The stored configuration is damaged. Its operators must repair it.",
+        errors.IntegrityError: "The storage behind this service returned damaged data.",
+        errors.ConditionalWritesUnsupported: "The storage behind this service cannot store changes safely.",
+        errors.ManagerClosed: "The service is shutting down.",
+    }
+)
+
+
+class ProblemError(Exception):
+    """A refusal of this package that is not an error of the library.
+
+    Args:
+        name: the kind of problem, at the end of its type.
+    """
+
+    def __init__(
+        self, status: int, name: str, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.name = name
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.members = members
+
+
+def problem(
+    status: int,
+    name: str,
+    detail: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    **members: Any,
+) -> JSONResponse:
+    """Return a problem document."""
+    document = {
+        "type": problem_type(name),
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        **{key: value for key, value in members.items() if value is not None},
+    }
+    return JSONResponse(
+        document, status, headers={"Cache-Control": "no-store", **(headers or {})}, media_type=MEDIA_TYPE
+    )
+
+
+def problem_type(name: str) -> str:
+    """Return the URI of a kind of problem."""
+    return f"urn:apm-s3:problem:{name}"
+
+
+def problem_name(kind: type[Exception]) -> str:
+    """Return the name of an error's kind of problem: "revision-conflict"."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", kind.__name__).lower()
+
+
+def problem_of_error(error: ApmS3Error, hidden: Collection[str] = ()) -> JSONResponse:
+    """Return the problem document of an error of the library.
+
+    Args:
+        hidden: names that never appear in it, such as the bucket's.
+    """
+    status = status_of(type(error))
+    return problem(
+        status,
+        problem_name(type(error)),
+        _detail(error, status, hidden),
+        headers=_retry_headers(error, status),
+        code=error.code.value,
+        retryable=error.retryable or None,
+        **{name: _scrubbed(value, hidden) for name, value in _members(error).items()},
+    )
+
+
+def problem_of_http(status: int, detail: Any, headers: Mapping[str, str] | None) -> JSONResponse:
+    """Return the problem document of an `HTTPException`."""
+    phrase = HTTPStatus(status).phrase
+    text = detail if isinstance(detail, str) else phrase
+    return problem(status, phrase.lower().replace(" ", "-").replace("'", ""), text, headers=headers)
+
+
+def problem_of_validation(found: Iterable[Mapping[str, Any]]) -> JSONResponse:
+    """Return the problem document of a request that does not fit the API; it never repeats values."""
+    issues = [_request_issue(each) for each in found]
+    return problem(422, "request-invalid", "The request is not valid; see 'issues'.", issues=issues)
+
+
+def status_of(kind: type[ApmS3Error]) -> int:
+    """Return the status of a kind of error; an error of a program's own has that of its base."""
+    return next(STATUSES[each] for each in kind.__mro__ if each in STATUSES)
+
+
+def _detail(error: ApmS3Error, status: int, hidden: Collection[str]) -> str:
+    generic = next(
+        (text for kind, text in _MORE_DETAILS.items() if isinstance(error, kind)),
+        _DETAILS.get(status, HTTPStatus(status).phrase),
+    )
+    if not isinstance(error, _TOLD):
+        return generic
+    text = error.problem if error.hint is None else f"{error.problem} ({error.hint})"
+    return generic if _names_any(text, hidden) else text
+
+
+def _members(error: ApmS3Error) -> dict[str, Any]:
+    match error:
+        case ConfigInvalid():
+            return {"issues": [IssueModel.of(each).model_dump() for each in error.report.issues]}
+        case RevisionConflict():
+            return {"expected_revision": error.expected_revision, "current_revision": error.current_revision}
+        case CommitUnknown():
+            return {"write_id": error.write_id}
+        case DeployRefused():
+            return {"reasons": list(error.reasons)}
+        case PlanOutdated():
+            return {"changes": list(error.changes)}
+    return {}
+
+
+def _scrubbed(value: Any, hidden: Collection[str]) -> Any:
+    """Return the value without the texts that name something hidden."""
+    if isinstance(value, str):
+        return "(not shown)" if _names_any(value, hidden) else value
+    if isinstance(value, list):
+        return [_scrubbed(each, hidden) for each in value]
+    return value
+
+
+def _names_any(text: str, hidden: Collection[str]) -> bool:
+    return any(re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", text) for name in hidden if name)
+
+
+def _retry_headers(error: ApmS3Error, status: int) -> dict[str, str]:
+    if status != 503:
+        return {}
+    asked = error.retry_after if isinstance(error, S3Error) else None
+    return {"Retry-After": str(RETRY_AFTER if asked is None else max(1, math.ceil(min(asked, 3600))))}
+
+
+def _request_issue(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one problem of a request: where, by whom it was given, and what is wrong."""
+    where: Sequence[Any] = found.get("loc") or [None]
+    source, *steps = where
+    line = steps.pop(0) if source == "body" and found.get("type") == "json_invalid" and steps else None
+    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps if step is not None)
+    issue = {
+        "in": "request" if source is None else str(source),
+        "path": path.removeprefix("."),
+        "rule": str(found.get("type", "invalid")),
+        "message": str(found.get("msg", "not valid")),
+    }
+    return issue if line is None else {**issue, "offset": line}

@@ -1,0 +1,46 @@
+"""`config_router`: the whole store over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter
+
+from apm_s3.fastapi import _backups, _bundles, _deploys, _environments, _files, _releases, _watch
+from apm_s3.fastapi._routes import DEADLINE, Endpoint, add_endpoints, check_authorize, check_deadline
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *_environments.ENDPOINTS,
+    *_releases.ENDPOINTS,
+    *_files.ENDPOINTS,
+    *_bundles.ENDPOINTS,
+    *_deploys.ENDPOINTS,
+    *_backups.ENDPOINTS,
+    *_watch.ENDPOINTS,
+)
+"""Every route of `config_router`."""
+
+
+def config_router(
+    *, authorize: Callable[..., Any], deadline: float = DEADLINE, tag: str = "configurations"
+) -> APIRouter:
+    """Return a router with the whole store: include it with any prefix, in any number of applications.
+
+    Every request is authorised first: for its action, environment and tool. The principal's name is the author of its
+    changes.
+
+    Args:
+        authorize: a dependency, any callable that FastAPI takes. It returns a `Principal`, or raises
+            `HTTPException(401)`.
+        deadline: seconds for a request, after which its work is cancelled. Streams do not end with it.
+        tag: the group of the routes in the documentation.
+
+    Raises:
+        InvalidOption: `authorize` is not a callable, or `deadline` is not above 0.
+    """
+    check_authorize(authorize, "config_router")
+    check_deadline(deadline)
+    router = APIRouter(tags=[tag])
+    add_endpoints(router, ENDPOINTS, authorize=authorize, deadline=deadline)
+    return router

@@ -1,0 +1,305 @@
+"""Routes: a registry of our own, and what all of them do: problems, deadlines, limits, clients that go away.
+
+FastAPI since 0.137 keeps included routes as a tree, so that nobody can walk `app.routes`: every route of this package
+is an `Endpoint` of a tuple.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from fastapi import APIRouter, Depends, HTTPException
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Message, Receive
+
+from apm_s3.errors import ApmS3Error, InvalidOption, RevisionConflict
+from apm_s3.fastapi._calls import hidden_names, make_guard
+from apm_s3.fastapi._conditions import PRIVATE
+from apm_s3.fastapi._permissions import Action
+from apm_s3.fastapi._problems import (
+    MEDIA_TYPE,
+    ProblemError,
+    problem,
+    problem_of_error,
+    problem_of_http,
+    problem_of_validation,
+)
+
+MAX_JSON = 1024**2
+"""Maximum bytes of a JSON document that a caller sends."""
+
+DEADLINE = 60.0
+"""Seconds for a request, by default."""
+
+_PATIENCE = 0.05
+"""Seconds after which a request is watched for a client that goes away: most are answered by then."""
+
+_GONE = 499
+"""The status in access logs for a client that went away (nginx's)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One route.
+
+    Attributes:
+        action: the permission that it needs for its environment and tool, before anything else is done; None for
+            routes that carry no user's token.
+        by_tools: whether the tools are those of the query, by default all.
+        errors: the statuses of its own problems; those that every route has are added.
+        limit: maximum bytes of the body; 0 if it has none.
+        options: more arguments of FastAPI's `add_api_route`.
+    """
+
+    method: str
+    path: str
+    call: Callable[..., Any]
+    summary: str
+    action: Action | None = None
+    by_tools: bool = False
+    errors: tuple[int, ...] = ()
+    limit: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Return the operation's id."""
+        return f"apm_s3_{self.call.__name__}"
+
+
+_PROBLEM_TEXTS: Mapping[int, str] = {
+    401: "There is no token, or it is not valid.",
+    403: "The token does not allow this.",
+    404: "The environment, tool, revision, file or backup does not exist.",
+    409: "The state does not allow it: another revision, a plan that is outdated, a deploy that is refused.",
+    412: "The If-Match or If-None-Match condition does not hold: somebody else was faster.",
+    413: "The body is too large.",
+    422: "The request or the configuration is not valid; `issues` has paths and lines.",
+    423: "The environment is frozen.",
+    428: "A change of something that exists needs If-Match.",
+    500: "The stored data is damaged, or the service is set up incorrectly.",
+    501: "The storage does not support this, or the data was written by a newer version.",
+    502: "The storage refused a request of the service.",
+    503: "The storage cannot be reached, or asks to slow down; see Retry-After.",
+    504: "The storage did not answer in time. A write may have happened: see `write_id`.",
+}
+_ALWAYS = (500, 501, 502, 503, 504)
+
+
+def add_endpoints(
+    router: APIRouter, endpoints: Iterable[Endpoint], *, authorize: Callable[..., Any] | None, deadline: float
+) -> None:
+    """Add routes to a router."""
+    for each in endpoints:
+        guards = []
+        if authorize is not None and each.action is not None:
+            guard = make_guard(authorize, each.action, by_tools=each.by_tools, timeout=deadline * 0.9)
+            guards = [Depends(guard)]
+        statuses = {*each.errors, *_ALWAYS, *({401, 403, 422} if guards else ())}
+        own = dict(each.options)
+        responses = {**{status: problem_response(status) for status in sorted(statuses)}, **own.pop("responses", {})}
+        router.add_api_route(
+            each.path,
+            each.call,
+            methods=[each.method],
+            summary=each.summary,
+            operation_id=each.name,
+            name=each.name,
+            dependencies=guards,
+            responses=responses,
+            route_class_override=_route_class(each.limit, deadline),
+            **own,
+        )
+
+
+def check_authorize(authorize: Any, where: str) -> None:
+    """Refuse to make a router without an authorisation dependency.
+
+    Raises:
+        InvalidOption: it is not a callable.
+    """
+    if not callable(authorize):
+        raise InvalidOption(
+            f"{where} needs an authorize dependency, not {type(authorize).__name__}",
+            hint="pass a callable that FastAPI can call, and that returns a Principal or raises HTTPException(401)",
+        )
+
+
+def check_deadline(deadline: float) -> None:
+    """Refuse a deadline that is none.
+
+    Raises:
+        InvalidOption: it is not above 0.
+    """
+    if not deadline > 0:
+        raise InvalidOption(f"deadline {deadline} is not above 0 seconds", hint="60 is a good value")
+
+
+def problem_response(status: int) -> dict[str, Any]:
+    """Return the OpenAPI description of a problem."""
+    example = {"type": "urn:apm-s3:problem:...", "title": "...", "status": status, "detail": _PROBLEM_TEXTS[status]}
+    return {
+        "description": _PROBLEM_TEXTS[status],
+        "content": {MEDIA_TYPE: {"schema": PROBLEM_SCHEMA, "example": example}},
+    }
+
+
+PROBLEM_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "title": "Problem",
+    "description": "RFC 9457. Some kinds have more members.",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "format": "uri"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "code": {"type": "string", "description": "The library's stable code of the error."},
+        "retryable": {"type": "boolean", "description": "Whether the same request may succeed later."},
+        "write_id": {"type": "string", "description": "Of a write with an unknown outcome: ask for it."},
+        "expected_revision": {"type": ["integer", "null"]},
+        "current_revision": {"type": "integer"},
+        "reasons": {"type": "array", "items": {"type": "string"}},
+        "changes": {"type": "array", "items": {"type": "string"}},
+        "issues": {"type": "array", "items": {"type": "object", "additionalProperties": True}},
+    },
+    "additionalProperties": True,
+}
+
+
+class ProblemRoute(APIRoute):
+    """A route that answers errors with problem documents, within a deadline and while its client is there."""
+
+    limit: ClassVar[int] = 0
+    deadline: ClassVar[float] = DEADLINE
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap FastAPI's handler, so that the errors of dependencies are problems too."""
+        handle = super().get_route_handler()
+        limit, deadline = self.limit, self.deadline
+
+        async def answer(request: Request) -> Response:
+            response = await refused_or_answered(request)
+            for name, value in PRIVATE.items():
+                response.headers.setdefault(name, value)
+            return response
+
+        async def refused_or_answered(request: Request) -> Response:
+            try:
+                return await _supervised(handle, request, limit, deadline)
+            except ApmS3Error as exc:
+                return _problem_of(exc, request)
+            except ProblemError as exc:
+                return problem(exc.status, exc.name, exc.detail, headers=exc.headers, **exc.members)
+            except RequestValidationError as exc:
+                return problem_of_validation(exc.errors())
+            except HTTPException as exc:
+                return problem_of_http(exc.status_code, exc.detail, exc.headers)
+            except ClientDisconnect:
+                return Response(status_code=_GONE)
+
+        return answer
+
+
+def _route_class(limit: int, deadline: float) -> type[ProblemRoute]:
+    return type("LimitedRoute", (ProblemRoute,), {"limit": limit, "deadline": deadline})
+
+
+async def _supervised(
+    handle: Callable[[Request], Awaitable[Response]], request: Request, limit: int, deadline: float
+) -> Response:
+    """Handle a request; stop the work when the deadline passes or the client goes away."""
+    loop = asyncio.get_running_loop()
+    body = _Body(request.receive, request.headers.get("content-length"), limit)
+    watch: asyncio.Task[None] | None = None
+    gone = False
+
+    async def wait_for_the_end() -> None:
+        nonlocal gone
+        await body.disconnected()
+        gone = True
+        # The scope's own way of cancelling keeps cancellations of the server apart from this one.
+        scope.reschedule(loop.time())
+
+    def start_watching() -> None:
+        nonlocal watch
+        watch = loop.create_task(wait_for_the_end())
+
+    timer = loop.call_later(_PATIENCE, start_watching)
+    try:
+        async with asyncio.timeout(deadline) as scope:
+            return await handle(Request(request.scope, body.receive))
+    except TimeoutError as exc:
+        if not scope.expired() or isinstance(exc, ApmS3Error):
+            raise
+        if gone:
+            return Response(status_code=_GONE)
+        return problem(504, "deadline-exceeded", f"The request took longer than {deadline:g} seconds.")
+    finally:
+        timer.cancel()
+        if watch is not None:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+
+
+class _Body:
+    """The body of a request, of limited size, and then whether its client is still there."""
+
+    def __init__(self, receive: Receive, length: str | None, limit: int) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._left = limit
+        self._too_large = length is not None and length.isdecimal() and int(length[:20]) > limit
+        self._ended = asyncio.Event()
+        self._gone = False
+
+    async def receive(self) -> Message:
+        """Return the next message of the body.
+
+        Raises:
+            HTTPException: it is too large. FastAPI lets only this exception through.
+        """
+        if self._too_large:
+            raise self._refusal()
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self._gone = True
+            self._ended.set()
+            return message
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            raise self._refusal()
+        if not message.get("more_body", False):
+            self._ended.set()
+        return message
+
+    async def disconnected(self) -> None:
+        """Wait until the client goes away."""
+        if self._limit:
+            await self._ended.wait()
+        while not self._gone:
+            # A body that no route asked for is read past.
+            message = await self._receive()
+            self._gone = message["type"] == "http.disconnect"
+
+    def _refusal(self) -> HTTPException:
+        return HTTPException(413, f"The body has more than {self._limit} bytes.")
+
+
+def _problem_of(error: ApmS3Error, request: Request) -> Response:
+    if isinstance(error, RevisionConflict) and _is_conditional(request):
+        return problem(
+            412, "revision-conflict", "Somebody else was faster: read it again, and apply the change to that.",
+            expected_revision=error.expected_revision, current_revision=error.current_revision, code=error.code.value,
+        )  # fmt: skip
+    return problem_of_error(error, hidden_names(request))
+
+
+def _is_conditional(request: Request) -> bool:
+    return "if-match" in request.headers or "if-none-match" in request.headers

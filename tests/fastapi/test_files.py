@@ -1,0 +1,258 @@
+"""Files over HTTP: bytes, revisions, conditions, masked reads."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from apm_s3.configs import ConfigStore
+from tests.configs.samples import OTHER_PROMETHEUS, PROMETHEUS, RULES
+from tests.fastapi.applications import CountedObjects, client_of
+from tests.fastapi.conftest import ALERTMANAGER, SECRET
+
+TOOL = "/api/environments/production/tools/prometheus"
+URL = f"{TOOL}/files/prometheus.yml"
+RULES_URL = f"{TOOL}/files/rules/api.yml"
+SECRET_URL = "/api/environments/production/tools/alertmanager/files/alertmanager.yml"
+
+
+async def etag_of(client: httpx.AsyncClient, url: str = URL) -> str:
+    """The ETag of a file."""
+    return (await client.get(url)).headers["etag"]
+
+
+async def test_a_file_comes_byte_for_byte(client: httpx.AsyncClient) -> None:
+    answer = await client.get(URL)
+
+    assert answer.content == PROMETHEUS.encode()
+    assert answer.headers["content-type"] == "application/yaml"
+    assert answer.headers["x-config-revision"] == "1"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "private" in answer.headers["cache-control"]
+
+
+async def test_a_client_that_has_the_file_gets_no_body(client: httpx.AsyncClient) -> None:
+    etag = await etag_of(client)
+
+    for header in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+        answer = await client.get(URL, headers={"If-None-Match": header})
+        assert (header, answer.status_code, answer.content) == (header, 304, b"")
+        assert answer.headers["etag"] == etag
+    assert (await client.get(URL, headers={"If-None-Match": '"other"'})).status_code == 200
+    assert (await client.get(URL, headers={"If-None-Match": "nonsense"})).status_code == 200
+
+
+async def test_any_revision_can_be_read(client: httpx.AsyncClient, store: ConfigStore) -> None:
+    await store.upload("prometheus", "production", OTHER_PROMETHEUS)
+
+    assert (await client.get(URL)).text == OTHER_PROMETHEUS
+    assert (await client.get(URL, params={"revision": 1})).text == PROMETHEUS
+    assert (await client.get(URL, params={"revision": 9})).status_code == 404
+
+
+async def test_a_parsed_file_is_json_with_an_etag_of_its_own(client: httpx.AsyncClient) -> None:
+    answer = await client.get(URL, params={"view": "parsed"})
+
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json()["global"] == {"scrape_interval": "15s"}
+    assert answer.headers["etag"] != await etag_of(client)
+
+
+async def test_an_update_needs_the_etag_of_what_it_replaces(client: httpx.AsyncClient) -> None:
+    etag = await etag_of(client)
+
+    missing = await client.put(URL, content=OTHER_PROMETHEUS)
+    wrong = await client.put(URL, content=OTHER_PROMETHEUS, headers={"If-Match": '"1-0000"'})
+    weak = await client.put(URL, content=OTHER_PROMETHEUS, headers={"If-Match": f"W/{etag}"})
+    right = await client.put(URL, content=OTHER_PROMETHEUS, headers={"If-Match": etag}, params={"message": "slower"})
+
+    assert [each.status_code for each in (missing, wrong, weak, right)] == [428, 412, 412, 200]
+    assert missing.json()["current_revision"] == 1
+    assert (right.json()["author"], right.json()["message"], right.json()["revision"]) == ("ada", "slower", 2)
+    assert right.headers["etag"] == await etag_of(client)
+
+
+async def test_an_etag_of_the_past_does_not_come_back_with_its_content(
+    client: httpx.AsyncClient, store: ConfigStore
+) -> None:
+    etag = await etag_of(client)
+    await store.upload("prometheus", "production", OTHER_PROMETHEUS)
+    await store.upload("prometheus", "production", PROMETHEUS)
+
+    answer = await client.put(URL, content=OTHER_PROMETHEUS, headers={"If-Match": etag})
+
+    assert answer.status_code == 412
+    assert (await store.history("prometheus", "production"))[0].revision == 3
+
+
+async def test_one_of_two_updates_with_the_same_etag_wins(client: httpx.AsyncClient, store: ConfigStore) -> None:
+    etag = await etag_of(client)
+    texts = [PROMETHEUS.replace("15s", f"{number}s") for number in range(20, 24)]
+
+    answers = await asyncio.gather(*(client.put(URL, content=text, headers={"If-Match": etag}) for text in texts))
+
+    assert sorted(each.status_code for each in answers) == [200, 412, 412, 412]
+    assert (await store.history("prometheus", "production"))[0].revision == 2
+
+
+async def test_a_new_file_of_a_bundle_needs_a_condition(client: httpx.AsyncClient) -> None:
+    bundle = (await client.get(TOOL)).headers["etag"]
+
+    missing = await client.put(RULES_URL, content=RULES)
+    created = await client.put(RULES_URL, content=RULES, headers={"If-None-Match": "*"})
+    again = await client.put(RULES_URL, content=RULES, headers={"If-None-Match": "*"})
+    old_bundle = await client.put(f"{TOOL}/files/rules/b.yml", content=RULES, headers={"If-Match": bundle})
+    listed = await client.put(RULES_URL, content=RULES, headers={"If-None-Match": '"x"'})
+
+    statuses = [each.status_code for each in (missing, created, again, old_bundle, listed)]
+    assert statuses == [428, 201, 412, 412, 422]
+    assert created.headers["location"] == "?revision=2"
+    assert httpx.URL(f"http://a/prefix{RULES_URL}").join(created.headers["location"]).path == f"/prefix{RULES_URL}"
+
+
+async def test_the_first_file_of_a_configuration_needs_no_condition(client: httpx.AsyncClient) -> None:
+    url = "/api/environments/new-one/tools/prometheus/files/prometheus.yml"
+
+    assert (await client.put(url, content=PROMETHEUS, headers={"If-Match": "*"})).status_code == 412
+    assert (await client.put(url, content=PROMETHEUS)).status_code == 201
+    assert (await client.get(url)).text == PROMETHEUS
+
+
+async def test_a_removed_file_is_gone(client: httpx.AsyncClient) -> None:
+    await client.put(RULES_URL, content=RULES, headers={"If-None-Match": "*"})
+
+    assert (await client.delete(RULES_URL)).status_code == 428
+    assert (await client.delete(RULES_URL, headers={"If-Match": await etag_of(client, RULES_URL)})).status_code == 200
+    assert (await client.get(RULES_URL)).status_code == 404
+    assert (await client.delete(RULES_URL, headers={"If-Match": "*"})).status_code == 404
+
+
+async def test_a_repeated_write_returns_its_first_release(client: httpx.AsyncClient, store: ConfigStore) -> None:
+    write_id = (await client.post("/api/environments/production/writes")).json()["write_id"]
+    etag = await etag_of(client)
+
+    async def put(content: str) -> httpx.Response:
+        return await client.put(URL, content=content, headers={"If-Match": etag}, params={"write_id": write_id})
+
+    first = await put(OTHER_PROMETHEUS)
+    again = await put(OTHER_PROMETHEUS)
+    fresh = (await client.post("/api/environments/production/writes")).json()["write_id"]
+    late = await client.put(URL, content=PROMETHEUS, headers={"If-Match": etag}, params={"write_id": fresh})
+    outcome = await client.post(f"{TOOL}/writes/{write_id}/outcome")
+
+    assert (first.status_code, again.status_code, late.status_code) == (200, 200, 412)
+    assert first.json() == again.json()
+    assert outcome.json() == {"write_id": write_id, "outcome": "won"}
+    assert (await client.post(f"/api/environments/staging/tools/loki/writes/{write_id}/outcome")).status_code == 404
+    assert (await store.history("prometheus", "production"))[0].revision == 2
+
+
+async def test_a_repeated_creation_returns_its_first_release(client: httpx.AsyncClient, store: ConfigStore) -> None:
+    write_id = (await client.post("/api/environments/production/writes")).json()["write_id"]
+    params = {"write_id": write_id}
+
+    answers = [
+        await client.put(RULES_URL, content=RULES, headers={"If-None-Match": "*"}, params=params) for _ in range(2)
+    ]
+    fresh = (await client.post("/api/environments/production/writes")).json()["write_id"]
+    late = await client.put(RULES_URL, content=RULES + "\n", headers={"If-None-Match": "*"}, params={"write_id": fresh})
+
+    assert [each.json()["revision"] for each in answers] == [2, 2]
+    assert late.status_code == 412
+
+
+# Masked reads ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_body_without_the_permission_to_read_secrets_is_masked(app: FastAPI, client: httpx.AsyncClient) -> None:
+    whole = await client.get(SECRET_URL)
+    async with client_of(app, "reader-token") as reader:
+        masked = await reader.get(SECRET_URL)
+        parsed = await reader.get(SECRET_URL, params={"view": "parsed"})
+        known = await reader.get(SECRET_URL, headers={"If-None-Match": masked.headers["etag"]})
+        other = await reader.get(SECRET_URL, headers={"If-None-Match": whole.headers["etag"]})
+
+    assert whole.text == ALERTMANAGER
+    assert SECRET not in masked.text
+    assert SECRET not in parsed.text
+    assert "<secret>" in masked.text
+    assert masked.headers["etag"] != whole.headers["etag"]
+    assert masked.headers["cache-control"] == "private, no-cache"
+    assert (known.status_code, other.status_code) == (304, 200)
+
+
+async def test_no_answer_without_the_permission_tells_a_hash_of_the_secrets(app: FastAPI, store: ConfigStore) -> None:
+    release = (await store.history("alertmanager", "production"))[0]
+    sha256 = release.files["alertmanager.yml"].sha256
+    tool = "/api/environments/production/tools/alertmanager"
+    async with client_of(app, "reader-token") as reader:
+        for url in (tool, f"{tool}/history", f"{tool}/diff", "/api/environments/production/tools", SECRET_URL):
+            answer = await reader.get(url)
+            assert answer.status_code == 200
+            assert sha256 not in answer.text + str(answer.headers)
+            assert release.digest not in answer.text + str(answer.headers)
+            assert SECRET not in answer.text
+
+
+async def test_a_masked_body_is_refused_as_input(app: FastAPI, store: ConfigStore) -> None:
+    async with client_of(app, "masked-token") as masked:
+        read = await masked.get(SECRET_URL)
+        headers = {"If-Match": read.headers["etag"]}
+        refused = await masked.put(SECRET_URL, content=read.text, headers=headers)
+        changed = await masked.put(SECRET_URL, content=read.text.replace("ops", "oncall"), headers=headers)
+        bundle = await masked.put(
+            "/api/environments/production/tools/alertmanager/bundle",
+            json={"files": {"alertmanager.yml": read.text}},
+            headers={"If-Match": "*"},
+        )
+        # A body without masks is fine: this is how a secret is replaced by somebody who may not read it.
+        replaced = await masked.put(SECRET_URL, content=ALERTMANAGER.replace(SECRET, "new-one"), headers=headers)
+
+    assert [each.status_code for each in (refused, changed, bundle, replaced)] == [422, 422, 422, 200]
+    assert refused.json()["type"] == "urn:apm-s3:problem:masked-content"
+    assert "new-one" in (await store.download("alertmanager", "production")).text
+
+
+async def test_a_file_that_is_not_text_is_not_shown_without_the_permission(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    url = f"{TOOL}/files/logo.bin"
+    await client.put(url, content=b"\xff\x00\xfe", headers={"If-None-Match": "*"})
+    async with client_of(app, "reader-token") as reader:
+        refused = await reader.get(url)
+
+    assert refused.status_code == 403
+    assert (await client.get(url)).content == b"\xff\x00\xfe"
+
+
+# Limits ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["with a length", "in chunks"])
+async def test_a_body_beyond_the_limit_is_refused_before_anything_is_stored(
+    told: bool, client: httpx.AsyncClient, store: ConfigStore
+) -> None:
+    async def chunks():
+        for _ in range(17):
+            yield b"#" * 1024**2
+
+    content = b"#" * (17 * 1024**2) if told else chunks()
+    answer = await client.put(URL, content=content, headers={"If-Match": "*"})
+    documents = await client.post("/api/environments/production/freeze", content=b" " * (1024**2 + 1))
+
+    assert (answer.status_code, documents.status_code) == (413, 413)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert (await store.history("prometheus", "production"))[0].revision == 1
+
+
+async def test_validation_stores_nothing(client: httpx.AsyncClient, objects: CountedObjects) -> None:
+    good = await client.post(f"{TOOL}/validate", content=PROMETHEUS)
+    bad = await client.post(f"{TOOL}/validate", content="global: {scrape_interval: 1 parsec}")
+    rules = await client.post(f"{TOOL}/validate", content=RULES, params={"name": "rules.yml"})
+
+    assert [each.json()["ok"] for each in (good, bad, rules)] == [True, False, True]
+    assert bad.json()["issues"][0]["line"] == 1
+    assert objects.requests == 0
