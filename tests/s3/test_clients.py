@@ -53,7 +53,9 @@ EMPTY_LIST = (
 )
 
 
-async def test_a_hundred_first_calls_make_one_client_a_region(moto: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_hundred_concurrent_first_calls_create_one_client_per_region(
+    moto: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     session = get_session()
     made: list[str] = []
     create = session.create_client
@@ -72,7 +74,7 @@ async def test_a_hundred_first_calls_make_one_client_a_region(moto: Server, monk
     assert sorted(made) == ["eu-west-1", "us-east-1"]
 
 
-async def test_a_cancelled_first_caller_does_not_take_the_client_from_the_second(moto: Server) -> None:
+async def test_a_cancelled_first_caller_does_not_cancel_the_client_of_the_second(moto: Server) -> None:
     clients = Clients(region="us-east-1", endpoint_url=moto.endpoint_url, credentials=KEYS, settings=QUICK)
     first, second = asyncio.create_task(clients.get()), asyncio.create_task(clients.get())
     await asyncio.sleep(0)
@@ -90,14 +92,14 @@ async def test_a_cancelled_first_caller_does_not_take_the_client_from_the_second
         ("http://127.0.0.1:9", S3Settings(request_checksums="when_supported"), "when_supported"),
     ],
 )
-async def test_checksums_fit_the_endpoint(endpoint_url: str, settings: S3Settings, expected: str) -> None:
+async def test_the_checksum_settings_suit_the_endpoint(endpoint_url: str, settings: S3Settings, expected: str) -> None:
     clients = Clients(region="us-east-1", endpoint_url=endpoint_url, credentials=KEYS, settings=settings)
     config = (await clients.get()).meta.config
     await clients.aclose()
     assert config.request_checksum_calculation == expected
 
 
-async def test_an_endpoint_of_the_environment_gets_the_checksums_of_a_custom_one(
+async def test_an_endpoint_from_the_environment_counts_as_custom(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
@@ -125,7 +127,7 @@ async def test_requests_go_through_the_proxy_of_the_settings() -> None:
     assert seen[0].startswith(b"GET http://s3.invalid/")
 
 
-async def test_a_ca_bundle_is_what_makes_a_private_certificate_trusted(tmp_path: Path) -> None:
+async def test_a_ca_bundle_makes_a_private_certificate_trusted(tmp_path: Path) -> None:
     authority = trustme.CA()
     (tmp_path / "server.pem").write_bytes(
         b"".join(blob.bytes() for blob in [authority.issue_cert("localhost").private_key_and_cert_chain_pem])
@@ -147,7 +149,7 @@ async def test_a_ca_bundle_is_what_makes_a_private_certificate_trusted(tmp_path:
         await strict.aclose()
 
 
-async def test_no_credentials_is_said_before_anything_is_sent(
+async def test_missing_credentials_are_reported_before_anything_is_sent(
     moto: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
@@ -161,7 +163,7 @@ async def test_no_credentials_is_said_before_anything_is_sent(
     await clients.aclose()
 
 
-async def test_wrong_parameters_are_refused_before_anything_is_sent(moto: Server) -> None:
+async def test_invalid_parameters_are_refused_before_anything_is_sent(moto: Server) -> None:
     clients = Clients(region="us-east-1", endpoint_url=moto.endpoint_url, credentials=KEYS, settings=QUICK)
     with pytest.raises(InvalidOption):
         await clients.call("put_bucket_policy", Bucket="apm-test", Policy=7)

@@ -56,7 +56,7 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
             yield made
 
 
-async def test_a_download_counts_when_it_has_been_read(world: World) -> None:
+async def test_a_download_is_counted_once_it_has_been_read(world: World) -> None:
     async with world.s3.download_file(BUCKET, "large") as download:
         assert "download_file" not in world.s3.metrics.snapshot().operations
         await download.read()
@@ -66,7 +66,7 @@ async def test_a_download_counts_when_it_has_been_read(world: World) -> None:
     assert [(event.outcome, event.bytes_received) for event in world.events] == [(Outcome.SUCCESS, LARGE)]
 
 
-async def test_a_download_that_is_left_early_is_not_a_success(world: World) -> None:
+async def test_a_download_abandoned_early_is_not_a_success(world: World) -> None:
     async with world.s3.download_file(BUCKET, "large"):
         pass
 
@@ -85,7 +85,7 @@ async def test_a_download_whose_body_breaks_for_good_is_a_failure(world: World) 
     assert 0 < counted.bytes_received < LARGE
 
 
-async def test_a_download_that_is_cancelled_counts_as_cancelled(world: World) -> None:
+async def test_a_cancelled_download_counts_as_cancelled(world: World) -> None:
     async def half(exchange: Exchange) -> None:
         response = exchange.carry_out()
         exchange.send(response, upto=LARGE // 2)
@@ -107,7 +107,7 @@ async def test_a_download_that_is_cancelled_counts_as_cancelled(world: World) ->
     assert (world.of("download_file").cancelled, world.of("download_file").total) == (1, 1)
 
 
-async def test_a_file_that_is_downloaded_counts_its_bytes_once(world: World, tmp_path: Path) -> None:
+async def test_the_bytes_of_a_downloaded_file_are_counted_once(world: World, tmp_path: Path) -> None:
     await world.s3.download_to(BUCKET, "large", tmp_path / "file")
 
     counted = world.of("download_to")
@@ -127,14 +127,14 @@ async def test_an_unchanged_object_is_not_a_failure(world: World) -> None:
     assert world.events[-1].outcome is Outcome.SUCCESS
 
 
-async def test_a_file_that_does_not_exist_is_an_answer_to_the_question_whether_it_does(world: World) -> None:
+async def test_file_exists_does_not_count_a_missing_file_as_a_failure(world: World) -> None:
     assert not await world.s3.file_exists(BUCKET, "missing")
 
     counted = world.of("file_exists")
     assert (counted.successes, counted.failures) == (1, 0)
 
 
-async def test_a_call_that_waits_for_the_pool_says_so(world: World) -> None:
+async def test_a_call_reports_its_wait_for_the_pool(world: World) -> None:
     async with world.s3.pool.slot():
         waiting = asyncio.create_task(world.s3.read_file(BUCKET, "a", ReadOptions(timeout=0.01)))
         with pytest.raises(DeadlineExceeded, match="waiting for a slot of the pool") as late:
@@ -145,7 +145,7 @@ async def test_a_call_that_waits_for_the_pool_says_so(world: World) -> None:
     assert "max_concurrency" in str(late.value)
 
 
-async def test_a_download_that_waits_for_the_pool_between_its_pieces_says_so(world: World) -> None:
+async def test_a_download_reports_its_waits_for_the_pool_between_pieces(world: World) -> None:
     async def read_on() -> None:
         async with world.s3.download_file(BUCKET, "large", ReadOptions(timeout=60)) as download:
             opened.set()
@@ -164,7 +164,7 @@ async def test_a_download_that_waits_for_the_pool_between_its_pieces_says_so(wor
             await reading
 
 
-async def test_a_call_without_a_response_says_so(world: World) -> None:
+async def test_a_call_without_a_response_is_reported_as_such(world: World) -> None:
     world.server.will(silent, "GetObject", times=None)
     reading = asyncio.create_task(world.s3.read_file(BUCKET, "a", ReadOptions(timeout=60)))
     while "GetObject" not in world.server.arrived:  # noqa: ASYNC110 - the server tells nobody
@@ -183,7 +183,7 @@ async def test_a_head_reports_a_wrong_secret(world: World) -> None:
         assert "IAM" not in str(refused.value)
 
 
-async def test_a_denied_head_says_that_s3_does_not_say_why(world: World) -> None:
+async def test_a_denied_head_explains_that_s3_gives_no_reason(world: World) -> None:
     world.server.will(answer(403, "AccessDenied"), times=None)
     with pytest.raises(AccessDenied, match="does not say why"):
         await world.s3.head_file(BUCKET, "a")

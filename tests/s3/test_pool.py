@@ -25,7 +25,7 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-async def test_no_more_slots_are_out_than_the_bound() -> None:
+async def test_no_more_slots_are_granted_than_the_bound_allows() -> None:
     pool = S3ConnectionPool(3)
     most = now = 0
 
@@ -62,7 +62,7 @@ async def test_a_new_call_does_not_overtake_waiting_ones() -> None:
     await asyncio.gather(*tasks)
 
 
-async def test_a_cancelled_waiter_leaves_the_line() -> None:
+async def test_a_cancelled_waiter_leaves_the_queue() -> None:
     pool, served = S3ConnectionPool(1), []
     await pool.acquire()
     tasks = await waiters(pool, 3, served)
@@ -77,7 +77,7 @@ async def test_a_cancelled_waiter_leaves_the_line() -> None:
     assert served == [1, 2]
 
 
-async def test_a_slot_granted_to_a_waiter_who_is_cancelled_goes_to_the_next() -> None:
+async def test_a_slot_granted_to_a_cancelled_waiter_goes_to_the_next() -> None:
     pool, served = S3ConnectionPool(1), []
     await pool.acquire()
     tasks = await waiters(pool, 2, served)
@@ -90,7 +90,7 @@ async def test_a_slot_granted_to_a_waiter_who_is_cancelled_goes_to_the_next() ->
     assert pool.stats().in_use == 0
 
 
-async def test_cancelling_a_whole_line_leaves_the_pool_as_it_was() -> None:
+async def test_cancelling_all_waiters_leaves_the_pool_unchanged() -> None:
     pool, served = S3ConnectionPool(1), []
     await pool.acquire()
     tasks = await waiters(pool, 20, served)
@@ -104,7 +104,7 @@ async def test_cancelling_a_whole_line_leaves_the_pool_as_it_was() -> None:
     assert (stats.waiting, stats.in_use, served) == (0, 0, [])
 
 
-async def test_the_wait_is_measured() -> None:
+async def test_the_wait_for_a_slot_is_measured() -> None:
     pool, served = S3ConnectionPool(1), []
     await pool.acquire()
     tasks = await waiters(pool, 1, served)
@@ -116,14 +116,14 @@ async def test_the_wait_is_measured() -> None:
     assert stats.wait_seconds == stats.longest_wait > 0
 
 
-async def test_a_section_inside_a_section_takes_one_slot() -> None:
+async def test_nested_sections_take_one_slot() -> None:
     pool = S3ConnectionPool(1)
     async with pool.slot(), pool.slot():
         assert pool.stats().in_use == 1
     assert pool.stats().in_use == 0
 
 
-async def test_a_section_that_fails_gives_its_slot_back() -> None:
+async def test_a_failing_section_returns_its_slot() -> None:
     pool = S3ConnectionPool(1)
     with pytest.raises(KeyError):
         async with pool.slot():
@@ -147,7 +147,7 @@ async def test_a_lent_slot_goes_to_a_waiting_task() -> None:
     assert pool.stats().in_use == 1
 
 
-async def test_a_lent_slot_goes_to_a_newcomer() -> None:
+async def test_a_lent_slot_goes_to_a_new_call() -> None:
     pool = S3ConnectionPool(1)
     slot = StreamSlot(pool)
     await slot.take()
@@ -157,7 +157,7 @@ async def test_a_lent_slot_goes_to_a_newcomer() -> None:
     assert not pool.try_acquire()
 
 
-async def test_a_lent_slot_that_was_not_taken_is_taken_back_immediately() -> None:
+async def test_a_lent_slot_that_nobody_took_is_reclaimed_immediately() -> None:
     pool = S3ConnectionPool(1)
     slot = StreamSlot(pool)
     await slot.take()
@@ -168,7 +168,7 @@ async def test_a_lent_slot_that_was_not_taken_is_taken_back_immediately() -> Non
     assert pool.stats().in_use == 0
 
 
-async def test_a_reader_whose_slot_was_taken_waits_in_line_for_another() -> None:
+async def test_a_reader_whose_slot_was_taken_queues_for_another() -> None:
     pool = S3ConnectionPool(1)
     slot = StreamSlot(pool)
     await slot.take()
@@ -217,14 +217,14 @@ async def test_unread_bodies_cannot_starve_a_pool_that_slowed_down() -> None:
 # Slowing down
 
 
-async def test_a_throttled_answer_halves_the_bound() -> None:
+async def test_a_throttled_response_halves_the_bound() -> None:
     pool = S3ConnectionPool(8)
     pool.slowed(time.monotonic())
     assert pool.stats().limit == 4
     assert sum(pool.try_acquire() for _ in range(8)) == 4
 
 
-async def test_requests_that_were_in_flight_together_slow_down_once() -> None:
+async def test_requests_in_flight_together_halve_the_bound_once() -> None:
     pool = S3ConnectionPool(8)
     sent_at = time.monotonic()
     for _ in range(8):
@@ -242,7 +242,7 @@ async def test_the_bound_never_falls_below_one() -> None:
     assert pool.try_acquire()
 
 
-async def test_a_round_of_successes_adds_one_until_the_bound_is_back() -> None:
+async def test_each_round_of_successes_raises_the_bound_by_one() -> None:
     pool = S3ConnectionPool(8)
     pool.slowed(time.monotonic())
     for _ in range(5):

@@ -54,7 +54,7 @@ def test_a_sync_function_is_retried() -> None:
     assert flaky.calls == 3
 
 
-async def test_a_lambda_that_gives_an_awaitable_is_retried() -> None:
+async def test_a_lambda_that_returns_an_awaitable_is_retried() -> None:
     flaky = Flaky(2)
     assert await quickly(lambda: asyncio.ensure_future(flaky.later())) == "done"
     assert flaky.calls == 3
@@ -96,7 +96,7 @@ def test_the_last_error_of_a_sync_function_counts_the_attempts() -> None:
     assert (flaky.calls, caught.value.attempts, caught.value.operation) == (2, 2, "load")
 
 
-async def test_the_name_of_an_inner_operation_is_kept() -> None:
+async def test_the_name_of_a_nested_operation_is_kept() -> None:
     async def inner() -> None:
         raise AccessDenied("no", operation="read_file")
 
@@ -134,7 +134,7 @@ def boto_error(status: int, code: str) -> ClientError:
     return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "GetObject")  # type: ignore[typeddict-item]
 
 
-def test_errors_of_boto3_are_retried_and_translated() -> None:
+def test_boto3_errors_are_retried_and_translated() -> None:
     errors = [boto_error(503, "SlowDown"), boto_error(404, "NoSuchKey")]
 
     def load() -> None:
@@ -146,7 +146,7 @@ def test_errors_of_boto3_are_retried_and_translated() -> None:
     assert isinstance(caught.value.__cause__, ClientError)
 
 
-async def test_errors_of_aiohttp_are_retried() -> None:
+async def test_aiohttp_errors_are_retried() -> None:
     errors = [aiohttp.ServerDisconnectedError()]
 
     async def load() -> str:
@@ -157,14 +157,14 @@ async def test_errors_of_aiohttp_are_retried() -> None:
     assert await quickly(load) == "done"
 
 
-def test_a_missing_local_file_is_not_taken_for_a_lost_connection() -> None:
+def test_a_missing_local_file_is_not_mistaken_for_a_lost_connection() -> None:
     flaky = Flaky(1, FileNotFoundError)
     with pytest.raises(FileNotFoundError):
         quickly(flaky)
     assert flaky.calls == 1
 
 
-def test_less_than_one_attempt_is_refused() -> None:
+def test_fewer_than_one_attempt_is_refused() -> None:
     with pytest.raises(InvalidOption):
         retry_s3(Flaky(0), attempts=0)
 
@@ -195,7 +195,7 @@ async def test_attempts_include_the_first() -> None:
     assert attempts == 2
 
 
-async def test_a_pause_beyond_the_deadline_is_not_begun() -> None:
+async def test_a_pause_that_would_pass_the_deadline_is_not_started() -> None:
     async def attempt() -> None:
         raise AssertionError("not reached")
 
@@ -204,7 +204,7 @@ async def test_a_pause_beyond_the_deadline_is_not_begun() -> None:
         await go_on(error, attempt, RetrySettings(), ends_at=time.monotonic() + 100)
 
 
-def test_a_budget_gives_back_up_to_its_capacity() -> None:
+def test_a_budget_is_refilled_up_to_its_capacity() -> None:
     budget = RetryBudget(1.0, 0.6)
     assert budget.take()
     assert not budget.take()
@@ -217,6 +217,6 @@ def test_a_budget_gives_back_up_to_its_capacity() -> None:
     assert budget.tokens == 1.0
 
 
-def test_recoverable_errors_do_not_pass_by_waiting() -> None:
+def test_recoverable_errors_are_not_cured_by_waiting() -> None:
     assert may_pass(ConnectionLost("x"))
     assert not may_pass(ExpiredToken("x"))

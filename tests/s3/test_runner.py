@@ -79,7 +79,7 @@ async def test_a_success_is_sent_once() -> None:
     assert script.calls == 1
 
 
-async def test_a_passing_error_is_retried_until_it_passes() -> None:
+async def test_a_transient_error_is_retried_until_it_passes() -> None:
     world, script = World(), Script(ServiceUnavailable("x", status=500), ConnectionLost("x"))
     assert await world.run(script) == "done"
     assert script.calls == 3
@@ -93,14 +93,14 @@ async def test_attempts_include_the_first_and_are_in_the_error() -> None:
     assert (caught.value.problem, caught.value.operation, caught.value.bucket) == ("2", "read_file", "bucket")
 
 
-async def test_an_error_that_cannot_pass_is_raised_at_once() -> None:
+async def test_a_permanent_error_is_raised_immediately() -> None:
     world, script = World(), Script(AccessDenied("x", status=403))
     with pytest.raises(AccessDenied) as caught:
         await world.run(script)
     assert script.calls == caught.value.attempts == 1
 
 
-async def test_a_body_that_is_not_replayable_is_sent_once() -> None:
+async def test_a_body_that_cannot_be_replayed_is_sent_once() -> None:
     world, script = World(), Script(ConnectionLost("x"))
     with pytest.raises(ConnectionLost):
         await world.run(script, replayable=False)
@@ -112,7 +112,7 @@ async def test_damaged_bytes_are_requested_again() -> None:
     assert await world.run(script) == "done"
 
 
-async def test_a_foreign_exception_passes_untouched() -> None:
+async def test_a_foreign_exception_is_raised_unchanged() -> None:
     world, script = World(), Script(KeyError("theirs"))
     with pytest.raises(KeyError):
         await world.run(script)
@@ -123,14 +123,14 @@ async def test_a_foreign_exception_passes_untouched() -> None:
 # Recoveries
 
 
-async def test_a_recoverable_error_is_learned_from_and_repeated_without_a_retry() -> None:
+async def test_a_recovery_repeats_the_request_without_counting_as_a_retry() -> None:
     world, script = World(RetrySettings(attempts=1)), Script(ClockSkewed("x", status=403))
     assert await world.run(script) == "done"
     assert script.calls == 2
     assert len(world.learned) == 1
 
 
-async def test_each_kind_of_recovery_happens_once_a_call() -> None:
+async def test_each_kind_of_recovery_happens_once_per_call() -> None:
     world = World()
     script = Script(ClockSkewed("1"), ExpiredToken("2"), ClockSkewed("3"), result="never")
     with pytest.raises(ClockSkewed, match="3"):
@@ -139,14 +139,14 @@ async def test_each_kind_of_recovery_happens_once_a_call() -> None:
     assert script.calls == 3
 
 
-async def test_a_recoverable_error_that_teaches_nothing_is_raised() -> None:
+async def test_a_recoverable_error_without_a_correction_is_raised() -> None:
     world, script = World(learns=False), Script(ExpiredToken("x"))
     with pytest.raises(ExpiredToken):
         await world.run(script)
     assert script.calls == 1
 
 
-async def test_a_body_that_is_not_replayable_is_not_repeated_after_a_recovery_either() -> None:
+async def test_a_body_that_cannot_be_replayed_is_not_repeated_after_a_recovery() -> None:
     world, script = World(), Script(ExpiredToken("x"))
     with pytest.raises(ExpiredToken):
         await world.run(script, replayable=False)
@@ -174,7 +174,7 @@ class Judge:
         return self.result
 
 
-async def test_a_412_after_a_lost_answer_is_judged_by_a_read() -> None:
+async def test_a_412_after_a_lost_response_is_decided_by_a_read() -> None:
     world, judge = World(), Judge("mine")
     assert await world.run(Script(ConnectionLost("x"), answer(PreconditionFailed, 412)), verdict=judge) == "mine"
     assert judge.asked == [(PreconditionFailed, True)]
@@ -197,14 +197,14 @@ async def test_an_error_reports_an_earlier_attempt_that_may_have_been_carried_ou
     assert not alone.value.may_have_happened
 
 
-async def test_a_refused_connection_leaves_nothing_unresolved() -> None:
+async def test_after_a_refused_connection_nothing_is_uncertain() -> None:
     world, judge = World(), Judge()
     with pytest.raises(PreconditionFailed):
         await world.run(Script(ConnectFailed("x"), answer(PreconditionFailed, 412)), verdict=judge)
     assert judge.asked == [(PreconditionFailed, False)]
 
 
-async def test_a_409_of_a_condition_is_judged_and_then_retried() -> None:
+async def test_a_409_conflict_is_examined_and_then_retried() -> None:
     world, judge, script = World(), Judge(), Script(answer(ConditionalConflict, 409))
     assert await world.run(script, verdict=judge) == "done"
     assert judge.asked == [(ConditionalConflict, False)]
@@ -222,13 +222,13 @@ async def test_a_verdict_can_raise_another_error() -> None:
     assert script.calls == 1
 
 
-async def test_any_final_answer_after_an_unresolved_send_is_judged() -> None:
+async def test_any_final_response_after_an_uncertain_attempt_is_examined() -> None:
     world, judge = World(), Judge("gone, as asked")
     script = Script(ServiceUnavailable("x", status=500), answer(ObjectNotFound, 404))
     assert await world.run(script, verdict=judge) == "gone, as asked"
 
 
-async def test_a_final_answer_to_the_only_send_is_not_judged() -> None:
+async def test_a_final_response_to_the_only_attempt_is_not_examined() -> None:
     world, judge = World(), Judge("wrong")
     with pytest.raises(ObjectNotFound):
         await world.run(Script(answer(ObjectNotFound, 404)), verdict=judge)
@@ -238,7 +238,7 @@ async def test_a_final_answer_to_the_only_send_is_not_judged() -> None:
 # Deadline and cancellation
 
 
-async def test_the_deadline_ends_an_attempt_that_never_answers() -> None:
+async def test_the_deadline_ends_an_attempt_without_a_response() -> None:
     world = World()
     with pytest.raises(DeadlineExceeded, match=r"0\.01 s") as caught:
         await world.run(never, timeout=0.01)
@@ -246,7 +246,7 @@ async def test_the_deadline_ends_an_attempt_that_never_answers() -> None:
     assert world.pool.stats().in_use == 0
 
 
-async def test_the_deadline_counts_the_wait_for_the_pool() -> None:
+async def test_the_deadline_includes_the_wait_for_the_pool() -> None:
     world = World(size=1)
     async with world.pool.slot():
         waiting = asyncio.create_task(world.run(Script(), timeout=0.01))
@@ -255,7 +255,7 @@ async def test_the_deadline_counts_the_wait_for_the_pool() -> None:
     assert world.pool.stats().waiting == world.pool.stats().in_use == 0
 
 
-async def test_a_pause_that_would_reach_the_deadline_is_not_begun() -> None:
+async def test_a_pause_that_would_reach_the_deadline_is_not_started() -> None:
     world = World()
     error = Throttled("x", status=503, retry_after=3600)
     with pytest.raises(Throttled):
@@ -263,7 +263,7 @@ async def test_a_pause_that_would_reach_the_deadline_is_not_begun() -> None:
     assert world.events[-1].duration < 30
 
 
-async def test_the_last_failure_is_the_cause_of_an_overrun() -> None:
+async def test_the_last_failure_is_the_cause_of_a_deadline_error() -> None:
     world = World()
     lost = ConnectionLost("x")
     script = Script(lost)
@@ -288,7 +288,7 @@ async def test_a_cancellation_by_the_caller_is_not_a_deadline() -> None:
     assert [event.outcome for event in world.events] == [Outcome.CANCELLED]
 
 
-async def test_a_cancellation_together_with_the_deadline_stays_a_cancellation() -> None:
+async def test_a_cancellation_at_the_deadline_remains_a_cancellation() -> None:
     world = World()
     task = asyncio.create_task(world.run(never, timeout=0.01))
     await asyncio.sleep(0)
@@ -301,7 +301,7 @@ async def test_a_cancellation_together_with_the_deadline_stays_a_cancellation() 
         await task
 
 
-async def test_a_task_is_not_left_cancelled_after_an_overrun() -> None:
+async def test_a_task_is_not_left_cancelled_after_its_deadline() -> None:
     world = World()
 
     async def overrun_then_work() -> str:
@@ -336,13 +336,13 @@ async def test_an_empty_budget_means_no_retry() -> None:
     assert (first.calls, second.calls) == (2, 1)
 
 
-async def test_successes_fill_the_budget_again() -> None:
+async def test_successes_refill_the_budget() -> None:
     world = World(RetrySettings(attempts=2, initial_delay=0.0001, budget=1.0, refund=0.5))
     for script in (Script(ConnectionLost("x")), Script(), Script(ConnectionLost("x"))):
         assert await world.run(script) == "done"
 
 
-async def test_a_throttled_answer_halves_the_pool() -> None:
+async def test_a_throttled_response_halves_the_pool() -> None:
     world = World(size=8)
     await world.run(Script(Throttled("x", status=503)))
     stats = world.pool.stats()
@@ -362,7 +362,7 @@ async def test_the_slot_is_free_during_a_pause() -> None:
     assert in_pause == [0]
 
 
-async def test_calls_inside_a_section_go_through_its_slot() -> None:
+async def test_calls_inside_a_section_use_its_slot() -> None:
     world = World(size=1)
     async with world.pool.slot():
         assert await world.run(Script(), timeout=5) == "done"

@@ -25,7 +25,7 @@ DATA = b"The quick brown fox jumps over the lazy dog"
         ("md5", hashlib.md5(DATA).digest()),
     ],
 )
-def test_in_one_go_and_piece_by_piece_it_is_the_same_base64(algorithm: str, digest: bytes) -> None:
+def test_a_checksum_of_pieces_equals_that_of_the_whole(algorithm: str, digest: bytes) -> None:
     expected = base64.b64encode(digest).decode()
     pieces = checksums.start(algorithm)
     for start in range(0, len(DATA), 7):
@@ -41,7 +41,7 @@ CRCS = ["crc32", pytest.param("crc32c", marks=ADDED), pytest.param("crc64nvme", 
 
 @ADDED
 @pytest.mark.parametrize(("algorithm", "check"), [("crc32c", 0xE3069283), ("crc64nvme", 0xAE8B14860A799888)])
-def test_the_other_crcs_are_those_of_the_catalogue(algorithm: str, check: int) -> None:
+def test_crcs_match_the_check_values_of_the_crc_catalogue(algorithm: str, check: int) -> None:
     # https://reveng.sourceforge.io/crc-catalogue/all.htm
     digest = base64.b64decode(checksums.checksum(algorithm, b"123456789"))
 
@@ -49,7 +49,7 @@ def test_the_other_crcs_are_those_of_the_catalogue(algorithm: str, check: int) -
 
 
 @pytest.mark.parametrize("algorithm", CRCS)
-def test_the_crcs_of_ranges_in_any_order_make_that_of_the_whole(algorithm: str) -> None:
+def test_crcs_of_ranges_combine_in_any_order(algorithm: str) -> None:
     data = bytes(range(256)) * 40
     whole = checksums.Crc(algorithm)
     for start, stop in ((9000, 10_240), (0, 1), (4097, 9000), (1, 4097), (4097, 4097)):
@@ -64,7 +64,7 @@ def test_the_cheapest_checksum_of_the_whole_object_is_chosen() -> None:
     assert checksums.verifiable({"sha256": "x", "crc32": "y"}) == ("crc32", "y")
 
 
-def test_a_checksum_of_checksums_and_an_unknown_algorithm_cover_nothing() -> None:
+def test_composite_checksums_and_unknown_algorithms_verify_nothing() -> None:
     assert checksums.verifiable({"crc32": "abc=-3", "xxhash64": "x"}) is None
 
 
@@ -81,7 +81,7 @@ print(before, checksums.needs_loading({"crc32c": "x"}))
     assert done.stdout == "(False, False, True) False\n"
 
 
-def test_without_the_extra_its_checksums_cover_nothing() -> None:
+def test_without_the_extra_its_checksums_verify_nothing() -> None:
     program = """
 import sys
 sys.modules["awscrt"] = None

@@ -14,7 +14,7 @@ def framing(lines: str, method: str = "GET", status: str = "HTTP/1.1 200 OK") ->
     return head.length, head.chunked, head.keep
 
 
-def test_a_request_begins_with_its_line_and_ends_with_an_empty_one() -> None:
+def test_a_request_head_starts_with_the_request_line_and_ends_with_an_empty_line() -> None:
     head = request_head("GET", "/b/k?a=b", {"host": "h", "x-amz-meta-name": "ä"})
     assert head.startswith("GET /b/k?a=b HTTP/1.1\r\nhost: h\r\nx-amz-meta-name: ä\r\n".encode())
     assert head.endswith(b"\r\n\r\n")
@@ -22,19 +22,19 @@ def test_a_request_begins_with_its_line_and_ends_with_an_empty_one() -> None:
 
 
 @pytest.mark.parametrize("value", ["a\r\nx: y", "a\nb", "a\rb", "a\0b"])
-def test_a_header_cannot_smuggle_another(value: str) -> None:
+def test_a_header_value_cannot_inject_another_header(value: str) -> None:
     with pytest.raises(ValueError, match="x-amz-meta-name"):
         request_head("GET", "/", {"host": "h", "x-amz-meta-name": value})
 
 
-def test_the_head_of_an_answer() -> None:
+def test_the_head_of_a_response_is_parsed() -> None:
     head = parse_head(b'HTTP/1.1 200 OK\r\nETag: "e"\r\nX-Amz-Meta-A:  b c \r\nVary: a\r\nvary: b\r\nEmpty:', "GET")
     assert head.status == 200
     assert head.headers == {"etag": '"e"', "x-amz-meta-a": "b c", "vary": "a, b", "empty": ""}
 
 
 @pytest.mark.parametrize("status", ["HTTP/1.1 204", "HTTP/1.0 204 No Content", "HTTP/1.1 204 "])
-def test_a_status_needs_no_reason(status: str) -> None:
+def test_a_status_line_needs_no_reason_phrase(status: str) -> None:
     assert parse_head(status.encode(), "GET").status == 204
 
 
@@ -74,18 +74,18 @@ def test_invalid_responses_are_refused(data: bytes) -> None:
         ("", (None, False, False)),
     ],
 )
-def test_where_a_body_ends_and_whether_the_connection_lives_on(
+def test_headers_decide_where_a_body_ends_and_whether_the_connection_is_reused(
     lines: str, expected: tuple[int | None, bool, bool]
 ) -> None:
     assert framing(lines) == expected
 
 
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304), ("CONNECT", 200)])
-def test_answers_that_never_have_a_body(method: str, status: int) -> None:
+def test_some_responses_never_have_a_body(method: str, status: int) -> None:
     assert framing("content-length: 5", method, f"HTTP/1.1 {status} x")[0] == 0
 
 
-def test_a_connection_of_http_1_0_lives_on_only_if_it_says_so() -> None:
+def test_an_http_1_0_connection_is_kept_alive_only_on_request() -> None:
     assert not framing("content-length: 5", status="HTTP/1.0 200 OK")[2]
     assert framing("content-length: 5\nconnection: Keep-Alive", status="HTTP/1.0 200 OK")[2]
 
@@ -97,7 +97,7 @@ def test_a_connection_of_http_1_0_lives_on_only_if_it_says_so() -> None:
     rest=st.binary(max_size=5),
     data=st.data(),
 )
-def test_chunks_come_out_whole_however_they_arrive(
+def test_chunks_are_decoded_however_the_bytes_arrive(
     pieces: list[bytes], extension: bytes, trailer: bytes, rest: bytes, data: st.DataObject
 ) -> None:
     text = b"".join(b"%X%b\r\n%b\r\n" % (len(piece), extension, piece) for piece in pieces)

@@ -206,7 +206,7 @@ def _text(value: bytes) -> str:
 
 
 @given(answers())
-def test_well_formed_answers_are_taken(data: bytes) -> None:
+def test_well_formed_responses_are_accepted(data: bytes) -> None:
     read = ours(data, "GET")
     assert read is not None
     assert read.whole

@@ -23,7 +23,7 @@ from apm_s3.errors import ObjectTooLarge
 
 
 @given(size=st.integers(0, 10 * 1024 * MIB), preferred=st.integers(MIN_PART, 1024 * MIB))
-def test_parts_cover_everything_once_and_within_the_limits(size: int, preferred: int) -> None:
+def test_parts_cover_the_whole_object_once_within_the_limits(size: int, preferred: int) -> None:
     parts = plan_parts(size, preferred)
 
     assert [part.number for part in parts] == list(range(1, len(parts) + 1))
@@ -33,19 +33,19 @@ def test_parts_cover_everything_once_and_within_the_limits(size: int, preferred:
 
 
 @pytest.mark.parametrize("size", [MAX_PARTS * MIN_PART + 1, 5 * 1024**4, MAX_PARTS * MAX_PART])
-def test_parts_grow_where_ten_thousand_would_not_do(size: int) -> None:
+def test_parts_grow_when_ten_thousand_are_not_enough(size: int) -> None:
     parts = plan_parts(size, MIN_PART)
 
     assert len(parts) <= MAX_PARTS
     assert parts[-1].stop == size
 
 
-def test_more_than_s3_can_hold_is_refused() -> None:
+def test_an_object_too_large_for_s3_is_refused() -> None:
     with pytest.raises(ObjectTooLarge):
         plan_parts(MAX_PARTS * MAX_PART + 1, MIN_PART)
 
 
-def test_the_smallest_parts_of_a_stream_reach_nearly_five_tebibytes() -> None:
+def test_the_smallest_parts_of_a_stream_can_hold_nearly_five_tebibytes() -> None:
     sizes = [stream_part_size(number, MIN_PART) for number in range(1, MAX_PARTS + 1)]
 
     assert sizes == sorted(sizes)
@@ -55,13 +55,13 @@ def test_the_smallest_parts_of_a_stream_reach_nearly_five_tebibytes() -> None:
 
 
 @given(start=st.integers(0, 100), size=st.integers(0, 100), step=st.integers(1, 30))
-def test_ranges_follow_each_other(start: int, size: int, step: int) -> None:
+def test_ranges_are_consecutive(start: int, size: int, step: int) -> None:
     covered = [index for first, stop in cut_range(start, start + size, step) for index in range(first, stop)]
 
     assert covered == list(range(start, start + size))
 
 
-def test_the_etag_of_parts_is_the_md5_of_their_md5s() -> None:
+def test_the_etag_of_a_multipart_object_is_the_md5_of_its_parts_md5s() -> None:
     digests = [hashlib.md5(part).digest() for part in (b"a", b"b")]
 
     etag = composite_etag([f'"{digest.hex()}"' for digest in digests])
@@ -69,7 +69,7 @@ def test_the_etag_of_parts_is_the_md5_of_their_md5s() -> None:
     assert etag == f'"{hashlib.md5(b"".join(digests)).hexdigest()}-2"'
 
 
-def test_no_etag_is_made_up_of_parts_that_have_no_md5() -> None:
+def test_parts_without_an_md5_have_no_combined_etag() -> None:
     assert composite_etag(['"0123"', '"opaque"']) is None
 
 
@@ -86,5 +86,5 @@ def test_no_etag_is_made_up_of_parts_that_have_no_md5() -> None:
         ("trailing.", "application/octet-stream"),
     ],
 )
-def test_the_content_type_follows_the_ending(key: str, expected: str) -> None:
+def test_the_content_type_is_guessed_from_the_file_name(key: str, expected: str) -> None:
     assert content_type(key) == expected

@@ -61,7 +61,7 @@ def theirs(credentials: Credentials) -> ReadOnlyCredentials:
 
 
 @given(credentials, methods, keys, queries, headers, st.one_of(st.just(b""), st.binary(max_size=50)))
-def test_the_canonical_request_and_the_signature_equal_botocores(
+def test_the_canonical_request_and_the_signature_equal_those_of_botocore(
     credentials: Credentials, method: str, key: str, query: dict[str, str], extra: dict[str, str], body: bytes
 ) -> None:
     path, encoded = f"/bucket/{encode_path(key)}", encode_query(query.items())
@@ -81,7 +81,7 @@ def test_the_canonical_request_and_the_signature_equal_botocores(
 
 
 @given(credentials, st.sampled_from(["GET", "PUT", "HEAD"]), keys, headers, st.integers(1, 604_800))
-def test_presigned_urls_have_botocores_signature(
+def test_presigned_urls_have_the_signature_of_botocore(
     credentials: Credentials, method: str, key: str, extra: dict[str, str], expires_in: int
 ) -> None:
     path = f"/bucket/{encode_path(key)}"
@@ -101,7 +101,7 @@ def test_paths_are_encoded_once_and_never_normalised(key: str) -> None:
     assert encode_path(key) == quote(key, safe="/~")
 
 
-def test_keys_of_another_day_region_or_secret_are_not_mixed_up() -> None:
+def test_cached_signing_keys_of_other_days_regions_and_secrets_are_not_mixed_up() -> None:
     signer = Signer()
 
     def signature(secret: str, region: str, now: float) -> str:
@@ -158,9 +158,9 @@ def test_trailers_are_signed_as_in_the_example_of_the_s3_documentation() -> None
     assert trailer == "d81f82fc3505edab99d459891051a732e8730629a2e4a59689829ca17fe2e435"
 
 
-def test_only_streams_of_signed_chunks_have_a_chunk_signer() -> None:
+def test_only_streams_with_signed_chunks_get_a_chunk_signer() -> None:
     assert Signer().sign(AWS_EXAMPLE, REGION, "PUT", "/", "", {"host": "h"}, UNSIGNED_PAYLOAD, NOW) is None
 
 
-def test_no_secret_shows_in_a_repr() -> None:
+def test_no_repr_shows_a_secret() -> None:
     assert "wJalr" not in repr(AWS_EXAMPLE)

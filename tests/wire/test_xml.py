@@ -27,7 +27,7 @@ def contents(key: str, extra: str = "") -> str:
     return f"<Contents><Key>{key}</Key><Size>3</Size><ETag>&quot;e&quot;</ETag>{extra}</Contents>"
 
 
-def test_an_error_document_is_read() -> None:
+def test_an_error_document_is_parsed() -> None:
     error = xml.parse_error(
         b'<?xml version="1.0"?><Error><Code>AuthorizationHeaderMalformed</Code><Message>m</Message>'
         b"<Region>eu-west-1</Region><RequestId>r</RequestId></Error>"
@@ -38,7 +38,7 @@ def test_an_error_document_is_read() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"<html><body>Bad Gateway</html>", b"\x00\xff", BOMB, BOMB.decode().encode("utf-16")]
 )
-def test_a_body_that_is_not_an_error_document_gives_an_empty_error(body: bytes) -> None:
+def test_a_body_that_is_no_error_document_yields_an_empty_error(body: bytes) -> None:
     assert xml.parse_error(body) == xml.ErrorDocument()
 
 
@@ -48,7 +48,7 @@ def test_a_document_with_a_dtd_is_refused() -> None:
 
 
 @pytest.mark.parametrize("namespace", [NAMESPACE, ""])
-def test_a_listing_is_read_with_and_without_a_namespace(namespace: str) -> None:
+def test_a_listing_is_parsed_with_and_without_a_namespace(namespace: str) -> None:
     body = listing(
         contents("a%2Bb", "<LastModified>2024-05-01T12:00:00.000Z</LastModified><StorageClass>GLACIER</StorageClass>")
         + contents("c")
@@ -91,7 +91,7 @@ ENTRIES = st.lists(
 
 
 @given(ENTRIES, st.booleans(), st.sampled_from(["", "<IsTruncated>false</IsTruncated>", "<CommonPrefixes/>", "\n"]))
-def test_entries_that_are_alike_are_read_as_by_a_parser(
+def test_the_fast_path_for_uniform_entries_reads_what_a_parser_reads(
     entries: list[tuple[str, str]], encoded: bool, end: str
 ) -> None:
     body = listing("".join(contents(escape(key), extra) for key, extra in entries) + end, encoded=encoded)
@@ -106,7 +106,7 @@ def test_keys_that_xml_cannot_hold_are_decoded() -> None:
     assert [file.key for file in page.files] == ["\x01\x02\ufffe", "日"]
 
 
-def test_keys_are_taken_as_they_are_where_the_server_did_not_encode_them() -> None:
+def test_keys_that_the_server_did_not_encode_are_not_decoded() -> None:
     page = listings.parse_list(listing(contents("100%25+x"), encoded=False), "b")
     assert page.files[0].key == "100%25+x"
 
@@ -130,7 +130,7 @@ def test_a_token_is_found_before_parsing_only_if_it_is_certain(inner: str, whole
     assert not listings.is_whole_list(listing(inner)[:-5])
 
 
-def test_versions_and_markers_come_newest_first_whatever_the_order_they_are_sent_in() -> None:
+def test_versions_and_markers_are_sorted_newest_first() -> None:
     def entry(kind: str, version: str, at: int, latest: str) -> str:
         return (
             f"<{kind}><Key>k</Key><VersionId>{version}</VersionId><IsLatest>{latest}</IsLatest>"
@@ -156,12 +156,12 @@ def test_versions_and_markers_come_newest_first_whatever_the_order_they_are_sent
     "parse", [xml.parse_written, xml.parse_deleted, listings.parse_versions, xml.parse_parts, xml.parse_uploads,
               xml.parse_upload_id, lambda body: listings.parse_list(body, "b")],
 )  # fmt: skip
-def test_an_error_in_a_200_is_noticed_behind_white_space(parse: Callable[[bytes], object]) -> None:
+def test_an_error_in_a_200_is_found_after_leading_white_space(parse: Callable[[bytes], object]) -> None:
     with pytest.raises(xml.ErrorInstead):
         parse(b'\n\n   <?xml version="1.0"?>\n<Error><Code>InternalError</Code></Error>')
 
 
-def test_the_error_of_one_key_is_not_an_error_of_the_call() -> None:
+def test_the_error_of_one_key_does_not_fail_the_call() -> None:
     report = xml.parse_deleted(
         b"<DeleteResult><Deleted><Key>a</Key></Deleted>"
         b"<Error><Key>b</Key><Code>AccessDenied</Code><Message>no</Message></Error></DeleteResult>"
@@ -178,7 +178,7 @@ def test_the_error_of_one_key_is_not_an_error_of_the_call() -> None:
         b"<html><body/></html>",
     ],
 )
-def test_a_document_that_cannot_be_relied_on_is_refused(body: bytes) -> None:
+def test_an_inconsistent_document_is_refused(body: bytes) -> None:
     with pytest.raises(xml.MalformedDocument):
         listings.parse_versions(body)
 
@@ -191,7 +191,7 @@ def test_an_invalid_size_from_s3_is_refused(size: str, plain: bool) -> None:
         listings.parse_list(listing(entry), "b")
 
 
-def test_the_places_of_a_hostile_listing_are_looked_at_once_each() -> None:
+def test_a_hostile_listing_is_scanned_once() -> None:
     # Quadratic work on this takes hours, linear work less than a second: the test's own timeout tells them apart.
     fields = "".join(f"<f{number}></f{number}>" for number in range(40_000))
     for body in (
@@ -206,7 +206,7 @@ def test_the_places_of_a_hostile_listing_are_looked_at_once_each() -> None:
         xml.parse_written(b" " * 4_000_000 + b"<" + b"a" * 4_000_000)
 
 
-def test_a_result_is_read_behind_the_white_space_that_kept_the_connection_alive() -> None:
+def test_a_result_is_parsed_after_keep_alive_white_space() -> None:
     written = xml.parse_written(
         b'  \n<?xml version="1.0"?><CompleteMultipartUploadResult><ETag>e-2</ETag></CompleteMultipartUploadResult>'
     )
@@ -216,7 +216,7 @@ def test_a_result_is_read_behind_the_white_space_that_kept_the_connection_alive(
 @pytest.mark.parametrize("etag", ["&quot;e&quot;", "&#34;e&#34;", '"e"', "&#x22;e&#x22;"])
 @pytest.mark.parametrize("between", ["", "\n  "])
 @pytest.mark.parametrize("start", ["", '<?xml version="1.0" encoding="UTF-8"?>\n'])
-def test_the_result_of_a_copy_reads_the_same_however_it_is_written(start: str, between: str, etag: str) -> None:
+def test_the_result_of_a_copy_is_parsed_in_every_notation(start: str, between: str, etag: str) -> None:
     fields = (f"<LastModified>2024-05-01T12:00:00Z</LastModified>{between}", f"<ETag>{etag}</ETag>{between}")
     body = f"{start}<CopyObjectResult {NAMESPACE}>{between}{''.join(fields)}</CopyObjectResult>"
 
@@ -249,7 +249,7 @@ def test_a_result_that_is_not_xml_is_refused(body: bytes) -> None:
         )
     )
 )
-def test_keys_to_delete_survive_the_way_into_xml_and_back(keys: list[tuple[str, str | None]]) -> None:
+def test_keys_to_delete_round_trip_through_xml(keys: list[tuple[str, str | None]]) -> None:
     root = xml._parse(xml.build_delete(keys))
     assert [(entry["Key"], entry.get("VersionId")) for entry in xml._children(root, "Object")] == keys
 
@@ -259,7 +259,7 @@ def test_line_breaks_in_keys_survive() -> None:
     assert xml._children(root, "Object")[0]["Key"] == "a\rb\nc\td"
 
 
-def test_parts_are_completed_with_their_checksums_where_all_have_one() -> None:
+def test_an_upload_is_completed_with_checksums_if_every_part_has_one() -> None:
     parts = [PartInfo(1, '"a"', 5, {"crc32": "AAAA"}), PartInfo(2, '"b"', 5, {"crc32": "BBBB"})]
     with_checksums = xml.build_complete(parts, "crc32").decode()
     assert '<PartNumber>1</PartNumber><ETag>"a"</ETag><ChecksumCRC32>AAAA</ChecksumCRC32>' in with_checksums

@@ -51,13 +51,13 @@ def moves(rule: LifecycleRule) -> list[tuple[str, int | None]]:
 @pytest.mark.parametrize("purpose", ["configs", "logs", "backups"])
 @pytest.mark.parametrize("small", [False, True])
 @pytest.mark.parametrize("retention", [None, 1, 30, 100, 5000])
-def test_the_lifecycle_is_accepted_by_s3s_rules(purpose: str, small: bool, retention: int | None) -> None:
+def test_the_lifecycle_rules_are_valid_for_s3(purpose: str, small: bool, retention: int | None) -> None:
     prefixes = ("", "team-a/", "team-b/x/")
     apm_lifecycle(purpose, retention=retention, prefixes=prefixes, move_small_objects=small).check()
 
 
 @pytest.mark.parametrize("name", ["configs", "live"])
-def test_a_live_configuration_is_never_moved_or_expired(name: str) -> None:
+def test_live_configurations_are_never_transitioned_or_expired(name: str) -> None:
     rule = rules()[name]
 
     assert rule.prefix == f"{name}/"
@@ -66,14 +66,14 @@ def test_a_live_configuration_is_never_moved_or_expired(name: str) -> None:
 
 
 @pytest.mark.parametrize("small", [False, True])
-def test_no_rule_that_moves_or_expires_reaches_a_live_configuration(small: bool) -> None:
+def test_no_transition_or_expiry_rule_matches_a_live_configuration(small: bool) -> None:
     for rule in apm_lifecycle("logs", move_small_objects=small, prefixes=("", "team/")).rules:
         if rule.transitions or rule.expire_days or rule.expire_date:
             for live in ("configs/", "live/", "team/configs/", "team/live/"):
                 assert not live.startswith(rule.prefix)
 
 
-def test_backups_move_down_the_classes_and_expire() -> None:
+def test_backups_move_to_colder_classes_and_expire() -> None:
     rule = rules()["backups"]
 
     assert rule.prefix == "backups/"
@@ -82,7 +82,7 @@ def test_backups_move_down_the_classes_and_expire() -> None:
     assert rules()["backups markers"].expire_markers
 
 
-def test_logs_have_a_rule_in_a_bucket_for_logs_only() -> None:
+def test_only_log_buckets_have_a_rule_for_logs() -> None:
     rule = rules(purpose="logs")["logs"]
 
     assert moves(rule) == [("STANDARD_IA", 30), ("GLACIER", 60), ("DEEP_ARCHIVE", 150)]
@@ -90,14 +90,14 @@ def test_logs_have_a_rule_in_a_bucket_for_logs_only() -> None:
     assert "logs" not in rules(purpose="configs")
 
 
-def test_temporary_objects_and_open_uploads_go() -> None:
+def test_temporary_objects_and_open_uploads_expire() -> None:
     found = rules()
 
     assert (found["temp"].prefix, found["temp"].expire_days, found["temp"].noncurrent_days) == ("temp/", 7, 1)
     assert (found["uploads"].prefix, found["uploads"].abort_uploads_days) == ("", 1)
 
 
-def test_a_retention_replaces_the_expiry_and_leaves_out_later_moves() -> None:
+def test_a_retention_replaces_the_expiry_and_omits_later_transitions() -> None:
     backups = rules(retention=90)["backups"]
     logs = rules(purpose="logs", retention=61)
 
@@ -106,7 +106,7 @@ def test_a_retention_replaces_the_expiry_and_leaves_out_later_moves() -> None:
     assert logs["backups"].expire_days == 2555
 
 
-def test_small_objects_move_on_request() -> None:
+def test_small_objects_are_transitioned_on_request() -> None:
     found = rules(move_small_objects=True)
 
     assert found["backups"].transitions == ()
@@ -134,7 +134,7 @@ def test_plain_http_is_denied() -> None:
     assert "DenyPlainHttp" not in statements(apm_policy("b", "staging", require_https=False))
 
 
-def test_another_encryption_is_denied_but_none_named_is_let_through() -> None:
+def test_another_encryption_is_denied_but_an_unspecified_one_is_allowed() -> None:
     """Conditions of one statement hold together: with Null, an absent header does not match."""
     condition = statements(apm_policy("b", "staging"))["DenyOtherEncryption"]["Condition"]
 
@@ -149,7 +149,7 @@ def test_another_encryption_is_denied_but_none_named_is_let_through() -> None:
     ("key", "allowed"),
     [(KEY_ARN, [KEY_ARN, KEY]), (KEY, [f"arn:*:kms:*:*:key/{KEY}", KEY]), ("alias/apm", None)],
 )
-def test_with_a_key_only_that_key_may_encrypt(key: str, allowed: list[str] | None) -> None:
+def test_if_a_key_is_given_only_that_key_may_encrypt(key: str, allowed: list[str] | None) -> None:
     found = statements(apm_policy("b", "staging", kms_key_id=key))
 
     like = found["DenyOtherEncryption"]["Condition"]["StringNotLike"]
@@ -162,7 +162,7 @@ def test_with_a_key_only_that_key_may_encrypt(key: str, allowed: list[str] | Non
 
 
 @pytest.mark.parametrize("environment", ["production", "prod"])
-def test_in_production_nothing_is_removed_for_good_without_mfa(environment: str) -> None:
+def test_in_production_permanent_deletion_requires_mfa(environment: str) -> None:
     found = statements(apm_policy("b", environment, prefixes=("", "team/")))
     versions, bucket = found["DenyVersionRemovalWithoutMfa"], found["DenyBucketRemovalWithoutMfa"]
 
@@ -177,7 +177,7 @@ def test_in_production_nothing_is_removed_for_good_without_mfa(environment: str)
         assert f"arn:aws:s3:::b/{free}" in versions["NotResource"]
 
 
-def test_elsewhere_nothing_needs_mfa() -> None:
+def test_outside_production_nothing_requires_mfa() -> None:
     assert "MultiFactorAuth" not in apm_policy("b", "staging").text
 
 
@@ -185,7 +185,7 @@ def test_elsewhere_nothing_needs_mfa() -> None:
     ("region", "arn"),
     [("cn-north-1", "arn:aws-cn:s3:::b"), ("us-gov-west-1", "arn:aws-us-gov:s3:::b"), ("eu-west-1", "arn:aws:s3:::b")],
 )
-def test_arns_are_those_of_the_partition(region: str, arn: str) -> None:
+def test_arns_use_the_partition_of_the_region(region: str, arn: str) -> None:
     assert statements(apm_policy("b", "staging", region=region))["DenyPlainHttp"]["Resource"][0] == arn
 
 
@@ -193,13 +193,13 @@ def test_arns_are_those_of_the_partition(region: str, arn: str) -> None:
 # The bucket
 
 
-def test_the_name_says_environment_and_purpose() -> None:
+def test_the_bucket_name_has_environment_and_purpose() -> None:
     assert apm_bucket_name("production", "configs") == "apm-production-configs"
     with pytest.raises(InvalidBucketName):
         apm_bucket_name("production", "Configs")
 
 
-async def test_an_apm_bucket_is_made_with_everything(moto_buckets: Buckets, bucket_name: str) -> None:
+async def test_an_apm_bucket_is_created_with_all_its_settings(moto_buckets: Buckets, bucket_name: str) -> None:
     plan = await moto_buckets.create_apm_bucket(
         bucket_name, "production", "all", "configs", tags={"team": "sre"}, require_https=True
     )
@@ -229,7 +229,7 @@ async def test_an_apm_bucket_with_a_key_is_encrypted_with_it(moto_buckets: Bucke
     )
 
 
-async def test_over_plain_http_the_https_statement_is_left_out_and_said(
+async def test_over_plain_http_the_https_statement_is_omitted_and_reported(
     moto_buckets: Buckets, bucket_name: str
 ) -> None:
     plan = await moto_buckets.create_apm_bucket(bucket_name, "staging", "loki", "configs")
@@ -240,7 +240,7 @@ async def test_over_plain_http_the_https_statement_is_left_out_and_said(
     assert any("plain HTTP" in warning for warning in plan.warnings)
 
 
-async def test_over_https_the_https_statement_is_there(control: FaultyControl, bucket_name: str) -> None:
+async def test_over_https_the_https_statement_is_included(control: FaultyControl, bucket_name: str) -> None:
     control.pretend = Endpoint("https://s3.amazonaws.com", "us-east-1", is_aws=True)
     buckets = make_buckets(control.clients, control)
 
@@ -252,7 +252,7 @@ async def test_over_https_the_https_statement_is_there(control: FaultyControl, b
     assert plan.warnings == ()
 
 
-async def test_mfa_delete_leaves_the_lifecycle_out_and_says_so(control: FaultyControl, bucket_name: str) -> None:
+async def test_mfa_delete_omits_the_lifecycle_and_reports_it(control: FaultyControl, bucket_name: str) -> None:
     codes: list[Any] = []
 
     def note(method: str, params: Any) -> None:
@@ -269,7 +269,7 @@ async def test_mfa_delete_leaves_the_lifecycle_out_and_says_so(control: FaultyCo
     assert any("lifecycle" in warning for warning in plan.warnings)
 
 
-async def test_a_policy_of_the_callers_replaces_the_environments(moto_buckets: Buckets, bucket_name: str) -> None:
+async def test_a_given_policy_replaces_that_of_the_environment(moto_buckets: Buckets, bucket_name: str) -> None:
     own = apm_policy(bucket_name, "staging", require_https=False)
 
     plan = await moto_buckets.create_apm_bucket(bucket_name, "production", "all", "configs", policy=own)
@@ -278,7 +278,7 @@ async def test_a_policy_of_the_callers_replaces_the_environments(moto_buckets: B
     assert plan.warnings == ()
 
 
-async def test_an_existing_bucket_is_left_alone_by_create_and_brought_up_by_ensure(
+async def test_create_leaves_an_existing_bucket_alone_and_ensure_updates_it(
     moto_buckets: Buckets, bucket_name: str
 ) -> None:
     await moto_buckets.create_bucket(bucket_name)
@@ -316,7 +316,7 @@ async def test_invalid_arguments_are_refused_before_anything_is_sent(
     assert control.calls == []
 
 
-async def test_on_seaweedfs_the_policy_lets_configurations_in_and_keeps_their_versions(
+async def test_on_seaweedfs_the_policy_allows_uploads_and_protects_versions(
     weed_buckets: Buckets, weed_clients: Clients, bucket_name: str
 ) -> None:
     plan = await weed_buckets.create_apm_bucket(bucket_name, "production", "all", "configs", unsupported="warn")
@@ -335,7 +335,7 @@ async def test_on_seaweedfs_the_policy_lets_configurations_in_and_keeps_their_ve
     assert "Lifecycle transitions" in plan.unsupported
 
 
-async def test_on_seaweedfs_a_bucket_with_a_key_takes_its_default_encryption_and_no_other(
+async def test_on_seaweedfs_a_bucket_with_a_key_accepts_only_its_default_encryption(
     weed_buckets: Buckets, weed_clients: Clients, bucket_name: str
 ) -> None:
     await weed_buckets.create_apm_bucket(

@@ -69,7 +69,7 @@ async def test_a_name_that_s3_refuses_is_refused_before_anything_is_sent(control
     assert control.calls == []
 
 
-async def test_exists_says_yes_and_no(buckets: Buckets, bucket_name: str) -> None:
+async def test_bucket_exists_returns_whether_a_bucket_exists(buckets: Buckets, bucket_name: str) -> None:
     assert not await buckets.bucket_exists(bucket_name)
 
     await buckets.create_bucket(bucket_name)
@@ -77,14 +77,14 @@ async def test_exists_says_yes_and_no(buckets: Buckets, bucket_name: str) -> Non
     assert await buckets.bucket_exists(bucket_name)
 
 
-async def test_denied_is_not_taken_for_absent(control: FaultyControl, bucket_name: str) -> None:
+async def test_a_denied_bucket_is_not_reported_as_missing(control: FaultyControl, bucket_name: str) -> None:
     control.before = lambda method, params: AccessDenied("no", status=403)
 
     with pytest.raises(AccessDenied):
         await make_buckets(control.clients, control).bucket_exists(bucket_name)
 
 
-async def test_a_bucket_that_is_not_there_cannot_be_got_or_deleted(buckets: Buckets, bucket_name: str) -> None:
+async def test_getting_or_deleting_a_missing_bucket_is_an_error(buckets: Buckets, bucket_name: str) -> None:
     with pytest.raises(BucketNotFound, match=bucket_name):
         await buckets.get_bucket(bucket_name)
     with pytest.raises(BucketNotFound, match=bucket_name):
@@ -93,7 +93,7 @@ async def test_a_bucket_that_is_not_there_cannot_be_got_or_deleted(buckets: Buck
         await buckets.delete_bucket(bucket_name, force=True)
 
 
-async def test_get_gives_every_setting_and_none_for_those_not_configured(
+async def test_get_returns_every_setting_and_none_for_unconfigured_ones(
     moto_buckets: Buckets, bucket_name: str
 ) -> None:
     await moto_buckets.create_bucket(bucket_name, OPTIONS)
@@ -107,7 +107,7 @@ async def test_get_gives_every_setting_and_none_for_those_not_configured(
     assert details.unsupported == ()
 
 
-async def test_get_names_what_the_server_does_not_know(weed_buckets: Buckets, bucket_name: str) -> None:
+async def test_get_lists_the_settings_that_the_server_does_not_support(weed_buckets: Buckets, bucket_name: str) -> None:
     await weed_buckets.create_bucket(bucket_name, OPTIONS)
 
     details = await weed_buckets.get_bucket(bucket_name)
@@ -116,7 +116,7 @@ async def test_get_names_what_the_server_does_not_know(weed_buckets: Buckets, bu
     assert details.settings.tags == OPTIONS.tags
 
 
-async def test_get_fails_where_one_setting_is_denied(control: FaultyControl, bucket_name: str) -> None:
+async def test_get_fails_if_one_setting_is_denied(control: FaultyControl, bucket_name: str) -> None:
     buckets = make_buckets(control.clients, control)
     await buckets.create_bucket(bucket_name)
     control.before = lambda method, params: AccessDenied("no") if method == "get_bucket_policy" else None
@@ -145,7 +145,7 @@ async def test_list_filters_by_region(moto_buckets: Buckets, bucket_name: str) -
     assert [(bucket.name, bucket.region) for bucket in found] == [(f"{bucket_name}-eu", "eu-west-1")]
 
 
-async def test_list_gives_details_when_asked(buckets: Buckets, bucket_name: str) -> None:
+async def test_list_returns_details_on_request(buckets: Buckets, bucket_name: str) -> None:
     await buckets.create_bucket(bucket_name, OPTIONS)
 
     (plain,) = await buckets.list_buckets(prefix=bucket_name)
@@ -157,14 +157,14 @@ async def test_list_gives_details_when_asked(buckets: Buckets, bucket_name: str)
     assert detailed.details.settings.tags == OPTIONS.tags
 
 
-async def test_a_bucket_with_object_lock_is_made_with_it(moto_buckets: Buckets, bucket_name: str) -> None:
+async def test_object_lock_is_enabled_at_creation(moto_buckets: Buckets, bucket_name: str) -> None:
     lock = BucketOptions(versioning=Versioning(), object_lock=ObjectLock(mode="GOVERNANCE", days=1))
     await moto_buckets.create_bucket(bucket_name, lock)
 
     assert (await moto_buckets.get_bucket(bucket_name)).settings == lock
 
 
-async def test_ensure_makes_what_is_not_there_and_a_second_run_finds_nothing_to_do(
+async def test_ensure_creates_a_missing_bucket_and_a_second_run_changes_nothing(
     buckets: Buckets, bucket_name: str
 ) -> None:
     first = await buckets.ensure_bucket(bucket_name, OPTIONS)
@@ -188,7 +188,7 @@ async def test_ensure_changes_only_what_differs(control: FaultyControl, bucket_n
     assert (await buckets.get_bucket(bucket_name)).settings.cors == OPTIONS.cors
 
 
-async def test_plan_touches_nothing(control: FaultyControl, bucket_name: str) -> None:
+async def test_plan_changes_nothing(control: FaultyControl, bucket_name: str) -> None:
     buckets = make_buckets(control.clients, control)
 
     plan = await buckets.plan_bucket(bucket_name, OPTIONS)
@@ -198,14 +198,14 @@ async def test_plan_touches_nothing(control: FaultyControl, bucket_name: str) ->
     assert not [call for call in control.calls if call.startswith(("put_", "create_", "delete_"))]
 
 
-async def test_ten_tasks_that_ensure_one_bucket_all_succeed(buckets: Buckets, bucket_name: str) -> None:
+async def test_ten_concurrent_tasks_can_ensure_one_bucket(buckets: Buckets, bucket_name: str) -> None:
     plans = await asyncio.gather(*[buckets.ensure_bucket(bucket_name, OPTIONS) for _ in range(10)])
 
     assert sum(plan.create for plan in plans) == 1
     assert (await buckets.plan_bucket(bucket_name, OPTIONS)).empty
 
 
-async def test_ten_managers_that_ensure_one_bucket_all_succeed(clients: Clients, bucket_name: str) -> None:
+async def test_ten_concurrent_managers_can_ensure_one_bucket(clients: Clients, bucket_name: str) -> None:
     each = [make_buckets(clients) for _ in range(10)]
 
     await asyncio.gather(*[buckets.ensure_bucket(bucket_name, OPTIONS) for buckets in each])
@@ -213,7 +213,7 @@ async def test_ten_managers_that_ensure_one_bucket_all_succeed(clients: Clients,
     assert (await each[0].plan_bucket(bucket_name, OPTIONS)).empty
 
 
-async def test_a_bucket_that_holds_something_is_not_deleted(
+async def test_a_bucket_that_is_not_empty_is_not_deleted(
     moto_buckets: Buckets, moto_clients: Clients, bucket_name: str
 ) -> None:
     await moto_buckets.create_bucket(bucket_name)

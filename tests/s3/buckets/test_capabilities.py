@@ -39,7 +39,7 @@ LIFECYCLE = Lifecycle(
 
 
 @pytest.mark.parametrize("setting", MISROUTED, ids=lambda one: type(one).__name__)
-async def test_a_setting_that_would_be_taken_for_create_bucket_makes_no_bucket(
+async def test_a_setting_that_a_server_mistakes_for_create_bucket_creates_no_bucket(
     weed_buckets: Buckets, bucket_name: str, setting: BucketSetting
 ) -> None:
     with pytest.raises(BucketNotFound):
@@ -51,7 +51,7 @@ async def test_a_setting_that_would_be_taken_for_create_bucket_makes_no_bucket(
 
 
 @pytest.mark.parametrize("setting", MISROUTED, ids=lambda one: type(one).__name__)
-async def test_a_setting_that_would_be_taken_for_create_bucket_is_never_sent(
+async def test_a_setting_that_a_server_mistakes_for_create_bucket_is_never_sent(
     weed_clients: Clients, bucket_name: str, setting: BucketSetting
 ) -> None:
     control = FaultyControl(weed_clients)
@@ -64,7 +64,7 @@ async def test_a_setting_that_would_be_taken_for_create_bucket_is_never_sent(
     assert not [call for call in control.calls if call.startswith("put_")]
 
 
-async def test_an_unknown_server_that_takes_a_setting_for_create_bucket_is_recognised(
+async def test_an_unknown_server_that_mistakes_a_setting_for_create_bucket_is_recognised(
     weed_clients: Clients, bucket_name: str
 ) -> None:
     """The same server, were its name not known."""
@@ -89,7 +89,7 @@ WANTED = BucketOptions(
 )
 
 
-async def test_create_refuses_with_the_list_of_what_is_missing(weed_buckets: Buckets, bucket_name: str) -> None:
+async def test_create_refuses_with_a_list_of_missing_features(weed_buckets: Buckets, bucket_name: str) -> None:
     with pytest.raises(UnsupportedByServer) as refused:
         await weed_buckets.create_bucket(bucket_name, WANTED)
 
@@ -98,7 +98,7 @@ async def test_create_refuses_with_the_list_of_what_is_missing(weed_buckets: Buc
     assert not await weed_buckets.bucket_exists(bucket_name)
 
 
-async def test_ensure_refuses_before_it_changes_anything(weed_buckets: Buckets, bucket_name: str) -> None:
+async def test_ensure_refuses_before_changing_anything(weed_buckets: Buckets, bucket_name: str) -> None:
     await weed_buckets.create_bucket(bucket_name, BucketOptions(tags=Tags({"old": "tag"})))
 
     with pytest.raises(UnsupportedByServer, match="PublicAccessBlock"):
@@ -132,7 +132,7 @@ async def test_a_second_run_with_warn_changes_nothing(weed_buckets: Buckets, buc
     assert set(again.unsupported) == {"Lifecycle transitions", "PublicAccessBlock", "Notifications"}
 
 
-async def test_a_setting_that_a_server_takes_and_does_not_keep_counts_as_missing(
+async def test_a_setting_that_a_server_accepts_but_does_not_keep_counts_as_missing(
     control: FaultyControl, bucket_name: str
 ) -> None:
     call = control.call
@@ -146,7 +146,7 @@ async def test_a_setting_that_a_server_takes_and_does_not_keep_counts_as_missing
         await make_buckets(control.clients, control).create_bucket(bucket_name, BucketOptions(tags=Tags({"a": "b"})))
 
 
-async def test_a_server_that_takes_the_removal_of_a_setting_for_delete_bucket_deletes_nothing(
+async def test_a_server_that_mistakes_the_removal_of_a_setting_for_delete_bucket_deletes_nothing(
     weed_clients: Clients, bucket_name: str
 ) -> None:
     control = FaultyControl(weed_clients)

@@ -32,7 +32,7 @@ def undo_cors(control: FaultyControl, *, times: int) -> None:
 
 
 @pytest.mark.parametrize("verb", ["create_bucket", "ensure_bucket"])
-async def test_a_setting_that_another_process_undoes_is_written_again(
+async def test_a_setting_reverted_by_another_process_is_written_again(
     control: FaultyControl, bucket_name: str, verb: str
 ) -> None:
     undo_cors(control, times=2)
@@ -43,7 +43,7 @@ async def test_a_setting_that_another_process_undoes_is_written_again(
     assert (await buckets.plan_bucket(bucket_name, OPTIONS)).empty
 
 
-async def test_a_setting_that_is_never_kept_is_unsupported(control: FaultyControl, bucket_name: str) -> None:
+async def test_a_setting_that_never_persists_counts_as_unsupported(control: FaultyControl, bucket_name: str) -> None:
     undo_cors(control, times=1000)
 
     with pytest.raises(UnsupportedByServer, match="Cors"):
@@ -54,7 +54,7 @@ async def test_a_setting_that_is_never_kept_is_unsupported(control: FaultyContro
 
 
 @pytest.mark.parametrize("method", ["get_bucket_versioning", "put_bucket_versioning"])
-async def test_a_bucket_that_was_found_and_is_not_known_everywhere_yet_is_waited_for(
+async def test_ensure_waits_until_a_new_bucket_is_visible_everywhere(
     control: FaultyControl, bucket_name: str, method: str
 ) -> None:
     await make_buckets(control.clients).create_bucket(bucket_name)
@@ -75,7 +75,9 @@ async def test_a_bucket_that_was_found_and_is_not_known_everywhere_yet_is_waited
     assert (await make_buckets(control.clients).plan_bucket(bucket_name, OPTIONS)).empty
 
 
-async def test_ensure_makes_a_bucket_that_its_maker_removed_again(control: FaultyControl, bucket_name: str) -> None:
+async def test_ensure_creates_a_bucket_that_its_creator_removed_meanwhile(
+    control: FaultyControl, bucket_name: str
+) -> None:
     await make_buckets(control.clients).create_bucket(bucket_name)
     removed: list[str] = []
 

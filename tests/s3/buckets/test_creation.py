@@ -83,7 +83,7 @@ def failing(method: str, error: BaseException) -> Any:
     return lambda called, params: error if called == method else None
 
 
-async def test_the_calls_that_create_bucket_makes_are_all_in_the_list(control: FaultyControl, bucket_name: str) -> None:
+async def test_the_list_has_every_call_that_create_bucket_makes(control: FaultyControl, bucket_name: str) -> None:
     await make_buckets(control.clients, control).create_bucket(bucket_name, everything(bucket_name))
 
     assert sorted(control.calls) == sorted(CALLS)
@@ -93,7 +93,7 @@ ERRORS = [AccessDenied("no", status=403), ConnectionLost("broken")]
 
 
 @pytest.mark.parametrize("method", CALLS)
-async def test_a_call_that_fails_leaves_no_bucket(control: FaultyControl, bucket_name: str, method: str) -> None:
+async def test_a_failed_creation_leaves_no_bucket(control: FaultyControl, bucket_name: str, method: str) -> None:
     # A HEAD that is refused is asked again as a GET, which can say why.
     calls = (method, "get_bucket_location") if method == "head_bucket" else (method,)
     for error in ERRORS:
@@ -112,7 +112,7 @@ async def test_a_call_that_fails_leaves_no_bucket(control: FaultyControl, bucket
 
 
 @pytest.mark.parametrize("method", ONE_OF_EACH)
-async def test_a_call_that_fails_once_and_may_pass_does_not_fail_the_creation(
+async def test_a_transient_failure_does_not_fail_the_creation(
     control: FaultyControl, bucket_name: str, method: str
 ) -> None:
     failed: list[str] = []
@@ -132,7 +132,9 @@ async def test_a_call_that_fails_once_and_may_pass_does_not_fail_the_creation(
     assert (await buckets.plan_bucket(bucket_name, everything(bucket_name))).empty
 
 
-async def test_a_resent_creation_that_finds_its_own_bucket_continues(control: FaultyControl, bucket_name: str) -> None:
+async def test_a_repeated_creation_continues_if_it_finds_its_own_bucket(
+    control: FaultyControl, bucket_name: str
+) -> None:
     """Outside us-east-1, S3 answers the second send of CreateBucket with BucketAlreadyOwnedByYou."""
     sent: list[str] = []
 
@@ -183,7 +185,7 @@ async def test_a_cancelled_creation_leaves_no_bucket(control: FaultyControl, buc
     assert not await make_buckets(control.clients).bucket_exists(bucket_name)
 
 
-async def test_a_bucket_that_was_there_is_left_as_it_was(control: FaultyControl, bucket_name: str) -> None:
+async def test_an_existing_bucket_is_left_unchanged(control: FaultyControl, bucket_name: str) -> None:
     """us-east-1 answers 200 to the CreateBucket of a bucket that is yours already."""
     buckets = make_buckets(control.clients, control)
     await buckets.create_bucket(bucket_name, BucketOptions(tags=Tags({"mine": "yes"})))
@@ -197,7 +199,7 @@ async def test_a_bucket_that_was_there_is_left_as_it_was(control: FaultyControl,
     assert (await buckets.get_bucket(bucket_name)).settings == BucketOptions(tags=Tags({"mine": "yes"}))
 
 
-async def test_a_bucket_that_another_process_made_meanwhile_is_not_removed(
+async def test_a_bucket_created_by_another_process_meanwhile_is_not_removed(
     control: FaultyControl, bucket_name: str
 ) -> None:
     async def overtaken(called: str, **params: Any) -> Mapping[str, Any]:
@@ -216,7 +218,7 @@ async def test_a_bucket_that_another_process_made_meanwhile_is_not_removed(
     assert (await buckets.plan_bucket(bucket_name, everything(bucket_name))).empty
 
 
-async def test_ensure_that_loses_the_race_brings_the_winners_bucket_to_its_options(
+async def test_an_ensure_that_loses_the_race_applies_its_options_to_the_winners_bucket(
     control: FaultyControl, bucket_name: str
 ) -> None:
     async def overtaken(called: str, **params: Any) -> Mapping[str, Any]:
@@ -279,7 +281,7 @@ async def test_options_that_s3_would_refuse_are_refused_before_anything_is_sent(
     assert control.calls == []
 
 
-async def test_another_region_is_named_to_s3(control: FaultyControl, bucket_name: str) -> None:
+async def test_the_region_of_a_new_bucket_is_sent_to_s3(control: FaultyControl, bucket_name: str) -> None:
     buckets = make_buckets(control.clients, control)
 
     await buckets.create_bucket(bucket_name, region="eu-central-1")
@@ -299,12 +301,12 @@ async def test_mfa_delete_without_a_code_is_refused_before_anything_is_written(
     assert set(control.calls) == {"head_bucket"}
 
 
-async def test_a_way_to_treat_gaps_that_does_not_exist_is_refused(control: FaultyControl, bucket_name: str) -> None:
+async def test_an_unknown_policy_for_unsupported_features_is_refused(control: FaultyControl, bucket_name: str) -> None:
     with pytest.raises(InvalidOption, match="'ignore'"):
         await make_buckets(control.clients, control).create_bucket(bucket_name, unsupported="ignore")  # type: ignore[arg-type]
 
 
-async def test_a_new_bucket_that_not_every_part_of_s3_knows_yet_is_waited_for(
+async def test_a_creation_waits_until_the_new_bucket_is_visible_everywhere(
     control: FaultyControl, bucket_name: str
 ) -> None:
     missed: list[str] = []
@@ -323,7 +325,7 @@ async def test_a_new_bucket_that_not_every_part_of_s3_knows_yet_is_waited_for(
     assert await buckets.get_setting(bucket_name, Versioning) == Versioning()
 
 
-async def test_a_bucket_in_another_region_is_not_taken_for_the_one_that_is_wanted(
+async def test_a_bucket_in_another_region_is_not_mistaken_for_the_requested_one(
     control: FaultyControl, bucket_name: str
 ) -> None:
     buckets = make_buckets(control.clients, control)
@@ -333,7 +335,7 @@ async def test_a_bucket_in_another_region_is_not_taken_for_the_one_that_is_wante
         await buckets.ensure_bucket(bucket_name, region="us-west-2")
 
 
-async def test_a_policy_that_could_forbid_the_withdrawal_comes_only_when_nothing_is_missing(
+async def test_the_bucket_policy_is_set_last_as_it_could_block_the_cleanup(
     control: FaultyControl, bucket_name: str
 ) -> None:
     def lacking(method: str, _: Mapping[str, Any]) -> BaseException | None:

@@ -55,7 +55,7 @@ def through_the_wire(kind: type[BucketSetting], params: Mapping[str, Any]) -> Ma
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 @given(data=st.data())
 @examples(50)
-def test_every_setting_survives_its_document(kind: type[BucketSetting], data: st.DataObject) -> None:
+def test_every_setting_round_trips_through_its_document(kind: type[BucketSetting], data: st.DataObject) -> None:
     setting = data.draw(SETTING_STRATEGIES[kind])
     api = SETTINGS[kind]
 
@@ -67,7 +67,7 @@ def test_every_setting_survives_its_document(kind: type[BucketSetting], data: st
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 @given(data=st.data())
 @examples(50)
-def test_every_document_survives_its_setting(kind: type[BucketSetting], data: st.DataObject) -> None:
+def test_every_document_round_trips_through_its_setting(kind: type[BucketSetting], data: st.DataObject) -> None:
     api = SETTINGS[kind]
     first = api.write(data.draw(SETTING_STRATEGIES[kind]))
 
@@ -87,7 +87,7 @@ def members(shape: Any, seen: tuple[str, ...] = ()) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_no_member_of_s3s_document_is_unknown(kind: type[BucketSetting]) -> None:
+def test_every_member_of_the_s3_documents_is_known(kind: type[BucketSetting]) -> None:
     # SimplePrefix is S3's default key format, and says nothing.
     sources = "SimplePrefix" + "".join(inspect.getsource(module) for module in MODULES)
     shape = operation(SETTINGS[kind].put).input_shape
@@ -113,11 +113,11 @@ def test_a_document_that_a_setting_cannot_represent_is_an_error(kind: type[Bucke
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_an_empty_answer_is_not_configured(kind: type[BucketSetting]) -> None:
+def test_an_empty_response_means_not_configured(kind: type[BucketSetting]) -> None:
     assert SETTINGS[kind].read({"ResponseMetadata": {}}) is None
 
 
-def test_the_older_form_of_a_lifecycle_rule_is_read() -> None:
+def test_the_older_form_of_a_lifecycle_rule_is_accepted() -> None:
     read = SETTINGS[Lifecycle].read
     old = read({"Rules": [{"ID": "a", "Status": "Enabled", "Prefix": "logs/", "Expiration": {"Days": 3}}]})
 
@@ -139,5 +139,5 @@ def test_system_tags_are_read_but_never_written() -> None:
     assert Tags({"team": "apm"}).matches(tags)
 
 
-def test_versioning_that_was_never_on_is_not_configured() -> None:
+def test_versioning_that_was_never_enabled_is_not_configured() -> None:
     assert SETTINGS[Versioning].read({"MFADelete": "Disabled"}) is None

@@ -100,14 +100,14 @@ def test_two_rules_with_one_id_are_refused() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1001])
-def test_the_number_of_rules_is_bounded(count: int) -> None:
+def test_the_number_of_lifecycle_rules_is_limited(count: int) -> None:
     rules = tuple(LifecycleRule(id=str(number), expire_days=1) for number in range(count))
 
     with pytest.raises(InvalidOption, match="1 to 1000"):
         Lifecycle(rules=rules).check()
 
 
-def test_the_order_of_rules_means_nothing() -> None:
+def test_the_order_of_lifecycle_rules_does_not_matter() -> None:
     one, two = LifecycleRule(id="1", expire_days=1), LifecycleRule(id="2", expire_days=2)
 
     assert Lifecycle(rules=(one, two)).matches(Lifecycle(rules=(two, one)))

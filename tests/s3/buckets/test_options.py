@@ -43,7 +43,7 @@ def statement(**members: Any) -> str:
         ({"Condition": {"Bool": {"k": False}}}, {"Condition": {"Bool": {"k": "false"}}}),
     ],
 )
-def test_policies_that_mean_the_same_are_equal(written: dict[str, Any], read: dict[str, Any]) -> None:
+def test_equivalent_policies_are_equal(written: dict[str, Any], read: dict[str, Any]) -> None:
     one, other = Policy(statement(**written)), Policy(statement(**read))
 
     assert one == other
@@ -51,7 +51,7 @@ def test_policies_that_mean_the_same_are_equal(written: dict[str, Any], read: di
     assert one.text != other.text
 
 
-def test_policies_that_mean_something_else_differ() -> None:
+def test_policies_with_different_meanings_differ() -> None:
     assert Policy(statement()) != Policy(statement(Effect="Allow"))
     assert Policy(statement()) != statement()
     assert Policy("{") != Policy("[")
@@ -138,18 +138,18 @@ def test_settings_that_s3_refuses_are_refused(setting: BucketSetting) -> None:
         setting.check()
 
 
-def test_no_tags_and_no_notifications_need_no_setting() -> None:
+def test_empty_tags_and_notifications_need_no_setting() -> None:
     assert Tags({}).matches(None)
     assert not Tags({"a": "b"}).matches(None)
     assert Notifications().matches(None)
     assert not Notifications(eventbridge=True).matches(None)
 
 
-def test_system_tags_do_not_count() -> None:
+def test_system_tags_are_ignored() -> None:
     Tags({**{str(number): "" for number in range(50)}, "aws:x": "y"}).check()
 
 
-def test_options_hold_each_setting_in_its_place() -> None:
+def test_options_have_one_place_for_each_setting() -> None:
     settings = [
         Policy(statement()),
         Versioning(),

@@ -18,7 +18,7 @@ def sent(plan: BucketPlan) -> PlanDocument:
     return BucketPlan.from_dict(json.loads(json.dumps(plan.to_dict())))
 
 
-async def test_a_plan_of_a_bucket_that_was_written_down_is_carried_out_once(moto: Server, bucket_name: str) -> None:
+async def test_a_saved_bucket_plan_is_applied_once(moto: Server, bucket_name: str) -> None:
     async with make_manager(moto) as s3:
         plan = await s3.plan_bucket(bucket_name, OPTIONS)
         back = sent(plan)
@@ -30,7 +30,7 @@ async def test_a_plan_of_a_bucket_that_was_written_down_is_carried_out_once(moto
             await s3.ensure_bucket(bucket_name, OPTIONS, plan=plan)
 
 
-async def test_an_outdated_plan_of_a_bucket_changes_nothing(moto: Server, bucket_name: str) -> None:
+async def test_an_outdated_bucket_plan_changes_nothing(moto: Server, bucket_name: str) -> None:
     async with make_manager(moto) as s3:
         await s3.create_bucket(bucket_name)
         back = sent(await s3.plan_bucket(bucket_name, OPTIONS))
@@ -43,7 +43,7 @@ async def test_an_outdated_plan_of_a_bucket_changes_nothing(moto: Server, bucket
         assert await s3.get_setting(bucket_name, Tags) == Tags({"team": "b"})
 
 
-async def test_a_plan_of_other_options_is_refused(moto: Server, bucket_name: str) -> None:
+async def test_a_bucket_plan_for_other_options_is_refused(moto: Server, bucket_name: str) -> None:
     async with make_manager(moto) as s3:
         back = sent(await s3.plan_bucket(bucket_name, OPTIONS))
 
@@ -52,7 +52,7 @@ async def test_a_plan_of_other_options_is_refused(moto: Server, bucket_name: str
         assert not await s3.bucket_exists(bucket_name)
 
 
-async def test_a_plan_of_a_bucket_holds_no_value_of_a_setting(moto: Server, bucket_name: str) -> None:
+async def test_a_saved_bucket_plan_contains_no_values_of_settings(moto: Server, bucket_name: str) -> None:
     async with make_manager(moto) as s3:
         plan = await s3.plan_bucket(bucket_name, OPTIONS)
 

@@ -25,7 +25,7 @@ ROLE = "arn:aws:iam::123456789012:role/replicator"
 VERSIONED = BucketOptions(versioning=Versioning())
 
 
-async def test_replication_into_an_existing_bucket(moto_buckets: Buckets, bucket_name: str) -> None:
+async def test_replication_into_an_existing_bucket_is_set_up(moto_buckets: Buckets, bucket_name: str) -> None:
     await moto_buckets.create_bucket(bucket_name, VERSIONED)
     await moto_buckets.create_bucket(f"{bucket_name}-b", VERSIONED, region="eu-west-1")
 
@@ -40,7 +40,7 @@ async def test_replication_into_an_existing_bucket(moto_buckets: Buckets, bucket
     assert setup.replication.rules[0].delete_markers
 
 
-async def test_without_a_role_nothing_is_changed_and_the_role_is_spelled_out(
+async def test_without_a_role_nothing_changes_and_the_needed_role_is_described(
     moto_buckets: Buckets, bucket_name: str
 ) -> None:
     await moto_buckets.create_bucket(bucket_name, VERSIONED)
@@ -54,7 +54,9 @@ async def test_without_a_role_nothing_is_changed_and_the_role_is_spelled_out(
     assert "sts:AssumeRole" in str(setup)
 
 
-async def test_the_target_is_made_with_the_sources_protections(moto_buckets: Buckets, bucket_name: str) -> None:
+async def test_the_target_is_created_with_the_protections_of_the_source(
+    moto_buckets: Buckets, bucket_name: str
+) -> None:
     target = f"{bucket_name}-b"
     await moto_buckets.create_bucket(bucket_name, apm_bucket_options(bucket_name, "production", "all", "configs"))
 
@@ -87,7 +89,7 @@ async def test_the_targets_encryption_uses_the_key_of_its_region(moto_buckets: B
     assert actions["arn:aws:kms:us-east-1:1:key/here"] == "kms:Decrypt"
 
 
-async def test_objects_that_would_not_be_replicated_are_warned_of(moto_buckets: Buckets, bucket_name: str) -> None:
+async def test_objects_that_will_not_be_replicated_cause_a_warning(moto_buckets: Buckets, bucket_name: str) -> None:
     encryption = Encryption(algorithm="aws:kms", kms_key_id="arn:aws:kms:us-east-1:1:key/here")
     await moto_buckets.create_bucket(bucket_name, BucketOptions(versioning=Versioning(), encryption=encryption))
 
@@ -96,7 +98,7 @@ async def test_objects_that_would_not_be_replicated_are_warned_of(moto_buckets: 
     assert "KMS" in setup.warnings[0]
 
 
-async def test_versioning_is_needed_on_both_sides(moto_buckets: Buckets, bucket_name: str) -> None:
+async def test_replication_requires_versioning_on_both_sides(moto_buckets: Buckets, bucket_name: str) -> None:
     plain, versioned = f"{bucket_name}-a", f"{bucket_name}-b"
     await moto_buckets.create_bucket(plain)
     await moto_buckets.create_bucket(versioned, VERSIONED)
@@ -106,7 +108,7 @@ async def test_versioning_is_needed_on_both_sides(moto_buckets: Buckets, bucket_
             await moto_buckets.setup_replication(source, target, role=ROLE)
 
 
-async def test_a_target_that_is_missing_or_the_source_is_refused(moto_buckets: Buckets, bucket_name: str) -> None:
+async def test_a_missing_target_and_the_source_as_target_are_refused(moto_buckets: Buckets, bucket_name: str) -> None:
     await moto_buckets.create_bucket(bucket_name, VERSIONED)
 
     with pytest.raises(BucketNotFound, match="create_target"):
@@ -131,7 +133,7 @@ async def test_rules_for_other_targets_are_kept(moto_buckets: Buckets, bucket_na
         await moto_buckets.setup_replication(bucket_name, f"{bucket_name}-b", role=ROLE + "2")
 
 
-def test_the_role_may_read_the_source_and_write_the_target_and_nothing_else() -> None:
+def test_the_role_may_only_read_the_source_and_write_the_target() -> None:
     statements = json.loads(permissions_policy("arn:aws:s3:::a", "arn:aws:s3:::b"))["Statement"]
 
     assert [statement["Resource"] for statement in statements] == [
@@ -153,7 +155,7 @@ def test_the_role_may_read_the_source_and_write_the_target_and_nothing_else() ->
         (None, None),
     ],
 )
-async def test_the_status_of_an_objects_replication(
+async def test_the_replication_status_of_an_object_is_read(
     control: FaultyControl, bucket_name: str, response: str | None, status: str | None
 ) -> None:
     async def call(method: str, **params: Any) -> dict[str, Any]:
@@ -165,7 +167,7 @@ async def test_the_status_of_an_objects_replication(
     assert await make_buckets(control.clients, control).replication_status(bucket_name, "k") == status
 
 
-async def test_the_status_of_an_object_that_is_not_there_is_an_error(buckets: Buckets, bucket_name: str) -> None:
+async def test_the_replication_status_of_a_missing_object_is_an_error(buckets: Buckets, bucket_name: str) -> None:
     with pytest.raises(BucketNotFound):
         await buckets.replication_status(bucket_name, "k")
     await buckets.create_bucket(bucket_name)
@@ -177,7 +179,7 @@ async def test_the_status_of_an_object_that_is_not_there_is_an_error(buckets: Bu
 # Archives
 
 
-async def test_an_archived_object_is_asked_back_and_can_be_read(
+async def test_an_archived_object_can_be_restored_and_read(
     moto_buckets: Buckets, moto_clients: Clients, bucket_name: str
 ) -> None:
     await moto_buckets.create_bucket(bucket_name)
@@ -197,7 +199,7 @@ async def test_a_restore_in_progress_is_not_an_error(control: FaultyControl, buc
     assert not await make_buckets(control.clients, control).restore_archived(bucket_name, "k")
 
 
-async def test_an_object_in_no_archive_class_needs_no_restore(
+async def test_an_object_outside_archive_classes_needs_no_restore(
     moto_buckets: Buckets, moto_clients: Clients, bucket_name: str
 ) -> None:
     await moto_buckets.create_bucket(bucket_name)
@@ -207,7 +209,7 @@ async def test_an_object_in_no_archive_class_needs_no_restore(
         await moto_buckets.restore_archived(bucket_name, "k")
 
 
-async def test_a_restore_of_what_is_not_there_or_for_no_days_is_refused(
+async def test_a_restore_of_a_missing_object_or_for_zero_days_is_refused(
     moto_buckets: Buckets, bucket_name: str
 ) -> None:
     await moto_buckets.create_bucket(bucket_name)
@@ -218,7 +220,7 @@ async def test_a_restore_of_what_is_not_there_or_for_no_days_is_refused(
         await moto_buckets.restore_archived(bucket_name, "k", days=0)
 
 
-async def test_a_denied_restore_is_said_to_be_denied(control: FaultyControl, bucket_name: str) -> None:
+async def test_a_denied_restore_is_reported_as_denied(control: FaultyControl, bucket_name: str) -> None:
     control.before = lambda method, params: AccessDenied("no", status=403)
 
     with pytest.raises(AccessDenied):

@@ -161,7 +161,7 @@ async def test_a_setting_is_set_read_back_and_removed_on_seaweedfs(
     await set_read_remove(weed_buckets, bucket_name, setting)
 
 
-async def test_replication_is_set_read_back_and_removed(moto_buckets: Buckets, bucket_name: str) -> None:
+async def test_replication_can_be_set_read_back_and_removed(moto_buckets: Buckets, bucket_name: str) -> None:
     versioned = BucketOptions(versioning=Versioning())
     await moto_buckets.create_bucket(bucket_name, versioned)
     await moto_buckets.create_bucket(f"{bucket_name}-b", versioned)
@@ -174,9 +174,7 @@ async def test_replication_is_set_read_back_and_removed(moto_buckets: Buckets, b
     )
 
 
-async def test_object_lock_is_set_read_back_and_keeps_no_retention_when_removed(
-    buckets: Buckets, bucket_name: str
-) -> None:
+async def test_removing_object_lock_removes_its_default_retention(buckets: Buckets, bucket_name: str) -> None:
     await buckets.create_bucket(bucket_name, BucketOptions(versioning=Versioning(), object_lock=ObjectLock()))
     lock = ObjectLock(mode="GOVERNANCE", days=3)
 
@@ -187,7 +185,9 @@ async def test_object_lock_is_set_read_back_and_keeps_no_retention_when_removed(
     assert await buckets.get_setting(bucket_name, ObjectLock) in (ObjectLock(), None)
 
 
-async def test_removing_versioning_that_was_never_on_does_not_suspend_it(buckets: Buckets, bucket_name: str) -> None:
+async def test_removing_versioning_that_was_never_enabled_does_not_suspend_it(
+    buckets: Buckets, bucket_name: str
+) -> None:
     await buckets.create_bucket(bucket_name)
 
     await buckets.remove_setting(bucket_name, Versioning)
@@ -196,7 +196,7 @@ async def test_removing_versioning_that_was_never_on_does_not_suspend_it(buckets
 
 
 @pytest.mark.parametrize("error", [AccessDenied("no"), Throttled("slow"), UnsupportedByServer("none")])
-async def test_denied_throttled_and_unsupported_are_never_taken_for_not_configured(
+async def test_a_denied_throttled_or_unsupported_setting_is_never_reported_as_not_configured(
     control: FaultyControl, bucket_name: str, error: Exception
 ) -> None:
     control.before = lambda method, params: error
@@ -206,13 +206,13 @@ async def test_denied_throttled_and_unsupported_are_never_taken_for_not_configur
             await make_buckets(control.clients, control).get_setting(bucket_name, kind)
 
 
-async def test_a_missing_bucket_is_not_taken_for_not_configured(moto_buckets: Buckets, bucket_name: str) -> None:
+async def test_a_missing_bucket_is_not_reported_as_not_configured(moto_buckets: Buckets, bucket_name: str) -> None:
     for kind in SETTINGS:
         with pytest.raises(BucketNotFound, match=bucket_name):
             await moto_buckets.get_setting(bucket_name, kind)
 
 
-async def test_mfa_delete_goes_with_its_code(control: FaultyControl, bucket_name: str) -> None:
+async def test_mfa_delete_is_sent_with_its_code(control: FaultyControl, bucket_name: str) -> None:
     buckets = make_buckets(control.clients, control)
     await buckets.create_bucket(bucket_name)
     seen: list[object] = []

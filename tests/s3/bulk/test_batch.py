@@ -71,7 +71,7 @@ async def test_results_are_in_the_order_of_the_operations(s3: MemoryManager) -> 
     assert results[3].result == await s3.head_file("bucket", "k3")
 
 
-async def test_all_kinds_of_operations_go_in_one_batch(s3: MemoryManager, tmp_path: Path) -> None:
+async def test_one_batch_can_contain_all_kinds_of_operations(s3: MemoryManager, tmp_path: Path) -> None:
     for key in ("a", "b", "c", "d"):
         await s3.upload_file("bucket", key, key.encode())
 
@@ -103,7 +103,7 @@ async def test_a_failure_stops_nothing(s3: MemoryManager) -> None:
     assert not results.ok
 
 
-async def test_raise_for_failures_raises_all_of_them(s3: MemoryManager) -> None:
+async def test_raise_for_failures_raises_every_failure(s3: MemoryManager) -> None:
     results = await s3.batch([*uploads(2), HeadOp("bucket", "none"), HeadOp("bucket", "neither")])
 
     with pytest.raises(BatchError, match=r"2 of 4 operations failed, the first is HeadOp of 'bucket/none'") as failed:
@@ -113,7 +113,7 @@ async def test_raise_for_failures_raises_all_of_them(s3: MemoryManager) -> None:
     (await s3.batch(uploads(2))).raise_for_failures()
 
 
-async def test_nothing_to_do_is_done(s3: MemoryManager) -> None:
+async def test_an_empty_batch_succeeds(s3: MemoryManager) -> None:
     results = await s3.batch([])
 
     assert (results.ok, len(results), list(results)) == (True, 0, [])
@@ -121,7 +121,7 @@ async def test_nothing_to_do_is_done(s3: MemoryManager) -> None:
 
 
 @pytest.mark.parametrize("lazily", [False, True])
-async def test_deletions_go_a_thousand_a_request(s3: MemoryManager, lazily: bool) -> None:
+async def test_deletions_are_grouped_a_thousand_per_request(s3: MemoryManager, lazily: bool) -> None:
     await s3.batch(uploads(2500))
     deletions: Any = (DeleteOp("bucket", f"k{number}") for number in range(2500))
 
@@ -133,7 +133,7 @@ async def test_deletions_go_a_thousand_a_request(s3: MemoryManager, lazily: bool
     assert (s3.transport.requests["delete_many"], s3.transport.requests["delete"]) == (3, 0)
 
 
-async def test_a_deletion_that_fails_is_the_only_one_of_its_group(s3: MemoryManager) -> None:
+async def test_a_failed_deletion_does_not_affect_its_group(s3: MemoryManager) -> None:
     await s3.batch([UploadOp("bucket", key, b"") for key in ("a", "locked", "b")])
 
     results = await s3.batch([DeleteOp("bucket", key) for key in ("a", "locked", "b", "a")])
@@ -143,7 +143,7 @@ async def test_a_deletion_that_fails_is_the_only_one_of_its_group(s3: MemoryMana
     assert s3.transport.requests["delete_many"] == 1
 
 
-async def test_a_deletion_that_would_be_refused_does_not_affect_the_others(s3: MemoryManager) -> None:
+async def test_a_refused_deletion_does_not_affect_the_others(s3: MemoryManager) -> None:
     await s3.upload_file("bucket", "a", b"")
 
     results = await s3.batch([DeleteOp("bucket", "a"), DeleteOp("bucket", ""), DeleteOp("no/bucket", "a")])
@@ -166,7 +166,7 @@ async def test_a_deletion_with_a_condition_is_sent_alone(s3: MemoryManager) -> N
     assert (s3.transport.requests["delete_many"], s3.transport.requests["delete"]) == (0, 2)
 
 
-async def test_a_deletion_does_not_wait_for_others_for_ever(s3: MemoryManager, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_deletion_does_not_wait_forever_for_others(s3: MemoryManager, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed, "LINGER", 0.01)
     come = asyncio.Event()
 
@@ -180,7 +180,7 @@ async def test_a_deletion_does_not_wait_for_others_for_ever(s3: MemoryManager, m
         assert [result async for result in results] == []
 
 
-async def test_no_more_operations_run_than_the_concurrency(s3: MemoryManager) -> None:
+async def test_no_more_operations_run_at_once_than_the_concurrency_allows(s3: MemoryManager) -> None:
     under_way: set[str] = set()
     most = 0
 
@@ -199,7 +199,7 @@ async def test_no_more_operations_run_than_the_concurrency(s3: MemoryManager) ->
     assert most == 3
 
 
-async def test_operations_are_taken_as_there_is_room_for_them(s3: MemoryManager) -> None:
+async def test_operations_are_pulled_only_when_they_can_start(s3: MemoryManager) -> None:
     taken = 0
 
     def endless() -> Iterator[Operation]:
@@ -217,7 +217,7 @@ async def test_operations_are_taken_as_there_is_room_for_them(s3: MemoryManager)
             assert taken <= 16
 
 
-async def test_iterated_results_have_contents_and_a_list_has_none(s3: MemoryManager) -> None:
+async def test_iterated_results_include_contents_but_listed_results_do_not(s3: MemoryManager) -> None:
     await s3.upload_file("bucket", "a", b"content")
 
     assert [result.result async for result in s3.batch_iter([DownloadOp("bucket", "a")])] == [b"content"]
@@ -226,7 +226,7 @@ async def test_iterated_results_have_contents_and_a_list_has_none(s3: MemoryMana
     assert s3.transport.requests["read"] == 1
 
 
-async def test_a_list_of_results_lets_go_of_what_was_uploaded(s3: MemoryManager) -> None:
+async def test_a_list_of_results_releases_the_uploaded_sources(s3: MemoryManager) -> None:
     class Body(bytearray):
         pass
 
@@ -267,7 +267,7 @@ async def test_progress_is_reported_after_each_operation(s3: MemoryManager) -> N
     assert told[0].total is None
 
 
-async def test_a_failing_progress_callback_harms_nothing(s3: MemoryManager) -> None:
+async def test_a_failing_progress_callback_is_ignored(s3: MemoryManager) -> None:
     assert (await s3.batch(uploads(3), on_progress=lambda progress: 1 / 0)).ok
 
 
@@ -362,7 +362,7 @@ async def test_deletions_share_the_time_limit_of_their_request(s3: MemoryManager
     assert [type(result.error) for result in results] == [DeadlineExceeded] * 2
 
 
-async def test_when_the_time_of_a_batch_is_over_every_operation_of_a_list_has_a_result(s3: MemoryManager) -> None:
+async def test_after_a_batch_times_out_every_listed_operation_has_a_result(s3: MemoryManager) -> None:
     hang(s3, "k1", "k2")
     operations = [*uploads(4), DeleteOp("bucket", "x")]
 
@@ -379,7 +379,7 @@ async def test_when_the_time_of_a_batch_is_over_every_operation_of_a_list_has_a_
 
 
 @pytest.mark.parametrize("lazily", [False, True])
-async def test_when_the_time_of_a_batch_is_over_an_iterator_is_left_alone(s3: MemoryManager, lazily: bool) -> None:
+async def test_after_a_batch_times_out_its_iterator_is_not_read_any_more(s3: MemoryManager, lazily: bool) -> None:
     hang(s3, "k1", "k2")
 
     def source() -> Any:
@@ -400,7 +400,7 @@ async def test_when_the_time_of_a_batch_is_over_an_iterator_is_left_alone(s3: Me
     assert streamed
 
 
-async def test_an_async_iterator_is_closed_by_a_batch_that_ends_before_it(s3: MemoryManager) -> None:
+async def test_a_batch_that_ends_early_closes_its_async_iterator(s3: MemoryManager) -> None:
     hang(s3, "k0")
     closed = []
 
@@ -417,7 +417,7 @@ async def test_an_async_iterator_is_closed_by_a_batch_that_ends_before_it(s3: Me
     assert len(closed) == 1
 
 
-async def test_operations_that_timed_out_have_stopped(s3: MemoryManager) -> None:
+async def test_timed_out_operations_have_stopped(s3: MemoryManager) -> None:
     gate = asyncio.Event()
     put = s3.transport.put
 
@@ -436,7 +436,7 @@ async def test_operations_that_timed_out_have_stopped(s3: MemoryManager) -> None
     assert s3.pool.stats().in_use == 0
 
 
-async def test_a_cancelled_batch_has_stopped(s3: MemoryManager) -> None:
+async def test_a_cancelled_batch_stops_its_operations(s3: MemoryManager) -> None:
     hang(s3, "k5")
     stored = asyncio.Event()
     s3.transport.after = lambda verb, count: stored.set()
@@ -468,7 +468,7 @@ async def test_a_closed_manager_ends_its_batches(s3: MemoryManager) -> None:
 
 
 @pytest.mark.parametrize("limits", [{"concurrency": 0}, {"timeout": 0.0}, {"operation_timeout": -1.0}])
-async def test_a_limit_that_makes_no_sense_is_refused(s3: MemoryManager, limits: dict[str, Any]) -> None:
+async def test_an_invalid_limit_is_refused(s3: MemoryManager, limits: dict[str, Any]) -> None:
     with pytest.raises(InvalidOption):
         await s3.batch(uploads(1), **limits)
     with pytest.raises(InvalidOption):
@@ -476,7 +476,7 @@ async def test_a_limit_that_makes_no_sense_is_refused(s3: MemoryManager, limits:
     assert s3.transport.objects == {}
 
 
-async def test_options_of_an_operation_hold(s3: MemoryManager) -> None:
+async def test_the_options_of_an_operation_apply(s3: MemoryManager) -> None:
     await s3.upload_file("bucket", "a", b"")
 
     results = await s3.batch(
@@ -489,7 +489,7 @@ async def test_options_of_an_operation_hold(s3: MemoryManager) -> None:
     assert [type(result.error) for result in results] == [PreconditionFailed] * 2
 
 
-async def test_an_upload_of_a_batch_is_held_to_the_size_of_its_stream(s3: MemoryManager) -> None:
+async def test_a_stream_uploaded_in_a_batch_must_have_its_announced_size(s3: MemoryManager) -> None:
     async def stream() -> AsyncIterator[bytes]:
         yield b"12345"
 
@@ -499,7 +499,7 @@ async def test_an_upload_of_a_batch_is_held_to_the_size_of_its_stream(s3: Memory
     assert list(s3.transport.objects) == ["k5"]
 
 
-async def test_the_source_of_a_move_is_deleted_as_its_operation_says(
+async def test_the_options_of_a_move_apply_to_the_deletion_of_its_source(
     s3: MemoryManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[DeleteOptions] = []
@@ -518,7 +518,7 @@ async def test_the_source_of_a_move_is_deleted_as_its_operation_says(
     assert "123456" not in repr(result)
 
 
-def test_a_result_shows_what_it_came_to() -> None:
+def test_the_repr_of_a_result_shows_its_outcome() -> None:
     failed = OperationResult(HeadOp("bucket", "key"), success=False, duration=0.1, error=ValueError("no"))
 
     assert repr(BatchResult((failed,), 0.5)) == "<BatchResult of 1 operations, 1 failed, in 0.5 s>"

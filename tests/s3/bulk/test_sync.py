@@ -51,7 +51,7 @@ def stored(s3: MemoryManager, prefix: str = "") -> dict[str, bytes]:
     return {key[len(prefix) :]: found.body for key, found in s3.transport.objects.items() if key.startswith(prefix)}
 
 
-async def test_a_directory_goes_up_and_comes_down_again(s3: MemoryManager, folder: Path, tmp_path: Path) -> None:
+async def test_a_directory_round_trips(s3: MemoryManager, folder: Path, tmp_path: Path) -> None:
     up = await s3.sync(folder, "s3://bucket/team")
     down = await s3.sync("s3://bucket/team/", str(tmp_path / "new" / "place"))
 
@@ -60,7 +60,7 @@ async def test_a_directory_goes_up_and_comes_down_again(s3: MemoryManager, folde
     assert (down.created, down.bytes, down.ok) == (6, 11, True)
 
 
-async def test_only_what_differs_moves(s3: MemoryManager, folder: Path, tmp_path: Path) -> None:
+async def test_only_differences_are_transferred(s3: MemoryManager, folder: Path, tmp_path: Path) -> None:
     await s3.sync(folder, "s3://bucket")
     (folder / "a").write_bytes(b"9")
     (folder / "z").write_bytes(b"99")
@@ -89,7 +89,7 @@ async def test_a_multipart_object_is_recognized_by_its_parts(s3: MemoryManager, 
     assert (await s3.sync(folder, "s3://bucket")).updated == 1
 
 
-async def test_a_file_that_came_down_has_the_time_of_its_object(s3: MemoryManager, tmp_path: Path) -> None:
+async def test_a_downloaded_file_has_the_modification_time_of_its_object(s3: MemoryManager, tmp_path: Path) -> None:
     await s3.upload_file("bucket", "key", b"content")
     body, info = s3.transport.objects["key"].body, (await s3.head_file("bucket", "key"))
     # As an object that is encrypted with KMS has it: no sum of the content.
@@ -103,7 +103,9 @@ async def test_a_file_that_came_down_has_the_time_of_its_object(s3: MemoryManage
     assert (await s3.sync("s3://bucket", tmp_path)).updated == 1
 
 
-async def test_extra_files_and_objects_go_only_when_asked(s3: MemoryManager, folder: Path, tmp_path: Path) -> None:
+async def test_extra_files_and_objects_are_deleted_only_on_request(
+    s3: MemoryManager, folder: Path, tmp_path: Path
+) -> None:
     await s3.upload_file("bucket", "team/extra", b"")
     await s3.upload_file("bucket", "teammate", b"")
     kept = await s3.sync(folder, "s3://bucket/team")
@@ -159,7 +161,7 @@ async def test_an_unreadable_source_deletes_nothing(
     assert read(folder) == FILES
 
 
-async def test_where_something_failed_nothing_is_deleted(s3: MemoryManager, folder: Path) -> None:
+async def test_nothing_is_deleted_after_a_failure(s3: MemoryManager, folder: Path) -> None:
     await s3.upload_file("bucket", "extra", b"")
 
     def failing(verb: str, count: int) -> None:
@@ -178,7 +180,7 @@ async def test_where_something_failed_nothing_is_deleted(s3: MemoryManager, fold
     assert (await s3.sync(folder, "s3://bucket", delete_extra=True)).deleted == 1
 
 
-async def test_a_plan_says_all_and_writes_nothing(s3: MemoryManager, folder: Path, tmp_path: Path) -> None:
+async def test_a_plan_lists_everything_and_writes_nothing(s3: MemoryManager, folder: Path, tmp_path: Path) -> None:
     await s3.upload_file("bucket", "a", b"1")
     await s3.upload_file("bucket", "extra", b"xx")
     await s3.upload_file("bucket", "z", b"9")
@@ -206,7 +208,7 @@ async def test_excluded_names_are_neither_transferred_nor_deleted(s3: MemoryMana
     assert set(stored(s3)) == {"b/c", "z", "old"}
 
 
-def test_patterns_are_those_of_fnmatch() -> None:
+def test_patterns_match_as_in_fnmatch() -> None:
     assert [key for key in ("a.txt", "A.txt", "b/a.txt", "a[1]") if Rules("*.txt", ["A*"]).keeps(key)] == [
         "a.txt",
         "b/a.txt",
@@ -218,7 +220,7 @@ def test_patterns_are_those_of_fnmatch() -> None:
 HOSTILE = ("../out", "b/../../out", "/etc/passwd", "a//b", ".", "b/./c", "nul\0")
 
 
-async def test_no_key_leads_out_of_the_directory(s3: MemoryManager, tmp_path: Path) -> None:
+async def test_no_key_escapes_the_directory(s3: MemoryManager, tmp_path: Path) -> None:
     for key in (*HOSTILE, "good", "folder/", "~/x"):
         s3.transport.bucket.put(f"team/{key}", b"x" if key != "folder/" else b"")
     target = tmp_path / "deep" / "target"
@@ -229,7 +231,7 @@ async def test_no_key_leads_out_of_the_directory(s3: MemoryManager, tmp_path: Pa
     assert read(tmp_path) == {"deep/target/good": b"x", "deep/target/~/x": b"x"}
 
 
-async def test_no_link_leads_out_of_the_directory(s3: MemoryManager, tmp_path: Path) -> None:
+async def test_no_link_escapes_the_directory(s3: MemoryManager, tmp_path: Path) -> None:
     outside, target = write(tmp_path / "outside", {"kept": b"1"}), tmp_path / "target"
     target.mkdir()
     (target / "link").symlink_to(outside)
@@ -259,7 +261,7 @@ async def test_links_and_devices_are_skipped_and_reported(s3: MemoryManager, fol
     }
 
 
-async def test_a_file_where_a_directory_is_needed_fails_alone(s3: MemoryManager, tmp_path: Path) -> None:
+async def test_a_file_in_the_place_of_a_directory_fails_only_its_own_objects(s3: MemoryManager, tmp_path: Path) -> None:
     for key in ("a", "a/b", "c"):
         await s3.upload_file("bucket", key, b"x")
     write(tmp_path, {"a": b"x"})
@@ -319,7 +321,7 @@ async def test_failed_deletions_are_reported(s3: MemoryManager) -> None:
         ("s3://no bucket/", "there"),
     ],
 )
-async def test_places_that_make_no_sense_are_refused(s3: MemoryManager, source: Any, target: Any) -> None:
+async def test_invalid_places_are_refused(s3: MemoryManager, source: Any, target: Any) -> None:
     with pytest.raises(ValueError, match=r"overlap|neither|bucket"):
         await s3.sync(source, target)
     assert s3.transport.requests.total() == 0
@@ -333,7 +335,7 @@ async def test_progress_is_reported(s3: MemoryManager, folder: Path) -> None:
     assert told[-1] == BatchProgress(6, 0, 11, None)
 
 
-async def test_a_server_that_lists_other_keys_has_nothing_deleted(s3: MemoryManager, tmp_path: Path) -> None:
+async def test_nothing_is_deleted_if_a_server_lists_unrelated_keys(s3: MemoryManager, tmp_path: Path) -> None:
     for key in ("other", "team/b", "team/a"):
         await s3.upload_file("bucket", key, b"x")
     folder = write(tmp_path, {"z": b""})
@@ -350,7 +352,7 @@ async def test_a_server_that_lists_other_keys_has_nothing_deleted(s3: MemoryMana
     assert {"other", "team/a", "team/b"} <= set(objects)
 
 
-async def test_a_server_that_lists_folder_by_folder_is_synced_too(s3: MemoryManager, tmp_path: Path) -> None:
+async def test_a_server_that_lists_folder_by_folder_is_synced_completely(s3: MemoryManager, tmp_path: Path) -> None:
     files = {f"{name}/{number}": b"x" for name in ("a", "b") for number in range(20)} | {"a.txt": b"x", "b.txt": b"x"}
     folder = write(tmp_path / "folder", files)
     await s3.upload_file("bucket", "b!extra", b"")
@@ -391,7 +393,7 @@ async def test_trees_are_compared_in_the_order_of_their_keys(tmp_path: Path) -> 
     assert pairs == [("a", None), (None, "b"), ("c", "c"), (None, "d")]
 
 
-async def test_a_sync_round_trips_on_each_server(server: Any, bucket: str, tmp_path: Path) -> None:
+async def test_a_sync_round_trips_on_every_server(server: Any, bucket: str, tmp_path: Path) -> None:
     folder = write(tmp_path / "folder", FILES)
     async with make_manager(server) as s3:
         await s3.upload_file(bucket, "team/extra", b"")

@@ -50,7 +50,7 @@ async def tags_of(clients: Clients, bucket: str, key: str) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in response["TagSet"]}
 
 
-async def test_a_copy_keeps_everything(s3: S3Manager, clients: Clients, bucket: str) -> None:
+async def test_a_copy_keeps_metadata_and_tags(s3: S3Manager, clients: Clients, bucket: str) -> None:
     await s3.upload_file(bucket, "from +é", b"content", OPTIONS)
 
     copied = await s3.copy_file(bucket, "from +é", bucket, "to")
@@ -79,7 +79,7 @@ async def test_a_missing_source_is_named(s3: S3Manager, bucket: str) -> None:
 
 @pytest.mark.parametrize("server", ["moto"], indirect=True)  # SeaweedFS answers 500 where the destination is missing
 @pytest.mark.parametrize("missing", ["source", "destination"])
-async def test_the_missing_one_of_two_buckets_is_named(s3: S3Manager, bucket: str, missing: str) -> None:
+async def test_an_error_names_which_of_two_buckets_is_missing(s3: S3Manager, bucket: str, missing: str) -> None:
     await s3.upload_file(bucket, "key", b"")
     other = f"{bucket}-not"
     source, target = (other, bucket) if missing == "source" else (bucket, other)
@@ -89,7 +89,7 @@ async def test_the_missing_one_of_two_buckets_is_named(s3: S3Manager, bucket: st
 
 
 @pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)  # moto ignores conditions of copies
-async def test_conditions_of_a_copy_hold(s3: S3Manager, bucket: str) -> None:
+async def test_a_copy_respects_its_conditions(s3: S3Manager, bucket: str) -> None:
     await s3.upload_file(bucket, "from", b"content")
     await s3.upload_file(bucket, "to", b"there")
 
@@ -101,7 +101,7 @@ async def test_conditions_of_a_copy_hold(s3: S3Manager, bucket: str) -> None:
     assert await s3.read_file(bucket, "to") == b"there"
 
 
-async def test_a_moved_object_is_only_at_its_new_place(s3: S3Manager, bucket: str) -> None:
+async def test_a_moved_object_exists_only_at_its_destination(s3: S3Manager, bucket: str) -> None:
     await s3.upload_file(bucket, "from", b"content", OPTIONS)
 
     moved = await s3.move_file(bucket, "from", bucket, "to")
@@ -111,7 +111,9 @@ async def test_a_moved_object_is_only_at_its_new_place(s3: S3Manager, bucket: st
     assert not await s3.file_exists(bucket, "from")
 
 
-async def test_a_large_object_moves_in_parts_with_all_it_has(parts: S3Manager, clients: Clients, bucket: str) -> None:
+async def test_a_large_object_is_moved_in_parts_with_its_metadata(
+    parts: S3Manager, clients: Clients, bucket: str
+) -> None:
     await parts.upload_file(bucket, "from", LARGE, OPTIONS)
 
     await parts.move_file(bucket, "from", bucket, "to")
@@ -125,7 +127,7 @@ async def test_a_large_object_moves_in_parts_with_all_it_has(parts: S3Manager, c
     assert not await parts.file_exists(bucket, "from")
 
 
-async def test_moving_onto_itself_is_refused(s3: S3Manager, bucket: str) -> None:
+async def test_moving_an_object_onto_itself_is_refused(s3: S3Manager, bucket: str) -> None:
     await s3.upload_file(bucket, "key", b"content")
 
     with pytest.raises(InvalidOption, match="onto itself"):
@@ -135,7 +137,7 @@ async def test_moving_onto_itself_is_refused(s3: S3Manager, bucket: str) -> None
 
 
 @pytest.mark.parametrize("server", ["moto"], indirect=True)
-async def test_a_failed_copy_leaves_the_source(s3: S3Manager, bucket: str) -> None:
+async def test_a_failed_copy_keeps_the_source_of_a_move(s3: S3Manager, bucket: str) -> None:
     await s3.upload_file(bucket, "key", b"content")
 
     with pytest.raises(BucketNotFound):
@@ -145,7 +147,7 @@ async def test_a_failed_copy_leaves_the_source(s3: S3Manager, bucket: str) -> No
 
 
 @pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
-async def test_a_source_that_is_written_while_it_moves_is_left(
+async def test_a_source_that_is_overwritten_during_a_move_is_kept(
     s3: S3Manager, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     transport = s3._engine().transport

@@ -64,7 +64,7 @@ async def test_a_download_is_stored_with_its_content_type_metadata_and_headers(d
         assert parts == (3 if content is LARGE else 0)
 
 
-async def test_options_win_over_what_a_download_brings(data_path: str) -> None:
+async def test_options_override_the_metadata_of_a_download(data_path: str) -> None:
     async with place(data_path) as (server, s3):
         await s3.upload_file("bucket", "a", SMALL, STORED)
 
@@ -87,7 +87,7 @@ async def test_one_slot_is_enough_to_copy_a_large_download(data_path: str) -> No
         assert s3.pool.stats().in_use == 0
 
 
-async def test_a_download_that_is_damaged_is_not_stored(data_path: str) -> None:
+async def test_a_damaged_download_is_not_stored(data_path: str) -> None:
     async with place(data_path) as (server, s3):
         await s3.upload_file("bucket", "a", LARGE)
         server.will(faults.corrupted, "GetObject", times=None)
@@ -99,14 +99,14 @@ async def test_a_download_that_is_damaged_is_not_stored(data_path: str) -> None:
         assert not server.s3.uploads
 
 
-async def test_a_download_of_nothing_is_not_stored(data_path: str) -> None:
+async def test_a_download_of_a_missing_object_stores_nothing(data_path: str) -> None:
     async with place(data_path) as (server, s3):
         with pytest.raises(ObjectNotFound):
             await s3.upload_file("bucket", "b", s3.download_file("bucket", "missing"))
         assert server.s3.buckets["bucket"] == {}
 
 
-async def test_the_rest_of_a_range_is_stored(data_path: str) -> None:
+async def test_the_unread_rest_of_a_range_is_stored(data_path: str) -> None:
     async with place(data_path) as (server, s3):
         await s3.upload_file("bucket", "a", SMALL)
         async with s3.download_file("bucket", "a", ReadOptions(range=(10, 5000))) as download:
@@ -115,7 +115,7 @@ async def test_the_rest_of_a_range_is_stored(data_path: str) -> None:
         assert server.s3.buckets["bucket"]["b"].body == SMALL[17:5000]
 
 
-async def test_a_download_is_read_by_numbers_of_bytes(data_path: str) -> None:
+async def test_a_download_can_be_read_by_byte_counts(data_path: str) -> None:
     async with place(data_path) as (_, s3):
         await s3.upload_file("bucket", "a", SMALL)
         async with s3.download_file("bucket", "a") as download:

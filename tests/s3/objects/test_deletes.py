@@ -13,7 +13,7 @@ from apm_s3._s3.transports.clients import Clients
 from apm_s3.errors import InvalidKey, InvalidOption
 
 
-async def test_many_objects_go_in_batches_with_an_outcome_each(s3: S3Manager, bucket: str) -> None:
+async def test_many_objects_are_deleted_in_batches_with_one_outcome_each(s3: S3Manager, bucket: str) -> None:
     await asyncio.gather(*(s3.upload_file(bucket, f"k{number}", b"") for number in range(5)))
     keys = [f"k{number}" for number in range(1203)]
 
@@ -25,7 +25,7 @@ async def test_many_objects_go_in_batches_with_an_outcome_each(s3: S3Manager, bu
     assert (await s3.list_files(bucket)).files == ()
 
 
-async def test_no_key_means_no_request(s3: S3Manager, bucket: str) -> None:
+async def test_deleting_no_keys_sends_no_request(s3: S3Manager, bucket: str) -> None:
     assert (await s3.delete_files(bucket, [])).ok
     assert s3.metrics.snapshot().overall.total == 0
 
@@ -62,12 +62,12 @@ async def test_a_missing_bucket_is_an_error(s3: S3Manager, bucket: str) -> None:
         await s3.delete_files(f"{bucket}-not", ["a"])
 
 
-async def test_one_string_is_not_taken_for_many_keys(s3: S3Manager, bucket: str) -> None:
+async def test_a_single_string_is_not_accepted_as_a_list_of_keys(s3: S3Manager, bucket: str) -> None:
     with pytest.raises(InvalidKey, match="not several"):
         await s3.delete_files(bucket, "abc")
 
 
-async def test_an_impossible_key_refuses_all_of_them(s3: S3Manager, bucket: str) -> None:
+async def test_one_invalid_key_refuses_the_whole_call(s3: S3Manager, bucket: str) -> None:
     await s3.upload_file(bucket, "good", b"")
 
     with pytest.raises(InvalidKey):
@@ -76,7 +76,7 @@ async def test_an_impossible_key_refuses_all_of_them(s3: S3Manager, bucket: str)
     assert await s3.file_exists(bucket, "good")
 
 
-async def test_options_of_one_key_are_refused_for_many(s3: S3Manager, bucket: str) -> None:
+async def test_options_for_a_single_key_are_refused_for_many_keys(s3: S3Manager, bucket: str) -> None:
     with pytest.raises(InvalidOption, match="for one key"):
         await s3.delete_files(bucket, ["a"], DeleteOptions(version_id="1"))
 
@@ -87,7 +87,7 @@ def send(url: str, method: str = "GET", body: bytes | None = None) -> bytes:
         return response.read()
 
 
-async def test_a_presigned_url_reads_without_credentials(s3: S3Manager, bucket: str) -> None:
+async def test_a_presigned_url_downloads_without_credentials(s3: S3Manager, bucket: str) -> None:
     await s3.upload_file(bucket, "a key/é+", b"content")
 
     url = await s3.presign_download(bucket, "a key/é+")
@@ -95,7 +95,7 @@ async def test_a_presigned_url_reads_without_credentials(s3: S3Manager, bucket: 
     assert await asyncio.to_thread(send, url) == b"content"
 
 
-async def test_a_presigned_url_writes_without_credentials(s3: S3Manager, bucket: str) -> None:
+async def test_a_presigned_url_uploads_without_credentials(s3: S3Manager, bucket: str) -> None:
     url = await s3.presign_upload(bucket, "key", 60)
 
     await asyncio.to_thread(send, url, "PUT", b"content")
@@ -104,7 +104,7 @@ async def test_a_presigned_url_writes_without_credentials(s3: S3Manager, bucket:
 
 
 @pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)  # moto verifies no signatures
-async def test_a_presigned_url_holds_for_its_key_alone(s3: S3Manager, bucket: str) -> None:
+async def test_a_presigned_url_is_valid_only_for_its_key(s3: S3Manager, bucket: str) -> None:
     await s3.upload_file(bucket, "key", b"")
     await s3.upload_file(bucket, "other", b"")
 
@@ -115,6 +115,6 @@ async def test_a_presigned_url_holds_for_its_key_alone(s3: S3Manager, bucket: st
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 7 * 24 * 3600 + 1])
-async def test_presigned_urls_hold_for_a_second_to_seven_days(s3: S3Manager, bucket: str, seconds: int) -> None:
+async def test_presigned_urls_are_valid_for_one_second_to_seven_days(s3: S3Manager, bucket: str, seconds: int) -> None:
     with pytest.raises(InvalidOption, match="7 days"):
         await s3.presign_download(bucket, "key", seconds)

@@ -34,7 +34,7 @@ async def stored(s3: S3Manager, bucket: str) -> str:
     return bucket
 
 
-async def test_a_stream_gives_the_object_piece_by_piece(s3: S3Manager, stored: str) -> None:
+async def test_a_download_yields_the_object_in_pieces(s3: S3Manager, stored: str) -> None:
     async with s3.download_file(stored, "key") as download:
         pieces = [piece async for piece in download]
 
@@ -50,34 +50,34 @@ async def test_a_download_can_be_awaited_and_read_at_once(s3: S3Manager, stored:
     assert await download.read() == b""
 
 
-async def test_read_gives_what_is_left(s3: S3Manager, stored: str) -> None:
+async def test_read_returns_the_rest_of_the_body(s3: S3Manager, stored: str) -> None:
     async with s3.download_file(stored, "key") as download:
         first = await anext(download)
 
         assert first + await download.read() == CONTENT
 
 
-async def test_a_range_streams(s3: S3Manager, stored: str) -> None:
+async def test_a_range_can_be_streamed(s3: S3Manager, stored: str) -> None:
     async with s3.download_file(stored, "key", ReadOptions(range=(10, 300_000))) as download:
         assert await download.read() == CONTENT[10:300_000]
         assert (download.length, download.info.size) == (299_990, len(CONTENT))
 
 
-async def test_an_empty_object_streams_nothing(s3: S3Manager, bucket: str) -> None:
+async def test_a_stream_of_an_empty_object_is_empty(s3: S3Manager, bucket: str) -> None:
     await s3.upload_file(bucket, "empty", b"")
 
     async with s3.download_file(bucket, "empty") as download:
         assert [piece async for piece in download] == []
 
 
-async def test_different_missing_things_are_distinguished(s3: S3Manager, bucket: str) -> None:
+async def test_a_missing_key_and_a_missing_bucket_are_distinguished_in_downloads(s3: S3Manager, bucket: str) -> None:
     with pytest.raises(ObjectNotFound):
         await s3.download_file(bucket, "nothing")
     with pytest.raises(BucketNotFound):
         await s3.download_file(f"{bucket}-not", "nothing")
 
 
-async def test_a_download_is_not_read_before_it_is_open_nor_after(s3: S3Manager, stored: str) -> None:
+async def test_a_download_is_read_only_while_it_is_open(s3: S3Manager, stored: str) -> None:
     download = s3.download_file(stored, "key")
     with pytest.raises(UsageError, match="not open"):
         await anext(download)
@@ -102,7 +102,7 @@ async def test_unread_bodies_cannot_starve_the_pool(s3: S3Manager, stored: str) 
     assert s3.pool.stats().in_use == 0
 
 
-async def test_a_cancelled_reader_gives_its_slot_back(s3: S3Manager, stored: str) -> None:
+async def test_a_cancelled_reader_returns_its_slot(s3: S3Manager, stored: str) -> None:
     begun = asyncio.Event()
 
     async def read() -> None:
@@ -146,7 +146,7 @@ async def hold_a_slot(s3: S3Manager, until: asyncio.Event) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 64 * KIB, 64 * KIB + 1, 700 * KIB + 5])
-async def test_a_file_holds_the_object(s3: S3Manager, bucket: str, tmp_path: Path, size: int) -> None:
+async def test_an_object_is_downloaded_to_a_file(s3: S3Manager, bucket: str, tmp_path: Path, size: int) -> None:
     await s3.upload_file(bucket, "key", CONTENT[:size])
 
     info = await s3.download_to(bucket, "key", tmp_path / "file")
@@ -156,7 +156,7 @@ async def test_a_file_holds_the_object(s3: S3Manager, bucket: str, tmp_path: Pat
     assert names_in(tmp_path) == ["file"]
 
 
-async def test_a_file_is_replaced(s3: S3Manager, stored: str, tmp_path: Path) -> None:
+async def test_an_existing_file_is_replaced(s3: S3Manager, stored: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"old")
 
     await s3.download_to(stored, "key", str(tmp_path / "file"))
@@ -174,9 +174,7 @@ async def test_a_failed_download_leaves_the_old_file(s3: S3Manager, bucket: str,
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
-async def test_an_impossible_place_is_refused_before_anything_is_sent(
-    s3: S3Manager, stored: str, tmp_path: Path
-) -> None:
+async def test_an_unusable_path_is_refused_before_anything_is_sent(s3: S3Manager, stored: str, tmp_path: Path) -> None:
     s3.metrics.reset()
 
     with pytest.raises(FileNotFoundError):

@@ -33,7 +33,7 @@ async def test_a_page_lists_keys_in_order(s3: S3Manager, filled: str) -> None:
     assert page.next_token is None
 
 
-async def test_pages_follow_each_other(s3: S3Manager, filled: str) -> None:
+async def test_pages_continue_each_other(s3: S3Manager, filled: str) -> None:
     first = await s3.list_files(filled, max_keys=4)
     second = await s3.list_files(filled, max_keys=4, token=first.next_token)
 
@@ -41,14 +41,14 @@ async def test_pages_follow_each_other(s3: S3Manager, filled: str) -> None:
     assert second.next_token is None
 
 
-async def test_a_prefix_and_a_delimiter_narrow_it(s3: S3Manager, filled: str) -> None:
+async def test_a_prefix_and_a_delimiter_narrow_a_listing(s3: S3Manager, filled: str) -> None:
     assert [info.key for info in (await s3.list_files(filled, "folder/")).files] == ["folder/1", "folder/2"]
     page = await s3.list_files(filled, delimiter="/", start_after="b")
     assert page.prefixes == ("folder/",)
     assert "a" not in [info.key for info in page.files]
 
 
-async def test_metadata_is_filled_in_on_demand(s3: S3Manager, filled: str) -> None:
+async def test_metadata_is_fetched_on_request(s3: S3Manager, filled: str) -> None:
     plain = await s3.list_files(filled)
     full = await s3.list_files(filled, include_metadata=True)
 
@@ -66,7 +66,7 @@ async def test_all_files_are_iterated_over_pages(s3: S3Manager, bucket: str) -> 
 
 
 @pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
-async def test_the_next_page_is_requested_early_and_cancelled_with_the_iteration(s3: S3Manager, bucket: str) -> None:
+async def test_the_next_page_is_requested_ahead_and_cancelled_with_the_iteration(s3: S3Manager, bucket: str) -> None:
     await asyncio.gather(*(s3.upload_file(bucket, f"{number:04}", b"") for number in range(1001)))
 
     files = s3.iter_files(bucket)
@@ -84,7 +84,7 @@ async def test_a_missing_bucket_is_an_error(s3: S3Manager, bucket: str) -> None:
         await anext(s3.iter_files(f"{bucket}-not"))
 
 
-async def test_more_than_a_page_holds_is_refused(s3: S3Manager, bucket: str) -> None:
+async def test_a_page_size_above_the_limit_is_refused(s3: S3Manager, bucket: str) -> None:
     with pytest.raises(InvalidOption, match="iter_files"):
         await s3.list_files(bucket, max_keys=1001)
 
@@ -106,7 +106,7 @@ async def test_versions_and_markers_are_listed_newest_first(s3: S3Manager, clien
     assert len(page.versions) + len(rest.versions) == 4
 
 
-async def test_a_version_is_read_and_removed_by_its_id(s3: S3Manager, clients: Clients, bucket: str) -> None:
+async def test_a_version_is_read_and_deleted_by_its_id(s3: S3Manager, clients: Clients, bucket: str) -> None:
     await clients.call("put_bucket_versioning", Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     first = await s3.upload_file(bucket, "key", b"1")
     await s3.upload_file(bucket, "key", b"2")
@@ -118,7 +118,7 @@ async def test_a_version_is_read_and_removed_by_its_id(s3: S3Manager, clients: C
     assert first.version_id not in [version.version_id async for version in s3.iter_versions(bucket)]
 
 
-async def test_a_listing_ends_before_a_key(s3: S3Manager, bucket: str) -> None:
+async def test_a_listing_can_end_before_a_key(s3: S3Manager, bucket: str) -> None:
     for key in ("a", "b/1", "b/2", "c", "é"):
         await s3.upload_file(bucket, key, b"")
 
@@ -129,7 +129,7 @@ async def test_a_listing_ends_before_a_key(s3: S3Manager, bucket: str) -> None:
     assert [info.key for info in (await s3.list_files(bucket, stop_before="z")).files] == ["a", "b/1", "b/2", "c"]
 
 
-async def test_a_listing_that_ends_before_a_key_asks_for_no_page_behind_it() -> None:
+async def test_a_listing_that_ends_before_a_key_requests_no_page_after_it() -> None:
     async with MemoryManager(S3Settings()) as s3:
         for number in range(2500):
             s3.transport.bucket.put(f"k{number:04}", b"")

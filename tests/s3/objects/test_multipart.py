@@ -58,7 +58,7 @@ def parts_sent(s3: S3Manager) -> int:
 
 
 @pytest.mark.parametrize("kind", ["bytes", "bytearray", "path", "file", "iterable"])
-async def test_large_content_comes_back(s3: S3Manager, bucket: str, file: Path, kind: str) -> None:
+async def test_large_content_round_trips(s3: S3Manager, bucket: str, file: Path, kind: str) -> None:
     source = {
         "bytes": lambda: CONTENT,
         "bytearray": lambda: bytearray(CONTENT),
@@ -78,7 +78,7 @@ async def test_large_content_comes_back(s3: S3Manager, bucket: str, file: Path, 
     assert await open_uploads(s3, bucket) == 0
 
 
-async def test_a_small_stream_goes_in_one_request(s3: S3Manager, bucket: str) -> None:
+async def test_a_small_stream_is_sent_in_one_request(s3: S3Manager, bucket: str) -> None:
     async def small() -> AsyncIterator[bytes]:
         yield b"small"
 
@@ -88,7 +88,7 @@ async def test_a_small_stream_goes_in_one_request(s3: S3Manager, bucket: str) ->
     assert await s3.read_file(bucket, "key") == b"small"
 
 
-async def test_a_stream_that_fails_leaves_nothing(s3: S3Manager, bucket: str) -> None:
+async def test_a_failing_stream_leaves_nothing(s3: S3Manager, bucket: str) -> None:
     async def failing() -> AsyncIterator[bytes]:
         yield CONTENT
         raise RuntimeError("the source broke")
@@ -145,7 +145,7 @@ async def test_a_cancelled_upload_leaves_nothing(s3: S3Manager, bucket: str) -> 
     assert await open_uploads(s3, bucket) == 0
 
 
-async def test_a_file_that_is_overwritten_meanwhile_is_an_error(server: Server, bucket: str, file: Path) -> None:
+async def test_a_file_overwritten_during_its_upload_is_an_error(server: Server, bucket: str, file: Path) -> None:
     def overwrite(event: object) -> None:
         if event.operation == "create_upload":
             file.write_bytes(CONTENT[::-1])
@@ -171,7 +171,7 @@ async def test_a_file_that_changes_after_its_first_part_is_an_error(server: Serv
         assert not await s3.file_exists(bucket, "key")
 
 
-async def test_a_missing_file_is_the_usual_error(s3: S3Manager, bucket: str, tmp_path: Path) -> None:
+async def test_a_missing_file_raises_file_not_found_error(s3: S3Manager, bucket: str, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         await s3.upload_file(bucket, "key", tmp_path / "missing")
 
@@ -186,7 +186,7 @@ async def test_a_folder_and_a_pipe_are_refused(s3: S3Manager, bucket: str, tmp_p
 
 
 @pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)  # moto completes whatever the condition says
-async def test_create_only_holds_for_large_objects(s3: S3Manager, bucket: str) -> None:
+async def test_create_only_also_protects_large_objects(s3: S3Manager, bucket: str) -> None:
     await s3.upload_file(bucket, "key", b"first")
 
     with pytest.raises(PreconditionFailed):
@@ -196,7 +196,7 @@ async def test_create_only_holds_for_large_objects(s3: S3Manager, bucket: str) -
     assert await open_uploads(s3, bucket) == 0
 
 
-async def test_an_interrupted_upload_is_resumed_from_its_parts(s3: S3Manager, bucket: str, file: Path) -> None:
+async def test_an_interrupted_upload_resumes_from_its_parts(s3: S3Manager, bucket: str, file: Path) -> None:
     transport = s3._engine().transport
     upload_id = await transport.create_upload(bucket, "key", UploadOptions())
     await transport.upload_part(bucket, "key", upload_id, 1, CONTENT[: 5 * MIB], UploadOptions())
@@ -233,7 +233,7 @@ async def test_only_a_path_can_be_resumed(s3: S3Manager, bucket: str) -> None:
 
 
 @pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)  # moto says that every upload began in 2010
-async def test_orphans_are_cleaned_up_by_age(s3: S3Manager, bucket: str) -> None:
+async def test_orphaned_uploads_are_cleaned_up_by_age(s3: S3Manager, bucket: str) -> None:
     upload_id = await s3._engine().transport.create_upload(bucket, "some/key", UploadOptions())
 
     young = await s3.cleanup_uploads(bucket, timedelta(days=1))

@@ -29,13 +29,13 @@ async def pieces_of(*pieces: bytes) -> AsyncIterator[bytes]:
 @pytest.mark.parametrize(
     "source", [b"content", bytearray(b"content"), memoryview(b"content")], ids=lambda s: type(s).__name__
 )
-async def test_bytes_come_back(s3: S3Manager, bucket: str, source: bytes) -> None:
+async def test_bytes_round_trip(s3: S3Manager, bucket: str, source: bytes) -> None:
     await s3.upload_file(bucket, "a/key", source)
 
     assert await s3.read_file(bucket, "a/key") == b"content"
 
 
-async def test_a_path_comes_back(s3: S3Manager, bucket: str, tmp_path: Path) -> None:
+async def test_a_path_round_trips(s3: S3Manager, bucket: str, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"content")
 
@@ -54,13 +54,13 @@ async def test_a_binary_file_is_read_from_its_current_position(s3: S3Manager, bu
     assert not file.closed
 
 
-async def test_an_async_iterable_comes_back(s3: S3Manager, bucket: str) -> None:
+async def test_an_async_iterable_round_trips(s3: S3Manager, bucket: str) -> None:
     await s3.upload_file(bucket, "key", pieces_of(b"con", b"", b"tent"))
 
     assert await s3.read_file(bucket, "key") == b"content"
 
 
-async def test_an_empty_object_comes_back(s3: S3Manager, bucket: str) -> None:
+async def test_an_empty_object_round_trips(s3: S3Manager, bucket: str) -> None:
     await s3.upload_file(bucket, "key", b"")
 
     assert await s3.read_file(bucket, "key") == b""
@@ -82,7 +82,7 @@ async def test_other_sources_are_refused(s3: S3Manager, bucket: str, source: obj
     assert s3.metrics.snapshot().overall.total == 0
 
 
-async def test_an_upload_returns_what_it_stored(s3: S3Manager, bucket: str) -> None:
+async def test_an_upload_describes_what_it_stored(s3: S3Manager, bucket: str) -> None:
     info = await s3.upload_file(bucket, "prometheus.yml", b"content", UploadOptions(metadata={"Author": "me"}))
     seen = await s3.head_file(bucket, "prometheus.yml")
 
@@ -93,7 +93,7 @@ async def test_an_upload_returns_what_it_stored(s3: S3Manager, bucket: str) -> N
     assert seen.last_modified is not None
 
 
-async def test_a_given_content_type_is_not_guessed_over(s3: S3Manager, bucket: str) -> None:
+async def test_a_given_content_type_overrides_the_guess(s3: S3Manager, bucket: str) -> None:
     await s3.upload_file(bucket, "a.json", b"{}", UploadOptions(content_type="text/x-mine"))
 
     assert (await s3.head_file(bucket, "a.json")).content_type == "text/x-mine"
@@ -112,7 +112,7 @@ async def test_a_missing_key_is_distinguished_from_a_missing_bucket(
     assert f"'{bucket_name}-not' does not exist" in str(no_bucket.value)
 
 
-async def test_file_exists_tells(s3: S3Manager, bucket: str) -> None:
+async def test_file_exists_returns_whether_an_object_exists(s3: S3Manager, bucket: str) -> None:
     await s3.upload_file(bucket, "key", b"")
 
     assert await s3.file_exists(bucket, "key")
@@ -136,7 +136,7 @@ async def test_a_range_is_read(s3: S3Manager, bucket: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "x" * 1025, "é" * 513, "\ud800"])
-async def test_impossible_keys_are_refused(s3: S3Manager, bucket: str, key: str) -> None:
+async def test_invalid_keys_are_refused(s3: S3Manager, bucket: str, key: str) -> None:
     with pytest.raises(InvalidKey):
         await s3.upload_file(bucket, key, b"")
 
@@ -144,14 +144,14 @@ async def test_impossible_keys_are_refused(s3: S3Manager, bucket: str, key: str)
 
 
 @pytest.mark.parametrize("name", ["", "a", "a/b", "s3://bucket", "with space", "a?b", "x" * 256])
-async def test_impossible_buckets_are_refused(s3: S3Manager, name: str) -> None:
+async def test_invalid_bucket_names_are_refused(s3: S3Manager, name: str) -> None:
     with pytest.raises(InvalidBucketName):
         await s3.read_file(name, "key")
 
     assert s3.metrics.snapshot().overall.total == 0
 
 
-async def test_a_deleted_object_is_gone_and_deleting_it_again_is_fine(s3: S3Manager, bucket: str) -> None:
+async def test_deleting_an_object_is_idempotent(s3: S3Manager, bucket: str) -> None:
     await s3.upload_file(bucket, "key", b"")
 
     await s3.delete_file(bucket, "key")

@@ -21,7 +21,7 @@ async def pieces_of(pieces: list[bytes]) -> AsyncIterator[bytes]:
 
 
 @given(pieces=st.lists(st.binary(max_size=20), max_size=20), size=st.integers(1, 30))
-def test_blocks_of_a_stream_are_full_but_for_the_last(pieces: list[bytes], size: int) -> None:
+def test_all_blocks_of_a_stream_but_the_last_are_full(pieces: list[bytes], size: int) -> None:
     async def read_all() -> list[bytes]:
         reader = StreamReader(pieces_of(pieces))
         blocks = []
@@ -36,7 +36,7 @@ def test_blocks_of_a_stream_are_full_but_for_the_last(pieces: list[bytes], size:
 
 
 @given(pieces=st.lists(st.binary(max_size=20), max_size=20), first=st.integers(1, 30), size=st.integers(1, 30))
-def test_a_block_that_is_given_back_is_read_again(pieces: list[bytes], first: int, size: int) -> None:
+def test_a_block_that_is_put_back_is_read_again(pieces: list[bytes], first: int, size: int) -> None:
     async def read_all() -> bytes:
         reader = StreamReader(pieces_of(pieces))
         reader.give_back(await reader.read(first))
@@ -75,7 +75,7 @@ async def test_a_part_of_a_file_can_be_read_repeatedly(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["grow", "shrink", "rewrite"])
-async def test_no_last_byte_of_a_changed_file_is_given(tmp_path: Path, change: str) -> None:
+async def test_a_changed_file_never_yields_its_last_byte(tmp_path: Path, change: str) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"x" * 3 * PIECE)
     source = await open_path(file)
@@ -102,7 +102,7 @@ def apply(change: str, file: Path) -> None:
             file.write_bytes(b"y" * 3 * PIECE)
 
 
-async def test_a_file_that_is_replaced_under_its_name_shows_at_the_end(tmp_path: Path) -> None:
+async def test_a_replaced_file_is_noticed_at_the_end(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"x" * 3 * PIECE)
     source = await open_path(file)

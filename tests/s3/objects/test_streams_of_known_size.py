@@ -38,7 +38,7 @@ async def test_a_stream_of_known_size_below_the_threshold_is_one_put(s3: MemoryM
     assert s3.transport.objects["key"].body == b"".join([piece async for piece in pieces(size)])
 
 
-async def test_a_stream_of_known_size_from_the_threshold_on_goes_in_parts(s3: MemoryManager) -> None:
+async def test_a_stream_of_known_size_from_the_threshold_on_is_sent_in_parts(s3: MemoryManager) -> None:
     await s3.upload_file("bucket", "key", pieces(20 * MIB), size=20 * MIB)
 
     assert (s3.transport.requests["put"], s3.transport.requests["upload_part"]) == (0, 4)
@@ -48,9 +48,7 @@ async def test_a_stream_of_known_size_from_the_threshold_on_goes_in_parts(s3: Me
 @pytest.mark.parametrize(
     ("told", "came"), [(10, 9), (10, 11), (0, 1), (12 * MIB, 1), (30 * MIB, 29 * MIB), (21 * MIB, 22 * MIB)]
 )
-async def test_a_stream_that_gives_more_or_less_than_was_said_is_not_stored(
-    s3: MemoryManager, told: int, came: int
-) -> None:
+async def test_a_stream_longer_or_shorter_than_announced_is_not_stored(s3: MemoryManager, told: int, came: int) -> None:
     with pytest.raises(ObjectChanged, match="instead of"):
         await s3.upload_file("bucket", "key", pieces(came), size=told)
 
@@ -83,16 +81,14 @@ async def test_an_open_file_below_the_threshold_is_one_put(s3: MemoryManager, tm
 
 
 @pytest.mark.parametrize("source", [b"abc", Path("file")])
-async def test_a_size_is_for_streams(s3: MemoryManager, source: bytes | Path) -> None:
+async def test_a_size_is_only_accepted_for_streams(s3: MemoryManager, source: bytes | Path) -> None:
     with pytest.raises(InvalidOption, match="size is for"):
         await s3.upload_file("bucket", "key", source, size=3)
     with pytest.raises(InvalidOption, match="size is for"):
         await s3.upload_file("bucket", "key", pieces(3), size=-1)
 
 
-async def test_the_parts_of_a_stream_use_the_same_memory_again(
-    s3: MemoryManager, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_parts_of_a_stream_reuse_memory(s3: MemoryManager, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks: dict[int, object] = {}
     read_into = StreamReader.read_into
 

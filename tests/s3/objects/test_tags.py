@@ -18,7 +18,7 @@ from tests.servers import Server
 TAGS = {"team": "apm + co", "a/b": "c=d:e@f", "empty": ""}
 
 
-async def test_tags_come_back_as_they_were_given(server: Server, bucket: str, data_path: str) -> None:
+async def test_tags_round_trip(server: Server, bucket: str, data_path: str) -> None:
     async with make_manager(server, S3Settings(data_path=data_path)) as s3:  # type: ignore[arg-type]
         await s3.upload_file(bucket, "key", b"content", UploadOptions(tags=TAGS))
         await s3.upload_file(bucket, "none", b"content")
@@ -29,7 +29,7 @@ async def test_tags_come_back_as_they_were_given(server: Server, bucket: str, da
             await s3.get_file_tags(bucket, "missing")
 
 
-async def test_an_object_comes_whole(s3: S3Manager, bucket: str) -> None:
+async def test_an_object_is_read_with_its_tags(s3: S3Manager, bucket: str) -> None:
     await s3.upload_file(
         bucket, "key", b"content", UploadOptions(metadata={"one": "two"}, cache_control="no-store", tags=TAGS)
     )
@@ -41,7 +41,7 @@ async def test_an_object_comes_whole(s3: S3Manager, bucket: str) -> None:
     assert (await s3.get_file(bucket, "key")).tags is None
 
 
-async def test_content_and_tags_are_those_of_one_version(s3: S3Manager, clients: Clients, bucket: str) -> None:
+async def test_content_and_tags_belong_to_the_same_version(s3: S3Manager, clients: Clients, bucket: str) -> None:
     await clients.call("put_bucket_versioning", Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     first = await s3.upload_file(bucket, "key", b"1", UploadOptions(tags={"version": "1"}))
     await s3.upload_file(bucket, "key", b"2", UploadOptions(tags={"version": "2"}))
@@ -67,7 +67,7 @@ async def test_an_object_deleted_before_its_tags_are_read_is_an_error() -> None:
             await s3.get_file("bucket", "key", tags=True)
 
 
-async def test_an_object_without_tags_has_none() -> None:
+async def test_an_object_without_tags_has_an_empty_mapping() -> None:
     async with MemoryManager(S3Settings()) as s3:
         info = await s3.upload_file("bucket", "key", b"content")
 

@@ -83,7 +83,7 @@ def refused(status: int, s3_code: str) -> Callable[[], ApmS3Error]:
 # Uploads
 
 
-async def test_a_part_that_fails_is_sent_again(s3: MemoryManager) -> None:
+async def test_a_failed_part_is_sent_again(s3: MemoryManager) -> None:
     s3.transport.before = failing("upload_part", 1, 3)
 
     await s3.upload_file("bucket", "key", pieces())
@@ -115,7 +115,7 @@ async def test_an_upload_that_cannot_be_aborted_is_named_in_the_error(s3: Memory
     assert "cleanup_uploads" in caught.value.__notes__[0]
 
 
-async def test_a_stream_holds_no_more_parts_than_it_may() -> None:
+async def test_an_upload_of_a_stream_buffers_no_more_parts_than_allowed() -> None:
     class Forgetful(MemoryTransport):
         """Keeps the bodies of parts, as a transport with reference cycles does, but not what they held."""
 
@@ -147,7 +147,7 @@ async def repeated(block: bytes, count: int) -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize("source", [b"small", CONTENT], ids=["small", "in parts"])
-async def test_a_creation_whose_answer_was_lost_is_recognised(s3: MemoryManager, source: bytes) -> None:
+async def test_a_creation_whose_response_was_lost_is_recognised(s3: MemoryManager, source: bytes) -> None:
     s3.transport.after = failing("put" if source == b"small" else "complete_upload", 1)
 
     info = await s3.upload_file("bucket", "key", source, CREATE)
@@ -157,7 +157,7 @@ async def test_a_creation_whose_answer_was_lost_is_recognised(s3: MemoryManager,
     assert s3.transport.uploads == {}
 
 
-async def test_a_completion_whose_answer_was_lost_is_recognised(s3: MemoryManager) -> None:
+async def test_a_completion_whose_response_was_lost_is_recognised(s3: MemoryManager) -> None:
     s3.transport.after = failing("complete_upload", 1)
 
     info = await s3.upload_file("bucket", "key", CONTENT)
@@ -165,7 +165,7 @@ async def test_a_completion_whose_answer_was_lost_is_recognised(s3: MemoryManage
     assert info.etag == s3.transport.objects["key"][0].etag
 
 
-async def test_another_accounts_creation_stays_a_conflict_after_a_retry(s3: MemoryManager) -> None:
+async def test_an_object_created_by_another_account_remains_a_conflict_after_a_retry(s3: MemoryManager) -> None:
     def overtaken(verb: str, count: int) -> None:
         if (verb, count) == ("put", 1):
             s3.transport._store("key", b"others", UploadOptions(), '"others"')
@@ -179,7 +179,7 @@ async def test_another_accounts_creation_stays_a_conflict_after_a_retry(s3: Memo
     assert s3.transport.objects["key"][1] == b"others"
 
 
-async def test_the_same_bytes_with_other_metadata_are_from_another_writer(s3: MemoryManager) -> None:
+async def test_the_same_bytes_with_other_metadata_count_as_another_writers(s3: MemoryManager) -> None:
     def overtaken(verb: str, count: int) -> None:
         if (verb, count) == ("put", 1):
             s3.transport._store("key", b"same", UploadOptions(metadata={"writer": "other"}), '"etag"')
@@ -191,7 +191,7 @@ async def test_the_same_bytes_with_other_metadata_are_from_another_writer(s3: Me
         await s3.upload_file("bucket", "key", b"same", UploadOptions(if_none_match="*", metadata={"writer": "me"}))
 
 
-async def test_a_conflict_on_a_free_key_is_tried_again(s3: MemoryManager) -> None:
+async def test_a_conflict_on_a_free_key_is_retried(s3: MemoryManager) -> None:
     s3.transport.before = failing("put", 1, error=refused(409, "ConditionalRequestConflict"))
 
     await s3.upload_file("bucket", "key", b"ours", CREATE)
@@ -199,7 +199,7 @@ async def test_a_conflict_on_a_free_key_is_tried_again(s3: MemoryManager) -> Non
     assert s3.transport.objects["key"][1] == b"ours"
 
 
-async def test_a_conflict_that_another_writer_won_is_raised(s3: MemoryManager) -> None:
+async def test_a_conflict_won_by_another_writer_is_raised(s3: MemoryManager) -> None:
     s3.transport._store("key", b"others", UploadOptions(), '"others"')
     s3.transport.before = failing("put", *range(9), error=refused(409, "ConditionalRequestConflict"))
 
@@ -209,7 +209,7 @@ async def test_a_conflict_that_another_writer_won_is_raised(s3: MemoryManager) -
     assert s3.transport.requests["put"] == 1
 
 
-async def test_a_conflict_whose_condition_still_holds_is_retried_until_attempts_run_out(s3: MemoryManager) -> None:
+async def test_a_conflict_is_retried_while_its_condition_holds_until_attempts_run_out(s3: MemoryManager) -> None:
     s3.transport._store("key", b"first", UploadOptions(), '"first"')
     s3.transport.before = failing("put", *range(9), error=refused(409, "ConditionalRequestConflict"))
 
@@ -234,7 +234,7 @@ async def test_a_broken_body_is_resumed_where_it_broke(s3: MemoryManager) -> Non
     assert s3.transport.open_bodies == 0
 
 
-async def test_a_body_that_breaks_without_progress_ends_the_attempts(s3: MemoryManager) -> None:
+async def test_a_body_that_breaks_without_progress_uses_up_the_attempts(s3: MemoryManager) -> None:
     await s3.upload_file("bucket", "key", b"x" * 500_000)
     s3.transport.breaks = [300_000, *[0] * 20]
 
@@ -248,7 +248,7 @@ async def test_a_body_that_breaks_without_progress_ends_the_attempts(s3: MemoryM
 
 
 @pytest.mark.parametrize("change", ["replaced", "deleted"])
-async def test_an_object_that_changes_before_the_resumption_is_not_mixed(s3: MemoryManager, change: str) -> None:
+async def test_a_resumed_body_never_mixes_two_versions_of_an_object(s3: MemoryManager, change: str) -> None:
     await s3.upload_file("bucket", "key", b"x" * 500_000)
     s3.transport.breaks = [300_000]
 
@@ -262,7 +262,7 @@ async def test_an_object_that_changes_before_the_resumption_is_not_mixed(s3: Mem
             await download.read()
 
 
-async def test_a_cancelled_reader_without_a_block_gives_the_connection_up(s3: MemoryManager) -> None:
+async def test_a_cancelled_reader_closes_its_connection(s3: MemoryManager) -> None:
     await s3.upload_file("bucket", "key", b"x" * 500_000)
     download = await s3.download_file("bucket", "key")
 
@@ -286,7 +286,7 @@ async def test_an_object_without_an_etag_is_not_resumed(s3: MemoryManager) -> No
             await download.read()
 
 
-async def test_a_file_of_broken_ranges_is_whole(s3: MemoryManager, tmp_path: Path) -> None:
+async def test_a_file_downloaded_in_broken_ranges_is_complete(s3: MemoryManager, tmp_path: Path) -> None:
     await s3.upload_file("bucket", "key", CONTENT)
     s3.transport.breaks = [None, 500_000, 100_000, None, 0]
 
@@ -296,7 +296,7 @@ async def test_a_file_of_broken_ranges_is_whole(s3: MemoryManager, tmp_path: Pat
 
 
 @pytest.mark.parametrize("size", [MIB // 2, 6 * MIB], ids=["resumed", "in ranges"])
-async def test_a_file_that_is_not_what_its_checksum_says_is_not_kept(
+async def test_a_file_that_does_not_match_its_checksum_is_not_kept(
     s3: MemoryManager, tmp_path: Path, size: int
 ) -> None:
     info = s3.transport._store("key", CONTENT[:size], UploadOptions(), '"key"')
@@ -314,7 +314,7 @@ async def test_a_file_that_is_not_what_its_checksum_says_is_not_kept(
 
 
 @pytest.mark.parametrize("algorithm", ["crc32", "sha256"])
-async def test_the_checksum_of_an_object_in_ranges_is_verified(
+async def test_the_checksum_of_an_object_read_in_ranges_is_verified(
     s3: MemoryManager, tmp_path: Path, algorithm: str
 ) -> None:
     info = s3.transport._store("key", CONTENT, UploadOptions(), '"key"')
@@ -331,7 +331,7 @@ async def test_the_checksum_of_an_object_in_ranges_is_verified(
 
 
 @pytest.mark.parametrize("breaks", [None, 300_000, 500_000], ids=["unbroken", "resumed", "broken at the end"])
-async def test_a_stream_that_is_not_what_its_checksum_says_ends_with_an_error(
+async def test_a_stream_that_does_not_match_its_checksum_ends_with_an_error(
     s3: MemoryManager, breaks: int | None
 ) -> None:
     content = b"x" * 500_000
@@ -348,7 +348,7 @@ async def test_a_stream_that_is_not_what_its_checksum_says_ends_with_an_error(
             await download.read()
 
 
-async def test_a_range_is_not_held_against_the_checksum_of_the_whole(s3: MemoryManager) -> None:
+async def test_a_range_is_not_checked_against_the_checksum_of_the_whole(s3: MemoryManager) -> None:
     info = s3.transport._store("key", b"content", UploadOptions(), '"key"')
     s3.transport.objects["key"] = info._replace(checksums={"crc32": checksum("crc32", b"content")}), b"content"
 
@@ -356,7 +356,7 @@ async def test_a_range_is_not_held_against_the_checksum_of_the_whole(s3: MemoryM
         assert await download.read() == b"con"
 
 
-async def test_an_object_that_changes_between_two_ranges_leaves_no_file(s3: MemoryManager, tmp_path: Path) -> None:
+async def test_an_object_that_changes_between_ranges_leaves_no_file(s3: MemoryManager, tmp_path: Path) -> None:
     await s3.upload_file("bucket", "key", CONTENT)
 
     def change(verb: str, count: int) -> None:
@@ -389,7 +389,7 @@ async def test_an_object_that_is_too_large_for_one_copy_is_copied_in_parts(s3: M
     assert copied.metadata == {"n": "1"}
 
 
-async def test_a_source_that_changes_while_its_parts_are_copied_is_not_mixed(s3: MemoryManager) -> None:
+async def test_a_copy_in_parts_never_mixes_two_versions_of_its_source(s3: MemoryManager) -> None:
     await s3.upload_file("bucket", "from", CONTENT)
 
     def change(verb: str, count: int) -> None:
@@ -405,7 +405,7 @@ async def test_a_source_that_changes_while_its_parts_are_copied_is_not_mixed(s3:
     assert s3.transport.uploads == {}
 
 
-async def test_a_copy_whose_answer_was_lost_is_recognised(s3: MemoryManager) -> None:
+async def test_a_copy_whose_response_was_lost_is_recognised(s3: MemoryManager) -> None:
     await s3.upload_file("bucket", "from", b"content")
     s3.transport.after = failing("copy", 1)
 
@@ -414,7 +414,7 @@ async def test_a_copy_whose_answer_was_lost_is_recognised(s3: MemoryManager) -> 
     assert s3.transport.objects["to"][1] == b"content"
 
 
-async def test_a_move_whose_deletion_lost_its_answer_is_done(s3: MemoryManager) -> None:
+async def test_a_move_succeeds_even_if_the_response_to_its_deletion_is_lost(s3: MemoryManager) -> None:
     await s3.upload_file("bucket", "from", b"content")
     s3.transport.after = failing("delete", 1)
 
@@ -424,7 +424,7 @@ async def test_a_move_whose_deletion_lost_its_answer_is_done(s3: MemoryManager) 
 
 
 @pytest.mark.parametrize("verb", ["head", "copy", "delete"])
-async def test_a_move_that_fails_keeps_the_object(s3: MemoryManager, verb: str) -> None:
+async def test_a_failed_move_keeps_the_object(s3: MemoryManager, verb: str) -> None:
     await s3.upload_file("bucket", "from", b"content")
     s3.transport.before = failing(verb, *range(1, 100), error=refused(403, "AccessDenied"))
 
@@ -434,7 +434,7 @@ async def test_a_move_that_fails_keeps_the_object(s3: MemoryManager, verb: str) 
     assert s3.transport.objects["from"][1] == b"content"
 
 
-async def test_keys_that_s3_was_too_busy_for_are_deleted_again_and_alone(s3: MemoryManager) -> None:
+async def test_only_the_keys_that_s3_was_too_busy_for_are_retried(s3: MemoryManager) -> None:
     report = await s3.delete_files("bucket", ["a", "busy", "locked"])
 
     assert [outcome.key for outcome in report.deleted] == ["a", "busy"]
@@ -442,7 +442,7 @@ async def test_keys_that_s3_was_too_busy_for_are_deleted_again_and_alone(s3: Mem
     assert s3.transport.requests["delete_many"] == 2
 
 
-async def test_a_batch_that_fails_among_others_is_reported_by_key(s3: MemoryManager) -> None:
+async def test_a_failed_batch_among_others_is_reported_per_key(s3: MemoryManager) -> None:
     s3.transport.before = failing("delete_many", 2, error=refused(403, "AccessDenied"))
 
     report = await s3.delete_files("bucket", [f"{number:04}" for number in range(1500)])
@@ -451,14 +451,14 @@ async def test_a_batch_that_fails_among_others_is_reported_by_key(s3: MemoryMana
     assert [failure.s3_code for failure in report.failed] == ["AccessDenied"] * 500
 
 
-async def test_a_single_batch_that_fails_is_raised(s3: MemoryManager) -> None:
+async def test_the_failure_of_a_single_batch_is_raised(s3: MemoryManager) -> None:
     s3.transport.before = failing("delete_many", *range(9), error=refused(503, "SlowDown"))
 
     with pytest.raises(Throttled):
         await s3.delete_files("bucket", ["a"])
 
 
-async def test_an_unavailable_server_is_what_a_head_says(s3: MemoryManager) -> None:
+async def test_a_head_request_reports_an_unavailable_server(s3: MemoryManager) -> None:
     s3.transport.before = failing("head", *range(9), error=refused(503, ""))
 
     with pytest.raises(ServiceUnavailable):
@@ -494,7 +494,7 @@ async def world() -> AsyncIterator[MemoryManager]:
         ),
     ],
 )
-async def test_a_write_that_is_cancelled_anywhere_leaves_all_or_nothing(work: Work) -> None:
+async def test_a_write_cancelled_anywhere_leaves_all_or_nothing(work: Work) -> None:
     turns = 0
     async for turn, s3 in cancelled_everywhere(world, work):
         turns = turn
@@ -508,7 +508,7 @@ async def test_a_write_that_is_cancelled_anywhere_leaves_all_or_nothing(work: Wo
 
 
 @pytest.mark.parametrize("kind", ["stream", "file"])
-async def test_a_download_that_is_cancelled_anywhere_leaves_nothing(kind: str, tmp_path: Path) -> None:
+async def test_a_download_cancelled_anywhere_leaves_nothing(kind: str, tmp_path: Path) -> None:
     async def work(s3: S3Manager) -> None:
         if kind == "file":
             await s3.download_to("bucket", "large", tmp_path / "file")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from apm_s3._s3.transports.clock import Clock
 
 
-def test_a_clock_is_off_when_s3_would_refuse_what_it_signs() -> None:
+def test_a_clock_is_skewed_if_s3_would_refuse_its_signatures() -> None:
     clock = Clock()
     now = clock.now()
     assert not clock.is_off(None)

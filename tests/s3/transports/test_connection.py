@@ -57,7 +57,7 @@ async def faulty() -> AsyncIterator[FaultyS3]:
         yield server
 
 
-async def test_all_of_a_large_body_is_poured(faulty: FaultyS3) -> None:
+async def test_a_large_body_is_poured_completely(faulty: FaultyS3) -> None:
     pieces: list[bytes] = []
     async with Signed(faulty.endpoint_url) as transport:
         body = await transport.open("bucket", "key", READ)
@@ -76,7 +76,7 @@ async def test_bytes_received_before_are_not_poured_again(faulty: FaultyS3) -> N
     assert b"".join(pieces) == CONTENT
 
 
-async def test_a_body_that_was_not_read_for_a_while_is_complete(faulty: FaultyS3) -> None:
+async def test_a_body_left_unread_for_a_while_is_complete(faulty: FaultyS3) -> None:
     pieces: list[bytes] = []
     async with Signed(faulty.endpoint_url) as transport:
         body = await transport.open("bucket", "key", READ)
@@ -117,7 +117,7 @@ async def test_iteration_raises_when_the_connection_breaks(faulty: FaultyS3, fau
     assert len(b"".join(pieces)) < len(CONTENT)
 
 
-async def test_silence_in_the_body_is_a_timeout(faulty: FaultyS3) -> None:
+async def test_silence_within_a_body_is_a_timeout(faulty: FaultyS3) -> None:
     async def half(exchange: Exchange) -> None:
         exchange.send(exchange.carry_out(), upto=5 * MIB)
         await exchange.hang()
@@ -130,7 +130,7 @@ async def test_silence_in_the_body_is_a_timeout(faulty: FaultyS3) -> None:
             await anext(aiter(body))
 
 
-async def test_an_exception_of_the_taker_is_raised_and_the_connection_closed(faulty: FaultyS3) -> None:
+async def test_an_exception_of_the_receiver_is_raised_and_closes_the_connection(faulty: FaultyS3) -> None:
     def full(piece: memoryview) -> None:
         raise OSError(28, "no space left")
 
@@ -160,7 +160,7 @@ async def test_a_cancelled_pour_closes_the_connection(faulty: FaultyS3) -> None:
 
 
 @pytest.mark.parametrize("range_size", [64 * MIB, 8 * MIB], ids=["one", "ranges"])
-async def test_a_file_is_whole_though_connections_break(faulty: FaultyS3, tmp_path: Path, range_size: int) -> None:
+async def test_a_file_is_complete_even_if_connections_break(faulty: FaultyS3, tmp_path: Path, range_size: int) -> None:
     settings = S3Settings(transfer=TransferSettings(range_size=range_size, parallel_parts=2))
     faulty.will(faults.reset_in_body, "GetObject", times=2)
     async with S3Manager(
@@ -257,13 +257,13 @@ async def test_a_connection_serves_one_request_after_another() -> None:
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\nok\r\n0\r\n\r\n",
     ],
 )
-async def test_a_connection_that_cannot_be_trusted_is_not_used_again(response: bytes) -> None:
+async def test_an_untrustworthy_connection_is_not_reused(response: bytes) -> None:
     async with scripted(saying(response, OK)) as server, Signed(server.url) as transport:
         assert [await read(transport), await read(transport)] == [b"ok", b"ok"]
         assert server.connections == 2
 
 
-async def test_a_connection_over_which_something_comes_unasked_is_not_used_again() -> None:
+async def test_a_connection_that_receives_unrequested_data_is_not_reused() -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await saying(OK)(reader, writer)
         await asyncio.sleep(0.05)
@@ -277,7 +277,7 @@ async def test_a_connection_over_which_something_comes_unasked_is_not_used_again
         assert server.connections == 2
 
 
-async def test_an_idle_connection_is_closed_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_idle_connection_is_closed_eventually(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "KEEPALIVE", 0.1)
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -302,7 +302,7 @@ async def test_an_idle_connection_is_closed_after_a_while(monkeypatch: pytest.Mo
     ids=["chunks", "provisional responses"],
 )
 @pytest.mark.parametrize("step", [1, 7, 1000])
-async def test_an_answer_is_understood_however_it_comes(response: bytes, step: int) -> None:
+async def test_a_response_is_understood_however_its_bytes_arrive(response: bytes, step: int) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         for start in range(0, len(response), step):
@@ -321,7 +321,7 @@ async def test_a_stream_of_unknown_length_is_refused(rest: str) -> None:
             await transport.open("bucket", "key", READ)
 
 
-async def test_the_body_of_an_error_may_end_with_the_connection_that_of_an_object_may_not() -> None:
+async def test_the_end_of_the_connection_may_end_the_body_of_an_error_but_not_of_an_object() -> None:
     async with (
         scripted(saying(b"HTTP/1.0 403 Forbidden\r\n\r\n<Error><Code>Mine</Code></Error>")) as refusing,
         Signed(refusing.url) as transport,
@@ -353,7 +353,7 @@ async def test_an_incomplete_response_is_a_lost_connection(response: bytes) -> N
             await read(transport)
 
 
-async def test_an_answer_that_comes_before_the_body_is_sent_is_taken() -> None:
+async def test_an_error_that_arrives_before_the_body_is_sent_is_accepted() -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
@@ -386,14 +386,14 @@ async def test_an_early_response_is_read_while_the_source_is_silent(says: bytes)
     assert closed
 
 
-async def test_success_before_the_body_is_sent_does_not_count() -> None:
+async def test_a_success_before_the_body_is_sent_does_not_count() -> None:
     response = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     async with scripted(saying(response)) as server, Signed(server.url) as transport:
         with pytest.raises(ConnectionLost):
             await transport.put("bucket", "key", large_stream(), PLAIN_PUT)
 
 
-async def test_a_body_is_sent_to_its_end_though_success_was_announced() -> None:
+async def test_a_body_is_sent_completely_even_after_an_early_success() -> None:
     got = 0
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -416,7 +416,7 @@ async def test_a_body_is_sent_to_its_end_though_success_was_announced() -> None:
     assert got > 16 * MIB - 10_000
 
 
-async def test_a_server_that_takes_nothing_more_is_a_timeout() -> None:
+async def test_a_server_that_stops_receiving_is_a_timeout() -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         await asyncio.sleep(2)
@@ -449,7 +449,7 @@ async def test_an_unread_body_is_not_received_endlessly() -> None:
         assert got == 256 * MIB
 
 
-async def test_a_server_that_does_not_answer_tls_is_a_failure_to_connect() -> None:
+async def test_a_silent_tls_handshake_is_a_failure_to_connect() -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
@@ -478,7 +478,7 @@ async def test_a_cancelled_connect_leaves_nothing() -> None:
 
 
 @pytest.mark.parametrize("proxy_tls", [False, True], ids=["plain", "tls"])
-async def test_tls_goes_through_a_tunnel_of_the_proxy(*, proxy_tls: bool) -> None:
+async def test_tls_is_tunnelled_through_the_proxy(*, proxy_tls: bool) -> None:
     context = server_context()
     asked: list[bytes] = []
 
@@ -514,12 +514,12 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     writer.close()
 
 
-async def test_an_address_of_ipv6_is_spoken_to() -> None:
+async def test_an_ipv6_address_can_be_reached() -> None:
     async with scripted(saying(OK), host="::1") as server, Signed(f"http://[::1]:{server.port}") as transport:
         assert await read(transport) == b"ok"
 
 
-async def test_what_a_caller_put_into_a_header_cannot_be_another_header(faulty: FaultyS3) -> None:
+async def test_a_callers_header_value_cannot_inject_another_header(faulty: FaultyS3) -> None:
     async with Signed(faulty.endpoint_url) as transport:
         arrived = len(faulty.arrived)
         with pytest.raises(InvalidRequest, match="line break"):
@@ -527,7 +527,7 @@ async def test_what_a_caller_put_into_a_header_cannot_be_another_header(faulty: 
         assert len(faulty.arrived) == arrived
 
 
-async def test_a_repeated_length_counts_once() -> None:
+async def test_a_repeated_equal_length_counts_once() -> None:
     response = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok"
     async with scripted(saying(response, response)) as server, Signed(server.url) as transport:
         assert await read(transport) == b"ok"
@@ -538,7 +538,7 @@ async def test_a_repeated_length_counts_once() -> None:
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("poured", [False, True], ids=["read", "poured"])
 @pytest.mark.parametrize("size", [60_000, 1_000_000, 9 * MIB])
-async def test_nothing_is_lost_where_the_server_closes_right_behind_its_answer(
+async def test_nothing_is_lost_if_the_server_closes_right_after_its_response(
     size: int, *, poured: bool, tls: bool
 ) -> None:
     content = os.urandom(size)
@@ -569,7 +569,7 @@ async def no_bundle() -> None:
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-async def test_a_connection_whose_end_was_seen_gets_no_request(*, tls: bool) -> None:
+async def test_no_request_is_sent_over_a_connection_that_has_ended(*, tls: bool) -> None:
     end = asyncio.Event()
 
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -597,7 +597,7 @@ async def test_a_connection_whose_end_was_seen_gets_no_request(*, tls: bool) -> 
         await pool.aclose()
 
 
-async def test_a_server_that_ends_its_side_while_a_body_is_sent_is_noticed() -> None:
+async def test_a_server_that_closes_its_side_during_an_upload_is_noticed() -> None:
     over = asyncio.Event()
     taken = 0
 
@@ -626,7 +626,7 @@ async def test_a_server_that_ends_its_side_while_a_body_is_sent_is_noticed() -> 
             over.set()
 
 
-async def test_nothing_is_poured_any_more_once_it_was_cancelled() -> None:
+async def test_nothing_is_poured_after_a_cancellation() -> None:
     async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + bytes(200_000))
@@ -667,7 +667,7 @@ async def test_one_body_is_read_by_one_task() -> None:
 
 
 @pytest.mark.parametrize("proxy_tls", [False, True], ids=["plain", "tls"])
-async def test_an_untrusted_certificate_is_refused_behind_a_proxy_too(tmp_path: Path, *, proxy_tls: bool) -> None:
+async def test_an_untrusted_certificate_is_also_refused_behind_a_proxy(tmp_path: Path, *, proxy_tls: bool) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
 
@@ -682,7 +682,7 @@ async def test_an_untrusted_certificate_is_refused_behind_a_proxy_too(tmp_path: 
                 await read(transport)
 
 
-async def test_a_proxy_that_closes_its_tunnel_at_once_is_not_waited_for() -> None:
+async def test_a_proxy_that_closes_its_tunnel_immediately_is_an_immediate_error() -> None:
     async with scripted(saying(b"HTTP/1.1 200 OK\r\n\r\n")) as proxy:
         settings = replace(PLAIN, proxies={"https": f"http://127.0.0.1:{proxy.port}"})
         async with Signed("https://s3.example", settings) as transport:
@@ -703,13 +703,13 @@ def server_context(authority: trustme.CA | None = None) -> ssl.SSLContext:
     return context
 
 
-def test_a_call_shows_no_header() -> None:
+def test_the_repr_of_a_call_shows_no_header() -> None:
     assert repr(Call("read_file", "GET", "bucket", "key", "", {"x-amz-security-token": "hunter2"})) == (
         "Call(read_file: GET bucket/key)"
     )
 
 
-async def test_there_is_room_for_all_that_tls_holds() -> None:
+async def test_the_buffer_has_room_for_all_data_that_tls_holds() -> None:
     connection = Connection(lambda _connection: None)
     connection.get_buffer(-1)[:3] = b"HTT"
     connection.begin("GET", whole=True)

@@ -83,7 +83,7 @@ SOURCES = {"sso": _of_sso, "web identity": _of_web_identity, "container": _of_co
 
 @pytest.mark.parametrize("status", [301, 308])
 @pytest.mark.parametrize("source", SOURCES)
-async def test_no_client_of_credentials_follows_a_redirect(
+async def test_no_client_for_credentials_follows_a_redirect(
     source: str, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SSOProvider, "_SSO_TOKEN_CACHE_DIR", str(tmp_path / ".aws" / "sso" / "cache"))

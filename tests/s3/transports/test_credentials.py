@@ -50,7 +50,7 @@ async def test_credentials_that_are_about_to_expire_are_refreshed_by_botocore() 
     assert source.asked == 1
 
 
-async def test_expired_credentials_are_refreshed_once_for_all_that_wait() -> None:
+async def test_expired_credentials_are_refreshed_once_for_all_waiting_calls() -> None:
     source = Source()
     provider = CredentialProvider(source.load)
     assert await provider.get() == Credentials("id0", "s", "0")
@@ -61,7 +61,7 @@ async def test_expired_credentials_are_refreshed_once_for_all_that_wait() -> Non
     assert source.asked == 1
 
 
-async def test_a_refresh_that_fails_is_no_recovery() -> None:
+async def test_a_failed_refresh_is_no_recovery() -> None:
     source = Source()
     provider = CredentialProvider(source.load)
     await provider.get()
@@ -69,7 +69,7 @@ async def test_a_refresh_that_fails_is_no_recovery() -> None:
     assert not await provider.refresh()
 
 
-async def test_a_refresh_reaches_the_clients_which_hold_the_same_object() -> None:
+async def test_a_refresh_reaches_all_clients_that_share_the_credentials() -> None:
     source = Source()
     shared = await source.load()
 

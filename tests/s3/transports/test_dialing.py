@@ -68,22 +68,22 @@ async def connected(host: str, port: int) -> bool:
     return usable
 
 
-async def test_the_next_address_is_tried_where_one_refuses(port: int, dialed: Dialed) -> None:
+async def test_the_next_address_is_tried_after_a_refusal(port: int, dialed: Dialed) -> None:
     assert await connected(f"{DEAD},{ALIVE},{SLOW}", port)
     assert dialed == [DEAD, ALIVE]
 
 
-async def test_the_next_address_is_tried_where_one_does_not_answer(port: int, dialed: Dialed) -> None:
+async def test_the_next_address_is_tried_while_one_stays_silent(port: int, dialed: Dialed) -> None:
     assert await connected(f"{SLOW},{ALIVE}", port)
     assert dialed == [SLOW, ALIVE]
 
 
-async def test_families_take_turns(port: int, dialed: Dialed) -> None:
+async def test_address_families_alternate(port: int, dialed: Dialed) -> None:
     assert await connected(f"{DEAD},{ALIVE},::1", port)
     assert dialed == [DEAD, "::1", ALIVE]
 
 
-async def test_if_all_operations_fail_every_failure_is_reported(port: int, dialed: Dialed) -> None:
+async def test_if_all_addresses_fail_every_failure_is_reported(port: int, dialed: Dialed) -> None:
     with pytest.raises(OSError, match=rf"{DEAD}.*127\.0\.0\.4"):
         await dial(new, f"{DEAD},127.0.0.4", port)
     assert dialed == [DEAD, "127.0.0.4"]
@@ -94,7 +94,7 @@ async def test_a_host_without_addresses_is_an_error(dialed: Dialed) -> None:
         await dial(new, ",", 1)
 
 
-async def test_cancelling_gives_every_attempt_up(dialed: Dialed) -> None:
+async def test_a_cancellation_ends_every_attempt(dialed: Dialed) -> None:
     dialing = asyncio.create_task(dial(new, f"{SLOW},{SLOW}", 1))
     await asyncio.sleep(0.4)
     assert dialed == [SLOW, SLOW]
@@ -106,7 +106,7 @@ async def test_cancelling_gives_every_attempt_up(dialed: Dialed) -> None:
 
 
 @pytest.mark.parametrize("host", [ALIVE, f"{ALIVE},{ALIVE}", f"{DEAD},{ALIVE}"])
-async def test_no_socket_is_left_open_whenever_a_dialing_is_cancelled(port: int, dialed: Dialed, host: str) -> None:
+async def test_no_socket_stays_open_whenever_a_connect_is_cancelled(port: int, dialed: Dialed, host: str) -> None:
     # Sockets that nobody closes warn when they are collected, which fails the test.
     for turns in range(20):
         dialing = asyncio.create_task(dial(new, host, port))

@@ -83,5 +83,5 @@ def test_no_exception_is_left_unmapped(package: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("cls", [cls for cls in ours(botocore, aiohttp) if botocore_row(cls)], ids=_name)
-def test_what_they_raise_is_among_what_its_transport_catches(cls: type[BaseException]) -> None:
+def test_each_exception_that_a_library_raises_is_caught_by_its_transport(cls: type[BaseException]) -> None:
     assert issubclass(cls, botocore_errors.translated())

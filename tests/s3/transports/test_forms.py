@@ -133,7 +133,7 @@ def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_pa
     return found
 
 
-async def test_objects_take_the_path_of_the_table_to_the_address_of_the_form(form: Form) -> None:
+async def test_each_bucket_form_uses_the_documented_path_and_address(form: Form) -> None:
     session, stub = get_session(), Stub()
     session.register("before-send.s3", stub)
     async with S3Manager(
@@ -155,7 +155,7 @@ async def test_objects_take_the_path_of_the_table_to_the_address_of_the_form(for
     assert f"/{form.scope}/aws4_request" in str(stub.sent[-1].headers["Authorization"])
 
 
-async def test_a_store_refuses_what_cannot_keep_its_promises(form: Form) -> None:
+async def test_a_store_refuses_bucket_forms_that_cannot_guarantee_consistency(form: Form) -> None:
     s3 = S3Manager(region=form.region, credentials=Credentials("key-id", "secret"))
     if form.store:
         s3.configs(form.bucket)
@@ -165,6 +165,6 @@ async def test_a_store_refuses_what_cannot_keep_its_promises(form: Form) -> None
 
 
 @pytest.mark.parametrize("bucket", ["point-ola--ol-s3", "point-op--op-s3"])
-def test_a_store_refuses_aliases_of_them_too(bucket: str) -> None:
+def test_a_store_also_refuses_aliases_of_such_buckets(bucket: str) -> None:
     with pytest.raises(InvalidBucketName, match="general purpose bucket"):
         S3Manager(region="eu-west-1").configs(bucket)

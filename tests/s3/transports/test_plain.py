@@ -104,7 +104,9 @@ async def botocore() -> AsyncIterator[Botocore]:
     await made.aclose()
 
 
-async def test_a_plain_route_is_that_of_botocore_for_every_bucket(plain_environment: None, botocore: Botocore) -> None:
+async def test_a_plain_route_equals_that_of_botocore_for_every_bucket(
+    plain_environment: None, botocore: Botocore
+) -> None:
     loop = asyncio.get_running_loop()
     found: list[tuple[tuple[str, str | None, str], str, Route]] = []
 
@@ -123,7 +125,9 @@ async def test_a_plain_route_is_that_of_botocore_for_every_bucket(plain_environm
         assert route == await botocore.route(*wanted, bucket), (wanted, bucket)
 
 
-async def test_a_plain_route_is_that_of_botocore_in_every_region(plain_environment: None, botocore: Botocore) -> None:
+async def test_a_plain_route_equals_that_of_botocore_in_every_region(
+    plain_environment: None, botocore: Botocore
+) -> None:
     regions = await SESSION.get_available_regions("s3", "aws")
     plain = [region for region in regions if target_of(region, None) is not None]
 
@@ -152,14 +156,14 @@ async def test_regions_of_other_partitions_are_left_to_botocore(partition: str) 
         "a" * 64,
     ],
 )
-def test_what_is_no_plain_bucket_is_left_to_botocore(bucket: str) -> None:
+def test_buckets_of_other_forms_are_left_to_botocore(bucket: str) -> None:
     for wanted in TARGETS:
         target = target_of(*wanted)
         assert target is not None
         assert plain_route(target, bucket) is None
 
 
-def test_another_region_of_a_bucket_changes_its_route_unless_it_is_no_plain_one() -> None:
+def test_a_newly_learned_region_gives_a_plain_route_unless_it_is_unusual() -> None:
     target = target_of("us-east-1", None)
     assert target is not None
     moved = plain_route(target, "bucket", "eu-west-1")
@@ -200,7 +204,7 @@ def test_unusual_endpoints_are_left_to_botocore(endpoint: str) -> None:
         "HTTPS_PROXY", "http_proxy", "ALL_PROXY", "no_proxy",
     ],
 )  # fmt: skip
-async def test_a_variable_that_may_change_something_leaves_all_to_botocore(
+async def test_an_environment_variable_that_may_matter_leaves_routing_to_botocore(
     plain_environment: None, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     assert Clients(credentials=KEYS, settings=S3Settings()).plain is not None
@@ -222,20 +226,20 @@ async def test_a_variable_that_may_change_something_leaves_all_to_botocore(
     ],
     ids=["session", "proxies", "proxies_config", "virtual", "cn", "gov", "fips", "global"],
 )
-async def test_an_argument_that_may_change_something_leaves_all_to_botocore(
+async def test_an_argument_that_may_matter_leaves_routing_to_botocore(
     plain_environment: None, arguments: dict[str, Any]
 ) -> None:
     assert Clients(**{"settings": S3Settings(), **arguments}).plain is None
 
 
-async def test_configuration_files_of_aws_leave_all_to_botocore(plain_environment: None, tmp_path: Path) -> None:
+async def test_aws_configuration_files_leave_routing_to_botocore(plain_environment: None, tmp_path: Path) -> None:
     assert Clients(settings=S3Settings()).plain is not None
     (tmp_path / ".aws").mkdir()
     assert Clients(settings=S3Settings()).plain is None
 
 
 @pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"])
-async def test_missing_credentials_or_region_are_for_botocore_to_find(
+async def test_missing_credentials_and_regions_are_left_to_botocore(
     plain_environment: None, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.delenv(name)
@@ -251,7 +255,7 @@ async def test_missing_credentials_or_region_are_for_botocore_to_find(
         ),
     )
 )
-def test_credentials_of_the_environment_are_those_that_botocore_finds(environment: dict[str, str]) -> None:
+def test_credentials_from_the_environment_equal_those_of_botocore(environment: dict[str, str]) -> None:
     try:
         found = EnvProvider(environment).load()
     except PartialCredentialsError:
@@ -264,13 +268,13 @@ def test_credentials_of_the_environment_are_those_that_botocore_finds(environmen
         assert "AWS_SECURITY_TOKEN" in environment
 
 
-async def test_given_credentials_come_before_those_of_the_environment(plain_environment: None) -> None:
+async def test_given_credentials_override_those_of_the_environment(plain_environment: None) -> None:
     given_ones = Clients(credentials=Credentials("mine", "secret"), settings=S3Settings())
     assert await given_ones.provider.get() == Credentials("mine", "secret")
     assert await Clients(settings=S3Settings()).provider.get() == KEYS
 
 
-async def test_rotated_credentials_of_the_environment_are_found_by_a_refresh(
+async def test_a_refresh_finds_rotated_credentials_in_the_environment(
     plain_environment: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clients = Clients(endpoint_url=SERVER, settings=S3Settings())
@@ -283,7 +287,7 @@ async def test_rotated_credentials_of_the_environment_are_found_by_a_refresh(
     assert await clients.provider.get() == Credentials("rotated", "secret")
 
 
-async def test_clients_that_are_made_later_hold_the_credentials_that_are_refreshed(
+async def test_later_clients_share_the_refreshed_credentials(
     plain_environment: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clients = Clients(endpoint_url=SERVER, settings=S3Settings())
@@ -298,7 +302,7 @@ async def test_clients_that_are_made_later_hold_the_credentials_that_are_refresh
     await clients.aclose()
 
 
-def test_the_trusted_certificates_are_those_of_botocore(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_trusted_certificates_equal_those_of_botocore(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_bundle() == get_cert_path(verify=True)
     monkeypatch.setitem(sys.modules, "certifi", None)
     assert default_bundle() == DEFAULT_CA_BUNDLE

@@ -34,7 +34,7 @@ async def corrected(seaweedfs: Server) -> AsyncIterator[Clients]:
     await made.aclose()
 
 
-async def test_requests_of_every_form_are_signed_as_the_server_computes_it(
+async def test_requests_of_every_form_have_the_signature_that_a_server_computes(
     corrected: Clients, bucket_name: str
 ) -> None:
     transport = BotoTransport(corrected)
@@ -58,7 +58,7 @@ async def test_requests_of_every_form_are_signed_as_the_server_computes_it(
 
 
 @pytest.mark.parametrize("size", [1, 1024**2], ids=["small", "large"])
-async def test_over_plain_http_the_hash_of_a_body_is_signed(size: int) -> None:
+async def test_plain_http_requests_sign_the_hash_of_the_body(size: int) -> None:
     seen: list[Request] = []
 
     async def observe(exchange: Exchange) -> None:
@@ -86,7 +86,7 @@ async def test_over_plain_http_the_hash_of_a_body_is_signed(size: int) -> None:
         "https://bucket.s3.amazonaws.com/?list-type=2&prefix=a%2Fb&delimiter=%2F&list",
     ],
 )
-async def test_at_the_same_second_the_new_signature_is_botocores(url: str) -> None:
+async def test_within_the_same_second_a_new_signature_equals_that_of_botocore(url: str) -> None:
     keys = AioCredentials("id", "secret", "token")
 
     async def load() -> AioCredentials:

@@ -25,7 +25,7 @@ async def learned(bucket: str, **arguments: Any) -> Route | None:
         return await learn_route(client, bucket)
 
 
-async def test_a_bucket_of_aws_has_its_own_host() -> None:
+async def test_an_aws_bucket_has_its_own_host() -> None:
     route = await learned("bucket")
     assert route is not None
     assert route.origin == ("bucket.s3.eu-west-1.amazonaws.com", 443, True)
@@ -34,7 +34,7 @@ async def test_a_bucket_of_aws_has_its_own_host() -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "http://127.0.0.1:9/", "http://[::1]:9", "http://minio/s3"])
-async def test_a_bucket_of_another_server_is_addressed_by_path(endpoint: str) -> None:
+async def test_a_bucket_on_another_server_is_addressed_by_path(endpoint: str) -> None:
     route = await learned("bucket", endpoint_url=endpoint)
     assert route is not None
     assert route.root.endswith("/bucket")
@@ -45,7 +45,7 @@ async def test_a_bucket_of_another_server_is_addressed_by_path(endpoint: str) ->
     assert not route.secure
 
 
-async def test_a_dotted_bucket_of_aws_is_addressed_by_path_because_no_certificate_covers_it() -> None:
+async def test_a_dotted_aws_bucket_is_addressed_by_path_because_no_certificate_covers_it() -> None:
     route = await learned("a.b.c")
     assert route is not None
     assert (route.host, route.prefix) == ("s3.eu-west-1.amazonaws.com", "/a.b.c/")
@@ -92,10 +92,10 @@ async def test_unusual_endpoints_and_signatures_have_no_route(config: AioConfig)
         ),
     ],
 )
-def test_anything_that_is_not_understood_is_left_to_botocore(url: str, headers: dict[str, str]) -> None:
+def test_requests_that_are_not_understood_are_left_to_botocore(url: str, headers: dict[str, str]) -> None:
     assert route_of(url, {"Authorization": AUTHORIZATION, **headers}, "bucket") is None
 
 
-def test_the_plain_request_next_to_those_is_understood() -> None:
+def test_a_plain_request_is_understood() -> None:
     url = "https://bucket.s3.eu-west-1.amazonaws.com/k"
     assert route_of(url, {"Authorization": AUTHORIZATION.encode()}, "bucket") is not None

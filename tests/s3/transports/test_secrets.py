@@ -73,7 +73,7 @@ async def _use(s3: S3Manager) -> None:
 
 
 @pytest.mark.parametrize("data_path", DATA_PATHS)
-async def test_no_debug_log_holds_a_secret(data_path: str, lines: list[str]) -> None:
+async def test_no_debug_log_contains_a_secret(data_path: str, lines: list[str]) -> None:
     async with (
         FaultyS3() as server,
         S3Manager(
@@ -98,7 +98,9 @@ async def test_no_debug_log_holds_a_secret(data_path: str, lines: list[str]) -> 
 
 
 @pytest.mark.parametrize("data_path", DATA_PATHS)
-async def test_no_log_and_no_error_shows_what_ends_a_request_inside(data_path: str, lines: list[str]) -> None:
+async def test_no_log_or_error_shows_the_internal_exception_that_stops_a_request(
+    data_path: str, lines: list[str]
+) -> None:
     """Learning a route stops a request of botocore on its way: that is no failure."""
     async with S3Manager(
         region="us-east-1",
@@ -141,7 +143,7 @@ def test_a_request_that_botocore_signs_itself_is_masked_as_well(lines: list[str]
         f"<SessionToken>{TOKEN}</SessionToken><SecretAccessKey>{SECRET}</SecretAccessKey>",
     ],
 )
-def test_secrets_in_botocores_logs_are_masked(text: str) -> None:
+def test_secrets_in_the_logs_of_botocore_are_masked(text: str) -> None:
     assert secrets_in(text)
     assert secrets_in(redacted(text)) == []
     assert "***" in redacted(text)
@@ -194,7 +196,9 @@ REPLIES = {
 @pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
 @pytest.mark.parametrize("endpoint", PROXY_ENDPOINTS)
 @pytest.mark.parametrize("data_path", DATA_PATHS)
-async def test_no_error_shows_a_proxys_password(data_path: str, endpoint: str, reply: bytes, lines: list[str]) -> None:
+async def test_no_error_shows_the_password_of_a_proxy(
+    data_path: str, endpoint: str, reply: bytes, lines: list[str]
+) -> None:
     shown = ""
     async with a_proxy(reply) as (proxy, asked):
         settings = S3Settings(
@@ -235,7 +239,7 @@ async def test_no_error_shows_a_proxys_password(data_path: str, endpoint: str, r
         f"http:user:{PASSWORD}@proxy",
     ],
 )
-async def test_a_proxy_that_cannot_be_used_is_refused_without_its_password(
+async def test_an_unusable_proxy_is_refused_without_showing_its_password(
     url: str, monkeypatch: pytest.MonkeyPatch, lines: list[str]
 ) -> None:
     with pytest.raises(InvalidOption, match="proxy for http") as refused:

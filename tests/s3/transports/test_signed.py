@@ -94,7 +94,7 @@ def kept(server: FaultyS3) -> list[Request]:
 # Clock, region, credentials
 
 
-async def test_a_clock_that_is_off_is_corrected_from_the_servers(faulty: FaultyS3) -> None:
+async def test_a_skewed_clock_is_corrected_from_the_servers_clock(faulty: FaultyS3) -> None:
     async with Signed(faulty.endpoint_url) as transport:
         faulty.will(faults.skewed)
         with pytest.raises(ClockSkewed) as skewed:
@@ -108,7 +108,7 @@ async def test_a_clock_that_is_off_is_corrected_from_the_servers(faulty: FaultyS
     assert requests[0].headers["x-amz-date"][9:11] == an_hour_on[17:19]
 
 
-async def test_a_skewed_clock_shows_in_a_head_too_which_has_no_body(faulty: FaultyS3) -> None:
+async def test_a_skewed_clock_is_also_noticed_after_a_head_request(faulty: FaultyS3) -> None:
     async with Signed(faulty.endpoint_url) as transport:
         faulty.will(faults.skewed)
         with pytest.raises(ClockSkewed):
@@ -153,7 +153,7 @@ async def test_every_header_that_s3_acts_on_is_signed(faulty: FaultyS3) -> None:
 # Checksums
 
 
-async def test_a_servers_checksums_are_probed_once_and_leave_nothing(
+async def test_the_checksums_of_a_server_are_probed_once_without_leaving_anything(
     server: Server, clients: Clients, bucket: str
 ) -> None:
     transport = SignedTransport(clients)
@@ -169,7 +169,7 @@ async def test_a_servers_checksums_are_probed_once_and_leave_nothing(
     await transport.aclose()
 
 
-async def test_a_probe_that_is_refused_means_content_md5(faulty: FaultyS3) -> None:
+async def test_a_refused_probe_means_content_md5(faulty: FaultyS3) -> None:
     faulty.will(faults.answer(403, "AccessDenied"), "CreateMultipartUpload")
     requests = kept(faulty)
     async with Signed(faulty.endpoint_url, S3Settings()) as transport:
@@ -188,7 +188,7 @@ async def test_a_probe_without_a_response_is_repeated(faulty: FaultyS3) -> None:
     assert faulty.arrived.count("CreateMultipartUpload") == 2
 
 
-async def test_a_missing_bucket_says_nothing_about_what_its_server_verifies(faulty: FaultyS3) -> None:
+async def test_a_missing_bucket_says_nothing_about_the_checksums_of_its_server(faulty: FaultyS3) -> None:
     async with Signed(faulty.endpoint_url, S3Settings()) as transport:
         with pytest.raises(BucketNotFound):
             await transport.put("missing", "a", b"data", PUT)
@@ -216,7 +216,7 @@ async def test_an_upload_with_its_own_hash_does_not_wait_for_the_probe(faulty: F
     assert faulty.arrived.count("CreateMultipartUpload") == 1
 
 
-async def test_the_hash_of_the_signature_is_the_checksum_too(faulty: FaultyS3) -> None:
+async def test_the_hash_of_the_signature_also_serves_as_checksum(faulty: FaultyS3) -> None:
     requests = kept(faulty)
     async with Signed(faulty.endpoint_url) as transport:
         written = await transport.put("bucket", "key", b"data", PUT)
@@ -228,7 +228,7 @@ async def test_the_hash_of_the_signature_is_the_checksum_too(faulty: FaultyS3) -
 
 @pytest.mark.parametrize("setting", ["when_supported", "when_required", None])
 @pytest.mark.parametrize("size", [0, 1, MIB - 1, MIB, 2 * MIB + 17])
-async def test_streams_are_stored_byte_for_byte_however_they_are_cut_and_encoded(
+async def test_streams_are_stored_unchanged_however_they_are_chunked(
     server: Server, bucket: str, size: int, setting: str | None
 ) -> None:
     data = bytes(range(256)) * (size // 256 + 1)
@@ -249,7 +249,7 @@ async def test_streams_are_stored_byte_for_byte_however_they_are_cut_and_encoded
 
 
 @pytest.mark.parametrize("given", [99, 101])
-async def test_a_stream_that_is_longer_or_shorter_than_it_says_stores_nothing(faulty: FaultyS3, given: int) -> None:
+async def test_a_stream_longer_or_shorter_than_announced_stores_nothing(faulty: FaultyS3, given: int) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         yield bytes(given)
 
@@ -288,7 +288,7 @@ async def test_a_stream_is_closed_when_its_connection_breaks(faulty: FaultyS3) -
     assert closed
 
 
-async def test_a_body_whose_bytes_changed_on_the_way_is_noticed(faulty: FaultyS3) -> None:
+async def test_a_body_that_changed_in_transit_is_noticed(faulty: FaultyS3) -> None:
     async with Signed(faulty.endpoint_url) as transport:
         await transport.put("bucket", "key", bytes(MIB), PUT)
         faulty.will(faults.corrupted, "GetObject")
@@ -296,7 +296,7 @@ async def test_a_body_whose_bytes_changed_on_the_way_is_noticed(faulty: FaultyS3
             await transport.read("bucket", "key", READ)
 
 
-async def test_a_body_of_many_small_pieces_lets_the_event_loop_go_on() -> None:
+async def test_a_body_of_many_small_pieces_does_not_block_the_event_loop() -> None:
     turns = 0
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -324,7 +324,7 @@ async def test_a_body_of_many_small_pieces_lets_the_event_loop_go_on() -> None:
 QUICK = replace(PLAIN, timeouts=Timeouts(read=0.2))
 
 
-async def test_silence_is_a_timeout_of_the_attempt(faulty: FaultyS3) -> None:
+async def test_silence_times_out_the_attempt(faulty: FaultyS3) -> None:
     async with Signed(faulty.endpoint_url, QUICK) as transport:
         faulty.will(faults.silent)
         with pytest.raises(RequestTimedOut):
@@ -334,7 +334,7 @@ async def test_silence_is_a_timeout_of_the_attempt(faulty: FaultyS3) -> None:
     assert task.cancelling() == 0
 
 
-async def test_a_body_that_stops_is_a_timeout(faulty: FaultyS3) -> None:
+async def test_a_body_that_stalls_is_a_timeout(faulty: FaultyS3) -> None:
     async def stops(exchange: Exchange) -> None:
         exchange.send(exchange.carry_out(), upto=10)
         await exchange.hang()
@@ -349,7 +349,7 @@ async def test_a_body_that_stops_is_a_timeout(faulty: FaultyS3) -> None:
                 pass
 
 
-async def test_a_body_that_keeps_coming_is_never_a_timeout(faulty: FaultyS3) -> None:
+async def test_a_slow_but_steady_body_is_never_a_timeout(faulty: FaultyS3) -> None:
     async def slow(exchange: Exchange) -> None:
         response = exchange.carry_out()
         exchange.send(response, upto=0)
@@ -363,7 +363,7 @@ async def test_a_body_that_keeps_coming_is_never_a_timeout(faulty: FaultyS3) -> 
         assert (await transport.read("bucket", "key", READ))[1] == bytes(100)
 
 
-async def test_a_callers_cancellation_stays_one(faulty: FaultyS3) -> None:
+async def test_a_cancellation_by_the_caller_is_not_turned_into_an_error(faulty: FaultyS3) -> None:
     async with Signed(faulty.endpoint_url) as transport:
         await transport.put("bucket", "key", b"", PUT)
         arrived = asyncio.Event()
@@ -399,7 +399,7 @@ def _port(server: asyncio.Server) -> int:
     return int(server.sockets[0].getsockname()[1])
 
 
-async def test_certificates_work_both_ways(tmp_path: Path) -> None:
+async def test_server_and_client_certificates_are_used(tmp_path: Path) -> None:
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
@@ -430,7 +430,7 @@ async def test_an_untrusted_certificate_is_refused_before_anything_is_sent() -> 
             assert (await transport.read("bucket", "key", READ))[1] == b"ok"
 
 
-async def test_requests_go_through_the_proxy_with_its_password_and_keep_it_secret() -> None:
+async def test_requests_use_the_proxy_and_keep_its_password_secret() -> None:
     seen: list[bytes] = []
     server = await _serve(None, seen)
     async with server:
@@ -445,13 +445,13 @@ async def test_requests_go_through_the_proxy_with_its_password_and_keep_it_secre
     assert "hunter2" not in f"{failed.value} {failed.value!r} {failed.value.__dict__}"
 
 
-async def test_an_error_for_a_refused_connection_has_the_address() -> None:
+async def test_the_error_for_a_refused_connection_names_the_address() -> None:
     async with Signed("http://127.0.0.1:9") as transport:
         with pytest.raises(ConnectFailed, match=r"127\.0\.0\.1:9"):
             await transport.read("bucket", "key", READ)
 
 
-async def test_the_proxys_password_is_in_no_error_where_the_proxy_refuses_a_tunnel() -> None:
+async def test_the_error_for_a_refused_tunnel_hides_the_proxys_password() -> None:
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         seen.append(await reader.readuntil(b"\r\n\r\n"))
         writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
