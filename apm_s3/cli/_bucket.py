@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -57,13 +58,14 @@ def show(ctx: typer.Context, bucket: BucketName) -> None:
     call = Call.of(ctx)
     found = call.run(lambda s3: s3.get_bucket(bucket))
     rows: list[list[object]] = [["region", found.region], ["created", in_local_time(found.created)]]
-    rows += [[_kind(setting), describe(setting)] for setting in found.settings.settings()]
-    rows += [[kind, "the server does not know it"] for kind in found.unsupported]
+    rows += [[kind_of(type(setting).__name__), describe(setting)] for setting in found.settings.settings()]
+    rows += [[kind_of(kind), "the server does not know it"] for kind in found.unsupported]
     call.print(found, make_table(("setting", "value"), rows))
 
 
-def _kind(setting: BucketSetting) -> str:
-    return type(setting).__name__
+def kind_of(name: str) -> str:
+    """Return the name of a kind of setting in words: "public access block"."""
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", name).lower()
 
 
 def describe(setting: BucketSetting | None) -> str:

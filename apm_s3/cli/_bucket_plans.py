@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from apm_s3.cli._arguments import DryRun, ExitCode, pairs
-from apm_s3.cli._bucket import BucketName, describe
+from apm_s3.cli._bucket import BucketName, describe, kind_of
 from apm_s3.cli._call import Call
 from apm_s3.cli._output import as_document, counted, make_changes
 from apm_s3.cli._statuses import Status, UsageFailed
@@ -193,9 +193,9 @@ def _plan_text(plan: BucketPlan, *, done: bool) -> Text:
     for change in plan.changes:
         after = describe(change.after)
         old = "" if change.before is None else f"{describe(change.before)} -> "
-        changes.append(("+" if change.before is None else "~", f"{change.kind}: {old}{after}"))
+        changes.append(("+" if change.before is None else "~", f"{kind_of(change.kind)}: {old}{after}"))
     changes += [("!", f"warning: {warning}") for warning in plan.warnings]
-    changes += [("!", f"the server lacks {kind}") for kind in plan.unsupported]
+    changes += [("!", f"the server lacks {kind_of(kind)}") for kind in plan.unsupported]
     if plan.empty:
         return make_changes(f"No changes: bucket '{plan.bucket}' is as wanted.", changes)
     settings = counted(len(plan.changes), "setting")

@@ -35,8 +35,23 @@ GROUPS: Mapping[str, str] = MappingProxyType(
 )
 """The groups of commands, and what each is for."""
 
+EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "": (
+            "apm-s3 init --bucket apm-staging-configs --environment staging",
+            "apm-s3 bucket create apm-staging-configs --purpose configs",
+            "apm-s3 config status",
+        ),
+        "bucket": ("apm-s3 bucket create apm-staging-configs --purpose configs -e staging",),
+        "object": ("apm-s3 object cp dashboard.json s3://apm-files/dashboards/",),
+        "config": ("apm-s3 config history prometheus -e production",),
+    }
+)
+"""Examples in the help of each group, and of the whole command line."""
+
 COMMANDS: Mapping[str, Entry] = MappingProxyType(
     {
+        "init": Entry("_init:init", "Write apm-s3.toml and a hook for pre-commit."),
         "bucket create": Entry("_bucket_plans:create", "Create a bucket, completely or not at all."),
         "bucket ensure": Entry("_bucket_plans:ensure", "Create a bucket, or change what differs in an existing one."),
         "bucket plan": Entry("_bucket_plans:plan", "Show what `bucket ensure` would do."),

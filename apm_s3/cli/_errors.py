@@ -77,12 +77,13 @@ def tell(error: BaseException, *, changes: bool = False) -> Told:
 
 
 def _problem(error: errors.ApmS3Error) -> str:
-    """Return the error's message without its hint."""
-    hint, error.hint = error.hint, None
+    """Return the error's message without its hint, and without the name of the library's function."""
+    hint, operation = error.hint, error.operation
+    error.hint = error.operation = None
     try:
         return str(error).removesuffix(".")
     finally:
-        error.hint = hint
+        error.hint, error.operation = hint, operation
 
 
 def _hint(error: errors.ApmS3Error) -> str:

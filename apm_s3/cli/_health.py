@@ -41,7 +41,7 @@ def health(
         return await HealthChecker(s3, read_only=read_only).check(name, region)
 
     report = call.run(work)
-    rows = [(check.name, _mark(check.outcome), check.message) for check in report.checks]
+    rows = [(check.name, _mark(check.outcome), _words(check.message, name)) for check in report.checks]
     call.print(report.to_dict(), f"{name}: {report.status.value}", make_table(("check", "result", "message"), rows))
     if report.status is HealthStatus.DOWN:
         return Status.FAILED
@@ -53,3 +53,9 @@ def _mark(outcome: str) -> Text:
 
     styles = {"passed": "green", "failed": "bold red"}
     return Text(str(outcome), style=styles.get(outcome, "dim"))
+
+
+def _words(message: str, bucket: str) -> str:
+    """Return the message of a check with a command instead of the library's functions."""
+    ensure = f"apm-s3 bucket ensure {bucket} --purpose configs"
+    return message.replace("use set_setting, or another `expected`", ensure).replace("set Encryption()", ensure)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from apm_s3.cli._commands import EXAMPLES
 from apm_s3.cli._statuses import MEANINGS
 
 if TYPE_CHECKING:
@@ -20,10 +23,7 @@ def format_command_help(command: Command, ctx: Any, formatter: Any) -> None:
     if common:
         with formatter.section("Common options (apm-s3 --help explains them)"):
             formatter.write_text(", ".join(_names(param) for param in common))
-    if command.examples:
-        with formatter.section("Example" if len(command.examples) == 1 else "Examples"):
-            for line in command.examples:
-                formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+    _write_examples(formatter, command.examples)
 
 
 def format_group_help(group: Group, ctx: Any, formatter: Any) -> None:
@@ -31,6 +31,7 @@ def format_group_help(group: Group, ctx: Any, formatter: Any) -> None:
     group.format_usage(ctx, formatter)
     _write_text(formatter, group.help or "")
     _write_list(formatter, "Commands", [(name, group.summary_of(name)) for name in group.list_commands(ctx)])
+    _write_examples(formatter, EXAMPLES[" ".join(group.words)])
     if group.words:
         return
     _write_list(formatter, "Common options, before or after the command", [_record(p, ctx) for p in group.params])
@@ -44,10 +45,11 @@ def format_group_help(group: Group, ctx: Any, formatter: Any) -> None:
 
 def _record(param: Any, ctx: Any) -> tuple[str, str] | None:
     record: tuple[str, str] | None = param.get_help_record(ctx)
-    if record is None or param.param_type_name != "argument":
-        return record
-    # The usage line shows which arguments may be omitted.
-    return record[0], record[1].replace("[required]", "").strip()
+    if record is None:
+        return None
+    # The usage line shows which arguments may be omitted, and a number below the minimum is refused with a message.
+    text = re.sub(r"\[required\]|(?:; )?x>=[0-9.]+|\[\]", "", record[1]).replace("[]", "")
+    return record[0].replace(" range>", ">"), text.strip()
 
 
 def _names(param: Any) -> str:
@@ -65,3 +67,10 @@ def _write_list(formatter: Any, title: str, rows: list[tuple[str, str] | None]) 
     if kept:
         with formatter.section(title):
             formatter.write_dl(kept, col_max=34)
+
+
+def _write_examples(formatter: Any, examples: Sequence[str]) -> None:
+    if examples:
+        with formatter.section("Example" if len(examples) == 1 else "Examples"):
+            for line in examples:
+                formatter.write(f"{'':>{formatter.current_indent}}{line}\n")

@@ -91,17 +91,23 @@ def print_text(renderables: Iterable[RenderableType], *, paged: bool = False) ->
         paged: whether a pager shows it on a terminal if it is longer than the screen.
     """
     console = make_console()
-    cleaned = [clean(each) if isinstance(each, str) else each for each in renderables]
     if not (paged and console.is_terminal):
-        for each in cleaned:
-            console.print(each)
+        _print_all(console, renderables)
         return
     with console.capture() as capture:
-        for each in cleaned:
-            console.print(each)
+        _print_all(console, renderables)
     text = capture.get()
     if text.count("\n") < console.size.height or not _page(text):
         sys.stdout.write(text)
+
+
+def _print_all(console: Console, renderables: Iterable[RenderableType]) -> None:
+    from rich.text import Text  # noqa: PLC0415 - JSON output and the help do without it
+
+    for each in renderables:
+        # Lines are left to the terminal to wrap, so that what is copied from it has no line breaks of ours.
+        lines = isinstance(each, str | Text)
+        console.print(clean(each) if isinstance(each, str) else each, soft_wrap=lines or None)
 
 
 def _page(text: str) -> bool:

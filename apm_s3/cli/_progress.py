@@ -26,8 +26,6 @@ class ProgressLine:
         self._next = 0.0
 
     def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
         return self
 
     def __exit__(
@@ -43,6 +41,8 @@ class ProgressLine:
             done, total: how much of all is done; a terminal then shows a bar.
         """
         if self._live is not None:
+            # Not before there is something to show: an error before that would follow an empty line.
+            self._live.start()
             self._live.update(Text(text) if total is None else _bar(text, done, total))
         elif last or time.monotonic() >= self._next:
             self._next = time.monotonic() + _SECONDS

@@ -28,7 +28,7 @@ def test_a_bucket_for_configurations_is_planned_created_shown_and_deleted(shell:
     shown = shell.json("bucket", "show", bucket)
     assert shown["settings"]["tags"]["values"]["team"] == "apm"
     assert shown["settings"]["versioning"]["enabled"] is True
-    assert "Versioning" in shell.terminal("bucket", "show", bucket).plain
+    assert "versioning" in shell.terminal("bucket", "show", bucket).plain
     assert shell.json("bucket", "plan", bucket, *purpose, "--exit-code")["empty"] is True
     assert bucket in [each["name"] for each in shell.json("bucket", "ls", bucket)["buckets"]]
     assert "blocked" in shell.terminal("bucket", "ls", bucket, "--details").plain

@@ -198,7 +198,7 @@ def test_an_error_is_one_json_document_for_programs(local: Shell) -> None:
     assert ran.status == 2
     assert json.loads(ran.stdout)["error"] == {
         "code": "INVALID_REQUEST",
-        "message": "sync: neither 'a' nor 'b' is in S3",
+        "message": "neither 'a' nor 'b' is in S3",
         "hint": "name one as 's3://bucket/prefix'",
         "status": 2,
     }
