@@ -13,6 +13,9 @@ MAX_KEY_BYTES = 1024
 MAX_NAME_BYTES = 512
 """Our limit for the name of a configuration file, so that every key that contains it is within S3's limit."""
 
+OVERLAY = ".apm/overlay.yml"
+"""The file of a bundle with the differences of its environment. No tool reads it."""
+
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 _IP = re.compile(r"\d+\.\d+\.\d+\.\d+", re.ASCII)
 _RESERVED_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")

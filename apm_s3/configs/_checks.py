@@ -8,20 +8,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from apm_s3._logs import LOGGER
+from apm_s3._naming import OVERLAY
 from apm_s3._tools import MAIN_FILES, Tool
-from apm_s3.configs._content.overlays import OVERLAY, check_overlay, is_reserved
+from apm_s3.configs._content.overlays import check_overlay, is_reserved
 from apm_s3.configs._models import Release
 from apm_s3.configs._settings import LAX, ValidationRules
 from apm_s3.errors import ConfigInvalid
-from apm_s3.reports import Issue, Severity, ValidationReport, other_file
+from apm_s3.reports import Issue, ValidationReport, other_file
 from apm_s3.validators import infer_kind, validate_bundle_async, validate_config_async
+from apm_s3.validators._beyond import PLAIN_SECRET, report_main_file, report_secrets
 from apm_s3.validators._secrets.texts import find_secrets
 
 _MAX_WARNINGS = 200
 _logged: set[str] = set()
-
-PLAIN_SECRET = "plain-text-secret"  # noqa: S105 - the name of a rule
-"""The rule against plain-text secrets."""
 
 _UNREADABLE = frozenset((
     "alias-cycle", "ini-syntax", "json-syntax", "nul-byte", "invalid-utf8", "duplicate-key", "too-deep", "too-large",
@@ -94,14 +93,7 @@ async def _report_bundle(tool: Tool, files: Mapping[str, bytes], rules: Validati
     )
     if OVERLAY in files:
         report = replace(report, issues=(*report.issues, *await _overlay_issues(files[OVERLAY])))
-    main = MAIN_FILES[tool]
-    if main in files:
-        return report
-    hint = f"name it {main}, or download files by name"
-    missing = Issue(
-        Severity.WARNING, "", None, None, "no-main-file", f"{main} is not in the bundle", hint=hint, file=main
-    )
-    return replace(report, issues=(*report.issues, missing))
+    return report_main_file(report, tool, files)
 
 
 async def _overlay_issues(raw: bytes) -> tuple[Issue, ...]:
@@ -111,24 +103,6 @@ async def _overlay_issues(raw: bytes) -> tuple[Issue, ...]:
 def only_unreadable(report: ValidationReport) -> ValidationReport:
     """Reduce `report` to the reasons why files cannot be read, which do not depend on settings."""
     return replace(report, issues=tuple(issue for issue in report.issues if issue.rule in _UNREADABLE))
-
-
-def report_secrets(report: ValidationReport, files: Mapping[str, bytes]) -> ValidationReport:
-    """Add a warning to `report` for each plain-text secret in `files`."""
-    found = [
-        Issue(
-            Severity.WARNING,
-            secret.path,
-            secret.line,
-            None,
-            PLAIN_SECRET,
-            f"{secret.kind} in plain text",
-            hint="refer to a file or a variable instead",
-            file=secret.file,
-        )
-        for secret in find_secrets(files)
-    ]
-    return replace(report, issues=(*report.issues, *found))
 
 
 def require_valid(reports: Sequence[ValidationReport], force: str | None) -> None:

@@ -8,7 +8,8 @@ from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Seque
 from datetime import datetime, timedelta
 from types import MappingProxyType, NoneType
 
-from apm_s3._naming import check_environment
+from apm_s3._directories import EXCLUDED
+from apm_s3._naming import OVERLAY, check_environment
 from apm_s3._plans import PlanDocument
 from apm_s3._tools import Tool
 from apm_s3.configs._backups.backups import Backups
@@ -20,8 +21,8 @@ from apm_s3.configs._care.garbage import Collector, GarbageReport, WantedRetenti
 from apm_s3.configs._care.repair import Repairer, RepairReport
 from apm_s3.configs._care.status import StatusReader, ToolStatus
 from apm_s3.configs._content.diff import BundleDiff
-from apm_s3.configs._content.directories import EXCLUDED, read_directory, write_directory
-from apm_s3.configs._content.overlays import OVERLAY, is_reserved
+from apm_s3.configs._content.directories import read_directory, write_directory
+from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.configs._content.sources import (
     Source,
     check_log_notes,

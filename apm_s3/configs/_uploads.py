@@ -9,11 +9,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Self
 
-from apm_s3._naming import check_file_name
+from apm_s3._naming import OVERLAY, check_file_name
 from apm_s3._tools import Tool
 from apm_s3.configs._checks import keep_checks, only_unreadable, report_bundle, report_files, require_valid
 from apm_s3.configs._content.names import check_names
-from apm_s3.configs._content.overlays import OVERLAY
 from apm_s3.configs._content.sources import (
     Source,
     check_type,

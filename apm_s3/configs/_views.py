@@ -9,11 +9,11 @@ from datetime import datetime
 from types import MappingProxyType
 
 from apm_s3._cache.entries import Entry
-from apm_s3._naming import check_environment, check_file_name
+from apm_s3._naming import OVERLAY, check_environment, check_file_name
 from apm_s3._tasks import run_all
 from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.configs._content.diff import BundleDiff, diff_bundles
-from apm_s3.configs._content.overlays import OVERLAY, is_reserved
+from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.configs._models import Bundle, ConfigFile, FileEntry, Release
 from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.documents.log import read_entry

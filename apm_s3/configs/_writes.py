@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from apm_s3._tools import Tool
-from apm_s3.configs._checks import report_bundle, report_files, report_secrets
+from apm_s3.configs._checks import report_bundle, report_files
 from apm_s3.configs._content.directories import read_directory
 from apm_s3.configs._content.sources import (
     check_notes,
@@ -35,6 +35,7 @@ from apm_s3.configs._uploads import Given, Upload, UploadTerms, left_out
 from apm_s3.configs._views import Views
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import ValidationReport
+from apm_s3.validators._beyond import report_secrets
 
 
 class Writer:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from apm_s3.configs._content import directories
+from apm_s3 import _directories
 from apm_s3.configs._content.directories import read_directory, write_directory
 from apm_s3.errors import InvalidKey, InvalidOption, ObjectTooLarge
 
@@ -108,7 +108,7 @@ async def test_a_path_that_is_not_a_directory_with_files_is_refused(tmp_path: Pa
 
 
 async def test_too_many_bytes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(directories, "MAX_BYTES", 10)
+    monkeypatch.setattr(_directories, "MAX_BYTES", 10)
     put(tmp_path, {"a.yml": b"x" * 6, "b.yml": b"x" * 5})
 
     with pytest.raises(ObjectTooLarge):
@@ -116,7 +116,7 @@ async def test_too_many_bytes_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 async def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(directories, "MAX_FILES", 2)
+    monkeypatch.setattr(_directories, "MAX_FILES", 2)
     put(tmp_path, FILES)
 
     with pytest.raises(InvalidOption, match="more than 2 files"):

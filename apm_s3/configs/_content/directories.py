@@ -1,10 +1,6 @@
-"""Reads a directory as a bundle, and writes a bundle to a directory atomically.
+"""Reads a directory as a bundle (see `apm_s3._directories`), and writes a bundle to a directory atomically.
 
-The files of a bundle are all regular files in the directory, by their relative paths, except those whose name or parent
-folder begins with a dot (version control, editors, `..data` of Kubernetes volumes); the environment's overlay,
-`.apm/overlay.yml`, is included. A symbolic link to a file counts as that file if it stays inside the directory, as in
-Kubernetes' mounted ConfigMaps. Links that lead out, linked folders and other kinds of files are refused, unless
-`exclude` matches them. Everything here runs in a thread.
+Everything here runs in a thread.
 """
 
 from __future__ import annotations
@@ -15,48 +11,22 @@ import errno
 import os
 import secrets
 import shutil
-import stat
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+from apm_s3._directories import EXCLUDED, Directory, check_stop, read_files
 from apm_s3._naming import check_file_name, check_new_file_name
-from apm_s3.configs._content.overlays import OVERLAY
 from apm_s3.configs._content.sources import check_type
-from apm_s3.errors import InvalidOption, ObjectTooLarge
-
-MAX_FILES = 10_000
-MAX_BYTES = 256 * 1024**2
-"""Maximum total size of a directory; all files are held in memory."""
-
-EXCLUDED = (
-    "README*", "LICENSE*", "CHANGELOG*", "*.md", "*.bak", "*.old", "*.orig", "*.rej", "*.swp", "*.tmp", "*~", "#*#",
-    "*.pyc", "__pycache__", "node_modules", "Thumbs.db", "desktop.ini",
-)  # fmt: skip
-"""Files that are not part of a configuration: notes, backup files of editors and merges, caches."""
+from apm_s3.errors import InvalidOption
 
 _CHUNK = 1024**2
 _IS_WINDOWS = sys.platform == "win32"
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Directory:
-    """The contents of a directory.
-
-    Attributes:
-        files: by name, in order.
-        left_out: the omitted files and folders, in order; the contents of omitted folders are not listed.
-    """
-
-    files: Mapping[str, bytes] = field(repr=False)
-    left_out: tuple[str, ...] = ()
 
 
 async def read_directory(path: str | os.PathLike[str], exclude: Collection[str] = EXCLUDED) -> Directory:
@@ -75,8 +45,7 @@ async def read_directory(path: str | os.PathLike[str], exclude: Collection[str] 
     check_type("exclude", exclude, Collection)
     if isinstance(exclude, str) or not all(isinstance(pattern, str) for pattern in exclude):
         raise InvalidOption("exclude is not a list of patterns", hint="use strings such as ['*.bak', 'drafts']")
-    excluded = [pattern.lower().rstrip("/") for pattern in exclude]
-    return await _in_thread(lambda stop: _Reader(Path(path).absolute(), excluded, stop).read())
+    return await _in_thread(lambda stop: read_files(Path(path), exclude, stop))
 
 
 async def write_directory(path: str | os.PathLike[str], files: Mapping[str, bytes], *, replace: bool = False) -> Path:
@@ -116,94 +85,6 @@ async def _in_thread(work: Callable[[threading.Event], T]) -> T:
         if not thread.cancelled():
             thread.exception()
         raise
-
-
-class _Stopped(Exception):
-    """The caller was cancelled. Never leaves this module."""
-
-
-def _check_stop(stop: threading.Event) -> None:
-    if stop.is_set():
-        raise _Stopped
-
-
-# --------------------------------------------------------------------------------------------------------------
-# Reading
-
-
-class _Reader:
-    def __init__(self, root: Path, exclude: list[str], stop: threading.Event) -> None:
-        self._root = root
-        self._real = root.resolve()
-        self._exclude = exclude
-        self._stop = stop
-        self._left_out: list[str] = []
-
-    def read(self) -> Directory:
-        if not self._root.is_dir():
-            hint = "pass a directory with the configuration's files"
-            raise InvalidOption(f"'{self._root}' is not a directory", hint=hint)
-        found: dict[str, Path] = {}
-        for path in self._walk(self._real):
-            found[check_file_name(self._name(path))] = path
-            if len(found) > MAX_FILES:
-                raise InvalidOption(
-                    f"'{self._root}' has more than {MAX_FILES} files", hint="is it the right directory?"
-                )
-        if not found:
-            hint = "files whose names begin with a dot or match exclude= do not count"
-            raise InvalidOption(f"'{self._root}' contains no files", hint=hint)
-        files, left = {}, MAX_BYTES
-        for name in sorted(found):
-            _check_stop(self._stop)
-            files[name] = _read_file(found[name], self._real, left)
-            left -= len(files[name])
-        return Directory(files, tuple(sorted(self._left_out)))
-
-    def _walk(self, folder: Path) -> Iterator[Path]:
-        _check_stop(self._stop)
-        with os.scandir(folder) as entries:
-            for entry in sorted(entries, key=lambda each: each.name):
-                path, is_folder = Path(entry.path), entry.is_dir(follow_symlinks=False)
-                if not self._counts(path, is_folder=is_folder):
-                    self._left_out.append(self._name(path) + "/" * is_folder)
-                elif is_folder:
-                    yield from self._walk(path)
-                else:
-                    yield path
-
-    def _counts(self, path: Path, *, is_folder: bool) -> bool:
-        overlay = self._real / OVERLAY
-        if path.parent == overlay.parent:
-            return path == overlay
-        if path.name.startswith("."):
-            return path == overlay.parent and is_folder
-        names = path.name.lower(), self._name(path).lower()
-        return not any(fnmatchcase(name, pattern) for name in names for pattern in self._exclude)
-
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self._real).as_posix()
-
-
-def _read_file(path: Path, root: Path, limit: int) -> bytes:
-    """Read a regular file, checking again that it is one."""
-    real = path.resolve()
-    if not real.is_relative_to(root):
-        raise InvalidOption(f"'{path}' leads out of '{root}'", hint="copy the link's target into the directory")
-    # Without O_NONBLOCK, opening a FIFO would wait for a writer.
-    try:
-        descriptor = os.open(real, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-    except OSError as exc:
-        raise InvalidOption(f"'{path}' cannot be read: {exc.strerror}", hint="check its permissions") from exc
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise InvalidOption(f"'{path}' is not a regular file", hint="remove it, or link to the file itself")
-    with os.fdopen(descriptor, "rb") as file:
-        # Read one byte more than allowed, because the file may grow while it is read.
-        content = file.read(limit + 1)
-    if len(content) > limit:
-        raise ObjectTooLarge(size=MAX_BYTES - limit + len(content), limit=MAX_BYTES, operation="upload_dir")
-    return content
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -265,7 +146,7 @@ def _fill(folder: Path, files: Mapping[str, bytes], stop: threading.Event) -> No
     folder.mkdir(mode=0o755)
     folders = {folder}
     for name, content in files.items():
-        _check_stop(stop)
+        check_stop(stop)
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         folders.update(parent for parent in path.parents if parent.is_relative_to(folder))

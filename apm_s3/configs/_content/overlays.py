@@ -41,7 +41,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from apm_s3._naming import check_file_name
+from apm_s3._naming import OVERLAY, check_file_name
 from apm_s3.configs._content.edits import fitted, load, rewrite
 from apm_s3.configs._content.merging import Merger, MergeRefused, Surprise
 from apm_s3.configs._content.names import check_names
@@ -57,7 +57,6 @@ from apm_s3.validators._secrets.texts import decode, mask_steps
 
 RESERVED = ".apm/"
 """The folder in a bundle for files that no tool reads."""
-OVERLAY = ".apm/overlay.yml"
 _BASE, _ABSENT, _REMOVED = ".apm/base/", ".apm/absent/", "removed"
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -8,9 +8,10 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, cast
 
+from apm_s3._naming import OVERLAY
 from apm_s3._tools import MAIN_FILES, TOOLS, Tool
 from apm_s3.configs._content.names import check_names
-from apm_s3.configs._content.overlays import OVERLAY, RESERVED, is_reserved
+from apm_s3.configs._content.overlays import RESERVED, is_reserved
 from apm_s3.configs._content.serialise import serialise
 from apm_s3.errors import InvalidKey, InvalidOption, ObjectTooLarge
 from apm_s3.validators._reading.nodes import MAX_BYTES

@@ -10,11 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from apm_s3._naming import OVERLAY
 from apm_s3._tasks import run_all
 from apm_s3._tools import Tool
 from apm_s3.configs._checks import report_bundle
 from apm_s3.configs._content.diff import BundleDiff
-from apm_s3.configs._content.overlays import OVERLAY, Overlaid, apply_overlay, base_files, is_reserved, undeclared
+from apm_s3.configs._content.overlays import Overlaid, apply_overlay, base_files, is_reserved, undeclared
 from apm_s3.configs._deploy.plans import DeployPlan, Side, ToolPlan, blocked
 from apm_s3.configs._models import Release
 from apm_s3.configs._protocol.commit.calls import Call
