@@ -36,6 +36,15 @@ ToolOption = Annotated[
     str | None, typer.Option("--tool", help="Only this tool.", callback=_check_tool, autocompletion=_complete_tool)
 ]
 Revision = Annotated[int | None, typer.Option("--revision", "-r", min=1, help="By default the current one.")]
+ToolHint = Annotated[
+    str | None,
+    typer.Option(
+        "--tool",
+        help="The tool, if its name and content do not say.",
+        callback=_check_tool,
+        autocompletion=_complete_tool,
+    ),
+]
 SourcePlace = Annotated[str, typer.Argument(metavar="SOURCE", help=_PLACE)]
 TargetPlace = Annotated[str, typer.Argument(metavar="TARGET", help=_PLACE)]
 Include = Annotated[list[str] | None, typer.Option(help="Only names that match this pattern. Repeatable.")]

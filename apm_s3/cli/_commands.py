@@ -82,6 +82,7 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         "config thaw": Entry("_config_marks:thaw", "Allow changes to an environment again."),
         "config settings": Entry("_config_settings:settings", "Show or change the rules of an environment."),
         "config outcome": Entry("_config_write:outcome", "Find out what became of a write whose response was lost."),
+        "config validate": Entry("_validate:validate", "Check configurations offline, as their tools do.", "local"),
         "migrate": Entry("_migrate:migrate", "Copy everything from SOURCE to TARGET, verify it, resume it.", "s3"),
         "sync": Entry("_sync:sync", "Copy from SOURCE to TARGET what differs.", "s3"),
         "health": Entry("_health:health", "Check that a bucket can be used: reach, read, write, settings."),

@@ -11,8 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
-from urllib.parse import quote
-from xml.sax.saxutils import escape, quoteattr
 
 from apm_s3._version import __version__
 from apm_s3.reports import Severity
@@ -231,6 +229,8 @@ def _sarif_result(found: Found, rule_index: int) -> dict[str, Any]:
 
 
 def _uri(file: str) -> str:
+    from urllib.parse import quote  # noqa: PLC0415 - only SARIF needs it
+
     path = quote(file.replace("\\", "/"))
     return f"file://{path}" if path.startswith("/") else path
 
@@ -272,8 +272,14 @@ def _test_case(name: str, tool: str, found: Sequence[Found]) -> Iterator[str]:
 
 
 def _lines_of(found: Sequence[Found]) -> str:
-    return escape("\n".join(line for each in found for line in _as_text(each, coloured=False)))
+    return _escaped("\n".join(line for each in found for line in _as_text(each, coloured=False)))
 
 
 def _attribute(text: str) -> str:
-    return quoteattr(shown(text))
+    quoted = _escaped(shown(text)).replace('"', "&quot;")
+    return f'"{quoted}"'
+
+
+def _escaped(text: str) -> str:
+    """Escape a text for XML. The function of `xml.sax` would load an HTTP client."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -9,7 +9,7 @@ from typing import Annotated, cast
 import typer
 
 from apm_s3._tools import Tool
-from apm_s3.cli._arguments import check_tool, complete_tool
+from apm_s3.cli._arguments import ToolHint
 from apm_s3.cli._call import Call, Output
 from apm_s3.cli._checking import check_all, parse_targets
 from apm_s3.cli._formats import Format, render
@@ -24,12 +24,7 @@ def validate(
         list[Path] | None,
         typer.Argument(metavar="[PATH]...", help="Files, bundles, trees {environment}/{tool}/, or -; by default here."),
     ] = None,
-    tool: Annotated[
-        str | None,
-        typer.Option(
-            help="The tool; by default told by names and content.", callback=check_tool, autocompletion=complete_tool
-        ),
-    ] = None,
+    tool: ToolHint = None,
     target_version: Annotated[
         list[str] | None, typer.Option(metavar="TOOL=VERSION", help="Check for this release. Repeatable.")
     ] = None,
@@ -44,7 +39,7 @@ def validate(
         str | None, typer.Option(metavar="NAME", help="The name of the file on standard input.")
     ] = None,
 ) -> Status:
-    """Check configurations offline, as the tools' own loaders would.
+    """Check configurations offline, as their tools do.
 
     Examples:
         apm-s3 config validate prometheus.yml --target-version prometheus=2.53
