@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 
+from apm_s3.validators._bundles import Member
 from apm_s3.validators._context import Context, Source
-from apm_s3.validators._prometheus.bundle import check_bundle
-from apm_s3.validators._prometheus.rule_files import check_rule_file
 from apm_s3.validators._prometheus.schema import CONFIG, config_schema
-from apm_s3.validators._prometheus.target_files import check_target_file
-from apm_s3.validators._prometheus.unit_tests import check_unit_tests
 from apm_s3.validators._structure import take_issues
 from apm_s3.validators._web import KEYS as WEB_KEYS
 from apm_s3.validators._web import check_web_config
@@ -46,7 +44,20 @@ def check(kind: str, source: Source, context: Context) -> None:
     elif kind == "web":
         check_web_config("prometheus", source, context)
     else:
-        _CHECKS[kind](source, context)
+        module, function = _CHECKS[kind]
+        getattr(import_module(f"apm_s3.validators._prometheus.{module}"), function)(source, context)
 
 
-_CHECKS = {"rules": check_rule_file, "targets": check_target_file, "tests": check_unit_tests}
+def check_bundle(members: list[Member]) -> None:
+    """Check the references between the files; see `bundle`."""
+    from apm_s3.validators._prometheus import bundle  # noqa: PLC0415 - as in _CHECKS
+
+    bundle.check_bundle(members)
+
+
+_CHECKS = {
+    "rules": ("rule_files", "check_rule_file"),
+    "targets": ("target_files", "check_target_file"),
+    "tests": ("unit_tests", "check_unit_tests"),
+}
+"""Where each check is. They are loaded when needed: the parser of PromQL, which most need, takes long to load."""

@@ -13,7 +13,6 @@ from apm_s3.validators._prometheus import relabel, remote, scrape
 from apm_s3.validators._prometheus.config import check_config
 from apm_s3.validators._prometheus.discovery import discovery_hooks
 from apm_s3.validators._prometheus.gates import GATES, VALUES, with_http_client
-from apm_s3.validators._prometheus.rules import check_groups
 from apm_s3.validators._prometheus_common import check_http_client
 
 CONFIG = "prometheus/config.Config"
@@ -65,5 +64,8 @@ def config_schema() -> Schema:
 @cache
 def rules_schema() -> Schema:
     """Return the types of rule files, read with yaml.v3."""
+    # The main file has no PromQL, so it is checked without loading the parser.
+    from apm_s3.validators._prometheus.rules import check_groups  # noqa: PLC0415
+
     hooks = {RULES: (check_groups,)}
     return Schema(load_table("prometheus"), scalars=prometheus_common.SCALARS, hooks=hooks, gates=GATES, yaml=3)
