@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import cast
 
 from apm_s3._naming import OVERLAY
 from apm_s3._tools import MAIN_FILES, TOOLS, Tool
@@ -50,7 +49,7 @@ def parse_targets(texts: Iterable[str]) -> dict[Tool, str]:
             raise InvalidOption(
                 f"'{text}' is not a tool and its release", hint=f"write prometheus=2.53; tools are {', '.join(TOOLS)}"
             )
-        targets[cast("Tool", tool)] = version
+        targets[tool] = version
     return targets
 
 

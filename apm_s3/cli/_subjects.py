@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 from apm_s3._directories import EXCLUDED, read_files
 from apm_s3._tools import MAIN_FILES, TOOLS, Tool
@@ -17,7 +16,7 @@ from apm_s3.errors import InvalidOption
 from apm_s3.validators._context import Source, read_capped
 
 _MAIN_NAMES: Mapping[str, Tool] = {
-    **{name: tool for tool, name in MAIN_FILES.items() if tool != "jaeger"},
+    **{MAIN_FILES[tool]: tool for tool in TOOLS if tool != "jaeger"},
     "prometheus.yaml": "prometheus", "alertmanager.yaml": "alertmanager", "loki.yml": "loki",
     "jaeger.yml": "jaeger", "jaeger.yaml": "jaeger",
 }  # fmt: skip
@@ -139,7 +138,7 @@ def bundles_below(folder: Path) -> list[tuple[Path, Tool]]:
     mains = _mains(folder)
     named = _tool_named(folder.absolute().name)
     if len(mains) == 1 or (named in mains):
-        return [(folder, named if named in mains and named else next(iter(mains)))]
+        return [(folder, named if named in mains else next(iter(mains)))]
     if mains:
         return []
     below = [bundle for child in _folders(folder) for bundle in bundles_below(child)]
@@ -208,7 +207,7 @@ def _mains(folder: Path) -> frozenset[Tool]:
 
 
 def _tool_named(name: str) -> Tool | None:
-    return cast("Tool", name) if name in TOOLS else None
+    return name if name in TOOLS else None
 
 
 def _text(folder: Path) -> str:
