@@ -172,7 +172,7 @@ async def test_a_backup_during_a_fault_is_complete_or_absent(fault: str) -> None
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_restore_that_meets_a_fault_leaves_the_old_or_the_new_state_and_says_which(fault: str) -> None:
+async def test_a_restore_during_a_fault_leaves_the_old_or_the_new_state_and_reports_which(fault: str) -> None:
     for at in range(1, await requests_of(restore) + 1):
         objects, store, key = await prepared()
         objects.arm(at, fault)
@@ -195,7 +195,7 @@ async def test_a_restore_that_meets_a_fault_leaves_the_old_or_the_new_state_and_
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_drill_that_meets_a_fault_never_touches_the_environment(fault: str) -> None:
+async def test_a_drill_during_a_fault_never_touches_the_environment(fault: str) -> None:
     for at in range(1, await requests_of(drill) + 1):
         objects, store, key = await prepared()
         objects.arm(at, fault)
@@ -209,7 +209,7 @@ async def test_a_drill_that_meets_a_fault_never_touches_the_environment(fault: s
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_pruning_that_meets_a_fault_leaves_only_whole_backups_and_the_last_one(fault: str) -> None:
+async def test_pruning_during_a_fault_leaves_only_complete_backups_and_the_last_one(fault: str) -> None:
     for at in range(1, await requests_of_pruning() + 1):
         objects, store, newest = await three_backups()
         objects.arm(at, fault)

@@ -57,7 +57,9 @@ async def keys_below(objects: ObjectStore, prefix: str) -> list[str]:
 # ------------------------------------------------------------------------------------------------ making
 
 
-async def test_a_backup_holds_the_files_as_the_tool_reads_them(store: ConfigStore, bucket_objects: ObjectStore) -> None:
+async def test_a_backup_contains_the_files_as_the_tool_reads_them(
+    store: ConfigStore, bucket_objects: ObjectStore
+) -> None:
     await store.upload("prometheus", "production", files=BUNDLE)
 
     backup = await store.backup("prometheus", "production", author="ann", message="before the move")
@@ -77,7 +79,7 @@ async def test_the_manifest_names_every_file_with_its_sha256(on_memory: ConfigSt
     assert len(manifest["tools"]["prometheus"]["files"]["prometheus.yml"]["sha256"]) == 64
 
 
-async def test_the_key_of_a_backup_says_when_it_was_made(on_memory: ConfigStore) -> None:
+async def test_the_key_of_a_backup_contains_its_time(on_memory: ConfigStore) -> None:
     await on_memory.upload("loki", "production", LOKI)
 
     backup = await on_memory.backup("loki", "production")
@@ -85,7 +87,7 @@ async def test_the_key_of_a_backup_says_when_it_was_made(on_memory: ConfigStore)
     assert backup.key.startswith("backups/production/20270115T080000Z-production.")
 
 
-async def test_an_environments_backup_holds_all_its_tools(store: ConfigStore) -> None:
+async def test_the_backup_of_an_environment_contains_all_its_tools(store: ConfigStore) -> None:
     await store.upload("prometheus", "production", files=BUNDLE)
     await store.upload("loki", "production", LOKI)
 
@@ -94,7 +96,9 @@ async def test_an_environments_backup_holds_all_its_tools(store: ConfigStore) ->
     assert sorted(backup.tools) == ["loki", "prometheus"]
 
 
-async def test_a_backup_of_everything_is_one_for_each_environment(on_memory: ConfigStore, other: ConfigStore) -> None:
+async def test_backing_up_everything_makes_one_backup_per_environment(
+    on_memory: ConfigStore, other: ConfigStore
+) -> None:
     await on_memory.upload("loki", "production", LOKI)
     await on_memory.upload("loki", "staging", OTHER_LOKI)
     await on_memory.upload("loki", "empty", LOKI)
@@ -107,7 +111,7 @@ async def test_a_backup_of_everything_is_one_for_each_environment(on_memory: Con
     assert await on_memory.list_backups() == ()
 
 
-async def test_a_compressed_file_is_plain_in_the_backup(on_memory: ConfigStore, memory: MemoryObjects) -> None:
+async def test_a_compressed_file_is_uncompressed_in_a_backup(on_memory: ConfigStore, memory: MemoryObjects) -> None:
     large = PROMETHEUS + "# padding\n" * 5_000
     await on_memory.upload("prometheus", "production", large)
 
@@ -138,7 +142,7 @@ async def test_a_backup_works_while_the_environment_is_frozen(on_memory: ConfigS
     assert (await on_memory.backup("loki", "production")).tools["loki"].revision == 1
 
 
-async def test_a_prefix_keeps_backups_apart(memory: MemoryObjects) -> None:
+async def test_stores_under_different_prefixes_have_separate_backups(memory: MemoryObjects) -> None:
     one, two = ConfigStore(memory, "team-a/"), ConfigStore(memory, "team-b/")
     await one.upload("loki", "production", LOKI)
 
@@ -161,7 +165,7 @@ async def test_a_folder_without_a_manifest_is_not_a_backup(on_memory: ConfigStor
         await on_memory.restore(backup.key)
 
 
-async def test_a_backup_that_lost_a_file_says_so(on_memory: ConfigStore, memory: MemoryObjects) -> None:
+async def test_a_backup_with_a_missing_file_is_reported(on_memory: ConfigStore, memory: MemoryObjects) -> None:
     await on_memory.upload("prometheus", "production", files=BUNDLE)
     backup = await on_memory.backup("prometheus", "production")
     del memory.objects[f"{backup.key}/prometheus/rules/api.yml"]
@@ -172,7 +176,7 @@ async def test_a_backup_that_lost_a_file_says_so(on_memory: ConfigStore, memory:
     assert "1 of 2 files" in listed.damage
 
 
-async def test_backups_are_listed_newest_first_with_foreign_keys_left_aside(
+async def test_backups_are_listed_newest_first_without_foreign_objects(
     on_memory: ConfigStore, memory: MemoryObjects
 ) -> None:
     await on_memory.upload("loki", "production", LOKI)
@@ -198,7 +202,7 @@ async def test_verifying_finds_a_changed_byte(store: ConfigStore, bucket_objects
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b'{"kind": "apm-s3/backup", "format": 1}', b'{"kind": "other", "format": 1}']
 )
-async def test_a_damaged_manifest_is_seen_and_never_restored(
+async def test_a_damaged_manifest_is_reported_and_never_restored(
     on_memory: ConfigStore, memory: MemoryObjects, body: bytes
 ) -> None:
     await on_memory.upload("loki", "production", LOKI)
@@ -211,7 +215,7 @@ async def test_a_damaged_manifest_is_seen_and_never_restored(
         await on_memory.restore(backup.key)
 
 
-async def test_a_manifest_of_which_a_letter_changed_is_damaged(on_memory: ConfigStore, memory: MemoryObjects) -> None:
+async def test_a_manifest_with_one_changed_letter_is_damaged(on_memory: ConfigStore, memory: MemoryObjects) -> None:
     await on_memory.upload("loki", "production", LOKI)
     backup = await on_memory.backup("loki", "production", message="before the change")
     key = f"{backup.key}/manifest.json"
@@ -223,7 +227,7 @@ async def test_a_manifest_of_which_a_letter_changed_is_damaged(on_memory: Config
         await on_memory.restore(backup.key)
 
 
-async def test_a_manifest_that_leads_elsewhere_is_damaged(on_memory: ConfigStore, memory: MemoryObjects) -> None:
+async def test_a_manifest_that_points_elsewhere_is_damaged(on_memory: ConfigStore, memory: MemoryObjects) -> None:
     await on_memory.upload("loki", "production", LOKI)
     backup = await on_memory.backup("loki", "production")
     key = f"{backup.key}/manifest.json"
@@ -246,7 +250,7 @@ async def test_a_newer_format_is_refused(on_memory: ConfigStore, memory: MemoryO
 @pytest.mark.parametrize(
     "key", ["", "backups/production", "configs/production/current.json", "backups/production/x/../y", "a/b/c/d"]
 )
-async def test_an_invalid_key_of_a_backup_is_refused(on_memory: ConfigStore, key: str) -> None:
+async def test_an_invalid_backup_key_is_refused(on_memory: ConfigStore, key: str) -> None:
     with pytest.raises(InvalidOption):
         await on_memory.verify_backup(key)
 
@@ -254,7 +258,7 @@ async def test_an_invalid_key_of_a_backup_is_refused(on_memory: ConfigStore, key
 # ------------------------------------------------------------------------------------------------ restoring
 
 
-async def test_a_restore_is_a_new_revision_with_the_old_files(store: ConfigStore) -> None:
+async def test_a_restore_creates_a_new_revision_with_the_old_files(store: ConfigStore) -> None:
     await store.upload("prometheus", "production", files=BUNDLE)
     backup = await store.backup("prometheus", "production")
     await store.upload("prometheus", "production", files={"prometheus.yml": OTHER_PROMETHEUS})
@@ -279,7 +283,7 @@ async def test_a_restore_first_backs_up_what_it_replaces(on_memory: ConfigStore)
     assert await texts(on_memory) == {"loki": {"loki.yaml": OTHER_LOKI}}
 
 
-async def test_all_tools_come_back_in_one_commit(on_memory: ConfigStore) -> None:
+async def test_all_tools_are_restored_in_one_commit(on_memory: ConfigStore) -> None:
     await on_memory.upload("prometheus", "production", files=BUNDLE)
     await on_memory.upload("loki", "production", LOKI)
     backup = await on_memory.backup(None, "production")
@@ -307,7 +311,9 @@ async def test_one_tool_of_several_can_be_restored(on_memory: ConfigStore) -> No
     assert (await on_memory.download("prometheus", "production")).text == OTHER_PROMETHEUS
 
 
-async def test_a_restore_into_another_bucket_and_environment(store: ConfigStore, other: ConfigStore) -> None:
+async def test_a_backup_can_be_restored_into_another_bucket_and_environment(
+    store: ConfigStore, other: ConfigStore
+) -> None:
     await store.upload("prometheus", "production", files=BUNDLE)
     backup = await store.backup("prometheus", "production", target=other)
 
@@ -321,7 +327,7 @@ async def test_a_restore_into_another_bucket_and_environment(store: ConfigStore,
     )
 
 
-async def test_a_restore_from_another_bucket(on_memory: ConfigStore, other: ConfigStore) -> None:
+async def test_a_backup_can_be_restored_from_another_bucket(on_memory: ConfigStore, other: ConfigStore) -> None:
     await other.upload("loki", "production", LOKI)
     backup = await other.backup("loki", "production")
 
@@ -343,7 +349,7 @@ async def test_a_damaged_backup_changes_nothing(on_memory: ConfigStore, memory: 
     assert memory.objects == before
 
 
-async def test_a_frozen_environment_takes_no_restore(on_memory: ConfigStore, memory: MemoryObjects) -> None:
+async def test_a_frozen_environment_accepts_no_restore(on_memory: ConfigStore, memory: MemoryObjects) -> None:
     await on_memory.upload("loki", "production", LOKI)
     backup = await on_memory.backup("loki", "production")
     await on_memory.freeze("production", "holidays")
@@ -414,7 +420,7 @@ async def test_a_plan_shows_what_a_restore_would_do_and_changes_nothing(
     assert memory.objects == before
 
 
-async def test_a_plan_for_an_environment_that_is_not_there_adds_everything(on_memory: ConfigStore) -> None:
+async def test_a_restore_plan_for_a_missing_environment_adds_everything(on_memory: ConfigStore) -> None:
     await on_memory.upload("loki", "production", LOKI)
     backup = await on_memory.backup("loki", "production")
 
@@ -427,9 +433,7 @@ async def test_a_plan_for_an_environment_that_is_not_there_adds_everything(on_me
 # ------------------------------------------------------------------------------------------------ drills
 
 
-async def test_a_drill_restores_compares_and_leaves_nothing_behind(
-    store: ConfigStore, bucket_objects: ObjectStore
-) -> None:
+async def test_a_drill_restores_compares_and_leaves_nothing(store: ConfigStore, bucket_objects: ObjectStore) -> None:
     await store.upload("prometheus", "production", files=BUNDLE)
     backup = await store.backup("prometheus", "production")
     before = await keys_below(bucket_objects, "")
@@ -441,7 +445,7 @@ async def test_a_drill_restores_compares_and_leaves_nothing_behind(
     assert await store.environments() == ("production",)
 
 
-async def test_a_drill_fails_where_other_bytes_come_back(memory: MemoryObjects) -> None:
+async def test_a_drill_fails_if_restored_bytes_differ(memory: MemoryObjects) -> None:
     class Corrupt(MemoryObjects):
         """Hands out other bytes for what a drill stored."""
 
@@ -481,7 +485,7 @@ async def test_a_cancelled_drill_cleans_up(memory: MemoryObjects) -> None:
     assert not [key for key in objects.objects if "/drill-" in key]
 
 
-async def test_the_next_drill_removes_what_a_killed_one_left_and_no_running_one(
+async def test_a_drill_removes_remains_of_killed_drills_but_not_of_running_ones(
     on_memory: ConfigStore, memory: MemoryObjects
 ) -> None:
     await on_memory.upload("loki", "drill-old", LOKI)
@@ -517,15 +521,15 @@ def test_pruning_keeps_the_newest_by_count() -> None:
     assert pruned([backup_of(age, "loki") for age in (1, 2, 3, 4)], keep=2, days=None) == ["004", "003"]
 
 
-def test_pruning_by_age_never_takes_the_last() -> None:
+def test_pruning_by_age_never_deletes_the_last_backup() -> None:
     assert pruned([backup_of(age, "loki") for age in (100, 200)], keep=None, days=30) == ["200"]
 
 
-def test_with_both_limits_a_backup_has_to_be_beyond_both() -> None:
+def test_with_both_limits_only_backups_beyond_both_are_pruned() -> None:
     assert pruned([backup_of(age, "loki") for age in (1, 2, 50, 60)], keep=1, days=30) == ["060", "050"]
 
 
-def test_the_last_backup_of_a_tool_stays_however_many_others_are_newer() -> None:
+def test_the_last_backup_of_a_tool_is_kept_however_many_others_are_newer() -> None:
     backups = [
         backup_of(1, "loki"),
         backup_of(2, "loki"),
@@ -585,7 +589,7 @@ async def test_the_manifest_is_deleted_before_the_files(memory: MemoryObjects) -
 
 
 @pytest.mark.parametrize("limits", [{}, {"keep": 0}, {"older_than": timedelta(-1)}])
-async def test_limits_that_make_no_sense_are_refused(on_memory: ConfigStore, limits: dict) -> None:
+async def test_invalid_limits_are_refused(on_memory: ConfigStore, limits: dict) -> None:
     with pytest.raises(InvalidOption):
         await on_memory.prune_backups("production", **limits)
 
@@ -604,7 +608,7 @@ async def locking(request: pytest.FixtureRequest, bucket_name: str) -> AsyncIter
         yield S3Objects(s3, bucket_name)
 
 
-async def test_object_lock_keeps_every_object_of_a_backup_until_then(locking: S3Objects) -> None:
+async def test_a_retention_locks_every_object_of_a_backup(locking: S3Objects) -> None:
     store = ConfigStore(locking)
     await store.upload("prometheus", "production", files=BUNDLE)
 
@@ -617,7 +621,7 @@ async def test_object_lock_keeps_every_object_of_a_backup_until_then(locking: S3
             await locking._s3.delete_file(locking.bucket, key, DeleteOptions(version_id=versions[0]))
 
 
-async def test_pruning_leaves_what_object_lock_keeps(locking: S3Objects) -> None:
+async def test_pruning_skips_what_object_lock_protects(locking: S3Objects) -> None:
     store = ConfigStore(locking)
     await store.upload("loki", "production", LOKI)
     locked = [await store.backup("loki", "production", retain=DAY) for _ in range(2)]
@@ -628,7 +632,7 @@ async def test_pruning_leaves_what_object_lock_keeps(locking: S3Objects) -> None
     assert {backup.key for backup in locked} <= {backup.key for backup in await store.list_backups()}
 
 
-async def test_a_bucket_without_object_lock_says_so(bucket_objects: ObjectStore) -> None:
+async def test_a_retention_in_a_bucket_without_object_lock_is_a_clear_error(bucket_objects: ObjectStore) -> None:
     if isinstance(bucket_objects, MemoryObjects):
         pytest.skip("a bucket on memory takes any retention")
     store = ConfigStore(bucket_objects)
@@ -640,6 +644,6 @@ async def test_a_bucket_without_object_lock_says_so(bucket_objects: ObjectStore)
 
 
 @pytest.mark.parametrize("retain", [timedelta(0), timedelta(-1)])
-async def test_a_retention_of_nothing_is_refused(on_memory: ConfigStore, retain: timedelta) -> None:
+async def test_a_retention_of_zero_is_refused(on_memory: ConfigStore, retain: timedelta) -> None:
     with pytest.raises(InvalidOption):
         await on_memory.backup("loki", "production", retain=retain)

@@ -76,7 +76,7 @@ async def test_live_copies_follow_a_commit_whose_caller_was_cancelled(
     assert not store.has_unfinished_writes
 
 
-async def test_wherever_an_upload_is_cancelled_live_copies_are_those_of_the_commit() -> None:
+async def test_wherever_an_upload_is_cancelled_live_copies_match_the_commit() -> None:
     @asynccontextmanager
     async def world() -> AsyncIterator[tuple[MemoryObjects, ConfigStore]]:
         memory = MemoryObjects()
@@ -96,7 +96,7 @@ async def test_wherever_an_upload_is_cancelled_live_copies_are_those_of_the_comm
     assert seen == {LOKI, OTHER_LOKI}
 
 
-async def test_closing_a_manager_waits_for_what_follows_a_commit(moto: Server, bucket_name: str) -> None:
+async def test_closing_a_manager_waits_for_the_work_after_a_commit(moto: Server, bucket_name: str) -> None:
     async with opened(moto) as s3:
         await s3.create_bucket(bucket_name)
         store = s3.configs(bucket_name)
@@ -118,7 +118,7 @@ async def test_closing_a_manager_waits_for_what_follows_a_commit(moto: Server, b
         assert await other.read_file(bucket_name, LIVE) == OTHER_LOKI.encode()
 
 
-async def test_finishing_cancels_what_does_not_end(store: ConfigStore, memory: MemoryObjects) -> None:
+async def test_finishing_cancels_work_that_does_not_end(store: ConfigStore, memory: MemoryObjects) -> None:
     gate = Gate(memory, lambda key: key == LIVE)
     task = asyncio.create_task(store.upload("loki", "production", LOKI))
     await gate.reached.wait()
@@ -171,7 +171,7 @@ async def test_a_repeated_write_id_returns_the_first_release(store: ConfigStore)
     await _repeated(store, deploy)
 
 
-async def test_a_repeated_upload_of_one_file_is_known_by_that_file(store: ConfigStore) -> None:
+async def test_a_repeated_upload_of_one_file_is_recognised_by_that_file(store: ConfigStore) -> None:
     await store.upload("loki", "production", LOKI)
     rules = "groups: []\n"
     first = await store.upload("loki", "production", rules, name="rules/a.yaml", write_id=WRITE)
@@ -181,7 +181,7 @@ async def test_a_repeated_upload_of_one_file_is_known_by_that_file(store: Config
     assert len(await store.history("loki", "production")) == 3
 
 
-async def test_a_write_id_is_remembered_beyond_the_newest_commits(store: ConfigStore) -> None:
+async def test_a_write_id_is_recognised_beyond_the_newest_commits(store: ConfigStore) -> None:
     first = await store.upload("loki", "production", LOKI, write_id=WRITE)
     for number in range(70):
         await store.mark_good("loki", "production", message=f"{number}")
@@ -189,7 +189,7 @@ async def test_a_write_id_is_remembered_beyond_the_newest_commits(store: ConfigS
     assert await store.upload("loki", "production", LOKI, write_id=WRITE) == first
 
 
-async def test_another_write_under_the_same_id_is_refused(store: ConfigStore, memory: MemoryObjects) -> None:
+async def test_another_write_under_the_same_write_id_is_refused(store: ConfigStore, memory: MemoryObjects) -> None:
     await store.upload("loki", "production", LOKI, write_id=WRITE)
     before = memory.objects[CURRENT]
 
@@ -206,9 +206,7 @@ async def test_another_write_under_the_same_id_is_refused(store: ConfigStore, me
 
 
 @pytest.mark.parametrize("write_id", ["staging." + "ab" * 10, "production", "production.xyz", "", "../x"])
-async def test_a_write_id_that_is_not_one_of_the_environment_is_refused(
-    write_id: str, store: ConfigStore, memory: MemoryObjects
-) -> None:
+async def test_an_invalid_write_id_is_refused(write_id: str, store: ConfigStore, memory: MemoryObjects) -> None:
     with pytest.raises(InvalidOption, match="not a valid write id"):
         await store.upload("loki", "production", LOKI, write_id=write_id)
     assert not memory.objects
@@ -242,7 +240,7 @@ async def _cut_short(store: ConfigStore, memory: MemoryObjects) -> None:
     memory.put = put
 
 
-async def test_a_write_that_was_cut_short_is_completed_under_its_id(store: ConfigStore, memory: MemoryObjects) -> None:
+async def test_an_interrupted_write_is_completed_under_its_write_id(store: ConfigStore, memory: MemoryObjects) -> None:
     await store.upload("loki", "production", LOKI)
     await _cut_short(store, memory)
 
@@ -255,7 +253,7 @@ async def test_a_write_that_was_cut_short_is_completed_under_its_id(store: Confi
     assert await store.outcome(WRITE) is CommitOutcome.WON
 
 
-async def test_a_write_that_lost_stays_lost_under_its_id(store: ConfigStore, memory: MemoryObjects) -> None:
+async def test_a_lost_write_remains_lost_under_its_write_id(store: ConfigStore, memory: MemoryObjects) -> None:
     await store.upload("loki", "production", LOKI)
     await _cut_short(store, memory)
     await store.upload("loki", "production", f"{LOKI}# faster\n")
@@ -265,7 +263,7 @@ async def test_a_write_that_lost_stays_lost_under_its_id(store: ConfigStore, mem
     assert await store.outcome(WRITE) is CommitOutcome.LOST
 
 
-async def test_a_write_that_was_cut_short_long_ago_is_not_completed_any_more(memory: MemoryObjects) -> None:
+async def test_a_write_interrupted_long_ago_is_not_completed_any_more(memory: MemoryObjects) -> None:
     memory.now = 1_800_000_000.0
     store = ConfigStore(memory)
     await store.upload("loki", "production", LOKI)
@@ -289,7 +287,7 @@ HELD = {
 
 
 @pytest.mark.parametrize("held", list(HELD))
-async def test_out_of_time_before_the_commit_nothing_is_changed(
+async def test_a_timeout_before_the_commit_changes_nothing(
     held: str, store: ConfigStore, memory: MemoryObjects
 ) -> None:
     await store.upload("loki", "production", LOKI)
@@ -304,7 +302,7 @@ async def test_out_of_time_before_the_commit_nothing_is_changed(
     assert memory.objects[CURRENT] == before
 
 
-async def test_out_of_time_while_the_current_state_is_read_nothing_is_changed(
+async def test_a_timeout_while_reading_the_current_state_changes_nothing(
     store: ConfigStore, memory: MemoryObjects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store.upload("loki", "production", LOKI)
@@ -325,7 +323,7 @@ async def test_out_of_time_while_the_current_state_is_read_nothing_is_changed(
             await call
 
 
-def test_out_of_time_in_the_commit_it_is_unknown(store: ConfigStore, memory: MemoryObjects) -> None:
+def test_a_timeout_during_the_commit_leaves_the_outcome_unknown(store: ConfigStore, memory: MemoryObjects) -> None:
     put, read = memory.put, memory.read
 
     async def silent(key: str, body: bytes, **options: Any) -> FileInfo:
@@ -353,7 +351,7 @@ def test_out_of_time_in_the_commit_it_is_unknown(store: ConfigStore, memory: Mem
     VirtualLoop().run(scene())
 
 
-def test_out_of_time_after_the_commit_the_release_is_returned_and_live_copies_follow(
+def test_a_timeout_after_the_commit_returns_the_release_and_live_copies_follow(
     store: ConfigStore, memory: MemoryObjects
 ) -> None:
     async def scene() -> None:
@@ -369,7 +367,7 @@ def test_out_of_time_after_the_commit_the_release_is_returned_and_live_copies_fo
     VirtualLoop().run(scene())
 
 
-async def test_waiting_for_another_writer_of_this_process_is_part_of_the_time(
+async def test_the_timeout_includes_waiting_for_other_writers_of_this_process(
     store: ConfigStore, memory: MemoryObjects
 ) -> None:
     await store.upload("loki", "production", LOKI)
@@ -390,7 +388,7 @@ async def test_an_invalid_timeout_is_refused(timeout: float, store: ConfigStore)
         await store.upload("loki", "production", LOKI, timeout=timeout)
 
 
-async def test_a_refused_call_leaves_no_environment_behind(store: ConfigStore, memory: MemoryObjects) -> None:
+async def test_a_refused_call_leaves_no_environment(store: ConfigStore, memory: MemoryObjects) -> None:
     with pytest.raises(ConfigNotFound):
         await store.remove("loki", "production", write_id=WRITE)
     await store.finish()

@@ -17,7 +17,7 @@ def store() -> ConfigStore:
     return ConfigStore(MemoryObjects())
 
 
-async def test_a_note_is_stored_however_it_comes(store: ConfigStore) -> None:
+async def test_a_readme_is_stored_however_it_is_uploaded(store: ConfigStore) -> None:
     await store.upload("prometheus", "staging", "scrape_configs: []\n")
     await store.upload("prometheus", "staging", "hello", name="README.md")
     await store.upload("prometheus", "staging", files={"prometheus.yml": "", "README.md": "hello"})
@@ -25,12 +25,12 @@ async def test_a_note_is_stored_however_it_comes(store: ConfigStore) -> None:
     assert (await store.validate("prometheus", "hello", name="README.md")).ok
 
 
-async def test_the_main_file_is_checked_whatever_it_looks_like(store: ConfigStore) -> None:
+async def test_the_main_file_is_always_validated_as_such(store: ConfigStore) -> None:
     with pytest.raises(ConfigInvalid):
         await store.upload("grafana", "staging", "[server\n")
 
 
-async def test_a_bundle_without_its_main_file_is_warned_of(store: ConfigStore) -> None:
+async def test_a_bundle_without_its_main_file_causes_a_warning(store: ConfigStore) -> None:
     release = await store.upload("prometheus", "staging", files={"rules/a.yml": RULES})
     assert any("prometheus.yml is not in the bundle" in warning for warning in release.warnings)
     whole = await store.upload("prometheus", "staging", "rule_files: [rules/a.yml]\n")
@@ -51,7 +51,7 @@ async def test_validation_reports_the_secrets_that_an_upload_would_warn_about(st
     assert "hunter2" not in repr((report, whole, release))
 
 
-async def test_skipped_checks_are_in_the_warnings_and_logged_once(
+async def test_skipped_checks_are_listed_in_the_warnings_and_logged_once(
     store: ConfigStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_checks, "_logged", set())

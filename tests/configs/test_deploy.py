@@ -26,7 +26,7 @@ async def _both(store: ConfigStore) -> None:
     await store.upload("loki", "production", OTHER_LOKI)
 
 
-async def test_a_deploy_moves_every_tool_in_one_commit(store: ConfigStore) -> None:
+async def test_a_deploy_changes_every_tool_in_one_commit(store: ConfigStore) -> None:
     await _both(store)
 
     plan = await store.plan_deploy("staging", "production")
@@ -88,7 +88,7 @@ async def test_a_deploy_is_refused_when_the_source_has_moved(store: ConfigStore)
     assert (await store.download("loki", "production")).text == OTHER_LOKI
 
 
-async def test_a_manual_change_since_the_last_deploy_is_only_overwritten_if_allowed(store: ConfigStore) -> None:
+async def test_a_manual_change_since_the_last_deploy_is_overwritten_only_if_allowed(store: ConfigStore) -> None:
     await _both(store)
     await store.deploy(await store.plan_deploy("staging", "production"))
     await store.upload("loki", "production", f"{LOKI}# hot fix\n")
@@ -113,7 +113,7 @@ async def test_a_reverted_manual_change_is_not_drift(store: ConfigStore) -> None
     assert (await store.plan_deploy("staging", "production")).blocked == ()
 
 
-async def test_a_deploy_of_what_is_there_already_commits_nothing(store: ConfigStore) -> None:
+async def test_a_deploy_without_differences_commits_nothing(store: ConfigStore) -> None:
     await _both(store)
     await store.deploy(await store.plan_deploy("staging", "production"))
 
@@ -125,7 +125,7 @@ async def test_a_deploy_of_what_is_there_already_commits_nothing(store: ConfigSt
     assert len(await store.history("loki", "production")) == 2
 
 
-async def test_a_deploy_moves_only_the_files_that_changed(store: ConfigStore, bucket_objects: ObjectStore) -> None:
+async def test_a_deploy_stores_only_the_files_that_changed(store: ConfigStore, bucket_objects: ObjectStore) -> None:
     await _both(store)
     await store.deploy(await store.plan_deploy("staging", "production"))
     await store.upload("prometheus", "staging", OTHER_PROMETHEUS)
@@ -146,7 +146,7 @@ async def test_a_deploy_moves_only_the_files_that_changed(store: ConfigStore, bu
         ("empty", "staging", ConfigNotFound),
     ],
 )
-async def test_environments_that_cannot_be_deployed_are_errors(
+async def test_a_deploy_between_invalid_environments_is_an_error(
     store: ConfigStore, source: str, target: str, error: type[Exception]
 ) -> None:
     await _both(store)
@@ -157,14 +157,14 @@ async def test_environments_that_cannot_be_deployed_are_errors(
         await store.plan_deploy(source, target)
 
 
-async def test_a_target_that_is_not_there_says_how_to_deploy_into_it(store: ConfigStore) -> None:
+async def test_the_error_for_a_missing_target_says_how_to_create_it(store: ConfigStore) -> None:
     await _both(store)
 
     with pytest.raises(ConfigNotFound, match="create=True"):
         await store.plan_deploy("staging", "nowhere")
 
 
-async def test_a_new_environment_is_made_when_that_is_meant(store: ConfigStore) -> None:
+async def test_a_new_environment_is_created_on_request(store: ConfigStore) -> None:
     await _both(store)
 
     result = await store.deploy(await store.plan_deploy("staging", "canary", create=True))
@@ -173,7 +173,7 @@ async def test_a_new_environment_is_made_when_that_is_meant(store: ConfigStore) 
     assert (await store.download("loki", "canary")).text == LOKI
 
 
-async def test_a_frozen_target_takes_no_deploy_and_the_plan_says_so(store: ConfigStore) -> None:
+async def test_a_frozen_target_accepts_no_deploy_and_the_plan_reports_it(store: ConfigStore) -> None:
     await _both(store)
     await store.freeze("production", "incident 42")
 
@@ -195,7 +195,7 @@ async def test_an_invalid_source_is_not_deployed_without_a_reason(store: ConfigS
     assert result.releases[0].forced == "really"
 
 
-async def test_a_deploy_goes_into_another_bucket(store: ConfigStore) -> None:
+async def test_a_deploy_can_target_another_bucket(store: ConfigStore) -> None:
     await _both(store)
     other = ConfigStore(MemoryObjects("other"))
 
@@ -206,7 +206,7 @@ async def test_a_deploy_goes_into_another_bucket(store: ConfigStore) -> None:
     assert (await other.history("loki", "staging"))[0].origin.bucket == store.bucket
 
 
-async def test_the_overlay_of_the_target_is_applied_and_kept(store: ConfigStore) -> None:
+async def test_a_deploy_applies_and_keeps_the_overlay_of_the_target(store: ConfigStore) -> None:
     await _both(store)
     overlay = "files:\n  loki.yaml: {server: {http_listen_port: 9999}}\n"
     await store.upload("loki", "production", overlay, name=".apm/overlay.yml")
@@ -229,7 +229,7 @@ async def test_exactly_one_of_several_concurrent_deploys_wins(store: ConfigStore
     assert len(await store.history("loki", "production")) == 2
 
 
-async def test_a_whole_upload_keeps_the_overlay_of_the_environment(store: ConfigStore) -> None:
+async def test_uploading_a_whole_bundle_keeps_the_overlay_of_the_environment(store: ConfigStore) -> None:
     overlay = "files:\n  loki.yaml: {server: {http_listen_port: 9999}}\n"
     await store.upload("loki", "production", files={"loki.yaml": LOKI, ".apm/overlay.yml": overlay})
 

@@ -46,7 +46,7 @@ def changes(old: Any, new: Any) -> list[dict[str, Any]]:
 
 
 @given(st.lists(st.integers(0, 5), max_size=30), st.lists(st.integers(0, 5), max_size=30))
-def test_replacing_the_blocks_of_the_one_sequence_gives_the_other(old: list[int], new: list[int]) -> None:
+def test_applying_the_changed_blocks_to_one_sequence_gives_the_other(old: list[int], new: list[int]) -> None:
     result, at = [], 0
     for old_start, old_stop, new_start, new_stop in changed_blocks(old, new):
         assert old[old_start:old_stop] != new[new_start:new_stop]
@@ -56,7 +56,7 @@ def test_replacing_the_blocks_of_the_one_sequence_gives_the_other(old: list[int]
     assert result + old[at:] == new
 
 
-def test_a_single_change_in_a_hundred_thousand_lines_is_found_alone() -> None:
+def test_a_single_change_in_a_hundred_thousand_lines_is_the_only_difference() -> None:
     old = [f"line {n}" for n in range(100_000)]
     new = [*old[:10], "new", *old[10:99_000], *old[99_001:]]
 
@@ -163,7 +163,7 @@ def test_nothing_differs_from_itself(value: Any) -> None:
 
 @examples(300)
 @given(values, values)
-def test_applying_the_structural_diff_to_the_old_gives_the_new(old: Any, new: Any) -> None:
+def test_applying_the_structural_diff_to_the_old_data_gives_the_new(old: Any, new: Any) -> None:
     found = list(differences(old, new))
 
     assert canonical(apply(copy.deepcopy(old), found)) == canonical(new)
@@ -186,7 +186,7 @@ def test_the_order_of_keys_and_named_items_is_not_a_change(value: dict, shuffle:
     assert list(differences(value, reordered(value))) == []
 
 
-def test_paths_name_what_has_a_name() -> None:
+def test_paths_use_the_names_of_named_items() -> None:
     old = {"scrape_configs": [{"job_name": "a", "x": 1}, {"job_name": "b", "targets": ["p", "q"]}]}
     new = {"scrape_configs": [{"job_name": "b", "targets": ["n", "p", "q"]}, {"job_name": "c"}], "global": {}}
 
@@ -205,7 +205,7 @@ def test_paths_name_what_has_a_name() -> None:
         ([{"uid": "x", "name": "n"}, {"uid": "y", "name": "n"}], "uid=x"), ([{"id": 7, "title": "t"}], "id=7"), ([{"title": "x"}], "title=x"),
     ],
 )  # fmt: skip
-def test_things_are_matched_by_the_name_they_have(items: list, path: str) -> None:
+def test_items_are_matched_by_their_names(items: list, path: str) -> None:
     new = [{**items[0], "changed": True}, *items[1:]]
 
     assert changes({"l": items}, {"l": new[::-1]}) == [{"kind": "added", "path": f"l[{path}].changed", "new": True}]
@@ -234,14 +234,14 @@ def test_equal_bundles_have_no_difference() -> None:
     assert not diff(PROMETHEUS, PROMETHEUS)
 
 
-def test_a_comment_is_a_change_of_the_text_and_none_of_the_structure() -> None:
+def test_a_changed_comment_changes_the_text_but_not_the_structure() -> None:
     (changed,) = diff(PROMETHEUS, PROMETHEUS.replace(b"  # twice a minute would do", b"")).files
 
     assert changed.changes == ()
     assert "-  scrape_interval: 15s  # twice a minute would do\n+  scrape_interval: 15s\n" in changed.text
 
 
-def test_a_changed_secret_is_seen_to_change_and_never_shown() -> None:
+def test_a_changed_secret_is_reported_as_changed_but_never_shown() -> None:
     found = diff(PROMETHEUS, PROMETHEUS.replace(b"hunter2", b"hunter3"))
 
     (change,) = found.files[0].changes or ()
@@ -250,14 +250,14 @@ def test_a_changed_secret_is_seen_to_change_and_never_shown() -> None:
     assert "hunter" not in json.dumps(found.to_dict()) + str(found) + repr(found)
 
 
-def test_secrets_are_masked_in_files_that_come_and_go() -> None:
+def test_secrets_are_masked_in_added_and_removed_files() -> None:
     found = diff_bundles({"a.yml": PROMETHEUS}, {"b.yml": PROMETHEUS}, old_label="x", new_label="y")
 
     assert [(each.name, each.kind) for each in found.files] == [("a.yml", "removed"), ("b.yml", "added")]
     assert "hunter" not in json.dumps(found.to_dict()) + str(found) + repr(found)
 
 
-def test_an_added_job_shows_its_secret_masked() -> None:
+def test_the_secret_of_an_added_job_is_masked() -> None:
     found = diff(b"scrape_configs: []\n", PROMETHEUS)
 
     assert "hunter" not in json.dumps(found.to_dict()) + str(found)
@@ -277,7 +277,7 @@ def test_binary_files_are_compared_by_size() -> None:
     assert (changed.text, changed.changes, changed.note) == ("", None, "not text, 2 to 3 bytes")
 
 
-def test_a_side_that_cannot_be_parsed_leaves_the_text_diff() -> None:
+def test_a_side_that_cannot_be_parsed_is_compared_as_text() -> None:
     (changed,) = diff(PROMETHEUS, b"a: [\n").files
 
     assert changed.changes is None
@@ -293,7 +293,7 @@ def test_an_ini_file_is_compared_by_sections() -> None:
     ]
 
 
-def test_the_result_is_json() -> None:
+def test_a_diff_converts_to_json() -> None:
     found = diff(PROMETHEUS, PROMETHEUS.replace(b"15s", b"30s"))
 
     assert json.loads(json.dumps(found.to_dict()))["files"][0]["changes"][0]["path"] == "global.scrape_interval"
@@ -342,14 +342,14 @@ def test_a_missing_newline_at_the_end_is_shown() -> None:
     )
 
 
-def test_a_long_text_diff_is_cut_and_says_so() -> None:
+def test_a_long_text_diff_is_cut_with_a_note() -> None:
     found = unified_diff("x.txt", "", "x\n" * 20_000, old_label="a", new_label="b")
 
     assert len(found.split("\n")) == MAX_LINES + 2
     assert found.endswith(f"... shortened to {MAX_LINES} lines\n")
 
 
-def test_a_long_line_is_cut_behind_its_masking() -> None:
+def test_a_long_line_is_masked_before_it_is_cut() -> None:
     secret = "https://hooks.slack.com/services/T0/B0/XYZ"
     found = unified_diff("x.txt", "", "y" * 1_975 + secret + "z" * 3_000 + "\n", old_label="a", new_label="b")
 
@@ -357,7 +357,7 @@ def test_a_long_line_is_cut_behind_its_masking() -> None:
     assert "T0/" not in found
 
 
-def test_a_long_structural_diff_is_cut_and_says_so() -> None:
+def test_a_long_structural_diff_is_cut_with_a_note() -> None:
     new = json.dumps({f"k{n}": n for n in range(MAX_CHANGES + 10)}).encode()
 
     (changed,) = diff(b"{}", new, "a.json").files

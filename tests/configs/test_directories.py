@@ -36,13 +36,13 @@ def leftovers(parent: Path) -> list[str]:
 # ------------------------------------------------------------------------------------------------ reading
 
 
-async def test_written_data_is_read_back(tmp_path: Path) -> None:
+async def test_a_written_directory_is_read_back(tmp_path: Path) -> None:
     await write_directory(tmp_path / "out", FILES)
 
     assert (await read_directory(tmp_path / "out")).files == FILES
 
 
-async def test_hidden_files_do_not_count_but_the_overlay_does(tmp_path: Path) -> None:
+async def test_hidden_files_are_ignored_except_the_overlay(tmp_path: Path) -> None:
     put(
         tmp_path,
         {
@@ -58,7 +58,7 @@ async def test_hidden_files_do_not_count_but_the_overlay_does(tmp_path: Path) ->
     assert (await read_directory(tmp_path)).files == {**FILES, ".apm/overlay.yml": b"files: {}\n"}
 
 
-async def test_a_link_to_a_file_inside_counts_as_that_file(tmp_path: Path) -> None:
+async def test_a_link_to_a_file_inside_the_directory_is_read_as_that_file(tmp_path: Path) -> None:
     put(tmp_path, {"..data/prometheus.yml": b"a: 1\n"})
     (tmp_path / "prometheus.yml").symlink_to("..data/prometheus.yml")
 
@@ -66,7 +66,7 @@ async def test_a_link_to_a_file_inside_counts_as_that_file(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("leads_to", ["/etc/passwd", "../outside.yml"])
-async def test_a_link_that_leads_out_is_refused(tmp_path: Path, leads_to: str) -> None:
+async def test_a_link_out_of_the_directory_is_refused(tmp_path: Path, leads_to: str) -> None:
     put(tmp_path, {"outside.yml": b"secret", "in/a.yml": b"a"})
     (tmp_path / "in" / "b.yml").symlink_to(leads_to)
 
@@ -90,7 +90,7 @@ async def test_a_broken_link_is_refused(tmp_path: Path) -> None:
         await read_directory(tmp_path)
 
 
-async def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+async def test_a_fifo_is_refused_without_blocking(tmp_path: Path) -> None:
     put(tmp_path, {"a.yml": b"a"})
     os.mkfifo(tmp_path / "b.yml")
 
@@ -123,7 +123,7 @@ async def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
         await read_directory(tmp_path)
 
 
-async def test_a_name_that_cannot_be_is_refused(tmp_path: Path) -> None:
+async def test_an_invalid_name_is_refused(tmp_path: Path) -> None:
     put(tmp_path, {"a\\b.yml": b"a"})
 
     with pytest.raises(InvalidKey):
@@ -133,7 +133,7 @@ async def test_a_name_that_cannot_be_is_refused(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------ writing
 
 
-async def test_an_empty_directory_is_taken(tmp_path: Path) -> None:
+async def test_writing_into_an_empty_directory_is_allowed(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
 
     await write_directory(tmp_path / "out", FILES)
@@ -142,7 +142,7 @@ async def test_an_empty_directory_is_taken(tmp_path: Path) -> None:
     assert leftovers(tmp_path) == []
 
 
-async def test_a_directory_with_files_is_only_replaced_on_request(tmp_path: Path) -> None:
+async def test_a_directory_with_files_is_replaced_only_on_request(tmp_path: Path) -> None:
     put(tmp_path / "out", {"mine.txt": b"x"})
 
     with pytest.raises(InvalidOption, match="is not empty"):
@@ -154,7 +154,7 @@ async def test_a_directory_with_files_is_only_replaced_on_request(tmp_path: Path
     assert leftovers(tmp_path) == []
 
 
-async def test_a_link_is_switched_over_and_the_old_directory_removed(tmp_path: Path) -> None:
+async def test_a_link_is_switched_and_the_old_directory_removed(tmp_path: Path) -> None:
     link = tmp_path / "out"
     link.symlink_to("nowhere-yet")
 
@@ -167,7 +167,7 @@ async def test_a_link_is_switched_over_and_the_old_directory_removed(tmp_path: P
     assert leftovers(tmp_path) == [second.name]
 
 
-async def test_a_directory_that_a_link_led_to_and_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
+async def test_a_foreign_directory_behind_a_link_is_left_alone(tmp_path: Path) -> None:
     put(tmp_path / "v1", {"a.yml": b"1"})
     (tmp_path / "out").symlink_to("v1")
 
@@ -184,14 +184,16 @@ async def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a//b", "a/./b", ""])
-async def test_a_name_that_leads_out_is_refused_before_anything_is_written(tmp_path: Path, name: str) -> None:
+async def test_a_name_that_leads_out_of_the_directory_is_refused_before_anything_is_written(
+    tmp_path: Path, name: str
+) -> None:
     with pytest.raises(InvalidKey):
         await write_directory(tmp_path / "out", {"a.yml": b"", name: b"x"})
 
     assert everything(tmp_path) == []
 
 
-async def test_a_name_that_is_file_and_folder_is_refused(tmp_path: Path) -> None:
+async def test_a_name_that_is_both_file_and_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidOption, match="a file and a folder at once"):
         await write_directory(tmp_path / "out", {"rules": b"x", "rules/a.yml": b"x"})
 
@@ -240,7 +242,7 @@ asyncio.run(main(Path(sys.argv[1])))
 """
 
 
-def test_a_reader_never_finds_nothing_while_a_directory_is_replaced(tmp_path: Path) -> None:
+def test_a_reader_always_finds_the_directory_while_it_is_replaced(tmp_path: Path) -> None:
     asyncio.run(write_directory(tmp_path / "out", {f"{n}.yml": b"" for n in range(20)}))
     writer = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None
@@ -258,7 +260,7 @@ def test_a_reader_never_finds_nothing_while_a_directory_is_replaced(tmp_path: Pa
 
 
 @pytest.mark.parametrize("lines", [1, 3, 7])
-def test_a_killed_writer_leaves_one_whole_directory(tmp_path: Path, lines: int) -> None:
+def test_a_killed_writer_leaves_one_complete_directory(tmp_path: Path, lines: int) -> None:
     writer = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE)
     assert writer.stdout is not None
     for _ in range(lines):
@@ -273,7 +275,7 @@ def test_a_killed_writer_leaves_one_whole_directory(tmp_path: Path, lines: int) 
     assert len(set(files.values())) == 1
 
 
-async def test_a_directory_whose_own_name_begins_with_a_dot_is_read(tmp_path: Path) -> None:
+async def test_a_directory_whose_name_starts_with_a_dot_is_read(tmp_path: Path) -> None:
     put(tmp_path / ".apm", {"a.yml": b"a"})
 
     assert (await read_directory(tmp_path / ".apm")).files == {"a.yml": b"a"}
@@ -281,7 +283,7 @@ async def test_a_directory_whose_own_name_begins_with_a_dot_is_read(tmp_path: Pa
 
 @pytest.mark.parametrize("replace", [False, True])
 @pytest.mark.parametrize("place", ["/", "home", "above home", "work", "link to home"])
-async def test_a_root_and_what_holds_the_home_or_the_working_directory_is_never_replaced(
+async def test_a_root_or_a_parent_of_the_home_or_working_directory_is_never_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, replace: bool
 ) -> None:
     home, work, link = tmp_path / "users" / "me", tmp_path / "work", tmp_path / "link"
@@ -300,9 +302,7 @@ async def test_a_root_and_what_holds_the_home_or_the_working_directory_is_never_
     assert leftovers(tmp_path) == []
 
 
-async def test_a_link_to_the_working_directory_is_switched_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_link_to_the_working_directory_is_switched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work, link = tmp_path / "work", tmp_path / "link"
     work.mkdir()
     link.symlink_to(work)

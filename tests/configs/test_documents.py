@@ -45,11 +45,11 @@ RELEASE = Release(
 )
 
 
-def test_current_comes_back_from_its_bytes() -> None:
+def test_a_reference_document_round_trips() -> None:
     assert decode_current(encode_current(CURRENT), environment="production", where="here") == CURRENT
 
 
-def test_a_release_comes_back_from_its_bytes() -> None:
+def test_a_release_round_trips() -> None:
     decoded = decode_release(encode_release(RELEASE), key=KEY, where="here")
 
     assert decoded == RELEASE
@@ -57,7 +57,7 @@ def test_a_release_comes_back_from_its_bytes() -> None:
     assert decoded.ref.key == KEY
 
 
-def test_a_newer_format_is_refused_whatever_else_it_holds() -> None:
+def test_a_newer_format_is_refused_whatever_else_the_document_contains() -> None:
     body = json.dumps({"kind": "apm-s3/environment", "format": FORMAT + 1, "anything": []}).encode()
 
     with pytest.raises(FormatTooNew, match=f"format {FORMAT + 1}"):
@@ -65,7 +65,7 @@ def test_a_newer_format_is_refused_whatever_else_it_holds() -> None:
 
 
 @pytest.mark.parametrize(("needs", "told"), [("0.9.1", "apm_s3 0.9.1 or later reads it"), ("x\n", "upgrade apm_s3")])
-def test_the_refusal_of_a_newer_format_says_which_version_reads_it(needs: str, told: str) -> None:
+def test_the_refusal_of_a_newer_format_names_the_version_that_reads_it(needs: str, told: str) -> None:
     body = json.dumps({"kind": "apm-s3/environment", "format": FORMAT + 1, "needs": needs}).encode()
 
     with pytest.raises(FormatTooNew) as refused:
@@ -74,7 +74,7 @@ def test_the_refusal_of_a_newer_format_says_which_version_reads_it(needs: str, t
     assert told in (refused.value.hint or "")
 
 
-def test_a_feature_that_a_reader_must_know_is_refused_by_one_that_does_not() -> None:
+def test_a_required_feature_that_is_not_supported_is_refused() -> None:
     document = {**json.loads(encode_current(CURRENT)), "features": {"sealed": "0.7.0", "split": "0.10.0"}}
 
     with pytest.raises(FormatTooNew, match="sealed, split") as refused:
@@ -83,7 +83,7 @@ def test_a_feature_that_a_reader_must_know_is_refused_by_one_that_does_not() -> 
     assert "apm_s3 0.10.0 or later reads it" in (refused.value.hint or "")
 
 
-def test_a_feature_that_is_known_is_written_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_supported_feature_is_written_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fields, "FEATURES", frozenset({"sealed"}))
     document = {**json.loads(encode_current(CURRENT)), "features": {"sealed": "0.7.0"}}
 
@@ -104,7 +104,7 @@ def test_unknown_fields_of_the_reference_document_are_written_back_at_every_dept
     assert json.loads(encode_current(current)) == document
 
 
-def test_unknown_fields_that_cannot_be_written_back_are_damage_and_not_a_crash() -> None:
+def test_unknown_fields_that_cannot_be_written_back_count_as_damage() -> None:
     body = encode_current(CURRENT).replace(b'"sequence"', b'"odd":"\\ud800","sequence"')
 
     with pytest.raises(StoreDamaged):
@@ -119,7 +119,7 @@ def test_unknown_fields_that_cannot_be_written_back_are_damage_and_not_a_crash()
     {"log": {"oldest": 0, "entries": [], "stored": {"first": 0, "last": 3, "key": "elsewhere", "sha256": ""}}},
     {"features": []}, {"features": {"x": 1}}, {"freeze": {"reason": "x"}},
 ])  # fmt: skip
-def test_a_reference_document_of_another_shape_is_damage(change: dict[str, object]) -> None:
+def test_a_malformed_reference_document_is_damage(change: dict[str, object]) -> None:
     body = json.dumps({**json.loads(encode_current(CURRENT)), **change}).encode()
 
     with pytest.raises(StoreDamaged):
@@ -133,7 +133,7 @@ def test_a_reference_document_of_another_shape_is_damage(change: dict[str, objec
     {"files": {"x": {"size": 1, "sha256": "", "blob": f"{'cd' * 32}-a", "encoding": "lzma"}}},
     {"origin": {}}, {"deployed": {}}, {"parent": {"revision": 1}},
 ])  # fmt: skip
-def test_a_release_of_another_shape_is_damage(change: dict[str, object]) -> None:
+def test_a_malformed_release_is_damage(change: dict[str, object]) -> None:
     body = json.dumps({**json.loads(encode_release(RELEASE)), **change}).encode()
 
     with pytest.raises(StoreDamaged):

@@ -27,14 +27,14 @@ async def through_a_store(tool: str, path: Path) -> Path:
 
 
 @pytest.mark.parametrize("tool", sorted(path.name for path in EXAMPLES.iterdir()))
-async def test_an_example_comes_back_byte_for_byte(tool: str, tmp_path: Path) -> None:
+async def test_an_example_bundle_round_trips_byte_for_byte(tool: str, tmp_path: Path) -> None:
     path = await through_a_store(tool, tmp_path / tool)
 
     assert (await read_directory(path)).files == (await read_directory(EXAMPLES / tool)).files
 
 
 @pytest.mark.parametrize("tool", CHECKS)
-async def test_the_tool_accepts_the_directory(tool: str, tmp_path: Path) -> None:
+async def test_the_tool_accepts_the_example_directory(tool: str, tmp_path: Path) -> None:
     checker, *arguments = CHECKS[tool]
     found = shutil.which(checker)
     if found is None:

@@ -89,7 +89,7 @@ async def requests_of(work: Callable[[ConfigStore], Awaitable[None]]) -> int:
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("work", NEW)
-def test_a_write_that_meets_a_fault_leaves_the_old_or_the_new_state_and_says_which(
+def test_a_write_during_a_fault_leaves_the_old_or_the_new_state_and_reports_which(
     work: Callable[[ConfigStore], Coroutine[Any, Any, None]], fault: str
 ) -> None:
     async def scene() -> None:
@@ -155,7 +155,7 @@ def test_a_write_with_a_lost_response_is_unknown_until_outcome_resolves_it(
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_collection_that_meets_a_fault_deletes_nothing_that_is_kept(fault: str) -> None:
+def test_a_collection_during_a_fault_deletes_nothing_that_must_be_kept(fault: str) -> None:
     async def collect(store: ConfigStore) -> None:
         await store.collect_garbage("production", keep_revisions=2)
 
@@ -177,7 +177,7 @@ def test_a_collection_that_meets_a_fault_deletes_nothing_that_is_kept(fault: str
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_freeze_during_a_fault_happens_or_not_and_can_be_repeated(fault: str) -> None:
+def test_a_freeze_during_a_fault_happens_or_not_and_is_repeatable(fault: str) -> None:
     async def freeze(store: ConfigStore) -> None:
         await store.freeze("production", "incident")
 

@@ -216,9 +216,7 @@ async def test_a_forged_release_with_the_right_hash_is_refused(
     await _refuses(store, memory)
 
 
-async def test_a_whole_environment_that_was_copied_over_another_is_refused(
-    store: ConfigStore, memory: MemoryObjects
-) -> None:
+async def test_an_environment_copied_over_another_is_refused(store: ConfigStore, memory: MemoryObjects) -> None:
     await store.upload("loki", "production", LOKI)
     await store.upload("loki", "staging", OTHER_LOKI)
     for key in [key for key in memory.objects if key.startswith("configs/staging/")]:
@@ -227,9 +225,7 @@ async def test_a_whole_environment_that_was_copied_over_another_is_refused(
     await _refuses(store, memory)
 
 
-async def test_an_empty_environment_that_was_copied_over_another_is_refused(
-    store: ConfigStore, memory: MemoryObjects
-) -> None:
+async def test_an_empty_environment_copied_over_another_is_refused(store: ConfigStore, memory: MemoryObjects) -> None:
     await store.upload("loki", "production", LOKI)
     await memory.put(
         CURRENT,
@@ -243,7 +239,7 @@ async def test_an_empty_environment_that_was_copied_over_another_is_refused(
         await store.upload("loki", "production", OTHER_LOKI)
 
 
-async def test_a_parent_that_leads_round_in_a_circle_ends(store: ConfigStore, memory: MemoryObjects) -> None:
+async def test_reading_a_cycle_of_parents_ends(store: ConfigStore, memory: MemoryObjects) -> None:
     """Hashes forbid a real circle, but nobody can rely on a hash that was not compared."""
     await _two(store)
     await store.upload("loki", "production", LOKI)
@@ -269,7 +265,7 @@ async def test_a_small_blob_never_becomes_a_large_file(store: ConfigStore, memor
         await store.download("loki", "production")
 
 
-async def test_a_blob_or_document_that_is_too_large_is_not_even_read(
+async def test_a_blob_or_document_that_is_too_large_is_not_read(
     store: ConfigStore, memory: MemoryObjects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = await store.upload("loki", "production", LOKI)
@@ -310,7 +306,7 @@ async def test_a_forged_manifest_is_refused(
     assert [each.damage is None for each in await store.list_backups("production")] == [False]
 
 
-async def test_a_bundle_that_could_not_be_read_again_is_not_stored(
+async def test_a_bundle_that_could_not_be_read_back_is_not_stored(
     store: ConfigStore, memory: MemoryObjects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("apm_s3.configs._protocol.publish.MAX_BUNDLE", 10)

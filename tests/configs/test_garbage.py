@@ -26,7 +26,7 @@ async def _revisions(store: ConfigStore, count: int) -> None:
         await store.upload("loki", "production", f"{LOKI}# {number}\n")
 
 
-async def test_old_revisions_go_and_the_newest_stay(store: ConfigStore, memory: MemoryObjects) -> None:
+async def test_old_revisions_are_deleted_and_the_newest_are_kept(store: ConfigStore, memory: MemoryObjects) -> None:
     await _revisions(store, 5)
     memory.now += 2 * DAY
 
@@ -64,7 +64,7 @@ async def test_young_objects_are_kept(store: ConfigStore, memory: MemoryObjects)
     assert set(memory.objects) == before
 
 
-async def test_the_revision_marked_good_stays_for_ever(store: ConfigStore, memory: MemoryObjects) -> None:
+async def test_the_revision_marked_good_is_kept_forever(store: ConfigStore, memory: MemoryObjects) -> None:
     await _revisions(store, 5)
     await store.mark_good("loki", "production", 1)
     memory.now += 2 * DAY
@@ -84,7 +84,7 @@ async def test_a_pruned_revision_cannot_be_marked_good(store: ConfigStore, memor
         await store.mark_good("loki", "production", 2)
 
 
-async def test_a_dry_run_deletes_nothing_and_says_the_same(store: ConfigStore, memory: MemoryObjects) -> None:
+async def test_a_dry_run_deletes_nothing_and_reports_the_same(store: ConfigStore, memory: MemoryObjects) -> None:
     await _revisions(store, 5)
     memory.now += 2 * DAY
     before = dict(memory.objects)
@@ -96,9 +96,7 @@ async def test_a_dry_run_deletes_nothing_and_says_the_same(store: ConfigStore, m
     assert (dry.releases, dry.blobs, dry.size, dry.oldest) == (real.releases, real.blobs, real.size, real.oldest)
 
 
-async def test_a_file_that_a_kept_release_shares_with_an_old_one_stays(
-    store: ConfigStore, memory: MemoryObjects
-) -> None:
+async def test_a_file_shared_with_a_kept_release_is_kept(store: ConfigStore, memory: MemoryObjects) -> None:
     await store.upload("loki", "production", files={"loki.yaml": LOKI, "rules/a.yaml": "groups: []\n"})
     for number in range(4):
         await store.upload("loki", "production", f"{LOKI}# {number}\n")
@@ -110,7 +108,7 @@ async def test_a_file_that_a_kept_release_shares_with_an_old_one_stays(
     assert bundle.files["rules/a.yaml"].text == "groups: []\n"
 
 
-async def test_backups_that_were_cut_short_go_and_whole_ones_stay(store: ConfigStore, memory: MemoryObjects) -> None:
+async def test_incomplete_backups_are_deleted_and_complete_ones_kept(store: ConfigStore, memory: MemoryObjects) -> None:
     await _revisions(store, 1)
     whole, cut = await store.backup("loki", "production"), await store.backup("loki", "production")
     await memory.delete([f"{cut.key}/manifest.json"])
@@ -122,7 +120,7 @@ async def test_backups_that_were_cut_short_go_and_whole_ones_stay(store: ConfigS
     assert [backup.key for backup in await store.list_backups("production")] == [whole.key]
 
 
-async def test_foreign_objects_stay(store: ConfigStore, memory: MemoryObjects) -> None:
+async def test_foreign_objects_are_kept(store: ConfigStore, memory: MemoryObjects) -> None:
     await _revisions(store, 3)
     foreign = [
         "configs/production/loki/blobs/readme",
@@ -161,14 +159,14 @@ async def test_nothing_is_collected_while_an_environment_is_frozen(store: Config
         await store.collect_garbage("production", keep_revisions=2)
 
 
-async def test_limits_that_make_no_sense_are_refused(store: ConfigStore) -> None:
+async def test_invalid_limits_are_refused(store: ConfigStore) -> None:
     with pytest.raises(InvalidOption):
         await store.collect_garbage("production", keep_revisions=0)
     with pytest.raises(InvalidOption):
         await store.collect_garbage("production", keep_revisions=1, older_than=timedelta(hours=23))
 
 
-async def test_the_log_tells_of_a_write_whose_documents_were_collected_until_it_is_collected_itself(
+async def test_the_log_still_has_writes_whose_documents_were_collected(
     store: ConfigStore, memory: MemoryObjects
 ) -> None:
     first = await store.upload("loki", "production", LOKI)

@@ -27,7 +27,7 @@ class Counting(MemoryObjects):
         return await super().head(key)
 
 
-async def test_copies_that_this_store_wrote_or_read_are_not_requested_again() -> None:
+async def test_live_copies_that_this_store_wrote_or_read_are_not_requested_again() -> None:
     objects = Counting()
     store = ConfigStore(objects)
     await store.upload("loki", "production", files={"loki.yaml": LOKI, **RULES})
@@ -40,7 +40,7 @@ async def test_copies_that_this_store_wrote_or_read_are_not_requested_again() ->
         objects.asked.clear()
 
 
-async def test_a_copy_that_another_writer_wrote_is_requested_once() -> None:
+async def test_a_live_copy_from_another_writer_is_requested_once() -> None:
     objects = Counting()
     store = ConfigStore(objects)
     await store.upload("loki", "production", files={"loki.yaml": LOKI, **RULES})
@@ -54,7 +54,7 @@ async def test_a_copy_that_another_writer_wrote_is_requested_once() -> None:
 
 
 @pytest.mark.parametrize("mark", [{}, {MARK: "00"}], ids=["foreign", "late"])
-async def test_an_overwritten_copy_is_noticed_by_the_next_refresh(
+async def test_the_next_refresh_notices_an_overwritten_live_copy(
     store: ConfigStore, bucket_objects: ObjectStore, mark: dict[str, str]
 ) -> None:
     await store.upload("loki", "production", files={"loki.yaml": LOKI, **RULES})

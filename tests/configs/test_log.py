@@ -117,7 +117,7 @@ async def test_a_forced_write_is_logged_with_its_reason(on_memory: ConfigStore) 
     assert (await on_memory.log("production", limit=1))[0].forced == "an incident"
 
 
-async def test_a_repair_and_a_write_that_was_ruled_out_are_logged(on_memory: ConfigStore, memory: Counting) -> None:
+async def test_repairs_and_writes_that_were_ruled_out_are_logged(on_memory: ConfigStore, memory: Counting) -> None:
     await on_memory.upload("loki", "production", LOKI)
     lost = "production." + "0" * 20
     (release,) = [key for key in memory.objects if "/releases/" in key]
@@ -134,7 +134,7 @@ async def test_a_repair_and_a_write_that_was_ruled_out_are_logged(on_memory: Con
     assert (newest.action, newest.author, newest.message) == ("repair", "Ada", "disk was full")
 
 
-async def test_the_log_keeps_the_first_line_of_a_releases_message(on_memory: ConfigStore) -> None:
+async def test_the_log_keeps_the_first_line_of_the_message_of_a_release(on_memory: ConfigStore) -> None:
     await on_memory.upload("loki", "production", LOKI, message="fix the ring\n\nIt was flapping.")
     await on_memory.upload("loki", "production", OTHER_LOKI, message="x" * 300)
 
@@ -145,14 +145,14 @@ async def test_the_log_keeps_the_first_line_of_a_releases_message(on_memory: Con
     assert newest.message.endswith("…")
 
 
-async def test_a_message_that_only_the_log_keeps_is_refused_where_it_is_too_long(on_memory: ConfigStore) -> None:
+async def test_an_overlong_message_that_only_the_log_would_keep_is_refused(on_memory: ConfigStore) -> None:
     await on_memory.upload("loki", "production", LOKI)
 
     with pytest.raises(InvalidOption, match="500"):
         await on_memory.freeze("production", "x" * 501)
 
 
-async def test_the_log_is_filtered_by_tool_and_by_what_came_before(on_memory: ConfigStore, memory: Counting) -> None:
+async def test_the_log_can_be_filtered_by_tool_and_sequence(on_memory: ConfigStore, memory: Counting) -> None:
     await on_memory.upload("loki", "production", LOKI)
     memory.now = START + 60
     await on_memory.upload("prometheus", "production", PROMETHEUS)
@@ -181,7 +181,7 @@ async def test_older_entries_are_stored_with_the_blobs_and_read_again(on_memory:
     assert (await on_memory.fsck("production")).entries == 101
 
 
-async def test_changes_of_the_state_alone_store_the_log_only_once_in_a_while(
+async def test_changes_without_a_release_store_the_log_only_occasionally(
     on_memory: ConfigStore, memory: Counting
 ) -> None:
     await on_memory.upload("loki", "production", LOKI)
@@ -208,7 +208,7 @@ async def test_the_hash_of_an_entry_is_that_of_its_canonical_json(on_memory: Con
 
 
 @pytest.mark.parametrize("place", ["entries", "part"])
-async def test_an_entry_that_was_changed_is_found(on_memory: ConfigStore, memory: Counting, place: str) -> None:
+async def test_a_changed_entry_is_detected(on_memory: ConfigStore, memory: Counting, place: str) -> None:
     await on_memory.upload("loki", "production", LOKI)
     await bump(on_memory, 200)
     if place == "entries":
@@ -225,7 +225,7 @@ async def test_an_entry_that_was_changed_is_found(on_memory: ConfigStore, memory
     assert (await on_memory.upload("loki", "production", OTHER_LOKI)).revision == 2
 
 
-async def test_an_entry_that_was_taken_out_is_found(on_memory: ConfigStore, memory: Counting) -> None:
+async def test_a_removed_entry_is_detected(on_memory: ConfigStore, memory: Counting) -> None:
     await on_memory.upload("loki", "production", LOKI)
     await bump(on_memory, 5)
     await forge(memory, lambda forged: forged["log"]["entries"].pop(3))
@@ -233,7 +233,7 @@ async def test_an_entry_that_was_taken_out_is_found(on_memory: ConfigStore, memo
     assert "does not have the hash" in str(await on_memory.fsck("production"))
 
 
-async def test_a_release_without_an_entry_is_found(on_memory: ConfigStore, memory: Counting) -> None:
+async def test_a_release_without_an_entry_is_detected(on_memory: ConfigStore, memory: Counting) -> None:
     await on_memory.upload("loki", "production", LOKI)
     before = document(memory)["tools"]
     await on_memory.upload("loki", "production", OTHER_LOKI)
@@ -242,7 +242,7 @@ async def test_a_release_without_an_entry_is_found(on_memory: ConfigStore, memor
     assert "the log says that revision 2 of loki is current" in str(await on_memory.fsck("production"))
 
 
-async def test_a_lost_part_of_the_log_is_restored_where_the_bucket_keeps_versions(
+async def test_a_lost_part_of_the_log_is_restored_if_the_bucket_keeps_versions(
     on_memory: ConfigStore, memory: Counting
 ) -> None:
     await on_memory.upload("loki", "production", LOKI)
@@ -315,7 +315,7 @@ async def test_a_collection_deletes_the_parts_whose_entries_are_all_too_old(
     assert len(entries) >= 64
 
 
-async def test_a_collection_keeps_the_parts_that_have_a_younger_entry_and_drops_strays(
+async def test_a_collection_keeps_parts_with_a_younger_entry_and_deletes_unreferenced_ones(
     on_memory: ConfigStore, memory: Counting
 ) -> None:
     await on_memory.upload("loki", "production", LOKI)
@@ -330,7 +330,7 @@ async def test_a_collection_keeps_the_parts_that_have_a_younger_entry_and_drops_
     assert len(await on_memory.log("production")) == 153
 
 
-async def test_less_than_a_day_of_the_log_cannot_be_kept(on_memory: ConfigStore) -> None:
+async def test_keeping_less_than_a_day_of_the_log_is_refused(on_memory: ConfigStore) -> None:
     await on_memory.upload("loki", "production", LOKI)
 
     with pytest.raises(InvalidOption, match="keep_log"):
@@ -371,9 +371,7 @@ async def test_a_log_watcher_gets_everything_since_its_last_entry_in_one_request
     assert memory.counts == {"GET": 1}
 
 
-async def test_a_watcher_of_the_log_that_was_away_for_long_misses_nothing(
-    on_memory: ConfigStore, memory: Counting
-) -> None:
+async def test_a_log_watcher_that_was_away_for_long_misses_nothing(on_memory: ConfigStore, memory: Counting) -> None:
     await on_memory.upload("loki", "production", LOKI)
     await bump(on_memory, 300)
 
@@ -382,7 +380,7 @@ async def test_a_watcher_of_the_log_that_was_away_for_long_misses_nothing(
     assert [entry.sequence for entry in entries] == list(range(1, 302))
 
 
-async def test_watchers_of_the_log_and_of_releases_share_a_poll_and_each_gets_its_own(on_memory: ConfigStore) -> None:
+async def test_watchers_of_the_log_and_of_releases_share_a_poll(on_memory: ConfigStore) -> None:
     await on_memory.upload("loki", "production", LOKI)
     log = on_memory.watch_log("production", since=0, interval=0.01)
     first = await anext(log)
@@ -442,7 +440,7 @@ async def test_the_requests_of_daily_calls_do_not_grow_with_the_number_of_commit
     assert counted[0]["mark_good"]["PUT"] == 1
 
 
-async def test_the_whole_log_is_read_by_one_request_for_some_thirty_entries() -> None:
+async def test_reading_the_whole_log_takes_one_request_for_about_thirty_entries() -> None:
     memory, store = await grown(400)
     memory.counts.clear()
 

@@ -32,7 +32,7 @@ def store() -> ConfigStore:
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-async def test_a_name_that_windows_cannot_write_is_refused_by_every_way_in(
+async def test_a_name_that_windows_cannot_write_is_refused_by_every_call(
     store: ConfigStore, tmp_path: Path, name: str
 ) -> None:
     await store.upload("prometheus", "staging", MAIN)
@@ -53,12 +53,12 @@ async def test_a_name_that_windows_cannot_write_is_refused_by_every_way_in(
 @pytest.mark.parametrize(
     "name", ["console.yml", "auxiliary.yml", "com10", "a.b.c", "rules/é.yml", "a b.yml", "nul-1.yml"]
 )
-def test_a_name_that_only_resembles_a_device_is_taken(name: str) -> None:
+def test_a_name_that_only_resembles_a_device_is_accepted(name: str) -> None:
     assert check_new_file_name(name) == name
 
 
 @pytest.mark.parametrize(("first", "second"), ALIKE)
-async def test_names_that_differ_by_case_or_unicode_form_only_are_refused(
+async def test_names_that_differ_only_by_case_or_unicode_form_are_refused(
     store: ConfigStore, first: str, second: str
 ) -> None:
     with pytest.raises(InvalidKey, match="case or Unicode form"):
@@ -69,13 +69,13 @@ async def test_names_that_differ_by_case_or_unicode_form_only_are_refused(
     assert (await store.upload("prometheus", "staging", RULES, name=first)).revision == 2
 
 
-async def test_a_file_next_to_a_folder_of_its_name_in_capitals_is_refused(store: ConfigStore) -> None:
+async def test_a_file_and_a_folder_whose_names_differ_only_by_case_are_refused(store: ConfigStore) -> None:
     with pytest.raises(InvalidKey):
         await store.upload("prometheus", "staging", files={"prometheus.yml": MAIN, "rules": "x", "Rules/a.yml": "x"})
 
 
 @pytest.mark.parametrize("name", ["aux.yml", "Prometheus.yml", "a:b.yml"])
-def test_an_overlay_makes_no_file_of_such_a_name_but_changes_a_stored_one(name: str) -> None:
+def test_an_overlay_cannot_create_a_file_with_such_a_name_but_can_change_a_stored_one(name: str) -> None:
     overlay = f"files:\n  '{name}': {{a: 1}}\n".encode()
 
     with pytest.raises(ConfigInvalid):
@@ -83,7 +83,7 @@ def test_an_overlay_makes_no_file_of_such_a_name_but_changes_a_stored_one(name: 
     assert apply_overlay({name: b"{}\n"}, overlay).files[name] == b"a: 1\n"
 
 
-async def test_a_stored_bundle_with_such_names_is_read_changed_rolled_back_and_repaired(
+async def test_a_stored_bundle_with_such_names_can_be_read_changed_rolled_back_and_repaired(
     store: ConfigStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = {"prometheus.yml": MAIN, "aux.yml": RULES, "a:b": "2", "x": "3", "X": "4"}
@@ -122,7 +122,7 @@ async def test_a_directory_on_windows_is_not_written_with_such_names(
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_two_names_that_are_one_to_the_file_system_do_not_overwrite_each_other(
+async def test_names_that_the_file_system_does_not_distinguish_never_overwrite_each_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folding = directories.Path
@@ -142,7 +142,7 @@ async def test_two_names_that_are_one_to_the_file_system_do_not_overwrite_each_o
 
 
 @given(st.text(max_size=20))
-def test_every_accepted_name_is_one_path_below_its_folder_on_windows_too(name: str) -> None:
+def test_on_windows_too_every_accepted_name_is_a_path_below_its_folder(name: str) -> None:
     from pathlib import PureWindowsPath
 
     try:

@@ -37,7 +37,7 @@ def prefix(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.parametrize("locked", ["", None])
-async def test_uploads_go_on_where_the_probe_cannot_be_deleted(
+async def test_uploads_continue_if_the_probe_cannot_be_deleted(
     locked: str | None, prefix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     objects = LockedObjects()
@@ -70,7 +70,7 @@ async def test_a_collection_reports_locked_objects_and_deletes_the_rest(prefix: 
     assert not (await store.collect_garbage("production", keep_revisions=2)).undeleted
 
 
-async def test_a_failure_that_may_pass_is_still_an_error() -> None:
+async def test_a_transient_failure_is_still_an_error() -> None:
     class Busy(LockedObjects):
         async def delete(self, keys: Sequence[str]) -> None:
             failures: dict[str, ApmS3Error] = {key: Throttled("slow down", status=503) for key in keys}
@@ -87,7 +87,7 @@ async def test_a_failure_that_may_pass_is_still_an_error() -> None:
         await ConfigStore(busy, require_conditional_writes=False).collect_garbage("production", keep_revisions=2)
 
 
-async def test_a_backup_that_is_locked_stays_whole_and_the_next_one_goes(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_locked_backup_remains_complete_and_the_next_one_is_pruned(caplog: pytest.LogCaptureFixture) -> None:
     objects = LockedObjects(now=1_800_000_000.0)
     store = ConfigStore(objects)
     await store.upload("loki", "production", LOKI)
@@ -106,7 +106,7 @@ async def test_a_backup_that_is_locked_stays_whole_and_the_next_one_goes(caplog:
     assert made[0].key in caplog.text
 
 
-async def test_a_live_copy_that_cannot_be_deleted_is_pending_and_holds_up_no_other(
+async def test_a_live_copy_that_cannot_be_deleted_is_pending_and_delays_no_other(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     objects = LockedObjects()
@@ -123,7 +123,7 @@ async def test_a_live_copy_that_cannot_be_deleted_is_pending_and_holds_up_no_oth
     assert "cannot be deleted" in caplog.text
 
 
-async def test_a_drill_says_what_it_leaves(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_drill_reports_what_it_leaves(caplog: pytest.LogCaptureFixture) -> None:
     objects = LockedObjects()
     objects.locked = "/blobs/"
     store = ConfigStore(objects)
@@ -135,7 +135,7 @@ async def test_a_drill_says_what_it_leaves(caplog: pytest.LogCaptureFixture) -> 
     assert "of a drill cannot be deleted" in caplog.text
 
 
-async def test_reads_that_are_denied_stay_errors() -> None:
+async def test_denied_reads_remain_errors() -> None:
     class Denied(MemoryObjects):
         async def read(self, key: str, **options: object) -> object:  # type: ignore[override]
             raise s3_error(operation="read", status=403, s3_code="AccessDenied", bucket=self.bucket, key=key)

@@ -113,14 +113,14 @@ def test_replacing_the_text_of_a_value_changes_only_that_value(
     assert after == before | ({steps: "replaced"} if later is node else {})
 
 
-def test_a_quoted_ini_key_with_a_colon_is_one_key_to_all() -> None:
+def test_a_quoted_ini_key_with_a_colon_is_one_key_in_all_views() -> None:
     text = '[db]\n"x:y_password" = hunter22\n'
 
     assert parse_document(text, "ini") == {"db": {"x:y_password": "hunter22"}}
     assert mask_text("grafana.ini", text) == '[db]\n"x:y_password" = <secret>\n'
 
 
-def test_a_value_that_is_given_twice_is_traced_twice() -> None:
+def test_a_value_given_twice_is_traced_twice() -> None:
     trace = Trace()
     read_document('{"password": "first", "password": "second"}', "json", trace=trace)
 

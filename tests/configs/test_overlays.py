@@ -69,7 +69,7 @@ def test_without_an_overlay_nothing_changes() -> None:
     assert apply_overlay(files, b"").files == files
 
 
-def test_a_file_that_no_patch_names_keeps_every_byte() -> None:
+def test_a_file_without_a_patch_keeps_every_byte() -> None:
     odd = b"\xff\xfe\x00binary ${CLUSTER}"
     files = {"prometheus.yml": PROMETHEUS, "rules/a.yml": RULES, "logo.png": odd}
 
@@ -96,18 +96,18 @@ def test_a_file_that_no_patch_names_keeps_every_byte() -> None:
         ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
     ],
 )
-def test_mappings_are_merged_as_rfc_7396_says(base: Any, patch: Any, result: Any) -> None:
+def test_mappings_are_merged_as_in_rfc_7396(base: Any, patch: Any, result: Any) -> None:
     assert patched(base, patch) == result
 
 
-def test_things_with_names_are_matched_by_name() -> None:
+def test_named_items_are_matched_by_name() -> None:
     base = {"jobs": [{"name": "a", "x": 1}, {"name": "b", "x": 2}, {"name": "c"}]}
     patch = {"jobs": [{"name": "c", "$patch": "delete"}, {"name": "b", "y": 3, "x": None}, {"name": "d"}]}
 
     assert patched(base, patch) == {"jobs": [{"name": "a", "x": 1}, {"name": "b", "y": 3}, {"name": "d"}]}
 
 
-def test_a_patched_text_keeps_comments_layout_and_what_only_looks_like_numbers() -> None:
+def test_a_patched_text_keeps_comments_layout_and_strings_that_look_like_numbers() -> None:
     patch = """
 variables: {CLUSTER: eu-1}
 files:
@@ -198,19 +198,19 @@ enabled = yes
     assert applied.touched[0].comments_lost == 0
 
 
-def test_a_number_of_an_overlay_is_a_number_in_json() -> None:
+def test_a_number_in_an_overlay_remains_a_number_in_json() -> None:
     patch = "variables: {N: '5'}\nfiles:\n  a.json:\n    n: 7\n    t: '7'\n    b: true\n    m: ${N}\n"
 
     assert json.loads(overlaid({"a.json": b"{}"}, patch)["a.json"]) == {"n": 7, "t": "7", "b": True, "m": 5}
 
 
-def test_a_json_file_keeps_its_layout_where_only_values_change() -> None:
+def test_a_json_file_keeps_its_layout_if_only_values_change() -> None:
     assert overlaid({"a.json": b'{"a":  1,\n\t"b": [2]}'}, "files: {a.json: {a: 3}}") == {
         "a.json": b'{"a":  3,\n\t"b": [2]}'
     }
 
 
-def test_a_null_removes_a_file_and_a_patch_alone_makes_one() -> None:
+def test_a_null_removes_a_file_and_a_patch_without_a_base_creates_one() -> None:
     files = overlaid(
         {"prometheus.yml": PROMETHEUS, "rules/a.yml": RULES}, "files: {rules/a.yml: null, rules/b.yml: {groups: []}}"
     )
@@ -235,7 +235,7 @@ def test_without_a_declaration_nothing_is_replaced() -> None:
     assert overlaid({"prometheus.yml": PROMETHEUS}, "files: {}\n", CLUSTER="eu-1") == {"prometheus.yml": PROMETHEUS}
 
 
-def test_a_given_value_beats_the_default() -> None:
+def test_a_given_value_overrides_the_default() -> None:
     assert overlaid({"a.txt": b"${X}"}, "variables: {X: a}\n", X="b") == {"a.txt": b"b"}
 
 
@@ -281,7 +281,7 @@ def test_a_value_of_several_lines_is_refused() -> None:
         ("files: {list.yml: {a: 1}}", "is not a mapping"),
     ],
 )  # fmt: skip
-def test_an_overlay_that_makes_no_sense_is_refused(overlay: str, message: str) -> None:
+def test_an_invalid_overlay_is_refused(overlay: str, message: str) -> None:
     files = {
         "a.yml": b"l: []\n", "mail.tmpl": b"x", "grafana.ini": b"[s]\nk = v\n", "list.yml": b"- a\n",
         "rules.yml": b"rules: [{alert: A}, {alert: A}]\n",
@@ -302,7 +302,7 @@ def test_a_base_that_cannot_be_parsed_is_refused() -> None:
 # ------------------------------------------------------------------------------------------------ onward
 
 
-def test_the_files_of_a_release_lead_back_to_the_base() -> None:
+def test_the_base_can_be_recovered_from_the_files_of_a_release() -> None:
     base = {"prometheus.yml": PROMETHEUS, "rules/a.yml": RULES, "rules/b.yml": RULES}
     overlay = b"variables: {CLUSTER: eu-1}\nfiles: {rules/a.yml: null, rules/c.yml: {groups: []}}\n"
 
@@ -314,13 +314,13 @@ def test_the_files_of_a_release_lead_back_to_the_base() -> None:
     assert base_files(release) == base
 
 
-def test_a_file_that_was_replaced_by_hand_is_its_own_base() -> None:
+def test_a_manually_replaced_file_becomes_its_own_base() -> None:
     release = apply_overlay({"a.yml": b"x: ${V}\n"}, b"variables: {V: y}\n").release_files()
 
     assert base_files({**release, "a.yml": b"x: by hand\n"}) == {"a.yml": b"x: by hand\n"}
 
 
-def test_a_removed_file_that_came_back_by_hand_is_its_own_base() -> None:
+def test_a_removed_file_that_was_restored_manually_becomes_its_own_base() -> None:
     release = apply_overlay({"a.yml": b"x: 1\n"}, b"files: {a.yml: null}\n").release_files()
 
     assert base_files({**release, "a.yml": b"x: by hand\n"}) == {"a.yml": b"x: by hand\n"}
@@ -382,7 +382,7 @@ NESTED = [[{"name": "p", "v": None}], [{"name": "p", "v": None}], None]
 @example(base={"a": [[{"name": "p"}, {"name": "q"}]]}, patch={"a": [[{"name": "q"}, {"name": "p"}]]})
 @example(base={"x y": [NESTED]}, patch={"x y": [[NESTED[0], [{"name": "q", "v": None}, NESTED[0][0]], None]]})
 @given(base=mappings, patch=mappings)
-def test_any_patch_gives_what_merging_the_data_gives(name: str, base: dict, patch: dict) -> None:
+def test_patching_a_text_equals_merging_its_data(name: str, base: dict, patch: dict) -> None:
     overlay = serialise({"files": {name: patch}}, OVERLAY)
 
     result = apply_overlay({name: serialise(base, name)}, overlay).files[name]
@@ -392,7 +392,7 @@ def test_any_patch_gives_what_merging_the_data_gives(name: str, base: dict, patc
 
 @example(base={"a": [{"name": "p", "v": []}]}, patch={"b": []}, indent="", flow=False)
 @given(base=mappings, patch=mappings, indent=st.sampled_from(["# c\n", "", "\n\n"]), flow=st.booleans())
-def test_comments_between_sections_survive_every_patch_that_is_not_of_their_section(
+def test_comments_between_sections_survive_patches_of_other_sections(
     base: dict, patch: dict, indent: str, flow: bool
 ) -> None:
     text = (
@@ -420,7 +420,7 @@ def test_comments_between_sections_survive_every_patch_that_is_not_of_their_sect
         max_size=3,
     ),
 )
-def test_any_patch_of_an_ini_file_gives_what_merging_the_data_gives(base: dict, patch: dict) -> None:
+def test_patching_an_ini_file_equals_merging_its_data(base: dict, patch: dict) -> None:
     raw = serialise(base, "grafana.ini").replace(b"]\n", b"]\n# one\n").replace(b"\n\n", b"\n; two\n\n")
     overlay = serialise({"files": {"grafana.ini": patch}}, OVERLAY)
 
@@ -440,7 +440,7 @@ def test_an_empty_patch_keeps_every_byte(base: dict) -> None:
 
 @example(base={"a": [None]}, patch={"a": [{"name": "p", "v": None}]})
 @given(base=mappings, patch=mappings)
-def test_applying_a_patch_twice_is_applying_it_once(base: dict, patch: dict) -> None:
+def test_applying_a_patch_twice_equals_applying_it_once(base: dict, patch: dict) -> None:
     overlay = serialise({"files": {"a.yml": patch}}, OVERLAY)
     once = apply_overlay({"a.yml": serialise(base, "a.yml")}, overlay).files
 

@@ -69,11 +69,11 @@ async def test_an_invalid_overlay_is_refused_by_every_kind_of_upload(store: Conf
         "files: {a.yml: {l: [{name: x, $patch: delete}, {name: y}]}}",
     ],
 )
-def test_a_good_overlay_is_taken_without_a_word(overlay: str) -> None:
+def test_a_valid_overlay_is_accepted_without_warnings(overlay: str) -> None:
     assert check_overlay(overlay.encode()) == ()
 
 
-async def test_an_undeclared_variable_of_an_overlay_is_reported_at_the_upload(store: ConfigStore) -> None:
+async def test_an_undeclared_variable_in_an_overlay_is_reported_by_the_upload(store: ConfigStore) -> None:
     await store.upload("prometheus", "staging", MAIN)
     overlay = "variables: {CLUSTER: a}\nfiles:\n  prometheus.yml:\n    global: {scrape_interval: '${CLUSTR}'}\n"
 
@@ -87,14 +87,14 @@ async def test_an_undeclared_variable_of_an_overlay_is_reported_at_the_upload(st
     )  # fmt: skip
 
 
-def test_a_variable_that_the_tool_replaces_is_declared_as_itself() -> None:
+def test_a_variable_that_the_tool_expands_can_be_declared_as_itself() -> None:
     overlay = b"variables: {S3_KEY: '${S3_KEY}'}\nfiles: {loki.yaml: {a: '${S3_KEY}'}}\n"
 
     assert check_overlay(overlay) == ()
     assert apply_overlay({"loki.yaml": b"{}\n"}, overlay).files["loki.yaml"] == b"a: '${S3_KEY}'\n"
 
 
-async def test_a_variable_that_is_not_replaced_is_reported_in_the_plan(store: ConfigStore) -> None:
+async def test_a_variable_that_is_not_replaced_is_reported_by_the_plan(store: ConfigStore) -> None:
     main = (
         "global:\n  external_labels: {a: '${HOSTNAME}'}\nscrape_configs:\n- job_name: ${NOPE}\n"
         "  relabel_configs: [{target_label: b, replacement: '${1}-${name}'}]\n"
@@ -108,7 +108,7 @@ async def test_a_variable_that_is_not_replaced_is_reported_in_the_plan(store: Co
     ]
 
 
-async def test_a_tool_that_replaces_variables_itself_is_left_alone(store: ConfigStore) -> None:
+async def test_tools_that_expand_variables_themselves_cause_no_report(store: ConfigStore) -> None:
     await store.upload(
         "grafana", "staging", files={"datasources/a.yaml": "datasources: [{name: a, type: x, url: '${URL}'}]\n"}
     )
@@ -128,7 +128,7 @@ async def test_a_value_for_a_variable_that_no_overlay_declares_is_refused(store:
     assert (await store.plan_deploy("staging", "production", variables={"CLUSTER": "eu-1"})).tools
 
 
-async def test_a_value_that_only_one_tools_overlay_declares_is_taken(store: ConfigStore) -> None:
+async def test_a_value_that_the_overlay_of_only_one_tool_declares_is_accepted(store: ConfigStore) -> None:
     for environment in ("staging", "production"):
         await store.upload("prometheus", environment, MAIN)
         await store.upload("alertmanager", environment, "route: {receiver: a}\nreceivers: [{name: a}]\n")
@@ -137,7 +137,7 @@ async def test_a_value_that_only_one_tools_overlay_declares_is_taken(store: Conf
     assert len((await store.plan_deploy("staging", "production", variables={"CLUSTER": "b"})).tools) == 2
 
 
-async def test_a_misspelt_item_is_reported_in_the_plan(store: ConfigStore) -> None:
+async def test_a_misspelt_item_name_is_reported_by_the_plan(store: ConfigStore) -> None:
     overlay = "files: {prometheus.yml: {scrape_configs: [{job_name: msql, scrape_interval: 5s}]}}\n"
     await store.upload("prometheus", "staging", MAIN)
     await store.upload("prometheus", "production", files={"prometheus.yml": MAIN, OVERLAY: overlay})

@@ -40,7 +40,7 @@ async def staged(store: ConfigStore) -> None:
     await store.upload("loki", "production", OTHER_LOKI)
 
 
-async def test_a_plan_that_was_written_down_is_carried_out_and_the_log_names_it(store: ConfigStore) -> None:
+async def test_a_saved_plan_is_carried_out_and_named_in_the_log(store: ConfigStore) -> None:
     await staged(store)
     plan = await store.plan_deploy("staging", "production")
 
@@ -54,7 +54,7 @@ async def test_a_plan_that_was_written_down_is_carried_out_and_the_log_names_it(
     assert (await store.log("production"))[0].plan == plan.hash
 
 
-async def test_a_plan_says_the_same_each_time_and_holds_no_content(store: ConfigStore) -> None:
+async def test_a_saved_plan_is_deterministic_and_contains_no_file_contents(store: ConfigStore) -> None:
     await staged(store)
     plan = await store.plan_deploy("staging", "production")
     again = await store.plan_deploy("staging", "production")
@@ -86,7 +86,7 @@ async def test_a_plan_is_carried_out_only_once(store: ConfigStore) -> None:
         (lambda store: store.set_settings("production", EnvironmentSettings(require_author=True)), "settings was"),
     ],
 )
-async def test_an_outdated_plan_is_refused_with_what_changed_since(
+async def test_an_outdated_plan_is_refused_with_the_changes_since(
     store: ConfigStore, memory: MemoryObjects, change: Callable[[ConfigStore], Any], told: str
 ) -> None:
     await staged(store)
@@ -119,7 +119,7 @@ FORGERIES = [
 
 
 @pytest.mark.parametrize(("path", "value"), FORGERIES)
-async def test_a_plan_that_was_changed_is_refused_even_with_a_hash_that_fits(
+async def test_a_modified_plan_is_refused_even_with_a_matching_hash(
     store: ConfigStore, memory: MemoryObjects, path: str, value: Any
 ) -> None:
     await staged(store)
@@ -139,7 +139,7 @@ async def test_a_plan_that_was_changed_is_refused_even_with_a_hash_that_fits(
      ("source.environment", "../x"), ("variables", ["x"]), ("level", "lax"), ("warnings_as_errors", [""]),
      ("variables", None), ("tools", "loki")],
 )  # fmt: skip
-async def test_a_plan_of_another_shape_is_refused(store: ConfigStore, path: str, value: Any) -> None:
+async def test_a_malformed_plan_is_refused(store: ConfigStore, path: str, value: Any) -> None:
     await staged(store)
     document = sent(await store.plan_deploy("staging", "production"))
 
@@ -147,7 +147,7 @@ async def test_a_plan_of_another_shape_is_refused(store: ConfigStore, path: str,
         await store.deploy(DeployPlan.from_dict(signed(_forge(document, path, value))))
 
 
-async def test_invalid_plans_and_plans_of_a_newer_version_are_refused(store: ConfigStore) -> None:
+async def test_invalid_plans_and_plans_of_newer_versions_are_refused(store: ConfigStore) -> None:
     await staged(store)
     document = sent(await store.plan_deploy("staging", "production"))
 
@@ -160,7 +160,7 @@ async def test_invalid_plans_and_plans_of_a_newer_version_are_refused(store: Con
         DeployPlan.from_dict({**document, "format": 2})
 
 
-async def test_a_blocked_plan_stays_blocked_when_it_comes_back(store: ConfigStore) -> None:
+async def test_a_blocked_plan_remains_blocked_after_it_was_saved(store: ConfigStore) -> None:
     await store.upload("prometheus", "staging", "globl: {}\n", force="a test")
     plan = await store.plan_deploy("staging", "production", create=True)
 
@@ -168,7 +168,7 @@ async def test_a_blocked_plan_stays_blocked_when_it_comes_back(store: ConfigStor
         await store.deploy(DeployPlan.from_dict(sent(plan)))
 
 
-async def test_a_plan_between_two_stores_needs_both_of_them(store: ConfigStore) -> None:
+async def test_a_saved_plan_between_two_stores_needs_both_of_them(store: ConfigStore) -> None:
     await store.upload("loki", "production", LOKI)
     other = ConfigStore(MemoryObjects("other"))
     plan = await store.plan_deploy("production", "production", target=other, create=True)
@@ -179,7 +179,7 @@ async def test_a_plan_between_two_stores_needs_both_of_them(store: ConfigStore) 
     assert (await store.deploy(back, target=other)).releases[0].revision == 1
 
 
-async def test_a_restore_plan_is_carried_out_or_refused_likewise(store: ConfigStore) -> None:
+async def test_a_saved_restore_plan_is_carried_out_or_refused_likewise(store: ConfigStore) -> None:
     await store.upload("loki", "production", LOKI)
     backup = await store.backup("loki", "production")
     await store.upload("loki", "production", OTHER_LOKI)
@@ -197,7 +197,7 @@ async def test_a_restore_plan_is_carried_out_or_refused_likewise(store: ConfigSt
     assert again.revision == 4
 
 
-def test_a_plan_document_comes_back_as_it_was() -> None:
+def test_a_plan_document_round_trips() -> None:
     content = {"kind": "apm-s3/deploy-plan", "format": 1, "text": "größer"}
     document = {**content, "hash": canonical_hash(content)}
 

@@ -191,7 +191,9 @@ def test_no_view_shows_a_planted_secret(name: str, form: Form, request: pytest.F
 
 
 @pytest.mark.parametrize("name", ["a.yml", "grafana.ini"])
-async def test_nothing_that_a_store_says_shows_a_planted_secret(name: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_result_or_error_of_a_store_shows_a_planted_secret(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
     chance, store = random.Random(name), ConfigStore(MemoryObjects())
     caplog.set_level(logging.DEBUG)
     tool: Tool = "grafana" if name == "grafana.ini" else "prometheus"

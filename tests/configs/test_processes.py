@@ -67,7 +67,7 @@ async def test_exactly_one_of_fifty_uploads_from_five_processes_wins(seaweedfs: 
         assert [release.author for release in history] == winners
 
 
-async def test_no_line_of_fifty_retrying_writers_is_lost(seaweedfs: Server, bucket_name: str) -> None:
+async def test_fifty_retrying_writers_lose_no_line(seaweedfs: Server, bucket_name: str) -> None:
     async with opened(seaweedfs) as s3:
         await s3.create_bucket(bucket_name)
         await s3.configs(bucket_name).upload("loki", "production", LOKI)
@@ -81,7 +81,7 @@ async def test_no_line_of_fifty_retrying_writers_is_lost(seaweedfs: Server, buck
     )
 
 
-async def test_a_process_killed_at_any_point_leaves_one_whole_revision(seaweedfs: Server, bucket_name: str) -> None:
+async def test_a_process_killed_at_any_point_leaves_one_complete_revision(seaweedfs: Server, bucket_name: str) -> None:
     async with opened(seaweedfs) as s3:
         for round_ in range(12):
             async with workers(seaweedfs, bucket_name, "churn", count=1, writers=1, round=round_) as [child]:
@@ -96,7 +96,7 @@ async def test_a_process_killed_at_any_point_leaves_one_whole_revision(seaweedfs
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("deploys", [8, pytest.param(200, marks=[pytest.mark.long, pytest.mark.timeout(0)])])
-async def test_readers_see_only_whole_environments_while_deployers_are_killed(
+async def test_readers_see_only_consistent_environments_while_deployers_are_killed(
     seaweedfs: Server, bucket_name: str, deploys: int
 ) -> None:
     async with opened(seaweedfs) as s3:

@@ -91,7 +91,7 @@ class Held(MemoryObjects):
 
 @pytest.mark.parametrize("held", ["put", "delete"])
 @pytest.mark.parametrize("refused", ["upload", "remove"])
-async def test_a_write_is_refused_once_nothing_is_left_of_the_probe(held: str, refused: str) -> None:
+async def test_a_write_is_refused_only_after_the_probe_is_cleaned_up(held: str, refused: str) -> None:
     objects = Held(held)
     store = ConfigStore(objects)
     task = asyncio.create_task(
@@ -112,7 +112,7 @@ async def test_a_write_is_refused_once_nothing_is_left_of_the_probe(held: str, r
 
 
 @pytest.mark.parametrize(("timeout", "waited"), [(None, CLEAN_UP), (3.0, 3.0)])
-def test_a_refusal_does_not_wait_for_ever_for_a_probe(timeout: float | None, waited: float) -> None:
+def test_a_refusal_does_not_wait_forever_for_a_probe(timeout: float | None, waited: float) -> None:
     async def refused() -> float:
         store = ConfigStore(Held("delete"))
         with pytest.raises(RevisionConflict):
@@ -124,7 +124,7 @@ def test_a_refusal_does_not_wait_for_ever_for_a_probe(timeout: float | None, wai
     assert VirtualLoop().run(refused()) == waited
 
 
-async def test_a_reference_document_that_vanishes_in_the_middle_of_a_write_is_damage(memory: MemoryObjects) -> None:
+async def test_a_reference_document_that_vanishes_during_a_write_is_damage(memory: MemoryObjects) -> None:
     store = ConfigStore(memory)
     await store.upload("loki", "production", LOKI)
     put = memory.put
@@ -140,7 +140,7 @@ async def test_a_reference_document_that_vanishes_in_the_middle_of_a_write_is_da
     assert CURRENT not in memory.objects
 
 
-async def test_a_refused_commit_is_an_error_and_no_mystery(memory: MemoryObjects) -> None:
+async def test_a_refused_commit_is_a_definite_error(memory: MemoryObjects) -> None:
     store = ConfigStore(memory)
     await store.upload("loki", "production", LOKI)
     put = memory.put
@@ -187,7 +187,7 @@ async def test_outcome_needs_only_the_write_id(store: ConfigStore) -> None:
         await store.outcome("nonsense")
 
 
-async def test_a_write_cancelled_in_its_commit_comes_to_an_end_first(memory: MemoryObjects) -> None:
+async def test_a_write_cancelled_during_its_commit_finishes_first(memory: MemoryObjects) -> None:
     store = ConfigStore(memory)
     await store.upload("loki", "production", LOKI)
     put, reached, go_on = memory.put, asyncio.Event(), asyncio.Event()

@@ -56,7 +56,9 @@ async def world() -> dict[str, Any]:
     return {"configs": configs, "away": away}
 
 
-async def test_the_preparations_leave_a_backup_of_each_environment_and_a_good_mark(world: dict[str, Any]) -> None:
+async def test_the_documented_preparations_leave_a_backup_per_environment_and_a_good_mark(
+    world: dict[str, Any],
+) -> None:
     backups = await world["away"].list_backups()
 
     assert {backup.environment: sorted(backup.tools) for backup in backups} == {
@@ -66,7 +68,7 @@ async def test_the_preparations_leave_a_backup_of_each_environment_and_a_good_ma
     assert await world["away"].environments() == ()
 
 
-async def test_a_bad_release_is_taken_back_and_can_be_looked_at(world: dict[str, Any]) -> None:
+async def test_a_bad_release_is_rolled_back_and_can_be_inspected(world: dict[str, Any]) -> None:
     configs = world["configs"]
     await configs.upload("prometheus", "production", files={"prometheus.yml": OTHER_PROMETHEUS})
 
@@ -80,7 +82,7 @@ async def test_a_bad_release_is_taken_back_and_can_be_looked_at(world: dict[str,
     ]  # fmt: skip
 
 
-async def test_a_lost_bucket_comes_back_from_the_backups(world: dict[str, Any]) -> None:
+async def test_a_lost_bucket_is_restored_from_backups(world: dict[str, Any]) -> None:
     fresh = ConfigStore(MemoryObjects("fresh"))
 
     names = await run("A lost bucket", away=world["away"], fresh=fresh)
@@ -91,7 +93,7 @@ async def test_a_lost_bucket_comes_back_from_the_backups(world: dict[str, Any]) 
     assert {origin.bucket for origin in names["restored"].values()} == {"here"}
 
 
-async def test_a_lost_region_is_taken_over_and_comes_home(world: dict[str, Any]) -> None:
+async def test_a_failover_to_a_replica_region_can_be_reversed(world: dict[str, Any]) -> None:
     configs, away = world["configs"], world["away"]
     mirror = MemoryObjects("mirror")
     for key, (info, body) in configs._objects.objects.items():

@@ -62,7 +62,7 @@ async def _two(store: ConfigStore) -> None:
     await store.upload("prometheus", "production", PROMETHEUS)
 
 
-async def test_a_sound_store_is_found_sound_and_left_alone(store: ConfigStore, memory: MemoryObjects) -> None:
+async def test_an_intact_store_is_reported_intact_and_left_unchanged(store: ConfigStore, memory: MemoryObjects) -> None:
     await _two(store)
     before = memory.objects[CURRENT]
 
@@ -74,7 +74,7 @@ async def test_a_sound_store_is_found_sound_and_left_alone(store: ConfigStore, m
     assert memory.objects[CURRENT] == before
 
 
-async def test_a_lost_reference_document_stops_writers_and_comes_back_from_its_last_version(
+async def test_a_lost_reference_document_stops_writers_and_is_restored_from_its_last_version(
     store: ConfigStore, memory: MemoryObjects
 ) -> None:
     await _two(store)
@@ -93,7 +93,7 @@ async def test_a_lost_reference_document_stops_writers_and_comes_back_from_its_l
     assert (await store.upload("loki", "production", LOKI)).revision == 3
 
 
-async def test_a_reference_document_that_went_back_stops_writers_and_is_brought_forward(
+async def test_an_old_reference_document_stops_writers_and_is_brought_up_to_date(
     store: ConfigStore, memory: MemoryObjects
 ) -> None:
     await store.upload("loki", "production", LOKI)
@@ -109,7 +109,9 @@ async def test_a_reference_document_that_went_back_stops_writers_and_is_brought_
     assert [release.revision for release in await store.history("loki", "production")] == [4, 3, 2, 1]
 
 
-async def test_without_versions_the_caller_chooses(store: ConfigStore, memory: MemoryObjects) -> None:
+async def test_without_object_versions_the_caller_chooses_what_to_restore(
+    store: ConfigStore, memory: MemoryObjects
+) -> None:
     await _two(store)
     newest = (await store.history("loki", "production"))[0].ref
     assert newest is not None
@@ -129,7 +131,7 @@ async def test_without_versions_the_caller_chooses(store: ConfigStore, memory: M
     assert (await store.upload("loki", "production", LOKI)).revision == 4
 
 
-async def test_a_lost_blob_comes_back_from_its_version(store: ConfigStore, memory: MemoryObjects) -> None:
+async def test_a_lost_blob_is_restored_from_its_version(store: ConfigStore, memory: MemoryObjects) -> None:
     await _two(store)
     [blob, *_] = [key for key in memory.objects if "/loki/blobs/" in key]
     await memory.put(blob, b"something else")
@@ -140,7 +142,7 @@ async def test_a_lost_blob_comes_back_from_its_version(store: ConfigStore, memor
     assert (await store.repair("production")).after.ok
 
 
-async def test_a_release_whose_blob_is_lost_for_good_is_given_up_for_another(
+async def test_a_release_with_a_permanently_lost_blob_is_replaced_by_another(
     store: ConfigStore, memory: MemoryObjects
 ) -> None:
     await _two(store)
@@ -156,7 +158,7 @@ async def test_a_release_whose_blob_is_lost_for_good_is_given_up_for_another(
     assert (await store.upload("loki", "production", OTHER_LOKI)).revision == 4
 
 
-async def test_copies_that_are_behind_are_brought_up_to_date(store: ConfigStore, memory: MemoryObjects) -> None:
+async def test_outdated_live_copies_are_updated(store: ConfigStore, memory: MemoryObjects) -> None:
     await _two(store)
     await memory.put("live/production/loki/loki.yaml", b"late", metadata={"apm-s3-sha256": "00"})
     await memory.delete(["live/production/prometheus/prometheus.yml"])
@@ -169,7 +171,7 @@ async def test_copies_that_are_behind_are_brought_up_to_date(store: ConfigStore,
     assert memory.objects["live/production/loki/loki.yaml"][1] == OTHER_LOKI.encode()
 
 
-async def test_the_good_mark_outlives_a_repair_that_takes_up_another_release(
+async def test_the_good_mark_survives_a_repair_that_chooses_another_release(
     store: ConfigStore, memory: MemoryObjects
 ) -> None:
     await _two(store)
@@ -184,7 +186,7 @@ async def test_the_good_mark_outlives_a_repair_that_takes_up_another_release(
     assert (await store.rollback("loki", "production")).origin.revision == 1
 
 
-async def test_a_good_mark_whose_release_is_lost_says_so(store: ConfigStore, memory: MemoryObjects) -> None:
+async def test_a_good_mark_on_a_lost_release_is_reported(store: ConfigStore, memory: MemoryObjects) -> None:
     await _two(store)
     await store.mark_good("loki", "production", 1)
     await lose(memory, _blob((await store.history("loki", "production"))[1]))
@@ -197,7 +199,7 @@ async def test_a_good_mark_whose_release_is_lost_says_so(store: ConfigStore, mem
 
 
 @pytest.mark.parametrize("what", [_blob, _document])
-async def test_a_lost_old_revision_costs_no_other_one_and_no_question(
+async def test_a_lost_old_revision_affects_no_other_and_needs_no_choice(
     what: Callable[[Release], str], store: ConfigStore, memory: MemoryObjects
 ) -> None:
     made = await _many(store, 10)
@@ -228,7 +230,7 @@ async def test_a_lost_old_revision_costs_no_other_one_and_no_question(
     assert await store.outcome(made[1].write_id) == CommitOutcome.WON
 
 
-async def test_before_the_repair_a_rollback_to_a_damaged_revision_says_damaged(
+async def test_before_the_repair_a_rollback_to_a_damaged_revision_reports_damage(
     store: ConfigStore, memory: MemoryObjects
 ) -> None:
     made = await _many(store, 3)
@@ -241,7 +243,7 @@ async def test_before_the_repair_a_rollback_to_a_damaged_revision_says_damaged(
 
 
 @pytest.mark.parametrize("lost", [(9,), (5, 6, 7), (2, 4, 6, 8), (1,), (1, 2, 3, 4, 5, 6, 7, 8, 9)])
-async def test_every_revision_that_is_whole_is_kept_whichever_documents_are_lost(
+async def test_every_complete_revision_is_kept_whichever_documents_are_lost(
     lost: tuple[int, ...], store: ConfigStore, memory: MemoryObjects
 ) -> None:
     made = await _many(store, 10)
@@ -257,7 +259,7 @@ async def test_every_revision_that_is_whole_is_kept_whichever_documents_are_lost
             await store.download("loki", "production", revision=number)
 
 
-async def test_a_shared_file_that_is_lost_marks_every_revision_that_has_it_in_a_few_bytes(
+async def test_a_lost_shared_file_marks_every_affected_revision_in_a_few_bytes(
     store: ConfigStore, memory: MemoryObjects
 ) -> None:
     rules = "groups: []\n# shared\n"
@@ -275,7 +277,7 @@ async def test_a_shared_file_that_is_lost_marks_every_revision_that_has_it_in_a_
     assert len(memory.objects[CURRENT][1]) - before < 400
 
 
-async def test_a_loser_is_not_taken_for_the_revision_before_a_lost_document(
+async def test_an_uncommitted_release_is_not_mistaken_for_the_parent_of_a_lost_one(
     store: ConfigStore, memory: MemoryObjects
 ) -> None:
     made = await _many(store, 5)
@@ -291,7 +293,7 @@ async def test_a_loser_is_not_taken_for_the_revision_before_a_lost_document(
     assert report.after.leftovers == (loser,)
 
 
-async def test_where_the_current_release_is_lost_the_choice_keeps_the_history(
+async def test_choosing_a_release_for_a_lost_current_one_keeps_the_history(
     store: ConfigStore, memory: MemoryObjects
 ) -> None:
     made = await _many(store, 10)
@@ -320,9 +322,7 @@ async def test_a_lost_reference_document_costs_no_revision(store: ConfigStore, m
     assert await _revisions(store) == [7, 6, 5, 4, 2, 1]
 
 
-async def test_a_tool_is_never_left_out_because_only_its_first_revision_is_there(
-    store: ConfigStore, memory: MemoryObjects
-) -> None:
+async def test_a_tool_with_only_its_first_revision_is_not_left_out(store: ConfigStore, memory: MemoryObjects) -> None:
     await _two(store)
     await memory.delete([CURRENT])
     _forget_versions(memory)
@@ -347,7 +347,7 @@ async def test_recoverable_objects_are_restored_before_a_choice_is_required(
     assert memory.objects["live/production/prometheus/prometheus.yml"][1] == PROMETHEUS.encode()
 
 
-async def test_a_lost_blob_comes_back_from_a_copy_another_blob_or_a_backup(
+async def test_a_lost_blob_is_restored_from_a_live_copy_another_blob_or_a_backup(
     store: ConfigStore, memory: MemoryObjects
 ) -> None:
     large = f"{LOKI}{'# padding' * 4000}\n"
@@ -370,7 +370,7 @@ async def test_a_lost_blob_comes_back_from_a_copy_another_blob_or_a_backup(
         await store.repair("production")
 
 
-async def test_a_whole_bundle_uploaded_again_heals_the_current_release(
+async def test_uploading_the_whole_bundle_again_repairs_the_current_release(
     store: ConfigStore, memory: MemoryObjects
 ) -> None:
     await store.upload("loki", "production", LOKI)
@@ -385,7 +385,7 @@ async def test_a_whole_bundle_uploaded_again_heals_the_current_release(
     assert (await store.fsck("production")).ok
 
 
-async def test_a_repair_continues_when_another_writer_writes_meanwhile(
+async def test_a_repair_continues_if_another_writer_commits_meanwhile(
     store: ConfigStore, memory: MemoryObjects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = await _many(store, 4)
@@ -406,7 +406,7 @@ async def test_a_repair_continues_when_another_writer_writes_meanwhile(
         await store.upload("loki", "production", LOKI)
 
 
-async def test_a_collection_forgets_marks_of_what_it_gives_up_and_keeps_what_may_be_damaged(
+async def test_a_collection_drops_marks_of_deleted_revisions_and_keeps_possibly_damaged_ones(
     store: ConfigStore, memory: MemoryObjects
 ) -> None:
     made = await _many(store, 6)
@@ -426,7 +426,7 @@ async def test_a_collection_forgets_marks_of_what_it_gives_up_and_keeps_what_may
     assert (await store.fsck("production")).ok
 
 
-async def test_pruned_documents_are_not_called_never_committed(
+async def test_pruned_releases_are_not_reported_as_never_committed(
     store: ConfigStore, memory: MemoryObjects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = await _many(store, 5)
@@ -446,7 +446,9 @@ async def test_pruned_documents_are_not_called_never_committed(
     assert "never committed" not in str(report)
 
 
-async def test_uncommitted_documents_are_leftovers_and_not_damage(store: ConfigStore, memory: MemoryObjects) -> None:
+async def test_uncommitted_documents_are_leftovers_rather_than_damage(
+    store: ConfigStore, memory: MemoryObjects
+) -> None:
     await _two(store)
     [key, *_] = await store_documents(memory, "loki")
     await memory.put(key.replace("00000001-", "00000003-"), memory.objects[key][1])
@@ -460,7 +462,7 @@ async def test_uncommitted_documents_are_leftovers_and_not_damage(store: ConfigS
     assert (await store.upload("loki", "production", LOKI)).revision == 3
 
 
-async def test_a_newer_format_is_never_written_over(store: ConfigStore, memory: MemoryObjects) -> None:
+async def test_documents_of_a_newer_format_are_never_overwritten(store: ConfigStore, memory: MemoryObjects) -> None:
     await _two(store)
     document = json.loads(memory.objects[CURRENT][1])
     newer = json.dumps({**document, "format": 99, "needs": "9.0.0", "news": 1}).encode()
@@ -482,7 +484,7 @@ def _newer(memory: MemoryObjects, key: str) -> bytes:
 
 
 @pytest.mark.parametrize("which", ["the reference document", "the current release", "an old release", "a leftover"])
-async def test_what_a_later_version_wrote_is_told_apart_from_damage_and_never_changed(
+async def test_documents_of_a_later_version_are_not_damage_and_never_changed(
     which: str, store: ConfigStore, memory: MemoryObjects
 ) -> None:
     made = await _many(store, 3)
@@ -513,7 +515,7 @@ async def test_what_a_later_version_wrote_is_told_apart_from_damage_and_never_ch
     assert memory.objects == before
 
 
-async def test_a_part_of_the_log_that_a_later_version_wrote_is_told_apart_and_never_given_up(
+async def test_log_parts_of_a_later_version_are_not_damage_and_never_dropped(
     store: ConfigStore, memory: MemoryObjects
 ) -> None:
     await store.upload("loki", "production", LOKI)
@@ -546,7 +548,7 @@ async def test_writers_refuse_a_replica_without_failover(memory: MemoryObjects) 
     assert (await ConfigStore(replica).upload("loki", "production", LOKI)).revision == 3
 
 
-async def test_a_replica_that_lags_behind_is_read_at_the_release_before(memory: MemoryObjects) -> None:
+async def test_a_lagging_replica_is_read_at_the_previous_release(memory: MemoryObjects) -> None:
     replica = MemoryObjects("replica")
     store = ConfigStore(memory)
     await store.upload("loki", "production", LOKI)
@@ -568,7 +570,7 @@ async def store_documents(memory: MemoryObjects, tool: str) -> list[str]:
     return [info.key async for info in memory.list(f"configs/production/{tool}/releases/")]
 
 
-async def test_a_repair_has_an_author_where_the_environment_requires_one(
+async def test_a_repair_has_an_author_if_the_environment_requires_one(
     store: ConfigStore, memory: MemoryObjects
 ) -> None:
     await store.upload("loki", "production", LOKI)

@@ -64,7 +64,7 @@ async def _entries(store: ConfigStore, write_id: str = WRITE) -> list[str]:
 
 
 @pytest.mark.parametrize("name", CHANGES)
-async def test_a_change_that_is_repeated_under_its_write_id_is_committed_once(name: str) -> None:
+async def test_a_change_repeated_under_its_write_id_is_committed_once(name: str) -> None:
     async with world() as (memory, store):
         first = await CHANGES[name](store, write_id=WRITE)
         document = memory.objects[CURRENT][1]
@@ -79,7 +79,7 @@ async def test_a_change_that_is_repeated_under_its_write_id_is_committed_once(na
 
 
 @pytest.mark.parametrize("name", CHANGES)
-async def test_another_change_under_a_write_id_is_refused(name: str) -> None:
+async def test_another_change_under_the_same_write_id_is_refused(name: str) -> None:
     async with world() as (memory, store):
         await CHANGES[name](store, write_id=WRITE)
         document = memory.objects[CURRENT][1]
@@ -93,7 +93,7 @@ async def test_another_change_under_a_write_id_is_refused(name: str) -> None:
         assert memory.objects[CURRENT][1] == document
 
 
-async def test_a_write_id_of_a_release_is_refused_for_a_change_without_one() -> None:
+async def test_the_write_id_of_a_release_is_refused_for_a_change_without_a_release() -> None:
     async with world() as (_, store):
         await store.upload("loki", "production", LOKI, write_id=WRITE)
 
@@ -120,7 +120,7 @@ async def test_a_change_is_recognised_however_many_commits_ago_it_was_made(commi
             await store.thaw("production", write_id=WRITE)
 
 
-async def test_a_repeated_mark_returns_what_was_marked_even_where_it_changed_nothing() -> None:
+async def test_a_repeated_mark_returns_what_was_marked_even_if_nothing_changed() -> None:
     async with world() as (_, store):
         await store.mark_good("loki", "production")
         await store.mark_good("loki", "production", write_id=WRITE)
@@ -131,7 +131,7 @@ async def test_a_repeated_mark_returns_what_was_marked_even_where_it_changed_not
 
 @pytest.mark.parametrize("same", [True, False], ids=["the same", "another"])
 @pytest.mark.parametrize("name", CHANGES)
-async def test_two_processes_commit_a_change_once_wherever_one_of_them_stands(name: str, *, same: bool) -> None:
+async def test_two_processes_commit_a_change_once_wherever_one_of_them_pauses(name: str, *, same: bool) -> None:
     for before in range(1, 50):
         async with world() as (memory, store):
             paused = Paused(memory, before)
@@ -158,7 +158,7 @@ async def test_two_processes_commit_a_change_once_wherever_one_of_them_stands(na
     assert before > 3
 
 
-async def test_two_marks_of_what_is_current_return_the_one_that_was_committed() -> None:
+async def test_concurrent_marks_of_the_current_release_return_the_committed_one() -> None:
     async with world() as (memory, store):
         paused = Paused(memory, 3)  # after the reference document and the current release: at the commit
         other = asyncio.create_task(ConfigStore(paused).mark_good("loki", "production", write_id=WRITE))
@@ -172,7 +172,7 @@ async def test_two_marks_of_what_is_current_return_the_one_that_was_committed() 
 
 
 @pytest.mark.parametrize("name", CHANGES)
-async def test_a_change_whose_answer_was_lost_is_found_by_its_write_id(name: str) -> None:
+async def test_a_change_whose_response_was_lost_is_found_by_its_write_id(name: str) -> None:
     async with world() as (memory, store):
         put = memory.put
         lost: list[str] = []
@@ -192,7 +192,7 @@ async def test_a_change_whose_answer_was_lost_is_found_by_its_write_id(name: str
 
 
 @pytest.mark.parametrize("name", CHANGES)
-async def test_wherever_a_change_is_cancelled_its_repetition_makes_it_once(name: str) -> None:
+async def test_a_change_cancelled_anywhere_and_repeated_is_made_once(name: str) -> None:
     async def work(here: tuple[MemoryObjects, ConfigStore]) -> Any:
         return await CHANGES[name](here[1], write_id=WRITE)
 
@@ -206,7 +206,7 @@ async def test_wherever_a_change_is_cancelled_its_repetition_makes_it_once(name:
     assert outcomes == {CommitOutcome.WON, CommitOutcome.EXPIRED}
 
 
-async def test_the_write_id_of_another_change_is_not_taken_for_a_lost_answer() -> None:
+async def test_the_write_id_of_another_change_is_not_mistaken_for_a_lost_response() -> None:
     async with world() as (memory, store):
         paused = Paused(memory, 2)
         other = asyncio.create_task(ConfigStore(paused).freeze("production", "release day", write_id=WRITE))
@@ -251,7 +251,7 @@ async def damaged() -> AsyncIterator[tuple[MemoryObjects, ConfigStore, dict[str,
         yield memory, store, {"loki": old.ref.key}
 
 
-async def test_a_repair_that_is_repeated_makes_one_revision_and_brings_copies_up_to_date() -> None:
+async def test_a_repeated_repair_creates_one_revision_and_updates_live_copies() -> None:
     async with damaged() as (memory, store, choose):
         first = await store.repair("production", choose=choose, write_id=WRITE)
         document = memory.objects[CURRENT][1]
@@ -268,7 +268,7 @@ async def test_a_repair_that_is_repeated_makes_one_revision_and_brings_copies_up
             await store.repair("production", write_id=WRITE)
 
 
-async def test_two_processes_repair_once_under_one_write_id_wherever_one_of_them_stands() -> None:
+async def test_two_processes_repair_once_under_one_write_id_wherever_one_of_them_pauses() -> None:
     for before in range(1, 200):
         async with damaged() as (memory, store, choose):
             paused = Paused(memory, before)
@@ -288,7 +288,7 @@ async def test_two_processes_repair_once_under_one_write_id_wherever_one_of_them
     assert before > 10
 
 
-async def test_wherever_a_repair_is_cancelled_its_repetition_makes_it_once() -> None:
+async def test_a_repair_cancelled_anywhere_and_repeated_is_made_once() -> None:
     async def work(here: tuple[MemoryObjects, ConfigStore, dict[str, str]]) -> Any:
         return await here[1].repair("production", choose=here[2], write_id=WRITE)
 
@@ -300,7 +300,7 @@ async def test_wherever_a_repair_is_cancelled_its_repetition_makes_it_once() -> 
         assert memory.objects[LIVE][1] == LOKI.encode()
 
 
-async def test_a_collection_that_is_repeated_deletes_what_the_first_one_left() -> None:
+async def test_a_repeated_collection_deletes_what_the_first_one_left() -> None:
     async with world() as (memory, store):
         for _ in range(3):
             await store.upload("loki", "production", LOKI)
@@ -327,7 +327,7 @@ async def test_a_collection_that_is_repeated_deletes_what_the_first_one_left() -
 
 
 @pytest.mark.parametrize("name", ["repair", "collect"])
-async def test_repairs_and_collections_end_with_their_time(name: str) -> None:
+async def test_repairs_and_collections_respect_their_timeouts(name: str) -> None:
     async with world() as (memory, store):
         never = asyncio.Event()
 

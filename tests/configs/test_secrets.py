@@ -104,7 +104,7 @@ def test_a_reference_to_a_secret_is_not_a_secret(text: str) -> None:
     assert mask_text("a.yml", text + "\n") == text + "\n"
 
 
-def test_a_secret_says_its_file_line_and_kind_but_never_its_value() -> None:
+def test_a_found_secret_shows_its_file_line_and_kind_but_never_its_value() -> None:
     text = f"global:\n  # note\n  smtp_auth_password: {VALUE}\n"
 
     (secret,) = find_secrets({"alertmanager.yml": text.encode()})
@@ -113,7 +113,7 @@ def test_a_secret_says_its_file_line_and_kind_but_never_its_value() -> None:
     assert VALUE not in repr(secret)
 
 
-def test_a_secret_that_was_commented_out_is_masked() -> None:
+def test_a_commented_out_secret_is_masked() -> None:
     text = f"a: 1  # password: {VALUE}\n# token = {VALUE}\n"
 
     assert mask_text("a.yml", text) == f"a: 1  # password: {MASK}\n# token = {MASK}\n"
@@ -125,13 +125,13 @@ def test_the_value_behind_an_alias_is_also_masked_at_its_anchor() -> None:
     assert "hunter2" not in mask_text("a.yml", text)
 
 
-def test_a_text_that_cannot_be_parsed_is_masked_by_its_lines() -> None:
+def test_a_text_that_cannot_be_parsed_is_masked_line_by_line() -> None:
     text = f"a: [\npassword: {VALUE}\n  }}: x\n"
 
     assert VALUE not in mask_text("a.yml", text)
 
 
-def test_a_secret_of_several_lines_keeps_its_lines() -> None:
+def test_masking_a_secret_of_several_lines_keeps_the_lines() -> None:
     text = "a:\n  password: |\n    one\n    two\n  user: x\n"
 
     assert mask_text("a.yml", text) == f"a:\n  password: {MASK}\n    {MASK}\n    {MASK}\n  user: x\n"
@@ -153,7 +153,7 @@ def test_escaped_secrets_are_masked() -> None:
         ("user: me # was hunter22", "user: me # was hunter22"),
     ],
 )
-def test_the_comment_behind_a_secret_may_hold_an_older_one(line: str, masked: str) -> None:
+def test_an_older_secret_in_a_trailing_comment_is_masked(line: str, masked: str) -> None:
     assert mask_text("a.yml", f"{line}\nb: 1\n") == f"{masked}\nb: 1\n"
 
 
@@ -165,7 +165,7 @@ def test_a_binary_file_has_no_secrets() -> None:
     assert find_secrets({"logo.png": b"\x89PNG\x00\xff"}) == ()
 
 
-def test_values_are_masked_in_their_structure() -> None:
+def test_masking_values_keeps_their_structure() -> None:
     value = {
         "basic_auth": {"username": "u", "password": VALUE},
         "urls": ["https://a:hunter2@b/"],
@@ -185,7 +185,7 @@ def test_a_numeric_secret_is_masked_too() -> None:
     assert mask_value({"password": 12345678}) == {"password": MASK}
 
 
-def test_grafanas_quota_of_api_keys_is_not_a_secret() -> None:
+def test_the_api_key_quota_of_grafana_is_not_a_secret() -> None:
     assert found("grafana.ini", "[quota]\norg_api_key = 10\n") == []
 
 
@@ -198,14 +198,14 @@ def test_a_secret_anywhere_in_a_long_line_is_masked() -> None:
 
 
 @given(st.text(max_size=200), st.sampled_from(["a.yml", "a.json", "a.ini", "a.tmpl"]))
-def test_any_text_is_masked_without_error_and_keeps_its_lines(text: str, name: str) -> None:
+def test_masking_any_text_succeeds_and_keeps_its_lines(text: str, name: str) -> None:
     masked = mask_text(name, text)
 
     assert masked.count("\n") == text.count("\n")
 
 
 @pytest.mark.parametrize("tables", ["prometheus3.14_alertmanager0.34_rules.fields.json", "loki3.8.fields.json"])
-def test_every_field_that_the_tools_declare_as_a_secret_is_known(tables: str) -> None:
+def test_every_field_that_a_tool_declares_as_a_secret_is_known(tables: str) -> None:
     path = SHARED / "fields" / tables
     if not path.exists():
         pytest.skip("the field tables are not beside this repository")
@@ -232,12 +232,12 @@ def test_every_field_that_the_tools_declare_as_a_secret_is_known(tables: str) ->
 
 
 @pytest.mark.parametrize("ending", sorted(BY_ENDING))
-def test_no_name_of_a_secret_is_missed_because_a_text_is_not_looked_at(ending: str) -> None:
+def test_no_secret_name_is_missed_by_the_check_that_skips_texts(ending: str) -> None:
     assert found("a.yml", f"{ending}: {VALUE}\n") != []
     assert found("a.json", json.dumps({"".join(part.title() for part in ending.split("_")): VALUE})) != []
 
 
-def test_a_name_written_with_escapes_is_known() -> None:
+def test_a_secret_name_written_with_escapes_is_recognised() -> None:
     assert found("a.yml", f'"passw\\x6frd": {VALUE}\n') == [("password", "password")]
 
 
@@ -272,7 +272,7 @@ def test_a_secret_that_an_alias_repeats_under_another_name_is_masked_in_values_t
     assert (second.path, second.old, second.new) == ("note", MASK, MASK)
 
 
-def test_aliases_that_repeat_too_much_leave_the_lines_to_be_masked() -> None:
+def test_texts_with_too_many_aliases_are_masked_line_by_line() -> None:
     bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         f"{name}: &{name} [{', '.join(['*' + before] * 10)}]\n" for before, name in ("ab", "bc", "cd", "de", "ef", "fg")
     )
@@ -288,7 +288,7 @@ def test_aliases_that_repeat_too_much_leave_the_lines_to_be_masked() -> None:
         ("a.json", '{"secrets": {"a": {"b": ["hunter2-Zq9"]}}}'),
     ],
 )
-def test_values_below_the_name_of_a_secret_are_masked_without_a_warning(name: str, text: str) -> None:
+def test_values_below_a_secret_name_are_masked_without_a_warning(name: str, text: str) -> None:
     assert VALUE not in mask_text(name, text)
     assert VALUE not in json.dumps(mask_value(parse_document(text, "yaml")))
 
@@ -382,7 +382,7 @@ UNMASKED = {
 
 
 @pytest.mark.parametrize(("name", "text"), UNMASKED.values(), ids=UNMASKED)
-def test_no_form_of_a_secret_is_shown(name: str, text: str) -> None:
+def test_no_notation_of_a_secret_is_shown(name: str, text: str) -> None:
     other = text.replace(VALUE, "changed-Zq9")
     diff = diff_bundles({name: text.encode()}, {name: other.encode()}, old_label="old", new_label="new")
     shown = [mask_text(name, text), json.dumps(diff.to_dict()), str(find_secrets({name: text.encode()}))]
@@ -411,13 +411,13 @@ def test_values_that_only_resemble_secrets_are_shown(name: str, text: str) -> No
     assert mask_text(name, text) == text
 
 
-def test_a_secret_in_a_block_of_text_is_masked_alone() -> None:
+def test_only_the_secret_in_a_block_of_text_is_masked() -> None:
     text = "config: |\n  db:\n    user: me\n    password: hunter2-Zq9\n  x: 1\n"
 
     assert mask_text("a.yml", text) == text.replace(VALUE, MASK)
 
 
-def test_a_secret_in_a_nested_text_says_its_whole_path() -> None:
+def test_a_secret_in_a_nested_text_is_reported_with_its_whole_path() -> None:
     assert found("a.yml", 'config: \'{"a": {"password": "hunter2-Zq9"}}\'\n') == [("config.a.password", "password")]
 
 
@@ -426,7 +426,7 @@ ODD_BLANKS = ["\u00a0", "\u2003", "\u3000", "\u200b", "\ufeff", " \u00a0"]
 
 @pytest.mark.parametrize("blank", ODD_BLANKS, ids=ascii)
 @pytest.mark.parametrize("name", ["a.yml", "a.ini", "a.json", "a.txt", "mail.tmpl"])
-def test_no_kind_of_blank_hides_a_secret(name: str, blank: str) -> None:
+def test_no_kind_of_white_space_hides_a_secret(name: str, blank: str) -> None:
     texts = [f"password:{blank}hunter22\n", f"password{blank}:{blank}hunter22\n", f"x: 1\npassword:{blank}hunter22\n"]
     if name == "a.yml":
         texts += [f"a:\n  - password:{blank}hunter22\n", f"a: {{password:{blank}hunter22}}\n"]
@@ -441,9 +441,7 @@ def test_no_kind_of_blank_hides_a_secret(name: str, blank: str) -> None:
     ["alpha bravo", "alpha\u00a0bravo", "alpha, bravo", "alpha; bravo", "#alpha bravo", "alpha} bravo", "alpha' bravo",
      '"alpha bravo" bravo', "${A} bravo", "<x> bravo"],
 )  # fmt: skip
-def test_a_password_of_several_words_is_masked_to_the_end_where_the_format_is_not_known(
-    name: str, password: str
-) -> None:
+def test_in_an_unknown_format_a_password_of_several_words_is_masked_to_its_end(name: str, password: str) -> None:
     for between in (": ", " = ", "=", ":          ", " => ", " := "):
         masked = mask_text(name, f"before\ndb_password{between}{password}\nafter\n")
         assert "alpha" not in masked
@@ -461,11 +459,11 @@ def test_a_password_of_several_words_is_masked_to_the_end_where_the_format_is_no
         "token: <secret>, x",
     ],
 )
-def test_a_value_that_is_kept_elsewhere_is_not_a_secret_whatever_follows_it(line: str) -> None:
+def test_a_reference_to_a_value_kept_elsewhere_is_not_a_secret_whatever_follows(line: str) -> None:
     assert mask_text("a.txt", line) == line
 
 
-def test_a_secret_behind_a_value_that_is_elsewhere_is_masked() -> None:
+def test_a_secret_after_a_reference_is_masked() -> None:
     for line in (
         '{"password": "${V}", "token": "hunter22"}',
         "password: $V; token: hunter22 zwei",

@@ -55,12 +55,12 @@ def same(left: object, right: object) -> bool:
 
 
 @given(mappings)
-def test_yaml_is_read_back_by_our_reader_as_it_was_given(data: dict) -> None:
+def test_our_reader_round_trips_yaml(data: dict) -> None:
     assert same(parse_document(serialise(data, "prometheus.yml"), "yaml"), data)
 
 
 @given(mappings)
-def test_yaml_is_read_back_by_pyyaml_as_it_was_given(data: dict) -> None:
+def test_pyyaml_round_trips_yaml(data: dict) -> None:
     assert same(yaml.safe_load(serialise(data, "loki.yaml")), data)
 
 
@@ -73,7 +73,7 @@ def test_yaml_has_no_anchors_no_tags_and_is_stable(data: dict) -> None:
 
 
 @given(mappings.filter(lambda data: "inf" not in repr(data)))
-def test_json_is_read_back_as_it_was_given(data: dict) -> None:
+def test_json_round_trips(data: dict) -> None:
     assert same(json.loads(serialise(data, "dashboards/api.json")), data)
 
 
@@ -93,7 +93,7 @@ def as_ini_reads(value: object) -> str:
 
 
 @given(st.dictionaries(ini_keys, st.dictionaries(ini_keys, ini_values, max_size=4), max_size=4))
-def test_ini_is_read_back_by_our_reader_as_it_was_given(data: dict) -> None:
+def test_our_reader_round_trips_ini(data: dict) -> None:
     try:
         raw = serialise(data, "grafana.ini")
     except InvalidOption:
@@ -110,7 +110,7 @@ def test_a_mapping_inside_a_section_becomes_a_dotted_section() -> None:
     assert raw == b"[auth]\ndisable_login_form = false\n\n[auth.google]\nenabled = true\n"
 
 
-def test_values_above_the_sections_stay_above_them() -> None:
+def test_values_before_the_first_section_stay_there() -> None:
     raw = serialise({"server": {"http_port": 3000}, "app_mode": "production"}, "grafana.ini")
 
     assert raw == b"app_mode = production\n\n[server]\nhttp_port = 3000\n"
@@ -143,7 +143,7 @@ def test_the_grafana_mapping_of_the_readme_is_ini() -> None:
     assert parser["database"]["type"] == "sqlite3"
 
 
-def test_text_reads_well_where_nothing_forces_quotes() -> None:
+def test_strings_are_quoted_only_if_necessary() -> None:
     data = {
         "global": {"scrape_interval": "1h30m", "path": "/metrics", "expr": "sum(rate(x[5m])) by (job)", "yes": "15"}
     }
@@ -153,11 +153,11 @@ def test_text_reads_well_where_nothing_forces_quotes() -> None:
     )
 
 
-def test_text_of_several_lines_becomes_a_block() -> None:
+def test_a_string_of_several_lines_becomes_a_block() -> None:
     assert serialise({"template": "a\n  b\n"}, "x.yml") == b"template: |\n  a\n    b\n"
 
 
-def test_a_date_stays_a_date() -> None:
+def test_a_date_remains_a_date() -> None:
     raw = serialise({"schema_config": {"configs": [{"from": dt.date(2024, 4, 1)}]}}, "loki.yaml")
 
     assert b"from: 2024-04-01\n" in raw
@@ -219,6 +219,6 @@ def test_a_bomb_of_shared_references_is_refused() -> None:
         serialise({"a": level}, "x.yml")
 
 
-def test_a_name_without_a_known_ending_is_refused() -> None:
+def test_a_name_without_a_known_extension_is_refused() -> None:
     with pytest.raises(InvalidOption, match=r"templates/mail\.tmpl"):
         serialise({"a": 1}, "templates/mail.tmpl")

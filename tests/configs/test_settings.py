@@ -39,7 +39,7 @@ async def set_up(store: ConfigStore, **settings: Any) -> None:
     await store.set_settings("production", EnvironmentSettings(**settings), author="Ada", message="m", create=True)
 
 
-async def test_settings_come_back_and_are_logged(store: ConfigStore, memory: MemoryObjects) -> None:
+async def test_settings_round_trip_and_are_logged(store: ConfigStore, memory: MemoryObjects) -> None:
     wanted = EnvironmentSettings(
         target_versions={"prometheus": "2.53"}, level="external", matchers="classic",
         warnings_as_errors=("plain-text-secret",), require_author=True, require_message=True, deploy_from=("staging",), keep_revisions=20,
@@ -65,7 +65,7 @@ async def test_an_environment_without_settings_has_the_defaults_and_stores_none(
     assert "settings" not in json.loads(memory.objects[CURRENT][1])
 
 
-async def test_a_function_changes_the_settings_that_are_there_so_that_none_is_lost(store: ConfigStore) -> None:
+async def test_a_function_changes_the_current_settings_so_that_none_is_lost(store: ConfigStore) -> None:
     await store.upload("loki", "production", LOKI)
 
     def require(name: str) -> Callable[[EnvironmentSettings], EnvironmentSettings]:
@@ -89,7 +89,7 @@ async def test_a_function_changes_the_settings_that_are_there_so_that_none_is_lo
         {"keep_revisions": 0}, {"keep_revisions": True}, {"keep_for": timedelta(hours=1)}, {"keep_log": 5},
     ],
 )  # fmt: skip
-async def test_settings_that_cannot_be_are_refused_before_anything_is_stored(
+async def test_invalid_settings_are_refused_before_anything_is_stored(
     store: ConfigStore, memory: MemoryObjects, settings: dict[str, Any]
 ) -> None:
     with pytest.raises(InvalidRequest):
@@ -98,7 +98,7 @@ async def test_settings_that_cannot_be_are_refused_before_anything_is_stored(
     assert memory.objects == {}
 
 
-async def test_settings_of_an_environment_that_is_not_there_are_refused_unless_it_is_to_be_made(
+async def test_settings_of_a_missing_environment_are_refused_unless_it_may_be_created(
     store: ConfigStore,
 ) -> None:
     with pytest.raises(ConfigNotFound):
@@ -125,7 +125,7 @@ async def test_forged_settings_are_damage(store: ConfigStore, memory: MemoryObje
             await store.settings("production")
 
 
-async def test_settings_of_a_later_version_stay(store: ConfigStore, memory: MemoryObjects) -> None:
+async def test_settings_of_a_later_version_are_kept(store: ConfigStore, memory: MemoryObjects) -> None:
     await set_up(store)
     document = {**json.loads(memory.objects[CURRENT][1]), "settings": {"two_approvals": True}}
     await memory.put(CURRENT, json.dumps(document).encode())
@@ -135,7 +135,7 @@ async def test_settings_of_a_later_version_stay(store: ConfigStore, memory: Memo
     assert json.loads(memory.objects[CURRENT][1])["settings"] == {"require_author": True, "two_approvals": True}
 
 
-async def test_uploads_are_validated_for_the_version_that_the_environment_runs(store: ConfigStore) -> None:
+async def test_uploads_are_validated_for_the_version_in_the_environment(store: ConfigStore) -> None:
     await set_up(store, target_versions={"prometheus": "2.53"})
 
     with pytest.raises(ConfigInvalid, match="scrape_failure_log_file"):
@@ -145,7 +145,7 @@ async def test_uploads_are_validated_for_the_version_that_the_environment_runs(s
     assert (await store.upload("prometheus", "production", NEW_FIELD)).revision == 1
 
 
-async def test_matchers_are_read_in_the_mode_that_the_environment_runs(store: ConfigStore) -> None:
+async def test_matchers_are_parsed_in_the_mode_of_the_environment(store: ConfigStore) -> None:
     text = "route: {receiver: a, routes: [{matchers: ['a={b}']}]}\nreceivers: [{name: a}]\n"
     await set_up(store, matchers="utf8-strict")
 
@@ -156,7 +156,7 @@ async def test_matchers_are_read_in_the_mode_that_the_environment_runs(store: Co
     assert (await store.upload("alertmanager", "production", text)).revision == 1
 
 
-async def test_deploys_are_validated_for_the_version_that_the_target_runs(store: ConfigStore) -> None:
+async def test_deploys_are_validated_for_the_version_in_the_target(store: ConfigStore) -> None:
     await store.upload("prometheus", "staging", NEW_FIELD)
     await set_up(store, target_versions={"prometheus": "2.53"})
 
@@ -228,7 +228,7 @@ async def test_a_deploy_and_a_restore_without_the_required_message_are_refused(s
     assert len(await store.list_backups("production")) == 1
 
 
-async def test_only_named_environments_are_deployed_from(store: ConfigStore) -> None:
+async def test_deploys_come_only_from_allowed_environments(store: ConfigStore) -> None:
     await store.upload("loki", "development", LOKI)
     await set_up(store, deploy_from=("staging",))
 
@@ -249,7 +249,7 @@ async def test_a_plan_made_under_other_settings_is_refused(store: ConfigStore) -
         await store.deploy(plan, message="m")
 
 
-async def test_a_collection_keeps_what_the_settings_say_and_no_call_gets_below_it(store: ConfigStore) -> None:
+async def test_a_call_cannot_collect_more_than_the_settings_allow(store: ConfigStore) -> None:
     await store.upload("loki", "production", LOKI)
     await set_up(store, keep_revisions=5, keep_for=timedelta(days=10), keep_log=timedelta(days=500))
 
@@ -262,7 +262,7 @@ async def test_a_collection_keeps_what_the_settings_say_and_no_call_gets_below_i
     await store.collect_garbage("production")
 
 
-async def test_without_settings_a_collection_has_to_say_how_many_revisions_stay(store: ConfigStore) -> None:
+async def test_without_settings_a_collection_must_say_how_many_revisions_to_keep(store: ConfigStore) -> None:
     await store.upload("loki", "production", LOKI)
 
     with pytest.raises(InvalidOption, match="keep_revisions is missing"):

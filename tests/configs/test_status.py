@@ -43,7 +43,7 @@ async def test_status_shows_drift_good_and_changes_of_the_source(store: ConfigSt
     assert (row.drifted, row.behind_source, row.good, row.good_revision) == (True, True, False, 1)
 
 
-async def test_status_shows_the_last_backup_the_freeze_and_outdated_copies(
+async def test_status_shows_the_last_backup_a_freeze_and_outdated_copies(
     store: ConfigStore, bucket_objects: ObjectStore
 ) -> None:
     await store.upload("loki", "production", LOKI)
@@ -59,7 +59,7 @@ async def test_status_shows_the_last_backup_the_freeze_and_outdated_copies(
     assert (row.freeze.reason, row.freeze.by) == ("incident", "Ada")
 
 
-async def test_age_is_counted_by_the_servers_clock() -> None:
+async def test_ages_are_measured_by_the_servers_clock() -> None:
     memory = MemoryObjects(now=1_000_000_000.0)
     store = ConfigStore(memory)
     await store.upload("loki", "production", LOKI)

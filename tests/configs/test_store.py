@@ -31,7 +31,7 @@ from tests.managers import make_manager
 from tests.servers import Server
 
 
-async def test_an_upload_comes_back_byte_for_byte(store: ConfigStore) -> None:
+async def test_an_upload_round_trips_byte_for_byte(store: ConfigStore) -> None:
     release = await store.upload("prometheus", "production", PROMETHEUS, author="Ada", message="first")
 
     file = await store.download("prometheus", "production")
@@ -41,7 +41,7 @@ async def test_an_upload_comes_back_byte_for_byte(store: ConfigStore) -> None:
     assert file.data["scrape_configs"][0]["job_name"] == "api"
 
 
-async def test_the_live_copies_follow_and_carry_their_hash(store: ConfigStore, bucket_objects: ObjectStore) -> None:
+async def test_live_copies_follow_the_commit_with_their_hash(store: ConfigStore, bucket_objects: ObjectStore) -> None:
     await store.upload("prometheus", "production", files={"prometheus.yml": PROMETHEUS, "rules/a.yml": RULES})
     release = await store.upload("prometheus", "production", OTHER_PROMETHEUS, remove=["rules/a.yml"])
 
@@ -54,7 +54,7 @@ async def test_the_live_copies_follow_and_carry_their_hash(store: ConfigStore, b
     assert not release.live_pending
 
 
-async def test_one_file_keeps_the_others_and_their_blobs(store: ConfigStore) -> None:
+async def test_uploading_one_file_keeps_the_others_and_their_blobs(store: ConfigStore) -> None:
     first = await store.upload("prometheus", "production", files={"prometheus.yml": PROMETHEUS, "rules/a.yml": RULES})
     second = await store.upload("prometheus", "production", OTHER_PROMETHEUS)
 
@@ -68,7 +68,7 @@ async def test_one_file_keeps_the_others_and_their_blobs(store: ConfigStore) -> 
     assert second.files["rules/a.yml"] == first.files["rules/a.yml"]
 
 
-async def test_a_whole_bundle_replaces_everything(store: ConfigStore) -> None:
+async def test_uploading_a_whole_bundle_replaces_everything(store: ConfigStore) -> None:
     await store.upload("prometheus", "production", files={"prometheus.yml": PROMETHEUS, "rules/a.yml": RULES})
     await store.upload("prometheus", "production", files={"prometheus.yml": PROMETHEUS})
 
@@ -134,7 +134,7 @@ async def test_history_shows_which_files_changed(store: ConfigStore) -> None:
     assert changed_files(second, third) == {"rules/b.yml": "added"}
 
 
-async def test_rollback_is_a_new_revision_with_the_old_files(store: ConfigStore) -> None:
+async def test_a_rollback_creates_a_new_revision_with_the_old_files(store: ConfigStore) -> None:
     await store.upload("prometheus", "production", files={"prometheus.yml": PROMETHEUS, "rules/a.yml": RULES})
     await store.upload("prometheus", "production", files={"prometheus.yml": OTHER_PROMETHEUS})
 
@@ -148,7 +148,7 @@ async def test_rollback_is_a_new_revision_with_the_old_files(store: ConfigStore)
     }
 
 
-async def test_rollback_without_a_revision_goes_to_the_one_marked_good(store: ConfigStore) -> None:
+async def test_a_rollback_without_a_revision_returns_to_the_one_marked_good(store: ConfigStore) -> None:
     await store.upload("loki", "production", LOKI)
     await store.mark_good("loki", "production")
     await store.upload("loki", "production", OTHER_LOKI)
@@ -158,7 +158,7 @@ async def test_rollback_without_a_revision_goes_to_the_one_marked_good(store: Co
     assert (await store.download("loki", "production")).text == LOKI
 
 
-async def test_rollback_that_expects_another_revision_does_nothing(store: ConfigStore) -> None:
+async def test_a_rollback_that_expects_another_revision_changes_nothing(store: ConfigStore) -> None:
     await store.upload("loki", "production", LOKI)
     await store.upload("loki", "production", OTHER_LOKI)
 
@@ -180,7 +180,7 @@ async def test_a_removed_configuration_is_gone_until_it_is_rolled_back(store: Co
     assert (await store.download("loki", "production")).text == LOKI
 
 
-async def test_a_frozen_environment_takes_no_change_until_it_is_thawed(store: ConfigStore) -> None:
+async def test_a_frozen_environment_accepts_no_change_until_it_is_thawed(store: ConfigStore) -> None:
     await store.upload("loki", "production", LOKI)
     await store.freeze("production", "incident 42", author="Ada")
 
@@ -202,7 +202,7 @@ async def test_an_invalid_configuration_is_refused_with_its_report(store: Config
         await store.download("prometheus", "production")
 
 
-async def test_a_reason_lets_an_invalid_one_through_and_is_kept(store: ConfigStore) -> None:
+async def test_an_invalid_configuration_is_accepted_with_a_recorded_reason(store: ConfigStore) -> None:
     bad = "global: [1]\n"
     release = await store.upload("prometheus", "production", bad, force="the validator is wrong")
 
@@ -211,7 +211,7 @@ async def test_a_reason_lets_an_invalid_one_through_and_is_kept(store: ConfigSto
     assert (await store.download("prometheus", "production")).text == bad
 
 
-async def test_the_mappings_of_the_go_documentation_come_back(store: ConfigStore) -> None:
+async def test_the_mappings_of_the_go_documentation_round_trip(store: ConfigStore) -> None:
     prometheus = {"global": {"scrape_interval": "15s"}, "scrape_configs": [{"job_name": "prometheus"}]}
     grafana = {"server": {"http_port": 3000}, "database": {"type": "sqlite3"}}
 
@@ -225,7 +225,7 @@ async def test_the_mappings_of_the_go_documentation_come_back(store: ConfigStore
     }
 
 
-async def test_foreign_keys_in_the_bucket_are_left_alone(store: ConfigStore, bucket_objects: ObjectStore) -> None:
+async def test_foreign_objects_in_the_bucket_are_left_alone(store: ConfigStore, bucket_objects: ObjectStore) -> None:
     foreign = ["readme.txt", "configs/x.txt", "configs/production/notes.txt", "live/production/loki/theirs.txt"]
     for key in foreign:
         await bucket_objects.put(key, b"theirs")
@@ -257,7 +257,7 @@ async def test_all_tools_are_read_from_the_same_commit(store: ConfigStore) -> No
     assert {tool: bundle.main.text for tool, bundle in bundles.items()} == {"loki": LOKI, "prometheus": PROMETHEUS}
 
 
-async def test_a_large_file_is_stored_compressed_and_comes_back_whole(
+async def test_a_large_file_is_stored_compressed_and_read_back_complete(
     store: ConfigStore, bucket_objects: ObjectStore
 ) -> None:
     text = PROMETHEUS + "# padding, many times over\n" * 20_000
@@ -275,7 +275,7 @@ async def test_a_large_file_is_stored_compressed_and_comes_back_whole(
     "../../x", "a//b", "", "x" * 513, "/etc/passwd", "a\x00b", "a/./b", "a\\b", "a\nb", "\ud800", " ", "a/ /b", "a.yml ",
     "\u00a0a.yml", "a\u202egnp.yml", "a\u200b.yml", "\ufeffa.yml", "a\u2028.yml", "a\x85.yml", "a\xad.yml", 7,
 ])  # fmt: skip
-async def test_a_bad_name_is_refused_before_anything_is_sent(name: str) -> None:
+async def test_an_invalid_name_is_refused_before_anything_is_sent(name: str) -> None:
     memory = Untouchable()
 
     with pytest.raises(InvalidRequest):
@@ -288,7 +288,7 @@ async def test_a_bad_name_is_refused_before_anything_is_sent(name: str) -> None:
     ("nagios", "production"), ("../x", "production"), ("loki", "Production"), ("loki", ""), ("loki", "a/b"),
     ("loki", "x" * 64), ("loki", ".."),
 ])  # fmt: skip
-async def test_a_bad_tool_or_environment_is_refused_before_anything_is_sent(tool: str, environment: str) -> None:
+async def test_an_invalid_tool_or_environment_is_refused_before_anything_is_sent(tool: str, environment: str) -> None:
     store = ConfigStore(Untouchable())
 
     for call in (
@@ -312,13 +312,13 @@ async def test_a_bad_tool_or_environment_is_refused_before_anything_is_sent(tool
     {"files": ["loki.yaml"]}, {"files": {1: LOKI}}, {"source": LOKI, "expect_revision": "1"}, {"remove": 7},
     {"source": LOKI, "expect_revision": True}, {"source": LOKI, "expect_revision": -1}, {"source": LOKI, "author": 7},
 ])  # fmt: skip
-async def test_arguments_that_make_no_sense_are_refused_before_anything_is_sent(arguments: dict[str, object]) -> None:
+async def test_invalid_arguments_are_refused_before_anything_is_sent(arguments: dict[str, object]) -> None:
     with pytest.raises(InvalidRequest):
         await ConfigStore(Untouchable()).upload("loki", "production", **arguments)
 
 
 @pytest.mark.parametrize("tools", [[], "loki", ["nagios"]])
-async def test_tools_that_name_none_are_refused_before_anything_is_sent(tools: list[str]) -> None:
+async def test_an_empty_list_of_tools_is_refused_before_anything_is_sent(tools: list[str]) -> None:
     store = ConfigStore(Untouchable())
 
     for call in (
@@ -366,7 +366,7 @@ WRONG_TYPES: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("call", WRONG_TYPES.values(), ids=WRONG_TYPES)
-async def test_an_argument_of_another_type_is_refused_before_anything_is_sent(call: Callable[[Any], Any]) -> None:
+async def test_an_argument_of_the_wrong_type_is_refused_before_anything_is_sent(call: Callable[[Any], Any]) -> None:
     with pytest.raises(InvalidRequest):
         await call(ConfigStore(Untouchable()))
 
@@ -376,18 +376,18 @@ async def test_an_invalid_interval_is_refused_immediately() -> None:
         ConfigStore(Untouchable()).watch("production", interval=cast("Any", "10"))
 
 
-async def test_there_is_something_to_validate() -> None:
+async def test_validating_nothing_is_refused() -> None:
     with pytest.raises(InvalidOption):
         await ConfigStore(Untouchable()).validate("loki", files={})
 
 
 @pytest.mark.parametrize("prefix", ["x", "/x/", "a//b/", "../x/", "x" * 600 + "/"])
-def test_a_prefix_that_cannot_be_is_refused_as_a_prefix(prefix: str) -> None:
+def test_an_invalid_prefix_is_refused_as_such(prefix: str) -> None:
     with pytest.raises(InvalidKey, match="prefix"):
         ConfigStore(MemoryObjects(), prefix)
 
 
-async def test_a_bucket_that_is_not_there_is_an_error_of_the_upload(moto: Server, bucket_name: str) -> None:
+async def test_an_upload_to_a_missing_bucket_is_an_error(moto: Server, bucket_name: str) -> None:
     async with make_manager(moto) as s3:
         with pytest.raises(BucketNotFound) as missing:
             await s3.configs(bucket_name).upload("loki", "production", LOKI)
@@ -407,7 +407,7 @@ async def test_a_hostile_document_is_refused_before_anything_is_sent(bad: str | 
         await ConfigStore(Untouchable()).upload("prometheus", "production", bad)
 
 
-async def test_a_file_that_is_not_there_names_those_that_are(store: ConfigStore) -> None:
+async def test_the_error_for_a_missing_file_lists_the_existing_ones(store: ConfigStore) -> None:
     await store.upload("loki", "production", LOKI)
 
     with pytest.raises(ConfigNotFound, match=r"loki\.yaml"):
@@ -420,7 +420,7 @@ async def test_a_file_that_is_not_there_names_those_that_are(store: ConfigStore)
         await store.download("grafana", "staging")
 
 
-async def test_removing_every_file_needs_to_be_meant(store: ConfigStore) -> None:
+async def test_removing_every_file_is_refused_unless_requested_explicitly(store: ConfigStore) -> None:
     await store.upload("loki", "production", LOKI)
 
     with pytest.raises(InvalidOption, match="no file would be left"):
@@ -446,7 +446,7 @@ class Untouchable(MemoryObjects):
     ],
     ids=["another revision expected", "nothing to remove"],
 )
-async def test_a_first_write_that_is_refused_leaves_no_environment_behind(
+async def test_a_refused_first_write_leaves_no_environment(
     store: ConfigStore, bucket_objects: ObjectStore, refused: Callable[[ConfigStore], Awaitable[object]], error: type
 ) -> None:
     with pytest.raises(error):

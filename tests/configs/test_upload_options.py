@@ -62,7 +62,7 @@ async def test_the_caller_chooses_what_is_omitted(store: ConfigStore, directory:
     assert not await store.diff("prometheus", "staging", 1, directory=directory, exclude=())
 
 
-async def test_a_link_that_is_left_out_may_lead_anywhere(directory: Path) -> None:
+async def test_an_excluded_link_may_point_anywhere(directory: Path) -> None:
     (directory / "old.bak").symlink_to("/etc")
 
     assert "old.bak" in (await read_directory(directory)).left_out
@@ -74,7 +74,7 @@ async def test_invalid_patterns_are_refused(directory: Path, exclude: object) ->
         await read_directory(directory, exclude)  # type: ignore[arg-type]
 
 
-async def test_many_names_that_are_left_out_are_counted(store: ConfigStore, tmp_path: Path) -> None:
+async def test_long_lists_of_omitted_names_are_counted(store: ConfigStore, tmp_path: Path) -> None:
     (tmp_path / "prometheus.yml").write_text(MAIN)
     for number in range(30):
         (tmp_path / f"{number:02}.bak").write_text("x")
@@ -86,7 +86,7 @@ async def test_many_names_that_are_left_out_are_counted(store: ConfigStore, tmp_
     )
 
 
-async def test_an_upload_that_changes_nothing_makes_no_revision_where_that_is_asked(
+async def test_an_unchanged_upload_creates_no_revision_if_requested(
     store: ConfigStore, memory: MemoryObjects, directory: Path
 ) -> None:
     first = await store.upload_dir("prometheus", "staging", directory)
@@ -112,26 +112,26 @@ async def test_an_upload_that_changes_nothing_makes_no_revision_where_that_is_as
         {"files": {"prometheus.yml": MAIN}},
     ],
 )
-async def test_any_change_makes_a_revision(store: ConfigStore, change: dict) -> None:
+async def test_any_change_creates_a_revision(store: ConfigStore, change: dict) -> None:
     await store.upload("prometheus", "staging", files={"prometheus.yml": MAIN, "rules/a.yml": RULES})
 
     assert (await store.upload("prometheus", "staging", skip_unchanged=True, **change)).revision == 2
 
 
-async def test_the_first_upload_and_the_one_after_a_removal_make_a_revision(store: ConfigStore) -> None:
+async def test_the_first_upload_and_one_after_a_removal_create_a_revision(store: ConfigStore) -> None:
     assert (await store.upload("prometheus", "staging", MAIN, skip_unchanged=True)).revision == 1
     await store.remove("prometheus", "staging")
     assert (await store.upload("prometheus", "staging", MAIN, skip_unchanged=True)).revision == 3
 
 
-async def test_an_unchanged_upload_still_minds_what_it_is_built_on(store: ConfigStore) -> None:
+async def test_an_unchanged_upload_still_checks_the_expected_revision(store: ConfigStore) -> None:
     await store.upload("prometheus", "staging", MAIN)
 
     with pytest.raises(RevisionConflict):
         await store.upload("prometheus", "staging", MAIN, expect_revision=0, skip_unchanged=True)
 
 
-async def test_a_diff_shows_the_overlay_and_a_directory_without_one_keeps_it(
+async def test_a_diff_shows_the_overlay_and_uploading_a_directory_without_one_keeps_it(
     store: ConfigStore, directory: Path
 ) -> None:
     await store.upload_dir("prometheus", "staging", directory)

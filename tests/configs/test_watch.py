@@ -42,7 +42,7 @@ async def _store() -> tuple[Watched, ConfigStore]:
     return objects, store
 
 
-def test_a_watch_gives_what_is_there_then_what_is_new() -> None:
+def test_a_watch_yields_the_current_release_and_then_new_ones() -> None:
     async def scene() -> None:
         _, store = await _store()
         async with aclosing(store.watch("production")) as watch:
@@ -68,7 +68,7 @@ def test_a_slow_watcher_sees_only_the_last_of_several_releases() -> None:
     play(scene())
 
 
-def test_many_watchers_share_one_request_an_interval() -> None:
+def test_many_watchers_share_one_request_per_interval() -> None:
     async def scene() -> None:
         objects, store = await _store()
         watches = [store.watch("production", interval=10) for _ in range(20)]
@@ -92,7 +92,7 @@ def test_many_watchers_share_one_request_an_interval() -> None:
     play(scene())
 
 
-def test_a_watcher_in_a_hurry_does_not_wait_for_a_patient_one() -> None:
+def test_a_watcher_with_a_short_interval_does_not_wait_for_one_with_a_long_interval() -> None:
     async def scene() -> None:
         _, store = await _store()
         async with (
@@ -109,7 +109,7 @@ def test_a_watcher_in_a_hurry_does_not_wait_for_a_patient_one() -> None:
     play(scene())
 
 
-def test_an_outage_is_waited_out() -> None:
+def test_a_watch_survives_an_outage() -> None:
     async def scene() -> None:
         objects, store = await _store()
         async with aclosing(store.watch("production")) as watch:
@@ -136,7 +136,7 @@ def test_a_watch_whose_first_request_is_refused_is_an_error() -> None:
     play(scene())
 
 
-def test_an_environment_that_is_not_there_yet_is_waited_for() -> None:
+def test_a_watch_waits_for_an_environment_that_does_not_exist_yet() -> None:
     async def scene() -> None:
         _, store = await _store()
         async with aclosing(store.watch("canary")) as watch:
@@ -148,7 +148,7 @@ def test_an_environment_that_is_not_there_yet_is_waited_for() -> None:
     play(scene())
 
 
-async def test_a_cancelled_watch_leaves_nothing_behind() -> None:
+async def test_a_cancelled_watch_leaves_nothing() -> None:
     _, store = await _store()
     started = asyncio.Event()
 
@@ -163,7 +163,7 @@ async def test_a_cancelled_watch_leaves_nothing_behind() -> None:
         await task
 
 
-def test_arguments_that_make_no_sense_are_refused_at_once() -> None:
+def test_invalid_arguments_of_a_watch_are_refused_immediately() -> None:
     store = ConfigStore(MemoryObjects())
     for arguments in (("Production",), ("production", ["nagios"])):
         with pytest.raises(InvalidRequest):
@@ -172,7 +172,7 @@ def test_arguments_that_make_no_sense_are_refused_at_once() -> None:
         store.watch("production", interval=0)
 
 
-def test_a_hint_from_outside_wakes_watchers_at_once() -> None:
+def test_a_notification_wakes_watchers_immediately() -> None:
     async def scene() -> None:
         objects, store = await _store()
         async with (
@@ -195,7 +195,7 @@ def test_a_hint_from_outside_wakes_watchers_at_once() -> None:
     play(scene())
 
 
-def test_a_hint_that_comes_while_it_is_asked_is_not_lost() -> None:
+def test_a_notification_during_a_poll_is_not_lost() -> None:
     async def scene() -> None:
         objects, store = await _store()
         async with aclosing(store.watch("production", interval=3600)) as watch:

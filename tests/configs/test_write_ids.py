@@ -57,7 +57,7 @@ def written(plan: DeployPlan | RestorePlan) -> PlanDocument:
 
 @pytest.mark.parametrize("content", [OTHER_LOKI, f"{OTHER_LOKI}# other\n"], ids=["the same", "another"])
 @pytest.mark.parametrize("exists", [True, False])
-async def test_two_processes_commit_a_write_id_once_wherever_one_of_them_stops(content: str, exists: bool) -> None:
+async def test_two_processes_commit_a_write_id_once_wherever_one_of_them_pauses(content: str, exists: bool) -> None:
     for before in range(1, 50):
         memory = MemoryObjects()
         if exists:
@@ -95,7 +95,7 @@ async def _two_tools(memory: MemoryObjects) -> ConfigStore:
     return store
 
 
-async def test_a_deploy_that_is_repeated_returns_the_first_releases_however_it_was_planned(
+async def test_a_repeated_deploy_returns_the_first_releases_however_it_was_planned(
     memory: MemoryObjects,
 ) -> None:
     store = await _two_tools(memory)
@@ -116,7 +116,7 @@ async def test_a_deploy_that_is_repeated_returns_the_first_releases_however_it_w
         await store.deploy(written(plan), write_id=store.new_write_id("production"))
 
 
-async def test_another_plan_under_a_write_id_is_refused(memory: MemoryObjects) -> None:
+async def test_another_plan_under_the_same_write_id_is_refused(memory: MemoryObjects) -> None:
     store = await _two_tools(memory)
     await store.deploy(await store.plan_deploy("staging", "production"), write_id=WRITE)
     await store.upload("loki", "staging", OTHER_LOKI)
@@ -127,7 +127,7 @@ async def test_another_plan_under_a_write_id_is_refused(memory: MemoryObjects) -
             await store.deploy(plan, write_id=WRITE)
 
 
-async def test_a_restore_that_is_repeated_returns_the_first_releases_even_of_a_plan_that_came_back(
+async def test_a_repeated_restore_returns_the_first_releases_even_with_a_saved_plan(
     memory: MemoryObjects,
 ) -> None:
     store = await _two_tools(memory)
@@ -143,7 +143,7 @@ async def test_a_restore_that_is_repeated_returns_the_first_releases_even_of_a_p
         await store.restore_environment(written(plan))
 
 
-async def test_a_plan_is_not_carried_out_below_another_prefix(memory: MemoryObjects) -> None:
+async def test_a_plan_is_not_carried_out_under_another_prefix(memory: MemoryObjects) -> None:
     ours, theirs = ConfigStore(memory, prefix="ours/"), ConfigStore(memory, prefix="theirs/")
     for store in (ours, theirs):
         await store.upload("loki", "staging", LOKI)

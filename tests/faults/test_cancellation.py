@@ -127,13 +127,13 @@ async def cancel_everywhere(
 
 @pytest.mark.parametrize("moment", Moment)
 @pytest.mark.parametrize("verb", CALLS.values(), ids=CALLS.keys())
-async def test_a_cancelled_call_leaves_the_old_state_or_the_new(world: World, verb: Verb, moment: Moment) -> None:
+async def test_a_cancelled_call_leaves_the_old_or_the_new_state(world: World, verb: Verb, moment: Moment) -> None:
     await check_cancelled(world, verb, moment)
 
 
 @pytest.mark.parametrize("moment", Moment)
 @pytest.mark.parametrize("verb", IN_PARTS.values(), ids=IN_PARTS.keys())
-async def test_a_call_cancelled_during_parallel_parts_leaves_none(
+async def test_a_call_cancelled_during_parallel_parts_leaves_no_parts(
     world: World, verb: Verb, moment: Moment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Parts that S3 would not take, and the settings neither: several of them fit into a small body.
@@ -169,7 +169,7 @@ async def check_cancelled(world: World, verb: Verb, moment: Moment) -> None:
 
 @pytest.mark.parametrize("moment", Moment)
 @pytest.mark.parametrize("verb", CACHED.values(), ids=CACHED)
-async def test_a_cancelled_cached_read_leaves_nothing_and_spoils_no_later_one(
+async def test_a_cancelled_cached_read_leaves_nothing_and_does_not_affect_later_reads(
     caching: World, verb: Verb, moment: Moment
 ) -> None:
     async def check(value: Any, error: BaseException | None) -> None:
@@ -196,7 +196,7 @@ async def test_a_cancelled_replacement_leaves_a_whole_object(world: World, momen
 
 @pytest.mark.parametrize("as_they_come", [False, True], ids=["list", "iterator"])
 @pytest.mark.parametrize("moment", Moment)
-async def test_a_cancelled_batch_leaves_each_object_as_it_was_or_as_it_was_to_be(
+async def test_a_cancelled_batch_leaves_each_object_in_its_old_or_new_state(
     world: World, moment: Moment, as_they_come: bool, tmp_path: Path
 ) -> None:
     operations = [
@@ -260,7 +260,7 @@ async def test_a_cancelled_release_is_committed_or_not(world: World, moment: Mom
 
 
 @pytest.mark.parametrize("moment", Moment)
-async def test_a_cancelled_first_release_is_there_or_not(world: World, moment: Moment) -> None:
+async def test_a_cancelled_first_release_is_complete_or_absent(world: World, moment: Moment) -> None:
     store = world.s3.configs(BUCKET)
     world.server.s3 = new_state()
     await store.upload("prometheus", "staging", FIRST)  # the endpoint is probed once, now

@@ -42,7 +42,7 @@ async def _download_to(s3: S3Manager, folder: Path) -> object:
 
 @pytest.mark.parametrize("data_path", ["signed", "boto"])
 @pytest.mark.parametrize("read", [_read_file, _download_file, _download_to])
-async def test_closing_wakes_calls_that_wait_for_the_rest_of_a_body(
+async def test_closing_wakes_calls_that_are_reading_a_body(
     faulty: FaultyS3, tmp_path: Path, data_path: str, read: Read
 ) -> None:
     halfway = asyncio.Event()
@@ -65,7 +65,7 @@ async def test_closing_wakes_calls_that_wait_for_the_rest_of_a_body(
     await asyncio.wait_for(faulty.until_disconnected(), 10)
 
 
-async def test_a_download_that_is_read_on_after_the_close_says_so(faulty: FaultyS3) -> None:
+async def test_reading_a_download_after_closing_is_a_clear_error(faulty: FaultyS3) -> None:
     async def half(exchange: Exchange) -> None:
         exchange.send(exchange.carry_out(), upto=len(CONTENT) // 2)
         await exchange.hang()
@@ -81,9 +81,7 @@ async def test_a_download_that_is_read_on_after_the_close_says_so(faulty: Faulty
     await download.aclose()
 
 
-async def test_closing_tells_a_call_that_waits_for_the_pool_that_nothing_was_sent(
-    faulty: FaultyS3, tmp_path: Path
-) -> None:
+async def test_closing_tells_calls_waiting_for_the_pool_that_nothing_was_sent(faulty: FaultyS3, tmp_path: Path) -> None:
     arrived = asyncio.Event()
 
     async def silent(exchange: Exchange) -> None:

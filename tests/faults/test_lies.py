@@ -35,7 +35,7 @@ as deleted, and an upload without a time may be a new one."""
 # One test a transport, so that parallel test runs do not run the matrix once in each process.
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("data_path", DATA_PATHS)
-def test_calls_that_are_lied_to_give_the_right_result_or_an_error(data_path: DataPath) -> None:
+def test_calls_to_a_lying_server_give_the_right_result_or_an_error(data_path: DataPath) -> None:
     verbs = tuple(verb for verb in (*VERBS, *DATA_VERBS) if verb.request not in {"HeadBucket", "ListBuckets"})
     cells = run_matrix(data_path, LIES, verbs)
     wrong = [
@@ -47,7 +47,7 @@ def test_calls_that_are_lied_to_give_the_right_result_or_an_error(data_path: Dat
 
 
 @pytest.mark.parametrize("data_path", DATA_PATHS)
-async def test_a_document_without_end_is_given_up(data_path: DataPath) -> None:
+async def test_an_endless_document_is_abandoned(data_path: DataPath) -> None:
     async with _open(data_path) as (server, s3):
         server.will(endless(200, b"<ListBucketResult>"), "ListObjectsV2", times=None)
 
@@ -56,7 +56,7 @@ async def test_a_document_without_end_is_given_up(data_path: DataPath) -> None:
 
 
 @pytest.mark.parametrize("data_path", DATA_PATHS)
-async def test_an_object_without_size_or_end_is_given_up(data_path: DataPath) -> None:
+async def test_an_endless_object_without_a_size_is_abandoned(data_path: DataPath) -> None:
     async with _open(data_path) as (server, s3):
         server.will(endless(200, b"a"), "GetObject", times=None)
 
@@ -68,7 +68,7 @@ async def test_an_object_without_size_or_end_is_given_up(data_path: DataPath) ->
 
 
 @pytest.mark.parametrize("data_path", DATA_PATHS)
-async def test_an_object_that_is_longer_than_the_caller_allows_is_not_read(data_path: DataPath) -> None:
+async def test_an_object_longer_than_the_caller_allows_is_not_read(data_path: DataPath) -> None:
     async with _open(data_path) as (server, s3):
         enough, less = ReadOptions(max_size=len(OLD)), ReadOptions(max_size=len(OLD) - 1)
 
@@ -85,7 +85,7 @@ async def test_an_object_that_is_longer_than_the_caller_allows_is_not_read(data_
 
 
 @pytest.mark.parametrize("data_path", DATA_PATHS)
-async def test_bytes_after_a_response_that_fills_the_buffer_are_not_a_response(data_path: DataPath) -> None:
+async def test_extra_bytes_after_a_response_that_fills_the_buffer_are_not_a_response(data_path: DataPath) -> None:
     async with _open(data_path) as (server, s3):
         received = {"signed": 64 * 1024, "boto": 256 * 1024}[data_path]
         server.will(surplus, "GetObject", times=None)
@@ -101,7 +101,7 @@ async def test_bytes_after_a_response_that_fills_the_buffer_are_not_a_response(d
 
 
 @pytest.mark.parametrize("data_path", DATA_PATHS)
-async def test_keys_that_a_deletion_answers_for_one_by_one_are_reported_one_by_one(data_path: DataPath) -> None:
+async def test_the_outcomes_of_a_multi_delete_are_reported_per_key(data_path: DataPath) -> None:
     async def refused(exchange: Exchange) -> None:
         response = exchange.carry_out()
         response.body = response.body.replace(
@@ -120,7 +120,7 @@ async def test_keys_that_a_deletion_answers_for_one_by_one_are_reported_one_by_o
 
 
 @pytest.mark.parametrize("data_path", DATA_PATHS)
-async def test_a_key_whose_deletion_may_pass_is_deleted_again_alone(data_path: DataPath) -> None:
+async def test_only_the_keys_with_transient_failures_are_deleted_again(data_path: DataPath) -> None:
     async def busy(exchange: Exchange) -> None:
         response = exchange.carry_out()
         response.body = response.body.replace(
@@ -138,7 +138,7 @@ async def test_a_key_whose_deletion_may_pass_is_deleted_again_alone(data_path: D
 
 
 @pytest.mark.parametrize("data_path", DATA_PATHS)
-async def test_emptying_ends_where_versions_that_were_reported_as_deleted_are_listed_again(data_path: DataPath) -> None:
+async def test_emptying_ends_if_deleted_versions_are_listed_again(data_path: DataPath) -> None:
     async def pretending(exchange: Exchange) -> None:
         kept = dict(exchange.s3.buckets[BUCKET])
         response = exchange.carry_out()

@@ -62,7 +62,7 @@ async def blocks_kept(work: Callable[[], Awaitable[Any]]) -> int:
 
 
 @pytest.mark.parametrize("data_path", ["signed", pytest.param("boto", marks=pytest.mark.long)])
-async def test_ten_thousand_reads_through_a_pool_of_32_are_all_answered_in_turn(server, data_path) -> None:
+async def test_ten_thousand_reads_through_a_pool_of_32_are_served_in_order(server, data_path) -> None:
     count, width = 10_000, 32
     store(server, "object", b"x" * 4096)
     served: list[int] = []
@@ -91,7 +91,7 @@ async def test_ten_thousand_reads_through_a_pool_of_32_are_all_answered_in_turn(
 
 
 @pytest.mark.parametrize("data_path", DATA_PATHS)
-async def test_bodies_that_nobody_reads_cannot_starve_the_pool(server, data_path) -> None:
+async def test_unread_bodies_cannot_starve_the_pool(server, data_path) -> None:
     body = b"x" * 2_000_000
     store(server, "large", body)
     store(server, "small", b"small")
@@ -104,7 +104,7 @@ async def test_bodies_that_nobody_reads_cannot_starve_the_pool(server, data_path
         assert s3.pool.stats().in_use == 0
 
 
-async def test_a_body_that_is_dropped_half_read_gives_its_slot_and_connection_back(server) -> None:
+async def test_a_half_read_body_that_is_dropped_releases_its_slot_and_connection(server) -> None:
     store(server, "large", b"x" * 2_000_000)
     async with manager(server, max_concurrency=1) as s3:
         for _ in range(5):
@@ -114,7 +114,7 @@ async def test_a_body_that_is_dropped_half_read_gives_its_slot_and_connection_ba
         await server.until_idle()
 
 
-async def test_the_pool_slows_down_while_s3_asks_to_and_recovers_by_itself(server) -> None:
+async def test_the_pool_slows_down_on_request_of_s3_and_recovers_by_itself(server) -> None:
     store(server, "object", b"x")
     busy = 0
 
@@ -183,7 +183,7 @@ async def test_each_attempt_sends_exactly_one_request(server, data_path, attempt
             assert len(server.arrived) == caught.value.attempts == attempts  # type: ignore[attr-defined]
 
 
-async def test_a_throttled_call_says_how_often_it_was_tried(server) -> None:
+async def test_the_error_of_a_throttled_call_counts_its_attempts(server) -> None:
     retry = RetrySettings(attempts=3, initial_delay=0.001)
     async with manager(server, retry=retry) as s3:
         server.will(answer(503, "SlowDown"), times=None)

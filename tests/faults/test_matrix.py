@@ -9,7 +9,7 @@ from tests.faults.matrix import DATA_PATHS, DataPath, run_matrix, table
 
 # One test a transport, so that parallel test runs do not run the matrix once in each process.
 @pytest.mark.parametrize("data_path", DATA_PATHS)
-def test_calls_that_meet_faults_end_as_they_should(data_path: DataPath, record_property) -> None:
+def test_calls_that_meet_faults_end_as_expected(data_path: DataPath, record_property) -> None:
     cells = run_matrix(data_path)
     record_property("fault matrix", "\n".join(table(data_path, cells)))
     wrong = [f"{verb}, {case}: {'; '.join(cell.problems)}" for (verb, case), cell in cells.items() if cell.problems]

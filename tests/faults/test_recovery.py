@@ -80,7 +80,7 @@ async def test_credentials_that_expired_early_are_refreshed_once_for_all_calls(s
     assert len(server.arrived) <= 40
 
 
-async def test_the_first_credentials_may_have_expired_already(server: FaultyS3, manager) -> None:
+async def test_the_first_credentials_may_already_have_expired(server: FaultyS3, manager) -> None:
     role = Role()
     server.will(refuse_the_first_token, times=None)
     async with manager(session=role.session()) as s3:
@@ -89,7 +89,7 @@ async def test_the_first_credentials_may_have_expired_already(server: FaultyS3, 
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-async def test_credentials_that_stay_refused_are_refreshed_once_per_call_and_then_raised(
+async def test_credentials_that_remain_refused_are_refreshed_once_per_call_and_then_raised(
     server: FaultyS3, manager, call
 ) -> None:
     role = Role()
@@ -109,9 +109,7 @@ async def test_an_expired_static_token_is_raised_immediately(server: FaultyS3, m
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-async def test_a_clock_that_is_off_is_corrected_once_even_where_nothing_is_retried(
-    server: FaultyS3, manager, call
-) -> None:
+async def test_a_skewed_clock_is_corrected_once_even_without_retries(server: FaultyS3, manager, call) -> None:
     async with manager(attempts=1, credentials=Credentials("k", "s")) as s3:
         server.will(refuse_the_old_day, times=None)
         await call(s3)
@@ -120,14 +118,14 @@ async def test_a_clock_that_is_off_is_corrected_once_even_where_nothing_is_retri
         assert len(server.arrived) == 3
 
 
-async def test_a_clock_that_is_off_shows_in_the_date_of_a_bodiless_answer(server: FaultyS3, manager) -> None:
+async def test_a_skewed_clock_is_noticed_by_the_date_of_a_response_without_a_body(server: FaultyS3, manager) -> None:
     async with manager(attempts=1, credentials=Credentials("k", "s")) as s3:
         server.will(refuse_the_old_day, times=None)
         assert (await s3.head_file(BUCKET, "key")).size == 4
         assert server.arrived == ["HeadObject", "HeadObject"]
 
 
-async def test_a_clock_that_stays_refused_is_an_error(server: FaultyS3, manager) -> None:
+async def test_a_clock_that_remains_refused_is_an_error(server: FaultyS3, manager) -> None:
     async with manager(attempts=1, credentials=Credentials("k", "s")) as s3:
         server.will(skewed, times=None)
         with pytest.raises(ClockSkewed):

@@ -79,7 +79,7 @@ async def test_no_call_follows_a_redirect_to_another_host(data_path: str, status
 
 
 @pytest.mark.parametrize("data_path", DATA_PATHS)
-async def test_no_redirect_takes_a_customers_key_to_another_host(data_path: str) -> None:
+async def test_no_redirect_sends_a_customer_key_to_another_host(data_path: str) -> None:
     calls: list[Callable[[S3Manager], Awaitable[object]]] = [
         lambda s3: s3.read_file(BUCKET, "a", ReadOptions(sse_customer_key=KEY)),
         lambda s3: s3.upload_file(BUCKET, "a", b"new", UploadOptions(sse_customer_key=KEY)),
@@ -114,7 +114,7 @@ async def test_a_redirect_to_another_region_is_signed_for_that_region(data_path:
     assert scopes == ["us-east-1", "eu-west-1"]
 
 
-async def test_a_server_that_names_ever_new_regions_does_not_fill_the_memory_with_clients() -> None:
+async def test_a_server_that_keeps_naming_new_regions_does_not_fill_memory_with_clients() -> None:
     count = 0
 
     async def fault(exchange: Exchange) -> None:

@@ -183,7 +183,7 @@ async def test_copies_name_the_expected_owner_of_their_source(observed: Observed
 
 
 @pytest.mark.parametrize("verb", ["presign_download", "presign_upload"])
-async def test_a_presigned_url_holds_for_the_expected_owner_only(observed: Observed, verb: str) -> None:
+async def test_a_presigned_url_is_valid_only_for_the_expected_owner(observed: Observed, verb: str) -> None:
     options = READ if verb == "presign_download" else UPLOAD
     url = await getattr(observed.s3, verb)(BUCKET, "a", options=options)
     assert "x-amz-expected-bucket-owner" in url.partition("X-Amz-SignedHeaders=")[2].partition("&")[0]
@@ -198,7 +198,7 @@ DELETIONS: dict[str, Call] = {
 
 
 @pytest.mark.parametrize(("name", "call"), DELETIONS.items(), ids=DELETIONS)
-async def test_deletions_carry_the_mfa_code_and_the_bypass(observed: Observed, name: str, call: Call) -> None:
+async def test_deletions_send_the_mfa_code_and_the_bypass(observed: Observed, name: str, call: Call) -> None:
     await call(observed.s3)
     operation = name.partition(" ")[0]
     assert observed.carriers("x-amz-mfa") == {operation}
@@ -216,12 +216,12 @@ async def test_deletions_carry_the_mfa_code_and_the_bypass(observed: Observed, n
     ],
     ids=["set", "remove", "ensure", "create", "create apm"],
 )
-async def test_changes_of_versioning_carry_the_mfa_code(observed: Observed, call: Call) -> None:
+async def test_changes_of_versioning_send_the_mfa_code(observed: Observed, call: Call) -> None:
     await call(observed.s3)
     assert observed.carriers("x-amz-mfa") == {"PutBucket:versioning"}
 
 
-async def test_a_bucket_is_emptied_of_keys_that_xml_cannot_hold(observed: Observed) -> None:
+async def test_a_bucket_with_keys_that_xml_cannot_hold_is_emptied(observed: Observed) -> None:
     await observed.s3.upload_file(OTHER, "odd\x01", b"")
     await observed.s3.upload_file(OTHER, "plain", b"")
     await observed.s3.delete_bucket(OTHER, force=True)

@@ -141,7 +141,7 @@ async def _put(cache: Cache) -> None:
 @pytest.mark.parametrize("filled", [True, False], ids=["filled", "empty"])
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
-def test_a_second_level_that_goes_away_costs_one_wait_and_no_error(
+def test_a_second_level_that_goes_down_costs_one_wait_and_no_error(
     read: Callable[[ConfigStore], Awaitable[Any]], fault: Any, filled: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, shared.__name__)
@@ -173,7 +173,7 @@ def test_a_second_level_that_goes_away_costs_one_wait_and_no_error(
 
 @pytest.mark.parametrize("moment", Moment)
 @pytest.mark.parametrize("fault", [raises, another_value])
-async def test_a_read_that_is_cancelled_anywhere_leaves_nothing_at_the_second_level(fault: Any, moment: Moment) -> None:
+async def test_a_read_cancelled_anywhere_leaves_nothing_at_the_second_level(fault: Any, moment: Moment) -> None:
     objects = await _filled()
     wanted = await _bundle(ConfigStore(objects))
     values = await _shared(objects, _bundle)

@@ -41,7 +41,7 @@ async def s3(request: pytest.FixtureRequest, seaweedfs: Server, bucket_name: str
         yield manager
 
 
-async def test_the_watchdog_sees_what_holds_the_loop() -> None:
+async def test_the_watchdog_reports_what_blocks_the_loop() -> None:
     async with Watchdog(LIMIT) as watchdog:
         await asyncio.sleep(0)
         _burn(2 * LIMIT)
@@ -49,14 +49,14 @@ async def test_the_watchdog_sees_what_holds_the_loop() -> None:
     assert watchdog.longest > LIMIT
 
 
-async def test_the_watchdog_sees_what_holds_the_interpreter_lock_in_a_thread() -> None:
+async def test_the_watchdog_reports_a_thread_that_holds_the_interpreter_lock() -> None:
     text = json.dumps([{"key": "value" * 10, "list": [1.5, 2.5]}] * 400_000)
     async with Watchdog(LIMIT) as watchdog:
         await asyncio.to_thread(json.loads, text)
     assert watchdog.longest > LIMIT
 
 
-async def test_the_watchdog_does_not_mind_work_in_a_thread_that_lets_others_run() -> None:
+async def test_the_watchdog_ignores_threads_that_release_the_interpreter_lock() -> None:
     await without_a_stall(lambda: asyncio.to_thread(_burn, 4 * LIMIT))
 
 

@@ -15,7 +15,7 @@ from tests.configs.simulation.backup_world import Violation, play
 
 
 @pytest.mark.parametrize("batch", range(4))
-def test_no_interleaving_leaves_half_a_backup_or_loses_what_was_replaced(batch: int) -> None:
+def test_no_interleaving_leaves_an_incomplete_backup_or_loses_replaced_files(batch: int) -> None:
     for seed in range(batch * 100, (batch + 1) * 100):
         play(seed)
 
@@ -23,7 +23,7 @@ def test_no_interleaving_leaves_half_a_backup_or_loses_what_was_replaced(batch: 
 @pytest.mark.long
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("batch", range(20))
-def test_no_interleaving_of_many_leaves_half_a_backup(batch: int) -> None:
+def test_no_interleaving_of_many_leaves_an_incomplete_backup(batch: int) -> None:
     for seed in range(10_000 + batch * 2_000, 10_000 + (batch + 1) * 2_000):
         play(seed)
 
@@ -88,7 +88,7 @@ MISTAKES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 
 
 @pytest.mark.parametrize("mistake", list(MISTAKES))
-def test_every_mistake_is_caught(mistake: str) -> None:
+def test_every_planted_mistake_is_caught(mistake: str) -> None:
     with MISTAKES[mistake]():
         for seed in range(400):
             try:
