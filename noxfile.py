@@ -152,6 +152,13 @@ def examples(session: nox.Session) -> None:
     session.run(*PYTEST, "tests/test_examples.py", "tests/test_readme.py", *programs, *session.posargs)
 
 
+@nox.session(allow_parallel=True)
+def docs(session: nox.Session) -> None:
+    """Build the documentation into `docs/_build`; a warning, such as a link that leads nowhere, is an error."""
+    install(session, ".[all]", "docs")
+    session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build")
+
+
 @nox.session
 def benchmarks(session: nox.Session) -> None:
     """Run one benchmark, as in `nox -s benchmarks -- small --rounds 3`; by default all of the client's."""

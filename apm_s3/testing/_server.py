@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,4 +44,6 @@ def embedded_server() -> Iterator[EmbeddedServer]:
         host, port = server.get_host_and_port()
         yield EmbeddedServer(f"http://{host}:{port}")
     finally:
-        server.stop()
+        # A program that ends without leaving the block: the server's thread no longer runs, and would never stop.
+        if not sys.is_finalizing():
+            server.stop()

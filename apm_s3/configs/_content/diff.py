@@ -55,7 +55,7 @@ class BundleDiff:
     files: tuple[FileDiff, ...]
 
     def __bool__(self) -> bool:
-        """Return whether there are no differences."""
+        """Return whether there are differences."""
         return bool(self.files)
 
     def __str__(self) -> str:

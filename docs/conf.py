@@ -1,0 +1,61 @@
+"""How Sphinx builds the documentation: `nox -s docs`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+_VERSION = (Path(__file__).resolve().parents[1] / "apm_s3" / "_version.py").read_text()
+version = release = re.findall(r'^__version__ = "(.+)"', _VERSION, re.MULTILINE)[0]
+project = "apm_s3"
+author = "the authors of apm_s3"
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+html_theme = "furo"
+html_title = f"apm_s3 {version}"
+exclude_patterns = ["_build"]
+
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+
+# Examples of mistakes are not valid YAML; many classes have attributes called size or environment.
+suppress_warnings = ["misc.highlighting_failure", "ref.python"]
+autodoc_default_options = {"members": True, "imported-members": True, "show-inheritance": True}
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+
+
+def setup(app: Sphinx) -> None:
+    """Register `to_rst`."""
+    app.connect("autodoc-process-docstring", to_rst, priority=100)
+
+
+def to_rst(_app: Sphinx, what: str, _name: str, _object: object, _options: object, lines: list[str]) -> None:
+    """Turn the Markdown of a docstring, which is code in backticks and in fenced blocks, into reStructuredText."""
+    turned, fence = [], None
+    for line in lines:
+        indent = re.match(" *", line)[0]  # type: ignore[index]
+        if line.strip().startswith("```"):
+            fence = indent if fence is None else None
+            turned += ["", f"{indent}.. code-block:: {line.strip('` ') or 'text'}", ""] if fence is not None else [""]
+        elif fence is not None:
+            turned.append("    " + line)
+        elif what == "module" and line.startswith("    "):
+            turned += [line] if turned[-1][:4] == "    " else [".. code-block:: text", "", line]
+        else:
+            parts = re.split("(`[^`]+`)", line)
+            turned.append("".join(f"`{part}`" if part.startswith("`") else escaped(part) for part in parts))
+    lines[:] = turned
+
+
+def escaped(text: str) -> str:
+    """Return prose in which nothing but a list's asterisk means anything in reStructuredText."""
+    return re.sub(r"[|]|(?<=\w)_(?!\w)", r"\\\g<0>", text)

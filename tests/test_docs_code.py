@@ -1,0 +1,93 @@
+"""The Python code of the documentation runs, block after block, and prints what the page says."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import io
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, redirect_stdout
+from pathlib import Path
+
+import pytest
+
+from apm_s3 import ConfigStore
+from apm_s3.testing import MemoryObjects
+from tests.managers import make_manager
+from tests.servers import Server
+
+DOCS = Path(__file__).parents[1] / "docs"
+BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```\n(?:\n```text\n(?P<output>.*?)^```\n)?", re.MULTILINE | re.DOTALL)
+PROMETHEUS = "scrape_configs: [{job_name: api}]\n"
+Names = dict[str, object]
+
+
+class Buckets:
+    """Stands for a manager whose stores are in memory."""
+
+    def __init__(self, **buckets: MemoryObjects) -> None:
+        self._buckets = buckets
+
+    def configs(self, bucket: str, *, failover: bool = False) -> ConfigStore:
+        name = bucket.rpartition("-")[2]
+        return ConfigStore(self._buckets.setdefault(name, MemoryObjects(bucket)), failover=failover)
+
+
+async def nothing(_: AsyncExitStack, __: Server) -> Names:
+    return {}
+
+
+async def a_store(_: AsyncExitStack, __: Server) -> Names:
+    configs = ConfigStore(MemoryObjects())
+    await configs.upload("prometheus", "production", PROMETHEUS)
+    return {"configs": configs}
+
+
+async def two_regions(_: AsyncExitStack, __: Server) -> Names:
+    production = MemoryObjects("apm-production-configs")
+    await ConfigStore(production).upload("prometheus", "production", PROMETHEUS)
+    return {"s3": Buckets(configs=production), "s3_elsewhere": Buckets(replica=production)}
+
+
+async def two_servers(stack: AsyncExitStack, server: Server) -> Names:
+    source = await stack.enter_async_context(make_manager(server))
+    target = await stack.enter_async_context(make_manager(server))
+    for bucket in ("apm-configs", "apm-configs-new"):
+        await source.create_bucket(bucket)
+        stack.push_async_callback(source.delete_bucket, bucket, force=True)
+    await source.configs("apm-configs").upload("prometheus", "production", PROMETHEUS)
+    return {"source": source, "target": target}
+
+
+PAGES: dict[str, Callable[[AsyncExitStack, Server], Awaitable[Names]]] = {
+    "leaving-minio.md": two_servers,
+    "regions.md": two_regions,
+    "secrets.md": a_store,
+    "testing.md": nothing,
+    "tutorial.md": nothing,
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_the_code_of_a_page_runs_and_prints_what_the_page_says(
+    page: str, seaweedfs: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS / page).read_text()
+    async with AsyncExitStack() as stack:
+        names = await PAGES[page](stack, seaweedfs)
+        for block in BLOCK.finditer(text):
+            await run_block(block, f"{page}:{text.count(chr(10), 0, block.start())}", names)
+
+
+async def run_block(block: re.Match[str], place: str, names: Names) -> None:
+    """Run a block as at a prompt; `...` in its output stands for anything."""
+    code = compile(block["code"], place, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        if inspect.isawaitable(running := eval(code, names)):
+            await running
+    if block["output"] is not None:
+        pattern = re.escape(block["output"]).replace(r"\.\.\.", ".*")
+        assert re.fullmatch(pattern, printed.getvalue(), re.DOTALL), f"{place} prints:\n{printed.getvalue()}"
