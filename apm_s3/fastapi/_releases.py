@@ -47,7 +47,9 @@ async def get_history(
     return [ReleaseModel.of(each, hashes=sees) for each in await call.configs.history(tool, environment, limit=limit)]
 
 
-RevisionOf = Annotated[int | None, Query(ge=0, le=99_999_999)]
+RevisionOf = Annotated[
+    int | None, Query(ge=0, le=99_999_999, description="A revision; 0 is an empty bundle.", examples=[3])
+]
 
 
 async def get_diff(

@@ -1,0 +1,89 @@
+"""The OpenAPI document: complete, with examples and every problem."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from apm_s3.configs import ConfigStore
+from apm_s3.fastapi._routes import Endpoint
+from tests.fastapi.applications import client_of, serving, shared_app
+from tests.fastapi.routes import GUARDED
+
+ROUTES = pytest.mark.parametrize(("prefix", "endpoint"), GUARDED, ids=lambda each: getattr(each, "name", ""))
+
+
+@pytest.fixture
+def document(app: FastAPI) -> dict[str, Any]:
+    return app.openapi()
+
+
+def operation_of(document: dict[str, Any], prefix: str, endpoint: Endpoint) -> dict[str, Any]:
+    """The description of a route."""
+    path = prefix + endpoint.path.replace(":path}", "}")
+    return document["paths"][path][endpoint.method.lower()]
+
+
+@ROUTES
+def test_a_route_is_described_with_its_problems(prefix: str, endpoint: Endpoint, document: dict[str, Any]) -> None:
+    operation = operation_of(document, prefix, endpoint)
+    responses = operation["responses"]
+
+    assert operation["operationId"] == endpoint.name
+    assert operation["summary"]
+    assert operation["description"]
+    assert operation["security"] == [{"HTTPBearer": []}]
+    assert {int(status) for status in responses} >= {*endpoint.errors, 401, 403, 422, 500, 501, 502, 503, 504}
+    for status, response in responses.items():
+        assert response["description"]
+        if int(status) >= 400:
+            assert [*response["content"]] == ["application/problem+json"]
+
+
+@ROUTES
+def test_a_route_that_reads_a_body_describes_it_and_its_limit(
+    prefix: str, endpoint: Endpoint, document: dict[str, Any]
+) -> None:
+    operation = operation_of(document, prefix, endpoint)
+
+    assert ("requestBody" in operation) == (endpoint.limit > 0) == (413 in endpoint.errors)
+    assert (409 in endpoint.errors) or "404" in operation["responses"] or endpoint.method != "PUT"
+
+
+def test_every_parameter_has_an_example_or_a_choice(document: dict[str, Any]) -> None:
+    without = [
+        (path, parameter["name"])
+        for path, operations in document["paths"].items()
+        for operation in operations.values()
+        for parameter in operation.get("parameters", [])
+        if not parameter.get("description") and "examples" not in json.dumps(parameter)
+    ]
+    assert without == []
+
+
+def test_operations_have_names_of_their_own(document: dict[str, Any]) -> None:
+    names = [each["operationId"] for operations in document["paths"].values() for each in operations.values()]
+
+    assert len(set(names)) == len(names)
+
+
+async def test_the_api_works_behind_a_prefix(store: ConfigStore) -> None:
+    with serving(store) as inner:
+        outer = FastAPI()
+        outer.mount("/behind/a/proxy", inner)
+        async with client_of(outer) as client:
+            url = "/behind/a/proxy/api/environments/production/tools/prometheus"
+            release = await client.get(url)
+            made = await client.put(f"{url}/files/rules.yml", content="groups: []\n", headers={"If-None-Match": "*"})
+            found = await client.get(made.url.join(made.headers["location"]))
+
+    assert (release.status_code, made.status_code, found.status_code) == (200, 201, 200)
+    assert httpx.URL(made.headers["location"]).is_relative_url
+
+
+def test_the_document_is_json() -> None:
+    assert json.loads(json.dumps(shared_app().openapi()))["openapi"].startswith("3.1")

@@ -1,0 +1,313 @@
+"""The whole store over HTTP: bundles, releases, environments, deploys, backups."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zipfile
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from apm_s3.configs import ConfigStore
+from tests.configs.samples import OTHER_PROMETHEUS, PROMETHEUS, RULES
+from tests.fastapi.applications import client_of
+from tests.fastapi.conftest import SECRET
+
+PRODUCTION = "/api/environments/production"
+STAGING = "/api/environments/staging"
+TOOL = f"{PRODUCTION}/tools/prometheus"
+
+
+# Bundles --------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_bundle_comes_as_tar_zip_or_json(client: httpx.AsyncClient, store: ConfigStore) -> None:
+    await store.upload("prometheus", "production", files={"prometheus.yml": PROMETHEUS, "rules/api.yml": RULES})
+
+    tar, zipped, json = [await client.get(f"{TOOL}/bundle", params={"format": kind}) for kind in ("tar", "zip", "json")]
+
+    expected = {"prometheus.yml": PROMETHEUS, "rules/api.yml": RULES}
+    with tarfile.open(fileobj=io.BytesIO(tar.content)) as archive:
+        assert {each.name: archive.extractfile(each).read().decode() for each in archive} == expected  # type: ignore[union-attr]
+    with zipfile.ZipFile(io.BytesIO(zipped.content)) as archive:
+        assert archive.testzip() is None
+        assert {name: archive.read(name).decode() for name in archive.namelist()} == expected
+    assert json.json() == {"revision": 2, "files": expected}
+    assert len(tar.content) == int(tar.headers["content-length"])
+    assert len({each.headers["etag"] for each in (tar, zipped, json)}) == 3
+    for each in (tar, zipped, json):
+        known = await client.get(each.request.url, headers={"If-None-Match": each.headers["etag"]})
+        assert (known.status_code, known.content) == (304, b"")
+
+
+async def test_a_long_name_and_a_large_file_survive_both_archives(
+    client: httpx.AsyncClient, store: ConfigStore
+) -> None:
+    name, content = f"{'long-' * 40}é/data.bin", bytes(range(256)) * 4096
+    await store.upload("prometheus", "production", content, name=name)
+
+    tar = await client.get(f"{TOOL}/bundle")
+    zipped = await client.get(f"{TOOL}/bundle", params={"format": "zip"})
+
+    with tarfile.open(fileobj=io.BytesIO(tar.content)) as archive:
+        assert archive.extractfile(name).read() == content  # type: ignore[union-attr]
+    with zipfile.ZipFile(io.BytesIO(zipped.content)) as archive:
+        assert archive.read(name) == content
+    assert len(tar.content) == int(tar.headers["content-length"])
+
+
+@pytest.mark.parametrize("kind", ["tar", "json"])
+async def test_a_bundle_is_masked_without_the_permission(kind: str, app: FastAPI, client: httpx.AsyncClient) -> None:
+    url = f"{PRODUCTION}/tools/alertmanager/bundle"
+    whole = await client.get(url, params={"format": kind})
+    async with client_of(app, "reader-token") as reader:
+        masked = await reader.get(url, params={"format": kind})
+
+    assert (SECRET in whole.text, SECRET in masked.text) == (True, False)
+    assert whole.headers["etag"] != masked.headers["etag"]
+
+
+async def test_a_bundle_is_replaced_as_a_whole(client: httpx.AsyncClient, store: ConfigStore) -> None:
+    etag = (await client.get(TOOL)).headers["etag"]
+    document = {"files": {"prometheus.yml": OTHER_PROMETHEUS, "rules/api.yml": RULES}, "message": "with rules"}
+
+    missing = await client.put(f"{TOOL}/bundle", json=document)
+    put = await client.put(f"{TOOL}/bundle", json=document, headers={"If-Match": etag})
+    late = await client.put(f"{TOOL}/bundle", json=document, headers={"If-Match": etag})
+    new = await client.put("/api/environments/new-one/tools/prometheus/bundle", json=document)
+
+    assert [each.status_code for each in (missing, put, late, new)] == [428, 200, 412, 201]
+    assert put.headers["etag"] == (await client.get(TOOL)).headers["etag"] != etag
+    assert [each["name"] for each in put.json()["files"]] == ["prometheus.yml", "rules/api.yml"]
+
+
+async def test_a_removed_configuration_keeps_its_history(client: httpx.AsyncClient) -> None:
+    etag = (await client.get(TOOL)).headers["etag"]
+
+    assert (await client.delete(TOOL)).status_code == 428
+    assert (await client.delete(TOOL, headers={"If-Match": etag})).json()["removed"] is True
+    assert (await client.get(TOOL)).status_code == 404
+    assert [each["removed"] for each in (await client.get(f"{TOOL}/history")).json()] == [True, False]
+    again = await client.put(f"{TOOL}/files/prometheus.yml", content=PROMETHEUS)
+    assert (again.status_code, again.json()["revision"]) == (201, 3)
+
+
+async def test_a_bundle_is_validated_as_a_whole(client: httpx.AsyncClient) -> None:
+    broken = {"prometheus.yml": PROMETHEUS + "rule_files: [rules.yml]\n", "rules.yml": "groups: 1\n"}
+
+    report = (await client.post(f"{TOOL}/bundle/validate", json={"files": broken})).json()
+
+    assert (report["ok"], report["issues"][0]["file"]) == (False, "rules.yml")
+
+
+# Releases -------------------------------------------------------------------------------------------------------------
+
+
+async def test_releases_are_listed_compared_and_rolled_back(client: httpx.AsyncClient, store: ConfigStore) -> None:
+    await client.post(f"{TOOL}/good", json={"message": "works"})
+    await store.upload("prometheus", "production", OTHER_PROMETHEUS)
+
+    listed = (await client.get(f"{PRODUCTION}/tools")).json()
+    diff = (await client.get(f"{TOOL}/diff")).json()
+    across = (await client.get(f"{TOOL}/diff", params={"to_environment": "staging"})).json()
+    stale = await client.post(f"{TOOL}/rollback", json={"expect_revision": 1})
+    rolled = await client.post(f"{TOOL}/rollback", json={"message": "back"})
+
+    assert [each["tool"] for each in listed] == ["alertmanager", "prometheus"]
+    assert diff["files"][0]["changes"] == [
+        {"kind": "changed", "path": "global.scrape_interval", "old": "15s", "new": "30s"}
+    ]
+    assert across["new"] == "staging#1"
+    assert (stale.status_code, stale.json()["current_revision"]) == (409, 2)
+    assert (rolled.json()["revision"], rolled.json()["origin"]["revision"]) == (3, 1)
+    assert (await store.download("prometheus", "production")).text == PROMETHEUS
+
+
+async def test_a_known_release_is_not_sent_again(client: httpx.AsyncClient) -> None:
+    etag = (await client.get(TOOL)).headers["etag"]
+
+    assert (await client.get(TOOL, headers={"If-None-Match": etag})).status_code == 304
+
+
+# Environments ---------------------------------------------------------------------------------------------------------
+
+
+async def test_the_state_of_environments_is_shown(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/api/environments")).json() == ["production", "staging"]
+    everywhere = (await client.get("/api/status")).json()
+    here = (await client.get(f"{PRODUCTION}/status")).json()
+
+    assert [(each["environment"], each["tool"]) for each in everywhere] == [
+        ("production", "alertmanager"), ("production", "prometheus"), ("staging", "loki"), ("staging", "prometheus"),
+    ]  # fmt: skip
+    assert [each["tool"] for each in here] == ["alertmanager", "prometheus"]
+    assert (await client.get("/api/environments/nowhere/status")).status_code == 404
+
+
+async def test_settings_are_replaced_only_by_who_has_seen_them(client: httpx.AsyncClient) -> None:
+    url = f"{PRODUCTION}/settings"
+    read = await client.get(url)
+    etag, document = read.headers["etag"], {**read.json(), "require_message": True, "keep_for_seconds": 604800}
+
+    assert (await client.put(url, json=document)).status_code == 428
+    put = await client.put(url, json=document, headers={"If-Match": etag})
+    late = await client.put(url, json=document, headers={"If-Match": etag}, params={"message": "late"})
+    wrong = await client.put(url, json={**document, "keep_for_seconds": 5}, headers={"If-Match": "*"})
+    unknown = await client.put(url, json={**document, "colour": "red"}, headers={"If-Match": "*"})
+
+    assert [each.status_code for each in (put, late, wrong, unknown)] == [200, 412, 422, 422]
+    assert put.json() == document == (await client.get(url)).json()
+    assert (await client.get(url, headers={"If-None-Match": put.headers["etag"]})).status_code == 304
+    silent = await client.put(f"{TOOL}/files/prometheus.yml", content=OTHER_PROMETHEUS, headers={"If-Match": "*"})
+    assert (silent.status_code, "message" in silent.json()["detail"]) == (422, True)
+
+
+async def test_a_frozen_environment_thaws(client: httpx.AsyncClient) -> None:
+    assert (await client.post(f"{PRODUCTION}/freeze", json={"reason": "holidays"})).status_code == 204
+    assert (await client.post(f"{TOOL}/rollback", json={"to_revision": 1})).status_code == 423
+    assert (await client.post(f"{PRODUCTION}/thaw", json={})).status_code == 204
+    assert (await client.post(f"{TOOL}/rollback", json={"to_revision": 1})).status_code == 200
+
+    log = (await client.get(f"{PRODUCTION}/log", params={"limit": 3})).json()
+    assert [(each["action"], each["author"]) for each in log] == [
+        ("rollback", "ada"), ("thaw", "ada"), ("freeze", "ada"),
+    ]  # fmt: skip
+    assert {each["action"] for each in (await client.get(f"{PRODUCTION}/log", params={"tool": "prometheus"})).json()} == {
+        "upload", "rollback",
+    }  # fmt: skip
+
+
+# Deploys --------------------------------------------------------------------------------------------------------------
+
+
+async def make_plan(client: httpx.AsyncClient, **params: str) -> dict[str, object]:
+    """A plan of a deploy from staging to production."""
+    answer = await client.post(f"{PRODUCTION}/deploys/plan", params={"source": "staging", **params}, json={})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_the_plan_that_was_seen_is_deployed_in_one_commit(client: httpx.AsyncClient, store: ConfigStore) -> None:
+    await store.upload("prometheus", "staging", OTHER_PROMETHEUS)
+    plan = await make_plan(client)
+
+    deployed = await client.post(
+        f"{PRODUCTION}/deploys/{plan['id']}", params={"source": "staging"}, json={"hash": plan["hash"], "message": "go"}
+    )
+
+    assert (plan["changes"], plan["blocked"]) == (True, [])
+    assert deployed.status_code == 200
+    releases = deployed.json()["releases"]
+    assert [each["tool"] for each in releases] == ["loki", "prometheus"]
+    assert {each["write_id"] for each in releases} == {releases[0]["write_id"]}
+    assert {(each["author"], each["origin"]["plan"]) for each in releases} == {("ada", plan["hash"])}
+
+
+async def test_another_plan_is_not_deployed(client: httpx.AsyncClient, store: ConfigStore) -> None:
+    plan = await make_plan(client)
+    await store.upload("prometheus", "staging", OTHER_PROMETHEUS)
+    url, source = f"{PRODUCTION}/deploys/{plan['id']}", {"source": "staging"}
+
+    outdated = await client.post(url, params=source, json={"hash": plan["hash"]})
+    other_id = await client.post(f"{PRODUCTION}/deploys/{'0' * 16}", params=source, json={"hash": plan["hash"]})
+    fresh = await make_plan(client)
+    fewer = await client.post(
+        f"{PRODUCTION}/deploys/{fresh['id']}", params={**source, "tool": "loki"}, json={"hash": fresh["hash"]}
+    )
+
+    assert [each.status_code for each in (outdated, other_id, fewer)] == [409, 409, 409]
+    assert {each.json()["type"] for each in (outdated, other_id, fewer)} == {"urn:apm-s3:problem:plan-outdated"}
+    assert (await store.history("prometheus", "production"))[0].revision == 1
+
+
+async def test_any_worker_carries_out_the_plan_of_another(client: httpx.AsyncClient, store: ConfigStore) -> None:
+    plan = await make_plan(client)
+    other_worker = ConfigStore(store._objects._objects, "team-a/")  # type: ignore[attr-defined]
+
+    assert (await other_worker.plan_deploy("staging", "production")).hash == plan["hash"]
+
+
+async def test_a_repeated_deploy_returns_its_first_result(client: httpx.AsyncClient, store: ConfigStore) -> None:
+    await store.upload("prometheus", "staging", OTHER_PROMETHEUS)
+    plan = await make_plan(client)
+    write_id = (await client.post(f"{PRODUCTION}/writes")).json()["write_id"]
+    url, document = f"{PRODUCTION}/deploys/{plan['id']}", {"hash": plan["hash"], "write_id": write_id}
+
+    first, again = [await client.post(url, params={"source": "staging"}, json=document) for _ in range(2)]
+
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert first.json() == again.json()
+    assert len(await store.history("prometheus", "production")) == 2
+
+
+async def test_a_refused_deploy_says_why(client: httpx.AsyncClient, store: ConfigStore) -> None:
+    await store.freeze("production", "holidays")
+    plan = await make_plan(client)
+
+    answer = await client.post(
+        f"{PRODUCTION}/deploys/{plan['id']}", params={"source": "staging"}, json={"hash": plan["hash"]}
+    )
+
+    assert plan["blocked"] == ["frozen: holidays"]
+    assert answer.status_code in {409, 423}
+
+
+async def test_a_plan_shows_no_secret(client: httpx.AsyncClient, store: ConfigStore) -> None:
+    secret = (await store.download("alertmanager", "production")).raw
+    await store.upload("alertmanager", "staging", secret.replace(SECRET.encode(), b"staging-" + SECRET.encode()))
+
+    answer = await client.post(f"{PRODUCTION}/deploys/plan", params={"source": "staging"}, json={})
+
+    assert answer.status_code == 200
+    assert SECRET not in answer.text
+    assert "acme-secret-bucket" not in answer.text
+
+
+# Backups --------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_backup_is_verified_drilled_and_restored(client: httpx.AsyncClient, store: ConfigStore) -> None:
+    made = await client.post(f"{PRODUCTION}/backups", json={"message": "before the change"})
+    url = f"{PRODUCTION}/backups/{made.json()['name']}"
+    await store.upload("prometheus", "production", OTHER_PROMETHEUS)
+
+    verified = await client.post(f"{url}/verify")
+    drilled = await client.post(f"{url}/drill", params={"tool": "prometheus"})
+    restored = await client.post(f"{url}/restore", params={"tool": "prometheus"}, json={"message": "undo"})
+    elsewhere = await client.post(f"{url}/restore", params={"into": "staging", "tool": "alertmanager"}, json={})
+
+    assert (made.status_code, made.json()["revisions"]) == (201, {"alertmanager": 1, "prometheus": 1})
+    statuses = [each.status_code for each in (verified, drilled, restored, elsewhere)]
+    assert statuses == [200, 200, 200, 200], [each.text for each in (verified, drilled, restored, elsewhere)]
+    assert (await store.download("prometheus", "production")).text == PROMETHEUS
+    assert elsewhere.json()[0]["environment"] == "staging"
+    assert made.json()["name"] in {each["name"] for each in (await client.get(f"{PRODUCTION}/backups")).json()}
+    assert (await client.get("/api/backups")).status_code == 200
+    assert "acme-secret-bucket" not in made.text
+
+
+async def test_a_backup_that_is_not_there_or_damaged_is_refused(client: httpx.AsyncClient, store: ConfigStore) -> None:
+    made = await store.backup("prometheus", "production")
+    name = made.key.rpartition("/")[2]
+    objects = store._objects._objects.objects  # type: ignore[attr-defined]
+    key = next(each for each in objects if each.endswith(f"{name}/prometheus/prometheus.yml"))
+    info, _ = objects[key]
+    objects[key] = (info, b"damaged")
+
+    damaged = await client.post(f"{PRODUCTION}/backups/{name}/restore", json={})
+    absent = await client.post(f"{STAGING}/backups/{name}/restore", json={})
+    odd = await client.post(f"{PRODUCTION}/backups/..%2F..%2Fconfigs/verify")
+
+    assert [each.status_code for each in (damaged, absent, odd)] == [409, 404, 404]
+
+
+async def test_a_restore_elsewhere_needs_the_permissions_there(app: FastAPI, client: httpx.AsyncClient) -> None:
+    made = (await client.post(f"{PRODUCTION}/backups", params={"tool": "prometheus"}, json={})).json()
+    url = f"{PRODUCTION}/backups/{made['name']}/restore"
+    async with client_of(app, "prometheus-token") as limited:
+        elsewhere = await limited.post(url, params={"tool": "prometheus", "into": "staging"}, json={})
+        here = await limited.post(url, params={"tool": "prometheus"}, json={})
+
+    assert (elsewhere.status_code, here.status_code) == (403, 200)
