@@ -7,28 +7,28 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol
 
+from apm_s3._migration.content import PASSING, SourceContent
 from apm_s3._migration.rules import MigrationRules, Sameness, compare, is_md5
 from apm_s3._migration.sides import Side, kept_options
 from apm_s3._migration.store import Row
 from apm_s3._migration.throttle import Bandwidth, Memory
 from apm_s3._migration.verifying import check_stored, check_tags, same_content, told_same
 from apm_s3._s3.objects.copies import copy_in_parts
-from apm_s3._s3.objects.multipart import MultipartUpload, open_upload
-from apm_s3._s3.objects.sources import MemorySource
-from apm_s3._s3.objects.streams import Download
+from apm_s3._s3.objects.multipart import open_upload
+from apm_s3._s3.objects.sources import guarded
 from apm_s3._tasks import run_all
 from apm_s3._wire.content_types import content_type
-from apm_s3._wire.parts import Part, plan_parts
+from apm_s3._wire.parts import plan_parts
 from apm_s3.errors import IntegrityError, NotFound, ObjectChanged, PreconditionFailed
 from apm_s3.models import FileInfo
-from apm_s3.models._uploads import PartInfo, Stream
+from apm_s3.models._uploads import PartInfo
 from apm_s3.options import CopyOptions, ReadOptions, UploadOptions
 
 MIB = 1024**2
-_WHOLE = 8 * MIB
-"""Objects up to this many bytes are held in memory whole; larger ones are passed on in pieces or parts."""
+_UNPARTED = 8 * MIB
+"""Objects up to this many bytes go in one PUT even if their ETags cannot be compared."""
 _ONE_PUT = 64 * MIB
 """Objects with a plain ETag up to this many bytes go in one PUT, so that their ETags can be compared."""
 
@@ -206,84 +206,64 @@ class StreamMover(S3Mover):
         reading = ReadOptions(version_id=row.version or None, if_match=row.etag)
         await self.bandwidth.take(row.size)
         try:
-            if (not is_md5(row.etag) or row.size > _ONE_PUT) and row.size > MIB:
-                sent = await self._in_parts(row, key, to, reading)
-            elif row.size > _WHOLE:
-                sent = await self._passed_on(row, key, to, reading)
+            if row.size <= (_ONE_PUT if is_md5(row.etag) else MIB):
+                sent = await self._in_one_put(row, key, to, reading)
             else:
-                sent = await self._whole(row, key, to, reading)
+                sent = await self._in_parts(row, key, to, reading)
         except PreconditionFailed as exc:
             return await self._refused(row, key, to, exc)
         return await self._verified(row, key, to, *sent)
 
-    async def _whole(self, row: Row, key: str, to: str, reading: ReadOptions) -> tuple[FileInfo, UploadOptions]:
-        source = self.source
-        async with self.memory.buffer(row.size) as block:
-            async with source.s3.download_file(source.place.bucket, key, reading) as download:
-                await _fill(download, block, row)
+    async def _in_one_put(self, row: Row, key: str, to: str, reading: ReadOptions) -> tuple[FileInfo, UploadOptions]:
+        engine, bucket = self.target.engine, self.target.place.bucket
+        content = SourceContent(self.source, key, reading)
+        whole = row.size <= MIB
+        # Whole content is received in pieces, then joined: for a moment it is in memory twice.
+        async with self.memory.hold(2 * row.size if whole else PASSING), await content.open() as download:
+            if download.length != row.size:
+                raise _changed(row)
+            data = await download.read() if whole else None
             options = await self._upload_options(row, download.info)
-            # Safe to cast: the transport only reads the block, and is done before the buffer is returned.
-            body = cast("bytes", block) if row.size > MIB else bytes(block)
-            await self._put(to, body, row.size, options)
+
+            async def put() -> FileInfo:
+                body = content.body(0, row.size) if data is None else data
+                return await engine.transport.put(bucket, to, body, options)
+
+            await engine.runner.run(
+                "upload_file",
+                bucket,
+                to,
+                guarded(content, put),
+                timeout=engine.settings.timeouts.for_bytes(row.size),
+                bytes_sent=row.size,
+                storage_class=options.storage_class,
+            )
         return download.info, options
 
-    async def _passed_on(self, row: Row, key: str, to: str, reading: ReadOptions) -> tuple[FileInfo, UploadOptions]:
-        source = self.source
-        async with self.memory.buffer(MIB), source.s3.download_file(source.place.bucket, key, reading) as download:
-            options = await self._upload_options(row, download.info)
-            await self._put(to, Stream(lambda: aiter(download), size=row.size), row.size, options)
-            return download.info, options
-
-    async def _put(self, to: str, body: bytes | Stream, size: int, options: UploadOptions) -> None:
-        engine, bucket = self.target.engine, self.target.place.bucket
-        await engine.runner.run(
-            "upload_file",
-            bucket,
-            to,
-            lambda: engine.transport.put(bucket, to, body, options),
-            replayable=not isinstance(body, Stream),
-            timeout=engine.settings.timeouts.for_bytes(size),
-            bytes_sent=size,
-            storage_class=options.storage_class,
-        )
-
     async def _in_parts(self, row: Row, key: str, to: str, reading: ReadOptions) -> tuple[FileInfo, UploadOptions]:
-        """Stream in the source's own parts, if they are known and fit in memory."""
+        """Stream in the source's own parts, if they are known."""
         info = await self.source.head(key, row.version)
         if info.etag != row.etag:
             raise _changed(row)
         engine = self.target.engine
         parts = await self.source.layout(key, info, row.version) if not is_md5(row.etag) else None
-        if parts is None or parts[0].size > _ONE_PUT:
-            if row.size <= _WHOLE:
-                return await self._whole(row, key, to, reading)
+        if parts is None:
+            if row.size <= _UNPARTED:
+                return await self._in_one_put(row, key, to, reading)
             parts = plan_parts(info.size, engine.settings.transfer.part_size)
         options = await self._upload_options(row, info)
+        content = SourceContent(self.source, key, reading)
         left, sent = iter(parts), list[PartInfo]()
         async with open_upload(engine, self.target.place.bucket, to, options) as upload:
 
             async def work() -> None:
                 for part in left:
-                    sent.append(await self._send_part(upload, row, key, reading, part))
+                    async with self.memory.hold(PASSING):
+                        sent.append(await upload.send(part, content))
 
             await run_all(work() for _ in range(min(engine.settings.transfer.parallel_parts, len(parts))))
             await upload.complete(sent)
         return info, options
-
-    async def _send_part(
-        self, upload: MultipartUpload, row: Row, key: str, reading: ReadOptions, part: Part
-    ) -> PartInfo:
-        source = self.source
-        async with self.memory.buffer(part.size) as block:
-            ranged = replace(reading, range=(part.start, part.stop))
-            async with source.s3.download_file(source.place.bucket, key, ranged) as download:
-                await _fill(download, block, row)
-            body = MemorySource(block)
-            try:
-                return await upload.send(Part(part.number, 0, part.size), body)
-            finally:
-                # Released, so that no remaining holder of this body can see the next part's bytes.
-                body.release()
 
     async def _upload_options(self, row: Row, info: FileInfo) -> UploadOptions:
         lock = self.source.locks and self.target.locks and "object-lock" not in self.rules.accept
@@ -303,25 +283,6 @@ class StreamMover(S3Mover):
         if told is False or (told is None and not await same_content(self.source, key, row.version, self.target, to)):
             raise _other_content(row)
         return Moved(ours.size, ours.etag, theirs.etag, "checksum" if told else "sha256", ours.size)
-
-
-async def _fill(download: Download, block: memoryview, row: Row) -> None:
-    """Read all of `download` into `block`.
-
-    Raises:
-        ObjectChanged: the content is longer or shorter than `block`.
-    """
-    at = 0
-
-    def take(piece: bytes | memoryview) -> None:
-        nonlocal at
-        if at + len(piece) <= len(block):
-            block[at : at + len(piece)] = piece
-        at += len(piece)
-
-    await download.drain(take)
-    if at != len(block):
-        raise _changed(row)
 
 
 def _changed(row: Row) -> ObjectChanged:

@@ -20,7 +20,7 @@ from apm_s3._migration.throttle import Bandwidth, Memory
 from apm_s3._migration.versions import Histories
 from apm_s3.errors import InvalidOption, NotFound
 
-_IN_FLIGHT = 64 * 1024**2
+_IN_FLIGHT = 32 * 1024**2
 """Most bytes of content in memory at once."""
 
 

@@ -121,58 +121,43 @@ class Bandwidth:
 
 
 class Memory:
-    """Buffers for contents in transit, `size` bytes in all. They are reused, as new memory costs page faults."""
+    """Limits the bytes of content in memory to `size` in all; they are granted in the order of the requests."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._free = size
-        self._buffers: dict[int, list[bytearray]] = {}
         self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @asynccontextmanager
-    async def buffer(self, size: int) -> AsyncIterator[memoryview]:
-        """Lend a buffer of `size` bytes. Its content is lost after the `async with`."""
-        room = 1 << max(size - 1, 1).bit_length()
-        taken = min(room, self._size)
+    async def hold(self, size: int) -> AsyncIterator[None]:
+        """Wait until `size` bytes are free, and keep them until the block ends. More than all of them count as all."""
+        taken = min(size, self._size)
         await self._take(taken)
-        kept = self._buffers.setdefault(room, [])
-        block = kept.pop() if kept else bytearray(room)
-        view = memoryview(block)[:size]
         try:
-            yield view
+            yield
         finally:
-            view.release()
-            self._give_back(taken, room, block)
+            self._free += taken
+            self._wake()
 
     async def _take(self, size: int) -> None:
         if not self._waiters and size <= self._free:
             self._free -= size
             return
         waiter = asyncio.get_running_loop().create_future()
-        entry = (size, waiter)
-        self._waiters.append(entry)
+        self._waiters.append((size, waiter))
         try:
             await waiter
         except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():
+            if not waiter.cancelled():
+                # They were granted in the same moment.
                 self._free += size
-            else:
-                self._waiters.remove(entry)
             self._wake()
             raise
 
-    def _give_back(self, taken: int, room: int, block: bytearray) -> None:
-        self._free += taken
-        # Kept and lent buffers together stay within the bound.
-        if sum(size * len(blocks) for size, blocks in self._buffers.items()) + room <= self._free:
-            self._buffers[room].append(block)
-        else:
-            self._buffers.clear()
-        self._wake()
-
     def _wake(self) -> None:
-        while self._waiters and self._waiters[0][0] <= self._free:
+        """Grant the longest waiting requests that fit; cancelled ones are only dropped."""
+        while self._waiters and (self._waiters[0][1].cancelled() or self._waiters[0][0] <= self._free):
             size, waiter = self._waiters.popleft()
-            if not waiter.done():
+            if not waiter.cancelled():
                 self._free -= size
                 waiter.set_result(None)

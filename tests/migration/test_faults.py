@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import AsyncIterator, Callable
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -249,3 +251,75 @@ async def test_a_source_that_cannot_be_listed_deletes_and_moves_nothing(one: Pla
         with pytest.raises(Exception, match="AccessDenied"):
             await work(SOURCE, TARGET, source_s3=one.s3, delete_extra=True)
     assert one.stored() == {"extra": b""}
+
+
+LARGE = bytes(range(256)) * 4097
+"""More than is held in memory whole."""
+
+
+def once(fault: Callable[[Exchange], Awaitable[None]]) -> Callable[[Exchange], Awaitable[None]]:
+    """Let `fault` happen to the first request for the large object, and to none for a probe."""
+    left = iter([fault])
+
+    async def perhaps(exchange: Exchange) -> None:
+        chosen = next(left, None) if exchange.request.key == "copy/large" else None
+        if chosen is not None:
+            await chosen(exchange)
+        else:
+            exchange.send(exchange.carry_out())
+
+    return perhaps
+
+
+async def test_a_large_object_is_read_again_if_its_upload_is_repeated(tmp_path: Path) -> None:
+    async with open_place(attempts=3) as one, open_place(attempts=3) as other:
+        one.put("team/large", LARGE)
+        other.server.will(once(reset_before_headers), "PutObject", times=None)
+
+        report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3, journal=tmp_path / "journal")
+
+        assert other.stored() == {"large": LARGE}
+        assert (report.failed, report.verified, one.arrived("GetObject")) == (0, 1, 2)
+        with closing(sqlite3.connect(tmp_path / "journal")) as db:
+            assert db.execute("SELECT attempts FROM objects").fetchall() == [(1,)]
+
+
+async def test_a_large_object_that_changes_before_it_is_read_again_is_moved_as_it_is_then() -> None:
+    async with open_place(attempts=3) as one, open_place(attempts=3) as other:
+        one.put("team/large", LARGE)
+
+        async def fault(exchange: Exchange) -> None:
+            one.put("team/large", LARGE[::-1])
+            await answer(503, "SlowDown")(exchange)
+
+        other.server.will(once(fault), "PutObject", times=None)
+
+        report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3)
+
+        assert other.stored() == {"large": LARGE[::-1]}
+        assert (report.failed, report.verified) == (0, 1)
+
+
+async def test_a_large_object_that_breaks_off_is_read_on_while_it_is_sent(one: Place, other: Place) -> None:
+    one.put("team/large", LARGE)
+    one.server.will(truncated, "GetObject")
+
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3)
+
+    assert other.stored() == {"large": LARGE}
+    assert (report.failed, report.failures, other.arrived("PutObject")) == (0, (), 2)  # one is the probe
+
+
+@pytest.mark.parametrize("size", [10, len(LARGE)])
+async def test_an_object_longer_than_listed_is_not_read(one: Place, other: Place, size: int) -> None:
+    one.put("team/large", LARGE[:size])
+
+    def longer(_request: Request, response: Response) -> None:
+        response.body += b"more"
+
+    one.server.will(told(longer), "GetObject", times=None)
+
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3)
+
+    assert other.stored() == {}
+    assert "was replaced after it was listed" in report.failures[0].error

@@ -112,33 +112,50 @@ def test_bytes_move_no_faster_than_the_bandwidth() -> None:
     assert 3.9 <= run_in_virtual_time(moved) <= 5.5
 
 
-async def test_buffers_are_bounded_used_again_and_given_out_in_turn() -> None:
+async def test_memory_is_bounded_and_granted_in_turn() -> None:
     memory = Memory(1024)
     seen: list[int] = []
+    held = most = 0
 
     async def use(number: int) -> None:
-        async with memory.buffer(500) as block:
+        nonlocal held, most
+        async with memory.hold(500):
             seen.append(number)
-            assert len(block) == 500
+            held += 1
+            most = max(most, held)
             await asyncio.sleep(0)
+            held -= 1
 
     await asyncio.gather(*(use(number) for number in range(20)))
-    assert seen == list(range(20))
-    async with memory.buffer(5000) as block:
-        assert len(block) == 5000
+    assert (seen, most) == (list(range(20)), 2)
+    async with memory.hold(5000):
+        pass
     assert memory._free == 1024
 
 
-async def test_a_cancelled_wait_for_a_buffer_takes_none() -> None:
+@pytest.mark.parametrize("moment", ["waiting", "just granted", "released in between"])
+async def test_a_cancelled_wait_for_memory_takes_none(moment: str) -> None:
     memory = Memory(1024)
-    async with memory.buffer(1024):
-        waiting = asyncio.create_task(memory.buffer(600).__aenter__())
-        other = asyncio.create_task(memory.buffer(600).__aenter__())
-        await asyncio.sleep(0)
-        waiting.cancel()
-        await asyncio.wait({waiting})
-    assert len(await other) == 600
-    assert memory._free == 0
+    first = memory.hold(1024)
+    await first.__aenter__()
+    second, third = memory.hold(600), memory.hold(600)
+    waiting = asyncio.ensure_future(second.__aenter__())
+    other = asyncio.ensure_future(third.__aenter__())
+    await asyncio.sleep(0)
+    if moment == "just granted":
+        await first.__aexit__(None, None, None)
+    waiting.cancel()
+    if moment == "released in between":
+        # The cancelled task has not run yet.
+        await first.__aexit__(None, None, None)
+    await asyncio.wait({waiting})
+    assert waiting.cancelled()
+    if moment == "waiting":
+        await first.__aexit__(None, None, None)
+    await other
+    assert memory._free == 1024 - 600
+    await third.__aexit__(None, None, None)
+    assert memory._free == 1024
 
 
 async def test_twenty_thousand_keys_move_while_they_are_listed_and_few_are_held() -> None:

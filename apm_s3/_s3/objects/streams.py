@@ -43,6 +43,7 @@ class Download:
 
     Args:
         upto: stop after this many bytes.
+        verify: whether to verify S3's checksum; False for a caller that compares the content in another way.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Download:
         operation: str = "download_file",
         *,
         upto: int | None = None,
+        verify: bool = True,
     ) -> None:
         self._engine = engine
         self._bucket = bucket
@@ -61,6 +63,7 @@ class Download:
         self._options = options
         self._operation = operation
         self._upto = upto
+        self._may_verify = verify
         self._slot = StreamSlot(engine.pool)
         self._ends_at: float | None = None
         self._waited = 0.0
@@ -210,7 +213,7 @@ class Download:
         self._body, self._pieces = body, aiter(body)
         self._info, self._length = body.info, self._wanted(body)
         self._cut_short = self._length < body.length
-        if self._options.range is None and not self._cut_short:
+        if self._may_verify and self._options.range is None and not self._cut_short:
             self._known = checksums.verifiable(body.info.checksums)
             self._checksum = checksums.start(self._known[0]) if self._known else None
         return self
