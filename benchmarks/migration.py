@@ -53,8 +53,14 @@ class Figures(NamedTuple):
 
 
 def environment(server: Server) -> dict[str, str]:
+    """Without this machine's AWS configuration and proxies, which no tool needs here."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("AWS_") and "_proxy" not in name.lower()
+    }
     return {
-        **os.environ,
+        **kept,
         "AWS_ACCESS_KEY_ID": CREDENTIALS.key_id,
         "AWS_SECRET_ACCESS_KEY": CREDENTIALS.secret,
         "AWS_REGION": server.region,

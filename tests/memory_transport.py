@@ -115,6 +115,14 @@ class MemoryTransport:
             self._found("tags", key, options)
             return dict(self.tagged.get(key, {}))
 
+    async def object_lock(self, bucket: str) -> bool:
+        async with self._request("object_lock", bucket):
+            return False
+
+    async def server_name(self, bucket: str) -> str:
+        async with self._request("server_name", bucket):
+            return ""
+
     async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
         async with self._request("put", bucket):
             data = await gathered(body)

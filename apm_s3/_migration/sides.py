@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from apm_s3._manager import S3Manager
 from apm_s3._migration.places import S3Place
@@ -18,9 +18,12 @@ from apm_s3.errors import NotConfigured, NotFound, RequestRejected, S3Error, Uns
 from apm_s3.models import FileInfo
 from apm_s3.options import ReadOptions
 
+T = TypeVar("T")
+
 _TAG_COUNT = "x-amz-tagging-count"
 _COUNT_TAGS = ("seaweedfs", "minio")
 """Servers, by their Server header, that report the number of tags in every response, as S3 does."""
+_LOCK = "get_object_lock_configuration"
 _EXPRESS = "--x-s3"
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-express-differences.html: listings are unordered."""
 
@@ -98,21 +101,21 @@ class Side:
 
     async def setting(self, method: str, name: str) -> Any:
         """Return a bucket setting; empty if it is not set or may not be read (see `unreadable`)."""
+        bucket = self.place.bucket
+        response = await self.setting_of(method, lambda: self.engine.control.call(method, Bucket=bucket))
+        return (response or {}).get(name) or {}
+
+    async def setting_of(self, method: str, attempt: Callable[[], Awaitable[T]]) -> T | None:
+        """Return what `attempt` reads; None if it is not set or may not be read."""
         try:
-            response = await self.engine.runner.run(
-                method,
-                self.place.bucket,
-                None,
-                lambda: self.engine.control.call(method, Bucket=self.place.bucket),
-            )
+            return await self.engine.runner.run(method, self.place.bucket, None, attempt)
         except (NotConfigured, UnsupportedByServer):
-            return {}
+            return None
         except NotFound:
             raise
         except S3Error:
             self.unreadable.add(method)
-            return {}
-        return response.get(name) or {}
+            return None
 
 
 async def open_side(s3: S3Manager, place: S3Place) -> Side:
@@ -126,20 +129,18 @@ async def open_side(s3: S3Manager, place: S3Place) -> Side:
     side = Side(s3, place, engine, endpoint.is_aws, endpoint.url, counts_tags=endpoint.is_aws)
     if not endpoint.is_aws:
         side.counts_tags = (await _product(engine, place.bucket)).startswith(_COUNT_TAGS)
-    locking = await side.setting("get_object_lock_configuration", "ObjectLockConfiguration")
-    side.locks = locking.get("ObjectLockEnabled") == "Enabled"
+    side.locks = bool(await side.setting_of(_LOCK, lambda: engine.transport.object_lock(place.bucket)))
     return side
 
 
 async def _product(engine: Engine, bucket: str) -> str:
     """Return the server's name for itself; empty if the request fails, as later calls report that error better."""
     try:
-        response = await engine.runner.run(
-            "head_bucket", bucket, None, lambda: engine.control.call("head_bucket", Bucket=bucket)
-        )
+        # Not by aiobotocore, which takes half a second to load.
+        name = await engine.runner.run("head_bucket", bucket, None, lambda: engine.transport.server_name(bucket))
     except S3Error:
         return ""
-    return str(response["ResponseMetadata"]["HTTPHeaders"].get("server", "")).lower()
+    return name.lower()
 
 
 def parts_of(size: int, etag: str | None, first: int) -> tuple[Part, ...] | None:

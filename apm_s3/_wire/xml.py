@@ -174,6 +174,11 @@ def parse_tags(body: bytes) -> dict[str, str]:
     return tags
 
 
+def parse_object_lock(body: bytes) -> bool:
+    """Parse the response to GetObjectLockConfiguration: whether object lock is enabled."""
+    return fields_of(document(body, "ObjectLockConfiguration")).get("ObjectLockEnabled") == "Enabled"
+
+
 def holds(key: str) -> bool:
     """Return whether XML can represent `key` without changing it.
 

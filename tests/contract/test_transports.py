@@ -19,6 +19,7 @@ from apm_s3._s3.transports.lean.transport import SignedTransport
 from apm_s3.errors import (
     BucketNotFound,
     InvalidCredentials,
+    NotConfigured,
     NotFound,
     NotModified,
     ObjectNotFound,
@@ -210,6 +211,28 @@ async def test_missing_things_are_named_exactly(transport: ObjectTransport, buck
         await transport.list_files("apm-test-no-such-bucket", ListOptions())
     with pytest.raises(UploadNotFound):
         await transport.list_parts(bucket, "key", "0123456789abcdef0123456789abcdef_none", PUT)
+
+
+async def test_a_bucket_tells_whether_it_has_object_lock(
+    transport: ObjectTransport, clients: Clients, bucket: str
+) -> None:
+    with pytest.raises(NotConfigured):
+        await transport.object_lock(bucket)
+    with pytest.raises(BucketNotFound):
+        await transport.object_lock("apm-test-no-such-bucket")
+    locked = f"{bucket[:50]}-locked"
+    await clients.call("create_bucket", Bucket=locked, ObjectLockEnabledForBucket=True)
+    try:
+        assert await transport.object_lock(locked) is True
+    finally:
+        await clients.call("delete_bucket", Bucket=locked)
+
+
+async def test_a_server_tells_its_name(transport: ObjectTransport, server: Server, bucket: str) -> None:
+    name = (await transport.server_name(bucket)).lower()
+    assert ("werkzeug" if server.kind == "moto" else server.kind) in name
+    with pytest.raises(NotFound):
+        await transport.server_name("apm-test-no-such-bucket")
 
 
 async def test_deleting_is_idempotent(transport: ObjectTransport, bucket: str) -> None:

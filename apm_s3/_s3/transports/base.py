@@ -82,6 +82,12 @@ class ObjectTransport(Protocol):
     async def tags(self, bucket: str, key: str, options: ReadOptions) -> dict[str, str]:
         """GetObjectTagging. It uses the version, the payer and the expected owner of the options."""
 
+    async def object_lock(self, bucket: str) -> bool:
+        """GetObjectLockConfiguration: whether object lock is enabled. A bucket without any is `NotConfigured`."""
+
+    async def server_name(self, bucket: str) -> str:
+        """HeadBucket: the Server header of the response; empty without one."""
+
     async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
         """PUT in one request; a `Stream` has a known size."""
 

@@ -20,7 +20,7 @@ from apm_s3._s3.transports.boto.parameters import check_unicode
 from apm_s3._s3.transports.boto.redaction import redact_logs
 from apm_s3._s3.transports.clock import Clock
 from apm_s3._s3.transports.credentials import CredentialProvider, FixedCredentials
-from apm_s3._s3.transports.plain import plain_credentials, plain_target
+from apm_s3._s3.transports.plain import plain_credentials, plain_endpoint, plain_target
 from apm_s3._s3.transports.routes import is_custom
 from apm_s3._s3_responses import s3_error
 from apm_s3.errors import AccessDenied, ApmS3Error, ClockSkewed, ExpiredToken, UnsupportedByServer
@@ -120,6 +120,8 @@ class Clients:
         return isinstance(error, ExpiredToken) and await self.provider.refresh()
 
     async def endpoint(self, region: str | None = None) -> Endpoint:
+        if self.plain is not None and region in {None, self.plain.region}:
+            return plain_endpoint(self.plain, self.endpoint_url)
         try:
             meta = (await self.get(region)).meta
         except loaded("botocore.exceptions", "BotoCoreError") as exc:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from apm_s3._s3.transports.boto.control import Endpoint
 from apm_s3._s3.transports.routes import ALIASES, FOREIGN_HOSTS, PORTS, Origin, Route, is_custom
 from apm_s3.models import Credentials
 
@@ -101,13 +102,19 @@ def plain_route(target: PlainTarget, bucket: str, region: str | None = None) -> 
         return None
     if server is not None:
         return Route(server, server.authority, f"/{bucket}/", region, aws=False)
-    # botocore's default for us-east-1 is the endpoint without a region ("legacy").
-    host = "s3.amazonaws.com" if region == "us-east-1" else f"s3.{region}.amazonaws.com"
+    host = _aws_host(region)
     if not target.by_path:
         host = f"{bucket}.{host}"
     return Route(
         Origin(host, PORTS["https"], secure=True), host, f"/{bucket}/" if target.by_path else "/", region, aws=True
     )
+
+
+def plain_endpoint(target: PlainTarget, endpoint_url: str | None) -> Endpoint:
+    """Return botocore's endpoint for a target and the `endpoint_url` that it was made from."""
+    if endpoint_url is not None:
+        return Endpoint(endpoint_url, target.region, is_aws=False)
+    return Endpoint(f"https://{_aws_host(target.region)}", target.region, is_aws=True)
 
 
 def names_no_proxy(proxies: Mapping[str, str] | None, environment: Mapping[str, str]) -> bool:
@@ -117,6 +124,11 @@ def names_no_proxy(proxies: Mapping[str, str] | None, environment: Mapping[str, 
     if sys.platform in {"darwin", "win32"}:
         return False
     return not any(name.lower().endswith("_proxy") and value for name, value in environment.items())
+
+
+def _aws_host(region: str) -> str:
+    # botocore's default for us-east-1 is the endpoint without a region ("legacy").
+    return "s3.amazonaws.com" if region == "us-east-1" else f"s3.{region}.amazonaws.com"
 
 
 def _changes_nothing(environment: Mapping[str, str]) -> bool:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from apm_s3._s3.transports.clients import Clients
 from apm_s3._s3.transports.lean.connections import default_bundle
-from apm_s3._s3.transports.plain import PlainTarget, plain_credentials, plain_route, plain_target
+from apm_s3._s3.transports.plain import PlainTarget, plain_credentials, plain_endpoint, plain_route, plain_target
 from apm_s3._s3.transports.routes import Route, learn_route
 from apm_s3.models import Credentials
 from apm_s3.settings import S3Settings
@@ -92,6 +92,10 @@ class Botocore:
             self._opened.append(context)
         return await learn_route(self._clients[wanted], bucket)
 
+    def url(self, region: str, endpoint: str | None, style: str) -> str:
+        """The endpoint of a client that `route` has made."""
+        return str(self._clients[region, endpoint, style].meta.endpoint_url)
+
     async def aclose(self) -> None:
         for context in self._opened:
             await context.__aexit__(None, None, None)
@@ -123,6 +127,9 @@ async def test_a_plain_route_equals_that_of_botocore_for_every_bucket(
     assert found
     for wanted, bucket, route in found:
         assert route == await botocore.route(*wanted, bucket), (wanted, bucket)
+        target = target_of(*wanted)
+        assert target is not None
+        assert plain_endpoint(target, wanted[1]).url == botocore.url(*wanted)
 
 
 async def test_a_plain_route_equals_that_of_botocore_in_every_region(
@@ -136,6 +143,8 @@ async def test_a_plain_route_equals_that_of_botocore_in_every_region(
         target = target_of(region, None)
         assert target is not None
         assert plain_route(target, "bucket") == await botocore.route(region, None, "auto", "bucket"), region
+        assert plain_endpoint(target, None).url == botocore.url(region, None, "auto")
+        assert plain_endpoint(target, None).is_aws
 
 
 @pytest.mark.parametrize("partition", ["aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b"])
@@ -318,10 +327,15 @@ async def main():
     async with S3Manager(region="us-east-1", endpoint_url=endpoint, credentials=Credentials("test", "test")) as s3:
         assert await s3.read_file(bucket, "first") == b"content"
         print(*sys.modules)
+        import apm_s3.cli._app
+        from apm_s3.migration import migrate
         await s3.upload_file(bucket, "key", b"content")
         assert await s3.read_file(bucket, "key") == b"content"
         assert [info.key async for info in s3.iter_files(bucket)] == ["first", "key"]
         await s3.delete_file(bucket, "key")
+        await s3.upload_file(bucket, "from/key", b"content")
+        report = await migrate(f"s3://{bucket}/from", f"s3://{bucket}/to", source_s3=s3)
+        assert (report.moved, report.failed) == (1, 0)
 
 asyncio.run(main())
 print(sorted({name.partition(".")[0] for name in sys.modules} & {"botocore", "aiobotocore", "aiohttp", "tenacity"}))

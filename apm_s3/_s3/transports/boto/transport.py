@@ -54,6 +54,8 @@ _METHODS = {
     "get_object": "GET",
     "head_object": "HEAD",
     "get_object_tagging": "GET",
+    "get_object_lock_configuration": "GET",
+    "head_bucket": "HEAD",
     "put_object": "PUT",
     "delete_object": "DELETE",
     "delete_objects": "POST",
@@ -102,6 +104,14 @@ class BotoTransport:
         response = await self._call("get_object_tagging", Bucket=bucket, Key=key, **tags_parameters(options))
         check_response(response, "get_file_tags", "GET", bucket, key, ReadOptions(version_id=options.version_id))
         return {required(tag, "Key"): tag.get("Value") or "" for tag in required(response, "TagSet")}
+
+    async def object_lock(self, bucket: str) -> bool:
+        response = await self._call("get_object_lock_configuration", Bucket=bucket)
+        return (response.get("ObjectLockConfiguration") or {}).get("ObjectLockEnabled") == "Enabled"
+
+    async def server_name(self, bucket: str) -> str:
+        response = await self._call("head_bucket", Bucket=bucket)
+        return str(response["ResponseMetadata"]["HTTPHeaders"].get("server", ""))
 
     async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
         data = await _gather(body)

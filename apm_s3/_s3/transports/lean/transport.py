@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from apm_s3.models._uploads import Stream
     from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, UploadOptions
 
+_UNASKED = ReadOptions()
+
 
 class SignedPage:
     """A page of a listing that has not been parsed yet."""
@@ -100,6 +102,21 @@ class SignedTransport(SignedMultipart):
         response, body = await self._sender.exchange(call, route)
         check_object(call, ReadOptions(version_id=options.version_id), response, None)
         return parsed(call, response, body, xml.parse_tags)
+
+    async def object_lock(self, bucket: str) -> bool:
+        route = await self._route(bucket, _UNASKED)
+        if route is None:
+            return await self._boto.object_lock(bucket)
+        call = Call("get_object_lock_configuration", "GET", bucket, None, "object-lock=", {})
+        response, body = await self._sender.exchange(call, route)
+        return parsed(call, response, body, xml.parse_object_lock)
+
+    async def server_name(self, bucket: str) -> str:
+        route = await self._route(bucket, _UNASKED)
+        if route is None:
+            return await self._boto.server_name(bucket)
+        response, _ = await self._sender.exchange(Call("head_bucket", "HEAD", bucket, None, "", {}), route)
+        return response.headers.get("server", "")
 
     async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
         from apm_s3.options._writes import HashedUpload  # noqa: PLC0415 - only writes need it
