@@ -74,6 +74,23 @@ def read_files(path: Path, exclude: Collection[str] = EXCLUDED, stop: threading.
     return _Reader(path.absolute(), [pattern.lower().rstrip("/") for pattern in exclude], stop).read()
 
 
+def is_part(name: str, exclude: Collection[str] = EXCLUDED) -> bool:
+    """Return whether a file of this name, relative to its bundle, is part of the bundle, as for `read_files`."""
+    excluded = [pattern.lower().rstrip("/") for pattern in exclude]
+    folders = [name[:at] for at, char in enumerate(name) if char == "/"]
+    return _counts(name, excluded, is_folder=False) and all(_counts(each, excluded, is_folder=True) for each in folders)
+
+
+def _counts(name: str, excluded: Collection[str], *, is_folder: bool) -> bool:
+    parent, _, last = name.rpartition("/")
+    hidden = OVERLAY.partition("/")[0]
+    if parent == hidden:
+        return name == OVERLAY
+    if last.startswith("."):
+        return name == hidden and is_folder
+    return not any(fnmatchcase(each.lower(), pattern) for each in (last, name) for pattern in excluded)
+
+
 class _Reader:
     def __init__(self, root: Path, exclude: list[str], stop: threading.Event | None) -> None:
         self._root = root
@@ -108,21 +125,13 @@ class _Reader:
         with os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda each: each.name):
                 path, is_folder = Path(entry.path), entry.is_dir(follow_symlinks=False)
-                if not self._counts(path, is_folder=is_folder):
-                    self._left_out.append(self._name(path) + "/" * is_folder)
+                name = self._name(path)
+                if not _counts(name, self._exclude, is_folder=is_folder):
+                    self._left_out.append(name + "/" * is_folder)
                 elif is_folder:
                     yield from self._walk(path)
                 else:
                     yield path
-
-    def _counts(self, path: Path, *, is_folder: bool) -> bool:
-        overlay = self._real / OVERLAY
-        if path.parent == overlay.parent:
-            return path == overlay
-        if path.name.startswith("."):
-            return path == overlay.parent and is_folder
-        names = path.name.lower(), self._name(path).lower()
-        return not any(fnmatchcase(name, pattern) for name in names for pattern in self._exclude)
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._real).as_posix()

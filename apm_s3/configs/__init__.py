@@ -12,6 +12,7 @@ from apm_s3.configs._content.diff import BundleDiff, FileDiff
 from apm_s3.configs._content.diff_structural import Change
 from apm_s3.configs._content.overlays import Touched
 from apm_s3.configs._deploy.plans import DeployPlan, DeployResult, ToolPlan
+from apm_s3.configs._imports.plans import ImportBundle, ImportPlan, ImportRevision
 from apm_s3.configs._models import (
     Bundle,
     CommitOutcome,
@@ -50,6 +51,9 @@ __all__ = [
     "Freeze",
     "FsckReport",
     "GarbageReport",
+    "ImportBundle",
+    "ImportPlan",
+    "ImportRevision",
     "LogAction",
     "LogEntry",
     "Origin",

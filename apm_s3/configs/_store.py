@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType, NoneType
 
@@ -35,6 +35,10 @@ from apm_s3.configs._content.sources import (
 from apm_s3.configs._deploy.carry_out import deploy
 from apm_s3.configs._deploy.planning import make_plan
 from apm_s3.configs._deploy.plans import DeployPlan, DeployResult, Side
+from apm_s3.configs._imports.importing import Importer
+from apm_s3.configs._imports.layouts import Layout
+from apm_s3.configs._imports.places import Target, find_in_bucket, find_in_directory, find_in_history
+from apm_s3.configs._imports.plans import ImportPlan
 from apm_s3.configs._models import Bundle, CommitOutcome, ConfigFile, Release
 from apm_s3.configs._protocol.commit.calls import Afterwards
 from apm_s3.configs._protocol.commit.committer import Committer
@@ -111,6 +115,7 @@ class ConfigStore:
         self._watches = Watches(self._objects, self._reader)
         self._side = Side(self.bucket, prefix, self._reader, self._publisher)
         self._writer = Writer(self._reader, self._views, self._committer, self._publisher)
+        self._importer = Importer(self.bucket, self.prefix, self._reader, self._views, self._writer)
 
     def __repr__(self) -> str:
         return f"ConfigStore(bucket={self.bucket!r}, prefix={self.prefix!r})"
@@ -681,6 +686,87 @@ class ConfigStore:
             force=force,
             timeout=timeout,
             write_id=write_id,
+        )
+
+    # Imports ---------------------------------------------------------------------------------------------------------
+
+    async def plan_import(
+        self,
+        source: str | os.PathLike[str] | ConfigStore,
+        environment: str | None = None,
+        *,
+        tool: Tool | None = None,
+        history: bool = False,
+        ref: str = "HEAD",
+        exclude: Collection[str] = EXCLUDED,
+    ) -> ImportPlan:
+        """Plan the import of an existing layout, byte for byte. Nothing is changed.
+
+        Its bundles are in folders `{environment}/{tool}/`; with `environment`, in `{tool}/`; with `tool` as well, the
+        source is one bundle. Everything else is left out, as the plan lists.
+
+        Args:
+            source: a directory; or a store, for everything under its prefix as it is in the bucket:
+                `s3.configs("old-bucket", "legacy/")`.
+            history: the directory is a Git checkout: import each commit of its first-parent history that changed a
+                bundle as a revision, with its author and message; the message's first line, which the log keeps, also
+                has the commit's id and time. What is not committed does not count.
+            ref: the commit, branch or tag whose history is imported.
+            exclude: as in `upload_dir`.
+
+        Raises:
+            InvalidRequest: the source cannot be read, or has a name that cannot be stored.
+            ApmS3Error: S3 failed.
+        """
+        check_type("source", source, str, os.PathLike, ConfigStore)
+        check_type("ref", ref, str)
+        layout = Layout(
+            None if environment is None else check_environment(environment),
+            None if tool is None else check_tool(tool),
+            tuple(exclude),
+        )
+        target = Target(self.bucket, self.prefix)
+        if isinstance(source, ConfigStore):
+            if history:
+                raise InvalidOption("a prefix in S3 has no history", hint="import a checkout, or omit history")
+            found = await find_in_bucket(_objects_of(source), layout, target)
+            return await self._importer.plan(f"s3://{source.bucket}/{source.prefix}", found)
+        if history:
+            found = await find_in_history(source, ref, layout, target)
+        else:
+            found = await find_in_directory(source, layout, target)
+        return await self._importer.plan(os.fspath(source), found)
+
+    async def import_configs(
+        self,
+        plan: ImportPlan,
+        *,
+        author: str | None = None,
+        message: str = "",
+        force: str | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> tuple[Release, ...]:
+        """Carry out a plan of `plan_import`, and return the releases that it committed, in their order.
+
+        Each revision is one commit, under a write id that is made from its source. If the import is interrupted, what
+        was committed stays; a new plan then has only the rest, and a repeated import commits nothing twice. Older
+        revisions of a history may have errors, which are stored with them; the newest one of each bundle may not.
+
+        Args:
+            author, message: for revisions without a history.
+            force: the reason for importing despite errors of validation, which is stored.
+            on_progress: is told how many revisions are committed, and how many the plan has.
+
+        Raises:
+            ConfigInvalid: the newest revision of a bundle has errors; nothing was imported.
+            RevisionConflict: a tool has releases that are not from this source; or another writer was faster: the
+                revisions before were imported.
+            EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`; the revisions before were imported.
+        """
+        check_type("plan", plan, ImportPlan)
+        check_notes(author, message, force)
+        return await self._importer.carry_out(
+            plan, author=author, message=message, force=force, on_progress=on_progress
         )
 
     # Backups ---------------------------------------------------------------------------------------------------------

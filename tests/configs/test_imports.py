@@ -1,0 +1,419 @@
+"""Imports of directories, prefixes in S3 and Git histories: byte for byte, and nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apm_s3.configs import ConfigStore
+from apm_s3.configs._imports.git import Commit
+from apm_s3.configs._imports.layouts import Layout
+from apm_s3.configs._imports.places import message_of
+from apm_s3.errors import ConfigInvalid, InvalidKey, InvalidOption, RevisionConflict, Throttled
+from apm_s3.testing import MemoryObjects
+from tests.configs.samples import LOKI
+
+ONE = b"scrape_configs: []\r\n# caf\xc3\xa9\n"
+TWO = b"scrape_configs: []\n"
+BAD = b"scrape_configs: 3\n"
+RULES = b"groups: []\n"
+
+
+def put(root: Path, files: Mapping[str, bytes]) -> Path:
+    for name, raw in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(raw)
+    return root
+
+
+@pytest.fixture
+def objects() -> MemoryObjects:
+    return MemoryObjects()
+
+
+@pytest.fixture
+def store(objects: MemoryObjects) -> ConfigStore:
+    return ConfigStore(objects)
+
+
+LAYOUT = {
+    "production/prometheus/prometheus.yml": ONE,
+    "production/prometheus/rules/a.yml": RULES,
+    "production/prometheus/README.md": b"notes",
+    "production/prometheus/.apm/overlay.yml": b"files: {}\n",
+    "staging/loki/loki.yaml": LOKI.encode(),
+    "scripts/deploy.sh": b"#!/bin/sh\n",
+    "Makefile": b"all:\n",
+}
+BUNDLE = {"prometheus.yml": ONE, "rules/a.yml": RULES, ".apm/overlay.yml": b"files: {}\n"}
+
+
+async def raw_files(store: ConfigStore, tool: Any, environment: str, revision: int | None = None) -> dict[str, bytes]:
+    bundle = await store.download_bundle(tool, environment, revision=revision)
+    return {name: file.raw for name, file in bundle.files.items()}
+
+
+async def test_a_directory_is_imported_byte_for_byte_and_only_once(store: ConfigStore, tmp_path: Path) -> None:
+    source = put(tmp_path, LAYOUT)
+
+    plan = await store.plan_import(source)
+    assert [(each.environment, each.tool, each.found, each.done) for each in plan.bundles] == [
+        ("production", "prometheus", 1, 0), ("staging", "loki", 1, 0),
+    ]  # fmt: skip
+    assert plan.left_out == ("Makefile", "scripts/", "production/prometheus/README.md")
+    releases = await store.import_configs(plan, author="me")
+    again = await store.plan_import(source)
+
+    assert await raw_files(store, "prometheus", "production") == BUNDLE
+    assert [release.author for release in releases] == ["me", "me"]
+    assert (again.changes, [each.done for each in again.bundles]) == (False, [1, 1])
+    assert await store.import_configs(again) == ()
+
+
+async def test_a_prefix_in_s3_is_imported(store: ConfigStore) -> None:
+    old = MemoryObjects("old")
+    for name, raw in LAYOUT.items():
+        await old.put(f"legacy/{name}", raw)
+
+    plan = await store.plan_import(ConfigStore(old, "legacy/"))
+    await store.import_configs(plan)
+
+    assert plan.source == "s3://old/legacy/"
+    assert "production/prometheus/README.md" in plan.left_out
+    assert await raw_files(store, "prometheus", "production") == BUNDLE
+    assert not (await store.plan_import(ConfigStore(old, "legacy/"))).changes
+
+
+async def test_the_environment_and_the_tool_can_be_given(store: ConfigStore, tmp_path: Path) -> None:
+    put(tmp_path, LAYOUT)
+
+    of_tools = await store.plan_import(tmp_path / "production", "qa")
+    of_one = await store.plan_import(tmp_path / "production/prometheus", "qa", tool="prometheus")
+
+    assert [(each.environment, each.tool) for each in of_tools.bundles] == [("qa", "prometheus")]
+    assert of_tools.revisions[0].files == of_one.revisions[0].files
+    with pytest.raises(InvalidOption, match="without an environment"):
+        await store.plan_import(tmp_path, tool="prometheus")
+
+
+async def test_a_directory_that_changed_since_is_not_imported_over_its_release(
+    store: ConfigStore, tmp_path: Path
+) -> None:
+    source = put(tmp_path, LAYOUT)
+    await store.import_configs(await store.plan_import(source))
+    put(source, {"production/prometheus/prometheus.yml": TWO})
+
+    plan = await store.plan_import(source)
+
+    assert plan.blocked == ("prometheus in 'production': revision 1 was created and was not imported from here",)
+    with pytest.raises(RevisionConflict):
+        await store.import_configs(plan)
+
+
+async def test_the_same_content_counts_as_imported(store: ConfigStore, tmp_path: Path) -> None:
+    put(tmp_path, {"prometheus.yml": ONE})
+    await store.upload("prometheus", "production", ONE)
+
+    plan = await store.plan_import(tmp_path, "production", tool="prometheus")
+
+    assert not plan.changes
+    assert plan.blocked == ()
+
+
+async def test_errors_block_an_import_unless_it_is_forced(store: ConfigStore, tmp_path: Path) -> None:
+    put(tmp_path, {"prometheus.yml": BAD})
+    plan = await store.plan_import(tmp_path, "production", tool="prometheus")
+
+    assert "prometheus.yml:1:" in plan.blocked[0]
+    with pytest.raises(ConfigInvalid, match="Nothing was imported"):
+        await store.import_configs(plan)
+    (release,) = await store.import_configs(plan, force="as it was")
+
+    assert release.forced == "as it was"
+
+
+async def test_names_that_cannot_be_stored_are_refused_before_anything_is(
+    store: ConfigStore, objects: MemoryObjects, tmp_path: Path
+) -> None:
+    put(tmp_path, {"prometheus.yml": ONE, "rules/a:b.yml": RULES})
+
+    with pytest.raises(InvalidKey):
+        await store.plan_import(tmp_path, "production", tool="prometheus")
+    assert not objects.objects
+
+
+# Git
+
+
+class Checkout:
+    """A repository with commits by several people."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.git("init", "-q", "-b", "main")
+
+    def git(self, *arguments: str, **environ: str) -> str:
+        known = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null", "PATH": "/usr/bin:/bin", **environ}
+        return subprocess.run(
+            ["git", *arguments], cwd=self.path, env=known, capture_output=True, text=True, check=True, timeout=60
+        ).stdout
+
+    def commit(
+        self, message: str, files: Mapping[str, bytes], *, author: str = "Ada", time: int = 1_700_000_000
+    ) -> str:
+        put(self.path, files)
+        self.git("add", "-A")
+        at = f"{time} +0200"
+        self.git(
+            "commit", "-qm", message,
+            GIT_AUTHOR_NAME=author, GIT_AUTHOR_EMAIL="a@example.org", GIT_AUTHOR_DATE="1600000000 +0000",
+            GIT_COMMITTER_NAME="C", GIT_COMMITTER_EMAIL="c@example.org", GIT_COMMITTER_DATE=at,
+        )  # fmt: skip
+        return self.git("rev-parse", "HEAD").strip()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    path = tmp_path / "checkout"
+    path.mkdir()
+    return Checkout(path)
+
+
+MAIN = "production/prometheus/prometheus.yml"
+
+
+async def test_a_history_becomes_revisions_with_its_authors_messages_and_times(
+    store: ConfigStore, checkout: Checkout
+) -> None:
+    first = checkout.commit("Begin\n\nBecause.", {MAIN: ONE})
+    checkout.commit("Notes only", {"README.md": b"notes"}, time=1_700_000_050)
+    checkout.commit("Break it", {MAIN: BAD}, author="Eve", time=1_700_000_100)
+    checkout.commit("Mend it", {MAIN: TWO, "staging/loki/loki.yaml": LOKI.encode()}, time=1_700_000_200)
+    (checkout.path / MAIN).write_bytes(b"not committed")
+
+    releases = await store.import_configs(await store.plan_import(checkout.path, history=True))
+
+    told = [(each.environment, each.tool, each.revision, each.author) for each in releases]
+    assert told == [
+        ("production", "prometheus", 1, "Ada <a@example.org>"),
+        ("production", "prometheus", 2, "Eve <a@example.org>"),
+        ("production", "prometheus", 3, "Ada <a@example.org>"),
+        ("staging", "loki", 1, "Ada <a@example.org>"),
+    ]
+    assert releases[0].message == f"Begin (commit {first[:12]}, 2023-11-15T00:13:20+02:00)\n\nBecause."
+    assert [release.forced for release in releases] == [None, "an old revision of an imported history", None, None]
+    for revision, raw in enumerate((ONE, BAD, TWO), start=1):
+        assert await raw_files(store, "prometheus", "production", revision) == {"prometheus.yml": raw}
+    entry = (await store.log("production", tool="prometheus"))[-1]
+    assert entry.message == f"Begin (commit {first[:12]}, 2023-11-15T00:13:20+02:00)"
+
+
+async def test_new_commits_are_imported_on_top_and_old_ones_not_again(store: ConfigStore, checkout: Checkout) -> None:
+    checkout.commit("One", {MAIN: ONE})
+    await store.import_configs(await store.plan_import(checkout.path, history=True))
+    checkout.commit("Two", {MAIN: TWO})
+
+    plan = await store.plan_import(checkout.path, history=True)
+    releases = await store.import_configs(plan)
+
+    assert [(each.found, each.done, each.current_revision) for each in plan.bundles] == [(2, 1, 1)]
+    assert [release.revision for release in releases] == [2]
+    assert not (await store.plan_import(checkout.path, history=True)).changes
+
+
+async def test_an_interrupted_import_goes_on_where_it_stopped(
+    store: ConfigStore, objects: MemoryObjects, checkout: Checkout
+) -> None:
+    for number in range(4):
+        checkout.commit(f"Number {number}", {MAIN: ONE + b"#" * number})
+    plan = await store.plan_import(checkout.path, history=True)
+    seen: list[tuple[int, int]] = []
+
+    def told(done: int, total: int) -> None:
+        seen.append((done, total))
+        if done == 2:
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await store.import_configs(plan, on_progress=told)
+    rest = await store.import_configs(await store.plan_import(checkout.path, history=True))
+
+    assert seen == [(1, 4), (2, 4)]
+    assert [release.revision for release in rest] == [3, 4]
+    assert [each.revision for each in await store.history("prometheus", "production")] == [4, 3, 2, 1]
+
+
+async def test_a_plan_that_is_carried_out_twice_commits_nothing_twice(store: ConfigStore, checkout: Checkout) -> None:
+    checkout.commit("One", {MAIN: ONE})
+    checkout.commit("Two", {MAIN: TWO})
+    plan = await store.plan_import(checkout.path, history=True)
+
+    first = await store.import_configs(plan)
+    second = await store.import_configs(plan)
+
+    assert first == second
+    assert len(await store.history("prometheus", "production")) == 2
+
+
+async def test_a_change_by_hand_after_an_import_is_never_overwritten(store: ConfigStore, checkout: Checkout) -> None:
+    checkout.commit("One", {MAIN: ONE})
+    plan = await store.plan_import(checkout.path, history=True)
+    await store.import_configs(plan)
+    await store.upload("prometheus", "production", b"scrape_configs: [] # by hand\n")
+    checkout.commit("Two", {MAIN: TWO})
+
+    fresh = await store.plan_import(checkout.path, history=True)
+
+    assert fresh.blocked == ("prometheus in 'production': revision 2 was created after an earlier import",)
+    with pytest.raises(RevisionConflict):
+        await store.import_configs(fresh)
+    assert len(await store.history("prometheus", "production")) == 2
+
+
+async def test_a_writer_between_two_revisions_stops_the_import(store: ConfigStore, checkout: Checkout) -> None:
+    for number in range(3):
+        checkout.commit(f"Number {number}", {MAIN: ONE + b"#" * number})
+    plan = await store.plan_import(checkout.path, history=True)
+    other: list[asyncio.Task[Any]] = []
+
+    def told(done: int, _: int) -> None:
+        if done == 1:
+            other.append(asyncio.create_task(store.upload("prometheus", "production", TWO)))
+
+    with pytest.raises(RevisionConflict):
+        await store.import_configs(plan, on_progress=told)
+    await other[0]
+    assert len(await store.history("prometheus", "production")) == 2
+
+
+async def test_a_removed_bundle_is_removed_and_comes_back(store: ConfigStore, checkout: Checkout) -> None:
+    checkout.commit("One", {MAIN: ONE})
+    (checkout.path / MAIN).unlink()
+    checkout.commit("Off", {"README.md": b"off"})
+    checkout.commit("On", {MAIN: TWO})
+
+    releases = await store.import_configs(await store.plan_import(checkout.path, history=True))
+
+    assert [(release.origin.action, release.removed) for release in releases] == [
+        ("upload", False), ("remove", True), ("upload", False),
+    ]  # fmt: skip
+    assert not (await store.plan_import(checkout.path, history=True)).changes
+
+
+async def test_merges_count_as_the_commits_of_the_first_parent(store: ConfigStore, checkout: Checkout) -> None:
+    checkout.commit("One", {MAIN: ONE})
+    checkout.git("checkout", "-qb", "topic")
+    checkout.commit("Half a change", {MAIN: BAD})
+    checkout.commit("The other half", {MAIN: TWO})
+    checkout.git("checkout", "-q", "main")
+    checkout.git(
+        "-c", "user.name=M", "-c", "user.email=m@example.org", "merge", "-q", "--no-ff", "topic", "-m", "Merge topic"
+    )
+
+    releases = await store.import_configs(await store.plan_import(checkout.path, history=True))
+
+    assert [release.message.partition(" (")[0] for release in releases] == ["One", "Merge topic"]
+
+
+async def test_a_folder_of_a_checkout_and_another_branch_can_be_imported(
+    store: ConfigStore, checkout: Checkout
+) -> None:
+    checkout.commit("One", {f"ops/configs/{MAIN}": ONE, MAIN: TWO})
+    checkout.git("checkout", "-qb", "old")
+    checkout.commit("Two", {f"ops/configs/{MAIN}": TWO})
+    checkout.git("checkout", "-q", "main")
+
+    plan = await store.plan_import(checkout.path / "ops/configs", history=True, ref="old")
+    await store.import_configs(plan)
+
+    assert await raw_files(store, "prometheus", "production", 1) == {"prometheus.yml": ONE}
+    assert await raw_files(store, "prometheus", "production", 2) == {"prometheus.yml": TWO}
+
+
+async def test_links_and_submodules_are_left_out_and_lfs_is_refused(store: ConfigStore, checkout: Checkout) -> None:
+    put(checkout.path, {MAIN: ONE})
+    (checkout.path / "production/prometheus/link.yml").symlink_to("/etc/passwd")
+    checkout.commit("One", {})
+    plan = await store.plan_import(checkout.path, history=True)
+    assert list(plan.revisions[0].files) == ["prometheus.yml"]
+
+    checkout.commit("LFS", {MAIN: b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"})
+    with pytest.raises(InvalidOption, match="Git LFS"):
+        await store.plan_import(checkout.path, history=True)
+
+
+@pytest.mark.parametrize("made", ["nothing", "empty"])
+async def test_what_is_no_history_is_refused(made: str, store: ConfigStore, tmp_path: Path) -> None:
+    path = tmp_path / made
+    path.mkdir()
+    if made == "empty":
+        Checkout(path)
+
+    with pytest.raises(InvalidOption, match="git"):
+        await store.plan_import(path, history=True)
+    with pytest.raises(InvalidOption):
+        await store.plan_import(path, history=True, ref="--output=/tmp/x")
+    with pytest.raises(InvalidOption, match="has no history"):
+        await store.plan_import(ConfigStore(MemoryObjects()), history=True)
+
+
+async def test_programs_that_a_checkout_names_are_not_run(store: ConfigStore, checkout: Checkout) -> None:
+    trap = checkout.path / "trap"
+    checkout.commit("One", {MAIN: ONE})
+    put(checkout.path, {"run.sh": f"#!/bin/sh\ntouch {trap}\n".encode()})
+    (checkout.path / "run.sh").chmod(0o755)
+    for name in ("core.fsmonitor", "gpg.program", "core.pager", "diff.external", "core.sshCommand"):
+        checkout.git("config", name, str(checkout.path / "run.sh"))
+    checkout.git("config", "log.showSignature", "true")
+
+    await store.import_configs(await store.plan_import(checkout.path, history=True))
+
+    assert not trap.exists()
+
+
+async def test_a_failing_bucket_fails_the_plan(objects: MemoryObjects, store: ConfigStore) -> None:
+    old = MemoryObjects("old")
+    await old.put(MAIN, ONE)
+    old.will_fail("read", Throttled("slow down", status=503))
+
+    with pytest.raises(Throttled):
+        await store.plan_import(ConfigStore(old))
+    assert not objects.objects
+
+
+# Decisions
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("qa/loki/loki.yaml", ("qa", "loki", "loki.yaml")),
+        ("qa/loki/rules/a/b.yml", ("qa", "loki", "rules/a/b.yml")),
+        ("qa/loki/.apm/overlay.yml", ("qa", "loki", ".apm/overlay.yml")),
+        ("qa/loki/.git/config", None),
+        ("qa/loki/a.bak", None),
+        ("qa/loki", None),
+        ("qa/nginx/nginx.conf", None),
+        ("QA/loki/loki.yaml", None),
+        ("loki/loki.yaml", None),
+    ],
+)
+def test_the_place_of_a_file(path: str, place: tuple[str, str, str] | None) -> None:
+    assert Layout(exclude=("*.bak",)).place_of(path) == place
+
+
+def test_a_long_subject_is_shortened_for_the_log_and_kept_below() -> None:
+    commit = Commit("a" * 40, "A", "a@example.org", datetime(2024, 1, 1, tzinfo=UTC), "x" * 200 + "\n\nbody")
+
+    first, _, rest = message_of(commit).partition("\n\n")
+
+    assert len(first) == 120
+    assert first.endswith("… (commit aaaaaaaaaaaa, 2024-01-01T00:00:00+00:00)")
+    assert rest == "x" * 200 + "\n\nbody"
