@@ -14,10 +14,11 @@ from tests.servers import Server
 PROMETHEUS = ["scrape_configs: []\n", "# second\nscrape_configs: []\n", "# third\nscrape_configs: []\n"]
 
 
-def on_store(shell: Shell, server: Server, work: Callable[[ConfigStore], Awaitable[Any]]) -> Any:
+def on_store(shell: Shell, work: Callable[[ConfigStore], Awaitable[Any]]) -> Any:
     """Do something with the store of a shell, behind the commands' back."""
 
     async def opened() -> Any:
+        server = Server("memory", shell.environ["AWS_ENDPOINT_URL"])
         async with make_manager(server) as s3:
             return await work(s3.configs(shell.environ["APM_S3_BUCKET"]))
 

@@ -9,13 +9,12 @@ import pytest
 from apm_s3.configs import ConfigStore
 from tests.cli.kit import Shell
 from tests.cli.stores import PROMETHEUS, on_store, three_revisions
-from tests.servers import Server
 
 
 @pytest.fixture
-def staging(shell: Shell, moto: Server) -> Shell:
+def staging(shell: Shell) -> Shell:
     """A shell on an environment "staging" with three revisions of Prometheus."""
-    on_store(shell, moto, three_revisions)
+    on_store(shell, three_revisions)
     shell.environ["APM_S3_ENVIRONMENT"] = "staging"
     return shell
 
@@ -69,12 +68,12 @@ def test_a_removed_configuration_comes_back_by_a_rollback(staging: Shell) -> Non
     assert staging.json("config", "rm", "prometheus", "--yes")["revision"] == 6
 
 
-def test_production_asks_for_its_name_before_a_rollback(shell: Shell, moto: Server) -> None:
+def test_production_asks_for_its_name_before_a_rollback(shell: Shell) -> None:
     async def seed(store: ConfigStore) -> None:
         for text in PROMETHEUS[:2]:
             await store.upload("prometheus", "production", text)
 
-    on_store(shell, moto, seed)
+    on_store(shell, seed)
     command = ["config", "rollback", "prometheus", "--to", "1", "-e", "production", "-m", "Back"]
 
     refused = shell.terminal(*command, typed="y\n")
@@ -138,7 +137,7 @@ def test_settings_that_are_not_valid_are_refused(change: str, told: str, local: 
     assert (ran.status, told in ran.stderr) == (2, True), ran.stderr
 
 
-def test_a_watch_prints_releases_and_entries(staging: Shell, moto: Server) -> None:
+def test_a_watch_prints_releases_and_entries(staging: Shell) -> None:
     ran = staging("config", "watch", "--count", "1", "--output", "json")
     assert [json.loads(line)["revision"] for line in ran.stdout.splitlines()] == [3]
     shown = staging.terminal("config", "watch", "--count", "1", "--tool", "prometheus")
@@ -151,7 +150,7 @@ def test_a_mistyped_tool_or_environment_gets_a_suggestion(staging: Shell) -> Non
     assert (ran.status, "did you mean 'staging'?" in ran.stderr) == (1, True)
 
 
-def test_foreign_text_cannot_control_the_terminal(shell: Shell, moto: Server) -> None:
+def test_foreign_text_cannot_control_the_terminal(shell: Shell) -> None:
     shell.ok("object", "put", "-", f"s3://{shell.environ['APM_S3_BUCKET']}/\x1b[2Jgone", typed="1")
 
     shown = shell.terminal("object", "ls", f"s3://{shell.environ['APM_S3_BUCKET']}")

@@ -91,7 +91,8 @@ def test_a_dry_run_changes_nothing(arguments: list[str], shell: Shell, place: st
     assert [path.name for path in shell.directory.iterdir()] == ["a"]
 
 
-def test_old_versions_are_listed_read_and_deleted(shell: Shell, place: str) -> None:
+def test_old_versions_are_listed_read_and_deleted(moto_shell: Shell) -> None:
+    shell, place = moto_shell, f"s3://{moto_shell.environ['APM_S3_BUCKET']}"
     shell.ok("bucket", "ensure", place.removeprefix("s3://"), "--versioning")
     for text in ("old", "new"):
         shell.ok("object", "put", "-", f"{place}/a", typed=text)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
-import signal
 import sys
 from pathlib import Path
 
@@ -15,8 +13,10 @@ from apm_s3.cli._progress import ProgressLine, in_bytes, in_time
 from apm_s3.cli._transfers import Access, migration_line
 from apm_s3.migration import MigrationProgress
 from tests.cli.kit import Shell
-from tests.faults.server import Exchange
-from tests.migration.places import files, open_place, write
+from tests.cli.memory import press_ctrl_c
+from tests.faults.memory_s3 import StoredObject
+from tests.faults.server import Exchange, FaultyS3
+from tests.migration.places import files, write
 
 BODIES = {"a": b"1", "b/c": b"22", "b/d.log": b"333"}
 
@@ -71,43 +71,29 @@ def test_exit_statuses_tell_what_became_of_it(shell: Shell, place: str, tmp_path
     assert shell("sync", tmp_path / "none", place).status == 1
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT for another process")
-async def test_ctrl_c_leaves_a_journal_and_says_how_to_go_on(tmp_path: Path) -> None:
-    async with open_place() as one:
-        for number in range(40):
-            one.put(f"team/{number}", str(number).encode())
-        arguments = ["migrate", "s3://source/team", "s3://target/copy", "--journal", str(tmp_path / "my journal")]
-        where = ["--endpoint-url", one.server.endpoint_url, "--region", "us-east-1", "--concurrency", "4"]
-        env = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"}
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT for this process")
+def test_ctrl_c_leaves_a_journal_and_says_how_to_go_on(shell: Shell, place: str, memory: FaultyS3) -> None:
+    bucket = memory.s3.buckets[shell.environ["APM_S3_BUCKET"]]
+    for number in range(40):
+        bucket[f"team/{number}"] = StoredObject(str(number).encode(), {"content-type": "text/plain"}, '"etag"')
+    left = iter(range(20))
 
-        async def run() -> asyncio.subprocess.Process:
-            return await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "apm_s3.cli", *arguments, *where, env=env,
-                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            )  # fmt: skip
+    async def fault(exchange: Exchange) -> None:
+        if next(left, None) is None:
+            await press_ctrl_c(exchange)
+        exchange.send(exchange.carry_out())
 
-        child, left = await run(), iter(range(20))
+    memory.will(fault, "CopyObject", times=None)
+    copy = place.replace("team", "copy")
+    command = ["migrate", place, copy, "--journal", shell.directory / "my journal", "--concurrency", "4"]
+    ran = shell(*command)
+    memory.rules.clear()
 
-        async def fault(exchange: Exchange) -> None:
-            if next(left, None) is None:
-                child.send_signal(signal.SIGINT)
-                await exchange.lost
-                return
-            exchange.send(exchange.carry_out())
-
-        one.server.will(fault, "CopyObject", times=None)
-        _, errors = await child.communicate()
-        assert child.returncode == 130, errors.decode()
-        assert (
-            f"Resume with the same command: apm-s3 migrate s3://source/team s3://target/copy --journal '{tmp_path}/my journal'"
-            in errors.decode()
-        )
-        one.server.rules.clear()
-        child = await run()
-        told, errors = await child.communicate()
-        assert child.returncode == 0, errors.decode()
-        assert b"40 verified, 0 failed" in told
-        assert len(one.stored()) == 40
+    assert ran.status == 130, ran
+    again = f"apm-s3 migrate {place} {copy} --journal '{shell.directory}/my journal' --concurrency 4"
+    assert f"Interrupted. Resume with the same command: {again}" in ran.stderr
+    assert "40 verified, 0 failed" in shell.ok(*command)
+    assert len([key for key in bucket if key.startswith("copy/")]) == 40
 
 
 def test_progress_is_one_line_where_it_is_piped() -> None:

@@ -216,6 +216,24 @@ async def test_an_upload_with_its_own_hash_does_not_wait_for_the_probe(faulty: F
     assert faulty.arrived.count("CreateMultipartUpload") == 1
 
 
+async def test_closing_does_not_wait_for_the_answers_of_a_probe(faulty: FaultyS3) -> None:
+    asked = asyncio.Event()
+
+    async def hang(exchange: Exchange) -> None:
+        asked.set()
+        await exchange.hang()
+
+    faulty.will(hang, "UploadPart", times=None)
+    patient = S3Settings(timeouts=Timeouts(read=3600.0, deadline=3600.0))
+    async with asyncio.timeout(120), Signed(faulty.endpoint_url, patient) as transport:
+        route = await transport._sender.route("bucket")
+        assert route is not None
+        waiting = asyncio.create_task(transport._verification.of(route, "bucket"))
+        await asked.wait()
+    assert (await waiting).headers is False
+    assert faulty.s3.uploads == {}
+
+
 async def test_the_hash_of_the_signature_also_serves_as_checksum(faulty: FaultyS3) -> None:
     requests = kept(faulty)
     async with Signed(faulty.endpoint_url) as transport:

@@ -52,6 +52,8 @@ class Verification:
         self.known: dict[str, Verified] = {}
         self._probes: dict[str, asyncio.Task[Verified]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._closing = False
+        self._asking: set[asyncio.Task[Any]] = set()
 
     async def of(self, route: Route, bucket: str, owner: str | None = None) -> Verified:
         """What the server at the end of `route` verifies; `owner` is the account that the bucket has to belong to."""
@@ -69,7 +71,11 @@ class Verification:
         return known or NOTHING
 
     async def aclose(self) -> None:
-        """Wait for a running probe and its clean-up."""
+        """End a running probe, and wait for its clean-up."""
+        self._closing = True
+        # Only while it waits for answers: before that, S3 may create an upload whose id nobody knows.
+        for task in self._asking:
+            task.cancel()
         while self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -103,6 +109,10 @@ class Verification:
             if not isinstance(error, S3Error) or error.retryable or isinstance(error, BucketNotFound):
                 # Still unknown: Content-MD5 does for now, and the next upload asks again.
                 return found
+        except asyncio.CancelledError:
+            if not self._closing:
+                raise
+            return NOTHING
         self.known[route.host] = found
         return found
 
@@ -119,11 +129,30 @@ class Verification:
         named = encode_query([("uploadId", upload_id)])
         abort = Call("probe_checksums", "DELETE", bucket, key, named, {**owner})
         try:
-            headers, trailers = await run_all([rejects(1, _wrong_header()), rejects(2, _wrong_trailer(route))])
+            headers, trailers = await self._until_closing(
+                rejects(1, _wrong_header()), rejects(2, _wrong_trailer(route))
+            )
         finally:
             # A task of its own: whoever waits for the response need not wait for this.
             self._spawn(self._abort(abort, route), "abort of a probe")
         return Verified(headers=headers, trailers=headers and trailers)
+
+    async def _until_closing(self, *questions: Coroutine[Any, Any, bool]) -> list[bool]:
+        """Return the answers; `aclose` cancels the task that waits for them.
+
+        Raises:
+            CancelledError: the manager is closing.
+        """
+        task = asyncio.current_task()
+        if self._closing or task is None:
+            for question in questions:
+                question.close()
+            raise asyncio.CancelledError
+        self._asking.add(task)
+        try:
+            return await run_all(questions)
+        finally:
+            self._asking.discard(task)
 
     async def _abort(self, call: Call, route: Route) -> None:
         try:
