@@ -35,11 +35,11 @@ def test_twenty_questions_are_answered() -> None:
 
 
 @pytest.mark.parametrize(("question", "file", "name"), QUESTIONS, ids=[question for question, _, _ in QUESTIONS])
-def test_an_answer_names_a_file_and_a_name_that_exist(question: str, file: str, name: str) -> None:
+def test_each_answer_names_a_file_and_a_name_that_exist(question: str, file: str, name: str) -> None:
     assert name in names_of(ROOT / file)
 
 
-def test_a_path_in_the_documentation_exists() -> None:
+def test_every_path_in_the_documentation_exists() -> None:
     places = [ROOT, ROOT / "apm_s3", ROOT / "apm_s3" / "_s3" / "transports"]
     missing = [
         f"{page.relative_to(ROOT)}: {path}"
@@ -53,7 +53,7 @@ def test_a_path_in_the_documentation_exists() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_a_link_leads_to_a_file(page: Path) -> None:
+def test_every_link_points_to_a_file(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", page.read_text())
 
     assert [target for target in targets if not (page.parent / target).exists()] == []
@@ -87,7 +87,7 @@ def test_tests_that_nox_runs_exist() -> None:
     assert [path for path in paths if not (ROOT / "tests" / path).exists()] == []
 
 
-def test_the_example_of_a_reference_document_is_one() -> None:
+def test_the_example_of_a_reference_document_is_valid() -> None:
     page = (ROOT / "docs" / "stored-format.md").read_text()
     (example,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
 

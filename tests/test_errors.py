@@ -92,7 +92,7 @@ def test_an_error_survives_pickling_and_copying(cls: type[ApmS3Error]) -> None:
 
 
 @pytest.mark.parametrize("cls", every_error())
-def test_a_message_says_what_where_and_how_often(cls: type[ApmS3Error]) -> None:
+def test_a_message_tells_what_happened_where_and_how_often(cls: type[ApmS3Error]) -> None:
     error = make(cls, operation="read_file", bucket="apm", key="a/b", hint="do this")
     error.attempts = 2
     assert re.fullmatch(r"read_file: .* \['apm/a/b'\].* \(after 2 attempts\)\. Do this\.", str(error))
@@ -115,11 +115,11 @@ ABSTRACT = {"ApmS3Error", "InvalidRequest", "InvalidBucketName", "InvalidKey", "
 
 
 @pytest.mark.parametrize("cls", [cls for cls in every_error() if cls.__name__ not in ABSTRACT])
-def test_an_error_that_names_no_way_out_has_one_by_default(cls: type[ApmS3Error]) -> None:
+def test_an_error_without_a_hint_has_a_default_one(cls: type[ApmS3Error]) -> None:
     assert make(cls).hint
 
 
-def test_a_place_that_the_problem_names_is_not_said_twice() -> None:
+def test_a_location_in_the_problem_is_not_repeated() -> None:
     error = s3_error(operation="head_file", status=404, s3_code="NoSuchKey", bucket="apm", key="a")
     assert str(error).count("apm") == 1
 
@@ -128,11 +128,11 @@ def test_a_short_key_is_not_mistaken_for_a_word_of_the_problem() -> None:
     assert "['a/a']" in str(ConnectionLost("a connection broke", bucket="a", key="a"))
 
 
-def test_a_hint_that_begins_with_a_name_of_code_keeps_it() -> None:
+def test_a_hint_that_starts_with_a_code_name_keeps_its_case() -> None:
     assert str(ApmS3Error("x", hint="list_files shows them")).endswith("x. list_files shows them.")
 
 
-def test_the_message_of_an_answer_has_both_codes_the_status_and_the_request_id() -> None:
+def test_the_message_of_a_response_has_code_status_and_request_id() -> None:
     error = s3_error(
         operation="copy_file", status=404, s3_code="NoSuchBucket", bucket="apm-prod", request_id="4442587FB7D0A2F9"
     )
@@ -197,7 +197,7 @@ def test_a_transport_error_names_the_endpoint() -> None:
         (400, "BadDigest", DigestRejected, ErrorCode.INTEGRITY),
     ],
 )
-def test_an_answer_becomes_the_error_of_its_code_or_status(
+def test_a_response_becomes_the_error_of_its_code_or_status(
     status: int, s3_code: str, kind: type[S3Error], code: ErrorCode
 ) -> None:
     error = s3_error(operation="x", status=status, s3_code=s3_code, bucket="b", key="k")
@@ -205,13 +205,13 @@ def test_an_answer_becomes_the_error_of_its_code_or_status(
     assert (error.code, error.s3_code, error.status) == (code, s3_code, status)
 
 
-def test_a_400_that_names_a_region_is_a_redirect() -> None:
+def test_a_400_with_a_region_counts_as_a_redirect() -> None:
     error = s3_error(operation="x", status=400, region="eu-west-1", bucket="b")
     assert isinstance(error, WrongRegion)
     assert error.region == "eu-west-1"
 
 
-def test_a_503_that_asks_to_slow_down_in_words_is_throttling() -> None:
+def test_a_503_whose_message_asks_to_slow_down_is_throttling() -> None:
     error = s3_error(
         operation="x", status=503, s3_code="ServiceUnavailable", message="Please reduce your request rate."
     )
@@ -224,7 +224,7 @@ def test_a_403_is_never_not_found_and_says_that_the_key_may_be_missing() -> None
     assert "s3:ListBucket" in str(error)
 
 
-def test_an_existing_bucket_says_whether_it_is_yours() -> None:
+def test_the_error_for_an_existing_bucket_says_whether_it_is_yours() -> None:
     theirs = s3_error(operation="create_bucket", status=409, s3_code="BucketAlreadyExists", bucket="b")
     mine = s3_error(operation="create_bucket", status=409, s3_code="BucketAlreadyOwnedByYou", bucket="b")
     assert "another account" in str(theirs)
@@ -250,16 +250,16 @@ def test_a_signature_quoted_by_s3_is_not_repeated() -> None:
         (DeadlineExceeded, TimeoutError),
     ],
 )
-def test_errors_are_also_what_python_calls_them(kind: type[ApmS3Error], builtin: type[Exception]) -> None:
+def test_errors_are_also_the_matching_builtin_exceptions(kind: type[ApmS3Error], builtin: type[Exception]) -> None:
     assert isinstance(make(kind), builtin)
 
 
-def test_no_answer_is_kept_apart_from_an_answer_that_says_no() -> None:
+def test_no_response_is_distinguished_from_a_refusing_response() -> None:
     for cls in every_error():
         assert not (issubclass(cls, TransportError) and issubclass(cls, S3Error))
 
 
-def test_a_digest_that_s3_rejects_is_both_an_answer_and_an_integrity_error() -> None:
+def test_a_digest_that_s3_rejects_is_both_an_s3_error_and_an_integrity_error() -> None:
     assert issubclass(DigestRejected, S3Error)
     assert issubclass(DigestRejected, IntegrityError)
 
@@ -276,7 +276,7 @@ def test_transient_errors_are_retryable(kind: type[ApmS3Error]) -> None:
     assert make(kind).retryable
 
 
-def test_only_a_failed_connection_is_certain_to_have_sent_nothing() -> None:
+def test_only_a_failed_connection_proves_that_nothing_was_sent() -> None:
     unsent = {cls.__name__ for cls in every_error() if issubclass(cls, TransportError) and not cls.sent}
     assert unsent == {"ConnectFailed"}
 
@@ -333,7 +333,7 @@ def test_a_missing_kms_permission_is_distinguished_from_one_of_s3() -> None:
 
 
 @pytest.mark.parametrize("code", ["KMS.ThrottlingException", "ThrottlingException"])
-def test_throttling_by_kms_is_retried_and_says_what_helps(code: str) -> None:
+def test_throttling_by_kms_is_retried_and_has_a_hint(code: str) -> None:
     message = "You have exceeded the rate at which you may call KMS"
     error = s3_error(operation="read_file", status=400, s3_code=code, message=message, bucket="b", key="k")
     assert isinstance(error, KmsThrottled)

@@ -97,7 +97,7 @@ def test_amtool_accepts_the_example_configuration() -> None:
 
 
 @pytest.mark.parametrize("program", sorted(path.name for path in EXAMPLES.glob("*.py")))
-def test_the_example_program_runs_to_its_end(program: str, seaweedfs: Server) -> None:
+def test_the_example_program_runs_to_the_end(program: str, seaweedfs: Server) -> None:
     done = subprocess.run([sys.executable, str(EXAMPLES / program)], env=on(seaweedfs), capture_output=True, text=True)
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -130,13 +130,13 @@ async def test_a_program_without_the_library_reads_every_format(name: str, moto:
     assert [line[1] for line in told if line[0] == "log"] == [str(entry.sequence) for entry in entries]
 
 
-def test_the_demo_runs_to_its_end_on_its_own_server() -> None:
+def test_the_demo_runs_to_the_end_on_its_own_server() -> None:
     done = subprocess.run(DEMO, cwd=EXAMPLES.parent, capture_output=True, text=True)
 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_demo_runs_to_its_end_on_another_server_and_leaves_nothing(server: Server) -> None:
+def test_the_demo_runs_to_the_end_on_another_server_and_leaves_nothing(server: Server) -> None:
     done = subprocess.run(
         [*DEMO, "--endpoint-url", server.endpoint_url], env=on(server), capture_output=True, text=True
     )
@@ -182,7 +182,7 @@ async def without_third_revision(exchange: Exchange) -> None:
 
 
 @pytest.mark.parametrize("fault", [without_conditions, without_third_revision])
-async def test_a_demo_with_a_step_that_fails_says_so_and_deletes_its_bucket(
+async def test_a_demo_with_a_failing_step_reports_it_and_deletes_its_bucket(
     fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")

@@ -64,7 +64,7 @@ async def s3_faulty(faulty: FaultyS3) -> AsyncIterator[S3Manager]:
         yield manager
 
 
-async def test_a_bucket_that_is_set_up_as_expected_is_ok(moto: Server, bucket_name: str) -> None:
+async def test_a_bucket_with_the_expected_settings_is_ok(moto: Server, bucket_name: str) -> None:
     async with make_manager(moto) as s3:
         options = BucketOptions(
             versioning=Versioning(), public_access_block=PublicAccessBlock(), encryption=Encryption()
@@ -80,7 +80,7 @@ async def test_a_bucket_that_is_set_up_as_expected_is_ok(moto: Server, bucket_na
         assert await keys(s3, bucket_name) == []
 
 
-async def test_a_bare_bucket_can_be_used_but_is_degraded(s3: S3Manager, bucket: str) -> None:
+async def test_a_bare_bucket_is_usable_but_degraded(s3: S3Manager, bucket: str) -> None:
     report = await HealthChecker(s3).check(bucket)
 
     assert report.status is HealthStatus.DEGRADED
@@ -131,7 +131,7 @@ async def test_a_report_is_plain_json(s3: S3Manager, bucket: str) -> None:
     assert all(check in report.checks for check in report.failed)
 
 
-async def test_a_server_that_fails_is_down_and_each_check_says_why(s3_faulty: S3Manager, faulty: FaultyS3) -> None:
+async def test_a_failing_server_is_down_and_each_check_says_why(s3_faulty: S3Manager, faulty: FaultyS3) -> None:
     faulty.will(answer(403, "AccessDenied"), times=None)
 
     report = await HealthChecker(s3_faulty).check(BUCKET)
@@ -142,7 +142,7 @@ async def test_a_server_that_fails_is_down_and_each_check_says_why(s3_faulty: S3
     assert "may be left" in message(report, "delete")
 
 
-async def test_a_server_that_ignores_conditions_is_degraded_and_left_clean(
+async def test_a_server_that_ignores_conditions_is_degraded_and_nothing_is_left(
     s3_faulty: S3Manager, faulty: FaultyS3
 ) -> None:
     async def ignore(exchange: Exchange) -> None:
@@ -159,7 +159,7 @@ async def test_a_server_that_ignores_conditions_is_degraded_and_left_clean(
     assert faulty.s3.buckets[BUCKET] == {}
 
 
-async def test_a_server_that_gives_other_bytes_is_down(s3_faulty: S3Manager, faulty: FaultyS3) -> None:
+async def test_a_server_that_returns_other_bytes_is_down(s3_faulty: S3Manager, faulty: FaultyS3) -> None:
     async def lie(exchange: Exchange) -> None:
         response = exchange.carry_out()
         response.body = response.body[::-1]
@@ -203,7 +203,7 @@ def check_in_virtual_time(fault: Fault, operation: str | None = None) -> tuple[H
     return run_in_virtual_time(main)
 
 
-def test_a_server_that_never_answers_is_down_at_the_deadline() -> None:
+def test_a_server_that_never_responds_is_down_at_the_deadline() -> None:
     report, _ = check_in_virtual_time(lambda exchange: exchange.hang())
 
     assert report.status is HealthStatus.DOWN
@@ -241,7 +241,7 @@ async def test_a_cancelled_check_deletes_what_it_wrote(s3_faulty: S3Manager, fau
     assert faulty.s3.buckets[BUCKET] == {}
 
 
-async def test_a_name_that_cannot_be_a_bucket_is_refused(s3_faulty: S3Manager, faulty: FaultyS3) -> None:
+async def test_an_invalid_bucket_name_is_refused(s3_faulty: S3Manager, faulty: FaultyS3) -> None:
     with pytest.raises(InvalidBucketName):
         await HealthChecker(s3_faulty).check("no/bucket")
 
@@ -254,6 +254,6 @@ async def test_a_manager_that_is_not_open_is_refused() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"deadline": 0}, {"max_clock_skew": -1}])
-def test_limits_that_are_none_are_refused(wrong: dict[str, float]) -> None:
+def test_invalid_limits_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(InvalidOption):
         HealthChecker(S3Manager(endpoint_url="http://localhost:1"), **wrong)

@@ -46,7 +46,7 @@ async def test_a_call_after_closing_is_refused(server: Server, bucket: str) -> N
         await s3.read_file(bucket, "key")
 
 
-async def test_a_closed_manager_is_not_opened_again(moto: Server) -> None:
+async def test_a_closed_manager_cannot_be_reopened(moto: Server) -> None:
     s3 = await make_manager(moto).open()
     await s3.aclose()
 
@@ -90,7 +90,7 @@ async def test_calls_in_progress_stop_when_the_manager_is_closed(server: Server,
     assert s3.pool.stats().in_use == 0
 
 
-async def test_another_event_loop_is_refused_by_calls_and_by_close(moto: Server) -> None:
+async def test_calls_and_close_refuse_another_event_loop(moto: Server) -> None:
     async with make_manager(moto) as s3:
 
         async def use() -> None:
@@ -134,7 +134,7 @@ async def test_an_aioboto3_session_can_be_shared(server: Server, bucket: str) ->
         assert await s3.read_file(bucket, "key") == b"value"
 
 
-async def test_a_hundred_first_calls_at_once_share_one_client(server: Server, bucket: str) -> None:
+async def test_a_hundred_concurrent_first_calls_share_one_client(server: Server, bucket: str) -> None:
     async with make_manager(server) as s3:
         await asyncio.gather(*(s3.upload_file(bucket, f"key-{number}", b"value") for number in range(100)))
 
@@ -151,7 +151,7 @@ async def test_metrics_count_operations_and_bytes(server: Server, bucket: str) -
         assert operations["read_file"].bytes_received == 5
 
 
-async def test_hooks_hear_of_every_operation(server: Server, bucket: str) -> None:
+async def test_hooks_are_called_for_every_operation(server: Server, bucket: str) -> None:
     heard = []
     async with make_manager(server, hooks=[heard.append]) as s3:
         await s3.upload_file(bucket, "key", b"value")
@@ -159,7 +159,7 @@ async def test_hooks_hear_of_every_operation(server: Server, bucket: str) -> Non
     assert [(event.operation, event.bucket, event.key) for event in heard] == [("upload_file", bucket, "key")]
 
 
-def test_the_repr_holds_no_secret() -> None:
+def test_the_repr_contains_no_secret() -> None:
     credentials = apm_s3.Credentials("AKID", "the-secret", "the-token")
 
     shown = repr(S3Manager(credentials=credentials)) + repr(credentials)

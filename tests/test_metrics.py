@@ -19,14 +19,14 @@ def event(outcome: Outcome = Outcome.SUCCESS, operation: str = "read_file", **fi
     return OperationEvent(operation=operation, outcome=outcome, **values)  # type: ignore[arg-type]
 
 
-def test_nothing_happened_yet_and_nothing_is_divided_by_zero() -> None:
+def test_metrics_without_operations_divide_nothing_by_zero() -> None:
     snapshot = S3Metrics().snapshot()
     assert snapshot.success_rate == 1.0
     assert snapshot.overall.total == 0
     assert snapshot.overall.latency.p99 == snapshot.overall.latency.average == 0.0
 
 
-def test_outcomes_are_counted_by_operation_and_in_all() -> None:
+def test_outcomes_are_counted_per_operation_and_in_total() -> None:
     metrics = S3Metrics()
     metrics(event(bytes_received=10))
     metrics(event(Outcome.RETRY))
@@ -42,13 +42,13 @@ def test_outcomes_are_counted_by_operation_and_in_all() -> None:
     assert overall.success_rate == 2 / 3
 
 
-def test_an_exception_that_is_not_ours_is_counted_too() -> None:
+def test_foreign_exceptions_are_counted_too() -> None:
     metrics = S3Metrics()
     metrics(event(Outcome.FAILURE))
     assert metrics.snapshot().overall.errors == {"OTHER": 1}
 
 
-def test_percentiles_are_right_within_their_bound() -> None:
+def test_percentiles_are_accurate_within_their_bound() -> None:
     metrics = S3Metrics()
     generator = random.Random(7)
     durations = [generator.lognormvariate(-4, 1.5) for _ in range(5000)]
@@ -70,7 +70,7 @@ def test_memory_does_not_grow_with_the_number_of_operations() -> None:
     assert len(metrics._tallies["read_file"].durations) < 500
 
 
-def test_a_snapshot_stays_as_it_was_taken() -> None:
+def test_a_snapshot_does_not_change() -> None:
     metrics = S3Metrics()
     metrics(event(Outcome.FAILURE, error_code=ErrorCode.THROTTLED))
     snapshot = metrics.snapshot()
@@ -78,7 +78,7 @@ def test_a_snapshot_stays_as_it_was_taken() -> None:
     assert snapshot.overall.errors == {"THROTTLED": 1}
 
 
-def test_reset_begins_again_at_zero() -> None:
+def test_a_reset_starts_again_at_zero() -> None:
     metrics = S3Metrics()
     metrics(event())
     metrics.reset()

@@ -51,7 +51,7 @@ def kinds(checker: HealthChecker, metrics: S3Metrics, thresholds: OperationThres
     return [alert.kind for alert in checker.check_operations(metrics, thresholds=thresholds)]
 
 
-def test_operations_that_go_well_raise_no_alert(checker: HealthChecker) -> None:
+def test_successful_operations_raise_no_alert(checker: HealthChecker) -> None:
     metrics = S3Metrics()
     succeed(metrics, 90)
     fail(metrics, 10)
@@ -59,7 +59,7 @@ def test_operations_that_go_well_raise_no_alert(checker: HealthChecker) -> None:
     assert kinds(checker, metrics) == []
 
 
-def test_more_than_a_tenth_of_failures_raises_an_alert(checker: HealthChecker) -> None:
+def test_a_failure_rate_above_a_tenth_raises_an_alert(checker: HealthChecker) -> None:
     metrics = S3Metrics()
     succeed(metrics, 80)
     fail(metrics, 5, ErrorCode.THROTTLED)
@@ -92,7 +92,7 @@ def test_slow_operations_raise_an_alert(checker: HealthChecker) -> None:
     assert alert.value == pytest.approx(6.0)
 
 
-def test_a_few_operations_say_nothing_of_rate_and_latency(checker: HealthChecker) -> None:
+def test_a_few_operations_raise_no_alerts_on_rate_or_latency(checker: HealthChecker) -> None:
     metrics = S3Metrics()
     fail(metrics, 9, seconds=100.0)
 
@@ -100,7 +100,7 @@ def test_a_few_operations_say_nothing_of_rate_and_latency(checker: HealthChecker
     assert kinds(checker, metrics, OperationThresholds(minimum=9)) == ["error_rate", "latency"]
 
 
-def test_an_alert_ends_when_the_window_has_passed(checker: HealthChecker, clock: Clock) -> None:
+def test_an_alert_ends_after_its_window(checker: HealthChecker, clock: Clock) -> None:
     metrics = S3Metrics()
     fail(metrics, 20)
     seen = []
@@ -111,7 +111,7 @@ def test_an_alert_ends_when_the_window_has_passed(checker: HealthChecker, clock:
     assert seen == [["error_rate", "errors"]] * 5 + [[]] * 3
 
 
-def test_the_window_counts_what_happened_in_it_alone(checker: HealthChecker, clock: Clock) -> None:
+def test_a_window_counts_only_what_happened_in_it(checker: HealthChecker, clock: Clock) -> None:
     metrics = S3Metrics()
     succeed(metrics, 10_000)
     assert kinds(checker, metrics) == []
@@ -124,7 +124,7 @@ def test_the_window_counts_what_happened_in_it_alone(checker: HealthChecker, clo
     assert kinds(checker, metrics) == ["error_rate"]
 
 
-def test_a_reset_begins_a_new_window(checker: HealthChecker) -> None:
+def test_a_reset_starts_a_new_window(checker: HealthChecker) -> None:
     metrics = S3Metrics()
     fail(metrics, 30)
     assert kinds(checker, metrics) == ["error_rate", "errors"]
@@ -135,7 +135,7 @@ def test_a_reset_begins_a_new_window(checker: HealthChecker) -> None:
     assert kinds(checker, metrics) == ["error_rate", "errors"]
 
 
-def test_two_metrics_have_windows_of_their_own(checker: HealthChecker) -> None:
+def test_each_metrics_object_has_its_own_window(checker: HealthChecker) -> None:
     well, badly = S3Metrics(), S3Metrics()
     succeed(well, 100)
     fail(badly, 20)
@@ -145,7 +145,7 @@ def test_two_metrics_have_windows_of_their_own(checker: HealthChecker) -> None:
     assert kinds(checker, well) == []
 
 
-async def test_a_monitor_tells_each_alert_when_it_begins_and_when_it_ends(checker: HealthChecker, clock: Clock) -> None:
+async def test_a_monitor_reports_when_each_alert_starts_and_ends(checker: HealthChecker, clock: Clock) -> None:
     metrics = S3Metrics()
     fail(metrics, 11)
     alerts = checker.monitor(metrics, interval=0.001)
@@ -162,11 +162,11 @@ async def test_a_monitor_tells_each_alert_when_it_begins_and_when_it_ends(checke
 
 
 @pytest.mark.parametrize("wrong", [{"error_rate": 10}, {"window": 0}, {"latency": 0}, {"errors": -1}, {"minimum": 0}])
-def test_thresholds_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
+def test_invalid_thresholds_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(InvalidOption):
         OperationThresholds(**wrong)
 
 
-async def test_an_interval_that_cannot_be_is_refused(checker: HealthChecker) -> None:
+async def test_an_invalid_interval_is_refused(checker: HealthChecker) -> None:
     with pytest.raises(InvalidOption):
         await anext(aiter(checker.monitor(interval=0)))

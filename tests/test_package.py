@@ -61,7 +61,7 @@ def test_importing_the_package_imports_no_extra() -> None:
     assert done.stdout == "[]\n", done.stderr
 
 
-def test_every_public_name_is_there_without_any_extra() -> None:
+def test_every_public_name_is_available_without_any_extra() -> None:
     done = python(WITHOUT_EXTRAS + "import apm_s3\nfor name in apm_s3.__all__: getattr(apm_s3, name)\nprint('good')")
 
     assert done.stdout == "good\n", done.stderr
@@ -84,7 +84,7 @@ def test_the_command_line_without_its_extra_says_what_to_install() -> None:
     assert "pip install 'apm-s3[cli]'" in done.stderr
 
 
-def test_the_wheel_carries_types_data_and_examples(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_contains_types_data_and_examples(wheel: zipfile.ZipFile) -> None:
     packed = set(wheel.namelist())
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "apm_s3").rglob("*") if path.is_file()}
     samples = {
@@ -98,7 +98,7 @@ def test_the_wheel_carries_types_data_and_examples(wheel: zipfile.ZipFile) -> No
     assert {name for name in sources if "__pycache__" not in name} <= packed
 
 
-def test_the_source_distribution_carries_what_its_tests_read(tmp_path: Path) -> None:
+def test_the_source_distribution_contains_what_its_tests_read(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", str(tmp_path)],
         cwd=ROOT, capture_output=True, text=True,

@@ -192,17 +192,17 @@ PURE = {
 
 
 @pytest.mark.parametrize("make", PURE.values(), ids=PURE)
-def test_a_policy_for_a_name_that_is_not_valid_is_refused(make):
+def test_a_policy_for_an_invalid_name_is_refused(make):
     with pytest.raises((InvalidBucketName, InvalidKey, InvalidOption)):
         make()
 
 
-def test_the_special_characters_of_iam_stand_for_themselves_in_a_prefix():
+def test_special_iam_characters_in_a_prefix_are_literal():
     text = json.dumps(policies.reader("bucket", environments=["staging"], prefix="${aws:username}*?/"))
     assert "bucket/${$}{aws:username}${*}${?}/configs/staging/*" in text
 
 
-def test_the_key_of_a_bucket_may_be_used_for_what_the_role_does():
+def test_a_role_may_use_the_buckets_key_for_its_work():
     key = "arn:aws:kms:eu-west-1:123456789012:key/1"
     reading = policies.reader("bucket", kms_key_arn=key)["Statement"][-1]
     writing = policies.writer("bucket", kms_key_arn=key)["Statement"][-1]
@@ -216,7 +216,7 @@ def test_policies_of_other_partitions_name_their_buckets():
 
 
 @pytest.mark.parametrize("role", ROLES)
-async def test_a_role_can_do_its_work_and_nothing_else(users, bucket, role, tmp_path):
+async def test_a_role_can_do_its_work_but_nothing_else(users, bucket, role, tmp_path):
     policy, allowed, forbidden = ROLES[role]
     async with users.manager(bucket, policy(bucket)) as s3:
         assert not await refused(s3, bucket, allowed, tmp_path)

@@ -62,18 +62,18 @@ def homes() -> dict[str, set[str]]:
     return {"apm_s3": set(apm_s3.__all__), **{name: set(module(name).__all__) for name in MODULES}}
 
 
-def test_the_front_door_has_the_names_that_most_programs_need_and_no_more() -> None:
+def test_the_top_level_has_only_the_names_that_most_programs_need() -> None:
     assert len(apm_s3.__all__) == NAMES
     assert dir(apm_s3) == sorted(apm_s3.__all__) == sorted(apm_s3._HOMES)
 
 
 @pytest.mark.parametrize("name", ["metrics", "models", "options"])
-def test_a_public_module_of_lazy_names_says_where_each_of_them_is(name: str) -> None:
+def test_a_lazy_public_module_says_where_each_name_is(name: str) -> None:
     assert sorted(module(name)._HOMES) == sorted(module(name).__all__)
 
 
 @pytest.mark.parametrize("name", apm_s3.__all__)
-def test_a_name_of_the_front_door_is_what_its_home_has(name: str) -> None:
+def test_a_top_level_name_is_the_same_object_as_in_its_module(name: str) -> None:
     assert getattr(apm_s3, name) is getattr(importlib.import_module(apm_s3._HOMES[name]), name)
 
 
@@ -197,7 +197,7 @@ print(sorted(heavy & set(sys.modules)))
         ("from apm_s3.configs import Release", "{'asyncio'}"),
     ],
 )
-def test_an_import_that_needs_no_client_does_not_load_one(statement: str, allowed: str) -> None:
+def test_imports_that_need_no_client_load_none(statement: str, allowed: str) -> None:
     code = LIGHT.format(statement=statement, allowed=allowed)
 
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)

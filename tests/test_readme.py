@@ -24,7 +24,7 @@ FRAGMENTS = [block for block in BLOCKS if "asyncio.run(" not in block]
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_a_program_in_the_readme_runs_and_runs_again(program: str, moto: Server) -> None:
+def test_a_program_in_the_readme_runs_repeatedly(program: str, moto: Server) -> None:
     for _ in range(2):
         done = subprocess.run([sys.executable, "-c", program], env=on(moto), capture_output=True, text=True)
 
@@ -43,7 +43,7 @@ def test_a_benchmark_in_the_readme_runs() -> None:
     assert "apm_s3" in done.stdout
 
 
-async def test_the_fragments_in_the_readme_run_one_after_the_other(moto: Server, bucket_name: str) -> None:
+async def test_the_snippets_in_the_readme_run_one_after_another(moto: Server, bucket_name: str) -> None:
     async with S3Manager(
         region=moto.region, endpoint_url=moto.endpoint_url, credentials=Credentials("test", "testsecret")
     ) as s3:
@@ -81,5 +81,5 @@ def test_the_first_code_block_holds_the_two_commands() -> None:
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)\)", README))))
-def test_a_link_in_the_readme_leads_to_a_file(target: str) -> None:
+def test_a_link_in_the_readme_points_to_a_file(target: str) -> None:
     assert (ROOT / target).exists()

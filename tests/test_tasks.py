@@ -56,7 +56,7 @@ async def test_at_most_limit_run_at_a_time() -> None:
     assert most == 3
 
 
-async def test_cancelling_a_group_cancels_all_of_it() -> None:
+async def test_cancelling_a_group_cancels_all_its_tasks() -> None:
     before = asyncio.all_tasks()
     task = asyncio.create_task(run_all([never(), never()], limit=1))
     await asyncio.sleep(0)
@@ -69,7 +69,7 @@ async def test_cancelling_a_group_cancels_all_of_it() -> None:
 # Shields
 
 
-async def test_shielded_work_ends_before_the_cancellation_is_raised() -> None:
+async def test_shielded_work_finishes_before_the_cancellation_is_raised() -> None:
     go, done = asyncio.Event(), []
 
     async def work() -> None:
@@ -109,7 +109,7 @@ async def test_the_result_of_cancelled_work_is_undone() -> None:
     assert undone == ["upload"]
 
 
-async def test_a_cancelled_caller_waits_for_the_shield_no_longer_than_its_timeout() -> None:
+async def test_a_cancelled_caller_waits_for_shielded_work_no_longer_than_its_timeout() -> None:
     before = asyncio.all_tasks()
     task = asyncio.create_task(shielded(never(), timeout=0.01))
     await asyncio.sleep(0)
@@ -152,7 +152,7 @@ async def test_a_call_is_cancelled_at_its_deadline(deadlines: Deadlines) -> None
     assert task.cancelling() == 0
 
 
-async def test_a_shorter_deadline_that_comes_later_is_kept(deadlines: Deadlines) -> None:
+async def test_a_shorter_deadline_set_later_is_respected(deadlines: Deadlines) -> None:
     long = asyncio.create_task(overrun(deadlines, 3600))
     await asyncio.sleep(0)
     assert await overrun(deadlines, 0.01)
@@ -161,18 +161,18 @@ async def test_a_shorter_deadline_that_comes_later_is_kept(deadlines: Deadlines)
     assert await long is False
 
 
-async def test_one_timer_serves_calls_of_many_deadlines(deadlines: Deadlines) -> None:
+async def test_one_timer_serves_many_deadlines(deadlines: Deadlines) -> None:
     outcomes = await asyncio.gather(*(overrun(deadlines, 0.001 * number) for number in range(20)))
     assert outcomes == [True] * 20
     assert deadlines._timer is None
 
 
-async def test_a_call_that_ended_is_not_cancelled(deadlines: Deadlines) -> None:
+async def test_a_finished_call_is_not_cancelled(deadlines: Deadlines) -> None:
     deadlines.forget(deadlines.watch(time.monotonic() + 0.005))
     assert await overrun(deadlines, 0.01)
 
 
-async def test_a_deadline_that_has_passed_already_ends_the_call_at_its_first_wait(deadlines: Deadlines) -> None:
+async def test_an_already_passed_deadline_ends_the_call_at_its_first_await(deadlines: Deadlines) -> None:
     assert await overrun(deadlines, -1)
 
 
@@ -193,7 +193,7 @@ def test_a_deadline_needs_a_task() -> None:
     assert len(raised) == 1
 
 
-async def test_a_line_wakes_the_first_that_still_waits() -> None:
+async def test_a_queue_wakes_the_first_task_that_still_waits() -> None:
     line = Line()
     woken = []
 

@@ -36,7 +36,7 @@ async def test_a_request_fails_as_often_as_configured(objects: MemoryObjects) ->
     assert (await objects.read("key"))[1] == b"text"
 
 
-async def test_a_failure_is_for_the_keys_and_the_kind_of_request_that_it_names(objects: MemoryObjects) -> None:
+async def test_an_injected_failure_applies_to_its_keys_and_kind_of_request(objects: MemoryObjects) -> None:
     objects.will_fail("read", AccessDenied("no", status=403), key="secret", times=None)
     await objects.put("a/secret", b"")
     await objects.put("a/public", b"")
@@ -61,7 +61,7 @@ async def test_a_request_that_was_carried_out_took_effect_even_if_the_response_i
     assert objects.objects == {}
 
 
-async def test_a_store_finds_out_that_a_commit_whose_answer_was_lost_has_won(objects: MemoryObjects) -> None:
+async def test_a_store_finds_out_that_a_commit_with_a_lost_response_has_won(objects: MemoryObjects) -> None:
     store = ConfigStore(objects)
     await store.upload("loki", "staging", LOKI)
     objects.will_fail("put", ConnectionLost("no answer"), key="current.json", carried_out=True)
@@ -72,7 +72,7 @@ async def test_a_store_finds_out_that_a_commit_whose_answer_was_lost_has_won(obj
     assert (await store.download("loki", "staging")).text == OTHER_LOKI
 
 
-async def test_an_embedded_server_is_a_server_that_can_be_emptied(embedded: EmbeddedServer) -> None:
+async def test_an_embedded_server_can_be_emptied(embedded: EmbeddedServer) -> None:
     async with S3Manager(
         region=embedded.region, endpoint_url=embedded.endpoint_url, credentials=embedded.credentials
     ) as s3:

@@ -91,7 +91,7 @@ async def test_a_fresh_value_needs_no_request(source: Source, clock: Clock) -> N
     assert len(source.requests) == 1
 
 
-async def test_a_value_is_as_old_as_the_start_of_its_request(source: Source, clock: Clock) -> None:
+async def test_the_age_of_a_value_counts_from_the_start_of_its_request(source: Source, clock: Clock) -> None:
     task = source.ask()
     await turns()
     clock.now += 9
@@ -142,7 +142,7 @@ async def test_a_later_read_that_was_faster_is_not_overwritten(source: Source, c
 
 
 @pytest.mark.parametrize("absent", [False, True])
-async def test_a_read_that_a_write_overtook_is_not_remembered(source: Source, cache: Cache, absent: bool) -> None:
+async def test_a_read_overtaken_by_a_write_is_not_cached(source: Source, cache: Cache, absent: bool) -> None:
     before = source.ask()
     await turns()
     cache.forget(KEY.group)
@@ -158,7 +158,7 @@ async def test_a_read_that_a_write_overtook_is_not_remembered(source: Source, ca
 
 
 @pytest.mark.parametrize("absent", [False, True])
-async def test_a_read_that_a_write_overtook_leaves_nothing(source: Source, cache: Cache, absent: bool) -> None:
+async def test_a_read_overtaken_by_a_write_leaves_nothing(source: Source, cache: Cache, absent: bool) -> None:
     task = source.ask()
     await turns()
     cache.forget(KEY.group)
@@ -167,7 +167,7 @@ async def test_a_read_that_a_write_overtook_leaves_nothing(source: Source, cache
     assert cache.stats().entries == 0
 
 
-async def test_nothing_is_remembered_of_what_was_read_while_the_cache_was_cleared(source: Source, cache: Cache) -> None:
+async def test_reads_in_progress_when_the_cache_is_cleared_are_not_cached(source: Source, cache: Cache) -> None:
     task = source.ask()
     await turns()
     cache.clear()
@@ -176,7 +176,7 @@ async def test_nothing_is_remembered_of_what_was_read_while_the_cache_was_cleare
     assert cache.stats().entries == 0
 
 
-async def test_the_first_of_several_can_be_cancelled(source: Source) -> None:
+async def test_the_first_of_several_readers_can_be_cancelled(source: Source) -> None:
     first, second, third = source.ask(), source.ask(), source.ask()
     await turns()
     first.cancel()
@@ -198,7 +198,7 @@ async def test_a_read_without_waiters_is_cancelled(source: Source, cache: Cache)
     assert (await source.get("one")).value == "one"
 
 
-async def test_a_read_that_is_cancelled_as_it_begins_leaves_nothing(source: Source, cache: Cache) -> None:
+async def test_a_read_cancelled_at_its_start_leaves_nothing(source: Source, cache: Cache) -> None:
     task = source.ask()
     await asyncio.sleep(0)
     task.cancel()
@@ -218,14 +218,14 @@ async def test_each_caller_gets_its_own_error(source: Source) -> None:
     assert errors[0] is not errors[1]
 
 
-async def test_a_failure_is_not_remembered(source: Source, cache: Cache) -> None:
+async def test_a_failure_is_not_cached(source: Source, cache: Cache) -> None:
     with pytest.raises(AccessDenied):
         await source.get(AccessDenied("no"))
     assert cache.stats().entries == 0
     assert (await source.get("one")).value == "one"
 
 
-async def test_an_absence_is_remembered_for_a_short_time(source: Source, clock: Clock) -> None:
+async def test_an_absence_is_cached_for_a_short_time(source: Source, clock: Clock) -> None:
     with pytest.raises(ObjectNotFound):
         await source.get(ObjectNotFound("not there"))
     clock.now += 2.9
@@ -238,7 +238,7 @@ async def test_an_absence_is_remembered_for_a_short_time(source: Source, clock: 
     assert (await source.get("one")).value == "one"
 
 
-async def test_an_absence_takes_the_place_of_a_value(source: Source, clock: Clock) -> None:
+async def test_an_absence_replaces_a_cached_value(source: Source, clock: Clock) -> None:
     await source.get("one")
     clock.now += 11
     with pytest.raises(ObjectNotFound):
@@ -260,7 +260,7 @@ async def test_a_confirmed_value_is_fresh_again(source: Source, clock: Clock, ca
     assert (await source.ask()).value == "one"
 
 
-async def test_an_outage_gives_what_was_known_and_says_so(source: Source, clock: Clock) -> None:
+async def test_during_an_outage_cached_values_are_returned_and_marked(source: Source, clock: Clock) -> None:
     await source.get("one")
     clock.now += 25
     found = await source.get(ConnectFailed("no answer"))
@@ -274,7 +274,7 @@ async def test_an_outage_gives_what_was_known_and_says_so(source: Source, clock:
         await source.get(ConnectFailed("no answer"))
 
 
-async def test_a_refusal_is_not_an_outage(source: Source, clock: Clock) -> None:
+async def test_a_refusal_does_not_count_as_an_outage(source: Source, clock: Clock) -> None:
     await source.get("one")
     clock.now += 11
     with pytest.raises(AccessDenied):
@@ -311,7 +311,7 @@ async def test_one_task_removes_expired_entries(source: Source, cache: Cache, cl
     assert cache.stats().entries == 1
 
 
-async def test_forgetting_a_bucket_forgets_its_objects(source: Source, cache: Cache) -> None:
+async def test_invalidating_a_bucket_invalidates_its_objects(source: Source, cache: Cache) -> None:
     await source.get("one")
     await source.get("two", key=Key(("object", "bucket2", "key"), "body"))
     under_way = source.ask(key=Key(("object", "bucket", "third"), "body"))
@@ -337,7 +337,7 @@ async def test_closing_cancels_reads_and_caches_nothing_more(clock: Clock) -> No
     gc.collect()
 
 
-async def test_the_statistics_say_what_happened(source: Source, cache: Cache, clock: Clock) -> None:
+async def test_the_statistics_count_what_happened(source: Source, cache: Cache, clock: Clock) -> None:
     await source.get("one")
     for _ in range(3):
         await source.ask()

@@ -81,7 +81,7 @@ TestEntries = Machine.TestCase
 TestEntries.settings = examples(60)
 
 
-def test_nothing_is_held_where_no_entry_is_allowed() -> None:
+def test_a_cache_without_room_for_entries_stays_empty() -> None:
     entries = Entries(0, MAX_BYTES)
     entries.put(Entry(Key(("object", "b", "k"), "body"), b"", 0))
     assert not len(entries)

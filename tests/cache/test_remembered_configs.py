@@ -100,7 +100,7 @@ async def test_a_thousand_concurrent_cold_downloads_make_three_requests(strict: 
         assert world.objects.reads == {"current.json": 1, "releases": 1, "blobs": 1}
 
 
-async def test_a_warm_download_asks_once_and_sees_what_others_wrote(strict: World) -> None:
+async def test_a_warm_download_makes_one_request_and_sees_writes_of_others(strict: World) -> None:
     await strict.store.download("prometheus", "production")
     await strict.store.download("prometheus", "production")
     assert strict.objects.reads == {"current.json": 2, "releases": 1, "blobs": 1}
@@ -108,7 +108,7 @@ async def test_a_warm_download_asks_once_and_sees_what_others_wrote(strict: Worl
     assert (await strict.store.download("prometheus", "production")).text == SECOND
 
 
-async def test_a_download_within_the_staleness_asks_nothing(lax: World) -> None:
+async def test_a_download_within_the_allowed_staleness_makes_no_request(lax: World) -> None:
     await lax.store.download("prometheus", "production")
     hits = lax.cache.hits
     for _ in range(3):
@@ -135,7 +135,7 @@ async def test_writes_of_this_process_are_visible_immediately(lax: World) -> Non
     assert (await lax.store.download("prometheus", "production")).text == SECOND
 
 
-async def test_writes_and_other_reads_take_no_remembered_state(lax: World) -> None:
+async def test_writes_and_other_reads_use_no_cached_state(lax: World) -> None:
     await lax.store.download("prometheus", "production")
     await lax.other.upload("prometheus", "production", SECOND)
     assert [release.revision for release in await lax.store.history("prometheus", "production")] == [2, 1]
@@ -144,7 +144,7 @@ async def test_writes_and_other_reads_take_no_remembered_state(lax: World) -> No
     assert release.revision == 4
 
 
-async def test_memory_does_not_decide_that_something_is_not_there(lax: World) -> None:
+async def test_the_cache_never_decides_that_something_is_missing(lax: World) -> None:
     await lax.store.download("prometheus", "production")
     with pytest.raises(ConfigNotFound):
         await lax.store.download("prometheus", "production", "rules/new.yml")
@@ -154,7 +154,7 @@ async def test_memory_does_not_decide_that_something_is_not_there(lax: World) ->
     assert (await lax.store.download("loki", "production")).revision == 1
 
 
-async def test_memory_does_not_decide_that_a_store_is_damaged(lax: World) -> None:
+async def test_the_cache_never_decides_that_a_store_is_damaged(lax: World) -> None:
     await lax.store.download_bundle("prometheus", "production")
     await lax.other.upload("prometheus", "production", SECOND)
     # What the remembered document names has been collected since, and is remembered no more.
@@ -167,7 +167,7 @@ async def test_memory_does_not_decide_that_a_store_is_damaged(lax: World) -> Non
     assert (await lax.store.download("prometheus", "production")).text == SECOND
 
 
-async def test_checks_for_damage_read_the_bucket_and_not_the_cache(lax: World) -> None:
+async def test_checks_for_damage_bypass_the_cache(lax: World) -> None:
     await lax.store.download("prometheus", "production")
     for key in [key for key in lax.objects.objects if "/blobs/" in key]:
         del lax.objects.objects[key]
@@ -178,7 +178,7 @@ async def test_checks_for_damage_read_the_bucket_and_not_the_cache(lax: World) -
         await lax.store.download("prometheus", "production")
 
 
-async def test_an_outage_gives_what_was_known_and_says_since_when(lax: World) -> None:
+async def test_during_an_outage_cached_data_is_returned_with_its_age(lax: World) -> None:
     assert (await lax.store.download("prometheus", "production")).stale_since is None
     lax.objects.down = True
     lax.age(11)
@@ -215,7 +215,7 @@ async def test_each_caller_gets_its_own_data(lax: World) -> None:
     assert first.data["more"] == 1, "and it stays what the caller made of it"
 
 
-async def test_a_remembered_file_is_a_file_like_any_other(lax: World) -> None:
+async def test_a_cached_file_behaves_like_any_other(lax: World) -> None:
     plain = await lax.other.download("prometheus", "production")
     await lax.store.download("prometheus", "production")
     file = await lax.store.download("prometheus", "production")
@@ -225,7 +225,7 @@ async def test_a_remembered_file_is_a_file_like_any_other(lax: World) -> None:
     assert pickle.loads(pickle.dumps(file)).data == plain.data
 
 
-async def test_parsed_data_counts_for_the_limit_of_bytes(lax: World) -> None:
+async def test_parsed_data_counts_towards_the_limit_of_bytes(lax: World) -> None:
     file = await lax.store.download("prometheus", "production")
     before = lax.cache.stats().bytes
     await asyncio.to_thread(lambda: file.data)
@@ -233,7 +233,7 @@ async def test_parsed_data_counts_for_the_limit_of_bytes(lax: World) -> None:
     assert lax.cache.stats().bytes > before
 
 
-async def test_an_evicted_content_is_read_again(lax: World) -> None:
+async def test_evicted_content_is_read_again(lax: World) -> None:
     await lax.store.download("prometheus", "production")
     for entry in list(lax.cache._entries):
         if entry.key.detail != "current":
@@ -242,7 +242,7 @@ async def test_an_evicted_content_is_read_again(lax: World) -> None:
     assert lax.objects.reads == {"current.json": 1, "releases": 2, "blobs": 2}
 
 
-async def test_arguments_are_checked_in_a_warm_store_too(lax: World) -> None:
+async def test_arguments_are_also_checked_if_the_cache_is_warm(lax: World) -> None:
     await lax.store.download("prometheus", "production")
     for wrong in ([], {}, 1, None):
         with pytest.raises((InvalidOption, ValueError)):
@@ -261,7 +261,7 @@ async def test_the_first_of_several_downloads_can_be_cancelled(strict: World) ->
     assert sum(strict.objects.reads.values()) == 3
 
 
-async def test_a_download_that_is_cancelled_anywhere_leaves_no_task_and_no_wrong_answer() -> None:
+async def test_a_download_cancelled_anywhere_leaves_no_task_and_no_wrong_result() -> None:
     @asynccontextmanager
     async def world() -> AsyncIterator[World]:
         made = await make_world(CacheSettings(current_staleness=10.0))

@@ -79,7 +79,7 @@ WRITES = {
 
 
 @pytest.mark.parametrize("verb", WRITES)
-async def test_a_write_of_this_manager_counts_at_once(s3: MemoryManager, verb: str) -> None:
+async def test_a_write_of_this_manager_is_visible_immediately(s3: MemoryManager, verb: str) -> None:
     object.__setattr__(s3.settings.transfer, "multipart_threshold", 5_500_000)
     await s3.upload_file("bucket", "other", b"other")
     await s3.read_file("bucket", "key")
@@ -94,7 +94,7 @@ async def test_a_write_of_this_manager_counts_at_once(s3: MemoryManager, verb: s
         assert (await s3.head_file("bucket", "key")).etag == there[0].etag
 
 
-async def test_a_write_whose_answer_was_lost_invalidates_too(s3: MemoryManager) -> None:
+async def test_a_write_whose_response_was_lost_also_invalidates(s3: MemoryManager) -> None:
     await s3.read_file("bucket", "key")
 
     def lose(verb: str, count: int) -> None:
@@ -116,7 +116,7 @@ async def test_absence_is_cached_until_the_object_is_written(s3: MemoryManager) 
     assert await s3.read_file("bucket", "missing") == b"there"
 
 
-async def test_reads_with_options_of_their_own_are_not_remembered(s3: MemoryManager) -> None:
+async def test_reads_with_special_options_are_not_cached(s3: MemoryManager) -> None:
     for _ in range(2):
         await s3.read_file("bucket", "key", ReadOptions(expected_bucket_owner="1"))
     assert s3.transport.requests["read"] == 2
@@ -125,7 +125,7 @@ async def test_reads_with_options_of_their_own_are_not_remembered(s3: MemoryMana
     assert s3.transport.requests["read"] == 3
 
 
-async def test_an_outage_gives_a_stale_answer_that_says_so_and_never_stale_bytes(s3: MemoryManager) -> None:
+async def test_during_an_outage_stale_metadata_is_marked_and_stale_bytes_are_never_returned(s3: MemoryManager) -> None:
     await s3.read_file("bucket", "key")
     assert (await s3.head_file("bucket", "key")).stale_since is None
 
@@ -158,7 +158,7 @@ async def test_after_the_ttl_an_object_is_confirmed_by_its_etag(seaweedfs: Serve
         assert await s3.read_file(bucket_name, "key") == b"two"
 
 
-async def test_a_closed_manager_gives_nothing_from_memory(s3: MemoryManager) -> None:
+async def test_a_closed_manager_returns_nothing_from_its_cache(s3: MemoryManager) -> None:
     await s3.read_file("bucket", "key")
     await s3.aclose()
     with pytest.raises(ManagerClosed):
@@ -166,7 +166,7 @@ async def test_a_closed_manager_gives_nothing_from_memory(s3: MemoryManager) -> 
     assert s3.cache.stats().entries == 0
 
 
-async def test_buckets_are_remembered_until_this_manager_changes_one(moto: Server, bucket_name: str) -> None:
+async def test_buckets_are_cached_until_this_manager_changes_one(moto: Server, bucket_name: str) -> None:
     async with make_manager(moto, S3Settings(cache=CacheSettings())) as s3, make_manager(moto) as other:
         with pytest.raises(BucketNotFound):
             await s3.get_bucket(bucket_name)
@@ -192,7 +192,7 @@ async def test_buckets_are_remembered_until_this_manager_changes_one(moto: Serve
         assert bucket_name not in [bucket.name for bucket in await s3.list_buckets()]
 
 
-async def test_buckets_are_not_remembered_by_default(moto: Server, bucket_name: str) -> None:
+async def test_buckets_are_not_cached_by_default(moto: Server, bucket_name: str) -> None:
     async with make_manager(moto) as s3, make_manager(moto) as other:
         await s3.create_bucket(bucket_name)
         await s3.list_buckets()
@@ -209,7 +209,7 @@ async def test_buckets_are_not_remembered_by_default(moto: Server, bucket_name: 
         {"shared": object(), "namespace": "team"}, {"shared": {}, "namespace": ""},
     ],
 )  # fmt: skip
-def test_settings_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
+def test_invalid_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InvalidOption):
         CacheSettings(**wrong)  # type: ignore[arg-type]
 
@@ -254,7 +254,7 @@ async def test_a_warm_up_fills_the_cache_and_reports_what_failed(moto: Server, b
         assert s3.metrics.snapshot().overall.total == asked
 
 
-async def test_a_warm_up_of_what_is_not_remembered_is_refused(s3: MemoryManager) -> None:
+async def test_a_warm_up_of_uncached_objects_is_refused(s3: MemoryManager) -> None:
     async with MemoryManager(S3Settings()) as plain:
         for wrong in (
             WarmupPlan(buckets=["bucket"]),

@@ -125,7 +125,7 @@ async def test_a_fleet_reads_releases_and_contents_from_s3_once(
         assert b'"tools"' not in stored, "a reference document"
 
 
-async def test_a_valkey_that_is_killed_and_restarted_costs_one_warning_and_no_error(
+async def test_killing_and_restarting_valkey_causes_one_warning_and_no_error(
     moto: Server, bucket_name: str, valkey: Valkey, backend: RedisCache, caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -200,7 +200,7 @@ class Hanging:
         await asyncio.get_running_loop().create_future()
 
 
-async def test_a_backend_that_hangs_is_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_hanging_backend_is_waited_for_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared, "PATIENCE", 0.01)
     tasks: list[asyncio.Task[None]] = []
     level = SharedLevel(
@@ -215,7 +215,7 @@ async def test_a_backend_that_hangs_is_not_waited_for_again(monkeypatch: pytest.
     assert await level.get("bucket", "key") is None
 
 
-async def test_a_read_that_is_cancelled_at_the_second_level_leaves_nothing(moto: Server, bucket_name: str) -> None:
+async def test_a_read_cancelled_at_the_second_level_leaves_nothing(moto: Server, bucket_name: str) -> None:
     await uploaded(moto, bucket_name)
     backend = Hanging()
     async with member(moto, backend) as s3:
@@ -227,7 +227,7 @@ async def test_a_read_that_is_cancelled_at_the_second_level_leaves_nothing(moto:
         assert not [each for each in s3._cache._tasks if each.get_name().endswith("read")]
 
 
-def test_names_there_fit_every_backend() -> None:
+def test_shared_keys_are_valid_in_every_backend() -> None:
     level = SharedLevel(SimpleMemoryCache(), ("team \n", "http://x"), lambda work, name: None)
     name = level.key("bucket", "k" * 1024)
     assert len(name) < 100
@@ -236,7 +236,7 @@ def test_names_there_fit_every_backend() -> None:
     assert level.key("bucket", "a") != level.key("bucket", "b") != level.key("other", "b")
 
 
-def test_no_module_of_the_cache_loads_a_backend() -> None:
+def test_importing_the_cache_loads_no_backend() -> None:
     code = (
         "import sys, apm_s3._manager; print([name for name in ('aiocache', 'redis', 'pickle5') if name in sys.modules])"
     )

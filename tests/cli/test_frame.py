@@ -66,7 +66,7 @@ def test_without_arguments_the_help_is_shown(local: Shell) -> None:
         (["sync", "--no-such"], "no such option: --no-such"),
     ],
 )
-def test_wrong_usage_is_told_in_two_lines_with_status_2(typed: list[str], told: str, local: Shell) -> None:
+def test_wrong_usage_is_reported_in_two_lines_with_status_2(typed: list[str], told: str, local: Shell) -> None:
     ran = local(*typed)
 
     assert (ran.status, ran.stdout) == (2, "")
@@ -77,7 +77,7 @@ def test_wrong_usage_is_told_in_two_lines_with_status_2(typed: list[str], told: 
 # Settings
 
 
-def test_options_win_over_the_environment_and_that_over_the_project_file(tmp_path: Path) -> None:
+def test_options_override_the_environment_which_overrides_the_project_file(tmp_path: Path) -> None:
     (tmp_path / "apm-s3.toml").write_text('bucket = "file"\nenvironment = "file"\nregion = "file"\nprefix = "file/"\n')
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)
@@ -98,7 +98,7 @@ def test_options_win_over_the_environment_and_that_over_the_project_file(tmp_pat
     ]
 
 
-def test_the_nearest_project_file_applies_and_other_pyproject_files_are_passed_over(tmp_path: Path) -> None:
+def test_the_nearest_pyproject_file_with_our_section_applies(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text('[tool.apm-s3]\nbucket = "here"\n')
     below = tmp_path / "below"
     below.mkdir()
@@ -116,14 +116,14 @@ def test_the_nearest_project_file_applies_and_other_pyproject_files_are_passed_o
         ("bucket", "is not valid TOML"),
     ],
 )
-def test_a_project_file_that_is_not_valid_is_refused(text: str, told: str, tmp_path: Path) -> None:
+def test_an_invalid_project_file_is_refused(text: str, told: str, tmp_path: Path) -> None:
     (tmp_path / "apm-s3.toml").write_text(text)
 
     with pytest.raises(UsageFailed, match=told):
         load_settings({}, {}, tmp_path)
 
 
-def test_debug_says_where_settings_come_from_and_never_a_secret(local: Shell) -> None:
+def test_debug_shows_the_sources_of_settings_but_never_a_secret(local: Shell) -> None:
     local.environ |= {"AWS_SECRET_ACCESS_KEY": "hush-hush", "AWS_REGION": "eu-north-1"}
 
     ran = local("sync", "a", "b", "--debug")
@@ -169,14 +169,14 @@ def test_a_lost_response_makes_the_outcome_of_a_change_unknown() -> None:
     assert tell(lost).status is Status.FAILED
 
 
-def test_an_error_is_told_with_a_hint_that_names_commands() -> None:
+def test_an_error_has_a_hint_that_names_commands() -> None:
     told = tell(errors.CommitUnknown("the outcome is not known", write_id="staging-1"))
 
     assert told.message == "the outcome is not known"
     assert told.hint == "find out before you try again: apm-s3 config outcome staging-1"
 
 
-def test_hints_of_the_command_line_name_no_python_functions() -> None:
+def test_hints_on_the_command_line_name_no_python_functions() -> None:
     assert not [hint for hint in HINTS.values() if re.search(r"\w\(|[a-z]_[a-z]", hint)]
 
 
@@ -204,7 +204,7 @@ def test_an_error_is_one_json_document_for_programs(local: Shell) -> None:
     }
 
 
-def test_colours_are_for_terminals_and_not_with_no_color(local: Shell) -> None:
+def test_colours_appear_only_on_terminals_and_never_with_no_color(local: Shell) -> None:
     assert "\033[1;31merror:" in local.terminal("sync", "a", "b").screen
     assert "\033" not in local("sync", "a", "b").stderr
     local.environ["NO_COLOR"] = "1"
@@ -240,7 +240,9 @@ def make_call() -> Call:
         ("\x04", None, False),
     ],
 )
-def test_destruction_is_confirmed_and_production_by_its_name(typed: str, environment: str | None, agreed: bool) -> None:
+def test_destruction_needs_confirmation_in_production_by_typing_its_name(
+    typed: str, environment: str | None, agreed: bool
+) -> None:
     with pseudo_terminal() as terminal:
         terminal.type(typed)
         if agreed:

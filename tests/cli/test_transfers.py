@@ -27,7 +27,9 @@ def place(shell: Shell) -> str:
     return f"s3://{shell.environ['APM_S3_BUCKET']}/team"
 
 
-def test_a_directory_is_planned_migrated_verified_and_brought_back(shell: Shell, place: str, tmp_path: Path) -> None:
+def test_a_directory_is_planned_migrated_verified_and_downloaded_again(
+    shell: Shell, place: str, tmp_path: Path
+) -> None:
     source, journal = write(tmp_path / "up", BODIES), tmp_path / "journal"
 
     plan = shell.json("migrate", source, place, "--dry-run")
@@ -43,7 +45,7 @@ def test_a_directory_is_planned_migrated_verified_and_brought_back(shell: Shell,
     assert files(tmp_path / "down") == BODIES
 
 
-def test_a_sync_says_what_it_would_do_and_does_it(shell: Shell, place: str, tmp_path: Path) -> None:
+def test_a_sync_shows_its_plan_and_carries_it_out(shell: Shell, place: str, tmp_path: Path) -> None:
     source = write(tmp_path / "up", BODIES)
 
     plan = shell("sync", source, place, "--dry-run", "--exclude", "*.log")
@@ -55,7 +57,7 @@ def test_a_sync_says_what_it_would_do_and_does_it(shell: Shell, place: str, tmp_
     assert shell.json("sync", source, place, "--delete-extra", "--exclude", "*.log")["deleted"] == 1
 
 
-def test_exit_statuses_tell_what_became_of_it(shell: Shell, place: str, tmp_path: Path) -> None:
+def test_exit_statuses_tell_the_result(shell: Shell, place: str, tmp_path: Path) -> None:
     source = write(tmp_path / "up", BODIES)
     shell("migrate", source, place)
     write(source, {"a": b"changed"})
@@ -72,7 +74,7 @@ def test_exit_statuses_tell_what_became_of_it(shell: Shell, place: str, tmp_path
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT for this process")
-def test_ctrl_c_leaves_a_journal_and_says_how_to_go_on(shell: Shell, place: str, memory: FaultyS3) -> None:
+def test_ctrl_c_leaves_a_journal_and_explains_how_to_resume(shell: Shell, place: str, memory: FaultyS3) -> None:
     bucket = memory.s3.buckets[shell.environ["APM_S3_BUCKET"]]
     for number in range(40):
         bucket[f"team/{number}"] = StoredObject(str(number).encode(), {"content-type": "text/plain"}, '"etag"')
@@ -96,7 +98,7 @@ def test_ctrl_c_leaves_a_journal_and_says_how_to_go_on(shell: Shell, place: str,
     assert len([key for key in bucket if key.startswith("copy/")]) == 40
 
 
-def test_progress_is_one_line_where_it_is_piped() -> None:
+def test_piped_progress_is_one_line() -> None:
     printed = io.StringIO()
     with ProgressLine(Console(file=printed)) as line:
         for number in range(5):
@@ -105,7 +107,7 @@ def test_progress_is_one_line_where_it_is_piped() -> None:
     assert printed.getvalue().splitlines() == ["step 0", "the last"]
 
 
-def test_progress_is_a_line_that_changes_on_a_terminal() -> None:
+def test_progress_on_a_terminal_updates_one_line() -> None:
     printed = io.StringIO()
     with ProgressLine(Console(file=printed, force_terminal=True)) as line:
         line.show("moving [all]")
@@ -126,11 +128,11 @@ def progress(
         (progress(0, 0, 0, 0, elapsed=0.0), "moving: 0 of 0 so far objects, 0 B, 0 B/s, 0 errors"),
     ],
 )  # fmt: skip
-def test_a_line_of_progress_has_objects_bytes_rate_time_and_errors(told: MigrationProgress, text: str) -> None:
+def test_a_progress_line_has_objects_bytes_rate_time_and_errors(told: MigrationProgress, text: str) -> None:
     assert migration_line(told) == text
 
 
-def test_sizes_and_times_are_written_as_people_do() -> None:
+def test_sizes_and_times_are_readable() -> None:
     assert [in_bytes(size) for size in (0, 1023, 1024, 1024**3 * 1.5, 1024**6)] == [
         "0 B", "1023 B", "1.0 KiB", "1.5 GiB", "1048576.0 TiB"
     ]  # fmt: skip

@@ -318,7 +318,7 @@ async def test_invalid_arguments_are_refused_before_anything_is_sent(arguments: 
 
 
 @pytest.mark.parametrize("tools", [[], "loki", ["nagios"]])
-async def test_an_empty_list_of_tools_is_refused_before_anything_is_sent(tools: list[str]) -> None:
+async def test_an_invalid_selection_of_tools_is_refused_before_anything_is_sent(tools: list[str]) -> None:
     store = ConfigStore(Untouchable())
 
     for call in (

@@ -87,7 +87,7 @@ async def read_all(transport: ObjectTransport, bucket: str, key: str, options: R
 
 
 @pytest.mark.parametrize("data", [b"", b"x", b"\x00\xff" * 5000, b"y" * (3 * MIB)], ids=["empty", "one", "10k", "3M"])
-async def test_bytes_come_back_as_they_went_in(transport: ObjectTransport, bucket: str, data: bytes) -> None:
+async def test_bytes_round_trip_unchanged(transport: ObjectTransport, bucket: str, data: bytes) -> None:
     written = await transport.put(bucket, "dir/key", data, UploadOptions(content_type="text/x-test"))
 
     info, read = await transport.read(bucket, "dir/key", READ)
@@ -114,7 +114,7 @@ async def test_odd_keys_are_stored_read_listed_copied_and_deleted(
     assert (await transport.list_files(bucket, ListOptions())).files == ()
 
 
-async def test_the_description_of_an_object_comes_back(transport: ObjectTransport, bucket: str) -> None:
+async def test_metadata_round_trips(transport: ObjectTransport, bucket: str) -> None:
     options = UploadOptions(
         content_type="application/yaml",
         metadata={"author": "someone", "x-rule": "1"},
@@ -140,7 +140,7 @@ async def test_the_description_of_an_object_comes_back(transport: ObjectTranspor
     assert abs(info.server_time - before.timestamp()) < 60
 
 
-async def test_ranges_give_their_bytes_and_the_whole_size(transport: ObjectTransport, bucket: str) -> None:
+async def test_ranges_return_their_bytes_and_the_total_size(transport: ObjectTransport, bucket: str) -> None:
     await transport.put(bucket, "key", bytes(range(100)), PUT)
 
     info, middle = await transport.read(bucket, "key", ReadOptions(range=(10, 20)))
@@ -158,7 +158,7 @@ async def test_a_range_past_the_end_is_refused(transport: ObjectTransport, bucke
     assert refused.value.status == 416
 
 
-async def test_conditions_on_reading(transport: ObjectTransport, bucket: str) -> None:
+async def test_reads_respect_their_conditions(transport: ObjectTransport, bucket: str) -> None:
     etag = (await transport.put(bucket, "key", b"one", PUT)).etag
 
     assert (await transport.read(bucket, "key", ReadOptions(if_match=etag)))[1] == b"one"
@@ -170,7 +170,7 @@ async def test_conditions_on_reading(transport: ObjectTransport, bucket: str) ->
         await transport.read(bucket, "key", ReadOptions(if_match='"0123"'))
 
 
-async def test_conditions_on_writing(transport: ObjectTransport, bucket: str) -> None:
+async def test_writes_respect_their_conditions(transport: ObjectTransport, bucket: str) -> None:
     create = UploadOptions(if_none_match="*")
     etag = (await transport.put(bucket, "key", b"one", create)).etag
     with pytest.raises(PreconditionFailed):
@@ -184,7 +184,9 @@ async def test_conditions_on_writing(transport: ObjectTransport, bucket: str) ->
     assert (info.etag, data) == (newer, b"three")
 
 
-async def test_twenty_writers_of_one_new_key_have_one_winner(transport: ObjectTransport, bucket: str) -> None:
+async def test_exactly_one_of_twenty_concurrent_writers_of_a_new_key_wins(
+    transport: ObjectTransport, bucket: str
+) -> None:
     async def write(number: int) -> bool:
         try:
             await transport.put(bucket, "key", b"%d" % number, UploadOptions(if_none_match="*"))
@@ -198,7 +200,7 @@ async def test_twenty_writers_of_one_new_key_have_one_winner(transport: ObjectTr
     assert (await transport.read(bucket, "key", READ))[1] == b"%d" % won.index(True)
 
 
-async def test_missing_things_are_named_exactly(transport: ObjectTransport, bucket: str) -> None:
+async def test_errors_distinguish_missing_keys_buckets_and_uploads(transport: ObjectTransport, bucket: str) -> None:
     with pytest.raises(ObjectNotFound):
         await transport.read(bucket, "missing", READ)
     with pytest.raises(NotFound):
@@ -243,7 +245,7 @@ async def test_deleting_is_idempotent(transport: ObjectTransport, bucket: str) -
         await transport.read(bucket, "key", READ)
 
 
-async def test_listings_page_group_and_start_after(transport: ObjectTransport, bucket: str) -> None:
+async def test_listings_can_be_paged_grouped_and_started_after_a_key(transport: ObjectTransport, bucket: str) -> None:
     keys = [f"a/{number:02}" for number in range(7)] + ["b/x", "c"]
     await asyncio.gather(*(transport.put(bucket, key, key.encode(), PUT) for key in keys))
 
@@ -287,7 +289,7 @@ async def test_versions_are_kept_listed_read_and_deleted(
     assert (await transport.read(bucket, "key", READ))[1] == b"two"
 
 
-async def test_copies_keep_or_replace_the_description(transport: ObjectTransport, bucket: str) -> None:
+async def test_copies_keep_or_replace_metadata(transport: ObjectTransport, bucket: str) -> None:
     await transport.put(bucket, "from", b"data", UploadOptions(content_type="text/a", metadata={"k": "v"}))
 
     kept = await transport.copy(bucket, "from", bucket, "kept", COPY)
@@ -302,7 +304,7 @@ async def test_copies_keep_or_replace_the_description(transport: ObjectTransport
         await transport.copy(bucket, "missing", bucket, "x", COPY)
 
 
-async def test_copies_obey_conditions(transport: ObjectTransport, server: Server, bucket: str) -> None:
+async def test_copies_respect_their_conditions(transport: ObjectTransport, server: Server, bucket: str) -> None:
     if server.kind == "moto":
         pytest.skip("moto ignores conditions on copies")
     etag = (await transport.put(bucket, "from", b"data", PUT)).etag
@@ -325,7 +327,7 @@ async def test_streams_of_known_size_are_stored(transport: ObjectTransport, buck
     assert data[::100_000] == bytes(range(10))
 
 
-async def test_parts_make_one_object(transport: ObjectTransport, bucket: str) -> None:
+async def test_parts_are_combined_into_one_object(transport: ObjectTransport, bucket: str) -> None:
     options = UploadOptions(content_type="text/parts", metadata={"m": "1"})
     upload_id = await transport.create_upload(bucket, "big", options)
     first = await transport.upload_part(bucket, "big", upload_id, 1, b"a" * (5 * MIB), PUT)
@@ -366,7 +368,7 @@ async def test_an_aborted_upload_leaves_nothing(transport: ObjectTransport, buck
     assert (await transport.list_files(bucket, ListOptions())).files == ()
 
 
-async def test_a_body_can_be_given_up_early(transport: ObjectTransport, bucket: str) -> None:
+async def test_a_body_can_be_abandoned_early(transport: ObjectTransport, bucket: str) -> None:
     await transport.put(bucket, "key", bytes(4 * MIB), PUT)
     body = await transport.open(bucket, "key", READ)
     assert body.length == 4 * MIB
@@ -415,7 +417,7 @@ async def test_a_wrong_secret_is_refused(transport: ObjectTransport, server: Ser
     assert "wrong-secret" not in f"{refused.value} {refused.value!r} {refused.value.__dict__}"
 
 
-async def test_customer_keys_encrypt_and_are_needed_to_read(
+async def test_objects_encrypted_with_customer_keys_need_them_to_be_read(
     transport: ObjectTransport, server: Server, bucket: str
 ) -> None:
     if server.kind == "moto":

@@ -102,7 +102,7 @@ async def test_reads_of_configurations_name_the_environment(
     assert lines(stream)[-1]["environment"] == "nothing"
 
 
-async def test_a_level_leaves_out_what_is_below_it(stream: io.StringIO) -> None:
+async def test_a_level_omits_everything_below_it(stream: io.StringIO) -> None:
     configure_logging("warning", stream=stream)
     await some_operations()
     assert len(stream.getvalue().splitlines()) == 1
@@ -116,7 +116,7 @@ async def test_a_level_leaves_out_what_is_below_it(stream: io.StringIO) -> None:
     ("variable", "level"),
     [("debug", logging.DEBUG), ("WARN", logging.WARNING), ("fatal", logging.CRITICAL), ("critical", logging.CRITICAL)],
 )
-def test_the_level_may_come_from_the_environment(
+def test_the_level_can_come_from_the_environment(
     monkeypatch: pytest.MonkeyPatch, variable: str, level: int, stream: io.StringIO
 ) -> None:
     monkeypatch.setenv("APM_S3_LOG", variable)
@@ -126,7 +126,7 @@ def test_the_level_may_come_from_the_environment(
     assert logging.getLogger("apm_s3").level == level
 
 
-def test_a_level_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_level_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidOption, match="the level is 'loud'"):
         configure_logging("loud")  # type: ignore[arg-type]
     monkeypatch.setenv("APM_S3_LOG", "loud")
@@ -134,7 +134,7 @@ def test_a_level_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
         configure_logging()
 
 
-async def test_configured_twice_it_writes_each_line_once(stream: io.StringIO) -> None:
+async def test_logging_configured_twice_writes_each_line_once(stream: io.StringIO) -> None:
     configure_logging("info", stream=io.StringIO())
     configure_logging("info", stream=stream)
 
@@ -143,7 +143,7 @@ async def test_configured_twice_it_writes_each_line_once(stream: io.StringIO) ->
     assert len(stream.getvalue().splitlines()) == 3
 
 
-async def test_a_manager_may_have_a_logger_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_manager_can_have_its_own_logger(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     await some_operations(logger=logging.getLogger("billing.s3"))
 
@@ -151,7 +151,7 @@ async def test_a_manager_may_have_a_logger_of_its_own(caplog: pytest.LogCaptureF
     assert caplog.records[0].operation == "upload_file"  # type: ignore[attr-defined]
 
 
-def test_lines_of_ones_own_have_the_same_form(stream: io.StringIO) -> None:
+def test_lines_of_the_application_have_the_same_format(stream: io.StringIO) -> None:
     configure_logging("info", json=True, stream=stream)
     error = ObjectNotFound("no such object", bucket="b", key="k", request_id="4711")
     context = OperationContext(
@@ -187,7 +187,7 @@ def test_a_key_cannot_forge_a_line(stream: io.StringIO) -> None:
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_secrets_in_lines_of_ones_own_are_masked(stream: io.StringIO, as_json: bool) -> None:
+def test_secrets_in_lines_of_the_application_are_masked(stream: io.StringIO, as_json: bool) -> None:
     configure_logging("info", json=as_json, stream=stream)
     error = ValueError(f"https://user:{PASSWORD}@host/?X-Amz-Signature={PASSWORD}")
 
@@ -199,7 +199,7 @@ def test_secrets_in_lines_of_ones_own_are_masked(stream: io.StringIO, as_json: b
 
 
 @pytest.mark.parametrize("path", ["signed", "boto"])
-async def test_debug_has_a_line_for_each_request(path: Any, stream: io.StringIO) -> None:
+async def test_debug_logging_has_a_line_for_each_request(path: Any, stream: io.StringIO) -> None:
     configure_logging("debug", json=True, stream=stream)
     settings = S3Settings(data_path=path, retry=RetrySettings(initial_delay=0.001))
     async with FaultyS3() as server:

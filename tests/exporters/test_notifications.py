@@ -111,7 +111,7 @@ async def test_each_commit_is_yielded_in_order_with_its_changes(store: ConfigSto
     assert third["action"] == "freeze"
 
 
-async def test_a_webhook_is_signed_and_a_change_of_it_is_noticed(store: ConfigStore, receiver: Receiver) -> None:
+async def test_a_webhook_is_signed_and_tampering_is_detected(store: ConfigStore, receiver: Receiver) -> None:
     await store.upload("loki", "production", LOKI)
     async with notifying(store, Webhook(f"{receiver.url}/hook?token=1", SECRET)):
         await receiver.until(1)
@@ -127,7 +127,7 @@ async def test_a_webhook_is_signed_and_a_change_of_it_is_noticed(store: ConfigSt
     assert not Webhook.verify(SECRET, {}, body)
 
 
-def test_a_signature_is_that_of_the_standard() -> None:
+def test_a_signature_follows_the_standard() -> None:
     # The example of https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md.
     signature = notifications._sign(
         "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
@@ -140,7 +140,7 @@ def test_a_signature_is_that_of_the_standard() -> None:
 
 
 @pytest.mark.parametrize("status", [301, 307, 401, 404, 429, 500, 503])
-async def test_a_target_that_refuses_is_asked_again_with_the_same_id(
+async def test_a_refused_delivery_is_repeated_with_the_same_id(
     store: ConfigStore, receiver: Receiver, status: int
 ) -> None:
     receiver.answers = [status, status]
@@ -155,7 +155,7 @@ async def test_a_target_that_refuses_is_asked_again_with_the_same_id(
     assert ids[3] != ids[0]
 
 
-async def test_a_target_that_is_down_does_not_hold_up_the_others(store: ConfigStore, receiver: Receiver) -> None:
+async def test_a_target_that_is_down_does_not_delay_the_others(store: ConfigStore, receiver: Receiver) -> None:
     delivered: list[tuple[str, int]] = []
 
     async def note(name: str, entry: LogEntry) -> None:
@@ -170,7 +170,7 @@ async def test_a_target_that_is_down_does_not_hold_up_the_others(store: ConfigSt
     assert {name for name, _ in delivered} <= {"up"}
 
 
-async def test_the_next_call_goes_on_after_what_was_delivered(store: ConfigStore, receiver: Receiver) -> None:
+async def test_the_next_call_continues_after_the_last_delivery(store: ConfigStore, receiver: Receiver) -> None:
     await store.upload("loki", "production", LOKI)
     await store.upload("loki", "production", LOKI.replace("false", "true"))
     hook = Webhook(receiver.url, SECRET, "hook")
@@ -230,7 +230,7 @@ async def test_no_secret_leaves_the_store_or_is_logged(
         lambda: GrafanaAnnotations("http://h", "line\nbreak"),
     ],
 )
-def test_targets_that_cannot_be_are_refused_without_showing_a_secret(make: Callable[[], Target]) -> None:
+def test_invalid_targets_are_refused_without_showing_a_secret(make: Callable[[], Target]) -> None:
     with pytest.raises(InvalidOption) as refused:
         make()
 
@@ -241,12 +241,12 @@ def test_targets_that_cannot_be_are_refused_without_showing_a_secret(make: Calla
 @pytest.mark.parametrize(
     "targets", [[], [Webhook("http://h/a", SECRET), Webhook("http://h/b", SECRET)]], ids=["none", "one name"]
 )
-async def test_targets_have_names_that_differ(store: ConfigStore, targets: list[Target]) -> None:
+async def test_targets_have_distinct_names(store: ConfigStore, targets: list[Target]) -> None:
     with pytest.raises(InvalidOption):
         await notify(store, "production", targets)
 
 
-async def test_what_on_delivered_raises_ends_the_call(store: ConfigStore, receiver: Receiver) -> None:
+async def test_an_exception_of_on_delivered_ends_the_call(store: ConfigStore, receiver: Receiver) -> None:
     async def fail(*_: object) -> None:
         raise RuntimeError("the disk is full")
 

@@ -87,7 +87,7 @@ async def watching(exporter: PrometheusExporter, store: ConfigStore, **arguments
             await task
 
 
-def test_operations_are_shown_as_the_manager_counts_them(
+def test_operations_are_exported_as_the_manager_counts_them(
     exporter: PrometheusExporter, registry: CollectorRegistry, s3: S3Manager
 ) -> None:
     exporter.add(s3, "main")
@@ -108,7 +108,7 @@ def test_operations_are_shown_as_the_manager_counts_them(
     assert shown["apm_s3_operation_duration_seconds_bucket{le=0.001953125,manager=main,operation=read_file}"] == 0
 
 
-def test_a_duration_of_exactly_a_bound_is_below_it(
+def test_a_duration_equal_to_a_bound_counts_in_its_bucket(
     exporter: PrometheusExporter, registry: CollectorRegistry, s3: S3Manager
 ) -> None:
     exporter.add(s3)
@@ -122,7 +122,7 @@ def test_a_duration_of_exactly_a_bound_is_below_it(
         assert shown[name] == count
 
 
-def test_no_key_and_no_bucket_is_a_label(
+def test_keys_and_buckets_are_never_labels(
     exporter: PrometheusExporter, registry: CollectorRegistry, s3: S3Manager
 ) -> None:
     exporter.add(s3)
@@ -132,7 +132,7 @@ def test_no_key_and_no_bucket_is_a_label(
     assert not any("bucket=" in name for name in samples(registry) if "operation" in name)
 
 
-def test_pool_budget_and_cache_are_shown(
+def test_pool_budget_and_cache_are_exported(
     exporter: PrometheusExporter, registry: CollectorRegistry, s3: S3Manager
 ) -> None:
     exporter.add(s3)
@@ -161,7 +161,7 @@ def test_several_managers_are_distinguished(
     exporter.add(s3, "one")
 
 
-def test_a_manager_that_is_gone_is_shown_no_more(exporter: PrometheusExporter, registry: CollectorRegistry) -> None:
+def test_a_collected_manager_is_no_longer_exported(exporter: PrometheusExporter, registry: CollectorRegistry) -> None:
     gone = S3Manager(endpoint_url="http://localhost:3")
     exporter.add(gone)
     assert samples(registry)
@@ -172,7 +172,7 @@ def test_a_manager_that_is_gone_is_shown_no_more(exporter: PrometheusExporter, r
     exporter.add(S3Manager(endpoint_url="http://localhost:4"))
 
 
-async def test_a_store_is_shown_while_it_is_watched(
+async def test_a_store_is_exported_while_it_is_watched(
     exporter: PrometheusExporter, registry: CollectorRegistry, store: ConfigStore
 ) -> None:
     await store.upload("loki", "staging", LOKI)
@@ -192,7 +192,7 @@ async def test_a_store_is_shown_while_it_is_watched(
     assert not any("store" in name for name in samples(registry))
 
 
-async def test_environments_can_be_named(
+async def test_environments_to_export_can_be_chosen(
     exporter: PrometheusExporter, registry: CollectorRegistry, store: ConfigStore
 ) -> None:
     await store.upload("loki", "staging", LOKI)
@@ -219,7 +219,7 @@ async def test_a_store_that_cannot_be_read_keeps_its_figures_and_counts_the_fail
     assert shown[f"apm_s3_store_revision{{bucket={store.bucket},environment=staging,prefix=,tool=loki}}"] == 1
 
 
-async def test_an_interval_that_cannot_be_is_refused(exporter: PrometheusExporter, store: ConfigStore) -> None:
+async def test_an_invalid_interval_is_refused(exporter: PrometheusExporter, store: ConfigStore) -> None:
     with pytest.raises(InvalidOption):
         await exporter.watch(store, interval=0)
 
@@ -256,7 +256,7 @@ async def deployed(store: ConfigStore) -> None:
     await store.upload("loki", "production", CHANGED)
 
 
-async def test_a_real_prometheus_shows_the_same_figures_and_fires_each_alert(
+async def test_a_real_prometheus_scrapes_the_same_figures_and_fires_each_alert(
     exporter: PrometheusExporter,
     registry: CollectorRegistry,
     s3: S3Manager,

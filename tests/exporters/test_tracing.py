@@ -86,7 +86,7 @@ def is_child(span: ReadableSpan, parent: ReadableSpan) -> bool:
     return span.parent is not None and span.parent.span_id == parent.get_span_context().span_id
 
 
-async def test_a_request_is_one_client_span_by_the_semantic_conventions(
+async def test_a_request_is_one_client_span_that_follows_the_semantic_conventions(
     s3: S3Manager, server: FaultyS3, exported: InMemorySpanExporter
 ) -> None:
     await s3.upload_file(BUCKET, "a/key", b"value")
@@ -165,9 +165,7 @@ async def test_the_span_of_a_stream_ends_with_the_stream(
     assert span.attributes["apm_s3.bytes_received"] == 100_000
 
 
-async def test_a_stream_that_is_left_early_ends_its_span_as_cancelled(
-    s3: S3Manager, exported: InMemorySpanExporter
-) -> None:
+async def test_the_span_of_an_abandoned_stream_ends_as_cancelled(s3: S3Manager, exported: InMemorySpanExporter) -> None:
     await s3.upload_file(BUCKET, "key", b"x" * 100_000)
     exported.clear()
 
@@ -223,7 +221,9 @@ async def test_waiting_for_a_slot_of_the_pool_is_an_event(
     assert events(second)[0][1]["apm_s3.seconds"] >= 0
 
 
-async def test_a_stream_that_waits_for_a_slot_says_so(provider: TracerProvider, exported: InMemorySpanExporter) -> None:
+async def test_a_stream_that_waits_for_a_slot_records_an_event(
+    provider: TracerProvider, exported: InMemorySpanExporter
+) -> None:
     async with memory_manager(provider, max_concurrency=1) as s3:
         await s3.upload_file("bucket", "key", b"value")
         exported.clear()
@@ -329,7 +329,7 @@ async def test_a_deploy_is_one_span_that_links_to_its_commit(
     }
 
 
-async def test_a_commit_that_outlives_its_cancelled_caller_is_linked_all_the_same(
+async def test_a_commit_that_outlives_its_cancelled_caller_is_still_linked(
     provider: TracerProvider, exported: InMemorySpanExporter
 ) -> None:
     async with memory_manager(provider) as s3:
@@ -354,7 +354,7 @@ async def test_a_commit_that_outlives_its_cancelled_caller_is_linked_all_the_sam
     assert marked.attributes["error.type"] == "cancelled"
 
 
-async def test_the_polls_of_a_watch_are_in_no_ones_trace(
+async def test_the_polls_of_a_watch_belong_to_no_trace(
     provider: TracerProvider, exported: InMemorySpanExporter
 ) -> None:
     async with memory_manager(provider) as s3:
@@ -370,7 +370,7 @@ async def test_the_polls_of_a_watch_are_in_no_ones_trace(
     assert {span.parent for span in polls} == {None}
 
 
-async def test_an_operation_that_fails_says_with_which_code(
+async def test_the_span_of_a_failed_operation_has_its_error_code(
     provider: TracerProvider, exported: InMemorySpanExporter
 ) -> None:
     async with memory_manager(provider) as s3:
@@ -385,7 +385,7 @@ async def test_an_operation_that_fails_says_with_which_code(
     }  # fmt: skip
 
 
-async def test_arguments_that_are_no_names_do_not_get_into_spans(
+async def test_only_arguments_that_are_names_get_into_spans(
     provider: TracerProvider, exported: InMemorySpanExporter
 ) -> None:
     async with memory_manager(provider) as s3:
@@ -395,7 +395,7 @@ async def test_arguments_that_are_no_names_do_not_get_into_spans(
     assert "pass" not in only(exported).to_json()
 
 
-async def test_expected_answers_are_no_errors(s3: S3Manager, exported: InMemorySpanExporter) -> None:
+async def test_expected_errors_do_not_mark_a_span_as_failed(s3: S3Manager, exported: InMemorySpanExporter) -> None:
     info = await s3.upload_file(BUCKET, "key", b"value")
     exported.clear()
 
@@ -409,9 +409,7 @@ async def test_expected_answers_are_no_errors(s3: S3Manager, exported: InMemoryS
     assert statuses == {"PRECONDITION_FAILED", "OBJECT_NOT_FOUND"}
 
 
-async def test_the_context_is_as_before_after_each_call(
-    provider: TracerProvider, exported: InMemorySpanExporter
-) -> None:
+async def test_each_call_restores_the_context(provider: TracerProvider, exported: InMemorySpanExporter) -> None:
     before = context.get_current()
     async with memory_manager(provider) as s3:
         await s3.upload_file("bucket", "key", b"value")

@@ -26,7 +26,7 @@ def store(golden: MemoryObjects) -> ConfigStore:
     return ConfigStore(golden)
 
 
-async def test_a_golden_store_is_read(store: ConfigStore) -> None:
+async def test_a_golden_store_can_be_read(store: ConfigStore) -> None:
     bundle = await store.download_bundle("prometheus", "production")
     history = await store.history("prometheus", "production")
     (backup,) = await store.list_backups()
@@ -44,7 +44,9 @@ async def test_a_golden_store_is_read(store: ConfigStore) -> None:
     assert {row.freeze.reason for row in await store.status("staging") if row.freeze} == {"being rebuilt"}
 
 
-async def test_the_log_and_the_settings_of_a_golden_store_are_read(store: ConfigStore, golden: MemoryObjects) -> None:
+async def test_the_log_and_the_settings_of_a_golden_store_can_be_read(
+    store: ConfigStore, golden: MemoryObjects
+) -> None:
     has_log = json.loads(golden.objects["configs/production/current.json"][1])["format"] > 1
     entries, settings = await store.log("production"), await store.settings("production")
 
@@ -58,14 +60,14 @@ async def test_the_log_and_the_settings_of_a_golden_store_are_read(store: Config
         ]  # fmt: skip
 
 
-async def test_a_golden_store_is_in_order(store: ConfigStore) -> None:
+async def test_a_golden_store_passes_fsck(store: ConfigStore) -> None:
     production, staging = await store.fsck("production"), await store.fsck("staging")
 
     assert (production.findings, staging.findings) == ((), ())
     assert len(production.leftovers) == 1
 
 
-async def test_a_golden_store_is_written_and_becomes_the_present_format(
+async def test_writing_to_a_golden_store_upgrades_it_to_the_current_format(
     store: ConfigStore, golden: MemoryObjects
 ) -> None:
     before = json.loads(golden.objects["configs/production/current.json"][1])
@@ -81,7 +83,7 @@ async def test_a_golden_store_is_written_and_becomes_the_present_format(
     assert (await store.fsck("production")).ok
 
 
-async def test_the_ends_of_writes_are_known_across_the_upgrade(store: ConfigStore, golden: MemoryObjects) -> None:
+async def test_the_outcomes_of_writes_are_known_across_the_upgrade(store: ConfigStore, golden: MemoryObjects) -> None:
     history = await store.history("prometheus", "production")
     (leftover,) = (await store.fsck("production")).leftovers
 
@@ -91,7 +93,7 @@ async def test_the_ends_of_writes_are_known_across_the_upgrade(store: ConfigStor
     assert await store.outcome(leftover.rpartition("/")[2].partition("-")[2].removesuffix(".json")) == "lost"
 
 
-async def test_a_golden_store_is_deployed_from_restored_and_collected(store: ConfigStore) -> None:
+async def test_a_golden_store_can_be_deployed_from_restored_and_collected(store: ConfigStore) -> None:
     (backup,) = await store.list_backups()
     await store.deploy(await store.plan_deploy("staging", "production"), allow_drift=True)
     await store.restore_environment(backup.key)
@@ -104,7 +106,7 @@ async def test_a_golden_store_is_deployed_from_restored_and_collected(store: Con
     assert (await store.download("prometheus", "production", revision=1)).text == PROMETHEUS
 
 
-async def test_a_golden_store_is_repaired(store: ConfigStore, golden: MemoryObjects) -> None:
+async def test_a_golden_store_can_be_repaired(store: ConfigStore, golden: MemoryObjects) -> None:
     current = golden.objects["configs/production/current.json"]
     await golden.put(current[0].key, b"torn")
 

@@ -28,7 +28,7 @@ COUNT = 400
 
 
 @given(st.sets(st.text("abc/", min_size=1, max_size=4)), st.integers(1, 9))
-def test_ranges_cover_every_key_once_and_are_of_about_one_size(keys: set[str], count: int) -> None:
+def test_ranges_cover_every_key_once_and_have_similar_sizes(keys: set[str], count: int) -> None:
     samples = sorted(keys)
     ranges = ranges_of(samples, count)
     sizes = [
@@ -40,7 +40,7 @@ def test_ranges_cover_every_key_once_and_are_of_about_one_size(keys: set[str], c
     assert max(sizes, default=0) <= len(samples) / min(count, len(samples) or 1) + 2
 
 
-def test_a_shard_holds_nothing_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shard_contains_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
     access = S3Access(endpoint_url="http://127.0.0.1:1")
     shard = Shard(SOURCE, TARGET, access, access, MigrationRules(), (None, "m"), None, 4)
@@ -147,7 +147,7 @@ async def test_a_cancelled_migration_cancels_its_tasks(monkeypatch: pytest.Monke
 # distributed warns of ports that are in use, and leaves sockets of workers that were killed.
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
-async def test_a_cluster_brings_everything_though_a_worker_is_killed(
+async def test_a_cluster_moves_everything_even_if_a_worker_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")

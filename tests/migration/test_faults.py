@@ -98,7 +98,7 @@ def dropping_tags(place: Place, key: str) -> None:
     place.server.will(fault, "PutObject", times=None)
 
 
-async def test_one_dropped_tag_is_found_out(one: Place, other: Place) -> None:
+async def test_one_dropped_tag_is_detected(one: Place, other: Place) -> None:
     fill(one)
     dropping_tags(other, "copy/1/001")
 
@@ -142,7 +142,7 @@ def storing_other_bytes(key: str) -> Callable[[Exchange], object]:
 
 
 @pytest.mark.parametrize("way", ["copied", "streamed", "from files"])
-async def test_other_bytes_are_found_out_whatever_the_answer_said(
+async def test_different_bytes_are_detected_whatever_the_response_said(
     one: Place, other: Place, tmp_path: Path, way: str
 ) -> None:
     bodies = fill(one)
@@ -178,7 +178,7 @@ async def test_an_error_in_a_200_to_a_copy_is_not_a_success(one: Place) -> None:
     assert "InternalError" in report.failures[0].error
 
 
-async def test_a_copy_that_changed_metadata_is_found_out_by_reading(one: Place) -> None:
+async def test_a_copy_with_changed_metadata_is_detected_by_reading(one: Place) -> None:
     fill(one)
 
     async def fault(exchange: Exchange) -> None:
@@ -196,7 +196,7 @@ async def test_a_copy_that_changed_metadata_is_found_out_by_reading(one: Place) 
 
 
 @pytest.mark.parametrize("streamed", [True, False])
-async def test_a_source_that_changes_is_moved_as_it_is_then(one: Place, other: Place, streamed: bool) -> None:
+async def test_a_source_that_changes_is_moved_in_its_new_state(one: Place, other: Place, streamed: bool) -> None:
     bodies = fill(one)
     target = other if streamed else one
     changed = iter([True])
@@ -218,7 +218,9 @@ async def test_a_source_that_changes_is_moved_as_it_is_then(one: Place, other: P
     assert (report.vanished, report.failed, report.moved) == (1, 0, 19)
 
 
-async def test_a_file_that_changes_or_goes_is_moved_as_it_is_then(one: Place, tmp_path: Path) -> None:
+async def test_a_file_that_changes_is_moved_in_its_new_state_and_a_deleted_one_vanishes(
+    one: Place, tmp_path: Path
+) -> None:
     source = write(tmp_path, {"a": b"1", "b": b"2", "c": b"3"})
     changed = iter([True])
 

@@ -35,7 +35,7 @@ async def listed(server: KeyServer, *, ordered: bool | None, **bounds: str | Non
 
 
 @pytest.mark.parametrize("ordered", [True, None])
-async def test_a_flat_prefix_is_listed_in_parallel_ranges_of_about_one_size(ordered: bool | None) -> None:
+async def test_a_flat_prefix_is_listed_in_parallel_ranges_of_similar_size(ordered: bool | None) -> None:
     keys = [f"obj-{number:07}" for number in range(20_000)]
     server = KeyServer(keys, page=100)
 
@@ -54,7 +54,7 @@ async def test_a_server_that_lists_folder_by_folder_loses_no_key() -> None:
 
 @example(["a", ".", "-", "aa", "a/", "a.", ".b", "ba", "aaa", "aaaa"], None)
 @given(st.lists(st.text("ab/-.", min_size=1, max_size=6), unique=True, max_size=60), st.sampled_from([None, False]))
-async def test_every_key_is_found_on_a_server_whose_order_is_not_known(keys: list[str], ordered: bool | None) -> None:
+async def test_every_key_is_found_on_a_server_with_an_unknown_order(keys: list[str], ordered: bool | None) -> None:
     server = KeyServer(keys, folder_by_folder=True, page=3)
     assert await listed(server, ordered=ordered) == sorted(keys)
 
@@ -65,14 +65,14 @@ async def test_every_key_is_found_once_on_a_server_with_the_order_of_s3(keys: se
 
 
 @pytest.mark.parametrize("folder_by_folder", [True, False])
-async def test_a_part_of_the_keys_is_listed_by_its_bounds(folder_by_folder: bool) -> None:
+async def test_a_listing_can_be_limited_by_bounds(folder_by_folder: bool) -> None:
     keys = [f"{number:03}" for number in range(300)] + ["100/a", "100-b"]
     server = KeyServer(keys, folder_by_folder=folder_by_folder, page=20)
     found = await listed(server, ordered=None, start="050", stop="100/b")
     assert found == sorted(key for key in keys if "050" < key <= "100/b")
 
 
-async def test_a_listing_goes_on_where_its_checkpoints_say() -> None:
+async def test_a_listing_resumes_at_its_checkpoints() -> None:
     keys = [f"{number:03}" for number in range(100)]
 
     class Halfway(Unkept):
@@ -89,7 +89,7 @@ async def test_a_key_outside_of_the_prefix_is_refused() -> None:
         await Listing(KeyServer(["other"]), "bucket", "team/", Unkept(Seen().take, Seen().again), ordered=True).run()
 
 
-async def test_a_listing_that_goes_round_in_a_circle_ends() -> None:
+async def test_a_circular_listing_ends() -> None:
     class Circle(KeyServer):
         async def list_files(self, bucket: str, prefix: str = "", **_: object) -> ListPage:
             return ListPage((FileInfo("bucket", "a", 1),), next_token="again")

@@ -46,7 +46,7 @@ def kept(place: Place, bucket: str, prefix: str) -> dict[str, dict[str, str]]:
     return {key[len(prefix) :]: found.headers for key, found in objects.items() if key.startswith(prefix)}
 
 
-async def test_s3_copies_by_itself_inside_one_account(one: Place) -> None:
+async def test_within_one_account_s3_does_the_copying(one: Place) -> None:
     fill(one)
 
     report = await migrate(SOURCE, TARGET, source_s3=one.s3)
@@ -70,7 +70,7 @@ async def test_contents_are_streamed_between_two_servers(one: Place, other: Plac
 
 
 @pytest.mark.parametrize("size", [1024**2 + 1, 8 * 1024**2, 9 * 1024**2])
-async def test_large_objects_are_streamed_in_one_put(one: Place, other: Place, size: int) -> None:
+async def test_large_objects_are_streamed_with_one_put(one: Place, other: Place, size: int) -> None:
     body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
     one.put("team/large", body, x_amz_meta_of="large")
 
@@ -81,7 +81,7 @@ async def test_large_objects_are_streamed_in_one_put(one: Place, other: Place, s
     assert other.arrived("CreateMultipartUpload") == 1  # of the probe that finds out which checksums are verified
 
 
-async def test_a_directory_goes_up_and_comes_down_again(one: Place, tmp_path: Path) -> None:
+async def test_a_directory_round_trips(one: Place, tmp_path: Path) -> None:
     source, down = write(tmp_path / "up", BODIES), tmp_path / "down"
 
     up = await migrate(source, TARGET, target_s3=one.s3)
@@ -93,7 +93,7 @@ async def test_a_directory_goes_up_and_comes_down_again(one: Place, tmp_path: Pa
     assert (again.identical, again.moved) == (5, 0)
 
 
-async def test_only_what_differs_moves(one: Place, other: Place) -> None:
+async def test_only_differences_are_moved(one: Place, other: Place) -> None:
     fill(one)
     await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3)
     one.put("team/a", b"changed")
@@ -108,7 +108,7 @@ async def test_only_what_differs_moves(one: Place, other: Place) -> None:
     assert other.arrived("PutObject") - before == 3
 
 
-async def test_existing_objects_can_be_overwritten_or_be_failures(one: Place) -> None:
+async def test_existing_objects_can_be_overwritten_or_count_as_failures(one: Place) -> None:
     fill(one)
     one.put("copy/a", b"other", bucket="target")
     one.put("copy/b/d", b"", bucket="target")
@@ -125,7 +125,7 @@ async def test_existing_objects_can_be_overwritten_or_be_failures(one: Place) ->
     assert one.stored() == BODIES
 
 
-async def test_names_are_chosen_and_transformed(one: Place) -> None:
+async def test_names_can_be_selected_and_transformed(one: Place) -> None:
     fill(one)
 
     await migrate(SOURCE, TARGET, source_s3=one.s3, include="b*", exclude="*.txt", transform_key=str.upper)
@@ -133,7 +133,7 @@ async def test_names_are_chosen_and_transformed(one: Place) -> None:
     assert sorted(one.stored()) == ["B/C", "B/D"]
 
 
-async def test_two_objects_never_get_one_name(one: Place) -> None:
+async def test_two_objects_never_get_the_same_name(one: Place) -> None:
     fill(one)
     with pytest.raises(InvalidOption, match="the same name, 'x'"):
         await migrate(SOURCE, TARGET, source_s3=one.s3, transform_key=lambda key: "x")
@@ -170,7 +170,7 @@ async def test_nothing_is_deleted_after_a_failure(one: Place) -> None:
     assert "extra" in one.stored()
 
 
-async def test_a_directory_has_to_be_accepted_as_it_keeps_no_metadata(one: Place, tmp_path: Path) -> None:
+async def test_a_directory_target_must_be_confirmed_because_it_keeps_no_metadata(one: Place, tmp_path: Path) -> None:
     fill(one)
     with pytest.raises(MigrationRefused, match="files have none") as refused:
         await migrate(SOURCE, tmp_path / "down", source_s3=one.s3)
@@ -178,7 +178,7 @@ async def test_a_directory_has_to_be_accepted_as_it_keeps_no_metadata(one: Place
     assert not (tmp_path / "down").exists()
 
 
-async def test_names_that_lead_out_of_a_directory_are_skipped(one: Place, tmp_path: Path) -> None:
+async def test_names_that_escape_a_directory_are_skipped(one: Place, tmp_path: Path) -> None:
     for key in ("team/../up", "team/a//b", "team/ok"):
         one.put(key)
     one.put("team/folder/", b"")
@@ -189,7 +189,7 @@ async def test_names_that_lead_out_of_a_directory_are_skipped(one: Place, tmp_pa
     assert set(report.skipped) == {"../up", "a//b"}
 
 
-async def test_a_plan_says_what_would_be_done_and_writes_nothing(one: Place, other: Place) -> None:
+async def test_a_plan_shows_what_would_be_done_and_writes_nothing(one: Place, other: Place) -> None:
     fill(one)
     other.put("copy/a", b"1", bucket="target")
     other.put("copy/b/c", b"xx", bucket="target")
@@ -207,12 +207,12 @@ async def test_a_plan_says_what_would_be_done_and_writes_nothing(one: Place, oth
 
 
 @pytest.mark.parametrize(("source", "target"), [("s3://missing", TARGET), (SOURCE, "s3://missing")])
-async def test_a_bucket_that_is_missing_is_told(one: Place, source: str, target: str) -> None:
+async def test_a_missing_bucket_is_reported(one: Place, source: str, target: str) -> None:
     with pytest.raises(BucketNotFound, match="'missing'"):
         await migrate(source, target, source_s3=one.s3)
 
 
-async def test_a_plan_says_if_locks_could_not_be_looked_for(one: Place) -> None:
+async def test_a_plan_reports_if_locks_could_not_be_checked(one: Place) -> None:
     fill(one)
 
     async def denied(exchange: Exchange) -> None:
@@ -227,7 +227,7 @@ async def test_a_plan_says_if_locks_could_not_be_looked_for(one: Place) -> None:
     assert "object-lock: unknown" in str(plan)
 
 
-async def test_places_that_overlap_or_are_nowhere_are_refused(one: Place, tmp_path: Path) -> None:
+async def test_overlapping_or_invalid_places_are_refused(one: Place, tmp_path: Path) -> None:
     for source, target in (("s3://source/a", "s3://source/a/b"), (tmp_path, tmp_path), ("s3://source", "s3://source")):
         with pytest.raises(InvalidOption):
             await migrate(source, target, source_s3=one.s3)
@@ -246,7 +246,7 @@ async def test_progress_is_reported(one: Place) -> None:
     assert (last.bytes, last.listed_bytes, last.seconds_left) == (12, 12, 0)
 
 
-async def test_a_finished_journal_verifies_again(one: Place, tmp_path: Path) -> None:
+async def test_a_finished_migration_can_be_verified_again(one: Place, tmp_path: Path) -> None:
     fill(one)
     journal = tmp_path / "journal"
     await migrate(SOURCE, TARGET, source_s3=one.s3, journal=journal)
@@ -278,7 +278,7 @@ async def test_a_journal_of_another_migration_is_refused(one: Place, tmp_path: P
 
 @pytest.mark.parametrize("if_exists", ["skip-identical", "fail"])
 @pytest.mark.parametrize("way", ["copied", "streamed", "from files", "to files"])
-async def test_objects_are_looked_at_one_by_one_while_the_target_is_being_listed(
+async def test_objects_are_checked_one_by_one_while_the_target_is_being_listed(
     one: Place, other: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, if_exists: Any
 ) -> None:
     monkeypatch.setattr(run, "_PATIENCE", 0.0)

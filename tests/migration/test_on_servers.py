@@ -51,7 +51,7 @@ async def filled(s3: S3Manager) -> str:
 @pytest.mark.parametrize(
     ("source", "target"), [("seaweedfs", "seaweedfs"), ("moto", "moto"), ("seaweedfs", "moto"), ("moto", "seaweedfs")]
 )
-async def test_everything_of_an_object_arrives(
+async def test_objects_arrive_with_all_their_properties(
     managers: dict[str, S3Manager], bucket_name: str, source: str, target: str
 ) -> None:
     one, other = managers[source], managers[target]
@@ -79,7 +79,7 @@ async def test_everything_of_an_object_arrives(
     assert (again.identical, again.moved) == (5, 0)
 
 
-async def test_files_arrive_on_a_server_and_come_back(
+async def test_files_round_trip_through_a_server(
     managers: dict[str, S3Manager], bucket_name: str, tmp_path: Path
 ) -> None:
     s3 = managers["seaweedfs"]

@@ -26,12 +26,12 @@ def test_numbered_keys_are_halved_in_a_few_steps() -> None:
     assert 0.2 < sum(key <= place for key in keys[1000:]) / 9000 < 0.8
 
 
-def test_the_end_of_unknown_keys_is_looked_for_from_near_to_far() -> None:
+def test_the_last_of_unknown_keys_is_searched_from_near_to_far() -> None:
     assert ends("obj-0001", "obj-0999") == [
         "obj-0\x7f", "obj-\x7f", "obj\x7f", "ob\x7f", "o\x7f", "\x7f"
     ]  # fmt: skip
 
 
-def test_a_range_is_wider_than_a_part_of_it() -> None:
+def test_a_range_is_estimated_to_be_wider_than_its_parts() -> None:
     letters = "abcdef"
     assert width("a", None, letters) > width("a", "f", letters) > width("b", "e", letters) > width("b", "ba", letters)

@@ -98,7 +98,7 @@ async def killed_and_resumed(place: Place, journal: Path, request: int, *, strea
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 @pytest.mark.parametrize(("request_number", "streamed"), [(1, False), (700, True)])
-async def test_what_was_killed_goes_on_and_copies_nothing_twice_that_was_done(
+async def test_a_killed_migration_resumes_without_copying_anything_twice(
     one: Place, tmp_path: Path, request_number: int, streamed: bool
 ) -> None:
     await killed_and_resumed(one, tmp_path / "journal", request_number, streamed=streamed)
@@ -114,7 +114,7 @@ async def test_twenty_kills_lose_nothing_and_copy_nothing_twice(
 
 
 @pytest.mark.parametrize("operation", ["ListObjectsV2", "CopyObject"])
-async def test_a_cancelled_migration_goes_on_where_it_was(one: Place, tmp_path: Path, operation: str) -> None:
+async def test_a_cancelled_migration_resumes_where_it_was(one: Place, tmp_path: Path, operation: str) -> None:
     bodies = fill(one)
     reached, never = asyncio.Event(), asyncio.Event()
     left = iter(range(2 if operation == "ListObjectsV2" else 600))
@@ -160,7 +160,7 @@ async def test_a_second_process_cannot_use_the_journal(one: Place, tmp_path: Pat
         assert again.resumed
 
 
-def test_a_page_and_where_the_listing_goes_on_are_one_transaction(tmp_path: Path) -> None:
+def test_a_page_and_its_checkpoint_are_written_in_one_transaction(tmp_path: Path) -> None:
     store = Store(tmp_path / "journal")
     store.prepare({})
     span = store.add_span(None, None)
@@ -174,7 +174,7 @@ def test_a_page_and_where_the_listing_goes_on_are_one_transaction(tmp_path: Path
     store.close()
 
 
-def test_a_range_is_cut_in_the_journal_as_it_is_in_the_listing() -> None:
+def test_a_range_is_split_in_the_journal_as_in_the_listing() -> None:
     store = Store(None)
     store.prepare({})
     first = store.add_span(None, None)
@@ -185,7 +185,7 @@ def test_a_range_is_cut_in_the_journal_as_it_is_in_the_listing() -> None:
     store.close()
 
 
-async def test_outcomes_are_written_before_what_is_asked_next() -> None:
+async def test_outcomes_are_written_before_the_next_query() -> None:
     async with Journal(None, {}) as journal:
         span = await journal.do(lambda store: store.add_span(None, None))
         await journal.do(
@@ -199,7 +199,7 @@ async def test_outcomes_are_written_before_what_is_asked_next() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"text that is no database, and longer than a header of one " * 50])
-async def test_an_empty_file_can_become_a_journal_and_another_one_not(tmp_path: Path, content: bytes) -> None:
+async def test_only_an_empty_file_can_become_a_journal(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
     if content:
@@ -212,7 +212,7 @@ async def test_an_empty_file_can_become_a_journal_and_another_one_not(tmp_path: 
         assert not journal.resumed
 
 
-async def test_somebody_elses_database_is_left_alone(tmp_path: Path) -> None:
+async def test_a_foreign_database_is_left_alone(tmp_path: Path) -> None:
     db = sqlite3.connect(tmp_path / "db")
     db.execute("CREATE TABLE users (name TEXT)")
     db.close()
@@ -223,7 +223,7 @@ async def test_somebody_elses_database_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "db").read_bytes() == before
 
 
-async def test_a_journal_that_cannot_be_written_any_more_ends_the_run(
+async def test_a_journal_that_becomes_unwritable_ends_the_run(
     one: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bodies = fill(one, 30)

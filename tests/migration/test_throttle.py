@@ -38,7 +38,7 @@ def test_folders_take_turns() -> None:
     assert schedule.waiting == 0
 
 
-def test_only_the_folder_that_was_slowed_down_waits_and_recovers_step_by_step() -> None:
+def test_only_a_throttled_folder_waits_and_it_recovers_step_by_step() -> None:
     now = [0.0]
     schedule = Schedule(8, clock=lambda: now[0])
     schedule.add(rows(*(f"{folder}/{number}" for folder in "ab" for number in range(100))))
@@ -57,7 +57,7 @@ def test_only_the_folder_that_was_slowed_down_waits_and_recovers_step_by_step() 
     assert 2 <= schedule.limit("a/7") < 3
 
 
-def test_a_folder_is_never_slowed_down_to_nothing() -> None:
+def test_a_throttled_folder_never_stops_completely() -> None:
     now = [0.0]
     schedule = Schedule(8, clock=lambda: now[0])
     schedule.add(rows("a/1", "a/2"))
@@ -68,7 +68,7 @@ def test_a_folder_is_never_slowed_down_to_nothing() -> None:
     assert schedule.take() is None
 
 
-async def test_503_for_one_folder_slows_it_down_and_everything_arrives() -> None:
+async def test_a_503_for_one_folder_slows_it_down_and_everything_arrives() -> None:
     async with open_place(attempts=4) as one:
         for folder in "ab":
             for number in range(40):
@@ -158,7 +158,7 @@ async def test_a_cancelled_wait_for_memory_takes_none(moment: str) -> None:
     assert memory._free == 1024
 
 
-async def test_twenty_thousand_keys_move_while_they_are_listed_and_few_are_held() -> None:
+async def test_twenty_thousand_keys_are_moved_during_the_listing_with_few_in_memory() -> None:
     keys = [f"obj-{number:07}" for number in range(20_000)]
     task, moving = stub_task(keys)
     async with Journal(None, task.identity()) as journal:

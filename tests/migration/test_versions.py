@@ -57,7 +57,7 @@ async def history(s3: S3Manager, bucket: str, prefix: str) -> History:
 
 
 @pytest.mark.parametrize("streamed", [True, False])
-async def test_versions_and_delete_markers_arrive_in_their_order(
+async def test_versions_and_delete_markers_arrive_in_order(
     managers: tuple[S3Manager, S3Manager], tmp_path: Path, streamed: bool
 ) -> None:
     one, other = managers
@@ -79,7 +79,7 @@ async def test_versions_and_delete_markers_arrive_in_their_order(
     assert await history(one, target, "copy/") == wanted
 
 
-async def test_a_history_that_was_begun_is_continued_and_another_one_left_alone(
+async def test_a_partial_history_is_continued_and_a_different_one_left_alone(
     managers: tuple[S3Manager, S3Manager],
 ) -> None:
     one, _ = managers
@@ -124,7 +124,7 @@ async def test_a_target_without_versioning_is_refused(managers: tuple[S3Manager,
         ([("a", False), ("", True), ("c", False), ("d", False)], None),
     ],
 )
-def test_a_target_has_the_beginning_of_a_history_or_another_one(
+def test_a_target_has_the_start_of_a_history_or_a_different_one(
     there: list[tuple[str, bool]], count: int | None
 ) -> None:
     def row(etag: str, marker: bool) -> Row:
@@ -137,7 +137,7 @@ def test_a_target_has_the_beginning_of_a_history_or_another_one(
     assert already_there(rows, [version(*one) for one in there]) == count
 
 
-async def test_grants_are_kept_if_asked_for(moto: Server) -> None:
+async def test_grants_are_kept_on_request(moto: Server) -> None:
     async with make_manager(moto) as one:
         source, target = await versioned(one), await versioned(one)
         for key in ("open", "closed"):

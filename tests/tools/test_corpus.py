@@ -24,7 +24,7 @@ def tree(root: Path, files: dict[str, str]) -> Path:
     return root
 
 
-def test_each_configuration_is_there_once_with_its_label(tmp_path: Path) -> None:
+def test_each_configuration_appears_once_with_its_label(tmp_path: Path) -> None:
     require("promtool")
     checkout = tree(
         tmp_path / "checkout",

@@ -151,7 +151,7 @@ def test_inline_structs_of_other_modules_and_discoveries_are_fields_of_the_owner
     assert types["library/common.URL"] == {}
 
 
-def test_defaults_are_told(checkouts: tuple[Path, Path]) -> None:
+def test_defaults_are_extracted(checkouts: tuple[Path, Path]) -> None:
     tables = Tables(package for root in checkouts for package in read_checkout(root))
 
     assert tables.defaults(["tool/config.GlobalConfig", "tool/config.JobConfig"]) == {
@@ -159,7 +159,7 @@ def test_defaults_are_told(checkouts: tuple[Path, Path]) -> None:
     }
 
 
-def test_a_root_that_is_not_there_is_an_error(checkouts: tuple[Path, Path]) -> None:
+def test_a_missing_root_is_an_error(checkouts: tuple[Path, Path]) -> None:
     with pytest.raises(ValueError, match=r"nowhere/config\.Config is not in the given checkouts"):
         Tables(read_checkout(checkouts[0])).make(["nowhere/config.Config"])
 
@@ -174,7 +174,7 @@ def test_new_removed_and_changed_fields_are_reported() -> None:
     assert str(compare({}, {})) == "nothing has changed"
 
 
-def test_fields_that_went_stay_in_the_table() -> None:
+def test_removed_fields_stay_in_the_table() -> None:
     assert merge({"a.A": {"old": "int"}, "a.Gone": {}}, {"a.A": {"new": "int"}}) == {
         "a.A": {"new": "int", "old": "int"},
         "a.Gone": {},
@@ -182,7 +182,7 @@ def test_fields_that_went_stay_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("tool", ["alertmanager", "loki", "prometheus"])
-def test_a_table_is_written_as_it_stands(tool: str) -> None:
+def test_a_table_in_the_repository_is_rewritten_identically(tool: str) -> None:
     text = (DATA / f"{tool}.json").read_text()
     table = json.loads(text)
 
@@ -211,7 +211,7 @@ def test_the_command_compares_writes_and_prints_stubs(
     assert "defaults of tool/config.GlobalConfig" in said
 
 
-def test_writing_needs_to_know_the_release(checkouts: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_writing_requires_the_release(checkouts: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["prometheus", str(checkouts[0]), "--write"])
 

@@ -20,7 +20,7 @@ def found(files: dict[str, str]) -> set[tuple[str | None, str, str, int | None]]
     return {(issue.file, issue.severity.value, issue.rule, issue.line) for issue in report.issues}
 
 
-def test_patterns_of_templates_match_by_path() -> None:
+def test_template_patterns_are_matched_by_path() -> None:
     files = {"alertmanager.yml": CONFIG % "'t/[a-c].tmpl'", "t/b.tmpl": GOOD, "b.tmpl": GOOD}
 
     assert found(files) == {("b.tmpl", "warning", "unused-file", 1)}
@@ -28,7 +28,7 @@ def test_patterns_of_templates_match_by_path() -> None:
     assert found({"alertmanager.yml": CONFIG % "'t/*.tmpl'"}) == {("alertmanager.yml", "warning", "missing-file", 1)}
 
 
-def test_a_template_that_a_template_file_uses_is_defined_somewhere() -> None:
+def test_a_template_used_by_a_template_file_must_be_defined() -> None:
     files = {
         "alertmanager.yml": CONFIG % "'*.tmpl'",
         "a.tmpl": GOOD + '\n{{ define "y" }}{{ template "x" . }}{{ template "slack.default.title" . }}{{ end }}',
@@ -38,7 +38,7 @@ def test_a_template_that_a_template_file_uses_is_defined_somewhere() -> None:
     assert found(files) == {("b.tmpl", "warning", "undefined-reference", 2)}
 
 
-def test_a_template_that_a_receiver_uses_is_reported_on_its_name() -> None:
+def test_an_undefined_template_in_a_receiver_is_reported_at_its_name() -> None:
     text = SLACK % '{{ define "own" }}{{ end }}{{ template "own" }}{{ template "mine" . }}'
     (issue,) = validate_bundle("alertmanager", {"alertmanager.yml": text.encode()}).issues
 

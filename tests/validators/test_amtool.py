@@ -70,11 +70,11 @@ def of_corpus():
     return [path.read_text("utf-8") for path in found]
 
 
-def test_the_good_file_is_good_for_amtool_too(release, tmp_path):
+def test_amtool_accepts_the_valid_file(release, tmp_path):
     assert disagreements(own(), release, tmp_path) == ([], 0)
 
 
-def test_changed_files_get_the_verdict_of_amtool(release, tmp_path):
+def test_mutated_files_get_the_verdict_of_amtool(release, tmp_path):
     texts = mutations(own(), seed=20, count=400)
 
     unexplained, _ = disagreements(texts, release, tmp_path)
@@ -85,7 +85,7 @@ def test_changed_files_get_the_verdict_of_amtool(release, tmp_path):
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_thousands_of_changed_files_get_the_verdict_of_amtool(seed, release, tmp_path):
+def test_thousands_of_mutated_files_get_the_verdict_of_amtool(seed, release, tmp_path):
     texts = mutations(of_corpus() or own(), seed=seed, count=4000)
 
     unexplained, explained = disagreements(texts, release, tmp_path)

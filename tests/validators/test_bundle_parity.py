@@ -140,7 +140,7 @@ def test_a_bundle_gets_the_recorded_verdict(name: str) -> None:
 
 @needs_promtool
 @pytest.mark.parametrize("name", PROBES)
-def test_the_recorded_verdict_is_that_of_promtool(name: str, tmp_path: Path) -> None:
+def test_the_recorded_verdict_is_the_verdict_of_promtool(name: str, tmp_path: Path) -> None:
     assert promtool(PROBES[name], tmp_path, "check", "config", "prometheus.yml") == (name in TAKEN)
 
 
@@ -282,7 +282,9 @@ def test_unit_tests_and_web_configurations_get_the_recorded_verdict(kind: str) -
 @pytest.mark.parametrize(
     ("kind", "command"), [("tests", ("test", "rules")), ("web", ("check", "web-config"))], ids=["tests", "web"]
 )
-def test_the_recorded_verdicts_are_those_of_promtool(kind: str, command: tuple[str, ...], tmp_path: Path) -> None:
+def test_the_recorded_verdicts_are_the_verdicts_of_promtool(
+    kind: str, command: tuple[str, ...], tmp_path: Path
+) -> None:
     good = [
         promtool({f"{index}.yml": text}, tmp_path, *command, f"{index}.yml") for index, text in enumerate(TEXTS[kind])
     ]
@@ -308,7 +310,7 @@ def test_unit_tests_and_web_configurations_are_recognised_in_a_bundle() -> None:
     assert "'b'" not in str(report)
 
 
-def test_a_mistake_in_the_values_of_a_series_is_reported_on_its_character() -> None:
+def test_a_mistake_in_the_values_of_a_series_is_reported_at_its_character() -> None:
     text = "tests:\n- input_series:\n  - series: 'up{a=\"b\"}'\n    values: '1 2 3x'\n"
     report = validate_config("prometheus", text, kind="tests")
 

@@ -42,14 +42,14 @@ def report(row):
 
 
 @pytest.mark.parametrize("tool", KINDS)
-def test_every_verdict_is_that_of_the_real_loader(tool):
+def test_every_verdict_equals_that_of_the_real_loader(tool):
     wrong = [row["file"] for row in files(tool) if report(row).ok != (row["label"] == "good")]
 
     assert wrong == []
 
 
 @pytest.mark.parametrize("tool", LINES)
-def test_the_line_is_the_one_that_the_real_loader_names(tool):
+def test_the_line_equals_the_one_that_the_real_loader_names(tool):
     right, wrong = 0, []
     for row in files(tool):
         named = re.findall(r"(?:line |FILE: )(\d+)", row["real_tool_error"]) if row["label"] == "bad" else []

@@ -53,7 +53,7 @@ def decode(text, yaml=2, **options):
         ("free: {a: [1, x]}", "free", {"a": [1, "x"]}),
     ],
 )
-def test_a_value_takes_the_type_of_its_field(text, name, value):
+def test_a_value_is_converted_to_the_type_of_its_field(text, name, value):
     root, issues = decode(text)
 
     assert issues == ()
@@ -87,27 +87,27 @@ def test_a_value_that_does_not_fit_its_field_is_refused(text, rule):
     assert [issue.rule for issue in issues] == [rule]
 
 
-def test_a_wrong_document_is_invalid():
+def test_an_invalid_document_is_refused():
     assert decode("[]")[0] is INVALID
 
 
 @pytest.mark.parametrize(("yaml", "value"), [(2, ""), (3, "default")])
-def test_null_resets_a_field_in_version_2_and_leaves_the_default_in_version_3(yaml, value):
+def test_null_resets_a_field_in_version_2_and_keeps_the_default_in_version_3(yaml, value):
     assert decode("text: null", yaml=yaml)[0].get("text", "default") == value
 
 
 @pytest.mark.parametrize(("yaml", "name"), [(2, "below"), (3, "own")])
-def test_a_merge_key_beats_the_keys_above_it_in_version_2_only(yaml, name):
+def test_only_in_version_2_a_merge_key_overrides_earlier_keys(yaml, name):
     text = "children:\n- &base {name: below}\n- name: own\n  <<: *base\n"
 
     assert decode(text, yaml=yaml)[0].get("children")[1].get("name") == name
 
 
-def test_words_for_booleans_count_in_quotes_in_version_3():
+def test_in_version_3_quoted_words_are_accepted_as_booleans():
     assert decode("flag: 'on'", yaml=3)[0].get("flag") is True
 
 
-def test_hooks_run_children_first_with_the_places_of_their_fields():
+def test_hooks_run_children_first_with_the_positions_of_their_fields():
     def hook(struct, context):
         struct.error(context, "name", "seen", struct.type)
 
@@ -120,7 +120,7 @@ def test_hooks_run_children_first_with_the_places_of_their_fields():
 
 
 @pytest.mark.parametrize(("target", "rules"), [(None, []), ((2, 0), []), ((1, 9), ["unknown-field"])])
-def test_a_gate_opens_with_its_release(target, rules):
+def test_a_gate_applies_from_its_release_on(target, rules):
     _, issues = decode("text: x", gates={"t.Root": {"text": Gate(since=(2, 0))}}, target=target)
 
     assert [issue.rule for issue in issues] == rules

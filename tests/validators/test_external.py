@@ -31,12 +31,12 @@ def ask(text="global: {}", **options):
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
-def test_promtool_agrees_with_a_good_file():
+def test_promtool_agrees_on_a_valid_file():
     assert ask().issues == ()
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
-def test_an_older_promtool_only_warns_of_what_it_does_not_know():
+def test_unknown_fields_of_an_older_promtool_become_warnings():
     issues = ask(NEW_FIELD).issues
 
     assert [(issue.severity, issue.rule, issue.line) for issue in issues] == [(Severity.WARNING, "promtool", 1)]
@@ -49,7 +49,7 @@ def test_a_missing_program_is_a_skipped_check(tool):
     assert "promtool was not run: it is not on the path" in report.skipped
 
 
-def test_a_program_of_the_targeted_release_makes_an_error_without_what_it_quotes(tool):
+def test_errors_of_a_program_of_the_target_release_are_kept_without_its_quotes(tool):
     tool("""[ "$1" = --version ] && echo "promtool, version 2.53.3" && exit
 echo 'line 7: bad `hunter2` and "s3cret"' >&2
 exit 1""")
@@ -87,7 +87,7 @@ exit 1""")
 
 
 @pytest.mark.skipif(shutil.which("amtool") is None, reason="amtool is not installed")
-def test_the_reason_of_amtool_is_kept():
+def test_the_reason_that_amtool_gives_is_kept():
     text = "route: {receiver: b}\nreceivers: [{name: a}]\n"
 
     messages = [issue.message for issue in validate_config("alertmanager", text, level="external").issues]
@@ -96,7 +96,7 @@ def test_the_reason_of_amtool_is_kept():
 
 
 @pytest.mark.skipif(shutil.which("amtool") is None, reason="amtool is not installed")
-def test_no_secret_is_quoted_from_what_amtool_says():
+def test_no_secret_is_quoted_from_the_output_of_amtool():
     text = "global: {opsgenie_api_url: 'hunter2hunter2'}\nroute: {receiver: a}\nreceivers: [{name: a, webhook_configs: [{url: 'ftp://u:hunter2hunter2@a'}]}]\n"
 
     assert "hunter2" not in str(validate_config("alertmanager", text, level="external"))

@@ -104,7 +104,7 @@ PROMETHEUS = [
 
 
 @pytest.mark.parametrize(("text", "known_from", "unknown_in"), PROMETHEUS)
-def test_prometheus_knows_it_from_that_release_on(text, known_from, unknown_in):
+def test_prometheus_accepts_it_from_that_release_on(text, known_from, unknown_in):
     kind = "rules" if text.startswith("groups") else "config"
 
     verdicts = [
@@ -123,7 +123,7 @@ def test_prometheus_knows_it_from_that_release_on(text, known_from, unknown_in):
         ("remote_write: [{url: 'http://a', queue_config: {capacity: 0}}]", "3.11", "3.12"),
     ],
 )
-def test_prometheus_takes_it_before_that_release_only(text, last, removed_in):
+def test_prometheus_accepts_it_only_before_that_release(text, last, removed_in):
     assert validate_config("prometheus", text, target_version=last).ok
     assert not validate_config("prometheus", text, target_version=removed_in).ok
 
@@ -169,7 +169,7 @@ ALERTMANAGER_GATES = [
 
 
 @pytest.mark.parametrize(("text", "known_from", "unknown_in"), ALERTMANAGER_GATES)
-def test_alertmanager_knows_it_from_that_release_on(text, known_from, unknown_in):
+def test_alertmanager_accepts_it_from_that_release_on(text, known_from, unknown_in):
     verdicts = [
         validate_config("alertmanager", text, kind="config", target_version=version).ok
         for version in (None, known_from, unknown_in)
@@ -182,7 +182,7 @@ def test_alertmanager_knows_it_from_that_release_on(text, known_from, unknown_in
     ("name", "known_from", "unknown_in"),
     [("tz", "0.28", "0.27"), ("toJson", "0.30", "0.29"), ("now", "0.33", "0.32"), ("toDate", "0.34", "0.33")],
 )
-def test_alertmanager_templates_know_a_function_from_that_release_on(name, known_from, unknown_in):
+def test_alertmanager_templates_have_a_function_from_that_release_on(name, known_from, unknown_in):
     text = f'{{{{ define "a" }}}}{{{{ {name} . }}}}{{{{ end }}}}'
 
     verdicts = [
@@ -193,13 +193,13 @@ def test_alertmanager_templates_know_a_function_from_that_release_on(name, known
     assert verdicts == [True, True, False]
 
 
-def test_an_output_of_the_event_recorder_needs_a_name_from_0_35_on():
+def test_an_event_recorder_output_needs_a_name_from_0_35_on():
     text = "event_recorder: {stdout_outputs: [{}]}\n" + receiver("")
 
     assert not validate_config("alertmanager", text, kind="config", target_version="0.35").ok
 
 
-def test_a_field_that_is_not_known_yet_is_said_to_come_later():
+def test_a_field_of_a_later_release_is_reported_as_such():
     report = validate_config("prometheus", job("enable_compression: true"), target_version="2.48")
 
     assert [issue.message for issue in report.errors] == [
@@ -270,7 +270,7 @@ def loki(text, version):
 
 
 @pytest.mark.parametrize(("text", "known_from", "unknown_in"), LOKI_GATES)
-def test_loki_knows_it_from_that_release_on(text, known_from, unknown_in):
+def test_loki_accepts_it_from_that_release_on(text, known_from, unknown_in):
     assert [loki(text, version) for version in (None, known_from, unknown_in)] == [True, True, False]
 
 
@@ -293,7 +293,7 @@ def test_loki_knows_it_from_that_release_on(text, known_from, unknown_in):
         ("ruler: {remote_write: {client: {url: 'http://a'}}}", "3.7", "3.8"),
     ],
 )
-def test_loki_takes_it_before_that_release_only(text, last, removed_in):
+def test_loki_accepts_it_only_before_that_release(text, last, removed_in):
     assert [loki(text, version) for version in (None, last, removed_in)] == [False, True, False]
 
 
@@ -334,7 +334,7 @@ def release_of(program):
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 @pytest.mark.parametrize("kind", ["config", "rules"])
-def test_promtool_knows_the_fields_that_its_release_is_said_to_know(kind, tmp_path):
+def test_promtool_knows_the_fields_listed_for_its_release(kind, tmp_path):
     schema, root = (config_schema(), CONFIG) if kind == "config" else (rules_schema(), RULES)
     flags = ["--syntax-only"] if kind == "config" else []
     command = ["promtool", "check", kind, *flags, "--lint=none"]
@@ -343,7 +343,7 @@ def test_promtool_knows_the_fields_that_its_release_is_said_to_know(kind, tmp_pa
 
 
 @pytest.mark.skipif(shutil.which("amtool") is None, reason="amtool is not installed")
-def test_amtool_knows_the_fields_that_its_release_is_said_to_know(tmp_path):
+def test_amtool_knows_the_fields_listed_for_its_release(tmp_path):
     command = ["amtool", "check-config"]
     schema, release = alertmanager_schema(), release_of("amtool")
 

@@ -28,7 +28,7 @@ def test_a_pattern_matches_as_in_go(pattern: str, name: str, matches: bool | Non
         assert glob_matches(pattern, "", name) is matches
 
 
-def test_a_relative_pattern_counts_from_its_folder_and_an_absolute_one_from_its_end() -> None:
+def test_relative_patterns_start_at_their_folder_and_absolute_ones_match_the_last_parts() -> None:
     assert glob_matches("rules/*.yml", "conf", "conf/rules/a.yml")
     assert glob_matches("../rules/*.yml", "conf", "rules/a.yml")
     assert not glob_matches("rules/*.yml", "conf", "rules/a.yml")

@@ -108,7 +108,7 @@ def found(text: str, kind: str | None = None) -> list[tuple[str, str, str]]:
     return [(issue.severity.value, issue.path, issue.rule) for issue in report.issues]
 
 
-def test_the_ini_file_is_accepted_and_inferred() -> None:
+def test_the_ini_file_is_recognised_and_accepted() -> None:
     report = validate_config("grafana", INI)
     assert (report.kind, report.issues) == ("ini", ())
 
@@ -120,7 +120,7 @@ def test_the_ini_file_is_accepted_and_inferred() -> None:
         ("http_port", "http_prot", "server.http_prot", "unknown-key", "did you mean http_port?"),
     ],
 )
-def test_an_unknown_name_in_the_ini_file_is_a_warning(old: str, new: str, path: str, rule: str, hint: str) -> None:
+def test_an_unknown_name_in_the_ini_file_gets_a_warning(old: str, new: str, path: str, rule: str, hint: str) -> None:
     report = validate_config("grafana", INI.replace(old, new))
     assert report.ok
     assert [(issue.path, issue.rule, issue.hint) for issue in report.warnings] == [(path, rule, hint)]
@@ -169,12 +169,12 @@ def test_provisioning_is_accepted(text: str) -> None:
         (ALERTING, "  - uid: gone", "  - orgId: 1", "deleteRules[0].uid", "required"),
     ],
 )  # fmt: skip
-def test_each_broken_rule_of_provisioning_is_refused(text: str, old: str, new: str, path: str, rule: str) -> None:
+def test_each_violated_provisioning_rule_is_refused(text: str, old: str, new: str, path: str, rule: str) -> None:
     assert old in text
     assert ("error", path, rule) in found(text.replace(old, new, 1), "provisioning")
 
 
-def test_settings_that_grafana_ignores_are_warnings() -> None:
+def test_settings_that_grafana_ignores_get_warnings() -> None:
     assert found(SOURCES.replace("access: proxy", "access: magic")) == [("warning", "datasources[0].access", "access")]
     assert found(SOURCES.replace("datasources:", "datasource:")) == [("warning", "datasource", "unknown-field")]
 
@@ -183,7 +183,7 @@ def dashboard(**changes: object) -> str:
     return json.dumps({**DASHBOARD, **changes})
 
 
-def test_a_dashboard_is_accepted_and_inferred() -> None:
+def test_a_dashboard_is_recognised_and_accepted() -> None:
     report = validate_config("grafana", dashboard())
     assert (report.kind, report.issues) == ("dashboard", ())
 
@@ -204,7 +204,7 @@ def test_a_dashboard_is_accepted_and_inferred() -> None:
         ('{"title": "x",}', "", "json-syntax"),
     ],
 )
-def test_each_broken_rule_of_dashboards_is_refused(text: str, path: str, rule: str) -> None:
+def test_each_violated_dashboard_rule_is_refused(text: str, path: str, rule: str) -> None:
     assert ("error", path, rule) in found(text, "dashboard")
 
 
@@ -219,13 +219,13 @@ def test_each_broken_rule_of_dashboards_is_refused(text: str, path: str, rule: s
         ({"templating": {"list": [{"type": "query"}]}, "panels": []}, "templating.list[0].name", "required"),
     ],
 )
-def test_a_dashboard_that_would_be_displayed_wrongly_is_a_warning(
+def test_a_dashboard_that_would_be_displayed_wrongly_gets_a_warning(
     changes: dict[str, object], path: str, rule: str
 ) -> None:
     assert found(dashboard(**changes), "dashboard") == [("warning", path, rule)]
 
 
-def test_a_resource_carries_its_dashboard_in_its_spec() -> None:
+def test_the_spec_of_a_resource_is_checked_as_a_dashboard() -> None:
     resource = {"apiVersion": "dashboard.grafana.app/v1beta1", "kind": "Dashboard", "metadata": {"name": "x"}}
     assert found(json.dumps({**resource, "spec": DASHBOARD}), "dashboard") == []
     assert found(json.dumps({**resource, "spec": {}}), "dashboard") == [("error", "spec.title", "required")]
@@ -240,7 +240,7 @@ def bundle(**files: str) -> list[tuple[str | None, str, str, str]]:
     return [(issue.file, issue.severity.value, issue.path, issue.rule) for issue in report.issues]
 
 
-def test_a_bundle_that_fits_together_is_accepted() -> None:
+def test_a_consistent_bundle_is_accepted() -> None:
     assert bundle(ds_yaml=SOURCES, alerts_yaml=ALERTING, dashboards__api_json=dashboard()) == []
 
 
@@ -255,7 +255,7 @@ def test_two_default_data_sources_of_an_organisation_in_one_file_are_reported_on
     assert bundle(a_yaml=text) == [("a.yaml", "error", "datasources[1].isDefault", "one-default")]
 
 
-def test_an_organisation_has_one_default_over_all_files() -> None:
+def test_an_organisation_has_one_default_data_source_across_files() -> None:
     other = (
         SOURCES.replace("uid: prom", "uid: other")
         .replace("uid: loki", "uid: other-loki")
@@ -265,13 +265,13 @@ def test_an_organisation_has_one_default_over_all_files() -> None:
     assert bundle(a_yaml=SOURCES, b_yaml=other.replace("version: 1", "orgId: 2")) == []
 
 
-def test_uids_are_unique_over_all_files() -> None:
+def test_uids_must_be_unique_across_files() -> None:
     again = "apiVersion: 1\ndatasources: [{name: P2, type: prometheus, uid: prom}]\n"
     assert bundle(a_yaml=SOURCES, b_yaml=again) == [("b.yaml", "error", "datasources[0].uid", "duplicate")]
     assert bundle(a_json=dashboard(), b_json=dashboard()) == [("b.json", "error", "uid", "duplicate")]
 
 
-def test_a_data_source_that_is_not_provisioned_is_a_warning() -> None:
+def test_a_data_source_that_is_not_provisioned_gets_a_warning() -> None:
     lost = dashboard(panels=[{"type": "a", "datasource": {"uid": "porm"}}])
     assert bundle(ds_yaml=SOURCES, d_json=lost) == [
         ("d.json", "warning", "panels[0].datasource.uid", "undefined-reference")
@@ -279,7 +279,7 @@ def test_a_data_source_that_is_not_provisioned_is_a_warning() -> None:
     assert bundle(d_json=lost) == []
 
 
-def test_a_uid_that_is_not_text_is_refused_in_a_bundle_too() -> None:
+def test_a_uid_that_is_not_a_string_is_also_refused_in_a_bundle() -> None:
     assert bundle(d_json=dashboard(uid=[1])) == [("d.json", "error", "uid", "wrong-type")]
     assert ("s.yaml", "error", "datasources[0].uid", "wrong-type") in bundle(
         s_yaml="apiVersion: 1\ndatasources: [{name: P, type: prometheus, uid: [1]}]\n"
@@ -287,7 +287,7 @@ def test_a_uid_that_is_not_text_is_refused_in_a_bundle_too() -> None:
 
 
 @pytest.mark.parametrize("name", [["a"], {"a": "b"}, [[]]])
-def test_a_variable_whose_name_is_not_text_is_refused(name: object) -> None:
+def test_a_variable_whose_name_is_not_a_string_is_refused(name: object) -> None:
     text = dashboard(templating={"list": [{"name": name}]})
 
     assert ("error", "templating.list[0].name", "wrong-type") in found(text)

@@ -20,7 +20,7 @@ MS = 10**6
 @pytest.mark.parametrize(
     ("text", "ms"), [("0", 0), ("1h30m", 5_400_000), ("1y2w3d4h5m6s7ms", 33_019_506_007), ("0s", 0)]
 )
-def test_a_duration_is_read(text, ms):
+def test_a_duration_is_parsed(text, ms):
     assert parse_duration(text) == ms * MS
 
 
@@ -31,7 +31,7 @@ def test_an_invalid_duration_is_refused(text):
 
 
 @pytest.mark.parametrize(("text", "ns"), [("0", 0), ("1.5h", 5400 * 10**9), ("-1m30s", -90 * 10**9), ("1us2ns", 1002)])
-def test_a_go_duration_is_read(text, ns):
+def test_a_go_duration_is_parsed(text, ns):
     assert parse_go_duration(text) == ns
 
 
@@ -42,7 +42,7 @@ def test_an_invalid_go_duration_is_refused(text):
 
 
 @pytest.mark.parametrize(("text", "size"), [("0", 0), ("10B", 10), ("1.5KB", 1536), ("1GiB500MiB", 1_598_029_824)])
-def test_a_size_is_read(text, size):
+def test_a_size_is_parsed(text, size):
     assert parse_size(text) == size
 
 
@@ -56,7 +56,7 @@ def test_an_invalid_size_is_refused(text):
     "text",
     ["", "http://a:90/b?c#d", "a/b", "//a", "mailto:x", "http://[::1]:80", "http://u:p@h", "http://a%C3", "1a"],
 )
-def test_a_url_that_go_takes_is_taken(text):
+def test_a_url_that_go_accepts_is_accepted(text):
     parse_url(text)
 
 
@@ -82,7 +82,7 @@ def test_a_url_that_go_refuses_is_refused(text):
 
 
 @pytest.mark.parametrize("text", [".*", "a)(b", r"\pN+", "(?P<x>a)", "(?i)a", r"\Qa.b\E"])
-def test_a_regular_expression_of_re2_is_taken(text):
+def test_patterns_that_re2_accepts_are_accepted(text):
     assert regex_error(text) is None
 
 
@@ -95,7 +95,7 @@ def test_a_message_about_a_long_regular_expression_is_short():
     assert len(regex_message(regex_error("(" + "a" * 10_000))) < 400
 
 
-def test_label_names_are_utf8_unless_legacy():
+def test_label_names_may_be_utf8_except_in_legacy_mode():
     assert is_label_name("a-é")
     assert not is_label_name("")
     assert not is_label_name("a-b", legacy=True)
@@ -117,7 +117,7 @@ def test_label_names_are_utf8_unless_legacy():
         "{{\n.A\n}}",
     ],
 )
-def test_a_go_template_is_taken(text):
+def test_a_go_template_is_accepted(text):
     assert template_problem(text, {"upper"}, ["$v"]) is None
 
 
@@ -148,7 +148,7 @@ def test_a_go_template_is_taken(text):
         ("{{ " + "(" * 5000, None),
     ],
 )
-def test_a_bad_go_template_is_refused_at_its_offset(text, offset):
+def test_an_invalid_go_template_is_refused_at_its_offset(text, offset):
     found = template_problem(text, {"upper"}, ["$v"])
 
     assert found is not None
@@ -156,24 +156,24 @@ def test_a_bad_go_template_is_refused_at_its_offset(text, offset):
 
 
 @pytest.mark.parametrize("text", ["", "a", "!a", "a=b,c!=d", "a in (b, c),d notin ()", "x.io/a==", "n>5"])
-def test_a_label_selector_is_taken(text):
+def test_a_label_selector_is_accepted(text):
     assert label_selector_problem(text) is None
 
 
 @pytest.mark.parametrize("text", ["a in b", "=b", "a=b c", "a,", "a=b,,c", "a=-", "a in (b", "n>x", "a b", "-a"])
-def test_a_bad_label_selector_is_refused(text):
+def test_an_invalid_label_selector_is_refused(text):
     assert label_selector_problem(text)
 
 
 @pytest.mark.parametrize(("text", "good"), [("", True), ("a=b,c!=d,e==", True), ("a", False), ("a.b-c", False)])
-def test_field_selectors(text, good):
+def test_field_selectors_are_checked(text, good):
     assert (field_selector_problem(text) is None) is good
 
 
 @pytest.mark.parametrize(
     "text", ["{{ $labels.a }}", "{{- $value|f -}}", "{{ $ | f }}", "{{$labels.a.b}}}", "{ {{ $value }} }"]
 )
-def test_a_plain_action_is_taken(text):
+def test_a_plain_template_action_is_accepted(text):
     text = text.replace("{{-", "{{- ").replace("-}}", " -}}")
 
     assert template_problem(text, ("f",), ("$labels", "$value")) is None
@@ -186,7 +186,7 @@ def test_a_plain_action_is_taken(text):
         *("{{ $value.1 }}", "{{ $value }}{{ end }}", "{{ if $value }}{{ $value }}"),
     ],
 )
-def test_text_that_only_looks_like_a_plain_action_is_refused(text):
+def test_text_that_only_resembles_a_plain_action_is_refused(text):
     assert template_problem(text, ("f",), ("$labels", "$value")) is not None
 
 
@@ -203,7 +203,7 @@ BAD_LITERALS = [
 
 
 @pytest.mark.parametrize("literal", GOOD_LITERALS)
-def test_a_literal_of_go_is_taken_in_a_template(literal):
+def test_a_literal_that_go_accepts_is_accepted_in_a_template(literal):
     assert template_problem(f"{{{{ {literal} }}}}", {}) is None
 
 

@@ -23,7 +23,7 @@ RULE = "groups: [{name: g, rules: [{alert: a, expr: '%s', annotations: {s: '%s'}
         ("grafana", "dashboard", '{"title": "a",}', "no comma before '}'"),
     ],
 )  # fmt: skip
-def test_a_common_mistake_brings_a_suggestion(tool: Tool, kind: str, text: str, suggestion: str) -> None:
+def test_a_common_mistake_gets_a_suggestion(tool: Tool, kind: str, text: str, suggestion: str) -> None:
     report = validate_config(tool, text, kind=kind)
 
     assert len(report.errors) == 1
@@ -41,7 +41,7 @@ def test_a_common_mistake_brings_a_suggestion(tool: Tool, kind: str, text: str, 
         ("loki", 'count_over_time({app="a"}[5m]) > 1', None),
     ],
 )
-def test_a_rule_whose_evaluation_always_fails_brings_a_warning(tool: Tool, expression: str, found: str | None) -> None:
+def test_a_rule_whose_evaluation_always_fails_gets_a_warning(tool: Tool, expression: str, found: str | None) -> None:
     report = validate_config(tool, RULE % (expression, ""), kind="rules")
 
     assert report.ok
@@ -59,14 +59,14 @@ def test_a_rule_whose_evaluation_always_fails_brings_a_warning(tool: Tool, expre
         ("web", "rate_limit: {burst: 1, interval: 1s}", "3.6", "3.5"),
     ],
 )
-def test_a_test_file_or_web_configuration_takes_what_its_release_has(
+def test_files_and_web_configurations_accept_the_fields_of_their_release(
     kind: str, text: str, since: str, before: str
 ) -> None:
     assert validate_config("prometheus", text, kind=kind, target_version=since).ok
     assert not validate_config("prometheus", text, kind=kind, target_version=before).ok
 
 
-def test_two_signs_of_equality_in_a_matcher_bring_a_warning_that_says_so() -> None:
+def test_two_equal_signs_in_a_matcher_get_a_specific_warning() -> None:
     text = "route: {receiver: a, routes: [{matchers: ['severity == page']}]}\nreceivers: [{name: a}]"
 
     hints = [issue.hint for issue in validate_config("alertmanager", text, kind="config").issues]
@@ -75,7 +75,7 @@ def test_two_signs_of_equality_in_a_matcher_bring_a_warning_that_says_so() -> No
 
 
 @pytest.mark.parametrize("url", ["thanos:10908/api", "/api", "ftp://a"])
-def test_a_remote_url_without_http_brings_a_warning(url: str) -> None:
+def test_a_remote_url_without_http_gets_a_warning(url: str) -> None:
     report = validate_config("prometheus", f"remote_write: [{{url: '{url}'}}]", kind="config")
 
     assert [(issue.severity.value, issue.path) for issue in report.issues] == [("warning", "remote_write[0].url")]

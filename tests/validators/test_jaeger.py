@@ -72,7 +72,7 @@ def errors(text: str, kind: str = "config", name: str | None = None) -> list[tup
     return [(issue.path, issue.rule) for issue in report.errors]
 
 
-def test_a_whole_configuration_is_accepted() -> None:
+def test_a_complete_configuration_is_accepted() -> None:
     report = validate_config("jaeger", GOOD)
     assert report.kind == "config"
     assert report.issues == ()
@@ -120,12 +120,12 @@ def test_a_whole_configuration_is_accepted() -> None:
         ("    adaptive:\n", "    file:\n      path: x\n    adaptive:\n", "extensions.remote_sampling", "exactly-one"),
     ],
 )  # fmt: skip
-def test_each_broken_rule_is_refused_at_its_place(old: str, new: str, path: str, rule: str) -> None:
+def test_each_violated_rule_is_refused_at_its_position(old: str, new: str, path: str, rule: str) -> None:
     assert old in GOOD
     assert (path, rule) in errors(GOOD.replace(old, new, 1))
 
 
-def test_missing_sections_are_named() -> None:
+def test_missing_sections_are_reported_by_name() -> None:
     found = errors("processors: {batch: }\n")
     assert {path for path, rule in found if rule == "required"} == {"receivers", "exporters", "service"}
 
@@ -135,12 +135,12 @@ def test_storage_without_a_backend_is_refused() -> None:
     assert ("extensions.jaeger_storage.backends", "required") in errors(text)
 
 
-def test_a_typo_brings_a_hint() -> None:
+def test_a_typo_gets_a_hint() -> None:
     report = validate_config("jaeger", GOOD.replace("receivers: [otlp, jaeger]", "receivers: [otpl, jaeger]"))
     assert [issue.hint for issue in report.errors] == ["did you mean otlp?"]
 
 
-def test_variables_are_not_judged() -> None:
+def test_values_with_variables_are_not_checked() -> None:
     assert errors(GOOD.replace("traces: primary", "traces: ${env:STORE}")) == []
     assert errors(GOOD.replace("[otlp, jaeger]", "${env:RECEIVERS}")) == []
 
@@ -150,7 +150,7 @@ SAMPLING = """{"default_strategy": {"type": "probabilistic", "param": 0.5},
    "operation_strategies": [{"operation": "GET /", "type": "probabilistic", "param": 1}]}]}"""
 
 
-def test_sampling_strategies_are_accepted_and_inferred() -> None:
+def test_sampling_strategies_are_recognised_and_accepted() -> None:
     report = validate_config("jaeger", SAMPLING)
     assert (report.kind, report.issues) == ("sampling", ())
 
@@ -182,13 +182,13 @@ def test_json_of_the_wrong_type_is_refused(old: str, new: str, path: str) -> Non
         ),
     ],
 )
-def test_problems_that_jaeger_only_logs_are_warnings(old: str, new: str, rule: str) -> None:
+def test_problems_that_jaeger_only_logs_get_warnings(old: str, new: str, rule: str) -> None:
     report = validate_config("jaeger", SAMPLING.replace(old, new, 1), kind="sampling")
     assert report.ok
     assert rule in {issue.rule for issue in report.warnings}
 
 
-def test_the_user_interface_is_an_object_or_a_function() -> None:
+def test_the_ui_configuration_is_an_object_or_a_function() -> None:
     assert errors('{"archiveEnabled": true}', "ui", "ui.json") == []
     assert errors("[1]", "ui", "ui.json") == [("", "wrong-type")]
     assert errors('{"x" = 1}', "ui", "ui.json") != []
@@ -210,7 +210,7 @@ def test_the_user_interface_is_an_object_or_a_function() -> None:
         ),
     ],
 )
-def test_a_value_from_a_variable_is_not_missing(text: str) -> None:
+def test_a_value_from_a_variable_does_not_count_as_missing(text: str) -> None:
     assert errors(text) == []
 
 

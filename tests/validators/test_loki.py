@@ -50,7 +50,7 @@ def errors(text: str, **options: str) -> list[tuple[str, str]]:
     return [(issue.path, issue.rule) for issue in validate_config("loki", text, kind="config", **options).errors]
 
 
-def test_a_whole_configuration_is_accepted() -> None:
+def test_a_complete_configuration_is_accepted() -> None:
     report = validate_config("loki", GOOD)
     assert (report.kind, report.issues) == ("config", ())
 
@@ -102,7 +102,7 @@ SECOND = 'from: "2024-04-01", store: tsdb, object_store: s3, schema: v13, index:
         ("http://alertmanager:9093", "http://alertmanager:9093\n  external_url: 'http://[x'", "ruler.external_url", "url"),
     ],
 )  # fmt: skip
-def test_each_broken_rule_is_refused_at_its_place(old: str, new: str, path: str, rule: str) -> None:
+def test_each_violated_rule_is_refused_at_its_position(old: str, new: str, path: str, rule: str) -> None:
     assert old in GOOD
     found = errors(GOOD.replace(old, new, 1))
     assert any(at.startswith(path) and of == rule for at, of in found), found
@@ -113,20 +113,20 @@ def test_a_configuration_without_a_schema_is_refused(text: str) -> None:
     assert [rule for _, rule in errors(text)] == ["no-schema-config"]
 
 
-def test_structured_metadata_can_be_turned_off() -> None:
+def test_structured_metadata_can_be_disabled() -> None:
     old = GOOD.replace(SECOND, SECOND.replace("v13", "v12"))
     assert errors(old.replace("limits_config:", "limits_config:\n  allow_structured_metadata: false")) == []
     assert errors(old, target_version="2.9") == []
 
 
-def test_object_stores_depend_on_the_client_and_on_names() -> None:
+def test_object_stores_depend_on_the_client_and_may_be_named() -> None:
     cos = GOOD.replace("object_store: s3", "object_store: cos")
     assert errors(cos.replace("storage_config:", "storage_config:\n  use_thanos_objstore: false")) == []
     named = "storage_config:\n  object_store: {named_stores: {s3: {mine: {bucket_name: b}}}}"
     assert errors(GOOD.replace("object_store: s3", "object_store: mine").replace("storage_config:", named)) == []
 
 
-def test_fields_are_gated_by_release() -> None:
+def test_fields_depend_on_the_release() -> None:
     old = GOOD.replace("tsdb_shipper: {", "boltdb_shipper: {")
     assert errors(old, target_version="3.0") == []
     assert errors(GOOD.replace("delete_request_store: filesystem", "shared_store: s3"), target_version="2.9") == []
@@ -135,7 +135,7 @@ def test_fields_are_gated_by_release() -> None:
     assert errors(new, target_version="2.9") == [("pattern_ingester", "unknown-field")]
 
 
-def test_variables_stand_for_their_defaults() -> None:
+def test_variables_are_replaced_by_their_defaults() -> None:
     text = GOOD.replace("3100", "${PORT:3100}").replace("replication_factor: 1", "replication_factor: ${FACTOR}")
     assert errors(text) == []
     assert errors(GOOD.replace("3100", "${PORT:many}")) == [("server.http_listen_port", "wrong-type")]
@@ -157,7 +157,7 @@ groups:
 """
 
 
-def test_rules_are_accepted_and_inferred() -> None:
+def test_rules_are_recognised_and_accepted() -> None:
     report = validate_config("loki", RULES)
     assert (report.kind, report.issues) == ("rules", ())
 
@@ -172,7 +172,7 @@ def test_rules_are_accepted_and_inferred() -> None:
         ("{{ $value }}", "{{ $valu }}", "groups[0].rules[0].annotations.summary", "template"),
     ],
 )
-def test_each_broken_rule_of_rule_files_is_refused(old: str, new: str, path: str, rule: str) -> None:
+def test_each_violated_rule_for_rule_files_is_refused(old: str, new: str, path: str, rule: str) -> None:
     found = [
         (issue.path, issue.rule) for issue in validate_config("loki", RULES.replace(old, new, 1), kind="rules").errors
     ]
@@ -188,7 +188,7 @@ def test_each_broken_rule_of_rule_files_is_refused(old: str, new: str, path: str
         ('sum(rate({app="x"}))', 1, 19),
     ],
 )
-def test_an_error_in_logql_has_the_place_of_its_token(expression: str, line: int, column: int) -> None:
+def test_an_error_in_logql_has_the_position_of_its_token(expression: str, line: int, column: int) -> None:
     text = "groups:\n- name: g\n  rules:\n  - record: r\n    expr: |\n"
     text += "".join(f"      {part}\n" for part in expression.split("\n"))
 

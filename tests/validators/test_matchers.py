@@ -45,13 +45,13 @@ def check(text: str, mode: MatcherMode, version: str | None = None) -> Validatio
     ],
     ids=["either", "classic", "utf8", "neither"],
 )
-def test_each_mode_takes_its_own_grammar(texts: list[str], accepting: tuple[MatcherMode, ...]) -> None:
+def test_each_matcher_mode_accepts_its_own_grammar(texts: list[str], accepting: tuple[MatcherMode, ...]) -> None:
     taken = {(text, mode) for text in texts for mode in MODES if check(text, mode).ok}
 
     assert taken == {(text, mode) for text in texts for mode in accepting}
 
 
-def test_before_0_27_every_mode_is_the_classic_one() -> None:
+def test_before_0_27_every_matcher_mode_is_classic() -> None:
     assert [check("ä=ö", mode, "0.26").ok for mode in MODES] == [False, False, False]
     assert [check("a={b}", mode, "0.26").issues for mode in MODES] == [(), (), ()]
 
@@ -66,13 +66,13 @@ def test_a_matcher_that_only_the_classic_grammar_accepts_gives_a_warning_by_defa
     assert check(text, "classic").issues == ()
 
 
-def test_a_matcher_that_both_grammars_read_differently_gives_a_warning() -> None:
+def test_a_matcher_that_the_grammars_read_differently_gives_a_warning() -> None:
     (warning,) = check('a="\\t"', "fallback").warnings
 
     assert "reads this matcher differently" in warning.message
 
 
-def test_names_to_group_by_and_to_compare_are_utf_8_but_in_the_classic_mode() -> None:
+def test_group_by_and_equal_labels_may_be_utf_8_except_in_classic_mode() -> None:
     text = "route: {receiver: a, group_by: [é]}\nreceivers: [{name: a}]\ninhibit_rules: [{equal: [è]}]\n"
 
     assert validate_config("alertmanager", text).ok
@@ -91,21 +91,21 @@ def test_names_to_group_by_and_to_compare_are_utf_8_but_in_the_classic_mode() ->
         (5, 16, '"team=~(a|b"'),
     ],
 )
-def test_a_mistake_in_a_matcher_is_reported_on_its_character(line: int, column: int, text: str) -> None:
+def test_a_mistake_in_a_matcher_is_reported_at_its_character(line: int, column: int, text: str) -> None:
     source = f"route:\n  receiver: a\n  routes:\n    - matchers:\n      - {text}\nreceivers: [{{name: a}}]\n"
     report = validate_config("alertmanager", source, matchers="fallback")
 
     assert [(issue.line, issue.column) for issue in report.errors] == [(line, column)]
 
 
-def test_a_mode_that_does_not_exist_is_refused() -> None:
+def test_an_unknown_matcher_mode_is_refused() -> None:
     with pytest.raises(InvalidOption, match="unknown matcher mode: 'new'"):
         validate_config("alertmanager", document("a=b"), matchers="new")  # type: ignore[arg-type]
     with pytest.raises(InvalidOption, match="unknown matcher mode: 'new'"):
         validate_bundle("alertmanager", {}, matchers="new")  # type: ignore[arg-type]
 
 
-async def test_a_cached_result_belongs_to_one_mode() -> None:
+async def test_a_cached_result_applies_to_one_matcher_mode() -> None:
     files = {"alertmanager.yml": document("ä=ö").encode(), "notes.txt": b""}
 
     reports = {mode: await validate_bundle_async("alertmanager", files, matchers=mode) for mode in MODES}
@@ -183,7 +183,7 @@ def test_thousands_of_random_matchers_get_the_verdict_of_amtool(mode: MatcherMod
     assert _compare(4000, 6, mode, tmp_path) == []
 
 
-def test_the_utf8_grammar_is_known_from_0_27_on() -> None:
+def test_the_utf8_grammar_is_available_from_0_27_on() -> None:
     text = "route: {receiver: a, routes: [{matchers: ['\"a b\"=c']}]}\nreceivers: [{name: a}]"
 
     assert validate_config("alertmanager", text, kind="config", target_version="0.27").ok

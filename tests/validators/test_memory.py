@@ -52,9 +52,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> ResultMemory:
     ids=["prometheus", "alertmanager", "grafana", "large"],
 )
 @pytest.mark.usefixtures("memory")
-async def test_a_bundle_is_said_the_same_of_at_first_again_and_after_each_change(
-    tool: str, files: dict[str, bytes]
-) -> None:
+async def test_a_bundle_gets_the_same_report_with_and_without_the_cache(tool: str, files: dict[str, bytes]) -> None:
     plain = validate_bundle(tool, files)
     assert await validate_bundle_async(tool, files) == plain
     assert await validate_bundle_async(tool, files) == plain
@@ -66,7 +64,7 @@ async def test_a_bundle_is_said_the_same_of_at_first_again_and_after_each_change
 
 
 @pytest.mark.usefixtures("memory")
-async def test_a_bundle_in_more_shares_than_processors_is_said_the_same_of(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_bundle_split_across_processes_gets_the_same_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(offload, "MAX_SHARE", 300_000)
     files = {**LARGE, "rules/0.yml": b"groups: [{name: g, rules: [{alert: A, expr: up ==}]}]\n"}
 
@@ -83,7 +81,7 @@ async def test_only_a_file_that_changed_is_checked_again(memory: ResultMemory) -
 
 
 @pytest.mark.parametrize("other", [("loki", None), ("prometheus", "2.53")], ids=["tool", "target version"])
-async def test_a_result_counts_for_its_tool_and_version_alone(
+async def test_a_cached_result_applies_only_to_its_tool_and_version(
     memory: ResultMemory, other: tuple[str, str | None]
 ) -> None:
     files = {"rules/a.yml": b"groups: []\n", "rules/b.yml": b"groups: []\n"}

@@ -39,13 +39,13 @@ def only_issue(text, tool="prometheus", **options):
         pytest.param("%YAML 1.2\n---\na: 1", "yaml-version", 1, 1, id="YAML 1.2"),
     ],
 )
-def test_a_text_that_cannot_be_read_gets_one_error_with_its_place(text, rule, line, column):
+def test_an_unreadable_text_gets_one_error_with_its_position(text, rule, line, column):
     issue = only_issue(text)
 
     assert (issue.severity, issue.rule, issue.line, issue.column) == ("error", rule, line, column)
 
 
-def test_60_000_sequences_are_refused_where_libyaml_or_our_limit_is_met_first():
+def test_60_000_sequences_are_refused_by_libyaml_or_our_limit():
     issue = only_issue("[" * 60_000)
 
     assert (issue.rule, issue.line) == ("too-deep", 1)
@@ -75,7 +75,7 @@ def test_keys_and_items_count_as_values(monkeypatch, text):
     assert "too-many-values" not in [issue.rule for issue in validate_config("prometheus", text[:1000]).issues]
 
 
-def test_a_slash_may_be_escaped_where_no_go_library_is_in_the_way():
+def test_a_slash_may_be_escaped_unless_a_go_library_refuses_it():
     assert parse_document('a: "b\\/c"', "yaml") == {"a": "b/c"}
 
 
@@ -116,17 +116,17 @@ def test_later_documents_are_ignored_with_a_warning():
         ("-.inf", float("-inf")),
     ],
 )
-def test_a_plain_scalar_means_what_go_makes_of_it(text, value):
+def test_a_plain_scalar_has_the_same_type_as_in_go(text, value):
     assert parse_document(f"a: {text}", "yaml") == {"a": value}
 
 
-def test_a_merge_key_gives_way_to_written_keys():
+def test_explicit_keys_override_a_merge_key():
     text = "base: &base {x: 1, y: 1}\nuser:\n  x: 2\n  <<: *base\n"
 
     assert parse_document(text, "yaml")["user"] == {"x": 2, "y": 1}
 
 
-def test_json_gives_its_data():
+def test_json_is_parsed():
     text = '{"a": [1, 2.5e3, true, null, "x\\u00e9\\n"], "b": {}}'
 
     assert parse_document(text, "json") == {"a": [1, 2500.0, True, None, "xé\n"], "b": {}}
@@ -145,7 +145,7 @@ def test_json_gives_its_data():
         ("{'a': 1}", "1:2"),
     ],
 )
-def test_bad_json_is_refused_with_its_place(text, place):
+def test_invalid_json_is_refused_with_its_position(text, place):
     with pytest.raises(ConfigInvalid) as refused:
         parse_document(text, "json")
 
@@ -161,7 +161,7 @@ def test_a_duplicate_key_in_json_has_its_path():
     assert (issue.rule, issue.path) == ("duplicate-key", "panels[1].id")
 
 
-def test_ini_is_read_as_go_ini_reads_it():
+def test_ini_is_parsed_as_by_go_ini():
     text = 'app_mode = production\n[server]\n; no\nhttp_port: 3000 ; yes\n"a=b" = `x # y`\ntext = """one\ntwo"""\nlong = a\\\nb\n'
 
     assert parse_document(text, "ini") == {
@@ -171,7 +171,7 @@ def test_ini_is_read_as_go_ini_reads_it():
 
 
 @pytest.mark.parametrize("text", ["[server\n", "[]\n", "http_port\n", "= 1\n", 'a = """b\n'])
-def test_bad_ini_is_refused(text):
+def test_invalid_ini_is_refused(text):
     with pytest.raises(ConfigInvalid):
         parse_document(text, "ini")
 
@@ -188,12 +188,12 @@ def test_a_mapping_that_contains_itself_is_refused():
     assert only_issue(data).rule == "too-deep"
 
 
-def test_a_mapping_with_a_value_of_no_format_is_refused():
+def test_a_mapping_with_an_unsupported_value_is_refused():
     assert only_issue({"global": object()}).rule == "unsupported-type"
 
 
 @pytest.mark.parametrize("name", ["k" * 100_000, "a b" * 100_000, "line\nbreak", "\x1b[31m"])
-def test_a_path_is_short_and_of_one_line_whatever_its_keys_are(name):
+def test_a_path_is_short_and_on_one_line_whatever_its_keys_are(name):
     [issue] = validate_config("prometheus", {"global": {name: 1}}).issues
 
     assert len(issue.path) < 120

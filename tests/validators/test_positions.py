@@ -40,7 +40,7 @@ def written(source, line, column):
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_each_character_is_found_where_it_is_written(name):
+def test_each_character_of_a_value_is_located_in_the_text(name):
     source = SOURCES[name]
     node = next(iter(scalars(read_document(source, "json" if name == "json" else "yaml").root)))
 
@@ -52,21 +52,21 @@ def test_each_character_is_found_where_it_is_written(name):
             assert written(source, *place).startswith(char), (offset, char, place)
 
 
-def test_the_end_of_the_text_is_behind_its_last_character():
+def test_the_end_of_a_value_is_located_after_its_last_character():
     assert Positions("a: up ==\n").in_scalar(1, 4, "up ==", 5) == (1, 9)
     assert Positions("a: 'up'\n").in_scalar(1, 4, "up", 2) == (1, 7)
     assert Positions("a: |\n  up\n").in_scalar(1, 4, "up\n", 2) == (2, 5)
     assert Positions("a: >-\n  up\n  x").in_scalar(1, 4, "up x", 4) == (3, 4)
 
 
-def test_a_text_that_is_not_written_there_has_no_place():
+def test_a_string_that_is_not_in_the_text_has_no_location():
     assert Positions("a: up\n").in_scalar(1, 4, "down", 2) is None
     assert Positions("a: up\n").in_scalar(9, 4, "up", 1) is None
     assert Positions("a: |\n  up\n").in_scalar(1, 4, "down", 2) is None
 
 
 @pytest.mark.parametrize("style", [None, "'", '"', "|", ">"])
-def test_random_texts_are_found_in_every_style(style):
+def test_random_strings_are_located_in_every_style(style):
     chance = random.Random(5)
     for _ in range(300):
         text = "".join(chance.choices("ab \n'\"\\#:é{}|>", k=chance.randrange(1, 60))).strip() or "x"

@@ -26,7 +26,7 @@ def takes(kind: str, text: str) -> bool:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_each_piece_is_taken_or_refused_as_recorded(place: str) -> None:
+def test_each_probe_gets_the_recorded_verdict(place: str) -> None:
     kind, write = PLACES[place].kind, PLACES[place].write
 
     assert [piece for piece in GOOD[place] if not takes(kind, write(piece))] == []
@@ -34,7 +34,7 @@ def test_each_piece_is_taken_or_refused_as_recorded(place: str) -> None:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_the_recorded_verdicts_are_those_of_the_tools(place: str, tmp_path: Path) -> None:
+def test_the_recorded_verdicts_are_the_verdicts_of_the_tools(place: str, tmp_path: Path) -> None:
     kind, write = PLACES[place].kind, PLACES[place].write
     program = COMMANDS[kind][0]
     if shutil.which(program) is None:

@@ -20,13 +20,13 @@ def found(files):
     }
 
 
-def test_a_whole_bundle_is_good():
+def test_a_complete_bundle_is_valid():
     files = {"prometheus.yml": MAIN, "rules/a.yml": RULES, "jobs/b.yml": JOBS, "notes.txt": b"x"}
 
     assert found(files) == set()
 
 
-def test_a_scrape_file_is_checked_under_the_global_of_the_main_file():
+def test_a_scrape_file_is_checked_with_the_global_section_of_the_main_file():
     main = MAIN.replace(b"5m", b"90s")
 
     assert found({"prometheus.yml": main, "rules/a.yml": RULES, "jobs/b.yml": JOBS}) == {
@@ -34,7 +34,7 @@ def test_a_scrape_file_is_checked_under_the_global_of_the_main_file():
     }
 
 
-def test_job_names_differ_across_files():
+def test_job_names_must_be_unique_across_files():
     jobs = b"scrape_configs: [{job_name: a}]"
 
     assert found({"prometheus.yml": MAIN, "rules/a.yml": RULES, "jobs/b.yml": jobs}) == {
@@ -42,7 +42,7 @@ def test_job_names_differ_across_files():
     }
 
 
-def test_a_scrape_file_holds_nothing_else():
+def test_a_scrape_file_may_contain_only_scrape_configurations():
     jobs = JOBS + b"\nremote_write: []"
 
     assert ("error", "jobs/b.yml", "unknown-field", "remote_write") in found(
@@ -50,7 +50,7 @@ def test_a_scrape_file_holds_nothing_else():
     )
 
 
-def test_a_named_file_must_be_there_and_a_pattern_should_match():
+def test_a_named_file_must_exist_and_a_pattern_should_match():
     main = b"rule_files: [rules/a.yml, more/*.yml, /etc/prometheus/far.yml]"
 
     assert found({"prometheus.yml": main}) == {
@@ -59,11 +59,11 @@ def test_a_named_file_must_be_there_and_a_pattern_should_match():
     }
 
 
-def test_an_absolute_pattern_is_matched_by_its_end():
+def test_an_absolute_pattern_is_matched_by_its_last_parts():
     assert found({"prometheus.yml": b"rule_files: [/etc/prometheus/rules/*.yml]", "rules/a.yml": RULES}) == set()
 
 
-def test_a_rule_file_that_nothing_refers_to_is_a_warning():
+def test_a_rule_file_without_references_is_a_warning():
     assert found({"prometheus.yml": b"", "rules/a.yml": RULES}) == {("warning", "rules/a.yml", "unused-file", "")}
 
 
@@ -73,7 +73,7 @@ def test_a_file_of_another_kind_under_rule_files_is_refused():
     assert found(files) == {("error", "x.yaml", "file-kind", "")}
 
 
-def test_target_files_are_checked_and_should_be_there():
+def test_target_files_are_checked_and_should_exist():
     main = b"scrape_configs: [{job_name: a, file_sd_configs: [{files: [targets/*.json, late.yml]}]}]"
     files = {
         "prometheus.yml": main,

@@ -223,7 +223,7 @@ def test_all_problems_are_found_at_once_in_the_order_of_the_document():
     assert [issue.line for issue in check(text).errors] == [1, 3, 4, 6]
 
 
-def test_a_field_that_did_not_decode_causes_no_second_error():
+def test_a_field_that_could_not_be_decoded_causes_no_second_error():
     assert found("scrape_configs: [{job_name: [a]}]") == {("wrong-type", "scrape_configs[0].job_name")}
 
 
@@ -246,7 +246,7 @@ def test_a_mistyped_field_gets_a_hint():
         "remote_write: [{url: 'http://u:hunter2@a b'}]",
     ],
 )
-def test_no_secret_is_in_a_report(text):
+def test_no_report_contains_a_secret(text):
     assert "hunter2" not in str(check(text))
     assert not check(text).ok
 
@@ -260,20 +260,20 @@ def test_no_secret_is_in_a_report(text):
         ("scrape_configs: [{job_name: a, relabel_configs: [{target_label: a-b}]}]", "3.1.0", "2.55"),
     ],
 )
-def test_a_target_version_refuses_what_that_release_does_not_know(text, known_from, unknown_in):
+def test_a_target_version_refuses_what_its_release_does_not_support(text, known_from, unknown_in):
     assert check(text).ok
     assert check(text, target_version=known_from).ok
     assert not check(text, target_version=unknown_in).ok
 
 
-def test_before_version_3_a_target_without_a_port_needs_a_scheme_that_has_one():
+def test_before_version_3_a_target_without_a_port_needs_a_scheme_with_a_default_port():
     text = job("scheme: gopher\nstatic_configs: [{targets: ['a:70', b]}]")
 
     assert check(text).ok
     assert found(text, target_version="2.53") == {("target-address", f"{CLIENT}.static_configs[0].targets[1]")}
 
 
-def test_a_removed_field_is_said_to_be_removed():
+def test_a_removed_field_is_reported_as_removed():
     text = job("scrape_classic_histograms: true")
 
     assert check(text, target_version="2.50").ok
@@ -336,7 +336,7 @@ def test_merge_keys_and_escapes_that_go_accepts_are_accepted(text):
     assert check(text).ok
 
 
-def test_targets_behind_a_regular_expression_too_large_to_run_are_said_to_be_unchecked():
+def test_targets_relabelled_by_an_oversized_pattern_are_reported_as_unchecked():
     text = job(
         "static_configs: [{targets: ['']}]\nrelabel_configs: [{action: drop, source_labels: [job], regex: '%s'}]"
     )

@@ -82,7 +82,7 @@ def test_configurations_that_prometheus_accepts_are_accepted(text):
         ('label_replace(up, "a", "info(", "b", "step(")', True, True),
     ],
 )
-def test_promql_is_that_of_the_release_without_feature_flags(expression, old, new):
+def test_promql_is_checked_for_the_release_without_feature_flags(expression, old, new):
     data = {"groups": [{"name": "g", "rules": [{"record": "r", "expr": expression}]}]}
 
     assert (check(data, target_version="2.53").ok, check(data).ok) == (old, new)
@@ -116,13 +116,13 @@ def test_an_error_in_promql_has_the_line_and_column_of_its_token(value, line, co
     assert [(issue.line, issue.column) for issue in check(text).errors] == [(line, column)]
 
 
-def test_an_error_in_data_has_the_number_of_the_character():
+def test_an_error_in_data_has_the_offset_of_its_character():
     data = {"groups": [{"name": "g", "rules": [{"record": "r", "expr": "sum(up))"}]}]}
 
     assert "at character 8" in check(data).errors[0].message
 
 
-def test_an_error_has_the_hint_of_the_language():
+def test_an_error_includes_the_hint_of_the_query_language():
     assert check(alert("labels: {}").replace("expr: up", "expr: 'rte(up[5m])'")).errors[0].hint == "did you mean rate?"
 
 
@@ -134,7 +134,7 @@ def test_an_error_has_the_hint_of_the_language():
         *('label_replace(a, "[5m", "</", "1_0", "offset (")', "a[5m] offset 5m", "rate(a[5m ^ 2 % 3])"),
     ],
 )
-def test_every_form_of_promql_is_read(expression):
+def test_every_form_of_promql_is_accepted(expression):
     assert check(f"groups: [{{name: a, rules: [{{alert: a, expr: {json.dumps(expression)}}}]}}]").ok
 
 
@@ -145,9 +145,9 @@ def test_every_form_of_promql_is_read(expression):
         *("a[5m:-1m]", "a offset foo()", "a[5m] smoothed", "a + fill(0) b", "step()"),
     ],
 )
-def test_text_that_only_looks_like_promql_is_refused(expression):
+def test_text_that_only_resembles_promql_is_refused(expression):
     assert not check(f"groups: [{{name: a, rules: [{{record: a, expr: {json.dumps(expression)}}}]}}]").ok
 
 
-def test_templates_of_rules_have_no_tmpl():
+def test_templates_in_rules_have_no_tmpl_function():
     assert not check(alert("annotations: {x: '{{ tmpl \"y\" 1 }}'}")).ok

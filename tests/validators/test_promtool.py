@@ -85,12 +85,12 @@ def of_corpus(kind):
 
 
 @pytest.mark.parametrize("kind", ["config", "rules"])
-def test_the_good_files_are_good_for_promtool_too(kind, release, tmp_path):
+def test_promtool_accepts_the_valid_files(kind, release, tmp_path):
     assert disagreements(kind, own(kind), release, tmp_path) == ([], 0)
 
 
 @pytest.mark.parametrize("kind", ["config", "rules"])
-def test_changed_files_get_the_verdict_of_promtool(kind, release, tmp_path):
+def test_mutated_files_get_the_verdict_of_promtool(kind, release, tmp_path):
     texts = mutations(own(kind), seed=20, count=400)
 
     unexplained, _ = disagreements(kind, texts, release, tmp_path)
@@ -102,7 +102,7 @@ def test_changed_files_get_the_verdict_of_promtool(kind, release, tmp_path):
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", ["config", "rules"])
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_thousands_of_changed_files_get_the_verdict_of_promtool(kind, seed, release, tmp_path):
+def test_thousands_of_mutated_files_get_the_verdict_of_promtool(kind, seed, release, tmp_path):
     texts = mutations(of_corpus(kind) or own(kind), seed=seed, count=4000)
 
     unexplained, explained = disagreements(kind, texts, release, tmp_path)
@@ -113,7 +113,7 @@ def test_thousands_of_changed_files_get_the_verdict_of_promtool(kind, seed, rele
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_every_field_with_values_that_may_not_fit_gets_the_verdict_of_promtool(release, tmp_path):
+def test_unsuitable_values_in_every_field_get_the_verdict_of_promtool(release, tmp_path):
     target = tuple(int(part) for part in release.split("."))
     documents = configurations(4, 8000, target, REASONS["Debian builds promtool without these"])
     texts = [json.dumps(document) for document in documents]

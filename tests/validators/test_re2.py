@@ -68,7 +68,7 @@ UNKNOWN_TO_THE_ORACLE = ("\\C",)
 
 
 @pytest.mark.parametrize("pattern", REFUSED)
-def test_a_pattern_is_refused_in_the_words_of_go(pattern):
+def test_a_pattern_is_refused_with_the_message_of_go(pattern):
     error = check_re2(pattern)
 
     assert error is not None
@@ -76,7 +76,7 @@ def test_a_pattern_is_refused_in_the_words_of_go(pattern):
 
 
 @pytest.mark.parametrize("pattern", TAKEN)
-def test_a_pattern_of_go_is_taken(pattern):
+def test_a_pattern_that_go_accepts_is_accepted(pattern):
     assert check_re2(pattern) is None
 
 
@@ -84,7 +84,7 @@ def test_a_pattern_of_go_is_taken(pattern):
     ("pattern", "offset"),
     [("ab(c", 2), ("a)b", 1), ("ab[c", 2), ("abc+*", 3), ("x|*", 2), ("ab{1001}", 2), ("ab\\y", 2), ("a(b)(c(d", 6)],
 )
-def test_an_error_says_where_it_is(pattern, offset):
+def test_an_error_has_its_position(pattern, offset):
     assert check_re2(pattern).offset == offset
 
 
@@ -96,18 +96,18 @@ def test_an_error_says_where_it_is(pattern, offset):
         *(("[[:num:]]", "alnum"), ("\\p{Klingon}", "Unicode"), ("a\\", "backslash"), ("a{1001}", "1000")),
     ],
 )
-def test_syntax_of_other_dialects_gets_a_hint(pattern, hint):
+def test_syntax_from_other_dialects_gets_a_hint(pattern, hint):
     assert hint in check_re2(pattern).hint
 
 
-def test_a_pattern_is_judged_as_the_tool_anchors_it_and_reported_as_it_was_written():
+def test_a_pattern_is_checked_with_its_anchors_and_reported_as_written():
     assert check_re2("a)(b", "^(?s:", ")$") is None
     assert check_re2("a(", "^(?s:", ")$").message == "missing closing ): `a(`"
     swallowed = check_re2("\\Qa", "^(?s:", ")$")
     assert (swallowed.message, swallowed.offset) == ("missing closing ): `^(?s:\\Qa)$`", 0)
 
 
-def test_a_pattern_may_be_as_deep_and_as_large_as_in_go():
+def test_a_pattern_may_be_as_deep_and_large_as_in_go():
     assert check_re2("(" * 999 + "a" + ")" * 999) is None
     assert check_re2("(" * 1000 + "a" + ")" * 1000).message.startswith("expression nests too deeply")
     assert check_re2("(?:" * 2000 + "a" + ")" * 2000) is None
@@ -136,13 +136,13 @@ def test_any_text_gets_the_verdict_of_google_re2(pattern):
 
 @settings(deadline=None)
 @given(st.text(max_size=25))
-def test_no_text_is_more_than_the_checker_can_take(pattern):
+def test_no_text_overwhelms_the_checker(pattern):
     error = check_re2(pattern, "^(?:", ")$")
 
     assert error is None or 0 <= error.offset <= len(pattern)
 
 
-def test_every_name_of_a_script_is_known_to_google_re2():
+def test_google_re2_knows_every_name_of_a_script():
     scripts = [name for name in _SCRIPTS.split() if oracle(f"\\p{{{name}}}")]
 
     assert scripts == _SCRIPTS.split()
@@ -260,14 +260,14 @@ NEWER_NAMES = ("\\p{any}", "\\p{greek}", "\\p{Uppercase_Letter}")
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
-def test_the_examples_get_the_verdict_and_the_words_of_promtool(tmp_path):
+def test_the_examples_get_the_verdict_and_the_message_of_promtool(tmp_path):
     check_against_promtool([*REFUSED, *(pattern for pattern in TAKEN if pattern not in NEWER_NAMES)], tmp_path)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
-def test_generated_patterns_get_the_verdict_and_the_words_of_promtool(tmp_path):
+def test_generated_patterns_get_the_verdict_and_the_message_of_promtool(tmp_path):
     source = random.Random(11)
     check_against_promtool([generated(source, source.randrange(1, 7)) for _ in range(3000)], tmp_path)
 
@@ -292,7 +292,7 @@ def test_generated_patterns_get_the_verdict_and_the_words_of_promtool(tmp_path):
         ("x", "abc", None),
     ],
 )
-def test_a_match_is_the_one_that_go_finds(pattern, text, groups):
+def test_a_match_equals_the_one_that_go_finds(pattern, text, groups):
     match = program_of(parse_re2(pattern)).search(text)
 
     assert (match and [match.group(index) for index in range(len(groups))]) == groups
@@ -300,14 +300,14 @@ def test_a_match_is_the_one_that_go_finds(pattern, text, groups):
 
 @settings(deadline=None)
 @given(st.integers(0, 2**32))
-def test_whether_the_empty_text_matches_is_what_running_says(seed):
+def test_the_check_for_empty_matches_agrees_with_matching(seed):
     regex = parse_re2(generated(random.Random(seed), 4))
 
     if isinstance(regex, Regex) and (program := program_of(regex)):
         assert regex.matches_empty == (program.search("") is not None)
 
 
-def test_a_group_is_found_by_its_name_and_an_unknown_one_is_an_error():
+def test_a_group_is_found_by_name_and_an_unknown_one_is_an_error():
     match = program_of(parse_re2("(?P<host>[^:]*):(?<port>.*)")).search("a:1")
 
     assert (match.group("host"), match.group("port")) == ("a", "1")
@@ -319,11 +319,11 @@ def test_a_group_is_found_by_its_name_and_an_unknown_one_is_an_error():
 @pytest.mark.parametrize(
     "pattern", ["(?:a{100}){10}" * 6, "\\p{Greek}", "(?:(?:a.b){9}|c){99}(?:a.){900}.{900}.{900}.{900}"]
 )
-def test_patterns_that_are_too_large_are_not_run(pattern):
+def test_patterns_that_are_too_large_are_not_matched(pattern):
     assert program_of(parse_re2(pattern)) is None
 
 
-def test_letters_that_differ_in_case_only_are_those_of_google_re2():
+def test_case_folding_equals_that_of_google_re2():
     folding = [chr(code) for code in range(0x250) if unicodedata.category(chr(code)).startswith("L")]
     for char in [
         *folding,

@@ -39,7 +39,7 @@ def test_no_problem_quotes_a_secret(tool: str, name: str, text: str, rule: str) 
     assert "hunter2" not in str(alone) + repr(alone) + str(together) + repr(together)
 
 
-def test_no_problem_of_a_mapping_quotes_a_secret() -> None:
+def test_no_problem_in_a_mapping_quotes_a_secret() -> None:
     receiver = {"name": "a", "webhook_configs": [{"url": "hunter2-zq9:x"}, {"url": "{{hunter2}}"}]}
     report = validate_config("alertmanager", {"route": {"receiver": "a"}, "receivers": [receiver]})
 
@@ -47,20 +47,20 @@ def test_no_problem_of_a_mapping_quotes_a_secret() -> None:
     assert "hunter2" not in repr(report)
 
 
-def test_a_problem_elsewhere_keeps_what_it_quotes() -> None:
+def test_a_problem_without_secrets_keeps_its_quotes() -> None:
     text = "global:\n  smtp_auth_password: hunter2-zq9\nroute: {receiver: unknown}\nreceivers: []\n"
 
     assert "'unknown'" in str(validate_config("alertmanager", text))
 
 
-def test_data_that_contain_themselves_twice_are_refused_at_once() -> None:
+def test_data_that_contain_themselves_twice_are_refused_immediately() -> None:
     data: dict[str, object] = {}
     data |= {"a": data, "b": data}
 
     assert [issue.rule for issue in validate_config("prometheus", data).issues] == ["too-deep"]
 
 
-def test_a_name_next_to_a_value_conceals_it_in_data_too() -> None:
+def test_in_data_too_a_value_is_concealed_by_the_name_beside_it() -> None:
     item = {"name": "X-Auth", "value": ["hunter2-zq9"]}
     pipelines = {"traces": {"receivers": ["hunter2-zq9"], "exporters": ["hunter2-zq9"]}}
     report = validate_config("jaeger", {"service": {"pipelines": pipelines}, "headers": [item]})

@@ -26,5 +26,5 @@ def loaded_by(code: str) -> set[str]:
     ],
     ids=["import", "a valid document"],
 )
-def test_modules_that_are_seldom_needed_are_not_imported_at_the_start(code: str, rare: tuple[str, ...]) -> None:
+def test_rarely_used_modules_are_not_imported_at_the_start(code: str, rare: tuple[str, ...]) -> None:
     assert loaded_by(code).isdisjoint(rare)

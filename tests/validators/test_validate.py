@@ -10,7 +10,7 @@ from apm_s3.reports import Issue, Severity, ValidationReport
 from apm_s3.validators import validate_bundle, validate_bundle_async, validate_config, validate_config_async
 
 
-def test_every_tool_has_a_main_file_of_its_first_kind():
+def test_the_main_file_of_every_tool_has_its_first_kind():
     for tool in TOOLS:
         report = validate_config(tool, "{}" if tool != "grafana" else "", name=MAIN_FILES[tool])
         assert report.kind in ("config", "ini")
@@ -35,7 +35,7 @@ def test_every_tool_has_a_main_file_of_its_first_kind():
         ("grafana", None, {"server": {"http_port": 3000}}, "ini"),
     ],
 )
-def test_the_kind_is_inferred_from_name_and_content(tool, name, text, kind):
+def test_the_kind_of_a_file_is_inferred_from_name_and_content(tool, name, text, kind):
     assert validate_config(tool, text, name=name).kind == kind
 
 
@@ -55,17 +55,17 @@ def test_an_unknown_top_level_key_gets_a_hint():
         (("prometheus", ""), {"target_version": "two"}),
     ],
 )
-def test_a_wrong_argument_is_refused(arguments, options):
+def test_an_invalid_argument_is_refused(arguments, options):
     with pytest.raises(InvalidOption):
         validate_config(*arguments, **options)
 
 
-def test_a_source_of_a_wrong_type_is_refused():
+def test_a_source_of_the_wrong_type_is_refused():
     with pytest.raises(TypeError):
         validate_config("prometheus", 5)
 
 
-def test_a_path_is_read_and_names_the_report(tmp_path):
+def test_a_file_is_read_and_named_in_the_report(tmp_path):
     path = tmp_path / "prometheus.yml"
     path.write_text("global: [\n")
 
@@ -75,7 +75,7 @@ def test_a_path_is_read_and_names_the_report(tmp_path):
     assert str(report).startswith("prometheus.yml:2:1: error: ")
 
 
-def test_a_bundle_names_the_file_of_each_issue_and_skips_what_it_does_not_know():
+def test_a_bundle_report_names_the_file_of_each_issue_and_skips_unknown_files():
     report = validate_bundle(
         "prometheus",
         {"prometheus.yml": b"globals: {}\nrule_files: [rules/*.yml]\n", "rules/a.yml": b"groups: []\n", "NOTES": b""},
@@ -85,7 +85,7 @@ def test_a_bundle_names_the_file_of_each_issue_and_skips_what_it_does_not_know()
     assert any(reason.startswith("NOTES") for reason in report.skipped)
 
 
-def test_a_report_is_one_line_a_problem():
+def test_a_report_has_one_line_per_problem():
     issue = Issue(Severity.ERROR, "a[0].b", 3, 7, "some-rule", "not allowed", hint="did you mean c?")
     report = ValidationReport("loki", "config", "loki.yaml", (issue,))
 
@@ -93,11 +93,11 @@ def test_a_report_is_one_line_a_problem():
 
 
 @pytest.mark.parametrize("text", ["a: b\n" + "# comment\n" * 100, "x" * 200_000])
-async def test_the_async_call_says_what_the_plain_one_says(text):
+async def test_the_async_call_reports_the_same_as_the_plain_one(text):
     assert await validate_config_async("loki", text, kind="config") == validate_config("loki", text, kind="config")
 
 
-async def test_an_async_bundle_says_what_the_plain_one_says():
+async def test_the_async_bundle_call_reports_the_same_as_the_plain_one():
     files = {"loki.yaml": b"a: [\n", "rules/x.yaml": b"groups: []\n"}
 
     assert await validate_bundle_async("loki", files) == validate_bundle("loki", files)
@@ -123,13 +123,13 @@ async def test_a_large_bundle_is_checked_in_a_process_with_the_same_report():
     assert await validate_bundle_async("prometheus", files) == validate_bundle("prometheus", files)
 
 
-async def test_without_a_python_to_start_a_thread_checks_a_large_document(monkeypatch):
+async def test_if_no_process_can_be_started_a_thread_checks_a_large_document(monkeypatch):
     monkeypatch.setattr("sys.executable", "/nowhere/python")
 
     assert await validate_config_async("prometheus", LARGE) == validate_config("prometheus", LARGE)
 
 
-async def test_a_process_that_ends_before_it_has_read_its_work_leaves_it_to_a_thread(monkeypatch):
+async def test_a_thread_takes_over_if_the_process_ends_before_reading_its_work(monkeypatch):
     monkeypatch.setattr("apm_s3.validators._offload._MAIN", "raise SystemExit(1)")
 
     assert await validate_config_async("prometheus", LARGE * 3) == validate_config("prometheus", LARGE * 3)
@@ -156,7 +156,7 @@ async def test_a_cancelled_validation_leaves_no_process(monkeypatch):
 
 
 @pytest.mark.parametrize("options", [{"kind": "dashboard"}, {"target_version": "two"}, {"level": "deep"}])
-async def test_the_async_call_refuses_a_wrong_argument(options):
+async def test_the_async_call_refuses_an_invalid_argument(options):
     with pytest.raises(InvalidOption):
         await validate_config_async("prometheus", LARGE, **options)
 
@@ -172,13 +172,13 @@ async def test_the_async_call_refuses_a_wrong_argument(options):
         ("loki", "ingester: {chunk_encoding: snapy}", "snappy"),
     ],
 )
-def test_a_mistyped_value_of_a_list_brings_a_hint(tool, text, hint):
+def test_a_mistyped_value_gets_a_hint(tool, text, hint):
     hints = [issue.hint for issue in validate_config(tool, text, kind="config").errors if issue.rule == "enum"]
 
     assert hints == [f"did you mean {hint}?"]
 
 
-def test_no_error_is_lost_behind_a_thousand_warnings():
+def test_a_thousand_warnings_hide_no_error():
     panels = [{"id": 1, "type": "text"} for _ in range(1200)]
 
     report = validate_config("grafana", {"title": "", "panels": panels}, kind="dashboard")

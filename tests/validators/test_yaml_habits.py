@@ -52,12 +52,12 @@ ALL = [("rules", text, good) for text, good in RULES.items()] + [("config", *eac
 
 
 @pytest.mark.parametrize(("kind", "text", "good"), ALL)
-def test_yaml_is_read_as_go_reads_it(kind, text, good):
+def test_yaml_is_parsed_as_in_go(kind, text, good):
     assert validate_config("prometheus", text, kind=kind, target_version="2.53").ok == good
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
-def test_promtool_says_the_same(tmp_path):
+def test_promtool_agrees(tmp_path):
     for kind, text, good in ALL:
         (tmp_path / "file.yml").write_text(text, encoding="utf-8")
         options = ["--lint=none"] if kind == "rules" else ["--syntax-only", "--lint=none"]

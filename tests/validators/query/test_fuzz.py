@@ -79,11 +79,11 @@ def check_outcome(text, start, end, message):
     assert message, text
 
 
-def test_any_text_is_a_tree_or_a_problem_with_a_place():
+def test_any_text_gives_a_tree_or_a_problem_with_a_position():
     check(1, 2000)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_many_texts_are_a_tree_or_a_problem_with_a_place():
+def test_many_texts_give_a_tree_or_a_problem_with_a_position():
     check(2, 100_000)

@@ -166,7 +166,7 @@ def test_examples_from_the_documentation_are_accepted(text):
         ("", "", "the expression is empty", ""),
     ],
 )
-def test_a_refusal_names_the_token_and_what_was_expected(text, token, message, hint):
+def test_an_error_names_the_token_and_what_was_expected(text, token, message, hint):
     found = refusal(text)
 
     assert found[0] == token
@@ -185,7 +185,7 @@ def test_a_refusal_names_the_token_and_what_was_expected(text, token, message, h
         (f"{S} | approx_topk = 5", "++++++"),
     ],
 )
-def test_each_release_takes_what_it_knows(text, releases):
+def test_each_release_accepts_its_own_syntax(text, releases):
     def takes(release):
         try:
             return parse(text, release) is not None
@@ -196,7 +196,7 @@ def test_each_release_takes_what_it_knows(text, releases):
     assert "".join("+" if takes(version) else "-" for version in versions) == releases
 
 
-def test_the_tree_has_every_part_of_a_query():
+def test_the_tree_contains_every_part_of_a_query():
     text = f'sum by (a) (quantile_over_time(0.9, {S} |= "x" | json | unwrap duration(t) | t > 5 [5m] offset 1h) by (b)) > 2'
 
     tree = parse(text)
@@ -216,7 +216,7 @@ def test_the_tree_has_every_part_of_a_query():
     assert [(m.name, m.value) for m in log_range.streams.matchers] == [("app", "api")]
 
 
-def test_a_log_query_gives_streams_with_the_labels_that_it_makes():
+def test_a_log_query_returns_streams_with_the_labels_it_adds():
     tree = parse(f'{S} | logfmt a, b="c" | level="error" or size > 5MB | label_format d=a')
 
     assert isinstance(tree, Streams)
@@ -229,7 +229,7 @@ def test_a_log_query_gives_streams_with_the_labels_that_it_makes():
 
 
 @pytest.mark.parametrize("unit", ["(", "sum(", "1 ^ ", f"{S} | ("])
-def test_nesting_has_a_bound_with_a_clear_error(unit):
+def test_excessive_nesting_is_a_clear_error(unit):
     repeated = unit if not unit.startswith("{") else "("
     prefix = "" if repeated == unit else unit
 

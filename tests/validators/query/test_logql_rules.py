@@ -320,7 +320,7 @@ RULES = [
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.text)
-def test_a_documented_rule_is_kept(rule: Rule) -> None:
+def test_a_documented_rule_is_enforced(rule: Rule) -> None:
     assert parse(rule.good).end <= len(rule.good)
 
     with pytest.raises(QueryProblem) as caught:
@@ -338,7 +338,7 @@ def test_every_keyword_has_a_rule() -> None:
     assert KEYWORDS - words == {"variants", "of"}
 
 
-def test_every_rule_has_a_page_and_its_own_bad_query() -> None:
+def test_every_rule_has_a_page_and_an_invalid_example_of_its_own() -> None:
     assert all(rule.page.startswith("https://") for rule in RULES)
     assert len({(rule.bad, rule.release) for rule in RULES}) == len(RULES)
 

@@ -49,7 +49,7 @@ def takes(text: str) -> bool:
 
 
 @pytest.mark.parametrize("op", RANGE)
-def test_an_aggregation_over_time_takes_what_is_documented(op: str) -> None:
+def test_an_aggregation_over_time_accepts_what_is_documented(op: str) -> None:
     first = "0.5, " if op == "quantile_over_time" else ""
     lines, numbers = f"{op}({first}{S}[5m])", f"{op}({first}{S} | unwrap n [5m])"
 
@@ -59,7 +59,7 @@ def test_an_aggregation_over_time_takes_what_is_documented(op: str) -> None:
 
 
 @pytest.mark.parametrize("op", VECTOR)
-def test_an_aggregation_takes_what_is_documented(op: str) -> None:
+def test_an_aggregation_accepts_what_is_documented(op: str) -> None:
     number = "number" in VECTOR[op]
     call = f"{op}({'5, ' if number else ''}rate({S}[5m]))"
 

@@ -101,7 +101,7 @@ def takes(text, release=None):
         (" # note", " # note", "the expression is empty", None),
     ],
 )  # fmt: skip
-def test_a_refusal_names_the_token_and_what_was_expected(text, token, message, hint):
+def test_an_error_names_the_token_and_what_was_expected(text, token, message, hint):
     found = refusal(text, (2, 53))
 
     assert found[0] == token
@@ -165,13 +165,13 @@ def test_an_invalid_number_is_refused_as_a_whole(number):
         ('up{or="a", on="b", sum="c", inf="d"}', "++++"),
     ],
 )
-def test_each_release_takes_what_it_knows(text, releases):
+def test_each_release_accepts_its_own_syntax(text, releases):
     versions = ((2, 53), (2, 54), (3, 5), None)
 
     assert "".join("+" if takes(text, version) else "-" for version in versions) == releases
 
 
-def test_quoted_names_are_known_from_2_51_on():
+def test_quoted_names_are_accepted_from_2_51_on():
     assert (takes('{"up"}', (2, 50)), takes('{"up"}', (2, 51))) == (False, True)
 
 
@@ -180,14 +180,14 @@ def test_quoted_names_are_known_from_2_51_on():
     [("010", 8), ("08", 8), ("0x1F", 31), ("0x_1f", 31), ("1_000", 1000), (".5", 0.5), ("5.", 5), ("1.e2", 100),
      ("1h30m", 5400), ("-0x10", -16), ("9223372036854775808", 2**63)],
 )  # fmt: skip
-def test_numbers_have_the_value_that_go_gives_them(text, value):
+def test_numbers_have_the_same_value_as_in_go(text, value):
     tree = parse(text)
 
     assert isinstance(tree, NumberLiteral)
     assert tree.value == value
 
 
-def test_the_tree_has_every_part_of_an_expression():
+def test_the_tree_contains_every_part_of_an_expression():
     text = 'sum by (job) (rate(up{job=~"a|b"}[5m] offset 1h @ end())) / on (job) group_left (team) max(x)[1h:1m] > 2'
     text = text.replace("max(x)[1h:1m]", "max_over_time(max(x)[1h:1m])")
 
@@ -235,26 +235,26 @@ def test_operators_bind_as_documented(text, shape):
 
 
 @pytest.mark.parametrize("unit", ["(", "-", "abs(", "sum(", "up ^ ", "up + ("])
-def test_nesting_has_a_bound_with_a_clear_error(unit):
+def test_excessive_nesting_is_a_clear_error(unit):
     for times in (MAX_DEPTH + 1, 5000):
         assert f"nested deeper than {MAX_DEPTH} levels" in refusal(unit * times + "up")[1]
     assert takes("(" * 80 + "up" + ")" * 80)
 
 
-def test_nesting_of_calculated_durations_has_a_bound():
+def test_excessive_nesting_of_calculated_durations_is_an_error():
     assert "nested deeper" in refusal(f"up[{'(' * 5000}5m{')' * 5000}]")[1]
 
 
-def test_long_chains_of_operators_are_no_nesting():
+def test_long_chains_of_operators_do_not_count_as_nesting():
     assert takes("up or " * 5000 + "up")
     assert takes("sum(up) by (job) / 2 + " * 1000 + "1")
 
 
-def test_an_expression_has_a_longest_length():
+def test_an_overlong_expression_is_refused():
     assert "longer than" in refusal(" " * MAX_LENGTH + "up")[1]
 
 
-def test_a_deep_stack_of_the_caller_gives_the_same_clear_error():
+def test_a_deep_call_stack_gives_the_same_clear_error():
     def deeper(levels):
         return deeper(levels - 1) if levels else refusal("(" * 90 + "up" + ")" * 90)
 
@@ -268,7 +268,7 @@ def test_a_deep_stack_of_the_caller_gives_the_same_clear_error():
     assert "nested deeper" in deeper(limit - used - 150)[1]
 
 
-def test_a_call_shows_its_place_and_not_its_content():
+def test_the_repr_of_a_node_shows_its_position_but_not_its_content():
     tree = parse('label_replace(up, "a", "secret", "b", "c")')
 
     assert isinstance(tree, Call)

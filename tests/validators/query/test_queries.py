@@ -33,14 +33,14 @@ def test_parts_of_a_logql_query_can_be_listed():
     assert metrics_of(tree) == ()
 
 
-def test_deep_trees_are_walked_without_recursion():
+def test_walking_a_deep_tree_needs_no_recursion():
     tree = parse_promql("a + " * 20_000 + "b")
 
     assert sum(isinstance(node, Selector) for node in walk(tree)) == 20_001
     assert metrics_of(tree) == ("a", "b")
 
 
-def test_an_invalid_query_says_where_and_what_to_do():
+def test_the_error_for_an_invalid_query_has_a_position_and_a_hint():
     with pytest.raises(QueryInvalid) as caught:
         parse_promql("sum(rte(up[5m]))")
 
@@ -50,7 +50,7 @@ def test_an_invalid_query_says_where_and_what_to_do():
         parse_logql("up")
 
 
-def test_a_query_is_read_as_the_release_reads_it():
+def test_a_query_is_parsed_as_in_its_release():
     assert parse_promql("holt_winters(up[5m], 1, 1)", target_version="2.53").type == "vector"
     with pytest.raises(QueryInvalid, match="called double_exponential_smoothing there"):
         parse_promql("holt_winters(up[5m], 1, 1)")

@@ -72,7 +72,7 @@ CASES = [(name, letters) for letters, names in SIGNATURES.items() for name in na
 
 
 @pytest.mark.parametrize(("name", "letters"), CASES)
-def test_a_function_takes_its_arguments_and_no_others(name: str, letters: str) -> None:
+def test_a_function_accepts_its_arguments_and_no_others(name: str, letters: str) -> None:
     most, least = letters.replace("[", "").replace("]", ""), letters.partition("[")[0]
     wrong = [most[:at] + other + most[at + 1 :] for at in range(len(most)) for other in "vmst" if other != most[at]]
     numbers = [least[:-1]] if least else []
@@ -88,7 +88,7 @@ def test_a_function_takes_its_arguments_and_no_others(name: str, letters: str) -
 @pytest.mark.parametrize(
     ("name", "letters"), [(name, letters) for letters, names in AGGREGATIONS.items() for name in names.split()]
 )
-def test_an_aggregation_takes_its_arguments_and_no_others(name: str, letters: str) -> None:
+def test_an_aggregation_accepts_its_arguments_and_no_others(name: str, letters: str) -> None:
     wrong = [letters[:at] + other + letters[at + 1 :] for at in range(len(letters)) for other in "vmst"]
 
     assert takes(name, letters)
@@ -98,19 +98,19 @@ def test_an_aggregation_takes_its_arguments_and_no_others(name: str, letters: st
 
 
 @pytest.mark.parametrize("text", SINCE)
-def test_an_expression_is_taken_from_its_first_release_on(text: str) -> None:
+def test_an_expression_is_accepted_from_its_first_release_on(text: str) -> None:
     major, minor = SINCE[text]
 
     assert takes(text, "whole", (major, minor))
     assert not takes(text, "whole", (major, minor - 1) if minor else (2, 55))
 
 
-def test_holt_winters_is_taken_until_3_0() -> None:
+def test_holt_winters_is_accepted_before_3_0() -> None:
     assert takes("holt_winters(up[5m], 1, 1)", "whole", (2, 55))
     assert not takes("holt_winters(up[5m], 1, 1)", "whole", (3, 0))
 
 
-def test_no_function_is_left_out() -> None:
+def test_every_function_is_in_the_table() -> None:
     stable = {function.name for function in FUNCTIONS.values() if not function.experimental}
 
     assert {name for name, _ in CASES} == stable
