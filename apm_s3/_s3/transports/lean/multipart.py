@@ -33,6 +33,9 @@ T = TypeVar("T")
 
 XML = {"content-type": "application/xml"}
 
+_IN_MEMORY = (bytes, bytearray, memoryview)
+"""Types of bodies that are not streams."""
+
 
 class SignedMultipart:
     """The multipart verbs of `ObjectTransport`.
@@ -206,7 +209,7 @@ class SignedMultipart:
                 verified = self._verification.by_now(route, bucket, owner)
             else:
                 verified = await self._verification.of(route, bucket, owner)
-        if isinstance(body, bytes):
+        if isinstance(body, _IN_MEMORY):
             if len(body) < checksums.OFF_LOOP:
                 return payload_of_bytes(body, part=part, verified=verified)
             return await asyncio.to_thread(payload_of_bytes, body, part=part, verified=verified)
@@ -266,4 +269,4 @@ def written_info(
 
 def size_of(body: bytes | Stream) -> int:
     """Return the size of a body."""
-    return len(body) if isinstance(body, bytes) else body.size or 0
+    return len(body) if isinstance(body, _IN_MEMORY) else body.size or 0
