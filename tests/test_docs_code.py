@@ -6,9 +6,11 @@ import ast
 import inspect
 import io
 import re
+import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +22,9 @@ from tests.servers import Server
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```\n(?:\n```text\n(?P<output>.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 PROMETHEUS = "scrape_configs: [{job_name: api}]\n"
-Names = dict[str, object]
+MAIN = "scrape_configs: [{job_name: prometheus}]\n"
+RULES = "groups: [{name: node, rules: [{record: up:sum, expr: sum(up)}]}]\n"
+Names = dict[str, Any]
 
 
 class Buckets:
@@ -60,12 +64,31 @@ async def two_servers(stack: AsyncExitStack, server: Server) -> Names:
     return {"source": source, "target": target}
 
 
+async def a_bucket(stack: AsyncExitStack, server: Server) -> Names:
+    Path("examples").symlink_to(DOCS.parent / "examples")
+    bucket = f"apm-docs-{uuid.uuid4().hex[:12]}"
+    s3 = await stack.enter_async_context(make_manager(server))
+    await s3.create_bucket(bucket)
+    stack.push_async_callback(s3.delete_bucket, bucket, force=True)
+    return {"s3": s3, "bucket": bucket, "configs": s3.configs(bucket), "PROMETHEUS": MAIN, "RULES": RULES}
+
+
+async def a_bucket_with_releases(stack: AsyncExitStack, server: Server) -> Names:
+    names = await a_bucket(stack, server)
+    await names["configs"].upload("prometheus", "production", MAIN)
+    return names
+
+
 PAGES: dict[str, Callable[[AsyncExitStack, Server], Awaitable[Names]]] = {
+    "buckets-and-objects.md": a_bucket,
+    "caching.md": a_bucket_with_releases,
+    "configurations.md": a_bucket,
     "leaving-minio.md": two_servers,
     "regions.md": two_regions,
     "secrets.md": a_store,
     "testing.md": nothing,
     "tutorial.md": nothing,
+    "validation.md": nothing,
 }
 
 

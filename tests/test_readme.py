@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.test_examples import on
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PAGES = README + "".join(page.read_text() for page in sorted((ROOT / "docs").glob("*.md")))
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 PROGRAMS = [block for block in BLOCKS if "asyncio.run(" in block]
 FRAGMENTS = [block for block in BLOCKS if "asyncio.run(" not in block]
@@ -43,31 +45,35 @@ def test_a_benchmark_in_the_readme_runs() -> None:
     assert "apm_s3" in done.stdout
 
 
-async def test_the_snippets_in_the_readme_run_one_after_another(moto: Server, bucket_name: str) -> None:
+async def test_the_snippets_in_the_readme_run_one_after_another(
+    moto: Server, bucket_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     async with S3Manager(
         region=moto.region, endpoint_url=moto.endpoint_url, credentials=Credentials("test", "testsecret")
     ) as s3:
         await s3.create_bucket(bucket_name)
-        names = {
+        names: dict[str, Any] = {
             "s3": s3,
             "bucket": bucket_name,
             "configs": s3.configs(bucket_name),
             "PROMETHEUS": "scrape_configs: [{job_name: prometheus}]\n",
-            "RULES": "groups: [{name: node, rules: [{record: up:sum, expr: sum(up)}]}]\n",
         }
+        for environment in ("staging", "production"):
+            await names["configs"].upload("prometheus", environment, names["PROMETHEUS"])
         for fragment in FRAGMENTS:
             code = compile(fragment, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
             if inspect.isawaitable(running := eval(code, names)):
                 await running
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"\bs3\.([a-z_]+)", README))))
-def test_methods_that_the_readme_calls_on_the_manager_exist(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"\bs3\.([a-z_]+)\(", PAGES))))
+def test_methods_that_the_documentation_calls_on_the_manager_exist(name: str) -> None:
     assert hasattr(S3Manager(), name)
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"\bconfigs\.([a-z_]+)", README))))
-def test_methods_that_the_readme_calls_on_a_store_exist(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"\bconfigs\.([a-z_]+)\(", PAGES))))
+def test_methods_that_the_documentation_calls_on_a_store_exist(name: str) -> None:
     assert hasattr(ConfigStore, name)
 
 
