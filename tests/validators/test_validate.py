@@ -8,6 +8,7 @@ from apm_s3._tools import MAIN_FILES, TOOLS
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import Issue, Severity, ValidationReport
 from apm_s3.validators import validate_bundle, validate_bundle_async, validate_config, validate_config_async
+from apm_s3.validators._offload import THREAD_BYTES
 
 
 def test_the_main_file_of_every_tool_has_its_first_kind():
@@ -103,7 +104,9 @@ async def test_the_async_bundle_call_reports_the_same_as_the_plain_one():
     assert await validate_bundle_async("loki", files) == validate_bundle("loki", files)
 
 
-LARGE = "scrape_configs:\n" + "".join(f"- {{job_name: j{index}, sample_limit: x}}\n" for index in range(12_000))
+LARGE = "scrape_configs:\n" + f"- {{job_name: j, sample_limit: x}} # {'large ' * 10_000}\n" * 5
+"""Larger than what a thread checks, and read in no time."""
+assert len(LARGE) > THREAD_BYTES
 
 
 async def test_a_large_document_is_checked_in_a_process_with_the_same_report():
