@@ -58,6 +58,12 @@ LOOP_SUITES = (
 DEBUG_SUITES = tuple(
     suite for suite in LOOP_SUITES if suite not in ("tests/contract", "tests/faults/test_redirects.py")
 )
+# Both data paths meet the debug mode in every verb. Whole releases do only on the faster one: boto's take a minute.
+DEBUG_CHOICE = ("-k", "not (release and boto)")
+# What clients and event loops do is told by SeaweedFS. In these sessions, moto would only repeat it slowly.
+WITHOUT_MOTO = "not (test_transports and moto)"
+# Programs that run with the demo's dependencies alone, in a session of their own.
+PROGRAMS = "example_program or in_the_readme_run"
 # Bytecode is written for the modules that are imported, not for all that is installed: most of an installation's time.
 PIP = ("--no-compile",)
 # At most four, because each worker starts its own S3 servers.
@@ -100,9 +106,9 @@ def contracts(session: nox.Session) -> None:
 
 @nox.session(allow_parallel=True)
 def tests(session: nox.Session) -> None:
-    """Run the test suite on the newest aiobotocore that the package allows."""
+    """Run the test suite, without the programs of `examples`, on the newest aiobotocore that the package allows."""
     install(session, ".[all]", "test")
-    session.run(*PYTEST, *session.posargs)
+    session.run(*PYTEST, "-k", f"not ({PROGRAMS})", *session.posargs)
 
 
 @nox.session(allow_parallel=True)
@@ -110,7 +116,7 @@ def clients_old(session: nox.Session) -> None:
     """Run the tests that depend on the version of aiobotocore on the oldest that the package allows."""
     install_oldest(session)
     # The data path `signed` asks aiobotocore for routes and credentials alone, which have tests of their own.
-    chosen = ("-k", "not (test_transports and signed)")
+    chosen = ("-k", f"{WITHOUT_MOTO} and not (test_transports and signed)")
     session.run(*PYTEST, *(f"tests/{path}" for path in CLIENTS), *chosen, *session.posargs)
 
 
@@ -125,8 +131,8 @@ def tests_old(session: nox.Session) -> None:
 def loops(session: nox.Session) -> None:
     """Run the tests that depend on the event loop, on uvloop (`uvicorn[standard]`) and in asyncio's debug mode."""
     install(session, ".[all]", "test")
-    session.run(*PYTEST, "-p", "tests.on_uvloop", *LOOP_SUITES, *session.posargs)
-    session.run(*PYTEST, "-p", "tests.in_debug_mode", *DEBUG_SUITES, *session.posargs)
+    session.run(*PYTEST, "-p", "tests.on_uvloop", *LOOP_SUITES, "-k", WITHOUT_MOTO, *session.posargs)
+    session.run(*PYTEST, "-p", "tests.in_debug_mode", *DEBUG_SUITES, *DEBUG_CHOICE, *session.posargs)
 
 
 @nox.session(python=["3.11", "3.12", "3.13", "3.14"])
@@ -148,8 +154,7 @@ def examples(session: nox.Session) -> None:
     """Run the demo, the examples and the README's code, with only the extra `demo` installed."""
     install(session, ".[demo]", "test")
     session.run("apm-s3", "demo")
-    programs = ("-k", "example_program or in_the_readme_run")
-    session.run(*PYTEST, "tests/test_examples.py", "tests/test_readme.py", *programs, *session.posargs)
+    session.run(*PYTEST, "tests/test_examples.py", "tests/test_readme.py", "-k", PROGRAMS, *session.posargs)
 
 
 @nox.session(allow_parallel=True)

@@ -250,13 +250,14 @@ def test_a_reader_always_finds_the_directory_while_it_is_replaced(tmp_path: Path
     reader = threading.Thread(target=lines.extend, args=(writer.stdout,))
     reader.start()
 
-    while len(lines) < 150:
-        assert (tmp_path / "out" / "19.yml").exists()
-
-    writer.kill()
-    writer.wait()
-    reader.join()
-    writer.stdout.close()
+    try:
+        while len(lines) < 75:
+            assert (tmp_path / "out" / "19.yml").exists()
+    finally:
+        writer.kill()
+        writer.wait()
+        reader.join()
+        writer.stdout.close()
 
 
 @pytest.mark.parametrize("lines", [1, 3, 7])
