@@ -58,7 +58,7 @@ def operation(verb: str, key: str, target: str) -> Any:
 
 
 async def batch_iter(client: Client, count: int, label: str) -> int:
-    """Results as they come."""
+    """Results in the order of completion."""
     operations = (operation(*entry) for entry in plan(count, label))
     return sum([result.success async for result in client.s3.batch_iter(operations, concurrency=AT_ONCE)])
 
@@ -71,7 +71,7 @@ async def batch(client: Client, count: int, label: str) -> int:
 
 
 async def gather(client: Client, count: int, label: str) -> int:
-    """What people write."""
+    """The obvious way."""
     semaphore = asyncio.Semaphore(AT_ONCE)
 
     async def one(verb: str, key: str, target: str) -> bool:

@@ -24,7 +24,7 @@ class Client:
         self.stack = AsyncExitStack()
 
     async def open(self) -> None:
-        """Make the connection, or whatever the library wants first."""
+        """Connect, or do whatever the library needs first."""
 
     async def close(self) -> None:
         """Close what `open` opened."""

@@ -39,7 +39,7 @@ class Watch:
         self.before = time.perf_counter()
 
     async def run(self) -> None:
-        """Look every five milliseconds, until cancelled: more often, looking would be part of the CPU that is measured."""
+        """Check every five milliseconds until cancelled; checking more often would add to the measured CPU."""
         while True:
             await asyncio.sleep(0.005)
             now = time.perf_counter()
@@ -144,7 +144,7 @@ def measure(endpoint: str, source: Path, target: Path, rounds: int) -> None:
 
 
 def touch(path: Path, size: int) -> None:
-    """Take more memory than a transfer will, and give it back.
+    """Allocate more memory than a transfer will, and release it.
 
     On a virtual machine, memory that was not used for some seconds has been given back to the host (free page
     reporting), and costs many times as much at its next use: whoever came to such pages would pay for that.

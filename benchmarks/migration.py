@@ -34,7 +34,7 @@ AT_ONCE = 64
 
 
 class Case(NamedTuple):
-    """What moves, and from where."""
+    """What is moved, and from where."""
 
     kind: str
     way: str
@@ -68,7 +68,7 @@ def environment(server: Server) -> dict[str, str]:
 
 
 def program(name: str) -> str:
-    """A program that a package of this environment has brought."""
+    """A program from a package of this environment."""
     folders = [
         Path(sys.executable).parent,
         *(Path(path).parents[2] / "bin" for path in sys.path if "site-packages" in path),
@@ -93,7 +93,7 @@ def rclone_remotes(directory: Path, servers: list[Server]) -> Path:
 
 
 def command(tool: str, case: Case, label: str, servers: list[Server], directory: Path, prefix: str) -> list[str] | None:
-    """What a tool is called with; None where it cannot do it."""
+    """The command line of a tool; None if it cannot do it."""
     one, two = servers[0].endpoint_url, servers[1].endpoint_url
     files = case.way == "files"
     source = str(directory / prefix) if files else f"s3://source/{prefix}"

@@ -13,7 +13,7 @@ W = TypeVar("W")
 async def cancelled_everywhere(
     world: Callable[[], AbstractAsyncContextManager[W]], work: Callable[[W], Awaitable[object]]
 ) -> AsyncIterator[tuple[int, W]]:
-    """Worlds in which `work` was cancelled in the loop's first turn, its second, and so on until it is too late."""
+    """Yield a world for each turn of the event loop in which `work` was cancelled, until it ends first."""
     turn = 0
     while True:
         async with world() as here:
@@ -22,7 +22,7 @@ async def cancelled_everywhere(
                 await asyncio.sleep(0)
             too_late = task.done()
             task.cancel()
-            # Once more while it cleans up, as an impatient caller's timeout would.
+            # Cancel again during the clean-up, as an impatient caller's timeout would.
             await asyncio.sleep(0)
             task.cancel()
             with suppress(asyncio.CancelledError):

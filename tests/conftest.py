@@ -21,7 +21,7 @@ profiles.register()
 
 @pytest.fixture(scope="session")
 def moto() -> Iterator[Server]:
-    """moto: breadth of the control plane; verifies neither signatures nor checksums."""
+    """moto: supports most of the control plane; verifies neither signatures nor checksums."""
     with moto_server() as server:
         yield server
 
@@ -73,7 +73,7 @@ async def bucket(clients: Clients, bucket_name: str) -> str:
 
 @pytest.fixture(params=["signed", "boto"])
 def data_path(request: pytest.FixtureRequest) -> str:
-    """Each way in which objects move."""
+    """Each data path."""
     return request.param
 
 
@@ -86,14 +86,14 @@ async def s3(server: Server) -> AsyncIterator[S3Manager]:
 
 @pytest.fixture(autouse=True)
 async def _nothing_left_behind() -> AsyncIterator[None]:
-    """Fails a test that leaves a task, or an object that warns when it is collected."""
+    """Fail a test that leaves a task, or an object that warns when it is collected."""
     before = asyncio.all_tasks()
     yield
     for _ in range(5):
         await asyncio.sleep(0)
     left = {task for task in asyncio.all_tasks() - before if not task.done() and task is not asyncio.current_task()}
     gc.collect()
-    # What outlives a test is a cache or a server of the session: the next collection need not look at it again.
+    # Objects that outlive a test belong to caches or servers of the session, so later collections can skip them.
     gc.freeze()
     assert not left, f"tasks left behind: {left}"
 

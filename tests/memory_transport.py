@@ -1,4 +1,8 @@
-"""An `ObjectTransport` in memory: every request suspends before and after its effect, and can be made to fail."""
+"""An `ObjectTransport` in memory: every request suspends before and after its effect, and can be made to fail.
+
+For tests of what stands above the transports. Its state is the `MemoryBucket` of `apm_s3.testing`. Tests of the transports
+themselves use `tests.faults`, whose server speaks HTTP.
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ QUESTIONS = re.findall(r"^\| ([^|]+\?) \| `([^`]+)` \| `([^`]+)` \|$", ARCHITECT
 
 
 def names_of(path: Path) -> set[str]:
-    """What a module defines at its top level."""
+    """The top-level names of a module."""
     found: set[str] = set()
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):

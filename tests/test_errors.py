@@ -1,4 +1,4 @@
-"""Errors say what, where and what to do; they pickle, and carry no secret."""
+"""Errors tell what happened, where, and what to do; they can be pickled and contain no secret."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def every_error() -> list[type[ApmS3Error]]:
 
 
 def make(cls: type[ApmS3Error], problem: str = "it went wrong", **where: Any) -> ApmS3Error:
-    """An instance, with what its constructor asks for."""
+    """An instance, made with the arguments of its constructor."""
     special: dict[str, Any] = {
         "size": 2,
         "limit": 1,
@@ -151,7 +151,7 @@ def test_a_transport_error_names_the_endpoint() -> None:
     assert "http://localhost:1" in str(ConnectFailed("refused", endpoint="http://localhost:1", bucket="b"))
 
 
-# From an answer to an error
+# From a response to an error
 
 
 @pytest.mark.parametrize(

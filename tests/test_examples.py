@@ -168,7 +168,7 @@ async def test_an_interrupted_demo_deletes_its_bucket() -> None:
 
 
 async def without_conditions(exchange: Exchange) -> None:
-    """A server that ignores what a write depends on."""
+    """A server that ignores the conditions of writes."""
     headers = {name: value for name, value in exchange.request.headers.items() if not name.startswith("if-")}
     exchange.send(exchange.s3.handle(replace(exchange.request, headers=headers)))
 

@@ -191,7 +191,7 @@ async def test_a_clock_difference_is_reported(s3_faulty: S3Manager, faulty: Faul
 
 
 def check_in_virtual_time(fault: Fault, operation: str | None = None) -> tuple[HealthReport, dict[str, object]]:
-    """A check of a server that misbehaves, and what is left in its bucket: no busy machine lets the deadline pass."""
+    """Check a server that misbehaves, and return what is left in its bucket. The deadline is virtual."""
 
     async def main(_: VirtualTimeLoop) -> tuple[HealthReport, dict[str, object]]:
         async with FaultyS3() as server, manager_of(server) as s3:

@@ -15,7 +15,7 @@ from apm_s3.metrics import S3Metrics
 
 
 class Clock:
-    """The time that the checker sees."""
+    """The clock of the checker."""
 
     now = 1000.0
 

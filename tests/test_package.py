@@ -1,4 +1,4 @@
-"""What a user gets who installs the package."""
+"""What users get when they install the package."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Absent:
 
 sys.meta_path.insert(0, Absent())
 """
-"""As on a machine on which no extra is installed."""
+"""As on a machine without any extra."""
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:

@@ -133,7 +133,7 @@ async def bucket(seaweedfs: Server, bucket_name: str) -> str:
 
 
 async def refused(s3: S3Manager, bucket: str, verbs: Mapping[str, Verb], path: Path) -> dict[str, S3Error]:
-    """The verbs that fail, or leave live copies as they were, and why."""
+    """The verbs that fail, or do not update live copies, with the reasons."""
     configs = s3.configs(bucket, prefix="team/")
     failed = {}
     for name, verb in verbs.items():

@@ -1,4 +1,4 @@
-"""The front door: what is public, that all of it is typed, and that it costs nothing to import."""
+"""The public names: which there are, that all are typed, and that importing them costs nothing."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ MODULES = (
     "validators",
 )
 NAMES = 39
-"""How many names the front door has: a new one is a decision."""
+"""The number of top-level names: a new one is a decision."""
 
 PARTS_OF_THE_STORE = {
     "BackupMethods", "Current", "DeployMethods", "Draft", "Entry", "Log", "LogRef", "Publisher", "Reader", "Side", "Snapshot", "ToolState"

@@ -1,4 +1,4 @@
-"""The README says what is true: its code runs, its commands are what CI runs, its links lead somewhere."""
+"""The README is true: its code runs, CI runs its commands, and its links point to files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groups that raise the first error itself, shields that outlive cancellations, deadlines that tell who cancelled."""
+"""Groups that raise the first error unchanged, shields that outlast cancellations, deadlines that know who cancelled."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ async def chunks() -> AsyncIterator[bytes]:
 
 
 async def objects(s3: S3Manager) -> None:
-    """Every kind of source is taken, a str is not."""
+    """Every kind of source is accepted, except a str."""
     assert_type(await s3.upload_file("bucket", "key", b"text"), FileInfo)
     await s3.upload_file("bucket", "key", Path("file"), UploadOptions(content_type="text/plain"))
     await s3.upload_file("bucket", "key", chunks())
@@ -58,7 +58,7 @@ async def batches(s3: S3Manager) -> None:
 
 
 async def configurations(s3: S3Manager) -> None:
-    """What a store takes and gives."""
+    """What a store accepts and returns."""
     configs = assert_type(s3.configs("bucket", prefix="team/"), ConfigStore)
     release = await configs.upload("prometheus", "production", {"scrape_configs": []}, expect_revision=0)
     assert_type(release, Release)

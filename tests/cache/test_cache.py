@@ -1,4 +1,4 @@
-"""The cache, one rule at a time. `Source` is what is cached: its requests are answered when the test says so."""
+"""The cache, one rule at a time. `Source` is the cached server: its requests complete when the test says so."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Source:
         return asyncio.create_task(self.cache.fetch(key, policy, self.load, **options))
 
     async def get(self, answer: str | ApmS3Error, policy: Policy[str] = POLICY, **options: Any) -> Found[str]:
-        """Ask, and answer the request that this makes."""
+        """Read, and complete the request that this makes."""
         task = self.ask(policy, **options)
         await turns()
         self.answer(answer)
@@ -123,7 +123,7 @@ async def test_a_call_for_the_current_state_does_not_join_an_earlier_read(source
     source.answer("new", 1)
     source.answer("old", 0)
     assert [(await task).value for task in (first, second, third)] == ["old", "new", "new"]
-    # The value of the read that began later stays, though the other one came after it.
+    # The value of the read that began later is kept, although the other one ended after it.
     await source.get("newest", ALWAYS_ASKED)
     assert source.olds[-1] == "new"
 
@@ -266,7 +266,7 @@ async def test_during_an_outage_cached_values_are_returned_and_marked(source: So
     found = await source.get(ConnectFailed("no answer"))
     assert found.value == "one"
     assert found.stale_since is not None
-    # For a moment nobody waits for another attempt.
+    # For a short time, reads fail without another attempt.
     again = await source.ask()
     assert (again.value, again.stale_since is None, len(source.requests)) == ("one", False, 2)
     clock.now += OUTAGE_PAUSE

@@ -22,7 +22,7 @@ TTL, NEGATIVE_TTL, STALE, KEEP = 10.0, 3.0, 20.0, 15.0
 MAX_ENTRIES, MAX_BYTES = 3, 4 * (OVERHEAD + 40)
 NAMES = ("a", "b", "c", "d")
 NAME = st.sampled_from("aaaaabcd")
-"""Mostly one: what goes wrong is between the reads and writes of one."""
+"""Mostly one key: bugs occur between reads and writes of the same key."""
 SMALL, LARGE, HUGE = 10, 1500, 10_000
 
 
@@ -36,7 +36,7 @@ class Value:
 
 @dataclass
 class Request:
-    """A load that is on its way. `seen` is what the server has answered, once it has."""
+    """A request in progress. `seen` is the server's value, once the server has read it."""
 
     name: str
     old: Value | None
@@ -110,7 +110,7 @@ class Machine(RuleBasedStateMachine):
         return Key(("object", "bucket", "ab" if name in "ab" else name), name)
 
     def tick(self) -> None:
-        # No two things happen at one moment, or an old value could pass for a new one.
+        # No two things happen at the same time, or an old value could be mistaken for a new one.
         self.now += 0.001
 
     def turn(self) -> None:
@@ -138,7 +138,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from("ab"), actions=st.lists(st.sampled_from(sorted(SCENE)), min_size=4, max_size=10))
     def scene(self, name: str, actions: list[str]) -> None:
-        """Several things in a row with one object: what goes wrong needs five or six of them."""
+        """Several actions in a row on one object: the bugs need five or six of them."""
         for action in actions:
             mine = [request for request in self.requests if request.name == name]
             served = [request for request in mine if request.served]
@@ -173,7 +173,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.requests)
     @rule(data=st.data())
     def serve(self, data: st.DataObject) -> None:
-        """The server looks: from now on the answer is on its way."""
+        """The server reads the object: from now on its response is on the way."""
         self.tick()
         self.look(data.draw(st.sampled_from(self.requests)))
 

@@ -1,4 +1,4 @@
-"""Configurations remembered: what a read asks S3, when it is current, and what memory never decides."""
+"""Cached configurations: which requests a read makes, when it is current, and what the cache never decides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Objects and buckets remembered by a manager: what makes a request, what invalidates, what never reads the cache."""
+"""Objects and buckets cached by a manager: what makes a request, what invalidates, and what bypasses the cache."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def s3() -> AsyncIterator[MemoryManager]:
 
 
 def age(s3: MemoryManager, seconds: float) -> None:
-    """Make what is remembered older."""
+    """Make cached entries older."""
     for entry in s3._cache._entries:
         entry.asked_at -= seconds
         entry.fresh_until -= seconds
@@ -152,7 +152,7 @@ async def test_after_the_ttl_an_object_is_confirmed_by_its_etag(seaweedfs: Serve
             age(s3, 61)
         received = s3.metrics.snapshot().overall.bytes_received
         assert received == len(b"one")
-        # Another process's write is seen then.
+        # The write of another process is visible then.
         async with make_manager(seaweedfs) as other:
             await other.upload_file(bucket_name, "key", b"two")
         assert await s3.read_file(bucket_name, "key") == b"two"

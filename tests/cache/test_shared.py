@@ -70,7 +70,7 @@ def valkey() -> Iterator[Valkey]:
 
 @pytest.fixture
 async def backend(valkey: Valkey) -> AsyncIterator[RedisCache]:
-    # The serializer of the caller's choice is never used: nothing that comes from there is unpickled.
+    # The caller's serializer is never used: nothing from there is unpickled.
     backend = RedisCache(endpoint="127.0.0.1", port=valkey.port, serializer=PickleSerializer())
     yield backend
     await backend.client.aclose()
@@ -88,7 +88,7 @@ def gets(s3: S3Manager) -> int:
 
 
 async def put_there(s3: S3Manager) -> None:
-    """Wait for what is on its way to the second level."""
+    """Wait for pending writes to the second level."""
     tasks = [task for task in s3._cache._tasks if "second level" in task.get_name()]
     if tasks:
         await asyncio.wait(tasks)

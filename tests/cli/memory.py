@@ -30,6 +30,6 @@ def memory_server() -> Iterator[FaultyS3]:
 
 
 async def press_ctrl_c(exchange: Exchange) -> None:
-    """Interrupt this process when a request has arrived, and never answer it."""
+    """Interrupt this process when a request has arrived, and never send a response."""
     os.kill(os.getpid(), signal.SIGINT)
     await exchange.hang()

@@ -1,4 +1,4 @@
-"""What a call of the store costs: its requests, and how many of them follow one another. Exact, on a bucket in memory.
+"""What a call of the store costs: the number of its requests, and of round trips. Exact, on a bucket in memory.
 
 Every request takes one second of a virtual clock and nothing else takes any time, so a call's seconds are its steps.
 """

@@ -1,4 +1,4 @@
-"""Diffs: exact, bounded, and without the secrets of either side."""
+"""Diffs are exact, bounded, and show no secrets of either side."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ values = st.recursive(
 
 
 def canonical(value: Any) -> Any:
-    """A value in which only what counts as a change is left."""
+    """A value reduced to what counts as a change."""
     if isinstance(value, dict):
         return {key: canonical(value[key]) for key in sorted(value)}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Directories as bundles: nothing from outside gets in, nothing half-written gets out."""
+"""Directories as bundles: nothing outside of them is read, and nothing is left half-written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Documents that somebody else wrote: what they say of themselves has to be what was asked for."""
+"""Forged documents: what they say about themselves must match their location."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names that not every system can write are refused on the way in, wherever they come from; stored ones stay usable."""
+"""Names that some systems cannot write are refused in every call; stored ones stay usable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Buckets that keep what is to be deleted: object lock with a default retention, or a policy without DeleteObject."""
+"""Buckets that refuse deletions: by object lock with a default retention, or by a policy without DeleteObject."""
 
 from __future__ import annotations
 

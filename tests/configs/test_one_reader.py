@@ -1,4 +1,4 @@
-"""One reader a format: validation, data, masking and edits agree about which keys a text has, and where values stand."""
+"""One reader per format: validation, data, masking and edits agree on keys and on positions of values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Overlays: what an environment changes is explicit, and all else keeps its bytes."""
+"""Overlays: the changes of an environment are explicit, and everything else keeps its bytes."""
 
 from __future__ import annotations
 

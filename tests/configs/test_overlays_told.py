@@ -1,4 +1,4 @@
-"""What an overlay's author may not have meant is refused at the upload, or told in the plan."""
+"""Probable mistakes in overlays are refused by the upload, or reported by the plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plans as documents: written down, approved elsewhere, and trusted only as far as they can be made again."""
+"""Plans as documents: saved, approved elsewhere, and trusted only if planning again gives the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random secrets, planted in many forms into every format: no view of a configuration shows them, or hides the rest."""
+"""Random secrets are planted in many forms into every format: no view shows them, or hides anything else."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ PLANTS = [
 
 
 def _views(name: str, old: str, new: str) -> Iterator[str]:
-    """Everything that says something of a text."""
+    """Every view of a text."""
     diff = diff_bundles({name: old.encode()}, {name: new.encode()}, old_label="old", new_label="new")
     yield mask_text(name, new)
     yield json.dumps(diff.to_dict())

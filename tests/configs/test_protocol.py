@@ -1,4 +1,4 @@
-"""Single rules of the commit protocol that are easier seen alone than in the simulation."""
+"""Single rules of the commit protocol that are easier to test alone than in the simulation."""
 
 from __future__ import annotations
 

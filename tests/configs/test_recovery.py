@@ -1,4 +1,4 @@
-"""docs/recovery.md, step by step: what it says is what is run."""
+"""Runs docs/recovery.md step by step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes that make no release, repeated under a write id of their caller: the log tells that they were made."""
+"""Changes without a release, repeated under a write id of the caller, are recognised by the log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The steps and the requests of each call, exactly: what does not depend on each other goes out together."""
+"""The exact round trips and requests of each call: independent requests are sent together."""
 
 from __future__ import annotations
 

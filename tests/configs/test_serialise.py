@@ -1,4 +1,4 @@
-"""Mappings to bytes: the tools, PyYAML and our own reader have to understand what was meant."""
+"""Mappings are serialised so that the tools, PyYAML and our own reader understand them."""
 
 from __future__ import annotations
 

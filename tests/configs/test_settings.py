@@ -1,4 +1,4 @@
-"""What an environment expects of changes, and that nothing gets past it."""
+"""The settings of an environment for changes, and that nothing bypasses them."""
 
 from __future__ import annotations
 

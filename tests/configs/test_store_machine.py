@@ -78,7 +78,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.change(environment, tool, files, self.store.upload(tool, environment, text, name=name))
 
     def missing(self, environment: str):
-        """What refuses to change what is not there: a freeze is noticed first, where there is one."""
+        """Changes of something missing are refused; a freeze is noticed first."""
         return (EnvironmentFrozen, ConfigNotFound) if environment in self.frozen else ConfigNotFound
 
     @rule(environment=environments, tool=tools, name=names)

@@ -1,4 +1,4 @@
-"""What an upload of a directory leaves out, and uploads that change nothing."""
+"""Files that an upload of a directory omits, and uploads that change nothing."""
 
 from __future__ import annotations
 

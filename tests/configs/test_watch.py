@@ -12,7 +12,7 @@ from tests.configs.simulation.loop import VirtualLoop
 
 
 class Watched(MemoryObjects):
-    """Counts what is asked for the reference document, and can fail."""
+    """Counts requests for the reference document, and can fail."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -212,7 +212,7 @@ def test_a_notification_during_a_poll_is_not_lost() -> None:
                     try:
                         return await response
                     finally:
-                        # What was read is old when the answer arrives.
+                        # The content is outdated when the response arrives.
                         await other.upload("loki", "production", OTHER_LOKI)
                         store.notify_changed("production")
                 return await response

@@ -1,4 +1,4 @@
-"""Writes that are repeated under one write id, from two processes at once, and as plans that came back."""
+"""Writes repeated under one write id, by two processes at once, and as saved plans."""
 
 from __future__ import annotations
 

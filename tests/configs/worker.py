@@ -1,4 +1,4 @@
-"""What a process of its own does to a store. It says what comes of each attempt."""
+"""A separate process that works on a store, and prints the outcome of each attempt."""
 
 from __future__ import annotations
 

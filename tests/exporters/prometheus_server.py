@@ -62,7 +62,7 @@ class PrometheusServer:
 
 
 def until(condition: Callable[[], object]) -> None:
-    """Wait for a condition that comes true unless something is broken."""
+    """Wait for a condition that becomes true unless something is broken."""
     ends = time.monotonic() + START_SECONDS
     while not condition():
         if time.monotonic() > ends:

@@ -1,4 +1,4 @@
-"""Notifications: what leaves the store, signatures, targets that fail, repetitions and order."""
+"""Notifications: their content, signatures, failing targets, repetitions and order."""
 
 from __future__ import annotations
 

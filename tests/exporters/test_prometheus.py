@@ -1,4 +1,4 @@
-"""Prometheus's metrics: what a scrape shows, the alert rules, and the dashboard, in a real Prometheus."""
+"""Prometheus metrics: scrapes, alert rules and the dashboard, in a real Prometheus."""
 
 from __future__ import annotations
 
@@ -276,7 +276,7 @@ async def test_a_real_prometheus_scrapes_the_same_figures_and_fires_each_alert(
             assert "ApmS3OperationsFailing" not in prometheus.alerts()
             assert "ApmS3LiveCopyPending" not in prometheus.alerts()
 
-            # Now everything goes wrong at once.
+            # Now everything fails at once.
             await objects.delete(["live/production/loki/loki.yaml"])
             fail(s3, 40)
             s3.metrics.succeeded("upload_file", 3000.0, 100, 0)

@@ -1,4 +1,4 @@
-"""Traces: spans of requests and operations, their events, links and parents, and nothing where they are not wanted."""
+"""Traces: spans of requests and operations, their events, links and parents, and no spans without a tracer."""
 
 from __future__ import annotations
 

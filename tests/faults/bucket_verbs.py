@@ -1,4 +1,4 @@
-"""The calls about buckets that meet the faults. One setting stands for all: they share one code path."""
+"""The bucket calls that are tested against faults. One setting stands for all, because they share one code path."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.faults.verbs import BUCKET, NEW, OLD, OTHER, Bodies, Verb, new_state
 
 MADE = "bucket-new"
 LARGE = NEW * 40_000
-"""Too large to be kept in memory: only what is read from a file can be resumed."""
+"""Too large to be kept in memory: only an upload from a file can be resumed."""
 ROLE = "arn:aws:iam::111122223333:role/replicates"
 TEXT = json.dumps(
     {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "*"}]}
@@ -42,7 +42,7 @@ def settled_state() -> MemoryS3:
 
 
 def state_with_an_upload() -> MemoryS3:
-    """Somebody has begun an upload."""
+    """An upload has been started."""
     s3 = new_state()
     s3.uploads["begun"] = Upload(BUCKET, "begun", {}, {1: LARGE})
     return s3
@@ -173,7 +173,7 @@ CONTROL_VERBS = (
     Verb("restore", "RestoreObject", lambda s3: s3.restore_archived(BUCKET, "a"), result=True),
     Verb("delete bucket", "DeleteBucket", _delete, 0, _without(OTHER), judged_by_its_second_delivery=True),
 )  # fmt: skip
-"""Over the control plane alone, which is the same beside both transports."""
+"""Calls that use only the control plane, which is the same for both transports."""
 
 DATA_VERBS = (
     *(Verb("empty and delete bucket", request, _empty, (3, 1), _without(BUCKET), state=state_with_an_upload,
@@ -187,4 +187,4 @@ DATA_VERBS = (
       for request in ("ListMultipartUploads", "ListParts", "CompleteMultipartUpload")),
     Verb("usage", "ListObjectVersions", _usage, len(OLD) * 12),
 )  # fmt: skip
-"""Over the transport of the objects, too."""
+"""Calls that also use the transport of objects."""

@@ -1,4 +1,4 @@
-"""The calls that read through the cache and meet the faults, and those of a store that remembers."""
+"""The calls that read through the cache and are tested against faults, and those of a store with a cache."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.faults.memory_s3 import MemoryS3, StoredObject, _etag
 from tests.faults.verbs import BUCKET, OLD, OTHER, Verb, new_state
 
 CACHE = CacheSettings(objects=True, negative_ttl=0.0, current_staleness=60.0)
-"""Absences are not remembered, so that a read after a fault has to find what is there."""
+"""Absences are not cached, so that a read after a fault has to find the object."""
 
 CONFIG = "global: {scrape_interval: 15s}\n"
 RULES = "groups: []\n"
@@ -34,7 +34,7 @@ def _stored() -> dict[str, bytes]:
         await store.finish()
         return {key: found[1] for key, found in memory.objects.items()}
 
-    # In a loop and a thread of its own: this is asked for within another one.
+    # In its own loop and thread, because another loop is running here.
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, fill()).result()
 

@@ -1,4 +1,4 @@
-"""Cancels a call at its n-th suspension, its child tasks' suspensions counted, for every n there is."""
+"""Cancels a call at every suspension in turn, including those of its child tasks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Moment(Enum):
-    """When the cancellation comes, for a task that waits."""
+    """When a waiting task is cancelled."""
 
     AS_IT_WAITS = "right after it has begun to wait"
     AS_IT_IS_SERVED = "when what it waits for has just come, so that the result is lost"
@@ -79,7 +79,7 @@ def _factory(loop: asyncio.AbstractEventLoop, work: Any, **arguments: Any) -> as
 async def cancelled_at(
     at: int, moment: Moment, call: Callable[[], Awaitable[Any]]
 ) -> tuple[bool, Any, BaseException | None]:
-    """Run `call`, cancelled at suspension number `at`: whether it came that far, its result, and its error."""
+    """Run `call`, cancel it at suspension `at`, and return whether it got that far, its result and its error."""
     loop = asyncio.get_running_loop()
     before = loop.get_task_factory()
     loop.set_task_factory(_factory)

@@ -1,4 +1,4 @@
-"""Many callers on few connections that break in every way: does anybody get what another one has asked for?"""
+"""Many callers share few connections that break in every way, and no caller may get the response of another."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BUCKET = "bucket"
 KEYS = 97
 WORKERS = 200
 EXPECTED = (TransportError, ServiceUnavailable)
-"""What a connection that breaks, and a 500, may come to. Above all no `IntegrityError`: that is another one's answer."""
+"""The errors that a broken connection and a 500 may cause. An `IntegrityError` would mean another caller's response."""
 
 # No 503: the pool would let fewer calls through, and then hardly any is under way when it is cancelled.
 FAULTS: tuple[tuple[Fault, int], ...] = (
@@ -31,7 +31,7 @@ FAULTS: tuple[tuple[Fault, int], ...] = (
     (faults.answer(500, "InternalError"), 3),
 )
 USUAL = 80
-"""How often nothing happens, where each fault happens as often as is said beside it."""
+"""The weight of requests without a fault, relative to the weights of the faults above."""
 
 
 def content(key: str) -> bytes:
@@ -60,7 +60,7 @@ class Crowd:
             objects[f"k{number}"] = StoredObject(body, {"x-amz-meta-name": f"k{number}"}, _etag(body))
 
     async def run(self, calls: int) -> None:
-        """Have each worker make so many calls, while the server misbehaves."""
+        """Let each worker make `calls` calls while the server misbehaves."""
         self._server.will(self._misbehave, times=None)
         self._server.early = self._early
         await asyncio.gather(*(self._work(worker, calls) for worker in range(WORKERS)))
@@ -68,7 +68,7 @@ class Crowd:
     async def _misbehave(self, exchange: Exchange) -> None:
         fault = self._random.choices([None, *(f for f, _ in FAULTS)], [USUAL, *(weight for _, weight in FAULTS)])[0]
         if fault is None:
-            # Late by some turns of the event loop, so that others come between.
+            # Delayed by some turns of the event loop, so that other requests come in between.
             for _ in range(self._random.choice((0, 0, 10, 100))):
                 await asyncio.sleep(0)
             exchange.send(exchange.carry_out())
@@ -134,7 +134,7 @@ class Crowd:
         assert (info.etag, info.size, info.metadata) == (_etag(body), len(body), {"name": key}), f"head of {key}"
 
     async def _put(self, key: str, timeout: float | None, new: str) -> None:
-        # Some are too large to be sent at once, and so can be answered early.
+        # Some are too large to be sent at once, so the server can respond early.
         body = content(key) * self._random.choice((1, 1, 40)) + new.encode()
 
         async def pieces() -> AsyncIterator[bytes]:

@@ -1,4 +1,4 @@
-"""The ways in which S3, or the network before it, can fail one request."""
+"""The ways in which S3, or the network in front of it, can fail a request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TRICKLE = 0.2
 
 
 def answer(status: int, code: str, message: str = "no", *, carried_out: bool = False, **headers: str) -> Fault:
-    """An error document, with or without the request having been carried out."""
+    """Respond with an error document, and carry the request out or not."""
 
     async def fault(exchange: Exchange) -> None:
         if carried_out:
@@ -47,31 +47,31 @@ async def reset_before_headers(exchange: Exchange) -> None:
 
 
 async def closed_before_headers(exchange: Exchange) -> None:
-    """The connection ends politely without an answer, as a keep-alive that was just given up."""
+    """The connection is closed without a response, like an idle one that the server has just abandoned."""
     exchange.close()
 
 
 async def lost_response(exchange: Exchange) -> None:
-    """Carried out, and the connection is reset before the answer."""
+    """The request is carried out, and the connection is reset before the response."""
     exchange.carry_out()
     await exchange.reset()
 
 
 async def reset_after_headers(exchange: Exchange) -> None:
-    """Carried out; the headers come and promise a body, then a reset."""
+    """The request is carried out; the headers announce a body, then the connection is reset."""
     exchange.send(exchange.carry_out(), upto=0)
     await exchange.reset()
 
 
 async def reset_in_body(exchange: Exchange) -> None:
-    """Carried out; half of the body comes, then a reset."""
+    """The request is carried out; half of the body arrives, then the connection is reset."""
     response = exchange.carry_out()
     exchange.send(response, upto=len(response.body) // 2)
     await exchange.reset()
 
 
 async def truncated(exchange: Exchange) -> None:
-    """Carried out; half of the body comes, then a polite end."""
+    """The request is carried out; half of the body arrives, then the connection is closed."""
     response = exchange.carry_out()
     exchange.send(response, upto=len(response.body) // 2)
     exchange.close()
@@ -99,24 +99,24 @@ async def corrupted_upload(exchange: Exchange) -> None:
 
 
 async def silent(exchange: Exchange) -> None:
-    """Nothing is done, and no answer comes."""
+    """The request is not carried out, and no response comes."""
     await exchange.hang()
 
 
 async def silent_after_doing(exchange: Exchange) -> None:
-    """Carried out, and no answer comes."""
+    """The request is carried out, and no response comes."""
     exchange.carry_out()
     await exchange.hang()
 
 
 async def trickling(exchange: Exchange) -> None:
-    """The answer comes, but one byte at a time."""
+    """The response arrives one byte at a time."""
     response = exchange.carry_out()
     await _trickle(exchange, head_of(response) + response.body)
 
 
 async def trickling_body(exchange: Exchange) -> None:
-    """The headers come at once, the body one byte at a time."""
+    """The headers arrive immediately, the body one byte at a time."""
     response = exchange.carry_out()
     exchange.send(response, upto=0)
     await _trickle(exchange, response.body)
@@ -131,29 +131,29 @@ async def _trickle(exchange: Exchange, data: bytes) -> None:
 
 
 async def delivered_twice(exchange: Exchange) -> None:
-    """The network delivers the request twice; the second answer reaches the client."""
+    """The network delivers the request twice; the second response reaches the client."""
     exchange.carry_out()
     exchange.send(exchange.carry_out())
 
 
 async def error_in_200(exchange: Exchange) -> None:
-    """200 with an error document inside, as CopyObject and CompleteMultipartUpload can answer; nothing is done."""
+    """A 200 with an error document, as CopyObject and CompleteMultipartUpload can return; nothing is carried out."""
     exchange.send(Response(200, {"content-type": "application/xml"}, error_response(500, "InternalError").body))
 
 
 async def skewed(exchange: Exchange) -> None:
-    """This machine's clock is said to be an hour behind."""
+    """The server says that this machine's clock is an hour behind."""
     await answer(403, "RequestTimeTooSkewed", date=formatdate(time() + 3600, usegmt=True))(exchange)
 
 
 async def garbage(exchange: Exchange) -> None:
-    """What comes back is not HTTP."""
+    """The response is not HTTP."""
     exchange.transport.write(b"SSH-2.0-OpenSSH_9.2\r\n")
     exchange.close()
 
 
 async def proxy_error(exchange: Exchange) -> None:
-    """A load balancer's own 502, in HTML, without a word from S3."""
+    """The load balancer itself responds with a 502 in HTML."""
     body = b"" if exchange.request.method == "HEAD" else b"<html><body>Bad Gateway</body></html>"
     exchange.send(Response(502, {"content-type": "text/html"}, body))
 
@@ -169,7 +169,7 @@ elsewhere = answer(301, "PermanentRedirect", x_amz_bucket_region="eu-west-1")
 
 
 class Then(Enum):
-    """What has to come of a call that meets a fault, given that its request can be repeated."""
+    """The required outcome of a call that meets a fault, if its request can be repeated."""
 
     PASSES = "the right result at the first attempt"
     RETRIED = "the right result at the second attempt"

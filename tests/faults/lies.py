@@ -1,4 +1,4 @@
-"""The ways in which a server can give answers that are not to what was asked. Each request is carried out."""
+"""The ways in which a server's response can be wrong. Each request is carried out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DOCUMENTS = (*LISTINGS, "CopyObject", "CompleteMultipartUpload", "CreateMultipar
 
 
 def told(lie: Callable[[Request, Response], None]) -> Fault:
-    """A success that `lie` has changed; a refusal goes through as it is."""
+    """A successful response changed by `lie`; error responses are not changed."""
 
     async def fault(exchange: Exchange) -> None:
         response = exchange.carry_out()
@@ -39,7 +39,7 @@ def status(number: int) -> Fault:
 
 
 async def ignoring_ranges(exchange: Exchange) -> None:
-    """The whole object, whatever was asked for."""
+    """The whole object, whatever range was requested."""
     asked = exchange.request
     headers = {name: value for name, value in asked.headers.items() if name != "range"}
     exchange.request = replace(asked, headers=headers)
@@ -47,14 +47,14 @@ async def ignoring_ranges(exchange: Exchange) -> None:
 
 
 def half_of_it(_request: Request, response: Response) -> None:
-    """The first half as 206, to a request for all of it too."""
+    """The first half with status 206, even if the whole object was requested."""
     half = len(response.body) // 2
     response.status, response.body = 206, response.body[:half]
     response.headers["content-range"] = f"bytes 0-{half - 1}/{half * 2}"
 
 
 def content_range(change: Callable[[int, int, int], str]) -> Fault:
-    """Another Content-Range on an answer that has one."""
+    """A wrong Content-Range, if the response has one."""
 
     def lie(_request: Request, response: Response) -> None:
         found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("content-range", ""))
@@ -65,7 +65,7 @@ def content_range(change: Callable[[int, int, int], str]) -> Fault:
 
 
 def short_range(_request: Request, response: Response) -> None:
-    """A range that ends early, and says so."""
+    """A range that ends early, with a matching header."""
     found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("content-range", ""))
     if found:
         response.body = response.body[:-1]
@@ -93,12 +93,12 @@ def without(pattern: bytes) -> Fault:
 
 
 def first_deletion_only(_request: Request, response: Response) -> None:
-    """A DeleteResult that says nothing of the second key."""
+    """A DeleteResult without the second key."""
     response.body = re.sub(rb"(</Deleted>).*(</DeleteResult>)", rb"\1\2", response.body)
 
 
 def other_deletions(_request: Request, response: Response) -> None:
-    """A DeleteResult about keys that nobody has named."""
+    """A DeleteResult about keys that were not requested."""
     response.body = response.body.replace(b"<Key>", b"<Key>not-")
 
 
@@ -122,7 +122,7 @@ def going_on(*, empty: bool, marked: bool = True, same: bool = True) -> Fault:
 
 
 def web_page(_request: Request, response: Response) -> None:
-    """What a captive portal says to everything."""
+    """The response of a captive portal to every request."""
     response.status, response.headers = 200, {"content-type": "text/html"}
     response.body = b"<html><head><title>Welcome</title></head><body>Please log in.</body></html>"
 
@@ -132,11 +132,11 @@ def another_document(_request: Request, response: Response) -> None:
 
 
 ENDLESS = 40 * 1024**2
-"""Bytes after which an endless answer waits for the client to go."""
+"""Bytes after which an endless response waits for the client to leave."""
 
 
 def endless(number: int, start: bytes = b"<Error><Code>InternalError</Code><Message>") -> Fault:
-    """An answer in chunks that never end."""
+    """A response with an endless series of chunks."""
 
     async def fault(exchange: Exchange) -> None:
         exchange.transport.write(b"HTTP/1.1 %d x\r\ntransfer-encoding: chunked\r\n\r\n" % number)
@@ -154,24 +154,24 @@ def endless(number: int, start: bytes = b"<Error><Code>InternalError</Code><Mess
 
 
 SURPLUS = b'HTTP/1.1 200 OK\r\netag: "surplus"\r\ncontent-length: 7\r\n\r\nsurplus'
-"""What a lying server sends behind an answer, to be taken for the next one."""
+"""Bytes that a lying server sends after a response, so that they are mistaken for the next one."""
 
 
 async def surplus(exchange: Exchange) -> None:
-    """An answer, and another one that nobody has asked for."""
+    """A response, followed by another one that was not requested."""
     response = exchange.carry_out()
     exchange.transport.write(head_of(response) + response.body + SURPLUS)
 
 
 async def provisional(exchange: Exchange) -> None:
-    """Provisional answers, and never the one itself."""
+    """Provisional responses, but never the final one."""
     while not exchange.lost.done():
         exchange.transport.write(b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n" * 100)
         await asyncio.sleep(0.001)
 
 
 def head_lines(lines: bytes) -> Fault:
-    """Lines that no head of an answer may have, before its own."""
+    """Invalid header lines before the real ones."""
 
     async def fault(exchange: Exchange) -> None:
         response = exchange.carry_out()
@@ -182,7 +182,7 @@ def head_lines(lines: bytes) -> Fault:
 
 
 def hostile_numbers(_request: Request, response: Response) -> None:
-    """Sizes, dates and waits that no S3 sends."""
+    """Sizes, dates and pauses that no S3 sends."""
     response.headers |= {
         "date": "Fri, 31 Dec 9999 23:59:59 -9999",
         "last-modified": "Mon, 00 Foo 0000 99:99:99 +99999999999",
@@ -200,7 +200,7 @@ SMUGGLED = (b"a: b\rc: d", b"a: b\nc: d", b"a: b\0", b"a b: c", b": c", b"no col
 WITH_BODY = ("GetObject", *DOCUMENTS, "PutObject", "DeleteObject")
 
 SOME = ("GetObject", "PutObject", "ListObjectsV2", "DeleteObjects")
-"""Enough of the requests, for what is alike with all of them."""
+"""A sample of the requests, for lies that affect all of them alike."""
 
 LIES = (
     Case("endless 500", endless(500), Then.EXHAUSTED, ServiceUnavailable, None, on=WITH_BODY),

@@ -1,4 +1,4 @@
-"""Runs every call against every fault, and judges what came of it."""
+"""Runs every call against every fault, and checks its outcome."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.faults.virtual_time import VirtualTimeLoop, run_in_virtual_time
 
 READ, DEADLINE = 1.0, 6.0
 GRACE = 10.0
-"""Seconds past the deadline after which a call counts as hung. As all seconds here, of the loop's virtual time."""
+"""Seconds past the deadline after which a call counts as hung. All seconds here are virtual."""
 
 SETTINGS = {
     "timeouts": Timeouts(connect=1.0, read=READ, deadline=DEADLINE),
@@ -49,7 +49,7 @@ DATA_PATHS: tuple[DataPath, ...] = ("boto", "signed")
 
 
 def verbs_of(data_path: DataPath) -> tuple[Verb, ...]:
-    """The calls that the matrix of a transport has: what is the same for both is in one of them only."""
+    """The calls in the matrix of a transport. Calls that are the same for both transports are in one matrix only."""
     return (*VERBS, *DATA_VERBS, *((*CONTROL_VERBS, *CACHED_VERBS) if data_path == DATA_PATHS[-1] else ()))
 
 
@@ -83,7 +83,7 @@ class Cell:
 def run_matrix(
     data_path: DataPath, cases: tuple[Case, ...] = CASES, verbs: tuple[Verb, ...] | None = None
 ) -> dict[tuple[str, str], Cell]:
-    """All cells of one transport, by the names of verb and case. The calls that meet one fault run at once."""
+    """All cells of one transport, by the names of verb and case. The calls that meet the same fault run concurrently."""
     return run_in_virtual_time(lambda loop: _cells(loop, data_path, cases, verbs or verbs_of(data_path)))
 
 
@@ -102,7 +102,7 @@ async def _cells(
 
 
 class _Bench:
-    """The server and the manager on which one call meets fault after fault."""
+    """The server and the manager on which a call meets one fault after another."""
 
     def __init__(self, verb: Verb, data_path: DataPath, session: Any) -> None:
         self.verb = verb
@@ -176,12 +176,12 @@ class _Bench:
 
 
 def judge(cell: Cell, before: Any, after: Any, normal: int) -> list[str]:
-    """What is wrong with an outcome. `normal` is how often the request goes out without a fault."""
+    """Return the problems of an outcome. `normal` is the number of requests without a fault."""
     if cell.error is None:
         problems = _wrong_result(cell, before, after)
     else:
         problems = _wrong_error(cell, cell.error) + _wrong_state(cell, cell.error, before, after)
-    # A created upload whose answer is lost is known to nobody, and can belong to anybody.
+    # If the response to its creation is lost, nobody knows the id of an upload.
     if cell.orphans and not cell.verb.creates_upload:
         problems.append(f"{cell.orphans} open uploads left")
     return problems + _wrong_sends(cell, normal)
@@ -236,7 +236,7 @@ def _expected(cell: Cell) -> tuple[type[ApmS3Error], ...]:
     """The errors that a call may raise."""
     case, verb = cell.case, cell.verb
     if case.then not in {Then.PASSES, Then.RETRIED}:
-        # The answer to a HEAD has no body, and so no code: only the status is known.
+        # The response to a HEAD has no body, and so no code: only the status is known.
         bare = {Throttled: ServiceUnavailable, ExpiredToken: AccessDenied}
         return (case.error, bare.get(case.error, case.error)) if verb.request.startswith("Head") else (case.error,)
     if _is_told_as_denied(cell):
@@ -249,7 +249,7 @@ def _expected(cell: Cell) -> tuple[type[ApmS3Error], ...]:
 
 
 def _is_told_as_denied(cell: Cell) -> bool:
-    """Whether it cannot be known that only the credentials have expired: the answer to a HEAD has no body."""
+    """Whether the call cannot know that its credentials have expired, because the response to a HEAD has no body."""
     return cell.case.error is ExpiredToken and cell.verb.request.startswith("Head")
 
 

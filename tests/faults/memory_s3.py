@@ -1,7 +1,11 @@
-"""A correct S3 in memory: requests in, answers out, no I/O. What a request means is decided here alone.
+"""A correct S3 in memory: takes HTTP requests, returns HTTP responses, and does no I/O.
 
-It knows path-style addresses, conditions, checksums, ranges, listings and multipart uploads, as AWS documents them. It
+It supports path-style addresses, conditions, checksums, ranges, listings and multipart uploads, as AWS documents them. It
 checks no signature.
+
+`apm_s3.testing` has another fake, `MemoryBucket`, which cannot replace this one: it works above the transports, with the
+library's own models and errors. This one works below them, in bytes. It shares no code with the library on purpose, so that
+a mistake in our formats, conditions or checksums cannot be hidden by the same mistake here.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ STORED_HEADERS = ("content-type", "cache-control", "content-disposition", "conte
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request, its body whole."""
+    """One HTTP request with its whole body."""
 
     method: str
     target: str
@@ -46,7 +50,7 @@ class Request:
 
     @property
     def operation(self) -> str:
-        """S3's name of what is asked for."""
+        """The name of the S3 operation."""
         return _operation(self.method, self.bucket, self.key, self.query, self.headers)
 
     def _path(self) -> tuple[str, str]:
@@ -88,7 +92,7 @@ def _operation(method: str, bucket: str, key: str, query: Mapping[str, str], hea
 
 @dataclass
 class Response:
-    """One HTTP answer. `length` is what a HEAD says it would have been."""
+    """One HTTP response. `length` is the length that a HEAD reports."""
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
@@ -97,7 +101,7 @@ class Response:
 
 
 class Refused(Exception):
-    """An answer that says no."""
+    """The request is refused with an error response."""
 
     def __init__(self, status: int, code: str, message: str = "no", **headers: str) -> None:
         super().__init__(code)

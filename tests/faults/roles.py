@@ -1,4 +1,4 @@
-"""Credentials that expire, and can be had anew."""
+"""Credentials that expire and can be refreshed."""
 
 from __future__ import annotations
 

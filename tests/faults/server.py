@@ -18,7 +18,7 @@ Fault = Callable[["Exchange"], Awaitable[None]]
 
 @dataclass
 class Exchange:
-    """One request that has arrived, and the connection it came on."""
+    """One request that has arrived, and its connection."""
 
     request: Request
     s3: MemoryS3
@@ -26,7 +26,7 @@ class Exchange:
     lost: asyncio.Future[None]
 
     def carry_out(self) -> Response:
-        """Do what the request asks for."""
+        """Carry the request out."""
         return self.s3.handle(self.request)
 
     def send(self, response: Response, *, upto: int | None = None) -> None:
@@ -34,11 +34,11 @@ class Exchange:
         self.transport.write(head_of(response) + response.body[:upto])
 
     def close(self) -> None:
-        """End the connection politely (FIN), when all is sent."""
+        """Close the connection (FIN) after everything is sent."""
         self.transport.close()
 
     async def reset(self) -> None:
-        """End the connection rudely (RST), once the client has had a chance to read what was sent."""
+        """Reset the connection (RST), after the client has had a chance to read what was sent."""
         await asyncio.sleep(0.01)
         sock: socket.socket = self.transport.get_extra_info("socket")
         if sock.fileno() >= 0:
@@ -46,7 +46,7 @@ class Exchange:
         self.transport.abort()
 
     async def hang(self) -> None:
-        """Do nothing more until the client has gone."""
+        """Do nothing until the client has disconnected."""
         await self.lost
 
 
@@ -79,7 +79,7 @@ class FaultyS3:
         s3: the state behind it.
         arrived: the operations of all requests that arrived, in order.
         connections: those that are open now.
-        early: gives the answer to a request whose body is still to come; None lets it come first.
+        early: gives the response to a request before its body arrives; None waits for the body.
 
     Args:
         tls: to speak TLS.
@@ -119,17 +119,17 @@ class FaultyS3:
         self.rules.append(Rule(fault, operation, times))
 
     async def until_disconnected(self) -> None:
-        """Wait until no connection is open any more, and nothing is being answered."""
+        """Wait until no connection is open and no response is being sent."""
         while self.connections:
             await asyncio.wait([connection.ended for connection in self.connections])
 
     async def until_idle(self) -> None:
-        """Wait until nothing is being answered any more."""
+        """Wait until no response is being sent."""
         while busy := [connection.answering for connection in self.connections if connection.answering is not None]:
             await asyncio.wait(busy)
 
     async def answer(self, exchange: Exchange) -> None:
-        """Answer by the first rule that applies, or as S3 would."""
+        """Respond by the first rule that applies, or as S3 would."""
         self.arrived.append(exchange.request.operation)
         for rule in self.rules:
             if rule.applies(exchange.request):
@@ -170,7 +170,7 @@ class _Connection(asyncio.Protocol):
         self._proceed()
 
     def _answer_early(self) -> None:
-        """Answer a request whose head alone has come, and read over its body."""
+        """Respond after the head of a request, and skip its body."""
         end = self._buffer.find(b"\r\n\r\n") + 4
         if self.answering is not None or end < 4:
             return
@@ -213,7 +213,7 @@ class _Connection(asyncio.Protocol):
 
 
 def _take_request(buffer: bytearray, transport: asyncio.Transport) -> Request | None:
-    """The first whole request in `buffer`, taken out of it."""
+    """Remove the first complete request from `buffer` and return it."""
     end = buffer.find(b"\r\n\r\n")
     if end < 0:
         return None

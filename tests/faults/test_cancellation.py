@@ -1,4 +1,4 @@
-"""Cancelled at whatever moment, a call leaves nothing behind, and the server holds the old state or the new."""
+"""A call cancelled at any moment leaves nothing, and the server has the old or the new state."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.faults.verbs import BUCKET, NEW, OLD, OTHER, VERBS, Verb, bodies_of, 
 
 SESSION = get_session()
 MANY = 2000
-"""More suspensions than any of these calls has."""
+"""More suspensions than any call here has."""
 
 CALLS = {
     f"{verb.name}": verb
@@ -44,11 +44,11 @@ IN_PARTS = {name: CALLS[name] for name in ("upload a stream", "upload in parts",
 TRANSFER = TransferSettings(multipart_threshold=200, range_size=100)
 
 _NOT_OF_A_CALL = {"faulty s3", "apm_s3 cache clean-up"}
-"""Tasks of the server, and the one of the manager that runs as long as something ages, up to its close."""
+"""Tasks of the server, and the manager's task that expires cached entries until it is closed."""
 
 
 class World:
-    """A server and a manager that is warm."""
+    """A server and a warm manager."""
 
     def __init__(self, server: FaultyS3, s3: S3Manager) -> None:
         self.server = server
@@ -56,13 +56,13 @@ class World:
         self.tasks = asyncio.all_tasks()
 
     async def settle(self) -> None:
-        """Let what was sent arrive, and what was closed be closed."""
+        """Let sent bytes arrive, and closed connections finish closing."""
         for _ in range(5):
             await asyncio.sleep(0)
         await self.server.until_idle()
 
     def check_nothing_left(self, uploads: set[str]) -> None:
-        """No slot, no task, no upload but those that were there."""
+        """Check that there are no slots, tasks or uploads that were not there before."""
         stats = self.s3.pool.stats()
         assert (stats.in_use, stats.waiting) == (0, 0)
         assert self.server.s3.uploads.keys() <= uploads
@@ -72,7 +72,7 @@ class World:
 
 @pytest.fixture(params=DATA_PATHS)
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    """A manager over each transport."""
+    """A manager on each transport."""
     async with made_world(S3Settings(data_path=request.param, transfer=TRANSFER)) as world:
         yield world
 
@@ -136,7 +136,7 @@ async def test_a_cancelled_call_leaves_the_old_or_the_new_state(world: World, ve
 async def test_a_call_cancelled_during_parallel_parts_leaves_no_parts(
     world: World, verb: Verb, moment: Moment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Parts that S3 would not take, and the settings neither: several of them fit into a small body.
+    # Parts smaller than S3 and our settings allow, so that several fit into a small body.
     monkeypatch.setattr(parts, "MIN_PART", 100)
     object.__setattr__(world.s3.settings.transfer, "part_size", 100)
     await check_cancelled(world, verb, moment)
@@ -146,7 +146,7 @@ async def test_a_call_cancelled_during_parallel_parts_leaves_no_parts(
 
 
 async def check_cancelled(world: World, verb: Verb, moment: Moment) -> None:
-    """Cancelled at each of its suspensions, the call leaves the old state or the new."""
+    """A call cancelled at any of its suspensions leaves the old or the new state."""
     before = bodies_of(verb.state())
     done = bodies_of(verb.state())
     verb.change(done)

@@ -1,4 +1,4 @@
-"""A manager that is closed while its calls wait for a server that says nothing more."""
+"""A manager is closed while its calls wait for a silent server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Read = Callable[[S3Manager, Path], Awaitable[object]]
 
 @pytest.fixture
 async def faulty() -> AsyncIterator[FaultyS3]:
-    """A server with an object, half of which it sends."""
+    """A server that sends half of an object."""
     async with FaultyS3() as server:
         server.s3.buckets["bucket"] = {}
         async with _manager(server, "signed") as s3:

@@ -1,4 +1,4 @@
-"""200 callers, cancelled at random, on connections that break at random: nobody gets another one's answer."""
+"""200 callers, cancelled at random, on connections that break at random: no caller gets the response of another."""
 
 from __future__ import annotations
 

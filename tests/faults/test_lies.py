@@ -1,4 +1,4 @@
-"""Every call against answers that are not to what was asked: the right result, or an error that says so."""
+"""Every call against wrong responses gives the right result or a clear error."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _HONEST = {
 as deleted, and an upload without a time may be a new one."""
 
 
-# One test a transport, so that parallel test runs do not run the matrix once in each process.
+# One test per transport, so that parallel runs do not run the matrix in every process.
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("data_path", DATA_PATHS)
 def test_calls_to_a_lying_server_give_the_right_result_or_an_error(data_path: DataPath) -> None:
@@ -90,7 +90,7 @@ async def test_extra_bytes_after_a_response_that_fills_the_buffer_are_not_a_resp
         received = {"signed": 64 * 1024, "boto": 256 * 1024}[data_path]
         server.will(surplus, "GetObject", times=None)
         info = server.s3.buckets[BUCKET]["a"]
-        # The answer ends where the buffer does, so that the event loop has not seen what is behind it.
+        # The response ends where the buffer does, so that the event loop has not read the bytes after it.
         request = Request("GET", f"/{BUCKET}/a", {"x-amz-checksum-mode": "ENABLED"})
         head = len(head_of(server.s3.handle(request))) - len(str(len(info.body)))
         info.body = b"a" * (received - head - len(str(received)))

@@ -35,7 +35,7 @@ async def server() -> AsyncIterator[FaultyS3]:
 
 @asynccontextmanager
 async def manager(server: FaultyS3, **settings: Any) -> AsyncIterator[S3Manager]:
-    """A manager that is warm."""
+    """A warm manager."""
     async with S3Manager(
         region="us-east-1",
         endpoint_url=server.endpoint_url,
@@ -53,7 +53,7 @@ def store(server: FaultyS3, key: str, body: bytes) -> None:
 
 
 async def blocks_kept(work: Callable[[], Awaitable[Any]]) -> int:
-    """How many blocks of memory are left of some work."""
+    """The number of memory blocks that some work leaves."""
     gc.collect()
     before = sys.getallocatedblocks()
     await work()

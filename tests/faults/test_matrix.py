@@ -7,7 +7,7 @@ import pytest
 from tests.faults.matrix import DATA_PATHS, DataPath, run_matrix, table
 
 
-# One test a transport, so that parallel test runs do not run the matrix once in each process.
+# One test per transport, so that parallel runs do not run the matrix in every process.
 @pytest.mark.parametrize("data_path", DATA_PATHS)
 def test_calls_that_meet_faults_end_as_expected(data_path: DataPath, record_property) -> None:
     cells = run_matrix(data_path)

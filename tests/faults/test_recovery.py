@@ -1,4 +1,4 @@
-"""What passes once something is learned from it: expired credentials, a clock that is off."""
+"""Errors after which the client corrects itself: expired credentials and a skewed clock."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ CALLS: dict[str, Callable[[S3Manager], Awaitable[object]]] = {
 
 @pytest.fixture(params=DATA_PATHS)
 def manager(request: pytest.FixtureRequest, server: FaultyS3) -> Callable[..., S3Manager]:
-    """Makes a manager over each transport."""
+    """Make a manager on each transport."""
 
     def make(*, attempts: int = 3, **options: Any) -> S3Manager:
         settings = S3Settings(data_path=request.param, retry=RetrySettings(attempts=attempts))

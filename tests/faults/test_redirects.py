@@ -27,7 +27,7 @@ MOST_SENDS = 128
 
 @asynccontextmanager
 async def a_manager(data_path: str) -> AsyncIterator[tuple[S3Manager, FaultyS3, FaultyS3]]:
-    """A manager, its server, and another one, which nothing may reach."""
+    """A manager, its server, and another server that no request may reach."""
     settings = S3Settings(
         data_path=data_path,  # type: ignore[arg-type]
         transfer=TransferSettings(multipart_threshold=200, range_size=100),
@@ -71,7 +71,7 @@ async def test_no_call_follows_a_redirect_to_another_host(data_path: str, status
             except ApmS3Error:
                 pass
             else:
-                # S3's way to say that a bucket is there, in another region.
+                # This is how S3 says that a bucket is in another region.
                 assert (verb.request, region, value) == ("HeadBucket", "eu-west-1", verb.result)
 
             assert elsewhere.arrived == [], verb

@@ -1,4 +1,4 @@
-"""Whose bucket it has to be, MFA codes and governance bypasses reach every request that S3 takes them on."""
+"""Expected owners, MFA codes and governance bypasses are sent with every request that accepts them."""
 
 from __future__ import annotations
 
@@ -129,18 +129,18 @@ class Observed:
         self.requests: list[Request] = []
 
     async def observe(self, exchange: Exchange) -> None:
-        """Answer as always."""
+        """Respond as usual."""
         self.requests.append(exchange.request)
         exchange.send(exchange.carry_out())
 
     def carriers(self, header: str) -> set[str]:
-        """The operations of the requests that had this header."""
+        """The operations whose requests had this header."""
         return {request.operation for request in self.requests if header in request.headers}
 
 
 @pytest.fixture(params=DATA_PATHS)
 async def observed(request: pytest.FixtureRequest) -> AsyncIterator[Observed]:
-    """A manager over each transport."""
+    """A manager on each transport."""
     settings = S3Settings(
         data_path=request.param,
         transfer=TransferSettings(multipart_threshold=200, part_size=5 * 1024**2, range_size=100),

@@ -1,4 +1,4 @@
-"""The second level going away in mid-use, at each of its calls, in every way: reads are right, and as fast as without."""
+"""The second level fails in every way at each of its calls: reads stay correct, and as fast as without it."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _member(objects: MemoryObjects, backend: Any, clock: Callable[[], float]) ->
 
 
 async def _shared(objects: MemoryObjects, read: Callable[[ConfigStore], Awaitable[Any]]) -> dict[str, str]:
-    """What a process that has read the same before has put there."""
+    """The content that an earlier process has left there."""
     values: dict[str, str] = {}
     store, cache = _member(objects, Level(values, raises, 10**6), lambda: 0.0)
     await read(store)
@@ -133,7 +133,7 @@ async def _shared(objects: MemoryObjects, read: Callable[[ConfigStore], Awaitabl
 
 
 async def _put(cache: Cache) -> None:
-    """Wait for what is on its way to the second level."""
+    """Wait for pending writes to the second level."""
     if puts := [task for task in cache._tasks if "second level" in task.get_name()]:
         await asyncio.wait(puts)
 

@@ -61,7 +61,7 @@ async def test_the_watchdog_ignores_threads_that_release_the_interpreter_lock() 
 
 
 async def without_a_stall(work: Callable[[], Awaitable[T]]) -> T:
-    """The result of `work`. Its own stalls come each time, the hiccups of a busy machine do not: it has three goes."""
+    """Run `work` up to three times, because its own stalls occur every time, but those of a busy machine do not."""
     for _ in range(3):
         async with Watchdog(LIMIT) as watchdog:
             result = await work()

@@ -1,4 +1,4 @@
-"""The calls that meet the faults: each with what it does to the server when it works."""
+"""The calls that are tested against faults, each with its effect on the server if it succeeds."""
 
 from __future__ import annotations
 

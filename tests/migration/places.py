@@ -1,4 +1,4 @@
-"""Servers in memory with buckets to migrate between, and what is in them."""
+"""Servers in memory with buckets to migrate between, and their contents."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Place:
         return {key[len(prefix) :]: found.body for key, found in objects.items() if key.startswith(prefix)}
 
     def arrived(self, operation: str) -> int:
-        """How many requests of a kind have come."""
+        """The number of requests of a kind."""
         return self.server.arrived.count(operation)
 
 

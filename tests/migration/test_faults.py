@@ -256,7 +256,7 @@ async def test_a_source_that_cannot_be_listed_deletes_and_moves_nothing(one: Pla
 
 
 LARGE = bytes(range(256)) * 4097
-"""More than is held in memory whole."""
+"""Larger than what is held in memory as a whole."""
 
 
 def once(fault: Callable[[Exchange], Awaitable[None]]) -> Callable[[Exchange], Awaitable[None]]:

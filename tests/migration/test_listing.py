@@ -1,4 +1,4 @@
-"""Listings in ranges: every key once, whatever the server's order."""
+"""Listings in ranges find every key once, whatever the server's order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.migration.listings import KeyServer
 
 
 class Seen:
-    """What a listing found since it last began again."""
+    """The keys that a listing found since it last restarted."""
 
     def __init__(self) -> None:
         self.keys: list[str] = []

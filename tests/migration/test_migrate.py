@@ -1,4 +1,4 @@
-"""Migrations between prefixes and directories: everything arrives as it was, and nothing is lost on the way."""
+"""Migrations between prefixes and directories: everything arrives unchanged, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ async def test_only_differences_are_moved(one: Place, other: Place) -> None:
 
     assert (report.moved, report.identical) == (2, 4)
     assert other.stored()["a"] == b"changed"
-    # And the probe of what the target keeps.
+    # And the probe for the capabilities of the target.
     assert other.arrived("PutObject") - before == 3
 
 

@@ -1,4 +1,4 @@
-"""Migrations on real servers: what they make of tags, parts, locks and orders of keys."""
+"""Migrations on real servers, with their treatment of tags, parts, locks and orders of keys."""
 
 from __future__ import annotations
 

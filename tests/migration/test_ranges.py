@@ -1,4 +1,4 @@
-"""Where ranges of keys are cut."""
+"""Where ranges of keys are split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Migrations that are killed, cancelled or begun twice, and go on where they were."""
+"""Migrations that are killed, cancelled or started twice resume where they were."""
 
 from __future__ import annotations
 

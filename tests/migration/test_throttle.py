@@ -1,4 +1,4 @@
-"""What slows a migration down, and what keeps it small."""
+"""What slows a migration down, and what limits its memory."""
 
 from __future__ import annotations
 

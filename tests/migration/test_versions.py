@@ -1,4 +1,4 @@
-"""Whole histories: every version and delete marker arrives, in its order, even over interruptions."""
+"""Whole histories: every version and delete marker arrives in order, even after interruptions."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ QUICK = S3Settings(timeouts=Timeouts(connect=2, read=5))
 
 @asynccontextmanager
 async def answering(body: bytes, *, tls: Path | None = None) -> AsyncIterator[tuple[int, list[bytes]]]:
-    """A server that answers every request with `body`, and the first lines of what it was sent."""
+    """A server that responds to every request with `body`, and the request lines it received."""
     seen: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""What metrics and hooks are told of calls: what really came of them."""
+"""Metrics and hooks get the real outcome of each call."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LARGE = len(OLD) * 10
 
 
 class World:
-    """A manager, its server, and what its hook was told."""
+    """A manager, its server, and the events that its hook received."""
 
     def __init__(self, data_path: str, server: FaultyS3) -> None:
         self.events: list[OperationEvent] = []

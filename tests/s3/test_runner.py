@@ -1,4 +1,4 @@
-"""The runner: attempts counted exactly, one deadline over all, recoveries once, verdicts on ambiguous writes."""
+"""The runner: exact attempts, one deadline for all, one recovery each, and verdicts on ambiguous writes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ QUICK = RetrySettings(attempts=3, initial_delay=0.0001)
 
 
 class Script:
-    """An attempt that raises what it is told, in order, and then gives its result."""
+    """An attempt that raises the given errors in order, and then returns its result."""
 
     def __init__(self, *errors: BaseException, result: str = "done") -> None:
         self.errors = list(errors)

@@ -1,4 +1,4 @@
-"""A corpus is collected from a checkout, and labelled by the tool's own checker: here from a tree written by hand."""
+"""A corpus is collected from a checkout and labelled by the tool's own checker. The checkout here is hand-written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of fields are made again from Go sources: here from small ones, written by hand."""
+"""The tables of fields are generated from Go sources. The sources here are small and hand-written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every field of a tool's table in a document by itself, null: known or not is all that can be said of it."""
+"""Documents with one null field of a tool's table each, which show whether the field is known."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Configurations built from the table of Prometheus's fields: each field in turn with values that may not fit it."""
+"""Configurations built from the table of Prometheus's fields: each field in turn gets values of the wrong kind."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Random changes to good files, as hands make them. Seeded: the same seed gives the same files."""
+"""Random mutations of valid files, like those that people make. The same seed gives the same files."""
 
 import random
 import re

@@ -1,4 +1,4 @@
-"""Agreement with amtool on random changes to good files, against its own release."""
+"""Agreement with amtool on random mutations of valid files, for its own release."""
 
 import re
 import shutil
@@ -27,7 +27,7 @@ def release():
 
 
 def verdicts(texts, folder):
-    """Whether amtool takes each of `texts`."""
+    """Whether amtool accepts each of `texts`."""
     paths = [folder / f"{index}.yml" for index in range(len(texts))]
     for path, text in zip(paths, texts, strict=True):
         path.write_text(text, encoding="utf-8")
@@ -38,7 +38,7 @@ def verdicts(texts, folder):
         parts = re.split(r"^Checking '([^']+)'", shown.stdout, flags=re.MULTILINE)
         good.update({name: "SUCCESS" in outcome for name, outcome in zip(parts[1::2], parts[2::2], strict=True)})
         if len(good) < start + len(batch):
-            # amtool crashed on one of them: each by itself.
+            # amtool crashed on one of them, so each is checked by itself.
             for path in batch:
                 if path not in good:
                     one = subprocess.run(["amtool", "check-config", path], capture_output=True, text=True, timeout=60)

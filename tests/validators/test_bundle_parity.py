@@ -130,7 +130,7 @@ TAKEN = frozenset((
     "names in another case", "targets that are null", "a label that is null", "a field twice", "JSON that is null",
     "YAML", "YAML that is empty", "YAML that is null", "a target with a path that is dropped",
 ))  # fmt: skip
-"""The bundles that promtool 2.53 takes; it refuses all others."""
+"""The bundles that promtool 2.53 accepts; it refuses all others."""
 
 
 @pytest.mark.parametrize("name", PROBES)
@@ -145,7 +145,7 @@ def test_the_recorded_verdict_is_the_verdict_of_promtool(name: str, tmp_path: Pa
 
 
 def _random_bundle(rng: random.Random) -> dict[str, str]:
-    """A bundle whose files may not fit together."""
+    """A bundle whose files may be inconsistent."""
     patterns = [
         "'rules/*.yml'",
         "'rules/[a-c]*'",
@@ -268,7 +268,7 @@ VERDICTS = {
     "tests": "+++++++--+++-++++------+-----++----++------++---++-+-----++----+-+++++---+-----+++--",
     "web": "++--+----++-----+----++---+-+--+-+-",
 }
-"""Whether promtool 2.53 takes each of them."""
+"""Whether promtool 2.53 accepts each of them."""
 
 
 @pytest.mark.parametrize("kind", TEXTS)

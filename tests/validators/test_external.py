@@ -1,4 +1,4 @@
-"""The second opinion of promtool and amtool."""
+"""The external checks by promtool and amtool."""
 
 import shutil
 import stat

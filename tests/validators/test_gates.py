@@ -1,4 +1,4 @@
-"""Version gates: what a release of a tool knows, by its changelog, and by its own program where one is at hand."""
+"""Version gates: what a release of a tool accepts, by its changelog, and by its own program if it is installed."""
 
 import re
 import shutil
@@ -310,7 +310,7 @@ def ask(command, paths, folder):
 
 
 def differences(command, tool, kind, schema, root, release, folder):
-    """The fields of which the tool's own program and we do not say the same."""
+    """The fields on which the tool's own program and we disagree."""
     fields = documents(schema, root)
     paths = []
     for index, text in enumerate(fields.values()):

@@ -1,4 +1,4 @@
-"""Documents made to make a checker crash: whatever stands where, there is a report and no exception."""
+"""Documents made to crash a checker: whatever they contain, there is a report and no exception."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""Jaeger's rules: each one refused where it is broken, and nothing else."""
+"""Jaeger's rules: each violation is refused at its position, and nothing else is."""
 
 from __future__ import annotations
 

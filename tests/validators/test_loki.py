@@ -1,4 +1,4 @@
-"""Loki's rules: each one refused where it is broken, and nothing else."""
+"""Loki's rules: each violation is refused at its position, and nothing else is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results that are remembered: a bundle is checked again only where it changed, and its report is the same."""
+"""Cached results: only changed files of a bundle are checked again, and the report is the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading documents: places, budgets, and what each format takes."""
+"""Reading documents: positions, limits, and what each format accepts."""
 
 import pytest
 

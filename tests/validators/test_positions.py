@@ -1,4 +1,4 @@
-"""The place of each character of a scalar, in every style of YAML, and in JSON."""
+"""The position of each character of a scalar, in every style of YAML, and in JSON."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Pieces at the edges of what promtool and amtool take get their verdict."""
+"""Pieces at the limits of what promtool and amtool accept get their verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the files of a Prometheus bundle must say about one another."""
+"""The consistency of the files of a Prometheus bundle."""
 
 from apm_s3.validators import validate_bundle, validate_config
 

@@ -1,4 +1,4 @@
-"""prometheus.yml: what its loader refuses, with the rule and the place."""
+"""prometheus.yml: what its loader refuses, with the rule and the position."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Rule files: what Prometheus refuses, with the rule and the place."""
+"""Rule files: what Prometheus refuses, with the rule and the position."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Agreement with promtool on random changes to good files, against its own release.
+"""Agreement with promtool on random mutations of valid files, for its own release.
 
 Debian's promtool is older than the release that is checked by default, so that its version is given as the target. What
 still differs for a known reason is listed in `REASONS`.
@@ -35,7 +35,7 @@ def release():
 
 
 def verdicts(kind, texts, folder):
-    """Whether promtool takes each of `texts`."""
+    """Whether promtool accepts each of `texts`."""
     paths = []
     for index, text in enumerate(texts):
         paths.append(folder / f"{index}.yml")

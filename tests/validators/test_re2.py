@@ -166,7 +166,7 @@ REPEATS = ["*", "+", "?", "*?", "+?", "??", "{2}", "{0,2}", "{1,}", "{,2}", "{3}
 
 
 def generated(source, depth):
-    """A random pattern, now and then with a mistake in it."""
+    """A random pattern, sometimes with a mistake."""
     kind = source.random()
     if depth == 0 or kind < 0.3:
         return source.choice(ATOMS)
@@ -234,7 +234,7 @@ def test_many_generated_patterns_get_the_verdict_and_the_matches_of_google_re2(s
 
 
 def promtool(patterns, folder):
-    """What promtool says against each of `patterns`; None where it takes it."""
+    """The error of promtool for each of `patterns`; None for those that it accepts."""
     paths = []
     for index, pattern in enumerate(patterns):
         rule = {"action": "keep", "source_labels": ["a"], "regex": pattern}

@@ -1,4 +1,4 @@
-"""A report says where a problem is and what kind it is, but never the value of a secret."""
+"""A report shows the position and the kind of a problem, but never the value of a secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Go's YAML libraries make of nulls, tags, merge keys and byte order marks, where YAML's specification leaves room."""
+"""How Go's YAML libraries treat nulls, tags, merge keys and byte order marks, which YAML's specification leaves open."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as a client speaks it: heads, and where bodies end."""
+"""HTTP/1.1 for a client: heads, and the ends of bodies."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def by_h11(data: bytes, method: str) -> Read | None:
             elif not isinstance(event, h11.InformationalResponse):
                 return read
     except h11.RemoteProtocolError:
-        # A body that the end of the connection cuts short is no malformed one.
+        # A body cut short by the end of the connection is not malformed.
         return read if read.status and connection_ended else None
 
 
@@ -132,7 +132,7 @@ BODIES = st.binary(max_size=12)
 
 @st.composite
 def answers(draw: st.DrawFn) -> bytes:
-    """A well-formed answer."""
+    """A well-formed response."""
     version = draw(st.sampled_from([b"1.1", b"1.1", b"1.1", b"1.0"]))
     status = draw(st.sampled_from([b"200 OK", b"206 Partial Content", b"404 Not Found", b"204 No Content", b"304 x"]))
     lines = draw(HEADERS)
@@ -165,7 +165,7 @@ PIECES = st.sampled_from(
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    """An answer with bytes taken out, put in, and put in the place of others."""
+    """A response with some bytes removed, inserted and replaced."""
     data = draw(answers())
     for _ in range(draw(st.integers(0, 4))):
         start = draw(st.integers(0, len(data)))
@@ -195,7 +195,7 @@ def check(data: bytes, method: str) -> None:
 
 
 _FRAMING = {"content-length", "transfer-encoding"}
-"""Both put these in order, in ways of their own."""
+"""Each of them normalises these in its own way."""
 
 
 def _text(value: bytes) -> str:

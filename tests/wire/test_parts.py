@@ -1,4 +1,4 @@
-"""Plans of parts hold S3's limits and lose no byte."""
+"""Part plans respect the limits of S3 and lose no byte."""
 
 from __future__ import annotations
 

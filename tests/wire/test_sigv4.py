@@ -1,4 +1,4 @@
-"""Our signatures are botocore's, for whatever may be asked of S3."""
+"""Our signatures equal those of botocore, for every kind of request."""
 
 from __future__ import annotations
 

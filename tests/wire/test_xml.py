@@ -1,4 +1,4 @@
-"""Documents of S3, read and written."""
+"""Reading and writing the documents of S3."""
 
 from __future__ import annotations
 

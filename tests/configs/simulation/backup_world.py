@@ -48,7 +48,7 @@ class BackupWorld:
         self.violations: list[Exception] = []
 
     def run(self) -> None:
-        """Play it, and judge."""
+        """Play it, and check what must hold."""
 
         async def pass_all(*_: Any, **__: Any) -> Checks:
             return Checks()

@@ -1,4 +1,4 @@
-"""What must hold of the log, looked at from outside: every version of current.json, as plain JSON."""
+"""Checks what must hold of the log from outside, in every version of current.json as plain JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Document = dict[str, Any]
 
 
 _BY_NOBODY = ("rule_out", "repair")
-"""What the store does by itself, or in an emergency."""
+"""Actions of the store itself, or in an emergency."""
 
 
 class RecordBroken(Exception):
@@ -31,7 +31,7 @@ class Witness:
         self.truth: list[Document] = []
 
     def look(self, document: Document) -> None:
-        """The reference document was just written."""
+        """Called after each write of the reference document."""
         before, self._before = self._before, document
         if document["format"] == 1:
             if before is not None and before["format"] != 1:

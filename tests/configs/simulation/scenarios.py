@@ -1,4 +1,4 @@
-"""Short plays on a bucket in memory, for rules that no interleaving of healthy processes puts to the test."""
+"""Short scenes on a bucket in memory, for rules that no interleaving of healthy processes tests."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ async def known_copy() -> None:
 
 
 async def overrun() -> None:
-    """The answer to a commit is lost, and a hundred others are made before the writer looks again."""
+    """The response to a commit is lost, and a hundred others are made before the writer reads the document again."""
     memory = MemoryObjects()
     store, other = ConfigStore(memory), ConfigStore(memory)
     await store.upload("loki", "production", LOKI)
@@ -100,7 +100,7 @@ async def overrun() -> None:
 
 
 async def asked_too_soon() -> None:
-    """Somebody asks how a write ended that has stored its documents and is about to commit."""
+    """Another process asks for the outcome of a write that has stored its documents and is about to commit."""
     memory = MemoryObjects()
     store, other = ConfigStore(memory), ConfigStore(memory)
     await store.upload("loki", "production", LOKI)

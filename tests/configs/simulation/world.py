@@ -54,7 +54,7 @@ class Violation(AssertionError):
 
 @dataclass(slots=True)
 class Attempt:
-    """One upload, and what its caller was told: True (committed), False (certainly not), None (nothing)."""
+    """One upload, and its outcome as its caller knows it: True (committed), False (not committed), None (unknown)."""
 
     tool: str
     content: bytes
@@ -64,7 +64,7 @@ class Attempt:
 
 @dataclass(slots=True)
 class State:
-    """What was committed at a time: by tool, revision, release key and content."""
+    """A committed state: by tool, revision, release key and content."""
 
     time: float
     tools: dict[str, tuple[int, str, bytes]]
@@ -116,7 +116,7 @@ class World:
     # What happens ----------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Play it, and judge."""
+        """Play it, and check what must hold."""
         with _no_validation(self.rng), _log_of(self.short):
             self.loop.run(self._play())
         self._judge()
@@ -150,7 +150,7 @@ class World:
         await self._end()
 
     async def _begin(self) -> None:
-        """What is there before anybody begins."""
+        """The state before any process begins."""
         self.collecting = self.rng.random() < 0.25
         if self.collecting:
             self.tools = TOOLS[:1]
@@ -385,7 +385,7 @@ class World:
             await store.deploy(plan, allow_drift=True, message=" ".join(tools))
 
     async def _collector(self, store: ConfigStore) -> None:
-        """A day later, all but the last revisions go."""
+        """A day later, old revisions are collected."""
         self.disturbed = True
         await asyncio.sleep(self.rng.random())
         if self.rng.random() < 0.8:
@@ -401,7 +401,7 @@ class World:
             await store.collect_garbage(ENV, keep_revisions=1, keep_log=keep_log)
 
     async def _suspend_and_ask(self, write_id: str) -> None:
-        """All machines but S3's stand still for a while; then somebody wants to know how a write ended."""
+        """All machines except S3's are suspended for a while; then a process asks for the outcome of a write."""
         store = self._store()
         await asyncio.sleep(self.rng.random() * 0.3)
         self.server.skipped += self.rng.choice((0.0, 14.5 * 60, 16 * 60, 25 * 3600))
@@ -409,7 +409,7 @@ class World:
             self.verdicts.append((write_id, CommitOutcome.WON if told else CommitOutcome.LOST))
 
     async def _aftermath(self) -> None:
-        """Whoever comes next finds everything in order, without any manual step."""
+        """The next process finds everything in order, without any manual step."""
         self.server.faults = self.server.commit_faults = Faults()
         store = ConfigStore(Client(self.server), require_conditional_writes=False, deadline=20.0)
         await store.thaw(ENV, author="last") if self.states else None
@@ -454,7 +454,7 @@ class World:
                 raise Violation(f"live/ is ahead: {body!r}")
 
     def where(self, key: str) -> str:
-        """As the store's reader says it, so that the same bytes are decoded once for both."""
+        """In the form of the store's reader, so that the same bytes are decoded once for both."""
         return f"{self.server.name}/{key}"
 
     def _observe_commit(self, current: Current) -> None:
@@ -543,7 +543,7 @@ class World:
             raise Violation(f"live/ of {tool} is not what was committed last")
 
     def _judge(self) -> None:
-        """What callers were told is the truth, now that everything has arrived that ever will."""
+        """Check that callers were told the truth, after everything has arrived."""
         committed = {(tool, content) for state in self.states for tool, (_, _, content) in state.tools.items()}
         for attempt in self.attempts:
             truth = (attempt.tool, attempt.content) in committed

@@ -1,4 +1,4 @@
-"""Settings: what is equal, what is near enough to need no change, and what S3 would refuse."""
+"""Settings: which are equal, which differences need no change, and which settings S3 would refuse."""
 
 from __future__ import annotations
 

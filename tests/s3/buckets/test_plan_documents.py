@@ -1,4 +1,4 @@
-"""Plans of buckets as documents: approved elsewhere, and carried out only if they still hold."""
+"""Bucket plans as documents: approved elsewhere, and carried out only if they are still valid."""
 
 import json
 

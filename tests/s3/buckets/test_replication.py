@@ -1,4 +1,4 @@
-"""Replication set up, and read back; archived objects asked back."""
+"""Replication is set up and read back; archived objects are restored."""
 
 from __future__ import annotations
 

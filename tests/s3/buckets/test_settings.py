@@ -111,7 +111,7 @@ def kind_of(sample: Callable[[str], BucketSetting]) -> str:
 
 
 async def prepare(clients: Clients, bucket: str, setting: BucketSetting) -> None:
-    """What moto wants to exist before it takes `setting`."""
+    """What moto requires before it accepts `setting`."""
     await clients.call("create_bucket", Bucket=bucket)
     if isinstance(setting, AccessLogging):
         await clients.call("create_bucket", Bucket=setting.target_bucket)
@@ -166,7 +166,7 @@ async def test_replication_can_be_set_read_back_and_removed(moto_buckets: Bucket
     await moto_buckets.create_bucket(bucket_name, versioned)
     await moto_buckets.create_bucket(f"{bucket_name}-b", versioned)
     destination = ReplicationDestination(bucket=f"arn:aws:s3:::{bucket_name}-b", storage_class="STANDARD_IA")
-    # moto keeps neither filters nor the word on delete markers.
+    # moto keeps neither filters nor the setting for delete markers.
     rule = ReplicationRule(id="all", destination=destination, priority=1)
 
     await set_read_remove(

@@ -1,4 +1,4 @@
-"""How much lies in a bucket."""
+"""The usage of a bucket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches: the results, their order, what ends them, and how much they hold."""
+"""Batches: their results and order, what ends them, and how much memory they use."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from apm_s3.models import DeleteOutcome
 from tests.memory_transport import MemoryManager
 
 LIMIT = 0.3
-"""Seconds after which what hangs is ended: far more than what does not hang takes, on a busy machine too."""
+"""Seconds after which hanging operations end: far more than others take, even on a busy machine."""
 
 
 @pytest.fixture
@@ -330,7 +330,7 @@ async def test_an_async_iterator_is_read_and_closed_by_one_task(s3: MemoryManage
 
 
 def hang(s3: MemoryManager, *keys: str) -> None:
-    """Have uploads of `keys` never end."""
+    """Make uploads of `keys` hang."""
     put = s3.transport.put
 
     async def hanging(bucket: str, key: str, body: Any, options: UploadOptions) -> Any:

@@ -1,4 +1,4 @@
-"""A download as the source of an upload, and read by a number of bytes."""
+"""Downloads as sources of uploads, and reading them by byte counts."""
 
 from __future__ import annotations
 

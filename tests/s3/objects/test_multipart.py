@@ -1,4 +1,4 @@
-"""Large uploads: parts in parallel, the whole object or none of it, no upload left open."""
+"""Large uploads: parallel parts, all or nothing, and no upload left open."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def own(uploads: Iterable[UploadInfo]) -> list[UploadInfo]:
-    """Uploads of the test: the manager may be probing the server's checksums meanwhile, with an upload of its own."""
+    """The uploads of the test, without the one with which the manager may be probing the server's checksums."""
     return [upload for upload in uploads if not upload.key.startswith(".apm-s3-checksum-probe-")]
 
 
@@ -185,7 +185,7 @@ async def test_a_folder_and_a_pipe_are_refused(s3: S3Manager, bucket: str, tmp_p
         await s3.upload_file(bucket, "key", tmp_path / "pipe")
 
 
-@pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)  # moto completes whatever the condition says
+@pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)  # moto ignores the condition
 async def test_create_only_also_protects_large_objects(s3: S3Manager, bucket: str) -> None:
     await s3.upload_file(bucket, "key", b"first")
 

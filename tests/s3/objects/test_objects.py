@@ -1,4 +1,4 @@
-"""Single objects, on every server: what goes in comes back, and what is refused is refused before anything is sent."""
+"""Single objects, on every server: content round-trips, and invalid input is refused before anything is sent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.servers import Server
 
 @pytest.fixture
 async def s3(server: Server, data_path: str) -> AsyncIterator[S3Manager]:
-    """A manager on each way in which objects move."""
+    """A manager on each data path."""
     async with make_manager(server, S3Settings(data_path=data_path)) as manager:
         yield manager
 

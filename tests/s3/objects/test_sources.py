@@ -1,4 +1,4 @@
-"""Sources: whatever the pieces, the bytes stay the same."""
+"""Sources yield the same bytes, whatever the size of their pieces."""
 
 from __future__ import annotations
 

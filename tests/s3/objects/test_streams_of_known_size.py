@@ -1,4 +1,4 @@
-"""Streams whose size is known stay one PUT below the threshold, and longer ones use their memory again."""
+"""Streams of known size are one PUT below the threshold, and longer ones reuse memory."""
 
 from __future__ import annotations
 

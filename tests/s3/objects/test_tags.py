@@ -1,4 +1,4 @@
-"""Objects with all that belongs to them, and their tags alone."""
+"""Objects with their metadata and tags, and tags alone."""
 
 from __future__ import annotations
 

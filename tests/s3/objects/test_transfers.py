@@ -117,7 +117,7 @@ async def test_an_upload_that_cannot_be_aborted_is_named_in_the_error(s3: Memory
 
 async def test_an_upload_of_a_stream_buffers_no_more_parts_than_allowed() -> None:
     class Forgetful(MemoryTransport):
-        """Keeps the bodies of parts, as a transport with reference cycles does, but not what they held."""
+        """Keeps the bodies of parts, as a transport with reference cycles does, but not their content."""
 
         async def upload_part(self, *arguments: Any) -> PartInfo:
             kept.append(arguments[4])
@@ -137,7 +137,7 @@ async def test_an_upload_of_a_stream_buffers_no_more_parts_than_allowed() -> Non
             tracemalloc.stop()
 
     assert len(kept) == 12
-    # Two parts, and the parts of them that the test's transport puts together.
+    # Two parts, and the combined object of the test's transport.
     assert peak < 30 * MIB
 
 

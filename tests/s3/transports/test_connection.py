@@ -1,4 +1,4 @@
-"""Connections of our own: bodies that are poured, and servers that say just what a test wants."""
+"""Our own connections: poured bodies, and servers that send scripted responses."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ async def test_a_file_is_complete_even_if_connections_break(faulty: FaultyS3, tm
 
 
 # --------------------------------------------------------------------------------------------------------------
-# Servers that say just what a test wants
+# Servers with scripted responses
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -200,7 +200,7 @@ async def scripted(
 
 
 class Scripted:
-    """What a scripted server saw."""
+    """What a scripted server received."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -223,7 +223,7 @@ def large_stream() -> Stream:
 
 
 def saying(*responses: bytes) -> Script:
-    """Reads a request and answers, for each of `responses`."""
+    """Read a request and send a response, for each of `responses`."""
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for response in responses:
@@ -357,7 +357,7 @@ async def test_an_error_that_arrives_before_the_body_is_sent_is_accepted() -> No
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
-        # It reads no more: the rest of the body cannot be sent.
+        # It stops reading, so the rest of the body cannot be sent.
         await asyncio.sleep(0.5)
 
     async with scripted(script) as server, Signed(server.url) as transport:
@@ -609,7 +609,7 @@ async def test_a_server_that_closes_its_side_during_an_upload_is_noticed() -> No
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        # Not before the connection takes nothing more.
+        # Only after the connection accepts nothing more.
         seen = -1
         while seen != taken:
             seen = taken

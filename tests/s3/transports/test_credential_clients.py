@@ -1,4 +1,4 @@
-"""The clients that fetch credentials send what proves who they are to the host that was configured, and no other."""
+"""The clients that fetch credentials send their proofs of identity only to the configured host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Credentials are botocore's own objects, so what refreshes them for one refreshes them for all."""
+"""Credentials are botocore's own objects, so that a refresh reaches all clients."""
 
 from __future__ import annotations
 

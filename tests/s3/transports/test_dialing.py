@@ -33,7 +33,7 @@ async def port() -> AsyncIterator[int]:
 
 @pytest.fixture
 def dialed(monkeypatch: pytest.MonkeyPatch) -> Dialed:
-    """The addresses that are tried; nobody answers at `SLOW`. The name of a host lists its addresses."""
+    """The addresses that are tried. `SLOW` never responds. The name of a host lists its addresses."""
     tried: Dialed = []
     connect = BaseSelectorEventLoop.sock_connect
 

@@ -101,7 +101,7 @@ FORMS = (
 
 
 class Stub:
-    """Answers what aiobotocore is about to send."""
+    """Responds to the requests that aiobotocore is about to send."""
 
     def __init__(self) -> None:
         self.sent: list[Any] = []

@@ -1,4 +1,4 @@
-"""Routes that are found without botocore are those that botocore takes; whatever is unusual is left to it."""
+"""Routes found without botocore equal those of botocore; unusual ones are left to it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ BUCKETS = st.one_of(
 
 @pytest.fixture
 def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing that botocore reads, but credentials and a region."""
+    """An environment with nothing that botocore reads, except credentials and a region."""
     for name in list(os.environ):
         if name.upper().startswith(("AWS_", "BOTO")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)

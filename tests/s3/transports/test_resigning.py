@@ -1,4 +1,4 @@
-"""Requests of aiobotocore that are signed anew: by S3's clock, and with the hash of their body."""
+"""Requests of aiobotocore are signed again, by S3's clock and with the hash of their body."""
 
 from __future__ import annotations
 

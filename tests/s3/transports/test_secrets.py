@@ -38,7 +38,7 @@ PROXY_ENDPOINTS = ["http://s3.invalid", "https://s3.invalid"]
 
 
 def secrets_in(text: str) -> list[str]:
-    """Those of the tests' secrets that `text` holds, whatever they are encoded as."""
+    """The secrets of the tests that `text` contains, in any encoding."""
     secrets = [SECRET, TOKEN, MFA, PASSWORD, CUSTOMER_KEY.decode(), b64encode(CUSTOMER_KEY).decode()[:40]]
     secrets += [b64encode(f"user:{PASSWORD}".encode()).decode().rstrip("="), TOKEN.encode().hex(" ")]
     return [secret for secret in secrets if secret in text]
@@ -46,7 +46,7 @@ def secrets_in(text: str) -> list[str]:
 
 @pytest.fixture
 def lines() -> Iterator[list[str]]:
-    """What everything logs, at any level."""
+    """All log lines, at any level."""
     found: list[str] = []
 
     class Keeping(logging.Handler):
@@ -168,7 +168,7 @@ def test_every_logger_of_these_libraries_has_the_filter() -> None:
 
 @asynccontextmanager
 async def a_proxy(reply: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A proxy that answers every request with `reply`; its URL, which holds a password, and what it was asked."""
+    """A proxy that responds to every request with `reply`; its URL with a password, and the requests it received."""
     asked: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -79,7 +79,7 @@ class Signed:
 
 
 def kept(server: FaultyS3) -> list[Request]:
-    """The requests that arrive from now on; they are carried out."""
+    """Record the requests that arrive from now on; they are carried out."""
     requests: list[Request] = []
 
     async def keep(exchange: Exchange) -> None:

@@ -1,4 +1,4 @@
-"""Random PromQL by its grammar: mostly right, then broken token by token. The same seed gives the same expressions."""
+"""Random PromQL by its grammar: mostly valid, then broken token by token. The same seed gives the same expressions."""
 
 import random
 import re
@@ -253,7 +253,7 @@ SOUPS = (
 
 
 def soups(seed, count):
-    """`count` different texts that are right by accident only: each part of the language in every order."""
+    """`count` different texts that are valid only by accident: each part of the language in every order."""
     chance = random.Random(seed)
     found = {}
     while len(found) < count:

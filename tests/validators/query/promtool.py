@@ -1,4 +1,4 @@
-"""What promtool says of expressions: all of them as rules of one file, as it reports each."""
+"""Asks promtool about expressions: all of them as rules of one file, because it reports each."""
 
 import json
 import re
@@ -8,7 +8,7 @@ _REFUSED = re.compile(r'group "g", rule (\d+), "r": (.*)')
 
 
 def verdicts(texts, folder):
-    """What promtool has against each of `texts`, None where it takes it."""
+    """The error of promtool for each of `texts`; None for those that it accepts."""
     rules = [{"record": "r", "expr": text, "labels": {"n": str(index)}} for index, text in enumerate(texts)]
     path = folder / "rules.json"
     path.write_text(json.dumps({"groups": [{"name": "g", "rules": rules}]}, ensure_ascii=False), encoding="utf-8")

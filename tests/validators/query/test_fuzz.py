@@ -1,4 +1,4 @@
-"""Whatever text is given: a tree, or a problem with a place in the text."""
+"""Any text gives a tree, or a problem with a position in the text."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""LogQL, rule by rule of https://grafana.com/docs/loki/latest/query/: a good and a bad example each."""
+"""LogQL, rule by rule of https://grafana.com/docs/loki/latest/query/: a valid and an invalid example each."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""PromQL: what each release takes, and that each refusal names the token, its place and what was expected."""
+"""PromQL: what each release accepts, and that each error names the token, its position and what was expected."""
 
 import pytest
 
