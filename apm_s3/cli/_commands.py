@@ -83,6 +83,29 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         "config settings": Entry("_config_settings:settings", "Show or change the rules of an environment."),
         "config outcome": Entry("_config_write:outcome", "Find out what became of a write whose response was lost."),
         "config validate": Entry("_validate:validate", "Check configurations offline, as their tools do.", "local"),
+        "config push": Entry("_config_push:push", "Store a directory as the new revision of a tool's configuration."),
+        "config pull": Entry("_config_push:pull", "Write a tool's configuration to a directory, all files at once."),
+        "config diff": Entry(
+            "_config_push:diff", "Compare a configuration with a directory, a revision, or another environment."
+        ),
+        "config import": Entry(
+            "_config_import:import_", "Take over an existing layout byte for byte, with its history if asked."
+        ),
+        "config plan": Entry(
+            "_config_plans:plan", "Show what a deploy would change, and write it to a file for review."
+        ),
+        "config deploy": Entry("_config_plans:deploy", "Carry out a plan of config plan, all its tools at once."),
+        "config backup": Entry("_config_backups:backup", "Make a self-contained copy of an environment as it is now."),
+        "config backups": Entry("_config_backups:backups", "List the backups, newest first."),
+        "config verify": Entry("_config_backups:verify", "Check every file of a backup by its SHA-256."),
+        "config drill": Entry(
+            "_config_backups:drill",
+            "Restore a backup to a scratch environment, compare every byte, and remove it again.",
+        ),
+        "config restore": Entry("_config_backups:restore", "Restore a backup to its environment, or to --environment."),
+        "config fsck": Entry("_config_care:fsck", "Check every document, blob and live copy of an environment."),
+        "config repair": Entry("_config_care:repair", "Repair what fsck finds, and update the live copies."),
+        "config gc": Entry("_config_care:gc", "Delete old revisions, log entries, and what interrupted writes left."),
         "migrate": Entry("_migrate:migrate", "Copy everything from SOURCE to TARGET, verify it, resume it.", "s3"),
         "sync": Entry("_sync:sync", "Copy from SOURCE to TARGET what differs.", "s3"),
         "health": Entry("_health:health", "Check that a bucket can be used: reach, read, write, settings."),

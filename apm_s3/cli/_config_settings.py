@@ -112,8 +112,15 @@ def _parse(name: str, value: str) -> Any:
 
 
 def _period(name: str, value: str) -> timedelta | None:
-    if not value:
-        return None
+    return parse_period(name, value) if value else None
+
+
+def parse_period(name: str, value: str) -> timedelta:
+    """Return a period such as 48h, 30d or 12w.
+
+    Raises:
+        UsageFailed: it is not one.
+    """
     found = re.fullmatch(r"([1-9][0-9]{0,4})([hdw])", value)
     if found is None:
         raise UsageFailed(f"{name}={value} is not a period", "write 48h, 30d or 12w")

@@ -145,6 +145,13 @@ def bundles_below(folder: Path) -> list[tuple[Path, Tool]]:
     return below or ([(folder, named)] if named and any(folder.iterdir()) else [])
 
 
+def tool_of_folder(folder: Path) -> Tool | None:
+    """Return the tool whose bundle `folder` is; None if it is none, or its name and main file do not tell."""
+    if not folder.is_dir():
+        return _tool_named(folder.absolute().name)
+    return next((tool for found, tool in bundles_below(folder) if found == folder), None)
+
+
 def bundle_of(path: Path, tool: Tool | None) -> tuple[Path, Tool] | None:
     """Return the bundle that a file belongs to, with its tool; None if no folder above it is one."""
     above = list(path.parents)[: -1 if path.is_absolute() else None]

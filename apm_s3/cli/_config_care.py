@@ -1,0 +1,155 @@
+"""The commands `config fsck|repair|gc`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from apm_s3.cli._arguments import Author, DryRun, Note, Yes, pairs
+from apm_s3.cli._call import Call, in_production
+from apm_s3.cli._config_push import WriteId, change
+from apm_s3.cli._config_settings import parse_period
+from apm_s3.cli._output import counted, make_changes, make_table
+from apm_s3.cli._progress import in_bytes
+from apm_s3.cli._statuses import Status
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from apm_s3.configs import FsckReport, GarbageReport
+
+
+def fsck(ctx: typer.Context) -> Status:
+    """Check every document, blob and live copy of an environment.
+
+    It changes nothing, and exits with 1 if something needs a repair.
+
+    Example:
+        apm-s3 config fsck -e production
+    """
+    call = Call.of(ctx)
+    environment = call.environment
+    report = call.run_on_store(lambda store: store.fsck(environment))
+    call.print({"ok": report.ok, **_document(report)}, *_shown(report))
+    return Status.DONE if report.ok else Status.FAILED
+
+
+def repair(
+    ctx: typer.Context,
+    choose: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TOOL=KEY", help="The release to go on from, if a repair asks. Repeatable."),
+    ] = None,
+    write_id: WriteId = None,
+    author: Author = None,
+    message: Note = "",
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> Status:
+    """Repair what fsck finds, and update the live copies.
+
+    Example:
+        apm-s3 config repair -e production
+    """
+    call = Call.of(ctx)
+    environment, chosen = call.environment, pairs(choose, "--choose")
+    if dry_run:
+        report = call.run_on_store(lambda store: store.fsck(environment))
+        call.print({"dry_run": True, "ok": report.ok, **_document(report)}, *_shown(report))
+        return Status.DONE
+    if name := in_production(environment):
+        call.confirm(f"Repair {environment}?", yes=yes, name=name)
+    by = call.author(author)
+    done = change(
+        call,
+        environment,
+        write_id,
+        lambda store, used: store.repair(environment, choose=chosen, author=by, message=message, write_id=used),
+    )
+    actions = [("~", action) for action in done.actions]
+    text = make_changes(f"repaired {environment}: {counted(len(actions), 'action')}", actions)
+    document = {"ok": done.after.ok, "actions": done.actions, "after": _document(done.after)}
+    call.print(document, text, *_shown(done.after))
+    return Status.DONE if done.after.ok else Status.FAILED
+
+
+def _document(report: FsckReport) -> dict[str, object]:
+    return {
+        "environment": report.environment,
+        "releases": report.releases,
+        "blobs": report.blobs,
+        "copies": report.copies,
+        "entries": report.entries,
+        "findings": report.findings,
+        "lost": report.lost,
+        "newer": report.newer,
+        "leftovers": report.leftovers,
+        "retired": report.retired,
+    }
+
+
+def _shown(report: FsckReport) -> list[RenderableType]:
+    checked = f"{report.environment}: {report.releases} releases, {report.blobs} blobs, {report.copies} live copies, "
+    checked += f"{report.entries} log entries"
+    found = [*report.findings, *report.newer, *report.lost]
+    if not found:
+        return [f"{checked}: all intact"]
+    rows = [(each.severity, each.tool, each.key, each.problem) for each in found]
+    return [checked, make_table(("severity", "tool", "key", "problem"), rows)]
+
+
+def gc(
+    ctx: typer.Context,
+    keep_revisions: Annotated[int | None, typer.Option(min=1, help="Keep at least this many of each tool.")] = None,
+    older_than: Annotated[str | None, typer.Option(help="Keep what is younger: 30d; at least 24h.")] = None,
+    keep_log: Annotated[str | None, typer.Option(help="How long log entries are kept: 365d.")] = None,
+    write_id: WriteId = None,
+    author: Author = None,
+    message: Note = "",
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Delete old revisions, log entries, and what interrupted writes left.
+
+    The current, the good and the newest revisions stay, as do all that the settings of the environment keep.
+
+    Examples:
+        apm-s3 config gc -e staging --keep-revisions 20 --older-than 30d --dry-run
+        apm-s3 config gc -e staging --keep-revisions 20 --older-than 30d --yes
+    """
+    call = Call.of(ctx)
+    environment, by = call.environment, call.author(author)
+    older = None if older_than is None else parse_period("--older-than", older_than)
+    entries = None if keep_log is None else parse_period("--keep-log", keep_log)
+
+    if dry_run:
+        planned = call.run_on_store(
+            lambda store: store.collect_garbage(
+                environment, keep_revisions=keep_revisions, older_than=older, keep_log=entries, dry_run=True
+            )
+        )
+        call.print(planned, make_changes(f"Would delete {_told(planned)}", _lines(planned)), paged=True)
+        return
+    call.confirm(f"Delete old revisions of {environment} for good?", yes=yes, name=in_production(environment))
+    report = change(
+        call,
+        environment,
+        write_id,
+        lambda store, used: store.collect_garbage(
+            environment, keep_revisions=keep_revisions, older_than=older, keep_log=entries, author=by, message=message,
+            write_id=used,
+        ),
+    )  # fmt: skip
+    call.print(report, make_changes(f"deleted {_told(report)}", _lines(report)), paged=True)
+
+
+def _told(report: GarbageReport) -> str:
+    number = sum(map(len, (report.releases, report.blobs, report.log_parts, report.backups, report.others)))
+    return f"{counted(number, 'object')} ({in_bytes(report.size)}) of {report.environment}"
+
+
+def _lines(report: GarbageReport) -> list[tuple[str, str]]:
+    keys = (*report.releases, *report.blobs, *report.log_parts, *report.backups, *report.others)
+    kept = [(" ", f"{key}: kept, {reason}") for key, reason in report.undeleted.items()]
+    return [("-", key) for key in keys] + kept
