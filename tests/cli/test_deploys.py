@@ -1,0 +1,338 @@
+"""`apm-s3 config push|pull|diff|import|plan|deploy|backup...|fsck|repair|gc`; piped and on a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.cli.kit import Shell
+from tests.cli.memory import press_ctrl_c
+from tests.cli.stores import on_store, three_revisions
+from tests.faults.server import Exchange, FaultyS3
+
+GOOD = "scrape_configs:\n- job_name: node\n"
+BETTER = "scrape_configs:\n- job_name: node\n- job_name: api\n"
+BAD = "scrape_configs: 3\n"
+SECRET = "hunter2-is-a-secret"
+LEAKY = f"scrape_configs:\n- job_name: node\n  basic_auth: {{username: me, password: {SECRET}}}\n"
+
+
+def put(folder: Path, files: Mapping[str, str]) -> Path:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode())
+    return folder
+
+
+def files_in(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def staging(shell: Shell) -> Shell:
+    """A shell with a bundle in `prometheus/`, on an environment "staging" that does not exist yet."""
+    put(shell.directory / "prometheus", {"prometheus.yml": GOOD})
+    shell.environ["APM_S3_ENVIRONMENT"] = "staging"
+    return shell
+
+
+def test_a_directory_is_pushed_compared_and_pulled(staging: Shell) -> None:
+    would = staging.terminal("config", "push", "prometheus", "--dry-run").plain
+    assert "Would change prometheus in staging: 1 to add, 0 to change, 0 to remove" in would
+    assert "+ prometheus.yml" in would
+    first = staging.json("config", "push", "prometheus", "--author", "ada", "-m", "Begin")
+    assert (first["revision"], first["author"], first["message"]) == (1, "ada", "Begin")
+
+    put(staging.directory / "prometheus", {"prometheus.yml": BETTER, "rules/a.yml": "groups: []\n"})
+    shown = staging.terminal("config", "diff", "prometheus")
+    assert "\x1b[32m+- job_name: api" in shown.screen
+    assert "~ prometheus.yml" in shown.plain
+    assert "+ rules/a.yml" in shown.plain
+    changed = staging("config", "diff", "prometheus", "--exit-code", "-o", "json")
+    assert changed.status == 6
+    assert [each["kind"] for each in json.loads(changed.stdout)["files"]] == ["changed", "added"]
+    pushed = staging.terminal("config", "push", "prometheus", "-m", "More")
+    assert "prometheus in staging is at revision 2" in pushed.plain
+    assert staging("config", "diff", "prometheus", "--exit-code").status == 0
+    assert "no differences" in staging.ok("config", "diff", "prometheus")
+    assert staging("config", "diff", "--tool", "prometheus", "--from", "1", "--to", "2", "--exit-code").status == 6
+
+    pulled = staging.json("config", "pull", "copy", "--tool", "prometheus", "-r", "1")
+    assert (pulled["revision"], files_in(staging.directory / "copy")) == (1, {"prometheus.yml": GOOD})
+    assert staging("config", "pull", "copy", "--tool", "prometheus").status == 2
+    assert "+ rules/a.yml" in staging.ok("config", "pull", "copy", "--tool", "prometheus", "--dry-run")
+    refused = staging.terminal("config", "pull", "copy", "--tool", "prometheus", "--replace", typed="n\n")
+    assert (refused.status, files_in(staging.directory / "copy")) == (1, {"prometheus.yml": GOOD})
+    staging.ok("config", "pull", "copy", "--tool", "prometheus", "--replace", "--yes")
+    assert files_in(staging.directory / "copy") == files_in(staging.directory / "prometheus")
+
+
+def test_an_invalid_bundle_is_not_pushed(staging: Shell) -> None:
+    put(staging.directory / "prometheus", {"prometheus.yml": BAD})
+
+    tried = staging("config", "push", "prometheus", "--dry-run")
+    refused = staging("config", "push", "prometheus", "-m", "x")
+
+    assert (tried.status, refused.status, refused.stdout) == (3, 3, "")
+    assert "prometheus/prometheus.yml:1:17: error:" in tried.stderr
+    assert "prometheus.yml:1:17: error:" in refused.stderr
+    assert staging.json("config", "ls", "--all")["releases"] == []
+    assert staging.json("config", "push", "prometheus", "--force", "as it was")["forced"] == "as it was"
+
+
+def test_differences_never_show_a_secret(staging: Shell) -> None:
+    staging.ok("config", "push", "prometheus")
+    put(staging.directory / "prometheus", {"prometheus.yml": LEAKY})
+
+    for command in (["config", "diff", "prometheus"], ["config", "push", "prometheus", "--dry-run"]):
+        for ran in (staging(*command), staging(*command, "-o", "json"), staging.terminal(*command)):
+            assert ran.status == 0
+            assert SECRET not in ran.stdout + ran.stderr + ran.screen
+
+
+def test_a_repeated_push_with_a_write_id_commits_once(staging: Shell) -> None:
+    write_id = "staging." + "0" * 20
+
+    first = staging.json("config", "push", "prometheus", "--write-id", write_id)
+    second = staging.json("config", "push", "prometheus", "--write-id", write_id)
+
+    assert first["revision"] == second["revision"] == 1
+
+
+def test_a_lost_race_has_status_4_and_production_asks_for_its_name(staging: Shell) -> None:
+    staging.ok("config", "push", "prometheus")
+    assert staging("config", "push", "prometheus", "--expect-revision", "0").status == 4
+
+    command = ["config", "push", "prometheus", "-e", "production", "-m", "x"]
+    assert staging(*command).status == 2
+    assert staging.terminal(*command, typed="yes\n").status == 1
+    assert staging.terminal(*command, typed="production\n").status == 0
+
+
+def test_the_tool_of_a_directory_must_be_known(staging: Shell) -> None:
+    put(staging.directory / "unknown", {"a.yml": "a: 1\n"})
+
+    for command in ("push unknown", "pull unknown", "diff unknown", "diff"):
+        ran = staging("config", *command.split())
+        assert (ran.status, "use --tool" in ran.stderr) == (2, True)
+
+
+# Plans
+
+
+@pytest.fixture
+def promoted(staging: Shell) -> Shell:
+    """Staging is ahead of qa by one revision."""
+    staging.ok("config", "push", "prometheus", "-m", "one")
+    staging.ok("config", "plan", "staging", "qa", "--create", "--out", "first.plan")
+    staging.ok("config", "deploy", "first.plan", "--yes")
+    put(staging.directory / "prometheus", {"prometheus.yml": BETTER})
+    staging.ok("config", "push", "prometheus", "-m", "two")
+    return staging
+
+
+def test_a_plan_is_a_file_that_is_reviewed_and_carried_out(promoted: Shell) -> None:
+    shown = promoted.terminal("config", "plan", "staging", "qa", "--out", "deploy.plan").plain
+    assert "Plan: 1 tool from staging to qa; files: 0 to add, 1 to change, 0 to remove" in shown
+    assert "~ prometheus: revision 1 -> 2, from revision 2" in shown
+    assert "+- job_name: api" in shown
+    reviewed = json.loads((promoted.directory / "deploy.plan").read_text())
+    assert (reviewed["kind"], reviewed["target"]["environment"]) == ("apm-s3/deploy-plan", "qa")
+    assert promoted("config", "plan", "staging", "qa", "--exit-code").status == 6
+
+    tried = promoted.json("config", "deploy", "deploy.plan", "--dry-run")
+    assert tried["plan"]["hash"] == reviewed["hash"]
+    assert promoted("config", "deploy", "deploy.plan").status == 2
+    assert promoted.terminal("config", "deploy", "deploy.plan", "-m", "go", typed="n\n").status == 1
+    done = promoted.terminal("config", "deploy", "deploy.plan", "-m", "go", typed="y\n").plain
+    assert "deployed staging to qa: prometheus is at revision 2" in done
+    assert promoted("config", "plan", "staging", "qa", "--exit-code").status == 0
+
+
+def test_a_stale_plan_is_refused_with_status_4(promoted: Shell) -> None:
+    promoted.ok("config", "plan", "staging", "qa", "--out", "deploy.plan")
+    put(promoted.directory / "prometheus", {"prometheus.yml": GOOD})
+    promoted.ok("config", "push", "prometheus")
+
+    for extra in (["--yes"], ["--dry-run"]):
+        ran = promoted("config", "deploy", "deploy.plan", *extra)
+        assert (ran.status, ran.stdout) == (4, "")
+        assert "is outdated" in ran.stderr
+
+
+def test_an_edited_or_foreign_plan_is_refused_with_status_2(promoted: Shell, memory: FaultyS3) -> None:
+    promoted.ok("config", "plan", "staging", "qa", "--out", "deploy.plan")
+    path = promoted.directory / "deploy.plan"
+    plan = json.loads(path.read_text())
+    memory.s3.buckets["another-bucket"] = {}
+
+    foreign = promoted("config", "deploy", "deploy.plan", "--yes", "--bucket", "another-bucket")
+    path.write_text(json.dumps({**plan, "create": True}))
+    edited = promoted("config", "deploy", "deploy.plan", "--yes")
+    path.write_text("not JSON")
+    broken = promoted("config", "deploy", "deploy.plan", "--yes")
+
+    assert (foreign.status, "another-bucket" in foreign.stderr) == (2, True)
+    assert (edited.status, "its hash does not match" in edited.stderr) == (2, True)
+    assert (broken.status, "it is not JSON" in broken.stderr) == (2, True)
+
+
+def test_a_plan_file_has_no_values_of_variables_and_no_contents(staging: Shell) -> None:
+    put(staging.directory / "prometheus", {"prometheus.yml": LEAKY.replace("node", "${JOB}")})
+    staging.ok("config", "push", "prometheus", "--force", "a template")
+    put(staging.directory / "qa", {"prometheus.yml": GOOD, ".apm/overlay.yml": "variables: {JOB: null}\n"})
+    staging.ok("config", "push", "qa", "--tool", "prometheus", "-e", "qa")
+
+    staging.ok("config", "plan", "staging", "qa", "--var", f"JOB={SECRET}-job", "--out", "deploy.plan")
+
+    text = (staging.directory / "deploy.plan").read_text()
+    assert SECRET not in text
+    assert json.loads(text)["variables"] == ["JOB"]
+    assert staging("config", "deploy", "deploy.plan", "--yes").status == 2
+    assert staging("config", "deploy", "deploy.plan", "--yes", "--var", f"JOB={SECRET}-job").status == 0
+
+
+# Imports
+
+
+def test_a_directory_and_a_history_are_imported(shell: Shell) -> None:
+    put(shell.directory / "configs", {"staging/prometheus/prometheus.yml": GOOD, "Makefile": "all:\n"})
+    tried = shell.terminal("config", "import", "configs", "--dry-run").plain
+    assert "Import of configs: 1 revision to commit" in tried
+    assert "+ staging/prometheus: 1 revision" in tried
+    assert "Left out: Makefile" in tried
+    done = shell.json("config", "import", "configs", "--author", "ada")
+    assert [each["author"] for each in done["releases"]] == ["ada"]
+    assert "0 revisions to commit" in shell.ok("config", "import", "configs")
+
+    git = ["git", "-c", "user.name=Eve", "-c", "user.email=e@example.org"]
+    root = shell.directory / "configs"
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "First"]):
+        subprocess.run([*git, *arguments], cwd=root, check=True, timeout=60)
+    history = shell.terminal("config", "import", "configs/staging", "--history", "-e", "qa").plain
+    assert "imported 1 revision of configs/staging" in history
+    (release,) = shell.json("config", "history", "prometheus", "-e", "qa")["releases"]
+    assert (release["author"], release["message"].startswith("First (commit ")) == ("Eve <e@example.org>", True)
+
+
+def test_a_prefix_in_s3_is_imported(shell: Shell) -> None:
+    put(shell.directory / "old", {"staging/prometheus/prometheus.yml": GOOD})
+    bucket = shell.environ["APM_S3_BUCKET"]
+    shell.ok("sync", "old", f"s3://{bucket}/legacy")
+
+    shell.ok("config", "import", f"s3://{bucket}/legacy")
+
+    assert shell.ok("config", "show", "prometheus", "-e", "staging") == GOOD
+
+
+# Backups and care
+
+
+def test_a_backup_is_made_listed_verified_drilled_and_restored(shell: Shell, memory: FaultyS3) -> None:
+    on_store(shell, three_revisions)
+    shell.environ["APM_S3_ENVIRONMENT"] = "staging"
+    memory.s3.buckets["apm-backups"] = {}
+    there = ["--backup-bucket", "apm-backups"]
+
+    assert "+ staging/prometheus: revision 3" in shell.ok("config", "backup", "--dry-run")
+    (made,) = shell.json("config", "backup", *there, "-m", "Tonight")["backups"]
+    assert shell.json("config", "backups")["backups"] == []
+    listed = shell.terminal("config", "backups", *there, columns=200).plain
+    assert made["key"] in listed.replace("\n", "")
+    assert "is intact: 1 file" in shell.terminal("config", "verify", made["key"], *there).plain
+    assert "Would restore and remove" in shell.ok("config", "drill", made["key"], "--dry-run", *there)
+    assert "every byte of prometheus came back" in shell.terminal("config", "drill", made["key"], *there).plain
+
+    memory.s3.buckets[shell.environ["APM_S3_BUCKET"]].clear()
+    would = shell.terminal("config", "restore", made["key"], "--dry-run", *there).plain
+    assert "files: 1 to add, 0 to change, 0 to remove" in would
+    assert shell("config", "restore", made["key"], *there).status == 2
+    back = shell.terminal("config", "restore", made["key"], *there, "-m", "Lost", typed="y\n").plain
+    assert "restored staging: prometheus is at revision 1" in back
+    assert shell.ok("config", "show", "prometheus") == "# third\nscrape_configs: []\n"
+
+
+def test_damage_is_found_and_repaired_and_old_revisions_are_collected(shell: Shell, memory: FaultyS3) -> None:
+    on_store(shell, three_revisions)
+    shell.environ["APM_S3_ENVIRONMENT"] = "staging"
+    bucket = memory.s3.buckets[shell.environ["APM_S3_BUCKET"]]
+    assert "all intact" in shell.terminal("config", "fsck").plain
+    assert shell.json("config", "fsck")["ok"] is True
+
+    del bucket["live/staging/prometheus/prometheus.yml"]
+    broken = shell("config", "fsck", "-o", "json")
+    assert (broken.status, json.loads(broken.stdout)["findings"][0]["severity"]) == (1, "behind")
+    assert "live/staging/prometheus/prometheus.yml" in shell.ok("config", "repair", "--dry-run")
+    assert "repaired staging" in shell.terminal("config", "repair").plain
+    assert shell.json("config", "repair")["ok"] is True
+
+    planned = shell.json("config", "gc", "--keep-revisions", "1", "--older-than", "24h", "--dry-run")
+    assert planned["dry_run"] is True
+    assert shell("config", "gc", "--keep-revisions", "1").status == 2
+    assert "deleted" in shell.terminal("config", "gc", "--keep-revisions", "1", typed="y\n").plain
+    assert shell("config", "gc", "--older-than", "soon", "--dry-run").status == 2
+
+
+# Ctrl-C
+
+
+@pytest.mark.parametrize(
+    ("command", "request_", "told"),
+    [
+        ("config pull copy --tool prometheus", "GetObject", "copy was not changed."),
+        ("config diff prometheus", "GetObject", "Nothing was changed."),
+        ("config plan staging qa --create --out new.plan", "GetObject", "Nothing was changed."),
+        ("config backup", "PutObject", "An unfinished backup is not listed; run it again."),
+        ("config fsck", "ListObjectsV2", "Nothing was changed."),
+        ("config push prometheus -m x", "PutObject", "See whether it was committed: apm-s3 config outcome staging."),
+        ("config import configs", "PutObject", "Revisions that were committed stay. Continue with the same command:"),
+    ],
+)
+def test_ctrl_c_leaves_nothing_half_done(
+    command: str, request_: str, told: str, staging: Shell, memory: FaultyS3
+) -> None:
+    on_store(staging, three_revisions)
+    put(staging.directory / "configs", {"qa/prometheus/prometheus.yml": GOOD})
+    before = sorted(path.name for path in staging.directory.iterdir())
+    memory.will(press_ctrl_c, request_)
+
+    ran = staging(*command.split())
+    memory.rules.clear()
+
+    assert (ran.status, ran.stdout) == (130, "")
+    assert ran.stderr.splitlines()[-1].startswith(f"Interrupted. {told}")
+    assert "Traceback" not in ran.stderr
+    assert sorted(path.name for path in staging.directory.iterdir()) == before
+    assert [each["revision"] for each in staging.json("config", "ls", "--all")["releases"]] == [3]
+    assert staging.json("config", "backups", "--all")["backups"] == []
+    assert staging.json("config", "fsck")["findings"] == []
+
+
+@pytest.mark.parametrize("name", ["deploy", "restore", "repair"])
+def test_ctrl_c_in_a_commit_names_the_command_that_tells_its_outcome(
+    name: str, promoted: Shell, memory: FaultyS3
+) -> None:
+    promoted.ok("config", "plan", "staging", "qa", "--out", "deploy.plan")
+    (made,) = promoted.json("config", "backup")["backups"]
+    command = {"deploy": ["deploy.plan", "--yes"], "restore": [made["key"], "--yes", "-e", "qa"], "repair": []}[name]
+
+    async def interrupted(exchange: Exchange) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        exchange.send(exchange.carry_out())
+
+    if name == "repair":
+        del memory.s3.buckets[promoted.environ["APM_S3_BUCKET"]]["live/staging/prometheus/prometheus.yml"]
+    memory.will(interrupted, "PutObject")
+    ran = promoted("config", name, *command)
+    memory.rules.clear()
+
+    assert (ran.status, ran.stdout) == (130, "")
+    assert "See whether it was committed: apm-s3 config outcome " in ran.stderr
+    assert promoted("config", "fsck").status in {0, 1}
