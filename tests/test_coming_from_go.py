@@ -55,5 +55,5 @@ async def test_every_row_runs(seaweedfs: Server, bucket_name: str, monkeypatch) 
         for code in ran:
             await run(code, names)
         await s3.delete_bucket(bucket_name, force=True)
-        await s3.delete_bucket(names["apm_bucket"], force=True, confirm=names["apm_bucket"])
+        await s3.delete_bucket(names["apm_bucket"], force=True)
     assert len(ran) > len(ROWS)
