@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends
 from starlette.requests import Request
+from starlette.responses import Response
 
 from apm_s3.configs import ConfigStore
 from apm_s3.errors import UsageError
@@ -40,9 +41,9 @@ class Call:
     async def allows(self, permission: Permission) -> bool:
         """Return whether the principal has `permission`. Anything but True means that it has not."""
         answer: Any = self.principal.allows(permission)
-        if isinstance(answer, Awaitable):
-            answer = await answer
-        return answer is True
+        if answer is True or answer is False:
+            return answer
+        return isinstance(answer, Awaitable) and await answer is True
 
     async def require(self, *permissions: Permission) -> None:
         """Refuse the request unless the principal has all `permissions`.
@@ -52,7 +53,7 @@ class Call:
         """
         for each in permissions:
             if not await self.allows(each):
-                raise ProblemError(403, "forbidden", f"This needs the permission to {each}.")
+                raise _refusal(each)
 
     async def sees_secrets(self, environment: str, tool: str | None) -> bool:
         """Return whether the principal may read the secrets of a configuration."""
@@ -72,24 +73,54 @@ class Call:
                 await self.require(Permission(Action.SECRETS, source, tool))
 
 
-def make_guard(
-    authorize: Callable[..., Any], action: Action, *, by_tools: bool, timeout: float
-) -> Callable[..., Awaitable[None]]:
-    """Return the dependency that authorises the requests of one route before anything else is done."""
+Authorise = Callable[[Request, object, ConfigStore], Awaitable[Call]]
 
-    async def guard(
-        request: Request, principal: Any = Depends(authorize), configs: ConfigStore = Depends(get_configs)
-    ) -> None:
+
+def make_authorise(action: Action, *, by_tools: bool, timeout: float) -> Authorise:
+    """Return what authorises the requests of one route."""
+
+    async def authorise(request: Request, principal: object, configs: ConfigStore) -> Call:
         if not isinstance(principal, Principal):
             raise UsageError(
                 f"the authorize dependency returned {type(principal).__name__}, not a Principal",
                 hint="return Principal(name, allows), or raise HTTPException(401)",
             )
         call = Call(principal, configs, timeout)
-        await call.require(*_required(request, action, by_tools=by_tools))
+        for permission in _required(request, action, by_tools=by_tools):
+            if not await call.allows(permission):
+                raise _refusal(permission)
         request.scope[_KEY] = call
+        return call
+
+    return authorise
+
+
+def make_guard(authorise: Authorise, authorize: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
+    """Return the dependency of a route that authorises its requests before anything else is done."""
+
+    async def guard(
+        request: Request, principal: Any = Depends(authorize), configs: ConfigStore = Depends(get_configs)
+    ) -> None:
+        await authorise(request, principal, configs)
 
     return guard
+
+
+def make_bare(
+    authorise: Authorise, authorize: Callable[..., Any], answer: Callable[[Request, Call], Awaitable[Response]]
+) -> Callable[..., Awaitable[Response]]:
+    """Return a route that authorises its requests, and then reads their parameters itself."""
+
+    async def bare(
+        request: Request, principal: Any = Depends(authorize), configs: ConfigStore = Depends(get_configs)
+    ) -> Response:
+        return await answer(request, await authorise(request, principal, configs))
+
+    return bare
+
+
+def _refusal(permission: Permission) -> ProblemError:
+    return ProblemError(403, "forbidden", f"This needs the permission to {permission}.")
 
 
 def _required(request: Request, action: Action, *, by_tools: bool) -> list[Permission]:

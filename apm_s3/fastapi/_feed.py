@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -15,12 +15,12 @@ from apm_s3.configs import Bundle
 from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.errors import ConfigInvalid, ConfigNotFound
 from apm_s3.fastapi._bundles import archive_response
-from apm_s3.fastapi._calls import CallDep
+from apm_s3.fastapi._calls import Call, CallDep
 from apm_s3.fastapi._conditions import KNOWN, PRIVATE, file_etag, not_modified, revision_header
 from apm_s3.fastapi._files import body_headers, media_type_of
 from apm_s3.fastapi._masking import parsed
 from apm_s3.fastapi._models import FileModel, bundle_etag
-from apm_s3.fastapi._parameters import EnvironmentPath, NamePath, RevisionQuery, ToolPath
+from apm_s3.fastapi._parameters import EnvironmentPath, NamePath, RevisionQuery, ToolPath, file_parameters, read_query
 from apm_s3.fastapi._permissions import Action
 from apm_s3.fastapi._problems import ProblemError
 from apm_s3.fastapi._routes import DEADLINE, Endpoint, add_endpoints, check_authorize, check_deadline
@@ -58,18 +58,17 @@ async def get_index(
     return IndexModel(revision=release.revision, files=files)
 
 
-async def fetch_file(
-    request: Request, call: CallDep, environment: EnvironmentPath, tool: ToolPath, name: NamePath,
-    revision: RevisionQuery = None,
-) -> PlainResponse:  # fmt: skip
+async def fetch_file(request: Request, call: Call) -> PlainResponse:
     """Return one file, byte for byte."""
-    _refuse_reserved(name)
-    file = await call.configs.download(tool, environment, name, revision=revision)
+    place, query = request.path_params, read_query(request)
+    _refuse_reserved(place["name"])
+    file = await call.configs.download(place["tool"], place["environment"], place["name"], revision=query.revision)
     headers, etag = body_headers(file), file_etag(file)
     known = not_modified(request, etag, headers)
     if known is not None:
         return known
-    return PlainResponse(file.raw, headers={**headers, "ETag": etag}, media_type=media_type_of(name))
+    headers["ETag"] = etag
+    return PlainResponse(file.raw, headers=headers, media_type=media_type_of(file.name))
 
 
 async def fetch_bundle(
@@ -133,10 +132,10 @@ def _refuse_reserved(name: str) -> None:
         raise ConfigNotFound(f"tools do not read '{name}'", hint="see the index")
 
 
-def _body(description: str, content: dict[str, Any]) -> dict[str, Any]:
+def _body(description: str, content: dict[str, Any], parameters: Iterable[dict[str, Any]] = ()) -> dict[str, Any]:
     return {
         "response_class": PlainResponse,
-        "openapi_extra": {"parameters": KNOWN},
+        "openapi_extra": {"parameters": [*parameters, *KNOWN]},
         "responses": {200: {"description": description, "content": content}, 304: {"description": "It is known."}},
     }
 
@@ -172,7 +171,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "GET", f"{_TOOL}/files/{{name:path}}", fetch_file, "Fetch a file", Action.FETCH,
-        errors=(404,), options=_body("The file.", _FILES),
+        errors=(404,), is_bare=True, options=_body("The file.", _FILES, file_parameters(view=False)),
     ),
     Endpoint(
         "GET", f"{_TOOL}/http_sd/{{name:path}}", http_sd, "Discover targets", Action.FETCH,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
-from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import Query, Request
 from starlette.responses import Response
@@ -31,16 +30,17 @@ from apm_s3.fastapi._parameters import (
     ForceQuery,
     MessageQuery,
     NamePath,
-    RevisionQuery,
     ToolPath,
     WriteIdQuery,
+    file_parameters,
     raw_body,
+    read_query,
 )
 from apm_s3.fastapi._permissions import Action
 from apm_s3.fastapi._problems import ProblemError
 from apm_s3.fastapi._routes import Endpoint
 
-_MEDIA_TYPES = {".yml": "application/yaml", ".yaml": "application/yaml", ".json": "application/json"}
+_MEDIA_TYPES = {"yml": "application/yaml", "yaml": "application/yaml", "json": "application/json"}
 
 _FILE = "/environments/{environment}/tools/{tool}/files/{name:path}"
 _PARSED = "p"
@@ -49,7 +49,7 @@ _PARSED = "p"
 
 def media_type_of(name: str) -> str:
     """Return the media type of a file, by the ending of its name."""
-    return _MEDIA_TYPES.get(PurePosixPath(name).suffix.lower(), "text/plain; charset=utf-8")
+    return _MEDIA_TYPES.get(name.rpartition(".")[2].lower(), "text/plain; charset=utf-8")
 
 
 def body_headers(file: ConfigFile) -> dict[str, str]:
@@ -58,18 +58,12 @@ def body_headers(file: ConfigFile) -> dict[str, str]:
     return {**PRIVATE, "X-Content-Type-Options": "nosniff", **revision_header(file), **stale}
 
 
-async def get_file(
-    request: Request,
-    call: CallDep,
-    environment: EnvironmentPath,
-    tool: ToolPath,
-    name: NamePath,
-    revision: RevisionQuery = None,
-    view: Annotated[Literal["raw", "parsed"], Query(description="The bytes as stored, or their data as JSON.")] = "raw",
-) -> Response:
+async def get_file(request: Request, call: Call) -> Response:
     """Return one file. Without the permission to read secrets they are masked, and the ETag is another one."""
-    file = await call.configs.download(tool, environment, name, revision=revision)
-    variant = _PARSED if view == "parsed" else ""
+    place, query = request.path_params, read_query(request)
+    environment, tool, name = place["environment"], place["tool"], place["name"]
+    file = await call.configs.download(tool, environment, name, revision=query.revision)
+    variant = _PARSED if query.view == "parsed" else ""
     if await call.sees_secrets(environment, tool):
         content, etag = file.raw, file_etag(file, variant)
     else:
@@ -80,7 +74,7 @@ async def get_file(
     if known is not None:
         return known
     headers["ETag"] = etag
-    if view == "parsed":
+    if variant:
         return Response(await _as_json(name, content), headers=headers, media_type="application/json")
     return Response(content, headers=headers, media_type=media_type_of(name))
 
@@ -216,10 +210,10 @@ _CHANGED: dict[int | str, dict[str, Any]] = {200: {"description": "The new relea
 ENDPOINTS = (
     Endpoint(
         "GET", _FILE, get_file, "Get a file", Action.READ,
-        errors=(404, 409),
+        errors=(404, 409), is_bare=True,
         options={
             "response_class": Response,
-            "openapi_extra": {"parameters": KNOWN},
+            "openapi_extra": {"parameters": [*file_parameters(view=True), *KNOWN]},
             "responses": {
                 200: {"description": "The file.", "content": _BODY},
                 304: {"description": "The client has it."},

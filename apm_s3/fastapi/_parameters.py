@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import Path, Query
+from fastapi import Path, Query, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field, ValidationError
 
-from apm_s3._tools import Tool
+from apm_s3._tools import TOOLS, Tool
 
 EnvironmentPath = Annotated[
     str,
@@ -40,6 +42,58 @@ WriteIdPath = Annotated[
     str,
     Path(max_length=100, description="The id of a write.", examples=["production.0123456789abcdef0123"]),
 ]
+
+
+class FileQuery(BaseModel):
+    """The query of a route that reads its parameters itself."""
+
+    revision: int | None = Field(default=None, ge=1, le=99_999_999)
+    view: Literal["raw", "parsed"] = "raw"
+
+
+_NO_QUERY = FileQuery()
+
+
+def read_query(request: Request) -> FileQuery:
+    """Return the parameters in the query of a file.
+
+    Raises:
+        RequestValidationError: they are not valid.
+    """
+    if not request.scope["query_string"]:
+        return _NO_QUERY
+    try:
+        return FileQuery.model_validate(dict(request.query_params))
+    except ValidationError as exc:
+        raise RequestValidationError([{**each, "loc": ("query", *each["loc"])} for each in exc.errors()]) from exc
+
+
+def file_parameters(*, view: bool) -> list[dict[str, Any]]:
+    """Return the OpenAPI description of the parameters of a file."""
+    environment = {"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", "maxLength": 63}
+    name = {"type": "string", "minLength": 1, "maxLength": 512}
+    revision = {"type": "integer", "minimum": 1, "maximum": 99_999_999}
+    views = {"type": "string", "enum": ["raw", "parsed"], "default": "raw"}
+    found = [
+        _parameter("path", "environment", environment, "An environment.", "production"),
+        _parameter("path", "tool", {"type": "string", "enum": [*TOOLS]}, "A tool.", "prometheus"),
+        _parameter("path", "name", name, "The name of a file, with slashes.", "rules/api.yml"),
+        _parameter("query", "revision", revision, "A revision; by default the current one.", 3),
+    ]
+    return [*found, _parameter("query", "view", views, "The bytes as stored, or their data as JSON.", "raw")][
+        : 4 + view
+    ]
+
+
+def _parameter(place: str, name: str, schema: dict[str, Any], description: str, example: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": place,
+        "required": place == "path",
+        "schema": schema,
+        "description": description,
+        "example": example,
+    }
 
 
 def raw_body(description: str) -> dict[str, Any]:

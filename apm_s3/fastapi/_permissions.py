@@ -43,14 +43,6 @@ class Permission:
     def __str__(self) -> str:
         return f"{self.action.value} {self.tool or 'all tools'} in {self.environment or 'all environments'}"
 
-    def covers(self, wanted: Permission) -> bool:
-        """Return whether who has this permission has `wanted` too."""
-        return (
-            self.action is wanted.action
-            and self.environment in {None, wanted.environment}
-            and self.tool in {None, wanted.tool}
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Principal:
@@ -67,4 +59,15 @@ class Principal:
     @classmethod
     def granted(cls, name: str, *permissions: Permission) -> Self:
         """Return a principal that has `permissions`, and nothing else."""
-        return cls(name, lambda wanted: any(each.covers(wanted) for each in permissions))
+        granted = frozenset((each.action, each.environment, each.tool) for each in permissions)
+
+        def allows(wanted: Permission) -> bool:
+            action, environment, tool = wanted.action, wanted.environment, wanted.tool
+            return (
+                (action, environment, tool) in granted
+                or (action, environment, None) in granted
+                or (action, None, tool) in granted
+                or (action, None, None) in granted
+            )
+
+        return cls(name, allows)

@@ -11,9 +11,10 @@ from apm_s3.fastapi import _backups, _bundles, _deploys, _environments, _files, 
 from apm_s3.fastapi._routes import DEADLINE, Endpoint, add_endpoints, check_authorize, check_deadline
 
 ENDPOINTS: tuple[Endpoint, ...] = (
+    # Routes are tried in order, so the one that is read most comes first.
+    *_files.ENDPOINTS,
     *_environments.ENDPOINTS,
     *_releases.ENDPOINTS,
-    *_files.ENDPOINTS,
     *_bundles.ENDPOINTS,
     *_deploys.ENDPOINTS,
     *_backups.ENDPOINTS,
