@@ -171,6 +171,11 @@ class MemoryTransport:
     async def list_files(self, bucket: str, options: ListOptions) -> ListPage:
         async with self._request("list_files", bucket):
             found = self.bucket.listed(options.prefix, options.start_after)
+            if options.delimiter:
+                ends = [info.key.find(options.delimiter, len(options.prefix)) + 1 for info in found]
+                folders = {info.key[:end] for info, end in zip(found, ends, strict=True) if end}
+                files = [info for info, end in zip(found, ends, strict=True) if not end]
+                return ListPage(tuple(files), prefixes=tuple(sorted(folders)))
             start = int(options.token or 0)
             page = found[start : start + options.max_keys]
             more = start + len(page) < len(found)
