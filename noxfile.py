@@ -168,9 +168,16 @@ def docs(session: nox.Session) -> None:
 def benchmarks(session: nox.Session) -> None:
     """Run one benchmark, as in `nox -s benchmarks -- small --rounds 3`; by default all of the client's."""
     install(session, ".[all]", "test", "benchmarks")
-    all_of_them = [["small"], ["large"], ["batch"], ["cache"], ["latency"], ["cold_start"]]
+    all_of_them = [["small"], ["large"], ["batch"], ["cache"], ["latency"], ["cold_start"], ["hooks"]]
     for command in [session.posargs] if session.posargs else all_of_them:
         session.run("python", "-m", f"benchmarks.{command[0]}", *command[1:])
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Run mixed work with faults for ten minutes: nothing lost, nothing left, memory flat, figures right."""
+    install(session, ".[all]", "test")
+    session.run("python", "-m", "benchmarks.soak", *session.posargs)
 
 
 @nox.session

@@ -105,6 +105,7 @@ class MemoryTransport:
             start, stop = options.range or (0, None)
             if options.range is not None and start >= len(data):
                 raise self._error("open", key, 416, "InvalidRange")
+        info = info._replace(server_time=self.bucket.clock())
         # Past the last suspension: what a cancelled request has opened would be nobody's.
         return MemoryBody(self, info, data[start:stop], self.breaks.pop(0) if self.breaks else None)
 
