@@ -36,7 +36,7 @@ FAULT_RATE = 0.05
 CANCEL_RATE = 0.03
 KEYS_OF_A_WORKER = 8
 FAULTS = (
-    faults.reset_before_headers, faults.closed_before_headers, faults.lost_answer, faults.reset_after_headers,
+    faults.reset_before_headers, faults.closed_before_headers, faults.lost_response, faults.reset_after_headers,
     faults.reset_in_body, faults.truncated, faults.answer(500, "InternalError"), faults.answer(503, "SlowDown"),
 )  # fmt: skip
 MIB = 1024**2
