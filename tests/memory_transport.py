@@ -235,7 +235,7 @@ class MemoryTransport:
             data = b"".join(upload.parts[part.number] for part in parts)
             digests = b"".join(bytes.fromhex(part.etag.strip('"')) for part in parts)
             etag = f'"{hashlib.md5(digests).hexdigest()}-{len(parts)}"'
-            conditions = {"if_match": options.if_match, "if_none_match": options.if_none_match}
+            conditions: dict[str, Any] = {"if_match": options.if_match, "if_none_match": options.if_none_match}
             info = self._store(key, data, replace(upload.options, **conditions), etag)
             del self.uploads[upload_id]
             return info

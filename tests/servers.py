@@ -135,7 +135,7 @@ def _free_base_port() -> int:
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            base = 20_000 + probe.getsockname()[1] % 25_000
+            base: int = 20_000 + probe.getsockname()[1] % 25_000
         if all(_is_free(base + offset + extra) for offset in range(5) for extra in (0, 10_000)):
             return base
 

@@ -22,7 +22,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from apm_s3 import ConfigStore, S3Settings
-from apm_s3._s3_answers import s3_error
+from apm_s3._s3_responses import s3_error
 from apm_s3.errors import ApmS3Error
 from apm_s3.exporters.prometheus import PrometheusExporter, alert_rules, dashboard
 from apm_s3.settings import CacheSettings, RetrySettings

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from apm_s3 import ConfigStore, S3Manager, S3Settings, validate_config
-from apm_s3._s3_answers import s3_error
+from apm_s3._s3_responses import s3_error
 from apm_s3.errors import ErrorCode, InvalidOption, ObjectNotFound
 from apm_s3.events import OperationEvent, Outcome
 from apm_s3.exporters.prometheus import PrometheusExporter, _StoreFigures, alert_rules, dashboard
