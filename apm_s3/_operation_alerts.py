@@ -36,7 +36,7 @@ class OperationThresholds:
             raise InvalidOption(f"error_rate {self.error_rate} is not between 0 and 1", hint="0.1 means 10 %")
         if self.window <= 0 or self.latency <= 0 or self.errors < 0 or self.minimum < 1:
             raise InvalidOption(
-                "window and latency are above 0 seconds, errors at least 0, minimum at least 1",
+                "window and latency must be above 0 seconds, errors at least 0, minimum at least 1",
                 hint="leave them at their defaults",
             )
 

@@ -163,7 +163,9 @@ class HealthChecker:
         max_clock_skew: float = 60.0,
     ) -> None:
         if deadline <= 0 or max_clock_skew <= 0:
-            raise InvalidOption("deadline and max_clock_skew are above 0 seconds", hint="leave them at their defaults")
+            raise InvalidOption(
+                "deadline and max_clock_skew must be above 0 seconds", hint="leave them at their defaults"
+            )
         self._s3 = s3
         self._read_only = read_only
         self._expected = expected or EXPECTED
@@ -328,7 +330,7 @@ class _Examination:
         except (_Failed, ApmS3Error) as exc:
             message = str(exc)
         except TimeoutError:
-            message = f"no response within the {self.seconds:g} s that all checks have together"
+            message = f"no response within the {self.seconds:g} s for all checks"
         self.checks.append(HealthCheck(name, outcome, critical, time.monotonic() - began, message))
         return outcome is CheckOutcome.PASSED
 
@@ -336,7 +338,7 @@ class _Examination:
 async def _reach(s3: S3Manager, bucket: str, region: str | None) -> str:
     if not await s3.bucket_exists(bucket, region=region):
         raise _Failed("there is no such bucket: create it, or check its name and the endpoint")
-    return "the bucket is there"
+    return "the bucket exists"
 
 
 async def _credentials(s3: S3Manager) -> str:
@@ -359,7 +361,7 @@ async def _setting(
     except AccessDenied as exc:
         raise _Skipped("these credentials may not read this setting") from exc
     except UnsupportedByServer as exc:
-        raise _Skipped("the server does not know this setting") from exc
+        raise _Skipped("the server does not support this setting") from exc
     if wanted is None:
         if current is None and kind is Encryption:
             raise _Failed("the bucket has no default encryption: set Encryption()")
@@ -402,7 +404,7 @@ class _Written:
     async def read(self) -> str:
         data = await self._s3.read_file(self._bucket, self._key, refresh=True)
         if data != self._body:
-            raise _Failed("what was read is not what was written: do not trust this server with anything")
+            raise _Failed("the bytes read back differ from those written: do not use this server")
         return "the same bytes were read back"
 
     async def overwrite(self) -> str:
@@ -411,7 +413,7 @@ class _Written:
             info = await self._upload(UploadOptions(content_type="text/plain", if_none_match="*"))
         except PreconditionFailed:
             self._versions = versions
-            return "If-None-Match protects an object that exists"
+            return "If-None-Match protects existing objects"
         self._versions = [*versions, info.version_id]
         raise _Failed("the server ignores If-None-Match: configuration stores are not safe on it")
 
@@ -422,7 +424,7 @@ class _Written:
             for version in await self._left():
                 await self._s3.delete_file(self._bucket, self._key, DeleteOptions(version_id=version))
         except ApmS3Error as exc:
-            raise _Failed(f"'{self._key}' may be left: {exc}") from exc
+            raise _Failed(f"'{self._key}' may remain: {exc}") from exc
         return "the object was deleted"
 
     async def _upload(self, options: UploadOptions) -> FileInfo:
@@ -450,7 +452,7 @@ async def _ask_time(s3: S3Manager, bucket: str, clock: _Clock, limit: float) -> 
 
 async def _judge_time(clock: _Clock, limit: float) -> str:
     if clock.ahead is None:
-        raise _Skipped("the server did not say what time it is")
+        raise _Skipped("the server did not send its time")
     side = "ahead of" if clock.ahead > 0 else "behind"
     message = f"the server's clock is {abs(clock.ahead):.1f} s {side} this machine's"
     if abs(clock.ahead) > limit:

@@ -192,7 +192,7 @@ async def verify_migration(
     """
     path = _path(journal)
     if path is None or not path.exists():
-        raise InvalidOption(f"there is no journal '{journal}'", hint="give the one of the migration to verify")
+        raise InvalidOption(f"there is no journal '{journal}'", hint="give the journal of the migration to verify")
     rules = MigrationRules(
         if_exists=if_exists,
         include=include,

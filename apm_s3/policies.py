@@ -191,10 +191,10 @@ def _names(environments: Iterable[str] | None) -> tuple[str, ...]:
     if environments is None:
         return _ALL
     if isinstance(environments, str):
-        raise InvalidOption("environments is one text", hint=f"pass a list: [{environments!r}]")
+        raise InvalidOption("environments is a single string", hint=f"pass a list: [{environments!r}]")
     names = tuple(dict.fromkeys(check_environment(name) for name in environments))
     if not names:
-        raise InvalidOption("a policy for no environment", hint="name at least one, or leave it out for all of them")
+        raise InvalidOption("environments is empty", hint="name at least one, or omit it for all of them")
     return names
 
 

@@ -139,7 +139,7 @@ async def test_a_failing_server_is_down_and_each_check_says_why(s3_faulty: S3Man
     assert report.status is HealthStatus.DOWN
     assert {check.name for check in report.failed} == {"reach", "list", "write", "delete"}
     assert outcomes(report)["versioning"] is CheckOutcome.SKIPPED
-    assert "may be left" in message(report, "delete")
+    assert "may remain" in message(report, "delete")
 
 
 async def test_a_server_that_ignores_conditions_is_degraded_and_nothing_is_left(

@@ -36,7 +36,7 @@ async def keep_acl(source: Side, key: str, version: str, target: Side, to: str) 
         lambda: target.engine.control.call("put_object_acl", Bucket=target.place.bucket, Key=to, **asked),
     )
     if _names((await _read(target, to, "")).get("Grants") or []) != _names(wanted):
-        raise IntegrityError("the target has other grants (ACL)", operation="migrate", key=to)
+        raise IntegrityError("the target has different grants (ACL)", operation="migrate", key=to)
 
 
 def grants_for(acl: Mapping[str, Any], owner: Mapping[str, Any]) -> list[dict[str, Any]]:

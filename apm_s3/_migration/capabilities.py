@@ -16,9 +16,9 @@ from apm_s3.options import DeleteOptions, UploadOptions
 
 _METADATA, _TAGS, _CACHE = {"apm-probe": "kept"}, {"apm-probe": "kept"}, "max-age=7"
 _MOST_VERSIONS = 10
-_STREAMED = "looked at with each object that is streamed"
-_SHOWED = "as an object showed that was written for it"
-_UNASKED = "only an object that is written to the target can tell"
+_STREAMED = "checked with each streamed object"
+_SHOWED = "found out with a probe object"
+_UNASKED = "only writing an object to the target can tell"
 
 
 def new_probe() -> str:
@@ -79,7 +79,7 @@ async def _when_asked(task: Task, target: Side) -> list[Capability]:
         ownership = await target.setting("get_bucket_ownership_controls", "OwnershipControls")
         rules = ownership.get("Rules") or [] if isinstance(ownership, Mapping) else []
         enforced = any(rule.get("ObjectOwnership") == "BucketOwnerEnforced" for rule in rules)
-        detail = "the bucket's owner owns everything, without ACLs" if enforced else "the bucket may have ACLs"
+        detail = "ACLs are disabled: the bucket owner owns all objects" if enforced else "the bucket may use ACLs"
         found.append(Capability("acls", not enforced, needed=True, detail=detail))
     return found
 
@@ -111,7 +111,7 @@ async def _of_objects(task: Task, target: Side, *, probe: str | None) -> list[Ca
     return [
         Capability("metadata", kept_metadata, needed=True, detail=_SHOWED),
         Capability("tags", not with_tags or tags == _TAGS, needed=with_tags, detail=_SHOWED),
-        Capability("checksums", summed, needed=False, detail=", ".join(info.checksums) or "it tells none"),
+        Capability("checksums", summed, needed=False, detail=", ".join(info.checksums) or "it reports none"),
     ]
 
 

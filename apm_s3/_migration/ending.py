@@ -66,9 +66,9 @@ class Ending:
             chosen = [key for key in extra if keeps(key)]
             if chosen and not totals.objects - totals.vanished:
                 raise MigrationRefused(
-                    f"{task.source_name} has nothing, so that delete_extra would delete all of {task.target_name}",
+                    f"{task.source_name} is empty, so delete_extra would delete everything in {task.target_name}",
                     operation="migrate",
-                    hint="check the source; delete_prefix, or removing the directory, is the way to delete everything",
+                    hint="check the source; to delete everything, use delete_prefix or remove the directory",
                 )
             if totals.failed:
                 self.kept += len(chosen)

@@ -60,7 +60,7 @@ class UploadMover:
 
     def _moved(self, row: Row, stored: FileInfo, how: str) -> Moved:
         if not how:
-            raise IntegrityError("the target has stored other content", operation="migrate", key=row.target_key)
+            raise IntegrityError("the target has stored different content", operation="migrate", key=row.target_key)
         return Moved(row.size, row.etag, stored.etag, how, row.size)
 
     async def _holds(self, path: Path, stored: FileInfo) -> bool:
@@ -141,7 +141,9 @@ class FetchMover:
 
     async def _read_again(self, key: str, row: Row, digest: str) -> str:
         if await self.source.digest(key, row.version) != digest:
-            raise IntegrityError("the file has other content than the object", operation="migrate", key=row.target_key)
+            raise IntegrityError(
+                "the content of the file differs from the object", operation="migrate", key=row.target_key
+            )
         return "sha256"
 
     async def is_same(self, row: Row) -> bool:

@@ -136,7 +136,7 @@ class Source:
             folder = not size and target_key.endswith("/") and not no_file(target_key[:-1])
             return "" if folder or not (size or target_key) else problem
         if not target_key and not self._as_root:
-            return "it is the prefix itself, and has no name below it"
+            return "its key is the prefix itself, so it has no name below it"
         return None
 
 
@@ -169,7 +169,7 @@ async def list_target(
 
 def _folder(place: S3Place | FolderPlace, *, missing_ok: bool) -> Folder:
     if not isinstance(place, FolderPlace):
-        raise TypeError(f"{place} is no directory")
+        raise TypeError(f"{place} is not a directory")
     return Folder(place.root, missing_ok=missing_ok)
 
 

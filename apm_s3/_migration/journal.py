@@ -92,7 +92,7 @@ class Journal:
             raise JournalRefused(
                 f"the journal '{self._path}' cannot be read or written: {exc}",
                 operation="migrate",
-                hint="make room on its disk, or look at its permissions; then resume with the same journal",
+                hint="free space on its disk or check its permissions, then resume with the same journal",
             ) from exc
 
     def _open(self) -> None:

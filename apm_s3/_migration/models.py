@@ -195,7 +195,7 @@ class MigrationReport:
             f"{self.failed} of {self.objects} objects failed{first}",
             failures={one.key: ApmS3Error(one.error) for one in self.failures},
             operation="migrate",
-            hint="run it again with the same journal: only what is missing moves",
+            hint="run it again with the same journal: only missing objects are moved",
         )
 
     def __str__(self) -> str:

@@ -290,4 +290,4 @@ def _changed(row: Row) -> ObjectChanged:
 
 
 def _other_content(row: Row) -> IntegrityError:
-    return IntegrityError("the target has stored other content", operation="migrate", key=row.target_key)
+    return IntegrityError("the target has stored different content", operation="migrate", key=row.target_key)

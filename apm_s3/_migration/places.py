@@ -49,7 +49,7 @@ def parse_place(place: str | os.PathLike[str]) -> Place:
         check_bucket(bucket)
         return S3Place(bucket, prefix if not prefix or prefix.endswith("/") else f"{prefix}/")
     if not os.fspath(place):
-        raise InvalidOption("an empty path is no place", hint="give 's3://bucket/prefix' or a directory")
+        raise InvalidOption("the path is empty", hint="give 's3://bucket/prefix' or a directory")
     # Absolute, as a journal may be resumed from another working directory.
     return FolderPlace(Path(place).absolute())
 
@@ -66,4 +66,4 @@ def check_apart(source: Place, target: Place, *, same_account: bool) -> None:
         return
     overlap = source.prefix.startswith(target.prefix) or target.prefix.startswith(source.prefix)
     if source.bucket == target.bucket and overlap:
-        raise InvalidOption(f"{source} and {target} overlap", hint="give a prefix that does not begin like the other")
+        raise InvalidOption(f"{source} and {target} overlap", hint="use prefixes of which neither contains the other")

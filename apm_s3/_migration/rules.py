@@ -76,7 +76,7 @@ class MigrationRules:
             return key
         made = self.transform_key(key)
         if not isinstance(made, str):
-            raise InvalidKey(f"transform_key gave {type(made).__name__} for '{key}'", hint="it has to give a str")
+            raise InvalidKey(f"transform_key returned {type(made).__name__} for '{key}'", hint="it must return a str")
         check_key(made, bucket=None)
         return made
 

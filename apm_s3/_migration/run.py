@@ -323,7 +323,7 @@ class Run:
             except (NotFound, FileNotFoundError):
                 found = Sameness.NEW
         if found is Sameness.CHANGED and rules.if_exists == "fail":
-            raise Conflict("the target has another object of this name", operation="migrate", key=row.target_key)
+            raise Conflict("the target has a different object with this name", operation="migrate", key=row.target_key)
         return found is Sameness.IDENTICAL
 
     def _slowed(self, bucket: str | None, key: str | None, error: ApmS3Error) -> None:

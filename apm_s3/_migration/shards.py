@@ -89,7 +89,7 @@ async def cut_source(task: Task, count: int) -> list[Bounds]:
     """
     side = task.source_side
     if side is None:
-        raise InvalidOption("a directory cannot be cut: other machines do not have it", hint="use migrate")
+        raise InvalidOption("a directory cannot be split: other machines do not have it", hint="use migrate")
     return ranges_of(sorted(await _samples(side)), count)
 
 
@@ -144,4 +144,4 @@ def check_shardable(source: str, target: str, rules: MigrationRules) -> None:
     if isinstance(parse_place(source), FolderPlace) or isinstance(parse_place(target), FolderPlace):
         raise InvalidOption("other machines do not have this directory", hint="use migrate")
     if rules.delete_extra or rules.versions:
-        raise InvalidOption("delete_extra and versions need the whole, not ranges", hint="use migrate")
+        raise InvalidOption("delete_extra and versions need the whole prefix, not ranges", hint="use migrate")

@@ -118,7 +118,7 @@ class Store:
             self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
             self._tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if self._tables and "ranges" not in self._tables:
-                raise JournalRefused(f"'{path}' is a database of something else")  # noqa: TRY301 - closes it below
+                raise JournalRefused(f"'{path}' is a database, but not a journal")  # noqa: TRY301 - closes it below
             if path:
                 self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
@@ -149,7 +149,7 @@ class Store:
         for name, value in identity.items():
             if known.get(name) != value:
                 what = "the rules differ" if name == "rules" else f"its {name} is {known.get(name)}, not {value}"
-                raise JournalRefused(f"the journal is another migration's: {what}")
+                raise JournalRefused(f"the journal belongs to another migration: {what}")
         return True
 
     def get(self, name: str) -> str | None:
@@ -224,7 +224,7 @@ class Store:
             raise InvalidOption(
                 f"transform_key gives '{clash[1]}' and '{clash[2]}' the same name, '{clash[0]}'",
                 operation="migrate",
-                hint="let it give each key a name of its own",
+                hint="make it return a different name for each key",
             )
 
     def clear_target(self) -> None:
@@ -316,7 +316,7 @@ class Store:
         )
         with self._transaction():
             found = self._db.execute(
-                "UPDATE objects SET error = 'the target lists something else, or nothing', attempts = attempts + 1, "  # noqa: S608
+                "UPDATE objects SET error = 'the target has a different object, or none', attempts = attempts + 1, "  # noqa: S608
                 f"state = CASE WHEN attempts >= 4 THEN 3 ELSE 0 END WHERE id IN ({wrong})"
             )
         return found.rowcount

@@ -127,19 +127,19 @@ async def open_task(
     one_account = target_s3 is None or target_s3 is source_s3
     check_apart(begins, ends, same_account=one_account)
     if bandwidth is not None and not bandwidth > 0:
-        raise InvalidOption(f"bandwidth is {bandwidth}", hint="give bytes a second, or leave it out")
+        raise InvalidOption(f"bandwidth is {bandwidth}", hint="give bytes per second, or omit it")
     from_side = await _side(source_s3 or target_s3, begins)
     to_side = await _side(target_s3 or source_s3, ends)
     mover = _mover(begins, ends, from_side, to_side, rules, Bandwidth(bandwidth), one_account=one_account)
     histories = None
     if rules.versions or rules.acls:
         if not isinstance(mover, S3Mover):
-            raise InvalidOption("files have no versions and no ACLs", hint="leave versions and acls out")
+            raise InvalidOption("files have no versions and no ACLs", hint="omit versions and acls")
         if rules.versions:
             if rules.delete_extra:
-                raise InvalidOption("delete_extra and versions exclude each other", hint="leave one of them out")
+                raise InvalidOption("delete_extra and versions exclude each other", hint="omit one of them")
             if rules.verify == "read":
-                raise InvalidOption("versions are not read back at the end", hint="leave verify out")
+                raise InvalidOption("versions are not read back at the end", hint="omit verify")
             histories = Histories(mover, rules)
     return Task(begins, ends, from_side, to_side, rules, mover, histories)
 
@@ -168,7 +168,7 @@ async def _side(s3: S3Manager | None, place: Place) -> Side | None:
     if isinstance(place, FolderPlace):
         return None
     if s3 is None:
-        raise InvalidOption(f"no manager was given for {place}", hint="give source_s3, or target_s3")
+        raise InvalidOption(f"no manager was given for {place}", hint="pass source_s3 or target_s3")
     return await open_side(s3, place)
 
 

@@ -78,7 +78,7 @@ class Histories:
             there = await versions_of(target, to)
             begun = already_there(rows, there)
             if begun is None and self.rules.if_exists != "overwrite":
-                raise Conflict("the target has another history of this name", operation="migrate", key=to)
+                raise Conflict("the target has a different history of this key", operation="migrate", key=to)
         except (ApmS3Error, OSError) as error:
             return [_failed(row, error) for row in rows]
         outcomes = [
@@ -117,7 +117,7 @@ async def check_histories(journal: Journal, rules: MigrationRules, target: Side)
             if rows and already_there(rows, newest) == len(rows):
                 entry = (key[cut:], 0, None, None)
                 await journal.do(lambda store, entry=entry: store.add_target([entry]))  # type: ignore[misc]
-    await journal.do(lambda store: store.fail_missing("the target has another history"))
+    await journal.do(lambda store: store.fail_missing("the target has a different history"))
 
 
 async def _grouped(side: Side) -> AsyncGenerator[tuple[str, list[FileVersion]], None]:

@@ -185,7 +185,7 @@ def _key(secret: str) -> bytes:
     try:
         return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except ValueError:
-        raise InvalidOption("what follows 'whsec_' in the secret is not base64", hint="copy the whole secret") from None
+        raise InvalidOption("the secret is not base64 after 'whsec_'", hint="copy the whole secret") from None
 
 
 def _sign(secret: str, identifier: str, timestamp: str, body: bytes) -> str:
@@ -245,7 +245,7 @@ def _check_url(url: str) -> str:
         host = None
     if host is None or parts.scheme not in {"http", "https"} or "@" in parts.netloc:
         raise InvalidOption(
-            "the URL of a target is not http(s)://host/..., or holds a user name", hint="give the whole URL"
+            "the URL of a target is not http(s)://host/..., or contains a user name", hint="give the whole URL"
         )
     return host
 
@@ -282,7 +282,7 @@ async def notify(
         if by_name.setdefault(target.name, target) is not target:
             raise InvalidOption(f"two targets are called {target.name!r}", hint="give name= to one of them")
     if not by_name:
-        raise InvalidOption("there is no target", hint="give at least one Webhook or GrafanaAnnotations")
+        raise InvalidOption("no targets were given", hint="give at least one Webhook or GrafanaAnnotations")
     # Proxies from the environment (HTTPS_PROXY) are used, as other webhook senders do.
     async with aiohttp.ClientSession(
         timeout=aiohttp.ClientTimeout(total=_TIMEOUT), cookie_jar=aiohttp.DummyCookieJar(), trust_env=True
@@ -331,7 +331,7 @@ class _Notifier:
         try:
             diff = await self._store.diff(tool, self._environment, before, after)
         except ApmS3Error as exc:
-            _log.info("the changes of %s cannot be told: %s", tool, exc)
+            _log.info("the changes of %s could not be read: %s", tool, exc)
             return []
         return [
             {
@@ -348,7 +348,7 @@ class _Notifier:
         while (problem := await self._attempt(target, notification)) is not None:
             pause = next(pauses)
             _log.warning(
-                "%s was not told of entry %d of %s, again in %.1f s: %s",
+                "%s was not notified of entry %d of %s, next attempt in %.1f s: %s",
                 target.name, notification.entry.sequence, self._environment, pause, problem,
             )  # fmt: skip
             await asyncio.sleep(pause)

@@ -134,16 +134,16 @@ class PrometheusExporter(Collector):
 
 def _operations(managers: list[tuple[str, S3Manager]]) -> Iterator[Metric]:
     labels = ("manager", "operation")
-    ended = CounterMetricFamily("apm_s3_operations", "Operations that ended, by outcome.", labels=(*labels, "outcome"))
+    ended = CounterMetricFamily("apm_s3_operations", "Finished operations by outcome.", labels=(*labels, "outcome"))
     errors = CounterMetricFamily(
-        "apm_s3_operation_errors", "Failed operations, by error code.", labels=(*labels, "code")
+        "apm_s3_operation_errors", "Failed operations by error code.", labels=(*labels, "code")
     )
-    retries = CounterMetricFamily("apm_s3_operation_retries", "Attempts that failed and were repeated.", labels=labels)
+    retries = CounterMetricFamily("apm_s3_operation_retries", "Failed attempts that were retried.", labels=labels)
     sent = CounterMetricFamily("apm_s3_sent_bytes", "Bytes of request bodies.", labels=labels)
     received = CounterMetricFamily("apm_s3_received_bytes", "Bytes of the bodies of responses.", labels=labels)
     durations = HistogramMetricFamily(
         "apm_s3_operation_duration_seconds",
-        "Durations of operations that succeeded or failed, with waits and retries.",
+        "Durations of operations that succeeded or failed, including waits and retries.",
         labels=labels,
     )
     for manager, s3 in managers:
@@ -180,15 +180,20 @@ _ByManager = tuple[type[CounterMetricFamily] | type[GaugeMetricFamily], str, str
 """A metric with no label but the manager: its type, its name, what it is, and how to read it."""
 
 _POOL: tuple[_ByManager[PoolStats], ...] = (
-    (GaugeMetricFamily, "apm_s3_pool_limit", "Requests that may be in flight now.", lambda pool: pool.limit),
-    (GaugeMetricFamily, "apm_s3_pool_max_concurrency", "The limit that was set.", lambda pool: pool.max_concurrency),
-    (GaugeMetricFamily, "apm_s3_pool_in_use", "Slots of the pool that are out.", lambda pool: pool.in_use),
-    (GaugeMetricFamily, "apm_s3_pool_waiting", "Calls that wait for a slot.", lambda pool: pool.waiting),
-    (CounterMetricFamily, "apm_s3_pool_acquired", "Slots that were given out.", lambda pool: pool.acquired),
+    (GaugeMetricFamily, "apm_s3_pool_limit", "Current limit of requests in flight.", lambda pool: pool.limit),
+    (
+        GaugeMetricFamily,
+        "apm_s3_pool_max_concurrency",
+        "Configured limit of requests in flight.",
+        lambda pool: pool.max_concurrency,
+    ),
+    (GaugeMetricFamily, "apm_s3_pool_in_use", "Slots of the pool in use.", lambda pool: pool.in_use),
+    (GaugeMetricFamily, "apm_s3_pool_waiting", "Calls waiting for a slot.", lambda pool: pool.waiting),
+    (CounterMetricFamily, "apm_s3_pool_acquired", "Granted slots.", lambda pool: pool.acquired),
     (
         CounterMetricFamily,
         "apm_s3_pool_wait_seconds",
-        "Seconds that calls waited for slots.",
+        "Seconds that calls have waited for slots.",
         lambda pool: pool.wait_seconds,
     ),
     (
@@ -206,18 +211,18 @@ _RETRIES: tuple[_ByManager[float], ...] = (
 _CACHE: tuple[_ByManager[CacheStats], ...] = (
     (GaugeMetricFamily, "apm_s3_cache_entries", "Entries of the cache.", lambda cache: cache.entries),
     (GaugeMetricFamily, "apm_s3_cache_bytes", "Bytes of the cache, estimated.", lambda cache: cache.bytes),
-    (CounterMetricFamily, "apm_s3_cache_hits", "Calls that were answered from the cache.", lambda cache: cache.hits),
-    (CounterMetricFamily, "apm_s3_cache_misses", "Calls that were not.", lambda cache: cache.misses),
+    (CounterMetricFamily, "apm_s3_cache_hits", "Calls served from the cache.", lambda cache: cache.hits),
+    (CounterMetricFamily, "apm_s3_cache_misses", "Calls not served from the cache.", lambda cache: cache.misses),
     (
         CounterMetricFamily,
         "apm_s3_cache_coalesced",
-        "Those of the misses that shared the request of another call.",
+        "Misses that shared the request of another call.",
         lambda cache: cache.coalesced,
     ),
     (
         CounterMetricFamily,
         "apm_s3_cache_evictions",
-        "Entries that were dropped to keep the limits.",
+        "Entries evicted to stay within the limits.",
         lambda cache: cache.evictions,
     ),
 )
@@ -255,29 +260,29 @@ class _StoreFigures:
 def _stores(stores: Mapping[tuple[str, str], _StoreFigures]) -> Iterator[Metric]:
     revision = GaugeMetricFamily("apm_s3_store_revision", "The current revision.", labels=_TOOL)
     released = GaugeMetricFamily(
-        "apm_s3_store_release_timestamp_seconds", "When the current release was made, Unix time.", labels=_TOOL
+        "apm_s3_store_release_timestamp_seconds", "Creation time of the current release, Unix time.", labels=_TOOL
     )
     backed_up = GaugeMetricFamily(
         "apm_s3_store_last_backup_timestamp_seconds",
-        "When the newest backup was made, Unix time; 0 where there is none.",
+        "Creation time of the newest backup, Unix time; 0 without a backup.",
         labels=_TOOL,
     )
     drifted = GaugeMetricFamily(
-        "apm_s3_store_drifted", "1 if the tool was changed by hand since it was deployed.", labels=_TOOL
+        "apm_s3_store_drifted", "1 if the configuration was changed manually since the last deploy.", labels=_TOOL
     )
     behind = GaugeMetricFamily(
-        "apm_s3_store_behind_source", "1 if the environment that it was deployed from has something else.", labels=_TOOL
+        "apm_s3_store_behind_source", "1 if the source environment has changed since the last deploy.", labels=_TOOL
     )
     pending = GaugeMetricFamily(
-        "apm_s3_store_live_pending", "1 if the copy under live/ is not that of the current release.", labels=_TOOL
+        "apm_s3_store_live_pending", "1 if the live copies differ from the current release.", labels=_TOOL
     )
     frozen = GaugeMetricFamily("apm_s3_store_frozen", "1 if the environment is frozen.", labels=_STORE)
     refreshed = GaugeMetricFamily(
-        "apm_s3_store_refresh_timestamp_seconds", "When these figures were read, Unix time.", labels=_STORE[:2]
+        "apm_s3_store_refresh_timestamp_seconds",
+        "Time of the last successful read of these figures, Unix time.",
+        labels=_STORE[:2],
     )
-    failures = CounterMetricFamily(
-        "apm_s3_store_refresh_failures", "Reads of these figures that failed.", labels=_STORE[:2]
-    )
+    failures = CounterMetricFamily("apm_s3_store_refresh_failures", "Failed reads of these figures.", labels=_STORE[:2])
     for place, figures in sorted(stores.items()):
         for row in figures.rows:
             values = (*place, row.environment, row.tool)

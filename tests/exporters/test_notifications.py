@@ -213,7 +213,7 @@ async def test_no_secret_leaves_the_store_or_is_logged(
     assert PASSWORD not in sent
     assert '"added":3' in sent
     shown = "".join((caplog.text, repr(hook), repr(grafana), repr(down)))
-    assert "was not told" in caplog.text
+    assert "was not notified" in caplog.text
     assert not any(secret in shown for secret in (PASSWORD, SECRET, "url-token", "glsa_token"))
 
 

@@ -121,7 +121,7 @@ async def test_a_target_that_keeps_no_tags_is_refused_before_anything_moves(
         response.body = b'<?xml version="1.0"?><Tagging><TagSet></TagSet></Tagging>'
 
     target.server.will(told(without), "GetObjectTagging", times=None)
-    with pytest.raises(MigrationRefused, match="tags: as an object showed") as refused:
+    with pytest.raises(MigrationRefused, match="tags: found out with a probe object") as refused:
         await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=target.s3)
     assert refused.value.capabilities == ("tags",)
     assert not target.stored()

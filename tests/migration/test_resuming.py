@@ -217,7 +217,7 @@ async def test_a_foreign_database_is_left_alone(tmp_path: Path) -> None:
     db.execute("CREATE TABLE users (name TEXT)")
     db.close()
     before = (tmp_path / "db").read_bytes()
-    with pytest.raises(JournalRefused, match="something else"):
+    with pytest.raises(JournalRefused, match="not a journal"):
         async with Journal(tmp_path / "db", {}):
             pass
     assert (tmp_path / "db").read_bytes() == before

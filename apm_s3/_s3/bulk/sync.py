@@ -158,7 +158,7 @@ class _Sync:
                     yield SyncAction("update", mine.key, mine.size, "the content differs"), mine
         if self._extra and not found:
             raise InvalidOption(
-                f"{way.source} has nothing, so that delete_extra would delete all {len(self._extra)} of {way.target}",
+                f"{way.source} is empty, so delete_extra would delete all {len(self._extra)} of {way.target}",
                 operation="sync",
                 hint="check the source; to delete everything, use delete_prefix or remove the directory",
             )

@@ -128,9 +128,9 @@ async def test_an_empty_source_deletes_nothing(s3: MemoryManager, tmp_path: Path
     empty.mkdir()
 
     for source, target in ((empty, "s3://bucket/team"), ("s3://bucket/none", full)):
-        with pytest.raises(InvalidOption, match="has nothing, so that delete_extra would delete all 1 of"):
+        with pytest.raises(InvalidOption, match="is empty, so delete_extra would delete all 1 of"):
             await s3.sync(source, target, delete_extra=True, dry_run=dry_run)  # type: ignore[call-overload]
-    with pytest.raises(InvalidOption, match="has nothing"):
+    with pytest.raises(InvalidOption, match="is empty"):
         await s3.sync(full, "s3://bucket/team", delete_extra=True, exclude="f*")
     assert stored(s3)
     assert read(full) == {"file": b""}
@@ -343,11 +343,11 @@ async def test_nothing_is_deleted_if_a_server_lists_unrelated_keys(s3: MemoryMan
 
     for lie in (list(objects), ["team/a", "team/a"]):
         infos = [objects[key].info for key in lie]
-        s3.transport.bucket.listed = lambda prefix, infos=infos: infos  # type: ignore[method-assign, misc]
+        s3.transport.bucket.listed = lambda *_, infos=infos: infos  # type: ignore[method-assign, misc]
         with pytest.raises(IntegrityError, match=r"outside of the prefix|out of order"):
             await s3.sync(folder, "s3://bucket/team", delete_extra=True)
     with pytest.raises(IntegrityError, match="outside of the prefix"):
-        s3.transport.bucket.listed = lambda prefix: [objects["other"].info]  # type: ignore[method-assign]
+        s3.transport.bucket.listed = lambda *_: [objects["other"].info]  # type: ignore[method-assign]
         await s3.delete_prefix("bucket", "team/")
     assert {"other", "team/a", "team/b"} <= set(objects)
 
@@ -357,8 +357,8 @@ async def test_a_server_that_lists_folder_by_folder_is_synced_completely(s3: Mem
     folder = write(tmp_path / "folder", files)
     await s3.upload_file("bucket", "b!extra", b"")
     listed = s3.transport.bucket.listed
-    s3.transport.bucket.listed = lambda prefix: sorted(  # type: ignore[method-assign]
-        listed(prefix), key=lambda info: info.key.split("/")
+    s3.transport.bucket.listed = lambda *request: sorted(  # type: ignore[method-assign]
+        listed(*request), key=lambda info: info.key.split("/")
     )
 
     first = await s3.sync(folder, "s3://bucket", delete_extra=True)
