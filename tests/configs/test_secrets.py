@@ -119,6 +119,23 @@ def test_a_commented_out_secret_is_masked() -> None:
     assert mask_text("a.yml", text) == f"a: 1  # password: {MASK}\n# token = {MASK}\n"
 
 
+@pytest.mark.parametrize(
+    ("comment", "masked"),
+    [
+        ("password hunter2", f"password {MASK}"),
+        ("the API key was 'x1y2z3q', once", f"the API key was '{MASK}', once"),
+        ("token 0123456789abcdef (old)", f"token {MASK} (old)"),
+        *((prose, prose) for prose in (
+            "password rotation policy", "the password of 2024", "secret sha256 of it", "api key oauth2 mode",
+            "secret grafana-ldap-1", "password PASSWORD_1", "password ${PASS_1}", "token expires 30days",
+            "password 8 characters", "secret /run/secrets/x1", "token v2beta1 API", "tokens abc123",
+        )),
+    ],
+)  # fmt: skip
+def test_a_word_beside_a_secrets_name_in_a_comment_is_masked_if_no_prose_has_it(comment: str, masked: str) -> None:
+    assert mask_text("a.yml", f"a: 1 # {comment}\n# {comment}\n") == f"a: 1 # {masked}\n# {masked}\n"
+
+
 def test_the_value_behind_an_alias_is_also_masked_at_its_anchor() -> None:
     text = "a: &x postgres://u:hunter2@h\npassword: *x\n"
 

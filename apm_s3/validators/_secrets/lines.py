@@ -43,6 +43,18 @@ _QUOTES = ('"""', "'''", '"', "'", "`")
 _MAX_QUOTED = 100
 """Most lines to search for the end of a quoted value."""
 _KEY = re.compile(r"[ \t]*(?:- )?[\"']?[\w.-]+[\"']?\s*[:=]|[ \t]*\[[^\]]*\]\s*$")
+_PLAIN = r"(?:sha|md|hs|rs|es|aes|base|utf|oauth|pbkdf|x|rfc|ed|http|ipv|iso)-?\d+"
+"""Words that have letters and digits, and are no secrets: `sha256`, `base64`, `oauth2`."""
+_BESIDE = re.compile(
+    rf"{_NAMES}[ \t]{{1,16}}(?:(?:is|was)[ \t]{{1,16}})?[\"'`]?"
+    rf"(?!(?:{_PLAIN}|\d+[a-z]{{1,2}}|v\d+(?:alpha|beta)\d*|(?-i:[a-z0-9]+(?:[-_./:][a-z0-9]+)+|[A-Z0-9]+(?:[-_][A-Z0-9]+)+))(?![^\s\"'`,;.)]))"
+    r"((?=[^\s]{0,64}[a-z])(?=[^\s]{0,64}\d)[^\s\"'`,;<>(){}$/]{6,256})",
+    re.IGNORECASE,
+)
+"""`password hunter2` in a comment: without a colon, only a word with letters and digits is taken for the secret.
+
+Prose has none behind such a name, except for the words above and for names of things, as in `secret grafana-ldap-1`.
+"""
 _TOLD = re.compile(r"[:=]\s+(\S.*)|(?<!\S)(?=\S*\d)(\S{4,})")
 """A possible secret in the comment after a value that only says where the secret is."""
 
@@ -63,6 +75,8 @@ def in_comments(text: str, marks: str = "#;") -> Iterator[Place]:
     """Find secrets in the comments of a text."""
     for run in _comments_of(text, marks):
         yield from _found(run, _search)
+        for line in run:
+            yield from ((line.start + told.start(1), line.start + told.end(1)) for told in _BESIDE.finditer(line.text))
 
 
 def in_first_words(text: str) -> Iterator[Place]:
