@@ -100,9 +100,9 @@ class ConfigStore:
         seen_now = Reader(self._objects)
         self._views = Views(self._objects, self._reader, memory)
         self._afterwards = Afterwards()
-        probe = Probe(self._objects, self._afterwards, needed=require_conditional_writes)
+        self._probe = Probe(self._objects, self._afterwards, needed=require_conditional_writes)
         self._committer = Committer(
-            self._objects, self._reader, probe, self._afterwards, failover=failover, deadline=deadline
+            self._objects, self._reader, self._probe, self._afterwards, failover=failover, deadline=deadline
         )
         self._live = Live(self._objects, self._reader)
         self._publisher = Publisher(self._objects, self._reader, self._committer, self._live, self._afterwards)
@@ -135,6 +135,7 @@ class ConfigStore:
 
         Closing an `S3Manager` does this for all its stores. After `timeout` seconds, they are cancelled.
         """
+        self._probe.abandon()
         await self._afterwards.finish(timeout)
 
     # Reading ---------------------------------------------------------------------------------------------------------

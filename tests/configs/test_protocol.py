@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from apm_s3._s3_responses import s3_error
 from apm_s3.configs import CommitOutcome
+from apm_s3.configs._protocol.commit import probe
 from apm_s3.configs._protocol.commit.calls import CLEAN_UP
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._store import ConfigStore
@@ -68,9 +70,9 @@ async def test_the_probe_is_made_once_and_leaves_nothing(bucket_objects: ObjectS
 
 
 class Held(MemoryObjects):
-    """A bucket in which requests of one kind about a probe are not carried out until `go_on` is set."""
+    """A bucket in which requests of some kinds about a probe are not carried out until `go_on` is set."""
 
-    def __init__(self, held: str) -> None:
+    def __init__(self, *held: str) -> None:
         super().__init__()
         self.held = held
         self.reached, self.go_on = asyncio.Event(), asyncio.Event()
@@ -84,7 +86,7 @@ class Held(MemoryObjects):
         await super().delete(keys)
 
     async def _wait(self, verb: str, *keys: str) -> None:
-        if verb == self.held and any("/probe-" in key for key in keys):
+        if verb in self.held and any("/probe-" in key for key in keys):
             self.reached.set()
             await self.go_on.wait()
 
@@ -111,10 +113,13 @@ async def test_a_write_is_refused_only_after_the_probe_is_cleaned_up(held: str, 
     assert not [key for key in objects.objects if "/probe-" in key]
 
 
-@pytest.mark.parametrize(("timeout", "waited"), [(None, CLEAN_UP), (3.0, 3.0)])
-def test_a_refusal_does_not_wait_forever_for_a_probe(timeout: float | None, waited: float) -> None:
+@pytest.mark.parametrize(
+    ("held", "timeout", "waited"),
+    [("put", None, CLEAN_UP), ("put", 2.0, 2.0), ("delete", None, CLEAN_UP), ("delete", 2.0, 2.0)],
+)
+def test_a_refusal_does_not_wait_forever_for_a_probe(held: str, timeout: float | None, waited: float) -> None:
     async def refused() -> float:
-        store = ConfigStore(Held("delete"))
+        store = ConfigStore(Held(held))
         with pytest.raises(RevisionConflict):
             await store.upload("loki", "production", LOKI, expect_revision=3, timeout=timeout)
         after = asyncio.get_running_loop().time()
@@ -122,6 +127,42 @@ def test_a_refusal_does_not_wait_forever_for_a_probe(timeout: float | None, wait
         return after
 
     assert VirtualLoop().run(refused()) == waited
+
+
+@pytest.mark.parametrize(
+    ("held", "waited"), [(("put",), 0.0), (("delete",), probe.CLEAN_UP), (("put", "delete"), probe.CLEAN_UP)]
+)
+def test_closing_does_not_wait_for_a_probe_that_hangs(held: tuple[str, ...], waited: float) -> None:
+    async def interrupted() -> float:
+        objects = Held(*held)
+        store = ConfigStore(objects)
+        task = asyncio.create_task(store.upload("loki", "production", LOKI))
+        await objects.reached.wait()
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        await store.finish()
+        assert not store.has_unfinished_writes
+        return asyncio.get_running_loop().time()
+
+    assert VirtualLoop().run(interrupted()) == waited
+
+
+async def test_closing_lets_a_write_go_on_that_waits_for_its_probe() -> None:
+    objects = Held("put")
+    store = ConfigStore(objects)
+    task = asyncio.create_task(store.upload("loki", "production", LOKI))
+    await objects.reached.wait()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert store._probe._waiting["production"]
+
+    closing = asyncio.create_task(store.finish())
+    await asyncio.sleep(0)
+    objects.go_on.set()
+
+    assert (await task).revision == 1
+    await closing
 
 
 async def test_a_reference_document_that_vanishes_during_a_write_is_damage(memory: MemoryObjects) -> None:

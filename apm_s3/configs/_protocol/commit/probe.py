@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 
 from apm_s3._tasks import run_all
 from apm_s3.configs._protocol.commit.calls import Afterwards
@@ -22,6 +23,9 @@ from apm_s3.errors import (
 
 log = logging.getLogger(__name__)
 
+CLEAN_UP = 5.0
+"""Seconds that a failed probe, or closing, waits for the removal of its objects. A collection removes what stays."""
+
 _NO_ETAG = '"00000000000000000000000000000000"'
 _BODY = b"apm-s3 asks whether this server honours conditional writes; this object can be deleted\n"
 
@@ -38,6 +42,7 @@ class Probe:
         self._afterwards = afterwards
         self._passed = not needed
         self._asking: dict[str, asyncio.Task[None]] = {}
+        self._waiting: Counter[str] = Counter()
         self._removing: dict[str, asyncio.Task[None]] = {}
 
     def begin(self, environment: str) -> None:
@@ -58,7 +63,19 @@ class Probe:
         task = self._asking.get(environment)
         if not self._passed and task is not None:
             # Shielded, because others may wait for it as well.
-            await asyncio.shield(task)
+            self._waiting[environment] += 1
+            try:
+                await asyncio.shield(task)
+            finally:
+                self._waiting[environment] -= 1
+
+    def abandon(self) -> None:
+        """Cancel the probes that nobody waits for, and soon their clean-up; a write that needs one starts it again."""
+        for environment, task in self._asking.items():
+            if not self._waiting[environment]:
+                task.cancel()
+        for task in self._removing.values():
+            asyncio.get_running_loop().call_later(CLEAN_UP, task.cancel)
 
     async def gone(self, environment: str, timeout: float) -> None:
         """Wait at most `timeout` seconds for the probe in `environment` and its clean-up; do not raise its result."""
@@ -76,8 +93,9 @@ class Probe:
             await self._ask(key, absent)
         except BaseException:
             # Raise the first error, which the caller can act on.
-            with contextlib.suppress(ApmS3Error):
-                await self._objects.delete([key, absent])
+            with contextlib.suppress(ApmS3Error, TimeoutError):
+                async with asyncio.timeout(CLEAN_UP):
+                    await self._objects.delete([key, absent])
             raise
         self._passed = True
         removing = self._removing[environment] = self._afterwards.start(self._remove(key))
