@@ -13,10 +13,14 @@ nox.options.reuse_venv = "yes"
 nox.options.default_venv_backend = "virtualenv"
 
 PROJECT = nox.project.load_toml("pyproject.toml")
-OLDEST = ("aioboto3==15.5.0", "aiobotocore==2.25.1")
-# Tests that depend on the version of aiobotocore, not only on the transports that use it.
+OLDEST = ("aioboto3==15.5.0", "aiobotocore==2.25.1", "fastapi==0.115.0")
+# Tests that depend on the version of aiobotocore, not only on the transports that use it; or on that of FastAPI.
 CLIENTS = (
     "contract",
+    "fastapi/test_authorisation.py",
+    "fastapi/test_files.py",
+    "fastapi/test_lifespan.py",
+    "fastapi/test_openapi.py",
     "s3/buckets/test_buckets.py",
     "s3/buckets/test_creation.py",
     "s3/buckets/test_documents.py",
@@ -51,6 +55,7 @@ LOOP_SUITES = (
     "tests/faults/test_cancellation.py",
     "tests/faults/test_closing.py",
     "tests/faults/test_redirects.py",
+    "tests/fastapi/test_supervision.py",
     "tests/test_tasks.py",
 )
 # Where asyncio's debug mode can find something: coroutines that nobody awaits, calls from other threads, transports and
@@ -113,7 +118,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(allow_parallel=True)
 def clients_old(session: nox.Session) -> None:
-    """Run the tests that depend on the version of aiobotocore on the oldest that the package allows."""
+    """Run the tests that depend on aiobotocore's and FastAPI's versions on the oldest that the package allows."""
     install_oldest(session)
     # The data path `signed` asks aiobotocore for routes and credentials alone, which have tests of their own.
     chosen = ("-k", f"{WITHOUT_MOTO} and not (test_transports and signed)")

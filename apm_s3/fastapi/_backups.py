@@ -8,8 +8,9 @@ from typing import Annotated
 from fastapi import Path, Query
 
 from apm_s3.configs import Release
+from apm_s3.fastapi._bodies import BackupGiven, RestoreGiven
 from apm_s3.fastapi._calls import Call, CallDep
-from apm_s3.fastapi._models import BackupGiven, BackupModel, ReleaseModel, RestoreGiven
+from apm_s3.fastapi._models import BackupModel, ReleaseModel
 from apm_s3.fastapi._parameters import EnvironmentPath, ToolsQuery
 from apm_s3.fastapi._permissions import Action, Permission
 from apm_s3.fastapi._problems import ProblemError

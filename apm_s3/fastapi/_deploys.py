@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Path, Query
+from pydantic import BaseModel
 
 from apm_s3._tools import Tool
-from apm_s3.configs import DeployPlan, Release
+from apm_s3.configs import DeployPlan, Release, ToolPlan
 from apm_s3.errors import ConfigNotFound
+from apm_s3.fastapi._bodies import DeployGiven, PlanGiven
 from apm_s3.fastapi._calls import Call, CallDep
-from apm_s3.fastapi._models import DeployedModel, DeployGiven, PlanGiven, PlanModel, ReleaseModel, plan_id
+from apm_s3.fastapi._models import DiffModel, ReleaseModel, ReportModel
 from apm_s3.fastapi._parameters import EnvironmentPath, ToolsQuery
 from apm_s3.fastapi._permissions import Action
 from apm_s3.fastapi._problems import ProblemError
@@ -23,6 +25,73 @@ from apm_s3.fastapi._routes import MAX_JSON, Endpoint
 _DEPLOYS = "/environments/{environment}/deploys"
 
 SourceQuery = Annotated[str, Query(max_length=63, description="The environment to deploy from.", examples=["staging"])]
+
+
+class ToolPlanModel(BaseModel):
+    """What a deploy would do for one tool."""
+
+    tool: Tool
+    source_revision: int
+    target_revision: int
+    changes: bool
+    drifted: bool
+    blocked: list[str]
+    files: list[str]
+    report: ReportModel
+    diff: DiffModel
+
+    @classmethod
+    def of(cls, plan: ToolPlan) -> ToolPlanModel:
+        """Return the document of `plan`."""
+        return cls(
+            tool=plan.tool,
+            source_revision=plan.source_revision,
+            target_revision=plan.target_revision,
+            changes=plan.changes,
+            drifted=plan.drifted,
+            blocked=list(plan.blocked),
+            files=list(plan.files),
+            report=ReportModel.of(plan.report),
+            diff=DiffModel.of(plan.diff),
+        )
+
+
+class PlanModel(BaseModel):
+    """A planned deploy. `hash` covers both sides' releases, every file and the target's settings; `id` begins it."""
+
+    id: str
+    hash: str
+    source: str
+    target: str
+    changes: bool
+    blocked: list[str]
+    tools: list[ToolPlanModel]
+
+    @classmethod
+    def of(cls, plan: DeployPlan) -> PlanModel:
+        """Return the document of `plan`."""
+        digest = plan.hash
+        return cls(
+            id=plan_id(digest),
+            hash=digest,
+            source=plan.source_environment,
+            target=plan.target_environment,
+            changes=plan.changes,
+            blocked=list(plan.blocked),
+            tools=[ToolPlanModel.of(each) for each in plan.tools],
+        )
+
+
+def plan_id(digest: str) -> str:
+    """Return the id of the plan with this hash. Any worker makes the same plan again, so nobody stores it."""
+    return digest[:16]
+
+
+class DeployedModel(BaseModel):
+    """A committed deploy: the new releases; none if nothing had changed."""
+
+    plan: str
+    releases: list[ReleaseModel]
 
 
 async def plan_deploy(

@@ -8,17 +8,10 @@ from fastapi import Request, Response
 from starlette.responses import Response as PlainResponse
 
 from apm_s3.configs import EnvironmentSettings
+from apm_s3.fastapi._bodies import FreezeGiven, Noted, SettingsModel
 from apm_s3.fastapi._calls import CallDep
 from apm_s3.fastapi._conditions import CONDITION, KNOWN, PRIVATE, etags_of, not_modified
-from apm_s3.fastapi._models import (
-    FreezeGiven,
-    LogEntryModel,
-    Noted,
-    OutcomeModel,
-    SettingsModel,
-    StatusModel,
-    WriteIdModel,
-)
+from apm_s3.fastapi._models import LogEntryModel, OutcomeModel, StatusModel, WriteIdModel
 from apm_s3.fastapi._parameters import (
     EnvironmentPath,
     LimitQuery,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -25,20 +26,23 @@ class _Masked:
     def __init__(self) -> None:
         self._texts: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._size = 0
+        self._lock = threading.Lock()  # applications may run in several threads
 
     def get(self, name: str, sha256: str) -> bytes | None:
-        text = self._texts.get((name, sha256))
-        if text is not None:
-            self._texts.move_to_end((name, sha256))
-        return text
+        with self._lock:
+            text = self._texts.get((name, sha256))
+            if text is not None:
+                self._texts.move_to_end((name, sha256))
+            return text
 
     def put(self, name: str, sha256: str, text: bytes) -> None:
-        if (name, sha256) in self._texts or len(text) > _MAX_KEPT:
-            return
-        self._texts[name, sha256] = text
-        self._size += len(text)
-        while self._size > _MAX_KEPT:
-            self._size -= len(self._texts.popitem(last=False)[1])
+        with self._lock:
+            if (name, sha256) in self._texts or len(text) > _MAX_KEPT:
+                return
+            self._texts[name, sha256] = text
+            self._size += len(text)
+            while self._size > _MAX_KEPT:
+                self._size -= len(self._texts.popitem(last=False)[1])
 
 
 _masked = _Masked()

@@ -7,9 +7,10 @@ from typing import Annotated
 from fastapi import Query, Request, Response
 
 from apm_s3.errors import ConfigNotFound
+from apm_s3.fastapi._bodies import MarkGiven, RollbackGiven
 from apm_s3.fastapi._calls import Call, CallDep
 from apm_s3.fastapi._conditions import KNOWN, PRIVATE, not_modified, revision_header
-from apm_s3.fastapi._models import DiffModel, MarkGiven, ReleaseModel, RollbackGiven
+from apm_s3.fastapi._models import DiffModel, ReleaseModel
 from apm_s3.fastapi._parameters import EnvironmentPath, LimitQuery, ToolPath
 from apm_s3.fastapi._permissions import Action, Permission
 from apm_s3.fastapi._routes import MAX_JSON, Endpoint

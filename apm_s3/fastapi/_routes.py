@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, ClassVar
 
 from fastapi import APIRouter, Depends, HTTPException
@@ -30,7 +32,10 @@ from apm_s3.fastapi._problems import (
     problem_of_error,
     problem_of_http,
     problem_of_validation,
+    problem_type,
 )
+
+_log = logging.getLogger("apm_s3.fastapi")
 
 MAX_JSON = 1024**2
 """Maximum bytes of a JSON document that a caller sends."""
@@ -95,6 +100,19 @@ _PROBLEM_TEXTS: Mapping[int, str] = {
     503: "The storage cannot be reached, or asks to slow down; see Retry-After.",
     504: "The storage did not answer in time. A write may have happened: see `write_id`.",
 }
+_EXAMPLES: Mapping[int, str] = {
+    404: "config-not-found",
+    409: "plan-outdated",
+    412: "condition-failed",
+    422: "config-invalid",
+    423: "environment-frozen",
+    428: "condition-required",
+    500: "store-damaged",
+    501: "format-too-new",
+    502: "access-denied",
+    503: "throttled",
+    504: "commit-unknown",
+}
 _ALWAYS = (500, 501, 502, 503, 504)
 
 
@@ -154,7 +172,9 @@ def check_deadline(deadline: float) -> None:
 
 def problem_response(status: int) -> dict[str, Any]:
     """Return the OpenAPI description of a problem."""
-    example = {"type": "urn:apm-s3:problem:...", "title": "...", "status": status, "detail": _PROBLEM_TEXTS[status]}
+    phrase = HTTPStatus(status).phrase
+    kind = problem_type(_EXAMPLES.get(status, phrase.lower().replace(" ", "-")))
+    example = {"type": kind, "title": phrase, "status": status, "detail": _PROBLEM_TEXTS[status]}
     return {
         "description": _PROBLEM_TEXTS[status],
         "content": {MEDIA_TYPE: {"schema": PROBLEM_SCHEMA, "example": example}},
@@ -358,7 +378,11 @@ def _problem_of(error: ApmS3Error, request: Request) -> Response:
             412, "revision-conflict", "Somebody else was faster: read it again, and apply the change to that.",
             expected_revision=error.expected_revision, current_revision=error.current_revision, code=error.code.value,
         )  # fmt: skip
-    return problem_of_error(error, hidden_names(request))
+    answer = problem_of_error(error, hidden_names(request))
+    if answer.status_code >= 500:
+        # The client is told no more than the kind of error, so this is where operators find it.
+        _log.warning("%s %r: %s: %s", request.method, request.url.path, type(error).__name__, error)
+    return answer
 
 
 def _is_conditional(request: Request) -> bool:

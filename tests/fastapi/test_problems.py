@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import httpx
@@ -74,6 +75,19 @@ async def test_a_refusal_of_s3_tells_no_names(
     assert answer.json().keys() >= {"type", "title", "status", "detail", "code"}
     for secret in ("acme", "team-a", "AKIA", "s3.internal", "9000", "4442587FB7D0A2F9"):
         assert secret not in answer.text
+
+
+async def test_operators_find_in_the_log_what_clients_are_not_told(
+    client: httpx.AsyncClient, objects: CountedObjects, caplog: pytest.LogCaptureFixture
+) -> None:
+    objects.will_fail("read", REFUSALS[0])
+    with caplog.at_level(logging.WARNING, "apm_s3.fastapi"):
+        await client.get(URL)
+        await client.get(URL.replace("prometheus.yml", "absent.yml"))
+
+    logged = [record.getMessage() for record in caplog.records if record.name == "apm_s3.fastapi"]
+    assert len(logged) == 1
+    assert logged[0].startswith(f"GET '{URL}': AccessDenied: read_file: ")
 
 
 async def test_a_throttled_answer_says_when_to_come_back(client: httpx.AsyncClient, objects: CountedObjects) -> None:

@@ -1,0 +1,146 @@
+"""The JSON documents that callers send. Pure."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from apm_s3.configs import EnvironmentSettings
+from apm_s3.validators._context import MatcherMode
+from apm_s3.validators._validate import Level
+
+
+class Given(BaseModel):
+    """A document that callers send; unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Noted(Given):
+    """Why a change is made."""
+
+    message: str = Field(default="", max_length=10_000, examples=["lower the scrape interval"])
+    write_id: str | None = Field(default=None, max_length=100, description="From `POST .../writes`: repeat safely.")
+
+
+class BundleGiven(Noted):
+    """A whole bundle: each file's text by name. Other files are removed."""
+
+    files: dict[str, str] = Field(
+        min_length=1, max_length=10_000, examples=[{"prometheus.yml": "global:\n  scrape_interval: 15s\n"}]
+    )
+    force: str | None = Field(default=None, max_length=1_000, description="The reason for storing despite errors.")
+
+
+class FilesGiven(Given):
+    """The files of a bundle to validate: each file's text by name."""
+
+    files: dict[str, str] = Field(
+        min_length=1, max_length=10_000, examples=[{"prometheus.yml": "global:\n  scrape_interval: 15s\n"}]
+    )
+
+
+class RollbackGiven(Noted):
+    """Where to roll back to: by default the revision marked good."""
+
+    to_revision: int | None = Field(default=None, ge=1, le=99_999_999)
+    expect_revision: int | None = Field(default=None, ge=0, le=99_999_999)
+
+
+class MarkGiven(Noted):
+    """The revision to mark: by default the current one."""
+
+    revision: int | None = Field(default=None, ge=1, le=99_999_999)
+
+
+class FreezeGiven(Given):
+    """Why the environment is frozen."""
+
+    reason: str = Field(min_length=1, max_length=1_000, examples=["the migration of the metrics cluster"])
+    write_id: str | None = Field(default=None, max_length=100)
+
+
+class BackupGiven(Given):
+    """Why the backup is made, and for how long object lock protects it."""
+
+    message: str = Field(default="", max_length=10_000)
+    retain_seconds: int | None = Field(default=None, ge=1, le=10**10)
+
+
+class RestoreGiven(Noted):
+    """What is expected to be replaced: the current revisions by tool."""
+
+    expect_revisions: dict[str, int] = Field(default_factory=dict)
+
+
+class PlanGiven(Given):
+    """What a deploy plan depends on, beyond its environments and tools."""
+
+    variables: dict[str, str] | None = Field(default=None, max_length=1_000)
+    create: bool = Field(default=False, description="Allow a target environment that does not exist yet.")
+
+
+class DeployGiven(PlanGiven, Noted):
+    """The plan to carry out: its hash, and what it was made with."""
+
+    hash: str = Field(pattern="^[0-9a-f]{64}$", examples=["0" * 64])
+    allow_drift: bool = Field(default=False, description="Overwrite manual changes of the target.")
+    force: str | None = Field(default=None, max_length=1_000, description="The reason for deploying despite errors.")
+
+
+class SettingsModel(Given):
+    """An environment's rules for changes. Times are in seconds; null means the default."""
+
+    target_versions: dict[str, str] = Field(default_factory=dict, examples=[{"prometheus": "3.5"}])
+    level: Level = "full"
+    matchers: MatcherMode = "fallback"
+    warnings_as_errors: list[str] = Field(default_factory=list, max_length=50)
+    require_author: bool = False
+    require_message: bool = False
+    deploy_from: list[str] | None = Field(default=None, max_length=50)
+    keep_revisions: int | None = Field(default=None, ge=1, le=99_999_999)
+    keep_for_seconds: int | None = Field(default=None, ge=86_400, le=10**10)
+    keep_log_seconds: int | None = Field(default=None, ge=86_400, le=10**10)
+
+    @classmethod
+    def of(cls, settings: EnvironmentSettings) -> SettingsModel:
+        """Return the document of `settings`."""
+        return cls.model_validate(
+            {
+                "target_versions": dict(settings.target_versions),
+                "level": settings.level,
+                "matchers": settings.matchers,
+                "warnings_as_errors": list(settings.warnings_as_errors),
+                "require_author": settings.require_author,
+                "require_message": settings.require_message,
+                "deploy_from": None if settings.deploy_from is None else list(settings.deploy_from),
+                "keep_revisions": settings.keep_revisions,
+                "keep_for_seconds": _seconds(settings.keep_for),
+                "keep_log_seconds": _seconds(settings.keep_log),
+            }
+        )
+
+    def applied(self, old: EnvironmentSettings) -> EnvironmentSettings:
+        """Return the settings; those of newer versions are kept."""
+        return EnvironmentSettings(
+            target_versions=self.target_versions,
+            level=self.level,
+            matchers=self.matchers,
+            warnings_as_errors=tuple(self.warnings_as_errors),
+            require_author=self.require_author,
+            require_message=self.require_message,
+            deploy_from=None if self.deploy_from is None else tuple(self.deploy_from),
+            keep_revisions=self.keep_revisions,
+            keep_for=_period(self.keep_for_seconds),
+            keep_log=_period(self.keep_log_seconds),
+            extra=old.extra,
+        )
+
+
+def _seconds(period: timedelta | None) -> int | None:
+    return None if period is None else int(period.total_seconds())
+
+
+def _period(seconds: int | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)
