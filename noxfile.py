@@ -170,6 +170,13 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def screenshots(session: nox.Session) -> None:
+    """Make the pictures of the command line in docs/images again, from real commands on the embedded server."""
+    install(session, ".[demo]")
+    session.run("python", "-m", "tools.screenshots", "docs/images")
+
+
+@nox.session
 def benchmarks(session: nox.Session) -> None:
     """Run one benchmark, as in `nox -s benchmarks -- small --rounds 3`; by default all of the client's."""
     install(session, ".[all]", "test", "benchmarks")

@@ -54,8 +54,9 @@ def plan(
     )
     if out is not None:
         write_text(out, json.dumps(made.to_dict(), indent=2) + "\n")
-        call.note(f"wrote plan {made.hash[:12]} to {out}: apm-s3 config deploy {out}")
     call.print(plan_document(made), *show_plan(made), paged=True)
+    if out is not None:
+        call.note(f"\nWrote plan {made.hash[:12]} to {out}. Carry it out with: apm-s3 config deploy {out}")
     return Status.DIFFERENT if exit_code and made.changes else Status.DONE
 
 

@@ -10,7 +10,7 @@ import typer
 from apm_s3.cli._arguments import ExitCode, Revision, ToolName, ToolOption, as_tool
 from apm_s3.cli._call import Call
 from apm_s3.cli._object import content_document
-from apm_s3.cli._output import in_age, in_local_time, make_table
+from apm_s3.cli._output import counted, in_age, in_local_time, make_table
 from apm_s3.cli._statuses import Status, UsageFailed
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def _state(found: ToolStatus) -> Text:
         (found.live_behind, "live copy behind", "yellow"),
         (found.behind_source, "source is newer", "yellow"),
         (found.forced, "forced", "yellow"),
-        (found.warnings, f"{found.warnings} warnings", "yellow"),
+        (found.warnings, counted(found.warnings, "warning"), "yellow"),
         (found.freeze, "frozen", "cyan"),
     ]
     parts = [(text, style) for holds, text, style in problems if holds] or [("ok", "green")]

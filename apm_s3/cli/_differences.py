@@ -23,10 +23,10 @@ def signs_of(files: Iterable[FileDiff], folder: str = "") -> list[tuple[str, str
 
 
 def make_diff(diff: BundleDiff) -> Text:
-    """Return a unified diff in colours; secrets are masked already."""
+    """Return a unified diff in colours, after an empty line; secrets are masked already."""
     from rich.text import Text  # noqa: PLC0415 - JSON output does without it
 
-    text = Text()
+    text = Text("\n")
     for line in str(diff).splitlines():
         style = next((colour for mark, colour in _COLOURS if line.startswith(mark)), "")
         # Tabs stay: `clean` makes escapes of other control characters.

@@ -1,0 +1,33 @@
+"""The pictures of the command line."""
+
+from __future__ import annotations
+
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SHOTS = ("deploy", "diff", "migrate", "plan", "status", "validate")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_a_picture_shows_the_command_and_what_the_terminal_showed() -> None:
+    from tools.screenshots import draw
+
+    picture = draw("apm-s3 config plan", "\x1b[1mPlan\x1b[0m: <1> tool & more\n  ~ prometheus.yml", title="plan")
+
+    text = "".join(ET.fromstring(picture).itertext()).replace("\xa0", " ")
+    assert "$ apm-s3 config plan" in text
+    assert "Plan: <1> tool & more" in text
+    assert "font-face" not in picture
+
+
+@pytest.mark.parametrize("name", SHOTS)
+def test_each_picture_of_the_readme_is_there_and_loads_nothing_from_elsewhere(name: str) -> None:
+    picture = (ROOT / "docs/images" / f"{name}.svg").read_text()
+
+    ET.fromstring(picture)
+    assert "url(" not in picture.replace("url(#", "")
+    assert f"docs/images/{name}.svg" in (ROOT / "README.md").read_text()
