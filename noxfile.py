@@ -34,6 +34,7 @@ CLIENTS = (
     "s3/transports/test_routes.py",
     "s3/transports/test_secrets.py",
     "test_manager.py",
+    "test_examples.py::test_the_example_program_runs_to_the_end[shared_session.py]",
 )
 # Tests that need neither SeaweedFS nor a program from outside PyPI.
 SERVERLESS = (

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import io
 import os
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import boto3
 import pytest
 from rich.console import Console
@@ -24,6 +27,7 @@ from tests.faults.faults import answer
 from tests.faults.server import Exchange, Fault, FaultyS3
 from tests.golden import load
 from tests.golden.write import START
+from tests.managers import make_manager
 from tests.servers import Server, require
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -96,11 +100,66 @@ def test_amtool_accepts_the_example_configuration() -> None:
     assert "1 templates" in done.stdout
 
 
-@pytest.mark.parametrize("program", sorted(path.name for path in EXAMPLES.glob("*.py")))
+SPECIAL = {"fastapi_service.py", "test_my_service.py"}
+"""Examples that have tests of their own."""
+PROGRAMS = sorted(
+    path.name
+    for path in EXAMPLES.glob("*.py")
+    if path.name not in SPECIAL and (path.name != "shared_session.py" or importlib.util.find_spec("aioboto3"))
+)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_the_example_program_runs_to_the_end(program: str, seaweedfs: Server) -> None:
     done = subprocess.run([sys.executable, str(EXAMPLES / program)], env=on(seaweedfs), capture_output=True, text=True)
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_example_of_tests_passes() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "apm_s3.testing._pytest_plugin", "-c", os.devnull, str(EXAMPLES / "test_my_service.py")],
+        env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}, capture_output=True, text=True,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 passed" in done.stdout
+
+
+async def test_the_example_of_a_service_serves(seaweedfs: Server, bucket_name: str) -> None:
+    async with make_manager(seaweedfs) as s3:
+        await s3.create_bucket(bucket_name)
+        await s3.configs(bucket_name).upload("prometheus", "production", "scrape_configs: [{job_name: api}]\n")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = on(seaweedfs) | {"APM_S3_BUCKET": bucket_name, "APM_S3_TOKEN": "right", "PORT": str(port)}
+    service = await asyncio.create_subprocess_exec(
+        sys.executable, str(EXAMPLES / "fastapi_service.py"), env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    assert service.stderr is not None
+    told = b""
+    while b"Uvicorn running" not in told:
+        line = await service.stderr.readline()
+        assert line, told.decode()
+        told += line
+
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
+        statuses = []
+        for path, token in (
+            ("/jobs", "right"),
+            ("/jobs", "wrong"),
+            ("/api/environments", "right"),
+            ("/health/ready", ""),
+        ):
+            async with client.get(path, headers={"Authorization": f"Bearer {token}"}) as response:
+                statuses.append(response.status)
+                if (path, token) == ("/jobs", "right"):
+                    assert await response.json() == ["api"]
+    service.send_signal(signal.SIGINT)
+    await service.communicate()
+
+    assert statuses == [200, 401, 200, 200]
 
 
 @pytest.mark.parametrize("name", ["format-1", "format-2"])
