@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from apm_s3.configs import ConfigStore, DeployPlan, PlanDocument, RestorePlan
+from apm_s3.configs import CommitOutcome, ConfigStore, DeployPlan, PlanDocument, RestorePlan
 from apm_s3.errors import ApmS3Error, ConfigNotFound, InvalidOption
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI, PROMETHEUS
@@ -85,6 +85,43 @@ async def test_two_processes_commit_a_write_id_once_wherever_one_of_them_pauses(
         assert made.count(WRITE) == 1
         assert len(made) == 1 + exists
     assert before > 10
+
+
+@pytest.mark.parametrize("exists", [True, False])
+async def test_a_write_that_was_called_lost_is_not_committed_by_a_call_that_was_suspended(exists: bool) -> None:
+    lost = 0
+    for before in range(1, 50):
+        memory = MemoryObjects(now=1_700_000_000.0)
+        store = ConfigStore(memory)
+        if exists:
+            await store.upload("prometheus", "production", PROMETHEUS)
+        suspended = Paused(memory, before)
+        other = asyncio.create_task(ConfigStore(suspended).upload("loki", "production", LOKI, write_id=WRITE))
+        reached = asyncio.create_task(suspended.reached.wait())
+        await asyncio.wait({other, reached}, return_when=asyncio.FIRST_COMPLETED)
+        reached.cancel()
+        if not suspended.reached.is_set():
+            break
+        await store.upload("prometheus", "production", PROMETHEUS + "# later\n")
+        await _begun_elsewhere(memory)
+        memory.now = 1_700_000_000.0 + 16 * 60
+        outcome = await store.outcome(WRITE)
+        suspended.open.set()
+
+        with suppress(ApmS3Error):
+            await other
+        assert await store.outcome(WRITE) is outcome
+        lost += outcome is CommitOutcome.LOST
+    assert lost > 10
+
+
+async def _begun_elsewhere(memory: MemoryObjects) -> None:
+    """What another call with the same write id had stored when its process was killed, just before its commit."""
+    elsewhere = MemoryObjects(now=memory.now)
+    await ConfigStore(elsewhere).upload("loki", "production", LOKI, write_id=WRITE)
+    for key, (_, body) in elsewhere.objects.items():
+        if WRITE in key and key not in memory.objects:
+            await memory.put(key, body, create=True)
 
 
 async def _two_tools(memory: MemoryObjects) -> ConfigStore:

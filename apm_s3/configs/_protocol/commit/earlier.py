@@ -105,22 +105,28 @@ class Earlier:
         try:
             return await self._find(environment, write_id)
         except Overtaken:
-            # Another call has stored and committed them between the listing and the read.
+            # Another call has committed them, and they were collected before they were listed.
             try:
                 return await self._find(environment, write_id)
             except Overtaken as exc:
                 raise used(write_id, environment) from exc
 
     async def _find(self, environment: str, write_id: str) -> EarlierWrite:
-        traces = await find_traces(self._objects, environment, write_id)
+        # The document is read first, because the window counts from its time: another call with this write id can be
+        # ruled out 15 minutes after its documents were stored, which may happen right after the listing.
+        looked = await self._reader.current_or_none_yet(environment)
+        nothing = EarlierWrite(write_id, began_at=looked.server_time)
+        if not looked.etag:
+            return nothing
 
         async def read(snapshot: Snapshot) -> EarlierWrite:
+            traces = await find_traces(self._objects, environment, write_id)
             return await self._judge(snapshot, write_id, traces)
 
         try:
-            return await self._reader.settled(environment, read)
+            return await self._reader.settled(environment, read, first=looked)
         except ConfigNotFound:
-            return EarlierWrite(write_id)
+            return nothing
 
     async def _judge(self, snapshot: Snapshot, write_id: str, traces: list[Trace]) -> EarlierWrite:
         releases = []
