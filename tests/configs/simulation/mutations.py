@@ -11,13 +11,14 @@ from typing import Any
 from unittest import mock
 
 from apm_s3 import errors
+from apm_s3._cache.entries import Key
 from apm_s3.configs._care import garbage, history
 from apm_s3.configs._protocol import live, publish
 from apm_s3.configs._protocol.commit import changes, committer, earlier, outcome, write
-from apm_s3.configs._protocol.documents import encoding, log
+from apm_s3.configs._protocol.documents import encoding, keys, log
 from apm_s3.configs._protocol.documents.encoding import encode_current, encode_release
 from apm_s3.configs._protocol.documents.log import stamp, with_part
-from apm_s3.configs._protocol.reading import reader
+from apm_s3.configs._protocol.reading import memory, reader
 from apm_s3.configs._record import entry_hash
 from apm_s3.errors import StoreDamaged
 from tests.configs.simulation import scenarios
@@ -241,6 +242,25 @@ def _memory_decides() -> AbstractContextManager[Any]:
     return mock.patch.object(write.Write, "_reread", remembered)
 
 
+def _memory_is_not_confirmed() -> AbstractContextManager[Any]:
+    confirmed = memory.Memory.current
+
+    async def as_remembered(self: Any, environment: str, load: Any, *, recent: bool) -> Any:
+        entry = self._cache.peek(Key(self.group(keys.current(environment)), "current"))
+        if entry is None or recent:
+            return await confirmed(self, environment, load, recent=recent)
+        return entry.value.snapshot, entry
+
+    return mock.patch.object(memory.Memory, "current", as_remembered)
+
+
+def _second_level_is_trusted() -> AbstractContextManager[Any]:
+    async def unchecked(body: bytes, _: Any) -> bytes:
+        return body
+
+    return mock.patch.object(reader, "unpack", unchecked)
+
+
 def _document_of_a_twin_is_not_read() -> AbstractContextManager[Any]:
     def as_wanted(there: Any, wanted: Any) -> Any:
         sha256 = hashlib.sha256(encode_release(wanted)).hexdigest()
@@ -307,6 +327,8 @@ MUTATIONS: dict[str, Mutation] = {
     "a rebase does not look at the freeze": lambda: mock.patch.object(changes, "check_thawed"),
     "a 412 is taken for a lost race": lambda: mock.patch.object(write.Write, "_has_won", _async(value=False)),
     "what is remembered decides after a 412": _memory_decides,
+    "a remembered current.json is not confirmed": _memory_is_not_confirmed,
+    "what the second level gives is not checked": _second_level_is_trusted,
     "an unanswered send is taken for a failed one": lambda: mock.patch.object(write.Write, "_judge", _fails),
     "a refusal ends it though a send is unresolved": _nothing_is_unresolved,
     "writers leave no id": lambda: mock.patch.object(write, "stamp", _stamp_without_id),

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 from unittest import mock
 
+from apm_s3._cache import cache
 from apm_s3._tools import MAIN_FILES
 from apm_s3.configs import _uploads as uploads
 from apm_s3.configs._care.garbage import GRACE
@@ -41,6 +42,7 @@ from apm_s3.reports import ValidationReport
 from tests.configs.simulation.bucket import Client, Faults, FaultyBucket
 from tests.configs.simulation.fleet import LaterClient, OldClient
 from tests.configs.simulation.loop import VirtualLoop
+from tests.configs.simulation.memories import STALENESS, Backend, Forgetting, Recollection
 from tests.configs.simulation.record import Witness
 
 ENV = "production"
@@ -111,6 +113,10 @@ class World:
         self.witness = Witness(self.server.objects, ENV)
         self.clients: list[Client] = []
         self.stores: list[ConfigStore] = []
+        self.backend = Backend(self.rng)
+        self.recollections: list[Recollection] = []
+        """Of processes that have looked at the store before, and do something later."""
+        self.staleness: dict[ConfigStore, float] = {}
         self.tasks: list[asyncio.Task[None]] = []
 
     # What happens ----------------------------------------------------------------------------------------------
@@ -206,8 +212,22 @@ class World:
             client.requests_left = self.rng.randint(1, 25)
             self.disturbed = True
         self.clients.append(client)
-        self.stores.append(ConfigStore(client, require_conditional_writes=False, deadline=self.deadline))
+        self.stores.append(self._remembering(client, self.deadline))
         return self.stores[-1]
+
+    def _remembering(self, client: Client, deadline: float) -> ConfigStore:
+        """A store of a process that remembers, perhaps since long; or of one without a memory, as old versions are."""
+        if isinstance(client, OldClient) or self.rng.random() < 0.5:
+            return ConfigStore(client, require_conditional_writes=False, deadline=deadline)
+        mind = self.recollections.pop() if self.recollections and self.rng.random() < 0.7 else self._recollection()
+        objects = Forgetting(client, mind.cache)
+        store = ConfigStore(objects, require_conditional_writes=False, deadline=deadline, memory=mind.memory())
+        self.staleness[store] = mind.staleness
+        return store
+
+    def _recollection(self) -> Recollection:
+        backend = self.backend if self.rng.random() < 0.6 else None
+        return Recollection(self.loop.time, self.rng.choice(STALENESS), backend)
 
     async def _writer(self, store: ConfigStore, name: str, count: int) -> None:
         """Appends its lines, each built on what it read, and tries again when another was faster."""
@@ -239,7 +259,16 @@ class World:
             attempt.told = False
         else:
             self._tell(attempt, release)
+            if self.rng.random() < 0.3:
+                await self._look_at_own(store, release)
         return attempt.told
+
+    async def _look_at_own(self, store: ConfigStore, release: Release) -> None:
+        """Whoever has written sees it, whatever age its reads accept."""
+        with suppress(S3Error, TransportError, FormatTooNew, ConfigNotFound):
+            seen = (await store.download(release.tool, ENV)).revision
+            if seen < release.revision:
+                raise Violation(f"{release.tool}: revision {seen} was read after {release.revision} was written")
 
     def _tell(self, attempt: Attempt, release: Release) -> None:
         attempt.told = True
@@ -303,12 +332,14 @@ class World:
                     self.witness.check_read([(entry.sequence, entry.hash) for entry in entries])
                 elif self.rng.random() < 0.7:
                     bundles = await store.download_environment(ENV)
-                    self._check_read(began, {tool: bundle.main.raw for tool, bundle in bundles.items()})
+                    accepted = began - self.staleness.get(store, 0.0)
+                    self._check_read(accepted, {tool: bundle.main.raw for tool, bundle in bundles.items()})
                 else:
                     tool = self.rng.choice(TOOLS)
                     releases = await store.history(tool, ENV)
                     self._check_history(began, tool, [release.ref.key for release in releases if release.ref])
             except ConfigNotFound:
+                # However old a state may be that is read, it does not decide that something is not there.
                 self._check_read(began, {}, only=TOOLS)
             except (S3Error, TransportError, FormatTooNew):
                 pass
@@ -359,14 +390,23 @@ class World:
         faults = self.server.faults, self.server.commit_faults
         self.server.faults = self.server.commit_faults = Faults()
         suspend_at, self.suspend_at = self.suspend_at, 0
-        store = ConfigStore(kind(self.server), require_conditional_writes=False)
+        store = ConfigStore(kind(self.server, alone=True), require_conditional_writes=False)
         for tool in tools:
             for content in contents:
                 await store.upload(tool, environment, content)
+                if environment == ENV and self.rng.random() < 0.5:
+                    await self._look_in()
         self.server.faults, self.server.commit_faults = faults
         # Whoever asks how a write ended, asks about one that was made among others.
         self.suspend_at = suspend_at
         self.stored.clear()
+
+    async def _look_in(self) -> None:
+        """A process sees what there is now, and does not come back before other things have happened."""
+        mind = self._recollection()
+        store = ConfigStore(Client(self.server, alone=True), require_conditional_writes=False, memory=mind.memory())
+        await store.download_environment(ENV)
+        self.recollections.append(mind)
 
     async def _deployer(self, store: ConfigStore) -> None:
         with suppress(
@@ -411,7 +451,7 @@ class World:
     async def _aftermath(self) -> None:
         """The next process finds everything in order, without any manual step."""
         self.server.faults = self.server.commit_faults = Faults()
-        store = ConfigStore(Client(self.server), require_conditional_writes=False, deadline=20.0)
+        store = ConfigStore(Client(self.server, alone=True), require_conditional_writes=False, deadline=20.0)
         await store.thaw(ENV, author="last") if self.states else None
         for tool in TOOLS:
             if not self.disturbed and self.states and tool in self.states[-1].tools:
@@ -592,6 +632,8 @@ def _no_validation(rng: random.Random) -> Any:
         # Documents are decoded again and again here; the same bytes always give the same.
         mock.patch.object(reader_module, "decode_current", _decode_current),
         mock.patch.object(reader_module, "decode_release", _decode_release),
+        # Nothing is cleaned up within a play: each clean-up would be an event more.
+        mock.patch.object(cache, "CLEANUP_INTERVAL", 1e9),
     ):
         yield
 
