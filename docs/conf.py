@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 _VERSION = (Path(__file__).resolve().parents[1] / "apm_s3" / "_version.py").read_text()
 version = release = re.findall(r'^__version__ = "(.+)"', _VERSION, re.MULTILINE)[0]
 project = "apm_s3"
@@ -34,8 +36,17 @@ napoleon_use_ivar = True
 
 
 def setup(app: Sphinx) -> None:
-    """Register `to_rst`."""
+    """Register `to_rst` and `add_commands`."""
     app.connect("autodoc-process-docstring", to_rst, priority=100)
+    app.connect("source-read", add_commands)
+
+
+def add_commands(_app: Sphinx, name: str, source: list[str]) -> None:
+    """Put the help of every command into the page of the command line."""
+    if name == "cli":
+        from tools.cli_reference import MARK, reference  # noqa: PLC0415 - only this page needs it
+
+        source[0] = source[0].replace(MARK, reference())
 
 
 def to_rst(_app: Sphinx, what: str, _name: str, _object: object, _options: object, lines: list[str]) -> None:

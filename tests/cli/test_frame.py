@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from apm_s3.cli._settings import load_settings
 from apm_s3.cli._statuses import Status, UsageFailed
 from apm_s3.models import BucketInfo
 from tests.cli.kit import Shell, pseudo_terminal
+from tests.servers import require
 
 SCREEN = 50
 """Lines of a screen of 80 columns that the help of a command may take."""
@@ -303,3 +306,23 @@ def test_commands_options_and_values_are_completed(local: Shell) -> None:
     assert local.ok().split() == ["--target-endpoint-url", "--target-region", "--target-profile"]
     local.environ |= {"COMP_WORDS": "apm-s3 sync --output j", "COMP_CWORD": "3"}
     assert local.ok().split() == ["json"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="bash looks for programs in other ways there")
+def test_bash_completes_with_the_script_that_is_printed(local: Shell) -> None:
+    # The shell runs the command once more for the words; this one stands for it, which would take a second.
+    program = local.directory / "apm-s3"
+    program.write_text('#!/bin/sh\necho "$_APM_S3_COMPLETE|$COMP_WORDS|$COMP_CWORD"\n')
+    program.chmod(0o755)
+    script = local.ok("completion", "bash")
+    typed = (
+        f"{script}\nCOMP_WORDS=(apm-s3 config hi); COMP_CWORD=2; "
+        f'complete -p apm-s3; _apm_s3_completion {program}; echo "${{COMPREPLY[0]}}"'
+    )
+
+    done = subprocess.run([require("bash"), "-c", typed], capture_output=True, text=True)
+
+    assert done.stdout.splitlines() == [
+        "complete -o default -F _apm_s3_completion apm-s3",
+        "complete_bash apm-s3 config hi 2",
+    ], done.stderr
