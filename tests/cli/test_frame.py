@@ -312,7 +312,7 @@ def test_commands_options_and_values_are_completed(local: Shell) -> None:
 def test_bash_completes_with_the_script_that_is_printed(local: Shell) -> None:
     # The shell runs the command once more for the words; this one stands for it, which would take a second.
     program = local.directory / "apm-s3"
-    program.write_text('#!/bin/sh\necho "$_APM_S3_COMPLETE|$COMP_WORDS|$COMP_CWORD"\n')
+    program.write_text('#!/bin/sh\necho "$_APM_S3_COMPLETE" $COMP_WORDS "$COMP_CWORD"\n')
     program.chmod(0o755)
     script = local.ok("completion", "bash")
     typed = (
