@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from apm_s3._redaction import redacted
 from apm_s3.errors import (
     AccessDenied,
     BucketAlreadyExists,
@@ -214,5 +215,5 @@ def _problem(kind: type[S3Error], bucket: str | None, key: str | None, s3_code: 
         case "ObjectArchived":
             return f"{where} is archived and cannot be read now"
     # S3's message can quote what was signed, including the session token, so only the codes are safe to show.
-    said = message.strip().rstrip(".") if message and not issubclass(kind, InvalidCredentials) else ""
+    said = redacted(message).strip().rstrip(".") if message and not issubclass(kind, InvalidCredentials) else ""
     return f"{where}: {said or s3_code or kind.__name__}"

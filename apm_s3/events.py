@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -9,6 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from apm_s3._logs import LOGGER
+from apm_s3._redaction import redacted
 from apm_s3.errors import ErrorCode
 
 __all__ = [
@@ -70,8 +72,10 @@ def emit(hooks: tuple[Hook, ...], event: OperationEvent) -> None:
     for hook in hooks:
         try:
             hook(event)
-        except Exception:  # noqa: BLE001 - a hook is foreign code, and the operation is over already
-            LOGGER.exception("a hook failed on %s", event.operation)
+        except Exception as exc:  # noqa: BLE001 - a hook is foreign code, and the operation is over already
+            # As a text, because a formatter would find in the exception what is masked here.
+            told = redacted("".join(traceback.format_exception(exc)))
+            LOGGER.error("a hook failed on %s\n%s", event.operation, told)
 
 
 _LABELS: ContextVar[tuple[str | None, str | None]] = ContextVar("apm_s3_labels", default=(None, None))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import IO, Literal, get_args
 
 from apm_s3._logs import OPERATIONS, place
-from apm_s3._s3.transports.boto.redaction import redacted
+from apm_s3._redaction import redacted
 from apm_s3.errors import ApmS3Error, InvalidOption, S3Error
 from apm_s3.validators._secrets.texts import mask_text
 

@@ -25,7 +25,7 @@ from apm_s3 import ConfigStore, Credentials, S3Manager, S3Settings
 from apm_s3.batch import UploadOp
 from apm_s3.errors import ApmS3Error, ObjectNotFound
 from apm_s3.exporters.prometheus import PrometheusExporter
-from apm_s3.settings import RetrySettings, TransferSettings
+from apm_s3.settings import CacheSettings, RetrySettings, TransferSettings
 from tests.configs.samples import LOKI
 from tests.faults import faults
 from tests.faults.server import Exchange, FaultyS3
@@ -295,6 +295,8 @@ def manager(server: FaultyS3) -> S3Manager:
         max_concurrency=8,
         retry=RetrySettings(initial_delay=0.001, max_delay=0.01),
         transfer=TransferSettings(multipart_threshold=5 * MIB, part_size=5 * MIB),
+        # Small, so that it is soon full: until then it grows, as it should.
+        cache=CacheSettings(max_entries=100, ttl=0.05),
     )
     return S3Manager(
         region="us-east-1",

@@ -22,7 +22,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
 
 from apm_s3 import Credentials, S3Manager, S3Settings
-from apm_s3._s3.transports.boto.redaction import Redaction, redact_logs, redacted
+from apm_s3._redaction import redacted
+from apm_s3._s3.transports.boto.redaction import Redaction, redact_logs
 from apm_s3.errors import ApmS3Error, InvalidOption
 from apm_s3.options import DeleteOptions, ReadOptions, UploadOptions
 from apm_s3.settings import RetrySettings

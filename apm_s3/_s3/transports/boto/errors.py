@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from apm_s3._redaction import redacted
 from apm_s3._s3.transports.lean.connection import ConnectionBroken
 from apm_s3._s3_responses import s3_error
 from apm_s3._wire.times import retry_after, unix_time
@@ -187,6 +188,8 @@ def _cause(exc: BaseException) -> str:
 
 
 def _answered(exc: Any, where: dict[str, Any]) -> ApmS3Error:
+    # A traceback shows `exc` as the cause, and a server may quote in its message what it was sent.
+    exc.args = (redacted(str(exc)),)
     error = exc.response.get("Error", {})
     metadata = exc.response.get("ResponseMetadata", {})
     headers = metadata.get("HTTPHeaders", {})
