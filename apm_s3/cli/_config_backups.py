@@ -146,7 +146,7 @@ def drill(
         call.print({"dry_run": True, "backup": found}, f"Would restore and remove {_contents(found)}")
         return
     call.changes = True
-    call.go_on = "The scratch environment is removed by apm-s3 config gc -e drill-... if it is still there."
+    call.go_on = "Run it again: a drill removes what an interrupted one has left."
     releases = on_stores(call, backup_bucket, work)
     names = ", ".join(each.tool for each in releases)
     call.print({"ok": True, "releases": releases}, f"{key} can be restored: every byte of {names} came back")

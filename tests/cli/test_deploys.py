@@ -145,7 +145,8 @@ def test_a_plan_is_a_file_that_is_reviewed_and_carried_out(promoted: Shell) -> N
     assert "+- job_name: api" in shown
     reviewed = json.loads((promoted.directory / "deploy.plan").read_text())
     assert (reviewed["kind"], reviewed["target"]["environment"]) == ("apm-s3/deploy-plan", "qa")
-    assert promoted("config", "plan", "staging", "qa", "--exit-code").status == 6
+    planned = promoted("config", "plan", "staging", "qa", "--exit-code", "-o", "json")
+    assert (planned.status, json.loads(planned.stdout)["plan"]["hash"]) == (6, reviewed["hash"])
 
     tried = promoted.json("config", "deploy", "deploy.plan", "--dry-run")
     assert tried["plan"]["hash"] == reviewed["hash"]
@@ -243,10 +244,13 @@ def test_a_backup_is_made_listed_verified_drilled_and_restored(shell: Shell, mem
 
     assert "+ staging/prometheus: revision 3" in shell.ok("config", "backup", "--dry-run")
     (made,) = shell.json("config", "backup", *there, "-m", "Tonight")["backups"]
+    assert made["key"][:19] in shell.terminal("config", "backup", *there, columns=200).plain
     assert shell.json("config", "backups")["backups"] == []
     listed = shell.terminal("config", "backups", *there, columns=200).plain
     assert made["key"] in listed.replace("\n", "")
     assert "is intact: 1 file" in shell.terminal("config", "verify", made["key"], *there).plain
+    assert shell.json("config", "verify", made["key"], *there)["ok"] is True
+    assert shell.json("config", "drill", made["key"], *there)["ok"] is True
     assert "Would restore and remove" in shell.ok("config", "drill", made["key"], "--dry-run", *there)
     assert "every byte of prometheus came back" in shell.terminal("config", "drill", made["key"], *there).plain
 
@@ -290,7 +294,11 @@ def test_damage_is_found_and_repaired_and_old_revisions_are_collected(shell: She
         ("config diff prometheus", "GetObject", "Nothing was changed."),
         ("config plan staging qa --create --out new.plan", "GetObject", "Nothing was changed."),
         ("config backup", "PutObject", "An unfinished backup is not listed; run it again."),
+        ("config verify {key}", "GetObject", "Nothing was changed."),
+        ("config drill {key}", "PutObject", "Run it again: a drill removes what an interrupted one has left."),
+        ("config restore {key} --dry-run", "GetObject", "Nothing was changed."),
         ("config fsck", "ListObjectsV2", "Nothing was changed."),
+        ("config gc --keep-revisions 1 --yes", "ListObjectsV2", "See whether it was committed: apm-s3 config outcome staging."),
         ("config push prometheus -m x", "PutObject", "See whether it was committed: apm-s3 config outcome staging."),
         ("config import configs", "PutObject", "Revisions that were committed stay. Continue with the same command:"),
     ],
@@ -301,9 +309,10 @@ def test_ctrl_c_leaves_nothing_half_done(
     on_store(staging, three_revisions)
     put(staging.directory / "configs", {"qa/prometheus/prometheus.yml": GOOD})
     before = sorted(path.name for path in staging.directory.iterdir())
+    backups = staging.json("config", "backup")["backups"]
     memory.will(press_ctrl_c, request_)
 
-    ran = staging(*command.split())
+    ran = staging(*command.format(key=backups[0]["key"]).split())
     memory.rules.clear()
 
     assert (ran.status, ran.stdout) == (130, "")
@@ -311,7 +320,7 @@ def test_ctrl_c_leaves_nothing_half_done(
     assert "Traceback" not in ran.stderr
     assert sorted(path.name for path in staging.directory.iterdir()) == before
     assert [each["revision"] for each in staging.json("config", "ls", "--all")["releases"]] == [3]
-    assert staging.json("config", "backups", "--all")["backups"] == []
+    assert staging.json("config", "backups", "--all")["backups"] == backups
     assert staging.json("config", "fsck")["findings"] == []
 
 

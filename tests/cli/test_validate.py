@@ -170,6 +170,29 @@ def test_the_target_release_decides_which_fields_are_known(local: Shell) -> None
     assert (new.status, old.status) == (0, 3)
 
 
+def test_the_project_file_sets_the_release_and_the_severity(local: Shell) -> None:
+    put(local.directory, {
+        "prometheus.yml": "global: {metric_name_validation_scheme: legacy}\n", "leaky.yml": LEAKY.replace(", nope: 1", ""),
+        "apm-s3.toml": '[validate]\nfail-on = "warning"\ntarget-version = {prometheus = "2.53"}\n',
+    })  # fmt: skip
+
+    assert local("config", "validate", "prometheus.yml").status == 3
+    assert local("config", "validate", "prometheus.yml", "--target-version", "prometheus=3.0").status == 0
+    assert local("config", "validate", "leaky.yml").status == 3
+    assert local("config", "validate", "leaky.yml", "--fail-on", "error").status == 0
+
+
+@pytest.mark.parametrize(
+    "line", ['fail-om = "error"', 'fail-on = "never"', "target-version = 2", "target-version = {a = 1}"]
+)
+def test_an_invalid_table_of_the_project_file_is_wrong_usage(line: str, local: Shell) -> None:
+    put(local.directory, {"prometheus.yml": GOOD, "apm-s3.toml": f"[validate]\n{line}\n"})
+
+    ran = local("config", "validate", "prometheus.yml")
+
+    assert (ran.status, "apm-s3.toml: " in ran.stderr) == (2, True)
+
+
 @pytest.mark.parametrize("text", ["2.53", "promethus=2.53", "prometheus=new"])
 def test_an_invalid_target_release_is_wrong_usage(text: str, local: Shell) -> None:
     put(local.directory, {"prometheus.yml": GOOD})
