@@ -298,7 +298,11 @@ def test_damage_is_found_and_repaired_and_old_revisions_are_collected(shell: She
         ("config drill {key}", "PutObject", "Run it again: a drill removes what an interrupted one has left."),
         ("config restore {key} --dry-run", "GetObject", "Nothing was changed."),
         ("config fsck", "ListObjectsV2", "Nothing was changed."),
-        ("config gc --keep-revisions 1 --yes", "ListObjectsV2", "See whether it was committed: apm-s3 config outcome staging."),
+        (
+            "config gc --keep-revisions 1 --yes",
+            "ListObjectsV2",
+            "See whether it was committed: apm-s3 config outcome staging.",
+        ),
         ("config push prometheus -m x", "PutObject", "See whether it was committed: apm-s3 config outcome staging."),
         ("config import configs", "PutObject", "Revisions that were committed stay. Continue with the same command:"),
     ],
