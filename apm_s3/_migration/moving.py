@@ -6,6 +6,7 @@ A mover raises if anything goes wrong, and returns what verified the copy. A cha
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
@@ -20,13 +21,15 @@ from apm_s3._s3.objects.multipart import open_upload
 from apm_s3._s3.objects.sources import guarded
 from apm_s3._tasks import run_all
 from apm_s3._wire.content_types import content_type
-from apm_s3._wire.parts import plan_parts
+from apm_s3._wire.parts import Part, plan_parts
 from apm_s3.errors import IntegrityError, NotFound, ObjectChanged, PreconditionFailed
 from apm_s3.models import FileInfo
 from apm_s3.models._uploads import PartInfo
 from apm_s3.options import CopyOptions, ReadOptions, UploadOptions
 
 MIB = 1024**2
+LARGEST_COPY = 5 * 1024 * MIB
+"""https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html."""
 _UNPARTED = 8 * MIB
 """Objects up to this many bytes go in one PUT even if their ETags cannot be compared."""
 _ONE_PUT = 64 * MIB
@@ -153,12 +156,14 @@ class CopyMover(S3Mover):
         key, to = self.source.key(row.key), self.target.key(row.target_key)
         options = await self._options(row, key)
         try:
+            if row.size > LARGEST_COPY:
+                return await self._in_parts(row, key, to, options)
             copied = await self.source.s3.copy_file(source.bucket, key, target.bucket, to, options)
         except PreconditionFailed as exc:
             return await self._refused(row, key, to, exc)
         if copied.etag is not None and copied.etag == row.etag:
             return Moved(row.size, row.etag, copied.etag, "etag")
-        return await self._verified(row, key, to, copied, options)
+        return await self._verified(row, key, to, options)
 
     async def _options(self, row: Row, key: str) -> CopyOptions:
         storage_class = row.storage_class if row.storage_class not in {None, "STANDARD"} else None
@@ -177,25 +182,49 @@ class CopyMover(S3Mover):
             options = replace(options, replace=UploadOptions(**kept))
         return options
 
-    async def _verified(self, row: Row, key: str, to: str, copied: FileInfo, options: CopyOptions) -> Moved:
+    async def _verified(self, row: Row, key: str, to: str, options: CopyOptions) -> Moved:
         """Verify a copy whose ETag differs: by checksums, by copying the source's parts, or by reading both sides."""
-        source, target = self.source, self.target
-        ours, theirs = await source.head(key, row.version), await target.head(to)
+        ours, theirs = await self._unchanged(row, key), await self.target.head(to)
+        check_stored(self.target, self.rules, ours, theirs)
+        if told_same(ours, theirs) is None and (parts := await self._parts(row, key, ours)):
+            # It replaces our own copy, so that it must not insist on a new name.
+            again = replace(options, if_none_match=None)
+            theirs = await self._copied_in_parts(row, ours, to, again, parts)
+        return await self._compared(row, key, to, ours, theirs)
+
+    async def _in_parts(self, row: Row, key: str, to: str, options: CopyOptions) -> Moved:
+        """Copy an object that is too large for one request: in the source's own parts, if they are known."""
+        ours = await self._unchanged(row, key)
+        theirs = await self._copied_in_parts(row, ours, to, options, await self._parts(row, key, ours))
+        return await self._compared(row, key, to, ours, theirs)
+
+    async def _copied_in_parts(
+        self, row: Row, ours: FileInfo, to: str, options: CopyOptions, parts: Sequence[Part] | None
+    ) -> FileInfo:
+        """Copy, and check what S3 does not copy by itself then: metadata and tags."""
+        target = self.target
+        await copy_in_parts(target.engine, ours, target.place.bucket, to, options, parts)
+        theirs = await target.head(to)
+        check_stored(target, self.rules, ours, theirs)
+        await check_tags(target, self.rules, await self._tags(ours, row.version), theirs)
+        return theirs
+
+    async def _compared(self, row: Row, key: str, to: str, ours: FileInfo, theirs: FileInfo) -> Moved:
+        if theirs.etag is not None and theirs.etag == ours.etag:
+            return Moved(ours.size, ours.etag, theirs.etag, "parts")
+        told = told_same(ours, theirs)
+        if told is False or (told is None and not await same_content(self.source, key, row.version, self.target, to)):
+            raise _other_content(row)
+        return Moved(ours.size, ours.etag, theirs.etag, "checksum" if told else "sha256", 0 if told else 2 * ours.size)
+
+    async def _parts(self, row: Row, key: str, ours: FileInfo) -> Sequence[Part] | None:
+        return None if is_md5(ours.etag) else await self.source.layout(key, ours, row.version)
+
+    async def _unchanged(self, row: Row, key: str) -> FileInfo:
+        ours = await self.source.head(key, row.version)
         if ours.etag != row.etag:
             raise _changed(row)
-        check_stored(target, self.rules, ours, theirs)
-        told = told_same(ours, theirs)
-        if told is False:
-            raise _other_content(row)
-        if told:
-            return Moved(ours.size, ours.etag, theirs.etag, "checksum")
-        if not is_md5(ours.etag) and (parts := await source.layout(key, ours, row.version)):
-            again = await copy_in_parts(target.engine, ours, target.place.bucket, to, options, parts)
-            if again.etag == ours.etag:
-                return Moved(ours.size, ours.etag, again.etag, "parts")
-        if not await same_content(source, key, row.version, target, to):
-            raise _other_content(row)
-        return Moved(ours.size, ours.etag, (await target.head(to)).etag or copied.etag, "sha256", 2 * ours.size)
+        return ours
 
 
 class StreamMover(S3Mover):

@@ -9,6 +9,7 @@ from apm_s3._migration.capabilities import find_capabilities
 from apm_s3._migration.finding import Source, list_target
 from apm_s3._migration.journal import Journal
 from apm_s3._migration.models import Estimate, MigrationPlan
+from apm_s3._migration.moving import LARGEST_COPY
 from apm_s3._migration.prices import GET_CLASS, PUT_CLASS, SOURCE, price
 from apm_s3._migration.rules import Sameness, compare
 from apm_s3._migration.store import Row
@@ -18,8 +19,6 @@ from apm_s3.errors import NotFound
 
 _STEP = 1000
 _PARALLEL = 32
-_LARGEST_COPY = 5 * 1024**3
-"""https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html."""
 _SHOWN = 1000
 
 
@@ -94,7 +93,7 @@ def _count_requests(task: Task, row: Row, counts: _Counts) -> None:
     part_size = 8 * 1024**2
     parts = -(-row.size // part_size)
     kind = row.storage_class or "STANDARD"
-    large = row.size > (_LARGEST_COPY if task.server_side else 64 * 1024**2)
+    large = row.size > (LARGEST_COPY if task.server_side else 64 * 1024**2)
     if task.target_side is not None:
         counts.writes[kind] += parts + 2 if large else 1
     if task.server_side:

@@ -77,6 +77,7 @@ async def main(count: int) -> None:
     found = {
         "moved": report.moved,
         "keys_per_second": round(count / seconds),
+        "cpu_us_per_key": round(time.process_time() / count * 1e6, 1),
         "seconds_to_first_copy": round(mover.first - began, 3),
         "peak_mib": round(memory("VmHWM")),
         "grown_mib": round(memory("VmHWM") - before),
