@@ -37,7 +37,7 @@ class Estimate:
 
     Attributes:
         requests: counted by S3's price classes, "PUT, COPY, POST, LIST" and "GET, HEAD".
-        dollars: the cost of the requests, without traffic and storage.
+        dollars: the cost of the requests, without retrieval, traffic and storage.
         prices: the source and date of the prices.
     """
 
@@ -47,7 +47,7 @@ class Estimate:
 
     def __str__(self) -> str:
         counts = ", ".join(f"{count} of {name}" for name, count in self.requests.items())
-        return f"about {counts}: ${self.dollars:.2f} ({self.prices}; without traffic and storage)"
+        return f"about {counts}: ${self.dollars:.2f} ({self.prices}; without retrieval, traffic and storage)"
 
 
 @dataclass(frozen=True, slots=True)

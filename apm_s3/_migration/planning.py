@@ -26,7 +26,7 @@ _SHOWN = 1000
 class _Counts:
     found: Counter[Sameness] = field(default_factory=Counter)
     writes: Counter[str] = field(default_factory=Counter)
-    reads: int = 0
+    reads: Counter[str] = field(default_factory=Counter)
     bytes_to_move: int = 0
 
 
@@ -97,12 +97,12 @@ def _count_requests(task: Task, row: Row, counts: _Counts) -> None:
     if task.target_side is not None:
         counts.writes[kind] += parts + 2 if large else 1
     if task.server_side:
-        counts.reads += 2 if large else 0
+        counts.reads[kind] += 2 if large else 0
     else:
         reads = 0 if task.source_side is None else parts if large else 1
-        counts.reads += reads + (1 if task.source_side is not None and task.target_side is not None else 0)
+        counts.reads[kind] += reads + (1 if task.source_side is not None and task.target_side is not None else 0)
     if task.rules.verify == "read":
-        counts.reads += 4
+        counts.reads[kind] += 4
 
 
 def _estimate(task: Task, counts: _Counts, objects: int, there: int) -> Estimate:
@@ -112,5 +112,7 @@ def _estimate(task: Task, counts: _Counts, objects: int, there: int) -> Estimate
         pages += there // 1000 + 1 + max(objects, there) // 1000 + 1
     writes = sum(counts.writes.values())
     return Estimate(
-        {PUT_CLASS: writes + pages, GET_CLASS: counts.reads}, price(counts.writes, pages, counts.reads), SOURCE
+        {PUT_CLASS: writes + pages, GET_CLASS: sum(counts.reads.values())},
+        price(counts.writes, pages, counts.reads),
+        SOURCE,
     )
