@@ -10,8 +10,11 @@ import pytest
 from apm_s3._s3_responses import s3_error
 from apm_s3.configs import ConfigStore
 from apm_s3.errors import AccessDenied, ApmS3Error, BatchError, Throttled
+from apm_s3.options import BucketOptions, ObjectLock, Versioning
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI
+from tests.managers import make_manager
+from tests.servers import Server
 
 DAY = 86_400
 
@@ -142,3 +145,22 @@ async def test_denied_reads_remain_errors() -> None:
 
     with pytest.raises(AccessDenied):
         await ConfigStore(Denied()).collect_garbage("production", keep_revisions=2)
+
+
+async def test_a_bucket_with_a_default_retention_keeps_what_is_deleted(seaweedfs: Server, bucket_name: str) -> None:
+    lock = ObjectLock(mode="GOVERNANCE", days=1)
+    async with make_manager(seaweedfs) as s3:
+        await s3.create_bucket(bucket_name, BucketOptions(versioning=Versioning(), object_lock=lock))
+        store = s3.configs(bucket_name)
+        await store.upload("loki", "production", files={"loki.yaml": LOKI, "rules/a.yaml": "groups: []\n"})
+
+        release = await store.upload("loki", "production", files={"loki.yaml": OTHER_LOKI})
+        await store.finish()
+
+        assert not release.live_pending
+        assert (await store.fsck("production")).ok
+        assert not [info.key async for info in s3.iter_files(bucket_name) if "probe-" in info.key]
+        with pytest.raises(BatchError, match="Object lock or a policy may protect them") as refused:
+            await s3.delete_bucket(bucket_name, force=True)
+        assert any("/probe-" in error.key for error in refused.value.failures.values() if error.key)
+        assert await s3.bucket_exists(bucket_name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -137,12 +138,17 @@ async def test_only_the_keys_with_transient_failures_are_deleted_again(data_path
         assert server.arrived.count("DeleteObjects") == 2
 
 
+@pytest.mark.parametrize("refused_key", [b"", b"a"])
 @pytest.mark.parametrize("data_path", DATA_PATHS)
-async def test_emptying_ends_if_deleted_versions_are_listed_again(data_path: DataPath) -> None:
+async def test_emptying_ends_if_deleted_versions_are_listed_again(data_path: DataPath, refused_key: bytes) -> None:
     async def pretending(exchange: Exchange) -> None:
         kept = dict(exchange.s3.buckets[BUCKET])
         response = exchange.carry_out()
         exchange.s3.buckets[BUCKET] = kept
+        told = re.compile(rb"<Deleted>(<Key>%b</Key>.*?)</Deleted>" % refused_key)
+        response.body = told.sub(
+            rb"<Error>\1<VersionId>null</VersionId><Code>AccessDenied</Code></Error>", response.body
+        )
         exchange.send(response)
 
     async with _open(data_path) as (server, s3):
@@ -150,7 +156,7 @@ async def test_emptying_ends_if_deleted_versions_are_listed_again(data_path: Dat
         with pytest.raises(IntegrityError, match="reported as deleted") as refused:
             await s3.delete_bucket(BUCKET, force=True)
 
-        assert (refused.value.bucket, refused.value.key) == (BUCKET, "a")
+        assert (refused.value.bucket, refused.value.key) == (BUCKET, "b" if refused_key else "a")
         assert server.arrived.count("DeleteObjects") == 2
         assert BUCKET in server.s3.buckets
 

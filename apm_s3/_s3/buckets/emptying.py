@@ -99,7 +99,7 @@ class BucketEmptying:
             # Every pass deletes something or is the last one: it stops at locked versions, and continues with new ones.
             if tally.report() == before:
                 break
-            if first is not None and first == known and not tally.failed:
+            if first is not None and first == known:
                 raise IntegrityError(
                     "the server lists a version that it reported as deleted",
                     operation=operation,
@@ -129,11 +129,11 @@ class BucketEmptying:
         """List all versions once, and delete each window of pages while the next one is listed.
 
         Returns:
-            The first version of the listing.
+            The first listed version that the server reported as deleted.
         """
         progress = ListingProgress(operation, ref.name)
         window = await self._list(operation, ref, progress, None, None)
-        first = next((entry for page in window.pages for entry in page.versions), None)
+        first: FileVersion | None = None
         while window.pages:
             work: list[Coroutine[Any, Any, Any]] = [
                 self._delete(operation, ref, page.versions, options, tally) for page in window.pages if page.versions
@@ -141,6 +141,8 @@ class BucketEmptying:
             if not window.ends:
                 work.append(self._list(operation, ref, progress, window.next_key, window.next_version))
             results = await run_all(work)
+            deleted = results if window.ends else results[:-1]
+            first = first or next((entry for entry in deleted if entry is not None), None)
             if window.ends:
                 break
             window = results[-1]
@@ -171,7 +173,8 @@ class BucketEmptying:
         versions: tuple[FileVersion, ...],
         options: DeleteOptions,
         tally: _Tally,
-    ) -> None:
+    ) -> FileVersion | None:
+        """Delete `versions`, and return the first that the server reported as deleted."""
         keys = [(entry.key, entry.version_id) for entry in versions]
         held = [key for key in keys if xml.holds(key[0])]
 
@@ -189,6 +192,7 @@ class BucketEmptying:
         tally.versions += len(gone) - markers
         tally.failed += report.failed
         tally.tell()
+        return gone[0] if gone else None
 
     async def _delete_alone(
         self,
