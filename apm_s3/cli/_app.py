@@ -250,14 +250,15 @@ def _report(error: Exception, call: Call) -> Status:
         import traceback  # noqa: PLC0415 - only for this
 
         traceback.print_exception(error)
-    from apm_s3.cli._errors import tell  # noqa: PLC0415 - the help does without it
+    from apm_s3.cli._errors import details, tell  # noqa: PLC0415 - the help does without it
 
     told = tell(error, changes=call.changes)
     if call.output is Output.json:
         from apm_s3.cli._output import print_json  # noqa: PLC0415 - the help does without it
 
         code = getattr(error, "code", "USAGE" if told.status is Status.USAGE else "INTERNAL_ERROR")
-        print_json({"error": {"code": code, "message": told.message, "hint": told.hint, "status": told.status}})
+        facts = {"code": code, "message": told.message, "hint": told.hint, "status": told.status}
+        print_json({"error": {**facts, **details(error)}})
     print_error(told)
     return told.status
 

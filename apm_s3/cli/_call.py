@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from apm_s3.cli._statuses import UsageFailed, did_you_mean
+from apm_s3.cli._statuses import UsageFailed, clean, did_you_mean
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -192,7 +192,7 @@ class Call:
 
     def note(self, text: str) -> None:
         """Tell something on standard error that is not part of the result."""
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{clean(text)}\n")
 
     def print(self, document: object, *text: RenderableType, paged: bool = False) -> None:
         """Print the result: `text` for people, or `document` as JSON.

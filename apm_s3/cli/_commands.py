@@ -40,11 +40,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "": (
             "apm-s3 init --bucket apm-staging-configs --environment staging",
             "apm-s3 bucket create apm-staging-configs --purpose configs",
-            "apm-s3 config status",
+            "apm-s3 config push ./prometheus -m 'First version'",
         ),
         "bucket": ("apm-s3 bucket create apm-staging-configs --purpose configs -e staging",),
         "object": ("apm-s3 object cp dashboard.json s3://apm-files/dashboards/",),
-        "config": ("apm-s3 config history prometheus -e production",),
+        "config": ("apm-s3 config push ./prometheus -e staging", "apm-s3 config history prometheus -e production"),
     }
 )
 """Examples in the help of each group, and of the whole command line."""
@@ -69,19 +69,6 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         "object mv": Entry("_object_copies:mv", "Move an object within S3.", "s3"),
         "object sync": Entry("_object_copies:sync", "Copy from SOURCE to TARGET what differs.", "s3"),
         "object presign": Entry("_object:presign", "Print a URL that works without credentials.", "s3"),
-        "config ls": Entry("_config_read:ls", "List the current release of each tool."),
-        "config show": Entry("_config_read:show", "Print a file of a configuration, byte for byte."),
-        "config history": Entry("_config_read:history", "List the releases of a tool, newest first."),
-        "config log": Entry("_config_read:log", "Show who changed what in an environment, when and why."),
-        "config status": Entry("_config_read:status", "Show revision, age, drift, good mark and backup of each tool."),
-        "config watch": Entry("_config_watch:watch", "Print each new release as soon as it is there."),
-        "config rollback": Entry("_config_write:rollback", "Return to an old revision, by default the good one."),
-        "config rm": Entry("_config_write:rm", "Remove a tool's configuration; its history is kept."),
-        "config good": Entry("_config_marks:good", "Mark a revision as good: rollbacks return to it."),
-        "config freeze": Entry("_config_marks:freeze", "Block all changes to an environment."),
-        "config thaw": Entry("_config_marks:thaw", "Allow changes to an environment again."),
-        "config settings": Entry("_config_settings:settings", "Show or change the rules of an environment."),
-        "config outcome": Entry("_config_write:outcome", "Find out what became of a write whose response was lost."),
         "config validate": Entry("_validate:validate", "Check configurations offline, as their tools do.", "local"),
         "config push": Entry("_config_push:push", "Store a directory as the new revision of a tool's configuration."),
         "config pull": Entry("_config_push:pull", "Write a tool's configuration to a directory, all files at once."),
@@ -91,10 +78,23 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         "config import": Entry(
             "_config_import:import_", "Take over an existing layout byte for byte, with its history if asked."
         ),
+        "config ls": Entry("_config_read:ls", "List the current release of each tool."),
+        "config show": Entry("_config_read:show", "Print a file of a configuration, byte for byte."),
+        "config history": Entry("_config_read:history", "List the releases of a tool, newest first."),
+        "config log": Entry("_config_read:log", "Show who changed what in an environment, when and why."),
+        "config status": Entry("_config_read:status", "Show revision, age, drift, good mark and backup of each tool."),
+        "config watch": Entry("_config_watch:watch", "Print each new release as soon as it is there."),
+        "config rollback": Entry("_config_write:rollback", "Return to an old revision, by default the good one."),
+        "config rm": Entry("_config_write:rm", "Remove a tool's configuration; its history is kept."),
+        "config outcome": Entry("_config_write:outcome", "Find out what became of a write whose response was lost."),
         "config plan": Entry(
             "_config_plans:plan", "Show what a deploy would change, and write it to a file for review."
         ),
         "config deploy": Entry("_config_plans:deploy", "Carry out a plan of config plan, all its tools at once."),
+        "config good": Entry("_config_marks:good", "Mark a revision as good: rollbacks return to it."),
+        "config freeze": Entry("_config_marks:freeze", "Block all changes to an environment."),
+        "config thaw": Entry("_config_marks:thaw", "Allow changes to an environment again."),
+        "config settings": Entry("_config_settings:settings", "Show or change the rules of an environment."),
         "config backup": Entry("_config_backups:backup", "Make a self-contained copy of an environment as it is now."),
         "config backups": Entry("_config_backups:backups", "List the backups, newest first."),
         "config verify": Entry("_config_backups:verify", "Check every file of a backup by its SHA-256."),

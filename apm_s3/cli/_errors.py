@@ -76,6 +76,17 @@ def tell(error: BaseException, *, changes: bool = False) -> Told:
     )
 
 
+def details(error: BaseException) -> dict[str, object]:
+    """Return what a program needs to know of an error besides its message."""
+    found: dict[str, object] = {name: getattr(error, name) for name in _DETAILS if hasattr(error, name)}
+    if isinstance(error, errors.ConfigInvalid):
+        found["issues"] = error.report.issues
+    return found
+
+
+_DETAILS = ("write_id", "current_revision", "reasons", "changes", "failures")
+
+
 def _problem(error: errors.ApmS3Error) -> str:
     """Return the error's message without its hint, and without the name of the library's function."""
     hint, operation = error.hint, error.operation

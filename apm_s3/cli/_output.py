@@ -128,6 +128,9 @@ def _page(text: str) -> bool:
     return True
 
 
+_COPIED = ("key", "file", "bucket", "version")
+
+
 def make_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     """Return a table without frames, as kubectl prints them. Numbers are right-aligned, None is left empty."""
     from rich.table import Table  # noqa: PLC0415 - see above
@@ -137,7 +140,10 @@ def make_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Tabl
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for index, column in enumerate(columns):
         numeric = bool(body) and all(isinstance(row[index], int | float) or row[index] == "" for row in body)
-        table.add_column(column.upper(), justify="right" if numeric else "left", overflow="fold")
+        # What is copied from a table must not be wrapped while another column can be.
+        table.add_column(
+            column.upper(), justify="right" if numeric else "left", overflow="fold", no_wrap=column in _COPIED
+        )
     for row in body:
         table.add_row(*(cell if isinstance(cell, Text) else clean(str(cell)) for cell in row))
     return table

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import typer
 
-from apm_s3 import errors
+from apm_s3 import errors, validate_config
 from apm_s3.cli._app import make_command, split_docstring
 from apm_s3.cli._call import Call, Output, in_production
 from apm_s3.cli._commands import COMMANDS, GROUPS
-from apm_s3.cli._errors import HINTS, tell
+from apm_s3.cli._errors import HINTS, details, tell
 from apm_s3.cli._notes import find_author, find_message
 from apm_s3.cli._output import as_document
 from apm_s3.cli._settings import load_settings
@@ -205,6 +205,24 @@ def test_an_error_is_one_json_document_for_programs(local: Shell) -> None:
         "hint": "name one as 's3://bucket/prefix'",
         "status": 2,
     }
+
+
+def test_an_error_has_details_for_programs() -> None:
+    report = validate_config("prometheus", "scrape_configs: 3\n")
+
+    assert details(errors.ConfigInvalid("invalid", report=report)) == {"issues": report.issues}
+    assert details(errors.PlanOutdated("old", changes=("a",))) == {"changes": ("a",)}
+    assert details(errors.CommitUnknown("lost", write_id="the-id")) == {"write_id": "the-id"}
+    assert details(OSError("gone")) == {}
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"completion"}))
+def test_each_command_is_tested_with_json_and_on_a_terminal(name: str) -> None:
+    sources = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    words = ", ".join(f'"{word}"' for word in name.split())
+
+    assert re.search(rf'\.json\(\s*{words}|\(\s*{words}[^\n]+"json"\)', sources)
+    assert re.search(rf"\.terminal\(\s*{words}", sources)
 
 
 def test_colours_appear_only_on_terminals_and_never_with_no_color(local: Shell) -> None:
