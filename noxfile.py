@@ -196,7 +196,7 @@ def soak(session: nox.Session) -> None:
 @nox.session
 def long(session: nox.Session) -> None:
     """Run slow tests: millions of interleavings, large transfers, 5 000 examples per property."""
-    install(session, ".[all]", "test")
+    install(session, ".[all]", "test", "schemas")
     session.run(*PYTEST, "-m", "long", "--timeout", "7200", *session.posargs)
     properties = ("-m", "hypothesis and not long", "--hypothesis-profile", "long")
     session.run(*PYTEST, *properties, "--timeout", "7200", *session.posargs)

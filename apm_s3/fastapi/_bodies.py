@@ -12,9 +12,9 @@ from apm_s3.validators._validate import Level
 
 
 class Given(BaseModel):
-    """A document that callers send; unknown fields are refused."""
+    """A document that callers send; unknown fields, and values of another type, are refused."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Noted(Given):

@@ -99,7 +99,7 @@ def _parameter(place: str, name: str, schema: dict[str, Any], description: str, 
 def raw_body(description: str) -> dict[str, Any]:
     """Return the OpenAPI description of a body of bytes."""
     content = {
-        media_type: {"schema": {"type": "string"}, "example": "global:\n  scrape_interval: 15s\n"}
-        for media_type in ("application/yaml", "application/octet-stream")
+        "application/yaml": {"schema": {}, "example": "global:\n  scrape_interval: 15s\n"},
+        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
     }
     return {"required": True, "description": description, "content": content}

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from fastapi import APIRouter, Depends, HTTPException
+from fastapi import APIRouter, Depends
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException  # FastAPI raises the base class of its own too
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Message, Receive
@@ -85,6 +86,7 @@ class Endpoint:
 
 
 _PROBLEM_TEXTS: Mapping[int, str] = {
+    400: "The body cannot be read.",
     401: "There is no token, or it is not valid.",
     403: "The token does not allow this.",
     404: "The environment, tool, revision, file or backup does not exist.",
@@ -129,7 +131,7 @@ def add_endpoints(
                 call = make_bare(authorise, authorize, each.call)
             else:
                 guards = [Depends(make_guard(authorise, authorize))]
-        statuses = {*each.errors, *_ALWAYS, *({401, 403, 422} if is_guarded else ())}
+        statuses = {*each.errors, *_ALWAYS, *({401, 403, 422} if is_guarded else ()), *([400] if each.limit else [])}
         own = dict(each.options)
         responses = {**{status: problem_response(status) for status in sorted(statuses)}, **own.pop("responses", {})}
         router.add_api_route(

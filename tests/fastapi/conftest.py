@@ -34,7 +34,7 @@ def objects() -> CountedObjects:
 
 
 @cache
-def _filled() -> dict[str, tuple[FileInfo, bytes]]:
+def filled() -> dict[str, tuple[FileInfo, bytes]]:
     """What a bucket holds after four uploads."""
     objects = CountedObjects()
 
@@ -53,7 +53,7 @@ def _filled() -> dict[str, tuple[FileInfo, bytes]]:
 
 @pytest.fixture
 def store(objects: CountedObjects) -> ConfigStore:
-    objects.objects.update(_filled())
+    objects.objects.update(filled())
     return ConfigStore(objects, "team-a/")
 
 

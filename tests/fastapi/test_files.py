@@ -141,9 +141,10 @@ async def test_a_repeated_write_returns_its_first_release(client: httpx.AsyncCli
     again = await put(OTHER_PROMETHEUS)
     fresh = (await client.post("/api/environments/production/writes")).json()["write_id"]
     late = await client.put(URL, content=PROMETHEUS, headers={"If-Match": etag}, params={"write_id": fresh})
+    made_up = await client.put(URL, content=PROMETHEUS, headers={"If-Match": '"2-0000"'}, params={"write_id": fresh})
     outcome = await client.post(f"{TOOL}/writes/{write_id}/outcome")
 
-    assert (first.status_code, again.status_code, late.status_code) == (200, 200, 412)
+    assert [each.status_code for each in (first, again, late, made_up)] == [200, 200, 412, 412]
     assert first.json() == again.json()
     assert outcome.json() == {"write_id": write_id, "outcome": "won"}
     assert (await client.post(f"/api/environments/staging/tools/loki/writes/{write_id}/outcome")).status_code == 404
@@ -239,9 +240,14 @@ async def test_a_body_beyond_the_limit_is_refused_before_anything_is_stored(
         for _ in range(17):
             yield b"#" * 1024**2
 
+    async def blanks():
+        for _ in range(17):
+            yield b" " * (64 * 1024)
+
     content = b"#" * (17 * 1024**2) if told else chunks()
     answer = await client.put(URL, content=content, headers={"If-Match": "*"})
-    documents = await client.post("/api/environments/production/freeze", content=b" " * (1024**2 + 1))
+    headers = {"Content-Type": "application/json"}
+    documents = await client.post("/api/environments/production/freeze", content=blanks(), headers=headers)
 
     assert (answer.status_code, documents.status_code) == (413, 413)
     assert answer.headers["content-type"] == "application/problem+json"

@@ -157,6 +157,16 @@ async def test_a_body_that_is_no_json_is_a_problem_with_its_offset(client: httpx
     assert answer.json()["issues"][0]["offset"] == 11
 
 
+@pytest.mark.parametrize(
+    ("content", "status"), [(b'"\xff"', 400), (b'{"reason": "x", "colour": "red"}', 422), (b'{"reason": 1}', 422)]
+)
+async def test_a_body_that_does_not_fit_is_a_problem(content: bytes, status: int, client: httpx.AsyncClient) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = await client.post("/api/environments/production/freeze", content=content, headers=headers)
+
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+
+
 async def test_an_application_without_a_lifespan_says_what_is_missing(app: FastAPI, client: httpx.AsyncClient) -> None:
     app.dependency_overrides.clear()
 

@@ -248,16 +248,22 @@ async def test_several_workers_share_plans_and_see_each_others_writes(tmp_path: 
             await process.wait()
 
 
+async def until_it_answers(url: str) -> None:
+    """Wait until a service in another process is ready."""
+    async with httpx.AsyncClient(base_url=url) as client:
+        while True:
+            try:
+                if (await client.get("/ready")).status_code == 200:
+                    return
+            except httpx.TransportError:
+                await asyncio.sleep(0.1)
+
+
 async def _use_workers(port: int) -> None:
     limits = httpx.Limits(max_keepalive_connections=0)
     base = f"http://127.0.0.1:{port}"
     async with httpx.AsyncClient(base_url=base, headers=bearer("admin-token"), limits=limits) as client:
-        while True:
-            try:
-                if (await client.get("/ready")).status_code == 200:
-                    break
-            except httpx.TransportError:
-                await asyncio.sleep(0.1)
+        await until_it_answers(base)
         assert (await client.put(URL, content=PROMETHEUS)).status_code == 201
         staging = URL.replace("production", "staging")
         assert (await client.put(staging, content=OTHER_PROMETHEUS)).status_code == 201
