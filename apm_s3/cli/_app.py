@@ -179,15 +179,23 @@ def split_docstring(text: str) -> tuple[str, tuple[str, ...]]:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line with `arguments`, and return its exit status."""
+    try:
+        status = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of a pipe has gone, as `head` does; the interpreter must not flush into it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Status.FAILED
+    return status
+
+
+def _run(arguments: Sequence[str]) -> int:
     app = make_app()
     if _COMPLETE in os.environ:
         return _complete(app, arguments)
     try:
-        if not arguments:
-            arguments = ["--help"]
-        with app.make_context(NAME, list(arguments)) as ctx:
-            result = app.invoke(ctx)
-        sys.stdout.flush()
+        with app.make_context(NAME, list(arguments) or ["--help"]) as ctx:
+            return int(app.invoke(ctx) or 0)
     except typer.Exit as exc:
         return exc.exit_code
     except _UsageError as exc:
@@ -198,11 +206,6 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("\nInterrupted. Nothing was changed.\n")
         return Status.INTERRUPTED
-    except BrokenPipeError:
-        # The reader of a pipe has gone, as `head` does; the interpreter must not flush into it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Status.FAILED
-    return int(result or 0)
 
 
 _CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}

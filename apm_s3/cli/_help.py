@@ -48,8 +48,8 @@ def _record(param: Any, ctx: Any) -> tuple[str, str] | None:
     if record is None:
         return None
     # The usage line shows which arguments may be omitted, and a number below the minimum is refused with a message.
-    text = re.sub(r"\[required\]|(?:; )?x>=[0-9.]+|\[\]", "", record[1]).replace("[]", "")
-    return record[0].replace(" range>", ">"), text.strip()
+    text = re.sub(r"\\?\[required\]|(?:; )?x>=[0-9.]+", "", record[1]).replace("\\[]", "").replace("[]", "")
+    return record[0].replace(" range>", ">").replace(" RANGE", ""), text.strip()
 
 
 def _names(param: Any) -> str:

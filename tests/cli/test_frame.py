@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import typer
 
 from apm_s3 import errors, validate_config
-from apm_s3.cli._app import make_command, split_docstring
+from apm_s3.cli._app import make_command, run, split_docstring
 from apm_s3.cli._call import Call, Output, in_production
 from apm_s3.cli._commands import COMMANDS, GROUPS
 from apm_s3.cli._errors import HINTS, details, tell
 from apm_s3.cli._notes import find_author, find_message
-from apm_s3.cli._output import as_document
+from apm_s3.cli._output import as_document, print_text
 from apm_s3.cli._settings import load_settings
 from apm_s3.cli._statuses import Status, UsageFailed
 from apm_s3.models import BucketInfo
@@ -230,6 +232,35 @@ def test_colours_appear_only_on_terminals_and_never_with_no_color(local: Shell) 
     assert "\033" not in local("sync", "a", "b").stderr
     local.environ["NO_COLOR"] = "1"
     assert not re.search(r"\x1b\[[0-9;]*m", local.terminal("sync", "a", "b").screen)
+
+
+def test_the_traceback_of_an_error_is_shown_only_with_debug(local: Shell) -> None:
+    assert "Traceback" not in local("sync", "a", "b").stderr
+    assert "Traceback" in local("sync", "a", "b", "--debug").stderr
+
+
+def test_a_long_result_goes_through_the_pager_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAGER", "sed s/^/paged:/")
+    monkeypatch.setenv("TERM", "xterm")
+
+    with pseudo_terminal(rows=5) as terminal:
+        print_text(["one\n" * 9], paged=True)
+        print_text(["two"], paged=True)
+        monkeypatch.setenv("PAGER", "no-such-pager-anywhere")
+        print_text(["three\n" * 9], paged=True)
+
+    assert terminal.shown.count("paged:one") == 9
+    assert "paged:two" not in terminal.shown
+    assert terminal.shown.count("three") == 9
+
+
+def test_a_reader_that_has_gone_ends_a_command_silently(local: Shell) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as gone, mock.patch.object(sys, "stdout", gone):
+        status = run(["--version"])
+
+    assert status == Status.FAILED
 
 
 def test_documents_have_plain_values() -> None:
