@@ -36,7 +36,7 @@ class Target:
     def __init__(self) -> None:
         self.url = ""
         self.ids: list[str] = []
-        self.requests = 0
+        self.paths: list[str] = []
         self.misbehaves: list[Misbehave] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -45,7 +45,7 @@ class Target:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
                 headers = dict(line.split(": ", 1) for line in head.splitlines()[1:] if line)
                 await reader.readexactly(int(headers["content-length"]))
-                self.requests += 1
+                self.paths.append(head.split()[1])
                 if self.misbehaves:
                     await self.misbehaves.pop(0)(reader, writer)
                     break
@@ -136,7 +136,7 @@ def answers(data: bytes) -> Misbehave:
         close,
         answers(b"SSH-2.0-OpenSSH_9.2\r\n"),
         answers(b"HTTP/1.1 200 OK\r\ncontent-length: nonsense\r\n\r\n"),
-        answers(b"HTTP/1.1 307 Temporary Redirect\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n"),
+        answers(b"HTTP/1.1 307 Temporary Redirect\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n"),
         answers(b"HTTP/1.1 100 Continue\r\n\r\n"),
         answers(b"HTTP/1.1 500 Oops\r\ncontent-length: 99999999999\r\n\r\n"),
     ],
@@ -158,7 +158,7 @@ def test_a_target_that_misbehaves_is_notified_again(misbehave: Misbehave) -> Non
         async with listening(target):
             await deliver(store, target, [], 3)
         assert [sequences[each] for each in target.ids] == [1, 2, 3]
-        assert target.requests == 4
+        assert target.paths == ["/"] * 4
 
     run_in_virtual_time(main)
 
