@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from apm_s3._migration.finding import Bounds, list_target
 from apm_s3._migration.journal import Journal
-from apm_s3._migration.moving import Mover
+from apm_s3._migration.listing.finding import Bounds, list_target
+from apm_s3._migration.moving.movers import Mover
+from apm_s3._migration.moving.versions import check_histories
 from apm_s3._migration.store import Outcome, Row, State
 from apm_s3._migration.task import Task
-from apm_s3._migration.versions import check_histories
 from apm_s3._tasks import stop_all
 from apm_s3.errors import ApmS3Error, MigrationRefused, NotFound, UsageError
 

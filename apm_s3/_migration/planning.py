@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from apm_s3._migration.capabilities import find_capabilities
-from apm_s3._migration.finding import Source, list_target
 from apm_s3._migration.journal import Journal
+from apm_s3._migration.listing.finding import Source, list_target
 from apm_s3._migration.models import Estimate, MigrationPlan
-from apm_s3._migration.moving import LARGEST_COPY
+from apm_s3._migration.moving.movers import LARGEST_COPY
 from apm_s3._migration.prices import GET_CLASS, PUT_CLASS, SOURCE, price
 from apm_s3._migration.rules import Sameness, compare
 from apm_s3._migration.store import Row

@@ -15,15 +15,15 @@ from typing import Any
 from apm_s3._logs import LOGGER
 from apm_s3._migration.ending import ATTEMPTS as _ATTEMPTS
 from apm_s3._migration.ending import Ending, is_gone
-from apm_s3._migration.finding import Bounds, Source, list_target
 from apm_s3._migration.journal import Journal
+from apm_s3._migration.listing.finding import Bounds, Source, list_target
 from apm_s3._migration.models import MigrationFailure, MigrationProgress, MigrationReport, OnMigrationProgress
-from apm_s3._migration.moving import Moved, Mover
+from apm_s3._migration.moving.movers import Moved, Mover
+from apm_s3._migration.moving.throttle import Schedule
+from apm_s3._migration.moving.versions import list_histories
 from apm_s3._migration.rules import Sameness, compare
 from apm_s3._migration.store import Outcome, Row, State, Totals
 from apm_s3._migration.task import Task
-from apm_s3._migration.throttle import Schedule
-from apm_s3._migration.versions import list_histories
 from apm_s3._tasks import Line, stop_all
 from apm_s3.errors import (
     ApmS3Error,

@@ -10,9 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from apm_s3._manager import S3Manager
-from apm_s3._migration.finding import Bounds
 from apm_s3._migration.journal import Journal
-from apm_s3._migration.listing import Listing, Unkept
+from apm_s3._migration.listing.finding import Bounds
+from apm_s3._migration.listing.parallel import Listing, Unkept
 from apm_s3._migration.models import MigrationReport
 from apm_s3._migration.places import FolderPlace, parse_place
 from apm_s3._migration.rules import MigrationRules

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apm_s3._manager import S3Manager
-from apm_s3._migration.acls import keep_acl
-from apm_s3._migration.files import FetchMover, UploadMover
-from apm_s3._migration.moving import CopyMover, Mover, S3Mover, StreamMover
+from apm_s3._migration.moving.acls import keep_acl
+from apm_s3._migration.moving.files import FetchMover, UploadMover
+from apm_s3._migration.moving.movers import CopyMover, Mover, S3Mover, StreamMover
+from apm_s3._migration.moving.throttle import Bandwidth, Memory
+from apm_s3._migration.moving.versions import Histories
 from apm_s3._migration.places import FolderPlace, Place, S3Place, check_apart, parse_place
 from apm_s3._migration.rules import MigrationRules
 from apm_s3._migration.sides import Side, open_side
 from apm_s3._migration.store import Row
-from apm_s3._migration.throttle import Bandwidth, Memory
-from apm_s3._migration.versions import Histories
 from apm_s3.errors import InvalidOption, NotFound
 
 _IN_FLIGHT = 32 * 1024**2

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from apm_s3._migration.moving import Moved
+from apm_s3._migration.moving.movers import Moved
 from apm_s3._migration.places import S3Place
 from apm_s3._migration.rules import MigrationRules
 from apm_s3._migration.store import Row

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from apm_s3._migration.listing import Listing, Unkept
+from apm_s3._migration.listing.parallel import Listing, Unkept
 from apm_s3._migration.store import Span
 from apm_s3.errors import IntegrityError
 from apm_s3.models import FileInfo, ListPage

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from apm_s3 import S3Manager, UploadOptions
+from apm_s3._migration.moving.versions import already_there
 from apm_s3._migration.store import Row
-from apm_s3._migration.versions import already_there
 from apm_s3.errors import InvalidOption, MigrationRefused
 from apm_s3.migration import migrate
 from apm_s3.models import FileVersion

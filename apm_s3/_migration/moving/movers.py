@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
-from apm_s3._migration.content import PASSING, SourceContent
+from apm_s3._migration.moving.content import PASSING, SourceContent
+from apm_s3._migration.moving.throttle import Bandwidth, Memory
+from apm_s3._migration.moving.verifying import check_stored, check_tags, same_content, told_same
 from apm_s3._migration.rules import MigrationRules, Sameness, compare, is_md5
 from apm_s3._migration.sides import Side, kept_options
 from apm_s3._migration.store import Row
-from apm_s3._migration.throttle import Bandwidth, Memory
-from apm_s3._migration.verifying import check_stored, check_tags, same_content, told_same
 from apm_s3._s3.objects.copies import copy_in_parts
 from apm_s3._s3.objects.multipart import open_upload
 from apm_s3._s3.objects.sources import guarded

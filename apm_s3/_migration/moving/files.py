@@ -9,11 +9,11 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from apm_s3._migration.moving import Moved
+from apm_s3._migration.moving.movers import Moved
+from apm_s3._migration.moving.throttle import Bandwidth
 from apm_s3._migration.rules import MigrationRules, is_md5
 from apm_s3._migration.sides import Side
 from apm_s3._migration.store import Row
-from apm_s3._migration.throttle import Bandwidth
 from apm_s3._s3.bulk.trees import make_folder, remove_files
 from apm_s3._s3.bulk.ways import has_content
 from apm_s3.errors import IntegrityError, ObjectChanged, PreconditionFailed

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from apm_s3._migration.journal import Journal
-from apm_s3._migration.moving import S3Mover
+from apm_s3._migration.moving.movers import S3Mover
 from apm_s3._migration.rules import MigrationRules, is_md5
 from apm_s3._migration.sides import Side
 from apm_s3._migration.store import Found, Outcome, Row, State

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from apm_s3._migration.ranges import alphabet_of, ends, middle, width
+from apm_s3._migration.listing.ranges import alphabet_of, ends, middle, width
 from apm_s3._migration.store import Span
 from apm_s3._paging import ListingProgress
 from apm_s3._tasks import stop_all

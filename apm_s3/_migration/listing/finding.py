@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 
 from apm_s3._migration.journal import Journal
-from apm_s3._migration.listing import Listing, Unkept
+from apm_s3._migration.listing.parallel import Listing, Unkept
 from apm_s3._migration.places import FolderPlace, S3Place
 from apm_s3._migration.rules import MigrationRules
 from apm_s3._migration.sides import Side

@@ -1,0 +1,1 @@
+"""Lists both sides of a migration in parallel ranges, into the journal."""

@@ -1,0 +1,1 @@
+"""Moves single objects, files and whole histories, and verifies each of them."""
