@@ -84,7 +84,13 @@ def test_tests_that_nox_runs_exist() -> None:
     ]
 
     assert len(paths) > 15
-    assert [path for path in paths if not (ROOT / "tests" / path).exists()] == []
+    missing = []
+    for path in paths:
+        file, _, name = path.partition("::")
+        place = ROOT / "tests" / file
+        if not place.exists() or (name and f"def {name.partition('[')[0]}(" not in place.read_text()):
+            missing.append(path)
+    assert missing == []
 
 
 def test_the_example_of_a_reference_document_is_valid() -> None:
