@@ -185,8 +185,11 @@ async def test_writes_respect_their_conditions(transport: ObjectTransport, bucke
 
 
 async def test_exactly_one_of_twenty_concurrent_writers_of_a_new_key_wins(
-    transport: ObjectTransport, bucket: str
+    transport: ObjectTransport, server: Server, bucket: str
 ) -> None:
+    if server.kind == "moto":
+        pytest.skip("moto looks for the key and stores it in separate steps of its threads")
+
     async def write(number: int) -> bool:
         try:
             await transport.put(bucket, "key", b"%d" % number, UploadOptions(if_none_match="*"))
