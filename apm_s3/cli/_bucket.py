@@ -70,7 +70,7 @@ def kind_of(name: str) -> str:
 
 def describe(setting: BucketSetting | None) -> str:
     """Return a setting in one line for people."""
-    from apm_s3.options import Lifecycle, Policy, Tags  # noqa: PLC0415 - the help does without it
+    from apm_s3.options import Lifecycle, Policy, PublicAccessBlock, Tags  # noqa: PLC0415 - the help does without it
 
     if setting is None:
         return "not configured"
@@ -81,6 +81,8 @@ def describe(setting: BucketSetting | None) -> str:
         return ", ".join(names)
     if isinstance(setting, Lifecycle):
         return ", ".join(rule.id or rule.prefix for rule in setting.rules)
+    if isinstance(setting, PublicAccessBlock) and all(as_document(setting).values()):
+        return "all public access is blocked"
     fields = {name: value for name, value in as_document(setting).items() if value not in (None, False, "", [], {})}
     return ", ".join(f"{name}" if value is True else f"{name}={value}" for name, value in fields.items()) or "off"
 

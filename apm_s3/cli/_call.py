@@ -251,7 +251,7 @@ def this_command(*extra: str) -> str:
 
 def _ask(question: str) -> str:
     """Ask on standard error, because standard output is for results."""
-    sys.stderr.write(question)
+    sys.stderr.write(clean(question))
     sys.stderr.flush()
     answer = sys.stdin.readline()
     if not answer:

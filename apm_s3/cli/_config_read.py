@@ -36,6 +36,8 @@ def ls(ctx: typer.Context, everywhere: AllEnvironments = False) -> None:
     rows = [(release.environment, release.tool, *_release_row(release)) for release in releases]
     columns = ("environment", "tool", "revision", "created", "author", "action", "files", "message")
     call.print({"releases": releases}, make_table(columns, rows))
+    if not releases:
+        call.note("note: there are no configurations yet: apm-s3 config push stores one")
 
 
 def show(
@@ -124,7 +126,14 @@ def entry_row(entry: LogEntry) -> tuple[object, ...]:
     moves += [f"{tool} good {new}" for tool, (_, new) in entry.good.items()]
     moves += [name.replace("_", "-") for name in entry.settings]
     message = entry.message.partition("\n")[0]
-    return (entry.sequence, in_local_time(entry.at), entry.action, entry.author, ", ".join(moves), message)
+    return (
+        entry.sequence,
+        in_local_time(entry.at),
+        entry.action.replace("_", " "),
+        entry.author,
+        ", ".join(moves),
+        message,
+    )
 
 
 def status(ctx: typer.Context, everywhere: AllEnvironments = False, exit_code: ExitCode = False) -> Status:

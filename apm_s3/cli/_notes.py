@@ -28,7 +28,15 @@ def find_author(given: str | None) -> str:
     name, mail = _git("config", "user.name"), _git("config", "user.email")
     if name and mail:
         return f"{name} <{mail}>"
-    return name or mail or getpass.getuser()
+    return name or mail or _login()
+
+
+def _login() -> str:
+    """Return the name of the user, or the number if it has no name, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
 
 
 def find_message(given: str | None, about: str) -> str:

@@ -40,6 +40,11 @@ def test_configurations_are_listed_shown_and_told_in_history_log_and_status(stag
     assert "revision 1" in staging.terminal("config", "status").plain
 
 
+def test_an_empty_store_says_how_to_begin(shell: Shell) -> None:
+    ran = shell("config", "ls")
+    assert (ran.status, "apm-s3 config push stores one" in ran.stderr) == (0, True)
+
+
 def test_a_rollback_is_planned_and_done_and_its_outcome_is_known(staging: Shell) -> None:
     assert "Would return prometheus in staging to revision 1" in staging.ok(
         "config", "rollback", "prometheus", "--dry-run"

@@ -324,6 +324,12 @@ def test_the_author_is_the_option_or_gits_user_or_the_login(local: Shell, monkey
     assert find_author(None) == "Ada Lovelace <ada@example.com>"
 
 
+def test_a_user_without_a_name_is_a_number(local: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with mock.patch("getpass.getuser", side_effect=OSError("no such user")):
+        assert find_author(None) in {f"uid {getattr(os, 'getuid', int)()}", "unknown"}
+
+
 def test_the_message_comes_from_an_editor_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_EDITOR", "printf 'A reason\\n# a comment\\n' >")
 
