@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from apm_s3.validators._secrets.names import ENDINGS
@@ -24,11 +25,10 @@ NAME = rf"{_NAMES}[\"']?{BLANK}{{0,64}}(?::?=>?|:|->){BLANK}{{0,64}}"
 """The name of a secret, and everything between it and its value."""
 _VALUE = rf"(?:{NAME}(?=\S|$)|{_NAMES}s[\"']?:[ \t]{{0,64}}(?=\[|$))"
 """`tokens: 5` is a count of tokens; `tokens:` is followed by a list of them."""
-_ANYWHERE = re.compile(_VALUE, re.IGNORECASE)
 _LEAD = r"[ \t]*(?:[#;]+|//+)?[ \t]*(?:- )?(?:export |set )?[\"']?[\w.-]{0,64}?"
-_FIRST = re.compile(_LEAD + _VALUE, re.IGNORECASE)
-_ASSIGNED = re.compile(rf"{_LEAD}{_NAMES}[\"']?[ \t]{{0,64}}=(?![=~>])[ \t]{{0,64}}(\S)", re.IGNORECASE)
-_WORD_ASSIGNED = re.compile(rf"{_LEAD}{_NAMES}[\"']?:[ \t]{{1,64}}((?=\S*\d)\S+)$", re.IGNORECASE)
+_FIRST = _LEAD + _VALUE
+_ASSIGNED = rf"{_LEAD}{_NAMES}[\"']?[ \t]{{0,64}}=(?![=~>])[ \t]{{0,64}}(\S)"
+_WORD_ASSIGNED = rf"{_LEAD}{_NAMES}[\"']?:[ \t]{{1,64}}((?=\S*\d)\S+)$"
 """`password: hunter2` as a one-line value. Without a digit it may be a sentence, such as `Password: expired`."""
 _WORD = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'|\$\{[^}\n]*\}|\{\{[^\n]*?\}\}|[^\s\"',;}\])]+")
 _ENDED = re.compile(r"\s*(?:$|[,;}\])#\"'])|\s+/[/*]")
@@ -45,11 +45,10 @@ _MAX_QUOTED = 100
 _KEY = re.compile(r"[ \t]*(?:- )?[\"']?[\w.-]+[\"']?\s*[:=]|[ \t]*\[[^\]]*\]\s*$")
 _PLAIN = r"(?:sha|md|hs|rs|es|aes|base|utf|oauth|pbkdf|x|rfc|ed|http|ipv|iso)-?\d+"
 """Words that have letters and digits, and are no secrets: `sha256`, `base64`, `oauth2`."""
-_BESIDE = re.compile(
+_BESIDE = (
     rf"{_NAMES}[ \t]{{1,16}}(?:(?:is|was)[ \t]{{1,16}})?[\"'`]?"
     rf"(?!(?:{_PLAIN}|\d+[a-z]{{1,2}}|v\d+(?:alpha|beta)\d*|(?-i:[a-z0-9]+(?:[-_./:][a-z0-9]+)+|[A-Z0-9]+(?:[-_][A-Z0-9]+)+))(?![^\s\"'`,;.)]))"
-    r"((?=[^\s]{0,64}[a-z])(?=[^\s]{0,64}\d)[^\s\"'`,;<>(){}$/]{6,256})",
-    re.IGNORECASE,
+    r"((?=[^\s]{0,64}[a-z])(?=[^\s]{0,64}\d)[^\s\"'`,;<>(){}$/]{6,256})"
 )
 """`password hunter2` in a comment: without a colon, only a word with letters and digits is taken for the secret.
 
@@ -57,6 +56,12 @@ Prose has none behind such a name, except for the words above and for names of t
 """
 _TOLD = re.compile(r"[:=]\s+(\S.*)|(?<!\S)(?=\S*\d)(\S{4,})")
 """A possible secret in the comment after a value that only says where the secret is."""
+
+
+@cache
+def compiled(pattern: str) -> re.Pattern[str]:
+    """Compile a pattern that contains the names of secrets, which takes milliseconds, when a text first needs it."""
+    return re.compile(pattern, re.IGNORECASE)
 
 
 class _Line(NamedTuple):
@@ -76,7 +81,9 @@ def in_comments(text: str, marks: str = "#;") -> Iterator[Place]:
     for run in _comments_of(text, marks):
         yield from _found(run, _search)
         for line in run:
-            yield from ((line.start + told.start(1), line.start + told.end(1)) for told in _BESIDE.finditer(line.text))
+            yield from (
+                (line.start + told.start(1), line.start + told.end(1)) for told in compiled(_BESIDE).finditer(line.text)
+            )
 
 
 def in_first_words(text: str) -> Iterator[Place]:
@@ -86,7 +93,7 @@ def in_first_words(text: str) -> Iterator[Place]:
     """
     if "\n" in text.strip():
         yield from _found(_lines_of(text), _match)
-    elif match := _ASSIGNED.match(text) or _WORD_ASSIGNED.match(text):
+    elif match := compiled(_ASSIGNED).match(text) or compiled(_WORD_ASSIGNED).match(text):
         rest = text[match.start(1) :].rstrip()
         if _elsewhere(rest) is None:
             yield match.start(1), match.start(1) + len(rest)
@@ -179,9 +186,10 @@ def _found(lines: Sequence[_Line], find: Callable[[str], Iterator[int]]) -> Iter
 def _search(line: str) -> Iterator[int]:
     """Yield the starts of values after names of secrets, skipping values that only say where the secret is."""
     last: int | None = None
+    anywhere = compiled(_VALUE)
     for start in range(0, max(len(line), 1), PIECE):
         at = start
-        while match := _ANYWHERE.search(line, at, start + PIECE + OVERLAP):
+        while match := anywhere.search(line, at, start + PIECE + OVERLAP):
             last = match.end()
             elsewhere = _elsewhere(line[last : last + PIECE])
             if elsewhere is None:
@@ -193,7 +201,7 @@ def _search(line: str) -> Iterator[int]:
 
 
 def _match(line: str) -> Iterator[int]:
-    if (match := _FIRST.match(line)) is not None:
+    if (match := compiled(_FIRST).match(line)) is not None:
         yield match.end()
 
 

@@ -14,6 +14,7 @@ from apm_s3.validators._secrets.lines import (
     NAME,
     behind,
     behind_head,
+    compiled,
     in_any_line,
     in_blocks,
     in_comments,
@@ -38,7 +39,7 @@ from apm_s3.validators._secrets.shapes import (
 )
 
 _ODD_BLANK = re.compile(r"[\x85\u00ad\u200b-\u200f\u2028\u2029\u2060\ufeff]|(?=[^\x00-\x7f])\s")
-_TAKEN_FOR_TEXT = re.compile(rf"[\"']?[\w.-]{{0,64}}?{NAME}(\S[^\n]{{0,2048}})", re.IGNORECASE)
+_TAKEN_FOR_TEXT = rf"[\"']?[\w.-]{{0,64}}?{NAME}(\S[^\n]{{0,2048}})"
 """`password:` followed by a blank that YAML does not know, so that YAML reads the whole as one string."""
 _HASH = re.compile(r"[ \t]*#\S")
 """Text that YAML reads as a comment, but that is the rest of a password with ` #` in it."""
@@ -206,7 +207,7 @@ def _by_name(text: str, value: Written, labels: Labels, form: Format | None) -> 
 
 def _taken_for_text(values: Iterable[Written]) -> Iterator[Span]:
     for steps, node in values:
-        match = _TAKEN_FOR_TEXT.match(node.text) if node.plain else None
+        match = compiled(_TAKEN_FOR_TEXT).match(node.text) if node.plain else None
         if match and _ODD_BLANK.search(node.text, 0, match.start(1)) and not is_elsewhere(match[1]):
             yield Span(node.start, node.stop, "secret", steps)
 
