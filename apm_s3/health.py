@@ -24,6 +24,7 @@ from weakref import WeakKeyDictionary
 from apm_s3._naming import HEALTH_PREFIX
 from apm_s3._operation_alerts import AlertKind, OperationAlert, OperationThresholds, OperationWindow
 from apm_s3._tasks import run_all, shielded
+from apm_s3._tracing import Method, traced
 from apm_s3.errors import (
     AccessDenied,
     ApmS3Error,
@@ -137,6 +138,11 @@ class HealthReport:
         }
 
 
+def _traced(method: Method) -> Method:
+    """Trace `method` as one operation if the manager is traced."""
+    return traced(method, "HealthChecker", lambda checker: checker._s3._tracer, lambda _: {})  # noqa: SLF001 - its tracer
+
+
 class HealthChecker:
     """Checks whether buckets can be used. One checker can check many buckets concurrently.
 
@@ -217,6 +223,7 @@ class HealthChecker:
             active = now
             await asyncio.sleep(interval)
 
+    @_traced
     async def check(self, bucket: str, region: str | None = None) -> HealthReport:
         """Check that `bucket` can be reached, read and written, and that its settings are as expected.
 

@@ -19,6 +19,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from apm_s3 import Credentials, S3Manager, S3Settings, UploadOptions
 from apm_s3.errors import AccessDenied, ObjectNotFound, PreconditionFailed
 from apm_s3.exporters.tracing import OpenTelemetryTracer
+from apm_s3.health import HealthChecker
 from apm_s3.settings import RetrySettings, TransferSettings
 from tests.configs.samples import LOKI
 from tests.faults.faults import answer, reset_in_body
@@ -440,3 +441,12 @@ async def test_a_manager_without_a_tracer_makes_no_spans(
             await s3.configs("bucket").upload("loki", "staging", LOKI)
 
     assert only(exported).name == "request"
+
+
+async def test_a_health_check_is_one_span(s3: S3Manager, exported: InMemorySpanExporter) -> None:
+    await HealthChecker(s3).check(BUCKET)
+
+    [check] = named(exported, "HealthChecker.check")
+    others = [span for span in exported.get_finished_spans() if span is not check]
+    assert len(others) > 8
+    assert {span.get_span_context().trace_id for span in others} == {check.get_span_context().trace_id}
