@@ -98,8 +98,6 @@ def _parameter(place: str, name: str, schema: dict[str, Any], description: str, 
 
 def raw_body(description: str) -> dict[str, Any]:
     """Return the OpenAPI description of a body of bytes."""
-    content = {
-        "application/yaml": {"schema": {}, "example": "global:\n  scrape_interval: 15s\n"},
-        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-    }
+    schema = {"type": "string", "format": "binary"}
+    content = {"application/octet-stream": {"schema": schema, "example": "global:\n  scrape_interval: 15s\n"}}
     return {"required": True, "description": description, "content": content}

@@ -185,22 +185,13 @@ def problem_response(status: int) -> dict[str, Any]:
 
 PROBLEM_SCHEMA: Mapping[str, Any] = {
     "type": "object",
-    "title": "Problem",
-    "description": "RFC 9457. Some kinds have more members.",
+    "description": "RFC 9457. Some kinds have more members, such as `issues`, `write_id` or `current_revision`.",
     "required": ["type", "title", "status", "detail"],
     "properties": {
         "type": {"type": "string", "format": "uri"},
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string"},
-        "code": {"type": "string", "description": "The library's stable code of the error."},
-        "retryable": {"type": "boolean", "description": "Whether the same request may succeed later."},
-        "write_id": {"type": "string", "description": "Of a write with an unknown outcome: ask for it."},
-        "expected_revision": {"type": ["integer", "null"]},
-        "current_revision": {"type": "integer"},
-        "reasons": {"type": "array", "items": {"type": "string"}},
-        "changes": {"type": "array", "items": {"type": "string"}},
-        "issues": {"type": "array", "items": {"type": "object", "additionalProperties": True}},
     },
     "additionalProperties": True,
 }
