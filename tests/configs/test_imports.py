@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from apm_s3.configs._imports.layouts import Layout
 from apm_s3.configs._imports.places import message_of
 from apm_s3.errors import ConfigInvalid, InvalidKey, InvalidOption, RevisionConflict, Throttled
 from apm_s3.testing import MemoryObjects
+from tests.cancellation import cancelled_everywhere
 from tests.configs.samples import LOKI
 
 ONE = b"scrape_configs: []\r\n# caf\xc3\xa9\n"
@@ -417,3 +419,48 @@ def test_a_long_subject_is_shortened_for_the_log_and_kept_below() -> None:
     assert len(first) == 120
     assert first.endswith("… (commit aaaaaaaaaaaa, 2024-01-01T00:00:00+00:00)")
     assert rest == "x" * 200 + "\n\nbody"
+
+
+# Interruptions, and several at once
+
+
+async def test_an_import_that_is_cancelled_anywhere_is_finished_by_the_next(store: ConfigStore) -> None:
+    old = MemoryObjects("old")
+    for environment in ("production", "staging"):
+        await old.put(f"{environment}/prometheus/prometheus.yml", ONE)
+
+    async def imported(store: ConfigStore) -> None:
+        await store.import_configs(await store.plan_import(ConfigStore(old)))
+
+    @asynccontextmanager
+    async def world() -> AsyncIterator[ConfigStore]:
+        yield ConfigStore(MemoryObjects())
+
+    turns = 0
+    async for turn, here in cancelled_everywhere(world, imported):
+        turns = turn
+        await here.finish()
+        await imported(here)
+        for environment in ("production", "staging"):
+            assert [each.revision for each in await here.history("prometheus", environment)] == [1]
+            assert (await here.fsck(environment)).ok
+    assert turns > 5
+
+
+async def test_two_imports_of_one_history_at_once_commit_each_revision_once(
+    objects: MemoryObjects, checkout: Checkout
+) -> None:
+    for number in range(3):
+        checkout.commit(f"Number {number}", {MAIN: ONE + b"#" * number})
+    stores = [ConfigStore(objects), ConfigStore(objects)]
+    plans = [await each.plan_import(checkout.path, history=True) for each in stores]
+
+    done = await asyncio.gather(
+        *(each.import_configs(plan) for each, plan in zip(stores, plans, strict=True)), return_exceptions=True
+    )
+
+    assert any(isinstance(each, tuple) for each in done), done
+    assert all(isinstance(each, tuple | RevisionConflict) for each in done), done
+    history = await stores[0].history("prometheus", "production")
+    assert [each.revision for each in history] == [3, 2, 1]
+    assert len({each.write_id for each in history}) == 3
