@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from apm_s3 import BucketNotFound, S3Settings, TransferSettings
+from apm_s3._s3.bulk.sync import _are_ordered, copying
 from apm_s3._s3.bulk.trees import Entry, Folder, Rules, compared
 from apm_s3.batch import BatchProgress
 from apm_s3.errors import AccessDenied, BatchError, IntegrityError, InvalidOption
@@ -272,14 +274,39 @@ async def test_a_file_in_the_place_of_a_directory_fails_only_its_own_objects(s3:
     assert read(tmp_path) == {"a": b"x", "c": b"x"}
 
 
+async def test_a_file_of_another_size_is_fetched_again_whatever_its_time_is(s3: MemoryManager, tmp_path: Path) -> None:
+    await s3.upload_file("bucket", "key", b"content")
+    await s3.sync("s3://bucket", tmp_path)
+    told = (tmp_path / "key").stat()
+    (tmp_path / "key").write_bytes(b"short")
+    os.utime(tmp_path / "key", ns=(told.st_atime_ns, told.st_mtime_ns))
+
+    report = await s3.sync("s3://bucket", tmp_path)
+
+    assert (report.updated, read(tmp_path)) == (1, {"key": b"content"})
+
+
+async def test_directory_buckets_are_not_compared_in_the_order_of_their_listings(s3: MemoryManager) -> None:
+    async def endpoint() -> Any:
+        return SimpleNamespace(is_aws=True)
+
+    engine: Any = SimpleNamespace(control=SimpleNamespace(endpoint=endpoint), settings=s3.settings)
+    for bucket, ordered in (("bucket", True), ("bucket--use1-az4--x-s3", False)):
+        way = copying(engine, (bucket, "a/"), ("other", "b/"))
+        assert await _are_ordered(engine, way) is ordered
+
+
 async def test_a_prefix_is_copied_inside_s3(s3: MemoryManager) -> None:
     for key in ("logs/1", "logs/2", "logs-old/1"):
         await s3.upload_file("bucket", key, key.encode())
 
     report = await s3.sync("s3://bucket/logs", "s3://bucket/kept")
     again = await s3.sync("s3://bucket/logs", "s3://bucket/kept")
+    await s3.upload_file("bucket", "logs/1", b"LOGS/1")
+    changed = await s3.sync("s3://bucket/logs", "s3://bucket/kept")
 
-    assert stored(s3, "kept/") == {"1": b"logs/1", "2": b"logs/2"}
+    assert (changed.updated, changed.unchanged) == (1, 1)
+    assert stored(s3, "kept/") == {"1": b"LOGS/1", "2": b"logs/2"}
     assert ((report.created, report.bytes), again.unchanged) == ((2, 12), 2)
     assert (await s3.copy_prefix("bucket", "logs", "bucket", "all/logs", dry_run=True)).bytes == 22
     copied = await s3.copy_prefix("bucket", "logs", "bucket", "all/logs", exclude="/1")
