@@ -23,18 +23,18 @@ class Giants:
         sizes: what the server tells, by bucket and key.
         ranges: what has been copied into the parts of each upload.
         tells_parts: whether HEAD tells the size of a part.
-        tells_checksum: whether it tells a checksum of the whole object.
         drops: a header that completed uploads lose.
+        damages: whether completed uploads hold other content than their parts.
     """
 
-    def __init__(self, place: Place, *, tells_parts: bool, tells_checksum: bool = True, drops: str = "") -> None:
+    def __init__(self, place: Place, *, tells_parts: bool, drops: str = "", damages: bool = False) -> None:
         self._place = place
         self._part_size = 0
         self.sizes: dict[tuple[str, str], int] = {}
         self.ranges: dict[str, dict[int, tuple[int, int]]] = {}
         self.tells_parts = tells_parts
-        self.tells_checksum = tells_checksum
         self.drops = drops
+        self.damages = damages
         place.server.will(self._respond, times=None)
 
     def put(self, key: str, size: int, part_size: int, **headers: str) -> None:
@@ -68,11 +68,9 @@ class Giants:
             case "HeadObject" if (size := self.sizes.get((request.bucket, request.key))) is not None:
                 asked_part = "partNumber" in request.query
                 response.length = self._part_size if asked_part and self.tells_parts else size
-                if self.tells_checksum:
-                    response.headers |= {
-                        "x-amz-checksum-crc64nvme": "AAAAAAAAAAE=",
-                        "x-amz-checksum-type": "FULL_OBJECT",
-                    }
+                damaged = self.damages and request.bucket == "target"
+                response.headers["x-amz-checksum-crc64nvme"] = "AAAAAAAAAAI=" if damaged else "AAAAAAAAAAE="
+                response.headers["x-amz-checksum-type"] = "FULL_OBJECT"
             case "ListObjectsV2":
                 for (bucket, _), size in self.sizes.items():
                     if bucket == request.bucket:
@@ -89,6 +87,8 @@ class Giants:
         made = self._place.server.s3.buckets[bucket][key]
         made.body = BODY
         made.headers = {name: value for name, value in made.headers.items() if name != self.drops}
+        if self.damages:
+            made.etag = f'"{hashlib.md5(key.encode()).hexdigest()}-{len(parts)}"'
         self.sizes[bucket, key] = sum(stop - start for start, stop in parts.values())
 
     def _source(self, exchange: Exchange) -> tuple[str, str]:

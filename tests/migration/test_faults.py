@@ -157,6 +157,48 @@ async def test_different_bytes_are_detected_whatever_the_response_said(
     assert (report.verified, report.failed) == (19, 1)
 
 
+async def test_a_copy_of_other_bytes_is_found_out_though_the_server_is_sure_of_it(one: Place) -> None:
+    fill(one)
+
+    async def fault(exchange: Exchange) -> None:
+        response = exchange.carry_out()
+        if exchange.request.key == "copy/1/001":
+            made = exchange.s3.buckets["target"]["copy/1/001"]
+            other = bytes(len(made.body))
+            response.body = response.body.replace(made.etag.encode(), _etag(other).encode())
+            exchange.s3.buckets["target"]["copy/1/001"] = StoredObject(other, made.headers, _etag(other))
+        exchange.send(response)
+
+    one.server.will(fault, "CopyObject", times=None)
+
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3)
+
+    assert [failure.key for failure in report.failures] == ["1/001"]
+    assert "different content" in report.failures[0].error
+
+
+@pytest.mark.parametrize("way", ["copied", "streamed", "from files"])
+async def test_an_object_that_appears_meanwhile_is_not_replaced_if_that_is_forbidden(
+    one: Place, other: Place, tmp_path: Path, way: str
+) -> None:
+    bodies = fill(one)
+    target = one if way == "copied" else other
+    appeared = iter([True])
+
+    async def fault(exchange: Exchange) -> None:
+        if exchange.request.key == "copy/1/001" and next(appeared, False):
+            target.put("copy/1/001", b"of somebody else", bucket="target")
+        exchange.send(exchange.carry_out())
+
+    target.server.will(fault, "CopyObject" if way == "copied" else "PutObject", times=None)
+    source = write(tmp_path, bodies) if way == "from files" else SOURCE
+
+    report = await migrate(source, TARGET, source_s3=one.s3, target_s3=target.s3, if_exists="fail")
+
+    assert [failure.key for failure in report.failures] == ["1/001"]
+    assert target.stored()["1/001"] == b"of somebody else"
+
+
 async def test_an_error_in_a_200_to_a_copy_is_not_a_success(one: Place) -> None:
     fill(one)
 

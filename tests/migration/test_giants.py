@@ -66,6 +66,16 @@ async def test_a_server_that_drops_something_of_a_copy_in_parts_is_found_out(
     assert told in report.failures[0].error
 
 
+async def test_a_server_that_damages_a_copy_in_parts_is_found_out(one: Place) -> None:
+    giants = Giants(one, tells_parts=True, damages=True)
+    giants.put("team/giant", SIZE, PART, **HEADERS)
+
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3)
+
+    assert [failure.key for failure in report.failures] == ["giant"]
+    assert "different content" in report.failures[0].error
+
+
 async def test_a_giant_may_not_replace_an_object_of_its_name(one: Place) -> None:
     giants = Giants(one, tells_parts=True)
     giants.put("team/giant", SIZE, PART)
