@@ -17,7 +17,7 @@ from apm_s3.errors import ConfigInvalid, ConfigNotFound
 from apm_s3.fastapi._bundles import archive_response
 from apm_s3.fastapi._calls import Call, CallDep
 from apm_s3.fastapi._conditions import KNOWN, PRIVATE, file_etag, not_modified, revision_header
-from apm_s3.fastapi._files import body_headers, media_type_of
+from apm_s3.fastapi._files import FileResponse, file_headers, media_type_of
 from apm_s3.fastapi._masking import parsed
 from apm_s3.fastapi._models import FileModel, bundle_etag
 from apm_s3.fastapi._parameters import EnvironmentPath, NamePath, RevisionQuery, ToolPath, file_parameters, read_query
@@ -63,12 +63,9 @@ async def fetch_file(request: Request, call: Call) -> PlainResponse:
     place, query = request.path_params, read_query(request)
     _refuse_reserved(place["name"])
     file = await call.configs.download(place["tool"], place["environment"], place["name"], revision=query.revision)
-    headers, etag = body_headers(file), file_etag(file)
-    known = not_modified(request, etag, headers)
-    if known is not None:
-        return known
-    headers["ETag"] = etag
-    return PlainResponse(file.raw, headers=headers, media_type=media_type_of(file.name))
+    etag = file_etag(file)
+    headers = file_headers(file, etag)
+    return not_modified(request, etag, headers) or FileResponse(file.raw, headers, media_type_of(file.name))
 
 
 async def fetch_bundle(
@@ -91,7 +88,8 @@ async def http_sd(
     """
     _refuse_reserved(name)
     file = await call.configs.download(tool, environment, name)
-    headers, etag = body_headers(file), file_etag(file, _TARGETS)
+    etag = file_etag(file, _TARGETS)
+    headers = file_headers(file, etag)
     known = not_modified(request, etag, headers)
     if known is not None:
         return known
@@ -100,7 +98,7 @@ async def http_sd(
     except ConfigInvalid as exc:
         raise ProblemError(409, "not-parsable", f"'{name}' cannot be parsed.") from exc
     body = await asyncio.to_thread(json.dumps, _target_groups(name, groups))
-    return PlainResponse(body, headers={**headers, "ETag": etag}, media_type="application/json")
+    return FileResponse(body.encode(), headers, "application/json")
 
 
 def _target_groups(name: str, groups: Any) -> list[dict[str, Any]]:

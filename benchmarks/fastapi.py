@@ -1,0 +1,149 @@
+"""Cached reads over HTTP: `config_router` beside an application that returns the same bytes from a dict.
+
+Run it with `nox -s benchmarks -- fastapi`. Each application runs on a uvicorn of its own, with the same authorisation:
+a bearer token, and the permission to read this tool in this environment. 200 clients read one configuration, in turns of
+the applications; `current_staleness` is above 0. Medians of all rounds are compared.
+"""
+
+import argparse
+import asyncio
+import os
+import socket
+import statistics
+import sys
+import time
+from contextlib import asynccontextmanager, closing
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from apm_s3 import CacheSettings, Credentials, S3Manager, S3Settings
+from apm_s3.fastapi import Action, Permission, Principal, config_router, s3_lifespan
+from tests.faults.server import FaultyS3
+
+BUCKET = "benchmark-configs"
+CONFIG = "global:\n  scrape_interval: 30s\n" + "# a line of a comment\n" * 100
+PATH = "/environments/{environment}/tools/{tool}/files/{name:path}"
+URL = "/api/environments/production/tools/prometheus/files/prometheus.yml"
+READER = Principal.granted("reader", Permission(Action.READ, "production"), Permission(Action.SECRETS, "production"))
+
+
+async def authorize(token: Annotated[HTTPAuthorizationCredentials, Depends(HTTPBearer())]) -> Principal:
+    if token.credentials != "token":
+        raise HTTPException(401)
+    return READER
+
+
+def make_s3():
+    return S3Manager(
+        region="us-east-1",
+        endpoint_url=os.environ["BENCHMARK_S3"],
+        credentials=Credentials("key", "secret"),
+        settings=S3Settings(cache=CacheSettings(current_staleness=3600)),
+    )
+
+
+def store_app() -> FastAPI:
+    app = FastAPI(lifespan=s3_lifespan(BUCKET, make_s3=make_s3))
+    app.include_router(config_router(authorize=authorize), prefix="/api")
+    return app
+
+
+def dict_app() -> FastAPI:
+    files = {("production", "prometheus", "prometheus.yml"): CONFIG.encode()}
+
+    async def may_read(request: Request, principal: Annotated[Principal, Depends(authorize)]) -> None:
+        place = request.path_params
+        if not principal.allows(Permission(Action.READ, place["environment"], place["tool"])):
+            raise HTTPException(403)
+
+    router = APIRouter()
+
+    @router.get(PATH, dependencies=[Depends(may_read)])
+    async def get_file(environment: str, tool: str, name: str) -> Response:
+        return Response(files[environment, tool, name], media_type="application/yaml")
+
+    app = FastAPI()
+    app.include_router(router, prefix="/api")
+    return app
+
+
+async def read(reader, writer, requests, times):
+    """Send requests on one connection, one after the other."""
+    head = f"GET {URL} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer token\r\n\r\n".encode()
+    for _ in range(requests):
+        began = time.perf_counter()
+        writer.write(head)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200"), answer
+        length = next(line for line in answer.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        await reader.readexactly(int(length.split(b":")[1]))
+        times.append(time.perf_counter() - began)
+
+
+async def measured(port, clients, requests):
+    """Requests a second, and the 99th percentile of their times in milliseconds."""
+    opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(clients)]
+    times = []
+    began = time.perf_counter()
+    await asyncio.gather(*(read(*each, requests, times) for each in opened))
+    seconds = time.perf_counter() - began
+    for _, writer in opened:
+        writer.close()
+    return len(times) / seconds, statistics.quantiles(times, n=100)[98] * 1000
+
+
+@asynccontextmanager
+async def serving(name, environment):
+    """A uvicorn in a process of its own; its port."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as unused:
+        port = unused.getsockname()[1]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "uvicorn", "--factory", f"benchmarks.fastapi:{name}", "--port", str(port),
+        "--log-level", "warning", "--no-access-log", env={**os.environ, **environment},
+    )  # fmt: skip
+    try:
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.1)
+            else:
+                writer.close()
+                break
+        yield port
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def run(rounds, clients, requests):
+    async with FaultyS3() as s3:
+        s3.s3.buckets[BUCKET] = {}
+        environment = {"BENCHMARK_S3": s3.endpoint_url}
+        os.environ.update(environment)
+        async with make_s3() as manager:
+            await manager.configs(BUCKET).upload("prometheus", "production", CONFIG)
+        async with serving("store_app", environment) as store, serving("dict_app", environment) as plain:
+            ports = {"config_router": store, "dict": plain}
+            found = {name: [] for name in ports}
+            for number in range(rounds + 1):
+                for name, port in ports.items():
+                    figures = await measured(port, clients, requests)
+                    if number:  # the first round warms up
+                        found[name].append(figures)
+    for name, figures in found.items():
+        rate, late = (statistics.median(each) for each in zip(*figures, strict=True))
+        print(f"{name:>14}: {rate:7.0f} requests/s, p99 {late:6.1f} ms")
+    ratios = [ours[0] / plain[0] for ours, plain in zip(found["config_router"], found["dict"], strict=True)]
+    print(f"         ratio: {statistics.median(ratios):.2f} (median of {rounds} rounds)")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--clients", type=int, default=200)
+    parser.add_argument("--requests", type=int, default=25, help="of each client and round")
+    given = parser.parse_args()
+    asyncio.run(run(given.rounds, given.clients, given.requests))
