@@ -1,4 +1,4 @@
-"""Twenty thousand interleavings in every run, more than a million in the long one."""
+"""Ten thousand interleavings in every run, more than a million in the long one."""
 
 import pytest
 
@@ -9,21 +9,20 @@ from tests.configs.simulation.world import Violation, play
 BATCH = 1000
 
 SEEN_AT = {
-    "a collector deletes a part of the log that is kept": 66,
-    "a collector does not move the document first": 409,
-    "a part of the log is named before it is there": 170,
-    "a part of the log is named though another one was stored meanwhile": 429,
-    "a reader does not begin again": 77,
-    "a refusal ends it though a send is unresolved": 55,
-    "a repeated write id is not looked for": 86,
-    "a rollback names old blobs instead of copying them": 148,
-    "a write goes on after its window": 106,
-    "outcome does not move the document on": 106,
+    "a collector deletes a part of the log that is kept": 183,
+    "a collector does not move the document first": 183,
+    "a repeated write id is not looked for": 209,
+    "a rollback names old blobs instead of copying them": 678,
+    "a twin's document is not read": 158,
+    "a write goes on after its window": 465,
+    "an entry leaves the log before it was stored": 220,
+    "drafts made under other settings are used again": 163,
+    "outcome does not move the document on": 465,
 }
 """Seeds that have caught mistakes which few interleavings meet. They are tried first, which saves a minute."""
 
 
-@pytest.mark.parametrize("batch", range(20))
+@pytest.mark.parametrize("batch", range(10))
 def test_no_interleaving_breaks_the_protocol(batch: int) -> None:
     for seed in range(batch * BATCH, (batch + 1) * BATCH):
         play(seed)
