@@ -238,14 +238,16 @@ async def test_an_absence_is_cached_for_a_short_time(source: Source, clock: Cloc
     assert (await source.get("one")).value == "one"
 
 
-async def test_an_absence_replaces_a_cached_value(source: Source, clock: Clock) -> None:
-    await source.get("one")
+@pytest.mark.parametrize("negative_ttl", [3.0, 0.0])
+async def test_an_absence_replaces_a_cached_value(source: Source, clock: Clock, negative_ttl: float) -> None:
+    policy = POLICY._replace(negative_ttl=negative_ttl)
+    await source.get("one", policy)
     clock.now += 11
     with pytest.raises(ObjectNotFound):
-        await source.get(ObjectNotFound("not there"))
+        await source.get(ObjectNotFound("not there"), policy)
     clock.now += 4
     with pytest.raises(ConnectFailed):
-        await source.get(ConnectFailed("no answer"))
+        await source.get(ConnectFailed("no answer"), policy)
 
 
 async def test_a_confirmed_value_is_fresh_again(source: Source, clock: Clock, cache: Cache) -> None:

@@ -227,6 +227,8 @@ class Reader:
     async def document(self, key: str) -> Release:
         """Return the release document under `key`, committed or not.
 
+        Not from the second level: a key that was listed has no hash to check the value with.
+
         Raises:
             ObjectNotFound: it does not exist.
             StoreDamaged: it is not a release document, or does not match its key.
