@@ -25,9 +25,12 @@ class Giants:
         tells_parts: whether HEAD tells the size of a part.
         drops: a header that completed uploads lose.
         damages: whether completed uploads hold other content than their parts.
+        checksums: whether it tells checksums of whole objects.
     """
 
-    def __init__(self, place: Place, *, tells_parts: bool, drops: str = "", damages: bool = False) -> None:
+    def __init__(
+        self, place: Place, *, tells_parts: bool, drops: str = "", damages: bool = False, checksums: bool = True
+    ) -> None:
         self._place = place
         self._part_size = 0
         self.sizes: dict[tuple[str, str], int] = {}
@@ -35,6 +38,7 @@ class Giants:
         self.tells_parts = tells_parts
         self.drops = drops
         self.damages = damages
+        self.checksums = checksums
         place.server.will(self._respond, times=None)
 
     def put(self, key: str, size: int, part_size: int, **headers: str) -> None:
@@ -48,7 +52,7 @@ class Giants:
 
     async def _respond(self, exchange: Exchange) -> None:
         request = exchange.request
-        refused = request.operation == "CopyObject" and self.sizes.get(self._source(exchange), 0) > _LARGEST
+        refused = request.operation == "CopyObject" and self.sizes.get(self._source(request), 0) > _LARGEST
         if refused:
             message = (
                 f"The specified copy source is larger than the maximum allowable size for a copy source: {_LARGEST}"
@@ -68,9 +72,13 @@ class Giants:
             case "HeadObject" if (size := self.sizes.get((request.bucket, request.key))) is not None:
                 asked_part = "partNumber" in request.query
                 response.length = self._part_size if asked_part and self.tells_parts else size
+                if not self.checksums:
+                    return
                 damaged = self.damages and request.bucket == "target"
                 response.headers["x-amz-checksum-crc64nvme"] = "AAAAAAAAAAI=" if damaged else "AAAAAAAAAAE="
                 response.headers["x-amz-checksum-type"] = "FULL_OBJECT"
+            case "CopyObject" if (size := self.sizes.get(self._source(request))) is not None:
+                self.sizes[request.bucket, request.key] = size
             case "ListObjectsV2":
                 for (bucket, _), size in self.sizes.items():
                     if bucket == request.bucket:
@@ -91,6 +99,6 @@ class Giants:
             made.etag = f'"{hashlib.md5(key.encode()).hexdigest()}-{len(parts)}"'
         self.sizes[bucket, key] = sum(stop - start for start, stop in parts.values())
 
-    def _source(self, exchange: Exchange) -> tuple[str, str]:
-        bucket, _, key = exchange.request.headers["x-amz-copy-source"].lstrip("/").partition("/")
+    def _source(self, request: Request) -> tuple[str, str]:
+        bucket, _, key = request.headers["x-amz-copy-source"].lstrip("/").partition("/")
         return bucket, key
