@@ -86,26 +86,30 @@ async def test_files_arrive_both_ways_with_faults_in_every_twentieth_request(tmp
         assert (up.failed, down.failed) == (0, 0)
 
 
-def dropping_tags(place: Place, key: str) -> None:
-    """Store one object without its tags."""
+def dropping(place: Place, key: str, header: str) -> None:
+    """Store one object without what a header says of it."""
 
     async def fault(exchange: Exchange) -> None:
         if exchange.request.key == key:
-            headers = {name: value for name, value in exchange.request.headers.items() if name != "x-amz-tagging"}
+            headers = {name: value for name, value in exchange.request.headers.items() if name != header}
             exchange.request = replace(exchange.request, headers=headers)
         exchange.send(exchange.carry_out())
 
     place.server.will(fault, "PutObject", times=None)
 
 
-async def test_one_dropped_tag_is_detected(one: Place, other: Place) -> None:
+@pytest.mark.parametrize(
+    ("header", "named"),
+    [("x-amz-tagging", "the target has dropped the tags kind, of"), ("x-amz-meta-of", "metadata")],
+)
+async def test_one_dropped_tag_or_value_is_detected(one: Place, other: Place, header: str, named: str) -> None:
     fill(one)
-    dropping_tags(other, "copy/1/001")
+    dropping(other, "copy/1/001", header)
 
     report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3)
 
     assert [failure.key for failure in report.failures] == ["1/001"]
-    assert "the target has dropped the tags kind, of" in report.failures[0].error
+    assert named in report.failures[0].error
     assert report.failures[0].attempts == 3
     assert not report.ok
 
@@ -135,7 +139,8 @@ def storing_other_bytes(key: str) -> Callable[[Exchange], object]:
         response = exchange.carry_out()
         if exchange.request.key == key and response.status == 200:
             bucket = exchange.s3.buckets[exchange.request.bucket]
-            bucket[key] = StoredObject(b"other", bucket[key].headers, _etag(b"other"))
+            other = bytes(len(bucket[key].body))
+            bucket[key] = StoredObject(other, bucket[key].headers, _etag(other))
         exchange.send(response)
 
     return fault
