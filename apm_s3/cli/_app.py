@@ -24,10 +24,10 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from apm_s3._version import __version__
 from apm_s3.cli._call import Call, Output
@@ -50,19 +50,6 @@ _SCOPES = {
     "s3": ("profile", "region", "endpoint_url", "output", "debug"),
     "local": ("output", "debug"),
 }
-
-
-def _common(
-    bucket: Annotated[str | None, typer.Option("--bucket", "-b", help="The bucket of the configurations.")] = None,
-    prefix: Annotated[str | None, typer.Option(help="The prefix of the configurations in it.")] = None,
-    environment: Annotated[str | None, typer.Option("--environment", "-e", help="The environment.")] = None,
-    profile: Annotated[str | None, typer.Option(help="A profile of the AWS configuration.")] = None,
-    region: Annotated[str | None, typer.Option(help="The AWS region.")] = None,
-    endpoint_url: Annotated[str | None, typer.Option(help="An S3-compatible server instead of AWS.")] = None,
-    output: Annotated[Output | None, typer.Option("--output", "-o", help="How to print the result.")] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Say where settings come from; show tracebacks.")] = False,
-) -> None:
-    """The options that commands share."""
 
 
 class Command(TyperCommand):
@@ -167,7 +154,7 @@ def make_group(name: str) -> Group:
 def make_app() -> Group:
     """Build the whole command line, without its commands."""
     app = Group(help="Validated, versioned configurations of observability tools in S3.", context_settings=_CONTEXT)
-    app.params += [*_common_options(), _build(_version, "version", "").params[0]]
+    app.params += [*_common_options(), _version_option()]
     return app
 
 
@@ -219,23 +206,55 @@ def _build(function: Any, name: str, text: str) -> Command:
     return command
 
 
+def _option(*names: str, **settings: Any) -> TyperOption:
+    # Made directly: Typer would evaluate the annotations of a function, which takes longer than the rest of the help.
+    return TyperOption(param_decls=list(names), show_default=False, **settings)
+
+
 @cache
-def _common_options() -> list[Any]:
-    return list(_build(_common, "common", "").params)
+def _common_options() -> list[TyperOption]:
+    """Return the options that commands share."""
+    return [
+        _option("--bucket", "-b", type=str, help="The bucket of the configurations."),
+        _option("--prefix", type=str, help="The prefix of the configurations in it."),
+        _option("--environment", "-e", type=str, help="The environment."),
+        _option("--profile", type=str, help="A profile of the AWS configuration."),
+        _option("--region", type=str, help="The AWS region."),
+        _option("--endpoint-url", type=str, help="An S3-compatible server instead of AWS."),
+        _option(
+            *("--output", "-o"),
+            type=str,
+            metavar="<text|json>",
+            help="How to print the result.",
+            callback=_check_output,
+            autocompletion=_complete_output,
+        ),
+        _option("--debug", type=bool, is_flag=True, default=False, help=_DEBUG_HELP),
+    ]
 
 
-def _show_version(wanted: bool) -> None:
+_DEBUG_HELP = "Say where settings come from; show tracebacks."
+
+
+def _check_output(_ctx: Context, _param: Any, value: str | None) -> str | None:
+    if value is not None and value not in tuple(Output):
+        raise typer.BadParameter(f"'{value}' is neither {' nor '.join(Output)}")
+    return value
+
+
+def _complete_output(_ctx: Context, _args: list[str], incomplete: str) -> list[tuple[str, str] | str]:
+    return [each.value for each in Output if each.value.startswith(incomplete)]
+
+
+def _version_option() -> TyperOption:
+    settings: dict[str, Any] = {"type": bool, "is_flag": True, "default": False, "expose_value": False}
+    return _option("--version", help="Show the version.", callback=_show_version, is_eager=True, **settings)
+
+
+def _show_version(_ctx: Context, _param: Any, wanted: bool) -> None:
     if wanted:
         sys.stdout.write(f"{NAME} {__version__}\n")
         raise typer.Exit
-
-
-def _version(
-    version: Annotated[
-        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
-    ] = False,
-) -> None:
-    """The option of the whole command line only."""
 
 
 def _make_call(ctx: Context, common: Sequence[str]) -> Call:

@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 def format_command_help(command: Command, ctx: Any, formatter: Any) -> None:
     """Write usage, description, arguments, options and examples; the common options by name only."""
-    command.format_usage(ctx, formatter)
+    _write_usage(command, ctx, formatter)
     _write_text(formatter, command.help or "")
     own, common = command.params[: command.own], command.params[command.own :]
     _write_list(formatter, "Arguments", [_record(param, ctx) for param in own if param.param_type_name == "argument"])
     _write_list(formatter, "Options", [_record(param, ctx) for param in own if param.param_type_name == "option"])
     if common:
         with formatter.section("Common options (apm-s3 --help explains them)"):
-            formatter.write_text(", ".join(_names(param) for param in common))
+            _write_wrapped(formatter, ", ".join(_names(param) for param in common))
     _write_examples(formatter, command.examples)
 
 
 def format_group_help(group: Group, ctx: Any, formatter: Any) -> None:
     """Write usage, the commands, and for the whole command line the common options and exit statuses."""
-    group.format_usage(ctx, formatter)
+    _write_usage(group, ctx, formatter)
     _write_text(formatter, group.help or "")
     _write_list(formatter, "Commands", [(name, group.summary_of(name)) for name in group.list_commands(ctx)])
     _write_examples(formatter, EXAMPLES[" ".join(group.words)])
@@ -36,9 +36,10 @@ def format_group_help(group: Group, ctx: Any, formatter: Any) -> None:
         return
     _write_list(formatter, "Common options, before or after the command", [_record(p, ctx) for p in group.params])
     with formatter.section("Settings"):
-        formatter.write_text(
+        _write_wrapped(
+            formatter,
             "Options win over environment variables (APM_S3_BUCKET, APM_S3_PREFIX, APM_S3_ENVIRONMENT, AWS_PROFILE, "
-            "AWS_REGION, AWS_ENDPOINT_URL), these over apm-s3.toml or [tool.apm-s3] in pyproject.toml, here or above."
+            "AWS_REGION, AWS_ENDPOINT_URL), these over apm-s3.toml or [tool.apm-s3] in pyproject.toml, here or above.",
         )
     _write_list(formatter, "Exit statuses", [(str(int(status)), meaning) for status, meaning in MEANINGS.items()])
 
@@ -48,6 +49,8 @@ def _record(param: Any, ctx: Any) -> tuple[str, str] | None:
     if record is None:
         return None
     # The usage line shows which arguments may be omitted, and a number below the minimum is refused with a message.
+    if "[" not in record[1]:
+        return record[0], record[1]
     text = re.sub(r"\\?\[required\]|(?:; )?x>=[0-9.]+", "", record[1]).replace("\\[]", "").replace("[]", "")
     return record[0].replace(" range>", ">").replace(" RANGE", ""), text.strip()
 
@@ -58,15 +61,16 @@ def _names(param: Any) -> str:
 
 def _write_text(formatter: Any, text: str) -> None:
     if text:
-        formatter.write_paragraph()
-        formatter.write_text(text)
+        for paragraph in text.split("\n\n"):
+            formatter.write("\n")
+            _write_wrapped(formatter, paragraph)
 
 
 def _write_list(formatter: Any, title: str, rows: list[tuple[str, str] | None]) -> None:
     kept = [row for row in rows if row is not None]
     if kept:
         with formatter.section(title):
-            formatter.write_dl(kept, col_max=34)
+            _write_rows(formatter, kept)
 
 
 def _write_examples(formatter: Any, examples: Sequence[str]) -> None:
@@ -74,3 +78,43 @@ def _write_examples(formatter: Any, examples: Sequence[str]) -> None:
         with formatter.section("Example" if len(examples) == 1 else "Examples"):
             for line in examples:
                 formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+
+
+def _write_usage(command: Any, ctx: Any, formatter: Any) -> None:
+    formatter.write(f"Usage: {ctx.command_path} {' '.join(command.collect_usage_pieces(ctx))}\n")
+
+
+def _write_rows(formatter: Any, rows: Sequence[tuple[str, str]]) -> None:
+    """Write two columns; the second one begins below a first one that is too wide."""
+    indent = formatter.current_indent
+    column = min(max(len(name) for name, _ in rows), _MAX_COLUMN) + 2
+    for name, text in rows:
+        lines = _wrap(text, formatter.width - indent - column) or [""]
+        if len(name) > _MAX_COLUMN:
+            lines.insert(0, "")
+        first, *others = lines
+        formatter.write(f"{'':{indent}}{name:{column}}{first}".rstrip() + "\n")
+        for line in others:
+            formatter.write(f"{'':{indent + column}}{line}\n")
+
+
+_MAX_COLUMN = 34
+
+
+def _write_wrapped(formatter: Any, text: str) -> None:
+    indent = formatter.current_indent
+    for line in _wrap(text, formatter.width - indent):
+        formatter.write(f"{'':{indent}}{line}\n")
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    """Break `text` into lines between words. Importing textwrap would take longer than the rest of the help."""
+    lines: list[str] = []
+    line = ""
+    for word in text.split():
+        if line and len(line) + 1 + len(word) > width:
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}" if line else word
+    return [*lines, line] if line else lines
