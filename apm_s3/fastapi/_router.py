@@ -7,7 +7,13 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from apm_s3.fastapi import _backups, _bundles, _deploys, _environments, _files, _releases, _watch
+from apm_s3.fastapi._routers import backups as _backups
+from apm_s3.fastapi._routers import bundles as _bundles
+from apm_s3.fastapi._routers import deploys as _deploys
+from apm_s3.fastapi._routers import environments as _environments
+from apm_s3.fastapi._routers import files as _files
+from apm_s3.fastapi._routers import releases as _releases
+from apm_s3.fastapi._routers import watch as _watch
 from apm_s3.fastapi._routes import DEADLINE, Endpoint, add_endpoints, check_authorize, check_deadline
 
 ENDPOINTS: tuple[Endpoint, ...] = (

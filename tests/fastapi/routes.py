@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from apm_s3.fastapi import _feed, _router
+from apm_s3.fastapi import _router
+from apm_s3.fastapi._routers import feed as _feed
 from apm_s3.fastapi._routes import Endpoint
 from tests.configs.samples import OTHER_PROMETHEUS, PROMETHEUS
 

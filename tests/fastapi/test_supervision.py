@@ -11,7 +11,8 @@ from fastapi import FastAPI
 
 from apm_s3.configs import ConfigStore
 from apm_s3.errors import InvalidOption, ServiceUnavailable
-from apm_s3.fastapi import _health, _routes, config_router, get_configs
+from apm_s3.fastapi import _routes, config_router, get_configs
+from apm_s3.fastapi._routers import health as _health
 from apm_s3.models import FileInfo
 from tests.configs.samples import OTHER_PROMETHEUS
 from tests.fastapi.applications import CountedObjects, authorize, client_of, serving

@@ -17,7 +17,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from apm_s3 import Credentials, S3Manager, S3Settings
-from apm_s3.fastapi import _health, config_router, health_router, s3_lifespan
+from apm_s3.fastapi import config_router, health_router, s3_lifespan
+from apm_s3.fastapi._routers import health as _health
 from apm_s3.settings import RetrySettings
 from tests.configs.samples import OTHER_PROMETHEUS, PROMETHEUS
 from tests.fastapi.applications import authorize, bearer

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from apm_s3.configs import ConfigStore
 from apm_s3.errors import AccessDenied
-from apm_s3.fastapi import _watch
+from apm_s3.fastapi._routers import watch as _watch
 from tests.configs.samples import OTHER_PROMETHEUS, PROMETHEUS
 from tests.fastapi.applications import CountedObjects
 from tests.fastapi.asgi import visiting

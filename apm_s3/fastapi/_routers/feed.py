@@ -14,15 +14,15 @@ from starlette.responses import Response as PlainResponse
 from apm_s3.configs import Bundle
 from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.errors import ConfigInvalid, ConfigNotFound
-from apm_s3.fastapi._bundles import archive_response
 from apm_s3.fastapi._calls import Call, CallDep
 from apm_s3.fastapi._conditions import KNOWN, PRIVATE, file_etag, not_modified, revision_header
-from apm_s3.fastapi._files import FileResponse, file_headers, media_type_of
 from apm_s3.fastapi._masking import parsed
 from apm_s3.fastapi._models import FileModel, bundle_etag
 from apm_s3.fastapi._parameters import EnvironmentPath, NamePath, RevisionQuery, ToolPath, file_parameters, read_query
 from apm_s3.fastapi._permissions import Action
 from apm_s3.fastapi._problems import ProblemError
+from apm_s3.fastapi._routers.bundles import archive_response
+from apm_s3.fastapi._routers.files import FileResponse, file_headers, media_type_of
 from apm_s3.fastapi._routes import DEADLINE, Endpoint, add_endpoints, check_authorize, check_deadline
 
 _TOOL = "/{environment}/{tool}"

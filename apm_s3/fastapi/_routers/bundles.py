@@ -14,12 +14,12 @@ from apm_s3.fastapi._archives import tar_pieces, tar_size, zip_pieces
 from apm_s3.fastapi._bodies import BundleGiven, FilesGiven
 from apm_s3.fastapi._calls import Call, CallDep
 from apm_s3.fastapi._conditions import CONDITION, KNOWN, PRIVATE, expect_bundle, not_modified, revision_header
-from apm_s3.fastapi._files import release_response
 from apm_s3.fastapi._masking import mask_files, refuse_masked
 from apm_s3.fastapi._models import ReleaseModel, ReportModel, bundle_etag
 from apm_s3.fastapi._parameters import EnvironmentPath, MessageQuery, RevisionQuery, ToolPath, WriteIdQuery
 from apm_s3.fastapi._permissions import Action
 from apm_s3.fastapi._problems import ProblemError
+from apm_s3.fastapi._routers.files import release_response
 from apm_s3.fastapi._routes import Endpoint
 from apm_s3.fastapi._streams import Stream
 
