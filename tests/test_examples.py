@@ -20,7 +20,7 @@ import pytest
 from rich.console import Console
 
 from apm_s3._tools import MAIN_FILES, TOOLS
-from apm_s3.cli._demo import run_demo
+from apm_s3.cli._demonstration.demo import run_demo
 from apm_s3.configs import ConfigStore
 from apm_s3.validators import validate_bundle
 from tests.faults.faults import answer

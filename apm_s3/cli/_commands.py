@@ -16,7 +16,7 @@ class Entry:
     """One command.
 
     Attributes:
-        target: the module below `apm_s3.cli` and the function, as in "_config_read:history".
+        target: the module below `apm_s3.cli` and the function, as in "_config.read:history".
         summary: what it does, in one line: the first line of the function's docstring.
         scope: which common options it has.
     """
@@ -52,64 +52,66 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 COMMANDS: Mapping[str, Entry] = MappingProxyType(
     {
         "init": Entry("_init:init", "Write apm-s3.toml and a hook for pre-commit."),
-        "bucket create": Entry("_bucket_plans:create", "Create a bucket, completely or not at all."),
-        "bucket ensure": Entry("_bucket_plans:ensure", "Create a bucket, or change what differs in an existing one."),
-        "bucket plan": Entry("_bucket_plans:plan", "Show what `bucket ensure` would do."),
-        "bucket ls": Entry("_bucket:ls", "List the buckets of the account.", "s3"),
-        "bucket show": Entry("_bucket:show", "Show a bucket with all its settings.", "s3"),
-        "bucket rm": Entry("_bucket:rm", "Delete a bucket; with --force, all its contents first.", "s3"),
-        "bucket replicate": Entry("_bucket:replicate", "Replicate a bucket to another one.", "s3"),
-        "bucket usage": Entry("_bucket:usage", "Count a bucket's objects and bytes, old versions included.", "s3"),
-        "object put": Entry("_object:put", "Store a file, or standard input, as an object.", "s3"),
-        "object get": Entry("_object:get", "Download an object to a file.", "s3"),
-        "object cat": Entry("_object:cat", "Print the content of an object.", "s3"),
-        "object ls": Entry("_object:ls", "List objects.", "s3"),
-        "object rm": Entry("_object:rm", "Delete an object, one version of it, or everything below a prefix.", "s3"),
-        "object cp": Entry("_object_copies:cp", "Copy an object: within S3, from a file, or to a file.", "s3"),
-        "object mv": Entry("_object_copies:mv", "Move an object within S3.", "s3"),
-        "object sync": Entry("_object_copies:sync", "Copy from SOURCE to TARGET what differs.", "s3"),
-        "object presign": Entry("_object:presign", "Print a URL that works without credentials.", "s3"),
-        "config validate": Entry("_validate:validate", "Check configurations offline, as their tools do.", "local"),
-        "config push": Entry("_config_push:push", "Store a directory as the new revision of a tool's configuration."),
-        "config pull": Entry("_config_push:pull", "Write a tool's configuration to a directory, all files at once."),
+        "bucket create": Entry("_s3.bucket_plans:create", "Create a bucket, completely or not at all."),
+        "bucket ensure": Entry("_s3.bucket_plans:ensure", "Create a bucket, or change what differs in it."),
+        "bucket plan": Entry("_s3.bucket_plans:plan", "Show what `bucket ensure` would do."),
+        "bucket ls": Entry("_s3.bucket:ls", "List the buckets of the account.", "s3"),
+        "bucket show": Entry("_s3.bucket:show", "Show a bucket with all its settings.", "s3"),
+        "bucket rm": Entry("_s3.bucket:rm", "Delete a bucket; with --force, all its contents first.", "s3"),
+        "bucket replicate": Entry("_s3.bucket:replicate", "Replicate a bucket to another one.", "s3"),
+        "bucket usage": Entry("_s3.bucket:usage", "Count a bucket's objects and bytes, old versions included.", "s3"),
+        "object put": Entry("_s3.object:put", "Store a file, or standard input, as an object.", "s3"),
+        "object get": Entry("_s3.object:get", "Download an object to a file.", "s3"),
+        "object cat": Entry("_s3.object:cat", "Print the content of an object.", "s3"),
+        "object ls": Entry("_s3.object:ls", "List objects.", "s3"),
+        "object rm": Entry("_s3.object:rm", "Delete an object, one version of it, or everything below a prefix.", "s3"),
+        "object cp": Entry("_s3.object_copies:cp", "Copy an object: within S3, from a file, or to a file.", "s3"),
+        "object mv": Entry("_s3.object_copies:mv", "Move an object within S3.", "s3"),
+        "object sync": Entry("_s3.object_copies:sync", "Copy from SOURCE to TARGET what differs.", "s3"),
+        "object presign": Entry("_s3.object:presign", "Print a URL that works without credentials.", "s3"),
+        "config validate": Entry(
+            "_config.validate:validate", "Check configurations offline, as the tools do.", "local"
+        ),
+        "config push": Entry("_config.push:push", "Store a directory as the new revision of a tool's configuration."),
+        "config pull": Entry("_config.push:pull", "Write a tool's configuration to a directory, all files at once."),
         "config diff": Entry(
-            "_config_push:diff", "Compare a configuration with a directory, a revision, or another environment."
+            "_config.push:diff", "Compare a configuration with a directory, a revision, or another environment."
         ),
         "config import": Entry(
-            "_config_import:import_", "Take over an existing layout byte for byte, with its history if asked."
+            "_config.imports:import_", "Take over an existing layout byte for byte, with its history if asked."
         ),
-        "config ls": Entry("_config_read:ls", "List the current release of each tool."),
-        "config show": Entry("_config_read:show", "Print a file of a configuration, byte for byte."),
-        "config history": Entry("_config_read:history", "List the releases of a tool, newest first."),
-        "config log": Entry("_config_read:log", "Show who changed what in an environment, when and why."),
-        "config status": Entry("_config_read:status", "Show revision, age, drift, good mark and backup of each tool."),
-        "config watch": Entry("_config_watch:watch", "Print each new release as soon as it is there."),
-        "config rollback": Entry("_config_write:rollback", "Return to an old revision, by default the good one."),
-        "config rm": Entry("_config_write:rm", "Remove a tool's configuration; its history is kept."),
-        "config outcome": Entry("_config_write:outcome", "Find out what became of a write whose response was lost."),
+        "config ls": Entry("_config.read:ls", "List the current release of each tool."),
+        "config show": Entry("_config.read:show", "Print a file of a configuration, byte for byte."),
+        "config history": Entry("_config.read:history", "List the releases of a tool, newest first."),
+        "config log": Entry("_config.read:log", "Show who changed what in an environment, when and why."),
+        "config status": Entry("_config.read:status", "Show revision, age, drift, good mark and backup of each tool."),
+        "config watch": Entry("_config.watch:watch", "Print each new release as soon as it is there."),
+        "config rollback": Entry("_config.write:rollback", "Return to an old revision, by default the good one."),
+        "config rm": Entry("_config.write:rm", "Remove a tool's configuration; its history is kept."),
+        "config outcome": Entry("_config.write:outcome", "Find out what became of a write whose response was lost."),
         "config plan": Entry(
-            "_config_plans:plan", "Show what a deploy would change, and write it to a file for review."
+            "_config.plans:plan", "Show what a deploy would change, and write it to a file for review."
         ),
-        "config deploy": Entry("_config_plans:deploy", "Carry out a plan of config plan, all its tools at once."),
-        "config good": Entry("_config_marks:good", "Mark a revision as good: rollbacks return to it."),
-        "config freeze": Entry("_config_marks:freeze", "Block all changes to an environment."),
-        "config thaw": Entry("_config_marks:thaw", "Allow changes to an environment again."),
-        "config settings": Entry("_config_settings:settings", "Show or change the rules of an environment."),
-        "config backup": Entry("_config_backups:backup", "Make a self-contained copy of an environment as it is now."),
-        "config backups": Entry("_config_backups:backups", "List the backups, newest first."),
-        "config verify": Entry("_config_backups:verify", "Check every file of a backup by its SHA-256."),
+        "config deploy": Entry("_config.plans:deploy", "Carry out a plan of config plan, all its tools at once."),
+        "config good": Entry("_config.marks:good", "Mark a revision as good: rollbacks return to it."),
+        "config freeze": Entry("_config.marks:freeze", "Block all changes to an environment."),
+        "config thaw": Entry("_config.marks:thaw", "Allow changes to an environment again."),
+        "config settings": Entry("_config.settings:settings", "Show or change the rules of an environment."),
+        "config backup": Entry("_config.backups:backup", "Make a self-contained copy of an environment as it is now."),
+        "config backups": Entry("_config.backups:backups", "List the backups, newest first."),
+        "config verify": Entry("_config.backups:verify", "Check every file of a backup by its SHA-256."),
         "config drill": Entry(
-            "_config_backups:drill",
+            "_config.backups:drill",
             "Restore a backup to a scratch environment, compare every byte, and remove it again.",
         ),
-        "config restore": Entry("_config_backups:restore", "Restore a backup to its environment, or to --environment."),
-        "config fsck": Entry("_config_care:fsck", "Check every document, blob and live copy of an environment."),
-        "config repair": Entry("_config_care:repair", "Repair what fsck finds, and update the live copies."),
-        "config gc": Entry("_config_care:gc", "Delete old revisions, log entries, and what interrupted writes left."),
-        "migrate": Entry("_migrate:migrate", "Copy everything from SOURCE to TARGET, verify it, resume it.", "s3"),
-        "sync": Entry("_sync:sync", "Copy from SOURCE to TARGET what differs.", "s3"),
-        "health": Entry("_health:health", "Check that a bucket can be used: reach, read, write, settings."),
-        "demo": Entry("_demo_command:demo", "Show what the library does, on example configurations.", "s3"),
+        "config restore": Entry("_config.backups:restore", "Restore a backup to its environment, or to --environment."),
+        "config fsck": Entry("_config.care:fsck", "Check every document, blob and live copy of an environment."),
+        "config repair": Entry("_config.care:repair", "Repair what fsck finds, and update the live copies."),
+        "config gc": Entry("_config.care:gc", "Delete old revisions, log entries, and what interrupted writes left."),
+        "migrate": Entry("_s3.migrate:migrate", "Copy everything from SOURCE to TARGET, verify it, resume it.", "s3"),
+        "sync": Entry("_s3.sync:sync", "Copy from SOURCE to TARGET what differs.", "s3"),
+        "health": Entry("_s3.health:health", "Check that a bucket can be used: reach, read, write, settings."),
+        "demo": Entry("_demonstration.command:demo", "Show what the library does, on example configurations.", "s3"),
         "completion": Entry("_completion:completion", "Print the completion script of a shell.", "local"),
     }
 )

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from apm_s3.cli._progress import ProgressLine, in_bytes, in_time
-from apm_s3.cli._transfers import Access, migration_line
+from apm_s3.cli._s3.transfers import Access, migration_line
 from apm_s3.migration import MigrationProgress
 from tests.cli.kit import Shell
 from tests.cli.memory import press_ctrl_c

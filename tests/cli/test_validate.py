@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import yaml
 
-from apm_s3.cli._checking import check_all
+from apm_s3.cli._config.checking import check_all
 from apm_s3.cli._subjects import Search
 from apm_s3.configs import ConfigStore
 from apm_s3.testing import MemoryObjects

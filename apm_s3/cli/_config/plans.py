@@ -12,8 +12,8 @@ import typer
 
 from apm_s3.cli._arguments import Author, DryRun, ExitCode, Message, Yes, as_tool, pairs
 from apm_s3.cli._call import Call, in_production
-from apm_s3.cli._config_push import Force, WriteId, change
-from apm_s3.cli._differences import show_plan
+from apm_s3.cli._config.differences import show_plan
+from apm_s3.cli._config.push import Force, WriteId, change
 from apm_s3.cli._statuses import Status, UsageFailed
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import typer
 
 from apm_s3.cli._arguments import Author, DryRun, Note, Yes, pairs
 from apm_s3.cli._call import Call, in_production
-from apm_s3.cli._config_push import WriteId, change
-from apm_s3.cli._config_settings import parse_period
+from apm_s3.cli._config.push import WriteId, change
+from apm_s3.cli._config.settings import parse_period
 from apm_s3.cli._output import counted, make_changes, make_table
 from apm_s3.cli._progress import in_bytes
 from apm_s3.cli._statuses import Status

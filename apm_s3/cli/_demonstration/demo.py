@@ -12,8 +12,8 @@ from rich.console import Console
 from apm_s3._manager import S3Manager
 from apm_s3._tasks import shielded
 from apm_s3._tools import TOOLS, Tool
-from apm_s3.cli import _show as show
-from apm_s3.cli._samples import sample_bundle
+from apm_s3.cli._demonstration import show
+from apm_s3.cli._demonstration.samples import sample_bundle
 from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import ApmS3Error, ConfigInvalid, RevisionConflict
 from apm_s3.testing import embedded_server

@@ -6,11 +6,11 @@ import asyncio
 
 import typer
 
-from apm_s3.cli import _transfers as transfers
 from apm_s3.cli._arguments import DeleteExtra, DryRun, Exclude, Include, SourcePlace, TargetPlace, TransferConcurrency
 from apm_s3.cli._call import Call
+from apm_s3.cli._s3 import transfers
+from apm_s3.cli._s3.transfers import Access
 from apm_s3.cli._statuses import Status
-from apm_s3.cli._transfers import Access
 
 
 def sync(

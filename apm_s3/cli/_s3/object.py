@@ -12,7 +12,7 @@ import typer
 from apm_s3.cli._arguments import DryRun, Yes, pairs
 from apm_s3.cli._call import Call
 from apm_s3.cli._output import as_document, counted, in_local_time, make_table
-from apm_s3.cli._places import Place, parse_object, parse_place, parse_target
+from apm_s3.cli._s3.places import Place, parse_object, parse_place, parse_target
 from apm_s3.cli._statuses import Status, UsageFailed
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ import typer
 
 from apm_s3.cli._arguments import DryRun
 from apm_s3.cli._call import Call
-from apm_s3.cli._object import fetch, store
-from apm_s3.cli._places import Place, is_s3, parse_object, parse_target
+from apm_s3.cli._s3.object import fetch, store
+from apm_s3.cli._s3.places import Place, is_s3, parse_object, parse_target
+from apm_s3.cli._s3.sync import sync
 from apm_s3.cli._statuses import UsageFailed
-from apm_s3.cli._sync import sync
 
 if TYPE_CHECKING:
     from apm_s3._manager import S3Manager

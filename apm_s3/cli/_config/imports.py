@@ -8,7 +8,7 @@ import typer
 
 from apm_s3.cli._arguments import Author, DryRun, Message, ToolHint, Yes, as_tool
 from apm_s3.cli._call import Call, in_production, this_command
-from apm_s3.cli._config_push import Force
+from apm_s3.cli._config.push import Force
 from apm_s3.cli._output import counted, make_changes
 from apm_s3.cli._statuses import Status, clean
 

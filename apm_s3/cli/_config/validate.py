@@ -10,8 +10,8 @@ import typer
 
 from apm_s3.cli._arguments import ToolHint
 from apm_s3.cli._call import Call, Output
-from apm_s3.cli._checking import check_all, parse_targets
-from apm_s3.cli._formats import Format, render
+from apm_s3.cli._config.checking import check_all, parse_targets
+from apm_s3.cli._config.formats import Format, render
 from apm_s3.cli._statuses import Status, UsageFailed, in_colour
 from apm_s3.cli._subjects import Search
 from apm_s3.reports import Severity
@@ -42,7 +42,7 @@ def validate(
         str | None, typer.Option(metavar="NAME", help="The name of the file on standard input.")
     ] = None,
 ) -> Status:
-    """Check configurations offline, as their tools do.
+    """Check configurations offline, as the tools do.
 
     The table "validate" of the project file can set fail-on and target-version.
 

@@ -20,7 +20,7 @@ def demo(ctx: typer.Context) -> Status:
     Example:
         apm-s3 demo
     """
-    from apm_s3.cli._demo import run_demo  # noqa: PLC0415 - it brings the validators and the S3 client
+    from apm_s3.cli._demonstration.demo import run_demo  # noqa: PLC0415 - it brings the validators and the S3 client
 
     call = Call.of(ctx)
     call.go_on = "Its bucket was deleted."

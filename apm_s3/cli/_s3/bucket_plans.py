@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from apm_s3.cli._arguments import DryRun, ExitCode, pairs
-from apm_s3.cli._bucket import BucketName, describe, kind_of
 from apm_s3.cli._call import Call
 from apm_s3.cli._output import as_document, counted, make_changes
+from apm_s3.cli._s3.bucket import BucketName, describe, kind_of
 from apm_s3.cli._statuses import Status, UsageFailed
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def ensure(
     ] = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Create a bucket, or change what differs in an existing one.
+    """Create a bucket, or change what differs in it.
 
     Example:
         apm-s3 bucket ensure apm-staging-configs --purpose configs -e staging

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_PACKAGED = Path(__file__).parent / "configs"
-_CHECKOUT = Path(__file__).parents[2] / "examples" / "configs"
+_PACKAGED = Path(__file__).parents[1] / "configs"
+_CHECKOUT = Path(__file__).parents[3] / "examples" / "configs"
 """In a clone they are among the examples; the wheel includes a copy."""
 
 

@@ -9,8 +9,8 @@ import typer
 
 from apm_s3.cli._arguments import ExitCode, Revision, ToolName, ToolOption, as_tool
 from apm_s3.cli._call import Call
-from apm_s3.cli._object import content_document
 from apm_s3.cli._output import counted, in_age, in_local_time, make_table
+from apm_s3.cli._s3.object import content_document
 from apm_s3.cli._statuses import Status, UsageFailed
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from apm_s3._naming import OVERLAY
 from apm_s3._tools import MAIN_FILES, TOOLS, Tool
-from apm_s3.cli._formats import Findings, Found
+from apm_s3.cli._config.formats import Findings, Found
 from apm_s3.cli._subjects import Search, Subject
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import Issue, ValidationReport, other_file

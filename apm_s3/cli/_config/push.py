@@ -11,7 +11,7 @@ import typer
 from apm_s3._tools import Tool
 from apm_s3.cli._arguments import Author, DryRun, ExitCode, ExpectRevision, Message, Revision, ToolHint, Yes
 from apm_s3.cli._call import Call, in_production
-from apm_s3.cli._differences import show_diff
+from apm_s3.cli._config.differences import show_diff
 from apm_s3.cli._output import counted
 from apm_s3.cli._statuses import Status, UsageFailed
 
@@ -70,8 +70,8 @@ def push(
 
 
 def _dry_push(call: Call, environment: str, tool: Tool, directory: Path, force: str | None) -> Status:
-    from apm_s3.cli._checking import check_all  # noqa: PLC0415 - it brings the validators
-    from apm_s3.cli._formats import Format, render  # noqa: PLC0415 - as above
+    from apm_s3.cli._config.checking import check_all  # noqa: PLC0415 - it brings the validators
+    from apm_s3.cli._config.formats import Format, render  # noqa: PLC0415 - as above
     from apm_s3.cli._subjects import Search  # noqa: PLC0415 - as above
     from apm_s3.reports import Severity  # noqa: PLC0415 - as above
 

@@ -9,9 +9,9 @@ import typer
 
 from apm_s3.cli._arguments import Author, DryRun, Message, Note, ToolOption, Yes, as_tool
 from apm_s3.cli._call import Call, in_production
-from apm_s3.cli._config_push import WriteId
-from apm_s3.cli._config_settings import parse_period
-from apm_s3.cli._differences import counts_of, make_diff, signs_of
+from apm_s3.cli._config.differences import counts_of, make_diff, signs_of
+from apm_s3.cli._config.push import WriteId
+from apm_s3.cli._config.settings import parse_period
 from apm_s3.cli._output import counted, in_local_time, make_changes, make_table
 from apm_s3.cli._statuses import Status, clean
 

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from apm_s3.cli import _transfers as transfers
 from apm_s3.cli._arguments import DeleteExtra, DryRun, Exclude, Include, SourcePlace, TargetPlace, TransferConcurrency
 from apm_s3.cli._call import Call
+from apm_s3.cli._s3 import transfers
+from apm_s3.cli._s3.transfers import Access, Wanted
 from apm_s3.cli._statuses import Status
-from apm_s3.cli._transfers import Access, Wanted
 
 
 def migrate(

@@ -1,0 +1,1 @@
+"""The commands for buckets, objects and what moves between them."""
