@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import nox
 
 nox.needs_version = ">=2026.8.10"
@@ -175,6 +178,26 @@ def screenshots(session: nox.Session) -> None:
     """Make the pictures of the command line in docs/images again, from real commands on the embedded server."""
     install(session, ".[demo]")
     session.run("python", "-m", "tools.screenshots", "docs/images")
+
+
+@nox.session
+def packages(session: nox.Session) -> None:
+    """Build wheel and sdist, and install them into bare environments: with no extra, with each alone, and with all."""
+    session.install("build>=1.2", "twine>=6")
+    folder = session.create_tmp()
+    session.run("python", "-m", "build", "--outdir", folder)
+    archives = sorted(str(path) for path in Path(folder).iterdir() if path.name.endswith((".whl", ".tar.gz")))
+    session.run("twine", "check", "--strict", *archives)
+    extras = PROJECT["project"]["optional-dependencies"]
+    wheel = next(path for path in archives if path.endswith(".whl"))
+    for wanted in [*archives, *(f"{wheel}[{extra}]" for extra in extras)]:
+        session.log("installing %s", wanted)
+        place = Path(folder, "bare")
+        session.run("python", "-m", "venv", "--clear", str(place))
+        python = str(place / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python"))
+        session.run(python, "-m", "pip", "install", "-q", wanted, external=True)
+        session.run(python, "-m", "pip", "check", external=True)
+        session.run(python, "-W", "error", "-X", "dev", "-c", "import apm_s3; apm_s3.S3Manager()", external=True)
 
 
 @nox.session
