@@ -195,14 +195,15 @@ class Cache:
             stale = self._stale(key, policy, now)
             if stale is not None:
                 return stale
-        flight = self._join(key, now, 0.0 if refresh else policy.ttl)
-        if flight is None:
-            flight = self._start(key, policy, load)
-        else:
-            self._coalesced += 1
+        joined = self._join(key, now, 0.0 if refresh else policy.ttl)
+        began_at = None if joined is None else joined.began_at
+        flight = joined or self._start(key, policy, load)
         try:
             return await self._landed(flight)
         except ApmS3Error as error:
+            if isinstance(error, policy.absent) and began_at is not None and now - began_at >= policy.negative_ttl:
+                # That read began too long ago to say that nothing is there now.
+                return await self.fetch(key, policy, load, refresh=refresh)
             if refresh or not isinstance(error, _OUTAGE):
                 raise
             now = self.clock()
@@ -245,6 +246,7 @@ class Cache:
             # Reads that have not started yet will see the current state.
             if flight.key == key and (flight.began_at is None or now - flight.began_at < max_age):
                 flight.waiters += 1
+                self._coalesced += 1
                 return flight
         return None
 

@@ -238,6 +238,27 @@ async def test_an_absence_is_cached_for_a_short_time(source: Source, clock: Cloc
     assert (await source.get("one")).value == "one"
 
 
+@pytest.mark.parametrize(("age", "requests"), [(2.0, 1), (5.0, 2)])
+async def test_an_absence_that_another_read_found_is_not_older_than_a_cached_one(
+    source: Source, clock: Clock, age: float, requests: int
+) -> None:
+    first = source.ask()
+    await turns()
+    clock.now += age
+    second = source.ask()
+    await turns()
+    source.answer(ObjectNotFound("not there"))
+    await turns()
+
+    assert len(source.requests) == requests
+    if requests == 2:
+        source.answer("made meanwhile")
+        assert (await second).value == "made meanwhile"
+    else:
+        assert isinstance((await asyncio.gather(second, return_exceptions=True))[0], ObjectNotFound)
+    assert isinstance(first.exception(), ObjectNotFound)
+
+
 @pytest.mark.parametrize("negative_ttl", [3.0, 0.0])
 async def test_an_absence_replaces_a_cached_value(source: Source, clock: Clock, negative_ttl: float) -> None:
     policy = POLICY._replace(negative_ttl=negative_ttl)
