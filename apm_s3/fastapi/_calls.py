@@ -10,6 +10,7 @@ from fastapi import Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
+from apm_s3._tools import TOOLS
 from apm_s3.configs import ConfigStore
 from apm_s3.errors import UsageError
 from apm_s3.fastapi._dependencies import get_configs
@@ -69,8 +70,18 @@ class Call:
         """
         for tool in tools:
             await self.require(Permission(Action.READ, source, tool))
-            if source != target and await self.sees_secrets(target, tool):
-                await self.require(Permission(Action.SECRETS, source, tool))
+            if source == target:
+                continue
+            # All tools include each one whose secrets the principal may read, even if it may not read all.
+            for each in (tool,) if tool is not None else TOOLS:
+                await self._require_secrets_too(source, target, each)
+
+    async def _require_secrets_too(self, source: str, target: str, tool: str) -> None:
+        in_target, in_source = (Permission(Action.FETCH, each, tool) for each in (target, source))
+        # The feed shows secrets too.
+        fetches = await self.allows(in_target) and not await self.allows(in_source)
+        if fetches or await self.sees_secrets(target, tool):
+            await self.require(Permission(Action.SECRETS, source, tool))
 
 
 Authorise = Callable[[Request, object, ConfigStore], Awaitable[Call]]

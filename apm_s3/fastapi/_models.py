@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Literal
 
@@ -262,8 +263,8 @@ class LogEntryModel(BaseModel):
     hash: str
 
     @classmethod
-    def of(cls, entry: LogEntry) -> LogEntryModel:
-        """Return the document of `entry`."""
+    def of(cls, entry: LogEntry, tools: Collection[str] = ()) -> LogEntryModel:
+        """Return the document of `entry`, with these tools only; by default with all of them."""
         return cls(
             sequence=entry.sequence,
             write_id=entry.write_id,
@@ -272,12 +273,12 @@ class LogEntryModel(BaseModel):
             author=entry.author,
             message=entry.message,
             forced=entry.forced,
-            tools=_moves(entry.tools),
-            good=_moves(entry.good),
-            oldest=_moves(entry.oldest),
+            tools=_moves(entry.tools, tools),
+            good=_moves(entry.good, tools),
+            oldest=_moves(entry.oldest, tools),
             settings=list(entry.settings),
             source_environment=entry.source_environment,
-            sources=dict(entry.sources),
+            sources={tool: revision for tool, revision in entry.sources.items() if not tools or tool in tools},
             backup=entry.backup,
             plan=entry.plan,
             previous=entry.previous,
@@ -285,8 +286,12 @@ class LogEntryModel(BaseModel):
         )
 
 
-def _moves(moves: Any) -> dict[str, MoveModel]:
-    return {tool: MoveModel(before=before, after=after) for tool, (before, after) in moves.items()}
+def _moves(moves: Any, tools: Collection[str]) -> dict[str, MoveModel]:
+    return {
+        tool: MoveModel(before=before, after=after)
+        for tool, (before, after) in moves.items()
+        if not tools or tool in tools
+    }
 
 
 class BackupFileModel(BaseModel):

@@ -20,7 +20,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException  # FastAPI raises the base class of its own too
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Message, Receive
+from starlette.types import Message, Receive, Scope, Send
 
 from apm_s3.errors import ApmS3Error, InvalidOption, RevisionConflict
 from apm_s3.fastapi._calls import hidden_names, make_authorise, make_bare, make_guard
@@ -122,6 +122,10 @@ def add_endpoints(
     router: APIRouter, endpoints: Iterable[Endpoint], *, authorize: Callable[..., Any] | None, deadline: float
 ) -> None:
     """Add routes to a router."""
+    endpoints = tuple(endpoints)
+    allowed: dict[str, list[str]] = {}
+    for each in endpoints:
+        allowed.setdefault(each.path, []).append(each.method)
     for each in endpoints:
         call, guards = each.call, []
         is_guarded = authorize is not None and each.action is not None
@@ -144,7 +148,7 @@ def add_endpoints(
             name=each.name,
             dependencies=guards,
             responses=responses,
-            route_class_override=_route_class(each.limit, deadline),
+            route_class_override=_route_class(each.limit, deadline, ", ".join(allowed[each.path])),
             **own,
         )
 
@@ -202,6 +206,18 @@ class ProblemRoute(APIRoute):
 
     limit: ClassVar[int] = 0
     deadline: ClassVar[float] = DEADLINE
+    allow: ClassVar[str] = ""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse other methods with a problem document, whose `Allow` has the methods of all routes of the path."""
+        try:
+            await super().handle(scope, receive, send)
+        except HTTPException as exc:
+            # Those of the route itself were answered.
+            if exc.status_code != HTTPStatus.METHOD_NOT_ALLOWED:
+                raise
+            text = f"This path has only {self.allow}."
+            await problem_of_http(exc.status_code, text, {"Allow": self.allow})(scope, receive, send)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap FastAPI's handler, so that the errors of dependencies are problems too."""
@@ -233,8 +249,8 @@ class ProblemRoute(APIRoute):
         return answer
 
 
-def _route_class(limit: int, deadline: float) -> type[ProblemRoute]:
-    return type("LimitedRoute", (ProblemRoute,), {"limit": limit, "deadline": deadline})
+def _route_class(limit: int, deadline: float, allow: str) -> type[ProblemRoute]:
+    return type("LimitedRoute", (ProblemRoute,), {"limit": limit, "deadline": deadline, "allow": allow})
 
 
 async def _supervised(

@@ -13,7 +13,8 @@ from apm_s3.configs import ConfigStore
 from apm_s3.errors import InvalidOption
 from apm_s3.fastapi import Action, Permission, Principal, config_router, feed_router, get_configs
 from apm_s3.fastapi._routes import Endpoint
-from tests.fastapi.applications import EVERYTHING, CountedObjects, bearer, client_of
+from tests.configs.samples import OTHER_PROMETHEUS
+from tests.fastapi.applications import EVERYTHING, PRINCIPALS, CountedObjects, bearer, client_of
 from tests.fastapi.routes import GUARDED, SAMPLES, request_for
 
 ROUTES = pytest.mark.parametrize(("prefix", "endpoint"), GUARDED, ids=lambda each: getattr(each, "name", ""))
@@ -173,3 +174,47 @@ async def test_the_principal_is_the_author(client: httpx.AsyncClient, app: FastA
 
     assert answer.json()["author"] == "mo"
     assert bearer("x") == {"Authorization": "Bearer x"}
+
+
+@pytest.mark.parametrize("way", [Action.SECRETS, Action.FETCH], ids=str)
+async def test_copies_of_all_tools_need_the_secrets_of_each_tool_that_can_be_read_in_the_target(
+    way: Action, store: ConfigStore
+) -> None:
+    granted = [Permission(Action.READ), Permission(Action.WRITE), Permission(Action.DEPLOY)]
+    backup = (await store.backup(None, "staging")).key.rpartition("/")[2]
+    app = FastAPI()
+    one = Permission(way, "production", "prometheus")
+    app.include_router(config_router(authorize=lambda: Principal.granted("x", *granted, one)))
+    app.dependency_overrides[get_configs] = lambda: store
+    async with client_of(app) as client:
+        plan = await client.post("/environments/production/deploys/plan", params={"source": "staging"}, json={})
+        restored = await client.post(
+            f"/environments/staging/backups/{backup}/restore", params={"into": "production"}, json={}
+        )
+        other = {"source": "staging", "tool": "loki"}
+        allowed = await client.post("/environments/production/deploys/plan", params=other, json={})
+
+    assert (plan.status_code, restored.status_code, allowed.status_code) == (403, 403, 200)
+    assert "secrets prometheus in staging" in plan.json()["detail"]
+
+
+async def test_a_token_for_one_tool_learns_nothing_of_others_from_a_commit_of_several(
+    app: FastAPI, client: httpx.AsyncClient, store: ConfigStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.upload("prometheus", "staging", OTHER_PROMETHEUS)
+    deploys = "/api/environments/production/deploys"
+    plan = (await client.post(f"{deploys}/plan", params={"source": "staging"}, json={})).json()
+    write_id = (await client.post("/api/environments/production/writes")).json()["write_id"]
+    given = {"hash": plan["hash"], "write_id": write_id}
+    done = await client.post(f"{deploys}/{plan['id']}", params={"source": "staging"}, json=given)
+    reader = Principal.granted("x", Permission(Action.READ), Permission(Action.DEPLOY, "production", "prometheus"))
+    monkeypatch.setitem(PRINCIPALS, "deployer-of-one-tool", reader)
+    async with client_of(app, "prometheus-token") as limited, client_of(app, "deployer-of-one-tool") as deployer:
+        log = await limited.get("/api/environments/production/log", params={"tool": "prometheus"})
+        repeated = await deployer.post(
+            f"{deploys}/{plan['id']}", params={"source": "staging", "tool": "prometheus"}, json=given
+        )
+
+    assert [each["tool"] for each in done.json()["releases"]] == ["loki", "prometheus"]
+    assert (log.json()[0]["tools"].keys(), log.json()[0]["sources"].keys()) == ({"prometheus"}, {"prometheus"})
+    assert "loki" not in repeated.text

@@ -196,3 +196,11 @@ async def test_answers_to_other_tokens_are_not_kept_by_caches(app: FastAPI) -> N
         answer = await client.get(URL)
 
     assert (answer.headers["cache-control"], answer.headers["vary"]) == ("no-store", "Authorization")
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PATCH", "POST"])
+async def test_another_method_is_a_problem_that_names_those_of_the_path(method: str, client: httpx.AsyncClient) -> None:
+    answer = await client.request(method, URL)
+
+    assert (answer.status_code, answer.headers["content-type"]) == (405, "application/problem+json")
+    assert answer.headers["allow"] == "GET, PUT, DELETE"

@@ -121,7 +121,7 @@ async def deploy(
     except ConfigNotFound:
         fresh = None
     if fresh is None or fresh.hash != given.hash:
-        done = await _made_before(call, environment, given)
+        done = await _made_before(call, environment, given, tool)
         if not done:
             raise ProblemError(
                 409, "plan-outdated", "The plan would be another one now. Make a new plan, and look at it."
@@ -146,12 +146,21 @@ async def _plan(call: Call, target: str, source: str, given: PlanGiven, tools: l
     )
 
 
-async def _made_before(call: Call, environment: str, given: DeployGiven) -> tuple[Release, ...]:
+async def _made_before(
+    call: Call, environment: str, given: DeployGiven, tools: list[Tool] | None
+) -> tuple[Release, ...]:
     """Return the releases of an earlier commit of the same request, whose answer was lost."""
     if given.write_id is None:
         return ()
     releases = await call.configs.list(environment)
-    return tuple(each for each in releases if each.write_id == given.write_id and each.origin.plan == given.hash)
+    return tuple(
+        each
+        for each in releases
+        if each.write_id == given.write_id
+        and each.origin.plan == given.hash
+        # The principal may read no others.
+        and (not tools or each.tool in tools)
+    )
 
 
 async def _deployed(call: Call, environment: str, digest: str, releases: tuple[Release, ...]) -> DeployedModel:

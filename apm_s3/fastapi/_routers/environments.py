@@ -111,7 +111,7 @@ async def get_log(
     if tool is not None and len(tool) > 1:
         raise ProblemError(422, "request-invalid", "The log can be limited to one tool.")
     entries = await call.configs.log(environment, limit=limit, tool=tool[0] if tool else None)
-    return [LogEntryModel.of(each) for each in entries]
+    return [LogEntryModel.of(each, tool or ()) for each in entries]
 
 
 async def new_write_id(call: CallDep, environment: EnvironmentPath) -> WriteIdModel:

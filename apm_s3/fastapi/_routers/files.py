@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -105,10 +106,14 @@ async def get_file(request: Request, call: Call) -> Response:
 async def _as_json(name: str, content: bytes) -> bytes:
     try:
         data = await parsed(name, content)
-        return json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
+        return await asyncio.to_thread(_dumped, data)
     except (ConfigInvalid, ValueError) as exc:
         # The message could quote a secret.
         raise ProblemError(409, "not-parsable", f"'{name}' cannot be parsed, or is no JSON; get it raw.") from exc
+
+
+def _dumped(data: Any) -> bytes:
+    return json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
 
 
 async def put_file(

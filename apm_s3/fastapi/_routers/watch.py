@@ -72,7 +72,7 @@ async def _events(
 def _event(entry: LogEntry, tools: frozenset[str]) -> bytes:
     if tools and not tools & {*entry.tools, *entry.good, *entry.oldest}:
         return f"id: {entry.sequence}\n\n".encode()
-    document = LogEntryModel.of(entry).model_dump_json()
+    document = LogEntryModel.of(entry, tools).model_dump_json()
     return f"id: {entry.sequence}\nevent: commit\ndata: {document}\n\n".encode()
 
 
