@@ -27,11 +27,11 @@ from importlib import import_module
 from typing import Any, cast
 
 import typer
-from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.core import TyperCommand, TyperGroup
 
-from apm_s3._version import __version__
 from apm_s3.cli._call import Call, Output
 from apm_s3.cli._commands import COMMANDS, GROUPS, Entry
+from apm_s3.cli._common_options import common_options, version_option
 from apm_s3.cli._help import format_command_help, format_group_help
 from apm_s3.cli._statuses import Status, Told, did_you_mean, print_error
 
@@ -140,7 +140,7 @@ def make_command(name: str, entry: Entry) -> Command:
     command.examples = examples
     taken = {param.name for param in command.params}
     command.params += [
-        param for param in _common_options() if param.name in _SCOPES[entry.scope] and param.name not in taken
+        param for param in common_options() if param.name in _SCOPES[entry.scope] and param.name not in taken
     ]
     return command
 
@@ -154,7 +154,7 @@ def make_group(name: str) -> Group:
 def make_app() -> Group:
     """Build the whole command line, without its commands."""
     app = Group(help="Validated, versioned configurations of observability tools in S3.", context_settings=_CONTEXT)
-    app.params += [*_common_options(), _version_option()]
+    app.params += [*common_options(), version_option()]
     return app
 
 
@@ -204,57 +204,6 @@ def _build(function: Any, name: str, text: str) -> Command:
     command = typer.main.get_command(app)
     assert isinstance(command, Command)  # noqa: S101 - Typer made it of this class
     return command
-
-
-def _option(*names: str, **settings: Any) -> TyperOption:
-    # Made directly: Typer would evaluate the annotations of a function, which takes longer than the rest of the help.
-    return TyperOption(param_decls=list(names), show_default=False, **settings)
-
-
-@cache
-def _common_options() -> list[TyperOption]:
-    """Return the options that commands share."""
-    return [
-        _option("--bucket", "-b", type=str, help="The bucket of the configurations."),
-        _option("--prefix", type=str, help="The prefix of the configurations in it."),
-        _option("--environment", "-e", type=str, help="The environment."),
-        _option("--profile", type=str, help="A profile of the AWS configuration."),
-        _option("--region", type=str, help="The AWS region."),
-        _option("--endpoint-url", type=str, help="An S3-compatible server instead of AWS."),
-        _option(
-            *("--output", "-o"),
-            type=str,
-            metavar="<text|json>",
-            help="How to print the result.",
-            callback=_check_output,
-            autocompletion=_complete_output,
-        ),
-        _option("--debug", type=bool, is_flag=True, default=False, help=_DEBUG_HELP),
-    ]
-
-
-_DEBUG_HELP = "Say where settings come from; show tracebacks."
-
-
-def _check_output(_ctx: Context, _param: Any, value: str | None) -> str | None:
-    if value is not None and value not in tuple(Output):
-        raise typer.BadParameter(f"'{value}' is neither {' nor '.join(Output)}")
-    return value
-
-
-def _complete_output(_ctx: Context, _args: list[str], incomplete: str) -> list[tuple[str, str] | str]:
-    return [each.value for each in Output if each.value.startswith(incomplete)]
-
-
-def _version_option() -> TyperOption:
-    settings: dict[str, Any] = {"type": bool, "is_flag": True, "default": False, "expose_value": False}
-    return _option("--version", help="Show the version.", callback=_show_version, is_eager=True, **settings)
-
-
-def _show_version(_ctx: Context, _param: Any, wanted: bool) -> None:
-    if wanted:
-        sys.stdout.write(f"{NAME} {__version__}\n")
-        raise typer.Exit
 
 
 def _make_call(ctx: Context, common: Sequence[str]) -> Call:
