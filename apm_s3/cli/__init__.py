@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 
 HINT = "the command line needs more packages: python -m pip install 'apm-s3[cli]' (for the demo: 'apm-s3[demo]')"
@@ -15,6 +16,7 @@ def main() -> None:
     """Run the command line, or say which extra to install for it."""
     # While modules load, nothing becomes garbage; looking for it takes a tenth of the start.
     gc.set_threshold(_ALLOCATIONS)
+    open_standard_streams()
     try:
         from apm_s3.cli._app import run  # noqa: PLC0415 - it needs packages that may be missing
     except ModuleNotFoundError as exc:
@@ -23,3 +25,14 @@ def main() -> None:
         sys.stderr.write(f"apm-s3: {exc}; {HINT}\n")
         sys.exit(2)
     sys.exit(run(sys.argv[1:]))
+
+
+def open_standard_streams() -> None:
+    """Open on the null device what the shell closed (`>&-`): Python leaves such a stream None."""
+    # Each open takes the lowest free number, so that no file or connection gets the number of a closed stream.
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115 - for the whole process
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - as above
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - as above

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -68,8 +69,8 @@ class Command(TyperCommand):
         format_command_help(self, ctx, formatter)
 
     def collect_usage_pieces(self, ctx: Context) -> list[str]:
-        """Return the arguments as other tools write them, without braces."""
-        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+        """Return the arguments as other tools write them: no braces, and no second brackets, which Typer 0.29 adds."""
+        return [re.sub(r"^\[(\[.*\])\]$", r"\1", piece.strip("{}")) for piece in super().collect_usage_pieces(ctx)]
 
     def invoke(self, ctx: Context) -> Any:
         """Run the command, and return its exit status."""

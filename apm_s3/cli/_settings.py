@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from apm_s3._redaction import redacted
 from apm_s3.cli._statuses import UsageFailed, did_you_mean
 
 PROJECT_FILE = "apm-s3.toml"
@@ -64,11 +65,13 @@ class Settings:
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
-        """Return one line for each setting: its value and its source. There are no secrets among them."""
+        """Return one line for each setting: its value and its source, without a password in a URL."""
         where = self.project.path
         lines = [f"project file: {where if where is not None else 'none found'}"]
         for name in VARIABLES:
             value = getattr(self, name.replace("-", "_"))
+            if value:
+                value = redacted(value)
             lines.append(f"{name}: {value!r} from {self.sources[name]}" if value else f"{name}: {self.sources[name]}")
         return lines
 
@@ -84,10 +87,10 @@ def load_settings(
         directory: where to look for the project file first, by default the working directory.
 
     Raises:
-        UsageFailed: the project file is not valid.
+        UsageFailed: the project file is not valid, or the working directory was deleted.
     """
     variables = os.environ if environ is None else environ
-    project = find_project(directory or Path.cwd())
+    project = find_project(directory or _working_directory())
     values: dict[str, str | None] = {}
     sources: dict[str, str] = {}
     for name in VARIABLES:
@@ -102,6 +105,13 @@ def load_settings(
         project=project,
         sources=sources,
     )
+
+
+def _working_directory() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError as exc:
+        raise UsageFailed("the working directory was deleted", "change to another directory") from exc
 
 
 def _resolve(name: str, option: str | None, variables: Mapping[str, str], project: Project) -> tuple[str | None, str]:

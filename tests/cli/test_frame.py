@@ -16,6 +16,7 @@ import pytest
 import typer
 
 from apm_s3 import errors, validate_config
+from apm_s3.cli import open_standard_streams
 from apm_s3.cli._app import make_command, run, split_docstring
 from apm_s3.cli._call import Call, Output, in_production
 from apm_s3.cli._commands import COMMANDS, GROUPS
@@ -69,6 +70,7 @@ def test_without_arguments_the_help_is_shown(local: Shell) -> None:
         (["sync", "a"], "missing argument 'TARGET'"),
         (["completion", "tcsh"], "tcsh"),
         (["sync", "--no-such"], "no such option: --no-such"),
+        (["config", "push", "no-such-directory", "-m", "Why"], "'no-such-directory' is not a directory"),
     ],
 )
 def test_wrong_usage_is_reported_in_two_lines_with_status_2(typed: list[str], told: str, local: Shell) -> None:
@@ -135,6 +137,31 @@ def test_debug_shows_the_sources_of_settings_but_never_a_secret(local: Shell) ->
 
     assert "debug: region: 'eu-north-1' from the environment variable AWS_REGION" in ran.stderr
     assert "hush-hush" not in ran.stderr
+
+
+def test_debug_hides_the_password_in_an_endpoint(local: Shell) -> None:
+    ran = local("sync", "a", "b", "--debug", "--endpoint-url", "http://ada:hush-hush@localhost:9000")
+
+    assert "debug: endpoint-url: 'http://***@localhost:9000' from the option" in ran.stderr
+    assert "hush-hush" not in ran.stderr
+
+
+def test_a_deleted_working_directory_is_told() -> None:
+    gone = mock.patch.object(Path, "cwd", side_effect=FileNotFoundError(2, "No such file or directory"))
+    with gone, pytest.raises(UsageFailed, match="the working directory was deleted"):
+        load_settings({}, {})
+
+
+@pytest.mark.parametrize("name", ["stdin", "stdout", "stderr"])
+def test_a_stream_that_the_shell_closed_is_replaced(name: str) -> None:
+    with mock.patch.object(sys, name, None):
+        open_standard_streams()
+        with getattr(sys, name) as stream:
+            assert not stream.isatty()
+
+
+def test_the_usage_has_one_pair_of_brackets_around_an_optional_argument(local: Shell) -> None:
+    assert "apm-s3 config plan [OPTIONS] SOURCE [TARGET]\n" in local.ok("config", "plan", "--help")
 
 
 def test_common_options_apply_before_and_after_the_command(local: Shell) -> None:

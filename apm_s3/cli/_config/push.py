@@ -47,6 +47,8 @@ def push(
         apm-s3 config push ./prometheus -e staging --dry-run
     """
     call = Call.of(ctx)
+    if not directory.is_dir():
+        raise UsageFailed(f"'{directory}' is not a directory", "pass a directory with the configuration's files")
     environment, chosen = call.environment, tool_of(directory, tool)
     if dry_run:
         return _dry_push(call, environment, chosen, directory, force)
