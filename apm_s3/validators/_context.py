@@ -146,6 +146,7 @@ class Context:
         self._issues: list[Issue] = []
         self._counts = dict.fromkeys(Severity, 0)
         self._seen: set[tuple[int | None, int | None, str, str]] = set()
+        self._unkeyed: set[str] = set()
         self._skipped: dict[str, None] = {}
         self._mentions: list[Mention] = []
 
@@ -205,6 +206,11 @@ class Context:
 
     def add(self, issue: Issue) -> None:
         """Report `issue`, unless the same one was reported at the same position (aliases repeat nodes)."""
+        # A mapping with such a key is one mistake, whatever type belongs there.
+        if issue.rule == "complex-key":
+            self._unkeyed.add(issue.path)
+        elif issue.rule == "wrong-type" and issue.path and issue.path in self._unkeyed:
+            return
         if issue.line is not None:
             mark = (issue.line, issue.column, issue.rule, issue.message)
             if mark in self._seen:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from apm_s3._tools import Tool
-from apm_s3.validators import validate_config
+from apm_s3.validators import validate_bundle, validate_config
 
 JOB = "scrape_configs: [{job_name: a, %s}]"
 RULE = "groups: [{name: g, rules: [{alert: a, expr: '%s', annotations: {s: '%s'}}]}]"
@@ -79,3 +79,64 @@ def test_a_remote_url_without_http_gets_a_warning(url: str) -> None:
     report = validate_config("prometheus", f"remote_write: [{{url: '{url}'}}]", kind="config")
 
     assert [(issue.severity.value, issue.path) for issue in report.issues] == [("warning", "remote_write[0].url")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "place"),
+    [
+        ("config", "global:\n  scrape_interval: {{ interval }}", (2, 21)),
+        ("config", "scrape_configs:\n- job_name: a\n  static_configs: [{targets: [{{ .host }}]}]", (3, 32)),
+        ("rules", "groups:\n- name: a\n  rules:\n  - {alert: a, expr: up, labels: {b: {{ $value }}}}", (4, 39)),
+    ],
+)
+def test_a_template_without_quotes_is_one_error_that_asks_for_quotes(
+    kind: str, text: str, place: tuple[int, int]
+) -> None:
+    (issue,) = validate_config("prometheus", text, kind=kind).issues
+
+    assert (issue.line, issue.column) == place
+    assert issue.hint == "put a value that begins with '{{' in quotes, or render the template first"
+
+
+def test_a_syntax_error_after_a_template_without_quotes_asks_for_quotes() -> None:
+    text = "groups:\n- name: a\n  rules:\n  - alert: a\n    expr: up\n    annotations:\n      b: {{ $value }} is up"
+
+    (issue,) = validate_config("prometheus", text, kind="rules").issues
+
+    assert issue.message.endswith("; put a value that begins with '{{' in quotes, or render the template first")
+
+
+def test_a_series_with_an_open_brace_says_so() -> None:
+    text = "tests: [{input_series: [{series: 'up{a=\"b\"', values: '1'}]}]"
+
+    (issue,) = validate_config("prometheus", text, kind="tests").issues
+
+    assert (issue.column, issue.message) == (
+        37,
+        "invalid series: '{' is not closed, or a label's value has no closing quote",
+    )
+
+
+@pytest.mark.parametrize(
+    ("expression", "example"), [("quantile(up)", "quantile(0.9, up)"), ("topk(up)", "topk(5, up)")]
+)
+def test_an_aggregation_without_its_parameter_shows_a_sensible_one(expression: str, example: str) -> None:
+    (issue,) = validate_config("prometheus", RULE % (expression, ""), kind="rules").issues
+
+    assert f"such as {example}" in issue.message
+
+
+def test_a_duration_in_the_wrong_order_is_named() -> None:
+    (issue,) = validate_config("prometheus", RULE % ("rate(up[30m1h])", ""), kind="rules").issues
+
+    assert "'30m1h' is not a valid duration; write it as" in issue.message
+
+
+def test_an_invalid_pattern_of_templates_is_one_error_in_a_file_and_in_a_bundle() -> None:
+    text = "templates: ['t/[.tmpl']\nroute: {receiver: a}\nreceivers: [{name: a}]"
+
+    for report in (
+        validate_config("alertmanager", text, kind="config"),
+        validate_bundle("alertmanager", {"alertmanager.yml": text.encode()}),
+    ):
+        assert [(issue.rule, issue.line, issue.column) for issue in report.issues] == [("file-glob", 1, 13)]

@@ -6,6 +6,7 @@ from apm_s3.validators._alertmanager.inline import check_inline_templates
 from apm_s3.validators._alertmanager.routes import check_references, check_root
 from apm_s3.validators._context import Context
 from apm_s3.validators._decoding.struct import Mismatch, Struct
+from apm_s3.validators._grammars.globs import BadGlob, check_glob
 
 _EXCLUSIVE = (
     "slack_api_url", "slack_app_token", "opsgenie_api_key", "victorops_api_key", "telegram_bot_token",
@@ -86,6 +87,7 @@ def _check_global_slack(settings: Struct, context: Context) -> None:
 
 def check_config(config: Struct, context: Context) -> None:
     """Check the rules of Config.UnmarshalYAML."""
+    _check_patterns(config, context)
     receivers = _check_receivers(config, context)
     intervals = _check_intervals(config, context)
     route = config.struct("route")
@@ -96,6 +98,16 @@ def check_config(config: Struct, context: Context) -> None:
     check_root(route, context)
     if "receivers" not in config.failed:
         check_references(route, receivers, intervals, context)
+
+
+def _check_patterns(config: Struct, context: Context) -> None:
+    for index, pattern in config.strings("templates"):
+        try:
+            check_glob(pattern)
+        except BadGlob as exc:
+            # The check of a bundle says the same, at the same place.
+            message = f"{pattern[:80]!r} is not a valid pattern: {exc}"
+            config.error(context, ("templates", index), "file-glob", message)
 
 
 def _check_receivers(config: Struct, context: Context) -> set[str]:

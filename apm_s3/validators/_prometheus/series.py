@@ -49,6 +49,8 @@ def check_series(text: str, release: Version | None) -> None:
     if match is None or not (match["name"] or match["labels"]):
         raise QueryProblem("expected the name of a metric or labels in braces", 0, len(text))
     name, labels = match["name"], match["labels"]
+    if not labels and text.startswith("{", match.end()) and not text.startswith("{{", match.end()):
+        raise QueryProblem("'{' is not closed, or a label's value has no closing quote", match.end(), match.end() + 1)
     if name and (name in NO_METRIC or name.lower() in _NUMBERS):
         raise QueryProblem(f"{name!r} is not a valid metric name", match.start("name"), match.end("name"))
     if labels:

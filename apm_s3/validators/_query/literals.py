@@ -83,14 +83,14 @@ def parse_number(literal: str) -> float:
         BadLiteral: not a number, or out of range for a double.
     """
     if len(literal) > _LONGEST:
-        raise BadLiteral(f"the number has more than {_LONGEST} characters")
+        raise BadLiteral(f"a number with more than {_LONGEST} characters")
     if _INTEGER.fullmatch(literal):
         digits = literal.replace("_", "")
         whole = int(digits, 16 if digits[1:2] in ("x", "X") else 8 if digits[0] == "0" else 10)
         if whole < 2**63:
             return float(whole)
         if digits[1:2] in ("x", "X"):
-            raise BadLiteral("the hexadecimal number has more than 64 bits")
+            raise BadLiteral("a hexadecimal number with more than 64 bits")
     word = literal.lower()
     if word in ("inf", "nan"):
         return float(word)
@@ -98,7 +98,7 @@ def parse_number(literal: str) -> float:
         raise BadLiteral("not a number")
     value = float(literal.replace("_", ""))
     if value == float("inf"):
-        raise BadLiteral("the number is out of range for a 64-bit float")
+        raise BadLiteral("out of range for a 64-bit float")
     return value
 
 
@@ -110,8 +110,8 @@ def parse_duration(literal: str) -> float:
     """
     match = _DURATION.fullmatch(literal) if literal and len(literal) < _LONGEST else None
     if match is None:
-        raise BadLiteral("invalid duration; write it as 30s, 5m or 1h30m (y, w, d, h, m, s, ms; largest first)")
+        raise BadLiteral("not a valid duration; write it as 30s, 5m or 1h30m (y, w, d, h, m, s, ms; largest first)")
     total = sum(int(count) * unit for count, unit in zip(match.groups("0"), _UNITS, strict=True))
     if total * 10**6 >= 2**63:
-        raise BadLiteral("the duration is longer than 292 years")
+        raise BadLiteral("longer than 292 years")
     return total / 1000

@@ -47,6 +47,8 @@ configuration. v4 behaves like libyaml, and is used for every other document."""
 _SLICE = 64 * 1024
 _ESCAPED_BACKSLASH = re.compile(r"\\\\")
 _TAG_PREFIX = "tag:yaml.org,2002:"
+_IN_BRACES = "put a value that begins with '{{' in quotes, or render the template first"
+_BRACES = re.compile(r"^[^#\n\"']*[:-][ ]+\{\{", re.MULTILINE)
 
 
 def read_yaml(source: bytes | str, *, library: GoYaml = "v4", trace: Trace | None = None) -> Document:
@@ -242,7 +244,10 @@ class _Composer:
 
     def _add(self, parent: _Open, key: Node, value: Node) -> None:
         if key.kind != SCALAR:
-            self._error(key, "complex-key", "a mapping or a sequence cannot be a key")
+            braces = key.kind == MAPPING and (key.line, key.column - 1) == (parent.node.line, parent.node.column)
+            self._error(
+                key, "complex-key", "a mapping or a sequence cannot be a key", hint=_IN_BRACES if braces else None
+            )
             return
         if key.tag is not None and not self._untagged(key):
             return
@@ -290,10 +295,10 @@ class _Composer:
                     entries[name] = entry
                     parent.merged.add(name)
 
-    def _error(self, node: Node, rule: str, message: str, step: str = "") -> None:
+    def _error(self, node: Node, rule: str, message: str, step: str = "", hint: str | None = None) -> None:
         steps = [_step(collection) for collection in self._open[:-1]]
         path = ".".join([step for step in (*steps, step) if step]).replace(".[", "[")
-        self._issues.append(Issue(Severity.ERROR, path, node.line, node.column, rule, message))
+        self._issues.append(Issue(Severity.ERROR, path, node.line, node.column, rule, message, hint))
 
 
 class _Tracer(_Composer):
@@ -410,4 +415,6 @@ def _unreadable(exc: yaml.MarkedYAMLError, text: str = "") -> Unreadable:
     message = ", ".join(part for part in parts if part) or "invalid YAML"
     if mark and text[mark.index : mark.index + 1] == "\t":
         message += "; indent with spaces, not with tabs"
+    elif mark and _BRACES.match(text, text.rfind("\n", 0, mark.index) + 1):
+        message += f"; {_IN_BRACES}"
     return Unreadable("yaml-syntax", message, line, column)

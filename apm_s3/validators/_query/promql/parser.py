@@ -183,7 +183,7 @@ class _Parser(SelectorParser):
             end = grouping.end
         needed = 2 if op in _WITH_PARAM else 1
         if len(args) != needed:
-            param = '"version"' if op == "count_values" else "5"
+            param = {"count_values": '"version"', "quantile": "0.9"}.get(op, "5")
             example = f", such as {op}({param}, up)" if needed == 2 else ""
             message = f"{op}() takes {needed} argument{'s' * (needed - 1)}{example}, got {len(args)}"
             raise QueryProblem(message, start, end)
