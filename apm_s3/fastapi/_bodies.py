@@ -1,14 +1,64 @@
-"""The JSON documents that callers send. Pure."""
+"""The JSON documents that callers send."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import Depends
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import Request
 
 from apm_s3.configs import EnvironmentSettings
+from apm_s3.fastapi._problems import ProblemError
 from apm_s3.validators._context import MatcherMode
 from apm_s3.validators._validate import Level
+
+GivenT = TypeVar("GivenT", bound="Given")
+
+
+def _reader(model: type[GivenT]) -> Callable[[Request], Awaitable[GivenT]]:
+    """Return the dependency that reads a document from the body.
+
+    FastAPI reads a body of its own before any dependency: callers without a token could make it parse megabytes.
+    """
+
+    async def read(request: Request) -> GivenT:
+        if not _is_json(request.headers.get("content-type", "")):
+            raise _refusal("content_type", "The Content-Type must be application/json.")
+        raw = await request.body()
+        try:
+            raw.decode()
+        except UnicodeDecodeError as exc:
+            raise ProblemError(400, "bad-request", "The body is not UTF-8.") from exc
+        try:
+            return model.model_validate(json.loads(raw))
+        except json.JSONDecodeError as exc:
+            raise _refusal("json_invalid", f"JSON decode error: {exc.msg}", exc.pos) from exc
+        except (RecursionError, ValueError) as exc:
+            if not isinstance(exc, ValidationError):
+                raise ProblemError(400, "bad-request", "The body cannot be parsed.") from exc
+            raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in exc.errors()]) from exc
+
+    return read
+
+
+def _is_json(content_type: str) -> bool:
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def _refusal(rule: str, message: str, *steps: int) -> RequestValidationError:
+    return RequestValidationError([{"type": rule, "loc": ("body", *steps), "msg": message}])
+
+
+def described(body: Any) -> dict[str, Any]:
+    """Return the OpenAPI description of a body: one of this module's annotated models."""
+    model = get_args(body)[0]
+    return {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}
 
 
 class Given(BaseModel):
@@ -144,3 +194,16 @@ def _seconds(period: timedelta | None) -> int | None:
 
 def _period(seconds: int | None) -> timedelta | None:
     return None if seconds is None else timedelta(seconds=seconds)
+
+
+BackupBody = Annotated[BackupGiven, Depends(_reader(BackupGiven))]
+RestoreBody = Annotated[RestoreGiven, Depends(_reader(RestoreGiven))]
+BundleBody = Annotated[BundleGiven, Depends(_reader(BundleGiven))]
+FilesBody = Annotated[FilesGiven, Depends(_reader(FilesGiven))]
+SettingsBody = Annotated[SettingsModel, Depends(_reader(SettingsModel))]
+FreezeBody = Annotated[FreezeGiven, Depends(_reader(FreezeGiven))]
+NotedBody = Annotated[Noted, Depends(_reader(Noted))]
+RollbackBody = Annotated[RollbackGiven, Depends(_reader(RollbackGiven))]
+MarkBody = Annotated[MarkGiven, Depends(_reader(MarkGiven))]
+PlanBody = Annotated[PlanGiven, Depends(_reader(PlanGiven))]
+DeployBody = Annotated[DeployGiven, Depends(_reader(DeployGiven))]

@@ -23,6 +23,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from apm_s3.errors import ApmS3Error, InvalidOption, RevisionConflict
+from apm_s3.fastapi._bodies import described
 from apm_s3.fastapi._calls import hidden_names, make_authorise, make_bare, make_guard
 from apm_s3.fastapi._conditions import PRIVATE
 from apm_s3.fastapi._permissions import Action
@@ -63,6 +64,7 @@ class Endpoint:
         by_tools: whether the tools are those of the query, by default all.
         errors: the statuses of its own problems; those that every route has are added.
         limit: maximum bytes of the body; 0 if it has none.
+        body: the JSON document that it reads, one of `_bodies`; None if it reads none, or bytes.
         is_bare: whether the function takes the request and the call only, and reads its parameters itself, which costs
             FastAPI a third of the time of a cached read. Its OpenAPI description is in `options`.
         options: more arguments of FastAPI's `add_api_route`.
@@ -76,6 +78,7 @@ class Endpoint:
     by_tools: bool = False
     errors: tuple[int, ...] = ()
     limit: int = 0
+    body: Any = None
     is_bare: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -137,6 +140,8 @@ def add_endpoints(
                 guards = [Depends(make_guard(authorise, authorize))]
         statuses = {*each.errors, *_ALWAYS, *({401, 403, 422} if is_guarded else ()), *([400] if each.limit else [])}
         own = dict(each.options)
+        if each.body is not None:
+            own["openapi_extra"] = {**own.get("openapi_extra", {}), "requestBody": described(each.body)}
         responses = {**{status: problem_response(status) for status in sorted(statuses)}, **own.pop("responses", {})}
         router.add_api_route(
             each.path,

@@ -14,7 +14,7 @@ from fast_api_client.api.configurations import (
     apm_s3_plan_deploy,
     apm_s3_put_file,
 )
-from fast_api_client.models import DeployedModel, DeployGiven, PlanGiven, PlanModel
+from fast_api_client.models import ApmS3DeployDeployGiven, ApmS3PlanDeployPlanGiven, DeployedModel, PlanModel
 from fast_api_client.types import File
 
 client = AuthenticatedClient(base_url=sys.argv[1], token="admin-token")
@@ -28,12 +28,11 @@ put = apm_s3_put_file.sync_detailed(
 )  # fmt: skip
 assert put.status_code == 200, put
 
-plan = apm_s3_plan_deploy.sync("production", client=client, body=PlanGiven(), source="staging")
+plan = apm_s3_plan_deploy.sync("production", client=client, body=ApmS3PlanDeployPlanGiven(), source="staging")
 assert isinstance(plan, PlanModel)
 assert plan.changes
-done = apm_s3_deploy.sync(
-    "production", plan.id, client=client, body=DeployGiven(hash_=plan.hash_, message="go"), source="staging"
-)
+given = ApmS3DeployDeployGiven(hash_=plan.hash_, message="go")
+done = apm_s3_deploy.sync("production", plan.id, client=client, body=given, source="staging")
 assert isinstance(done, DeployedModel)
 assert [each.tool for each in done.releases] == ["loki", "prometheus"]
 

@@ -218,3 +218,15 @@ async def test_a_token_for_one_tool_learns_nothing_of_others_from_a_commit_of_se
     assert [each["tool"] for each in done.json()["releases"]] == ["loki", "prometheus"]
     assert (log.json()[0]["tools"].keys(), log.json()[0]["sources"].keys()) == ({"prometheus"}, {"prometheus"})
     assert "loki" not in repeated.text
+
+
+@pytest.mark.parametrize("content", [b'{"files": ', b"\xff", b"9" * (9 * 1024**2)], ids=["cut", "not UTF-8", "large"])
+async def test_nobody_without_a_token_has_a_body_read(content: bytes, app: FastAPI) -> None:
+    async with client_of(app, None) as client:
+        answer = await client.put(
+            "/api/environments/production/tools/prometheus/bundle",
+            content=content,
+            headers={"Content-Type": "application/json"},
+        )
+
+    assert answer.status_code == 401

@@ -204,3 +204,13 @@ async def test_another_method_is_a_problem_that_names_those_of_the_path(method: 
 
     assert (answer.status_code, answer.headers["content-type"]) == (405, "application/problem+json")
     assert answer.headers["allow"] == "GET, PUT, DELETE"
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
+async def test_a_document_of_another_type_is_refused(kind: str, client: httpx.AsyncClient) -> None:
+    # A browser sends these to other origins without asking them first.
+    answer = await client.post(
+        "/api/environments/production/freeze", content=b'{"reason": "x"}', headers={"Content-Type": kind}
+    )
+
+    assert (answer.status_code, answer.json()["issues"][0]["rule"]) == (422, "content_type")

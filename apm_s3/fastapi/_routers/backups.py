@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Path, Query
 
 from apm_s3.configs import Release
-from apm_s3.fastapi._bodies import BackupGiven, RestoreGiven
+from apm_s3.fastapi._bodies import BackupBody, RestoreBody
 from apm_s3.fastapi._calls import Call, CallDep
 from apm_s3.fastapi._models import BackupModel, ReleaseModel
 from apm_s3.fastapi._parameters import EnvironmentPath, ToolsQuery
@@ -40,7 +40,7 @@ async def list_all_backups(call: CallDep) -> list[BackupModel]:
 
 
 async def back_up(
-    call: CallDep, environment: EnvironmentPath, given: BackupGiven, tool: ToolsQuery = None
+    call: CallDep, environment: EnvironmentPath, given: BackupBody, tool: ToolsQuery = None
 ) -> BackupModel:
     """Make a self-contained copy of the current state, of one tool or of all."""
     if tool is not None and len(tool) > 1:
@@ -74,7 +74,7 @@ async def restore_backup(
     call: CallDep,
     environment: EnvironmentPath,
     backup: BackupPath,
-    given: RestoreGiven,
+    given: RestoreBody,
     tool: ToolsQuery = None,
     into: Annotated[
         str | None, Query(max_length=63, description="By default the backup's environment.", examples=["staging"])
@@ -112,7 +112,7 @@ ENDPOINTS = (
     Endpoint("GET", _BACKUPS, list_backups, "List the backups", Action.READ, errors=(404,)),
     Endpoint(
         "POST", _BACKUPS, back_up, "Back up", Action.WRITE, by_tools=True,
-        errors=(404, 409, 413), limit=MAX_JSON, options={"status_code": 201},
+        errors=(404, 409, 413), body=BackupBody, limit=MAX_JSON, options={"status_code": 201},
     ),
     Endpoint("POST", f"{_BACKUP}/verify", verify_backup, "Verify a backup", Action.READ, errors=(404, 409)),
     Endpoint(
@@ -121,6 +121,6 @@ ENDPOINTS = (
     ),
     Endpoint(
         "POST", f"{_BACKUP}/restore", restore_backup, "Restore a backup", Action.WRITE, by_tools=True,
-        errors=(404, 409, 413, 423), limit=MAX_JSON,
+        errors=(404, 409, 413, 423), body=RestoreBody, limit=MAX_JSON,
     ),
 )  # fmt: skip

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from apm_s3.configs import Bundle
 from apm_s3.errors import ConfigNotFound
 from apm_s3.fastapi._archives import tar_pieces, tar_size, zip_pieces
-from apm_s3.fastapi._bodies import BundleGiven, FilesGiven
+from apm_s3.fastapi._bodies import BundleBody, FilesBody
 from apm_s3.fastapi._calls import Call, CallDep
 from apm_s3.fastapi._conditions import CONDITION, KNOWN, PRIVATE, expect_bundle, not_modified, revision_header
 from apm_s3.fastapi._masking import mask_files, refuse_masked
@@ -71,7 +71,7 @@ def archive_response(bundle: Bundle, files: dict[str, bytes], kind: Format, head
 
 
 async def put_bundle(
-    request: Request, call: CallDep, environment: EnvironmentPath, tool: ToolPath, given: BundleGiven
+    request: Request, call: CallDep, environment: EnvironmentPath, tool: ToolPath, given: BundleBody
 ) -> Response:
     """Replace the whole bundle. `If-Match` has the ETag of the release; a new configuration needs none."""
     expected = await expect_bundle(request, call.configs, tool, environment, given.write_id)
@@ -113,7 +113,7 @@ async def validate_bundle(
     call: CallDep,
     environment: EnvironmentPath,  # noqa: ARG001 - the guard authorises it
     tool: ToolPath,
-    given: FilesGiven,
+    given: FilesBody,
 ) -> ReportModel:
     """Validate a whole bundle without storing it. It answers 200 for invalid bundles too: see `ok`."""
     files = {name: _encoded(name, text) for name, text in given.files.items()}
@@ -175,7 +175,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "PUT", _BUNDLE, put_bundle, "Put a bundle", Action.WRITE,
-        errors=(409, 412, 413, 423, 428), limit=MAX_BUNDLE_JSON,
+        errors=(409, 412, 413, 423, 428), body=BundleBody, limit=MAX_BUNDLE_JSON,
         options={
             "response_class": Response,
             "openapi_extra": {"parameters": CONDITION},
@@ -184,7 +184,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "POST", f"{_BUNDLE}/validate", validate_bundle, "Validate a bundle", Action.READ,
-        errors=(413,), limit=MAX_BUNDLE_JSON,
+        errors=(413,), body=FilesBody, limit=MAX_BUNDLE_JSON,
     ),
     Endpoint(
         "DELETE", "/environments/{environment}/tools/{tool}", remove_bundle, "Remove a configuration", Action.WRITE,

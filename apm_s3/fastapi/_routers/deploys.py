@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from apm_s3._tools import Tool
 from apm_s3.configs import DeployPlan, Release, ToolPlan
 from apm_s3.errors import ConfigNotFound
-from apm_s3.fastapi._bodies import DeployGiven, PlanGiven
+from apm_s3.fastapi._bodies import DeployBody, DeployGiven, PlanBody, PlanGiven
 from apm_s3.fastapi._calls import Call, CallDep
 from apm_s3.fastapi._models import DiffModel, ReleaseModel, ReportModel
 from apm_s3.fastapi._parameters import EnvironmentPath, ToolsQuery
@@ -98,7 +98,7 @@ async def plan_deploy(
     call: CallDep,
     environment: EnvironmentPath,
     source: SourceQuery,
-    given: PlanGiven,
+    given: PlanBody,
     tool: ToolsQuery = None,
 ) -> PlanModel:
     """Plan a deploy to the environment: its diff, validation, and what blocks it. Nothing is changed."""
@@ -110,7 +110,7 @@ async def deploy(
     environment: EnvironmentPath,
     plan: Annotated[str, Path(pattern="^[0-9a-f]{16}$", description="The plan's id.", examples=["0" * 16])],
     source: SourceQuery,
-    given: DeployGiven,
+    given: DeployBody,
     tool: ToolsQuery = None,
 ) -> DeployedModel:
     """Carry out the plan in one commit of all its tools. Any other plan is refused, also one that is outdated."""
@@ -171,10 +171,10 @@ async def _deployed(call: Call, environment: str, digest: str, releases: tuple[R
 ENDPOINTS = (
     Endpoint(
         "POST", f"{_DEPLOYS}/plan", plan_deploy, "Plan a deploy", Action.DEPLOY, by_tools=True,
-        errors=(404, 409, 413), limit=MAX_JSON,
+        errors=(404, 409, 413), body=PlanBody, limit=MAX_JSON,
     ),
     Endpoint(
         "POST", f"{_DEPLOYS}/{{plan}}", deploy, "Deploy", Action.DEPLOY, by_tools=True,
-        errors=(404, 409, 413, 423), limit=MAX_JSON,
+        errors=(404, 409, 413, 423), body=DeployBody, limit=MAX_JSON,
     ),
 )  # fmt: skip

@@ -8,7 +8,7 @@ from fastapi import Request, Response
 from starlette.responses import Response as PlainResponse
 
 from apm_s3.configs import EnvironmentSettings
-from apm_s3.fastapi._bodies import FreezeGiven, Noted, SettingsModel
+from apm_s3.fastapi._bodies import FreezeBody, NotedBody, SettingsBody, SettingsModel
 from apm_s3.fastapi._calls import CallDep
 from apm_s3.fastapi._conditions import CONDITION, KNOWN, PRIVATE, etags_of, not_modified
 from apm_s3.fastapi._models import LogEntryModel, OutcomeModel, StatusModel, WriteIdModel
@@ -61,7 +61,7 @@ async def put_settings(
     response: Response,
     call: CallDep,
     environment: EnvironmentPath,
-    given: SettingsModel,
+    given: SettingsBody,
     message: MessageQuery = "",
     write_id: WriteIdQuery = None,
 ) -> SettingsModel:
@@ -88,7 +88,7 @@ def _settings_etag(settings: EnvironmentSettings) -> str:
     return f'"s{hashlib.sha256(text.encode()).hexdigest()}"'
 
 
-async def freeze(call: CallDep, environment: EnvironmentPath, given: FreezeGiven) -> PlainResponse:
+async def freeze(call: CallDep, environment: EnvironmentPath, given: FreezeBody) -> PlainResponse:
     """Block all changes to the environment until it is thawed."""
     await call.configs.freeze(
         environment, given.reason, author=call.author, timeout=call.timeout, write_id=given.write_id
@@ -96,7 +96,7 @@ async def freeze(call: CallDep, environment: EnvironmentPath, given: FreezeGiven
     return PlainResponse(status_code=204)
 
 
-async def thaw(call: CallDep, environment: EnvironmentPath, given: Noted) -> PlainResponse:
+async def thaw(call: CallDep, environment: EnvironmentPath, given: NotedBody) -> PlainResponse:
     """Allow changes to the environment again."""
     await call.configs.thaw(
         environment, author=call.author, message=given.message, timeout=call.timeout, write_id=given.write_id
@@ -148,16 +148,16 @@ ENDPOINTS = (
     ),
     Endpoint(
         "PUT", f"{_ENVIRONMENT}/settings", put_settings, "Set the settings", Action.MANAGE,
-        errors=(404, 409, 412, 413, 423, 428), limit=MAX_JSON,
+        errors=(404, 409, 412, 413, 423, 428), body=SettingsBody, limit=MAX_JSON,
         options={"openapi_extra": {"parameters": CONDITION[:1]}},
     ),
     Endpoint(
         "POST", f"{_ENVIRONMENT}/freeze", freeze, "Freeze", Action.MANAGE,
-        errors=(404, 409, 413), limit=MAX_JSON, options=_DONE,
+        errors=(404, 409, 413), body=FreezeBody, limit=MAX_JSON, options=_DONE,
     ),
     Endpoint(
         "POST", f"{_ENVIRONMENT}/thaw", thaw, "Thaw", Action.MANAGE,
-        errors=(404, 409, 413), limit=MAX_JSON, options=_DONE,
+        errors=(404, 409, 413), body=NotedBody, limit=MAX_JSON, options=_DONE,
     ),
     Endpoint("GET", f"{_ENVIRONMENT}/log", get_log, "Get the log", Action.READ, by_tools=True, errors=(404,)),
     Endpoint("POST", f"{_ENVIRONMENT}/writes", new_write_id, "Get an id for a write", Action.READ),

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Query, Request, Response
 
 from apm_s3.errors import ConfigNotFound
-from apm_s3.fastapi._bodies import MarkGiven, RollbackGiven
+from apm_s3.fastapi._bodies import MarkBody, RollbackBody
 from apm_s3.fastapi._calls import Call, CallDep
 from apm_s3.fastapi._conditions import KNOWN, PRIVATE, not_modified, revision_header
 from apm_s3.fastapi._models import DiffModel, ReleaseModel
@@ -72,7 +72,7 @@ async def get_diff(
     return DiffModel.of(await call.configs.diff(tool, environment, old, new, to_environment=to_environment))
 
 
-async def roll_back(call: CallDep, environment: EnvironmentPath, tool: ToolPath, given: RollbackGiven) -> ReleaseModel:
+async def roll_back(call: CallDep, environment: EnvironmentPath, tool: ToolPath, given: RollbackBody) -> ReleaseModel:
     """Create a new revision with the files of an old one, by default of the one marked good."""
     release = await call.configs.rollback(
         tool,
@@ -87,7 +87,7 @@ async def roll_back(call: CallDep, environment: EnvironmentPath, tool: ToolPath,
     return ReleaseModel.of(release, hashes=await _sees(call, environment, tool))
 
 
-async def mark_good(call: CallDep, environment: EnvironmentPath, tool: ToolPath, given: MarkGiven) -> ReleaseModel:
+async def mark_good(call: CallDep, environment: EnvironmentPath, tool: ToolPath, given: MarkBody) -> ReleaseModel:
     """Mark a revision as good, by default the current one: a rollback returns to it."""
     release = await call.configs.mark_good(
         tool,
@@ -123,10 +123,10 @@ ENDPOINTS = (
     Endpoint("GET", f"{_TOOL}/diff", get_diff, "Compare", Action.READ, errors=(404,)),
     Endpoint(
         "POST", f"{_TOOL}/rollback", roll_back, "Roll back", Action.WRITE,
-        errors=(404, 409, 413, 423), limit=MAX_JSON,
+        errors=(404, 409, 413, 423), body=RollbackBody, limit=MAX_JSON,
     ),
     Endpoint(
         "POST", f"{_TOOL}/good", mark_good, "Mark a revision good", Action.WRITE,
-        errors=(404, 409, 413, 423), limit=MAX_JSON,
+        errors=(404, 409, 413, 423), body=MarkBody, limit=MAX_JSON,
     ),
 )  # fmt: skip
