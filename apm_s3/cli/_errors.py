@@ -39,6 +39,7 @@ HINTS: Mapping[type[errors.ApmS3Error], str] = MappingProxyType(
         errors.InvalidCredentials: "check the credentials: --profile, AWS_PROFILE, AWS_ACCESS_KEY_ID; see --debug",
         errors.NotConfigured: "the bucket does not have this setting",
         errors.ObjectArchived: "restore it from the archive first (aws s3api restore-object), and wait",
+        errors.ObjectNotFound: "see which keys exist: apm-s3 object ls s3://BUCKET/PREFIX",
         errors.PlanOutdated: "make a new plan, and have it reviewed: apm-s3 config plan --out FILE",
         errors.RevisionConflict: "get the current revision (apm-s3 config pull), and apply your change to it",
         errors.StoreDamaged: "see what is wrong: apm-s3 config fsck; then apm-s3 config repair",
@@ -130,6 +131,16 @@ _REWRITES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
     (re.compile(r"pass credentials=Credentials\(\.\.\.\), or configure"), "configure"),
     (re.compile(r"check that endpoint_url names"), "check that --endpoint-url names"),
     (re.compile(r"use remove\('(\w+)', '([^']*)'\)"), r"use apm-s3 config rm \1 -e \2"),
+    (re.compile(r"^pass the result of to_dict$"), "make a plan: apm-s3 config plan --out FILE"),
+    (
+        re.compile(r"^take it from CommitUnknown\.write_id or Release\.write_id$"),
+        "take it from the hint of the command whose outcome is unknown",
+    ),
+    (
+        re.compile(r"^pass it, or set it for the environment$"),
+        "pass --keep-revisions, or set it for the environment",
+    ),
+    (re.compile(r"\bor a store for a prefix in S3\b"), "or s3://BUCKET/PREFIX"),
     (re.compile(r"\b(author|message)=(?=,|$)"), r"--\1"),
 )
 """Library hints that name Python calls, as commands and options."""

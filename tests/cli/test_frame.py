@@ -218,10 +218,28 @@ def test_hints_on_the_command_line_name_no_python_functions() -> None:
         ("accept the loss by name: accept=('tags', 'acls')", "accept the loss by name: --accept tags --accept acls"),
         ("nothing was changed; pass author=, message=", "nothing was changed; pass --author, --message"),
         ("set_setting('b', Versioning()) turns it on", "turn it on: apm-s3 bucket ensure b --versioning"),
+        ("pass a directory, or a store for a prefix in S3", "pass a directory, or s3://BUCKET/PREFIX"),
+        ("pass it, or set it for the environment", "pass --keep-revisions, or set it for the environment"),
     ],
 )
 def test_hints_of_the_library_name_options_instead_of_arguments(hint: str, told: str) -> None:
     assert tell(errors.InvalidOption("bad", hint=hint)).hint == told
+
+
+def test_a_file_that_is_no_plan_is_told_how_to_make_one(local: Shell) -> None:
+    (local.directory / "no.plan").write_text("[]")
+
+    ran = local("config", "deploy", "no.plan", "--bucket", "apm-configs", "--yes", "--message", "Why")
+
+    assert ran.status == 2
+    assert "hint: make a plan: apm-s3 config plan --out FILE" in ran.stderr
+
+
+def test_an_outcome_of_no_write_id_is_told_where_to_find_one(local: Shell) -> None:
+    ran = local("config", "outcome", "x.0", "--bucket", "apm-configs", "--environment", "staging")
+
+    assert ran.status == 2
+    assert "hint: take it from the hint of the command whose outcome is unknown" in ran.stderr
 
 
 def test_an_error_is_one_json_document_for_programs(local: Shell) -> None:
