@@ -81,12 +81,12 @@ def _version(program: str) -> Version:
 def _issues(program: str, version: Version, output: str, text: str, context: Context) -> Iterator[Issue]:
     severity = Severity.ERROR if version >= (context.target or _NEWEST[program]) else Severity.WARNING
     release = ".".join(map(str, version))
-    for line, column, reason in _reasons(output):
+    for line, column, reason in _reasons(program, output):
         shown = _QUOTED.sub(lambda quoted: quoted[0] if quoted[0][1:-1] in text else "…", reason)
         yield Issue(severity, "", line, column, program, f"{program} {release} refuses it: {shown[:_LONGEST]}")
 
 
-def _reasons(output: str) -> list[tuple[int | None, int | None, str]]:
+def _reasons(program: str, output: str) -> list[tuple[int | None, int | None, str]]:
     """Parse a checker's output into (line, column, reason)."""
     found: list[tuple[int | None, int | None, str]] = []
     for raw in output.splitlines():
@@ -94,6 +94,8 @@ def _reasons(output: str) -> list[tuple[int | None, int | None, str]]:
         if not said or "SUCCESS" in said or said.startswith(_CLOSING):
             continue
         place = _PLACE.match(said)
+        if place is not None and place["at"] and program == "amtool":
+            place = None  # The first and last character in a matcher, not a place in the file.
         if place is None and found and raw[:1].isspace() and found[-1][0] is not None:
             line, column, reason = found.pop()
             found.append((line, column, f"{reason} {said}"))

@@ -100,3 +100,17 @@ def test_no_secret_is_quoted_from_the_output_of_amtool():
     text = "global: {opsgenie_api_url: 'hunter2hunter2'}\nroute: {receiver: a}\nreceivers: [{name: a, webhook_configs: [{url: 'ftp://u:hunter2hunter2@a'}]}]\n"
 
     assert "hunter2" not in str(validate_config("alertmanager", text, level="external"))
+
+
+def test_a_place_inside_a_matcher_is_not_taken_for_a_line(tool, tmp_path):
+    tool("""[ "$1" = --version ] && echo "amtool, version 0.28.1" && exit
+echo "Checking '$2'  FAILED: 4:5: unexpected c: expected a comma or close brace"
+exit 1""")
+    (tmp_path / "bin" / "promtool").rename(tmp_path / "bin" / "amtool")
+    text = "route: {receiver: a, routes: [{matchers: ['a=b c']}]}\nreceivers: [{name: a}]"
+
+    report = validate_config("alertmanager", text, kind="config", level="external", target_version="0.28")
+
+    (issue,) = report.errors
+    assert (issue.line, issue.column) == (None, None)
+    assert issue.message == "amtool 0.28 refuses it: 4:5: unexpected c: expected a comma or close brace"
