@@ -114,6 +114,8 @@ _TOLD = (
 
 _DETAILS: Mapping[int, str] = MappingProxyType(
     {
+        404: "The environment, tool, revision, file or backup does not exist.",
+        409: "The state does not allow this: something has changed, or a backup is damaged.",
         500: "The service cannot do this. Its operators must look into it.",
         501: "The storage behind this service does not support this.",
         502: "The storage behind this service refused a request of the service.",

@@ -214,3 +214,12 @@ async def test_a_document_of_another_type_is_refused(kind: str, client: httpx.As
     )
 
     assert (answer.status_code, answer.json()["issues"][0]["rule"]) == (422, "content_type")
+
+
+@pytest.mark.parametrize("path", ["nowhere/tools", "nowhere/watch", "nowhere/status"])
+async def test_an_unknown_environment_is_explained_without_the_bucket(path: str, client: httpx.AsyncClient) -> None:
+    answer = await client.get(f"/api/environments/{path}")
+
+    assert answer.status_code == 404
+    assert "does not exist" in answer.json()["detail"] or "no environment" in answer.json()["detail"]
+    assert "acme-secret-bucket" not in answer.text
