@@ -489,3 +489,17 @@ def test_a_secret_after_a_reference_is_masked() -> None:
         masked = mask_text("a.txt", line)
         assert "hunter22" not in masked
         assert "zwei" not in masked
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://ops:hunter2xyz9@h/",
+        "https://hunter2xyz9hunter2@h/",
+        "https://hooks.slack.com/services/T0/B0/hunter2xyz9",
+    ],
+)
+def test_a_secret_in_a_url_is_masked_where_json_escapes_its_slashes(url: str) -> None:
+    text = json.dumps({"url": url}).replace("/", r"\/")
+
+    assert "hunter2xyz9" not in mask_text("dashboard.json", text)

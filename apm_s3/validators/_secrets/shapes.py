@@ -27,7 +27,7 @@ class _Shape(NamedTuple):
 
 
 _SHAPES = (
-    _Shape("password in a URL", ("@",), re.compile(r"://[^\s/?#:@\"'<>(]{0,256}:([^\s/?#@\"'<>]{1,512})@")),
+    _Shape("password in a URL", ("@",), re.compile(r":\\?/\\?/[^\s/?#:@\"'<>(]{0,256}:([^\s/?#@\"'<>]{1,512})@")),
     _Shape(
         "password in a connection string",
         ("@",),
@@ -41,18 +41,22 @@ _SHAPES = (
     _Shape(
         "token in a URL",
         ("@",),
-        re.compile(r"(?:https?|wss?)://(?=[^\s/@]{0,512}\d)([^\s/?#:@\"'<>(){}]{12,512})@"),
+        re.compile(r"(?:https?|wss?):\\?/\\?/(?=[^\s/@]{0,512}\d)([^\s/?#:@\"'<>(){}]{12,512})@"),
     ),
-    _Shape(PERHAPS, ("@",), re.compile(r"(?:https?|wss?)://([^\s/?#:@\"'<>(){}]{1,512})@")),
+    _Shape(PERHAPS, ("@",), re.compile(r"(?:https?|wss?):\\?/\\?/([^\s/?#:@\"'<>(){}]{1,512})@")),
     _Shape(
         "webhook URL",
         ("slack.com", "discord", "office.com", "azure.com", "googleapis.com", "telegram.org", "dingtalk.com",
          "feishu.cn", "weixin.qq.com", "pagerduty.com", "victorops.com"),
         re.compile(
-            r"(?:hooks\.slack\.com/|discord(?:app)?\.com/api/webhooks/|\.webhook\.office\.com/|outlook\.office\.com/webhook/"
-            r"|\.logic\.azure\.com(?::443)?/workflows/|chat\.googleapis\.com/v1/spaces/|api\.telegram\.org/bot"
-            r"|oapi\.dingtalk\.com/robot/|open\.feishu\.cn/open-apis/bot/|qyapi\.weixin\.qq\.com/cgi-bin/webhook/"
-            rf"|events\.pagerduty\.com/integration/|alert\.victorops\.com/integrations/generic/\d{{8}}/alert/)({_REST})"
+            # JSON may escape slashes.
+            (
+                r"(?:hooks\.slack\.com/|discord(?:app)?\.com/api/webhooks/|\.webhook\.office\.com/|outlook\.office\.com/webhook/"
+                r"|\.logic\.azure\.com(?::443)?/workflows/|chat\.googleapis\.com/v1/spaces/|api\.telegram\.org/bot"
+                r"|oapi\.dingtalk\.com/robot/|open\.feishu\.cn/open-apis/bot/|qyapi\.weixin\.qq\.com/cgi-bin/webhook/"
+                r"|events\.pagerduty\.com/integration/|alert\.victorops\.com/integrations/generic/\d{8}/alert/)"
+            ).replace("/", r"\\?/")
+            + rf"({_REST})"
         ),
     ),
     _Shape(
