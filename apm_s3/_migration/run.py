@@ -216,7 +216,8 @@ class Run:
         after = 0
         # The target is often small: a short wait for its listing saves a request for each object.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._target_known.wait(), _PATIENCE)
+            async with asyncio.timeout(_PATIENCE):
+                await self._target_known.wait()
         while True:
             self._arrived.clear()
             ended, known = self._listed, self._target_known.is_set()
