@@ -25,9 +25,10 @@ def test_a_picture_shows_the_command_and_what_the_terminal_showed() -> None:
 
 
 @pytest.mark.parametrize("name", SHOTS)
-def test_each_picture_of_the_readme_is_there_and_loads_nothing_from_elsewhere(name: str) -> None:
+def test_each_picture_of_the_documentation_is_there_and_loads_nothing_from_elsewhere(name: str) -> None:
     picture = (ROOT / "docs/images" / f"{name}.svg").read_text()
 
     ET.fromstring(picture)
     assert "url(" not in picture.replace("url(#", "")
-    assert f"docs/images/{name}.svg" in (ROOT / "README.md").read_text()
+    pages = (ROOT / "README.md").read_text() + (ROOT / "docs" / "cli.md").read_text()
+    assert f"images/{name}.svg" in pages
