@@ -117,7 +117,7 @@ def test_the_example_program_runs_to_the_end(program: str, seaweedfs: Server) ->
 
 
 def test_the_example_of_tests_passes() -> None:
-    plugins = ["-p", "apm_s3.testing._pytest_plugin", "-p", "pytest_asyncio"]
+    plugins = ["-p", "apm_s3.testing._pytest_plugin", "-p", "pytest_asyncio.plugin"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugins, "-c", os.devnull, str(EXAMPLES / "test_my_service.py")],
         env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
