@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from functools import lru_cache
 from pathlib import Path
 
-from apm_s3._s3.engine import Engine, reading_options, within
+from apm_s3._s3.engine import Engine, check_target, reading_options, within
 from apm_s3._s3.objects.conditional import settle_write
 from apm_s3._s3.objects.multipart import check_length, resume_in_parts, upload_in_parts, upload_stream
 from apm_s3._s3.objects.sources import (
@@ -28,13 +28,48 @@ from apm_s3._wire.parts import MAX_PART
 from apm_s3.errors import InvalidOption, S3Error
 from apm_s3.models import FileInfo, Source
 from apm_s3.models._uploads import Stream
-from apm_s3.options import UploadOptions
+from apm_s3.options._writes import UPLOAD_DEFAULTS, UploadOptions
 
 
 @lru_cache(maxsize=256)
 def typed(media_type: str) -> UploadOptions:
     """Options with only a content type, as in most uploads."""
     return UploadOptions(content_type=media_type)
+
+
+async def store(
+    engine: Engine,
+    bucket: str,
+    key: str,
+    source: Source | Download,
+    options: UploadOptions | None,
+    *,
+    resume: bool,
+    size: int | None,
+) -> FileInfo:
+    """Store a source of any kind: the whole of `upload_file`, so that a call imports one name."""
+    check_target(bucket, key)
+    if isinstance(source, Download):
+        return await upload_download(engine, bucket, key, source, options or UPLOAD_DEFAULTS)
+    if options is None:
+        options = typed(content_type(key))
+    elif options.content_type is None:
+        options = dataclasses.replace(options, content_type=content_type(key))
+    threshold = engine.settings.transfer.multipart_threshold
+    if type(source) is bytes and len(source) < threshold and not resume and size is None:
+        if options.if_match is None and options.if_none_match is None:
+            transport = engine.transport
+            return await engine.runner.run(
+                "upload_file",
+                bucket,
+                key,
+                lambda: transport.put(bucket, key, source, options),
+                timeout=options.timeout,
+                bytes_sent=len(source),
+                storage_class=options.storage_class,
+            )
+        return await put(engine, bucket, key, MemorySource(source), options)
+    return await upload(engine, bucket, key, source, options, resume=resume, size=size)
 
 
 async def upload(

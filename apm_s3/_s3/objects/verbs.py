@@ -7,6 +7,7 @@ call the runner directly. The other methods import what they need when they are 
 from __future__ import annotations
 
 import dataclasses
+from functools import cache
 from typing import TYPE_CHECKING
 
 from apm_s3._s3.engine import READ_DEFAULTS, Verbs, check_target, composed, within
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
     from apm_s3._s3.objects.streams import Download
     from apm_s3.models import DeleteOutcome, FileInfo, Source
     from apm_s3.options import CopyOptions, DeleteOptions, ReadOptions, UploadOptions
+
+
+# Not imported in the call: that would take a hundredth of its time.
+@cache
+def _delete_defaults() -> DeleteOptions:
+    from apm_s3.options._writes import DELETE_DEFAULTS
+
+    return DELETE_DEFAULTS
 
 
 class Objects(Verbs):
@@ -60,35 +69,9 @@ class Objects(Verbs):
                 was stored.
             OSError: the file cannot be read; nothing was stored.
         """
-        from apm_s3._s3.objects.sources import MemorySource
-        from apm_s3._s3.objects.streams import Download
-        from apm_s3._s3.objects.uploads import put, typed, upload, upload_download
-        from apm_s3._wire.content_types import content_type
-        from apm_s3.options._writes import UPLOAD_DEFAULTS
+        from apm_s3._s3.objects.uploads import store
 
-        engine = self._engine()
-        check_target(bucket, key)
-        if isinstance(source, Download):
-            return await upload_download(engine, bucket, key, source, options or UPLOAD_DEFAULTS)
-        if options is None:
-            options = typed(content_type(key))
-        elif options.content_type is None:
-            options = dataclasses.replace(options, content_type=content_type(key))
-        threshold = engine.settings.transfer.multipart_threshold
-        if type(source) is bytes and len(source) < threshold and not resume and size is None:
-            if options.if_match is None and options.if_none_match is None:
-                transport = engine.transport
-                return await engine.runner.run(
-                    "upload_file",
-                    bucket,
-                    key,
-                    lambda: transport.put(bucket, key, source, options),
-                    timeout=options.timeout,
-                    bytes_sent=len(source),
-                    storage_class=options.storage_class,
-                )
-            return await put(engine, bucket, key, MemorySource(source), options)
-        return await upload(engine, bucket, key, source, options, resume=resume, size=size)
+        return await store(self._engine(), bucket, key, source, options, resume=resume, size=size)
 
     async def read_file(
         self, bucket: str, key: str, options: ReadOptions | None = None, *, refresh: bool = False
@@ -260,11 +243,9 @@ class Objects(Verbs):
             BucketNotFound: the bucket does not exist.
             AccessDenied: the credentials do not allow it, or the version is locked.
         """
-        from apm_s3.options._writes import DELETE_DEFAULTS
-
         engine = self._engine()
         check_target(bucket, key)
-        options = options or DELETE_DEFAULTS
+        options = options or _delete_defaults()
         transport = engine.transport
         return await engine.runner.run(
             "delete_file", bucket, key, lambda: transport.delete(bucket, key, options), timeout=options.timeout
