@@ -292,6 +292,10 @@ def _exchange(response: Response, payload: Payload | None, body: bytes | None) -
     return Exchange(response.status, headers.get("x-amz-request-id"), sent, received, headers.get("x-amz-id-2"))
 
 
+_TURNS = 8
+"""Turns of the loop that the end of a body may take after its last bytes have left."""
+
+
 async def _send(connection: Connection, response: Response, head: bytes, body: AsyncGenerator[Any, None]) -> None:
     """Send a request with a body in pieces, until it is sent, refused, or the connection is closed.
 
@@ -306,6 +310,11 @@ async def _send(connection: Connection, response: Response, head: bytes, body: A
     sending = asyncio.create_task(send(), name="apm_s3 body")
     try:
         await response.wait_while(sending)
+        # The response may arrive in the turn in which the last bytes leave, before the task has learned that.
+        for _ in range(_TURNS):
+            if sending.done() or not 0 < response.status < 300:
+                break
+            await asyncio.sleep(0)
     except BaseException:
         await _stop(sending)
         raise
