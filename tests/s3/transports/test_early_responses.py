@@ -3,53 +3,120 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import pytest
 
-from apm_s3._s3.transports.lean.connection import ConnectionBroken
+from apm_s3._s3.transports.lean.connection import Connection, ConnectionBroken
 from apm_s3._s3.transports.lean.sender import _send
 
-
-class Responded:
-    """A response that is there at once."""
-
-    status = 200
-
-    async def wait_while(self, sending: asyncio.Task[bool]) -> None:
-        await asyncio.sleep(0)
+STORED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+PIECE = b"x" * 8192
 
 
-class Sending:
-    """A connection whose body has left after `turns` turns of the loop; None: never."""
+class FullTransport:
+    """A transport whose buffer is full after each large write, as asyncio's is until the system has taken the bytes."""
 
-    def __init__(self, turns: int | None) -> None:
+    def __init__(self, connection: Connection, on_full: Callable[[], object]) -> None:
+        self.aborted = False
+        self.sent = b""
+        self._connection = connection
+        self._on_full = on_full
+
+    def get_extra_info(self, name: str) -> None:
+        return None
+
+    def write(self, data: bytes) -> None:
+        self.sent += data
+        if len(data) == len(PIECE):
+            self._connection.pause_writing()
+            asyncio.get_running_loop().call_soon(self._on_full)
+
+    def abort(self) -> None:
+        self.aborted = True
+        self._connection.connection_lost(None)
+
+
+async def body(pieces: int) -> AsyncGenerator[bytes, None]:
+    for _ in range(pieces):
+        yield PIECE
+
+
+class Upload:
+    """An upload whose response arrives as soon as the transport's buffer is full.
+
+    Args:
+        turns: turns of the loop after the response in which the buffer becomes empty; None: never.
+    """
+
+    def __init__(self, turns: int | None, response: bytes = STORED) -> None:
+        self.released: list[bool] = []
         self._turns = turns
+        self._answer = response
+        self.connection = Connection(lambda _connection: None)
+        self.connection.released = lambda _connection, usable: self.released.append(usable)
+        self.transport = FullTransport(self.connection, self._respond)
+        self.connection.connection_made(self.transport)  # type: ignore[arg-type]
+        self.response = self.connection.begin("PUT", whole=True)
 
-    async def write_body(self, head: bytes, pieces: AsyncGenerator[bytes, None]) -> bool:
-        if self._turns is None:
-            await asyncio.get_running_loop().create_future()
-        for _ in range(self._turns or 0):
-            await asyncio.sleep(0)
-        return True
+    async def send(self, pieces: int = 1) -> None:
+        await _send(self.connection, self.response, b"PUT", body(pieces))
 
+    def _respond(self) -> None:
+        answer, self._answer = self._answer, b""
+        if answer:
+            self.connection.get_buffer(-1)[: len(answer)] = answer
+            self.connection.buffer_updated(len(answer))
+        self._empty(self._turns)
 
-async def body() -> AsyncGenerator[bytes, None]:
-    yield b"content"
-
-
-async def send(turns: int | None) -> None:
-    connection: Any = Sending(turns)
-    response: Any = Responded()
-    await _send(connection, response, b"PUT", body())
+    def _empty(self, turns: int | None) -> None:
+        if turns == 0:
+            self.connection.resume_writing()
+        elif turns is not None:
+            asyncio.get_running_loop().call_soon(self._empty, turns - 1)
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 4])
 async def test_a_success_as_the_last_bytes_leave_is_one(turns: int) -> None:
-    await send(turns)
+    upload = Upload(turns)
+    await upload.send()
+    assert (upload.response.status, upload.transport.sent) == (200, b"PUT" + PIECE)
+    # The connection is whole and can be used again.
+    assert (upload.released, upload.transport.aborted) == ([True], False)
 
 
 async def test_a_success_before_the_body_was_sent_is_none() -> None:
+    upload = Upload(None)
     with pytest.raises(ConnectionBroken, match="before the whole body"):
-        await send(None)
+        await upload.send()
+    assert (upload.released, upload.transport.aborted) == ([], True)
+
+
+async def test_a_success_in_the_middle_of_a_long_body_is_none() -> None:
+    upload = Upload(0)
+    with pytest.raises(ConnectionBroken, match="before the whole body"):
+        await upload.send(pieces=200)
+    assert (upload.released, upload.transport.aborted) == ([], True)
+
+
+async def test_a_refusal_while_the_body_leaves_ends_the_connection() -> None:
+    upload = Upload(None, b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+    await upload.send()
+    assert (upload.response.status, await upload.response.read()) == (403, b"no")
+    assert upload.released == [False]
+
+
+@pytest.mark.parametrize("after", range(12))
+async def test_a_cancelled_upload_leaves_no_connection_open(after: int) -> None:
+    """Unless the connection was released before: it may serve another request by then."""
+    upload = Upload(6)
+    task: asyncio.Task[Any] = asyncio.create_task(upload.send())
+    for _ in range(after):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    if not upload.response.ended:
+        # What the caller does with a response that has not ended.
+        upload.response.close()
+    assert (upload.released, upload.transport.aborted) in [([True], False), ([], True)]

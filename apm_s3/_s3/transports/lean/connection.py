@@ -283,7 +283,11 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.write(data)
 
     async def write_body(self, head: bytes, pieces: Pieces) -> bool:
-        """Send a request as fast as the connection allows; return False if it was refused before all was sent."""
+        """Send a request as fast as the connection allows; return False if it was refused before all was sent.
+
+        A success may arrive while its last bytes leave. It ends when this returns, and the caller, who stops waiting
+        for a body that was not sent, aborts the connection.
+        """
         response = self._response
         self._sent = False
         small = head
@@ -303,6 +307,8 @@ class Connection(asyncio.BufferedProtocol):
         if self.usable:
             self._transport.write(small)
             self._sent = True
+            if response is not None and response.ended:
+                self._release()
         return self._sent
 
     async def start_tls(self, context: ssl.SSLContext, server_hostname: str) -> None:
@@ -491,6 +497,10 @@ class Connection(asyncio.BufferedProtocol):
         if len(self._view) > _SMALL:
             self._view = memoryview(bytearray(_SMALL))
         response.end()
+        if self._sent or response.status >= 300:
+            self._release()
+
+    def _release(self) -> None:
         self.released(self, self._keep and self._sent and self.usable and self._writable is None)
 
 

@@ -315,22 +315,27 @@ async def _send(connection: Connection, response: Response, head: bytes, body: A
             if sending.done() or not 0 < response.status < 300:
                 break
             await asyncio.sleep(0)
-    except BaseException:
-        await _stop(sending)
-        raise
-    if sending.done():
-        sent = sending.result()
-    else:
-        await _stop(sending)
-        sent = False
+        sent = sending.done() and sending.result()
+    finally:
+        try:
+            await _stop(sending)
+        finally:
+            if response.ended and not _completed(sending):
+                # Closing a response that has ended does nothing.
+                connection.abort()
     if not sent and 0 < response.status < 300:
         raise ConnectionBroken("the server responded before the whole body was sent")
 
 
+def _completed(sending: asyncio.Task[bool]) -> bool:
+    return sending.done() and not sending.cancelled() and sending.exception() is None and sending.result()
+
+
 async def _stop(sending: asyncio.Task[bool]) -> None:
     """Cancel sending, because the source may not return anything for a long time."""
-    sending.cancel()
-    await asyncio.wait([sending])
+    if not sending.done():
+        sending.cancel()
+        await asyncio.wait([sending])
     if not sending.cancelled():
         # Retrieve the exception, or asyncio logs it; the request's own error is more useful.
         sending.exception()
