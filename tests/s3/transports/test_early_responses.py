@@ -38,9 +38,31 @@ class FullTransport:
         self._connection.connection_lost(None)
 
 
-async def body(pieces: int) -> AsyncGenerator[bytes, None]:
+async def body(pieces: int, end: bytes = b"") -> AsyncGenerator[bytes, None]:
     for _ in range(pieces):
         yield PIECE
+    if end:
+        yield end
+
+
+class ClosesSlowly:
+    """A body of one piece whose source takes more turns of the loop to close than a response is waited for."""
+
+    def __init__(self) -> None:
+        self._left = 1
+
+    def __aiter__(self) -> ClosesSlowly:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        self._left -= 1
+        return PIECE
+
+    async def aclose(self) -> None:
+        for _ in range(50):
+            await asyncio.sleep(0)
 
 
 class Upload:
@@ -60,8 +82,11 @@ class Upload:
         self.connection.connection_made(self.transport)  # type: ignore[arg-type]
         self.response = self.connection.begin("PUT", whole=True)
 
-    async def send(self, pieces: int = 1) -> None:
-        await _send(self.connection, self.response, b"PUT", body(pieces))
+    async def send(self, pieces: int = 1, end: bytes = b"") -> None:
+        await self.send_from(body(pieces, end))
+
+    async def send_from(self, source: Any) -> None:
+        await _send(self.connection, self.response, b"PUT", source)
 
     def _respond(self) -> None:
         answer, self._answer = self._answer, b""
@@ -98,6 +123,21 @@ async def test_a_success_in_the_middle_of_a_long_body_is_none() -> None:
     with pytest.raises(ConnectionBroken, match="before the whole body"):
         await upload.send(pieces=200)
     assert (upload.released, upload.transport.aborted) == ([], True)
+
+
+async def test_a_success_before_the_last_bytes_are_written_is_none() -> None:
+    upload = Upload(0)
+    with pytest.raises(ConnectionBroken, match="before the whole body"):
+        await upload.send(end=b"end")
+    assert (upload.released, upload.transport.aborted) == ([], True)
+
+
+async def test_a_source_that_closes_slowly_does_not_end_the_connection() -> None:
+    """By then, the connection may serve another request."""
+    upload = Upload(0)
+    await upload.send_from(ClosesSlowly())
+    assert upload.response.status == 200
+    assert (upload.released, upload.transport.aborted) == ([True], False)
 
 
 async def test_a_refusal_while_the_body_leaves_ends_the_connection() -> None:

@@ -87,7 +87,7 @@ class Response:
         while not self.status:
             await self._arrival()
 
-    async def wait_while(self, sending: asyncio.Task[bool]) -> None:
+    async def wait_while(self, sending: asyncio.Task[None]) -> None:
         """Wait until `sending`, which sends the request, has finished, or it is refused, or the response is complete.
 
         Raises:
@@ -283,16 +283,16 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.write(data)
 
     async def write_body(self, head: bytes, pieces: Pieces) -> bool:
-        """Send a request as fast as the connection allows; return False if it was refused before all was sent.
+        """Send a request as fast as the connection allows; return whether all of it was sent.
 
-        A success may arrive while its last bytes leave. It ends when this returns, and the caller, who stops waiting
-        for a body that was not sent, aborts the connection.
+        It stops at an error and at a success that ends before the last bytes are written. A success may end while they
+        leave: then, the connection is released when this returns True. After False, the caller aborts it.
         """
         response = self._response
         self._sent = False
         small = head
         async for piece in pieces:
-            if response is None or response.status >= 300 or not self.usable:
+            if response is None or response.ended or response.status >= 300 or not self.usable:
                 return False
             if len(piece) < _JOINED and len(small) < _SMALL:
                 # Send it with the next one, because each write is a system call and a packet.
@@ -304,12 +304,13 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.write(piece)
             if self._writable is not None:
                 await self._writable.wait()
-        if self.usable:
-            self._transport.write(small)
-            self._sent = True
-            if response is not None and response.ended:
-                self._release()
-        return self._sent
+        if response is None or not self.usable or (small and response.ended):
+            return False
+        self._transport.write(small)
+        self._sent = True
+        if response.ended:
+            self._release()
+        return True
 
     async def start_tls(self, context: ssl.SSLContext, server_hostname: str) -> None:
         """Switch to TLS."""

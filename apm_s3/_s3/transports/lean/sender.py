@@ -303,35 +303,35 @@ async def _send(connection: Connection, response: Response, head: bytes, body: A
         ConnectionBroken: a response that is not an error came before everything was sent.
     """
 
-    async def send() -> bool:
+    sent = False
+
+    async def send() -> None:
+        nonlocal sent
         async with closing(body) as pieces:
-            return await connection.write_body(head, pieces)
+            sent = await connection.write_body(head, pieces)
 
     sending = asyncio.create_task(send(), name="apm_s3 body")
     try:
         await response.wait_while(sending)
         # The response may arrive in the turn in which the last bytes leave, before the task has learned that.
         for _ in range(_TURNS):
-            if sending.done() or not 0 < response.status < 300:
+            if sent or sending.done() or not 0 < response.status < 300:
                 break
             await asyncio.sleep(0)
-        sent = sending.done() and sending.result()
+        if sending.done():
+            sending.result()
     finally:
         try:
             await _stop(sending)
         finally:
-            if response.ended and not _completed(sending):
-                # Closing a response that has ended does nothing.
+            # Not after everything was sent: then, the end of the response has released the connection to others.
+            if response.ended and not sent:
                 connection.abort()
     if not sent and 0 < response.status < 300:
         raise ConnectionBroken("the server responded before the whole body was sent")
 
 
-def _completed(sending: asyncio.Task[bool]) -> bool:
-    return sending.done() and not sending.cancelled() and sending.exception() is None and sending.result()
-
-
-async def _stop(sending: asyncio.Task[bool]) -> None:
+async def _stop(sending: asyncio.Task[None]) -> None:
     """Cancel sending, because the source may not return anything for a long time."""
     if not sending.done():
         sending.cancel()
