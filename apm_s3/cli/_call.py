@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from apm_s3._manager import S3Manager
     from apm_s3.cli._progress import ProgressLine
     from apm_s3.cli._settings import Settings
-    from apm_s3.configs import ConfigStore
+    from apm_s3.configs import ConfigStore, OnStoreProgress, StoreProgress
     from apm_s3.events import Hook
 
 T = TypeVar("T")
@@ -189,6 +190,19 @@ class Call:
         from apm_s3.cli._progress import ProgressLine  # noqa: PLC0415 - it imports Rich
 
         return ProgressLine(make_console(stderr=True))
+
+    @contextmanager
+    def store_progress(self) -> Iterator[OnStoreProgress]:
+        """Show the progress of a call of the store that is made inside; yields its `on_progress`."""
+        with self.progress() as line:
+
+            def told(progress: StoreProgress) -> None:
+                place = f"{progress.environment}: " if progress.environment else ""
+                of = "" if progress.total is None else f" of {progress.total}"
+                count = f", {progress.done}{of}" if of or progress.done else ""
+                line.show(f"{place}{progress.phase}{count}", done=progress.done, total=progress.total)
+
+            yield told
 
     def note(self, text: str) -> None:
         """Tell something on standard error that is not part of the result."""

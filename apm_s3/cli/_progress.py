@@ -23,7 +23,8 @@ class ProgressLine:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
-        self._next = 0.0
+        # A quick command prints nothing: its result is all that scripts and their logs want.
+        self._next = time.monotonic() + _SECONDS
 
     def __enter__(self) -> Self:
         return self

@@ -26,6 +26,7 @@ from apm_s3.configs._models import (
     ReleaseRef,
     changed_files,
 )
+from apm_s3.configs._progress import OnStoreProgress, StoreProgress
 from apm_s3.configs._record import LogAction, LogEntry
 from apm_s3.configs._settings import EnvironmentSettings, ValidationRules
 from apm_s3.configs._store import ConfigStore
@@ -56,12 +57,14 @@ __all__ = [
     "ImportRevision",
     "LogAction",
     "LogEntry",
+    "OnStoreProgress",
     "Origin",
     "PlanDocument",
     "Release",
     "ReleaseRef",
     "RepairReport",
     "RestorePlan",
+    "StoreProgress",
     "ToolPlan",
     "ToolStatus",
     "Touched",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType, NoneType
 
@@ -40,6 +40,7 @@ from apm_s3.configs._imports.layouts import Layout
 from apm_s3.configs._imports.places import Target, find_in_bucket, find_in_directory, find_in_history
 from apm_s3.configs._imports.plans import ImportPlan
 from apm_s3.configs._models import Bundle, CommitOutcome, ConfigFile, Release
+from apm_s3.configs._progress import OnStoreProgress, Steps
 from apm_s3.configs._protocol.commit.calls import Afterwards
 from apm_s3.configs._protocol.commit.committer import Committer
 from apm_s3.configs._protocol.commit.outcome import find_outcome
@@ -745,7 +746,7 @@ class ConfigStore:
         author: str | None = None,
         message: str = "",
         force: str | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
+        on_progress: OnStoreProgress | None = None,
     ) -> tuple[Release, ...]:
         """Carry out a plan of `plan_import`, and return the releases that it committed, in their order.
 
@@ -756,7 +757,7 @@ class ConfigStore:
         Args:
             author, message: for revisions without a history.
             force: the reason for importing despite errors of validation, which is stored.
-            on_progress: is told how many revisions are committed, and how many the plan has.
+            on_progress: called after each revision.
 
         Raises:
             ConfigInvalid: the newest revision of a bundle has errors; nothing was imported.
@@ -767,7 +768,7 @@ class ConfigStore:
         check_type("plan", plan, ImportPlan)
         check_notes(author, message, force)
         return await self._importer.carry_out(
-            plan, author=author, message=message, force=force, on_progress=on_progress
+            plan, author=author, message=message, force=force, steps=Steps(on_progress)
         )
 
     # Backups ---------------------------------------------------------------------------------------------------------
@@ -781,6 +782,7 @@ class ConfigStore:
         author: str | None = None,
         message: str = "",
         retain: timedelta | None = None,
+        on_progress: OnStoreProgress | None = None,
     ) -> Backup:
         """Make a self-contained copy of the current state.
 
@@ -789,6 +791,7 @@ class ConfigStore:
             target: the store for the backup, in another bucket or region; by default this one.
             retain: protect every object of the backup for this time (object lock, GOVERNANCE). The bucket must have
                 object lock.
+            on_progress: called after each file.
 
         Raises:
             ConfigNotFound: there is nothing to back up.
@@ -803,8 +806,9 @@ class ConfigStore:
             raise InvalidOption("retain must be more than 0", hint="omit it for no lock")
         into = _objects_of(target or self)
         return await self._backups.back_up(
-            check_environment(environment), tools, into=into, author=author, message=message, retain=retain
-        )
+            check_environment(environment), tools, into=into, author=author, message=message, retain=retain,
+            steps=Steps(on_progress),
+        )  # fmt: skip
 
     async def backup_all(
         self,
@@ -813,13 +817,16 @@ class ConfigStore:
         author: str | None = None,
         message: str = "",
         retain: timedelta | None = None,
+        on_progress: OnStoreProgress | None = None,
     ) -> tuple[Backup, ...]:
         """Back up every environment that has a configuration, one after the other. See `backup`."""
         names = [name for name in await self._views.environments() if not name.startswith(DRILL)]
         kept = [name for name in names if await self._views.releases(name)]
         return tuple(
             [
-                await self.backup(None, name, target=target, author=author, message=message, retain=retain)
+                await self.backup(
+                    None, name, target=target, author=author, message=message, retain=retain, on_progress=on_progress
+                )
                 for name in kept
             ]
         )
@@ -836,15 +843,18 @@ class ConfigStore:
         found = [backup for name in names for backup in await self._backups.found(name)]
         return tuple(sorted(found, key=lambda each: (each.created_at, each.key), reverse=True))
 
-    async def verify_backup(self, key: str) -> Backup:
+    async def verify_backup(self, key: str, *, on_progress: OnStoreProgress | None = None) -> Backup:
         """Verify every file of a backup by its SHA-256 in the manifest.
+
+        Args:
+            on_progress: called after each file.
 
         Raises:
             ConfigNotFound: the backup does not exist.
             BackupInvalid: it is damaged.
         """
         check_type("key", key, str)
-        return (await self._backups.verify(key)).backup
+        return (await self._backups.verify(key, Steps(on_progress))).backup
 
     async def plan_restore(
         self,
@@ -853,8 +863,12 @@ class ConfigStore:
         environment: str | None = None,
         tools: Sequence[Tool] | None = None,
         source: ConfigStore | None = None,
+        on_progress: OnStoreProgress | None = None,
     ) -> RestorePlan:
         """Plan a restore: verify the backup, and change nothing. See `restore_environment`.
+
+        Args:
+            on_progress: called after each file.
 
         Raises:
             ConfigNotFound: the backup does not exist, or does not contain a tool.
@@ -864,7 +878,9 @@ class ConfigStore:
         check_type("source", source, ConfigStore, NoneType)
         checked = check_tools(tools)
         target = None if environment is None else check_environment(environment)
-        return await self._restorer.plan(key, _backups_of(source or self), environment=target, tools=checked)
+        return await self._restorer.plan(
+            key, _backups_of(source or self), environment=target, tools=checked, steps=Steps(on_progress)
+        )
 
     async def restore(
         self,
@@ -879,6 +895,7 @@ class ConfigStore:
         drill: bool = False,
         timeout: float | None = None,
         write_id: str | None = None,
+        on_progress: OnStoreProgress | None = None,
     ) -> Release:
         """Restore one tool's configuration: `tool`, or the only one in the backup. See `restore_environment`.
 
@@ -907,6 +924,7 @@ class ConfigStore:
             drill=drill,
             timeout=timeout,
             write_id=write_id,
+            on_progress=on_progress,
         )
         return releases[0]
 
@@ -923,6 +941,7 @@ class ConfigStore:
         drill: bool = False,
         timeout: float | None = None,
         write_id: str | None = None,
+        on_progress: OnStoreProgress | None = None,
     ) -> tuple[Release, ...]:
         """Restore the files of a backup as new revisions of all its tools, in one commit.
 
@@ -938,6 +957,7 @@ class ConfigStore:
             expect_revisions: the expected current revisions of tools; others raise `RevisionConflict`.
             timeout, write_id: as in `upload`; the id must be one of the environment that is restored.
             drill: restore to a scratch environment, read it back, compare every byte, and remove it again.
+            on_progress: called after each file that is verified or backed up, and before each other phase.
 
         Raises:
             PlanOutdated: the plan would be different now; nothing was changed.
@@ -953,16 +973,21 @@ class ConfigStore:
         checked = check_tools(tools)
         check_notes(author, message)
         target = None if environment is None else check_environment(environment)
+        steps = Steps(on_progress)
         if not isinstance(key, str):
             if drill or target is not None or checked is not None or expect_revisions:
                 raise InvalidOption("a plan already has its environment, tools and revisions", hint="omit them")
-            return await self._restorer.carry_out(key, _backups_of(source or self), author, message, timeout, write_id)
+            return await self._restorer.carry_out(
+                key, _backups_of(source or self), author, message, timeout, write_id, steps
+            )
         if drill:
             if target is not None:
                 raise InvalidOption("a drill restores to a scratch environment", hint="omit environment")
             if write_id is not None or timeout is not None:
                 raise InvalidOption("a drill does not accept timeout or write_id", hint="omit them")
-            return tuple(await self._restorer.drill(key, _backups_of(source or self), tools=checked, author=author))
+            return tuple(
+                await self._restorer.drill(key, _backups_of(source or self), tools=checked, author=author, steps=steps)
+            )
         releases = await self._restorer.restore(
             key,
             _backups_of(source or self),
@@ -973,6 +998,7 @@ class ConfigStore:
             expect=expect_revisions,
             timeout=timeout,
             write_id=write_id,
+            steps=steps,
         )
         return tuple(releases)
 
@@ -1014,6 +1040,7 @@ class ConfigStore:
         dry_run: bool = False,
         timeout: float | None = None,
         write_id: str | None = None,
+        on_progress: OnStoreProgress | None = None,
     ) -> GarbageReport:
         """Delete old revisions, old log entries, and objects left by interrupted writes and backups.
 
@@ -1031,6 +1058,7 @@ class ConfigStore:
             timeout: seconds for the whole call; by default there is no limit.
             write_id: see `mark_good`. Repeating the same call with it commits nothing: it deletes what the first call
                 left, and reports that.
+            on_progress: called after each object of a listing, and before and after the deletion.
 
         Raises:
             InvalidOption: less than one revision, less than 24 hours, or less than the environment's settings keep; or
@@ -1048,16 +1076,20 @@ class ConfigStore:
         request = request_hash(write_id, wanted.to_dict())
         note = Note(action="collect", author=author, message=check_log_notes(author, message), request=request)
         return await self._collector.collect(
-            check_environment(environment), wanted, note, dry_run=dry_run, timeout=timeout, write_id=write_id
-        )
+            check_environment(environment), wanted, note, dry_run=dry_run, timeout=timeout, write_id=write_id,
+            steps=Steps(on_progress),
+        )  # fmt: skip
 
-    async def fsck(self, environment: str) -> FsckReport:
+    async def fsck(self, environment: str, *, on_progress: OnStoreProgress | None = None) -> FsckReport:
         """Check every document, blob and copy of an environment, without changing anything.
+
+        Args:
+            on_progress: called after each document, blob and copy.
 
         Raises:
             ConfigNotFound: the environment does not exist.
         """
-        return await self._checker.check(check_environment(environment))
+        return await self._checker.check(check_environment(environment), Steps(on_progress))
 
     async def repair(
         self,

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
+
+import pytest
+
 from tests.cli.kit import Shell
 from tests.cli.stores import on_store, three_revisions
 
@@ -37,3 +42,29 @@ def test_the_demo_both_ways(shell: Shell) -> None:
 
     assert shell.json("demo", "--endpoint-url", endpoint) == {"ok": True}
     assert "steps succeeded" in shell.terminal("demo", "--endpoint-url", endpoint).plain
+
+
+@pytest.mark.parametrize("command", ["backup", "verify", "drill", "restore", "fsck", "gc"])
+def test_long_work_shows_its_progress_and_only_results_go_to_standard_output(
+    command: str, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_store(shell, three_revisions)
+    shell.environ["APM_S3_ENVIRONMENT"] = "staging"
+    (backup,) = shell.json("config", "backup")["backups"]
+    key, phase = backup["key"], "verifying files, 1 of 1"
+    arguments, phase = {
+        "backup": ([], "copying files, 1 of 1"),
+        "verify": ([key], phase),
+        "drill": ([key], phase),
+        "restore": ([key, "--yes", "-m", "Why"], phase),
+        "fsck": ([], "checking documents of prometheus, 3 of 3"),
+        "gc": (["--keep-revisions", "2", "--yes"], "listing objects, 6"),
+    }[command]
+    assert f"staging: {phase}" not in shell("config", command, *arguments).stderr
+    monkeypatch.setattr("apm_s3.cli._progress._SECONDS", 0)
+
+    piped = shell("config", command, *arguments, "--output", "json")
+
+    assert f"staging: {phase}" in piped.stderr.splitlines()
+    assert json.loads(piped.stdout)
+    assert re.search(r"(staging|drill-\w+): \w+ing ", shell.terminal("config", command, *arguments).plain)

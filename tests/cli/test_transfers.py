@@ -98,13 +98,16 @@ def test_ctrl_c_leaves_a_journal_and_explains_how_to_resume(shell: Shell, place:
     assert len([key for key in bucket if key.startswith("copy/")]) == 40
 
 
-def test_piped_progress_is_one_line() -> None:
+def test_piped_progress_is_a_line_every_five_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
     printed = io.StringIO()
     with ProgressLine(Console(file=printed)) as line:
-        for number in range(5):
+        for number in range(12):
             line.show(f"step {number}")
+            now += 1
         line.show("the last", last=True)
-    assert printed.getvalue().splitlines() == ["step 0", "the last"]
+    assert printed.getvalue().splitlines() == ["step 5", "step 10", "the last"]
 
 
 def test_progress_on_a_terminal_updates_one_line() -> None:

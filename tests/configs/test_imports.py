@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from apm_s3.configs import ConfigStore
+from apm_s3.configs import ConfigStore, StoreProgress
 from apm_s3.configs._imports.git import Commit
 from apm_s3.configs._imports.layouts import Layout
 from apm_s3.configs._imports.places import message_of
@@ -236,18 +236,18 @@ async def test_an_interrupted_import_goes_on_where_it_stopped(
     for number in range(4):
         checkout.commit(f"Number {number}", {MAIN: ONE + b"#" * number})
     plan = await store.plan_import(checkout.path, history=True)
-    seen: list[tuple[int, int]] = []
+    seen: list[StoreProgress] = []
 
-    def told(done: int, total: int) -> None:
-        seen.append((done, total))
-        if done == 2:
+    def told(progress: StoreProgress) -> None:
+        seen.append(progress)
+        if progress.done == 2:
             raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
         await store.import_configs(plan, on_progress=told)
     rest = await store.import_configs(await store.plan_import(checkout.path, history=True))
 
-    assert seen == [(1, 4), (2, 4)]
+    assert seen == [StoreProgress("", "committing revisions", done, 4) for done in range(3)]
     assert [release.revision for release in rest] == [3, 4]
     assert [each.revision for each in await store.history("prometheus", "production")] == [4, 3, 2, 1]
 
@@ -285,8 +285,8 @@ async def test_a_writer_between_two_revisions_stops_the_import(store: ConfigStor
     plan = await store.plan_import(checkout.path, history=True)
     other: list[asyncio.Task[Any]] = []
 
-    def told(done: int, _: int) -> None:
-        if done == 1:
+    def told(progress: StoreProgress) -> None:
+        if progress.done == 1:
             other.append(asyncio.create_task(store.upload("prometheus", "production", TWO)))
 
     with pytest.raises(RevisionConflict):

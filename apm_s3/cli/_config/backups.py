@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from apm_s3._manager import S3Manager
-    from apm_s3.configs import Backup, ConfigStore, Release, RestorePlan
+    from apm_s3.configs import Backup, ConfigStore, RestorePlan
 
 T = TypeVar("T")
 
@@ -59,14 +59,17 @@ def backup(
         call.print({"dry_run": True, "releases": kept}, make_changes(summary, lines))
         return
 
-    async def work(store: ConfigStore, there: ConfigStore) -> tuple[Backup, ...]:
-        if everything:
-            return await store.backup_all(target=there, author=by, message=message, retain=period)
-        return (await store.backup(chosen, environment, target=there, author=by, message=message, retain=period),)
-
     call.changes = True
     call.go_on = "An unfinished backup is not listed; run it again."
-    made = on_stores(call, backup_bucket, work)
+    with call.store_progress() as told:
+        shared: dict[str, Any] = {"author": by, "message": message, "retain": period, "on_progress": told}
+
+        async def work(store: ConfigStore, there: ConfigStore) -> tuple[Backup, ...]:
+            if everything:
+                return await store.backup_all(target=there, **shared)
+            return (await store.backup(chosen, environment, target=there, **shared),)
+
+        made = on_stores(call, backup_bucket, work)
     call.print({"backups": made}, *[f"{each.key}: {_contents(each)}" for each in made])
 
 
@@ -110,12 +113,14 @@ def verify(ctx: typer.Context, key: Key, backup_bucket: Elsewhere = None) -> Non
     """
     call = Call.of(ctx)
 
-    async def work(_: ConfigStore, there: ConfigStore) -> Backup:
-        return await there.verify_backup(key)
-
-    found = on_stores(call, backup_bucket, work)
+    found = _verified(call, key, backup_bucket)
     files = sum(len(held.files) for held in found.tools.values())
     call.print({"ok": True, "backup": found}, f"{key} is intact: {counted(files, 'file')}, {_contents(found)}")
+
+
+def _verified(call: Call, key: str, backup_bucket: str | None) -> Backup:
+    with call.store_progress() as told:
+        return on_stores(call, backup_bucket, lambda _, there: there.verify_backup(key, on_progress=told))
 
 
 def drill(
@@ -135,19 +140,20 @@ def drill(
     tools = None if tool is None else [as_tool(tool)]
     by = call.author(author)
 
-    async def work(store: ConfigStore, there: ConfigStore) -> tuple[Release, ...]:
-        return await store.restore_environment(key, tools=tools, source=there, author=by, drill=True)
-
-    async def checked(_: ConfigStore, there: ConfigStore) -> Backup:
-        return await there.verify_backup(key)
-
     if dry_run:
-        found = on_stores(call, backup_bucket, checked)
+        found = _verified(call, key, backup_bucket)
         call.print({"dry_run": True, "backup": found}, f"Would restore and remove {_contents(found)}")
         return
     call.changes = True
     call.go_on = "Run it again: a drill removes what an interrupted one has left."
-    releases = on_stores(call, backup_bucket, work)
+    with call.store_progress() as told:
+        releases = on_stores(
+            call,
+            backup_bucket,
+            lambda store, there: store.restore_environment(
+                key, tools=tools, source=there, author=by, drill=True, on_progress=told
+            ),
+        )
     names = ", ".join(each.tool for each in releases)
     call.print({"ok": True, "releases": releases}, f"{key} can be restored: every byte of {names} came back")
 
@@ -176,10 +182,14 @@ def restore(
     wanted = call.options.get("environment")
     tools = None if tool is None else [as_tool(tool)]
 
-    async def planned(store: ConfigStore, there: ConfigStore) -> RestorePlan:
-        return await store.plan_restore(key, environment=wanted, tools=tools, source=there)
-
-    plan = on_stores(call, backup_bucket, planned)
+    with call.store_progress() as told:
+        plan = on_stores(
+            call,
+            backup_bucket,
+            lambda store, there: store.plan_restore(
+                key, environment=wanted, tools=tools, source=there, on_progress=told
+            ),
+        )
     environment = plan.environment
     if dry_run:
         document = {"dry_run": True, "plan": plan.to_dict(), "blocked": plan.blocked}
@@ -191,12 +201,16 @@ def restore(
     by = call.author(author)
     used = _write_id(call, environment, write_id)
 
-    async def work(store: ConfigStore, there: ConfigStore) -> tuple[Release, ...]:
-        return await store.restore_environment(plan, source=there, author=by, message=why, write_id=used)
-
-    releases = on_stores(call, backup_bucket, work)
-    told = ", ".join(f"{each.tool} is at revision {each.revision}" for each in releases)
-    call.print({"releases": releases}, f"restored {environment}: {told}")
+    with call.store_progress() as told:
+        releases = on_stores(
+            call,
+            backup_bucket,
+            lambda store, there: store.restore_environment(
+                plan, source=there, author=by, message=why, write_id=used, on_progress=told
+            ),
+        )
+    now = ", ".join(f"{each.tool} is at revision {each.revision}" for each in releases)
+    call.print({"releases": releases}, f"restored {environment}: {now}")
     return Status.DONE
 
 

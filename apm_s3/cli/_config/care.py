@@ -30,7 +30,8 @@ def fsck(ctx: typer.Context) -> Status:
     """
     call = Call.of(ctx)
     environment = call.environment
-    report = call.run_on_store(lambda store: store.fsck(environment))
+    with call.store_progress() as told:
+        report = call.run_on_store(lambda store: store.fsck(environment, on_progress=told))
     call.print({"ok": report.ok, **_document(report)}, *_shown(report))
     return Status.DONE if report.ok else Status.FAILED
 
@@ -55,7 +56,8 @@ def repair(
     call = Call.of(ctx)
     environment, chosen = call.environment, pairs(choose, "--choose")
     if dry_run:
-        report = call.run_on_store(lambda store: store.fsck(environment))
+        with call.store_progress() as told:
+            report = call.run_on_store(lambda store: store.fsck(environment, on_progress=told))
         call.print({"dry_run": True, "ok": report.ok, **_document(report)}, *_shown(report))
         return Status.DONE
     if name := in_production(environment):
@@ -124,23 +126,26 @@ def gc(
     entries = None if keep_log is None else parse_period("--keep-log", keep_log)
 
     if dry_run:
-        planned = call.run_on_store(
-            lambda store: store.collect_garbage(
-                environment, keep_revisions=keep_revisions, older_than=older, keep_log=entries, dry_run=True
-            )
-        )
+        with call.store_progress() as told:
+            planned = call.run_on_store(
+                lambda store: store.collect_garbage(
+                    environment, keep_revisions=keep_revisions, older_than=older, keep_log=entries, dry_run=True,
+                    on_progress=told,
+                )
+            )  # fmt: skip
         call.print(planned, make_changes(f"Would delete {_told(planned)}", _lines(planned)), paged=True)
         return
     call.confirm(f"Delete old revisions of {environment} for good?", yes=yes, name=in_production(environment))
-    report = change(
-        call,
-        environment,
-        write_id,
-        lambda store, used: store.collect_garbage(
-            environment, keep_revisions=keep_revisions, older_than=older, keep_log=entries, author=by, message=message,
-            write_id=used,
-        ),
-    )  # fmt: skip
+    with call.store_progress() as told:
+        report = change(
+            call,
+            environment,
+            write_id,
+            lambda store, used: store.collect_garbage(
+                environment, keep_revisions=keep_revisions, older_than=older, keep_log=entries, author=by,
+                message=message, write_id=used, on_progress=told,
+            ),
+        )  # fmt: skip
     call.print(report, make_changes(f"deleted {_told(report)}", _lines(report)), paged=True)
 
 

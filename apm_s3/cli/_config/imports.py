@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from apm_s3._manager import S3Manager
-    from apm_s3.configs import ConfigStore, ImportBundle, ImportPlan, Release
+    from apm_s3.configs import ConfigStore, ImportBundle, ImportPlan
 
 _SHOWN = 20
 
@@ -67,15 +67,10 @@ def import_(
     by, why = call.author(author), message or ""
     call.changes = True
     call.go_on = f"Revisions that were committed stay. Continue with the same command: {this_command()}"
-    with call.progress() as line:
-
-        def told(done: int, total: int) -> None:
-            line.show(f"{done} of {counted(total, 'revision')}", last=done == total)
-
-        async def carried_out(store: ConfigStore) -> tuple[Release, ...]:
-            return await store.import_configs(plan, author=by, message=why, force=force, on_progress=told)
-
-        releases = call.run_on_store(carried_out)
+    with call.store_progress() as told:
+        releases = call.run_on_store(
+            lambda store: store.import_configs(plan, author=by, message=why, force=force, on_progress=told)
+        )
     call.print({**document, "releases": releases}, f"imported {counted(len(releases), 'revision')} of {source}")
     return Status.DONE
 

@@ -25,6 +25,7 @@ from apm_s3.configs._backups.manifest import (
     plan_prune,
 )
 from apm_s3.configs._models import FileEntry, Release
+from apm_s3.configs._progress import Steps
 from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.documents.fields import MAX_DOCUMENT
 from apm_s3.configs._protocol.live import MARK
@@ -76,6 +77,7 @@ class Backups:
         author: str | None,
         message: str,
         retain: timedelta | None,
+        steps: Steps,
     ) -> Backup:
         """Copy the current configurations of an environment, from the same state, and write the manifest.
 
@@ -93,8 +95,9 @@ class Backups:
             folder = folder_key(environment, moment, keys.new_write_id(environment))
             releases = await self._releases(snapshot, tools)
             until = None if retain is None else moment + retain
+            steps.begin(environment, "copying files", sum(len(release.files) for release in releases))
             copies = [
-                self._copy(release, entry, file_key(folder, release.tool, name), into, until)
+                steps.count(self._copy, release, entry, file_key(folder, release.tool, name), into, until)
                 for release in releases
                 for name, entry in release.files.items()
             ]
@@ -213,7 +216,7 @@ class Backups:
             hint="restore another backup",
         )
 
-    async def verify(self, key: str) -> Verified:
+    async def verify(self, key: str, steps: Steps) -> Verified:
         """Read every file of a backup and verify it by the manifest.
 
         Raises:
@@ -222,7 +225,8 @@ class Backups:
         """
         backup = await self.manifest(key)
         described = list(backup.files())
-        contents = await run_all((self._verified(backup, *each) for each in described), limit=PARALLEL)
+        steps.begin(backup.environment, "verifying files", len(described))
+        contents = await run_all((steps.count(self._verified, backup, *each) for each in described), limit=PARALLEL)
         wrong = [
             f"{tool}/{name}" for (tool, name, _), content in zip(described, contents, strict=True) if content is None
         ]

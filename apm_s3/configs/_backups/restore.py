@@ -21,6 +21,7 @@ from apm_s3.configs._checks import Checks, check_bundle
 from apm_s3.configs._content.diff import diff_bundles
 from apm_s3.configs._content.sources import check_tools
 from apm_s3.configs._models import Origin, Release
+from apm_s3.configs._progress import Steps
 from apm_s3.configs._protocol.commit.calls import Call
 from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be, server_time
@@ -67,7 +68,7 @@ class Restorer:
         self._own = own
 
     async def plan(
-        self, key: str, source: Backups, *, environment: str | None, tools: Sequence[str] | None
+        self, key: str, source: Backups, *, environment: str | None, tools: Sequence[str] | None, steps: Steps
     ) -> RestorePlan:
         """Verify a backup, and compare it with the current files, without changing anything.
 
@@ -76,9 +77,9 @@ class Restorer:
             BackupInvalid: it is damaged.
             StoreDamaged: the current files cannot be read.
         """
-        verified = _chosen(await source.verify(key), tools)
+        verified = _chosen(await source.verify(key, steps), tools)
         target = environment or verified.backup.environment
-        replaced = await self._replaced(target, tuple(verified.files))
+        replaced = await self._replaced(target, tuple(verified.files), steps)
         checks = await self._checked(verified, replaced.settings)
         label = f"{target}/"
         diffs = await asyncio.to_thread(
@@ -113,6 +114,7 @@ class Restorer:
         expect: Mapping[str, int],
         timeout: float | None,
         write_id: str | None,
+        steps: Steps,
     ) -> list[Release]:
         """Restore a backup's files as the current releases of its tools, in one commit.
 
@@ -125,7 +127,7 @@ class Restorer:
         target = environment or backup.environment
         async with self._publisher.call(target, timeout, write_id) as call:
             return await self._restore(
-                backup, source, target, call, tools=tools, author=author, message=message, expect=expect
+                backup, source, target, call, steps, tools=tools, author=author, message=message, expect=expect
             )
 
     async def _restore(
@@ -134,6 +136,7 @@ class Restorer:
         source: Backups,
         target: str,
         call: Call,
+        steps: Steps,
         *,
         tools: Sequence[str] | None,
         author: str | None,
@@ -148,8 +151,8 @@ class Restorer:
         done = await self._publisher.repeated(target, chosen, call=call, same=lambda old: _is_of(old, backup))
         if done:
             return done
-        verified = _chosen(await source.verify(backup.key), tools)
-        replaced = await self._replaced(target, tuple(verified.files))
+        verified = _chosen(await source.verify(backup.key, steps), tools)
+        replaced = await self._replaced(target, tuple(verified.files), steps)
         if replaced.frozen is not None:
             raise EnvironmentFrozen(replaced.frozen, environment=target, hint="nothing was changed; thaw it first")
         replaced.settings.check_note(target, author, message)
@@ -157,8 +160,10 @@ class Restorer:
         present = [tool for tool, files in replaced.files.items() if files]
         if present and revisions == replaced.revisions:
             told = f"before the restore of {backup.key}"
-            await self._own.back_up(target, present, into=self._objects, author=author, message=told, retain=None)
-        return await self._publish(verified, target, revisions, author, message, call, replaced.settings, plan)
+            await self._own.back_up(
+                target, present, into=self._objects, author=author, message=told, retain=None, steps=steps
+            )
+        return await self._publish(verified, target, revisions, author, message, call, steps, replaced.settings, plan)
 
     async def carry_out(
         self,
@@ -168,6 +173,7 @@ class Restorer:
         message: str,
         timeout: float | None,
         write_id: str | None,
+        steps: Steps,
     ) -> tuple[Release, ...]:
         """Carry out a plan for `ConfigStore.restore_environment`; make a plan from a document again first."""
         target = (
@@ -177,7 +183,7 @@ class Restorer:
             if isinstance(plan, PlanDocument):
                 document = plan
                 try:
-                    plan = await self._plan_again(document, source, target, call)
+                    plan = await self._plan_again(document, source, target, call, steps)
                 except (PlanOutdated, ConfigNotFound):
                     # The change since the plan may be an earlier commit of this same call.
                     done = await self._made_before(document, target, call)
@@ -189,6 +195,7 @@ class Restorer:
                 source,
                 target,
                 call,
+                steps,
                 tools=tuple(plan.revisions),
                 author=author,
                 message=message,
@@ -197,11 +204,13 @@ class Restorer:
             )
         return tuple(releases)
 
-    async def _plan_again(self, document: PlanDocument, source: Backups, target: str, call: Call) -> RestorePlan:
+    async def _plan_again(
+        self, document: PlanDocument, source: Backups, target: str, call: Call, steps: Steps
+    ) -> RestorePlan:
         key, tools = document.text("backup", "key"), check_tools(document.names("tools"))
         # The files of the backup, and about as much of the target's.
         call.allow(2 * (await source.manifest(key)).size)
-        fresh = await self.plan(key, source, environment=target, tools=tools)
+        fresh = await self.plan(key, source, environment=target, tools=tools, steps=steps)
         document.require_same(fresh.to_dict(), bucket=fresh.bucket)
         return fresh
 
@@ -212,7 +221,7 @@ class Restorer:
         )
 
     async def drill(
-        self, key: str, source: Backups, *, tools: Sequence[str] | None, author: str | None
+        self, key: str, source: Backups, *, tools: Sequence[str] | None, author: str | None, steps: Steps
     ) -> list[Release]:
         """Restore a backup to a scratch environment, read it back, compare every byte, and remove it again.
 
@@ -220,14 +229,16 @@ class Restorer:
             ConfigNotFound, BackupInvalid: see `plan`; or the files that were read back differ from the backup.
         """
         await self._remove_abandoned()
-        verified = _chosen(await source.verify(key), tools)
+        verified = _chosen(await source.verify(key, steps), tools)
         scratch = f"{DRILL}{secrets.token_hex(8)}"
         try:
             revisions = dict.fromkeys(verified.files, 0)
             async with self._publisher.call(scratch) as call:
                 call.allow(verified.backup.size)
-                releases = await self._publish(verified, scratch, revisions, author, f"drill of {key}", call)
+                releases = await self._publish(verified, scratch, revisions, author, f"drill of {key}", call, steps)
+            steps.begin(scratch, "comparing files")
             await self._compare(verified, scratch)
+            steps.begin(scratch, "removing the scratch environment")
         except BaseException:
             # Keep the original error; a later drill removes a remaining scratch environment.
             with suppress(ApmS3Error, TimeoutError):
@@ -244,11 +255,12 @@ class Restorer:
 
         await shielded(remove(), timeout=_CLEAN_UP)
 
-    async def _replaced(self, environment: str, tools: Sequence[str]) -> _Replaced:
+    async def _replaced(self, environment: str, tools: Sequence[str], steps: Steps) -> _Replaced:
         async def read(snapshot: Snapshot) -> _Replaced:
             found = await run_all(self._reader.newest(snapshot, tool) for tool in tools)
             releases = {tool: release for tool, release in zip(tools, found, strict=True) if release is not None}
-            files = await run_all(self._reader.files(release) for release in releases.values())
+            steps.begin(environment, "reading current files", len(releases))
+            files = await run_all(steps.count(self._reader.files, release) for release in releases.values())
             freeze = snapshot.current.freeze
             return _Replaced(
                 {tool: releases[tool].revision if tool in releases else 0 for tool in tools},
@@ -285,6 +297,7 @@ class Restorer:
         author: str | None,
         message: str,
         call: Call,
+        steps: Steps,
         settings: EnvironmentSettings = NO_SETTINGS,
         plan: str | None = None,
     ) -> list[Release]:
@@ -311,6 +324,7 @@ class Restorer:
         def same(release: Release) -> bool:
             return _is_of(release, backup)
 
+        steps.begin(environment, "storing files")
         return await self._publisher.publish(environment, make, dict(revisions), call=call, same=same)
 
     async def _compare(self, verified: Verified, scratch: str) -> None:

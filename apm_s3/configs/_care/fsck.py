@@ -13,6 +13,7 @@ from apm_s3.configs._care.history import Document, History, LostRevision, Others
 from apm_s3.configs._care.log_care import LogCare
 from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.configs._models import Current, FileEntry, Release, ReleaseRef, ToolState
+from apm_s3.configs._progress import QUIET, Steps
 from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.live import MARK
 from apm_s3.configs._protocol.objects import ObjectStore
@@ -109,14 +110,14 @@ class Checker:
         self._reader = reader
         self._log = LogCare(Archive(objects, reader), reader)
 
-    async def check(self, environment: str) -> FsckReport:
+    async def check(self, environment: str, steps: Steps = QUIET) -> FsckReport:
         for _ in range(_TRIES - 1):
-            etag, report = await self._check(environment)
+            etag, report = await self._check(environment, steps)
             if report.ok or etag == await self._etag(environment):
                 return report
-        return (await self._check(environment))[1]
+        return (await self._check(environment, steps))[1]
 
-    async def _check(self, environment: str) -> tuple[str | None, FsckReport]:
+    async def _check(self, environment: str, steps: Steps) -> tuple[str | None, FsckReport]:
         key = keys.current(environment)
         etag = await self._etag(environment)
         try:
@@ -129,8 +130,11 @@ class Checker:
         current = snapshot.current
         checks: dict[str, ToolCheck] = {}
         for each in TOOLS:
-            checks[each] = await self.check_tool(environment, each, current.tools.get(each), current.writers)
+            checks[each] = await self.check_tool(
+                environment, each, current.tools.get(each), current.writers, steps=steps
+            )
         findings = [finding for check in checks.values() for finding in check.findings]
+        steps.begin(environment, "checking the log")
         log = await self._log.check(environment, current)
         findings += log.findings
         copies = 0
@@ -138,7 +142,7 @@ class Checker:
             release = checks[tool].release(state.release)
             if release is not None:
                 copies += len(release.files)
-                findings += await self._check_copies(release)
+                findings += await self._check_copies(release, steps)
         releases = sum(len(check.releases) for check in checks.values())
         blobs = sum(check.blobs for check in checks.values())
         return etag, FsckReport(
@@ -161,14 +165,20 @@ class Checker:
             return None
 
     async def check_tool(
-        self, environment: str, tool: str, state: ToolState | None, writers: Collection[str]
+        self,
+        environment: str,
+        tool: str,
+        state: ToolState | None,
+        writers: Collection[str],
+        *,
+        steps: Steps = QUIET,
     ) -> ToolCheck:
         """Check every document and blob of a tool; a tool without state can only have leftovers of its first write.
 
         Args:
             writers: committed write ids.
         """
-        documents = await self.documents(environment, tool)
+        documents = await self.documents(environment, tool, steps)
         history = History((), ()) if state is None else trace(state, documents, writers=writers)
         releases = list(history.releases)
         findings = [_lost_document(environment, state, each, tool) for each in history.lost]
@@ -181,7 +191,7 @@ class Checker:
                 findings.append(_lost_document(environment, state, missing, tool))
             else:
                 releases.append(good.release)
-        without_files, blobs = await self._check_blobs(state, releases, findings)
+        without_files, blobs = await self._check_blobs(state, releases, findings, steps)
         others = sort_others(state, history, documents)
         revision = 0 if state is None else state.release.revision
         ahead = f"it is ahead of the current revision {revision}: commits were lost"
@@ -193,11 +203,12 @@ class Checker:
         ]
         return ToolCheck(documents, history, tuple(releases), blobs, tuple(findings), without_files, others)
 
-    async def documents(self, environment: str, tool: str) -> dict[str, Document]:
+    async def documents(self, environment: str, tool: str, steps: Steps = QUIET) -> dict[str, Document]:
         """Return everything in the folder of a tool's release documents, by key."""
         async with aclosing(self._objects.list(keys.releases(environment, tool))) as listing:
             names = [(info.key, *parsed) async for info in listing if (parsed := keys.parse_release(info.key))]
-        found = await run_all((self._document(*name) for name in names), limit=PARALLEL)
+        steps.begin(environment, f"checking documents of {tool}", len(names))
+        found = await run_all((steps.count(self._document, *name) for name in names), limit=PARALLEL)
         return {document.key: document for document in found}
 
     async def _document(self, key: str, revision: int, write_id: str) -> Document:
@@ -211,7 +222,7 @@ class Checker:
             return Document(key, revision, write_id, None, exc.problem, newer=exc)
 
     async def _check_blobs(
-        self, state: ToolState | None, releases: Sequence[Release], findings: list[Finding]
+        self, state: ToolState | None, releases: Sequence[Release], findings: list[Finding], steps: Steps
     ) -> tuple[frozenset[int], int]:
         """Read every blob once, and return the revisions that lack one, and the number of blobs."""
         users: dict[str, list[Release]] = {}
@@ -220,8 +231,11 @@ class Checker:
             for entry in release.files.values():
                 users.setdefault(entry.blob, []).append(release)
                 entries[entry.blob] = entry
+        if releases:
+            steps.begin(releases[0].environment, f"checking blobs of {releases[0].tool}", len(entries))
         problems = await run_all(
-            (self._blob_problem(users[blob][0], entry) for blob, entry in entries.items()), limit=PARALLEL
+            (steps.count(self._blob_problem, users[blob][0], entry) for blob, entry in entries.items()),
+            limit=PARALLEL,
         )
         without: set[int] = set()
         for blob, problem in zip(entries, problems, strict=True):
@@ -246,11 +260,13 @@ class Checker:
             return gone.problem
         return None
 
-    async def _check_copies(self, release: Release) -> list[Finding]:
+    async def _check_copies(self, release: Release, steps: Steps) -> list[Finding]:
         folder = keys.live(release.environment, release.tool)
         wanted = {name: entry for name, entry in release.files.items() if not is_reserved(name)}
+        steps.begin(release.environment, f"checking live copies of {release.tool}", len(wanted))
         found = await run_all(
-            (self._check_copy(release.tool, folder + name, entry) for name, entry in wanted.items()), limit=PARALLEL
+            (steps.count(self._check_copy, release.tool, folder + name, entry) for name, entry in wanted.items()),
+            limit=PARALLEL,
         )
         findings = [finding for finding in found if finding is not None]
         async with aclosing(self._objects.list(folder)) as listing:

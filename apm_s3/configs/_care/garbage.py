@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from apm_s3.configs._backups.manifest import MANIFEST
 from apm_s3.configs._models import Current, Damage, Release, ToolState
+from apm_s3.configs._progress import Steps
 from apm_s3.configs._protocol.commit.calls import Call, within
 from apm_s3.configs._protocol.commit.changes import check_thawed
 from apm_s3.configs._protocol.commit.committer import Committer
@@ -208,25 +209,26 @@ class Collector:
         note: Note,
         *,
         dry_run: bool,
-        timeout: float | None = None,
-        write_id: str | None = None,
+        timeout: float | None,
+        write_id: str | None,
+        steps: Steps,
     ) -> GarbageReport:
         wanted.check()
         if dry_run and write_id is not None:
             raise InvalidOption("a dry run commits nothing: it takes no write_id", hint="leave it out")
         call = self._committer.call(environment, write_id=write_id)
         async with within(timeout, environment, "collected"):
-            return await self._collect(environment, wanted, note, call, dry_run=dry_run)
+            return await self._collect(environment, wanted, note, call, steps, dry_run=dry_run)
 
     async def _collect(
-        self, environment: str, wanted: WantedRetention, note: Note, call: Call, *, dry_run: bool
+        self, environment: str, wanted: WantedRetention, note: Note, call: Call, steps: Steps, *, dry_run: bool
     ) -> GarbageReport:
 
         async def plan(snapshot: Snapshot) -> tuple[Snapshot, Retention, RaiseOldest]:
             if not dry_run:
                 check_thawed(environment, snapshot.current)
             kept = wanted.under(snapshot.current.settings)
-            return snapshot, kept, await self._plan(snapshot, kept)
+            return snapshot, kept, await self._plan(snapshot, kept, steps)
 
         async def raise_oldest(begun: Snapshot) -> tuple[RaiseOldest, Note]:
             if begun.current.settings != began.current.settings:
@@ -241,21 +243,25 @@ class Collector:
 
         async def look(snapshot: Snapshot) -> tuple[Current, _Kept]:
             current = change.applied(snapshot.current) if dry_run else snapshot.current
-            return current, await self._kept(replace(snapshot, current=current))
+            return current, await self._kept(replace(snapshot, current=current), steps)
 
         current, kept = await self._reader.settled(environment, look)
         before = began.server_time - retention.younger_than.total_seconds()
-        report = await self._report(environment, current, kept, before)
+        steps.begin(environment, "listing objects")
+        report = await self._report(environment, current, kept, before, steps)
         if dry_run:
             return replace(report, dry_run=True)
         gone = [*report.releases, *report.blobs, *report.log_parts, *report.backups, *report.others]
+        steps.begin(environment, "deleting objects", len(gone))
         kept_by_lock = await delete_what_can_be(self._objects, gone)
+        steps.step(len(gone) - len(kept_by_lock))
         return replace(report, undeleted=MappingProxyType(kept_by_lock))
 
-    async def _plan(self, snapshot: Snapshot, wanted: Retention) -> RaiseOldest:
+    async def _plan(self, snapshot: Snapshot, wanted: Retention, steps: Steps) -> RaiseOldest:
         oldest = {}
+        steps.begin(snapshot.environment, "reading the history of tools", len(snapshot.current.tools))
         for tool, state in snapshot.current.tools.items():
-            releases = await self._reader.chain(snapshot, tool)
+            releases = await steps.count(self._reader.chain, snapshot, tool)
             last = state.release.revision
             for number, release in enumerate(releases):
                 old = _age(snapshot, release.created_at) >= wanted.younger_than
@@ -276,12 +282,13 @@ class Collector:
                 oldest = part.ref.first
         return oldest
 
-    async def _kept(self, snapshot: Snapshot) -> _Kept:
+    async def _kept(self, snapshot: Snapshot, steps: Steps) -> _Kept:
         """Return what is kept; raise `Gone` if a kept document cannot be read, so that nothing is deleted."""
         documents: set[str] = set()
         blobs: dict[str, frozenset[str]] = {}
+        steps.begin(snapshot.environment, "reading the history of tools", len(snapshot.current.tools))
         for tool, state in snapshot.current.tools.items():
-            releases: list[Release] = await self._reader.chain(snapshot, tool)
+            releases: list[Release] = await steps.count(self._reader.chain, snapshot, tool)
             good = state.good
             if good is not None and good.revision < state.oldest and not state.damage_of(good.revision):
                 releases.append(await self._reader.release(good))
@@ -292,28 +299,30 @@ class Collector:
         damaged = {tool: state.damaged for tool, state in snapshot.current.tools.items()}
         return _Kept(frozenset(documents), blobs, log_parts, damaged)
 
-    async def _report(self, environment: str, current: Current, kept: _Kept, before: float) -> GarbageReport:
+    async def _report(
+        self, environment: str, current: Current, kept: _Kept, before: float, steps: Steps
+    ) -> GarbageReport:
         old = _Old(before)
         releases: list[str] = []
         blobs: list[str] = []
         for tool in current.tools:
             documents, contents = keys.releases(environment, tool), keys.blobs(environment, tool)
-            listed = [info async for info in self._list(documents)]
+            listed = [info async for info in self._list(documents, steps)]
             releases += [info.key for info in listed if not kept.keeps(tool, info.key) and old.take(info)]
             spared = kept.writes(tool, [info.key for info in listed])
             blobs += [
                 info.key
-                async for info in self._list(contents)
+                async for info in self._list(contents, steps)
                 if _is_blob_without(kept.blobs[tool], spared, info.key.removeprefix(contents)) and old.take(info)
             ]
         log_parts = [
             info.key
-            async for info in self._list(keys.log_parts(environment))
+            async for info in self._list(keys.log_parts(environment), steps)
             if keys.parse_log_part(info.key) and info.key not in kept.log_parts and old.take(info)
         ]
         probes = keys.probes(environment)
-        others = [info.key async for info in self._list(probes) if old.take(info)]
-        backups = await self._abandoned_backups(environment, old)
+        others = [info.key async for info in self._list(probes, steps) if old.take(info)]
+        backups = await self._abandoned_backups(environment, old, steps)
         oldest = {tool: state.oldest for tool, state in current.tools.items()}
         return GarbageReport(
             environment,
@@ -328,10 +337,10 @@ class Collector:
             dry_run=False,
         )
 
-    async def _abandoned_backups(self, environment: str, old: _Old) -> list[str]:
+    async def _abandoned_backups(self, environment: str, old: _Old, steps: Steps) -> list[str]:
         """Return the objects of old backups without a manifest."""
         folders: dict[str, list[FileInfo]] = {}
-        async for info in self._list(keys.backups(environment)):
+        async for info in self._list(keys.backups(environment), steps):
             folders.setdefault("/".join(info.key.split("/")[:3]), []).append(info)
         found = []
         for folder, infos in folders.items():
@@ -340,9 +349,10 @@ class Collector:
             found += [info.key for info in infos if old.take(info)]
         return found
 
-    async def _list(self, prefix: str) -> AsyncGenerator[FileInfo, None]:
+    async def _list(self, prefix: str, steps: Steps) -> AsyncGenerator[FileInfo, None]:
         async with aclosing(self._objects.list(prefix)) as listing:
             async for info in listing:
+                steps.step()
                 yield info
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from apm_s3._tools import Tool
@@ -12,6 +12,7 @@ from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.configs._imports.places import Found, Key
 from apm_s3.configs._imports.plans import ImportBundle, ImportPlan, ImportRevision
 from apm_s3.configs._models import Release
+from apm_s3.configs._progress import Steps
 from apm_s3.configs._protocol.reading.reader import Reader
 from apm_s3.configs._requests import ToolRequest
 from apm_s3.configs._settings import LAX, ValidationRules
@@ -23,9 +24,6 @@ from apm_s3.reports import ValidationReport
 
 OLD = "an old revision of an imported history"
 """Why errors of a revision that a later one of the same import replaces are stored."""
-
-Progress = Callable[[int, int], None]
-"""Is told how many revisions are committed, and how many there are to commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,7 @@ class Importer:
         return snapshot.current.settings.rules(tool)
 
     async def carry_out(
-        self, plan: ImportPlan, *, author: str | None, message: str, force: str | None, on_progress: Progress | None
+        self, plan: ImportPlan, *, author: str | None, message: str, force: str | None, steps: Steps
     ) -> tuple[Release, ...]:
         """Commit the revisions of a plan, in order."""
         if (plan.bucket, plan.prefix) != (self.bucket, self.prefix):
@@ -109,7 +107,8 @@ class Importer:
         newest = {(each.environment, each.tool): each.write_id for each in plan.revisions}
         expected: dict[Key, int] = {(each.environment, each.tool): each.current_revision for each in plan.bundles}
         releases = []
-        for number, revision in enumerate(plan.revisions, start=1):
+        steps.begin("", "committing revisions", len(plan.revisions))
+        for revision in plan.revisions:
             key = (revision.environment, revision.tool)
             request = ToolRequest(
                 tool=revision.tool,
@@ -124,8 +123,7 @@ class Importer:
             release = await self._commit(request, await _contents(plan, revision), reason)
             expected[key] = release.revision
             releases.append(release)
-            if on_progress is not None:
-                on_progress(number, len(plan.revisions))
+            steps.step()
         return tuple(releases)
 
     async def _commit(self, request: ToolRequest, files: Mapping[str, bytes], reason: str | None) -> Release:
