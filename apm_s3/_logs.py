@@ -47,14 +47,18 @@ class Exchanges(list[Exchange]):
     Attributes:
         api: the name that S3 gives the request that was begun last ("GetObject"); None before the first one.
         server: the host and the port that it was sent to.
+        query: its query, before it is signed.
+        copy_source: its header `x-amz-copy-source`: the percent-encoded bucket and key of a copy's source.
     """
 
     api: str | None = None
     server: tuple[str, int | None] | None = None
+    query: str = ""
+    copy_source: str | None = None
 
-    def began(self, api: str, host: str, port: int | None) -> None:
+    def began(self, api: str, host: str, port: int | None, query: str, copy_source: str | None) -> None:
         """Note a request that is about to be sent."""
-        self.api, self.server = api, (host, port)
+        self.api, self.server, self.query, self.copy_source = api, (host, port), query, copy_source
 
 
 EXCHANGES: ContextVar[Exchanges | None] = ContextVar("apm_s3_exchanges", default=None)

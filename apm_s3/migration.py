@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from apm_s3._manager import S3Manager
@@ -29,6 +30,7 @@ from apm_s3._migration.planning import make_plan
 from apm_s3._migration.rules import MigrationRules
 from apm_s3._migration.run import Run
 from apm_s3._migration.task import Task, open_task
+from apm_s3._tracing import operation
 from apm_s3.errors import InvalidOption
 
 __all__ = [
@@ -120,10 +122,11 @@ async def migrate(
         accept=tuple(accept),
     )
     _check(concurrency)
-    task = await open_task(source, target, source_s3, target_s3, rules, bandwidth)
-    async with Journal(_path(journal), task.identity()) as opened:
-        await _check_target(task, opened)
-        return await Run(task, opened, concurrency=concurrency, on_progress=on_progress).run()
+    with _traced("migrate", source_s3, target_s3):
+        task = await open_task(source, target, source_s3, target_s3, rules, bandwidth)
+        async with Journal(_path(journal), task.identity()) as opened:
+            await _check_target(task, opened)
+            return await Run(task, opened, concurrency=concurrency, on_progress=on_progress).run()
 
 
 async def plan_migration(
@@ -158,7 +161,8 @@ async def plan_migration(
         verify=verify,
         accept=tuple(accept),
     )
-    return await make_plan(await open_task(source, target, source_s3, target_s3, rules))
+    with _traced("plan_migration", source_s3, target_s3):
+        return await make_plan(await open_task(source, target, source_s3, target_s3, rules))
 
 
 async def verify_migration(
@@ -205,9 +209,18 @@ async def verify_migration(
         accept=tuple(accept),
     )
     _check(concurrency)
-    task = await open_task(source, target, source_s3, target_s3, rules)
-    async with Journal(path, task.identity()) as opened:
-        return await Run(task, opened, concurrency=concurrency, on_progress=on_progress).verify()
+    with _traced("verify_migration", source_s3, target_s3):
+        task = await open_task(source, target, source_s3, target_s3, rules)
+        async with Journal(path, task.identity()) as opened:
+            return await Run(task, opened, concurrency=concurrency, on_progress=on_progress).verify()
+
+
+def _traced(name: str, source_s3: S3Manager | None, target_s3: S3Manager | None) -> AbstractContextManager[None]:
+    """Trace the block as the operation `name`, if one of the managers traces."""
+    for s3 in (target_s3, source_s3):
+        if s3 is not None and s3._tracer is not None:  # noqa: SLF001 - the tracer is for what stands on the manager
+            return operation(s3._tracer, name, {})  # noqa: SLF001 - see above
+    return nullcontext()
 
 
 async def _check_target(task: Task, journal: Journal) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from asyncio import CancelledError
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from urllib.parse import parse_qsl, unquote
 
 from opentelemetry import context, trace
 from opentelemetry.context import Context
@@ -150,7 +151,7 @@ class _RequestSpan:
             span.add_event("apm_s3.retry", {"apm_s3.attempt": event.attempt, "error.type": error, **answer})
             return
         self._rename()
-        span.set_attributes({"apm_s3.attempts": event.attempt, **self._server(), **answer})
+        span.set_attributes({"apm_s3.attempts": event.attempt, **self._request(), **answer})
         if event.bytes_sent:
             span.set_attribute("apm_s3.bytes_sent", event.bytes_sent)
         if event.bytes_received:
@@ -193,12 +194,22 @@ class _RequestSpan:
             found["aws.request_id"] = event.request_id
         return found
 
-    def _server(self) -> dict[str, AttributeValue]:
-        server = None if self._exchanges is None else self._exchanges.server
-        if server is None:
+    def _request(self) -> dict[str, AttributeValue]:
+        exchanges = self._exchanges
+        if exchanges is None or exchanges.server is None:
             return {}
-        host, port = server
-        return {"server.address": host} if port is None else {"server.address": host, "server.port": port}
+        host, port = exchanges.server
+        found: dict[str, AttributeValue] = {"server.address": host}
+        if port is not None:
+            found["server.port"] = port
+        if "uploadId=" in exchanges.query:
+            given = dict(parse_qsl(exchanges.query))
+            found["aws.s3.upload_id"] = given["uploadId"]
+            if "partNumber" in given:
+                found["aws.s3.part_number"] = int(given["partNumber"])
+        if exchanges.copy_source is not None:
+            found["aws.s3.copy_source"] = unquote(exchanges.copy_source.partition("?")[0]).lstrip("/")
+        return found
 
 
 class _OperationSpan:

@@ -53,7 +53,10 @@ async def server() -> AsyncIterator[FaultyS3]:
 @pytest.fixture(params=["signed", "boto"])
 async def s3(request: pytest.FixtureRequest, server: FaultyS3, provider: TracerProvider) -> AsyncIterator[S3Manager]:
     settings = S3Settings(
-        data_path=request.param, retry=RetrySettings(initial_delay=0.001), request_checksums="when_supported"
+        data_path=request.param,
+        retry=RetrySettings(initial_delay=0.001),
+        request_checksums="when_supported",
+        transfer=TransferSettings(multipart_threshold=5 * MIB, part_size=5 * MIB),
     )
     async with S3Manager(
         region="us-east-1",
@@ -274,6 +277,49 @@ async def test_the_parts_of_an_upload_are_children_of_one_span(
         "S3.CompleteMultipartUpload", "S3.CreateMultipartUpload", *["S3.UploadPart"] * 3,
     ]  # fmt: skip
     assert all(is_child(span, whole) for span in parts)
+
+
+async def test_spans_of_uploads_in_parts_name_the_upload_and_the_part(
+    s3: S3Manager, exported: InMemorySpanExporter
+) -> None:
+    await s3.upload_file(BUCKET, "key", bytes(6 * MIB))
+
+    parts = [span.attributes or {} for span in named(exported, "S3.UploadPart")]
+    [end] = [span.attributes or {} for span in named(exported, "S3.CompleteMultipartUpload")]
+    assert sorted(str(part["aws.s3.part_number"]) for part in parts) == ["1", "2"]
+    assert {part["aws.s3.upload_id"] for part in parts} == {end["aws.s3.upload_id"]}
+    assert "aws.s3.part_number" not in end
+
+
+async def test_the_span_of_a_copy_names_its_source(s3: S3Manager, exported: InMemorySpanExporter) -> None:
+    await s3.upload_file(BUCKET, "a folder/ä+b?c%2Fd", b"content")
+    await s3.copy_file(BUCKET, "a folder/ä+b?c%2Fd", BUCKET, "copy")
+
+    [copy] = named(exported, "S3.CopyObject")
+    assert copy.attributes is not None
+    assert copy.attributes["aws.s3.copy_source"] == f"{BUCKET}/a folder/ä+b?c%2Fd"
+
+
+async def test_the_requests_of_a_migration_are_children_of_its_span(
+    provider: TracerProvider, exported: InMemorySpanExporter
+) -> None:
+    from apm_s3.migration import migrate, plan_migration
+
+    async with memory_manager(provider) as s3:
+        await s3.upload_file("bucket", "old/key", b"value")
+        exported.clear()
+        await plan_migration("s3://bucket/old", "s3://bucket/new", source_s3=s3)
+        report = await migrate("s3://bucket/old", "s3://bucket/new", source_s3=s3, accept=("metadata", "tags"))
+
+    assert report.moved == 1
+    [plan], [whole] = named(exported, "plan_migration"), named(exported, "migrate")
+    assert plan.parent is whole.parent is None
+    assert plan.context is not None
+    traces = {span.context.trace_id for span in exported.get_finished_spans() if span.context is not None}
+    assert len(traces) == 2
+    [copy] = named(exported, "S3.CopyObject")
+    assert copy.context is not None
+    assert copy.context.trace_id == whole.get_span_context().trace_id
 
 
 async def test_the_requests_of_a_batch_are_children_of_its_span(

@@ -144,7 +144,10 @@ def _note_request(request: Any, event_name: str, **_: Any) -> None:
     exchanges = EXCHANGES.get()
     if exchanges is not None:
         url = urlsplit(request.url)
-        exchanges.began(event_name.rpartition(".")[2], url.hostname or "", url.port)
+        api, copy_source = event_name.rpartition(".")[2], request.headers.get("x-amz-copy-source")
+        if isinstance(copy_source, bytes):
+            copy_source = copy_source.decode()
+        exchanges.began(api, url.hostname or "", url.port, url.query, copy_source)
 
 
 def _note_exchange(response_dict: Mapping[str, Any] | None, **_: Any) -> None:

@@ -104,7 +104,8 @@ class Sender:
             await self._prepare(route)
             now = time.monotonic()
         if (exchanges := EXCHANGES.get()) is not None:
-            exchanges.began(api_of(call), route.origin.host, route.origin.port)
+            copy_source = call.headers.get("x-amz-copy-source")
+            exchanges.began(api_of(call), route.origin.host, route.origin.port, call.query, copy_source)
         task = self._stalls.enter(now)
         response = None
         try:
