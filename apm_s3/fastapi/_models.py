@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from apm_s3._tools import Tool
 from apm_s3.configs import (
@@ -18,6 +18,17 @@ from apm_s3.configs import (
     ToolStatus,
 )
 from apm_s3.reports import Issue, ValidationReport
+
+
+class ProblemModel(BaseModel):
+    """RFC 9457. Some kinds have more members, such as `issues`, `write_id` or `current_revision`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(json_schema_extra={"format": "uri"})
+    title: str
+    status: int
+    detail: str
 
 
 class IssueModel(BaseModel):
@@ -63,10 +74,10 @@ class ReportModel(BaseModel):
 
 
 class FileModel(BaseModel):
-    """One file of a release. `sha256` is shown to callers that may read secrets."""
+    """One file of a release. `size`, in bytes, and `sha256` are shown to callers that may read secrets."""
 
     name: str
-    size: int
+    size: int | None = None
     sha256: str | None = None
 
 
@@ -113,11 +124,12 @@ class ReleaseModel(BaseModel):
     live_pending: bool
 
     @classmethod
-    def of(cls, release: Release, *, hashes: bool) -> ReleaseModel:
-        """Return the document of `release`, with the hashes of its files if the caller may read secrets."""
-        # The hash of a file with a short secret in it gives the secret away to whoever guesses.
+    def of(cls, release: Release, *, secrets: bool) -> ReleaseModel:
+        """Return the document of `release`, with sizes and hashes of its files if the caller may read `secrets`."""
+        # The hash of a file with a short secret in it gives the secret away to whoever guesses. The size, beside that
+        # of the masked file, tells the secret's length.
         files = [
-            FileModel(name=name, size=entry.size, sha256=entry.sha256 if hashes else None)
+            FileModel(name=name, size=entry.size, sha256=entry.sha256) if secrets else FileModel(name=name)
             for name, entry in release.files.items()
         ]
         return cls(
@@ -295,15 +307,18 @@ def _moves(moves: Any, tools: Collection[str]) -> dict[str, MoveModel]:
 
 
 class BackupFileModel(BaseModel):
-    """One file of a backup."""
+    """One file of a backup. `size`, in bytes, is shown to callers that may read secrets."""
 
     tool: str
     name: str
-    size: int
+    size: int | None = None
 
 
 class BackupModel(BaseModel):
-    """One backup. `name` names it within its environment; `damage` says what a listing shows to be missing."""
+    """One backup. `name` names it within its environment; `damage` says what a listing shows to be missing.
+
+    `size`, in bytes, is shown to callers that may read the secrets of all its tools.
+    """
 
     name: str
     environment: str
@@ -312,13 +327,13 @@ class BackupModel(BaseModel):
     message: str
     revisions: dict[str, int]
     files: list[BackupFileModel]
-    size: int
+    size: int | None = None
     retain_until: datetime | None
     damage: str | None
 
     @classmethod
-    def of(cls, backup: Backup) -> BackupModel:
-        """Return the document of `backup`."""
+    def of(cls, backup: Backup, secrets_of: Collection[str]) -> BackupModel:
+        """Return the document of `backup`, with the sizes of the files of tools whose secrets the caller may read."""
         return cls(
             name=backup.key.rpartition("/")[2],
             environment=backup.environment,
@@ -326,8 +341,11 @@ class BackupModel(BaseModel):
             author=backup.author,
             message=backup.message,
             revisions={tool: held.revision for tool, held in backup.tools.items()},
-            files=[BackupFileModel(tool=tool, name=name, size=file.size) for tool, name, file in backup.files()],
-            size=backup.size,
+            files=[
+                BackupFileModel(tool=tool, name=name, size=file.size if tool in secrets_of else None)
+                for tool, name, file in backup.files()
+            ],
+            size=backup.size if backup.tools.keys() <= set(secrets_of) else None,
             retain_until=backup.retain_until,
             damage=backup.damage,
         )

@@ -15,6 +15,7 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 
 from fastapi import APIRouter, Depends
+from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException  # FastAPI raises the base class of its own too
@@ -26,6 +27,7 @@ from apm_s3.errors import ApmS3Error, InvalidOption, RevisionConflict
 from apm_s3.fastapi._bodies import described
 from apm_s3.fastapi._calls import hidden_names, make_authorise, make_bare, make_guard
 from apm_s3.fastapi._conditions import PRIVATE
+from apm_s3.fastapi._models import ProblemModel
 from apm_s3.fastapi._permissions import Action
 from apm_s3.fastapi._problems import (
     MEDIA_TYPE,
@@ -68,6 +70,7 @@ class Endpoint:
         is_bare: whether the function takes the request and the call only, and reads its parameters itself, which costs
             FastAPI a third of the time of a cached read. Its OpenAPI description is in `options`.
         options: more arguments of FastAPI's `add_api_route`.
+        example: the JSON document of a success; None if it has another form, or if `options` has it.
     """
 
     method: str
@@ -81,6 +84,7 @@ class Endpoint:
     body: Any = None
     is_bare: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    example: Any = None
 
     @property
     def name(self) -> str:
@@ -89,13 +93,14 @@ class Endpoint:
 
 
 _PROBLEM_TEXTS: Mapping[int, str] = {
-    400: "The body cannot be read.",
+    400: "The body cannot be read, or is only a part.",
     401: "There is no token, or it is not valid.",
     403: "The token does not allow this.",
     404: "The environment, tool, revision, file or backup does not exist.",
     409: "The state does not allow it: another revision, a plan that is outdated, a deploy that is refused.",
     412: "The If-Match or If-None-Match condition does not hold: somebody else was faster.",
     413: "The body is too large.",
+    415: "The body is compressed, or encoded in another way: it is taken byte for byte.",
     422: "The request or the configuration is not valid; `issues` has paths and lines.",
     423: "The environment is frozen.",
     428: "A change of something that exists needs If-Match.",
@@ -119,6 +124,8 @@ _EXAMPLES: Mapping[int, str] = {
     504: "commit-unknown",
 }
 _ALWAYS = (500, 501, 502, 503, 504)
+_OF_TOKENS = (401, 403, 422)
+_OF_BODIES = (400, 415)
 
 
 def add_endpoints(
@@ -138,11 +145,16 @@ def add_endpoints(
                 call = make_bare(authorise, authorize, each.call)
             else:
                 guards = [Depends(make_guard(authorise, authorize))]
-        statuses = {*each.errors, *_ALWAYS, *({401, 403, 422} if is_guarded else ()), *([400] if each.limit else [])}
+        statuses = {
+            *each.errors,
+            *_ALWAYS,
+            *(_OF_TOKENS if is_guarded else ()),
+            *(_OF_BODIES if each.limit else ()),
+        }
         own = dict(each.options)
         if each.body is not None:
             own["openapi_extra"] = {**own.get("openapi_extra", {}), "requestBody": described(each.body)}
-        responses = {**{status: problem_response(status) for status in sorted(statuses)}, **own.pop("responses", {})}
+        responses = {**{status: problem_response(status) for status in sorted(statuses)}, **_successes(each, own)}
         router.add_api_route(
             each.path,
             call,
@@ -156,6 +168,16 @@ def add_endpoints(
             route_class_override=_route_class(each.limit, deadline, ", ".join(allowed[each.path])),
             **own,
         )
+
+
+def _successes(endpoint: Endpoint, options: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    """Return the OpenAPI description of the other responses, taken from the options, with the example."""
+    responses: dict[int, dict[str, Any]] = options.pop("responses", {})
+    if endpoint.example is None:
+        return responses
+    content = {"application/json": {"example": jsonable_encoder(endpoint.example)}}
+    successes = {options.get("status_code", 200), *(status for status in responses if status < 300)}
+    return responses | {status: {**responses.get(status, {}), "content": content} for status in successes}
 
 
 def check_authorize(authorize: Any, where: str) -> None:
@@ -185,25 +207,22 @@ def problem_response(status: int) -> dict[str, Any]:
     """Return the OpenAPI description of a problem."""
     phrase = HTTPStatus(status).phrase
     kind = problem_type(_EXAMPLES.get(status, phrase.lower().replace(" ", "-")))
-    example = {"type": kind, "title": phrase, "status": status, "detail": _PROBLEM_TEXTS[status]}
+    example = ProblemModel(type=kind, title=phrase, status=status, detail=_PROBLEM_TEXTS[status])
     return {
         "description": _PROBLEM_TEXTS[status],
-        "content": {MEDIA_TYPE: {"schema": PROBLEM_SCHEMA, "example": example}},
+        "model": ProblemModel,
+        "content": _ProblemContent({MEDIA_TYPE: {"example": example.model_dump()}}),
     }
 
 
-PROBLEM_SCHEMA: Mapping[str, Any] = {
-    "type": "object",
-    "description": "RFC 9457. Some kinds have more members, such as `issues`, `write_id` or `current_revision`.",
-    "required": ["type", "title", "status", "detail"],
-    "properties": {
-        "type": {"type": "string", "format": "uri"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-    },
-    "additionalProperties": True,
-}
+class _ProblemContent(dict[str, Any]):
+    """The content of a problem, for OpenAPI.
+
+    FastAPI refers to a response's model only under the media type of the route, and defines it only if it refers to it.
+    """
+
+    def setdefault(self, _media_type: str, default: Any = None) -> Any:
+        return super().setdefault(MEDIA_TYPE, default)
 
 
 class ProblemRoute(APIRoute):
@@ -264,7 +283,7 @@ async def _supervised(
     """Handle a request; stop the work when the deadline passes or the client goes away."""
     body = None
     if limit:
-        body = _Body(request.receive, request.headers.get("content-length"), limit)
+        body = _Body(request, limit)
         request = Request(request.scope, body.receive)
     work = handle(request)
     try:
@@ -346,13 +365,13 @@ class _Watch:
 
 
 class _Body:
-    """The body of a request, of limited size."""
+    """The body of a request: whole, of limited size, and without an encoding."""
 
-    def __init__(self, receive: Receive, length: str | None, limit: int) -> None:
-        self._receive = receive
+    def __init__(self, request: Request, limit: int) -> None:
+        self._receive = request.receive
         self._limit = limit
         self._left = limit
-        self._too_large = length is not None and length.isdecimal() and int(length[:20]) > limit
+        self._refusal = self._refused(request)
         self._ended = asyncio.Event()
         self._gone = False
 
@@ -360,12 +379,12 @@ class _Body:
         """Return the next message of the body.
 
         Raises:
-            HTTPException: it is too large. FastAPI lets only this exception through.
+            HTTPException: it is refused. FastAPI lets only this exception through.
         """
         if self._gone:
             return {"type": "http.disconnect"}
-        if self._too_large:
-            raise self._refusal()
+        if self._refusal is not None:
+            raise self._refusal
         message = await self._receive()
         if message["type"] == "http.disconnect":
             self._gone = True
@@ -373,7 +392,7 @@ class _Body:
             return message
         self._left -= len(message.get("body", b""))
         if self._left < 0:
-            raise self._refusal()
+            raise self._too_large()
         if not message.get("more_body", False):
             self._ended.set()
         return message
@@ -382,7 +401,20 @@ class _Body:
         """Wait until the whole body was read."""
         await self._ended.wait()
 
-    def _refusal(self) -> HTTPException:
+    def _refused(self, request: Request) -> HTTPException | None:
+        length = request.headers.get("content-length", "")
+        if length.isdecimal() and int(length[:20]) > self._limit:
+            return self._too_large()
+        encodings = ",".join(request.headers.getlist("content-encoding")).lower().split(",")
+        if any(each.strip() not in ("", "identity") for each in encodings):
+            # RFC 9110, section 15.5.16.
+            return HTTPException(415, "Send the body without Content-Encoding.", {"Accept-Encoding": "identity"})
+        if request.method == "PUT" and "content-range" in request.headers:
+            # RFC 9110, section 14.4: a part would replace everything else.
+            return HTTPException(400, "Send the whole body, without Content-Range.")
+        return None
+
+    def _too_large(self) -> HTTPException:
         return HTTPException(413, f"The body has more than {self._limit} bytes.")
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
 from apm_s3.configs import ConfigStore
+from apm_s3.fastapi import Action, Permission, Principal, config_router, get_configs
 from tests.configs.samples import OTHER_PROMETHEUS, PROMETHEUS, RULES
 from tests.fastapi.applications import CountedObjects, client_of
 from tests.fastapi.conftest import ALERTMANAGER, SECRET
@@ -198,6 +200,39 @@ async def test_no_answer_without_the_permission_tells_a_hash_of_the_secrets(app:
             assert SECRET not in answer.text
 
 
+async def test_no_answer_without_the_permission_tells_the_length_of_a_secret(
+    app: FastAPI, client: httpx.AsyncClient, store: ConfigStore
+) -> None:
+    backup = (await store.backup(None, "production")).key
+    tool = "/api/environments/production/tools/alertmanager"
+    backups = ("/api/environments/production/backups", "/api/backups")
+    async with client_of(app, "masked-token") as masked, client_of(app, "prometheus-token") as one_tool:
+        for url in (tool, f"{tool}/history", "/api/environments/production/tools", *backups):
+            whole, hidden = (await client.get(url)).text, (await masked.get(url)).text
+            assert (url, f'"size":{len(ALERTMANAGER)}' in whole, '"size":null' in hidden) == (url, True, True)
+            assert not re.search(r'"size":\d', hidden)
+        verified = await masked.post(f"/api/environments/production/backups/{backup.rpartition('/')[2]}/verify")
+        own = await one_tool.get("/api/environments/production/tools/prometheus")
+
+    assert (verified.status_code, re.search(r'"size":\d', verified.text)) == (200, None)
+    assert own.json()["files"][0]["size"] == len(PROMETHEUS)
+
+
+async def test_the_size_of_a_backup_is_told_by_tools(store: ConfigStore) -> None:
+    await store.backup(None, "production")
+    granted = [Permission(Action.READ), Permission(Action.SECRETS, "production", "prometheus")]
+    app = FastAPI()
+    app.include_router(config_router(authorize=lambda: Principal.granted("x", *granted)))
+    app.dependency_overrides[get_configs] = lambda: store
+    async with client_of(app) as client:
+        backup = (await client.get("/backups")).json()[0]
+
+    assert {each["tool"]: each["size"] for each in backup["files"]} == {
+        "alertmanager": None, "prometheus": len(PROMETHEUS),
+    }  # fmt: skip
+    assert backup["size"] is None
+
+
 async def test_a_masked_body_is_refused_as_input(app: FastAPI, store: ConfigStore) -> None:
     async with client_of(app, "masked-token") as masked:
         read = await masked.get(SECRET_URL)
@@ -252,6 +287,30 @@ async def test_a_body_beyond_the_limit_is_refused_before_anything_is_stored(
     assert (answer.status_code, documents.status_code) == (413, 413)
     assert answer.headers["content-type"] == "application/problem+json"
     assert (await store.history("prometheus", "production"))[0].revision == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "status"),
+    [
+        ("Content-Encoding", "gzip", 415),
+        ("Content-Encoding", "identity, BR", 415),
+        ("Content-Range", "bytes 0-9/20", 400),
+    ],
+)
+async def test_a_body_that_is_encoded_or_a_part_is_refused(
+    header: str, value: str, status: int, client: httpx.AsyncClient, store: ConfigStore
+) -> None:
+    file = await client.put(URL, content=OTHER_PROMETHEUS, headers={"If-Match": "*", header: value})
+    bundle = await client.put(
+        f"{TOOL}/bundle", json={"files": {"prometheus.yml": OTHER_PROMETHEUS}}, headers={"If-Match": "*", header: value}
+    )
+
+    for each in (file, bundle):
+        assert (each.status_code, each.headers["content-type"]) == (status, "application/problem+json")
+        assert each.headers.get("accept-encoding") == ("identity" if status == 415 else None)
+    assert (await store.history("prometheus", "production"))[0].revision == 1
+    plain = {"If-Match": "*", "Content-Encoding": "identity"}
+    assert (await client.put(URL, content=OTHER_PROMETHEUS, headers=plain)).status_code == 200
 
 
 async def test_validation_stores_nothing(client: httpx.AsyncClient, objects: CountedObjects) -> None:

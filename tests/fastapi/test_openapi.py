@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from fastapi.encoders import jsonable_encoder
+from jsonschema import Draft202012Validator, FormatChecker
 
 from apm_s3.configs import ConfigStore
 from apm_s3.fastapi._routes import Endpoint
@@ -52,6 +54,46 @@ def test_a_route_that_reads_a_body_describes_it_and_its_limit(
 
     assert ("requestBody" in operation) == (endpoint.limit > 0) == (413 in endpoint.errors)
     assert (409 in endpoint.errors) or "404" in operation["responses"] or endpoint.method != "PUT"
+
+
+@ROUTES
+def test_a_success_has_an_example_that_fits_its_schema(
+    prefix: str, endpoint: Endpoint, document: dict[str, Any]
+) -> None:
+    responses = operation_of(document, prefix, endpoint)["responses"]
+    contents = [response.get("content", {}) for status, response in responses.items() if int(status) < 300]
+    described = [content["application/json"] for content in contents if content.get("application/json")]
+
+    # A file may hold any JSON.
+    assert described or endpoint.is_bare or "application/json" not in contents[0]
+    for each in described:
+        example = jsonable_encoder(endpoint.example) or each["example"]
+        # FastAPI drops them from its documents.
+        assert each["example"] == without_nulls(example)
+        schema = {**each["schema"], "components": document["components"]}
+        Draft202012Validator(schema, format_checker=FormatChecker()).validate(example)
+
+
+def without_nulls(value: Any) -> Any:
+    """The value without members that are null."""
+    if isinstance(value, dict):
+        return {name: without_nulls(each) for name, each in value.items() if each is not None}
+    return [without_nulls(each) for each in value] if isinstance(value, list) else value
+
+
+def test_a_problem_is_described_once(document: dict[str, Any]) -> None:
+    responses = [
+        response
+        for operations in document["paths"].values()
+        for operation in operations.values()
+        for status, response in operation["responses"].items()
+        if int(status) >= 400
+    ]
+    schemas = [response["content"]["application/problem+json"].pop("schema") for response in responses]
+
+    assert schemas == [{"$ref": "#/components/schemas/ProblemModel"}] * len(responses)
+    assert document["components"]["schemas"]["ProblemModel"]["required"] == ["type", "title", "status", "detail"]
+    assert all(response["content"]["application/problem+json"]["example"]["status"] >= 400 for response in responses)
 
 
 def test_every_parameter_has_an_example_or_a_choice(document: dict[str, Any]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Annotated
 
 from fastapi import Path, Query
 
-from apm_s3.configs import Release
+from apm_s3.configs import Backup
+from apm_s3.fastapi import _examples
 from apm_s3.fastapi._bodies import BackupBody, RestoreBody
 from apm_s3.fastapi._calls import Call, CallDep
 from apm_s3.fastapi._models import BackupModel, ReleaseModel
@@ -31,12 +33,12 @@ BackupPath = Annotated[
 
 async def list_backups(call: CallDep, environment: EnvironmentPath) -> list[BackupModel]:
     """Return the backups of the environment, newest first."""
-    return [BackupModel.of(each) for each in await call.configs.list_backups(environment)]
+    return await _shown(call, await call.configs.list_backups(environment))
 
 
 async def list_all_backups(call: CallDep) -> list[BackupModel]:
     """Return the backups of all environments, newest first."""
-    return [BackupModel.of(each) for each in await call.configs.list_backups()]
+    return await _shown(call, await call.configs.list_backups())
 
 
 async def back_up(
@@ -52,12 +54,12 @@ async def back_up(
         message=given.message,
         retain=None if given.retain_seconds is None else timedelta(seconds=given.retain_seconds),
     )
-    return BackupModel.of(backup)
+    return (await _shown(call, [backup]))[0]
 
 
 async def verify_backup(call: CallDep, environment: EnvironmentPath, backup: BackupPath) -> BackupModel:
     """Verify every file of a backup by its hash."""
-    return BackupModel.of(await call.configs.verify_backup(_key(environment, backup)))
+    return (await _shown(call, [await call.configs.verify_backup(_key(environment, backup))]))[0]
 
 
 async def drill_backup(
@@ -67,7 +69,7 @@ async def drill_backup(
     releases = await call.configs.restore_environment(
         _key(environment, backup), tools=tool, author=call.author, drill=True
     )
-    return [ReleaseModel.of(each, hashes=False) for each in releases]
+    return [ReleaseModel.of(each, secrets=False) for each in releases]
 
 
 async def restore_backup(
@@ -96,11 +98,13 @@ async def restore_backup(
         timeout=call.timeout,
         write_id=given.write_id,
     )
-    return [await _shown(call, target, each) for each in releases]
+    return [ReleaseModel.of(each, secrets=await call.sees_secrets(target, each.tool)) for each in releases]
 
 
-async def _shown(call: Call, environment: str, release: Release) -> ReleaseModel:
-    return ReleaseModel.of(release, hashes=await call.sees_secrets(environment, release.tool))
+async def _shown(call: Call, backups: Collection[Backup]) -> list[BackupModel]:
+    places = {(each.environment, tool) for each in backups for tool in each.tools}
+    seen = {place for place in places if await call.sees_secrets(*place)}
+    return [BackupModel.of(each, [tool for tool in each.tools if (each.environment, tool) in seen]) for each in backups]
 
 
 def _key(environment: str, name: str) -> str:
@@ -108,19 +112,27 @@ def _key(environment: str, name: str) -> str:
 
 
 ENDPOINTS = (
-    Endpoint("GET", "/backups", list_all_backups, "List all backups", Action.READ),
-    Endpoint("GET", _BACKUPS, list_backups, "List the backups", Action.READ, errors=(404,)),
+    Endpoint("GET", "/backups", list_all_backups, "List all backups", Action.READ, example=[_examples.BACKUP]),
+    Endpoint(
+        "GET", _BACKUPS, list_backups, "List the backups", Action.READ,
+        errors=(404,), example=[_examples.BACKUP],
+    ),
     Endpoint(
         "POST", _BACKUPS, back_up, "Back up", Action.WRITE, by_tools=True,
         errors=(404, 409, 413), body=BackupBody, limit=MAX_JSON, options={"status_code": 201},
+        example=_examples.BACKUP,
     ),
-    Endpoint("POST", f"{_BACKUP}/verify", verify_backup, "Verify a backup", Action.READ, errors=(404, 409)),
+    Endpoint(
+        "POST", f"{_BACKUP}/verify", verify_backup, "Verify a backup", Action.READ,
+        errors=(404, 409), example=_examples.BACKUP,
+    ),
     Endpoint(
         "POST", f"{_BACKUP}/drill", drill_backup, "Drill a backup", Action.WRITE, by_tools=True,
-        errors=(404, 409, 423),
+        errors=(404, 409, 423), example=[_examples.RESTORED],
     ),
     Endpoint(
         "POST", f"{_BACKUP}/restore", restore_backup, "Restore a backup", Action.WRITE, by_tools=True,
         errors=(404, 409, 413, 423), body=RestoreBody, limit=MAX_JSON,
+        example=[_examples.RESTORED],
     ),
 )  # fmt: skip

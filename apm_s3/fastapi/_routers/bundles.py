@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from apm_s3.configs import Bundle
 from apm_s3.errors import ConfigNotFound
+from apm_s3.fastapi import _examples
 from apm_s3.fastapi._archives import tar_pieces, tar_size, zip_pieces
 from apm_s3.fastapi._bodies import BundleBody, FilesBody
 from apm_s3.fastapi._calls import Call, CallDep
@@ -89,7 +90,7 @@ async def put_bundle(
         timeout=call.timeout,
         write_id=given.write_id,
     )
-    model = ReleaseModel.of(release, hashes=await call.sees_secrets(environment, tool))
+    model = ReleaseModel.of(release, secrets=await call.sees_secrets(environment, tool))
     created = expected.release is None or expected.release.removed
     return release_response(model, created=created, headers={**revision_header(release), "ETag": model.etag})
 
@@ -139,7 +140,7 @@ async def remove_bundle(
         timeout=call.timeout,
         write_id=write_id,
     )
-    model = ReleaseModel.of(release, hashes=False)
+    model = ReleaseModel.of(release, secrets=False)
     return release_response(model, headers={**revision_header(release), "ETag": model.etag})
 
 
@@ -175,7 +176,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "PUT", _BUNDLE, put_bundle, "Put a bundle", Action.WRITE,
-        errors=(409, 412, 413, 423, 428), body=BundleBody, limit=MAX_BUNDLE_JSON,
+        errors=(409, 412, 413, 423, 428), body=BundleBody, limit=MAX_BUNDLE_JSON, example=_examples.RELEASE,
         options={
             "response_class": Response,
             "openapi_extra": {"parameters": CONDITION},
@@ -184,11 +185,11 @@ ENDPOINTS = (
     ),
     Endpoint(
         "POST", f"{_BUNDLE}/validate", validate_bundle, "Validate a bundle", Action.READ,
-        errors=(413,), body=FilesBody, limit=MAX_BUNDLE_JSON,
+        errors=(413,), body=FilesBody, limit=MAX_BUNDLE_JSON, example=_examples.REPORT,
     ),
     Endpoint(
         "DELETE", "/environments/{environment}/tools/{tool}", remove_bundle, "Remove a configuration", Action.WRITE,
-        errors=(404, 409, 412, 423, 428),
+        errors=(404, 409, 412, 423, 428), example=_examples.REMOVED,
         options={"response_class": Response, "openapi_extra": {"parameters": CONDITION}, "responses": _CHANGED},
     ),
 )  # fmt: skip

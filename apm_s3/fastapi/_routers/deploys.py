@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from apm_s3._tools import Tool
 from apm_s3.configs import DeployPlan, Release, ToolPlan
 from apm_s3.errors import ConfigNotFound
+from apm_s3.fastapi import _examples
 from apm_s3.fastapi._bodies import DeployBody, DeployGiven, PlanBody, PlanGiven
 from apm_s3.fastapi._calls import Call, CallDep
 from apm_s3.fastapi._models import DiffModel, ReleaseModel, ReportModel
@@ -164,17 +165,40 @@ async def _made_before(
 
 
 async def _deployed(call: Call, environment: str, digest: str, releases: tuple[Release, ...]) -> DeployedModel:
-    models = [ReleaseModel.of(each, hashes=await call.sees_secrets(environment, each.tool)) for each in releases]
+    models = [ReleaseModel.of(each, secrets=await call.sees_secrets(environment, each.tool)) for each in releases]
     return DeployedModel(plan=digest, releases=models)
 
+
+_PLAN = PlanModel(
+    id=plan_id(_examples.PLAN_HASH),
+    hash=_examples.PLAN_HASH,
+    source="staging",
+    target="production",
+    changes=True,
+    blocked=[],
+    tools=[
+        ToolPlanModel(
+            tool="prometheus",
+            source_revision=7,
+            target_revision=3,
+            changes=True,
+            drifted=False,
+            blocked=[],
+            files=["prometheus.yml"],
+            report=ReportModel(ok=True, kind="bundle", issues=[], skipped=[]),
+            diff=_examples.DIFF.model_copy(update={"new": "staging#7"}),
+        )
+    ],
+)
 
 ENDPOINTS = (
     Endpoint(
         "POST", f"{_DEPLOYS}/plan", plan_deploy, "Plan a deploy", Action.DEPLOY, by_tools=True,
-        errors=(404, 409, 413), body=PlanBody, limit=MAX_JSON,
+        errors=(404, 409, 413), body=PlanBody, limit=MAX_JSON, example=_PLAN,
     ),
     Endpoint(
         "POST", f"{_DEPLOYS}/{{plan}}", deploy, "Deploy", Action.DEPLOY, by_tools=True,
         errors=(404, 409, 413, 423), body=DeployBody, limit=MAX_JSON,
+        example=DeployedModel(plan=_PLAN.hash, releases=[_examples.DEPLOYED]),
     ),
 )  # fmt: skip

@@ -8,6 +8,7 @@ from fastapi import Request, Response
 from starlette.responses import Response as PlainResponse
 
 from apm_s3.configs import EnvironmentSettings
+from apm_s3.fastapi import _examples
 from apm_s3.fastapi._bodies import FreezeBody, NotedBody, SettingsBody, SettingsModel
 from apm_s3.fastapi._calls import CallDep
 from apm_s3.fastapi._conditions import CONDITION, KNOWN, PRIVATE, etags_of, not_modified
@@ -131,15 +132,25 @@ async def get_outcome(
     return OutcomeModel(write_id=write_id, outcome=(await call.configs.outcome(write_id)).value)
 
 
+_SETTINGS = SettingsModel.of(EnvironmentSettings(target_versions={"prometheus": "3.5"}, deploy_from=("staging",)))
 _DONE = {"response_class": PlainResponse, "status_code": 204}
 
 ENDPOINTS = (
-    Endpoint("GET", "/environments", list_environments, "List the environments", Action.READ),
-    Endpoint("GET", "/status", get_status_of_all, "Get the status of all environments", Action.READ),
-    Endpoint("GET", f"{_ENVIRONMENT}/status", get_status, "Get the status", Action.READ, errors=(404,)),
+    Endpoint(
+        "GET", "/environments", list_environments, "List the environments", Action.READ,
+        example=["production", "staging"],
+    ),
+    Endpoint(
+        "GET", "/status", get_status_of_all, "Get the status of all environments", Action.READ,
+        example=[_examples.STATUS],
+    ),
+    Endpoint(
+        "GET", f"{_ENVIRONMENT}/status", get_status, "Get the status", Action.READ,
+        errors=(404,), example=[_examples.STATUS],
+    ),
     Endpoint(
         "GET", f"{_ENVIRONMENT}/settings", get_settings, "Get the settings", Action.READ,
-        errors=(404,),
+        errors=(404,), example=_SETTINGS,
         options={
             "response_model": SettingsModel,
             "openapi_extra": {"parameters": KNOWN},
@@ -148,7 +159,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "PUT", f"{_ENVIRONMENT}/settings", put_settings, "Set the settings", Action.MANAGE,
-        errors=(404, 409, 412, 413, 423, 428), body=SettingsBody, limit=MAX_JSON,
+        errors=(404, 409, 412, 413, 423, 428), body=SettingsBody, limit=MAX_JSON, example=_SETTINGS,
         options={"openapi_extra": {"parameters": CONDITION[:1]}},
     ),
     Endpoint(
@@ -159,10 +170,16 @@ ENDPOINTS = (
         "POST", f"{_ENVIRONMENT}/thaw", thaw, "Thaw", Action.MANAGE,
         errors=(404, 409, 413), body=NotedBody, limit=MAX_JSON, options=_DONE,
     ),
-    Endpoint("GET", f"{_ENVIRONMENT}/log", get_log, "Get the log", Action.READ, by_tools=True, errors=(404,)),
-    Endpoint("POST", f"{_ENVIRONMENT}/writes", new_write_id, "Get an id for a write", Action.READ),
+    Endpoint(
+        "GET", f"{_ENVIRONMENT}/log", get_log, "Get the log", Action.READ, by_tools=True,
+        errors=(404,), example=[_examples.LOG_ENTRY],
+    ),
+    Endpoint(
+        "POST", f"{_ENVIRONMENT}/writes", new_write_id, "Get an id for a write", Action.READ,
+        example=_examples.WRITE_ID,
+    ),
     Endpoint(
         "POST", f"{_ENVIRONMENT}/tools/{{tool}}/writes/{{write_id}}/outcome", get_outcome, "Get the outcome of a write",
-        Action.WRITE, errors=(404, 409, 423),
+        Action.WRITE, errors=(404, 409, 423), example=_examples.OUTCOME,
     ),
 )  # fmt: skip

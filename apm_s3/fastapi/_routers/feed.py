@@ -14,10 +14,11 @@ from starlette.responses import Response as PlainResponse
 from apm_s3.configs import Bundle
 from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.errors import ConfigInvalid, ConfigNotFound
+from apm_s3.fastapi import _examples
 from apm_s3.fastapi._calls import Call, CallDep
 from apm_s3.fastapi._conditions import KNOWN, PRIVATE, file_etag, not_modified, revision_header
 from apm_s3.fastapi._masking import parsed
-from apm_s3.fastapi._models import FileModel, bundle_etag
+from apm_s3.fastapi._models import bundle_etag
 from apm_s3.fastapi._parameters import EnvironmentPath, NamePath, RevisionQuery, ToolPath, file_parameters, read_query
 from apm_s3.fastapi._permissions import Action
 from apm_s3.fastapi._problems import ProblemError
@@ -30,11 +31,19 @@ _TARGETS = "t"
 """In the ETag of service discovery."""
 
 
+class IndexFileModel(BaseModel):
+    """One file, with its size in bytes."""
+
+    name: str
+    size: int
+    sha256: str
+
+
 class IndexModel(BaseModel):
     """The files of one revision. Paths are relative to the index."""
 
     revision: int
-    files: list[FileModel]
+    files: list[IndexFileModel]
 
 
 async def get_index(
@@ -51,7 +60,7 @@ async def get_index(
         return known
     response.headers.update({**headers, "ETag": etag})
     files = [
-        FileModel(name=name, size=entry.size, sha256=entry.sha256)
+        IndexFileModel(name=name, size=entry.size, sha256=entry.sha256)
         for name, entry in release.files.items()
         if not is_reserved(name)
     ]
@@ -150,12 +159,13 @@ _GROUPS: dict[str, Any] = {
         },
     },
 }
+_INDEX = IndexModel(revision=4, files=[IndexFileModel(name="targets/node.yml", size=73, sha256=_examples.SHA256)])
 _EXAMPLE = [{"targets": ["10.0.0.1:9100"], "labels": {"job": "node"}}]
 
 ENDPOINTS = (
     Endpoint(
         "GET", f"{_TOOL}/", get_index, "List the files", Action.FETCH,
-        errors=(404,),
+        errors=(404,), example=_INDEX,
         options={
             "response_model": IndexModel,
             "openapi_extra": {"parameters": KNOWN},

@@ -15,6 +15,7 @@ from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.configs import ConfigFile, ConfigStore
 from apm_s3.configs._content.sources import MAX_FILE
 from apm_s3.errors import ConfigInvalid, ConfigNotFound
+from apm_s3.fastapi import _examples
 from apm_s3.fastapi._calls import Call, CallDep
 from apm_s3.fastapi._conditions import (
     CONDITION,
@@ -155,7 +156,7 @@ async def put_file(
     made = ConfigFile(name, body, release.revision, tool, environment)
     etag = file_etag(made) if sees else masked_etag(release.revision, await mask_file(made))
     return release_response(
-        ReleaseModel.of(release, hashes=sees), created=created, headers={**revision_header(release), "ETag": etag}
+        ReleaseModel.of(release, secrets=sees), created=created, headers={**revision_header(release), "ETag": etag}
     )
 
 
@@ -186,7 +187,7 @@ async def delete_file(
         timeout=call.timeout,
         write_id=write_id,
     )
-    model = ReleaseModel.of(release, hashes=await call.sees_secrets(environment, tool))
+    model = ReleaseModel.of(release, secrets=await call.sees_secrets(environment, tool))
     return release_response(model, headers=revision_header(release))
 
 
@@ -250,7 +251,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "PUT", _FILE, put_file, "Put a file", Action.WRITE,
-        errors=(409, 412, 413, 423, 428), limit=MAX_FILE,
+        errors=(409, 412, 413, 423, 428), limit=MAX_FILE, example=_examples.RELEASE,
         options={
             "response_class": Response,
             "openapi_extra": {"parameters": CONDITION, "requestBody": raw_body("The content, stored byte for byte.")},
@@ -259,12 +260,12 @@ ENDPOINTS = (
     ),
     Endpoint(
         "DELETE", _FILE, delete_file, "Remove a file", Action.WRITE,
-        errors=(404, 409, 412, 423, 428),
+        errors=(404, 409, 412, 423, 428), example=_examples.RELEASE,
         options={"response_class": Response, "openapi_extra": {"parameters": CONDITION}, "responses": _CHANGED},
     ),
     Endpoint(
         "POST", "/environments/{environment}/tools/{tool}/validate", validate_file, "Validate a file", Action.READ,
-        errors=(413,), limit=MAX_FILE,
+        errors=(413,), limit=MAX_FILE, example=_examples.REPORT,
         options={"openapi_extra": {"requestBody": raw_body("The content.")}},
     ),
 )  # fmt: skip

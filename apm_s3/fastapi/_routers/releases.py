@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Query, Request, Response
 
 from apm_s3.errors import ConfigNotFound
+from apm_s3.fastapi import _examples
 from apm_s3.fastapi._bodies import MarkBody, RollbackBody
 from apm_s3.fastapi._calls import Call, CallDep
 from apm_s3.fastapi._conditions import KNOWN, PRIVATE, not_modified, revision_header
@@ -21,7 +22,7 @@ _TOOL = "/environments/{environment}/tools/{tool}"
 async def list_releases(call: CallDep, environment: EnvironmentPath) -> list[ReleaseModel]:
     """Return the current release of each tool in an environment."""
     releases = await call.configs.list(environment)
-    return [ReleaseModel.of(each, hashes=await call.sees_secrets(environment, each.tool)) for each in releases]
+    return [ReleaseModel.of(each, secrets=await call.sees_secrets(environment, each.tool)) for each in releases]
 
 
 async def get_release(
@@ -31,7 +32,7 @@ async def get_release(
     release = (await call.configs.history(tool, environment, limit=1))[0]
     if release.removed:
         raise ConfigNotFound(f"{tool} in {environment} was removed", hint="see its history")
-    model = ReleaseModel.of(release, hashes=await call.sees_secrets(environment, tool))
+    model = ReleaseModel.of(release, secrets=await call.sees_secrets(environment, tool))
     headers = {**PRIVATE, **revision_header(release)}
     known = not_modified(request, model.etag, headers)
     if known is not None:
@@ -45,7 +46,7 @@ async def get_history(
 ) -> list[ReleaseModel]:
     """Return the kept releases of a tool, newest first."""
     sees = await call.sees_secrets(environment, tool)
-    return [ReleaseModel.of(each, hashes=sees) for each in await call.configs.history(tool, environment, limit=limit)]
+    return [ReleaseModel.of(each, secrets=sees) for each in await call.configs.history(tool, environment, limit=limit)]
 
 
 RevisionOf = Annotated[
@@ -84,7 +85,7 @@ async def roll_back(call: CallDep, environment: EnvironmentPath, tool: ToolPath,
         timeout=call.timeout,
         write_id=given.write_id,
     )
-    return ReleaseModel.of(release, hashes=await _sees(call, environment, tool))
+    return ReleaseModel.of(release, secrets=await _sees(call, environment, tool))
 
 
 async def mark_good(call: CallDep, environment: EnvironmentPath, tool: ToolPath, given: MarkBody) -> ReleaseModel:
@@ -98,7 +99,7 @@ async def mark_good(call: CallDep, environment: EnvironmentPath, tool: ToolPath,
         timeout=call.timeout,
         write_id=given.write_id,
     )
-    return ReleaseModel.of(release, hashes=await _sees(call, environment, tool))
+    return ReleaseModel.of(release, secrets=await _sees(call, environment, tool))
 
 
 async def _sees(call: Call, environment: str, tool: str) -> bool:
@@ -108,25 +109,28 @@ async def _sees(call: Call, environment: str, tool: str) -> bool:
 ENDPOINTS = (
     Endpoint(
         "GET", "/environments/{environment}/tools", list_releases, "List the current releases", Action.READ,
-        errors=(404,),
+        errors=(404,), example=[_examples.RELEASE],
     ),
     Endpoint(
         "GET", _TOOL, get_release, "Get the current release", Action.READ,
-        errors=(404,),
+        errors=(404,), example=_examples.RELEASE,
         options={
             "response_model": ReleaseModel,
             "openapi_extra": {"parameters": KNOWN},
             "responses": {304: {"description": "The client has it."}},
         },
     ),
-    Endpoint("GET", f"{_TOOL}/history", get_history, "Get the history", Action.READ, errors=(404,)),
-    Endpoint("GET", f"{_TOOL}/diff", get_diff, "Compare", Action.READ, errors=(404,)),
+    Endpoint(
+        "GET", f"{_TOOL}/history", get_history, "Get the history", Action.READ,
+        errors=(404,), example=[_examples.RELEASE],
+    ),
+    Endpoint("GET", f"{_TOOL}/diff", get_diff, "Compare", Action.READ, errors=(404,), example=_examples.DIFF),
     Endpoint(
         "POST", f"{_TOOL}/rollback", roll_back, "Roll back", Action.WRITE,
-        errors=(404, 409, 413, 423), body=RollbackBody, limit=MAX_JSON,
+        errors=(404, 409, 413, 423), body=RollbackBody, limit=MAX_JSON, example=_examples.ROLLED_BACK,
     ),
     Endpoint(
         "POST", f"{_TOOL}/good", mark_good, "Mark a revision good", Action.WRITE,
-        errors=(404, 409, 413, 423), body=MarkBody, limit=MAX_JSON,
+        errors=(404, 409, 413, 423), body=MarkBody, limit=MAX_JSON, example=_examples.RELEASE,
     ),
 )  # fmt: skip
