@@ -83,7 +83,7 @@ async def read(reader, writer, requests, times):
 
 
 async def measured(port, clients, requests):
-    """Requests a second, and the 99th percentile of their times in milliseconds."""
+    """Requests a second, and the median and the 99th percentile of their times in milliseconds."""
     opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(clients)]
     times = []
     began = time.perf_counter()
@@ -91,7 +91,8 @@ async def measured(port, clients, requests):
     seconds = time.perf_counter() - began
     for _, writer in opened:
         writer.close()
-    return len(times) / seconds, statistics.quantiles(times, n=100)[98] * 1000
+    percentiles = statistics.quantiles(times, n=100)
+    return len(times) / seconds, percentiles[49] * 1000, percentiles[98] * 1000
 
 
 @asynccontextmanager
@@ -134,10 +135,11 @@ async def run(rounds, clients, requests):
                     if number:  # the first round warms up
                         found[name].append(figures)
     for name, figures in found.items():
-        rate, late = (statistics.median(each) for each in zip(*figures, strict=True))
-        print(f"{name:>14}: {rate:7.0f} requests/s, p99 {late:6.1f} ms")
-    ratios = [ours[0] / plain[0] for ours, plain in zip(found["config_router"], found["dict"], strict=True)]
-    print(f"         ratio: {statistics.median(ratios):.2f} (median of {rounds} rounds)")
+        rate, middle, late = (statistics.median(each) for each in zip(*figures, strict=True))
+        print(f"{name:>14}: {rate:7.0f} requests/s, p50 {middle:6.1f} ms, p99 {late:6.1f} ms")
+    pairs = [*zip(found["config_router"], found["dict"], strict=True)]
+    rate, middle, late = (statistics.median(ours[at] / plain[at] for ours, plain in pairs) for at in range(3))
+    print(f"         ratio: {rate:.2f}, p50 {middle:.2f}, p99 {late:.2f} (medians of {rounds} rounds)")
 
 
 if __name__ == "__main__":
