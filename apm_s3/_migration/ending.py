@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable
 
 from apm_s3._migration.journal import Journal
-from apm_s3._migration.listing.finding import Bounds, list_target
+from apm_s3._migration.listing.finding import Bounds, keep_common, list_target
 from apm_s3._migration.moving.movers import Mover
 from apm_s3._migration.moving.versions import check_histories
 from apm_s3._migration.store import Outcome, Row, State
@@ -58,25 +58,27 @@ class Ending:
             MigrationRefused: the source is empty.
         """
         task, journal = self._task, self._journal
-        if not task.rules.delete_extra:
+        keeps = task.rules.patterns.keeps
+        if not task.rules.delete_extra or not (extra := await journal.do(lambda store: store.count_extra(keeps))):
             return
         totals = await journal.do(lambda store: store.totals())
-        keeps = task.rules.patterns.keeps
-        while extra := await journal.do(lambda store: store.extra_keys(_AT_ONCE)):
-            chosen = [key for key in extra if keeps(key)]
-            if chosen and not totals.objects - totals.vanished:
-                raise MigrationRefused(
-                    f"{task.source_name} is empty, so delete_extra would delete everything in {task.target_name}",
-                    operation="migrate",
-                    hint="check the source; to delete everything, use delete_prefix or remove the directory",
-                )
-            if totals.failed:
-                self.kept += len(chosen)
-            elif chosen:
-                failed = len(await task.mover.delete(chosen))
-                self.deleted += len(chosen) - failed
-                self.kept += failed
-            await journal.do(lambda store, keys=extra: store.drop_target(keys))  # type: ignore[misc]
+        if totals.failed:
+            self.kept = extra
+            return
+        # Both sides may have got the same objects since the source was listed.
+        moved = totals.objects - totals.vanished
+        if not moved or not await keep_common(journal, task.rules, task.source_side, task.source):
+            raise MigrationRefused(
+                f"{task.source_name} is empty, so delete_extra would delete everything in {task.target_name}",
+                operation="migrate",
+                hint="check the source; to delete everything, use delete_prefix or remove the directory",
+            )
+        while keys := await journal.do(lambda store: store.extra_keys(_AT_ONCE)):
+            chosen = [key for key in keys if keeps(key)]
+            failed = len(await task.mover.delete(chosen)) if chosen else 0
+            self.deleted += len(chosen) - failed
+            self.kept += failed
+            await journal.do(lambda store, keys=keys: store.drop_target(keys))  # type: ignore[misc]
 
     async def _read_all(self) -> None:
         """Read and compare both sides of every object."""

@@ -152,6 +152,51 @@ async def test_extra_entries_are_deleted_last_and_only_on_request(one: Place) ->
     assert one.stored() == BODIES | {"kept.log": b""}
 
 
+@pytest.mark.parametrize("way", ["copied", "from files"])
+async def test_what_both_sides_got_meanwhile_is_not_deleted(one: Place, tmp_path: Path, way: str) -> None:
+    fill(one)
+    one.put("copy/EXTRA", b"", bucket="target")
+    source: Any = write(tmp_path / "up", BODIES) if way == "from files" else SOURCE
+
+    def written_to_both(name: str) -> None:
+        one.put(f"copy/{name.upper()}", b"new", bucket="target")
+        if way == "from files":
+            write(source, {name: b"new"})
+        else:
+            one.put(f"team/{name}", b"new")
+
+    async def fault(exchange: Exchange) -> None:
+        if exchange.request.key == "copy/A":
+            written_to_both("new")
+        exchange.send(exchange.carry_out())
+
+    one.server.will(fault, "CopyObject" if way == "copied" else "PutObject", times=None)
+    options: dict[str, Any] = {"source_s3": one.s3, "delete_extra": True, "transform_key": str.upper}
+    options["journal"] = tmp_path / "journal"
+    report = await migrate(source, TARGET, **options)
+    assert (report.deleted, sorted(one.stored())) == (1, sorted([*map(str.upper, BODIES), "NEW"]))
+
+    # A finished journal does not know what came later.
+    written_to_both("later")
+    again = await migrate(source, TARGET, **options)
+    assert (again.deleted, "LATER" in one.stored()) == (0, True)
+
+
+async def test_a_source_that_was_emptied_meanwhile_deletes_nothing(one: Place) -> None:
+    fill(one)
+    one.put("copy/extra", b"", bucket="target")
+
+    async def fault(exchange: Exchange) -> None:
+        if one.arrived("CopyObject") > len(BODIES):  # the probe was copied, too
+            one.server.s3.buckets["source"].clear()
+        exchange.send(exchange.carry_out())
+
+    one.server.will(fault, "ListObjectsV2", times=None)
+    with pytest.raises(MigrationRefused, match="is empty"):
+        await migrate(SOURCE, TARGET, source_s3=one.s3, delete_extra=True)
+    assert one.stored() == BODIES | {"extra": b""}
+
+
 async def test_an_empty_source_deletes_nothing(one: Place) -> None:
     one.put("copy/extra", b"", bucket="target")
     with pytest.raises(MigrationRefused, match="is empty"):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing, suppress
 
 from apm_s3._migration.journal import Journal
 from apm_s3._migration.listing.parallel import Listing, Unkept
@@ -117,7 +117,7 @@ class Source:
             if not keeps(key):
                 continue
             try:
-                target_key = rules.target_key(key) if key or rules.transform_key else key
+                target_key = rules.target_key(key)
             except InvalidKey as exc:
                 skipped[key] = exc.problem
                 continue
@@ -165,6 +165,39 @@ async def list_target(
     await Listing(
         side.s3, side.place.bucket, side.place.prefix, checkpoints, ordered=side.ordered, start=start, stop=stop
     ).run()
+
+
+async def keep_common(journal: Journal, rules: MigrationRules, side: Side | None, place: S3Place | FolderPlace) -> bool:
+    """List the source again, and remove all that it has from the target's listing. Return whether it has anything."""
+    found = False
+
+    async def remove(keys: Iterable[str]) -> None:
+        nonlocal found
+        names = list(_target_keys(rules, keys))
+        found = found or bool(names)
+        await journal.do(lambda store: store.drop_target(names))
+
+    if side is None:
+        async for some in _pages(_folder(place, missing_ok=False)):
+            await remove(one.key for one in some)
+        return found
+    cut = len(side.place.prefix)
+
+    async def take(files: Sequence[FileInfo]) -> None:
+        await remove(info.key[cut:] for info in files)
+
+    async def again() -> None: ...
+
+    await Listing(side.s3, side.place.bucket, side.place.prefix, Unkept(take, again), ordered=side.ordered).run()
+    return found
+
+
+def _target_keys(rules: MigrationRules, keys: Iterable[str]) -> Iterator[str]:
+    keeps = rules.patterns.keeps
+    for key in keys:
+        if keeps(key):
+            with suppress(InvalidKey):
+                yield rules.target_key(key)
 
 
 def _folder(place: S3Place | FolderPlace, *, missing_ok: bool) -> Folder:

@@ -92,7 +92,8 @@ class _Sync:
                     counts[action.kind] += 1
                     moved += entry.size
         kept = len(self._extra) if self._delete_extra and self._failures else 0
-        if self._delete_extra and not kept:
+        if self._extra and not kept:
+            await self._spare_common()
             async with aclosing(way.delete([entry.key for entry in self._extra], run)) as outcomes:
                 async for key, error in outcomes:
                     deleted += error is None
@@ -111,6 +112,26 @@ class _Sync:
             way.source.skipped,
             time.monotonic() - began,
         )
+
+    async def _spare_common(self) -> None:
+        """Keep what the source has by now: both sides may have got the same entries since the source was listed."""
+        extra = {entry.key: entry for entry in self._extra}
+        found = False
+        async with aclosing(_kept(self._way.source, self._rules)) as source:
+            async for entry in source:
+                found = True
+                extra.pop(entry.key, None)
+        self._extra = list(extra.values())
+        self._check_source(found=found)
+
+    def _check_source(self, *, found: bool) -> None:
+        if self._extra and not found:
+            way = self._way
+            raise InvalidOption(
+                f"{way.source} is empty, so delete_extra would delete all {len(self._extra)} of {way.target}",
+                operation="sync",
+                hint="check the source; to delete everything, use delete_prefix or remove the directory",
+            )
 
     def _moved(self, entry: Entry, result: OperationResult) -> bool:
         error = result.error
@@ -156,12 +177,7 @@ class _Sync:
                     self._unchanged += 1
                 else:
                     yield SyncAction("update", mine.key, mine.size, "the content differs"), mine
-        if self._extra and not found:
-            raise InvalidOption(
-                f"{way.source} is empty, so delete_extra would delete all {len(self._extra)} of {way.target}",
-                operation="sync",
-                hint="check the source; to delete everything, use delete_prefix or remove the directory",
-            )
+        self._check_source(found=found)
 
     async def _entries(self, tree: Folder | Prefix) -> AsyncGenerator[Entry, None]:
         async with aclosing(_kept(tree, self._rules)) as kept:

@@ -332,7 +332,8 @@ class Bulk(Objects):
             source, target: "s3://bucket/prefix", where the prefix is a folder, or the path of a directory. Links are
                 not followed.
             dry_run: only return the plan.
-            delete_extra: delete from the target what the source lacks, at the end and only if nothing failed.
+            delete_extra: delete from the target what the source lacks, at the end and only if nothing failed. Before,
+                the source is listed again.
             include, exclude: patterns of names relative to source and target, as in `fnmatch`; "*" also matches "/".
                 Excluded names are neither transferred nor deleted.
             on_progress: called after each file or object.

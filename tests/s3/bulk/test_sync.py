@@ -163,6 +163,36 @@ async def test_an_unreadable_source_deletes_nothing(
     assert read(folder) == FILES
 
 
+async def test_what_both_sides_got_meanwhile_is_not_deleted(s3: MemoryManager, folder: Path) -> None:
+    await s3.upload_file("bucket", "extra", b"")
+
+    def written_to_both(verb: str, count: int) -> None:
+        # The first listing finds out the order; by the second one, the directory has been read.
+        if (verb, count) == ("list_files", 2):
+            write(folder, {"new": b"1"})
+            s3.transport.bucket.put("new", b"1")
+
+    s3.transport.before = written_to_both
+    report = await s3.sync(folder, "s3://bucket", delete_extra=True)
+
+    assert report.deleted == 1
+    assert stored(s3) == FILES | {"new": b"1"}
+
+
+async def test_a_source_that_was_emptied_meanwhile_deletes_nothing(s3: MemoryManager, tmp_path: Path) -> None:
+    await s3.upload_file("bucket", "extra", b"")
+    source = write(tmp_path / "source", {"a": b"1"})
+
+    def emptied(verb: str, count: int) -> None:
+        if verb == "put":
+            (source / "a").unlink()
+
+    s3.transport.before = emptied
+    with pytest.raises(InvalidOption, match="is empty"):
+        await s3.sync(source, "s3://bucket", delete_extra=True)
+    assert "extra" in stored(s3)
+
+
 async def test_nothing_is_deleted_after_a_failure(s3: MemoryManager, folder: Path) -> None:
     await s3.upload_file("bucket", "extra", b"")
 
