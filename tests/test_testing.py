@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,15 @@ async def test_an_embedded_server_can_be_emptied(embedded: EmbeddedServer) -> No
         embedded.reset()
 
         assert not await s3.bucket_exists("bucket")
+
+
+def test_a_response_of_the_embedded_server_has_no_header_twice(embedded: EmbeddedServer) -> None:
+    # With `python -X dev`, aiohttp refuses a second Server header.
+    with urllib.request.urlopen(embedded.endpoint_url) as response:
+        names = [name.lower() for name in response.headers]
+
+    assert {"server", "date"} <= set(names)
+    assert len(names) == len(set(names))
 
 
 def test_pytest_offers_the_fixtures(tmp_path: Path) -> None:

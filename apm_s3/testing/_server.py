@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from apm_s3.models import Credentials
+
+if TYPE_CHECKING:
+    from werkzeug.serving import BaseWSGIServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +39,36 @@ def embedded_server() -> Iterator[EmbeddedServer]:
     Raises:
         ImportError: the extra `testing` is not installed.
     """
-    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - an extra
-
     # Otherwise it prints every request.
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
+    server = _make_server()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
     try:
-        host, port = server.get_host_and_port()
-        yield EmbeddedServer(f"http://{host}:{port}")
+        yield EmbeddedServer(f"http://127.0.0.1:{server.port}")
     finally:
         # A program that ends without leaving the block: the server's thread no longer runs, and would never stop.
         if not sys.is_finalizing():
-            server.stop()
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+
+def _make_server() -> BaseWSGIServer:
+    """Return what `moto.server.ThreadedMotoServer` runs, with one Server header in each response instead of two."""
+    from moto.moto_server.werkzeug_app import (  # noqa: PLC0415 - an extra
+        DomainDispatcherApplication,
+        MotoRequestHandler,
+        create_backend_app,
+    )
+    from werkzeug.serving import make_server  # noqa: PLC0415
+
+    class Handler(MotoRequestHandler):
+        def send_response(self, code: int, message: str | None = None) -> None:
+            # moto names itself. In Python's development mode, aiohttp refuses a response with two such headers.
+            self.send_response_only(code, message)
+            self.send_header("Date", self.date_time_string())
+
+    return make_server(
+        "127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True, request_handler=Handler
+    )
