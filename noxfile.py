@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import shutil
 from pathlib import Path
 
 import nox
@@ -182,22 +182,63 @@ def screenshots(session: nox.Session) -> None:
 
 @nox.session
 def packages(session: nox.Session) -> None:
-    """Build wheel and sdist, and install them into bare environments: with no extra, with each alone, and with all."""
-    session.install("build>=1.2", "twine>=6")
-    folder = session.create_tmp()
-    session.run("python", "-m", "build", "--outdir", folder)
-    archives = sorted(str(path) for path in Path(folder).iterdir() if path.name.endswith((".whl", ".tar.gz")))
-    session.run("twine", "check", "--strict", *archives)
-    extras = PROJECT["project"]["optional-dependencies"]
-    wheel = next(path for path in archives if path.endswith(".whl"))
-    for wanted in [*archives, *(f"{wheel}[{extra}]" for extra in extras)]:
-        session.log("installing %s", wanted)
-        place = Path(folder, "bare")
-        session.run("python", "-m", "venv", "--clear", str(place))
-        python = str(place / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python"))
-        session.run(python, "-m", "pip", "install", "-q", wanted, external=True)
-        session.run(python, "-m", "pip", "check", external=True)
-        session.run(python, "-W", "error", "-X", "dev", "-c", "import apm_s3; apm_s3.S3Manager()", external=True)
+    """Build wheel and sdist; install them without extras, with each, and with all; run a program of a user on them."""
+    install(session, ".[all]", "test", "types", "release")
+    folder = Path(session.create_tmp()).resolve()
+    for old in folder.iterdir():
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
+    session.run("python", "-m", "build", "--outdir", str(folder))
+    wheel, sdist = (str(next(folder.glob(pattern))) for pattern in ("*.whl", "*.tar.gz"))
+    session.run("twine", "check", "--strict", wheel, sdist)
+    session.run("python", "-m", "tools.installations", wheel, sdist)
+
+    # What a user's type checker sees: the wheel, from outside of this folder.
+    session.install(*PIP, "--force-reinstall", "--no-deps", wheel)
+    user = folder / "user"
+    user.mkdir()
+    shutil.copy("tests/user_program.py", user)
+    (user / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')
+    shutil.unpack_archive(sdist, folder, filter="data")
+    with session.chdir(user):
+        session.run("mypy", "--strict", "user_program.py")
+        session.run("pyright", "-p", ".")
+        session.run("python", "-W", "error", "-X", "dev", "user_program.py")
+    # The tests of the sdist, from the sdist.
+    with session.chdir(next(folder.glob("*/PKG-INFO")).parent):
+        session.run("python", "-m", "pytest", "-q", "--collect-only", "-qq")
+        session.run(*PYTEST, *(f"tests/{path}" for path in SERVERLESS))
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Build what a release is made of into `dist`: wheel, sdist, and a list of components (SBOM) with all extras."""
+    session.install(*nox.project.dependency_groups(PROJECT, "release"))
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", "dist")
+    wheel, sdist = (str(next(Path("dist").glob(pattern))) for pattern in ("*.whl", "*.tar.gz"))
+    session.run("twine", "check", "--strict", wheel, sdist)
+    place = str(Path(session.create_tmp(), "all"))
+    session.run("python", "-m", "venv", "--clear", "--without-pip", place)
+    session.run("python", "-m", "pip", "--python", place, "install", "-q", f"{wheel}[all]")
+    components = f"{sdist.removesuffix('.tar.gz')}.cdx.json"
+    session.run("cyclonedx-py", "environment", "--pyproject", "pyproject.toml", "-o", components, place)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Run the test suite, programs and other processes included, and fail below 95 % of lines and branches."""
+    install(session, ".[all]", "test", "coverage")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", *PYTEST[1:], *session.posargs)
+    session.run("coverage", "combine", "-q")
+    session.run("coverage", "report", "--skip-covered", "--sort=cover", "--fail-under=95")
+
+
+@nox.session
+def mutation(session: nox.Session) -> None:
+    """Change the modules without I/O in many small ways, one at a time, and see which changes their tests miss."""
+    install(session, ".[all]", "test")
+    session.run("python", "-m", "tools.mutation", *session.posargs)
 
 
 @nox.session
