@@ -40,25 +40,23 @@ ToolHint = Annotated[
     str | None,
     typer.Option(
         "--tool",
-        help="The tool, if its name and content do not say.",
+        help="The tool, if names do not tell.",
         callback=_check_tool,
         autocompletion=_complete_tool,
     ),
 ]
 SourcePlace = Annotated[str, typer.Argument(metavar="SOURCE", help=_PLACE)]
 TargetPlace = Annotated[str, typer.Argument(metavar="TARGET", help=_PLACE)]
-Include = Annotated[list[str] | None, typer.Option(help="Only names that match this pattern. Repeatable.")]
-Exclude = Annotated[list[str] | None, typer.Option(help="Leave out names that match this pattern. Repeatable.")]
-DeleteExtra = Annotated[bool, typer.Option("--delete-extra", help="Delete from TARGET what SOURCE lacks, at the end.")]
+Include = Annotated[list[str] | None, typer.Option(help="Only names that match. Repeatable.")]
+Exclude = Annotated[list[str] | None, typer.Option(help="Leave out such names. Repeatable.")]
+DeleteExtra = Annotated[bool, typer.Option("--delete-extra", help="At the end, delete what SOURCE lacks.")]
 TransferConcurrency = Annotated[int, typer.Option(min=1, help="Objects at once.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and change nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; for scripts.")]
 Author = Annotated[str | None, typer.Option(help="By default git's user, or the login.")]
 Message = Annotated[str | None, typer.Option("--message", "-m", help="Why; by default an editor asks.")]
 Note = Annotated[str, typer.Option("--message", "-m", help="Why; kept in the log.")]
-ExpectRevision = Annotated[
-    int | None, typer.Option(min=0, help="Refuse if another revision is current; 0: if there is any.")
-]
+ExpectRevision = Annotated[int | None, typer.Option(min=0, help="Refuse if another is current; 0: if there is any.")]
 ExitCode = Annotated[bool, typer.Option("--exit-code", help="Exit with 6 if there are differences.")]
 
 

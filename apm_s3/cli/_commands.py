@@ -74,12 +74,8 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         ),
         "config push": Entry("_config.push:push", "Store a directory as the new revision of a tool's configuration."),
         "config pull": Entry("_config.push:pull", "Write a tool's configuration to a directory, all files at once."),
-        "config diff": Entry(
-            "_config.push:diff", "Compare a configuration with a directory, a revision, or another environment."
-        ),
-        "config import": Entry(
-            "_config.imports:import_", "Take over an existing layout byte for byte, with its history if asked."
-        ),
+        "config diff": Entry("_config.push:diff", "Compare with a directory, a revision, or another environment."),
+        "config import": Entry("_config.imports:import_", "Take over an existing layout byte for byte."),
         "config ls": Entry("_config.read:ls", "List the current release of each tool."),
         "config show": Entry("_config.read:show", "Print a file of a configuration, byte for byte."),
         "config history": Entry("_config.read:history", "List the releases of a tool, newest first."),
@@ -89,9 +85,7 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         "config rollback": Entry("_config.write:rollback", "Return to an old revision, by default the good one."),
         "config rm": Entry("_config.write:rm", "Remove a tool's configuration; its history is kept."),
         "config outcome": Entry("_config.write:outcome", "Find out what became of a write whose response was lost."),
-        "config plan": Entry(
-            "_config.plans:plan", "Show what a deploy would change, and write it to a file for review."
-        ),
+        "config plan": Entry("_config.plans:plan", "Show what a deploy would change, for review."),
         "config deploy": Entry("_config.plans:deploy", "Carry out a plan of config plan, all its tools at once."),
         "config good": Entry("_config.marks:good", "Mark a revision as good: rollbacks return to it."),
         "config freeze": Entry("_config.marks:freeze", "Block all changes to an environment."),
@@ -101,13 +95,12 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         "config backups": Entry("_config.backups:backups", "List the backups, newest first."),
         "config verify": Entry("_config.backups:verify", "Check every file of a backup by its SHA-256."),
         "config drill": Entry(
-            "_config.backups:drill",
-            "Restore a backup to a scratch environment, compare every byte, and remove it again.",
+            "_config.backups:drill", "Test that a backup can be restored, without changing anything."
         ),
         "config restore": Entry("_config.backups:restore", "Restore a backup to its environment, or to --environment."),
         "config fsck": Entry("_config.care:fsck", "Check every document, blob and live copy of an environment."),
         "config repair": Entry("_config.care:repair", "Repair what fsck finds, and update the live copies."),
-        "config gc": Entry("_config.care:gc", "Delete old revisions, log entries, and what interrupted writes left."),
+        "config gc": Entry("_config.care:gc", "Delete old revisions, log entries, and leftovers."),
         "migrate": Entry("_s3.migrate:migrate", "Copy everything from SOURCE to TARGET, verify it, resume it.", "s3"),
         "sync": Entry("_s3.sync:sync", "Copy from SOURCE to TARGET what differs.", "s3"),
         "health": Entry("_s3.health:health", "Check that a bucket can be used: reach, read, write, settings."),

@@ -21,8 +21,9 @@ def format_command_help(command: Command, ctx: Any, formatter: Any) -> None:
     _write_list(formatter, "Arguments", [_record(param, ctx) for param in own if param.param_type_name == "argument"])
     _write_list(formatter, "Options", [_record(param, ctx) for param in own if param.param_type_name == "option"])
     if common:
-        with formatter.section("Common options (apm-s3 --help explains them)"):
-            _write_wrapped(formatter, ", ".join(_names(param) for param in common))
+        formatter.write("\n")
+        names = ", ".join(_names(param) for param in common)
+        _write_wrapped(formatter, f"Common options, which apm-s3 --help explains: {names}")
     _write_examples(formatter, command.examples)
 
 

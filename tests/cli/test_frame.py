@@ -29,8 +29,8 @@ from apm_s3.models import BucketInfo
 from tests.cli.kit import Shell, pseudo_terminal
 from tests.servers import require
 
-SCREEN = 50
-"""Lines of a screen of 80 columns that the help of a command may take."""
+SCREEN = 26
+"""Lines of a screen of 80 columns that the help of a command may take. `migrate` has sixteen options."""
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -38,8 +38,8 @@ def test_the_help_of_each_command_fits_a_screen_and_has_an_example(name: str, lo
     shown = local.terminal(*name.split(), "--help", columns=80).plain
 
     lines = shown.splitlines()
-    assert len(lines) <= SCREEN
-    assert max(map(len, lines)) <= 100
+    assert len(lines) <= SCREEN + 5 * (name == "migrate")
+    assert max(map(len, lines)) <= 80
     example = next(number for number, line in enumerate(lines) if line in ("Example:", "Examples:"))
     assert any(line.strip().startswith(f"apm-s3 {name}") for line in lines[example + 1 :])
 
@@ -53,8 +53,10 @@ def test_the_summary_in_the_table_is_the_first_line_of_the_help(name: str) -> No
 
 @pytest.mark.parametrize("group", ["", *GROUPS])
 def test_the_help_of_each_group_lists_its_commands(group: str, local: Shell) -> None:
-    shown = local.ok(*group.split(), "--help")
+    shown = local.terminal(*group.split(), "--help", columns=80).plain
 
+    assert len(shown.splitlines()) <= 45
+    assert max(map(len, shown.splitlines())) <= 80
     inside = [name for name in COMMANDS if not group or name.startswith(f"{group} ")]
     assert all(f"  {name.removeprefix(group).split()[0]} " in shown for name in inside)
 

@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Elsewhere = Annotated[
-    str | None, typer.Option("--backup-bucket", help="The bucket of the backups; by default that of the store.")
-]
+Elsewhere = Annotated[str | None, typer.Option("--backup-bucket", help="Where backups are, if not in --bucket.")]
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The backup, as config backups lists it.")]
 
 
@@ -131,7 +129,9 @@ def drill(
     author: Author = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Restore a backup to a scratch environment, compare every byte, and remove it again.
+    """Test that a backup can be restored, without changing anything.
+
+    It is restored to a scratch environment, compared byte by byte, and removed again.
 
     Example:
         apm-s3 config drill backups/production/20260102T030405Z-production.018f6f0e
@@ -174,8 +174,8 @@ def restore(
     Every hash is verified first; then one commit brings back all tools. Tools that are not in the backup stay.
 
     Examples:
-        apm-s3 config restore backups/production/20260102T030405Z-production.018f6f0e --dry-run
-        apm-s3 config restore KEY --backup-bucket apm-backups -m "The bucket was emptied"
+        apm-s3 config restore backups/production/20260102T030405Z-production.018f6f0e
+        apm-s3 config restore KEY --backup-bucket apm-backups -m "The bucket was lost"
     """
     call = Call.of(ctx)
     # Only the option: a default for other commands must not decide where a backup goes.

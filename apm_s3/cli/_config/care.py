@@ -112,9 +112,10 @@ def gc(
     yes: Yes = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Delete old revisions, log entries, and what interrupted writes left.
+    """Delete old revisions, log entries, and leftovers.
 
-    The current, the good and the newest revisions stay, as do all that the settings of the environment keep.
+    Leftovers are objects of interrupted writes and backups. The current, the good and the newest revisions stay, as do
+    all that the settings of the environment keep.
 
     Examples:
         apm-s3 config gc -e staging --keep-revisions 20 --older-than 30d --dry-run

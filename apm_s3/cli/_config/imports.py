@@ -28,20 +28,19 @@ def import_(
     ],
     tool: ToolHint = None,
     history: Annotated[bool, typer.Option("--history", help="Import each commit of a checkout as a revision.")] = False,
-    ref: Annotated[str, typer.Option(help="With --history: the commit, branch or tag.")] = "HEAD",
+    ref: Annotated[str, typer.Option(help="With --history: commit, branch or tag.")] = "HEAD",
     force: Force = None,
     author: Author = None,
     message: Message = None,
     yes: Yes = False,
     dry_run: DryRun = False,
 ) -> Status:
-    """Take over an existing layout byte for byte, with its history if asked.
+    """Take over an existing layout byte for byte.
 
-    Bundles are in {environment}/{tool}/; with --environment in {tool}/; with --tool as well, SOURCE is one bundle. An
-    interrupted import continues with the same command, and nothing is committed twice.
+    Bundles are in {environment}/{tool}/; with --environment in {tool}/; with --tool as well, SOURCE is one bundle.
+    Repeated, it commits nothing twice.
 
     Examples:
-        apm-s3 config import ./configs --dry-run
         apm-s3 config import . --history --ref main
         apm-s3 config import s3://old-bucket/configs/ -e production
     """

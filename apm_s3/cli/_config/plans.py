@@ -37,9 +37,9 @@ def plan(
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the plan there, for config deploy.")] = None,
     exit_code: ExitCode = False,
 ) -> Status:
-    """Show what a deploy would change, and write it to a file for review.
+    """Show what a deploy would change, for review.
 
-    The file has ids and hashes, no contents and no values of variables.
+    FILE has ids and hashes, no contents and no values of variables.
 
     Examples:
         apm-s3 config plan staging production --out deploy.plan

@@ -137,9 +137,9 @@ def diff(
     to_environment: Annotated[str | None, typer.Option(help="Compare with the current one there.")] = None,
     exit_code: ExitCode = False,
 ) -> Status:
-    """Compare a configuration with a directory, a revision, or another environment.
+    """Compare with a directory, a revision, or another environment.
 
-    Without any of them: the current revision with the one before. Secrets are masked.
+    Without any of them: the current revision and the one before. Secrets are masked.
 
     Examples:
         apm-s3 config diff ./prometheus -e production --exit-code

@@ -45,7 +45,7 @@ def settings(
     keep-log (30d, 12w).
 
     Example:
-        apm-s3 config settings -e production --set require-message=true --set deploy-from=staging
+        apm-s3 config settings -e production --set require-message=true
     """
     call = Call.of(ctx)
     environment = call.environment

@@ -25,22 +25,16 @@ def validate(
     ctx: typer.Context,
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[PATH]...", help="Files, bundles, trees {environment}/{tool}/, or -; by default here."),
+        typer.Argument(metavar="[PATH]...", help="Files, bundles, trees {environment}/{tool}/, -; default: here."),
     ] = None,
     tool: ToolHint = None,
     target_version: Annotated[
         list[str] | None, typer.Option(metavar="TOOL=VERSION", help="Check for this release. Repeatable.")
     ] = None,
-    fail_on: Annotated[
-        Severity | None, typer.Option(help="The least severity that makes the exit status 3; by default error.")
-    ] = None,
+    fail_on: Annotated[Severity | None, typer.Option(help="Severity for status 3; default: error.")] = None,
     form: Annotated[Format, typer.Option("--format", help="How to print the issues.")] = Format.text,
-    whole_bundle: Annotated[
-        bool, typer.Option("--whole-bundle", help="Check files together with the rest of their bundles.")
-    ] = False,
-    stdin_name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The name of the file on standard input.")
-    ] = None,
+    whole_bundle: Annotated[bool, typer.Option("--whole-bundle", help="Check the rest of files' bundles too.")] = False,
+    stdin_name: Annotated[str | None, typer.Option(metavar="NAME", help="The name of standard input.")] = None,
 ) -> Status:
     """Check configurations offline, as the tools do.
 

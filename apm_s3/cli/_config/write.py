@@ -35,7 +35,7 @@ def rollback(
     It creates a new revision with the old files; production asks for its name.
 
     Example:
-        apm-s3 config rollback prometheus --to 41 -e production -m "Alerts fire too late"
+        apm-s3 config rollback prometheus --to 41 -e production -m "Alerts are late"
     """
     call = Call.of(ctx)
     environment, chosen = call.environment, as_tool(tool)

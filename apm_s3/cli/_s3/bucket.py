@@ -204,10 +204,10 @@ def replicate(
 ) -> None:
     """Replicate a bucket to another one.
 
-    Without --role, nothing is changed: it prints the policies with which to create the role.
+    Without --role, it only prints the policies with which to create the role.
 
     Example:
-        apm-s3 bucket replicate apm-configs apm-configs-copy --role arn:aws:iam::123456789012:role/s3
+        apm-s3 bucket replicate apm-a apm-b --role arn:aws:iam::123456789012:role/s3
     """
     call = Call.of(ctx)
     call.changes = role is not None and not dry_run

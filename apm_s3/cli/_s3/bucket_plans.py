@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 Purpose = Annotated[
     str | None,
-    typer.Option(help="configs, backups or logs: encrypted, versioned, private, with a policy and a lifecycle."),
+    typer.Option(help="configs, backups or logs: sets policy and so on."),
 ]
-ForTool = Annotated[str, typer.Option("--tool", help="With --purpose: the tool it is for, or all.")]
-Retention = Annotated[int | None, typer.Option(help="With --purpose: days after which backups or logs expire.")]
+ForTool = Annotated[str, typer.Option("--tool", help="With --purpose: for which tool.")]
+Retention = Annotated[int | None, typer.Option(help="With --purpose: days until backups or logs expire.")]
 KmsKey = Annotated[str | None, typer.Option(help="Encrypt with this KMS key.")]
 Tag = Annotated[list[str] | None, typer.Option(help="NAME=VALUE. Repeatable.")]
 Versioned = Annotated[bool, typer.Option("--versioning", help="Keep old versions.")]
@@ -108,7 +108,7 @@ def plan(
     """Show what `bucket ensure` would do.
 
     Example:
-        apm-s3 bucket plan apm-staging-configs --purpose configs -e staging --out bucket.plan
+        apm-s3 bucket plan apm-configs --purpose configs -e staging --out bucket.plan
     """
     call = Call.of(ctx)
     wanted = _Wanted(call, bucket, purpose, tool, retention, kms_key_id, tag, versioning)

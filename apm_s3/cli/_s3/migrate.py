@@ -19,22 +19,22 @@ def migrate(
     ctx: typer.Context,
     source: SourcePlace,
     target: TargetPlace,
-    journal: Annotated[
-        Path | None, typer.Option(help="Remember in this file how far it came. An existing one resumes.")
-    ] = None,
+    journal: Annotated[Path | None, typer.Option(help="Keep track in this file; it resumes.")] = None,
     dry_run: DryRun = False,
-    verify_only: Annotated[
-        bool, typer.Option("--verify-only", help="Compare TARGET with the journal, and move nothing.")
-    ] = False,
-    if_exists: Annotated[str, typer.Option(help="skip-identical, overwrite or fail.")] = "skip-identical",
+    verify_only: Annotated[bool, typer.Option("--verify-only", help="Only compare TARGET with the journal.")] = False,
+    if_exists: Annotated[
+        str, typer.Option(help="skip-identical (default), overwrite or fail.", show_default=False)
+    ] = "skip-identical",
     include: Include = None,
     exclude: Exclude = None,
     delete_extra: DeleteExtra = False,
     versions: Annotated[bool, typer.Option("--versions", help="Bring all versions and delete markers.")] = False,
     acls: Annotated[bool, typer.Option("--acls", help="Give every copy the grants of its source.")] = False,
-    verify: Annotated[str, typer.Option(help="checksum; or read: read both sides once more.")] = "checksum",
-    accept: Annotated[list[str] | None, typer.Option(help="What may get lost: metadata, tags ... Repeatable.")] = None,
-    bandwidth: Annotated[str | None, typer.Option(help="Bytes a second through this machine: 800k, 5M.")] = None,
+    verify: Annotated[
+        str, typer.Option(help="checksum (default); read: both sides again.", show_default=False)
+    ] = "checksum",
+    accept: Annotated[list[str] | None, typer.Option(help="What may get lost: metadata ... Repeatable.")] = None,
+    bandwidth: Annotated[str | None, typer.Option(help="Bytes a second through here: 800k, 5M.")] = None,
     concurrency: TransferConcurrency = 64,
     target_endpoint_url: Annotated[str | None, typer.Option(help="If TARGET's is another one.")] = None,
     target_region: Annotated[str | None, typer.Option(help="If TARGET's is another one.")] = None,
