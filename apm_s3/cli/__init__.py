@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
 
@@ -28,7 +29,7 @@ def main() -> None:
 
 
 def open_standard_streams() -> None:
-    """Open on the null device what the shell closed (`>&-`): Python leaves such a stream None."""
+    """Open on the null device what the shell closed (`>&-`), which Python leaves None; and let any text be printed."""
     # Each open takes the lowest free number, so that no file or connection gets the number of a closed stream.
     if sys.stdin is None:
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115 - for the whole process
@@ -36,3 +37,7 @@ def open_standard_streams() -> None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - as above
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - as above
+    # A locale without a character of a configuration, or a file name that is not UTF-8, must not end a command. The
+    # escapes are those of JSON as well.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")

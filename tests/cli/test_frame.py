@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -160,6 +161,16 @@ def test_a_stream_that_the_shell_closed_is_replaced(name: str) -> None:
         open_standard_streams()
         with getattr(sys, name) as stream:
             assert not stream.isatty()
+
+
+def test_a_character_that_the_locale_lacks_is_escaped(local: Shell) -> None:
+    for encoding, printed in (("ascii", "\\xe9 \\udcff"), ("utf-8", "é \\udcff")):
+        raw = io.BytesIO()
+        with mock.patch.object(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding, errors="strict")):
+            open_standard_streams()
+            sys.stdout.write("é \udcff")
+            sys.stdout.flush()
+            assert raw.getvalue().decode() == printed
 
 
 def test_the_usage_has_one_pair_of_brackets_around_an_optional_argument(local: Shell) -> None:

@@ -16,8 +16,10 @@ import pytest
 import yaml
 
 from apm_s3.cli._config.checking import check_all
+from apm_s3.cli._config.formats import Findings, Format, Found, render
 from apm_s3.cli._subjects import Search
 from apm_s3.configs import ConfigStore
+from apm_s3.reports import Severity
 from apm_s3.testing import MemoryObjects
 from tests.cli.kit import Shell
 
@@ -254,6 +256,8 @@ def test_sarif_has_what_version_2_1_0_requires(local: Shell) -> None:
     [run] = log["runs"]
     rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
     assert len(rules) == len(set(rules))
+    # GitHub requires these, https://docs.github.com/code-security/code-scanning/sarif-support-for-code-scanning.
+    assert all(rule[name]["text"] for rule in run["tool"]["driver"]["rules"] for name in ("fullDescription", "help"))
     for result in run["results"]:
         assert rules[result["ruleIndex"]] == result["ruleId"]
         assert result["level"] in ("error", "warning", "note")
@@ -263,6 +267,25 @@ def test_sarif_has_what_version_2_1_0_requires(local: Shell) -> None:
         assert place["artifactLocation"]["uri"].startswith("my%20configs/")
         assert place["region"]["startLine"] >= 1
         assert place["region"].get("startColumn", 1) >= 1
+
+
+def test_sarif_has_a_line_for_each_result_because_github_requires_it(local: Shell) -> None:
+    put(local.directory, {"loki/other.yml": "x: 1\n"})
+
+    log = json.loads(local("config", "validate", "loki", "--format", "sarif").stdout)
+
+    assert "no-main-file" in {result["ruleId"] for result in log["runs"][0]["results"]}
+    for result in log["runs"][0]["results"]:
+        assert result["locations"][0]["physicalLocation"]["region"]["startLine"] == 1
+
+
+def test_a_file_name_that_is_not_utf_8_is_percent_encoded_in_sarif() -> None:
+    found = Found("loki", "\udcff.yml", 1, 1, Severity.ERROR, "rule", "bad", None, "")
+
+    log = json.loads(render(Findings([found], {found.file: "loki"}), Format.sarif))
+
+    [result] = log["runs"][0]["results"]
+    assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "%FF.yml"
 
 
 def test_junit_reports_a_test_per_file(local: Shell) -> None:
