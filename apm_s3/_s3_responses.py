@@ -113,7 +113,8 @@ _BY_KMS_CODE: dict[str, type[S3Error]] = {
 }
 """S3 passes on errors of KMS as "KMS." and the exception's name: https://docs.aws.amazon.com/kms/latest/APIReference/CommonErrors.html."""
 
-_KMS_ACTION = re.compile(r"\bkms:[A-Z]\w+")
+_KMS_DENIES = re.compile(r"\bkms:[A-Z]\w+|The ciphertext refers to a customer master key")
+"""What a denial by KMS says: the action, or, without the permission to learn of the key, this sentence."""
 
 _BY_STATUS: dict[int, type[S3Error]] = {
     304: NotModified,
@@ -186,7 +187,7 @@ def _kms_kind(s3_code: str, message: str) -> type[S3Error] | None:
     if s3_code.startswith("KMS"):
         exception = s3_code.removeprefix("KMS").removeprefix(".").removeprefix("KMS").removesuffix("Exception")
         return _BY_KMS_CODE.get(exception)
-    if s3_code == "AccessDenied" and _KMS_ACTION.search(message):
+    if s3_code == "AccessDenied" and _KMS_DENIES.search(message):
         return KmsAccessDenied
     if s3_code in {"ThrottlingException", "Throttling", "SlowDown"} and "KMS" in message:
         return KmsThrottled

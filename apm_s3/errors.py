@@ -342,9 +342,11 @@ class TransportError(ApmS3Error):
     retryable = True
     sent: bool = True
 
-    def __init__(self, problem: str, *, endpoint: str | None = None, **where: Any) -> None:
+    def __init__(self, problem: str, *, endpoint: str | None = None, sent: bool | None = None, **where: Any) -> None:
         super().__init__(problem, **where)
         self.endpoint = endpoint
+        if sent is not None:
+            self.sent = sent
 
     @property
     def may_have_happened(self) -> bool:
@@ -372,7 +374,7 @@ class RequestTimedOut(TransportError, TimeoutError):
 class DeadlineExceeded(RequestTimedOut):
     """The call's deadline passed. It includes waiting for the pool, connecting, retries and the body.
 
-    `sent` is False if the call only waited for a slot of the pool.
+    `sent` is False if the call only waited for a slot of the pool, and if the commit of a configuration was not sent.
     """
 
     default_hint = "raise the deadline (S3Settings.timeouts.deadline), or lower the load"

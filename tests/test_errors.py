@@ -332,6 +332,14 @@ def test_a_missing_kms_permission_is_distinguished_from_one_of_s3() -> None:
     assert type(plain) is AccessDenied
 
 
+def test_a_denial_by_kms_that_names_no_action_is_one_of_kms() -> None:
+    """It is the answer to credentials that may not even learn of the key."""
+    message = "The ciphertext refers to a customer master key that does not exist, or you are not allowed to access."
+    error = s3_error(operation="read_file", status=403, s3_code="AccessDenied", message=message, bucket="b", key="k")
+    assert isinstance(error, KmsAccessDenied)
+    assert "kms:Decrypt" in str(error)
+
+
 @pytest.mark.parametrize("code", ["KMS.ThrottlingException", "ThrottlingException"])
 def test_throttling_by_kms_is_retried_and_has_a_hint(code: str) -> None:
     message = "You have exceeded the rate at which you may call KMS"

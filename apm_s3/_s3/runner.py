@@ -53,10 +53,13 @@ class _Call(Watch, Generic[T]):
     __slots__ = (
         "attempt", "attempts", "bucket", "bytes_sent", "expected", "failure", "key", "limit", "operation", "queued",
         "recovered", "replayable", "report", "sent_at", "started", "storage_class", "trace", "unresolved", "verdict",
+        "waited",
     )  # fmt: skip
 
     attempt: Attempt[T]
     verdict: Verdict[T] | None
+    waited: float
+    """Seconds that it waited for a slot of the pool. Not set if it never waited."""
 
     def __init__(
         self, operation: str, bucket: str | None, key: str | None, limit: float, loop: asyncio.AbstractEventLoop | None
@@ -261,8 +264,10 @@ class Runner:
             began = time.monotonic()
             await pool.acquire()
             call.queued = False
+            waited = time.monotonic() - began
+            call.waited = getattr(call, "waited", 0.0) + waited
             if call.trace is not None:
-                call.trace.waited(time.monotonic() - began)
+                call.trace.waited(waited)
         try:
             if self._closed:
                 raise _closed_under(call)
@@ -429,15 +434,17 @@ class Runner:
         passed = f"the deadline of {call.limit:g} s passed"
         if call.queued:
             what = "nothing was sent" if not call.attempts else f"{call.attempts} attempts failed before"
-            error = DeadlineExceeded(
+            return DeadlineExceeded(
                 f"{passed} while waiting for a slot of the pool ({self._pool.stats().max_concurrency} in all): {what}",
                 hint=POOL_HINT,
+                sent=False,
             )
-            error.sent = False
-            return error
+        waited = getattr(call, "waited", 0.0)
+        waiting = f" ({waited:.3g} s of it waiting for a slot of the pool)" if waited >= call.limit / 10 else ""
+        hint = POOL_HINT if waited >= call.limit / 2 else None
         if call.failure is not None:
-            return DeadlineExceeded(f"{passed}; the last failure was {type(call.failure).__name__}")
-        return DeadlineExceeded(f"no response within the deadline of {call.limit:g} s")
+            return DeadlineExceeded(f"{passed}{waiting}; the last failure was {type(call.failure).__name__}", hint=hint)
+        return DeadlineExceeded(f"no response within the deadline of {call.limit:g} s{waiting}", hint=hint)
 
     def _observers(self) -> tuple[Hook, ...]:
         return self._hooks if self._metrics is None else (self._metrics, *self._hooks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -28,6 +29,7 @@ from apm_s3.errors import (
 )
 from apm_s3.events import OperationEvent, Outcome, labels
 from apm_s3.settings import RetrySettings, S3Settings, Timeouts
+from tests.faults.virtual_time import VirtualTimeLoop, run_in_virtual_time
 
 QUICK = RetrySettings(attempts=3, initial_delay=0.0001)
 
@@ -250,9 +252,32 @@ async def test_the_deadline_includes_the_wait_for_the_pool() -> None:
     world = World(size=1)
     async with world.pool.slot():
         waiting = asyncio.create_task(world.run(Script(), timeout=0.01))
-        with pytest.raises(DeadlineExceeded, match="nothing was sent"):
+        with pytest.raises(DeadlineExceeded, match="nothing was sent") as caught:
             await waiting
+        assert caught.value.retryable
+        assert not caught.value.may_have_happened
     assert world.pool.stats().waiting == world.pool.stats().in_use == 0
+
+
+def test_the_deadline_tells_the_wait_for_the_pool_from_that_for_the_server() -> None:
+    async def main(_loop: VirtualTimeLoop) -> list[DeadlineExceeded]:
+        world, errors = World(size=1), []
+        for held in (6, 1, 0.1):
+            await world.pool.acquire()
+            asyncio.get_running_loop().call_later(held, world.pool.release)
+            with pytest.raises(DeadlineExceeded) as caught:
+                await world.run(never, timeout=8)
+            errors.append(caught.value)
+        return errors
+
+    most, some, little = run_in_virtual_time(main)
+    said = r"no response within the deadline of 8 s \({}(\.\d+)? s of it waiting for a slot of the pool\)"
+    assert re.fullmatch(said.format(6), most.problem)
+    assert "max_concurrency" in str(most)
+    assert re.fullmatch(said.format(1), some.problem)
+    assert little.problem == "no response within the deadline of 8 s"
+    assert "max_concurrency" not in f"{some} {little}"
+    assert all(error.retryable and error.may_have_happened for error in (most, some, little))
 
 
 async def test_a_pause_that_would_reach_the_deadline_is_not_started() -> None:

@@ -142,7 +142,7 @@ class Publisher:
                 raise
             raise DeadlineExceeded(
                 f"'{environment}' changes too fast to look for earlier calls of this write; nothing was changed",
-                operation="upload", bucket=self._objects.bucket, hint="repeat the call",
+                operation="upload", bucket=self._objects.bucket, hint="repeat the call", sent=False,
             ) from exc  # fmt: skip
 
     async def _publish(
@@ -178,6 +178,7 @@ class Publisher:
         raise DeadlineExceeded(
             f"{environment}: storing the files takes longer than {RESTARTS} x 15 minutes, the limit",
             operation="upload", bucket=self._objects.bucket, hint="nothing was changed; check the connection to S3",
+            sent=False,
         )  # fmt: skip
 
     async def _drafts(

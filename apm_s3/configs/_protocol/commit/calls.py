@@ -91,6 +91,7 @@ class Call:
             raise DeadlineExceeded(
                 f"'{self.environment}' was not written within {self._seconds:g} s; nothing was changed",
                 operation="commit",
+                sent=False,
                 hint="make the call again, or give it more time with timeout=",
             ) from exc
         if isinstance(error, Exception):

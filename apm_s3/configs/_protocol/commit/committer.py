@@ -240,6 +240,7 @@ class Committer:
         raise DeadlineExceeded(
             f"'{environment}' could not be changed within {RESTARTS} x 15 minutes; nothing was changed",
             operation="commit",
+            sent=False,
             bucket=self._objects.bucket,
         )
 

@@ -261,7 +261,7 @@ class Write:
     def _too_late(self, problem: str) -> DeadlineExceeded:
         return DeadlineExceeded(
             f"{problem}; nothing was changed", operation="commit", bucket=self.objects.bucket,
-            key=keys.current(self.begun.environment),
+            key=keys.current(self.begun.environment), sent=False,
         )  # fmt: skip
 
     def _failed(self, error: ApmS3Error) -> ApmS3Error:
