@@ -5,18 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import pytest
 
 from apm_s3 import Credentials, S3Manager, S3Settings
-from apm_s3.errors import ConnectionLost, IntegrityError, InvalidRequest, ObjectTooLarge, UnsupportedByServer
+from apm_s3.errors import (
+    ConnectionLost,
+    IntegrityError,
+    InvalidRequest,
+    NotModified,
+    ObjectTooLarge,
+    UnsupportedByServer,
+)
 from apm_s3.options import CopyOptions, DeleteOptions, ReadOptions, UploadOptions
 from apm_s3.settings import RetrySettings
 from tests.faults.bucket_verbs import DATA_VERBS
 from tests.faults.lies import LIES, endless, surplus
 from tests.faults.matrix import DATA_PATHS, DataPath, run_matrix
-from tests.faults.memory_s3 import Request
-from tests.faults.server import Exchange, FaultyS3, head_of
+from tests.faults.memory_s3 import Request, Response
+from tests.faults.server import Exchange, Fault, FaultyS3, head_of
 from tests.faults.verbs import BUCKET, OLD, OTHER, VERBS, new_state
 from tests.managers import SESSION
 
@@ -83,6 +91,36 @@ async def test_an_object_longer_than_the_caller_allows_is_not_read(data_path: Da
         assert server.arrived.count("GetObject") == 5
     with pytest.raises(InvalidRequest):
         ReadOptions(max_size=-1)
+
+
+@pytest.mark.parametrize("data_path", DATA_PATHS)
+@pytest.mark.parametrize("etag", ['"another"', 'W/"another"'])
+async def test_a_304_about_another_object_is_not_believed(data_path: DataPath, etag: str) -> None:
+    async with _open(data_path) as (server, s3):
+        known = (await s3.head_file(BUCKET, "a")).etag
+        server.will(_not_modified(etag), times=None)
+        for read in (s3.read_file, s3.get_file, s3.head_file):
+            with pytest.raises(IntegrityError, match="304 for ETag") as refused:
+                await read(BUCKET, "a", ReadOptions(if_none_match=known))
+            assert (refused.value.bucket, refused.value.key) == (BUCKET, "a")
+
+            with pytest.raises(IntegrityError, match="without a condition"):
+                await read(BUCKET, "a")
+
+
+@pytest.mark.parametrize("data_path", DATA_PATHS)
+async def test_a_304_about_the_known_object_is_believed(data_path: DataPath) -> None:
+    async with _open(data_path) as (server, s3):
+        known = (await s3.head_file(BUCKET, "a")).etag
+        assert known is not None
+        for etag in (known, f"W/{known}", ""):
+            for wanted in (known, f'"older", {known}', f"W/{known}", "*"):
+                server.will(_not_modified(etag), "GetObject")
+                with pytest.raises(NotModified):
+                    await s3.read_file(BUCKET, "a", ReadOptions(if_none_match=wanted))
+        with pytest.raises(NotModified):
+            server.will(_not_modified(known), "HeadObject")
+            await s3.head_file(BUCKET, "a", ReadOptions(if_modified_since=datetime(2030, 1, 1, tzinfo=UTC)))
 
 
 @pytest.mark.parametrize("data_path", DATA_PATHS)
@@ -182,6 +220,14 @@ async def test_a_lone_surrogate_is_refused_before_anything_is_sent(data_path: Da
             with pytest.raises(InvalidRequest):
                 await call
         assert server.arrived == []
+
+
+def _not_modified(etag: str) -> Fault:
+    async def answer(exchange: Exchange) -> None:
+        headers = {"etag": etag} if etag else {}
+        exchange.send(Response(304, headers, b""))
+
+    return answer
 
 
 @asynccontextmanager

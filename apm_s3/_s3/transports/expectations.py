@@ -96,6 +96,45 @@ def check_read(
         raise IntegrityError(problem, operation=operation, bucket=bucket, key=key)
 
 
+def check_unchanged(
+    operation: str,
+    method: str | None,
+    bucket: str | None,
+    key: str | None,
+    *,
+    if_none_match: str | None,
+    if_modified_since: object,
+    etag: str | None,
+) -> None:
+    """Check that a 304 matches its request: it needs a condition, and names an ETag of it or none.
+
+    Some servers make an ETag weak in one of two responses, and some send none with a 304:
+    https://www.rfc-editor.org/rfc/rfc9110#name-304-not-modified.
+
+    Args:
+        if_none_match, if_modified_since: the conditions of the request.
+        etag: the header of the response.
+
+    Raises:
+        IntegrityError: it does not match.
+    """
+    problem = None
+    if method not in ("GET", "HEAD") or (if_none_match is None and if_modified_since is None):
+        problem = f"the server returned 304 for {method} without a condition"
+    elif etag and if_none_match not in (None, "*", etag):
+        known = {one.strip().removeprefix("W/").strip('"') for one in if_none_match.split(",")}
+        if etag.removeprefix("W/").strip('"') not in known:
+            problem = f"the server returned 304 for ETag {if_none_match}, but names {etag}"
+    if problem is not None:
+        raise IntegrityError(
+            problem,
+            operation=operation,
+            bucket=bucket,
+            key=key,
+            hint="look for a proxy that modifies or caches responses",
+        )
+
+
 def accounted(bucket: str, keys: Sequence[tuple[str, str | None]], report: DeleteReport) -> DeleteReport:
     """Return the result for exactly the requested (key, version id); those missing in the response have failed.
 

@@ -209,6 +209,13 @@ def _answered(exc: Any, where: dict[str, Any]) -> ApmS3Error:
     )
 
 
+def refused_etag(error: ApmS3Error) -> str | None:
+    """Return the ETag in the headers of an error response."""
+    response = getattr(error.__cause__, "response", {})
+    etag: str | None = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("etag")
+    return etag
+
+
 def server_time(date: str | None) -> float | None:
     """Parse an HTTP date to Unix seconds; None if it is missing or malformed."""
     return unix_time(date) if date else None

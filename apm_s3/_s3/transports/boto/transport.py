@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from apm_s3._paging import ListingProgress
 from apm_s3._s3.transports.base import ParsedPage
 from apm_s3._s3.transports.bodies import joined
-from apm_s3._s3.transports.boto.errors import translate, translated
+from apm_s3._s3.transports.boto.errors import refused_etag, translate, translated
 from apm_s3._s3.transports.boto.parameters import (
     access_parameters,
     check_unicode,
@@ -39,9 +39,9 @@ from apm_s3._s3.transports.boto.responses import (
     version_of,
     written,
 )
-from apm_s3._s3.transports.expectations import accounted, check_status
+from apm_s3._s3.transports.expectations import accounted, check_status, check_unchanged
 from apm_s3._wire.listings import newest_first
-from apm_s3.errors import ApmS3Error, ConnectionLost
+from apm_s3.errors import ApmS3Error, ConnectionLost, NotModified
 from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, ListPage, UploadInfo, VersionPage
 from apm_s3.models._uploads import PartInfo, Stream
 from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
@@ -337,7 +337,19 @@ class BotoTransport:
         """Do nothing: the clients belong to `Clients`."""
 
     async def _call(self, method: str, **parameters: Any) -> Mapping[str, Any]:
-        response = await self._clients.call(method, **parameters)
+        try:
+            response = await self._clients.call(method, **parameters)
+        except NotModified as error:
+            check_unchanged(
+                method,
+                _METHODS[method],
+                parameters.get("Bucket"),
+                parameters.get("Key"),
+                if_none_match=parameters.get("IfNoneMatch"),
+                if_modified_since=parameters.get("IfModifiedSince"),
+                etag=refused_etag(error),
+            )
+            raise
         status = response["ResponseMetadata"]["HTTPStatusCode"]
         if status != 200:
             part = "Range" in parameters

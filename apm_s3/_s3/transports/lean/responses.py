@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from apm_s3._s3.transports.bodies import corrupted
-from apm_s3._s3.transports.expectations import check_read, check_status
+from apm_s3._s3.transports.expectations import check_read, check_status, check_unchanged
 from apm_s3._s3.transports.lean.connection import ConnectionBroken, Response
 from apm_s3._s3_responses import s3_error
 from apm_s3._wire import checksums
@@ -147,7 +147,22 @@ def server_time(date: str | None) -> float | None:
 
 
 def refusal(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> S3Error:
-    """Return the error for an error response."""
+    """Return the error for an error response.
+
+    Raises:
+        IntegrityError: it is a 304 that does not match `call`.
+    """
+    if status == 304:
+        asked = call.headers
+        check_unchanged(
+            call.operation,
+            call.method,
+            call.bucket,
+            call.key,
+            if_none_match=asked.get("if-none-match"),
+            if_modified_since=asked.get("if-modified-since"),
+            etag=headers.get("etag"),
+        )
     document = parse_error(body) if body else parse_error(b"<Error/>")
     return s3_error(
         operation=call.operation,
