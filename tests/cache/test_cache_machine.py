@@ -1,7 +1,8 @@
 """The cache against a server whose every value is known: reads that overlap, writes, outages, cancellations, time.
 
 What holds for each answer: it is no older than the caller accepts, and no older than the last write of this process
-that had ended when the caller asked.
+that had ended when the caller asked. And the cache is what the model says after every step: the same entries in the
+same order of use, the same requests, the same counts, the same answer for each caller.
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from apm_s3._cache.cache import OUTAGE_PAUSE, Cache, Found, Policy
 from apm_s3._cache.entries import OVERHEAD, Key
 from apm_s3.errors import ConnectFailed, ObjectNotFound
+from tests.cache.model import Model, Outcome, Rules
 from tests.profiles import examples
 
 TTL, NEGATIVE_TTL, STALE, KEEP = 10.0, 3.0, 20.0, 15.0
-MAX_ENTRIES, MAX_BYTES = 3, 4 * (OVERHEAD + 40)
+MAX_ENTRIES, MAX_BYTES, MAX_COST = 3, 4 * (OVERHEAD + 40), 5000
 NAMES = ("a", "b", "c", "d")
 NAME = st.sampled_from("aaaaabcd")
 """Mostly one key: bugs occur between reads and writes of the same key."""
 SMALL, LARGE, HUGE = 10, 1500, 10_000
+TICK = 2.0**-10
+"""Of the clock: exact in a float, as are all times made of it."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +49,16 @@ class Request:
     served: bool = False
 
 
-@dataclass
+@dataclass(eq=False)
 class Read:
-    """A caller, what it accepts, and what has been written before it asked."""
+    """A caller, what it accepts, and what had been written before it asked."""
 
     name: str
     refresh: bool
     asked_at: float
     written: int
-    current: int
     task: asyncio.Task[Found[Value]]
     cancelled: bool = False
-    pending: int = 0
 
 
 @dataclass
@@ -71,10 +73,8 @@ class State:
         return self.history[-1][1]
 
 
-SCENE = {
-    "read", "refresh", "look", "answer", "answer the last", "fail", "write", "delete", "written", "deleted", "wait",
-    "wait long",
-}  # fmt: skip
+CALLS = ("get", "read", "refresh", "write", "delete", "cancel the first", "give up and read")
+SCENE = (*CALLS, "look", "answer", "answer the last", "fail", "written", "deleted", "wait", "wait long")
 
 
 class Machine(RuleBasedStateMachine):
@@ -102,8 +102,10 @@ class Machine(RuleBasedStateMachine):
             stale_if_error=stale,
             absent=(ObjectNotFound,),
             negative_ttl=negative,
-            max_cost=5000,
+            max_cost=MAX_COST,
         )
+        rules = Rules(MAX_ENTRIES, MAX_BYTES, MAX_COST + OVERHEAD, ttl, negative, KEEP, stale, OUTAGE_PAUSE, cost)
+        self.model = Model(rules, lambda: self.now)
 
     def key(self, name: str) -> Key:
         # Two details in one group: what is written changes both.
@@ -111,7 +113,8 @@ class Machine(RuleBasedStateMachine):
 
     def tick(self) -> None:
         # No two things happen at the same time, or an old value could be mistaken for a new one.
-        self.now += 0.001
+        self.now += TICK
+        self.model.step += 1
 
     def turn(self) -> None:
         async def turns() -> None:
@@ -128,38 +131,77 @@ class Machine(RuleBasedStateMachine):
         self.tick()
         before = len(self.requests)
         for _ in range(many):
-            state = self.states[name]
             task = self.loop.create_task(
                 self.cache.fetch(self.key(name), self.policy, lambda old: self.load(name, old), refresh=refresh)
             )
-            self.reads.append(Read(name, refresh, self.now, state.written, state.version, task))
+            read = Read(name, refresh, self.now, self.states[name].written, task)
+            self.reads.append(read)
+            self.model.read(read, name, refresh=refresh)
         self.turn()
         assert len(self.requests) <= before + 1, "those who ask at one moment share a request"
 
-    @rule(name=st.sampled_from("ab"), actions=st.lists(st.sampled_from(sorted(SCENE)), min_size=4, max_size=10))
+    @rule(names=st.lists(st.sampled_from(NAMES), min_size=2, max_size=6))
+    def visit(self, names: list[str]) -> None:
+        """Reads one after the other: the order of use decides which entry leaves."""
+        for name in names:
+            self.get(name)
+
+    def get(self, name: str) -> None:
+        """A read from beginning to end."""
+        self.read(name, refresh=False, many=1)
+        for request in self.asked(name):
+            self.tick()
+            self.look(request)
+            self.answer(request)
+
+    def asked(self, name: str) -> list[Request]:
+        return [request for request in self.requests if request.name == name]
+
+    @rule(name=st.sampled_from("ab"), actions=st.lists(st.sampled_from(SCENE), min_size=4, max_size=10))
     def scene(self, name: str, actions: list[str]) -> None:
         """Several actions in a row on one object: the bugs need five or six of them."""
         for action in actions:
-            mine = [request for request in self.requests if request.name == name]
-            served = [request for request in mine if request.served]
-            match action:
-                case "read" | "refresh":
-                    self.read(name, refresh=action == "refresh", many=1)
-                case "look" if mine:
-                    self.tick()
-                    for request in mine:
-                        self.look(request)
-                case "answer" | "answer the last" if served:
-                    self.tick()
-                    self.answer(served[0 if action == "answer" else -1])
-                case "fail" if mine:
-                    self.break_off(mine[0])
-                case "write" | "delete":
-                    self.write(name, None if action == "delete" else SMALL, ours=True)
-                case "written" | "deleted":
-                    self.write(name, None if action == "deleted" else SMALL, ours=False)
-                case "wait" | "wait long":
-                    self.wait(4.0 if action == "wait" else TTL + 1.0)
+            if action in CALLS:
+                self.call(name, action)
+            else:
+                self.happen(name, action)
+
+    def call(self, name: str, action: str) -> None:
+        """Something that this process does."""
+        match action:
+            case "get":
+                self.get(name)
+            case "read" | "refresh":
+                self.read(name, refresh=action == "refresh", many=1)
+            case "write" | "delete":
+                self.write(name, None if action == "delete" else SMALL, ours=True)
+            case "cancel the first":
+                for read in [read for read in self.reads if read.name == name][:1]:
+                    self.give_up(read)
+                    self.turn()
+            case "give up and read":
+                for read in [read for read in self.reads if read.name == name]:
+                    self.give_up(read)
+                self.read(name, refresh=False, many=1)
+
+    def happen(self, name: str, action: str) -> None:
+        """Something that happens to it."""
+        served = [request for request in self.asked(name) if request.served]
+        match action:
+            case "look":
+                self.tick()
+                for request in self.asked(name):
+                    self.look(request)
+            case "answer" | "answer the last" if served:
+                self.tick()
+                self.answer(served[0 if action == "answer" else -1])
+            case "fail":
+                for request in self.asked(name)[:1]:
+                    self.break_off(request)
+            case "written" | "deleted":
+                self.write(name, None if action == "deleted" else SMALL, ours=False)
+            case "wait" | "wait long":
+                self.wait(4.0 if action == "wait" else TTL + 1.0)
 
     async def load(self, name: str, old: Value | None) -> Value:
         request = Request(name, old, self.loop.create_future())
@@ -195,7 +237,9 @@ class Machine(RuleBasedStateMachine):
         self.answer(data.draw(st.sampled_from([request for request in self.requests if request.served])))
 
     def answer(self, request: Request) -> None:
+        flight = self.model.flights[self.requests.index(request)]
         self.requests.remove(request)
+        self.model.answer(flight, request.seen)
         if request.seen is None:
             request.answer.set_exception(ObjectNotFound("not there"))
         else:
@@ -208,6 +252,7 @@ class Machine(RuleBasedStateMachine):
         self.break_off(data.draw(st.sampled_from(self.requests)))
 
     def break_off(self, request: Request) -> None:
+        self.model.fail(self.model.flights[self.requests.index(request)])
         self.requests.remove(request)
         request.answer.set_exception(ConnectFailed("no answer"))
         self.turn()
@@ -216,16 +261,17 @@ class Machine(RuleBasedStateMachine):
     def write(self, name: str, size: int | None, ours: bool) -> None:
         """A write, or a delete, of this process or of another one; of both details of a group."""
         self.tick()
-        for each in NAMES:
-            if self.key(each).group == self.key(name).group:
-                self.versions += 1
-                if size is None:
-                    self.gone.add(self.versions)
-                self.states[each].history.append((self.now, self.versions, size or 0))
-                if ours:
-                    self.states[each].written = self.versions
+        changed = [each for each in NAMES if self.key(each).group == self.key(name).group]
+        for each in changed:
+            self.versions += 1
+            if size is None:
+                self.gone.add(self.versions)
+            self.states[each].history.append((self.now, self.versions, size or 0))
+            if ours:
+                self.states[each].written = self.versions
         if ours:
             self.cache.forget(self.key(name).group)
+            self.model.forget(changed)
 
     @rule(seconds=st.sampled_from([0.5, NEGATIVE_TTL, OUTAGE_PAUSE, TTL, STALE]))
     def wait(self, seconds: float) -> None:
@@ -234,20 +280,23 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: any(not read.task.done() for read in self.reads))
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
-        read = data.draw(st.sampled_from([read for read in self.reads if not read.task.done()]))
+        self.give_up(data.draw(st.sampled_from([read for read in self.reads if not read.task.done()])))
+        self.turn()
+
+    def give_up(self, read: Read) -> None:
+        self.model.cancel(read)
         read.cancelled = True
         read.task.cancel()
-        self.turn()
-        assert read.task.cancelled()
 
     @rule()
     def clear(self) -> None:
         self.cache.clear()
+        self.model.forget(NAMES)
 
     @rule()
     def clean(self) -> None:
         self.loop.run_until_complete(self.cache.clean())
-        assert all(self.now < entry.kept_until for entry in self.cache._entries)
+        self.model.clean()
 
     # ----------------------------------------------------------------------------------------------------------
 
@@ -259,13 +308,18 @@ class Machine(RuleBasedStateMachine):
                 continue
             assert not read.task.cancelled(), "a caller was cancelled for another's sake"
             error = read.task.exception()
+            expected = self.model.outcomes.pop(read)
             if isinstance(error, ConnectFailed):
+                assert expected == Outcome("failed")
                 continue
             if isinstance(error, ObjectNotFound):
-                self.check_age(read, 0.0 if read.refresh else self.policy.negative_ttl, gone=True)
+                assert expected == Outcome("absent")
+                self.check_absence(read, 0.0 if read.refresh else self.policy.negative_ttl)
                 continue
             assert error is None, repr(error)
-            self.check_value(read, read.task.result())
+            found = read.task.result()
+            assert expected == Outcome("value" if found.stale_since is None else "stale", found.value)
+            self.check_value(read, found)
 
     def check_value(self, read: Read, found: Found[Value]) -> None:
         version = found.value.version
@@ -281,7 +335,7 @@ class Machine(RuleBasedStateMachine):
             assert self.lived(read.name, version, read.asked_at - age, self.now), "older than the caller accepts"
         assert found.entry is None or not found.entry.held or found.entry.value == found.value
 
-    def check_age(self, read: Read, age: float, *, gone: bool) -> None:
+    def check_absence(self, read: Read, age: float) -> None:
         history = self.states[read.name].history
         assert any(
             version in self.gone and version >= read.written and self.lived(read.name, version, read.asked_at - age, self.now)
@@ -298,29 +352,40 @@ class Machine(RuleBasedStateMachine):
         return False
 
     @invariant()
-    def keeps_its_limits(self) -> None:
+    def is_what_the_model_says(self) -> None:
         if not hasattr(self, "cache"):
             return
+        model = self.model
+        entries = [
+            (entry.key.detail, None if isinstance(entry.value, ObjectNotFound) else entry.value)
+            for entry in self.cache._entries
+        ]
+        assert entries == [(name, kept.value) for name, kept in model.kept.items()]
         stats = self.cache.stats()
-        assert stats.entries <= MAX_ENTRIES
-        assert stats.bytes <= MAX_BYTES
-        assert stats.bytes == sum(entry.cost for entry in self.cache._entries)
-        wanted = {id(read.task) for read in self.reads if not read.task.done()}
-        flights = [flight for flights in self.cache._flights.values() for flight in flights]
-        assert sum(flight.waiters for flight in flights) <= len(wanted)
-        assert all(flight.waiters > 0 for flight in flights), "nobody waits for it"
+        assert (stats.entries, stats.bytes) == (len(model.kept), model.bytes)
+        counted = (stats.hits, stats.misses, stats.coalesced, stats.evictions)
+        assert counted == (model.hits, model.misses, model.coalesced, model.evictions)
+        asked = [(request.name, request.old) for request in self.requests]
+        assert asked == [(flight.name, flight.old) for flight in model.flights]
+        assert len(self.reads) == sum(len(flight.waiting) for flight in model.flights)
+        joinable = {flight.key.detail for flights in self.cache._flights.values() for flight in flights}
+        assert joinable == {flight.name for flight in model.flights if not flight.overtaken}
 
     def teardown(self) -> None:
         if hasattr(self, "cache"):
             for request in list(self.requests):
-                request.answer.set_exception(ConnectFailed("no answer"))
-            self.turn()
+                self.break_off(request)
             assert not self.reads, "somebody was never answered"
             assert not self.cache._flights
             self.loop.run_until_complete(self.cache.aclose())
             assert not self.cache._tasks
             assert not len(self.cache._entries)
         self.loop.close()
+
+
+def cost(value: Value | None) -> int:
+    """What the cache counts for a value, or for an absence."""
+    return OVERHEAD + (len(str(ObjectNotFound("not there"))) if value is None else value.size)
 
 
 TestCache = Machine.TestCase
