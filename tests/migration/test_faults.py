@@ -114,6 +114,24 @@ async def test_one_dropped_tag_or_value_is_detected(one: Place, other: Place, he
     assert not report.ok
 
 
+async def test_what_failed_is_moved_by_the_next_run_with_the_journal(one: Place, tmp_path: Path) -> None:
+    bodies = fill(one)
+
+    async def refused(exchange: Exchange) -> None:
+        exchange.send(
+            error_response(403, "AccessDenied") if exchange.request.key == "copy/1/001" else exchange.carry_out()
+        )
+
+    one.server.will(refused, "CopyObject", times=None)
+    failed = await migrate(SOURCE, TARGET, source_s3=one.s3, journal=tmp_path / "journal")
+    assert [(failure.key, failure.attempts) for failure in failed.failures] == [("1/001", 3)]
+    one.server.rules.clear()
+
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, journal=tmp_path / "journal")
+
+    assert (report.failed, report.verified, one.stored()) == (0, 20, bodies)
+
+
 @pytest.mark.parametrize("streamed", [True, False])
 async def test_a_target_that_keeps_no_tags_is_refused_before_anything_moves(
     one: Place, other: Place, streamed: bool
@@ -266,6 +284,45 @@ async def test_a_source_that_changes_is_moved_in_its_new_state(one: Place, other
     del expected["2/002"]
     assert target.stored() == expected
     assert (report.vanished, report.failed, report.moved) == (1, 0, 19)
+
+
+@pytest.mark.parametrize("way", ["copied", "streamed", "to files"])
+async def test_every_read_and_copy_asks_for_the_state_that_was_listed(
+    one: Place, other: Place, tmp_path: Path, way: str
+) -> None:
+    fill(one, 3)
+    name = "x-amz-copy-source-if-match" if way == "copied" else "if-match"
+    asked: list[str | None] = []
+
+    async def noted(exchange: Exchange) -> None:
+        if "probe" not in exchange.request.key:
+            asked.append(exchange.request.headers.get(name))
+        exchange.send(exchange.carry_out())
+
+    one.server.will(noted, "CopyObject" if way == "copied" else "GetObject", times=None)
+    target: str | Path = tmp_path if way == "to files" else TARGET
+    await migrate(
+        SOURCE, target, source_s3=one.s3, target_s3=(one if way == "copied" else other).s3, accept=["metadata", "tags"]
+    )
+
+    assert sorted(map(str, asked)) == sorted(found.etag for found in one.server.s3.buckets["source"].values())
+
+
+async def test_a_download_that_nothing_proves_is_read_twice(one: Place, tmp_path: Path) -> None:
+    one.put("team/a", b"right")
+    one.server.s3.buckets["source"]["team/a"].etag = '"of-parts-2"'
+    bodies = iter([b"wrong"])
+
+    def unproven(_request: Request, response: Response) -> None:
+        response.body = next(bodies, response.body)
+        response.headers.pop("x-amz-checksum-crc32", None)
+
+    one.server.will(told(unproven), "GetObject", times=None)
+
+    report = await migrate(SOURCE, tmp_path, source_s3=one.s3, accept=["metadata", "tags"])
+
+    assert files(tmp_path) == {"a": b"right"}
+    assert (report.failed, report.verified, one.arrived("GetObject")) == (0, 1, 4)
 
 
 async def test_a_file_that_changes_is_moved_in_its_new_state_and_a_deleted_one_vanishes(

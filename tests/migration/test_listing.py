@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from apm_s3._migration.journal import Journal
+from apm_s3._migration.listing.finding import Source
 from apm_s3._migration.listing.parallel import Listing, Unkept
+from apm_s3._migration.places import S3Place
+from apm_s3._migration.rules import MigrationRules
 from apm_s3._migration.store import Span
 from apm_s3.errors import IntegrityError
 from apm_s3.models import FileInfo, ListPage
 from tests.migration.listings import KeyServer
+from tests.migration.stubs import side
 
 
 class Seen:
@@ -82,6 +89,53 @@ async def test_a_listing_resumes_at_its_checkpoints() -> None:
     seen = Seen()
     await Listing(KeyServer(keys), "bucket", "", Halfway(seen.take, seen.again), ordered=True).run()
     assert sorted(seen.keys) == keys[50:60] + keys[90:]
+
+
+async def test_an_interrupted_listing_goes_on_after_the_last_key_in_the_journal(tmp_path: Path) -> None:
+    keys = [f"{number:04}" for number in range(2000)]
+
+    class Breaking(KeyServer):
+        """Lists six pages."""
+
+        async def list_files(self, *arguments: Any, **options: Any) -> ListPage:
+            if self.requests["page"] == 6:
+                raise OSError("the connection broke")
+            return await super().list_files(*arguments, **options)
+
+    class Noting(KeyServer):
+        """Notes where pages begin."""
+
+        begun: ClassVar[set[str | None]] = set()
+
+        async def list_files(self, *arguments: Any, **options: Any) -> ListPage:
+            if options.get("max_keys") != 1 and options.get("token") is None:
+                self.begun.add(options.get("start_after"))
+            return await super().list_files(*arguments, **options)
+
+    async def listed_into(journal: Journal, server: KeyServer) -> None:
+        source = Source(
+            journal, MigrationRules(), S3Place("source", ""), as_files=False, as_root=True, news=lambda *_: None
+        )
+        await source.run(side(server, "source"), (None, None))
+
+    async with Journal(tmp_path / "journal", {}) as journal:
+        with pytest.raises(OSError, match="broke"):
+            await listed_into(journal, Breaking(keys, page=100))
+        spans = await journal.do(lambda store: store.spans())
+        rows = await journal.do(lambda store: store.pending(0, 9999))
+    known = {row.key for row in rows}
+    begun = {span.after: span.upto for span in spans if span.after in known}
+    assert begun
+    assert 0 < len(known) <= 600
+    for place, upto in begun.items():
+        following = keys[keys.index(str(place)) + 1]
+        assert following not in known or (upto is not None and following > upto)
+    server = Noting(keys, page=100)
+    async with Journal(tmp_path / "journal", {}) as journal:
+        await listed_into(journal, server)
+        rows = await journal.do(lambda store: store.pending(0, 9999))
+    assert sorted(row.key for row in rows) == keys
+    assert begun.keys() <= server.begun
 
 
 async def test_a_key_outside_of_the_prefix_is_refused() -> None:

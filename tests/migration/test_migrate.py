@@ -13,7 +13,8 @@ from apm_s3._migration import run
 from apm_s3._migration.listing.finding import list_target
 from apm_s3.errors import BatchError, BucketNotFound, InvalidOption, JournalRefused, MigrationRefused
 from apm_s3.migration import MigrationProgress, migrate, plan_migration, verify_migration
-from tests.faults.memory_s3 import error_response
+from tests.faults.lies import told
+from tests.faults.memory_s3 import Request, Response, error_response
 from tests.faults.server import Exchange
 from tests.migration.places import SOURCE, TARGET, Place, files, open_place, write
 
@@ -67,6 +68,20 @@ async def test_contents_are_streamed_between_two_servers(one: Place, other: Plac
     assert other.stored() == BODIES
     assert kept(other, "target", "copy/") == kept(one, "source", "team/")
     assert (report.moved, report.verified) == (5, 5)
+
+
+async def test_tags_are_kept_though_no_response_tells_that_there_are_some(one: Place, other: Place) -> None:
+    fill(one)
+
+    def uncounted(_request: Request, response: Response) -> None:
+        response.headers.pop("x-amz-tagging-count", None)
+
+    for operation in ("GetObject", "HeadObject"):
+        one.server.will(told(uncounted), operation, times=None)
+
+    await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3)
+
+    assert kept(other, "target", "copy/") == kept(one, "source", "team/")
 
 
 @pytest.mark.parametrize("size", [1024**2 + 1, 8 * 1024**2, 9 * 1024**2])

@@ -12,9 +12,9 @@ from apm_s3 import S3Manager, UploadOptions
 from apm_s3._migration.moving.versions import already_there
 from apm_s3._migration.store import Row
 from apm_s3.errors import InvalidOption, MigrationRefused
-from apm_s3.migration import migrate
+from apm_s3.migration import migrate, verify_migration
 from apm_s3.models import FileVersion
-from apm_s3.options import BucketOptions, Versioning
+from apm_s3.options import BucketOptions, DeleteOptions, Versioning
 from tests.managers import make_manager
 from tests.servers import Server
 
@@ -76,6 +76,16 @@ async def test_versions_and_delete_markers_arrive_in_order(
     assert [marker for marker, _ in wanted["a"]] == [False, True, False, False, False]
     again = await migrate(f"s3://{source}/team", f"s3://{target}/copy", **both, versions=True)
     assert (again.identical, again.moved, again.failures) == (12, 0, ())
+    assert await history(one, target, "copy/") == wanted
+
+    newest = [version async for version in one.iter_versions(target, "copy/folder/b") if version.is_latest]
+    await one.delete_file(target, "copy/folder/b", DeleteOptions(version_id=newest[0].version_id))
+    places = (f"s3://{source}/team", f"s3://{target}/copy")
+    bad = await verify_migration(*places, **both, versions=True, journal=tmp_path / "journal")
+    assert {failure.key for failure in bad.failures} == {"folder/b"}
+    assert (bad.failed, bad.verified) == (4, 8)
+    mended = await migrate(*places, **both, versions=True, journal=tmp_path / "journal")
+    assert (mended.failed, mended.verified) == (0, 12)
     assert await history(one, target, "copy/") == wanted
 
 
