@@ -64,6 +64,18 @@ async def two_servers(stack: AsyncExitStack, server: Server) -> Names:
     return {"source": source, "target": target}
 
 
+async def two_servers_with_logs(stack: AsyncExitStack, server: Server) -> Names:
+    old = await stack.enter_async_context(make_manager(server))
+    new = await stack.enter_async_context(make_manager(server))
+    for bucket, bodies in (("apm-logs", (b"text",) * 3), ("apm-archive", (b"text", b"old text"))):
+        await old.create_bucket(bucket)
+        stack.push_async_callback(old.delete_bucket, bucket, force=True)
+        folder = "2024" if bucket == "apm-logs" else "logs"
+        for number, body in enumerate(bodies):
+            await old.upload_file(bucket, f"{folder}/{number}.txt", body)
+    return {"old": old, "new": new}
+
+
 async def a_bucket(stack: AsyncExitStack, server: Server) -> Names:
     Path("examples").symlink_to(DOCS.parent / "examples")
     bucket = f"apm-docs-{uuid.uuid4().hex[:12]}"
@@ -84,6 +96,7 @@ PAGES: dict[str, Callable[[AsyncExitStack, Server], Awaitable[Names]]] = {
     "caching.md": a_bucket_with_releases,
     "configurations.md": a_bucket,
     "leaving-minio.md": two_servers,
+    "migration.md": two_servers_with_logs,
     "regions.md": two_regions,
     "secrets.md": a_store,
     "testing.md": nothing,

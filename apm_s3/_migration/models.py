@@ -27,7 +27,7 @@ class Capability(NamedTuple):
     detail: str
 
     def __str__(self) -> str:
-        kept = {True: "kept", False: "LOST", None: "unknown"}[self.kept]
+        kept = {True: "kept", False: "LOST" if self.needed else "not needed", None: "unknown"}[self.kept]
         return f"{self.name}: {kept} ({self.detail})"
 
 

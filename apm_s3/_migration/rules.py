@@ -19,6 +19,9 @@ _MD5 = re.compile(r'"?[0-9a-f]{32}"?')
 CAPABILITIES = ("metadata", "tags", "storage-class", "object-lock", "checksums", "versions", "acls")
 """The values that `accept` takes."""
 
+NAMELESS = "its key is the prefix itself, so it has no name below it"
+"""Why an object is skipped whose name below the target would be empty."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MigrationRules:

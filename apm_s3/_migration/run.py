@@ -182,7 +182,7 @@ class Run:
     async def _list_source(self) -> None:
         task = self._task
         if task.histories is not None and task.source_side is not None:
-            await list_histories(self._journal, self._rules, task.source_side)
+            await list_histories(self._journal, self._rules, task.source_side, as_root=task.has_prefix)
             self._listed = True
             await self._count()
             self._arrived.set()

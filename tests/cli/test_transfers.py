@@ -14,7 +14,7 @@ from apm_s3.cli._s3.transfers import Access, migration_line
 from apm_s3.migration import MigrationProgress
 from tests.cli.kit import Shell
 from tests.cli.memory import press_ctrl_c
-from tests.faults.memory_s3 import StoredObject
+from tests.faults.memory_s3 import StoredObject, error_response
 from tests.faults.server import Exchange, FaultyS3
 from tests.migration.places import files, write
 
@@ -57,7 +57,7 @@ def test_a_sync_shows_its_plan_and_carries_it_out(shell: Shell, place: str, tmp_
     assert shell.json("sync", source, place, "--delete-extra", "--exclude", "*.log")["deleted"] == 1
 
 
-def test_exit_statuses_tell_the_result(shell: Shell, place: str, tmp_path: Path) -> None:
+def test_exit_statuses_tell_the_result(shell: Shell, place: str, memory: FaultyS3, tmp_path: Path) -> None:
     source = write(tmp_path / "up", BODIES)
     shell("migrate", source, place)
     write(source, {"a": b"changed"})
@@ -71,6 +71,12 @@ def test_exit_statuses_tell_the_result(shell: Shell, place: str, tmp_path: Path)
     assert shell("migrate", source, place, "--bandwidth", "fast").status == 2
     assert shell("migrate", source, "s3://no-such-bucket-at-all").status == 1
     assert shell("sync", tmp_path / "none", place).status == 1
+
+    async def refused(exchange: Exchange) -> None:
+        exchange.send(error_response(403, "AccessDenied"))
+
+    memory.will(refused, "PutObject", times=None)
+    assert shell("sync", source, place).status == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT for this process")

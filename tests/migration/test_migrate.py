@@ -11,6 +11,7 @@ import pytest
 
 from apm_s3._migration import run
 from apm_s3._migration.listing.finding import list_target
+from apm_s3._migration.rules import MigrationRules
 from apm_s3.errors import BatchError, BucketNotFound, InvalidOption, JournalRefused, MigrationRefused
 from apm_s3.migration import MigrationProgress, migrate, plan_migration, verify_migration
 from tests.faults.lies import told
@@ -264,6 +265,8 @@ async def test_a_plan_shows_what_would_be_done_and_writes_nothing(one: Place, ot
     assert 0 < plan.estimate.dollars < 0.001
     assert not {operation for operation in one.server.arrived + other.server.arrived if "Put" in operation}
     assert "3 new, 1 changed, 1 identical, 1 extra (left alone)" in str(plan)
+    # The source has none either.
+    assert "object-lock: not needed (the target's bucket has no object lock)" in str(plan)
 
 
 @pytest.mark.parametrize(("source", "target"), [("s3://missing", TARGET), (SOURCE, "s3://missing")])
@@ -334,6 +337,16 @@ async def test_a_journal_of_another_migration_is_refused(one: Place, tmp_path: P
     (tmp_path / "text").write_text("no journal at all, but a file that somebody needs " * 100)
     with pytest.raises(JournalRefused):
         await migrate(SOURCE, TARGET, source_s3=one.s3, journal=tmp_path / "text")
+
+
+def test_a_rule_set_is_all_that_determines_what_the_target_will_hold() -> None:
+    changes: tuple[dict[str, Any], ...] = (
+        {}, {"if_exists": "fail"}, {"include": "a"}, {"exclude": "a"}, {"transform_key": str.upper}, {"acls": True},
+        {"transform_key": str.lower}, {"delete_extra": True}, {"versions": True},
+    )  # fmt: skip
+    assert len({MigrationRules(**change).fingerprint() for change in changes}) == len(changes)
+    # What may change from one run to the next one.
+    assert MigrationRules(verify="read", accept=("tags",)).fingerprint() == MigrationRules().fingerprint()
 
 
 @pytest.mark.parametrize("if_exists", ["skip-identical", "fail"])

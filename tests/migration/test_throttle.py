@@ -68,32 +68,37 @@ def test_a_throttled_folder_never_stops_completely() -> None:
     assert schedule.take() is None
 
 
-async def test_a_503_for_one_folder_slows_it_down_and_everything_arrives() -> None:
-    async with open_place(attempts=4) as one:
+@pytest.mark.parametrize("attempts", [1, 4])
+async def test_a_503_for_one_folder_slows_down_only_that_one_and_everything_arrives(
+    monkeypatch: pytest.MonkeyPatch, attempts: int
+) -> None:
+    limits: dict[str, list[float]] = {"a": [], "b": []}
+    slowed = Schedule.slowed
+
+    def noted(schedule: Schedule, key: str) -> None:
+        slowed(schedule, key)
+        for folder, found in limits.items():
+            found.append(schedule.limit(f"{folder}/"))
+
+    monkeypatch.setattr(Schedule, "slowed", noted)
+    async with open_place(attempts=attempts) as one:
         for folder in "ab":
             for number in range(40):
                 one.put(f"team/{folder}/{number}")
-        busy, most, refusals = {"a": 0, "b": 0}, {"a": 0, "b": 0}, iter(range(30))
+        refusals = iter(range(30))
 
         async def fault(exchange: Exchange) -> None:
-            folder = exchange.request.key.removeprefix("copy/")[0]
-            if folder not in busy:
-                exchange.send(exchange.carry_out())
-                return
-            if folder == "a" and next(refusals, None) is not None:
-                exchange.send(error_response(503, "SlowDown"))
-                return
-            busy[folder] += 1
-            most[folder] = max(most[folder], busy[folder])
-            await asyncio.sleep(0)
-            busy[folder] -= 1
-            exchange.send(exchange.carry_out())
+            refused = exchange.request.key.startswith("copy/a") and next(refusals, None) is not None
+            exchange.send(error_response(503, "SlowDown") if refused else exchange.carry_out())
 
         one.server.will(fault, "CopyObject", times=None)
 
         report = await migrate(SOURCE, TARGET, source_s3=one.s3, concurrency=16)
 
         assert (report.moved, report.failed) == (80, 0)
+    assert len(limits["a"]) >= 30
+    assert min(limits["a"]) <= 8
+    assert set(limits["b"]) == {16.0}
 
 
 def test_bytes_move_no_faster_than_the_bandwidth() -> None:

@@ -147,6 +147,18 @@ def test_a_target_has_the_start_of_a_history_or_a_different_one(
     assert already_there(rows, [version(*one) for one in there]) == count
 
 
+async def test_an_object_that_would_have_no_name_is_skipped(moto: Server) -> None:
+    async with make_manager(moto) as one, make_manager(moto) as other:
+        source, target = await versioned(one), await versioned(one)
+        for key in ("team/", "team/a"):
+            await one.upload_file(source, key, b"content")
+
+        report = await migrate(f"s3://{source}/team", f"s3://{target}", source_s3=one, target_s3=other, versions=True)
+
+        assert (report.moved, report.failures) == (1, ())
+        assert "is the prefix itself" in report.skipped[""]
+
+
 async def test_grants_are_kept_on_request(moto: Server) -> None:
     async with make_manager(moto) as one:
         source, target = await versioned(one), await versioned(one)

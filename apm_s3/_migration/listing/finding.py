@@ -8,7 +8,7 @@ from contextlib import aclosing, suppress
 from apm_s3._migration.journal import Journal
 from apm_s3._migration.listing.parallel import Listing, Unkept
 from apm_s3._migration.places import FolderPlace, S3Place
-from apm_s3._migration.rules import MigrationRules
+from apm_s3._migration.rules import NAMELESS, MigrationRules
 from apm_s3._migration.sides import Side
 from apm_s3._migration.store import Found, Span
 from apm_s3._s3.bulk.trees import Entry, Folder, no_file
@@ -136,7 +136,7 @@ class Source:
             folder = not size and target_key.endswith("/") and not no_file(target_key[:-1])
             return "" if folder or not (size or target_key) else problem
         if not target_key and not self._as_root:
-            return "its key is the prefix itself, so it has no name below it"
+            return NAMELESS
         return None
 
 

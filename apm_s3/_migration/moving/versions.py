@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from apm_s3._migration.journal import Journal
 from apm_s3._migration.moving.movers import S3Mover
-from apm_s3._migration.rules import MigrationRules, is_md5
+from apm_s3._migration.rules import NAMELESS, MigrationRules, is_md5
 from apm_s3._migration.sides import Side
 from apm_s3._migration.store import Found, Outcome, Row, State
 from apm_s3.errors import ApmS3Error, Conflict, InvalidKey
@@ -21,10 +21,13 @@ from apm_s3.models import FileVersion
 _PAGE = 1000
 
 
-async def list_histories(journal: Journal, rules: MigrationRules, side: Side) -> None:
+async def list_histories(journal: Journal, rules: MigrationRules, side: Side, *, as_root: bool) -> None:
     """List all versions of the source into the journal, the newest of each key first.
 
     Nothing moves before all versions are known, so the listing of a killed run begins again.
+
+    Args:
+        as_root: whether the empty key can be moved, that is, an object whose key is the prefix itself.
     """
     if await journal.do(lambda store: store.get("listed")):
         return
@@ -39,9 +42,14 @@ async def list_histories(journal: Journal, rules: MigrationRules, side: Side) ->
             if not whole.startswith(side.place.prefix) or not keeps(key):
                 continue
             try:
-                found += [_found(rules, key, version) for version in reversed(versions)]
+                target_key = rules.target_key(key)
             except InvalidKey as exc:
                 skipped[key] = exc.problem
+                continue
+            if not target_key and not as_root:
+                skipped[key] = NAMELESS
+                continue
+            found += [_found(key, target_key, version) for version in reversed(versions)]
             if len(found) >= _PAGE:
                 page, found = found, []
                 await journal.do(lambda store, page=page: store.add_page(span, None, page, {}, done=False))  # type: ignore[misc]
@@ -49,11 +57,11 @@ async def list_histories(journal: Journal, rules: MigrationRules, side: Side) ->
     await journal.do(lambda store: store.set(listed="yes"))
 
 
-def _found(rules: MigrationRules, key: str, version: FileVersion) -> Found:
+def _found(key: str, target_key: str, version: FileVersion) -> Found:
     modified = None if version.last_modified is None else version.last_modified.timestamp()
     return Found(
         key,
-        rules.target_key(key),
+        target_key,
         version.size,
         version.etag,
         modified,
