@@ -16,7 +16,7 @@ from apm_s3.configs._settings import LAX, ValidationRules
 from apm_s3.errors import ConfigInvalid
 from apm_s3.reports import Issue, ValidationReport, other_file
 from apm_s3.validators import infer_kind, validate_bundle_async, validate_config_async
-from apm_s3.validators._beyond import PLAIN_SECRET, report_main_file, report_secrets
+from apm_s3.validators._checking.beyond import PLAIN_SECRET, report_main_file, report_secrets
 from apm_s3.validators._secrets.texts import find_secrets
 
 _MAX_WARNINGS = 200

@@ -12,8 +12,8 @@ from apm_s3._naming import check_environment
 from apm_s3._tools import TOOLS
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import Severity, ValidationReport
-from apm_s3.validators._context import MatcherMode, parse_version
-from apm_s3.validators._validate import Level
+from apm_s3.validators._checking.context import MatcherMode, parse_version
+from apm_s3.validators._validation.validate import Level
 
 EVERY = "*"
 """All rules, in `warnings_as_errors`."""

@@ -62,7 +62,7 @@ from apm_s3.configs._watch import Watches
 from apm_s3.configs._writes import Writer
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import ValidationReport
-from apm_s3.validators._validate import Level
+from apm_s3.validators._validation.validate import Level
 
 
 class ConfigStore:

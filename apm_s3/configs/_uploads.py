@@ -26,7 +26,7 @@ from apm_s3.configs._requests import ToolRequest
 from apm_s3.configs._settings import LAX, check_rule_names
 from apm_s3.errors import ConfigNotFound, InvalidOption
 from apm_s3.reports import ValidationReport
-from apm_s3.validators._validate import Level
+from apm_s3.validators._validation.validate import Level
 
 _MAX_LEFT_OUT = 20
 """Maximum number of omitted names that are stored with a release of `upload_dir`."""

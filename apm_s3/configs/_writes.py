@@ -35,7 +35,7 @@ from apm_s3.configs._uploads import Given, Upload, UploadTerms, left_out
 from apm_s3.configs._views import Views
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import ValidationReport
-from apm_s3.validators._beyond import report_secrets
+from apm_s3.validators._checking.beyond import report_secrets
 
 
 class Writer:

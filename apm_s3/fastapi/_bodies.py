@@ -14,8 +14,8 @@ from starlette.requests import Request
 
 from apm_s3.configs import EnvironmentSettings
 from apm_s3.fastapi._problems import ProblemError
-from apm_s3.validators._context import MatcherMode
-from apm_s3.validators._validate import Level
+from apm_s3.validators._checking.context import MatcherMode
+from apm_s3.validators._validation.validate import Level
 
 GivenT = TypeVar("GivenT", bound="Given")
 

@@ -4,8 +4,8 @@ How a document is checked: `_reading` turns text into nodes with positions, with
 the tool's package then checks the nodes and reports to a `Context`.
 
 Tools that decode their configuration into Go structs are checked with a table of fields and small hooks: see
-`_decoding`, and `_prometheus` for an example. `_prometheus_common` has the types that Prometheus, Alertmanager and Loki
-share (HTTP clients, TLS, durations), `_grammars` the small languages.
+`_decoding`, and `_tools.prometheus` for an example. `_tools.prometheus_common` has the types that several tools share
+(HTTP clients, TLS, durations), `_grammars` the small languages.
 
 A tool's package provides `KINDS` (the first one is the default), `infer_kind(source)` and
 `check(kind, source, context)`. A `check` gets its nodes with `source.document("yaml")` and reports with
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from apm_s3._tools import MAIN_FILES, TOOLS
 from apm_s3.validators._reading.documents import parse_document
-from apm_s3.validators._validate import (
+from apm_s3.validators._validation.validate import (
     infer_kind,
     validate_bundle,
     validate_config,
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
         ValueType,
     )
     from apm_s3.validators._query.usage import labels_of, matchers_of, metrics_of, ranges_of, walk
-    from apm_s3.validators._validate_async import validate_bundle_async, validate_config_async
+    from apm_s3.validators._validation.validate_async import validate_bundle_async, validate_config_async
 
 __all__ = [
     "MAIN_FILES",
@@ -116,7 +116,7 @@ if not TYPE_CHECKING:  # A type checker would accept every misspelt name because
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         modules = ("_query.api", "_query.usage", "_query.nodes", "_query.logql.nodes")
-        for module in ("_validate_async",) if name.endswith("_async") else modules:
+        for module in ("_validation.validate_async",) if name.endswith("_async") else modules:
             loaded = import_module(f"apm_s3.validators.{module}")
             globals().update({public: getattr(loaded, public) for public in __all__ if hasattr(loaded, public)})
         return globals()[name]

@@ -2,7 +2,7 @@
 
 import random
 
-from apm_s3.validators._prometheus.schema import CONFIG, config_schema
+from apm_s3.validators._tools.prometheus.schema import CONFIG, config_schema
 
 JUNK = (None, [None], [], {}, "", 0, "x", [{}], [[]], {"a": None}, True, -1, "5m", "http://a:80", ["a"], "1KB", ":")
 UUID = "00000000-0000-0000-0000-000000000000"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from apm_s3.validators._context import Context
+from apm_s3.validators._checking.context import Context
 from apm_s3.validators._decoding.gates import Gate
 from apm_s3.validators._decoding.schema import Schema
 from apm_s3.validators._decoding.struct import INVALID, Mismatch

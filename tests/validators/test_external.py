@@ -6,8 +6,8 @@ import stat
 import pytest
 
 from apm_s3.reports import Severity
-from apm_s3.validators import _external as external
 from apm_s3.validators import validate_config
+from apm_s3.validators._validation import external
 
 NEW_FIELD = "scrape_configs: [{job_name: a, fallback_scrape_protocol: PrometheusText0.0.4}]"
 

@@ -7,9 +7,9 @@ import subprocess
 import pytest
 
 from apm_s3.validators import validate_config
-from apm_s3.validators._alertmanager.schema import CONFIG as ALERTMANAGER
-from apm_s3.validators._alertmanager.schema import config_schema as alertmanager_schema
-from apm_s3.validators._prometheus.schema import CONFIG, RULES, config_schema, rules_schema
+from apm_s3.validators._tools.alertmanager.schema import CONFIG as ALERTMANAGER
+from apm_s3.validators._tools.alertmanager.schema import config_schema as alertmanager_schema
+from apm_s3.validators._tools.prometheus.schema import CONFIG, RULES, config_schema, rules_schema
 from tests.validators.fields import documents, is_known, says_unknown
 
 NOT_IN_DEBIAN = re.compile(r"(azure|consul|kuma|nomad)_sd_configs|azuread|jira")

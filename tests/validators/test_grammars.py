@@ -12,7 +12,7 @@ from apm_s3.validators._grammars.gotemplate import template_problem
 from apm_s3.validators._grammars.labels import is_label_name, is_label_template
 from apm_s3.validators._grammars.regexes import regex_error, regex_message
 from apm_s3.validators._grammars.urls import BadUrl, parse_url
-from apm_s3.validators._prometheus.kubernetes import field_selector_problem, label_selector_problem
+from apm_s3.validators._tools.prometheus.kubernetes import field_selector_problem, label_selector_problem
 
 MS = 10**6
 

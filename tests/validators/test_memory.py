@@ -7,11 +7,11 @@ import hashlib
 import pytest
 
 from apm_s3.reports import Issue, Severity
-from apm_s3.validators import _offload as offload
-from apm_s3.validators import _validate_async as validate
 from apm_s3.validators import validate_bundle, validate_bundle_async
-from apm_s3.validators._bundles import FileResult
-from apm_s3.validators._memory import ResultMemory, keys_of
+from apm_s3.validators._checking.bundles import FileResult
+from apm_s3.validators._validation import offload
+from apm_s3.validators._validation import validate_async as validate
+from apm_s3.validators._validation.memory import ResultMemory, keys_of
 
 PROMETHEUS = {
     "prometheus.yml": b"rule_files: [rules/*.yml]\nglobal: {scrape_timeout: 5s}\nscrape_config_files: [jobs/*.yml]\n",

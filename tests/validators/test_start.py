@@ -17,7 +17,7 @@ def loaded_by(code: str) -> set[str]:
     [
         (
             "import apm_s3.validators",
-            ("asyncio", "difflib", "hashlib", "apm_s3.validators._query", "apm_s3.validators._prometheus"),
+            ("asyncio", "difflib", "hashlib", "apm_s3.validators._query", "apm_s3.validators._tools.prometheus"),
         ),
         (
             "from apm_s3.validators import validate_config\nassert validate_config('prometheus', '{}').ok",

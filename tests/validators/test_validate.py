@@ -8,7 +8,7 @@ from apm_s3._tools import MAIN_FILES, TOOLS
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import Issue, Severity, ValidationReport
 from apm_s3.validators import validate_bundle, validate_bundle_async, validate_config, validate_config_async
-from apm_s3.validators._offload import THREAD_BYTES
+from apm_s3.validators._validation.offload import THREAD_BYTES
 
 
 def test_the_main_file_of_every_tool_has_its_first_kind():
@@ -133,7 +133,7 @@ async def test_if_no_process_can_be_started_a_thread_checks_a_large_document(mon
 
 
 async def test_a_thread_takes_over_if_the_process_ends_before_reading_its_work(monkeypatch):
-    monkeypatch.setattr("apm_s3.validators._offload._MAIN", "raise SystemExit(1)")
+    monkeypatch.setattr("apm_s3.validators._validation.offload._MAIN", "raise SystemExit(1)")
 
     assert await validate_config_async("prometheus", LARGE * 3) == validate_config("prometheus", LARGE * 3)
 

@@ -11,8 +11,8 @@ from apm_s3.cli._config.formats import Findings, Found
 from apm_s3.cli._subjects import Search, Subject
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import Issue, ValidationReport, other_file
-from apm_s3.validators._beyond import report_main_file, report_secrets
-from apm_s3.validators._validate import infer_kind, validate_bundle, validate_config
+from apm_s3.validators._checking.beyond import report_main_file, report_secrets
+from apm_s3.validators._validation.validate import infer_kind, validate_bundle, validate_config
 
 _LARGE = 1024**2
 """Bytes of a bundle from which starting more processes pays off."""

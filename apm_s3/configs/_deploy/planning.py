@@ -26,7 +26,7 @@ from apm_s3.configs._views import compare
 from apm_s3.errors import ConfigInvalid, ConfigNotFound, InvalidOption, StoreDamaged
 from apm_s3.reports import ValidationReport
 from apm_s3.validators._hints import did_you_mean
-from apm_s3.validators._validate import Level
+from apm_s3.validators._validation.validate import Level
 
 _EXPAND = frozenset(("grafana", "jaeger", "loki"))
 """The tools that replace `${NAME}` themselves, with environment variables."""

@@ -16,7 +16,7 @@ from apm_s3.configs._protocol.publish import Publisher
 from apm_s3.configs._protocol.reading.reader import Reader
 from apm_s3.configs._settings import EnvironmentSettings
 from apm_s3.reports import ValidationReport
-from apm_s3.validators._validate import Level
+from apm_s3.validators._validation.validate import Level
 
 KIND = "apm-s3/deploy-plan"
 

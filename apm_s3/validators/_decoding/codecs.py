@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from apm_s3.validators._context import Context
+from apm_s3.validators._checking.context import Context
 from apm_s3.validators._decoding.struct import INVALID, Codec, Mismatch, Parser
 from apm_s3.validators._reading.nodes import MAPPING, SCALAR, SEQUENCE, Node, Path
 from apm_s3.validators._reading.scalars import NULLS, decode_binary, is_null, resolve, resolve_plain

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from apm_s3.validators._context import Context, Version
+from apm_s3.validators._checking.context import Context, Version
 from apm_s3.validators._decoding.struct import Struct
 
 

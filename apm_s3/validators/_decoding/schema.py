@@ -8,7 +8,7 @@ from functools import partial
 from importlib.resources import files
 from typing import Any
 
-from apm_s3.validators._context import Context
+from apm_s3.validators._checking.context import Context
 from apm_s3.validators._decoding.codecs import (
     decode_any,
     decode_bool,

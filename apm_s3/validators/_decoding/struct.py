@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
-from apm_s3.validators._context import Context
+from apm_s3.validators._checking.context import Context
 from apm_s3.validators._reading.nodes import Node, Path
 
 

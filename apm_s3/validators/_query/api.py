@@ -13,7 +13,7 @@ Every node has its position in the text: `start` and `end`, in characters.
 from __future__ import annotations
 
 from apm_s3.errors import QueryInvalid
-from apm_s3.validators._context import parse_version
+from apm_s3.validators._checking.context import parse_version
 from apm_s3.validators._query.logql import parser as logql
 from apm_s3.validators._query.nodes import Expr
 from apm_s3.validators._query.problems import QueryProblem

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apm_s3.validators._context import Version
+from apm_s3.validators._checking.context import Version
 from apm_s3.validators._query.logql.nodes import (
     LineFilter,
     LogRange,

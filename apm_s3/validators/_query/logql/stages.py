@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from apm_s3.validators._context import Version
+from apm_s3.validators._checking.context import Version
 from apm_s3.validators._decoding.gates import dotted
 from apm_s3.validators._hints import did_you_mean
 from apm_s3.validators._query.literals import BadLiteral, parse_duration

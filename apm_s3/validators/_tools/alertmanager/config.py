@@ -1,0 +1,163 @@
+"""The whole configuration: globals, and the references between receivers, routes and intervals."""
+
+from __future__ import annotations
+
+from apm_s3.validators._checking.context import Context
+from apm_s3.validators._decoding.struct import Mismatch, Struct
+from apm_s3.validators._grammars.globs import BadGlob, check_glob
+from apm_s3.validators._tools.alertmanager.inline import check_inline_templates
+from apm_s3.validators._tools.alertmanager.routes import check_references, check_root
+
+_EXCLUSIVE = (
+    "slack_api_url", "slack_app_token", "opsgenie_api_key", "victorops_api_key", "telegram_bot_token",
+    "smtp_auth_password", "smtp_auth_secret", "rocketchat_token", "rocketchat_token_id", "wechat_api_secret",
+    "mattermost_webhook_url",
+)  # fmt: skip
+
+_SLACK_TOKENS = ("slack_app_token", "slack_app_token_file")
+_SLACK_APP_URL = "https://slack.com/api/chat.postMessage"
+"""https://prometheus.io/docs/alerting/latest/configuration/#file-layout-and-global-settings."""
+
+_FROM_GLOBAL: dict[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = {
+    "email_configs": ((("smarthost",), ("smtp_smarthost",)), (("from",), ("smtp_from",))),
+    "slack_configs": (
+        (
+            ("api_url", "api_url_file", "app_token", "app_token_file"),
+            ("slack_api_url", "slack_api_url_file", "slack_app_token", "slack_app_token_file"),
+        ),
+    ),
+    "opsgenie_configs": ((("api_key", "api_key_file"), ("opsgenie_api_key", "opsgenie_api_key_file")),),
+    "victorops_configs": ((("api_key", "api_key_file"), ("victorops_api_key", "victorops_api_key_file")),),
+    "wechat_configs": (
+        (("api_secret", "api_secret_file"), ("wechat_api_secret", "wechat_api_secret_file")),
+        (("corp_id",), ("wechat_api_corp_id",)),
+    ),
+    "telegram_configs": ((("bot_token", "bot_token_file"), ("telegram_bot_token", "telegram_bot_token_file")),),
+    "jira_configs": ((("api_url",), ("jira_api_url",)),),
+    "mattermost_configs": (
+        (("webhook_url", "webhook_url_file"), ("mattermost_webhook_url", "mattermost_webhook_url_file")),
+    ),
+    "rocketchat_configs": (
+        (("token", "token_file"), ("rocketchat_token", "rocketchat_token_file")),
+        (("token_id", "token_id_file"), ("rocketchat_token_id", "rocketchat_token_id_file")),
+    ),
+}
+"""Settings that an integration may take from the global section: one of the first, or one of the second."""
+
+
+def parse_host_port(text: str) -> str:
+    """Check `host:port` as Go's net.SplitHostPort does.
+
+    Raises:
+        Mismatch: it is not valid.
+    """
+    host, colon, port = text.rpartition(":")
+    if not text:
+        return text
+    if host.startswith("["):
+        host, colon = (host[1:-1], colon) if host.endswith("]") else (host, "")
+    elif ":" in host:
+        colon = ""
+    if not colon or set("[]") & set(host + port):
+        raise Mismatch("host-port", "write it as host:port, an IPv6 address as [address]:port")
+    if not port:
+        raise Mismatch("host-port", "the port cannot be empty")
+    return text
+
+
+def check_global(settings: Struct, context: Context) -> None:
+    """Check that each secret is set directly or by file, not both, and how Slack is configured."""
+    for name in _EXCLUSIVE:
+        if not settings.empty(name) and not settings.empty(f"{name}_file"):
+            message = f"at most one of {name} and {name}_file may be set"
+            settings.error(context, f"{name}_file", "exclusive-fields", message)
+    _check_global_slack(settings, context)
+
+
+def _check_global_slack(settings: Struct, context: Context) -> None:
+    """Check that the URL is the one that the token is for."""
+    token = next((name for name in _SLACK_TOKENS if not settings.empty(name)), None)
+    url = next((name for name in ("slack_api_url", "slack_api_url_file") if not settings.empty(name)), None)
+    if token is None or url is None or {url, "slack_app_url"} & settings.failed:
+        return
+    app_url = _SLACK_APP_URL if settings.empty("slack_app_url") else settings.place("slack_app_url")[0].text
+    if url == "slack_api_url_file" or settings.place(url)[0].text != app_url:
+        settings.error(context, token, "exclusive-fields", f"{token} and {url} conflict, unless it is slack_app_url")
+
+
+def check_config(config: Struct, context: Context) -> None:
+    """Check the rules of Config.UnmarshalYAML."""
+    _check_patterns(config, context)
+    receivers = _check_receivers(config, context)
+    intervals = _check_intervals(config, context)
+    route = config.struct("route")
+    if route is None:
+        if "route" not in config.failed:
+            config.error(context, "route", "root-route", "no route: a root route with a receiver is required")
+        return
+    check_root(route, context)
+    if "receivers" not in config.failed:
+        check_references(route, receivers, intervals, context)
+
+
+def _check_patterns(config: Struct, context: Context) -> None:
+    for index, pattern in config.strings("templates"):
+        try:
+            check_glob(pattern)
+        except BadGlob as exc:
+            # The check of a bundle says the same, at the same place.
+            message = f"{pattern[:80]!r} is not a valid pattern: {exc}"
+            config.error(context, ("templates", index), "file-glob", message)
+
+
+def _check_receivers(config: Struct, context: Context) -> set[str]:
+    settings = config.struct("global")
+    names: set[str] = set()
+    for _, receiver in config.structs("receivers"):
+        name = receiver.get("name")
+        if name and name in names:
+            receiver.error(context, "name", "duplicate-name", f"the receiver name {name[:80]!r} is not unique")
+        names.add(name or "")
+        check_inline_templates(receiver, context)
+        for field, needs in _FROM_GLOBAL.items():
+            for _, integration in receiver.structs(field):
+                for own, shared in needs:
+                    _check_from_global(integration, own, settings, shared, context)
+        for _, slack in receiver.structs("slack_configs"):
+            _check_update(slack, settings, context)
+    return names
+
+
+def _check_from_global(
+    integration: Struct, own: tuple[str, ...], settings: Struct | None, shared: tuple[str, ...], context: Context
+) -> None:
+    if all(integration.empty(name) for name in own) and (
+        settings is None or all(settings.empty(name) for name in shared)
+    ):
+        message = f"{own[0]} is missing, and the global section has no {shared[0]}"
+        integration.error(context, own[0], "required-field", message)
+
+
+def _check_update(slack: Struct, settings: Struct | None, context: Context) -> None:
+    tokens = ("app_token", "app_token_file")
+    client = slack.struct("http_config")
+    authorized = client is not None and client.has("authorization")
+    if not slack.get("update_message") or authorized or not all(slack.empty(name) for name in tokens):
+        return
+    if settings is None or all(settings.empty(f"slack_{name}") for name in tokens):
+        slack.error(
+            context, "update_message", "required-field", "update_message needs app_token or http_config.authorization"
+        )
+
+
+def _check_intervals(config: Struct, context: Context) -> set[str]:
+    names: set[str] = set()
+    for field, what in (("mute_time_intervals", "mute time interval"), ("time_intervals", "time interval")):
+        for _, interval in config.structs(field):
+            name = interval.get("name") or ""
+            if interval.empty("name"):
+                interval.error(context, "name", "required-field", "a time interval needs a name")
+            elif name in names:
+                interval.error(context, "name", "duplicate-name", f"the {what} name {name[:80]!r} is not unique")
+            names.add(name)
+    return names

@@ -1,0 +1,291 @@
+"""Receivers: required and mutually exclusive settings of each integration.
+
+https://prometheus.io/docs/alerting/latest/configuration/#receiver-integration-settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from apm_s3.validators._checking.context import Context, Version
+from apm_s3.validators._decoding.gates import known_in
+from apm_s3.validators._decoding.struct import Hook, Mismatch, Struct
+from apm_s3.validators._grammars.gotemplate import template_problem
+from apm_s3.validators._grammars.urls import BadUrl, Url, parse_url
+from apm_s3.validators._reading.nodes import SCALAR
+from apm_s3.validators._reading.scalars import is_null
+from apm_s3.validators._tools.prometheus_common import at_most_one
+
+PLACEHOLDER = "<secret>"
+"""What Alertmanager prints instead of a secret, and accepts as one."""
+
+_PARSE_MODES = ("", "Markdown", "MarkdownV2", "HTML")
+_RESPONDERS = ("team", "teams", "user", "escalation", "schedule")
+_RESERVED_VICTOROPS = (
+    "routing_key", "message_type", "state_message", "entity_display_name", "monitoring_tool", "entity_id",
+    "entity_state",
+)  # fmt: skip
+
+
+def parse_http_url(text: str) -> Url:
+    """Parse an http or https URL with a host. Errors do not quote it, because URLs may contain tokens.
+
+    Raises:
+        Mismatch: it is not valid.
+    """
+    try:
+        url = parse_url(text)
+    except BadUrl as exc:
+        raise Mismatch("url", f"invalid URL: {exc}") from exc
+    if url.scheme not in ("http", "https"):
+        raise Mismatch("url", f"unsupported scheme {url.scheme[:20]!r}; the URL must begin with http:// or https://")
+    if not url.host:
+        raise Mismatch("url", "the URL has no host")
+    return url
+
+
+def parse_secret_url(text: str) -> Url:
+    """As `parse_http_url`, but also accept the placeholder of a secret."""
+    return Url("https", "secret", "", text) if text == PLACEHOLDER else parse_http_url(text)
+
+
+def parse_template_url(text: str) -> Url | None:
+    """Parse a URL, or a possible template of one; None for an empty text.
+
+    Raises:
+        Mismatch: it is neither.
+    """
+    if "{{" not in text:
+        return parse_secret_url(text) if text else None
+    # `check_webhook` checks whether the target release allows templates here.
+    return Url("https", "template", "", text)
+
+
+_FUNCTIONS: dict[Version | None, tuple[str, ...]] = {
+    None: (
+        "toUpper", "toLower", "title", "join", "match", "safeHtml", "safeUrl", "reReplaceAll",
+        "stringSlice",
+    ),
+    (0, 26): ("trimSpace",),
+    (0, 28): ("date", "tz", "since", "humanizeDuration"),
+    (0, 30): ("toJson", "urlUnescape"),
+    (0, 32): ("append", "dict", "list"),
+    (0, 33): ("now",),
+    (0, 34): ("mustToDate", "toDate"),
+}  # fmt: skip
+TEMPLATE_FUNCTIONS: dict[str, Version | None] = {name: since for since, names in _FUNCTIONS.items() for name in names}
+"""https://prometheus.io/docs/alerting/latest/notifications/#functions."""
+
+
+def one_of(struct: Struct, context: Context, names: tuple[str, ...]) -> None:
+    """Report if none, or more than one, of `names` is set."""
+    if all(struct.empty(name) for name in names):
+        struct.error(context, names[0], "required-field", f"one of {' and '.join(names)} must be set")
+    at_most_one(struct, context, names)
+
+
+def _pair(name: str) -> tuple[str, str]:
+    return name, f"{name}_file"
+
+
+def pairs(*names: str) -> Hook:
+    """Return a hook: each of `names` is mutually exclusive with its file."""
+
+    def check(struct: Struct, context: Context) -> None:
+        for name in names:
+            at_most_one(struct, context, _pair(name))
+
+    return check
+
+
+def required(*names: str) -> Hook:
+    """Return a hook: each of `names` must be set."""
+
+    def check(struct: Struct, context: Context) -> None:
+        for name in names:
+            if struct.empty(name):
+                struct.error(context, name, "required-field", f"{name} is missing")
+
+    return check
+
+
+def needs_pair(*names: str) -> Hook:
+    """Return a hook: exactly one of each name and its file must be set."""
+
+    def check(struct: Struct, context: Context) -> None:
+        for name in names:
+            one_of(struct, context, _pair(name))
+
+    return check
+
+
+def check_email(email: Struct, context: Context) -> None:
+    """Check the recipient, and that no header is repeated in another case."""
+    seen: set[str] = set()
+    for name in email.get("headers") or ():
+        if name.title() in seen:
+            email.error(context, ("headers", name), "duplicate-name", f"header {name[:80]!r} is set twice", at_key=True)
+        seen.add(name.title())
+
+
+def check_slack(slack: Struct, context: Context) -> None:
+    """Check that there is one way to authenticate, and that message updates have a token."""
+    if slack.has("app_token") or not slack.empty("app_token_file"):
+        for name in ("api_url", "api_url_file"):
+            if not slack.empty(name):
+                slack.error(context, name, "exclusive-fields", f"{name} cannot be used with app_token")
+                return
+
+
+def check_slack_action(action: Struct, context: Context) -> None:
+    """Check that an action has a type, a text, and a name or a url."""
+    required("type", "text")(action, context)
+    if action.empty("url") and action.empty("name"):
+        action.error(context, "url", "required-field", "an action needs a url or a name")
+
+
+def check_pagerduty(pagerduty: Struct, context: Context) -> None:
+    """Check that there is a routing key or a service key."""
+    keys = ("routing_key", "routing_key_file", "service_key", "service_key_file")
+    if all(pagerduty.empty(name) for name in keys):
+        pagerduty.error(context, "routing_key", "required-field", f"one of {', '.join(keys)} must be set")
+    if context.is_before((0, 30)):
+        for name in pagerduty.get("details") or ():
+            if pagerduty.place("details", name)[0].kind != SCALAR:
+                message = f"the detail {name[:80]!r} must be text before Alertmanager 0.30"
+                pagerduty.error(context, ("details", name), "wrong-type", message)
+
+
+def check_responder(responder: Struct, context: Context) -> None:
+    """Check that the responder is named, and of a known type (or one from a template)."""
+    names = ("id", "username", "name")
+    if all(responder.empty(name) for name in names):
+        responder.error(context, "name", "required-field", f"one of {', '.join(names)} must be set")
+    kind = responder.get("type") or ""
+    if "{{" in kind:
+        problem = template_problem(kind, known_in(context, TEMPLATE_FUNCTIONS))
+        if problem:
+            responder.error(context, "type", "template", f"invalid template: {problem[0]}")
+    elif kind.lower() not in _RESPONDERS and "type" not in responder.failed:
+        responder.unknown(context, "type", "type", kind, _RESPONDERS)
+
+
+def check_wechat(wechat: Struct, context: Context) -> None:
+    """Check the message type."""
+    kind = wechat.get("message_type") or "text"
+    if kind not in ("text", "markdown"):
+        wechat.unknown(context, "message_type", "message type", kind, ("text", "markdown"))
+
+
+def check_victorops(victorops: Struct, context: Context) -> None:
+    """Check that no custom field has the name of a built-in field."""
+    for name in victorops.get("custom_fields") or ():
+        if name in _RESERVED_VICTOROPS:
+            victorops.error(context, ("custom_fields", name), "reserved-name", f"{name!r} is a built-in field")
+
+
+def check_pushover(pushover: Struct, context: Context) -> None:
+    """Check that there is one way to format."""
+    if pushover.get("html") and pushover.get("monospace"):
+        pushover.error(context, "monospace", "exclusive-fields", "html and monospace are mutually exclusive")
+
+
+def check_sns(sns: Struct, context: Context) -> None:
+    """Check that there is one address: a topic, a target or a phone number."""
+    names = ("target_arn", "topic_arn", "phone_number")
+    if sum(not sns.empty(name) for name in names) in (0, 2) and not set(names) & sns.failed:
+        sns.error(context, "topic_arn", "required-field", f"exactly one of {', '.join(names)} must be set")
+
+
+def check_telegram(telegram: Struct, context: Context) -> None:
+    """Check the chat and the format."""
+    if telegram.empty("chat_id") and telegram.empty("chat_id_file"):
+        telegram.error(context, "chat_id", "required-field", "chat_id is missing")
+    at_most_one(telegram, context, _pair("chat_id"))
+    if telegram.get("parse_mode") not in (None, *_PARSE_MODES):
+        telegram.unknown(context, "parse_mode", "parse mode", telegram.get("parse_mode"), _PARSE_MODES)
+
+
+def check_webex(webex: Struct, context: Context) -> None:
+    """Check the room and the authorization."""
+    client = webex.struct("http_config")
+    if "http_config" not in webex.failed and (client is None or not client.has("authorization")):
+        webex.error(context, "http_config", "required-field", "http_config.authorization is missing")
+
+
+def check_incidentio(incidentio: Struct, context: Context) -> None:
+    """Check that there is a token, or an HTTP client with authorization."""
+    client = incidentio.struct("http_config")
+    tokens = _pair("alert_source_token")
+    if all(incidentio.empty(name) for name in tokens) and (client is None or not client.has("authorization")):
+        message = f"one of {', '.join(tokens)} and http_config.authorization must be set"
+        incidentio.error(context, "alert_source_token", "required-field", message)
+
+
+def check_webhook(webhook: Struct, context: Context) -> None:
+    """Check that before 0.30 the URL is not empty and not a template: https://github.com/prometheus/alertmanager/pull/4798."""
+    node, path = webhook.place("url")
+    if not webhook.given("url") or "url" in webhook.failed or is_null(node):
+        return
+    if not context.is_before((0, 30)):
+        problem = template_problem(node.text, known_in(context, TEMPLATE_FUNCTIONS))
+        if problem is not None:
+            message = f"invalid template: {problem[0]}"
+            context.add(context.issue_inside(node, path, problem[1], "template", message))
+    elif "{{" in node.text or (not node.text and not webhook.empty("url_file")):
+        try:
+            parse_secret_url(node.text)
+        except Mismatch as exc:
+            more = "; templates are allowed since 0.30" if node.text else ""
+            webhook.error(context, "url", exc.rule, exc.message + more)
+
+
+def check_receiver(receiver: Struct, context: Context) -> None:
+    """Check the name, its label, and that there are no empty entries."""
+    name = receiver.get("name")
+    if receiver.empty("name"):
+        receiver.error(context, "name", "required-field", "a receiver needs a name")
+    labelled = (receiver.get("labels") or {}).get("name")
+    if labelled is not None and name is not None and labelled != name:
+        receiver.error(context, ("labels", "name"), "label-name", "the label 'name' must equal the receiver's name")
+    for field, values in receiver.values.items():
+        if field.endswith("_configs"):
+            for index, value in enumerate(values or ()):
+                if value is None:
+                    receiver.error(context, (field, index), "null-entry", "an integration is empty")
+
+
+HOOKS: dict[str, tuple[Callable[[Struct, Context], None], ...]] = {
+    "alertmanager/config.Receiver": (check_receiver,),
+    "alertmanager/config.EmailConfig": (
+        required("to"),
+        pairs("auth_password", "auth_secret"),
+        check_email,
+    ),
+    "alertmanager/config.SlackConfig": (pairs("api_url", "app_token"), check_slack),
+    "alertmanager/config.SlackAction": (check_slack_action,),
+    "alertmanager/config.SlackConfirmationField": (required("text"),),
+    "alertmanager/config.SlackField": (required("title", "value"),),
+    "alertmanager/config.VictorOpsConfig": (required("routing_key"), pairs("api_key"), check_victorops),
+    "alertmanager/config.WebexConfig": (required("room_id"), check_webex),
+    "alertmanager/config.WechatConfig": (pairs("api_secret"), check_wechat),
+    "notify/discord.DiscordConfig": (needs_pair("webhook_url"),),
+    "notify/incidentio.IncidentioConfig": (
+        needs_pair("url"),
+        pairs("alert_source_token"),
+        check_incidentio,
+    ),
+    "notify/jira.JiraConfig": (required("project", "issue_type"),),
+    "notify/mattermost.MattermostConfig": (pairs("webhook_url"),),
+    "notify/msteams.MSTeamsConfig": (needs_pair("webhook_url"),),
+    "notify/msteamsv2.MSTeamsV2Config": (needs_pair("webhook_url"),),
+    "notify/opsgenie.OpsGenieConfig": (pairs("api_key"),),
+    "notify/opsgenie.OpsGenieConfigResponder": (check_responder,),
+    "notify/pagerduty.PagerdutyConfig": (pairs("routing_key", "service_key"), check_pagerduty),
+    "notify/pushover.PushoverConfig": (needs_pair("user_key", "token"), check_pushover),
+    "notify/rocketchat.RocketchatConfig": (pairs("token", "token_id"),),
+    "notify/sns.SNSConfig": (check_sns,),
+    "notify/telegram.TelegramConfig": (pairs("bot_token"), check_telegram),
+    "notify/webhook.WebhookConfig": (needs_pair("url"), check_webhook),
+}
+"""The checks by type of integration."""

@@ -1,0 +1,223 @@
+"""The rules of Loki's Validate methods: schema periods, object stores, and the rules of each module.
+
+https://grafana.com/docs/loki/latest/configure/.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+
+from apm_s3.validators._checking.context import Context
+from apm_s3.validators._decoding.struct import Mismatch, Struct
+from apm_s3.validators._grammars.durations import SECOND
+
+_DAY = 24 * 3600 * SECOND
+_THANOS_STORES = ("s3", "gcs", "azure", "swift", "filesystem", "alibabacloud", "bos")
+_STORES = (
+    "alibabacloud", "aws", "azure", "bos", "cos", "filesystem", "gcs", "inmemory", "local", "s3", "swift",
+)  # fmt: skip
+_SCHEMAS = ("v9", "v10", "v11", "v12", "v13")
+_STRUCTURED = 13
+_COMMON_STORES = ("alibabacloud", "azure", "bos", "cos", "filesystem", "gcs", "s3", "swift")
+_ENCODINGS = ("gzip", "none", "lz4-64k", "snappy", "lz4-256k", "lz4-1M", "lz4", "flate", "zstd")
+_DELETION_MODES = ("disabled", "filter-only", "filter-and-delete")
+_AZURE = ("AzureGlobal", "AzureChinaCloud", "AzureGermanCloud", "AzureUSGovernment")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+MODERN = (3, 8)
+"""The release whose rules apply without a target version."""
+
+
+def parse_day(text: str) -> date:
+    """Parse `2024-01-31`.
+
+    Raises:
+        Mismatch: it is not valid.
+    """
+    try:
+        return date.fromisoformat(text if _DATE.fullmatch(text) else "")
+    except ValueError:
+        raise Mismatch("date", f"invalid date: {text[:40]!r}; write it as 2024-01-31") from None
+
+
+def check_config(config: Struct, context: Context) -> None:
+    """Check the rules of Config.Validate across sections."""
+    _check_common_storage(config, context)
+    _check_schema(config, context)
+    limits = config.struct("ingest_limits")
+    if limits is not None and limits.get("enabled") and limits.empty("topic"):
+        limits.error(context, "topic", "required-field", "ingest_limits needs a topic if it is enabled")
+
+
+def _check_common_storage(config: Struct, context: Context) -> None:
+    common = config.struct("common")
+    storage = common.struct("storage") if common is not None else None
+    if storage is None:
+        return
+    used = [name for name in _COMMON_STORES if storage.has(name)]
+    if len(used) > 1:
+        message = "the common section has several storages; define only one"
+        storage.error(context, used[1], "exclusive-fields", message)
+
+
+def _check_schema(config: Struct, context: Context) -> None:
+    schema = config.struct("schema_config")
+    periods = [period for _, period in schema.structs("configs")] if schema is not None else []
+    if not periods:
+        if "schema_config" not in config.failed and not (schema is not None and "configs" in schema.failed):
+            message = "schema_config.configs needs at least one period"
+            (schema or config).error(context, "configs" if schema else "schema_config", "no-schema-config", message)
+        return
+    active = _active(periods)
+    for index, period in enumerate(periods):
+        _check_period(period, config, context)
+        if index and not _in_order(periods[index - 1], period):
+            period.error(context, "from", "period-order", "periods must be in ascending order of 'from'")
+    _check_structured_metadata(periods[active], config, context)
+
+
+def _active(periods: list[Struct]) -> int:
+    """Return the index of the period that is active today."""
+    today = datetime.now(UTC).date()
+    later = next((index for index, period in enumerate(periods) if (period.get("from") or date.min) > today), None)
+    return max(0, (len(periods) if later is None else later) - 1)
+
+
+def _in_order(before: Struct, after: Struct) -> bool:
+    first, second = before.get("from"), after.get("from")
+    return first is None or second is None or first < second
+
+
+def _check_period(period: Struct, config: Struct, context: Context) -> None:
+    schema = period.get("schema")
+    if schema not in _SCHEMAS and "schema" not in period.failed:
+        period.unknown(context, "schema", "schema", schema or "", _SCHEMAS)
+    index = period.struct("index")
+    length = index.get("period") if index is not None else None
+    if period.get("store") == "tsdb" and length not in (None, _DAY) and index is not None:
+        index.error(context, "period", "index-period", "an index of type tsdb needs a period of 24h")
+    _check_object_store(period, config, context)
+
+
+def _check_object_store(period: Struct, config: Struct, context: Context) -> None:
+    name = period.get("object_store")
+    if not name:
+        return
+    storage = config.struct("storage_config")
+    thanos = not context.is_before(MODERN)
+    if storage is not None and storage.has("use_thanos_objstore"):
+        thanos = bool(storage.get("use_thanos_objstore"))
+    known = _THANOS_STORES if thanos else _STORES
+    named = _named_stores(storage, thanos=thanos)
+    if name not in known and name not in named:
+        message = f"unknown object store {name[:40]!r}; choose one of {', '.join(known)}, or a named store"
+        node, path = period.place("object_store")
+        context.error(node, path, "unknown-object-store", message, context.hint(name, [*known, *named]))
+
+
+def _named_stores(storage: Struct | None, *, thanos: bool) -> set[str]:
+    owner = storage.struct("object_store") if storage is not None and thanos else storage
+    stores = owner.struct("named_stores") if owner is not None else None
+    if stores is None:
+        return set()
+    return {name for values in stores.values.values() if isinstance(values, dict) for name in values}
+
+
+def _check_structured_metadata(period: Struct, config: Struct, context: Context) -> None:
+    if context.is_before((3, 0)):
+        return
+    limits = config.struct("limits_config")
+    if limits is not None and limits.get("allow_structured_metadata") is False:
+        return
+    hint = "or set limits_config.allow_structured_metadata to false"
+    schema = period.get("schema") or ""
+    if schema in _SCHEMAS and int(schema[1:]) < _STRUCTURED:
+        message = f"structured metadata needs schema v{_STRUCTURED}, the active period has {schema}"
+        node, path = period.place("schema")
+        context.error(node, path, "structured-metadata", message, hint)
+    store = period.get("store")
+    if store != "tsdb" and "store" not in period.failed:
+        message = f"structured metadata needs an index of type tsdb, the active period has {(store or 'none')[:40]!r}"
+        node, path = period.place("store")
+        context.error(node, path, "structured-metadata", message, hint)
+
+
+def check_querier(querier: Struct, context: Context) -> None:
+    """Check options that are mutually exclusive."""
+    if querier.get("query_store_only") and querier.get("query_ingester_only"):
+        message = "query_store_only and query_ingester_only are mutually exclusive"
+        querier.error(context, "query_ingester_only", "exclusive-fields", message)
+
+
+def check_worker(worker: Struct, context: Context) -> None:
+    """Check that there is one source of queries."""
+    if worker.get("frontend_address") and worker.get("scheduler_address"):
+        message = "frontend_address and scheduler_address are mutually exclusive"
+        worker.error(context, "scheduler_address", "exclusive-fields", message)
+
+
+def check_ingester(ingester: Struct, context: Context) -> None:
+    """Check the encoding and the number of index shards."""
+    _check_choice(ingester, "chunk_encoding", _ENCODINGS, context)
+    if (ingester.get("index_shards") if ingester.has("index_shards") else 1) <= 0:
+        ingester.error(context, "index_shards", "out-of-range", "index_shards must be above 0")
+
+
+def check_wal(wal: Struct, context: Context) -> None:
+    """Check the interval of checkpoints."""
+    duration = wal.get("checkpoint_duration")
+    if wal.get("enabled", True) and duration is not None and duration < 1:
+        wal.error(context, "checkpoint_duration", "out-of-range", "checkpoint_duration must be above 0")
+
+
+def check_limits(limits: Struct, context: Context) -> None:
+    """Check the retention of streams and the deletion mode."""
+    _check_choice(limits, "deletion_mode", _DELETION_MODES, context)
+    for index, stream in limits.structs("retention_stream"):
+        period = stream.get("period")
+        if period is not None and period < _DAY:
+            message = "the retention of a stream must be at least 24h"
+            limits.error(context, ("retention_stream", index, "period"), "out-of-range", message)
+
+
+def check_compactor(compactor: Struct, context: Context) -> None:
+    """Check the settings that retention needs."""
+    parallel = compactor.get("max_compaction_parallelism")
+    if parallel is not None and parallel < 1:
+        message = "max_compaction_parallelism must be at least 1"
+        compactor.error(context, "max_compaction_parallelism", "out-of-range", message)
+    if not compactor.get("retention_enabled"):
+        return
+    if compactor.empty("delete_request_store") and not context.is_before((3, 0)):
+        message = "delete_request_store must be set if retention is enabled"
+        compactor.error(context, "delete_request_store", "required-field", message)
+    applied, every = compactor.get("apply_retention_interval"), compactor.get("compaction_interval", 600 * SECOND)
+    if applied and every and applied % every:
+        message = "apply_retention_interval must be 0 or a multiple of compaction_interval"
+        compactor.error(context, "apply_retention_interval", "out-of-range", message)
+
+
+def check_distributor(distributor: Struct, context: Context) -> None:
+    """Check that writes have a destination."""
+    if distributor.get("ingester_writes_enabled") is False and not distributor.get("kafka_writes_enabled"):
+        message = "at least one of kafka_writes_enabled and ingester_writes_enabled must be true"
+        distributor.error(context, "ingester_writes_enabled", "required-field", message)
+
+
+def check_azure(azure: Struct, context: Context) -> None:
+    """Check the name of the cloud."""
+    if azure.get("environment"):
+        _check_choice(azure, "environment", _AZURE, context)
+
+
+def check_aws(aws: Struct, context: Context) -> None:
+    """Check the signature version."""
+    if aws.get("signature_version"):
+        _check_choice(aws, "signature_version", ("v4",), context)
+
+
+def _check_choice(struct: Struct, name: str, allowed: tuple[str, ...], context: Context) -> None:
+    value = struct.get(name)
+    if value is not None and value not in allowed:
+        struct.unknown(context, name, name, str(value), allowed)

@@ -1,0 +1,51 @@
+"""Rule files for Loki's ruler: Prometheus's groups, with LogQL for expressions.
+
+https://grafana.com/docs/loki/latest/alert/.
+"""
+
+from __future__ import annotations
+
+from apm_s3.validators._checking.context import Context
+from apm_s3.validators._checking.query_report import report_query, warn_of_type
+from apm_s3.validators._decoding.schema import Table
+from apm_s3.validators._decoding.struct import Struct
+from apm_s3.validators._query.logql.parser import parse
+from apm_s3.validators._query.problems import QueryProblem
+from apm_s3.validators._tools.prometheus.rules.groups import check_groups
+
+RULE_TYPES: Table = {
+    "model/rulefmt.RuleGroups": {"groups": "[]model/rulefmt.RuleGroup", "namespace": "string"},
+    "model/rulefmt.RuleGroup": {
+        "name": "string",
+        "interval": "int64:common/model.Duration",
+        "query_offset": "int64:common/model.Duration",
+        "limit": "int",
+        "labels": "{}string",
+        "rules": "[]model/rulefmt.Rule",
+        "remote_write": "any",
+        "source_tenants": "[]string",
+    },
+    "model/rulefmt.Rule": {
+        "record": "string",
+        "alert": "string",
+        "expr": "string",
+        "for": "int64:common/model.Duration",
+        "keep_firing_for": "int64:common/model.Duration",
+        "labels": "{}string",
+        "annotations": "{}string",
+    },
+}
+
+
+def check_rules(file: Struct, context: Context) -> None:
+    """Check the groups of a rule file."""
+    check_groups(file, context, _check_logql)
+
+
+def _check_logql(rule: Struct, expression: str, context: Context) -> None:
+    try:
+        tree = parse(expression, context.target)
+    except QueryProblem as exc:
+        report_query(rule, "expr", "LogQL", exc, context)
+    else:
+        warn_of_type(rule, tree, context)

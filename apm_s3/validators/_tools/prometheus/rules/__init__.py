@@ -1,0 +1,1 @@
+"""Rules: their files, groups and unit tests, and the notation of series in those."""

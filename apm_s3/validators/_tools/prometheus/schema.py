@@ -1,0 +1,71 @@
+"""Prometheus's types: the table of fields, with the parsers and the checks of this package."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from apm_s3.validators._decoding.schema import Schema, load_table
+from apm_s3.validators._decoding.struct import Hook
+from apm_s3.validators._grammars.durations import parse_size
+from apm_s3.validators._grammars.regexes import parse_regex
+from apm_s3.validators._tools import prometheus_common
+from apm_s3.validators._tools.prometheus import relabel, remote, scrape
+from apm_s3.validators._tools.prometheus.config import check_config
+from apm_s3.validators._tools.prometheus.discovery import discovery_hooks
+from apm_s3.validators._tools.prometheus.gates import GATES, VALUES, with_http_client
+from apm_s3.validators._tools.prometheus_common import check_http_client
+
+CONFIG = "prometheus/config.Config"
+RULES = "model/rulefmt.RuleGroups"
+TARGETS = "targetgroup.Group"
+
+
+_HOOKS: dict[str, tuple[Hook, ...]] = {
+    "prometheus/config.GlobalConfig": (scrape.check_global,),
+    "prometheus/config.ScrapeConfig": (scrape.check_scrape_config, check_http_client),
+    "prometheus/config.AlertingConfig": (remote.check_alerting,),
+    "prometheus/config.AlertmanagerConfig": (remote.check_alertmanager, check_http_client),
+    "prometheus/config.RemoteWriteConfig": (remote.check_remote_write, check_http_client),
+    "prometheus/config.RemoteReadConfig": (remote.check_remote_read, check_http_client),
+    "prometheus/config.QueueConfig": (remote.check_queue,),
+    "prometheus/config.OTLPConfig": (remote.check_otlp,),
+    "prometheus/config.TSDBConfig": (remote.check_tsdb,),
+    "prometheus/config.TracingConfig": (remote.check_tracing,),
+    "prometheus/config.Config": (check_config,),
+    "prometheus/sigv4.SigV4Config": (remote.check_sigv4,),
+    "remote/azuread.AzureADConfig": (remote.check_azuread,),
+    "targetgroup.Group": (scrape.check_group,),
+}
+
+
+@cache
+def config_schema() -> Schema:
+    """Return the types of prometheus.yml, read with yaml.v2."""
+    table = load_table("prometheus")
+    return Schema(
+        table,
+        scalars={
+            **prometheus_common.SCALARS,
+            "alecthomas/units.Base2Bytes": parse_size,
+            "common/model.LabelName": relabel.parse_label_name,
+            "common/model.ValidationScheme": scrape.parse_validation_scheme,
+            "model/relabel.Action": relabel.parse_action,
+            "model/relabel.Regexp": parse_regex,
+            "prometheus/config.AlertmanagerAPIVersion": remote.parse_alertmanager_version,
+            "prometheus/config.TracingClientType": remote.parse_client_type,
+            "prometheus/otlptranslator.TranslationStrategyOption": remote.parse_translation,
+        },
+        hooks={**prometheus_common.HOOKS, **discovery_hooks(table), **_HOOKS},
+        gates=with_http_client(name for name, fields in table.items() if "follow_redirects" in fields),
+        values=VALUES,
+    )
+
+
+@cache
+def rules_schema() -> Schema:
+    """Return the types of rule files, read with yaml.v3."""
+    # The main file has no PromQL, so it is checked without loading the parser.
+    from apm_s3.validators._tools.prometheus.rules.groups import check_groups  # noqa: PLC0415
+
+    hooks = {RULES: (check_groups,)}
+    return Schema(load_table("prometheus"), scalars=prometheus_common.SCALARS, hooks=hooks, gates=GATES, yaml=3)

@@ -1,0 +1,1 @@
+"""Targets of scrapes: their files, and what relabelling leaves of them."""

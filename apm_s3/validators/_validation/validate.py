@@ -1,0 +1,221 @@
+"""The entry points: validate one document or a bundle. `_validate_async` has those for an event loop."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, Protocol, cast, get_args
+
+from apm_s3._tools import TOOLS, Tool
+from apm_s3.errors import InvalidOption
+from apm_s3.reports import ValidationReport, other_file
+from apm_s3.validators._checking.bundles import FileResult, Member
+from apm_s3.validators._checking.context import (
+    ConfigSource,
+    Context,
+    MatcherMode,
+    Source,
+    Version,
+    parse_version,
+)
+from apm_s3.validators._reading.documents import unreadable_issue
+from apm_s3.validators._reading.nodes import Node, Unreadable
+
+Level = Literal["full", "external"]
+_LEVELS = get_args(Level)
+_MODES = get_args(MatcherMode)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The options of a validation. See `validate_config`."""
+
+    target_version: str | None = None
+    level: Level = "full"
+    matchers: MatcherMode = "fallback"
+
+    @property
+    def target(self) -> Version | None:
+        """Return the target release, None for the newest known one."""
+        return parse_version(self.target_version)
+
+    def context(self) -> Context:
+        """Return a context for the check of one document."""
+        return Context(self.target, self.matchers)
+
+    def check(self) -> None:
+        """Refuse unknown options.
+
+        Raises:
+            InvalidOption: unknown level or mode, or not a version.
+        """
+        if self.level not in _LEVELS:
+            raise InvalidOption(f"unknown level: {self.level!r}", hint=f"choose from {', '.join(_LEVELS)}")
+        if self.matchers not in _MODES:
+            raise InvalidOption(f"unknown matcher mode: {self.matchers!r}", hint=f"choose from {', '.join(_MODES)}")
+        parse_version(self.target_version)
+
+
+class ToolValidator(Protocol):
+    """The interface of a tool's package."""
+
+    KINDS: tuple[str, ...]
+    READ_TOGETHER: tuple[str, ...]
+    """The kinds whose nodes `check_bundle` reads; for others it uses their mentions."""
+
+    def infer_kind(self, source: Source) -> str | None:
+        """Return the kind of `source`, guessed from its name and content; None if it does not belong to this tool."""
+
+    def check(self, kind: str, source: Source, context: Context) -> None:
+        """Report the problems of one document. May raise `Unreadable`."""
+
+    def check_bundle(self, members: list[Member]) -> None:
+        """Report inconsistencies between the files of a bundle, each of which has already been checked by itself."""
+
+
+def validate_config(
+    tool: Tool,
+    source: ConfigSource,
+    *,
+    name: str | None = None,
+    kind: str | None = None,
+    target_version: str | None = None,
+    level: Level = "full",
+    matchers: MatcherMode = "fallback",
+) -> ValidationReport:
+    """Check one configuration of `tool` as the tool's own loader would, and report all problems together.
+
+    `source` is text, bytes, the Path of a file, or a mapping. By default, `kind` is inferred from `name` and content:
+    prometheus `config`, `rules`, `targets`, `tests`, `web`; alertmanager `config`, `templates`, `web`;
+    loki `config`, `rules`; jaeger `config`, `sampling`, `ui`; grafana `ini`, `provisioning`, `dashboard`.
+    `target_version` (`2.53`) selects the release to check against, by default the newest known one.
+    `level="external"` also runs promtool or amtool, if installed. `matchers` selects Alertmanager's matcher mode:
+    `classic` and `utf8-strict` are those of its feature flags. If the text cannot be read, the report has an error;
+    no exception is raised.
+
+    Raises:
+        InvalidOption: the tool, kind, level, mode or version is not valid.
+        TypeError: `source` has another type.
+        OSError: `source` is a Path that cannot be read.
+    """
+    terms = Terms(target_version, level, matchers)
+    module = check_options(tool, kind, terms)
+    context = terms.context()
+    read = Source(source, name)
+    chosen = kind or module.infer_kind(read) or module.KINDS[0]
+    _check(tool, chosen, read, context, level)
+    return context.report(tool, chosen, read.name)
+
+
+def infer_kind(tool: str, name: str, raw: bytes) -> str | None:
+    """Guess the kind of a file of a bundle; None for one that does not belong to the tool, such as a certificate.
+
+    Raises:
+        InvalidOption: unknown tool.
+    """
+    return tool_module(tool).infer_kind(Source(raw, name))
+
+
+def validate_bundle(
+    tool: Tool,
+    files: Mapping[str, bytes],
+    *,
+    target_version: str | None = None,
+    level: Level = "full",
+    matchers: MatcherMode = "fallback",
+) -> ValidationReport:
+    """Check all files of a tool's bundle: each by itself, then the references between them.
+
+    Every issue has the name of its file. Files that do not belong to the tool (certificates, notes) are listed as
+    skipped.
+
+    Raises:
+        InvalidOption: the tool, level, mode or version is not valid.
+    """
+    terms = Terms(target_version, level, matchers)
+    check_options(tool, None, terms)
+    return check_together(tool, files, check_files(tool, files, terms), terms)
+
+
+def check_files(tool: str, files: Mapping[str, bytes], terms: Terms) -> dict[str, FileResult]:
+    """Check each file by itself, and return the results by name."""
+    return {name: _check_file(tool_module(tool), tool, name, raw, terms) for name, raw in files.items()}
+
+
+def _check_file(module: ToolValidator, tool: str, name: str, raw: bytes, terms: Terms) -> FileResult:
+    source, context = Source(raw, name), terms.context()
+    kind = module.infer_kind(source)
+    if kind is None:
+        return FileResult(None)
+    _check(tool, kind, source, context, terms.level)
+    start = None if source.root is None else (source.root.line, source.root.column)
+    return FileResult(kind, start, context.issues, context.mentions, context.skipped)
+
+
+def check_together(
+    tool: str, files: Mapping[str, bytes], results: Mapping[str, FileResult], terms: Terms
+) -> ValidationReport:
+    """Check the references between the files of a bundle, and add the results of their own checks."""
+    module, target = tool_module(tool), terms.target
+    skipped, members = dict[str, None](), []
+    for name, raw in files.items():
+        result = results[name]
+        members.append(Member(name, result.kind, raw, result, target, partial(_read, module, result.kind)))
+    module.check_bundle(members)
+    for member in members:
+        if member.kind is None:
+            skipped[other_file(member.name, tool)] = None
+        skipped.update(dict.fromkeys(member.context.skipped))
+    issues = [issue for member in members for issue in member.issues()]
+    return ValidationReport(tool, "bundle", None, tuple(issues), tuple(skipped))
+
+
+def _read(module: ToolValidator, kind: str | None, source: Source) -> Node | None:
+    """Return the nodes of a file, as read by its own check."""
+    if kind is None:
+        return None
+    with suppress(Unreadable):
+        module.check(kind, source, Context())
+    return source.root
+
+
+def check_options(tool: str, kind: str | None, terms: Terms) -> ToolValidator:
+    """Return the tool's package, if all options are valid."""
+    module = tool_module(tool)
+    terms.check()
+    if kind is not None and kind not in module.KINDS:
+        raise InvalidOption(f"unknown kind for {tool}: {kind!r}", hint=f"choose from {', '.join(module.KINDS)}")
+    return module
+
+
+def _check(tool: str, kind: str, source: Source, context: Context, level: Level) -> None:
+    context.read_from(source)
+    try:
+        tool_module(tool).check(kind, source, context)
+    except Unreadable as exc:
+        context.add(unreadable_issue(exc))
+    else:
+        if level == "external":
+            from apm_s3.validators._validation.external import ask_tool  # noqa: PLC0415 - as below
+
+            text = source.text if source.data is None else json.dumps(source.data, default=str)
+            ask_tool(tool, kind, text, context)
+    if context.issues:
+        # Imported here to keep the import of the validators cheap: most documents are valid.
+        from apm_s3.validators._secrets.reports import Concealer  # noqa: PLC0415
+
+        context.revise(Concealer(source.text if source.data is None else source.root, source.format).conceal)
+
+
+def tool_module(tool: str) -> ToolValidator:
+    if tool not in TOOLS:
+        raise InvalidOption(f"unknown tool: {tool!r}", hint=f"choose from {', '.join(TOOLS)}")
+    return cast("ToolValidator", importlib.import_module(module_name(tool)))
+
+
+def module_name(tool: str) -> str:
+    return f"apm_s3.validators._tools.{tool}"
