@@ -60,6 +60,16 @@ class Call:
         """Return whether the principal may read the secrets of a configuration."""
         return await self.allows(Permission(Action.SECRETS, environment, tool))
 
+    async def require_to_compare(self, environment: str, tool: str) -> None:
+        """Refuse a write whose answer tells whether its content is stored already to who may not read secrets.
+
+        Whoever knows a configuration except for a short password could otherwise test guesses, and change nothing.
+
+        Raises:
+            ProblemError: the permission is missing.
+        """
+        await self.require(Permission(Action.SECRETS, environment, tool))
+
     async def require_to_copy(self, source: str, target: str, tools: Iterable[str | None]) -> None:
         """Refuse to copy configurations from `source` to `target` unless the principal may read what it would get.
 
@@ -87,7 +97,7 @@ class Call:
 Authorise = Callable[[Request, object, ConfigStore], Awaitable[Call]]
 
 
-def make_authorise(action: Action, *, by_tools: bool, timeout: float) -> Authorise:
+def make_authorise(action: Action, *, by_tools: bool, timeout: float, refuses_conditions: bool) -> Authorise:
     """Return what authorises the requests of one route."""
 
     async def authorise(request: Request, principal: object, configs: ConfigStore) -> Call:
@@ -96,10 +106,19 @@ def make_authorise(action: Action, *, by_tools: bool, timeout: float) -> Authori
                 f"the authorize dependency returned {type(principal).__name__}, not a Principal",
                 hint="return Principal(name, allows), or raise HTTPException(401)",
             )
+        name: object = principal.name
+        if not isinstance(name, str) or not name:
+            raise UsageError(
+                "the authorize dependency returned a Principal without a name",
+                hint="the name becomes the author of its changes: name whoever sends the request",
+            )
         call = Call(principal, configs, timeout)
         for permission in _required(request, action, by_tools=by_tools):
             if not await call.allows(permission):
                 raise _refusal(permission)
+        if refuses_conditions and ("if-match" in request.headers or "if-none-match" in request.headers):
+            # RFC 9110, section 13.2.1: a condition that is not evaluated must not be taken for one that holds.
+            raise ProblemError(422, "condition-invalid", "This route takes neither If-Match nor If-None-Match.")
         request.scope[_KEY] = call
         return call
 

@@ -48,6 +48,18 @@ def etags_of(request: Request, header: str) -> ETags | None:
     )
 
 
+def conditions_of(request: Request) -> tuple[ETags | None, ETags | None]:
+    """Return the entity tags of the If-Match and the If-None-Match of a change.
+
+    Raises:
+        ProblemError: it has both.
+    """
+    match, none_match = etags_of(request, "if-match"), etags_of(request, "if-none-match")
+    if match is not None and none_match is not None:
+        raise ProblemError(422, "condition-invalid", "Send If-Match or If-None-Match, not both.")
+    return match, none_match
+
+
 def file_etag(file: ConfigFile, variant: str = "") -> str:
     """Return the ETag of a file: the bundle's revision and the file's hash, so that A, B, A is not the same."""
     return f'"{file.revision}-{variant}{file.sha256}"'
@@ -126,9 +138,8 @@ def _expected(
     # builds on an older revision.
     revision = 0 if release is None else release.revision
     older = None if write_id is None else Expected(revision - 1, release)
-    match = etags_of(request, "if-match")
+    match, wanted = conditions_of(request)
     if match is None:
-        wanted = etags_of(request, "if-none-match")
         is_absent = not exists if absent is None else absent
         return _expected_new(wanted, Expected(revision, release), older, exists=exists, absent=is_absent)
     if exists and (match.any or any(tag in tags for tag in match.strong)):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from http import HTTPStatus
+from http.client import responses
+from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
 from fastapi.responses import JSONResponse
+from fastapi.utils import is_body_allowed_for_status_code
+from starlette.responses import Response
 
 from apm_s3 import errors
 from apm_s3.errors import (
@@ -24,6 +27,9 @@ from apm_s3.errors import (
 from apm_s3.fastapi._models import IssueModel
 
 MEDIA_TYPE = "application/problem+json"
+
+MAX_ISSUES = 100
+"""The most problems of a request that an answer lists: each unknown member of a document is one."""
 
 RETRY_AFTER = 5
 """Seconds after which a client may repeat a request that S3 could not serve, if S3 named none."""
@@ -162,7 +168,7 @@ def problem(
     """Return a problem document."""
     document = {
         "type": problem_type(name),
-        "title": HTTPStatus(status).phrase,
+        "title": _phrase(status),
         "status": status,
         "detail": detail,
         **{key: value for key, value in members.items() if value is not None},
@@ -170,6 +176,10 @@ def problem(
     return JSONResponse(
         document, status, headers={"Cache-Control": "no-store", **(headers or {})}, media_type=MEDIA_TYPE
     )
+
+
+def _phrase(status: int) -> str:
+    return responses.get(status, "Error")
 
 
 def problem_type(name: str) -> str:
@@ -200,16 +210,18 @@ def problem_of_error(error: ApmS3Error, hidden: Collection[str] = ()) -> JSONRes
     )
 
 
-def problem_of_http(status: int, detail: Any, headers: Mapping[str, str] | None) -> JSONResponse:
-    """Return the problem document of an `HTTPException`."""
-    phrase = HTTPStatus(status).phrase
+def problem_of_http(status: int, detail: Any, headers: Mapping[str, str] | None) -> Response:
+    """Return the problem document of an `HTTPException`; an application's own may have any status."""
+    if not is_body_allowed_for_status_code(status):
+        return Response(status_code=status, headers=headers)
+    phrase = _phrase(status)
     text = detail if isinstance(detail, str) else phrase
     return problem(status, phrase.lower().replace(" ", "-").replace("'", ""), text, headers=headers)
 
 
 def problem_of_validation(found: Iterable[Mapping[str, Any]]) -> JSONResponse:
     """Return the problem document of a request that does not fit the API; it never repeats values."""
-    issues = [_request_issue(each) for each in found]
+    issues = [_request_issue(each) for each in islice(found, MAX_ISSUES)]
     return problem(422, "request-invalid", "The request is not valid; see 'issues'.", issues=issues)
 
 
@@ -221,7 +233,7 @@ def status_of(kind: type[ApmS3Error]) -> int:
 def _detail(error: ApmS3Error, status: int, hidden: Collection[str]) -> str:
     generic = next(
         (text for kind, text in _MORE_DETAILS.items() if isinstance(error, kind)),
-        _DETAILS.get(status, HTTPStatus(status).phrase),
+        _DETAILS.get(status, _phrase(status)),
     )
     if not isinstance(error, _TOLD):
         return generic

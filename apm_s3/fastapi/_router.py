@@ -16,6 +16,8 @@ from apm_s3.fastapi._routers import releases as _releases
 from apm_s3.fastapi._routers import watch as _watch
 from apm_s3.fastapi._routes import DEADLINE, Endpoint, add_endpoints, check_authorize, check_deadline
 
+TAG = "configurations"
+
 ENDPOINTS: tuple[Endpoint, ...] = (
     # Routes are tried in order, so the one that is read most comes first.
     *_files.ENDPOINTS,
@@ -29,9 +31,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 """Every route of `config_router`."""
 
 
-def config_router(
-    *, authorize: Callable[..., Any], deadline: float = DEADLINE, tag: str = "configurations"
-) -> APIRouter:
+def config_router(*, authorize: Callable[..., Any], deadline: float = DEADLINE, tag: str = TAG) -> APIRouter:
     """Return a router with the whole store: include it with any prefix, in any number of applications.
 
     Every request is authorised first: for its action, environment and tool. The principal's name is the author of its
@@ -41,7 +41,8 @@ def config_router(
         authorize: a dependency, any callable that FastAPI takes. It returns a `Principal`, or raises
             `HTTPException(401)`.
         deadline: seconds for a request, after which its work is cancelled. Streams do not end with it.
-        tag: the group of the routes in the documentation.
+        tag: the group of the routes in the documentation. Operation ids begin with another one than the default: two
+            routers in one application need two tags.
 
     Raises:
         InvalidOption: `authorize` is not a callable, or `deadline` is not above 0.
@@ -49,5 +50,5 @@ def config_router(
     check_authorize(authorize, "config_router")
     check_deadline(deadline)
     router = APIRouter(tags=[tag])
-    add_endpoints(router, ENDPOINTS, authorize=authorize, deadline=deadline)
+    add_endpoints(router, ENDPOINTS, authorize=authorize, deadline=deadline, default_tag=TAG)
     return router

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import re
 from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -46,6 +47,8 @@ MAX_JSON = 1024**2
 
 DEADLINE = 60.0
 """Seconds for a request, by default."""
+
+_PACKAGE = "apm_s3"
 
 _PATIENCE = 0.05
 """Seconds after which a request is watched for a client that goes away: most are answered by then."""
@@ -88,8 +91,18 @@ class Endpoint:
 
     @property
     def name(self) -> str:
-        """Return the operation's id."""
-        return f"apm_s3_{self.call.__name__}"
+        """Return the operation's id in a router with its default tag."""
+        return self.name_in(_PACKAGE)
+
+    def name_in(self, group: str) -> str:
+        """Return the operation's id in a group of routes."""
+        return f"{re.sub(r'[^a-zA-Z0-9]+', '_', group)}_{self.call.__name__}"
+
+    @property
+    def is_conditional(self) -> bool:
+        """Return whether it is a change with conditions."""
+        parameters = self.options.get("openapi_extra", {}).get("parameters", ())
+        return any(each["name"] == "If-Match" for each in parameters)
 
 
 _PROBLEM_TEXTS: Mapping[int, str] = {
@@ -129,10 +142,16 @@ _OF_BODIES = (400, 415)
 
 
 def add_endpoints(
-    router: APIRouter, endpoints: Iterable[Endpoint], *, authorize: Callable[..., Any] | None, deadline: float
+    router: APIRouter,
+    endpoints: Iterable[Endpoint],
+    *,
+    authorize: Callable[..., Any] | None,
+    deadline: float,
+    default_tag: str,
 ) -> None:
-    """Add routes to a router."""
+    """Add routes to a router. Their operation ids begin with its tag, unless that is the default."""
     endpoints = tuple(endpoints)
+    group = _PACKAGE if router.tags == [default_tag] else str(router.tags[0])
     allowed: dict[str, list[str]] = {}
     for each in endpoints:
         allowed.setdefault(each.path, []).append(each.method)
@@ -140,7 +159,12 @@ def add_endpoints(
         call, guards = each.call, []
         is_guarded = authorize is not None and each.action is not None
         if authorize is not None and each.action is not None:
-            authorise = make_authorise(each.action, by_tools=each.by_tools, timeout=deadline * 0.9)
+            authorise = make_authorise(
+                each.action,
+                by_tools=each.by_tools,
+                timeout=deadline * 0.9,
+                refuses_conditions=each.method != "GET" and not each.is_conditional,
+            )
             if each.is_bare:
                 call = make_bare(authorise, authorize, each.call)
             else:
@@ -161,8 +185,8 @@ def add_endpoints(
             methods=[each.method],
             summary=each.summary,
             description=inspect.getdoc(each.call),
-            operation_id=each.name,
-            name=each.name,
+            operation_id=each.name_in(group),
+            name=each.name_in(group),
             dependencies=guards,
             responses=responses,
             route_class_override=_route_class(each.limit, deadline, ", ".join(allowed[each.path])),

@@ -126,6 +126,56 @@ async def test_a_dependency_that_returns_no_principal_lets_nobody_in(
     assert (answer.status_code, objects.requests) == (500, before)
 
 
+@pytest.mark.parametrize("name", ["", None, 5], ids=repr)
+async def test_a_principal_without_a_name_is_let_in_nowhere(
+    name: Any, store: ConfigStore, objects: CountedObjects
+) -> None:
+    app = FastAPI()
+    app.include_router(config_router(authorize=lambda: Principal.granted(name, *EVERYTHING)))
+    app.dependency_overrides[get_configs] = lambda: store
+    before = objects.requests
+    async with client_of(app) as client:
+        answer = await client.get("/environments")
+
+    assert (answer.status_code, objects.requests) == (500, before)
+
+
+@pytest.mark.parametrize(
+    ("status", "title"), [(498, "Error"), (418, "I'm a Teapot"), (302, "Found"), (304, None)], ids=repr
+)
+async def test_a_refusal_of_the_application_keeps_its_status_and_headers(
+    status: int, title: str | None, store: ConfigStore
+) -> None:
+    def refuse() -> Principal:
+        raise HTTPException(status, {"secret": "hunter2"}, headers={"X-Reason": "why"})
+
+    app = FastAPI()
+    app.include_router(config_router(authorize=refuse))
+    app.dependency_overrides[get_configs] = lambda: store
+    async with client_of(app) as client:
+        answer = await client.get("/environments")
+
+    assert (answer.status_code, answer.headers["x-reason"]) == (status, "why")
+    assert (answer.json()["title"] if answer.content else None) == title
+    assert "hunter2" not in answer.text
+
+
+@ROUTES
+async def test_a_condition_is_evaluated_or_refused(
+    prefix: str, endpoint: Endpoint, client: httpx.AsyncClient, store: ConfigStore, objects: CountedObjects
+) -> None:
+    if endpoint.method == "GET":
+        return
+    request = request_for(prefix, endpoint)
+    before = objects.requests
+    for header in ("If-Match", "If-None-Match"):
+        answer = await client.request(**{**request, "headers": {header: '"9-other"'}})
+        expected = {412, 422, 428} if endpoint.is_conditional else {422}
+        assert (header, answer.status_code in expected) == (header, True)
+        assert answer.json()["type"].startswith("urn:apm-s3:problem:condition-")
+    assert endpoint.is_conditional or objects.requests == before
+
+
 @pytest.mark.parametrize("answer", [1, "yes", None, object()], ids=["one", "text", "none", "object"])
 async def test_only_true_allows_anything(answer: object, store: ConfigStore) -> None:
     app = FastAPI()

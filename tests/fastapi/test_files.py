@@ -100,6 +100,16 @@ async def test_one_of_two_updates_with_the_same_etag_wins(client: httpx.AsyncCli
     assert (await store.history("prometheus", "production"))[0].revision == 2
 
 
+async def test_two_conditions_at_once_are_refused(client: httpx.AsyncClient) -> None:
+    both = {"If-Match": "*", "If-None-Match": "*"}
+
+    settings = {"json": {"require_author": True}, "headers": both}
+
+    assert (await client.put(URL, content=OTHER_PROMETHEUS, headers=both)).status_code == 422
+    assert (await client.put("/api/environments/production/settings", **settings)).status_code == 422
+    assert (await client.get(URL)).text == PROMETHEUS
+
+
 async def test_a_new_file_of_a_bundle_needs_a_condition(client: httpx.AsyncClient) -> None:
     bundle = (await client.get(TOOL)).headers["etag"]
 
@@ -231,6 +241,27 @@ async def test_the_size_of_a_backup_is_told_by_tools(store: ConfigStore) -> None
         "alertmanager": None, "prometheus": len(PROMETHEUS),
     }  # fmt: skip
     assert backup["size"] is None
+
+
+@pytest.mark.parametrize("guess", [SECRET, "wrong"])
+async def test_who_may_not_read_a_secret_cannot_test_guesses(
+    guess: str, app: FastAPI, store: ConfigStore, objects: CountedObjects
+) -> None:
+    write_id = (await store.history("alertmanager", "production"))[0].write_id
+    text, headers = ALERTMANAGER.replace(SECRET, guess), {"If-None-Match": "*"}
+    before = objects.requests
+    async with client_of(app, "masked-token") as masked:
+        answers = [
+            await masked.put(SECRET_URL, content=text, headers=headers, params={"write_id": write_id}),
+            await masked.put(SECRET_URL, content=text, headers={"If-Match": "*"}, params={"skip_unchanged": True}),
+            await masked.put(
+                "/api/environments/production/tools/alertmanager/bundle",
+                json={"files": {"alertmanager.yml": text}, "write_id": write_id},
+            ),
+        ]
+
+    assert [each.status_code for each in answers] == [403, 403, 403]
+    assert objects.requests == before
 
 
 async def test_a_masked_body_is_refused_as_input(app: FastAPI, store: ConfigStore) -> None:

@@ -12,8 +12,9 @@ from fastapi.encoders import jsonable_encoder
 from jsonschema import Draft202012Validator, FormatChecker
 
 from apm_s3.configs import ConfigStore
+from apm_s3.fastapi import config_router, feed_router
 from apm_s3.fastapi._routes import Endpoint
-from tests.fastapi.applications import client_of, serving, shared_app
+from tests.fastapi.applications import authorize, client_of, serving, shared_app
 from tests.fastapi.routes import GUARDED
 
 ROUTES = pytest.mark.parametrize(("prefix", "endpoint"), GUARDED, ids=lambda each: getattr(each, "name", ""))
@@ -111,6 +112,19 @@ def test_operations_have_names_of_their_own(document: dict[str, Any]) -> None:
     names = [each["operationId"] for operations in document["paths"].values() for each in operations.values()]
 
     assert len(set(names)) == len(names)
+
+
+def test_two_routers_with_their_own_tags_share_an_application(recwarn: pytest.WarningsRecorder) -> None:
+    app = FastAPI()
+    app.include_router(config_router(authorize=authorize), prefix="/v1")
+    app.include_router(config_router(authorize=authorize, tag="for admins"), prefix="/admin")
+    app.include_router(feed_router(authorize=authorize, tag="for admins"), prefix="/feed")
+    paths = app.openapi()["paths"]
+    names = [each["operationId"] for operations in paths.values() for each in operations.values()]
+
+    assert len(set(names)) == len(names)
+    assert {"apm_s3_get_file", "for_admins_get_file", "for_admins_fetch_file"} <= set(names)
+    assert not [each for each in recwarn if "Operation ID" in str(each.message)]
 
 
 async def test_the_api_works_behind_a_prefix(store: ConfigStore) -> None:

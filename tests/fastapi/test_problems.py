@@ -167,6 +167,12 @@ async def test_a_body_that_does_not_fit_is_a_problem(content: bytes, status: int
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
 
 
+async def test_an_answer_is_not_much_longer_than_its_request(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/api/environments/production/freeze", json={f"unknown-{n}": n for n in range(5_000)})
+
+    assert (answer.status_code, len(answer.json()["issues"])) == (422, 100)
+
+
 async def test_an_application_without_a_lifespan_says_what_is_missing(app: FastAPI, client: httpx.AsyncClient) -> None:
     app.dependency_overrides.clear()
 

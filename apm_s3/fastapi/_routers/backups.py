@@ -24,7 +24,7 @@ _BACKUP = f"{_BACKUPS}/{{backup}}"
 BackupPath = Annotated[
     str,
     Path(
-        pattern=r"^\d{8}T\d{6}Z-[a-z0-9.-]{1,90}$",
+        pattern=r"^[0-9]{8}T[0-9]{6}Z-[a-z0-9.-]{1,90}$",
         description="The name of a backup.",
         examples=["20260102T030405Z-production.0123456789abcdef0123"],
     ),

@@ -75,6 +75,8 @@ async def put_bundle(
     request: Request, call: CallDep, environment: EnvironmentPath, tool: ToolPath, given: BundleBody
 ) -> Response:
     """Replace the whole bundle. `If-Match` has the ETag of the release; a new configuration needs none."""
+    if given.write_id is not None:
+        await call.require_to_compare(environment, tool)
     expected = await expect_bundle(request, call.configs, tool, environment, given.write_id)
     old = await _current_files(call, tool, environment)
     for name, text in given.files.items():

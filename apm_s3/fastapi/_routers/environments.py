@@ -11,7 +11,7 @@ from apm_s3.configs import EnvironmentSettings
 from apm_s3.fastapi import _examples
 from apm_s3.fastapi._bodies import FreezeBody, NotedBody, SettingsBody, SettingsModel
 from apm_s3.fastapi._calls import CallDep
-from apm_s3.fastapi._conditions import CONDITION, KNOWN, PRIVATE, etags_of, not_modified
+from apm_s3.fastapi._conditions import CONDITION, KNOWN, PRIVATE, conditions_of, not_modified
 from apm_s3.fastapi._models import LogEntryModel, OutcomeModel, StatusModel, WriteIdModel
 from apm_s3.fastapi._parameters import (
     EnvironmentPath,
@@ -67,7 +67,7 @@ async def put_settings(
     write_id: WriteIdQuery = None,
 ) -> SettingsModel:
     """Replace the environment's rules for changes. `If-Match` has the ETag of the current ones."""
-    tags = etags_of(request, "if-match")
+    tags, _ = conditions_of(request)
     if tags is None:
         raise ProblemError(428, "condition-required", "Send the ETag of the current settings in If-Match.")
 

@@ -26,6 +26,8 @@ from apm_s3.fastapi._routers.bundles import archive_response
 from apm_s3.fastapi._routers.files import FileResponse, file_headers, media_type_of
 from apm_s3.fastapi._routes import DEADLINE, Endpoint, add_endpoints, check_authorize, check_deadline
 
+TAG = "feed"
+
 _TOOL = "/{environment}/{tool}"
 _TARGETS = "t"
 """In the ETag of service discovery."""
@@ -190,13 +192,13 @@ ENDPOINTS = (
 """Every route of `feed_router`."""
 
 
-def feed_router(*, authorize: Callable[..., Any], deadline: float = DEADLINE, tag: str = "feed") -> APIRouter:
+def feed_router(*, authorize: Callable[..., Any], deadline: float = DEADLINE, tag: str = TAG) -> APIRouter:
     """Return a router with read-only routes for tools and sidecars, whose tokens need no other permission.
 
     Args:
         authorize: a dependency, as that of `config_router`; its principals need the permission to `FETCH`.
         deadline: seconds for a request, after which its work is cancelled.
-        tag: the group of the routes in the documentation.
+        tag: see `config_router`.
 
     Raises:
         InvalidOption: `authorize` is not a callable, or `deadline` is not above 0.
@@ -204,5 +206,5 @@ def feed_router(*, authorize: Callable[..., Any], deadline: float = DEADLINE, ta
     check_authorize(authorize, "feed_router")
     check_deadline(deadline)
     router = APIRouter(tags=[tag])
-    add_endpoints(router, ENDPOINTS, authorize=authorize, deadline=deadline)
+    add_endpoints(router, ENDPOINTS, authorize=authorize, deadline=deadline, default_tag=TAG)
     return router

@@ -133,6 +133,8 @@ async def put_file(
     `If-Match` has the ETag of the file, or of the bundle; a new file needs `If-None-Match: *`, and the first file of a
     new configuration needs neither.
     """
+    if skip_unchanged or write_id is not None:
+        await call.require_to_compare(environment, tool)
     old = await _current_file(call.configs, tool, environment, name)
     tags = () if old is None else await _etags_for(call, old)
     expected = await expect_file(request, call.configs, tool, environment, name, tags, write_id)

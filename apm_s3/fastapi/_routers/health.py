@@ -15,6 +15,8 @@ from apm_s3.fastapi._dependencies import get_configs
 from apm_s3.fastapi._problems import problem
 from apm_s3.fastapi._routes import Endpoint, add_endpoints
 
+TAG = "health"
+
 READ_EVERY = 5.0
 """Seconds for which an answer of `ready` holds, good or bad."""
 
@@ -76,8 +78,8 @@ ENDPOINTS = (
 )
 
 
-def health_router(*, tag: str = "health") -> APIRouter:
+def health_router(*, tag: str = TAG) -> APIRouter:
     """Return a router with `/live` and `/ready`, for probes, which carry no token."""
     router = APIRouter(tags=[tag])
-    add_endpoints(router, ENDPOINTS, authorize=None, deadline=2 * PATIENCE)
+    add_endpoints(router, ENDPOINTS, authorize=None, deadline=2 * PATIENCE, default_tag=TAG)
     return router

@@ -14,10 +14,12 @@ from apm_s3.fastapi._routes import Endpoint, add_endpoints
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
+TAG = "metrics"
+
 _SECONDS = 10.0
 
 
-def metrics_router(*, registry: CollectorRegistry | None = None, tag: str = "metrics") -> APIRouter:
+def metrics_router(*, registry: CollectorRegistry | None = None, tag: str = TAG) -> APIRouter:
     """Return a router with `/metrics`. It needs the extra `prometheus`.
 
     With several workers, each answers with its own figures: let Prometheus scrape workers apart, or give a `registry`
@@ -43,7 +45,7 @@ def metrics_router(*, registry: CollectorRegistry | None = None, tag: str = "met
         return Response(body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
     router = APIRouter(tags=[tag])
-    add_endpoints(router, [_endpoint(metrics)], authorize=None, deadline=_SECONDS)
+    add_endpoints(router, [_endpoint(metrics)], authorize=None, deadline=_SECONDS, default_tag=TAG)
     return router
 
 
