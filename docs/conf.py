@@ -36,17 +36,20 @@ napoleon_use_ivar = True
 
 
 def setup(app: Sphinx) -> None:
-    """Register `to_rst` and `add_commands`."""
+    """Register `to_rst` and `add_reference`."""
     app.connect("autodoc-process-docstring", to_rst, priority=100)
-    app.connect("source-read", add_commands)
+    app.connect("source-read", add_reference)
 
 
-def add_commands(_app: Sphinx, name: str, source: list[str]) -> None:
-    """Put the help of every command into the page of the command line."""
+def add_reference(_app: Sphinx, name: str, source: list[str]) -> None:
+    """Put the help of every command into the page of the command line, and every route into that of the HTTP API."""
     if name == "cli":
         from tools.cli_reference import MARK, reference  # noqa: PLC0415 - only this page needs it
-
-        source[0] = source[0].replace(MARK, reference())
+    elif name == "http-api":
+        from tools.http_reference import MARK, reference  # noqa: PLC0415 - only this page needs it
+    else:
+        return
+    source[0] = source[0].replace(MARK, reference())
 
 
 def to_rst(_app: Sphinx, what: str, _name: str, _object: object, _options: object, lines: list[str]) -> None:

@@ -95,6 +95,7 @@ PAGES: dict[str, Callable[[AsyncExitStack, Server], Awaitable[Names]]] = {
     "buckets-and-objects.md": a_bucket,
     "caching.md": a_bucket_with_releases,
     "configurations.md": a_bucket,
+    "fastapi.md": nothing,
     "leaving-minio.md": two_servers,
     "migration.md": two_servers_with_logs,
     "regions.md": two_regions,
