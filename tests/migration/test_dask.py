@@ -36,6 +36,8 @@ def test_ranges_cover_every_key_once_and_have_similar_sizes(keys: set[str], coun
         for start, stop in ranges
     ]
     assert sum(sizes) == len(samples)
+    # Each begins where the one before it ends: between samples, too, there are keys.
+    assert [None, *(stop for _, stop in ranges)] == [*(start for start, _ in ranges), None]
     assert len(ranges) <= count
     assert max(sizes, default=0) <= len(samples) / min(count, len(samples) or 1) + 2
 

@@ -18,7 +18,7 @@ from apm_s3.migration import migrate
 from tests.faults.memory_s3 import error_response
 from tests.faults.server import Exchange
 from tests.faults.virtual_time import VirtualTimeLoop, run_in_virtual_time
-from tests.migration.places import SOURCE, TARGET, open_place
+from tests.migration.places import SOURCE, TARGET, open_place, write
 from tests.migration.stubs import stub_task
 
 ROOT = Path(__file__).parents[2]
@@ -115,6 +115,29 @@ def test_bytes_move_no_faster_than_the_bandwidth() -> None:
 
     # 5000 bytes, of which a second's worth may go at once.
     assert 3.9 <= run_in_virtual_time(moved) <= 5.5
+
+
+@pytest.mark.parametrize("way", ["streamed", "from files", "to files"])
+async def test_every_byte_that_passes_counts_for_the_bandwidth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    taken: list[tuple[float | None, int]] = []
+
+    async def noted(bandwidth: Bandwidth, size: int) -> None:
+        taken.append((bandwidth._rate, size))
+
+    monkeypatch.setattr(Bandwidth, "take", noted)
+    async with open_place() as one, open_place() as other:
+        for size in (1, 20, 300):
+            one.put(f"team/{size}", bytes(size))
+        source = write(tmp_path / "up", {str(size): bytes(size) for size in (1, 20, 300)})
+        await migrate(
+            source if way == "from files" else SOURCE, tmp_path / "down" if way == "to files" else TARGET,
+            source_s3=one.s3, target_s3=other.s3 if way == "streamed" else one.s3,
+            accept=["metadata", "tags"], bandwidth=1e6,
+        )  # fmt: skip
+
+    assert sorted(taken) == [(1e6, 1), (1e6, 20), (1e6, 300)]
 
 
 async def test_memory_is_bounded_and_granted_in_turn() -> None:
