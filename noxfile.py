@@ -91,10 +91,11 @@ def install_oldest(session: nox.Session) -> None:
 
 @nox.session(allow_parallel=True)
 def lint(session: nox.Session) -> None:
-    """Check style and common mistakes with ruff, as linter and as formatter."""
+    """Check style and common mistakes with ruff, as linter and as formatter, and spelling with codespell."""
     session.install(*nox.project.dependency_groups(PROJECT, "lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("codespell")
 
 
 @nox.session(allow_parallel=True)
@@ -243,11 +244,10 @@ def mutation(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Run one benchmark, as in `nox -s benchmarks -- small --rounds 3`; by default all of the client's."""
+    """Run all benchmarks and write docs/benchmarks.md; `-- quick` takes ten minutes, `-- small --rounds 3` runs one."""
     install(session, ".[all]", "test", "benchmarks")
-    all_of_them = [["small"], ["large"], ["batch"], ["cache"], ["latency"], ["cold_start"], ["hooks"]]
-    for command in [session.posargs] if session.posargs else all_of_them:
-        session.run("python", "-m", f"benchmarks.{command[0]}", *command[1:])
+    chosen = {(): ["all"], ("quick",): ["all", "--quick"]}.get(tuple(session.posargs), session.posargs)
+    session.run("python", "-m", f"benchmarks.{chosen[0]}", *chosen[1:])
 
 
 @nox.session

@@ -17,6 +17,7 @@ from aiocache.serializers import NullSerializer
 from cachetools import TTLCache
 
 from apm_s3 import CacheSettings, S3Manager, S3Settings
+from benchmarks.report import Table, show
 from benchmarks.servers import BUCKET, start
 from tests.servers import CREDENTIALS, REGION
 
@@ -81,10 +82,12 @@ async def run(endpoint, rounds, calls):
 def report(rates, cold, counted, expected):
     medians = {name: statistics.median(values) for name, values in rates.items()}
     ours = medians["configs.download"]
-    print(f"1 000 concurrent cold downloads: {cold} requests")
     print(f"hits counted: {counted} of {expected}")
-    for name, rate in medians.items():
-        print(f"{name:22} {rate:12,.0f} a second {1e6 / rate:6.2f} us   {ours / rate:5.2f} of ours to it")
+    columns = ("reads a second", "µs of each")
+    rows = {name: (rate, 1e6 / rate) for name, rate in medians.items()}
+    note = f"1 000 concurrent cold downloads sent {cold} requests."
+    title = "Reads of a cached configuration; more a second is better"
+    show(Table("Cache hits", title, columns, rows, ratios=True, plotted=columns[:1], note=note))
     print(f"the mark: {MARK:,} a second; {'reached' if ours >= MARK else 'MISSED'}")
 
 

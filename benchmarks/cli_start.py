@@ -16,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.report import Table, show
+
 CONFIG = """\
 global:
   scrape_interval: 15s
@@ -48,10 +50,9 @@ def main() -> None:
             for name, arguments in commands.items():
                 best[name] = tuple(map(min, best[name], measure(arguments)))  # type: ignore[assignment]
     base = best["python -c 'import typer, rich'"]
-    print(f"{'command':32} {'elapsed':>9} {'CPU':>9} {'ratio (CPU)':>12} {'more (CPU)':>11}")
-    for name, (elapsed, cpu) in best.items():
-        more = (cpu - base[1]) * 1000
-        print(f"{name:32} {elapsed * 1000:6.0f} ms {cpu * 1000:6.0f} ms {cpu / base[1]:12.2f} {more:8.0f} ms")
+    columns = ("elapsed, ms", "CPU, ms", "CPU in proportion to the imports")
+    rows = {name: (elapsed * 1000, cpu * 1000, cpu / base[1]) for name, (elapsed, cpu) in best.items()}
+    show(Table("Cold start", "The command line", columns, rows, note=f"Best of {runs} runs."))
 
 
 def measure(arguments: list[str]) -> tuple[float, float]:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from benchmarks import servers
 from benchmarks.clients import KEY_ID, REGION, SECRET, Bare
+from benchmarks.report import Table, show
 
 ROOT = Path(__file__).parents[1]
 BUCKET, KEY, CONTENT = "benchmark", "small", "content"
@@ -107,10 +108,11 @@ def main() -> None:
                 if turn:
                     seconds[name].append(taken)
     empty = statistics.median(seconds["python"])
-    print("client".ljust(14) + "seconds  over an empty python")
-    for name in names:
-        median = statistics.median(seconds[name])
-        print(f"{name:<14}{median:>7.3f}{median - empty:>9.3f}")
+    medians = {name: statistics.median(seconds[name]) for name in sorted(names, key="apm_s3".__ne__)}
+    columns = ("seconds", "over an empty Python")
+    rows = {name: (median, median - empty) for name, median in medians.items()}
+    note = f"From starting Python to the first object read; medians of {arguments.rounds} starts."
+    show(Table("Cold start", "Seconds; less is better", columns, rows, ratios=True, plotted=columns[:1], note=note))
 
 
 if __name__ == "__main__":

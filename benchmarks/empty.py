@@ -12,6 +12,7 @@ import time
 from apm_s3 import BucketOptions, DeleteOptions, S3Manager
 from apm_s3._tasks import run_all
 from apm_s3.options import Versioning
+from benchmarks.report import Table, show
 from tests.servers import Server, moto_server, seaweedfs_server
 
 BUCKET = "benchmark-empty"
@@ -35,7 +36,9 @@ async def measure(server: Server) -> None:
         started, cpu = time.perf_counter(), time.process_time()
         report = await s3.delete_bucket(BUCKET, force=True)
         seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-        print(f"{server.kind}: {report}: {seconds:.2f} s, {cpu:.2f} s of CPU in this process")
+        what = f"{KEYS * VERSIONS} versions, {MARKERS} delete markers, {UPLOADS} open uploads on {server.kind}"
+        rows = {"delete_bucket(force=True)": (seconds, cpu)}
+        show(Table("Emptying a bucket", what, ("seconds", "seconds of CPU"), rows, note=f"{report}."))
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from apm_s3.exporters.prometheus import PrometheusExporter
 from apm_s3.exporters.tracing import OpenTelemetryTracer
 from benchmarks import servers
 from benchmarks.clients import KEY_ID, REGION, SECRET
+from benchmarks.report import Table, show
 from benchmarks.small import BODY, BUCKET, in_turn, prepare
 
 VERBS = ("put", "get")
@@ -159,11 +160,14 @@ def main() -> None:
             asyncio.run(prepare(endpoint, listed=False))
             asyncio.run(make_bucket(endpoint))
         results = asyncio.run(measure(endpoint, arguments.rounds, arguments.requests))
+    note = f"4 KiB, 32 in flight, {arguments.rounds} rounds in turn."
     for verb, figures in results.items():
-        print(f"{verb:26}{'CPU of a request':>18}{'more than none':>16}{'mark':>8}")
-        for name, used, share, mark in figures:
-            told = "" if mark is None else f"{mark:.0%}{'' if share < mark else ' MISSED'}"
-            print(f"  {name:24}{used * 1e6:>15.0f} us{share:>16.1%}{told:>8}")
+        rows = {
+            name: (used * 1e6, share * 100, None if mark is None else mark * 100) for name, used, share, mark in figures
+        }
+        columns = ("CPU of a request, µs", "more than without, %", "promised, %")
+        title = f"CPU of a {verb}; less is better"
+        show(Table("Metrics, logs and traces", title, columns, rows, plotted=columns[:1], note=note))
 
 
 async def make_bucket(endpoint: str) -> None:

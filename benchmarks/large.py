@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 from benchmarks.clients import KEY_ID, REGION, SECRET, Bare
+from benchmarks.report import Table, Value, show
 from benchmarks.small import BUCKET, ROOT, cpu
 from tests.servers import require
 
@@ -28,6 +29,7 @@ MIB = 1024**2
 _TOUCHED = 6
 """Times the size of the object: the file, and what the server and the connections take meanwhile."""
 FIGURES = ("seconds", "cpu", "mib", "stall_ms")
+COLUMNS = ("seconds", "seconds of CPU", "peak MiB", "event loop held at most, ms")
 Figures = dict[str, float]
 
 
@@ -125,7 +127,7 @@ def main() -> None:
 
 
 def measure(endpoint: str, source: Path, target: Path, rounds: int) -> None:
-    """Both programs, both directions, in turn; medians are printed, and ours in proportion to s5cmd's."""
+    """Both programs, both directions, in turn; medians are shown."""
     asyncio.run(_copy_as_large(endpoint))
     for direction, path in (("up", source), ("down", target)):
         results: dict[str, list[Figures]] = {"apm_s3": [], "s5cmd": []}
@@ -134,13 +136,15 @@ def measure(endpoint: str, source: Path, target: Path, rounds: int) -> None:
                 target.unlink(missing_ok=True)
                 touch(target, _TOUCHED * source.stat().st_size)
                 results[name].append(run(endpoint, direction, path))
-        medians = {n: {f: statistics.median(r[f] for r in found) for f in FIGURES} for n, found in results.items()}
-        for name, figures in medians.items():
-            print(direction.ljust(6) + name.ljust(8) + "".join(f"{figures[f]:>12.2f} {f}" for f in FIGURES))
-        ours, theirs = medians["apm_s3"], medians["s5cmd"]
-        print(
-            f"      speed {theirs['seconds'] / ours['seconds']:.2f} times s5cmd's, CPU {ours['cpu'] / theirs['cpu']:.2f}"
-        )
+        rows: dict[str, tuple[Value, ...]] = {
+            name: tuple(statistics.median(one[figure] for one in found) for figure in FIGURES)
+            for name, found in results.items()
+        }
+        rows["s5cmd"] = (*rows["s5cmd"][:-1], None)
+        size = source.stat().st_size // MIB
+        note = f"To and from SeaweedFS; medians of {rounds} rounds. s5cmd does not verify what it downloads."
+        title = f"{'Upload' if direction == 'up' else 'Download'}; less is better"
+        show(Table(f"One object of {size} MiB", title, COLUMNS, rows, ratios=True, plotted=COLUMNS[:3], note=note))
 
 
 def touch(path: Path, size: int) -> None:

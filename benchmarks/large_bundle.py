@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from apm_s3 import S3Manager
+from benchmarks.report import Table, Value, show
 from tests.servers import Server, seaweedfs_server
 
 T = TypeVar("T")
+_ROWS: dict[str, tuple[Value, ...]] = {}
 FILES, SIZE = 2000, 20_000
 BUCKET = "apm-benchmark-large-bundle"
 MAIN = """\
@@ -47,11 +49,11 @@ def rules(number: int, random_: random.Random) -> str:
 
 
 async def timed(what: str, work: Awaitable[T]) -> T:
-    """Report how long `work` takes."""
+    """Note how long `work` takes."""
     wall, cpu, children = time.perf_counter(), time.process_time(), _children()
     result = await work
     seconds = time.perf_counter() - wall, time.process_time() - cpu, _children() - children
-    print("{:32}{:8.2f} s{:8.2f} s CPU{:8.2f} s of children".format(what, *seconds), flush=True)
+    _ROWS[what] = seconds
     return result
 
 
@@ -64,7 +66,6 @@ async def main(server: Server) -> None:
     """Play it once."""
     random_ = random.Random(1)
     files = {"prometheus.yml": MAIN, **{f"rules/{n:04}.yml": rules(n, random_) for n in range(FILES - 1)}}
-    print(f"{len(files)} files, {sum(map(len, files.values())) / 1e6:.1f} MB")
     async with S3Manager(region=server.region, endpoint_url=server.endpoint_url, credentials=server.credentials) as s3:
         await s3.create_bucket(BUCKET)
         store = s3.configs(BUCKET)
@@ -79,6 +80,9 @@ async def main(server: Server) -> None:
         await timed("deploy one file", store.deploy(plan))
         with tempfile.TemporaryDirectory() as folder:
             await timed("download_dir", store.download_dir("prometheus", "production", Path(folder) / "bundle"))
+    title = f"{len(files)} files, {sum(map(len, files.values())) / 1e6:.0f} MB; less is better"
+    columns = ("seconds", "seconds of CPU", "of validating processes")
+    show(Table("A large bundle", title, columns, _ROWS))
 
 
 if __name__ == "__main__":

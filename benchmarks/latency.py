@@ -24,11 +24,14 @@ from urllib.parse import urlsplit
 
 from apm_s3 import S3Manager
 from apm_s3._tasks import run_all
+from benchmarks.report import Table, Value, show
 from tests.configs.rounds import TARGETS, Target, fill, measure
 from tests.servers import CREDENTIALS, REGION, seaweedfs_server
 
 PRICES = {"PUT": 0.005, "COPY": 0.005, "POST": 0.005, "LIST": 0.005, "GET": 0.0004, "HEAD": 0.0004, "DELETE": 0.0}
 """US dollars for a thousand requests of a kind: https://aws.amazon.com/s3/pricing/, S3 Standard, us-east-1."""
+
+_ROWS: dict[str, dict[str, tuple[Value, ...]]] = {}
 
 BUCKET = "latency"
 CONNECTIONS = 16
@@ -124,12 +127,14 @@ async def opened(url: str, *, bucket: bool = False) -> AsyncIterator[S3Manager]:
         yield s3
 
 
-def print_row(name: str, state: str, rounds: float, target: int | None, counts: Counter[str]) -> None:
+def add_row(name: str, state: str, rounds: float, target: int | None, counts: Counter[str]) -> None:
     price = sum(PRICES[verb] * count for verb, count in counts.items())
     verdict = "" if target is None or round(rounds) <= target else " MISSED"
-    wanted = "" if target is None else f"<= {target}{verdict}"
+    wanted = None if target is None else f"{target}{verdict}"
     listed = ", ".join(f"{count} {verb}" for verb, count in sorted(counts.items()))
-    print(f"{name:22} {state:5} {rounds:6.1f}  {wanted:12} {sum(counts.values()):4}  {price:7.4f}  {listed}")
+    kind = "Configurations" if state else "Objects"
+    row = (rounds, wanted, f"{price:.4f}", listed)
+    _ROWS.setdefault(kind, {})[f"{name}, {state}" if state else name] = row
 
 
 async def timed(proxy: Proxy, call: Awaitable[object]) -> tuple[float, Counter[str]]:
@@ -150,7 +155,7 @@ async def measure_store(proxy: Proxy, target: Target, *, warm: bool, prefix: str
     if not warm:
         async with opened(proxy.url) as s3:
             rounds, counts = await timed(proxy, target.call(s3.configs(BUCKET, prefix)))
-    print_row(target.name, "warm" if warm else "cold", rounds, target.warm if warm else target.cold, counts)
+    add_row(target.name, "warm" if warm else "cold", rounds, target.warm if warm else target.cold, counts)
 
 
 async def measure_objects(proxy: Proxy) -> None:
@@ -170,7 +175,7 @@ async def measure_objects(proxy: Proxy) -> None:
     }
     async with opened(proxy.url) as s3:
         for name, call in calls.items():
-            print_row(name, "", *_without_target(await timed(proxy, call(s3))))
+            add_row(name, "", *_without_target(await timed(proxy, call(s3))))
 
 
 def _without_target(found: tuple[float, Counter[str]]) -> tuple[float, None, Counter[str]]:
@@ -191,16 +196,26 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true", help="exact steps on a bucket in memory")
     parser.add_argument("--delay", type=float, default=0.05, help="seconds that a round trip takes longer")
     arguments = parser.parse_args()
-    print(f"{'call':22} {'':5} rounds  target       req.  $/1000  requests")
     if arguments.memory:
         for target in TARGETS:
             for warm in (True, False):
                 cost = measure(target, warm=warm)
                 wanted = target.warm if warm else target.cold
-                print_row(target.name, "warm" if warm else "cold", cost.steps, wanted, cost.requests)
+                add_row(target.name, "warm" if warm else "cold", cost.steps, wanted, cost.requests)
+        report("Exact steps on a bucket in memory, in virtual time.")
         return
     with seaweedfs_server() as server, Proxy(server.endpoint_url, arguments.delay).running() as proxy:
         asyncio.run(measure_all(proxy))
+    report(
+        f"Through a proxy that adds {arguments.delay * 1000:.0f} ms to each round trip to SeaweedFS. A cold process has "
+        "open connections and remembers nothing. The prices are those of a thousand calls at AWS."
+    )
+
+
+def report(note: str) -> None:
+    columns = ("round trips", "at most", "US dollars", "requests")
+    for kind, rows in _ROWS.items():
+        show(Table("Latency", f"{kind}: round trips of a call; less is better", columns, rows, note=note))
 
 
 if __name__ == "__main__":

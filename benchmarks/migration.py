@@ -18,18 +18,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 from apm_s3 import S3Manager
 from apm_s3.batch import UploadOp
+from benchmarks.report import Table, show
 from tests.servers import CREDENTIALS, Server, seaweedfs_server
 
 KIB, MIB = 1024, 1024**2
 BUCKETS = ("source", "target")
 TOOLS = ("apm-s3", "bare", "s5cmd", "rclone")
+WAYS = {"copy": "Bucket to bucket on one server", "stream": "Between two servers", "files": "From a directory"}
+COLUMNS = ("objects a second", "MB a second", "seconds of CPU", "peak MiB")
 AT_ONCE = 64
 
 
@@ -202,23 +204,16 @@ def measured(case: Case, tools: list[str], servers: list[Server], directory: Pat
     return {tool: Figures(*map(statistics.median, zip(*found, strict=True))) for tool, found in runs.items()}
 
 
-def shown(case: Case, found: dict[str, Figures], starts: dict[str, Figures]) -> Iterator[str]:
-    ours = found.get("apm-s3") or next(iter(found.values()))
-    yield f"\n{case.name}: {case.count} objects of {case.size // KIB} KiB"
-    yield f"  {'tool':8} {'objects/s':>10} {'MB/s':>7} {'CPU s':>7} {'MiB':>6}   rate, CPU of apm-s3 to it"
-
-    def rate(tool: str) -> float:
-        return case.count / max(found[tool].seconds - starts[tool].seconds, 0.001)
-
+def report(case: Case, found: dict[str, Figures], starts: dict[str, Figures], rounds: int) -> None:
+    """Show the medians; the rates and the CPU are without what a tool takes for nothing."""
+    rows = {}
     for tool, figures in found.items():
-        relative = rate("apm-s3") / rate(tool) if "apm-s3" in found else 0.0
-        cost = (
-            (ours.cpu - starts["apm-s3"].cpu) / max(figures.cpu - starts[tool].cpu, 0.001) if "apm-s3" in found else 0.0
-        )
-        yield (
-            f"  {tool:8} {rate(tool):10.0f} {rate(tool) * case.size / 1e6:7.1f} {figures.cpu:7.2f} {figures.mib:6.0f}"
-            f"   {relative:4.2f} {cost:5.2f}"
-        )
+        rate = case.count / max(figures.seconds - starts[tool].seconds, 0.001)
+        used = max(figures.cpu - starts[tool].cpu, 0.001)
+        rows[tool] = (rate, rate * case.size / 1e6, used, figures.mib)
+    title = f"{WAYS[case.way]}, {case.count} objects of {case.size // KIB} KiB"
+    note = f"Without the start of a process; medians of {rounds} rounds."
+    show(Table("Migrations", title, COLUMNS, rows, ratios=True, plotted=COLUMNS[:1] + COLUMNS[2:], note=note))
 
 
 def main() -> None:
@@ -244,16 +239,14 @@ def main() -> None:
         rclone_remotes(directory, servers)
         write_files(directory / "start", 1, 9)
         starts = {tool: started(tool, servers, directory) for tool in options.tools}
-        print("start: " + ", ".join(f"{tool} {one.seconds:.2f} s, {one.mib:.0f} MiB" for tool, one in starts.items()))
+        rows = {tool: (one.seconds, one.mib) for tool, one in starts.items()}
+        show(Table("Migrations", "What a tool takes for nothing", ("seconds", "MiB"), rows))
         for kind in {case.kind for case in cases}:
             one = next(case for case in cases if case.kind == kind)
             asyncio.run(fill(servers[0], kind, one.count, one.size))
             write_files(directory / kind, one.count, one.size)
         for case in cases:
-            print(
-                "\n".join(shown(case, measured(case, options.tools, servers, directory, options.rounds), starts)),
-                flush=True,
-            )
+            report(case, measured(case, options.tools, servers, directory, options.rounds), starts, options.rounds)
 
 
 async def make_buckets(server: Server) -> None:

@@ -21,6 +21,7 @@ from apm_s3._migration.shards import S3Access
 from apm_s3.migration import MigrationReport, migrate
 from apm_s3.migration_dask import migrate_on_dask
 from benchmarks.migration import KIB, environment, fill, make_buckets, manager
+from benchmarks.report import Table, show
 from tests.servers import Server, seaweedfs_server
 
 WORKERS = (2, 4)
@@ -75,11 +76,11 @@ async def main(count: int, rounds: int) -> None:
             finally:
                 await asyncio.to_thread(client.close)
                 await asyncio.to_thread(cluster.close)
-    alone = statistics.median(seconds["one process"])
-    print(f"{count} objects of 4 KiB\n{'':14}{'seconds':>9}{'objects/s':>11}{'to one process':>16}")
-    for name, found_all in seconds.items():
-        median = statistics.median(found_all)
-        print(f"{name:14}{median:>9.2f}{count / median:>11.0f}{median / alone:>16.2f}")
+    medians = {name: statistics.median(found_all) for name, found_all in seconds.items()}
+    rows = {name: (median, count / median) for name, median in medians.items()}
+    title = f"Dask workers on this machine, {count} objects of 4 KiB"
+    note = "Without the start of the cluster. Workers and server share the cores: the figures show what ranges cost."
+    show(Table("Migrations", title, ("seconds", "objects a second"), rows, ratios=True, note=note))
 
 
 if __name__ == "__main__":

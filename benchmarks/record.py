@@ -14,6 +14,7 @@ from apm_s3._tools import MAIN_FILES, TOOLS
 from apm_s3.configs import ConfigStore, EnvironmentSettings
 from apm_s3.configs._protocol.documents.encoding import decode_current, encode_current
 from apm_s3.testing import MemoryObjects
+from benchmarks.report import Table, Value, show
 
 ENV = "production"
 CURRENT = f"configs/{ENV}/current.json"
@@ -110,14 +111,16 @@ async def report_calls(objects: Counting, store: ConfigStore, commits: int) -> N
         "fsck": lambda: store.fsck(ENV),
         "collect_garbage": lambda: store.collect_garbage(ENV, author="a", message="m"),
     }
-    print(f"{commits} commits         seconds  requests")
+    rows: dict[str, tuple[Value, ...]] = {}
     for name, call in calls.items():
         objects.counts.clear()
         start = time.perf_counter()
         await call()
         took = time.perf_counter() - start
         requests = ", ".join(f"{count} {verb}" for verb, count in sorted(objects.counts.items()))
-        print(f"{name:20} {took:9.3f}  {requests}")
+        rows[name] = (took, requests)
+    title = f"Calls on an environment with {commits} commits; less is better"
+    show(Table("The record of an environment", title, ("seconds", "requests"), rows, note="The store is in memory."))
 
 
 async def main() -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.clients import CLIENTS, CONCURRENCY, Bare, Client
+from benchmarks.report import Table, show
 
 ROOT = Path(__file__).parents[1]
 BUCKET = "benchmark"
@@ -29,6 +30,8 @@ BODY = bytes(range(256)) * 16
 LISTED = 20_000
 VERBS = {"seaweedfs": ("put", "get", "head", "copy", "list", "delete"), "nginx": ("put", "get", "head")}
 """nginx has no DeleteObjects, with which obstore deletes, and neither listing nor copy of S3's."""
+
+SERVERS = {"seaweedfs": "SeaweedFS", "nginx": "nginx"}
 
 Figures = dict[str, tuple[float, float]]
 """By verb: requests (or listed keys) a second, and microseconds of CPU for each."""
@@ -101,21 +104,23 @@ def run_child(name: str, endpoint: str, verbs: Iterable[str], requests: int, lab
     return {verb: tuple(figures) for verb, figures in json.loads(done.stdout.splitlines()[-1]).items()}
 
 
-def report(results: dict[str, list[Figures]], verbs: Iterable[str]) -> None:
+def report(results: dict[str, list[Figures]], server: str, requests: int) -> None:
     """Medians, and in brackets how many times this library's rate and CPU each client's is."""
+    verbs = VERBS[server]
     medians = {
         name: {verb: tuple(map(statistics.median, zip(*(r[verb] for r in rounds), strict=True))) for verb in verbs}
         for name, rounds in results.items()
     }
-    ours = medians.get("apm_s3") or next(iter(medians.values()))
-    print("client".ljust(16) + "".join(f"{verb:>30}" for verb in verbs))
-    for name, figures in medians.items():
-        cells = []
-        for verb in verbs:
-            rate, used = figures[verb]
-            ratios = f"({rate / ours[verb][0]:.2f}, {used / ours[verb][1]:.2f})"
-            cells.append(f"{rate:>8.0f}/s {used:>5.0f} us {ratios:>13}")
-        print(name.ljust(16) + "".join(cells))
+    section = f"Small objects, on {SERVERS[server]}"
+    rounds = len(next(iter(results.values())))
+    note = f"4 KiB, {CONCURRENCY} in flight, {requests} requests; medians of {rounds} rounds."
+    if server == "nginx":
+        note += " nginx leaves more of the machine to the client."
+    if "list" in verbs:
+        note += f" A listing is of {LISTED} keys, and its figures are those of a key."
+    for index, title in enumerate(("Requests a second; more is better", "CPU of a request, µs; less is better")):
+        rows = {name: tuple(figures[verb][index] for verb in verbs) for name, figures in medians.items()}
+        show(Table(section, title, verbs, rows, ratios=True, plotted=verbs, note=note))
 
 
 def main() -> None:
@@ -144,7 +149,7 @@ def main() -> None:
                 label = f"{name.replace(' ', '_')}-{turn}"
                 results[name].append(run_child(name, endpoint, verbs, arguments.requests, label))
                 print(f"round {turn + 1}: {name} done", file=sys.stderr)
-    report(results, verbs)
+    report(results, arguments.server, arguments.requests)
 
 
 if __name__ == "__main__":

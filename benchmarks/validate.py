@@ -21,6 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from apm_s3.validators import validate_config, validate_config_async
+from benchmarks.report import Table, show
 
 JOB = """\
   - job_name: job-{0}
@@ -90,7 +91,7 @@ def show_sizes():
         ("configuration", configuration, "config", ["config", "--syntax-only"]),
         ("rules", rules, "rules", ["rules", "--lint=none"]),
     ]
-    print(f"{'document':<16}{'bytes':>9}{'ms':>9}{'promtool ms':>13}{'ratio':>8}")
+    found: dict[str, tuple[float, float | None]] = {}
     for name, make, kind, command in cases:
         for size in (5_000, 50_000, 500_000):
             text = make(size)
@@ -99,8 +100,12 @@ def show_sizes():
             ours = best(
                 lambda text=text, kind=kind: validate_config("prometheus", text, kind=kind), 20 if size < 9e4 else 4
             )
-            theirs = promtool(text, command) if shutil.which("promtool") else float("nan")
-            print(f"{name:<16}{len(text):>9}{ours:>9.2f}{theirs:>13.1f}{theirs / ours:>8.2f}")
+            theirs = promtool(text, command) if shutil.which("promtool") else None
+            found[f"{name}, {size // 1000} KB"] = (ours, theirs)
+    note = "Best of several runs: CPU of this library, and wall time of promtool, which is a process."
+    rows = dict(zip(("apm_s3", "promtool"), zip(*found.values(), strict=True), strict=True))
+    title = "Milliseconds; less is better"
+    show(Table("Validation", title, tuple(found), rows, ratios=True, plotted=tuple(found), note=note))
 
 
 def show_bombs():
@@ -118,10 +123,11 @@ def show_bombs():
         "invalid UTF-8": b"global: \xff",
         "NUL byte": b"global: \0",
     }
-    print("\nrefused in ms")
+    rows = {}
     for name, bomb in bombs.items():
         assert not validate_config("prometheus", bomb).ok
-        print(f"{name:<16}{best(lambda bomb=bomb: validate_config('prometheus', bomb), 3):>9.2f}")
+        rows[name] = (best(lambda bomb=bomb: validate_config("prometheus", bomb), 3),)
+    show(Table("Validation", "Milliseconds until a harmful document is refused", ("ms",), rows))
 
 
 async def longest_stall(work):
@@ -152,10 +158,11 @@ async def show_stalls():
         ("dashboard 3 MB", "grafana", dashboard(3_000_000), "dashboard"),
         ("one string of 15 MB", "grafana", json.dumps({"title": "x" * 15_000_000}), "dashboard"),
     ]
-    print("\nevent loop held at most, ms")
+    rows = {}
     for name, tool, text, kind in cases:
         await validate_config_async(tool, "{}", kind=kind)
-        print(f"{name:<22}{await longest_stall(validate_config_async(tool, text, kind=kind)):>9.1f}")
+        rows[name] = (await longest_stall(validate_config_async(tool, text, kind=kind)),)
+    show(Table("Validation", "Milliseconds that the event loop was held at most; less is better", ("ms",), rows))
 
 
 MEASURE = """

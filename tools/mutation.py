@@ -40,15 +40,7 @@ class Subject:
 
 
 SUBJECTS = {
-    "changes": Subject(
-        ("configs/_protocol/commit/changes.py",),
-        (
-            "configs/test_store.py",
-            "configs/test_repeated_changes.py",
-            "configs/test_log.py",
-            "configs/test_settings.py",
-        ),
-    ),
+    "changes": Subject(("configs/_protocol/commit/changes.py",), ("configs/test_changes.py",)),
     "diff": Subject(("configs/_content/diff*.py", "configs/_content/alignment.py"), ("configs/test_diff.py",)),
     "documents": Subject(
         ("configs/_protocol/documents/*.py",),
