@@ -81,9 +81,20 @@ async def test_fifty_retrying_writers_lose_no_line(seaweedfs: Server, bucket_nam
     )
 
 
-async def test_a_process_killed_at_any_point_leaves_one_complete_revision(seaweedfs: Server, bucket_name: str) -> None:
+async def test_a_process_killed_before_any_write_leaves_one_complete_revision(
+    seaweedfs: Server, bucket_name: str
+) -> None:
+    """Two blobs, a release document, the commit, and two live copies: each is once the first that is not written."""
+    async with workers(seaweedfs, bucket_name, "die", count=7) as started, opened(seaweedfs) as s3:
+        survived = [await _lives(child) for child in started]
+        for process in range(7):
+            await _check_whole(s3, bucket_name, f"production-{process}")
+    assert survived == [False] * 6 + [True]
+
+
+async def test_a_process_killed_at_any_time_leaves_one_complete_revision(seaweedfs: Server, bucket_name: str) -> None:
     async with opened(seaweedfs) as s3:
-        for round_ in range(12):
+        for round_ in range(4):
             async with workers(seaweedfs, bucket_name, "churn", count=1, writers=1, round=round_) as [child]:
                 child.tell("go")
                 await asyncio.sleep(random.uniform(0.02, 0.4))
@@ -163,15 +174,22 @@ async def test_twenty_deployers_from_two_environments_make_one_serial_history(
             assert [release.write_id for release in others] == [release.write_id for release in history]
 
 
-async def _check_whole(s3: S3Manager, bucket: str) -> None:
+async def _lives(child: Child) -> bool:
+    with suppress(EOFError):
+        await child.hear()
+        return True
+    return False
+
+
+async def _check_whole(s3: S3Manager, bucket: str, environment: str = "production") -> None:
     store = s3.configs(bucket)
     try:
-        bundle = await store.download_bundle("loki", "production")
+        bundle = await store.download_bundle("loki", environment)
     except ConfigNotFound:
         return
     number = bundle.files["rules/number.yaml"].text.rpartition("# ")[2]
     assert f"# {number}" in bundle.main.text
-    committed = {release.files["loki.yaml"].sha256 for release in await store.history("loki", "production")}
-    async for info in s3.iter_files(bucket, "live/production/loki/loki.yaml", include_metadata=True):
+    committed = {release.files["loki.yaml"].sha256 for release in await store.history("loki", environment)}
+    async for info in s3.iter_files(bucket, f"live/{environment}/loki/loki.yaml", include_metadata=True):
         assert info.metadata is not None
         assert info.metadata["apm-s3-sha256"] in committed

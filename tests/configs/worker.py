@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
+from apm_s3 import S3Manager
 from apm_s3.configs import ConfigStore
+from apm_s3.configs._protocol.s3_objects import S3Objects
 from apm_s3.errors import DeployRefused, RevisionConflict
 from tests.configs.samples import GRAFANA, LOKI, PROMETHEUS
 from tests.managers import make_manager
@@ -50,14 +54,54 @@ async def churn(store: ConfigStore, say: Say, job: dict[str, Any], writer: int) 
     """Upload for ever; somebody kills this process."""
     number = 0
     while True:
-        text = f"{LOKI}# {job['process']}.{number}\n" + "# padding\n" * 50
-        await store.upload(
-            "loki",
-            "production",
-            files={"loki.yaml": text, "rules/number.yaml": f"groups: []\n# {job['process']}.{number}\n"},
-        )
+        await store.upload("loki", "production", files=numbered(f"{job['process']}.{number}"))
         say(number=number)
         number += 1
+
+
+class Mortal(S3Objects):
+    """Kills this process in place of a write to the bucket.
+
+    Attributes:
+        writes: how many writes are sent before.
+    """
+
+    writes = 1_000
+
+    async def put(self, key: str, body: bytes, **options: Any) -> Any:
+        self._count()
+        return await super().put(key, body, **options)
+
+    async def copy(self, source_key: str, key: str) -> Any:
+        self._count()
+        return await super().copy(source_key, key)
+
+    async def delete(self, keys: Any) -> None:
+        self._count()
+        await super().delete(keys)
+
+    def _count(self) -> None:
+        if not self.writes:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.writes -= 1
+
+
+async def die(s3: S3Manager, bucket: str, say: Say, job: dict[str, Any]) -> None:
+    """Upload twice, and die in the second upload, after as many writes as the number of this process."""
+    objects = Mortal(s3, bucket)
+    store, environment = ConfigStore(objects), f"production-{job['process']}"
+    await store.upload("loki", environment, files=numbered("first"))
+    objects.writes = job["process"]
+    await store.upload("loki", environment, files=numbered("second"))
+    say(survived=True)
+
+
+def numbered(number: str) -> dict[str, str]:
+    """Two files that both carry `number`."""
+    return {
+        "loki.yaml": f"{LOKI}# {number}\n" + "# padding\n" * 50,
+        "rules/number.yaml": f"groups: []\n# {number}\n",
+    }
 
 
 async def deploy(store: ConfigStore, say: Say, job: dict[str, Any], writer: int) -> None:
@@ -111,6 +155,10 @@ async def _run(connection: Connection, server: Server, bucket: str, job: dict[st
         connection.send(fields)
 
     async with make_manager(server) as s3:
+        if job["do"] == "die":
+            say(ready=True)
+            await die(s3, bucket, say, job)
+            return
         store = s3.configs(bucket)
         work = {"claim": claim, "append": append, "churn": churn, "deploy": deploy, "race": race}[job["do"]]
         say(ready=True)
