@@ -25,17 +25,18 @@ class ListingProgress:
         self._empty = 0
 
     def check(self, mark: object, first: object) -> None:
-        """Check a page that is not the last one.
+        """Check the next page.
 
         Args:
-            mark: where the next page starts.
+            mark: where the page after it starts; None if it is the last one.
             first: the first entry of the page; None if it is empty.
 
         Raises:
             IntegrityError: the listing repeats, or its pages are empty.
         """
         self._empty = self._empty + 1 if first is None else 0
-        if mark == self._mark or (first is not None and first == self._first) or self._empty > MAX_EMPTY:
+        repeats = (mark is not None and mark == self._mark) or (first is not None and first == self._first)
+        if repeats or self._empty > MAX_EMPTY:
             error = IntegrityError(
                 "the listing does not end: its pages repeat, or are empty",
                 operation=self._operation,

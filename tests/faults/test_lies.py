@@ -21,7 +21,8 @@ from apm_s3.errors import (
 from apm_s3.options import CopyOptions, DeleteOptions, ReadOptions, UploadOptions
 from apm_s3.settings import RetrySettings
 from tests.faults.bucket_verbs import DATA_VERBS
-from tests.faults.lies import LIES, endless, surplus
+from tests.faults.cached_verbs import state_with_a_store
+from tests.faults.lies import LIES, endless, going_on, surplus
 from tests.faults.matrix import DATA_PATHS, DataPath, run_matrix
 from tests.faults.memory_s3 import Request, Response
 from tests.faults.server import Exchange, Fault, FaultyS3, head_of
@@ -137,6 +138,24 @@ async def test_extra_bytes_after_a_response_that_fills_the_buffer_are_not_a_resp
         for _ in range(20):
             assert await s3.read_file(BUCKET, "a") == info.body
             assert await s3.read_file(BUCKET, "b") == OLD
+
+
+@pytest.mark.parametrize("data_path", DATA_PATHS)
+async def test_a_last_page_that_repeats_an_earlier_one_is_noticed(data_path: DataPath) -> None:
+    """It would name everything twice."""
+    async with _open(data_path) as (server, s3):
+        for listing, request in (
+            (s3.iter_files(BUCKET), "ListObjectsV2"),
+            (s3.iter_versions(BUCKET), "ListObjectVersions"),
+        ):
+            server.will(going_on(empty=False), request)
+            with pytest.raises(IntegrityError, match="its pages repeat"):
+                assert [found.key async for found in listing]
+
+        server.s3 = state_with_a_store()
+        server.will(going_on(empty=False), "ListObjectsV2")
+        with pytest.raises(IntegrityError, match="its pages repeat"):
+            await s3.configs(BUCKET).environments()
 
 
 @pytest.mark.parametrize("data_path", DATA_PATHS)

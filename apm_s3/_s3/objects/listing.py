@@ -56,8 +56,7 @@ async def all_files(
     async with aclosing(_pages(engine, page)) as pages:
         async for raw in pages:
             found = raw.parse()
-            if found.next_token is not None:
-                progress.check(found.next_token, found.files[0].key if found.files else None)
+            progress.check(found.next_token, found.files[0].key if found.files else None)
             if include_metadata:
                 found = await _described(engine, found, options)
             for info in found.files:
@@ -93,9 +92,8 @@ async def all_versions(engine: Engine, bucket: str, options: ListOptions) -> Asy
 
 def check_versions(progress: ListingProgress, page: VersionPage) -> None:
     """Check that a page of versions follows the pages before it; see `ListingProgress.check`."""
-    if page.next_key is not None:
-        first = (page.versions[0].key, page.versions[0].version_id) if page.versions else None
-        progress.check((page.next_key, page.next_version), first)
+    first = (page.versions[0].key, page.versions[0].version_id) if page.versions else None
+    progress.check(None if page.next_key is None else (page.next_key, page.next_version), first)
 
 
 async def _pages(engine: Engine, fetch: Callable[[T | None], Awaitable[tuple[P, T | None]]]) -> AsyncGenerator[P, None]:

@@ -160,12 +160,12 @@ class S3Objects:
             page = await self._s3.list_files(
                 self.bucket, prefix, delimiter="/", token=token, expected_bucket_owner=self._owner
             )
+            token = page.next_token
+            progress.check(token, page.prefixes[0] if page.prefixes else None)
             for folder in page.prefixes:
                 yield folder.removeprefix(prefix).rstrip("/")
-            token = page.next_token
             if token is None:
                 return
-            progress.check(token, page.prefixes[0] if page.prefixes else None)
 
     async def versions(self, key: str) -> AsyncGenerator[FileVersion, None]:
         versions = self._s3.iter_versions(self.bucket, key, expected_bucket_owner=self._owner)

@@ -289,9 +289,9 @@ class BotoTransport:
             parts = [part_of(entry) for entry in response.get("Parts", ())]
             found += parts
             marker = next_mark(response, "NextPartNumberMarker")
+            progress.check(marker, parts[0].number if parts else None)
             if marker is None:
                 return tuple(found)
-            progress.check(marker, parts[0].number if parts else None)
             parameters["PartNumberMarker"] = marker
 
     async def list_uploads(self, bucket: str, options: ListOptions) -> tuple[UploadInfo, ...]:
@@ -306,10 +306,11 @@ class BotoTransport:
             ]
             found += uploads
             key = next_mark(response, "NextKeyMarker")
+            upload_id = response.get("NextUploadIdMarker") or ""
+            mark = None if key is None else (key, upload_id)
+            progress.check(mark, (uploads[0].key, uploads[0].upload_id) if uploads else None)
             if key is None:
                 return tuple(found)
-            upload_id = response.get("NextUploadIdMarker") or ""
-            progress.check((key, upload_id), (uploads[0].key, uploads[0].upload_id) if uploads else None)
             parameters |= {"KeyMarker": key, "UploadIdMarker": upload_id}
 
     async def presign(

@@ -157,9 +157,9 @@ class SignedMultipart:
             response, body = await self._sender.exchange(call, route)
             parts, marker = parsed(call, response, body, xml.parse_parts)
             found += parts
+            progress.check(marker, parts[0].number if parts else None)
             if marker is None:
                 return tuple(found)
-            progress.check(marker, parts[0].number if parts else None)
 
     async def list_uploads(self, bucket: str, options: ListOptions) -> tuple[UploadInfo, ...]:
         route = await self._route(bucket, options)
@@ -174,9 +174,9 @@ class SignedMultipart:
             response, body = await self._sender.exchange(call, route)
             uploads, marker = parsed(call, response, body, xml.parse_uploads)
             found += uploads
+            progress.check(marker, (uploads[0].key, uploads[0].upload_id) if uploads else None)
             if marker is None:
                 return tuple(found)
-            progress.check(marker, (uploads[0].key, uploads[0].upload_id) if uploads else None)
 
     async def _route(
         self, bucket: str, options: ReadOptions | UploadOptions | ListOptions | DeleteOptions | CopyOptions
