@@ -73,8 +73,17 @@ class State:
         return self.history[-1][1]
 
 
-CALLS = ("get", "read", "refresh", "write", "delete", "cancel the first", "give up and read")
-SCENE = (*CALLS, "look", "answer", "answer the last", "fail", "written", "deleted", "wait", "wait long")
+CALLS = ("get", "fail to get", "read", "refresh", "write", "delete", "cancel the first", "give up and read")
+SCENES = (
+    ("get", "fail to get", "refresh", "written", "deleted", "wait", "wait long"),
+    ("read", "refresh", "look", "answer", "answer the last", "get", "write", "delete"),
+    ("read", "refresh", "look", "answer", "fail", "deleted", "wait", "cancel the first", "give up and read"),
+)
+"""What happens together: the bugs need five or six actions that belong together."""
+
+
+def _some(actions: tuple[str, ...]) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.sampled_from(actions), min_size=4, max_size=10)
 
 
 class Machine(RuleBasedStateMachine):
@@ -89,9 +98,9 @@ class Machine(RuleBasedStateMachine):
         self.versions = 1
 
     @initialize(
-        ttl=st.sampled_from([0.0, TTL]),
+        ttl=st.sampled_from([TTL, TTL, 0.0]),
         negative=st.sampled_from([0.0, NEGATIVE_TTL]),
-        stale=st.sampled_from([0.0, STALE]),
+        stale=st.sampled_from([STALE, STALE, 0.0]),
     )
     def begin(self, ttl: float, negative: float, stale: float) -> None:
         self.cache = Cache(max_entries=MAX_ENTRIES, max_bytes=MAX_BYTES, ttl=ttl, clock=lambda: self.now)
@@ -157,9 +166,9 @@ class Machine(RuleBasedStateMachine):
     def asked(self, name: str) -> list[Request]:
         return [request for request in self.requests if request.name == name]
 
-    @rule(name=st.sampled_from("ab"), actions=st.lists(st.sampled_from(SCENE), min_size=4, max_size=10))
+    @rule(name=st.sampled_from("ab"), actions=st.sampled_from(SCENES).flatmap(_some))
     def scene(self, name: str, actions: list[str]) -> None:
-        """Several actions in a row on one object: the bugs need five or six of them."""
+        """Several actions in a row on one object."""
         for action in actions:
             if action in CALLS:
                 self.call(name, action)
@@ -173,6 +182,10 @@ class Machine(RuleBasedStateMachine):
                 self.get(name)
             case "read" | "refresh":
                 self.read(name, refresh=action == "refresh", many=1)
+            case "fail to get":
+                self.read(name, refresh=False, many=1)
+                for request in self.asked(name):
+                    self.break_off(request)
             case "write" | "delete":
                 self.write(name, None if action == "delete" else SMALL, ours=True)
             case "cancel the first":
@@ -201,7 +214,7 @@ class Machine(RuleBasedStateMachine):
             case "written" | "deleted":
                 self.write(name, None if action == "deleted" else SMALL, ours=False)
             case "wait" | "wait long":
-                self.wait(4.0 if action == "wait" else TTL + 1.0)
+                self.wait(OUTAGE_PAUSE + 1.0 if action == "wait" else TTL + 1.0)
 
     async def load(self, name: str, old: Value | None) -> Value:
         request = Request(name, old, self.loop.create_future())
@@ -357,10 +370,15 @@ class Machine(RuleBasedStateMachine):
             return
         model = self.model
         entries = [
-            (entry.key.detail, None if isinstance(entry.value, ObjectNotFound) else entry.value)
+            (
+                entry.key.detail,
+                None if isinstance(entry.value, ObjectNotFound) else entry.value,
+                entry.fresh_until,
+                entry.kept_until,
+            )
             for entry in self.cache._entries
         ]
-        assert entries == [(name, kept.value) for name, kept in model.kept.items()]
+        assert entries == [(name, kept.value, kept.fresh_until, kept.kept_until) for name, kept in model.kept.items()]
         stats = self.cache.stats()
         assert (stats.entries, stats.bytes) == (len(model.kept), model.bytes)
         counted = (stats.hits, stats.misses, stats.coalesced, stats.evictions)

@@ -11,6 +11,7 @@ from apm_s3 import CacheSettings, ReadOptions, RetrySettings, S3Settings
 from apm_s3.errors import BucketNotFound, ConfigNotFound, ConnectFailed, InvalidOption, ManagerClosed, ObjectNotFound
 from apm_s3.models import WarmupPlan
 from apm_s3.options import Versioning
+from tests.configs.samples import LOKI, OTHER_LOKI
 from tests.managers import make_manager
 from tests.memory_transport import MemoryManager
 from tests.servers import Server
@@ -123,6 +124,19 @@ async def test_reads_with_special_options_are_not_cached(s3: MemoryManager) -> N
     for _ in range(2):
         await s3.read_file("bucket", "key", ReadOptions(timeout=5))
     assert s3.transport.requests["read"] == 3
+
+
+async def test_a_store_never_uses_cached_metadata(s3: MemoryManager) -> None:
+    live = "live/production/loki/loki.yaml"
+    store = s3.configs("bucket")
+    await store.upload("loki", "production", LOKI)
+    await s3.head_file("bucket", live)
+    async with MemoryManager(S3Settings()) as other:
+        other.transport.bucket = s3.transport.bucket
+        other.transport.objects = s3.transport.objects
+        await other.configs("bucket").upload("loki", "production", OTHER_LOKI)
+
+    assert [tool.live_behind for tool in await store.status("production")] == [False]
 
 
 async def test_during_an_outage_stale_metadata_is_marked_and_stale_bytes_are_never_returned(s3: MemoryManager) -> None:

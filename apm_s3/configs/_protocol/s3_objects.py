@@ -27,8 +27,10 @@ class Manager(Protocol):
     def download_file(self, bucket: str, key: str, options: ReadOptions | None = None) -> Any:
         """Stream an object."""
 
-    async def head_file(self, bucket: str, key: str, options: ReadOptions | None = None) -> FileInfo:
-        """Return information about an object."""
+    async def head_file(
+        self, bucket: str, key: str, options: ReadOptions | None = None, *, refresh: bool = False
+    ) -> FileInfo:
+        """Return information about an object; `refresh` bypasses the cache."""
 
     async def upload_file(self, bucket: str, key: str, source: bytes, options: UploadOptions | None = None) -> FileInfo:
         """Store an object."""
@@ -99,7 +101,9 @@ class S3Objects:
 
     async def head(self, key: str) -> FileInfo:
         with _labelled(key):
-            return await self._s3.head_file(self.bucket, key, ReadOptions(expected_bucket_owner=self._owner))
+            # With `CacheSettings.objects`, this would be cached, and what is found here decides about writes.
+            options = ReadOptions(expected_bucket_owner=self._owner)
+            return await self._s3.head_file(self.bucket, key, options, refresh=True)
 
     async def put(self, key: str, body: bytes, **options: Unpack[PutOptions]) -> FileInfo:
         retain_until = options.get("retain_until")
