@@ -7,7 +7,7 @@ import copy
 import pickle
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,6 +133,16 @@ async def test_writes_of_this_process_are_visible_immediately(lax: World) -> Non
     await lax.store.download("prometheus", "production")
     await lax.store.upload("prometheus", "production", SECOND)
     assert (await lax.store.download("prometheus", "production")).text == SECOND
+
+
+async def test_what_a_watch_reported_is_read_after_that(lax: World) -> None:
+    async with aclosing(lax.store.watch("production", interval=0.001)) as watch:
+        await anext(watch)
+        assert (await lax.store.download("prometheus", "production")).revision == 1
+        for number in (2, 3):
+            await lax.other.upload("prometheus", "production", f"{FIRST}# {number}\n")
+            assert (await anext(watch)).revision == number
+            assert (await lax.store.download("prometheus", "production")).revision == number
 
 
 async def test_writes_and_other_reads_use_no_cached_state(lax: World) -> None:

@@ -102,6 +102,10 @@ class Memory:
             snapshot = replace(snapshot, stale_since=found.stale_since)
         return snapshot, found.entry
 
+    def forget_current(self, environment: str) -> None:
+        """Remove a reference document that was replaced, and do not cache the reads in progress."""
+        self._cache.forget(self.group(keys.current(environment)))
+
     async def shared_body(self, key: str) -> bytes | None:
         """Return the second level's bytes of an immutable object, which must be verified by hash."""
         return None if self._shared is None else await self._shared.get(self._bucket, self._prefix + key)

@@ -74,7 +74,11 @@ class Reader:
         """
         try:
             if self._memory is None or if_none_match is not None:
-                return (await self._ask(environment, if_none_match))[0]
+                snapshot, _ = await self._ask(environment, if_none_match)
+                if self._memory is not None:
+                    # Who has been told of this state, by a watch, must not read an older one after that.
+                    self._memory.forget_current(environment)
+                return snapshot
             snapshot, _ = await self._memory.current(
                 environment, lambda known: self._confirm(environment, known), recent=False
             )
