@@ -17,6 +17,16 @@ class Shell(StrEnum):
     fish = "fish"
 
 
+_REGISTERED = "compdef _apm_s3_completion apm-s3"
+_COMPLETED_AT_ONCE = f"""\
+if [ "$funcstack[1]" = "_apm-s3" ]; then
+  _apm_s3_completion "$@"
+else
+  {_REGISTERED}
+fi"""
+"""zsh runs a file of its `fpath` as the completion itself. If it only registers another, the first Tab does nothing."""
+
+
 def completion(shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish.")]) -> None:
     """Print the completion script of a shell.
 
@@ -30,4 +40,4 @@ def completion(shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish.")
     script = completions.get_completion_script(  # type: ignore[attr-defined]
         prog_name="apm-s3", complete_var="_APM_S3_COMPLETE", shell=shell.value
     )
-    sys.stdout.write(script + "\n")
+    sys.stdout.write(script.replace(_REGISTERED, _COMPLETED_AT_ONCE) + "\n")

@@ -7,12 +7,14 @@ import io
 import json
 import os
 import re
+import select
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 from unittest import mock
 
 from apm_s3.cli import _call
@@ -153,6 +155,41 @@ class Terminal:
         with contextlib.suppress(OSError):
             while data := os.read(self._master, 65536):
                 self._read.append(data)
+
+
+class Interactive:
+    """A program on a pseudo-terminal of its own."""
+
+    def __init__(self, arguments: list[str], environ: dict[str, str]) -> None:
+        import pty  # not on Windows
+
+        master, slave = pty.openpty()
+        self._process = subprocess.Popen(
+            arguments, stdin=slave, stdout=slave, stderr=slave, env=environ, start_new_session=True
+        )
+        os.close(slave)
+        self._master = master
+        self._shown = ""
+
+    def type(self, text: str) -> None:
+        """Type on its keyboard."""
+        os.write(self._master, text.encode())
+
+    def wait_for(self, text: str) -> None:
+        """Wait until the terminal shows `text`, and forget what it showed until then."""
+        while text not in self._shown:
+            ready, _, _ = select.select([self._master], [], [], 60)
+            assert ready, f"no {text!r} in {self._shown!r}"
+            self._shown += os.read(self._master, 65536).decode(errors="replace")
+        self._shown = self._shown.partition(text)[2]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._master)
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ from apm_s3.cli._output import as_document, print_text
 from apm_s3.cli._settings import load_settings
 from apm_s3.cli._statuses import Status, UsageFailed
 from apm_s3.models import BucketInfo
-from tests.cli.kit import Shell, pseudo_terminal
+from tests.cli.kit import Interactive, Shell, pseudo_terminal
 from tests.servers import require
 
 SCREEN = 26
@@ -439,3 +439,43 @@ def test_bash_completes_with_the_script_that_is_printed(local: Shell) -> None:
         "complete -o default -F _apm_s3_completion apm-s3",
         "complete_bash apm-s3 config hi 2",
     ], done.stderr
+
+
+def put_stand_in(shell: Shell, answer: str) -> dict[str, str]:
+    """Put a program in place of the command, which would take a second; return an environment that finds it."""
+    program = shell.directory / "apm-s3"
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{answer}\nEND\n")
+    program.chmod(0o755)
+    return {"PATH": f"{shell.directory}:{os.environ['PATH']}", "HOME": str(shell.directory), "TERM": "xterm-256color"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_zsh_completes_at_the_first_tab_with_the_script_in_its_fpath(local: Shell) -> None:
+    local.environ |= {"_APM_S3_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "apm-s3 mig"}
+    answer = local.ok()
+    del local.environ["_APM_S3_COMPLETE"]
+    (local.directory / "_apm-s3").write_text(local.ok("completion", "zsh"))
+    (local.directory / ".zshrc").write_text("fpath=(~ $fpath)\nautoload -Uz compinit\ncompinit -u -D\nPS1=ready\n")
+
+    with Interactive([require("zsh"), "-i"], put_stand_in(local, answer)) as shell:
+        shell.wait_for("ready")
+        shell.type("apm-s3 mig\t")
+        shell.wait_for("migrate")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fish")
+def test_fish_completes_with_the_script_that_is_printed(local: Shell) -> None:
+    local.environ |= {
+        "_APM_S3_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+        "_TYPER_COMPLETE_ARGS": "apm-s3 mig",
+    }  # fmt: skip
+    answer = local.ok()
+    del local.environ["_APM_S3_COMPLETE"]
+    script = local.ok("completion", "fish")
+
+    done = subprocess.run(
+        [require("fish"), "--no-config", "-c", f"{script}\ncomplete -C 'apm-s3 mig'"],
+        env=put_stand_in(local, answer), capture_output=True, text=True,
+    )  # fmt: skip
+
+    assert done.stdout.startswith("migrate\tCopy everything from SOURCE to TARGET"), done.stderr
