@@ -41,7 +41,10 @@ def test_the_demo_both_ways(shell: Shell) -> None:
     endpoint = shell.environ["AWS_ENDPOINT_URL"]
 
     assert shell.json("demo", "--endpoint-url", endpoint) == {"ok": True}
-    assert "steps succeeded" in shell.terminal("demo", "--endpoint-url", endpoint).plain
+    shown = shell.terminal("demo", "--endpoint-url", endpoint).plain
+    assert "steps succeeded" in shown
+    assert "\n1. Upload the configurations" in shown
+    assert "groups[name=checkout].rules[alert=CheckoutErrors].expr:\n" in shown
 
 
 @pytest.mark.parametrize("command", ["backup", "verify", "drill", "restore", "fsck", "gc"])

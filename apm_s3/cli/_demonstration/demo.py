@@ -56,9 +56,7 @@ async def run_demo(console: Console, *, endpoint_url: str | None, region: str) -
                 server = stack.enter_context(embedded_server())
                 where, credentials = server.endpoint_url, server.credentials
             except ImportError as exc:
-                console.print(
-                    f"The embedded S3 server is not installed ({exc}): python -m pip install 'apm-s3\\[demo]'"
-                )
+                console.print(f"The embedded S3 server is not installed ({exc}): python -m pip install 'apm-s3[demo]'")
                 return False
         console.print(f"S3 server: {where}" + ("" if endpoint_url else " (embedded: moto)"))
         try:
@@ -202,7 +200,8 @@ async def _show_diff(demo: Demo) -> None:
     show.unified_diff(demo.console, file.text)
     changes = file.changes or ()
     for change in changes:
-        show.table(demo.console, ("value", change.path), [(diff.old, change.old), (diff.new, change.new)])
+        demo.console.print(f"\n{change.path}:")
+        show.table(demo.console, ("release", "value"), [(diff.old, change.old), (diff.new, change.new)])
     _check(len(changes) == 1, f"the diff lists {len(changes)} changed values, not 1")
 
 

@@ -1,31 +1,24 @@
-"""Output of the command line: headings, tables, diffs, results."""
+"""Output of the demo: headings, tables, diffs, results."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.syntax import Syntax
-from rich.table import Table
+from rich.text import Text
+
+from apm_s3.cli._output import make_table
 
 
 def heading(console: Console, number: int, title: str) -> None:
     """Print the title of a step."""
-    console.print(f"\n[bold]{number}. {escape(title)}[/bold]")
+    console.print(Text(f"\n{number}. {title}", style="bold"))
 
 
 def table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; numbers are right-aligned, None is left empty."""
-    body = [["" if cell is None else cell for cell in row] for row in rows]
-    grid = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for index, column in enumerate(columns):
-        numeric = all(isinstance(row[index], int) for row in body)
-        grid.add_column(escape(column), justify="right" if numeric else "left", overflow="fold")
-    for row in body:
-        grid.add_row(*(escape(str(cell)) for cell in row))
-    console.print(grid)
+    """Print a table as all commands print it."""
+    console.print(make_table(columns, rows))
 
 
 def unified_diff(console: Console, text: str) -> None:
@@ -35,9 +28,9 @@ def unified_diff(console: Console, text: str) -> None:
 
 def success(console: Console, text: str) -> None:
     """A good end."""
-    console.print(f"\n[bold green]{escape(text)}[/bold green]")
+    console.print(Text(f"\n{text}", style="bold green"))
 
 
 def failure(console: Console, text: str) -> None:
     """Print an error."""
-    console.print(f"[bold red]Failed:[/bold red] {escape(text)}")
+    console.print(Text.assemble(("Failed: ", "bold red"), text))
