@@ -16,7 +16,15 @@ from apm_s3._s3.objects.multipart import abort_upload
 from apm_s3._s3_responses import s3_error
 from apm_s3._tasks import run_all
 from apm_s3._wire import xml
-from apm_s3.errors import BatchError, IntegrityError, InvalidOption, S3Error, UnsupportedByServer
+from apm_s3.errors import (
+    AccessDenied,
+    BatchError,
+    BucketNotEmpty,
+    IntegrityError,
+    InvalidOption,
+    S3Error,
+    UnsupportedByServer,
+)
 from apm_s3.models import DeleteReport, EmptyReport, FileVersion, KeyFailure, UploadInfo, VersionPage
 from apm_s3.options import DeleteOptions, ListOptions, UploadOptions
 from apm_s3.options._bucket_settings import Tags
@@ -111,6 +119,31 @@ class BucketEmptying:
         if tally.failed:
             raise _not_deleted(operation, ref, tally.failed)
         return tally.report()
+
+    async def require_empty(self, operation: str, ref: BucketRef) -> None:
+        """Refuse a bucket that contains anything, if the server lets us look.
+
+        DeleteBucket does so as well; but SeaweedFS deletes a versioned bucket together with its objects.
+
+        Raises:
+            BucketNotFound: it does not exist.
+            BucketNotEmpty: it is not empty.
+        """
+        listing = ListOptions(max_keys=1, expected_bucket_owner=ref.owner)
+
+        async def attempt() -> VersionPage:
+            return await self._transport.list_versions(ref.name, listing, None, None)
+
+        try:
+            page = await self._runner.run(operation, ref.name, None, attempt)
+        except (AccessDenied, UnsupportedByServer):
+            return
+        if page.versions:
+            raise BucketNotEmpty(
+                f"bucket '{ref.name}' is not empty: it contains '{page.versions[0].key}'",
+                operation=operation,
+                bucket=ref.name,
+            )
 
     async def _check_production(self, operation: str, ref: BucketRef, confirm: str | None) -> None:
         try:

@@ -203,6 +203,8 @@ class Buckets(Verbs):
                 bypass_governance=bypass_governance,
                 on_progress=on_progress,
             )
+        else:
+            await self._parts.emptying.require_empty("delete_bucket", ref)
         await self._parts.requests.delete("delete_bucket", ref)
         return report
 

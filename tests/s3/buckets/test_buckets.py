@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from unittest.mock import AsyncMock
 
 import pytest
 
+from apm_s3._s3.transports.boto.transport import BotoTransport
 from apm_s3._s3.transports.clients import Clients
 from apm_s3.errors import (
     AccessDenied,
@@ -213,16 +215,30 @@ async def test_ten_concurrent_managers_can_ensure_one_bucket(clients: Clients, b
     assert (await each[0].plan_bucket(bucket_name, OPTIONS)).empty
 
 
+@pytest.mark.parametrize("versioned", [False, True])
 async def test_a_bucket_that_is_not_empty_is_not_deleted(
-    moto_buckets: Buckets, moto_clients: Clients, bucket_name: str
+    versioned: bool, buckets: Buckets, clients: Clients, bucket_name: str
+) -> None:
+    await buckets.create_bucket(bucket_name, BucketOptions(versioning=Versioning() if versioned else None))
+    await clients.call("put_object", Bucket=bucket_name, Key="k", Body=b"x")
+
+    with pytest.raises(BucketNotEmpty, match="'k'"):
+        await buckets.delete_bucket(bucket_name)
+
+    assert await buckets.bucket_exists(bucket_name)
+
+
+async def test_without_the_permission_to_list_the_server_decides_whether_a_bucket_is_empty(
+    moto_buckets: Buckets, moto_clients: Clients, bucket_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await moto_buckets.create_bucket(bucket_name)
     await moto_clients.call("put_object", Bucket=bucket_name, Key="k", Body=b"x")
+    monkeypatch.setattr(BotoTransport, "list_versions", AsyncMock(side_effect=AccessDenied("no", status=403)))
 
     with pytest.raises(BucketNotEmpty):
         await moto_buckets.delete_bucket(bucket_name)
-
-    assert await moto_buckets.bucket_exists(bucket_name)
+    await moto_clients.call("delete_object", Bucket=bucket_name, Key="k")
+    await moto_buckets.delete_bucket(bucket_name)
 
 
 async def test_force_deletes_versions_markers_and_uploads(buckets: Buckets, clients: Clients, bucket_name: str) -> None:
