@@ -17,7 +17,7 @@ from apm_s3.errors import FormatTooNew, InvalidOption, PlanOutdated, StoreDamage
 FORMAT = 1
 """The format of plans that this version writes, and the newest it reads."""
 
-_MAX_SHOWN = 20
+_MAX_SHOWN = 5
 
 
 def plan_document(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,7 +114,9 @@ class PlanDocument:
         if fresh["hash"] == self.hash:
             return
         changes = _changes(self.content, {name: value for name, value in fresh.items() if name != "hash"})
-        shown = "; ".join(changes[:_MAX_SHOWN]) + ("; ..." if len(changes) > _MAX_SHOWN else "")
+        shown = "; ".join(changes[:_MAX_SHOWN])
+        if len(changes) > _MAX_SHOWN:
+            shown += f"; and {len(changes) - _MAX_SHOWN} more differences"
         raise PlanOutdated(
             f"plan {self.hash[:12]} is outdated: {shown}; nothing was changed", changes=tuple(changes), **where
         )

@@ -35,6 +35,7 @@ HINTS: Mapping[type[errors.ApmS3Error], str] = MappingProxyType(
         errors.ConfigInvalid: "correct the errors, and try again",
         errors.ConfigNotFound: "see what exists: apm-s3 config ls, apm-s3 config history TOOL",
         errors.DeployRefused: "resolve the reasons, then make a new plan: apm-s3 config plan",
+        errors.FormatTooNew: "upgrade: python -m pip install --upgrade apm-s3",
         errors.EnvironmentFrozen: "thaw it (apm-s3 config thaw), or ask whoever froze it",
         errors.InvalidCredentials: "check the credentials: --profile, AWS_PROFILE, AWS_ACCESS_KEY_ID; see --debug",
         errors.NotConfigured: "the bucket does not have this setting",
@@ -141,6 +142,24 @@ _REWRITES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         "pass --keep-revisions, or set it for the environment",
     ),
     (re.compile(r"\bor a store for a prefix in S3\b"), "or s3://BUCKET/PREFIX"),
+    (re.compile(r"^pass unsupported='warn' to continue without, or choose"), "leave out --purpose, or choose"),
+    (
+        re.compile(r"^call it on the store that the plan was made with, .*"),
+        "use the --bucket and --prefix that the plan was made with",
+    ),
+    (re.compile(r"^use Versioning\(\)$"), "add --versioning"),
+    (
+        re.compile(r"use delete_prefix or remove the directory"),
+        "use apm-s3 object rm --recursive, or remove the directory",
+    ),
+    (re.compile(r"^pass a prefix; delete_bucket\(bucket, force=True\)"), "name a prefix; apm-s3 bucket rm --force"),
+    (re.compile(r"replace=True to delete it"), "--replace to delete it"),
+    (re.compile(r"^pass the same ones as variables=$"), "pass the same ones: --var NAME=VALUE"),
+    (re.compile(r"^use a key from list_backups$"), "use a key that apm-s3 config backups lists"),
+    (re.compile(r"use each write id for one write: .*"), "leave out --write-id: it is for repeating that same write"),
+    (re.compile(r"^create one with new_write_id\([^)]*\): the"), "it is the"),
+    (re.compile(r"open this store with failover=True"), "see the page on regions in the documentation"),
+    (re.compile(r"^check verify, client_cert and AWS_CA_BUNDLE$"), "check AWS_CA_BUNDLE"),
     (re.compile(r"\b(author|message)=(?=,|$)"), r"--\1"),
 )
 """Library hints that name Python calls, as commands and options."""

@@ -91,23 +91,22 @@ def print_text(renderables: Iterable[RenderableType], *, paged: bool = False) ->
         paged: whether a pager shows it on a terminal if it is longer than the screen.
     """
     console = make_console()
-    if not (paged and console.is_terminal):
-        _print_all(console, renderables)
-        return
-    with console.capture() as capture:
-        _print_all(console, renderables)
-    text = capture.get()
-    if text.count("\n") < console.size.height or not _page(text):
+    text = "".join(_rendered(console, each) for each in renderables)
+    if not (paged and console.is_terminal) or text.count("\n") < console.size.height or not _page(text):
         sys.stdout.write(text)
 
 
-def _print_all(console: Console, renderables: Iterable[RenderableType]) -> None:
+def _rendered(console: Console, each: RenderableType) -> str:
     from rich.text import Text  # noqa: PLC0415 - JSON output and the help do without it
 
-    for each in renderables:
-        # Lines are left to the terminal to wrap, so that what is copied from it has no line breaks of ours.
-        lines = isinstance(each, str | Text)
+    # Lines are left to the terminal to wrap, so that what is copied from it has no line breaks of ours.
+    lines = isinstance(each, str | Text)
+    with console.capture() as capture:
         console.print(clean(each) if isinstance(each, str) else each, soft_wrap=lines or None)
+    if lines:
+        return capture.get()
+    # Rich fills each line of a table with spaces, up to the width of its longest one.
+    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
 def _page(text: str) -> bool:

@@ -233,6 +233,28 @@ def test_hints_on_the_command_line_name_no_python_functions() -> None:
         ("set_setting('b', Versioning()) turns it on", "turn it on: apm-s3 bucket ensure b --versioning"),
         ("pass a directory, or a store for a prefix in S3", "pass a directory, or s3://BUCKET/PREFIX"),
         ("pass it, or set it for the environment", "pass --keep-revisions, or set it for the environment"),
+        (
+            "pass unsupported='warn' to continue without, or choose other options",
+            "leave out --purpose, or choose other options",
+        ),
+        (
+            "call it on the store that the plan was made with, with the same target= or source=",
+            "use the --bucket and --prefix that the plan was made with",
+        ),
+        (
+            "use a new path, a symbolic link (which is replaced), or replace=True to delete it",
+            "use a new path, a symbolic link (which is replaced), or --replace to delete it",
+        ),
+        (
+            "nothing was changed; use each write id for one write: create a new one with new_write_id",
+            "nothing was changed; leave out --write-id: it is for repeating that same write",
+        ),
+        (
+            "create one with new_write_id('staging'): the environment, a dot and 20 hexadecimal digits",
+            "it is the environment, a dot and 20 hexadecimal digits",
+        ),
+        ("use a key from list_backups", "use a key that apm-s3 config backups lists"),
+        ("pass the same ones as variables=", "pass the same ones: --var NAME=VALUE"),
     ],
 )
 def test_hints_of_the_library_name_options_instead_of_arguments(hint: str, told: str) -> None:

@@ -85,7 +85,8 @@ def _dry_push(call: Call, environment: str, tool: Tool, directory: Path, force: 
     targets: dict[Tool, str] = {}
     diff = call.run_on_store(work)
     findings = check_all(Search((directory,), tool=tool), targets, bytes)
-    call.note(render(findings, Format.text).rstrip())
+    if told := render(findings, Format.text).rstrip():
+        call.note(told)
     valid = not findings.counts[Severity.ERROR] or force is not None
     document = {"dry_run": True, "valid": valid, "diff": diff.to_dict()}
     call.print(document, *show_diff(f"Would change {tool} in {environment}", diff), paged=True)

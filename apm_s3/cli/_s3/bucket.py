@@ -109,7 +109,8 @@ def rm(
     environment, usage = call.run(lambda s3: _look(s3, bucket, measure=force))
     contents = "" if usage is None else _contents(usage)
     if dry_run:
-        call.print({"bucket": bucket, "dry_run": True, "contents": usage}, f"would delete bucket '{bucket}'{contents}")
+        told = f"would delete bucket '{bucket}'{contents if force else ' if it is empty'}"
+        call.print({"bucket": bucket, "dry_run": True, "contents": usage}, told)
         return
     question = f"Delete bucket '{bucket}'{contents}?"
     call.confirm(question, yes=yes, name=bucket if environment in PRODUCTION else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -56,6 +57,7 @@ def _mark(outcome: str) -> Text:
 
 
 def _words(message: str, bucket: str) -> str:
-    """Return the message of a check with a command instead of the library's functions."""
+    """Return the message of a check with a command instead of the library's functions and classes."""
     ensure = f"apm-s3 bucket ensure {bucket} --purpose configs"
+    message = re.sub(r"\b[A-Z]\w+\((.*?)\)", r"\1", message)
     return message.replace("use set_setting, or another `expected`", ensure).replace("set Encryption()", ensure)
