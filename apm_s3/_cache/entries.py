@@ -7,8 +7,9 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-OVERHEAD = 512
-"""Bytes that an entry counts in addition to its value: the approximate size of its objects in CPython."""
+OVERHEAD = 1024
+"""Bytes that an entry counts in addition to its value: its key and other objects, measured with tracemalloc on CPython
+3.11."""
 
 
 class Key(NamedTuple):

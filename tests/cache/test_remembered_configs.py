@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import pickle
+import tracemalloc
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -241,6 +243,23 @@ async def test_parsed_data_counts_towards_the_limit_of_bytes(lax: World) -> None
     await asyncio.to_thread(lambda: file.data)
     await asyncio.sleep(0)
     assert lax.cache.stats().bytes > before
+
+
+async def test_the_counted_bytes_are_those_that_small_files_take(lax: World) -> None:
+    rules = {f"rules/{number}.yml": f"groups: []\n# {number}\n" for number in range(100)}
+    await lax.other.upload("prometheus", "production", files={"prometheus.yml": FIRST, **rules})
+    gc.collect()
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for name in rules:
+        _ = (await lax.store.download("prometheus", "production", name)).data
+    await asyncio.sleep(0)
+    gc.collect()
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+
+    assert lax.cache.stats().entries > 100
+    assert 0.6 < taken / lax.cache.stats().bytes < 1.6
 
 
 async def test_evicted_content_is_read_again(lax: World) -> None:

@@ -9,9 +9,15 @@ from typing import Any
 import pytest
 
 from apm_s3 import CacheSettings, ReadOptions, RetrySettings, S3Settings
+from apm_s3._cache.cache import Cache, Policy
+from apm_s3._cache.entries import Key
+from apm_s3._manager import make_cache
+from apm_s3._s3.buckets.memory import BucketMemory
+from apm_s3._s3.buckets.requests import BucketRef, bucket_ref
+from apm_s3._s3.remembering import BUCKET_LISTS, Policies, bucket_group, forget_after, object_group
 from apm_s3.errors import BucketNotFound, ConfigNotFound, ConnectFailed, InvalidOption, ManagerClosed, ObjectNotFound
-from apm_s3.models import WarmupPlan
-from apm_s3.options import Versioning
+from apm_s3.models import BucketDetails, BucketInfo, WarmupPlan
+from apm_s3.options import BucketOptions, Versioning
 from tests.configs.samples import LOKI, OTHER_LOKI
 from tests.managers import make_manager
 from tests.memory_transport import MemoryManager
@@ -130,6 +136,16 @@ async def test_absence_is_cached_until_the_object_is_written(s3: MemoryManager) 
     assert await s3.read_file("bucket", "missing") == b"there"
 
 
+async def test_objects_of_more_than_the_allowed_size_are_not_cached() -> None:
+    async with MemoryManager(S3Settings(cache=CacheSettings(objects=True, max_object=3))) as s3:
+        for body, requests in ((b"one", 1), (b"four", 2)):
+            await s3.upload_file("bucket", "key", body)
+            s3.transport.requests.clear()
+            for _ in range(2):
+                assert await s3.read_file("bucket", "key") == body
+            assert s3.transport.requests["read"] == requests
+
+
 async def test_reads_with_special_options_are_not_cached(s3: MemoryManager) -> None:
     for _ in range(2):
         await s3.read_file("bucket", "key", ReadOptions(expected_bucket_owner="1"))
@@ -217,6 +233,81 @@ async def test_buckets_are_cached_until_this_manager_changes_one(moto: Server, b
         with pytest.raises(BucketNotFound):
             await s3.get_bucket(bucket_name)
         assert bucket_name not in [bucket.name for bucket in await s3.list_buckets()]
+
+
+async def test_what_a_call_on_a_bucket_invalidates() -> None:
+    cache = make_cache()
+    keys = {
+        "object": Key(object_group("bucket", "key"), "body"),
+        "details": Key(bucket_group("bucket"), (None, None)),
+        "list": Key(BUCKET_LISTS, ("", None, False)),
+        "other": Key(bucket_group("other"), (None, None)),
+    }
+    policy: Policy[int] = Policy(cost=lambda _: 1, ttl=60.0)
+
+    async def left(method: str) -> list[str]:
+        for key in keys.values():
+            await cache.fetch(key, policy, _one)
+        forget_after(cache, method, "bucket")
+        return [name for name, key in keys.items() if cache.peek(key) is not None]
+
+    assert await left("get_bucket_policy") == await left("list_objects_v2") == await left("head_bucket") == list(keys)
+    assert await left("put_bucket_policy") == ["object", "other"]
+    assert await left("create_bucket") == ["object", "other"]
+    assert await left("delete_bucket") == ["other"]
+    await cache.aclose()
+
+
+async def _one(_: int | None) -> int:
+    return 1
+
+
+class Buckets:
+    """Reads of buckets that are counted, and fail while S3 is down."""
+
+    def __init__(self) -> None:
+        self.down = False
+        self.calls = 0
+
+    async def list_all(self, operation: str, prefix: str, region: str | None) -> list[BucketInfo]:
+        self._count()
+        return [BucketInfo(f"{prefix}bucket", region=region)]
+
+    async def get(self, operation: str, ref: BucketRef) -> BucketDetails:
+        self._count()
+        return BucketDetails(ref.name, ref.region, None, BucketOptions())
+
+    def _count(self) -> None:
+        self.calls += 1
+        if self.down:
+            raise ConnectFailed("no answer")
+
+
+async def test_during_an_outage_buckets_are_returned_with_their_age() -> None:
+    settings, now = CacheSettings(stale_if_error=60.0), [0.0]
+    cache = Cache(max_entries=100, max_bytes=100_000, ttl=settings.ttl, clock=lambda: now[0])
+    reads = Buckets()
+    memory = BucketMemory(reads, cache, Policies.of(settings))  # type: ignore[arg-type]
+
+    async def found(*, refresh: bool = False) -> list[bool]:
+        listed = await memory.listed("", None, details=False, refresh=refresh)
+        details = await memory.details(bucket_ref("bucket"), refresh=refresh)
+        return [each.stale_since is not None for each in (*listed, details)]
+
+    assert await found() == await found() == [False, False]
+    assert (await memory.listed("a-", None, details=False, refresh=False))[0].name == "a-bucket"
+    assert (await memory.details(bucket_ref("bucket", "eu-west-1"), refresh=False)).region == "eu-west-1"
+    assert reads.calls == 4
+    assert await found(refresh=True) == [False, False]
+    assert reads.calls == 6
+    reads.down, now[0] = True, settings.ttl + 59.0
+    assert await found() == [True, True]
+    with pytest.raises(ConnectFailed):
+        await found(refresh=True)
+    now[0] += 2.0
+    with pytest.raises(ConnectFailed):
+        await found()
+    await cache.aclose()
 
 
 async def test_buckets_are_not_cached_by_default(moto: Server, bucket_name: str) -> None:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from apm_s3._cache.cache import Cache, Found, Policy
 from apm_s3._cache.entries import Entry, Key
@@ -29,6 +30,12 @@ _DOCUMENT_FACTOR = 6
 
 _FILE_BYTES = 400
 """Approximate size in CPython of an entry of a release's files."""
+
+_CONTENT_BYTES = 600
+"""Approximate size in CPython of a content without its bytes."""
+
+_READ_BYTES = 700
+"""Approximate size in CPython of the fields of a file that was read by its name."""
 
 
 class Known:
@@ -79,7 +86,7 @@ class Memory:
             absent=(ObjectNotFound,),
         )
         self._releases: Policy[Release] = Policy(cost=_release_bytes, ttl=_FOR_EVER)
-        self._contents: Policy[Content] = Policy(cost=lambda content: len(content.raw), ttl=_FOR_EVER)
+        self._contents: Policy[Content] = Policy(cost=lambda content: _CONTENT_BYTES + len(content.raw), ttl=_FOR_EVER)
 
     def group(self, key: str) -> tuple[str, str, str]:
         """Return the cache group of an object, which a write invalidates."""
@@ -134,24 +141,21 @@ class Memory:
         """Return the plain content of the blob under `key`."""
 
         async def read(_: Content | None) -> Content:
-            return Content(await load(), self._grower(asyncio.get_running_loop(), wanted))
+            return Content(await load(), partial(self._told, asyncio.get_running_loop(), wanted))
 
         wanted = Key(self.group(key), ("content", entry.sha256, entry.size))
         found = await self._cache.fetch(wanted, self._contents, read)
         return found.value.raw, found.entry
 
-    def _grower(self, loop: asyncio.AbstractEventLoop, key: Key) -> Callable[[Content, int], None]:
-        def grow(content: Content, by: int) -> None:
-            entry = self._cache.peek(key)
-            if entry is not None and entry.value is content:
-                self._cache.grow(entry, by)
+    def _told(self, loop: asyncio.AbstractEventLoop, key: Key, content: Content, by: int) -> None:
+        # Parsing may happen in another thread, even after the event loop was closed.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._grow, key, content, by)
 
-        def told(content: Content, by: int) -> None:
-            # Parsing may happen in another thread, even after the event loop was closed.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(grow, content, by)
-
-        return told
+    def _grow(self, key: Key, content: Content, by: int) -> None:
+        entry = self._cache.peek(key)
+        if entry is not None and entry.value is content:
+            self._cache.grow(entry, by)
 
     # Files ------------------------------------------------------------------------------------------------------------
 
@@ -170,9 +174,12 @@ class Memory:
         if known.snapshot.etag != snapshot.etag or snapshot.stale_since is not None:
             return
         place = (snapshot.environment, *wanted)
-        content.value.files[place] = dict(vars(file))
+        files = content.value.files
+        more = 0 if place in files else _READ_BYTES
+        files[place] = dict(vars(file))
         known.files[wanted] = content, place
         self._known[snapshot.environment] = current
+        self._cache.grow(content, more)
 
     def file(self, tool: str, environment: str, name: str | None) -> ConfigFile | None:
         """Return a file that was read before, if everything it depends on is fresh; None if it must be read.
