@@ -225,6 +225,18 @@ async def test_each_caller_gets_its_own_data(lax: World) -> None:
     first.data["more"] = 1
     assert second.data == third.data == {"global": {"scrape_interval": "15s"}}
     assert first.data["more"] == 1, "and it stays what the caller made of it"
+    second.data["more"] = 2
+    assert "more" not in (await lax.store.download("prometheus", "production")).data
+
+
+async def test_a_download_from_memory_counts_as_a_use(lax: World) -> None:
+    await lax.store.download("prometheus", "production")
+    for entry in list(lax.cache._entries):
+        if entry.key.detail[0] == "release":
+            lax.cache.touch(entry)
+    await lax.store.download("prometheus", "production")
+    details = [entry.key.detail for entry in lax.cache._entries]
+    assert [each if isinstance(each, str) else each[0] for each in details] == ["release", "current", "content"]
 
 
 async def test_a_cached_file_behaves_like_any_other(lax: World) -> None:

@@ -15,7 +15,15 @@ from apm_s3._manager import make_cache
 from apm_s3._s3.buckets.memory import BucketMemory
 from apm_s3._s3.buckets.requests import BucketRef, bucket_ref
 from apm_s3._s3.remembering import BUCKET_LISTS, Policies, bucket_group, forget_after, object_group
-from apm_s3.errors import BucketNotFound, ConfigNotFound, ConnectFailed, InvalidOption, ManagerClosed, ObjectNotFound
+from apm_s3.errors import (
+    BucketNotFound,
+    ConfigNotFound,
+    ConnectFailed,
+    DeadlineExceeded,
+    InvalidOption,
+    ManagerClosed,
+    ObjectNotFound,
+)
 from apm_s3.models import BucketDetails, BucketInfo, WarmupPlan
 from apm_s3.options import BucketOptions, Versioning
 from tests.configs.samples import LOKI, OTHER_LOKI
@@ -134,6 +142,22 @@ async def test_absence_is_cached_until_the_object_is_written(s3: MemoryManager) 
     assert s3.transport.requests["read"] == 1
     await s3.upload_file("bucket", "missing", b"there")
     assert await s3.read_file("bucket", "missing") == b"there"
+
+
+async def test_a_timeout_ends_the_wait_of_its_caller_only(s3: MemoryManager) -> None:
+    carry_out, may_go_on = s3.transport.read, asyncio.Event()
+
+    async def slow(*arguments: Any) -> Any:
+        await may_go_on.wait()
+        return await carry_out(*arguments)
+
+    s3.transport.read = slow  # type: ignore[method-assign]
+    patient = asyncio.create_task(s3.read_file("bucket", "key"))
+    with pytest.raises(DeadlineExceeded):
+        await s3.read_file("bucket", "key", ReadOptions(timeout=0.01))
+    may_go_on.set()
+    assert await patient == b"one"
+    assert s3.cache.stats().coalesced == 1
 
 
 async def test_objects_of_more_than_the_allowed_size_are_not_cached() -> None:

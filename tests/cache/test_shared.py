@@ -188,6 +188,24 @@ async def test_shared_values_are_verified_by_their_hash(moto: Server, bucket_nam
         assert gets(s3) == before + 1
 
 
+async def test_a_forged_release_of_the_right_form_is_not_believed(moto: Server, bucket_name: str) -> None:
+    await uploaded(moto, bucket_name)
+    backend = SimpleMemoryCache()
+    async with member(moto, backend) as s3:
+        store = s3.configs(bucket_name)
+        await store.download("prometheus", "production")
+        await put_there(s3)
+        forged = 0
+        for name, value in backend._cache.items():
+            body = base64.b64decode(value)
+            if b'"message":""' in body:
+                backend._cache[name] = base64.b64encode(body.replace(b'"message":""', b'"message":"forged"')).decode()
+                forged += 1
+        s3.cache.clear()
+        assert (await store.download_bundle("prometheus", "production")).release.message == ""
+        assert forged == 1
+
+
 class Hanging:
     def __init__(self) -> None:
         self.asked = asyncio.Event()
