@@ -352,6 +352,29 @@ def test_a_timeout_during_the_commit_leaves_the_outcome_unknown(store: ConfigSto
     VirtualLoop().run(scene())
 
 
+def test_a_commit_without_an_answer_is_not_sent_after_its_window(store: ConfigStore, memory: MemoryObjects) -> None:
+    """After 15 minutes, others may have ruled it out."""
+    put, sent_at = memory.put, []
+
+    async def silent(key: str, body: bytes, **options: Any) -> FileInfo:
+        if key == CURRENT and options.get("if_match"):
+            sent_at.append(asyncio.get_running_loop().time())
+            raise ConnectionLost("no answer", operation="put")
+        return await put(key, body, **options)
+
+    async def scene() -> float:
+        await store.upload("loki", "production", LOKI)
+        memory.put = silent
+        begun = asyncio.get_running_loop().time()
+        with pytest.raises(CommitUnknown):
+            await store.upload("loki", "production", OTHER_LOKI, timeout=3600)
+        return begun
+
+    begun = VirtualLoop().run(scene())
+
+    assert 13 * 60 < sent_at[-1] - begun < 15 * 60
+
+
 def test_a_timeout_after_the_commit_returns_the_release_and_live_copies_follow(
     store: ConfigStore, memory: MemoryObjects
 ) -> None:
