@@ -218,6 +218,25 @@ def _base_is_told_by_its_revision() -> AbstractContextManager[Any]:
     return mock.patch.object(changes, "check_base", by_revision)
 
 
+def _history_is_told_by_revisions() -> AbstractContextManager[Any]:
+    async def by_revision(self: write.Write, release: Any, fresh: Any) -> bool:
+        return await self.reader.committed(fresh, release.tool, release.revision) is not None
+
+    return mock.patch.object(write.Write, "_in_history", by_revision)
+
+
+def _history_that_cannot_be_read_is_without_us() -> AbstractContextManager[Any]:
+    in_history = write.Write._in_history
+
+    async def lost(self: write.Write, release: Any, fresh: Any) -> bool:
+        try:
+            return await in_history(self, release, fresh)
+        except errors.CommitUnknown:
+            return False
+
+    return mock.patch.object(write.Write, "_in_history", lost)
+
+
 def _ring_of_twice_the_size(base: Any, fresh: Any) -> bool:
     return bool(fresh.sequence - base.sequence > 2 * log.RING)
 
@@ -288,6 +307,11 @@ SCENARIOS: dict[str, tuple[Mutation, Callable[[], Coroutine[Any, Any, None]]]] =
     "the log is thought to remember twice as many writes": (
         lambda: mock.patch.object(write, "ring_overrun", _ring_of_twice_the_size),
         scenarios.overrun,
+    ),
+    "a release in the history is told by its revision": (_history_is_told_by_revisions, scenarios.overrun_by_another),
+    "a history that cannot be read is taken for one without the write": (
+        _history_that_cannot_be_read_is_without_us,
+        scenarios.overrun_and_unreadable,
     ),
     "outcome rules a write out at once": (
         lambda: mock.patch.object(outcome, "WINDOW", -1.0),

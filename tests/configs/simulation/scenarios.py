@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from apm_s3.configs import CommitOutcome, ConfigStore, Release
-from apm_s3.errors import ConnectionLost, RevisionConflict, StoreDamaged, Throttled
+from apm_s3.errors import CommitUnknown, ConnectionLost, RevisionConflict, StoreDamaged, Throttled
 from apm_s3.models import FileInfo
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import LOKI, OTHER_LOKI
@@ -97,6 +97,52 @@ async def overrun() -> None:
     memory.put = unanswered
     release = await store.upload("loki", "production", OTHER_LOKI)
     assert (release.revision, [each.revision for each in await store.history("loki", "production")]) == (2, [2, 1])
+
+
+async def overrun_by_another() -> None:
+    """A commit does not arrive, and another one of the same revision does, with a hundred changes after it."""
+    memory = MemoryObjects()
+    store, other = ConfigStore(memory), ConfigStore(memory)
+    await store.upload("loki", "production", LOKI)
+    put = memory.put
+
+    async def lost(key: str, body: bytes, **options: Any) -> FileInfo:
+        if key == CURRENT and options.get("if_match"):
+            memory.put = put
+            await other.upload("loki", "production", f"{LOKI}# another\n")
+            await other.upload("loki", "production", f"{LOKI}# and another\n")
+            for _ in range(100):
+                await other.mark_good("loki", "production")
+            raise ConnectionLost("no answer", operation="put")
+        return await put(key, body, **options)
+
+    memory.put = lost
+    with pytest.raises(RevisionConflict):
+        await store.upload("loki", "production", OTHER_LOKI)
+
+
+async def overrun_and_unreadable() -> None:
+    """The response to a commit is lost, and the history that would show it cannot be read after a hundred others."""
+    memory = MemoryObjects()
+    store, other = ConfigStore(memory), ConfigStore(memory)
+    await store.upload("loki", "production", LOKI)
+    put = memory.put
+
+    async def unanswered(key: str, body: bytes, **options: Any) -> FileInfo:
+        info = await put(key, body, **options)
+        if key == CURRENT and options.get("if_match"):
+            memory.put = put
+            release = await other.upload("loki", "production", f"{LOKI}# another\n")
+            for _ in range(100):
+                await other.mark_good("loki", "production")
+            assert release.ref is not None
+            del memory.objects[release.ref.key]
+            raise ConnectionLost("no answer", operation="put")
+        return info
+
+    memory.put = unanswered
+    with pytest.raises(CommitUnknown):
+        await store.upload("loki", "production", OTHER_LOKI)
 
 
 async def asked_too_soon() -> None:
