@@ -4,17 +4,17 @@
 
 In each environment `pip check` must pass and a first import must warn of nothing; without extras, nothing that an extra
 brings may be there. Prints the table of sizes and start-up times for docs/install.md. Sizes are those of the installed
-files, bytecode included; times are the best of several starts.
+files, bytecode included; times are CPU, the best of several starts.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import resource
 import subprocess
 import sys
 import tempfile
-import time
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,7 +48,7 @@ class Installation(NamedTuple):
     Attributes:
         packages: how many, this one among them.
         size: of all files, in bytes.
-        start: seconds from starting Python to the end of the imports.
+        start: seconds of CPU from starting Python to its end, with the imports alone.
     """
 
     packages: int
@@ -59,7 +59,7 @@ class Installation(NamedTuple):
 def environment(folder: Path) -> str:
     """Make an environment without even pip, and return its Python."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-    return str(folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python"))
+    return str(folder / "bin/python")
 
 
 def pip(python: str, *arguments: str) -> None:
@@ -68,16 +68,17 @@ def pip(python: str, *arguments: str) -> None:
 
 
 def run(python: str, *arguments: str) -> float:
-    """Run a Python in an empty folder, without this machine's settings for Python, and return its seconds."""
+    """Run a Python in an empty folder, without this machine's settings for Python, and return its seconds of CPU."""
     settings = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COVERAGE"))}
     with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([python, *arguments], cwd=folder, env=settings, check=True)
-        return time.perf_counter() - began
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def start(python: str, statement: str) -> float:
-    """Return the seconds that the fastest of several starts takes."""
+    """Return the seconds of CPU that the fastest of several starts takes."""
     return min(run(python, "-c", statement) for _ in range(7))
 
 
@@ -122,7 +123,7 @@ def main() -> None:
             rows.append(row(f"`{extra}`", install(f"{wheel}[{extra}]", folder / extra, STARTS[extra])[1], base))
     machine = f"Python {platform.python_version()}, {platform.system()}, {platform.machine()}, {os.cpu_count()} cores"
     print(f"Measured on {datetime.now(UTC):%d %B %Y} ({machine}); `python -c pass` takes {empty:.2f} s:\n")
-    print("| extra | packages | size | start-up |\n|---|---|---|---|", *rows, sep="\n")
+    print("| extra | packages | size | start-up (CPU) |\n|---|---|---|---|", *rows, sep="\n")
 
 
 if __name__ == "__main__":

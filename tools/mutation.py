@@ -130,6 +130,11 @@ class Mutations(ast.NodeVisitor):
         if node.value is not None:
             self.visit(node.value)
 
+    def visit_keyword(self, node: ast.keyword) -> None:
+        """Leave out hints of errors."""
+        if node.arg != "hint":
+            self.visit(node.value)
+
     def visit_Assign(self, node: ast.Assign) -> None:
         """Leave out `__all__`."""
         if not (isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__"):

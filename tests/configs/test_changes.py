@@ -58,6 +58,15 @@ def test_a_frozen_environment_refuses_changes(change: NewReleases | SetSettings)
     assert change(SetFreeze(None)(SetFreeze(FREEZE)(CURRENT))) == CURRENT
 
 
+def test_a_new_release_on_an_older_one_is_a_conflict() -> None:
+    both = (release(1, tool="jaeger", parent=None), release(5, parent=ref(4)))
+
+    with pytest.raises(RevisionConflict) as conflict:
+        NewReleases("production", both, {"loki": 3})(CURRENT)
+
+    assert (conflict.value.expected_revision, conflict.value.current_revision) == (3, 5)
+
+
 def test_a_freeze_without_an_author_names_nobody() -> None:
     with pytest.raises(EnvironmentFrozen, match="has been frozen since"):
         NewReleases("production", (), {})(replace(CURRENT, freeze=replace(FREEZE, by=None)))

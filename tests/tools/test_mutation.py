@@ -22,6 +22,7 @@ def plan(size: int | None = 4, name: Literal["a"] = "b") -> tuple[int, ...]:
         raise ValueError(f"not {size}", "text")
     self.size = "\xc3\xa9", size + 1
     for _ in ():
+        note(hint="text")
         break
     return True if name else b"x"
 '''
@@ -37,11 +38,12 @@ CHANGES = """\
 10 "é" → 'é~'
 10 size + 1 → ((size) - (1))
 10 1 → 2
-12 break → continue
-13 True if name else b"x" → None
-13 True if name else b"x" → (b'x' if name else True)
-13 True → False
-13 b"x" → b'x~'
+12 note(hint="text") → pass
+13 break → continue
+14 True if name else b"x" → None
+14 True if name else b"x" → (b'x' if name else True)
+14 True → False
+14 b"x" → b'x~'
 """
 MODULE = "def small(size):\n    return size < 5\n"
 WEAK = "from apm_s3.pure import small\n\n\ndef test_small():\n    assert small(1) and not small(9)\n"

@@ -22,6 +22,11 @@ from apm_s3._wire.parts import (
 from apm_s3.errors import ObjectTooLarge
 
 
+def test_the_limits_are_those_of_s3() -> None:
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+    assert (MIN_PART, MAX_PART, MAX_PARTS) == (5_242_880, 5_368_709_120, 10_000)
+
+
 @given(size=st.integers(0, 10 * 1024 * MIB), preferred=st.integers(MIN_PART, 1024 * MIB))
 def test_parts_cover_the_whole_object_once_within_the_limits(size: int, preferred: int) -> None:
     parts = plan_parts(size, preferred)
@@ -49,7 +54,7 @@ def test_the_smallest_parts_of_a_stream_can_hold_nearly_five_tebibytes() -> None
     sizes = [stream_part_size(number, MIN_PART) for number in range(1, MAX_PARTS + 1)]
 
     assert sizes == sorted(sizes)
-    assert sizes[:1000] == [MIN_PART] * 1000
+    assert sizes[:2000] == [MIN_PART] * 1000 + [2 * MIN_PART] * 1000
     assert sizes[-1] <= MAX_PART
     assert sum(sizes) >= 4.8 * 1024**4
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+from collections.abc import Callable
 from unittest import mock
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from apm_s3._wire.sigv4 import (
     EMPTY_SHA256,
+    MAX_PRESIGN_SECONDS,
     SIGNED_CHUNKS,
     SIGNED_CHUNKS_TRAILER,
     UNSIGNED_PAYLOAD,
@@ -25,6 +27,7 @@ from apm_s3._wire.sigv4 import (
     encode_path,
     encode_query,
 )
+from apm_s3.errors import InvalidRequest
 from apm_s3.models import Credentials
 
 REGION = "eu-central-1"
@@ -156,6 +159,16 @@ def test_trailers_are_signed_as_in_the_example_of_the_s3_documentation() -> None
     assert chunks.chunk(b"") == "2ca2aba2005185cf7159c6277faf83795951dd77a3a99e6e65d5c9f85863f992"
     trailer = chunks.trailer(b"x-amz-checksum-crc32c:sOO8/Q==\n")
     assert trailer == "d81f82fc3505edab99d459891051a732e8730629a2e4a59689829ca17fe2e435"
+
+
+@pytest.mark.parametrize("encode", [encode_path, lambda text: encode_query([("a", text)])])
+def test_text_that_is_not_unicode_is_refused(encode: Callable[[str], str]) -> None:
+    with pytest.raises(InvalidRequest, match="not valid Unicode"):
+        encode("a\ud800")
+
+
+def test_presigned_urls_are_valid_for_a_week_at_most() -> None:
+    assert MAX_PRESIGN_SECONDS == 604_800
 
 
 def test_only_streams_with_signed_chunks_get_a_chunk_signer() -> None:
