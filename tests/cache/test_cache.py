@@ -345,6 +345,20 @@ async def test_invalidating_a_bucket_invalidates_its_objects(source: Source, cac
     assert cache.stats().entries == 1
 
 
+@pytest.mark.parametrize("after", range(6))
+async def test_a_reader_that_is_cancelled_while_the_cache_closes_ends_cancelled(clock: Clock, after: int) -> None:
+    cache = Cache(max_entries=10, max_bytes=10_000, ttl=10.0, clock=clock)
+    task = Source(cache).ask()
+    await turns()
+    closing = asyncio.ensure_future(cache.aclose())
+    for _ in range(after):
+        await asyncio.sleep(0)
+    still_reading = task.cancel()
+    with pytest.raises(asyncio.CancelledError if still_reading else ManagerClosed):
+        await task
+    await closing
+
+
 async def test_closing_cancels_reads_and_caches_nothing_more(clock: Clock) -> None:
     cache = Cache(max_entries=10, max_bytes=10_000, ttl=10.0, clock=clock)
     source = Source(cache)

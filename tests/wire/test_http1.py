@@ -50,6 +50,11 @@ def test_a_status_line_needs_no_reason_phrase(status: str) -> None:
         b"HTTP/1.1 200 OK\r\n: value",
         b"HTTP/1.1 200 OK\r\nname : value",
         b"HTTP/1.1 200 OK\r\na: b\r\n folded",
+        b"HTTP/1.1 200 OK\r\na: b\nc: d",
+        b"HTTP/1.1 200 OK\r\na: b\rc: d",
+        b"HTTP/1.1 200 OK\r\na: \0",
+        b"HTTP/1.1 200 OK\r\na: \x7f",
+        "HTTP/1.1 200 OK\r\na: ü\x01".encode(),
         b"HTTP/1.1 200 OK\r\ncontent-length: -1",
         b"HTTP/1.1 200 OK\r\ncontent-length: 1_0",
         b"HTTP/1.1 200 OK\r\ncontent-length: +1",
@@ -83,6 +88,13 @@ def test_headers_decide_where_a_body_ends_and_whether_the_connection_is_reused(
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304), ("CONNECT", 200)])
 def test_some_responses_never_have_a_body(method: str, status: int) -> None:
     assert framing("content-length: 5", method, f"HTTP/1.1 {status} x")[0] == 0
+
+
+@pytest.mark.parametrize("value", [b"\xc3\xbc\tx", b"\xfc\tx"], ids=["UTF-8", "Latin-1"])
+def test_headers_may_have_tabs_and_be_utf_8_or_latin_1(value: bytes) -> None:
+    head = parse_head(b"HTTP/1.1 200 OK\r\nx-amz-meta-a:\t" + value, "GET")
+
+    assert head.headers == {"x-amz-meta-a": "ü\tx"}
 
 
 def test_an_http_1_0_connection_is_kept_alive_only_on_request() -> None:
@@ -129,6 +141,9 @@ def test_chunks_are_decoded_however_the_bytes_arrive(
         b"1\r\na\n",
         b"1" * 17 + b"\r\n",
         b"1" * (MAX_HEAD + 1),
+        b"0\r\ncontent-length: 5\r\n\r\n",
+        b"0\r\na: b\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"0\r\n" + b"a: b\r\n" * (MAX_HEAD // 4 + 1),
     ],
 )
 def test_invalid_chunks_are_refused(data: bytes) -> None:

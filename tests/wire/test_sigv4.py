@@ -13,7 +13,7 @@ import pytest
 from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from apm_s3._wire.sigv4 import (
@@ -63,6 +63,8 @@ def theirs(credentials: Credentials) -> ReadOnlyCredentials:
     return ReadOnlyCredentials(credentials.key_id, credentials.secret, credentials.token)
 
 
+@example(Credentials("A", "a"), "GET", "a", {}, {"x-amz-meta-a": "b "}, b"")
+@example(Credentials("A", "a"), "GET", "a", {}, {"x-amz-meta-a": " b  c"}, b"")
 @given(credentials, methods, keys, queries, headers, st.one_of(st.just(b""), st.binary(max_size=50)))
 def test_the_canonical_request_and_the_signature_equal_those_of_botocore(
     credentials: Credentials, method: str, key: str, query: dict[str, str], extra: dict[str, str], body: bytes
