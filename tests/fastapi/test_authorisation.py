@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any
 
 import httpx
@@ -13,17 +14,34 @@ from apm_s3.configs import ConfigStore
 from apm_s3.errors import InvalidOption
 from apm_s3.fastapi import Action, Permission, Principal, config_router, feed_router, get_configs
 from apm_s3.fastapi._routes import Endpoint
-from tests.configs.samples import OTHER_PROMETHEUS
-from tests.fastapi.applications import EVERYTHING, PRINCIPALS, CountedObjects, bearer, client_of
+from tests.configs.samples import OTHER_PROMETHEUS, PROMETHEUS
+from tests.fastapi.applications import EVERYTHING, PRINCIPALS, CountedObjects, client_of
 from tests.fastapi.routes import GUARDED, SAMPLES, request_for
 
 ROUTES = pytest.mark.parametrize(("prefix", "endpoint"), GUARDED, ids=lambda each: getattr(each, "name", ""))
 PROBLEM = "application/problem+json"
 
 
-def test_every_route_has_a_sample_and_an_action() -> None:
-    assert {endpoint.call.__name__ for _, endpoint in GUARDED} == SAMPLES.keys()
-    assert all(endpoint.action is not None for _, endpoint in GUARDED)
+NEEDS = {
+    Action.WRITE: {
+        "put_file", "delete_file", "put_bundle", "remove_bundle", "roll_back", "mark_good", "get_outcome", "back_up",
+        "drill_backup", "restore_backup",
+    },
+    Action.DEPLOY: {"plan_deploy", "deploy"},
+    Action.MANAGE: {"put_settings", "freeze", "thaw"},
+    Action.FETCH: {"get_index", "fetch_file", "fetch_bundle", "http_sd"},
+}  # fmt: skip
+"""What the routes need; all others need READ, and change nothing."""
+
+
+def test_every_route_has_a_sample_and_the_right_action() -> None:
+    endpoints = [endpoint for _, endpoint in GUARDED]
+    found = {action: {each.call.__name__ for each in endpoints if each.action is action} for action in Action}
+
+    assert {each.call.__name__ for each in endpoints} == SAMPLES.keys()
+    assert {action: names for action, names in found.items() if names and action is not Action.READ} == NEEDS
+    changing = {each.call.__name__ for each in endpoints if each.action is Action.READ and each.method != "GET"}
+    assert changing == {"new_write_id", "validate_file", "validate_bundle", "verify_backup"}
 
 
 @ROUTES
@@ -74,6 +92,9 @@ async def test_a_token_for_one_tool_reaches_only_that_tool(app: FastAPI) -> None
         other = await client.get("/api/environments/production/tools/alertmanager/files/alertmanager.yml")
         log = await client.get("/api/environments/production/log", params={"tool": "prometheus"})
         whole_log = await client.get("/api/environments/production/log")
+        for order in (["prometheus", "alertmanager"], ["alertmanager", "prometheus"]):
+            both = await client.get("/api/environments/production/log", params={"tool": order})
+            assert both.status_code == 403
         # A parameter that the route does not have changes nothing about what it needs.
         settings = await client.get("/api/environments/production/settings", params={"tool": "prometheus"})
 
@@ -216,14 +237,61 @@ async def test_two_applications_in_a_process_have_their_own_stores_and_rules(app
         assert (await second.get("/api/environments")).status_code == 403
 
 
-async def test_the_principal_is_the_author(client: httpx.AsyncClient, app: FastAPI) -> None:
-    url = "/api/environments/production/tools/prometheus"
-    release = (await client.get(url)).json()
-    async with client_of(app, "masked-token") as masked:
-        answer = await masked.post(f"{url}/rollback", json={"to_revision": release["revision"]})
+async def test_the_principal_is_the_author_of_every_change(client: httpx.AsyncClient, store: ConfigStore) -> None:
+    production, any_etag = "/api/environments/production", {"If-Match": "*"}
+    tool = f"{production}/tools/prometheus"
+    bundle = {"files": {"prometheus.yml": PROMETHEUS}}
+    before = len(await store.log("production"))
+    answers = [
+        await client.put(f"{tool}/files/a.txt", content="a", headers={"If-None-Match": "*"}),
+        await client.delete(f"{tool}/files/a.txt", headers=any_etag),
+        await client.put(f"{tool}/bundle", json=bundle, headers=any_etag),
+        await client.post(f"{tool}/rollback", json={"to_revision": 1}),
+        await client.post(f"{tool}/good", json={}),
+        await client.put(f"{production}/settings", json={}, headers=any_etag),
+        await client.post(f"{production}/freeze", json={"reason": "holidays"}),
+        await client.post(f"{production}/thaw", json={}),
+        backup := await client.post(f"{production}/backups", json={}),
+        await client.post(f"{production}/backups/{backup.json()['name']}/restore", json={}),
+        await client.delete(tool, headers=any_etag),
+    ]
+    entries = (await store.log("production"))[:-before]
 
-    assert answer.json()["author"] == "mo"
-    assert bearer("x") == {"Authorization": "Bearer x"}
+    assert {each.status_code // 100 for each in answers} == {2}
+    assert {each.author for each in entries} == {"ada"}
+    assert [each.action for each in reversed(entries)] == [
+        "upload", "upload", "upload", "rollback", "mark_good", "settings", "freeze", "thaw", "restore", "remove",
+    ]  # fmt: skip
+    assert backup.json()["author"] == "ada"
+
+
+async def test_who_may_not_read_secrets_is_told_no_hash_and_no_size_of_a_change(
+    app: FastAPI, client: httpx.AsyncClient, store: ConfigStore
+) -> None:
+    await store.upload("prometheus", "production", files={"prometheus.yml": PROMETHEUS, "a.txt": "a"})
+    backup = (await client.post("/api/environments/production/backups", json={})).json()["name"]
+    production, any_etag = "/api/environments/production", {"If-Match": "*"}
+    tool, source = f"{production}/tools/prometheus", {"source": "staging", "tool": "prometheus"}
+    bundle = {"files": {"prometheus.yml": OTHER_PROMETHEUS, "a.txt": "a"}}
+    requests: list[tuple[str, str, dict[str, Any]]] = [
+        ("PUT", f"{tool}/files/b.txt", {"content": "b", "headers": {"If-None-Match": "*"}}),
+        ("DELETE", f"{tool}/files/b.txt", {"headers": any_etag}),
+        ("PUT", f"{tool}/bundle", {"json": bundle, "headers": any_etag}),
+        ("POST", f"{tool}/rollback", {"json": {"to_revision": 2}}),
+        ("POST", f"{tool}/good", {"json": {}}),
+        ("POST", f"{production}/backups/{backup}/drill", {"params": {"tool": "prometheus"}}),
+        ("POST", f"{production}/backups/{backup}/restore", {"params": {"tool": "prometheus"}, "json": {}}),
+    ]
+    async with client_of(app, "masked-token") as masked:
+        answers = [await masked.request(method, url, **given) for method, url, given in requests]
+        plan = (await masked.post(f"{production}/deploys/plan", params=source, json={})).json()
+        deploy = f"{production}/deploys/{plan['id']}"
+        answers.append(await masked.post(deploy, params=source, json={"hash": plan["hash"], "allow_drift": True}))
+
+    for answer in answers:
+        assert answer.status_code in {200, 201}, answer.text
+        assert '"files":[{' in answer.text
+        assert not re.search(r'"(size":\d|sha256":")', answer.text), answer.request.url
 
 
 @pytest.mark.parametrize("way", [Action.SECRETS, Action.FETCH], ids=str)

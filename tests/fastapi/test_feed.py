@@ -76,6 +76,7 @@ async def test_prometheus_discovers_targets(feed: httpx.AsyncClient) -> None:
 
 async def test_files_that_tools_do_not_read_are_not_fed(feed: httpx.AsyncClient) -> None:
     assert (await feed.get(f"{FEED}/files/.apm/overlay.yml")).status_code == 404
+    assert (await feed.get(f"{FEED}/http_sd/.apm/overlay.yml")).status_code == 404
 
 
 async def test_a_token_of_the_feed_opens_nothing_else(feed: httpx.AsyncClient) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import Any
 
 import httpx
 import pytest
@@ -71,10 +72,12 @@ async def test_an_update_needs_the_etag_of_what_it_replaces(client: httpx.AsyncC
     weak = await client.put(URL, content=OTHER_PROMETHEUS, headers={"If-Match": f"W/{etag}"})
     right = await client.put(URL, content=OTHER_PROMETHEUS, headers={"If-Match": etag}, params={"message": "slower"})
 
-    assert [each.status_code for each in (missing, wrong, weak, right)] == [428, 412, 412, 200]
+    by_bundle = await client.put(URL, content=PROMETHEUS, headers={"If-Match": right.json()["etag"]})
+
+    assert [each.status_code for each in (missing, wrong, weak, right, by_bundle)] == [428, 412, 412, 200, 200]
     assert missing.json()["current_revision"] == 1
     assert (right.json()["author"], right.json()["message"], right.json()["revision"]) == ("ada", "slower", 2)
-    assert right.headers["etag"] == await etag_of(client)
+    assert by_bundle.headers["etag"] == await etag_of(client)
 
 
 async def test_an_etag_of_the_past_does_not_come_back_with_its_content(
@@ -108,6 +111,23 @@ async def test_two_conditions_at_once_are_refused(client: httpx.AsyncClient) -> 
     assert (await client.put(URL, content=OTHER_PROMETHEUS, headers=both)).status_code == 422
     assert (await client.put("/api/environments/production/settings", **settings)).status_code == 422
     assert (await client.get(URL)).text == PROMETHEUS
+
+
+@pytest.mark.parametrize("change", ["delete a file", "put a bundle", "remove"])
+async def test_one_of_two_other_changes_with_the_same_etag_wins(change: str, client: httpx.AsyncClient) -> None:
+    await client.put(RULES_URL, content=RULES, headers={"If-None-Match": "*"})
+    headers = {"If-Match": (await client.get(TOOL)).headers["etag"]}
+    files = {"prometheus.yml": OTHER_PROMETHEUS}
+    changes: dict[str, tuple[str, str, dict[str, Any]]] = {
+        "delete a file": ("DELETE", RULES_URL, {}),
+        "put a bundle": ("PUT", f"{TOOL}/bundle", {"json": {"files": files}}),
+        "remove": ("DELETE", TOOL, {}),
+    }
+    method, url, given = changes[change]
+
+    answers = await asyncio.gather(*(client.request(method, url, headers=headers, **given) for _ in range(3)))
+
+    assert sorted(each.status_code for each in answers) == [200, 412, 412]
 
 
 async def test_a_new_file_of_a_bundle_needs_a_condition(client: httpx.AsyncClient) -> None:
@@ -342,6 +362,30 @@ async def test_a_body_that_is_encoded_or_a_part_is_refused(
     assert (await store.history("prometheus", "production"))[0].revision == 1
     plain = {"If-Match": "*", "Content-Encoding": "identity"}
     assert (await client.put(URL, content=OTHER_PROMETHEUS, headers=plain)).status_code == 200
+
+
+async def test_a_body_is_refused_by_its_length_alone_and_not_at_the_limit(client: httpx.AsyncClient) -> None:
+    json = {"Content-Type": "application/json"}
+    freeze, document = "/api/environments/production/freeze", b'{"reason": "x"}'
+
+    for url, limit in ((URL, 16 * 1024**2), (f"{TOOL}/bundle", 8 * 1024**2)):
+        told = {**json, "If-Match": "*", "Content-Length": str(limit + 1)}
+        assert (await client.put(url, content=b"{}", headers=told)).status_code == 413
+    assert (await client.post(freeze, content=document.ljust(1024**2 + 1), headers=json)).status_code == 413
+    assert (await client.post(freeze, content=document.ljust(1024**2), headers=json)).status_code == 204
+
+
+async def test_a_put_without_a_body_does_not_empty_the_file(client: httpx.AsyncClient) -> None:
+    async def nothing():
+        return
+        yield b""
+
+    missing = await client.put(URL, content=nothing(), headers={"If-Match": "*"})
+    empty = await client.put(f"{TOOL}/files/empty.txt", content=b"", headers={"If-None-Match": "*"})
+
+    assert (missing.status_code, empty.status_code) == (422, 201)
+    assert (await client.get(URL)).text == PROMETHEUS
+    assert (await client.get(f"{TOOL}/files/empty.txt")).content == b""
 
 
 async def test_validation_stores_nothing(client: httpx.AsyncClient, objects: CountedObjects) -> None:

@@ -71,6 +71,17 @@ async def test_a_stream_of_some_tools_keeps_the_place_of_the_others(app: FastAPI
     assert f"id: {last + 1}\n\n" in text
 
 
+async def test_a_stream_of_a_tool_shows_only_that_part_of_a_commit(app: FastAPI, store: ConfigStore) -> None:
+    last = (await store.log("production", limit=1))[0].sequence
+    await store.deploy(await store.plan_deploy("staging", "production"))
+
+    async with visiting(app, f"{URL}?tool=loki", headers={"Last-Event-ID": str(last)}) as visit:
+        text = await visit.read_until("}\n\n")
+
+    assert "prometheus" not in text
+    assert [event["data"]["sources"] for event in events_in(text)] == [{"loki": 1}]
+
+
 async def test_a_client_that_goes_away_leaves_no_task_and_no_request(
     app: FastAPI, store: ConfigStore, objects: CountedObjects
 ) -> None:

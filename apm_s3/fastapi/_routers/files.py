@@ -139,6 +139,9 @@ async def put_file(
     tags = () if old is None else await _etags_for(call, old)
     expected = await expect_file(request, call.configs, tool, environment, name, tags, write_id)
     body = await request.body()
+    if not body and "content-length" not in request.headers:
+        # A client that forgot the body would empty the file.
+        raise ProblemError(422, "request-invalid", "There is no body; an empty file needs Content-Length: 0.")
     refuse_masked(name, body, b"" if old is None else old.raw)
     release = await call.configs.upload(
         tool,
