@@ -113,21 +113,31 @@ async def test_two_conditions_at_once_are_refused(client: httpx.AsyncClient) -> 
     assert (await client.get(URL)).text == PROMETHEUS
 
 
-@pytest.mark.parametrize("change", ["delete a file", "put a bundle", "remove"])
-async def test_one_of_two_other_changes_with_the_same_etag_wins(change: str, client: httpx.AsyncClient) -> None:
+@pytest.mark.parametrize("change", ["put a file", "delete a file", "put a bundle", "remove"])
+async def test_a_change_between_the_check_and_the_commit_is_not_overwritten(
+    change: str, client: httpx.AsyncClient, store: ConfigStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await client.put(RULES_URL, content=RULES, headers={"If-None-Match": "*"})
     headers = {"If-Match": (await client.get(TOOL)).headers["etag"]}
-    files = {"prometheus.yml": OTHER_PROMETHEUS}
-    changes: dict[str, tuple[str, str, dict[str, Any]]] = {
+    files = {"prometheus.yml": PROMETHEUS}
+    method, url, given = {
+        "put a file": ("PUT", RULES_URL, {"content": RULES + "\n"}),
         "delete a file": ("DELETE", RULES_URL, {}),
         "put a bundle": ("PUT", f"{TOOL}/bundle", {"json": {"files": files}}),
         "remove": ("DELETE", TOOL, {}),
-    }
-    method, url, given = changes[change]
+    }[change]
+    upload, verb = ConfigStore.upload, "remove" if change == "remove" else "upload"
+    original = getattr(ConfigStore, verb)
 
-    answers = await asyncio.gather(*(client.request(method, url, headers=headers, **given) for _ in range(3)))
+    async def overtaken(store: ConfigStore, *args: Any, **options: Any) -> Any:
+        await upload(store, "prometheus", "production", OTHER_PROMETHEUS)
+        return await original(store, *args, **options)
 
-    assert sorted(each.status_code for each in answers) == [200, 412, 412]
+    monkeypatch.setattr(ConfigStore, verb, overtaken)
+    answer = await client.request(method, url, headers=headers, **given)
+
+    assert (answer.status_code, answer.json()["type"]) == (412, "urn:apm-s3:problem:revision-conflict")
+    assert (await store.download("prometheus", "production")).text == OTHER_PROMETHEUS
 
 
 async def test_a_new_file_of_a_bundle_needs_a_condition(client: httpx.AsyncClient) -> None:

@@ -73,6 +73,7 @@ async def test_a_stream_of_some_tools_keeps_the_place_of_the_others(app: FastAPI
 
 async def test_a_stream_of_a_tool_shows_only_that_part_of_a_commit(app: FastAPI, store: ConfigStore) -> None:
     last = (await store.log("production", limit=1))[0].sequence
+    await store.upload("prometheus", "staging", OTHER_PROMETHEUS)
     await store.deploy(await store.plan_deploy("staging", "production"))
 
     async with visiting(app, f"{URL}?tool=loki", headers={"Last-Event-ID": str(last)}) as visit:
