@@ -97,8 +97,10 @@ class Call:
 Authorise = Callable[[Request, object, ConfigStore], Awaitable[Call]]
 
 
-def make_authorise(action: Action, *, by_tools: bool, timeout: float, refuses_conditions: bool) -> Authorise:
-    """Return what authorises the requests of one route."""
+def make_authorise(action: Action, path: str, *, by_tools: bool, timeout: float, refuses_conditions: bool) -> Authorise:
+    """Return what authorises the requests of the route with this path."""
+    # Where the application is mounted may have parameters too, perhaps with the same names.
+    has_environment, has_tool = "{environment}" in path, "{tool}" in path
 
     async def authorise(request: Request, principal: object, configs: ConfigStore) -> Call:
         if not isinstance(principal, Principal):
@@ -113,7 +115,12 @@ def make_authorise(action: Action, *, by_tools: bool, timeout: float, refuses_co
                 hint="the name becomes the author of its changes: name whoever sends the request",
             )
         call = Call(principal, configs, timeout)
-        for permission in _required(request, action, by_tools=by_tools):
+        environment = request.path_params["environment"] if has_environment else None
+        tools: list[str | None] = [request.path_params["tool"] if has_tool else None]
+        if by_tools:
+            tools = [*request.query_params.getlist("tool")] or [None]
+        for tool in tools:
+            permission = Permission(action, environment, tool)
             if not await call.allows(permission):
                 raise _refusal(permission)
         if refuses_conditions and ("if-match" in request.headers or "if-none-match" in request.headers):
@@ -151,15 +158,6 @@ def make_bare(
 
 def _refusal(permission: Permission) -> ProblemError:
     return ProblemError(403, "forbidden", f"This needs the permission to {permission}.")
-
-
-def _required(request: Request, action: Action, *, by_tools: bool) -> list[Permission]:
-    """Return what a route needs: for the environment and tool in its path, or for each tool in its query."""
-    environment = request.path_params.get("environment")
-    tools: list[str | None] = [request.path_params.get("tool")]
-    if by_tools:
-        tools = [*request.query_params.getlist("tool")] or [None]
-    return [Permission(action, environment, tool) for tool in tools]
 
 
 def hidden_names(request: Request) -> list[str]:

@@ -161,6 +161,7 @@ def add_endpoints(
         if authorize is not None and each.action is not None:
             authorise = make_authorise(
                 each.action,
+                each.path,
                 by_tools=each.by_tools,
                 timeout=deadline * 0.9,
                 refuses_conditions=each.method != "GET" and not each.is_conditional,

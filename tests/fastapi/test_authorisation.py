@@ -124,6 +124,17 @@ async def test_who_reads_the_secrets_of_a_target_must_be_allowed_those_of_the_so
     assert answer.status_code == 403
 
 
+@pytest.mark.parametrize("place", ["environment", "tool"])
+async def test_a_parameter_of_the_place_of_an_application_grants_nothing(place: str, app: FastAPI) -> None:
+    outer = FastAPI()
+    outer.mount("/{" + place + "}", app)
+    async with client_of(outer, "reader-token") as reader, client_of(outer, "prometheus-token") as one_tool:
+        answers = [await reader.get(f"/production/api/{path}") for path in ("environments", "status", "backups")]
+        answers += [await one_tool.get(f"/prometheus/api/environments/production/{path}") for path in ("tools", "log")]
+
+    assert {each.status_code for each in answers} == {403}
+
+
 @pytest.mark.parametrize("given", [None, "token", Depends(lambda: None)], ids=["none", "text", "depends"])
 @pytest.mark.parametrize("make", [config_router, feed_router])
 def test_a_router_without_an_authorisation_is_not_made(make: Any, given: object) -> None:
