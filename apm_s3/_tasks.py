@@ -46,6 +46,20 @@ def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
+async def joined(task: asyncio.Future[T]) -> T:
+    """Wait for `task`, which continues if the caller is cancelled.
+
+    On Python 3.14, `asyncio.shield` logs the error of a task whose caller was cancelled, also if others handle it.
+    """
+    try:
+        await asyncio.wait({task})
+    except asyncio.CancelledError:
+        if task.done() and not task.cancelled():
+            task.exception()  # retrieved: nobody else may ask for it
+        raise
+    return task.result()
+
+
 async def shielded(
     work: Coroutine[Any, Any, T],
     *,
@@ -60,7 +74,7 @@ async def shielded(
     """
     task = asyncio.ensure_future(work)
     try:
-        return await asyncio.shield(task)
+        return await joined(task)
     except asyncio.CancelledError:
         if task.cancelled():
             raise
@@ -75,7 +89,7 @@ async def shielded(
 async def outlived(task: asyncio.Future[T], grace: float) -> T:
     """Wait for `task`, which continues if the caller is cancelled; the caller then waits at most `grace` seconds."""
     try:
-        return await asyncio.shield(task)
+        return await joined(task)
     except asyncio.CancelledError:
         end = asyncio.get_running_loop().time() + grace
         while not task.done() and (left := end - asyncio.get_running_loop().time()) > 0:

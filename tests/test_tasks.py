@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator
 
 import pytest
 
-from apm_s3._tasks import Deadlines, Line, run_all, shielded, stop_all
+from apm_s3._tasks import Deadlines, Line, joined, run_all, shielded, stop_all
 
 
 async def give(value: int) -> int:
@@ -67,6 +68,28 @@ async def test_cancelling_a_group_cancels_all_its_tasks() -> None:
 
 
 # Shields
+
+
+async def test_the_error_of_a_task_is_raised_to_those_who_still_wait_and_reported_to_nobody_else() -> None:
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    for moment in ("before", "with the error"):
+        work: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        waiters = [asyncio.ensure_future(joined(work)) for _ in range(1 if moment == "with the error" else 2)]
+        await asyncio.sleep(0)
+        if moment == "before":
+            waiters[0].cancel()
+            await asyncio.wait(waiters[:1])
+            assert not work.done()
+        work.set_exception(ValueError("no"))
+        waiters[0].cancel()
+        await asyncio.wait(waiters)
+        assert waiters[0].cancelled()
+        assert all(isinstance(waiter.exception(), ValueError) for waiter in waiters[1:])
+        del work, waiters
+        gc.collect()
+        await asyncio.sleep(0)
+    assert reported == []
 
 
 async def test_shielded_work_finishes_before_the_cancellation_is_raised() -> None:

@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from apm_s3._cache.entries import Entries, Entry, Key
-from apm_s3._tasks import settled
+from apm_s3._tasks import joined, settled
 from apm_s3.errors import ApmS3Error, ManagerClosed, ServiceUnavailable, Throttled, TransportError
 
 if TYPE_CHECKING:
@@ -195,9 +195,9 @@ class Cache:
             stale = self._stale(key, policy, now)
             if stale is not None:
                 return stale
-        joined = self._join(key, now, 0.0 if refresh else policy.ttl)
-        began_at = None if joined is None else joined.began_at
-        flight = joined or self._start(key, policy, load)
+        other = self._join(key, now, 0.0 if refresh else policy.ttl)
+        began_at = None if other is None else other.began_at
+        flight = other or self._start(key, policy, load)
         try:
             return await self._landed(flight)
         except ApmS3Error as error:
@@ -275,7 +275,7 @@ class Cache:
     async def _landed(self, flight: _Flight) -> Found[Any]:
         task = flight.task
         try:
-            return await asyncio.shield(task)
+            return await joined(task)
         except asyncio.CancelledError:
             if task.cancelled() and self._closed and not _is_cancelled():
                 raise ManagerClosed("this S3Manager was closed") from None

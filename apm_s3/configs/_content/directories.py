@@ -20,6 +20,7 @@ from typing import BinaryIO, TypeVar
 
 from apm_s3._directories import EXCLUDED, Directory, check_stop, read_files
 from apm_s3._naming import check_file_name, check_new_file_name
+from apm_s3._tasks import joined
 from apm_s3.configs._content.sources import check_type
 from apm_s3.errors import InvalidOption
 
@@ -76,7 +77,7 @@ async def _in_thread(work: Callable[[threading.Event], T]) -> T:
     stop = threading.Event()
     thread = asyncio.ensure_future(asyncio.to_thread(work, stop))
     try:
-        return await asyncio.shield(thread)
+        return await joined(thread)
     except asyncio.CancelledError:
         stop.set()
         while not thread.done():

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from apm_s3._s3.transports.lean.payloads import PART_CHECKSUM, Payload, Verified, chunked
 from apm_s3._s3.transports.lean.requests import Call, Headers, owner_headers
-from apm_s3._tasks import run_all
+from apm_s3._tasks import joined, run_all
 from apm_s3._wire import checksums
 from apm_s3._wire.sigv4 import SIGNED_CHUNKS_TRAILER, UNSIGNED_CHUNKS_TRAILER, encode_query
 from apm_s3._wire.xml import MalformedDocument, parse_upload_id
@@ -61,7 +61,7 @@ class Verification:
         if known is not None:
             return known
         # Shielded: it serves every upload that waits for it.
-        return await asyncio.shield(self._probe_of(route, bucket, owner))
+        return await joined(self._probe_of(route, bucket, owner))
 
     def by_now(self, route: Route, bucket: str, owner: str | None = None) -> Verified:
         """What is known of that now; where nothing is, a probe begins, and Content-MD5 does."""

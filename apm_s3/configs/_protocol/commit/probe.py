@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections import Counter
 
-from apm_s3._tasks import run_all
+from apm_s3._tasks import joined, run_all
 from apm_s3.configs._protocol.commit.calls import Afterwards
 from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be
@@ -65,7 +65,7 @@ class Probe:
             # Shielded, because others may wait for it as well.
             self._waiting[environment] += 1
             try:
-                await asyncio.shield(task)
+                await joined(task)
             finally:
                 self._waiting[environment] -= 1
 
