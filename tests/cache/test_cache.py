@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -289,6 +290,7 @@ async def test_during_an_outage_cached_values_are_returned_and_marked(source: So
     found = await source.get(ConnectFailed("no answer"))
     assert found.value == "one"
     assert found.stale_since is not None
+    assert datetime.now(UTC) - found.stale_since >= timedelta(seconds=25)
     # For a short time, reads fail without another attempt.
     again = await source.ask()
     assert (again.value, again.stale_since is None, len(source.requests)) == ("one", False, 2)

@@ -251,7 +251,14 @@ def test_shared_keys_are_valid_in_every_backend() -> None:
     assert len(name) < 100
     assert name.isascii()
     assert name.isprintable()
-    assert level.key("bucket", "a") != level.key("bucket", "b") != level.key("other", "b")
+
+
+def test_shared_keys_of_different_objects_differ() -> None:
+    spaces = [("team", "http://x"), ("team", "http://y"), ("other", "http://x"), ("teamh", "ttp://x")]
+    objects = [("bucket", "a"), ("bucket", "b"), ("bucketb", ""), ("other", "b")]
+    levels = [SharedLevel(SimpleMemoryCache(), space, lambda work, name: None) for space in spaces]
+    names = {level.key(*each) for level in levels for each in objects}
+    assert len(names) == len(spaces) * len(objects)
 
 
 def test_importing_the_cache_loads_no_backend() -> None:
