@@ -49,10 +49,10 @@ class Shard:
     concurrency: int
 
     def journal(self, identity: dict[str, str]) -> Path | None:
-        """Return the path of the shard's journal, which has the same name wherever the shard runs."""
+        """Return the path of the shard's journal: its name follows from `identity`, wherever the shard runs."""
         if self.journals is None:
             return None
-        name = hashlib.sha256(repr((sorted(identity.items()), self.bounds)).encode()).hexdigest()[:24]
+        name = hashlib.sha256(repr(sorted(identity.items())).encode()).hexdigest()[:24]
         return Path(self.journals) / f"{name}.journal"
 
 

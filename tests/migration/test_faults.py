@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from apm_s3.errors import MigrationRefused
-from apm_s3.migration import migrate, plan_migration
+from apm_s3.migration import MigrationProgress, migrate, plan_migration
 from tests.faults.faults import answer, lost_response, reset_after_headers, reset_before_headers, truncated
 from tests.faults.lies import told
 from tests.faults.memory_s3 import Request, Response, StoredObject, _etag, error_response
@@ -123,8 +123,11 @@ async def test_what_failed_is_moved_by_the_next_run_with_the_journal(one: Place,
         )
 
     one.server.will(refused, "CopyObject", times=None)
-    failed = await migrate(SOURCE, TARGET, source_s3=one.s3, journal=tmp_path / "journal")
+    told: list[MigrationProgress] = []
+    failed = await migrate(SOURCE, TARGET, source_s3=one.s3, journal=tmp_path / "journal", on_progress=told.append)
     assert [(failure.key, failure.attempts) for failure in failed.failures] == [("1/001", 3)]
+    # The end is announced once, after the last failure.
+    assert [(progress.done, progress.failed) for progress in told if progress.phase == "done"] == [(19, 1)]
     one.server.rules.clear()
 
     report = await migrate(SOURCE, TARGET, source_s3=one.s3, journal=tmp_path / "journal")

@@ -75,8 +75,8 @@ async def test_every_key_is_found_once_on_a_server_with_the_order_of_s3(keys: se
 async def test_a_listing_can_be_limited_by_bounds(folder_by_folder: bool) -> None:
     keys = [f"{number:03}" for number in range(300)] + ["100/a", "100-b"]
     server = KeyServer(keys, folder_by_folder=folder_by_folder, page=20)
-    found = await listed(server, ordered=None, start="050", stop="100/b")
-    assert found == sorted(key for key in keys if "050" < key <= "100/b")
+    found = await listed(server, ordered=None, start="050", stop="100/a")
+    assert found == sorted(key for key in keys if "050" < key <= "100/a")
 
 
 async def test_a_listing_resumes_at_its_checkpoints() -> None:

@@ -49,11 +49,11 @@ class Source:
         self._cut = len(place.prefix) if isinstance(place, S3Place) else 0
 
     async def run(self, side: Side | None, bounds: Bounds) -> None:
-        """List what has not been listed yet, then mark the listing as complete."""
+        """List what has not been listed yet (in a directory, all), then mark the listing as complete."""
         if await self._journal.do(lambda store: store.get("listed")):
             return
         if side is None:
-            await self._list_folder(bounds)
+            await self._list_folder()
         else:
             start, stop = bounds
             place = side.place
@@ -61,13 +61,11 @@ class Source:
             await listing.run()
         await self._journal.do(lambda store: store.set(listed="yes"))
 
-    async def _list_folder(self, bounds: Bounds) -> None:
+    async def _list_folder(self) -> None:
         folder = _folder(self._place, missing_ok=False)
         span_id = await self.add_span(None, None)
-        start, stop = bounds
         async for some in _pages(folder):
-            kept = [one for one in some if (start is None or one.key > start) and (stop is None or one.key <= stop)]
-            found = [(one.key, one.size, None, one.modified, None) for one in kept]
+            found = [(one.key, one.size, None, one.modified, None) for one in some]
             await self._add(span_id, None, found, {}, done=False)
         await self._add(span_id, None, [], folder.skipped, done=True)
 
