@@ -149,8 +149,9 @@ async def test_a_cancelled_migration_cancels_its_tasks(monkeypatch: pytest.Monke
 # distributed warns of ports that are in use, and leaves sockets of workers that were killed.
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("workers", [2, 4])
 async def test_a_cluster_moves_everything_even_if_a_worker_is_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
@@ -162,18 +163,18 @@ async def test_a_cluster_moves_everything_even_if_a_worker_is_killed(
             one.put(f"team/{number % 7}/{number:05}", str(number).encode(), x_amz_tagging="kind=test")
         wanted = {key.removeprefix("team/"): found.body for key, found in one.server.s3.buckets["source"].items()}
         cluster = await asyncio.to_thread(
-            LocalCluster, n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+            LocalCluster, n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None
         )
         client = await asyncio.to_thread(Client, cluster)
         try:
-            workers = await asyncio.to_thread(client.run, os.getpid)
+            pids = await asyncio.to_thread(client.run, os.getpid)
             copies: Counter[str] = Counter()
 
             async def fault(exchange: Exchange) -> None:
                 if exchange.request.operation == "CopyObject":
                     copies[exchange.request.key] += 1
                     if copies.total() == COUNT // 2:
-                        os.kill(next(iter(workers.values())), signal.SIGKILL)
+                        os.kill(next(iter(pids.values())), signal.SIGKILL)
                 exchange.send(exchange.carry_out())
 
             one.server.will(fault, times=None)
