@@ -66,8 +66,7 @@ class Ending:
             self.kept = extra
             return
         # Both sides may have got the same objects since the source was listed.
-        moved = totals.objects - totals.vanished
-        if not moved or not await keep_common(journal, task.rules, task.source_side, task.source):
+        if not totals.objects or not await keep_common(journal, task.rules, task.source_side, task.source):
             raise MigrationRefused(
                 f"{task.source_name} is empty, so delete_extra would delete everything in {task.target_name}",
                 operation="migrate",
