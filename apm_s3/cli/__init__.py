@@ -20,12 +20,18 @@ def main() -> None:
     open_standard_streams()
     try:
         from apm_s3.cli._app import run  # noqa: PLC0415 - it needs packages that may be missing
+
+        status = run(sys.argv[1:])
     except ModuleNotFoundError as exc:
         if exc.name not in ("typer", "rich"):
             raise
         sys.stderr.write(f"apm-s3: {exc}; {HINT}\n")
-        sys.exit(2)
-    sys.exit(run(sys.argv[1:]))
+        status = 2
+    except KeyboardInterrupt:
+        # Before the command began: modules take most of a second to load.
+        sys.stderr.write("\nInterrupted. Nothing was changed.\n")
+        status = 130
+    sys.exit(status)
 
 
 def open_standard_streams() -> None:

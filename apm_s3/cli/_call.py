@@ -269,6 +269,7 @@ def _ask(question: str) -> str:
     sys.stderr.flush()
     answer = sys.stdin.readline()
     if not answer:
+        sys.stderr.write("\n")
         raise typer.Abort
     return answer.strip()
 

@@ -17,7 +17,8 @@ from apm_s3.cli._statuses import UsageFailed
 
 _TEMPLATE = """
 # {about}
-# Write why you change this. Lines that begin with '#' are left out; an empty message stops the command.
+# Write why you change this. Lines that begin with '#' are left out.
+# An empty message stops the command.
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import select
@@ -9,9 +10,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from apm_s3.cli import main
 from tests.cli.kit import Shell
 from tests.cli.memory import press_ctrl_c
 from tests.cli.stores import on_store, three_revisions
@@ -155,3 +158,15 @@ from apm_s3.cli import main
 main()
 """
 """Makes the terminal the controlling one, which sends signals for its keys."""
+
+
+def test_ctrl_c_while_modules_load_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    threshold = gc.get_threshold()
+    try:
+        with mock.patch("apm_s3.cli._app.run", side_effect=KeyboardInterrupt), pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        gc.set_threshold(*threshold)
+
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "\nInterrupted. Nothing was changed.\n"
