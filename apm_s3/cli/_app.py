@@ -34,7 +34,7 @@ from apm_s3.cli._call import Call, Output
 from apm_s3.cli._commands import COMMANDS, GROUPS, Entry
 from apm_s3.cli._common_options import common_options, version_option
 from apm_s3.cli._help import format_command_help, format_group_help
-from apm_s3.cli._statuses import Status, Told, did_you_mean, print_error
+from apm_s3.cli._statuses import OutputFailed, Status, Told, did_you_mean, print_error
 
 NAME = "apm-s3"
 _COMPLETE = "_APM_S3_COMPLETE"
@@ -170,9 +170,12 @@ def run(arguments: Sequence[str]) -> int:
     try:
         status = _run(arguments)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader of a pipe has gone, as `head` does; the interpreter must not flush into it again.
+    except OSError as exc:
+        # The interpreter must not flush into it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of a pipe has gone, as `head` does: it does not want to know.
+        if not isinstance(exc, BrokenPipeError):
+            print_error(Told(Status.FAILED, str(OutputFailed(exc)), OutputFailed.hint))
         return Status.FAILED
     return status
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from apm_s3.cli._statuses import UsageFailed, clean, did_you_mean
+from apm_s3.cli._statuses import OutputFailed, UsageFailed, clean, did_you_mean
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -216,10 +216,16 @@ class Call:
         """
         from apm_s3.cli._output import print_json, print_text  # noqa: PLC0415 - the help does without it
 
-        if self.output is Output.json:
-            print_json(document)
-        else:
-            print_text(text, paged=paged)
+        try:
+            if self.output is Output.json:
+                print_json(document)
+            else:
+                print_text(text, paged=paged)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as exc:
+            raise OutputFailed(exc) from exc
 
     def print_content(self, data: bytes, document: object) -> None:
         """Print the content of a file byte for byte, or `document` as JSON."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from apm_s3 import errors
-from apm_s3.cli._statuses import Status, Told, UsageFailed
+from apm_s3.cli._statuses import OutputFailed, Status, Told, UsageFailed
 
 _STATUSES: tuple[tuple[type[BaseException], Status], ...] = (
     (errors.ConfigInvalid, Status.INVALID),
@@ -66,16 +66,20 @@ def tell(error: BaseException, *, changes: bool = False) -> Told:
         if status is Status.FAILED and changes and error.may_have_happened:
             status = Status.UNKNOWN
         return Told(status, _problem(error), _hint(error))
-    if isinstance(error, UsageFailed):
+    if isinstance(error, UsageFailed | OutputFailed):
         return Told(status, str(error), error.hint)
     if isinstance(error, OSError):
-        where = f": {error.filename}" if error.filename is not None else ""
+        where = "" if error.filename is None else ": " + _TEMPORARY.sub(r"\1", str(error.filename))
         return Told(status, f"{error.strerror or error}{where}")
     return Told(
         status,
         f"internal error: {type(error).__name__}: {error}",
         "this is a bug in apm-s3: run it again with --debug, and report what it prints",
     )
+
+
+_TEMPORARY = re.compile(r"(?<![^/])\.([^/]+)\.[0-9a-f]{8,16}(?:\.part|\.new)?$")
+"""The name of a file that is written beside the wanted one, which the user named."""
 
 
 def details(error: BaseException) -> dict[str, object]:
@@ -159,6 +163,7 @@ _REWRITES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
     (re.compile(r"use each write id for one write: .*"), "leave out --write-id: it is for repeating that same write"),
     (re.compile(r"^create one with new_write_id\([^)]*\): the"), "it is the"),
     (re.compile(r"open this store with failover=True"), "see the page on regions in the documentation"),
+    (re.compile(r"^read the object with read_file, and write it there$"), "print it: apm-s3 object cat"),
     (re.compile(r"^check verify, client_cert and AWS_CA_BUNDLE$"), "check AWS_CA_BUNDLE"),
     (re.compile(r"\b(author|message)=(?=,|$)"), r"--\1"),
 )

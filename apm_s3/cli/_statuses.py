@@ -50,6 +50,15 @@ class UsageFailed(Exception):
         self.hint = hint
 
 
+class OutputFailed(Exception):
+    """The command succeeded, but its result cannot be written to standard output."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"standard output cannot be written: {error.strerror or error}")
+
+    hint = "the command itself was carried out"
+
+
 class Told(NamedTuple):
     """An error as it is shown: the status, what went wrong, and what to do."""
 

@@ -21,6 +21,7 @@ from apm_s3.cli import open_standard_streams
 from apm_s3.cli._app import make_command, run, split_docstring
 from apm_s3.cli._call import Call, Output, in_production
 from apm_s3.cli._commands import COMMANDS, GROUPS
+from apm_s3.cli._config.plans import write_text
 from apm_s3.cli._errors import HINTS, details, tell
 from apm_s3.cli._notes import find_author, find_message
 from apm_s3.cli._output import as_document, print_text
@@ -341,6 +342,45 @@ def test_a_reader_that_has_gone_ends_a_command_silently(local: Shell) -> None:
         status = run(["--version"])
 
     assert status == Status.FAILED
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full device")
+@pytest.mark.parametrize("arguments", [["--version"], ["config", "validate", "--output", "json"], ["init"]])
+def test_a_full_disk_behind_standard_output_is_one_error(arguments: list[str], local: Shell) -> None:
+    (local.directory / "loki.yaml").write_text("auth_enabled: false\n")
+    err = io.StringIO()
+    with (
+        local._inside(tuple(arguments)),
+        Path("/dev/full").open("w") as full,
+        mock.patch.multiple(sys, stdout=full, stderr=err),
+    ):
+        status = run(arguments)
+
+    assert status == Status.FAILED
+    assert err.getvalue().splitlines()[-2:] == [
+        "error: standard output cannot be written: No space left on device",
+        "hint: the command itself was carried out",
+    ]
+
+
+def test_the_name_of_a_temporary_file_is_not_told() -> None:
+    for name in (".x.yml.4888dad5", ".x.yml.6af99b5383a2.new", ".x.yml.e0453ef2678954b9.part"):
+        told = tell(FileNotFoundError(2, "No such file or directory", f"/no/{name}"))
+        assert told.message == "No such file or directory: /no/x.yml"
+    assert tell(OSError(2, "gone", "/a/.apm.yml")).message == "gone: /a/.apm.yml"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no FIFOs")
+def test_a_plan_is_written_to_a_pipe_without_replacing_it(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        write_text(pipe, "plan")
+        assert os.read(reader, 10) == b"plan"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
 
 
 def test_documents_have_plain_values() -> None:

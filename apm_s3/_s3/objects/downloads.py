@@ -163,6 +163,13 @@ async def _replacing(path: Path) -> AsyncIterator[int]:
 def _create(temporary: Path, path: Path) -> int:
     if path.is_dir():
         raise IsADirectoryError(f"'{path}' is a directory: pass the path of a file")
+    # The rename would replace a device, for everybody; and /dev/stdout, which leads to a file if it is redirected.
+    if (path.exists() and not path.is_file()) or path.absolute().parent == Path("/dev"):
+        raise InvalidOption(
+            f"'{path}' is not a regular file, and would be replaced",
+            operation="download_to",
+            hint="read the object with read_file, and write it there",
+        )
     return os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
 
 

@@ -167,7 +167,10 @@ def plan_document(plan: DeployPlan) -> dict[str, Any]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file at once: readers see the old content or the new one."""
+    """Write a file at once: readers see the old content or the new one. To devices and pipes, it just writes."""
+    if (path.exists() and not path.is_file()) or path.absolute().parent == Path("/dev"):
+        path.write_text(text, encoding="utf-8")
+        return
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         new.write_text(text, encoding="utf-8")

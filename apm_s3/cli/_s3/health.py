@@ -60,4 +60,5 @@ def _words(message: str, bucket: str) -> str:
     """Return the message of a check with a command instead of the library's functions and classes."""
     ensure = f"apm-s3 bucket ensure {bucket} --purpose configs"
     message = re.sub(r"\b[A-Z]\w+\((.*?)\)", r"\1", message)
+    message = re.sub(r"^[a-z]+(?:_[a-z]+)+: ", "", message).replace("Check endpoint_url,", "Check --endpoint-url,")
     return message.replace("use set_setting, or another `expected`", ensure).replace("set Encryption()", ensure)

@@ -32,7 +32,8 @@ def parse_place(text: str) -> Place:
     """
     bucket, _, key = text.removeprefix(_SCHEME).partition("/")
     if not is_s3(text) or not bucket:
-        raise UsageFailed(f"'{text}' is not a place in S3", f"write s3://BUCKET/KEY, such as s3://{text.lstrip('/')}")
+        such = "" if is_s3(text) else f", such as {_SCHEME}{text.lstrip('/')}"
+        raise UsageFailed(f"'{text}' is not a place in S3", f"write s3://BUCKET/KEY{such}")
     return Place(bucket, key)
 
 

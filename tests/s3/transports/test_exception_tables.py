@@ -14,7 +14,7 @@ import botocore
 import pytest
 
 from apm_s3._s3.transports.boto import errors as botocore_errors
-from apm_s3.errors import ApmS3Error
+from apm_s3.errors import ApmS3Error, InvalidOption
 
 NOT_OURS = {
     "aiohttp._websocket": "no websockets here",
@@ -85,3 +85,12 @@ def test_no_exception_is_left_unmapped(package: ModuleType) -> None:
 @pytest.mark.parametrize("cls", [cls for cls in ours(botocore, aiohttp) if botocore_row(cls)], ids=_name)
 def test_each_exception_that_a_library_raises_is_caught_by_its_transport(cls: type[BaseException]) -> None:
     assert issubclass(cls, botocore_errors.translated())
+
+
+def test_a_wrong_region_is_not_taken_for_an_unreadable_response() -> None:
+    from botocore.exceptions import InvalidRegionError
+
+    error = botocore_errors.translate(InvalidRegionError(region_name="bad region"), operation="list_buckets")
+
+    assert isinstance(error, InvalidOption)
+    assert "bad region" in str(error)

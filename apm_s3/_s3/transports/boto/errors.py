@@ -156,13 +156,15 @@ def translate(exc: BaseException, *, operation: str, bucket: str | None = None, 
         return InvalidRequest(
             "an argument is not valid Unicode (it has a lone surrogate)", hint="use UTF-8 text", **where
         )
-    if isinstance(exc, UNREADABLE):
+    kind = kind_of(exc)
+    # Wrong arguments are ValueErrors as well.
+    if kind is None and isinstance(exc, UNREADABLE):
         return IntegrityError(
             f"the response cannot be read: {type(exc).__name__}",
             hint="suspect the server, or a proxy in front of it",
             **where,
         )
-    kind = kind_of(exc) or ConnectionLost
+    kind = kind or ConnectionLost
     if kind is InvalidCredentials:
         return InvalidCredentials(
             f"no usable credentials: {type(exc).__name__}",
