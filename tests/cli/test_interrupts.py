@@ -106,8 +106,13 @@ def test_ctrl_c_during_a_commit_names_the_command_that_tells_its_outcome(
 def test_a_watch_ends_with_ctrl_c(shell: Shell, memory: FaultyS3, place: str) -> None:
     on_store(shell, three_revisions)
 
+    polls = 0
+
     async def interrupted(exchange: Exchange) -> None:
-        if exchange.request.headers.get("if-none-match"):
+        nonlocal polls
+        polls += bool(exchange.request.headers.get("if-none-match"))
+        # On a busy machine, the first poll may be sent in the turn of the loop before the release is printed.
+        if polls == 2:
             os.kill(os.getpid(), signal.SIGINT)
         exchange.send(exchange.carry_out())
 

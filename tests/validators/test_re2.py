@@ -63,8 +63,8 @@ TAKEN = [
     *("\\12", "\\0", "\\x{10FFFF}", "\\_", "\\-", "\\pL", "\\pLC", "\\p{^Greek}", "\\P{^Old_Italic}", "\\p{any}"),
     *("\\p{Uppercase_Letter}", "\\p{greek}", "\\z", "^*", "$+", "\\b*", "(?m)^*", "é+"),
 ]
-UNKNOWN_TO_THE_ORACLE = ("\\C",)
-"""google-re2 takes a single byte; Go does not."""
+UNKNOWN_TO_THE_ORACLE = re.compile(r"\\C|\\[pP](?:[a-z]|\{[^}]*[-a-z])")
+"""google-re2 takes `\\C`, a single byte; Go does not. Since Go 1.25, case and `-` in a class's name do not matter to it."""
 
 
 @pytest.mark.parametrize("pattern", REFUSED)
@@ -130,7 +130,7 @@ def test_a_hostile_pattern_is_read_in_one_pass_and_without_recursion(part):
 @settings(deadline=None)
 @given(st.text(st.sampled_from("ab(){}[]*+?|^$.\\-:,<>=!123pPLQExé\u017f\n"), max_size=25))
 def test_any_text_gets_the_verdict_of_google_re2(pattern):
-    if not any(form in pattern for form in UNKNOWN_TO_THE_ORACLE):
+    if not UNKNOWN_TO_THE_ORACLE.search(pattern):
         assert isinstance(parse_re2(pattern), Regex) == (oracle(pattern) is not None)
 
 
