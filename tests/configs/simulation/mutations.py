@@ -313,6 +313,10 @@ SCENARIOS: dict[str, tuple[Mutation, Callable[[], Coroutine[Any, Any, None]]]] =
         _history_that_cannot_be_read_is_without_us,
         scenarios.overrun_and_unreadable,
     ),
+    "a writer does not look for commits that were lost": (
+        lambda: mock.patch.object(publish.Publisher, "_check_not_ahead", _async()),
+        scenarios.lost_commits,
+    ),
     "outcome rules a write out at once": (
         lambda: mock.patch.object(outcome, "WINDOW", -1.0),
         scenarios.asked_too_soon,

@@ -145,6 +145,19 @@ async def overrun_and_unreadable() -> None:
         await store.upload("loki", "production", OTHER_LOKI)
 
 
+async def lost_commits() -> None:
+    """An old copy of the reference document is put in its place: it knows less than its bucket has."""
+    memory = MemoryObjects()
+    await ConfigStore(memory).upload("loki", "production", LOKI)
+    before = memory.objects[CURRENT]
+    for number in range(2):
+        await ConfigStore(memory).upload("loki", "production", f"{LOKI}# {number}\n")
+    memory.objects[CURRENT] = before
+    with pytest.raises(StoreDamaged, match="is ahead of the current revision 1"):
+        await ConfigStore(memory).upload("loki", "production", OTHER_LOKI)
+    assert memory.objects[CURRENT] == before
+
+
 async def asked_too_soon() -> None:
     """Another process asks for the outcome of a write that has stored its documents and is about to commit."""
     memory = MemoryObjects()
