@@ -21,6 +21,8 @@ from tests.configs.simulation.loop import VirtualLoop
 
 ENV = "production"
 SOURCE = "staging"
+SEVERAL = "rules"
+"""The environment with a bundle of several files."""
 REVISIONS = 10
 
 
@@ -98,6 +100,7 @@ TARGETS = (
     Target("plan_deploy", lambda store: store.plan_deploy(SOURCE, ENV), 2, 4),
     Target("deploy", _deploy, 8, 11),
     Target("download", lambda store: store.download("prometheus", ENV), 1, 3),
+    Target("download of 6 files", lambda store: store.download_bundle("prometheus", SEVERAL), 1, 3),
     Target("status", lambda store: store.status(ENV), 2, 3),
     Target("history of 50", lambda store: store.history("prometheus", ENV, limit=50), 2, 3),
     Target("backup", lambda store: store.backup("prometheus", ENV), 4, 5),
@@ -106,12 +109,15 @@ TARGETS = (
 
 
 async def fill(store: ConfigStore) -> None:
-    """Two environments: one with some revisions and a backup, one to deploy from."""
+    """Three environments: one with some revisions and a backup, one to deploy from, one with several files."""
     for number in range(REVISIONS):
         await store.upload("prometheus", ENV, content(number))
     await store.upload("prometheus", SOURCE, content(99))
     await store.backup("prometheus", ENV)
     await store.plan_deploy(SOURCE, ENV)
+    rules = {f"rules/{number}.yml": f"groups: []\n# {number}\n" for number in range(5)}
+    await store.upload("prometheus", SEVERAL, files={"prometheus.yml": content(0), **rules})
+    await store.download_bundle("prometheus", SEVERAL)
     await store.finish()
 
 
