@@ -4,7 +4,7 @@
 
 In each environment `pip check` must pass and a first import must warn of nothing; without extras, nothing that an extra
 brings may be there. Prints the table of sizes and start-up times for docs/install.md. Sizes are those of the installed
-files, bytecode included; times are CPU, the best of several starts.
+files, without bytecode; times are CPU, the best of several starts.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Installation(NamedTuple):
 
     Attributes:
         packages: how many, this one among them.
-        size: of all files, in bytes.
+        size: of all installed files, in bytes.
         start: seconds of CPU from starting Python to its end, with the imports alone.
     """
 
@@ -85,11 +85,11 @@ def start(python: str, statement: str) -> float:
 def install(wanted: str, folder: Path, statement: str) -> tuple[str, Installation]:
     """Install `wanted` into a new environment, check it, and return its Python and what it takes."""
     python = environment(folder)
-    pip(python, "install", "-q", wanted)
+    pip(python, "install", "-q", "--no-compile", wanted)
     pip(python, "check")
-    run(python, "-W", "error", "-X", "dev", "-c", statement)
     packages = next(folder.rglob("site-packages"))
     size = sum(file.stat().st_size for file in packages.rglob("*") if file.is_file())
+    run(python, "-W", "error", "-X", "dev", "-c", statement)
     count = len(list(packages.glob("*.dist-info")))
     return python, Installation(count, size, start(python, statement))
 

@@ -63,6 +63,14 @@ def test_a_single_change_in_a_hundred_thousand_lines_is_the_only_difference() ->
     assert changed_blocks(old, new) == [(10, 10, 10, 11), (99_000, 99_001, 99_001, 99_001)]
 
 
+def test_large_changes_are_told_apart_by_the_unique_lines_between_them() -> None:
+    old, new = ([f"{kind} {n}" for n in range(600)] for kind in ("old", "new"))
+
+    blocks = changed_blocks([*old, "same", *old, "again", *old], [*new, "same", *new, "again", *new])
+
+    assert blocks == [(0, 600, 0, 600), (601, 1201, 601, 1201), (1202, 1802, 1202, 1802)]
+
+
 def test_texts_that_are_too_large_to_align_are_replaced_as_one_block() -> None:
     old, new = [n % 7 for n in range(5_000)], [n % 5 + 1 for n in range(5_000)]
 
@@ -334,6 +342,14 @@ def test_the_unified_diff_can_be_applied(old: str, new: str) -> None:
     assert (found == "") == (old == new)
     if found:
         assert patched(old, found) == new.removesuffix("\n")
+
+
+def test_a_change_has_three_lines_of_context_on_each_side() -> None:
+    old = "".join(f"{number}\n" for number in range(1, 10))
+
+    assert unified_diff("x.txt", old, old.replace("5", "five"), old_label="x", new_label="y") == (
+        "--- x\n+++ y\n@@ -2,7 +2,7 @@\n 2\n 3\n 4\n-5\n+five\n 6\n 7\n 8\n"
+    )
 
 
 def test_a_missing_newline_at_the_end_is_shown() -> None:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from apm_s3.configs._models import Current, Deployed, FileEntry, Freeze, Origin, Release, ReleaseRef, ToolState
+from apm_s3.configs._models import Current, Damage, Deployed, FileEntry, Freeze, Origin, Release, ReleaseRef, ToolState
 from apm_s3.configs._protocol.documents import fields
 from apm_s3.configs._protocol.documents.encoding import decode_current, decode_release, encode_current, encode_release
 from apm_s3.configs._protocol.documents.fields import FORMAT
@@ -29,6 +29,7 @@ CURRENT = Current(
         LogRef(0, 5, f"configs/production/log/{5:016d}-production.{'22' * 10}.json", "ab" * 32),
     ),
 )
+DAMAGED_FILES = Damage(3, 3, "files")
 RELEASE = Release(
     tool="loki",
     environment="production",
@@ -38,15 +39,23 @@ RELEASE = Release(
     author="Ada",
     message="Grüße",
     created_at=datetime(2026, 1, 2, tzinfo=UTC),
-    origin=Origin("deploy", "staging", 9),
+    origin=Origin("deploy", "staging", 9, bucket="other", backup="backups/staging/1/", plan="p1"),
     files={"loki.yaml": FileEntry(5, "cd" * 32, f"{'cd' * 32}-{WRITE}", "gzip")},
     warnings=("careful",),
     deployed=Deployed(4, "d1", "staging", 9, "d2"),
 )
 
 
-def test_a_reference_document_round_trips() -> None:
-    assert decode_current(encode_current(CURRENT), environment="production", where="here") == CURRENT
+DAMAGED = replace(
+    CURRENT, tools={"loki": ToolState(REF, None, REF, 2, (Damage(1, 2, "documents", None), DAMAGED_FILES))}
+)
+LOKI = json.loads(encode_current(DAMAGED))["tools"]["loki"]
+DAMAGE = LOKI["damaged"][0]
+
+
+@pytest.mark.parametrize("current", [CURRENT, DAMAGED])
+def test_a_reference_document_round_trips(current: Current) -> None:
+    assert decode_current(encode_current(current), environment="production", where="here") == current
 
 
 def test_a_release_round_trips() -> None:
@@ -118,6 +127,8 @@ def test_unknown_fields_that_cannot_be_written_back_count_as_damage() -> None:
     {"log": {"oldest": 0, "entries": [{"seq": 6, "id": "x"}]}}, {"log": {"oldest": 0, "entries": [{"seq": True}]}},
     {"log": {"oldest": 0, "entries": [], "stored": {"first": 0, "last": 3, "key": "elsewhere", "sha256": ""}}},
     {"features": []}, {"features": {"x": 1}}, {"freeze": {"reason": "x"}},
+    {"tools": {"loki": {**LOKI, "damaged": [{**DAMAGE, "lost": "else"}]}}},
+    {"tools": {"loki": {**LOKI, "damaged": [{**DAMAGE, "first": 0}]}}},
 ])  # fmt: skip
 def test_a_malformed_reference_document_is_damage(change: dict[str, object]) -> None:
     body = json.dumps({**json.loads(encode_current(CURRENT)), **change}).encode()

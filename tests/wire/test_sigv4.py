@@ -65,6 +65,7 @@ def theirs(credentials: Credentials) -> ReadOnlyCredentials:
 
 @example(Credentials("A", "a"), "GET", "a", {}, {"x-amz-meta-a": "b "}, b"")
 @example(Credentials("A", "a"), "GET", "a", {}, {"x-amz-meta-a": " b  c"}, b"")
+@example(Credentials("A", "a"), "GET", "a", {}, {"x-amz-meta-a": "b\tc"}, b"")
 @given(credentials, methods, keys, queries, headers, st.one_of(st.just(b""), st.binary(max_size=50)))
 def test_the_canonical_request_and_the_signature_equal_those_of_botocore(
     credentials: Credentials, method: str, key: str, query: dict[str, str], extra: dict[str, str], body: bytes

@@ -20,13 +20,7 @@ MAX_PRODUCT = 250_000
 
 def changed_blocks(old: Sequence[Hashable], new: Sequence[Hashable]) -> list[Block]:
     """Return the blocks where `old` and `new` differ, in order; everything else is equal."""
-    blocks: list[Block] = []
-    for block in _differences(old, new):
-        if blocks and blocks[-1][1] == block[0] and blocks[-1][3] == block[2]:
-            blocks[-1] = (blocks[-1][0], block[1], blocks[-1][2], block[3])
-        else:
-            blocks.append(block)
-    return blocks
+    return list(_differences(old, new))
 
 
 def _differences(old: Sequence[Hashable], new: Sequence[Hashable]) -> Iterator[Block]:
