@@ -222,7 +222,7 @@ def release(session: nox.Session) -> None:
     session.run("python", "-m", "venv", "--clear", "--without-pip", place)
     session.run("python", "-m", "pip", "--python", place, "install", "-q", f"{wheel}[all]")
     components = f"{sdist.removesuffix('.tar.gz')}.cdx.json"
-    session.run("cyclonedx-py", "environment", "--pyproject", "pyproject.toml", "-o", components, place)
+    session.run("cyclonedx-py", "environment", "-o", components, place)
 
 
 @nox.session
