@@ -64,6 +64,10 @@ def print_json(document: object) -> None:
     sys.stdout.write(json.dumps(as_document(document), indent=2, ensure_ascii=False) + "\n")
 
 
+_WIDE = 10_000
+"""More columns than any table needs."""
+
+
 def make_console(*, stderr: bool = False) -> Console:
     """Return a console; without colour if the stream is not a terminal, or NO_COLOR is set."""
     from rich.console import Console  # noqa: PLC0415 - JSON output and the help do without it
@@ -71,7 +75,7 @@ def make_console(*, stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     terminal = stream.isatty()
     # Without a terminal there is no width to fit, and a program that reads the lines wants them whole.
-    width = None if terminal or os.environ.get("COLUMNS") else 10_000
+    width = None if terminal or os.environ.get("COLUMNS") else _WIDE
     return Console(
         file=stream,
         highlight=False,
@@ -101,6 +105,11 @@ def _rendered(console: Console, each: RenderableType) -> str:
 
     # Lines are left to the terminal to wrap, so that what is copied from it has no line breaks of ours.
     lines = isinstance(each, str | Text)
+    if not lines:
+        # On a screen that is too narrow, Rich would break words, down to single letters; the terminal breaks lines.
+        needed = console.measure(each, options=console.options.update(width=_WIDE))
+        if needed.minimum > console.width:
+            console.width = needed.maximum
     with console.capture() as capture:
         console.print(clean(each) if isinstance(each, str) else each, soft_wrap=lines or None)
     if lines:

@@ -24,11 +24,11 @@ from apm_s3.cli._commands import COMMANDS, GROUPS
 from apm_s3.cli._config.plans import write_text
 from apm_s3.cli._errors import HINTS, details, tell
 from apm_s3.cli._notes import find_author, find_message
-from apm_s3.cli._output import as_document, print_text
+from apm_s3.cli._output import as_document, make_table, print_text
 from apm_s3.cli._settings import load_settings
 from apm_s3.cli._statuses import Status, UsageFailed
 from apm_s3.models import BucketInfo
-from tests.cli.kit import Interactive, Shell, pseudo_terminal
+from tests.cli.kit import Interactive, Ran, Shell, pseudo_terminal
 from tests.servers import require
 
 SCREEN = 26
@@ -333,6 +333,16 @@ def test_a_long_result_goes_through_the_pager_on_a_terminal(monkeypatch: pytest.
     assert terminal.shown.count("paged:one") == 9
     assert "paged:two" not in terminal.shown
     assert terminal.shown.count("three") == 9
+
+
+def test_no_word_of_a_table_is_broken_on_a_narrow_screen() -> None:
+    row = ("staging", "prometheus", 3, "backups/staging/20260102T030405Z-staging.018f6f0e", "2026-01-02 03:04:05")
+    with pseudo_terminal(columns=40) as terminal:
+        print_text([make_table(("environment", "tool", "revision", "key", "created"), [row])])
+
+    lines = Ran(0, screen=terminal.shown).plain.splitlines()
+    assert lines[0].split() == ["ENVIRONMENT", "TOOL", "REVISION", "KEY", "CREATED"]
+    assert lines[1].split() == [word for cell in row for word in str(cell).split()]
 
 
 def test_a_reader_that_has_gone_ends_a_command_silently(local: Shell) -> None:
