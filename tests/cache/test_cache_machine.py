@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -174,6 +175,26 @@ class Machine(RuleBasedStateMachine):
                 self.call(name, action)
             else:
                 self.happen(name, action)
+
+    @rule(name=st.sampled_from("ab"), size=st.sampled_from([SMALL, None, "same"]), newest_first=st.booleans())
+    def race(self, name: str, size: Any, newest_first: bool) -> None:
+        """Two reads, of which the one that began first may have seen an older state."""
+        self.get(name)
+        for last in (False, True):
+            self.read(name, refresh=True, many=1)
+            self.happen(name, "look")
+            if not last and size != "same":
+                self.write(name, size, ours=False)
+        while self.asked(name):
+            self.happen(name, "answer the last" if newest_first else "answer")
+
+    @rule(name=st.sampled_from("ab"), waits=st.lists(st.sampled_from([1.0, OUTAGE_PAUSE + 1.0, TTL + 1.0]), max_size=3))
+    def outage(self, name: str, waits: list[float]) -> None:
+        """S3 cannot be reached any more once the value has aged."""
+        self.get(name)
+        for seconds in (TTL + 1.0, *waits):
+            self.wait(seconds)
+            self.call(name, "fail to get")
 
     def call(self, name: str, action: str) -> None:
         """Something that this process does."""
