@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -336,6 +337,19 @@ async def test_one_task_removes_expired_entries(source: Source, cache: Cache, cl
     assert cache.stats().entries == 1
 
 
+async def test_the_clean_up_goes_on_while_something_can_expire_and_begins_again(
+    source: Source, cache: Cache, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apm_s3._cache.cache.CLEANUP_INTERVAL", 0.0)
+    for _ in range(2):
+        await source.get("one")
+        await turns()
+        assert cache.stats().entries == 1
+        clock.now += 31
+        await turns()
+        assert (cache.stats().entries, cache._cleaner) == (0, None)
+
+
 async def test_invalidating_a_bucket_invalidates_its_objects(source: Source, cache: Cache) -> None:
     await source.get("one")
     await source.get("two", key=Key(("object", "bucket2", "key"), "body"))
@@ -374,6 +388,23 @@ async def test_closing_cancels_reads_and_caches_nothing_more(clock: Clock) -> No
         await cache.fetch(KEY, POLICY, source.load)
     assert cache.stats().entries == 0
     gc.collect()
+
+
+async def test_a_read_that_ends_in_spite_of_closing_is_not_cached(clock: Clock) -> None:
+    cache = Cache(max_entries=10, max_bytes=10_000, ttl=10.0, clock=clock)
+
+    async def stubborn(_: str | None) -> str:
+        with suppress(asyncio.CancelledError):
+            await asyncio.get_running_loop().create_future()
+        return "late"
+
+    task = asyncio.create_task(cache.fetch(KEY, POLICY, stubborn))
+    await turns()
+    cache._closed = True
+    cache._flights[KEY.group][0].task.cancel()
+    assert (await task).value == "late"
+    assert cache.stats().entries == 0
+    await cache.aclose()
 
 
 async def test_the_statistics_count_what_happened(source: Source, cache: Cache, clock: Clock) -> None:

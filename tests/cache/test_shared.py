@@ -233,6 +233,29 @@ async def test_a_hanging_backend_is_waited_for_only_once(monkeypatch: pytest.Mon
     assert await level.get("bucket", "key") is None
 
 
+class Recording:
+    def __init__(self) -> None:
+        self.ttls: list[object] = []
+
+    async def get(self, key: str, **_: Any) -> Any:
+        return None
+
+    async def set(self, key: str, value: Any, *, ttl: object = None, **_: Any) -> None:
+        self.ttls.append(ttl)
+
+
+async def test_values_expire_and_neither_their_size_nor_their_number_is_unlimited() -> None:
+    tasks: list[asyncio.Task[None]] = []
+    backend = Recording()
+    level = SharedLevel(backend, ("team", "AWS"), lambda work, name: tasks.append(asyncio.create_task(work)))
+    level.put("bucket", "key", bytes(shared.MAX_VALUE + 1))
+    for rounds in (1, 2):
+        for _ in range(100):
+            level.put("bucket", "key", b"body")
+        await asyncio.gather(*tasks)
+        assert backend.ttls == [shared.TTL] * shared._MAX_PENDING * rounds
+
+
 async def test_a_read_cancelled_at_the_second_level_leaves_nothing(moto: Server, bucket_name: str) -> None:
     await uploaded(moto, bucket_name)
     backend = Hanging()
