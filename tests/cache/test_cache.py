@@ -236,6 +236,8 @@ async def test_an_absence_is_cached_for_a_short_time(source: Source, clock: Cloc
     with pytest.raises(ObjectNotFound) as again:
         await source.ask()
     assert caught.value is not again.value
+    # Frames keep alive what they have seen.
+    assert [entry.value.__traceback__ for entry in source.cache._entries] == [None]
     clock.now += 0.2
     assert (await source.get("one")).value == "one"
 

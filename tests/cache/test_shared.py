@@ -249,6 +249,7 @@ async def test_values_expire_and_neither_their_size_nor_their_number_is_unlimite
     backend = Recording()
     level = SharedLevel(backend, ("team", "AWS"), lambda work, name: tasks.append(asyncio.create_task(work)))
     level.put("bucket", "key", bytes(shared.MAX_VALUE + 1))
+    assert not tasks
     for rounds in (1, 2):
         for _ in range(100):
             level.put("bucket", "key", b"body")
