@@ -22,11 +22,11 @@ from tests.cache.model import Model, Outcome, Rules
 from tests.profiles import examples
 
 TTL, NEGATIVE_TTL, STALE, KEEP = 10.0, 3.0, 20.0, 15.0
-MAX_ENTRIES, MAX_BYTES, MAX_COST = 3, 4 * (OVERHEAD + 40), 5000
+MAX_ENTRIES, MAX_BYTES, MAX_COST = 3, 4 * (OVERHEAD + 40), 2000
 NAMES = ("a", "b", "c", "d")
 NAME = st.sampled_from("aaaaabcd")
 """Mostly one key: bugs occur between reads and writes of the same key."""
-SMALL, LARGE, HUGE = 10, 1500, 10_000
+SMALL, LARGE, HUGE = 10, 1500, 2500
 TICK = 2.0**-10
 """Of the clock: exact in a float, as are all times made of it."""
 
