@@ -18,6 +18,7 @@ A function may return a `Status`; None is `Status.DONE`.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import re
@@ -167,6 +168,7 @@ def split_docstring(text: str) -> tuple[str, tuple[str, ...]]:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line with `arguments`, and return its exit status."""
+    status: int = Status.DONE
     try:
         status = _run(arguments)
         sys.stdout.flush()
@@ -174,9 +176,10 @@ def run(arguments: Sequence[str]) -> int:
         # The interpreter must not flush into it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         # The reader of a pipe has gone, as `head` does: it does not want to know.
-        if not isinstance(exc, BrokenPipeError):
+        # What failed before has been told, and its status says more: that the outcome is unknown, for example.
+        if not isinstance(exc, BrokenPipeError) and status == Status.DONE:
             print_error(Told(Status.FAILED, str(OutputFailed(exc)), OutputFailed.hint))
-        return Status.FAILED
+        return status or Status.FAILED
     return status
 
 
@@ -228,13 +231,16 @@ def _report(error: Exception, call: Call) -> Status:
     from apm_s3.cli._errors import details, tell  # noqa: PLC0415 - the help does without it
 
     told = tell(error, changes=call.changes)
+    print_error(told)
     if call.output is Output.json:
         from apm_s3.cli._output import print_json  # noqa: PLC0415 - the help does without it
 
         code = getattr(error, "code", "USAGE" if told.status is Status.USAGE else "INTERNAL_ERROR")
         facts = {"code": code, "message": told.message, "hint": told.hint, "status": told.status}
-        print_json({"error": {**facts, **details(error)}})
-    print_error(told)
+        # Standard error has it already, and the exit status must remain that of the error.
+        with contextlib.suppress(OSError):
+            print_json({"error": {**facts, **details(error)}})
+            sys.stdout.flush()
     return told.status
 
 

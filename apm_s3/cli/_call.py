@@ -216,27 +216,38 @@ class Call:
         """
         from apm_s3.cli._output import print_json, print_text  # noqa: PLC0415 - the help does without it
 
-        try:
+        with writing():
             if self.output is Output.json:
                 print_json(document)
             else:
                 print_text(text, paged=paged)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as exc:
-            raise OutputFailed(exc) from exc
 
     def print_content(self, data: bytes, document: object) -> None:
         """Print the content of a file byte for byte, or `document` as JSON."""
         from apm_s3.cli._output import print_json  # noqa: PLC0415 - the help does without it
 
-        if self.output is Output.json:
-            print_json(document)
-        else:
-            sys.stdout.flush()
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
+        with writing():
+            if self.output is Output.json:
+                print_json(document)
+            else:
+                sys.stdout.flush()
+                sys.stdout.buffer.write(data)
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Write a result to standard output inside, and flush it at the end.
+
+    Raises:
+        OutputFailed: it cannot be written.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        raise OutputFailed(exc) from exc
 
 
 def in_production(environment: str) -> str | None:

@@ -373,6 +373,38 @@ def test_a_full_disk_behind_standard_output_is_one_error(arguments: list[str], l
     ]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full device")
+@pytest.mark.parametrize("buffering", [io.DEFAULT_BUFFER_SIZE, 0])
+def test_a_full_disk_behind_standard_output_hides_no_error_and_no_status(buffering: int, local: Shell) -> None:
+    arguments = ("config", "push", "none", "--output", "json")
+    err = io.StringIO()
+    with (
+        local._inside(arguments),
+        io.TextIOWrapper(Path("/dev/full").open("wb", buffering), write_through=not buffering) as full,
+        mock.patch.multiple(sys, stdout=full, stderr=err),
+    ):
+        status = run(arguments)
+
+    assert status == Status.USAGE
+    assert err.getvalue().startswith("error: 'none' is not a directory\nhint: ")
+    assert "carried out" not in err.getvalue()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full device")
+def test_unwritable_findings_of_a_validation_are_told(local: Shell) -> None:
+    (local.directory / "loki.yaml").write_text("x: 1\n")
+    err = io.StringIO()
+    with (
+        local._inside(("config", "validate")),
+        io.TextIOWrapper(Path("/dev/full").open("wb", 0), write_through=True) as full,
+        mock.patch.multiple(sys, stdout=full, stderr=err),
+    ):
+        status = run(("config", "validate"))
+
+    assert status == Status.FAILED
+    assert "error: standard output cannot be written: No space left on device\n" in err.getvalue()
+
+
 def test_the_name_of_a_temporary_file_is_not_told() -> None:
     for name in (".x.yml.4888dad5", ".x.yml.6af99b5383a2.new", ".x.yml.e0453ef2678954b9.part"):
         told = tell(FileNotFoundError(2, "No such file or directory", f"/no/{name}"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from apm_s3.cli._arguments import ToolHint
-from apm_s3.cli._call import Call, Output
+from apm_s3.cli._call import Call, Output, writing
 from apm_s3.cli._config.checking import check_all, parse_targets
 from apm_s3.cli._config.formats import Format, render
 from apm_s3.cli._statuses import Status, UsageFailed, in_colour
@@ -53,7 +53,8 @@ def validate(
     )
     targets |= parse_targets(target_version or ())
     findings = check_all(search, targets, sys.stdin.buffer.read)
-    sys.stdout.write(render(findings, wanted, coloured=in_colour(sys.stdout.isatty())))
+    with writing():
+        sys.stdout.write(render(findings, wanted, coloured=in_colour(sys.stdout.isatty())))
     for reason in findings.skipped:
         call.note(f"skipped: {reason}")
     if wanted is Format.text:
