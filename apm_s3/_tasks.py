@@ -47,17 +47,23 @@ def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 async def joined(task: asyncio.Future[T]) -> T:
-    """Wait for `task`, which continues if the caller is cancelled.
+    """Wait for `task`, which continues if the caller is cancelled; then nothing logs its error.
 
     On Python 3.14, `asyncio.shield` logs the error of a task whose caller was cancelled, also if others handle it.
     """
     try:
         await asyncio.wait({task})
     except asyncio.CancelledError:
-        if task.done() and not task.cancelled():
-            task.exception()  # retrieved: nobody else may ask for it
+        # Also of one that fails later, which perhaps nobody awaits any more.
+        task.add_done_callback(_retrieve)
         raise
     return task.result()
+
+
+def _retrieve(task: asyncio.Future[Any]) -> None:
+    """Retrieve the exception of a finished task, or asyncio logs it."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def shielded(
@@ -81,8 +87,6 @@ async def shielded(
         await _settle(task, timeout)
         if on_cancel is not None and not task.cancelled() and task.exception() is None:
             await _settle(asyncio.ensure_future(_await(on_cancel(task.result()))), timeout)
-        elif not task.cancelled():
-            task.exception()
         raise
 
 

@@ -73,9 +73,9 @@ async def test_cancelling_a_group_cancels_all_its_tasks() -> None:
 async def test_the_error_of_a_task_is_raised_to_those_who_still_wait_and_reported_to_nobody_else() -> None:
     reported: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
-    for moment in ("before", "with the error"):
+    for moment, count in (("before", 2), ("before", 1), ("with the error", 1)):
         work: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        waiters = [asyncio.ensure_future(joined(work)) for _ in range(1 if moment == "with the error" else 2)]
+        waiters = [asyncio.ensure_future(joined(work)) for _ in range(count)]
         await asyncio.sleep(0)
         if moment == "before":
             waiters[0].cancel()

@@ -83,8 +83,6 @@ async def _in_thread(work: Callable[[threading.Event], T]) -> T:
         while not thread.done():
             with suppress(asyncio.CancelledError):
                 await asyncio.wait({thread})
-        if not thread.cancelled():
-            thread.exception()
         raise
 
 
