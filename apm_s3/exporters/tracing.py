@@ -203,7 +203,8 @@ class _RequestSpan:
         if port is not None:
             found["server.port"] = port
         if "uploadId=" in exchanges.query:
-            given = dict(parse_qsl(exchanges.query))
+            # Also the blank id of a server that gives none.
+            given = dict(parse_qsl(exchanges.query, keep_blank_values=True))
             found["aws.s3.upload_id"] = given["uploadId"]
             if "partNumber" in given:
                 found["aws.s3.part_number"] = int(given["partNumber"])

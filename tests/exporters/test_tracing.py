@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from apm_s3.health import HealthChecker
 from apm_s3.settings import RetrySettings, TransferSettings
 from tests.configs.samples import LOKI
 from tests.faults.faults import answer, reset_in_body
+from tests.faults.memory_s3 import Upload
 from tests.faults.server import FaultyS3
 from tests.managers import SESSION, let_deadlines_pass
 from tests.memory_transport import MemoryManager
@@ -289,6 +291,15 @@ async def test_spans_of_uploads_in_parts_name_the_upload_and_the_part(
     assert sorted(str(part["aws.s3.part_number"]) for part in parts) == ["1", "2"]
     assert {part["aws.s3.upload_id"] for part in parts} == {end["aws.s3.upload_id"]}
     assert "aws.s3.part_number" not in end
+
+
+async def test_the_blank_id_of_an_upload_does_not_break_tracing(
+    s3: S3Manager, server: FaultyS3, exported: InMemorySpanExporter
+) -> None:
+    server.s3.uploads[""] = Upload(BUCKET, "key", {}, {})
+    await s3.cleanup_uploads(BUCKET, timedelta())
+
+    assert [(span.attributes or {})["aws.s3.upload_id"] for span in named(exported, "S3.AbortMultipartUpload")] == [""]
 
 
 async def test_the_span_of_a_copy_names_its_source(s3: S3Manager, exported: InMemorySpanExporter) -> None:
