@@ -27,6 +27,7 @@ from apm_s3.cli._notes import find_author, find_message
 from apm_s3.cli._output import as_document, make_table, print_text
 from apm_s3.cli._settings import load_settings
 from apm_s3.cli._statuses import Status, UsageFailed
+from apm_s3.configs._protocol.documents.keys import environment_of
 from apm_s3.models import BucketInfo
 from tests.cli.kit import Interactive, Ran, Shell, pseudo_terminal
 from tests.servers import require
@@ -220,6 +221,11 @@ def test_an_error_has_a_hint_that_names_commands() -> None:
 
     assert told.message == "the outcome is not known"
     assert told.hint == "find out before you try again: apm-s3 config outcome staging-1"
+
+
+def test_the_write_id_in_the_help_of_outcome_is_a_valid_one() -> None:
+    [example] = make_command("config outcome", COMMANDS["config outcome"]).examples
+    assert environment_of(example.split()[-1]) == "production"
 
 
 def test_hints_on_the_command_line_name_no_python_functions() -> None:

@@ -140,7 +140,7 @@ def outcome(ctx: typer.Context, write_id: Annotated[str, typer.Argument(metavar=
     It exits with 0 if the write was committed, 1 if it was not, and 5 if that is not known.
 
     Example:
-        apm-s3 config outcome production-018f6f0e
+        apm-s3 config outcome production.0123456789abcdef0123
     """
     call = Call.of(ctx)
     found = call.run_on_store(lambda store: store.outcome(write_id))
