@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import stat
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -161,10 +162,15 @@ async def _replacing(path: Path) -> AsyncIterator[int]:
 
 
 def _create(temporary: Path, path: Path) -> int:
-    if path.is_dir():
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        # It is new, or opening the temporary file beside it fails too.
+        mode = stat.S_IFREG
+    if stat.S_ISDIR(mode):
         raise IsADirectoryError(f"'{path}' is a directory: pass the path of a file")
     # The rename would replace a device, for everybody; and /dev/stdout, which leads to a file if it is redirected.
-    if (path.exists() and not path.is_file()) or path.absolute().parent == Path("/dev"):
+    if not stat.S_ISREG(mode) or os.path.dirname(os.path.abspath(path)) == "/dev":  # noqa: PTH100, PTH120 - faster
         raise InvalidOption(
             f"'{path}' is not a regular file, and would be replaced",
             operation="download_to",

@@ -179,6 +179,7 @@ class Objects(Verbs):
             BucketNotFound, ObjectNotFound: the bucket or the key does not exist.
             ObjectChanged: the object was replaced while it was being read.
             IntegrityError: the content does not match S3's checksum of the whole object.
+            InvalidOption: `path` is a device, a pipe or a socket, or in /dev; nothing was sent.
             OSError: the file cannot be written; if its folder is missing, nothing was sent.
         """
         from pathlib import Path

@@ -192,7 +192,7 @@ async def test_an_unusable_path_is_refused_before_anything_is_sent(s3: S3Manager
 async def test_a_device_or_pipe_is_never_replaced_by_a_download(s3: S3Manager, stored: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
 
-    for path in (tmp_path / "pipe", Path("/dev/no-such-device")):
+    for path in (tmp_path / "pipe", Path("/dev/no-such-device"), Path("/tmp/../dev/no-such-device")):
         with pytest.raises(InvalidOption, match="would be replaced"):
             await s3.download_to(stored, "key", path)
 
