@@ -290,7 +290,9 @@ class QueryInvalid(InvalidRequest):
 
 
 class MigrationRefused(InvalidRequest):
-    """The target cannot keep what the source has, or `delete_extra` would delete everything; nothing was moved.
+    """The target cannot keep what the source has, or `delete_extra` would delete everything.
+
+    In the first case, nothing was moved; in the second one, nothing was deleted.
 
     Attributes:
         capabilities: names of what the target cannot keep; `accept` takes them.

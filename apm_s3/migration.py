@@ -92,7 +92,8 @@ async def migrate(
             they differ.
         include, exclude: patterns of `fnmatch` for names below the source; "*" matches "/" too.
         transform_key: maps a name below the source to a name below the target.
-        delete_extra: delete from the target what the source lacks: last, and only if nothing failed.
+        delete_extra: delete from the target what the source lacks: last, and only if nothing failed. Before, the
+            source is listed again.
         versions: move all versions and delete markers, in order, to a bucket with versioning. All are listed before the
             first one moves.
         acls: give every copy the grants of its source.
@@ -104,8 +105,8 @@ async def migrate(
 
     Raises:
         InvalidOption: an option is invalid, or the places overlap; nothing was moved.
-        MigrationRefused: the target cannot keep something that `accept` does not name, or the source is empty and
-            `delete_extra` would delete everything.
+        MigrationRefused: the target cannot keep something that `accept` does not name, and nothing was moved; or the
+            source is empty, perhaps only at the end, and `delete_extra` would delete everything.
         JournalRefused: the journal belongs to another migration, or another process is using it.
         BucketNotFound: there is no such bucket.
         OSError: a directory cannot be read.
