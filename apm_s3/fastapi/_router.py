@@ -41,7 +41,7 @@ def config_router(*, authorize: Callable[..., Any], deadline: float = DEADLINE, 
         authorize: a dependency, any callable that FastAPI takes. It returns a `Principal`, or raises
             `HTTPException(401)`.
         deadline: seconds for a request, after which its work is cancelled. Streams do not end with it.
-        tag: the group of the routes in the documentation. Operation ids begin with another one than the default: two
+        tag: the group of the routes in the documentation. Operation ids begin with it, unless it is the default, so two
             routers in one application need two tags.
 
     Raises:
