@@ -294,6 +294,19 @@ async def test_who_may_not_read_a_secret_cannot_test_guesses(
     assert objects.requests == before
 
 
+async def test_a_put_that_is_committed_is_told_so_though_its_file_cannot_be_masked(
+    app: FastAPI, store: ConfigStore
+) -> None:
+    url = f"{TOOL}/files/logo.bin"
+    async with client_of(app, "masked-token") as masked:
+        created = await masked.put(url, content=b"\xff\x00", headers={"If-None-Match": "*"})
+        replaced = await masked.put(url, content=b"\xff\x01", headers={"If-Match": created.json()["etag"]})
+        assert (await masked.get(url)).status_code == 403
+
+    assert [(each.status_code, each.headers.get("etag")) for each in (created, replaced)] == [(201, None), (200, None)]
+    assert (await store.download("prometheus", "production", name="logo.bin")).raw == b"\xff\x01"
+
+
 async def test_a_masked_body_is_refused_as_input(app: FastAPI, store: ConfigStore) -> None:
     async with client_of(app, "masked-token") as masked:
         read = await masked.get(SECRET_URL)

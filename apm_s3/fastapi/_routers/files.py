@@ -159,10 +159,10 @@ async def put_file(
     created = old is None and release.revision != expected.revision
     sees = await call.sees_secrets(environment, tool)
     made = ConfigFile(name, body, release.revision, tool, environment)
-    etag = file_etag(made) if sees else masked_etag(release.revision, await mask_file(made))
-    return release_response(
-        ReleaseModel.of(release, secrets=sees), created=created, headers={**revision_header(release), "ETag": etag}
-    )
+    # It is committed: that the caller may not read what is not text must not make the answer a refusal.
+    etags = await _etags_for(call, made)
+    headers = {**revision_header(release), **({"ETag": etags[0]} if etags else {})}
+    return release_response(ReleaseModel.of(release, secrets=sees), created=created, headers=headers)
 
 
 async def delete_file(
