@@ -19,13 +19,21 @@ from apm_s3.models import FileContent
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Awaitable, Callable
 
     from apm_s3._s3.objects.streams import Download
     from apm_s3.models import DeleteOutcome, FileInfo, Source
     from apm_s3.options import CopyOptions, DeleteOptions, ReadOptions, UploadOptions
 
 
-# Not imported in the call: that would take a hundredth of its time.
+# Not imported in each call: that would take a hundredth of its time.
+@cache
+def _store() -> Callable[..., Awaitable[FileInfo]]:
+    from apm_s3._s3.objects.uploads import store
+
+    return store
+
+
 @cache
 def _delete_defaults() -> DeleteOptions:
     from apm_s3.options._writes import DELETE_DEFAULTS
@@ -69,9 +77,7 @@ class Objects(Verbs):
                 was stored.
             OSError: the file cannot be read; nothing was stored.
         """
-        from apm_s3._s3.objects.uploads import store
-
-        return await store(self._engine(), bucket, key, source, options, resume=resume, size=size)
+        return await _store()(self._engine(), bucket, key, source, options, resume=resume, size=size)
 
     async def read_file(
         self, bucket: str, key: str, options: ReadOptions | None = None, *, refresh: bool = False

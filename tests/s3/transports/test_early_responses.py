@@ -144,7 +144,7 @@ async def test_a_refusal_while_the_body_leaves_ends_the_connection() -> None:
     upload = Upload(None, b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
     await upload.send()
     assert (upload.response.status, await upload.response.read()) == (403, b"no")
-    assert upload.released == [False]
+    assert (upload.released, upload.transport.aborted) == ([], True)
 
 
 @pytest.mark.parametrize("after", range(12))

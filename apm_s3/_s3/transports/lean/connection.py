@@ -309,7 +309,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.write(small)
         self._sent = True
         if response.ended:
-            self._release()
+            self.released(self, self._keep and self._writable is None)
         return True
 
     async def start_tls(self, context: ssl.SSLContext, server_hostname: str) -> None:
@@ -498,11 +498,10 @@ class Connection(asyncio.BufferedProtocol):
         if len(self._view) > _SMALL:
             self._view = memoryview(bytearray(_SMALL))
         response.end()
-        if self._sent or response.status >= 300:
-            self._release()
-
-    def _release(self) -> None:
-        self.released(self, self._keep and self._sent and self.usable and self._writable is None)
+        if self._sent:
+            self.released(self, self._keep and self.usable and self._writable is None)
+        elif response.status >= 300:
+            self.abort()
 
 
 def _arrivals(file: int) -> Callable[[], object]:
