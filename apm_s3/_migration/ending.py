@@ -67,11 +67,14 @@ class Ending:
             return
         # Both sides may have got the same objects since the source was listed.
         if not totals.objects or not await keep_common(journal, task.rules, task.source_side, task.source):
-            raise MigrationRefused(
-                f"{task.source_name} is empty, so delete_extra would delete everything in {task.target_name}",
+            empty = "has become empty, what was moved stays, and nothing was deleted" if totals.objects else "is empty"
+            refused = MigrationRefused(
+                f"{task.source_name} {empty}: delete_extra would delete everything in {task.target_name}",
                 operation="migrate",
                 hint="check the source; to delete everything, use delete_prefix or remove the directory",
             )
+            refused.unresolved = totals.objects > 0
+            raise refused
         while keys := await journal.do(lambda store: store.extra_keys(_AT_ONCE)):
             chosen = [key for key in keys if keeps(key)]
             failed = len(await task.mover.delete(chosen)) if chosen else 0

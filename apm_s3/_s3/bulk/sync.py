@@ -122,16 +122,19 @@ class _Sync:
                 found = True
                 extra.pop(entry.key, None)
         self._extra = list(extra.values())
-        self._check_source(found=found)
+        self._check_source(found=found, late=True)
 
-    def _check_source(self, *, found: bool) -> None:
+    def _check_source(self, *, found: bool, late: bool = False) -> None:
         if self._extra and not found:
             way = self._way
-            raise InvalidOption(
-                f"{way.source} is empty, so delete_extra would delete all {len(self._extra)} of {way.target}",
+            empty = "has become empty, what was moved stays, and nothing was deleted" if late else "is empty"
+            refused = InvalidOption(
+                f"{way.source} {empty}: delete_extra would delete all {len(self._extra)} of {way.target}",
                 operation="sync",
                 hint="check the source; to delete everything, use delete_prefix or remove the directory",
             )
+            refused.unresolved = late
+            raise refused
 
     def _moved(self, entry: Entry, result: OperationResult) -> bool:
         error = result.error
