@@ -10,7 +10,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from apm_s3.configs import ConfigStore
+from apm_s3.configs import ConfigStore, EnvironmentSettings
+from apm_s3.errors import ConnectionLost
 from tests.configs.samples import OTHER_PROMETHEUS, PROMETHEUS, RULES
 from tests.fastapi.applications import client_of
 from tests.fastapi.conftest import SECRET
@@ -162,6 +163,22 @@ async def test_settings_are_replaced_only_by_who_has_seen_them(client: httpx.Asy
     assert (await client.get(url, headers={"If-None-Match": put.headers["etag"]})).status_code == 304
     silent = await client.put(f"{TOOL}/files/prometheus.yml", content=OTHER_PROMETHEUS, headers={"If-Match": "*"})
     assert (silent.status_code, "message" in silent.json()["detail"]) == (422, True)
+
+
+async def test_committed_settings_are_not_read_again(
+    client: httpx.AsyncClient, store: ConfigStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"{PRODUCTION}/settings"
+    document = {**(await client.get(url)).json(), "require_author": True}
+
+    async def fails(environment: str) -> EnvironmentSettings:
+        raise ConnectionLost("the connection broke", endpoint="s3.test")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "settings", fails)
+        put = await client.put(url, json=document, headers={"If-Match": "*"})
+    assert (put.status_code, put.json()) == (200, document)
+    assert (await client.get(url)).headers["etag"] == put.headers["etag"]
 
 
 async def test_a_frozen_environment_thaws(client: httpx.AsyncClient) -> None:

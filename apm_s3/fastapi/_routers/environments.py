@@ -71,15 +71,21 @@ async def put_settings(
     if tags is None:
         raise ProblemError(428, "condition-required", "Send the ETag of the current settings in If-Match.")
 
+    settings: EnvironmentSettings | None = None
+
     def change(old: EnvironmentSettings) -> EnvironmentSettings:
+        nonlocal settings
         if not tags.any and _settings_etag(old) not in tags.strong:
             raise ProblemError(412, "condition-failed", "Somebody else changed the settings: read them again.")
-        return given.applied(old)
+        settings = given.applied(old)
+        return settings
 
     await call.configs.set_settings(
         environment, change, author=call.author, message=message, timeout=call.timeout, write_id=write_id
     )
-    settings = await call.configs.settings(environment)
+    # What was committed last was returned last by `change`; a repeated write id may have been committed long ago.
+    if settings is None or write_id is not None:
+        settings = await call.configs.settings(environment)
     response.headers.update({**PRIVATE, "ETag": _settings_etag(settings)})
     return SettingsModel.of(settings)
 
