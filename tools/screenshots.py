@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,9 @@ EXAMPLES = ROOT / "examples" / "configs"
 COLUMNS = 110
 _FONTS = re.compile(r"@font-face\s*\{\{.*?\}\}\s*", re.DOTALL)
 """Rich's pictures load fonts from another host, which readers of a page do not expect."""
+_TYPED, _READ = 1.0, 3.0
+"""Seconds in the recording before a command's output appears, and before the next command does."""
+_RECORDED = ("plan", "deploy", "status")
 _CLEARED = ("AWS_", "APM_S3_", "NO_COLOR")
 _MISTAKES = (
     ("prometheus.yml", "scrape_timeout: 10s", "scrape_timeout: 60s"),
@@ -95,6 +98,40 @@ def draw(command: str, shown: str, *, title: str) -> str:
     return console.export_svg(title=title, code_format=_FONTS.sub("", CONSOLE_SVG_FORMAT))
 
 
+def record(shots: Sequence[str], *, title: str) -> str:
+    """Return commands and their output, one after the other, as an SVG in which they appear in turn.
+
+    Programs that show no animations, and readers who want none, see all of it at once.
+
+    Args:
+        shots: a command in the first line, its output in the others.
+    """
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
+    moments: list[float] = []
+    now = 0.5
+
+    def show(text: Text) -> None:
+        console.print(text)
+        moments.extend([now] * (console.export_text(clear=False).count("\n") - len(moments)))
+
+    for shot in shots:
+        command, _, shown = shot.partition("\n")
+        show(Text.assemble(("$ ", "bold green"), (command, "bold")))
+        now += _TYPED
+        show(Text.from_ansi(shown.rstrip("\n") + "\n"))
+        now += _READ
+    turns = "".join(
+        f"[clip-path$='line-{line})'] {{ animation: appear {moment:g}s step-end }}\n"
+        for line, moment in enumerate(moments)
+    )
+    style = (
+        "@media (prefers-reduced-motion: no-preference) {\n"
+        f"@keyframes appear {{ from {{ visibility: hidden }} to {{ visibility: visible }} }}\n{turns}}}\n"
+    )
+    picture = console.export_svg(title=title, code_format=_FONTS.sub("", CONSOLE_SVG_FORMAT))
+    return picture.replace("</style>", f"{style}</style>", 1)
+
+
 def main(target: Path) -> None:
     """Make all pictures."""
     target.mkdir(parents=True, exist_ok=True)
@@ -111,11 +148,18 @@ def main(target: Path) -> None:
             "PYTHONPATH": str(ROOT),
         }  # fmt: skip
         terminal = Terminal(Path(folder), environ)
+        shots = {}
         for name, shown in _shots(terminal).items():
-            command = shown.partition("\n")[0]
-            picture = draw(command, shown.partition("\n")[2], title=f"apm-s3 {name}")
-            (target / f"{name}.svg").write_text(picture, encoding="utf-8")
-            sys.stdout.write(f"{target / name}.svg\n")
+            picture = draw(shown.partition("\n")[0], shown.partition("\n")[2], title=f"apm-s3 {name}")
+            _write(target / f"{name}.svg", picture)
+            shots[name] = shown
+        recording = record([shots[name] for name in _RECORDED], title="From staging to production")
+        _write(target / "recording.svg", recording)
+
+
+def _write(path: Path, picture: str) -> None:
+    path.write_text(picture, encoding="utf-8")
+    sys.stdout.write(f"{path}\n")
 
 
 def _shots(terminal: Terminal) -> dict[str, str]:
