@@ -69,7 +69,7 @@ def machine() -> str:
     memory = [line.split()[1] for line in _read("/proc/meminfo").splitlines() if line.startswith("MemTotal")]
     name = model[0].partition(":")[2].strip() if model else platform.processor()
     size = f", {int(memory[0]) / 1024**2:.0f} GiB of memory" if memory else ""
-    return f"{os.cpu_count()} cores ({name}){size}, {platform.system()} {platform.release()}"
+    return f"{os.cpu_count()} cores ({name}){size}, {platform.system()} {platform.release().partition('-')[0]}"
 
 
 def introduction(command: str, load: float) -> str:
