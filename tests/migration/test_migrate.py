@@ -378,3 +378,22 @@ async def test_objects_are_checked_one_by_one_while_the_target_is_being_listed(
     )
 
     assert (report.identical, report.moved, report.failures) == (3, 2, ())
+
+
+async def test_few_large_files_are_in_memory_at_once(one: Place, tmp_path: Path) -> None:
+    for number in range(9):
+        (tmp_path / f"file-{number}").write_bytes(bytes(1024**2 + 1))
+    stored, at_once = 0, []
+
+    async def fault(exchange: Exchange) -> None:
+        nonlocal stored
+        stored += 1
+        at_once.append(stored)
+        await asyncio.sleep(0.02)
+        stored -= 1
+        exchange.send(exchange.carry_out())
+
+    one.server.will(fault, "PutObject", times=None)
+    report = await migrate(tmp_path, TARGET, target_s3=one.s3, accept=("metadata", "tags"))
+    assert report.moved == 9
+    assert max(at_once) <= 3

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import secrets
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from apm_s3.options import ReadOptions, UploadOptions
 MIB = 1024**2
 _WHOLE = 8 * MIB
 """Files up to this many bytes are read into memory whole."""
+_AT_ONCE = 3
+"""Whole files above 1 MiB that are in memory at the same time, whatever the concurrency: 24 MiB at most."""
 _SAME_TIME = 0.001
 """Tolerance in seconds, as file systems and S3 round times differently."""
 
@@ -35,6 +38,7 @@ class UploadMover:
     target: Side
     rules: MigrationRules
     bandwidth: Bandwidth
+    large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
 
     async def move(self, row: Row) -> Moved:
         await self.bandwidth.take(row.size)
@@ -46,8 +50,9 @@ class UploadMover:
                 stored = await s3.upload_file(bucket, to, path, options)
                 ok = await self._holds(path, stored)
                 return self._moved(row, stored, "parts" if ok else "")
-            data, digest = await asyncio.to_thread(_read, path, row)
-            stored = await s3.upload_file(bucket, to, data, options)
+            async with self.large if row.size > MIB else nullcontext():
+                data, digest = await asyncio.to_thread(_read, path, row)
+                stored = await s3.upload_file(bucket, to, data, options)
         except PreconditionFailed:
             # Another writer created it, perhaps an earlier run of this migration.
             if not await self.is_same(row):
