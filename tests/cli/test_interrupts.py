@@ -18,6 +18,7 @@ from apm_s3.cli import main
 from tests.cli.kit import Shell
 from tests.cli.memory import press_ctrl_c
 from tests.cli.stores import on_store, three_revisions
+from tests.configs.samples import LOKI
 from tests.faults.memory_s3 import StoredObject, _etag
 from tests.faults.server import Exchange, FaultyS3
 
@@ -101,6 +102,46 @@ def test_ctrl_c_during_a_commit_names_the_command_that_tells_its_outcome(
     assert outcome is not None, ran.stderr
     assert shell.json(*outcome[1].split())["outcome"] == "won"
     assert shell.json("config", "ls")["releases"][0]["revision"] == 4
+
+
+@pytest.mark.parametrize(
+    ("command", "request_"),
+    [
+        ("config backup", "PutObject"),
+        ("config verify {key}", "GetObject"),
+        ("config drill {key}", "PutObject"),
+        ("config restore {key} --yes -m Back", "GetObject"),
+        ("config fsck", "GetObject"),
+        ("config gc --keep-revisions 1 --yes", "GetObject"),
+        ("config push bundle -m New", "PutObject"),
+        ("config import tree -m Taken --yes", "PutObject"),
+        ("config plan staging production --create --out deploy.plan", "GetObject"),
+        ("config pull prometheus", "GetObject"),
+        ("config history prometheus", "GetObject"),
+        ("config status --all", "GetObject"),
+    ],
+)
+def test_ctrl_c_leaves_the_store_whole(command: str, request_: str, shell: Shell, memory: FaultyS3, place: str) -> None:
+    on_store(shell, three_revisions)
+    (backup,) = shell.json("config", "backup")["backups"]
+    (shell.directory / "bundle").mkdir()
+    (shell.directory / "bundle/prometheus.yml").write_text("scrape_configs: [{job_name: new}]\n")
+    (shell.directory / "tree/staging/loki").mkdir(parents=True)
+    (shell.directory / "tree/staging/loki/loki.yml").write_text(LOKI)
+    memory.will(press_ctrl_c, request_)
+
+    ran = shell(*(word.format(key=backup["key"]) for word in command.split()))
+    memory.rules.clear()
+
+    assert ran.status == 130, ran
+    assert ran.stdout == ""
+    [told] = [line for line in ran.stderr.splitlines() if line]
+    assert told.startswith("Interrupted. ")
+    assert shell("config", "fsck").status == 0
+    assert [one["revision"] for one in shell.json("config", "history", "prometheus")["releases"]] == [3, 2, 1]
+    assert [one["key"] for one in shell.json("config", "backups")["backups"]] == [backup["key"]]
+    assert not (shell.directory / "deploy.plan").exists()
+    assert not (shell.directory / "prometheus").exists()
 
 
 def test_a_watch_ends_with_ctrl_c(shell: Shell, memory: FaultyS3, place: str) -> None:
