@@ -31,6 +31,7 @@ CLIENTS = (
     "s3/objects/test_multipart.py",
     "s3/objects/test_objects.py",
     "s3/test_clients.py",
+    "s3/transports/test_credential_clients.py",
     "s3/transports/test_credentials.py",
     "s3/transports/test_exception_tables.py",
     "s3/transports/test_resigning.py",

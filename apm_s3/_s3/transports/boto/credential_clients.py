@@ -14,8 +14,22 @@ from aiobotocore.session import AioSession
 from botocore.utils import get_environ_proxies
 
 from apm_s3._s3.transports.boto.send_once import SendOnceSession
+from apm_s3._typing import override
 
 _MARK = "_apm_s3_kept"
+
+
+class _KeptConfig(AioConfig):  # type: ignore[misc]
+    """A configuration that keeps its HTTP session when that of a client is merged into it.
+
+    That of aiobotocore 2.25 forgets it: its clients for credentials would follow redirects.
+    """
+
+    @override
+    def merge(self, other_config: Any) -> AioConfig:
+        merged = super().merge(other_config)
+        merged.http_session_cls = self.http_session_cls
+        return merged
 
 
 def keep_from_redirects(session: AioSession) -> None:
@@ -26,9 +40,9 @@ def keep_from_redirects(session: AioSession) -> None:
     if getattr(session, _MARK, False):
         return
     # STS, SSO and whatever else it asks through clients of its own.
-    config = AioConfig(http_session_cls=SendOnceSession)
     default = session.get_default_client_config()
-    session.set_default_client_config(config if default is None else default.merge(config))
+    config = _KeptConfig(http_session_cls=SendOnceSession)
+    session.set_default_client_config(config if default is None else config.merge(default))
     # Containers and instances, which it asks without a client.
     for provider in session.get_component("credential_provider").providers:
         fetcher: Any = getattr(provider, "_role_fetcher", None) or getattr(provider, "_fetcher", None)
