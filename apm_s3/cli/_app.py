@@ -81,12 +81,20 @@ class Command(TyperCommand):
             result = super().invoke(ctx)
         except (_UsageError, typer.Exit, typer.Abort, BrokenPipeError):
             raise
-        except KeyboardInterrupt:
-            sys.stderr.write(f"\nInterrupted. {call.go_on}\n")
-            return Status.INTERRUPTED
         except Exception as exc:  # noqa: BLE001 - each error becomes a message; --debug shows where it came from
             return _report(exc, call)
+        except BaseException as exc:
+            if not _is_interruption(exc):
+                raise
+            sys.stderr.write(f"\nInterrupted. {call.go_on}\n")
+            return Status.INTERRUPTED
         return Status.DONE if result is None else result
+
+
+def _is_interruption(exc: BaseException) -> bool:
+    """Return whether Ctrl-C ended the command. Where it meets another cancellation, asyncio raises CancelledError."""
+    loaded = sys.modules.get("asyncio.exceptions")
+    return isinstance(exc, KeyboardInterrupt) or (loaded is not None and isinstance(exc, loaded.CancelledError))
 
 
 class Group(TyperGroup):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import re
@@ -142,6 +143,13 @@ def test_ctrl_c_leaves_the_store_whole(command: str, request_: str, shell: Shell
     assert [one["key"] for one in shell.json("config", "backups")["backups"]] == [backup["key"]]
     assert not (shell.directory / "deploy.plan").exists()
     assert not (shell.directory / "prometheus").exists()
+
+
+def test_ctrl_c_that_meets_another_cancellation_is_one_line_too(shell: Shell) -> None:
+    with mock.patch("apm_s3.cli._call.make_manager", side_effect=asyncio.CancelledError):
+        ran = shell("config", "status")
+
+    assert (ran.status, ran.stdout, ran.stderr) == (130, "", "\nInterrupted. Nothing was changed.\n")
 
 
 def test_a_watch_ends_with_ctrl_c(shell: Shell, memory: FaultyS3, place: str) -> None:
