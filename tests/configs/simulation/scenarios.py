@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -76,25 +77,34 @@ async def known_copy() -> None:
     assert memory.objects["live/production/loki/loki.yaml"][1] == OTHER_LOKI.encode()
 
 
+def _lose_a_response(memory: MemoryObjects, meanwhile: Callable[[], Awaitable[None]], *, arrives: bool = True) -> None:
+    """Lose the response to the next commit in `memory`, after `meanwhile`; if not `arrives`, its request as well."""
+    put = memory.put
+
+    async def unanswered(key: str, body: bytes, **options: Any) -> FileInfo:
+        if key != CURRENT or not options.get("if_match"):
+            return await put(key, body, **options)
+        memory.put = put
+        if arrives:
+            await put(key, body, **options)
+        await meanwhile()
+        raise ConnectionLost("no answer", operation="put")
+
+    memory.put = unanswered
+
+
+async def _change_a_hundred_times(store: ConfigStore) -> None:
+    for _ in range(100):
+        await store.mark_good("loki", "production")
+
+
 async def overrun() -> None:
     """The response to a commit is lost, and a hundred others are made before the writer reads the document again."""
     memory = MemoryObjects()
     store, other = ConfigStore(memory), ConfigStore(memory)
     await store.upload("loki", "production", LOKI)
-    put = memory.put
 
-    async def unanswered(key: str, body: bytes, **options: Any) -> FileInfo:
-        info = await put(key, body, **options)
-        if key == CURRENT and options.get("if_match"):
-            memory.put = put
-            for _ in range(100):
-                await other.mark_good("loki", "production")
-            lost = ConnectionLost("no answer", operation="put")
-            lost.sent = True
-            raise lost
-        return info
-
-    memory.put = unanswered
+    _lose_a_response(memory, lambda: _change_a_hundred_times(other))
     release = await store.upload("loki", "production", OTHER_LOKI)
     assert (release.revision, [each.revision for each in await store.history("loki", "production")]) == (2, [2, 1])
 
@@ -104,19 +114,13 @@ async def overrun_by_another() -> None:
     memory = MemoryObjects()
     store, other = ConfigStore(memory), ConfigStore(memory)
     await store.upload("loki", "production", LOKI)
-    put = memory.put
 
-    async def lost(key: str, body: bytes, **options: Any) -> FileInfo:
-        if key == CURRENT and options.get("if_match"):
-            memory.put = put
-            await other.upload("loki", "production", f"{LOKI}# another\n")
-            await other.upload("loki", "production", f"{LOKI}# and another\n")
-            for _ in range(100):
-                await other.mark_good("loki", "production")
-            raise ConnectionLost("no answer", operation="put")
-        return await put(key, body, **options)
+    async def meanwhile() -> None:
+        await other.upload("loki", "production", f"{LOKI}# another\n")
+        await other.upload("loki", "production", f"{LOKI}# and another\n")
+        await _change_a_hundred_times(other)
 
-    memory.put = lost
+    _lose_a_response(memory, meanwhile, arrives=False)
     with pytest.raises(RevisionConflict):
         await store.upload("loki", "production", OTHER_LOKI)
 
@@ -126,21 +130,14 @@ async def overrun_and_unreadable() -> None:
     memory = MemoryObjects()
     store, other = ConfigStore(memory), ConfigStore(memory)
     await store.upload("loki", "production", LOKI)
-    put = memory.put
 
-    async def unanswered(key: str, body: bytes, **options: Any) -> FileInfo:
-        info = await put(key, body, **options)
-        if key == CURRENT and options.get("if_match"):
-            memory.put = put
-            release = await other.upload("loki", "production", f"{LOKI}# another\n")
-            for _ in range(100):
-                await other.mark_good("loki", "production")
-            assert release.ref is not None
-            del memory.objects[release.ref.key]
-            raise ConnectionLost("no answer", operation="put")
-        return info
+    async def meanwhile() -> None:
+        release = await other.upload("loki", "production", f"{LOKI}# another\n")
+        await _change_a_hundred_times(other)
+        assert release.ref is not None
+        del memory.objects[release.ref.key]
 
-    memory.put = unanswered
+    _lose_a_response(memory, meanwhile)
     with pytest.raises(CommitUnknown):
         await store.upload("loki", "production", OTHER_LOKI)
 
