@@ -40,9 +40,7 @@ def keep_from_redirects(session: AioSession) -> None:
     if getattr(session, _MARK, False):
         return
     # STS, SSO and whatever else it asks through clients of its own.
-    default = session.get_default_client_config()
-    config = _KeptConfig(http_session_cls=SendOnceSession)
-    session.set_default_client_config(config if default is None else config.merge(default))
+    session.set_default_client_config(_KeptConfig(http_session_cls=SendOnceSession))
     # Containers and instances, which it asks without a client.
     for provider in session.get_component("credential_provider").providers:
         fetcher: Any = getattr(provider, "_role_fetcher", None) or getattr(provider, "_fetcher", None)
