@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -17,7 +17,7 @@ from tests.managers import make_manager
 from tests.servers import Server
 
 MIB = 1024**2
-LARGE = os.urandom(MIB) * 7
+LARGE = Random(1).randbytes(MIB) * 7
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
+from random import Random
 from typing import Any
 
 import pytest
@@ -27,7 +27,7 @@ from tests.servers import Server
 
 MIB = 1024**2
 IN_PARTS = S3Settings(transfer=TransferSettings(multipart_threshold=5 * MIB, part_size=5 * MIB))
-LARGE = os.urandom(1000) * (6 * MIB // 1000)
+LARGE = Random(1).randbytes(1000) * (6 * MIB // 1000)
 OPTIONS = UploadOptions(
     content_type="text/x-mine",
     metadata={"author": "me"},

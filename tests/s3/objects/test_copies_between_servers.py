@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from random import Random
 
 import pytest
 
@@ -15,7 +15,7 @@ from tests.faults.server import FaultyS3
 from tests.managers import SESSION
 
 MIB = 1024**2
-SMALL, LARGE = os.urandom(70_000), os.urandom(12 * MIB)
+SMALL, LARGE = Random(1).randbytes(70_000), Random(1).randbytes(12 * MIB)
 STORED = UploadOptions(content_type="text/x-test", metadata={"team": "sre"}, cache_control="no-store")
 
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.servers import Server
 
 KIB = 1024
 SETTINGS = S3Settings(max_concurrency=4, transfer=TransferSettings(range_size=64 * KIB, parallel_parts=3))
-CONTENT = os.urandom(700 * KIB + 5)
+CONTENT = Random(1).randbytes(700 * KIB + 5)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -21,7 +22,7 @@ from tests.servers import Server
 
 MIB = 1024**2
 SETTINGS = S3Settings(transfer=TransferSettings(multipart_threshold=5 * MIB, part_size=5 * MIB, parallel_parts=2))
-CONTENT = os.urandom(1000) * (11 * MIB // 1000) + b"end"
+CONTENT = Random(1).randbytes(1000) * (11 * MIB // 1000) + b"end"
 
 
 @pytest.fixture

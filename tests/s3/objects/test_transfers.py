@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -43,7 +43,7 @@ SETTINGS = S3Settings(
     transfer=TransferSettings(multipart_threshold=5 * MIB, part_size=5 * MIB, parallel_parts=2, range_size=MIB),
     retry=RetrySettings(attempts=3, initial_delay=0.0),
 )
-CONTENT = os.urandom(1000) * (11 * MIB // 1000)
+CONTENT = Random(1).randbytes(1000) * (11 * MIB // 1000)
 CREATE = UploadOptions(if_none_match="*")
 
 
@@ -304,7 +304,7 @@ async def test_a_file_that_does_not_match_its_checksum_is_not_kept(
     s3.transport.objects["key"] = info._replace(checksums=right), CONTENT[:size]
     s3.transport.breaks = [300_000]
     await s3.download_to("bucket", "key", tmp_path / "right")
-    s3.transport.objects["key"] = info._replace(checksums=right), CONTENT[: size - 1] + b"?"
+    s3.transport.objects["key"] = info._replace(checksums=right), CONTENT[: size - 1] + bytes([CONTENT[size - 1] ^ 1])
     s3.transport.breaks = [300_000]
 
     with pytest.raises(IntegrityError, match="crc32"):

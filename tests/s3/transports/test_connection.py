@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 import ssl
 import threading
 import time
@@ -13,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from random import Random
 from types import ModuleType
 
 import pytest
@@ -44,7 +44,7 @@ from tests.s3.transports.test_signed import KEYS, PLAIN, Signed
 
 READ, PLAIN_PUT = ReadOptions(), UploadOptions()
 MIB = 1024**2
-CONTENT = os.urandom(9 * MIB + 5)
+CONTENT = Random(1).randbytes(9 * MIB + 5)
 
 
 @pytest.fixture
@@ -541,7 +541,7 @@ async def test_a_repeated_equal_length_counts_once() -> None:
 async def test_nothing_is_lost_if_the_server_closes_right_after_its_response(
     size: int, *, poured: bool, tls: bool
 ) -> None:
-    content = os.urandom(size)
+    content = Random(1).randbytes(size)
     response = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % size + content
     pieces: list[bytes] = []
 
