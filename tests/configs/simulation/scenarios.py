@@ -77,7 +77,7 @@ async def known_copy() -> None:
     assert memory.objects["live/production/loki/loki.yaml"][1] == OTHER_LOKI.encode()
 
 
-def _lose_a_response(memory: MemoryObjects, meanwhile: Callable[[], Awaitable[None]], *, arrives: bool = True) -> None:
+def lose_a_response(memory: MemoryObjects, meanwhile: Callable[[], Awaitable[None]], *, arrives: bool = True) -> None:
     """Lose the response to the next commit in `memory`, after `meanwhile`; if not `arrives`, its request as well."""
     put = memory.put
 
@@ -93,7 +93,7 @@ def _lose_a_response(memory: MemoryObjects, meanwhile: Callable[[], Awaitable[No
     memory.put = unanswered
 
 
-async def _change_a_hundred_times(store: ConfigStore) -> None:
+async def change_a_hundred_times(store: ConfigStore) -> None:
     for _ in range(100):
         await store.mark_good("loki", "production")
 
@@ -104,7 +104,7 @@ async def overrun() -> None:
     store, other = ConfigStore(memory), ConfigStore(memory)
     await store.upload("loki", "production", LOKI)
 
-    _lose_a_response(memory, lambda: _change_a_hundred_times(other))
+    lose_a_response(memory, lambda: change_a_hundred_times(other))
     release = await store.upload("loki", "production", OTHER_LOKI)
     assert (release.revision, [each.revision for each in await store.history("loki", "production")]) == (2, [2, 1])
 
@@ -118,9 +118,9 @@ async def overrun_by_another() -> None:
     async def meanwhile() -> None:
         await other.upload("loki", "production", f"{LOKI}# another\n")
         await other.upload("loki", "production", f"{LOKI}# and another\n")
-        await _change_a_hundred_times(other)
+        await change_a_hundred_times(other)
 
-    _lose_a_response(memory, meanwhile, arrives=False)
+    lose_a_response(memory, meanwhile, arrives=False)
     with pytest.raises(RevisionConflict):
         await store.upload("loki", "production", OTHER_LOKI)
 
@@ -133,11 +133,11 @@ async def overrun_and_unreadable() -> None:
 
     async def meanwhile() -> None:
         release = await other.upload("loki", "production", f"{LOKI}# another\n")
-        await _change_a_hundred_times(other)
+        await change_a_hundred_times(other)
         assert release.ref is not None
         del memory.objects[release.ref.key]
 
-    _lose_a_response(memory, meanwhile)
+    lose_a_response(memory, meanwhile)
     with pytest.raises(CommitUnknown):
         await store.upload("loki", "production", OTHER_LOKI)
 

@@ -12,6 +12,7 @@ from apm_s3.configs._protocol.reading.archive import Archive
 from apm_s3.configs._protocol.reading.reader import Reader
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.configs._record import Note
+from apm_s3.errors import CommitUnknown
 
 
 class _Moved(Exception):
@@ -26,6 +27,7 @@ async def find_outcome(write_id: str, objects: ObjectStore, reader: Reader, comm
     """
     environment = keys.environment_of(write_id)
     archive = Archive(objects, reader)
+    unknown = False
     while True:
         # Read before the document: releases that the document does not show were not committed by then.
         traces = await find_traces(objects, environment, write_id)
@@ -36,10 +38,14 @@ async def find_outcome(write_id: str, objects: ObjectStore, reader: Reader, comm
         snapshot, verdict = await reader.settled(environment, read)
         if verdict is not None:
             return verdict
-        if snapshot.server_time - max(trace.stored_at for trace in traces) < WINDOW:
+        if unknown or snapshot.server_time - max(trace.stored_at for trace in traces) < WINDOW:
             return CommitOutcome.PENDING
-        if await _rule_out(write_id, traces, snapshot, committer):
-            return CommitOutcome.LOST
+        try:
+            if await _rule_out(write_id, traces, snapshot, committer):
+                return CommitOutcome.LOST
+        except CommitUnknown:
+            # It names our own write, which the caller has never heard of. What was asked about may be decided by now.
+            unknown = True
 
 
 async def _rule_out(write_id: str, traces: list[Trace], snapshot: Snapshot, committer: Committer) -> bool:

@@ -183,8 +183,28 @@ class Write:
         if not ring_overrun(base.current, fresh.current):
             return False
         if not self.releases:
-            raise self._unknown()
+            return await self._in_log(base, fresh)
         return await self._in_history(self.releases[0], fresh)
+
+    async def _in_log(self, base: Snapshot, fresh: Snapshot) -> bool:
+        """Return whether our entry is in the log after `base`, wherever it is stored."""
+        after = base.current.sequence
+        try:
+            async with asyncio.timeout_at(self.deadline):
+                found = await self.archive.newest(
+                    fresh, wanted=lambda entry: entry["id"] == self.write_id, is_older=lambda _: False, limit=1,
+                    after=after,
+                )  # fmt: skip
+        except (TimeoutError, Gone, ApmS3Error) as exc:
+            raise self._unknown() from exc
+        if not found:
+            # A collector may have removed our entry together with others that are as old.
+            if fresh.current.log.oldest > after + 1:
+                raise self._unknown()
+            return False
+        if self.chosen:
+            self.entry = check_same(found[0], self.note, self.write_id, self.begun.environment)
+        return True
 
     async def _is_in(self, fresh: Snapshot) -> bool:
         """Return whether this change was committed under the caller's write id, by this or another call.
