@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import traceback
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from apm_s3._logs import LOGGER
 from apm_s3._redaction import redacted
@@ -19,6 +20,8 @@ __all__ = [
     "Outcome",
     "labels",
 ]
+
+T = TypeVar("T")
 
 
 class Outcome(StrEnum):
@@ -67,15 +70,31 @@ Hook = Callable[[OperationEvent], object]
 """Called in the event loop right after the operation; it must be quick and must not block. Exceptions are logged."""
 
 
+_RAISED_BY_CALLBACKS = (Exception, CancelledError)
+"""What is logged when foreign code raises it. No `CancelledError` from a plain call is a cancellation of the caller:
+that one arrives at an `await`. Ctrl-C and `SystemExit` are passed on."""
+
+
 def emit(hooks: tuple[Hook, ...], event: OperationEvent) -> None:
     """Pass `event` to every hook; a failing hook affects neither the operation nor the other hooks."""
     for hook in hooks:
         try:
             hook(event)
-        except Exception as exc:  # noqa: BLE001 - a hook is foreign code, and the operation is over already
-            # As a text, because a formatter would find in the exception what is masked here.
-            told = redacted("".join(traceback.format_exception(exc)))
-            LOGGER.error("a hook failed on %s\n%s", event.operation, told)
+        except _RAISED_BY_CALLBACKS as exc:
+            _log_failure(f"a hook failed on {event.operation}", exc)
+
+
+def report_progress(on_progress: Callable[[T], object], progress: T) -> None:
+    """Call `on_progress`; if it fails, the work goes on."""
+    try:
+        on_progress(progress)
+    except _RAISED_BY_CALLBACKS as exc:
+        _log_failure("on_progress failed", exc)
+
+
+def _log_failure(what: str, error: BaseException) -> None:
+    # As a text, because a formatter would find in the exception what is masked here.
+    LOGGER.error("%s\n%s", what, redacted("".join(traceback.format_exception(error))))
 
 
 _LABELS: ContextVar[tuple[str | None, str | None]] = ContextVar("apm_s3_labels", default=(None, None))

@@ -13,13 +13,13 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
-from apm_s3._logs import LOGGER
 from apm_s3._migration.capabilities import check_capabilities, new_probe
 from apm_s3._migration.models import IfExists, MigrationProgress, MigrationReport, OnMigrationProgress, Verify
 from apm_s3._migration.rules import MigrationRules
 from apm_s3._migration.shards import S3Access, Shard, check_shardable, cut_source, merged, run_shard
 from apm_s3._migration.task import open_task
 from apm_s3.errors import InvalidOption
+from apm_s3.events import report_progress
 
 __all__ = ["S3Access", "migrate_on_dask"]
 
@@ -110,10 +110,7 @@ def _tell(on_progress: OnMigrationProgress | None, so_far: MigrationReport, *, c
     told = MigrationProgress(
         phase, done, so_far.failed, so_far.bytes, so_far.objects, so_far.bytes, complete, so_far.duration
     )
-    try:
-        on_progress(told)
-    except Exception:  # noqa: BLE001 - foreign code, and no part of the migration
-        LOGGER.exception("on_progress failed")
+    report_progress(on_progress, told)
 
 
 async def _workers(client: Any) -> int:

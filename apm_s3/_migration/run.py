@@ -12,7 +12,6 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
-from apm_s3._logs import LOGGER
 from apm_s3._migration.ending import ATTEMPTS as _ATTEMPTS
 from apm_s3._migration.ending import Ending, is_gone
 from apm_s3._migration.journal import Journal
@@ -34,6 +33,7 @@ from apm_s3.errors import (
     Throttled,
     UsageError,
 )
+from apm_s3.events import report_progress
 
 MOST_SHOWN = 1000
 """Most failures and skipped names in a report. The journal has all of them."""
@@ -371,10 +371,7 @@ class Run:
             listing_complete=self._listed,
             elapsed=time.monotonic() - self._began,
         )
-        try:
-            self._on_progress(progress)
-        except Exception:  # noqa: BLE001 - foreign code, and no part of the migration
-            LOGGER.exception("on_progress failed")
+        report_progress(self._on_progress, progress)
 
 
 async def _stopped(ticker: asyncio.Task[None]) -> None:

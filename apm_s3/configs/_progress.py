@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import ParamSpec, TypeAlias, TypeVar
 
+from apm_s3.events import report_progress
+
 P = ParamSpec("P")
 T = TypeVar("T")
-
-LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +61,7 @@ class Steps:
         return result
 
     def _report(self, tell: OnStoreProgress) -> None:
-        try:
-            tell(StoreProgress(self._environment, self._phase, self._done, self._total))
-        except Exception:
-            LOGGER.exception("on_progress failed")
+        report_progress(tell, StoreProgress(self._environment, self._phase, self._done, self._total))
 
 
 QUIET = Steps(None)

@@ -25,6 +25,7 @@ from apm_s3.errors import (
     S3Error,
     UnsupportedByServer,
 )
+from apm_s3.events import report_progress
 from apm_s3.models import DeleteReport, EmptyReport, FileVersion, KeyFailure, UploadInfo, VersionPage
 from apm_s3.options import DeleteOptions, ListOptions, UploadOptions
 from apm_s3.options._bucket_settings import Tags
@@ -35,7 +36,7 @@ _UPLOADS_AT_ONCE = 32
 _ENVIRONMENT_TAGS = ("apm:environment", "environment", "env")
 PRODUCTION = ("production", "prod")
 
-Progress = Callable[[EmptyReport], None]
+Progress = Callable[[EmptyReport], object]
 
 
 @dataclass
@@ -53,7 +54,7 @@ class _Tally:
 
     def tell(self) -> None:
         if self.on_progress is not None:
-            self.on_progress(self.report())
+            report_progress(self.on_progress, self.report())
 
 
 @dataclass

@@ -169,7 +169,7 @@ class Buckets(Verbs):
         confirm: str | None = None,
         mfa: str | None = None,
         bypass_governance: bool = False,
-        on_progress: Callable[[EmptyReport], None] | None = None,
+        on_progress: Callable[[EmptyReport], object] | None = None,
         region: str | None = None,
         expected_bucket_owner: str | None = None,
     ) -> EmptyReport:
@@ -179,7 +179,7 @@ class Buckets(Verbs):
             confirm: the bucket's name, required to empty a bucket that is tagged as production.
             mfa: "serial code" of the MFA device, if the bucket has MFA delete.
             bypass_governance: delete versions despite a GOVERNANCE lock (requires the permission).
-            on_progress: called after each batch with what was deleted so far.
+            on_progress: called after each batch with what was deleted so far; its exceptions are logged.
 
         Returns:
             What was deleted from the bucket.

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from apm_s3._logs import LOGGER
 from apm_s3._s3.bulk.deletions import Group
 from apm_s3._s3.bulk.feed import Feed
 from apm_s3._s3.engine import Engine
@@ -34,6 +33,7 @@ from apm_s3.batch import (
     UploadOp,
 )
 from apm_s3.errors import ApmS3Error, DeadlineExceeded, InvalidOption, ManagerClosed, UsageError
+from apm_s3.events import report_progress
 from apm_s3.models import DeleteOutcome, FileInfo
 
 T = TypeVar("T")
@@ -278,10 +278,7 @@ class Batch:
         self._done += 1
         self._failures += failed
         self._bytes += _moved(operation, result)
-        try:
-            tell(BatchProgress(self._done, self._failures, self._bytes, self._feed.total))
-        except Exception:  # noqa: BLE001 - foreign code, and the operation is over already
-            LOGGER.exception("on_progress failed")
+        report_progress(tell, BatchProgress(self._done, self._failures, self._bytes, self._feed.total))
 
     def _too_late(self, operation: Operation, *, begun: bool = True) -> DeadlineExceeded:
         what = "it was in progress, and may or may not have been carried out" if begun else "it was not started"

@@ -256,6 +256,17 @@ async def test_force_deletes_versions_markers_and_uploads(buckets: Buckets, clie
     assert not await buckets.bucket_exists(bucket_name)
 
 
+async def test_a_failing_callback_does_not_stop_the_deletion(
+    moto_buckets: Buckets, moto_clients: Clients, bucket_name: str
+) -> None:
+    await moto_buckets.create_bucket(bucket_name)
+    await moto_clients.call("put_object", Bucket=bucket_name, Key="k", Body=b"x")
+
+    await moto_buckets.delete_bucket(bucket_name, force=True, on_progress=lambda report: 1 / 0)
+
+    assert not await moto_buckets.bucket_exists(bucket_name)
+
+
 @pytest.mark.parametrize("tag", [{"apm:environment": "production"}, {"Environment": "Prod"}])
 async def test_a_production_bucket_is_emptied_only_if_its_name_confirms_it(
     buckets: Buckets, clients: Clients, bucket_name: str, tag: dict[str, str]
