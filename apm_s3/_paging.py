@@ -15,7 +15,7 @@ class ListingProgress:
     remembered page, which is replaced after 1, 2, 4, 8 ... pages (Brent's algorithm), so that pages need not be kept.
     """
 
-    def __init__(self, operation: str, bucket: str) -> None:
+    def __init__(self, operation: str, bucket: str | None) -> None:
         self._operation = operation
         self._bucket = bucket
         self._mark: object = None

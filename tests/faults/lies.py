@@ -12,9 +12,12 @@ from tests.faults.faults import Case, Then
 from tests.faults.memory_s3 import Request, Response
 from tests.faults.server import Exchange, Fault, head_of
 
+BUCKET_WRITES = ("CreateBucket", "PutBucket:tagging", "PutBucket:policy", "DeleteBucket:tagging", "DeleteBucket")
 LISTINGS = ("ListObjectsV2", "ListObjectVersions", "ListMultipartUploads", "ListParts")
+CONTROL = ("ListBuckets", "GetBucket:tagging", "GetBucket:versioning", "GetBucket:policy")
+PAGED = (*LISTINGS, "ListBuckets")
 DOCUMENTS = (*LISTINGS, "CopyObject", "CompleteMultipartUpload", "CreateMultipartUpload", "UploadPartCopy",
-             "DeleteObjects", "GetObjectTagging")  # fmt: skip
+             "DeleteObjects", "GetObjectTagging", *CONTROL)  # fmt: skip
 
 
 def told(lie: Callable[[Request, Response], None]) -> Fault:
@@ -112,8 +115,9 @@ def going_on(*, empty: bool, marked: bool = True, same: bool = True) -> Fault:
         mark = b"%d" % (1 if same else pages)
         body = response.body.replace(b"<IsTruncated>false</IsTruncated>", b"")
         if empty:
-            body = re.sub(rb"<(Contents|Version|Upload|Part)>.*</\1>", b"", body)
+            body = re.sub(rb"<(Contents|Version|Upload|Part|Bucket)>.*</\1>", b"", body)
         names = (b"NextContinuationToken", b"NextKeyMarker", b"NextUploadIdMarker", b"NextPartNumberMarker")
+        names = (b"ContinuationToken",) if b"<ListAllMyBucketsResult" in body else names
         marks = b"".join(b"<%b>%b</%b>" % (name, mark, name) for name in names) if marked else b""
         end = body.rindex(b"</")
         response.body = body[:end] + b"<IsTruncated>true</IsTruncated>" + marks + body[end:]
@@ -127,8 +131,9 @@ def web_page(_request: Request, response: Response) -> None:
     response.body = b"<html><head><title>Welcome</title></head><body>Please log in.</body></html>"
 
 
-def another_document(_request: Request, response: Response) -> None:
-    response.body = b"<Tagging><TagSet></TagSet></Tagging>"
+def another_document(request: Request, response: Response) -> None:
+    asks_for_tags = "tagging" in request.query
+    response.body = b"<VersioningConfiguration/>" if asks_for_tags else b"<Tagging><TagSet></TagSet></Tagging>"
 
 
 ENDLESS = 40 * 1024**2
@@ -240,11 +245,12 @@ LIES = (
     Case("other keys deleted", told(other_deletions), Then.EITHER, times=None, on=("DeleteObjects",)),
     Case("no ETag", without(rb"<ETag>.*?</ETag>"), Then.EITHER, IntegrityError, None, on=DOCUMENTS),
     Case("no key", without(rb"<Key>.*?</Key>"), Then.EITHER, IntegrityError, None, on=DOCUMENTS),
+    Case("no name", without(rb"<Name>.*?</Name>"), Then.EITHER, IntegrityError, None, on=("ListBuckets",)),
     Case("no upload id", without(rb"<UploadId>.*?</UploadId>"), Then.EITHER, IntegrityError, None, on=DOCUMENTS),
-    Case("the same page for ever", going_on(empty=False), Then.EITHER, IntegrityError, None, on=LISTINGS),
-    Case("new marks for ever", going_on(empty=False, same=False), Then.EITHER, IntegrityError, None, on=LISTINGS),
-    Case("empty pages for ever", going_on(empty=True, same=False), Then.EITHER, IntegrityError, None, on=LISTINGS),
+    Case("the same page for ever", going_on(empty=False), Then.EITHER, IntegrityError, None, on=PAGED),
+    Case("new marks for ever", going_on(empty=False, same=False), Then.EITHER, IntegrityError, None, on=PAGED),
+    Case("empty pages for ever", going_on(empty=True, same=False), Then.EITHER, IntegrityError, None, on=PAGED),
     Case("truncated, no mark", going_on(empty=False, marked=False), Then.EITHER, IntegrityError, None, on=LISTINGS),
-    Case("a web page", told(web_page), Then.EITHER, IntegrityError, None, on=DOCUMENTS),
+    Case("a web page", told(web_page), Then.EITHER, IntegrityError, None, on=(*DOCUMENTS, *BUCKET_WRITES)),
     Case("another document", told(another_document), Then.EITHER, IntegrityError, None, on=DOCUMENTS),
 )  # fmt: skip

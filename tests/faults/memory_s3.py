@@ -24,6 +24,15 @@ from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+_NEVER_MISSING = {
+    "accelerate": "AccelerateConfiguration",
+    "acl": "AccessControlPolicy",
+    "logging": "BucketLoggingStatus",
+    "notification": "NotificationConfiguration",
+    "requestPayment": "RequestPaymentConfiguration",
+    "versioning": "VersioningConfiguration",
+}
+"""Settings that a bucket without them has an empty document of, by their subresource."""
 STORED_HEADERS = ("content-type", "cache-control", "content-disposition", "content-encoding", "content-language")
 
 
@@ -219,8 +228,8 @@ class MemoryS3:
             return Response(204)
         if place in self.settings:
             return Response(200, {"content-type": "application/xml"}, self.settings[place])
-        if name in {"versioning", "acl", "logging", "notification", "accelerate", "requestPayment"}:
-            return _xml("Configuration", "")
+        if name in _NEVER_MISSING:
+            return _xml(_NEVER_MISSING[name], "")
         missing = {
             "policy": "NoSuchBucketPolicy",
             "tagging": "NoSuchTagSet",

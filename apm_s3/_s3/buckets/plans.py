@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, get_args
 from weakref import WeakValueDictionary
@@ -213,10 +213,11 @@ class BucketPlans:
                 else:
                     missing.append(lacks)
                 if missing and unsupported == "refuse" and not plan.create:
-                    raise _lacking(operation, ref, missing)
+                    raise _lacking(operation, ref, missing, [*done, *applied])
             missing += await self._not_kept(operation, ref, [change.after for change in applied], mfa)
             if missing and unsupported == "refuse":
-                raise _lacking(operation, ref, missing)
+                # A new bucket is removed again.
+                raise _lacking(operation, ref, missing, [] if plan.create else [*done, *applied])
             done += applied
         warnings = tuple(f"the server lacks {name}, which was omitted" for name in missing)
         for warning in warnings:
@@ -309,9 +310,13 @@ def _plan_of_new(ref: BucketRef, options: BucketOptions) -> BucketPlan:
     return BucketPlan(ref.name, create=True, changes=changes)
 
 
-def _lacking(operation: str, ref: BucketRef, missing: Iterable[str]) -> UnsupportedByServer:
+def _lacking(
+    operation: str, ref: BucketRef, missing: Iterable[str], sent: Sequence[SettingChange] = ()
+) -> UnsupportedByServer:
+    kinds = ", ".join(type(change.after).__name__ for change in sent)
+    done = f"already sent to it: {kinds}" if kinds else f"bucket '{ref.name}' was not changed"
     return UnsupportedByServer(
-        f"this S3-compatible server has no {', '.join(missing)}; bucket '{ref.name}' was not changed",
+        f"this S3-compatible server has no {', '.join(missing)} for bucket '{ref.name}'; {done}",
         operation=operation,
         bucket=ref.name,
         hint="pass unsupported='warn' to continue without, or choose other options",

@@ -7,11 +7,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from apm_s3._paging import ListingProgress
 from apm_s3._s3.buckets.requests import BucketRef, BucketRequests
 from apm_s3._s3.buckets.settings import BucketSettings
 from apm_s3._tasks import run_all
 from apm_s3._wire.documents import SETTINGS
-from apm_s3.errors import AccessDenied, BucketNotFound
+from apm_s3.errors import AccessDenied, BucketNotFound, IntegrityError
 from apm_s3.models import BucketDetails, BucketInfo
 from apm_s3.options._buckets import BucketOptions
 
@@ -34,18 +35,24 @@ class BucketReads:
         asked = region if region is not None and (await self._requests.endpoint(None)).is_aws else None
         if asked is not None:
             params["BucketRegion"] = asked
+        progress = ListingProgress(operation, None)
         while True:
             # S3 accepts the filter only at the endpoint of that region.
             page = await self._requests.send(operation, "list_buckets", None, region=asked, **params)
+            buckets = page.get("Buckets", ())
+            if not all(entry.get("Name") for entry in buckets):
+                raise IntegrityError("the response is not a document of S3: a bucket has no name", operation=operation)
             found += [
                 BucketInfo(entry["Name"], entry.get("CreationDate"), entry.get("BucketRegion"))
-                for entry in page.get("Buckets", ())
+                for entry in buckets
                 # Servers that do not know the filter return all buckets.
                 if entry["Name"].startswith(prefix)
             ]
-            if not page.get("ContinuationToken"):
+            token = page.get("ContinuationToken")
+            progress.check(token, buckets[0]["Name"] if buckets else None)
+            if not token:
                 return found
-            params["ContinuationToken"] = page["ContinuationToken"]
+            params["ContinuationToken"] = token
 
     async def located(self, operation: str, bucket: BucketInfo) -> BucketInfo | None:
         """Add the bucket's region; None if it was deleted meanwhile."""

@@ -15,6 +15,7 @@ from apm_s3.errors import (
     BucketAlreadyExists,
     BucketNotFound,
     FormatTooNew,
+    IntegrityError,
     InvalidOption,
     NotConfigured,
     S3Error,
@@ -55,6 +56,11 @@ class BucketSettings:
         except FormatTooNew as error:
             error.operation, error.bucket = operation, ref.name
             raise
+        except (LookupError, TypeError, ValueError) as error:
+            raise IntegrityError(
+                f"the response is not a document of S3: {type(error).__name__} in the {kind.__name__}",
+                operation=operation, bucket=ref.name, hint="suspect the server, or a proxy in front of it",
+            ) from error  # fmt: skip
 
     async def read_many(
         self, operation: str, ref: BucketRef, kinds: Iterable[type[BucketSetting]]

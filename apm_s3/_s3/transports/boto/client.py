@@ -14,6 +14,7 @@ from aiobotocore.session import AioSession, get_session
 
 from apm_s3._logs import EXCHANGES, Exchange
 from apm_s3._s3.transports.boto.credential_clients import keep_from_redirects
+from apm_s3._s3.transports.boto.documents import check_document
 from apm_s3._s3.transports.boto.redaction import redact_logs
 from apm_s3._s3.transports.boto.resigning import Resigner
 from apm_s3._s3.transports.boto.send_once import SendOnceSession
@@ -70,7 +71,8 @@ class ClientMaking:
         client.meta.events.register_first("choose-signer.s3", _presign_with_sigv4)
         client.meta.events.register_last("before-send.s3", Resigner(clock, provider))
         client.meta.events.register_first("before-send.s3", _note_request)
-        client.meta.events.register_last("response-received.s3", _note_exchange)
+        client.meta.events.register_first("response-received.s3", _note_exchange)
+        client.meta.events.register_last("response-received.s3", check_document)
         return client
 
     def _context(self, region: str | None, endpoint_url: str | None, fitting: str | None) -> Any:

@@ -1,0 +1,65 @@
+"""Checks that a response has the document that was asked for: botocore takes any XML, and none, for an empty one.
+
+Behind a captive portal, or a proxy that answers by itself, a bucket would otherwise have no tags, no policy and no
+public access block.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from apm_s3._wire import xml
+from apm_s3.errors import IntegrityError
+
+_ROOTS = {
+    "GetBucketCors": "CORSConfiguration",
+    "GetBucketEncryption": "ServerSideEncryptionConfiguration",
+    "GetBucketLifecycleConfiguration": "LifecycleConfiguration",
+    "GetBucketLocation": "LocationConstraint",
+    "GetBucketLogging": "BucketLoggingStatus",
+    "GetBucketNotificationConfiguration": "NotificationConfiguration",
+    "GetBucketOwnershipControls": "OwnershipControls",
+    "GetBucketReplication": "ReplicationConfiguration",
+    "GetBucketTagging": "Tagging",
+    "GetBucketVersioning": "VersioningConfiguration",
+    "GetObjectLockConfiguration": "ObjectLockConfiguration",
+    "GetPublicAccessBlock": "PublicAccessBlockConfiguration",
+    "ListBuckets": "ListAllMyBucketsResult",
+}
+"""https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html: root elements.
+Some S3-compatible servers (moto) use "GetBucketVersioningResponse" and the like."""
+
+_PAGES = (b"<html", b"<!doctype html")
+_HINT = "check that endpoint_url names an S3 server, and that no proxy answers in its place"
+
+
+def check_document(response_dict: Mapping[str, Any] | None, event_name: str, **_: Any) -> None:
+    """Refuse a successful response with another document: a handler of `response-received`.
+
+    Raises:
+        IntegrityError: it is not the document of S3, so it is not known what was done.
+    """
+    if response_dict is None or response_dict["status_code"] >= 300:
+        return
+    body = response_dict.get("body")
+    if not isinstance(body, bytes):
+        return
+    api = event_name.rpartition(".")[2]
+    if body.lstrip()[:15].lower().startswith(_PAGES):
+        raise IntegrityError("the response is not a document of S3: it is a web page", hint=_HINT)
+    try:
+        if api in _ROOTS:
+            xml.document(body, _ROOTS[api], f"{api.removesuffix('Configuration')}Response")
+        elif api == "GetBucketPolicy":
+            _check_policy(body)
+    except xml.ErrorInstead as exc:
+        raise IntegrityError("the response is an error with the status of a success", hint=_HINT) from exc
+    except (xml.MalformedDocument, ValueError) as exc:
+        raise IntegrityError(f"the response is not a document of S3: {exc}", hint=_HINT) from exc
+
+
+def _check_policy(body: bytes) -> None:
+    if not isinstance(json.loads(body), dict):
+        raise xml.MalformedDocument("it is not a JSON object")
