@@ -168,8 +168,8 @@ def s3_error(
     if kind is AccessDenied and not s3_code:
         facts.setdefault(
             "hint",
-            "the response does not say why, because it has no body (HEAD never has one): check the access key id and its "
-            "secret first, then the IAM policy and the bucket policy",
+            "the response does not say why, because it has no body (HEAD never has one): check the access key id and "
+            "its secret first, then the IAM policy and the bucket policy",
         )
     return kind(
         _problem(kind, bucket, key, s3_code, message),

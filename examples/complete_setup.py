@@ -1,6 +1,7 @@
 """A complete setup: a protected bucket, configurations of two tools given as mappings, a backup of each, and metrics.
 
-Runs on AWS, or on the S3-compatible server that AWS_ENDPOINT_URL names; not on moto, which ignores conditions of policies.
+Runs on AWS, or on the S3-compatible server that AWS_ENDPOINT_URL names. moto, which ignores the conditions of the
+bucket's policy, refuses its uploads.
 """
 
 import asyncio
