@@ -11,6 +11,7 @@ from apm_s3._migration.moving.movers import Mover
 from apm_s3._migration.moving.versions import check_histories
 from apm_s3._migration.store import Outcome, Row, State
 from apm_s3._migration.task import Task
+from apm_s3._s3.bulk.trees import empty_source
 from apm_s3._tasks import stop_all
 from apm_s3.errors import ApmS3Error, MigrationRefused, NotFound, UsageError
 
@@ -67,14 +68,8 @@ class Ending:
             return
         # Both sides may have got the same objects since the source was listed.
         if not totals.objects or not await keep_common(journal, task.rules, task.source_side, task.source):
-            empty = "has become empty, what was moved stays, and nothing was deleted" if totals.objects else "is empty"
-            refused = MigrationRefused(
-                f"{task.source_name} {empty}: delete_extra would delete everything in {task.target_name}",
-                operation="migrate",
-                hint="check the source; to delete everything, use delete_prefix or remove the directory",
-            )
-            refused.unresolved = totals.objects > 0
-            raise refused
+            source, target, late = task.source_name, task.target_name, totals.objects > 0
+            raise empty_source(MigrationRefused, "migrate", source, target, late=late)
         while keys := await journal.do(lambda store: store.extra_keys(_AT_ONCE)):
             chosen = [key for key in keys if keeps(key)]
             failed = len(await task.mover.delete(chosen)) if chosen else 0

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
-from apm_s3._s3.bulk.trees import Entry, Folder, Prefix, Rules, compared, is_ordered, sorted_entries
+from apm_s3._s3.bulk.trees import Entry, Folder, Prefix, Rules, compared, empty_source, is_ordered, sorted_entries
 from apm_s3._s3.bulk.ways import Copy, Fetch, Run, Upload, Way, delete_objects
 from apm_s3._s3.engine import Engine, check_bucket
 from apm_s3.batch import Operation, OperationResult
@@ -127,14 +127,7 @@ class _Sync:
     def _check_source(self, *, found: bool, late: bool = False) -> None:
         if self._extra and not found:
             way = self._way
-            empty = "has become empty, what was moved stays, and nothing was deleted" if late else "is empty"
-            refused = InvalidOption(
-                f"{way.source} {empty}: delete_extra would delete all {len(self._extra)} of {way.target}",
-                operation="sync",
-                hint="check the source; to delete everything, use delete_prefix or remove the directory",
-            )
-            refused.unresolved = late
-            raise refused
+            raise empty_source(InvalidOption, "sync", way.source, way.target, late=late)
 
     def _moved(self, entry: Entry, result: OperationResult) -> bool:
         error = result.error

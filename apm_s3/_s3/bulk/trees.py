@@ -14,10 +14,10 @@ from typing import NamedTuple, TypeVar
 
 from apm_s3._s3.engine import Engine
 from apm_s3._s3.objects.listing import all_files
-from apm_s3.errors import IntegrityError
+from apm_s3.errors import IntegrityError, InvalidRequest
 from apm_s3.options import ListOptions
 
-T = TypeVar("T")
+Refusal = TypeVar("Refusal", bound=InvalidRequest)
 
 
 class Entry(NamedTuple):
@@ -180,6 +180,22 @@ async def _next(entries: AsyncIterator[Entry], before: Entry | None) -> Entry | 
     if found is not None and before is not None and found.key <= before.key:
         raise IntegrityError(f"the server lists '{found.key}' after '{before.key}', out of order", operation="sync")
     return found
+
+
+def empty_source(kind: type[Refusal], operation: str, source: object, target: object, *, late: bool) -> Refusal:
+    """Return the error of `delete_extra` for an empty source.
+
+    Args:
+        late: the source became empty during the call, after something was moved.
+    """
+    empty = "has become empty, what was moved stays, and nothing was deleted" if late else "is empty"
+    refused = kind(
+        f"{source} {empty}: delete_extra would delete everything{' else' if late else ''} in {target}",
+        operation=operation,
+        hint="check the source; to delete everything, use delete_prefix or remove the directory",
+    )
+    refused.unresolved = late
+    return refused
 
 
 def make_folder(root: Path, key: str, made: set[str]) -> None:
