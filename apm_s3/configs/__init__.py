@@ -13,22 +13,21 @@ from apm_s3.configs._content.diff_structural import Change
 from apm_s3.configs._content.overlays import Touched
 from apm_s3.configs._deploy.plans import DeployPlan, DeployResult, ToolPlan
 from apm_s3.configs._imports.plans import ImportBundle, ImportPlan, ImportRevision
-from apm_s3.configs._models import (
+from apm_s3.configs._models.current import Damage, Freeze
+from apm_s3.configs._models.log import LogAction, LogEntry
+from apm_s3.configs._models.releases import (
     Bundle,
-    CommitOutcome,
     ConfigFile,
-    Damage,
     Deployed,
     FileEntry,
-    Freeze,
     Origin,
     Release,
     ReleaseRef,
     changed_files,
 )
+from apm_s3.configs._models.settings import EnvironmentSettings, ValidationRules
 from apm_s3.configs._progress import OnStoreProgress, StoreProgress
-from apm_s3.configs._record import LogAction, LogEntry
-from apm_s3.configs._settings import EnvironmentSettings, ValidationRules
+from apm_s3.configs._protocol.commit.outcome import CommitOutcome
 from apm_s3.configs._store import ConfigStore
 
 __all__ = [

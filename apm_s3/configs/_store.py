@@ -39,11 +39,13 @@ from apm_s3.configs._imports.importing import Importer
 from apm_s3.configs._imports.layouts import Layout
 from apm_s3.configs._imports.places import Target, find_in_bucket, find_in_directory, find_in_history
 from apm_s3.configs._imports.plans import ImportPlan
-from apm_s3.configs._models import Bundle, CommitOutcome, ConfigFile, Release
+from apm_s3.configs._models.log import LogEntry, Note
+from apm_s3.configs._models.releases import Bundle, ConfigFile, Release
+from apm_s3.configs._models.settings import EnvironmentSettings, SettingsChange, check_rule_names
 from apm_s3.configs._progress import OnStoreProgress, Steps
 from apm_s3.configs._protocol.commit.calls import Afterwards
 from apm_s3.configs._protocol.commit.committer import Committer
-from apm_s3.configs._protocol.commit.outcome import find_outcome
+from apm_s3.configs._protocol.commit.outcome import CommitOutcome, find_outcome
 from apm_s3.configs._protocol.commit.probe import Probe
 from apm_s3.configs._protocol.commit.repeated import request_hash
 from apm_s3.configs._protocol.documents import keys
@@ -53,13 +55,11 @@ from apm_s3.configs._protocol.objects import ObjectStore, Prefixed
 from apm_s3.configs._protocol.publish import Publisher
 from apm_s3.configs._protocol.reading.memory import Memory
 from apm_s3.configs._protocol.reading.reader import Reader
-from apm_s3.configs._record import LogEntry, Note
-from apm_s3.configs._requests import EnvironmentRequest, ToolRequest
-from apm_s3.configs._settings import EnvironmentSettings, SettingsChange, check_rule_names
-from apm_s3.configs._uploads import Given, UploadTerms
-from apm_s3.configs._views import Views, compare
-from apm_s3.configs._watch import Watches
-from apm_s3.configs._writes import Writer
+from apm_s3.configs._reads.views import Views, compare
+from apm_s3.configs._reads.watches import Watches
+from apm_s3.configs._writes.requests import EnvironmentRequest, ToolRequest
+from apm_s3.configs._writes.uploads import Given, UploadTerms
+from apm_s3.configs._writes.writer import Writer
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import ValidationReport
 from apm_s3.validators._validation.validate import Level

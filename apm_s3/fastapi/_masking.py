@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from apm_s3.configs import ConfigFile
-from apm_s3.configs._models import format_of
+from apm_s3.configs._models.releases import format_of
 from apm_s3.fastapi._problems import ProblemError
 from apm_s3.validators import parse_document
 from apm_s3.validators._secrets.shapes import MASK

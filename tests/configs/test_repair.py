@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
-from apm_s3.configs._models import CommitOutcome, Current, Release
+from apm_s3.configs._models.current import Current
+from apm_s3.configs._models.releases import Release
+from apm_s3.configs._models.settings import EnvironmentSettings
+from apm_s3.configs._protocol.commit.outcome import CommitOutcome
 from apm_s3.configs._protocol.documents.encoding import encode_current
 from apm_s3.configs._protocol.live import MARK
-from apm_s3.configs._settings import EnvironmentSettings
 from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import ConnectionLost, EnvironmentFrozen, FormatTooNew, InvalidOption, StoreDamaged
 from apm_s3.testing import MemoryObjects

@@ -24,7 +24,7 @@ from apm_s3.configs._backups.manifest import (
     missing,
     plan_prune,
 )
-from apm_s3.configs._models import FileEntry, Release
+from apm_s3.configs._models.releases import FileEntry, Release
 from apm_s3.configs._progress import Steps
 from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.documents.fields import MAX_DOCUMENT

@@ -17,10 +17,10 @@ from apm_s3._tasks import run_all, shielded
 from apm_s3.configs._backups.backups import Backups, Verified
 from apm_s3.configs._backups.manifest import Backup
 from apm_s3.configs._backups.plans import RestorePlan
-from apm_s3.configs._checks import Checks, check_bundle
 from apm_s3.configs._content.diff import diff_bundles
 from apm_s3.configs._content.sources import check_tools
-from apm_s3.configs._models import Origin, Release
+from apm_s3.configs._models.releases import Origin, Release
+from apm_s3.configs._models.settings import NO_SETTINGS, EnvironmentSettings
 from apm_s3.configs._progress import Steps
 from apm_s3.configs._protocol.commit.calls import Call
 from apm_s3.configs._protocol.documents import keys
@@ -28,8 +28,8 @@ from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be, se
 from apm_s3.configs._protocol.publish import Draft, Publisher
 from apm_s3.configs._protocol.reading.reader import Reader
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
-from apm_s3.configs._settings import NO_SETTINGS, EnvironmentSettings
-from apm_s3.configs._views import Views
+from apm_s3.configs._reads.views import Views
+from apm_s3.configs._writes.checks import Checks, check_bundle
 from apm_s3.errors import ApmS3Error, BackupInvalid, ConfigNotFound, EnvironmentFrozen, InvalidOption, PlanOutdated
 
 log = logging.getLogger(__name__)

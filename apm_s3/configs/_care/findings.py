@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from apm_s3.configs._models import FileEntry
+from apm_s3.configs._models.releases import FileEntry
 
 Severity = Literal["damage", "behind", "record", "lost", "newer"]
 

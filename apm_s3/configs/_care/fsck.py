@@ -12,7 +12,8 @@ from apm_s3.configs._care.findings import Finding
 from apm_s3.configs._care.history import Document, History, LostRevision, Others, sort_others, trace
 from apm_s3.configs._care.log_care import LogCare
 from apm_s3.configs._content.overlays import is_reserved
-from apm_s3.configs._models import Current, FileEntry, Release, ReleaseRef, ToolState
+from apm_s3.configs._models.current import Current, ToolState
+from apm_s3.configs._models.releases import FileEntry, Release, ReleaseRef
 from apm_s3.configs._progress import QUIET, Steps
 from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.live import MARK

@@ -13,7 +13,10 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from apm_s3.configs._backups.manifest import MANIFEST
-from apm_s3.configs._models import Current, Damage, Release, ToolState
+from apm_s3.configs._models.current import Current, Damage, ToolState
+from apm_s3.configs._models.log import Note
+from apm_s3.configs._models.releases import Release
+from apm_s3.configs._models.settings import KEEP_LOG, LEAST_KEPT, EnvironmentSettings
 from apm_s3.configs._progress import Steps
 from apm_s3.configs._protocol.commit.calls import Call, within
 from apm_s3.configs._protocol.commit.changes import check_thawed
@@ -24,8 +27,6 @@ from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be
 from apm_s3.configs._protocol.reading.archive import Archive
 from apm_s3.configs._protocol.reading.reader import Reader
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
-from apm_s3.configs._record import Note
-from apm_s3.configs._settings import KEEP_LOG, LEAST_KEPT, EnvironmentSettings
 from apm_s3.errors import InvalidOption
 from apm_s3.models import FileInfo
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from apm_s3.configs._backups.backups import Backups
 from apm_s3.configs._backups.manifest import file_key
 from apm_s3.configs._care.findings import Finding
-from apm_s3.configs._models import FileEntry
+from apm_s3.configs._models.releases import FileEntry
 from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.documents.fields import MAX_DOCUMENT
 from apm_s3.configs._protocol.objects import ObjectStore

@@ -14,7 +14,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from apm_s3.configs._models import Damage, Release, ReleaseRef, ToolState
+from apm_s3.configs._models.current import Damage, ToolState
+from apm_s3.configs._models.releases import Release, ReleaseRef
 from apm_s3.configs._protocol.documents import keys
 from apm_s3.errors import FormatTooNew
 

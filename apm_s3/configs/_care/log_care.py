@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 from apm_s3.configs._care.findings import Finding
 from apm_s3.configs._care.healing import Healer
-from apm_s3.configs._models import Current
+from apm_s3.configs._models.current import Current
+from apm_s3.configs._models.log import Log, LogRef, RawEntry
 from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.documents.log import MAX_ENTRIES, RING, LogPart, chain_breaks, read_entry
 from apm_s3.configs._protocol.reading.archive import Archive
 from apm_s3.configs._protocol.reading.reader import Gone, Reader
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
-from apm_s3.configs._record import Log, LogRef, RawEntry
 from apm_s3.errors import FormatTooNew, ObjectNotFound, StoreDamaged
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from apm_s3.configs._care.fsck import ToolCheck
 from apm_s3.configs._care.history import Document, damages, proven_keys, trace
-from apm_s3.configs._models import Damage, Release, ToolState
+from apm_s3.configs._models.current import Damage, ToolState
+from apm_s3.configs._models.releases import Release
 
 
 def marks(state: ToolState, check: ToolCheck) -> tuple[Damage, ...]:

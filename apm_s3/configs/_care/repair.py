@@ -20,7 +20,9 @@ from apm_s3.configs._care.healing import Healer
 from apm_s3.configs._care.history import Document
 from apm_s3.configs._care.log_care import LogCare
 from apm_s3.configs._care.marks import found_again, marks, told
-from apm_s3.configs._models import Current, Origin, Release, ReleaseRef, ToolState
+from apm_s3.configs._models.current import Current, ToolState
+from apm_s3.configs._models.log import Note
+from apm_s3.configs._models.releases import Origin, Release, ReleaseRef
 from apm_s3.configs._protocol.blobs import plan_blobs
 from apm_s3.configs._protocol.commit.calls import Afterwards, check_write_id, within
 from apm_s3.configs._protocol.commit.committer import CANCEL_GRACE
@@ -33,7 +35,6 @@ from apm_s3.configs._protocol.objects import ObjectStore, server_time
 from apm_s3.configs._protocol.reading.archive import Archive
 from apm_s3.configs._protocol.reading.reader import PARALLEL, Gone, Reader
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
-from apm_s3.configs._record import Note
 from apm_s3.errors import (
     ApmS3Error,
     ConfigNotFound,

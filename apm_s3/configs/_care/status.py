@@ -12,7 +12,8 @@ from apm_s3._tasks import run_all
 from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.configs._backups.backups import Backups
 from apm_s3.configs._backups.manifest import Backup
-from apm_s3.configs._models import Freeze, Origin, Release
+from apm_s3.configs._models.current import Freeze
+from apm_s3.configs._models.releases import Origin, Release
 from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.live import MARK
 from apm_s3.configs._protocol.objects import ObjectStore

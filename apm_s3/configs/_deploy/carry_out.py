@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 from apm_s3._naming import check_environment
 from apm_s3._plans import PlanDocument
-from apm_s3.configs._checks import keep_checks
 from apm_s3.configs._content.sources import check_tools
 from apm_s3.configs._deploy.planning import make_plan
 from apm_s3.configs._deploy.plans import DeployPlan, DeployResult, Side, ToolPlan, ref_of, refusals
-from apm_s3.configs._models import Deployed, Origin, Release
+from apm_s3.configs._models.releases import Deployed, Origin, Release
+from apm_s3.configs._models.settings import check_level, check_rule_names
 from apm_s3.configs._protocol.commit.calls import Call
 from apm_s3.configs._protocol.commit.changes import check_base
 from apm_s3.configs._protocol.publish import Draft, Publisher
 from apm_s3.configs._protocol.reading.reader import Reader
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
-from apm_s3.configs._settings import check_level, check_rule_names
+from apm_s3.configs._writes.checks import keep_checks
 from apm_s3.errors import ConfigNotFound, DeployRefused, InvalidOption, PlanOutdated
 
 

@@ -13,16 +13,16 @@ from types import MappingProxyType
 from apm_s3._naming import OVERLAY
 from apm_s3._tasks import run_all
 from apm_s3._tools import Tool
-from apm_s3.configs._checks import report_bundle
 from apm_s3.configs._content.diff import BundleDiff
 from apm_s3.configs._content.overlays import Overlaid, apply_overlay, base_files, is_reserved, undeclared
 from apm_s3.configs._deploy.plans import DeployPlan, Side, ToolPlan, blocked
-from apm_s3.configs._models import Release
+from apm_s3.configs._models.releases import Release
+from apm_s3.configs._models.settings import EnvironmentSettings, ValidationRules
 from apm_s3.configs._protocol.commit.calls import Call
 from apm_s3.configs._protocol.reading.reader import Gone, Reader
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
-from apm_s3.configs._settings import EnvironmentSettings, ValidationRules
-from apm_s3.configs._views import compare
+from apm_s3.configs._reads.views import compare
+from apm_s3.configs._writes.checks import report_bundle
 from apm_s3.errors import ConfigInvalid, ConfigNotFound, InvalidOption, StoreDamaged
 from apm_s3.reports import ValidationReport
 from apm_s3.validators._hints import did_you_mean

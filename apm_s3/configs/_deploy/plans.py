@@ -10,11 +10,11 @@ from apm_s3._plans import PlanDocument, canonical_hash, plan_document
 from apm_s3._tools import Tool
 from apm_s3.configs._content.diff import BundleDiff
 from apm_s3.configs._content.overlays import Touched
-from apm_s3.configs._models import Release, ReleaseRef
+from apm_s3.configs._models.releases import Release, ReleaseRef
+from apm_s3.configs._models.settings import EnvironmentSettings
 from apm_s3.configs._protocol.documents.settings import encode_settings
 from apm_s3.configs._protocol.publish import Publisher
 from apm_s3.configs._protocol.reading.reader import Reader
-from apm_s3.configs._settings import EnvironmentSettings
 from apm_s3.reports import ValidationReport
 from apm_s3.validators._validation.validate import Level
 

@@ -6,19 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from apm_s3._tools import Tool
-from apm_s3.configs._checks import report_bundle
 from apm_s3.configs._content.names import check_names
 from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.configs._imports.places import Found, Key
 from apm_s3.configs._imports.plans import ImportBundle, ImportPlan, ImportRevision
-from apm_s3.configs._models import Release
+from apm_s3.configs._models.releases import Release
+from apm_s3.configs._models.settings import LAX, ValidationRules
 from apm_s3.configs._progress import Steps
 from apm_s3.configs._protocol.reading.reader import Reader
-from apm_s3.configs._requests import ToolRequest
-from apm_s3.configs._settings import LAX, ValidationRules
-from apm_s3.configs._uploads import Given, UploadTerms
-from apm_s3.configs._views import Views
-from apm_s3.configs._writes import Writer
+from apm_s3.configs._reads.views import Views
+from apm_s3.configs._writes.checks import report_bundle
+from apm_s3.configs._writes.requests import ToolRequest
+from apm_s3.configs._writes.uploads import Given, UploadTerms
+from apm_s3.configs._writes.writer import Writer
 from apm_s3.errors import ConfigInvalid, ConfigNotFound, InvalidOption, RevisionConflict
 from apm_s3.reports import ValidationReport
 

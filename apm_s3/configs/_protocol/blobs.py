@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from apm_s3.configs._models import FileEntry, Release
+from apm_s3.configs._models.releases import FileEntry, Release
 from apm_s3.configs._protocol.documents.keys import blob_name
 
 COMPRESS_FROM = 16 * 1024

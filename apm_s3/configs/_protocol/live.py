@@ -15,7 +15,7 @@ from typing import Any
 from apm_s3._tasks import run_all
 from apm_s3._tools import MAIN_FILES
 from apm_s3.configs._content.overlays import is_reserved
-from apm_s3.configs._models import FileEntry, Release
+from apm_s3.configs._models.releases import FileEntry, Release
 from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.objects import ObjectStore, delete_what_can_be
 from apm_s3.configs._protocol.reading.reader import PARALLEL, Gone, Reader

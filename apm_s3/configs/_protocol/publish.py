@@ -14,7 +14,7 @@ from typing import Any, cast
 from apm_s3._tasks import run_all
 from apm_s3._tools import Tool
 from apm_s3.configs._content.sources import MAX_BUNDLE
-from apm_s3.configs._models import Deployed, FileEntry, Origin, Release, ReleaseRef
+from apm_s3.configs._models.releases import Deployed, FileEntry, Origin, Release, ReleaseRef
 from apm_s3.configs._protocol.blobs import BlobPlan, Content, plan_blobs
 from apm_s3.configs._protocol.commit.calls import Afterwards, Call
 from apm_s3.configs._protocol.commit.changes import NewReleases, check_base, check_expected, check_thawed

@@ -13,13 +13,13 @@ from unittest import mock
 from apm_s3 import errors
 from apm_s3._cache.entries import Key
 from apm_s3.configs._care import garbage, history
+from apm_s3.configs._models.log import entry_hash
 from apm_s3.configs._protocol import live, publish
 from apm_s3.configs._protocol.commit import changes, committer, earlier, outcome, write
 from apm_s3.configs._protocol.documents import encoding, keys, log
 from apm_s3.configs._protocol.documents.encoding import encode_current, encode_release
 from apm_s3.configs._protocol.documents.log import stamp, with_part
 from apm_s3.configs._protocol.reading import memory, reader
-from apm_s3.configs._record import entry_hash
 from apm_s3.errors import StoreDamaged
 from tests.configs.simulation import scenarios
 from tests.configs.simulation.bucket import Client

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from apm_s3.configs._models.log import RawEntry
 from apm_s3.configs._protocol.documents import keys
-from apm_s3.configs._record import RawEntry
 from apm_s3.errors import DeadlineExceeded, InvalidOption
 from apm_s3.settings import SLOWEST_RATE
 

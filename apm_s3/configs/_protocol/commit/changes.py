@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from apm_s3.configs._models import Current, Freeze, Release, ReleaseRef, ToolState
-from apm_s3.configs._settings import EnvironmentSettings, SettingsChange
+from apm_s3.configs._models.current import Current, Freeze, ToolState
+from apm_s3.configs._models.releases import Release, ReleaseRef
+from apm_s3.configs._models.settings import EnvironmentSettings, SettingsChange
 from apm_s3.errors import ConfigNotFound, EnvironmentFrozen, InvalidOption, RevisionConflict
 
 Change = Callable[[Current], Current]

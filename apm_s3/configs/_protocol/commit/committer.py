@@ -21,7 +21,9 @@ from typing import Any, TypeVar
 
 from apm_s3._tasks import outlived
 from apm_s3._tracing import committing
-from apm_s3.configs._models import Current, Release
+from apm_s3.configs._models.current import Current
+from apm_s3.configs._models.log import Note, RawEntry
+from apm_s3.configs._models.releases import Release
 from apm_s3.configs._protocol.commit.calls import Afterwards, Call
 from apm_s3.configs._protocol.commit.changes import Change
 from apm_s3.configs._protocol.commit.probe import Probe
@@ -34,7 +36,6 @@ from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reading.archive import Archive
 from apm_s3.configs._protocol.reading.reader import Reader
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
-from apm_s3.configs._record import Note, RawEntry
 from apm_s3.errors import (
     DeadlineExceeded,
     PreconditionFailed,

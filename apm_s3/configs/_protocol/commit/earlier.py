@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from apm_s3._tasks import run_all
 from apm_s3._tools import TOOLS
-from apm_s3.configs._models import Release
+from apm_s3.configs._models.releases import Release
 from apm_s3.configs._protocol.commit.repeated import used
 from apm_s3.configs._protocol.commit.write import SKEW, WINDOW
 from apm_s3.configs._protocol.documents import keys

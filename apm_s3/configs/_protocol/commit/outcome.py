@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from apm_s3.configs._models import CommitOutcome, Current
+from enum import StrEnum
+
+from apm_s3.configs._models.current import Current
+from apm_s3.configs._models.log import Note
 from apm_s3.configs._protocol.commit.committer import Committer
 from apm_s3.configs._protocol.commit.earlier import Trace, find_traces
 from apm_s3.configs._protocol.commit.write import WINDOW, WindowClosed
@@ -11,8 +14,22 @@ from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reading.archive import Archive
 from apm_s3.configs._protocol.reading.reader import Reader
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
-from apm_s3.configs._record import Note
 from apm_s3.errors import CommitUnknown
+
+
+class CommitOutcome(StrEnum):
+    """The outcome of a write.
+
+    WON: it was committed. LOST: it was not, and never will be. PENDING: not known yet, ask again.
+    EXPIRED: it cannot be determined: the history was pruned; or the write creates no release, like `mark_good` and
+    `freeze`, and has not been committed yet. Such a call can be repeated with the same write id: it is committed at
+    most once.
+    """
+
+    WON = "won"
+    LOST = "lost"
+    PENDING = "pending"
+    EXPIRED = "expired"
 
 
 class _Moved(Exception):

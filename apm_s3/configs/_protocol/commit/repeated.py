@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from apm_s3._plans import canonical_hash
-from apm_s3.configs._record import Note, RawEntry
+from apm_s3.configs._models.log import Note, RawEntry
 from apm_s3.errors import InvalidOption
 
 

@@ -6,7 +6,9 @@ import asyncio
 from dataclasses import dataclass, field
 
 from apm_s3._backoff import Backoff
-from apm_s3.configs._models import Current, Release
+from apm_s3.configs._models.current import Current
+from apm_s3.configs._models.log import Note, RawEntry
+from apm_s3.configs._models.releases import Release
 from apm_s3.configs._protocol.commit.changes import Change
 from apm_s3.configs._protocol.commit.repeated import check_same, used
 from apm_s3.configs._protocol.documents import keys
@@ -16,7 +18,6 @@ from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reading.archive import Archive
 from apm_s3.configs._protocol.reading.reader import Gone, Reader
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
-from apm_s3.configs._record import Note, RawEntry
 from apm_s3.errors import (
     AccessDenied,
     ApmS3Error,

@@ -11,23 +11,14 @@ from typing import Any, cast
 
 from apm_s3._naming import check_file_name
 from apm_s3._tools import Tool
-from apm_s3.configs._models import (
-    Current,
-    Damage,
-    Deployed,
-    FileEntry,
-    Freeze,
-    Origin,
-    Release,
-    ReleaseRef,
-    ToolState,
-)
+from apm_s3.configs._models.current import Current, Damage, Freeze, ToolState
+from apm_s3.configs._models.log import Log
+from apm_s3.configs._models.releases import Deployed, FileEntry, Origin, Release, ReleaseRef
 from apm_s3.configs._protocol.documents.fields import Fields, decode, encode, format_time
 from apm_s3.configs._protocol.documents.identity import check_current, check_entry, check_release
 from apm_s3.configs._protocol.documents.keys import MAX_REVISION, MAX_SEQUENCE
 from apm_s3.configs._protocol.documents.log import RING, decode_log, encode_log
 from apm_s3.configs._protocol.documents.settings import decode_settings, encode_settings
-from apm_s3.configs._record import Log
 from apm_s3.errors import ApmS3Error, StoreDamaged
 
 # --------------------------------------------------------------------------------------------------------------

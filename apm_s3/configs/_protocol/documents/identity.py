@@ -11,7 +11,8 @@ import re
 from apm_s3._tools import MAIN_FILES
 from apm_s3.configs._content.names import MAX_FILES
 from apm_s3.configs._content.sources import MAX_BUNDLE, MAX_FILE
-from apm_s3.configs._models import Current, FileEntry, Release, ReleaseRef, ToolState
+from apm_s3.configs._models.current import Current, ToolState
+from apm_s3.configs._models.releases import FileEntry, Release, ReleaseRef
 from apm_s3.configs._protocol.documents import keys
 from apm_s3.errors import StoreDamaged
 

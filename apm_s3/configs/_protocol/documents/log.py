@@ -19,11 +19,12 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, cast
 
-from apm_s3.configs._models import Current, Release, ToolState
+from apm_s3.configs._models.current import Current, ToolState
+from apm_s3.configs._models.log import Log, LogEntry, LogRef, Note, RawEntry, entry_hash
+from apm_s3.configs._models.releases import Release
+from apm_s3.configs._models.settings import changed_settings
 from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.documents.fields import Fields, decode, encode, format_seconds
-from apm_s3.configs._record import Log, LogEntry, LogRef, Note, RawEntry, entry_hash
-from apm_s3.configs._settings import changed_settings
 from apm_s3.errors import StoreDamaged
 
 RING = 64

@@ -9,8 +9,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from apm_s3.configs._models.settings import EnvironmentSettings
 from apm_s3.configs._protocol.documents.fields import Fields
-from apm_s3.configs._settings import EnvironmentSettings
 from apm_s3.errors import InvalidRequest, StoreDamaged
 
 _DEFAULT = EnvironmentSettings()

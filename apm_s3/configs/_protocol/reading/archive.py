@@ -6,14 +6,14 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 
 from apm_s3._tasks import run_all
-from apm_s3.configs._models import Current
+from apm_s3.configs._models.current import Current
+from apm_s3.configs._models.log import LogRef, RawEntry
 from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.documents.fields import MAX_DOCUMENT
 from apm_s3.configs._protocol.documents.log import LogPart, chain_breaks, decode_part, encode_part
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reading.reader import NEAR, PARALLEL, Gone, Reader, sha256
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
-from apm_s3.configs._record import LogRef, RawEntry
 from apm_s3.errors import FormatTooNew, ObjectNotFound, ObjectTooLarge, PreconditionFailed, StoreDamaged
 
 

@@ -16,7 +16,7 @@ from apm_s3._cache.cache import Cache, Found, Policy
 from apm_s3._cache.entries import Entry, Key
 from apm_s3._cache.shared import SharedLevel
 from apm_s3.configs._content.parsed import Content
-from apm_s3.configs._models import ConfigFile, FileEntry, Release, ReleaseRef
+from apm_s3.configs._models.releases import ConfigFile, FileEntry, Release, ReleaseRef
 from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.errors import ObjectNotFound

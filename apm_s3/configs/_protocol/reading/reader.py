@@ -18,7 +18,8 @@ from typing import TypeVar
 
 from apm_s3._cache.entries import Entry
 from apm_s3._tasks import run_all
-from apm_s3.configs._models import Current, FileEntry, Release, ReleaseRef, ToolState
+from apm_s3.configs._models.current import Current, ToolState
+from apm_s3.configs._models.releases import FileEntry, Release, ReleaseRef
 from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.documents.encoding import decode_current, decode_release
 from apm_s3.configs._protocol.documents.fields import MAX_DOCUMENT

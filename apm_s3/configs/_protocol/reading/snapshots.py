@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from apm_s3.configs._models import Current
+from apm_s3.configs._models.current import Current
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from apm_s3._logs import LOGGER
 from apm_s3._naming import OVERLAY
 from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.configs._content.overlays import check_overlay, is_reserved
-from apm_s3.configs._models import Release
-from apm_s3.configs._settings import LAX, ValidationRules
+from apm_s3.configs._models.releases import Release
+from apm_s3.configs._models.settings import LAX, ValidationRules
 from apm_s3.errors import ConfigInvalid
 from apm_s3.reports import Issue, ValidationReport, other_file
 from apm_s3.validators import infer_kind, validate_bundle_async, validate_config_async

@@ -11,19 +11,19 @@ from typing import Self
 
 from apm_s3._naming import OVERLAY, check_file_name
 from apm_s3._tools import Tool
-from apm_s3.configs._checks import keep_checks, only_unreadable, report_bundle, report_files, require_valid
 from apm_s3.configs._content.names import check_names
 from apm_s3.configs._content.sources import (
     Source,
     check_type,
     gather_sources,
 )
-from apm_s3.configs._models import FileEntry, Origin, Release
+from apm_s3.configs._models.releases import FileEntry, Origin, Release
+from apm_s3.configs._models.settings import LAX, check_rule_names
 from apm_s3.configs._protocol.publish import Draft
 from apm_s3.configs._protocol.reading.reader import Reader
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
-from apm_s3.configs._requests import ToolRequest
-from apm_s3.configs._settings import LAX, check_rule_names
+from apm_s3.configs._writes.checks import keep_checks, only_unreadable, report_bundle, report_files, require_valid
+from apm_s3.configs._writes.requests import ToolRequest
 from apm_s3.errors import ConfigNotFound, InvalidOption
 from apm_s3.reports import ValidationReport
 from apm_s3.validators._validation.validate import Level

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
-from types import MappingProxyType
 from typing import Any, get_args
 
 from apm_s3._naming import check_environment
 from apm_s3._tools import TOOLS
+from apm_s3.configs._models.extra import Extra, nothing
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import Severity, ValidationReport
 from apm_s3.validators._checking.context import MatcherMode, parse_version
@@ -46,7 +46,7 @@ class EnvironmentSettings:
         extra: settings of a newer version.
     """
 
-    target_versions: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    target_versions: Mapping[str, str] = field(default_factory=nothing)
     level: Level = "full"
     matchers: MatcherMode = "fallback"
     warnings_as_errors: tuple[str, ...] = ()
@@ -56,7 +56,7 @@ class EnvironmentSettings:
     keep_revisions: int | None = None
     keep_for: timedelta | None = None
     keep_log: timedelta | None = None
-    extra: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    extra: Extra = field(default_factory=nothing, repr=False)
 
     def check(self) -> None:
         """Refuse invalid settings.

@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from apm_s3._tools import Tool
-from apm_s3.configs._checks import report_bundle, report_files
 from apm_s3.configs._content.directories import read_directory
 from apm_s3.configs._content.sources import (
     check_notes,
@@ -19,7 +18,10 @@ from apm_s3.configs._content.sources import (
     check_type,
     gather_sources,
 )
-from apm_s3.configs._models import Freeze, Origin, Release
+from apm_s3.configs._models.current import Freeze
+from apm_s3.configs._models.log import Note
+from apm_s3.configs._models.releases import Origin, Release
+from apm_s3.configs._models.settings import EnvironmentSettings, SettingsChange
 from apm_s3.configs._protocol.commit.calls import Call
 from apm_s3.configs._protocol.commit.changes import Change, MarkGood, SetFreeze, SetSettings
 from apm_s3.configs._protocol.commit.committer import Committer
@@ -28,11 +30,10 @@ from apm_s3.configs._protocol.documents.settings import encode_settings
 from apm_s3.configs._protocol.publish import Beside, Draft, Make, Publisher
 from apm_s3.configs._protocol.reading.reader import Reader
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
-from apm_s3.configs._record import Note
-from apm_s3.configs._requests import EnvironmentRequest, ToolRequest
-from apm_s3.configs._settings import EnvironmentSettings, SettingsChange
-from apm_s3.configs._uploads import Given, Upload, UploadTerms, left_out
-from apm_s3.configs._views import Views
+from apm_s3.configs._reads.views import Views
+from apm_s3.configs._writes.checks import report_bundle, report_files
+from apm_s3.configs._writes.requests import EnvironmentRequest, ToolRequest
+from apm_s3.configs._writes.uploads import Given, Upload, UploadTerms, left_out
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import ValidationReport
 from apm_s3.validators._checking.beyond import report_secrets

@@ -9,10 +9,10 @@ from typing import Any
 from apm_s3._naming import check_environment
 from apm_s3._tools import Tool
 from apm_s3.configs._content.sources import check_log_notes, check_notes, check_revisions, check_tool
-from apm_s3.configs._models import FileEntry, Origin, Release
+from apm_s3.configs._models.log import LogAction, Note
+from apm_s3.configs._models.releases import FileEntry, Origin, Release
 from apm_s3.configs._protocol.commit.repeated import request_hash
 from apm_s3.configs._protocol.publish import Draft
-from apm_s3.configs._record import LogAction, Note
 
 
 @dataclass(frozen=True, slots=True)

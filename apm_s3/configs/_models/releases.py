@@ -1,4 +1,4 @@
-"""The values that configuration stores return, all frozen."""
+"""Releases and what they consist of, all frozen: bundles, files, and where they come from."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from functools import cached_property
 from pathlib import PurePosixPath
-from types import MappingProxyType
 from typing import Any, Literal
 
 from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.configs._content.overlays import is_reserved
 from apm_s3.configs._content.parsed import Content
-from apm_s3.configs._record import Log
-from apm_s3.configs._settings import EnvironmentSettings
+from apm_s3.configs._models.extra import Extra, nothing
 from apm_s3.errors import ConfigNotFound
 from apm_s3.validators import parse_document
 
@@ -25,15 +22,6 @@ Action = Literal["upload", "remove", "rollback", "deploy", "restore", "repair"]
 
 Encoding = Literal["identity", "gzip"]
 """The encoding of a blob. Sizes and hashes are always those of the plain content."""
-
-
-Extra = Mapping[str, Any]
-"""Unknown fields of a document, from a newer version of this library. They are written back."""
-
-
-def no_extra() -> Extra:
-    """No unknown fields."""
-    return MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +35,7 @@ class ReleaseRef:
     revision: int
     key: str
     sha256: str
-    extra: Extra = field(default_factory=no_extra, compare=False, repr=False)
+    extra: Extra = field(default_factory=nothing, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,106 +264,3 @@ class Bundle:
                 hint=f"it has {', '.join(list(self.files)[:10])}",
             )
         return self.files[name]
-
-
-class CommitOutcome(StrEnum):
-    """The outcome of a write.
-
-    WON: it was committed. LOST: it was not, and never will be. PENDING: not known yet, ask again.
-    EXPIRED: it cannot be determined: the history was pruned; or the write creates no release, like `mark_good` and
-    `freeze`, and has not been committed yet. Such a call can be repeated with the same write id: it is committed at
-    most once.
-    """
-
-    WON = "won"
-    LOST = "lost"
-    PENDING = "pending"
-    EXPIRED = "expired"
-
-
-@dataclass(frozen=True, slots=True)
-class Freeze:
-    """Why an environment is frozen.
-
-    Attributes:
-        extra: fields of a newer version.
-    """
-
-    reason: str
-    by: str | None
-    since: datetime
-    extra: Extra = field(default_factory=no_extra, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """Consecutive revisions of a tool that are permanently lost, as found by a repair.
-
-    Attributes:
-        first, last: the revisions.
-        lost: "documents": their release documents; "files": some of their files.
-        older: if documents are lost, the release before them, at which the history continues; None if there is none.
-        extra: fields of a newer version.
-    """
-
-    first: int
-    last: int
-    lost: Literal["documents", "files"]
-    older: ReleaseRef | None = None
-    extra: Extra = field(default_factory=no_extra, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class ToolState:
-    """The state of one tool in the reference document.
-
-    Attributes:
-        release, parent: the current release and the one that it replaced.
-        good: the release that was marked good.
-        oldest: the oldest revision that is kept.
-        damaged: the revisions that a repair could not recover, in order.
-        extra: fields of a newer version.
-    """
-
-    release: ReleaseRef
-    parent: ReleaseRef | None = None
-    good: ReleaseRef | None = None
-    oldest: int = 1
-    damaged: tuple[Damage, ...] = ()
-    extra: Extra = field(default_factory=no_extra, repr=False)
-
-    def damage_of(self, revision: int) -> Damage | None:
-        """Return why `revision` cannot be read; None if no repair found it damaged."""
-        return next((each for each in self.damaged if each.first <= revision <= each.last), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Current:
-    """The reference document of an environment, with its current state.
-
-    Attributes:
-        sequence: increases by one with each write.
-        earlier: ids of writes before the log began, oldest first, while they are among the last 64.
-        home: the bucket to which it was written; in any other bucket it is a replica.
-        freeze: set while the environment is frozen.
-        settings: the environment's rules for changes.
-        log: the newest entries of the log, one for each write.
-        features: features that readers of the document must know, each with the first version of this library that
-            knows it.
-        extra: fields of a newer version.
-    """
-
-    sequence: int
-    earlier: tuple[str, ...]
-    home: str
-    freeze: Freeze | None = None
-    tools: Mapping[str, ToolState] = field(default_factory=lambda: MappingProxyType({}))
-    settings: EnvironmentSettings = field(default_factory=EnvironmentSettings)
-    log: Log = field(default_factory=Log)
-    features: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    extra: Extra = field(default_factory=no_extra, repr=False)
-
-    @property
-    def writers(self) -> tuple[str, ...]:
-        """Return the ids of at least the last 64 writes, oldest first."""
-        return (*self.earlier, *(entry["id"] for entry in self.log.entries))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any, Literal
 
 from apm_s3._plans import canonical_hash
+from apm_s3.configs._models.extra import Extra, nothing
 
 LogAction = Literal[
     "create",
@@ -32,10 +32,6 @@ RawEntry = Mapping[str, Any]
 
 Moves = Mapping[str, tuple[int, int]]
 """Numbers before and after, by tool (0: none)."""
-
-
-def _nothing() -> Mapping[str, Any]:
-    return MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,13 +64,13 @@ class LogEntry:
     author: str | None = None
     message: str = ""
     forced: str | None = None
-    tools: Moves = field(default_factory=_nothing)
-    good: Moves = field(default_factory=_nothing)
-    oldest: Moves = field(default_factory=_nothing)
+    tools: Moves = field(default_factory=nothing)
+    good: Moves = field(default_factory=nothing)
+    oldest: Moves = field(default_factory=nothing)
     settings: tuple[str, ...] = ()
     source_environment: str | None = None
     source_bucket: str | None = None
-    sources: Mapping[str, int] = field(default_factory=_nothing)
+    sources: Mapping[str, int] = field(default_factory=nothing)
     backup: str | None = None
     plan: str | None = None
     previous: str | None = None
@@ -96,7 +92,7 @@ class Note:
     forced: str | None = None
     source_environment: str | None = None
     source_bucket: str | None = None
-    sources: Mapping[str, int] = field(default_factory=_nothing)
+    sources: Mapping[str, int] = field(default_factory=nothing)
     backup: str | None = None
     plan: str | None = None
     request: str | None = None
@@ -114,7 +110,7 @@ class LogRef:
     last: int
     key: str
     sha256: str
-    extra: Mapping[str, Any] = field(default_factory=_nothing, compare=False, repr=False)
+    extra: Extra = field(default_factory=nothing, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +127,7 @@ class Log:
     entries: tuple[RawEntry, ...] = ()
     stored: LogRef | None = None
     oldest: int = 0
-    extra: Mapping[str, Any] = field(default_factory=_nothing, repr=False)
+    extra: Extra = field(default_factory=nothing, repr=False)
 
     @property
     def stored_up_to(self) -> int:

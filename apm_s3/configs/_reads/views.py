@@ -14,7 +14,8 @@ from apm_s3._tasks import run_all
 from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.configs._content.diff import BundleDiff, diff_bundles
 from apm_s3.configs._content.overlays import is_reserved
-from apm_s3.configs._models import Bundle, ConfigFile, FileEntry, Release
+from apm_s3.configs._models.log import LogEntry, RawEntry
+from apm_s3.configs._models.releases import Bundle, ConfigFile, FileEntry, Release
 from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.documents.log import read_entry
 from apm_s3.configs._protocol.objects import ObjectStore
@@ -22,7 +23,6 @@ from apm_s3.configs._protocol.reading.archive import Archive
 from apm_s3.configs._protocol.reading.memory import Memory
 from apm_s3.configs._protocol.reading.reader import PARALLEL, Reader
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
-from apm_s3.configs._record import LogEntry, RawEntry
 from apm_s3.errors import ApmS3Error, ConfigNotFound
 
 

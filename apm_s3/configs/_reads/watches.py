@@ -10,14 +10,14 @@ from contextvars import Context
 from typing import Generic, TypeVar
 
 from apm_s3._backoff import spread
-from apm_s3.configs._models import Release
+from apm_s3.configs._models.log import LogEntry
+from apm_s3.configs._models.releases import Release
 from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.documents.log import read_entry
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reading.archive import Archive
 from apm_s3.configs._protocol.reading.reader import Gone, Reader
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
-from apm_s3.configs._record import LogEntry
 from apm_s3.errors import ApmS3Error, UsageError
 
 T = TypeVar("T")

@@ -1,0 +1,1 @@
+"""What callers read: files, bundles, history, and news of changes."""

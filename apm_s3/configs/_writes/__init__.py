@@ -1,0 +1,1 @@
+"""What callers change: checks of arguments and contents, uploads, and changes of environments."""
