@@ -74,7 +74,7 @@ def read_files(path: Path, exclude: Collection[str] = EXCLUDED, stop: threading.
     return _Reader(path.absolute(), [pattern.lower().rstrip("/") for pattern in exclude], stop).read()
 
 
-def is_part(name: str, exclude: Collection[str] = EXCLUDED) -> bool:
+def is_part(name: str, exclude: Collection[str]) -> bool:
     """Return whether a file of this name, relative to its bundle, is part of the bundle, as for `read_files`."""
     excluded = [pattern.lower().rstrip("/") for pattern in exclude]
     folders = [name[:at] for at, char in enumerate(name) if char == "/"]

@@ -92,7 +92,7 @@ async def current_release(configs: ConfigStore, tool: Tool, environment: str) ->
 
 
 async def expect_bundle(
-    request: Request, configs: ConfigStore, tool: Tool, environment: str, write_id: str | None = None
+    request: Request, configs: ConfigStore, tool: Tool, environment: str, write_id: str | None
 ) -> Expected:
     """Return what a change of a whole bundle builds on.
 
@@ -107,7 +107,7 @@ async def expect_bundle(
 
 async def expect_file(
     request: Request, configs: ConfigStore, tool: Tool, environment: str, name: str, tags: tuple[str, ...],
-    write_id: str | None = None,
+    write_id: str | None,
 ) -> Expected:  # fmt: skip
     """Return what a change of one file builds on.
 

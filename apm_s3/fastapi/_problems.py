@@ -146,26 +146,18 @@ class ProblemError(Exception):
         name: the kind of problem, at the end of its type.
     """
 
-    def __init__(
-        self, status: int, name: str, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any
-    ) -> None:
+    def __init__(self, status: int, name: str, detail: str, **members: Any) -> None:
         super().__init__(detail)
         self.status = status
         self.name = name
         self.detail = detail
-        self.headers = dict(headers or {})
         self.members = members
 
 
 def problem(
-    status: int,
-    name: str,
-    detail: str,
-    *,
-    headers: Mapping[str, str] | None = None,
-    **members: Any,
+    status: int, name: str, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any
 ) -> JSONResponse:
-    """Return a problem document."""
+    """Return a problem document. `members` are its further fields, without those that are None."""
     document = {
         "type": problem_type(name),
         "title": _phrase(status),

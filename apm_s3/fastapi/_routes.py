@@ -287,7 +287,7 @@ class ProblemRoute(APIRoute):
             except ApmS3Error as exc:
                 return _problem_of(exc, request)
             except ProblemError as exc:
-                return problem(exc.status, exc.name, exc.detail, headers=exc.headers, **exc.members)
+                return problem(exc.status, exc.name, exc.detail, **exc.members)
             except RequestValidationError as exc:
                 return problem_of_validation(exc.errors())
             except HTTPException as exc:

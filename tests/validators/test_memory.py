@@ -73,7 +73,7 @@ async def test_a_bundle_split_across_processes_gets_the_same_report(monkeypatch:
 
 async def test_only_a_file_that_changed_is_checked_again(memory: ResultMemory) -> None:
     files = {"rules/a.yml": b"groups: []\n", "rules/b.yml": b"groups: []\n"}
-    memory.keep(keys_of("prometheus", files, None), {name: rule(name) for name in files})
+    memory.keep(keys_of("prometheus", files, None, "fallback"), {name: rule(name) for name in files})
 
     report = await validate_bundle_async("prometheus", {**files, "rules/b.yml": b"groups: [ ]\n"})
 
@@ -85,14 +85,14 @@ async def test_a_cached_result_applies_only_to_its_tool_and_version(
     memory: ResultMemory, other: tuple[str, str | None]
 ) -> None:
     files = {"rules/a.yml": b"groups: []\n", "rules/b.yml": b"groups: []\n"}
-    memory.keep(keys_of("prometheus", files, None), {name: rule(name) for name in files})
+    memory.keep(keys_of("prometheus", files, None, "fallback"), {name: rule(name) for name in files})
 
     assert (await validate_bundle_async(other[0], files, target_version=other[1])).issues == ()
 
 
 async def test_external_checkers_are_always_run_again(memory: ResultMemory) -> None:
     files = {"rules/a.yml": b"groups: []\n", "rules/b.yml": b"groups: []\n"}
-    memory.keep(keys_of("prometheus", files, None), {name: rule(name) for name in files})
+    memory.keep(keys_of("prometheus", files, None, "fallback"), {name: rule(name) for name in files})
 
     assert (await validate_bundle_async("prometheus", files, level="external")).issues == ()
 

@@ -42,7 +42,7 @@ def partition(region: str) -> str:
     return "aws"
 
 
-def bucket_arn(bucket: str, region: str = "us-east-1") -> str:
+def bucket_arn(bucket: str, region: str) -> str:
     """Return the ARN of a bucket."""
     return f"arn:{partition(region)}:s3:::{bucket}"
 
@@ -59,7 +59,7 @@ def deny_plain_http(arn: str) -> Statement:
     }
 
 
-def deny_unencrypted_uploads(arn: str, kms_key_id: str | None = None) -> list[Statement]:
+def deny_unencrypted_uploads(arn: str, kms_key_id: str | None) -> list[Statement]:
     """Return statements that deny encryption other than SSE-S3 or KMS or, with a key, other than KMS with this key.
 
     Uploads that name no encryption get the bucket's default and are allowed. StringNotEquals alone would also match a

@@ -121,7 +121,7 @@ class _Listing:
         return await self.engine.runner.run("bucket_usage", self.ref.name, None, attempt, timeout=self.timeout)
 
 
-def belongs_to(key: str, prefixes: Sequence[str] = ("",)) -> tuple[str, str]:
+def belongs_to(key: str, prefixes: Sequence[str]) -> tuple[str, str]:
     """Return the environment and tool that `key` belongs to, or "" for each. Pure."""
     for prefix in prefixes:
         if not key.startswith(prefix):

@@ -172,7 +172,7 @@ async def resume_in_parts(
 
 
 async def upload_stream(
-    engine: Engine, bucket: str, key: str, reader: StreamReader, options: UploadOptions, size: int | None = None
+    engine: Engine, bucket: str, key: str, reader: StreamReader, options: UploadOptions, size: int | None
 ) -> FileInfo:
     """Send a source that can be read only once.
 

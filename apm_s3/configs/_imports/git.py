@@ -46,7 +46,7 @@ class Commit:
 class GitRepository:
     """One repository, as of `ref`, below the directory `path` in it."""
 
-    def __init__(self, path: str | os.PathLike[str], ref: str = "HEAD") -> None:
+    def __init__(self, path: str | os.PathLike[str], ref: str) -> None:
         self._path = Path(path)
         self._ref = ref
         self._below = ""

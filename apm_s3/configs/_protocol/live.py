@@ -41,9 +41,7 @@ class Live:
         self._known: dict[str, tuple[str | None, str | None]] = {}
         """The ETag and mark of copies that were written or read, by key."""
 
-    async def try_refresh(
-        self, release: Release, contents: Mapping[str, bytes], changed: AbstractSet[str] = frozenset()
-    ) -> bool:
+    async def try_refresh(self, release: Release, contents: Mapping[str, bytes], changed: AbstractSet[str]) -> bool:
         """Update the copies to `release`, which was just committed, and return whether this has to be done later."""
         try:
             return not await self.refresh(release, contents, changed)

@@ -200,9 +200,9 @@ class Context:
         """Report a warning at `node`."""
         self.add(problem(Severity.WARNING, path, node, rule, message, hint))
 
-    def notice(self, node: Node, path: Path, rule: str, message: str, hint: str | None = None) -> None:
+    def notice(self, node: Node, path: Path, rule: str, message: str) -> None:
         """Report something noteworthy at `node` that may be intended."""
-        self.add(problem(Severity.INFO, path, node, rule, message, hint))
+        self.add(problem(Severity.INFO, path, node, rule, message, None))
 
     def add(self, issue: Issue) -> None:
         """Report `issue`, unless the same one was reported at the same position (aliases repeat nodes)."""

@@ -184,7 +184,7 @@ def list_codec(item: Codec) -> Codec:
     return decode
 
 
-def map_codec(value: Codec, *, yaml: int = 2) -> Codec:
+def map_codec(value: Codec, *, yaml: int) -> Codec:
     """Return a codec for a mapping of text to `value`; None for null. yaml.v2 reads null keys as "", v3 omits them."""
 
     def decode(node: Node, path: Path, context: Context) -> Any:

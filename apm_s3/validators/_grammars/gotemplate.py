@@ -36,7 +36,7 @@ _PLAIN = re.compile(
 """The form of most actions: a variable and at most one function."""
 
 
-def template_problem(text: str, functions: Iterable[str] = (), variables: Iterable[str] = ()) -> tuple[str, int] | None:
+def template_problem(text: str, functions: Iterable[str], variables: Iterable[str] = ()) -> tuple[str, int] | None:
     """Return why `text` is not a valid template, and the offset; None if it is valid.
 
     `functions` are known in addition to Go's own; `variables` (`$labels`) are defined outside `text`.
@@ -61,7 +61,7 @@ class TemplateNames:
     used: tuple[tuple[str, int], ...]
 
 
-def template_names(text: str, functions: Iterable[str] = ()) -> TemplateNames:
+def template_names(text: str, functions: Iterable[str]) -> TemplateNames:
     """Return the names in `text`, up to the first syntax error."""
     if "{{" not in text:
         return TemplateNames(frozenset(), ())
@@ -134,11 +134,10 @@ class _Parser:
             return TemplateError(lexeme.text, lexeme.offset)
         return TemplateError(message, lexeme.offset)
 
-    def _expect(self, kind: str, where: str) -> Lexeme:
+    def _expect_right(self, where: str) -> None:
         lexeme = self._next_non_space()
-        if lexeme.kind != kind:
+        if lexeme.kind != "right":
             raise self._unexpected(lexeme, where)
-        return lexeme
 
     def _unexpected(self, lexeme: Lexeme, where: str) -> TemplateError:
         what = "the end of the template" if lexeme.kind == "eof" else repr(lexeme.text[:40])
@@ -148,7 +147,7 @@ class _Parser:
 
     def _define(self) -> None:
         name = self._name("define clause")
-        self._expect("right", "define clause")
+        self._expect_right("define clause")
         self._body_of_own(name)
 
     def _body_of_own(self, name: str) -> None:
@@ -211,15 +210,15 @@ class _Parser:
 
     def _keyword(self, word: Lexeme) -> Lexeme | None:
         if word.text == "end":
-            self._expect("right", "end")
+            self._expect_right("end")
             return word
         if word.text == "else":
             follower = self._peek_non_space()
             if not (follower.kind == "keyword" and follower.text in ("if", "with")):
-                self._expect("right", "else")
+                self._expect_right("else")
             return word
         if word.text in ("break", "continue"):
-            self._expect("right", f"{{{{{word.text}}}}}")
+            self._expect_right(f"{{{{{word.text}}}}}")
             if not self._ranges:
                 raise self._failure(word, f"{{{{{word.text}}}}} outside {{{{range}}}}")
         elif word.text == "template":

@@ -23,12 +23,12 @@ def is_label_name(name: str, *, legacy: bool = False) -> bool:
     return bool(_LEGACY_LABEL.fullmatch(name)) if legacy else bool(name) and is_utf8(name)
 
 
-def is_metric_name(name: str, *, legacy: bool = False) -> bool:
+def is_metric_name(name: str, *, legacy: bool) -> bool:
     """Return whether `name` is a valid metric name."""
     return bool(_LEGACY_METRIC.fullmatch(name)) if legacy else bool(name) and is_utf8(name)
 
 
-def is_label_template(name: str, *, legacy: bool = False) -> bool:
+def is_label_template(name: str, *, legacy: bool) -> bool:
     """Return whether `name`, which may refer to groups of a regular expression (`$1`), can become a label name."""
     if not legacy:
         return is_label_name(name)

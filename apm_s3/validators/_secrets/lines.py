@@ -35,6 +35,7 @@ _ENDED = re.compile(r"\s*(?:$|[,;}\])#\"'])|\s+/[/*]")
 """The end of a value."""
 
 _MARK = re.compile(r"[ \t]*(?:[#;]+|//+)")
+_COMMENT_MARKS = "#;"
 _ITEM = re.compile(r"[ \t]*(?:- +)*")
 _HEAD = re.compile(r"[|>][-+]?\d?[-+]?(?=\s)")
 _BLOCK = re.compile(r"[|>][-+]?\d?[-+]?(?:\s+#.*)?$")
@@ -76,9 +77,9 @@ def in_any_line(text: str) -> Iterator[Place]:
     return _found(_lines_of(text), _search)
 
 
-def in_comments(text: str, marks: str = "#;") -> Iterator[Place]:
+def in_comments(text: str) -> Iterator[Place]:
     """Find secrets in the comments of a text."""
-    for run in _comments_of(text, marks):
+    for run in _comments_of(text):
         yield from _found(run, _search)
         for line in run:
             yield from (
@@ -138,18 +139,18 @@ def _lines_of(text: str) -> list[_Line]:
     return lines
 
 
-def _comments_of(text: str, marks: str) -> Iterator[list[_Line]]:
+def _comments_of(text: str) -> Iterator[list[_Line]]:
     """Yield the comments of a text, with consecutive ones grouped."""
     run: list[_Line] = []
     start = 0
     for line in text.split("\n"):
-        at = min((at for mark in marks if (at := line.find(mark)) >= 0), default=-1)
+        at = min((at for mark in _COMMENT_MARKS if (at := line.find(mark)) >= 0), default=-1)
         if at >= 0:
             whole = not line[:at].strip()
             if not whole and run:
                 yield run
                 run = []
-            body = line[at:].lstrip(marks)
+            body = line[at:].lstrip(_COMMENT_MARKS)
             run.append(_Line(start + len(line) - len(body), body))
             if not whole:
                 yield run

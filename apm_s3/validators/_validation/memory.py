@@ -50,9 +50,7 @@ class ResultMemory:
                 self._weight -= _weight(oldest)
 
 
-def keys_of(
-    tool: str, files: Mapping[str, bytes], target_version: str | None, matchers: str = "fallback"
-) -> dict[str, Key]:
+def keys_of(tool: str, files: Mapping[str, bytes], target_version: str | None, matchers: str) -> dict[str, Key]:
     """Return the cache key of each file, by name."""
     return {
         name: (tool, target_version, matchers, name, hashlib.sha256(raw).hexdigest()) for name, raw in files.items()

@@ -63,7 +63,7 @@ class Verification:
         # Shielded: it serves every upload that waits for it.
         return await joined(self._probe_of(route, bucket, owner))
 
-    def by_now(self, route: Route, bucket: str, owner: str | None = None) -> Verified:
+    def by_now(self, route: Route, bucket: str, owner: str | None) -> Verified:
         """What is known of that now; where nothing is, a probe begins, and Content-MD5 does."""
         known = self._at_once(route)
         if known is None:

@@ -30,7 +30,7 @@ def check_template(value: StringLiteral, text: str) -> None:
     Raises:
         QueryProblem: it is not valid, with the position of the invalid part.
     """
-    if found := template_problem(value.value, _FUNCTIONS, ()):
+    if found := template_problem(value.value, _FUNCTIONS):
         message, offset = found
         start = value.start + source_offset(text[value.start : value.end], offset)
         raise QueryProblem(f"invalid Go template: {message}", start, max(start + 1, value.end - 1))

@@ -13,6 +13,7 @@ from apm_s3.validators._query.promql.dialect import Dialect
 
 _FUNCTIONS = {"step": 0, "range": 0, "min_of": 2, "max_of": 2}
 _OPERATORS = frozenset(("+", "-", "*", "/", "%", "^"))
+_IN_BRACKETS = "in brackets"
 
 
 class DurationParser(Parser):
@@ -36,11 +37,11 @@ class DurationParser(Parser):
             raise QueryProblem("a duration must be above 0", start, end)
         return NumberLiteral(start, end, "scalar", seconds)
 
-    def positive_duration(self, where: str) -> Duration:
-        """Parse a range or a step."""
-        duration = self._sum(0, where)
+    def positive_duration(self) -> Duration:
+        """Parse a range or a step, which stand in brackets."""
+        duration = self._sum(0, _IN_BRACKETS)
         if duration.seconds is not None and duration.seconds <= 0:
-            raise QueryProblem(f"a duration must be above 0 {where}", duration.start, duration.end)
+            raise QueryProblem(f"a duration must be above 0 {_IN_BRACKETS}", duration.start, duration.end)
         return duration
 
     def offset_duration(self) -> Duration:

@@ -124,7 +124,7 @@ class SelectorParser(DurationParser):
         if "#" in gap:
             start = self.ends[opening] + gap.index("#")
             raise QueryProblem("a comment is not allowed before the range", start, start + 1)
-        duration = self.positive_duration("in brackets")
+        duration = self.positive_duration()
         if self.kinds[self.at] == ":":
             return self._subquery(operand, duration)
         if self.kinds[self.at] != "]":
@@ -143,7 +143,7 @@ class SelectorParser(DurationParser):
 
     def _subquery(self, operand: Expr, duration: Duration) -> Subquery:
         self.at += 1
-        step = None if self.kinds[self.at] == "]" else self.positive_duration("in brackets")
+        step = None if self.kinds[self.at] == "]" else self.positive_duration()
         if self.kinds[self.at] != "]":
             raise self.unexpected("']' after the step")
         end = self.ends[self.at]

@@ -42,7 +42,7 @@ def parse_label_name(text: str) -> str:
     return text
 
 
-def check_relabel(rule: Struct, context: Context, *, legacy: bool = False) -> bool:
+def check_relabel(rule: Struct, context: Context, *, legacy: bool) -> bool:
     """Check the rules of relabel.Config.Validate; `legacy` allows only label names of the legacy alphabet.
 
     Return False if the rule is invalid, so that it cannot be applied.

@@ -51,7 +51,7 @@ def check_group(group: Struct, context: Context) -> None:
     check_label_names(group, "labels", context, legacy=context.is_before(UTF8_NAMES))
 
 
-def check_label_names(struct: Struct, field: str, context: Context, *, legacy: bool = False) -> None:
+def check_label_names(struct: Struct, field: str, context: Context, *, legacy: bool) -> None:
     """Report the keys of a mapping of labels that are not valid label names."""
     for name in struct.get(field) or ():
         if field == "labels" and not name and "" not in struct.place(field)[0].entries:
