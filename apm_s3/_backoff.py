@@ -29,7 +29,7 @@ class Backoff(Iterator[float]):
 
 
 def spread(interval: float) -> float:
-    """The interval with up to a fifth added at random, so that many processes do not ask at the same moment."""
+    """Return the interval with up to a fifth added at random, so that many processes do not ask at the same moment."""
     import random  # noqa: PLC0415 - as above
 
     return interval * (1 + random.uniform(0, _SPREAD))  # noqa: S311 - spreads requests, no secret

@@ -66,13 +66,13 @@ EXCHANGES: ContextVar[Exchanges | None] = ContextVar("apm_s3_exchanges", default
 
 
 def place(bucket: str | None, key: str | None) -> str:
-    """Where something happened, in one word and one line."""
+    """Return bucket and key as one word on one line."""
     where = "/".join(filter(None, (bucket, key)))
     return where if where.isprintable() else ascii(where)
 
 
 def log_event(logger: logging.Logger, event: OperationEvent) -> None:
-    """One line for an operation that ended; its fields are attributes of the record."""
+    """Log one line for an operation that ended; its fields are attributes of the record."""
     level = _LEVELS[event.outcome]
     if not logger.isEnabledFor(level):
         return
@@ -115,7 +115,7 @@ def log_exchanges(
     exchanges: list[Exchange],
     error: BaseException | None,
 ) -> None:
-    """One line for each request of an attempt, and one for an attempt that got no response."""
+    """Log one line for each request of an attempt, or one for an attempt that got no response."""
     where = place(bucket, key)
     common = {"operation": operation, "bucket": bucket, "key": key, "attempt": attempt, "duration": seconds}
     for each in exchanges:

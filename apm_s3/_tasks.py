@@ -54,7 +54,7 @@ async def joined(task: asyncio.Future[T]) -> T:
     try:
         await asyncio.wait({task})
     except asyncio.CancelledError:
-        # Also of one that fails later, which perhaps nobody awaits any more.
+        # It may fail later, when perhaps nobody awaits it any more.
         task.add_done_callback(_retrieve)
         raise
     return task.result()

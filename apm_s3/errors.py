@@ -212,7 +212,7 @@ class ApmS3Error(Exception):
 
     @property
     def may_have_happened(self) -> bool:
-        """Whether the call may have taken effect, or may still do so, although it raised this error.
+        """Return whether the call may have taken effect, or may still do so, although it raised this error.
 
         If it is False, nothing was changed. Earlier attempts of the same call count as well.
         """

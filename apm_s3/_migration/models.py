@@ -82,7 +82,7 @@ class MigrationPlan:
 
     @property
     def losses(self) -> tuple[Capability, ...]:
-        """The properties that are needed but not kept by the target."""
+        """Return the properties that are needed but not kept by the target."""
         return tuple(one for one in self.capabilities if one.needed and one.kept is False)
 
     def __str__(self) -> str:
@@ -179,7 +179,7 @@ class MigrationReport:
 
     @property
     def ok(self) -> bool:
-        """Whether everything is at the target and verified."""
+        """Return whether everything is at the target and verified."""
         return not self.failed and not self.kept
 
     def raise_for_failures(self) -> None:

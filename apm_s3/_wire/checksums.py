@@ -45,7 +45,7 @@ The first two need native code, of the extra `crt`.
 
 @cache
 def _crt() -> Any:
-    """awscrt's checksums; None without the extra `crt`."""
+    """Return the module of awscrt, or None without the extra `crt`."""
     try:
         return import_module("awscrt.checksums")
     except ImportError:
@@ -54,7 +54,7 @@ def _crt() -> Any:
 
 @cache
 def _kind(algorithm: str) -> _Kind | None:
-    """The CRC of that name, if it can be computed."""
+    """Return the CRC with this name, if it can be computed."""
     if algorithm not in _OF_CRT:
         return _CRC32 if algorithm == "crc32" else None
     crt = _crt()
@@ -62,12 +62,12 @@ def _kind(algorithm: str) -> _Kind | None:
 
 
 def needs_loading(checksums: Mapping[str, str]) -> bool:
-    """Whether `load` should be called, in a thread, before any of `checksums` is computed."""
+    """Return whether to call `load`, in a thread, before any of `checksums` is computed."""
     return not _OF_CRT.keys().isdisjoint(checksums) and _crt.cache_info().currsize == 0
 
 
 def load() -> None:
-    """Load the extra `crt`, which takes a tenth of a second: not before an object has a checksum that needs it."""
+    """Load the extra `crt`, which takes a tenth of a second; call it only for an object whose checksum needs it."""
     _crt()
 
 

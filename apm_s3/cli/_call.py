@@ -62,7 +62,7 @@ class Call:
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings; with --debug, their sources are printed."""
+        """Return the settings; with --debug, print their sources."""
         from apm_s3.cli._settings import load_settings  # noqa: PLC0415 - the help does without it
 
         settings = load_settings(self.options)
@@ -72,7 +72,7 @@ class Call:
 
     @property
     def bucket(self) -> str:
-        """The bucket.
+        """Return the bucket.
 
         Raises:
             UsageFailed: nothing names it.
@@ -81,7 +81,7 @@ class Call:
 
     @property
     def environment(self) -> str:
-        """The environment.
+        """Return the environment.
 
         Raises:
             UsageFailed: nothing names it.

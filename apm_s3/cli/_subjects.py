@@ -146,14 +146,14 @@ def bundles_below(folder: Path) -> list[tuple[Path, Tool]]:
 
 
 def tool_of_folder(folder: Path) -> Tool | None:
-    """Return the tool whose bundle `folder` is; None if it is none, or its name and main file do not tell."""
+    """Return the tool if `folder` is a bundle; None if it is not one, or its name and main file do not tell."""
     if not folder.is_dir():
         return _tool_named(folder.absolute().name)
     return next((tool for found, tool in bundles_below(folder) if found == folder), None)
 
 
 def bundle_of(path: Path, tool: Tool | None) -> tuple[Path, Tool] | None:
-    """Return the bundle that a file belongs to, with its tool; None if no folder above it is one."""
+    """Return the bundle that a file belongs to, with its tool; None if it is not in a bundle."""
     above = list(path.parents)[: -1 if path.is_absolute() else None]
     for folder in above:
         named = _tool_named(folder.absolute().name)

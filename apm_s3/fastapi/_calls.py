@@ -61,9 +61,9 @@ class Call:
         return await self.allows(Permission(Action.SECRETS, environment, tool))
 
     async def require_to_compare(self, environment: str, tool: str) -> None:
-        """Refuse a write whose answer tells whether its content is stored already to who may not read secrets.
+        """Refuse a write whose response would tell a caller without access to secrets whether its content is stored.
 
-        Whoever knows a configuration except for a short password could otherwise test guesses, and change nothing.
+        Otherwise, a caller who knows all of a configuration but a short password could test guesses unnoticed.
 
         Raises:
             ProblemError: the permission is missing.

@@ -77,7 +77,7 @@ async def mask_files(files: Mapping[str, ConfigFile]) -> dict[str, bytes]:
 
 
 def masked_etag(revision: int, masked: bytes, variant: str = "") -> str:
-    """Return the ETag of a masked file. It contains no hash of the secrets, which would allow to guess them."""
+    """Return the ETag of a masked file. It contains no hash of the secrets, from which they could be guessed."""
     return f'"{revision}-m{variant}{hashlib.sha256(masked).hexdigest()}"'
 
 

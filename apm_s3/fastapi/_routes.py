@@ -219,7 +219,7 @@ def check_authorize(authorize: Any, where: str) -> None:
 
 
 def check_deadline(deadline: float) -> None:
-    """Refuse a deadline that is none.
+    """Refuse a deadline of 0 seconds or less.
 
     Raises:
         InvalidOption: it is not above 0.
@@ -381,7 +381,7 @@ class _Watch:
     async def _listen(self) -> None:
         if self._body is not None:
             await self._body.ended()
-        # A body that no route asked for is read past.
+        # Discard a body that no route has asked for.
         while (await self._request.receive())["type"] != "http.disconnect":
             pass
         self.gone = True

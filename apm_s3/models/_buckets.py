@@ -59,7 +59,7 @@ class SettingChange:
 
     @property
     def kind(self) -> str:
-        """The name of the kind of setting ("Lifecycle")."""
+        """Return the name of the kind of setting ("Lifecycle")."""
         return type(self.after).__name__
 
     def __str__(self) -> str:

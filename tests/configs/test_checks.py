@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from apm_s3.configs import _checks
 from apm_s3.configs._store import ConfigStore
+from apm_s3.configs._writes import checks
 from apm_s3.errors import ConfigInvalid
 from apm_s3.testing import MemoryObjects
 
@@ -54,7 +54,7 @@ async def test_validation_reports_the_secrets_that_an_upload_would_warn_about(st
 async def test_skipped_checks_are_listed_in_the_warnings_and_logged_once(
     store: ConfigStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_checks, "_logged", set())
+    monkeypatch.setattr(checks, "_logged", set())
     variable = "${JAEGER}\n"
 
     releases = [

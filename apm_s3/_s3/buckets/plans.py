@@ -245,7 +245,7 @@ class BucketPlans:
     async def _not_kept(
         self, operation: str, ref: BucketRef, settings: Iterable[BucketSetting], mfa: str | None
     ) -> list[str]:
-        """The kinds that an S3-compatible server takes and does not keep."""
+        """Return the kinds of settings that an S3-compatible server accepts but does not keep."""
         if (await self._requests.endpoint(ref.region)).is_aws:
             return []
         wanted = {type(setting): setting for setting in settings}
@@ -255,7 +255,7 @@ class BucketPlans:
             if not lost:
                 break
             # Some servers store all settings of a bucket as one document: of two processes that change it at the same
-            # time, one can undo what the other wrote. Only what is gone each time is taken for not supported.
+            # time, one can undo what the other wrote. Only what is lost every time counts as not supported.
             await asyncio.sleep(next(backoff))
             for kind in lost:
                 await self._settings.write(operation, ref, wanted[kind], mfa=mfa)
@@ -265,7 +265,7 @@ class BucketPlans:
     async def _lost(
         self, operation: str, ref: BucketRef, wanted: Mapping[type[BucketSetting], BucketSetting]
     ) -> list[type[BucketSetting]]:
-        """The kinds of settings that were written, and are not there."""
+        """Return the kinds of settings that were written but do not exist."""
         current, _ = await self._settings.read_many(operation, ref, wanted)
         return [kind for kind, found in current.items() if found is None and not wanted[kind].matches(None)]
 

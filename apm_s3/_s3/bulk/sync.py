@@ -82,7 +82,7 @@ class _Sync:
         return SyncPlan(str(way.source), str(way.target), tuple(actions), self._unchanged, way.source.skipped)
 
     async def carry_out(self, run: Run) -> SyncReport:
-        """Do it."""
+        """Transfer what differs, then delete extra entries."""
         began = time.monotonic()
         way, counts, moved, deleted = self._way, {"create": 0, "update": 0}, 0, 0
         async with aclosing(run(self._operations())) as results:
@@ -114,7 +114,7 @@ class _Sync:
         )
 
     async def _spare_common(self) -> None:
-        """Keep what the source has by now: both sides may have got the same entries since the source was listed."""
+        """Keep entries that the source has meanwhile: both sides may have got them since the source was listed."""
         extra = {entry.key: entry for entry in self._extra}
         found = False
         async with aclosing(_kept(self._way.source, self._rules)) as source:

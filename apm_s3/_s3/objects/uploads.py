@@ -33,7 +33,7 @@ from apm_s3.options._writes import UPLOAD_DEFAULTS, UploadOptions
 
 @lru_cache(maxsize=256)
 def typed(media_type: str) -> UploadOptions:
-    """Options with only a content type, as in most uploads."""
+    """Return options with only a content type, as most uploads have them."""
     return UploadOptions(content_type=media_type)
 
 

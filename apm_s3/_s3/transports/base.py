@@ -51,7 +51,7 @@ class RawPage(Protocol):
         """Return the continuation token of the page."""
 
     def parse(self) -> ListPage:
-        """The page."""
+        """Parse the page."""
 
 
 class ParsedPage(NamedTuple):

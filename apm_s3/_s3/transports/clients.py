@@ -167,11 +167,11 @@ class Clients:
         )
 
     async def ca_bundle(self) -> str | None:
-        """The bundle of certificates that AWS's configuration names; None where it names none."""
+        """Return the CA bundle of the AWS configuration, or None."""
         return None if self.plain is not None else (await self._loaded()).ca_bundle()
 
     async def _loaded(self) -> ClientMaking:
-        """The session, made when something first needs it."""
+        """Return what makes clients; its module and the session are loaded on first use."""
         if self._making is None:
             module = await asyncio.to_thread(import_module, "apm_s3._s3.transports.boto.client")
             if self._making is None:

@@ -32,7 +32,7 @@ class FixedCredentials:
         self.method = method
 
     async def get_frozen_credentials(self) -> FixedCredentials:
-        """Their values now."""
+        """Return the current values, as botocore's credentials do."""
         return FixedCredentials(Credentials(self.access_key, self.secret_key, self.token), self.method)
 
 

@@ -32,7 +32,7 @@ _KNOWN_HEADERS = frozenset(
 
 
 def is_custom(endpoint_url: str) -> bool:
-    """Whether the endpoint is an S3-compatible server rather than AWS."""
+    """Return whether the endpoint is an S3-compatible server rather than AWS."""
     host = urlsplit(endpoint_url).hostname or ""
     return not host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
 
@@ -46,7 +46,7 @@ class Origin(NamedTuple):
 
     @property
     def scheme(self) -> str:
-        """Of its URLs."""
+        """Return the scheme of its URLs."""
         return "https" if self.secure else "http"
 
     @property

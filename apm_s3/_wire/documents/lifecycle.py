@@ -15,7 +15,7 @@ _RULE = (
 
 
 def write_lifecycle(setting: Lifecycle) -> dict[str, Any]:
-    """The parameters of PutBucketLifecycleConfiguration."""
+    """Return the parameters of PutBucketLifecycleConfiguration."""
     params: dict[str, Any] = {"LifecycleConfiguration": {"Rules": [_write_rule(rule) for rule in setting.rules]}}
     # Omitted if it is S3's default, because some servers do not know the header.
     if setting.minimum_size != _DEFAULT_SIZE:
@@ -24,7 +24,7 @@ def write_lifecycle(setting: Lifecycle) -> dict[str, Any]:
 
 
 def read_lifecycle(response: Document) -> Lifecycle | None:
-    """What GetBucketLifecycleConfiguration says."""
+    """Read the result of GetBucketLifecycleConfiguration."""
     rules = response.get("Rules") or ()
     if not rules:
         return None

@@ -15,7 +15,7 @@ _LISTS = {
 
 
 def write_notifications(setting: Notifications) -> dict[str, Any]:
-    """The parameters of PutBucketNotificationConfiguration."""
+    """Return the parameters of PutBucketNotificationConfiguration."""
     document: dict[str, Any] = {}
     for name, (member, arn) in _LISTS.items():
         entries = [_write_one(one, arn) for one in getattr(setting, name)]
@@ -27,7 +27,7 @@ def write_notifications(setting: Notifications) -> dict[str, Any]:
 
 
 def read_notifications(response: Document) -> Notifications | None:
-    """What GetBucketNotificationConfiguration says."""
+    """Read the result of GetBucketNotificationConfiguration."""
     lists = {
         name: tuple(_read_one(entry, arn) for entry in response.get(member) or ())
         for name, (member, arn) in _LISTS.items()

@@ -23,13 +23,13 @@ _DESTINATION = "Bucket Account StorageClass AccessControlTranslation EncryptionC
 
 
 def write_replication(setting: Replication) -> dict[str, Any]:
-    """The parameters of PutBucketReplication."""
+    """Return the parameters of PutBucketReplication."""
     rules = [_write_rule(rule) for rule in setting.rules]
     return {"ReplicationConfiguration": {"Role": setting.role, "Rules": rules}}
 
 
 def read_replication(response: Document) -> Replication | None:
-    """What GetBucketReplication says."""
+    """Read the result of GetBucketReplication."""
     document = response.get("ReplicationConfiguration")
     if not document or not document.get("Rules"):
         return None

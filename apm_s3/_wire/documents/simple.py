@@ -22,7 +22,7 @@ from apm_s3.options._bucket_settings import (
 
 
 def write_versioning(setting: Versioning) -> dict[str, Any]:
-    """The parameters of PutBucketVersioning."""
+    """Return the parameters of PutBucketVersioning."""
     document = {"Status": "Enabled" if setting.enabled else "Suspended"}
     if setting.mfa_delete:
         document["MFADelete"] = "Enabled"
@@ -39,7 +39,7 @@ def read_versioning(response: Document) -> Versioning | None:
 
 
 def write_encryption(setting: Encryption) -> dict[str, Any]:
-    """The parameters of PutBucketEncryption."""
+    """Return the parameters of PutBucketEncryption."""
     rule: dict[str, Any] = {
         "ApplyServerSideEncryptionByDefault": present(SSEAlgorithm=setting.algorithm, KMSMasterKeyID=setting.kms_key_id)
     }
@@ -51,7 +51,7 @@ def write_encryption(setting: Encryption) -> dict[str, Any]:
 
 
 def read_encryption(response: Document) -> Encryption | None:
-    """What GetBucketEncryption says."""
+    """Read the result of GetBucketEncryption."""
     rules = (response.get("ServerSideEncryptionConfiguration") or {}).get("Rules") or ()
     if not rules:
         return None
@@ -70,7 +70,7 @@ def read_encryption(response: Document) -> Encryption | None:
 
 
 def write_public_access_block(setting: PublicAccessBlock) -> dict[str, Any]:
-    """The parameters of PutPublicAccessBlock."""
+    """Return the parameters of PutPublicAccessBlock."""
     return {
         "PublicAccessBlockConfiguration": {
             "BlockPublicAcls": setting.block_public_acls,
@@ -100,12 +100,12 @@ def read_public_access_block(response: Document) -> PublicAccessBlock | None:
 
 
 def write_ownership(setting: OwnershipControls) -> dict[str, Any]:
-    """The parameters of PutBucketOwnershipControls."""
+    """Return the parameters of PutBucketOwnershipControls."""
     return {"OwnershipControls": {"Rules": [{"ObjectOwnership": setting.object_ownership}]}}
 
 
 def read_ownership(response: Document) -> OwnershipControls | None:
-    """What GetBucketOwnershipControls says."""
+    """Read the result of GetBucketOwnershipControls."""
     rules = (response.get("OwnershipControls") or {}).get("Rules") or ()
     if not rules:
         return None
@@ -113,29 +113,29 @@ def read_ownership(response: Document) -> OwnershipControls | None:
 
 
 def write_policy(setting: Policy) -> dict[str, Any]:
-    """The parameters of PutBucketPolicy."""
+    """Return the parameters of PutBucketPolicy."""
     return {"Policy": setting.text}
 
 
 def read_policy(response: Document) -> Policy | None:
-    """What GetBucketPolicy says."""
+    """Read the result of GetBucketPolicy."""
     text = response.get("Policy")
     return Policy(text) if text else None
 
 
 def write_tags(setting: Tags) -> dict[str, Any]:
-    """The parameters of PutBucketTagging."""
+    """Return the parameters of PutBucketTagging."""
     return {"Tagging": {"TagSet": tag_list(setting.own())}}
 
 
 def read_tags(response: Document) -> Tags | None:
-    """What GetBucketTagging says."""
+    """Read the result of GetBucketTagging."""
     tags = tag_mapping(response.get("TagSet") or ())
     return Tags(tags) if tags else None
 
 
 def write_logging(setting: AccessLogging) -> dict[str, Any]:
-    """The parameters of PutBucketLogging."""
+    """Return the parameters of PutBucketLogging."""
     document: dict[str, Any] = {"TargetBucket": setting.target_bucket, "TargetPrefix": setting.target_prefix}
     if setting.partitioned_by is not None:
         document["TargetObjectKeyFormat"] = {"PartitionedPrefix": {"PartitionDateSource": setting.partitioned_by}}
@@ -180,7 +180,7 @@ def _read_grant(document: Document) -> LogGrant:
 
 
 def write_object_lock(setting: ObjectLock) -> dict[str, Any]:
-    """The parameters of PutObjectLockConfiguration."""
+    """Return the parameters of PutObjectLockConfiguration."""
     retention = present(Mode=setting.mode, Days=setting.days, Years=setting.years)
     hold = present(Days=setting.hold_days, Years=setting.hold_years)
     if hold:
@@ -192,7 +192,7 @@ def write_object_lock(setting: ObjectLock) -> dict[str, Any]:
 
 
 def read_object_lock(response: Document) -> ObjectLock | None:
-    """What GetObjectLockConfiguration says."""
+    """Read the result of GetObjectLockConfiguration."""
     document = response.get("ObjectLockConfiguration")
     if not document or document.get("ObjectLockEnabled") != "Enabled":
         return None
@@ -211,7 +211,7 @@ def read_object_lock(response: Document) -> ObjectLock | None:
 
 
 def write_cors(setting: Cors) -> dict[str, Any]:
-    """The parameters of PutBucketCors."""
+    """Return the parameters of PutBucketCors."""
     rules = [
         present(
             ID=rule.id,
@@ -227,7 +227,7 @@ def write_cors(setting: Cors) -> dict[str, Any]:
 
 
 def read_cors(response: Document) -> Cors | None:
-    """What GetBucketCors says."""
+    """Read the result of GetBucketCors."""
     rules = response.get("CORSRules") or ()
     return Cors(tuple(_read_cors_rule(rule) for rule in rules)) if rules else None
 

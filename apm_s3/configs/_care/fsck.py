@@ -55,7 +55,7 @@ class FsckReport:
 
     @property
     def ok(self) -> bool:
-        """Whether everything was readable, no damage needs repair, all copies are current and the log is intact."""
+        """Return whether everything was readable, nothing needs repair, copies are current and the log is intact."""
         return not self.findings and not self.newer
 
     def __str__(self) -> str:

@@ -238,7 +238,7 @@ class Collector:
 
         began, retention, change = await self._reader.settled(environment, plan)
         if not dry_run:
-            # Committed before under this write id, what was given up is decided: the rest of it is deleted.
+            # If an earlier call with this write id has committed this, its deletions are continued.
             async with call:
                 await self._committer.change(environment, raise_oldest, note, call=call)
 

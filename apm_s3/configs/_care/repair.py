@@ -156,7 +156,7 @@ class Repairer:
         )
 
     async def _try(self, work: _Work, choose: Mapping[str, str], note: Note, actions: list[str]) -> bool:
-        """One try; False where it has to be begun again."""
+        """Try once to repair; return False if everything must be read again."""
         environment, found = work.environment, work.found
         if found.wanted is not None:
             # Without a message, the log says what was done.
@@ -171,7 +171,7 @@ class Repairer:
         return True
 
     async def _made_before(self, work: _Work, note: Note) -> bool:
-        """Whether the caller's own write id has made this repair before.
+        """Return whether a call with this write id has made the repair before.
 
         Raises:
             InvalidOption: it has made something else, or what it made was lost again.

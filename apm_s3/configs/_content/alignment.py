@@ -33,7 +33,7 @@ def _differences(old: Sequence[Hashable], new: Sequence[Hashable]) -> Iterator[B
 
 
 def _trim(old: Sequence[Hashable], new: Sequence[Hashable]) -> tuple[int, int, int]:
-    """Where the first difference begins, and where the last one ends in each."""
+    """Return where the first difference begins, and where the last one ends in each."""
     start, shorter = 0, min(len(old), len(new))
     while start < shorter and old[start] == new[start]:
         start += 1
@@ -46,7 +46,7 @@ def _trim(old: Sequence[Hashable], new: Sequence[Hashable]) -> tuple[int, int, i
 def _anchors(
     old: Sequence[Hashable], new: Sequence[Hashable], start: int, old_stop: int, new_stop: int
 ) -> list[tuple[int, int]]:
-    """Pairs of places with the same item, unique on both sides, as many as go in one order."""
+    """Return pairs of places with the same item, which is unique on both sides: as many as are in the same order."""
     old_counts, new_counts = Counter(old[start:old_stop]), Counter(new[start:new_stop])
     places = {new[at]: at for at in range(start, new_stop)}
     pairs = [
@@ -58,7 +58,7 @@ def _anchors(
 
 
 def _longest_rise(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The longest part of `pairs` whose second places rise, too."""
+    """Return the longest selection of `pairs` in which the second places rise as well."""
     tops: list[int] = []
     piles: list[int] = []
     before: list[int] = []

@@ -211,7 +211,7 @@ class _Edits:
         section, key = str(change.steps[0]), str(change.steps[1])
         if change.kind == "removed":
             scalar = self._scalar(change.steps)
-            # The line with the break before it: what is added behind the section's last line may stand right after it.
+            # The line and the break before it, because an insertion at the end of the section may begin right after it.
             start, end = self._text.rfind("\n", 0, scalar.start), _end_of_line(self._text, scalar.stop)
             return (start, end, "") if start >= 0 else (0, min(end + 1, len(self._text)), "")
         if section not in self._sections:

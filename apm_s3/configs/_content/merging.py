@@ -63,7 +63,7 @@ class Merger:
         if names is None:
             if any(isinstance(item, dict) and _DIRECTIVE in item for item in patch):
                 raise MergeRefused(steps, f"{_DIRECTIVE} needs a list whose items all have unique names")
-            # Named things in place of others: null means in them what it means elsewhere, so that once is enough.
+            # The items replace the old list, and nulls in them remove keys, as everywhere in a patch.
             return patch if item_names(patch) is None else [self.merge({}, item, steps) for item in patch]
         _check_unique(names[0], names[1], steps)
         merged = dict(zip(names[0], base, strict=True))

@@ -191,7 +191,7 @@ class ConfigFile:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Return the number of bytes."""
         return len(self.raw)
 
     @cached_property

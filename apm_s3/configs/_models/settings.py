@@ -183,10 +183,10 @@ def check_level(level: Any) -> Level | None:
 
 
 def check_rule_names(names: Collection[str]) -> tuple[str, ...]:
-    """The names of rules that a call gives.
+    """Return the names of rules that a caller gave.
 
     Raises:
-        InvalidOption: they are none.
+        InvalidOption: they are not a collection of names, or too many.
     """
     given = tuple(names) if not isinstance(names, str) and isinstance(names, Collection) else names
     _check_names(given, "warnings_as_errors")

@@ -159,7 +159,7 @@ async def put_file(
     created = old is None and release.revision != expected.revision
     sees = await call.sees_secrets(environment, tool)
     made = ConfigFile(name, body, release.revision, tool, environment)
-    # It is committed: that the caller may not read what is not text must not make the answer a refusal.
+    # It is committed, so the response must not be a refusal, even if the caller may not read the content.
     etags = await _etags_for(call, made)
     headers = {**revision_header(release), **({"ETag": etags[0]} if etags else {})}
     return release_response(ReleaseModel.of(release, secrets=sees), created=created, headers=headers)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from apm_s3.validators._checking.context import Context
+from collections.abc import Callable
+
+from apm_s3.validators._checking.context import Context, Version
 from apm_s3.validators._decoding.struct import Struct
 from apm_s3.validators._query.nodes import Expr
 from apm_s3.validators._query.problems import QueryProblem
@@ -22,8 +24,15 @@ def report_query(owner: Struct, field: str, language: str, problem: QueryProblem
     context.add(context.issue_inside(node, path, problem.start, language.lower(), message, problem.hint))
 
 
-def warn_of_type(rule: Struct, tree: Expr, context: Context) -> None:
-    """Warn about a rule whose expression is neither a vector nor a number: it is loaded, but every evaluation fails."""
+def check_rule_query(
+    rule: Struct, expression: str, language: str, parse: Callable[[str, Version | None], Expr], context: Context
+) -> None:
+    """Check the expression of a rule. One that is neither a vector nor a number is loaded, but always fails."""
+    try:
+        tree = parse(expression, context.target)
+    except QueryProblem as exc:
+        report_query(rule, "expr", language, exc, context)
+        return
     if tree.type in _TYPES:
         found, hint = _TYPES[tree.type]
         node, path = rule.place("expr")

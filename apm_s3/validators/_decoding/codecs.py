@@ -93,7 +93,7 @@ def integer_codec(kind: str) -> Codec:
 
 
 def decode_float(node: Node, path: Path, context: Context) -> Any:
-    """Any number."""
+    """Decode any number."""
     value = _resolved(node, path, context)
     if value is None:
         return 0.0

@@ -15,7 +15,6 @@ from unittest import mock
 
 from apm_s3._cache import cache
 from apm_s3._tools import MAIN_FILES
-from apm_s3.configs import _uploads as uploads
 from apm_s3.configs._care.garbage import GRACE
 from apm_s3.configs._deploy import carry_out, planning
 from apm_s3.configs._models.current import Current, ToolState
@@ -28,6 +27,7 @@ from apm_s3.configs._protocol.documents import keys, log
 from apm_s3.configs._protocol.documents.encoding import decode_current, decode_release
 from apm_s3.configs._protocol.reading import reader as reader_module
 from apm_s3.configs._store import ConfigStore
+from apm_s3.configs._writes import uploads
 from apm_s3.configs._writes.checks import Checks
 from apm_s3.errors import (
     CommitUnknown,

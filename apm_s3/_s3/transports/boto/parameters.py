@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def read_parameters(options: ReadOptions) -> dict[str, Any]:
-    """Of GetObject and HeadObject."""
+    """Return the parameters of GetObject and HeadObject."""
     parameters = _given(
         {
             "IfMatch": options.if_match,
@@ -29,7 +29,7 @@ def read_parameters(options: ReadOptions) -> dict[str, Any]:
 
 
 def checked_read_parameters(options: ReadOptions) -> dict[str, Any]:
-    """Parameters of a read whose body is verified: S3 sends only requested checksums, and only of whole objects."""
+    """Return the parameters of a read whose body is verified. S3 sends checksums of whole objects, if asked."""
     parameters = read_parameters(options)
     if options.range is None:
         parameters["ChecksumMode"] = "ENABLED"
@@ -37,13 +37,13 @@ def checked_read_parameters(options: ReadOptions) -> dict[str, Any]:
 
 
 def tags_parameters(options: ReadOptions) -> dict[str, Any]:
-    """Of GetObjectTagging."""
+    """Return the parameters of GetObjectTagging."""
     parameters = _given({"VersionId": options.version_id, "ExpectedBucketOwner": options.expected_bucket_owner})
     return parameters | _payer(options.requester_pays)
 
 
 def upload_parameters(options: UploadOptions) -> dict[str, Any]:
-    """Of PutObject and CreateMultipartUpload."""
+    """Return the parameters of PutObject and CreateMultipartUpload."""
     legal_hold = None if options.legal_hold is None else ("ON" if options.legal_hold else "OFF")
     parameters = _given(
         {
@@ -70,17 +70,17 @@ def upload_parameters(options: UploadOptions) -> dict[str, Any]:
 
 
 def part_parameters(options: UploadOptions) -> dict[str, Any]:
-    """Of UploadPart, CompleteMultipartUpload and ListParts."""
+    """Return the parameters of UploadPart, CompleteMultipartUpload and ListParts."""
     return access_parameters(options) | _customer_key(options.sse_customer_key)
 
 
 def access_parameters(options: UploadOptions | ListOptions | DeleteOptions) -> dict[str, Any]:
-    """Of every request: who has to own the bucket, and who pays."""
+    """Return the parameters of every request: the expected owner of the bucket, and who pays."""
     return _given({"ExpectedBucketOwner": options.expected_bucket_owner}) | _payer(options.requester_pays)
 
 
 def delete_parameters(options: DeleteOptions) -> dict[str, Any]:
-    """Of DeleteObject (but its version id) and DeleteObjects."""
+    """Return the parameters of DeleteObject (but its version id) and DeleteObjects."""
     return _given(
         {
             "MFA": options.mfa,
@@ -91,7 +91,7 @@ def delete_parameters(options: DeleteOptions) -> dict[str, Any]:
 
 
 def copy_parameters(source_bucket: str, source_key: str, options: CopyOptions) -> dict[str, Any]:
-    """Of CopyObject."""
+    """Return the parameters of CopyObject."""
     replaced: dict[str, Any] = {}
     if options.replace is not None:
         replaced = upload_parameters(options.replace)
@@ -113,7 +113,7 @@ def copy_parameters(source_bucket: str, source_key: str, options: CopyOptions) -
 
 
 def copy_part_parameters(source_bucket: str, source_key: str, options: CopyOptions) -> dict[str, Any]:
-    """Of UploadPartCopy."""
+    """Return the parameters of UploadPartCopy."""
     source = {"Bucket": source_bucket, "Key": source_key}
     if options.source_version_id is not None:
         source["VersionId"] = options.source_version_id
@@ -134,7 +134,7 @@ def copy_part_parameters(source_bucket: str, source_key: str, options: CopyOptio
 
 
 def list_parameters(options: ListOptions) -> dict[str, Any]:
-    """Of ListObjectsV2; ListObjectVersions has no start_after and no token."""
+    """Return the parameters of ListObjectsV2; ListObjectVersions has no start_after and no token."""
     return _given(
         {
             "Prefix": options.prefix or None,

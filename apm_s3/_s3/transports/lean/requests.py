@@ -68,7 +68,7 @@ _APIS = {
     ("POST", True, "uploadId"): "CompleteMultipartUpload",
     ("POST", False, "delete"): "DeleteObjects",
 }
-"""S3's names of requests, by method, whether they have a key, and the parameter that tells them apart."""
+"""S3's names of requests, by method, whether they have a key, and the parameter that distinguishes them."""
 
 _TELLING = ("uploadId", "uploads", "tagging", "list-type", "versions", "delete")
 _COPIES = {"PutObject": "CopyObject", "UploadPart": "UploadPartCopy"}
@@ -83,7 +83,7 @@ def api_of(call: Call) -> str:
 
 
 def read_headers(options: ReadOptions, *, verify: bool) -> Headers:
-    """Of GetObject and HeadObject. S3 sends its checksum only when asked, and only that of the whole object helps."""
+    """Return the headers of GetObject and HeadObject. S3 sends checksums of whole objects, if asked."""
     headers: Headers = {}
     if options.range is not None:
         start, stop = options.range
@@ -104,17 +104,17 @@ def read_headers(options: ReadOptions, *, verify: bool) -> Headers:
 
 
 def version_query(version_id: str | None) -> str:
-    """The query that names a version."""
+    """Return the query that names a version."""
     return "" if version_id is None else encode_query([("versionId", version_id)])
 
 
 def tags_query(version_id: str | None) -> str:
-    """Of GetObjectTagging."""
+    """Return the query of GetObjectTagging."""
     return encode_query([("tagging", ""), *([] if version_id is None else [("versionId", version_id)])])
 
 
 def upload_headers(options: UploadOptions) -> Headers:
-    """Of PutObject and CreateMultipartUpload, conditions left out."""
+    """Return the headers of PutObject and CreateMultipartUpload, except the conditions."""
     headers: Headers = {"content-type": options.content_type or DEFAULT_TYPE}
     values = _PLAIN_VALUES(options)
     if values != _NONE:
@@ -135,7 +135,7 @@ def upload_headers(options: UploadOptions) -> Headers:
 
 
 def condition_headers(if_match: str | None, if_none_match: str | None) -> Headers:
-    """The conditions of a write."""
+    """Return the headers with the conditions of a write."""
     headers: Headers = {}
     if if_match is not None:
         headers["if-match"] = if_match
@@ -145,12 +145,12 @@ def condition_headers(if_match: str | None, if_none_match: str | None) -> Header
 
 
 def owner_headers(expected_bucket_owner: str | None) -> Headers:
-    """Of the requests that take no other option."""
+    """Return the headers of requests that have no other option."""
     return {} if expected_bucket_owner is None else {"x-amz-expected-bucket-owner": expected_bucket_owner}
 
 
 def delete_headers(options: DeleteOptions) -> Headers:
-    """Of DeleteObject and DeleteObjects."""
+    """Return the headers of DeleteObject and DeleteObjects."""
     headers = owner_headers(options.expected_bucket_owner)
     if options.mfa is not None:
         headers["x-amz-mfa"] = options.mfa
@@ -162,7 +162,7 @@ def delete_headers(options: DeleteOptions) -> Headers:
 
 
 def copy_headers(source_bucket: str, source_key: str, options: CopyOptions) -> Headers:
-    """Of CopyObject."""
+    """Return the headers of CopyObject."""
     headers: Headers = {}
     if options.replace is not None:
         headers = upload_headers(options.replace)
@@ -179,7 +179,7 @@ def copy_headers(source_bucket: str, source_key: str, options: CopyOptions) -> H
 
 
 def source_headers(source_bucket: str, source_key: str, options: CopyOptions) -> Headers:
-    """Of UploadPartCopy, and of CopyObject among others."""
+    """Return the headers of UploadPartCopy, which CopyObject has as well."""
     version = version_query(options.source_version_id)
     source = encode_path(f"{source_bucket}/{source_key}")
     headers = {"x-amz-copy-source": f"{source}?{version}" if version else source}
@@ -194,7 +194,7 @@ def source_headers(source_bucket: str, source_key: str, options: CopyOptions) ->
 
 
 def list_query(options: ListOptions) -> str:
-    """Of ListObjectsV2. Keys come percent-encoded, as XML cannot hold every one of them."""
+    """Return the query of ListObjectsV2. Keys are returned percent-encoded, because XML cannot hold all of them."""
     parameters = [("list-type", "2"), *_page(options)]
     if options.start_after is not None:
         parameters.append(("start-after", options.start_after))
@@ -204,7 +204,7 @@ def list_query(options: ListOptions) -> str:
 
 
 def versions_query(options: ListOptions, key_marker: str | None, version_marker: str | None) -> str:
-    """Of ListObjectVersions."""
+    """Return the query of ListObjectVersions."""
     parameters = [("versions", ""), *_page(options)]
     if key_marker:
         parameters.append(("key-marker", key_marker))
@@ -214,7 +214,7 @@ def versions_query(options: ListOptions, key_marker: str | None, version_marker:
 
 
 def uploads_query(prefix: str, marker: tuple[str, str] | None) -> str:
-    """Of ListMultipartUploads; `marker` is the (key, upload id) of the page before."""
+    """Return the query of ListMultipartUploads; `marker` is the (key, upload id) of the page before."""
     parameters = [("uploads", ""), ("encoding-type", "url"), ("prefix", prefix)]
     if marker is not None:
         parameters += [("key-marker", marker[0]), ("upload-id-marker", marker[1])]
@@ -222,7 +222,7 @@ def uploads_query(prefix: str, marker: tuple[str, str] | None) -> str:
 
 
 def http_date(at: datetime) -> str:
-    """An HTTP date; a time without a zone is taken for UTC."""
+    """Format an HTTP date; a time without a zone counts as UTC."""
     from email.utils import format_datetime  # noqa: PLC0415 - slow to import, and only conditions on times need it
 
     return format_datetime(_utc(at), usegmt=True)

@@ -39,11 +39,11 @@ class Verification:
     """What each endpoint verifies.
 
     Attributes:
-        known: by host, where it is known.
+        known: the answers so far, by host.
 
     Args:
-        setting: `S3Settings.request_checksums`: "when_supported" takes every server's word, "when_required" sends
-            Content-MD5 alone; None asks the servers that are not AWS.
+        setting: `S3Settings.request_checksums`: "when_supported" trusts every server, "when_required" sends
+            only Content-MD5; None asks servers other than AWS.
     """
 
     def __init__(self, sender: Sender, setting: str | None) -> None:
@@ -56,7 +56,7 @@ class Verification:
         self._asking: set[asyncio.Task[Any]] = set()
 
     async def of(self, route: Route, bucket: str, owner: str | None = None) -> Verified:
-        """What the server at the end of `route` verifies; `owner` is the account that the bucket has to belong to."""
+        """Return what the server verifies, after asking it if that is not known; `owner` must own the bucket."""
         known = self._at_once(route)
         if known is not None:
             return known
@@ -64,7 +64,7 @@ class Verification:
         return await joined(self._probe_of(route, bucket, owner))
 
     def by_now(self, route: Route, bucket: str, owner: str | None) -> Verified:
-        """What is known of that now; where nothing is, a probe begins, and Content-MD5 does."""
+        """Return what is known without waiting. If nothing is, start a probe, and let the caller use Content-MD5."""
         known = self._at_once(route)
         if known is None:
             self._probe_of(route, bucket, owner)

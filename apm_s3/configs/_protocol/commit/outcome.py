@@ -61,7 +61,7 @@ async def find_outcome(write_id: str, objects: ObjectStore, reader: Reader, comm
             if await _rule_out(write_id, traces, snapshot, committer):
                 return CommitOutcome.LOST
         except CommitUnknown:
-            # It names our own write, which the caller has never heard of. What was asked about may be decided by now.
+            # It names the write of `_rule_out`, unknown to the caller. The write in question may be decided by now.
             unknown = True
 
 

@@ -9,12 +9,11 @@ from apm_s3._tasks import run_all
 from apm_s3.configs._models.current import Current
 from apm_s3.configs._models.log import LogRef, RawEntry
 from apm_s3.configs._protocol.documents import keys
-from apm_s3.configs._protocol.documents.fields import MAX_DOCUMENT
 from apm_s3.configs._protocol.documents.log import LogPart, chain_breaks, decode_part, encode_part
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reading.reader import NEAR, PARALLEL, Gone, Reader, sha256
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
-from apm_s3.errors import FormatTooNew, ObjectNotFound, ObjectTooLarge, PreconditionFailed, StoreDamaged
+from apm_s3.errors import FormatTooNew, ObjectNotFound, PreconditionFailed, StoreDamaged
 
 
 class Archive:
@@ -64,10 +63,7 @@ class Archive:
             ObjectNotFound: it does not exist.
             StoreDamaged: it is not a part of this log.
         """
-        try:
-            _, body = await self._objects.read(key, limit=MAX_DOCUMENT)
-        except ObjectTooLarge as exc:
-            raise StoreDamaged(f"'{self._reader.where(key)}' is damaged: {exc.problem}") from exc
+        _, body = await self._reader.read_bounded(key)
         return decode_part(body, key=key, environment=environment, where=self._reader.where(key))
 
     async def keys(self, environment: str, *, first: int = 0) -> list[str]:

@@ -27,6 +27,7 @@ from apm_s3.configs._protocol.objects import ObjectStore, server_time
 from apm_s3.configs._protocol.reading.memory import Known, Memory
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.errors import ConfigNotFound, FormatTooNew, NotModified, ObjectNotFound, ObjectTooLarge, StoreDamaged
+from apm_s3.models import FileInfo
 
 PARALLEL = 32
 """Maximum requests of one call in flight."""
@@ -77,7 +78,7 @@ class Reader:
             if self._memory is None or if_none_match is not None:
                 snapshot, _ = await self._ask(environment, if_none_match)
                 if self._memory is not None:
-                    # Who has been told of this state, by a watch, must not read an older one after that.
+                    # A caller that a watch has told of this state must not read an older one afterwards.
                     self._memory.forget_current(environment)
                 return snapshot
             snapshot, _ = await self._memory.current(
@@ -120,10 +121,7 @@ class Reader:
         """Read the reference document and its bytes from the bucket."""
         key = keys.current(environment)
         asked_at = asyncio.get_running_loop().time()
-        try:
-            info, body = await self._objects.read(key, if_none_match=if_none_match, limit=MAX_DOCUMENT)
-        except ObjectTooLarge as exc:
-            raise StoreDamaged(f"'{self.where(key)}' is damaged: {exc.problem}", environment=environment) from exc
+        info, body = await self.read_bounded(key, if_none_match)
         current = decode_current(body, environment=environment, where=self.where(key))
         return Snapshot(environment, current, info.etag or "", server_time(info), asked_at), len(body)
 
@@ -217,7 +215,7 @@ class Reader:
                 if release.ref == ref:
                     return release
         try:
-            body = await self._document_body(ref.key)
+            _, body = await self.read_bounded(ref.key)
             release = await self._decoded(ref.key, body)
         except ObjectNotFound as exc:
             raise Gone(f"the release document '{self.where(ref.key)}' is missing") from exc
@@ -238,14 +236,21 @@ class Reader:
             ObjectNotFound: it does not exist.
             StoreDamaged: it is not a release document, or does not match its key.
         """
-        return await self._decoded(key, await self._document_body(key))
+        _, body = await self.read_bounded(key)
+        return await self._decoded(key, body)
 
-    async def _document_body(self, key: str) -> bytes:
+    async def read_bounded(self, key: str, if_none_match: str | None = None) -> tuple[FileInfo, bytes]:
+        """Read the bytes of a document of this store, refusing only sizes that no document has.
+
+        Raises:
+            ObjectNotFound: it does not exist.
+            StoreDamaged: it is larger than any document of a store; it was not read.
+            NotModified: its ETag is still `if_none_match`.
+        """
         try:
-            _, body = await self._objects.read(key, limit=MAX_DOCUMENT)
+            return await self._objects.read(key, if_none_match=if_none_match, limit=MAX_DOCUMENT)
         except ObjectTooLarge as exc:
             raise StoreDamaged(f"'{self.where(key)}' is damaged: {exc.problem}") from exc
-        return body
 
     async def _decoded(self, key: str, body: bytes) -> Release:
         if len(body) <= INLINE:

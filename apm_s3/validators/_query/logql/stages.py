@@ -363,7 +363,7 @@ class StageParser(Parser):
         return Unwrap(start, self.ends[self.at - 1], label, conversion, tuple(filters))
 
     def window(self) -> Duration:
-        """`[5m]`."""
+        """Parse `[5m]`."""
         start = self.starts[self.at]
         self.at += 1
         if self.kinds[self.at] != DURATION:

@@ -6,11 +6,10 @@ https://grafana.com/docs/loki/latest/alert/.
 from __future__ import annotations
 
 from apm_s3.validators._checking.context import Context
-from apm_s3.validators._checking.query_report import report_query, warn_of_type
+from apm_s3.validators._checking.query_report import check_rule_query
 from apm_s3.validators._decoding.schema import Table
 from apm_s3.validators._decoding.struct import Struct
 from apm_s3.validators._query.logql.parser import parse
-from apm_s3.validators._query.problems import QueryProblem
 from apm_s3.validators._tools.prometheus.rules.groups import check_groups
 
 RULE_TYPES: Table = {
@@ -43,9 +42,4 @@ def check_rules(file: Struct, context: Context) -> None:
 
 
 def _check_logql(rule: Struct, expression: str, context: Context) -> None:
-    try:
-        tree = parse(expression, context.target)
-    except QueryProblem as exc:
-        report_query(rule, "expr", "LogQL", exc, context)
-    else:
-        warn_of_type(rule, tree, context)
+    check_rule_query(rule, expression, "LogQL", parse, context)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from apm_s3.validators._checking.context import Context, Version
-from apm_s3.validators._checking.query_report import report_query, warn_of_type
+from apm_s3.validators._checking.query_report import check_rule_query
 from apm_s3.validators._decoding.gates import known_in
 from apm_s3.validators._decoding.struct import Struct
 from apm_s3.validators._grammars.gotemplate import template_problem
 from apm_s3.validators._grammars.labels import is_label_name, is_metric_name, is_utf8
-from apm_s3.validators._query.problems import QueryProblem
 from apm_s3.validators._query.promql.parser import parse
 from apm_s3.validators._tools.prometheus.gates import TEMPLATE_FUNCTIONS_SINCE, UTF8_NAMES
 
@@ -31,12 +30,7 @@ ExpressionCheck = Callable[[Struct, str, Context], None]
 
 def check_promql(rule: Struct, expression: str, context: Context) -> None:
     """Check that the expression is PromQL."""
-    try:
-        tree = parse(expression, context.target)
-    except QueryProblem as exc:
-        report_query(rule, "expr", "PromQL", exc, context)
-    else:
-        warn_of_type(rule, tree, context)
+    check_rule_query(rule, expression, "PromQL", parse, context)
 
 
 def check_groups(file: Struct, context: Context, check_expression: ExpressionCheck = check_promql) -> None:
