@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import uuid
 from collections.abc import AsyncIterator, Iterator
 
@@ -17,6 +18,9 @@ from tests.managers import SESSION, make_manager
 from tests.servers import Server, moto_server, seaweedfs_server
 
 profiles.register()
+
+# A shell starts background jobs with SIGINT ignored, and what ignores it cannot test what Ctrl-C does.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

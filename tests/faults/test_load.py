@@ -22,7 +22,8 @@ from tests.faults.server import Exchange, FaultyS3
 
 SESSION = get_session()
 BUCKET = "bucket-one"
-PATIENT = Timeouts(deadline=600)
+PATIENT = Timeouts(connect=600, read=600, deadline=600)
+"""A retried call is served last, so no timeout may end an attempt on a busy machine."""
 
 
 @pytest.fixture

@@ -5,10 +5,13 @@ import sys
 
 import pytest
 
+from tests.processes import unmeasured
+
 
 def loaded_by(code: str) -> set[str]:
     code += "\nimport sys\nprint(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=unmeasured())
     return set(done.stdout.split())
 
 

@@ -24,6 +24,7 @@ from apm_s3._s3.transports.routes import Route, learn_route
 from apm_s3.models import Credentials
 from apm_s3.settings import S3Settings
 from tests.managers import SESSION
+from tests.processes import unmeasured
 from tests.servers import Server
 
 KEYS = Credentials("id", "secret")
@@ -368,9 +369,8 @@ async def test_a_read_from_a_plain_server_loads_neither_botocore_nor_what_other_
     await clients.call("put_object", Bucket=bucket_name, Key="first", Body=b"content")
     await clients.aclose()
 
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-W", "error", "-c", PROGRAM, moto.endpoint_url, bucket_name, stdout=asyncio.subprocess.PIPE
-    )
+    command = [sys.executable, "-W", "error", "-c", PROGRAM, moto.endpoint_url, bucket_name]
+    child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=unmeasured())
     out, _ = await child.communicate()
 
     first, whole = out.decode().splitlines()
