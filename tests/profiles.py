@@ -1,6 +1,7 @@
 """How many examples Hypothesis tries: some at each change, 5 000 with `--hypothesis-profile long` (`nox -s long`).
 
-No example has a deadline: a busy machine would fail it.
+The short profile tries the same examples in each run; the long one looks for new ones. No example has a deadline: a busy
+machine would fail it.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ LONG = 5000
 
 def register() -> None:
     """Make both profiles known, and use the short one unless the command line names another."""
-    settings.register_profile("short", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    settings.register_profile("long", settings.get_profile("short"), max_examples=LONG, database=None)
+    settings.register_profile(
+        "short", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True, database=None
+    )
+    settings.register_profile("long", settings.get_profile("short"), max_examples=LONG, derandomize=False)
     settings.load_profile("short")
 
 

@@ -90,7 +90,10 @@ class Mutation:
 
 
 class Mutations(ast.NodeVisitor):
-    """Collects the possible changes of a module: none in annotations, docstrings, `__all__` or messages of errors."""
+    """Collects the possible changes of a module.
+
+    There are none in annotations, docstrings, `__all__`, names of type variables, or messages and hints of errors.
+    """
 
     def __init__(self, file: str, source: bytes) -> None:
         self.found: list[Mutation] = []
@@ -99,7 +102,10 @@ class Mutations(ast.NodeVisitor):
         self._starts = [0]
         for line in source.splitlines(keepends=True):
             self._starts.append(self._starts[-1] + len(line))
-        self.visit(ast.parse(source))
+        tree = ast.parse(source)
+        imported = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "apm_s3.errors"]
+        self._errors = {alias.name for node in imported for alias in node.names}
+        self.visit(tree)
 
     def visit(self, node: ast.AST) -> None:
         """Note the changes of `node`, then those inside it."""
@@ -108,7 +114,7 @@ class Mutations(ast.NodeVisitor):
         if isinstance(node, ast.expr):
             for new in changed(node):
                 self._add(node, new)
-        if not isinstance(node, ast.Raise | ast.JoinedStr | ast.Import | ast.ImportFrom):
+        if not isinstance(node, ast.JoinedStr | ast.Import | ast.ImportFrom):
             super().visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
@@ -129,6 +135,23 @@ class Mutations(ast.NodeVisitor):
         """Leave out the annotation."""
         if node.value is not None:
             self.visit(node.value)
+
+    def visit_Raise(self, node: ast.Raise) -> None:
+        """Leave out the error's class and message."""
+        if isinstance(node.exc, ast.Call):
+            self._error(node.exc)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        """Leave out names of type variables, and the message of an error that is made here and raised elsewhere."""
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        if name in self._errors:
+            self._error(node)
+        elif name not in ("TypeVar", "ParamSpec"):
+            self.generic_visit(node)
+
+    def _error(self, node: ast.Call) -> None:
+        for argument in [*node.args[1:], *node.keywords]:
+            self.visit(argument)
 
     def visit_keyword(self, node: ast.keyword) -> None:
         """Leave out hints of errors."""
@@ -191,8 +214,15 @@ def changed(node: ast.expr) -> Iterator[str]:
             yield str(not value)
         case ast.Constant(value=int() as value):
             yield str(value + 1)
-        case ast.Constant(value=str() | bytes() as text):
-            yield repr(text + (b"~" if isinstance(text, bytes) else "~"))  # type: ignore[operator]
+        case ast.Constant(value=str() as text):
+            yield repr(text + _mark_for(text))
+        case ast.Constant(value=bytes() as text):
+            yield repr(text + _mark_for(text.decode("latin-1")).encode())
+
+
+def _mark_for(text: str) -> str:
+    """A character that changes a text, even one that lists characters."""
+    return next(mark for mark in "~^@" if mark not in text)
 
 
 def mutations(subject: Subject, root: Path = ROOT) -> list[Mutation]:

@@ -104,8 +104,8 @@ class Signer:
 
     def __init__(self) -> None:
         self._keys: dict[tuple[str, str, str], tuple[SigningKey, str]] = {}
-        self._second = -1
-        self._amz_date = ""
+        self._second: int | None = None
+        self._amz_date: str
 
     def sign(
         self,

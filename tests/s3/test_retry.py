@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
-import time
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
 from botocore.exceptions import ClientError
 
-from apm_s3._backoff import Backoff
+from apm_s3._backoff import Backoff, spread
+from apm_s3._s3 import retry
 from apm_s3._s3.retry import RetryBudget, go_on, may_pass, pause_after, retry_s3
 from apm_s3.errors import (
     AccessDenied,
@@ -178,6 +179,13 @@ def test_pauses_have_full_jitter_under_a_doubling_ceiling(monkeypatch: pytest.Mo
     assert [next(backoff) for _ in range(5)] == [(0, 0.1), (0, 0.2), (0, 0.4), (0, 0.5), (0, 0.5)]
 
 
+def test_an_interval_is_spread_by_up_to_a_fifth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random, "uniform", lambda low, high: low)
+    assert spread(10.0) == 10.0
+    monkeypatch.setattr(random, "uniform", lambda low, high: high)
+    assert spread(10.0) == pytest.approx(12.0)
+
+
 def test_a_pause_is_at_least_what_s3_asks_for() -> None:
     assert 7.0 <= pause_after(Throttled("x", retry_after=7.0), Backoff(0.1, 1.0)) <= 7.1
 
@@ -195,23 +203,26 @@ async def test_attempts_include_the_first() -> None:
     assert attempts == 2
 
 
-async def test_a_pause_that_would_pass_the_deadline_is_not_started() -> None:
+async def test_a_pause_that_would_reach_the_deadline_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
     async def attempt() -> None:
         raise AssertionError("not reached")
 
-    error = ServiceUnavailable("x", retry_after=1000.0)
-    with pytest.raises(ServiceUnavailable):
-        await go_on(error, attempt, RetrySettings(), ends_at=time.monotonic() + 100)
+    monkeypatch.setattr(retry, "time", SimpleNamespace(monotonic=lambda: 100.0))
+    monkeypatch.setattr(random, "uniform", lambda low, high: low)
+    error = ServiceUnavailable("x", retry_after=0.5)
+    for ends_at in (100.0, 100.5):
+        with pytest.raises(ServiceUnavailable):
+            await go_on(error, attempt, RetrySettings(), ends_at=ends_at)
 
 
 def test_a_budget_is_refilled_up_to_its_capacity() -> None:
     budget = RetryBudget(1.0, 0.6)
-    assert budget.take()
-    assert not budget.take()
+    assert budget.take() is True
+    assert budget.take() is False
     budget.succeeded()
-    assert not budget.take()
+    assert budget.take() is False
     budget.succeeded()
-    assert budget.take()
+    assert budget.take() is True
     for _ in range(9):
         budget.succeeded()
     assert budget.tokens == 1.0

@@ -13,37 +13,43 @@ from tools.mutation import ROOT, SUBJECTS, Mutations, mutations
 SOURCE = b'''\
 """A docstring."""
 
+from apm_s3.errors import NotFound
+
 __all__ = ["plan"]
+T = TypeVar("T")
 
 
 def plan(size: int | None = 4, name: Literal["a"] = "b") -> tuple[int, ...]:
     """Another: 1 + 1."""
     if size < 1 or not name:
-        raise ValueError(f"not {size}", "text")
+        raise ValueError(f"not {size}", size=7)
     self.size = "\xc3\xa9", size + 1
     for _ in ():
         note(hint="text")
         break
+    error = NotFound("message", tool="x~", hint="text")
     return True if name else b"x"
 '''
 CHANGES = """\
-6 4 → 5
-6 "b" → 'b~'
-8 size < 1 or not name → ((size < 1) and (not name))
-8 size < 1 → (size <= 1)
-8 1 → 2
-8 not name → (name)
-9 raise ValueError(f"not {size}", "text") → pass
-10 self.size = "é", size + 1 → pass
-10 "é" → 'é~'
-10 size + 1 → ((size) - (1))
-10 1 → 2
-12 note(hint="text") → pass
-13 break → continue
-14 True if name else b"x" → None
-14 True if name else b"x" → (b'x' if name else True)
-14 True → False
-14 b"x" → b'x~'
+9 4 → 5
+9 "b" → 'b~'
+11 size < 1 or not name → ((size < 1) and (not name))
+11 size < 1 → (size <= 1)
+11 1 → 2
+11 not name → (name)
+12 raise ValueError(f"not {size}", size=7) → pass
+12 7 → 8
+13 self.size = "é", size + 1 → pass
+13 "é" → 'é~'
+13 size + 1 → ((size) - (1))
+13 1 → 2
+15 note(hint="text") → pass
+16 break → continue
+17 "x~" → 'x~^'
+18 True if name else b"x" → None
+18 True if name else b"x" → (b'x' if name else True)
+18 True → False
+18 b"x" → b'x~'
 """
 MODULE = "def small(size):\n    return size < 5\n"
 WEAK = "from apm_s3.pure import small\n\n\ndef test_small():\n    assert small(1) and not small(9)\n"

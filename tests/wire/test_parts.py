@@ -74,8 +74,9 @@ def test_the_etag_of_a_multipart_object_is_the_md5_of_its_parts_md5s() -> None:
     assert etag == f'"{hashlib.md5(b"".join(digests)).hexdigest()}-2"'
 
 
-def test_parts_without_an_md5_have_no_combined_etag() -> None:
-    assert composite_etag(['"0123"', '"opaque"']) is None
+@pytest.mark.parametrize("opaque", ['"opaque"', '"0123~"', "~0123~"])
+def test_parts_without_an_md5_have_no_combined_etag(opaque: str) -> None:
+    assert composite_etag(['"0123"', opaque]) is None
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import time
 from collections.abc import Callable
 from unittest import mock
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -21,6 +22,7 @@ from apm_s3._wire.sigv4 import (
     MAX_PRESIGN_SECONDS,
     SIGNED_CHUNKS,
     SIGNED_CHUNKS_TRAILER,
+    UNSIGNED_CHUNKS_TRAILER,
     UNSIGNED_PAYLOAD,
     Signer,
     canonical_request,
@@ -66,6 +68,8 @@ def theirs(credentials: Credentials) -> ReadOnlyCredentials:
 @example(Credentials("A", "a"), "GET", "a", {}, {"x-amz-meta-a": "b "}, b"")
 @example(Credentials("A", "a"), "GET", "a", {}, {"x-amz-meta-a": " b  c"}, b"")
 @example(Credentials("A", "a"), "GET", "a", {}, {"x-amz-meta-a": "b\tc"}, b"")
+@example(Credentials("A", "a"), "GET", "a", {}, {"x-amz-meta-a": "b  c"}, b"")
+@example(Credentials("A", "a"), "GET", "a", {}, {"x-amz-meta-a": "b\u202fc"}, b"")
 @given(credentials, methods, keys, queries, headers, st.one_of(st.just(b""), st.binary(max_size=50)))
 def test_the_canonical_request_and_the_signature_equal_those_of_botocore(
     credentials: Credentials, method: str, key: str, query: dict[str, str], extra: dict[str, str], body: bytes
@@ -120,6 +124,24 @@ def test_cached_signing_keys_of_other_days_regions_and_secrets_are_not_mixed_up(
     assert [signature(*case) for case in cases] == [signature(*case) for case in cases]
 
 
+def test_no_more_than_64_signing_keys_are_cached() -> None:
+    signer, most = Signer(), 0
+    for number in range(200):
+        signer.sign(Credentials("k", "s"), f"r{number}", "GET", "/", "", {"host": "h"}, EMPTY_SHA256, NOW)
+        most = max(most, len(signer._keys))
+
+    assert most == 64
+
+
+def test_the_date_is_formatted_once_a_second() -> None:
+    signer = Signer()
+    with mock.patch.object(time, "strftime", wraps=time.strftime) as formatted:
+        for now in (NOW, NOW + 0.4, NOW + 0.5):
+            signer.sign(AWS_EXAMPLE, REGION, "GET", "/", "", {"host": "h"}, EMPTY_SHA256, now)
+
+    assert formatted.call_count == 2
+
+
 AWS_EXAMPLE = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 AWS_EXAMPLE_TIME = dt.datetime(2013, 5, 24, tzinfo=dt.UTC).timestamp()
 
@@ -168,6 +190,14 @@ def test_trailers_are_signed_as_in_the_example_of_the_s3_documentation() -> None
 def test_text_that_is_not_unicode_is_refused(encode: Callable[[str], str]) -> None:
     with pytest.raises(InvalidRequest, match="not valid Unicode"):
         encode("a\ud800")
+
+
+def test_a_body_without_a_known_hash_is_signed_under_the_names_of_the_s3_documentation() -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html"""
+    assert UNSIGNED_PAYLOAD == "UNSIGNED-PAYLOAD"
+    assert UNSIGNED_CHUNKS_TRAILER == "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+    assert SIGNED_CHUNKS == "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+    assert SIGNED_CHUNKS_TRAILER == "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
 
 
 def test_presigned_urls_are_valid_for_a_week_at_most() -> None:

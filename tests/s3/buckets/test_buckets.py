@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
@@ -159,11 +161,20 @@ async def test_list_returns_details_on_request(buckets: Buckets, bucket_name: st
     assert detailed.details.settings.tags == OPTIONS.tags
 
 
-async def test_object_lock_is_enabled_at_creation(moto_buckets: Buckets, bucket_name: str) -> None:
-    lock = BucketOptions(versioning=Versioning(), object_lock=ObjectLock(mode="GOVERNANCE", days=1))
-    await moto_buckets.create_bucket(bucket_name, lock)
+async def test_object_lock_is_enabled_at_creation(control: FaultyControl, bucket_name: str) -> None:
+    buckets, enabled = make_buckets(control.clients, control), []
 
-    assert (await moto_buckets.get_bucket(bucket_name)).settings == lock
+    def note(method: str, params: Mapping[str, Any]) -> None:
+        if method == "create_bucket":
+            enabled.append(params.get("ObjectLockEnabledForBucket"))
+
+    control.before = note
+    lock = BucketOptions(versioning=Versioning(), object_lock=ObjectLock(mode="GOVERNANCE", days=1))
+    await buckets.create_bucket(bucket_name, lock)
+
+    # moto would also accept the configuration without it, S3 would not.
+    assert enabled == [True]
+    assert (await buckets.get_bucket(bucket_name)).settings == lock
 
 
 async def test_ensure_creates_a_missing_bucket_and_a_second_run_changes_nothing(

@@ -40,6 +40,7 @@ from apm_s3.options import ReadOptions, UploadOptions
 from apm_s3.settings import Timeouts
 from tests.faults import faults
 from tests.faults.server import Exchange, FaultyS3
+from tests.faults.virtual_time import VirtualTimeLoop, run_in_virtual_time
 from tests.s3.transports.test_signed import KEYS, PLAIN, Signed
 
 READ, PLAIN_PUT = ReadOptions(), UploadOptions()
@@ -117,17 +118,23 @@ async def test_iteration_raises_when_the_connection_breaks(faulty: FaultyS3, fau
     assert len(b"".join(pieces)) < len(CONTENT)
 
 
-async def test_silence_within_a_body_is_a_timeout(faulty: FaultyS3) -> None:
+def test_silence_within_a_body_is_a_timeout() -> None:
     async def half(exchange: Exchange) -> None:
         exchange.send(exchange.carry_out(), upto=5 * MIB)
         await exchange.hang()
 
-    faulty.will(half, "GetObject")
-    async with Signed(faulty.endpoint_url, replace(PLAIN, timeouts=Timeouts(read=0.3))) as transport:
-        body = await transport.open("bucket", "key", READ)
-        await body.pour(lambda piece: None)
-        with pytest.raises(RequestTimedOut):
-            await anext(aiter(body))
+    async def main(_loop: VirtualTimeLoop) -> None:
+        settings = replace(PLAIN, timeouts=Timeouts(read=5))
+        async with FaultyS3() as server, Signed(server.endpoint_url, settings) as transport:
+            server.s3.buckets["bucket"] = {}
+            await transport.put("bucket", "key", CONTENT, PLAIN_PUT)
+            server.will(half, "GetObject")
+            body = await transport.open("bucket", "key", READ)
+            await body.pour(lambda piece: None)
+            with pytest.raises(RequestTimedOut):
+                await anext(aiter(body))
+
+    run_in_virtual_time(main)
 
 
 async def test_an_exception_of_the_receiver_is_raised_and_closes_the_connection(faulty: FaultyS3) -> None:

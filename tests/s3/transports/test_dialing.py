@@ -96,8 +96,8 @@ async def test_a_host_without_addresses_is_an_error(dialed: Dialed) -> None:
 
 async def test_a_cancellation_ends_every_attempt(dialed: Dialed) -> None:
     dialing = asyncio.create_task(dial(new, f"{SLOW},{SLOW}", 1))
-    await asyncio.sleep(0.4)
-    assert dialed == [SLOW, SLOW]
+    while len(dialed) < 2:  # noqa: ASYNC110 - nothing tells when the second one begins
+        await asyncio.sleep(0.01)
     dialing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await dialing

@@ -40,6 +40,7 @@ from tests.conftest import make_clients
 from tests.faults import faults
 from tests.faults.memory_s3 import Request
 from tests.faults.server import Exchange, FaultyS3
+from tests.faults.virtual_time import VirtualTimeLoop, run_in_virtual_time
 from tests.servers import Server
 
 READ, PUT, DELETE = ReadOptions(), UploadOptions(), DeleteOptions()
@@ -357,8 +358,9 @@ async def test_a_body_that_stalls_is_a_timeout(faulty: FaultyS3) -> None:
         exchange.send(exchange.carry_out(), upto=10)
         await exchange.hang()
 
+    async with Signed(faulty.endpoint_url) as patient:
+        await patient.put("bucket", "key", bytes(100), PUT)
     async with Signed(faulty.endpoint_url, QUICK) as transport:
-        await transport.put("bucket", "key", bytes(100), PUT)
         faulty.will(stops, times=2)
         with pytest.raises(RequestTimedOut):
             await transport.read("bucket", "key", READ)
@@ -367,18 +369,23 @@ async def test_a_body_that_stalls_is_a_timeout(faulty: FaultyS3) -> None:
                 pass
 
 
-async def test_a_slow_but_steady_body_is_never_a_timeout(faulty: FaultyS3) -> None:
+def test_a_slow_but_steady_body_is_never_a_timeout() -> None:
     async def slow(exchange: Exchange) -> None:
         response = exchange.carry_out()
         exchange.send(response, upto=0)
         for index in range(0, len(response.body), 10):
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(3)
             exchange.transport.write(response.body[index : index + 10])
 
-    async with Signed(faulty.endpoint_url, QUICK) as transport:
-        await transport.put("bucket", "key", bytes(100), PUT)
-        faulty.will(slow)
-        assert (await transport.read("bucket", "key", READ))[1] == bytes(100)
+    async def main(_loop: VirtualTimeLoop) -> bytes:
+        settings = replace(PLAIN, timeouts=Timeouts(read=5))
+        async with FaultyS3() as faulty, Signed(faulty.endpoint_url, settings) as transport:
+            faulty.s3.buckets["bucket"] = {}
+            await transport.put("bucket", "key", bytes(100), PUT)
+            faulty.will(slow)
+            return (await transport.read("bucket", "key", READ))[1]
+
+    assert run_in_virtual_time(main) == bytes(100)
 
 
 async def test_a_cancellation_by_the_caller_is_not_turned_into_an_error(faulty: FaultyS3) -> None:
