@@ -118,7 +118,9 @@ class Mutations(ast.NodeVisitor):
             super().visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-        """Leave out annotations and decorators."""
+        """Leave out annotations and decorators, and what is only there for type checkers."""
+        if any(isinstance(each, ast.Name) and each.id == "overload" for each in node.decorator_list):
+            return
         for default in [*node.args.defaults, *filter(None, node.args.kw_defaults)]:
             self.visit(default)
         for statement in node.body:
@@ -139,17 +141,17 @@ class Mutations(ast.NodeVisitor):
     def visit_Raise(self, node: ast.Raise) -> None:
         """Leave out the error's class and message."""
         if isinstance(node.exc, ast.Call):
-            self._error(node.exc)
+            self._after_the_first(node.exc)
 
     def visit_Call(self, node: ast.Call) -> None:
-        """Leave out names of type variables, and the message of an error that is made here and raised elsewhere."""
+        """Leave out types, and the message of an error that is made here and raised elsewhere."""
         name = node.func.id if isinstance(node.func, ast.Name) else ""
-        if name in self._errors:
-            self._error(node)
+        if name == "cast" or name in self._errors:
+            self._after_the_first(node)
         elif name not in ("TypeVar", "ParamSpec"):
             self.generic_visit(node)
 
-    def _error(self, node: ast.Call) -> None:
+    def _after_the_first(self, node: ast.Call) -> None:
         for argument in [*node.args[1:], *node.keywords]:
             self.visit(argument)
 

@@ -12,9 +12,11 @@ from fastapi import FastAPI
 
 from apm_s3.configs import ConfigStore
 from apm_s3.fastapi import Action, Permission, Principal, config_router, get_configs
+from apm_s3.fastapi._routes import Endpoint
 from tests.configs.samples import OTHER_PROMETHEUS, PROMETHEUS, RULES
 from tests.fastapi.applications import CountedObjects, client_of
 from tests.fastapi.conftest import ALERTMANAGER, SECRET
+from tests.fastapi.routes import GUARDED, request_for
 
 TOOL = "/api/environments/production/tools/prometheus"
 URL = f"{TOOL}/files/prometheus.yml"
@@ -35,6 +37,27 @@ async def test_a_file_comes_byte_for_byte(client: httpx.AsyncClient) -> None:
     assert answer.headers["x-config-revision"] == "1"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "private" in answer.headers["cache-control"]
+
+
+CONDITIONAL = [(prefix, each) for prefix, each in GUARDED if 304 in each.options.get("responses", {})]
+
+
+@pytest.mark.parametrize(("prefix", "endpoint"), CONDITIONAL, ids=lambda each: getattr(each, "name", ""))
+async def test_what_a_client_has_is_answered_by_its_etag_alone(prefix: str, endpoint: Endpoint, app: FastAPI) -> None:
+    request = request_for(prefix, endpoint)
+    # Only JSON that is a list of targets comes over http_sd.
+    if endpoint.call.__name__ == "http_sd":
+        request["url"] = request["url"].replace("prometheus.yml", "targets.json")
+        async with client_of(app, "admin-token") as admin:
+            added = await admin.put(f"{TOOL}/files/targets.json", content=b"[]", headers={"If-Match": "*"})
+            assert added.status_code == 201
+    async with client_of(app, f"only-{endpoint.action}") as client:
+        whole = await client.request(**request)
+        known = await client.request(**request, headers={"If-None-Match": whole.headers["etag"]})
+
+    assert (whole.status_code, known.status_code, known.content) == (200, 304, b"")
+    for name in ("etag", "cache-control", "vary", "x-config-revision"):
+        assert known.headers.get(name) == whole.headers.get(name)
 
 
 async def test_a_client_that_has_the_file_gets_no_body(client: httpx.AsyncClient) -> None:

@@ -17,6 +17,7 @@ from apm_s3._s3.retry import RetryBudget, go_on, may_pass, pause_after, retry_s3
 from apm_s3.errors import (
     AccessDenied,
     ConnectionLost,
+    DeadlineExceeded,
     ExpiredToken,
     InvalidOption,
     ObjectNotFound,
@@ -24,6 +25,7 @@ from apm_s3.errors import (
     Throttled,
 )
 from apm_s3.settings import RetrySettings
+from tests.faults.virtual_time import VirtualTimeLoop, run_in_virtual_time
 
 quickly = functools.partial(retry_s3, initial_delay=0.0001)
 
@@ -81,6 +83,16 @@ def test_a_decorated_sync_function_is_retried_with_its_arguments() -> None:
         return name + flaky()
 
     assert load("a") == "adone"
+
+
+async def test_a_decorator_names_the_operation() -> None:
+    @retry_s3(operation="restore")
+    async def load() -> None:
+        raise AccessDenied("no")
+
+    with pytest.raises(AccessDenied) as caught:
+        await load()
+    assert caught.value.operation == "restore"
 
 
 async def test_the_last_error_names_the_operation_and_counts_the_attempts() -> None:
@@ -141,9 +153,9 @@ def test_boto3_errors_are_retried_and_translated() -> None:
     def load() -> None:
         raise errors.pop(0)
 
-    with pytest.raises(ObjectNotFound, match=r"^load: ") as caught:
+    with pytest.raises(ObjectNotFound) as caught:
         quickly(load)
-    assert caught.value.attempts == 2
+    assert (caught.value.operation, caught.value.attempts) == ("load", 2)
     assert isinstance(caught.value.__cause__, ClientError)
 
 
@@ -158,11 +170,43 @@ async def test_aiohttp_errors_are_retried() -> None:
     assert await quickly(load) == "done"
 
 
+def test_an_error_of_this_library_stays_the_same_object() -> None:
+    late = DeadlineExceeded("too late")
+    late.retryable = False
+
+    def load() -> None:
+        raise late
+
+    with pytest.raises(DeadlineExceeded) as caught:
+        quickly(load)
+    assert caught.value is late
+    assert isinstance(late, TimeoutError)
+
+
 def test_a_missing_local_file_is_not_mistaken_for_a_lost_connection() -> None:
     flaky = Flaky(1, FileNotFoundError)
     with pytest.raises(FileNotFoundError):
         quickly(flaky)
     assert flaky.calls == 1
+
+
+def test_a_function_is_called_three_times_unless_told_otherwise() -> None:
+    flaky = Flaky(9)
+    with pytest.raises(ConnectionLost):
+        quickly(flaky)
+    assert flaky.calls == 3
+
+
+def test_each_retry_leaves_a_warning_with_its_number_and_pause(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(random, "uniform", lambda low, high: high)
+
+    quickly(Flaky(2))
+
+    assert [(record.name, record.levelname) for record in caplog.records] == [("apm_s3", "WARNING")] * 2
+    told = [record.args[1:3] for record in caplog.records if isinstance(record.args, tuple)]
+    assert told == [(1, 0.0001), (2, 0.0002)]
 
 
 def test_fewer_than_one_attempt_is_refused() -> None:
@@ -203,16 +247,32 @@ async def test_attempts_include_the_first() -> None:
     assert attempts == 2
 
 
-async def test_a_pause_that_would_reach_the_deadline_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_pause_that_would_reach_the_deadline_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     async def attempt() -> None:
         raise AssertionError("not reached")
 
+    # The pauses after the first one would be short enough.
+    pauses = iter((0.5, 0.0, 0.0))
     monkeypatch.setattr(retry, "time", SimpleNamespace(monotonic=lambda: 100.0))
+    monkeypatch.setattr(random, "uniform", lambda low, high: next(pauses))
+    with pytest.raises(ServiceUnavailable):
+        await go_on(ServiceUnavailable("x"), attempt, RetrySettings(attempts=4), ends_at=100.5)
+
+
+def test_a_retry_is_announced_and_then_waits_for_its_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, told = ServiceUnavailable("x", retry_after=3.0), []
     monkeypatch.setattr(random, "uniform", lambda low, high: low)
-    error = ServiceUnavailable("x", retry_after=0.5)
-    for ends_at in (100.0, 100.5):
-        with pytest.raises(ServiceUnavailable):
-            await go_on(error, attempt, RetrySettings(), ends_at=ends_at)
+
+    async def main(loop: VirtualTimeLoop) -> float:
+        began = loop.time()
+
+        async def attempt() -> float:
+            return loop.time() - began
+
+        return await go_on(first, attempt, RetrySettings(), on_retry=lambda *retry: told.append(retry))
+
+    assert run_in_virtual_time(main) >= 3.0
+    assert told == [(first, 1, 3.0)]
 
 
 def test_a_budget_is_refilled_up_to_its_capacity() -> None:

@@ -27,8 +27,12 @@ def plan(size: int | None = 4, name: Literal["a"] = "b") -> tuple[int, ...]:
     for _ in ():
         note(hint="text")
         break
-    error = NotFound("message", tool="x~", hint="text")
+    error = NotFound("message", tool=cast("str", "x~"), hint="text")
     return True if name else b"x"
+
+
+@overload
+def plan(size: int = 4) -> int: ...
 '''
 CHANGES = """\
 9 4 → 5

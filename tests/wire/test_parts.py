@@ -46,8 +46,9 @@ def test_parts_grow_when_ten_thousand_are_not_enough(size: int) -> None:
 
 
 def test_an_object_too_large_for_s3_is_refused() -> None:
-    with pytest.raises(ObjectTooLarge):
+    with pytest.raises(ObjectTooLarge) as caught:
         plan_parts(MAX_PARTS * MAX_PART + 1, MIN_PART)
+    assert (caught.value.size, caught.value.limit) == (MAX_PARTS * MAX_PART + 1, MAX_PARTS * MAX_PART)
 
 
 def test_the_smallest_parts_of_a_stream_can_hold_nearly_five_tebibytes() -> None:
