@@ -37,7 +37,7 @@ NOW = 1_700_000_000.5
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 keys = st.one_of(
-    st.text(st.sampled_from("aZ09 +%&?#~/.-_=:;@!$'()*,ü日\\|\"<>\n"), min_size=1, max_size=40),
+    st.text(st.sampled_from("aZ09 +%&?#~^/.-_=:;@!$'()*,ü日\\|\"<>\n"), min_size=1, max_size=40),
     st.lists(st.sampled_from(["..", ".", "", "a", "b c"]), min_size=1, max_size=6).map("/".join).filter(bool),
     text.filter(bool),
 )
@@ -65,6 +65,7 @@ def theirs(credentials: Credentials) -> ReadOnlyCredentials:
     return ReadOnlyCredentials(credentials.key_id, credentials.secret, credentials.token)
 
 
+@example(Credentials("A", "a"), "GET", "^", {"^": "^"}, {}, b"")
 @example(Credentials("A", "a"), "GET", "a", {}, {"x-amz-meta-a": "b "}, b"")
 @example(Credentials("A", "a"), "GET", "a", {}, {"x-amz-meta-a": " b  c"}, b"")
 @example(Credentials("A", "a"), "GET", "a", {}, {"x-amz-meta-a": "b\tc"}, b"")
