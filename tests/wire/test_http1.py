@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apm_s3._wire.http1 import MAX_HEAD, Chunks, MalformedResponse, parse_head, request_head
+from apm_s3._wire.http1 import MAX_HEAD, Chunks, MalformedResponse, _names, parse_head, request_head
 
 
 def framing(lines: str, method: str = "GET", status: str = "HTTP/1.1 200 OK") -> tuple[int | None, bool, bool]:
@@ -85,9 +85,35 @@ def test_headers_decide_where_a_body_ends_and_whether_the_connection_is_reused(
     assert framing(lines) == expected
 
 
-@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304), ("CONNECT", 200)])
+@pytest.mark.parametrize(
+    ("method", "status"), [("HEAD", 200), ("GET", 199), ("GET", 204), ("GET", 304), ("CONNECT", 200), ("CONNECT", 299)]
+)
 def test_some_responses_never_have_a_body(method: str, status: int) -> None:
     assert framing("content-length: 5", method, f"HTTP/1.1 {status} x")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "status"), [("GET", 200), ("GET", 203), ("GET", 303), ("CONNECT", 300), ("CONNECT", 407)]
+)
+def test_any_other_response_has_the_body_that_its_headers_promise(method: str, status: int) -> None:
+    assert framing("content-length: 5", method, f"HTTP/1.1 {status} x")[0] == 5
+
+
+def test_a_length_has_up_to_19_digits() -> None:
+    assert framing("content-length: " + "9" * 19)[0] == 10**19 - 1
+    with pytest.raises(MalformedResponse):
+        framing("content-length: " + "9" * 20)
+
+
+def test_a_thousand_names_of_up_to_64_characters_are_remembered() -> None:
+    most = 0
+    for number in range(2500):
+        name, long = f"x-{number:062}", f"x-{number:063}"
+        assert list(parse_head(f"HTTP/1.1 200 OK\r\n{name}: a\r\n{long}: b".encode(), "GET").headers) == [name, long]
+        assert name in _names
+        assert long not in _names
+        most = max(most, len(_names))
+    assert most == 1000
 
 
 @pytest.mark.parametrize("value", [b"\xc3\xbc\tx", b"\xfc\tx"], ids=["UTF-8", "Latin-1"])
@@ -127,6 +153,17 @@ def test_chunks_are_decoded_however_the_bytes_arrive(
     assert found == b"".join(pieces)
     assert chunks.ended
     assert left == rest
+
+
+def test_a_line_between_chunks_has_up_to_64_kib() -> None:
+    line = b"1;" + b"a" * (64 * 1024 - 4) + b"\r\n"
+    for pieces in ([line], [line[:-1], line[-1:]]):
+        chunks = Chunks()
+        for piece in pieces:
+            chunks.feed(piece)
+        assert chunks.feed(b"x\r\n0\r\n\r\n") == [b"x"]
+    with pytest.raises(MalformedResponse):
+        Chunks().feed(b"1;a" + line[2:])
 
 
 @pytest.mark.parametrize(
