@@ -112,7 +112,7 @@ def test_the_source_distribution_contains_what_its_tests_read(tmp_path: Path) ->
         for path in [*ROOT.glob("*.*"), *(path for folder in folders for path in (ROOT / folder).rglob("*"))]
         if path.is_file()
         and path.suffix != ".pyc"
-        and not path.name.startswith(".")
+        and not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
         # What `nox -s docs` built.
         and not path.is_relative_to(ROOT / "docs" / "_build")
     }
