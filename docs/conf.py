@@ -16,6 +16,8 @@ version = release = re.findall(r'^__version__ = "(.+)"', _VERSION, re.MULTILINE)
 project = "apm_s3"
 author = "the authors of apm_s3"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+# They would make one dash of the two of an option.
+smartquotes = False
 html_theme = "furo"
 html_title = f"apm_s3 {version}"
 exclude_patterns = ["_build"]

@@ -40,15 +40,15 @@ ToolHint = Annotated[
     str | None,
     typer.Option(
         "--tool",
-        help="The tool, if names do not tell.",
+        help="The tool, if file and folder names do not tell.",
         callback=_check_tool,
         autocompletion=_complete_tool,
     ),
 ]
 SourcePlace = Annotated[str, typer.Argument(metavar="SOURCE", help=_PLACE)]
 TargetPlace = Annotated[str, typer.Argument(metavar="TARGET", help=_PLACE)]
-Include = Annotated[list[str] | None, typer.Option(help="Only names that match. Repeatable.")]
-Exclude = Annotated[list[str] | None, typer.Option(help="Leave out such names. Repeatable.")]
+Include = Annotated[list[str] | None, typer.Option(help='Only names that match, as "*.json". Repeatable.')]
+Exclude = Annotated[list[str] | None, typer.Option(help="Leave out names that match. Repeatable.")]
 DeleteExtra = Annotated[bool, typer.Option("--delete-extra", help="At the end, delete what SOURCE lacks.")]
 TransferConcurrency = Annotated[int, typer.Option(min=1, help="Objects at once.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and change nothing.")]

@@ -27,7 +27,7 @@ fi"""
 """zsh runs a file of its `fpath` as the completion itself. If it only registers another, the first Tab does nothing."""
 
 
-def completion(shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish.")]) -> None:
+def completion(shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")]) -> None:
     """Print the completion script of a shell.
 
     Examples:

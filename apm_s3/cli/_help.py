@@ -23,7 +23,7 @@ def format_command_help(command: Command, ctx: Any, formatter: Any) -> None:
     if common:
         formatter.write("\n")
         names = ", ".join(_names(param) for param in common)
-        _write_wrapped(formatter, f"Common options, which apm-s3 --help explains: {names}")
+        _write_wrapped(formatter, f"Common options: {names}. See apm-s3 --help, exit statuses too.")
     _write_examples(formatter, command.examples)
 
 

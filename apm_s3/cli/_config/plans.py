@@ -39,7 +39,7 @@ def plan(
 ) -> Status:
     """Show what a deploy would change, for review.
 
-    FILE has ids and hashes, no contents and no values of variables.
+    The file of --out has ids and hashes, no contents and no values of variables.
 
     Examples:
         apm-s3 config plan staging production --out deploy.plan

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The directory of the bundle.")]
 Force = Annotated[str | None, typer.Option(metavar="REASON", help="Store errors too, and why.")]
-WriteId = Annotated[str | None, typer.Option(help="Of a repeated command: it commits at most once.")]
+WriteId = Annotated[str | None, typer.Option(help="An id; repeated with it, it commits at most once.")]
 
 
 def push(

@@ -40,9 +40,9 @@ def settings(
 ) -> None:
     """Show or change the rules of an environment.
 
-    Names: target-versions (prometheus:2.53,loki:3.1), level (full, external), matchers, warnings-as-errors (rules,
-    or *), require-author and require-message (true, false), deploy-from (staging), keep-revisions (20), keep-for and
-    keep-log (30d, 12w).
+    Names: target-versions (prometheus:2.53,loki:3.1), level (full, external), matchers (fallback, classic,
+    utf8-strict), warnings-as-errors (rules, or *), require-author and require-message (true, false), deploy-from
+    (staging), keep-revisions (20), keep-for and keep-log (30d, 12w).
 
     Example:
         apm-s3 config settings -e production --set require-message=true

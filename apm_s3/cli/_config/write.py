@@ -134,7 +134,12 @@ _OUTCOMES = {
 }
 
 
-def outcome(ctx: typer.Context, write_id: Annotated[str, typer.Argument(metavar="WRITE-ID")]) -> Status:
+def outcome(
+    ctx: typer.Context,
+    write_id: Annotated[
+        str, typer.Argument(metavar="WRITE-ID", help="The id in the hint of status 5, or of --write-id.")
+    ],
+) -> Status:
     """Find out what became of a write whose response was lost.
 
     It exits with 0 if the write was committed, 1 if it was not, and 5 if that is not known.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Purpose = Annotated[
     str | None,
-    typer.Option(help="configs, backups or logs: sets policy and so on."),
+    typer.Option(help="configs, backups or logs: sets policy, tags, encryption ..."),
 ]
 ForTool = Annotated[str, typer.Option("--tool", help="With --purpose: for which tool.")]
 Retention = Annotated[int | None, typer.Option(help="With --purpose: days until backups or logs expire.")]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apm_s3.cli._arguments import ExitCode
 from apm_s3.cli._call import Call
 from apm_s3.cli._output import make_table
 from apm_s3.cli._statuses import Status
@@ -23,11 +22,11 @@ def health(
     ctx: typer.Context,
     bucket: Annotated[str | None, typer.Argument(metavar="[BUCKET]", help="By default that of the settings.")] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Write no test object.")] = False,
-    exit_code: ExitCode = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 6 if the bucket is degraded.")] = False,
 ) -> Status:
     """Check that a bucket can be used: reach, read, write, settings.
 
-    It fails if the bucket is down. With --exit-code, a degraded one exits with 6.
+    It exits with 1 if the bucket is down.
 
     Example:
         apm-s3 health apm-production-configs

@@ -31,14 +31,14 @@ def migrate(
     versions: Annotated[bool, typer.Option("--versions", help="Bring all versions and delete markers.")] = False,
     acls: Annotated[bool, typer.Option("--acls", help="Give every copy the grants of its source.")] = False,
     verify: Annotated[
-        str, typer.Option(help="checksum (default); read: both sides again.", show_default=False)
+        str, typer.Option(help="checksum (default), or read: read both again.", show_default=False)
     ] = "checksum",
-    accept: Annotated[list[str] | None, typer.Option(help="What may get lost: metadata ... Repeatable.")] = None,
+    accept: Annotated[list[str] | None, typer.Option(help="What may get lost: metadata, tags. Repeatable.")] = None,
     bandwidth: Annotated[str | None, typer.Option(help="Bytes a second through here: 800k, 5M.")] = None,
     concurrency: TransferConcurrency = 64,
-    target_endpoint_url: Annotated[str | None, typer.Option(help="If TARGET's is another one.")] = None,
-    target_region: Annotated[str | None, typer.Option(help="If TARGET's is another one.")] = None,
-    target_profile: Annotated[str | None, typer.Option(help="If TARGET's is another one.")] = None,
+    target_endpoint_url: Annotated[str | None, typer.Option(help="The server of TARGET, if another.")] = None,
+    target_region: Annotated[str | None, typer.Option(help="The region of TARGET, if another.")] = None,
+    target_profile: Annotated[str | None, typer.Option(help="The profile for TARGET, if another.")] = None,
 ) -> Status:
     """Copy everything from SOURCE to TARGET, verify it, resume it.
 

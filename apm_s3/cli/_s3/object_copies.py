@@ -24,6 +24,8 @@ Source = Annotated[str, typer.Argument(metavar="SOURCE", help="s3://BUCKET/KEY, 
 Target = Annotated[
     str, typer.Argument(metavar="TARGET", help="s3://BUCKET/KEY, or a file; after a / the name is added.")
 ]
+ObjectSource = Annotated[str, typer.Argument(metavar="SOURCE", help="s3://BUCKET/KEY.")]
+ObjectTarget = Annotated[str, typer.Argument(metavar="TARGET", help="s3://BUCKET/KEY; after a / the name is added.")]
 StorageClass = Annotated[str | None, typer.Option(help="Of the copy, such as STANDARD_IA.")]
 NoClobber = Annotated[bool, typer.Option("--no-clobber", help="Refuse to replace an object.")]
 
@@ -68,8 +70,8 @@ def cp(
 
 def mv(
     ctx: typer.Context,
-    source: Source,
-    target: Target,
+    source: ObjectSource,
+    target: ObjectTarget,
     storage_class: StorageClass = None,
     no_clobber: NoClobber = False,
     dry_run: DryRun = False,
