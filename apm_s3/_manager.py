@@ -44,6 +44,9 @@ class S3Manager(Buckets, Bulk):
     Use it with `async with`, or call `open()` and `aclose()`. It belongs to the event loop that opened it. Creating it
     does no I/O.
 
+    Every call can be cancelled, and leaves no task and no connection behind. A write that was in progress may or may
+    not have been carried out, unless its documentation says more.
+
     Args:
         region: the AWS region; by default from the AWS configuration chain.
         endpoint_url: an S3-compatible server instead of AWS.
@@ -181,8 +184,8 @@ class S3Manager(Buckets, Bulk):
         wanted = (bucket, prefix, failover, require_conditional_writes, expected_bucket_owner)
         if wanted not in self._stores:
             check_bucket(bucket)
-            limits = self.settings.cache or CacheSettings()
             check_store_bucket(bucket)
+            limits = self.settings.cache or CacheSettings()
             made: Callable[..., ConfigStore] = ConfigStore
             if self._tracer is not None:
                 from apm_s3.configs._traced import TracedConfigStore  # noqa: PLC0415 - see above

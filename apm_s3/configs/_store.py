@@ -204,7 +204,12 @@ class ConfigStore:
         return tuple(await self._views.environments())
 
     async def list(self, environment: str | None = None) -> tuple[Release, ...]:
-        """Return the current release of each tool, in one environment or in all of them."""
+        """Return the current release of each tool, in one environment or in all of them.
+
+        Raises:
+            ConfigNotFound: the environment does not exist.
+            StoreDamaged: a current release differs from what was stored.
+        """
         name = None if environment is None else check_environment(environment)
         return tuple(await self._views.releases(name))
 
@@ -215,9 +220,7 @@ class ConfigStore:
             ConfigNotFound: the environment or configuration does not exist.
             StoreDamaged: one of the documents differs from what was stored.
         """
-        check_type("limit", limit, int, NoneType)
-        if limit is not None and limit < 1:
-            raise InvalidOption(f"limit {limit} is less than 1", hint="omit it for all of them")
+        _check_limit(limit)
         return tuple(await self._views.history(check_tool(tool), check_environment(environment), limit))
 
     async def log(
@@ -242,10 +245,8 @@ class ConfigStore:
             ConfigNotFound: the environment does not exist.
             StoreDamaged: an entry is missing, or differs from what was written.
         """
-        check_type("limit", limit, int, NoneType)
+        _check_limit(limit)
         check_type("since", since, int, datetime, NoneType)
-        if limit is not None and limit < 1:
-            raise InvalidOption(f"limit {limit} is less than 1", hint="omit it for all of them")
         if isinstance(since, datetime) and since.tzinfo is None:
             raise InvalidOption("since has no time zone", hint="use a time such as datetime.now(UTC)")
         name = None if tool is None else check_tool(tool)
@@ -786,6 +787,9 @@ class ConfigStore:
     ) -> Backup:
         """Make a self-contained copy of the current state.
 
+        If the call fails or is cancelled, what was copied has no manifest: it is not a backup, and a later collection
+        deletes it.
+
         Args:
             tool: the tool to back up; None means all tools of the environment.
             target: the store for the backup, in another bucket or region; by default this one.
@@ -819,7 +823,10 @@ class ConfigStore:
         retain: timedelta | None = None,
         on_progress: OnStoreProgress | None = None,
     ) -> tuple[Backup, ...]:
-        """Back up every environment that has a configuration, one after the other. See `backup`."""
+        """Back up every environment that has a configuration, one after the other. See `backup`.
+
+        The first failure ends the call; the backups that were finished before are kept.
+        """
         names = [name for name in await self._views.environments() if not name.startswith(DRILL)]
         kept = [name for name in names if await self._views.releases(name)]
         return tuple(
@@ -1169,11 +1176,9 @@ class ConfigStore:
             ApmS3Error: the first request failed permanently.
         """
         check_environment(environment)
-        check_type("interval", interval, int, float)
+        _check_interval(interval)
         checked = check_tools(tools)
         wanted = None if checked is None else frozenset(checked)
-        if not interval > 0:
-            raise InvalidOption("interval must be more than 0 seconds", hint="10 is a good value")
         return self._watches.watch(environment, wanted, interval)
 
     def notify_changed(self, environment: str) -> None:
@@ -1208,10 +1213,20 @@ class ConfigStore:
         """
         check_environment(environment)
         check_type("since", since, int, NoneType)
-        check_type("interval", interval, int, float)
-        if not interval > 0:
-            raise InvalidOption("interval must be more than 0 seconds", hint="10 is a good value")
+        _check_interval(interval)
         return self._watches.watch_log(environment, since, interval)
+
+
+def _check_limit(limit: int | None) -> None:
+    check_type("limit", limit, int, NoneType)
+    if limit is not None and limit < 1:
+        raise InvalidOption(f"limit {limit} is less than 1", hint="omit it for all of them")
+
+
+def _check_interval(interval: float) -> None:
+    check_type("interval", interval, int, float)
+    if not interval > 0:
+        raise InvalidOption("interval must be more than 0 seconds", hint="10 is a good value")
 
 
 # The parts of a store that another store may use.

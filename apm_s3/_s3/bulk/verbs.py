@@ -89,7 +89,8 @@ class Bulk(Objects):
     ) -> AsyncGenerator[FileInfo, None]:
         """Iterate over all objects under a prefix, in key order. The next page is requested while one is being used.
 
-        Args and errors: those of `list_files`.
+        Args and errors: those of `list_files`. If you leave the loop early, close the iterator (`contextlib.aclosing`),
+        so that the request for the next page is not left running.
         """
         from apm_s3._s3.objects.listing import all_files
         from apm_s3.options import ListOptions

@@ -130,7 +130,9 @@ async def open_upload(engine: Engine, bucket: str, key: str, options: UploadOpti
         try:
             await shielded(abort(upload_id), timeout=_ABORT_TIMEOUT)
         except ApmS3Error as exc:
-            failure.add_note(f"The multipart upload {upload_id} is still open ({exc}) cleanup_uploads removes it.")
+            failure.add_note(
+                f"The multipart upload {upload_id} is still open; cleanup_uploads removes it. Aborting it failed: {exc}"
+            )
         raise
 
 

@@ -60,6 +60,8 @@ class Objects(Verbs):
         that is longer than one part. A stream of known size (`size`, a `Download`, an open file) below that threshold
         is read into memory and sent in one PUT. Without a content type in `options`, one is guessed from the key.
 
+        If the call is cancelled, an upload in parts is aborted, unless its last request was already in progress.
+
         Args:
             source: bytes, a `pathlib.Path`, a file opened in binary mode (read from its current position), an async
                 iterable of bytes, or a `Download` of any manager, to copy between servers: the rest of it is stored and
@@ -302,6 +304,7 @@ class Objects(Verbs):
 
         The source is deleted only if it has not changed since (`If-Match`), so a version written meanwhile is kept.
         In a versioned bucket it gets a delete marker; with `source_version_id`, that version is deleted permanently.
+        If the call is cancelled, there may be both the source and the copy, but never neither.
 
         Args:
             mfa: "serial code" of the MFA device, to delete a version if the bucket has MFA delete.
