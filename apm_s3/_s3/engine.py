@@ -141,23 +141,9 @@ async def told_apart(engine: Engine, error: S3Error, operation: str, options: Re
     """
     if type(error) not in (NotFound, AccessDenied) or error.s3_code or error.bucket is None:
         return error
-    from apm_s3.options import ListOptions  # noqa: PLC0415 - only a few failures need it
-
     bucket, key = error.bucket, error.key
-    listing = ListOptions(
-        max_keys=1,
-        prefix=key or "",
-        requester_pays=options.requester_pays,
-        expected_bucket_owner=options.expected_bucket_owner,
-    )
-    told: S3Error | None = None
     try:
-        await engine.runner.run("tell_apart", bucket, None, lambda: engine.transport.list_files(bucket, listing))
-    except (BucketNotFound, InvalidCredentials) as refused:
-        told = refused
-    except S3Error:
-        # S3 only denies the listing of an existing bucket.
-        pass
+        told = await listing_refusal(engine, bucket, key or "", options)
     except TransportError:
         return error
     if isinstance(error, AccessDenied):
@@ -169,6 +155,27 @@ async def told_apart(engine: Engine, error: S3Error, operation: str, options: Re
     return s3_error(
         operation=operation, status=error.status, s3_code=code, bucket=bucket, key=key, request_id=error.request_id
     )
+
+
+async def listing_refusal(engine: Engine, bucket: str, prefix: str, options: ReadOptions) -> S3Error | None:
+    """Return why S3 refuses one small listing, None if it does not. S3 denies only the listing of an existing bucket.
+
+    Raises:
+        TransportError: there was no response.
+    """
+    from apm_s3.options import ListOptions  # noqa: PLC0415 - only a few failures need it
+
+    listing = ListOptions(
+        max_keys=1,
+        prefix=prefix,
+        requester_pays=options.requester_pays,
+        expected_bucket_owner=options.expected_bucket_owner,
+    )
+    try:
+        await engine.runner.run("tell_apart", bucket, None, lambda: engine.transport.list_files(bucket, listing))
+    except S3Error as refused:
+        return refused
+    return None
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from typing import Any
 
 from apm_s3._s3.engine import (
     Engine,
+    listing_refusal,
     reading_options,
     told_apart,
     within,
@@ -29,10 +30,11 @@ from apm_s3.errors import (
     PreconditionFailed,
     RequestRejected,
     S3Error,
+    TransportError,
 )
 from apm_s3.models import DeleteOutcome, FileInfo
 from apm_s3.models._uploads import PartInfo
-from apm_s3.options import CopyOptions, DeleteOptions, ListOptions, ReadOptions, UploadOptions
+from apm_s3.options import CopyOptions, DeleteOptions, ReadOptions, UploadOptions
 
 Place = tuple[str, str]
 """A bucket and a key."""
@@ -222,21 +224,11 @@ async def _which_bucket(
     """Return the error for the missing bucket; S3's response does not say which of the two it is."""
     if source_bucket == bucket:
         return error
-    listing = ListOptions(
-        max_keys=1,
-        requester_pays=options.requester_pays,
-        expected_bucket_owner=options.expected_source_bucket_owner,
-    )
-    missing = bucket
     try:
-        await engine.runner.run(
-            "copy_file", source_bucket, None, lambda: engine.transport.list_files(source_bucket, listing)
-        )
-    except BucketNotFound:
-        missing = source_bucket
-    except S3Error:
-        # S3 only denies the listing of an existing bucket.
-        pass
+        refused = await listing_refusal(engine, source_bucket, "", _source_reading(options))
+    except TransportError:
+        return error
+    missing = source_bucket if isinstance(refused, BucketNotFound) else bucket
     told = s3_error(
         operation="copy_file", status=404, s3_code="NoSuchBucket", bucket=missing, request_id=error.request_id
     )

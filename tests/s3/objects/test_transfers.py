@@ -27,6 +27,7 @@ from apm_s3._wire.checksums import checksum
 from apm_s3.errors import (
     AccessDenied,
     ApmS3Error,
+    BucketNotFound,
     ConditionalConflict,
     ConnectionLost,
     IntegrityError,
@@ -412,6 +413,17 @@ async def test_a_copy_whose_response_was_lost_is_recognised(s3: MemoryManager) -
     await s3.copy_file("bucket", "from", "bucket", "to", CopyOptions(if_none_match="*"))
 
     assert s3.transport.objects["to"][1] == b"content"
+
+
+async def test_a_missing_bucket_of_a_copy_is_reported_although_the_other_cannot_be_asked(s3: MemoryManager) -> None:
+    missing = refused(404, "NoSuchBucket")
+
+    def fail(verb: str, count: int) -> None:
+        raise missing() if verb == "copy" else lost()
+
+    s3.transport.before = fail
+    with pytest.raises(BucketNotFound, match="copy_file: bucket"):
+        await s3.copy_file("source", "from", "target", "to")
 
 
 async def test_a_move_succeeds_even_if_the_response_to_its_deletion_is_lost(s3: MemoryManager) -> None:
