@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import signal
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -41,6 +42,16 @@ def seaweedfs() -> Iterator[Server]:
 def server(request: pytest.FixtureRequest) -> Server:
     """Each server in turn."""
     return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def restored_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Undo what the test does to the configuration of logging."""
+    monkeypatch.delenv("APM_S3_LOG", raising=False)
+    logger = logging.getLogger("apm_s3")
+    before = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.level, logger.propagate = before[0], before[1], before[2]
 
 
 @pytest.fixture

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import ast
 import inspect
-import logging
 import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import apm_s3
-import apm_s3.batch
-import apm_s3.errors
-import apm_s3.exporters.logs
-import apm_s3.health
-import apm_s3.metrics
-import apm_s3.models
-import apm_s3.options
+from apm_s3 import errors
+from apm_s3.settings import Timeouts
 from tests.managers import make_manager
 from tests.servers import Server
 
 PAGE = (Path(__file__).parents[1] / "docs" / "coming-from-go.md").read_text()
-ROWS = re.findall(r"^\| (`.*?) \| (.*) \|$", PAGE.partition("## Troubleshooting")[0], re.MULTILINE)
+TABLES, _, TROUBLES = PAGE.partition("## Troubleshooting")
+ROWS = re.findall(r"^\| (`.*?) \| (.*) \|$", TABLES, re.MULTILINE)
 CODE = [code for _, python in ROWS for code in re.findall(r"`([^`]+)`", python)]
-MODULES = (
-    apm_s3.options, apm_s3.models, apm_s3.batch, apm_s3.errors, apm_s3.metrics, apm_s3.health, apm_s3.exporters.logs, apm_s3,
-)  # fmt: skip
+[IMPORTS] = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 async def run(code: str, names: dict[str, Any]) -> None:
@@ -34,9 +29,10 @@ async def run(code: str, names: dict[str, Any]) -> None:
         await running
 
 
-async def test_every_row_runs(seaweedfs: Server, bucket_name: str, monkeypatch) -> None:
-    monkeypatch.setattr(apm_s3.exporters.logs, "configure_logging", lambda level: None)
-    names: dict[str, Any] = {name: getattr(module, name) for module in MODULES for name in module.__all__}
+@pytest.mark.usefixtures("restored_logging")
+async def test_every_row_runs(seaweedfs: Server, bucket_name: str) -> None:
+    names: dict[str, Any] = {}
+    await run(IMPORTS, names)
     settings = apm_s3.S3Settings(cache=apm_s3.CacheSettings(objects=True))
     async with make_manager(seaweedfs, settings) as s3:
         await s3.create_bucket(bucket_name)
@@ -48,7 +44,7 @@ async def test_every_row_runs(seaweedfs: Server, bucket_name: str, monkeypatch) 
             "s3": s3, "configs": s3.configs(bucket_name), "bucket": bucket_name, "name": f"{bucket_name}-2",
             "apm_bucket": f"{bucket_name}-3", "key": "configs/prometheus.yml", "content": b"content", "key_id": "key",
             "tool": "prometheus", "environment": "staging", "config": {"scrape_configs": []}, "upload": upload,
-            "error": apm_s3.ApmS3Error("problem"), "logging": logging,
+            "error": apm_s3.ApmS3Error("problem"),
         }  # fmt: skip
         # Not names of keywords and functions, such as `async with`.
         ran = [code for code in CODE if re.search("[(.=]", code)]
@@ -57,3 +53,16 @@ async def test_every_row_runs(seaweedfs: Server, bucket_name: str, monkeypatch) 
         await s3.delete_bucket(bucket_name, force=True)
         await s3.delete_bucket(names["apm_bucket"], force=True)
     assert len(ran) > len(ROWS)
+
+
+async def test_advice_on_problems_names_errors_and_calls_that_exist() -> None:
+    _, *rows = re.findall(r"^\| [a-z ]+ \|(.*)\| (.*) \|$", TROUBLES, re.MULTILINE)
+    names: dict[str, Any] = {"s3": apm_s3.S3Manager(), "Timeouts": Timeouts}
+    await run(IMPORTS, names)
+    calls = [code for _, advice in rows for code in re.findall(r"`(?:await )?(\w+(?:\.\w+)*)\(", advice)]
+
+    assert len(rows) == 7
+    assert {name for found, _ in rows for name in re.findall(r"`(\w+)`", found)} <= set(errors.__all__)
+    assert len(calls) > 5
+    for call in calls:
+        await run(call, names | {"configs": apm_s3.ConfigStore})

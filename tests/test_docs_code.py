@@ -38,6 +38,7 @@ OPENED = (
     "caching.md",
     "configurations.md",
     "leaving-minio.md",
+    "logs.md",
     "metrics.md",
     "migration.md",
     "regions.md",
@@ -45,10 +46,11 @@ OPENED = (
 )
 """Pages that use what the code of docs/install.md opens."""
 ALONE = ("fastapi.md", "install.md", "security.md", "testing.md", "tutorial.md", "validation.md")
-ELSEWHERE = ("README.md", "notifications.md", "recovery.md", "tracing.md")
-"""Pages whose code has tests of its own, here and in test_readme.py and configs/test_recovery.py."""
+ELSEWHERE = ("README.md", "coming-from-go.md", "notifications.md", "recovery.md", "tracing.md")
+"""Pages whose code has tests of its own, here, in test_coming_from_go.py, test_readme.py and configs/test_recovery.py."""
 
 
+@pytest.mark.usefixtures("restored_logging")
 @pytest.mark.parametrize("page", [*ALONE, *OPENED])
 async def test_the_code_of_a_page_runs_and_prints_what_the_page_says(
     page: str, moto: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -95,21 +97,21 @@ def blocks(language: str, page: str) -> list[str]:
 
 
 async def run_page(page: str, names: Names) -> None:
+    """Run the blocks of a page as at a prompt; `...` in their output stands for anything."""
     text = (DOCS / page).read_text()
-    for block in BLOCK.finditer(text):
-        await run_block(block, f"{page}:{text.count(chr(10), 0, block.start())}", names)
-
-
-async def run_block(block: re.Match[str], place: str, names: Names) -> None:
-    """Run a block as at a prompt; `...` in its output stands for anything."""
-    code = compile(block["code"], place, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    # Of the whole page, because a block may keep sys.stdout for those that follow.
     printed = io.StringIO()
-    with redirect_stdout(printed):
-        if inspect.isawaitable(running := eval(code, names)):
-            await running
-    if block["output"] is not None:
-        pattern = re.escape(block["output"]).replace(r"\.\.\.", ".*")
-        assert re.fullmatch(pattern, printed.getvalue(), re.DOTALL), f"{place} prints:\n{printed.getvalue()}"
+    for block in BLOCK.finditer(text):
+        place = f"{page}:{text.count(chr(10), 0, block.start())}"
+        code = compile(block["code"], place, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        begin = printed.tell()
+        with redirect_stdout(printed):
+            if inspect.isawaitable(running := eval(code, names)):
+                await running
+        output = printed.getvalue()[begin:]
+        if block["output"] is not None:
+            pattern = re.escape(block["output"]).replace(r"\.\.\.", ".*")
+            assert re.fullmatch(pattern, output, re.DOTALL), f"{place} prints:\n{output}"
 
 
 async def test_the_program_of_the_page_on_tracing_prints_spans(moto: Server) -> None:

@@ -6,7 +6,6 @@ import io
 import json
 import logging
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -23,15 +22,7 @@ from tests.servers import Server
 
 PASSWORD = "correct-horse-battery-staple"
 
-
-@pytest.fixture(autouse=True)
-def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Logging as it was before the test."""
-    monkeypatch.delenv("APM_S3_LOG", raising=False)
-    logger = logging.getLogger("apm_s3")
-    before = logger.handlers[:], logger.level, logger.propagate
-    yield
-    logger.handlers[:], logger.level, logger.propagate = before[0], before[1], before[2]
+pytestmark = pytest.mark.usefixtures("restored_logging")
 
 
 @pytest.fixture
