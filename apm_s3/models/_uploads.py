@@ -15,11 +15,13 @@ class Stream:
         size: bytes in total; None if unknown.
         open: starts reading from the beginning.
         replayable: whether `open` may be called again; otherwise, a failed upload is not retried.
+        digests: what is claimed of the whole body: "md5" and S3's checksums, in base64, by algorithm.
     """
 
     open: Callable[[], AsyncIterator[bytes]]
     size: int | None = None
     replayable: bool = False
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

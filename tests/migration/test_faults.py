@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import itertools
 import random
 import sqlite3
@@ -14,7 +16,7 @@ import pytest
 
 from apm_s3.errors import MigrationRefused
 from apm_s3.migration import MigrationProgress, migrate, plan_migration
-from tests.faults.faults import answer, lost_response, reset_after_headers, reset_before_headers, truncated
+from tests.faults.faults import answer, corrupted, lost_response, reset_after_headers, reset_before_headers, truncated
 from tests.faults.lies import told
 from tests.faults.memory_s3 import Request, Response, StoredObject, _etag, error_response
 from tests.faults.server import Exchange
@@ -84,6 +86,78 @@ async def test_files_arrive_both_ways_with_faults_in_every_twentieth_request(tmp
 
         assert one.stored() == bodies == files(tmp_path / "down")
         assert (up.failed, down.failed) == (0, 0)
+
+
+LARGE = random.Random(4).randbytes(2 * 1024**2)
+
+
+def kept_puts(place: Place) -> list[dict[str, str]]:
+    """The headers of the PUTs that arrive from now on, without the probe's."""
+    headers: list[dict[str, str]] = []
+
+    async def keep(exchange: Exchange) -> None:
+        if "-probe-" not in exchange.request.key:
+            headers.append(dict(exchange.request.headers))
+        exchange.send(exchange.carry_out())
+
+    place.server.will(keep, "PutObject", times=None)
+    return headers
+
+
+async def test_streamed_contents_are_authenticated_by_the_digests_of_the_source(one: Place, other: Place) -> None:
+    one.put("team/large", LARGE)
+    puts = kept_puts(other)
+
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3)
+
+    assert (report.ok, other.stored()) == (True, {"large": LARGE})
+    assert [headers["x-amz-content-sha256"] for headers in puts] == ["UNSIGNED-PAYLOAD"]
+    assert base64.b64decode(puts[0]["content-md5"]) == hashlib.md5(LARGE).digest()
+    assert puts[0]["x-amz-checksum-crc32"] == one.server.s3.buckets["source"]["team/large"].crc32
+
+
+async def test_an_etag_that_is_no_md5_is_found_out_once(one: Place, other: Place) -> None:
+    for number in range(3):
+        one.put(f"team/{number}", LARGE)
+        stored = one.server.s3.buckets["source"]
+        stored[f"team/{number}"] = replace(stored[f"team/{number}"], etag=_etag(b"encrypted %d" % number))
+    puts = kept_puts(other)
+
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3, concurrency=1)
+
+    assert (report.ok, other.stored()) == (True, {str(number): LARGE for number in range(3)})
+    assert ["content-md5" in headers for headers in puts] == [True, False, False, False]
+
+
+async def test_a_policy_that_insists_on_signed_payloads_is_obeyed(one: Place, other: Place) -> None:
+    one.put("team/large", LARGE)
+
+    async def deny(exchange: Exchange) -> None:
+        unsigned = exchange.request.headers["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD"
+        exchange.send(error_response(403, "AccessDenied") if unsigned else exchange.carry_out())
+
+    other.server.will(deny, "PutObject", times=None)
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3)
+
+    assert (report.ok, other.stored()) == (True, {"large": LARGE})
+
+
+async def test_content_damaged_on_its_way_from_the_source_is_never_stored(one: Place, other: Place) -> None:
+    one.put("team/large", LARGE)
+    one.server.will(corrupted, "GetObject")
+    stored: list[bool] = []
+
+    async def watch(exchange: Exchange) -> None:
+        response = exchange.carry_out()
+        if exchange.request.key == "copy/large":
+            stored.append(response.status == 200)
+        exchange.send(response)
+
+    other.server.will(watch, "PutObject", times=None)
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3)
+
+    assert (report.ok, other.stored()) == (True, {"large": LARGE})
+    assert stored == [False, True]
 
 
 def dropping(place: Place, key: str, header: str) -> None:

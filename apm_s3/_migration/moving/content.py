@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from base64 import b64decode, b64encode
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 
+from apm_s3._migration.rules import is_md5
 from apm_s3._migration.sides import Side
 from apm_s3._s3.objects.streams import Download
 from apm_s3.errors import ObjectChanged
+from apm_s3.models import FileInfo
 from apm_s3.models._uploads import Stream
 from apm_s3.options import ReadOptions
 
 PASSING = 2 * 1024**2
 """Bytes of memory that content takes on its way from one connection to another: received, being signed, being sent."""
+
+
+_SIZES = {"sha256": 32, "sha1": 20, "crc32c": 4, "crc32": 4}
+"""Bytes of the checksums that are passed on."""
+
+
+def told_digests(info: FileInfo) -> dict[str, str]:
+    """Return what the source says about the content of an object, as `Stream.digests`. Pure."""
+    told = {name: info.checksums[name] for name in _SIZES if _is_digest(info.checksums.get(name), _SIZES[name])}
+    if info.etag is not None and is_md5(info.etag):
+        told["md5"] = b64encode(bytes.fromhex(info.etag.strip('"'))).decode()
+    return told
+
+
+def _is_digest(value: str | None, size: int) -> bool:
+    try:
+        return value is not None and len(b64decode(value, validate=True)) == size
+    except ValueError:
+        return False
 
 
 class SourceContent:
@@ -38,8 +60,8 @@ class SourceContent:
         self.size = self._unused.length
         return self._unused
 
-    def body(self, start: int, stop: int) -> Stream:
-        return Stream(lambda: self._pieces(start, stop), size=stop - start)
+    def body(self, start: int, stop: int, digests: Mapping[str, str] | None = None) -> Stream:
+        return Stream(lambda: self._pieces(start, stop), size=stop - start, digests=digests or {})
 
     async def _pieces(self, start: int, stop: int) -> AsyncIterator[bytes]:
         self.failure = None

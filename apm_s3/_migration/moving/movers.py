@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
-from apm_s3._migration.moving.content import PASSING, SourceContent
+from apm_s3._migration.moving.content import PASSING, SourceContent, told_digests
 from apm_s3._migration.moving.throttle import Bandwidth, Memory
 from apm_s3._migration.moving.verifying import check_stored, check_tags, same_content, told_same
 from apm_s3._migration.rules import MigrationRules, Sameness, compare, is_md5
@@ -22,7 +22,7 @@ from apm_s3._s3.objects.sources import guarded
 from apm_s3._tasks import run_all
 from apm_s3._wire.content_types import content_type
 from apm_s3._wire.parts import Part, plan_parts
-from apm_s3.errors import IntegrityError, NotFound, ObjectChanged, PreconditionFailed
+from apm_s3.errors import AccessDenied, DigestRejected, IntegrityError, NotFound, ObjectChanged, PreconditionFailed
 from apm_s3.models import FileInfo
 from apm_s3.models._uploads import PartInfo
 from apm_s3.options import CopyOptions, ReadOptions, UploadOptions
@@ -227,8 +227,15 @@ class CopyMover(S3Mover):
         return ours
 
 
+@dataclass(slots=True)
 class StreamMover(S3Mover):
-    """Streams content from one server to another in bounded memory."""
+    """Streams content from one server to another in bounded memory.
+
+    Attributes:
+        trusting: whether the source's digests authenticate contents at the target, until it rejects some.
+    """
+
+    trusting: bool = True
 
     async def move(self, row: Row) -> Moved:
         key, to = self.source.key(row.key), self.target.key(row.target_key)
@@ -255,8 +262,16 @@ class StreamMover(S3Mover):
             options = await self._upload_options(row, download.info)
 
             async def put() -> FileInfo:
-                body = content.body(0, row.size) if data is None else data
-                return await engine.transport.put(bucket, to, body, options)
+                if data is not None:
+                    return await engine.transport.put(bucket, to, data, options)
+                if self.trusting:
+                    try:
+                        body = content.body(0, row.size, told_digests(download.info))
+                        return await engine.transport.put(bucket, to, body, options)
+                    except (DigestRejected, AccessDenied):
+                        # The ETag is no MD5 (SSE-KMS), the source lies, or a policy insists on a signed payload.
+                        self.trusting = False
+                return await engine.transport.put(bucket, to, content.body(0, row.size), options)
 
             await engine.runner.run(
                 "upload_file",

@@ -17,15 +17,19 @@ import pytest
 import trustme
 
 from apm_s3._s3.transports.clients import Clients
-from apm_s3._s3.transports.lean.payloads import Payload
+from apm_s3._s3.transports.lean.payloads import Payload, payload_of_stream
 from apm_s3._s3.transports.lean.sender import _watched
 from apm_s3._s3.transports.lean.stalls import Stalls
 from apm_s3._s3.transports.lean.transport import SignedTransport
+from apm_s3._s3.transports.lean.verification import EVERYTHING
+from apm_s3._wire.checksums import checksum
+from apm_s3._wire.sigv4 import SIGNED_CHUNKS_TRAILER, UNSIGNED_CHUNKS_TRAILER
 from apm_s3.errors import (
     BucketNotFound,
     ClockSkewed,
     ConnectFailed,
     ConnectionLost,
+    DigestRejected,
     IntegrityError,
     InvalidRequest,
     RequestTimedOut,
@@ -164,7 +168,7 @@ async def test_the_checksums_of_a_server_are_probed_once_without_leaving_anythin
 
     await transport._verification.aclose()
     verifies = server.kind == "seaweedfs"
-    assert {(verified.headers, verified.trailers) for verified in found} == {(verifies, verifies)}
+    assert set(found) == {(verifies, verifies, verifies)}
     assert await transport.list_uploads(bucket, ListOptions()) == ()
     assert (await transport.list_files(bucket, ListOptions())).files == ()
     await transport.aclose()
@@ -243,6 +247,82 @@ async def test_the_hash_of_the_signature_also_serves_as_checksum(faulty: FaultyS
     assert requests[0].headers["x-amz-content-sha256"] == digest.hex()
     assert requests[0].headers["x-amz-checksum-sha256"] == base64.b64encode(digest).decode()
     assert written.checksums == {"sha256": base64.b64encode(digest).decode()}
+
+
+def known(data: bytes, *algorithms: str) -> dict[str, str]:
+    """The digests of a body that are known beforehand."""
+    return {name: checksum(name, data) for name in algorithms}
+
+
+def stream_of(data: bytes, digests: dict[str, str]) -> Stream:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield data
+
+    return Stream(pieces, size=len(data), digests=digests)
+
+
+async def test_a_known_sha256_signs_a_stream_and_is_its_checksum(faulty: FaultyS3) -> None:
+    requests, data = kept(faulty), bytes(MIB)
+    async with Signed(faulty.endpoint_url) as transport:
+        written = await transport.put("bucket", "key", stream_of(data, known(data, "sha256", "md5")), PUT)
+    headers = requests[0].headers
+    assert headers["x-amz-content-sha256"] == hashlib.sha256(data).hexdigest()
+    assert written.checksums == {"sha256": headers["x-amz-checksum-sha256"]} == known(data, "sha256")
+    assert requests[0].body == data
+
+
+async def test_a_known_md5_authenticates_a_stream_over_plain_http(faulty: FaultyS3) -> None:
+    data = bytes(MIB)
+    async with Signed(faulty.endpoint_url, S3Settings()) as transport:
+        await transport.put("bucket", "probed", b"", PUT)
+        requests = kept(faulty)
+        written = await transport.put("bucket", "key", stream_of(data, known(data, "md5", "crc32")), PUT)
+    headers = requests[0].headers
+    assert (headers["x-amz-content-sha256"], headers["content-md5"]) == ("UNSIGNED-PAYLOAD", checksum("md5", data))
+    assert ";content-md5;" in headers["authorization"].replace("SignedHeaders=", ";")
+    assert written.checksums == {"crc32": headers["x-amz-checksum-crc32"]} == known(data, "crc32")
+    assert requests[0].body == data
+
+
+async def test_a_server_that_ignores_content_md5_gets_signed_chunks(faulty: FaultyS3) -> None:
+    requests, data = [], bytes(MIB)
+
+    async def ignoring(exchange: Exchange) -> None:
+        requests.append(exchange.request)
+        headers = {name: value for name, value in exchange.request.headers.items() if name != "content-md5"}
+        exchange.request = replace(exchange.request, headers=headers)
+        exchange.send(exchange.carry_out())
+
+    faulty.will(ignoring, times=None)
+    async with Signed(faulty.endpoint_url, S3Settings()) as transport:
+        await transport.put("bucket", "key", stream_of(data, known(data, "md5")), PUT)
+    last = requests[-1].headers
+    assert (last["x-amz-content-sha256"], last.get("content-md5")) == (SIGNED_CHUNKS_TRAILER, None)
+    assert faulty.s3.buckets["bucket"]["key"].body == data
+
+
+async def test_a_known_md5_does_not_replace_the_trailer_over_tls() -> None:
+    payload = await payload_of_stream(stream_of(b"data", known(b"data", "md5")), secure=True, verified=EVERYTHING)
+    assert payload.hash == UNSIGNED_CHUNKS_TRAILER
+
+
+@pytest.mark.parametrize("algorithms", [("sha256",), ("md5",), ("md5", "crc32")])
+async def test_a_stream_that_is_not_what_its_digest_says_is_not_stored(
+    seaweedfs: Server, bucket_name: str, algorithms: tuple[str, ...]
+) -> None:
+    clients = make_clients(seaweedfs, S3Settings())
+    transport = SignedTransport(clients)
+    await clients.call("create_bucket", Bucket=bucket_name)
+    data, other = b"a" * MIB, b"b" * MIB
+
+    await transport.put(bucket_name, "right", stream_of(data, known(data, *algorithms)), PUT)
+    with pytest.raises(DigestRejected):
+        await transport.put(bucket_name, "wrong", stream_of(other, known(data, *algorithms)), PUT)
+
+    assert (await transport.read(bucket_name, "right", READ))[1] == data
+    assert [info.key for info in (await transport.list_files(bucket_name, ListOptions())).files] == ["right"]
+    await transport.aclose()
+    await clients.aclose()
 
 
 @pytest.mark.parametrize("setting", ["when_supported", "when_required", None])

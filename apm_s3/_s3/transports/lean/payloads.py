@@ -5,15 +5,22 @@
 | bytes  | any        | its SHA-256             | the same SHA-256 (an object), CRC32 (a part)  | Content-MD5       |
 | stream | TLS        | not                     | CRC32, in a trailer                           | Content-MD5 (1)   |
 | stream | plain      | chunk by chunk          | CRC32, in a signed trailer                    | the signatures    |
+| (2)    | any        | its known SHA-256       | the same SHA-256                              | Content-MD5 (3)   |
+| (2)    | plain      | its known MD5           | Content-MD5, and a known CRC or SHA-1         | chunk by chunk    |
 
 (1) for a stream that can be read twice; otherwise, the chunks are signed.
+(2) a stream with `digests`, which is not hashed here. A signed Content-MD5 authenticates a body that is not signed, if
+the server verifies it: nobody can find other content with the MD5 of a given one (a second preimage).
+(3) if it is known.
 Parts always have CRC32, because all parts of an upload must have the same checksum; this requires verified trailers.
+https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
 https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html
 """
 
 from __future__ import annotations
 
 import hashlib
+from base64 import b64decode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -40,15 +47,19 @@ CHUNK = PIECE
 
 PART_CHECKSUM = "crc32"
 
+_WITH_MD5 = ("crc32c", "crc32", "sha1")
+"""Checksums that are passed on beside Content-MD5: those that every server with checksums knows."""
+
 T = TypeVar("T")
 Pieces = Callable[[ChunkSigner | None], AsyncIterator[bytes | memoryview]]
 
 
 class Verified(NamedTuple):
-    """Whether a server verifies checksums in headers and in trailers."""
+    """Whether a server verifies checksums in headers and in trailers, and Content-MD5 of bodies that are not signed."""
 
     headers: bool
     trailers: bool
+    md5: bool
 
 
 @dataclass(slots=True)
@@ -105,6 +116,9 @@ async def payload_of_stream(stream: Stream, *, secure: bool, verified: Verified)
     size = stream.size
     if size is None:
         raise InvalidRequest("a stream of unknown size must be sent in parts", hint="upload it with upload_file")
+    payload = _known_payload(stream, size, secure=secure, verified=verified)
+    if payload is not None:
+        return payload
     if verified.trailers:
         kind = UNSIGNED_CHUNKS_TRAILER if secure else SIGNED_CHUNKS_TRAILER
         return chunked(stream, size, kind)
@@ -115,6 +129,23 @@ async def payload_of_stream(stream: Stream, *, secure: bool, verified: Verified)
         headers = {"content-md5": checksums.encode(digest.digest())}
         return Payload(UNSIGNED_PAYLOAD, headers, pieces=lambda _signer: _exactly(stream, size), length=size)
     return chunked(stream, size, SIGNED_CHUNKS)
+
+
+def _known_payload(stream: Stream, size: int, *, secure: bool, verified: Verified) -> Payload | None:
+    """Return the payload of a stream that its known digests authenticate; None if there are none of that kind."""
+    md5, sha256 = stream.digests.get("md5"), stream.digests.get("sha256")
+    if sha256 is not None:
+        hashed, algorithm = b64decode(sha256).hex(), "sha256"
+    elif md5 is not None and verified.md5 and not secure:
+        hashed, algorithm = UNSIGNED_PAYLOAD, next(filter(stream.digests.__contains__, _WITH_MD5), "")
+    else:
+        return None
+    payload = Payload(hashed, {}, pieces=lambda _signer: _exactly(stream, size), length=size)
+    if md5 is not None:
+        payload.headers["content-md5"] = md5
+    if algorithm and verified.headers:
+        payload.headers[f"x-amz-checksum-{algorithm}"] = payload.checksums[algorithm] = stream.digests[algorithm]
+    return payload
 
 
 def chunked(stream: Stream, size: int, kind: str, checksum: checksums.Checksum | None = None) -> Payload:
