@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -13,10 +14,11 @@ from typing import Any
 import pytest
 
 from apm_s3.configs import ConfigStore, StoreProgress
+from apm_s3.configs._imports import git as git_module
 from apm_s3.configs._imports.git import Commit
 from apm_s3.configs._imports.layouts import Layout
 from apm_s3.configs._imports.places import message_of
-from apm_s3.errors import ConfigInvalid, InvalidKey, InvalidOption, RevisionConflict, Throttled
+from apm_s3.errors import ConfigInvalid, InvalidKey, InvalidOption, ObjectTooLarge, RevisionConflict, Throttled
 from apm_s3.testing import MemoryObjects
 from tests.cancellation import cancelled_everywhere
 from tests.configs.samples import LOKI
@@ -349,6 +351,64 @@ async def test_links_and_submodules_are_left_out_and_lfs_is_refused(store: Confi
     checkout.commit("LFS", {MAIN: b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"})
     with pytest.raises(InvalidOption, match="Git LFS"):
         await store.plan_import(checkout.path, history=True)
+
+
+async def test_a_file_whose_name_is_not_utf_8_is_refused(store: ConfigStore, checkout: Checkout) -> None:
+    put(checkout.path, {MAIN: ONE})
+    (checkout.path / os.fsdecode(b"production/prometheus/\xff.yml")).write_bytes(b"x")
+    checkout.commit("One", {})
+
+    with pytest.raises(InvalidOption, match="name is not UTF-8"):
+        await store.plan_import(checkout.path, history=True)
+
+
+async def test_a_history_that_lacks_objects_is_refused(store: ConfigStore, checkout: Checkout) -> None:
+    checkout.commit("One", {MAIN: ONE})
+    blob = checkout.git("rev-parse", f"HEAD:{MAIN}").strip()
+    (checkout.path / ".git/objects" / blob[:2] / blob[2:]).unlink()
+
+    with pytest.raises(InvalidOption, match=f"lacks the object {blob[:12]}"):
+        await store.plan_import(checkout.path, history=True)
+
+
+async def test_a_bundle_of_a_history_has_a_limited_size(
+    store: ConfigStore, checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout.commit("One", {MAIN: ONE})
+    monkeypatch.setattr(git_module, "MAX_BYTES", len(ONE) - 1)
+
+    with pytest.raises(ObjectTooLarge):
+        await store.plan_import(checkout.path, history=True)
+
+
+async def test_without_git_a_history_is_refused(
+    store: ConfigStore, checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout.commit("One", {MAIN: ONE})
+    monkeypatch.setenv("PATH", str(checkout.path))
+
+    with pytest.raises(InvalidOption, match="git is not installed"):
+        await store.plan_import(checkout.path, history=True)
+
+
+async def test_a_cancelled_import_kills_git(
+    store: ConfigStore, checkout: Checkout, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    started, git = tmp_path / "started", tmp_path / "bin/git"
+    script = f"#!/bin/sh\necho $$ > '{started}.new'\nmv '{started}.new' '{started}'\nexec sleep 3600\n"
+    put(tmp_path, {"bin/git": script.encode()})
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", str(git.parent), prepend=os.pathsep)
+
+    importing = asyncio.create_task(store.plan_import(checkout.path, history=True))
+    while not started.exists():  # noqa: ASYNC110 - only the file tells
+        await asyncio.sleep(0.01)
+    importing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await importing
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started.read_text()), 0)
 
 
 @pytest.mark.parametrize("made", ["nothing", "empty"])

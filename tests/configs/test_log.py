@@ -17,6 +17,7 @@ import pytest
 from apm_s3._tools import TOOLS
 from apm_s3.configs import ConfigStore, LogEntry
 from apm_s3.configs._protocol.documents import log as log_module
+from apm_s3.configs._protocol.documents.keys import MAX_SEQUENCE, log_part
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.errors import InvalidOption, StoreDamaged
 from apm_s3.testing import MemoryObjects
@@ -476,3 +477,90 @@ async def test_a_check_reports_missing_oldest_entries(on_memory: ConfigStore, me
 
     assert not report.ok
     assert "the log is kept from entry 0, but begins with 1" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("tools", {"loki": 1}),
+        ("tools", {"loki": [1]}),
+        ("tools", {"loki": [1, 2, 3]}),
+        ("good", {"loki": [1, True]}),
+        ("oldest", {"loki": ["1", "2"]}),
+        ("of", {"loki": "1"}),
+    ],
+)
+async def test_an_entry_that_cannot_be_read_is_damage(
+    name: str, value: object, on_memory: ConfigStore, memory: Counting
+) -> None:
+    await on_memory.upload("loki", "production", LOKI)
+    await forge(memory, lambda forged: forged["log"]["entries"][-1].update({name: value}))
+
+    with pytest.raises(StoreDamaged, match=f"a log entry with an invalid '{name}'"):
+        await on_memory.log("production")
+
+
+async def test_a_document_with_more_entries_than_any_writer_leaves_is_damage(
+    on_memory: ConfigStore, memory: Counting
+) -> None:
+    await on_memory.upload("loki", "production", LOKI)
+
+    def repeat(forged: dict[str, Any]) -> None:
+        last = forged["log"]["entries"][-1]
+        first = last["seq"] - log_module.MAX_ENTRIES
+        forged["log"]["entries"] = [{**last, "seq": number} for number in range(first, last["seq"] + 1)]
+        forged["sequence"] = last["seq"]
+
+    await bump(on_memory, log_module.MAX_ENTRIES)
+    await forge(memory, repeat)
+
+    with pytest.raises(StoreDamaged, match=f"has {log_module.MAX_ENTRIES + 1} entries in its log"):
+        await on_memory.download("loki", "production")
+
+
+async def test_nothing_is_committed_beyond_the_highest_sequence(on_memory: ConfigStore, memory: Counting) -> None:
+    await on_memory.upload("loki", "production", LOKI)
+
+    def raised(forged: dict[str, Any]) -> None:
+        forged["sequence"] = forged["log"]["entries"][-1]["seq"] = MAX_SEQUENCE
+
+    await forge(memory, raised)
+    before = memory.objects[CURRENT]
+
+    with pytest.raises(StoreDamaged, match="the highest possible one"):
+        await on_memory.upload("loki", "production", OTHER_LOKI)
+    assert memory.objects[CURRENT] == before
+
+
+def test_a_gap_between_entries_is_found_unless_a_repair_left_it() -> None:
+    older = {"seq": 1, "action": "upload"}
+    newer = {"seq": 3, "action": "upload", "prev": log_module.entry_hash(older)}
+
+    assert log_module.chain_breaks([older, newer]) == ["entry 3 follows entry 1: some are missing"]
+    assert log_module.chain_breaks([older, {**newer, "action": "repair"}]) == []
+    assert log_module.chain_breaks([older, {**newer, "seq": 2}]) == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "last", "before", "problem"),
+    [
+        ("staging", 5, None, "does not match its key"),
+        ("production", 6, None, "does not match its key"),
+        ("production", 5, 4, "does not follow the part of the log before it"),
+        ("production", 5, 9, "does not follow the part of the log before it"),
+    ],
+)
+def test_a_part_under_the_key_of_another_is_damage(
+    environment: str, last: int, before: int | None, problem: str
+) -> None:
+    write_id = "production.0123456789abcdef0123"
+
+    def key(sequence: int) -> str:
+        return log_part("production", sequence, write_id)
+
+    earlier = None if before is None else log_module.LogRef(0, before, key(before), "0" * 64)
+    entries = [{"seq": sequence, "id": write_id, "action": "upload", "prev": None} for sequence in (4, 5)]
+    body = log_module.encode_part(environment, earlier, entries)
+
+    with pytest.raises(StoreDamaged, match=problem):
+        log_module.decode_part(body, key=key(last), environment="production", where="part")

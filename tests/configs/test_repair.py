@@ -133,6 +133,31 @@ async def test_without_object_versions_the_caller_chooses_what_to_restore(
     assert (await store.upload("loki", "production", LOKI)).revision == 4
 
 
+async def test_an_old_reference_document_without_newer_versions_needs_a_choice(
+    store: ConfigStore, memory: MemoryObjects
+) -> None:
+    await store.upload("loki", "production", LOKI)
+    await store.mark_good("loki", "production", 1)
+    old = memory.objects[CURRENT][1]
+    made = await _many(store, 3)
+    await memory.put(CURRENT, old)
+    _forget_versions(memory)
+    await lose(memory, _document(made[2]))
+
+    with pytest.raises(StoreDamaged, match="choose"):
+        await store.repair("production")
+    report = await store.repair("production", choose={"loki": _document(made[3])})
+
+    assert report.after.ok
+    # Revision 3 is lost, and what the old document knew is kept.
+    assert await _revisions(store) == [5, 4, 2, 1]
+    assert (await store.download("loki", "production")).text == f"{LOKI}# revision 3\n"
+    assert (await store.history("loki", "production"))[-1].write_id != made[1].write_id
+    current = json.loads(memory.objects[CURRENT][1])["tools"]["loki"]
+    assert current["good"]["revision"] == 1
+    assert [(each["first"], each["last"]) for each in current["damaged"]] == [(3, 3)]
+
+
 async def test_a_lost_blob_is_restored_from_its_version(store: ConfigStore, memory: MemoryObjects) -> None:
     await _two(store)
     [blob, *_] = [key for key in memory.objects if "/loki/blobs/" in key]
