@@ -5,13 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from apm_s3 import S3Manager, UploadOptions
 from apm_s3._migration.moving.versions import already_there
 from apm_s3._migration.store import Row
-from apm_s3.errors import InvalidOption, MigrationRefused
+from apm_s3.errors import AccessDenied, InvalidOption, MigrationRefused
 from apm_s3.migration import migrate, verify_migration
 from apm_s3.models import FileVersion
 from apm_s3.options import BucketOptions, DeleteOptions, Versioning
@@ -111,6 +112,32 @@ async def test_a_partial_history_is_continued_and_a_different_one_left_alone(
     )  # fmt: skip
     assert over.failures == ()
     assert (await history(one, target, "copy/"))["folder-c"] == [*wanted["folder-c"], (False, b"something else")]
+
+
+async def test_no_version_is_moved_before_those_that_are_older(
+    managers: tuple[S3Manager, S3Manager], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = managers
+    source, target = await versioned(one), await versioned(one)
+    await write_history(one, source)
+    second = [version.version_id async for version in one.iter_versions(source, "team/folder-c")][1]
+    transport = one._engine().transport
+    copy = transport.copy
+
+    async def failing(*arguments: Any) -> Any:
+        if arguments[4].source_version_id == second:
+            raise AccessDenied("not this one", status=403)
+        return await copy(*arguments)
+
+    monkeypatch.setattr(transport, "copy", failing)
+    report = await migrate(f"s3://{source}/team", f"s3://{target}/copy", source_s3=one, versions=True)
+
+    # The check at the end finds that the history is not complete.
+    assert [failure.key for failure in report.failures] == ["folder-c"] * 3
+    assert (await history(one, target, "copy/"))["folder-c"] == [(False, b"team/folder-c 0")]
+    monkeypatch.undo()
+    assert (await migrate(f"s3://{source}/team", f"s3://{target}/copy", source_s3=one, versions=True)).ok
+    assert await history(one, target, "copy/") == await history(one, source, "team/")
 
 
 async def test_a_target_without_versioning_is_refused(managers: tuple[S3Manager, S3Manager], tmp_path: Path) -> None:
