@@ -39,7 +39,7 @@ from apm_s3.errors import (
 from apm_s3.models import DeleteOutcome
 from tests.memory_transport import MemoryManager
 
-LIMIT = 0.3
+LIMIT = 1.0
 """Seconds after which hanging operations end: far more than others take, even on a busy machine."""
 
 
@@ -360,6 +360,39 @@ async def test_deletions_share_the_time_limit_of_their_request(s3: MemoryManager
     results = await s3.batch([DeleteOp("bucket", "a"), DeleteOp("bucket", "b")], operation_timeout=LIMIT)
 
     assert [type(result.error) for result in results] == [DeadlineExceeded] * 2
+
+
+async def test_deletions_in_progress_when_a_batch_times_out_may_have_been_carried_out(s3: MemoryManager) -> None:
+    async def never(*_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    s3.transport.delete_many = never  # type: ignore[method-assign]
+
+    results = await s3.batch([DeleteOp("bucket", "a"), DeleteOp("bucket", "b")], timeout=LIMIT)
+
+    errors = [result.error for result in results]
+    assert [type(error) for error in errors] == [DeadlineExceeded] * 2
+    assert [error.sent for error in errors] == [True, True]  # type: ignore[union-attr]
+    assert [result.operation.key for result in results] == ["a", "b"]  # type: ignore[union-attr]
+
+
+async def test_work_that_was_taken_but_not_started_has_a_result_and_counts_as_progress(s3: MemoryManager) -> None:
+    hang(s3, "k0")
+    operations = [*uploads(1), DeleteOp("bucket", "a"), DeleteOp("bucket", "b"), UploadOp("bucket", "k1", b"")]
+    told: list[BatchProgress] = []
+
+    results = await s3.batch(as_they_come(iter(operations)), concurrency=1, timeout=LIMIT, on_progress=told.append)
+
+    found = {result.position: result for result in results}
+    for position, result in found.items():
+        assert result.operation.key == operations[position].key  # type: ignore[union-attr]
+    assert 0 in found
+    assert len(found) > 1
+    assert not any(result.success for result in results)
+    assert [progress.done for progress in told] == list(range(1, len(found) + 1))
+    assert told[-1].failed == len(found)
+    assert s3.transport.objects == {}
+    assert s3.transport.requests["delete_many"] == 0
 
 
 async def test_after_a_batch_times_out_every_listed_operation_has_a_result(s3: MemoryManager) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from apm_s3 import BucketNotFound, S3Settings, TransferSettings
 from apm_s3._s3.bulk.sync import _are_ordered, copying
-from apm_s3._s3.bulk.trees import Entry, Folder, Rules, compared
+from apm_s3._s3.bulk.trees import Entry, Folder, Prefix, Rules, compared, remove_files
+from apm_s3._s3.bulk.ways import Copy
 from apm_s3.batch import BatchProgress
 from apm_s3.errors import AccessDenied, BatchError, IntegrityError, InvalidOption
 from apm_s3.sync import SyncAction
@@ -60,6 +61,36 @@ async def test_a_directory_round_trips(s3: MemoryManager, folder: Path, tmp_path
     assert stored(s3, "team/") == FILES == read(tmp_path / "new" / "place")
     assert (up.created, up.updated, up.deleted, up.unchanged, up.bytes) == (6, 0, 0, 0, 11)
     assert (down.created, down.bytes, down.ok) == (6, 11, True)
+
+
+def test_nothing_is_removed_through_a_symbolic_link(tmp_path: Path) -> None:
+    outside, root = write(tmp_path / "outside", {"x": b"1"}), write(tmp_path / "root", {"a/b/c": b"1", "a/d": b"1"})
+    (root / "link").symlink_to(outside)
+
+    outcomes = dict(remove_files(root, ["link/x", "a/b/c", "a"]))
+
+    assert "behind a symbolic link" in str(outcomes["link/x"])
+    assert read(outside) == {"x": b"1"}
+    # An empty directory goes, one with other files stays.
+    assert outcomes["a/b/c"] is None
+    assert not (root / "a/b").exists()
+    assert isinstance(outcomes["a"], OSError)
+    assert read(root / "a") == {"d": b"1"}
+
+
+async def test_a_copy_of_an_object_in_parts_is_the_same_if_it_is_newer() -> None:
+    def entry(etag: str | None, modified: float | None) -> Entry:
+        return Entry("a", 5, etag, modified)
+
+    same = Copy(Prefix.__new__(Prefix), Prefix.__new__(Prefix)).is_same
+    in_parts, whole = f'"{"0" * 32}-2"', f'"{"0" * 32}"'
+    assert await same(entry(whole, 9.0), entry(whole, 1.0))
+    assert not await same(entry(whole, 1.0), entry(in_parts, 9.0))
+    assert await same(entry(in_parts, 1.0), entry(whole, 9.0))
+    assert not await same(entry(in_parts, 9.0), entry(whole, 1.0))
+    assert not await same(entry(in_parts, None), entry(whole, 9.0))
+    assert not await same(entry(in_parts, 1.0), entry(whole, None))
+    assert not await same(entry(None, 1.0), entry(None, 9.0))
 
 
 async def test_only_differences_are_transferred(s3: MemoryManager, folder: Path, tmp_path: Path) -> None:

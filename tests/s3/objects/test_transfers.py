@@ -446,6 +446,25 @@ async def test_a_failed_move_keeps_the_object(s3: MemoryManager, verb: str) -> N
     assert s3.transport.objects["from"][1] == b"content"
 
 
+async def test_the_source_of_a_move_stays_if_the_copy_is_gone_or_is_too_short(s3: MemoryManager) -> None:
+    await s3.upload_file("bucket", "from", b"content")
+
+    def vanish(verb: str, count: int) -> None:
+        if verb == "copy":
+            del s3.transport.objects["to"]
+
+    def shrink(verb: str, count: int) -> None:
+        if verb == "copy":
+            info, body = s3.transport.objects["to"]
+            s3.transport.objects["to"] = info._replace(size=1), body[:1]
+
+    for after, error in ((vanish, ObjectChanged), (shrink, IntegrityError)):
+        s3.transport.after = after
+        with pytest.raises(error, match="the source was left"):
+            await s3.move_file("bucket", "from", "bucket", "to")
+        assert s3.transport.objects["from"][1] == b"content"
+
+
 async def test_only_the_keys_that_s3_was_too_busy_for_are_retried(s3: MemoryManager) -> None:
     report = await s3.delete_files("bucket", ["a", "busy", "locked"])
 
