@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -404,6 +405,42 @@ async def test_the_timeout_includes_waiting_for_other_writers_of_this_process(
 
     gate.open.set()
     await other
+
+
+WRONG: dict[str, Callable[[ConfigStore, Any], Any]] = {
+    "no releases": lambda store, _: store.history("loki", "production", limit=0),
+    "no entries": lambda store, _: store.log("production", limit=0),
+    "a time without a zone": lambda store, _: store.log("production", since=datetime(2026, 1, 1)),  # noqa: DTZ001
+    "a directory and an environment": lambda store, _: store.diff(
+        "loki", "production", directory=".", to_environment="staging"
+    ),
+    "a directory and a revision": lambda store, _: store.diff("loki", "production", directory=".", new_revision=1),
+    "a plan and its target": lambda store, plan: store.deploy(plan, target=store),
+    "a plan and its variables": lambda store, plan: store.deploy(plan, variables={}),
+    "a drill elsewhere": lambda store, _: store.restore("backups/x/", drill=True, environment="production"),
+    "a drill under a write id": lambda store, _: store.restore("backups/x/", drill=True, write_id=WRITE),
+    "a drill in time": lambda store, _: store.restore("backups/x/", drill=True, timeout=5),
+    "a watch without pauses": lambda store, _: anext(store.watch_log("production", interval=0)),
+}
+
+
+@pytest.mark.parametrize("wrong", list(WRONG))
+async def test_arguments_that_exclude_each_other_are_refused_before_anything_is_sent(
+    wrong: str, store: ConfigStore, memory: MemoryObjects
+) -> None:
+    await store.upload("loki", "staging", LOKI)
+    plan = await store.plan_deploy("staging", "production", create=True)
+    before = dict(memory.objects)
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise AssertionError("something was sent")
+
+    for verb in ("read", "put", "list", "delete"):
+        setattr(memory, verb, refuse)
+    with pytest.raises(InvalidOption):
+        await WRONG[wrong](store, plan)
+
+    assert memory.objects == before
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan")])

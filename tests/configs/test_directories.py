@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from apm_s3 import _directories
+from apm_s3.configs._content import directories
 from apm_s3.configs._content.directories import read_directory, write_directory
 from apm_s3.errors import InvalidKey, InvalidOption, ObjectTooLarge
 
@@ -165,6 +168,35 @@ async def test_a_link_is_switched_and_the_old_directory_removed(tmp_path: Path) 
     assert (link / "a.yml").read_bytes() == b"2"
     assert not first.exists()
     assert leftovers(tmp_path) == [second.name]
+
+
+async def test_a_link_that_cannot_be_switched_stays_and_leaves_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").symlink_to("v1")
+    put(tmp_path / "v1", {"a.yml": b"1"})
+
+    def full(self: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="no space"):
+        await write_directory(tmp_path / "out", FILES)
+
+    assert sorted(everything(tmp_path)) == ["out", "v1"]
+    assert (tmp_path / "out" / "a.yml").read_bytes() == b"1"
+
+
+async def test_a_full_directory_that_cannot_be_exchanged_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path / "out", {"mine.txt": b"x"})
+    # As on a file system without renameat2(2), or on another system.
+    monkeypatch.setattr(directories.ctypes, "CDLL", lambda *_, **__: SimpleNamespace())
+
+    with pytest.raises(InvalidOption, match="cannot be replaced atomically here"):
+        await write_directory(tmp_path / "out", FILES, replace=True)
+
+    assert everything(tmp_path) == ["out"]
+    assert (await read_directory(tmp_path / "out")).files == {"mine.txt": b"x"}
 
 
 async def test_a_foreign_directory_behind_a_link_is_left_alone(tmp_path: Path) -> None:

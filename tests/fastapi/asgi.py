@@ -20,7 +20,9 @@ class Visit:
         start: the message with status and headers; None before it was sent.
     """
 
-    def __init__(self, app: ASGIApp, method: str, url: str, token: str, headers: dict[str, str]) -> None:
+    def __init__(
+        self, app: ASGIApp, method: str, url: str, token: str, headers: dict[str, str], body: bytes | None
+    ) -> None:
         parts = urlsplit(url)
         named = {**bearer(token), **headers}
         self._scope = {
@@ -39,7 +41,7 @@ class Visit:
         }
         self._sent: asyncio.Queue[bytes] = asyncio.Queue()
         self._gone = asyncio.Event()
-        self._given: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
+        self._given: list[Message] = [{"type": "http.request", "body": body or b"", "more_body": body is not None}]
         self.start: Message | None = None
         self.text = ""
         self.task = asyncio.create_task(app(self._scope, self._receive, self._send))  # type: ignore[arg-type]
@@ -75,10 +77,16 @@ class Visit:
 
 @asynccontextmanager
 async def visiting(
-    app: ASGIApp, url: str, *, method: str = "GET", token: str = "admin-token", headers: dict[str, str] | None = None
+    app: ASGIApp,
+    url: str,
+    *,
+    method: str = "GET",
+    token: str = "admin-token",
+    headers: dict[str, str] | None = None,
+    body: bytes | None = None,
 ) -> AsyncIterator[Visit]:
-    """A request whose client goes away at the end."""
-    visit = Visit(app, method, url, token, headers or {})
+    """A request whose client goes away at the end. `body`: the beginning of a body whose rest never comes."""
+    visit = Visit(app, method, url, token, headers or {}, body)
     try:
         yield visit
     finally:

@@ -39,6 +39,44 @@ async def test_a_file_comes_byte_for_byte(client: httpx.AsyncClient) -> None:
     assert "private" in answer.headers["cache-control"]
 
 
+async def test_a_file_that_is_no_text_or_cannot_be_parsed_comes_only_as_it_is(
+    client: httpx.AsyncClient, store: ConfigStore
+) -> None:
+    files = {"prometheus.yml": PROMETHEUS, "logo.bin": b"\xff\x00", "broken.yml": "a: [hunter2"}
+    await store.upload("prometheus", "production", files=files, force="a test")
+
+    whole = await client.get(f"{TOOL}/bundle", params={"format": "json"})
+    parsed = await client.get(f"{TOOL}/files/broken.yml", params={"view": "parsed"})
+    raw = await client.get(f"{TOOL}/files/logo.bin")
+
+    assert (whole.status_code, whole.json()["type"]) == (409, "urn:apm-s3:problem:not-text")
+    assert (parsed.status_code, parsed.json()["type"]) == (409, "urn:apm-s3:problem:not-parsable")
+    assert "hunter2" not in parsed.text
+    assert (raw.status_code, raw.content) == (200, b"\xff\x00")
+
+
+async def test_a_target_file_that_cannot_be_parsed_is_no_list_of_targets(app: FastAPI, store: ConfigStore) -> None:
+    await store.upload("prometheus", "production", "[{targets: [hunter2", name="sd.yml", force="a test")
+
+    async with client_of(app, "feed-token") as feed:
+        answer = await feed.get("/feed/production/prometheus/http_sd/sd.yml")
+
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:apm-s3:problem:not-parsable")
+    assert "hunter2" not in answer.text
+
+
+async def test_a_bundle_with_a_lone_surrogate_is_refused(client: httpx.AsyncClient, objects: CountedObjects) -> None:
+    before = dict(objects.objects)
+
+    answer = await client.put(
+        f"{TOOL}/bundle", content=b'{"files": {"prometheus.yml": "\\ud800"}}',
+        headers={"If-Match": "*", "Content-Type": "application/json"},
+    )  # fmt: skip
+
+    assert answer.status_code == 422
+    assert objects.objects == before
+
+
 CONDITIONAL = [(prefix, each) for prefix, each in GUARDED if 304 in each.options.get("responses", {})]
 
 

@@ -62,6 +62,19 @@ async def test_a_client_that_goes_away_cancels_the_work(slow: SlowObjects) -> No
     assert asyncio.all_tasks() == before
 
 
+async def test_a_client_that_goes_away_while_it_sends_changes_nothing(
+    store: ConfigStore, objects: CountedObjects
+) -> None:
+    before = dict(objects.objects)
+    with serving(store) as app:
+        async with visiting(app, URL, method="PUT", headers={"If-Match": "*"}, body=b"global:") as visit:
+            visit.leave()
+            await visit.task
+
+    assert visit.status == 499
+    assert objects.objects == before
+
+
 async def test_many_clients_that_go_away_leave_nothing(slow: SlowObjects) -> None:
     before = asyncio.all_tasks()
     with serving(ConfigStore(slow, "team-a/")) as app:
