@@ -31,6 +31,9 @@ _ROOTS = {
 """https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html: root elements.
 Some S3-compatible servers (moto) use "GetBucketVersioningResponse" and the like."""
 
+_LOCATION_OF_SEAWEEDFS = "CreateBucketConfiguration"
+"""The root in which SeaweedFS 4.48 answers GetBucketLocation."""
+
 _PAGES = (b"<html", b"<!doctype html")
 _HINT = "check that endpoint_url names an S3 server, and that no proxy answers in its place"
 
@@ -51,7 +54,10 @@ def check_document(response_dict: Mapping[str, Any] | None, event_name: str, **_
         raise IntegrityError("the response is not a document of S3: it is a web page", hint=_HINT)
     try:
         if api in _ROOTS:
-            xml.document(body, _ROOTS[api], f"{api.removesuffix('Configuration')}Response")
+            others = [f"{api.removesuffix('Configuration')}Response"]
+            if api == "GetBucketLocation":
+                others.append(_LOCATION_OF_SEAWEEDFS)
+            xml.document(body, _ROOTS[api], *others)
         elif api == "GetBucketPolicy":
             _check_policy(body)
     except xml.ErrorInstead as exc:
