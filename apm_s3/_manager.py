@@ -16,9 +16,9 @@ from apm_s3._cache.cache import Cache, S3Cache
 from apm_s3._naming import check_store_bucket
 from apm_s3._s3.buckets.verbs import Buckets
 from apm_s3._s3.bulk.verbs import Bulk
+from apm_s3._s3.caching import Policies, invalidating
 from apm_s3._s3.engine import Engine, check_bucket
 from apm_s3._s3.pool import S3ConnectionPool
-from apm_s3._s3.remembering import Policies, invalidating
 from apm_s3._s3.runner import Runner
 from apm_s3._s3.transports.clients import Clients
 from apm_s3._s3.transports.lean.transport import SignedTransport
@@ -177,7 +177,7 @@ class S3Manager(Buckets, Bulk):
                 directory bucket, Outposts, an Object Lambda or a multi-Region access point. See docs/forms-of-s3.md.
         """
         # Imported here because stores need the validators, which programs that only transfer objects do not.
-        from apm_s3.configs._protocol.reading.memory import Memory  # noqa: PLC0415 - see above
+        from apm_s3.configs._protocol.reading.cache import StoreCache  # noqa: PLC0415 - see above
         from apm_s3.configs._protocol.s3_objects import S3Objects  # noqa: PLC0415 - see above
         from apm_s3.configs._store import ConfigStore  # noqa: PLC0415 - see above
 
@@ -197,7 +197,7 @@ class S3Manager(Buckets, Bulk):
                 failover=failover,
                 require_conditional_writes=require_conditional_writes,
                 deadline=self.settings.timeouts.deadline,
-                memory=Memory(
+                cache=StoreCache(
                     self._cache,
                     bucket,
                     prefix,
@@ -263,7 +263,7 @@ class S3Manager(Buckets, Bulk):
         from apm_s3.models import WarmupPlan  # noqa: PLC0415 - few programs warm their cache
 
         if names is None:
-            _check_remembers("buckets", self._engine().policies)
+            _check_caches("buckets", self._engine().policies)
             names = [bucket.name for bucket in await self.list_buckets(region=region, refresh=True)]
         return await self.warm_cache(WarmupPlan(region=region, buckets=names))
 
@@ -279,9 +279,9 @@ class S3Manager(Buckets, Bulk):
 
         engine = self._engine()
         if plan.buckets:
-            _check_remembers("buckets", engine.policies)
+            _check_caches("buckets", engine.policies)
         if plan.files:
-            _check_remembers("objects", engine.object_policies)
+            _check_caches("objects", engine.object_policies)
         work: dict[str, Callable[[], Awaitable[object]]] = {}
         for name in plan.buckets:
             work[name] = partial(self.get_bucket, name, region=plan.region, refresh=True)
@@ -357,7 +357,7 @@ def _place(wanted: tuple[str, ...]) -> tuple[str, str, str]:
     )
 
 
-def _check_remembers(what: str, policies: Policies | None) -> None:
+def _check_caches(what: str, policies: Policies | None) -> None:
     if policies is None:
         raise InvalidOption(
             f"these settings do not cache {what}",

@@ -27,8 +27,8 @@ from apm_s3.options import ReadOptions
 
 if TYPE_CHECKING:
     from apm_s3._cache.cache import Cache
+    from apm_s3._s3.caching import Policies
     from apm_s3._s3.pool import S3ConnectionPool
-    from apm_s3._s3.remembering import Policies
     from apm_s3._s3.runner import Runner
     from apm_s3._s3.transports.base import ObjectTransport
     from apm_s3._s3.transports.boto.control import ControlPlane

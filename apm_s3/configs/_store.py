@@ -53,7 +53,7 @@ from apm_s3.configs._protocol.documents.keys import check_prefix
 from apm_s3.configs._protocol.live import Live
 from apm_s3.configs._protocol.objects import ObjectStore, Prefixed
 from apm_s3.configs._protocol.publish import Publisher
-from apm_s3.configs._protocol.reading.memory import Memory
+from apm_s3.configs._protocol.reading.cache import StoreCache
 from apm_s3.configs._protocol.reading.reader import Reader
 from apm_s3.configs._reads.views import Views, compare
 from apm_s3.configs._reads.watches import Watches
@@ -79,7 +79,7 @@ class ConfigStore:
         require_conditional_writes: False allows an endpoint that ignores conditional headers: two writers can then
             overwrite each other's commits.
         deadline: seconds for a whole write without a `timeout`.
-        memory: the cache; an `S3Manager` passes its own.
+        cache: the cache; an `S3Manager` passes its own.
     """
 
     def __init__(
@@ -90,16 +90,16 @@ class ConfigStore:
         failover: bool = False,
         require_conditional_writes: bool = True,
         deadline: float = 60.0,
-        memory: Memory | None = None,
+        cache: StoreCache | None = None,
     ) -> None:
         self.bucket: str = objects.bucket
         self.prefix: str = check_prefix(prefix)
         self._objects: ObjectStore = Prefixed(objects, prefix) if prefix else objects
-        self._memory = memory
-        self._reader = Reader(self._objects, memory)
+        self._cache = cache
+        self._reader = Reader(self._objects, cache)
         # Code that looks for damage or deletes must read the bucket, not the cache.
         seen_now = Reader(self._objects)
-        self._views = Views(self._objects, self._reader, memory)
+        self._views = Views(self._objects, self._reader, cache)
         self._afterwards = Afterwards()
         self._probe = Probe(self._objects, self._afterwards, needed=require_conditional_writes)
         self._committer = Committer(
@@ -159,9 +159,9 @@ class ConfigStore:
             ConfigNotFound: the environment, configuration, revision or file does not exist.
             StoreDamaged: the content differs from what was stored.
         """
-        if self._memory is not None and revision is None and not refresh:
+        if self._cache is not None and revision is None and not refresh:
             try:
-                file = self._memory.file(tool, environment, name)
+                file = self._cache.file(tool, environment, name)
             except TypeError:  # unhashable arguments are refused below
                 file = None
             if file is not None:

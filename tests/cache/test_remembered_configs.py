@@ -18,7 +18,7 @@ import pytest
 from apm_s3 import CacheSettings, ConfigStore
 from apm_s3._cache.cache import Cache
 from apm_s3._manager import make_cache
-from apm_s3.configs._protocol.reading.memory import Memory
+from apm_s3.configs._protocol.reading.cache import StoreCache
 from apm_s3.errors import ConfigNotFound, ConnectFailed, InvalidOption, StoreDamaged
 from apm_s3.testing import MemoryObjects
 from tests.cancellation import cancelled_everywhere
@@ -73,8 +73,10 @@ class World:
 async def make_world(settings: CacheSettings) -> World:
     objects = Objects(MemoryObjects())
     cache = objects.cache = make_cache(settings)
-    memory = Memory(cache, "memory", "", staleness=settings.current_staleness, stale_if_error=settings.stale_if_error)
-    world = World(objects, cache, ConfigStore(objects, memory=memory), ConfigStore(objects.inner))
+    cached = StoreCache(
+        cache, "memory", "", staleness=settings.current_staleness, stale_if_error=settings.stale_if_error
+    )
+    world = World(objects, cache, ConfigStore(objects, cache=cached), ConfigStore(objects.inner))
     await world.other.upload("prometheus", "production", FIRST)
     return world
 

@@ -12,9 +12,9 @@ from apm_s3 import CacheSettings, ReadOptions, RetrySettings, S3Settings
 from apm_s3._cache.cache import Cache, Policy
 from apm_s3._cache.entries import Key
 from apm_s3._manager import make_cache
-from apm_s3._s3.buckets.memory import BucketMemory
+from apm_s3._s3.buckets.cached import CachedBuckets
 from apm_s3._s3.buckets.requests import BucketRef, bucket_ref
-from apm_s3._s3.remembering import BUCKET_LISTS, Policies, bucket_group, forget_after, object_group
+from apm_s3._s3.caching import BUCKET_LISTS, Policies, bucket_group, forget_after, object_group
 from apm_s3.errors import (
     BucketNotFound,
     ConfigNotFound,
@@ -311,16 +311,16 @@ async def test_during_an_outage_buckets_are_returned_with_their_age() -> None:
     settings, now = CacheSettings(stale_if_error=60.0), [0.0]
     cache = Cache(max_entries=100, max_bytes=100_000, ttl=settings.ttl, clock=lambda: now[0])
     reads = Buckets()
-    memory = BucketMemory(reads, cache, Policies.of(settings))  # type: ignore[arg-type]
+    buckets = CachedBuckets(reads, cache, Policies.of(settings))  # type: ignore[arg-type]
 
     async def found(*, refresh: bool = False) -> list[bool]:
-        listed = await memory.listed("", None, details=False, refresh=refresh)
-        details = await memory.details(bucket_ref("bucket"), refresh=refresh)
+        listed = await buckets.listed("", None, details=False, refresh=refresh)
+        details = await buckets.details(bucket_ref("bucket"), refresh=refresh)
         return [each.stale_since is not None for each in (*listed, details)]
 
     assert await found() == await found() == [False, False]
-    assert (await memory.listed("a-", None, details=False, refresh=False))[0].name == "a-bucket"
-    assert (await memory.details(bucket_ref("bucket", "eu-west-1"), refresh=False)).region == "eu-west-1"
+    assert (await buckets.listed("a-", None, details=False, refresh=False))[0].name == "a-bucket"
+    assert (await buckets.details(bucket_ref("bucket", "eu-west-1"), refresh=False)).region == "eu-west-1"
     assert reads.calls == 4
     assert await found(refresh=True) == [False, False]
     assert reads.calls == 6

@@ -13,7 +13,7 @@ from typing import Any
 
 from apm_s3._cache.cache import Cache
 from apm_s3.configs import ConfigStore
-from apm_s3.configs._protocol.reading.memory import Memory
+from apm_s3.configs._protocol.reading.cache import StoreCache
 from apm_s3.models import FileInfo
 from apm_s3.testing import MemoryObjects
 from tests.configs.samples import PROMETHEUS
@@ -137,7 +137,7 @@ class Cost:
 def _process(objects: Waiting) -> ConfigStore:
     """A store as an `S3Manager` makes it, which remembers what never changes."""
     cache = Cache(max_entries=10_000, max_bytes=64 * 1024 * 1024, ttl=None)
-    return ConfigStore(objects, memory=Memory(cache, "memory", ""))
+    return ConfigStore(objects, cache=StoreCache(cache, "memory", ""))
 
 
 def measure(target: Target, *, warm: bool) -> Cost:

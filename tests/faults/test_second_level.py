@@ -15,7 +15,7 @@ from apm_s3._cache import shared
 from apm_s3._cache.cache import Cache
 from apm_s3._cache.shared import PATIENCE, SharedLevel
 from apm_s3.configs import ConfigStore
-from apm_s3.configs._protocol.reading.memory import Memory
+from apm_s3.configs._protocol.reading.cache import StoreCache
 from apm_s3.testing import MemoryObjects
 from tests.configs.simulation.loop import VirtualLoop
 from tests.faults.cancelling import Moment, cancelled_at
@@ -119,7 +119,7 @@ def _member(objects: MemoryObjects, backend: Any, clock: Callable[[], float]) ->
     """A new process of a fleet."""
     cache = Cache(max_entries=1000, max_bytes=2**20, ttl=None, clock=clock)
     level = SharedLevel(backend, ("fleet", "memory"), cache.spawn, clock)
-    return ConfigStore(objects, memory=Memory(cache, "memory", "", shared=level)), cache
+    return ConfigStore(objects, cache=StoreCache(cache, "memory", "", shared=level)), cache
 
 
 async def _shared(objects: MemoryObjects, read: Callable[[ConfigStore], Awaitable[Any]]) -> dict[str, str]:

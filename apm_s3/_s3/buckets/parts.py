@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from apm_s3._s3.buckets.cached import CachedBuckets
 from apm_s3._s3.buckets.emptying import BucketEmptying
-from apm_s3._s3.buckets.memory import BucketMemory
 from apm_s3._s3.buckets.plans import BucketPlans
 from apm_s3._s3.buckets.reads import BucketReads
 from apm_s3._s3.buckets.requests import BucketRequests
@@ -18,6 +18,6 @@ class BucketParts:
         self.requests = BucketRequests(engine.control, engine.runner, engine.cache)
         self.settings = BucketSettings(self.requests)
         self.reads = BucketReads(self.requests, self.settings)
-        self.memory = BucketMemory(self.reads, engine.cache, engine.policies)
+        self.cached = CachedBuckets(self.reads, engine.cache, engine.policies)
         self.plans = BucketPlans(self.requests, self.settings)
         self.emptying = BucketEmptying(self.settings, engine)

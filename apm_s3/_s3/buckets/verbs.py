@@ -132,7 +132,7 @@ class Buckets(Verbs):
             details: also read all settings of each, several buckets at a time.
             refresh: bypass the cache (see `S3Settings.cache`).
         """
-        return await self._parts.memory.listed(prefix, region, details=details, refresh=refresh)
+        return await self._parts.cached.listed(prefix, region, details=details, refresh=refresh)
 
     @composed
     async def get_bucket(
@@ -147,7 +147,7 @@ class Buckets(Verbs):
             BucketNotFound: it does not exist.
             AccessDenied: one of its settings may not be read; this never means "not configured".
         """
-        return await self._parts.memory.details(bucket_ref(name, region, expected_bucket_owner), refresh=refresh)
+        return await self._parts.cached.details(bucket_ref(name, region, expected_bucket_owner), refresh=refresh)
 
     async def bucket_exists(
         self, name: str, *, region: str | None = None, expected_bucket_owner: str | None = None

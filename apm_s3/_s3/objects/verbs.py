@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from apm_s3._s3.engine import READ_DEFAULTS, Verbs, check_target, composed, within
-from apm_s3._s3.objects.memory import policies_for, received, remembered_body, remembered_info
+from apm_s3._s3.objects.cached import cached_body, cached_info, policies_for, received
 from apm_s3._s3.objects.reading import exists, head_told_apart, read_tags, tags_read_with
 from apm_s3._wire.sigv4 import MAX_PRESIGN_SECONDS
 from apm_s3.errors import InvalidOption
@@ -106,7 +106,7 @@ class Objects(Verbs):
         if engine.object_policies is not None:
             policies = policies_for(engine, options)
             if policies is not None:
-                return await remembered_body(engine, policies, bucket, key, options, refresh=refresh)
+                return await cached_body(engine, policies, bucket, key, options, refresh=refresh)
         transport = engine.transport
         _, data = await engine.runner.run(
             "read_file",
@@ -215,7 +215,7 @@ class Objects(Verbs):
         policies = policies_for(engine, options)
         if policies is None:
             return await head_told_apart(engine, bucket, key, options)
-        return await remembered_info(
+        return await cached_info(
             engine,
             policies,
             bucket,

@@ -20,7 +20,7 @@ from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.documents.log import read_entry
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._protocol.reading.archive import Archive
-from apm_s3.configs._protocol.reading.memory import Memory
+from apm_s3.configs._protocol.reading.cache import StoreCache
 from apm_s3.configs._protocol.reading.reader import PARALLEL, Reader
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.errors import ApmS3Error, ConfigNotFound
@@ -29,10 +29,10 @@ from apm_s3.errors import ApmS3Error, ConfigNotFound
 class Views:
     """Reads of one store; each returns one consistent state."""
 
-    def __init__(self, objects: ObjectStore, reader: Reader, memory: Memory | None = None) -> None:
+    def __init__(self, objects: ObjectStore, reader: Reader, cache: StoreCache | None = None) -> None:
         self._objects = objects
         self._reader = reader
-        self._memory = memory
+        self._cache = cache
         self._archive = Archive(objects, reader)
 
     async def find(self, snapshot: Snapshot, tool: str, revision: int | None, *, good: bool = False) -> Release:
@@ -96,8 +96,8 @@ class Views:
                     f"it has {', '.join(names[:10])}{more}",
                 )  # fmt: skip
             file, held = await self._file(release, wanted, entry, snapshot)
-            if self._memory is not None and revision is None:
-                self._memory.remember_file(file, (tool, name), snapshot, known, held)
+            if self._cache is not None and revision is None:
+                self._cache.keep_file(file, (tool, name), snapshot, known, held)
             return file
 
         return await self._reader.settled(environment, read, first=first)
@@ -150,7 +150,7 @@ class Views:
         self, release: Release, name: str, entry: FileEntry, snapshot: Snapshot
     ) -> tuple[ConfigFile, Entry | None]:
         """Return a file of a release, and its cache entry."""
-        raw, held = await self._reader.remembered_blob(release.environment, release.tool, entry)
+        raw, held = await self._reader.cached_blob(release.environment, release.tool, entry)
         file = ConfigFile(name, raw, release.revision, release.tool, release.environment, snapshot.stale_since)
         vars(file)["sha256"] = entry.sha256  # already verified
         if held is not None and held.held:

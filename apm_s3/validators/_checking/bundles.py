@@ -1,7 +1,7 @@
 """The files of a bundle and the results of their checks, for checks across files.
 
 The check of a single file depends only on the tool, the file's name and content, and the target release. Its result is
-plain data that can be sent between processes and cached (see `_memory`).
+plain data that can be sent between processes and cached (see `_validation.cache`).
 """
 
 from __future__ import annotations

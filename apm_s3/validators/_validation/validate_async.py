@@ -15,7 +15,7 @@ from pathlib import Path as FilePath
 from apm_s3._tools import Tool
 from apm_s3.reports import ValidationReport
 from apm_s3.validators._checking.context import ConfigSource, MatcherMode, read_capped
-from apm_s3.validators._validation.memory import ResultMemory, keys_of
+from apm_s3.validators._validation.cache import ResultCache, keys_of
 from apm_s3.validators._validation.offload import run_beside, run_shared
 from apm_s3.validators._validation.validate import (
     Level,
@@ -34,7 +34,7 @@ _INLINE_BYTES = 16 * 1024
 
 _CONCEALER = "apm_s3.validators._secrets.reports"
 
-_memory = ResultMemory()
+_cache = ResultCache()
 
 
 async def validate_config_async(
@@ -86,13 +86,13 @@ async def validate_bundle_async(
     module = await asyncio.to_thread(_prepare, tool, None, terms)
     # promtool and amtool always run again, as the result depends on which of them are installed.
     keys = await asyncio.to_thread(keys_of, tool, files, target_version, matchers) if level == "full" else {}
-    results = _memory.find(keys)
+    results = _cache.find(keys)
     fresh = await run_shared(
         lambda share: partial(check_files, tool, share, terms),
         {name: raw for name, raw in files.items() if name not in results},
     )
     if level == "full":
-        _memory.keep(keys, fresh)
+        _cache.keep(keys, fresh)
     results |= fresh
     read = sum(len(files[name]) for name, result in results.items() if result.kind in module.READ_TOGETHER)
     return await run_beside(partial(check_together, tool, files, results, terms), read)

@@ -9,7 +9,7 @@ from typing import Any
 
 from apm_s3._cache.cache import Cache
 from apm_s3._cache.shared import SharedLevel
-from apm_s3.configs._protocol.reading.memory import Memory
+from apm_s3.configs._protocol.reading.cache import StoreCache
 from apm_s3.models import FileInfo
 from tests.configs.simulation.bucket import Client
 
@@ -53,12 +53,12 @@ class Recollection:
     def __post_init__(self) -> None:
         self.cache = Cache(max_entries=1000, max_bytes=MIB, ttl=None, clock=self.clock)
 
-    def memory(self) -> Memory:
+    def new_cache(self) -> StoreCache:
         """Of a store, as an `S3Manager` gives it."""
         shared = None
         if self.backend is not None:
             shared = SharedLevel(self.backend, ("simulated", "sim"), self.cache.spawn, self.clock)
-        return Memory(self.cache, "sim", "", staleness=self.staleness, shared=shared)
+        return StoreCache(self.cache, "sim", "", staleness=self.staleness, shared=shared)
 
 
 class Forgetting:

@@ -19,7 +19,7 @@ from apm_s3.configs._protocol.commit import changes, committer, earlier, outcome
 from apm_s3.configs._protocol.documents import encoding, keys, log
 from apm_s3.configs._protocol.documents.encoding import encode_current, encode_release
 from apm_s3.configs._protocol.documents.log import stamp, with_part
-from apm_s3.configs._protocol.reading import memory, reader
+from apm_s3.configs._protocol.reading import cache, reader
 from apm_s3.errors import StoreDamaged
 from tests.configs.simulation import scenarios
 from tests.configs.simulation.bucket import Client
@@ -262,7 +262,7 @@ def _memory_decides() -> AbstractContextManager[Any]:
 
 
 def _memory_is_not_confirmed() -> AbstractContextManager[Any]:
-    confirmed = memory.Memory.current
+    confirmed = cache.StoreCache.current
 
     async def as_remembered(self: Any, environment: str, load: Any, *, recent: bool) -> Any:
         entry = self._cache.peek(Key(self.group(keys.current(environment)), "current"))
@@ -270,7 +270,7 @@ def _memory_is_not_confirmed() -> AbstractContextManager[Any]:
             return await confirmed(self, environment, load, recent=recent)
         return entry.value.snapshot, entry
 
-    return mock.patch.object(memory.Memory, "current", as_remembered)
+    return mock.patch.object(cache.StoreCache, "current", as_remembered)
 
 
 def _second_level_is_trusted() -> AbstractContextManager[Any]:

@@ -223,7 +223,7 @@ class World:
             return ConfigStore(client, require_conditional_writes=False, deadline=deadline)
         mind = self.recollections.pop() if self.recollections and self.rng.random() < 0.7 else self._recollection()
         objects = Forgetting(client, mind.cache)
-        store = ConfigStore(objects, require_conditional_writes=False, deadline=deadline, memory=mind.memory())
+        store = ConfigStore(objects, require_conditional_writes=False, deadline=deadline, cache=mind.new_cache())
         self.staleness[store] = mind.staleness
         return store
 
@@ -406,7 +406,7 @@ class World:
     async def _look_in(self) -> None:
         """A process sees what there is now, and does not come back before other things have happened."""
         mind = self._recollection()
-        store = ConfigStore(Client(self.server, alone=True), require_conditional_writes=False, memory=mind.memory())
+        store = ConfigStore(Client(self.server, alone=True), require_conditional_writes=False, cache=mind.new_cache())
         await store.download_environment(ENV)
         self.recollections.append(mind)
 

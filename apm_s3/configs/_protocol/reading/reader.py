@@ -24,7 +24,7 @@ from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.documents.encoding import decode_current, decode_release
 from apm_s3.configs._protocol.documents.fields import MAX_DOCUMENT
 from apm_s3.configs._protocol.objects import ObjectStore, server_time
-from apm_s3.configs._protocol.reading.memory import Known, Memory
+from apm_s3.configs._protocol.reading.cache import Known, StoreCache
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.errors import ConfigNotFound, FormatTooNew, NotModified, ObjectNotFound, ObjectTooLarge, StoreDamaged
 from apm_s3.models import FileInfo
@@ -53,12 +53,12 @@ class Reader:
     """Reads the documents and blobs of one store.
 
     Args:
-        memory: the cache; without it, everything is read from the bucket.
+        cache: the cache; without it, everything is read from the bucket.
     """
 
-    def __init__(self, objects: ObjectStore, memory: Memory | None = None) -> None:
+    def __init__(self, objects: ObjectStore, cache: StoreCache | None = None) -> None:
         self._objects = objects
-        self._memory = memory
+        self._cache = cache
 
     async def current(self, environment: str, *, if_none_match: str | None = None) -> Snapshot | None:
         """Read the reference document; None if there is none, or if its ETag is still `if_none_match`."""
@@ -75,13 +75,13 @@ class Reader:
             NotModified: its ETag is still `if_none_match`.
         """
         try:
-            if self._memory is None or if_none_match is not None:
+            if self._cache is None or if_none_match is not None:
                 snapshot, _ = await self._ask(environment, if_none_match)
-                if self._memory is not None:
+                if self._cache is not None:
                     # A caller that a watch has told of this state must not read an older one afterwards.
-                    self._memory.forget_current(environment)
+                    self._cache.forget_current(environment)
                 return snapshot
-            snapshot, _ = await self._memory.current(
+            snapshot, _ = await self._cache.current(
                 environment, lambda known: self._confirm(environment, known), recent=False
             )
         except ObjectNotFound as exc:
@@ -96,9 +96,9 @@ class Reader:
         Raises:
             ConfigNotFound, StoreDamaged: see `require`.
         """
-        if self._memory is not None:
+        if self._cache is not None:
             with suppress(ObjectNotFound):
-                return await self._memory.current(
+                return await self._cache.current(
                     environment, lambda known: self._confirm(environment, known), recent=True
                 )
         return await self.require(environment), None
@@ -205,10 +205,10 @@ class Reader:
         Raises:
             Gone: it is missing, or its bytes differ.
         """
-        return await (self._release(ref) if self._memory is None else self._memory.release(ref, self._release))
+        return await (self._release(ref) if self._cache is None else self._cache.release(ref, self._release))
 
     async def _release(self, ref: ReleaseRef) -> Release:
-        shared = None if self._memory is None else await self._memory.shared_body(ref.key)
+        shared = None if self._cache is None else await self._cache.shared_body(ref.key)
         if shared is not None and len(shared) <= MAX_DOCUMENT and await sha256(shared) == ref.sha256:
             with suppress(StoreDamaged):
                 release = await self._decoded(ref.key, shared)
@@ -223,8 +223,8 @@ class Reader:
             raise Gone(exc.problem) from exc
         if release.ref != ref:
             raise Gone(f"the release document '{self.where(ref.key)}' does not have the SHA-256 {ref.sha256}")
-        if self._memory is not None:
-            self._memory.share(ref.key, body)
+        if self._cache is not None:
+            self._cache.share(ref.key, body)
         return release
 
     async def document(self, key: str) -> Release:
@@ -302,21 +302,21 @@ class Reader:
         Raises:
             Gone: it is missing, or its bytes differ.
         """
-        return (await self.remembered_blob(environment, tool, entry))[0]
+        return (await self.cached_blob(environment, tool, entry))[0]
 
-    async def remembered_blob(self, environment: str, tool: str, entry: FileEntry) -> tuple[bytes, Entry | None]:
+    async def cached_blob(self, environment: str, tool: str, entry: FileEntry) -> tuple[bytes, Entry | None]:
         """Return the plain content of a blob, and its cache entry.
 
         Raises:
             Gone: it is missing, or its bytes differ.
         """
         key = keys.blobs(environment, tool) + entry.blob
-        if self._memory is None:
+        if self._cache is None:
             return await self._blob(key, entry), None
-        return await self._memory.content(key, entry, lambda: self._blob(key, entry))
+        return await self._cache.content(key, entry, lambda: self._blob(key, entry))
 
     async def _blob(self, key: str, entry: FileEntry) -> bytes:
-        shared = None if self._memory is None else await self._memory.shared_body(key)
+        shared = None if self._cache is None else await self._cache.shared_body(key)
         plain = None if shared is None or len(shared) > entry.size else await unpack(shared, entry)
         if plain is not None:
             return plain
@@ -330,8 +330,8 @@ class Reader:
         plain = await unpack(body, entry)
         if plain is None:
             raise Gone(f"the blob '{self.where(key)}' does not have the SHA-256 {entry.sha256}")
-        if self._memory is not None:
-            self._memory.share(key, body)
+        if self._cache is not None:
+            self._cache.share(key, body)
         return plain
 
     async def chain(self, snapshot: Snapshot, tool: str, *, down_to: int = 1) -> list[Release]:
@@ -362,20 +362,20 @@ class Reader:
         return found
 
     def _known(self, ref: ReleaseRef) -> Release | None:
-        return None if self._memory is None else self._memory.known_release(ref)
+        return None if self._cache is None else self._cache.known_release(ref)
 
     async def _linked(self, ref: ReleaseRef, near: Mapping[str, Release]) -> Release:
         """Return the release at `ref` from those that were already read, if it matches."""
         release = near.get(ref.key)
         if release is None or release.ref != ref:
             return await self.release(ref)
-        if self._memory is None:
+        if self._cache is None:
             return release
 
         async def read(_: ReleaseRef) -> Release:
             return release
 
-        return await self._memory.release(ref, read)
+        return await self._cache.release(ref, read)
 
     async def _fetch(
         self, environment: str, tool: str, last: int, state: ToolState, newest: ReleaseRef

@@ -19,7 +19,7 @@ Key = tuple[str, str | None, str, str, str]
 """Tool, target version, matcher mode, name and SHA-256 of the content."""
 
 
-class ResultMemory:
+class ResultCache:
     """A bounded, thread-safe cache of results."""
 
     def __init__(self, max_weight: int = MAX_WEIGHT) -> None:

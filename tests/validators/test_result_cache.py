@@ -11,7 +11,7 @@ from apm_s3.validators import validate_bundle, validate_bundle_async
 from apm_s3.validators._checking.bundles import FileResult
 from apm_s3.validators._validation import offload
 from apm_s3.validators._validation import validate_async as validate
-from apm_s3.validators._validation.memory import ResultMemory, keys_of
+from apm_s3.validators._validation.cache import ResultCache, keys_of
 
 PROMETHEUS = {
     "prometheus.yml": b"rule_files: [rules/*.yml]\nglobal: {scrape_timeout: 5s}\nscrape_config_files: [jobs/*.yml]\n",
@@ -40,10 +40,10 @@ def rule(name: str) -> FileResult:
 
 
 @pytest.fixture
-def memory(monkeypatch: pytest.MonkeyPatch) -> ResultMemory:
-    memory = ResultMemory()
-    monkeypatch.setattr(validate, "_memory", memory)
-    return memory
+def cache(monkeypatch: pytest.MonkeyPatch) -> ResultCache:
+    cache = ResultCache()
+    monkeypatch.setattr(validate, "_cache", cache)
+    return cache
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> ResultMemory:
     [("prometheus", PROMETHEUS), ("alertmanager", ALERTMANAGER), ("grafana", GRAFANA), ("prometheus", LARGE)],
     ids=["prometheus", "alertmanager", "grafana", "large"],
 )
-@pytest.mark.usefixtures("memory")
+@pytest.mark.usefixtures("cache")
 async def test_a_bundle_gets_the_same_report_with_and_without_the_cache(tool: str, files: dict[str, bytes]) -> None:
     plain = validate_bundle(tool, files)
     assert await validate_bundle_async(tool, files) == plain
@@ -63,7 +63,7 @@ async def test_a_bundle_gets_the_same_report_with_and_without_the_cache(tool: st
         assert await validate_bundle_async(tool, without) == validate_bundle(tool, without)
 
 
-@pytest.mark.usefixtures("memory")
+@pytest.mark.usefixtures("cache")
 async def test_a_bundle_split_across_processes_gets_the_same_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(offload, "MAX_SHARE", 300_000)
     files = {**LARGE, "rules/0.yml": b"groups: [{name: g, rules: [{alert: A, expr: up ==}]}]\n"}
@@ -71,9 +71,9 @@ async def test_a_bundle_split_across_processes_gets_the_same_report(monkeypatch:
     assert await validate_bundle_async("prometheus", files) == validate_bundle("prometheus", files)
 
 
-async def test_only_a_file_that_changed_is_checked_again(memory: ResultMemory) -> None:
+async def test_only_a_file_that_changed_is_checked_again(cache: ResultCache) -> None:
     files = {"rules/a.yml": b"groups: []\n", "rules/b.yml": b"groups: []\n"}
-    memory.keep(keys_of("prometheus", files, None, "fallback"), {name: rule(name) for name in files})
+    cache.keep(keys_of("prometheus", files, None, "fallback"), {name: rule(name) for name in files})
 
     report = await validate_bundle_async("prometheus", {**files, "rules/b.yml": b"groups: [ ]\n"})
 
@@ -82,28 +82,28 @@ async def test_only_a_file_that_changed_is_checked_again(memory: ResultMemory) -
 
 @pytest.mark.parametrize("other", [("loki", None), ("prometheus", "2.53")], ids=["tool", "target version"])
 async def test_a_cached_result_applies_only_to_its_tool_and_version(
-    memory: ResultMemory, other: tuple[str, str | None]
+    cache: ResultCache, other: tuple[str, str | None]
 ) -> None:
     files = {"rules/a.yml": b"groups: []\n", "rules/b.yml": b"groups: []\n"}
-    memory.keep(keys_of("prometheus", files, None, "fallback"), {name: rule(name) for name in files})
+    cache.keep(keys_of("prometheus", files, None, "fallback"), {name: rule(name) for name in files})
 
     assert (await validate_bundle_async(other[0], files, target_version=other[1])).issues == ()
 
 
-async def test_external_checkers_are_always_run_again(memory: ResultMemory) -> None:
+async def test_external_checkers_are_always_run_again(cache: ResultCache) -> None:
     files = {"rules/a.yml": b"groups: []\n", "rules/b.yml": b"groups: []\n"}
-    memory.keep(keys_of("prometheus", files, None, "fallback"), {name: rule(name) for name in files})
+    cache.keep(keys_of("prometheus", files, None, "fallback"), {name: rule(name) for name in files})
 
     assert (await validate_bundle_async("prometheus", files, level="external")).issues == ()
 
 
 def test_the_cache_is_bounded_and_evicts_the_least_recently_used() -> None:
-    memory = ResultMemory(max_weight=6)
+    cache = ResultCache(max_weight=6)
     keys = {name: ("loki", None, name, hashlib.sha256(name.encode()).hexdigest()) for name in "abcd"}
-    memory.keep(keys, {name: rule(name) for name in "abc"})
-    memory.find({"a": keys["a"]})
+    cache.keep(keys, {name: rule(name) for name in "abc"})
+    cache.find({"a": keys["a"]})
 
-    memory.keep(keys, {"d": rule("d")})
-    memory.keep(keys, {"d": rule("d")})
+    cache.keep(keys, {"d": rule("d")})
+    cache.keep(keys, {"d": rule("d")})
 
-    assert set(memory.find(keys)) == {"a", "c", "d"}
+    assert set(cache.find(keys)) == {"a", "c", "d"}

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from apm_s3._cache.entries import Key
+from apm_s3._s3.caching import Policies, object_group
 from apm_s3._s3.engine import READ_DEFAULTS, Engine, within
-from apm_s3._s3.remembering import Policies, object_group
 from apm_s3.errors import NotModified
 from apm_s3.options import ReadOptions
 
@@ -24,7 +24,7 @@ def policies_for(engine: Engine, options: ReadOptions) -> Policies | None:
     return policies
 
 
-async def remembered_body(
+async def cached_body(
     engine: Engine, policies: Policies, bucket: str, key: str, options: ReadOptions, *, refresh: bool
 ) -> bytes:
     """Return the content of an object."""
@@ -46,7 +46,7 @@ async def remembered_body(
     return found.value[1]
 
 
-async def remembered_info(
+async def cached_info(
     engine: Engine,
     policies: Policies,
     bucket: str,

@@ -8,14 +8,14 @@ from apm_s3._cache.cache import Cache
 from apm_s3._cache.entries import Key
 from apm_s3._s3.buckets.reads import BucketReads
 from apm_s3._s3.buckets.requests import BucketRef
-from apm_s3._s3.remembering import BUCKET_LISTS, Policies, bucket_group
+from apm_s3._s3.caching import BUCKET_LISTS, Policies, bucket_group
 from apm_s3._tasks import run_all
 from apm_s3.models import BucketDetails, BucketInfo
 
 _DETAILS_AT_ONCE = 8
 
 
-class BucketMemory:
+class CachedBuckets:
     """Reads buckets for `list_buckets` and `get_bucket`. Code that plans or changes a bucket does not use it."""
 
     def __init__(self, reads: BucketReads, cache: Cache, policies: Policies | None) -> None:

@@ -53,7 +53,7 @@ class Known:
         self.files: dict[tuple[str, str | None], tuple[Entry, tuple[str, str, str | None]]] = {}
 
 
-class Memory:
+class StoreCache:
     """The cached data of the store under `prefix` of `bucket`.
 
     Args:
@@ -159,7 +159,7 @@ class Memory:
 
     # Files ------------------------------------------------------------------------------------------------------------
 
-    def remember_file(
+    def keep_file(
         self,
         file: ConfigFile,
         wanted: tuple[str, str | None],
