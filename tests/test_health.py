@@ -10,7 +10,7 @@ from time import time
 
 import pytest
 
-from apm_s3 import Credentials, S3Manager, S3Settings
+from apm_s3 import S3Manager, S3Settings
 from apm_s3.errors import InvalidBucketName, InvalidOption, ManagerClosed
 from apm_s3.health import CheckOutcome, HealthChecker, HealthReport, HealthStatus
 from apm_s3.options import BucketOptions, Encryption, PublicAccessBlock, Versioning
@@ -18,7 +18,7 @@ from apm_s3.settings import RetrySettings
 from tests.faults.faults import answer
 from tests.faults.server import Exchange, Fault, FaultyS3
 from tests.faults.virtual_time import VirtualTimeLoop, run_in_virtual_time
-from tests.managers import SESSION, make_manager
+from tests.managers import make_manager
 from tests.servers import Server
 
 BUCKET = "bucket-one"
@@ -48,14 +48,7 @@ async def faulty() -> AsyncIterator[FaultyS3]:
 
 def manager_of(server: FaultyS3) -> S3Manager:
     settings = S3Settings(retry=RetrySettings(initial_delay=0.001))
-    credentials = Credentials("key", "secret")
-    return S3Manager(
-        region="us-east-1",
-        endpoint_url=server.endpoint_url,
-        credentials=credentials,
-        session=SESSION,
-        settings=settings,
-    )
+    return make_manager(server, settings)
 
 
 @pytest.fixture

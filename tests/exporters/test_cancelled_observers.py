@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 from prometheus_client import CollectorRegistry
 
-from apm_s3 import ConfigStore, Credentials, S3Manager, S3Settings
+from apm_s3 import ConfigStore, S3Settings
 from apm_s3.configs import LogEntry
 from apm_s3.exporters.notifications import Webhook, notify
 from apm_s3.exporters.prometheus import PrometheusExporter
@@ -21,7 +21,7 @@ from tests.configs.samples import LOKI, OTHER_LOKI
 from tests.faults.cancelling import Moment, cancelled_at
 from tests.faults.server import FaultyS3
 from tests.faults.virtual_time import VirtualTimeLoop, run_in_virtual_time
-from tests.managers import SESSION
+from tests.managers import make_manager
 from tests.memory_transport import MemoryManager
 
 SECRET = "a secret of more than 24 bytes"
@@ -181,12 +181,7 @@ async def test_a_cancelled_watch_of_a_store_leaves_no_figures(moment: Moment) ->
 async def test_a_cancelled_health_check_leaves_no_object(moment: Moment) -> None:
     async with FaultyS3() as server:
         server.s3.buckets["bucket-one"] = {}
-        async with S3Manager(
-            region="us-east-1",
-            endpoint_url=server.endpoint_url,
-            credentials=Credentials("key", "secret"),
-            session=SESSION,
-        ) as s3:
+        async with make_manager(server) as s3:
             checker = HealthChecker(s3)
             await checker.check("bucket-one")
             # Each moment starts at another suspension, so that the three together come to most of them.

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from apm_s3 import Credentials, S3Manager, S3Settings
+from apm_s3 import Credentials, S3Settings
 from apm_s3.errors import InvalidOption, ObjectNotFound
 from apm_s3.exporters.logs import OperationContext, configure_logging, log_operation
 from apm_s3.settings import RetrySettings
 from tests.faults.faults import answer
 from tests.faults.server import FaultyS3
-from tests.managers import SESSION, make_manager
+from tests.managers import make_manager
 from tests.memory_transport import MemoryManager
 from tests.servers import Server
 
@@ -195,13 +195,7 @@ async def test_debug_logging_has_a_line_for_each_request(path: Any, stream: io.S
     settings = S3Settings(data_path=path, retry=RetrySettings(initial_delay=0.001))
     async with FaultyS3() as server:
         server.s3.buckets["bucket-one"] = {}
-        async with S3Manager(
-            region="us-east-1",
-            endpoint_url=server.endpoint_url,
-            credentials=Credentials("key", PASSWORD, f"token-{PASSWORD}"),
-            session=SESSION,
-            settings=settings,
-        ) as s3:
+        async with make_manager(server, settings, credentials=Credentials("key", PASSWORD, f"token-{PASSWORD}")) as s3:
             await s3.upload_file("bucket-one", "other", b"")  # learns what the server can do
             stream.truncate(stream.seek(0))
             server.will(answer(503, "SlowDown"), "PutObject")

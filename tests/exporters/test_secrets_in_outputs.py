@@ -33,7 +33,7 @@ from apm_s3.settings import RetrySettings
 from tests.configs.samples import PROMETHEUS
 from tests.faults.faults import answer, reset_before_headers
 from tests.faults.server import FaultyS3
-from tests.managers import SESSION
+from tests.managers import make_manager
 
 BUCKET = "bucket-one"
 CUSTOMER_KEY = b"PLANTED-CUSTOMER-KEY-of-32-bytes"
@@ -213,14 +213,8 @@ async def test_no_output_has_a_secret(
     outputs.add("repr of credentials and settings", f"{credentials!r} {settings!r}")
     async with FaultyS3() as server, receiver(notified) as url:
         server.s3.buckets[BUCKET] = {}
-        async with S3Manager(
-            region="us-east-1",
-            endpoint_url=server.endpoint_url,
-            credentials=credentials,
-            session=SESSION,
-            settings=settings,
-            hooks=(failing_hook,),
-            tracer=OpenTelemetryTracer(provider),
+        async with make_manager(
+            server, settings, credentials=credentials, hooks=(failing_hook,), tracer=OpenTelemetryTracer(provider)
         ) as s3:
             exporter.add(s3)
             outputs.add("repr of a manager", repr(s3))

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 
-from apm_s3 import Credentials, S3Manager, S3Settings, UploadOptions
+from apm_s3 import S3Manager, S3Settings, UploadOptions
 from apm_s3.errors import AccessDenied, ObjectNotFound, PreconditionFailed
 from apm_s3.exporters.tracing import OpenTelemetryTracer
 from apm_s3.health import HealthChecker
@@ -26,7 +26,7 @@ from tests.configs.samples import LOKI
 from tests.faults.faults import answer, reset_in_body
 from tests.faults.memory_s3 import Upload
 from tests.faults.server import FaultyS3
-from tests.managers import SESSION, let_deadlines_pass
+from tests.managers import let_deadlines_pass, make_manager
 from tests.memory_transport import MemoryManager
 
 BUCKET = "bucket-one"
@@ -60,14 +60,7 @@ async def s3(request: pytest.FixtureRequest, server: FaultyS3, provider: TracerP
         request_checksums="when_supported",
         transfer=TransferSettings(multipart_threshold=5 * MIB, part_size=5 * MIB),
     )
-    async with S3Manager(
-        region="us-east-1",
-        endpoint_url=server.endpoint_url,
-        credentials=Credentials("key", "secret"),
-        session=SESSION,
-        settings=settings,
-        tracer=OpenTelemetryTracer(provider),
-    ) as made:
+    async with make_manager(server, settings, tracer=OpenTelemetryTracer(provider)) as made:
         yield made
 
 

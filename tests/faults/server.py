@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import cast
 
+from apm_s3 import Credentials
 from tests.faults.memory_s3 import MemoryS3, Request, Response
 
 Fault = Callable[["Exchange"], Awaitable[None]]
@@ -84,6 +85,9 @@ class FaultyS3:
     Args:
         tls: to speak TLS.
     """
+
+    credentials = Credentials("k", "s")
+    region = "us-east-1"
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.early: Callable[[Request], Response | None] = lambda _request: None

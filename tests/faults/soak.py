@@ -21,7 +21,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from apm_s3 import ConfigStore, Credentials, S3Manager, S3Settings
+from apm_s3 import ConfigStore, S3Manager, S3Settings
 from apm_s3.batch import UploadOp
 from apm_s3.errors import ApmS3Error, ObjectNotFound
 from apm_s3.exporters.prometheus import PrometheusExporter
@@ -29,7 +29,7 @@ from apm_s3.settings import CacheSettings, RetrySettings, TransferSettings
 from tests.configs.samples import LOKI
 from tests.faults import faults
 from tests.faults.server import Exchange, FaultyS3
-from tests.managers import SESSION
+from tests.managers import make_manager
 
 BUCKET = "bucket-one"
 FAULT_RATE = 0.05
@@ -298,13 +298,7 @@ def manager(server: FaultyS3) -> S3Manager:
         # Small, so that it is soon full: until then it grows, as it should.
         cache=CacheSettings(max_entries=100, ttl=0.05),
     )
-    return S3Manager(
-        region="us-east-1",
-        endpoint_url=server.endpoint_url,
-        credentials=Credentials("key", "secret"),
-        session=SESSION,
-        settings=settings,
-    )
+    return make_manager(server, settings)
 
 
 async def verify(driver: Driver, server: FaultyS3, s3: S3Manager, crowd: list[Objects], teams: list[Configs]) -> None:

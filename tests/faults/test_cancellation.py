@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiobotocore.session import get_session
 
-from apm_s3 import Credentials, S3Manager, S3Settings
+from apm_s3 import S3Manager, S3Settings
 from apm_s3._wire import parts
 from apm_s3.batch import CopyOp, DeleteOp, DownloadOp, OperationResult, UploadOp
 from apm_s3.errors import ApmS3Error, ConfigNotFound
@@ -24,8 +23,8 @@ from tests.faults.matrix import DATA_PATHS
 from tests.faults.memory_s3 import MemoryS3
 from tests.faults.server import FaultyS3
 from tests.faults.verbs import BUCKET, NEW, OLD, OTHER, VERBS, Verb, bodies_of, new_state
+from tests.managers import make_manager
 
-SESSION = get_session()
 MANY = 2000
 """More suspensions than any call here has."""
 
@@ -87,13 +86,7 @@ async def caching() -> AsyncIterator[World]:
 @asynccontextmanager
 async def made_world(settings: S3Settings) -> AsyncIterator[World]:
     async with FaultyS3() as server:
-        async with S3Manager(
-            region="us-east-1",
-            endpoint_url=server.endpoint_url,
-            credentials=Credentials("k", "s"),
-            session=SESSION,
-            settings=settings,
-        ) as s3:
+        async with make_manager(server, settings) as s3:
             server.s3 = new_state()
             await s3.upload_file(OTHER, "warm", b"warm")
             await s3.list_buckets()

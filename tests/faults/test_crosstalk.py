@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import trustme
 
-from apm_s3 import Credentials, S3Manager, S3Settings
+from apm_s3 import S3Settings
 from apm_s3.settings import RetrySettings, Timeouts
 from tests.faults.crosstalk import WORKERS, Crowd
 from tests.faults.server import FaultyS3
-from tests.managers import SESSION
+from tests.managers import make_manager
 
 PATHS = [("signed", False), ("signed", True), ("boto", False), ("boto", True)]
 
@@ -47,13 +47,7 @@ async def _crowd(path: str, tls: bool, folder: Path, calls: int) -> None:
     )
     async with (
         FaultyS3(context if tls else None) as server,
-        S3Manager(
-            region="us-east-1",
-            endpoint_url=server.endpoint_url,
-            credentials=Credentials("k", "s"),
-            session=SESSION,
-            settings=settings,
-        ) as s3,
+        make_manager(server, settings) as s3,
     ):
         crowd = Crowd(server, s3, seed)
         await crowd.run(calls)

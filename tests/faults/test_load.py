@@ -10,17 +10,16 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from aiobotocore.session import get_session
 
-from apm_s3 import Credentials, S3Manager, S3Settings
+from apm_s3 import S3Manager, S3Settings
 from apm_s3.errors import ConnectFailed, ServiceUnavailable, Throttled
 from apm_s3.settings import RetrySettings, Timeouts
 from tests.faults.faults import answer, reset_before_headers
 from tests.faults.matrix import DATA_PATHS
 from tests.faults.memory_s3 import StoredObject, _etag
 from tests.faults.server import Exchange, FaultyS3
+from tests.managers import make_manager
 
-SESSION = get_session()
 BUCKET = "bucket-one"
 PATIENT = Timeouts(connect=600, read=600, deadline=600)
 """A retried call is served last, so no timeout may end an attempt on a busy machine."""
@@ -37,13 +36,7 @@ async def server() -> AsyncIterator[FaultyS3]:
 @asynccontextmanager
 async def manager(server: FaultyS3, **settings: Any) -> AsyncIterator[S3Manager]:
     """A warm manager."""
-    async with S3Manager(
-        region="us-east-1",
-        endpoint_url=server.endpoint_url,
-        credentials=Credentials("k", "s"),
-        session=SESSION,
-        settings=S3Settings(**settings),
-    ) as s3:
+    async with make_manager(server, S3Settings(**settings)) as s3:
         await s3.upload_file(BUCKET, "warm", b"warm")
         server.arrived.clear()
         yield s3

@@ -17,7 +17,7 @@ from tests.faults.faults import answer
 from tests.faults.matrix import DATA_PATHS, verbs_of
 from tests.faults.server import Exchange, FaultyS3
 from tests.faults.verbs import BUCKET, new_state
-from tests.managers import SESSION
+from tests.managers import make_manager
 
 KEY = bytes(range(32))
 
@@ -36,13 +36,7 @@ async def a_manager(data_path: str) -> AsyncIterator[tuple[S3Manager, FaultyS3, 
     async with (
         FaultyS3() as elsewhere,
         FaultyS3() as server,
-        S3Manager(
-            region="us-east-1",
-            endpoint_url=server.endpoint_url,
-            credentials=Credentials("k", "s", "session-token"),
-            session=SESSION,
-            settings=settings,
-        ) as s3,
+        make_manager(server, settings, credentials=Credentials("k", "s", "session-token")) as s3,
     ):
         server.s3 = new_state()
         elsewhere.s3 = new_state()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from apm_s3 import Credentials, S3Manager, S3Settings
+from apm_s3 import S3Manager, S3Settings
 from apm_s3.options import (
     BucketOptions,
     CopyOptions,
@@ -27,7 +27,7 @@ from tests.faults.matrix import DATA_PATHS
 from tests.faults.memory_s3 import Request
 from tests.faults.server import Exchange, FaultyS3
 from tests.faults.verbs import BUCKET, NEW, OTHER
-from tests.managers import SESSION
+from tests.managers import make_manager
 
 OWNER, MFA = "111122223333", "arn:aws:iam::111122223333:mfa/root 123456"
 
@@ -147,13 +147,7 @@ async def observed(request: pytest.FixtureRequest) -> AsyncIterator[Observed]:
     )
     async with (
         FaultyS3() as server,
-        S3Manager(
-            region="us-east-1",
-            endpoint_url=server.endpoint_url,
-            credentials=Credentials("k", "s"),
-            session=SESSION,
-            settings=settings,
-        ) as s3,
+        make_manager(server, settings) as s3,
     ):
         server.s3 = settled_state()
         server.s3.uploads = state_with_an_upload().uploads

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from apm_s3 import Credentials, S3Manager, S3Settings
+from apm_s3 import S3Manager, S3Settings
 from apm_s3.settings import RetrySettings
 from tests.faults.memory_s3 import StoredObject, _etag
 from tests.faults.server import FaultyS3
-from tests.managers import SESSION
+from tests.managers import make_manager
 
 SOURCE, TARGET = "s3://source/team", "s3://target/copy"
 
@@ -45,13 +45,7 @@ async def open_place(*, attempts: int = 1, settings: dict[str, Any] | None = Non
     retry = RetrySettings(attempts=attempts, initial_delay=0.001, max_delay=0.001, budget=10_000)
     async with FaultyS3() as server:
         server.s3.buckets |= {"source": {}, "target": {}}
-        manager = S3Manager(
-            region="us-east-1",
-            endpoint_url=server.endpoint_url,
-            credentials=Credentials("id", "secret"),
-            session=SESSION,
-            settings=S3Settings(retry=retry, **(settings or {})),
-        )
+        manager = make_manager(server, S3Settings(retry=retry, **(settings or {})))
         async with manager as s3:
             yield Place(server, s3)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from apm_s3 import Credentials, S3Manager, S3Settings
+from apm_s3 import S3Settings
 from apm_s3.errors import AccessDenied, DeadlineExceeded, InvalidCredentials, NotModified
 from apm_s3.events import OperationEvent, Outcome
 from apm_s3.metrics import OperationMetrics
@@ -18,7 +18,7 @@ from tests.faults.faults import answer, silent, truncated
 from tests.faults.matrix import DATA_PATHS
 from tests.faults.server import Exchange, FaultyS3
 from tests.faults.verbs import BUCKET, OLD, new_state
-from tests.managers import SESSION, let_deadlines_pass
+from tests.managers import let_deadlines_pass, make_manager
 
 LARGE = len(OLD) * 10
 
@@ -29,19 +29,13 @@ class World:
     def __init__(self, data_path: str, server: FaultyS3) -> None:
         self.events: list[OperationEvent] = []
         self.server = server
-        self.s3 = S3Manager(
-            region="us-east-1",
-            endpoint_url=server.endpoint_url,
-            credentials=Credentials("k", "s"),
-            session=SESSION,
-            settings=S3Settings(
-                data_path=data_path,  # type: ignore[arg-type]
-                max_concurrency=1,
-                transfer=TransferSettings(range_size=100),
-                retry=RetrySettings(attempts=2, initial_delay=0.001),
-            ),
-            hooks=[self.events.append],
+        settings = S3Settings(
+            data_path=data_path,  # type: ignore[arg-type]
+            max_concurrency=1,
+            transfer=TransferSettings(range_size=100),
+            retry=RetrySettings(attempts=2, initial_delay=0.001),
         )
+        self.s3 = make_manager(server, settings, hooks=[self.events.append])
 
     def of(self, operation: str) -> OperationMetrics:
         return self.s3.metrics.snapshot().operations[operation]

@@ -8,11 +8,11 @@ from random import Random
 
 import pytest
 
-from apm_s3 import Credentials, ReadOptions, S3Manager, S3Settings, TransferSettings, UploadOptions
+from apm_s3 import ReadOptions, S3Manager, S3Settings, TransferSettings, UploadOptions
 from apm_s3.errors import IntegrityError, ObjectNotFound
 from tests.faults import faults
 from tests.faults.server import FaultyS3
-from tests.managers import SESSION
+from tests.managers import make_manager
 
 MIB = 1024**2
 SMALL, LARGE = Random(1).randbytes(70_000), Random(1).randbytes(12 * MIB)
@@ -31,13 +31,7 @@ async def place(data_path: str, concurrency: int = 64) -> AsyncIterator[tuple[Fa
     )
     async with (
         FaultyS3() as server,
-        S3Manager(
-            region="us-east-1",
-            endpoint_url=server.endpoint_url,
-            credentials=Credentials("k", "s"),
-            session=SESSION,
-            settings=settings,
-        ) as s3,
+        make_manager(server, settings) as s3,
     ):
         server.s3.buckets["bucket"] = {}
         yield server, s3
