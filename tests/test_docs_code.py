@@ -29,7 +29,10 @@ from tests.servers import Server, require
 from tests.test_examples import on
 
 DOCS = Path(__file__).parents[1] / "docs"
-BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```\n(?:\n```text\n(?P<output>.*?)^```\n)?", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r"^(?P<indent> *)```python\n(?P<code>.*?)^ *```\n(?:\n(?P=indent)```text\n(?P<output>.*?)^ *```\n)?",
+    re.MULTILINE | re.DOTALL,
+)
 PAGES = sorted([*DOCS.glob("*.md"), DOCS.parent / "README.md"])
 Names = dict[str, Any]
 
@@ -41,13 +44,14 @@ OPENED = (
     "logs.md",
     "metrics.md",
     "migration.md",
+    "recovery.md",
     "regions.md",
     "secrets.md",
 )
 """Pages that use what the code of docs/install.md opens."""
 ALONE = ("fastapi.md", "install.md", "security.md", "testing.md", "tutorial.md", "validation.md")
-ELSEWHERE = ("README.md", "coming-from-go.md", "notifications.md", "recovery.md", "tracing.md")
-"""Pages whose code has tests of its own, here, in test_coming_from_go.py, test_readme.py and configs/test_recovery.py."""
+ELSEWHERE = ("README.md", "coming-from-go.md", "notifications.md", "tracing.md")
+"""Pages whose code has tests of its own, here, in test_coming_from_go.py and in test_readme.py."""
 
 
 @pytest.mark.usefixtures("restored_logging")
@@ -103,7 +107,7 @@ async def run_page(page: str, names: Names) -> None:
     printed = io.StringIO()
     for block in BLOCK.finditer(text):
         place = f"{page}:{text.count(chr(10), 0, block.start())}"
-        code = compile(block["code"], place, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        code = compile(textwrap.dedent(block["code"]), place, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         begin = printed.tell()
         with redirect_stdout(printed):
             if inspect.isawaitable(running := eval(code, names)):

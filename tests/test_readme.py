@@ -77,6 +77,10 @@ def test_methods_that_the_documentation_calls_on_a_store_exist(name: str) -> Non
     assert hasattr(ConfigStore, name)
 
 
+def test_the_readme_stays_short() -> None:
+    assert len(README.splitlines()) < 200
+
+
 def test_the_first_code_block_holds_the_two_commands() -> None:
     first = re.search(r"^```bash\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
