@@ -9,8 +9,15 @@ from pathlib import Path
 
 import pytest
 
+import apm_s3.settings
+from apm_s3 import S3Settings
+from apm_s3._naming import MAX_NAME_BYTES
+from apm_s3._wire.parts import MAX_PART, MAX_PARTS
+from apm_s3.configs._content.names import MAX_FILES
+from apm_s3.configs._content.sources import MAX_BUNDLE, MAX_FILE
 from apm_s3.configs._protocol.documents.encoding import decode_current
 from apm_s3.configs._protocol.documents.log import chain_breaks, read_entry
+from apm_s3.validators._reading import nodes
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -57,6 +64,37 @@ def test_every_link_points_to_a_file(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", page.read_text())
 
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_the_page_on_limits_has_those_of_the_code() -> None:
+    page = (ROOT / "docs" / "limits.md").read_text()
+    mib = 1024**2
+
+    for row in (
+        f"| a file's name in a bundle | a relative path of at most {MAX_NAME_BYTES} bytes,",
+        f"| a file in a bundle | {MAX_FILE // mib} MiB |",
+        f"| a bundle | {MAX_BUNDLE // mib} MiB, {spaced(MAX_FILES)} files |",
+        f"| a validated document | {nodes.MAX_BYTES // mib} MiB, {nodes.MAX_DEPTH} levels of nesting, ",
+        f" {spaced(nodes.MAX_NODES)} nodes; aliases may add {spaced(nodes.MAX_EXPANSION)} more |",
+        f"| an object | S3's limits: {spaced(MAX_PARTS)} parts of at most {MAX_PART // mib // 1024} GiB;",
+    ):
+        assert row in page
+
+
+def test_the_page_on_settings_has_the_defaults() -> None:
+    page = (ROOT / "docs" / "settings.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| `?([^|`]+)`? \|", page, re.MULTILINE))
+    settings = S3Settings()
+
+    for name in ("timeouts", "retry", "transfer"):
+        shown = re.sub(r"(\d+) MiB", lambda found: str(int(found[1]) * 1024**2), rows[name])
+        assert eval(shown, vars(apm_s3.settings)) == getattr(settings, name), name
+    for name in ("max_concurrency", "cache", "data_path", "addressing_style"):
+        assert rows[name] == str(getattr(settings, name)), name
+
+
+def spaced(number: int) -> str:
+    return f"{number:,}".replace(",", " ")
 
 
 def test_the_glossary_explains_each_word_once() -> None:
