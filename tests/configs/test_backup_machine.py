@@ -35,7 +35,7 @@ class BackupMachine(RuleBasedStateMachine):
     def begin(self):
         self.now = 1_800_000_000.0
         self.objects = {"here": MemoryObjects("here", now=self.now), "there": MemoryObjects("there", now=self.now)}
-        self.stores = {place: ConfigStore(objects) for place, objects in self.objects.items()}
+        self.stores = {place: ConfigStore(objects, deadline=3600) for place, objects in self.objects.items()}
         self.current: dict[tuple[str, str], dict[str, Files]] = {}
         self.backups: dict[tuple[str, str], dict[str, Files]] = {}
         self.times: dict[tuple[str, str], float] = {}

@@ -30,7 +30,7 @@ class StoreMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self):
         self.objects = MemoryObjects(now=1_800_000_000.0)
-        self.store = ConfigStore(self.objects)
+        self.store = ConfigStore(self.objects, deadline=3600)
         self.revisions: dict[tuple[str, str], list[Files]] = {}
         self.oldest: dict[tuple[str, str], int] = {}
         self.made_at: dict[tuple[str, str], list[float]] = {}
