@@ -160,6 +160,11 @@ class Mutations(ast.NodeVisitor):
         if node.arg != "hint":
             self.visit(node.value)
 
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        """Leave out types that have a name."""
+        if not (isinstance(node.value, ast.Name) and node.value.id in ("Literal", "Callable")):
+            self.generic_visit(node)
+
     def visit_Assign(self, node: ast.Assign) -> None:
         """Leave out `__all__`."""
         if not (isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__"):

@@ -77,6 +77,17 @@ def test_texts_that_are_too_large_to_align_are_replaced_as_one_block() -> None:
     assert len(changed_blocks(old, new)) == 1
 
 
+@pytest.mark.parametrize(("more", "blocks"), [(0, 11), (1, 1)])
+def test_a_large_change_is_aligned_up_to_a_limit_also_by_frequent_lines(more: int, blocks: int) -> None:
+    # Nothing is unique on both sides, and the product of the lengths is 250 000, or more.
+    old, new = ([f"{side} {number // 2}" for number in range(490)] for side in ("old", "new"))
+    for at in range(40, 440, 40):
+        old.insert(at, "frequent")
+        new.insert(at, "frequent")
+
+    assert len(changed_blocks(old, new + ["new 0"] * more)) == blocks
+
+
 # ------------------------------------------------------------------------------------------------ structure
 
 keys = st.sampled_from("abcd")
@@ -235,6 +246,27 @@ def test_a_value_of_another_type_is_a_change() -> None:
     ]
 
 
+def test_items_after_a_longer_list_are_added_and_after_a_shorter_one_removed() -> None:
+    assert changes({"a": [1, 2]}, {"a": [1, 3, 4]}) == [
+        {"kind": "changed", "path": "a[1]", "old": 2, "new": 3},
+        {"kind": "added", "path": "a[2]", "new": 4},
+    ]
+    assert changes({"a": [1, 3, 4]}, {"a": [1, 2]}) == [
+        {"kind": "changed", "path": "a[1]", "old": 3, "new": 2},
+        {"kind": "removed", "path": "a[2]", "old": 4},
+    ]
+
+
+def test_a_password_in_braces_is_masked_in_the_path() -> None:
+    (added,) = differences({"smtp": {"password": {}}}, {"smtp": {"password": {"hunter2": None}}})
+    (plain,) = differences({"smtp": {"hello": {}}}, {"smtp": {"hello": {"there": None}}})
+
+    assert added.masked().path == f'smtp.password["{MASK}"]'
+    assert plain.masked().path == "smtp.hello.there"
+    (known,) = differences({"password": {"file": None}}, {"password": {"file": "/a"}})
+    assert known.masked().path == "password.file"
+
+
 # ------------------------------------------------------------------------------------------------ bundles
 
 
@@ -285,6 +317,23 @@ def test_binary_files_are_compared_by_size() -> None:
     assert (changed.text, changed.changes, changed.note) == ("", None, "not text, 2 to 3 bytes")
 
 
+@pytest.mark.parametrize(("old", "new"), [(b"\x00\xff", b"text"), (b"text", b"\x00\xff"), (None, b"\x00\xff")])
+def test_a_file_that_is_text_on_one_side_only_is_compared_by_size(old: bytes | None, new: bytes) -> None:
+    before = {} if old is None else {"logo": old}
+    (changed,) = diff_bundles(before, {"logo": new}, old_label="x", new_label="y").files
+
+    assert (changed.text, changed.note) == ("", f"not text, {len(old or b'')} to {len(new)} bytes")
+
+
+def test_an_added_and_a_removed_file_are_compared_with_nothing() -> None:
+    found = diff_bundles({"a.txt": b"1\n"}, {"b.txt": b"2\n"}, old_label="x", new_label="y")
+
+    removed = "--- x/a.txt\n+++ /dev/null\n@@ -1 +0,0 @@\n-1\n"
+    added = "--- /dev/null\n+++ y/b.txt\n@@ -0,0 +1 @@\n+2\n"
+    assert [each.text for each in found.files] == [removed, added]
+    assert str(found) == removed + added
+
+
 def test_a_side_that_cannot_be_parsed_is_compared_as_text() -> None:
     (changed,) = diff(PROMETHEUS, b"a: [\n").files
 
@@ -304,7 +353,13 @@ def test_an_ini_file_is_compared_by_sections() -> None:
 def test_a_diff_converts_to_json() -> None:
     found = diff(PROMETHEUS, PROMETHEUS.replace(b"15s", b"30s"))
 
-    assert json.loads(json.dumps(found.to_dict()))["files"][0]["changes"][0]["path"] == "global.scrape_interval"
+    change = {"kind": "changed", "path": "global.scrape_interval", "old": "15s", "new": "30s"}
+    name, text = "prometheus.yml", found.files[0].text
+    assert json.loads(json.dumps(found.to_dict())) == {
+        "old": "staging#1",
+        "new": "staging#2",
+        "files": [{"name": name, "kind": "changed", "text": text, "changes": [change], "note": None}],
+    }
 
 
 # ------------------------------------------------------------------------------------------------ text
@@ -350,6 +405,22 @@ def test_a_change_has_three_lines_of_context_on_each_side() -> None:
     assert unified_diff("x.txt", old, old.replace("5", "five"), old_label="x", new_label="y") == (
         "--- x\n+++ y\n@@ -2,7 +2,7 @@\n 2\n 3\n 4\n-5\n+five\n 6\n 7\n 8\n"
     )
+
+
+@pytest.mark.parametrize(("between", "hunks"), [(6, 1), (7, 2)])
+def test_changes_are_shown_together_if_their_contexts_touch(between: int, hunks: int) -> None:
+    same = "".join(f"{number}\n" for number in range(between))
+
+    found = unified_diff("x.txt", f"a\n{same}b\n", f"A\n{same}B\n", old_label="x", new_label="y")
+
+    assert found.count("@@ -") == hunks
+    assert patched(f"a\n{same}b\n", found) == f"A\n{same}B"
+
+
+def test_a_line_of_two_thousand_characters_is_shown_whole() -> None:
+    found = unified_diff("x.txt", "", "a" * 2_000 + "\n" + "b" * 2_001 + "\n", old_label="x", new_label="y")
+
+    assert found.endswith("+" + "a" * 2_000 + "\n+" + "b" * 2_000 + "... (1 characters more)\n")
 
 
 def test_a_missing_newline_at_the_end_is_shown() -> None:

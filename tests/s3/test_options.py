@@ -58,6 +58,8 @@ def test_an_upload_at_the_limits_of_s3_is_accepted(given: dict[str, Any]) -> Non
     [
         ({"range": (5, 5)}, r"range \(5, 5\)"),
         ({"range": (-1, None)}, r"range \(-1, None\)"),
+        ({"range": (2**63, None)}, "too large"),
+        ({"range": (0, 2**63 + 1)}, "too large"),
         ({"range": (0, 10**5000)}, r"range \(0, \.\.\.\)"),
         ({"max_size": -1}, "max_size is -1"),
         ({"sse_customer_key": b""}, "has 32 bytes, not 0"),
@@ -66,6 +68,10 @@ def test_an_upload_at_the_limits_of_s3_is_accepted(given: dict[str, Any]) -> Non
 def test_a_read_that_cannot_be_requested_is_refused(given: dict[str, Any], problem: str) -> None:
     with pytest.raises(InvalidOption, match=problem):
         ReadOptions(**given)
+
+
+def test_a_range_may_end_where_numbers_of_63_bits_do() -> None:
+    assert ReadOptions(range=(2**63 - 1, 2**63)).range == (2**63 - 1, 2**63)
 
 
 def test_a_copy_needs_keys_of_the_right_length_too() -> None:

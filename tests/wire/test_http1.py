@@ -74,6 +74,7 @@ def test_invalid_responses_are_refused(data: bytes) -> None:
         ("content-length: 5", (5, False, True)),
         ("content-length: 5, 5", (5, False, True)),
         ("content-length: 5\nconnection: close", (5, False, False)),
+        ("content-length: 5\nconnection: x-mine", (5, False, True)),
         ("transfer-encoding: Chunked", (None, True, True)),
         ("transfer-encoding: chunked\ncontent-length: 5", (None, True, False)),
         ("", (None, False, False)),
@@ -97,6 +98,18 @@ def test_some_responses_never_have_a_body(method: str, status: int) -> None:
 )
 def test_any_other_response_has_the_body_that_its_headers_promise(method: str, status: int) -> None:
     assert framing("content-length: 5", method, f"HTTP/1.1 {status} x")[0] == 5
+
+
+def test_equal_lengths_become_one() -> None:
+    assert parse_head(b"HTTP/1.1 200 OK\r\ncontent-length: 5, 5", "GET").headers == {"content-length": "5"}
+
+
+@pytest.mark.parametrize("more", ["", "\r\nx-odd: \t"])
+def test_only_spaces_and_tabs_around_a_value_are_not_part_of_it(more: str) -> None:
+    data = f"HTTP/1.1 200 OK\r\nx-value: \t~\xa0a\xa0~\t {more}".encode()
+
+    # The name is known the second time.
+    assert [parse_head(data, "GET").headers["x-value"] for _ in range(2)] == ["~\xa0a\xa0~"] * 2
 
 
 def test_a_length_has_up_to_19_digits() -> None:
@@ -125,6 +138,8 @@ def test_headers_may_have_tabs_and_be_utf_8_or_latin_1(value: bytes) -> None:
 
 def test_an_http_1_0_connection_is_kept_alive_only_on_request() -> None:
     assert not framing("content-length: 5", status="HTTP/1.0 200 OK")[2]
+    assert not framing("content-length: 5\nconnection: x-mine", status="HTTP/1.0 200 OK")[2]
+    assert not framing("transfer-encoding: chunked\nconnection: keep-alive", status="HTTP/1.0 200 OK")[2]
     assert framing("content-length: 5\nconnection: Keep-Alive", status="HTTP/1.0 200 OK")[2]
 
 
@@ -164,6 +179,16 @@ def test_a_line_between_chunks_has_up_to_64_kib() -> None:
         assert chunks.feed(b"x\r\n0\r\n\r\n") == [b"x"]
     with pytest.raises(MalformedResponse):
         Chunks().feed(b"1;a" + line[2:])
+
+
+def test_a_trailer_has_up_to_64_kib() -> None:
+    half = b"a: " + b"b" * (32 * 1024 - 3)
+    chunks = Chunks()
+    chunks.feed(b"0\r\n" + half + b"\r\n" + half + b"\r\n\r\n")
+
+    assert chunks.ended
+    with pytest.raises(MalformedResponse):
+        Chunks().feed(b"0\r\n" + half + b"\r\n" + half + b"b\r\n")
 
 
 @pytest.mark.parametrize(
