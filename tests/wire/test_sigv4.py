@@ -67,6 +67,7 @@ def theirs(credentials: Credentials) -> ReadOnlyCredentials:
 
 @example(Credentials("A", "a"), "GET", "^", {"^": "^"}, {}, b"")
 @example(Credentials("A", "a"), "GET", "a", {}, {"x-amz-meta-a": "b "}, b"")
+@example(Credentials("A", "a"), "GET", "a", {}, {"x-amz-meta-a": "b ", "x-amz-meta-b": "c"}, b"")
 @example(Credentials("A", "a"), "GET", "a", {}, {"x-amz-meta-a": " b  c"}, b"")
 @example(Credentials("A", "a"), "GET", "a", {}, {"x-amz-meta-a": "b\tc"}, b"")
 @example(Credentials("A", "a"), "GET", "a", {}, {"x-amz-meta-a": "b  c"}, b"")
@@ -110,6 +111,11 @@ def test_presigned_urls_have_the_signature_of_botocore(
 @given(keys)
 def test_paths_are_encoded_once_and_never_normalised(key: str) -> None:
     assert encode_path(key) == quote(key, safe="/~")
+
+
+def test_everything_but_unreserved_characters_is_encoded() -> None:
+    assert encode_path("/b/a^ ~*") == "/b/a%5E%20~%2A"
+    assert encode_query([("a^/", "~ *")]) == "a%5E%2F=~%20%2A"
 
 
 def test_cached_signing_keys_of_other_days_regions_and_secrets_are_not_mixed_up() -> None:
