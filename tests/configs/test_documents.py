@@ -7,10 +7,10 @@ import pytest
 from apm_s3.configs._models.current import Current, Damage, Freeze, ToolState
 from apm_s3.configs._models.log import Log, LogRef
 from apm_s3.configs._models.releases import Deployed, FileEntry, Origin, Release, ReleaseRef
-from apm_s3.configs._protocol.documents import fields
+from apm_s3.configs._protocol.documents import fields, keys
 from apm_s3.configs._protocol.documents.encoding import decode_current, decode_release, encode_current, encode_release
 from apm_s3.configs._protocol.documents.fields import FORMAT
-from apm_s3.errors import FormatTooNew, StoreDamaged
+from apm_s3.errors import FormatTooNew, InvalidKey, StoreDamaged
 
 WRITE = "production." + "cc" * 10
 FOLDER = "configs/production/loki/releases/"
@@ -163,3 +163,22 @@ def test_equal_files_have_equal_digests() -> None:
 
     assert other.digest == RELEASE.digest
     assert replace(other, files={}).digest != RELEASE.digest
+
+
+@pytest.mark.parametrize("prefix", ["", "team-a/", "a/b/"])
+def test_a_prefix_is_empty_or_a_folder(prefix: str) -> None:
+    assert keys.check_prefix(prefix) == prefix
+
+
+@pytest.mark.parametrize("prefix", ["a", "/", "/a/", "../", "a//", "a/../b/", "a\\b/", "a\n/"])
+def test_a_prefix_that_leads_elsewhere_is_refused(prefix: str) -> None:
+    with pytest.raises(InvalidKey):
+        keys.check_prefix(prefix)
+
+
+def test_a_prefix_leaves_room_for_the_keys_below_it() -> None:
+    longest = "a/" * (keys.MAX_PREFIX // 2)
+
+    assert keys.check_prefix(longest) == longest
+    with pytest.raises(InvalidKey, match=f"more than {keys.MAX_PREFIX} bytes"):
+        keys.check_prefix(longest + "a/")
