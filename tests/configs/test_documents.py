@@ -182,3 +182,37 @@ def test_a_prefix_leaves_room_for_the_keys_below_it() -> None:
     assert keys.check_prefix(longest) == longest
     with pytest.raises(InvalidKey, match=f"more than {keys.MAX_PREFIX} bytes"):
         keys.check_prefix(longest + "a/")
+
+
+RELEASE_NAME, BLOB_NAME, PART_NAME = f"00000004-{WRITE}.json", f"{'ab' * 32}-{WRITE}", f"{5:016d}-{WRITE}.json"
+
+
+@pytest.mark.parametrize(
+    ("key", "own"),
+    [
+        (f"configs/production/loki/releases/{RELEASE_NAME}", True),
+        (f"configs/production/loki/blobs/{BLOB_NAME}", True),
+        (f"configs/production/log/{PART_NAME}", True),
+        (f"configs/production/loki/releases/{BLOB_NAME}", False),
+        (f"configs/production/loki/blobs/{RELEASE_NAME}", False),
+        (f"configs/production/loki/mine/{BLOB_NAME}", False),
+        (f"configs/production/loki/mine/{RELEASE_NAME}", False),
+        (f"configs/production/loki/blobs/deep/{BLOB_NAME}", False),
+        (f"configs/production/blobs/{BLOB_NAME}", False),
+        (f"configs/production/log/{RELEASE_NAME}", False),
+        (f"configs/production/mine/{PART_NAME}", False),
+        ("configs/production/loki/releases/notes.txt", False),
+        ("configs/production/loki/blobs/notes.txt", False),
+        ("configs/production/current.json", False),
+    ],
+)
+def test_only_what_a_store_writes_is_its_own(key: str, own: bool) -> None:
+    assert keys.is_own(key) is own
+
+
+def test_the_key_of_a_release_says_what_it_is_of() -> None:
+    parsed = ("production", "loki", 4, WRITE)
+    assert keys.parse_release_key(f"configs/production/loki/releases/{RELEASE_NAME}") == parsed
+    for other in ("live/production/loki/releases", "configs/production/loki/blobs", "configs/production/releases"):
+        assert keys.parse_release_key(f"{other}/{RELEASE_NAME}") is None
+    assert keys.parse_release_key("configs/production/loki/releases/notes.txt") is None
