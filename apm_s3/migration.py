@@ -193,7 +193,8 @@ async def verify_migration(
     Args: as for `migrate`.
 
     Raises:
-        JournalRefused: the journal does not exist, or belongs to another migration.
+        InvalidOption: the journal does not exist.
+        JournalRefused: the journal belongs to another migration.
     """
     path = _path(journal)
     if path is None or not path.exists():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -55,7 +54,7 @@ class MigrationRules:
         return Patterns(self.include, self.exclude)
 
     def fingerprint(self) -> str:
-        """Identify the rule set. A function counts only by its module and name, as code cannot be compared."""
+        """Describe the rule set in JSON. A function counts only by its module and name: code cannot be compared."""
         transform = self.transform_key
         told = {
             "if_exists": self.if_exists,
@@ -67,7 +66,7 @@ class MigrationRules:
             "versions": self.versions,
             "acls": self.acls,
         }
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        return json.dumps(told, sort_keys=True)
 
     def target_key(self, key: str) -> str:
         """Return the name of `key` at the target.
@@ -82,6 +81,12 @@ class MigrationRules:
             raise InvalidKey(f"transform_key returned {type(made).__name__} for '{key}'", hint="it must return a str")
         check_key(made, bucket=None)
         return made
+
+
+def other_rules(known: str, given: str) -> str:
+    """Name the rules in which two fingerprints differ. Pure."""
+    ours, theirs = json.loads(known), json.loads(given)
+    return ", ".join(sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)))
 
 
 class Sameness(IntEnum):

@@ -122,6 +122,7 @@ class Run:
             self._listed = True
             await self._count()
             await self._settle(repair=False)
+            await self._count()
             self._phase = "done"
             self._tell()
         finally:
@@ -324,7 +325,12 @@ class Run:
             except (NotFound, FileNotFoundError):
                 found = Sameness.NEW
         if found is Sameness.CHANGED and rules.if_exists == "fail":
-            raise Conflict("the target has a different object with this name", operation="migrate", key=row.target_key)
+            raise Conflict(
+                "the target has a different object with this name",
+                operation="migrate",
+                key=row.target_key,
+                hint="delete it, or migrate with if_exists='overwrite'",
+            )
         return found is Sameness.IDENTICAL
 
     def _slowed(self, bucket: str | None, key: str | None, error: ApmS3Error) -> None:

@@ -13,9 +13,10 @@ from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
+from apm_s3._migration.rules import other_rules
 from apm_s3.errors import InvalidOption, JournalRefused
 
-FORMAT = "apm-s3/migration-journal/1"
+FORMAT = "apm-s3/migration-journal/2"
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -148,7 +149,9 @@ class Store:
             raise JournalRefused("the file is not a journal of a migration that this version can read")
         for name, value in identity.items():
             if known.get(name) != value:
-                what = "the rules differ" if name == "rules" else f"its {name} is {known.get(name)}, not {value}"
+                had = known.get(name, "")
+                rules = name == "rules"
+                what = f"other {other_rules(had, value)}" if rules else f"its {name} is {had}, not {value}"
                 raise JournalRefused(f"the journal belongs to another migration: {what}")
         return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -319,8 +320,10 @@ async def test_a_finished_migration_can_be_verified_again(one: Place, tmp_path: 
     one.put("copy/a", b"2", bucket="target")
     del one.server.s3.buckets["target"]["copy/b/c"]
 
-    bad = await verify_migration(SOURCE, TARGET, source_s3=one.s3, journal=journal)
+    told: list[MigrationProgress] = []
+    bad = await verify_migration(SOURCE, TARGET, source_s3=one.s3, journal=journal, on_progress=told.append)
 
+    assert (told[-1].phase, told[-1].done, told[-1].failed) == ("done", 3, 2)
     assert sorted(failure.key for failure in bad.failures) == ["a", "b/c"]
     mended = await migrate(SOURCE, TARGET, source_s3=one.s3, journal=journal)
     assert (mended.failed, mended.verified) == (0, 5)
@@ -331,10 +334,17 @@ async def test_a_journal_of_another_migration_is_refused(one: Place, tmp_path: P
     fill(one)
     journal = tmp_path / "journal"
     await migrate(SOURCE, TARGET, source_s3=one.s3, journal=journal)
-    for change in ({"source": "s3://source/other"}, {"target": "s3://target"}, {"include": "a*"}):
+    changes: dict[str, dict[str, Any]] = {
+        "its source is": {"source": "s3://source/other"},
+        "its target is": {"target": "s3://target"},
+        "other include$": {"include": "a*"},
+        "other delete_extra, if_exists$": {"if_exists": "overwrite", "delete_extra": True},
+    }
+    for named, change in changes.items():
         arguments = {"source": SOURCE, "target": TARGET, **change}
-        with pytest.raises(JournalRefused, match="another migration"):
-            await migrate(**arguments, source_s3=one.s3, journal=journal)  # type: ignore[arg-type]
+        with pytest.raises(JournalRefused) as refused:
+            await migrate(**arguments, source_s3=one.s3, journal=journal)
+        assert re.search(f"another migration: .*{named}", refused.value.problem)
     (tmp_path / "text").write_text("no journal at all, but a file that somebody needs " * 100)
     with pytest.raises(JournalRefused):
         await migrate(SOURCE, TARGET, source_s3=one.s3, journal=tmp_path / "text")
