@@ -55,7 +55,7 @@ Pieces = Callable[[ChunkSigner | None], AsyncIterator[bytes | memoryview]]
 
 
 class Verified(NamedTuple):
-    """Whether a server verifies checksums in headers and in trailers, and Content-MD5 of bodies that are not signed."""
+    """What a server verifies: checksums in headers and in trailers, Content-MD5 of unsigned bodies over plain HTTP."""
 
     headers: bool
     trailers: bool
