@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import get_args
 
 from apm_s3._migration.models import IfExists, Verify
 from apm_s3._naming import check_key
@@ -41,12 +42,16 @@ class MigrationRules:
     accept: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.if_exists not in {"skip-identical", "overwrite", "fail"}:
-            raise InvalidOption(f"if_exists is {self.if_exists!r:.40}", hint="skip-identical, overwrite or fail")
-        if self.verify not in {"checksum", "read"}:
-            raise InvalidOption(f"verify is {self.verify!r:.40}", hint="checksum or read")
+        if self.if_exists not in get_args(IfExists):
+            hint = f"use {', '.join(get_args(IfExists))}"
+            raise InvalidOption(f"if_exists={self.if_exists!r:.40} is not valid", hint=hint)
+        if self.verify not in get_args(Verify):
+            hint = f"use {', '.join(get_args(Verify))}"
+            raise InvalidOption(f"verify={self.verify!r:.40} is not valid", hint=hint)
         if unknown := sorted(set(self.accept) - set(CAPABILITIES)):
-            raise InvalidOption(f"accept has {unknown[0]!r:.40}", hint=f"it takes {', '.join(CAPABILITIES)}")
+            raise InvalidOption(
+                f"accept has an unknown name: {unknown[0]!r:.40}", hint=f"use names of {', '.join(CAPABILITIES)}"
+            )
 
     @property
     def patterns(self) -> Patterns:

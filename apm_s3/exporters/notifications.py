@@ -269,7 +269,8 @@ async def notify(
         targets: targets with different names.
         since: the sequence of the last delivered entry, for all targets or by target name; None delivers only entries
             from now on.
-        on_delivered: awaited after each delivery, with the target's name and the entry. Store the entry's sequence.
+        on_delivered: awaited after each delivery, with the target's name and the entry. Store the entry's sequence. Its
+            exceptions end this call.
         interval: seconds between two reads of the log (see `ConfigStore.watch_log`).
 
     Raises:

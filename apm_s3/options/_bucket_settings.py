@@ -294,7 +294,9 @@ class Notifications(BucketSetting):
         """Refuse a notification without a destination or an event."""
         for one in (*self.topics, *self.queues, *self.functions):
             if not one.arn or not one.events:
-                raise InvalidOption("a notification needs an ARN and events", hint="events=('s3:ObjectCreated:*',)")
+                raise InvalidOption(
+                    "a notification needs an ARN and events", hint="use events such as ('s3:ObjectCreated:*',)"
+                )
 
     def matches(self, current: BucketSetting | None) -> bool:
         """Compare without order, ignoring ids if this one has none; no notifications equal no setting."""

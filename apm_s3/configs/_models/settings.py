@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, get_args
 
 from apm_s3._naming import check_environment
-from apm_s3._tools import TOOLS
+from apm_s3.configs._content.sources import check_tool
 from apm_s3.configs._models.extra import Extra, nothing
 from apm_s3.errors import InvalidOption
 from apm_s3.reports import Severity, ValidationReport
@@ -197,8 +197,7 @@ def _check_versions(versions: Any) -> None:
     if not isinstance(versions, Mapping):
         raise InvalidOption(f"target_versions is a {type(versions).__name__}", hint="use a mapping by tool")
     for tool, version in versions.items():
-        if tool not in TOOLS:
-            raise InvalidOption(f"unknown tool: {tool!r:.80}", hint=f"choose from {', '.join(TOOLS)}")
+        check_tool(tool)
         if not isinstance(version, str):
             raise InvalidOption(f"the version of {tool} is not text", hint="write it as '2.53'")
         parse_version(version)

@@ -116,7 +116,7 @@ async def deploy(
 ) -> DeployedModel:
     """Carry out the plan in one commit of all its tools. Any other plan is refused, also one that is outdated."""
     if plan_id(given.hash) != plan:
-        raise ProblemError(409, "plan-outdated", "The hash is that of another plan.")
+        raise ProblemError(409, "plan-outdated", "The hash belongs to another plan.")
     try:
         fresh = await _plan(call, environment, source, given, tool)
     except ConfigNotFound:
@@ -124,9 +124,7 @@ async def deploy(
     if fresh is None or fresh.hash != given.hash:
         done = await _made_before(call, environment, given, tool)
         if not done:
-            raise ProblemError(
-                409, "plan-outdated", "The plan would be another one now. Make a new plan, and look at it."
-            )
+            raise ProblemError(409, "plan-outdated", "The plan would be different now. Make a new plan, and review it.")
         return await _deployed(call, environment, given.hash, done)
     result = await call.configs.deploy(
         fresh,

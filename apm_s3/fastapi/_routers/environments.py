@@ -134,7 +134,7 @@ async def get_outcome(
 ) -> OutcomeModel:
     """Return the outcome of a write whose answer was lost. It makes sure that an old write can never take effect."""
     if write_id.rpartition(".")[0] != environment:
-        raise ProblemError(404, "config-not-found", "The write id is one of another environment.")
+        raise ProblemError(404, "config-not-found", "The write id belongs to another environment.")
     return OutcomeModel(write_id=write_id, outcome=(await call.configs.outcome(write_id)).value)
 
 

@@ -110,7 +110,9 @@ async def _as_json(name: str, content: bytes) -> bytes:
         return await asyncio.to_thread(_dumped, data)
     except (ConfigInvalid, ValueError) as exc:
         # The message could quote a secret.
-        raise ProblemError(409, "not-parsable", f"'{name}' cannot be parsed, or is no JSON; get it raw.") from exc
+        raise ProblemError(
+            409, "not-parsable", f"'{name}' cannot be parsed, or has values that JSON lacks; get it raw."
+        ) from exc
 
 
 def _dumped(data: Any) -> bytes:

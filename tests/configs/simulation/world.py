@@ -63,7 +63,6 @@ class Attempt:
     tool: str
     content: bytes
     told: bool | None = None
-    release_key: str | None = None
 
 
 @dataclass(slots=True)
@@ -274,7 +273,6 @@ class World:
 
     def _tell(self, attempt: Attempt, release: Release) -> None:
         attempt.told = True
-        attempt.release_key = release.ref.key if release.ref else None
         if release.live_pending:
             self.disturbed = True
 

@@ -84,7 +84,7 @@ def decode_current(body: bytes, *, environment: str, where: str) -> Current:
         extra=fields.rest(),
     )
     if len(current.earlier) > RING:
-        raise StoreDamaged(f"'{where}' remembers {len(current.earlier)} writers, more than {RING}")
+        raise StoreDamaged(f"'{where}' names {len(current.earlier)} earlier writers, more than {RING}")
     check_current(current, environment=environment, where=where)
     return current
 

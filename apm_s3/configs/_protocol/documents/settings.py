@@ -74,7 +74,7 @@ def decode_settings(fields: Fields | None) -> EnvironmentSettings:
     try:
         settings.check()
     except InvalidRequest as exc:
-        raise StoreDamaged(f"'{fields.where}' has settings that cannot be: {exc.problem}") from exc
+        raise StoreDamaged(f"'{fields.where}' has invalid settings: {exc.problem}") from exc
     return settings
 
 
@@ -86,4 +86,4 @@ def _period(seconds: int, where: str) -> timedelta:
     try:
         return timedelta(seconds=seconds)
     except OverflowError as exc:
-        raise StoreDamaged(f"'{where}' has settings with a period that cannot be") from exc
+        raise StoreDamaged(f"'{where}' has an invalid period in its settings") from exc
