@@ -39,6 +39,11 @@ class Call:
         """Return the author of the principal's changes."""
         return self.principal.name
 
+    @property
+    def hidden_names(self) -> list[str]:
+        """Return the names that no answer shows: the store's bucket and prefix."""
+        return [name for name in (self.configs.bucket, self.configs.prefix.rstrip("/")) if name]
+
     async def allows(self, permission: Permission) -> bool:
         """Return whether the principal has `permission`. Anything but True means that it has not."""
         answer: Any = self.principal.allows(permission)
@@ -163,9 +168,7 @@ def _refusal(permission: Permission) -> ProblemError:
 def hidden_names(request: Request) -> list[str]:
     """Return the names that no problem shows: the store's bucket and prefix."""
     call = request.scope.get(_KEY)
-    if not isinstance(call, Call):
-        return []
-    return [name for name in (call.configs.bucket, call.configs.prefix.rstrip("/")) if name]
+    return call.hidden_names if isinstance(call, Call) else []
 
 
 async def get_call(request: Request) -> Call:

@@ -332,8 +332,12 @@ class BackupModel(BaseModel):
     damage: str | None
 
     @classmethod
-    def of(cls, backup: Backup, secrets_of: Collection[str]) -> BackupModel:
-        """Return the document of `backup`, with the sizes of the files of tools whose secrets the caller may read."""
+    def of(cls, backup: Backup, secrets_of: Collection[str], damage: str | None) -> BackupModel:
+        """Return the document of `backup`, with the sizes of the files of tools whose secrets the caller may read.
+
+        Args:
+            damage: that of the backup, as the caller may read it.
+        """
         return cls(
             name=backup.key.rpartition("/")[2],
             environment=backup.environment,
@@ -347,7 +351,7 @@ class BackupModel(BaseModel):
             ],
             size=backup.size if backup.tools.keys() <= set(secrets_of) else None,
             retain_until=backup.retain_until,
-            damage=backup.damage,
+            damage=damage,
         )
 
 

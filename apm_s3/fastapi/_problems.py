@@ -198,7 +198,7 @@ def problem_of_error(error: ApmS3Error, hidden: Collection[str] = ()) -> JSONRes
         headers=_retry_headers(error, status),
         code=error.code.value,
         retryable=error.retryable or None,
-        **{name: _scrubbed(value, hidden) for name, value in _members(error).items()},
+        **{name: scrubbed(value, hidden) for name, value in _members(error).items()},
     )
 
 
@@ -248,12 +248,12 @@ def _members(error: ApmS3Error) -> dict[str, Any]:
     return {}
 
 
-def _scrubbed(value: Any, hidden: Collection[str]) -> Any:
+def scrubbed(value: Any, hidden: Collection[str]) -> Any:
     """Return the value without the texts that name something hidden."""
     if isinstance(value, str):
         return "(not shown)" if _names_any(value, hidden) else value
     if isinstance(value, list):
-        return [_scrubbed(each, hidden) for each in value]
+        return [scrubbed(each, hidden) for each in value]
     return value
 
 

@@ -308,7 +308,9 @@ async def abort_old_uploads(
     found = await engine.runner.run(
         "cleanup_uploads", bucket, None, lambda: engine.transport.list_uploads(bucket, listing)
     )
-    old = [upload for upload in found if upload.initiated is not None and upload.initiated <= before]
+    # Some servers list the uploads of a whole bucket, whatever prefix was requested.
+    wanted = [upload for upload in found if upload.key.startswith(prefix)]
+    old = [upload for upload in wanted if upload.initiated is not None and upload.initiated <= before]
     gone = await run_all(
         [abort_upload(engine, bucket, upload.key, upload.upload_id, options) for upload in old],
         limit=_PARALLEL_ABORTS,

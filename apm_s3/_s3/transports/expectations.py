@@ -48,6 +48,23 @@ def check_status(operation: str, method: str, status: int, bucket: str | None, k
         )
 
 
+def check_listed(operation: str, bucket: str, prefix: str, names: Sequence[str]) -> None:
+    """Refuse a page of a listing with a key outside of `prefix`: a caller may delete what is listed.
+
+    Raises:
+        IntegrityError: it has one.
+    """
+    # What lies between two strings with the same prefix has it, too.
+    if prefix and names and not (min(names).startswith(prefix) and max(names).startswith(prefix)):
+        wrong = next(name for name in names if not name.startswith(prefix))
+        raise IntegrityError(
+            f"the listing of '{prefix}' contains '{wrong[:200]}'",
+            operation=operation,
+            bucket=bucket,
+            hint="suspect the server, or a proxy in front of it",
+        )
+
+
 def check_read(
     operation: str,
     method: str,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -36,6 +36,7 @@ from apm_s3.errors import (
     ApmS3Error,
     BackupInvalid,
     ConfigNotFound,
+    IntegrityError,
     InvalidOption,
     ObjectNotFound,
     ObjectTooLarge,
@@ -130,16 +131,17 @@ class Backups:
     ) -> None:
         # Read and verified instead of copied within S3: the source may be compressed, damaged, or in another region.
         content = await self._reader.content(release, entry)
-        with suppress(PreconditionFailed):
-            # No other write has our write id: an existing object is from an earlier attempt of this request.
+        try:
             await _put(into, key, content, until, "application/octet-stream")
+        except PreconditionFailed:
+            await _check_ours(into, key, content)
 
     async def _put_manifest(self, backup: Backup, into: ObjectStore) -> None:
         key, body = manifest_key(backup.key), encode_manifest(backup)
         try:
             await _put(into, key, body, backup.retain_until, "application/json", {MARK: await sha256(body)})
         except PreconditionFailed:
-            return
+            await _check_ours(into, key, body)
         except ApmS3Error as exc:
             if not exc.may_have_happened:
                 raise
@@ -311,6 +313,19 @@ async def _put(
             f"bucket '{into.bucket}' does not accept objects with a retention: {exc.problem}",
             bucket=into.bucket, key=key, hint="create the bucket with object lock, or omit retain",
         ) from exc  # fmt: skip
+
+
+async def _check_ours(objects: ObjectStore, key: str, body: bytes) -> None:
+    """Check an object that exists already: no other write has our write id, so an earlier attempt has stored it.
+
+    Raises:
+        IntegrityError: it does not have our content.
+    """
+    if not await _holds(objects, key, body):
+        raise IntegrityError(
+            f"the server refuses to create '{key}', and does not have it as it was sent", operation="backup",
+            bucket=objects.bucket, key=key, hint="suspect the server, or a proxy in front of it; no backup was made",
+        )  # fmt: skip
 
 
 async def _holds(objects: ObjectStore, key: str, body: bytes) -> bool:

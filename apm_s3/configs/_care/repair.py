@@ -22,7 +22,7 @@ from apm_s3.configs._care.log_care import LogCare
 from apm_s3.configs._care.marks import found_again, marks, told
 from apm_s3.configs._models.current import Current, ToolState
 from apm_s3.configs._models.log import Note
-from apm_s3.configs._models.releases import Origin, Release, ReleaseRef
+from apm_s3.configs._models.releases import FileEntry, Origin, Release, ReleaseRef
 from apm_s3.configs._protocol.blobs import plan_blobs
 from apm_s3.configs._protocol.commit.calls import Afterwards, check_write_id, within
 from apm_s3.configs._protocol.commit.committer import CANCEL_GRACE
@@ -241,9 +241,10 @@ class Repairer:
             state = found_again(state, chosen, documents)
         revision = max([state.release.revision, *(each.revision for each in documents.values())]) + 1
         plan = plan_blobs(chosen.files, None, work.write_id)
-        folder = keys.blobs(work.environment, tool)
+        made = {entry.blob: entry for entry in plan.entries.values()}
         await run_all(
-            (self._copy(folder + source, folder + blob) for blob, source in plan.copies.items()), limit=PARALLEL
+            (self._copy(work.environment, tool, made[blob], source) for blob, source in plan.copies.items()),
+            limit=PARALLEL,
         )
         release = replace(
             chosen,
@@ -264,9 +265,16 @@ class Repairer:
         ref = ReleaseRef(revision, document, hashlib.sha256(body).hexdigest())
         return replace(state, release=ref, parent=state.release)
 
-    async def _copy(self, source: str, key: str) -> None:
-        with suppress(PreconditionFailed):
-            await self._objects.copy(source, key)
+    async def _copy(self, environment: str, tool: str, entry: FileEntry, source: str) -> None:
+        folder = keys.blobs(environment, tool)
+        try:
+            await self._objects.copy(folder + source, folder + entry.blob)
+        except PreconditionFailed:
+            # By an earlier attempt of this request, or by another call with the same write id.
+            try:
+                await self._reader.blob(environment, tool, entry)
+            except Gone as gone:
+                raise StoreDamaged(gone.problem, environment=environment) from gone
 
     async def _chosen(self, environment: str, tool: str, key: str) -> Release:
         parsed = keys.parse_release_key(key)

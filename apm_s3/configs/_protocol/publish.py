@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -287,9 +287,11 @@ class Publisher:
         self, environment: str, draft: Draft, plan: BlobPlan, into: Contents
     ) -> list[Coroutine[Any, Any, object]]:
         """Return coroutines that store the files of a draft."""
-        folder = keys.blobs(environment, draft.tool)
-        work: list[Coroutine[Any, Any, object]] = [self._put(folder + blob, body) for blob, body in plan.puts.items()]
-        work += [self._copy(folder + source, folder + blob) for blob, source in plan.copies.items()]
+        made = {entry.blob: entry for entry in plan.entries.values()}
+        work: list[Coroutine[Any, Any, object]] = [
+            self._put(environment, draft.tool, made[blob], body) for blob, body in plan.puts.items()
+        ]
+        work += [self._copy(environment, draft.tool, made[blob], source) for blob, source in plan.copies.items()]
         # A copy within S3 would copy damage, so the content is also read, which `live/` needs anyway.
         copied = set(plan.copies.values())
         work += [
@@ -350,34 +352,44 @@ class Publisher:
                     )
                 return
 
-    async def _put(self, key: str, body: bytes) -> None:
-        # No other write has our write id: an existing object is from an earlier attempt of this request.
-        with suppress(PreconditionFailed):
-            await self._objects.put(key, body, create=True, hashed=True, content_type="application/octet-stream")
-
-    async def _copy(self, source: str, key: str) -> None:
+    async def _put(self, environment: str, tool: str, entry: FileEntry, body: bytes) -> None:
+        key = keys.blobs(environment, tool) + entry.blob
         try:
-            await self._objects.copy(source, key)
+            await self._objects.put(key, body, create=True, hashed=True, content_type="application/octet-stream")
         except PreconditionFailed:
-            return
+            # No other write has our write id: an existing object is from an earlier attempt of this request, or of a
+            # twin, whose compression may differ.
+            await self._reader.blob(environment, tool, entry)
+
+    async def _copy(self, environment: str, tool: str, entry: FileEntry, source: str) -> None:
+        folder = keys.blobs(environment, tool)
+        try:
+            await self._objects.copy(folder + source, folder + entry.blob)
+        except PreconditionFailed:
+            await self._reader.blob(environment, tool, entry)
         except ObjectNotFound as exc:
-            raise Gone(f"the blob '{self._reader.where(source)}' is missing") from exc
+            raise Gone(f"the blob '{self._reader.where(folder + source)}' is missing") from exc
 
     async def _put_release(self, release: Release, *, chosen: bool) -> Release:
         key = keys.release(release.environment, release.tool, release.revision, release.write_id)
         body = encode_release(release)
+        ref = ReleaseRef(release.revision, key, hashlib.sha256(body).hexdigest())
         try:
             await self._objects.put(key, body, create=True, hashed=True, content_type="application/json")
         except PreconditionFailed:
             # Our own write id: an earlier attempt of this request has arrived. A caller's id may also be that of
             # another call, before or now: both commit what is already stored.
+            there = await self._reader.document(key)
             if chosen:
-                there = taken_up(await self._reader.document(key), release)
+                there = taken_up(there, release)
                 if there.files != release.files:
                     # Files of this call exist once it has stored them; those of the other call may not.
                     await self._reader.files(there)
                 return there
-        return replace(release, ref=ReleaseRef(release.revision, key, hashlib.sha256(body).hexdigest()))
+            if there.ref != ref:
+                problem = f"'{self._reader.where(key)}' is not what was stored"
+                raise StoreDamaged(problem, environment=release.environment) from None
+        return replace(release, ref=ref)
 
     async def _refresh_live(
         self, releases: Sequence[Release], contents: Sequence[Contents], changed: Sequence[AbstractSet[str]]

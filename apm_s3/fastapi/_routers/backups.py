@@ -15,7 +15,7 @@ from apm_s3.fastapi._calls import Call, CallDep
 from apm_s3.fastapi._models import BackupModel, ReleaseModel
 from apm_s3.fastapi._parameters import EnvironmentPath, ToolsQuery
 from apm_s3.fastapi._permissions import Action, Permission
-from apm_s3.fastapi._problems import ProblemError
+from apm_s3.fastapi._problems import ProblemError, scrubbed
 from apm_s3.fastapi._routes import MAX_JSON, Endpoint
 
 _BACKUPS = "/environments/{environment}/backups"
@@ -104,7 +104,13 @@ async def restore_backup(
 async def _shown(call: Call, backups: Collection[Backup]) -> list[BackupModel]:
     places = {(each.environment, tool) for each in backups for tool in each.tools}
     seen = {place for place in places if await call.sees_secrets(*place)}
-    return [BackupModel.of(each, [tool for tool in each.tools if (each.environment, tool) in seen]) for each in backups]
+    hidden = call.hidden_names
+    return [
+        BackupModel.of(
+            each, [tool for tool in each.tools if (each.environment, tool) in seen], scrubbed(each.damage, hidden)
+        )
+        for each in backups
+    ]
 
 
 def _key(environment: str, name: str) -> str:

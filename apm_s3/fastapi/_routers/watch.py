@@ -48,15 +48,14 @@ async def watch(
     # This refuses an unknown environment before the stream begins, and tells where it begins.
     newest = await call.configs.log(environment, limit=1)
     since = last_event_id if last_event_id is not None else newest[0].sequence if newest else 0
-    hidden = (call.configs.bucket, call.configs.prefix.rstrip("/"))
-    events = _events(call.configs, environment, since, interval, frozenset(tool or ()), hidden)
+    events = _events(call.configs, environment, since, interval, frozenset(tool or ()), call.hidden_names)
     return Stream(
         events, media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
 
 
 async def _events(
-    configs: ConfigStore, environment: str, since: int, interval: float, tools: frozenset[str], hidden: tuple[str, ...]
+    configs: ConfigStore, environment: str, since: int, interval: float, tools: frozenset[str], hidden: list[str]
 ) -> AsyncGenerator[bytes, None]:
     # An id without data is remembered by clients, but is no event to them.
     yield f"retry: {_RETRY_MS}\nid: {since}\n\n".encode()

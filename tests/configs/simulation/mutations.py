@@ -42,10 +42,10 @@ def _unconditional() -> AbstractContextManager[Any]:
 def _commit_before_its_documents() -> AbstractContextManager[Any]:
     put = publish.Publisher._put
 
-    async def not_waited_for(self: publish.Publisher, key: str, body: bytes) -> None:
+    async def not_waited_for(self: publish.Publisher, *arguments: Any) -> None:
         import asyncio
 
-        asyncio.ensure_future(put(self, key, body))  # noqa: RUF006 - that is the mistake
+        asyncio.ensure_future(put(self, *arguments))  # noqa: RUF006 - that is the mistake
 
     return mock.patch.object(publish.Publisher, "_put", not_waited_for)
 

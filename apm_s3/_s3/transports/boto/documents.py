@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from apm_s3._wire import xml
 from apm_s3.errors import IntegrityError
@@ -29,10 +29,12 @@ _ROOTS = {
     "ListBuckets": "ListAllMyBucketsResult",
 }
 """https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html: root elements.
-Some S3-compatible servers (moto) use "GetBucketVersioningResponse" and the like."""
 
-_LOCATION_OF_SEAWEEDFS = "CreateBucketConfiguration"
-"""The root in which SeaweedFS 4.48 answers GetBucketLocation."""
+Servers have other names for some of them: "CreateBucketConfiguration" for a location, "GetBucketVersioningResponse".
+"""
+
+_OTHERS = {api: {*_ROOTS.values(), "html", "HTML"} - {root} for api, root in _ROOTS.items()}
+"""Roots that tell of another document, by API."""
 
 _PAGES = (b"<html", b"<!doctype html")
 _HINT = "check that endpoint_url names an S3 server, and that no proxy answers in its place"
@@ -54,10 +56,10 @@ def check_document(response_dict: Mapping[str, Any] | None, event_name: str, **_
         raise IntegrityError("the response is not a document of S3: it is a web page", hint=_HINT)
     try:
         if api in _ROOTS:
-            others = [f"{api.removesuffix('Configuration')}Response"]
-            if api == "GetBucketLocation":
-                others.append(_LOCATION_OF_SEAWEEDFS)
-            xml.document(body, _ROOTS[api], *others)
+            root = xml.document(body)
+            name = root.tag[xml.skip_of(root) :]
+            if name in _OTHERS[api]:
+                _refuse(f"its root is '{name}' instead of '{_ROOTS[api]}'")
         elif api == "GetBucketPolicy":
             _check_policy(body)
     except xml.ErrorInstead as exc:
@@ -68,4 +70,8 @@ def check_document(response_dict: Mapping[str, Any] | None, event_name: str, **_
 
 def _check_policy(body: bytes) -> None:
     if not isinstance(json.loads(body), dict):
-        raise xml.MalformedDocument("it is not a JSON object")
+        _refuse("it is not a JSON object")
+
+
+def _refuse(why: str) -> NoReturn:
+    raise xml.MalformedDocument(why)

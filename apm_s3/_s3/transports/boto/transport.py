@@ -39,7 +39,7 @@ from apm_s3._s3.transports.boto.responses import (
     version_of,
     written,
 )
-from apm_s3._s3.transports.expectations import accounted, check_status, check_unchanged
+from apm_s3._s3.transports.expectations import accounted, check_listed, check_status, check_unchanged
 from apm_s3._wire.listings import newest_first
 from apm_s3.errors import ApmS3Error, ConnectionLost, NotModified
 from apm_s3.models import DeleteOutcome, DeleteReport, FileInfo, KeyFailure, ListPage, UploadInfo, VersionPage
@@ -170,7 +170,7 @@ class BotoTransport:
     async def list_files(self, bucket: str, options: ListOptions) -> ListPage:
         response = await self._call("list_objects_v2", Bucket=bucket, **list_parameters(options))
         at = time_of(response)
-        return ListPage(
+        page = ListPage(
             tuple(
                 FileInfo(
                     bucket,
@@ -187,6 +187,8 @@ class BotoTransport:
             tuple(required(entry, "Prefix") for entry in response.get("CommonPrefixes", ())),
             next_mark(response, "NextContinuationToken"),
         )
+        check_listed("list_files", bucket, options.prefix, [*(info.key for info in page.files), *page.prefixes])
+        return page
 
     async def fetch_files(self, bucket: str, options: ListOptions) -> ParsedPage:
         return ParsedPage(await self.list_files(bucket, options))
@@ -206,9 +208,11 @@ class BotoTransport:
         # S3 interleaves versions and delete markers by key, newest first, but the parser has separated them.
         found.sort(key=newest_first)
         key = next_mark(response, "NextKeyMarker")
+        prefixes = tuple(required(entry, "Prefix") for entry in response.get("CommonPrefixes", ()))
+        check_listed("list_versions", bucket, options.prefix, [*(each.key for each in found), *prefixes])
         return VersionPage(
             tuple(found),
-            tuple(required(entry, "Prefix") for entry in response.get("CommonPrefixes", ())),
+            prefixes,
             key,
             response.get("NextVersionIdMarker") if key is not None else None,
         )

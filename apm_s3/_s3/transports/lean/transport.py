@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from apm_s3._s3.transports.expectations import accounted
+from apm_s3._s3.transports.expectations import accounted, check_listed
 from apm_s3._s3.transports.lean import requests
 from apm_s3._s3.transports.lean.multipart import XML, SignedMultipart, document, parsed, size_of, written_info
 from apm_s3._s3.transports.lean.requests import Call
@@ -30,11 +30,19 @@ if TYPE_CHECKING:
 _UNASKED = ReadOptions()
 
 
+def _list_page(call: Call, prefix: str, response: Response, body: bytes) -> ListPage:
+    page = parsed(call, response, body, lambda page: listings.parse_list(page, call.bucket))
+    if prefix:
+        check_listed(call.operation, call.bucket, prefix, [*[info.key for info in page.files], *page.prefixes])
+    return page
+
+
 class SignedPage:
     """A page of a listing that has not been parsed yet."""
 
-    def __init__(self, call: Call, response: Response, body: bytes) -> None:
+    def __init__(self, call: Call, prefix: str, response: Response, body: bytes) -> None:
         self._call = call
+        self._prefix = prefix
         self._response = response
         self._body = body
 
@@ -44,7 +52,7 @@ class SignedPage:
 
     def parse(self) -> ListPage:
         call = self._call
-        page = parsed(call, self._response, self._body, lambda page: listings.parse_list(page, call.bucket))
+        page = _list_page(call, self._prefix, self._response, self._body)
         if page.next_token != self.next_token:
             raise IntegrityError(
                 "the response has two different tokens for the next page", operation=call.operation, bucket=call.bucket
@@ -191,8 +199,8 @@ class SignedTransport(SignedMultipart):
             from apm_s3._s3.transports.base import ParsedPage  # noqa: PLC0415 - only such lists need it
 
             # Its token is only known after parsing, or it is not a list, which is an error of this request.
-            return ParsedPage(parsed(call, response, body, lambda page: listings.parse_list(page, bucket)))
-        return SignedPage(call, response, body)
+            return ParsedPage(_list_page(call, options.prefix, response, body))
+        return SignedPage(call, options.prefix, response, body)
 
     async def list_versions(
         self, bucket: str, options: ListOptions, key_marker: str | None, version_marker: str | None
@@ -204,7 +212,9 @@ class SignedTransport(SignedMultipart):
         headers = requests.owner_headers(options.expected_bucket_owner)
         call = Call("list_versions", "GET", bucket, None, query, headers)
         response, body = await self._sender.exchange(call, route)
-        return parsed(call, response, body, listings.parse_versions)
+        page = parsed(call, response, body, listings.parse_versions)
+        check_listed(call.operation, bucket, options.prefix, [*(each.key for each in page.versions), *page.prefixes])
+        return page
 
     async def presign(
         self, method: str, bucket: str, key: str, expires_in: int, options: ReadOptions | UploadOptions

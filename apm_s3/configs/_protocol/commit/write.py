@@ -80,6 +80,8 @@ class Write:
 
     async def run(self, *, stale: bool) -> None:
         """Send and rebase until there is a verdict."""
+        loop = asyncio.get_running_loop()
+        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         base = self.begun
         if stale:
             base = await self._reread()
@@ -96,8 +98,16 @@ class Write:
                 return
             self.unresolved = self.sent = False
             self._check_window(fresh)
-            if asyncio.get_running_loop().time() >= self.deadline:
-                raise self._too_late("other writers were faster until the deadline passed")
+            # Nobody else has written: the server contradicts itself, or has answered the read from an old copy.
+            refused = fresh.current.sequence == base.current.sequence
+            pause = next(backoff) if refused else 0.0
+            if loop.time() + pause >= self.deadline:
+                raise self._too_late(
+                    "the server refuses the ETag of the document that it has" if refused
+                    else "other writers were faster until the deadline passed"
+                )  # fmt: skip
+            if refused:
+                await asyncio.sleep(pause)
             base = fresh
 
     async def _make_room(self, current: Current) -> None:

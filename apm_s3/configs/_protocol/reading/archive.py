@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 
 from apm_s3._tasks import run_all
 from apm_s3.configs._models.current import Current
@@ -33,9 +33,11 @@ class Archive:
             return None
         key = keys.log_part(environment, entries[-1]["seq"], write_id)
         body = encode_part(environment, current.log.stored, entries)
-        # No other write has our write id: an existing object is from an earlier attempt of this request.
-        with suppress(PreconditionFailed):
+        try:
             await self._objects.put(key, body, create=True, hashed=True, content_type="application/json")
+        except PreconditionFailed:
+            # No other write has our write id: an existing object is from an earlier attempt, or of a twin.
+            return await self.unnamed(environment, key)
         ref = LogRef(entries[0]["seq"], entries[-1]["seq"], key, await sha256(body))
         return LogPart(ref, current.log.stored, entries)
 

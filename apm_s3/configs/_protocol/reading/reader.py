@@ -26,7 +26,15 @@ from apm_s3.configs._protocol.documents.fields import MAX_DOCUMENT
 from apm_s3.configs._protocol.objects import ObjectStore, server_time
 from apm_s3.configs._protocol.reading.cache import Known, StoreCache
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
-from apm_s3.errors import ConfigNotFound, FormatTooNew, NotModified, ObjectNotFound, ObjectTooLarge, StoreDamaged
+from apm_s3.errors import (
+    ConfigNotFound,
+    FormatTooNew,
+    NotModified,
+    ObjectNotFound,
+    ObjectTooLarge,
+    StoreDamaged,
+    UnsupportedByServer,
+)
 from apm_s3.models import FileInfo
 
 PARALLEL = 32
@@ -122,8 +130,14 @@ class Reader:
         key = keys.current(environment)
         asked_at = asyncio.get_running_loop().time()
         info, body = await self.read_bounded(key, if_none_match)
+        if not info.etag:
+            # Without it, the next write would have no condition.
+            raise UnsupportedByServer(
+                f"the server sends no ETag of '{self.where(key)}'", operation="read", bucket=self._objects.bucket,
+                key=key, hint="suspect a proxy that removes headers: configurations need the ETag",
+            )  # fmt: skip
         current = decode_current(body, environment=environment, where=self.where(key))
-        return Snapshot(environment, current, info.etag or "", server_time(info), asked_at), len(body)
+        return Snapshot(environment, current, info.etag, server_time(info), asked_at), len(body)
 
     async def require(self, environment: str) -> Snapshot:
         """Return the reference document.
