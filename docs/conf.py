@@ -16,8 +16,6 @@ version = release = re.findall(r'^__version__ = "(.+)"', _VERSION, re.MULTILINE)
 project = "apm_s3"
 author = "the authors of apm_s3"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-# They would make one dash of the two of an option.
-smartquotes = False
 html_theme = "furo"
 html_title = f"apm_s3 {version}"
 exclude_patterns = ["_build"]
@@ -38,7 +36,8 @@ napoleon_use_ivar = True
 
 
 def setup(app: Sphinx) -> None:
-    """Register `to_rst` and `add_reference`."""
+    """Register the functions below."""
+    app.connect("autodoc-process-docstring", separate_attributes, priority=50)
     app.connect("autodoc-process-docstring", to_rst, priority=100)
     app.connect("source-read", add_reference)
 
@@ -69,6 +68,30 @@ def to_rst(_app: Sphinx, what: str, _name: str, _object: object, _options: objec
         else:
             parts = re.split("(`[^`]+`)", line)
             turned.append("".join(f"`{part}`" if part.startswith("`") else escaped(part) for part in parts))
+    lines[:] = turned
+
+
+def separate_attributes(
+    _app: Sphinx, _what: str, _name: str, _object: object, _options: object, lines: list[str]
+) -> None:
+    """Repeat the text of attributes that are described together: napoleon takes the first name for a type."""
+    if "Attributes:" not in lines:
+        return
+    begin = lines.index("Attributes:") + 1
+    turned = lines[:begin]
+    together: list[str] = []
+    text: list[str] = []
+    for line in [*lines[begin:], ""]:
+        if line.startswith("     ") and together:
+            text.append(line)
+            continue
+        for name in together:
+            turned += [f"    {name}: {text[0]}", *text[1:]]
+        together = []
+        if named := re.match(r"    (\w+(?:, \w+)+): (.*)", line):
+            together, text = named[1].split(", "), [named[2]]
+        else:
+            turned.append(line)
     lines[:] = turned
 
 
