@@ -111,6 +111,7 @@ class MigrationProgress:
         bytes: size of the objects that this run moved.
         listed_bytes: size of all objects found so far.
         elapsed: seconds since this run began.
+        before: how many of `done` were there when this run began: of earlier runs with the same journal.
     """
 
     phase: str
@@ -121,13 +122,15 @@ class MigrationProgress:
     listed_bytes: int
     listing_complete: bool
     elapsed: float
+    before: int = 0
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimate the remaining seconds from the objects so far; None while that is not possible."""
-        if not self.listing_complete or not self.done or self.elapsed <= 0:
+        """Estimate the remaining seconds from the objects of this run so far; None while that is not possible."""
+        left, handled = self.listed - self.done - self.failed, self.done + self.failed - self.before
+        if not self.listing_complete or (left and handled <= 0):
             return None
-        return (self.listed - self.done - self.failed) * self.elapsed / (self.done + self.failed)
+        return left * self.elapsed / handled if left else 0.0
 
 
 OnMigrationProgress: TypeAlias = Callable[[MigrationProgress], object]

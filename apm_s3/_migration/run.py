@@ -80,7 +80,7 @@ class Run:
         self._phase = "moving"
         self._listed = False
         self._target_known = asyncio.Event()
-        self._bytes = self._done = self._failed = self._objects = self._all_bytes = 0
+        self._bytes = self._done = self._failed = self._objects = self._all_bytes = self._before = 0
         self._arrived = asyncio.Event()
         self._line = Line()
         self._room = asyncio.Event()
@@ -101,6 +101,7 @@ class Run:
         try:
             await self._journal.do(lambda store: store.retry_all_failed())
             await self._count()
+            self._before = self._done
             await self._move_all()
             await self._retry()
             await self._settle()
@@ -376,6 +377,7 @@ class Run:
             listed_bytes=self._all_bytes,
             listing_complete=self._listed,
             elapsed=time.monotonic() - self._began,
+            before=self._before,
         )
         report_progress(self._on_progress, progress)
 

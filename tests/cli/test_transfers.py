@@ -124,15 +124,17 @@ def test_progress_on_a_terminal_updates_one_line() -> None:
 
 
 def progress(
-    done: int, failed: int, size: int, listed: int, *, complete: bool = False, elapsed: float = 2.0
+    done: int, failed: int, size: int, listed: int, *, complete: bool = False, elapsed: float = 2.0, before: int = 0
 ) -> MigrationProgress:
-    return MigrationProgress("moving", done, failed, size, listed, 4096, complete, elapsed)
+    return MigrationProgress("moving", done, failed, size, listed, 4096, complete, elapsed, before)
 
 
 @pytest.mark.parametrize(
     ("told", "text"),
     [
         (progress(5, 1, 2048, 10, complete=True), "moving: 5 of 10 objects, 2.0 KiB, 1.0 KiB/s, 1 s left, 1 errors"),
+        (progress(90, 0, 5, 100, complete=True, before=85), "moving: 90 of 100 objects, 5 B, 2 B/s, 4 s left, 0 errors"),
+        (progress(85, 0, 0, 100, complete=True, before=85), "moving: 85 of 100 objects, 0 B, 0 B/s, 0 errors"),
         (progress(5, 0, 5, 10), "moving: 5 of 10 so far objects, 5 B, 2 B/s, 0 errors"),
         (progress(0, 0, 0, 0, elapsed=0.0), "moving: 0 of 0 so far objects, 0 B, 0 B/s, 0 errors"),
     ],

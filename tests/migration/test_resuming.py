@@ -17,7 +17,7 @@ import pytest
 from apm_s3._migration.journal import Journal
 from apm_s3._migration.store import Found, Outcome, State, Store
 from apm_s3.errors import JournalRefused
-from apm_s3.migration import migrate
+from apm_s3.migration import MigrationProgress, migrate
 from tests.faults.server import Exchange
 from tests.migration.places import SOURCE, TARGET, Place, open_place
 
@@ -139,11 +139,13 @@ async def test_a_cancelled_migration_resumes_where_it_was(one: Place, tmp_path: 
     never.set()
     finished, again = done(tmp_path / "journal"), written(one)
 
-    report = await migrate(SOURCE, TARGET, source_s3=one.s3, journal=tmp_path / "journal")
+    told: list[MigrationProgress] = []
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, journal=tmp_path / "journal", on_progress=told.append)
 
     assert one.stored() == bodies
     assert (report.failed, report.verified, report.resumed) == (0, COUNT, True)
     assert not finished & set(again)
+    assert told[-1].before == len(finished)
     if operation == "CopyObject":
         assert len(finished) > 500
 
