@@ -115,7 +115,7 @@ def test_paths_are_encoded_once_and_never_normalised(key: str) -> None:
 
 def test_everything_but_unreserved_characters_is_encoded() -> None:
     assert encode_path("/b/a^ ~*") == "/b/a%5E%20~%2A"
-    assert encode_query([("a^/", "~ *")]) == "a%5E%2F=~%20%2A"
+    assert encode_query([("a^/", "~ *^")]) == "a%5E%2F=~%20%2A%5E"
 
 
 def test_cached_signing_keys_of_other_days_regions_and_secrets_are_not_mixed_up() -> None:
