@@ -94,3 +94,25 @@ def test_a_dropped_entry_does_not_grow() -> None:
     entries.clear()
     entries.grow(entry, 100)
     assert entries.bytes == 0
+
+
+def test_a_cache_with_room_for_one_entry_holds_the_last_one() -> None:
+    first, second = (Entry(Key(("object", "b", "k"), number), number, 0, 1.0) for number in (1, 2))
+    one = Entries(1, MAX_BYTES)
+
+    one.put(first)
+    one.put(second)
+
+    assert list(one) == [second]
+    assert (first.held, second.held) == (False, True)
+
+
+def test_entries_that_fill_a_cache_exactly_are_all_held() -> None:
+    entries = Entries(MAX_ENTRIES, 2 * (OVERHEAD + 100))
+    exact = [Entry(Key(("object", "b", "k"), number), number, 100) for number in (1, 2)]
+    for entry in exact:
+        entries.put(entry)
+    assert list(entries) == exact
+
+    entries.grow(exact[1], 1)
+    assert list(entries) == exact[1:]
