@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import re
 from pathlib import Path
@@ -53,6 +54,13 @@ async def test_every_row_runs(seaweedfs: Server, bucket_name: str) -> None:
         await s3.delete_bucket(bucket_name, force=True)
         await s3.delete_bucket(names["apm_bucket"], force=True)
     assert len(ran) > len(ROWS)
+
+
+def test_names_are_imported_from_where_they_are_public() -> None:
+    imports = [node for node in ast.walk(ast.parse(IMPORTS)) if isinstance(node, ast.ImportFrom)]
+
+    for node in imports:
+        assert {name.name for name in node.names} <= set(importlib.import_module(str(node.module)).__all__), node.module
 
 
 async def test_advice_on_problems_names_errors_and_calls_that_exist() -> None:
