@@ -88,6 +88,23 @@ async def test_a_deploy_is_refused_when_the_source_has_moved(store: ConfigStore)
     assert (await store.download("loki", "production")).text == OTHER_LOKI
 
 
+async def test_a_plan_is_not_carried_out_in_an_environment_that_was_made_anew() -> None:
+    memory = MemoryObjects()
+    store = ConfigStore(memory)
+    await _both(store)
+    plan = await store.plan_deploy("staging", "production")
+    await memory.delete([key for key in memory.objects if "/production/" in key])
+    for each in plan.tools:
+        text = f"{OTHER_LOKI if each.tool == 'loki' else OTHER_PROMETHEUS}# anew\n"
+        for _ in range(each.target_revision):
+            await ConfigStore(memory).upload(each.tool, "production", text)
+
+    with pytest.raises(RevisionConflict):
+        await store.deploy(plan)
+
+    assert (await store.download("loki", "production")).text == f"{OTHER_LOKI}# anew\n"
+
+
 async def test_a_manual_change_since_the_last_deploy_is_overwritten_only_if_allowed(store: ConfigStore) -> None:
     await _both(store)
     await store.deploy(await store.plan_deploy("staging", "production"))

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from apm_s3.configs import ConfigStore
-from apm_s3.errors import AccessDenied, CommitUnknown, ConnectionLost, StoreDamaged
+from apm_s3.errors import (
+    AccessDenied,
+    CommitUnknown,
+    ConnectionLost,
+    PreconditionFailed,
+    StoreDamaged,
+    UnsupportedByServer,
+)
 from apm_s3.models import FileInfo
 from apm_s3.testing import MemoryObjects
-from tests.configs.samples import LOKI, OTHER_LOKI
+from tests.configs.samples import LOKI, OTHER_LOKI, PROMETHEUS
 from tests.configs.simulation.scenarios import CURRENT
 from tests.configs.test_faults import play
 
@@ -75,6 +83,57 @@ def test_refusals_until_the_deadline_leave_it_unknown_whether_an_earlier_send_ar
             await store.upload("loki", "production", OTHER_LOKI)
 
     play(scene)
+
+
+class Nameless(MemoryObjects):
+    """A bucket behind a proxy that removes ETags."""
+
+    async def read(self, key: str, **options: Any) -> tuple[FileInfo, bytes]:
+        info, body = await super().read(key, **options)
+        return info._replace(etag=None), body
+
+
+async def test_a_document_without_an_etag_is_neither_read_nor_replaced() -> None:
+    memory, nameless = MemoryObjects(), Nameless()
+    await ConfigStore(memory).upload("loki", "production", LOKI)
+    nameless.objects = dict(memory.objects)
+    store = ConfigStore(nameless)
+
+    for call in (
+        store.download("loki", "production"),
+        store.upload("loki", "production", OTHER_LOKI),
+        store.freeze("production", "an incident"),
+    ):
+        with pytest.raises(UnsupportedByServer, match="no ETag"):
+            await call
+    assert nameless.objects[CURRENT] == memory.objects[CURRENT]
+
+
+class Counting(MemoryObjects):
+    """A bucket that counts the writes whose condition did not hold."""
+
+    refused = 0
+
+    async def put(self, key: str, body: bytes, **options: Any) -> FileInfo:
+        await asyncio.sleep(0)
+        try:
+            return await super().put(key, body, **options)
+        except PreconditionFailed:
+            self.refused += key == CURRENT
+            raise
+
+
+async def test_writers_of_one_process_wait_for_each_other_and_read_the_document_again() -> None:
+    memory = Counting()
+    store = ConfigStore(memory)
+    await store.upload("loki", "production", LOKI)
+
+    await asyncio.gather(
+        *(store.upload(tool, "production", text) for tool, text in (("loki", OTHER_LOKI), ("prometheus", PROMETHEUS))),
+        store.set_settings("production", lambda old: old),
+    )
+
+    assert memory.refused == 0
 
 
 class Collected(MemoryObjects):

@@ -9,7 +9,7 @@ from dataclasses import replace
 from tests.faults.faults import Case, Then, answer
 from tests.faults.lies import told
 from tests.faults.memory_s3 import Request, Response
-from tests.faults.server import Exchange
+from tests.faults.server import Exchange, Fault
 
 FOREIGN = ("configs/staging/current.json", "live/staging/loki/loki.yaml", "unrelated/file")
 """Keys that lie outside of every prefix that a call for production lists, but in its bucket."""
@@ -31,12 +31,16 @@ async def another_environment(exchange: Exchange) -> None:
     exchange.send(exchange.carry_out())
 
 
-async def existing(exchange: Exchange) -> None:
-    """The condition of a new object fails, and it is not there."""
-    if exchange.request.headers.get("if-none-match") and "/current.json" not in exchange.request.target:
-        await answer(412, "PreconditionFailed")(exchange)
-    else:
-        exchange.send(exchange.carry_out())
+def existing(part: str) -> Fault:
+    """The condition of new objects fails whose key contains `part`, and they are not there."""
+
+    async def fault(exchange: Exchange) -> None:
+        if exchange.request.headers.get("if-none-match") and part in exchange.request.key:
+            await answer(412, "PreconditionFailed")(exchange)
+        else:
+            exchange.send(exchange.carry_out())
+
+    return fault
 
 
 def no_etag(_request: Request, response: Response) -> None:
@@ -100,7 +104,16 @@ STORE_LIES = (
     Case("another environment", another_environment, Then.EITHER, times=None, on=("GetObject",)),
     Case("every key is missing", answer(404, "NoSuchKey"), Then.EITHER, times=None, on=("GetObject",)),
     Case("every condition fails", answer(412, "PreconditionFailed"), Then.EITHER, times=None, on=("PutObject",)),
-    Case("every new object exists", existing, Then.EITHER, times=None, on=("PutObject", "CopyObject")),
+    *(
+        Case(
+            f"every new object exists in {part}",
+            existing(part),
+            Then.EITHER,
+            times=None,
+            on=("PutObject", "CopyObject"),
+        )
+        for part in ("/blobs/", "/releases/", "backups/", "manifest.json")
+    ),
     Case(
         "every write conflicts", answer(409, "ConditionalRequestConflict"), Then.EITHER, times=None, on=("PutObject",)
     ),

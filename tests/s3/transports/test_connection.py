@@ -300,6 +300,32 @@ async def test_an_idle_connection_is_closed_eventually(monkeypatch: pytest.Monke
         assert server.ended == 1
 
 
+class _Idle:
+    """A connection that nobody uses."""
+
+    usable, aborted = True, False
+
+    def __init__(self, since: float) -> None:
+        self.idle_since = since
+
+    def arrived(self) -> bool:
+        return False
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+async def test_a_connection_that_was_idle_for_too_long_is_not_used_again() -> None:
+    """The sweep is late by up to half the time, and servers close idle connections when they want."""
+    pool = connections.Connections(S3Settings(), no_bundle)
+    lane = connections.Lane(Origin("127.0.0.1", 80, secure=False), None, "", {})
+    recent, old = _Idle(100.0 - connections.KEEPALIVE + 1), _Idle(100.0 - connections.KEEPALIVE)
+    lane.idle = [recent, old]  # type: ignore[list-item]
+
+    assert pool.reuse(lane, 100.0) is recent
+    assert (recent.aborted, old.aborted, lane.idle) == (False, True, [])
+
+
 @pytest.mark.parametrize(
     "response",
     [
