@@ -141,7 +141,7 @@ def _known_payload(stream: Stream, size: int, *, secure: bool, verified: Verifie
     else:
         return None
     payload = Payload(hashed, {}, pieces=lambda _signer: _exactly(stream, size), length=size)
-    if md5 is not None:
+    if md5 is not None and (sha256 is None or not verified.headers):
         payload.headers["content-md5"] = md5
     if algorithm and verified.headers:
         payload.headers[f"x-amz-checksum-{algorithm}"] = payload.checksums[algorithm] = stream.digests[algorithm]
