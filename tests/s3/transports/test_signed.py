@@ -268,6 +268,7 @@ async def test_a_known_sha256_signs_a_stream_and_is_its_checksum(faulty: FaultyS
     headers = requests[0].headers
     assert headers["x-amz-content-sha256"] == hashlib.sha256(data).hexdigest()
     assert written.checksums == {"sha256": headers["x-amz-checksum-sha256"]} == known(data, "sha256")
+    assert "content-md5" not in headers
     assert requests[0].body == data
 
 
@@ -299,6 +300,13 @@ async def test_a_server_that_ignores_content_md5_gets_signed_chunks(faulty: Faul
     last = requests[-1].headers
     assert (last["x-amz-content-sha256"], last.get("content-md5")) == (SIGNED_CHUNKS_TRAILER, None)
     assert faulty.s3.buckets["bucket"]["key"].body == data
+
+
+async def test_without_a_test_of_the_server_no_stream_goes_unsigned(faulty: FaultyS3) -> None:
+    requests, data = kept(faulty), bytes(MIB)
+    async with Signed(faulty.endpoint_url, S3Settings(request_checksums="when_supported")) as transport:
+        await transport.put("bucket", "key", stream_of(data, known(data, "md5")), PUT)
+    assert requests[0].headers["x-amz-content-sha256"] == SIGNED_CHUNKS_TRAILER
 
 
 async def test_a_known_md5_does_not_replace_the_trailer_over_tls() -> None:
