@@ -146,7 +146,10 @@ class Store:
             return False
         known = dict(self._db.execute("SELECT name, value FROM meta"))
         if known.get("format") != FORMAT:
-            raise JournalRefused("the file is not a journal of a migration that this version can read")
+            raise JournalRefused(
+                f"the journal has the format '{known.get('format')}'; this version reads only '{FORMAT}'",
+                hint="finish it with the version that began it, or give the name of a new file",
+            )
         for name, value in identity.items():
             if known.get(name) != value:
                 had = known.get(name, "")

@@ -218,6 +218,21 @@ async def test_only_an_empty_file_can_become_a_journal(tmp_path: Path, content: 
         assert not journal.resumed
 
 
+async def test_a_journal_of_another_version_is_refused_by_its_format(tmp_path: Path) -> None:
+    async with Journal(tmp_path / "journal", {"source": "a"}):
+        pass
+    db = sqlite3.connect(tmp_path / "journal")
+    with db:
+        db.execute("UPDATE meta SET value = 'apm-s3/migration-journal/1' WHERE name = 'format'")
+    db.close()
+
+    with pytest.raises(JournalRefused, match=r"has the format 'apm-s3/migration-journal/1'") as refused:
+        async with Journal(tmp_path / "journal", {"source": "a"}):
+            pass
+
+    assert "the version that began it" in str(refused.value)
+
+
 async def test_a_foreign_database_is_left_alone(tmp_path: Path) -> None:
     db = sqlite3.connect(tmp_path / "db")
     db.execute("CREATE TABLE users (name TEXT)")
