@@ -10,7 +10,9 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
 from dataclasses import replace
+from email.utils import formatdate
 from pathlib import Path
+from time import time
 
 import pytest
 
@@ -116,17 +118,132 @@ async def test_streamed_contents_are_authenticated_by_the_digests_of_the_source(
     assert puts[0]["x-amz-checksum-crc32"] == one.server.s3.buckets["source"]["team/large"].crc32
 
 
-async def test_an_etag_that_is_no_md5_is_found_out_once(one: Place, other: Place) -> None:
-    for number in range(3):
-        one.put(f"team/{number}", LARGE)
-        stored = one.server.s3.buckets["source"]
-        stored[f"team/{number}"] = replace(stored[f"team/{number}"], etag=_etag(b"encrypted %d" % number))
+def with_false_etag(place: Place, key: str, **headers: str) -> None:
+    """Store an object whose ETag looks like an MD5, but is none."""
+    place.put(key, LARGE, **headers)
+    stored = place.server.s3.buckets["source"]
+    stored[key] = replace(stored[key], etag=_etag(key.encode()))
+
+
+def by_digests(puts: list[dict[str, str]]) -> list[bool]:
+    return ["content-md5" in headers for headers in puts]
+
+
+async def test_etags_that_are_no_md5_are_found_out(one: Place, other: Place) -> None:
+    for number in range(5):
+        with_false_etag(one, f"team/{number}")
     puts = kept_puts(other)
 
     report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3, concurrency=1)
 
-    assert (report.ok, other.stored()) == (True, {str(number): LARGE for number in range(3)})
-    assert ["content-md5" in headers for headers in puts] == [True, False, False, False]
+    assert (report.ok, other.stored()) == (True, {str(number): LARGE for number in range(5)})
+    assert by_digests(puts) == [True, False] * 3 + [False] * 2
+
+
+async def test_a_liar_among_others_costs_only_its_own_second_request(one: Place, other: Place) -> None:
+    for number in range(5):
+        one.put(f"team/{number}", LARGE)
+    with_false_etag(one, "team/1")
+    puts = kept_puts(other)
+
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3, concurrency=1)
+
+    assert (report.ok, other.stored()) == (True, {str(number): LARGE for number in range(5)})
+    assert by_digests(puts) == [True, True, False, True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "again"),
+    [
+        (403, "RequestTimeTooSkewed", [True, True, True]),
+        (403, "AccessDenied", [True, False, False]),
+        (501, "NotImplemented", [True, False, False]),
+        (400, "InvalidRequest", [True, False, False]),
+        (400, "BadDigest", [True, False, True]),
+    ],
+)
+async def test_a_refusal_of_digests_is_told_from_other_refusals(
+    one: Place, other: Place, status: int, code: str, again: list[bool]
+) -> None:
+    one.put("team/0", LARGE)
+    one.put("team/1", LARGE)
+    puts: list[dict[str, str]] = []
+    skew = 3600 if code == "RequestTimeTooSkewed" else 0
+
+    async def refuse(exchange: Exchange) -> None:
+        if exchange.request.body == LARGE and not puts:
+            puts.append(dict(exchange.request.headers))
+            await answer(status, code, date=formatdate(time() + skew, usegmt=True))(exchange)
+            return
+        if exchange.request.key in {"copy/0", "copy/1"}:
+            puts.append(dict(exchange.request.headers))
+        exchange.send(exchange.carry_out())
+
+    other.server.will(refuse, "PutObject", times=None)
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3, concurrency=1)
+
+    assert (report.ok, other.stored()) == (True, {"0": LARGE, "1": LARGE})
+    assert by_digests(puts) == again
+
+
+async def test_a_denial_for_another_reason_is_reported_and_changes_nothing(one: Place, other: Place) -> None:
+    one.put("team/0", LARGE)
+    one.put("team/1", LARGE)
+    puts: list[dict[str, str]] = []
+
+    async def deny(exchange: Exchange) -> None:
+        denied = exchange.request.key == "copy/0"
+        if not denied:
+            puts.append(dict(exchange.request.headers))
+        exchange.send(error_response(403, "AccessDenied") if denied else exchange.carry_out())
+
+    other.server.will(deny, "PutObject", times=None)
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3, concurrency=1)
+
+    assert [(failure.key, "denies access" in failure.error) for failure in report.failures] == [("0", True)]
+    assert by_digests(puts[-1:]) == [True]
+
+
+async def test_an_error_of_the_source_is_no_refusal_by_the_target(other: Place) -> None:
+    async with open_place(attempts=2) as one:
+        one.put("team/0", LARGE)
+        one.put("team/1", LARGE)
+        one.server.will(truncated, "GetObject")
+        one.server.will(answer(403, "AccessDenied"), "GetObject")
+        puts = kept_puts(other)
+
+        report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3, concurrency=1)
+
+    assert (report.ok, other.stored()) == (True, {"0": LARGE, "1": LARGE})
+    assert by_digests(puts) == [True, True]
+
+
+async def test_after_a_broken_connection_the_body_is_sent_from_its_start_with_the_same_digests(one: Place) -> None:
+    one.put("team/large", LARGE)
+    async with open_place(attempts=3) as other:
+        puts: list[Request] = []
+        read: list[dict[str, str]] = []
+
+        async def watch(exchange: Exchange) -> None:
+            read.append(dict(exchange.request.headers))
+            exchange.send(exchange.carry_out())
+
+        async def broken(exchange: Exchange) -> None:
+            if exchange.request.key == "copy/large":
+                puts.append(exchange.request)
+            if 0 < len(puts) < 3:
+                await reset_before_headers(exchange)
+            else:
+                exchange.send(exchange.carry_out())
+
+        one.server.will(watch, "GetObject", times=None)
+        other.server.will(broken, "PutObject", times=None)
+        report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3)
+
+        assert (report.ok, other.stored()) == (True, {"large": LARGE})
+        assert [put.body for put in puts] == [LARGE] * 3
+        assert len({put.headers["content-md5"] for put in puts}) == 1
+        assert [headers.get("if-match") for headers in read] == [_etag(LARGE)] * 3
 
 
 async def test_a_policy_that_insists_on_signed_payloads_is_obeyed(one: Place, other: Place) -> None:

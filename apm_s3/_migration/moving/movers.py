@@ -19,10 +19,20 @@ from apm_s3._migration.store import Row
 from apm_s3._s3.objects.copies import copy_in_parts
 from apm_s3._s3.objects.multipart import open_upload
 from apm_s3._s3.objects.sources import guarded
+from apm_s3._s3.retry import RECOVERABLE
 from apm_s3._tasks import run_all
 from apm_s3._wire.content_types import content_type
 from apm_s3._wire.parts import Part, plan_parts
-from apm_s3.errors import AccessDenied, DigestRejected, IntegrityError, NotFound, ObjectChanged, PreconditionFailed
+from apm_s3.errors import (
+    AccessDenied,
+    DigestRejected,
+    IntegrityError,
+    NotFound,
+    ObjectChanged,
+    PreconditionFailed,
+    RequestRejected,
+    UnsupportedByServer,
+)
 from apm_s3.models import FileInfo
 from apm_s3.models._uploads import PartInfo
 from apm_s3.options import CopyOptions, ReadOptions, UploadOptions
@@ -34,6 +44,10 @@ _UNPARTED = 8 * MIB
 """Objects up to this many bytes go in one PUT even if their ETags cannot be compared."""
 _ONE_PUT = 64 * MIB
 """Objects with a plain ETag up to this many bytes go in one PUT, so that their ETags can be compared."""
+_REFUSALS = 3
+_REFUSED = (DigestRejected, AccessDenied, RequestRejected, UnsupportedByServer)
+"""What a target answers to false digests (an ETag that is no MD5), and to ways of authentication it does not allow or
+know."""
 
 
 class Moved(NamedTuple):
@@ -232,10 +246,11 @@ class StreamMover(S3Mover):
     """Streams content from one server to another in bounded memory.
 
     Attributes:
-        trusting: whether the source's digests authenticate contents at the target, until it rejects some.
+        refusals: how many contents the target refused with the source's digests. From `_REFUSALS` on, contents are sent
+            without them: one false digest or damaged transfer changes nothing, and many do not send everything twice.
     """
 
-    trusting: bool = True
+    refusals: int = 0
 
     async def move(self, row: Row) -> Moved:
         key, to = self.source.key(row.key), self.target.key(row.target_key)
@@ -260,25 +275,32 @@ class StreamMover(S3Mover):
                 raise _changed(row)
             data = await download.read() if whole else None
             options = await self._upload_options(row, download.info)
+            digests = told_digests(download.info) if data is None and self.refusals < _REFUSALS else {}
 
             async def put() -> FileInfo:
                 if data is not None:
                     return await engine.transport.put(bucket, to, data, options)
-                if self.trusting:
-                    try:
-                        body = content.body(0, row.size, told_digests(download.info))
-                        return await engine.transport.put(bucket, to, body, options)
-                    except (DigestRejected, AccessDenied):
-                        # The ETag is no MD5 (SSE-KMS), the source lies, or a policy insists on a signed payload.
-                        self.trusting = False
-                return await engine.transport.put(bucket, to, content.body(0, row.size), options)
+                if not digests or self.refusals >= _REFUSALS:
+                    return await engine.transport.put(bucket, to, content.body(0, row.size), options)
+                try:
+                    return await engine.transport.put(bucket, to, content.body(0, row.size, digests), options)
+                except _REFUSED as error:
+                    if content.failure is not None or isinstance(error, RECOVERABLE):
+                        raise
+                    self.refusals += 1
+                    stored = await engine.transport.put(bucket, to, content.body(0, row.size), options)
+                    if not isinstance(error, DigestRejected):
+                        # It is not about this content: the server, or a policy, refuses how it was authenticated.
+                        self.refusals = _REFUSALS
+                    return stored
 
             await engine.runner.run(
                 "upload_file",
                 bucket,
                 to,
                 guarded(content, put),
-                timeout=engine.settings.timeouts.for_bytes(row.size),
+                # Content whose digests are refused is sent twice.
+                timeout=engine.settings.timeouts.for_bytes(2 * row.size if digests else row.size),
                 bytes_sent=row.size,
                 storage_class=options.storage_class,
             )
