@@ -224,7 +224,7 @@ async def _remove(store: ConfigStore) -> Any:
 
 
 async def _roll_back(store: ConfigStore) -> Any:
-    return _names(await store.rollback("loki", "production", to_revision=2))
+    return _names(await store.rollback("loki", "production", to_revision=3))
 
 
 async def _deploy(store: ConfigStore) -> Any:
