@@ -320,8 +320,16 @@ async def _check_ours(objects: ObjectStore, key: str, body: bytes) -> None:
 
     Raises:
         IntegrityError: it does not have our content.
+        ApmS3Error: it could not be read.
     """
-    if not await _holds(objects, key, body):
+    try:
+        _, found = await objects.read(key)
+    except ObjectNotFound:
+        found = None
+    except ApmS3Error as exc:
+        exc.hint = "it could not be compared with what was sent; list_backups shows whether the backup was completed"
+        raise
+    if found != body:
         raise IntegrityError(
             f"the server refuses to create '{key}', and does not have it as it was sent", operation="backup",
             bucket=objects.bucket, key=key, hint="suspect the server, or a proxy in front of it; no backup was made",
