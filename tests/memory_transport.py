@@ -128,6 +128,10 @@ class MemoryTransport:
         async with self._request("server_name", bucket):
             return ""
 
+    async def streams(self, bucket: str) -> bool:
+        del bucket
+        return True
+
     async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
         async with self._request("put", bucket):
             data = await gathered(body)

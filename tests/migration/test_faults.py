@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import itertools
@@ -13,11 +14,15 @@ from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 from time import time
+from typing import Any
 
 import pytest
 
+from apm_s3._migration.moving.content import told_digests
+from apm_s3._s3.transports.boto.transport import BotoTransport
 from apm_s3.errors import MigrationRefused
 from apm_s3.migration import MigrationProgress, migrate, plan_migration
+from apm_s3.models import FileInfo
 from tests.faults.faults import answer, corrupted, lost_response, reset_after_headers, reset_before_headers, truncated
 from tests.faults.lies import told
 from tests.faults.memory_s3 import Request, Response, StoredObject, _etag, error_response
@@ -275,6 +280,94 @@ async def test_content_damaged_on_its_way_from_the_source_is_never_stored(one: P
 
     assert (report.ok, other.stored()) == (True, {"large": LARGE})
     assert stored == [False, True]
+
+
+async def test_bodies_that_aiobotocore_holds_in_memory_count_as_such(
+    one: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(16):
+        one.put(f"team/{number}", LARGE * 2)
+    held = most = 0
+    put = BotoTransport.put
+
+    async def counted(self: BotoTransport, bucket: str, key: str, body: Any, options: Any) -> Any:
+        nonlocal held, most
+        size = getattr(body, "size", 0)
+        held += size
+        most = max(most, held)
+        try:
+            return await put(self, bucket, key, body, options)
+        finally:
+            held -= size
+
+    monkeypatch.setattr(BotoTransport, "put", counted)
+    async with open_place(settings={"data_path": "boto"}) as other:
+        report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3, concurrency=16)
+
+    assert (report.ok, report.moved) == (True, 16)
+    assert 0 < most <= 16 * 1024**2
+
+
+async def test_a_source_that_changes_while_it_is_read_is_moved_as_it_is_now(one: Place, other: Place) -> None:
+    one.put("team/large", LARGE)
+    half, now = len(LARGE) // 2, LARGE[::-1]
+
+    async def mixed(exchange: Exchange) -> None:
+        response = exchange.carry_out()
+        one.put("team/large", now)
+        response.body = LARGE[:half] + now[half:]
+        exchange.send(response)
+
+    one.server.will(mixed, "GetObject")
+    puts = kept_puts(other)
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3)
+
+    assert (report.ok, other.stored()) == (True, {"large": now})
+    assert by_digests(puts) == [True, True]
+
+
+async def test_a_migration_cancelled_in_its_second_request_stores_nothing_and_holds_no_slot(
+    one: Place, other: Place
+) -> None:
+    with_false_etag(one, "team/large")
+    keys: list[str] = []
+    second = asyncio.Event()
+
+    async def hold(exchange: Exchange) -> None:
+        keys.append(exchange.request.key)
+        if keys.count("copy/large") < 2:
+            exchange.send(exchange.carry_out())
+            return
+        second.set()
+        await exchange.hang()
+
+    other.server.will(hold, "PutObject", times=None)
+    running = asyncio.create_task(migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3))
+    await second.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    assert other.stored() == {}
+    assert [place.s3._engine().pool.stats().in_use for place in (one, other)] == [0, 0]
+
+
+WORD, HASH = base64.b64encode(bytes(4)).decode(), base64.b64encode(bytes(32)).decode()
+
+
+@pytest.mark.parametrize(
+    ("checksums", "passed_on"),
+    [
+        ({"sha256": HASH, "crc32": WORD}, {"sha256", "crc32"}),
+        ({"sha256": f"{HASH}-3"}, set()),
+        ({"sha256": WORD, "crc32": HASH}, set()),
+        ({"sha256": f"{HASH}\r\nx-amz-acl: public-read"}, set()),
+        ({"sha256": "\N{LATIN SMALL LETTER E WITH ACUTE}", "crc32": "", "sha1": "===="}, set()),
+        ({"crc64nvme": base64.b64encode(bytes(8)).decode()}, set()),
+    ],
+)
+def test_only_checksums_of_the_whole_content_are_passed_on(checksums: dict[str, str], passed_on: set[str]) -> None:
+    assert set(told_digests(FileInfo("source", "key", 1, '"e-3"', checksums=checksums))) == passed_on
 
 
 def dropping(place: Place, key: str, header: str) -> None:

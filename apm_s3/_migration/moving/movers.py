@@ -270,7 +270,8 @@ class StreamMover(S3Mover):
         content = SourceContent(self.source, key, reading)
         whole = row.size <= MIB
         # Whole content is received in pieces, then joined: for a moment it is in memory twice.
-        async with self.memory.hold(2 * row.size if whole else PASSING), await content.open() as download:
+        held = 2 * row.size if whole else await self._passing(row.size)
+        async with self.memory.hold(held), await content.open() as download:
             if download.length != row.size:
                 raise _changed(row)
             data = await download.read() if whole else None
@@ -324,12 +325,18 @@ class StreamMover(S3Mover):
 
             async def work() -> None:
                 for part in left:
-                    async with self.memory.hold(PASSING):
+                    async with self.memory.hold(await self._passing(part.size)):
                         sent.append(await upload.send(part, content))
 
             await run_all(work() for _ in range(min(engine.settings.transfer.parallel_parts, len(parts))))
             await upload.complete(sent)
         return info, options
+
+    async def _passing(self, size: int) -> int:
+        """Return the bytes of memory that `size` bytes of content take on their way."""
+        # aiobotocore receives a whole body in pieces, then joins them.
+        streams = await self.target.engine.transport.streams(self.target.place.bucket)
+        return PASSING if streams else 2 * size
 
     async def _upload_options(self, row: Row, info: FileInfo) -> UploadOptions:
         lock = self.source.locks and self.target.locks and "object-lock" not in self.rules.accept

@@ -88,6 +88,9 @@ class ObjectTransport(Protocol):
     async def server_name(self, bucket: str) -> str:
         """HeadBucket: the Server header of the response; empty without one."""
 
+    async def streams(self, bucket: str) -> bool:
+        """Return whether a `Stream` is sent while it is read; otherwise, it is held in memory."""
+
     async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
         """PUT in one request; a `Stream` has a known size."""
 

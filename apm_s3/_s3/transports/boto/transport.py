@@ -113,6 +113,10 @@ class BotoTransport:
         response = await self._call("head_bucket", Bucket=bucket)
         return str(response["ResponseMetadata"]["HTTPHeaders"].get("server", ""))
 
+    async def streams(self, bucket: str) -> bool:
+        del bucket
+        return False
+
     async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
         data = await _gather(body)
         response = await self._call(

@@ -126,6 +126,9 @@ class SignedTransport(SignedMultipart):
         response, _ = await self._sender.exchange(Call("head_bucket", "HEAD", bucket, None, "", {}), route)
         return response.headers.get("server", "")
 
+    async def streams(self, bucket: str) -> bool:
+        return await self._route(bucket, _UNASKED) is not None
+
     async def put(self, bucket: str, key: str, body: bytes | Stream, options: UploadOptions) -> FileInfo:
         from apm_s3.options._writes import HashedUpload  # noqa: PLC0415 - only writes need it
 
