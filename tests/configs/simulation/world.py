@@ -364,8 +364,13 @@ class World:
 
     async def _mender(self, store: ConfigStore) -> None:
         """Refreshes `live/` while others write; nothing is damaged, so nothing else may change."""
-        with suppress(S3Error, TransportError, FormatTooNew, ConfigNotFound, InvalidOption):
+        try:
             await store.repair(ENV)
+        except FormatTooNew:
+            # It may have written an old copy last, and an old version cannot read what a new one committed meanwhile.
+            self.disturbed = True
+        except (S3Error, TransportError, ConfigNotFound, InvalidOption):
+            return
 
     async def _roller(self, store: ConfigStore) -> None:
         """Goes back to an old revision."""
