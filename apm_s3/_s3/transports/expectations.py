@@ -7,15 +7,17 @@ https://www.rfc-editor.org/rfc/rfc9110#name-206-partial-content.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from apm_s3.errors import IntegrityError, PreconditionFailed, UnsupportedByServer
 
 if TYPE_CHECKING:
-    from apm_s3.models import DeleteReport
+    from apm_s3.models import DeleteReport, FileInfo, FileVersion
     from apm_s3.options import ReadOptions
 
+_KEY = attrgetter("key")
 _RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})", re.ASCII)
 
 SUCCESS = {
@@ -48,14 +50,19 @@ def check_status(operation: str, method: str, status: int, bucket: str | None, k
         )
 
 
-def check_listed(operation: str, bucket: str, prefix: str, names: Sequence[str]) -> None:
+def check_listed(
+    operation: str, bucket: str, prefix: str, entries: Iterable[FileInfo | FileVersion], folders: Iterable[str]
+) -> None:
     """Refuse a page of a listing with a key outside of `prefix`: a caller may delete what is listed.
 
     Raises:
         IntegrityError: it has one.
     """
+    if not prefix:
+        return
+    names = [*map(_KEY, entries), *folders]
     # What lies between two strings with the same prefix has it, too.
-    if prefix and names and not (min(names).startswith(prefix) and max(names).startswith(prefix)):
+    if names and not (min(names).startswith(prefix) and max(names).startswith(prefix)):
         wrong = next(name for name in names if not name.startswith(prefix))
         raise IntegrityError(
             f"the listing of '{prefix}' contains '{wrong[:200]}'",

@@ -191,7 +191,7 @@ class BotoTransport:
             tuple(required(entry, "Prefix") for entry in response.get("CommonPrefixes", ())),
             next_mark(response, "NextContinuationToken"),
         )
-        check_listed("list_files", bucket, options.prefix, [*(info.key for info in page.files), *page.prefixes])
+        check_listed("list_files", bucket, options.prefix, page.files, page.prefixes)
         return page
 
     async def fetch_files(self, bucket: str, options: ListOptions) -> ParsedPage:
@@ -213,7 +213,7 @@ class BotoTransport:
         found.sort(key=newest_first)
         key = next_mark(response, "NextKeyMarker")
         prefixes = tuple(required(entry, "Prefix") for entry in response.get("CommonPrefixes", ()))
-        check_listed("list_versions", bucket, options.prefix, [*(each.key for each in found), *prefixes])
+        check_listed("list_versions", bucket, options.prefix, found, prefixes)
         return VersionPage(
             tuple(found),
             prefixes,

@@ -32,8 +32,7 @@ _UNASKED = ReadOptions()
 
 def _list_page(call: Call, prefix: str, response: Response, body: bytes) -> ListPage:
     page = parsed(call, response, body, lambda page: listings.parse_list(page, call.bucket))
-    if prefix:
-        check_listed(call.operation, call.bucket, prefix, [*[info.key for info in page.files], *page.prefixes])
+    check_listed(call.operation, call.bucket, prefix, page.files, page.prefixes)
     return page
 
 
@@ -216,7 +215,7 @@ class SignedTransport(SignedMultipart):
         call = Call("list_versions", "GET", bucket, None, query, headers)
         response, body = await self._sender.exchange(call, route)
         page = parsed(call, response, body, listings.parse_versions)
-        check_listed(call.operation, bucket, options.prefix, [*(each.key for each in page.versions), *page.prefixes])
+        check_listed(call.operation, bucket, options.prefix, page.versions, page.prefixes)
         return page
 
     async def presign(
