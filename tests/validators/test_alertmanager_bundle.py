@@ -95,3 +95,9 @@ def test_a_bundle_gets_the_verdict_of_amtool(name: str, tmp_path: Path) -> None:
     unused = {issue.file for issue in report.issues if issue.rule == "unused-file"}
 
     assert (not [issue for issue in report.errors if issue.file not in unused]) == (done.returncode == 0), report
+
+
+def test_a_template_is_not_called_unused_when_the_main_file_cannot_be_read() -> None:
+    assert found({"alertmanager.yml": "templates: [", "a.tmpl": GOOD}) == {
+        ("alertmanager.yml", "error", "yaml-syntax", 2)
+    }

@@ -89,3 +89,13 @@ def test_target_files_are_checked_and_should_exist():
 
 def test_a_list_given_as_a_configuration_is_refused():
     assert not validate_config("prometheus", "- a\n").ok
+
+
+def test_nothing_is_said_about_unused_files_when_a_file_that_could_name_them_cannot_be_read():
+    unreadable = {"prometheus.yml": b"a: [", "rules/a.yml": RULES, "targets.json": b'[{"targets": ["a:1"]}]'}
+    half_read = {**unreadable, "prometheus.yml": MAIN, "jobs/b.yml": b"scrape_configs: [", "unused.yml": RULES}
+
+    assert {rule for _, _, rule, _ in found(unreadable)} == {"yaml-syntax"}
+    assert {each for each in found(half_read) if each[2] == "unused-file"} == {
+        ("warning", "unused.yml", "unused-file", "")
+    }

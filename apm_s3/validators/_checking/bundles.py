@@ -12,7 +12,7 @@ from functools import cached_property
 
 from apm_s3.reports import Issue, Severity
 from apm_s3.validators._checking.context import Context, Mention, Source, Version
-from apm_s3.validators._reading.nodes import Node, scalar
+from apm_s3.validators._reading.nodes import MAPPING, Node, scalar
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,11 @@ class Member:
     def root(self) -> Node | None:
         """Return the nodes, read on demand, because a bundle has too many files to keep them all."""
         return None if self.result.start is None else self.read(Source(self.raw, self.name))
+
+    @property
+    def is_readable(self) -> bool:
+        """Return whether it is known to which files it refers: it is a mapping, or empty."""
+        return self.is_good if self.root is None else self.root.kind == MAPPING
 
     @property
     def is_good(self) -> bool:

@@ -16,10 +16,6 @@ from apm_s3.validators._tools.prometheus.rules.files import check_rule_file
 from apm_s3.validators._tools.prometheus.schema import CONFIG, config_schema
 from apm_s3.validators._tools.prometheus.targets.bundle import check_target_files
 
-_REFERRED = {"rules": "rule_files", "targets": "file_sd_configs"}
-"""The setting that names the files of each kind."""
-
-
 def check_bundle(members: list[Member]) -> None:
     """Check that referenced files exist and have the right kind, and that job names are unique across files.
 
@@ -43,9 +39,14 @@ def _check_main(main: Member, members: list[Member]) -> None:
     for config in (main, *files):
         notice_absent_files(config, members)
     check_target_files(main, files, members)
+    for kind, field, configs in (("rules", "rule_files", [main]), ("targets", "file_sd_configs", [main, *files])):
+        if all(config.is_readable for config in configs):
+            _report_unused(kind, field, main, members)
+
+
+def _report_unused(kind: str, field: str, main: Member, members: list[Member]) -> None:
     for member in members:
-        field = _REFERRED.get(member.kind or "")
-        if field is not None and not member.used and member.start is not None:
+        if member.kind == kind and not member.used and member.start is not None:
             message = f"no entry of {field} in {main.name} matches this file, so Prometheus will not load it"
             member.context.warn(member.start, None, "unused-file", message)
 
