@@ -168,6 +168,42 @@ def test_a_stale_plan_is_refused_with_status_4(promoted: Shell) -> None:
         assert "is outdated" in ran.stderr
 
 
+def test_a_blocked_plan_has_status_4_and_says_with_which_options_a_deploy_accepts_it(promoted: Shell) -> None:
+    put(promoted.directory / "qa", {"prometheus.yml": GOOD + "# by hand\n"})
+    promoted.ok("config", "push", "qa", "--tool", "prometheus", "-e", "qa")
+
+    planned = promoted("config", "plan", "staging", "qa", "--out", "deploy.plan", "--exit-code")
+    assert (planned.status, "changed by hand" in planned.stdout) == (4, True)
+    assert "unless with: apm-s3 config deploy deploy.plan --allow-drift\n" in planned.stderr
+    refused = promoted("config", "deploy", "deploy.plan", "--yes")
+    assert (refused.status, refused.stderr.count("--allow-drift"), "allow_drift" in refused.stderr) == (4, 1, False)
+    assert promoted("config", "deploy", "deploy.plan", "--dry-run").status == 4
+    assert promoted.json("config", "deploy", "deploy.plan", "--dry-run", "--allow-drift")["blocked"] == []
+
+    put(promoted.directory / "prometheus", {"prometheus.yml": BAD})
+    promoted.ok("config", "push", "prometheus", "--force", "an incident")
+    both = promoted("config", "plan", "staging", "qa", "--out", "deploy.plan")
+    assert (both.status, "deploy.plan --allow-drift --force REASON" in both.stderr) == (4, True)
+    promoted.ok("config", "freeze", "-e", "qa", "-m", "holidays")
+    frozen = promoted("config", "plan", "staging", "qa", "--out", "deploy.plan")
+    assert (frozen.status, "resolve the reasons, and make a new plan" in frozen.stderr) == (4, True)
+
+
+def test_a_plan_that_changes_nothing_is_not_blocked(promoted: Shell) -> None:
+    promoted.ok("config", "push", "prometheus", "-e", "qa")  # by hand, and the same as in staging
+
+    assert promoted.json("config", "plan", "staging", "qa")["blocked"] == []
+
+
+def test_a_dry_run_of_a_restore_to_a_frozen_environment_has_status_4(staging: Shell) -> None:
+    staging.ok("config", "push", "prometheus")
+    [backup] = staging.json("config", "backup", "--tool", "prometheus")["backups"]
+    staging.ok("config", "freeze", "-m", "holidays")
+
+    assert "Blocked" in staging("config", "restore", backup["key"], "--dry-run").stdout
+    assert staging("config", "restore", backup["key"], "--dry-run").status == 4
+
+
 def test_an_edited_or_foreign_plan_is_refused_with_status_2(promoted: Shell, memory: FaultyS3) -> None:
     promoted.ok("config", "plan", "staging", "qa", "--out", "deploy.plan")
     path = promoted.directory / "deploy.plan"

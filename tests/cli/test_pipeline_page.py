@@ -14,7 +14,7 @@ from tests.cli.kit import Shell
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "ci-pipeline.md").read_text()
 [WORKFLOW] = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-[ROLLBACK] = re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+ROLLBACK, AFTERWARDS = re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 VALUES = {"$GITHUB_ACTOR": "ada", "$GITHUB_SHA": "5f3c1a"}
 
 
@@ -50,3 +50,13 @@ def test_the_jobs_of_the_page_run_in_their_order(shell: Shell) -> None:
     entries = shell.json("config", "log", "-e", "production")["entries"]
     done = [(each["action"], each["message"]) for each in entries if each.get("author") == "ada"]
     assert done == [("rollback", "Alerts fire too late"), ("deploy", "5f3c1a"), ("deploy", "5f3c1a")]
+
+    # The page says that a rollback stops the pipeline at its plan, and what to do then.
+    file.write_text(file.read_text() + "# The correction.\n")
+    shell.ok(*push)
+    again, by_hand = map(words, AFTERWARDS.splitlines())
+    assert (shell(*plan).status, shell(*again).status, shell(*deploy).status) == (4, 4, 4)
+    shell.ok(*by_hand)
+    file.write_text(file.read_text() + "# The next change.\n")
+    for command in (push, plan, deploy):
+        shell.ok(*command)

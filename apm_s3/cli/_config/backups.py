@@ -9,11 +9,11 @@ import typer
 
 from apm_s3.cli._arguments import Author, DryRun, Message, Note, ToolOption, Yes, as_tool
 from apm_s3.cli._call import Call, in_production
-from apm_s3.cli._config.differences import counts_of, make_diff, signs_of
+from apm_s3.cli._config.differences import counts_of, make_diff, show_blocked, signs_of
 from apm_s3.cli._config.push import WriteId
 from apm_s3.cli._config.settings import parse_period
 from apm_s3.cli._output import counted, in_local_time, make_changes, make_table
-from apm_s3.cli._statuses import Status, clean
+from apm_s3.cli._statuses import Status
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -195,7 +195,7 @@ def restore(
         document = {"dry_run": True, "plan": plan.to_dict(), "blocked": plan.blocked}
         diffs = {name: each.to_dict() for name, each in plan.diffs.items()}
         call.print({**document, "diffs": diffs}, *_shown(plan), paged=True)
-        return Status.DONE
+        return Status.CONFLICT if plan.blocked else Status.DONE
     call.confirm(f"Restore {_contents(plan.backup)} to {environment}?", yes=yes, name=in_production(environment))
     why = call.message(message, f"Restore {key} to {environment}.")
     by = call.author(author)
@@ -224,16 +224,13 @@ def _write_id(call: Call, environment: str, given: str | None) -> str:
 
 
 def _shown(plan: RestorePlan) -> Iterator[Text]:
-    from rich.text import Text  # noqa: PLC0415 - JSON output does without it
-
     files = [file for each in plan.diffs.values() for file in each.files]
     lines = [line for tool, each in plan.diffs.items() for line in signs_of(each.files, f"{tool}/")]
     yield make_changes(f"Would restore {plan.backup.key} to {plan.environment}; files: {counts_of(files)}", lines)
     for each in plan.diffs.values():
         if each.files:
             yield make_diff(each)
-    for reason in plan.blocked:
-        yield Text.assemble(("Blocked: ", "bold red"), clean(reason))
+    yield from show_blocked(plan.blocked)
 
 
 def on_stores(call: Call, other: str | None, work: Callable[[ConfigStore, ConfigStore], Awaitable[T]]) -> T:

@@ -51,17 +51,17 @@ def show_diff(title: str, diff: BundleDiff) -> list[Text]:
     return [make_changes(f"{title}: {counts_of(diff.files)}", signs_of(diff.files)), make_diff(diff)]
 
 
-def show_plan(plan: DeployPlan) -> list[Text]:
+def show_plan(plan: DeployPlan, refused: Iterable[str]) -> list[Text]:
     """Return a plan of a deploy for people: the summary first, what blocks it last."""
     where = f"{plan.source_environment} to {plan.target_environment}"
     files = [file for each in plan.tools if each.changes for file in each.diff.files]
     if not plan.changes:
-        return [make_changes(f"Plan: nothing to deploy from {where}", []), *_blockers(plan)]
+        return [make_changes(f"Plan: nothing to deploy from {where}", []), *show_blocked(refused)]
     tools = counted(sum(each.changes for each in plan.tools), "tool")
     lines = [line for each in plan.tools if each.changes for line in _lines_of(each)]
     shown = [make_changes(f"Plan: {tools} from {where}; files: {counts_of(files)}", lines)]
     shown += [make_diff(each.diff) for each in plan.tools if each.changes and each.diff.files]
-    return [*shown, *_blockers(plan)]
+    return [*shown, *show_blocked(refused)]
 
 
 def _lines_of(plan: ToolPlan) -> Iterator[tuple[str, str]]:
@@ -73,7 +73,8 @@ def _lines_of(plan: ToolPlan) -> Iterator[tuple[str, str]]:
         yield " ", f"  {counted(len(plan.report.warnings), 'warning')}"
 
 
-def _blockers(plan: DeployPlan) -> list[Text]:
+def show_blocked(reasons: Iterable[str]) -> list[Text]:
+    """Return a line for each reason for which a change would be refused."""
     from rich.text import Text  # noqa: PLC0415 - JSON output does without it
 
-    return [Text.assemble(("Blocked: ", "bold red"), clean(reason)) for reason in plan.blocked]
+    return [Text.assemble(("Blocked: ", "bold red"), clean(reason)) for reason in reasons]

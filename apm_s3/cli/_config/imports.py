@@ -8,6 +8,7 @@ import typer
 
 from apm_s3.cli._arguments import Author, DryRun, Message, ToolHint, Yes, as_tool
 from apm_s3.cli._call import Call, in_production, this_command
+from apm_s3.cli._config.differences import show_blocked
 from apm_s3.cli._config.push import Force
 from apm_s3.cli._output import counted, make_changes
 from apm_s3.cli._statuses import Status, clean
@@ -88,7 +89,7 @@ def _shown(plan: ImportPlan) -> list[Text]:
     summary = f"Import of {plan.source}: {counted(len(plan.revisions), 'revision')} to commit"
     lines = [_line(each) for each in plan.bundles]
     shown = [make_changes(summary, lines)]
-    shown += [Text.assemble(("Blocked: ", "bold red"), clean(reason)) for reason in plan.blocked]
+    shown += show_blocked(plan.blocked)
     if plan.left_out:
         more = f" and {len(plan.left_out) - _SHOWN} more" if len(plan.left_out) > _SHOWN else ""
         shown.append(Text(clean(f"Left out: {', '.join(plan.left_out[:_SHOWN])}{more}")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,7 +39,8 @@ def plan(
 ) -> Status:
     """Show what a deploy would change, for review.
 
-    The file of --out has ids and hashes, no contents and no values of variables.
+    The file of --out has ids and hashes, no contents and no values of variables. It exits with 4 if a deploy would be
+    refused.
 
     Examples:
         apm-s3 config plan staging production --out deploy.plan
@@ -54,10 +55,27 @@ def plan(
     )
     if out is not None:
         write_text(out, json.dumps(made.to_dict(), indent=2) + "\n")
-    call.print(plan_document(made), *show_plan(made), paged=True)
+    call.print(plan_document(made, made.blocked), *show_plan(made, made.blocked), paged=True)
     if out is not None:
-        call.note(f"\nWrote plan {made.hash[:12]} to {out}. Carry it out with: apm-s3 config deploy {out}")
+        call.note(f"\nWrote plan {made.hash[:12]} to {out}. {_next_step(made, out)}")
+    if made.blocked:
+        return Status.CONFLICT
     return Status.DIFFERENT if exit_code and made.changes else Status.DONE
+
+
+def _next_step(plan: DeployPlan, file: Path) -> str:
+    """Return what to do with a plan: carry it out, if need be with the options without which it is refused."""
+    deploy = f"apm-s3 config deploy {file}"
+    if not plan.blocked:
+        return f"Carry it out with: {deploy}"
+    for option, arguments in (
+        ("--allow-drift", {"allow_drift": True}),
+        ("--force REASON", {"force": ""}),
+        ("--allow-drift --force REASON", {"allow_drift": True, "force": ""}),
+    ):
+        if not plan.refusals(**arguments):
+            return f"A deploy refuses it, unless with: {deploy} {option}"
+    return "A deploy refuses it: resolve the reasons, and make a new plan."
 
 
 def deploy(
@@ -87,8 +105,9 @@ def deploy(
     variables = pairs(var, "--var")
     if dry_run:
         made = call.run_on_store(lambda store: plan_again(store, document, variables))
-        call.print({"dry_run": True, **plan_document(made)}, *show_plan(made), paged=True)
-        return Status.DONE
+        refused = made.refusals(allow_drift=allow_drift, force=force)
+        call.print({"dry_run": True, **plan_document(made, refused)}, *show_plan(made, refused), paged=True)
+        return Status.CONFLICT if refused else Status.DONE
     tools = document.content["tools"]
     changed = [name for name, told in tools.items() if told["changes"]]
     call.confirm(
@@ -153,12 +172,12 @@ async def plan_again(store: ConfigStore, document: PlanDocument, variables: Mapp
     return fresh
 
 
-def plan_document(plan: DeployPlan) -> dict[str, Any]:
+def plan_document(plan: DeployPlan, refused: Sequence[str]) -> dict[str, Any]:
     """Return a plan as JSON: what `--out` writes, with differences, issues and what blocks it."""
     return {
         "plan": plan.to_dict(),
         "changes": plan.changes,
-        "blocked": plan.blocked,
+        "blocked": refused,
         "tools": {
             each.tool: {"diff": each.diff.to_dict(), "issues": each.report.issues, "drifted": each.drifted}
             for each in plan.tools

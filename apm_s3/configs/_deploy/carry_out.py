@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from apm_s3._naming import check_environment
 from apm_s3._plans import PlanDocument
 from apm_s3.configs._content.sources import check_tools
 from apm_s3.configs._deploy.planning import make_plan
-from apm_s3.configs._deploy.plans import DeployPlan, DeployResult, Side, ToolPlan, ref_of, refusals
+from apm_s3.configs._deploy.plans import DRIFT, DeployPlan, DeployResult, Side, ToolPlan, ref_of
 from apm_s3.configs._models.releases import Deployed, Origin, Release
 from apm_s3.configs._models.settings import check_level, check_rule_names
 from apm_s3.configs._protocol.commit.calls import Call
@@ -120,16 +120,17 @@ class _Execution:
 
     def _check(self, *, allow_drift: bool) -> None:
         plan = self.plan
-        reasons = [] if plan.refused is None or not self.changed else [plan.refused]
-        for each in self.changed:
-            reasons += refusals(each, allow_drift=allow_drift, force=self.force)
+        # Whether it is frozen now, the commit finds out.
+        reasons = replace(plan, frozen=None).refusals(allow_drift=allow_drift, force=self.force)
         if reasons:
+            overwrite = "allow_drift=True overwrites changes made by hand"
+            drifted = any(reason.endswith(DRIFT) for reason in reasons)
             raise DeployRefused(
                 f"'{plan.source_environment}' cannot be deployed to '{plan.target_environment}': {'; '.join(reasons)}",
-                reasons=tuple(reasons),
+                reasons=reasons,
                 environment=plan.target_environment,
                 bucket=plan.target_bucket,
-                hint="nothing was changed",
+                hint=f"nothing was changed; {overwrite if drifted else 'resolve the reasons, and make a new plan'}",
             )
 
     async def _make(self, begun: Snapshot, bases: Mapping[str, Release | None]) -> list[Draft]:

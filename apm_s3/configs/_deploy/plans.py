@@ -20,7 +20,7 @@ from apm_s3.validators._validation.validate import Level
 
 KIND = "apm-s3/deploy-plan"
 
-_DRIFT = "the target was changed by hand since its last deploy"
+DRIFT = "the target was changed by hand since its last deploy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +108,15 @@ class DeployPlan:
     @property
     def blocked(self) -> tuple[str, ...]:
         """Return why the deploy would be refused; empty if it would not."""
-        reasons = [f"{each.tool}: {reason}" for each in self.tools for reason in each.blocked]
-        reasons += [] if self.refused is None else [self.refused]
+        return self.refusals()
+
+    def refusals(self, *, allow_drift: bool = False, force: str | None = None) -> tuple[str, ...]:
+        """Return why the deploy would be refused with these arguments of `deploy`; empty if it would not."""
+        if not self.changes:
+            return ()
+        reasons = [] if self.refused is None else [self.refused]
+        for each in self.tools:
+            reasons += _refusals(each, allow_drift=allow_drift, force=force) if each.changes else []
         return (*reasons, *([] if self.frozen is None else [f"frozen: {self.frozen}"]))
 
     def to_dict(self) -> dict[str, Any]:
@@ -176,17 +183,14 @@ def blocked(report: ValidationReport, *, drifted: bool) -> tuple[str, ...]:
     errors = len(report.errors)
     counted = "1 error" if errors == 1 else f"{errors} errors, the first"
     reasons = [f"{counted}: {report.errors[0].render(report.name)}"] if errors else []
-    return (*reasons, *([_DRIFT] if drifted else []))
+    return (*reasons, *([DRIFT] if drifted else []))
 
 
-def refusals(plan: ToolPlan, *, allow_drift: bool, force: str | None) -> list[str]:
+def _refusals(plan: ToolPlan, *, allow_drift: bool, force: str | None) -> list[str]:
     """Return why a deploy of a tool is refused despite what the caller allows."""
-    reasons = []
-    if not plan.report.ok and (force is None or plan.report.kind == "overlay"):
-        reasons.append(f"{plan.tool}: {plan.blocked[0]}")
-    if plan.drifted and not allow_drift:
-        reasons.append(f"{plan.tool}: {_DRIFT} (allow_drift=True overwrites the change)")
-    return reasons
+    forced = force is not None and plan.report.kind != "overlay"
+    reasons = plan.blocked if plan.report.ok or not forced else plan.blocked[1:]
+    return [f"{plan.tool}: {reason}" for reason in reasons if reason != DRIFT or not allow_drift]
 
 
 def _described(plan: ToolPlan) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from apm_s3.validators._tools.prometheus.rules.files import check_rule_file
 from apm_s3.validators._tools.prometheus.schema import CONFIG, config_schema
 from apm_s3.validators._tools.prometheus.targets.bundle import check_target_files
 
+
 def check_bundle(members: list[Member]) -> None:
     """Check that referenced files exist and have the right kind, and that job names are unique across files.
 
