@@ -306,7 +306,10 @@ class MigrationRefused(InvalidRequest):
 
 
 class JournalRefused(InvalidRequest):
-    """The journal is another migration's, another process is using it, or it is not a journal; nothing was changed."""
+    """The journal is another migration's, another process is using it, or it is not a journal; nothing was changed.
+
+    If it can no longer be written when something may have moved, `may_have_happened` is True.
+    """
 
     default_hint = "give the journal of this migration, or the name of a new file"
 

@@ -107,7 +107,8 @@ async def migrate(
         InvalidOption: an option is invalid, or the places overlap; nothing was moved.
         MigrationRefused: the target cannot keep something that `accept` does not name, and nothing was moved; or the
             source is empty, perhaps only at the end, and `delete_extra` would delete everything.
-        JournalRefused: the journal belongs to another migration, or another process is using it.
+        JournalRefused: the journal belongs to another migration, or another process is using it, and nothing was
+            moved; or it can no longer be written (its `may_have_happened` is True then).
         BucketNotFound: there is no such bucket.
         OSError: a directory cannot be read.
     """

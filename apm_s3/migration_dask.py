@@ -114,8 +114,8 @@ def _tell(on_progress: OnMigrationProgress | None, so_far: MigrationReport, *, c
 
 
 async def _workers(client: Any) -> int:
-    info = await _maybe_awaited(client.scheduler_info())
-    return len(info.get("workers", {}))
+    # Not `scheduler_info`, which answers from a cache: that of an asynchronous client has no workers yet.
+    return len(await client.ncores() if client.asynchronous else await asyncio.to_thread(client.ncores))
 
 
 async def _result(client: Any, future: Any) -> MigrationReport:

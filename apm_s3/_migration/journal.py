@@ -32,6 +32,7 @@ class Journal:
 
     Attributes:
         resumed: whether an earlier run began this journal.
+        moving: whether something may have moved, so that an error is no refusal.
 
     Raises (when it is opened):
         JournalRefused: the file belongs to another migration, is in use, or is not a journal.
@@ -43,7 +44,7 @@ class Journal:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="apm_s3 journal")
         self._store: Store | None = None
         self._outcomes: list[Outcome] = []
-        self.resumed = False
+        self.resumed = self.moving = False
 
     async def __aenter__(self) -> Self:
         try:
@@ -89,11 +90,13 @@ class Journal:
         try:
             return await shielded(_awaited(asyncio.get_running_loop().run_in_executor(self._thread, work)))
         except sqlite3.Error as exc:
-            raise JournalRefused(
+            refused = JournalRefused(
                 f"the journal '{self._path}' cannot be read or written: {exc}",
                 operation="migrate",
                 hint="free space on its disk or check its permissions, then resume with the same journal",
-            ) from exc
+            )
+            refused.unresolved = self.moving
+            raise refused from exc
 
     def _open(self) -> None:
         self._store = Store(self._path)

@@ -102,6 +102,7 @@ class Run:
             await self._journal.do(lambda store: store.retry_all_failed())
             await self._count()
             self._before = self._done
+            self._journal.moving = True
             await self._move_all()
             await self._retry()
             await self._settle()

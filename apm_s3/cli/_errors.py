@@ -65,6 +65,8 @@ def tell(error: BaseException, *, changes: bool = False) -> Told:
     if isinstance(error, errors.ApmS3Error):
         if status is Status.FAILED and changes and error.may_have_happened:
             status = Status.UNKNOWN
+        if isinstance(error, errors.JournalRefused) and error.may_have_happened:
+            status = Status.FAILED
         return Told(status, _problem(error), _hint(error))
     if isinstance(error, UsageFailed | OutputFailed):
         return Told(status, str(error), error.hint)

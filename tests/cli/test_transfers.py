@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 import sys
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from apm_s3._migration.store import Store
 from apm_s3.cli._progress import ProgressLine, in_bytes, in_time
 from apm_s3.cli._s3.transfers import Access, migration_line
 from apm_s3.migration import MigrationProgress
 from tests.cli.kit import Shell
 from tests.cli.memory import press_ctrl_c
+from tests.faults.faults import reset_before_headers
 from tests.faults.memory_s3 import StoredObject, error_response
 from tests.faults.server import Exchange, FaultyS3
 from tests.migration.places import files, write
@@ -77,6 +80,32 @@ def test_exit_statuses_tell_the_result(shell: Shell, place: str, memory: FaultyS
 
     memory.will(refused, "PutObject", times=None)
     assert shell("sync", source, place).status == 1
+
+
+@pytest.mark.parametrize("command", ["migrate", "sync"])
+def test_a_server_that_closes_connections_fails_a_transfer(
+    shell: Shell, place: str, memory: FaultyS3, tmp_path: Path, command: str
+) -> None:
+    source = write(tmp_path / "up", BODIES)
+    memory.will(reset_before_headers, "ListObjectsV2", times=None)
+
+    ran = shell(command, source, place)
+
+    assert ran.status == 1, ran.stderr
+
+
+def test_a_journal_that_becomes_full_after_something_moved_is_a_failure(
+    shell: Shell, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(store: Store, outcomes: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    source = write(tmp_path / "up", BODIES)
+    shell("migrate", source, place, "--journal", tmp_path / "another's")
+    monkeypatch.setattr(Store, "note", full)
+
+    assert shell("migrate", place, f"{place}-copy", "--journal", tmp_path / "journal").status == 1
+    assert shell("migrate", place, f"{place}-copy", "--journal", tmp_path / "another's").status == 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT for this process")

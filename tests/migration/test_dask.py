@@ -9,7 +9,9 @@ import signal
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -93,8 +95,8 @@ class Threads:
         self._pool = ThreadPoolExecutor(2)
         self.cancelled: list[Any] = []
 
-    def scheduler_info(self) -> dict[str, Any]:
-        return {"workers": {"one": {}, "two": {}}}
+    def ncores(self) -> Any:
+        return {"one": 1, "two": 1}
 
     def map(self, work: Callable[[Shard], MigrationReport], shards: list[Shard], **_: object) -> list[Any]:
         return [self._pool.submit(work, pickle.loads(pickle.dumps(shard))) for shard in shards]
@@ -103,6 +105,37 @@ class Threads:
         self.cancelled += futures
         for future in futures:
             future.cancel()
+
+
+class Asynchronous(Threads):
+    """A client for use inside the event loop, which has asked its scheduler nothing yet."""
+
+    asynchronous = True
+
+    async def ncores(self) -> Any:
+        return super().ncores()
+
+    def scheduler_info(self) -> dict[str, Any]:
+        return {"workers": {}}
+
+    def map(self, work: Callable[[Shard], MigrationReport], shards: list[Shard], **options: object) -> list[Any]:
+        return [SimpleNamespace(result=partial(asyncio.wrap_future, one)) for one in super().map(work, shards)]
+
+
+@pytest.mark.parametrize("kind", [Threads, Asynchronous])
+async def test_the_workers_of_either_kind_of_client_are_counted(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Threads]
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    async with open_place() as one:
+        for number in range(9):
+            one.put(f"team/{number}")
+        access = S3Access(one.server.endpoint_url, "us-east-1")
+
+        report = await migrate_on_dask(SOURCE, TARGET, kind(), source_access=access)
+
+    assert (report.moved, report.failed) == (9, 0)
 
 
 async def test_ranges_become_tasks_whose_reports_are_merged(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -328,6 +329,17 @@ async def test_a_finished_migration_can_be_verified_again(one: Place, tmp_path: 
     mended = await migrate(SOURCE, TARGET, source_s3=one.s3, journal=journal)
     assert (mended.failed, mended.verified) == (0, 5)
     assert one.stored() == BODIES
+
+
+async def test_an_object_of_another_size_is_found_out_though_its_etag_is_the_same(one: Place, tmp_path: Path) -> None:
+    fill(one)
+    await migrate(SOURCE, TARGET, source_s3=one.s3, journal=tmp_path / "journal")
+    stored = one.server.s3.buckets["target"]
+    stored["copy/a"] = replace(stored["copy/a"], body=b"longer than before")
+
+    checked = await verify_migration(SOURCE, TARGET, source_s3=one.s3, journal=tmp_path / "journal")
+
+    assert [failure.key for failure in checked.failures] == ["a"]
 
 
 async def test_a_journal_of_another_migration_is_refused(one: Place, tmp_path: Path) -> None:

@@ -254,8 +254,9 @@ async def test_a_journal_that_becomes_unwritable_ends_the_run(
 
     with monkeypatch.context() as patched:
         patched.setattr(Store, "note", full)
-        with pytest.raises(JournalRefused, match="cannot be read or written: database or disk is full"):
+        with pytest.raises(JournalRefused, match="cannot be read or written: database or disk is full") as refused:
             await migrate(SOURCE, TARGET, source_s3=one.s3, journal=tmp_path / "journal")
+    assert refused.value.may_have_happened
     report = await migrate(SOURCE, TARGET, source_s3=one.s3, journal=tmp_path / "journal")
     assert one.stored() == bodies
     assert (report.failed, report.verified) == (0, 30)

@@ -46,8 +46,8 @@ def migrate(
         apm-s3 migrate s3://old/team s3://new/team --journal move.journal
     """
     call = Call.of(ctx)
-    call.changes = not (dry_run or verify_only)
-    call.go_on = transfers.how_to_go_on(journal) if call.changes else call.go_on
+    # Not `changes`: a lost response leaves nothing to find out, as the same command finds what is missing.
+    call.go_on = call.go_on if dry_run or verify_only else transfers.how_to_go_on(journal)
     rules: dict[str, Any] = {
         "if_exists": if_exists,
         "include": include,

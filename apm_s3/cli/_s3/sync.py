@@ -30,8 +30,8 @@ def sync(
         apm-s3 sync ./dashboards s3://apm-files/dashboards --delete-extra --dry-run
     """
     call = Call.of(ctx)
-    call.changes = not dry_run
-    call.go_on = "Run it again: only what is still missing is copied." if call.changes else call.go_on
+    # Not `changes`: a lost response leaves nothing to find out, as the same command finds what is missing.
+    call.go_on = call.go_on if dry_run else "Run it again: only what is still missing is copied."
     access = Access(call.settings.endpoint_url, call.settings.region, call.settings.profile)
     options = {"include": include, "exclude": exclude, "delete_extra": delete_extra, "concurrency": concurrency}
     with call.progress() as line:
