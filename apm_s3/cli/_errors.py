@@ -161,6 +161,7 @@ _REWRITES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
     (re.compile(r"^pass a prefix; delete_bucket\(bucket, force=True\)"), "name a prefix; apm-s3 bucket rm --force"),
     (re.compile(r"replace=True to delete it"), "--replace to delete it"),
     (re.compile(r"allow_drift=True"), "--allow-drift"),
+    (re.compile(r"pass a reason as force="), "use --force REASON"),
     (re.compile(r"^pass the same ones as variables=$"), "pass the same ones: --var NAME=VALUE"),
     (re.compile(r"^use a key from list_backups$"), "use a key that apm-s3 config backups lists"),
     (re.compile(r"use each write id for one write: .*"), "leave out --write-id: it is for repeating that same write"),

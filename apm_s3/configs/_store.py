@@ -461,19 +461,26 @@ class ConfigStore:
         author: str | None = None,
         message: str = "",
         expect_revision: int | None = None,
+        force: str | None = None,
         timeout: float | None = None,
         write_id: str | None = None,
     ) -> Release:
         """Create a new revision with the files of an old one, by default of the one marked good.
 
+        They are validated by the rules of today: an old revision may have been imported, or stored before a rule.
+
+        Args:
+            force: the reason for committing despite errors, which is stored.
+
         Timeout, id and cancellation are as in `upload`.
 
         Raises:
+            ConfigInvalid: the old revision has errors, see its `report`; nothing was changed.
             ConfigNotFound: the revision does not exist (any more), or none is marked good.
             RevisionConflict, EnvironmentFrozen, CommitUnknown, StoreDamaged: see `upload`.
         """
         request = ToolRequest(tool, environment, author, message, expect_revision, timeout, write_id)
-        return await self._writer.rollback(request, to_revision)
+        return await self._writer.rollback(request, to_revision, force)
 
     async def outcome(self, write_id: str) -> CommitOutcome:
         """Return the outcome of a write, for example after `CommitUnknown`. A write that can still arrive is pending.

@@ -96,6 +96,7 @@ class RollbackGiven(Noted):
 
     to_revision: int | None = Field(default=None, ge=1, le=99_999_999)
     expect_revision: int | None = Field(default=None, ge=0, le=99_999_999)
+    force: str | None = Field(default=None, max_length=1_000, description="The reason for storing despite errors.")
 
 
 class MarkGiven(Noted):

@@ -63,6 +63,26 @@ def test_a_rollback_is_planned_and_done_and_its_outcome_is_known(staging: Shell)
     assert staging("config", "rollback", "prometheus", "--to", "99").status == 1
 
 
+def test_a_rollback_to_an_invalid_revision_is_refused_unless_it_is_forced(staging: Shell) -> None:
+    on_store(staging, lambda store: store.upload("prometheus", "staging", "scrape_configs: 3\n", force="imported"))
+    on_store(staging, lambda store: store.upload("prometheus", "staging", PROMETHEUS[0]))
+    command = ["config", "rollback", "prometheus", "--to", "4", "-m", "Back"]
+
+    tried, refused = staging(*command, "--dry-run"), staging(*command)
+    assert (tried.status, "prometheus.yml:1:17: error:" in tried.stderr) == (3, True)
+    assert (refused.status, "or use --force REASON" in refused.stderr) == (3, True)
+    assert staging(*command, "--dry-run", "--force", "an incident").status == 0
+    forced = staging(*command, "--force", "an incident")
+    assert (forced.status, "warning: prometheus.yml:1:17: error:" in forced.stderr) == (0, True)
+    assert staging.ok("config", "history", "prometheus").count("forced") == 2
+
+
+def test_a_rollback_of_a_removed_configuration_is_planned(staging: Shell) -> None:
+    staging.ok("config", "rm", "prometheus", "--yes")
+
+    assert "+ prometheus.yml" in staging.ok("config", "rollback", "prometheus", "--to", "2", "--dry-run")
+
+
 def test_a_removed_configuration_comes_back_by_a_rollback(staging: Shell) -> None:
     assert "- prometheus.yml" in staging.ok("config", "rm", "prometheus", "--dry-run")
     assert staging("config", "rm", "prometheus", "-m", "off").status == 2

@@ -259,6 +259,25 @@ def test_a_directory_and_a_history_are_imported(shell: Shell) -> None:
     assert (release["author"], release["message"].startswith("First (commit ")) == ("Eve <e@example.org>", True)
 
 
+def test_an_import_says_which_revisions_are_invalid_and_its_dry_run_ends_as_it_would(shell: Shell) -> None:
+    git = ["git", "-c", "user.name=Eve", "-c", "user.email=e@example.org"]
+    root = put(shell.directory / "configs", {"prometheus/prometheus.yml": BAD})
+    subprocess.run([*git, "init", "-q"], cwd=root, check=True, timeout=60)
+    for text in (BAD, GOOD):
+        put(root, {"prometheus/prometheus.yml": text})
+        subprocess.run([*git, "add", "."], cwd=root, check=True, timeout=60)
+        subprocess.run([*git, "commit", "-qm", "x"], cwd=root, check=True, timeout=60)
+
+    done = shell("config", "import", "configs", "--history", "-e", "qa")
+    assert (done.status, done.stderr.count("is invalid")) == (0, 1)
+    assert "warning: revision 1 of prometheus in qa is invalid: prometheus.yml:1:17: error:" in done.stderr
+
+    put(shell.directory / "bad", {"prometheus/prometheus.yml": BAD})
+    command = ["config", "import", "bad", "--dry-run", "-e"]
+    assert [shell(*command, "new").status, shell(*command, "new", "--force", "x").status] == [3, 0]
+    assert shell(*command, "qa").status == 4
+
+
 def test_a_prefix_in_s3_is_imported(shell: Shell) -> None:
     put(shell.directory / "old", {"staging/prometheus/prometheus.yml": GOOD})
     bucket = shell.environ["APM_S3_BUCKET"]

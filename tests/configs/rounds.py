@@ -96,7 +96,7 @@ async def _deploy(store: ConfigStore) -> None:
 TARGETS = (
     Target("first upload", lambda store: store.upload("prometheus", "new", content(0)), None, 10),
     Target("upload", lambda store: store.upload("prometheus", ENV, content(98)), 5, 6),
-    Target("rollback", lambda store: store.rollback("prometheus", ENV, to_revision=3), 6, 7),
+    Target("rollback", lambda store: store.rollback("prometheus", ENV, to_revision=3), 6, 8),
     Target("plan_deploy", lambda store: store.plan_deploy(SOURCE, ENV), 2, 4),
     Target("deploy", _deploy, 8, 11),
     Target("download", lambda store: store.download("prometheus", ENV), 1, 3),

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 
-from apm_s3.configs import changed_files
+from apm_s3.configs import EnvironmentSettings, changed_files
 from apm_s3.configs._protocol.objects import ObjectStore
 from apm_s3.configs._store import ConfigStore
 from apm_s3.errors import (
@@ -156,6 +156,23 @@ async def test_a_rollback_without_a_revision_returns_to_the_one_marked_good(stor
     await store.rollback("loki", "production")
 
     assert (await store.download("loki", "production")).text == LOKI
+
+
+async def test_a_rollback_is_validated_by_the_rules_of_today(store: ConfigStore) -> None:
+    strict = "global:\n  scrape_failure_log_file: log\n"  # since Prometheus 2.55
+    await store.upload("prometheus", "production", "scrape_configs: 3\n", force="as it was")
+    await store.upload("prometheus", "production", strict)
+    await store.upload("prometheus", "production", PROMETHEUS)
+    await store.set_settings("production", EnvironmentSettings(target_versions={"prometheus": "2.45"}))
+
+    for revision in (1, 2):
+        with pytest.raises(ConfigInvalid):
+            await store.rollback("prometheus", "production", to_revision=revision)
+    assert [each.revision for each in await store.history("prometheus", "production")] == [3, 2, 1]
+    forced = await store.rollback("prometheus", "production", to_revision=2, force="an incident")
+
+    assert (forced.revision, forced.forced, "scrape_failure_log_file" in forced.warnings[0]) == (4, "an incident", True)
+    assert (await store.rollback("prometheus", "production", to_revision=3)).forced is None
 
 
 async def test_a_rollback_that_expects_another_revision_changes_nothing(store: ConfigStore) -> None:

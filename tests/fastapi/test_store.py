@@ -126,6 +126,16 @@ async def test_releases_are_listed_compared_and_rolled_back(client: httpx.AsyncC
     assert (await store.download("prometheus", "production")).text == PROMETHEUS
 
 
+async def test_a_rollback_to_an_invalid_revision_needs_a_reason(client: httpx.AsyncClient, store: ConfigStore) -> None:
+    await store.upload("prometheus", "production", "scrape_configs: 3\n", force="imported")
+
+    refused = await client.post(f"{TOOL}/rollback", json={"to_revision": 2})
+    forced = await client.post(f"{TOOL}/rollback", json={"to_revision": 2, "force": "an incident"})
+
+    assert (refused.status_code, refused.json()["issues"][0]["line"]) == (422, 1)
+    assert (forced.status_code, forced.json()["forced"]) == (200, "an incident")
+
+
 async def test_a_known_release_is_not_sent_again(client: httpx.AsyncClient) -> None:
     etag = (await client.get(TOOL)).headers["etag"]
 

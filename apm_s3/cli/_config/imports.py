@@ -59,7 +59,9 @@ def import_(
     document = {"plan": plan, "blocked": plan.blocked}
     if dry_run or not plan.changes:
         call.print({"dry_run": dry_run, **document}, *_shown(plan))
-        return Status.DONE
+        if any(each.blocked for each in plan.bundles):
+            return Status.CONFLICT
+        return Status.INVALID if force is None and any(each.errors for each in plan.bundles) else Status.DONE
     names = dict.fromkeys(each.environment for each in plan.revisions)
     name = next(filter(None, map(in_production, names)), None)
     if name is not None:
@@ -71,6 +73,12 @@ def import_(
         releases = call.run_on_store(
             lambda store: store.import_configs(plan, author=by, message=why, force=force, on_progress=told)
         )
+    invalid = [each for each in releases if each.forced is not None]
+    for each in invalid[:_SHOWN]:
+        error = next((line for line in each.warnings if ": error: " in line), each.forced)
+        call.note(f"warning: revision {each.revision} of {each.tool} in {each.environment} is invalid: {error}")
+    if len(invalid) > _SHOWN:
+        call.note(f"warning: {len(invalid) - _SHOWN} more are invalid; apm-s3 config history TOOL marks them as forced")
     call.print({**document, "releases": releases}, f"imported {counted(len(releases), 'revision')} of {source}")
     return Status.DONE
 

@@ -34,7 +34,7 @@ def ls(ctx: typer.Context, everywhere: AllEnvironments = False) -> None:
     environment = None if everywhere else call.settings.environment
     releases = call.run_on_store(lambda store: store.list(environment))
     rows = [(release.environment, release.tool, *_release_row(release)) for release in releases]
-    columns = ("environment", "tool", "revision", "created", "author", "action", "files", "message")
+    columns = ("environment", "tool", "revision", "created", "author", "action", "files", "state", "message")
     call.print({"releases": releases}, make_table(columns, rows))
     if not releases:
         call.note("note: there are no configurations yet: apm-s3 config push stores one")
@@ -70,13 +70,15 @@ def show(
 def history(ctx: typer.Context, tool: ToolName, limit: Limit = None) -> None:
     """List the releases of a tool, newest first.
 
+    A revision that was stored despite errors is marked as forced, one that has lost files as damaged.
+
     Example:
         apm-s3 config history prometheus -e production -n 10
     """
     call = Call.of(ctx)
     environment = call.environment
     releases = call.run_on_store(lambda store: store.history(as_tool(tool), environment, limit=limit))
-    columns = ("revision", "created", "author", "action", "files", "message")
+    columns = ("revision", "created", "author", "action", "files", "state", "message")
     call.print({"releases": releases}, make_table(columns, map(_release_row, releases)), paged=True)
 
 
@@ -88,8 +90,10 @@ def _release_row(release: Release) -> tuple[object, ...]:
     elif origin.revision is not None:
         action = f"{action} to {origin.revision}"  # type: ignore[assignment]
     files = "removed" if release.removed else len(release.files)
+    # Errors are stored only if they were forced.
+    state = ", ".join(name for holds, name in ((release.damaged, "damaged"), (release.forced, "forced")) if holds)
     message = release.message.partition("\n")[0]
-    return (release.revision, in_local_time(release.created_at), release.author, action, files, message)
+    return (release.revision, in_local_time(release.created_at), release.author, action, files, state, message)
 
 
 def log(

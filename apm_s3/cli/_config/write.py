@@ -8,6 +8,7 @@ import typer
 
 from apm_s3.cli._arguments import Author, DryRun, ExpectRevision, Message, ToolName, Yes, as_tool
 from apm_s3.cli._call import Call, in_production
+from apm_s3.cli._config.push import Force
 from apm_s3.cli._output import counted, make_changes
 from apm_s3.cli._statuses import Status
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from apm_s3._tools import Tool
     from apm_s3.configs import ConfigStore, Release
+    from apm_s3.reports import ValidationReport
 
 _SIGNS = {"added": "+", "changed": "~", "removed": "-"}
 
@@ -25,14 +27,15 @@ def rollback(
     tool: ToolName,
     to: Annotated[int | None, typer.Option("--to", min=1, help="The revision; by default the one marked good.")] = None,
     expect_revision: ExpectRevision = None,
+    force: Force = None,
     author: Author = None,
     message: Message = None,
     yes: Yes = False,
     dry_run: DryRun = False,
-) -> None:
+) -> Status:
     """Return to an old revision, by default the good one.
 
-    It creates a new revision with the old files; production asks for its name.
+    It creates a new revision with the old files, which are validated first; production asks for its name.
 
     Example:
         apm-s3 config rollback prometheus --to 41 -e production -m "Alerts are late"
@@ -41,11 +44,14 @@ def rollback(
     environment, chosen = call.environment, as_tool(tool)
     name = in_production(environment)
     if dry_run or (name is not None and not yes):
-        current, target = call.run_on_store(lambda store: _both(store, chosen, environment, to))
+        current, target, report = call.run_on_store(lambda store: _both(store, chosen, environment, to))
         if dry_run:
-            document = {"dry_run": True, "current": current, "target": target}
+            for issue in (*report.errors, *report.warnings):
+                call.note(issue.render(report.name))
+            valid = report.ok or force is not None
+            document = {"dry_run": True, "valid": valid, "current": current, "target": target}
             call.print(document, _changes(f"Would return {tool} in {environment} to revision", current, target))
-            return
+            return Status.DONE if valid else Status.INVALID
         call.confirm(f"Return {tool} in {environment} to revision {target.revision}?", yes=yes, name=name)
     why = call.message(message, f"Return {tool} in {environment} to revision {to or 'marked good'}.")
     by = call.author(author)
@@ -55,17 +61,24 @@ def rollback(
             environment,
             to_revision=to,
             expect_revision=expect_revision,
+            force=force,
             author=by,
             message=why,
             write_id=write_id,
         )
     )
+    for warning in release.warnings:
+        call.note(f"warning: {warning}")
     old = release.origin.revision
     call.print(release, f"{tool} in {environment} is at revision {release.revision}, with the files of revision {old}")
+    return Status.DONE
 
 
-async def _both(store: ConfigStore, tool: Tool, environment: str, to: int | None) -> tuple[Release, Release]:
-    """Return the current release and the one to which a rollback would return."""
+async def _both(
+    store: ConfigStore, tool: Tool, environment: str, to: int | None
+) -> tuple[Release, Release, ValidationReport]:
+    """Return the current release, the one to which a rollback would return, and the validation of its files."""
+    from apm_s3.configs._writes.checks import report_bundle  # noqa: PLC0415 - it brings the validators
     from apm_s3.errors import ConfigNotFound  # noqa: PLC0415 - the help does without it
 
     wanted = to
@@ -74,8 +87,11 @@ async def _both(store: ConfigStore, tool: Tool, environment: str, to: int | None
         wanted = found[0].good_revision if found else None
         if wanted is None:
             raise ConfigNotFound(f"no revision of {tool} in {environment} is marked good", hint="name one with --to")
-    current = await store.download_bundle(tool, environment)
-    return current.release, (await store.download_bundle(tool, environment, revision=wanted)).release
+    [current] = await store.history(tool, environment, limit=1)
+    target = await store.download_bundle(tool, environment, revision=wanted)
+    rules = (await store.settings(environment)).rules(tool)
+    files = {name: file.raw for name, file in target.files.items()}
+    return current, target.release, await report_bundle(tool, files, rules)
 
 
 def _changes(what: str, current: Release, target: Release) -> Text:

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -54,6 +54,7 @@ class Draft:
         files: all of its files, by name.
         deploy: the source of a deploy; the new revision and digest are added. None: it is not a deploy.
         expect: the revision that the caller expects, for the error.
+        known: contents that were read already, of files that come from another release.
     """
 
     tool: Tool
@@ -66,6 +67,7 @@ class Draft:
     forced: str | None = None
     deploy: Deployed | None = None
     expect: int | None = None
+    known: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
     def revision(self) -> int:
@@ -297,7 +299,7 @@ class Publisher:
         work += [
             self._read(environment, draft.tool, name, entry, into)
             for name, entry in draft.files.items()
-            if isinstance(entry, FileEntry) and entry.blob in copied
+            if isinstance(entry, FileEntry) and entry.blob in copied and name not in into
         ]
         return work
 
@@ -407,7 +409,7 @@ def size_of(draft: Draft) -> int:
 
 
 def _given(draft: Draft) -> Contents:
-    return {name: body for name, body in draft.files.items() if isinstance(body, bytes)}
+    return {**draft.known, **{name: body for name, body in draft.files.items() if isinstance(body, bytes)}}
 
 
 def _changed(draft: Draft, plan: BlobPlan) -> AbstractSet[str]:

@@ -41,16 +41,24 @@ class Checks:
 
 
 async def check_bundle(
-    tool: Tool, files: Mapping[str, bytes], *, force: str | None, rules: ValidationRules = LAX
+    tool: Tool,
+    files: Mapping[str, bytes],
+    *,
+    force: str | None,
+    rules: ValidationRules = LAX,
+    known: Sequence[Release] = (),
 ) -> Checks:
     """Check a whole bundle, and search for plain-text secrets.
+
+    Args:
+        known: as in `keep_checks`.
 
     Raises:
         ConfigInvalid: there are errors, and `force` gives no reason to store them anyway.
     """
     reports = [await report_bundle(tool, files, rules)]
     require_valid(reports, force)
-    return await keep_checks(reports, files, (), force=force)
+    return await keep_checks(reports, files, known, force=force)
 
 
 async def report_files(

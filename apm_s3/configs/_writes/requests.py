@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from apm_s3._naming import check_environment
@@ -45,8 +46,9 @@ class ToolRequest:
         origin: Origin,
         warnings: tuple[str, ...] = (),
         forced: str | None = None,
+        known: Mapping[str, bytes] = MappingProxyType({}),
     ) -> Draft:
-        """Return the release to create on top of `base`."""
+        """Return the release to create on top of `base`; see `Draft`."""
         return Draft(
             tool=self.tool,
             base=base,
@@ -57,6 +59,7 @@ class ToolRequest:
             warnings=warnings,
             forced=forced,
             expect=self.expect_revision,
+            known=known,
         )
 
 

@@ -31,7 +31,7 @@ from apm_s3.configs._protocol.publish import Beside, Draft, Make, Publisher
 from apm_s3.configs._protocol.reading.reader import Reader
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.configs._reads.views import Views
-from apm_s3.configs._writes.checks import report_bundle, report_files
+from apm_s3.configs._writes.checks import Checks, check_bundle, report_bundle, report_files
 from apm_s3.configs._writes.requests import EnvironmentRequest, ToolRequest
 from apm_s3.configs._writes.uploads import Given, Upload, UploadTerms, left_out
 from apm_s3.errors import InvalidOption
@@ -93,21 +93,27 @@ class Writer:
         async with self._call(request) as call:
             return await self._publish(request, make, call, lambda old: old.removed)
 
-    async def rollback(self, request: ToolRequest, to_revision: int | None) -> Release:
-        request.check()
+    async def rollback(self, request: ToolRequest, to_revision: int | None, force: str | None) -> Release:
+        request.check(force)
         check_revisions(to_revision=to_revision)
         tool, environment = request.tool, request.environment
-        found: list[Release] = []
+        found: list[tuple[Release, Mapping[str, bytes]]] = []
 
         async def find(begun: Snapshot) -> None:
             if tool not in begun.current.tools:
                 await self._views.wanted(tool, environment, to_revision, good=to_revision is None)  # says why not
-            found[:] = [await self._views.find(begun, tool, to_revision, good=to_revision is None)]
+            old = await self._views.find(begun, tool, to_revision, good=to_revision is None)
+            call.allow(old.size)
+            found[:] = [(old, await self._reader.files(old))]
 
-        async def make(_: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
-            [old] = found
+        async def make(begun: Snapshot, bases: Mapping[str, Release | None]) -> Sequence[Draft]:
+            [(old, files)] = found
+            rules = begun.current.settings.rules(tool)
+            checks = Checks()
+            if files:
+                checks = await check_bundle(tool, files, force=force, rules=rules, known=(old,))
             origin = Origin("rollback", environment, old.revision)
-            return [request.draft(bases[tool], old.files, origin, old.warnings, old.forced)]
+            return [request.draft(bases[tool], old.files, origin, checks.warnings, checks.forced, files)]
 
         def same(release: Release) -> bool:
             return release.origin.action == "rollback" and to_revision in (None, release.origin.revision)

@@ -82,6 +82,7 @@ async def roll_back(call: CallDep, environment: EnvironmentPath, tool: ToolPath,
         author=call.author,
         message=given.message,
         expect_revision=given.expect_revision,
+        force=given.force,
         timeout=call.timeout,
         write_id=given.write_id,
     )
