@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import typer
 
+from apm_s3._processes import ROOT, find_program, user_environment
 from apm_s3.cli._statuses import UsageFailed
 
 _TEMPLATE = """
@@ -64,19 +64,22 @@ def find_message(given: str | None, about: str) -> str:
 
 
 def _edit(path: Path) -> None:
-    """Open the editor that git would open, and wait until it ends."""
-    editor = _git("var", "GIT_EDITOR") or os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    """Open the editor that git would open outside of all repositories, and wait until it ends."""
+    # The settings of a repository come with a copy of its folder, and name programs.
+    editor = _git("-C", str(ROOT), "var", "GIT_EDITOR") or os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     # As git does it: the editor is a shell command, to which the file's name is added.
     command = f"{editor} {shlex.quote(str(path))}"
-    status = subprocess.run(command, shell=True, check=False).returncode  # noqa: S602 - the user's own setting
+    status = subprocess.run(command, shell=True, check=False, env=user_environment()).returncode  # noqa: S602 - the user's own setting
     if status != 0:
         raise UsageFailed(f"the editor '{editor}' ended with status {status}", "use --message TEXT")
 
 
 def _git(*arguments: str) -> str:
     """Return what git prints; nothing if it fails, or is not installed."""
-    program = shutil.which("git")
+    program = find_program("git")
     if program is None:
         return ""
-    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(  # noqa: S603 - an absolute path
+        [program, *arguments], capture_output=True, text=True, check=False, env=user_environment()
+    )
     return done.stdout.strip() if done.returncode == 0 else ""

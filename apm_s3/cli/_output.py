@@ -121,15 +121,16 @@ def _rendered(console: Console, each: RenderableType) -> str:
 def _page(text: str) -> bool:
     """Show `text` in the pager, as git does it, and return whether there is one."""
     import shlex  # noqa: PLC0415 - only long results need it
-    import shutil  # noqa: PLC0415 - only long results need it
     import subprocess  # noqa: PLC0415 - only long results need it
 
+    from apm_s3._processes import find_program, user_environment  # noqa: PLC0415 - only long results need it
+
     command = shlex.split(os.environ.get("PAGER", "less"))
-    program = shutil.which(command[0]) if command else None
+    program = find_program(command[0]) if command else None
     if program is None:
         return False
     # As git does it: colours pass, short texts are printed, and the screen is kept.
-    environ = {"LESS": "FRX", **os.environ}
+    environ = {"LESS": "FRX", **user_environment()}
     subprocess.run(  # noqa: S603 - the user's own setting
         [program, *command[1:]], input=text, text=True, env=environ, check=False, stdout=sys.stdout.fileno()
     )

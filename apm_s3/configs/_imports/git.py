@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from apm_s3._processes import ROOT, clean_environment, find_program
 from apm_s3.errors import InvalidOption, ObjectTooLarge
 
 MAX_COMMITS = 100_000
@@ -26,7 +27,7 @@ _SAFE = (
 )  # fmt: skip
 _VARIABLES = {
     "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_REPLACE_OBJECTS": "1", "GIT_NO_LAZY_FETCH": "1",
-    "LC_ALL": "C",
+    "GIT_ALLOW_PROTOCOL": "", "LC_ALL": "C",
 }  # fmt: skip
 _FIELDS = 5
 _LFS = b"version https://git-lfs.github.com/spec/"
@@ -47,7 +48,7 @@ class GitRepository:
     """One repository, as of `ref`, below the directory `path` in it."""
 
     def __init__(self, path: str | os.PathLike[str], ref: str) -> None:
-        self._path = Path(path)
+        self._path = Path(path).absolute()
         self._ref = ref
         self._below = ""
 
@@ -113,14 +114,14 @@ class GitRepository:
         Raises:
             InvalidOption: git failed, or is not installed.
         """
-        try:
-            process = await asyncio.create_subprocess_exec(
-                "git", *_SAFE, "-C", str(self._path), *arguments,
-                env={**os.environ, **_VARIABLES},
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            )  # fmt: skip
-        except FileNotFoundError as exc:
-            raise InvalidOption("git is not installed", hint="install it, or import the directory") from exc
+        program = find_program("git")
+        if program is None:
+            raise InvalidOption("git is not installed", hint="install it, or import the directory")
+        process = await asyncio.create_subprocess_exec(
+            program, *_SAFE, "-C", str(self._path), *arguments,
+            cwd=ROOT, env=clean_environment("HOME", "XDG_CONFIG_HOME") | _VARIABLES,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
         try:
             out, err = await process.communicate(feed or b"")
         except BaseException:

@@ -7,12 +7,12 @@ is reported at its line. Quoted text is removed unless it is in the document, wh
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from apm_s3._processes import clean_environment, find_program
 from apm_s3.reports import Issue, Severity
 from apm_s3.validators._checking.context import Context, Version
 
@@ -47,7 +47,7 @@ def ask_tool(tool: str, kind: str, text: str, context: Context) -> None:
     command = _COMMANDS.get((tool, kind))
     if command is None:
         return
-    program = shutil.which(command[0])
+    program = find_program(command[0])
     if program is None:
         context.skip(f"{command[0]} was not run: it is not on the path")
         return
@@ -67,9 +67,10 @@ def ask_tool(tool: str, kind: str, text: str, context: Context) -> None:
 
 
 def _run(command: list[str], folder: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - no shell, and the program is the one on the path
-        command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=DEADLINE, check=False
-    )
+    return subprocess.run(  # noqa: S603 - no shell, and an absolute path
+        command, cwd=folder, env=clean_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=DEADLINE, check=False,
+    )  # fmt: skip
 
 
 def _version(program: str) -> Version:

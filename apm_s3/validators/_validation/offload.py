@@ -14,9 +14,9 @@ import pickle
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import TypeVar, cast
 
+from apm_s3._processes import ROOT, clean_environment, isolated_python
 from apm_s3._tasks import run_all
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ _MAIN = "from apm_s3.validators._validation.offload import serve; serve()"
 
 async def run_beside(work: Callable[[], T], size: int) -> T:
     """Run `work` and return its result. Above `THREAD_BYTES` of sources, it must be picklable."""
-    if size > THREAD_BYTES and sys.executable:
+    if size > THREAD_BYTES:
         answer = await _in_process(work)
         if answer is not None:
             return cast("T", await asyncio.to_thread(pickle.loads, answer))
@@ -70,14 +70,17 @@ def _processors() -> int:
 
 async def _in_process(work: Callable[[], object]) -> bytes | None:
     """Run `work` in a separate process and return its output; None if that fails."""
-    paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+    command = isolated_python(_MAIN)
+    if command is None:
+        return None
     try:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", _MAIN),
+            *command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": paths},
+            cwd=ROOT,
+            env=clean_environment(),
         )
     except (OSError, NotImplementedError):
         return None
