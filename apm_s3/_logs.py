@@ -11,6 +11,8 @@ import logging
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from apm_s3._naming import on_one_line
+
 if TYPE_CHECKING:
     from apm_s3.events import OperationEvent
 
@@ -67,8 +69,7 @@ EXCHANGES: ContextVar[Exchanges | None] = ContextVar("apm_s3_exchanges", default
 
 def place(bucket: str | None, key: str | None) -> str:
     """Return bucket and key as one word on one line."""
-    where = "/".join(filter(None, (bucket, key)))
-    return where if where.isprintable() else ascii(where)
+    return on_one_line("/".join(filter(None, (bucket, key))))
 
 
 def log_event(logger: logging.Logger, event: OperationEvent) -> None:

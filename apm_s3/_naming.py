@@ -171,6 +171,11 @@ def _segments_problem(segments: list[str]) -> str | None:
     return None
 
 
+def on_one_line(name: str) -> str:
+    """Return a key or another name as it can stand in a line of text: escaped if not all of it can be printed."""
+    return name if name.isprintable() else ascii(name)
+
+
 def check_environment(name: str) -> str:
     """Return `name` if it is a valid environment name: 1 to 63 of a-z, 0-9 and '-', a letter or digit at both ends.
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from apm_s3._naming import on_one_line
 from apm_s3.errors import BatchError
 
 __all__ = ["SyncAction", "SyncPlan", "SyncReport"]
@@ -27,7 +28,7 @@ class SyncAction(NamedTuple):
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.key} ({self.size} bytes; {self.reason})"
+        return f"{self.kind} {on_one_line(self.key)} ({self.size} bytes; {self.reason})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class SyncPlan:
     def __str__(self) -> str:
         lines = [f"{self.source} -> {self.target}"]
         lines += [f"  {action}" for action in self.actions] or ["  no differences"]
-        lines += [f"  skip {key} ({reason})" for key, reason in self.skipped.items()]
+        lines += [f"  skip {on_one_line(key)} ({reason})" for key, reason in self.skipped.items()]
         return "\n".join([*lines, f"  {self.unchanged} unchanged"])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
+from apm_s3._naming import on_one_line
 from apm_s3.errors import ApmS3Error, BatchError
 
 IfExists = Literal["skip-identical", "overwrite", "fail"]
@@ -95,7 +96,7 @@ class MigrationPlan:
             f"  {self.bytes_to_move} bytes to move",
             f"  {self.estimate}",
             *(f"  {one}" for one in self.capabilities),
-            *(f"  skip {key} ({reason})" for key, reason in self.skipped.items()),
+            *(f"  skip {on_one_line(key)} ({reason})" for key, reason in self.skipped.items()),
         ]
         return "\n".join(lines)
 

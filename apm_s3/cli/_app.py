@@ -35,7 +35,7 @@ from apm_s3.cli._call import Call, Output
 from apm_s3.cli._commands import COMMANDS, GROUPS, Entry
 from apm_s3.cli._common_options import common_options, version_option
 from apm_s3.cli._help import format_command_help, format_group_help
-from apm_s3.cli._statuses import OutputFailed, Status, Told, did_you_mean, print_error
+from apm_s3.cli._statuses import OutputFailed, Status, Told, clean, did_you_mean, print_error
 
 NAME = "apm-s3"
 _COMPLETE = "_APM_S3_COMPLETE"
@@ -86,7 +86,7 @@ class Command(TyperCommand):
         except BaseException as exc:
             if not _is_interruption(exc):
                 raise
-            sys.stderr.write(f"\nInterrupted. {call.go_on}\n")
+            sys.stderr.write(f"\nInterrupted. {clean(call.go_on)}\n")
             return Status.INTERRUPTED
         return Status.DONE if result is None else result
 
@@ -235,7 +235,7 @@ def _report(error: Exception, call: Call) -> Status:
     if call.debug:
         import traceback  # noqa: PLC0415 - only for this
 
-        traceback.print_exception(error)
+        sys.stderr.write(clean("".join(traceback.format_exception(error))))
     from apm_s3.cli._errors import details, tell  # noqa: PLC0415 - the help does without it
 
     told = tell(error, changes=call.changes)

@@ -67,7 +67,7 @@ class Call:
 
         settings = load_settings(self.options)
         if self.debug:
-            sys.stderr.write("".join(f"debug: {line}\n" for line in settings.lines()))
+            sys.stderr.write("".join(f"debug: {clean(line)}\n" for line in settings.lines()))
         return settings
 
     @property
@@ -282,7 +282,7 @@ def this_command(*extra: str) -> str:
 
 def _ask(question: str) -> str:
     """Ask on standard error, because standard output is for results."""
-    sys.stderr.write(clean(question))
+    sys.stderr.write(clean(question, line=True))
     sys.stderr.flush()
     answer = sys.stdin.readline()
     if not answer:

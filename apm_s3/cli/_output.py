@@ -13,7 +13,7 @@ from enum import Enum
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from apm_s3.cli._statuses import clean, in_colour
+from apm_s3.cli._statuses import HIDDEN, clean, in_colour
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -61,7 +61,13 @@ def _plain(value: object) -> Any:
 
 def print_json(document: object) -> None:
     """Print one JSON document on standard output."""
-    sys.stdout.write(json.dumps(as_document(document), indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json_text(document, indent=2) + "\n")
+
+
+def json_text(document: object, indent: int | None = None) -> str:
+    """Return one JSON document, in which hidden characters are escaped: it may be read on a terminal."""
+    text = json.dumps(as_document(document), indent=indent, ensure_ascii=False)
+    return HIDDEN.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 _WIDE = 10_000
@@ -104,6 +110,8 @@ def _rendered(console: Console, each: RenderableType) -> str:
     from rich.text import Text  # noqa: PLC0415 - JSON output and the help do without it
 
     # Lines are left to the terminal to wrap, so that what is copied from it has no line breaks of ours.
+    if isinstance(each, Text):
+        each = Text.assemble(*((clean(part.text), part.style or "") for part in each.render(console)))
     lines = isinstance(each, str | Text)
     if not lines:
         # On a screen that is too narrow, Rich would break words, down to single letters; the terminal breaks lines.
@@ -154,7 +162,12 @@ def make_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Tabl
             column.upper(), justify="right" if numeric else "left", overflow="fold", no_wrap=column in _COPIED
         )
     for row in body:
-        table.add_row(*(cell if isinstance(cell, Text) else clean(str(cell)) for cell in row))
+        table.add_row(
+            *(
+                cell if isinstance(cell, Text) and not HIDDEN.search(cell.plain) else clean(str(cell), line=True)
+                for cell in row
+            )
+        )
     return table
 
 
@@ -166,11 +179,11 @@ def make_changes(summary: str, changes: Iterable[tuple[str, str]]) -> Text:
     """Return a plan as Terraform prints it: the summary, then a line for each change with its sign, coloured."""
     from rich.text import Text  # noqa: PLC0415 - see above
 
-    text = Text.assemble((clean(summary), "bold"))
+    text = Text.assemble((summary, "bold"))
     for sign, line in changes:
         text.append("\n  ")
         text.append(sign, style=SIGNS.get(sign, ""))
-        text.append(f" {clean(line)}")
+        text.append(f" {clean(line, line=True)}")
     return text
 
 

@@ -12,6 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from apm_s3.cli._statuses import clean
+
 _SECONDS = 5.0
 """Time between two lines if the output is not a terminal."""
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -41,6 +43,7 @@ class ProgressLine:
         Args:
             done, total: how much of all is done; a terminal then shows a bar.
         """
+        text = clean(text, line=True)
         if self._live is not None:
             # Not before there is something to show: an error before that would follow an empty line.
             self._live.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
@@ -75,20 +76,40 @@ def did_you_mean(given: str, known: Sequence[str]) -> str:
     return f"did you mean '{matches[0]}'?" if matches else ""
 
 
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+HIDDEN = re.compile(
+    "[\0-\x08\x0b-\x1f\x7f-\xa0\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u1680\u17b4\u17b5"
+    "\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    "\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""Characters that a terminal obeys, that reorder a line, that nobody sees, or that look like a space.
+
+Unicode's categories Cc, Cf, Cs, Zl, Zp and Zs, and its property Default_Ignorable_Code_Point. Space, tab, line feed and
+U+3000, which is as wide as the characters around it, are left."""
 
 
-def clean(text: str) -> str:
-    """Return `text` with its control characters visible, because a terminal would obey those of foreign text."""
-    return text.translate(_CONTROLS)
+def clean(text: str, *, line: bool = False) -> str:
+    """Return `text` with its hidden characters visible, because a terminal would obey those of foreign text.
+
+    Everything that a command prints passes this function.
+
+    Args:
+        line: whether it is one line, so that line feeds and tabs in it are not its own.
+    """
+    text = HIDDEN.sub(_escaped, text)
+    return text.replace("\n", "\\n").replace("\t", "\\t") if line else text
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def print_error(told: Told) -> None:
     """Print an error to standard error: one line, and one with the hint."""
     bold, red, off = ("\033[1m", "\033[1;31m", "\033[0m") if in_colour(sys.stderr.isatty()) else ("", "", "")
-    lines = [f"{red}error:{off} {clean(told.message)}"]
+    lines = [f"{red}error:{off} {clean(told.message, line=True)}"]
     if told.hint:
-        lines.append(f"{bold}hint:{off} {clean(told.hint)}")
+        lines.append(f"{bold}hint:{off} {clean(told.hint, line=True)}")
     sys.stderr.write("\n".join(lines) + "\n")
 
 

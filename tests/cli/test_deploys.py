@@ -31,6 +31,22 @@ def put(folder: Path, files: Mapping[str, str]) -> Path:
     return folder
 
 
+HIDDEN = "scrape_configs:\n- job_name: node # \u202eedon\u2066 \u200b\n"
+
+
+def test_a_diff_shows_characters_that_would_hide_a_change(staging: Shell) -> None:
+    staging.ok("config", "push", "prometheus")
+    put(staging.directory / "prometheus", {"prometheus.yml": HIDDEN})
+
+    shown = staging.terminal("config", "diff", "prometheus").screen
+    document = staging("config", "diff", "prometheus", "-o", "json").stdout
+
+    for printed in (shown, document):
+        assert not set("\u202e\u2066\u200b") & set(printed)
+        assert "\\u202eedon\\u2066 \\u200b" in printed
+    assert "\u202eedon" in json.loads(document)["files"][0]["text"]
+
+
 def files_in(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
 

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import unicodedata
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from unittest import mock
 
 import pytest
 import typer
+from rich.text import Text
 
 from apm_s3 import errors, validate_config
 from apm_s3.cli import open_standard_streams
@@ -24,11 +26,13 @@ from apm_s3.cli._commands import COMMANDS, GROUPS
 from apm_s3.cli._config.plans import write_text
 from apm_s3.cli._errors import HINTS, details, tell
 from apm_s3.cli._notes import find_author, find_message
-from apm_s3.cli._output import as_document, make_table, print_text
+from apm_s3.cli._output import as_document, make_changes, make_console, make_table, print_json, print_text
+from apm_s3.cli._progress import ProgressLine
 from apm_s3.cli._settings import load_settings
-from apm_s3.cli._statuses import Status, UsageFailed
+from apm_s3.cli._statuses import Status, Told, UsageFailed, clean, print_error
 from apm_s3.configs._protocol.documents.keys import environment_of
 from apm_s3.models import BucketInfo
+from apm_s3.sync import SyncAction, SyncPlan
 from tests.cli.kit import Interactive, Ran, Shell, pseudo_terminal
 from tests.servers import require
 
@@ -429,6 +433,65 @@ def test_a_plan_is_written_to_a_pipe_without_replacing_it(tmp_path: Path) -> Non
     finally:
         os.close(reader)
     assert pipe.is_fifo()
+
+
+HOSTILE = "\x1b[2J\x9b1m\u202eadmin\u2066\u200b\u2028\U000e0041\ud800\xa0\ufe0f"
+"""A character of each kind that nobody sees, or that a terminal obeys."""
+SHOWN = r"\x1b[2J\x9b1m\u202eadmin\u2066\u200b\u2028\U000e0041\ud800\xa0\ufe0f"
+
+
+def test_every_character_that_cannot_be_seen_is_escaped_and_no_other() -> None:
+    categories = ("Cc", "Cf", "Cs", "Zl", "Zp", "Zs")
+    every = [chr(code) for code in range(sys.maxunicode + 1)]
+    hidden = {char for char in every if unicodedata.category(char) in categories} - set(" \u3000")
+
+    escaped = {char for char in every if clean(char, line=True) != char}
+
+    assert escaped >= hidden | OTHERS
+    # What Unicode has not assigned yet, between others of its kind.
+    assert {unicodedata.category(char) for char in escaped - hidden - OTHERS} <= {"Cn"}
+    assert {char for char in escaped if clean(char) == char} == {"\n", "\t"}
+
+
+OTHERS = {chr(code) for code in (
+    0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), *range(0x2060, 0x2070), 0x2800, 0x3164,
+    *range(0xFE00, 0xFE10), 0xFFA0, *range(0xFFF0, 0xFFF9), *range(0xE0000, 0xE1000),
+)}  # fmt: skip
+"""Fillers, the blank of Braille, variation selectors, and what Unicode reserves for more of them."""
+
+
+def test_nothing_that_is_printed_has_hidden_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    table = make_table(("a",), [(HOSTILE,), (Text(HOSTILE, "bold"),)])
+
+    print_text([HOSTILE, Text(HOSTILE, "bold"), make_changes(HOSTILE, [("+", HOSTILE)]), table])
+    print_error(Told(Status.FAILED, HOSTILE, HOSTILE))
+    make_call().note(HOSTILE)
+    ProgressLine(make_console()).show(HOSTILE, last=True)
+
+    printed = capsys.readouterr()
+    assert (printed.out.count(SHOWN), printed.err.count(SHOWN)) == (7, 3)
+    assert clean(printed.out + printed.err) == printed.out + printed.err
+
+
+def test_a_line_of_a_table_or_a_plan_cannot_hold_a_second_one(capsys: pytest.CaptureFixture[str]) -> None:
+    forged = "key\n  - everything"
+    report = SyncPlan("a", "b", (SyncAction("delete", forged, 1, "extra"),), 0, {forged: "a link"})
+
+    print_text([make_changes("Plan", [("+", forged)]), make_table(("key",), [(forged,)]), str(report)])
+    print_error(Told(Status.FAILED, forged))
+
+    printed = capsys.readouterr()
+    assert not any(line.startswith("  - everything") for line in (printed.out + printed.err).splitlines())
+
+
+def test_json_has_hidden_characters_as_escapes_that_mean_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({HOSTILE: [HOSTILE, "é 日本\x7f"]})
+
+    printed = capsys.readouterr().out
+    assert clean(printed) == printed
+    assert r"\u009b1m\u202eadmin" in printed
+    assert "é 日本" in printed
+    assert json.loads(printed) == {HOSTILE: [HOSTILE, "é 日本\x7f"]}
 
 
 def test_documents_have_plain_values() -> None:

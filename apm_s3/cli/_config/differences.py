@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from apm_s3.cli._output import SIGNS, counted, make_changes
-from apm_s3.cli._statuses import clean
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -29,8 +28,7 @@ def make_diff(diff: BundleDiff) -> Text:
     text = Text("\n")
     for line in str(diff).splitlines():
         style = next((colour for mark, colour in _COLOURS if line.startswith(mark)), "")
-        # Tabs stay: `clean` makes escapes of other control characters.
-        text.append("\t".join(map(clean, line.split("\t"))) + "\n", style=style)
+        text.append(f"{line}\n", style=style)
     text.rstrip()
     return text
 
@@ -77,4 +75,4 @@ def show_blocked(reasons: Iterable[str]) -> list[Text]:
     """Return a line for each reason for which a change would be refused."""
     from rich.text import Text  # noqa: PLC0415 - JSON output does without it
 
-    return [Text.assemble(("Blocked: ", "bold red"), clean(reason)) for reason in reasons]
+    return [Text.assemble(("Blocked: ", "bold red"), reason) for reason in reasons]

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from apm_s3._version import __version__
+from apm_s3.cli._statuses import clean
 from apm_s3.reports import Severity
 
 _HOME = "https://pypi.org/project/apm-s3/"
@@ -60,7 +61,7 @@ class Found:
     def told(self) -> str:
         """Return the message with path and hint, in one line."""
         told = f"{self.path}: {self.message}" if self.path else self.message
-        return shown(f"{told} ({self.hint})" if self.hint else told)
+        return clean(f"{told} ({self.hint})" if self.hint else told, line=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,29 +103,18 @@ def render(findings: Findings, form: Format, *, coloured: bool = False) -> str:
     return "".join(f"{line}\n" for each in findings.issues for line in _as_text(each, coloured=coloured))
 
 
-def shown(text: str) -> str:
-    """Replace characters that would move the cursor, change colours or reverse the direction of a line."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(char if char == " " or _is_plain(char) else f"\\u{ord(char):04x}" for char in text)
-
-
-def _is_plain(char: str) -> bool:
-    return unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
-
-
 # -- for people
 
 
 def _as_text(found: Found, *, coloured: bool) -> Iterator[str]:
-    place = ":".join(str(part) for part in (shown(found.file), found.line, found.column) if part is not None)
+    place = ":".join(str(part) for part in (clean(found.file, line=True), found.line, found.column) if part is not None)
     kind = _painted(found.severity.value, f"1;{_COLOURS[found.severity]}", coloured=coloured)
     told = f"{found.path}: {found.message}" if found.path else found.message
-    yield f"{_painted(place, '1', coloured=coloured)}: {kind}: {shown(told)} [{found.rule}]"
+    yield f"{_painted(place, '1', coloured=coloured)}: {kind}: {clean(told, line=True)} [{found.rule}]"
     if found.source is not None and found.line is not None:
         yield from _excerpt(found, coloured=coloured)
     if found.hint:
-        yield f"       = {shown(found.hint)}"
+        yield f"       = {clean(found.hint, line=True)}"
 
 
 def _excerpt(found: Found, *, coloured: bool) -> Iterator[str]:
@@ -132,9 +122,9 @@ def _excerpt(found: Found, *, coloured: bool) -> Iterator[str]:
     start = max(0, min(column - _WIDTH // 2, len(line) - _WIDTH))
     before, cut = "…" if start else "", line[start : start + _WIDTH]
     after = "…" if start + _WIDTH < len(line) else ""
-    yield f"{found.line:>6} | {before}{shown(cut.expandtabs(4))}{after}"
+    yield f"{found.line:>6} | {before}{clean(cut.expandtabs(4), line=True)}{after}"
     if found.caret is not None:
-        lead = shown(cut[: column - 1 - start].expandtabs(4))
+        lead = clean(cut[: column - 1 - start].expandtabs(4), line=True)
         yield f"{'':>6} | {' ' * (len(before) + _cells(lead))}{_painted('^', '1;32', coloured=coloured)}"
 
 
@@ -179,7 +169,7 @@ def _as_json(findings: Findings) -> str:
 def _as_github(found: Found) -> str:
     """Return a workflow command, https://docs.github.com/actions/reference/workflow-commands-for-github-actions."""
     values = {"file": found.file, "line": found.line, "col": found.column, "title": found.rule}
-    told = ",".join(f"{name}={_property(str(value))}" for name, value in values.items() if value is not None)
+    told = ",".join(f"{name}={_property(clean(str(value)))}" for name, value in values.items() if value is not None)
     return f"::{_GITHUB[found.severity]} {told}::{_data(found.told)}\n"
 
 
@@ -288,7 +278,7 @@ def _lines_of(found: Sequence[Found]) -> str:
 
 
 def _attribute(text: str) -> str:
-    quoted = _escaped(shown(text)).replace('"', "&quot;")
+    quoted = _escaped(clean(text, line=True)).replace('"', "&quot;")
     return f'"{quoted}"'
 
 

@@ -100,7 +100,7 @@ def _shown(plan: ImportPlan) -> list[Text]:
     shown += show_blocked(plan.blocked)
     if plan.left_out:
         more = f" and {len(plan.left_out) - _SHOWN} more" if len(plan.left_out) > _SHOWN else ""
-        shown.append(Text(clean(f"Left out: {', '.join(plan.left_out[:_SHOWN])}{more}")))
+        shown.append(Text(clean(f"Left out: {', '.join(plan.left_out[:_SHOWN])}{more}", line=True)))
     return shown
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,7 @@ import typer
 
 from apm_s3.cli._arguments import ToolOption, as_tool
 from apm_s3.cli._call import Call, Output
-from apm_s3.cli._output import as_document, in_local_time
+from apm_s3.cli._output import in_local_time, json_text
 from apm_s3.cli._statuses import clean
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def watch(
 
 
 def _print_line(call: Call, value: Release | LogEntry, text: str) -> None:
-    line = json.dumps(as_document(value), ensure_ascii=False) if call.output is Output.json else clean(text)
+    line = json_text(value) if call.output is Output.json else clean(text, line=True)
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 

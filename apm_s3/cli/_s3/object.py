@@ -13,7 +13,7 @@ from apm_s3.cli._arguments import DryRun, Yes, pairs
 from apm_s3.cli._call import Call
 from apm_s3.cli._output import as_document, counted, in_local_time, make_table
 from apm_s3.cli._s3.places import Place, parse_object, parse_place, parse_target
-from apm_s3.cli._statuses import Status, UsageFailed
+from apm_s3.cli._statuses import Status, UsageFailed, clean
 
 if TYPE_CHECKING:
     from apm_s3._manager import S3Manager
@@ -241,7 +241,7 @@ def _rm_prefix(call: Call, place: Place, *, yes: bool, dry_run: bool) -> Status:
     if dry_run or not yes:
         plan = call.run(lambda s3: s3.delete_prefix(place.bucket, place.key, dry_run=True))
     if plan is not None and (dry_run or plan.empty):
-        lines = "".join(f"\n  - {action.key}" for action in plan.actions)
+        lines = "".join(f"\n  - {clean(action.key, line=True)}" for action in plan.actions)
         call.print(plan, f"would delete {counted(len(plan.actions), 'object')} below {place}{lines}")
         return Status.DONE
     if plan is not None:
@@ -253,7 +253,7 @@ def _rm_prefix(call: Call, place: Place, *, yes: bool, dry_run: bool) -> Status:
                 place.bucket, place.key, on_progress=lambda told: line.show(counted(told.done, "object"))
             )
         )
-    failures = "".join(f"\n  failed: {key}: {error}" for key, error in report.failures.items())
+    failures = "".join("\n  " + clean(f"failed: {key}: {error}", line=True) for key, error in report.failures.items())
     call.print({**as_document(report), "ok": report.ok}, f"deleted {counted(report.deleted, 'object')}{failures}")
     return Status.DONE if report.ok else Status.FAILED
 

@@ -15,6 +15,7 @@ from apm_s3.batch import BatchProgress
 from apm_s3.cli._call import make_manager, this_command
 from apm_s3.cli._output import as_document
 from apm_s3.cli._progress import ProgressLine, in_bytes, in_time
+from apm_s3.cli._statuses import clean
 from apm_s3.errors import InvalidRequest
 from apm_s3.migration import (
     MigrationPlan,
@@ -131,7 +132,8 @@ def migration_line(progress: MigrationProgress) -> str:
 
 def as_text(result: Result) -> str:
     """Format the result for people."""
-    lines = [str(result)]
+    first = str(result)
+    lines: list[str] = []
     if isinstance(result, MigrationReport):
         lines += [f"  failed: {one.key} ({one.attempts} attempts): {one.error}" for one in result.failures[:_SHOWN]]
         lines += [f"  ... and {result.failed - _SHOWN} more"] if result.failed > _SHOWN else []
@@ -140,7 +142,7 @@ def as_text(result: Result) -> str:
             lines.append(f"  {result.kept} extra objects were not deleted, because something failed before")
     elif isinstance(result, SyncReport):
         lines += [f"  failed: {key}: {error}" for key, error in list(result.failures.items())[:_SHOWN]]
-    return "\n".join(lines)
+    return "\n".join((first, *(clean(line, line=True) for line in lines)))
 
 
 def as_json(result: Result) -> dict[str, Any]:
