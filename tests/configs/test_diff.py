@@ -342,6 +342,70 @@ def test_a_side_that_cannot_be_parsed_is_compared_as_text() -> None:
     assert "+a: [" in changed.text
 
 
+def tagged(tag: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return [{"(tag)": tag}, *value]
+    return {"(tag)": tag, **(value if isinstance(value, dict) else {"text": value})}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "shown"),
+    [
+        ("!!binary /w==", "!!binary /g==", (tagged("!!binary", "/w=="), tagged("!!binary", "/g=="))),
+        ("a", "!!binary YQ==", ("a", tagged("!!binary", "YQ=="))),
+        ("abc", "!own abc", ("abc", tagged("!own", "abc"))),
+        ("{a, b}", "!!set {a, b}", ({"a": None, "b": None}, tagged("!!set", {"a": None, "b": None}))),
+        ("[1]", "!!omap [1]", ([1], tagged("!!omap", [1]))),
+        ("!own {a: 1}", "!other {a: 1}", (tagged("!own", {"a": 1}), tagged("!other", {"a": 1}))),
+        ("2001-01-01", "!!timestamp 2001-01-01", ("2001-01-01", tagged("!!timestamp", "2001-01-01"))),
+        ("a", "!!int a", ("a", tagged("!!int", "a"))),
+        (".nan", "-.inf", (tagged("!!float", ".nan"), tagged("!!float", "-.inf"))),
+        ("[{a: 1}]", "[{a: !own 1}]", (1, tagged("!own", "1"))),
+        ("{a: 1}", "{!own a: 1}", (1, tagged("key !own", 1))),
+        ('!own {"(tag)": x, b: 1}', "1", ({"((tag))": "!own", "(tag)": "x", "b": 1}, 1)),
+    ],
+)
+def test_a_tag_is_shown_where_the_data_does_not_show_it(old: str, new: str, shown: tuple[Any, Any]) -> None:
+    (changed,) = diff(f"x: {old}\n".encode(), f"x: {new}\n".encode()).files
+
+    (change,) = changed.changes or ()
+    assert (change.old, change.new) == shown
+    json.dumps(changed.to_dict(), allow_nan=False, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("5", "!!int 5"), ("yes", "!!bool yes"), ("a", "!!str a"), ("{}", "!!map {}")]
+)
+def test_a_tag_that_says_what_the_data_says_is_no_change(old: str, new: str) -> None:
+    (changed,) = diff(f"x: {old}\n".encode(), f"x: {new}\n".encode()).files
+
+    assert changed.changes == ()
+
+
+def test_the_change_of_a_key_that_is_not_utf8_is_shown() -> None:
+    (changed,) = diff(b"{? !!binary /w== : 1}\n", b"{? !!binary /g== : 1}\n").files
+
+    assert [(each.kind, each.path) for each in changed.changes or ()] == [
+        ("removed", r'["\\xff"]'),
+        ("added", r'["\\xfe"]'),
+    ]
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ["!hunter2", "!!hunter2", "!hunter2 xyz", "!own hunter2", "!!binary hunter2=", "{a: !hunter2 }", "[!hunter2 xyz]"],
+)
+@pytest.mark.parametrize(
+    "form", ["password: {}", "{{password: {} }}", "x: [{{name: api-key, value: {} }}]", "x: {{api_key: {} }}"]
+)
+def test_a_tag_never_shows_a_secret(secret: str, form: str) -> None:
+    for old, new in (("1", secret), (secret, "1")):
+        found = diff(form.format(old).encode(), form.format(new).encode())
+
+        assert found.files[0].changes
+        assert "hunter2" not in json.dumps([each.to_dict() for each in found.files[0].changes])
+
+
 def test_an_ini_file_is_compared_by_sections() -> None:
     (changed,) = diff(b"[server]\nhttp_port = 3000\n", b"# port\n[server]\nhttp_port = 3001\n", "grafana.ini").files
 

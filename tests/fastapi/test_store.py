@@ -136,6 +136,31 @@ async def test_a_rollback_to_an_invalid_revision_needs_a_reason(client: httpx.As
     assert (forced.status_code, forced.json()["forced"]) == (200, "an incident")
 
 
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "x: !!binary /w==\n",
+        "x: !!set {? !!binary /w== }\n",
+        "!!binary /w==: 1\n",
+        "x: [.nan, .inf, 1e999]\n",
+        "x: !own [!!timestamp 2001-01-01, !!omap [a: 1], !!pairs [a: 1, a: 2]]\n",
+        "x: " + "!a {b: !c [" * 90 + "!!binary /w==" + "]}" * 90 + "\n",
+    ],
+)
+async def test_no_content_hides_a_change_from_those_who_compare(
+    hostile: str, client: httpx.AsyncClient, store: ConfigStore
+) -> None:
+    for text in ("x: 1\n", hostile):
+        await store.upload("prometheus", "staging", text, force="hostile")
+
+    shown = await client.get(f"{STAGING}/tools/prometheus/diff")
+    plan = await client.post(f"{PRODUCTION}/deploys/plan", params={"source": "staging", "tool": "prometheus"}, json={})
+
+    assert (shown.status_code, plan.status_code) == (200, 200)
+    assert shown.json()["files"][0]["changes"]
+    assert plan.json()["tools"][0]["diff"]["files"][0]["changes"]
+
+
 async def test_a_known_release_is_not_sent_again(client: httpx.AsyncClient) -> None:
     etag = (await client.get(TOOL)).headers["etag"]
 

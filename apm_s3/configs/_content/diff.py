@@ -103,7 +103,8 @@ def _structural(name: str, old: str, new: str) -> tuple[tuple[Change, ...] | Non
     shared = secrets_by_neighbours(name, old) | secrets_by_neighbours(name, new)
     try:
         found: Iterator[Change] = (
-            each.masked(shared) for each in differences(parse_document(old, form), parse_document(new, form))
+            each.masked(shared)
+            for each in differences(parse_document(old, form, tagged=True), parse_document(new, form, tagged=True))
         )
         changes = tuple(islice(found, MAX_CHANGES + 1))
     except ConfigInvalid:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from apm_s3.configs._content.alignment import changed_blocks
 from apm_s3.configs._content.structures import Steps, item_names, render
+from apm_s3.validators._reading.documents import Tagged
 from apm_s3.validators._secrets.names import is_secret_name
 from apm_s3.validators._secrets.shapes import MASK
 from apm_s3.validators._secrets.texts import mask_steps
@@ -29,7 +30,9 @@ class Change:
     Attributes:
         path: the path of the value: `scrape_configs[job_name=node].scrape_interval`. Indexes are those of the new list,
             or of the old list for removed values.
-        old, new: the values, with secrets masked; None if there is none.
+        old, new: the values, with secrets masked; None if there is none. What plain data cannot show has its YAML tag
+            in a member "(tag)": `{"(tag)": "!!binary", "text": "/w=="}`, `{"(tag)": "!!set", "a": None}`,
+            `[{"(tag)": "!!omap"}, 1]`.
     """
 
     kind: Kind
@@ -81,7 +84,14 @@ class _Comparison:
     def compare(self, old: Any, new: Any, steps: Steps) -> Iterator[Difference]:
         if self._number(old) == self._number(new):
             return
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
+        if (
+            isinstance(old, Tagged)
+            and isinstance(new, Tagged)
+            and old.tag == new.tag
+            and not isinstance(old.value, str)
+        ):
+            yield from self.compare(old.value, new.value, steps)
+        elif isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from self._mappings(old, new, steps)
         elif isinstance(old, list) and isinstance(new, list):
             names = item_names(old, new)
@@ -124,6 +134,8 @@ class _Comparison:
                 yield Difference("added", (*steps, index), new=new[index])
 
     def _number(self, value: Any) -> int:
+        if isinstance(value, Tagged):
+            return self._numbers.setdefault((value.tag, self._number(value.value)), len(self._numbers))
         if not isinstance(value, Mapping | list):
             # 1, 1.0 and True are the same dictionary key, and NaN does not equal itself.
             return self._numbers.setdefault((type(value), repr(value)), len(self._numbers))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal
 
@@ -12,6 +14,7 @@ from apm_s3.validators._reading.nodes import (
     MAPPING,
     MAX_DEPTH,
     SCALAR,
+    SEQUENCE,
     Document,
     Node,
     Unreadable,
@@ -30,11 +33,30 @@ Format = Literal["yaml", "json", "ini"]
 _FORMATS: Mapping[str, Format] = {"yml": "yaml", "yaml": "yaml", "json": "json", "ini": "ini"}
 
 
-def parse_document(raw: bytes | str, format: Format) -> Any:  # noqa: A002
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """A value with a tag that its data does not show, so that two documents which differ only in it do not look alike.
+
+    Attributes:
+        value: a mapping, a list, or the text of a scalar as it is written: `!!binary` may not be UTF-8.
+    """
+
+    tag: str
+    value: Any
+
+    def __repr__(self) -> str:
+        # Never show the value: it may be a secret.
+        return f"<tagged {type(self.value).__name__}>"
+
+
+def parse_document(raw: bytes | str, format: Format, *, tagged: bool = False) -> Any:  # noqa: A002
     """Parse `raw` into plain data (dict, list, str, int, float, bool, None), within the limits of `nodes`.
 
     YAML scalars without a tag are typed as in Go's YAML library; keys are always strings. INI gives a dictionary of
     sections, each a dictionary of strings. An empty YAML document is None.
+
+    Args:
+        tagged: whether a value that plain data cannot show is a `Tagged` one, also a number that is not finite.
 
     Raises:
         ConfigInvalid: not a document of the format, a duplicate key, or over a limit.
@@ -48,7 +70,7 @@ def parse_document(raw: bytes | str, format: Format) -> Any:  # noqa: A002
     if errors:
         report = ValidationReport("", format, None, errors)
         raise ConfigInvalid(f"invalid {format.upper()}: {errors[0]}", report=report)
-    return to_data(document.root, typed=format != "ini")
+    return _tagged_data(document.root) if tagged and format != "ini" else to_data(document.root, typed=format != "ini")
 
 
 def format_of(name: str) -> Format | None:
@@ -95,6 +117,39 @@ def to_data(node: Node | None, *, typed: bool = True) -> Any:
     if node.kind == MAPPING:
         return {name: to_data(value, typed=typed) for name, (_, value) in node.entries.items()}
     return [to_data(item, typed=typed) for item in node.items]
+
+
+_SHOWN_TAGS = {SCALAR: ("!!str", "!!int", "!!float", "!!bool", "!!null"), MAPPING: ("!!map",), SEQUENCE: ("!!seq",)}
+"""The tags that the data's own types show."""
+
+
+def _tagged_data(node: Node | None) -> Any:
+    """Convert `node` like `to_data`, with `Tagged` values."""
+    if node is None:
+        return None
+    if node.kind == MAPPING:
+        data: Any = {}
+        for name, (key, value) in node.entries.items():
+            each = _tagged_data(value)
+            data[name] = each if key.tag in (None, *_SHOWN_TAGS[SCALAR]) else Tagged(f"key {key.tag}", each)
+    elif node.kind == SEQUENCE:
+        data = [_tagged_data(item) for item in node.items]
+    else:
+        return _tagged_scalar(node)
+    return data if node.tag is None or node.tag in _SHOWN_TAGS[node.kind] else Tagged(node.tag, data)
+
+
+def _tagged_scalar(node: Node) -> Any:
+    tag = node.tag
+    if tag is None or tag in _SHOWN_TAGS[SCALAR]:
+        try:
+            value = resolve(node)
+        except ValueError:
+            pass
+        else:
+            # JSON has no such numbers.
+            return Tagged("!!float", node.text) if isinstance(value, float) and not math.isfinite(value) else value
+    return Tagged(tag or "!!str", node.text)
 
 
 def unreadable_issue(exc: Unreadable) -> Issue:

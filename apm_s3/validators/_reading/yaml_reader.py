@@ -271,7 +271,7 @@ class _Composer:
             self._error(key, "yaml-tag", f"the key {exc}", key.text)
             return False
         if key.tag == "!!binary":
-            key.text = str(value).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            key.text = str(value).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
             key.tag = None
         return True
 

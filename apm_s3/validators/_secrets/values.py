@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from apm_s3.validators._reading.documents import format_of
+from apm_s3.validators._reading.documents import Tagged, format_of
 from apm_s3.validators._reading.scalars import resolve_plain
 from apm_s3.validators._reading.trace import Written
 from apm_s3.validators._secrets.lines import in_blocks
@@ -53,6 +53,8 @@ def mask_value(value: Any, steps: Steps = (), shared: AbstractSet[str] = frozens
     Args:
         shared: values that are secrets anywhere; see `secrets_by_neighbours`.
     """
+    if isinstance(value, Tagged):
+        return _mask_tagged(value, tuple(steps), shared)
     if isinstance(value, Mapping):
         return _mask_mapping(value, tuple(steps), shared)
     if isinstance(value, list | tuple):
@@ -65,6 +67,40 @@ def mask_value(value: Any, steps: Steps = (), shared: AbstractSet[str] = frozens
     if not isinstance(value, str):
         return value
     return mask_shapes(mask_inner(value) if hints_at_secrets(value) else value)
+
+
+def _mask_tagged(value: Tagged, steps: tuple[Any, ...], shared: AbstractSet[str]) -> Any:
+    """Return a masked value with its tag on the same level: another one would be deeper than documents may be."""
+    masked, tag = mask_value(value.value, steps, shared), value.tag
+    if tag.removeprefix("key ") not in _KNOWN_TAGS:
+        # `!hunter2` may be a password that begins with an exclamation mark.
+        tag = MASK if value.value == "" or masked == MASK else mask_value(tag, steps, shared)
+    if isinstance(masked, list):
+        return [{"(tag)": tag}, *masked]
+    found, name = masked if isinstance(masked, dict) else {"text": masked}, "(tag)"
+    while name in found:
+        name = f"({name})"
+    return {name: tag, **found}
+
+
+_KNOWN_TAGS = frozenset(
+    f"!!{name}"
+    for name in (
+        "binary",
+        "bool",
+        "float",
+        "int",
+        "map",
+        "merge",
+        "null",
+        "omap",
+        "pairs",
+        "seq",
+        "set",
+        "str",
+        "timestamp",
+    )
+)
 
 
 def _mask_mapping(value: Mapping[Any, Any], steps: tuple[Any, ...], shared: AbstractSet[str]) -> dict[Any, Any]:
