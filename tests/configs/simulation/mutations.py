@@ -203,6 +203,15 @@ def _reader_gives_up() -> AbstractContextManager[Any]:
 
 
 @contextmanager
+def _copies_are_not_looked_at() -> Iterator[None]:
+    with (
+        mock.patch.object(publish.Publisher, "_read", _async()),
+        mock.patch.object(reader.Reader, "files", _async({})),
+    ):
+        yield
+
+
+@contextmanager
 def _nothing_is_unresolved() -> Iterator[None]:
     with ExitStack() as stack:
         for kind in (errors.TransportError, errors.S3Error, errors.IntegrityError):
@@ -333,7 +342,7 @@ SCENARIOS: dict[str, tuple[Mutation, Callable[[], Coroutine[Any, Any, None]]]] =
         scenarios.lost_document,
     ),
     "a rollback does not look at what it copies": (
-        lambda: mock.patch.object(publish.Publisher, "_read", _async()),
+        _copies_are_not_looked_at,
         scenarios.spoilt_source,
     ),
     "a reference document may lead anywhere": (

@@ -27,7 +27,7 @@ from apm_s3.configs._protocol.documents import keys, log
 from apm_s3.configs._protocol.documents.encoding import decode_current, decode_release
 from apm_s3.configs._protocol.reading import reader as reader_module
 from apm_s3.configs._store import ConfigStore
-from apm_s3.configs._writes import uploads
+from apm_s3.configs._writes import uploads, writer
 from apm_s3.configs._writes.checks import Checks
 from apm_s3.errors import (
     CommitUnknown,
@@ -630,6 +630,7 @@ def _no_validation(rng: random.Random) -> Any:
         mock.patch.object(uploads, "report_files", no_reports),
         mock.patch.object(uploads, "report_bundle", report),
         mock.patch.object(uploads, "keep_checks", pass_all),
+        mock.patch.object(writer, "check_bundle", pass_all),
         mock.patch.object(carry_out, "keep_checks", pass_all),
         mock.patch.object(planning, "report_bundle", report),
         mock.patch.object(keys, "new_write_id", lambda environment: f"{environment}.{rng.getrandbits(80):020x}"),
