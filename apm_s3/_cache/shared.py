@@ -27,6 +27,8 @@ TTL = 24 * 3600
 MAX_VALUE = 700_000
 """Size of the largest value: Memcached allows items of 1 MiB, and base64 adds a third."""
 
+_MAX_TEXT = -(-MAX_VALUE // 3) * 4
+
 _MAX_PENDING = 64
 """Maximum number of concurrent writes; further values are not stored."""
 
@@ -75,7 +77,8 @@ class SharedLevel:
             self._fail(error)
             return None
         self._works()
-        if not isinstance(text, str | bytes):
+        # What others wrote may be of any size: only what `put` may have stored is decoded.
+        if not isinstance(text, str | bytes) or len(text) > _MAX_TEXT:
             return None
         try:
             return base64.b64decode(text, validate=True)

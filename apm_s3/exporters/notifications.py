@@ -19,10 +19,11 @@ import hashlib
 import hmac
 import json
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard, cast
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -148,8 +149,7 @@ class Webhook:
 
     def __post_init__(self) -> None:
         host = _check_url(self.url)
-        if len(_key(self.secret)) < 24:
-            raise InvalidOption("the secret has fewer than 24 bytes", hint="make one with secrets.token_urlsafe(32)")
+        _key(self.secret)
         if not self.name:
             object.__setattr__(self, "name", host)
 
@@ -169,23 +169,41 @@ class Webhook:
     def verify(secret: str, headers: Mapping[str, str], body: bytes, *, tolerance: float = 300.0) -> bool:
         """Return whether a received request was signed with `secret` at most `tolerance` seconds ago.
 
+        It raises nothing, whatever the request has; with a secret that `Webhook` refuses, no request is valid.
+
         Args:
             headers: the request's headers, with names in lower case.
         """
-        identifier, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
-        if not timestamp.isdecimal() or abs(time.time() - int(timestamp)) > tolerance:
+        identifier, timestamp, signatures = (
+            headers.get(f"webhook-{name}") for name in ("id", "timestamp", "signature")
+        )
+        if not (_is_ascii(identifier) and _is_ascii(timestamp) and _is_ascii(signatures)):
             return False
-        wanted = f"v1,{_sign(secret, identifier, timestamp, body)}".encode()
-        return any(hmac.compare_digest(wanted, each.encode()) for each in headers.get("webhook-signature", "").split())
+        if not _TIMESTAMP.fullmatch(timestamp) or not abs(time.time() - int(timestamp)) <= tolerance:
+            return False
+        try:
+            wanted = f"v1,{_sign(secret, identifier, timestamp, body)}"
+        except InvalidOption:
+            return False
+        return any(hmac.compare_digest(wanted, each) for each in signatures.split())
+
+
+_TIMESTAMP = re.compile(r"[0-9]{1,12}")
+
+
+def _is_ascii(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and value.isascii()
 
 
 def _key(secret: str) -> bytes:
-    if not secret.startswith("whsec_"):
-        return secret.encode()
     try:
-        return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+        coded = secret.startswith("whsec_")
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True) if coded else secret.encode()
     except ValueError:
-        raise InvalidOption("the secret is not base64 after 'whsec_'", hint="copy the whole secret") from None
+        raise InvalidOption("the secret is not base64 after 'whsec_', or not Unicode", hint="copy it whole") from None
+    if len(key) < 24:
+        raise InvalidOption("the secret has fewer than 24 bytes", hint="make one with secrets.token_urlsafe(32)")
+    return key
 
 
 def _sign(secret: str, identifier: str, timestamp: str, body: bytes) -> str:

@@ -236,9 +236,10 @@ async def test_a_hanging_backend_is_waited_for_only_once(monkeypatch: pytest.Mon
 class Recording:
     def __init__(self) -> None:
         self.ttls: list[object] = []
+        self.value: str | None = None
 
     async def get(self, key: str, **_: Any) -> Any:
-        return None
+        return self.value
 
     async def set(self, key: str, value: Any, *, ttl: object = None, **_: Any) -> None:
         self.ttls.append(ttl)
@@ -255,6 +256,20 @@ async def test_values_expire_and_neither_their_size_nor_their_number_is_unlimite
             level.put("bucket", "key", b"body")
         await asyncio.gather(*tasks)
         assert backend.ttls == [shared.TTL] * shared._MAX_PENDING * rounds
+
+
+async def test_a_shared_value_that_is_too_large_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[int] = []
+    decode = base64.b64decode
+    monkeypatch.setattr(base64, "b64decode", lambda text, **how: decoded.append(len(text)) or decode(text, **how))
+    stored = {"largest": bytes(shared.MAX_VALUE), "too large": bytes(shared.MAX_VALUE + 3)}
+    backend = Recording()
+    level = SharedLevel(backend, ("team", "AWS"), lambda work, _: asyncio.create_task(work))
+
+    for body in stored.values():
+        backend.value = base64.b64encode(body).decode()
+        assert await level.get("bucket", "key") == (body if len(body) <= shared.MAX_VALUE else None)
+    assert len(decoded) == 1
 
 
 async def test_a_read_cancelled_at_the_second_level_leaves_nothing(moto: Server, bucket_name: str) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import hmac
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -125,6 +128,32 @@ async def test_a_webhook_is_signed_and_tampering_is_detected(store: ConfigStore,
     assert not Webhook.verify(SECRET, {**headers, "webhook-id": "x"}, body)
     assert not Webhook.verify(SECRET, {**headers, "webhook-timestamp": "1"}, body)
     assert not Webhook.verify(SECRET, {}, body)
+
+
+def signed(key: bytes) -> dict[str, str]:
+    """The headers of a request without a body, signed now."""
+    now = str(int(time.time()))
+    signature = base64.b64encode(hmac.digest(key, f"x.{now}.".encode(), "sha256")).decode()
+    return {"webhook-id": "x", "webhook-timestamp": now, "webhook-signature": f"v1,{signature}"}
+
+
+@pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
+@pytest.mark.parametrize(
+    "value", ["", "-1", "\u0661\u0662", "9" * 5000, "1e999", "nan", "\ud800", "v1,\ud800", "v1,é", b"v1,x", None, 7]
+)
+def test_a_hostile_header_is_not_valid_and_raises_nothing(name: str, value: Any) -> None:
+    headers = signed(SECRET.encode())
+
+    assert Webhook.verify(SECRET, headers, b"")
+    assert not Webhook.verify(SECRET, {**headers, name: value}, b"")
+
+
+@pytest.mark.parametrize(
+    ("secret", "key"),
+    [("", b""), ("short", b"short"), ("whsec_c2hvcnQ=", b"short"), ("whsec_**", b""), ("\ud800", b"")],
+)
+def test_nothing_is_valid_with_a_secret_that_a_webhook_refuses(secret: str, key: bytes) -> None:
+    assert not Webhook.verify(secret, signed(key), b"")
 
 
 def test_a_signature_follows_the_standard() -> None:
