@@ -65,16 +65,21 @@ def isolated_python(code: str) -> Sequence[str] | None:
     return sys.executable, "-I", "-c", _ISOLATED.format(code), *paths, str(Path(__file__).resolve().parents[1])
 
 
-def limit_process(pid: int, *, memory: int, seconds: int) -> None:
-    """Limit a child process to bytes of memory and seconds of processor time, on Linux; it dumps no core.
+def limit_process(pid: int, *, memory: int, seconds: int, written: int) -> None:
+    """Limit a child process to bytes of memory, seconds of processor time, and bytes written to a file, on Linux.
 
     Memory is what it writes to: programs in Go reserve more address space than they use, and git maps whole packs.
     """
     if sys.platform == "linux":
-        bounds = ((resource.RLIMIT_DATA, memory), (resource.RLIMIT_CPU, seconds), (resource.RLIMIT_CORE, 0))
+        bounds = {
+            resource.RLIMIT_DATA: memory,
+            resource.RLIMIT_CPU: seconds,
+            resource.RLIMIT_FSIZE: written,
+            resource.RLIMIT_CORE: 0,  # its memory has secrets
+        }
         # It may have ended already.
         with suppress(OSError):
-            for which, bound in bounds:
+            for which, bound in bounds.items():
                 resource.prlimit(pid, which, (bound, bound))
 
 

@@ -31,7 +31,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 """Every route of `config_router`."""
 
 
-def config_router(*, authorize: Callable[..., Any], deadline: float = DEADLINE, tag: str = TAG) -> APIRouter:
+def config_router(
+    *, authorize: Callable[..., Any], deadline: float = DEADLINE, tag: str = TAG, external_tools: bool = False
+) -> APIRouter:
     """Return a router with the whole store: include it with any prefix, in any number of applications.
 
     Every request is authorised first: for its action, environment and tool. The principal's name is the author of its
@@ -43,6 +45,9 @@ def config_router(*, authorize: Callable[..., Any], deadline: float = DEADLINE, 
         deadline: seconds for a request, after which its work is cancelled. Streams do not end with it.
         tag: the group of the routes in the documentation. Operation ids begin with it, unless it is the default, so two
             routers in one application need two tags.
+        external_tools: whether clients may make this service run promtool and amtool on what they send. Otherwise
+            uploads to environments whose settings ask for them (level "external") are refused, and so are such
+            settings.
 
     Raises:
         InvalidOption: `authorize` is not a callable, or `deadline` is not above 0.
@@ -50,5 +55,7 @@ def config_router(*, authorize: Callable[..., Any], deadline: float = DEADLINE, 
     check_authorize(authorize, "config_router")
     check_deadline(deadline)
     router = APIRouter(tags=[tag])
-    add_endpoints(router, ENDPOINTS, authorize=authorize, deadline=deadline, default_tag=TAG)
+    add_endpoints(
+        router, ENDPOINTS, authorize=authorize, deadline=deadline, default_tag=TAG, external_tools=external_tools
+    )
     return router

@@ -24,6 +24,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from apm_s3.configs._writes.checks import runs_programs
 from apm_s3.errors import ApmS3Error, InvalidOption, RevisionConflict
 from apm_s3.fastapi._bodies import described
 from apm_s3.fastapi._calls import hidden_names, make_authorise, make_bare, make_guard
@@ -148,8 +149,13 @@ def add_endpoints(
     authorize: Callable[..., Any] | None,
     deadline: float,
     default_tag: str,
+    external_tools: bool = False,
 ) -> None:
-    """Add routes to a router. Their operation ids begin with its tag, unless that is the default."""
+    """Add routes to a router. Their operation ids begin with its tag, unless that is the default.
+
+    Args:
+        external_tools: whether requests may make the service run promtool and amtool.
+    """
     endpoints = tuple(endpoints)
     group = _PACKAGE if router.tags == [default_tag] else str(router.tags[0])
     allowed: dict[str, list[str]] = {}
@@ -190,7 +196,7 @@ def add_endpoints(
             name=each.name_in(group),
             dependencies=guards,
             responses=responses,
-            route_class_override=_route_class(each.limit, deadline, ", ".join(allowed[each.path])),
+            route_class_override=_route_class(each.limit, deadline, ", ".join(allowed[each.path]), external_tools),
             **own,
         )
 
@@ -256,6 +262,7 @@ class ProblemRoute(APIRoute):
     limit: ClassVar[int] = 0
     deadline: ClassVar[float] = DEADLINE
     allow: ClassVar[str] = ""
+    external_tools: ClassVar[bool] = False
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse other methods with a problem document, whose `Allow` has the methods of all routes of the path."""
@@ -271,10 +278,14 @@ class ProblemRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap FastAPI's handler, so that the errors of dependencies are problems too."""
         handle = super().get_route_handler()
-        limit, deadline = self.limit, self.deadline
+        limit, deadline, external_tools = self.limit, self.deadline, self.external_tools
 
         async def answer(request: Request) -> Response:
-            response = await refused_or_answered(request)
+            token = runs_programs.set(external_tools)
+            try:
+                response = await refused_or_answered(request)
+            finally:
+                runs_programs.reset(token)
             headers = response.raw_headers
             for name, line in _PRIVATE:
                 if not any(name == given for given, _ in headers):
@@ -298,8 +309,9 @@ class ProblemRoute(APIRoute):
         return answer
 
 
-def _route_class(limit: int, deadline: float, allow: str) -> type[ProblemRoute]:
-    return type("LimitedRoute", (ProblemRoute,), {"limit": limit, "deadline": deadline, "allow": allow})
+def _route_class(limit: int, deadline: float, allow: str, external_tools: bool) -> type[ProblemRoute]:
+    own = {"limit": limit, "deadline": deadline, "allow": allow, "external_tools": external_tools}
+    return type("LimitedRoute", (ProblemRoute,), own)
 
 
 async def _supervised(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import tarfile
 import zipfile
+from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
@@ -12,13 +14,71 @@ from fastapi import FastAPI
 
 from apm_s3.configs import ConfigStore, EnvironmentSettings
 from apm_s3.errors import ConnectionLost
+from apm_s3.fastapi import config_router, get_configs
 from tests.configs.samples import OTHER_PROMETHEUS, PROMETHEUS, RULES
-from tests.fastapi.applications import client_of
+from tests.fastapi.applications import authorize, client_of
 from tests.fastapi.conftest import SECRET
 
 PRODUCTION = "/api/environments/production"
 STAGING = "/api/environments/staging"
 TOOL = f"{PRODUCTION}/tools/prometheus"
+
+
+# Checks by other programs ---------------------------------------------------------------------------------------------
+
+
+async def test_uploads_that_other_programs_would_check_are_refused_unless_the_service_offers_it(
+    client: httpx.AsyncClient, store: ConfigStore, offering: httpx.AsyncClient
+) -> None:
+    await store.upload("prometheus", "staging", OTHER_PROMETHEUS)
+    await store.set_settings("production", EnvironmentSettings(level="external"))
+
+    async def changes(of: httpx.AsyncClient) -> list[httpx.Response]:
+        async def put(url: str, read: str, **given: Any) -> httpx.Response:
+            return await of.put(url, headers={"If-Match": (await of.get(read)).headers["etag"]}, **given)
+
+        file, bundle = f"{TOOL}/files/prometheus.yml", {"files": {"prometheus.yml": PROMETHEUS}}
+        return [
+            await put(f"{TOOL}/bundle", TOOL, json=bundle),
+            await put(file, file, content=PROMETHEUS),
+            await of.post(f"{PRODUCTION}/deploys/plan", params={"source": "staging", "tool": "prometheus"}, json={}),
+        ]
+
+    before = await store.history("prometheus", "production")
+    refused = await changes(client)
+
+    assert [each.status_code for each in refused] == [422] * 3, [each.text for each in refused]
+    assert all("promtool and amtool" in each.json()["detail"] for each in refused)
+    assert await store.history("prometheus", "production") == before
+    assert {each.status_code for each in await changes(offering)} == {200}
+    # The library itself is not a service.
+    assert await store.upload("prometheus", "production", OTHER_PROMETHEUS)
+
+
+async def test_settings_cannot_ask_for_other_programs_unless_the_service_offers_it(
+    client: httpx.AsyncClient, store: ConfigStore, offering: httpx.AsyncClient
+) -> None:
+    url = f"{PRODUCTION}/settings"
+
+    async def put(of: httpx.AsyncClient, **given: object) -> int:
+        etag = (await of.get(url)).headers["etag"]
+        return (await of.put(url, json=given, headers={"If-Match": etag})).status_code
+
+    assert await put(client, level="external") == 422
+    assert await put(offering, level="external") == 200
+    assert await put(client, level="external", require_author=True) == 200
+    assert (await store.settings("production")).level == "external"
+    assert await put(client, level="full") == 200
+
+
+@pytest.fixture
+async def offering(store: ConfigStore) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a service that offers checks by other programs."""
+    app = FastAPI()
+    app.include_router(config_router(authorize=authorize, external_tools=True), prefix="/api")
+    app.dependency_overrides[get_configs] = lambda: store
+    async with client_of(app) as client:
+        yield client
 
 
 # Bundles --------------------------------------------------------------------------------------------------------------

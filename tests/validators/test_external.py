@@ -2,6 +2,7 @@
 
 import shutil
 import stat
+import sys
 
 import pytest
 
@@ -114,3 +115,107 @@ exit 1""")
     (issue,) = report.errors
     assert (issue.line, issue.column) == (None, None)
     assert issue.message == "amtool 0.28 refuses it: 4:5: unexpected c: expected a comma or close brace"
+
+
+CONFIG = "route: {receiver: a}\nreceivers: [{name: a}]\n"
+
+
+@pytest.mark.parametrize(
+    ("document", "field"),
+    [
+        ("templates: ['/etc/*']", "templates"),
+        ("templates: [a.tmpl, 'x/../../*']", "templates"),
+        ("templates: ['..']", "templates"),
+        ("templates: ['C:/*.tmpl']", "templates"),
+        ("templates: ['\\\\server\\share']", "templates"),
+        ("!!binary dGVtcGxhdGVz: [!!binary L2V0Yy8q]", "templates"),
+        ("templates: [!!binary '?']", "templates"),
+        ("mute_time_intervals: &a [/etc/*]\ntemplates: *a", "templates"),
+        ('templates: ["\\x2fetc/*"]', "templates"),
+        ("global: {slack_api_url_file: /run/slack}", "slack_api_url_file"),
+        ("global: {http_config: {tls_config: {ca_file: ../ca.pem}}}", "ca_file"),
+        ("global: &g {templates: [/etc/*]}\n<<: *g", "templates"),
+        ("x: &x {templates: [/etc/*]}\n<<: *x\ntemplates: [a.tmpl]", "templates"),
+    ],
+)
+def test_amtool_is_not_given_a_document_that_names_files_elsewhere(document, field, tool, tmp_path):
+    tool(f"echo >> {tmp_path}/ran; echo 'amtool, version 0.34.0'")
+    (tmp_path / "bin" / "promtool").rename(tmp_path / "bin" / "amtool")
+
+    report = validate_config("alertmanager", f"{CONFIG}{document}\n", kind="config", level="external")
+
+    message = f"amtool was not run, because '{field}' leads out of the bundle"
+    (issue,) = (issue for issue in report.issues if issue.rule == "amtool")
+    assert (issue.message, issue.severity) == (message, Severity.WARNING)
+    assert issue.line >= 3
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("document", "field"),
+    [
+        ("rule_files: [/etc/rules/*.yml]", "rule_files"),
+        ("scrape_config_files: ['../*.yml']", "scrape_config_files"),
+        ("scrape_configs: [{job_name: a, file_sd_configs: [{files: [/etc/a.json]}]}]", "files"),
+        ("scrape_configs: [{job_name: a, tls_config: {ca_file: /etc/ca.pem}}]", "ca_file"),
+        ("scrape_configs: [{job_name: a, authorization: {credentials_file: a/../../b}}]", "credentials_file"),
+        (
+            "scrape_configs: [{job_name: a, kubernetes_sd_configs: [{role: pod, kubeconfig_file: /a}]}]",
+            "kubeconfig_file",
+        ),
+    ],
+)
+def test_promtool_is_not_given_a_document_that_names_files_elsewhere(document, field, tool, tmp_path):
+    tool(f"echo >> {tmp_path}/ran; echo 'promtool, version 3.14.0'")
+
+    messages = [issue.message for issue in ask(document).issues]
+
+    assert f"promtool was not run, because '{field}' leads out of the bundle" in messages
+    assert not (tmp_path / "ran").exists()
+
+
+def test_paths_below_the_main_file_and_names_that_users_choose_do_not_keep_promtool_from_running(tool, tmp_path):
+    tool(f"echo >> {tmp_path}/ran; echo 'promtool, version 3.14.0'")
+    document = (
+        "global: {external_labels: {log_file: /var/log/a}}\nrule_files: [rules/*.yml, a..b/c.yml]\n"
+        "scrape_configs: [{job_name: a, metrics_path: /metrics, static_configs: [{targets: [a], labels: {a_file: /b}}]}]"
+    )
+
+    assert ask(document).issues == ()
+    assert (tmp_path / "ran").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of another process are Linux's")
+def test_a_program_has_limits_of_memory_time_and_output_and_no_credentials(tool, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+    tool("""[ "$1" = --version ] && echo "promtool, version 3.14.0" && exit
+while [ "$(ulimit -c)" != 0 ]; do :; done
+echo "line 1: $(ulimit -d) $(ulimit -t) $(ulimit -f) ${AWS_SECRET_ACCESS_KEY-clean}" >&2
+exit 1""")
+
+    assert ask().errors[0].message == f"promtool 3.14 refuses it: {1024**2} 21 {16 * 1024**2 // 512} clean"
+
+
+@pytest.mark.parametrize("end", ["exit 2", "kill -9 $$"])
+def test_a_program_that_crashes_says_nothing_about_the_document(end, tool):
+    tool(f"""[ "$1" = --version ] && echo "promtool, version 3.14.0" && exit
+echo 'fatal error: runtime: out of memory' >&2
+{end}""")
+
+    report = ask()
+
+    assert report.ok
+    assert [reason.startswith("promtool gave no result: it ended with status ") for reason in report.skipped] == [True]
+
+
+def test_the_output_of_a_program_is_read_up_to_a_limit(tool):
+    tool("""[ "$1" = --version ] && echo "promtool, version 3.14.0" && exit
+/usr/bin/yes 'line 1: no' | /usr/bin/head -c 3000000
+echo 'line 2: not read'
+echo 'line 3: read' >&2
+exit 1""")
+
+    lines = {issue.line for issue in ask().errors}
+
+    assert {1, 3} <= lines
+    assert 2 not in lines

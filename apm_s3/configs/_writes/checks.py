@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
 from apm_s3._logs import LOGGER
@@ -13,11 +14,12 @@ from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.configs._content.overlays import check_overlay, is_reserved
 from apm_s3.configs._models.releases import Release
 from apm_s3.configs._models.settings import LAX, ValidationRules
-from apm_s3.errors import ConfigInvalid
+from apm_s3.errors import ConfigInvalid, InvalidOption
 from apm_s3.reports import Issue, ValidationReport, other_file
 from apm_s3.validators import infer_kind, validate_bundle_async, validate_config_async
 from apm_s3.validators._checking.beyond import PLAIN_SECRET, report_main_file, report_secrets
 from apm_s3.validators._secrets.texts import find_secrets
+from apm_s3.validators._validation.validate import Level
 
 _MAX_WARNINGS = 200
 _logged: set[str] = set()
@@ -30,6 +32,23 @@ _UNREADABLE = frozenset((
 
 _INLINE = 16 * 1024
 """Size up to which texts are searched for secrets in the event loop; larger ones are searched in a thread."""
+
+
+runs_programs: ContextVar[bool] = ContextVar("runs_programs", default=True)
+"""Whether this task may run promtool and amtool; services say whether their clients may make them do it."""
+
+
+def check_level_here(level: Level) -> None:
+    """Refuse checks by other programs where the service that calls does not offer them.
+
+    Raises:
+        InvalidOption: it does not.
+    """
+    if level == "external" and not runs_programs.get():
+        raise InvalidOption(
+            "the environment's settings ask for promtool and amtool (level 'external'): not offered by this service",
+            hint="nothing was stored; use the command line or the library, or the service's external_tools=True",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +92,7 @@ async def report_files(
 
 
 async def _report_file(tool: Tool, name: str, raw: bytes, rules: ValidationRules) -> ValidationReport:
+    check_level_here(rules.level)
     if name == OVERLAY:
         return ValidationReport(tool, "overlay", name, await _overlay_issues(raw))
     # A note or a certificate is not refused, as in a whole bundle.
@@ -95,6 +115,7 @@ async def _applied(report: ValidationReport, files: Mapping[str, bytes], rules: 
 
 
 async def _report_bundle(tool: Tool, files: Mapping[str, bytes], rules: ValidationRules) -> ValidationReport:
+    check_level_here(rules.level)
     read = {name: raw for name, raw in files.items() if not is_reserved(name)}
     report = await validate_bundle_async(
         tool, read, target_version=rules.target_version, level=rules.level, matchers=rules.matchers

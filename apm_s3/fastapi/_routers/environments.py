@@ -8,6 +8,7 @@ from fastapi import Request, Response
 from starlette.responses import Response as PlainResponse
 
 from apm_s3.configs import EnvironmentSettings
+from apm_s3.configs._writes.checks import check_level_here
 from apm_s3.fastapi import _examples
 from apm_s3.fastapi._bodies import FreezeBody, NotedBody, SettingsBody, SettingsModel
 from apm_s3.fastapi._calls import CallDep
@@ -78,6 +79,8 @@ async def put_settings(
         if not tags.any and _settings_etag(old) not in tags.strong:
             raise ProblemError(412, "condition-failed", "Somebody else changed the settings: read them again.")
         settings = given.applied(old)
+        if settings.level != old.level:
+            check_level_here(settings.level)
         return settings
 
     await call.configs.set_settings(

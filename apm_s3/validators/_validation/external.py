@@ -1,7 +1,8 @@
 """Runs promtool or amtool, if they are on the path.
 
-Each runs without a shell, in its own temporary folder, on a copy of the document, with a deadline. Each of its messages
-is reported at its line. Quoted text is removed unless it is in the document, where the secrets are known.
+Each runs without a shell, in its own temporary folder, on a copy of the document, with limits of time, memory and
+output; a document that names files elsewhere is not given to it. Each of its messages is reported at its line. Quoted
+text is removed unless it is in the document, where the secrets are known.
 """
 
 from __future__ import annotations
@@ -12,12 +13,17 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from apm_s3._processes import clean_environment, find_program
+from apm_s3._processes import clean_environment, find_program, limit_process
 from apm_s3.reports import Issue, Severity
 from apm_s3.validators._checking.context import Context, Version
+from apm_s3.validators._reading.nodes import MAPPING, SEQUENCE, Node
+from apm_s3.validators._reading.scalars import decode_binary
 
 DEADLINE = 20.0
 """Seconds; promtool needs 0.2 for 500 KB."""
+MEMORY = 1024**3
+"""Bytes; promtool needs 60 MB for 500 KB."""
+_MAX_OUTPUT = 1024**2
 _NEWEST: dict[str, Version] = {"promtool": (3, 14), "amtool": (0, 34)}
 _COMMANDS = {
     ("prometheus", "config"): ("promtool", "check", "config", "--syntax-only", "--lint=none"),
@@ -26,6 +32,8 @@ _COMMANDS = {
 }
 _OPTIONS = {"classic": ("--enable-feature=classic-mode",), "utf8-strict": ("--enable-feature=utf8-strict-mode",)}
 """Options of amtool, by matcher mode."""
+_STATUSES = (0, 1, 3)
+"""Valid, invalid, and invalid by promtool's lint; Go's crashes and signals have others."""
 _QUOTED = re.compile(r"`[^`]*`|\"(?:[^\"\\]|\\.)*\"|'[^']*'")
 _LINE = re.compile(r"\bline (\d{1,9})\b")
 _PLACE = re.compile(r"line (?P<line>\d{1,9}): |(?P<at>\d{1,9}):(?P<column>\d{1,9}): ")
@@ -36,13 +44,20 @@ _FRAME = re.compile(
 _CLOSING = ("yaml: unmarshal errors:", "amtool: error: failed to validate", "time=")
 """Lines without a reason: the heading of a list, amtool's last line, and log lines."""
 _LONGEST = 500
+_NAMES_FILES = re.compile(r"(?:.*_)?files?|templates")
+"""Fields with paths in both tools: `templates`, `rule_files`, `scrape_config_files`, `files`, `ca_file` ..."""
+_LEADS_OUT = re.compile(r"[/\\]|[A-Za-z]:|(?:.*[/\\])?\.\.(?:[/\\]|$)", re.DOTALL)
+"""A path that is absolute, on any system, or has a step up, which a pattern of Go cannot match."""
+_FREE = {"external_labels", "labels", "params", "headers"}
+"""Mappings whose keys the user chooses."""
 
 
-def ask_tool(tool: str, kind: str, text: str, context: Context) -> None:
-    """Report the problems that the tool's own checker finds in `text`.
+def ask_tool(tool: str, kind: str, text: str, root: Node | None, context: Context) -> None:
+    """Report the problems that the tool's own checker finds in `text`, which was read as `root`.
 
     They are errors if the checker's release is the target release or newer. If it is older they are warnings, because
-    the checker may not know newer features.
+    the checker may not know newer features. If the document names a file outside its folder, which the checker might
+    open, this is a warning, and the checker is not run.
     """
     command = _COMMANDS.get((tool, kind))
     if command is None:
@@ -51,31 +66,88 @@ def ask_tool(tool: str, kind: str, text: str, context: Context) -> None:
     if program is None:
         context.skip(f"{command[0]} was not run: it is not on the path")
         return
+    if kind == "config" and _refuses(command[0], root, context):
+        return
     try:
         with tempfile.TemporaryDirectory(prefix="apm-s3-") as folder:
-            version = _version(program)
+            version = _version(program, folder)
             path = Path(folder, "document.yml")
             path.write_text(text, encoding="utf-8")
             options = _OPTIONS.get(context.matchers, ()) if command[0] == "amtool" else ()
-            done = _run([program, *command[1:], *options, str(path)], folder)
+            status, output = _run([program, *command[1:], *options, str(path)], folder)
     except (OSError, subprocess.SubprocessError) as exc:
         context.skip(f"{command[0]} gave no result: {type(exc).__name__}")
         return
-    if done.returncode:
-        for issue in _issues(command[0], version, done.stdout + "\n" + done.stderr, text, context):
+    if status not in _STATUSES:
+        context.skip(f"{command[0]} gave no result: it ended with status {status}")
+    elif status:
+        for issue in _issues(command[0], version, output, text, context):
             context.add(issue)
 
 
-def _run(command: list[str], folder: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - no shell, and an absolute path
-        command, cwd=folder, env=clean_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        timeout=DEADLINE, check=False,
-    )  # fmt: skip
+def _refuses(program: str, root: Node | None, context: Context) -> bool:
+    """Report a path that leads out of the document's folder, and return whether there is one."""
+    for name, node in _paths(root):
+        if _leads_out(node):
+            message = f"{program} was not run, because '{name}' leads out of the bundle"
+            context.warn(node, None, program, message, "use a path below the main file, or leave out level='external'")
+            return True
+    return False
 
 
-def _version(program: str) -> Version:
-    done = _run([program, "--version"], tempfile.gettempdir())
-    match = re.search(r"version (\d+)\.(\d+)", done.stdout + done.stderr)
+def _leads_out(node: Node) -> bool:
+    try:
+        text = decode_binary(node.text) if node.tag == "!!binary" else node.text
+    except ValueError:
+        return True
+    return _LEADS_OUT.match(text) is not None
+
+
+def _paths(root: Node | None) -> Iterator[tuple[str, Node]]:
+    """Yield the scalars of all fields with paths, wherever they are, with the names of the fields."""
+    left, seen = [("", root)], set[tuple[str, int]]()
+    while left:
+        name, node = left.pop()
+        if node is None or (name, id(node)) in seen:
+            continue
+        seen.add((name, id(node)))
+        if node.kind == SEQUENCE:
+            left += [(name, item) for item in node.items]
+        elif node.kind == MAPPING:
+            entries = [*node.entries.items(), *((key.text, (key, value)) for key, value in node.shadowed)]
+            left += [(_field(key) or name, value) for key, (_, value) in entries if key not in _FREE]
+        elif name:
+            yield name, node
+
+
+def _field(key: str) -> str | None:
+    return key if _NAMES_FILES.fullmatch(key) else None
+
+
+def _run(command: list[str], folder: str) -> tuple[int, str]:
+    """Run a checker, and return its status and the beginning of what it printed."""
+    with (
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as err,
+        subprocess.Popen(  # noqa: S603 - no shell, and an absolute path
+            command, cwd=folder, env=clean_environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=err
+        ) as process,
+    ):
+        try:
+            limit_process(process.pid, memory=MEMORY, seconds=int(DEADLINE) + 1, written=16 * _MAX_OUTPUT)
+            status = process.wait(DEADLINE)
+        except BaseException:
+            process.kill()
+            raise
+        printed = []
+        for file in (out, err):
+            file.seek(0)
+            printed.append(file.read(_MAX_OUTPUT).decode(errors="replace"))
+        return status, "\n".join(printed)
+
+
+def _version(program: str, folder: str) -> Version:
+    match = re.search(r"version (\d+)\.(\d+)", _run([program, "--version"], folder)[1])
     return (int(match[1]), int(match[2])) if match else (0,)
 
 

@@ -203,7 +203,7 @@ def _check(tool: str, kind: str, source: Source, context: Context, level: Level)
             from apm_s3.validators._validation.external import ask_tool  # noqa: PLC0415 - as below
 
             text = source.text if source.data is None else json.dumps(source.data, default=str)
-            ask_tool(tool, kind, text, context)
+            ask_tool(tool, kind, text, source.root, context)
     if context.issues:
         # Imported here to keep the import of the validators cheap: most documents are valid.
         from apm_s3.validators._secrets.reports import Concealer  # noqa: PLC0415
