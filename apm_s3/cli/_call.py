@@ -118,10 +118,10 @@ class Call:
         """Open a manager, and return the result of `work` with the store of the configurations."""
         from apm_s3.errors import ConfigNotFound  # noqa: PLC0415 - it is quick, but the help does without it
 
-        bucket, prefix = self.bucket, self.settings.prefix
+        store_of = self.store_of()
 
         async def with_store(s3: S3Manager) -> T:
-            store = s3.configs(bucket, prefix)
+            store = store_of(s3)
             try:
                 return await work(store)
             except ConfigNotFound as exc:
@@ -129,6 +129,11 @@ class Call:
                 raise
 
         return self.run(with_store)
+
+    def store_of(self) -> Callable[[S3Manager], ConfigStore]:
+        """Return a function that returns the store of a manager; the settings are read now, before anything is sent."""
+        bucket, prefix, owner = self.bucket, self.settings.prefix, self.settings.bucket_owner
+        return lambda s3: s3.configs(bucket, prefix, expected_bucket_owner=owner)
 
     def change(self, work: Callable[[ConfigStore, str], Awaitable[T]]) -> T:
         """Return the result of a change that creates releases in the environment.

@@ -39,7 +39,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "": (
             "apm-s3 init --bucket apm-staging-configs --environment staging",
-            "apm-s3 bucket create apm-staging-configs --purpose configs",
+            "apm-s3 bucket create apm-staging-configs --versioning",
             "apm-s3 config push ./prometheus -m 'First version'",
         ),
         "bucket": ("apm-s3 bucket create apm-staging-configs --purpose configs -e staging",),
@@ -52,6 +52,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 COMMANDS: Mapping[str, Entry] = MappingProxyType(
     {
         "init": Entry("_init:init", "Write apm-s3.toml and a hook for pre-commit."),
+        "trust": Entry("_trust:trust", "Trust a project file as it is now.", "local"),
         "bucket create": Entry("_s3.bucket_plans:create", "Create a bucket, completely or not at all."),
         "bucket ensure": Entry("_s3.bucket_plans:ensure", "Create a bucket, or change what differs in it."),
         "bucket plan": Entry("_s3.bucket_plans:plan", "Show what `bucket ensure` would do."),

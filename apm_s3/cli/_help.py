@@ -37,11 +37,7 @@ def format_group_help(group: Group, ctx: Any, formatter: Any) -> None:
         return
     _write_list(formatter, "Common options, before or after the command", [_record(p, ctx) for p in group.params])
     with formatter.section("Settings"):
-        _write_wrapped(
-            formatter,
-            "Options win over environment variables (APM_S3_BUCKET, APM_S3_PREFIX, APM_S3_ENVIRONMENT, AWS_PROFILE, "
-            "AWS_REGION, AWS_ENDPOINT_URL), these over apm-s3.toml or [tool.apm-s3] in pyproject.toml, here or above.",
-        )
+        _write_wrapped(formatter, "Options win over environment variables, these over a trusted apm-s3.toml.")
     _write_list(formatter, "Exit statuses", [(str(int(status)), meaning) for status, meaning in MEANINGS.items()])
 
 

@@ -14,6 +14,7 @@ from apm_s3.cli._call import Call
 from apm_s3.cli._output import make_changes
 from apm_s3.cli._settings import PROJECT_FILE, VARIABLES
 from apm_s3.cli._statuses import UsageFailed
+from apm_s3.cli._trust import add_trust
 
 HOOKS_FILE = ".pre-commit-config.yaml"
 HOOK_ID = "apm-s3-validate"
@@ -35,6 +36,7 @@ _EXAMPLES = {
     "bucket": "apm-staging-configs",
     "prefix": "team-a/",
     "environment": "staging",
+    "bucket-owner": "123456789012",
     "profile": "staging",
     "region": "eu-central-1",
     "endpoint-url": "http://localhost:9000",
@@ -45,8 +47,8 @@ def init(ctx: typer.Context, dry_run: DryRun = False) -> None:
     """Write apm-s3.toml and a hook for pre-commit.
 
     The file gets the common options that are given here; the others stay in it as comments. It goes to the working
-    directory and applies to all directories below. Existing files are kept: an entry is added to
-    .pre-commit-config.yaml if there is none.
+    directory, applies to all directories below in the same repository, and is trusted as with `apm-s3 trust`. Existing
+    files are kept: an entry is added to .pre-commit-config.yaml if there is none.
 
     Example:
         apm-s3 init --bucket apm-staging-configs --environment staging
@@ -59,8 +61,11 @@ def init(ctx: typer.Context, dry_run: DryRun = False) -> None:
     hooks = Path(HOOKS_FILE)
     before = hooks.read_text(encoding="utf-8") if hooks.exists() else None
     after = add_hook(before)
+    text = project_text(call.options)
     if not dry_run:
-        project.write_text(project_text(call.options), encoding="utf-8")
+        # First: without it, the file would stop every command.
+        add_trust(project.absolute(), text.encode())
+        project.write_bytes(text.encode())
         if after is not None and after != before:
             hooks.write_text(after, encoding="utf-8")
     changes = [("+", PROJECT_FILE)]

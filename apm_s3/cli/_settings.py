@@ -1,11 +1,15 @@
 """Where a command's settings come from: its options, then the environment, then the project file.
 
-What none of them sets is left to the AWS configuration chain.
+What none of them sets is left to the AWS configuration chain. A project file comes with a checkout, so somebody else
+may have written it: the settings that decide where credentials and configurations are sent count only after
+`apm-s3 trust FILE` (see `_trust.py`).
 """
 
 from __future__ import annotations
 
 import os
+import shlex
+import stat
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,13 +24,17 @@ VARIABLES: Mapping[str, tuple[str, ...]] = {
     "bucket": ("APM_S3_BUCKET",),
     "prefix": ("APM_S3_PREFIX",),
     "environment": ("APM_S3_ENVIRONMENT",),
+    "bucket-owner": ("APM_S3_BUCKET_OWNER",),
     "profile": ("AWS_PROFILE",),
     "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
     "endpoint-url": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
 }
 """The settings, and the environment variables that set them: the first that is set applies."""
+HARMLESS = ("environment",)
+"""Settings that need no trust: they do not decide where requests go, and with which credentials."""
 TABLES = ("validate",)
-"""Tables of the project file that single commands read."""
+"""Tables of the project file that single commands read. Those that start programs must call `Project.require_trust`."""
+MAX_BYTES = 1024**2
 
 
 @dataclass(frozen=True)
@@ -36,10 +44,30 @@ class Project:
     Attributes:
         path: None if there is none.
         values: its keys, checked.
+        content: the whole file, which is what `apm-s3 trust` trusts.
     """
 
     path: Path | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
+    content: bytes = field(default=b"", repr=False)
+
+    def require_trust(self, what: str, instead: str = "") -> None:
+        """Refuse to use `what` of the file unless the user trusts its content.
+
+        Args:
+            instead: how to do without the file, for the hint.
+
+        Raises:
+            UsageFailed: the content is not trusted.
+        """
+        from apm_s3.cli._trust import is_trusted  # noqa: PLC0415 - the two modules need each other
+
+        if self.path is not None and not is_trusted(self.path, self.content):
+            raise UsageFailed(
+                f"this needs {what} from {self.path}, whose content is not trusted: whoever wrote it decides where "
+                "credentials and configurations are sent",
+                f"read the file, then run: {shlex.join(['apm-s3', 'trust', str(self.path)])}{instead}",
+            )
 
     def table(self, name: str) -> Mapping[str, Any]:
         """Return one of `TABLES`; empty if the file does not have it."""
@@ -52,27 +80,67 @@ class Settings:
     """What a command works on, and how it reaches S3. None leaves a value to the AWS configuration.
 
     Attributes:
+        values: by the names in `VARIABLES`, trusted or not: `get` checks it.
         sources: for each setting, where its value comes from.
     """
 
-    bucket: str | None = None
-    prefix: str = ""
-    environment: str | None = None
-    profile: str | None = None
-    region: str | None = None
-    endpoint_url: str | None = None
+    values: Mapping[str, str | None]
+    sources: Mapping[str, str]
     project: Project = field(default_factory=Project)
-    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def get(self, name: str) -> str | None:
+        """Return a setting.
+
+        Raises:
+            UsageFailed: it comes from a project file that is not trusted.
+        """
+        if name not in HARMLESS and self.sources[name] == str(self.project.path):
+            option = "" if name == "bucket-owner" else f"--{name} or "
+            self.project.require_trust(f"'{name}'", f"; or set {option}{VARIABLES[name][0]}")
+        return self.values[name]
+
+    @property
+    def bucket(self) -> str | None:
+        """Return the bucket."""
+        return self.get("bucket")
+
+    @property
+    def prefix(self) -> str:
+        """Return the prefix of the store in the bucket."""
+        return self.get("prefix") or ""
+
+    @property
+    def environment(self) -> str | None:
+        """Return the environment."""
+        return self.get("environment")
+
+    @property
+    def profile(self) -> str | None:
+        """Return the profile of the AWS configuration."""
+        return self.get("profile")
+
+    @property
+    def region(self) -> str | None:
+        """Return the region."""
+        return self.get("region")
+
+    @property
+    def endpoint_url(self) -> str | None:
+        """Return the URL of the server."""
+        return self.get("endpoint-url")
+
+    @property
+    def bucket_owner(self) -> str | None:
+        """Return the account that must own the bucket."""
+        return self.get("bucket-owner")
 
     def lines(self) -> list[str]:
         """Return one line for each setting: its value and its source, without a password in a URL."""
         where = self.project.path
         lines = [f"project file: {where if where is not None else 'none found'}"]
-        for name in VARIABLES:
-            value = getattr(self, name.replace("-", "_"))
-            if value:
-                value = redacted(value)
-            lines.append(f"{name}: {value!r} from {self.sources[name]}" if value else f"{name}: {self.sources[name]}")
+        for name, value in self.values.items():
+            shown = f"{redacted(value)!r} from {self.sources[name]}" if value else self.sources[name]
+            lines.append(f"{name}: {shown}")
         return lines
 
 
@@ -87,24 +155,13 @@ def load_settings(
         directory: where to look for the project file first, by default the working directory.
 
     Raises:
-        UsageFailed: the project file is not valid, or the working directory was deleted.
+        UsageFailed: the project file is refused or not valid, or the working directory was deleted.
     """
     variables = os.environ if environ is None else environ
     project = find_project(directory or _working_directory())
-    values: dict[str, str | None] = {}
-    sources: dict[str, str] = {}
-    for name in VARIABLES:
-        values[name], sources[name] = _resolve(name, options.get(name), variables, project)
-    return Settings(
-        bucket=values["bucket"],
-        prefix=values["prefix"] or "",
-        environment=values["environment"],
-        profile=values["profile"],
-        region=values["region"],
-        endpoint_url=values["endpoint-url"],
-        project=project,
-        sources=sources,
-    )
+    found = {name: _resolve(name, options.get(name), variables, project) for name in VARIABLES}
+    values = {name: value for name, (value, _) in found.items()}
+    return Settings(values, {name: source for name, (_, source) in found.items()}, project)
 
 
 def _working_directory() -> Path:
@@ -128,28 +185,65 @@ def _resolve(name: str, option: str | None, variables: Mapping[str, str], projec
 
 
 def find_project(directory: Path) -> Project:
-    """Return the nearest project file in `directory` or above it.
+    """Return the nearest project file in `directory` or above it, up to the root of its repository.
+
+    Outside a repository, only `directory` is looked at: a folder above it may be anybody's.
 
     Raises:
-        UsageFailed: it cannot be read, or has keys or values that are not valid.
+        UsageFailed: it cannot be read, is refused, or has keys or values that are not valid.
     """
-    for folder in (directory, *directory.parents):
-        own = folder / PROJECT_FILE
-        if own.is_file():
-            return Project(own, _check(_read(own), own))
-        shared = folder / "pyproject.toml"
-        if shared.is_file():
-            section = _read(shared).get("tool", {}).get("apm-s3")
-            if section is not None:
-                return Project(shared, _check(section, shared))
+    folders = (directory, *directory.parents)
+    root = next((at for at, folder in enumerate(folders) if os.path.lexists(folder / ".git")), 0)
+    for folder in folders[: root + 1]:
+        for name in (PROJECT_FILE, "pyproject.toml"):
+            path = folder / name
+            if path.is_file() and (project := read_project(path)) is not None:
+                return project
     return Project()
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_project(path: Path) -> Project | None:
+    """Return a project file; None for a pyproject.toml without our section.
+
+    Raises:
+        UsageFailed: it cannot be read, others may change it, or it has keys or values that are not valid.
+    """
+    with path.open("rb") as file:
+        content = file.read(MAX_BYTES + 1)
+        status = os.fstat(file.fileno())
+    if len(content) > MAX_BYTES:
+        raise UsageFailed(f"{path} is longer than {MAX_BYTES} bytes", "it is no project file")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        values: Any = tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise UsageFailed(f"{path} is not valid TOML: {exc}") from exc
+    if path.name == "pyproject.toml":
+        tool = values.get("tool", {})
+        values = tool.get("apm-s3") if isinstance(tool, dict) else None
+        if values is None:
+            return None
+    _refuse_strangers(path, status)
+    return Project(path, _check(values, path), content)
+
+
+def _refuse_strangers(path: Path, status: os.stat_result) -> None:
+    """Refuse a file that somebody else owns, may write to, or may replace; the superuser may everything anyway.
+
+    Raises:
+        UsageFailed: it is such a file.
+    """
+    if not hasattr(os, "geteuid"):
+        return  # Windows has no such owners and modes
+    own = (0, os.geteuid())
+    if status.st_uid not in own or path.lstat().st_uid not in own:
+        raise UsageFailed(f"{path} belongs to another user, and is refused", "make it yours (chown), or remove it")
+    for place, mode in (
+        (path, status.st_mode), *((folder, folder.stat().st_mode) for folder in {path.parent, path.resolve().parent})
+    ):  # fmt: skip
+        if mode & stat.S_IWOTH:
+            raise UsageFailed(
+                f"{path} is refused: everybody may write to {place}", f"run: {shlex.join(['chmod', 'o-w', str(place)])}"
+            )
 
 
 def _check(values: object, path: Path) -> Mapping[str, Any]:

@@ -87,11 +87,12 @@ class Shell:
     def _inside(self, arguments: tuple[object, ...]) -> Iterator[None]:
         """Change to the directory and the environment, and let the commands share the session of all tests."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_CLEARED)}
+        state = {"XDG_STATE_HOME": f"{self.directory}.state"}
         before = Path.cwd()
         os.chdir(self.directory)
         try:
             with (
-                mock.patch.dict(os.environ, {**kept, **_QUIET_GIT, **self.environ}, clear=True),
+                mock.patch.dict(os.environ, {**kept, **_QUIET_GIT, **state, **self.environ}, clear=True),
                 mock.patch.object(sys, "argv", ["apm-s3", *map(str, arguments)]),
                 mock.patch.object(_call, "make_session", _shared_session),
             ):

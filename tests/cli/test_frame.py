@@ -30,6 +30,7 @@ from apm_s3.cli._output import as_document, make_changes, make_console, make_tab
 from apm_s3.cli._progress import ProgressLine
 from apm_s3.cli._settings import load_settings
 from apm_s3.cli._statuses import Status, Told, UsageFailed, clean, print_error
+from apm_s3.cli._trust import add_trust
 from apm_s3.configs._protocol.documents.keys import environment_of
 from apm_s3.models import BucketInfo
 from apm_s3.sync import SyncAction, SyncPlan
@@ -93,8 +94,14 @@ def test_wrong_usage_is_reported_in_two_lines_with_status_2(typed: list[str], to
 # Settings
 
 
-def test_options_override_the_environment_which_overrides_the_project_file(tmp_path: Path) -> None:
-    (tmp_path / "apm-s3.toml").write_text('bucket = "file"\nenvironment = "file"\nregion = "file"\nprefix = "file/"\n')
+def test_options_override_the_environment_which_overrides_the_project_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = 'bucket = "file"\nenvironment = "file"\nregion = "file"\nprefix = "file/"\n'
+    (tmp_path / "apm-s3.toml").write_text(text)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    add_trust(tmp_path / "apm-s3.toml", text.encode())
+    (tmp_path / ".git").mkdir()
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)
     variables = {"APM_S3_BUCKET": "variable", "APM_S3_ENVIRONMENT": "variable", "AWS_DEFAULT_REGION": "variable"}
@@ -108,6 +115,7 @@ def test_options_override_the_environment_which_overrides_the_project_file(tmp_p
         "bucket: 'option' from the option --bucket",
         f"prefix: 'file/' from {tmp_path / 'apm-s3.toml'}",
         "environment: 'variable' from the environment variable APM_S3_ENVIRONMENT",
+        "bucket-owner: not set",
         "profile: left to the AWS configuration",
         "region: 'variable' from the environment variable AWS_DEFAULT_REGION",
         "endpoint-url: left to the AWS configuration",
@@ -115,12 +123,13 @@ def test_options_override_the_environment_which_overrides_the_project_file(tmp_p
 
 
 def test_the_nearest_pyproject_file_with_our_section_applies(tmp_path: Path) -> None:
-    (tmp_path / "pyproject.toml").write_text('[tool.apm-s3]\nbucket = "here"\n')
+    (tmp_path / "pyproject.toml").write_text('[tool.apm-s3]\nenvironment = "here"\n')
+    (tmp_path / ".git").touch()  # as in a submodule or a worktree
     below = tmp_path / "below"
     below.mkdir()
     (below / "pyproject.toml").write_text("[tool.ruff]\n")
 
-    assert load_settings({}, {}, below).bucket == "here"
+    assert load_settings({}, {}, below).environment == "here"
 
 
 @pytest.mark.parametrize(

@@ -235,9 +235,10 @@ def _shown(plan: RestorePlan) -> Iterator[Text]:
 
 def on_stores(call: Call, other: str | None, work: Callable[[ConfigStore, ConfigStore], Awaitable[T]]) -> T:
     """Return the result of `work` with the store, and with the one in the bucket of the backups."""
+    store_of = call.store_of()
 
     async def with_s3(s3: S3Manager) -> T:
-        store = s3.configs(call.bucket, call.settings.prefix)
+        store = store_of(s3)
         return await work(store, store if other is None else s3.configs(other, call.settings.prefix))
 
     return call.run(with_s3)

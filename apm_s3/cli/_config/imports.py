@@ -48,9 +48,10 @@ def import_(
     call = Call.of(ctx)
     # Not from the environment or the project file: it changes what SOURCE is taken for.
     environment = call.options.get("environment")
+    store_of = call.store_of()
 
     async def planned(s3: S3Manager) -> ImportPlan:
-        store = s3.configs(call.bucket, call.settings.prefix)
+        store = store_of(s3)
         return await store.plan_import(
             _source(s3, source), environment, tool=None if tool is None else as_tool(tool), history=history, ref=ref
         )

@@ -55,7 +55,9 @@ def create(
 
     async def work(s3: S3Manager) -> BucketPlan:
         options = await wanted.options(s3)
-        return await (s3.plan_bucket(bucket, options) if dry_run else s3.create_bucket(bucket, options))
+        if dry_run:
+            return await s3.plan_bucket(bucket, options, expected_bucket_owner=wanted.owner)
+        return await s3.create_bucket(bucket, options)
 
     _print_plan(call, call.run(work), done=not dry_run)
 
@@ -87,8 +89,8 @@ def ensure(
     async def work(s3: S3Manager) -> BucketPlan:
         options = await wanted.options(s3)
         if dry_run:
-            return await s3.plan_bucket(bucket, options)
-        return await s3.ensure_bucket(bucket, options, plan=agreed)
+            return await s3.plan_bucket(bucket, options, expected_bucket_owner=wanted.owner)
+        return await s3.ensure_bucket(bucket, options, plan=agreed, expected_bucket_owner=wanted.owner)
 
     _print_plan(call, call.run(work), done=not dry_run)
 
@@ -114,7 +116,7 @@ def plan(
     wanted = _Wanted(call, bucket, purpose, tool, retention, kms_key_id, tag, versioning)
 
     async def work(s3: S3Manager) -> BucketPlan:
-        return await s3.plan_bucket(bucket, await wanted.options(s3))
+        return await s3.plan_bucket(bucket, await wanted.options(s3), expected_bucket_owner=wanted.owner)
 
     found = call.run(work)
     if out is not None:
@@ -139,13 +141,14 @@ class _Wanted:
     ) -> None:
         self._bucket = bucket
         self._environment = call.environment if purpose is not None else ""
-        self._prefix = call.settings.prefix
+        self._prefix = call.settings.prefix if purpose is not None else ""
         self._purpose = purpose
         self._tool = tool
         self._retention = retention
         self._kms_key_id = kms_key_id
         self._tags = pairs(tag, "--tag")
         self._versioning = versioning
+        self.owner = call.settings.bucket_owner
         if purpose is None and retention is not None:
             raise UsageFailed("--retention needs --purpose", "add --purpose backups or logs")
 

@@ -11,6 +11,7 @@ import typer
 from apm_s3.cli._arguments import DeleteExtra, DryRun, Exclude, Include, SourcePlace, TargetPlace, TransferConcurrency
 from apm_s3.cli._call import Call
 from apm_s3.cli._s3 import transfers
+from apm_s3.cli._s3.places import is_s3
 from apm_s3.cli._s3.transfers import Access, Wanted
 from apm_s3.cli._statuses import Status
 
@@ -59,11 +60,14 @@ def migrate(
         "accept": tuple(accept or ()),
     }
     one = call.settings
+    there = Access(target_endpoint_url or one.endpoint_url, target_region or one.region, target_profile or one.profile)
+    # The source may be a directory: then nothing of the common settings is used where those of the target are given.
+    here = Access(one.endpoint_url, one.region, one.profile) if is_s3(source) else there
     wanted = Wanted(
         source,
         target,
-        Access(one.endpoint_url, one.region, one.profile),
-        Access(target_endpoint_url or one.endpoint_url, target_region or one.region, target_profile or one.profile),
+        here,
+        there,
         rules,
         journal,
         transfers.parse_bytes(bandwidth),
