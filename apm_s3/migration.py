@@ -68,6 +68,7 @@ async def migrate(
     verify: Verify = "checksum",
     accept: Collection[str] = (),
     bandwidth: float | None = None,
+    trust_network: bool = False,
     concurrency: int = _CONCURRENCY,
     on_progress: OnMigrationProgress | None = None,
 ) -> MigrationReport:
@@ -100,6 +101,9 @@ async def migrate(
         verify: "read" also reads all contents, metadata and tags of both sides at the end.
         accept: names of properties that may get lost; see `Capability`. For a directory, use ("metadata", "tags").
         bandwidth: most bytes a second through this machine.
+        trust_network: send contents above 1 MiB unsigned over plain HTTP, with the digests that the source reports. It
+            saves hashing them. Whoever can change packets on the way can change contents unnoticed, so the report
+            counts them as `trusted`, and not as `verified`.
         concurrency: objects moved at once; the managers' `max_concurrency` limits the requests.
         on_progress: called a few times a second.
 
@@ -122,6 +126,7 @@ async def migrate(
         acls=acls,
         verify=verify,
         accept=tuple(accept),
+        trust_network=trust_network,
     )
     _check(concurrency)
     with _traced("migrate", source_s3, target_s3):

@@ -44,6 +44,7 @@ async def migrate_on_dask(
     acls: bool = False,
     verify: Verify = "checksum",
     accept: Collection[str] = (),
+    trust_network: bool = False,
     concurrency: int = 64,
     on_progress: OnMigrationProgress | None = None,
 ) -> MigrationReport:
@@ -76,6 +77,7 @@ async def migrate_on_dask(
         acls=acls,
         verify=verify,
         accept=tuple(accept),
+        trust_network=trust_network,
     )
     check_shardable(source, target, rules)
     one = source_access or S3Access()

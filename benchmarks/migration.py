@@ -4,7 +4,8 @@
 
 Objects of 4 KiB and of 8 MiB: bucket to bucket on one SeaweedFS, between two of them, and from a directory. Each tool runs
 in turn, for several rounds; medians of wall time, CPU of the process, and its peak memory are printed, and ratios to
-`apm-s3`. `start` is what a tool takes for nothing: the rates are without it. `bare` is `apm-s3` without a journal's file.
+`apm-s3`. `start` is what a tool takes for nothing: the rates are without it. `bare` is `apm-s3` without a journal's file,
+`trusting` is `apm-s3 --trust-network`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from tests.servers import CREDENTIALS, Server, seaweedfs_server
 
 KIB, MIB = 1024, 1024**2
 BUCKETS = ("source", "target")
-TOOLS = ("apm-s3", "bare", "s5cmd", "rclone")
+TOOLS = ("apm-s3", "bare", "trusting", "s5cmd", "rclone")
 WAYS = {"copy": "Bucket to bucket on one server", "stream": "Between two servers", "files": "From a directory"}
 COLUMNS = ("objects a second", "MB a second", "seconds of CPU", "peak MiB")
 AT_ONCE = 64
@@ -100,8 +101,9 @@ def command(tool: str, case: Case, label: str, servers: list[Server], directory:
     files = case.way == "files"
     source = str(directory / prefix) if files else f"s3://source/{prefix}"
     target_endpoint = two if case.way == "stream" else one
-    if tool in {"apm-s3", "bare"}:
-        journal = ["--journal", str(directory / f"{label}.journal")] if tool == "apm-s3" else []
+    if tool in {"apm-s3", "bare", "trusting"}:
+        journal = [] if tool == "bare" else ["--journal", str(directory / f"{label}.journal")]
+        journal += ["--trust-network"] if tool == "trusting" else []
         return [
             sys.executable, "-m", "apm_s3.cli", "migrate", source, f"s3://target/{label}", *journal,
             "--endpoint-url", one, "--target-endpoint-url", target_endpoint,

@@ -24,7 +24,8 @@ class Ending:
     """The last steps of a run, after everything has moved.
 
     Attributes:
-        verified: objects that were compared with the target and match.
+        verified, trusted: objects that were compared with the target and match. What went unsigned over plain HTTP is
+            only trusted.
         deleted, kept: extra objects at the target.
     """
 
@@ -33,7 +34,7 @@ class Ending:
         self._journal = journal
         self._concurrency = concurrency
         self._bounds = bounds
-        self.verified = self.deleted = self.kept = 0
+        self.verified = self.trusted = self.deleted = self.kept = 0
 
     async def find_wrong(self) -> int:
         """Compare everything with the target and return how many objects have to be moved again."""
@@ -50,7 +51,8 @@ class Ending:
     async def count_verified(self) -> None:
         """Count the objects that match."""
         totals = await self._journal.do(lambda store: store.totals())
-        self.verified = totals.moved + totals.identical
+        self.trusted = totals.trusted
+        self.verified = totals.moved + totals.identical - totals.trusted
 
     async def delete_extra(self) -> None:
         """Delete what the source lacks, if `delete_extra` is set and nothing failed.

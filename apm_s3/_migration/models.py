@@ -157,7 +157,9 @@ class MigrationReport:
         vanished: objects that were deleted from the source before they were moved.
         deleted: extra objects that were deleted from the target.
         kept: extra objects that were not deleted because something had failed.
-        verified: objects that were compared with the target after everything had moved.
+        verified: objects that were compared with the target after everything had moved, without the trusted ones.
+        trusted: objects that went unsigned over plain HTTP, because of `trust_network`, and match as far as responses
+            over plain HTTP tell.
         failed: objects that failed in the end; `failures` has at most 1000 of them, the journal has all.
         bytes: size of the moved objects.
         resumed: whether an earlier run began the journal.
@@ -174,6 +176,7 @@ class MigrationReport:
     deleted: int = 0
     kept: int = 0
     verified: int = 0
+    trusted: int = 0
     failed: int = 0
     bytes: int = 0
     failures: tuple[MigrationFailure, ...] = ()
@@ -183,7 +186,7 @@ class MigrationReport:
 
     @property
     def ok(self) -> bool:
-        """Return whether everything is at the target and verified."""
+        """Return whether everything is at the target, verified or trusted."""
         return not self.failed and not self.kept
 
     def raise_for_failures(self) -> None:
@@ -205,6 +208,7 @@ class MigrationReport:
     def __str__(self) -> str:
         counts = (
             f"{self.moved} moved ({self.bytes} bytes), {self.identical} identical, {self.vanished} vanished, "
-            f"{self.deleted} deleted, {self.verified} verified, {self.failed} failed"
+            f"{self.deleted} deleted, {self.verified} verified, "
+            f"{f'{self.trusted} trusted, ' if self.trusted else ''}{self.failed} failed"
         )
         return f"{self.source} -> {self.target}: {counts}"

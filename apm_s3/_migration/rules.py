@@ -29,6 +29,7 @@ class MigrationRules:
 
     Attributes:
         transform_key: maps a source name to a target name; both are relative to their places.
+        trust_network: whether contents may go unsigned over plain HTTP, with the digests that the source reports.
     """
 
     if_exists: IfExists = "skip-identical"
@@ -40,6 +41,7 @@ class MigrationRules:
     acls: bool = False
     verify: Verify = "checksum"
     accept: tuple[str, ...] = ()
+    trust_network: bool = False
 
     def __post_init__(self) -> None:
         if self.if_exists not in get_args(IfExists):

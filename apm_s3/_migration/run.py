@@ -17,11 +17,11 @@ from apm_s3._migration.ending import Ending, is_gone
 from apm_s3._migration.journal import Journal
 from apm_s3._migration.listing.finding import Bounds, Source, list_target
 from apm_s3._migration.models import MigrationFailure, MigrationProgress, MigrationReport, OnMigrationProgress
-from apm_s3._migration.moving.movers import Moved, Mover
+from apm_s3._migration.moving.movers import MIB, Moved, Mover
 from apm_s3._migration.moving.throttle import Schedule
 from apm_s3._migration.moving.versions import list_histories
 from apm_s3._migration.rules import Sameness, compare
-from apm_s3._migration.store import Outcome, Row, State, Totals
+from apm_s3._migration.store import TRUSTED, Outcome, Row, State, Totals
 from apm_s3._migration.task import Task
 from apm_s3._tasks import Line, stop_all
 from apm_s3.errors import (
@@ -146,6 +146,7 @@ class Run:
             deleted=self._end.deleted,
             kept=self._end.kept,
             verified=self._end.verified,
+            trusted=self._end.trusted,
             failed=totals.failed + totals.pending,
             bytes=totals.moved_bytes,
             failures=tuple(MigrationFailure(*one) for one in failures),
@@ -285,7 +286,9 @@ class Run:
         for _ in range(_CHANGES):
             try:
                 if await self._is_there(row):
-                    return _done(row, State.IDENTICAL, row.size, row.etag, row.their_etag, "")
+                    # An interrupted run may have sent it.
+                    how = TRUSTED if self._task.trusting and row.size > MIB else ""
+                    return _done(row, State.IDENTICAL, row.size, row.etag, row.their_etag, how)
                 moved = await self._mover.move(row)
                 await self._task.keep_acl(row)
             except ObjectChanged as error:

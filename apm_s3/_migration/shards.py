@@ -126,6 +126,7 @@ def merged(reports: Sequence[MigrationReport], duration: float) -> MigrationRepo
         identical=sum(one.identical for one in reports),
         vanished=sum(one.vanished for one in reports),
         verified=sum(one.verified for one in reports),
+        trusted=sum(one.trusted for one in reports),
         failed=sum(one.failed for one in reports),
         bytes=sum(one.bytes for one in reports),
         failures=tuple(failure for one in reports for failure in one.failures)[:MOST_SHOWN],

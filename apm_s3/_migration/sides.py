@@ -56,6 +56,11 @@ class Side:
             return False
         return True if self.is_aws else None
 
+    @property
+    def secure(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.url.startswith("https:")
+
     def key(self, relative: str) -> str:
         """Return the full key of a relative key."""
         return self.place.prefix + relative

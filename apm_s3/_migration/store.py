@@ -31,6 +31,10 @@ CREATE TABLE skipped (key TEXT PRIMARY KEY, reason TEXT NOT NULL) WITHOUT ROWID;
 """
 
 
+TRUSTED = "trusted"
+"""Stands in `Outcome.checksum` for the digests of the source, with which content went unsigned over plain HTTP."""
+
+
 class State(IntEnum):
     """The state of an object."""
 
@@ -103,6 +107,7 @@ class Totals(NamedTuple):
     identical: int
     failed: int
     vanished: int
+    trusted: int
 
 
 class Store:
@@ -367,7 +372,9 @@ class Store:
         row = self._db.execute(
             "SELECT COUNT(*), COALESCE(SUM(size), 0), COALESCE(SUM(state = 0), 0), COALESCE(SUM(state = 1), 0), "
             "COALESCE(SUM(CASE WHEN state = 1 THEN size ELSE 0 END), 0), COALESCE(SUM(state = 2), 0), "
-            "COALESCE(SUM(state = 3), 0), COALESCE(SUM(state = 4), 0) FROM objects"
+            "COALESCE(SUM(state = 3), 0), COALESCE(SUM(state = 4), 0), "
+            "COALESCE(SUM(state IN (1, 2) AND checksum = ?), 0) FROM objects",
+            (TRUSTED,),
         ).fetchone()
         return Totals(*row)
 

@@ -63,6 +63,11 @@ class Task:
         return isinstance(self.mover, CopyMover)
 
     @property
+    def trusting(self) -> bool:
+        """Whether contents above 1 MiB may go unsigned over plain HTTP."""
+        return isinstance(self.mover, StreamMover) and self.mover.trusting
+
+    @property
     def to_files(self) -> bool:
         """Whether the target is a directory, so that names must be file names."""
         return isinstance(self.target, FolderPlace)

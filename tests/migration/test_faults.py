@@ -20,6 +20,7 @@ import pytest
 
 from apm_s3._migration.moving.content import told_digests
 from apm_s3._s3.transports.boto.transport import BotoTransport
+from apm_s3._wire.sigv4 import SIGNED_CHUNKS_TRAILER
 from apm_s3.errors import MigrationRefused
 from apm_s3.migration import MigrationProgress, migrate, plan_migration
 from apm_s3.models import FileInfo
@@ -111,14 +112,43 @@ def kept_puts(place: Place) -> list[dict[str, str]]:
     return headers
 
 
-async def test_streamed_contents_are_authenticated_by_the_digests_of_the_source(one: Place, other: Place) -> None:
+async def test_streamed_contents_are_signed_over_plain_http(one: Place, other: Place) -> None:
     one.put("team/large", LARGE)
     puts = kept_puts(other)
 
     report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3)
 
-    assert (report.ok, other.stored()) == (True, {"large": LARGE})
-    assert [headers["x-amz-content-sha256"] for headers in puts] == ["UNSIGNED-PAYLOAD"]
+    assert (report.verified, report.trusted, other.stored()) == (1, 0, {"large": LARGE})
+    assert [headers["x-amz-content-sha256"] for headers in puts] == [SIGNED_CHUNKS_TRAILER]
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_on_a_trusted_network_streamed_contents_go_with_the_digests_of_the_source(
+    one: Place, other: Place, tmp_path: Path, answered: bool
+) -> None:
+    one.put("team/large", LARGE)
+    one.put("team/small", b"body")
+    puts: list[dict[str, str]] = []
+
+    async def keep(exchange: Exchange) -> None:
+        if exchange.request.key == "copy/large":
+            puts.append(dict(exchange.request.headers))
+        if exchange.request.key == "copy/large" and len(puts) == 1 and not answered:
+            await lost_response(exchange)
+        else:
+            exchange.send(exchange.carry_out())
+
+    other.server.will(keep, "PutObject", times=None)
+    journal, sides = tmp_path / "journal", {"source_s3": one.s3, "target_s3": other.s3}
+
+    report = await migrate(SOURCE, TARGET, **sides, journal=journal, trust_network=True, if_exists="fail")
+    again = await migrate(SOURCE, TARGET, **sides, journal=journal, if_exists="fail")
+
+    assert other.stored() == {"large": LARGE, "small": b"body"}
+    assert (report.ok, report.verified, report.trusted) == (True, 1, 1)
+    assert (again.verified, again.trusted) == (1, 1)
+    assert "1 verified, 1 trusted, 0 failed" in str(report)
+    assert {headers["x-amz-content-sha256"] for headers in puts} == {"UNSIGNED-PAYLOAD"}
     assert base64.b64decode(puts[0]["content-md5"]) == hashlib.md5(LARGE).digest()
     assert puts[0]["x-amz-checksum-crc32"] == one.server.s3.buckets["source"]["team/large"].crc32
 
@@ -134,12 +164,23 @@ def by_digests(puts: list[dict[str, str]]) -> list[bool]:
     return ["content-md5" in headers for headers in puts]
 
 
+async def test_what_an_earlier_run_may_have_sent_unsigned_is_only_trusted(one: Place, other: Place) -> None:
+    one.put("team/large", LARGE)
+    one.put("team/small")
+    sides = {"source_s3": one.s3, "target_s3": other.s3}
+    await migrate(SOURCE, TARGET, **sides, trust_network=True)
+
+    again = await migrate(SOURCE, TARGET, **sides, trust_network=True)
+
+    assert (again.identical, again.verified, again.trusted) == (2, 1, 1)
+
+
 async def test_etags_that_are_no_md5_are_found_out(one: Place, other: Place) -> None:
     for number in range(5):
         with_false_etag(one, f"team/{number}")
     puts = kept_puts(other)
 
-    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3, concurrency=1)
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3, trust_network=True, concurrency=1)
 
     assert (report.ok, other.stored()) == (True, {str(number): LARGE for number in range(5)})
     assert by_digests(puts) == [True, False] * 3 + [False] * 2
@@ -151,7 +192,7 @@ async def test_a_liar_among_others_costs_only_its_own_second_request(one: Place,
     with_false_etag(one, "team/1")
     puts = kept_puts(other)
 
-    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3, concurrency=1)
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3, trust_network=True, concurrency=1)
 
     assert (report.ok, other.stored()) == (True, {str(number): LARGE for number in range(5)})
     assert by_digests(puts) == [True, True, False, True, True, True]
@@ -185,7 +226,7 @@ async def test_a_refusal_of_digests_is_told_from_other_refusals(
         exchange.send(exchange.carry_out())
 
     other.server.will(refuse, "PutObject", times=None)
-    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3, concurrency=1)
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3, trust_network=True, concurrency=1)
 
     assert (report.ok, other.stored()) == (True, {"0": LARGE, "1": LARGE})
     assert by_digests(puts) == again
@@ -203,7 +244,7 @@ async def test_a_denial_for_another_reason_is_reported_and_changes_nothing(one: 
         exchange.send(error_response(403, "AccessDenied") if denied else exchange.carry_out())
 
     other.server.will(deny, "PutObject", times=None)
-    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3, concurrency=1)
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3, trust_network=True, concurrency=1)
 
     assert [(failure.key, "denies access" in failure.error) for failure in report.failures] == [("0", True)]
     assert by_digests(puts[-1:]) == [True]
@@ -217,7 +258,7 @@ async def test_an_error_of_the_source_is_no_refusal_by_the_target(other: Place) 
         one.server.will(answer(403, "AccessDenied"), "GetObject")
         puts = kept_puts(other)
 
-        report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3, concurrency=1)
+        report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3, trust_network=True, concurrency=1)
 
     assert (report.ok, other.stored()) == (True, {"0": LARGE, "1": LARGE})
     assert by_digests(puts) == [True, True]
@@ -243,7 +284,7 @@ async def test_after_a_broken_connection_the_body_is_sent_from_its_start_with_th
 
         one.server.will(watch, "GetObject", times=None)
         other.server.will(broken, "PutObject", times=None)
-        report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3)
+        report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3, trust_network=True)
 
         assert (report.ok, other.stored()) == (True, {"large": LARGE})
         assert [put.body for put in puts] == [LARGE] * 3
@@ -259,7 +300,7 @@ async def test_a_policy_that_insists_on_signed_payloads_is_obeyed(one: Place, ot
         exchange.send(error_response(403, "AccessDenied") if unsigned else exchange.carry_out())
 
     other.server.will(deny, "PutObject", times=None)
-    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3)
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3, trust_network=True)
 
     assert (report.ok, other.stored()) == (True, {"large": LARGE})
 
@@ -276,7 +317,7 @@ async def test_content_damaged_on_its_way_from_the_source_is_never_stored(one: P
         exchange.send(response)
 
     other.server.will(watch, "PutObject", times=None)
-    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3)
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3, trust_network=True)
 
     assert (report.ok, other.stored()) == (True, {"large": LARGE})
     assert stored == [False, True]
@@ -320,7 +361,7 @@ async def test_a_source_that_changes_while_it_is_read_is_moved_as_it_is_now(one:
 
     one.server.will(mixed, "GetObject")
     puts = kept_puts(other)
-    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3)
+    report = await migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3, trust_network=True)
 
     assert (report.ok, other.stored()) == (True, {"large": now})
     assert by_digests(puts) == [True, True]
@@ -342,7 +383,7 @@ async def test_a_migration_cancelled_in_its_second_request_stores_nothing_and_ho
         await exchange.hang()
 
     other.server.will(hold, "PutObject", times=None)
-    running = asyncio.create_task(migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3))
+    running = asyncio.create_task(migrate(SOURCE, TARGET, source_s3=one.s3, target_s3=other.s3, trust_network=True))
     await second.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 from apm_s3._migration.moving.content import PASSING, SourceContent, told_digests
@@ -15,7 +15,7 @@ from apm_s3._migration.moving.throttle import Bandwidth, Memory
 from apm_s3._migration.moving.verifying import check_stored, check_tags, same_content, told_same
 from apm_s3._migration.rules import MigrationRules, Sameness, compare, is_md5
 from apm_s3._migration.sides import Side, kept_options
-from apm_s3._migration.store import Row
+from apm_s3._migration.store import TRUSTED, Row
 from apm_s3._s3.objects.copies import copy_in_parts
 from apm_s3._s3.objects.multipart import open_upload
 from apm_s3._s3.objects.sources import guarded
@@ -248,14 +248,28 @@ class StreamMover(S3Mover):
     Attributes:
         refusals: how many contents the target refused with the source's digests. From `_REFUSALS` on, contents are sent
             without them: one false digest or damaged transfer changes nothing, and many do not send everything twice.
+        unsigned: rows whose content is on its way, or was once, without a signature that this machine computed.
     """
 
     refusals: int = 0
+    unsigned: set[int] = field(default_factory=set)
+
+    @property
+    def trusting(self) -> bool:
+        """Whether contents above 1 MiB may go unsigned over plain HTTP."""
+        return self.rules.trust_network and not self.target.secure
 
     async def move(self, row: Row) -> Moved:
         key, to = self.source.key(row.key), self.target.key(row.target_key)
         reading = ReadOptions(version_id=row.version or None, if_match=row.etag)
         await self.bandwidth.take(row.size)
+        try:
+            moved = await self._moved(row, key, to, reading)
+            return moved._replace(checksum=TRUSTED) if row.id in self.unsigned else moved
+        finally:
+            self.unsigned.discard(row.id)
+
+    async def _moved(self, row: Row, key: str, to: str, reading: ReadOptions) -> Moved:
         try:
             if row.size <= (_ONE_PUT if is_md5(row.etag) else MIB):
                 sent = await self._in_one_put(row, key, to, reading)
@@ -276,13 +290,17 @@ class StreamMover(S3Mover):
                 raise _changed(row)
             data = await download.read() if whole else None
             options = await self._upload_options(row, download.info)
-            digests = told_digests(download.info) if data is None and self.refusals < _REFUSALS else {}
+            # No response over plain HTTP is signed, neither the source's nor one that tells what the target verifies.
+            passed_on = data is None and (self.target.secure or self.trusting)
+            digests = told_digests(download.info) if passed_on and self.refusals < _REFUSALS else {}
 
             async def put() -> FileInfo:
                 if data is not None:
                     return await engine.transport.put(bucket, to, data, options)
                 if not digests or self.refusals >= _REFUSALS:
                     return await engine.transport.put(bucket, to, content.body(0, row.size), options)
+                if self.trusting:
+                    self.unsigned.add(row.id)
                 try:
                     return await engine.transport.put(bucket, to, content.body(0, row.size, digests), options)
                 except _REFUSED as error:

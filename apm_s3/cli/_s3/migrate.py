@@ -36,6 +36,9 @@ def migrate(
     ] = "checksum",
     accept: Annotated[list[str] | None, typer.Option(help="What may get lost: metadata, tags. Repeatable.")] = None,
     bandwidth: Annotated[str | None, typer.Option(help="Bytes a second through here: 800k, 5M.")] = None,
+    trust_network: Annotated[
+        bool, typer.Option("--trust-network", help="Send contents unsigned over plain HTTP: faster.")
+    ] = False,
     concurrency: TransferConcurrency = 64,
     target_endpoint_url: Annotated[str | None, typer.Option(help="The server of TARGET, if another.")] = None,
     target_region: Annotated[str | None, typer.Option(help="The region of TARGET, if another.")] = None,
@@ -71,6 +74,7 @@ def migrate(
         rules,
         journal,
         transfers.parse_bytes(bandwidth),
+        trust_network,
         concurrency,
         dry_run,
         verify_only,

@@ -61,6 +61,7 @@ class Wanted:
     rules: dict[str, Any]
     journal: Path | None
     bandwidth: float | None
+    trust_network: bool
     concurrency: int
     dry_run: bool
     verify_only: bool
@@ -83,7 +84,8 @@ async def run_migration(wanted: Wanted, line: ProgressLine) -> MigrationPlan | M
             if wanted.journal is None:
                 raise InvalidRequest("--verify-only needs the journal of what was migrated", hint="give --journal FILE")
             return await verify_migration(wanted.source, wanted.target, journal=wanted.journal, **common)
-        return await migrate(wanted.source, wanted.target, journal=wanted.journal, bandwidth=wanted.bandwidth, **common)
+        common |= {"bandwidth": wanted.bandwidth, "trust_network": wanted.trust_network}
+        return await migrate(wanted.source, wanted.target, journal=wanted.journal, **common)
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ from apm_s3._s3.transports.lean.stalls import Stalls
 from apm_s3._s3.transports.lean.transport import SignedTransport
 from apm_s3._s3.transports.lean.verification import EVERYTHING
 from apm_s3._wire.checksums import checksum
-from apm_s3._wire.sigv4 import SIGNED_CHUNKS_TRAILER, UNSIGNED_CHUNKS_TRAILER
+from apm_s3._wire.sigv4 import UNSIGNED_CHUNKS_TRAILER
 from apm_s3.errors import (
     BucketNotFound,
     ClockSkewed,
@@ -168,7 +168,7 @@ async def test_the_checksums_of_a_server_are_probed_once_without_leaving_anythin
 
     await transport._verification.aclose()
     verifies = server.kind == "seaweedfs"
-    assert set(found) == {(verifies, verifies, verifies)}
+    assert set(found) == {(verifies, verifies)}
     assert await transport.list_uploads(bucket, ListOptions()) == ()
     assert (await transport.list_files(bucket, ListOptions())).files == ()
     await transport.aclose()
@@ -272,7 +272,7 @@ async def test_a_known_sha256_signs_a_stream_and_is_its_checksum(faulty: FaultyS
     assert requests[0].body == data
 
 
-async def test_a_known_md5_authenticates_a_stream_over_plain_http(faulty: FaultyS3) -> None:
+async def test_a_stream_with_a_known_md5_goes_unsigned_over_plain_http(faulty: FaultyS3) -> None:
     data = bytes(MIB)
     async with Signed(faulty.endpoint_url, S3Settings()) as transport:
         await transport.put("bucket", "probed", b"", PUT)
@@ -283,30 +283,6 @@ async def test_a_known_md5_authenticates_a_stream_over_plain_http(faulty: Faulty
     assert ";content-md5;" in headers["authorization"].replace("SignedHeaders=", ";")
     assert written.checksums == {"crc32": headers["x-amz-checksum-crc32"]} == known(data, "crc32")
     assert requests[0].body == data
-
-
-async def test_a_server_that_ignores_content_md5_gets_signed_chunks(faulty: FaultyS3) -> None:
-    requests, data = [], bytes(MIB)
-
-    async def ignoring(exchange: Exchange) -> None:
-        requests.append(exchange.request)
-        headers = {name: value for name, value in exchange.request.headers.items() if name != "content-md5"}
-        exchange.request = replace(exchange.request, headers=headers)
-        exchange.send(exchange.carry_out())
-
-    faulty.will(ignoring, times=None)
-    async with Signed(faulty.endpoint_url, S3Settings()) as transport:
-        await transport.put("bucket", "key", stream_of(data, known(data, "md5")), PUT)
-    last = requests[-1].headers
-    assert (last["x-amz-content-sha256"], last.get("content-md5")) == (SIGNED_CHUNKS_TRAILER, None)
-    assert faulty.s3.buckets["bucket"]["key"].body == data
-
-
-async def test_without_a_test_of_the_server_no_stream_goes_unsigned(faulty: FaultyS3) -> None:
-    requests, data = kept(faulty), bytes(MIB)
-    async with Signed(faulty.endpoint_url, S3Settings(request_checksums="when_supported")) as transport:
-        await transport.put("bucket", "key", stream_of(data, known(data, "md5")), PUT)
-    assert requests[0].headers["x-amz-content-sha256"] == SIGNED_CHUNKS_TRAILER
 
 
 async def test_a_known_md5_does_not_replace_the_trailer_over_tls() -> None:

@@ -6,11 +6,11 @@
 | stream | TLS        | not                     | CRC32, in a trailer                           | Content-MD5 (1)   |
 | stream | plain      | chunk by chunk          | CRC32, in a signed trailer                    | the signatures    |
 | (2)    | any        | its known SHA-256       | the same SHA-256                              | Content-MD5 (3)   |
-| (2)    | plain      | its known MD5           | Content-MD5, and a known CRC or SHA-1         | chunk by chunk    |
+| (2)    | plain      | not, with a known MD5   | Content-MD5, and a known CRC or SHA-1         | Content-MD5       |
 
 (1) for a stream that can be read twice; otherwise, the chunks are signed.
-(2) a stream with `digests`, which is not hashed here. A signed Content-MD5 authenticates a body that is not signed, if
-the server verifies it: nobody can find other content with the MD5 of a given one (a second preimage).
+(2) a stream with `digests`, which is not hashed here. They come from another server, so over plain HTTP they are only
+given if the caller trusts the network: they find damage there, and nobody who changes packets.
 (3) if it is known.
 Parts always have CRC32, because all parts of an upload must have the same checksum; this requires verified trailers.
 https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
@@ -55,11 +55,10 @@ Pieces = Callable[[ChunkSigner | None], AsyncIterator[bytes | memoryview]]
 
 
 class Verified(NamedTuple):
-    """What a server verifies: checksums in headers and in trailers, Content-MD5 of unsigned bodies over plain HTTP."""
+    """What a server verifies: checksums in headers and in trailers."""
 
     headers: bool
     trailers: bool
-    md5: bool
 
 
 @dataclass(slots=True)
@@ -136,7 +135,7 @@ def _known_payload(stream: Stream, size: int, *, secure: bool, verified: Verifie
     md5, sha256 = stream.digests.get("md5"), stream.digests.get("sha256")
     if sha256 is not None:
         hashed, algorithm = b64decode(sha256).hex(), "sha256"
-    elif md5 is not None and verified.md5 and not secure:
+    elif md5 is not None and not secure:
         hashed, algorithm = UNSIGNED_PAYLOAD, next(filter(stream.digests.__contains__, _WITH_MD5), "")
     else:
         return None

@@ -17,7 +17,7 @@ from apm_s3._s3.transports.lean.payloads import PART_CHECKSUM, Payload, Verified
 from apm_s3._s3.transports.lean.requests import Call, Headers, owner_headers
 from apm_s3._tasks import joined, run_all
 from apm_s3._wire import checksums
-from apm_s3._wire.sigv4 import SIGNED_CHUNKS_TRAILER, UNSIGNED_CHUNKS_TRAILER, UNSIGNED_PAYLOAD, encode_query
+from apm_s3._wire.sigv4 import SIGNED_CHUNKS_TRAILER, UNSIGNED_CHUNKS_TRAILER, encode_query
 from apm_s3._wire.xml import MalformedDocument, parse_upload_id
 from apm_s3.errors import ApmS3Error, BucketNotFound, DigestRejected, S3Error
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from apm_s3._s3.transports.lean.sender import Sender
     from apm_s3._s3.transports.routes import Route
 
-EVERYTHING = Verified(headers=True, trailers=True, md5=True)
-NOTHING = Verified(headers=False, trailers=False, md5=False)
+EVERYTHING = Verified(headers=True, trailers=True)
+NOTHING = Verified(headers=False, trailers=False)
 
 log = logging.getLogger(__name__)
 
@@ -82,9 +82,7 @@ class Verification:
     def _at_once(self, route: Route) -> Verified | None:
         known = self.known.get(route.host)
         if known is None and (self._setting is not None or route.aws):
-            # A body may go unsigned only if Content-MD5 is verified, which no setting can know of a server.
-            trusted = EVERYTHING._replace(md5=route.aws)
-            known = NOTHING if self._setting == "when_required" else trusted
+            known = NOTHING if self._setting == "when_required" else EVERYTHING
             self.known[route.host] = known
         return known
 
@@ -131,14 +129,13 @@ class Verification:
         named = encode_query([("uploadId", upload_id)])
         abort = Call("probe_checksums", "DELETE", bucket, key, named, {**owner})
         try:
-            questions = [rejects(1, _wrong_header()), rejects(2, _wrong_trailer(route))]
-            if not route.secure:
-                questions.append(rejects(3, _wrong_md5()))
-            headers, trailers, *md5 = await self._until_closing(*questions)
+            headers, trailers = await self._until_closing(
+                rejects(1, _wrong_header()), rejects(2, _wrong_trailer(route))
+            )
         finally:
             # A task of its own: whoever waits for the response need not wait for this.
             self._spawn(self._abort(abort, route), "abort of a probe")
-        return Verified(headers=headers, trailers=headers and trailers, md5=any(md5))
+        return Verified(headers=headers, trailers=headers and trailers)
 
     async def _until_closing(self, *questions: Coroutine[Any, Any, bool]) -> list[bool]:
         """Return the answers; `aclose` cancels the task that waits for them.
@@ -180,10 +177,6 @@ def _wrong_header() -> Payload:
         {f"x-amz-checksum-{PART_CHECKSUM}": checksums.checksum(PART_CHECKSUM, b"something else")},
         data=_PROBE,
     )
-
-
-def _wrong_md5() -> Payload:
-    return Payload(UNSIGNED_PAYLOAD, {"content-md5": checksums.checksum("md5", b"something else")}, data=_PROBE)
 
 
 def _wrong_trailer(route: Route) -> Payload:
