@@ -6,40 +6,46 @@ import asyncio
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
-from apm_s3.configs import ConfigFile
-from apm_s3.configs._models.releases import format_of
+from apm_s3.configs import Bundle, ConfigFile
+from apm_s3.configs._content.overlays import is_internal
+from apm_s3.configs._models.releases import format_of, masking_inputs
+from apm_s3.fastapi._calls import Call
 from apm_s3.fastapi._problems import ProblemError
 from apm_s3.validators import parse_document
+from apm_s3.validators._secrets.known import KnownSecrets, Searched
 from apm_s3.validators._secrets.shapes import MASK
 from apm_s3.validators._secrets.texts import decode, mask_text
+
+Inputs = Sequence[tuple[str, str]]
+"""Names and hashes of files."""
 
 _MAX_KEPT = 16 * 1024**2
 """Bytes of masked texts that a process remembers: finding secrets costs milliseconds."""
 
 
 class _Masked:
-    """Masked files by the hash of their content, the most recently used ones."""
+    """Masked files by the hashes of what they depend on, the most recently used ones."""
 
     def __init__(self) -> None:
-        self._texts: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._texts: OrderedDict[tuple[str, ...], bytes] = OrderedDict()
         self._size = 0
         self._lock = threading.Lock()  # applications may run in several threads
 
-    def get(self, name: str, sha256: str) -> bytes | None:
+    def get(self, key: tuple[str, ...]) -> bytes | None:
         with self._lock:
-            text = self._texts.get((name, sha256))
+            text = self._texts.get(key)
             if text is not None:
-                self._texts.move_to_end((name, sha256))
+                self._texts.move_to_end(key)
             return text
 
-    def put(self, name: str, sha256: str, text: bytes) -> None:
+    def put(self, key: tuple[str, ...], text: bytes) -> None:
         with self._lock:
-            if (name, sha256) in self._texts or len(text) > _MAX_KEPT:
+            if key in self._texts or len(text) > _MAX_KEPT:
                 return
-            self._texts[name, sha256] = text
+            self._texts[key] = text
             self._size += len(text)
             while self._size > _MAX_KEPT:
                 self._size -= len(self._texts.popitem(last=False)[1])
@@ -48,13 +54,21 @@ class _Masked:
 _masked = _Masked()
 
 
-async def mask_file(file: ConfigFile) -> bytes:
+async def mask_file(call: Call, file: ConfigFile, inputs: Inputs | None = None) -> bytes:
     """Return the content of a file with its secrets masked.
+
+    What is a secret in one of the files that an overlay made it from is one in the result, whatever surrounds it there.
+
+    Args:
+        inputs: those files, by default of the release that the file was read of.
 
     Raises:
         ProblemError: it is not text, so that nobody can tell what is a secret.
     """
-    known = _masked.get(file.name, file.sha256)
+    if inputs is None:
+        inputs = vars(file).get("inputs", ())
+    key = (file.name, file.sha256, *(sha256 for _, sha256 in inputs))
+    known = _masked.get(key)
     if known is not None:
         return known
     text = decode(file.raw)
@@ -62,18 +76,34 @@ async def mask_file(file: ConfigFile) -> bytes:
         raise ProblemError(
             403, "not-maskable", f"'{file.name}' is not text: reading it needs the permission to read secrets."
         )
-    masked = (await asyncio.to_thread(mask_text, file.name, text)).encode()
-    _masked.put(file.name, file.sha256, masked)
+    others = [
+        await call.configs.download(file.tool, file.environment, name, revision=file.revision) for name, _ in inputs
+    ]
+    masked = (await asyncio.to_thread(_mask, file.name, text, others)).encode()
+    _masked.put(key, masked)
     return masked
 
 
-async def mask_files(files: Mapping[str, ConfigFile]) -> dict[str, bytes]:
-    """Return the contents of several files with their secrets masked, by name.
+def _mask(name: str, text: str, others: Sequence[ConfigFile]) -> str:
+    if not others:
+        return mask_text(name, text)
+    searched = Searched(name, text)
+    texts = [(each.name, decode(each.raw)) for each in others]
+    told = [searched, *(Searched(each, other) for each, other in texts if other is not None)]
+    return KnownSecrets(secret for each in told for secret in each.secrets()).masked(searched)
+
+
+async def mask_files(call: Call, bundle: Bundle) -> dict[str, bytes]:
+    """Return the contents of a bundle's files with their secrets masked, by name, without those made by overlays.
 
     Raises:
         ProblemError: one of them is not text.
     """
-    return {name: await mask_file(file) for name, file in files.items()}
+    return {
+        name: await mask_file(call, file, masking_inputs(bundle.release, name))
+        for name, file in bundle.files.items()
+        if not is_internal(name)
+    }
 
 
 def masked_etag(revision: int, masked: bytes, variant: str = "") -> str:

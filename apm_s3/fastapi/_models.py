@@ -17,6 +17,7 @@ from apm_s3.configs import (
     Release,
     ToolStatus,
 )
+from apm_s3.configs._content.overlays import is_internal, without_hashes
 from apm_s3.reports import Issue, ValidationReport
 
 
@@ -91,19 +92,22 @@ class OriginModel(BaseModel):
     plan: str | None = None
 
     @classmethod
-    def of(cls, origin: Origin) -> OriginModel:
-        """Return the document of `origin`."""
+    def of(cls, origin: Origin, *, secrets: bool) -> OriginModel:
+        """Return the document of `origin`. The hash of a plan depends on `secrets`."""
         return cls(
             action=origin.action,
             environment=origin.environment,
             revision=origin.revision,
             backup=origin.backup,
-            plan=origin.plan,
+            plan=origin.plan if secrets else None,
         )
 
 
 class ReleaseModel(BaseModel):
-    """One revision of a tool's configuration. `etag` is the value for If-Match in changes of the whole bundle."""
+    """One revision of a tool's configuration. `etag` is the value for If-Match in changes of the whole bundle.
+
+    `drifted`, and the plan in `origin`, are shown to callers that may read secrets.
+    """
 
     tool: Tool
     environment: str
@@ -119,18 +123,19 @@ class ReleaseModel(BaseModel):
     warnings: list[str]
     forced: str | None
     removed: bool
-    drifted: bool
+    drifted: bool | None
     damaged: bool
     live_pending: bool
 
     @classmethod
     def of(cls, release: Release, *, secrets: bool) -> ReleaseModel:
-        """Return the document of `release`, with sizes and hashes of its files if the caller may read `secrets`."""
-        # The hash of a file with a short secret in it gives the secret away to whoever guesses. The size, beside that
-        # of the masked file, tells the secret's length.
+        """Return the document of `release`, with what depends on secrets if the caller may read `secrets`."""
+        # The hash of a file with a short secret in it gives the secret away to whoever guesses, as does whether the
+        # file is what was deployed. The size, beside that of the masked file, tells the secret's length.
         files = [
             FileModel(name=name, size=entry.size, sha256=entry.sha256) if secrets else FileModel(name=name)
             for name, entry in release.files.items()
+            if secrets or not is_internal(name)
         ]
         return cls(
             tool=release.tool,
@@ -142,12 +147,12 @@ class ReleaseModel(BaseModel):
             author=release.author,
             message=release.message,
             created_at=release.created_at,
-            origin=OriginModel.of(release.origin),
+            origin=OriginModel.of(release.origin, secrets=secrets),
             files=files,
-            warnings=list(release.warnings),
+            warnings=[each if secrets else without_hashes(each) for each in release.warnings],
             forced=release.forced,
             removed=release.removed,
-            drifted=release.drifted,
+            drifted=release.drifted if secrets else None,
             damaged=release.damaged,
             live_pending=release.live_pending,
         )
@@ -221,8 +226,8 @@ class StatusModel(BaseModel):
     freeze: FreezeModel | None
 
     @classmethod
-    def of(cls, status: ToolStatus) -> StatusModel:
-        """Return the document of `status`."""
+    def of(cls, status: ToolStatus, *, secrets: bool) -> StatusModel:
+        """Return the document of `status`, with what depends on secrets if the caller may read `secrets`."""
         freeze = status.freeze
         return cls(
             environment=status.environment,
@@ -232,12 +237,12 @@ class StatusModel(BaseModel):
             message=status.message,
             created_at=status.created_at,
             age_seconds=status.age.total_seconds(),
-            origin=OriginModel.of(status.origin),
+            origin=OriginModel.of(status.origin, secrets=secrets),
             files=status.files,
             warnings=status.warnings,
             forced=status.forced,
-            drifted=status.drifted,
-            behind_source=status.behind_source,
+            drifted=status.drifted if secrets else None,
+            behind_source=status.behind_source if secrets else None,
             good=status.good,
             good_revision=status.good_revision,
             last_backup=status.last_backup,
@@ -254,7 +259,10 @@ class MoveModel(BaseModel):
 
 
 class LogEntryModel(BaseModel):
-    """One commit: who changed what, when and why."""
+    """One commit: who changed what, when and why.
+
+    `plan`, `previous` and `hash` depend on contents, and are shown to callers that may read all secrets.
+    """
 
     sequence: int
     write_id: str
@@ -272,11 +280,15 @@ class LogEntryModel(BaseModel):
     backup: str | None
     plan: str | None
     previous: str | None
-    hash: str
+    hash: str | None
 
     @classmethod
-    def of(cls, entry: LogEntry, tools: Collection[str] = ()) -> LogEntryModel:
-        """Return the document of `entry`, with these tools only; by default with all of them."""
+    def of(cls, entry: LogEntry, tools: Collection[str] = (), *, secrets: bool) -> LogEntryModel:
+        """Return the document of `entry`, with these tools only; by default with all of them.
+
+        Args:
+            secrets: whether the caller may read the secrets of the whole environment.
+        """
         return cls(
             sequence=entry.sequence,
             write_id=entry.write_id,
@@ -292,9 +304,9 @@ class LogEntryModel(BaseModel):
             source_environment=entry.source_environment,
             sources={tool: revision for tool, revision in entry.sources.items() if not tools or tool in tools},
             backup=entry.backup,
-            plan=entry.plan,
-            previous=entry.previous,
-            hash=entry.hash,
+            plan=entry.plan if secrets else None,
+            previous=entry.previous if secrets else None,
+            hash=entry.hash if secrets else None,
         )
 
 
@@ -348,6 +360,7 @@ class BackupModel(BaseModel):
             files=[
                 BackupFileModel(tool=tool, name=name, size=file.size if tool in secrets_of else None)
                 for tool, name, file in backup.files()
+                if tool in secrets_of or not is_internal(name)
             ],
             size=backup.size if backup.tools.keys() <= set(secrets_of) else None,
             retain_until=backup.retain_until,

@@ -15,6 +15,7 @@ from fastapi.utils import is_body_allowed_for_status_code
 from starlette.responses import Response
 
 from apm_s3 import errors
+from apm_s3.configs._content.overlays import without_hashes
 from apm_s3.errors import (
     ApmS3Error,
     CommitUnknown,
@@ -229,7 +230,7 @@ def _detail(error: ApmS3Error, status: int, hidden: Collection[str]) -> str:
     )
     if not isinstance(error, _TOLD):
         return generic
-    text = error.problem if error.hint is None else f"{error.problem} ({error.hint})"
+    text = without_hashes(error.problem if error.hint is None else f"{error.problem} ({error.hint})")
     return generic if _names_any(text, hidden) else text
 
 
@@ -249,9 +250,9 @@ def _members(error: ApmS3Error) -> dict[str, Any]:
 
 
 def scrubbed(value: Any, hidden: Collection[str]) -> Any:
-    """Return the value without the texts that name something hidden."""
+    """Return the value without the texts that name something hidden, and without hashes in names."""
     if isinstance(value, str):
-        return "(not shown)" if _names_any(value, hidden) else value
+        return "(not shown)" if _names_any(value, hidden) else without_hashes(value)
     if isinstance(value, list):
         return [scrubbed(each, hidden) for each in value]
     return value

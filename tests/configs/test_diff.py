@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from apm_s3.configs._content.alignment import changed_blocks
 from apm_s3.configs._content.diff import MAX_CHANGES, BundleDiff, diff_bundles
 from apm_s3.configs._content.diff_structural import Difference, differences
-from apm_s3.configs._content.diff_text import MAX_LINES, unified_diff
+from apm_s3.configs._content.diff_text import MAX_LINES
 from apm_s3.configs._content.structures import item_names
 from apm_s3.validators._secrets.shapes import MASK
 from tests.profiles import examples
@@ -35,6 +35,11 @@ scrape_configs:
 
 def diff(old: bytes, new: bytes, name: str = "prometheus.yml") -> BundleDiff:
     return diff_bundles({name: old}, {name: new}, old_label="staging#1", new_label="staging#2")
+
+
+def unified_diff(old: str, new: str, *, old_label: str, new_label: str) -> str:
+    found = diff_bundles({"x": old.encode()}, {"x": new.encode()}, old_label=old_label, new_label=new_label)
+    return "".join(each.text for each in found.files)
 
 
 def changes(old: Any, new: Any) -> list[dict[str, Any]]:
@@ -456,7 +461,7 @@ lines = st.lists(st.sampled_from(["a", "b", "c", "", "d e"]), max_size=40).map("
 @given(lines, lines)
 def test_the_unified_diff_can_be_applied(old: str, new: str) -> None:
     old, new = old + "\n", new + "\n"
-    found = unified_diff("x.txt", old, new, old_label="a", new_label="b")
+    found = unified_diff(old, new, old_label="a", new_label="b")
 
     assert (found == "") == (old == new)
     if found:
@@ -466,8 +471,8 @@ def test_the_unified_diff_can_be_applied(old: str, new: str) -> None:
 def test_a_change_has_three_lines_of_context_on_each_side() -> None:
     old = "".join(f"{number}\n" for number in range(1, 10))
 
-    assert unified_diff("x.txt", old, old.replace("5", "five"), old_label="x", new_label="y") == (
-        "--- x\n+++ y\n@@ -2,7 +2,7 @@\n 2\n 3\n 4\n-5\n+five\n 6\n 7\n 8\n"
+    assert unified_diff(old, old.replace("5", "five"), old_label="x", new_label="y") == (
+        "--- x/x\n+++ y/x\n@@ -2,7 +2,7 @@\n 2\n 3\n 4\n-5\n+five\n 6\n 7\n 8\n"
     )
 
 
@@ -475,26 +480,26 @@ def test_a_change_has_three_lines_of_context_on_each_side() -> None:
 def test_changes_are_shown_together_if_their_contexts_touch(between: int, hunks: int) -> None:
     same = "".join(f"{number}\n" for number in range(between))
 
-    found = unified_diff("x.txt", f"a\n{same}b\n", f"A\n{same}B\n", old_label="x", new_label="y")
+    found = unified_diff(f"a\n{same}b\n", f"A\n{same}B\n", old_label="x", new_label="y")
 
     assert found.count("@@ -") == hunks
     assert patched(f"a\n{same}b\n", found) == f"A\n{same}B"
 
 
 def test_a_line_of_two_thousand_characters_is_shown_whole() -> None:
-    found = unified_diff("x.txt", "", "a" * 2_000 + "\n" + "b" * 2_001 + "\n", old_label="x", new_label="y")
+    found = unified_diff("", "a" * 2_000 + "\n" + "b" * 2_001 + "\n", old_label="x", new_label="y")
 
     assert found.endswith("+" + "a" * 2_000 + "\n+" + "b" * 2_000 + "... (1 characters more)\n")
 
 
 def test_a_missing_newline_at_the_end_is_shown() -> None:
-    assert unified_diff("x.txt", "a\nb\n", "a\nb", old_label="x", new_label="y") == (
-        "--- x\n+++ y\n@@ -1,2 +1,2 @@\n a\n-b\n+b\n\\ No newline at end of file\n"
+    assert unified_diff("a\nb\n", "a\nb", old_label="x", new_label="y") == (
+        "--- x/x\n+++ y/x\n@@ -1,2 +1,2 @@\n a\n-b\n+b\n\\ No newline at end of file\n"
     )
 
 
 def test_a_long_text_diff_is_cut_with_a_note() -> None:
-    found = unified_diff("x.txt", "", "x\n" * 20_000, old_label="a", new_label="b")
+    found = unified_diff("", "x\n" * 20_000, old_label="a", new_label="b")
 
     assert len(found.split("\n")) == MAX_LINES + 2
     assert found.endswith(f"... shortened to {MAX_LINES} lines\n")
@@ -502,7 +507,7 @@ def test_a_long_text_diff_is_cut_with_a_note() -> None:
 
 def test_a_long_line_is_masked_before_it_is_cut() -> None:
     secret = "https://hooks.slack.com/services/T0/B0/XYZ"
-    found = unified_diff("x.txt", "", "y" * 1_975 + secret + "z" * 3_000 + "\n", old_label="a", new_label="b")
+    found = unified_diff("", "y" * 1_975 + secret + "z" * 3_000 + "\n", old_label="a", new_label="b")
 
     assert "characters more)" in found
     assert "T0/" not in found

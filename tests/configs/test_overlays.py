@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -312,6 +313,44 @@ def test_the_base_can_be_recovered_from_the_files_of_a_release() -> None:
     assert release["rules/b.yml"] == RULES
     assert b"eu-1" in release["prometheus.yml"]
     assert base_files(release) == base
+
+
+def test_names_of_bases_do_not_depend_on_contents() -> None:
+    names = [
+        list(apply_overlay({"a.yml": f"password: {pin}\nx: ${{V}}\n".encode()}, b"variables: {V: y}\n").release_files())
+        for pin in (4711, 4712)
+    ]
+
+    assert names[0] == names[1]
+
+
+def test_bases_under_their_old_names_are_recovered() -> None:
+    result = b"x: y\n"
+    tag = hashlib.sha256(result).hexdigest()[:16]
+    old = {
+        "a.yml": result,
+        f".apm/base/{tag}/a.yml": b"x: ${V}\n",
+        "b.yml": result,
+        f".apm/absent/{tag}/b.yml": b"",
+        ".apm/base/removed/c.yml": b"z: 1\n",
+        ".apm/base/0123456789abcdef/b.yml": b"not its base\n",
+    }
+
+    assert base_files(old) == {"a.yml": b"x: ${V}\n", "c.yml": b"z: 1\n"}
+
+
+@pytest.mark.parametrize("damage", [b"[]", b"{", b"[" * 100_000, b'{"a.yml": 1}', b'{"a.yml": {"result": null}}'])
+def test_damaged_results_leave_the_files_as_they_are(damage: bytes) -> None:
+    release = {**apply_overlay({"a.yml": b"x: ${V}\n"}, b"variables: {V: y}\n").release_files()}
+
+    assert base_files({**release, ".apm/results.json": damage}) == {"a.yml": b"x: y\n"}
+
+
+def test_a_base_that_is_missing_removes_no_file() -> None:
+    release = apply_overlay({"a.yml": b"x: ${V}\n"}, b"variables: {V: y}\n").release_files()
+    del release[".apm/bases/a.yml"]
+
+    assert base_files(release) == {"a.yml": b"x: y\n"}
 
 
 def test_a_manually_replaced_file_becomes_its_own_base() -> None:

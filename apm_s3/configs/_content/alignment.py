@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from difflib import SequenceMatcher
 
 Block = tuple[int, int, int, int]
@@ -21,6 +21,27 @@ MAX_PRODUCT = 250_000
 def changed_blocks(old: Sequence[Hashable], new: Sequence[Hashable]) -> list[Block]:
     """Return the blocks where `old` and `new` differ, in order; everything else is equal."""
     return list(_differences(old, new))
+
+
+def with_unequal(blocks: Iterable[Block], old: Sequence[Hashable], new: Sequence[Hashable]) -> list[Block]:
+    """Return `blocks`, extended by pairs between them that are not equal in `old` and `new`, in order."""
+    found: list[Block] = []
+    at = 0, 0
+    for start, stop, new_start, new_stop in (*blocks, (len(old), len(old), len(new), len(new))):
+        for one, other in zip(range(at[0], start), range(at[1], new_start), strict=True):
+            if old[one] != new[other]:
+                _join(found, (one, one + 1, other, other + 1))
+        if stop > start or new_stop > new_start:
+            _join(found, (start, stop, new_start, new_stop))
+        at = stop, new_stop
+    return found
+
+
+def _join(blocks: list[Block], block: Block) -> None:
+    if blocks and blocks[-1][1] == block[0] and blocks[-1][3] == block[2]:
+        before = blocks.pop()
+        block = (before[0], block[1], before[2], block[3])
+    blocks.append(block)
 
 
 def _differences(old: Sequence[Hashable], new: Sequence[Hashable]) -> Iterator[Block]:

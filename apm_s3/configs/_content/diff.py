@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -12,11 +12,13 @@ from apm_s3.configs._content.diff_text import unified_diff
 from apm_s3.errors import ConfigInvalid
 from apm_s3.validators import parse_document
 from apm_s3.validators._reading.documents import format_of
+from apm_s3.validators._secrets.known import KnownSecrets, Searched
 from apm_s3.validators._secrets.texts import decode
-from apm_s3.validators._secrets.values import secrets_by_neighbours
 
 MAX_CHANGES = 5_000
 """Maximum number of changes in the structural diff of a file."""
+_KEPT = 4 * 1024**2
+"""Characters of a diff's texts up to which they are read only once, which takes memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,44 +69,76 @@ class BundleDiff:
         return {"old": self.old, "new": self.new, "files": [each.to_dict() for each in self.files]}
 
 
-def diff_bundles(old: Mapping[str, bytes], new: Mapping[str, bytes], *, old_label: str, new_label: str) -> BundleDiff:
-    """Compare two bundles. The cost per file is limited; equal files are not read."""
-    files = []
-    for name in sorted(old.keys() | new.keys()):
-        before, after = old.get(name), new.get(name)
-        if before != after:
-            files.append(_diff_file(name, before, after, f"{old_label}/{name}", f"{new_label}/{name}"))
-    return BundleDiff(old_label, new_label, tuple(files))
+def diff_bundles(
+    old: Mapping[str, bytes],
+    new: Mapping[str, bytes],
+    *,
+    old_label: str,
+    new_label: str,
+    inputs: Iterable[tuple[str, bytes]] = (),
+) -> BundleDiff:
+    """Compare two bundles. The cost per file is limited; equal files are not read.
+
+    Args:
+        inputs: other files that the bundles were made from. Whatever is a secret there, or in any of the files that
+            differ, is masked everywhere.
+    """
+    differ = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+    sides = [[_search(name, side.get(name, b"")) for side in (old, new)] for name in differ]
+    keeps = sum(len(side.text) for each in sides for side in each if side is not None) <= _KEPT
+    known = KnownSecrets(_secrets([*sides, [_search(*each) for each in inputs if differ]], keeps=keeps))
+    found = []
+    for name, (before, after) in zip(differ, sides, strict=True):
+        label = "/dev/null" if name not in old else f"{old_label}/{name}"
+        new_name = "/dev/null" if name not in new else f"{new_label}/{name}"
+        found.append(_diff_file(name, (old.get(name), new.get(name)), before, after, known, (label, new_name)))
+    return BundleDiff(old_label, new_label, tuple(found))
 
 
-def _diff_file(name: str, old: bytes | None, new: bytes | None, old_label: str, new_label: str) -> FileDiff:
+def _search(name: str, raw: bytes) -> Searched | None:
+    text = decode(raw)
+    return None if text is None else Searched(name, text)
+
+
+def _secrets(sides: Iterable[Iterable[Searched | None]], *, keeps: bool) -> Iterator[str]:
+    for each in sides:
+        for side in each:
+            if side is not None:
+                yield from side.secrets()
+                if not keeps:
+                    side.forget()
+
+
+def _diff_file(
+    name: str,
+    raws: tuple[bytes | None, bytes | None],
+    before: Searched | None,
+    after: Searched | None,
+    known: KnownSecrets,
+    labels: tuple[str, str],
+) -> FileDiff:
+    old, new = raws
     kind: Kind = "added" if old is None else "removed" if new is None else "changed"
-    before, after = decode(old or b""), decode(new or b"")
     if before is None or after is None:
         sizes = f"{len(old or b'')} to {len(new or b'')} bytes"
         return FileDiff(name, kind, "", None, f"not text, {sizes}")
-    text = unified_diff(
-        name,
-        before,
-        after,
-        old_label="/dev/null" if old is None else old_label,
-        new_label="/dev/null" if new is None else new_label,
-    )
+    text = unified_diff(before, after, known, old_label=labels[0], new_label=labels[1])
     if kind != "changed":
         return FileDiff(name, kind, text, None)
-    changes, note = _structural(name, before, after)
+    changes, note = _structural(name, before.text, after.text, known)
     return FileDiff(name, kind, text, changes, note if text else "only its encoding changed")
 
 
-def _structural(name: str, old: str, new: str) -> tuple[tuple[Change, ...] | None, str | None]:
+def _structural(name: str, old: str, new: str, known: KnownSecrets) -> tuple[tuple[Change, ...] | None, str | None]:
     form = format_of(name)
     if form is None:
         return None, "no structural diff for this kind of file"
-    shared = secrets_by_neighbours(name, old) | secrets_by_neighbours(name, new)
     try:
         found: Iterator[Change] = (
-            each.masked(shared)
-            for each in differences(parse_document(old, form, tagged=True), parse_document(new, form, tagged=True))
+            each.masked(known)
+            for each in differences(
+                parse_document(old, form, tagged=True), parse_document(new, form, tagged=True), known
+            )
         )
         changes = tuple(islice(found, MAX_CHANGES + 1))
     except ConfigInvalid:

@@ -8,13 +8,13 @@ never equal.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from apm_s3.configs._content.alignment import changed_blocks
+from apm_s3.configs._content.alignment import changed_blocks, with_unequal
 from apm_s3.configs._content.structures import Steps, item_names, render
 from apm_s3.validators._reading.documents import Tagged
+from apm_s3.validators._secrets.known import NONE_KNOWN, KnownSecrets
 from apm_s3.validators._secrets.names import is_secret_name
 from apm_s3.validators._secrets.shapes import MASK
 from apm_s3.validators._secrets.texts import mask_steps
@@ -59,30 +59,44 @@ class Difference:
     def __repr__(self) -> str:
         return f"<{self.kind} {render(self.steps)}>"
 
-    def masked(self, shared: AbstractSet[str] = frozenset()) -> Change:
-        """Return the change with secrets masked; `shared` is as in `mask_value`."""
-        old, new = (mask_value(value, self.steps, shared) for value in (self.old, self.new))
-        steps = mask_steps(self.steps)
+    def masked(self, known: KnownSecrets = NONE_KNOWN) -> Change:
+        """Return the change with its own secrets and the known ones masked."""
+        old, new = (mask_value(value, self.steps, known) for value in (self.old, self.new))
+        steps = tuple(_masked_step(step, known) for step in mask_steps(self.steps))
         if old is None and new is None and is_secret_name(self.steps[:-1]):
             # `password: {abc}` is a password in braces.
             steps = (*steps[:-1], MASK)
         return Change(self.kind, render(steps), old, new)
 
 
-def differences(old: Any, new: Any) -> Iterator[Difference]:
-    """Return the changes from `old` to `new` (mappings, lists, scalars)."""
-    yield from _Comparison().compare(old, new, ())
+def _masked_step(step: Any, known: KnownSecrets) -> Any:
+    if isinstance(step, tuple):
+        return (step[0], MASK) if known.is_in(step[1]) else step
+    return MASK if isinstance(step, str) and known.is_in(step) else step
+
+
+def differences(old: Any, new: Any, known: KnownSecrets | None = None) -> Iterator[Difference]:
+    """Return the changes from `old` to `new` (mappings, lists, scalars).
+
+    Args:
+        known: secrets that do not count when items of lists are matched: otherwise, a list of all possible passwords
+            would tell which one is stored.
+    """
+    yield from _Comparison(known).compare(old, new, ())
 
 
 class _Comparison:
     """Numbers the values of both documents, so that equal numbers mean deeply equal values."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: KnownSecrets | None = None, *, masks: bool = False) -> None:
         self._numbers: dict[Any, int] = {}
         self._seen: dict[int, int] = {}
+        self._masked = known if masks else None
+        self._alike = _Comparison(known, masks=True) if known and not masks else None
+        """Numbers all secrets alike."""
 
     def compare(self, old: Any, new: Any, steps: Steps) -> Iterator[Difference]:
-        if self._number(old) == self._number(new):
+        if self.number(old) == self.number(new):
             return
         if (
             isinstance(old, Tagged)
@@ -123,7 +137,11 @@ class _Comparison:
                 yield Difference("added", (*steps, name), new=value)
 
     def _lists(self, old: Sequence[Any], new: Sequence[Any], steps: Steps) -> Iterator[Difference]:
-        blocks = changed_blocks([self._number(item) for item in old], [self._number(item) for item in new])
+        numbers = [[self.number(item) for item in side] for side in (old, new)]
+        blocks = changed_blocks(*numbers)
+        if blocks and self._alike is not None:
+            alike = [[self._alike.number(item) for item in side] for side in (old, new)]
+            blocks = with_unequal(changed_blocks(*alike), *numbers)
         for old_start, old_stop, new_start, new_stop in blocks:
             pairs = min(old_stop - old_start, new_stop - new_start)
             for offset in range(pairs):
@@ -133,19 +151,22 @@ class _Comparison:
             for index in range(new_start + pairs, new_stop):
                 yield Difference("added", (*steps, index), new=new[index])
 
-    def _number(self, value: Any) -> int:
+    def number(self, value: Any) -> int:
+        """Return a number that only equal values have."""
         if isinstance(value, Tagged):
-            return self._numbers.setdefault((value.tag, self._number(value.value)), len(self._numbers))
+            return self._numbers.setdefault((value.tag, self.number(value.value)), len(self._numbers))
         if not isinstance(value, Mapping | list):
+            if self._masked is not None and self._masked.is_in(str(value)):
+                value = MASK
             # 1, 1.0 and True are the same dictionary key, and NaN does not equal itself.
             return self._numbers.setdefault((type(value), repr(value)), len(self._numbers))
         number = self._seen.get(id(value))
         if number is None:
             if isinstance(value, Mapping):
-                shape: Any = tuple(sorted((key, self._number(item)) for key, item in value.items()))
+                shape: Any = tuple(sorted((key, self.number(item)) for key, item in value.items()))
                 shape = ("mapping", shape)
             else:
-                shape = ("list", tuple(self._number(item) for item in value))
+                shape = ("list", tuple(self.number(item) for item in value))
             number = self._numbers.setdefault(shape, len(self._numbers))
             self._seen[id(value)] = number
         return number

@@ -1,14 +1,15 @@
 """Compares two texts as a unified diff: lines are compared unmasked, and shown with secrets masked. Pure.
 
-So a changed password is a changed line that shows neither password.
+So a changed password is a changed line that shows neither password. Lines are matched as they are shown: otherwise, a
+file with a line for each possible password would tell which one is stored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from apm_s3.configs._content.alignment import Block, changed_blocks
-from apm_s3.validators._secrets.texts import mask_text
+from apm_s3.configs._content.alignment import Block, changed_blocks, with_unequal
+from apm_s3.validators._secrets.known import KnownSecrets, Searched
 
 CONTEXT = 3
 MAX_LINES = 5_000
@@ -19,17 +20,16 @@ MAX_WIDTH = 2_000
 _NO_NEWLINE = "\\ No newline at end of file"
 
 
-def unified_diff(name: str, old: str, new: str, *, old_label: str, new_label: str) -> str:
-    """Return the unified diff of two versions of the file `name`, with secrets masked; empty if they are equal.
+def unified_diff(old: Searched, new: Searched, known: KnownSecrets, *, old_label: str, new_label: str) -> str:
+    """Return the unified diff of two versions of a file, with secrets masked; empty if they are equal.
 
     A long diff is shortened, as its last line says.
     """
-    old_lines, new_lines = _lines(old), _lines(new)
-    blocks = changed_blocks(old_lines, new_lines)
-    if not blocks:
+    if old.text == new.text:
         return ""
+    masked = _lines(known.masked(old)), _lines(known.masked(new))
+    blocks = with_unequal(changed_blocks(*masked), _lines(old.text), _lines(new.text))
     shown = [f"--- {old_label}", f"+++ {new_label}"]
-    masked = _lines(mask_text(name, old)), _lines(mask_text(name, new))
     for line in _hunks(blocks, *masked):
         if len(shown) >= MAX_LINES:
             shown.append(f"... shortened to {MAX_LINES} lines")

@@ -7,11 +7,12 @@ the environment:
 1. `base_files(source bundle)` returns the files of the source without its own overlay;
 2. `apply_overlay(those files, overlay of the target, variables)` returns the result, and the changes of each file;
 3. `release_files()` of the result are the files of the target's new release: the result, the overlay, and the base of
-   each touched file under a reserved name, so that a deploy from this environment starts from the base again.
+   each touched file under `.apm/bases/`, so that a deploy from this environment starts from the base again.
 
-A base is only used while its file is still the result that was made from it: the reserved name contains the SHA-256 of
-that result. A file that was replaced by hand is its own base. No tool reads names for which `is_reserved` is true, so
-they are neither validated as a tool's files nor copied to `live/`.
+A base is only used while its file is still the result that was made from it: `.apm/results.json` has the SHA-256 of it.
+A file that was replaced by hand is its own base. No tool reads names for which `is_reserved` is true, so they are
+neither validated as a tool's files nor copied to `live/`. Before, the hash of a result was part of a base's name, which
+more people may read than the file: such releases are still understood.
 
     # .apm/overlay.yml
     variables: {CLUSTER: eu-1, TOKEN_FILE: null}     # defaults; null means that a deploy must pass a value
@@ -34,6 +35,7 @@ change are rewritten (see `edits`); comments in a section whose structure change
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -57,7 +59,9 @@ from apm_s3.validators._secrets.texts import decode, mask_steps
 
 RESERVED = ".apm/"
 """The folder in a bundle for files that no tool reads."""
-_BASE, _ABSENT, _REMOVED = ".apm/base/", ".apm/absent/", "removed"
+_BASES, _RESULTS = ".apm/bases/", ".apm/results.json"
+_OLD_BASE, _OLD_ABSENT, _OLD_REMOVED = ".apm/base/", ".apm/absent/", "removed"
+_OLD_NAME = re.compile(r"\.apm/(?:base|absent)/[^/\s]*")
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\u2028\u2029\ufeff]")
@@ -106,10 +110,16 @@ class Overlaid:
         files = dict(self.files)
         if self.overlay is not None:
             files[OVERLAY] = self.overlay
-        for each in self.touched:
-            tag = _REMOVED if each.result is None else _tag(each.result)
-            kept = f"{_ABSENT if each.base is None else _BASE}{tag}/{each.name}"
-            files[check_file_name(kept)] = each.base or b""
+        if self.touched:
+            told = {
+                each.name: {
+                    "result": None if each.result is None else _sha256(each.result),
+                    "has_base": each.base is not None,
+                }
+                for each in self.touched
+            }
+            files[_RESULTS] = f"{json.dumps(told)}\n".encode()
+        files |= {check_file_name(_BASES + each.name): each.base for each in self.touched if each.base is not None}
         return files
 
 
@@ -118,21 +128,58 @@ def is_reserved(name: str) -> bool:
     return name.startswith(RESERVED)
 
 
+def is_internal(name: str) -> bool:
+    """Return whether a file of this name is made by overlays, and uploaded by nobody."""
+    return is_reserved(name) and name != OVERLAY
+
+
+def inputs_of(name: str, others: Iterable[str]) -> list[str]:
+    """Return which of the files `others` of a bundle the file `name` may have been made from by an overlay."""
+    bases = [each for each in others if each.startswith(RESERVED) and _name_of_base(each) == name]
+    return [*bases, OVERLAY] if bases and OVERLAY in others else bases
+
+
+def without_hashes(text: str) -> str:
+    """Return `text` without the hashes that old names of bases contain."""
+    return _OLD_NAME.sub(".apm/base", text)
+
+
+def _name_of_base(name: str) -> str | None:
+    if name.startswith(_BASES):
+        return name.removeprefix(_BASES)
+    return name.split("/", 3)[-1] if _OLD_NAME.match(name) else None
+
+
 def base_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return the files of a bundle without the overlay of its environment, and without reserved files."""
     base = {name: raw for name, raw in files.items() if not is_reserved(name)}
+    for name, told in _results(files.get(_RESULTS, b"{}")):
+        if not is_reserved(name) and told.get("result", "") == (_sha256(files[name]) if name in files else None):
+            # A base that is missing although it should not be is like a file that was replaced by hand.
+            _put_base(base, name, files.get(_BASES + name, files.get(name)) if told.get("has_base") else None)
     for kept, raw in files.items():
-        if not kept.startswith((_BASE, _ABSENT)):
-            continue
-        folder = _BASE if kept.startswith(_BASE) else _ABSENT
-        tag, _, name = kept.removeprefix(folder).partition("/")
-        if tag != (_tag(files[name]) if name in files else _REMOVED):
-            continue
-        if folder == _BASE:
-            base[name] = raw
-        else:
-            del base[name]
+        if kept.startswith((_OLD_BASE, _OLD_ABSENT)):
+            folder = _OLD_BASE if kept.startswith(_OLD_BASE) else _OLD_ABSENT
+            tag, _, name = kept.removeprefix(folder).partition("/")
+            if tag == (_sha256(files[name])[:16] if name in files else _OLD_REMOVED):
+                _put_base(base, name, raw if folder == _OLD_BASE else None)
     return dict(sorted(base.items()))
+
+
+def _put_base(base: dict[str, bytes], name: str, raw: bytes | None) -> None:
+    if raw is None:
+        base.pop(name, None)
+    else:
+        base[name] = raw
+
+
+def _results(raw: bytes) -> list[tuple[str, dict[str, Any]]]:
+    try:
+        results = json.loads(raw)
+    except (ValueError, RecursionError):
+        return []
+    told = results.items() if isinstance(results, dict) else ()
+    return [(name, each) for name, each in told if isinstance(each, dict)]
 
 
 def apply_overlay(
@@ -228,8 +275,8 @@ def _check_new(name: str, others: Iterable[str]) -> None:
         raise _invalid(OVERLAY, render(("files", name)), exc.problem, exc.hint) from exc
 
 
-def _tag(raw: bytes) -> str:
-    return hashlib.sha256(raw).hexdigest()[:16]
+def _sha256(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()
 
 
 def _invalid(name: str, path: str, message: str, hint: str | None = None) -> ConfigInvalid:

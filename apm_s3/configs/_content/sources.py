@@ -11,7 +11,7 @@ from typing import Any, cast
 from apm_s3._naming import OVERLAY
 from apm_s3._tools import MAIN_FILES, TOOLS, Tool
 from apm_s3.configs._content.names import check_names
-from apm_s3.configs._content.overlays import RESERVED, is_reserved
+from apm_s3.configs._content.overlays import RESERVED, is_internal
 from apm_s3.configs._content.serialise import serialise
 from apm_s3.errors import InvalidKey, InvalidOption, ObjectTooLarge
 from apm_s3.validators._reading.nodes import MAX_BYTES
@@ -130,7 +130,7 @@ async def gather_sources(
         given = {MAIN_FILES[tool] if name is None else name: source}
     check_names(given)
     for file_name in given:
-        if is_reserved(file_name) and file_name != OVERLAY:
+        if is_internal(file_name):
             raise InvalidKey(f"'{file_name[:80]}' is reserved", hint=f"only {OVERLAY} can be uploaded under {RESERVED}")
     return {file_name: await read_source(value, file_name) for file_name, value in given.items()}
 

@@ -256,7 +256,7 @@ async def _plan_tool(
         source=release,
         target=target,
         files=MappingProxyType(result),
-        diff=await _diff(old, {name: result[name] for name in different & result.keys()}, release, target),
+        diff=await _diff({**old, **overlay}, _compared(result, different), release, target),
         report=report,
         touched=overlaid.touched,
         changes=target is None or bool(different),
@@ -293,12 +293,13 @@ async def _contents(reader: Reader, release: Release | None, names: AbstractSet[
         raise StoreDamaged(gone.problem, environment=release.environment) from gone
 
 
+def _compared(result: Mapping[str, bytes], different: AbstractSet[str]) -> dict[str, bytes]:
+    """Return the files that differ, and those that show what is a secret."""
+    return {name: raw for name, raw in result.items() if name in different or (different and is_reserved(name))}
+
+
 async def _diff(
     old: Mapping[str, bytes], new: Mapping[str, bytes], source: Release, target: Release | None
 ) -> BundleDiff:
     label = "nothing" if target is None else f"{target.environment}#{target.revision}"
-    return await compare((label, _read_by_tool(old)), (f"{source.environment}#{source.revision}", _read_by_tool(new)))
-
-
-def _read_by_tool(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    return {name: raw for name, raw in files.items() if not is_reserved(name)}
+    return await compare((label, old), (f"{source.environment}#{source.revision}", new))

@@ -186,6 +186,12 @@ def blocked(report: ValidationReport, *, drifted: bool) -> tuple[str, ...]:
     return (*reasons, *([DRIFT] if drifted else []))
 
 
+def was_touched(plan: ToolPlan) -> bool:
+    """Return whether the target has a newer release than its last deploy, whatever that contains."""
+    target = plan.target
+    return target is not None and target.deployed is not None and target.deployed.revision != target.revision
+
+
 def _refusals(plan: ToolPlan, *, allow_drift: bool, force: str | None) -> list[str]:
     """Return why a deploy of a tool is refused despite what the caller allows."""
     forced = force is not None and plan.report.kind != "overlay"

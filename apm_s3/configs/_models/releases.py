@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from apm_s3._tools import MAIN_FILES, Tool
-from apm_s3.configs._content.overlays import is_reserved
+from apm_s3.configs._content.overlays import inputs_of, is_internal, is_reserved
 from apm_s3.configs._content.parsed import Content
 from apm_s3.configs._models.extra import Extra, nothing
 from apm_s3.errors import ConfigNotFound
@@ -164,6 +164,15 @@ def changed_files(old: Release | None, new: Release) -> dict[str, Literal["added
     return changes
 
 
+def masking_inputs(release: Release, name: str) -> tuple[tuple[str, str], ...]:
+    """Return the names and hashes of the files from which an overlay may have made the file `name`.
+
+    Whatever is a secret in one of them is one in the file.
+    """
+    reserved = [each for each in release.files if is_reserved(each)]
+    return tuple((each, release.files[each].sha256) for each in inputs_of(name, reserved)) if reserved else ()
+
+
 def bundle_digest(hashes: Mapping[str, str]) -> str:
     """Return one SHA-256 of the names and SHA-256s of a bundle's files, except those that only overlays use."""
     lines = (f"{sha256} {name}\n" for name, sha256 in sorted(hashes.items()) if not is_reserved(name))
@@ -187,7 +196,7 @@ class ConfigFile:
     stale_since: datetime | None = field(default=None, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "shared"}
+        return {name: value for name, value in vars(self).items() if name not in ("shared", "inputs")}
 
     @property
     def size(self) -> int:
@@ -261,6 +270,6 @@ class Bundle:
                 f"{self.release.tool} in {self.release.environment} has no {name}",
                 tool=self.release.tool,
                 environment=self.release.environment,
-                hint=f"it has {', '.join(list(self.files)[:10])}",
+                hint=f"it has {', '.join([each for each in self.files if not is_internal(each)][:10])}",
             )
         return self.files[name]

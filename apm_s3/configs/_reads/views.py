@@ -9,13 +9,13 @@ from datetime import datetime
 from types import MappingProxyType
 
 from apm_s3._cache.entries import Entry
-from apm_s3._naming import OVERLAY, check_environment, check_file_name
+from apm_s3._naming import check_environment, check_file_name
 from apm_s3._tasks import run_all
 from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.configs._content.diff import BundleDiff, diff_bundles
-from apm_s3.configs._content.overlays import is_reserved
+from apm_s3.configs._content.overlays import is_internal, is_reserved
 from apm_s3.configs._models.log import LogEntry, RawEntry
-from apm_s3.configs._models.releases import Bundle, ConfigFile, FileEntry, Release
+from apm_s3.configs._models.releases import Bundle, ConfigFile, FileEntry, Release, masking_inputs
 from apm_s3.configs._protocol.documents import keys
 from apm_s3.configs._protocol.documents.log import read_entry
 from apm_s3.configs._protocol.objects import ObjectStore
@@ -89,13 +89,14 @@ class Views:
             release = _present(await self.find(snapshot, tool, revision))
             entry = release.files.get(wanted)
             if entry is None:
-                names = list(release.files)
+                names = [each for each in release.files if not is_internal(each)]
                 more = ", ..." if len(names) > 10 else ""
                 raise _missing(
                     tool, environment, f"has no file '{wanted}' in revision {release.revision}",
                     f"it has {', '.join(names[:10])}{more}",
                 )  # fmt: skip
             file, held = await self._file(release, wanted, entry, snapshot)
+            vars(file)["inputs"] = masking_inputs(release, wanted)
             if self._cache is not None and revision is None:
                 self._cache.keep_file(file, (tool, name), snapshot, known, held)
             return file
@@ -112,14 +113,13 @@ class Views:
         return await self._reader.settled(environment, read, first=first)
 
     async def files_of(self, tool: str, environment: str, revision: int | None) -> tuple[str, dict[str, bytes]]:
-        """Return the files that a tool reads of a release, its overlay, and a label. Revision 0 is empty."""
+        """Return all files of a release, those made by overlays included, and a label. Revision 0 is empty."""
         if revision == 0:
             return "nothing", {}
 
         async def read(snapshot: Snapshot) -> tuple[str, dict[str, bytes]]:
             release = await self.find(snapshot, tool, revision)
-            entries = {name: entry for name, entry in release.files.items() if not is_reserved(name) or name == OVERLAY}
-            return f"{environment}#{release.revision}", dict(await self._reader.files(release, entries))
+            return f"{environment}#{release.revision}", dict(await self._reader.files(release))
 
         return await self._reader.settled(environment, read)
 
@@ -211,9 +211,11 @@ class Views:
 
 
 async def compare(old: tuple[str, Mapping[str, bytes]], new: tuple[str, Mapping[str, bytes]]) -> BundleDiff:
-    """Compare two bundles, each with its label, in a thread."""
+    """Compare two bundles, each with its label, in a thread. Files made by overlays only tell what is a secret."""
     (old_label, before), (new_label, after) = old, new
-    return await asyncio.to_thread(diff_bundles, before, after, old_label=old_label, new_label=new_label)
+    shown = ({name: raw for name, raw in side.items() if not is_internal(name)} for side in (before, after))
+    inputs = [each for side in (before, after) for each in side.items() if is_reserved(each[0])]
+    return await asyncio.to_thread(diff_bundles, *shown, old_label=old_label, new_label=new_label, inputs=inputs)
 
 
 def _is_environment(name: str) -> bool:

@@ -11,14 +11,16 @@ from dataclasses import dataclass, replace
 from apm_s3._logs import LOGGER
 from apm_s3._naming import OVERLAY
 from apm_s3._tools import MAIN_FILES, Tool
-from apm_s3.configs._content.overlays import check_overlay, is_reserved
+from apm_s3.configs._content.overlays import check_overlay, is_internal, is_reserved
 from apm_s3.configs._models.releases import Release
 from apm_s3.configs._models.settings import LAX, ValidationRules
 from apm_s3.errors import ConfigInvalid, InvalidOption
 from apm_s3.reports import Issue, ValidationReport, other_file
 from apm_s3.validators import infer_kind, validate_bundle_async, validate_config_async
 from apm_s3.validators._checking.beyond import PLAIN_SECRET, report_main_file, report_secrets
-from apm_s3.validators._secrets.texts import find_secrets
+from apm_s3.validators._secrets.known import Searched
+from apm_s3.validators._secrets.reports import Concealer
+from apm_s3.validators._secrets.texts import decode, find_secrets
 from apm_s3.validators._validation.validate import Level
 
 _MAX_WARNINGS = 200
@@ -86,7 +88,7 @@ async def report_files(
     """Validate files: together if they are the whole bundle, otherwise each by itself."""
     if whole:
         return [await report_bundle(tool, files, rules)]
-    checked = {name: raw for name, raw in files.items() if not is_reserved(name) or name == OVERLAY}
+    checked = {name: raw for name, raw in files.items() if not is_internal(name)}
     reports = [await _report_file(tool, name, raw, rules) for name, raw in checked.items()]
     return [await _applied(report, {name: checked[name]}, rules) for report, name in zip(reports, checked, strict=True)]
 
@@ -122,7 +124,17 @@ async def _report_bundle(tool: Tool, files: Mapping[str, bytes], rules: Validati
     )
     if OVERLAY in files:
         report = replace(report, issues=(*report.issues, *await _overlay_issues(files[OVERLAY])))
+    if report.issues and any(map(is_internal, files)):
+        report = await asyncio.to_thread(_concealed, report, files)
     return report_main_file(report, tool, files)
+
+
+def _concealed(report: ValidationReport, files: Mapping[str, bytes]) -> ValidationReport:
+    """Return `report` without secrets that only the inputs of files show to be secrets."""
+    inputs = ((name, decode(raw)) for name, raw in files.items() if is_reserved(name))
+    secrets = {secret for name, text in inputs if text is not None for secret in Searched(name, text).secrets()}
+    conceal = Concealer(None, None, secrets).conceal
+    return replace(report, issues=tuple(map(conceal, report.issues)))
 
 
 async def _overlay_issues(raw: bytes) -> tuple[Issue, ...]:
@@ -189,6 +201,9 @@ def _secrets(files: Mapping[str, bytes], known: Sequence[Release]) -> list[str]:
     told: list[str] = []
     searched: dict[str, bytes] = {}
     for name, raw in files.items():
+        if is_internal(name):
+            # The file that was made from this one is searched too.
+            continue
         entries = [(release, release.files[name]) for release in known if name in release.files]
         sha256 = hashlib.sha256(raw).hexdigest() if entries else ""
         same = next((release for release, entry in entries if entry.sha256 == sha256), None)

@@ -12,6 +12,7 @@ from typing import Self
 from apm_s3._naming import OVERLAY, check_file_name
 from apm_s3._tools import Tool
 from apm_s3.configs._content.names import check_names
+from apm_s3.configs._content.overlays import RESERVED, is_internal
 from apm_s3.configs._content.sources import (
     Source,
     check_type,
@@ -24,7 +25,7 @@ from apm_s3.configs._protocol.reading.reader import Reader
 from apm_s3.configs._protocol.reading.snapshots import Snapshot
 from apm_s3.configs._writes.checks import keep_checks, only_unreadable, report_bundle, report_files, require_valid
 from apm_s3.configs._writes.requests import ToolRequest
-from apm_s3.errors import ConfigNotFound, InvalidOption
+from apm_s3.errors import ConfigNotFound, InvalidKey, InvalidOption
 from apm_s3.reports import ValidationReport
 from apm_s3.validators._validation.validate import Level
 
@@ -169,6 +170,8 @@ def _removed(remove: Iterable[str], files: Mapping[str, Source] | None) -> set[s
     gone = set([remove] if isinstance(remove, str) else remove)
     for name in gone:
         check_file_name(name)
+        if is_internal(name):
+            raise InvalidKey(f"'{name[:80]}' is reserved", hint=f"only {OVERLAY} can be removed under {RESERVED}")
     if gone and files is not None:
         raise InvalidOption("remove cannot be used with files, the whole bundle", hint="omit the files to remove")
     return gone

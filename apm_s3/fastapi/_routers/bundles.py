@@ -48,7 +48,7 @@ async def get_bundle(
     known = not_modified(request, etag, headers)
     if known is not None:
         return known
-    files = {name: file.raw for name, file in bundle.files.items()} if sees else await mask_files(bundle.files)
+    files = {name: file.raw for name, file in bundle.files.items()} if sees else await mask_files(call, bundle)
     return archive_response(bundle, files, format, {**headers, "ETag": etag})
 
 

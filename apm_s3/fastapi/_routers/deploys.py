@@ -6,13 +6,18 @@ worker makes it again, and carries it out only if it is the same.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Path, Query
 from pydantic import BaseModel
 
+from apm_s3._plans import canonical_hash
 from apm_s3._tools import Tool
 from apm_s3.configs import DeployPlan, Release, ToolPlan
+from apm_s3.configs._content.overlays import is_internal
+from apm_s3.configs._deploy.plans import blocked, was_touched
 from apm_s3.errors import ConfigNotFound
 from apm_s3.fastapi import _examples
 from apm_s3.fastapi._bodies import DeployBody, DeployGiven, PlanBody, PlanGiven
@@ -29,7 +34,11 @@ SourceQuery = Annotated[str, Query(max_length=63, description="The environment t
 
 
 class ToolPlanModel(BaseModel):
-    """What a deploy would do for one tool."""
+    """What a deploy would do for one tool.
+
+    For callers that may not read secrets, `drifted` says whether there was any change since the last deploy: a change
+    that only a secret undoes would confirm guesses.
+    """
 
     tool: Tool
     source_revision: int
@@ -42,8 +51,8 @@ class ToolPlanModel(BaseModel):
     diff: DiffModel
 
     @classmethod
-    def of(cls, plan: ToolPlan) -> ToolPlanModel:
-        """Return the document of `plan`."""
+    def of(cls, plan: ToolPlan, *, secrets: bool) -> ToolPlanModel:
+        """Return the document of `plan`, with the hashes in names if the caller may read `secrets`."""
         return cls(
             tool=plan.tool,
             source_revision=plan.source_revision,
@@ -51,7 +60,7 @@ class ToolPlanModel(BaseModel):
             changes=plan.changes,
             drifted=plan.drifted,
             blocked=list(plan.blocked),
-            files=list(plan.files),
+            files=[name for name in plan.files if secrets or not is_internal(name)],
             report=ReportModel.of(plan.report),
             diff=DiffModel.of(plan.diff),
         )
@@ -69,9 +78,8 @@ class PlanModel(BaseModel):
     tools: list[ToolPlanModel]
 
     @classmethod
-    def of(cls, plan: DeployPlan) -> PlanModel:
-        """Return the document of `plan`."""
-        digest = plan.hash
+    def of(cls, plan: DeployPlan, digest: str, seen: Collection[str]) -> PlanModel:
+        """Return the document of `plan` for a caller that sees the secrets of the tools in `seen`."""
         return cls(
             id=plan_id(digest),
             hash=digest,
@@ -79,13 +87,26 @@ class PlanModel(BaseModel):
             target=plan.target_environment,
             changes=plan.changes,
             blocked=list(plan.blocked),
-            tools=[ToolPlanModel.of(each) for each in plan.tools],
+            tools=[ToolPlanModel.of(each, secrets=each.tool in seen) for each in plan.tools],
         )
 
 
 def plan_id(digest: str) -> str:
     """Return the id of the plan with this hash. Any worker makes the same plan again, so nobody stores it."""
     return digest[:16]
+
+
+def _hash_of_references(plan: DeployPlan, variables: Mapping[str, str] | None) -> str:
+    """Return a hash of everything that makes the plan what it is, but of no content: nobody can guess contents by it.
+
+    A release's key names its content, for it is never used again.
+    """
+    document = plan.to_dict()
+    for each in plan.tools:
+        told = document["tools"][each.tool]
+        refs = {side: told[side] and told[side]["key"] for side in ("source", "target")}
+        document["tools"][each.tool] = {**refs, "errors": told["errors"], "warnings": told["warnings"]}
+    return canonical_hash({**document, "hash": None, "variables": dict(variables or {})})
 
 
 class DeployedModel(BaseModel):
@@ -103,7 +124,11 @@ async def plan_deploy(
     tool: ToolsQuery = None,
 ) -> PlanModel:
     """Plan a deploy to the environment: its diff, validation, and what blocks it. Nothing is changed."""
-    return PlanModel.of(await _plan(call, environment, source, given, tool))
+    plan = await _plan(call, environment, source, given, tool)
+    seen = await _seen(call, plan)
+    sees_all = len(seen) == len(plan.tools)
+    digest = plan.hash if sees_all else _hash_of_references(plan, given.variables)
+    return PlanModel.of(_as_seen(plan, seen), digest, seen)
 
 
 async def deploy(
@@ -121,11 +146,12 @@ async def deploy(
         fresh = await _plan(call, environment, source, given, tool)
     except ConfigNotFound:
         fresh = None
-    if fresh is None or fresh.hash != given.hash:
-        done = await _made_before(call, environment, given, tool)
+    if fresh is None or not await _is_same(call, fresh, given):
+        done = await _made_before(call, environment, source, given, tool)
         if not done:
             raise ProblemError(409, "plan-outdated", "The plan would be different now. Make a new plan, and review it.")
         return await _deployed(call, environment, given.hash, done)
+    await _refuse_touched(call, fresh, given)
     result = await call.configs.deploy(
         fresh,
         author=call.author,
@@ -145,20 +171,59 @@ async def _plan(call: Call, target: str, source: str, given: PlanGiven, tools: l
     )
 
 
+async def _seen(call: Call, plan: DeployPlan) -> set[str]:
+    """Return the tools of whose secrets the caller reads the target's, and so the source's."""
+    return {each.tool for each in plan.tools if await call.sees_secrets(plan.target_environment, each.tool)}
+
+
+async def _is_same(call: Call, plan: DeployPlan, given: DeployGiven) -> bool:
+    if given.hash == _hash_of_references(plan, given.variables):
+        return True
+    # Otherwise, a guess of the whole content could be confirmed by its hash.
+    return len(await _seen(call, plan)) == len(plan.tools) and given.hash == plan.hash
+
+
+async def _refuse_touched(call: Call, plan: DeployPlan, given: DeployGiven) -> None:
+    """Refuse to overwrite a change that the caller may not tell from none.
+
+    Raises:
+        ProblemError: there is one, and the caller does not allow it.
+    """
+    seen = await _seen(call, plan)
+    reasons = list(_as_seen(plan, seen).refusals(allow_drift=given.allow_drift, force=given.force))
+    if reasons and len(seen) < len(plan.tools):
+        raise ProblemError(409, "deploy-refused", f"The deploy is refused: {'; '.join(reasons)}.", reasons=reasons)
+
+
+def _as_seen(plan: DeployPlan, seen: Collection[str]) -> DeployPlan:
+    """Return the plan in which any change of the target since its last deploy is a drift, but for tools in `seen`."""
+    tools = [
+        each
+        if each.tool in seen
+        else replace(each, drifted=was_touched(each), blocked=blocked(each.report, drifted=was_touched(each)))
+        for each in plan.tools
+    ]
+    return replace(plan, tools=tuple(tools))
+
+
 async def _made_before(
-    call: Call, environment: str, given: DeployGiven, tools: list[Tool] | None
+    call: Call, environment: str, source: str, given: DeployGiven, tools: list[Tool] | None
 ) -> tuple[Release, ...]:
     """Return the releases of an earlier commit of the same request, whose answer was lost."""
     if given.write_id is None:
         return ()
     releases = await call.configs.list(environment)
     return tuple(
-        each
-        for each in releases
-        if each.write_id == given.write_id
-        and each.origin.plan == given.hash
-        # The principal may read no others.
-        and (not tools or each.tool in tools)
+        [
+            each
+            for each in releases
+            if each.write_id == given.write_id
+            # Without access to secrets, the caller knows the plan by another hash.
+            and (each.origin.plan == given.hash or not await call.sees_secrets(environment, each.tool))
+            and (each.origin.action, each.origin.environment) == ("deploy", source)
+            # The principal may read no others.
+            and (not tools or each.tool in tools)
+        ]
     )
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 from fastapi import Request, Response
 from starlette.responses import Response as PlainResponse
 
-from apm_s3.configs import EnvironmentSettings
+from apm_s3.configs import EnvironmentSettings, ToolStatus
 from apm_s3.configs._writes.checks import check_level_here
 from apm_s3.fastapi import _examples
 from apm_s3.fastapi._bodies import FreezeBody, NotedBody, SettingsBody, SettingsModel
-from apm_s3.fastapi._calls import CallDep
+from apm_s3.fastapi._calls import Call, CallDep
 from apm_s3.fastapi._conditions import CONDITION, KNOWN, PRIVATE, conditions_of, not_modified
 from apm_s3.fastapi._models import LogEntryModel, OutcomeModel, StatusModel, WriteIdModel
 from apm_s3.fastapi._parameters import (
@@ -37,12 +38,16 @@ async def list_environments(call: CallDep) -> list[str]:
 
 async def get_status_of_all(call: CallDep) -> list[StatusModel]:
     """Return revision, age, author, drift, good mark and last backup of every tool in every environment."""
-    return [StatusModel.of(each) for each in await call.configs.status()]
+    return await _shown(call, await call.configs.status())
 
 
 async def get_status(call: CallDep, environment: EnvironmentPath) -> list[StatusModel]:
     """Return revision, age, author, drift, good mark and last backup of every tool in an environment."""
-    return [StatusModel.of(each) for each in await call.configs.status(environment)]
+    return await _shown(call, await call.configs.status(environment))
+
+
+async def _shown(call: Call, rows: Iterable[ToolStatus]) -> list[StatusModel]:
+    return [StatusModel.of(each, secrets=await call.sees_secrets(each.environment, each.tool)) for each in rows]
 
 
 async def get_settings(
@@ -121,7 +126,8 @@ async def get_log(
     if tool is not None and len(tool) > 1:
         raise ProblemError(422, "request-invalid", "The log can be limited to one tool.")
     entries = await call.configs.log(environment, limit=limit, tool=tool[0] if tool else None)
-    return [LogEntryModel.of(each, tool or ()) for each in entries]
+    sees = await call.sees_secrets(environment, None)
+    return [LogEntryModel.of(each, tool or (), secrets=sees) for each in entries]
 
 
 async def new_write_id(call: CallDep, environment: EnvironmentPath) -> WriteIdModel:

@@ -13,7 +13,9 @@ from starlette.responses import Response
 
 from apm_s3._tools import MAIN_FILES, Tool
 from apm_s3.configs import ConfigFile, ConfigStore
+from apm_s3.configs._content.overlays import is_internal
 from apm_s3.configs._content.sources import MAX_FILE
+from apm_s3.configs._models.releases import masking_inputs
 from apm_s3.errors import ConfigInvalid, ConfigNotFound
 from apm_s3.fastapi import _examples
 from apm_s3.fastapi._calls import Call, CallDep
@@ -26,7 +28,7 @@ from apm_s3.fastapi._conditions import (
     not_modified,
     revision_header,
 )
-from apm_s3.fastapi._masking import mask_file, masked_etag, parsed, refuse_masked
+from apm_s3.fastapi._masking import Inputs, mask_file, masked_etag, parsed, refuse_masked
 from apm_s3.fastapi._models import ReleaseModel, ReportModel
 from apm_s3.fastapi._parameters import (
     EnvironmentPath,
@@ -88,12 +90,15 @@ async def get_file(request: Request, call: Call) -> Response:
     """Return one file. Without the permission to read secrets they are masked, and the ETag is another one."""
     place, query = request.path_params, read_query(request)
     environment, tool, name = place["environment"], place["tool"], place["name"]
+    sees = await call.sees_secrets(environment, tool)
+    if not sees and is_internal(name):
+        raise ConfigNotFound(f"{tool} in {environment} has no file '{name:.80}'")
     file = await call.configs.download(tool, environment, name, revision=query.revision)
     variant = _PARSED if query.view == "parsed" else ""
-    if await call.sees_secrets(environment, tool):
+    if sees:
         content, etag = file.raw, file_etag(file, variant)
     else:
-        content = await mask_file(file)
+        content = await mask_file(call, file)
         etag = masked_etag(file.revision, content, variant)
     headers = file_headers(file, etag)
     known = not_modified(request, etag, headers)
@@ -162,7 +167,7 @@ async def put_file(
     sees = await call.sees_secrets(environment, tool)
     made = ConfigFile(name, body, release.revision, tool, environment)
     # It is committed, so the response must not be a refusal, even if the caller may not read the content.
-    etags = await _etags_for(call, made)
+    etags = await _etags_for(call, made, masking_inputs(release, name))
     headers = {**revision_header(release), **({"ETag": etags[0]} if etags else {})}
     return release_response(ReleaseModel.of(release, secrets=sees), created=created, headers=headers)
 
@@ -229,12 +234,12 @@ async def _current_file(configs: ConfigStore, tool: Tool, environment: str, name
         return None
 
 
-async def _etags_for(call: Call, file: ConfigFile) -> tuple[str, ...]:
+async def _etags_for(call: Call, file: ConfigFile, inputs: Inputs | None = None) -> tuple[str, ...]:
     """Return the ETags under which the caller may know a file."""
     if await call.sees_secrets(file.environment, file.tool):
         return (file_etag(file), file_etag(file, _PARSED))
     try:
-        masked = await mask_file(file)
+        masked = await mask_file(call, file, inputs)
     except ProblemError:
         return ()
     return (masked_etag(file.revision, masked), masked_etag(file.revision, masked, _PARSED))

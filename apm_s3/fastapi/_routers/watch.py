@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Annotated
 
 from fastapi import Header, Query
@@ -48,30 +49,36 @@ async def watch(
     # This refuses an unknown environment before the stream begins, and tells where it begins.
     newest = await call.configs.log(environment, limit=1)
     since = last_event_id if last_event_id is not None else newest[0].sequence if newest else 0
-    events = _events(call.configs, environment, since, interval, frozenset(tool or ()), call.hidden_names)
+    show = partial(_event, tools=frozenset(tool or ()), secrets=await call.sees_secrets(environment, None))
+    events = _events(call.configs, environment, since, interval, show, call.hidden_names)
     return Stream(
         events, media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
 
 
 async def _events(
-    configs: ConfigStore, environment: str, since: int, interval: float, tools: frozenset[str], hidden: list[str]
+    configs: ConfigStore,
+    environment: str,
+    since: int,
+    interval: float,
+    show: Callable[[LogEntry], bytes],
+    hidden: list[str],
 ) -> AsyncGenerator[bytes, None]:
     # An id without data is remembered by clients, but is no event to them.
     yield f"retry: {_RETRY_MS}\nid: {since}\n\n".encode()
     try:
         async with aclosing(configs.watch_log(environment, since=since, interval=interval)) as entries:
             async for entry in _with_pauses(entries):
-                yield b": \n\n" if entry is None else _event(entry, tools)
+                yield b": \n\n" if entry is None else show(entry)
     except ApmS3Error as exc:
         document = bytes(problem_of_error(exc, hidden).body).decode()
         yield f"event: problem\ndata: {document}\n\n".encode()
 
 
-def _event(entry: LogEntry, tools: frozenset[str]) -> bytes:
+def _event(entry: LogEntry, *, tools: frozenset[str], secrets: bool) -> bytes:
     if tools and not tools & {*entry.tools, *entry.good, *entry.oldest}:
         return f"id: {entry.sequence}\n\n".encode()
-    document = LogEntryModel.of(entry, tools).model_dump_json()
+    document = LogEntryModel.of(entry, tools, secrets=secrets).model_dump_json()
     return f"id: {entry.sequence}\nevent: commit\ndata: {document}\n\n".encode()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -37,11 +37,16 @@ class Concealer:
     Args:
         source: the text, or the nodes of data that was given instead; None if the data could not be read.
         form: the format of a text; None if it has none.
+        known: secrets of other texts, which may be quoted anywhere.
     """
 
-    def __init__(self, source: str | Node | None, form: Format | None) -> None:
-        told = _of_text(source, form) if isinstance(source, str) else () if source is None else _of_data(source)
-        self._told = sorted(set(told), key=lambda each: -len(each.text))
+    def __init__(self, source: str | Node | None, form: Format | None, known: Iterable[str] = ()) -> None:
+        told = {_Told(each) for text in known for each in (text, text.strip("\"'"))}
+        if isinstance(source, str):
+            told.update(_of_text(source, form))
+        elif source is not None:
+            told.update(_of_data(source))
+        self._told = sorted(told, key=lambda each: -len(each.text))
 
     def conceal(self, issue: Issue) -> Issue:
         """Return `issue` without quoted secrets: whole secrets on any line, parts of them on their own lines."""
@@ -70,7 +75,7 @@ def _is_part(quoted: str, secrets: list[str]) -> bool:
 
 def _of_text(text: str, form: Format | None) -> Iterator[_Told]:
     read = traced(text, form)
-    for span in secret_spans(form, text, read):
+    for span in secret_spans(form, text, lambda: read):
         first = text.count("\n", 0, span.start) + 1
         secret = text[span.start : span.stop]
         yield _Told(secret, first, first + secret.count("\n"))

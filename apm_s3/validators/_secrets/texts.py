@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -44,7 +44,8 @@ _TAKEN_FOR_TEXT = rf"[\"']?[\w.-]{{0,64}}?{NAME}(\S[^\n]{{0,2048}})"
 _HASH = re.compile(r"[ \t]*#\S")
 """Text that YAML reads as a comment, but that is the rest of a password with ` #` in it."""
 _IN_COMMENT = "secret in a comment"
-_MASKED_ONLY = frozenset((_IN_COMMENT, BELOW, PERHAPS))
+MASKED_ONLY = frozenset((_IN_COMMENT, BELOW, PERHAPS))
+"""The kinds of uncertain secrets."""
 _MAX_NESTING = 3
 """How many levels of texts inside values are read: JSON in a YAML value, and one more level inside that."""
 
@@ -93,7 +94,7 @@ def find_secrets(files: Mapping[str, bytes]) -> tuple[Secret, ...]:
             continue
         line, counted = 1, 0
         for span in secret_spans(format_of(name), text):
-            if span.kind in _MASKED_ONLY:
+            if span.kind in MASKED_ONLY:
                 continue
             line, counted = line + text.count("\n", counted, span.start), span.start
             found.append(Secret(name, render_steps(mask_steps(span.steps)), line, span.kind))
@@ -102,12 +103,12 @@ def find_secrets(files: Mapping[str, bytes]) -> tuple[Secret, ...]:
 
 def mask_text(name: str, text: str) -> str:
     """Replace every secret in `text`, the content of the file `name`, with `MASK`, keeping the number of lines."""
-    return _without(text, secret_spans(format_of(name), text))
+    return without(text, secret_spans(format_of(name), text))
 
 
 def mask_inner(text: str) -> str:
     """Mask every secret inside a value that is JSON, or lines of another configuration."""
-    return _without(text, _inner_spans(text, 1))
+    return without(text, inner_spans(text, 1))
 
 
 def decode(raw: bytes) -> str | None:
@@ -130,13 +131,13 @@ def _mask_step(step: Any) -> Any:
     return mask_shapes(step) if isinstance(step, str) else step
 
 
-def secret_spans(form: Format | None, text: str, read: tuple[Trace, bool] | None = None) -> list[Span]:
-    """Return the places of all secrets in order, without overlaps. `read` is the result of `traced`, if known."""
+def secret_spans(form: Format | None, text: str, read: Callable[[], tuple[Trace, bool]] | None = None) -> list[Span]:
+    """Return the places of all secrets in order, without overlaps. `read` returns what `traced` does."""
     shapes, named = list(shapes_in(text)), hints_at_secrets(text)
     if not named and not shapes:
         return []
     spans: list[Span] = []
-    trace, parsed = read or traced(text, form)
+    trace, parsed = traced(text, form) if read is None else read()
     if named:
         spans += _named(text, form, trace)
         spans += _nested(text, trace.scalars, 0)
@@ -237,13 +238,13 @@ def _in_lines(text: str, form: Format | None, *, parsed: bool) -> Iterator[Span]
 
 def _nested(text: str, values: Iterable[Written], nesting: int) -> Iterator[Span]:
     for steps, node in values:
-        for span in _inner_spans(node.text, nesting + 1):
+        for span in inner_spans(node.text, nesting + 1):
             start, stop = _place(text[node.start : node.stop], node.text, span)
             yield Span(node.start + start, node.start + stop, span.kind, (*steps, *span.steps))
 
 
-def _inner_spans(text: str, nesting: int) -> list[Span]:
-    """Find secrets in a value that is JSON, a one-line YAML mapping, or lines of another configuration."""
+def inner_spans(text: str, nesting: int) -> list[Span]:
+    """Return secrets in a value that is JSON, a one-line YAML mapping, or lines of another configuration."""
     if nesting > _MAX_NESTING or not hints_at_secrets(text):
         return []
     if text.lstrip()[:1] in ("{", "["):
@@ -286,16 +287,17 @@ def _disjoint(spans: Iterable[Span]) -> list[Span]:
         if not kept or span.start >= kept[-1].stop:
             kept.append(span)
             continue
-        if kept[-1].kind == "secret" and span.start == kept[-1].start and span.kind not in _MASKED_ONLY:
+        if kept[-1].kind == "secret" and span.start == kept[-1].start and span.kind not in MASKED_ONLY:
             kept[-1] = kept[-1]._replace(kind=span.kind)
         if span.stop > kept[-1].stop:
             kept[-1] = kept[-1]._replace(stop=span.stop)
     return kept
 
 
-def _without(text: str, spans: Iterable[Span]) -> str:
+def without(text: str, spans: Iterable[Span]) -> str:
+    """Return `text` with `spans` masked, with as many lines as before."""
     parts, at = [], 0
-    for span in spans:
+    for span in _disjoint(spans):
         parts += [text[at : span.start], _masked(text[span.start : span.stop])]
         at = span.stop
     return "".join([*parts, text[at:]])

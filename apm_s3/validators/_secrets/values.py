@@ -2,79 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping
 from typing import Any
 
-from apm_s3.validators._reading.documents import Tagged, format_of
-from apm_s3.validators._reading.scalars import resolve_plain
-from apm_s3.validators._reading.trace import Written
-from apm_s3.validators._secrets.lines import in_blocks
+from apm_s3.validators._reading.documents import Tagged
+from apm_s3.validators._secrets.known import NONE_KNOWN, KnownSecrets
 from apm_s3.validators._secrets.names import Steps, hints_at_secrets, is_label, is_secret_name, kind_by_name, labelled
 from apm_s3.validators._secrets.shapes import MASK, is_elsewhere, mask_shapes
-from apm_s3.validators._secrets.texts import labels_of, mask_inner, traced
+from apm_s3.validators._secrets.texts import mask_inner
 
 
-def secrets_by_neighbours(name: str, text: str) -> frozenset[str]:
-    """Return values that are secrets only because of other parts of the text.
-
-    Examples: an alias repeats the value below the name of a secret, the name is beside it in a list item, or it is
-    below the head of a YAML block, which INI does not know.
-    """
-    form = format_of(name)
-    if form is None or not hints_at_secrets(text):
-        return frozenset()
-    trace, _ = traced(text, form)
-    labels, repeated = labels_of((*trace.scalars, *trace.repeated)), {id(node) for _, node in trace.repeated}
-    found = _in_blocks(text, trace.scalars) if form == "ini" else set()
-    for steps, node in (*trace.repeated, *trace.scalars):
-        full = labelled(steps, labels)
-        if (
-            (id(node) in repeated or full is not steps)
-            and kind_by_name(full, node.text)
-            and not is_elsewhere(node.text)
-        ):
-            found |= {node.text, str(resolve_plain(node.text))}
-    return frozenset(found)
-
-
-def _in_blocks(text: str, scalars: Sequence[Written]) -> set[str]:
-    places = list(in_blocks(text))
-    return {
-        node.text
-        for steps, node in scalars
-        if node.text and any(start < node.start < stop for start, stop in places) and kind_by_name(steps) is None
-    }
-
-
-def mask_value(value: Any, steps: Steps = (), shared: AbstractSet[str] = frozenset()) -> Any:
+def mask_value(value: Any, steps: Steps = (), known: KnownSecrets = NONE_KNOWN) -> Any:
     """Mask every secret in `value`, which is at `steps`, and keep everything else.
 
     Args:
-        shared: values that are secrets anywhere; see `secrets_by_neighbours`.
+        known: secrets that are masked anywhere.
     """
     if isinstance(value, Tagged):
-        return _mask_tagged(value, tuple(steps), shared)
+        return _mask_tagged(value, tuple(steps), known)
     if isinstance(value, Mapping):
-        return _mask_mapping(value, tuple(steps), shared)
+        return _mask_mapping(value, tuple(steps), known)
     if isinstance(value, list | tuple):
-        return [mask_value(item, (*steps, index), shared) for index, item in enumerate(value)]
+        return [mask_value(item, (*steps, index), known) for index, item in enumerate(value)]
     if value is None or isinstance(value, bool):
         return value
     text = str(value)
-    if text in shared or (kind_by_name(steps, text) is not None and not is_elsewhere(text)):
+    if known.is_in(text) or (kind_by_name(steps, text) is not None and not is_elsewhere(text)):
         return MASK
     if not isinstance(value, str):
         return value
     return mask_shapes(mask_inner(value) if hints_at_secrets(value) else value)
 
 
-def _mask_tagged(value: Tagged, steps: tuple[Any, ...], shared: AbstractSet[str]) -> Any:
+def _mask_tagged(value: Tagged, steps: tuple[Any, ...], known: KnownSecrets) -> Any:
     """Return a masked value with its tag on the same level: another one would be deeper than documents may be."""
-    masked, tag = mask_value(value.value, steps, shared), value.tag
+    masked, tag = mask_value(value.value, steps, known), value.tag
     if tag.removeprefix("key ") not in _KNOWN_TAGS:
         # `!hunter2` may be a password that begins with an exclamation mark.
-        tag = MASK if value.value == "" or masked == MASK else mask_value(tag, steps, shared)
+        tag = MASK if value.value == "" or masked == MASK else mask_value(tag, steps, known)
     if isinstance(masked, list):
         return [{"(tag)": tag}, *masked]
     found, name = masked if isinstance(masked, dict) else {"text": masked}, "(tag)"
@@ -103,7 +68,7 @@ _KNOWN_TAGS = frozenset(
 )
 
 
-def _mask_mapping(value: Mapping[Any, Any], steps: tuple[Any, ...], shared: AbstractSet[str]) -> dict[Any, Any]:
+def _mask_mapping(value: Mapping[Any, Any], steps: tuple[Any, ...], known: KnownSecrets) -> dict[Any, Any]:
     labels: dict[Steps, str] = {}
     for key, item in value.items():
         if is_label(key) and isinstance(item, str):
@@ -112,6 +77,7 @@ def _mask_mapping(value: Mapping[Any, Any], steps: tuple[Any, ...], shared: Abst
     masked = {}
     for key, item in value.items():
         # `password: {abc}` is a password in braces.
-        shown = MASK if below and item is None else mask_shapes(key) if isinstance(key, str) else key
-        masked[shown] = mask_value(item, labelled((*steps, str(key)), labels), shared)
+        is_secret = (below and item is None) or known.is_in(str(key))
+        shown = MASK if is_secret else mask_shapes(key) if isinstance(key, str) else key
+        masked[shown] = mask_value(item, labelled((*steps, str(key)), labels), known)
     return masked

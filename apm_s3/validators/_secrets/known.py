@@ -1,0 +1,172 @@
+"""Finds known secrets wherever their texts appear, whatever surrounds them there. Pure.
+
+A name beside a value makes it a secret, and an overlay or a later revision can change that name. So the secrets of all
+inputs of a text are searched for in it: as whole values however they are written, and as parts of texts. Searches take
+linear time in the length of a text.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from urllib.parse import quote
+
+from apm_s3.validators._reading.documents import format_of
+from apm_s3.validators._reading.scalars import resolve_plain
+from apm_s3.validators._reading.trace import Trace
+from apm_s3.validators._secrets.lines import Place, behind
+from apm_s3.validators._secrets.shapes import MASK, is_elsewhere, shapes_in
+from apm_s3.validators._secrets.texts import MASKED_ONLY, Span, inner_spans, secret_spans, traced, without
+
+_SHORTEST = 4
+"""Least length of a secret that is searched for in parts of texts; a shorter one must be a whole value."""
+_ANYWHERE = 8
+"""Length from which a secret may be followed by more letters."""
+_MOST_ALIKE = 256
+"""Most secrets with the same longest word, and most with variables; beyond it, more is masked than necessary."""
+
+_WORD = re.compile(r"[^\W_]+")
+_VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
+
+
+class Searched:
+    """The text of the file `name`, in which secrets were searched for."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self.text = text
+        self.form = format_of(name)
+        self.spans = secret_spans(self.form, text, lambda: self.read)
+
+    @cached_property
+    def read(self) -> tuple[Trace, bool]:
+        """Return the positions of values, and whether the whole text can be parsed."""
+        return traced(self.text, self.form)
+
+    def forget(self) -> None:
+        """Free the memory of `read`, which is made again when needed."""
+        vars(self).pop("read", None)
+
+    def secrets(self) -> Iterator[str]:
+        """Yield the secrets, as written and as values. Uncertain ones are only told if they look like passwords."""
+        spans = self.spans
+        if not spans:
+            return
+        told = [span.kind not in MASKED_ONLY or _looks_secret(self.text[span.start : span.stop]) for span in spans]
+        yield from (self.text[span.start : span.stop] for span, is_told in zip(spans, told, strict=True) if is_told)
+        stops = [span.stop for span in spans]
+        for _, node in self.read[0].scalars:
+            at = bisect_left(stops, node.start + 1)
+            if at == len(spans) or spans[at].start >= node.stop or not told[at]:
+                continue
+            if spans[at].start <= node.start and node.stop <= spans[at].stop:
+                yield node.text
+            elif node.text != self.text[node.start : node.stop]:
+                inner = [*shapes_in(node.text), *((*span[:2], span.kind) for span in inner_spans(node.text, 1))]
+                yield from (node.text[start:stop] for start, stop, _ in inner)
+
+
+def _looks_secret(text: str) -> bool:
+    return len(text) >= _SHORTEST and any(map(str.isdigit, text)) and not text.isdigit()
+
+
+class KnownSecrets:
+    """Secrets of other texts.
+
+    Args:
+        secrets: their texts, as written or as values.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self.values: set[str] = set()
+        self._by_word: dict[str, dict[str, int]] = {}
+        self._parts: set[str] = set()
+        for text in secrets:
+            self._add(text.strip())
+
+    def __bool__(self) -> bool:
+        return bool(self.values)
+
+    def is_in(self, text: str) -> bool:
+        """Return whether the value `text` is a secret, or contains one."""
+        return bool(self.values) and self._contains(text)
+
+    def _contains(self, text: str) -> bool:
+        return self._is_value(text) or next(self.places(text), None) is not None
+
+    def masked(self, searched: Searched) -> str:
+        """Return the text with its own secrets and the known ones masked, with as many lines as before."""
+        if not self:
+            return without(searched.text, searched.spans)
+        if len(self._parts) > _MOST_ALIKE:
+            return without(searched.text, [Span(0, len(searched.text), "secret", ())])
+        return without(searched.text, [*searched.spans, *self._spans(searched)])
+
+    def places(self, text: str) -> Iterator[Place]:
+        """Yield the places of known secrets in `text`."""
+        by_word = self._by_word
+        for word in _WORD.finditer(text) if by_word else ():
+            if (alike := by_word.get(word[0])) is not None:
+                yield from _places_at(text, word.start(), alike)
+        for part in self._parts if len(self._parts) <= _MOST_ALIKE else ("",):
+            at = text.find(part)
+            while at >= 0:
+                yield at, at + (len(part) or len(text))
+                at = text.find(part, at + len(part)) if part else -1
+
+    def _spans(self, searched: Searched) -> Iterator[Span]:
+        text, form = searched.text, searched.form
+        yield from (Span(*place, "secret", ()) for place in self.places(text))
+        trace, _ = searched.read
+        for _, node in (*trace.scalars, *trace.keys):
+            written = text[node.start : node.stop]
+            if self._is_value(node.text) or (written != node.text and next(self.places(node.text), None)):
+                yield Span(node.start, node.stop, "secret", ())
+                comment = behind(text, node.stop, is_secret=True) if form in ("yaml", "ini") else None
+                yield from () if comment is None else (Span(*comment, "secret", ()),)
+
+    def _is_value(self, text: str) -> bool:
+        text = text.strip()
+        return bool(text) and (text in self.values or str(resolve_plain(text)) in self.values)
+
+    def _add(self, text: str) -> None:
+        if is_elsewhere(text) or text == MASK:
+            return
+        if text[0] in "\"'`" and text[-1] == text[0]:
+            self._add(text[1:-1].strip())
+        self.values |= {text, str(resolve_plain(text))}
+        for each in _forms_of(text):
+            if len(each) >= _SHORTEST and (words := _WORD.findall(each)):
+                longest = max(words, key=len)
+                self._by_word.setdefault(longest, {})[each] = each.find(longest)
+        if "${" in text:
+            # A variable may be replaced by text that no word boundary separates from the rest.
+            self._parts.update(part for part in _VARIABLE.split(text) if len(part) >= _SHORTEST)
+
+
+NONE_KNOWN = KnownSecrets()
+
+
+def _forms_of(text: str) -> set[str]:
+    """Return how a secret may be written: escaped, encoded, and line by line."""
+    forms = {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], text.replace("'", "''")}
+    raw = text.encode(errors="surrogatepass")
+    forms |= {quote(raw, safe=""), base64.b64encode(raw).decode().rstrip("=")}
+    return forms | {line.strip() for line in text.split("\n") if len(line.strip()) >= _ANYWHERE}
+
+
+def _places_at(text: str, at: int, alike: dict[str, int]) -> Iterator[Place]:
+    if len(alike) > _MOST_ALIKE:
+        end = text.find("\n", at)
+        yield text.rfind("\n", 0, at) + 1, len(text) if end < 0 else end
+        return
+    for secret, offset in alike.items():
+        start, stop = at - offset, at - offset + len(secret)
+        if start < 0 or not text.startswith(secret, start):
+            continue
+        is_bounded = not text[stop : stop + 1].isalnum() and not (start and text[start - 1].isalnum())
+        if is_bounded or len(secret) >= _ANYWHERE:
+            yield start, stop
