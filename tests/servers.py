@@ -58,6 +58,14 @@ def require(tool: str) -> str:
     return found
 
 
+def ceph_gateway() -> Server:
+    """The gateway of Ceph that APM_S3_TEST_CEPH names, an URL; it knows CREDENTIALS. Without it, the test is skipped."""
+    url = os.environ.get("APM_S3_TEST_CEPH")
+    if not url:
+        pytest.skip("APM_S3_TEST_CEPH names no gateway of Ceph")
+    return Server("ceph", url)
+
+
 @contextlib.contextmanager
 def moto_server() -> Iterator[Server]:
     """moto in a thread of this process."""

@@ -34,3 +34,29 @@ class Capabilities:
     def learn_lack(self, feature: str) -> None:
         """Record that the server does not know a kind of setting."""
         self._lacking.add(feature)
+
+
+class Conditions:
+    """How an endpoint wants the conditions of writes, by S3's name of the request. It only learns, without I/O.
+
+    Ceph's gateway takes the ETag of PutObject's `If-Match` only without quotes, and refuses it with quotes as stale.
+    """
+
+    def __init__(self) -> None:
+        self._quoted: dict[str, bool] = {}
+        self._proven: set[tuple[str, str]] = set()
+
+    def spelled(self, api: str, etag: str) -> str:
+        """Return `etag` with or without quotes, as the endpoint takes it; unchanged if that is not known."""
+        quoted = self._quoted.get(api)
+        bare = etag.strip('"')
+        return etag if quoted is None or etag.startswith("W/") else f'"{bare}"' if quoted else bare
+
+    def proven(self, api: str, bucket: str) -> bool:
+        """Return whether a write to `bucket` has succeeded with `If-Match`, so that a refused ETag is a stale one."""
+        return (api, bucket) in self._proven
+
+    def learn(self, api: str, bucket: str, etag: str) -> None:
+        """Record that a write with the condition `etag`, as it was sent, has succeeded."""
+        self._quoted[api] = etag.endswith('"')
+        self._proven.add((api, bucket))

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from apm_s3._naming import check_key
+from apm_s3._s3.capabilities import Conditions
 from apm_s3._s3_responses import s3_error
 from apm_s3._tracing import Tracer, operation, traced
 from apm_s3.errors import (
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from apm_s3._s3.runner import Runner
     from apm_s3._s3.transports.base import ObjectTransport
     from apm_s3._s3.transports.boto.control import ControlPlane
-    from apm_s3.options import CopyOptions, UploadOptions
+    from apm_s3.options import CopyOptions, DeleteOptions, UploadOptions
     from apm_s3.settings import S3Settings
 
 Method = TypeVar("Method", bound=Callable[..., Coroutine[Any, Any, Any]])
@@ -59,6 +60,7 @@ class Engine:
     cache: Cache
     policies: Policies | None = None
     object_policies: Policies | None = None
+    conditions: Conditions = field(default_factory=Conditions)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
@@ -83,10 +85,10 @@ class Engine:
             await asyncio.wait(running)
 
 
-def reading_options(options: UploadOptions | CopyOptions) -> ReadOptions:
-    """Return the options for reading back an object written with `options`."""
+def reading_options(options: UploadOptions | CopyOptions | DeleteOptions) -> ReadOptions:
+    """Return the options for reading an object that is written or deleted with `options`."""
     return ReadOptions(
-        sse_customer_key=options.sse_customer_key,
+        sse_customer_key=getattr(options, "sse_customer_key", None),
         requester_pays=options.requester_pays,
         expected_bucket_owner=options.expected_bucket_owner,
     )

@@ -56,7 +56,8 @@ class UploadOptions:
 class HashedUpload(UploadOptions):
     """An upload whose readers check it against a hash of their own.
 
-    It does not wait until it is known which checksums the server verifies and keeps: Content-MD5 does until then.
+    It does not wait until it is known which checksums the server verifies and keeps: Content-MD5 does until then. Its
+    `if_match` is sent as it is, which shows how the server wants ETags spelled.
     """
 
     __slots__ = ()

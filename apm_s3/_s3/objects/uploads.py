@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from apm_s3._s3.engine import Engine, check_target, reading_options, within
-from apm_s3._s3.objects.conditional import settle_write
+from apm_s3._s3.objects.conditional import settle_write, spelled
 from apm_s3._s3.objects.multipart import check_length, resume_in_parts, upload_in_parts, upload_stream
 from apm_s3._s3.objects.sources import (
     MemorySource,
@@ -142,17 +142,20 @@ async def put(engine: Engine, bucket: str, key: str, source: RandomSource, optio
     async def landed(error: S3Error, unresolved: bool) -> FileInfo | None:
         return await settle_write(engine, bucket, key, options, is_ours, error, unresolved)
 
+    async def send(chosen: UploadOptions) -> FileInfo:
+        return await engine.runner.run(
+            "upload_file",
+            bucket,
+            key,
+            guarded(source, lambda: transport.put(bucket, key, body, chosen)),
+            timeout=options.timeout,
+            verdict=landed if conditional else None,
+            bytes_sent=source.size,
+            storage_class=options.storage_class,
+        )
+
     conditional = options.if_match is not None or options.if_none_match is not None
-    return await engine.runner.run(
-        "upload_file",
-        bucket,
-        key,
-        guarded(source, lambda: transport.put(bucket, key, body, options)),
-        timeout=options.timeout,
-        verdict=landed if conditional else None,
-        bytes_sent=source.size,
-        storage_class=options.storage_class,
-    )
+    return await spelled(engine, "PutObject", bucket, key, options, send)
 
 
 async def _holds(engine: Engine, info: FileInfo, body: bytes | Stream, size: int, options: UploadOptions) -> bool:

@@ -22,7 +22,7 @@ class PutOptions(TypedDict, total=False):
         if_match: replace only the object with this ETag.
         create: never replace (`If-None-Match: *`).
         hashed: readers verify it by a stored hash, so that this write need not wait until the server's support for
-            checksums is known.
+            checksums is known. Its `if_match` is sent with or without quotes, as given.
         retain_until: lock it (object lock, GOVERNANCE) until then.
         timeout: seconds for the whole call.
     """

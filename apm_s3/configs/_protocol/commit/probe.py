@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections import Counter
 
 from apm_s3._tasks import joined, run_all
@@ -20,13 +21,14 @@ from apm_s3.errors import (
     PreconditionFailed,
     UnsupportedByServer,
 )
+from apm_s3.models import FileInfo
 
 log = logging.getLogger(__name__)
 
 CLEAN_UP = 5.0
 """Seconds that a failed probe, or closing, waits for the removal of its objects. A collection removes what stays."""
 
-_NO_ETAG = '"00000000000000000000000000000000"'
+_NO_ETAG = "00000000000000000000000000000000"
 _BODY = b"apm-s3 asks whether this server honours conditional writes; this object can be deleted\n"
 
 
@@ -87,54 +89,82 @@ class Probe:
 
     async def _pass(self, environment: str) -> None:
         # Inside the environment, because a policy may allow no other location; the names are unique.
-        key = keys.probes(environment) + keys.new_write_id(environment)
-        absent = keys.probes(environment) + keys.new_write_id(environment)
+        asked: list[str] = []
         try:
-            await self._ask(key, absent)
+            failed = await self._failed(environment, asked)
+            if failed is not None:
+                # A fault can look like an endpoint that ignores conditions, so it is asked again.
+                failed = await self._failed(environment, asked)
+            if failed is not None:
+                raise failed  # noqa: TRY301 - its objects are removed below, as after any other error
         except BaseException:
             # Raise the first error, which the caller can act on.
             with contextlib.suppress(ApmS3Error, TimeoutError):
                 async with asyncio.timeout(CLEAN_UP):
-                    await self._objects.delete([key, absent])
+                    await self._objects.delete(asked)
             raise
         self._passed = True
-        removing = self._removing[environment] = self._afterwards.start(self._remove(key))
+        removing = self._removing[environment] = self._afterwards.start(self._remove(asked[::2]))
         removing.add_done_callback(lambda _: self._removing.pop(environment, None))
 
-    async def _remove(self, key: str) -> None:
+    async def _remove(self, asked: list[str]) -> None:
         # A writer may not have permission to delete objects.
         try:
-            kept = await delete_what_can_be(self._objects, [key])
+            kept = await delete_what_can_be(self._objects, asked)
         except AccessDenied as exc:
-            kept = {key: exc.problem}
-        for reason in kept.values():
+            kept = dict.fromkeys(asked, exc.problem)
+        for key, reason in kept.items():
             log.warning("'%s' cannot be deleted before a collection: %s", key, reason)
 
-    async def _ask(self, key: str, absent: str) -> None:
-        # For a missing key: 404 on AWS, 412 elsewhere.
-        no_match, there = await run_all([self._refuses(absent, if_match=_NO_ETAG), self._refuses(key, create=True)])
-        if not no_match:
-            raise self._unsupported("If-Match")
-        if there or not await self._refuses(key, create=True):
-            raise self._unsupported("If-None-Match")
+    async def _failed(self, environment: str, asked: list[str]) -> ConditionalWritesUnsupported | None:
+        """Return what the endpoint does wrong; None if it accepts what it should, and refuses what it should.
 
-    async def _refuses(self, key: str, *, if_match: str | None = None, create: bool = False) -> bool:
+        Args:
+            asked: the keys are added to it: one that exists afterwards, and one that does not.
+        """
+        key, absent = (keys.probes(environment) + keys.new_write_id(environment) for _ in range(2))
+        asked += (key, absent)
+        # For a missing key: 404 on AWS, 412 elsewhere.
+        made, unmatched = await run_all([self._put(key, create=True), self._put(absent, if_match=f'"{_NO_ETAG}"')])
+        if unmatched is not None:
+            return self._unsupported("If-Match", unmatched)
+        if made is None:
+            return self._unsupported("If-None-Match", made)
+        etag = made.etag or '""'
+        again, replaced = await run_all([self._put(key, create=True), self._put(key, if_match=etag)])
+        if again is not None:
+            return self._unsupported("If-None-Match", again)
+        if replaced is not None:
+            return None
+        # Ceph's gateway only takes an ETag without quotes.
+        replaced = await self._put(key, if_match=etag.strip('"'))
+        if replaced is None or await self._put(key, if_match=_NO_ETAG) is not None:
+            return self._unsupported("If-Match", made)
+        return None
+
+    async def _put(self, key: str, *, if_match: str | None = None, create: bool = False) -> FileInfo | None:
+        """Return what is stored now; None if the endpoint refused the condition."""
+        # Each body is another one, so that an object of an earlier request is never taken for that of this one.
+        body = _BODY + os.urandom(16).hex().encode() + b"\n"
         try:
-            await self._objects.put(
-                key, _BODY, if_match=if_match, create=create, hashed=True, content_type="text/plain"
+            return await self._objects.put(
+                key, body, if_match=if_match, create=create, hashed=True, content_type="text/plain"
             )
         except BucketNotFound:
             raise
         except (PreconditionFailed, NotFound):
-            return True
+            return None
         except UnsupportedByServer as exc:
-            raise self._unsupported("conditions") from exc
-        return False
+            raise self._unsupported("conditions", None) from exc
 
-    def _unsupported(self, what: str) -> ConditionalWritesUnsupported:
+    def _unsupported(self, what: str, made: FileInfo | None) -> ConditionalWritesUnsupported:
+        versioned = made is not None and made.version_id not in (None, "null")
         return ConditionalWritesUnsupported(
-            f"the endpoint of bucket '{self._objects.bucket}' does not honour {what} on PUT",
+            f"the endpoint of bucket '{self._objects.bucket}' does not honour {what} on PUT"
+            + " in this bucket, which is versioned" * versioned,
             bucket=self._objects.bucket,
-            hint="two writers could overwrite each other; use another endpoint or, with a single writer, "
+            hint="use a bucket without versioning: Ceph's gateway, for example, honours conditions only there"
+            if versioned
+            else "two writers could overwrite each other; use another endpoint or, with a single writer, "
             "open the store with require_conditional_writes=False",
         )
